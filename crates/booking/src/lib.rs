@@ -1,0 +1,1 @@
+//! Greenroom's bookings: scheduled sessions between a host and a guest.

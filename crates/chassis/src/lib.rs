@@ -1,0 +1,17 @@
+//! What every service process of Greenroom needs, so that a service is nothing but its own rules.
+//!
+//! A request flows through [`grpc`] (one guard around the routes, whatever the [`transport`]) with its
+//! [`context`] (deadline, request id); refusals leave as [`status`]; rows come from [`db`]; background work
+//! runs on the [`lifecycle`] as [`reconcile`] loops; operators look through [`ops`] and [`telemetry`].
+
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod db;
+pub mod grpc;
+pub mod lifecycle;
+pub mod ops;
+pub mod reconcile;
+pub mod status;
+pub mod telemetry;
+pub mod transport;

@@ -1,0 +1,185 @@
+//! Soft stop, then hard stop, and work that outlives its caller.
+//!
+//! `stop` cancels the soft token (listeners close, loops finish their pass), waits for tracked tasks under a
+//! grace period, then aborts what is left. A request's work runs on the same tracker: a browser that closes
+//! stops the waiting, never the work.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt;
+use tokio::task::JoinHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
+
+use crate::context;
+
+#[derive(Clone, Debug, Default)]
+pub struct Lifecycle {
+    soft: CancellationToken,
+    hard: CancellationToken,
+    tracker: TaskTracker,
+    crashes: Arc<AtomicUsize>,
+}
+
+/// Why work that outlives its caller gave no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    #[error("the work passed its deadline")]
+    Deadline,
+    #[error("the work panicked")]
+    Panicked,
+    #[error("the process is stopping")]
+    Stopping,
+}
+
+impl Lifecycle {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A lifecycle that stops when `shutdown` is cancelled.
+    #[must_use]
+    pub fn under(shutdown: &CancellationToken) -> Self {
+        Self {
+            soft: shutdown.child_token(),
+            ..Self::default()
+        }
+    }
+
+    /// Cancelled when the process should take no new work.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.soft
+    }
+
+    /// Runs `task` until it ends or the hard stop. A panic is logged, counted, and told by [`Self::stop`].
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
+        let hard = self.hard.clone();
+        let crashes = Arc::clone(&self.crashes);
+        let guarded = async move {
+            let caught = std::panic::AssertUnwindSafe(task).catch_unwind();
+            match hard.run_until_cancelled(caught).await {
+                Some(Ok(value)) => Some(value),
+                Some(Err(_)) => {
+                    crashes.fetch_add(1, Ordering::Relaxed);
+                    metrics::counter!("greenroom_task_panics_total", "task" => name).increment(1);
+                    tracing::error!(task = name, "background task panicked");
+                    None
+                }
+                None => None,
+            }
+        };
+        self.tracker.spawn(guarded.in_current_span())
+    }
+
+    /// Runs `work` as its own task within `budget` and waits for it; dropping the wait does not stop the work.
+    pub async fn outlive<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        budget: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Lost> {
+        let request_id = context::current().map_or_else(|| Arc::from(""), |context| context.request_id);
+        let own = context::Context {
+            deadline: Instant::now() + budget,
+            request_id,
+        };
+        let timed = async move { tokio::time::timeout(budget, context::scope(own, work)).await };
+        match self.spawn(name, timed).await {
+            Ok(Some(Ok(value))) => Ok(value),
+            Ok(Some(Err(_))) => Err(Lost::Deadline),
+            Ok(None) if self.hard.is_cancelled() => Err(Lost::Stopping),
+            Ok(None) | Err(_) => Err(Lost::Panicked),
+        }
+    }
+
+    /// Stops softly, then hard after `grace`. Returns how many tasks had panicked.
+    pub async fn stop(&self, grace: Duration) -> usize {
+        self.soft.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(grace, self.tracker.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tracker.len(), "grace period is over; stopping hard");
+            self.hard.cancel();
+            self.tracker.wait().await;
+        }
+        self.crashes.load(Ordering::Relaxed)
+    }
+
+    /// Loses everything at once, as a killed process would: nothing is awaited, nothing is finished.
+    pub fn kill(&self) {
+        self.soft.cancel();
+        self.hard.cancel();
+    }
+}
+
+/// Resolves at SIGINT or SIGTERM.
+pub async fn signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = int.recv() => {}
+        _ = term.recv() => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_goes_on_when_its_caller_is_dropped() {
+        let lifecycle = Lifecycle::new();
+        let (done, mut told) = tokio::sync::oneshot::channel();
+        let (release, held) = tokio::sync::oneshot::channel::<()>();
+        let mut waiting = Box::pin(lifecycle.outlive("test", Duration::from_secs(5), async move {
+            held.await.unwrap();
+            done.send(()).unwrap();
+        }));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        drop(waiting);
+        assert!(told.try_recv().is_err());
+        release.send(()).unwrap();
+        told.await.unwrap();
+        assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_the_background_is_counted_and_stops_nobody_else() {
+        let lifecycle = Lifecycle::new();
+        let lost = lifecycle
+            .outlive("test", Duration::from_secs(5), async { panic!("on purpose") })
+            .await;
+        assert_eq!(lost, Err::<(), _>(Lost::Panicked));
+        assert_eq!(
+            lifecycle
+                .outlive("test", Duration::from_secs(5), async { 7 })
+                .await,
+            Ok(7)
+        );
+        assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stop_is_soft_first_and_hard_after_the_grace_period() {
+        let lifecycle = Lifecycle::new();
+        let soft = lifecycle.stopping().clone();
+        let polite = lifecycle.spawn("polite", async move { soft.cancelled().await });
+        let rude = lifecycle.spawn("rude", std::future::pending::<()>());
+        lifecycle.stop(Duration::from_secs(3)).await;
+        assert_eq!(polite.await.unwrap(), Some(()));
+        assert_eq!(rude.await.unwrap(), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! What operators and orchestrators ask a process: `/metrics`, `/livez`, `/readyz` on the operations port.
+//!
+//! Readiness is watched, not asked: a probe of each dependency runs every 2 s, two failures in a row make it
+//! `down`, two successes make it `up` again, so that one lost packet takes nobody out of the balancer.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::{lifecycle::Lifecycle, telemetry};
+
+const PERIOD: Duration = Duration::from_secs(2);
+const PATIENCE: u32 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Starting,
+    Up,
+    Down,
+}
+
+/// One dependency as `/readyz` tells it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Dependency {
+    pub state: State,
+    /// Whether this process cannot serve without it; the others only degrade it.
+    pub required: bool,
+    #[serde(skip)]
+    streak: i64,
+}
+
+impl Dependency {
+    fn observe(&mut self, well: bool) {
+        self.streak = if well {
+            self.streak.max(0) + 1
+        } else {
+            self.streak.min(0) - 1
+        };
+        self.state = match self.state {
+            State::Starting if well => State::Up,
+            State::Down if self.streak >= i64::from(PATIENCE) => State::Up,
+            _ if self.streak <= -i64::from(PATIENCE) => State::Down,
+            state => state,
+        };
+    }
+}
+
+/// The body of `/readyz`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// `ok` · `degraded` (something optional is down) · `unavailable` (something required is)
+    pub status: &'static str,
+    pub dependencies: BTreeMap<String, Dependency>,
+}
+
+impl Report {
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.status != "unavailable"
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<Mutex<BTreeMap<String, Dependency>>>);
+
+impl Readiness {
+    /// Probes a dependency every 2 s until the process stops. An `Err` is logged when the state changes.
+    pub fn watch<F, E>(
+        &self,
+        lifecycle: &Lifecycle,
+        name: impl Into<String>,
+        required: bool,
+        probe: impl Fn() -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<(), E>> + Send,
+        E: std::fmt::Display + Send,
+    {
+        let (name, readiness) = (name.into(), self.clone());
+        readiness.set(
+            &name,
+            Dependency {
+                state: State::Starting,
+                required,
+                streak: 0,
+            },
+        );
+        let stopping = lifecycle.stopping().clone();
+        lifecycle.spawn("readiness", async move {
+            while !stopping.is_cancelled() {
+                let outcome = tokio::time::timeout(PERIOD, probe()).await;
+                let problem = match outcome {
+                    Ok(Ok(())) => None,
+                    Ok(Err(error)) => Some(error.to_string()),
+                    Err(_) => Some("no answer within 2 s".to_owned()),
+                };
+                readiness.observe(&name, problem.as_deref());
+                // A first success is wanted quickly: `up` waits for it.
+                let pause = if readiness.is_up(&name) {
+                    PERIOD
+                } else {
+                    PERIOD / 10
+                };
+                let _ = stopping.run_until_cancelled(tokio::time::sleep(pause)).await;
+            }
+        });
+    }
+
+    fn set(&self, name: &str, dependency: Dependency) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), dependency);
+    }
+
+    fn is_up(&self, name: &str) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(name)
+            .is_some_and(|dependency| dependency.state == State::Up)
+    }
+
+    fn observe(&self, name: &str, problem: Option<&str>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(dependency) = all.get_mut(name) else {
+            return;
+        };
+        let before = dependency.state;
+        dependency.observe(problem.is_none());
+        metrics::gauge!("greenroom_dependency_up", "dependency" => name.to_owned())
+            .set(if dependency.state == State::Up { 1.0 } else { 0.0 });
+        match (dependency.state, problem) {
+            (State::Down, Some(problem)) if before != State::Down => {
+                tracing::warn!(dependency = name, problem, "dependency is down");
+            }
+            (State::Up, _) if before == State::Down => {
+                tracing::info!(dependency = name, "dependency is up again")
+            }
+            _ => {}
+        }
+    }
+
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let dependencies = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let down = |required| {
+            dependencies
+                .values()
+                .any(|dependency| dependency.required == required && dependency.state != State::Up)
+        };
+        let status = if down(true) {
+            "unavailable"
+        } else if down(false) {
+            "degraded"
+        } else {
+            "ok"
+        };
+        Report { status, dependencies }
+    }
+}
+
+/// `/metrics`, `/livez`, `/readyz`.
+pub fn router(readiness: Readiness) -> Router {
+    let metrics = telemetry::metrics();
+    Router::new()
+        .route("/metrics", get(move || std::future::ready(metrics.render())))
+        .route("/livez", get(|| std::future::ready("ok")))
+        .route("/readyz", get(move || std::future::ready(readyz(&readiness))))
+}
+
+/// 200 with the report, 503 when something required is down.
+#[must_use]
+pub fn readyz(readiness: &Readiness) -> axum::response::Response {
+    let report = readiness.report();
+    let status = if report.is_ready() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(report)).into_response()
+}
+
+/// Serves the operations port until the process stops.
+pub fn serve(lifecycle: &Lifecycle, listener: TcpListener, readiness: Readiness) {
+    let handle = telemetry::metrics();
+    let stopping = lifecycle.stopping().clone();
+    lifecycle.spawn("metrics upkeep", async move {
+        // Histograms are drained by rendering; without a scraper they would grow.
+        while stopping
+            .run_until_cancelled(tokio::time::sleep(Duration::from_secs(5)))
+            .await
+            .is_some()
+        {
+            handle.run_upkeep();
+        }
+    });
+    let stopping = lifecycle.stopping().clone();
+    lifecycle.spawn("operations port", async move {
+        let served =
+            axum::serve(listener, router(readiness)).with_graceful_shutdown(stopping.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the operations port failed");
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        State::{Down, Up},
+        *,
+    };
+
+    #[test]
+    fn one_lost_probe_takes_nobody_out() {
+        let mut dependency = Dependency {
+            state: State::Starting,
+            required: true,
+            streak: 0,
+        };
+        let mut states = Vec::new();
+        for well in [true, false, true, false, false, true, true] {
+            dependency.observe(well);
+            states.push(dependency.state);
+        }
+        assert_eq!(states, [Up, Up, Up, Up, Down, Down, Up]);
+    }
+}

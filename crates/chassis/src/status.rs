@@ -1,0 +1,196 @@
+//! Why not: the closed set of reasons that Greenroom refuses with, over gRPC and over HTTP.
+//!
+//! A service turns its error enum into a [`Refusal`] and the refusal into a `tonic::Status` whose
+//! `google.rpc.ErrorInfo` carries the code and the facts; the gateway turns it back and writes the body.
+//! Internal detail (SQL, hosts, keys) never becomes part of a refusal.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    str::FromStr,
+};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// `ErrorInfo.domain` of all our errors.
+pub const DOMAIN: &str = "greenroom";
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $grpc:ident, $http:literal;)+) => {
+        /// A machine-readable reason. The string is the `code` of HTTP bodies and the `reason` of `ErrorInfo`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $($(#[$doc])* $variant,)+ }
+
+        impl Reason {
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            #[must_use]
+            pub const fn grpc(self) -> Code {
+                match self { $(Self::$variant => Code::$grpc,)+ }
+            }
+
+            #[must_use]
+            pub const fn http(self) -> u16 {
+                match self { $(Self::$variant => $http,)+ }
+            }
+        }
+
+        impl FromStr for Reason {
+            type Err = ();
+
+            fn from_str(code: &str) -> Result<Self, ()> {
+                match code { $($code => Ok(Self::$variant),)+ _ => Err(()) }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Facts: `field`.
+    InvalidRequest = "invalid_request", InvalidArgument, 400;
+    InvalidSessionId = "invalid_session_id", InvalidArgument, 400;
+    Unauthenticated = "unauthenticated", Unauthenticated, 401;
+    NotParticipant = "not_participant", PermissionDenied, 403;
+    NotHost = "not_host", PermissionDenied, 403;
+    NotAdmin = "not_admin", PermissionDenied, 403;
+    Kicked = "kicked", PermissionDenied, 403;
+    /// Facts: `opens_at`.
+    TooEarly = "too_early", FailedPrecondition, 403;
+    SessionNotFound = "session_not_found", NotFound, 404;
+    RoomNotFound = "room_not_found", NotFound, 404;
+    NotificationNotFound = "notification_not_found", NotFound, 404;
+    SlotTaken = "slot_taken", AlreadyExists, 409;
+    IdempotencyKeyReused = "idempotency_key_reused", AlreadyExists, 409;
+    MeetingStarted = "meeting_started", FailedPrecondition, 409;
+    MeetingEnded = "meeting_ended", FailedPrecondition, 410;
+    SessionCancelled = "session_cancelled", FailedPrecondition, 410;
+    TooLarge = "too_large", OutOfRange, 413;
+    /// Facts: `retry_after` (seconds).
+    RateLimited = "rate_limited", ResourceExhausted, 429;
+    Internal = "internal", Internal, 500;
+    /// The four below: `retry_after` (seconds), and the same as a `Retry-After` header.
+    LivekitUnavailable = "livekit_unavailable", Unavailable, 503;
+    DatabaseUnavailable = "database_unavailable", Unavailable, 503;
+    DatabaseBusy = "database_busy", Unavailable, 503;
+    ServiceUnavailable = "service_unavailable", Unavailable, 503;
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// A reason, what the caller can do about it, and typed facts (`opens_at`, `field`, `retry_after` …).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {message}")]
+pub struct Refusal {
+    pub reason: Reason,
+    pub message: String,
+    pub facts: BTreeMap<String, String>,
+}
+
+impl Refusal {
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            facts: BTreeMap::new(),
+        }
+    }
+
+    /// 400 for one field of the request.
+    #[must_use]
+    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self::new(Reason::InvalidRequest, message).with("field", field)
+    }
+
+    /// Try again later; `seconds` becomes `retry_after`.
+    #[must_use]
+    pub fn unavailable(reason: Reason, seconds: u64) -> Self {
+        let message = match reason {
+            Reason::LivekitUnavailable => "The video server does not answer; try again in a moment.",
+            Reason::DatabaseUnavailable => "The database does not answer; try again in a moment.",
+            Reason::DatabaseBusy => "The database is busy; try again in a moment.",
+            _ => "The service is not available right now; try again in a moment.",
+        };
+        Self::new(reason, message).with("retry_after", seconds.to_string())
+    }
+
+    /// A failure of ours; what it was stands in the log, beside the request id.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(
+            Reason::Internal,
+            "Something went wrong on our side; the request id finds it in our logs.",
+        )
+    }
+
+    #[must_use]
+    pub fn with(mut self, fact: &str, value: impl Into<String>) -> Self {
+        self.facts.insert(fact.to_owned(), value.into());
+        self
+    }
+
+    /// What a status of another service says; one without our reason is that service's failure.
+    #[must_use]
+    pub fn from_status(status: &Status) -> Self {
+        let ours = status
+            .get_details_error_info()
+            .filter(|info| info.domain == DOMAIN);
+        if let Some(info) = ours
+            && let Ok(reason) = info.reason.parse()
+        {
+            return Self {
+                reason,
+                message: status.message().to_owned(),
+                facts: info.metadata.into_iter().collect(),
+            };
+        }
+        match status.code() {
+            Code::OutOfRange | Code::ResourceExhausted => {
+                Self::new(Reason::TooLarge, "The request is too large.")
+            }
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
+                Self::unavailable(Reason::ServiceUnavailable, 1)
+            }
+            _ => Self::internal(),
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let details =
+            ErrorDetails::with_error_info(refusal.reason.code(), DOMAIN, HashMap::from_iter(refusal.facts));
+        Self::with_error_details(refusal.reason.grpc(), refusal.message, details)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_survives_the_wire_with_its_facts() {
+        for &reason in Reason::ALL {
+            let refusal = Refusal::new(reason, "why").with("opens_at", "2026-01-01T00:00:00Z");
+            assert_eq!(Refusal::from_status(&Status::from(refusal.clone())), refusal);
+            assert_eq!(reason.code().parse(), Ok(reason));
+        }
+    }
+
+    #[test]
+    fn a_status_without_our_reason_tells_nothing_of_its_text() {
+        let refusal = Refusal::from_status(&Status::unknown("select * from secrets"));
+        assert_eq!(refusal.reason, Reason::Internal);
+        assert!(!refusal.message.contains("secrets"));
+    }
+}

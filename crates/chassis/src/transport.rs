@@ -1,0 +1,116 @@
+//! How a generated gRPC client reaches a service: over a channel, or by calling the routes in this process.
+//!
+//! Both ways go through the same guard ([`crate::grpc`]) and carry the same headers: the internal token, what is
+//! left of the budget (`grpc-timeout`), the request id and the trace. Only HTTP/2 and the socket differ.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context as Poller, Poll},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use http::{HeaderValue, Request, Response};
+use tonic::{
+    Status,
+    body::Body,
+    service::Routes,
+    transport::{Channel, Endpoint},
+};
+use tower::{Service, ServiceExt};
+
+use crate::{
+    context,
+    grpc::{Guard, InternalTokens, REQUEST_ID, TOKEN_HEADER},
+    telemetry,
+};
+
+/// No call may take longer, whatever the caller's budget.
+const LONGEST: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+pub struct Transport {
+    way: Way,
+    token: HeaderValue,
+}
+
+#[derive(Clone)]
+enum Way {
+    Channel(Channel),
+    InProcess(Guard<Routes>),
+}
+
+impl Transport {
+    /// A channel that connects when it is used and again when it was lost.
+    pub fn to(endpoint: Endpoint, tokens: &InternalTokens) -> Self {
+        let endpoint = endpoint
+            .connect_timeout(Duration::from_secs(1))
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(5))
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        Self {
+            way: Way::Channel(endpoint.connect_lazy()),
+            token: tokens.outgoing(),
+        }
+    }
+
+    /// The routes of a service of this process, behind its guard.
+    #[must_use]
+    pub fn in_process(routes: Guard<Routes>, tokens: &InternalTokens) -> Self {
+        Self {
+            way: Way::InProcess(routes),
+            token: tokens.outgoing(),
+        }
+    }
+
+    fn prepare(&self, request: &mut Request<Body>) {
+        let budget = context::remaining(LONGEST);
+        let headers = request.headers_mut();
+        headers.insert(TOKEN_HEADER, self.token.clone());
+        if let Ok(timeout) = HeaderValue::from_str(&format!("{}m", budget.as_millis())) {
+            headers.insert("grpc-timeout", timeout);
+        }
+        if let Some(context) = context::current()
+            && let Ok(id) = HeaderValue::from_str(&context.request_id)
+        {
+            headers.insert(REQUEST_ID, id);
+        }
+        telemetry::carry_trace(headers);
+    }
+}
+
+impl Service<Request<Body>> for Transport {
+    type Response = Response<Body>;
+    type Error = tonic::transport::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Poller<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(())) // readiness is awaited inside the call, on a clone, so that its deadline covers it
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        self.prepare(&mut request);
+        match &self.way {
+            Way::InProcess(routes) => {
+                let call = routes.clone().oneshot(request);
+                call.map(|answer| Ok(answer.unwrap_or_else(|never| match never {})))
+                    .boxed()
+            }
+            Way::Channel(channel) => {
+                let call = channel.clone().oneshot(request);
+                let budget = context::remaining(LONGEST);
+                async move {
+                    match tokio::time::timeout(budget, call).await {
+                        Ok(answer) => answer,
+                        Err(_) => {
+                            Ok(Status::deadline_exceeded("the service did not answer in time").into_http())
+                        }
+                    }
+                }
+                .boxed()
+            }
+        }
+    }
+}

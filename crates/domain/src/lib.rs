@@ -1,0 +1,10 @@
+//! The words that two or more services use, and nothing that does anything: states, roles and what they may do,
+//! names of rooms, when a record is fresh. Pure: no clock, no database, no network.
+
+mod role;
+mod room;
+mod session;
+
+pub use role::{Grants, Role, Source};
+pub use room::{EndedReason, FRESH, Owner, RoomStatus, is_fresh};
+pub use session::SessionStatus;

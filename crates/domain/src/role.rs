@@ -1,0 +1,79 @@
+//! What each role may do in a LiveKit room: the one table, for tokens and for live changes alike.
+
+/// A person's part in a meeting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Role {
+    Host,
+    Guest,
+}
+
+/// A track source as LiveKit's grants name it (`canPublishSources`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Camera,
+    Microphone,
+    ScreenShare,
+    ScreenShareAudio,
+}
+
+impl Source {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Camera => "camera",
+            Self::Microphone => "microphone",
+            Self::ScreenShare => "screen_share",
+            Self::ScreenShareAudio => "screen_share_audio",
+        }
+    }
+}
+
+/// The LiveKit grants of a role. `roomCreate`, `roomList`, `roomAdmin` and `roomRecord` are not among them:
+/// no browser ever gets those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grants {
+    /// Empty: publishes nothing.
+    pub publish: &'static [Source],
+    pub subscribe: bool,
+    pub data: bool,
+    pub own_metadata: bool,
+}
+
+impl Role {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Guest => "guest",
+        }
+    }
+
+    #[must_use]
+    pub const fn is_host(self) -> bool {
+        matches!(self, Self::Host)
+    }
+
+    /// Whether this role may start and stop recordings.
+    #[must_use]
+    pub const fn can_record(self) -> bool {
+        self.is_host()
+    }
+
+    #[must_use]
+    pub const fn grants(self) -> Grants {
+        match self {
+            Self::Host | Self::Guest => Grants {
+                publish: &[
+                    Source::Camera,
+                    Source::Microphone,
+                    Source::ScreenShare,
+                    Source::ScreenShareAudio,
+                ],
+                subscribe: true,
+                data: true,
+                own_metadata: true,
+            },
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The states and names of LiveKit rooms.
+
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// `livekit_rooms.status`: `pending(g)` → `active(g, sid)` → `ended`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum RoomStatus {
+    Pending,
+    Active,
+    Ended,
+    Failed,
+}
+
+impl RoomStatus {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why a room ended. After `window` it may open again, in its next generation, when its owner is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum EndedReason {
+    Host,
+    Cancelled,
+    Window,
+}
+
+/// What a room belongs to: exactly one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    Session(Uuid),
+}
+
+impl Owner {
+    #[must_use]
+    pub const fn id(self) -> Uuid {
+        match self {
+            Self::Session(id) => id,
+        }
+    }
+
+    /// The LiveKit name of the room in its `generation`: a name that was retired is never used again.
+    #[must_use]
+    pub fn room_name(self, generation: i32) -> String {
+        let base = match self {
+            Self::Session(id) => format!("session-{id}"),
+        };
+        if generation > 1 {
+            format!("{base}-g{generation}")
+        } else {
+            base
+        }
+    }
+}
+
+/// How long after it was seen on LiveKit a room may be given out without another look (I1).
+pub const FRESH: Duration = Duration::seconds(5);
+
+/// Whether a room confirmed at `confirmed_at` may be given out; a time in the future is not trusted.
+#[must_use]
+pub fn is_fresh(confirmed_at: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+    confirmed_at.is_some_and(|at| at <= now && now - at <= FRESH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_generation_has_its_own_name() {
+        let owner = Owner::Session(Uuid::nil());
+        assert_eq!(owner.room_name(1), "session-00000000-0000-0000-0000-000000000000");
+        assert_eq!(
+            owner.room_name(3),
+            "session-00000000-0000-0000-0000-000000000000-g3"
+        );
+    }
+
+    #[test]
+    fn a_confirmation_is_fresh_for_five_seconds_and_never_from_the_future() {
+        let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+        assert!(is_fresh(Some(now), now) && is_fresh(Some(now - FRESH), now));
+        assert!(!is_fresh(Some(now - FRESH - Duration::nanoseconds(1)), now));
+        assert!(!is_fresh(Some(now + Duration::nanoseconds(1)), now) && !is_fresh(None, now));
+    }
+}

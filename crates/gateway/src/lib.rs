@@ -1,0 +1,1 @@
+//! Greenroom's HTTP gateway: web clients' requests go to the services over gRPC.

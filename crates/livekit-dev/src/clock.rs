@@ -1,0 +1,67 @@
+//! The one source of time. Three hands can be moved forward on their own, because they are compared with
+//! different things: rooms with each other, tokens and webhook signatures with the clocks of *other* processes.
+//! Moving the rooms on by an hour therefore never makes a caller's token expire.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// What a forward move applies to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hand {
+    /// Expiry of rooms and joins, `creation_time`, `joined_at`, `createdAt` of events.
+    #[default]
+    Rooms,
+    /// `nbf` and `exp` of the tokens that callers present.
+    Tokens,
+    /// How long an event has waited in its webhook queue.
+    Webhooks,
+}
+
+/// Wall time plus an offset for each hand.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    rooms_ms: AtomicU64,
+    tokens_ms: AtomicU64,
+    webhooks_ms: AtomicU64,
+}
+
+impl Clock {
+    pub(crate) fn advance(&self, hand: Hand, by: Duration) {
+        let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.offset(hand).fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Milliseconds since the epoch, as this hand shows them.
+    pub(crate) fn now_ms(&self, hand: Hand) -> i64 {
+        let offset = i64::try_from(self.offset(hand).load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        wall_ms().saturating_add(offset)
+    }
+
+    /// Whole seconds since the epoch, as this hand shows them.
+    pub(crate) fn now_s(&self, hand: Hand) -> i64 {
+        self.now_ms(hand) / 1000
+    }
+
+    fn offset(&self, hand: Hand) -> &AtomicU64 {
+        match hand {
+            Hand::Rooms => &self.rooms_ms,
+            Hand::Tokens => &self.tokens_ms,
+            Hand::Webhooks => &self.webhooks_ms,
+        }
+    }
+}
+
+/// Seconds since the epoch that every process agrees on: what signatures for others are stamped with.
+pub(crate) fn wall_s() -> i64 {
+    wall_ms() / 1000
+}
+
+fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,106 @@
+//! The rooms of one server. Every transition is a plain function of the state and a time; it returns what
+//! happened and leaves telling anybody to the caller.
+
+pub(crate) mod event;
+pub(crate) mod occupant;
+pub(crate) mod people;
+pub(crate) mod room;
+
+use std::collections::{BTreeMap, HashMap};
+
+use livekit_protocol::{DisconnectReason, Room as RoomInfo};
+
+use self::{
+    event::{Event, EventKind},
+    room::{Room, RoomSpec},
+};
+use crate::config::{Config, Store, Switches};
+
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub rooms: BTreeMap<String, Room>,
+    pub switches: Switches,
+    /// Rooms that a stale re-create would bring back.
+    deleted: HashMap<String, RoomInfo>,
+}
+
+/// Why a room could not be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeleteError {
+    Absent,
+    /// The store lists it, and its node is gone.
+    NoNode,
+}
+
+impl World {
+    /// Returns the live room as it is, makes a remembered one live again, or makes a new one.
+    pub(crate) fn ensure_room(&mut self, spec: &RoomSpec, config: &Config, now_ms: i64) -> (RoomInfo, Vec<Event>) {
+        if let Some(room) = self.rooms.get_mut(&spec.name) {
+            if room.live {
+                return (room.snapshot(), Vec::new());
+            }
+            room.revive(spec);
+            return (room.snapshot(), vec![room.event(EventKind::RoomStarted)]);
+        }
+        let room = match self.deleted.remove(&spec.name) {
+            Some(stale) => Room { doomed: true, ..Room::around(stale) },
+            None => Room::new(spec, config, now_ms),
+        };
+        // A stale room never went away as far as its node knows, so it does not start.
+        let events = if room.doomed { Vec::new() } else { vec![room.event(EventKind::RoomStarted)] };
+        let info = room.snapshot();
+        self.rooms.insert(spec.name.clone(), room);
+        (info, events)
+    }
+
+    /// All rooms in the store, or those of them with these names.
+    pub(crate) fn list_rooms(&self, names: &[String]) -> Vec<RoomInfo> {
+        let wanted = |room: &&Room| names.is_empty() || names.contains(&room.info.name);
+        self.rooms.values().filter(wanted).map(Room::snapshot).collect()
+    }
+
+    pub(crate) fn delete_room(&mut self, name: &str, now_s: i64) -> Result<Vec<Event>, DeleteError> {
+        let room = self.rooms.get_mut(name).ok_or(DeleteError::Absent)?;
+        if !room.live {
+            return Err(DeleteError::NoNode);
+        }
+        let events = room.close(DisconnectReason::RoomDeleted, now_s);
+        let info = room.info.clone();
+        self.rooms.remove(name);
+        if self.switches.stale_recreate {
+            self.deleted.insert(name.to_owned(), info);
+        }
+        Ok(events)
+    }
+
+    /// What the server does once a second.
+    pub(crate) fn tick(&mut self, now_s: i64) -> Vec<Event> {
+        let mut events = Vec::new();
+        for room in self.rooms.values_mut().filter(|room| room.live) {
+            events.extend(room.remove_stalled_joins(now_s));
+        }
+        let is_over = |_: &String, room: &mut Room| room.live && room.is_over(now_s);
+        for (_, mut room) in self.rooms.extract_if(.., is_over) {
+            events.extend(room.close(DisconnectReason::RoomClosed, now_s));
+        }
+        events
+    }
+
+    /// Nothing is told: the queues of a stopped server die with it.
+    pub(crate) fn restart(&mut self, store: Store) {
+        self.deleted.clear();
+        match store {
+            Store::Memory => self.rooms.clear(),
+            Store::RedisLike => {
+                for room in self.rooms.values_mut() {
+                    room.live = false;
+                    room.occupants.retain(|_, occupant| occupant.listed);
+                    for occupant in room.occupants.values_mut() {
+                        occupant.connected = false;
+                        occupant.late_close.clear();
+                    }
+                }
+            }
+        }
+    }
+}

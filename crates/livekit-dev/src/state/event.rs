@@ -1,0 +1,61 @@
+//! What happened, with the snapshots that the webhook about it carries.
+
+use livekit_protocol::{ParticipantInfo, Room, TrackInfo};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    RoomStarted,
+    RoomFinished,
+    ParticipantJoined,
+    ParticipantLeft,
+    ParticipantConnectionAborted,
+    TrackPublished,
+    TrackUnpublished,
+}
+
+impl EventKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::RoomStarted => "room_started",
+            Self::RoomFinished => "room_finished",
+            Self::ParticipantJoined => "participant_joined",
+            Self::ParticipantLeft => "participant_left",
+            Self::ParticipantConnectionAborted => "participant_connection_aborted",
+            Self::TrackPublished => "track_published",
+            Self::TrackUnpublished => "track_unpublished",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub kind: EventKind,
+    pub room: Room,
+    pub participant: Option<ParticipantInfo>,
+    pub track: Option<TrackInfo>,
+}
+
+impl Event {
+    pub(crate) fn about_room(kind: EventKind, room: Room) -> Self {
+        Self { kind, room, participant: None, track: None }
+    }
+
+    pub(crate) fn about_participant(kind: EventKind, room: Room, participant: ParticipantInfo) -> Self {
+        Self { kind, room, participant: Some(participant), track: None }
+    }
+
+    pub(crate) fn about_track(
+        kind: EventKind,
+        room: Room,
+        participant: &ParticipantInfo,
+        track: TrackInfo,
+    ) -> Self {
+        // Track events name the participant and say nothing else about them.
+        let participant = ParticipantInfo {
+            sid: participant.sid.clone(),
+            identity: participant.identity.clone(),
+            ..ParticipantInfo::default()
+        };
+        Self { kind, room, participant: Some(participant), track: Some(track) }
+    }
+}

@@ -1,0 +1,133 @@
+//! One participant of one room: what the server's memory holds (`connected`) and what its store lists
+//! (`listed`) are two things, and they drift apart after a restart or a late close.
+
+use livekit_protocol::{
+    DisconnectReason, ParticipantInfo, ParticipantPermission, TrackInfo, TrackSource, TrackType,
+    participant_info::State,
+};
+
+use super::event::Event;
+use crate::ids;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Occupant {
+    pub info: ParticipantInfo,
+    /// Does not keep the room open (agents, recorders, egress).
+    pub dependent: bool,
+    /// A live object on this node answers for them.
+    pub connected: bool,
+    /// The store has their row.
+    pub listed: bool,
+    /// The late close of the session that this one replaced, told right after this one becomes active.
+    pub late_close: Vec<Event>,
+}
+
+/// Why a track was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    #[error("participant does not exist")]
+    Absent,
+    #[error("the participant is not connected yet")]
+    NotActive,
+    #[error("the participant may not publish this source")]
+    NotAllowed,
+}
+
+impl Occupant {
+    pub(crate) fn is_active(&self) -> bool {
+        self.connected && self.info.state == State::Active as i32
+    }
+
+    pub(crate) fn publish(&mut self, source: TrackSource, name: &str) -> Result<TrackInfo, PublishError> {
+        if !self.is_active() {
+            return Err(PublishError::NotActive);
+        }
+        if !self.may_publish(source) {
+            return Err(PublishError::NotAllowed);
+        }
+        let track = new_track(source, name);
+        self.info.tracks.push(track.clone());
+        self.touch();
+        Ok(track)
+    }
+
+    pub(crate) fn unpublish(&mut self, track_sid: &str) -> Option<TrackInfo> {
+        let at = self.info.tracks.iter().position(|track| track.sid == track_sid)?;
+        let track = self.info.tracks.remove(at);
+        self.touch();
+        Some(track)
+    }
+
+    pub(crate) fn set_muted(&mut self, track_sid: &str, muted: bool) -> Option<TrackInfo> {
+        let track = self.info.tracks.iter_mut().find(|track| track.sid == track_sid)?;
+        track.muted = muted;
+        let track = track.clone();
+        self.touch();
+        Some(track)
+    }
+
+    /// Replaces the whole set and takes away the tracks that it no longer allows.
+    pub(crate) fn set_permission(&mut self, permission: ParticipantPermission) -> Vec<TrackInfo> {
+        self.info.permission = Some(permission);
+        let tracks = std::mem::take(&mut self.info.tracks);
+        let (kept, revoked) = tracks.into_iter().partition(|track| self.may_publish(track.source()));
+        self.info.tracks = kept;
+        self.touch();
+        revoked
+    }
+
+    /// An empty value deletes its key.
+    pub(crate) fn merge_attributes(&mut self, changes: impl IntoIterator<Item = (String, String)>) {
+        for (key, value) in changes {
+            if value.is_empty() {
+                self.info.attributes.remove(&key);
+            } else {
+                self.info.attributes.insert(key, value);
+            }
+        }
+        self.touch();
+    }
+
+    pub(crate) fn touch(&mut self) {
+        self.info.version += 1;
+        self.info.is_publisher = !self.info.tracks.is_empty();
+    }
+
+    /// The last snapshot of a session, without its tracks: they have been told before.
+    pub(crate) fn farewell(mut self, reason: DisconnectReason) -> ParticipantInfo {
+        self.info.tracks.clear();
+        self.info.state = State::Disconnected as i32;
+        self.info.disconnect_reason = reason as i32;
+        self.touch();
+        self.info
+    }
+
+    /// An empty list of sources allows all; a list only narrows.
+    fn may_publish(&self, source: TrackSource) -> bool {
+        self.info.permission.as_ref().is_some_and(|permission| {
+            let sources = &permission.can_publish_sources;
+            permission.can_publish && (sources.is_empty() || sources.contains(&(source as i32)))
+        })
+    }
+}
+
+fn new_track(source: TrackSource, name: &str) -> TrackInfo {
+    let kind = match source {
+        TrackSource::Camera | TrackSource::ScreenShare => TrackType::Video,
+        TrackSource::Microphone | TrackSource::ScreenShareAudio | TrackSource::Unknown => TrackType::Audio,
+    };
+    let (mime_type, width, height) = match kind {
+        TrackType::Video => ("video/VP8", 1280, 720),
+        TrackType::Audio | TrackType::Data => ("audio/opus", 0, 0),
+    };
+    TrackInfo {
+        sid: ids::track(kind, source),
+        r#type: kind as i32,
+        source: source as i32,
+        name: name.to_owned(),
+        mime_type: mime_type.to_owned(),
+        width,
+        height,
+        ..TrackInfo::default()
+    }
+}

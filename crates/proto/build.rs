@@ -1,0 +1,21 @@
+//! Compiles `proto/` with protox (no protoc) and keeps the descriptors for gRPC reflection.
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message;
+
+const FILES: [&str; 4] = [
+    "greenroom/types/v1/caller.proto",
+    "greenroom/booking/v1/booking.proto",
+    "greenroom/room/v1/room.proto",
+    "greenroom/token/v1/token.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
+    println!("cargo:rerun-if-changed={}", root.display());
+    let descriptors = protox::compile(FILES, [&root])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}

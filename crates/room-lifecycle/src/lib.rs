@@ -1,0 +1,1 @@
+//! Greenroom's rooms: the only service that changes anything on LiveKit.

@@ -1,0 +1,1 @@
+//! Keeps the legacy listing aligned with the live rooms.

@@ -1,0 +1,1 @@
+//! What Greenroom's tests share: seeds, servers on ports, eventually.

@@ -1,0 +1,1 @@
+//! Greenroom's access tokens: one select, a pure decision, a signature.
