@@ -2,7 +2,7 @@
 //!
 //! A request flows through [`grpc`] (one guard around the routes, whatever the [`transport`]) with its
 //! [`context`] (deadline, request id); refusals leave as [`status`]; rows come from [`db`]; background work
-//! runs on the [`lifecycle`] as [`reconcile`] loops; operators look through [`ops`] and [`telemetry`].
+//! runs on the [`lifecycle`] as [`reconcile`] loops; [`service`] is how it comes up; operators look through [`ops`] and [`telemetry`].
 
 pub mod clock;
 pub mod config;
@@ -12,6 +12,7 @@ pub mod grpc;
 pub mod lifecycle;
 pub mod ops;
 pub mod reconcile;
+pub mod service;
 pub mod status;
 pub mod telemetry;
 pub mod transport;

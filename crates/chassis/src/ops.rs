@@ -140,7 +140,7 @@ impl Readiness {
                 tracing::warn!(dependency = name, problem, "dependency is down");
             }
             (State::Up, _) if before == State::Down => {
-                tracing::info!(dependency = name, "dependency is up again")
+                tracing::info!(dependency = name, "dependency is up again");
             }
             _ => {}
         }

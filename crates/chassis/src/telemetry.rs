@@ -147,6 +147,6 @@ pub fn continue_trace(span: &Span, headers: &HeaderMap) {
 pub fn carry_trace(headers: &mut HeaderMap) {
     let context = Span::current().context();
     global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&context, &mut HeadersMut(headers))
+        propagator.inject_context(&context, &mut HeadersMut(headers));
     });
 }
