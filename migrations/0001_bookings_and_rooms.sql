@@ -128,7 +128,9 @@ create table livekit_rooms (
                      constraint livekit_rooms_status check (status in ('pending', 'active', 'ended', 'failed')),
     ended_reason     text constraint livekit_rooms_ended_reason check (ended_reason in ('host', 'cancelled', 'window')),
     max_participants integer not null constraint livekit_rooms_max_participants check (max_participants > 0),
-    confirmed_at     timestamptz,
+    made_at          timestamptz,   -- when this generation was made on LiveKit
+    expires_at       timestamptz,   -- when LiveKit's own timers would end it: the window it was made for, and 1 h
+    confirmed_at     timestamptz,   -- when it was last seen there; in no index
     closing_at       timestamptz,
     watched_until    timestamptz,
     attempts         integer not null default 0,
@@ -139,7 +141,8 @@ create table livekit_rooms (
     constraint livekit_rooms_one_owner check (num_nonnulls(session_id) = 1),
     constraint livekit_rooms_active_has_sid check (status <> 'active' or room_sid is not null)
 ) with (fillfactor = 80);
-create index livekit_rooms_open on livekit_rooms (id) where status in ('pending', 'active');
+create index livekit_rooms_open on livekit_rooms (session_id) where status in ('pending', 'active', 'failed');
+create index livekit_rooms_watched on livekit_rooms (watched_until) where watched_until is not null;
 
 -- Every name ever used, written with the intent; no foreign key: a name stays known when its room is gone.
 create table livekit_room_names (
@@ -159,19 +162,24 @@ create table livekit_participants (
     joined_at       timestamptz,
     left_at         timestamptz,
     kicked_at       timestamptz,
+    absent_since    timestamptz,   -- the first look that did not find him; the second one, 5 s later, believes it
     primary key (room_id, user_id)
 );
+create index livekit_participants_joined on livekit_participants (room_id) where status = 'joined';
 
 -- LiveKit's webhooks and our own milestones; append-only, removed by age in batches.
 create table livekit_events (
-    event_id    text constraint livekit_events_event_id_key primary key,
-    room_id     uuid,
-    room_sid    text,
-    event_type  text not null,
-    payload     jsonb not null default '{}',
-    received_at timestamptz not null default app_now()
+    event_id        text constraint livekit_events_event_id_key primary key,
+    room_id         uuid,
+    room_sid        text,
+    event_type      text not null,
+    identity        text,
+    participant_sid text,
+    payload         jsonb not null default '{}',
+    received_at     timestamptz not null default app_now()
 );
 create index livekit_events_by_room on livekit_events (room_id, received_at);
+create index livekit_events_by_participant on livekit_events (room_id, identity) where identity is not null;
 create index livekit_events_by_age on livekit_events (received_at);
 
 -- "Look at this room": names a room and states no fact.
@@ -189,13 +197,22 @@ begin atomic
     select pg_notify('room_marks', '');
 end;
 
--- Which database this is, and which LiveKit it belongs to: a clone must not delete the original's rooms.
+-- Which LiveKit this deployment belongs to, and which database it was written in: a clone or a restored copy
+-- must not delete the original's rooms.
 create table deployment (
-    only_row    boolean primary key default true constraint deployment_only_row check (only_row),
-    id          uuid not null default gen_random_uuid(),
-    livekit_url text,
-    api_key_id  text
+    only_row          boolean primary key default true constraint deployment_only_row check (only_row),
+    id                uuid not null default gen_random_uuid(),
+    livekit_url       text,
+    api_key_id        text,
+    database_identity text
 );
+
+-- Differs between a database and its copy in the same cluster (oid) or in another one (system identifier);
+-- the same after a failover to a replica.
+create function database_identity() returns text
+language sql stable
+return (select system_identifier::text from pg_control_system())
+    || '/' || (select oid::text from pg_database where datname = current_database());
 insert into deployment default values;
 
 -- Who owns rooms, whether they are open now and until when: the only definition, for token, passes,

@@ -28,6 +28,8 @@ pub enum StartError {
     Differs(i64),
     #[error("stopped while waiting for the database")]
     Stopped,
+    #[error("the HTTP server failed: {0}")]
+    Http(std::io::Error),
     #[error("the gRPC server failed: {0}")]
     Grpc(#[from] tonic::transport::Error),
     #[error("{0}")]

@@ -4,6 +4,8 @@
 //! is set; W3C trace context is carried over HTTP and gRPC either way, so that another system's trace goes on
 //! through us. Metrics are Prometheus, served by [`crate::ops`].
 
+use std::io::IsTerminal;
+
 use http::HeaderMap;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::{
@@ -38,7 +40,9 @@ impl Telemetry {
         let env = EnvFilter::builder()
             .with_default_directive(LevelFilter::INFO.into())
             .from_env_lossy();
-        let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let format = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal());
         let logs = if process.json_logs {
             format.json().flatten_event(true).with_span_list(false).boxed()
         } else {

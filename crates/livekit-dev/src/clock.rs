@@ -22,15 +22,26 @@ pub enum Hand {
     Webhooks,
 }
 
-/// Wall time plus an offset for each hand.
-#[derive(Debug, Default)]
+/// Wall time plus an offset in milliseconds for each hand.
+#[derive(Debug)]
 pub(crate) struct Clock {
-    rooms_ms: AtomicU64,
-    tokens_ms: AtomicU64,
-    webhooks_ms: AtomicU64,
+    /// The rooms' time does not follow the wall: it stands here until it is moved.
+    standing_ms: Option<i64>,
+    rooms: AtomicU64,
+    tokens: AtomicU64,
+    webhooks: AtomicU64,
 }
 
 impl Clock {
+    pub(crate) fn new(standing: bool) -> Self {
+        Self {
+            standing_ms: standing.then(wall_ms),
+            rooms: AtomicU64::new(0),
+            tokens: AtomicU64::new(0),
+            webhooks: AtomicU64::new(0),
+        }
+    }
+
     pub(crate) fn advance(&self, hand: Hand, by: Duration) {
         let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.offset(hand).fetch_add(by, Ordering::Relaxed);
@@ -39,7 +50,11 @@ impl Clock {
     /// Milliseconds since the epoch, as this hand shows them.
     pub(crate) fn now_ms(&self, hand: Hand) -> i64 {
         let offset = i64::try_from(self.offset(hand).load(Ordering::Relaxed)).unwrap_or(i64::MAX);
-        wall_ms().saturating_add(offset)
+        let base = match hand {
+            Hand::Rooms => self.standing_ms,
+            Hand::Tokens | Hand::Webhooks => None,
+        };
+        base.unwrap_or_else(wall_ms).saturating_add(offset)
     }
 
     /// Whole seconds since the epoch, as this hand shows them.
@@ -49,9 +64,9 @@ impl Clock {
 
     fn offset(&self, hand: Hand) -> &AtomicU64 {
         match hand {
-            Hand::Rooms => &self.rooms_ms,
-            Hand::Tokens => &self.tokens_ms,
-            Hand::Webhooks => &self.webhooks_ms,
+            Hand::Rooms => &self.rooms,
+            Hand::Tokens => &self.tokens,
+            Hand::Webhooks => &self.webhooks,
         }
     }
 }
@@ -61,6 +76,10 @@ pub(crate) fn wall_s() -> i64 {
     wall_ms() / 1000
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the time"
+)]
 fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -33,6 +33,8 @@ pub struct Config {
     /// How long a call waits that nobody answers, before it fails with 503 `no response from servers`. The real
     /// ones need 3 s (rooms) and 6 to 9 s (egress).
     pub no_response_delay: Duration,
+    /// The rooms' time stands still until a test moves it, so that a slow machine cannot make rooms expire.
+    pub standing_clock: bool,
     pub webhooks: WebhookConfig,
 }
 
@@ -68,9 +70,10 @@ impl Config {
             webhook_urls: Vec::new(),
             version: "1.13.5".to_owned(),
             store: Store::default(),
-            empty_timeout: Duration::from_secs(300),
+            empty_timeout: Duration::from_mins(5),
             departure_timeout: Duration::from_secs(20),
             no_response_delay: Duration::from_millis(50),
+            standing_clock: false,
             webhooks: WebhookConfig::default(),
         }
     }
@@ -79,6 +82,7 @@ impl Config {
 /// Settings and known misbehaviours of real servers that can be turned on and off at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct Switches {
     /// `room.enable_remote_unmute`.
     pub remote_unmute: bool,

@@ -1,1 +1,41 @@
-//! A LiveKit-compatible server for development and tests.
+//! A LiveKit-compatible server for development and tests: the control plane (rooms, participants, webhooks) with
+//! the behaviours of a real server, the awkward ones included, a clock that tests move, and faults they switch on.
+//! No signalling and no media yet; [`signal`] is their place.
+//!
+//! What it promises is the conformance suite in `tests/conformance`, which also runs against a real server.
+
+mod admin;
+mod auth;
+mod clock;
+mod config;
+mod egress;
+mod faults;
+mod grants;
+mod ids;
+mod limits;
+mod proto_json;
+mod room_service;
+mod router;
+mod rtc;
+mod server;
+mod signal;
+mod state;
+mod twirp;
+mod verbs;
+mod webhook;
+
+pub use self::{
+    auth::TokenError,
+    clock::Hand,
+    config::{Config, Store, Switches, WebhookConfig},
+    faults::{ANY_METHOD, Armed, Fault, Faults},
+    rtc::JoinError,
+    server::LiveKitDev,
+    state::occupant::PublishError,
+    twirp::error::Code,
+    verbs::NotConnected,
+    webhook::{
+        Delivery, Outcome,
+        chaos::{ArmedMishap, Mishap, Order},
+    },
+};

@@ -34,7 +34,12 @@ pub(crate) enum DeleteError {
 
 impl World {
     /// Returns the live room as it is, makes a remembered one live again, or makes a new one.
-    pub(crate) fn ensure_room(&mut self, spec: &RoomSpec, config: &Config, now_ms: i64) -> (RoomInfo, Vec<Event>) {
+    pub(crate) fn ensure_room(
+        &mut self,
+        spec: &RoomSpec,
+        config: &Config,
+        now_ms: i64,
+    ) -> (RoomInfo, Vec<Event>) {
         if let Some(room) = self.rooms.get_mut(&spec.name) {
             if room.live {
                 return (room.snapshot(), Vec::new());
@@ -43,11 +48,15 @@ impl World {
             return (room.snapshot(), vec![room.event(EventKind::RoomStarted)]);
         }
         let room = match self.deleted.remove(&spec.name) {
-            Some(stale) => Room { doomed: true, ..Room::around(stale) },
+            Some(stale) => Room::doomed(stale),
             None => Room::new(spec, config, now_ms),
         };
         // A stale room never went away as far as its node knows, so it does not start.
-        let events = if room.doomed { Vec::new() } else { vec![room.event(EventKind::RoomStarted)] };
+        let events = if room.doomed {
+            Vec::new()
+        } else {
+            vec![room.event(EventKind::RoomStarted)]
+        };
         let info = room.snapshot();
         self.rooms.insert(spec.name.clone(), room);
         (info, events)

@@ -1,1 +1,187 @@
-//! Greenroom's rooms: the only service that changes anything on LiveKit.
+//! The rooms: the only service that changes anything on LiveKit.
+//!
+//! Every flow is committed intent → idempotent step on LiveKit → conditional result ([`ensure`]); every change ends
+//! in [`reconcile`], which can finish any flow from any point; requests, webhooks, kicks and the periodic [`pass`]
+//! only leave marks. What is decided stands in [`plan`], what LiveKit may be believed in [`livekit`].
+
+pub mod config;
+pub mod ensure;
+mod error;
+mod gate;
+mod grpc;
+pub mod livekit;
+mod moderation;
+pub mod orphans;
+pub mod pass;
+pub mod plan;
+mod presence;
+mod reconcile;
+pub mod repair;
+pub mod store;
+pub mod webhook;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use chassis::{
+    clock::Clock,
+    grpc::MESSAGE_LIMIT,
+    lifecycle::Lifecycle,
+    reconcile::Nudge,
+    service::{self, Runtime, StartError},
+};
+use domain::Owner;
+use proto::room::v1::room_service_server::RoomServiceServer;
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+use uuid::Uuid;
+
+pub use config::{Args, Config};
+pub use error::Error;
+
+/// How long a flow that touches LiveKit may take, whoever waits for it.
+const FLOW: Duration = Duration::from_secs(10);
+/// Rooms with a recent kick are looked at this often.
+const WATCH: Duration = Duration::from_secs(1);
+/// Marks are polled this often when no NOTIFY comes.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The service: what its requests and its loops share.
+#[derive(Clone, Debug)]
+pub struct Rooms {
+    pool: PgPool,
+    livekit: livekit::LiveKit,
+    address: Arc<chassis::config::LiveKit>,
+    deployment: Uuid,
+    policy: config::Policy,
+    webhook_keys: Arc<[config::WebhookKey]>,
+    events_keep: time::Duration,
+    clock: Clock,
+    lifecycle: Lifecycle,
+    gates: gate::Gates,
+    memory: Arc<Mutex<pass::Memory>>,
+    marks_nudge: Nudge,
+    pass_nudge: Nudge,
+}
+
+impl Rooms {
+    /// The service over a database that is up to date; sets up the deployment on a fresh one.
+    pub async fn new(config: &Config, pool: PgPool, lifecycle: &Lifecycle) -> Result<Self, Error> {
+        let found =
+            store::deployment::find_deployment(&pool, &config.livekit.url, &config.livekit.api_key).await?;
+        let livekit = livekit::LiveKit::new(&config.livekit);
+        livekit.allow_deletion(found.ours);
+        Ok(Self {
+            pool,
+            livekit,
+            address: Arc::new(config.livekit.clone()),
+            deployment: found.id,
+            policy: config.policy,
+            webhook_keys: config.webhook_keys.clone().into(),
+            events_keep: time::Duration::try_from(config.events_keep).unwrap_or(time::Duration::MAX),
+            clock: config.clock,
+            lifecycle: lifecycle.clone(),
+            gates: gate::Gates::default(),
+            memory: Arc::default(),
+            marks_nudge: Nudge::default(),
+            pass_nudge: Nudge::default(),
+        })
+    }
+
+    /// Whether rooms may be deleted: not by a copy of the database, nor with another LiveKit.
+    async fn check_deployment(&self) -> Result<(), Error> {
+        let found =
+            store::deployment::find_deployment(&self.pool, &self.address.url, &self.address.api_key).await?;
+        if !found.ours {
+            tracing::error!(
+                "this database belongs to another LiveKit or is a copy: nothing is deleted until `greenroom repair adopt`"
+            );
+        }
+        self.livekit.allow_deletion(found.ours);
+        Ok(())
+    }
+
+    /// The owner changed: brings its room one step on, now.
+    async fn settle(&self, owner: Owner) -> Result<(), Error> {
+        let Some(record) = store::find_record(&self.pool, owner.id()).await? else {
+            return Ok(());
+        };
+        self.reconcile(&[record.id]).await.map(drop)
+    }
+
+    fn spawn_loops(&self, config: &Config) {
+        use chassis::reconcile::{every, listen};
+        let rooms = self.clone();
+        every(
+            &self.lifecycle,
+            "rooms",
+            config.pass_period,
+            self.pass_nudge.clone(),
+            move || {
+                let rooms = rooms.clone();
+                async move { rooms.pass().await }
+            },
+        );
+        let rooms = self.clone();
+        every(
+            &self.lifecycle,
+            "room_marks",
+            POLL,
+            self.marks_nudge.clone(),
+            move || {
+                let rooms = rooms.clone();
+                async move { rooms.drain().await.map(drop) }
+            },
+        );
+        let rooms = self.clone();
+        every(
+            &self.lifecycle,
+            "room_watch",
+            WATCH,
+            Nudge::default(),
+            move || {
+                let rooms = rooms.clone();
+                async move { rooms.watch().await }
+            },
+        );
+        listen(
+            &self.lifecycle,
+            config.database.url.clone(),
+            "room_marks",
+            self.marks_nudge.clone(),
+        );
+    }
+}
+
+/// Starts the service and its loops; the routes are served by the caller.
+pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartError> {
+    let pool = service::database(&config.database, runtime).await?;
+    let rooms = Rooms::new(config, pool, &runtime.lifecycle)
+        .await
+        .map_err(|error| StartError::Setting(error.to_string()))?;
+    let probed = rooms.livekit.clone();
+    runtime
+        .readiness
+        .watch(&runtime.lifecycle, "livekit", false, move || {
+            let livekit = probed.clone();
+            async move {
+                livekit
+                    .list_rooms(vec!["greenroom-readiness".to_owned()])
+                    .await
+                    .map(drop)
+            }
+        });
+    rooms.spawn_loops(config);
+    let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
+    Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(Routes::new(server), &config.grpc).await)
+}
+
+/// Serves until the process stops.
+pub async fn serve(config: Config, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
+    let routes = start(&config, runtime).await?;
+    chassis::grpc::serve(routes, listener, &config.grpc, &runtime.lifecycle).await?;
+    Ok(())
+}

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use livekit_protocol::{
     DisconnectReason, ParticipantInfo, ParticipantPermission, TrackInfo, TrackSource,
-    UpdateParticipantRequest, participant_info::{Kind, State},
+    UpdateParticipantRequest,
+    participant_info::{Kind, State},
 };
 
 use super::{
@@ -59,7 +60,11 @@ impl World {
         let Some(room) = self.rooms.get_mut(&info.name) else {
             return (Err(AdmitError::RoomAbsent), events);
         };
-        let closed = room.leave(&admission.identity, DisconnectReason::DuplicateIdentity, now_ms / 1000);
+        let closed = room.leave(
+            &admission.identity,
+            DisconnectReason::DuplicateIdentity,
+            now_ms / 1000,
+        );
         if !admission.dependent && room.is_full() {
             events.extend(closed);
             return (Err(AdmitError::RoomFull), events);
@@ -91,14 +96,27 @@ impl World {
         }
         let participant = occupant.info.clone();
         let joined = EventKind::ParticipantJoined;
-        let mut events = vec![Event::about_participant(joined, room.snapshot(), participant.clone())];
+        let mut events = vec![Event::about_participant(
+            joined,
+            room.snapshot(),
+            participant.clone(),
+        )];
         events.extend(late_close);
         Some((participant, events))
     }
 
     /// Nothing happens (and nothing is told) if they are not connected.
-    pub(crate) fn leave(&mut self, room: &str, identity: &str, reason: DisconnectReason, now_s: i64) -> Vec<Event> {
-        self.rooms.get_mut(room).map(|room| room.leave(identity, reason, now_s)).unwrap_or_default()
+    pub(crate) fn leave(
+        &mut self,
+        room: &str,
+        identity: &str,
+        reason: DisconnectReason,
+        now_s: i64,
+    ) -> Vec<Event> {
+        self.rooms
+            .get_mut(room)
+            .map(|room| room.leave(identity, reason, now_s))
+            .unwrap_or_default()
     }
 
     pub(crate) fn publish(
@@ -134,9 +152,22 @@ impl World {
 
     /// The rows of the store: whoever is listed, connected or not.
     pub(crate) fn list_participants(&self, room: &str) -> Vec<ParticipantInfo> {
-        let Some(room) = self.rooms.get(room) else { return Vec::new() };
+        let Some(room) = self.rooms.get(room) else {
+            return Vec::new();
+        };
         let listed = room.occupants.values().filter(|occupant| occupant.listed);
         listed.map(|occupant| occupant.info.clone()).collect()
+    }
+
+    pub(crate) fn connected_participants(&self, room: &str) -> Vec<ParticipantInfo> {
+        let Some(room) = self.rooms.get(room) else {
+            return Vec::new();
+        };
+        let connected = room
+            .occupants
+            .keys()
+            .filter_map(|identity| room.connected(identity));
+        connected.map(|occupant| occupant.info.clone()).collect()
     }
 
     pub(crate) fn find_participant(&self, room: &str, identity: &str) -> Option<&ParticipantInfo> {
@@ -146,7 +177,9 @@ impl World {
 
     /// Whether a live participant would answer a call that is meant for them.
     pub(crate) fn is_connected(&self, room: &str, identity: &str) -> bool {
-        self.rooms.get(room).is_some_and(|room| room.connected(identity).is_some())
+        self.rooms
+            .get(room)
+            .is_some_and(|room| room.connected(identity).is_some())
     }
 
     /// Empty name and metadata change nothing; a permission replaces the whole set.
@@ -163,8 +196,10 @@ impl World {
             occupant.info.metadata = request.metadata;
         }
         occupant.merge_attributes(request.attributes);
-        let revoked =
-            request.permission.map(|permission| occupant.set_permission(permission)).unwrap_or_default();
+        let revoked = request
+            .permission
+            .map(|permission| occupant.set_permission(permission))
+            .unwrap_or_default();
         let participant = occupant.info.clone();
         let snapshot = room.snapshot();
         let kind = EventKind::TrackUnpublished;
@@ -188,5 +223,11 @@ fn occupant(admission: Admission, now_ms: i64) -> Occupant {
         kind: admission.kind as i32,
         ..ParticipantInfo::default()
     };
-    Occupant { info, dependent: admission.dependent, connected: true, listed: true, late_close: Vec::new() }
+    Occupant {
+        info,
+        dependent: admission.dependent,
+        connected: true,
+        listed: true,
+        late_close: Vec::new(),
+    }
 }

@@ -17,8 +17,16 @@ use crate::{config::Config, ids};
 const JOIN_TIMEOUT_S: i64 = 60;
 
 const CODECS: [&str; 10] = [
-    "audio/PCMU", "audio/PCMA", "audio/opus", "audio/red", "video/VP8", "video/H264", "video/VP9", "video/AV1",
-    "video/H265", "video/rtx",
+    "audio/PCMU",
+    "audio/PCMA",
+    "audio/opus",
+    "audio/red",
+    "video/VP8",
+    "video/H264",
+    "video/VP9",
+    "video/AV1",
+    "video/H265",
+    "video/rtx",
 ];
 
 #[derive(Clone, Debug)]
@@ -102,10 +110,21 @@ impl Room {
         }
     }
 
+    /// A deleted room that came back by mistake.
+    pub(crate) fn doomed(info: Info) -> Self {
+        Self {
+            doomed: true,
+            ..Self::around(info)
+        }
+    }
+
     /// Makes a room live again that only the store remembers. Its age counts on.
     pub(crate) fn revive(&mut self, spec: &RoomSpec) {
         let occupants = std::mem::take(&mut self.occupants);
-        *self = Self { occupants, ..Self::around(self.info.clone()) };
+        *self = Self {
+            occupants,
+            ..Self::around(self.info.clone())
+        };
         self.overwrite(spec);
     }
 
@@ -126,7 +145,11 @@ impl Room {
     }
 
     pub(crate) fn snapshot(&self) -> Info {
-        let present = || self.occupants.values().filter(|occupant| occupant.connected && !occupant.dependent);
+        let present = || {
+            self.occupants
+                .values()
+                .filter(|occupant| occupant.connected && !occupant.dependent)
+        };
         let publishers = present().filter(|occupant| occupant.info.is_publisher);
         Info {
             num_participants: count(present()),
@@ -146,12 +169,16 @@ impl Room {
     }
 
     pub(crate) fn connected(&self, identity: &str) -> Option<&Occupant> {
-        self.occupants.get(identity).filter(|occupant| self.live && occupant.connected)
+        self.occupants
+            .get(identity)
+            .filter(|occupant| self.live && occupant.connected)
     }
 
     pub(crate) fn connected_mut(&mut self, identity: &str) -> Option<&mut Occupant> {
         let live = self.live;
-        self.occupants.get_mut(identity).filter(|occupant| live && occupant.connected)
+        self.occupants
+            .get_mut(identity)
+            .filter(|occupant| live && occupant.connected)
     }
 
     pub(crate) fn enter(&mut self, occupant: Occupant, now_s: i64) {
@@ -163,7 +190,9 @@ impl Room {
 
     /// Ends one session: its tracks first, then the participant, who never arrived if they were not active.
     pub(crate) fn leave(&mut self, identity: &str, reason: DisconnectReason, now_s: i64) -> Vec<Event> {
-        let Some(occupant) = self.connected(identity).cloned() else { return Vec::new() };
+        let Some(occupant) = self.connected(identity).cloned() else {
+            return Vec::new();
+        };
         self.occupants.remove(identity);
         if !occupant.dependent {
             self.last_left_at = Some(now_s);
@@ -172,7 +201,12 @@ impl Room {
         let mut events: Vec<Event> = Vec::new();
         for track in &occupant.info.tracks {
             let kind = EventKind::TrackUnpublished;
-            events.push(Event::about_track(kind, room.clone(), &occupant.info, track.clone()));
+            events.push(Event::about_track(
+                kind,
+                room.clone(),
+                &occupant.info,
+                track.clone(),
+            ));
         }
         let kind = if occupant.is_active() {
             EventKind::ParticipantLeft
@@ -186,8 +220,10 @@ impl Room {
 
     pub(crate) fn close(&mut self, reason: DisconnectReason, now_s: i64) -> Vec<Event> {
         let identities: Vec<String> = self.occupants.keys().cloned().collect();
-        let mut events: Vec<Event> =
-            identities.iter().flat_map(|identity| self.leave(identity, reason, now_s)).collect();
+        let mut events: Vec<Event> = identities
+            .iter()
+            .flat_map(|identity| self.leave(identity, reason, now_s))
+            .collect();
         events.push(self.event(EventKind::RoomFinished));
         events
     }
@@ -198,10 +234,17 @@ impl Room {
                 && occupant.info.state != State::Active as i32
                 && now_s - occupant.info.joined_at >= JOIN_TIMEOUT_S
         };
-        let identities: Vec<String> =
-            self.occupants.values().filter(stalled).map(|occupant| occupant.info.identity.clone()).collect();
+        let identities: Vec<String> = self
+            .occupants
+            .values()
+            .filter(stalled)
+            .map(|occupant| occupant.info.identity.clone())
+            .collect();
         let reason = DisconnectReason::JoinFailure;
-        identities.iter().flat_map(|identity| self.leave(identity, reason, now_s)).collect()
+        identities
+            .iter()
+            .flat_map(|identity| self.leave(identity, reason, now_s))
+            .collect()
     }
 
     /// Whole seconds, compared with `>=`. Only a room that somebody has left counts from that moment.
@@ -209,7 +252,11 @@ impl Room {
         if self.doomed {
             return true;
         }
-        if self.occupants.values().any(|occupant| occupant.connected && !occupant.dependent) {
+        if self
+            .occupants
+            .values()
+            .any(|occupant| occupant.connected && !occupant.dependent)
+        {
             return false;
         }
         let (since, timeout) = match (self.first_joined_at, self.last_left_at) {
@@ -221,7 +268,10 @@ impl Room {
 }
 
 fn codec(mime: &str) -> Codec {
-    Codec { mime: mime.to_owned(), fmtp_line: String::new() }
+    Codec {
+        mime: mime.to_owned(),
+        fmtp_line: String::new(),
+    }
 }
 
 fn seconds(duration: std::time::Duration) -> u32 {

@@ -1,0 +1,219 @@
+//! Misbehaviour on demand, per method and for a number of calls. A fault changes how a call is answered, and
+//! only those before the effect change what it does.
+
+use std::time::Duration;
+
+use axum::{
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::{
+    LiveKitDev,
+    twirp::error::{Code, TwirpError},
+};
+
+/// Faults for this method name apply to every method.
+pub const ANY_METHOD: &str = "*";
+
+/// How a call goes wrong. In JSON: `{"fault": "delay", "with": 250}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fault", content = "with", rename_all = "snake_case")]
+pub enum Fault {
+    /// Answered with this error; nothing happens.
+    Refuse { code: Code },
+    /// Answered late (milliseconds in JSON).
+    #[serde(with = "millis")]
+    Delay(Duration),
+    /// Nothing happens until the faults are cleared; then the call goes on.
+    Hang,
+    /// It happens, and the answer never comes (until the faults are cleared).
+    HangAfterEffect,
+    /// It happens, and the answer says 500 `internal`.
+    FailAfterEffect,
+    /// A proxy answers: 502 with HTML; nothing happens.
+    BadGateway,
+    /// Lists are empty, and single participants are not found.
+    EmptyList,
+    /// Lists of rooms lack this one.
+    OmitRoom(String),
+    /// Nobody of this identity is in the store.
+    OmitParticipant(String),
+}
+
+/// The faults that are set. `calls` counts down to none; without it a fault stays until it is cleared.
+#[derive(Debug, Default)]
+pub struct Faults {
+    armed: Mutex<Vec<Armed>>,
+    cleared: watch::Sender<u64>,
+}
+
+/// One fault that is set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Armed {
+    pub method: String,
+    #[serde(flatten)]
+    pub fault: Fault,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u32>,
+}
+
+impl Faults {
+    /// For every call of the method from now on. Methods are `CreateRoom`, `ListEgress`, …, and `rtc`,
+    /// `rtc/validate` and `health` for what is not Twirp; [`ANY_METHOD`] is all of them.
+    pub fn set(&self, method: impl Into<String>, fault: Fault) {
+        self.arm(Armed {
+            method: method.into(),
+            fault,
+            calls: None,
+        });
+    }
+
+    /// For the next calls of the method only.
+    pub fn set_next(&self, method: impl Into<String>, calls: u32, fault: Fault) {
+        self.arm(Armed {
+            method: method.into(),
+            fault,
+            calls: Some(calls),
+        });
+    }
+
+    /// All of them; calls that hang go on.
+    pub fn clear(&self) {
+        self.armed.lock().clear();
+        self.cleared.send_modify(|times| *times += 1);
+    }
+
+    /// Those of one method; calls that hang go on, whatever their method.
+    pub fn clear_method(&self, method: &str) {
+        self.armed.lock().retain(|armed| armed.method != method);
+        self.cleared.send_modify(|times| *times += 1);
+    }
+
+    pub fn list(&self) -> Vec<Armed> {
+        self.armed.lock().clone()
+    }
+
+    pub(crate) fn arm(&self, armed: Armed) {
+        if armed.calls != Some(0) {
+            self.armed.lock().push(armed);
+        }
+    }
+
+    /// What befalls one call; counts it.
+    pub(crate) fn plan(&self, method: &str) -> Plan {
+        let mut all = self.armed.lock();
+        let mut faults = Vec::new();
+        for armed in all
+            .iter_mut()
+            .filter(|armed| armed.method == method || armed.method == ANY_METHOD)
+        {
+            armed.calls = armed.calls.map(|calls| calls.saturating_sub(1));
+            faults.push(armed.fault.clone());
+        }
+        all.retain(|armed| armed.calls != Some(0));
+        Plan {
+            faults,
+            cleared: self.cleared.subscribe(),
+        }
+    }
+}
+
+/// What befalls one call.
+pub(crate) struct Plan {
+    faults: Vec<Fault>,
+    cleared: watch::Receiver<u64>,
+}
+
+/// What one answer leaves out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    empty: bool,
+    rooms: Vec<String>,
+    identities: Vec<String>,
+}
+
+impl View {
+    pub(crate) fn shows_room(&self, name: &str) -> bool {
+        !self.empty && !self.rooms.iter().any(|omitted| omitted == name)
+    }
+
+    pub(crate) fn shows_participant(&self, identity: &str) -> bool {
+        !self.empty && !self.identities.iter().any(|omitted| omitted == identity)
+    }
+}
+
+impl Plan {
+    /// Before the effect; a response ends the call here.
+    pub(crate) async fn before(&self, server: &LiveKitDev) -> Option<Response> {
+        for fault in &self.faults {
+            match fault {
+                Fault::Delay(time) => server.pause(*time).await,
+                Fault::Hang => self.hang(server).await,
+                Fault::Refuse { code } => {
+                    return Some(TwirpError::new(*code, "refused by a fault").into_response());
+                }
+                Fault::BadGateway => return Some(bad_gateway()),
+                Fault::HangAfterEffect
+                | Fault::FailAfterEffect
+                | Fault::EmptyList
+                | Fault::OmitRoom(_)
+                | Fault::OmitParticipant(_) => {}
+            }
+        }
+        None
+    }
+
+    /// After the effect; a response replaces the answer.
+    pub(crate) async fn after(&self, server: &LiveKitDev) -> Option<Response> {
+        if self.faults.contains(&Fault::HangAfterEffect) {
+            self.hang(server).await;
+        }
+        let failed =
+            || TwirpError::new(Code::Internal, "failed by a fault, after the effect").into_response();
+        self.faults.contains(&Fault::FailAfterEffect).then(failed)
+    }
+
+    pub(crate) fn view(&self) -> View {
+        let mut view = View::default();
+        for fault in &self.faults {
+            match fault {
+                Fault::EmptyList => view.empty = true,
+                Fault::OmitRoom(name) => view.rooms.push(name.clone()),
+                Fault::OmitParticipant(identity) => view.identities.push(identity.clone()),
+                _ => {}
+            }
+        }
+        view
+    }
+
+    async fn hang(&self, server: &LiveKitDev) {
+        let mut cleared = self.cleared.clone();
+        // The sender lives as long as the server, so this is only ever a clearing.
+        server.stopping().run_until_cancelled(cleared.changed()).await;
+    }
+}
+
+fn bad_gateway() -> Response {
+    let page =
+        "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>";
+    (StatusCode::BAD_GATEWAY, [(CONTENT_TYPE, "text/html")], page).into_response()
+}
+
+/// A duration as whole milliseconds.
+pub(crate) mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.as_millis().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}

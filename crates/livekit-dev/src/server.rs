@@ -1,0 +1,177 @@
+//! The running state and what runs it.
+
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
+
+use axum::response::Response;
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::{Clock, Hand},
+    config::Config,
+    faults::Faults,
+    state::{World, event::Event},
+    webhook::{Webhooks, delivery},
+};
+
+/// How often rooms are looked at for expiry, as in LiveKit.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long calls that are under way may take after a shutdown.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// One server. Clones share it; it exists without being served, but sends webhooks only then.
+#[derive(Clone, Debug)]
+pub struct LiveKitDev(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    clock: Arc<Clock>,
+    world: Mutex<World>,
+    faults: Faults,
+    webhooks: Arc<Webhooks>,
+    /// Calls received, by method.
+    calls: watch::Sender<HashMap<String, u64>>,
+    /// The shutdown of the latest `serve`: whoever waits on purpose stops waiting then.
+    stopping: Mutex<CancellationToken>,
+}
+
+impl LiveKitDev {
+    pub fn new(config: Config) -> Self {
+        let clock = Arc::new(Clock::new(config.standing_clock));
+        Self(Arc::new(Inner {
+            webhooks: Arc::new(Webhooks::new(&config, clock.clone())),
+            clock,
+            config,
+            world: Mutex::default(),
+            faults: Faults::default(),
+            calls: watch::Sender::default(),
+            stopping: Mutex::default(),
+        }))
+    }
+
+    /// HTTP, expiry and webhooks, until `shutdown`. Webhooks that are queued then are lost, as with LiveKit.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
+        *self.0.stopping.lock() = shutdown.clone();
+        let client = delivery::client().map_err(io::Error::other)?;
+        let stopped = shutdown.clone().cancelled_owned();
+        let http = axum::serve(listener, self.router()).with_graceful_shutdown(stopped);
+        let webhooks = self.0.webhooks.clone().run(client, shutdown.clone());
+        let expiry = shutdown.run_until_cancelled(self.expire());
+        let hard_stop = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+            Ok(())
+        };
+        let http = async {
+            tokio::select! {
+                served = http.into_future() => served,
+                stopped = hard_stop => stopped,
+            }
+        };
+        let (served, (), _) = tokio::join!(http, webhooks, expiry);
+        served
+    }
+
+    async fn expire(&self) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.tick();
+        }
+    }
+
+    pub(crate) fn tick(&self) {
+        let now_s = self.0.clock.now_s(Hand::Rooms);
+        self.change(|world, _| ((), world.tick(now_s)));
+    }
+
+    /// A transition. Its events are queued before anybody else can change the rooms, so queues keep the order in
+    /// which things happened.
+    pub(crate) fn change<T>(&self, transition: impl FnOnce(&mut World, &Config) -> (T, Vec<Event>)) -> T {
+        let mut world = self.0.world.lock();
+        let (result, events) = transition(&mut world, &self.0.config);
+        for event in events {
+            self.0.webhooks.emit(event, world.switches.full_room_in_webhooks);
+        }
+        result
+    }
+
+    /// A change that nobody is told of.
+    pub(crate) fn alter<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        change(&mut self.0.world.lock())
+    }
+
+    pub(crate) fn look<T>(&self, read: impl FnOnce(&World) -> T) -> T {
+        read(&self.0.world.lock())
+    }
+
+    pub(crate) fn knows_room(&self, name: &str) -> bool {
+        self.look(|world| world.rooms.contains_key(name))
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The switches for misbehaviour.
+    pub fn faults(&self) -> &Faults {
+        &self.0.faults
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.0.webhooks
+    }
+
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.0.stopping.lock().clone()
+    }
+
+    /// Waits on purpose, but not into a shutdown.
+    pub(crate) async fn pause(&self, time: Duration) {
+        self.stopping()
+            .run_until_cancelled(tokio::time::sleep(time))
+            .await;
+    }
+
+    /// Counts a call to something that is not Twirp and lets its faults happen; a response ends the call.
+    pub(crate) async fn go_wrong(&self, method: &str) -> Option<Response> {
+        self.count_call(method);
+        let plan = self.0.faults.plan(method);
+        if let Some(response) = plan.before(self).await {
+            return Some(response);
+        }
+        plan.after(self).await
+    }
+
+    pub(crate) fn count_call(&self, method: &str) {
+        self.0
+            .calls
+            .send_modify(|calls| *calls.entry(method.to_owned()).or_default() += 1);
+    }
+
+    /// How many calls of this method have arrived, refused ones included.
+    pub fn calls(&self, method: &str) -> u64 {
+        self.0.calls.borrow().get(method).copied().unwrap_or_default()
+    }
+
+    /// How many calls have arrived, by method.
+    pub fn all_calls(&self) -> HashMap<String, u64> {
+        self.0.calls.borrow().clone()
+    }
+
+    /// Resolves when this many calls of the method have arrived: for a test that needs one to be under way.
+    pub async fn calls_reach(&self, method: &str, count: u64) {
+        let mut calls = self.0.calls.subscribe();
+        let reached = |calls: &HashMap<String, u64>| calls.get(method).is_some_and(|calls| *calls >= count);
+        // The sender lives as long as `self`.
+        let _ = calls.wait_for(reached).await;
+    }
+}

@@ -1,0 +1,106 @@
+//! The two encodings of a Twirp call. A call is answered in the encoding that it was made in.
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use prost::Message;
+use serde::de::DeserializeOwned;
+
+use super::error::{Code, TwirpError};
+use crate::{
+    auth::Caller,
+    faults::View,
+    grants::VideoGrant,
+    proto_json::{self, Answer},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Codec {
+    Protobuf,
+    Json,
+}
+
+impl Codec {
+    /// By content type, without its parameters.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, String> {
+        let given = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        match given
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "application/protobuf" => Ok(Self::Protobuf),
+            "application/json" => Ok(Self::Json),
+            _ => Err(given.to_owned()),
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/protobuf",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// One call to one method: who makes it, what it says, and what is to be left out of the answer.
+pub(crate) struct Call {
+    pub codec: Codec,
+    pub body: Bytes,
+    pub caller: Caller,
+    pub view: View,
+}
+
+pub(crate) type Answered = Result<Response, TwirpError>;
+
+impl Call {
+    pub(crate) fn answer<Req, Res>(&self, method: impl FnOnce(Req) -> Result<Res, TwirpError>) -> Answered
+    where
+        Req: Message + Default + DeserializeOwned,
+        Res: Message + Answer,
+    {
+        self.encode(&method(self.decode()?)?)
+    }
+
+    pub(crate) fn decode<Req: Message + Default + DeserializeOwned>(&self) -> Result<Req, TwirpError> {
+        match self.codec {
+            Codec::Protobuf => Req::decode(self.body.clone())
+                .map_err(|_| TwirpError::new(Code::Malformed, "the protobuf request could not be decoded")),
+            Codec::Json => serde_json::from_slice(&self.body)
+                .map_err(|_| TwirpError::new(Code::Malformed, "the json request could not be decoded")),
+        }
+    }
+
+    fn encode<Res: Message + Answer>(&self, answer: &Res) -> Answered {
+        let body = match self.codec {
+            Codec::Protobuf => answer.encode_to_vec(),
+            Codec::Json => proto_json::to_value(answer)
+                .and_then(|value| serde_json::to_vec(&value))
+                .map_err(|error| TwirpError::new(Code::Internal, error.to_string()))?,
+        };
+        Ok(([(CONTENT_TYPE, self.codec.content_type())], body).into_response())
+    }
+
+    /// A grant that is not bound to a room.
+    pub(crate) fn require(&self, holds: impl FnOnce(&VideoGrant) -> bool) -> Result<(), TwirpError> {
+        let grant = self.caller.0.as_ref().and_then(|claims| claims.video.as_ref());
+        if grant.is_some_and(holds) {
+            Ok(())
+        } else {
+            Err(TwirpError::denied())
+        }
+    }
+
+    /// `roomAdmin` is for exactly the room that the token names.
+    pub(crate) fn require_admin(&self, room: &str) -> Result<(), TwirpError> {
+        self.require(|grant| grant.room_admin && grant.room == room)
+    }
+}

@@ -1,0 +1,80 @@
+//! One queue for each URL and room name: order holds inside a queue and nowhere else, and a receiver that hangs
+//! stops one room only.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::message::Message;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub url: String,
+    pub room: String,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub message: Arc<Message>,
+    pub queued_at_ms: i64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    /// Somebody is sending from it.
+    taken: bool,
+}
+
+/// A queue exists as long as it has items or somebody sends from it.
+#[derive(Debug, Default)]
+pub(super) struct Queues(HashMap<Key, Queue>);
+
+impl Queues {
+    /// False if the queue is full.
+    pub(super) fn push(
+        &mut self,
+        key: &Key,
+        message: Arc<Message>,
+        queued_at_ms: i64,
+        max_depth: usize,
+    ) -> bool {
+        let queue = self.0.entry(key.clone()).or_default();
+        if queue.items.len() >= max_depth {
+            return false;
+        }
+        queue.items.push_back(Item {
+            message,
+            queued_at_ms,
+        });
+        true
+    }
+
+    /// The queues that nobody sends from yet; the caller does from now on.
+    pub(super) fn take_over(&mut self) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for (key, queue) in self
+            .0
+            .iter_mut()
+            .filter(|(_, queue)| !queue.taken && !queue.items.is_empty())
+        {
+            queue.taken = true;
+            keys.push(key.clone());
+        }
+        keys
+    }
+
+    /// The next one of a queue that the caller has taken over; none gives the queue back.
+    pub(super) fn next(&mut self, key: &Key) -> Option<Item> {
+        let next = self.0.get_mut(key).and_then(|queue| queue.items.pop_front());
+        if next.is_none() {
+            self.0.remove(key);
+        }
+        next
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,240 @@
+//! The server under test: a livekit-dev of the test's own, or the one that the environment names.
+
+use std::time::Duration;
+
+use livekit_api::services::{
+    ServerError, ServiceError,
+    egress::EgressClient,
+    room::{CreateRoomOptions, RoomClient},
+};
+use livekit_dev::{Config, LiveKitDev};
+use livekit_protocol::Room;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::tokens;
+
+pub struct Target {
+    pub url: String,
+    pub key: String,
+    pub secret: String,
+    pub http: Client,
+    rooms: RoomClient,
+    /// Stops the livekit-dev that this test started.
+    own: Option<DropGuard>,
+}
+
+/// A name that no other test and no other run uses.
+pub fn fresh(what: &str) -> String {
+    format!("conformance-{what}-{:016x}", rand::random::<u64>())
+}
+
+/// `/_dev` of a livekit-dev.
+pub struct Dev<'a>(&'a Target);
+
+impl Target {
+    pub async fn start() -> Self {
+        let variable = |name| {
+            std::env::var(name)
+                .ok()
+                .filter(|value: &String| !value.is_empty())
+        };
+        match (
+            variable("LIVEKIT_URL"),
+            variable("LIVEKIT_API_KEY"),
+            variable("LIVEKIT_API_SECRET"),
+        ) {
+            (Some(url), Some(key), Some(secret)) => Self::at(&url, &key, &secret, None),
+            _ => Self::own(|_| {}).await,
+        }
+    }
+
+    /// A livekit-dev with another configuration; none if a real server is asked.
+    pub async fn configured(reason: &str, configure: impl FnOnce(&mut Config)) -> Option<Self> {
+        Self::start().await.dev(reason)?;
+        Some(Self::own(configure).await)
+    }
+
+    async fn own(configure: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::new("devkey", "secret");
+        configure(&mut config);
+        let (key, secret) = (config.api_key.clone(), config.api_secret.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let server = LiveKitDev::new(config).serve(listener, shutdown.clone());
+        tokio::spawn(async move { server.await.unwrap() });
+        Self::at(&url, &key, &secret, Some(shutdown.drop_guard()))
+    }
+
+    fn at(url: &str, key: &str, secret: &str, own: Option<DropGuard>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let url = url
+            .replacen("ws", "http", usize::from(url.starts_with("ws")))
+            .trim_end_matches('/')
+            .to_owned();
+        Self {
+            http: Client::new(),
+            rooms: RoomClient::with_api_key(&url, key, secret),
+            url,
+            key: key.to_owned(),
+            secret: secret.to_owned(),
+            own,
+        }
+    }
+
+    /// What only a livekit-dev can be asked; a real server is spared, and the reason printed.
+    pub fn dev(&self, reason: &str) -> Option<Dev<'_>> {
+        if self.own.is_none() {
+            println!("skipped: {reason}");
+        }
+        self.own.is_some().then_some(Dev(self))
+    }
+
+    pub fn is_dev(&self) -> bool {
+        self.own.is_some()
+    }
+
+    pub fn rooms(&self) -> &RoomClient {
+        &self.rooms
+    }
+
+    /// A client that gives up soon.
+    pub fn impatient_rooms(&self) -> RoomClient {
+        RoomClient::with_api_key(&self.url, &self.key, &self.secret)
+            .with_request_timeout(Duration::from_millis(300))
+    }
+
+    pub fn egress(&self) -> EgressClient {
+        EgressClient::with_api_key(&self.url, &self.key, &self.secret)
+            .with_request_timeout(Duration::from_secs(20))
+    }
+
+    pub async fn create(&self, what: &str) -> Room {
+        self.rooms()
+            .create_room(&fresh(what), CreateRoomOptions::default())
+            .await
+            .unwrap()
+    }
+
+    pub fn token(&self, identity: &str, video: &Value) -> String {
+        tokens::sign(&self.secret, &tokens::claims(&self.key, identity, video))
+    }
+
+    pub fn joining(&self, identity: &str, room: &str) -> String {
+        self.token(identity, &tokens::joining(room))
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    /// A Twirp call in JSON, with these grants.
+    pub async fn json(&self, method: &str, video: &Value, body: &Value) -> (StatusCode, Value) {
+        let token = self.token("", video);
+        let path = format!("/twirp/livekit.RoomService/{method}");
+        let response = self
+            .request(Method::POST, &path)
+            .bearer_auth(token)
+            .json(body)
+            .send()
+            .await
+            .unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    pub async fn validate(&self, token: &str) -> Response {
+        self.request(Method::GET, &format!("/rtc/validate?access_token={token}"))
+            .send()
+            .await
+            .unwrap()
+    }
+}
+
+impl Dev<'_> {
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Response {
+        let target = self.0;
+        let request = target.request(method, &format!("/_dev/{path}"));
+        request
+            .basic_auth(&target.key, Some(&target.secret))
+            .json(body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// A call that must succeed.
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let response = self.send(Method::POST, path, &body).await;
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    pub async fn join(&self, token: &str) -> Value {
+        self.post("join", json!({"token": token})).await
+    }
+
+    /// Somebody ordinary.
+    pub async fn join_as(&self, identity: &str, room: &str) -> Value {
+        self.join(&self.0.joining(identity, room)).await
+    }
+
+    pub async fn leave(&self, identity: &str, room: &str) {
+        self.post("leave", json!({"room": room, "identity": identity}))
+            .await;
+    }
+
+    pub async fn publish(&self, identity: &str, room: &str, source: &str) -> Value {
+        self.post(
+            "publish",
+            json!({"room": room, "identity": identity, "source": source}),
+        )
+        .await
+    }
+
+    pub async fn advance(&self, seconds: u64) {
+        self.post("clock", json!({"advance_s": seconds})).await;
+    }
+
+    pub async fn restart(&self) {
+        self.post("restart", json!({})).await;
+    }
+
+    pub async fn switch(&self, switches: Value) {
+        assert!(
+            self.send(Method::PUT, "switches", &switches)
+                .await
+                .status()
+                .is_success()
+        );
+    }
+
+    pub async fn webhooks_to(&self, url: &str) {
+        assert!(
+            self.send(Method::PUT, "webhooks", &json!({"urls": [url]}))
+                .await
+                .status()
+                .is_success()
+        );
+    }
+
+    pub async fn webhooks_idle(&self) {
+        assert!(
+            self.send(Method::GET, "webhooks/idle", &Value::Null)
+                .await
+                .status()
+                .is_success()
+        );
+    }
+}
+
+/// The Twirp code of a failed call of the official client.
+pub fn code<T: std::fmt::Debug>(result: Result<T, ServiceError>) -> String {
+    match result.expect_err("a refusal") {
+        ServiceError::Twirp(ServerError::Twirp(error)) => error.code,
+        other => panic!("not a Twirp error: {other:?}"),
+    }
+}

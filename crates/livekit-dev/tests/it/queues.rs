@@ -1,0 +1,185 @@
+//! Webhook queues: retries, limits, and what can befall an event.
+
+use std::time::Duration;
+
+use livekit_dev::{Hand, Mishap, Order, Outcome};
+
+use crate::support::{KEY, SECRET, Served};
+
+fn outcomes(served: &Served) -> Vec<(String, u32, Outcome)> {
+    let deliveries = served.server.deliveries();
+    deliveries
+        .into_iter()
+        .map(|delivery| (delivery.event, delivery.attempts, delivery.outcome))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_failing_receiver_is_tried_five_times_with_the_same_event() {
+    let mut served = Served::start().await;
+    served.receiver.answer([500, 503, 429, 502, 500]);
+    served.join("a", "ann");
+    served.server.webhooks_idle().await;
+    let attempts = served.receiver.pending();
+    assert_eq!(attempts.len(), 6, "five of the first event, one of the second");
+    let first = &attempts[0];
+    assert!(attempts[..5].iter().all(|attempt| attempt.body == first.body));
+    assert!(
+        attempts[..5]
+            .iter()
+            .all(|attempt| attempt.header("authorization") == first.header("authorization"))
+    );
+    let expected = [
+        ("room_started".to_owned(), 5, Outcome::GaveUp),
+        ("participant_joined".to_owned(), 1, Outcome::Delivered(200)),
+    ];
+    assert_eq!(outcomes(&served), expected);
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_delivery() {
+    let served = Served::start().await;
+    served.receiver.answer([400, 501]);
+    served.join("a", "ann");
+    served.server.webhooks_idle().await;
+    let outcomes: Vec<_> = outcomes(&served)
+        .into_iter()
+        .map(|(_, _, outcome)| outcome)
+        .collect();
+    assert_eq!(outcomes, [Outcome::Delivered(400), Outcome::Delivered(501)]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_stops_its_room_only() {
+    let mut served = Served::start().await;
+    served.receiver.answer([0]);
+    served.join("a", "ann");
+    assert_eq!(served.receiver.next().await.json()["room"]["name"], "a");
+    served.join("b", "bob");
+    for _ in 0..2 {
+        assert_eq!(served.receiver.next().await.json()["room"]["name"], "b");
+    }
+    assert!(
+        served.receiver.pending().is_empty(),
+        "the join in room a waits behind its start"
+    );
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_what_comes_next() {
+    let mut served = Served::with(|config| config.webhooks.max_depth = 1).await;
+    served.receiver.answer([0]);
+    served.join("a", "ann");
+    served.receiver.next().await;
+    for _ in 0..2 {
+        served
+            .server
+            .publish("a", "ann", livekit_protocol::TrackSource::Camera)
+            .unwrap();
+    }
+    let full = outcomes(&served)
+        .into_iter()
+        .filter(|(_, _, outcome)| *outcome == Outcome::QueueFull);
+    assert!(full.count() >= 1);
+}
+
+#[tokio::test]
+async fn an_event_that_waited_too_long_is_dropped_before_its_first_attempt() {
+    let served = Served::start().await;
+    served
+        .server
+        .befall_next("room_started", Mishap::Delay(Duration::from_millis(50)));
+    served.join("a", "ann");
+    served.server.advance(Hand::Webhooks, Duration::from_secs(31));
+    served.server.webhooks_idle().await;
+    assert!(
+        outcomes(&served)
+            .iter()
+            .all(|(_, attempts, outcome)| (*attempts, *outcome) == (0, Outcome::TooOld))
+    );
+}
+
+#[tokio::test]
+async fn an_event_can_be_lost() {
+    let mut served = Served::start().await;
+    served.server.befall_next("room_started", Mishap::Drop);
+    served.join("a", "ann");
+    assert_eq!(served.receiver.names(1).await, ["participant_joined"]);
+    assert_eq!(
+        outcomes(&served)[0],
+        ("room_started".to_owned(), 0, Outcome::Dropped)
+    );
+    assert_eq!(served.server.events().len(), 2, "it did happen");
+}
+
+#[tokio::test]
+async fn an_event_can_come_twice_with_the_same_id() {
+    let mut served = Served::start().await;
+    served.server.befall_next("room_started", Mishap::Duplicate);
+    served.join("a", "ann");
+    let (first, second) = (served.receiver.next().await, served.receiver.next().await);
+    assert_eq!(first.body, second.body);
+    assert_eq!(first.header("authorization"), second.header("authorization"));
+    assert_eq!(second.verified(KEY, SECRET).event, "room_started");
+}
+
+#[tokio::test]
+async fn an_event_can_change_places_with_the_next_of_its_room() {
+    let mut served = Served::start().await;
+    served.server.befall_next("room_started", Mishap::Swap);
+    served.join("a", "ann");
+    assert_eq!(
+        served.receiver.names(2).await,
+        ["participant_joined", "room_started"]
+    );
+}
+
+#[tokio::test]
+async fn events_can_be_held_and_released_in_another_order() {
+    let mut served = Served::start().await;
+    served.server.hold_webhooks();
+    served.join("a", "ann");
+    served.server.leave("a", "ann").unwrap();
+    served.server.webhooks_idle().await;
+    assert!(served.receiver.pending().is_empty());
+    served.server.release_webhooks(Order::Reversed);
+    let reversed = ["participant_left", "participant_joined", "room_started"];
+    assert_eq!(served.receiver.names(3).await, reversed);
+    served.server.leave("a", "nobody").unwrap_err();
+    served.join("a", "ann");
+    assert_eq!(
+        served.receiver.names(1).await,
+        ["participant_joined"],
+        "nothing is held any more"
+    );
+}
+
+#[tokio::test]
+async fn a_restart_loses_what_is_queued() {
+    let mut served = Served::start().await;
+    served.receiver.answer([0]);
+    served.join("a", "ann");
+    served.receiver.next().await;
+    served.server.restart();
+    served.server.webhooks_idle().await;
+    assert!(served.server.rooms().is_empty());
+    served.join("a", "ann");
+    assert_eq!(
+        served.receiver.names(2).await,
+        ["room_started", "participant_joined"]
+    );
+    assert!(served.receiver.pending().is_empty());
+}
+
+#[tokio::test]
+async fn every_url_has_a_queue_of_its_own() {
+    let mut served = Served::start().await;
+    let mut other = crate::receiver::Receiver::start().await;
+    served
+        .server
+        .set_webhook_urls(vec![served.receiver.url.clone(), other.url.clone()]);
+    served.receiver.answer([0]);
+    served.join("a", "ann");
+    assert_eq!(other.names(2).await, ["room_started", "participant_joined"]);
+    assert_eq!(served.receiver.names(1).await, ["room_started"]);
+}

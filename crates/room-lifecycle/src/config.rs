@@ -1,0 +1,171 @@
+//! The settings of room-lifecycle.
+
+use std::{net::SocketAddr, time::Duration};
+
+use chassis::{
+    clock::Clock,
+    config::{DatabaseArgs, InternalArgs, LiveKit, LiveKitArgs, Problems},
+    db, grpc,
+};
+use secrecy::SecretString;
+
+/// The database role of this service.
+pub const ROLE: &str = "greenroom_room_lifecycle";
+
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Args {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub internal: InternalArgs,
+    #[command(flatten)]
+    pub livekit: LiveKitArgs,
+    /// Address of the gRPC port [default: 0.0.0.0:50052]
+    #[arg(long, env = "ROOM_LISTEN")]
+    pub room_listen: Option<String>,
+    /// Keys that LiveKit may sign webhooks with: `key:secret[,…]` [default: the API key]
+    #[arg(long, env = "LIVEKIT_WEBHOOK_KEYS", hide_env_values = true)]
+    pub livekit_webhook_keys: Option<String>,
+    /// A second secret for the API key, accepted for webhooks only
+    #[arg(long, env = "LIVEKIT_WEBHOOK_SECRET", hide_env_values = true)]
+    pub livekit_webhook_secret: Option<String>,
+    /// When a booking's room is made on LiveKit: `at_booking` or `at_opening` [default: `at_booking`]
+    #[arg(long, env = "ROOM_CREATION")]
+    pub room_creation: Option<String>,
+    /// How long access tokens live; whoever is kicked is watched for as long [default: 1h]
+    #[arg(long, env = "TOKEN_TTL")]
+    pub token_ttl: Option<String>,
+    /// How often everything is compared with LiveKit [default: 10s]
+    #[arg(long, env = "PASS_PERIOD")]
+    pub pass_period: Option<String>,
+    /// How long webhooks and milestones are kept [default: 30days]
+    #[arg(long, env = "EVENTS_KEEP")]
+    pub events_keep: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub database: db::Settings,
+    pub grpc: grpc::Settings,
+    pub livekit: LiveKit,
+    pub listen: SocketAddr,
+    pub webhook_keys: Vec<WebhookKey>,
+    pub policy: Policy,
+    pub pass_period: Duration,
+    pub events_keep: Duration,
+    /// For webhook tokens and timers only.
+    pub clock: Clock,
+}
+
+/// A key that webhooks may be signed with.
+#[derive(Clone, Debug)]
+pub struct WebhookKey {
+    pub key: String,
+    pub secret: SecretString,
+}
+
+/// What decides when a room is needed and how long a kicked person is watched.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Rooms of bookings are made when they are booked, not when their window opens.
+    pub at_booking: bool,
+    pub token_ttl: Duration,
+}
+
+impl Args {
+    pub fn check(self, problems: &mut Problems) -> Option<Config> {
+        let database = self.database.check(ROLE, problems);
+        let grpc = self.internal.check(problems);
+        let livekit = self.livekit.check(problems);
+        let at_booking = match self.room_creation.as_deref() {
+            None | Some("" | "at_booking") => true,
+            Some("at_opening") => false,
+            Some(_) => {
+                problems.add("ROOM_CREATION", "must be at_booking or at_opening");
+                true
+            }
+        };
+        let token_ttl = problems.duration("TOKEN_TTL", self.token_ttl.as_deref(), Duration::from_hours(1));
+        let pass_period = problems.duration(
+            "PASS_PERIOD",
+            self.pass_period.as_deref(),
+            Duration::from_secs(10),
+        );
+        if pass_period < Duration::from_millis(100) {
+            problems.add("PASS_PERIOD", "must be at least 100ms");
+        }
+        let webhook_keys = webhook_keys(
+            self.livekit_webhook_keys.as_deref(),
+            self.livekit_webhook_secret,
+            livekit.as_ref(),
+            problems,
+        );
+        Some(Config {
+            listen: problems.parse(
+                "ROOM_LISTEN",
+                self.room_listen.as_deref(),
+                ([0, 0, 0, 0], 50052).into(),
+            ),
+            events_keep: problems.duration(
+                "EVENTS_KEEP",
+                self.events_keep.as_deref(),
+                Duration::from_hours(720),
+            ),
+            database: database?,
+            grpc: grpc?,
+            livekit: livekit?,
+            webhook_keys,
+            policy: Policy {
+                at_booking,
+                token_ttl,
+            },
+            pass_period,
+            clock: Clock::default(),
+        })
+    }
+}
+
+fn webhook_keys(
+    keys: Option<&str>,
+    second: Option<String>,
+    livekit: Option<&LiveKit>,
+    problems: &mut Problems,
+) -> Vec<WebhookKey> {
+    let mut found = Vec::new();
+    for pair in keys
+        .iter()
+        .flat_map(|keys| keys.split(','))
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+    {
+        match pair.split_once(':') {
+            Some((key, secret)) if !key.is_empty() && secret.len() >= 32 => {
+                found.push(WebhookKey {
+                    key: key.to_owned(),
+                    secret: secret.into(),
+                });
+            }
+            _ => problems.add(
+                "LIVEKIT_WEBHOOK_KEYS",
+                "must be key:secret[,…], each secret at least 32 bytes",
+            ),
+        }
+    }
+    let Some(livekit) = livekit else { return found };
+    if found.is_empty() {
+        found.push(WebhookKey {
+            key: livekit.api_key.clone(),
+            secret: livekit.api_secret.clone(),
+        });
+    }
+    if let Some(secret) = second.filter(|secret| !secret.is_empty()) {
+        if secret.len() < 32 {
+            problems.add("LIVEKIT_WEBHOOK_SECRET", "must have at least 32 bytes");
+        }
+        found.push(WebhookKey {
+            key: livekit.api_key.clone(),
+            secret: secret.into(),
+        });
+    }
+    found
+}

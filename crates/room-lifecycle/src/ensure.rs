@@ -1,0 +1,244 @@
+//! A room that was seen on LiveKit just now, for whoever is about to get a token.
+//!
+//! Committed intent → idempotent CreateRoom → conditional result, in a loop that follows what the row says: two
+//! replicas that race end at the same generation, because only the row's compare-and-swap moves anything, and the
+//! answer is always a row that was read again as active (docs/decisions/0002-generations.md).
+
+use chassis::lifecycle::Lost;
+use domain::{Owner, RoomStatus, is_fresh};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::{
+    Rooms,
+    error::Error,
+    gate::Gate,
+    livekit::{Blueprint, LiveKitError},
+    plan::{Sight, Why},
+    store::{self, Record},
+};
+
+/// Of a booking: two, and a fence (correctness.md §5).
+pub const SESSION_CAPACITY: i32 = 2 + 5;
+/// LiveKit's own timers end a room this long after its window.
+const AFTERGLOW: Duration = Duration::hours(1);
+/// How often a row may move on under our feet before we ask the caller to come again.
+const TURNS: usize = 8;
+
+impl Rooms {
+    /// The owner's room, seen on LiveKit at most 5 s ago; with `forced`, in a look that began after this call.
+    pub async fn ensure(&self, owner: Owner, forced: bool) -> Result<Record, Error> {
+        let asked_at = match store::find_record(&self.pool, owner.id()).await? {
+            Some(record) if !forced && is_servable(&record, None) => return Ok(record),
+            Some(record) => forced.then_some(record.now),
+            None => None,
+        };
+        let mut gate = self.gates.enter(owner.id()).await;
+        for _ in 0..TURNS {
+            let Some(record) = store::find_record(&self.pool, owner.id()).await? else {
+                self.intend(owner).await?;
+                continue;
+            };
+            if !record.open {
+                store::marks::insert_mark(&self.pool, record.id).await?;
+                return Err(Error::Closed(record.owner_status));
+            }
+            if is_servable(&record, asked_at) {
+                return Ok(record);
+            }
+            if gate.failed_just_now() {
+                return Err(LiveKitError::Unknown("it failed for somebody else just now".to_owned()).into());
+            }
+            if let Err(error) = self.advance(&record, asked_at.is_some(), &mut gate).await {
+                if matches!(error, Error::LiveKit(_)) {
+                    gate.failed_at = Some(std::time::Instant::now());
+                }
+                return Err(error);
+            }
+        }
+        Err(Error::Unsettled)
+    }
+
+    /// Takes the next step towards an active record that was seen just now.
+    async fn advance(&self, record: &Record, forced: bool, gate: &mut Gate) -> Result<(), Error> {
+        match record.status {
+            RoomStatus::Pending | RoomStatus::Failed => self.make(record).await,
+            RoomStatus::Ended => store::set_next_generation(&self.pool, record, Why::Reopened.as_str())
+                .await
+                .map(drop)
+                .map_err(Error::from),
+            RoomStatus::Active => {
+                if forced {
+                    tokio::time::sleep(gate.pause()).await;
+                    gate.forced_at = Some(std::time::Instant::now());
+                }
+                self.look(record).await
+            }
+        }
+    }
+
+    /// Writes the intent to have a room; explains why it may not.
+    pub(crate) async fn intend(&self, owner: Owner) -> Result<(), Error> {
+        let written = store::insert_intents(&self.pool, &[owner], SESSION_CAPACITY).await?;
+        if written == 0 {
+            let session = store::find_session(&self.pool, owner.id())
+                .await?
+                .ok_or(Error::NoSession)?;
+            if !session.open {
+                return Err(Error::Closed(session.status));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a pending room on LiveKit and records the result, if the row still wants it.
+    pub(crate) async fn make(&self, record: &Record) -> Result<(), Error> {
+        let expires_at = record.closes_at + AFTERGLOW;
+        let started = std::time::Instant::now();
+        let made = self.livekit.create_room(self.blueprint(record, expires_at)).await;
+        let result = if made.is_ok() { "ok" } else { "failed" };
+        metrics::histogram!("greenroom_room_creation_seconds", "result" => result).record(started.elapsed());
+        let room = match made {
+            Ok(room) => room,
+            Err(error) => {
+                store::set_attempt_failed(&self.pool, record, &error.to_string()).await?;
+                return Err(error.into());
+            }
+        };
+        match store::set_active(&self.pool, record, &room.sid, expires_at).await {
+            Ok(true) => {
+                if record.generation > 1 {
+                    metrics::counter!("greenroom_rooms_recreated_total").increment(1);
+                }
+                Ok(())
+            }
+            Ok(false) => self.drop_if_retired(record).await,
+            Err(error) => {
+                self.compensate(record).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The room was made but its result could not be written. Only after its name is retired by a committed row
+    /// may it be deleted; without a database nothing is done, and the orphan pass decides.
+    async fn compensate(&self, record: &Record) {
+        match store::set_next_generation(&self.pool, record, "compensated").await {
+            Ok(true) => self.delete_retired(&record.room_name).await,
+            Ok(false) => {} // somebody completed it: it is in use
+            Err(error) => {
+                tracing::error!(%error, room.name = record.room_name, "a room was made and could not be recorded");
+            }
+        }
+    }
+
+    /// Our CreateRoom came too late. The row says whether the name is retired; then nobody may find the room.
+    async fn drop_if_retired(&self, made: &Record) -> Result<(), Error> {
+        let now = store::find_record_by_id(&self.pool, made.id).await?;
+        let in_use =
+            now.is_some_and(|now| now.generation == made.generation && now.status != RoomStatus::Ended);
+        if !in_use {
+            self.delete_retired(&made.room_name).await;
+        }
+        Ok(())
+    }
+
+    /// Deletes a room whose name a committed row has retired. What fails here the orphan pass finishes.
+    pub(crate) async fn delete_retired(&self, name: &str) {
+        if let Err(error) = self.livekit.delete_room(name).await {
+            tracing::warn!(%error, room.name = name, "a retired room is still on LiveKit; the next pass tries again");
+        }
+    }
+
+    /// Looks at an active room on LiveKit and records what is there.
+    async fn look(&self, record: &Record) -> Result<(), Error> {
+        let found = self.livekit.list_rooms(vec![record.room_name.clone()]).await?;
+        match found.into_iter().find(|room| room.name == record.room_name) {
+            Some(room) if Some(&room.sid) == record.room_sid.as_ref() => {
+                store::set_confirmed(&self.pool, record, record.now).await?;
+            }
+            Some(room) => self.adopt(record, &room.sid).await?,
+            None => self.replace_missing(record).await?,
+        }
+        Ok(())
+    }
+
+    /// There under another SID (LiveKit was restarted, or made it anew): people may already be inside.
+    pub(crate) async fn adopt(&self, record: &Record, sid: &str) -> Result<(), Error> {
+        if store::set_adopted(&self.pool, record, sid, record.now).await? {
+            tracing::info!(session.id = %record.session_id, room.sid = sid, "adopted the room under its new SID");
+            self.livekit
+                .update_metadata(&record.room_name, &self.metadata(record))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// A list without the room may be wrong; people inside it never are. Only an empty room is replaced.
+    pub(crate) async fn replace_missing(&self, record: &Record) -> Result<(), Error> {
+        if !self
+            .livekit
+            .list_participants(&record.room_name)
+            .await?
+            .is_empty()
+        {
+            return Err(LiveKitError::Unknown(
+                "a room with people in it is missing from the list".to_owned(),
+            )
+            .into());
+        }
+        metrics::counter!("greenroom_rooms_missing_total").increment(1);
+        store::set_next_generation(&self.pool, record, Why::Missing.as_str()).await?;
+        Ok(())
+    }
+
+    fn blueprint(&self, record: &Record, expires_at: OffsetDateTime) -> Blueprint {
+        let left = (expires_at - record.now).whole_seconds().max(60);
+        Blueprint {
+            name: record.room_name.clone(),
+            metadata: self.metadata(record),
+            max_participants: u32::try_from(record.max_participants).unwrap_or(0),
+            timeout: u32::try_from(left).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// What marks a room on LiveKit as ours.
+    fn metadata(&self, record: &Record) -> String {
+        serde_json::json!({ "deployment": self.deployment, "session_id": record.session_id }).to_string()
+    }
+
+    /// Runs a flow that touches LiveKit as a task of its own, within 10 s, whoever waits for it.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        flow: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.lifecycle
+            .outlive(name, crate::FLOW, flow)
+            .await
+            .map_err(|lost: Lost| Error::from(lost))?
+    }
+
+    /// What one batch of a listing says about a record.
+    pub(crate) fn sight(record: &Record, listed: &std::collections::HashMap<String, String>) -> Sight {
+        listed
+            .get(&record.room_name)
+            .map_or(Sight::Absent, |sid| Sight::There { sid: sid.clone() })
+    }
+}
+
+/// Whether a token may be signed for this record: active, not about to close, and seen recently – for a forced
+/// call, since it was asked.
+fn is_servable(record: &Record, asked_at: Option<OffsetDateTime>) -> bool {
+    record.open
+        && record.status == RoomStatus::Active
+        && record.closing_at.is_none()
+        && is_fresh(record.confirmed_at, record.now)
+        && asked_at.is_none_or(|asked| record.confirmed_at.is_some_and(|confirmed| confirmed >= asked))
+}
+
+/// The id in a request.
+pub(crate) fn session_owner(id: &str) -> Result<Owner, Error> {
+    let id: Uuid = chassis::grpc::uuid("session_id", id)?;
+    Ok(Owner::Session(id))
+}

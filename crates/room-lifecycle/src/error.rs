@@ -1,0 +1,76 @@
+//! Why not: every refusal of this service, once.
+
+use chassis::{
+    db::{self, DatabaseError},
+    lifecycle::Lost,
+    status::{Reason, Refusal},
+};
+use domain::SessionStatus;
+use tonic::Status;
+
+use crate::{livekit::LiveKitError, webhook::Untrusted};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    LiveKit(#[from] LiveKitError),
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    #[error("{0}")]
+    Request(#[from] Refusal),
+    #[error("there is no such session")]
+    NoSession,
+    #[error("the session is not open: {0:?}")]
+    Closed(SessionStatus),
+    #[error("the caller is not a party")]
+    NotParticipant,
+    #[error("the caller is not the host")]
+    NotHost,
+    #[error("the room kept changing while it was looked at")]
+    Unsettled,
+}
+
+impl DatabaseError for Error {
+    fn database(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Database(error) => db::refusal(&error),
+            Error::LiveKit(error) => {
+                tracing::warn!(%error, "LiveKit could not do what a request needs");
+                Self::unavailable(Reason::LivekitUnavailable, 2)
+            }
+            Error::Lost(Lost::Panicked) => Self::internal(),
+            Error::Lost(Lost::Deadline) | Error::Unsettled => {
+                Self::unavailable(Reason::LivekitUnavailable, 1)
+            }
+            Error::Lost(Lost::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),
+            Error::Untrusted(why) => why.into(),
+            Error::Request(refusal) => refusal,
+            Error::NoSession => Self::new(Reason::SessionNotFound, "There is no such session."),
+            Error::Closed(SessionStatus::Cancelled) => {
+                Self::new(Reason::SessionCancelled, "The session was cancelled.")
+            }
+            Error::Closed(_) => Self::new(Reason::MeetingEnded, "The meeting is over."),
+            Error::NotParticipant => Self::new(Reason::NotParticipant, "Only the two parties may do this."),
+            Error::NotHost => Self::new(Reason::NotHost, "Only the host may do this."),
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Refusal::from(error).into()
+    }
+}

@@ -1,0 +1,62 @@
+//! One caller at a time per room within this process.
+//!
+//! An economy, not a guarantee (replicas race, and the rows decide): 200 people at one missing room make one call
+//! to LiveKit, the others read what it led to. Whoever waits takes over when the one before is gone.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use uuid::Uuid;
+
+/// A forced look is shared by everybody who asks within this time.
+pub const FORCED_GAP: Duration = Duration::from_secs(2);
+/// Whoever waited for a failure gets the same answer instead of failing anew.
+const FAILURE_SHARED: Duration = Duration::from_secs(1);
+/// Entries are swept when there are more.
+const SWEEP_ABOVE: usize = 4096;
+
+#[derive(Debug, Default)]
+pub struct Gate {
+    pub forced_at: Option<Instant>,
+    pub failed_at: Option<Instant>,
+}
+
+impl Gate {
+    #[must_use]
+    pub fn failed_just_now(&self) -> bool {
+        self.failed_at.is_some_and(|at| at.elapsed() < FAILURE_SHARED)
+    }
+
+    /// How long the next forced look has to wait.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        self.forced_at
+            .map_or(Duration::ZERO, |at| FORCED_GAP.saturating_sub(at.elapsed()))
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Gates(Arc<Mutex<HashMap<Uuid, Arc<AsyncMutex<Gate>>>>>);
+
+impl Gates {
+    /// Waits until nobody else of this process works on `id`.
+    pub async fn enter(&self, id: Uuid) -> OwnedMutexGuard<Gate> {
+        let gate = {
+            let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if gates.len() > SWEEP_ABOVE {
+                gates.retain(|_, gate| {
+                    Arc::strong_count(gate) > 1
+                        || gate
+                            .try_lock()
+                            .is_ok_and(|gate| !gate.pause().is_zero() || gate.failed_just_now())
+                });
+            }
+            Arc::clone(gates.entry(id).or_default())
+        };
+        gate.lock_owned().await
+    }
+}

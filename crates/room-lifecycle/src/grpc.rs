@@ -1,0 +1,193 @@
+//! What this service does, request by request.
+
+use chassis::{
+    grpc::{caller, timestamp},
+    status::Refusal,
+};
+use domain::{Owner, Role};
+use proto::{
+    room::v1::{self as pb, room_service_server::RoomService},
+    types::v1::Caller,
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Rooms,
+    ensure::session_owner,
+    error::Error,
+    store::{self, Record, Session, people},
+};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl RoomService for Rooms {
+    async fn create_room(&self, request: Request<pb::CreateRoomRequest>) -> Answer<pb::CreateRoomResponse> {
+        let request = request.into_inner();
+        let (session, owner) = self.as_party(request.caller, &request.session_id).await?;
+        let rooms = self.clone();
+        let record = self
+            .run("create room", async move { rooms.ensure(owner, false).await })
+            .await?;
+        Ok(Response::new(pb::CreateRoomResponse {
+            room: Some(room(&record)),
+            meeting_url: session.meeting_url,
+        }))
+    }
+
+    async fn ensure_room(&self, request: Request<pb::EnsureRoomRequest>) -> Answer<pb::EnsureRoomResponse> {
+        let request = request.into_inner();
+        let owner = as_system(request.caller, &request.session_id)?;
+        let rooms = self.clone();
+        let record = self
+            .run(
+                "ensure room",
+                async move { rooms.ensure(owner, request.now).await },
+            )
+            .await?;
+        Ok(Response::new(pb::EnsureRoomResponse {
+            room: Some(room(&record)),
+        }))
+    }
+
+    async fn end_room(&self, request: Request<pb::EndRoomRequest>) -> Answer<pb::EndRoomResponse> {
+        let request = request.into_inner();
+        let owner = as_system(request.caller, &request.session_id)?;
+        let rooms = self.clone();
+        self.run("end room", async move { rooms.settle(owner).await })
+            .await?;
+        Ok(Response::new(pb::EndRoomResponse {}))
+    }
+
+    async fn retime_room(&self, request: Request<pb::RetimeRoomRequest>) -> Answer<pb::RetimeRoomResponse> {
+        let request = request.into_inner();
+        let owner = as_system(request.caller, &request.session_id)?;
+        let rooms = self.clone();
+        self.run("retime room", async move { rooms.settle(owner).await })
+            .await?;
+        Ok(Response::new(pb::RetimeRoomResponse {}))
+    }
+
+    async fn get_session_status(
+        &self,
+        request: Request<pb::GetSessionStatusRequest>,
+    ) -> Answer<pb::GetSessionStatusResponse> {
+        let request = request.into_inner();
+        let (session, owner) = self.as_party(request.caller, &request.session_id).await?;
+        let record = store::find_record(&self.pool, owner.id())
+            .await
+            .map_err(Error::from)?;
+        let people = match &record {
+            Some(record) => people::list_people(&self.pool, record.id)
+                .await
+                .map_err(Error::from)?,
+            None => Vec::new(),
+        };
+        Ok(Response::new(pb::GetSessionStatusResponse {
+            session_id: owner.id().to_string(),
+            session_status: session.status.as_str().to_owned(),
+            opens_at: Some(timestamp(session.opens_at)),
+            closes_at: Some(timestamp(session.closes_at)),
+            room: record.as_ref().map(room),
+            participants: people.into_iter().map(participant).collect(),
+        }))
+    }
+
+    async fn kick_participant(
+        &self,
+        request: Request<pb::KickParticipantRequest>,
+    ) -> Answer<pb::KickParticipantResponse> {
+        let request = request.into_inner();
+        let caller = caller(request.caller)?;
+        let owner = session_owner(&request.session_id)?;
+        let session = self.session(owner).await?;
+        match role(&session, &caller) {
+            _ if caller.is_admin || caller.system => {}
+            Some(Role::Host) => {}
+            Some(Role::Guest) => return Err(Error::NotHost.into()),
+            None => return Err(Error::NotParticipant.into()),
+        }
+        if !session.open {
+            return Err(Error::Closed(session.status).into());
+        }
+        if request.user_id == session.host_id {
+            return Err(Refusal::invalid("userId", "the host cannot be kicked").into());
+        }
+        let (rooms, user) = (self.clone(), request.user_id);
+        if !self
+            .run("kick", async move { rooms.kick(owner, &user).await })
+            .await?
+        {
+            return Err(Refusal::invalid("userId", "is not a participant of this session").into());
+        }
+        Ok(Response::new(pb::KickParticipantResponse {}))
+    }
+
+    async fn receive_webhook(
+        &self,
+        request: Request<pb::ReceiveWebhookRequest>,
+    ) -> Answer<pb::ReceiveWebhookResponse> {
+        let request = request.into_inner();
+        self.receive_webhook(&request.authorization, &request.body)
+            .await?;
+        Ok(Response::new(pb::ReceiveWebhookResponse {}))
+    }
+}
+
+impl Rooms {
+    async fn session(&self, owner: Owner) -> Result<Session, Error> {
+        store::find_session(&self.pool, owner.id())
+            .await?
+            .ok_or(Error::NoSession)
+    }
+
+    /// The session, for one of its parties, an admin, or our own services.
+    async fn as_party(&self, who: Option<Caller>, session_id: &str) -> Result<(Session, Owner), Error> {
+        let caller = caller(who)?;
+        let owner = session_owner(session_id)?;
+        let session = self.session(owner).await?;
+        if role(&session, &caller).is_none() && !caller.is_admin && !caller.system {
+            return Err(Error::NotParticipant);
+        }
+        Ok((session, owner))
+    }
+}
+
+fn as_system(who: Option<Caller>, session_id: &str) -> Result<Owner, Error> {
+    if !caller(who)?.system {
+        return Err(Error::NotParticipant);
+    }
+    session_owner(session_id)
+}
+
+fn role(session: &Session, caller: &Caller) -> Option<Role> {
+    if caller.user_id == session.host_id {
+        Some(Role::Host)
+    } else if caller.user_id == session.guest_id {
+        Some(Role::Guest)
+    } else {
+        None
+    }
+}
+
+fn room(record: &Record) -> pb::Room {
+    pb::Room {
+        id: record.id.to_string(),
+        status: record.status.as_str().to_owned(),
+        room_name: record.room_name.clone(),
+        room_sid: record.room_sid.clone().unwrap_or_default(),
+        generation: record.generation,
+        confirmed_at: record.confirmed_at.map(timestamp),
+    }
+}
+
+fn participant(person: people::Person) -> pb::Participant {
+    pb::Participant {
+        name: person.name.unwrap_or_else(|| person.user_id.clone()),
+        user_id: person.user_id,
+        role: person.role,
+        status: person.status,
+        joined_at: person.joined_at.map(timestamp),
+        left_at: person.left_at.map(timestamp),
+    }
+}

@@ -1,0 +1,119 @@
+//! Rooms on LiveKit that no open owner of ours stands behind (I2).
+//!
+//! Ours is a name we once wrote down, or metadata with our deployment id; all others are never touched. A retired
+//! name is deleted. A room with our id and a name we do not know (the database was restored from before it was
+//! made) is deleted only when it is empty and was seen twice, 30 s apart; with people in it, it is reported.
+
+use std::{
+    collections::HashMap,
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+use livekit_protocol::Room;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::{
+    Rooms,
+    error::Error,
+    store::deployment::{self, Stray},
+};
+
+/// When each unknown room was first seen.
+pub type Sightings = HashMap<String, Instant>;
+
+const SEEN_FOR: Duration = Duration::from_secs(30);
+/// More unknown rooms than this, and than one in twenty of ours, are left alone until somebody says so.
+const ALARM_ABOVE: usize = 20;
+
+/// The strays of a listing, sorted by what may be done with them.
+#[derive(Debug, Default)]
+pub struct Strays {
+    /// Ours once, retired: to be deleted.
+    pub retired: Vec<String>,
+    /// Ours by metadata, unknown by name, and empty.
+    pub unknown: Vec<String>,
+    /// Ours by metadata, unknown by name, with people inside: reported, never deleted.
+    pub inhabited: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    deployment: Uuid,
+}
+
+impl Rooms {
+    /// Sorts the rooms of a listing; the database is read after LiveKit was listed.
+    pub async fn find_strays(&self, rooms: &[Room]) -> Result<Strays, Error> {
+        let names: Vec<String> = rooms.iter().map(|room| room.name.clone()).collect();
+        let mut strays = Strays::default();
+        for Stray { name, known } in deployment::list_strays(&self.pool, &names).await? {
+            if known {
+                strays.retired.push(name);
+                continue;
+            }
+            let ours = rooms.iter().any(|room| room.name == name && self.is_ours(room));
+            if !ours {
+                continue;
+            }
+            if self.livekit.list_participants(&name).await?.is_empty() {
+                strays.unknown.push(name);
+            } else {
+                strays.inhabited.push(name);
+            }
+        }
+        Ok(strays)
+    }
+
+    fn is_ours(&self, room: &Room) -> bool {
+        serde_json::from_str::<Metadata>(&room.metadata)
+            .is_ok_and(|metadata| metadata.deployment == self.deployment)
+    }
+
+    /// Deletes what is certainly ours and certainly over.
+    pub(crate) async fn remove_strays(&self, rooms: &[Room]) -> Result<(), Error> {
+        let strays = self.find_strays(rooms).await?;
+        let ours = rooms.iter().filter(|room| self.is_ours(room)).count();
+        #[expect(clippy::cast_precision_loss, reason = "gauges")]
+        {
+            metrics::gauge!("greenroom_rooms_orphaned", "kind" => "retired").set(strays.retired.len() as f64);
+            metrics::gauge!("greenroom_rooms_orphaned", "kind" => "unknown").set(strays.unknown.len() as f64);
+            metrics::gauge!("greenroom_rooms_orphaned", "kind" => "inhabited")
+                .set(strays.inhabited.len() as f64);
+        }
+        for name in &strays.inhabited {
+            tracing::warn!(
+                room.name = name,
+                "a room with our deployment id and people in it is not in the database"
+            );
+        }
+        for name in &strays.retired {
+            self.delete_retired(name).await;
+        }
+        let unknown = self.seen_long_enough(&strays.unknown);
+        if strays.unknown.len() > ALARM_ABOVE.max(ours / 20) {
+            tracing::error!(
+                rooms.unknown = strays.unknown.len(),
+                "too many unknown rooms to delete by itself; look, then run `greenroom repair orphans --yes`"
+            );
+            return Ok(());
+        }
+        for name in unknown {
+            self.delete_retired(&name).await;
+        }
+        Ok(())
+    }
+
+    /// Remembers the unknown rooms and returns those that were first seen at least 30 s ago.
+    fn seen_long_enough(&self, unknown: &[String]) -> Vec<String> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.strays.retain(|name, _| unknown.contains(name));
+        let now = Instant::now();
+        unknown
+            .iter()
+            .filter(|name| now - *memory.strays.entry((*name).clone()).or_insert(now) >= SEEN_FOR)
+            .cloned()
+            .collect()
+    }
+}

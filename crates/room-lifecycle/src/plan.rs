@@ -1,0 +1,102 @@
+//! What to do with a room, decided from its record and one look at LiveKit. Pure: applying a step is somebody
+//! else's job, every step can be applied twice, and after any crash the next plan goes on from what is there.
+
+use domain::{EndedReason, RoomStatus};
+use time::Duration;
+
+use crate::{config::Policy, store::Record};
+
+/// What a successful ListRooms, begun after the record was read, says about the record's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// Nobody looked.
+    Unknown,
+    Absent,
+    There {
+        sid: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing to do now.
+    Rest,
+    /// The owner is not open: end the record, then delete the room.
+    Close,
+    /// Ended with a window that has moved, retimed, or lost by LiveKit: a new generation.
+    NextGeneration(Why),
+    /// Committed intent: make the room on LiveKit.
+    Make,
+    /// There as recorded.
+    Confirm,
+    /// There under another SID: it is ours from now on.
+    Adopt { sid: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    Reopened,
+    Missing,
+    Retimed,
+    /// A kicked person is in it whom LiveKit cannot find.
+    Haunted,
+}
+
+impl Why {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reopened => "reopened",
+            Self::Missing => "missing",
+            Self::Retimed => "retimed",
+            Self::Haunted => "haunted",
+        }
+    }
+}
+
+/// Before its window opens, a lost room is made anew at most this often.
+const PATIENCE: Duration = Duration::minutes(10);
+
+/// What the passes do with a room.
+#[must_use]
+pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> Step {
+    let window_open = record.open && record.opens_at <= record.now;
+    match record.status {
+        RoomStatus::Ended if record.open && record.ended_reason == Some(EndedReason::Window) => {
+            Step::NextGeneration(Why::Reopened)
+        }
+        RoomStatus::Ended => Step::Rest,
+        _ if !record.open => Step::Close,
+        RoomStatus::Pending | RoomStatus::Failed => {
+            let wanted = policy.at_booking || window_open;
+            let due = record.next_attempt_at.is_none_or(|at| at <= record.now);
+            if wanted && due { Step::Make } else { Step::Rest }
+        }
+        RoomStatus::Active => match sight {
+            Sight::Unknown => Step::Rest,
+            Sight::There { sid } if Some(sid) != record.room_sid.as_ref() => Step::Adopt { sid: sid.clone() },
+            // Nobody holds a token before the window opens, so nobody is inside.
+            Sight::There { .. } if !window_open && too_short(record) => Step::NextGeneration(Why::Retimed),
+            Sight::There { .. } => Step::Confirm,
+            Sight::Absent => {
+                let rested = record.made_at.is_none_or(|at| record.now - at >= PATIENCE);
+                if window_open || (policy.at_booking && rested) {
+                    Step::NextGeneration(Why::Missing)
+                } else {
+                    Step::Rest
+                }
+            }
+        },
+    }
+}
+
+/// LiveKit's timers, which cannot be changed on a living room, would end it before its window does.
+fn too_short(record: &Record) -> bool {
+    record
+        .expires_at
+        .is_some_and(|expires| expires < record.closes_at)
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

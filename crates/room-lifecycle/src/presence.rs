@@ -1,0 +1,86 @@
+//! Who is in a room, and who must not be: attendance, and the kicked who come back.
+
+use livekit_protocol::{ParticipantInfo, participant_info};
+use time::Duration;
+use uuid::Uuid;
+
+use crate::{
+    Rooms,
+    error::Error,
+    livekit::LiveKitError,
+    plan::Why,
+    store::{Record, events, people},
+};
+
+/// Somebody whom LiveKit says it does not have, though he joined, is given this long to vanish.
+const HAUNTED_AFTER: Duration = Duration::seconds(30);
+
+impl Rooms {
+    /// Looks at who is in an active room: attendance first, then whoever was kicked is put out.
+    pub(crate) async fn look_inside(&self, record: &Record) -> Result<(), Error> {
+        let inside = self.livekit.list_participants(&record.room_name).await?;
+        let active = || inside.iter().filter(|one| is_person(one) && is_active(one));
+        let look = people::Look {
+            room: record.id,
+            identities: &active().map(|one| one.identity.clone()).collect::<Vec<_>>(),
+            sids: &active().map(|one| one.sid.clone()).collect::<Vec<_>>(),
+            at: record.now,
+        };
+        people::set_presence(&self.pool, &look).await?;
+        if record.watched_until.is_some() {
+            self.put_out(record, &inside).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes every kicked person who is there, or who joined and was not seen to leave.
+    async fn put_out(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
+        for kicked in people::list_kicked(&self.pool, record.id).await? {
+            let there = inside.iter().find(|one| one.identity == kicked.user_id);
+            if there.is_none() && kicked.lingering_since.is_none() {
+                continue;
+            }
+            match self
+                .livekit
+                .remove_participant(&record.room_name, &kicked.user_id)
+                .await
+            {
+                Ok(()) => {
+                    if let Some(there) = there {
+                        events::insert_removal(&self.pool, record.id, &kicked.user_id, &there.sid).await?;
+                    }
+                    tracing::info!(session.id = %record.session_id, "a kicked participant was put out again");
+                }
+                // LiveKit can lack somebody who is there (livekit.md §3): not found is not out.
+                Err(LiveKitError::NotFound) => {
+                    if kicked
+                        .lingering_since
+                        .is_some_and(|since| record.now - since >= HAUNTED_AFTER)
+                    {
+                        return self.renew(record, Why::Haunted).await;
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every room with a recent kick; once a second.
+    pub async fn watch(&self) -> Result<(), Error> {
+        let watched: Vec<Uuid> = people::list_watched(&self.pool).await?;
+        if !watched.is_empty() {
+            self.reconcile(&watched).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Recorders and agents are no people of ours.
+fn is_person(one: &ParticipantInfo) -> bool {
+    one.kind == participant_info::Kind::Standard as i32 && !one.identity.starts_with("EG_")
+}
+
+fn is_active(one: &ParticipantInfo) -> bool {
+    one.state == participant_info::State::Active as i32
+}

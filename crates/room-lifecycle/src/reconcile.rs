@@ -1,0 +1,140 @@
+//! `reconcile_room`: the one code path that every webhook, kick, change of a booking and periodic pass ends in.
+//!
+//! Marks are claimed in batches; a batch costs one ListRooms, and one ListParticipants per active room. A room
+//! that fails keeps its mark, whose lease brings it back. No retries inside: the next drain is the retry.
+
+use std::collections::{HashMap, HashSet};
+
+use domain::RoomStatus;
+use futures::{StreamExt, stream};
+use uuid::Uuid;
+
+use crate::{
+    Rooms,
+    error::Error,
+    plan::{self, Sight, Step, Why},
+    store::{self, Record, marks},
+};
+
+const BATCH: i64 = 256;
+/// Rooms worked on at once.
+const WIDTH: usize = 32;
+
+impl Rooms {
+    /// Looks at every marked room that is due; how many there were.
+    pub async fn drain(&self) -> Result<usize, Error> {
+        let mut drained = 0;
+        loop {
+            let claimed = marks::claim_marks(&self.pool, BATCH).await?;
+            if claimed.ids.is_empty() {
+                return Ok(drained);
+            }
+            let rooms: HashSet<Uuid> = claimed.rooms.into_iter().collect();
+            let done = self.reconcile(&rooms.iter().copied().collect::<Vec<_>>()).await?;
+            marks::delete_marks(&self.pool, &claimed.ids, &done).await?;
+            drained += done.len();
+            if done.len() < rooms.len() {
+                return Ok(drained); // what failed comes back with its lease
+            }
+        }
+    }
+
+    /// Brings these rooms one step on, and returns those that went well.
+    pub async fn reconcile(&self, rooms: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+        let records = store::list_records(&self.pool, rooms, &[]).await?;
+        let gone = rooms
+            .iter()
+            .filter(|id| !records.iter().any(|record| record.id == **id))
+            .copied();
+        let mut done: Vec<Uuid> = gone.collect();
+        let active: Vec<String> = records
+            .iter()
+            .filter(|record| record.open && record.status == RoomStatus::Active)
+            .map(|record| record.room_name.clone())
+            .collect();
+        // Without a look nothing is absent: the rest of the batch still goes on.
+        let listed = if active.is_empty() {
+            Some(HashMap::new())
+        } else {
+            self.list(active).await
+        };
+        let mut work = stream::iter(records.into_iter().map(|record| {
+            let sight = listed
+                .as_ref()
+                .map_or(Sight::Unknown, |listed| Self::sight(&record, listed));
+            async move { (record.id, self.reconcile_room(&record, &sight).await) }
+        }))
+        .buffer_unordered(WIDTH);
+        while let Some((id, outcome)) = work.next().await {
+            match outcome {
+                Ok(()) => done.push(id),
+                Err(error) => {
+                    tracing::warn!(%error, room.id = %id, "a room could not be reconciled; it is tried again");
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    async fn list(&self, names: Vec<String>) -> Option<HashMap<String, String>> {
+        match self.livekit.list_rooms(names).await {
+            Ok(rooms) => Some(rooms.into_iter().map(|room| (room.name, room.sid)).collect()),
+            Err(error) => {
+                tracing::warn!(%error, "LiveKit could not be listed");
+                None
+            }
+        }
+    }
+
+    /// Plans and applies the next step of one room.
+    async fn reconcile_room(&self, record: &Record, sight: &Sight) -> Result<(), Error> {
+        if record.status == RoomStatus::Active && record.open && *sight == Sight::Unknown {
+            return Err(crate::livekit::LiveKitError::Unknown("it could not be looked at".to_owned()).into());
+        }
+        match plan::plan(record, sight, self.policy) {
+            Step::Rest => Ok(()),
+            Step::Close => self.close(record.id).await,
+            Step::Make => self.make(record).await,
+            Step::Adopt { sid } => {
+                self.adopt(record, &sid).await?;
+                self.look_inside(record).await
+            }
+            Step::Confirm => self.look_inside(record).await,
+            Step::NextGeneration(Why::Missing) => {
+                self.replace_missing(record).await?;
+                self.make_next(record).await
+            }
+            Step::NextGeneration(why) => self.renew(record, why).await,
+        }
+    }
+
+    /// Retires the record's room for its next generation, deletes what was there, and makes the next one.
+    pub(crate) async fn renew(&self, record: &Record, why: Why) -> Result<(), Error> {
+        if store::set_next_generation(&self.pool, record, why.as_str()).await? {
+            tracing::info!(session.id = %record.session_id, why = why.as_str(), "the room goes on in its next generation");
+            if record.status == RoomStatus::Active {
+                self.delete_retired(&record.room_name).await;
+            }
+        }
+        self.make_next(record).await
+    }
+
+    async fn make_next(&self, record: &Record) -> Result<(), Error> {
+        let Some(next) = store::find_record_by_id(&self.pool, record.id).await? else {
+            return Ok(());
+        };
+        match plan::plan(&next, &Sight::Unknown, self.policy) {
+            Step::Make => self.make(&next).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the room of an owner that is not open: one conditional update, then the room on LiveKit.
+    pub(crate) async fn close(&self, id: Uuid) -> Result<(), Error> {
+        if let Some(name) = store::set_ended(&self.pool, id).await? {
+            tracing::info!(room.id = %id, room.name = name, "room ended");
+            self.delete_retired(&name).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! What `greenroom repair` does, beside the running services and with the same steps: it has none of its own.
+
+use domain::RoomStatus;
+use uuid::Uuid;
+
+use crate::{
+    Rooms,
+    error::Error,
+    orphans::Strays,
+    store::{
+        self, Record, deployment, events,
+        marks::{self, Listing},
+    },
+};
+
+/// What `repair rooms` would do.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Committed intents that LiveKit has not answered yet.
+    pub pending: Vec<Record>,
+    /// Recorded as active, not on LiveKit.
+    pub missing: Vec<Record>,
+}
+
+impl Rooms {
+    /// Rooms that should be on LiveKit and are not.
+    pub async fn find_broken(&self) -> Result<Findings, Error> {
+        let at = events::find_now(&self.pool).await?;
+        let rooms = self.livekit.list_rooms(Vec::new()).await?;
+        let listing = Listing {
+            names: rooms.into_iter().map(|room| room.name).collect(),
+            at: Some(at),
+            ..Listing::default()
+        };
+        let missing: Vec<Uuid> = marks::list_missing(&self.pool, &listing)
+            .await?
+            .into_iter()
+            .map(|room| room.id)
+            .collect();
+        let pending = marks::list_pending(&self.pool).await?;
+        Ok(Findings {
+            pending: store::list_records(&self.pool, &pending, &[]).await?,
+            missing: store::list_records(&self.pool, &missing, &[]).await?,
+        })
+    }
+
+    /// Makes one broken room; the record as it is afterwards.
+    pub async fn repair(&self, record: &Record) -> Result<Record, Error> {
+        self.ensure(record.owner(), record.status == RoomStatus::Active)
+            .await
+    }
+
+    /// Rooms on LiveKit that nobody of ours needs.
+    pub async fn find_orphans(&self) -> Result<Strays, Error> {
+        let rooms = self.livekit.list_rooms(Vec::new()).await?;
+        self.find_strays(&rooms).await
+    }
+
+    /// Deletes an orphan on somebody's word.
+    pub async fn delete_orphan(&self, name: &str) -> Result<(), Error> {
+        Ok(self.livekit.delete_room(name).await?)
+    }
+
+    /// Takes the configured LiveKit and this database as the deployment's own.
+    pub async fn adopt_deployment(&self) -> Result<(), Error> {
+        deployment::set_adopted(&self.pool, &self.address.url, &self.address.api_key).await?;
+        self.check_deployment().await
+    }
+}

@@ -1,0 +1,299 @@
+//! All SQL of this service. Here: the records of rooms, one function per statement; every write is conditional
+//! and says whether it happened, because races between replicas are settled by the row and by nothing else.
+
+pub mod deployment;
+pub mod events;
+pub mod marks;
+pub mod people;
+
+use domain::{EndedReason, Owner, RoomStatus, SessionStatus};
+use sqlx::{PgExecutor, PgPool, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A room, its owner, and the database's now: what every decision is made on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    pub id: Uuid,
+    pub session_id: Uuid,
+    pub room_name: String,
+    pub room_sid: Option<String>,
+    pub generation: i32,
+    pub status: RoomStatus,
+    pub ended_reason: Option<EndedReason>,
+    pub max_participants: i32,
+    pub made_at: Option<OffsetDateTime>,
+    pub expires_at: Option<OffsetDateTime>,
+    pub confirmed_at: Option<OffsetDateTime>,
+    pub closing_at: Option<OffsetDateTime>,
+    pub watched_until: Option<OffsetDateTime>,
+    pub next_attempt_at: Option<OffsetDateTime>,
+    pub occupied: bool,
+    pub owner_status: SessionStatus,
+    pub open: bool,
+    pub opens_at: OffsetDateTime,
+    pub closes_at: OffsetDateTime,
+    pub now: OffsetDateTime,
+}
+
+impl Record {
+    #[must_use]
+    pub const fn owner(&self) -> Owner {
+        Owner::Session(self.session_id)
+    }
+}
+
+/// The records with these ids or of these owners.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_records(db: impl PgExecutor<'_>, ids: &[Uuid], owners: &[Uuid]) -> Result<Vec<Record>> {
+    sqlx::query_as!(
+        Record,
+        r#"select r.id, r.session_id as "session_id!", r.room_name, r.room_sid, r.generation,
+                  r.status as "status: RoomStatus", r.ended_reason as "ended_reason: EndedReason",
+                  r.max_participants, r.made_at, r.expires_at, r.confirmed_at, r.closing_at, r.watched_until,
+                  r.next_attempt_at,
+                  exists (select from livekit_participants p
+                          where p.room_id = r.id and p.status = 'joined') as "occupied!",
+                  s.status as "owner_status: SessionStatus", o.open as "open!", o.opens_at as "opens_at!",
+                  o.closes_at as "closes_at!", app_now() as "now!"
+           from livekit_rooms r
+           join sessions s on s.id = r.session_id
+           join room_owners o on o.owner = r.session_id
+           where r.id = any($1) or r.session_id = any($2)"#,
+        ids,
+        owners
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// The record of a booking's room.
+pub async fn find_record(db: impl PgExecutor<'_>, session: Uuid) -> Result<Option<Record>> {
+    Ok(list_records(db, &[], &[session]).await?.pop())
+}
+
+/// A booking as this service needs to know it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub status: SessionStatus,
+    pub host_id: String,
+    pub guest_id: String,
+    pub meeting_url: String,
+    pub open: bool,
+    pub opens_at: OffsetDateTime,
+    pub closes_at: OffsetDateTime,
+}
+
+pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Session>> {
+    sqlx::query_as!(
+        Session,
+        r#"select s.status as "status: SessionStatus", s.host_id, s.guest_id, s.meeting_url, o.open as "open!",
+                  o.opens_at as "opens_at!", o.closes_at as "closes_at!"
+           from sessions s join room_owners o on o.owner = s.id
+           where s.id = $1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Commits the intent to have a room for each of these owners that is open and has none: the record, its name,
+/// its people. Returns how many were written.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner], max_participants: i32) -> Result<i64> {
+    let ids: Vec<Uuid> = owners.iter().map(|owner| owner.id()).collect();
+    let names: Vec<String> = owners.iter().map(|owner| owner.room_name(1)).collect();
+    sqlx::query_scalar!(
+        r#"with intents as (
+               insert into livekit_rooms (session_id, room_name, max_participants)
+               select t.owner, t.name, $3
+               from unnest($1::uuid[], $2::text[]) as t(owner, name)
+               join room_owners o on o.owner = t.owner and o.open
+               on conflict (session_id) do nothing
+               returning id, session_id, room_name, generation),
+           names as (
+               insert into livekit_room_names (room_name, room_id, generation)
+               select room_name, id, generation from intents),
+           people as (
+               insert into livekit_participants (room_id, user_id, role, display_name)
+               select i.id, p.user_id, p.role, coalesce(u.display_name, case p.role when 'guest' then s.guest_name end)
+               from intents i
+               join sessions s on s.id = i.session_id
+               join session_participants p on p.session_id = i.session_id
+               left join app_users u on u.id = p.user_id)
+           select count(*) as "count!" from intents"#,
+        &ids,
+        &names,
+        max_participants
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// The result of CreateRoom: the record is active at this generation. False: somebody else moved it on.
+pub async fn set_active(
+    db: impl PgExecutor<'_>,
+    record: &Record,
+    sid: &str,
+    expires_at: OffsetDateTime,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "with made as (
+             update livekit_rooms
+             set status = 'active', room_sid = $3, confirmed_at = $4, expires_at = $5,
+                 made_at = case when room_sid = $3 then made_at else app_now() end,
+                 attempts = 0, next_attempt_at = null, last_error = null
+             where id = $1 and generation = $2 and status in ('pending', 'active', 'failed')
+             returning id, room_sid, room_name)
+         insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
+         select 'GR_' || gen_random_uuid(), id, room_sid, 'room_made', jsonb_build_object('name', room_name)
+         from made",
+        record.id,
+        record.generation,
+        sid,
+        record.now,
+        expires_at
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Seen on LiveKit under its SID, at `at`. False: the record is no longer what was looked for.
+pub async fn set_confirmed(db: impl PgExecutor<'_>, record: &Record, at: OffsetDateTime) -> Result<bool> {
+    let done = sqlx::query!(
+        "update livekit_rooms
+         set confirmed_at = case when confirmed_at > app_now() then $3 else greatest(confirmed_at, $3) end,
+             closing_at = null
+         where id = $1 and generation = $2 and status = 'active' and room_sid = $4",
+        record.id,
+        record.generation,
+        at,
+        record.room_sid.as_deref()
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// There under another SID: people may be inside already, so that one is ours from now on.
+pub async fn set_adopted(
+    db: impl PgExecutor<'_>,
+    record: &Record,
+    sid: &str,
+    at: OffsetDateTime,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "update livekit_rooms
+         set room_sid = $3, confirmed_at = $4, made_at = app_now(), closing_at = null
+         where id = $1 and generation = $2 and status = 'active' and room_sid is distinct from $3",
+        record.id,
+        record.generation,
+        sid,
+        at
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Retires the record's name: the next generation is pending under a new one. False: somebody else moved it on,
+/// or its owner is not open.
+pub async fn set_next_generation(db: impl PgExecutor<'_>, record: &Record, why: &str) -> Result<bool> {
+    let name = record.owner().room_name(record.generation + 1);
+    let done = sqlx::query!(
+        "with bumped as (
+             update livekit_rooms r
+             set generation = r.generation + 1, room_name = $4, room_sid = null, status = 'pending',
+                 confirmed_at = null, made_at = null, expires_at = null, closing_at = null, ended_at = null,
+                 ended_reason = null, attempts = 0, next_attempt_at = null, last_error = null
+             from room_owners o
+             where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.session_id and o.open
+             returning r.id, r.room_name, r.generation),
+         names as (
+             insert into livekit_room_names (room_name, room_id, generation)
+             select room_name, id, generation from bumped)
+         insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
+         select 'GR_' || gen_random_uuid(), id, $5, 'room_retired',
+                jsonb_build_object('why', $6::text, 'name', $7::text, 'next', room_name)
+         from bumped",
+        record.id,
+        record.generation,
+        record.status.as_str(),
+        name,
+        record.room_sid.as_deref(),
+        why,
+        record.room_name
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// A CreateRoom that failed: when to try again, and why it failed.
+pub async fn set_attempt_failed(db: impl PgExecutor<'_>, record: &Record, error: &str) -> Result<()> {
+    sqlx::query!(
+        "update livekit_rooms
+         set attempts = attempts + 1, last_error = left($3, 500),
+             next_attempt_at = app_now() + make_interval(secs => least(2 ^ least(attempts, 6), 60))
+         where id = $1 and generation = $2 and status in ('pending', 'failed')",
+        record.id,
+        record.generation,
+        error
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Ends a room whose owner is no longer open; the name it had, to be deleted on LiveKit. None: there was nothing
+/// to end.
+pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<String>> {
+    sqlx::query_scalar!(
+        "with ended as (
+             update livekit_rooms r
+             set status = 'ended', ended_at = app_now(), ended_reason = o.ended_reason, closing_at = null,
+                 watched_until = null
+             from room_owners o
+             where r.id = $1 and r.status <> 'ended' and o.owner = r.session_id and not o.open
+             returning r.id, r.room_name, r.room_sid, r.ended_reason),
+         people as (
+             update livekit_participants p
+             set status = 'left', left_at = app_now(), absent_since = null
+             from ended where p.room_id = ended.id and p.status = 'joined'),
+         told as (
+             insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
+             select 'GR_' || gen_random_uuid(), id, room_sid, 'room_ended', jsonb_build_object('reason', ended_reason)
+             from ended)
+         select room_name from ended",
+        id
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Open owners that have no open room, soonest first: never recorded, or ended and open again.
+pub async fn list_owners_without_room(
+    db: impl PgExecutor<'_>,
+    limit: i64,
+) -> Result<Vec<(Uuid, Option<Uuid>)>> {
+    let rows = sqlx::query!(
+        r#"select s.id, r.id as "room_id?"
+           from sessions s
+           join room_owners o on o.owner = s.id and o.open
+           left join livekit_rooms r on r.session_id = s.id
+           where s.status in ('scheduled', 'in_progress')
+             and not exists (select from livekit_rooms open
+                             where open.session_id = s.id and open.status in ('pending', 'active', 'failed'))
+           order by s.scheduled_at limit $1"#,
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.room_id)).collect())
+}
+
+/// The current form of a record, or None when it is gone.
+pub async fn find_record_by_id(pool: &PgPool, id: Uuid) -> Result<Option<Record>> {
+    Ok(list_records(pool, &[id], &[]).await?.pop())
+}

@@ -1,0 +1,79 @@
+//! LiveKit's webhooks as they came, and our own milestones beside them.
+
+use serde_json::Value;
+use sqlx::{PgExecutor, Result};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// What is kept of a webhook.
+#[derive(Debug)]
+pub struct Event {
+    pub id: String,
+    pub kind: String,
+    pub room_name: Option<String>,
+    pub room_sid: Option<String>,
+    pub identity: Option<String>,
+    pub participant_sid: Option<String>,
+    pub payload: Value,
+}
+
+/// Stores an event, marks its room if it is one of ours, and wakes the replicas. False: it was here before.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"with room as (
+               select room_id from livekit_room_names where room_name = $3),
+           stored as (
+               insert into livekit_events (event_id, room_id, room_sid, event_type, identity, participant_sid, payload)
+               values ($1, (select room_id from room), $4, $2, $5, $6, $7)
+               on conflict (event_id) do nothing
+               returning room_id),
+           marked as (
+               select mark_room(room_id) from stored where room_id is not null)
+           select (select count(*) from stored) > 0 and (select count(*) from marked) >= 0 as "stored!""#,
+        event.id,
+        event.kind,
+        event.room_name,
+        event.room_sid,
+        event.identity,
+        event.participant_sid,
+        event.payload
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// A kicked person was found inside and removed under this SID.
+pub async fn insert_removal(db: impl PgExecutor<'_>, room: Uuid, identity: &str, sid: &str) -> Result<()> {
+    sqlx::query!(
+        "insert into livekit_events (event_id, room_id, event_type, identity, participant_sid)
+         values ('GR_' || gen_random_uuid(), $1, 'participant_removed', $2, $3)",
+        room,
+        identity,
+        sid
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Deletes a batch of what is older than `keep`; how many there were.
+pub async fn delete_old_events(db: impl PgExecutor<'_>, keep: Duration, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "delete from livekit_events where event_id in (
+             select event_id from livekit_events where received_at < app_now() - make_interval(secs => $1)
+             order by received_at limit $2)",
+        keep.as_seconds_f64(),
+        limit
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// The database's now.
+pub async fn find_now(db: impl PgExecutor<'_>) -> Result<OffsetDateTime> {
+    sqlx::query_scalar!(r#"select app_now() as "now!""#)
+        .fetch_one(db)
+        .await
+}

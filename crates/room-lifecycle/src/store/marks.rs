@@ -1,0 +1,184 @@
+//! Marks: "look at this room". Anyone may write one, every replica drains them, and a claim is a committed lease
+//! of 15 s: a replica that dies gives its marks back by the clock, and no transaction is held over LiveKit calls.
+
+use sqlx::{PgExecutor, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Marks claimed for one drain: their ids, and the rooms they name.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    pub ids: Vec<i64>,
+    pub rooms: Vec<Uuid>,
+}
+
+pub async fn claim_marks(db: impl PgExecutor<'_>, limit: i64) -> Result<Claimed> {
+    let rows = sqlx::query!(
+        "with due as (
+             select id from room_marks where not_before <= app_now()
+             order by not_before limit $1 for update skip locked)
+         update room_marks m set not_before = app_now() + interval '15 seconds'
+         from due where m.id = due.id
+         returning m.id, m.room_id",
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(Claimed {
+        ids: rows.iter().map(|row| row.id).collect(),
+        rooms: rows.iter().map(|row| row.room_id).collect(),
+    })
+}
+
+/// The rooms were looked at; a mark made meanwhile has another id and stays.
+pub async fn delete_marks(db: impl PgExecutor<'_>, ids: &[i64], rooms: &[Uuid]) -> Result<()> {
+    sqlx::query!(
+        "delete from room_marks where id = any($1) and room_id = any($2)",
+        ids,
+        rooms
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Marks a room and wakes every replica.
+pub async fn insert_mark(db: impl PgExecutor<'_>, room: Uuid) -> Result<()> {
+    sqlx::query!("select mark_room($1)", room)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// A LiveKit listing, as arrays for one statement.
+#[derive(Debug, Default)]
+pub struct Listing {
+    pub names: Vec<String>,
+    pub sids: Vec<String>,
+    pub people: Vec<i32>,
+    /// The database's now before the listing was asked for.
+    pub at: Option<OffsetDateTime>,
+}
+
+/// Active rooms of open owners that were made before the listing and are not in it, soonest first.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<Vec<Missing>> {
+    sqlx::query_as!(
+        Missing,
+        r#"select r.id, (o.opens_at <= app_now() + interval '30 minutes') as "soon!"
+           from livekit_rooms r
+           join room_owners o on o.owner = r.session_id and o.open
+           where r.status = 'active' and coalesce(r.made_at, r.created_at) < $2
+             and not exists (select from unnest($1::text[]) as seen(name) where seen.name = r.room_name)
+           order by o.opens_at"#,
+        &listing.names,
+        listing.at
+    )
+    .fetch_all(db)
+    .await
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    pub id: Uuid,
+    /// Its window is open or opens within 30 minutes.
+    pub soon: bool,
+}
+
+/// How many rooms we believe to be on LiveKit.
+pub async fn count_active(db: impl PgExecutor<'_>) -> Result<i64> {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from livekit_rooms where status = 'active'"#)
+        .fetch_one(db)
+        .await
+}
+
+/// Marks these rooms, at most `per_second` of them each second, in the order given.
+pub async fn insert_marks(db: impl PgExecutor<'_>, rooms: &[Uuid], per_second: i32) -> Result<()> {
+    sqlx::query!(
+        "insert into room_marks (room_id, not_before)
+         select t.id, app_now() + make_interval(secs => ((t.n - 1) / $2)::int)
+         from unnest($1::uuid[]) with ordinality as t(id, n)
+         where not exists (select from room_marks m where m.room_id = t.id)",
+        rooms,
+        i64::from(per_second)
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Marks every open room that is due: its owner closed, it waits to be made, LiveKit shows another SID, somebody
+/// is inside (by LiveKit's count or ours), it is watched, its timers are too short, or it is its turn (1 of 30).
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn insert_due_marks(
+    db: impl PgExecutor<'_>,
+    listing: &Listing,
+    at_booking: bool,
+    turn: i32,
+) -> Result<u64> {
+    let done = sqlx::query!(
+        "with seen as (
+             select * from unnest($1::text[], $2::text[], $3::int[]) as s(name, sid, people))
+         insert into room_marks (room_id)
+         select r.id
+         from livekit_rooms r
+         join room_owners o on o.owner = r.session_id
+         left join seen on seen.name = r.room_name
+         left join lateral (
+             select true as inside from livekit_participants p
+             where p.room_id = r.id and p.status = 'joined' limit 1) joined on true
+         where r.status in ('pending', 'active', 'failed')
+           and (not o.open
+                or (r.status <> 'active' and coalesce(r.next_attempt_at, app_now()) <= app_now()
+                    and ($4 or o.opens_at <= app_now()))
+                or (r.status = 'active'
+                    and (seen.sid <> r.room_sid or seen.people > 0 or joined.inside
+                         or r.watched_until > app_now()
+                         or (r.expires_at < o.closes_at and app_now() < o.opens_at)
+                         or (hashtext(r.id::text) & 2147483647) % 30 = $5)))
+           and not exists (select from room_marks m where m.room_id = r.id)",
+        &listing.names,
+        &listing.sids,
+        &listing.people,
+        at_booking,
+        turn
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Notes that open rooms were seen, for those whose note is older than 60 s: a pass must not write every row.
+pub async fn set_seen(db: impl PgExecutor<'_>, listing: &Listing) -> Result<u64> {
+    let done = sqlx::query!(
+        "update livekit_rooms r
+         set confirmed_at = $3
+         from unnest($1::text[], $2::text[]) as seen(name, sid)
+         where r.status = 'active' and r.room_name = seen.name and r.room_sid = seen.sid
+           and r.confirmed_at < $3::timestamptz - interval '60 seconds'",
+        &listing.names,
+        &listing.sids,
+        listing.at
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Open rooms that LiveKit has not answered for yet, soonest first.
+pub async fn list_pending(db: impl PgExecutor<'_>) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select r.id from livekit_rooms r join room_owners o on o.owner = r.session_id and o.open
+         where r.status in ('pending', 'failed') order by o.opens_at"
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// One replica at a time lists LiveKit and cleans up; held until the transaction ends.
+pub async fn try_pass_lock(db: impl PgExecutor<'_>) -> Result<bool> {
+    const KEY: i64 = 0x6772_6e72_6d01;
+    sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "mine!""#, KEY)
+        .fetch_one(db)
+        .await
+}

@@ -1,0 +1,140 @@
+//! Who is in a room, as far as looks at LiveKit and its events say.
+
+use sqlx::{PgExecutor, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// One look at a room: who was active there, by participant SID, and when the look began.
+#[derive(Debug)]
+pub struct Look<'a> {
+    pub room: Uuid,
+    pub identities: &'a [String],
+    pub sids: &'a [String],
+    pub at: OffsetDateTime,
+}
+
+/// Brings `livekit_participants` in line with a look: whoever is there has joined; whoever is not has left when an
+/// earlier look, at least 5 s before, missed him too, or when a `left` event of his current SID came.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u64> {
+    let done = sqlx::query!(
+        "with seen as (
+             select * from unnest($2::text[], $3::text[]) as s(user_id, sid)),
+         there as (
+             update livekit_participants p
+             set status = 'joined', participant_sid = seen.sid, joined_at = coalesce(p.joined_at, app_now()),
+                 left_at = null, absent_since = null
+             from seen
+             where p.room_id = $1 and p.user_id = seen.user_id and p.status <> 'kicked'
+               and (p.status <> 'joined' or p.participant_sid is distinct from seen.sid
+                    or p.absent_since is not null)
+             returning p.user_id)
+         update livekit_participants p
+         set absent_since = coalesce(p.absent_since, $4::timestamptz),
+             status = case when gone.sure then 'left' else p.status end,
+             left_at = case when gone.sure then app_now() else p.left_at end
+         from (select q.user_id,
+                      q.absent_since <= $4::timestamptz - interval '5 seconds'
+                      or exists (select from livekit_events e
+                                 where e.room_id = $1 and e.identity = q.user_id
+                                   and e.participant_sid = q.participant_sid
+                                   and e.event_type in ('participant_left', 'participant_connection_aborted')) as sure
+               from livekit_participants q
+               where q.room_id = $1 and q.status = 'joined'
+                 and not exists (select from seen where seen.user_id = q.user_id)) gone
+         where p.room_id = $1 and p.user_id = gone.user_id and (gone.sure or p.absent_since is null)",
+        look.room,
+        look.identities,
+        look.sids,
+        look.at
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// A participant as the parties see him.
+#[derive(Debug)]
+pub struct Person {
+    pub user_id: String,
+    pub name: Option<String>,
+    pub role: String,
+    pub status: String,
+    pub joined_at: Option<OffsetDateTime>,
+    pub left_at: Option<OffsetDateTime>,
+}
+
+pub async fn list_people(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Person>> {
+    sqlx::query_as!(
+        Person,
+        r#"select p.user_id, coalesce(u.display_name, p.display_name) as name, p.role, p.status, p.joined_at,
+                  p.left_at
+           from livekit_participants p left join app_users u on u.id = p.user_id
+           where p.room_id = $1 order by p.role desc, p.user_id"#,
+        room
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Puts a person out for the whole booking, has the room watched for as long as a token may live, and marks it.
+pub async fn set_kicked(
+    db: impl PgExecutor<'_>,
+    room: Uuid,
+    user: &str,
+    watch: OffsetDateTime,
+) -> Result<bool> {
+    let kicked = sqlx::query_scalar!(
+        r#"with kicked as (
+               update livekit_participants
+               set status = 'kicked', kicked_at = app_now(), left_at = coalesce(left_at, app_now()),
+                   absent_since = null
+               where room_id = $1 and user_id = $2
+               returning room_id),
+           watched as (
+               update livekit_rooms r set watched_until = greatest(r.watched_until, $3)
+               from kicked where r.id = kicked.room_id)
+           select mark_room(room_id) is not null as "marked!" from kicked"#,
+        room,
+        user,
+        watch
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(kicked.is_some())
+}
+
+/// Somebody who must stay out of a room.
+#[derive(Debug)]
+pub struct Kicked {
+    pub user_id: String,
+    /// Since when LiveKit says that he came back (by SID) without having said that he left.
+    pub lingering_since: Option<OffsetDateTime>,
+}
+
+pub async fn list_kicked(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Kicked>> {
+    sqlx::query_as!(
+        Kicked,
+        r#"select p.user_id,
+                  (select min(e.received_at) from livekit_events e
+                   where e.room_id = p.room_id and e.identity = p.user_id and e.event_type = 'participant_joined'
+                     and e.received_at > p.kicked_at and e.room_sid = r.room_sid
+                     and not exists (select from livekit_events l
+                                     where l.room_id = e.room_id and l.identity = e.identity
+                                       and l.participant_sid = e.participant_sid
+                                       and l.event_type in ('participant_left', 'participant_connection_aborted',
+                                                            'participant_removed'))) as lingering_since
+           from livekit_participants p join livekit_rooms r on r.id = p.room_id
+           where p.room_id = $1 and p.status = 'kicked'"#,
+        room
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Active rooms in which a kick is young enough for an old token to open them.
+pub async fn list_watched(db: impl PgExecutor<'_>) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!("select id from livekit_rooms where watched_until > app_now() and status = 'active'")
+        .fetch_all(db)
+        .await
+}
