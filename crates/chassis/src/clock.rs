@@ -16,10 +16,7 @@ impl Clock {
     }
 
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the process clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the process clock")]
     pub fn now(self) -> OffsetDateTime {
         OffsetDateTime::now_utc() + self.offset
     }

@@ -48,11 +48,7 @@ impl Problems {
     where
         T::Err: fmt::Display,
     {
-        match value
-            .map(str::trim)
-            .filter(|value| !value.is_empty())
-            .map(str::parse)
-        {
+        match value.map(str::trim).filter(|value| !value.is_empty()).map(str::parse) {
             None => default,
             Some(Ok(parsed)) => parsed,
             Some(Err(error)) => {
@@ -64,8 +60,7 @@ impl Problems {
 
     /// `90s`, `15min`, `2h` …
     pub fn duration(&mut self, setting: &str, value: Option<&str>, default: Duration) -> Duration {
-        self.parse(setting, value, humantime::Duration::from(default))
-            .into()
+        self.parse(setting, value, humantime::Duration::from(default)).into()
     }
 
     /// A required secret of at least `least` bytes. The value never appears in the problem.
@@ -82,10 +77,9 @@ impl Problems {
         let value = self.required(setting, value)?;
         match Url::parse(&value) {
             Ok(url) if schemes.contains(&url.scheme()) && url.has_host() => return Some(url),
-            Ok(_) => self.add(
-                setting,
-                format_args!("must be a URL that starts with {}", schemes.join(" or ")),
-            ),
+            Ok(_) => {
+                self.add(setting, format_args!("must be a URL that starts with {}", schemes.join(" or ")));
+            }
             Err(error) => self.add(setting, error),
         }
         None
@@ -93,11 +87,7 @@ impl Problems {
 
     /// `Ok` when nothing was added.
     pub fn into_result(self) -> Result<(), Invalid> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Invalid(self.0))
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Invalid(self.0)) }
     }
 }
 
@@ -146,14 +136,8 @@ impl ProcessArgs {
         };
         Process {
             json_logs,
-            otlp_endpoint: self
-                .otel_exporter_otlp_endpoint
-                .filter(|endpoint| !endpoint.is_empty()),
-            ops_listen: problems.parse(
-                "OPS_LISTEN",
-                self.ops_listen.as_deref(),
-                ([0, 0, 0, 0], 9090).into(),
-            ),
+            otlp_endpoint: self.otel_exporter_otlp_endpoint.filter(|endpoint| !endpoint.is_empty()),
+            ops_listen: problems.parse("OPS_LISTEN", self.ops_listen.as_deref(), ([0, 0, 0, 0], 9090).into()),
             grace: problems.duration(
                 "SHUTDOWN_GRACE",
                 self.shutdown_grace.as_deref(),
@@ -182,11 +166,7 @@ impl DatabaseArgs {
             problems.add("DATABASE_POOL", "must be 1 to 50");
         }
         let url = problems.url("DATABASE_URL", self.database_url, &["postgres", "postgresql"])?;
-        Some(db::Settings {
-            url: SecretString::from(url.to_string()),
-            role: Some(role),
-            max_connections,
-        })
+        Some(db::Settings { url: SecretString::from(url.to_string()), role: Some(role), max_connections })
     }
 }
 
@@ -206,11 +186,7 @@ impl InternalArgs {
         let reflection = problems.parse("GRPC_REFLECTION", self.grpc_reflection.as_deref(), false);
         let tokens = problems.required("INTERNAL_TOKEN", self.internal_token)?;
         match grpc::InternalTokens::parse(&tokens) {
-            Ok(tokens) => Some(grpc::Settings {
-                tokens,
-                reflection,
-                max_in_flight: 1024,
-            }),
+            Ok(tokens) => Some(grpc::Settings { tokens, reflection, max_in_flight: 1024 }),
             Err(problem) => {
                 problems.add("INTERNAL_TOKEN", problem);
                 None
@@ -252,18 +228,10 @@ impl LiveKitArgs {
         let ws_url = problems.url("LIVEKIT_WS_URL", self.livekit_ws_url, &["ws", "wss"]);
         let bare = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
         let url = match self.livekit_url.filter(|url| !url.trim().is_empty()) {
-            Some(url) => problems
-                .url("LIVEKIT_URL", Some(url), &["http", "https"])
-                .as_ref()
-                .map(bare),
+            Some(url) => problems.url("LIVEKIT_URL", Some(url), &["http", "https"]).as_ref().map(bare),
             None => ws_url.as_ref().map(|url| bare(url).replacen("ws", "http", 1)),
         };
-        Some(LiveKit {
-            api_key: api_key?,
-            api_secret: api_secret?,
-            ws_url: bare(&ws_url?),
-            url: url?,
-        })
+        Some(LiveKit { api_key: api_key?, api_secret: api_secret?, ws_url: bare(&ws_url?), url: url? })
     }
 }
 
@@ -285,13 +253,9 @@ mod tests {
         })
         .unwrap_err()
         .to_string();
-        for setting in [
-            "TOKEN_TTL",
-            "DATABASE_URL",
-            "LIVEKIT_API_KEY",
-            "LIVEKIT_API_SECRET",
-            "LIVEKIT_WS_URL",
-        ] {
+        for setting in
+            ["TOKEN_TTL", "DATABASE_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "LIVEKIT_WS_URL"]
+        {
             assert!(error.contains(setting), "{setting} is not in: {error}");
         }
         assert!(!error.contains("short-secret"));

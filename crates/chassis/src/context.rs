@@ -33,12 +33,7 @@ pub fn current() -> Option<Context> {
 /// What is left of the request's budget, at most `cap`; `cap` outside of a request.
 #[must_use]
 pub fn remaining(cap: Duration) -> Duration {
-    current().map_or(cap, |context| {
-        context
-            .deadline
-            .saturating_duration_since(Instant::now())
-            .min(cap)
-    })
+    current().map_or(cap, |context| context.deadline.saturating_duration_since(Instant::now()).min(cap))
 }
 
 /// Runs `work` with at most `budget`, less when the request has less left.

@@ -49,25 +49,18 @@ pub fn pool(settings: &Settings) -> Result<PgPool, sqlx::Error> {
 }
 
 async fn set_role(connection: &mut PgConnection, role: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "select set_config('role', rolname, false) from pg_roles where rolname = $1",
-        role as _
-    )
-    .fetch_optional(connection)
-    .await?;
+    sqlx::query!("select set_config('role', rolname, false) from pg_roles where rolname = $1", role as _)
+        .fetch_optional(connection)
+        .await?;
     Ok(())
 }
 
 /// Warns when the service's role is missing: its pool then has all rights of the login.
 pub async fn check_role(pool: &PgPool, role: &str) -> Result<bool, sqlx::Error> {
-    let there = sqlx::query_scalar!("select current_user = $1 as \"there!\"", role as _)
-        .fetch_one(pool)
-        .await?;
+    let there =
+        sqlx::query_scalar!("select current_user = $1 as \"there!\"", role as _).fetch_one(pool).await?;
     if !there {
-        tracing::warn!(
-            role,
-            "the database role is missing; running with all rights of the login"
-        );
+        tracing::warn!(role, "the database role is missing; running with all rights of the login");
     }
     Ok(there)
 }
@@ -105,10 +98,7 @@ pub async fn schema(pool: &PgPool) -> Result<Schema, sqlx::Error> {
     };
     let mut behind = Vec::new();
     for migration in MIGRATOR.iter() {
-        match applied
-            .iter()
-            .find(|applied| applied.version == migration.version)
-        {
+        match applied.iter().find(|applied| applied.version == migration.version) {
             None => behind.push(migration.version),
             Some(applied) if applied.checksum != migration.checksum => {
                 return Ok(Schema::Differs(migration.version));
@@ -116,11 +106,7 @@ pub async fn schema(pool: &PgPool) -> Result<Schema, sqlx::Error> {
             Some(_) => {}
         }
     }
-    Ok(if behind.is_empty() {
-        Schema::Current
-    } else {
-        Schema::Behind(behind)
-    })
+    Ok(if behind.is_empty() { Schema::Current } else { Schema::Behind(behind) })
 }
 
 /// An error that may stem from the database.

@@ -53,10 +53,7 @@ impl InternalTokens {
         if tokens.len() > 2 {
             return Err("at most two tokens, `new,old`");
         }
-        if tokens
-            .iter()
-            .any(|token| token.len() < 32 || !token.bytes().all(|byte| byte.is_ascii_graphic()))
-        {
+        if tokens.iter().any(|token| token.len() < 32 || !token.bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err("each token must have at least 32 bytes of visible ASCII");
         }
         Ok(Self(tokens.into_iter().map(SecretString::from).collect()))
@@ -72,11 +69,7 @@ impl InternalTokens {
     fn accept(&self, headers: &HeaderMap) -> bool {
         let offered = headers.get(TOKEN_HEADER).map_or(&b""[..], HeaderValue::as_bytes);
         let matches = |token: &SecretString| token.expose_secret().as_bytes().ct_eq(offered);
-        self.0
-            .iter()
-            .map(matches)
-            .fold(Choice::from(0), |any, this| any | this)
-            .into()
+        self.0.iter().map(matches).fold(Choice::from(0), |any, this| any | this).into()
     }
 }
 
@@ -99,10 +92,7 @@ pub struct GuardLayer {
 impl GuardLayer {
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self {
-            tokens: settings.tokens.clone(),
-            places: Arc::new(Semaphore::new(settings.max_in_flight)),
-        }
+        Self { tokens: settings.tokens.clone(), places: Arc::new(Semaphore::new(settings.max_in_flight)) }
     }
 }
 
@@ -110,10 +100,7 @@ impl<S> Layer<S> for GuardLayer {
     type Service = Guard<S>;
 
     fn layer(&self, inner: S) -> Guard<S> {
-        Guard {
-            inner,
-            layer: self.clone(),
-        }
+        Guard { inner, layer: self.clone() }
     }
 }
 
@@ -149,21 +136,16 @@ where
             rpc.grpc.status_code = field::Empty,
         );
         telemetry::continue_trace(&span, request.headers());
+        let place = Arc::clone(&self.layer.places).try_acquire_owned().ok();
         let refused = if !self.layer.tokens.accept(request.headers()) {
-            Some(Refusal::new(
-                Reason::Unauthenticated,
-                "The internal token is missing or wrong.",
-            ))
-        } else if self.layer.places.available_permits() == 0 {
+            Some(Refusal::new(Reason::Unauthenticated, "The internal token is missing or wrong."))
+        } else if place.is_none() {
             Some(Refusal::unavailable(Reason::ServiceUnavailable, 1))
         } else {
             None
         };
-        let budget = text("grpc-timeout")
-            .and_then(parse_timeout)
-            .unwrap_or(DEFAULT_DEADLINE)
-            .min(LONGEST_DEADLINE);
-        let place = Arc::clone(&self.layer.places).try_acquire_owned().ok();
+        let budget =
+            text("grpc-timeout").and_then(parse_timeout).unwrap_or(DEFAULT_DEADLINE).min(LONGEST_DEADLINE);
         let work = match refused {
             Some(refusal) => Err(Status::from(refusal)),
             None => Ok(self.inner.call(request)),
@@ -172,16 +154,7 @@ where
             let _place = place;
             let answer = match work {
                 Err(status) => status.into_http(),
-                Ok(call) => {
-                    run(
-                        call,
-                        Context {
-                            deadline: Instant::now() + budget,
-                            request_id,
-                        },
-                    )
-                    .await
-                }
+                Ok(call) => run(call, Context { deadline: Instant::now() + budget, request_id }).await,
             };
             record(&path, started, &answer);
             Ok(answer)
@@ -283,10 +256,7 @@ pub fn caller(caller: Option<Caller>) -> Result<Caller, Refusal> {
 /// The caller that our own services and passes are.
 #[must_use]
 pub fn system_caller() -> Caller {
-    Caller {
-        system: true,
-        ..Caller::default()
-    }
+    Caller { system: true, ..Caller::default() }
 }
 
 /// An id as requests carry it.
@@ -300,10 +270,7 @@ pub fn uuid(field: &str, value: &str) -> Result<uuid::Uuid, Refusal> {
 #[must_use]
 pub fn timestamp(time: OffsetDateTime) -> Timestamp {
     let nanos = i32::try_from(time.nanosecond()).unwrap_or_default(); // below 10^9
-    Timestamp {
-        seconds: time.unix_timestamp(),
-        nanos,
-    }
+    Timestamp { seconds: time.unix_timestamp(), nanos }
 }
 
 /// None for what is no time between the years 0 and 9999.

@@ -48,10 +48,7 @@ impl Lifecycle {
     /// A lifecycle that stops when `shutdown` is cancelled.
     #[must_use]
     pub fn under(shutdown: &CancellationToken) -> Self {
-        Self {
-            soft: shutdown.child_token(),
-            ..Self::default()
-        }
+        Self { soft: shutdown.child_token(), ..Self::default() }
     }
 
     /// Cancelled when the process should take no new work.
@@ -92,10 +89,7 @@ impl Lifecycle {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Lost> {
         let request_id = context::current().map_or_else(|| Arc::from(""), |context| context.request_id);
-        let own = context::Context {
-            deadline: Instant::now() + budget,
-            request_id,
-        };
+        let own = context::Context { deadline: Instant::now() + budget, request_id };
         let timed = async move { tokio::time::timeout(budget, context::scope(own, work)).await };
         match self.spawn(name, timed).await {
             Ok(Some(Ok(value))) => Ok(value),
@@ -159,16 +153,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_the_background_is_counted_and_stops_nobody_else() {
         let lifecycle = Lifecycle::new();
-        let lost = lifecycle
-            .outlive("test", Duration::from_secs(5), async { panic!("on purpose") })
-            .await;
+        let lost = lifecycle.outlive("test", Duration::from_secs(5), async { panic!("on purpose") }).await;
         assert_eq!(lost, Err::<(), _>(Lost::Panicked));
-        assert_eq!(
-            lifecycle
-                .outlive("test", Duration::from_secs(5), async { 7 })
-                .await,
-            Ok(7)
-        );
+        assert_eq!(lifecycle.outlive("test", Duration::from_secs(5), async { 7 }).await, Ok(7));
         assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 1);
     }
 

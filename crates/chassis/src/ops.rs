@@ -39,11 +39,7 @@ pub struct Dependency {
 
 impl Dependency {
     fn observe(&mut self, well: bool) {
-        self.streak = if well {
-            self.streak.max(0) + 1
-        } else {
-            self.streak.min(0) - 1
-        };
+        self.streak = if well { self.streak.max(0) + 1 } else { self.streak.min(0) - 1 };
         self.state = match self.state {
             State::Starting if well => State::Up,
             State::Down if self.streak >= i64::from(PATIENCE) => State::Up,
@@ -84,14 +80,7 @@ impl Readiness {
         E: std::fmt::Display + Send,
     {
         let (name, readiness) = (name.into(), self.clone());
-        readiness.set(
-            &name,
-            Dependency {
-                state: State::Starting,
-                required,
-                streak: 0,
-            },
-        );
+        readiness.set(&name, Dependency { state: State::Starting, required, streak: 0 });
         let stopping = lifecycle.stopping().clone();
         lifecycle.spawn("readiness", async move {
             while !stopping.is_cancelled() {
@@ -103,27 +92,19 @@ impl Readiness {
                 };
                 readiness.observe(&name, problem.as_deref());
                 // A first success is wanted quickly: `up` waits for it.
-                let pause = if readiness.is_up(&name) {
-                    PERIOD
-                } else {
-                    PERIOD / 10
-                };
+                let pause = if readiness.is_up(&name) { PERIOD } else { PERIOD / 10 };
                 let _ = stopping.run_until_cancelled(tokio::time::sleep(pause)).await;
             }
         });
     }
 
     fn set(&self, name: &str, dependency: Dependency) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), dependency);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), dependency);
     }
 
     fn is_up(&self, name: &str) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(name)
-            .is_some_and(|dependency| dependency.state == State::Up)
+        all.get(name).is_some_and(|dependency| dependency.state == State::Up)
     }
 
     fn observe(&self, name: &str, problem: Option<&str>) {
@@ -178,11 +159,7 @@ pub fn router(readiness: Readiness) -> Router {
 #[must_use]
 pub fn readyz(readiness: &Readiness) -> axum::response::Response {
     let report = readiness.report();
-    let status = if report.is_ready() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if report.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(report)).into_response()
 }
 
@@ -192,11 +169,7 @@ pub fn serve(lifecycle: &Lifecycle, listener: TcpListener, readiness: Readiness)
     let stopping = lifecycle.stopping().clone();
     lifecycle.spawn("metrics upkeep", async move {
         // Histograms are drained by rendering; without a scraper they would grow.
-        while stopping
-            .run_until_cancelled(tokio::time::sleep(Duration::from_secs(5)))
-            .await
-            .is_some()
-        {
+        while stopping.run_until_cancelled(tokio::time::sleep(Duration::from_secs(5))).await.is_some() {
             handle.run_upkeep();
         }
     });
@@ -219,11 +192,7 @@ mod tests {
 
     #[test]
     fn one_lost_probe_takes_nobody_out() {
-        let mut dependency = Dependency {
-            state: State::Starting,
-            required: true,
-            streak: 0,
-        };
+        let mut dependency = Dependency { state: State::Starting, required: true, streak: 0 };
         let mut states = Vec::new();
         for well in [true, false, true, false, false, true, true] {
             dependency.observe(well);

@@ -35,14 +35,15 @@ pub fn every<F, E>(
     nudge: Nudge,
     pass: impl Fn() -> F + Send + 'static,
 ) where
-    F: Future<Output = Result<(), E>> + Send,
-    E: Display + Send,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Display + Send + 'static,
 {
-    let stopping = lifecycle.stopping().clone();
+    let (stopping, tasks) = (lifecycle.stopping().clone(), lifecycle.clone());
     let task = async move {
         while !stopping.is_cancelled() {
             let span = tracing::info_span!(parent: None, "pass", pass.name = name);
-            let _ = timed(name, pass()).instrument(span).await;
+            // A task of its own: a pass that panics is counted and told, and the next one comes all the same.
+            let _ = tasks.spawn(name, timed(name, pass()).instrument(span)).await;
             let pause = period.mul_f64(rand::random_range(0.9..1.1));
             tokio::select! {
                 () = stopping.cancelled() => {}
@@ -85,9 +86,7 @@ pub fn listen(lifecycle: &Lifecycle, url: SecretString, channel: &'static str, n
             if let Some(Err(error)) = heard {
                 tracing::debug!(%error, channel, "listening failed; polling goes on");
             }
-            let _ = stopping
-                .run_until_cancelled(tokio::time::sleep(Duration::from_secs(1)))
-                .await;
+            let _ = stopping.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
         }
     };
     lifecycle.spawn("listen", task);

@@ -41,18 +41,13 @@ pub enum StartError {
 pub async fn database(settings: &db::Settings, runtime: &Runtime) -> Result<PgPool, StartError> {
     let pool = db::pool(settings)?;
     let probed = pool.clone();
-    runtime
-        .readiness
-        .watch(&runtime.lifecycle, "database", true, move || {
-            let pool = probed.clone();
-            async move {
-                db::observe_pool(&pool);
-                sqlx::query_scalar!("select true")
-                    .fetch_one(&pool)
-                    .await
-                    .map(drop)
-            }
-        });
+    runtime.readiness.watch(&runtime.lifecycle, "database", true, move || {
+        let pool = probed.clone();
+        async move {
+            db::observe_pool(&pool);
+            sqlx::query_scalar!("select true").fetch_one(&pool).await.map(drop)
+        }
+    });
     let stopping = runtime.lifecycle.stopping();
     let schema = loop {
         match db::schema(&pool).await {
@@ -62,11 +57,7 @@ pub async fn database(settings: &db::Settings, runtime: &Runtime) -> Result<PgPo
             }
             Err(error) => return Err(error.into()),
         }
-        if stopping
-            .run_until_cancelled(tokio::time::sleep(Duration::from_millis(250)))
-            .await
-            .is_none()
-        {
+        if stopping.run_until_cancelled(tokio::time::sleep(Duration::from_millis(250))).await.is_none() {
             return Err(StartError::Stopped);
         }
     };

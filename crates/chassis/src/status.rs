@@ -99,11 +99,7 @@ pub struct Refusal {
 impl Refusal {
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            facts: BTreeMap::new(),
-        }
+        Self { reason, message: message.into(), facts: BTreeMap::new() }
     }
 
     /// 400 for one field of the request.
@@ -127,10 +123,7 @@ impl Refusal {
     /// A failure of ours; what it was stands in the log, beside the request id.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(
-            Reason::Internal,
-            "Something went wrong on our side; the request id finds it in our logs.",
-        )
+        Self::new(Reason::Internal, "Something went wrong on our side; the request id finds it in our logs.")
     }
 
     #[must_use]
@@ -142,9 +135,7 @@ impl Refusal {
     /// What a status of another service says; one without our reason is that service's failure.
     #[must_use]
     pub fn from_status(status: &Status) -> Self {
-        let ours = status
-            .get_details_error_info()
-            .filter(|info| info.domain == DOMAIN);
+        let ours = status.get_details_error_info().filter(|info| info.domain == DOMAIN);
         if let Some(info) = ours
             && let Ok(reason) = info.reason.parse()
         {

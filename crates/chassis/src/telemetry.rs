@@ -1,8 +1,8 @@
 //! Logs, traces and metrics of a process.
 //!
-//! Logs go to stderr (stdout belongs to `ready …` and to command output). Traces go to an OTLP endpoint when one
-//! is set; W3C trace context is carried over HTTP and gRPC either way, so that another system's trace goes on
-//! through us. Metrics are Prometheus, served by [`crate::ops`].
+//! Logs go to stderr (stdout belongs to `ready …` and to command output). When an OTLP endpoint is set, traces go
+//! there, and W3C trace context is carried over HTTP and gRPC, so that another system's trace goes on through us.
+//! Metrics are Prometheus, served by [`crate::ops`].
 
 use std::io::IsTerminal;
 
@@ -37,9 +37,7 @@ impl Telemetry {
     /// Sets up logs and traces for the process called `service`. Once per process.
     pub fn init(service: &'static str, process: &Process) -> Result<Self, Error> {
         global::set_text_map_propagator(TraceContextPropagator::new());
-        let env = EnvFilter::builder()
-            .with_default_directive(LevelFilter::INFO.into())
-            .from_env_lossy();
+        let env = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
         let format = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal());
@@ -48,27 +46,17 @@ impl Telemetry {
         } else {
             format.compact().boxed()
         };
-        let provider = process
-            .otlp_endpoint
-            .as_deref()
-            .map(|endpoint| exporter(service, endpoint))
-            .transpose()?;
+        let provider =
+            process.otlp_endpoint.as_deref().map(|endpoint| exporter(service, endpoint)).transpose()?;
         let traces = provider.as_ref().map(|provider| {
             // Spans of statements are `debug`: seen in traces, free when there are none.
-            let ours = filter::Targets::new()
-                .with_default(LevelFilter::INFO)
-                .with_targets(
-                    ["gateway", "booking", "room_lifecycle", "token", "sync", "chassis"]
-                        .map(|target| (target, LevelFilter::DEBUG)),
-                );
-            tracing_opentelemetry::layer()
-                .with_tracer(provider.tracer(service))
-                .with_filter(ours)
+            let ours = filter::Targets::new().with_default(LevelFilter::INFO).with_targets(
+                ["gateway", "booking", "room_lifecycle", "token", "sync", "chassis"]
+                    .map(|target| (target, LevelFilter::DEBUG)),
+            );
+            tracing_opentelemetry::layer().with_tracer(provider.tracer(service)).with_filter(ours)
         });
-        tracing_subscriber::registry()
-            .with(logs.with_filter(env))
-            .with(traces)
-            .try_init()?;
+        tracing_subscriber::registry().with(logs.with_filter(env)).with(traces).try_init()?;
         Ok(Self(provider))
     }
 
@@ -83,10 +71,8 @@ impl Telemetry {
 }
 
 fn exporter(service: &'static str, endpoint: &str) -> Result<SdkTracerProvider, Error> {
-    let exporter = opentelemetry_otlp::SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(endpoint)
-        .build()?;
+    let exporter =
+        opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(Resource::builder().with_service_name(service).build())
@@ -96,9 +82,7 @@ fn exporter(service: &'static str, endpoint: &str) -> Result<SdkTracerProvider, 
 /// The process's metrics; the same ones when called again.
 pub fn metrics() -> PrometheusHandle {
     static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
-    const SECONDS: [f64; 12] = [
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-    ];
+    const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
     HANDLE
         .get_or_init(|| {
             let builder = PrometheusBuilder::new();

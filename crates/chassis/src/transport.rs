@@ -50,19 +50,13 @@ impl Transport {
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
-        Self {
-            way: Way::Channel(endpoint.connect_lazy()),
-            token: tokens.outgoing(),
-        }
+        Self { way: Way::Channel(endpoint.connect_lazy()), token: tokens.outgoing() }
     }
 
     /// The routes of a service of this process, behind its guard.
     #[must_use]
     pub fn in_process(routes: Guard<Routes>, tokens: &InternalTokens) -> Self {
-        Self {
-            way: Way::InProcess(routes),
-            token: tokens.outgoing(),
-        }
+        Self { way: Way::InProcess(routes), token: tokens.outgoing() }
     }
 
     fn prepare(&self, request: &mut Request<Body>) {
@@ -95,8 +89,7 @@ impl Service<Request<Body>> for Transport {
         match &self.way {
             Way::InProcess(routes) => {
                 let call = routes.clone().oneshot(request);
-                call.map(|answer| Ok(answer.unwrap_or_else(|never| match never {})))
-                    .boxed()
+                call.map(|answer| Ok(answer.unwrap_or_else(|never| match never {}))).boxed()
             }
             Way::Channel(channel) => {
                 let call = channel.clone().oneshot(request);

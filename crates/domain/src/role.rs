@@ -64,12 +64,7 @@ impl Role {
     pub const fn grants(self) -> Grants {
         match self {
             Self::Host | Self::Guest => Grants {
-                publish: &[
-                    Source::Camera,
-                    Source::Microphone,
-                    Source::ScreenShare,
-                    Source::ScreenShareAudio,
-                ],
+                publish: &[Source::Camera, Source::Microphone, Source::ScreenShare, Source::ScreenShareAudio],
                 subscribe: true,
                 data: true,
                 own_metadata: true,

@@ -54,11 +54,7 @@ impl Owner {
         let base = match self {
             Self::Session(id) => format!("session-{id}"),
         };
-        if generation > 1 {
-            format!("{base}-g{generation}")
-        } else {
-            base
-        }
+        if generation > 1 { format!("{base}-g{generation}") } else { base }
     }
 }
 
@@ -79,10 +75,7 @@ mod tests {
     fn each_generation_has_its_own_name() {
         let owner = Owner::Session(Uuid::nil());
         assert_eq!(owner.room_name(1), "session-00000000-0000-0000-0000-000000000000");
-        assert_eq!(
-            owner.room_name(3),
-            "session-00000000-0000-0000-0000-000000000000-g3"
-        );
+        assert_eq!(owner.room_name(3), "session-00000000-0000-0000-0000-000000000000-g3");
     }
 
     #[test]

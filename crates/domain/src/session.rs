@@ -12,13 +12,8 @@ pub enum SessionStatus {
 }
 
 impl SessionStatus {
-    pub const ALL: [Self; 5] = [
-        Self::Scheduled,
-        Self::InProgress,
-        Self::Completed,
-        Self::Cancelled,
-        Self::NoShow,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Scheduled, Self::InProgress, Self::Completed, Self::Cancelled, Self::NoShow];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {

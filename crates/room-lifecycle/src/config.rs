@@ -86,11 +86,8 @@ impl Args {
             }
         };
         let token_ttl = problems.duration("TOKEN_TTL", self.token_ttl.as_deref(), Duration::from_hours(1));
-        let pass_period = problems.duration(
-            "PASS_PERIOD",
-            self.pass_period.as_deref(),
-            Duration::from_secs(10),
-        );
+        let pass_period =
+            problems.duration("PASS_PERIOD", self.pass_period.as_deref(), Duration::from_secs(10));
         if pass_period < Duration::from_millis(100) {
             problems.add("PASS_PERIOD", "must be at least 100ms");
         }
@@ -101,11 +98,7 @@ impl Args {
             problems,
         );
         Some(Config {
-            listen: problems.parse(
-                "ROOM_LISTEN",
-                self.room_listen.as_deref(),
-                ([0, 0, 0, 0], 50052).into(),
-            ),
+            listen: problems.parse("ROOM_LISTEN", self.room_listen.as_deref(), ([0, 0, 0, 0], 50052).into()),
             events_keep: problems.duration(
                 "EVENTS_KEEP",
                 self.events_keep.as_deref(),
@@ -115,10 +108,7 @@ impl Args {
             grpc: grpc?,
             livekit: livekit?,
             webhook_keys,
-            policy: Policy {
-                at_booking,
-                token_ttl,
-            },
+            policy: Policy { at_booking, token_ttl },
             pass_period,
             clock: Clock::default(),
         })
@@ -132,40 +122,25 @@ fn webhook_keys(
     problems: &mut Problems,
 ) -> Vec<WebhookKey> {
     let mut found = Vec::new();
-    for pair in keys
-        .iter()
-        .flat_map(|keys| keys.split(','))
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty())
-    {
+    for pair in keys.iter().flat_map(|keys| keys.split(',')).map(str::trim).filter(|pair| !pair.is_empty()) {
         match pair.split_once(':') {
             Some((key, secret)) if !key.is_empty() && secret.len() >= 32 => {
-                found.push(WebhookKey {
-                    key: key.to_owned(),
-                    secret: secret.into(),
-                });
+                found.push(WebhookKey { key: key.to_owned(), secret: secret.into() });
             }
-            _ => problems.add(
-                "LIVEKIT_WEBHOOK_KEYS",
-                "must be key:secret[,…], each secret at least 32 bytes",
-            ),
+            _ => {
+                problems.add("LIVEKIT_WEBHOOK_KEYS", "must be key:secret[,…], each secret at least 32 bytes")
+            }
         }
     }
     let Some(livekit) = livekit else { return found };
     if found.is_empty() {
-        found.push(WebhookKey {
-            key: livekit.api_key.clone(),
-            secret: livekit.api_secret.clone(),
-        });
+        found.push(WebhookKey { key: livekit.api_key.clone(), secret: livekit.api_secret.clone() });
     }
     if let Some(secret) = second.filter(|secret| !secret.is_empty()) {
         if secret.len() < 32 {
             problems.add("LIVEKIT_WEBHOOK_SECRET", "must have at least 32 bytes");
         }
-        found.push(WebhookKey {
-            key: livekit.api_key.clone(),
-            secret: secret.into(),
-        });
+        found.push(WebhookKey { key: livekit.api_key.clone(), secret: secret.into() });
     }
     found
 }

@@ -81,9 +81,7 @@ impl Rooms {
     pub(crate) async fn intend(&self, owner: Owner) -> Result<(), Error> {
         let written = store::insert_intents(&self.pool, &[owner], SESSION_CAPACITY).await?;
         if written == 0 {
-            let session = store::find_session(&self.pool, owner.id())
-                .await?
-                .ok_or(Error::NoSession)?;
+            let session = store::find_session(&self.pool, owner.id()).await?.ok_or(Error::NoSession)?;
             if !session.open {
                 return Err(Error::Closed(session.status));
             }
@@ -167,21 +165,14 @@ impl Rooms {
     pub(crate) async fn adopt(&self, record: &Record, sid: &str) -> Result<(), Error> {
         if store::set_adopted(&self.pool, record, sid, record.now).await? {
             tracing::info!(session.id = %record.session_id, room.sid = sid, "adopted the room under its new SID");
-            self.livekit
-                .update_metadata(&record.room_name, &self.metadata(record))
-                .await?;
+            self.livekit.update_metadata(&record.room_name, &self.metadata(record)).await?;
         }
         Ok(())
     }
 
     /// A list without the room may be wrong; people inside it never are. Only an empty room is replaced.
     pub(crate) async fn replace_missing(&self, record: &Record) -> Result<(), Error> {
-        if !self
-            .livekit
-            .list_participants(&record.room_name)
-            .await?
-            .is_empty()
-        {
+        if !self.livekit.list_participants(&record.room_name).await?.is_empty() {
             return Err(LiveKitError::Unknown(
                 "a room with people in it is missing from the list".to_owned(),
             )
@@ -213,17 +204,12 @@ impl Rooms {
         name: &'static str,
         flow: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        self.lifecycle
-            .outlive(name, crate::FLOW, flow)
-            .await
-            .map_err(|lost: Lost| Error::from(lost))?
+        self.lifecycle.outlive(name, crate::FLOW, flow).await.map_err(|lost: Lost| Error::from(lost))?
     }
 
     /// What one batch of a listing says about a record.
     pub(crate) fn sight(record: &Record, listed: &std::collections::HashMap<String, String>) -> Sight {
-        listed
-            .get(&record.room_name)
-            .map_or(Sight::Absent, |sid| Sight::There { sid: sid.clone() })
+        listed.get(&record.room_name).map_or(Sight::Absent, |sid| Sight::There { sid: sid.clone() })
     }
 }
 

@@ -34,8 +34,7 @@ impl Gate {
     /// How long the next forced look has to wait.
     #[must_use]
     pub fn pause(&self) -> Duration {
-        self.forced_at
-            .map_or(Duration::ZERO, |at| FORCED_GAP.saturating_sub(at.elapsed()))
+        self.forced_at.map_or(Duration::ZERO, |at| FORCED_GAP.saturating_sub(at.elapsed()))
     }
 }
 
@@ -50,9 +49,7 @@ impl Gates {
             if gates.len() > SWEEP_ABOVE {
                 gates.retain(|_, gate| {
                     Arc::strong_count(gate) > 1
-                        || gate
-                            .try_lock()
-                            .is_ok_and(|gate| !gate.pause().is_zero() || gate.failed_just_now())
+                        || gate.try_lock().is_ok_and(|gate| !gate.pause().is_zero() || gate.failed_just_now())
                 });
             }
             Arc::clone(gates.entry(id).or_default())

@@ -26,9 +26,7 @@ impl RoomService for Rooms {
         let request = request.into_inner();
         let (session, owner) = self.as_party(request.caller, &request.session_id).await?;
         let rooms = self.clone();
-        let record = self
-            .run("create room", async move { rooms.ensure(owner, false).await })
-            .await?;
+        let record = self.run("create room", async move { rooms.ensure(owner, false).await }).await?;
         Ok(Response::new(pb::CreateRoomResponse {
             room: Some(room(&record)),
             meeting_url: session.meeting_url,
@@ -39,23 +37,15 @@ impl RoomService for Rooms {
         let request = request.into_inner();
         let owner = as_system(request.caller, &request.session_id)?;
         let rooms = self.clone();
-        let record = self
-            .run(
-                "ensure room",
-                async move { rooms.ensure(owner, request.now).await },
-            )
-            .await?;
-        Ok(Response::new(pb::EnsureRoomResponse {
-            room: Some(room(&record)),
-        }))
+        let record = self.run("ensure room", async move { rooms.ensure(owner, request.now).await }).await?;
+        Ok(Response::new(pb::EnsureRoomResponse { room: Some(room(&record)) }))
     }
 
     async fn end_room(&self, request: Request<pb::EndRoomRequest>) -> Answer<pb::EndRoomResponse> {
         let request = request.into_inner();
         let owner = as_system(request.caller, &request.session_id)?;
         let rooms = self.clone();
-        self.run("end room", async move { rooms.settle(owner).await })
-            .await?;
+        self.run("end room", async move { rooms.settle(owner).await }).await?;
         Ok(Response::new(pb::EndRoomResponse {}))
     }
 
@@ -63,8 +53,7 @@ impl RoomService for Rooms {
         let request = request.into_inner();
         let owner = as_system(request.caller, &request.session_id)?;
         let rooms = self.clone();
-        self.run("retime room", async move { rooms.settle(owner).await })
-            .await?;
+        self.run("retime room", async move { rooms.settle(owner).await }).await?;
         Ok(Response::new(pb::RetimeRoomResponse {}))
     }
 
@@ -74,13 +63,9 @@ impl RoomService for Rooms {
     ) -> Answer<pb::GetSessionStatusResponse> {
         let request = request.into_inner();
         let (session, owner) = self.as_party(request.caller, &request.session_id).await?;
-        let record = store::find_record(&self.pool, owner.id())
-            .await
-            .map_err(Error::from)?;
+        let record = store::find_record(&self.pool, owner.id()).await.map_err(Error::from)?;
         let people = match &record {
-            Some(record) => people::list_people(&self.pool, record.id)
-                .await
-                .map_err(Error::from)?,
+            Some(record) => people::list_people(&self.pool, record.id).await.map_err(Error::from)?,
             None => Vec::new(),
         };
         Ok(Response::new(pb::GetSessionStatusResponse {
@@ -114,10 +99,7 @@ impl RoomService for Rooms {
             return Err(Refusal::invalid("userId", "the host cannot be kicked").into());
         }
         let (rooms, user) = (self.clone(), request.user_id);
-        if !self
-            .run("kick", async move { rooms.kick(owner, &user).await })
-            .await?
-        {
+        if !self.run("kick", async move { rooms.kick(owner, &user).await }).await? {
             return Err(Refusal::invalid("userId", "is not a participant of this session").into());
         }
         Ok(Response::new(pb::KickParticipantResponse {}))
@@ -128,17 +110,14 @@ impl RoomService for Rooms {
         request: Request<pb::ReceiveWebhookRequest>,
     ) -> Answer<pb::ReceiveWebhookResponse> {
         let request = request.into_inner();
-        self.receive_webhook(&request.authorization, &request.body)
-            .await?;
+        self.receive_webhook(&request.authorization, &request.body).await?;
         Ok(Response::new(pb::ReceiveWebhookResponse {}))
     }
 }
 
 impl Rooms {
     async fn session(&self, owner: Owner) -> Result<Session, Error> {
-        store::find_session(&self.pool, owner.id())
-            .await?
-            .ok_or(Error::NoSession)
+        store::find_session(&self.pool, owner.id()).await?.ok_or(Error::NoSession)
     }
 
     /// The session, for one of its parties, an admin, or our own services.

@@ -115,44 +115,21 @@ impl Rooms {
     fn spawn_loops(&self, config: &Config) {
         use chassis::reconcile::{every, listen};
         let rooms = self.clone();
-        every(
-            &self.lifecycle,
-            "rooms",
-            config.pass_period,
-            self.pass_nudge.clone(),
-            move || {
-                let rooms = rooms.clone();
-                async move { rooms.pass().await }
-            },
-        );
+        every(&self.lifecycle, "rooms", config.pass_period, self.pass_nudge.clone(), move || {
+            let rooms = rooms.clone();
+            async move { rooms.pass().await }
+        });
         let rooms = self.clone();
-        every(
-            &self.lifecycle,
-            "room_marks",
-            POLL,
-            self.marks_nudge.clone(),
-            move || {
-                let rooms = rooms.clone();
-                async move { rooms.drain().await.map(drop) }
-            },
-        );
+        every(&self.lifecycle, "room_marks", POLL, self.marks_nudge.clone(), move || {
+            let rooms = rooms.clone();
+            async move { rooms.drain().await.map(drop) }
+        });
         let rooms = self.clone();
-        every(
-            &self.lifecycle,
-            "room_watch",
-            WATCH,
-            Nudge::default(),
-            move || {
-                let rooms = rooms.clone();
-                async move { rooms.watch().await }
-            },
-        );
-        listen(
-            &self.lifecycle,
-            config.database.url.clone(),
-            "room_marks",
-            self.marks_nudge.clone(),
-        );
+        every(&self.lifecycle, "room_watch", WATCH, Nudge::default(), move || {
+            let rooms = rooms.clone();
+            async move { rooms.watch().await }
+        });
+        listen(&self.lifecycle, config.database.url.clone(), "room_marks", self.marks_nudge.clone());
     }
 }
 
@@ -163,17 +140,10 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
         .await
         .map_err(|error| StartError::Setting(error.to_string()))?;
     let probed = rooms.livekit.clone();
-    runtime
-        .readiness
-        .watch(&runtime.lifecycle, "livekit", false, move || {
-            let livekit = probed.clone();
-            async move {
-                livekit
-                    .list_rooms(vec!["greenroom-readiness".to_owned()])
-                    .await
-                    .map(drop)
-            }
-        });
+    runtime.readiness.watch(&runtime.lifecycle, "livekit", false, move || {
+        let livekit = probed.clone();
+        async move { livekit.list_rooms(vec!["greenroom-readiness".to_owned()]).await.map(drop) }
+    });
     rooms.spawn_loops(config);
     let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
     Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(Routes::new(server), &config.grpc).await)

@@ -48,10 +48,7 @@ impl From<ServiceError> for LiveKitError {
         match error {
             ServiceError::Twirp(ServerError::Twirp(twirp)) => match twirp.code.as_str() {
                 "not_found" => Self::NotFound,
-                _ => Self::Refused {
-                    code: twirp.code,
-                    text: twirp.msg,
-                },
+                _ => Self::Refused { code: twirp.code, text: twirp.msg },
             },
             error => Self::Unknown(error.to_string()),
         }
@@ -83,11 +80,7 @@ impl LiveKit {
             let client = RoomClient::with_api_key(&config.url, &config.api_key, secret);
             Arc::new(client.with_failover(false).with_request_timeout(timeout))
         };
-        Self {
-            read: client(READ),
-            write: client(WRITE),
-            may_delete: Arc::new(AtomicBool::new(false)),
-        }
+        Self { read: client(READ), write: client(WRITE), may_delete: Arc::new(AtomicBool::new(false)) }
     }
 
     /// Turns deletion on or off; off until the deployment was checked.
@@ -105,11 +98,7 @@ impl LiveKit {
             metadata: blueprint.metadata,
             ..CreateRoomOptions::default()
         };
-        timed(
-            "CreateRoom",
-            Box::pin(self.write.create_room(&blueprint.name, options)),
-        )
-        .await
+        timed("CreateRoom", Box::pin(self.write.create_room(&blueprint.name, options))).await
     }
 
     /// The rooms of these names that exist; all rooms when `names` is empty.
@@ -132,11 +121,8 @@ impl LiveKit {
         }
         match self.try_delete(name).await {
             Err(LiveKitError::Refused { code, .. }) if code == "unknown" => {
-                timed(
-                    "CreateRoom",
-                    Box::pin(self.write.create_room(name, CreateRoomOptions::default())),
-                )
-                .await?;
+                timed("CreateRoom", Box::pin(self.write.create_room(name, CreateRoomOptions::default())))
+                    .await?;
                 self.try_delete(name).await
             }
             outcome => outcome,
@@ -151,20 +137,11 @@ impl LiveKit {
     }
 
     pub async fn remove_participant(&self, room: &str, identity: &str) -> Result<(), LiveKitError> {
-        timed(
-            "RemoveParticipant",
-            Box::pin(self.write.remove_participant(room, identity)),
-        )
-        .await
+        timed("RemoveParticipant", Box::pin(self.write.remove_participant(room, identity))).await
     }
 
     pub async fn update_metadata(&self, room: &str, metadata: &str) -> Result<(), LiveKitError> {
-        timed(
-            "UpdateRoomMetadata",
-            Box::pin(self.write.update_room_metadata(room, metadata)),
-        )
-        .await
-        .map(drop)
+        timed("UpdateRoomMetadata", Box::pin(self.write.update_room_metadata(room, metadata))).await.map(drop)
     }
 }
 

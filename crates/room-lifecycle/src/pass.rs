@@ -53,10 +53,7 @@ impl Rooms {
     async fn reopen_and_record(&self) -> Result<(), Error> {
         let lacking = store::list_owners_without_room(&self.pool, 500).await?;
         let (ended, absent): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|(_, room)| room.is_some());
-        let absent: Vec<Owner> = absent
-            .into_iter()
-            .map(|(session, _)| Owner::Session(session))
-            .collect();
+        let absent: Vec<Owner> = absent.into_iter().map(|(session, _)| Owner::Session(session)).collect();
         if !absent.is_empty() {
             store::insert_intents(&self.pool, &absent, SESSION_CAPACITY).await?;
         }
@@ -75,9 +72,7 @@ impl Rooms {
         }
         let at = events::find_now(&self.pool).await?;
         let listed = self.livekit.list_rooms(Vec::new()).await;
-        let listing = listed
-            .as_ref()
-            .map_or_else(|_| Listing::default(), |rooms| listing(rooms, at));
+        let listing = listed.as_ref().map_or_else(|_| Listing::default(), |rooms| listing(rooms, at));
         let turn = {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             memory.turn = (memory.turn + 1) % 30;
@@ -135,10 +130,7 @@ fn listing(rooms: &[Room], at: OffsetDateTime) -> Listing {
     Listing {
         names: rooms.iter().map(|room| room.name.clone()).collect(),
         sids: rooms.iter().map(|room| room.sid.clone()).collect(),
-        people: rooms
-            .iter()
-            .map(|room| i32::try_from(room.num_participants).unwrap_or(i32::MAX))
-            .collect(),
+        people: rooms.iter().map(|room| i32::try_from(room.num_participants).unwrap_or(i32::MAX)).collect(),
         at: Some(at),
     }
 }

@@ -92,9 +92,7 @@ pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> Step {
 
 /// LiveKit's timers, which cannot be changed on a living room, would end it before its window does.
 fn too_short(record: &Record) -> bool {
-    record
-        .expires_at
-        .is_some_and(|expires| expires < record.closes_at)
+    record.expires_at.is_some_and(|expires| expires < record.closes_at)
 }
 
 #[cfg(test)]

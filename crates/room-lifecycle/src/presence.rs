@@ -40,11 +40,7 @@ impl Rooms {
             if there.is_none() && kicked.lingering_since.is_none() {
                 continue;
             }
-            match self
-                .livekit
-                .remove_participant(&record.room_name, &kicked.user_id)
-                .await
-            {
+            match self.livekit.remove_participant(&record.room_name, &kicked.user_id).await {
                 Ok(()) => {
                     if let Some(there) = there {
                         events::insert_removal(&self.pool, record.id, &kicked.user_id, &there.sid).await?;
@@ -53,10 +49,7 @@ impl Rooms {
                 }
                 // LiveKit can lack somebody who is there (livekit.md §3): not found is not out.
                 Err(LiveKitError::NotFound) => {
-                    if kicked
-                        .lingering_since
-                        .is_some_and(|since| record.now - since >= HAUNTED_AFTER)
-                    {
+                    if kicked.lingering_since.is_some_and(|since| record.now - since >= HAUNTED_AFTER) {
                         return self.renew(record, Why::Haunted).await;
                     }
                 }

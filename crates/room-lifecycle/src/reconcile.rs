@@ -42,10 +42,7 @@ impl Rooms {
     /// Brings these rooms one step on, and returns those that went well.
     pub async fn reconcile(&self, rooms: &[Uuid]) -> Result<Vec<Uuid>, Error> {
         let records = store::list_records(&self.pool, rooms, &[]).await?;
-        let gone = rooms
-            .iter()
-            .filter(|id| !records.iter().any(|record| record.id == **id))
-            .copied();
+        let gone = rooms.iter().filter(|id| !records.iter().any(|record| record.id == **id)).copied();
         let mut done: Vec<Uuid> = gone.collect();
         let active: Vec<String> = records
             .iter()
@@ -53,15 +50,9 @@ impl Rooms {
             .map(|record| record.room_name.clone())
             .collect();
         // Without a look nothing is absent: the rest of the batch still goes on.
-        let listed = if active.is_empty() {
-            Some(HashMap::new())
-        } else {
-            self.list(active).await
-        };
+        let listed = if active.is_empty() { Some(HashMap::new()) } else { self.list(active).await };
         let mut work = stream::iter(records.into_iter().map(|record| {
-            let sight = listed
-                .as_ref()
-                .map_or(Sight::Unknown, |listed| Self::sight(&record, listed));
+            let sight = listed.as_ref().map_or(Sight::Unknown, |listed| Self::sight(&record, listed));
             async move { (record.id, self.reconcile_room(&record, &sight).await) }
         }))
         .buffer_unordered(WIDTH);

@@ -32,11 +32,8 @@ impl Rooms {
             at: Some(at),
             ..Listing::default()
         };
-        let missing: Vec<Uuid> = marks::list_missing(&self.pool, &listing)
-            .await?
-            .into_iter()
-            .map(|room| room.id)
-            .collect();
+        let missing: Vec<Uuid> =
+            marks::list_missing(&self.pool, &listing).await?.into_iter().map(|room| room.id).collect();
         let pending = marks::list_pending(&self.pool).await?;
         Ok(Findings {
             pending: store::list_records(&self.pool, &pending, &[]).await?,
@@ -46,8 +43,7 @@ impl Rooms {
 
     /// Makes one broken room; the record as it is afterwards.
     pub async fn repair(&self, record: &Record) -> Result<Record, Error> {
-        self.ensure(record.owner(), record.status == RoomStatus::Active)
-            .await
+        self.ensure(record.owner(), record.status == RoomStatus::Active).await
     }
 
     /// Rooms on LiveKit that nobody of ours needs.

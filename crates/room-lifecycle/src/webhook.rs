@@ -108,10 +108,7 @@ pub fn verify(
         return Err(Untrusted::TooLarge);
     }
     let token = authorization.strip_prefix("Bearer ").unwrap_or(authorization);
-    let claims = keys
-        .iter()
-        .find_map(|key| claims(key, token))
-        .ok_or(Untrusted::Signature)?;
+    let claims = keys.iter().find_map(|key| claims(key, token)).ok_or(Untrusted::Signature)?;
     let now = clock.now().unix_timestamp();
     let from = claims.nbf.or(claims.iat);
     let life = claims.exp.saturating_sub(from.unwrap_or(now));
@@ -124,9 +121,7 @@ pub fn verify(
     if claims.video.is_some() {
         return Err(Untrusted::AccessToken);
     }
-    let signed = BASE64_STANDARD
-        .decode(&claims.sha256)
-        .map_err(|_| Untrusted::Hash)?;
+    let signed = BASE64_STANDARD.decode(&claims.sha256).map_err(|_| Untrusted::Hash)?;
     let hash = Sha256::digest(body);
     if !bool::from(signed.as_slice().ct_eq(&hash)) {
         return Err(Untrusted::Hash);
@@ -144,9 +139,7 @@ fn claims(key: &WebhookKey, token: &str) -> Option<Claims> {
     validation.validate_nbf = false;
     validation.validate_aud = false;
     let secret = DecodingKey::from_secret(key.secret.expose_secret().as_bytes());
-    jsonwebtoken::decode::<Claims>(token, &secret, &validation)
-        .ok()
-        .map(|token| token.claims)
+    jsonwebtoken::decode::<Claims>(token, &secret, &validation).ok().map(|token| token.claims)
 }
 
 fn read(body: &[u8], hash: &[u8]) -> Result<Event, Untrusted> {
@@ -155,11 +148,7 @@ fn read(body: &[u8], hash: &[u8]) -> Result<Event, Untrusted> {
         room.remove("turnPassword"); // a secret of LiveKit's that nobody here needs
     }
     let text = |path: &str| {
-        payload
-            .pointer(path)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
+        payload.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     };
     Ok(Event {
         id: text("/id").unwrap_or_else(|| format!("SHA_{}", BASE64_STANDARD.encode(hash))),

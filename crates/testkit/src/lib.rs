@@ -1,1 +1,30 @@
-//! What Greenroom's tests share: seeds, servers on ports, eventually.
+//! What Greenroom's tests share: seeds as named states, servers on free ports, the database's clock, and the one
+//! way to wait. Tests only: everything here panics where a test should stop.
+//!
+//! Services are not known here; each crate's tests start their own.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test stops where its ground is missing"
+)]
+
+mod database;
+mod eventually;
+mod livekit;
+mod runtime;
+pub mod seed;
+mod serve;
+
+pub use database::{advance_database_clock, database};
+pub use eventually::{Look, eventually};
+pub use livekit::{LiveKit, livekit, livekit_with};
+pub use runtime::{TestRuntime, runtime};
+pub use serve::{Served, internal, serve_routes};
+
+/// 32 bytes of visible ASCII that nobody else has: for keys and tokens of one test.
+#[must_use]
+pub fn secret() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}

@@ -73,7 +73,5 @@ pub async fn delete_old_events(db: impl PgExecutor<'_>, keep: Duration, limit: i
 
 /// The database's now.
 pub async fn find_now(db: impl PgExecutor<'_>) -> Result<OffsetDateTime> {
-    sqlx::query_scalar!(r#"select app_now() as "now!""#)
-        .fetch_one(db)
-        .await
+    sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(db).await
 }

@@ -32,22 +32,15 @@ pub async fn claim_marks(db: impl PgExecutor<'_>, limit: i64) -> Result<Claimed>
 
 /// The rooms were looked at; a mark made meanwhile has another id and stays.
 pub async fn delete_marks(db: impl PgExecutor<'_>, ids: &[i64], rooms: &[Uuid]) -> Result<()> {
-    sqlx::query!(
-        "delete from room_marks where id = any($1) and room_id = any($2)",
-        ids,
-        rooms
-    )
-    .execute(db)
-    .await
-    .map(drop)
+    sqlx::query!("delete from room_marks where id = any($1) and room_id = any($2)", ids, rooms)
+        .execute(db)
+        .await
+        .map(drop)
 }
 
 /// Marks a room and wakes every replica.
 pub async fn insert_mark(db: impl PgExecutor<'_>, room: Uuid) -> Result<()> {
-    sqlx::query!("select mark_room($1)", room)
-        .execute(db)
-        .await
-        .map(drop)
+    sqlx::query!("select mark_room($1)", room).execute(db).await.map(drop)
 }
 
 /// A LiveKit listing, as arrays for one statement.
@@ -178,7 +171,5 @@ pub async fn list_pending(db: impl PgExecutor<'_>) -> Result<Vec<Uuid>> {
 /// One replica at a time lists LiveKit and cleans up; held until the transaction ends.
 pub async fn try_pass_lock(db: impl PgExecutor<'_>) -> Result<bool> {
     const KEY: i64 = 0x6772_6e72_6d01;
-    sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "mine!""#, KEY)
-        .fetch_one(db)
-        .await
+    sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "mine!""#, KEY).fetch_one(db).await
 }

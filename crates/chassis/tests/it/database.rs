@@ -1,0 +1,118 @@
+//! Pools, roles, migrations and what database errors mean.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use chassis::{
+    db::{self, Schema},
+    service::{self, Runtime, StartError},
+    status::Reason,
+};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::sync::Barrier;
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_pool_acts_under_the_role_of_its_service(_: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = db::pool(&testkit::database(&connect, "greenroom_token")).unwrap();
+    let user = sqlx::query_scalar!("select current_user::text as \"user!\"").fetch_one(&pool).await.unwrap();
+    assert_eq!(user, "greenroom_token");
+    let refused = sqlx::query!("delete from sessions").execute(&pool).await.unwrap_err();
+    assert_eq!(refused.as_database_error().unwrap().code().unwrap(), "42501");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_role_that_does_not_exist_is_passed_over(_: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = db::pool(&testkit::database(&connect, "greenroom_nobody")).unwrap();
+    assert!(!db::check_role(&pool, "greenroom_nobody").await.unwrap());
+}
+
+#[sqlx::test]
+async fn a_service_refuses_a_database_that_is_behind(_: PgPoolOptions, connect: PgConnectOptions) {
+    let refused =
+        service::database(&testkit::database(&connect, "greenroom_token"), &Runtime::default()).await;
+    assert!(matches!(refused, Err(StartError::Behind(versions)) if versions.contains(&1)));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_service_refuses_a_migration_that_was_applied_in_another_form(pool: PgPool) {
+    assert_eq!(db::schema(&pool).await.unwrap(), Schema::Current);
+    tamper(&pool).await;
+    assert_eq!(db::schema(&pool).await.unwrap(), Schema::Differs(1));
+}
+
+#[expect(clippy::disallowed_methods, reason = "sqlx's own table is in no schema to check against")]
+async fn tamper(pool: &PgPool) {
+    sqlx::query("update _sqlx_migrations set checksum = 'x'::bytea where version = 1")
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
+/// Two transactions that read what the other one writes, serializable: one of them must be retried.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_serialisation_failure_is_retried_once(pool: PgPool) {
+    let (attempts, barrier) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
+    let transfer = |mine: &'static str, other: &'static str| {
+        let (pool, attempts, barrier) = (pool.clone(), Arc::clone(&attempts), Arc::clone(&barrier));
+        async move {
+            db::retried(|| async {
+                let first = attempts.fetch_add(1, Ordering::SeqCst) < 2;
+                let mut tx = pool.begin().await?;
+                sqlx::query!("set transaction isolation level serializable").execute(&mut *tx).await?;
+                sqlx::query!("select count(*) as n from app_users where id = $1", other)
+                    .fetch_one(&mut *tx)
+                    .await?;
+                if first {
+                    barrier.wait().await;
+                }
+                sqlx::query!("insert into app_users (id) values ($1)", mine).execute(&mut *tx).await?;
+                tx.commit().await
+            })
+            .await
+        }
+    };
+    let (one, two) = tokio::join!(transfer("one", "two"), transfer("two", "one"));
+    assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+    assert_eq!(attempts.load(Ordering::SeqCst), 3);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_contention_that_stays_is_told_as_busy_after_one_retry(pool: PgPool) {
+    let attempts = AtomicUsize::new(0);
+    let error = db::retried(|| async {
+        attempts.fetch_add(1, Ordering::SeqCst);
+        sqlx::query!("do $$ begin raise exception 'again' using errcode = '40001'; end $$")
+            .execute(&pool)
+            .await
+    })
+    .await
+    .unwrap_err();
+    assert_eq!(attempts.load(Ordering::SeqCst), 2);
+    assert_eq!(db::refusal(&error).reason, Reason::DatabaseBusy);
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_told_as_unavailable() {
+    let settings = db::Settings {
+        url: "postgres://nobody@127.0.0.1:1/none".into(),
+        role: Some("greenroom_token"),
+        max_connections: 1,
+    };
+    let pool = db::pool(&settings).unwrap();
+    let error = sqlx::query!("select true as there").fetch_one(&pool).await.unwrap_err();
+    assert_eq!(db::refusal(&error).reason, Reason::DatabaseUnavailable);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn the_database_clock_moves_with_its_setting(_: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = db::pool(&testkit::database(&connect, "postgres")).unwrap();
+    testkit::advance_database_clock(&pool, time::Duration::hours(3)).await;
+    let later = db::pool(&testkit::database(&connect, "postgres")).unwrap();
+    let ahead = sqlx::query_scalar!(r#"select app_now() - now() > interval '2 hours' as "ahead!""#);
+    assert!(ahead.fetch_one(&later).await.unwrap());
+}

@@ -1,0 +1,8 @@
+//! What the chassis promises to every service, over real sockets and a real database.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground is missing")]
+
+mod database;
+mod reconcile;
+mod traces;
+mod transport;

@@ -1,0 +1,76 @@
+//! Passes: a nudge makes the next one come at once, and a lost connection loses no nudge.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use chassis::{lifecycle::Lifecycle, reconcile};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+fn counted(lifecycle: &Lifecycle, nudge: reconcile::Nudge) -> Arc<AtomicUsize> {
+    let passes = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&passes);
+    reconcile::every(lifecycle, "test", Duration::from_hours(1), nudge, move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        async { Ok::<(), &str>(()) }
+    });
+    passes
+}
+
+async fn more_than(passes: &AtomicUsize, n: usize) -> usize {
+    testkit::eventually("another pass", || {
+        let now = passes.load(Ordering::SeqCst);
+        async move { if now > n { Ok(now) } else { Err(now) } }
+    })
+    .await
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn notify_nudges_also_after_the_connection_was_cut(
+    pool_options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (lifecycle, nudge) = (Lifecycle::new(), reconcile::Nudge::default());
+    let passes = counted(&lifecycle, nudge.clone());
+    let url = testkit::database(&connect, "greenroom_token").url;
+    let pool: PgPool = pool_options.connect_with(connect).await.unwrap();
+    reconcile::listen(&lifecycle, url, "room_marks", nudge);
+    let seen = more_than(&passes, 1).await; // the first pass, and the nudge of the subscription
+    sqlx::query!("select pg_notify('room_marks', '')").execute(&pool).await.unwrap();
+    let seen = more_than(&passes, seen).await;
+    sqlx::query!(
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where query ilike 'listen %' and datname = current_database()"
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let seen = more_than(&passes, seen).await; // it reconnected, and nudged for what it may have missed
+    sqlx::query!("select pg_notify('room_marks', '')").execute(&pool).await.unwrap();
+    more_than(&passes, seen).await;
+    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+}
+
+#[tokio::test]
+async fn a_pass_that_panics_is_told_at_the_end_and_the_next_one_comes() {
+    let (lifecycle, nudge) = (Lifecycle::new(), reconcile::Nudge::default());
+    let passes = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&passes);
+    reconcile::every(&lifecycle, "test", Duration::from_hours(1), nudge.clone(), move || {
+        let first = counter.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            assert!(!first, "on purpose");
+            Ok::<(), &str>(())
+        }
+    });
+    nudge.now();
+    more_than(&passes, 1).await;
+    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 1);
+}

@@ -1,0 +1,174 @@
+//! One suite over both transports: a channel to a socket, and the routes called in this process.
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::{
+    context,
+    grpc::{GuardLayer, InternalTokens, Settings, with_health},
+    lifecycle::Lifecycle,
+    status::{Reason, Refusal},
+    transport::Transport,
+};
+use proto::token::v1::{
+    IssueForSessionRequest, IssueForSessionResponse,
+    token_service_client::TokenServiceClient,
+    token_service_server::{TokenService, TokenServiceServer},
+};
+use tonic::{Code, Request, Response, Status, service::Routes};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+/// Does what the session id says.
+#[derive(Clone)]
+struct Obedient;
+
+#[tonic::async_trait]
+impl TokenService for Obedient {
+    async fn issue_for_session(
+        &self,
+        request: Request<IssueForSessionRequest>,
+    ) -> Result<Response<IssueForSessionResponse>, Status> {
+        match request.into_inner().session_id.as_str() {
+            "panic" => panic!("on purpose"),
+            "hang" => std::future::pending().await,
+            "refuse" => Err(Refusal::new(Reason::TooEarly, "Too early.").with("opens_at", "then").into()),
+            _ => {
+                let context = context::current().unwrap();
+                let left = context.deadline.saturating_duration_since(std::time::Instant::now());
+                Ok(Response::new(IssueForSessionResponse {
+                    token: context.request_id.to_string(),
+                    identity: left.as_millis().to_string(),
+                    ..IssueForSessionResponse::default()
+                }))
+            }
+        }
+    }
+}
+
+fn routes() -> Routes {
+    Routes::new(TokenServiceServer::new(Obedient).max_decoding_message_size(1024))
+}
+
+/// The service over each transport, with `tokens` on the caller's side.
+async fn both(
+    settings: &Settings,
+    tokens: &InternalTokens,
+    lifecycle: &Lifecycle,
+) -> [(&'static str, Transport); 2] {
+    let routes = with_health::<TokenServiceServer<Obedient>>(routes(), settings).await;
+    let served = testkit::serve_routes(routes.clone(), settings, lifecycle).await;
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", served.address)).unwrap();
+    let guarded = tower::Layer::layer(&GuardLayer::new(settings), routes);
+    [("channel", Transport::to(endpoint, tokens)), ("in process", Transport::in_process(guarded, tokens))]
+}
+
+async fn call(transport: &Transport, session_id: &str) -> Result<IssueForSessionResponse, Status> {
+    let request = IssueForSessionRequest { session_id: session_id.to_owned(), ..Default::default() };
+    TokenServiceClient::new(transport.clone()).issue_for_session(request).await.map(Response::into_inner)
+}
+
+fn context(budget: Duration) -> context::Context {
+    context::Context { deadline: std::time::Instant::now() + budget, request_id: Arc::from("req-7") }
+}
+
+#[tokio::test]
+async fn deadline_and_request_id_arrive_with_the_call() {
+    let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
+    for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
+        let answer = context::scope(context(Duration::from_secs(2)), call(&transport, "tell")).await.unwrap();
+        assert_eq!(answer.token, "req-7", "{way}");
+        let left: u64 = answer.identity.parse().unwrap();
+        assert!((1..=2_000).contains(&left), "{way}: {left} ms were left");
+    }
+    lifecycle.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_ends_with_its_callers_budget() {
+    let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
+    for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
+        let hanging = context::scope(context(Duration::from_millis(200)), call(&transport, "hang"));
+        let status = tokio::time::timeout(Duration::from_secs(5), hanging).await.expect(way).unwrap_err();
+        assert_eq!(Refusal::from_status(&status).reason, Reason::ServiceUnavailable, "{way}: {status:?}");
+    }
+    lifecycle.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_panic_is_an_internal_error_and_the_service_goes_on() {
+    let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
+    for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
+        let status =
+            context::scope(context(Duration::from_secs(5)), call(&transport, "panic")).await.unwrap_err();
+        assert_eq!(Refusal::from_status(&status).reason, Reason::Internal, "{way}");
+        assert!(!status.message().contains("on purpose"), "{way}");
+        context::scope(context(Duration::from_secs(5)), call(&transport, "tell")).await.expect(way);
+    }
+    lifecycle.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn too_large_a_message_is_refused_before_it_is_read() {
+    let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
+    for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
+        let status = call(&transport, &"x".repeat(2_000)).await.unwrap_err();
+        assert_eq!(status.code(), Code::OutOfRange, "{way}: {status:?}");
+        assert_eq!(Refusal::from_status(&status).reason, Reason::TooLarge, "{way}");
+    }
+    lifecycle.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn without_the_internal_token_only_health_answers() {
+    let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
+    let stranger = testkit::internal().tokens;
+    for (way, transport) in both(&settings, &stranger, &lifecycle).await {
+        let status = call(&transport, "tell").await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{way}");
+        let health = HealthClient::new(transport).check(HealthCheckRequest::default()).await;
+        assert_eq!(health.expect(way).into_inner().status, 1, "{way}");
+    }
+    lifecycle.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn the_old_token_is_accepted_while_the_new_one_is_rolled_out() {
+    let (old, new) = (testkit::secret(), testkit::secret());
+    let settings =
+        Settings { tokens: InternalTokens::parse(&format!("{new},{old}")).unwrap(), ..testkit::internal() };
+    let lifecycle = Lifecycle::new();
+    let behind = InternalTokens::parse(&old).unwrap();
+    for (way, transport) in both(&settings, &behind, &lifecycle).await {
+        context::scope(context(Duration::from_secs(5)), call(&transport, "tell")).await.expect(way);
+    }
+    lifecycle.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn more_calls_than_places_are_shed_at_once() {
+    let settings = Settings { max_in_flight: 1, ..testkit::internal() };
+    let lifecycle = Lifecycle::new();
+    for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
+        let hanging = context::scope(context(Duration::from_secs(5)), call(&transport, "hang"));
+        let probing = testkit::eventually("the only place is taken", || async {
+            let refusal = Refusal::from_status(&call(&transport, "refuse").await.unwrap_err());
+            (refusal.reason == Reason::ServiceUnavailable).then_some(refusal)
+        });
+        let shed = tokio::select! {
+            biased;
+            ended = hanging => panic!("{way}: {ended:?}"),
+            shed = probing => shed,
+        };
+        assert_eq!(shed.facts.get("retry_after").map(String::as_str), Some("1"), "{way}");
+    }
+    lifecycle.stop(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn a_refusal_arrives_with_its_facts() {
+    let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
+    for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
+        let refusal = Refusal::from_status(&call(&transport, "refuse").await.unwrap_err());
+        assert_eq!((refusal.reason, refusal.facts["opens_at"].as_str()), (Reason::TooEarly, "then"), "{way}");
+    }
+    lifecycle.stop(Duration::from_secs(5)).await;
+}

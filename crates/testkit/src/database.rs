@@ -1,0 +1,37 @@
+//! The test's database as a service gets it, and its clock.
+
+use chassis::db;
+use secrecy::SecretString;
+use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
+use time::Duration;
+
+/// The settings of a service whose database role is `role`, on the database of this test.
+#[must_use]
+pub fn database(connect: &PgConnectOptions, role: &'static str) -> db::Settings {
+    db::Settings {
+        url: SecretString::from(connect.to_url_lossy().to_string()),
+        role: Some(role),
+        max_connections: 4,
+    }
+}
+
+/// Moves `app_now()` to `offset` from the real time. Only connections made afterwards see it: start (or restart)
+/// the services after it, and ask over a new pool.
+pub async fn advance_database_clock(pool: &PgPool, offset: Duration) {
+    let mut connection = pool.acquire().await.expect("a connection");
+    let seconds = format!("{} seconds", offset.whole_seconds());
+    sqlx::query!(
+        "select set_config('testkit.offset', $1, false) as offset",
+        seconds
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .expect("a setting of the session");
+    sqlx::query!(
+        "do $$ begin execute format('alter database %I set greenroom.clock_offset = %L',
+                                    current_database(), current_setting('testkit.offset')); end $$"
+    )
+    .execute(&mut *connection)
+    .await
+    .expect("the owner of the database may move its clock");
+}

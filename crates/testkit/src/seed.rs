@@ -1,0 +1,160 @@
+//! Bookings and their rooms in named states, written with SQL as if the services had.
+//!
+//! Each booking has a host and a guest of its own, known to `app_users`, so that seeds never overlap.
+
+use domain::{Owner, RoomStatus};
+use sqlx::PgPool;
+use time::Duration;
+use uuid::Uuid;
+
+/// How a booking stands to the database's now. All last 60 minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Began 5 minutes ago.
+    OpenNow,
+    /// Starts in 24 hours.
+    OpensTomorrow,
+    /// Began yesterday; nobody has set it completed yet.
+    WindowOver,
+    /// Began 5 minutes ago, ended by its host.
+    Completed,
+    /// Would be open now.
+    Cancelled,
+}
+
+impl State {
+    const fn start(self) -> Duration {
+        match self {
+            Self::OpenNow | Self::Completed | Self::Cancelled => Duration::minutes(-5),
+            Self::OpensTomorrow => Duration::hours(24),
+            Self::WindowOver => Duration::hours(-24),
+        }
+    }
+
+    const fn status(self) -> &'static str {
+        match self {
+            Self::OpenNow | Self::OpensTomorrow | Self::WindowOver => "scheduled",
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A booking that was made.
+#[derive(Clone, Debug)]
+pub struct Booking {
+    pub id: Uuid,
+    pub host: String,
+    pub guest: String,
+}
+
+/// A room's record that was made.
+#[derive(Clone, Debug)]
+pub struct Room {
+    pub id: Uuid,
+    pub name: String,
+    /// Empty while it is pending.
+    pub sid: String,
+}
+
+/// A person with the name and picture that a sign-in would have told us.
+pub async fn person(pool: &PgPool, id: &str, name: &str) {
+    sqlx::query!(
+        "select remember_person($1, $2, $3, $4) as done",
+        id,
+        name,
+        format!("{id}@example.org"),
+        format!("https://example.org/{id}.png")
+    )
+    .execute(pool)
+    .await
+    .expect("a person");
+}
+
+/// A booking of Hanna Host and Gustav Guest, without a room.
+pub async fn booking(pool: &PgPool, state: State) -> Booking {
+    let id = Uuid::new_v4();
+    let (host, guest) = (format!("host-{}", id.simple()), format!("guest-{}", id.simple()));
+    person(pool, &host, "Hanna Host").await;
+    person(pool, &guest, "Gustav Guest").await;
+    sqlx::query!(
+        "insert into sessions (id, host_id, guest_id, created_by, title, scheduled_at, duration_minutes, status,
+                               meeting_url, cancelled_at)
+         values ($1, $2, $3, $2, 'A lesson', app_now() + make_interval(secs => $4), 60, $5, $6,
+                 case $5 when 'cancelled' then app_now() end)",
+        id,
+        host,
+        guest,
+        state.start().as_seconds_f64(),
+        state.status(),
+        format!("https://app.example.org/meeting/{id}"),
+    )
+    .execute(pool)
+    .await
+    .expect("a session");
+    sqlx::query!(
+        "insert into session_participants (session_id, user_id, role, slot, active)
+         select s.id, party.id, party.role,
+                tstzrange(s.scheduled_at, s.scheduled_at + make_interval(mins => s.duration_minutes), '[)'),
+                s.status in ('scheduled', 'in_progress')
+         from sessions s
+         cross join lateral (values (s.host_id, 'host'), (s.guest_id, 'guest')) party (id, role)
+         where s.id = $1",
+        id
+    )
+    .execute(pool)
+    .await
+    .expect("its participants");
+    Booking { id, host, guest }
+}
+
+/// The booking's room, generation 1, seen on LiveKit just now (in the record: LiveKit itself is not told).
+pub async fn active_room(pool: &PgPool, booking: &Booking) -> Room {
+    room(pool, booking, RoomStatus::Active).await
+}
+
+/// The committed intent to make the booking's room.
+pub async fn pending_room(pool: &PgPool, booking: &Booking) -> Room {
+    room(pool, booking, RoomStatus::Pending).await
+}
+
+async fn room(pool: &PgPool, booking: &Booking, status: RoomStatus) -> Room {
+    let name = Owner::Session(booking.id).room_name(1);
+    let sid = (status == RoomStatus::Active).then(|| format!("RM_{}", &crate::secret()[..12]));
+    let id = sqlx::query_scalar!(
+        "insert into livekit_rooms (session_id, room_name, room_sid, status, max_participants, confirmed_at)
+         values ($1, $2, $3, $4, 10, case when $3::text is not null then app_now() end)
+         returning id",
+        booking.id,
+        name,
+        sid,
+        status.as_str(),
+    )
+    .fetch_one(pool)
+    .await
+    .expect("a room");
+    sqlx::query!(
+        "insert into livekit_room_names (room_name, room_id, generation) values ($1, $2, 1)",
+        name,
+        id
+    )
+    .execute(pool)
+    .await
+    .expect("its name");
+    for (user, role) in [(&booking.host, "host"), (&booking.guest, "guest")] {
+        sqlx::query!(
+            "insert into livekit_participants (room_id, user_id, role) values ($1, $2, $3)",
+            id,
+            user,
+            role
+        )
+        .execute(pool)
+        .await
+        .expect("its participants");
+    }
+    Room {
+        id,
+        name,
+        sid: sid.unwrap_or_default(),
+    }
+}

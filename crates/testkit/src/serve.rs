@@ -1,0 +1,41 @@
+//! gRPC routes on a port, as a peer reaches them.
+
+use std::net::SocketAddr;
+
+use chassis::{
+    grpc::{self, InternalTokens},
+    lifecycle::Lifecycle,
+    transport::Transport,
+};
+use tokio::net::TcpListener;
+use tonic::{service::Routes, transport::Endpoint};
+
+/// Where routes are served.
+#[derive(Clone)]
+pub struct Served {
+    pub address: SocketAddr,
+    pub transport: Transport,
+}
+
+/// gRPC settings with a token that was made for this call: one call for all services of a test.
+#[must_use]
+pub fn internal() -> grpc::Settings {
+    grpc::Settings {
+        tokens: InternalTokens::parse(&crate::secret()).expect("32 bytes of ASCII"),
+        reflection: true,
+        max_in_flight: 1024,
+    }
+}
+
+/// Serves the routes behind the guard on a free loopback port until the lifecycle stops.
+pub async fn serve_routes(routes: Routes, settings: &grpc::Settings, lifecycle: &Lifecycle) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("the port's address");
+    let (settings, stopping) = (settings.clone(), lifecycle.clone());
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a URL");
+    let transport = Transport::to(endpoint, &settings.tokens);
+    lifecycle.spawn("served routes", async move {
+        grpc::serve(routes, listener, &settings, &stopping).await
+    });
+    Served { address, transport }
+}
