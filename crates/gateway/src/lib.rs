@@ -1,1 +1,197 @@
-//! Greenroom's HTTP gateway: web clients' requests go to the services over gRPC.
+//! The HTTP gateway: JSON for web clients, gRPC to the services behind it.
+//!
+//! It holds no state but caches and decides nothing about bookings or rooms: it knows who asks ([`auth`]), how
+//! often one may ([`limits`]), what a request must look like, and how a refusal reads ([`error`]).
+//! One file per resource: JSON shapes, handlers, conversions.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+    routing::{get, post},
+};
+use bytes::Bytes;
+use chassis::{
+    service::{Runtime, StartError},
+    transport::Transport,
+};
+use http::{Method, header};
+use tokio::net::TcpListener;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use utoipa::OpenApi as _;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::{
+    app::{Anybody, App},
+    error::Rejection,
+};
+
+mod address;
+mod app;
+mod auth;
+mod bookings;
+pub mod config;
+mod edge;
+mod error;
+mod extract;
+mod health;
+mod limits;
+mod notifications;
+mod openapi;
+mod sessions;
+mod webhook;
+mod wire;
+
+pub use address::TrustedProxies;
+pub use auth::{AdminClaim, GroupsClaim};
+pub use config::{Args, Config, HttpArgs, HttpConfig};
+pub use limits::Rate;
+
+/// The services behind the gateway.
+#[derive(Clone)]
+pub struct Peers {
+    pub booking: Transport,
+    pub room: Transport,
+    pub token: Transport,
+    pub sync: Transport,
+}
+
+impl Peers {
+    /// Channels to the addresses of the settings.
+    #[must_use]
+    pub fn at(config: &Config) -> Self {
+        let to =
+            |endpoint: &tonic::transport::Endpoint| Transport::to(endpoint.clone(), &config.internal.tokens);
+        Self {
+            booking: to(&config.peers.booking),
+            room: to(&config.peers.room),
+            token: to(&config.peers.token),
+            sync: to(&config.peers.sync),
+        }
+    }
+}
+
+/// All routes, ready to serve; watches the peers and, if there is one, the key set.
+pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Router, StartError> {
+    for (name, peer) in [
+        ("booking", &peers.booking),
+        ("room-lifecycle", &peers.room),
+        ("token", &peers.token),
+        ("sync", &peers.sync),
+    ] {
+        watch(name, peer, runtime);
+    }
+    let app = App::start(config, peers, runtime)?;
+    let (router, document) = api().split_for_parts();
+    let document = openapi::finish(document, config.api_url.as_deref());
+    let documentation = documentation(&document)?.layer(from_fn_with_state(app.clone(), count));
+    let router = router
+        .route("/webhooks/livekit", post(webhook::receive))
+        .fallback(async |_: Anybody| Rejection::NoRoute)
+        .method_not_allowed_fallback(async |_: Anybody| Rejection::NoMethod)
+        .with_state(app)
+        .merge(documentation)
+        .layer(edge::EdgeLayer);
+    Ok(match cors(&config.cors) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    })
+}
+
+fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(bookings::create, bookings::list))
+        .routes(routes!(bookings::get, bookings::patch))
+        .routes(routes!(bookings::cancel))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::read))
+        .routes(routes!(sessions::create_room))
+        .routes(routes!(sessions::access_token))
+        .routes(routes!(sessions::end_room))
+        .routes(routes!(sessions::status))
+        .routes(routes!(sessions::kick))
+        .routes(routes!(webhook::receive))
+        .routes(routes!(health::health))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+}
+
+/// `/openapi.json`, written once, and the page to read and try it, served from this binary.
+fn documentation(document: &utoipa::openapi::OpenApi) -> Result<Router, StartError> {
+    let json =
+        document.to_json().map_err(|error| StartError::Setting(format!("the OpenAPI document: {error}")))?;
+    let json = Bytes::from(json);
+    let answer = move || {
+        let headers = [(header::CONTENT_TYPE, "application/json")];
+        std::future::ready((headers, json.clone()))
+    };
+    let page = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
+    Ok(Router::from(page).route("/openapi.json", get(answer)))
+}
+
+/// Counts a request against its address before it is served.
+async fn count(_: Anybody, request: Request, next: Next) -> Response {
+    next.run(request).await
+}
+
+/// Serves the gateway of these settings until the process stops.
+pub async fn serve(config: Config, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
+    let router = start(&config.http, Peers::at(&config), runtime)?;
+    listen(router, listener, runtime).await
+}
+
+/// Serves routes until the process stops: open requests are finished, then connections close.
+pub async fn listen(router: Router, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
+    let stopping = runtime.lifecycle.stopping().clone();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let task = async move {
+        axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await
+    };
+    match runtime.lifecycle.spawn("http server", task).await {
+        Ok(Some(outcome)) => outcome.map_err(StartError::Http),
+        Ok(None) | Err(_) => Ok(()), // the hard stop
+    }
+}
+
+/// Asks a service's own health; the gateway is of no use without it.
+fn watch(name: &'static str, peer: &Transport, runtime: &Runtime) {
+    let client = HealthClient::new(peer.clone());
+    runtime.readiness.watch(&runtime.lifecycle, name, true, move || {
+        let mut client = client.clone();
+        async move {
+            let answer = client.check(HealthCheckRequest::default()).await?;
+            match answer.into_inner().status() {
+                ServingStatus::Serving => Ok(()),
+                status => Err(tonic::Status::unavailable(status.as_str_name())),
+            }
+        }
+    });
+}
+
+fn cors(setting: &config::Cors) -> Option<CorsLayer> {
+    let origins = match setting {
+        config::Cors::None => return None,
+        config::Cors::Any => AllowOrigin::from(Any),
+        config::Cors::Origins(origins) => AllowOrigin::list(origins.iter().cloned()),
+    };
+    let layer = CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            http::HeaderName::from_static("idempotency-key"),
+            http::HeaderName::from_static("traceparent"),
+            edge::REQUEST_ID,
+        ])
+        .expose_headers([edge::REQUEST_ID, header::RETRY_AFTER, header::LOCATION])
+        .max_age(std::time::Duration::from_mins(10));
+    Some(layer)
+}

@@ -1,1 +1,10 @@
-fn main() {}
+//! The one executable of Greenroom; `greenroom --help` lists what it does.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    greenroom::run(greenroom::Cli::parse()).await
+}

@@ -40,17 +40,9 @@ pub(crate) fn router(server: &LiveKitDev) -> Router<LiveKitDev> {
         .route("/_dev/clock", post(switches::clock))
         .route("/_dev/restart", post(switches::restart))
         .route("/_dev/switches", get(switches::get).put(switches::set))
-        .route(
-            "/_dev/faults",
-            get(switches::faults)
-                .post(switches::arm)
-                .delete(switches::clear_faults),
-        )
+        .route("/_dev/faults", get(switches::faults).post(switches::arm).delete(switches::clear_faults))
         .route("/_dev/webhooks", get(webhooks::get).put(webhooks::set_urls))
-        .route(
-            "/_dev/webhooks/chaos",
-            post(webhooks::arm).delete(webhooks::clear),
-        )
+        .route("/_dev/webhooks/chaos", post(webhooks::arm).delete(webhooks::clear))
         .route("/_dev/webhooks/hold", put(webhooks::hold))
         .route("/_dev/webhooks/release", post(webhooks::release))
         .route("/_dev/webhooks/idle", get(webhooks::idle))
@@ -60,19 +52,13 @@ pub(crate) fn router(server: &LiveKitDev) -> Router<LiveKitDev> {
 async fn guard(State(server): State<LiveKitDev>, request: Request, next: Next) -> Response {
     let config = server.config();
     let expected = STANDARD.encode(format!("{}:{}", config.api_key, config.api_secret));
-    let given = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+    let given =
+        request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
     if given == Some(expected.as_str()) {
         return next.run(request).await;
     }
     let challenge = [(WWW_AUTHENTICATE, "Basic realm=\"livekit-dev\"")];
-    (
-        StatusCode::UNAUTHORIZED,
-        challenge,
-        "the API key and secret, please (curl -u key:secret)",
-    )
+    (StatusCode::UNAUTHORIZED, challenge, "the API key and secret, please (curl -u key:secret)")
         .into_response()
 }
 

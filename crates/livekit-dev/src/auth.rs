@@ -56,22 +56,13 @@ pub(crate) async fn authenticate(
 
 /// The header wins over the query parameter.
 fn presented_token(request: &Request) -> Result<Option<String>, TokenError> {
-    let header = request
-        .headers()
-        .get(AUTHORIZATION)
-        .filter(|value| !value.is_empty());
+    let header = request.headers().get(AUTHORIZATION).filter(|value| !value.is_empty());
     if let Some(value) = header {
-        let token = value
-            .to_str()
-            .ok()
-            .and_then(|value| value.strip_prefix("Bearer "));
-        return token
-            .map(|token| Some(token.to_owned()))
-            .ok_or(TokenError::NotBearer);
+        let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+        return token.map(|token| Some(token.to_owned())).ok_or(TokenError::NotBearer);
     }
-    let parameters: Vec<(String, String)> = axum::extract::Query::try_from_uri(request.uri())
-        .map(|query| query.0)
-        .unwrap_or_default();
+    let parameters: Vec<(String, String)> =
+        axum::extract::Query::try_from_uri(request.uri()).map(|query| query.0).unwrap_or_default();
     let token = parameters.into_iter().find(|(name, _)| name == "access_token");
     Ok(token.map(|(_, token)| token).filter(|token| !token.is_empty()))
 }
@@ -79,9 +70,8 @@ fn presented_token(request: &Request) -> Result<Option<String>, TokenError> {
 /// Signature, key, `nbf` and `exp` (which must be there), as the real server checks them.
 pub(crate) fn verify(server: &LiveKitDev, token: &str) -> Result<Claims, TokenError> {
     let config = server.config();
-    let unverified: Claims = jsonwebtoken::dangerous::insecure_decode(token)
-        .map_err(|_| TokenError::Unreadable)?
-        .claims;
+    let unverified: Claims =
+        jsonwebtoken::dangerous::insecure_decode(token).map_err(|_| TokenError::Unreadable)?.claims;
     if unverified.iss != config.api_key {
         return Err(TokenError::UnknownKey);
     }
@@ -91,9 +81,7 @@ pub(crate) fn verify(server: &LiveKitDev, token: &str) -> Result<Claims, TokenEr
     validation.validate_nbf = false;
     validation.required_spec_claims.clear();
     let key = DecodingKey::from_secret(config.api_secret.as_bytes());
-    let claims = decode::<Claims>(token, &key, &validation)
-        .map_err(|error| refusal(error.kind()))?
-        .claims;
+    let claims = decode::<Claims>(token, &key, &validation).map_err(|error| refusal(error.kind()))?.claims;
     check_times(&claims, server.clock().now_s(Hand::Tokens))?;
     Ok(claims)
 }
@@ -116,9 +104,7 @@ fn check_times(claims: &Claims, now_s: i64) -> Result<(), TokenError> {
         return Err(TokenError::Refused("token has invalid claims: token is expired"));
     }
     if claims.nbf.is_some_and(|nbf| now_s < nbf.saturating_sub(LEEWAY_S)) {
-        return Err(TokenError::Refused(
-            "token has invalid claims: token is not valid yet",
-        ));
+        return Err(TokenError::Refused("token has invalid claims: token is not valid yet"));
     }
     Ok(())
 }

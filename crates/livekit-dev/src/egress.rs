@@ -14,21 +14,17 @@ use crate::{
 /// `None` for a method that does not exist.
 pub(crate) fn dispatch(server: &LiveKitDev, method: &str, call: &Call) -> Option<Answered> {
     Some(match method {
-        "StartEgress" => start(server, call, |request: proto::StartEgressRequest| {
-            request.room_name
-        }),
-        "StartRoomCompositeEgress" => start(server, call, |request: proto::RoomCompositeEgressRequest| {
-            request.room_name
-        }),
-        "StartParticipantEgress" => start(server, call, |request: proto::ParticipantEgressRequest| {
-            request.room_name
-        }),
-        "StartTrackCompositeEgress" => start(server, call, |request: proto::TrackCompositeEgressRequest| {
-            request.room_name
-        }),
-        "StartTrackEgress" => start(server, call, |request: proto::TrackEgressRequest| {
-            request.room_name
-        }),
+        "StartEgress" => start(server, call, |request: proto::StartEgressRequest| request.room_name),
+        "StartRoomCompositeEgress" => {
+            start(server, call, |request: proto::RoomCompositeEgressRequest| request.room_name)
+        }
+        "StartParticipantEgress" => {
+            start(server, call, |request: proto::ParticipantEgressRequest| request.room_name)
+        }
+        "StartTrackCompositeEgress" => {
+            start(server, call, |request: proto::TrackCompositeEgressRequest| request.room_name)
+        }
+        "StartTrackEgress" => start(server, call, |request: proto::TrackEgressRequest| request.room_name),
         "StartWebEgress" => start(server, call, |_: proto::WebEgressRequest| String::new()),
         "ListEgress" => call.answer(|request| list(server, call, &request)),
         "StopEgress" => find::<proto::StopEgressRequest>(server, call),
@@ -46,10 +42,7 @@ where
     let name = room_name(call.decode()?);
     call.require(|grant| grant.room_record)?;
     if !name.is_empty() && !server.knows_room(&name) {
-        return Err(TwirpError::internal_rpc(
-            Code::NotFound,
-            "requested room does not exist",
-        ));
+        return Err(TwirpError::internal_rpc(Code::NotFound, "requested room does not exist"));
     }
     Err(TwirpError::no_response())
 }
@@ -61,11 +54,7 @@ fn list(
 ) -> Result<proto::ListEgressResponse, TwirpError> {
     call.require(|grant| grant.room_record)?;
     require_redis(server)?;
-    if request.egress_id.is_empty() {
-        Ok(proto::ListEgressResponse::default())
-    } else {
-        Err(absent())
-    }
+    if request.egress_id.is_empty() { Ok(proto::ListEgressResponse::default()) } else { Err(absent()) }
 }
 
 fn find<Req>(server: &LiveKitDev, call: &Call) -> Answered
@@ -81,10 +70,9 @@ where
 fn require_redis(server: &LiveKitDev) -> Result<(), TwirpError> {
     match server.config().store {
         Store::RedisLike => Ok(()),
-        Store::Memory => Err(TwirpError::internal_rpc(
-            Code::Internal,
-            "egress not connected (redis required)",
-        )),
+        Store::Memory => {
+            Err(TwirpError::internal_rpc(Code::Internal, "egress not connected (redis required)"))
+        }
     }
 }
 

@@ -65,20 +65,12 @@ impl Faults {
     /// For every call of the method from now on. Methods are `CreateRoom`, `ListEgress`, …, and `rtc`,
     /// `rtc/validate` and `health` for what is not Twirp; [`ANY_METHOD`] is all of them.
     pub fn set(&self, method: impl Into<String>, fault: Fault) {
-        self.arm(Armed {
-            method: method.into(),
-            fault,
-            calls: None,
-        });
+        self.arm(Armed { method: method.into(), fault, calls: None });
     }
 
     /// For the next calls of the method only.
     pub fn set_next(&self, method: impl Into<String>, calls: u32, fault: Fault) {
-        self.arm(Armed {
-            method: method.into(),
-            fault,
-            calls: Some(calls),
-        });
+        self.arm(Armed { method: method.into(), fault, calls: Some(calls) });
     }
 
     /// All of them; calls that hang go on.
@@ -107,18 +99,12 @@ impl Faults {
     pub(crate) fn plan(&self, method: &str) -> Plan {
         let mut all = self.armed.lock();
         let mut faults = Vec::new();
-        for armed in all
-            .iter_mut()
-            .filter(|armed| armed.method == method || armed.method == ANY_METHOD)
-        {
+        for armed in all.iter_mut().filter(|armed| armed.method == method || armed.method == ANY_METHOD) {
             armed.calls = armed.calls.map(|calls| calls.saturating_sub(1));
             faults.push(armed.fault.clone());
         }
         all.retain(|armed| armed.calls != Some(0));
-        Plan {
-            faults,
-            cleared: self.cleared.subscribe(),
-        }
+        Plan { faults, cleared: self.cleared.subscribe() }
     }
 }
 

@@ -61,21 +61,14 @@ impl VideoGrant {
         matches!(kind, Kind::Agent | Kind::Egress) || self.agent || self.recorder
     }
 
-    #[expect(
-        deprecated,
-        reason = "servers still fill `recorder` and `agent`, and clients still read them"
-    )]
+    #[expect(deprecated, reason = "servers still fill `recorder` and `agent`, and clients still read them")]
     pub(crate) fn permission(&self) -> ParticipantPermission {
         let can_publish = self.can_publish.unwrap_or(true);
         ParticipantPermission {
             can_subscribe: self.can_subscribe.unwrap_or(true),
             can_publish,
             can_publish_data: self.can_publish_data.unwrap_or(can_publish),
-            can_publish_sources: self
-                .can_publish_sources
-                .iter()
-                .map(|name| source(name) as i32)
-                .collect(),
+            can_publish_sources: self.can_publish_sources.iter().map(|name| source(name) as i32).collect(),
             hidden: self.hidden,
             recorder: self.recorder,
             can_update_metadata: self.can_update_own_metadata.unwrap_or(false),

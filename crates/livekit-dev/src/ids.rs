@@ -52,7 +52,5 @@ fn prefixed(prefix: &str) -> String {
 
 fn characters(count: usize) -> String {
     let mut random = rand::rng();
-    (0..count)
-        .map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())]))
-        .collect()
+    (0..count).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
 }

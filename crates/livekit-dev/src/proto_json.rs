@@ -42,9 +42,7 @@ fn complete(message: Value, fields: Fields) -> Value {
     };
     let mut full = Map::new();
     for (name, field) in fields {
-        let value = given
-            .remove(&camel(name))
-            .map_or_else(|| field.default(), |value| field.complete(value));
+        let value = given.remove(&camel(name)).map_or_else(|| field.default(), |value| field.complete(value));
         full.insert((*name).to_owned(), value);
     }
     Value::Object(full)
@@ -194,9 +192,7 @@ mod tests {
     /// The names of a message in the `.proto` file, from what `Debug` prints of its default.
     fn declared<T: Default + std::fmt::Debug>() -> BTreeSet<String> {
         let text = format!("{:#?}", T::default());
-        let fields = text
-            .lines()
-            .filter(|line| line.starts_with("    ") && !line.starts_with("     "));
+        let fields = text.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
         fields
             .filter_map(|line| Some(line.trim().split_once(':')?.0.trim_start_matches("r#").to_owned()))
             .collect()
@@ -219,16 +215,10 @@ mod tests {
     #[test]
     fn defaults_read_back_as_the_default_message() {
         let track = to_value(&proto::TrackInfo::default()).unwrap();
-        assert_eq!(
-            serde_json::from_value::<proto::TrackInfo>(track).unwrap(),
-            proto::TrackInfo::default()
-        );
+        assert_eq!(serde_json::from_value::<proto::TrackInfo>(track).unwrap(), proto::TrackInfo::default());
         let room = to_value(&proto::Room::default()).unwrap();
         assert_eq!(room["creation_time"], "0");
-        assert_eq!(
-            serde_json::from_value::<proto::Room>(room).unwrap(),
-            proto::Room::default()
-        );
+        assert_eq!(serde_json::from_value::<proto::Room>(room).unwrap(), proto::Room::default());
         let participant = to_value(&proto::ParticipantInfo::default()).unwrap();
         let back: proto::ParticipantInfo = serde_json::from_value(participant).unwrap();
         assert_eq!(back, proto::ParticipantInfo::default());
@@ -237,11 +227,7 @@ mod tests {
     #[test]
     fn keys_of_attributes_are_left_alone() {
         let attributes = [("myKey".to_owned(), "1".to_owned())].into();
-        let value = to_value(&proto::ParticipantInfo {
-            attributes,
-            ..Default::default()
-        })
-        .unwrap();
+        let value = to_value(&proto::ParticipantInfo { attributes, ..Default::default() }).unwrap();
         assert_eq!(value["attributes"], json!({"myKey": "1"}));
     }
 }

@@ -48,26 +48,16 @@ fn create(
     limits::check_name(&request.name, "room name")?;
     limits::check_metadata(&request.metadata)?;
     if !request.room_preset.is_empty() {
-        return Err(TwirpError::new(
-            Code::InvalidArgument,
-            "room_preset does not exist",
-        ));
+        return Err(TwirpError::new(Code::InvalidArgument, "room_preset does not exist"));
     }
     let store = server.config().store;
     if request.egress.is_some() && store == Store::Memory {
-        return Err(TwirpError::internal_rpc(
-            Code::Internal,
-            "egress not connected (redis required)",
-        ));
+        return Err(TwirpError::internal_rpc(Code::Internal, "egress not connected (redis required)"));
     }
     let now_ms = server.clock().now_ms(Hand::Rooms);
     let spec = RoomSpec::from(request);
     let room = server.change(|world, config| world.ensure_room(&spec, config, now_ms));
-    if request
-        .egress
-        .as_ref()
-        .is_some_and(|egress| egress.room.is_some())
-    {
+    if request.egress.as_ref().is_some_and(|egress| egress.room.is_some()) {
         // No worker takes the recording: the call fails although the room is there.
         return Err(TwirpError::no_response());
     }

@@ -131,9 +131,8 @@ pub(crate) fn admit(server: &LiveKitDev, claims: &Claims) -> Result<ParticipantI
 
 /// What `/rtc` and `/rtc/validate` both ask, in their order.
 fn check(server: &LiveKitDev, claims: Option<&Claims>, query: &ConnectQuery) -> Result<Admission, JoinError> {
-    let (claims, grant) = claims
-        .and_then(|claims| Some((claims, claims.video.as_ref()?)))
-        .ok_or(JoinError::NoGrant)?;
+    let (claims, grant) =
+        claims.and_then(|claims| Some((claims, claims.video.as_ref()?))).ok_or(JoinError::NoGrant)?;
     if !grant.room_join {
         return Err(JoinError::Denied);
     }
@@ -164,15 +163,9 @@ fn check(server: &LiveKitDev, claims: Option<&Claims>, query: &ConnectQuery) -> 
         dependent: grant.is_dependent(kind),
     };
     let found = server.look(|world| world.would_find_room(&admission, server.config()));
-    if found {
-        Ok(admission)
-    } else {
-        Err(JoinError::RoomNotFound)
-    }
+    if found { Ok(admission) } else { Err(JoinError::RoomNotFound) }
 }
 
 fn wants_websocket(headers: &HeaderMap) -> bool {
-    headers
-        .get(UPGRADE)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }

@@ -136,9 +136,7 @@ impl LiveKitDev {
 
     /// Waits on purpose, but not into a shutdown.
     pub(crate) async fn pause(&self, time: Duration) {
-        self.stopping()
-            .run_until_cancelled(tokio::time::sleep(time))
-            .await;
+        self.stopping().run_until_cancelled(tokio::time::sleep(time)).await;
     }
 
     /// Counts a call to something that is not Twirp and lets its faults happen; a response ends the call.
@@ -152,9 +150,7 @@ impl LiveKitDev {
     }
 
     pub(crate) fn count_call(&self, method: &str) {
-        self.0
-            .calls
-            .send_modify(|calls| *calls.entry(method.to_owned()).or_default() += 1);
+        self.0.calls.send_modify(|calls| *calls.entry(method.to_owned()).or_default() += 1);
     }
 
     /// How many calls of this method have arrived, refused ones included.

@@ -52,11 +52,7 @@ impl World {
             None => Room::new(spec, config, now_ms),
         };
         // A stale room never went away as far as its node knows, so it does not start.
-        let events = if room.doomed {
-            Vec::new()
-        } else {
-            vec![room.event(EventKind::RoomStarted)]
-        };
+        let events = if room.doomed { Vec::new() } else { vec![room.event(EventKind::RoomStarted)] };
         let info = room.snapshot();
         self.rooms.insert(spec.name.clone(), room);
         (info, events)

@@ -38,12 +38,7 @@ pub(crate) async fn handle(
     if let Some(refused) = plan.before(&server).await {
         return refused;
     }
-    let call = Call {
-        codec,
-        body,
-        caller,
-        view: plan.view(),
-    };
+    let call = Call { codec, body, caller, view: plan.view() };
     let Some(answered) = dispatch(&server, &service, &method, &call) else {
         return absent(&service, &verb, &uri);
     };
@@ -53,9 +48,7 @@ pub(crate) async fn handle(
 fn check_route(verb: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Codec, TwirpError> {
     let bad_route = |msg: String| TwirpError::bad_route(msg, verb.as_str(), uri.path());
     if verb != Method::POST {
-        return Err(bad_route(format!(
-            "unsupported method \"{verb}\" (only POST is allowed)"
-        )));
+        return Err(bad_route(format!("unsupported method \"{verb}\" (only POST is allowed)")));
     }
     Codec::of(headers).map_err(|given| bad_route(format!("unexpected Content-Type: \"{given}\"")))
 }

@@ -126,13 +126,7 @@ impl LiveKitDev {
 
     /// What `SendData` has delivered to a live room, without repetitions.
     pub fn sent_data(&self, room: &str) -> Vec<SendDataRequest> {
-        self.look(|world| {
-            world
-                .rooms
-                .get(room)
-                .map(|room| room.data.clone())
-                .unwrap_or_default()
-        })
+        self.look(|world| world.rooms.get(room).map(|room| room.data.clone()).unwrap_or_default())
     }
 }
 
@@ -181,20 +175,12 @@ impl LiveKitDev {
 
     /// This befalls every event from now on.
     pub fn befall(&self, mishap: Mishap) {
-        self.arm_mishap(ArmedMishap {
-            mishap,
-            event: None,
-            times: None,
-        });
+        self.arm_mishap(ArmedMishap { mishap, event: None, times: None });
     }
 
     /// This befalls the next event of this name (`room_finished`, …).
     pub fn befall_next(&self, event: &str, mishap: Mishap) {
-        self.arm_mishap(ArmedMishap {
-            mishap,
-            event: Some(event.to_owned()),
-            times: Some(1),
-        });
+        self.arm_mishap(ArmedMishap { mishap, event: Some(event.to_owned()), times: Some(1) });
     }
 
     pub fn arm_mishap(&self, armed: ArmedMishap) {

@@ -128,14 +128,8 @@ impl Webhooks {
     fn enqueue(&self, state: &mut State, message: &Arc<Message>) {
         let now_ms = self.clock.now_ms(Hand::Webhooks);
         for url in state.urls.clone() {
-            let key = Key {
-                url,
-                room: message.room.clone(),
-            };
-            if !state
-                .queues
-                .push(&key, message.clone(), now_ms, self.config.max_depth)
-            {
+            let key = Key { url, room: message.room.clone() };
+            if !state.queues.push(&key, message.clone(), now_ms, self.config.max_depth) {
                 tracing::warn!(event = %message.event, room = %message.room, "dropped webhook: queue is full");
                 let record = message.delivery(&key.url, 0, Outcome::QueueFull);
                 remember(&mut state.deliveries, record);

@@ -163,9 +163,10 @@ impl Rooms {
 
     /// There under another SID (LiveKit was restarted, or made it anew): people may already be inside.
     pub(crate) async fn adopt(&self, record: &Record, sid: &str) -> Result<(), Error> {
+        // First, because a SID that is recorded is never looked at for its metadata again.
+        self.livekit.update_metadata(&record.room_name, &self.metadata(record)).await?;
         if store::set_adopted(&self.pool, record, sid, record.now).await? {
             tracing::info!(session.id = %record.session_id, room.sid = sid, "adopted the room under its new SID");
-            self.livekit.update_metadata(&record.room_name, &self.metadata(record)).await?;
         }
         Ok(())
     }

@@ -5,25 +5,27 @@
 //! made) is deleted only when it is empty and was seen twice, 30 s apart; with people in it, it is reported.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::PoisonError,
-    time::{Duration, Instant},
 };
 
+use futures::{StreamExt, TryStreamExt, stream};
 use livekit_protocol::Room;
 use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
     Rooms,
     error::Error,
+    reconcile::WIDTH,
     store::deployment::{self, Stray},
 };
 
-/// When each unknown room was first seen.
-pub type Sightings = HashMap<String, Instant>;
+/// When each unknown room was first seen, by the database's clock.
+pub type Sightings = HashMap<String, OffsetDateTime>;
 
-const SEEN_FOR: Duration = Duration::from_secs(30);
+const SEEN_FOR: Duration = Duration::seconds(30);
 /// More unknown rooms than this, and than one in twenty of ours, are left alone until somebody says so.
 const ALARM_ABOVE: usize = 20;
 
@@ -48,16 +50,23 @@ impl Rooms {
     pub async fn find_strays(&self, rooms: &[Room]) -> Result<Strays, Error> {
         let names: Vec<String> = rooms.iter().map(|room| room.name.clone()).collect();
         let mut strays = Strays::default();
+        let mut ours: HashSet<&str> =
+            rooms.iter().filter(|room| self.is_ours(room)).map(|room| room.name.as_str()).collect();
+        let mut unknown = Vec::new();
         for Stray { name, known } in deployment::list_strays(&self.pool, &names).await? {
             if known {
                 strays.retired.push(name);
-                continue;
+            } else if ours.remove(name.as_str()) {
+                unknown.push(name);
             }
-            let ours = rooms.iter().any(|room| room.name == name && self.is_ours(room));
-            if !ours {
-                continue;
-            }
-            if self.livekit.list_participants(&name).await?.is_empty() {
+        }
+        let mut looks = stream::iter(unknown.into_iter().map(|name| async move {
+            let empty = self.livekit.list_participants(&name).await?.is_empty();
+            Ok::<_, Error>((name, empty))
+        }))
+        .buffer_unordered(WIDTH);
+        while let Some((name, empty)) = looks.try_next().await? {
+            if empty {
                 strays.unknown.push(name);
             } else {
                 strays.inhabited.push(name);
@@ -72,7 +81,7 @@ impl Rooms {
     }
 
     /// Deletes what is certainly ours and certainly over.
-    pub(crate) async fn remove_strays(&self, rooms: &[Room]) -> Result<(), Error> {
+    pub(crate) async fn remove_strays(&self, rooms: &[Room], at: OffsetDateTime) -> Result<(), Error> {
         let strays = self.find_strays(rooms).await?;
         let ours = rooms.iter().filter(|room| self.is_ours(room)).count();
         #[expect(clippy::cast_precision_loss, reason = "gauges")]
@@ -88,10 +97,8 @@ impl Rooms {
                 "a room with our deployment id and people in it is not in the database"
             );
         }
-        for name in &strays.retired {
-            self.delete_retired(name).await;
-        }
-        let unknown = self.seen_long_enough(&strays.unknown);
+        self.delete_all(&strays.retired).await;
+        let unknown = self.seen_long_enough(&strays.unknown, at);
         if strays.unknown.len() > ALARM_ABOVE.max(ours / 20) {
             tracing::error!(
                 rooms.unknown = strays.unknown.len(),
@@ -99,20 +106,21 @@ impl Rooms {
             );
             return Ok(());
         }
-        for name in unknown {
-            self.delete_retired(&name).await;
-        }
+        self.delete_all(&unknown).await;
         Ok(())
     }
 
-    /// Remembers the unknown rooms and returns those that were first seen at least 30 s ago.
-    fn seen_long_enough(&self, unknown: &[String]) -> Vec<String> {
+    async fn delete_all(&self, names: &[String]) {
+        stream::iter(names).for_each_concurrent(WIDTH, |name| self.delete_retired(name)).await;
+    }
+
+    /// Remembers the unknown rooms and returns those that were first seen at least 30 s before `at`.
+    fn seen_long_enough(&self, unknown: &[String], at: OffsetDateTime) -> Vec<String> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.strays.retain(|name, _| unknown.contains(name));
-        let now = Instant::now();
         unknown
             .iter()
-            .filter(|name| now - *memory.strays.entry((*name).clone()).or_insert(now) >= SEEN_FOR)
+            .filter(|name| at - *memory.strays.entry((*name).clone()).or_insert(at) >= SEEN_FOR)
             .cloned()
             .collect()
     }

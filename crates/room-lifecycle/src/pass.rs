@@ -17,6 +17,7 @@ use crate::{
     store::{
         self, events,
         marks::{self, Listing, Missing},
+        people,
     },
 };
 
@@ -40,12 +41,16 @@ impl Rooms {
     pub async fn pass(&self) -> Result<(), Error> {
         self.check_deployment().await?;
         self.reopen_and_record().await?;
-        if let Some(rooms) = self.mark_due().await? {
-            self.remove_strays(&rooms).await?;
-        }
+        let cleaned = match self.mark_due().await {
+            Ok(Some((rooms, at))) => self.remove_strays(&rooms, at).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        // Marks do not wait for a LiveKit that could be neither listed nor cleaned up.
         self.drain().await?;
+        people::set_left_with_room(&self.pool).await?;
         events::delete_old_events(&self.pool, self.events_keep, RETENTION_BATCH).await?;
-        Ok(())
+        cleaned
     }
 
     /// Records rooms of open owners that have none (a booking whose CreateRoom never came), and marks ended ones
@@ -64,8 +69,9 @@ impl Rooms {
         Ok(())
     }
 
-    /// Lists LiveKit once and marks every room that is due; the listing, or None when another replica is at it.
-    async fn mark_due(&self) -> Result<Option<Vec<Room>>, Error> {
+    /// Lists LiveKit once and marks every room that is due; the listing and the time it was asked for, or None when
+    /// another replica is at it.
+    async fn mark_due(&self) -> Result<Option<(Vec<Room>, OffsetDateTime)>, Error> {
         let mut lock = self.pool.begin().await?;
         if !marks::try_pass_lock(&mut *lock).await? {
             return Ok(None);
@@ -84,7 +90,7 @@ impl Rooms {
         marks::set_seen(&self.pool, &listing).await?;
         self.mark_missing(&listing).await?;
         lock.commit().await?;
-        Ok(Some(rooms))
+        Ok(Some((rooms, at)))
     }
 
     async fn mark_missing(&self, listing: &Listing) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! What to do with a room, decided from its record and one look at LiveKit. Pure: applying a step is somebody
 //! else's job, every step can be applied twice, and after any crash the next plan goes on from what is there.
 
-use domain::{EndedReason, RoomStatus};
+use domain::RoomStatus;
 use time::Duration;
 
 use crate::{config::Policy, store::Record};
@@ -23,7 +23,7 @@ pub enum Step {
     Rest,
     /// The owner is not open: end the record, then delete the room.
     Close,
-    /// Ended with a window that has moved, retimed, or lost by LiveKit: a new generation.
+    /// Ended, and its owner is open again (its window moved); retimed; or lost by LiveKit: a new generation.
     NextGeneration(Why),
     /// Committed intent: make the room on LiveKit.
     Make,
@@ -62,9 +62,7 @@ const PATIENCE: Duration = Duration::minutes(10);
 pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> Step {
     let window_open = record.open && record.opens_at <= record.now;
     match record.status {
-        RoomStatus::Ended if record.open && record.ended_reason == Some(EndedReason::Window) => {
-            Step::NextGeneration(Why::Reopened)
-        }
+        RoomStatus::Ended if record.open => Step::NextGeneration(Why::Reopened),
         RoomStatus::Ended => Step::Rest,
         _ if !record.open => Step::Close,
         RoomStatus::Pending | RoomStatus::Failed => {

@@ -18,7 +18,7 @@ use crate::{
 
 const BATCH: i64 = 256;
 /// Rooms worked on at once.
-const WIDTH: usize = 32;
+pub(crate) const WIDTH: usize = 32;
 
 impl Rooms {
     /// Looks at every marked room that is due; how many there were.

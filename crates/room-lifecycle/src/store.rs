@@ -6,7 +6,7 @@ pub mod events;
 pub mod marks;
 pub mod people;
 
-use domain::{EndedReason, Owner, RoomStatus, SessionStatus};
+use domain::{Owner, RoomStatus, SessionStatus};
 use sqlx::{PgExecutor, PgPool, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -20,7 +20,6 @@ pub struct Record {
     pub room_sid: Option<String>,
     pub generation: i32,
     pub status: RoomStatus,
-    pub ended_reason: Option<EndedReason>,
     pub max_participants: i32,
     pub made_at: Option<OffsetDateTime>,
     pub expires_at: Option<OffsetDateTime>,
@@ -49,8 +48,7 @@ pub async fn list_records(db: impl PgExecutor<'_>, ids: &[Uuid], owners: &[Uuid]
     sqlx::query_as!(
         Record,
         r#"select r.id, r.session_id as "session_id!", r.room_name, r.room_sid, r.generation,
-                  r.status as "status: RoomStatus", r.ended_reason as "ended_reason: EndedReason",
-                  r.max_participants, r.made_at, r.expires_at, r.confirmed_at, r.closing_at, r.watched_until,
+                  r.status as "status: RoomStatus", r.max_participants, r.made_at, r.expires_at, r.confirmed_at, r.closing_at, r.watched_until,
                   r.next_attempt_at,
                   exists (select from livekit_participants p
                           where p.room_id = r.id and p.status = 'joined') as "occupied!",
@@ -98,7 +96,8 @@ pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Se
 }
 
 /// Commits the intent to have a room for each of these owners that is open and has none: the record, its name,
-/// its people. Returns how many were written.
+/// its people. Returns how many were written. A name is there already only if somebody deleted the record by hand:
+/// it goes to the new one.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner], max_participants: i32) -> Result<i64> {
     let ids: Vec<Uuid> = owners.iter().map(|owner| owner.id()).collect();
@@ -113,7 +112,9 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner], max_parti
                returning id, session_id, room_name, generation),
            names as (
                insert into livekit_room_names (room_name, room_id, generation)
-               select room_name, id, generation from intents),
+               select room_name, id, generation from intents
+               on conflict (room_name) do update
+               set room_id = excluded.room_id, generation = excluded.generation),
            people as (
                insert into livekit_participants (room_id, user_id, role, display_name)
                select i.id, p.user_id, p.role, coalesce(u.display_name, case p.role when 'guest' then s.guest_name end)
@@ -212,7 +213,9 @@ pub async fn set_next_generation(db: impl PgExecutor<'_>, record: &Record, why: 
              returning r.id, r.room_name, r.generation),
          names as (
              insert into livekit_room_names (room_name, room_id, generation)
-             select room_name, id, generation from bumped)
+             select room_name, id, generation from bumped
+             on conflict (room_name) do update
+             set room_id = excluded.room_id, generation = excluded.generation)
          insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
          select 'GR_' || gen_random_uuid(), id, $5, 'room_retired',
                 jsonb_build_object('why', $6::text, 'name', $7::text, 'next', room_name)

@@ -144,6 +144,7 @@ fn claims(key: &WebhookKey, token: &str) -> Option<Claims> {
 
 fn read(body: &[u8], hash: &[u8]) -> Result<Event, Untrusted> {
     let mut payload: Value = serde_json::from_slice(body).map_err(|_| Untrusted::NotJson)?;
+    remove_nul(&mut payload);
     if let Some(room) = payload.get_mut("room").and_then(Value::as_object_mut) {
         room.remove("turnPassword"); // a secret of LiveKit's that nobody here needs
     }
@@ -159,4 +160,23 @@ fn read(body: &[u8], hash: &[u8]) -> Result<Event, Untrusted> {
         participant_sid: text("/participant/sid"),
         payload,
     })
+}
+
+/// Takes away U+0000, which Postgres cannot store: participants choose their names, metadata and attributes.
+fn remove_nul(value: &mut Value) {
+    match value {
+        Value::String(text) => text.retain(|one| one != '\0'),
+        Value::Array(values) => values.iter_mut().for_each(remove_nul),
+        Value::Object(fields) if fields.keys().any(|name| name.contains('\0')) => {
+            *fields = std::mem::take(fields)
+                .into_iter()
+                .map(|(name, mut value)| {
+                    remove_nul(&mut value);
+                    (name.replace('\0', ""), value)
+                })
+                .collect();
+        }
+        Value::Object(fields) => fields.values_mut().for_each(remove_nul),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }

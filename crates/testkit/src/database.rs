@@ -20,13 +20,10 @@ pub fn database(connect: &PgConnectOptions, role: &'static str) -> db::Settings 
 pub async fn advance_database_clock(pool: &PgPool, offset: Duration) {
     let mut connection = pool.acquire().await.expect("a connection");
     let seconds = format!("{} seconds", offset.whole_seconds());
-    sqlx::query!(
-        "select set_config('testkit.offset', $1, false) as offset",
-        seconds
-    )
-    .fetch_one(&mut *connection)
-    .await
-    .expect("a setting of the session");
+    sqlx::query!("select set_config('testkit.offset', $1, false) as offset", seconds)
+        .fetch_one(&mut *connection)
+        .await
+        .expect("a setting of the session");
     sqlx::query!(
         "do $$ begin execute format('alter database %I set greenroom.clock_offset = %L',
                                     current_database(), current_setting('testkit.offset')); end $$"

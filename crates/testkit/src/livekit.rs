@@ -35,9 +35,5 @@ pub async fn livekit_with(amend: impl FnOnce(&mut Config)) -> LiveKit {
     let server = LiveKitDev::new(config);
     let running = CancellationToken::new();
     tokio::spawn(server.clone().serve(listener, running.clone()));
-    LiveKit {
-        server,
-        settings,
-        _running: running.drop_guard(),
-    }
+    LiveKit { server, settings, _running: running.drop_guard() }
 }

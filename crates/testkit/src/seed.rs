@@ -152,9 +152,5 @@ async fn room(pool: &PgPool, booking: &Booking, status: RoomStatus) -> Room {
         .await
         .expect("its participants");
     }
-    Room {
-        id,
-        name,
-        sid: sid.unwrap_or_default(),
-    }
+    Room { id, name, sid: sid.unwrap_or_default() }
 }

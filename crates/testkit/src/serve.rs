@@ -34,8 +34,7 @@ pub async fn serve_routes(routes: Routes, settings: &grpc::Settings, lifecycle: 
     let (settings, stopping) = (settings.clone(), lifecycle.clone());
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a URL");
     let transport = Transport::to(endpoint, &settings.tokens);
-    lifecycle.spawn("served routes", async move {
-        grpc::serve(routes, listener, &settings, &stopping).await
-    });
+    lifecycle
+        .spawn("served routes", async move { grpc::serve(routes, listener, &settings, &stopping).await });
     Served { address, transport }
 }

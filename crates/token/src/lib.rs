@@ -1,1 +1,66 @@
-//! Greenroom's access tokens: one select, a pure decision, a signature.
+//! Greenroom's access tokens: one SELECT, a pure decision, a signature.
+//!
+//! [`store`] reads everything that a decision needs, the database's now included; [`decision`] decides without
+//! looking at anything else; [`sign`] signs. Only when the record of the room is not fresh is room-lifecycle asked,
+//! and then the row is read again: a token is signed only from a row that was read as active and fresh.
+//! Tokens are never stored and never logged.
+
+pub mod config;
+pub mod decision;
+mod error;
+mod grpc;
+pub mod joins;
+pub mod sign;
+pub mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::{
+    grpc::MESSAGE_LIMIT,
+    reconcile::{self, Nudge},
+    service::{self, Runtime, StartError},
+    transport::Transport,
+};
+use proto::{
+    room::v1::room_service_client::RoomServiceClient, token::v1::token_service_server::TokenServiceServer,
+};
+use tokio::{net::TcpListener, time::Instant};
+use tonic::service::Routes;
+
+pub use config::{Args, Config};
+
+use crate::{grpc::TokenService, joins::Joins, sign::Signer};
+
+const JOINS_PERIOD: Duration = Duration::from_secs(5);
+
+/// Brings the service up and gives its routes; `room` is where room-lifecycle is reached.
+pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Result<Routes, StartError> {
+    let signer =
+        Signer::new(&config.livekit, config.ttl).map_err(|error| StartError::Setting(error.to_string()))?;
+    let pool = service::database(&config.database, runtime).await?;
+    let joins = Arc::new(Joins::default());
+    let (watched, asked) = (Arc::clone(&joins), pool.clone());
+    reconcile::every(&runtime.lifecycle, "joins", JOINS_PERIOD, Nudge::default(), move || {
+        let (joins, pool) = (Arc::clone(&watched), asked.clone());
+        async move { joins.settle(&pool, Instant::now()).await.map(drop) }
+    });
+    let service = TokenService::new(
+        pool,
+        RoomServiceClient::new(room).max_decoding_message_size(MESSAGE_LIMIT),
+        signer,
+        config.livekit.ws_url.clone(),
+        joins,
+        runtime.lifecycle.clone(),
+    );
+    let server = TokenServiceServer::new(service).max_decoding_message_size(MESSAGE_LIMIT);
+    let routes = Routes::new(server);
+    Ok(chassis::grpc::with_health::<TokenServiceServer<TokenService>>(routes, &config.grpc).await)
+}
+
+/// Runs the service as a process of its own until the lifecycle stops.
+pub async fn serve(config: Config, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
+    let room = Transport::to(config.room_url.clone(), &config.grpc.tokens);
+    let routes = start(&config, room, runtime).await?;
+    chassis::grpc::serve(routes, listener, &config.grpc, &runtime.lifecycle).await?;
+    Ok(())
+}

@@ -15,9 +15,7 @@ use super::message;
 use crate::{Armed, Hand, LiveKitDev, Switches};
 
 pub(super) async fn rooms(State(server): State<LiveKitDev>) -> Response {
-    message(&ListRoomsResponse {
-        rooms: server.rooms(),
-    })
+    message(&ListRoomsResponse { rooms: server.rooms() })
 }
 
 pub(super) async fn calls(State(server): State<LiveKitDev>) -> Json<HashMap<String, u64>> {

@@ -26,11 +26,7 @@ pub(super) struct Release {
 pub(super) async fn get(State(server): State<LiveKitDev>) -> Json<Report> {
     let webhooks = server.webhooks();
     let chaos = webhooks.with_chaos(|chaos| chaos.list());
-    Json(Report {
-        urls: webhooks.urls(),
-        chaos,
-        deliveries: webhooks.deliveries(),
-    })
+    Json(Report { urls: webhooks.urls(), chaos, deliveries: webhooks.deliveries() })
 }
 
 pub(super) async fn set_urls(State(server): State<LiveKitDev>, Json(body): Json<Urls>) -> StatusCode {
@@ -61,11 +57,7 @@ pub(super) async fn release(State(server): State<LiveKitDev>, body: Option<Json<
 
 /// Answers when all queues are empty.
 pub(super) async fn idle(State(server): State<LiveKitDev>) -> StatusCode {
-    match server
-        .stopping()
-        .run_until_cancelled(server.webhooks_idle())
-        .await
-    {
+    match server.stopping().run_until_cancelled(server.webhooks_idle()).await {
         Some(()) => StatusCode::NO_CONTENT,
         None => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -38,22 +38,12 @@ pub(super) fn mute(
     call.require_admin(&request.room)?;
     server.alter(|world| {
         let may_unmute = world.switches.remote_unmute;
-        let room = world
-            .rooms
-            .get_mut(&request.room)
-            .ok_or_else(TwirpError::no_response)?;
-        let occupant = room
-            .connected_mut(&request.identity)
-            .ok_or_else(TwirpError::no_response)?;
+        let room = world.rooms.get_mut(&request.room).ok_or_else(TwirpError::no_response)?;
+        let occupant = room.connected_mut(&request.identity).ok_or_else(TwirpError::no_response)?;
         if !request.muted && !may_unmute {
-            return Err(TwirpError::internal_rpc(
-                Code::FailedPrecondition,
-                "remote unmute not enabled",
-            ));
+            return Err(TwirpError::internal_rpc(Code::FailedPrecondition, "remote unmute not enabled"));
         }
-        Ok(proto::MuteRoomTrackResponse {
-            track: occupant.set_muted(&request.track_sid, request.muted),
-        })
+        Ok(proto::MuteRoomTrackResponse { track: occupant.set_muted(&request.track_sid, request.muted) })
     })
 }
 
@@ -78,10 +68,7 @@ pub(super) fn send_data(
 ) -> Result<proto::SendDataResponse, TwirpError> {
     call.require_admin(&request.room)?;
     if !matches!(request.nonce.len(), 0 | 16) {
-        return Err(TwirpError::new(
-            Code::InvalidArgument,
-            "nonce should be 16-bytes or not present",
-        ));
+        return Err(TwirpError::new(Code::InvalidArgument, "nonce should be 16-bytes or not present"));
     }
     server.alter(|world| {
         let room = world.rooms.get_mut(&request.room).filter(|room| room.live);
@@ -122,16 +109,10 @@ pub(super) fn perform_rpc(server: &LiveKitDev, call: &Call) -> Answered {
     call.require_admin(&request.room)?;
     let identity = &request.destination_identity;
     if identity.is_empty() {
-        return Err(TwirpError::new(
-            Code::InvalidArgument,
-            "destination_identity is required",
-        ));
+        return Err(TwirpError::new(Code::InvalidArgument, "destination_identity is required"));
     }
     if !server.look(|world| world.is_connected(&request.room, identity)) {
         return Err(TwirpError::no_response());
     }
-    Err(TwirpError::new(
-        Code::Unimplemented,
-        "livekit-dev has no signalling yet",
-    ))
+    Err(TwirpError::new(Code::Unimplemented, "livekit-dev has no signalling yet"))
 }

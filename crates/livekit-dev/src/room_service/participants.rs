@@ -47,16 +47,9 @@ pub(super) fn remove(
     let reason = DisconnectReason::ParticipantRemoved;
     let removed = server.change(|world, _| {
         let connected = world.is_connected(&request.room, &request.identity);
-        (
-            connected,
-            world.leave(&request.room, &request.identity, reason, now_s),
-        )
+        (connected, world.leave(&request.room, &request.identity, reason, now_s))
     });
-    if removed {
-        Ok(proto::RemoveParticipantResponse {})
-    } else {
-        Err(TwirpError::no_response())
-    }
+    if removed { Ok(proto::RemoveParticipantResponse {}) } else { Err(TwirpError::no_response()) }
 }
 
 /// Limits come before permissions.

@@ -37,21 +37,11 @@ pub(crate) struct Event {
 
 impl Event {
     pub(crate) fn about_room(kind: EventKind, room: Room) -> Self {
-        Self {
-            kind,
-            room,
-            participant: None,
-            track: None,
-        }
+        Self { kind, room, participant: None, track: None }
     }
 
     pub(crate) fn about_participant(kind: EventKind, room: Room, participant: ParticipantInfo) -> Self {
-        Self {
-            kind,
-            room,
-            participant: Some(participant),
-            track: None,
-        }
+        Self { kind, room, participant: Some(participant), track: None }
     }
 
     pub(crate) fn about_track(
@@ -66,11 +56,6 @@ impl Event {
             identity: participant.identity.clone(),
             ..ParticipantInfo::default()
         };
-        Self {
-            kind,
-            room,
-            participant: Some(participant),
-            track: Some(track),
-        }
+        Self { kind, room, participant: Some(participant), track: Some(track) }
     }
 }

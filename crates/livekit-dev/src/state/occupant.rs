@@ -70,9 +70,7 @@ impl Occupant {
     pub(crate) fn set_permission(&mut self, permission: ParticipantPermission) -> Vec<TrackInfo> {
         self.info.permission = Some(permission);
         let tracks = std::mem::take(&mut self.info.tracks);
-        let (kept, revoked) = tracks
-            .into_iter()
-            .partition(|track| self.may_publish(track.source()));
+        let (kept, revoked) = tracks.into_iter().partition(|track| self.may_publish(track.source()));
         self.info.tracks = kept;
         self.touch();
         revoked

@@ -60,11 +60,7 @@ impl World {
         let Some(room) = self.rooms.get_mut(&info.name) else {
             return (Err(AdmitError::RoomAbsent), events);
         };
-        let closed = room.leave(
-            &admission.identity,
-            DisconnectReason::DuplicateIdentity,
-            now_ms / 1000,
-        );
+        let closed = room.leave(&admission.identity, DisconnectReason::DuplicateIdentity, now_ms / 1000);
         if !admission.dependent && room.is_full() {
             events.extend(closed);
             return (Err(AdmitError::RoomFull), events);
@@ -96,11 +92,7 @@ impl World {
         }
         let participant = occupant.info.clone();
         let joined = EventKind::ParticipantJoined;
-        let mut events = vec![Event::about_participant(
-            joined,
-            room.snapshot(),
-            participant.clone(),
-        )];
+        let mut events = vec![Event::about_participant(joined, room.snapshot(), participant.clone())];
         events.extend(late_close);
         Some((participant, events))
     }
@@ -113,10 +105,7 @@ impl World {
         reason: DisconnectReason,
         now_s: i64,
     ) -> Vec<Event> {
-        self.rooms
-            .get_mut(room)
-            .map(|room| room.leave(identity, reason, now_s))
-            .unwrap_or_default()
+        self.rooms.get_mut(room).map(|room| room.leave(identity, reason, now_s)).unwrap_or_default()
     }
 
     pub(crate) fn publish(
@@ -163,10 +152,7 @@ impl World {
         let Some(room) = self.rooms.get(room) else {
             return Vec::new();
         };
-        let connected = room
-            .occupants
-            .keys()
-            .filter_map(|identity| room.connected(identity));
+        let connected = room.occupants.keys().filter_map(|identity| room.connected(identity));
         connected.map(|occupant| occupant.info.clone()).collect()
     }
 
@@ -177,9 +163,7 @@ impl World {
 
     /// Whether a live participant would answer a call that is meant for them.
     pub(crate) fn is_connected(&self, room: &str, identity: &str) -> bool {
-        self.rooms
-            .get(room)
-            .is_some_and(|room| room.connected(identity).is_some())
+        self.rooms.get(room).is_some_and(|room| room.connected(identity).is_some())
     }
 
     /// Empty name and metadata change nothing; a permission replaces the whole set.
@@ -196,10 +180,8 @@ impl World {
             occupant.info.metadata = request.metadata;
         }
         occupant.merge_attributes(request.attributes);
-        let revoked = request
-            .permission
-            .map(|permission| occupant.set_permission(permission))
-            .unwrap_or_default();
+        let revoked =
+            request.permission.map(|permission| occupant.set_permission(permission)).unwrap_or_default();
         let participant = occupant.info.clone();
         let snapshot = room.snapshot();
         let kind = EventKind::TrackUnpublished;
@@ -223,11 +205,5 @@ fn occupant(admission: Admission, now_ms: i64) -> Occupant {
         kind: admission.kind as i32,
         ..ParticipantInfo::default()
     };
-    Occupant {
-        info,
-        dependent: admission.dependent,
-        connected: true,
-        listed: true,
-        late_close: Vec::new(),
-    }
+    Occupant { info, dependent: admission.dependent, connected: true, listed: true, late_close: Vec::new() }
 }

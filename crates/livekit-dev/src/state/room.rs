@@ -112,19 +112,13 @@ impl Room {
 
     /// A deleted room that came back by mistake.
     pub(crate) fn doomed(info: Info) -> Self {
-        Self {
-            doomed: true,
-            ..Self::around(info)
-        }
+        Self { doomed: true, ..Self::around(info) }
     }
 
     /// Makes a room live again that only the store remembers. Its age counts on.
     pub(crate) fn revive(&mut self, spec: &RoomSpec) {
         let occupants = std::mem::take(&mut self.occupants);
-        *self = Self {
-            occupants,
-            ..Self::around(self.info.clone())
-        };
+        *self = Self { occupants, ..Self::around(self.info.clone()) };
         self.overwrite(spec);
     }
 
@@ -145,17 +139,9 @@ impl Room {
     }
 
     pub(crate) fn snapshot(&self) -> Info {
-        let present = || {
-            self.occupants
-                .values()
-                .filter(|occupant| occupant.connected && !occupant.dependent)
-        };
+        let present = || self.occupants.values().filter(|occupant| occupant.connected && !occupant.dependent);
         let publishers = present().filter(|occupant| occupant.info.is_publisher);
-        Info {
-            num_participants: count(present()),
-            num_publishers: count(publishers),
-            ..self.info.clone()
-        }
+        Info { num_participants: count(present()), num_publishers: count(publishers), ..self.info.clone() }
     }
 
     pub(crate) fn event(&self, kind: EventKind) -> Event {
@@ -169,16 +155,12 @@ impl Room {
     }
 
     pub(crate) fn connected(&self, identity: &str) -> Option<&Occupant> {
-        self.occupants
-            .get(identity)
-            .filter(|occupant| self.live && occupant.connected)
+        self.occupants.get(identity).filter(|occupant| self.live && occupant.connected)
     }
 
     pub(crate) fn connected_mut(&mut self, identity: &str) -> Option<&mut Occupant> {
         let live = self.live;
-        self.occupants
-            .get_mut(identity)
-            .filter(|occupant| live && occupant.connected)
+        self.occupants.get_mut(identity).filter(|occupant| live && occupant.connected)
     }
 
     pub(crate) fn enter(&mut self, occupant: Occupant, now_s: i64) {
@@ -201,12 +183,7 @@ impl Room {
         let mut events: Vec<Event> = Vec::new();
         for track in &occupant.info.tracks {
             let kind = EventKind::TrackUnpublished;
-            events.push(Event::about_track(
-                kind,
-                room.clone(),
-                &occupant.info,
-                track.clone(),
-            ));
+            events.push(Event::about_track(kind, room.clone(), &occupant.info, track.clone()));
         }
         let kind = if occupant.is_active() {
             EventKind::ParticipantLeft
@@ -220,10 +197,8 @@ impl Room {
 
     pub(crate) fn close(&mut self, reason: DisconnectReason, now_s: i64) -> Vec<Event> {
         let identities: Vec<String> = self.occupants.keys().cloned().collect();
-        let mut events: Vec<Event> = identities
-            .iter()
-            .flat_map(|identity| self.leave(identity, reason, now_s))
-            .collect();
+        let mut events: Vec<Event> =
+            identities.iter().flat_map(|identity| self.leave(identity, reason, now_s)).collect();
         events.push(self.event(EventKind::RoomFinished));
         events
     }
@@ -234,17 +209,10 @@ impl Room {
                 && occupant.info.state != State::Active as i32
                 && now_s - occupant.info.joined_at >= JOIN_TIMEOUT_S
         };
-        let identities: Vec<String> = self
-            .occupants
-            .values()
-            .filter(stalled)
-            .map(|occupant| occupant.info.identity.clone())
-            .collect();
+        let identities: Vec<String> =
+            self.occupants.values().filter(stalled).map(|occupant| occupant.info.identity.clone()).collect();
         let reason = DisconnectReason::JoinFailure;
-        identities
-            .iter()
-            .flat_map(|identity| self.leave(identity, reason, now_s))
-            .collect()
+        identities.iter().flat_map(|identity| self.leave(identity, reason, now_s)).collect()
     }
 
     /// Whole seconds, compared with `>=`. Only a room that somebody has left counts from that moment.
@@ -252,11 +220,7 @@ impl Room {
         if self.doomed {
             return true;
         }
-        if self
-            .occupants
-            .values()
-            .any(|occupant| occupant.connected && !occupant.dependent)
-        {
+        if self.occupants.values().any(|occupant| occupant.connected && !occupant.dependent) {
             return false;
         }
         let (since, timeout) = match (self.first_joined_at, self.last_left_at) {
@@ -268,10 +232,7 @@ impl Room {
 }
 
 fn codec(mime: &str) -> Codec {
-    Codec {
-        mime: mime.to_owned(),
-        fmtp_line: String::new(),
-    }
+    Codec { mime: mime.to_owned(), fmtp_line: String::new() }
 }
 
 fn seconds(duration: std::time::Duration) -> u32 {

@@ -25,18 +25,8 @@ pub(crate) enum Codec {
 impl Codec {
     /// By content type, without its parameters.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, String> {
-        let given = headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        match given
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase()
-            .as_str()
-        {
+        let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "application/protobuf" => Ok(Self::Protobuf),
             "application/json" => Ok(Self::Json),
             _ => Err(given.to_owned()),
@@ -92,11 +82,7 @@ impl Call {
     /// A grant that is not bound to a room.
     pub(crate) fn require(&self, holds: impl FnOnce(&VideoGrant) -> bool) -> Result<(), TwirpError> {
         let grant = self.caller.0.as_ref().and_then(|claims| claims.video.as_ref());
-        if grant.is_some_and(holds) {
-            Ok(())
-        } else {
-            Err(TwirpError::denied())
-        }
+        if grant.is_some_and(holds) { Ok(()) } else { Err(TwirpError::denied()) }
     }
 
     /// `roomAdmin` is for exactly the room that the token names.

@@ -64,12 +64,7 @@ pub(crate) struct TwirpError {
 impl TwirpError {
     /// An error that the method's own code makes.
     pub(crate) fn new(code: Code, msg: impl Into<String>) -> Self {
-        Self {
-            code,
-            msg: msg.into(),
-            invalid_route: None,
-            after_waiting: false,
-        }
+        Self { code, msg: msg.into(), invalid_route: None, after_waiting: false }
     }
 
     /// An error that passes through LiveKit's internal RPC layer, which puts a prefix before the message
@@ -85,17 +80,11 @@ impl TwirpError {
     /// No node holds the room or the participant that the call is for.
     pub(crate) fn no_response() -> Self {
         let error = Self::internal_rpc(Code::Unavailable, "no response from servers");
-        Self {
-            after_waiting: true,
-            ..error
-        }
+        Self { after_waiting: true, ..error }
     }
 
     pub(crate) fn bad_route(msg: impl Into<String>, verb: &str, path: &str) -> Self {
-        Self {
-            invalid_route: Some(format!("{verb} {path}")),
-            ..Self::new(Code::BadRoute, msg)
-        }
+        Self { invalid_route: Some(format!("{verb} {path}")), ..Self::new(Code::BadRoute, msg) }
     }
 }
 

@@ -100,33 +100,23 @@ impl Chaos {
         let mut passed = Vec::new();
         match self.befall(message) {
             Some(Mishap::Drop) => {
-                return Passed {
-                    dropped: true,
-                    ..Passed::default()
-                };
+                return Passed { dropped: true, ..Passed::default() };
             }
             Some(Mishap::Swap) => {
                 self.swapping.push(message.clone());
                 return Passed::default();
             }
             Some(Mishap::Duplicate) => passed.extend([message.clone(), message.clone()]),
-            Some(Mishap::Delay(by)) => passed.push(Arc::new(Message {
-                delay: by,
-                ..Message::clone(message)
-            })),
+            Some(Mishap::Delay(by)) => {
+                passed.push(Arc::new(Message { delay: by, ..Message::clone(message) }))
+            }
             None => passed.push(message.clone()),
         }
-        passed.extend(
-            self.swapping
-                .extract_if(.., |waiting| waiting.room == message.room),
-        );
+        passed.extend(self.swapping.extract_if(.., |waiting| waiting.room == message.room));
         if self.holding {
             self.held.append(&mut passed);
         }
-        Passed {
-            messages: passed,
-            dropped: false,
-        }
+        Passed { messages: passed, dropped: false }
     }
 
     fn befall(&mut self, message: &Message) -> Option<Mishap> {

@@ -33,8 +33,7 @@ impl Webhooks {
             for key in keys {
                 let (webhooks, client, life) = (self.clone(), client.clone(), life.clone());
                 senders.spawn(async move {
-                    life.run_until_cancelled(webhooks.send_all(&client, &key, &life))
-                        .await;
+                    life.run_until_cancelled(webhooks.send_all(&client, &key, &life)).await;
                 });
             }
             tokio::select! {
@@ -61,11 +60,7 @@ impl Webhooks {
     /// Nothing for a life that is over: a queue of the same key belongs to the next one.
     fn next(&self, key: &Key, life: &CancellationToken) -> Option<Item> {
         let mut state = self.state.lock();
-        if life.is_cancelled() {
-            None
-        } else {
-            state.queues.next(key)
-        }
+        if life.is_cancelled() { None } else { state.queues.next(key) }
     }
 
     async fn send(&self, client: &Client, url: &str, item: &Item) -> (u32, Outcome) {
@@ -114,14 +109,9 @@ fn judge(response: &Response) -> Attempt {
     if !failed {
         return Attempt::Final(status.as_u16());
     }
-    let honoured = matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    );
+    let honoured = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
     let wait = response.headers().get(RETRY_AFTER).filter(|_| honoured);
-    let wait = wait
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .map(Duration::from_secs);
+    let wait = wait.and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
     Attempt::Failed { wait }
 }
 

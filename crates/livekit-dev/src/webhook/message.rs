@@ -60,16 +60,9 @@ impl Message {
 }
 
 pub(super) fn build(event: Event, created_at: i64, full_room: bool) -> WebhookEvent {
-    let is_track = matches!(
-        event.kind,
-        EventKind::TrackPublished | EventKind::TrackUnpublished
-    );
+    let is_track = matches!(event.kind, EventKind::TrackPublished | EventKind::TrackUnpublished);
     let room = if is_track && !full_room {
-        Room {
-            sid: event.room.sid,
-            name: event.room.name,
-            ..Room::default()
-        }
+        Room { sid: event.room.sid, name: event.room.name, ..Room::default() }
     } else {
         event.room
     };
@@ -100,11 +93,7 @@ pub(super) fn sign(event: &WebhookEvent, api_key: &str, api_secret: &str) -> Res
     Ok(Message {
         id: event.id.clone(),
         event: event.event.clone(),
-        room: event
-            .room
-            .as_ref()
-            .map(|room| room.name.clone())
-            .unwrap_or_default(),
+        room: event.room.as_ref().map(|room| room.name.clone()).unwrap_or_default(),
         body,
         authorization,
         delay: Duration::ZERO,

@@ -44,21 +44,14 @@ impl Queues {
         if queue.items.len() >= max_depth {
             return false;
         }
-        queue.items.push_back(Item {
-            message,
-            queued_at_ms,
-        });
+        queue.items.push_back(Item { message, queued_at_ms });
         true
     }
 
     /// The queues that nobody sends from yet; the caller does from now on.
     pub(super) fn take_over(&mut self) -> Vec<Key> {
         let mut keys = Vec::new();
-        for (key, queue) in self
-            .0
-            .iter_mut()
-            .filter(|(_, queue)| !queue.taken && !queue.items.is_empty())
-        {
+        for (key, queue) in self.0.iter_mut().filter(|(_, queue)| !queue.taken && !queue.items.is_empty()) {
             queue.taken = true;
             keys.push(key.clone());
         }

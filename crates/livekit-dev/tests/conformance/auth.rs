@@ -26,10 +26,7 @@ async fn text(request: RequestBuilder) -> (StatusCode, String) {
 async fn refused(target: &Target, token: &str) -> String {
     let (status, text) = text(list(target).bearer_auth(token)).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
-    assert!(
-        serde_json::from_str::<Value>(&text).is_err(),
-        "plain text: {text}"
-    );
+    assert!(serde_json::from_str::<Value>(&text).is_err(), "plain text: {text}");
     text
 }
 
@@ -39,25 +36,15 @@ async fn no_token_is_a_twirp_error() {
     let (status, body) = text(list(&target)).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     let error: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(
-        (&error["code"], &error["msg"]),
-        (&json!("unauthenticated"), &json!("permissions denied"))
-    );
+    assert_eq!((&error["code"], &error["msg"]), (&json!("unauthenticated"), &json!("permissions denied")));
 }
 
 #[tokio::test]
 async fn a_token_without_the_grant_is_the_same_twirp_error() {
     let target = Target::start().await;
-    for (method, body) in [
-        ("ListRooms", json!({})),
-        ("CreateRoom", json!({})),
-        ("DeleteRoom", json!({})),
-    ] {
+    for (method, body) in [("ListRooms", json!({})), ("CreateRoom", json!({})), ("DeleteRoom", json!({}))] {
         let (status, error) = target.json(method, &json!({"roomAdmin": true}), &body).await;
-        assert_eq!(
-            (status, &error["code"]),
-            (StatusCode::UNAUTHORIZED, &json!("unauthenticated"))
-        );
+        assert_eq!((status, &error["code"]), (StatusCode::UNAUTHORIZED, &json!("unauthenticated")));
     }
 }
 
@@ -65,16 +52,9 @@ async fn a_token_without_the_grant_is_the_same_twirp_error() {
 async fn room_admin_is_for_the_room_that_the_token_names() {
     let target = Target::start().await;
     let admin = json!({"roomAdmin": true, "room": "mine"});
-    let (status, error) = target
-        .json("ListParticipants", &admin, &json!({"room": "other"}))
-        .await;
-    assert_eq!(
-        (status, &error["msg"]),
-        (StatusCode::UNAUTHORIZED, &json!("permissions denied"))
-    );
-    let (status, _) = target
-        .json("ListParticipants", &admin, &json!({"room": "mine"}))
-        .await;
+    let (status, error) = target.json("ListParticipants", &admin, &json!({"room": "other"})).await;
+    assert_eq!((status, &error["msg"]), (StatusCode::UNAUTHORIZED, &json!("permissions denied")));
+    let (status, _) = target.json("ListParticipants", &admin, &json!({"room": "mine"})).await;
     assert_eq!(status, StatusCode::OK);
 }
 
@@ -83,28 +63,19 @@ async fn another_scheme_is_refused_in_plain_text() {
     let target = Target::start().await;
     let (status, text) = text(list(&target).header("authorization", "Basic eDp5")).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
-    assert_eq!(
-        text.trim_end(),
-        "invalid authorization header. Must start with Bearer"
-    );
+    assert_eq!(text.trim_end(), "invalid authorization header. Must start with Bearer");
 }
 
 #[tokio::test]
 async fn garbage_is_an_invalid_token() {
     let target = Target::start().await;
-    assert_eq!(
-        refused(&target, "garbage").await.trim_end(),
-        "invalid authorization token"
-    );
+    assert_eq!(refused(&target, "garbage").await.trim_end(), "invalid authorization token");
 }
 
 #[tokio::test]
 async fn another_key_is_an_invalid_api_key() {
     let target = Target::start().await;
-    let token = sign(
-        &target.secret,
-        &claims("nobody's key", "", &json!({"roomList": true})),
-    );
+    let token = sign(&target.secret, &claims("nobody's key", "", &json!({"roomList": true})));
     assert!(refused(&target, &token).await.starts_with("invalid API key"));
 }
 
@@ -112,11 +83,7 @@ async fn another_key_is_an_invalid_api_key() {
 async fn another_secret_is_an_invalid_token_with_a_reason() {
     let target = Target::start().await;
     let token = sign("another secret of at least thirty-two bytes", &lister(&target));
-    assert!(
-        refused(&target, &token)
-            .await
-            .starts_with("invalid authorization token: ")
-    );
+    assert!(refused(&target, &token).await.starts_with("invalid authorization token: "));
 }
 
 #[tokio::test]
@@ -129,29 +96,19 @@ async fn a_token_is_good_for_a_minute_of_leeway_on_both_sides() {
         assert_eq!(status, StatusCode::OK, "{claim} within the leeway");
         claims[claim] = json!(now_s() + bad);
         let reason = refused(&target, &sign(&target.secret, &claims)).await;
-        assert!(
-            reason.starts_with("invalid authorization token: "),
-            "{claim}: {reason}"
-        );
+        assert!(reason.starts_with("invalid authorization token: "), "{claim}: {reason}");
     }
 }
 
 #[tokio::test]
 async fn a_token_without_an_end_is_refused() {
     let target = Target::start().await;
-    if target
-        .dev("servers built before August 2026 accept tokens without exp")
-        .is_none()
-    {
+    if target.dev("servers built before August 2026 accept tokens without exp").is_none() {
         return;
     }
     let mut claims = lister(&target);
     claims.as_object_mut().unwrap().remove("exp");
-    assert!(
-        refused(&target, &sign(&target.secret, &claims))
-            .await
-            .contains("exp")
-    );
+    assert!(refused(&target, &sign(&target.secret, &claims)).await.contains("exp"));
 }
 
 #[tokio::test]
@@ -159,12 +116,7 @@ async fn the_token_may_stand_in_the_query() {
     let target = Target::start().await;
     let token = sign(&target.secret, &lister(&target));
     let path = format!("{LIST}?access_token={token}");
-    let response = target
-        .request(Method::POST, &path)
-        .json(&json!({}))
-        .send()
-        .await
-        .unwrap();
+    let response = target.request(Method::POST, &path).json(&json!({})).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
 }
 
@@ -177,8 +129,7 @@ async fn moving_the_rooms_on_leaves_tokens_alone() {
     let token = sign(&target.secret, &lister(&target));
     dev.advance(24 * 3600).await;
     assert_eq!(text(list(&target).bearer_auth(&token)).await.0, StatusCode::OK);
-    dev.post("clock", json!({"advance_s": 24 * 3600, "hand": "tokens"}))
-        .await;
+    dev.post("clock", json!({"advance_s": 24 * 3600, "hand": "tokens"})).await;
     assert!(refused(&target, &token).await.contains("expired"));
 }
 
@@ -190,12 +141,8 @@ async fn the_admin_api_asks_for_key_and_secret() {
     }
     let bare = target.request(Method::GET, "/_dev/rooms").send().await.unwrap();
     assert_eq!(bare.status(), StatusCode::UNAUTHORIZED);
-    let wrong = target
-        .request(Method::GET, "/_dev/rooms")
-        .basic_auth(&target.key, Some("no"));
+    let wrong = target.request(Method::GET, "/_dev/rooms").basic_auth(&target.key, Some("no"));
     assert_eq!(wrong.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
-    let right = target
-        .request(Method::GET, "/_dev/rooms")
-        .basic_auth(&target.key, Some(&target.secret));
+    let right = target.request(Method::GET, "/_dev/rooms").basic_auth(&target.key, Some(&target.secret));
     assert_eq!(right.send().await.unwrap().status(), StatusCode::OK);
 }

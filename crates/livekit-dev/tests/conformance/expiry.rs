@@ -13,12 +13,7 @@ async fn standing() -> Option<Target> {
 }
 
 async fn exists(target: &Target, room: &str) -> bool {
-    !target
-        .rooms()
-        .list_rooms(vec![room.to_owned()])
-        .await
-        .unwrap()
-        .is_empty()
+    !target.rooms().list_rooms(vec![room.to_owned()]).await.unwrap().is_empty()
 }
 
 /// Gone after these seconds, and not one second earlier.
@@ -53,17 +48,9 @@ async fn a_room_ends_20_seconds_after_the_last_one_left() {
 async fn the_request_may_say_other_times() {
     let Some(target) = standing().await else { return };
     let Some(dev) = target.dev(CLOCK) else { return };
-    let options = CreateRoomOptions {
-        empty_timeout: 60,
-        departure_timeout: 10,
-        ..Default::default()
-    };
+    let options = CreateRoomOptions { empty_timeout: 60, departure_timeout: 10, ..Default::default() };
     let (unused, used) = (fresh("unused"), fresh("used"));
-    target
-        .rooms()
-        .create_room(&unused, options.clone())
-        .await
-        .unwrap();
+    target.rooms().create_room(&unused, options.clone()).await.unwrap();
     gone_after(&target, &dev, &unused, 60).await;
     target.rooms().create_room(&used, options).await.unwrap();
     dev.join_as("ann", &used).await;
@@ -102,8 +89,7 @@ async fn who_does_not_become_active_in_60_seconds_is_removed() {
     let Some(target) = standing().await else { return };
     let Some(dev) = target.dev(CLOCK) else { return };
     let room = target.create("stalled").await.name;
-    dev.post("connect", json!({"token": target.joining("ann", &room)}))
-        .await;
+    dev.post("connect", json!({"token": target.joining("ann", &room)})).await;
     dev.advance(59).await;
     assert_eq!(target.rooms().list_participants(&room).await.unwrap().len(), 1);
     dev.advance(1).await;

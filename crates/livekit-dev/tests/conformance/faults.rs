@@ -25,12 +25,7 @@ async fn a_refused_call_does_nothing_and_the_next_one_works() {
     assert_eq!(code(create(target.rooms(), "a").await), "unavailable");
     assert!(target.rooms().list_rooms(Vec::new()).await.unwrap().is_empty());
     create(target.rooms(), "a").await.unwrap();
-    let calls = dev
-        .send(Method::GET, "calls", &Value::Null)
-        .await
-        .json::<Value>()
-        .await
-        .unwrap();
+    let calls = dev.send(Method::GET, "calls", &Value::Null).await.json::<Value>().await.unwrap();
     assert_eq!(calls, json!({"CreateRoom": 2, "ListRooms": 1}));
 }
 
@@ -38,11 +33,7 @@ async fn a_refused_call_does_nothing_and_the_next_one_works() {
 async fn a_call_that_fails_after_the_effect_has_done_it() {
     let target = Target::start().await;
     let Some(dev) = target.dev(FAULTS) else { return };
-    dev.post(
-        "faults",
-        json!({"method": "CreateRoom", "fault": "fail_after_effect"}),
-    )
-    .await;
+    dev.post("faults", json!({"method": "CreateRoom", "fault": "fail_after_effect"})).await;
     assert_eq!(code(create(target.rooms(), "a").await), "internal");
     assert_eq!(target.rooms().list_rooms(Vec::new()).await.unwrap()[0].name, "a");
 }
@@ -51,16 +42,9 @@ async fn a_call_that_fails_after_the_effect_has_done_it() {
 async fn a_bad_gateway_is_not_even_json() {
     let target = Target::start().await;
     let Some(dev) = target.dev(FAULTS) else { return };
-    dev.post(
-        "faults",
-        json!({"method": "*", "fault": "bad_gateway", "calls": 1}),
-    )
-    .await;
+    dev.post("faults", json!({"method": "*", "fault": "bad_gateway", "calls": 1})).await;
     let error = create(target.rooms(), "a").await.unwrap_err();
-    assert!(
-        matches!(error, ServiceError::Twirp(ServerError::Request(_))),
-        "{error:?}"
-    );
+    assert!(matches!(error, ServiceError::Twirp(ServerError::Request(_))), "{error:?}");
 }
 
 #[tokio::test]
@@ -68,22 +52,13 @@ async fn a_hanging_call_goes_on_when_the_faults_are_cleared() {
     let target = Target::start().await;
     let Some(dev) = target.dev(FAULTS) else { return };
     for (fault, rooms_meanwhile) in [("hang", 0), ("hang_after_effect", 1)] {
-        dev.post("faults", json!({"method": "CreateRoom", "fault": fault}))
-            .await;
+        dev.post("faults", json!({"method": "CreateRoom", "fault": fault})).await;
         let rooms = target.impatient_rooms();
         let error = create(&rooms, fault).await.unwrap_err();
-        assert!(
-            matches!(error, ServiceError::Twirp(ServerError::Request(_))),
-            "the client gave up"
-        );
+        assert!(matches!(error, ServiceError::Twirp(ServerError::Request(_))), "the client gave up");
         let there = target.rooms().list_rooms(vec![fault.to_owned()]).await.unwrap();
         assert_eq!(there.len(), rooms_meanwhile, "{fault}");
-        assert!(
-            dev.send(Method::DELETE, "faults", &Value::Null)
-                .await
-                .status()
-                .is_success()
-        );
+        assert!(dev.send(Method::DELETE, "faults", &Value::Null).await.status().is_success());
         create(target.rooms(), fault).await.unwrap();
     }
 }
@@ -96,32 +71,15 @@ async fn lists_can_lack_somebody_who_is_there() {
         create(target.rooms(), room).await.unwrap();
         dev.join_as("ann", room).await;
     }
-    dev.post(
-        "faults",
-        json!({"method": "ListRooms", "fault": "omit_room", "with": "a"}),
-    )
-    .await;
-    dev.post(
-        "faults",
-        json!({"method": "*", "fault": "omit_participant", "with": "ann"}),
-    )
-    .await;
+    dev.post("faults", json!({"method": "ListRooms", "fault": "omit_room", "with": "a"})).await;
+    dev.post("faults", json!({"method": "*", "fault": "omit_participant", "with": "ann"})).await;
     let rooms = target.rooms();
     assert_eq!(rooms.list_rooms(Vec::new()).await.unwrap().len(), 1);
     assert!(rooms.list_participants("a").await.unwrap().is_empty());
     assert_eq!(code(rooms.remove_participant("a", "ann").await), "not_found");
-    assert!(
-        dev.send(Method::DELETE, "faults?method=*", &Value::Null)
-            .await
-            .status()
-            .is_success()
-    );
+    assert!(dev.send(Method::DELETE, "faults?method=*", &Value::Null).await.status().is_success());
     assert_eq!(rooms.list_participants("a").await.unwrap().len(), 1);
-    dev.post(
-        "faults",
-        json!({"method": "ListRooms", "fault": "empty_list", "calls": 1}),
-    )
-    .await;
+    dev.post("faults", json!({"method": "ListRooms", "fault": "empty_list", "calls": 1})).await;
     assert!(rooms.list_rooms(Vec::new()).await.unwrap().is_empty());
 }
 
@@ -140,11 +98,7 @@ async fn joins_can_fail_too() {
 async fn a_delayed_call_is_answered_in_the_end() {
     let target = Target::start().await;
     let Some(dev) = target.dev(FAULTS) else { return };
-    dev.post(
-        "faults",
-        json!({"method": "CreateRoom", "fault": "delay", "with": 20}),
-    )
-    .await;
+    dev.post("faults", json!({"method": "CreateRoom", "fault": "delay", "with": 20})).await;
     let started = std::time::Instant::now();
     create(target.rooms(), "late").await.unwrap();
     assert!(started.elapsed().as_millis() >= 20);

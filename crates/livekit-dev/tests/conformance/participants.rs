@@ -12,23 +12,13 @@ use crate::target::{Target, code, fresh};
 const JOINS: &str = "a participant of a real server needs media";
 
 fn renamed(name: &str) -> UpdateParticipantOptions {
-    UpdateParticipantOptions {
-        name: name.to_owned(),
-        ..Default::default()
-    }
+    UpdateParticipantOptions { name: name.to_owned(), ..Default::default() }
 }
 
 #[tokio::test]
 async fn nobody_is_in_a_room_that_does_not_exist() {
     let target = Target::start().await;
-    assert!(
-        target
-            .rooms()
-            .list_participants(&fresh("no"))
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(target.rooms().list_participants(&fresh("no")).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -39,10 +29,7 @@ async fn a_missing_participant_is_not_found_by_any_verb() {
         let rooms = target.rooms();
         assert_eq!(code(rooms.get_participant(&room, "nobody").await), "not_found");
         assert_eq!(code(rooms.remove_participant(&room, "nobody").await), "not_found");
-        assert_eq!(
-            code(rooms.update_participant(&room, "nobody", renamed("x")).await),
-            "not_found"
-        );
+        assert_eq!(code(rooms.update_participant(&room, "nobody", renamed("x")).await), "not_found");
     }
 }
 
@@ -51,10 +38,7 @@ async fn limits_of_an_update_come_before_permissions() {
     let target = Target::start().await;
     let body = json!({"room": "any", "identity": "any", "name": "x".repeat(257)});
     let (status, error) = target.json("UpdateParticipant", &json!({}), &body).await;
-    assert_eq!(
-        (status, &error["code"]),
-        (StatusCode::BAD_REQUEST, &json!("invalid_argument"))
-    );
+    assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
 }
 
 #[tokio::test]
@@ -64,10 +48,7 @@ async fn muting_where_nobody_is_is_unavailable() {
     let admin = json!({"roomAdmin": true, "room": room});
     let body = json!({"room": room, "identity": "nobody", "track_sid": "TR_x", "muted": true});
     let (status, error) = target.json("MutePublishedTrack", &admin, &body).await;
-    assert_eq!(
-        (status, &error["code"]),
-        (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable"))
-    );
+    assert_eq!((status, &error["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
 }
 
 #[tokio::test]
@@ -84,16 +65,10 @@ async fn a_participant_is_listed_with_what_the_token_says() {
     let ann = target.rooms().get_participant(&room.name, "ann").await.unwrap();
     assert!(ann.sid.starts_with("PA_") && ann.sid.len() == 15);
     assert_eq!((ann.name.as_str(), ann.metadata.as_str()), ("Ann", "about ann"));
-    assert_eq!(
-        (ann.attributes["seat"].as_str(), ann.state()),
-        ("4", State::Active)
-    );
+    assert_eq!((ann.attributes["seat"].as_str(), ann.state()), ("4", State::Active));
     let permission = ann.permission.unwrap();
     assert!(permission.can_subscribe && permission.hidden);
-    assert!(
-        !permission.can_publish && !permission.can_publish_data,
-        "data follows publish"
-    );
+    assert!(!permission.can_publish && !permission.can_publish_data, "data follows publish");
     let listed = target.rooms().list_participants(&room.name).await.unwrap();
     assert_eq!(listed.len(), 1, "the hidden are listed too");
 }
@@ -105,10 +80,7 @@ async fn an_update_merges_attributes_and_empty_values_change_nothing() {
     let room = target.create("update").await.name;
     dev.join_as("ann", &room).await;
     let attributes = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
-        pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     };
     let first = UpdateParticipantOptions {
         name: "Ann".to_owned(),
@@ -116,20 +88,10 @@ async fn an_update_merges_attributes_and_empty_values_change_nothing() {
         attributes: attributes(&[("a", "1"), ("b", "2")]),
         ..Default::default()
     };
-    target
-        .rooms()
-        .update_participant(&room, "ann", first)
-        .await
-        .unwrap();
-    let second = UpdateParticipantOptions {
-        attributes: attributes(&[("a", ""), ("c", "3")]),
-        ..Default::default()
-    };
-    let ann = target
-        .rooms()
-        .update_participant(&room, "ann", second)
-        .await
-        .unwrap();
+    target.rooms().update_participant(&room, "ann", first).await.unwrap();
+    let second =
+        UpdateParticipantOptions { attributes: attributes(&[("a", ""), ("c", "3")]), ..Default::default() };
+    let ann = target.rooms().update_participant(&room, "ann", second).await.unwrap();
     assert_eq!((ann.name.as_str(), ann.metadata.as_str()), ("Ann", "m"));
     assert_eq!(ann.attributes, attributes(&[("b", "2"), ("c", "3")]));
 }
@@ -141,19 +103,9 @@ async fn a_new_permission_replaces_the_whole_set_and_takes_tracks_away() {
     let room = target.create("permission").await.name;
     dev.join_as("ann", &room).await;
     dev.publish("ann", &room, "CAMERA").await;
-    let permission = ParticipantPermission {
-        can_publish_data: true,
-        ..Default::default()
-    };
-    let options = UpdateParticipantOptions {
-        permission: Some(permission),
-        ..Default::default()
-    };
-    let ann = target
-        .rooms()
-        .update_participant(&room, "ann", options)
-        .await
-        .unwrap();
+    let permission = ParticipantPermission { can_publish_data: true, ..Default::default() };
+    let options = UpdateParticipantOptions { permission: Some(permission), ..Default::default() };
+    let ann = target.rooms().update_participant(&room, "ann", options).await.unwrap();
     let permission = ann.permission.unwrap();
     assert!(!permission.can_subscribe && !permission.can_publish && permission.can_publish_data);
     assert!(ann.tracks.is_empty() && !ann.is_publisher);
@@ -181,10 +133,7 @@ async fn a_second_session_of_an_identity_replaces_the_first() {
     let second = dev.join_as("ann", &room).await;
     assert_ne!(first["sid"], second["sid"]);
     let listed = target.rooms().list_participants(&room).await.unwrap();
-    assert_eq!(
-        listed.iter().map(|ann| json!(ann.sid)).collect::<Vec<_>>(),
-        [second["sid"].clone()]
-    );
+    assert_eq!(listed.iter().map(|ann| json!(ann.sid)).collect::<Vec<_>>(), [second["sid"].clone()]);
 }
 
 #[tokio::test]
@@ -198,10 +147,7 @@ async fn a_late_close_of_a_duplicate_hides_somebody_who_is_there() {
     dev.join_as("ann", &room).await;
     dev.join_as("ann", &room).await;
     assert!(target.rooms().list_participants(&room).await.unwrap().is_empty());
-    assert_eq!(
-        code(target.rooms().remove_participant(&room, "ann").await),
-        "not_found"
-    );
+    assert_eq!(code(target.rooms().remove_participant(&room, "ann").await), "not_found");
     dev.publish("ann", &room, "CAMERA").await;
 }
 
@@ -234,10 +180,7 @@ async fn sources_in_a_token_narrow_what_may_be_published() {
     dev.join(&target.token("ann", &video)).await;
     dev.publish("ann", &room, "MICROPHONE").await;
     let camera = json!({"room": room, "identity": "ann", "source": "CAMERA"});
-    assert_eq!(
-        dev.send(Method::POST, "publish", &camera).await.status(),
-        StatusCode::FORBIDDEN
-    );
+    assert_eq!(dev.send(Method::POST, "publish", &camera).await.status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
@@ -246,27 +189,13 @@ async fn a_track_can_be_muted_but_not_unmuted() {
     let Some(dev) = target.dev(JOINS) else { return };
     let room = target.create("mute").await.name;
     dev.join_as("ann", &room).await;
-    let sid = dev.publish("ann", &room, "MICROPHONE").await["sid"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let muted = target
-        .rooms()
-        .mute_published_track(&room, "ann", &sid, true)
-        .await
-        .unwrap();
+    let sid = dev.publish("ann", &room, "MICROPHONE").await["sid"].as_str().unwrap().to_owned();
+    let muted = target.rooms().mute_published_track(&room, "ann", &sid, true).await.unwrap();
     assert!(muted.muted);
-    let unmuted = target
-        .rooms()
-        .mute_published_track(&room, "ann", &sid, false)
-        .await;
+    let unmuted = target.rooms().mute_published_track(&room, "ann", &sid, false).await;
     assert_eq!(code(unmuted), "failed_precondition");
     dev.switch(json!({"remote_unmute": true})).await;
-    let unmuted = target
-        .rooms()
-        .mute_published_track(&room, "ann", &sid, false)
-        .await
-        .unwrap();
+    let unmuted = target.rooms().mute_published_track(&room, "ann", &sid, false).await.unwrap();
     assert!(!unmuted.muted);
 }
 

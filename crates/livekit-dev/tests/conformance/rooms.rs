@@ -10,11 +10,8 @@ use crate::target::{Target, code, fresh};
 async fn create_room_twice_returns_the_same_room_and_ignores_the_second_options() {
     let target = Target::start().await;
     let name = fresh("twice");
-    let options = CreateRoomOptions {
-        metadata: "first".to_owned(),
-        empty_timeout: 100,
-        ..Default::default()
-    };
+    let options =
+        CreateRoomOptions { metadata: "first".to_owned(), empty_timeout: 100, ..Default::default() };
     let first = target.rooms().create_room(&name, options).await.unwrap();
     let options = CreateRoomOptions {
         metadata: "second".to_owned(),
@@ -23,18 +20,8 @@ async fn create_room_twice_returns_the_same_room_and_ignores_the_second_options(
         ..Default::default()
     };
     let second = target.rooms().create_room(&name, options).await.unwrap();
-    assert_eq!(
-        (&second.sid, second.creation_time),
-        (&first.sid, first.creation_time)
-    );
-    assert_eq!(
-        (
-            second.metadata.as_str(),
-            second.empty_timeout,
-            second.max_participants
-        ),
-        ("first", 100, 0)
-    );
+    assert_eq!((&second.sid, second.creation_time), (&first.sid, first.creation_time));
+    assert_eq!((second.metadata.as_str(), second.empty_timeout, second.max_participants), ("first", 100, 0));
 }
 
 #[tokio::test]
@@ -44,10 +31,7 @@ async fn a_new_room_has_an_id_of_its_own_and_the_default_options() {
     let characters = room.sid.strip_prefix("RM_").unwrap();
     assert!(characters.len() == 12 && characters.chars().all(|c| c.is_ascii_alphanumeric()));
     assert!(!characters.contains(['0', '1', 'I', 'O', 'l']), "{characters}");
-    assert_eq!(
-        (room.empty_timeout, room.departure_timeout, room.max_participants),
-        (300, 20, 0)
-    );
+    assert_eq!((room.empty_timeout, room.departure_timeout, room.max_participants), (300, 20, 0));
     assert_eq!(room.creation_time, room.creation_time_ms / 1000);
     assert!(!room.turn_password.is_empty());
     assert!(room.enabled_codecs.iter().any(|codec| codec.mime == "audio/opus"));
@@ -57,15 +41,8 @@ async fn a_new_room_has_an_id_of_its_own_and_the_default_options() {
 async fn a_name_over_256_bytes_is_refused() {
     let target = Target::start().await;
     let fits = format!("{:x<256}", fresh("long"));
-    target
-        .rooms()
-        .create_room(&fits, CreateRoomOptions::default())
-        .await
-        .unwrap();
-    let result = target
-        .rooms()
-        .create_room(&format!("{fits}x"), CreateRoomOptions::default())
-        .await;
+    target.rooms().create_room(&fits, CreateRoomOptions::default()).await.unwrap();
+    let result = target.rooms().create_room(&format!("{fits}x"), CreateRoomOptions::default()).await;
     assert_eq!(code(result), "invalid_argument");
     target.rooms().delete_room(&fits).await.unwrap();
 }
@@ -73,27 +50,16 @@ async fn a_name_over_256_bytes_is_refused() {
 #[tokio::test]
 async fn metadata_over_512_kibibytes_is_refused() {
     let target = Target::start().await;
-    let options = CreateRoomOptions {
-        metadata: "x".repeat(512 * 1024 + 1),
-        ..Default::default()
-    };
-    assert_eq!(
-        code(target.rooms().create_room(&fresh("metadata"), options).await),
-        "invalid_argument"
-    );
+    let options = CreateRoomOptions { metadata: "x".repeat(512 * 1024 + 1), ..Default::default() };
+    assert_eq!(code(target.rooms().create_room(&fresh("metadata"), options).await), "invalid_argument");
 }
 
 #[tokio::test]
 async fn an_unknown_preset_is_refused() {
     let target = Target::start().await;
     let body = json!({"name": fresh("preset"), "room_preset": "nothing"});
-    let (status, error) = target
-        .json("CreateRoom", &json!({"roomCreate": true}), &body)
-        .await;
-    assert_eq!(
-        (status, &error["code"]),
-        (StatusCode::BAD_REQUEST, &json!("invalid_argument"))
-    );
+    let (status, error) = target.json("CreateRoom", &json!({"roomCreate": true}), &body).await;
+    assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
 }
 
 #[tokio::test]
@@ -104,11 +70,7 @@ async fn a_list_of_names_finds_those_that_exist_and_keeps_silent_about_the_rest(
     let found = target.rooms().list_rooms(names).await.unwrap();
     assert_eq!(found.iter().map(|room| &room.sid).collect::<Vec<_>>(), [&one.sid]);
     let all = target.rooms().list_rooms(Vec::new()).await.unwrap();
-    assert!(
-        [&one, &two]
-            .iter()
-            .all(|room| all.iter().any(|listed| listed.sid == room.sid))
-    );
+    assert!([&one, &two].iter().all(|room| all.iter().any(|listed| listed.sid == room.sid)));
 }
 
 #[tokio::test]
@@ -116,14 +78,7 @@ async fn a_deleted_room_is_gone_and_deleting_it_again_is_not_found() {
     let target = Target::start().await;
     let room = target.create("delete").await;
     target.rooms().delete_room(&room.name).await.unwrap();
-    assert!(
-        target
-            .rooms()
-            .list_rooms(vec![room.name.clone()])
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(target.rooms().list_rooms(vec![room.name.clone()]).await.unwrap().is_empty());
     assert_eq!(code(target.rooms().delete_room(&room.name).await), "not_found");
 }
 
@@ -132,11 +87,7 @@ async fn room_metadata_can_be_set_and_emptied() {
     let target = Target::start().await;
     let room = target.create("metadata").await;
     for metadata in ["new", ""] {
-        let updated = target
-            .rooms()
-            .update_room_metadata(&room.name, metadata)
-            .await
-            .unwrap();
+        let updated = target.rooms().update_room_metadata(&room.name, metadata).await.unwrap();
         assert_eq!(updated.metadata, metadata);
     }
     let missing = target.rooms().update_room_metadata(&fresh("no"), "x").await;
@@ -146,10 +97,7 @@ async fn room_metadata_can_be_set_and_emptied() {
 #[tokio::test]
 async fn data_for_a_room_that_does_not_exist_is_unavailable_not_absent() {
     let target = Target::start().await;
-    let sent = target
-        .rooms()
-        .send_data(&fresh("no"), b"hi".to_vec(), SendDataOptions::default())
-        .await;
+    let sent = target.rooms().send_data(&fresh("no"), b"hi".to_vec(), SendDataOptions::default()).await;
     assert_eq!(code(sent), "unavailable");
 }
 
@@ -157,11 +105,7 @@ async fn data_for_a_room_that_does_not_exist_is_unavailable_not_absent() {
 async fn data_reaches_a_room_where_nobody_is() {
     let target = Target::start().await;
     let room = target.create("data").await;
-    target
-        .rooms()
-        .send_data(&room.name, b"hi".to_vec(), SendDataOptions::default())
-        .await
-        .unwrap();
+    target.rooms().send_data(&room.name, b"hi".to_vec(), SendDataOptions::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -171,31 +115,19 @@ async fn a_nonce_has_sixteen_bytes_or_none() {
     let admin = json!({"roomAdmin": true, "room": room.name});
     let body = json!({"room": room.name, "data": "aGk=", "nonce": "AAAA"});
     let (status, error) = target.json("SendData", &admin, &body).await;
-    assert_eq!(
-        (status, &error["code"]),
-        (StatusCode::BAD_REQUEST, &json!("invalid_argument"))
-    );
+    assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
 }
 
 #[tokio::test]
 async fn moving_and_forwarding_are_for_the_cloud_only() {
     let target = Target::start().await;
     let rooms = target.rooms();
-    if target
-        .dev("the wording differs between versions, and a cloud server can do it")
-        .is_none()
-    {
+    if target.dev("the wording differs between versions, and a cloud server can do it").is_none() {
         return;
     }
-    assert_eq!(
-        code(rooms.forward_participant("a", "someone", "b").await),
-        "unknown"
-    );
+    assert_eq!(code(rooms.forward_participant("a", "someone", "b").await), "unknown");
     assert_eq!(code(rooms.move_participant("a", "someone", "b").await), "unknown");
-    assert_eq!(
-        code(rooms.move_participant("a", "someone", "a").await),
-        "invalid_argument"
-    );
+    assert_eq!(code(rooms.move_participant("a", "someone", "a").await), "invalid_argument");
 }
 
 #[tokio::test]
@@ -205,13 +137,8 @@ async fn a_room_with_a_recording_needs_a_recorder() {
         return;
     }
     let body = json!({"name": "recorded", "egress": {"room": {}}});
-    let (status, error) = target
-        .json("CreateRoom", &json!({"roomCreate": true}), &body)
-        .await;
-    assert_eq!(
-        (status, &error["code"]),
-        (StatusCode::INTERNAL_SERVER_ERROR, &json!("internal"))
-    );
+    let (status, error) = target.json("CreateRoom", &json!({"roomCreate": true}), &body).await;
+    assert_eq!((status, &error["code"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("internal")));
 }
 
 #[tokio::test]
@@ -223,25 +150,10 @@ async fn a_recreated_room_may_be_the_old_one_and_die_at_once() {
     dev.switch(json!({"stale_recreate": true})).await;
     let room = target.create("stale").await;
     target.rooms().delete_room(&room.name).await.unwrap();
-    let again = target
-        .rooms()
-        .create_room(&room.name, CreateRoomOptions::default())
-        .await
-        .unwrap();
+    let again = target.rooms().create_room(&room.name, CreateRoomOptions::default()).await.unwrap();
     assert_eq!(again.sid, room.sid);
     dev.advance(0).await;
-    assert!(
-        target
-            .rooms()
-            .list_rooms(vec![room.name.clone()])
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    let third = target
-        .rooms()
-        .create_room(&room.name, CreateRoomOptions::default())
-        .await
-        .unwrap();
+    assert!(target.rooms().list_rooms(vec![room.name.clone()]).await.unwrap().is_empty());
+    let third = target.rooms().create_room(&room.name, CreateRoomOptions::default()).await.unwrap();
     assert_ne!(third.sid, room.sid);
 }

@@ -9,10 +9,7 @@ use crate::{
 };
 
 async fn read(response: Response) -> (u16, String) {
-    (
-        response.status().as_u16(),
-        response.text().await.unwrap().trim_end().to_owned(),
-    )
+    (response.status().as_u16(), response.text().await.unwrap().trim_end().to_owned())
 }
 
 async fn upgrade(target: &Target, token: &str) -> (u16, String) {
@@ -44,20 +41,14 @@ async fn without_auto_create_a_missing_room_is_404_before_the_upgrade() {
         return;
     }
     assert_eq!(validated, (404, "requested room does not exist".to_owned()));
-    assert_eq!(
-        upgrade(&target, &token).await,
-        (404, "requested room does not exist".to_owned())
-    );
+    assert_eq!(upgrade(&target, &token).await, (404, "requested room does not exist".to_owned()));
 }
 
 #[tokio::test]
 async fn a_token_that_may_create_rooms_needs_none() {
     let target = Target::start().await;
     let video = json!({"roomJoin": true, "room": fresh("creating"), "roomCreate": true});
-    assert_eq!(
-        target.validate(&target.token("ann", &video)).await.status(),
-        StatusCode::OK
-    );
+    assert_eq!(target.validate(&target.token("ann", &video)).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
@@ -73,10 +64,7 @@ async fn with_auto_create_a_join_makes_the_room_as_the_token_says() {
     claims["roomConfig"] = json!({"emptyTimeout": 77, "metadata": "from the token"});
     dev.join(&sign(&target.secret, &claims)).await;
     let listed = target.rooms().list_rooms(vec![room]).await.unwrap();
-    assert_eq!(
-        (listed[0].empty_timeout, listed[0].metadata.as_str()),
-        (77, "from the token")
-    );
+    assert_eq!((listed[0].empty_timeout, listed[0].metadata.as_str()), (77, "from the token"));
 }
 
 #[tokio::test]
@@ -111,10 +99,7 @@ async fn a_bad_token_is_refused_in_words_that_a_browser_can_read() {
     let target = Target::start().await;
     let response = target.validate("garbage").await;
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
-    assert_eq!(
-        read(response).await,
-        (401, "invalid authorization token".to_owned())
-    );
+    assert_eq!(read(response).await, (401, "invalid authorization token".to_owned()));
 }
 
 #[tokio::test]
@@ -146,18 +131,13 @@ async fn a_full_room_validates_and_then_closes_the_connection() {
     };
     let room = fresh("full");
     let body = json!({"name": room, "max_participants": 1});
-    target
-        .json("CreateRoom", &json!({"roomCreate": true}), &body)
-        .await;
+    target.json("CreateRoom", &json!({"roomCreate": true}), &body).await;
     let agent = json!({"roomJoin": true, "room": room, "agent": true});
     dev.join(&target.token("helper", &agent)).await;
     dev.join_as("ann", &room).await;
     let token = target.joining("bob", &room);
     assert_eq!(target.validate(&token).await.status(), StatusCode::OK);
-    assert_eq!(
-        upgrade(&target, &token).await,
-        (500, "connection closed by media".to_owned())
-    );
+    assert_eq!(upgrade(&target, &token).await, (500, "connection closed by media".to_owned()));
     let joined = dev.send(Method::POST, "join", &json!({"token": token})).await;
     assert_eq!(read(joined).await, (500, "connection closed by media".to_owned()));
     dev.join_as("ann", &room).await;
@@ -171,10 +151,7 @@ async fn the_newer_protocol_is_absent_in_a_way_that_makes_clients_fall_back() {
     }
     for path in ["/rtc/v1", "/rtc/v1/validate"] {
         let response = target.request(Method::GET, path).send().await.unwrap();
-        assert!(
-            response.headers().contains_key("access-control-allow-origin"),
-            "{path}"
-        );
+        assert!(response.headers().contains_key("access-control-allow-origin"), "{path}");
         assert_eq!(read(response).await, (404, "404 page not found".to_owned()));
     }
 }

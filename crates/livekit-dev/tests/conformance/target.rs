@@ -36,16 +36,8 @@ pub struct Dev<'a>(&'a Target);
 
 impl Target {
     pub async fn start() -> Self {
-        let variable = |name| {
-            std::env::var(name)
-                .ok()
-                .filter(|value: &String| !value.is_empty())
-        };
-        match (
-            variable("LIVEKIT_URL"),
-            variable("LIVEKIT_API_KEY"),
-            variable("LIVEKIT_API_SECRET"),
-        ) {
+        let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        match (variable("LIVEKIT_URL"), variable("LIVEKIT_API_KEY"), variable("LIVEKIT_API_SECRET")) {
             (Some(url), Some(key), Some(secret)) => Self::at(&url, &key, &secret, None),
             _ => Self::own(|_| {}).await,
         }
@@ -71,10 +63,8 @@ impl Target {
 
     fn at(url: &str, key: &str, secret: &str, own: Option<DropGuard>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let url = url
-            .replacen("ws", "http", usize::from(url.starts_with("ws")))
-            .trim_end_matches('/')
-            .to_owned();
+        let url =
+            url.replacen("ws", "http", usize::from(url.starts_with("ws"))).trim_end_matches('/').to_owned();
         Self {
             http: Client::new(),
             rooms: RoomClient::with_api_key(&url, key, secret),
@@ -113,10 +103,7 @@ impl Target {
     }
 
     pub async fn create(&self, what: &str) -> Room {
-        self.rooms()
-            .create_room(&fresh(what), CreateRoomOptions::default())
-            .await
-            .unwrap()
+        self.rooms().create_room(&fresh(what), CreateRoomOptions::default()).await.unwrap()
     }
 
     pub fn token(&self, identity: &str, video: &Value) -> String {
@@ -135,21 +122,12 @@ impl Target {
     pub async fn json(&self, method: &str, video: &Value, body: &Value) -> (StatusCode, Value) {
         let token = self.token("", video);
         let path = format!("/twirp/livekit.RoomService/{method}");
-        let response = self
-            .request(Method::POST, &path)
-            .bearer_auth(token)
-            .json(body)
-            .send()
-            .await
-            .unwrap();
+        let response = self.request(Method::POST, &path).bearer_auth(token).json(body).send().await.unwrap();
         (response.status(), response.json().await.unwrap())
     }
 
     pub async fn validate(&self, token: &str) -> Response {
-        self.request(Method::GET, &format!("/rtc/validate?access_token={token}"))
-            .send()
-            .await
-            .unwrap()
+        self.request(Method::GET, &format!("/rtc/validate?access_token={token}")).send().await.unwrap()
     }
 }
 
@@ -157,12 +135,7 @@ impl Dev<'_> {
     pub async fn send(&self, method: Method, path: &str, body: &Value) -> Response {
         let target = self.0;
         let request = target.request(method, &format!("/_dev/{path}"));
-        request
-            .basic_auth(&target.key, Some(&target.secret))
-            .json(body)
-            .send()
-            .await
-            .unwrap()
+        request.basic_auth(&target.key, Some(&target.secret)).json(body).send().await.unwrap()
     }
 
     /// A call that must succeed.
@@ -183,16 +156,11 @@ impl Dev<'_> {
     }
 
     pub async fn leave(&self, identity: &str, room: &str) {
-        self.post("leave", json!({"room": room, "identity": identity}))
-            .await;
+        self.post("leave", json!({"room": room, "identity": identity})).await;
     }
 
     pub async fn publish(&self, identity: &str, room: &str, source: &str) -> Value {
-        self.post(
-            "publish",
-            json!({"room": room, "identity": identity, "source": source}),
-        )
-        .await
+        self.post("publish", json!({"room": room, "identity": identity, "source": source})).await
     }
 
     pub async fn advance(&self, seconds: u64) {
@@ -204,30 +172,15 @@ impl Dev<'_> {
     }
 
     pub async fn switch(&self, switches: Value) {
-        assert!(
-            self.send(Method::PUT, "switches", &switches)
-                .await
-                .status()
-                .is_success()
-        );
+        assert!(self.send(Method::PUT, "switches", &switches).await.status().is_success());
     }
 
     pub async fn webhooks_to(&self, url: &str) {
-        assert!(
-            self.send(Method::PUT, "webhooks", &json!({"urls": [url]}))
-                .await
-                .status()
-                .is_success()
-        );
+        assert!(self.send(Method::PUT, "webhooks", &json!({"urls": [url]})).await.status().is_success());
     }
 
     pub async fn webhooks_idle(&self) {
-        assert!(
-            self.send(Method::GET, "webhooks/idle", &Value::Null)
-                .await
-                .status()
-                .is_success()
-        );
+        assert!(self.send(Method::GET, "webhooks/idle", &Value::Null).await.status().is_success());
     }
 }
 

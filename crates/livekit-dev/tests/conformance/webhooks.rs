@@ -33,10 +33,7 @@ async fn a_webhook_is_signed_and_the_official_receiver_accepts_it() {
     assert_eq!(hook.header("user-agent"), "LiveKit");
     assert!(!hook.header("authorization").contains(' '), "the bare token");
     let event = hook.verified(&target.key, &target.secret);
-    assert_eq!(
-        (event.event.as_str(), event.room.unwrap().sid),
-        ("room_started", room.sid)
-    );
+    assert_eq!((event.event.as_str(), event.room.unwrap().sid), ("room_started", room.sid));
     assert!(event.id.starts_with("EV_") && event.id.len() == 15);
 }
 
@@ -49,28 +46,12 @@ async fn the_body_is_gos_protojson() {
     let room = target.create("body").await;
     let hook = receiver.next().await;
     let json = hook.json();
-    assert_eq!(
-        json["createdAt"],
-        json!(room.creation_time.to_string()),
-        "64 bits are strings, seconds"
-    );
-    assert_eq!(
-        json["room"]["emptyTimeout"], 300,
-        "32 bits are numbers, names are camelCase"
-    );
-    for absent in [
-        "metadata",
-        "numParticipants",
-        "activeRecording",
-        "maxParticipants",
-    ] {
+    assert_eq!(json["createdAt"], json!(room.creation_time.to_string()), "64 bits are strings, seconds");
+    assert_eq!(json["room"]["emptyTimeout"], 300, "32 bits are numbers, names are camelCase");
+    for absent in ["metadata", "numParticipants", "activeRecording", "maxParticipants"] {
         assert_eq!(json["room"][absent], Value::Null, "defaults are left out");
     }
-    assert_ne!(
-        hook.body,
-        serde_json::to_string(&json).unwrap(),
-        "written again it is not the same bytes"
-    );
+    assert_ne!(hook.body, serde_json::to_string(&json).unwrap(), "written again it is not the same bytes");
 }
 
 #[tokio::test]
@@ -82,10 +63,7 @@ async fn the_signature_holds_although_the_rooms_are_in_the_future() {
     dev.advance(24 * 3600).await;
     let room = target.create("future").await;
     let event = receiver.next().await.verified(&target.key, &target.secret);
-    assert!(
-        event.created_at >= room.creation_time,
-        "the event is where its room is"
-    );
+    assert!(event.created_at >= room.creation_time, "the event is where its room is");
 }
 
 #[tokio::test]
@@ -142,11 +120,7 @@ async fn a_room_that_exists_already_is_not_started_again() {
         return;
     };
     let room = target.create("once").await.name;
-    target
-        .rooms()
-        .create_room(&room, CreateRoomOptions::default())
-        .await
-        .unwrap();
+    target.rooms().create_room(&room, CreateRoomOptions::default()).await.unwrap();
     dev.webhooks_idle().await;
     assert_eq!(receiver.pending().len(), 1);
 }
@@ -158,12 +132,10 @@ async fn a_participant_has_joined_only_when_active() {
         return;
     };
     let room = target.create("active").await.name;
-    dev.post("connect", json!({"token": target.joining("ann", &room)}))
-        .await;
+    dev.post("connect", json!({"token": target.joining("ann", &room)})).await;
     dev.webhooks_idle().await;
     assert_eq!(receiver.pending().len(), 1, "room_started");
-    dev.post("activate", json!({"room": room, "identity": "ann"}))
-        .await;
+    dev.post("activate", json!({"room": room, "identity": "ann"})).await;
     assert_eq!(receiver.names(1).await, ["participant_joined"]);
 }
 
@@ -174,13 +146,9 @@ async fn who_leaves_before_being_active_never_arrived() {
         return;
     };
     let room = target.create("aborted").await.name;
-    dev.post("connect", json!({"token": target.joining("ann", &room)}))
-        .await;
+    dev.post("connect", json!({"token": target.joining("ann", &room)})).await;
     dev.leave("ann", &room).await;
-    assert_eq!(
-        receiver.names(2).await,
-        ["room_started", "participant_connection_aborted"]
-    );
+    assert_eq!(receiver.names(2).await, ["room_started", "participant_connection_aborted"]);
 }
 
 #[tokio::test]
@@ -218,15 +186,9 @@ async fn reasons_tell_who_ended_it() {
     dev.join_as("ann", &room).await;
     target.rooms().delete_room(&room).await.unwrap();
     receiver.names(2).await;
-    assert_eq!(
-        receiver.next().await.json()["participant"]["disconnectReason"],
-        "PARTICIPANT_REMOVED"
-    );
+    assert_eq!(receiver.next().await.json()["participant"]["disconnectReason"], "PARTICIPANT_REMOVED");
     receiver.names(1).await;
-    assert_eq!(
-        receiver.next().await.json()["participant"]["disconnectReason"],
-        "ROOM_DELETED"
-    );
+    assert_eq!(receiver.next().await.json()["participant"]["disconnectReason"], "ROOM_DELETED");
     assert_eq!(receiver.names(1).await, ["room_finished"]);
 }
 
@@ -241,11 +203,7 @@ async fn the_hidden_are_told_of_too_and_metadata_is_not() {
     dev.join(&target.token("ghost", &video)).await;
     target.rooms().update_room_metadata(&room, "quiet").await.unwrap();
     dev.webhooks_idle().await;
-    let names: Vec<_> = receiver
-        .pending()
-        .iter()
-        .map(|event| event.json()["event"].clone())
-        .collect();
+    let names: Vec<_> = receiver.pending().iter().map(|event| event.json()["event"].clone()).collect();
     assert_eq!(names, ["room_started", "participant_joined"]);
 }
 
@@ -255,27 +213,15 @@ async fn mishaps_and_holds_can_be_set_from_outside() {
     let Some((dev, mut receiver)) = listening(&target).await else {
         return;
     };
-    dev.post(
-        "webhooks/chaos",
-        json!({"chaos": "drop", "event": "room_started", "times": 1}),
-    )
-    .await;
+    dev.post("webhooks/chaos", json!({"chaos": "drop", "event": "room_started", "times": 1})).await;
     let room = target.create("chaos").await.name;
-    assert!(
-        dev.send(reqwest::Method::PUT, "webhooks/hold", &json!({}))
-            .await
-            .status()
-            .is_success()
-    );
+    assert!(dev.send(reqwest::Method::PUT, "webhooks/hold", &json!({})).await.status().is_success());
     dev.join_as("ann", &room).await;
     dev.leave("ann", &room).await;
     dev.webhooks_idle().await;
     assert!(receiver.pending().is_empty());
     dev.post("webhooks/release", json!({"order": "reversed"})).await;
-    assert_eq!(
-        receiver.names(2).await,
-        ["participant_left", "participant_joined"]
-    );
+    assert_eq!(receiver.names(2).await, ["participant_left", "participant_joined"]);
 }
 
 #[tokio::test]

@@ -17,9 +17,7 @@ fn creator() -> Value {
 async fn json_answers_use_proto_names_and_emit_defaults() {
     let target = Target::start().await;
     let name = fresh("json");
-    let (status, room) = target
-        .json("CreateRoom", &creator(), &json!({"name": name}))
-        .await;
+    let (status, room) = target.json("CreateRoom", &creator(), &json!({"name": name})).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(room["name"], name);
     assert_eq!(room["empty_timeout"], 300);
@@ -52,10 +50,7 @@ async fn an_empty_list_is_an_empty_array_in_json() {
 async fn protobuf_and_json_talk_about_the_same_room() {
     let target = Target::start().await;
     let name = fresh("both");
-    let request = proto::CreateRoomRequest {
-        name: name.clone(),
-        ..Default::default()
-    };
+    let request = proto::CreateRoomRequest { name: name.clone(), ..Default::default() };
     let response = target
         .request(Method::POST, CREATE)
         .bearer_auth(target.token("", &creator()))
@@ -66,9 +61,7 @@ async fn protobuf_and_json_talk_about_the_same_room() {
         .unwrap();
     assert_eq!(response.headers()["content-type"], "application/protobuf");
     let room = proto::Room::decode(response.bytes().await.unwrap()).unwrap();
-    let (_, list) = target
-        .json("ListRooms", &creator(), &json!({"names": [name]}))
-        .await;
+    let (_, list) = target.json("ListRooms", &creator(), &json!({"names": [name]})).await;
     assert_eq!(list["rooms"][0]["sid"], room.sid);
 }
 
@@ -76,30 +69,17 @@ async fn protobuf_and_json_talk_about_the_same_room() {
 async fn an_unknown_method_is_a_bad_route() {
     let target = Target::start().await;
     let (status, error) = target.json("Nonsense", &creator(), &json!({})).await;
-    assert_eq!(
-        (status, &error["code"]),
-        (StatusCode::NOT_FOUND, &json!("bad_route"))
-    );
-    assert_eq!(
-        error["meta"]["twirp_invalid_route"],
-        "POST /twirp/livekit.RoomService/Nonsense"
-    );
+    assert_eq!((status, &error["code"]), (StatusCode::NOT_FOUND, &json!("bad_route")));
+    assert_eq!(error["meta"]["twirp_invalid_route"], "POST /twirp/livekit.RoomService/Nonsense");
 }
 
 #[tokio::test]
 async fn a_wrong_verb_or_content_type_is_a_bad_route() {
     let target = Target::start().await;
     let get = target.request(Method::GET, CREATE);
-    let text = target
-        .request(Method::POST, CREATE)
-        .header("content-type", "text/plain")
-        .body("{}");
+    let text = target.request(Method::POST, CREATE).header("content-type", "text/plain").body("{}");
     for request in [get, text] {
-        let response = request
-            .bearer_auth(target.token("", &creator()))
-            .send()
-            .await
-            .unwrap();
+        let response = request.bearer_auth(target.token("", &creator())).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
         assert_eq!(response.json::<Value>().await.unwrap()["code"], "bad_route");
     }
@@ -109,15 +89,8 @@ async fn a_wrong_verb_or_content_type_is_a_bad_route() {
 async fn an_undecodable_body_is_malformed() {
     let target = Target::start().await;
     for (content_type, body) in [("application/json", "{"), ("application/protobuf", "\u{7f}")] {
-        let request = target
-            .request(Method::POST, CREATE)
-            .bearer_auth(target.token("", &creator()));
-        let response = request
-            .header("content-type", content_type)
-            .body(body)
-            .send()
-            .await
-            .unwrap();
+        let request = target.request(Method::POST, CREATE).bearer_auth(target.token("", &creator()));
+        let response = request.header("content-type", content_type).body(body).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
         assert_eq!(response.json::<Value>().await.unwrap()["code"], "malformed");
     }
@@ -127,16 +100,9 @@ async fn an_undecodable_body_is_malformed() {
 async fn a_body_over_ten_mebibytes_is_413_in_plain_text() {
     let target = Target::start().await;
     let body = format!("{{\"metadata\": \"{}\"}}", "x".repeat(11 * 1024 * 1024));
-    let request = target
-        .request(Method::POST, CREATE)
-        .bearer_auth(target.token("", &creator()));
+    let request = target.request(Method::POST, CREATE).bearer_auth(target.token("", &creator()));
     // The server may hang up while the body is still being sent.
-    if let Ok(response) = request
-        .header("content-type", "application/json")
-        .body(body)
-        .send()
-        .await
-    {
+    if let Ok(response) = request.header("content-type", "application/json").body(body).send().await {
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert!(response.json::<Value>().await.is_err());
     }
@@ -146,13 +112,8 @@ async fn a_body_over_ten_mebibytes_is_413_in_plain_text() {
 #[tokio::test]
 async fn an_error_of_the_rpc_layer_has_a_prefixed_message() {
     let target = Target::start().await;
-    let (status, error) = target
-        .json("DeleteRoom", &creator(), &json!({"room": fresh("no")}))
-        .await;
-    assert_eq!(
-        (status, &error["code"]),
-        (StatusCode::NOT_FOUND, &json!("not_found"))
-    );
+    let (status, error) = target.json("DeleteRoom", &creator(), &json!({"room": fresh("no")})).await;
+    assert_eq!((status, &error["code"]), (StatusCode::NOT_FOUND, &json!("not_found")));
     let msg = error["msg"].as_str().unwrap();
     assert!(msg.ends_with("requested room does not exist"), "{msg}");
     if target.is_dev() {
@@ -164,12 +125,7 @@ async fn an_error_of_the_rpc_layer_has_a_prefixed_message() {
 async fn a_double_slash_before_twirp_is_tolerated() {
     let target = Target::start().await;
     let request = target.request(Method::POST, "//twirp/livekit.RoomService/ListRooms");
-    let response = request
-        .bearer_auth(target.token("", &creator()))
-        .json(&json!({}))
-        .send()
-        .await
-        .unwrap();
+    let response = request.bearer_auth(target.token("", &creator())).json(&json!({})).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
 }
 
@@ -177,10 +133,7 @@ async fn a_double_slash_before_twirp_is_tolerated() {
 async fn the_root_says_ok_and_other_paths_are_not_there() {
     let target = Target::start().await;
     let root = target.request(Method::GET, "/").send().await.unwrap();
-    assert_eq!(
-        (root.status(), root.text().await.unwrap().as_str()),
-        (StatusCode::OK, "OK")
-    );
+    assert_eq!((root.status(), root.text().await.unwrap().as_str()), (StatusCode::OK, "OK"));
     for path in ["/nothing", "/settings/regions", "/twirp/livekit.Nothing/Do"] {
         let response = target.request(Method::GET, path).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
@@ -201,12 +154,7 @@ async fn every_origin_may_call_from_a_browser() {
     assert!(preflight.status().is_success());
     assert!(preflight.headers().contains_key("access-control-allow-origin"));
     assert_eq!(preflight.headers()["access-control-max-age"], "86400");
-    let refused = target
-        .request(Method::POST, CREATE)
-        .header("origin", "https://app.example");
+    let refused = target.request(Method::POST, CREATE).header("origin", "https://app.example");
     let refused = refused.json(&json!({})).send().await.unwrap();
-    assert!(
-        refused.headers().contains_key("access-control-allow-origin"),
-        "errors are readable too"
-    );
+    assert!(refused.headers().contains_key("access-control-allow-origin"), "errors are readable too");
 }

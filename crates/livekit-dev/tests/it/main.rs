@@ -1,10 +1,6 @@
 //! What the library promises to tests in the same process: queues, mishaps, time and shutdown.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests fail as tests do"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod queues;
 mod server;

@@ -8,10 +8,7 @@ use crate::support::{KEY, SECRET, Served};
 
 fn outcomes(served: &Served) -> Vec<(String, u32, Outcome)> {
     let deliveries = served.server.deliveries();
-    deliveries
-        .into_iter()
-        .map(|delivery| (delivery.event, delivery.attempts, delivery.outcome))
-        .collect()
+    deliveries.into_iter().map(|delivery| (delivery.event, delivery.attempts, delivery.outcome)).collect()
 }
 
 #[tokio::test]
@@ -25,9 +22,7 @@ async fn a_failing_receiver_is_tried_five_times_with_the_same_event() {
     let first = &attempts[0];
     assert!(attempts[..5].iter().all(|attempt| attempt.body == first.body));
     assert!(
-        attempts[..5]
-            .iter()
-            .all(|attempt| attempt.header("authorization") == first.header("authorization"))
+        attempts[..5].iter().all(|attempt| attempt.header("authorization") == first.header("authorization"))
     );
     let expected = [
         ("room_started".to_owned(), 5, Outcome::GaveUp),
@@ -42,10 +37,7 @@ async fn a_refusal_is_a_delivery() {
     served.receiver.answer([400, 501]);
     served.join("a", "ann");
     served.server.webhooks_idle().await;
-    let outcomes: Vec<_> = outcomes(&served)
-        .into_iter()
-        .map(|(_, _, outcome)| outcome)
-        .collect();
+    let outcomes: Vec<_> = outcomes(&served).into_iter().map(|(_, _, outcome)| outcome).collect();
     assert_eq!(outcomes, [Outcome::Delivered(400), Outcome::Delivered(501)]);
 }
 
@@ -59,10 +51,7 @@ async fn a_receiver_that_hangs_stops_its_room_only() {
     for _ in 0..2 {
         assert_eq!(served.receiver.next().await.json()["room"]["name"], "b");
     }
-    assert!(
-        served.receiver.pending().is_empty(),
-        "the join in room a waits behind its start"
-    );
+    assert!(served.receiver.pending().is_empty(), "the join in room a waits behind its start");
 }
 
 #[tokio::test]
@@ -72,30 +61,21 @@ async fn a_full_queue_drops_what_comes_next() {
     served.join("a", "ann");
     served.receiver.next().await;
     for _ in 0..2 {
-        served
-            .server
-            .publish("a", "ann", livekit_protocol::TrackSource::Camera)
-            .unwrap();
+        served.server.publish("a", "ann", livekit_protocol::TrackSource::Camera).unwrap();
     }
-    let full = outcomes(&served)
-        .into_iter()
-        .filter(|(_, _, outcome)| *outcome == Outcome::QueueFull);
+    let full = outcomes(&served).into_iter().filter(|(_, _, outcome)| *outcome == Outcome::QueueFull);
     assert!(full.count() >= 1);
 }
 
 #[tokio::test]
 async fn an_event_that_waited_too_long_is_dropped_before_its_first_attempt() {
     let served = Served::start().await;
-    served
-        .server
-        .befall_next("room_started", Mishap::Delay(Duration::from_millis(50)));
+    served.server.befall_next("room_started", Mishap::Delay(Duration::from_millis(50)));
     served.join("a", "ann");
     served.server.advance(Hand::Webhooks, Duration::from_secs(31));
     served.server.webhooks_idle().await;
     assert!(
-        outcomes(&served)
-            .iter()
-            .all(|(_, attempts, outcome)| (*attempts, *outcome) == (0, Outcome::TooOld))
+        outcomes(&served).iter().all(|(_, attempts, outcome)| (*attempts, *outcome) == (0, Outcome::TooOld))
     );
 }
 
@@ -105,10 +85,7 @@ async fn an_event_can_be_lost() {
     served.server.befall_next("room_started", Mishap::Drop);
     served.join("a", "ann");
     assert_eq!(served.receiver.names(1).await, ["participant_joined"]);
-    assert_eq!(
-        outcomes(&served)[0],
-        ("room_started".to_owned(), 0, Outcome::Dropped)
-    );
+    assert_eq!(outcomes(&served)[0], ("room_started".to_owned(), 0, Outcome::Dropped));
     assert_eq!(served.server.events().len(), 2, "it did happen");
 }
 
@@ -128,10 +105,7 @@ async fn an_event_can_change_places_with_the_next_of_its_room() {
     let mut served = Served::start().await;
     served.server.befall_next("room_started", Mishap::Swap);
     served.join("a", "ann");
-    assert_eq!(
-        served.receiver.names(2).await,
-        ["participant_joined", "room_started"]
-    );
+    assert_eq!(served.receiver.names(2).await, ["participant_joined", "room_started"]);
 }
 
 #[tokio::test]
@@ -147,11 +121,7 @@ async fn events_can_be_held_and_released_in_another_order() {
     assert_eq!(served.receiver.names(3).await, reversed);
     served.server.leave("a", "nobody").unwrap_err();
     served.join("a", "ann");
-    assert_eq!(
-        served.receiver.names(1).await,
-        ["participant_joined"],
-        "nothing is held any more"
-    );
+    assert_eq!(served.receiver.names(1).await, ["participant_joined"], "nothing is held any more");
 }
 
 #[tokio::test]
@@ -164,10 +134,7 @@ async fn a_restart_loses_what_is_queued() {
     served.server.webhooks_idle().await;
     assert!(served.server.rooms().is_empty());
     served.join("a", "ann");
-    assert_eq!(
-        served.receiver.names(2).await,
-        ["room_started", "participant_joined"]
-    );
+    assert_eq!(served.receiver.names(2).await, ["room_started", "participant_joined"]);
     assert!(served.receiver.pending().is_empty());
 }
 
@@ -175,9 +142,7 @@ async fn a_restart_loses_what_is_queued() {
 async fn every_url_has_a_queue_of_its_own() {
     let mut served = Served::start().await;
     let mut other = crate::receiver::Receiver::start().await;
-    served
-        .server
-        .set_webhook_urls(vec![served.receiver.url.clone(), other.url.clone()]);
+    served.server.set_webhook_urls(vec![served.receiver.url.clone(), other.url.clone()]);
     served.receiver.answer([0]);
     served.join("a", "ann");
     assert_eq!(other.names(2).await, ["room_started", "participant_joined"]);

@@ -24,11 +24,7 @@ async fn a_served_server_stops_although_calls_hang() {
     served.server.calls_reach("ListRooms", 1).await;
     assert!(!hanging.is_finished());
     served.shutdown.cancel();
-    tokio::time::timeout(PATIENCE, served.running)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(PATIENCE, served.running).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -48,25 +44,11 @@ async fn data_is_delivered_once_per_nonce() {
     let served = Served::start().await;
     served.join("a", "ann");
     let rooms = RoomClient::with_api_key(&served.url, KEY, SECRET);
-    rooms
-        .send_data("a", b"one".to_vec(), SendDataOptions::default())
-        .await
-        .unwrap();
-    rooms
-        .send_data("a", b"two".to_vec(), SendDataOptions::default())
-        .await
-        .unwrap();
-    let data: Vec<_> = served
-        .server
-        .sent_data("a")
-        .into_iter()
-        .map(|sent| sent.data)
-        .collect();
+    rooms.send_data("a", b"one".to_vec(), SendDataOptions::default()).await.unwrap();
+    rooms.send_data("a", b"two".to_vec(), SendDataOptions::default()).await.unwrap();
+    let data: Vec<_> = served.server.sent_data("a").into_iter().map(|sent| sent.data).collect();
     assert_eq!(data, [b"one".to_vec(), b"two".to_vec()]);
-    assert_eq!(
-        (served.server.calls("SendData"), served.server.calls("ListRooms")),
-        (2, 0)
-    );
+    assert_eq!((served.server.calls("SendData"), served.server.calls("ListRooms")), (2, 0));
 }
 
 #[tokio::test]
@@ -74,22 +56,14 @@ async fn the_ticker_closes_rooms_without_being_asked() {
     let mut served = Served::with(|config| config.departure_timeout = Duration::ZERO).await;
     served.join("a", "ann");
     served.server.leave("a", "ann").unwrap();
-    let told = [
-        "room_started",
-        "participant_joined",
-        "participant_left",
-        "room_finished",
-    ];
+    let told = ["room_started", "participant_joined", "participant_left", "room_finished"];
     assert_eq!(served.receiver.names(4).await, told);
 }
 
 /// No runtime: the verbs are plain functions.
 #[test]
 fn a_server_works_without_being_served() {
-    let server = LiveKitDev::new(Config {
-        auto_create: true,
-        ..Config::new(KEY, SECRET)
-    });
+    let server = LiveKitDev::new(Config { auto_create: true, ..Config::new(KEY, SECRET) });
     server.join(&token("a", "ann")).unwrap();
     server.publish("a", "ann", TrackSource::Camera).unwrap();
     assert_eq!(server.participants("a")[0].tracks.len(), 1);
@@ -97,10 +71,7 @@ fn a_server_works_without_being_served() {
     server.advance_clock(Duration::from_secs(21));
     assert!(server.rooms().is_empty());
     let names: Vec<_> = server.events().into_iter().map(|event| event.event).collect();
-    assert_eq!(
-        names.first().zip(names.last()).unwrap(),
-        (&"room_started".into(), &"room_finished".into())
-    );
+    assert_eq!(names.first().zip(names.last()).unwrap(), (&"room_started".into(), &"room_finished".into()));
 }
 
 #[test]
@@ -109,20 +80,9 @@ fn joins_and_tracks_are_refused_with_a_reason() {
     assert_eq!(server.join(&token("a", "ann")), Err(JoinError::RoomNotFound));
     assert!(matches!(server.join("garbage"), Err(JoinError::Token(_))));
     let video = json!({"roomJoin": true, "room": "a", "roomCreate": true, "canPublish": false});
-    server
-        .join(&tokens::sign(SECRET, &tokens::claims(KEY, "ann", &video)))
-        .unwrap();
-    assert_eq!(
-        server.publish("a", "ann", TrackSource::Camera),
-        Err(PublishError::NotAllowed)
-    );
-    assert_eq!(
-        server.publish("a", "bob", TrackSource::Camera),
-        Err(PublishError::Absent)
-    );
+    server.join(&tokens::sign(SECRET, &tokens::claims(KEY, "ann", &video))).unwrap();
+    assert_eq!(server.publish("a", "ann", TrackSource::Camera), Err(PublishError::NotAllowed));
+    assert_eq!(server.publish("a", "bob", TrackSource::Camera), Err(PublishError::Absent));
     server.connect(&token("a", "eve")).unwrap();
-    assert_eq!(
-        server.publish("a", "eve", TrackSource::Camera),
-        Err(PublishError::NotActive)
-    );
+    assert_eq!(server.publish("a", "eve", TrackSource::Camera), Err(PublishError::NotActive));
 }

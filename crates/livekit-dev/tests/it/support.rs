@@ -39,14 +39,7 @@ impl Served {
         let server = LiveKitDev::new(config);
         let running = tokio::spawn(server.clone().serve(listener, shutdown.clone()));
         let guard = shutdown.clone().drop_guard();
-        Self {
-            server,
-            url,
-            receiver,
-            shutdown,
-            running,
-            _guard: guard,
-        }
+        Self { server, url, receiver, shutdown, running, _guard: guard }
     }
 
     pub fn join(&self, room: &str, identity: &str) {

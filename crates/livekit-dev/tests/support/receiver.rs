@@ -35,9 +35,7 @@ impl Received {
     /// The event, after the official receiver has checked it.
     pub fn verified(&self, key: &str, secret: &str) -> WebhookEvent {
         let verifier = livekit_api::access_token::TokenVerifier::with_api_key(key, secret);
-        WebhookReceiver::new(verifier)
-            .receive(&self.body, self.header("authorization"))
-            .unwrap()
+        WebhookReceiver::new(verifier).receive(&self.body, self.header("authorization")).unwrap()
     }
 }
 
@@ -55,15 +53,9 @@ impl Receiver {
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let (sender, arrivals) = mpsc::unbounded_channel();
         let answers = Arc::<Mutex<VecDeque<u16>>>::default();
-        let app = Router::new()
-            .route("/hook", post(receive))
-            .with_state((sender, answers.clone()));
+        let app = Router::new().route("/hook", post(receive)).with_state((sender, answers.clone()));
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self {
-            url,
-            arrivals,
-            answers,
-        }
+        Self { url, arrivals, answers }
     }
 
     /// The statuses of the next answers; 0 never answers, and 200 is for all later ones.
@@ -72,10 +64,7 @@ impl Receiver {
     }
 
     pub async fn next(&mut self) -> Received {
-        tokio::time::timeout(PATIENCE, self.arrivals.recv())
-            .await
-            .expect("a webhook in time")
-            .unwrap()
+        tokio::time::timeout(PATIENCE, self.arrivals.recv()).await.expect("a webhook in time").unwrap()
     }
 
     /// The names of the next events.

@@ -4,14 +4,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 /// Seconds since the epoch.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tokens for a server that uses its own clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "tokens for a server that uses its own clock")]
 pub fn now_s() -> i64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     i64::try_from(since.as_secs()).unwrap()
 }
 

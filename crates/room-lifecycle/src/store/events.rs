@@ -43,10 +43,15 @@ pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool
     .await
 }
 
-/// A kicked person was found inside and removed under this SID.
+/// A kicked person was found inside and removed under this SID. LiveKit gave him a fresh token meanwhile, good for
+/// at least 10 min (livekit.md §3): the room is watched for as long.
 pub async fn insert_removal(db: impl PgExecutor<'_>, room: Uuid, identity: &str, sid: &str) -> Result<()> {
     sqlx::query!(
-        "insert into livekit_events (event_id, room_id, event_type, identity, participant_sid)
+        "with watched as (
+             update livekit_rooms
+             set watched_until = greatest(watched_until, app_now() + interval '15 minutes')
+             where id = $1)
+         insert into livekit_events (event_id, room_id, event_type, identity, participant_sid)
          values ('GR_' || gen_random_uuid(), $1, 'participant_removed', $2, $3)",
         room,
         identity,

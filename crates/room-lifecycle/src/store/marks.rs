@@ -102,6 +102,7 @@ pub async fn insert_marks(db: impl PgExecutor<'_>, rooms: &[Uuid], per_second: i
 
 /// Marks every open room that is due: its owner closed, it waits to be made, LiveKit shows another SID, somebody
 /// is inside (by LiveKit's count or ours), it is watched, its timers are too short, or it is its turn (1 of 30).
+/// Active rooms that the listing lacks are not among them: whether that is believed is decided elsewhere.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_due_marks(
     db: impl PgExecutor<'_>,
@@ -124,7 +125,7 @@ pub async fn insert_due_marks(
            and (not o.open
                 or (r.status <> 'active' and coalesce(r.next_attempt_at, app_now()) <= app_now()
                     and ($4 or o.opens_at <= app_now()))
-                or (r.status = 'active'
+                or (r.status = 'active' and seen.name is not null
                     and (seen.sid <> r.room_sid or seen.people > 0 or joined.inside
                          or r.watched_until > app_now()
                          or (r.expires_at < o.closes_at and app_now() < o.opens_at)

@@ -18,19 +18,21 @@ pub struct Look<'a> {
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u64> {
     let done = sqlx::query!(
-        "with seen as (
+        "with room as (
+             select id from livekit_rooms where id = $1 and status = 'active' for no key update),
+         seen as (
              select * from unnest($2::text[], $3::text[]) as s(user_id, sid)),
          there as (
              update livekit_participants p
              set status = 'joined', participant_sid = seen.sid, joined_at = coalesce(p.joined_at, app_now()),
                  left_at = null, absent_since = null
-             from seen
-             where p.room_id = $1 and p.user_id = seen.user_id and p.status <> 'kicked'
+             from seen, room
+             where p.room_id = room.id and p.user_id = seen.user_id and p.status <> 'kicked'
                and (p.status <> 'joined' or p.participant_sid is distinct from seen.sid
                     or p.absent_since is not null)
              returning p.user_id)
          update livekit_participants p
-         set absent_since = coalesce(p.absent_since, $4::timestamptz),
+         set absent_since = least(p.absent_since, $4::timestamptz),
              status = case when gone.sure then 'left' else p.status end,
              left_at = case when gone.sure then app_now() else p.left_at end
          from (select q.user_id,
@@ -41,12 +43,26 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
                                    and e.event_type in ('participant_left', 'participant_connection_aborted')) as sure
                from livekit_participants q
                where q.room_id = $1 and q.status = 'joined'
-                 and not exists (select from seen where seen.user_id = q.user_id)) gone
-         where p.room_id = $1 and p.user_id = gone.user_id and (gone.sure or p.absent_since is null)",
+                 and not exists (select from seen where seen.user_id = q.user_id)) gone, room
+         where p.room_id = room.id and p.user_id = gone.user_id
+           and (gone.sure or p.absent_since is null or p.absent_since > $4)",
         look.room,
         look.identities,
         look.sids,
         look.at
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Whoever was still joined when a room ended, because a look and its end crossed, has left.
+pub async fn set_left_with_room(db: impl PgExecutor<'_>) -> Result<u64> {
+    let done = sqlx::query!(
+        "update livekit_participants p
+         set status = 'left', left_at = coalesce(r.ended_at, app_now()), absent_since = null
+         from livekit_rooms r
+         where p.status = 'joined' and r.id = p.room_id and r.status = 'ended'"
     )
     .execute(db)
     .await?;
@@ -78,6 +94,8 @@ pub async fn list_people(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Pers
 }
 
 /// Puts a person out for the whole booking, has the room watched for as long as a token may live, and marks it.
+/// Kicked again, he was kicked when he was first: a join that lingers since then still counts. The room is locked
+/// before the person, as everywhere.
 pub async fn set_kicked(
     db: impl PgExecutor<'_>,
     room: Uuid,
@@ -85,15 +103,17 @@ pub async fn set_kicked(
     watch: OffsetDateTime,
 ) -> Result<bool> {
     let kicked = sqlx::query_scalar!(
-        r#"with kicked as (
-               update livekit_participants
-               set status = 'kicked', kicked_at = app_now(), left_at = coalesce(left_at, app_now()),
-                   absent_since = null
-               where room_id = $1 and user_id = $2
-               returning room_id),
-           watched as (
+        r#"with watched as (
                update livekit_rooms r set watched_until = greatest(r.watched_until, $3)
-               from kicked where r.id = kicked.room_id)
+               where r.id = $1
+                 and exists (select from livekit_participants p where p.room_id = r.id and p.user_id = $2)
+               returning r.id),
+           kicked as (
+               update livekit_participants p
+               set status = 'kicked', kicked_at = coalesce(p.kicked_at, app_now()),
+                   left_at = coalesce(p.left_at, app_now()), absent_since = null
+               from watched where p.room_id = watched.id and p.user_id = $2
+               returning p.room_id)
            select mark_room(room_id) is not null as "marked!" from kicked"#,
         room,
         user,

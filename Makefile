@@ -1,0 +1,48 @@
+# What people and CI call. Everything builds without a database (.sqlx is committed); what needs one gets a
+# throw-away Postgres from with-postgres, unless DATABASE_URL is set.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+export SQLX_OFFLINE := true
+
+WITH_POSTGRES := target/debug/with-postgres
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check prepare bench conformance secrets tools with-postgres
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
+
+run: tools ## Everything in one process on http://127.0.0.1:8080 (debug build); ARGS="--fresh" …
+	$(CARGO) build --workspace
+	target/debug/greenroom up $(ARGS)
+
+test: with-postgres ## All tests, against a real Postgres and livekit-dev; ARGS="-p booking" …
+	$(WITH_POSTGRES) -- $(CARGO) test $(or $(ARGS),--workspace)
+
+check: with-postgres ## Format, lints, checked queries, licences and sources
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	.ci/queries verify
+	.ci/dependencies
+
+prepare: with-postgres ## Describe the checked queries anew in .sqlx, after SQL or migrations changed
+	.ci/queries refresh
+
+bench: with-postgres ## Load against bare baselines (release build)
+	$(CARGO) build --workspace --release
+	$(WITH_POSTGRES) -- target/release/bench $(ARGS)
+
+conformance: tools ## livekit-dev's promise; with LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET against that server
+	$(CARGO) test -p livekit-dev --test conformance
+
+secrets: ## A .env with strong secrets, for docker compose; never overwrites one
+	.ci/secrets
+
+# -p, not --workspace: it must build while .sqlx is out of date.
+with-postgres: tools
+	$(CARGO) build --quiet -p postgres-dev
+
+tools:
+	@.ci/tools

@@ -1,0 +1,112 @@
+//! What the least that could do the job costs: the SELECT of token, behind axum alone or behind axum and tonic, with
+//! the same pool settings, each server a process of its own; no authentication, no limits, no logs, no signature.
+
+use std::{env, net::SocketAddr};
+
+use anyhow::{Context, Result};
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::get,
+};
+use proto::{
+    token::v1::{
+        IssueForSessionRequest, IssueForSessionResponse,
+        token_service_client::TokenServiceClient,
+        token_service_server::{TokenService, TokenServiceServer},
+    },
+    types::v1::Caller,
+};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{
+    Request, Response, Status,
+    transport::{Channel, Endpoint, Server},
+};
+use uuid::Uuid;
+
+pub const LISTEN: &str = "BENCH_LISTEN";
+pub const PEER: &str = "BENCH_PEER";
+
+fn address(name: &str) -> Result<SocketAddr> {
+    Ok(env::var(name).with_context(|| format!("{name} is missing"))?.parse()?)
+}
+
+fn pool() -> Result<PgPool> {
+    crate::database::service_pool(&env::var("DATABASE_URL")?, Some(token::config::ROLE))
+}
+
+struct Store(PgPool);
+
+#[tonic::async_trait]
+impl TokenService for Store {
+    async fn issue_for_session(
+        &self,
+        request: Request<IssueForSessionRequest>,
+    ) -> Result<Response<IssueForSessionResponse>, Status> {
+        let request = request.into_inner();
+        let user = request.caller.map(|caller| caller.user_id).unwrap_or_default();
+        let session = request.session_id.parse().map_err(|_| Status::invalid_argument("no id"))?;
+        let row = token::store::find_join(&self.0, session, &user).await;
+        let row = row.map_err(|error| Status::internal(error.to_string()))?;
+        let row = row.ok_or_else(|| Status::not_found("no session"))?;
+        Ok(Response::new(IssueForSessionResponse {
+            room_name: row.room_name.unwrap_or_default(),
+            title: row.title,
+            ..IssueForSessionResponse::default()
+        }))
+    }
+}
+
+/// tonic → SELECT.
+pub async fn store() -> Result<()> {
+    let listener = TcpListener::bind(address(LISTEN)?).await?;
+    let server = Server::builder().tcp_nodelay(true).add_service(TokenServiceServer::new(Store(pool()?)));
+    Ok(server.serve_with_incoming(TcpListenerStream::new(listener)).await?)
+}
+
+/// axum → tonic.
+pub async fn http() -> Result<()> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", address(PEER)?))?.tcp_nodelay(true);
+    let client = TokenServiceClient::new(endpoint.connect_lazy());
+    serve(Router::new().route("/{session}/{user}", get(over_grpc)).with_state(client)).await
+}
+
+/// axum → SELECT.
+pub async fn direct() -> Result<()> {
+    serve(Router::new().route("/{session}/{user}", get(in_process)).with_state(pool()?)).await
+}
+
+async fn serve(router: Router) -> Result<()> {
+    let listener = TcpListener::bind(address(LISTEN)?).await?;
+    Ok(axum::serve(
+        axum::serve::ListenerExt::tap_io(listener, |stream| drop(stream.set_nodelay(true))),
+        router,
+    )
+    .await?)
+}
+
+async fn over_grpc(
+    State(mut client): State<TokenServiceClient<Channel>>,
+    Path((session_id, user_id)): Path<(String, String)>,
+) -> Result<Json<serde_json::Value>, StatusCode> {
+    let caller = Some(Caller { user_id, ..Caller::default() });
+    let request = IssueForSessionRequest { caller, session_id, ensure_now: false };
+    let answer = client.issue_for_session(request).await.map_err(|_| StatusCode::BAD_GATEWAY)?.into_inner();
+    Ok(body(&answer.room_name, &answer.title))
+}
+
+async fn in_process(
+    State(pool): State<PgPool>,
+    Path((session, user)): Path<(Uuid, String)>,
+) -> Result<Json<serde_json::Value>, StatusCode> {
+    let row = token::store::find_join(&pool, session, &user).await;
+    let row = row.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?.ok_or(StatusCode::NOT_FOUND)?;
+    Ok(body(row.room_name.as_deref().unwrap_or_default(), &row.title))
+}
+
+fn body(room_name: &str, title: &str) -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "roomName": room_name, "title": title }))
+}

@@ -1,0 +1,168 @@
+//! Load: a bounded number of keep-alive connections that ask without a pause, for a bounded time.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// A request as it is sent again and again.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub method: Method,
+    pub path: String,
+    pub bearer: Option<String>,
+    pub body: Bytes,
+}
+
+impl Prepared {
+    pub fn get(path: String, bearer: Option<String>) -> Self {
+        Self { method: Method::GET, path, bearer, body: Bytes::new() }
+    }
+
+    fn request(&self, address: SocketAddr) -> Result<Request<Full<Bytes>>> {
+        let mut request =
+            Request::builder().method(&self.method).uri(&self.path).header(header::HOST, address.to_string());
+        if let Some(bearer) = &self.bearer {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+        }
+        if !self.body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        Ok(request.body(Full::new(self.body.clone()))?)
+    }
+}
+
+/// The requests of a load, taken one after the other by all connections.
+pub struct Requests {
+    prepared: Vec<Prepared>,
+    /// Begin again at the end; otherwise the load ends there.
+    again: bool,
+    next: AtomicUsize,
+}
+
+impl Requests {
+    pub fn repeated(prepared: Vec<Prepared>) -> Arc<Self> {
+        Arc::new(Self { prepared, again: true, next: AtomicUsize::new(0) })
+    }
+
+    pub fn once(prepared: Vec<Prepared>) -> Arc<Self> {
+        Arc::new(Self { prepared, again: false, next: AtomicUsize::new(0) })
+    }
+
+    fn next(&self) -> Option<&Prepared> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        let index = if self.again { index % self.prepared.len().max(1) } else { index };
+        self.prepared.get(index)
+    }
+}
+
+/// What a load gave.
+#[derive(Clone, Debug, Default)]
+pub struct Load {
+    pub seconds: f64,
+    pub failed: usize,
+    /// Of the requests that succeeded, ascending.
+    latencies: Vec<Duration>,
+}
+
+impl Load {
+    #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark")]
+    pub fn per_second(&self) -> f64 {
+        self.latencies.len() as f64 / self.seconds
+    }
+
+    pub fn count(&self) -> usize {
+        self.latencies.len()
+    }
+
+    /// The latency below which `percent` of the requests stayed, in ms.
+    pub fn percentile(&self, percent: usize) -> f64 {
+        let index = self.latencies.len() * percent / 100;
+        self.latencies.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
+    }
+}
+
+/// Asks over `connections` connections for `time`; an answer with another status than `expected` has failed.
+pub async fn run(
+    address: SocketAddr,
+    requests: &Arc<Requests>,
+    connections: usize,
+    time: Duration,
+    expected: StatusCode,
+) -> Result<Load> {
+    let started = Instant::now();
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..connections {
+        workers.spawn(work(address, Arc::clone(requests), started + time, expected));
+    }
+    let mut load = Load::default();
+    while let Some(worker) = workers.join_next().await {
+        let (latencies, failed) = worker??;
+        load.latencies.extend(latencies);
+        load.failed += failed;
+    }
+    load.seconds = started.elapsed().as_secs_f64();
+    load.latencies.sort_unstable();
+    ensure!(!load.latencies.is_empty(), "nothing succeeded at {address} ({} failed)", load.failed);
+    Ok(load)
+}
+
+async fn work(
+    address: SocketAddr,
+    requests: Arc<Requests>,
+    until: Instant,
+    expected: StatusCode,
+) -> Result<(Vec<Duration>, usize)> {
+    let mut connection = Connection::open(address).await?;
+    let (mut latencies, mut failed) = (Vec::new(), 0);
+    while Instant::now() < until {
+        let Some(prepared) = requests.next() else { break };
+        let started = Instant::now();
+        if connection.ask(prepared).await?.0 == expected {
+            latencies.push(started.elapsed());
+        } else {
+            failed += 1;
+        }
+    }
+    Ok((latencies, failed))
+}
+
+/// A keep-alive connection.
+pub struct Connection {
+    address: SocketAddr,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("nobody at {address}"))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self { address, sender })
+    }
+
+    pub async fn ask(&mut self, prepared: &Prepared) -> Result<(StatusCode, Bytes)> {
+        self.sender.ready().await?;
+        let answer = self.sender.send_request(prepared.request(self.address)?).await?;
+        let status = answer.status();
+        Ok((status, answer.into_body().collect().await?.to_bytes()))
+    }
+}
+
+/// One request over a connection of its own.
+pub async fn once(address: SocketAddr, prepared: &Prepared) -> Result<(StatusCode, Bytes)> {
+    Connection::open(address).await?.ask(prepared).await
+}

@@ -1,0 +1,86 @@
+//! A process that is measured: its CPU time and memory as the kernel counts them.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+/// A child of this program; dropped, it is killed.
+pub struct Process {
+    pub name: String,
+    child: tokio::process::Child,
+}
+
+impl Process {
+    /// Starts it with nothing of our environment but PATH and HOME. Its log goes nowhere, or to this program's
+    /// stderr with `BENCH_LOGS=1`.
+    pub fn start(name: &str, program: &Path, arguments: &[&str], env: &[(String, String)]) -> Result<Self> {
+        let mut command = Command::new(program);
+        let ours =
+            ["PATH", "HOME", "RUST_LOG"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.args(arguments).env_clear().envs(ours).envs(env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        if std::env::var_os("BENCH_LOGS").is_none() {
+            command.stderr(Stdio::null());
+        }
+        let child = tokio::process::Command::from(command).kill_on_drop(true).spawn();
+        let child = child.with_context(|| format!("{} does not start", program.display()))?;
+        Ok(Self { name: name.to_owned(), child })
+    }
+
+    pub fn stdout(&mut self) -> Option<tokio::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    pub fn usage(&self) -> Usage {
+        self.child.id().map_or_else(Usage::default, Usage::of)
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub async fn stop(mut self) -> Result<()> {
+        if let Some(id) = self.child.id() {
+            tokio::process::Command::new("kill").arg(id.to_string()).status().await?;
+        }
+        tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await??;
+        Ok(())
+    }
+}
+
+/// What a process has used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    pub cpu: Duration,
+    /// Resident now.
+    pub memory_kib: u64,
+    /// Resident at most.
+    pub peak_kib: u64,
+}
+
+impl Usage {
+    /// Zero for a process that is gone or whose numbers may not be read.
+    pub fn of(pid: u32) -> Self {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        // utime and stime are the fields 14 and 15; the name (2) may contain anything, so count from behind it.
+        let behind_name = stat.rsplit(')').next().unwrap_or_default();
+        let ticks: u64 = behind_name
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum();
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
+        };
+        Self {
+            cpu: Duration::from_millis(ticks * 10), // the kernel's unit for user space is 1/100 s
+            memory_kib: kib("VmRSS"),
+            peak_kib: kib("VmHWM"),
+        }
+    }
+}

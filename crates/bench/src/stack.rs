@@ -1,0 +1,188 @@
+//! Greenroom as it is run: five processes, or one; and livekit-dev beside it.
+
+use std::{
+    env,
+    net::{SocketAddr, TcpListener as StdListener},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use http::StatusCode;
+use livekit_dev::{Config, LiveKitDev};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    baseline::LISTEN,
+    load::{self, Prepared},
+    people::{self, AUDIENCE, ISSUER, SignIn},
+    process::Process,
+};
+
+const SERVICES: [&str; 5] = ["room-lifecycle", "booking", "token", "sync", "gateway"];
+
+/// Where things are, and the keys that they share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    pub database_url: String,
+    pub livekit: SocketAddr,
+    pub livekit_key: String,
+    pub livekit_secret: String,
+    pub internal_token: String,
+}
+
+/// How people sign in at a gateway.
+#[derive(Clone, Copy)]
+pub enum Keys<'a> {
+    Secret(&'a SignIn),
+    /// The address of a key set.
+    Set(SocketAddr),
+}
+
+/// Processes that serve one HTTP address, with their operations ports.
+pub struct Stack {
+    pub address: SocketAddr,
+    pub processes: Vec<(Process, SocketAddr)>,
+    /// Where its services listen.
+    pub addresses: Env,
+}
+
+pub type Env = Vec<(String, String)>;
+
+fn pair(name: &str, value: impl std::fmt::Display) -> (String, String) {
+    (name.to_owned(), value.to_string())
+}
+
+/// A loopback port that nobody has at this moment.
+pub fn free_port() -> Result<SocketAddr> {
+    Ok(StdListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+impl Shared {
+    pub fn env(&self, keys: Keys<'_>) -> Env {
+        let mut env = vec![
+            pair("DATABASE_URL", &self.database_url),
+            pair("LIVEKIT_URL", format_args!("http://{}", self.livekit)),
+            pair("LIVEKIT_WS_URL", format_args!("ws://{}", self.livekit)),
+            pair("LIVEKIT_API_KEY", &self.livekit_key),
+            pair("LIVEKIT_API_SECRET", &self.livekit_secret),
+            pair("INTERNAL_TOKEN", &self.internal_token),
+            pair("APP_URL", "https://app.example.org"),
+            pair("LINK_SECRET", &self.internal_token),
+            pair("AUTH_ISSUER", ISSUER),
+            pair("AUTH_AUDIENCE", AUDIENCE),
+            // The load of thousands comes from a few people here.
+            pair("RATE_LIMIT_USER", "1000000/1000000"),
+        ];
+        env.push(match keys {
+            Keys::Secret(SignIn::Hs256(secret)) => pair("AUTH_HS256_SECRET", secret),
+            Keys::Secret(SignIn::Es256 { .. }) => pair("AUTH_HS256_SECRET", people::secret()),
+            Keys::Set(address) => pair("AUTH_JWKS_URL", format_args!("http://{address}/jwks.json")),
+        });
+        env
+    }
+}
+
+impl Stack {
+    /// Five processes.
+    pub async fn split(greenroom: &Path, shared: &Shared, keys: Keys<'_>) -> Result<Self> {
+        let mut addresses = Env::new();
+        let mut address = None;
+        for service in SERVICES {
+            let name = service.split('-').next().unwrap_or(service).to_uppercase();
+            let port = free_port()?;
+            addresses.push(pair(&format!("{name}_LISTEN"), port));
+            addresses.push(pair(&format!("{name}_URL"), format_args!("http://{port}")));
+            address = Some(port);
+        }
+        let env = [shared.env(keys), addresses.clone()].concat();
+        let mut stack = Self { address: address.context("no service")?, processes: Vec::new(), addresses };
+        for service in SERVICES {
+            stack.add(greenroom, &["serve", service], &env)?;
+        }
+        stack.ready("/readyz").await?;
+        Ok(stack)
+    }
+
+    /// A gateway more, for other keys, before services that run already.
+    pub async fn gateway(greenroom: &Path, shared: &Shared, keys: Keys<'_>, services: &Env) -> Result<Self> {
+        let address = free_port()?;
+        let mut env = shared.env(keys);
+        env.extend(services.iter().cloned());
+        env.push(pair("GATEWAY_LISTEN", address));
+        let mut stack = Self { address, processes: Vec::new(), addresses: Env::new() };
+        stack.add(greenroom, &["serve", "gateway"], &env)?;
+        stack.ready("/readyz").await?;
+        Ok(stack)
+    }
+
+    /// One process.
+    pub async fn up(greenroom: &Path, shared: &Shared, keys: Keys<'_>, directory: &Path) -> Result<Self> {
+        let address = free_port()?;
+        let listen = address.to_string();
+        let directory = directory.to_str().context("a path that is no text")?;
+        let mut stack = Self { address, processes: Vec::new(), addresses: Env::new() };
+        stack.add(greenroom, &["up", "--listen", &listen, "--data-dir", directory], &shared.env(keys))?;
+        stack.ready("/readyz").await?;
+        Ok(stack)
+    }
+
+    fn add(&mut self, greenroom: &Path, arguments: &[&str], env: &Env) -> Result<()> {
+        let operations = free_port()?;
+        let mut env = env.clone();
+        env.push(pair("OPS_LISTEN", operations));
+        let name = arguments.get(1).filter(|_| arguments[0] == "serve").unwrap_or(&arguments[0]);
+        self.processes.push((Process::start(name, greenroom, arguments, &env)?, operations));
+        Ok(())
+    }
+
+    async fn ready(&self, path: &str) -> Result<()> {
+        wait_for(self.address, path).await
+    }
+
+    /// What a metric has come to in all processes: its sum and count, for labels that contain all of `labels`.
+    pub async fn histogram(&self, metric: &str, labels: &[&str]) -> Result<(f64, f64)> {
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (_, operations) in &self.processes {
+            let (_, text) = load::once(*operations, &Prepared::get("/metrics".to_owned(), None)).await?;
+            for line in
+                String::from_utf8_lossy(&text).lines().filter(|line| labels.iter().all(|l| line.contains(l)))
+            {
+                let value = || {
+                    line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).unwrap_or_default()
+                };
+                match line.strip_prefix(metric) {
+                    Some(rest) if rest.starts_with("_sum") => sum += value(),
+                    Some(rest) if rest.starts_with("_count") => count += value(),
+                    _ => {}
+                }
+            }
+        }
+        Ok((sum, count))
+    }
+}
+
+/// Until the path answers 200, at most 30 s.
+pub async fn wait_for(address: SocketAddr, path: &str) -> Result<()> {
+    let (started, request) = (Instant::now(), Prepared::get(path.to_owned(), None));
+    loop {
+        let answer = load::once(address, &request).await;
+        match answer {
+            Ok((StatusCode::OK, _)) => return Ok(()),
+            _ if started.elapsed() < Duration::from_secs(30) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok((status, body)) => bail!("{address}{path} says {status}: {}", String::from_utf8_lossy(&body)),
+            Err(error) => return Err(error.context(format!("{address}{path} does not answer"))),
+        }
+    }
+}
+
+/// The child that is livekit-dev.
+pub async fn livekit() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let listener = TcpListener::bind(env::var(LISTEN)?).await?;
+    let config = Config::new(env::var("LIVEKIT_API_KEY")?, env::var("LIVEKIT_API_SECRET")?);
+    Ok(LiveKitDev::new(config).serve(listener, CancellationToken::new()).await?)
+}

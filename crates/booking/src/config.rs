@@ -1,0 +1,159 @@
+//! The settings of the booking service.
+
+use std::{net::SocketAddr, str::FromStr};
+
+use chassis::{
+    config::{DatabaseArgs, InternalArgs, Problems},
+    db, grpc,
+};
+use tonic::transport::Endpoint;
+
+/// The database role that may write bookings.
+const ROLE: &str = "greenroom_booking";
+
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Args {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub internal: InternalArgs,
+    /// Address of the booking service [default: 0.0.0.0:50051]
+    #[arg(long, env = "BOOKING_LISTEN")]
+    pub booking_listen: Option<String>,
+    /// Where the room-lifecycle service is [default: <http://127.0.0.1:50052>]
+    #[arg(long, env = "ROOM_URL")]
+    pub room_url: Option<String>,
+    /// Where the web pages are; a meeting is at <url>/meeting/<booking>
+    #[arg(long, env = "APP_URL")]
+    pub app_url: Option<String>,
+    /// The name of `APP_URL` in systems that Greenroom replaces
+    #[arg(long, env = "NEXT_PUBLIC_APP_URL", hide = true)]
+    pub next_public_app_url: Option<String>,
+    /// Who may book: `either` party, the `guest`, or only our own `service`s and admins [default: either]
+    #[arg(long, env = "BOOKING_POLICY")]
+    pub booking_policy: Option<String>,
+    /// When a booking's room is made: `at_booking` or `at_opening` [default: `at_booking`]
+    #[arg(long, env = "ROOM_CREATION")]
+    pub room_creation: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub database: db::Settings,
+    pub grpc: grpc::Settings,
+    pub listen: SocketAddr,
+    /// Used by `serve` only: `start` is given the way to room-lifecycle.
+    pub room_url: Endpoint,
+    /// Without a slash at the end.
+    pub app_url: String,
+    pub policy: Policy,
+    pub room_creation: RoomCreation,
+}
+
+/// Which people may book; admins and our own services always may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Either,
+    Guest,
+    Service,
+}
+
+impl FromStr for Policy {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "either" => Ok(Self::Either),
+            "guest" => Ok(Self::Guest),
+            "service" => Ok(Self::Service),
+            _ => Err("must be either, guest or service"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomCreation {
+    AtBooking,
+    /// The passes of room-lifecycle make the room when the meeting opens.
+    AtOpening,
+}
+
+impl FromStr for RoomCreation {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "at_booking" => Ok(Self::AtBooking),
+            "at_opening" => Ok(Self::AtOpening),
+            _ => Err("must be at_booking or at_opening"),
+        }
+    }
+}
+
+impl Args {
+    pub fn check(self, problems: &mut Problems) -> Option<Config> {
+        let database = self.database.check(ROLE, problems);
+        let grpc = self.internal.check(problems);
+        let listen =
+            problems.parse("BOOKING_LISTEN", self.booking_listen.as_deref(), ([0, 0, 0, 0], 50051).into());
+        let room_url = problems.parse(
+            "ROOM_URL",
+            self.room_url.as_deref(),
+            Endpoint::from_static("http://127.0.0.1:50052"),
+        );
+        let app_url = self.app_url.filter(|url| !url.trim().is_empty());
+        let app_url = problems.url("APP_URL", app_url.or(self.next_public_app_url), &["http", "https"]);
+        let policy = problems.parse("BOOKING_POLICY", self.booking_policy.as_deref(), Policy::Either);
+        let room_creation =
+            problems.parse("ROOM_CREATION", self.room_creation.as_deref(), RoomCreation::AtBooking);
+        Some(Config {
+            database: database?,
+            grpc: grpc?,
+            listen,
+            room_url,
+            app_url: app_url?.as_str().trim_end_matches('/').to_owned(),
+            policy,
+            room_creation,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> Args {
+        Args {
+            database: DatabaseArgs {
+                database_url: Some("postgres://localhost/greenroom".into()),
+                ..DatabaseArgs::default()
+            },
+            internal: InternalArgs { internal_token: Some("t".repeat(32)), ..InternalArgs::default() },
+            next_public_app_url: Some("https://app.example.org/".into()),
+            ..Args::default()
+        }
+    }
+
+    #[test]
+    fn the_replaced_systems_name_of_the_app_url_is_accepted() {
+        let config = chassis::config::check(|problems| args().check(problems)).unwrap();
+        assert_eq!(config.app_url, "https://app.example.org");
+        assert_eq!((config.policy, config.room_creation), (Policy::Either, RoomCreation::AtBooking));
+    }
+
+    #[test]
+    fn every_wrong_setting_is_told() {
+        let wrong = Args {
+            booking_listen: Some("here".into()),
+            booking_policy: Some("everybody".into()),
+            room_creation: Some("later".into()),
+            room_url: Some("no url".into()),
+            next_public_app_url: None,
+            ..args()
+        };
+        let told = chassis::config::check(|problems| wrong.check(problems)).unwrap_err().to_string();
+        for setting in ["BOOKING_LISTEN", "BOOKING_POLICY", "ROOM_CREATION", "ROOM_URL", "APP_URL"] {
+            assert!(told.contains(setting), "{setting} is not in: {told}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Where a page ended: a moment and an id, opaque to clients.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chassis::status::Refusal;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// The last row of a page; the next page continues after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub at: OffsetDateTime,
+    pub id: Uuid,
+}
+
+impl Cursor {
+    /// None for the first page.
+    pub fn parse(text: &str) -> Result<Option<Self>, Refusal> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let wrong = || Refusal::invalid("cursor", "is not one that this list gave");
+        Self::decode(text).map(Some).ok_or_else(wrong)
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (micros, id) = bytes.split_first_chunk::<8>()?;
+        let micros = i64::from_be_bytes(*micros);
+        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()?;
+        let at = (at.year() >= 0).then_some(at)?; // Postgres knows no years before -4712
+        Some(Self { at, id: Uuid::from_slice(id).ok()? })
+    }
+
+    pub fn encode(self) -> String {
+        let micros = i64::try_from(self.at.unix_timestamp_nanos() / 1000).unwrap_or_default(); // years to 9999 fit
+        let mut bytes = micros.to_be_bytes().to_vec();
+        bytes.extend_from_slice(self.id.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+}
+
+/// One page of rows that were read with one more than `limit`, and the cursor of the next page.
+pub fn page<T>(mut rows: Vec<T>, limit: usize, end: impl Fn(&T) -> Cursor) -> (Vec<T>, String) {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|last| end(last).encode());
+    (rows, next.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_survives_the_wire(micros in 0..253_402_300_799_999_999_i64, id in any::<u128>()) {
+            let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).unwrap();
+            let cursor = Cursor { at, id: Uuid::from_u128(id) };
+            prop_assert_eq!(Cursor::parse(&cursor.encode()).unwrap(), Some(cursor));
+        }
+
+        #[test]
+        fn anything_else_is_refused_or_is_a_time_that_postgres_knows(text in "[A-Za-z0-9_-]{1,40}") {
+            if let Ok(Some(cursor)) = Cursor::parse(&text) {
+                prop_assert!((0..=9999).contains(&cursor.at.year()));
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The interface: each call is checked, done, and answered from the row as it then is.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use chassis::{grpc::uuid, lifecycle::Lifecycle, reconcile::Nudge};
+use proto::{
+    booking::v1::{self as pb, booking_service_server::BookingService},
+    types::v1::Caller,
+};
+use sqlx::PgPool;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::{
+    answer,
+    config::{Policy, RoomCreation},
+    cursor::{Cursor, page},
+    error::Error,
+    request::{self, Change, NewBooking, caller, is_privileged},
+    rooms::Rooms,
+    store::{self, Booking, Filter},
+};
+
+/// Every write ends within this, whether or not somebody waits for it.
+const WRITE_BUDGET: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub struct Bookings {
+    pub(crate) pool: PgPool,
+    pub(crate) rooms: Rooms,
+    pub(crate) app_url: Arc<str>,
+    pub(crate) policy: Policy,
+    pub(crate) room_creation: RoomCreation,
+    pub(crate) lifecycle: Lifecycle,
+    /// Nudged by whoever meets a booking that is overdue.
+    pub(crate) nudge: Nudge,
+}
+
+impl Bookings {
+    pub(crate) async fn found(&self, id: Uuid) -> Result<Booking, Error> {
+        let booking = store::find_booking(&self.pool, id).await?.ok_or(Error::NotFound)?;
+        if booking.is_overdue() {
+            self.nudge.now();
+        }
+        Ok(booking)
+    }
+
+    pub(crate) async fn found_for_party(&self, caller: &Caller, id: Uuid) -> Result<Booking, Error> {
+        let booking = self.found(id).await?;
+        if is_privileged(caller) || booking.role_of(&caller.user_id).is_some() {
+            Ok(booking)
+        } else {
+            Err(Error::NotParticipant)
+        }
+    }
+
+    async fn written(
+        &self,
+        name: &'static str,
+        work: Pin<Box<impl Future<Output = Result<Booking, Error>> + Send + 'static>>,
+    ) -> Result<Option<pb::Booking>, Error> {
+        let booking = self.lifecycle.outlive(name, WRITE_BUDGET, work).await??;
+        Ok(Some(answer::booking(booking)))
+    }
+}
+
+#[tonic::async_trait]
+impl BookingService for Bookings {
+    async fn create_booking(
+        &self,
+        request: Request<pb::CreateBookingRequest>,
+    ) -> Result<Response<pb::CreateBookingResponse>, Status> {
+        let new = NewBooking::check(request.into_inner(), self.policy)?;
+        let booking = self.written("create_booking", Box::pin(self.clone().create(new))).await?;
+        Ok(Response::new(pb::CreateBookingResponse { booking }))
+    }
+
+    async fn get_booking(
+        &self,
+        request: Request<pb::GetBookingRequest>,
+    ) -> Result<Response<pb::GetBookingResponse>, Status> {
+        let request = request.into_inner();
+        let caller = caller(request.caller)?;
+        let id = uuid("booking_id", &request.booking_id)?;
+        let booking = Some(answer::booking(self.found_for_party(&caller, id).await?));
+        Ok(Response::new(pb::GetBookingResponse { booking }))
+    }
+
+    async fn list_bookings(
+        &self,
+        request: Request<pb::ListBookingsRequest>,
+    ) -> Result<Response<pb::ListBookingsResponse>, Status> {
+        let request = request.into_inner();
+        let caller = caller(request.caller)?;
+        let limit = request::limit(request.limit)?;
+        let filter = Filter {
+            role: request::role(&request.role)?,
+            status: request::status(&request.status)?,
+            from: request::moment("from", request.from.as_ref())?,
+            to: request::moment("to", request.to.as_ref())?,
+            after: Cursor::parse(&request.cursor)?,
+        };
+        let rows = store::list_bookings(&self.pool, &caller.user_id, &filter, one_more(limit)).await;
+        let (rows, next_cursor) =
+            page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.scheduled_at, id: row.id });
+        let bookings = rows.into_iter().map(answer::booking).collect();
+        Ok(Response::new(pb::ListBookingsResponse { bookings, next_cursor }))
+    }
+
+    async fn reschedule_booking(
+        &self,
+        request: Request<pb::RescheduleBookingRequest>,
+    ) -> Result<Response<pb::RescheduleBookingResponse>, Status> {
+        let mut request = request.into_inner();
+        let caller = caller(request.caller.take())?;
+        let id = uuid("booking_id", &request.booking_id)?;
+        let change = Change::check(request)?;
+        let work = Box::pin(self.clone().reschedule(caller, id, change));
+        let booking = self.written("reschedule_booking", work).await?;
+        Ok(Response::new(pb::RescheduleBookingResponse { booking }))
+    }
+
+    async fn cancel_booking(
+        &self,
+        request: Request<pb::CancelBookingRequest>,
+    ) -> Result<Response<pb::CancelBookingResponse>, Status> {
+        let request = request.into_inner();
+        let caller = caller(request.caller)?;
+        let id = uuid("booking_id", &request.booking_id)?;
+        let reason = request::prose("reason", request.reason, 1_000)?;
+        let work = Box::pin(self.clone().cancel(caller, id, reason));
+        let booking = self.written("cancel_booking", work).await?;
+        Ok(Response::new(pb::CancelBookingResponse { booking }))
+    }
+
+    async fn end_booking(
+        &self,
+        request: Request<pb::EndBookingRequest>,
+    ) -> Result<Response<pb::EndBookingResponse>, Status> {
+        let request = request.into_inner();
+        let caller = caller(request.caller)?;
+        let id = uuid("booking_id", &request.booking_id)?;
+        let booking = self.written("end_booking", Box::pin(self.clone().end(caller, id))).await?;
+        Ok(Response::new(pb::EndBookingResponse { booking }))
+    }
+
+    async fn list_notifications(
+        &self,
+        request: Request<pb::ListNotificationsRequest>,
+    ) -> Result<Response<pb::ListNotificationsResponse>, Status> {
+        let request = request.into_inner();
+        let caller = caller(request.caller)?;
+        let limit = request::limit(request.limit)?;
+        let after = Cursor::parse(&request.cursor)?;
+        let rows = store::list_notifications(&self.pool, &caller.user_id, after, one_more(limit)).await;
+        let (rows, next_cursor) =
+            page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
+        let notifications = rows.into_iter().map(answer::notification).collect();
+        Ok(Response::new(pb::ListNotificationsResponse { notifications, next_cursor }))
+    }
+
+    async fn mark_notification_read(
+        &self,
+        request: Request<pb::MarkNotificationReadRequest>,
+    ) -> Result<Response<pb::MarkNotificationReadResponse>, Status> {
+        let request = request.into_inner();
+        let caller = caller(request.caller)?;
+        let id = uuid("notificationId", &request.notification_id)?;
+        let row = store::mark_notification_read(&self.pool, id, &caller.user_id)
+            .await
+            .map_err(Error::from)?
+            .ok_or(Error::NotificationNotFound)?;
+        Ok(Response::new(pb::MarkNotificationReadResponse { notification: Some(answer::notification(row)) }))
+    }
+}
+
+/// A page is read with one row more, which tells whether another follows.
+fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit + 1).unwrap_or(i64::MAX)
+}

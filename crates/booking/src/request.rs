@@ -1,0 +1,243 @@
+//! Requests, checked: each field with its limits, refused by the name under which clients send it.
+//!
+//! Postgres refuses the NUL character in texts, so it is refused here, where the field has a name. What depends on
+//! the clock is not decided here: the database's clock decides.
+
+use chassis::{
+    grpc::{self, datetime},
+    status::{Reason, Refusal},
+};
+use domain::{Role, SessionStatus};
+use prost_types::Timestamp;
+use proto::{
+    booking::v1::{CreateBookingRequest, GuestContact, RescheduleBookingRequest},
+    types::v1::Caller,
+};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use crate::{config::Policy, error::Error};
+
+/// Open bookings of one creator.
+pub const MOST_OPEN: i64 = 50;
+/// Bookings of one pair within an hour.
+pub const MOST_PER_PAIR: i64 = 10;
+
+/// A booking as its creator wants it.
+#[derive(Clone, Debug)]
+pub struct NewBooking {
+    pub creator: Caller,
+    pub host_id: String,
+    pub guest_id: String,
+    pub title: String,
+    pub description: String,
+    pub scheduled_at: OffsetDateTime,
+    pub duration_minutes: i32,
+    pub guest_name: Option<String>,
+    pub guest_email: Option<String>,
+    pub idempotency_key: Option<String>,
+}
+
+/// What a reschedule wants changed.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    pub scheduled_at: Option<OffsetDateTime>,
+    pub duration_minutes: Option<i32>,
+    pub title: Option<String>,
+    pub description: Option<String>,
+}
+
+impl NewBooking {
+    pub fn check(request: CreateBookingRequest, policy: Policy) -> Result<Self, Error> {
+        let creator = caller(request.caller)?;
+        let host_id = if request.host_id.is_empty() { creator.user_id.clone() } else { request.host_id };
+        let host_id = id("hostId", host_id)?;
+        let guest_id = id("guestId", request.guest_id)?;
+        if host_id == guest_id {
+            return Err(Refusal::invalid("guestId", "must be somebody else than the host").into());
+        }
+        may_book(&creator, &host_id, &guest_id, policy)?;
+        let (guest_name, guest_email) = contact(request.guest.unwrap_or_default())?;
+        Ok(Self {
+            host_id,
+            guest_id,
+            title: title(&request.title)?,
+            description: prose("description", request.description, 5_000)?,
+            scheduled_at: moment("scheduledAt", request.scheduled_at.as_ref())?
+                .ok_or_else(|| Refusal::invalid("scheduledAt", "is missing"))?,
+            duration_minutes: duration(request.duration_minutes)?,
+            guest_name,
+            guest_email,
+            idempotency_key: Some(prose("Idempotency-Key", request.idempotency_key, 200)?)
+                .filter(|key| !key.is_empty()),
+            creator,
+        })
+    }
+
+    /// The limits on bookings are for people.
+    pub fn is_limited(&self) -> bool {
+        !is_privileged(&self.creator)
+    }
+
+    /// What makes two requests the same: every field that a booking is made of, each with its length.
+    pub fn hash(&self) -> Vec<u8> {
+        let start = self.scheduled_at.unix_timestamp_nanos().to_string();
+        let duration = self.duration_minutes.to_string();
+        let mut hash = Sha256::new();
+        for field in [
+            Some(&self.host_id),
+            Some(&self.guest_id),
+            Some(&self.title),
+            Some(&self.description),
+            Some(&start),
+            Some(&duration),
+            self.guest_name.as_ref(),
+            self.guest_email.as_ref(),
+        ] {
+            let length = field.map_or(-1, |text| i128::try_from(text.len()).unwrap_or(i128::MAX));
+            hash.update(length.to_be_bytes());
+            hash.update(field.map_or(&b""[..], |text| text.as_bytes()));
+        }
+        hash.finalize().to_vec()
+    }
+}
+
+impl Change {
+    pub fn check(request: RescheduleBookingRequest) -> Result<Self, Refusal> {
+        Ok(Self {
+            scheduled_at: moment("scheduledAt", request.scheduled_at.as_ref())?,
+            duration_minutes: request.duration_minutes.map(duration).transpose()?,
+            title: request.title.as_deref().map(title).transpose()?,
+            description: request.description.map(|text| prose("description", text, 5_000)).transpose()?,
+        })
+    }
+}
+
+fn may_book(creator: &Caller, host_id: &str, guest_id: &str, policy: Policy) -> Result<(), Error> {
+    if is_privileged(creator) {
+        return Ok(());
+    }
+    let (is_host, is_guest) = (creator.user_id == host_id, creator.user_id == guest_id);
+    match policy {
+        Policy::Either if is_host || is_guest => Ok(()),
+        Policy::Guest if is_guest => Ok(()),
+        Policy::Either | Policy::Guest => Err(Error::NotParticipant),
+        Policy::Service => Err(Error::NotAdmin),
+    }
+}
+
+/// Admins and our own services act on every booking.
+pub fn is_privileged(caller: &Caller) -> bool {
+    caller.system || caller.is_admin
+}
+
+/// Who asks; texts that no database takes are no person's.
+pub fn caller(asks: Option<Caller>) -> Result<Caller, Refusal> {
+    let mut asks = grpc::caller(asks)?;
+    if asks.user_id.contains('\0') {
+        return Err(Refusal::new(Reason::Unauthenticated, "The request names no caller."));
+    }
+    for told in [&mut asks.name, &mut asks.email, &mut asks.avatar_url] {
+        told.retain(|character| character != '\0');
+    }
+    Ok(asks)
+}
+
+fn id(field: &str, value: String) -> Result<String, Refusal> {
+    if (1..=200).contains(&value.len()) && !value.contains('\0') {
+        Ok(value)
+    } else {
+        Err(Refusal::invalid(field, "must be the id of a person, 1 to 200 bytes"))
+    }
+}
+
+/// One line of 1 to `most` characters.
+fn line(field: &str, value: &str, most: usize) -> Result<String, Refusal> {
+    let value = value.trim();
+    let length = value.chars().count();
+    if (1..=most).contains(&length) && !value.chars().any(char::is_control) {
+        Ok(value.to_owned())
+    } else {
+        Err(Refusal::invalid(field, format!("must be one line of 1 to {most} characters")))
+    }
+}
+
+pub fn title(value: &str) -> Result<String, Refusal> {
+    line("title", value, 200)
+}
+
+/// Any text of at most `most` characters.
+pub fn prose(field: &str, value: String, most: usize) -> Result<String, Refusal> {
+    if value.chars().count() <= most && !value.contains('\0') {
+        Ok(value)
+    } else {
+        Err(Refusal::invalid(field, format!("must be a text of at most {most} characters")))
+    }
+}
+
+fn duration(minutes: i32) -> Result<i32, Refusal> {
+    if (5..=720).contains(&minutes) {
+        Ok(minutes)
+    } else {
+        Err(Refusal::invalid("durationMinutes", "must be 5 to 720"))
+    }
+}
+
+fn contact(guest: GuestContact) -> Result<(Option<String>, Option<String>), Refusal> {
+    let name = Some(guest.name).filter(|name| !name.is_empty());
+    let email = Some(guest.email).filter(|email| !email.is_empty());
+    let name = name.map(|name| line("guest", &name, 200)).transpose()?;
+    let email = email.map(|email| line("guest", &email, 320)).transpose()?;
+    if let Some(email) = &email
+        && !is_email(email)
+    {
+        return Err(Refusal::invalid("guest", "has an e-mail address that is none"));
+    }
+    Ok((name, email))
+}
+
+/// Whether mail could be sent there at all; only the mail server knows more.
+fn is_email(text: &str) -> bool {
+    let parts = text.rsplit_once('@');
+    parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
+        && !text.contains(char::is_whitespace)
+}
+
+/// A moment that Postgres can hold, as precisely as Postgres does.
+pub fn moment(field: &str, value: Option<&Timestamp>) -> Result<Option<OffsetDateTime>, Refusal> {
+    let Some(value) = value else { return Ok(None) };
+    datetime(value)
+        .filter(|time| (0..=9999).contains(&time.year()))
+        .and_then(|time| time.replace_microsecond(time.microsecond()).ok())
+        .map(Some)
+        .ok_or_else(|| Refusal::invalid(field, "is no time"))
+}
+
+/// How many rows a page has; 0 stands for not told.
+pub fn limit(value: i32) -> Result<usize, Refusal> {
+    match usize::try_from(value) {
+        Ok(0) => Ok(20),
+        Ok(limit @ 1..=100) => Ok(limit),
+        Ok(_) | Err(_) => Err(Refusal::invalid("limit", "must be 1 to 100")),
+    }
+}
+
+pub fn role(value: &str) -> Result<Option<Role>, Refusal> {
+    match value {
+        "" => Ok(None),
+        "host" => Ok(Some(Role::Host)),
+        "guest" => Ok(Some(Role::Guest)),
+        _ => Err(Refusal::invalid("role", "must be host or guest")),
+    }
+}
+
+pub fn status(value: &str) -> Result<Option<SessionStatus>, Refusal> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let known = SessionStatus::ALL.into_iter().find(|status| status.as_str() == value);
+    known.map(Some).ok_or_else(|| {
+        let message = "must be scheduled, in_progress, completed, cancelled or no_show";
+        Refusal::invalid("status", message)
+    })
+}

@@ -1,0 +1,12 @@
+//! All SQL of the booking service. Every read of a booking selects the same columns, `now` among them: whoever
+//! decides on a row decides at the moment it was read.
+
+mod notifications;
+mod pass;
+mod read;
+mod write;
+
+pub use notifications::{Notification, insert_room_failed, list_notifications, mark_notification_read};
+pub use pass::{BATCH, close_overdue, start_attended};
+pub use read::{Booking, Filter, find_booking, find_booking_by_key, list_bookings};
+pub use write::{Rescheduled, cancel_booking, end_booking, insert_booking, lock_people, reschedule_booking};

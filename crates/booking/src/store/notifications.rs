@@ -1,0 +1,78 @@
+//! What people were told; the rows of a booking's own changes are written with the change.
+
+use chassis::status::Reason;
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::cursor::Cursor;
+
+#[derive(Clone, Debug)]
+pub struct Notification {
+    pub id: Uuid,
+    pub kind: String,
+    pub payload: String,
+    pub created_at: OffsetDateTime,
+    pub read_at: Option<OffsetDateTime>,
+}
+
+/// Tells the admins, once per booking, that its room could not be made at once.
+pub async fn insert_room_failed(
+    executor: impl PgExecutor<'_>,
+    session_id: Uuid,
+    why: Reason,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into notifications (kind, session_id, payload, dedupe_key)
+         values ('room_failed', $1::uuid, jsonb_build_object('bookingId', $1::uuid, 'code', $2::text),
+                 'room_failed:' || $1::uuid)
+         on conflict on constraint notifications_dedupe_key do nothing",
+        session_id,
+        why.code(),
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Newest first.
+pub async fn list_notifications(
+    executor: impl PgExecutor<'_>,
+    user_id: &str,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Result<Vec<Notification>, sqlx::Error> {
+    sqlx::query_as!(
+        Notification,
+        r#"select id, kind, payload::text as "payload!", created_at, read_at
+           from notifications
+           where user_id = $1
+             and (created_at, id) < (coalesce($2, 'infinity'::timestamptz), coalesce($3::uuid, $5))
+           order by created_at desc, id desc limit $4"#,
+        user_id,
+        after.map(|cursor| cursor.at),
+        after.map(|cursor| cursor.id),
+        limit,
+        Uuid::max(),
+    )
+    .fetch_all(executor)
+    .await
+}
+
+/// None: the person has no such notification. The first reading counts.
+pub async fn mark_notification_read(
+    executor: impl PgExecutor<'_>,
+    id: Uuid,
+    user_id: &str,
+) -> Result<Option<Notification>, sqlx::Error> {
+    sqlx::query_as!(
+        Notification,
+        r#"update notifications set read_at = coalesce(read_at, app_now())
+           where id = $1 and user_id = $2
+           returning id, kind, payload::text as "payload!", created_at, read_at"#,
+        id,
+        user_id,
+    )
+    .fetch_optional(executor)
+    .await
+}

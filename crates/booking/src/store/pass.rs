@@ -1,0 +1,76 @@
+//! What the pass does to all bookings at once. Both statements walk `sessions_open_by_start`, which holds open
+//! bookings only, up to those that are open for joining now, and goes on by primary keys (`any(array(…))`: as a join,
+//! the planner may read a whole table): neither the past nor the far future costs anything.
+
+use sqlx::PgExecutor;
+
+/// Bookings that one statement moves.
+pub const BATCH: i64 = 500;
+
+/// Scheduled bookings in whose open meeting somebody is become `in_progress`; how many.
+pub async fn start_attended(executor: impl PgExecutor<'_>) -> Result<u64, sqlx::Error> {
+    let started = sqlx::query!(
+        "with attended as (
+             select s.id from sessions s
+             cross join lateral booking_window(s.scheduled_at, s.duration_minutes) w
+             where s.status = 'scheduled' and w.opens_at <= app_now() and app_now() < w.closes_at
+               -- the latest start whose window has opened: the same as opens_at <= now, but an index can use it
+               and s.scheduled_at <= (select clock.now + (clock.now - o.opens_at)
+                                      from (select app_now() as now) clock
+                                      cross join lateral booking_window(clock.now, 5) o)
+               -- asked per booking: as a join, the planner may begin with everybody who was ever in a room
+               and (select count(*) from livekit_rooms r
+                    join livekit_participants p on p.room_id = r.id and p.status = 'joined'
+                    where r.session_id = s.id) > 0
+             order by s.scheduled_at
+             limit $1
+             for update of s skip locked)
+         update sessions s set status = 'in_progress', updated_at = app_now()
+         where s.id = any(array(select id from attended)) and s.status = 'scheduled'",
+        BATCH,
+    )
+    .execute(executor)
+    .await?;
+    Ok(started.rows_affected())
+}
+
+/// How many bookings were closed, by what they became.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    pub completed: i64,
+    pub no_show: i64,
+}
+
+/// Open bookings whose window has closed become `completed` when host and guest were both there, else `no_show`.
+pub async fn close_overdue(executor: impl PgExecutor<'_>) -> Result<Settled, sqlx::Error> {
+    sqlx::query_as!(
+        Settled,
+        r#"with overdue as (
+               select s.id from sessions s
+               cross join lateral booking_window(s.scheduled_at, s.duration_minutes) w
+               where s.status in ('scheduled', 'in_progress') and w.closes_at <= app_now()
+                 and s.scheduled_at <= app_now()
+               order by s.scheduled_at
+               limit $1
+               for update of s skip locked),
+           settled as (
+               update sessions s
+               set updated_at = app_now(),
+                   status = case when (select count(distinct p.user_id)
+                                       from livekit_rooms r join livekit_participants p on p.room_id = r.id
+                                       where r.session_id = s.id and p.joined_at is not null
+                                         and p.user_id in (s.host_id, s.guest_id)) = 2
+                                 then 'completed' else 'no_show' end
+               where s.id = any(array(select id from overdue)) and s.status in ('scheduled', 'in_progress')
+               returning s.id, s.status),
+           freed as (
+               update session_participants p set active = false
+               where p.session_id = any(array(select id from settled)))
+           select count(*) filter (where status = 'completed') as "completed!",
+                  count(*) filter (where status = 'no_show') as "no_show!"
+           from settled"#,
+        BATCH,
+    )
+    .fetch_one(executor)
+    .await
+}

@@ -1,0 +1,145 @@
+//! Reading bookings, with the names of their people and the room as it stands.
+
+use domain::{Role, SessionStatus};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::cursor::Cursor;
+
+/// A booking as it was at `now`.
+#[derive(Clone, Debug)]
+pub struct Booking {
+    pub id: Uuid,
+    pub title: String,
+    pub description: String,
+    pub status: SessionStatus,
+    pub scheduled_at: OffsetDateTime,
+    pub duration_minutes: i32,
+    pub opens_at: OffsetDateTime,
+    pub closes_at: OffsetDateTime,
+    pub meeting_url: String,
+    pub host_id: String,
+    pub host_name: String,
+    pub host_avatar: String,
+    pub guest_id: String,
+    pub guest_name: String,
+    pub guest_avatar: String,
+    pub room_status: Option<String>,
+    pub room_name: Option<String>,
+    pub room_sid: Option<String>,
+    pub sequence: i32,
+    pub request_hash: Option<Vec<u8>>,
+    pub cancelled_at: Option<OffsetDateTime>,
+    pub cancel_reason: String,
+    pub created_at: OffsetDateTime,
+    pub updated_at: OffsetDateTime,
+    pub now: OffsetDateTime,
+}
+
+impl Booking {
+    pub fn role_of(&self, user_id: &str) -> Option<Role> {
+        if self.host_id == user_id {
+            Some(Role::Host)
+        } else if self.guest_id == user_id {
+            Some(Role::Guest)
+        } else {
+            None
+        }
+    }
+
+    /// Its window has closed, and the pass has not said so yet.
+    pub fn is_overdue(&self) -> bool {
+        self.status.is_open() && self.now >= self.closes_at
+    }
+}
+
+/// `$with` select … `$rest`: the one list of a booking's columns.
+macro_rules! bookings {
+    ($with:tt, $rest:tt, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Booking,
+            $with
+            + r#"
+            select s.id, s.title, s.description, s.status as "status: SessionStatus", s.scheduled_at,
+                   s.duration_minutes, w.opens_at as "opens_at!", w.closes_at as "closes_at!", s.meeting_url,
+                   s.host_id, coalesce(h.display_name, s.host_id) as "host_name!",
+                   coalesce(h.avatar_url, '') as "host_avatar!",
+                   s.guest_id, coalesce(g.display_name, s.guest_name, s.guest_id) as "guest_name!",
+                   coalesce(g.avatar_url, '') as "guest_avatar!",
+                   r.status as "room_status?", r.room_name as "room_name?", r.room_sid as "room_sid?",
+                   s.sequence, s.request_hash, s.cancelled_at, coalesce(s.cancel_reason, '') as "cancel_reason!",
+                   s.created_at, s.updated_at, app_now() as "now!"
+            from sessions s
+            cross join lateral booking_window(s.scheduled_at, s.duration_minutes) w
+            left join app_users h on h.id = s.host_id
+            left join app_users g on g.id = s.guest_id
+            left join livekit_rooms r on r.session_id = s.id
+            "#
+            + $rest,
+            $($argument),+
+        )
+    };
+}
+
+pub async fn find_booking(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Booking>, sqlx::Error> {
+    bookings!("", "where s.id = $1", id).fetch_optional(executor).await
+}
+
+pub async fn find_booking_by_key(
+    executor: impl PgExecutor<'_>,
+    created_by: &str,
+    key: &str,
+) -> Result<Option<Booking>, sqlx::Error> {
+    bookings!("", "where s.created_by = $1 and s.idempotency_key = $2", created_by, key)
+        .fetch_optional(executor)
+        .await
+}
+
+/// Which of a person's bookings a list has.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub role: Option<Role>,
+    pub status: Option<SessionStatus>,
+    pub from: Option<OffsetDateTime>,
+    pub to: Option<OffsetDateTime>,
+    pub after: Option<Cursor>,
+}
+
+/// Latest start first. Each role walks its own index for one page; the two pages are then merged.
+pub async fn list_bookings(
+    executor: impl PgExecutor<'_>,
+    user_id: &str,
+    filter: &Filter,
+    limit: i64,
+) -> Result<Vec<Booking>, sqlx::Error> {
+    bookings!(
+        "with page as (
+            (select id, scheduled_at from sessions
+             where host_id = $1 and coalesce($2, 'host') = 'host' and ($3::text is null or status = $3)
+               and scheduled_at >= coalesce($4, '-infinity'::timestamptz)
+               and scheduled_at < coalesce($5, 'infinity'::timestamptz)
+               and (scheduled_at, id) < (coalesce($6, 'infinity'::timestamptz), coalesce($7::uuid, $9))
+             order by scheduled_at desc, id desc limit $8)
+            union all
+            (select id, scheduled_at from sessions
+             where guest_id = $1 and coalesce($2, 'guest') = 'guest' and ($3::text is null or status = $3)
+               and scheduled_at >= coalesce($4, '-infinity'::timestamptz)
+               and scheduled_at < coalesce($5, 'infinity'::timestamptz)
+               and (scheduled_at, id) < (coalesce($6, 'infinity'::timestamptz), coalesce($7::uuid, $9))
+             order by scheduled_at desc, id desc limit $8)
+            order by scheduled_at desc, id desc limit $8)",
+        "where s.id in (select page.id from page) order by s.scheduled_at desc, s.id desc",
+        user_id,
+        filter.role.map(Role::as_str),
+        filter.status.map(SessionStatus::as_str),
+        filter.from,
+        filter.to,
+        filter.after.map(|cursor| cursor.at),
+        filter.after.map(|cursor| cursor.id),
+        limit,
+        Uuid::max(),
+    )
+    .fetch_all(executor)
+    .await
+}

@@ -1,0 +1,195 @@
+//! Writing bookings. A change of a booking, of its people's slots, and what the two are told about it are one
+//! statement; every write of a state names the state it leaves.
+
+use proto::types::v1::Caller;
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::request::{MOST_OPEN, MOST_PER_PAIR, NewBooking};
+
+/// `$changed` writes one session and returns its columns and whether to `tell`; host and guest are told as
+/// `$kind`; `$rest` does what has to happen beside it and selects the outcome.
+macro_rules! telling {
+    ($kind:tt, $changed:tt, $rest:tt, $($argument:expr),+ $(,)?) => {
+        sqlx::query!(
+            "with changed as (" + $changed + "),
+            told as (
+                insert into notifications (user_id, kind, session_id, payload, dedupe_key)
+                select person, '" + $kind + "', id,
+                       jsonb_strip_nulls(jsonb_build_object(
+                           'bookingId', id, 'title', title, 'durationMinutes', duration_minutes,
+                           'scheduledAt',
+                           to_char(scheduled_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
+                           'meetingUrl', meeting_url, 'cancelReason', cancel_reason)),
+                       concat_ws(':', '" + $kind + "', id, sequence, person)
+                from changed cross join lateral unnest(array[host_id, guest_id]) person
+                where tell
+                on conflict on constraint notifications_dedupe_key do nothing)"
+            + $rest,
+            $($argument),+
+        )
+    };
+}
+
+/// Waits until nobody else books for these people, and tells the time then. Sorted, so that two never wait for
+/// each other; the exclusion constraint stays the guarantee.
+pub async fn lock_people(
+    executor: impl PgExecutor<'_>,
+    people: &[String],
+) -> Result<OffsetDateTime, sqlx::Error> {
+    let locked = sqlx::query!(
+        r#"with locked as materialized (
+               select pg_advisory_xact_lock(hashtextextended(id, 7))
+               from (select distinct id collate "C" as id from unnest($1::text[]) id order by id) people)
+           select count(*) as "people!", app_now() as "now!" from locked"#,
+        people,
+    );
+    Ok(locked.fetch_one(executor).await?.now)
+}
+
+/// What an insert met.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// False: the creator's idempotency key stands already.
+    pub inserted: bool,
+    /// The creator has as many open bookings as allowed, without this one.
+    pub open_full: bool,
+    /// Seconds until the pair may be booked again.
+    pub pair_wait: Option<i64>,
+}
+
+/// The session first, so that the idempotency key collides before anything else does.
+pub async fn insert_booking(
+    executor: impl PgExecutor<'_>,
+    id: Uuid,
+    new: &NewBooking,
+    meeting_url: &str,
+) -> Result<Taken, sqlx::Error> {
+    let Caller { user_id: creator, name, email, avatar_url, .. } = &new.creator;
+    let taken = telling!(
+        "booking_created",
+        "insert into sessions (id, host_id, guest_id, created_by, title, description, scheduled_at,
+                               duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         on conflict on constraint sessions_idempotency_key do nothing
+         returning *, true as tell",
+        r#", placed as (
+               insert into session_participants (session_id, user_id, role, slot)
+               select id, part.user_id, part.role,
+                      tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
+               from changed cross join lateral (values (host_id, 'host'), (guest_id, 'guest')) part (user_id, role))
+           select exists (select from changed) as "inserted!",
+                  (select count(*) from (
+                       select from sessions where created_by = $4 and status in ('scheduled', 'in_progress')
+                       limit $17) open) >= $17 as "open_full!",
+                  (select ceil(extract(epoch from created_at + interval '1 hour' - app_now()))::bigint
+                   from sessions
+                   where (host_id = $2 and guest_id = $3 or host_id = $3 and guest_id = $2)
+                     and created_at > app_now() - interval '1 hour'
+                   order by created_at desc offset $18::bigint - 1 limit 1) as pair_wait,
+                  case when $4 <> '' then remember_person($4, $14, $15, $16)::text end as remembered"#,
+        id,
+        new.host_id,
+        new.guest_id,
+        creator,
+        new.title,
+        new.description,
+        new.scheduled_at,
+        new.duration_minutes,
+        meeting_url,
+        new.guest_name,
+        new.guest_email,
+        new.idempotency_key,
+        new.idempotency_key.as_ref().map(|_| new.hash()),
+        name,
+        email,
+        avatar_url,
+        MOST_OPEN,
+        MOST_PER_PAIR,
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(Taken { inserted: taken.inserted, open_full: taken.open_full, pair_wait: taken.pair_wait })
+}
+
+/// What a reschedule makes of a booking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rescheduled {
+    pub scheduled_at: OffsetDateTime,
+    pub duration_minutes: i32,
+    pub title: String,
+    pub description: String,
+    /// The time changed, not only the words.
+    pub moved: bool,
+}
+
+/// False: the booking is no longer the one that was read.
+pub async fn reschedule_booking(
+    executor: impl PgExecutor<'_>,
+    read: &super::Booking,
+    new: &Rescheduled,
+) -> Result<bool, sqlx::Error> {
+    let outcome = telling!(
+        "booking_rescheduled",
+        "update sessions
+         set scheduled_at = $4, duration_minutes = $5, title = $6, description = $7,
+             sequence = sequence + 1, updated_at = app_now()
+         where id = $1 and sequence = $2 and status = $3
+         returning *, $8::bool as tell",
+        r#", placed as (
+               update session_participants p
+               set slot = tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
+               from changed where p.session_id = changed.id and tell)
+           select exists (select from changed) as "changed!""#,
+        read.id,
+        read.sequence,
+        read.status.as_str(),
+        new.scheduled_at,
+        new.duration_minutes,
+        new.title,
+        new.description,
+        new.moved,
+    );
+    Ok(outcome.fetch_one(executor).await?.changed)
+}
+
+/// False: the booking is not open any more.
+pub async fn cancel_booking(
+    executor: impl PgExecutor<'_>,
+    id: Uuid,
+    reason: &str,
+) -> Result<bool, sqlx::Error> {
+    let outcome = telling!(
+        "booking_cancelled",
+        "update sessions
+         set status = 'cancelled', cancelled_at = app_now(), cancel_reason = nullif($2, ''),
+             sequence = sequence + 1, updated_at = app_now()
+         where id = $1 and status in ('scheduled', 'in_progress')
+           and app_now() < (select closes_at from booking_window(scheduled_at, duration_minutes))
+         returning *, true as tell",
+        r#", freed as (
+               update session_participants p set active = false from changed where p.session_id = changed.id)
+           select exists (select from changed) as "changed!""#,
+        id,
+        reason,
+    );
+    Ok(outcome.fetch_one(executor).await?.changed)
+}
+
+/// False: the booking is not open any more.
+pub async fn end_booking(executor: impl PgExecutor<'_>, id: Uuid) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"with changed as (
+               update sessions set status = 'completed', updated_at = app_now()
+               where id = $1 and status in ('scheduled', 'in_progress')
+                 and app_now() < (select closes_at from booking_window(scheduled_at, duration_minutes))
+               returning id),
+           freed as (
+               update session_participants p set active = false from changed where p.session_id = changed.id)
+           select exists (select from changed) as "changed!""#,
+        id,
+    )
+    .fetch_one(executor)
+    .await
+}

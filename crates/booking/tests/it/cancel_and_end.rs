@@ -1,0 +1,116 @@
+//! Closing a booking: who may, what it frees, and that a second call is the first one's answer.
+
+use chassis::status::Reason;
+use proto::{booking::v1::*, types::v1::Caller};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tonic::{Response, Status};
+
+use crate::harness::*;
+
+async fn cancel(
+    world: &World,
+    caller: Caller,
+    booking: &Booking,
+    reason: &str,
+) -> Result<Response<CancelBookingResponse>, Status> {
+    let request =
+        CancelBookingRequest { caller: Some(caller), booking_id: booking.id.clone(), reason: reason.into() };
+    world.client.clone().cancel_booking(request).await
+}
+
+async fn end(
+    world: &World,
+    caller: Caller,
+    booking: &Booking,
+) -> Result<Response<EndBookingResponse>, Status> {
+    let request = EndBookingRequest { caller: Some(caller), booking_id: booking.id.clone() };
+    world.client.clone().end_booking(request).await
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn either_party_cancels_once_and_the_slots_are_free(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(10).await;
+    let first = cancel(&world, person("bob"), &booking, "Ill").await.unwrap().into_inner().booking.unwrap();
+    assert_eq!((first.status.as_str(), first.cancel_reason.as_str()), ("cancelled", "Ill"));
+    assert!(first.cancelled_at.is_some());
+    let second = cancel(&world, person("ada"), &booking, "Also ill").await.unwrap().into_inner().booking;
+    assert_eq!(second, Some(first));
+    assert_eq!(world.active_slots(&booking.id).await, 0);
+    assert_eq!(world.told(&booking.id).await[2..], ["booking_cancelled ada", "booking_cancelled bob"]);
+    assert_eq!(world.rooms.calls("EndRoom"), 1);
+    assert_eq!(reason(end(&world, person("ada"), &booking).await), Reason::SessionCancelled);
+    world.book(10).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_meeting_under_way_can_be_cancelled_and_one_that_is_over_cannot(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(pool, connect).await;
+    let running = world.book(0).await;
+    world.attend(&running.id, "ada", "joined").await;
+    booking::reconcile(&world.pool).await.unwrap();
+    assert_eq!(world.get(&running.id).await.status, "in_progress");
+    cancel(&world, admin(), &running, "").await.unwrap();
+
+    let over = world.book(100).await;
+    world.pass_minutes(&over.id, 100 + 121).await;
+    assert_eq!(reason(cancel(&world, person("ada"), &over, "").await), Reason::MeetingEnded);
+    assert_eq!(reason(end(&world, person("ada"), &over).await), Reason::MeetingEnded);
+    booking::reconcile(&world.pool).await.unwrap();
+    assert_eq!(world.get(&over.id).await.status, "no_show");
+    assert_eq!(reason(cancel(&world, person("ada"), &over, "").await), Reason::MeetingEnded);
+    assert_eq!(reason(end(&world, person("ada"), &over).await), Reason::MeetingEnded);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn the_host_ends_the_meeting_and_the_guest_does_not(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(0).await;
+    assert_eq!(reason(end(&world, person("bob"), &booking).await), Reason::NotHost);
+    assert_eq!(reason(end(&world, person("eve"), &booking).await), Reason::NotParticipant);
+    let first = end(&world, person("ada"), &booking).await.unwrap().into_inner().booking.unwrap();
+    assert_eq!(first.status, "completed");
+    assert_eq!(world.active_slots(&booking.id).await, 0);
+    for again in [person("ada"), admin(), chassis::grpc::system_caller()] {
+        let answer = end(&world, again, &booking).await.unwrap().into_inner().booking;
+        assert_eq!(answer.as_ref(), Some(&first));
+    }
+    assert_eq!(world.rooms.calls("EndRoom"), 1);
+    assert_eq!(reason(cancel(&world, person("ada"), &booking, "").await), Reason::MeetingEnded);
+    world.book(0).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_host_may_end_a_meeting_before_it_opens(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(600).await;
+    let ended = end(&world, person("ada"), &booking).await.unwrap().into_inner().booking.unwrap();
+    assert_eq!(ended.status, "completed");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn of_cancel_end_and_move_at_once_one_state_remains(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    for round in 0..10 {
+        let booking = world.book(600 + round * 60).await;
+        let mut client = world.client.clone();
+        let longer = RescheduleBookingRequest {
+            caller: Some(person("ada")),
+            booking_id: booking.id.clone(),
+            duration_minutes: Some(59),
+            ..RescheduleBookingRequest::default()
+        };
+        let (cancelled, ended, _) = tokio::join!(
+            cancel(&world, person("bob"), &booking, ""),
+            end(&world, person("ada"), &booking),
+            client.reschedule_booking(longer)
+        );
+        assert!(cancelled.is_ok() ^ ended.is_ok());
+        let status = if cancelled.is_ok() { "cancelled" } else { "completed" };
+        assert_eq!(world.get(&booking.id).await.status, status);
+        assert_eq!(world.active_slots(&booking.id).await, 0);
+    }
+}

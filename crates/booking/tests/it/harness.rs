@@ -1,0 +1,313 @@
+//! One booking service, its peer, and short words for what tests do with them.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use booking::{Config, Policy, RoomCreation};
+use chassis::{
+    db,
+    grpc::{self, GuardLayer, timestamp},
+    service::Runtime,
+    status::{Reason, Refusal},
+    transport::Transport,
+};
+use proto::{
+    booking::v1::{booking_service_client::BookingServiceClient, *},
+    room::v1::{self as room, room_service_server::*},
+    types::v1::Caller,
+};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use testkit::TestRuntime;
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tonic::{Request, Response, Status, service::Routes, transport::Endpoint};
+use tower::Layer;
+use uuid::Uuid;
+
+pub type Client = BookingServiceClient<Transport>;
+
+/// How the room service behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Works,
+    Fails,
+    Hangs,
+}
+
+/// A room service that records what it is asked, and keeps the record of rooms as the real one does.
+#[derive(Clone)]
+pub struct FakeRooms {
+    pool: PgPool,
+    mode: Arc<Mutex<Mode>>,
+    calls: Arc<Mutex<Vec<(&'static str, String)>>>,
+}
+
+impl FakeRooms {
+    pub fn be(&self, mode: Mode) {
+        *self.mode.lock().unwrap() = mode;
+    }
+
+    pub fn calls(&self, method: &str) -> usize {
+        self.calls.lock().unwrap().iter().filter(|call| call.0 == method).count()
+    }
+
+    async fn asked(&self, method: &'static str, caller: Option<Caller>, id: &str) -> Result<(), Status> {
+        assert!(caller.is_some_and(|caller| caller.system), "asked as one of our own services");
+        self.calls.lock().unwrap().push((method, id.to_owned()));
+        let mode = *self.mode.lock().unwrap();
+        match mode {
+            Mode::Works => Ok(()),
+            Mode::Fails => Err(Refusal::unavailable(Reason::LivekitUnavailable, 2).into()),
+            Mode::Hangs => std::future::pending().await,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl RoomService for FakeRooms {
+    async fn create_room(
+        &self,
+        request: Request<room::CreateRoomRequest>,
+    ) -> Result<Response<room::CreateRoomResponse>, Status> {
+        let request = request.into_inner();
+        self.asked("CreateRoom", request.caller, &request.session_id).await?;
+        insert_room(&self.pool, &request.session_id).await;
+        Ok(Response::new(room::CreateRoomResponse::default()))
+    }
+
+    async fn end_room(
+        &self,
+        request: Request<room::EndRoomRequest>,
+    ) -> Result<Response<room::EndRoomResponse>, Status> {
+        let request = request.into_inner();
+        self.asked("EndRoom", request.caller, &request.session_id).await?;
+        Ok(Response::new(room::EndRoomResponse {}))
+    }
+
+    async fn retime_room(
+        &self,
+        request: Request<room::RetimeRoomRequest>,
+    ) -> Result<Response<room::RetimeRoomResponse>, Status> {
+        let request = request.into_inner();
+        self.asked("RetimeRoom", request.caller, &request.session_id).await?;
+        Ok(Response::new(room::RetimeRoomResponse {}))
+    }
+
+    async fn ensure_room(
+        &self,
+        _: Request<room::EnsureRoomRequest>,
+    ) -> Result<Response<room::EnsureRoomResponse>, Status> {
+        Err(Status::unimplemented("booking never asks this"))
+    }
+
+    async fn get_session_status(
+        &self,
+        _: Request<room::GetSessionStatusRequest>,
+    ) -> Result<Response<room::GetSessionStatusResponse>, Status> {
+        Err(Status::unimplemented("booking never asks this"))
+    }
+
+    async fn kick_participant(
+        &self,
+        _: Request<room::KickParticipantRequest>,
+    ) -> Result<Response<room::KickParticipantResponse>, Status> {
+        Err(Status::unimplemented("booking never asks this"))
+    }
+
+    async fn receive_webhook(
+        &self,
+        _: Request<room::ReceiveWebhookRequest>,
+    ) -> Result<Response<room::ReceiveWebhookResponse>, Status> {
+        Err(Status::unimplemented("booking never asks this"))
+    }
+}
+
+pub struct World {
+    pub pool: PgPool,
+    pub config: Config,
+    pub runtime: TestRuntime,
+    pub rooms: FakeRooms,
+    pub client: Client,
+    room: Transport,
+}
+
+impl World {
+    pub async fn new(pool_options: PgPoolOptions, connect: PgConnectOptions) -> Self {
+        Self::with(pool_options, connect, |_| {}).await
+    }
+
+    /// A service with other settings than the defaults.
+    pub async fn with(
+        pool_options: PgPoolOptions,
+        connect: PgConnectOptions,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let database = testkit::database(&connect, "greenroom_booking");
+        let pool = pool_options.connect_with(connect).await.unwrap();
+        let rooms =
+            FakeRooms { pool: pool.clone(), mode: Arc::new(Mutex::new(Mode::Works)), calls: Arc::default() };
+        let runtime = testkit::runtime();
+        let settings = testkit::internal();
+        let routes = Routes::new(RoomServiceServer::new(rooms.clone()));
+        let room = testkit::serve_routes(routes, &settings, &runtime.lifecycle).await;
+        let mut config = config(database, settings, room.address);
+        change(&mut config);
+        let client = client(&config, room.transport.clone(), &runtime).await;
+        Self { pool, config, runtime, rooms, client, room: room.transport }
+    }
+
+    /// Another replica of the service, on the same database.
+    pub async fn replica(&self) -> Client {
+        client(&self.config, self.room.clone(), &self.runtime).await
+    }
+
+    /// A replica whose room service refuses connections.
+    pub async fn replica_without_rooms(&self) -> Client {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://{closed}")).unwrap();
+        client(&self.config, Transport::to(endpoint, &self.config.grpc.tokens), &self.runtime).await
+    }
+
+    pub async fn now(&self) -> OffsetDateTime {
+        sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// Host ada and guest bob, an hour long, starting in `minutes`.
+    pub async fn request(&self, minutes: i64) -> CreateBookingRequest {
+        let start = self.now().await + time::Duration::minutes(minutes);
+        CreateBookingRequest {
+            caller: Some(person("ada")),
+            guest_id: "bob".into(),
+            title: "First lesson".into(),
+            scheduled_at: Some(timestamp(start)),
+            duration_minutes: 60,
+            ..CreateBookingRequest::default()
+        }
+    }
+
+    pub async fn book(&self, minutes: i64) -> Booking {
+        let request = self.request(minutes).await;
+        created(self.client.clone().create_booking(request).await)
+    }
+
+    pub async fn get(&self, id: &str) -> Booking {
+        let request = GetBookingRequest { caller: Some(admin()), booking_id: id.into() };
+        let answer = self.client.clone().get_booking(request).await.unwrap();
+        answer.into_inner().booking.unwrap()
+    }
+
+    /// Lets time pass for one booking, by moving it back.
+    pub async fn pass_minutes(&self, id: &str, minutes: i32) {
+        let id: Uuid = id.parse().unwrap();
+        sqlx::query!(
+            "with moved as (
+                 update sessions set scheduled_at = scheduled_at - make_interval(mins => $2)
+                 where id = $1 returning id, scheduled_at, duration_minutes)
+             update session_participants p
+             set slot = tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
+             from moved where p.session_id = moved.id",
+            id,
+            minutes
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    /// Writes into the room's record that a person is, or was, in the meeting.
+    pub async fn attend(&self, booking: &str, person: &str, status: &str) {
+        let id: Uuid = booking.parse().unwrap();
+        sqlx::query!(
+            "insert into livekit_participants (room_id, user_id, role, status, joined_at)
+             select r.id, $2, case when s.host_id = $2 then 'host' else 'guest' end, $3, app_now()
+             from livekit_rooms r join sessions s on s.id = r.session_id where s.id = $1
+             on conflict (room_id, user_id) do update set status = excluded.status",
+            id,
+            person,
+            status
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    pub async fn active_slots(&self, booking: &str) -> i64 {
+        let id: Uuid = booking.parse().unwrap();
+        sqlx::query_scalar!(
+            r#"select count(*) as "count!" from session_participants where session_id = $1 and active"#,
+            id
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// `kind user`, in order; admins are `-`.
+    pub async fn told(&self, booking: &str) -> Vec<String> {
+        let id: Uuid = booking.parse().unwrap();
+        sqlx::query_scalar!(
+            r#"select kind || ' ' || coalesce(user_id, '-') as "told!" from notifications
+               where session_id = $1 order by created_at, user_id"#,
+            id
+        )
+        .fetch_all(&self.pool)
+        .await
+        .unwrap()
+    }
+}
+
+fn config(database: db::Settings, grpc: grpc::Settings, room: SocketAddr) -> Config {
+    Config {
+        database,
+        grpc,
+        listen: ([127, 0, 0, 1], 0).into(),
+        room_url: Endpoint::from_shared(format!("http://{room}")).unwrap(),
+        app_url: "https://app.example.org".into(),
+        policy: Policy::Either,
+        room_creation: RoomCreation::AtBooking,
+    }
+}
+
+async fn client(config: &Config, room: Transport, runtime: &Runtime) -> Client {
+    let routes = booking::start(config, room, runtime).await.unwrap();
+    let guarded = GuardLayer::new(&config.grpc).layer(routes);
+    BookingServiceClient::new(Transport::in_process(guarded, &config.grpc.tokens))
+}
+
+pub async fn insert_room(pool: &PgPool, booking: &str) {
+    let id: Uuid = booking.parse().unwrap();
+    sqlx::query!(
+        "insert into livekit_rooms (session_id, room_name, room_sid, status, max_participants)
+         values ($1::uuid, 'session-' || $1::uuid, 'RM_test', 'active', 2) on conflict do nothing",
+        id
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+pub fn person(id: &str) -> Caller {
+    Caller { user_id: id.into(), ..Caller::default() }
+}
+
+pub fn admin() -> Caller {
+    Caller { is_admin: true, ..person("root") }
+}
+
+pub fn created(answer: Result<Response<CreateBookingResponse>, Status>) -> Booking {
+    answer.unwrap().into_inner().booking.unwrap()
+}
+
+/// The refusal of a call that must fail.
+pub fn refused<T: std::fmt::Debug>(answer: Result<Response<T>, Status>) -> Refusal {
+    Refusal::from_status(&answer.unwrap_err())
+}
+
+pub fn reason<T: std::fmt::Debug>(answer: Result<Response<T>, Status>) -> Reason {
+    refused(answer).reason
+}

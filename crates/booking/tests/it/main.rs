@@ -1,0 +1,15 @@
+//! The booking service on a real Postgres, with a room service on a real socket that can be told to fail.
+
+#![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
+
+mod cancel_and_end;
+mod contention;
+mod create;
+mod harness;
+mod notifications;
+mod read;
+mod reconcile;
+mod reschedule;
+mod rooms;
+mod serve;
+mod validation;

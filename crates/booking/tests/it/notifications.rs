@@ -1,0 +1,56 @@
+//! A person's notifications: their own, by pages, read once.
+
+use chassis::status::Reason;
+use proto::{booking::v1::*, types::v1::Caller};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::harness::*;
+
+async fn list(world: &World, who: Caller, limit: i32, cursor: &str) -> ListNotificationsResponse {
+    let request = ListNotificationsRequest { caller: Some(who), limit, cursor: cursor.into() };
+    world.client.clone().list_notifications(request).await.unwrap().into_inner()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn people_see_their_own_newest_first(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    world.rooms.be(Mode::Fails); // a notice for admins is among the rows
+    let first = world.book(100).await;
+    let second = world.book(200).await;
+    let page = list(&world, person("bob"), 1, "").await;
+    let rest = list(&world, person("bob"), 1, &page.next_cursor).await;
+    assert_eq!(rest.next_cursor, "");
+    for (notification, booking) in [(&page.notifications[0], &second), (&rest.notifications[0], &first)] {
+        assert_eq!(notification.kind, "booking_created");
+        let payload: serde_json::Value = serde_json::from_str(&notification.payload_json).unwrap();
+        assert_eq!(payload["bookingId"], booking.id.as_str());
+        assert_eq!(payload["meetingUrl"], booking.meeting_url.as_str());
+        assert_eq!(payload["durationMinutes"], 60);
+        let start = payload["scheduledAt"].as_str().unwrap();
+        let start =
+            time::OffsetDateTime::parse(start, &time::format_description::well_known::Rfc3339).unwrap();
+        assert_eq!(start.unix_timestamp(), booking.scheduled_at.unwrap().seconds);
+    }
+    for nobody in [person("eve"), admin(), chassis::grpc::system_caller()] {
+        assert!(list(&world, nobody, 0, "").await.notifications.is_empty());
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn reading_counts_once_and_is_for_the_owner_only(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    world.book(100).await;
+    let unread = list(&world, person("bob"), 0, "").await.notifications.remove(0);
+    assert_eq!(unread.read_at, None);
+    let read = async |who: Caller| {
+        let request = MarkNotificationReadRequest { caller: Some(who), notification_id: unread.id.clone() };
+        world.client.clone().mark_notification_read(request).await
+    };
+    for other in [person("ada"), admin(), chassis::grpc::system_caller()] {
+        assert_eq!(reason(read(other).await), Reason::NotificationNotFound);
+    }
+    let first = read(person("bob")).await.unwrap().into_inner().notification.unwrap();
+    assert!(first.read_at.is_some());
+    let second = read(person("bob")).await.unwrap().into_inner().notification;
+    assert_eq!(second, Some(first));
+}

@@ -1,0 +1,158 @@
+//! Moving a booking: when it may move, what follows it, and what is refused.
+
+use chassis::{
+    grpc::{datetime, timestamp},
+    status::Reason,
+};
+use proto::booking::v1::*;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+use tonic::{Response, Status};
+
+use crate::harness::*;
+
+fn of(booking: &Booking) -> RescheduleBookingRequest {
+    RescheduleBookingRequest {
+        caller: Some(person("bob")),
+        booking_id: booking.id.clone(),
+        ..RescheduleBookingRequest::default()
+    }
+}
+
+async fn ask(
+    world: &World,
+    request: RescheduleBookingRequest,
+) -> Result<Response<RescheduleBookingResponse>, Status> {
+    world.client.clone().reschedule_booking(request).await
+}
+
+async fn done(world: &World, request: RescheduleBookingRequest) -> Booking {
+    ask(world, request).await.unwrap().into_inner().booking.unwrap()
+}
+
+fn later(booking: &Booking, minutes: i64) -> prost_types::Timestamp {
+    let start = datetime(booking.scheduled_at.as_ref().unwrap()).unwrap();
+    timestamp(start + Duration::minutes(minutes))
+}
+
+async fn sequence(world: &World) -> i32 {
+    let sequence = sqlx::query_scalar!("select max(sequence) from sessions");
+    sequence.fetch_one(&world.pool).await.unwrap().unwrap()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_booking_moves_with_its_slots_its_window_and_its_notices(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(100).await;
+    let moved = done(
+        &world,
+        RescheduleBookingRequest {
+            scheduled_at: Some(later(&booking, 300)),
+            duration_minutes: Some(30),
+            title: Some("Moved lesson".into()),
+            ..of(&booking)
+        },
+    )
+    .await;
+    assert_eq!((moved.scheduled_at, moved.duration_minutes), (Some(later(&booking, 300)), 30));
+    assert_eq!(moved.opens_at.unwrap().seconds - booking.opens_at.unwrap().seconds, 300 * 60);
+    assert_eq!((moved.title.as_str(), &moved.meeting_url), ("Moved lesson", &booking.meeting_url));
+    assert!(moved.updated_at.unwrap().seconds >= booking.updated_at.unwrap().seconds);
+    assert_eq!(world.told(&booking.id).await[2..], ["booking_rescheduled ada", "booking_rescheduled bob"]);
+    assert_eq!((world.rooms.calls("RetimeRoom"), sequence(&world).await), (1, 1));
+    world.book(100).await; // the old slot is free
+    let taken = world.client.clone().create_booking(world.request(410).await).await;
+    assert_eq!(reason(taken), Reason::SlotTaken); // the new one is not
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn nothing_changed_is_the_same_answer_and_words_tell_nobody(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(100).await;
+    let same = RescheduleBookingRequest {
+        scheduled_at: booking.scheduled_at,
+        title: Some(booking.title.clone()),
+        ..of(&booking)
+    };
+    assert_eq!(done(&world, same).await, booking);
+    assert_eq!(sequence(&world).await, 0);
+    let words = RescheduleBookingRequest { description: Some("Bring paper".into()), ..of(&booking) };
+    assert_eq!(done(&world, words).await.description, "Bring paper");
+    assert_eq!((sequence(&world).await, world.told(&booking.id).await.len()), (1, 2));
+    assert_eq!(world.rooms.calls("RetimeRoom"), 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn once_open_only_the_end_grows_and_once_started_only_words_change(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(10).await; // opened 5 minutes ago
+    let shorter = RescheduleBookingRequest { duration_minutes: Some(30), ..of(&booking) };
+    let elsewhere = RescheduleBookingRequest { scheduled_at: Some(later(&booking, 60)), ..of(&booking) };
+    let longer = RescheduleBookingRequest { duration_minutes: Some(90), ..of(&booking) };
+    let renamed = RescheduleBookingRequest { title: Some("Renamed".into()), ..of(&booking) };
+    assert_eq!(reason(ask(&world, shorter.clone()).await), Reason::MeetingStarted);
+    assert_eq!(reason(ask(&world, elsewhere.clone()).await), Reason::MeetingStarted);
+    assert_eq!(done(&world, longer).await.duration_minutes, 90);
+
+    world.attend(&booking.id, "ada", "joined").await;
+    booking::reconcile(&world.pool).await.unwrap();
+    for request in
+        [shorter, elsewhere, RescheduleBookingRequest { duration_minutes: Some(120), ..of(&booking) }]
+    {
+        assert_eq!(reason(ask(&world, request).await), Reason::MeetingStarted);
+    }
+    let renamed = done(&world, renamed).await;
+    assert_eq!((renamed.title.as_str(), renamed.status.as_str()), ("Renamed", "in_progress"));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn the_end_grows_after_a_start_that_could_no_longer_be_booked(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(100).await;
+    world.pass_minutes(&booking.id, 130).await; // began half an hour ago
+    let longer = RescheduleBookingRequest { duration_minutes: Some(90), ..of(&booking) };
+    assert_eq!(done(&world, longer).await.duration_minutes, 90);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_is_over_or_cancelled_does_not_move(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let (over, cancelled) = (world.book(100).await, world.book(300).await);
+    world.pass_minutes(&over.id, 100 + 121).await;
+    let cancel = CancelBookingRequest {
+        caller: Some(person("ada")),
+        booking_id: cancelled.id.clone(),
+        ..Default::default()
+    };
+    world.client.clone().cancel_booking(cancel).await.unwrap();
+    let title = Some("Too late".to_owned());
+    let renamed = |it: &Booking| RescheduleBookingRequest { title: title.clone(), ..of(it) };
+    assert_eq!(reason(ask(&world, renamed(&over)).await), Reason::MeetingEnded);
+    booking::reconcile(&world.pool).await.unwrap();
+    assert_eq!(reason(ask(&world, renamed(&over)).await), Reason::MeetingEnded);
+    assert_eq!(reason(ask(&world, renamed(&cancelled)).await), Reason::SessionCancelled);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_move_onto_another_booking_changes_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let (first, second) = (world.book(100).await, world.book(200).await);
+    let onto = RescheduleBookingRequest { scheduled_at: second.scheduled_at, ..of(&first) };
+    assert_eq!(reason(ask(&world, onto).await), Reason::SlotTaken);
+    assert_eq!(world.get(&first.id).await, first);
+    assert_eq!((sequence(&world).await, world.told(&first.id).await.len()), (0, 2));
+    let overlapping_itself = RescheduleBookingRequest { scheduled_at: Some(later(&first, 20)), ..of(&first) };
+    assert_eq!(done(&world, overlapping_itself).await.scheduled_at, Some(later(&first, 20)));
+}

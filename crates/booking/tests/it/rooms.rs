@@ -1,0 +1,115 @@
+//! A booking never fails because of LiveKit, and work goes on when its caller is gone.
+
+use std::time::{Duration, Instant};
+
+use chassis::context;
+use proto::booking::v1::*;
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use testkit::eventually;
+
+use crate::harness::*;
+
+async fn stands_pending_within(world: &World, limit: Duration) -> Booking {
+    let started = Instant::now();
+    let booking = world.book(10).await;
+    assert!(started.elapsed() < limit, "{:?}", started.elapsed());
+    let room = booking.room.clone().unwrap();
+    assert_eq!((room.status.as_str(), room.room_sid.as_str()), ("pending", ""));
+    assert_eq!(room.room_name, format!("session-{}", booking.id));
+    assert_eq!(
+        world.told(&booking.id).await,
+        ["booking_created ada", "booking_created bob", "room_failed -"]
+    );
+    booking
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_booking_stands_when_its_room_is_refused(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    world.rooms.be(Mode::Fails);
+    let booking = stands_pending_within(&world, Duration::from_secs(3)).await;
+    insert_room(&world.pool, &booking.id).await;
+    assert_eq!(world.get(&booking.id).await.room.unwrap().status, "active");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_booking_stands_when_the_room_service_hangs(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    world.rooms.be(Mode::Hangs);
+    stands_pending_within(&world, Duration::from_secs(5)).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_booking_stands_when_the_room_service_is_down(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(pool, connect).await;
+    world.client = world.replica_without_rooms().await;
+    stands_pending_within(&world, Duration::from_secs(5)).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn cancel_move_and_end_stand_when_the_room_service_fails(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(pool, connect).await;
+    let (moved, ended) = (world.book(100).await, world.book(10).await);
+    world.rooms.be(Mode::Fails);
+    let mut client = world.client.clone();
+    let longer = RescheduleBookingRequest {
+        caller: Some(person("ada")),
+        booking_id: moved.id.clone(),
+        duration_minutes: Some(90),
+        ..RescheduleBookingRequest::default()
+    };
+    client.reschedule_booking(longer).await.unwrap();
+    let cancel = CancelBookingRequest {
+        caller: Some(person("ada")),
+        booking_id: moved.id.clone(),
+        ..CancelBookingRequest::default()
+    };
+    client.cancel_booking(cancel).await.unwrap();
+    let end = EndBookingRequest { caller: Some(person("ada")), booking_id: ended.id.clone() };
+    client.end_booking(end).await.unwrap();
+    assert_eq!(world.get(&moved.id).await.status, "cancelled");
+    assert_eq!(world.get(&ended.id).await.status, "completed");
+    assert_eq!((world.rooms.calls("RetimeRoom"), world.rooms.calls("EndRoom")), (1, 2));
+}
+
+async fn count(pool: &PgPool, kind: &str) -> i64 {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from notifications where kind = $1"#, kind)
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_caller_who_goes_away_loses_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let request = world.request(10).await;
+    let mut client = world.client.clone();
+    let mut call = Box::pin(client.create_booking(request));
+    assert!(futures::poll!(&mut call).is_pending());
+    drop(call); // before the first statement was answered
+    eventually("the booking is made", async || {
+        (count(&world.pool, "booking_created").await == 2).then_some(())
+    })
+    .await;
+    eventually("its room is asked for", async || (world.rooms.calls("CreateRoom") == 1).then_some(())).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_caller_whose_budget_ends_stops_only_waiting(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    world.rooms.be(Mode::Hangs);
+    let request = world.request(10).await;
+    let mut client = world.client.clone();
+    let call = context::with_budget(Duration::from_millis(700), client.create_booking(request));
+    assert_eq!(call.await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+    assert_eq!(count(&world.pool, "booking_created").await, 2);
+    eventually("the admins are told", async || (count(&world.pool, "room_failed").await == 1).then_some(()))
+        .await;
+}

@@ -1,0 +1,187 @@
+//! Bad input: every call is refused with the right reason and the right field, before anything is written.
+
+use chassis::{grpc::timestamp, status::Reason};
+use prost_types::Timestamp;
+use proto::{booking::v1::*, types::v1::Caller};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::harness::*;
+
+const STRANGE: &str = "2f7f9d2e-6a53-4f0b-a0c7-1c46f2a8e001";
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn every_field_of_a_booking_is_refused_by_its_name(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let good = world.request(10).await;
+    let at = |seconds: i64, nanos: i32| Some(Timestamp { seconds, nanos });
+    let contact = |name: &str, email: &str| Some(GuestContact { name: name.into(), email: email.into() });
+    let now = world.now().await;
+    let minutes_off = |minutes: i64| Some(timestamp(now + time::Duration::minutes(minutes)));
+    let with = |change: &dyn Fn(&mut CreateBookingRequest)| {
+        let mut request = good.clone();
+        change(&mut request);
+        request
+    };
+    let wrong = [
+        ("guestId", with(&|it| it.guest_id.clear())),
+        ("guestId", with(&|it| it.guest_id = "ada".into())),
+        ("guestId", with(&|it| it.guest_id = "é".repeat(101))),
+        ("guestId", with(&|it| it.guest_id = "b\0b".into())),
+        ("hostId", with(&|it| it.host_id = "h".repeat(201))),
+        ("title", with(&|it| it.title.clear())),
+        ("title", with(&|it| it.title = " \t ".into())),
+        ("title", with(&|it| it.title = "t".repeat(201))),
+        ("title", with(&|it| it.title = "two\nlines".into())),
+        ("description", with(&|it| it.description = "d".repeat(5001))),
+        ("description", with(&|it| it.description = "\0".into())),
+        ("scheduledAt", with(&|it| it.scheduled_at = None)),
+        ("scheduledAt", with(&|it| it.scheduled_at = minutes_off(-6))),
+        ("scheduledAt", with(&|it| it.scheduled_at = minutes_off(366 * 24 * 60))),
+        ("scheduledAt", with(&|it| it.scheduled_at = at(i64::MAX, 0))),
+        ("scheduledAt", with(&|it| it.scheduled_at = at(-300_000_000_000, 0))),
+        ("scheduledAt", with(&|it| it.scheduled_at = at(1_800_000_000, -1))),
+        ("durationMinutes", with(&|it| it.duration_minutes = 0)),
+        ("durationMinutes", with(&|it| it.duration_minutes = 4)),
+        ("durationMinutes", with(&|it| it.duration_minutes = 721)),
+        ("durationMinutes", with(&|it| it.duration_minutes = i32::MIN)),
+        ("guest", with(&|it| it.guest = contact(&"n".repeat(201), ""))),
+        ("guest", with(&|it| it.guest = contact("", "nobody"))),
+        ("guest", with(&|it| it.guest = contact("", "a b@example.org"))),
+        ("Idempotency-Key", with(&|it| it.idempotency_key = "k".repeat(201))),
+    ];
+    for (field, request) in wrong {
+        let shown = format!("{field}: {request:.200?}");
+        let refusal = refused(world.client.clone().create_booking(request).await);
+        assert_eq!(refusal.reason, Reason::InvalidRequest, "{shown}");
+        assert_eq!(refusal.facts["field"], field, "{shown}");
+    }
+    let most = with(&|it| {
+        it.guest_id = "é".repeat(100);
+        it.title = "é".repeat(200);
+        it.description = "é".repeat(5000);
+        it.idempotency_key = "é".repeat(200);
+        it.scheduled_at = minutes_off(-4);
+        it.duration_minutes = 720;
+    });
+    created(world.client.clone().create_booking(most).await);
+    let written = sqlx::query_scalar!(r#"select count(*) as "count!" from sessions"#);
+    assert_eq!(written.fetch_one(&world.pool).await.unwrap(), 1);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn lists_refuse_what_they_do_not_know(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let wrong = [
+        ("role", |it: &mut ListBookingsRequest| it.role = "mentor".into()),
+        ("status", |it| it.status = "open".into()),
+        ("limit", |it| it.limit = 101),
+        ("limit", |it| it.limit = -1),
+        ("cursor", |it| it.cursor = "next".into()),
+        ("cursor", |it| it.cursor = "gAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into()),
+        ("from", |it| it.from = Some(Timestamp { seconds: i64::MIN, nanos: 0 })),
+        ("to", |it| it.to = Some(Timestamp { seconds: -200_000_000_000, nanos: 0 })),
+    ] as [(&str, fn(&mut ListBookingsRequest)); 8];
+    for (field, change) in wrong {
+        let mut request =
+            ListBookingsRequest { caller: Some(person("ada")), ..ListBookingsRequest::default() };
+        change(&mut request);
+        let refusal = refused(world.client.clone().list_bookings(request).await);
+        assert_eq!((refusal.reason, refusal.facts["field"].as_str()), (Reason::InvalidRequest, field));
+    }
+    let request = ListNotificationsRequest {
+        caller: Some(person("ada")),
+        cursor: "?".into(),
+        ..ListNotificationsRequest::default()
+    };
+    let refusal = refused(world.client.clone().list_notifications(request).await);
+    assert_eq!(refusal.facts["field"], "cursor");
+}
+
+/// Calls everything about one booking or notification, and gives the reasons.
+async fn everything(world: &World, caller: Option<Caller>, id: &str) -> Vec<(&'static str, Reason)> {
+    let mut client = world.client.clone();
+    let booking_id = id.to_owned();
+    let get = GetBookingRequest { caller: caller.clone(), booking_id: booking_id.clone() };
+    let reschedule = RescheduleBookingRequest {
+        caller: caller.clone(),
+        booking_id: booking_id.clone(),
+        title: Some("Mine now".into()),
+        ..RescheduleBookingRequest::default()
+    };
+    let cancel = CancelBookingRequest {
+        caller: caller.clone(),
+        booking_id: booking_id.clone(),
+        reason: String::new(),
+    };
+    let end = EndBookingRequest { caller: caller.clone(), booking_id };
+    let read = MarkNotificationReadRequest { caller, notification_id: id.to_owned() };
+    vec![
+        ("get", reason(client.get_booking(get).await)),
+        ("reschedule", reason(client.reschedule_booking(reschedule).await)),
+        ("cancel", reason(client.cancel_booking(cancel).await)),
+        ("end", reason(client.end_booking(end).await)),
+        ("read", reason(client.mark_notification_read(read).await)),
+    ]
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn wrong_ids_strangers_and_nobody_are_refused_everywhere(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(10).await;
+    for (call, reason) in everything(&world, Some(person("ada")), "no uuid").await {
+        let expected = if call == "read" { Reason::InvalidRequest } else { Reason::InvalidSessionId };
+        assert_eq!(reason, expected, "{call}");
+    }
+    for (call, reason) in everything(&world, Some(admin()), STRANGE).await {
+        let expected = if call == "read" { Reason::NotificationNotFound } else { Reason::SessionNotFound };
+        assert_eq!(reason, expected, "{call}");
+    }
+    for (call, reason) in everything(&world, Some(person("eve")), &booking.id).await {
+        let expected = if call == "read" { Reason::NotificationNotFound } else { Reason::NotParticipant };
+        assert_eq!(reason, expected, "{call}");
+    }
+    for nobody in [None, Some(person("")), Some(person("a\0a")), Some(person(&"a".repeat(201)))] {
+        for (call, reason) in everything(&world, nobody.clone(), &booking.id).await {
+            assert_eq!(reason, Reason::Unauthenticated, "{call} as {nobody:?}");
+        }
+        let mut request = world.request(100).await;
+        request.caller = nobody.clone();
+        assert_eq!(reason(world.client.clone().create_booking(request).await), Reason::Unauthenticated);
+        let request = ListBookingsRequest { caller: nobody.clone(), ..ListBookingsRequest::default() };
+        assert_eq!(reason(world.client.clone().list_bookings(request).await), Reason::Unauthenticated);
+        let request = ListNotificationsRequest { caller: nobody, ..ListNotificationsRequest::default() };
+        assert_eq!(reason(world.client.clone().list_notifications(request).await), Reason::Unauthenticated);
+    }
+    assert_eq!(world.get(&booking.id).await, booking);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_reason_or_a_change_that_is_too_long_is_refused(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(10).await;
+    let cancel = CancelBookingRequest {
+        caller: Some(person("ada")),
+        booking_id: booking.id.clone(),
+        reason: "r".repeat(1001),
+    };
+    assert_eq!(refused(world.client.clone().cancel_booking(cancel).await).facts["field"], "reason");
+    for (field, change) in [
+        ("title", (|it| it.title = Some(String::new())) as fn(&mut RescheduleBookingRequest)),
+        ("description", |it| it.description = Some("d".repeat(5001))),
+        ("durationMinutes", |it| it.duration_minutes = Some(1)),
+        ("scheduledAt", |it| it.scheduled_at = Some(Timestamp { seconds: 0, nanos: 0 })),
+    ] {
+        let mut request = RescheduleBookingRequest {
+            caller: Some(person("ada")),
+            booking_id: booking.id.clone(),
+            ..RescheduleBookingRequest::default()
+        };
+        change(&mut request);
+        world.pass_minutes(&booking.id, -60).await;
+        let refusal = refused(world.client.clone().reschedule_booking(request).await);
+        assert_eq!((refusal.reason, refusal.facts["field"].as_str()), (Reason::InvalidRequest, field));
+    }
+}

@@ -1,0 +1,132 @@
+//! Which client a request comes from, when it has no verified token.
+//!
+//! `X-Forwarded-For` is written by whoever likes to, so it is read from the right, only as far as the hops are
+//! proxies of ours. An IPv6 client is its /64: one household, not 2^64 of them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use axum::extract::ConnectInfo;
+use http::{Extensions, HeaderMap};
+
+/// Networks whose `X-Forwarded-For` is believed.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(Vec<(IpAddr, u8)>);
+
+impl TrustedProxies {
+    /// Addresses and CIDR networks, separated by commas.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let network = |text: &str| {
+            let wrong = || format!("`{text}` is neither an address nor a network");
+            let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+            let address: IpAddr = address.parse().map_err(|_| wrong())?;
+            let longest = if address.is_ipv4() { 32 } else { 128 };
+            let bits = bits.map_or(Ok(longest), str::parse::<u8>).map_err(|_| wrong())?;
+            if bits > longest {
+                return Err(wrong());
+            }
+            Ok((address, bits))
+        };
+        text.split(',').map(|text| network(text.trim())).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|&(network, bits)| match (network, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => prefix4(network, bits) == prefix4(address, bits),
+            (IpAddr::V6(network), IpAddr::V6(address)) => prefix6(network, bits) == prefix6(address, bits),
+            _ => false,
+        })
+    }
+
+    /// The right-most hop that is none of our proxies; /64 of an IPv6 address.
+    #[must_use]
+    pub fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
+        let peer = extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+        let mut client = peer.to_canonical();
+        let hops = headers.get_all("x-forwarded-for").iter().rev();
+        let mut hops = hops.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+        while self.contain(client) {
+            match hops.next().and_then(hop) {
+                Some(hop) => client = hop,
+                None => break, // nothing more, or nothing readable: the last hop we know
+            }
+        }
+        match client {
+            IpAddr::V4(_) => client,
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(prefix6(address, 64))),
+        }
+    }
+}
+
+/// One hop as proxies write it: an address, some with a port.
+fn hop(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
+    address.ok().map(|address: IpAddr| address.to_canonical())
+}
+
+fn prefix4(address: Ipv4Addr, bits: u8) -> u32 {
+    address.to_bits() & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0)
+}
+
+fn prefix6(address: Ipv6Addr, bits: u8) -> u128 {
+    address.to_bits() & u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(trusted: &str, peer: &str, forwarded: &[&str]) -> String {
+        let mut extensions = Extensions::new();
+        extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 4000)));
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().unwrap());
+        }
+        let trusted = if trusted.is_empty() {
+            TrustedProxies::default()
+        } else {
+            TrustedProxies::parse(trusted).unwrap()
+        };
+        trusted.client(&extensions, &headers).to_string()
+    }
+
+    #[test]
+    fn a_forwarded_address_counts_only_from_a_trusted_proxy() {
+        assert_eq!(client("", "198.51.100.7", &["203.0.113.9"]), "198.51.100.7");
+        assert_eq!(client("10.0.0.0/8", "198.51.100.7", &["203.0.113.9"]), "198.51.100.7");
+        assert_eq!(client("10.0.0.0/8", "10.1.2.3", &["203.0.113.9"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn the_right_most_untrusted_hop_is_the_client_whatever_it_claims_itself() {
+        let trusted = "10.0.0.0/8, 192.0.2.1";
+        for (forwarded, client_is) in [
+            (vec!["1.1.1.1, 203.0.113.9, 192.0.2.1"], "203.0.113.9"),
+            (vec!["1.1.1.1", "203.0.113.9:5555, 10.9.9.9"], "203.0.113.9"),
+            (vec!["203.0.113.9, nonsense"], "10.1.2.3"),
+            (vec!["10.0.0.1"], "10.0.0.1"),
+            (vec![], "10.1.2.3"),
+        ] {
+            assert_eq!(client(trusted, "10.1.2.3", &forwarded), client_is, "{forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_client_is_its_network_and_a_mapped_one_is_ipv4() {
+        assert_eq!(client("", "2001:db8:1:2:3:4:5:6", &[]), "2001:db8:1:2::");
+        assert_eq!(client("fd00::/8", "fd00::1", &["[2001:db8::9]:443"]), "2001:db8::");
+        assert_eq!(client("10.0.0.1", "::ffff:10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn wrong_networks_are_refused() {
+        for wrong in ["10.0.0.0/33", "::/129", "proxy", "10.0.0.0/x", ""] {
+            assert!(TrustedProxies::parse(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(client("0.0.0.0/0", "198.51.100.7", &["203.0.113.9"]), "203.0.113.9");
+    }
+}

@@ -1,0 +1,183 @@
+//! What handlers share: the clients of the services, who is believed, and how often one may ask.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::extract::FromRequestParts;
+use chassis::{
+    grpc::MESSAGE_LIMIT,
+    service::{Runtime, StartError},
+    status::{Reason, Refusal},
+    transport::Transport,
+};
+use http::request::Parts;
+use proto::{
+    booking::v1::booking_service_client::BookingServiceClient,
+    room::v1::room_service_client::RoomServiceClient, token::v1::token_service_client::TokenServiceClient,
+    types::v1::Caller,
+};
+
+use crate::{
+    Peers,
+    auth::{self, Auth, Refused},
+    config::HttpConfig,
+    error::Rejection,
+    limits::Limiter,
+};
+
+/// Cloned for each request: one reference count.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+struct Shared {
+    booking: BookingServiceClient<Transport>,
+    room: RoomServiceClient<Transport>,
+    token: TokenServiceClient<Transport>,
+    auth: Auth,
+    users: Limiter,
+    addresses: Limiter,
+    moderators: Limiter,
+    config: HttpConfig,
+    runtime: Runtime,
+}
+
+impl App {
+    pub(crate) fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Self, StartError> {
+        let auth = Auth::start(config.auth.clone(), runtime)?;
+        Ok(Self(Arc::new(Shared {
+            booking: BookingServiceClient::new(peers.booking).max_decoding_message_size(MESSAGE_LIMIT),
+            room: RoomServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
+            token: TokenServiceClient::new(peers.token).max_decoding_message_size(MESSAGE_LIMIT),
+            auth,
+            users: Limiter::new(config.rates.user),
+            addresses: Limiter::new(config.rates.anonymous),
+            moderators: Limiter::new(config.rates.moderation),
+            config: config.clone(),
+            runtime: runtime.clone(),
+        })))
+    }
+
+    pub(crate) fn booking(&self) -> BookingServiceClient<Transport> {
+        self.0.booking.clone()
+    }
+
+    pub(crate) fn room(&self) -> RoomServiceClient<Transport> {
+        self.0.room.clone()
+    }
+
+    pub(crate) fn token(&self) -> TokenServiceClient<Transport> {
+        self.0.token.clone()
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    /// A path of ours as clients reach it.
+    pub(crate) fn link(&self, path: &str) -> String {
+        let base = self.0.config.api_url.as_deref().unwrap_or_default();
+        format!("{base}{path}")
+    }
+
+    fn client_address(&self, parts: &Parts) -> IpAddr {
+        self.0.config.trusted_proxies.client(&parts.extensions, &parts.headers)
+    }
+
+    async fn sign_in(&self, parts: &Parts) -> Result<Caller, Rejection> {
+        let verified = match auth::bearer(&parts.headers) {
+            Ok(token) => self.0.auth.verify(token).await,
+            Err(refused) => Err(refused),
+        };
+        match verified {
+            Ok(caller) => {
+                let taken = self.0.users.take(&caller.user_id, Instant::now());
+                taken.map(|()| caller).map_err(too_often)
+            }
+            Err(Refused::NoKeys) => Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into()),
+            Err(refused) => {
+                let address = self.client_address(parts);
+                self.0.addresses.take(address, Instant::now()).map_err(too_often)?;
+                metrics::counter!("greenroom_sign_ins_refused_total", "reason" => reason(refused))
+                    .increment(1);
+                Err(Refusal::new(Reason::Unauthenticated, unauthenticated(refused)).into())
+            }
+        }
+    }
+}
+
+fn unauthenticated(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Missing => "Send a token as `Authorization: Bearer …`.",
+        Refused::Expired => "The token has expired; sign in again.",
+        Refused::NotYetValid => "The token is not valid yet; the clocks may be apart.",
+        Refused::Malformed
+        | Refused::UnknownKey
+        | Refused::Signature
+        | Refused::Issuer
+        | Refused::Audience
+        | Refused::Subject
+        | Refused::NoKeys => "The token is not accepted here; sign in again.",
+    }
+}
+
+fn reason(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Missing => "missing",
+        Refused::Malformed => "malformed",
+        Refused::UnknownKey => "unknown_key",
+        Refused::Signature => "signature",
+        Refused::Issuer => "issuer",
+        Refused::Audience => "audience",
+        Refused::Expired => "expired",
+        Refused::NotYetValid => "not_yet_valid",
+        Refused::Subject => "subject",
+        Refused::NoKeys => "no_keys",
+    }
+}
+
+fn too_often(missing: Duration) -> Rejection {
+    let seconds = missing.as_secs() + u64::from(missing.subsec_nanos() > 0);
+    Refusal::new(Reason::RateLimited, "Too many requests; wait a moment before the next one.")
+        .with("retry_after", seconds.max(1).to_string())
+        .into()
+}
+
+/// The person of a verified token. A request without one counts against its address.
+pub(crate) struct SignedIn(pub(crate) Caller);
+
+impl FromRequestParts<App> for SignedIn {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        app.sign_in(parts).await.map(Self)
+    }
+}
+
+/// A person about to moderate: far fewer requests per second.
+pub(crate) struct Moderator(pub(crate) Caller);
+
+impl FromRequestParts<App> for Moderator {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let caller = app.sign_in(parts).await?;
+        let taken = app.0.moderators.take(&caller.user_id, Instant::now());
+        taken.map(|()| Self(caller)).map_err(too_often)
+    }
+}
+
+/// Anybody, counted by address.
+pub(crate) struct Anybody;
+
+impl FromRequestParts<App> for Anybody {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let address = app.client_address(parts);
+        let taken = app.0.addresses.take(address, Instant::now());
+        taken.map(|()| Self).map_err(too_often)
+    }
+}

@@ -1,0 +1,201 @@
+//! The identity provider's key set: fetched by one task, read by all requests.
+//!
+//! Refreshed every 5 min. An unknown key id causes one more fetch per 30 s, for all callers together, who wait
+//! for it; whatever they send cannot make us ask more often. A fetch that fails changes nothing: the keys we
+//! have stay, and until there are any the answer is 503, not 401.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chassis::service::{Runtime, StartError};
+use futures::FutureExt as _;
+use jsonwebtoken::{
+    Algorithm, DecodingKey,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
+};
+use serde::Deserialize;
+use tokio::sync::{Notify, watch};
+use url::Url;
+
+use super::{Key, Refused};
+
+const REFRESH_EVERY: Duration = Duration::from_mins(5);
+/// While there are no keys at all.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+const LARGEST_SET: usize = 256 * 1024;
+/// 2048 bits in base64url.
+const SHORTEST_MODULUS: usize = 342;
+
+/// Why a key set was not taken; logged, never told.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+    #[error("the answer is no key set: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the answer is larger than 256 KiB")]
+    TooLarge,
+    #[error("the set has no RS256, ES256 or EdDSA key")]
+    Empty,
+}
+
+/// Key ids and keys.
+type KeySet = Arc<[(Option<String>, Arc<Key>)]>;
+
+#[derive(Clone, Default)]
+struct Snapshot {
+    keys: KeySet,
+    /// When the last fetch ended that an unknown key id had caused.
+    asked: Option<Instant>,
+}
+
+pub(super) struct Jwks {
+    current: watch::Receiver<Snapshot>,
+    ask: Arc<Notify>,
+}
+
+impl Jwks {
+    pub(super) fn start(url: Url, runtime: &Runtime) -> Result<Self, StartError> {
+        // The first provider of the process wins; it is this one everywhere.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .timeout(FETCH_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| StartError::Setting(format!("AUTH_JWKS_URL: {error}")))?;
+        let (publish, current) = watch::channel(Snapshot::default());
+        let ask = Arc::new(Notify::new());
+        let known = current.clone();
+        runtime.readiness.watch(&runtime.lifecycle, "identity keys", false, move || {
+            let empty = known.borrow().keys.is_empty();
+            std::future::ready(if empty { Err(FetchError::Empty) } else { Ok(()) })
+        });
+        let (asked, stopping) = (Arc::clone(&ask), runtime.lifecycle.stopping().clone());
+        runtime.lifecycle.spawn("identity keys", async move {
+            stopping.run_until_cancelled(keep_fresh(client, url, publish, asked)).await
+        });
+        Ok(Self { current, ask })
+    }
+
+    /// The key with this id; without an id only the single key of a set will do.
+    pub(super) async fn find(&self, kid: Option<&str>) -> Result<Arc<Key>, Refused> {
+        let mut current = self.current.clone();
+        let search = async {
+            loop {
+                let (found, asked, empty) = {
+                    let snapshot = current.borrow_and_update();
+                    (snapshot.find(kid), snapshot.asked, snapshot.keys.is_empty())
+                };
+                if let Some(key) = found {
+                    return Ok(key);
+                }
+                if asked.is_some_and(|at| at.elapsed() < ASK_AGAIN_AFTER) {
+                    return Err(if empty { Refused::NoKeys } else { Refused::UnknownKey });
+                }
+                self.ask.notify_one();
+                if current.changed().await.is_err() {
+                    return Err(Refused::NoKeys); // the process is stopping
+                }
+            }
+        };
+        tokio::time::timeout(FETCH_TIMEOUT * 2, search).await.unwrap_or(Err(Refused::NoKeys))
+    }
+}
+
+impl Snapshot {
+    fn find(&self, kid: Option<&str>) -> Option<Arc<Key>> {
+        let key = match (kid, &*self.keys) {
+            (None, [(_, key)]) => Some(key),
+            (None, _) => None,
+            (Some(kid), keys) => keys.iter().find(|(id, _)| id.as_deref() == Some(kid)).map(|(_, key)| key),
+        };
+        key.cloned()
+    }
+}
+
+async fn keep_fresh(client: reqwest::Client, url: Url, publish: watch::Sender<Snapshot>, ask: Arc<Notify>) {
+    let mut was_asked = false;
+    loop {
+        let fetched = fetch(&client, &url).await;
+        metrics::counter!("greenroom_jwks_fetches_total", "result" => if fetched.is_ok() { "ok" } else { "failed" })
+            .increment(1);
+        // Whoever asked meanwhile waits for this very answer. Before publishing: a later nudge must not be lost.
+        let _ = ask.notified().now_or_never();
+        publish.send_modify(|snapshot| {
+            match fetched {
+                Ok(keys) => snapshot.keys = keys,
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    keys = snapshot.keys.len(),
+                    "the identity provider's keys could not be fetched; those we have stay"
+                ),
+            }
+            if was_asked {
+                snapshot.asked = Some(Instant::now());
+            }
+        });
+        let snapshot = publish.borrow().clone();
+        was_asked = pause(&snapshot, &ask).await;
+    }
+}
+
+/// Until the next fetch is due; true when it was asked for.
+async fn pause(snapshot: &Snapshot, ask: &Notify) -> bool {
+    let period = if snapshot.keys.is_empty() { RETRY_EVERY } else { REFRESH_EVERY };
+    let asked = async {
+        let quiet = snapshot.asked.map_or(Duration::ZERO, |at| ASK_AGAIN_AFTER.saturating_sub(at.elapsed()));
+        tokio::time::sleep(quiet).await;
+        ask.notified().await;
+    };
+    tokio::time::timeout(period, asked).await.is_ok()
+}
+
+async fn fetch(client: &reqwest::Client, url: &Url) -> Result<KeySet, FetchError> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<serde_json::Value>,
+    }
+    let mut answer = client.get(url.clone()).send().await?.error_for_status()?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > LARGEST_SET {
+            return Err(FetchError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let set: Set = serde_json::from_slice(&body)?;
+    // One by one: a key of a kind we do not know is no reason to lose the others.
+    let keys: KeySet = set.keys.into_iter().filter_map(usable).collect();
+    if keys.is_empty() {
+        return Err(FetchError::Empty);
+    }
+    Ok(keys)
+}
+
+/// A key and its algorithm, if it is one of RS256, ES256 and `EdDSA` and meant for signatures.
+fn usable(key: serde_json::Value) -> Option<(Option<String>, Arc<Key>)> {
+    let jwk: Jwk = serde_json::from_value(key).ok()?;
+    let (algorithm, named) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(rsa) if rsa.n.len() >= SHORTEST_MODULUS => {
+            (Algorithm::RS256, KeyAlgorithm::RS256)
+        }
+        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        AlgorithmParameters::OctetKeyPair(okp) if okp.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        _ => return None,
+    };
+    let another = jwk.common.key_algorithm.is_some_and(|said| said != named);
+    let encryption = jwk.common.public_key_use.as_ref().is_some_and(|used| *used != PublicKeyUse::Signature);
+    if another || encryption {
+        return None;
+    }
+    let decoding = DecodingKey::from_jwk(&jwk).ok()?;
+    Some((jwk.common.key_id, Arc::new(Key::new(decoding, algorithm))))
+}

@@ -1,0 +1,321 @@
+//! `/api/bookings`: booking, reading, moving and cancelling, each answered with the booking as it is now.
+
+use axum::{Json as Answer, extract::State, response::IntoResponse};
+use chassis::grpc::timestamp;
+use http::{StatusCode, header};
+use proto::booking::v1 as pb;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    app::{App, SignedIn},
+    error::Rejection,
+    extract::{Id, IdempotencyKey, Json, Query},
+    wire::{self, Envelope, Person, told},
+};
+
+/// A scheduled session between a host and a guest.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "the shape that clients read")]
+pub(crate) struct Booking {
+    #[schema(format = Uuid)]
+    id: String,
+    title: String,
+    description: String,
+    #[schema(value_type = BookingStatus)]
+    status: String,
+    /// Whether the meeting is going on.
+    is_live: bool,
+    #[serde(with = "time::serde::rfc3339")]
+    scheduled_at: OffsetDateTime,
+    duration_minutes: i32,
+    /// From here to `closesAt` the meeting can be joined.
+    #[serde(with = "time::serde::rfc3339")]
+    opens_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    closes_at: OffsetDateTime,
+    meeting_url: String,
+    host_id: String,
+    guest_id: String,
+    host: Person,
+    guest: Person,
+    /// Who reads this.
+    current_user_id: String,
+    is_host: bool,
+    is_provider: bool,
+    can_record: bool,
+    room: Option<BookingRoom>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    cancelled_at: Option<OffsetDateTime>,
+    cancel_reason: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    updated_at: OffsetDateTime,
+}
+
+#[derive(Deserialize, ToSchema, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BookingStatus {
+    Scheduled,
+    InProgress,
+    Completed,
+    Cancelled,
+    NoShow,
+}
+
+impl BookingStatus {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::NoShow => "no_show",
+        }
+    }
+}
+
+#[derive(Deserialize, ToSchema, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BookingRole {
+    Host,
+    Guest,
+}
+
+/// The booking's LiveKit room as we have it on record.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BookingRoom {
+    /// pending · active · ended · failed
+    status: String,
+    room_name: String,
+    /// Null until LiveKit has answered.
+    room_sid: Option<String>,
+}
+
+impl Booking {
+    fn read(booking: Option<pb::Booking>, reader: String) -> Result<Self, Rejection> {
+        let booking = booking.ok_or(Rejection::Incomplete("booking"))?;
+        let host = booking.host.ok_or(Rejection::Incomplete("booking.host"))?;
+        let guest = booking.guest.ok_or(Rejection::Incomplete("booking.guest"))?;
+        let is_host = host.id == reader;
+        Ok(Self {
+            id: booking.id,
+            title: booking.title,
+            description: booking.description,
+            is_live: booking.status == BookingStatus::InProgress.as_str(),
+            status: booking.status,
+            scheduled_at: wire::time("booking.scheduled_at", booking.scheduled_at)?,
+            duration_minutes: booking.duration_minutes,
+            opens_at: wire::time("booking.opens_at", booking.opens_at)?,
+            closes_at: wire::time("booking.closes_at", booking.closes_at)?,
+            meeting_url: booking.meeting_url,
+            host_id: host.id.clone(),
+            guest_id: guest.id.clone(),
+            host: host.into(),
+            guest: guest.into(),
+            current_user_id: reader,
+            is_host,
+            is_provider: is_host,
+            can_record: is_host,
+            room: booking.room.map(|room| BookingRoom {
+                status: room.status,
+                room_name: room.room_name,
+                room_sid: told(room.room_sid),
+            }),
+            cancelled_at: wire::time_or_null(booking.cancelled_at),
+            cancel_reason: told(booking.cancel_reason),
+            created_at: wire::time("booking.created_at", booking.created_at)?,
+            updated_at: wire::time("booking.updated_at", booking.updated_at)?,
+        })
+    }
+}
+
+type BookingAnswer = Result<Answer<Envelope<Booking>>, Rejection>;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateBooking {
+    guest_id: String,
+    /// Default: the caller.
+    host_id: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
+    title: String,
+    #[schema(max_length = 5000)]
+    description: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    scheduled_at: OffsetDateTime,
+    #[schema(minimum = 5, maximum = 720)]
+    duration_minutes: i32,
+    guest: Option<GuestContact>,
+}
+
+/// How a guest who has never signed in is called until then.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct GuestContact {
+    name: String,
+    email: String,
+}
+
+/// Books a session. Its room is made at once, or as soon as the video server answers (`room.status`: `pending`).
+#[utoipa::path(post, path = "/api/bookings", operation_id = "createBooking", tag = "Bookings",
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 200,
+        description = "A second request with the same key gets the first one's booking")),
+    request_body = CreateBooking,
+    responses((status = 201, body = Envelope<Booking>, description = "booked",
+        headers(("Location" = String, description = "the booking")))))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    Json(body): Json<CreateBooking>,
+) -> Result<impl IntoResponse, Rejection> {
+    let reader = caller.user_id.clone();
+    let request = pb::CreateBookingRequest {
+        caller: Some(caller),
+        guest_id: body.guest_id,
+        host_id: body.host_id.unwrap_or_default(),
+        title: body.title,
+        description: body.description.unwrap_or_default(),
+        scheduled_at: Some(timestamp(body.scheduled_at)),
+        duration_minutes: body.duration_minutes,
+        guest: body.guest.map(|guest| pb::GuestContact { name: guest.name, email: guest.email }),
+        idempotency_key,
+    };
+    let answer = app.booking().create_booking(request).await?.into_inner();
+    let booking = Booking::read(answer.booking, reader)?;
+    let location = app.link(&format!("/api/bookings/{}", booking.id));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Envelope::new(booking)))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListBookings {
+    /// Only bookings in which the caller has this role.
+    #[param(inline)]
+    role: Option<BookingRole>,
+    #[param(inline)]
+    status: Option<BookingStatus>,
+    /// Bookings that start at this time or later, RFC 3339.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    from: Option<OffsetDateTime>,
+    /// Bookings that start before this time, RFC 3339.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    to: Option<OffsetDateTime>,
+    /// Default: 20.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i32>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// The caller's bookings, latest start first.
+#[utoipa::path(get, path = "/api/bookings", operation_id = "listBookings", tag = "Bookings",
+    params(ListBookings), responses((status = 200, body = Envelope<Vec<Booking>>, description = "a page")))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Query(query): Query<ListBookings>,
+) -> Result<Answer<Envelope<Vec<Booking>>>, Rejection> {
+    let reader = caller.user_id.clone();
+    let role = query.role.map_or("", |role| match role {
+        BookingRole::Host => "host",
+        BookingRole::Guest => "guest",
+    });
+    let request = pb::ListBookingsRequest {
+        caller: Some(caller),
+        role: role.to_owned(),
+        status: query.status.map_or("", BookingStatus::as_str).to_owned(),
+        from: query.from.map(timestamp),
+        to: query.to.map(timestamp),
+        limit: wire::limit(query.limit)?,
+        cursor: query.cursor.unwrap_or_default(),
+    };
+    let page = app.booking().list_bookings(request).await?.into_inner();
+    let bookings = page
+        .bookings
+        .into_iter()
+        .map(|booking| Booking::read(Some(booking), reader.clone()))
+        .collect::<Result<_, _>>()?;
+    Ok(Envelope::page(bookings, page.next_cursor))
+}
+
+/// One booking.
+#[utoipa::path(get, path = "/api/bookings/{bookingId}", operation_id = "getBooking", tag = "Bookings",
+    params(("bookingId" = uuid::Uuid, Path)),
+    responses((status = 200, body = Envelope<Booking>, description = "the booking")))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Id(booking_id): Id,
+) -> BookingAnswer {
+    let reader = caller.user_id.clone();
+    let request = pb::GetBookingRequest { caller: Some(caller), booking_id };
+    let answer = app.booking().get_booking(request).await?.into_inner();
+    Booking::read(answer.booking, reader).map(Envelope::new)
+}
+
+/// What is absent stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PatchBooking {
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    scheduled_at: Option<OffsetDateTime>,
+    #[schema(minimum = 5, maximum = 720)]
+    duration_minutes: Option<i32>,
+    #[schema(min_length = 1, max_length = 200)]
+    title: Option<String>,
+    #[schema(max_length = 5000)]
+    description: Option<String>,
+}
+
+/// Moves, lengthens or renames a booking that has not begun. The meeting URL stays.
+#[utoipa::path(patch, path = "/api/bookings/{bookingId}", operation_id = "patchBooking", tag = "Bookings",
+    params(("bookingId" = uuid::Uuid, Path)), request_body = PatchBooking,
+    responses((status = 200, body = Envelope<Booking>, description = "the booking as it is now")))]
+pub(crate) async fn patch(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Id(booking_id): Id,
+    Json(body): Json<PatchBooking>,
+) -> BookingAnswer {
+    let reader = caller.user_id.clone();
+    let request = pb::RescheduleBookingRequest {
+        caller: Some(caller),
+        booking_id,
+        scheduled_at: body.scheduled_at.map(timestamp),
+        duration_minutes: body.duration_minutes,
+        title: body.title,
+        description: body.description,
+    };
+    let answer = app.booking().reschedule_booking(request).await?.into_inner();
+    Booking::read(answer.booking, reader).map(Envelope::new)
+}
+
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct CancelBooking {
+    reason: Option<String>,
+}
+
+/// Cancels a booking; again, the same answer.
+#[utoipa::path(post, path = "/api/bookings/{bookingId}/cancel", operation_id = "cancelBooking",
+    tag = "Bookings", params(("bookingId" = uuid::Uuid, Path)), request_body = CancelBooking,
+    responses((status = 200, body = Envelope<Booking>, description = "the cancelled booking")))]
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Id(booking_id): Id,
+    Json(body): Json<CancelBooking>,
+) -> BookingAnswer {
+    let reader = caller.user_id.clone();
+    let request = pb::CancelBookingRequest {
+        caller: Some(caller),
+        booking_id,
+        reason: body.reason.unwrap_or_default(),
+    };
+    let answer = app.booking().cancel_booking(request).await?.into_inner();
+    Booking::read(answer.booking, reader).map(Envelope::new)
+}

@@ -1,0 +1,285 @@
+//! Settings of the gateway: where it listens, where the services are, whom it believes.
+//!
+//! A gateway that would believe everybody does not start: exactly one source of keys, issuer and audience are
+//! mandatory, and keys come over https unless from this very machine.
+
+use std::net::SocketAddr;
+
+use chassis::{
+    clock::Clock,
+    config::{InternalArgs, Invalid, Problems, check},
+    grpc,
+};
+use secrecy::SecretString;
+use tonic::transport::Endpoint;
+use url::{Host, Url};
+
+use crate::{
+    address::TrustedProxies,
+    auth::{AdminClaim, GroupsClaim},
+    limits::Rate,
+};
+
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Args {
+    /// Address of the HTTP interface [default: 0.0.0.0:8080]
+    #[arg(long, env = "GATEWAY_LISTEN")]
+    pub gateway_listen: Option<String>,
+    /// Where the booking service is, `http://host:50051`
+    #[arg(long, env = "BOOKING_URL")]
+    pub booking_url: Option<String>,
+    /// Where the room-lifecycle service is, `http://host:50052`
+    #[arg(long, env = "ROOM_URL")]
+    pub room_url: Option<String>,
+    /// Where the token service is, `http://host:50053`
+    #[arg(long, env = "TOKEN_URL")]
+    pub token_url: Option<String>,
+    /// Where the sync service is, `http://host:50054`
+    #[arg(long, env = "SYNC_URL")]
+    pub sync_url: Option<String>,
+    #[command(flatten)]
+    pub internal: InternalArgs,
+    #[command(flatten)]
+    pub http: HttpArgs,
+}
+
+/// The settings that do not depend on where the services run: `up` uses these alone.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct HttpArgs {
+    /// The identity provider's key set; https, http only from this machine. Either this or `AUTH_HS256_SECRET`
+    #[arg(long, env = "AUTH_JWKS_URL")]
+    pub auth_jwks_url: Option<String>,
+    /// The secret that HS256 tokens are signed with, at least 32 bytes. Either this or `AUTH_JWKS_URL`
+    #[arg(long, env = "AUTH_HS256_SECRET", hide_env_values = true)]
+    pub auth_hs256_secret: Option<String>,
+    /// `iss` of the tokens, exactly
+    #[arg(long, env = "AUTH_ISSUER")]
+    pub auth_issuer: Option<String>,
+    /// What `aud` of the tokens must be or contain
+    #[arg(long, env = "AUTH_AUDIENCE")]
+    pub auth_audience: Option<String>,
+    /// Who is an admin: a JSON pointer and the value it must have, `/app_metadata/role=admin` [default: nobody]
+    #[arg(long, env = "ADMIN_CLAIM")]
+    pub admin_claim: Option<String>,
+    /// Where a token lists the person's groups: a claim or a JSON pointer [default: nowhere]
+    #[arg(long, env = "GROUPS_CLAIM")]
+    pub groups_claim: Option<String>,
+    /// Web origins that may call from a browser, separated by commas, or `*` [default: none]
+    #[arg(long, env = "CORS_ORIGINS")]
+    pub cors_origins: Option<String>,
+    /// Proxies whose `X-Forwarded-For` is believed: addresses and networks, separated by commas [default: none]
+    #[arg(long, env = "TRUSTED_PROXIES")]
+    pub trusted_proxies: Option<String>,
+    /// This gateway as clients see it, `https://api.example.org` [default: links are relative]
+    #[arg(long, env = "API_URL")]
+    pub api_url: Option<String>,
+    /// Requests of one signed-in person, `<per second>/<burst>` [default: 100/1000]
+    #[arg(long, env = "RATE_LIMIT_USER")]
+    pub rate_limit_user: Option<String>,
+    /// Requests of one address without a valid token, `<per second>/<burst>` [default: 20/100]
+    #[arg(long, env = "RATE_LIMIT_ANONYMOUS")]
+    pub rate_limit_anonymous: Option<String>,
+    /// Kicks and other moderation of one person, `<per second>/<burst>` [default: 5/5]
+    #[arg(long, env = "RATE_LIMIT_MODERATION")]
+    pub rate_limit_moderation: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub peers: PeerAddresses,
+    pub internal: grpc::Settings,
+    pub http: HttpConfig,
+}
+
+#[derive(Clone, Debug)]
+pub struct PeerAddresses {
+    pub booking: Endpoint,
+    pub room: Endpoint,
+    pub token: Endpoint,
+    pub sync: Endpoint,
+}
+
+/// What [`crate::start`] needs.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    pub auth: AuthConfig,
+    pub cors: Cors,
+    pub trusted_proxies: TrustedProxies,
+    /// Without a slash at the end.
+    pub api_url: Option<String>,
+    pub rates: Rates,
+}
+
+#[derive(Clone, Debug)]
+pub struct AuthConfig {
+    pub keys: KeySource,
+    pub issuer: String,
+    pub audience: String,
+    pub admin: Option<AdminClaim>,
+    pub groups: Option<GroupsClaim>,
+    /// What tokens are judged by; another clock than the machine's only where a test needs one.
+    pub clock: Clock,
+}
+
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    Jwks(Url),
+    Hs256(SecretString),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cors {
+    None,
+    Any,
+    Origins(Vec<http::HeaderValue>),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    pub user: Rate,
+    pub anonymous: Rate,
+    pub moderation: Rate,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { user: Rate::new(100, 1000), anonymous: Rate::new(20, 100), moderation: Rate::new(5, 5) }
+    }
+}
+
+impl Args {
+    /// The settings, or every problem they have.
+    pub fn check(self) -> Result<Config, Invalid> {
+        check(|problems| self.check_with(problems))
+    }
+
+    pub fn check_with(self, problems: &mut Problems) -> Option<Config> {
+        let listen = problems.parse(
+            "GATEWAY_LISTEN",
+            self.gateway_listen.as_deref(),
+            SocketAddr::from(([0, 0, 0, 0], 8080)),
+        );
+        let booking = peer("BOOKING_URL", self.booking_url, problems);
+        let room = peer("ROOM_URL", self.room_url, problems);
+        let token = peer("TOKEN_URL", self.token_url, problems);
+        let sync = peer("SYNC_URL", self.sync_url, problems);
+        let internal = self.internal.check(problems);
+        let http = self.http.check_with(problems);
+        Some(Config {
+            listen,
+            peers: PeerAddresses { booking: booking?, room: room?, token: token?, sync: sync? },
+            internal: internal?,
+            http: http?,
+        })
+    }
+}
+
+fn peer(setting: &str, value: Option<String>, problems: &mut Problems) -> Option<Endpoint> {
+    let url = problems.url(setting, value, &["http"])?;
+    match Endpoint::from_shared(url.to_string()) {
+        Ok(endpoint) => Some(endpoint),
+        Err(error) => {
+            problems.add(setting, error);
+            None
+        }
+    }
+}
+
+impl HttpArgs {
+    pub fn check_with(self, problems: &mut Problems) -> Option<HttpConfig> {
+        let rates = self.rates(problems);
+        let keys = keys(self.auth_jwks_url, self.auth_hs256_secret, problems);
+        let issuer = problems.required("AUTH_ISSUER", self.auth_issuer);
+        let audience = problems.required("AUTH_AUDIENCE", self.auth_audience);
+        let admin = optional("ADMIN_CLAIM", self.admin_claim, AdminClaim::parse, problems);
+        let groups = optional("GROUPS_CLAIM", self.groups_claim, GroupsClaim::parse, problems);
+        let cors = optional("CORS_ORIGINS", self.cors_origins, Cors::parse, problems);
+        let trusted = optional("TRUSTED_PROXIES", self.trusted_proxies, TrustedProxies::parse, problems);
+        let api_url = self
+            .api_url
+            .filter(|url| !url.trim().is_empty())
+            .and_then(|url| problems.url("API_URL", Some(url), &["http", "https"]));
+        Some(HttpConfig {
+            auth: AuthConfig {
+                keys: keys?,
+                issuer: issuer?,
+                audience: audience?,
+                admin,
+                groups,
+                clock: Clock::default(),
+            },
+            cors: cors.unwrap_or(Cors::None),
+            trusted_proxies: trusted.unwrap_or_default(),
+            api_url: api_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
+            rates,
+        })
+    }
+
+    fn rates(&self, problems: &mut Problems) -> Rates {
+        let defaults = Rates::default();
+        let mut rate =
+            |setting, value: &Option<String>, default| problems.parse(setting, value.as_deref(), default);
+        Rates {
+            user: rate("RATE_LIMIT_USER", &self.rate_limit_user, defaults.user),
+            anonymous: rate("RATE_LIMIT_ANONYMOUS", &self.rate_limit_anonymous, defaults.anonymous),
+            moderation: rate("RATE_LIMIT_MODERATION", &self.rate_limit_moderation, defaults.moderation),
+        }
+    }
+}
+
+/// A setting that may be absent, parsed when it is there.
+fn optional<T>(
+    setting: &str,
+    value: Option<String>,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+    problems: &mut Problems,
+) -> Option<T> {
+    let value = value.filter(|value| !value.trim().is_empty())?;
+    parse(value.trim()).map_err(|problem| problems.add(setting, problem)).ok()
+}
+
+fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -> Option<KeySource> {
+    let given = |value: &Option<String>| value.as_ref().is_some_and(|value| !value.trim().is_empty());
+    match (given(&jwks), given(&secret)) {
+        (true, false) => {
+            let url = problems.url("AUTH_JWKS_URL", jwks, &["https", "http"])?;
+            if url.scheme() == "http" && !is_loopback(&url) {
+                problems.add("AUTH_JWKS_URL", "must be https");
+                return None;
+            }
+            Some(KeySource::Jwks(url))
+        }
+        (false, true) => problems.secret("AUTH_HS256_SECRET", secret, 32).map(KeySource::Hs256),
+        _ => {
+            problems.add("AUTH_JWKS_URL, AUTH_HS256_SECRET", "exactly one of the two must be set");
+            None
+        }
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+impl Cors {
+    fn parse(origins: &str) -> Result<Self, String> {
+        if origins == "*" {
+            return Ok(Self::Any);
+        }
+        let origin = |text: &str| {
+            let text = text.trim();
+            let is_origin = Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
+            http::HeaderValue::from_str(text)
+                .ok()
+                .filter(|_| is_origin)
+                .ok_or_else(|| format!("`{text}` is no origin such as https://app.example.org"))
+        };
+        origins.split(',').map(origin).collect::<Result<_, _>>().map(Self::Origins)
+    }
+}

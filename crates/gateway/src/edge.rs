@@ -1,0 +1,172 @@
+//! What stands around every route: request id, budget, trace, metrics, and the last line against panics.
+//!
+//! One layer instead of five, because each costs every request a box and a clone: this is the hot path that
+//! `make bench` holds against a bare handler.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Poller, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    response::{IntoResponse, Response},
+};
+use chassis::{
+    context::{self, Context},
+    status::Refusal,
+    telemetry,
+};
+use futures::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tower::{Layer, Service};
+use tracing::{Instrument, Span, field};
+
+use crate::error::{self, Rejection};
+
+/// What a request and everything done for it may take.
+const BUDGET: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LONGEST_REQUEST_ID: usize = 128;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EdgeLayer;
+
+impl<S> Layer<S> for EdgeLayer {
+    type Service = Edge<S>;
+
+    fn layer(&self, inner: S) -> Edge<S> {
+        Edge { inner }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Edge<S> {
+    inner: S,
+}
+
+impl<S> Service<Request> for Edge<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(poller)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let started = Instant::now();
+        if let Some(token) = request.headers_mut().get_mut(header::AUTHORIZATION) {
+            token.set_sensitive(true);
+        }
+        let (request_id, echo) = request_id(request.headers());
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let method = method(request.method());
+        // `debug`: seen in traces, free when there are none; what is logged names its request itself.
+        let span = tracing::debug_span!(
+            "http", otel.kind = "server", http.request.method = method,
+            http.route = route.as_ref().map(MatchedPath::as_str), request.id = %request_id,
+            http.response.status_code = field::Empty,
+        );
+        telemetry::continue_trace(&span, request.headers());
+        let context = Context { deadline: started + BUDGET, request_id };
+        let call = self.inner.call(request);
+        let work = context::scope(context, async move {
+            let mut response = match AssertUnwindSafe(call).catch_unwind().await {
+                Ok(Ok(response)) => response,
+                Err(_panic) => {
+                    tracing::error!(request.id = %error::request_id(), "a handler panicked");
+                    Rejection::from(Refusal::internal()).into_response()
+                }
+            };
+            response.headers_mut().insert(REQUEST_ID, echo);
+            observe(route.as_ref(), method, &response, started);
+            Ok(response)
+        });
+        Box::pin(work.instrument(span))
+    }
+}
+
+/// The caller's id if it is one, else ours; as text, and as the header that tells it.
+fn request_id(headers: &HeaderMap) -> (Arc<str>, HeaderValue) {
+    let theirs = headers.get(REQUEST_ID).filter(|id| {
+        (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    if let Some(id) = theirs
+        && let Ok(text) = id.to_str()
+    {
+        return (Arc::from(text), id.clone());
+    }
+    let mut buffer = uuid::Uuid::encode_buffer();
+    let text = &*uuid::Uuid::new_v4().as_simple().encode_lower(&mut buffer);
+    let header = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"));
+    (Arc::from(text), header)
+}
+
+/// Only the methods we have: what clients invent must not become labels.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "OTHER",
+    }
+}
+
+fn observe(route: Option<&MatchedPath>, method: &'static str, response: &Response, started: Instant) {
+    let status = response.status();
+    Span::current().record("http.response.status_code", status.as_u16());
+    let route = route.map_or("none", MatchedPath::as_str).to_owned();
+    metrics::counter!(
+        "greenroom_http_requests_total",
+        "route" => route.clone(), "method" => method, "status" => status.as_str().to_owned()
+    )
+    .increment(1);
+    metrics::histogram!("greenroom_http_request_duration_seconds", "route" => route, "method" => method)
+        .record(started.elapsed());
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::to_bytes, routing::get};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_answers_like_every_other_failure() {
+        let broken = || async { assert_eq!(BUDGET, Duration::ZERO, "on purpose") };
+        let router = Router::new().route("/", get(broken));
+        let request = Request::builder().header(REQUEST_ID, "abc").body(axum::body::Body::empty());
+        let response = router.layer(EdgeLayer).oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()[REQUEST_ID], "abc");
+        let body = to_bytes(response.into_body(), 1024).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["code"], &body["request_id"]), (&"internal".into(), &"abc".into()));
+    }
+
+    #[tokio::test]
+    async fn handlers_never_print_the_token() {
+        let print = |headers: HeaderMap| std::future::ready(format!("{headers:?}"));
+        let router = Router::new().route("/", get(print)).layer(EdgeLayer);
+        let request = Request::builder().header("authorization", "Bearer s3cret");
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let body = to_bytes(response.into_body(), 1024).await.unwrap();
+        assert!(!String::from_utf8_lossy(&body).contains("s3cret"));
+    }
+}

@@ -1,0 +1,139 @@
+//! Why not, over HTTP: one body for every refusal, whoever refused.
+//!
+//! `{"error", "message", "code", "request_id", …facts}`; 429 and 503 carry `Retry-After`. What went wrong inside
+//! stands in the log beside the request id, never in the body.
+
+use std::{error::Error as _, sync::Arc};
+
+use axum::response::{IntoResponse, Response};
+use chassis::{
+    context,
+    status::{Reason, Refusal},
+};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Map, Value};
+use tonic_types::StatusExt as _;
+
+/// Why a request gets no answer of its route.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejection {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A service, or the way to it, failed.
+    #[error(transparent)]
+    Service(#[from] tonic::Status),
+    #[error("no such route")]
+    NoRoute,
+    #[error("no such method on this route")]
+    NoMethod,
+    #[error("a service answered without {0}")]
+    Incomplete(&'static str),
+}
+
+/// How people read it: the tone of the clients that have always read it.
+pub(crate) fn title(reason: Reason) -> &'static str {
+    match reason {
+        Reason::InvalidRequest => "Invalid Request",
+        Reason::InvalidSessionId => "Invalid session ID",
+        Reason::Unauthenticated => "Unauthorized",
+        Reason::NotParticipant | Reason::NotHost | Reason::NotAdmin | Reason::Kicked => "Access Denied",
+        Reason::TooEarly => "Meeting Not Started Yet",
+        Reason::SessionNotFound => "Session Not Found",
+        Reason::RoomNotFound => "Room Not Found",
+        Reason::NotificationNotFound => "Notification Not Found",
+        Reason::SlotTaken => "Slot Taken",
+        Reason::IdempotencyKeyReused => "Idempotency Key Reused",
+        Reason::MeetingStarted => "Meeting Has Started",
+        Reason::MeetingEnded => "Meeting Has Ended",
+        Reason::SessionCancelled => "Session Cancelled",
+        Reason::TooLarge => "Request Too Large",
+        Reason::RateLimited => "Too Many Requests",
+        Reason::Internal => "Internal Server Error",
+        Reason::LivekitUnavailable => "Video Server Unavailable",
+        Reason::DatabaseUnavailable | Reason::DatabaseBusy | Reason::ServiceUnavailable => {
+            "Service Unavailable"
+        }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let refusal = match self {
+            Self::Refused(refusal) => refusal,
+            Self::Service(status) => from_service(&status),
+            Self::NoRoute => {
+                let message = "There is no such route; /docs lists all.";
+                return body(StatusCode::NOT_FOUND, "Not Found", message, "route_not_found", Map::new());
+            }
+            Self::NoMethod => {
+                let message = "This route has other methods; /docs lists all.";
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                return body(status, "Method Not Allowed", message, "method_not_allowed", Map::new());
+            }
+            Self::Incomplete(what) => {
+                tracing::error!(request.id = %request_id(), what, "a service answered incompletely");
+                Refusal::internal()
+            }
+        };
+        answer(refusal)
+    }
+}
+
+/// The id that the caller is told, and that finds the request in our logs.
+pub(crate) fn request_id() -> Arc<str> {
+    context::current().map_or_else(|| Arc::from(""), |context| context.request_id)
+}
+
+/// A status of a service as a refusal. What a service refused by itself it has logged itself.
+fn from_service(status: &tonic::Status) -> Refusal {
+    if status.get_details_error_info().is_some() {
+        return Refusal::from_status(status);
+    }
+    tracing::warn!(
+        request.id = %request_id(), code = ?status.code(), message = status.message(), cause = status.source(),
+        "a call to a service failed"
+    );
+    if status.source().is_some() {
+        return Refusal::unavailable(Reason::ServiceUnavailable, 1); // it never came back: the way, not the service
+    }
+    Refusal::from_status(status)
+}
+
+fn answer(refusal: Refusal) -> Response {
+    let reason = refusal.reason;
+    let status = StatusCode::from_u16(reason.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let later = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+    let mut facts: Map<String, Value> =
+        refusal.facts.into_iter().map(|(fact, value)| (fact, Value::String(value))).collect();
+    let seconds = facts
+        .get("retry_after")
+        .and_then(|seconds| seconds.as_str()?.parse::<u64>().ok())
+        .or(later.then_some(1));
+    if let Some(seconds) = seconds {
+        facts.insert("retry_after".to_owned(), seconds.into());
+    }
+    let mut response = body(status, title(reason), &refusal.message, reason.code(), facts);
+    if status == StatusCode::UNAUTHORIZED {
+        let bearer = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+    }
+    if later && let Some(seconds) = seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+fn body(
+    status: StatusCode,
+    error: &str,
+    message: &str,
+    code: &str,
+    mut fields: Map<String, Value>,
+) -> Response {
+    let fixed = [("error", error), ("message", message), ("code", code), ("request_id", &request_id())];
+    for (field, value) in fixed {
+        fields.insert(field.to_owned(), value.into());
+    }
+    let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (status, headers, axum::Json(Value::Object(fields))).into_response()
+}

@@ -1,0 +1,66 @@
+//! Whether this gateway lives, and whether it should be sent requests.
+
+use std::collections::BTreeMap;
+
+use axum::{Json, extract::State, response::Response};
+use chassis::ops::{self, State as DependencyState};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`, or `degraded` when something is down
+    status: &'static str,
+    version: &'static str,
+    /// Each thing this gateway depends on: `starting` · `up` · `down`
+    #[schema(value_type = BTreeMap<String, String>)]
+    dependencies: BTreeMap<String, DependencyState>,
+}
+
+/// Always 200 while the process lives.
+#[utoipa::path(get, path = "/health", operation_id = "getHealth", tag = "Operation", security(()),
+    responses((status = 200, body = Health, description = "it lives")))]
+pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
+    let report = app.runtime().readiness.report();
+    let state = |(name, dependency): (String, ops::Dependency)| (name, dependency.state);
+    Json(Health {
+        status: if report.status == "ok" { "ok" } else { "degraded" },
+        version: env!("CARGO_PKG_VERSION"),
+        dependencies: report.dependencies.into_iter().map(state).collect(),
+    })
+}
+
+/// `ok` while the process lives.
+#[utoipa::path(get, path = "/livez", operation_id = "getLiveness", tag = "Operation", security(()),
+    responses((status = 200, body = String, description = "it lives")))]
+pub(crate) async fn livez() -> &'static str {
+    "ok"
+}
+
+/// Each dependency with its state; 503 only when our own services are down.
+#[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "Operation", security(()),
+    responses((status = 200, body = Readiness, description = "ready, perhaps degraded"),
+        (status = 503, body = Readiness, description = "not ready")))]
+pub(crate) async fn readyz(State(app): State<App>) -> Response {
+    ops::readyz(&app.runtime().readiness)
+}
+
+/// As `chassis::ops` writes it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that chassis writes")]
+pub(crate) struct Readiness {
+    /// ok · degraded · unavailable
+    status: String,
+    dependencies: BTreeMap<String, DependencyReport>,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that chassis writes")]
+struct DependencyReport {
+    /// starting · up · down
+    state: String,
+    /// Whether this gateway cannot serve without it.
+    required: bool,
+}

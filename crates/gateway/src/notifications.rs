@@ -1,0 +1,89 @@
+//! `/api/notifications`: what happened to the caller's bookings, newest first.
+
+use axum::{Json as Answer, extract::State};
+use proto::booking::v1 as pb;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    app::{App, SignedIn},
+    error::Rejection,
+    extract::{Id, Query},
+    wire::{self, Envelope},
+};
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Notification {
+    #[schema(format = Uuid)]
+    id: String,
+    /// `booking_created` · `booking_rescheduled` · `booking_cancelled` · `room_failed` …
+    kind: String,
+    /// What it is about; its fields depend on the kind.
+    #[schema(value_type = Object)]
+    payload: serde_json::Value,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    read_at: Option<OffsetDateTime>,
+}
+
+impl TryFrom<pb::Notification> for Notification {
+    type Error = Rejection;
+
+    fn try_from(notification: pb::Notification) -> Result<Self, Rejection> {
+        let payload = serde_json::from_str(&notification.payload_json);
+        Ok(Self {
+            id: notification.id,
+            kind: notification.kind,
+            payload: payload.map_err(|_| Rejection::Incomplete("notification.payload_json"))?,
+            created_at: wire::time("notification.created_at", notification.created_at)?,
+            read_at: wire::time_or_null(notification.read_at),
+        })
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListNotifications {
+    /// Default: 20.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i32>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// The caller's notifications, newest first.
+#[utoipa::path(get, path = "/api/notifications", operation_id = "listNotifications", tag = "Notifications",
+    params(ListNotifications),
+    responses((status = 200, body = Envelope<Vec<Notification>>, description = "a page")))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Query(query): Query<ListNotifications>,
+) -> Result<Answer<Envelope<Vec<Notification>>>, Rejection> {
+    let request = pb::ListNotificationsRequest {
+        caller: Some(caller),
+        limit: wire::limit(query.limit)?,
+        cursor: query.cursor.unwrap_or_default(),
+    };
+    let page = app.booking().list_notifications(request).await?.into_inner();
+    let notifications = page.notifications.into_iter().map(Notification::try_from);
+    Ok(Envelope::page(notifications.collect::<Result<_, _>>()?, page.next_cursor))
+}
+
+/// Marks a notification as read; again, the same answer.
+#[utoipa::path(post, path = "/api/notifications/{notificationId}/read", operation_id = "readNotification",
+    tag = "Notifications", params(("notificationId" = uuid::Uuid, Path)),
+    responses((status = 200, body = Envelope<Notification>, description = "the notification")))]
+pub(crate) async fn read(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Id(notification_id): Id,
+) -> Result<Answer<Envelope<Notification>>, Rejection> {
+    let request = pb::MarkNotificationReadRequest { caller: Some(caller), notification_id };
+    let answer = app.booking().mark_notification_read(request).await?.into_inner();
+    let notification = answer.notification.ok_or(Rejection::Incomplete("notification"))?;
+    Notification::try_from(notification).map(Envelope::new)
+}

@@ -1,0 +1,160 @@
+//! The OpenAPI 3.1 document: paths and shapes from the handlers, refusals from the one table below.
+//!
+//! Handlers document what they answer; which codes a route can refuse with stands here, because it follows from
+//! the service behind it, and the text, status and body of a code are the same everywhere.
+
+use std::collections::BTreeMap;
+
+use chassis::status::Reason::{
+    self, DatabaseBusy, DatabaseUnavailable, IdempotencyKeyReused, Internal, InvalidRequest,
+    InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotHost, NotParticipant,
+    NotificationNotFound, RateLimited, ServiceUnavailable, SessionCancelled, SessionNotFound, SlotTaken,
+    TooEarly, TooLarge, Unauthenticated,
+};
+use utoipa::{
+    Modify, OpenApi, ToSchema,
+    openapi::{
+        self, ContentBuilder, Ref, RefOr, ResponseBuilder, SecurityRequirement, Server,
+        path::Operation,
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+
+/// Every refusal.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that `error` writes")]
+struct Problem {
+    /// For people, short.
+    #[schema(example = "Session Not Found")]
+    error: String,
+    /// What to do about it.
+    message: String,
+    /// For programs; it does not change.
+    #[schema(example = "session_not_found")]
+    code: String,
+    /// Finds the request in our logs; the same as the header `x-request-id`.
+    request_id: String,
+    /// `invalid_request`: what is wrong.
+    field: Option<String>,
+    /// `too_early`: when the meeting can be joined.
+    #[schema(format = DateTime)]
+    opens_at: Option<String>,
+    /// 429 and 503: seconds; the same as the header `Retry-After`.
+    retry_after: Option<u64>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Greenroom", description = "Scheduled video sessions on LiveKit. Every answer carries \
+        `x-request-id`; every refusal has the same body and a `code` that does not change."),
+    components(schemas(Problem)),
+    modifiers(&Security),
+    security(("bearer" = []))
+)]
+pub(crate) struct Document;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        bearer.bearer_format = Some("JWT".to_owned());
+        bearer.description = Some("A token of the identity provider.".to_owned());
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let signature = ApiKeyValue::with_description("Authorization", "LiveKit's own signature, a JWT.");
+        components.add_security_scheme("livekit", SecurityScheme::ApiKey(ApiKey::Header(signature)));
+    }
+}
+
+/// What every route for signed-in people can refuse with.
+const SIGNED_IN: &[Reason] =
+    &[Unauthenticated, RateLimited, Internal, DatabaseUnavailable, DatabaseBusy, ServiceUnavailable];
+
+/// What each operation can refuse with besides; `None` for one that refuses nothing.
+fn reasons(operation: &str) -> Option<&'static [Reason]> {
+    Some(match operation {
+        "createBooking" => &[InvalidRequest, TooLarge, NotParticipant, SlotTaken, IdempotencyKeyReused],
+        "listBookings" | "listNotifications" => &[InvalidRequest],
+        "getBooking" | "getMeetingStatus" => &[InvalidSessionId, NotParticipant, SessionNotFound],
+        "patchBooking" => &[
+            InvalidRequest,
+            InvalidSessionId,
+            TooLarge,
+            NotParticipant,
+            SessionNotFound,
+            SlotTaken,
+            MeetingStarted,
+            MeetingEnded,
+            SessionCancelled,
+        ],
+        "cancelBooking" => {
+            &[InvalidRequest, InvalidSessionId, TooLarge, NotParticipant, SessionNotFound, MeetingEnded]
+        }
+        "readNotification" => &[InvalidRequest, NotificationNotFound],
+        "createRoom" => &[
+            InvalidSessionId,
+            NotParticipant,
+            SessionNotFound,
+            MeetingEnded,
+            SessionCancelled,
+            LivekitUnavailable,
+        ],
+        "getAccessToken" => &[
+            InvalidRequest,
+            InvalidSessionId,
+            NotParticipant,
+            Kicked,
+            TooEarly,
+            SessionNotFound,
+            MeetingEnded,
+            SessionCancelled,
+            LivekitUnavailable,
+        ],
+        "endRoom" => &[InvalidSessionId, NotHost, NotParticipant, SessionNotFound, SessionCancelled],
+        "kickParticipant" => &[
+            InvalidRequest,
+            InvalidSessionId,
+            TooLarge,
+            NotHost,
+            NotParticipant,
+            SessionNotFound,
+            LivekitUnavailable,
+        ],
+        "receiveWebhook" => &[TooLarge],
+        _ => return None,
+    })
+}
+
+/// The finished document: `base` is where clients reach this gateway.
+pub(crate) fn finish(mut document: openapi::OpenApi, base: Option<&str>) -> openapi::OpenApi {
+    document.servers = Some(vec![Server::new(base.unwrap_or("/"))]);
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.patch];
+        for operation in operations.into_iter().filter_map(Option::as_mut) {
+            refusals(operation);
+        }
+    }
+    document
+}
+
+fn refusals(operation: &mut Operation) {
+    let Some(own) = operation.operation_id.as_deref().and_then(reasons) else {
+        return;
+    };
+    operation.security.get_or_insert_with(|| vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+    let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    for reason in SIGNED_IN.iter().chain(own) {
+        by_status.entry(reason.http()).or_default().push(reason.code());
+    }
+    for (status, codes) in by_status {
+        let problem =
+            ContentBuilder::new().schema(Some(RefOr::Ref(Ref::from_schema_name("Problem")))).build();
+        let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
+        let response = ResponseBuilder::new()
+            .description(codes.join(" · "))
+            .content("application/json", problem)
+            .build();
+        operation.responses.responses.insert(status.to_string(), RefOr::T(response));
+    }
+}

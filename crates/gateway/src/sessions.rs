@@ -1,0 +1,300 @@
+//! `/api/sessions/{sessionId}/livekit`: the meeting of a booking – its room, its tokens, its people, its end.
+
+use axum::{Json as Answer, extract::State, response::IntoResponse};
+use http::{HeaderValue, header};
+use proto::{booking::v1 as booking, room::v1 as room, token::v1 as token};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    app::{App, Moderator, SignedIn},
+    error::Rejection,
+    extract::{Id, Json, Query},
+    wire::{self, Envelope, Person, told},
+};
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MadeRoom {
+    #[schema(format = Uuid)]
+    room_id: String,
+    room_name: String,
+    /// Null until LiveKit has answered.
+    room_sid: Option<String>,
+    /// pending · active · ended · failed
+    status: String,
+    meeting_url: String,
+}
+
+/// The booking's room, made if there is none; again, the same room.
+#[utoipa::path(post, path = "/api/sessions/{sessionId}/livekit/create-room", operation_id = "createRoom",
+    tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)),
+    responses((status = 200, body = Envelope<MadeRoom>, description = "the room")))]
+pub(crate) async fn create_room(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Id(session_id): Id,
+) -> Result<Answer<Envelope<MadeRoom>>, Rejection> {
+    let request = room::CreateRoomRequest { caller: Some(caller), session_id };
+    let answer = app.room().create_room(request).await?.into_inner();
+    let room = answer.room.ok_or(Rejection::Incomplete("room"))?;
+    Ok(Envelope::new(MadeRoom {
+        room_id: room.id,
+        room_name: room.room_name,
+        room_sid: told(room.room_sid),
+        status: room.status,
+        meeting_url: answer.meeting_url,
+    }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Ensure {
+    /// `now` when LiveKit has just refused a token: the room is looked at again before signing.
+    #[param(inline)]
+    ensure: Option<EnsureWhen>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum EnsureWhen {
+    Now,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AccessToken {
+    /// Never stored; a client fetches a new one for each join.
+    token: String,
+    ws_url: String,
+    room_name: String,
+    identity: String,
+    participant_name: String,
+    /// host · guest
+    role: String,
+    is_host: bool,
+    is_provider: bool,
+    can_record: bool,
+    #[serde(with = "time::serde::rfc3339")]
+    expires_at: OffsetDateTime,
+    session: TokenSession,
+    other_participant: Option<Person>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TokenSession {
+    title: String,
+    #[serde(with = "time::serde::rfc3339")]
+    scheduled_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    opens_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    closes_at: OffsetDateTime,
+}
+
+impl TryFrom<token::IssueForSessionResponse> for AccessToken {
+    type Error = Rejection;
+
+    fn try_from(issued: token::IssueForSessionResponse) -> Result<Self, Rejection> {
+        let is_host = issued.role == "host";
+        Ok(Self {
+            token: issued.token,
+            ws_url: issued.ws_url,
+            room_name: issued.room_name,
+            identity: issued.identity,
+            participant_name: issued.participant_name,
+            role: issued.role,
+            is_host,
+            is_provider: is_host,
+            can_record: issued.can_record,
+            expires_at: wire::time("token.expires_at", issued.expires_at)?,
+            session: TokenSession {
+                title: issued.title,
+                scheduled_at: wire::time("token.scheduled_at", issued.scheduled_at)?,
+                opens_at: wire::time("token.opens_at", issued.opens_at)?,
+                closes_at: wire::time("token.closes_at", issued.closes_at)?,
+            },
+            other_participant: issued.other_participant.map(Person::from),
+        })
+    }
+}
+
+/// A LiveKit token that opens the booking's room for the caller.
+#[utoipa::path(get, path = "/api/sessions/{sessionId}/livekit/access-token", operation_id = "getAccessToken",
+    tag = "Meetings", params(("sessionId" = uuid::Uuid, Path), Ensure),
+    responses((status = 200, body = Envelope<AccessToken>, description = "the token; never cached")))]
+pub(crate) async fn access_token(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Id(session_id): Id,
+    Query(query): Query<Ensure>,
+) -> Result<impl IntoResponse, Rejection> {
+    let request = token::IssueForSessionRequest {
+        caller: Some(caller),
+        session_id,
+        ensure_now: query.ensure.is_some(),
+    };
+    let issued = app.token().issue_for_session(request).await?.into_inner();
+    let answer = Envelope::new(AccessToken::try_from(issued)?);
+    let no_store = HeaderValue::from_static("no-store");
+    Ok(([(header::CACHE_CONTROL, no_store)], answer))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RoomEnded {
+    /// always true
+    success: bool,
+    #[schema(example = "Room ended successfully")]
+    message: &'static str,
+}
+
+/// Ends the meeting for everybody; again, the same answer.
+#[utoipa::path(post, path = "/api/sessions/{sessionId}/livekit/end-room", operation_id = "endRoom",
+    tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)),
+    responses((status = 200, body = RoomEnded, description = "it is over")))]
+pub(crate) async fn end_room(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Id(booking_id): Id,
+) -> Result<Answer<RoomEnded>, Rejection> {
+    let request = booking::EndBookingRequest { caller: Some(caller), booking_id };
+    app.booking().end_booking(request).await?;
+    Ok(Answer(RoomEnded { success: true, message: "Room ended successfully" }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MeetingStatus {
+    session: StatusSession,
+    room: Option<StatusRoom>,
+    participants: Vec<Participant>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct StatusSession {
+    #[schema(format = Uuid)]
+    id: String,
+    #[schema(value_type = crate::bookings::BookingStatus)]
+    status: String,
+    #[serde(with = "time::serde::rfc3339")]
+    opens_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    closes_at: OffsetDateTime,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct StatusRoom {
+    /// pending · active · ended · failed
+    status: String,
+    room_name: String,
+    room_sid: Option<String>,
+    /// Goes up each time the room had to be made anew on LiveKit.
+    generation: i32,
+    /// When the room was last seen on LiveKit.
+    #[serde(with = "time::serde::rfc3339::option")]
+    confirmed_at: Option<OffsetDateTime>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Participant {
+    user_id: String,
+    name: String,
+    /// host · guest
+    role: String,
+    /// invited · joined · left · kicked
+    status: String,
+    #[serde(with = "time::serde::rfc3339::option")]
+    joined_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    left_at: Option<OffsetDateTime>,
+}
+
+impl TryFrom<room::GetSessionStatusResponse> for MeetingStatus {
+    type Error = Rejection;
+
+    fn try_from(status: room::GetSessionStatusResponse) -> Result<Self, Rejection> {
+        Ok(Self {
+            session: StatusSession {
+                id: status.session_id,
+                status: status.session_status,
+                opens_at: wire::time("status.opens_at", status.opens_at)?,
+                closes_at: wire::time("status.closes_at", status.closes_at)?,
+            },
+            room: status.room.map(StatusRoom::from),
+            participants: status.participants.into_iter().map(Participant::from).collect(),
+        })
+    }
+}
+
+impl From<room::Room> for StatusRoom {
+    fn from(room: room::Room) -> Self {
+        Self {
+            status: room.status,
+            room_name: room.room_name,
+            room_sid: told(room.room_sid),
+            generation: room.generation,
+            confirmed_at: wire::time_or_null(room.confirmed_at),
+        }
+    }
+}
+
+impl From<room::Participant> for Participant {
+    fn from(participant: room::Participant) -> Self {
+        Self {
+            user_id: participant.user_id,
+            name: participant.name,
+            role: participant.role,
+            status: participant.status,
+            joined_at: wire::time_or_null(participant.joined_at),
+            left_at: wire::time_or_null(participant.left_at),
+        }
+    }
+}
+
+/// The meeting, its room and who was there.
+#[utoipa::path(get, path = "/api/sessions/{sessionId}/livekit/status", operation_id = "getMeetingStatus",
+    tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)),
+    responses((status = 200, body = Envelope<MeetingStatus>, description = "as the records have it")))]
+pub(crate) async fn status(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Id(session_id): Id,
+) -> Result<Answer<Envelope<MeetingStatus>>, Rejection> {
+    let request = room::GetSessionStatusRequest { caller: Some(caller), session_id };
+    let status = app.room().get_session_status(request).await?.into_inner();
+    MeetingStatus::try_from(status).map(Envelope::new)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Kick {
+    user_id: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Kicked {
+    user_id: String,
+    /// always `kicked`
+    status: &'static str,
+}
+
+/// Puts a participant out for good; again, the same answer.
+#[utoipa::path(post, path = "/api/sessions/{sessionId}/livekit/kick", operation_id = "kickParticipant",
+    tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)), request_body = Kick,
+    responses((status = 200, body = Envelope<Kicked>, description = "out, and kept out")))]
+pub(crate) async fn kick(
+    State(app): State<App>,
+    Moderator(caller): Moderator,
+    Id(session_id): Id,
+    Json(body): Json<Kick>,
+) -> Result<Answer<Envelope<Kicked>>, Rejection> {
+    let request =
+        room::KickParticipantRequest { caller: Some(caller), session_id, user_id: body.user_id.clone() };
+    app.room().kick_participant(request).await?;
+    Ok(Envelope::new(Kicked { user_id: body.user_id, status: "kicked" }))
+}

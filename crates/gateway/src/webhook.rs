@@ -1,0 +1,41 @@
+//! LiveKit's webhook: passed on as it came, byte for byte; room-lifecycle checks the signature and decides.
+//!
+//! LiveKit repeats what is answered with 5xx, so everything but a bad signature and too large a body is one.
+
+use axum::{
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use chassis::status::{Reason, Refusal};
+use http::{StatusCode, header};
+use proto::room::v1::ReceiveWebhookRequest;
+
+use crate::{app::App, error::Rejection, extract};
+
+const BODY_LIMIT: usize = 256 * 1024;
+
+/// Events of LiveKit, signed by LiveKit. Also at `/webhooks/livekit`.
+#[utoipa::path(post, path = "/api/v1/livekit/webhook", operation_id = "receiveWebhook", tag = "Operation",
+    request_body(content = String, content_type = "application/webhook+json"), security(("livekit" = [])),
+    responses((status = 200, description = "taken")))]
+pub(crate) async fn receive(State(app): State<App>, request: Request) -> Result<Response, Rejection> {
+    let (parts, body) = request.into_parts();
+    let body = extract::read(&parts.headers, body, BODY_LIMIT).await?;
+    let authorization = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(|| Refusal::new(Reason::Unauthenticated, "The webhook is not signed."))?;
+    let request = ReceiveWebhookRequest { authorization: authorization.to_owned(), body: body.into() };
+    match app.room().receive_webhook(request).await {
+        Ok(_) => Ok(StatusCode::OK.into_response()),
+        Err(status) => {
+            let refusal = Refusal::from_status(&status);
+            match refusal.reason {
+                Reason::Unauthenticated | Reason::TooLarge => Err(refusal.into()),
+                reason if reason.http() < 500 => Err(Refusal::internal().into()),
+                _ => Err(status.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What the answers of `/api` share: the envelope, people, pages, and times as RFC 3339 in UTC.
+
+use chassis::{grpc, status::Refusal};
+use prost_types::Timestamp;
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::error::Rejection;
+
+/// Every answer of `/api` that is not a refusal.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Envelope<T> {
+    /// always true
+    success: bool,
+    data: T,
+    /// Where the next page begins; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+impl<T> Envelope<T> {
+    pub(crate) fn new(data: T) -> axum::Json<Self> {
+        axum::Json(Self { success: true, data, next_cursor: None })
+    }
+
+    pub(crate) fn page(data: T, next_cursor: String) -> axum::Json<Self> {
+        axum::Json(Self { success: true, data, next_cursor: told(next_cursor) })
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Person {
+    id: String,
+    name: String,
+    avatar_url: Option<String>,
+}
+
+impl From<proto::booking::v1::Person> for Person {
+    fn from(person: proto::booking::v1::Person) -> Self {
+        Self { id: person.id, name: person.name, avatar_url: told(person.avatar_url) }
+    }
+}
+
+impl From<proto::token::v1::Person> for Person {
+    fn from(person: proto::token::v1::Person) -> Self {
+        Self { id: person.id, name: person.name, avatar_url: told(person.avatar_url) }
+    }
+}
+
+/// proto3 writes "nothing" as the empty text; JSON writes null.
+pub(crate) fn told(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// A time that must be there.
+pub(crate) fn time(field: &'static str, value: Option<Timestamp>) -> Result<OffsetDateTime, Rejection> {
+    time_or_null(value).ok_or(Rejection::Incomplete(field))
+}
+
+pub(crate) fn time_or_null(value: Option<Timestamp>) -> Option<OffsetDateTime> {
+    value.as_ref().and_then(grpc::datetime)
+}
+
+/// `?limit=`; 0 is what services take for "not told".
+pub(crate) fn limit(limit: Option<i32>) -> Result<i32, Refusal> {
+    match limit {
+        None => Ok(0),
+        Some(limit @ 1..=100) => Ok(limit),
+        Some(_) => Err(Refusal::invalid("limit", "must be 1 to 100")),
+    }
+}

@@ -1,0 +1,143 @@
+//! What every request gets, whatever its route: an id, a budget, a trace, CORS, a JSON answer.
+
+use gateway::HttpArgs;
+use opentelemetry::{global, trace::TracerProvider as _};
+use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use reqwest::Method;
+use serde_json::json;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::{
+    fakes::SESSION,
+    support::{Gateway, answer, args, checked, token, told},
+};
+
+#[tokio::test]
+async fn a_request_id_is_kept_or_made_and_told_everywhere() {
+    let gateway = Gateway::start().await;
+    let longest = "x".repeat(128);
+    for id in ["abc-123", longest.as_str()] {
+        let request = gateway.get("/api/bookings").header("x-request-id", id);
+        let response = request.bearer_auth(token("ana")).send().await.unwrap();
+        assert_eq!(response.headers()["x-request-id"], id);
+        assert_eq!(gateway.fake.last().metadata.get("x-request-id").unwrap(), id);
+    }
+    let too_long = "x".repeat(129);
+    for id in ["", "with space", "ümlaut", too_long.as_str()] {
+        let response = gateway.get("/api/bookings").header("x-request-id", id);
+        let response = response.send().await.unwrap();
+        let made = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        assert!(made.len() == 32 && made != id, "{id} became {made}");
+        assert_eq!(told(response).await.1["request_id"], json!(made));
+    }
+}
+
+#[tokio::test]
+async fn the_budget_goes_along_as_the_deadline_of_the_call() {
+    for gateway in [Gateway::start().await, Gateway::in_process().await] {
+        let path = format!("/api/sessions/{SESSION}/livekit/access-token");
+        assert_eq!(answer(gateway.get(&path).bearer_auth(token("host-1"))).await.0, 200);
+        let timeout = gateway.fake.last().metadata.get("grpc-timeout").cloned().unwrap();
+        let left: u64 = timeout.to_str().unwrap().strip_suffix('m').unwrap().parse().unwrap();
+        assert!((8_000..=10_000).contains(&left), "{left} ms");
+    }
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_answer_in_json() {
+    let gateway = Gateway::start().await;
+    for path in ["/", "/api", "/api/bookings/x/y/z", "/API/bookings", "//", "/api/bookings/"] {
+        let (status, body) = answer(gateway.get(path)).await;
+        assert_eq!((status, &body["code"]), (404, &json!("route_not_found")), "{path}");
+        assert!(!body["request_id"].as_str().unwrap().is_empty());
+    }
+    for (method, path) in [
+        (Method::DELETE, "/api/bookings"),
+        (Method::GET, "/api/v1/livekit/webhook"),
+        (Method::POST, "/health"),
+        (Method::from_bytes(b"BREW").unwrap(), "/api/bookings"),
+    ] {
+        let (status, body) = answer(gateway.request(method, path)).await;
+        assert_eq!((status, &body["code"]), (405, &json!("method_not_allowed")), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn browsers_of_listed_origins_may_call_and_no_others() {
+    let gateway = Gateway::with(checked(HttpArgs {
+        cors_origins: Some("https://app.test, http://localhost:3000".into()),
+        ..args()
+    }))
+    .await;
+    let preflight = |origin: &'static str| {
+        let request = gateway.request(Method::OPTIONS, "/api/bookings");
+        let request = request.header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        let headers = "authorization,content-type,idempotency-key";
+        request.header("access-control-request-headers", headers).send()
+    };
+    let response = preflight("http://localhost:3000").await.unwrap();
+    assert_eq!(response.status(), 200);
+    let headers = response.headers();
+    assert_eq!(headers["access-control-allow-origin"], "http://localhost:3000");
+    assert!(headers["access-control-allow-headers"].to_str().unwrap().contains("idempotency-key"));
+    let response = preflight("https://evil.test").await.unwrap();
+    assert!(!response.headers().contains_key("access-control-allow-origin"));
+    let refused = gateway.get("/api/bookings").header("origin", "https://app.test");
+    let refused = refused.send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    assert_eq!(refused.headers()["access-control-allow-origin"], "https://app.test");
+    let exposed = refused.headers()["access-control-expose-headers"].to_str().unwrap();
+    assert!(exposed.contains("x-request-id") && exposed.contains("retry-after"));
+}
+
+#[tokio::test]
+async fn without_the_setting_no_browser_may_call_from_elsewhere() {
+    let gateway = Gateway::start().await;
+    let request = gateway.get("/health").header("origin", "https://app.test");
+    let response = request.send().await.unwrap();
+    assert!(!response.headers().contains_key("access-control-allow-origin"));
+    let anybody = Gateway::with(checked(HttpArgs { cors_origins: Some("*".into()), ..args() })).await;
+    let request = anybody.get("/health").header("origin", "https://app.test");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    assert!(!response.headers().contains_key("access-control-allow-credentials"));
+}
+
+#[tokio::test]
+async fn the_trace_of_the_client_goes_on_to_the_service() {
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    let provider = SdkTracerProvider::builder().build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    // For the whole process: a scoped one would race with the other tests for who registers a span first.
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).unwrap();
+    let gateway = Gateway::start().await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let request = gateway.get("/api/bookings").bearer_auth(token("ana"));
+    let request = request.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    assert_eq!(answer(request).await.0, 200);
+    let told = gateway.fake.last().metadata.get("traceparent").cloned().unwrap();
+    assert!(told.to_str().unwrap().contains(trace), "{told:?}");
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_never_by_path() {
+    let metrics = chassis::telemetry::metrics();
+    let gateway = Gateway::start().await;
+    let path = format!("/api/bookings/{SESSION}");
+    assert_eq!(answer(gateway.get(&path).bearer_auth(token("host-1"))).await.0, 200);
+    assert_eq!(answer(gateway.get("/secret-path")).await.0, 404);
+    let invented = Method::from_bytes(b"INVENTED").unwrap();
+    assert_eq!(answer(gateway.request(invented, "/api/bookings")).await.0, 405);
+    let told = metrics.render();
+    for line in [
+        r#"greenroom_http_requests_total{route="/api/bookings/{bookingId}",method="GET",status="200"}"#,
+        r#"greenroom_http_requests_total{route="none",method="GET",status="404"}"#,
+        r#"greenroom_http_request_duration_seconds_bucket{route="/api/bookings/{bookingId}",method="GET""#,
+    ] {
+        assert!(told.contains(line), "{line} is not in: {told}");
+    }
+    for never in [SESSION, "secret-path", "INVENTED"] {
+        assert!(!told.contains(never), "{never}");
+    }
+}

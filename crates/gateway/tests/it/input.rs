@@ -1,0 +1,220 @@
+//! Bad input: 400 naming the field, 413, and never a call to a service.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::{
+    fakes::{NOTIFICATION, SESSION},
+    support::{Gateway, answer, token},
+};
+
+fn booking() -> Value {
+    json!({
+        "guestId": "guest-1", "title": "Algebra", "scheduledAt": "2030-01-01T10:00:00Z", "durationMinutes": 60,
+    })
+}
+
+fn with(field: &str, value: Value) -> String {
+    let mut body = booking();
+    body[field] = value;
+    body.to_string()
+}
+
+fn without(field: &str) -> String {
+    let mut body = booking();
+    body.as_object_mut().unwrap().remove(field);
+    body.to_string()
+}
+
+#[tokio::test]
+async fn wrong_bodies_of_a_booking_name_their_field() {
+    let gateway = Gateway::start().await;
+    for (body, field) in [
+        (String::new(), "guestId"),
+        ("{".into(), "body"),
+        ("[]".into(), "body"),
+        ("null".into(), "body"),
+        (r#""text""#.into(), "body"),
+        ("\u{feff}{}".into(), "body"),
+        (format!("{} {}", booking(), booking()), "body"),
+        ("[".repeat(5000), "body"),
+        (without("title"), "title"),
+        (without("scheduledAt"), "scheduledAt"),
+        (with("title", json!(7)), "title"),
+        (with("title", Value::Null), "title"),
+        (with("guestId", json!(["guest-1"])), "guestId"),
+        (with("hostId", json!(1)), "hostId"),
+        (with("description", json!({})), "description"),
+        (with("scheduledAt", json!("tomorrow")), "scheduledAt"),
+        (with("scheduledAt", json!("2030-13-01T10:00:00Z")), "scheduledAt"),
+        (with("scheduledAt", json!("2030-01-01 10:00")), "scheduledAt"),
+        (with("scheduledAt", json!(1_900_000_000)), "scheduledAt"),
+        (with("durationMinutes", json!("60")), "durationMinutes"),
+        (with("durationMinutes", json!(1.5)), "durationMinutes"),
+        (with("durationMinutes", json!(3_000_000_000_u64)), "durationMinutes"),
+        (with("guest", json!("Gus")), "guest"),
+        (with("guest", json!({"name": "Gus"})), "guest.email"),
+        (with("guest", json!({"name": 7, "email": "x"})), "guest.name"),
+    ] {
+        let shown: String = body.chars().take(120).collect();
+        let request = gateway.post("/api/bookings").bearer_auth(token("ana"));
+        let (status, told) = answer(request.body(body)).await;
+        assert_eq!((status, &told["code"]), (400, &json!("invalid_request")), "{shown}: {told}");
+        assert_eq!(told["field"], field, "{shown}: {told}");
+        assert_eq!(told["error"], "Invalid Request");
+    }
+    assert!(gateway.fake.calls().is_empty());
+}
+
+#[tokio::test]
+async fn other_bodies_of_the_wrong_type_name_their_field() {
+    let gateway = Gateway::start().await;
+    let (booking, session) = (format!("/api/bookings/{SESSION}"), format!("/api/sessions/{SESSION}/livekit"));
+    for (method, path, body, field) in [
+        (Method::PATCH, booking.clone(), r#"{"title":1}"#, "title"),
+        (Method::PATCH, booking.clone(), r#"{"scheduledAt":"soon"}"#, "scheduledAt"),
+        (Method::PATCH, booking.clone(), r#"{"durationMinutes":true}"#, "durationMinutes"),
+        (Method::PATCH, booking.clone(), r#"{"description":[]}"#, "description"),
+        (Method::PATCH, booking.clone(), "no json", "body"),
+        (Method::POST, format!("{booking}/cancel"), r#"{"reason":{}}"#, "reason"),
+        (Method::POST, format!("{booking}/cancel"), "[1]", "body"),
+        (Method::POST, format!("{session}/kick"), "", "userId"),
+        (Method::POST, format!("{session}/kick"), r#"{"userId":5}"#, "userId"),
+    ] {
+        let request = gateway.request(method, &path).bearer_auth(token("host-1"));
+        let (status, told) = answer(request.body(body)).await;
+        assert_eq!((status, told["field"].as_str()), (400, Some(field)), "{path} {body}: {told}");
+    }
+    assert!(gateway.fake.calls().is_empty());
+}
+
+#[tokio::test]
+async fn wrong_queries_name_their_parameter() {
+    let gateway = Gateway::start().await;
+    let access = format!("/api/sessions/{SESSION}/livekit/access-token");
+    for (path, query, field) in [
+        ("/api/bookings", "limit=0", "limit"),
+        ("/api/bookings", "limit=101", "limit"),
+        ("/api/bookings", "limit=-1", "limit"),
+        ("/api/bookings", "limit=ten", "limit"),
+        ("/api/bookings", "limit=99999999999", "limit"),
+        ("/api/bookings", "limit=1&limit=2", "limit"),
+        ("/api/bookings", "role=owner", "role"),
+        ("/api/bookings", "status=", "status"),
+        ("/api/bookings", "from=yesterday", "from"),
+        ("/api/bookings", "to=2030-01-01", "to"),
+        ("/api/notifications", "limit=1e3", "limit"),
+        (access.as_str(), "ensure=later", "ensure"),
+    ] {
+        let request = gateway.get(&format!("{path}?{query}")).bearer_auth(token("ana"));
+        let (status, told) = answer(request).await;
+        assert_eq!((status, told["field"].as_str()), (400, Some(field)), "{path}?{query}: {told}");
+    }
+    assert!(gateway.fake.calls().is_empty());
+}
+
+#[tokio::test]
+async fn ids_that_are_no_uuids_are_refused_before_any_call() {
+    let gateway = Gateway::start().await;
+    for id in ["1", "not-a-uuid", "0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e0", "%00", "'%20or%201=1", "%ff"] {
+        for (method, path) in [
+            (Method::GET, format!("/api/bookings/{id}")),
+            (Method::PATCH, format!("/api/bookings/{id}")),
+            (Method::POST, format!("/api/bookings/{id}/cancel")),
+            (Method::POST, format!("/api/sessions/{id}/livekit/create-room")),
+            (Method::GET, format!("/api/sessions/{id}/livekit/access-token")),
+            (Method::POST, format!("/api/sessions/{id}/livekit/end-room")),
+            (Method::GET, format!("/api/sessions/{id}/livekit/status")),
+            (Method::POST, format!("/api/sessions/{id}/livekit/kick")),
+            (Method::POST, format!("/api/notifications/{id}/read")),
+        ] {
+            let (status, told) = answer(gateway.request(method, &path).bearer_auth(token(id))).await;
+            assert_eq!(status, 400, "{path}: {told}");
+            if !path.contains("notifications") && id != "%ff" {
+                assert_eq!(told["code"], "invalid_session_id", "{path}");
+                assert_eq!(told["error"], "Invalid session ID");
+            }
+        }
+    }
+    assert!(gateway.fake.calls().is_empty());
+}
+
+#[tokio::test]
+async fn bodies_of_a_mebibyte_are_413_and_the_client_hears_it() {
+    let gateway = Gateway::start().await;
+    let huge = with("description", json!("x".repeat(1024 * 1024)));
+    for path in [
+        "/api/bookings".to_owned(),
+        format!("/api/bookings/{SESSION}/cancel"),
+        format!("/api/sessions/{SESSION}/livekit/kick"),
+    ] {
+        let request = gateway.post(&path).bearer_auth(token("host-1"));
+        let (status, told) = answer(request.body(huge.clone())).await;
+        assert_eq!((status, &told["code"]), (413, &json!("too_large")), "{path}");
+    }
+    assert!(chunked(&gateway, 64).await.starts_with("HTTP/1.1 413"), "without a length");
+    assert!(gateway.fake.calls().is_empty());
+    let fits = with("description", json!("x".repeat(63 * 1024)));
+    let request = gateway.post("/api/bookings").bearer_auth(token("ana"));
+    assert_eq!(answer(request.body(fits)).await.0, 201);
+}
+
+#[tokio::test]
+async fn what_is_unknown_is_ignored_and_what_is_optional_may_be_absent() {
+    let gateway = Gateway::start().await;
+    let body = with("constructor", json!({"admin": true}));
+    let request = gateway.post("/api/bookings").bearer_auth(token("ana"));
+    assert_eq!(answer(request.body(body)).await.0, 201);
+    let path = format!("/api/bookings/{SESSION}/cancel");
+    let request = gateway.post(&path).bearer_auth(token("host-1"));
+    assert_eq!(answer(request).await.0, 200, "no body at all");
+    let request = gateway
+        .get("/api/bookings?color=red&limit=100&role=host&status=no_show&from=2030-01-01T00:00:00%2B02:00");
+    assert_eq!(answer(request.bearer_auth(token("ana"))).await.0, 200);
+    let asked = gateway.fake.last().request;
+    assert!(asked.contains(r#"role: "host""#) && asked.contains(r#"status: "no_show""#), "{asked}");
+    assert!(asked.contains("1893448800"), "the offset is taken into account: {asked}");
+    let id = NOTIFICATION.to_uppercase();
+    let request = gateway.post(&format!("/api/notifications/{id}/read"));
+    assert_eq!(answer(request.bearer_auth(token("ana"))).await.0, 200);
+    assert!(gateway.fake.last().request.contains(NOTIFICATION), "ids have one form");
+}
+
+#[tokio::test]
+async fn idempotency_keys_are_passed_on_within_their_limits() {
+    let gateway = Gateway::start().await;
+    let post = |key: String| {
+        let request = gateway.post("/api/bookings").bearer_auth(token("ana"));
+        answer(request.header("idempotency-key", key).json(&booking()))
+    };
+    let longest = "k".repeat(200);
+    assert_eq!(post(longest.clone()).await.0, 201);
+    assert!(gateway.fake.last().request.contains(&longest));
+    for wrong in ["k".repeat(201), String::new(), "ü".into()] {
+        let (status, told) = post(wrong).await;
+        assert_eq!((status, &told["field"]), (400, &json!("Idempotency-Key")));
+    }
+}
+
+/// Books with a body of so many chunks of 16 KiB; the answer as it came.
+async fn chunked(gateway: &Gateway, chunks: usize) -> String {
+    let mut socket = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!(
+        "POST /api/bookings HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {}\r\n\
+         transfer-encoding: chunked\r\nconnection: close\r\n\r\n",
+        token("ana")
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let chunk = format!("4000\r\n{}\r\n", " ".repeat(0x4000));
+    for _ in 0..chunks {
+        socket.write_all(chunk.as_bytes()).await.unwrap();
+    }
+    socket.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}

@@ -1,0 +1,170 @@
+//! Whose tokens are believed, with an identity provider's key set.
+
+use gateway::HttpArgs;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::json;
+use testkit::eventually;
+
+use crate::{
+    keys::{KeyPair, Provider, ec, ed, rsa},
+    support::{Gateway, answer, args, checked, claims, sign_with},
+};
+
+async fn gateway(provider: &Provider) -> Gateway {
+    let args = HttpArgs {
+        auth_hs256_secret: None,
+        auth_jwks_url: Some(provider.url.clone()),
+        // Floods of bad tokens are what these tests are about.
+        rate_limit_anonymous: Some("100000/100000".into()),
+        ..args()
+    };
+    Gateway::with(checked(args)).await
+}
+
+fn token(key: &KeyPair) -> String {
+    sign_with(&key.header(), &claims("ana"), &key.signing)
+}
+
+async fn status(gateway: &Gateway, token: &str) -> u16 {
+    answer(gateway.get("/api/bookings").bearer_auth(token)).await.0
+}
+
+#[tokio::test]
+async fn rs256_es256_and_eddsa_are_verified_each_by_its_own_key() {
+    let (ec, ed) = (ec("ec"), ed());
+    let provider = Provider::start(&[rsa(), &ec, &ed]).await;
+    let gateway = gateway(&provider).await;
+    for key in [rsa(), &ec, &ed] {
+        assert_eq!(status(&gateway, &token(key)).await, 200, "{}", key.kid);
+    }
+    // The id of one key and the signature of another.
+    for (named, signed) in [(rsa(), &ec), (&ec, &ed), (&ed, rsa())] {
+        let mut header = signed.header();
+        header.kid = Some(named.kid.to_owned());
+        let token = sign_with(&header, &claims("ana"), &signed.signing);
+        assert_eq!(status(&gateway, &token).await, 401, "{} as {}", signed.kid, named.kid);
+    }
+}
+
+#[tokio::test]
+async fn the_public_key_is_no_secret_to_sign_with() {
+    let provider = Provider::start(&[rsa()]).await;
+    let gateway = gateway(&provider).await;
+    let modulus = rsa().public["n"].as_str().unwrap();
+    let public = rsa().public.to_string();
+    for secret in [modulus.as_bytes(), public.as_bytes()] {
+        for kid in [Some("rsa".to_owned()), None] {
+            let mut header = Header::new(Algorithm::HS256);
+            header.kid = kid;
+            let token = sign_with(&header, &claims("ana"), &EncodingKey::from_secret(secret));
+            assert_eq!(status(&gateway, &token).await, 401);
+        }
+    }
+    // RS512 by the right key is still not what the key is for.
+    let mut header = rsa().header();
+    header.alg = Algorithm::RS512;
+    assert_eq!(status(&gateway, &sign_with(&header, &claims("ana"), &rsa().signing)).await, 401);
+}
+
+#[tokio::test]
+async fn a_key_that_the_token_brings_along_or_points_to_is_not_used() {
+    let (ours, theirs) = (ec("ours"), ec("theirs"));
+    let (provider, evil) = (Provider::start(&[&ours]).await, Provider::start(&[&theirs]).await);
+    let gateway = gateway(&provider).await;
+    for kid in ["theirs", "ours"] {
+        let mut header = theirs.header();
+        header.kid = Some(kid.to_owned());
+        header.jku = Some(evil.url.clone());
+        header.x5u = Some(evil.url.clone());
+        header.jwk = Some(serde_json::from_value(theirs.public.clone()).unwrap());
+        let token = sign_with(&header, &claims("ana"), &theirs.signing);
+        assert_eq!(status(&gateway, &token).await, 401, "{kid}");
+    }
+    assert_eq!(evil.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_flood_of_unknown_key_ids_causes_one_fetch() {
+    let known = ec("known");
+    let provider = Provider::start(&[&known]).await;
+    let gateway = gateway(&provider).await;
+    assert_eq!(status(&gateway, &token(&known)).await, 200);
+    let before = provider.asked();
+    let strangers: Vec<String> = (0..100)
+        .map(|number| {
+            let mut header = known.header();
+            header.kid = Some(format!("unknown-{number}"));
+            sign_with(&header, &claims("ana"), &known.signing)
+        })
+        .collect();
+    let answers = strangers.iter().map(|token| status(&gateway, token));
+    assert!(futures::future::join_all(answers).await.iter().all(|status| *status == 401));
+    assert_eq!(provider.asked() - before, 1);
+    assert_eq!(status(&gateway, &token(&known)).await, 200);
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_found_at_once_and_the_old_one_is_forgotten() {
+    let (old, new) = (ec("old"), ec("new"));
+    let provider = Provider::start(&[&old]).await;
+    let gateway = gateway(&provider).await;
+    assert_eq!(status(&gateway, &token(&old)).await, 200);
+    provider.publish(&[&new]);
+    assert_eq!(status(&gateway, &token(&new)).await, 200);
+    let mut another = claims("ben");
+    another["jti"] = json!("not remembered");
+    let token = sign_with(&old.header(), &another, &old.signing);
+    assert_eq!(status(&gateway, &token).await, 401);
+}
+
+#[tokio::test]
+async fn keys_stay_when_a_fetch_fails() {
+    let key = ec("key");
+    let provider = Provider::start(&[&key]).await;
+    let gateway = gateway(&provider).await;
+    assert_eq!(status(&gateway, &token(&key)).await, 200);
+    provider.break_down();
+    assert_eq!(status(&gateway, &token(&ec("unknown"))).await, 401);
+    let fresh = sign_with(&key.header(), &claims("ben"), &key.signing);
+    assert_eq!(status(&gateway, &fresh).await, 200);
+}
+
+#[tokio::test]
+async fn without_any_key_the_answer_is_503_until_the_provider_is_back() {
+    let key = ec("key");
+    let provider = Provider::start(&[]).await;
+    let gateway = gateway(&provider).await;
+    let response = gateway.get("/api/bookings").bearer_auth(token(&key));
+    let response = response.send().await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert!(response.headers().contains_key("retry-after"));
+    provider.publish(&[&key]);
+    eventually("a fetch", async || {
+        let status = status(&gateway, &token(&key)).await;
+        if status == 200 { Ok(()) } else { Err(status) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_set_with_keys_of_other_kinds_still_serves_the_ones_we_use() {
+    let key = ec("key");
+    let encryption = ec("encryption");
+    let mut for_encryption = encryption.public.clone();
+    for_encryption["use"] = json!("enc");
+    let provider = Provider::start(&[&key]).await;
+    provider.publish_raw(vec![
+        json!({"kty": "oct", "kid": "shared", "k": "c2VjcmV0", "alg": "HS256"}),
+        json!({"kty": "AKP", "kid": "later", "pub": "x"}),
+        json!("no key at all"),
+        for_encryption,
+        key.public.clone(),
+    ]);
+    let gateway = gateway(&provider).await;
+    assert_eq!(status(&gateway, &token(&key)).await, 200);
+    assert_eq!(status(&gateway, &token(&encryption)).await, 401);
+    let mut header = Header::new(Algorithm::HS256);
+    header.kid = Some("shared".into());
+    let token = sign_with(&header, &claims("ana"), &EncodingKey::from_secret(b"secret"));
+    assert_eq!(status(&gateway, &token).await, 401);
+}

@@ -1,0 +1,125 @@
+//! Whose tokens are believed, with a shared secret.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use crate::support::{AUDIENCE, Gateway, SECRET, answer, claims, now, sign, sign_with, token};
+
+const PATH: &str = "/api/bookings";
+
+async fn status(gateway: &Gateway, token: &str) -> u16 {
+    answer(gateway.get(PATH).bearer_auth(token)).await.0
+}
+
+fn with(field: &str, value: impl Into<Value>) -> String {
+    let mut claims = claims("ana");
+    claims[field] = value.into();
+    sign(&claims)
+}
+
+fn without(field: &str) -> String {
+    let mut claims = claims("ana");
+    claims.as_object_mut().unwrap().remove(field);
+    sign(&claims)
+}
+
+#[tokio::test]
+async fn a_good_token_names_the_caller_to_the_services() {
+    let gateway = Gateway::start().await;
+    let mut admin = claims("ana");
+    admin["app_metadata"] = json!({"roles": ["admin"]});
+    admin["groups"] = json!(["choir", "band"]);
+    assert_eq!(status(&gateway, &sign(&admin)).await, 200);
+    let caller = gateway.fake.last().caller.unwrap();
+    assert_eq!((caller.user_id.as_str(), caller.name.as_str()), ("ana", "Name of ana"));
+    assert_eq!((caller.email.as_str(), caller.avatar_url.as_str()), ("a@b.test", "https://p.test/a.png"));
+    assert_eq!((caller.is_admin, caller.system), (true, false));
+    assert_eq!(caller.groups, ["choir", "band"]);
+}
+
+#[tokio::test]
+async fn tokens_that_are_not_in_order_are_refused_and_reach_no_service() {
+    let gateway = Gateway::start().await;
+    let unsigned = |header: Value| {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        format!("{}.{}.", part(&header), part(&claims("ana")))
+    };
+    let mut critical = Header::new(Algorithm::HS256);
+    critical.crit = Some(vec!["exp".into()]);
+    let secret = EncodingKey::from_secret(SECRET.as_bytes());
+    let (another, good) = (EncodingKey::from_secret(&[7; 32]), token("ana"));
+    for (case, token) in [
+        ("another secret", sign_with(&Header::new(Algorithm::HS256), &claims("ana"), &another)),
+        ("HS512 with our secret", sign_with(&Header::new(Algorithm::HS512), &claims("ana"), &secret)),
+        ("alg none", unsigned(json!({"alg": "none", "typ": "JWT"}))),
+        ("alg None", unsigned(json!({"alg": "None"}))),
+        ("HS256 without a signature", unsigned(json!({"alg": "HS256"}))),
+        ("a critical extension", sign_with(&critical, &claims("ana"), &secret)),
+        ("a changed signature", format!("{}AAAA", &good[..good.len() - 4])),
+        ("expired", with("exp", now() - 60)),
+        ("no expiry", without("exp")),
+        ("an expiry that is a text", with("exp", "tomorrow")),
+        ("not yet valid", with("nbf", now() + 120)),
+        ("a start that is a text", with("nbf", "now")),
+        ("another issuer", with("iss", "https://evil.test/")),
+        ("the issuer without its slash", with("iss", "https://id.test")),
+        ("no issuer", without("iss")),
+        ("another audience", with("aud", "another")),
+        ("other audiences", with("aud", json!(["one", "two"]))),
+        ("no audience", without("aud")),
+        ("no subject", without("sub")),
+        ("an empty subject", with("sub", "")),
+        ("a subject of 201 bytes", with("sub", "x".repeat(201))),
+        ("a subject that is a number", with("sub", 7)),
+        ("a subject with a NUL", with("sub", "a\0b")),
+        ("three dots", "a.b.c".into()),
+        ("nothing", String::new()),
+        ("a token of 20 KiB", with("name", "x".repeat(20 * 1024))),
+    ] {
+        let (status, body) = answer(gateway.get(PATH).bearer_auth(token)).await;
+        assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")), "{case}: {body}");
+        assert_eq!(body["error"], "Unauthorized", "{case}");
+    }
+    assert!(gateway.fake.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_missing_or_another_authorization_is_401() {
+    let gateway = Gateway::start().await;
+    for authorization in [None, Some("Basic YTpi"), Some("Bearer"), Some("bearer")] {
+        let mut request = gateway.get(PATH);
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        assert_eq!(answer(request).await.0, 401, "{authorization:?}");
+    }
+    let lower = gateway.get(PATH).header("authorization", format!("bearer {}", token("ana")));
+    assert_eq!(answer(lower).await.0, 200, "the scheme has no case");
+}
+
+#[tokio::test]
+async fn what_is_in_order_is_accepted_at_its_edges() {
+    let gateway = Gateway::start().await;
+    for (case, token) in [
+        ("expired a moment ago", with("exp", now() - 10)),
+        ("valid in a moment", with("nbf", now() + 10)),
+        ("one audience of several", with("aud", json!(["another", AUDIENCE]))),
+        ("a fractional expiry", with("exp", json!(f64::from(u32::MAX) + 0.5))),
+        ("an expiry far beyond", with("exp", i64::MAX)),
+        ("a subject of 200 bytes", with("sub", "x".repeat(200))),
+        ("a name that is no text", with("name", json!({"first": "Ana"}))),
+    ] {
+        assert_eq!(status(&gateway, &token).await, 200, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_whose_clock_is_an_hour_off_judges_by_its_clock() {
+    let (fast, slow) = (Gateway::off_by(60).await, Gateway::off_by(-60).await);
+    let half_an_hour = token("ana");
+    assert_eq!(status(&fast, &half_an_hour).await, 401, "it has expired there");
+    assert_eq!(status(&slow, &half_an_hour).await, 200);
+    assert_eq!(status(&slow, &with("nbf", now())).await, 401, "it is not valid there yet");
+    assert_eq!(status(&fast, &with("exp", now() + 7200)).await, 200);
+}

@@ -1,0 +1,90 @@
+//! How often one may ask.
+
+use gateway::HttpArgs;
+use serde_json::json;
+
+use crate::{
+    fakes::SESSION,
+    support::{Gateway, answer, args, checked, token},
+};
+
+/// Rates at which nothing comes back while a test runs.
+async fn slow(user: &str, anonymous: &str) -> Gateway {
+    Gateway::with(checked(HttpArgs {
+        rate_limit_user: Some(user.into()),
+        rate_limit_anonymous: Some(anonymous.into()),
+        trusted_proxies: Some("127.0.0.0/8".into()),
+        ..args()
+    }))
+    .await
+}
+
+#[tokio::test]
+async fn a_person_has_a_bucket_of_his_own_wherever_he_is() {
+    let gateway = slow("1/5", "1/5").await;
+    let ask = async |person: &str, from: &str| {
+        let request = gateway.get("/api/bookings").header("x-forwarded-for", from);
+        answer(request.bearer_auth(token(person))).await
+    };
+    for number in 0..5 {
+        assert_eq!(ask("ana", &format!("203.0.113.{number}")).await.0, 200);
+    }
+    let (status, body) = ask("ana", "203.0.113.9").await;
+    assert_eq!((status, &body["code"]), (429, &json!("rate_limited")));
+    assert_eq!(body["retry_after"], json!(1));
+    assert_eq!(ask("ben", "203.0.113.9").await.0, 200);
+}
+
+#[tokio::test]
+async fn failed_sign_ins_count_against_the_address_and_good_ones_do_not() {
+    let gateway = slow("1000/1000", "1/3").await;
+    let ask = async |token: &str, from: &str| {
+        let request = gateway.get("/api/bookings").header("x-forwarded-for", from);
+        request.bearer_auth(token).send().await.unwrap()
+    };
+    for _ in 0..20 {
+        assert_eq!(ask(&token("ana"), "203.0.113.1").await.status(), 200);
+    }
+    for _ in 0..3 {
+        assert_eq!(ask("nonsense", "203.0.113.1").await.status(), 401);
+    }
+    let refused = ask("nonsense", "203.0.113.1").await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(ask("nonsense", "203.0.113.2").await.status(), 401, "another address");
+    assert_eq!(ask(&token("ana"), "203.0.113.1").await.status(), 200, "the same address, signed in");
+}
+
+#[tokio::test]
+async fn unknown_routes_are_limited_and_health_and_webhook_are_not() {
+    let gateway = slow("1/1", "1/3").await;
+    let mut last = 0;
+    for _ in 0..4 {
+        last = answer(gateway.get("/nowhere")).await.0;
+    }
+    assert_eq!(last, 429);
+    gateway.ready().await;
+    for _ in 0..10 {
+        for path in ["/health", "/livez", "/readyz"] {
+            assert_eq!(answer(gateway.get(path)).await.0, 200, "{path}");
+        }
+        let webhook = gateway.post("/webhooks/livekit").header("authorization", "x");
+        assert_eq!(answer(webhook).await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn moderation_is_limited_to_five_a_second() {
+    let gateway = Gateway::start().await;
+    let kick = async |person: &str| {
+        let request = gateway.post(&format!("/api/sessions/{SESSION}/livekit/kick"));
+        let request = request.json(&json!({"userId": "guest-1"}));
+        answer(request.bearer_auth(token(person))).await.0
+    };
+    let mut refused = 0;
+    for _ in 0..40 {
+        refused += u32::from(kick("host-1").await == 429);
+    }
+    assert!(refused > 0, "40 kicks at once passed");
+    assert_eq!(kick("admin").await, 200);
+}

@@ -1,0 +1,21 @@
+//! The gateway on a real socket, in front of services that record what they are asked.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where its ground is missing"
+)]
+
+mod access;
+mod edge;
+mod fakes;
+mod input;
+mod jwks;
+mod jwt;
+mod keys;
+mod limits;
+mod mapping;
+mod operation;
+mod support;
+mod webhook;

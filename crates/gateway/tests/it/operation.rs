@@ -1,0 +1,171 @@
+//! What operators and readers of the documentation ask.
+
+use chassis::config;
+use gateway::{Args, HttpArgs};
+use serde_json::{Value, json};
+use testkit::{eventually, internal, runtime, serve_routes};
+use tokio::net::TcpListener;
+
+use crate::{
+    fakes::Fake,
+    support::{Gateway, answer, args, checked, peers, routes},
+};
+
+impl Gateway {
+    /// Waits until its services answer.
+    pub async fn ready(&self) {
+        eventually("readiness", async || match answer(self.get("/readyz")).await {
+            (200, _) => Ok(()),
+            other => Err(other),
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_is_ready_with_its_services_and_lives_without_them() {
+    let (fake, services) = (Fake::default(), runtime());
+    let served = serve_routes(routes(&fake, true), &internal(), &services.lifecycle).await;
+    let gateway = Gateway::before(checked(args()), peers(&served.transport), fake, runtime()).await;
+    gateway.ready().await;
+    let (_, health) = answer(gateway.get("/health")).await;
+    assert_eq!(health["status"], "ok");
+    let up = json!({"booking": "up", "room-lifecycle": "up", "token": "up", "sync": "up"});
+    assert_eq!(health["dependencies"], up);
+    services.lifecycle.kill();
+    eventually("a service that is missed", async || match answer(gateway.get("/readyz")).await {
+        (503, report) => Ok(report),
+        other => Err(other),
+    })
+    .await;
+    let (status, health) = answer(gateway.get("/health")).await;
+    assert_eq!((status, &health["status"]), (200, &json!("degraded")));
+    assert_eq!(answer(gateway.get("/livez")).await, (200, json!("ok")));
+}
+
+#[tokio::test]
+async fn the_document_is_openapi_3_1_and_says_how_each_route_refuses() {
+    let gateway =
+        Gateway::with(checked(HttpArgs { api_url: Some("https://api.test/".into()), ..args() })).await;
+    let document = answer(gateway.get("/openapi.json")).await.1;
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_eq!(document["servers"][0]["url"], "https://api.test");
+    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    for (path, item) in document["paths"].as_object().unwrap() {
+        if !path.starts_with("/api") {
+            continue;
+        }
+        for operation in item.as_object().unwrap().values() {
+            assert!(operation["security"].is_array(), "{path}");
+            for status in ["401", "429", "500", "503"] {
+                let response = &operation["responses"][status];
+                let schema = &response["content"]["application/json"]["schema"]["$ref"];
+                assert_eq!(schema, "#/components/schemas/Problem", "{path} {status}");
+            }
+        }
+    }
+    let access = &document["paths"]["/api/sessions/{sessionId}/livekit/access-token"]["get"];
+    let refused = access["responses"]["403"]["description"].as_str().unwrap();
+    assert_eq!(refused, "`not_participant` · `kicked` · `too_early`");
+    assert_no_dangling_references(&document, &document);
+}
+
+fn assert_no_dangling_references(document: &Value, part: &Value) {
+    match part {
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.get("$ref") {
+                let pointer = reference.strip_prefix('#').expect("a reference within the document");
+                assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+            }
+            fields.values().for_each(|field| assert_no_dangling_references(document, field));
+        }
+        Value::Array(items) => {
+            for item in items {
+                assert_no_dangling_references(document, item);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[tokio::test]
+async fn the_page_to_read_and_try_it_fetches_nothing_from_elsewhere() {
+    let gateway = Gateway::start().await;
+    let (status, page) = answer(gateway.get("/docs")).await;
+    let page = page.as_str().unwrap().to_owned();
+    assert_eq!(status, 200);
+    assert!(!page.contains("//cdn") && !page.contains("https://"), "{page}");
+    for file in ["swagger-ui-bundle.js", "swagger-ui.css", "swagger-initializer.js"] {
+        let (status, text) = answer(gateway.get(&format!("/docs/{file}"))).await;
+        assert_eq!(status, 200, "{file}");
+        assert!(file != "swagger-initializer.js" || text.as_str().unwrap().contains("/openapi.json"));
+    }
+}
+
+#[tokio::test]
+async fn a_stop_finishes_and_the_port_is_free_again() {
+    let gateway = Gateway::start().await;
+    assert_eq!(answer(gateway.get("/livez")).await.0, 200);
+    let crashes = gateway.runtime.lifecycle.stop(std::time::Duration::from_secs(5)).await;
+    assert_eq!(crashes, 0);
+    TcpListener::bind(gateway.address).await.expect("the port");
+}
+
+#[test]
+fn every_problem_of_the_settings_is_listed_at_once() {
+    let error = Args {
+        http: HttpArgs {
+            auth_jwks_url: Some("http://id.example.org/jwks".into()),
+            admin_claim: Some("/user_metadata/role=admin".into()),
+            cors_origins: Some("https://app.test/path".into()),
+            trusted_proxies: Some("everybody".into()),
+            rate_limit_user: Some("many".into()),
+            ..HttpArgs::default()
+        },
+        ..Args::default()
+    }
+    .check()
+    .unwrap_err()
+    .to_string();
+    for setting in [
+        "BOOKING_URL",
+        "ROOM_URL",
+        "TOKEN_URL",
+        "SYNC_URL",
+        "INTERNAL_TOKEN",
+        "AUTH_JWKS_URL: must be https",
+        "AUTH_ISSUER",
+        "AUTH_AUDIENCE",
+        "ADMIN_CLAIM",
+        "CORS_ORIGINS",
+        "TRUSTED_PROXIES",
+        "RATE_LIMIT_USER",
+    ] {
+        assert!(error.contains(setting), "{setting} is not in: {error}");
+    }
+}
+
+#[test]
+fn exactly_one_source_of_keys_is_taken_and_never_a_weak_one() {
+    let check = |jwks: Option<&str>, secret: Option<&str>| {
+        let args = HttpArgs {
+            auth_jwks_url: jwks.map(str::to_owned),
+            auth_hs256_secret: secret.map(str::to_owned),
+            ..args()
+        };
+        config::check(|problems| args.check_with(problems))
+    };
+    let long = "s".repeat(32);
+    assert!(check(None, None).is_err());
+    assert!(check(Some("https://id.test/jwks"), Some(&long)).is_err());
+    let weak = check(None, Some("too-short-a-secret")).unwrap_err().to_string();
+    assert!(!weak.contains("too-short-a-secret"));
+    assert!(check(None, Some(&long)).is_ok());
+    assert!(!format!("{:?}", check(None, Some(&long)).unwrap()).contains(&long));
+    for loopback in ["http://127.0.0.1:9/jwks", "http://localhost/jwks", "http://[::1]/jwks"] {
+        assert!(check(Some(loopback), None).is_ok(), "{loopback}");
+    }
+    for remote in ["http://id.test/jwks", "http://127.0.0.1.evil.test/jwks", "ftp://id.test/jwks"] {
+        assert!(check(Some(remote), None).is_err(), "{remote}");
+    }
+}

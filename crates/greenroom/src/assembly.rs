@@ -1,0 +1,45 @@
+//! All five services in one process: the same routes behind the same guard, without HTTP/2 and sockets between.
+
+use axum::Router;
+use chassis::{
+    grpc::{self, GuardLayer},
+    service::{Runtime, StartError},
+    transport::Transport,
+};
+use gateway::Peers;
+use tonic::service::Routes;
+use tower::Layer;
+
+/// What the services of this process are started with.
+#[derive(Clone, Debug)]
+pub struct Services {
+    pub booking: booking::Config,
+    pub room: room_lifecycle::Config,
+    pub token: token::Config,
+    pub sync: sync::Config,
+    pub gateway: gateway::HttpConfig,
+}
+
+/// Starts the services; the gateway's routes are served by the caller.
+pub async fn start(services: &Services, runtime: &Runtime) -> Result<Router, StartError> {
+    let (room, sync) = tokio::try_join!(
+        room_lifecycle::start(&services.room, runtime),
+        sync::start(&services.sync, runtime)
+    )?;
+    let room = transport(room, &services.room.grpc);
+    let (booking, token) = tokio::try_join!(
+        booking::start(&services.booking, room.clone(), runtime),
+        token::start(&services.token, room.clone(), runtime)
+    )?;
+    let peers = Peers {
+        booking: transport(booking, &services.booking.grpc),
+        token: transport(token, &services.token.grpc),
+        sync: transport(sync, &services.sync.grpc),
+        room,
+    };
+    gateway::start(&services.gateway, peers, runtime)
+}
+
+fn transport(routes: Routes, settings: &grpc::Settings) -> Transport {
+    Transport::in_process(GuardLayer::new(settings).layer(routes), &settings.tokens)
+}

@@ -1,0 +1,123 @@
+//! The database as `doctor` sees it.
+
+use chassis::db::{self, Schema};
+use sqlx::{PgExecutor, PgPool};
+use time::OffsetDateTime;
+
+use super::{Patient, Report, Trouble, livekit::compare};
+
+const MIGRATE: &str = "run `greenroom migrate`";
+
+/// Whether the database can be worked with.
+pub async fn examine(pool: &PgPool, patient: &Patient, report: &mut Report) -> bool {
+    if !report.check("database", connect(pool)).await {
+        report
+            .skip(&["migrations", "roles", "database_clock", "deployment"], "the database cannot be reached")
+            .await;
+        return false;
+    }
+    if !report.check("migrations", migrations(pool)).await {
+        report.skip(&["roles", "database_clock", "deployment"], "the schema is not current").await;
+        return false;
+    }
+    report.check("roles", roles(pool)).await;
+    report.check("database_clock", clock(pool)).await;
+    report.check("deployment", deployment(pool, patient)).await;
+    true
+}
+
+async fn connect(pool: &PgPool) -> Result<String, Trouble> {
+    let version = find_version(pool).await.map_err(|error| match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => Trouble::new(
+            "the database cannot be reached",
+            "see that Postgres runs, that DATABASE_URL is right, and that no firewall is between",
+        ),
+        error => Trouble::new(
+            format!("the database refuses: {error}"),
+            "see that the user, the password and the database of DATABASE_URL exist",
+        ),
+    })?;
+    Ok(format!("Successfully connected to the database (PostgreSQL {version})"))
+}
+
+async fn migrations(pool: &PgPool) -> Result<&'static str, Trouble> {
+    match db::schema(pool).await.map_err(|error| failed(&error))? {
+        Schema::Current => Ok("The schema is current"),
+        Schema::Behind(versions) => {
+            Err(Trouble::new(format!("migrations are missing: {versions:?}"), MIGRATE))
+        }
+        Schema::Differs(version) => Err(Trouble::new(
+            format!("migration {version} was applied in another form"),
+            "this is not the database of this program; see DATABASE_URL",
+        )),
+    }
+}
+
+async fn roles(pool: &PgPool) -> Result<&'static str, Trouble> {
+    let wrong = list_wrong_roles(pool).await.map_err(|error| failed(&error))?;
+    if wrong.is_empty() {
+        return Ok("The roles of the services are there, with their rights");
+    }
+    Err(Trouble::new(
+        format!("roles are missing, without rights, or not given to this user: {}", wrong.join(", ")),
+        "let a superuser run deploy/postgres/roles.sql, grant the roles to the user of DATABASE_URL, then run \
+         `greenroom migrate`; until then the services have all rights of that user",
+    ))
+}
+
+async fn clock(pool: &PgPool) -> Result<String, Trouble> {
+    let now = find_now(pool).await.map_err(|error| failed(&error))?;
+    compare("the database", now)
+}
+
+/// A copy of a database, or a database with another LiveKit, deletes no rooms.
+async fn deployment(pool: &PgPool, patient: &Patient) -> Result<&'static str, Trouble> {
+    let (url, key) = (&patient.livekit.url, &patient.livekit.api_key);
+    let ours = is_deployment(pool, url, key).await.map_err(|error| failed(&error))?;
+    if ours {
+        return Ok("The database belongs to this LiveKit server and key");
+    }
+    Err(Trouble::new(
+        "the database was set up with another LiveKit or key, or is a copy: no room is deleted",
+        "if it is to belong to this LiveKit from now on, run `greenroom repair adopt`",
+    ))
+}
+
+fn failed(error: &sqlx::Error) -> Trouble {
+    Trouble::new(format!("the database failed: {error}"), "see the log of Postgres")
+}
+
+async fn find_version(executor: impl PgExecutor<'_>) -> sqlx::Result<String> {
+    sqlx::query_scalar!(r#"select current_setting('server_version') as "version!""#).fetch_one(executor).await
+}
+
+async fn find_now(executor: impl PgExecutor<'_>) -> sqlx::Result<OffsetDateTime> {
+    sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(executor).await
+}
+
+async fn list_wrong_roles(executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select 'greenroom_' || service as "role!"
+           from unnest(array['booking', 'room_lifecycle', 'token', 'sync']) service
+           left join pg_roles on rolname = 'greenroom_' || service
+           where rolname is null
+              or not pg_has_role(current_user, pg_roles.oid, 'member')
+              or not has_table_privilege(pg_roles.oid, 'sessions', 'select')
+           order by 1"#
+    )
+    .fetch_all(executor)
+    .await
+}
+
+async fn is_deployment(executor: impl PgExecutor<'_>, url: &str, key: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select livekit_url is null
+                  or (livekit_url, api_key_id, database_identity) is not distinct from ($1, $2, database_identity())
+                  as "ours!"
+           from deployment"#,
+        url,
+        key
+    )
+    .fetch_one(executor)
+    .await
+}

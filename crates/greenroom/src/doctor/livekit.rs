@@ -1,0 +1,207 @@
+//! LiveKit as `doctor` sees it. Its own small Twirp client: livekit-api hides the HTTP status of answers that are
+//! not Twirp's, a wrong key's among them, and here the status is the cause.
+
+use std::time::Duration;
+
+use chassis::{clock::Clock, config};
+use livekit_api::access_token::{AccessToken, VideoGrants};
+use reqwest::{Response, StatusCode, header};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+use uuid::Uuid;
+
+use super::{Outcome, Report, Trouble};
+
+/// LiveKit's and our tokens allow a minute; more than this will sooner or later be more than that.
+pub const TOLERANCE: time::Duration = time::Duration::seconds(10);
+const BUDGET: Duration = Duration::from_secs(5);
+
+pub struct Client {
+    http: reqwest::Client,
+    config: config::LiveKit,
+}
+
+impl Client {
+    pub fn new(config: &config::LiveKit) -> reqwest::Result<Self> {
+        Ok(Self { http: reqwest::Client::builder().timeout(BUDGET).build()?, config: config.clone() })
+    }
+
+    fn token(&self, identity: &str, grants: VideoGrants) -> Result<String, Trouble> {
+        let (key, secret) = (&self.config.api_key, self.config.api_secret.expose_secret());
+        AccessToken::with_api_key(key, secret)
+            .with_identity(identity)
+            .with_ttl(Duration::from_mins(1))
+            .with_grants(grants)
+            .to_jwt()
+            .map_err(|error| {
+                Trouble::new(format!("no token can be made: {error}"), "look at LIVEKIT_API_KEY")
+            })
+    }
+
+    async fn call(&self, method: &str, body: Value) -> Result<Value, Trouble> {
+        let token =
+            self.token("", VideoGrants { room_create: true, room_list: true, ..VideoGrants::default() })?;
+        let url = format!("{}/twirp/livekit.RoomService/{method}", self.config.url);
+        let answer = self.http.post(&url).bearer_auth(token).json(&body).send().await;
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
+        match answer.status() {
+            StatusCode::OK => answer.json().await.map_err(|error| {
+                Trouble::new(format!("{method} was answered, but not readably: {error}"), NOT_LIVEKIT)
+            }),
+            StatusCode::UNAUTHORIZED => Err(Trouble::new(
+                format!("LiveKit refuses the API key ({})", text(answer).await),
+                "LIVEKIT_API_KEY and LIVEKIT_API_SECRET must be a pair under `keys:` in livekit.yaml",
+            )),
+            status => Err(Trouble::new(
+                format!("{method} was answered with {status}: {}", text(answer).await),
+                NOT_LIVEKIT,
+            )),
+        }
+    }
+
+    /// The status of `/rtc/validate`: whether a browser with this token would get in.
+    async fn validate(&self, room: &str) -> Result<(StatusCode, String), Trouble> {
+        let token = self.token(
+            &format!("doctor-{}", Uuid::new_v4()),
+            VideoGrants { room_join: true, room: room.to_owned(), hidden: true, ..VideoGrants::default() },
+        )?;
+        let url = format!("{}/rtc/validate", self.config.url);
+        let answer = self.http.get(&url).query(&[("access_token", token)]).send().await;
+        let answer = answer.map_err(|error| self.unreachable(&error.without_url()))?;
+        Ok((answer.status(), text(answer).await))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Trouble {
+        let why = if error.is_timeout() {
+            format!("no answer within {} s", BUDGET.as_secs())
+        } else {
+            innermost(error)
+        };
+        Trouble::new(
+            format!("LiveKit at {} cannot be reached: {why}", self.config.url),
+            "see that LiveKit runs, that LIVEKIT_URL (or LIVEKIT_WS_URL) is right, and that no firewall is between",
+        )
+    }
+}
+
+const NOT_LIVEKIT: &str = "see that LIVEKIT_URL leads to a LiveKit server, and what its log says";
+
+fn innermost(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+async fn text(answer: Response) -> String {
+    let text = answer.text().await.unwrap_or_default();
+    text.trim().chars().take(200).collect()
+}
+
+/// The name of the room that was made and deleted again; None when LiveKit did not do both.
+pub async fn examine(livekit: &Client, report: &mut Report) -> Option<String> {
+    if !report.check("livekit", connect(livekit)).await {
+        report
+            .skip(
+                &["livekit_key", "test_room", "token", "auto_create", "livekit_clock"],
+                "LiveKit cannot be reached",
+            )
+            .await;
+        return None;
+    }
+    report.check("livekit_clock", clock(livekit)).await;
+    if !report.check("livekit_key", key(livekit)).await {
+        report.skip(&["test_room", "token", "auto_create"], "LiveKit refuses the key").await;
+        return None;
+    }
+    let room = format!("greenroom-doctor-{}", Uuid::new_v4());
+    report.check("auto_create", auto_create(livekit)).await;
+    if !report.check("test_room", create(livekit, &room)).await {
+        report.skip(&["token", "test_room_deleted"], "the test room was not created").await;
+        return None;
+    }
+    report.check("token", round_trip(livekit, &room)).await;
+    report.check("test_room_deleted", delete(livekit, &room)).await.then_some(room)
+}
+
+async fn connect(livekit: &Client) -> Result<&'static str, Trouble> {
+    let answer =
+        livekit.http.get(&livekit.config.url).send().await.map_err(|error| livekit.unreachable(&error))?;
+    match answer.status() {
+        StatusCode::OK => Ok("Successfully connected to LiveKit server"),
+        status => Err(Trouble::new(
+            format!("{} answers {status}: {}", livekit.config.url, text(answer).await),
+            NOT_LIVEKIT,
+        )),
+    }
+}
+
+async fn key(livekit: &Client) -> Result<String, Trouble> {
+    livekit.call("ListRooms", json!({})).await?;
+    Ok(format!("LiveKit accepts the API key {}", livekit.config.api_key))
+}
+
+async fn create(livekit: &Client, room: &str) -> Result<&'static str, Trouble> {
+    let made = livekit.call("CreateRoom", json!({"name": room, "empty_timeout": 30})).await?;
+    match made["sid"].as_str() {
+        Some(sid) if !sid.is_empty() => Ok("Test room created successfully!"),
+        _ => Err(Trouble::new("the room that LiveKit made has no SID", NOT_LIVEKIT)),
+    }
+}
+
+async fn delete(livekit: &Client, room: &str) -> Result<&'static str, Trouble> {
+    livekit.call("DeleteRoom", json!({"room": room})).await?;
+    Ok("Test room deleted again")
+}
+
+/// A token signed with our secret must open the room that was just made.
+async fn round_trip(livekit: &Client, room: &str) -> Result<&'static str, Trouble> {
+    match livekit.validate(room).await? {
+        (StatusCode::OK, _) => Ok("A token signed with the API secret opens the test room"),
+        (status, text) => Err(Trouble::new(
+            format!("LiveKit answers {status} to a token for the test room: {text}"),
+            "see that the clocks agree, and that LIVEKIT_URL is one server or one cluster",
+        )),
+    }
+}
+
+/// With `auto_create` LiveKit accepts a join to any name, and a late one brings back a room that has ended.
+async fn auto_create(livekit: &Client) -> Result<&'static str, Trouble> {
+    match livekit.validate(&format!("greenroom-doctor-missing-{}", Uuid::new_v4())).await? {
+        (StatusCode::NOT_FOUND, _) => Ok("LiveKit makes no rooms by itself (auto_create is off)"),
+        (StatusCode::OK, _) => Err(Trouble::new(
+            "LiveKit would create a missing room when somebody joins it (auto_create is on)",
+            "set `room: { auto_create: false }` in livekit.yaml and restart LiveKit",
+        )),
+        (status, text) => Err(Trouble::new(
+            format!("LiveKit answers {status} to a token for a room that does not exist: {text}"),
+            NOT_LIVEKIT,
+        )),
+    }
+}
+
+async fn clock(livekit: &Client) -> Outcome {
+    let answer = match livekit.http.get(&livekit.config.url).send().await {
+        Ok(answer) => answer,
+        Err(error) => return Outcome::Failed(livekit.unreachable(&error)),
+    };
+    let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+    // HTTP writes the zone as GMT, which RFC 2822 calls obsolete and still reads.
+    match date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()) {
+        Some(theirs) => compare("LiveKit", theirs).into(),
+        None => Outcome::Skipped("LiveKit's answers carry no date".to_owned()),
+    }
+}
+
+pub fn compare(whose: &str, theirs: OffsetDateTime) -> Result<String, Trouble> {
+    let skew = theirs - Clock::default().now();
+    if skew.abs() <= TOLERANCE {
+        return Ok(format!("The clock of {whose} agrees with this machine's"));
+    }
+    Err(Trouble::new(
+        format!("the clock of {whose} is {} s off this machine's", skew.whole_seconds()),
+        "let NTP set the clocks of all machines",
+    ))
+}

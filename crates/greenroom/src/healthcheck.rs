@@ -1,0 +1,22 @@
+//! `greenroom healthcheck`: readiness as an exit code, for images without a shell.
+
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What must answer 200 [default: /readyz on this machine at the port of `OPS_LISTEN`]
+    url: Option<String>,
+    #[arg(long, env = "OPS_LISTEN", default_value = "0.0.0.0:9090")]
+    ops_listen: SocketAddr,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let url = args.url.unwrap_or_else(|| format!("http://127.0.0.1:{}/readyz", args.ops_listen.port()));
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build()?;
+    let answer = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;
+    let ready = answer.status().is_success();
+    println!("{} {}", answer.status().as_u16(), answer.text().await?);
+    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

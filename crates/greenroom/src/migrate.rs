@@ -1,0 +1,194 @@
+//! `greenroom migrate`: roles, migrations, grants and the join windows, in that order.
+//!
+//! Repeatable, and safe when several run at once: what sqlx does not lock itself stands under an advisory lock.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use chassis::{
+    config::{Problems, Process, ProcessArgs, check},
+    db::{self, MIGRATOR, Schema},
+    service::StartError,
+    telemetry::Telemetry,
+};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, PgPool, error::DatabaseError};
+
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {
+    /// postgres://user:password@host:port/database; the user must own the database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// How long to wait for the database to answer [default: 60s]
+    #[arg(long)]
+    wait: Option<String>,
+    #[command(flatten)]
+    windows: WindowArgs,
+}
+
+/// When bookings can be joined. Stored in the database, so that all services and psql agree.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct WindowArgs {
+    /// How long before its start a booking can be joined [default: 15min]
+    #[arg(long, env = "JOIN_OPENS_BEFORE")]
+    join_opens_before: Option<String>,
+    /// How long after its start a booking can be joined (at least 15 min past its end) [default: 2h]
+    #[arg(long, env = "JOIN_CLOSES_AFTER")]
+    join_closes_after: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Windows {
+    pub opens_before: Duration,
+    pub closes_after: Duration,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self { opens_before: Duration::from_mins(15), closes_after: Duration::from_hours(2) }
+    }
+}
+
+impl WindowArgs {
+    pub fn check(&self, problems: &mut Problems) -> Windows {
+        let default = Windows::default();
+        let mut window = |name, value: &Option<String>, default| {
+            let duration = problems.duration(name, value.as_deref(), default);
+            if duration > Duration::from_hours(168) {
+                problems.add(name, "must be at most 7 days");
+            }
+            duration
+        };
+        Windows {
+            opens_before: window("JOIN_OPENS_BEFORE", &self.join_opens_before, default.opens_before),
+            closes_after: window("JOIN_CLOSES_AFTER", &self.join_closes_after, default.closes_after),
+        }
+    }
+}
+
+/// Notices of migrations are shown by the log.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (url, wait, windows) = check(|problems| {
+        let wait = problems.duration("--wait", args.wait.as_deref(), Duration::from_mins(1));
+        let windows = args.windows.check(problems);
+        let url = problems.url("DATABASE_URL", args.database_url, &["postgres", "postgresql"])?;
+        Some((SecretString::from(url.to_string()), wait, windows))
+    })?;
+    let telemetry = Telemetry::init("migrate", &terminal())?;
+    let applied = apply(&url, windows, wait).await;
+    telemetry.flush();
+    for migration in &applied? {
+        println!("applied {migration}");
+    }
+    println!("the database is up to date");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How a command that a person runs logs.
+pub fn terminal() -> Process {
+    let args = ProcessArgs { log_format: Some("pretty".to_owned()), ..ProcessArgs::default() };
+    args.check(&mut Problems::default())
+}
+
+/// Brings the database up to date; tells what was applied.
+pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyhow::Result<Vec<String>> {
+    connect(url, wait).await?.close().await?;
+    let pool = db::pool(&db::Settings { url: url.clone(), role: None, max_connections: 2 })?;
+    make_roles(&pool).await.context("the roles cannot be made")?;
+    let missing = match db::schema(&pool).await? {
+        Schema::Current => Vec::new(),
+        Schema::Behind(versions) => versions,
+        Schema::Differs(version) => return Err(StartError::Differs(version).into()),
+    };
+    if !missing.is_empty() {
+        MIGRATOR.run(&pool).await.context("a migration failed")?;
+    }
+    let mut transaction = pool.begin().await?;
+    lock(&mut *transaction).await?;
+    grant(&mut *transaction).await.context("the rights cannot be granted")?;
+    store_window(&mut transaction, "join_opens_before", windows.opens_before).await?;
+    store_window(&mut transaction, "join_closes_after", windows.closes_after).await?;
+    transaction.commit().await?;
+    pool.close().await;
+    let applied = MIGRATOR.iter().filter(|migration| missing.contains(&migration.version));
+    Ok(applied.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
+}
+
+/// Waits while nobody listens or the server still starts; any other refusal is final.
+async fn connect(url: &SecretString, wait: Duration) -> anyhow::Result<PgConnection> {
+    let begun = Instant::now();
+    loop {
+        match PgConnection::connect(url.expose_secret()).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) if is_passing(&error) && begun.elapsed() < wait => {
+                tracing::info!(%error, "waiting for the database");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => return Err(error).context("the database does not answer"),
+        }
+    }
+}
+
+fn is_passing(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_)) || has_code(error, "57P03")
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).as_deref() == Some(code)
+}
+
+/// A login without the right to make roles is no failure: the services then run with all its rights.
+async fn make_roles(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    lock(&mut *transaction).await?;
+    match sqlx::raw_sql(db::ROLES).execute(&mut *transaction).await {
+        Ok(_) => transaction.commit().await,
+        Err(error) if has_code(&error, "42501") => {
+            tracing::warn!(%error, "this login may not make roles; let a superuser run deploy/postgres/roles.sql");
+            transaction.rollback().await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn store_window(
+    connection: &mut PgConnection,
+    setting: &str,
+    duration: Duration,
+) -> Result<(), sqlx::Error> {
+    let value = format!("{} s", duration.as_secs());
+    let statement = find_setting_statement(&mut *connection, setting, &value).await?;
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
+    Ok(())
+}
+
+/// Two at once would fail with `tuple concurrently updated`.
+async fn lock(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('greenroom migrate', 0))")
+        .fetch_one(executor)
+        .await
+        .map(drop)
+}
+
+async fn grant(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query!("select greenroom_grants()").fetch_one(executor).await.map(drop)
+}
+
+/// Statements that take no parameters are put together by the database, which knows how to quote.
+async fn find_setting_statement(
+    executor: impl PgExecutor<'_>,
+    setting: &str,
+    value: &str,
+) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select format('alter database %I set greenroom.%I = %L',
+                         current_database(), $1::text, $2::text) as "statement!""#,
+        setting,
+        value
+    )
+    .fetch_one(executor)
+    .await
+}

@@ -1,0 +1,157 @@
+//! `greenroom repair …`: what the passes of room-lifecycle do, now and visibly; safe at any time, beside the running
+//! services. Every step is a function of room-lifecycle: here is only what a person reads.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use chassis::{
+    config::check,
+    db::{self, Schema},
+    lifecycle::Lifecycle,
+    service::StartError,
+};
+use clap::{Args, Subcommand};
+use domain::RoomStatus;
+use indicatif::{ProgressBar, ProgressStyle};
+use room_lifecycle::{Rooms, store::Record};
+
+use crate::livekit_dev::generate;
+
+#[derive(Debug, Subcommand)]
+pub enum Repair {
+    /// Make the rooms that should be on LiveKit and are not
+    Rooms {
+        /// Only tell what would be done
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        settings: Box<room_lifecycle::Args>,
+    },
+    /// List the rooms on LiveKit that nobody of ours needs, and delete them
+    Orphans {
+        /// Delete them, however many they are
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        settings: Box<room_lifecycle::Args>,
+    },
+    /// Take this database and this LiveKit as belonging together, after one of them was replaced or copied
+    Adopt(Adopt),
+}
+
+#[derive(Debug, Args)]
+pub struct Adopt {
+    #[command(flatten)]
+    settings: Box<room_lifecycle::Args>,
+}
+
+pub async fn run(repair: Repair) -> anyhow::Result<ExitCode> {
+    match repair {
+        Repair::Rooms { dry_run, settings } => repair_rooms(&open(*settings).await?, dry_run).await,
+        Repair::Orphans { yes, settings } => repair_orphans(&open(*settings).await?, yes).await,
+        Repair::Adopt(Adopt { settings }) => {
+            open(*settings).await?.adopt_deployment().await?;
+            println!("✅ This database and this LiveKit belong together; rooms are deleted again");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// room-lifecycle without its loops and its port.
+async fn open(mut settings: room_lifecycle::Args) -> anyhow::Result<Rooms> {
+    settings.internal.internal_token.get_or_insert_with(generate); // nothing is served
+    let config = check(|problems| settings.check(problems))?;
+    let pool = db::pool(&config.database)?;
+    match db::schema(&pool).await.context("the database does not answer")? {
+        Schema::Current => {}
+        Schema::Behind(versions) => bail!(StartError::Behind(versions)),
+        Schema::Differs(version) => bail!(StartError::Differs(version)),
+    }
+    Ok(Rooms::new(&config, pool, &Lifecycle::new()).await?)
+}
+
+async fn repair_rooms(rooms: &Rooms, dry_run: bool) -> anyhow::Result<ExitCode> {
+    let found = rooms.find_broken().await?;
+    println!("Found {} rooms in 'pending' status to check", found.pending.len());
+    println!("Found {} rooms marked active but missing on LiveKit", found.missing.len());
+    let broken: Vec<Record> = found.pending.into_iter().chain(found.missing).collect();
+    if dry_run {
+        for record in &broken {
+            println!("🔎 Would create missing room: {}", record.room_name);
+        }
+        println!("Nothing was changed (--dry-run)");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let bar = bar(broken.len());
+    let (mut fixed, mut errors) = (0, 0);
+    for record in &broken {
+        bar.suspend(|| println!("🔨 Creating missing room: {}", record.room_name));
+        let line = match rooms.repair(record).await {
+            Ok(made) if made.status == RoomStatus::Active => {
+                fixed += 1;
+                format!("✅ Fixed room: {} (SID: {})", made.room_name, made.room_sid.unwrap_or_default())
+            }
+            Ok(over) => format!("➖ Not needed any more: {}", over.room_name),
+            Err(error) => {
+                errors += 1;
+                format!("❌ Could not fix room: {}: {error}", record.room_name)
+            }
+        };
+        bar.suspend(|| println!("{line}"));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(conclude(&format!("Repair complete: {fixed} rooms fixed, {errors} errors"), errors))
+}
+
+async fn repair_orphans(rooms: &Rooms, yes: bool) -> anyhow::Result<ExitCode> {
+    let strays = rooms.find_orphans().await?;
+    for name in &strays.inhabited {
+        println!("⚠️  Unknown room with people in it, left alone: {name}");
+    }
+    let orphans: Vec<&String> = strays.retired.iter().chain(&strays.unknown).collect();
+    println!("Found {} orphaned rooms on LiveKit", orphans.len());
+    if !yes {
+        for name in &orphans {
+            println!("🔎 Would delete: {name}");
+        }
+        println!("Nothing was changed; --yes deletes them");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let bar = bar(orphans.len());
+    let (mut deleted, mut errors) = (0, 0);
+    for name in orphans {
+        let line = match rooms.delete_orphan(name).await {
+            Ok(()) => {
+                deleted += 1;
+                format!("🗑️  Deleted room: {name}")
+            }
+            Err(error) => {
+                errors += 1;
+                format!("❌ Could not delete room: {name}: {error}")
+            }
+        };
+        bar.suspend(|| println!("{line}"));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(conclude(&format!("Clean-up complete: {deleted} rooms deleted, {errors} errors"), errors))
+}
+
+/// Draws itself on a terminal only.
+fn bar(length: usize) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64);
+    match ProgressStyle::with_template("{bar:40} {pos}/{len} rooms, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn conclude(line: &str, errors: usize) -> ExitCode {
+    if errors == 0 {
+        println!("✅ {line}");
+        return ExitCode::SUCCESS;
+    }
+    println!("❌ {line}");
+    ExitCode::FAILURE
+}

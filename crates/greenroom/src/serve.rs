@@ -1,0 +1,136 @@
+//! `greenroom serve <service>`: one service as a process of its own.
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use anyhow::Context;
+use chassis::{
+    config::{Problems, Process, ProcessArgs, check},
+    lifecycle, ops,
+    service::{Runtime, StartError},
+    telemetry::Telemetry,
+};
+use clap::{Args, Subcommand};
+use tokio::net::TcpListener;
+
+#[derive(Debug, Subcommand)]
+pub enum Service {
+    /// HTTP and JSON for web clients, LiveKit's webhook
+    Gateway(Box<Settings<gateway::Args>>),
+    /// Bookings: create, read, reschedule, cancel, end
+    Booking(Box<Settings<booking::Args>>),
+    /// Rooms: the only service that changes anything on LiveKit
+    RoomLifecycle(Box<Settings<room_lifecycle::Args>>),
+    /// Access tokens
+    Token(Box<Settings<token::Args>>),
+    /// The listing of live rooms
+    Sync(Box<Settings<sync::Args>>),
+}
+
+/// A service's settings and those that every process has.
+#[derive(Debug, Args)]
+pub struct Settings<A: Args> {
+    #[command(flatten)]
+    service: A,
+    #[command(flatten)]
+    process: ProcessArgs,
+}
+
+impl<A: Args> Settings<A> {
+    fn check<C>(
+        self,
+        service: impl FnOnce(A, &mut Problems) -> Option<C>,
+    ) -> Result<(C, Process), chassis::config::Invalid> {
+        check(|problems| {
+            let process = self.process.check(problems);
+            Some((service(self.service, problems)?, process))
+        })
+    }
+}
+
+pub async fn run(service: Service) -> anyhow::Result<ExitCode> {
+    match service {
+        Service::Gateway(settings) => {
+            let (config, process) = settings.check(gateway::Args::check_with)?;
+            let listen = config.listen;
+            serve("gateway", process, listen, async |listener, runtime| {
+                gateway::serve(config, listener, runtime).await
+            })
+            .await
+        }
+        Service::Booking(settings) => {
+            let (config, process) = settings.check(booking::Args::check)?;
+            let listen = config.listen;
+            serve("booking", process, listen, async |listener, runtime| {
+                booking::serve(config, listener, runtime).await
+            })
+            .await
+        }
+        Service::RoomLifecycle(settings) => {
+            let (config, process) = settings.check(room_lifecycle::Args::check)?;
+            let listen = config.listen;
+            serve("room-lifecycle", process, listen, async |listener, runtime| {
+                room_lifecycle::serve(config, listener, runtime).await
+            })
+            .await
+        }
+        Service::Token(settings) => {
+            let (config, process) = settings.check(token::Args::check)?;
+            let listen = config.listen;
+            serve("token", process, listen, async |listener, runtime| {
+                token::serve(config, listener, runtime).await
+            })
+            .await
+        }
+        Service::Sync(settings) => {
+            let (config, process) = settings.check(sync::Args::check)?;
+            let listen = config.listen;
+            serve("sync", process, listen, async |listener, runtime| {
+                sync::serve(config, listener, runtime).await
+            })
+            .await
+        }
+    }
+}
+
+/// Runs a service until a signal, or until it fails. Traces are sent either way.
+async fn serve(
+    name: &'static str,
+    process: Process,
+    listen: SocketAddr,
+    service: impl AsyncFnOnce(TcpListener, &Runtime) -> Result<(), StartError>,
+) -> anyhow::Result<ExitCode> {
+    let telemetry = Telemetry::init(name, &process)?;
+    let runtime = Runtime::default();
+    let outcome = tokio::select! {
+        outcome = listen_and_serve(&process, listen, service, &runtime) => outcome,
+        signal = lifecycle::signal() => signal.map_err(Into::into),
+    };
+    let code = match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the service failed");
+            ExitCode::FAILURE
+        }
+    };
+    tracing::info!("stopping");
+    runtime.lifecycle.stop(process.grace).await;
+    telemetry.flush();
+    Ok(code)
+}
+
+async fn listen_and_serve(
+    process: &Process,
+    listen: SocketAddr,
+    service: impl AsyncFnOnce(TcpListener, &Runtime) -> Result<(), StartError>,
+    runtime: &Runtime,
+) -> anyhow::Result<()> {
+    let operations = bind(process.ops_listen).await?;
+    let listener = bind(listen).await?;
+    ops::serve(&runtime.lifecycle, operations, runtime.readiness.clone());
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    Ok(Box::pin(service(listener, runtime)).await?)
+}
+
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))
+}

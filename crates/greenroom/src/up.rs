@@ -1,0 +1,195 @@
+//! `greenroom up`: everything in one process, for development and for a first look.
+//!
+//! What is not given comes with it: a private Postgres, livekit-dev, secrets that outlive a restart, and a sign-in
+//! that exists nowhere else. stdout belongs to one line, `ready <url>`, printed once every dependency answers.
+
+mod data_dir;
+mod settings;
+mod sign_in;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use chassis::{
+    config::{Invalid, Process, ProcessArgs, check},
+    lifecycle, ops,
+    service::Runtime,
+    telemetry::Telemetry,
+};
+use livekit_dev::LiveKitDev;
+use postgres_dev::Postgres;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    assembly,
+    migrate::{self, WindowArgs, Windows},
+    serve::bind,
+};
+
+use self::{data_dir::DataDir, settings::Ground};
+
+/// How long LiveKit may keep `ready` waiting once all else answers: it is no condition for serving.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Address of the HTTP interface
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where the database and the generated secrets are kept
+    #[arg(long, default_value = ".data")]
+    data_dir: PathBuf,
+    /// A real LiveKit server, http:// or https:// (with `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET`)
+    /// [default: the built-in stand-in]
+    #[arg(long, env = "LIVEKIT_URL")]
+    livekit_url: Option<String>,
+    /// postgres://user:password@host:port/database [default: a private Postgres in the data directory]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// Begin with an empty database and new secrets
+    #[arg(long)]
+    fresh: bool,
+    #[command(flatten)]
+    windows: WindowArgs,
+    #[command(flatten)]
+    process: ProcessArgs,
+}
+
+/// What was checked before anything is started.
+struct Checked {
+    process: Process,
+    ops_is_chosen: bool,
+    windows: Windows,
+    database: Option<SecretString>,
+}
+
+impl Args {
+    fn check(&self) -> Result<Checked, Invalid> {
+        check(|problems| {
+            let ops_is_chosen = self.process.ops_listen.is_some();
+            let mut process = self.process.clone();
+            process.log_format.get_or_insert_with(|| "pretty".to_owned());
+            process.ops_listen.get_or_insert_with(|| "127.0.0.1:9090".to_owned());
+            let given = self.database_url.clone().filter(|url| !url.trim().is_empty());
+            if self.fresh && given.is_some() {
+                problems.add("--fresh", "would not empty the database of DATABASE_URL; unset one of the two");
+            }
+            let database =
+                given.and_then(|url| problems.url("DATABASE_URL", Some(url), &["postgres", "postgresql"]));
+            settings::check_sign_in(self.listen, problems);
+            Some(Checked {
+                process: process.check(problems),
+                ops_is_chosen,
+                windows: self.windows.check(problems),
+                database: database.map(|url| SecretString::from(url.to_string())),
+            })
+        })
+    }
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let checked = args.check()?;
+    let telemetry = Telemetry::init("greenroom", &checked.process)?;
+    let outcome = run_in(&args, &checked).await;
+    telemetry.flush();
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Starts from the ground up and stops from the top down.
+async fn run_in(args: &Args, checked: &Checked) -> anyhow::Result<()> {
+    let data_dir = DataDir::open(&args.data_dir, args.fresh)?;
+    let (postgres, database) = database(args, checked).await?;
+    migrate::apply(&database, checked.windows, Duration::from_mins(1)).await?;
+    let stop_livekit = CancellationToken::new();
+    let runtime = Runtime::default();
+    let outcome = tokio::select! {
+        outcome = serve(args, checked, &data_dir, database, &stop_livekit, &runtime) => outcome,
+        signal = lifecycle::signal() => signal.map_err(Into::into),
+    };
+    tracing::info!("stopping");
+    runtime.lifecycle.stop(checked.process.grace).await;
+    stop_livekit.cancel();
+    tokio::task::spawn_blocking(move || drop(postgres)).await?;
+    data_dir.close();
+    outcome
+}
+
+async fn database(args: &Args, checked: &Checked) -> anyhow::Result<(Option<Postgres>, SecretString)> {
+    if let Some(url) = &checked.database {
+        return Ok((None, url.clone()));
+    }
+    let (dir, fresh) = (args.data_dir.clone(), args.fresh);
+    let started = tokio::task::spawn_blocking(move || {
+        if fresh {
+            postgres_dev::remove(&dir)?;
+        }
+        Postgres::kept(&dir)
+    });
+    let postgres = started.await?.context("the private Postgres cannot be started")?;
+    let url = postgres.database("greenroom").await?;
+    Ok((Some(postgres), url))
+}
+
+async fn serve(
+    args: &Args,
+    checked: &Checked,
+    data_dir: &DataDir,
+    database: SecretString,
+    stop_livekit: &CancellationToken,
+    runtime: &Runtime,
+) -> anyhow::Result<()> {
+    let listener = bind(args.listen).await?;
+    let address = listener.local_addr()?;
+    let operations = operations_port(checked).await?;
+    tracing::info!(address = %operations.local_addr()?, "operations port");
+    ops::serve(&runtime.lifecycle, operations, runtime.readiness.clone());
+
+    let (ground, livekit) = Ground::lay(args.livekit_url.clone(), data_dir, database, address).await?;
+    if let Some((config, listener)) = livekit {
+        tokio::spawn(LiveKitDev::new(config).serve(listener, stop_livekit.clone()));
+    }
+    let services = ground.services()?;
+    let mut router = assembly::start(&services, runtime).await?;
+    if let Some(sign_in) = ground.sign_in() {
+        router = router.merge(sign_in);
+    }
+    data_dir.write_environment(&ground.environment())?;
+    let served = gateway::listen(router, listener, runtime);
+    tokio::pin!(served);
+    tokio::select! {
+        outcome = &mut served => return Ok(outcome?),
+        () = all_answer(runtime) => println!("ready http://{address}"),
+    }
+    tracing::info!("settings for psql, doctor and repair: set -a; . {}", data_dir.environment().display());
+    Ok(served.await?)
+}
+
+/// The default port may belong to another program; one that was asked for must be had.
+async fn operations_port(checked: &Checked) -> anyhow::Result<TcpListener> {
+    match bind(checked.process.ops_listen).await {
+        Err(_) if !checked.ops_is_chosen => bind(SocketAddr::from(([127, 0, 0, 1], 0))).await,
+        bound => bound,
+    }
+}
+
+/// Returns once every dependency answers, or all but the optional ones for a while.
+async fn all_answer(runtime: &Runtime) {
+    let begun = Instant::now();
+    loop {
+        match runtime.readiness.report().status {
+            "ok" => return,
+            "degraded" if begun.elapsed() > PATIENCE => {
+                tracing::warn!("LiveKit does not answer yet");
+                return;
+            }
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The data directory: one `up` at a time, and what it remembers from start to start.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::livekit_dev::generate;
+
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Holds the lock while it lives.
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+    pub kept: Kept,
+}
+
+/// Kept so that tokens, and the deployment that the database knows, outlive a restart.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct Kept {
+    pub internal_token: String,
+    pub livekit_api_key: String,
+    pub livekit_api_secret: String,
+    pub sign_in_secret: String,
+    /// The stand-in's port; None until it was started once.
+    pub livekit_port: Option<u16>,
+}
+
+impl DataDir {
+    /// `fresh` forgets what was remembered.
+    pub fn open(path: &Path, fresh: bool) -> anyhow::Result<Self> {
+        fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;
+        let lock = lock(path)?;
+        let file = path.join("kept.json");
+        let kept = if file.exists() && !fresh {
+            let text = fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+            serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?
+        } else {
+            Kept {
+                internal_token: generate(),
+                livekit_api_key: "devkey".to_owned(),
+                livekit_api_secret: generate(),
+                sign_in_secret: generate(),
+                livekit_port: None,
+            }
+        };
+        let opened = Self { path: path.canonicalize()?, _lock: lock, kept };
+        opened.keep(&opened.kept)?;
+        Ok(opened)
+    }
+
+    pub fn keep(&self, kept: &Kept) -> anyhow::Result<()> {
+        self.write("kept.json", &serde_json::to_string_pretty(kept)?)
+    }
+
+    /// Where other commands find the settings of the running `up`.
+    pub fn environment(&self) -> PathBuf {
+        self.path.join("env")
+    }
+
+    pub fn write_environment(&self, settings: &[(&str, String)]) -> anyhow::Result<()> {
+        let lines: Vec<String> = settings
+            .iter()
+            .map(|(name, value)| format!("{name}='{}'\n", value.replace('\'', r"'\''")))
+            .collect();
+        self.write("env", &lines.concat())
+    }
+
+    /// The settings end with the process; what is remembered stays.
+    pub fn close(self) {
+        let _ = fs::remove_file(self.environment()); // never written when the start failed
+    }
+
+    /// A file that only its owner can read, there as a whole or not at all.
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let (new, path) = (self.path.join(format!("{name}.new")), self.path.join(name));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(new, &path).with_context(|| format!("{} cannot be written", path.display()))
+    }
+}
+
+/// A process that was just killed may hold its lock for a moment more.
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    let lock = File::create(dir.join("lock"))
+        .with_context(|| format!("{} cannot be written to (was it made by root?)", dir.display()))?;
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => bail!(
+                "another `greenroom up` uses the data directory {}; stop it, or give this one another --data-dir",
+                dir.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).context("the data directory cannot be locked");
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The settings of the services inside `up`: those of the environment, and defaults for what `up` brings along.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use axum::Router;
+use chassis::config::{InternalArgs, LiveKitArgs, Problems, check};
+use clap::Args;
+use livekit_dev::Config as LiveKitDevConfig;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
+
+use super::{
+    data_dir::{DataDir, Kept},
+    sign_in,
+};
+use crate::{assembly::Services, serve::bind};
+
+const LIVEKIT_PORT: u16 = 7880;
+
+/// What the services stand on.
+pub struct Ground {
+    database: SecretString,
+    livekit: LiveKitArgs,
+    internal_token: String,
+    /// Some: nobody else says who people are.
+    sign_in_secret: Option<SecretString>,
+    url: String,
+}
+
+/// A setting of the environment; blank counts as missing.
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+fn has_identity_provider() -> bool {
+    setting("AUTH_JWKS_URL").or_else(|| setting("AUTH_HS256_SECRET")).is_some()
+}
+
+/// Without keys anybody could be anybody: only on a loopback address.
+pub fn check_sign_in(listen: SocketAddr, problems: &mut Problems) {
+    if !listen.ip().is_loopback() && !has_identity_provider() {
+        problems.add(
+            "--listen",
+            format_args!(
+                "{listen} can be reached from outside, and nobody says who people are: set AUTH_JWKS_URL or \
+                 AUTH_HS256_SECRET (with AUTH_ISSUER and AUTH_AUDIENCE), or listen on 127.0.0.1"
+            ),
+        );
+    }
+}
+
+/// A service's settings from the environment alone: two services of one command line would share flags.
+fn from_environment<A: Args>() -> anyhow::Result<A> {
+    let command = A::augment_args(clap::Command::new("environment").no_binary_name(true));
+    Ok(A::from_arg_matches(&command.try_get_matches_from(Vec::<String>::new())?)?)
+}
+
+impl Ground {
+    /// Finds or brings along LiveKit; the stand-in is to be served on the listener that comes with it.
+    pub async fn lay(
+        livekit_url: Option<String>,
+        data_dir: &DataDir,
+        database: SecretString,
+        address: SocketAddr,
+    ) -> anyhow::Result<(Self, Option<(LiveKitDevConfig, TcpListener)>)> {
+        let mut livekit: LiveKitArgs = from_environment()?;
+        livekit.livekit_url = livekit_url.filter(|url| !url.trim().is_empty());
+        let url = format!("http://{address}");
+        let stand_in = if livekit.livekit_url.is_none() && setting("LIVEKIT_WS_URL").is_none() {
+            Some(stand_in(&mut livekit, data_dir, &url).await?)
+        } else {
+            let ws_url = livekit.livekit_url.as_ref().map(|url| url.replacen("http", "ws", 1));
+            livekit.livekit_ws_url = setting("LIVEKIT_WS_URL").or(ws_url);
+            None
+        };
+        let kept = &data_dir.kept;
+        let sign_in_secret =
+            (!has_identity_provider()).then(|| SecretString::from(kept.sign_in_secret.clone()));
+        let ground = Self {
+            database,
+            livekit,
+            internal_token: setting("INTERNAL_TOKEN").unwrap_or_else(|| kept.internal_token.clone()),
+            sign_in_secret,
+            url,
+        };
+        Ok((ground, stand_in))
+    }
+
+    /// Every problem of every service at once.
+    pub fn services(&self) -> anyhow::Result<Services> {
+        let internal =
+            InternalArgs { internal_token: Some(self.internal_token.clone()), ..from_environment()? };
+        let database_url = Some(self.database.expose_secret().to_owned());
+        let peer = Some("http://in-process.invalid".to_owned()); // never called: transports are handed over
+        let mut booking: booking::Args = from_environment()?;
+        let mut room: room_lifecycle::Args = from_environment()?;
+        let mut token: token::Args = from_environment()?;
+        let mut sync: sync::Args = from_environment()?;
+        for database in [&mut booking.database, &mut room.database, &mut token.database, &mut sync.database] {
+            database.database_url.clone_from(&database_url);
+        }
+        for own in [&mut booking.internal, &mut room.internal, &mut token.internal, &mut sync.internal] {
+            own.clone_from(&internal);
+        }
+        room.livekit = self.livekit.clone();
+        token.livekit = self.livekit.clone();
+        token.room_url = peer;
+        if booking.next_public_app_url.is_none() {
+            booking.app_url.get_or_insert_with(|| self.url.clone());
+        }
+        let gateway = self.gateway()?;
+        Ok(check(|problems| {
+            let booking = booking.check(problems);
+            let room = room.check(problems);
+            let token = token.check(problems);
+            let sync = sync.check(problems);
+            let gateway = gateway.check_with(problems);
+            Some(Services { booking: booking?, room: room?, token: token?, sync: sync?, gateway: gateway? })
+        })?)
+    }
+
+    fn gateway(&self) -> anyhow::Result<gateway::HttpArgs> {
+        let mut gateway: gateway::HttpArgs = from_environment()?;
+        gateway.api_url.get_or_insert_with(|| self.url.clone());
+        if let Some(secret) = &self.sign_in_secret {
+            gateway.auth_hs256_secret = Some(secret.expose_secret().to_owned());
+            gateway.auth_issuer = Some(sign_in::ISSUER.to_owned());
+            gateway.auth_audience = Some(sign_in::AUDIENCE.to_owned());
+        }
+        Ok(gateway)
+    }
+
+    pub fn sign_in(&self) -> Option<Router> {
+        self.sign_in_secret.clone().map(sign_in::router)
+    }
+
+    /// What psql, `doctor` and `repair` need to reach the same things.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        vec![
+            ("DATABASE_URL", self.database.expose_secret().to_owned()),
+            ("LIVEKIT_URL", text(&self.livekit.livekit_url)),
+            ("LIVEKIT_WS_URL", text(&self.livekit.livekit_ws_url)),
+            ("LIVEKIT_API_KEY", text(&self.livekit.livekit_api_key)),
+            ("LIVEKIT_API_SECRET", text(&self.livekit.livekit_api_secret)),
+            ("INTERNAL_TOKEN", self.internal_token.clone()),
+            ("API_URL", self.url.clone()),
+        ]
+    }
+}
+
+/// The stand-in, at an address and with a key that stay: the database knows them as its deployment's.
+async fn stand_in(
+    livekit: &mut LiveKitArgs,
+    data_dir: &DataDir,
+    url: &str,
+) -> anyhow::Result<(LiveKitDevConfig, TcpListener)> {
+    let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let listener = match data_dir.kept.livekit_port {
+        Some(port) => bind(at(port)).await.context(
+            "the LiveKit stand-in of this data directory was there before; stop what has its port, or use --fresh",
+        )?,
+        None => match bind(at(LIVEKIT_PORT)).await {
+            Ok(listener) => listener,
+            Err(_) => bind(at(0)).await?,
+        },
+    };
+    let address = listener.local_addr()?;
+    let kept = Kept { livekit_port: Some(address.port()), ..data_dir.kept.clone() };
+    data_dir.keep(&kept)?;
+    let (key, secret) = (kept.livekit_api_key, kept.livekit_api_secret);
+    *livekit = LiveKitArgs {
+        livekit_api_key: Some(key.clone()),
+        livekit_api_secret: Some(secret.clone()),
+        livekit_ws_url: Some(format!("ws://{address}")),
+        livekit_url: Some(format!("http://{address}")),
+    };
+    let mut config = LiveKitDevConfig::new(key, secret);
+    config.webhook_urls = vec![format!("{url}/api/v1/livekit/webhook")];
+    Ok((config, listener))
+}

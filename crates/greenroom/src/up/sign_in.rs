@@ -1,0 +1,98 @@
+//! `POST /dev/sign-in`: a token for whoever one says to be. It exists only where `up` listens on loopback and no
+//! identity provider is configured; never in `serve`.
+
+use axum::{
+    Json, Router,
+    extract::{State, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use chassis::clock::Clock;
+use jsonwebtoken::{EncodingKey, Header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+pub const ISSUER: &str = "greenroom-dev";
+pub const AUDIENCE: &str = "greenroom";
+const HOURS: i64 = 12;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SignIn {
+    user_id: String,
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: &'a str,
+    name: &'a str,
+    iat: i64,
+    exp: i64,
+}
+
+pub fn router(secret: SecretString) -> Router {
+    Router::new().route("/dev/sign-in", post(sign_in)).with_state(secret)
+}
+
+async fn sign_in(
+    State(secret): State<SecretString>,
+    headers: HeaderMap,
+    person: Result<Json<SignIn>, JsonRejection>,
+) -> Response {
+    if !is_local(&headers) {
+        return refuse(StatusCode::FORBIDDEN, "The development sign-in answers to this machine only.");
+    }
+    let person = match person {
+        Ok(Json(person)) if (1..=200).contains(&person.user_id.len()) => person,
+        Ok(_) => return refuse(StatusCode::BAD_REQUEST, "userId must have 1 to 200 bytes."),
+        Err(problem) => return refuse(StatusCode::BAD_REQUEST, &problem.body_text()),
+    };
+    let now = Clock::default().now().unix_timestamp();
+    let claims = Claims {
+        iss: ISSUER,
+        aud: AUDIENCE,
+        sub: &person.user_id,
+        name: &person.name,
+        iat: now,
+        exp: now + HOURS * 3600,
+    };
+    let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
+    match jsonwebtoken::encode(&Header::default(), &claims, &key) {
+        Ok(token) => ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "token": token }))).into_response(),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// A foreign web page can point a name of its own at this machine; its requests then carry that name.
+fn is_local(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name);
+    name == "localhost" || name == "[::1]" || name.starts_with("127.")
+}
+
+fn refuse(status: StatusCode, message: &str) -> Response {
+    let body = json!({"error": "Sign-in refused", "message": message, "code": "invalid_request"});
+    (status, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_answered() {
+        let local = |host: &str| is_local(&HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]));
+        for host in ["localhost:8080", "127.0.0.1:8080", "127.0.0.1", "[::1]:8080", "[::1]"] {
+            assert!(local(host), "{host}");
+        }
+        for host in ["evil.example:8080", "localhost.evil.example", "10.0.0.1:8080", ""] {
+            assert!(!local(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `greenroom doctor` beside running services.
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use sqlx::{
+    ConnectOptions, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{
+    program::{Said, greenroom},
+    world::World,
+};
+
+async fn doctor(world: &World, connect: &PgConnectOptions, other: &[(&str, &str)], json: bool) -> Said {
+    let livekit = &world.livekit.settings;
+    let database = connect.to_url_lossy().to_string();
+    let mut environment = vec![
+        ("LIVEKIT_API_KEY", livekit.api_key.as_str()),
+        ("LIVEKIT_API_SECRET", livekit.api_secret.expose_secret()),
+        ("LIVEKIT_WS_URL", &livekit.ws_url),
+        ("DATABASE_URL", &database),
+        ("API_URL", world.url()),
+    ];
+    environment.extend(other);
+    let arguments: &[&str] = if json { &["doctor", "--json"] } else { &["doctor"] };
+    greenroom(arguments, &environment).await
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_deployment_that_is_well_passes_every_test(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    let replica = world.replica().await;
+    let said = doctor(&world, &connect, &[], false).await;
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert!(lines.contains(&"✅ Successfully connected to LiveKit server"));
+    assert!(lines.contains(&"✅ Test room created successfully!"));
+    assert!(lines.contains(&"✅ Test room deleted again"));
+    assert!(lines.contains(&"✅ LiveKit's webhooks arrive"));
+    assert!(lines.iter().all(|line| line.starts_with('✅')), "{}", said.out);
+    assert_eq!(lines.last(), Some(&"✅ ALL TESTS PASSED"));
+    replica.stop().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn each_fault_is_told_apart_with_its_cause_and_what_to_do(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(&connect).await;
+    let cases: [(&str, &str, &str); 3] = [
+        ("livekit_key", "LIVEKIT_API_SECRET", "00000000000000000000000000000000"),
+        ("livekit", "LIVEKIT_URL", "http://127.0.0.1:1"),
+        ("database", "DATABASE_URL", "postgres://127.0.0.1:1/x"),
+    ];
+    for (check, setting, value) in cases {
+        let said = doctor(&world, &connect, &[(setting, value)], true).await;
+        assert_eq!(said.code, 1, "{check}: {}", said.out);
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        let checks = report["checks"].as_array().unwrap();
+        let failed: Vec<&Value> = checks.iter().filter(|finding| finding["ok"] == false).collect();
+        assert_eq!(report["ok"], false);
+        assert!(failed.iter().any(|finding| finding["check"] == check), "{check}: {report:#}");
+        assert!(failed.iter().all(|finding| finding["fix"].is_string()));
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn webhooks_that_nobody_takes_and_a_moved_clock_are_failures(pool: PgPool) {
+    let connect = (*pool.connect_options()).clone();
+    let world = World::new(&connect).await; // no replica: nobody listens
+    testkit::advance_database_clock(&pool, time::Duration::hours(1)).await;
+    let said = doctor(&world, &connect, &[("API_URL", "http://127.0.0.1:1")], true).await;
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    let failed = |check| {
+        report["checks"].as_array().unwrap().iter().any(|it| it["check"] == check && it["ok"] == false)
+    };
+    assert!(failed("webhooks") && failed("database_clock"), "{report:#}");
+    assert!(!failed("livekit_key") && !failed("test_room"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_database_without_the_schema_is_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(&connect).await;
+    let said = doctor(&world, &connect, &[], false).await;
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("❌ migrations: ") && said.out.contains("greenroom migrate"), "{}", said.out);
+}
+
+#[tokio::test]
+async fn missing_settings_are_a_matter_of_usage() {
+    let said = greenroom(&["doctor"], &[]).await;
+    assert_eq!(said.code, 2);
+    for setting in ["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "LIVEKIT_WS_URL", "DATABASE_URL"] {
+        assert!(said.err.contains(setting), "{setting} is not in {}", said.err);
+    }
+}

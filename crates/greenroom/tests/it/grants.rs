@@ -1,0 +1,77 @@
+//! Who may write what: the catalogue against the table of docs/architecture.md.
+
+use std::collections::BTreeMap;
+
+use sqlx::PgPool;
+
+/// Tables that a role may insert into, update and delete from.
+const WRITES: [(&str, &[&str]); 4] = [
+    ("greenroom_booking", &["notifications", "session_participants", "sessions"]),
+    (
+        "greenroom_room_lifecycle",
+        &[
+            "deployment",
+            "livekit_events",
+            "livekit_participants",
+            "livekit_room_names",
+            "livekit_rooms",
+            "room_marks",
+        ],
+    ),
+    ("greenroom_sync", &[]),
+    ("greenroom_token", &[]),
+];
+/// Beyond that: room-lifecycle tells admins about rooms that failed.
+const INSERTS: [(&str, &str); 1] = [("greenroom_room_lifecycle", "notifications")];
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn each_service_may_write_its_own_tables_and_read_all(pool: PgPool) {
+    let rows = sqlx::query!(
+        r#"select r.rolname::text as "role!", c.relname::text as "table!",
+                  has_table_privilege(r.oid, c.oid, 'select') as "reads!",
+                  concat_ws(' ', case when has_table_privilege(r.oid, c.oid, 'insert') then 'insert' end,
+                                 case when has_table_privilege(r.oid, c.oid, 'update') then 'update' end,
+                                 case when has_table_privilege(r.oid, c.oid, 'delete') then 'delete' end,
+                                 case when has_table_privilege(r.oid, c.oid, 'truncate') then 'truncate' end
+                  ) as "writes!"
+           from pg_class c, pg_roles r
+           where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname <> '_sqlx_migrations'
+             and r.rolname like 'greenroom\_%' and r.rolname <> 'greenroom_legacy'"#
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let mut found = BTreeMap::new();
+    for row in rows {
+        assert!(row.reads, "{} cannot read {}", row.role, row.table);
+        found.insert((row.role, row.table), row.writes);
+    }
+    let tables: Vec<String> =
+        found.keys().filter(|(role, _)| role == "greenroom_sync").map(|(_, t)| t.clone()).collect();
+    assert!(tables.len() >= 10, "the roles are there: {tables:?}");
+    let mut expected = BTreeMap::new();
+    for (role, writes) in WRITES {
+        for table in &tables {
+            let all = if writes.contains(&table.as_str()) { "insert update delete" } else { "" };
+            let one = if INSERTS.contains(&(role, table.as_str())) { "insert" } else { all };
+            expected.insert((role.to_owned(), table.clone()), one.to_owned());
+        }
+    }
+    assert_eq!(found, expected);
+}
+
+/// Functions with their owner's rights are run by nobody who was not named.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn functions_with_more_rights_are_closed_to_the_public(pool: PgPool) {
+    let open = sqlx::query_scalar!(
+        r#"select p.proname::text as "name!"
+           from pg_proc p
+           where p.pronamespace = 'public'::regnamespace and p.prosecdef
+             and (p.proacl is null or exists (
+                 select from aclexplode(p.proacl) acl where acl.grantee = 0 and acl.privilege_type = 'EXECUTE'))"#
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(open, Vec::<String>::new());
+}

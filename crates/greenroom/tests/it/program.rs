@@ -1,0 +1,76 @@
+//! The executable in a process of its own, with the environment that a test gives it and no other.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_greenroom"));
+    command.args(arguments).env_clear().kill_on_drop(true).stdin(Stdio::null());
+    for name in ["PATH", "HOME"] {
+        command.env(name, std::env::var_os(name).unwrap_or_default());
+    }
+    command.envs(environment.iter().copied());
+    command
+}
+
+/// Runs a command to its end.
+pub async fn greenroom(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    let output = command(arguments, environment).output().await.unwrap();
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A directory that the user `postgres` can enter, for tests that run as root.
+pub fn open_directory() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// A running `up` on free ports.
+pub struct Up {
+    child: Child,
+    pub url: String,
+}
+
+impl Up {
+    pub async fn start(data_dir: &Path, environment: &[(&str, &str)]) -> Self {
+        let data_dir = data_dir.to_str().unwrap();
+        let arguments =
+            ["up", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data-dir", data_dir];
+        let mut child = command(&arguments, environment).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first =
+            tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.expect("ready in time");
+        let line = first.unwrap().expect("a line on stdout");
+        let url = line.strip_prefix("ready ").expect("the first line says ready").to_owned();
+        Self { child, url }
+    }
+
+    pub async fn stop(mut self, signal: Signal) -> ExitStatus {
+        let pid = Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+        self.child.wait().await.unwrap()
+    }
+}

@@ -1,0 +1,70 @@
+//! `greenroom serve` and its settings.
+
+use crate::program::greenroom;
+
+#[tokio::test]
+async fn every_problem_of_a_service_is_listed_at_once() {
+    let expected: [(&str, &[&str]); 5] = [
+        (
+            "gateway",
+            &[
+                "BOOKING_URL",
+                "ROOM_URL",
+                "TOKEN_URL",
+                "SYNC_URL",
+                "INTERNAL_TOKEN",
+                "AUTH_ISSUER",
+                "LOG_FORMAT",
+            ],
+        ),
+        ("booking", &["DATABASE_URL", "INTERNAL_TOKEN", "APP_URL", "LOG_FORMAT"]),
+        (
+            "room-lifecycle",
+            &["DATABASE_URL", "INTERNAL_TOKEN", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "LOG_FORMAT"],
+        ),
+        ("token", &["DATABASE_URL", "INTERNAL_TOKEN", "LIVEKIT_API_SECRET", "ROOM_URL", "LOG_FORMAT"]),
+        ("sync", &["DATABASE_URL", "INTERNAL_TOKEN", "LOG_FORMAT"]),
+    ];
+    for (service, settings) in expected {
+        let said = greenroom(&["serve", service], &[("LOG_FORMAT", "loud")]).await;
+        assert_eq!(said.code, 2, "{service}: {}", said.err);
+        for setting in settings {
+            assert!(said.err.contains(setting), "{service}: {setting} is not in {}", said.err);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_refused_is_not_printed() {
+    let said =
+        greenroom(&["serve", "sync"], &[("INTERNAL_TOKEN", "hunter2"), ("DATABASE_URL", "mysql://hunter3")])
+            .await;
+    assert_eq!(said.code, 2);
+    assert!(!said.err.contains("hunter"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_ends_the_service_with_code_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let token = "t".repeat(32);
+    let environment = [
+        ("INTERNAL_TOKEN", token.as_str()),
+        ("DATABASE_URL", "postgres://127.0.0.1:1/x"),
+        ("SYNC_LISTEN", &address),
+        ("OPS_LISTEN", "127.0.0.1:0"),
+    ];
+    let said = greenroom(&["serve", "sync"], &environment).await;
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("cannot be listened on"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_code_2() {
+    assert_eq!(greenroom(&["serve", "everything"], &[]).await.code, 2);
+}
+
+#[tokio::test]
+async fn nothing_that_answers_is_not_healthy() {
+    assert_eq!(greenroom(&["healthcheck", "http://127.0.0.1:1/readyz"], &[]).await.code, 1);
+}

@@ -1,0 +1,126 @@
+//! `greenroom up`.
+
+use std::fs;
+
+use reqwest::{Client, StatusCode};
+use rustix::process::Signal;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use testkit::eventually;
+
+use crate::program::{Up, greenroom, open_directory};
+
+fn client() -> Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::new()
+}
+
+async fn sign_in(url: &str) -> String {
+    let answer = client().post(format!("{url}/dev/sign-in")).json(&json!({"userId": "una", "name": "Una"}));
+    let body: Value = answer.send().await.unwrap().json().await.unwrap();
+    body["token"].as_str().unwrap().to_owned()
+}
+
+async fn bookings(url: &str, token: &str) -> StatusCode {
+    client().get(format!("{url}/api/bookings")).bearer_auth(token).send().await.unwrap().status()
+}
+
+#[tokio::test]
+async fn everything_answers_once_ready_is_said_and_all_of_it_ends() {
+    let dir = open_directory();
+    let up = Up::start(dir.path(), &[]).await;
+    let health: Value =
+        client().get(format!("{}/health", up.url)).send().await.unwrap().json().await.unwrap();
+    assert_eq!(health["status"], "ok", "{health}");
+    let token = sign_in(&up.url).await;
+    assert_eq!(bookings(&up.url, &token).await, StatusCode::OK);
+
+    let settings = fs::read_to_string(dir.path().join("env")).unwrap();
+    let url = settings.lines().find_map(|line| line.strip_prefix("DATABASE_URL=")).unwrap();
+    let database = url.trim_matches('\'').to_owned();
+    assert!(sqlx::PgPool::connect(&database).await.is_ok());
+
+    assert!(up.stop(Signal::TERM).await.success());
+    assert!(sqlx::PgPool::connect(&database).await.is_err(), "Postgres has ended too");
+    assert!(!dir.path().join("env").exists());
+}
+
+#[tokio::test]
+async fn a_killed_up_leaves_nothing_running_and_its_tokens_and_data_survive() {
+    let livekit = testkit::livekit().await;
+    let environment = [
+        ("LIVEKIT_URL", livekit.settings.url.as_str()),
+        ("LIVEKIT_API_KEY", &livekit.settings.api_key),
+        ("LIVEKIT_API_SECRET", livekit.settings.api_secret.expose_secret()),
+    ];
+    let dir = open_directory();
+    let up = Up::start(dir.path(), &environment).await;
+    let token = sign_in(&up.url).await;
+    let booked = client()
+        .post(format!("{}/api/bookings", up.url))
+        .bearer_auth(&token)
+        .json(&json!({"guestId": "gus", "title": "T", "scheduledAt": tomorrow(), "durationMinutes": 30}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(booked.status(), StatusCode::CREATED);
+    let booked: Value = booked.json().await.unwrap();
+    up.stop(Signal::KILL).await;
+
+    let again = Up::start(dir.path(), &environment).await;
+    let id = booked["data"]["id"].as_str().unwrap();
+    let url = format!("{}/api/bookings/{id}", again.url);
+    let found = client().get(url).bearer_auth(&token).send().await.unwrap();
+    assert_eq!(found.status(), StatusCode::OK);
+    again.stop(Signal::INT).await;
+}
+
+fn tomorrow() -> String {
+    let now = chassis::clock::Clock::default().now();
+    let tomorrow = now + time::Duration::days(1);
+    tomorrow.format(&time::format_description::well_known::Rfc3339).unwrap()
+}
+
+#[tokio::test]
+async fn a_second_up_on_the_same_data_directory_says_so() {
+    let dir = open_directory();
+    let up = Up::start(dir.path(), &[]).await;
+    let second = greenroom(&["up", "--data-dir", dir.path().to_str().unwrap()], &[]).await;
+    assert_eq!(second.code, 1);
+    assert!(second.err.contains("another `greenroom up` uses the data directory"), "{}", second.err);
+    up.stop(Signal::TERM).await;
+}
+
+#[tokio::test]
+async fn with_an_identity_provider_there_is_no_sign_in() {
+    let dir = open_directory();
+    let keys = [
+        ("AUTH_HS256_SECRET", "0123456789abcdef0123456789abcdef"),
+        ("AUTH_ISSUER", "https://id.example.org"),
+        ("AUTH_AUDIENCE", "greenroom"),
+    ];
+    let up = Up::start(dir.path(), &keys).await;
+    let request =
+        client().post(format!("{}/dev/sign-in", up.url)).json(&json!({"userId": "una", "name": "Una"}));
+    eventually("the gateway answers", || async {
+        let answer = request.try_clone().unwrap().send().await.map_err(|error| error.to_string())?;
+        if answer.status() == StatusCode::NOT_FOUND { Ok(()) } else { Err(answer.status().to_string()) }
+    })
+    .await;
+    up.stop(Signal::TERM).await;
+}
+
+#[tokio::test]
+async fn an_address_that_others_can_reach_is_refused_without_an_identity_provider() {
+    let said = greenroom(&["up", "--listen", "0.0.0.0:0"], &[("JOIN_OPENS_BEFORE", "soon")]).await;
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("AUTH_JWKS_URL") && said.err.contains("JOIN_OPENS_BEFORE"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn fresh_with_a_given_database_is_refused() {
+    let url = [("DATABASE_URL", "postgres://127.0.0.1:1/x")];
+    let said = greenroom(&["up", "--fresh"], &url).await;
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("--fresh"), "{}", said.err);
+}

@@ -1,0 +1,103 @@
+//! Who runs Postgres: it refuses to run as root, so root hands it to an account that may do nothing else.
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
+    path::Path,
+    process::Command,
+};
+
+use anyhow::Context;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub name: String,
+    uid: u32,
+    gid: u32,
+}
+
+impl Account {
+    /// `postgres`, else `nobody`, when this process is root's; None when it runs the server as itself.
+    pub fn for_server() -> anyhow::Result<Option<Self>> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let accounts = fs::read_to_string("/etc/passwd").context("/etc/passwd cannot be read")?;
+        ["postgres", "nobody"]
+            .iter()
+            .find_map(|name| Self::in_passwd(&accounts, name))
+            .map(Some)
+            .context("Postgres does not run as root, and there is no user `postgres` or `nobody`")
+    }
+
+    fn in_passwd(accounts: &str, name: &str) -> Option<Self> {
+        let mut fields = accounts
+            .lines()
+            .map(|line| line.split(':'))
+            .find_map(|mut fields| (fields.next() == Some(name)).then_some(fields))?;
+        Some(Self {
+            name: name.to_owned(),
+            uid: fields.nth(1)?.parse().ok()?,
+            gid: fields.next()?.parse().ok()?,
+        })
+    }
+
+    /// Whether this account can reach what is in `dir`.
+    pub fn can_enter(&self, dir: &Path) -> bool {
+        let Ok(dir) = dir.canonicalize() else {
+            return false;
+        };
+        dir.ancestors().all(|part| {
+            part.metadata().is_ok_and(|part| {
+                let bit = match part {
+                    _ if part.uid() == self.uid => 0o100,
+                    _ if part.gid() == self.gid => 0o010,
+                    _ => 0o001,
+                };
+                part.mode() & bit != 0
+            })
+        })
+    }
+
+    pub fn own(&self, path: &Path) -> io::Result<()> {
+        chown(path, Some(self.uid), Some(self.gid))
+    }
+
+    /// Makes `command` run as this account, without root's groups.
+    pub fn run(&self, command: &mut Command) {
+        command.uid(self.uid).gid(self.gid);
+    }
+}
+
+/// Whether `path` belongs to whoever runs this process.
+pub fn is_ours(path: &Path) -> io::Result<bool> {
+    Ok(fs::symlink_metadata(path)?.uid() == rustix::process::geteuid().as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65533:n:/:/bin/false\nbad:x:one:2";
+
+    #[test]
+    fn accounts_are_read_from_passwd() {
+        let nobody = Account::in_passwd(PASSWD, "nobody").unwrap();
+        assert_eq!((nobody.uid, nobody.gid), (65534, 65533));
+        assert_eq!(Account::in_passwd(PASSWD, "postgres"), None);
+        assert_eq!(Account::in_passwd(PASSWD, "bad"), None);
+    }
+
+    #[test]
+    fn a_directory_below_a_closed_one_cannot_be_entered() {
+        let stranger = Account { name: "stranger".into(), uid: 4_000_000, gid: 4_000_000 };
+        let closed = tempfile::tempdir().unwrap(); // 0700
+        let inner = closed.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        assert!(!stranger.can_enter(&inner));
+        assert!(stranger.can_enter(Path::new("/")));
+    }
+}

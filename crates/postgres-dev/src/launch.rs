@@ -1,0 +1,181 @@
+//! A server process: started on a free loopback port, watched until it is ready, stopped when dropped.
+//!
+//! The child gets the parent-death signal, which follows the *thread* that started it: so one thread starts it
+//! and lives until it has ended. Ctrl-C must not reach it before our services are done: it has a process group
+//! of its own.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Durability, binaries::Binaries, cluster::Cluster};
+
+const START_BUDGET: Duration = Duration::from_mins(1); // recovery after a crash may take a while
+const STOP_BUDGET: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+pub struct Running {
+    port: u16,
+    pid: Pid,
+    ended: mpsc::Receiver<std::io::Result<ExitStatus>>,
+}
+
+impl Running {
+    pub fn start(cluster: &Cluster, binaries: &Binaries, durability: Durability) -> anyhow::Result<Self> {
+        leave_no_other(&cluster.data())?;
+        let port = free_port()?;
+        let mut command = command(cluster, binaries, durability, port)?;
+        let (told_pid, pid) = mpsc::channel();
+        let (tell_end, ended) = mpsc::channel();
+        thread::Builder::new().name("postgres".into()).spawn(move || {
+            let child = command.spawn();
+            let _ = told_pid.send(child.as_ref().map(Child::id).map_err(ToString::to_string));
+            if let Ok(mut child) = child {
+                let _ = tell_end.send(child.wait()); // nobody listens when the server was dropped first
+            }
+        })?;
+        let pid = pid.recv()?.map_err(|error| anyhow!("Postgres cannot be started: {error}"))?;
+        let pid = Pid::from_raw(pid.try_into()?).context("a process has no id")?;
+        let running = Self { port, pid, ended };
+        running.wait_until_ready(cluster)?;
+        Ok(running)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn wait_until_ready(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let file = cluster.data().join("postmaster.pid");
+        loop {
+            match self.ended.recv_timeout(LOOK) {
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                _ => bail!("Postgres did not start:\n{}", tail(&cluster.log())),
+            }
+            if PidFile::read(&file).is_some_and(|file| file.pid == self.pid && file.ready) {
+                return Ok(());
+            }
+            if begun.elapsed() > START_BUDGET {
+                bail!("Postgres was not ready within 60 s:\n{}", tail(&cluster.log()));
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    /// SIGINT is Postgres' fast stop: it ends sessions and keeps what was committed. SIGQUIT is the last resort.
+    fn drop(&mut self) {
+        for signal in [Signal::INT, Signal::QUIT] {
+            if !matches!(self.ended.try_recv(), Err(mpsc::TryRecvError::Empty)) {
+                return;
+            }
+            let _ = kill_process(self.pid, signal); // fails only when it is gone, which the wait below notices
+            if self.ended.recv_timeout(STOP_BUDGET).is_ok() {
+                return;
+            }
+        }
+        tracing::warn!(pid = %self.pid, "Postgres does not stop");
+    }
+}
+
+fn command(
+    cluster: &Cluster,
+    binaries: &Binaries,
+    durability: Durability,
+    port: u16,
+) -> anyhow::Result<Command> {
+    let server = binaries.program("postgres");
+    let mut command = if has_setpriv() {
+        let mut command = cluster.command(Path::new("setpriv"));
+        command.args(["--pdeathsig", "INT"]).arg(server);
+        command
+    } else {
+        cluster.command(&server) // not Linux: a killed parent leaves it running, and the next start stops it
+    };
+    command.arg("-D").arg(cluster.data()).arg("-p").arg(port.to_string());
+    let mut settings = vec![
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "timezone=UTC",
+        "log_timezone=UTC",
+        "max_connections=400",
+    ];
+    if durability == Durability::ThrowAway {
+        settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
+    }
+    for setting in settings {
+        command.args(["-c", setting]);
+    }
+    let log = File::create(cluster.log())?;
+    command.stdout(Stdio::null()).stderr(log).process_group(0);
+    Ok(command)
+}
+
+fn has_setpriv() -> bool {
+    let tried = Command::new("setpriv").args(["--pdeathsig", "INT", "true"]).stderr(Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
+}
+
+/// A server of this very data directory that outlived its parent is stopped; a file that only says so is removed
+/// (its number may belong to another process by now, and Postgres would not start). The caller holds the lock of
+/// the data directory, so it is nobody else's.
+fn leave_no_other(data: &Path) -> anyhow::Result<()> {
+    let file = data.join("postmaster.pid");
+    let begun = Instant::now();
+    while let Some(other) = PidFile::read(&file) {
+        if !is_server_of(other.pid, data) {
+            return fs::remove_file(&file).context("a stale postmaster.pid cannot be removed");
+        }
+        if begun.elapsed() > STOP_BUDGET {
+            bail!("another Postgres (process {}) works on {}", other.pid, data.display());
+        }
+        let _ = kill_process(other.pid, Signal::INT);
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Linux knows where a process works, and Postgres works in its data directory. Elsewhere: whether it lives.
+fn is_server_of(pid: Pid, data: &Path) -> bool {
+    if cfg!(target_os = "linux") {
+        fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data)
+    } else {
+        rustix::process::test_kill_process(pid).is_ok()
+    }
+}
+
+/// What Postgres writes into postmaster.pid: its process in line 1, `ready` in line 8.
+struct PidFile {
+    pid: Pid,
+    ready: bool,
+}
+
+impl PidFile {
+    fn read(path: &Path) -> Option<Self> {
+        let text = fs::read_to_string(path).ok()?;
+        let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
+        Some(Self { pid, ready: text.lines().nth(7).is_some_and(|state| state.trim() == "ready") })
+    }
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}

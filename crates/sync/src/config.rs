@@ -1,0 +1,38 @@
+//! The settings of sync.
+
+use std::net::SocketAddr;
+
+use chassis::{
+    config::{DatabaseArgs, InternalArgs, Problems},
+    db, grpc,
+};
+
+/// The database role of this service.
+pub const ROLE: &str = "greenroom_sync";
+
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Args {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub internal: InternalArgs,
+    /// Address of the gRPC port [default: 0.0.0.0:50054]
+    #[arg(long, env = "SYNC_LISTEN")]
+    pub sync_listen: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub database: db::Settings,
+    pub grpc: grpc::Settings,
+    pub listen: SocketAddr,
+}
+
+impl Args {
+    pub fn check(self, problems: &mut Problems) -> Option<Config> {
+        let database = self.database.check(ROLE, problems);
+        let grpc = self.internal.check(problems);
+        let listen = problems.parse("SYNC_LISTEN", self.sync_listen.as_deref(), ([0, 0, 0, 0], 50054).into());
+        Some(Config { database: database?, grpc: grpc?, listen })
+    }
+}

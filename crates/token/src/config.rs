@@ -1,0 +1,79 @@
+//! The settings of token.
+
+use std::{net::SocketAddr, time::Duration};
+
+use chassis::{
+    config::{DatabaseArgs, InternalArgs, LiveKit, LiveKitArgs, Problems},
+    db, grpc,
+};
+use tonic::transport::Endpoint;
+
+/// The database role of this service.
+pub const ROLE: &str = "greenroom_token";
+
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Args {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub internal: InternalArgs,
+    #[command(flatten)]
+    pub livekit: LiveKitArgs,
+    /// Address of the gRPC port [default: 0.0.0.0:50053]
+    #[arg(long, env = "TOKEN_LISTEN")]
+    pub token_listen: Option<String>,
+    /// Where room-lifecycle is: <http://host:port>
+    #[arg(long, env = "ROOM_URL")]
+    pub room_url: Option<String>,
+    /// How long an access token lives, 1min to 24h, never past the end of the meeting's window [default: 1h]
+    #[arg(long, env = "TOKEN_TTL")]
+    pub token_ttl: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub database: db::Settings,
+    pub grpc: grpc::Settings,
+    pub livekit: LiveKit,
+    pub listen: SocketAddr,
+    /// Used by `serve` only: `start` is given the way to room-lifecycle.
+    pub room_url: Endpoint,
+    pub ttl: Duration,
+}
+
+impl Args {
+    pub fn check(self, problems: &mut Problems) -> Option<Config> {
+        let database = self.database.check(ROLE, problems);
+        let grpc = self.internal.check(problems);
+        let livekit = self.livekit.check(problems);
+        let listen =
+            problems.parse("TOKEN_LISTEN", self.token_listen.as_deref(), ([0, 0, 0, 0], 50053).into());
+        let room_url = problems.url("ROOM_URL", self.room_url, &["http"]);
+        let room_url = room_url.and_then(|url| match Endpoint::from_shared(url.to_string()) {
+            Ok(endpoint) => Some(endpoint),
+            Err(error) => {
+                problems.add("ROOM_URL", error);
+                None
+            }
+        });
+        let ttl = problems.duration("TOKEN_TTL", self.token_ttl.as_deref(), Duration::from_hours(1));
+        if !(Duration::from_mins(1)..=Duration::from_hours(24)).contains(&ttl) {
+            problems.add("TOKEN_TTL", "must be 1min to 24h");
+        }
+        Some(Config { database: database?, grpc: grpc?, livekit: livekit?, listen, room_url: room_url?, ttl })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_and_what_is_too_long_is_listed_at_once() {
+        let args = Args { token_ttl: Some("25h".into()), ..Args::default() };
+        let problems = chassis::config::check(|problems| args.check(problems)).unwrap_err().to_string();
+        for setting in ["DATABASE_URL", "INTERNAL_TOKEN", "LIVEKIT_API_SECRET", "ROOM_URL", "TOKEN_TTL"] {
+            assert!(problems.contains(setting), "{setting} is not in: {problems}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Every rule on its own, then all of them on any row.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: OffsetDateTime = time::macros::datetime!(2026-03-01 12:00 UTC);
+const GENERATION: i32 = 3;
+
+/// A row that a token is signed from.
+fn open() -> Join {
+    Join {
+        now: NOW,
+        signed_at: NOW,
+        title: "A lesson".into(),
+        scheduled_at: NOW - Duration::minutes(5),
+        status: SessionStatus::Scheduled,
+        opens_at: NOW - Duration::minutes(20),
+        closes_at: NOW + Duration::hours(1),
+        role: Some(Role::Guest),
+        kicked: false,
+        guest_name: None,
+        own_name: None,
+        own_email: None,
+        own_avatar: None,
+        other_id: "hanna".into(),
+        other_name: None,
+        other_avatar: None,
+        room_id: Some(Uuid::nil()),
+        room_status: Some(RoomStatus::Active),
+        room_name: Some("session-1".into()),
+        generation: Some(GENERATION),
+        confirmed_at: Some(NOW - Duration::SECOND),
+        closing_at: None,
+    }
+}
+
+fn refusal(row: &Join) -> Refused {
+    match decide(row, Ensured::NotAsked) {
+        Decision::Refuse(refused) => refused,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn an_open_session_with_a_fresh_room_is_signed_for_what_is_left_of_its_window() {
+    let row = open();
+    let Decision::Sign(admission) = decide(&row, Ensured::NotAsked) else { panic!("not signed") };
+    assert_eq!((admission.role, admission.room_name), (Role::Guest, "session-1"));
+    assert_eq!(admission.left, Duration::hours(1));
+}
+
+#[test]
+fn of_several_reasons_the_one_that_helps_most_is_told() {
+    let mut row = Join {
+        role: None,
+        status: SessionStatus::Cancelled,
+        kicked: true,
+        opens_at: NOW + Duration::SECOND,
+        closes_at: NOW,
+        ..open()
+    };
+    assert_eq!(refusal(&row), Refused::NotParticipant);
+    row.role = Some(Role::Host);
+    assert_eq!(refusal(&row), Refused::Cancelled);
+    for over in [SessionStatus::Completed, SessionStatus::NoShow, SessionStatus::Scheduled] {
+        row.status = over;
+        assert_eq!(refusal(&row), Refused::Ended);
+    }
+    row.closes_at = NOW + Duration::hours(2);
+    assert_eq!(refusal(&row), Refused::Kicked);
+    row.kicked = false;
+    assert_eq!(refusal(&row), Refused::TooEarly(row.opens_at));
+    row.opens_at = NOW;
+    assert!(matches!(decide(&row, Ensured::NotAsked), Decision::Sign(_)));
+}
+
+#[test]
+fn a_record_that_does_not_prove_the_room_asks_room_lifecycle() {
+    let unproven = [
+        Join {
+            room_id: None,
+            room_status: None,
+            room_name: None,
+            generation: None,
+            confirmed_at: None,
+            ..open()
+        },
+        Join { room_status: Some(RoomStatus::Pending), ..open() },
+        Join { room_status: Some(RoomStatus::Ended), ..open() },
+        Join { room_status: Some(RoomStatus::Failed), ..open() },
+        Join { confirmed_at: Some(NOW - domain::FRESH - Duration::MILLISECOND), ..open() },
+        Join { confirmed_at: Some(NOW + Duration::MILLISECOND), ..open() },
+        Join { confirmed_at: None, ..open() },
+        Join { closing_at: Some(NOW + Duration::seconds(20)), ..open() },
+    ];
+    for row in unproven {
+        for ensured in [Ensured::NotAsked, Ensured::Doubted, Ensured::Generation(GENERATION)] {
+            assert_eq!(decide(&row, ensured), Decision::EnsureFirst, "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn only_the_generation_that_was_ensured_is_signed() {
+    let row = open();
+    assert_eq!(decide(&row, Ensured::Doubted), Decision::EnsureFirst);
+    assert_eq!(decide(&row, Ensured::Generation(GENERATION - 1)), Decision::EnsureFirst);
+    assert!(matches!(decide(&row, Ensured::Generation(GENERATION)), Decision::Sign(_)));
+}
+
+prop_compose! {
+    fn time_near_now()(ms in -10_000_i64..10_000) -> OffsetDateTime { NOW + Duration::milliseconds(ms) }
+}
+
+prop_compose! {
+    fn any_row()(
+        status in proptest::sample::select(&SessionStatus::ALL[..]),
+        opens_at in time_near_now(),
+        closes_at in time_near_now(),
+        role in proptest::option::of(proptest::sample::select(vec![Role::Host, Role::Guest])),
+        kicked in any::<bool>(),
+        room in proptest::option::of((
+            proptest::sample::select(vec![
+                RoomStatus::Pending, RoomStatus::Active, RoomStatus::Ended, RoomStatus::Failed,
+            ]),
+            1..5_i32,
+            proptest::option::of(time_near_now()),
+            proptest::option::of(time_near_now()),
+        )),
+    ) -> Join {
+        Join {
+            status, opens_at, closes_at, role, kicked,
+            room_id: room.map(|_| Uuid::nil()),
+            room_name: room.map(|_| "session-1".to_owned()),
+            room_status: room.map(|room| room.0),
+            generation: room.map(|room| room.1),
+            confirmed_at: room.and_then(|room| room.2),
+            closing_at: room.and_then(|room| room.3),
+            ..open()
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_signed_was_allowed_and_seen(row in any_row(), generation in 1..5_i32) {
+        for ensured in [Ensured::NotAsked, Ensured::Doubted, Ensured::Generation(generation)] {
+            let Decision::Sign(admission) = decide(&row, ensured) else { continue };
+            prop_assert!(row.role == Some(admission.role) && !row.kicked && row.status.is_open());
+            prop_assert!(row.opens_at <= row.now && row.now < row.closes_at);
+            prop_assert!(admission.left > Duration::ZERO && row.now + admission.left == row.closes_at);
+            prop_assert!(row.room_status == Some(RoomStatus::Active) && row.closing_at.is_none());
+            prop_assert!(row.confirmed_at.is_some_and(|at| at <= row.now && row.now - at <= domain::FRESH));
+            prop_assert!(ensured != Ensured::Doubted);
+            if let Ensured::Generation(generation) = ensured {
+                prop_assert_eq!(row.generation, Some(generation));
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_refused_for_what_livekit_does(row in any_row()) {
+        let refused = |decision| matches!(decision, Decision::Refuse(_));
+        let roomless = Join { room_status: None, room_id: None, ..row.clone() };
+        prop_assert_eq!(
+            refused(decide(&row, Ensured::NotAsked)),
+            refused(decide(&roomless, Ensured::Doubted))
+        );
+    }
+}

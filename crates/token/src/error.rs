@@ -1,0 +1,66 @@
+//! Why there is no token.
+
+use chassis::{
+    db,
+    status::{Reason, Refusal},
+};
+use time::format_description::well_known::Rfc3339;
+
+use crate::decision::Refused;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the request is refused: {0}")]
+    Request(Refusal),
+    #[error("no such session")]
+    SessionNotFound,
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// room-lifecycle's own words.
+    #[error("room-lifecycle refused: {0}")]
+    Room(Refusal),
+    /// The room changed each time it was looked at.
+    #[error("the room did not come to rest")]
+    Unsettled,
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the claims could not be written: {0}")]
+    Claims(#[from] serde_json::Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Request(refusal) | Error::Room(refusal) => refusal,
+            Error::SessionNotFound => Self::new(Reason::SessionNotFound, "There is no such session."),
+            Error::Refused(refused) => refused.into(),
+            Error::Unsettled => Self::unavailable(Reason::LivekitUnavailable, 1),
+            Error::Database(error) => db::refusal(&error),
+            Error::Claims(error) => {
+                tracing::error!(%error, "a token's claims could not be written");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotParticipant => {
+                Self::new(Reason::NotParticipant, "Only the host and the guest of this session can join it.")
+            }
+            Refused::Cancelled => Self::new(Reason::SessionCancelled, "This session was cancelled."),
+            Refused::Ended => Self::new(Reason::MeetingEnded, "This meeting has ended."),
+            Refused::Kicked => Self::new(Reason::Kicked, "You were removed from this meeting."),
+            Refused::TooEarly(opens_at) => {
+                let refusal =
+                    Self::new(Reason::TooEarly, "This meeting is not open yet; come back when it opens.");
+                match opens_at.format(&Rfc3339) {
+                    Ok(opens_at) => refusal.with("opens_at", opens_at),
+                    Err(_) => refusal, // a year beyond 9999
+                }
+            }
+        }
+    }
+}

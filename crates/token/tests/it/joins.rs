@@ -1,0 +1,35 @@
+//! Tokens that were followed by a join, and those that were not.
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use testkit::seed::{self, State};
+use token::joins::{GRACE, Joins, Seen};
+use tokio::time::Instant;
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn tokens_are_counted_by_whether_their_person_arrived(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = options.connect_with(connect).await.unwrap();
+    let (joins, now) = (Joins::default(), Instant::now());
+    let issued_at = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&pool).await.unwrap();
+    let arrivals = [
+        "status = 'joined', joined_at = app_now() + interval '2 s'",
+        "status = 'joined', joined_at = app_now() - interval '10 min'", // was in already: a second tab
+        "status = 'left', joined_at = app_now() + interval '2 s', left_at = app_now() + interval '9 s'",
+        "status = 'joined', joined_at = app_now() + interval '40 s'", // too late
+        "status = 'left', joined_at = app_now() - interval '9 min', left_at = app_now() - interval '8 min'",
+        "status = 'invited'",
+    ];
+    for arrival in arrivals {
+        let booking = seed::booking(&pool, State::OpenNow).await;
+        let room = seed::active_room(&pool, &booking).await;
+        let change = format!("update livekit_participants set {arrival} where user_id = '{}'", booking.guest);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(change)).execute(&pool).await.unwrap();
+        joins.expect(room.id, &booking.guest, issued_at);
+    }
+    assert_eq!(joins.settle(&pool, now).await.unwrap(), Seen::default(), "not before the grace is over");
+    let counted = joins.settle(&pool, Instant::now() + GRACE).await.unwrap();
+    assert_eq!(counted, Seen { seen: 3, not_seen: 3 });
+    assert_eq!(joins.settle(&pool, Instant::now() + GRACE).await.unwrap(), Seen::default(), "counted once");
+}

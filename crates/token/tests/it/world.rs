@@ -1,0 +1,150 @@
+//! A running token service, and a room-lifecycle that records what it is asked and then does what the test says.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use chassis::{status::Refusal, transport::Transport};
+use futures::FutureExt;
+use proto::{
+    room::v1::{self as room, room_service_server},
+    token::v1::{IssueForSessionRequest, IssueForSessionResponse, token_service_client::TokenServiceClient},
+    types::v1::Caller,
+};
+use sqlx::postgres::PgConnectOptions;
+use testkit::{LiveKit, TestRuntime, seed::Booking};
+use tonic::{Request, Response, Status, service::Routes, transport::Endpoint};
+
+type Answer = Pin<Box<dyn Future<Output = Result<i32, Status>> + Send>>;
+/// What `EnsureRoom` does, and which generation it answers.
+type Act = Arc<dyn Fn() -> Answer + Send + Sync>;
+
+#[derive(Clone)]
+pub struct FakeRoom {
+    act: Act,
+    asked: Arc<Mutex<Vec<room::EnsureRoomRequest>>>,
+}
+
+impl FakeRoom {
+    pub fn new<F: Future<Output = Result<i32, Status>> + Send + 'static>(
+        act: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self { act: Arc::new(move || act().boxed()), asked: Arc::default() }
+    }
+
+    /// Is never asked, or refuses.
+    pub fn silent() -> Self {
+        Self::new(|| async { Err(Status::internal("nobody should ask")) })
+    }
+
+    pub fn asked(&self) -> Vec<room::EnsureRoomRequest> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+pub struct World {
+    pub livekit: LiveKit,
+    _runtime: TestRuntime,
+    pub client: TokenServiceClient<Transport>,
+}
+
+/// Token over a socket, with room-lifecycle played by `room`.
+pub async fn world(connect: &PgConnectOptions, room: &FakeRoom) -> World {
+    let (livekit, internal, runtime) = (testkit::livekit().await, testkit::internal(), testkit::runtime());
+    let routes = Routes::new(room_service_server::RoomServiceServer::new(room.clone()));
+    let room = testkit::serve_routes(routes, &internal, &runtime.lifecycle).await;
+    let config = token::Config {
+        database: testkit::database(connect, token::config::ROLE),
+        grpc: internal.clone(),
+        livekit: livekit.settings.clone(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        room_url: Endpoint::from_shared(format!("http://{}", room.address)).unwrap(),
+        ttl: Duration::from_hours(1),
+    };
+    let routes = token::start(&config, room.transport, &runtime).await.unwrap();
+    let served = testkit::serve_routes(routes, &internal, &runtime.lifecycle).await;
+    World { livekit, _runtime: runtime, client: TokenServiceClient::new(served.transport) }
+}
+
+impl World {
+    pub async fn issue(&self, user: &str, booking: &Booking) -> Result<IssueForSessionResponse, Refusal> {
+        self.ask(person(user), &booking.id.to_string(), false).await
+    }
+
+    pub async fn issue_now(&self, user: &str, booking: &Booking) -> Result<IssueForSessionResponse, Refusal> {
+        self.ask(person(user), &booking.id.to_string(), true).await
+    }
+
+    pub async fn ask(
+        &self,
+        caller: Caller,
+        session_id: &str,
+        ensure_now: bool,
+    ) -> Result<IssueForSessionResponse, Refusal> {
+        let request =
+            IssueForSessionRequest { caller: Some(caller), session_id: session_id.into(), ensure_now };
+        let answer = self.client.clone().issue_for_session(request).await;
+        answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
+    }
+}
+
+pub fn person(user: &str) -> Caller {
+    Caller { user_id: user.into(), ..Caller::default() }
+}
+
+#[tonic::async_trait]
+impl room_service_server::RoomService for FakeRoom {
+    async fn ensure_room(
+        &self,
+        request: Request<room::EnsureRoomRequest>,
+    ) -> Result<Response<room::EnsureRoomResponse>, Status> {
+        self.asked.lock().unwrap().push(request.into_inner());
+        let generation = (self.act)().await?;
+        let room = Some(room::Room { generation, status: "active".into(), ..room::Room::default() });
+        Ok(Response::new(room::EnsureRoomResponse { room }))
+    }
+
+    async fn create_room(
+        &self,
+        _: Request<room::CreateRoomRequest>,
+    ) -> Result<Response<room::CreateRoomResponse>, Status> {
+        Err(Status::unimplemented("token asks for EnsureRoom only"))
+    }
+
+    async fn end_room(
+        &self,
+        _: Request<room::EndRoomRequest>,
+    ) -> Result<Response<room::EndRoomResponse>, Status> {
+        Err(Status::unimplemented("token asks for EnsureRoom only"))
+    }
+
+    async fn retime_room(
+        &self,
+        _: Request<room::RetimeRoomRequest>,
+    ) -> Result<Response<room::RetimeRoomResponse>, Status> {
+        Err(Status::unimplemented("token asks for EnsureRoom only"))
+    }
+
+    async fn get_session_status(
+        &self,
+        _: Request<room::GetSessionStatusRequest>,
+    ) -> Result<Response<room::GetSessionStatusResponse>, Status> {
+        Err(Status::unimplemented("token asks for EnsureRoom only"))
+    }
+
+    async fn kick_participant(
+        &self,
+        _: Request<room::KickParticipantRequest>,
+    ) -> Result<Response<room::KickParticipantResponse>, Status> {
+        Err(Status::unimplemented("token asks for EnsureRoom only"))
+    }
+
+    async fn receive_webhook(
+        &self,
+        _: Request<room::ReceiveWebhookRequest>,
+    ) -> Result<Response<room::ReceiveWebhookResponse>, Status> {
+        Err(Status::unimplemented("token asks for EnsureRoom only"))
+    }
+}
