@@ -30,8 +30,8 @@ use crate::ground::Ground;
 
 #[derive(Debug, Parser)]
 struct Cli {
-    /// How long each load lasts
-    #[arg(long, global = true, default_value_t = 4)]
+    /// How long each load lasts; longer than the 5 s for which a room is fresh, so that looks at LiveKit are in it
+    #[arg(long, global = true, default_value_t = 6)]
     seconds: u64,
     /// How often each load is repeated
     #[arg(long, global = true, default_value_t = 5)]

@@ -79,6 +79,8 @@ pub fn is_ours(path: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65533:n:/:/bin/false\nbad:x:one:2";
@@ -94,7 +96,8 @@ mod tests {
     #[test]
     fn a_directory_below_a_closed_one_cannot_be_entered() {
         let stranger = Account { name: "stranger".into(), uid: 4_000_000, gid: 4_000_000 };
-        let closed = tempfile::tempdir().unwrap(); // 0700
+        let closed = tempfile::tempdir().unwrap();
+        fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let inner = closed.path().join("inner");
         fs::create_dir(&inner).unwrap();
         assert!(!stranger.can_enter(&inner));

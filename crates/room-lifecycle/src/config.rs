@@ -128,7 +128,7 @@ fn webhook_keys(
                 found.push(WebhookKey { key: key.to_owned(), secret: secret.into() });
             }
             _ => {
-                problems.add("LIVEKIT_WEBHOOK_KEYS", "must be key:secret[,…], each secret at least 32 bytes")
+                problems.add("LIVEKIT_WEBHOOK_KEYS", "must be key:secret[,…], each secret at least 32 bytes");
             }
         }
     }

@@ -12,7 +12,6 @@ use uuid::Uuid;
 use crate::{
     Rooms,
     error::Error,
-    gate::Gate,
     livekit::{Blueprint, LiveKitError},
     plan::{Sight, Why},
     store::{self, Record},
@@ -49,7 +48,15 @@ impl Rooms {
             if gate.failed_just_now() {
                 return Err(LiveKitError::Unknown("it failed for somebody else just now".to_owned()).into());
             }
-            if let Err(error) = self.advance(&record, asked_at.is_some(), &mut gate).await {
+            if asked_at.is_some() && record.status == RoomStatus::Active {
+                let pause = gate.pause();
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await; // whoever asks meanwhile shares the look
+                    continue;
+                }
+                gate.forced_at = Some(std::time::Instant::now());
+            }
+            if let Err(error) = self.advance(&record).await {
                 if matches!(error, Error::LiveKit(_)) {
                     gate.failed_at = Some(std::time::Instant::now());
                 }
@@ -60,20 +67,14 @@ impl Rooms {
     }
 
     /// Takes the next step towards an active record that was seen just now.
-    async fn advance(&self, record: &Record, forced: bool, gate: &mut Gate) -> Result<(), Error> {
+    async fn advance(&self, record: &Record) -> Result<(), Error> {
         match record.status {
             RoomStatus::Pending | RoomStatus::Failed => self.make(record).await,
             RoomStatus::Ended => store::set_next_generation(&self.pool, record, Why::Reopened.as_str())
                 .await
                 .map(drop)
                 .map_err(Error::from),
-            RoomStatus::Active => {
-                if forced {
-                    tokio::time::sleep(gate.pause()).await;
-                    gate.forced_at = Some(std::time::Instant::now());
-                }
-                self.look(record).await
-            }
+            RoomStatus::Active => self.look(record).await,
         }
     }
 

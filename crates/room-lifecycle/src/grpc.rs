@@ -95,6 +95,9 @@ impl RoomService for Rooms {
         if !session.open {
             return Err(Error::Closed(session.status).into());
         }
+        if !(1..=200).contains(&request.user_id.len()) || request.user_id.contains('\0') {
+            return Err(Refusal::invalid("userId", "must have 1 to 200 bytes, none of them zero").into());
+        }
         if request.user_id == session.host_id {
             return Err(Refusal::invalid("userId", "the host cannot be kicked").into());
         }

@@ -56,6 +56,8 @@ impl Why {
 
 /// Before its window opens, a lost room is made anew at most this often.
 const PATIENCE: Duration = Duration::minutes(10);
+/// The longest wait after a failure.
+const BACKOFF: Duration = Duration::minutes(1);
 
 /// What the passes do with a room.
 #[must_use]
@@ -67,7 +69,9 @@ pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> Step {
         _ if !record.open => Step::Close,
         RoomStatus::Pending | RoomStatus::Failed => {
             let wanted = policy.at_booking || window_open;
-            let due = record.next_attempt_at.is_none_or(|at| at <= record.now);
+            // Nobody waits for longer than a minute: a later time was written before the clock was set back.
+            let due =
+                record.next_attempt_at.is_none_or(|at| at <= record.now || at > record.now + 2 * BACKOFF);
             if wanted && due { Step::Make } else { Step::Rest }
         }
         RoomStatus::Active => match sight {

@@ -16,12 +16,14 @@ mod livekit;
 mod runtime;
 pub mod seed;
 mod serve;
+mod wire;
 
 pub use database::{advance_database_clock, database};
 pub use eventually::{Look, eventually};
 pub use livekit::{LiveKit, livekit, livekit_with};
 pub use runtime::{TestRuntime, runtime};
 pub use serve::{Served, internal, serve_routes};
+pub use wire::Wire;
 
 /// 32 bytes of visible ASCII that nobody else has: for keys and tokens of one test.
 #[must_use]

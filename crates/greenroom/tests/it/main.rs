@@ -1,12 +1,16 @@
 //! The executable as a person or an orchestrator meets it, and everything in one process for end-to-end tests
 //! ([`world`]).
 
+mod database_gone;
 mod doctor;
 mod grants;
+mod livekit_faults;
+mod meeting;
 mod migrate;
 mod program;
+mod races;
 mod repair;
 mod serve;
-mod smoke;
 mod up;
+mod webhooks;
 mod world;

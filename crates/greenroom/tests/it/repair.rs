@@ -49,6 +49,10 @@ async fn a_copy_of_the_database_deletes_orphans_only_after_adopt(pool: PgPool) {
     let room = seed::pending_room(&pool, &seed::booking(&pool, seed::State::OpenNow).await).await;
     repair(&livekit, &connect, &["rooms"]).await;
     sqlx::query!("update sessions set status = 'cancelled'").execute(&pool).await.unwrap();
+    sqlx::query!("update livekit_rooms set status = 'ended', ended_reason = 'cancelled'")
+        .execute(&pool)
+        .await
+        .unwrap();
     sqlx::query!("update deployment set livekit_url = 'http://elsewhere'").execute(&pool).await.unwrap();
 
     let listed = repair(&livekit, &connect, &["orphans"]).await;

@@ -6,22 +6,24 @@
 
 use std::{cell::OnceCell, time::Duration};
 
-use chassis::{clock::Clock, grpc};
+use chassis::{clock::Clock, config, grpc};
 use gateway::config::{AuthConfig, Cors, KeySource, Rates};
 use greenroom::assembly::{self, Services};
 use jsonwebtoken::{EncodingKey, Header};
+use livekit_dev::LiveKitDev;
 use reqwest::{Client, Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use testkit::{LiveKit, TestRuntime};
+use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 
 const ISSUER: &str = "https://id.test";
 const AUDIENCE: &str = "greenroom";
 
 pub struct World {
-    pub livekit: LiveKit,
+    livekit: Option<LiveKit>,
     /// A change before a replica starts is that replica's.
     pub services: Services,
     secret: String,
@@ -30,20 +32,43 @@ pub struct World {
 }
 
 impl World {
+    /// Against livekit-dev, or against the server of `LIVEKIT_URL`, `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET`.
     pub async fn new(connect: &PgConnectOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let first_url = format!("http://{}", listener.local_addr().unwrap());
         let webhook = format!("{first_url}/api/v1/livekit/webhook");
-        let livekit = testkit::livekit_with(|config| config.webhook_urls = vec![webhook]).await;
+        let (livekit, settings) = match real_livekit() {
+            Some(settings) => (None, settings),
+            None => {
+                let livekit = testkit::livekit_with(|config| config.webhook_urls = vec![webhook]).await;
+                let settings = livekit.settings.clone();
+                (Some(livekit), settings)
+            }
+        };
         let secret = testkit::secret();
         Self {
-            services: services(connect, &livekit, &secret, &first_url),
+            services: services(connect, &settings, &secret, &first_url),
             livekit,
             secret,
             first: OnceCell::from(listener),
             first_url,
         }
+    }
+
+    /// The stand-in, for what cannot be asked of a real server: None, with a word, when the suite runs against one.
+    pub fn stand_in(&self) -> Option<&LiveKitDev> {
+        if self.livekit.is_none() {
+            println!("skipped: it needs faults, webhooks or participants that only livekit-dev has");
+        }
+        self.livekit.as_ref().map(|livekit| &livekit.server)
+    }
+
+    /// What LiveKit answers to a client with this token, before the upgrade.
+    pub async fn validate(&self, token: &str) -> (StatusCode, String) {
+        let url = format!("{}/rtc/validate?access_token={token}", self.services.room.livekit.url);
+        let answer = Client::new().get(url).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
     }
 
     /// Where the first replica is, and LiveKit's webhooks go.
@@ -104,6 +129,38 @@ impl Replica {
         self.ask(user, Method::POST, path, Some(body)).await
     }
 
+    /// Books a session of 30 minutes that starts `minutes` from now; its id.
+    pub async fn book(&self, host: &str, guest: &str, minutes: i64) -> String {
+        let (status, booked) = self.try_book(host, guest, minutes).await;
+        assert_eq!(status, StatusCode::CREATED, "{booked}");
+        booked["data"]["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn try_book(&self, host: &str, guest: &str, minutes: i64) -> (StatusCode, Value) {
+        let start = Clock::default().now() + time::Duration::minutes(minutes);
+        let start = start.format(&Rfc3339).unwrap();
+        let body = json!({"guestId": guest, "title": "Meet", "scheduledAt": start, "durationMinutes": 30});
+        self.post(host, "/api/bookings", body).await
+    }
+
+    /// A token of the meeting for `user`; the whole answer's `data`.
+    pub async fn admit(&self, user: &str, session: &str) -> Value {
+        let (status, answer) = self.get(user, &format!("/api/sessions/{session}/livekit/access-token")).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer["data"].clone()
+    }
+
+    pub async fn end(&self, user: &str, session: &str) -> (StatusCode, Value) {
+        self.post(user, &format!("/api/sessions/{session}/livekit/end-room"), json!({})).await
+    }
+
+    /// The room as the parties see it.
+    pub async fn room(&self, user: &str, session: &str) -> Value {
+        let (status, answer) = self.get(user, &format!("/api/sessions/{session}/livekit/status")).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer["data"]["room"].clone()
+    }
+
     /// What the identity provider would give `user`.
     pub fn token(&self, user: &str) -> String {
         let now = Clock::default().now().unix_timestamp();
@@ -124,10 +181,21 @@ impl Replica {
     }
 }
 
-fn services(connect: &PgConnectOptions, livekit: &LiveKit, secret: &str, url: &str) -> Services {
+/// The server that the suite was told to run against.
+fn real_livekit() -> Option<config::LiveKit> {
+    let setting = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let url = setting("LIVEKIT_URL")?.trim_end_matches('/').to_owned();
+    Some(config::LiveKit {
+        api_key: setting("LIVEKIT_API_KEY").expect("LIVEKIT_API_KEY beside LIVEKIT_URL"),
+        api_secret: setting("LIVEKIT_API_SECRET").expect("LIVEKIT_API_SECRET beside LIVEKIT_URL").into(),
+        ws_url: url.replacen("http", "ws", 1),
+        url,
+    })
+}
+
+fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str, url: &str) -> Services {
     let grpc: grpc::Settings = testkit::internal();
     let anywhere = ([127, 0, 0, 1], 0).into();
-    let livekit = &livekit.settings;
     Services {
         booking: booking::Config {
             database: testkit::database(connect, "greenroom_booking"),

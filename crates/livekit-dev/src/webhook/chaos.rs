@@ -108,7 +108,7 @@ impl Chaos {
             }
             Some(Mishap::Duplicate) => passed.extend([message.clone(), message.clone()]),
             Some(Mishap::Delay(by)) => {
-                passed.push(Arc::new(Message { delay: by, ..Message::clone(message) }))
+                passed.push(Arc::new(Message { delay: by, ..Message::clone(message) }));
             }
             None => passed.push(message.clone()),
         }

@@ -1,0 +1,60 @@
+//! The database gone for a while: told, refused with the right code, and well again by itself.
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use testkit::Wire;
+
+use crate::world::{Replica, World};
+
+async fn readiness(replica: &Replica) -> (StatusCode, Value) {
+    replica.get("nobody", "/readyz").await
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn without_the_database_everything_says_so_and_comes_back_by_itself(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let wire = Wire::to(format!("{}:{}", connect.get_host(), connect.get_port())).await;
+    let through = connect.clone().host("127.0.0.1").port(wire.address.port());
+    let mut world = World::new(&through).await;
+    let replica = world.replica().await;
+    let id = replica.book("una", "gus", 1).await;
+    replica.admit("gus", &id).await;
+
+    wire.cut();
+    let unready = testkit::eventually("readiness says which dependency is down", || async {
+        let (status, report) = readiness(&replica).await;
+        if status == StatusCode::SERVICE_UNAVAILABLE { Ok(report) } else { Err(report) }
+    })
+    .await;
+    assert_eq!(unready["dependencies"]["database"]["state"], "down", "{unready}");
+    assert_eq!(replica.get("nobody", "/health").await.0, StatusCode::OK, "the process lives");
+    let token = format!("/api/sessions/{id}/livekit/access-token");
+    for path in [token.as_str(), "/api/bookings", "/api/notifications"] {
+        let (status, refused) = replica.get("gus", path).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {refused}");
+        assert_eq!(refused["code"], "database_unavailable", "{path}");
+        assert!(refused["retry_after"].as_u64().is_some(), "{path}");
+    }
+    let (status, refused) = replica.try_book("una", "gus", 120).await;
+    assert_eq!(
+        (status, refused["code"].as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("database_unavailable"))
+    );
+
+    wire.join();
+    testkit::eventually("ready again", || async {
+        let (status, report) = readiness(&replica).await;
+        if status == StatusCode::OK { Ok(()) } else { Err(report) }
+    })
+    .await;
+    testkit::eventually("tokens again", || async {
+        let (status, answer) = replica.get("gus", &token).await;
+        if status == StatusCode::OK { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    replica.book("una", "gus", 120).await;
+    assert_eq!(replica.stop().await, 0, "no background task panicked");
+}

@@ -1,0 +1,167 @@
+//! LiveKit down, hanging, refusing, failing after the effect, restarted: at booking, at join, at the end. The
+//! booking never fails for it, the caller is told, and the passes finish what was begun.
+
+use std::{sync::Arc, time::Duration};
+
+use livekit_dev::{ANY_METHOD, Code, Fault, LiveKitDev};
+use reqwest::StatusCode;
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::world::{Replica, World};
+
+fn faults() -> Vec<(&'static str, Fault)> {
+    vec![
+        ("refusing", Fault::Refuse { code: Code::Internal }),
+        ("hanging", Fault::Hang),
+        ("failing after the effect", Fault::FailAfterEffect),
+        ("hidden behind a broken proxy", Fault::BadGateway),
+    ]
+}
+
+async fn active(replica: &Replica, user: &str, id: &str) -> Value {
+    testkit::eventually("the room is active", || async {
+        let room = replica.room(user, id).await;
+        if room["status"] == "active" { Ok(room) } else { Err(room) }
+    })
+    .await
+}
+
+fn rooms_of(livekit: &LiveKitDev, id: &str) -> Vec<String> {
+    livekit.rooms().into_iter().map(|room| room.name).filter(|name| name.contains(id)).collect()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_booking_never_fails_because_of_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let replica = world.replica().await;
+    let livekit = world.stand_in().unwrap();
+    for (how, fault) in faults() {
+        livekit.faults().set("CreateRoom", fault);
+        let (status, booked) = replica.try_book(&format!("una {how}"), "gus", 1).await;
+        // Each guest meets once: the next round books him an hour later.
+        assert_eq!(status, StatusCode::CREATED, "{how}: {booked}");
+        assert_eq!(booked["data"]["room"]["status"], "pending", "{how}: {booked}");
+        livekit.faults().clear();
+        let id = booked["data"]["id"].as_str().unwrap();
+        active(&replica, "gus", id).await;
+        assert_eq!(rooms_of(livekit, id).len(), 1, "{how}");
+        let (status, _) = replica.end(&format!("una {how}"), id).await;
+        assert_eq!(status, StatusCode::OK, "{how}");
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn who_joins_while_livekit_fails_is_told_so_and_gets_in_when_it_is_back(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    world.services.room.pass_period = Duration::from_hours(1); // nobody but the caller has the room made
+    let replica = world.replica().await;
+    let livekit = world.stand_in().unwrap();
+    for (how, fault) in faults() {
+        livekit.faults().set(ANY_METHOD, fault);
+        let (_, booked) = replica.try_book(&format!("una {how}"), "gus", 1).await;
+        let id = booked["data"]["id"].as_str().unwrap();
+        let (status, refused) = replica.get("gus", &format!("/api/sessions/{id}/livekit/access-token")).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{how}: {refused}");
+        assert_eq!(refused["code"], "livekit_unavailable", "{how}");
+        assert!(refused["retry_after"].as_u64().is_some(), "{how}: {refused}");
+        livekit.faults().clear();
+        let token = testkit::eventually("a token", || async {
+            let (status, answer) =
+                replica.get("gus", &format!("/api/sessions/{id}/livekit/access-token")).await;
+            if status == StatusCode::OK { Ok(answer["data"]["token"].clone()) } else { Err(answer) }
+        })
+        .await;
+        livekit.join(token.as_str().unwrap()).unwrap();
+        assert_eq!(rooms_of(livekit, id).len(), 1, "{how}");
+        replica.end(&format!("una {how}"), id).await;
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_end_is_an_end_even_while_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let replica = world.replica().await;
+    let livekit = world.stand_in().unwrap();
+    for (how, fault) in faults() {
+        let host = format!("una {how}");
+        let id = replica.book(&host, "gus", 1).await;
+        livekit.faults().set(ANY_METHOD, fault);
+        let (status, answer) = replica.end(&host, &id).await;
+        assert_eq!(status, StatusCode::OK, "{how}: {answer}");
+        let (status, _) = replica.get("gus", &format!("/api/sessions/{id}/livekit/access-token")).await;
+        assert_eq!(status, StatusCode::GONE, "{how}");
+        livekit.faults().clear();
+        testkit::eventually("the room is gone", || async {
+            let left = rooms_of(livekit, &id);
+            if left.is_empty() { Ok(()) } else { Err(left) }
+        })
+        .await;
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn after_a_restart_of_livekit_the_next_token_opens_a_new_generation(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    world.services.room.pass_period = Duration::from_hours(1);
+    let (one, other) = (world.replica().await, world.replica().await);
+    let livekit = world.stand_in().unwrap();
+    let id = one.book("una", "gus", 1).await;
+    let before = one.admit("una", &id).await;
+    livekit.restart();
+    assert!(livekit.join(before["token"].as_str().unwrap()).is_err());
+    let path = format!("/api/sessions/{id}/livekit/access-token?ensure=now");
+    let ((_, host), (_, guest)) = tokio::join!(one.get("una", &path), other.get("gus", &path));
+    assert_eq!(host["data"]["roomName"], guest["data"]["roomName"]);
+    assert_ne!(host["data"]["roomName"], before["roomName"]);
+    for answer in [&host, &guest] {
+        livekit.join(answer["data"]["token"].as_str().unwrap()).unwrap();
+    }
+    assert_eq!(one.room("una", &id).await["generation"], 2);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn two_hundred_at_a_missing_room_make_one_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let replica = Arc::new(world.replica().await);
+    let livekit = world.stand_in().unwrap();
+    let id = replica.book("una", "gus", 1).await;
+    livekit.restart();
+    let asked = (0..200).map(|n| {
+        let (replica, id) = (Arc::clone(&replica), id.clone());
+        tokio::spawn(async move {
+            let user = if n % 2 == 0 { "una" } else { "gus" };
+            replica.get(user, &format!("/api/sessions/{id}/livekit/access-token?ensure=now")).await
+        })
+    });
+    let mut names = Vec::new();
+    for answer in asked.collect::<Vec<_>>() {
+        let (status, answer) = answer.await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        names.push(answer["data"]["roomName"].as_str().unwrap().to_owned());
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!(names, rooms_of(livekit, &id));
+}

@@ -1,0 +1,123 @@
+//! Two at once: bookings of one slot, moves and ends against the making and closing of rooms, a replica that dies.
+
+use std::{sync::Arc, time::Duration};
+
+use livekit_dev::Fault;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::world::World;
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn of_500_bookings_of_one_slot_exactly_one_is_made(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    let replicas = [Arc::new(world.replica().await), Arc::new(world.replica().await)];
+    let asked = (0..500).map(|n: usize| {
+        let replica = Arc::clone(&replicas[n % 2]);
+        tokio::spawn(async move { replica.try_book("una", &format!("guest-{n}"), 60).await })
+    });
+    let (mut made, mut refused) = (0, 0);
+    for answer in asked.collect::<Vec<_>>() {
+        match answer.await.unwrap() {
+            (StatusCode::CREATED, _) => made += 1,
+            (StatusCode::CONFLICT, body) if body["code"] == "slot_taken" => refused += 1,
+            // The host's budget of requests, or of bookings under way: told, and nothing lost.
+            (StatusCode::SERVICE_UNAVAILABLE, body) => assert!(body["retry_after"].is_u64(), "{body}"),
+            (status, body) => panic!("{status} {body}"),
+        }
+    }
+    assert_eq!(made, 1);
+    assert!(refused > 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_cancel_that_races_with_the_making_of_the_room_leaves_no_room(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let (one, other) = (Arc::new(world.replica().await), world.replica().await);
+    let livekit = world.stand_in().unwrap();
+    livekit.faults().set("CreateRoom", Fault::Delay(Duration::from_millis(700)));
+    let calls = livekit.calls("CreateRoom");
+    let booking = {
+        let one = Arc::clone(&one);
+        tokio::spawn(async move { one.try_book("una", "gus", 60).await })
+    };
+    livekit.calls_reach("CreateRoom", calls + 1).await; // the booking is committed, its room under way
+    let (_, listed) = other.get("una", "/api/bookings").await;
+    let id = listed["data"][0]["id"].as_str().unwrap().to_owned();
+    let (status, cancelled) = other.post("gus", &format!("/api/bookings/{id}/cancel"), json!({})).await;
+    assert_eq!((status, &cancelled["data"]["status"]), (StatusCode::OK, &json!("cancelled")));
+    assert_eq!(booking.await.unwrap().0, StatusCode::CREATED);
+    livekit.faults().clear();
+    testkit::eventually("no room is left", || async {
+        let rooms: Vec<String> = livekit.rooms().into_iter().map(|room| room.name).collect();
+        if rooms.is_empty() { Ok(()) } else { Err(rooms) }
+    })
+    .await;
+    assert_eq!(other.room("una", &id).await["status"], "ended");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn moves_and_cancels_at_once_end_in_one_of_the_two(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let (one, other) = (world.replica().await, world.replica().await);
+    let livekit = world.stand_in().unwrap();
+    for round in 0..10 {
+        let id = one.book("una", &format!("gus {round}"), 60 + 40 * round).await;
+        let path = format!("/api/bookings/{id}");
+        let later = one.get("una", &path).await.1["data"]["scheduledAt"].clone();
+        let cancel = format!("{path}/cancel");
+        let (moved, cancelled) = tokio::join!(
+            one.ask("una", Method::PATCH, &path, Some(json!({"scheduledAt": later, "durationMinutes": 35}))),
+            other.post("una", &cancel, json!({}))
+        );
+        assert_eq!(cancelled.0, StatusCode::OK, "{}", cancelled.1);
+        assert!(matches!(moved.0, StatusCode::OK | StatusCode::GONE), "{} {}", moved.0, moved.1);
+        let (_, now) = one.get("una", &path).await;
+        assert_eq!(now["data"]["status"], "cancelled");
+    }
+    testkit::eventually("no room is left", || async {
+        let rooms: Vec<String> = livekit.rooms().into_iter().map(|room| room.name).collect();
+        if rooms.is_empty() { Ok(()) } else { Err(rooms) }
+    })
+    .await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_a_killed_replica_had_begun_another_one_finishes(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let (doomed, other) = (Arc::new(world.replica().await), world.replica().await);
+    let livekit = world.stand_in().unwrap();
+    livekit.faults().set("CreateRoom", Fault::HangAfterEffect);
+    let calls = livekit.calls("CreateRoom");
+    let lost = {
+        let doomed = Arc::clone(&doomed);
+        tokio::spawn(async move { doomed.try_book("una", "gus", 1).await })
+    };
+    livekit.calls_reach("CreateRoom", calls + 1).await;
+    lost.abort();
+    let _ = lost.await;
+    Arc::into_inner(doomed).unwrap().kill();
+    livekit.faults().clear();
+    let (_, listed) = other.get("gus", "/api/bookings").await;
+    let id = listed["data"][0]["id"].as_str().unwrap().to_owned();
+    let admitted = testkit::eventually("the guest gets in", || async {
+        let (status, answer) = other.get("gus", &format!("/api/sessions/{id}/livekit/access-token")).await;
+        if status == StatusCode::OK { Ok(answer["data"].clone()) } else { Err(answer) }
+    })
+    .await;
+    livekit.join(admitted["token"].as_str().unwrap()).unwrap();
+    assert_eq!(livekit.rooms().len(), 1);
+}

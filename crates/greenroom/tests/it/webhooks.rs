@@ -1,0 +1,86 @@
+//! Webhooks are hints (I8): delivered, lost, tripled or shuffled, the final state is the same.
+
+use livekit_dev::{Mishap, Order};
+use reqwest::StatusCode;
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::world::{Replica, World};
+
+async fn people(replica: &Replica, id: &str) -> Vec<(String, String)> {
+    let (status, answer) = replica.get("una", &format!("/api/sessions/{id}/livekit/status")).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let people = answer["data"]["participants"].as_array().unwrap().clone();
+    people.iter().map(|person| (text(&person["userId"]), text(&person["status"]))).collect()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn the_final_state_does_not_depend_on_webhooks(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let replica = world.replica().await;
+    let livekit = world.stand_in().unwrap();
+    let ways: [(&str, Option<Mishap>); 4] = [
+        ("delivered", None),
+        ("lost", Some(Mishap::Drop)),
+        ("doubled", Some(Mishap::Duplicate)),
+        ("swapped", Some(Mishap::Swap)),
+    ];
+    for (way, mishap) in ways {
+        livekit.clear_mishaps();
+        if let Some(mishap) = mishap {
+            livekit.befall(mishap);
+        }
+        let (host, guest) = ("una".to_owned(), format!("gus {way}"));
+        let id = replica.book(&host, &guest, 1).await;
+        let (una, gus) = (replica.admit(&host, &id).await, replica.admit(&guest, &id).await);
+        let room = una["roomName"].as_str().unwrap();
+        livekit.join(una["token"].as_str().unwrap()).unwrap();
+        livekit.join(gus["token"].as_str().unwrap()).unwrap();
+        livekit.leave(room, &guest).unwrap();
+        livekit.join(gus["token"].as_str().unwrap()).unwrap();
+        let joined = vec![(host.clone(), "joined".to_owned()), (guest.clone(), "joined".to_owned())];
+        settled(&replica, &id, &joined, way).await;
+        livekit.leave(room, &guest).unwrap();
+        let left = vec![(host.clone(), "joined".to_owned()), (guest.clone(), "left".to_owned())];
+        settled(&replica, &id, &left, way).await;
+        assert_eq!(replica.end(&host, &id).await.0, StatusCode::OK);
+        let over = vec![(host, "left".to_owned()), (guest, "left".to_owned())];
+        settled(&replica, &id, &over, way).await;
+        assert_eq!(livekit.room(room), None, "{way}");
+    }
+}
+
+async fn settled(replica: &Replica, id: &str, expected: &[(String, String)], way: &str) {
+    testkit::eventually(&format!("webhooks {way}: {expected:?}"), || async {
+        let mut now = people(replica, id).await;
+        now.sort_by(|one, other| other.0.cmp(&one.0)); // una before gus
+        if now == expected { Ok(()) } else { Err(now) }
+    })
+    .await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn webhooks_that_come_late_and_shuffled_change_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let replica = world.replica().await;
+    let livekit = world.stand_in().unwrap();
+    livekit.hold_webhooks();
+    let id = replica.book("una", "gus", 1).await;
+    let una = replica.admit("una", &id).await;
+    let room = una["roomName"].as_str().unwrap();
+    livekit.join(una["token"].as_str().unwrap()).unwrap();
+    livekit.leave(room, "una").unwrap();
+    livekit.join(una["token"].as_str().unwrap()).unwrap();
+    livekit.release_webhooks(Order::Shuffled);
+    livekit.webhooks_idle().await;
+    let expected = [("una".to_owned(), "joined".to_owned()), ("gus".to_owned(), "invited".to_owned())];
+    settled(&replica, &id, &expected, "shuffled").await;
+    assert_eq!(replica.room("una", &id).await["status"], "active");
+}

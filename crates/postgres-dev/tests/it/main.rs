@@ -1,0 +1,104 @@
+//! `with-postgres` as the Makefile calls it, and the server that `greenroom up` keeps.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output},
+};
+
+use postgres_dev::Postgres;
+use secrecy::ExposeSecret;
+use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+
+const CHECKOUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+fn with_postgres(script: &str, database_url: Option<&str>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_with-postgres"));
+    command.args(["--checkout", CHECKOUT, "--", "sh", "-c", script]).env_remove("DATABASE_URL");
+    if let Some(url) = database_url {
+        command.env("DATABASE_URL", url);
+    }
+    command.output().unwrap()
+}
+
+/// A directory that the user `postgres` can enter, for tests that run as root.
+fn open_directory() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+async fn connect(postgres: &Postgres) -> PgConnection {
+    let url = postgres.database("kept").await.unwrap();
+    PgConnection::connect(url.expose_secret()).await.unwrap()
+}
+
+async fn start(data_dir: &Path) -> Postgres {
+    let data_dir = data_dir.to_owned();
+    tokio::task::spawn_blocking(move || Postgres::kept(&data_dir)).await.unwrap().unwrap()
+}
+
+#[test]
+fn the_commands_exit_code_is_passed_on() {
+    assert_eq!(with_postgres("exit 7", None).status.code(), Some(7));
+    assert_eq!(with_postgres("kill -TERM $$", None).status.code(), Some(143));
+}
+
+#[test]
+fn a_database_that_is_given_is_left_alone() {
+    let given = "postgres://127.0.0.1:1/mine";
+    let output = with_postgres("printf %s \"$DATABASE_URL\"", Some(given));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), given);
+}
+
+#[tokio::test]
+async fn the_throw_away_server_is_there_for_the_command_and_then_gone() {
+    let output = with_postgres("printf %s \"$DATABASE_URL\"", None);
+    let url = String::from_utf8(output.stdout).unwrap();
+    assert!(url.starts_with("postgres://postgres:") && url.ends_with("/greenroom"), "{url}");
+    assert!(PgConnection::connect(&url).await.is_err());
+}
+
+#[tokio::test]
+async fn a_stranger_without_the_password_does_not_get_in() {
+    let dir = open_directory();
+    let postgres = start(dir.path()).await;
+    let url = postgres.database("kept").await.unwrap();
+    let (_, place) = url.expose_secret().split_once('@').unwrap();
+    assert!(PgConnection::connect(&format!("postgres://postgres@{place}")).await.is_err());
+    assert!(PgConnection::connect(&format!("postgres://postgres:wrong@{place}")).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_kept_survives_a_restart_and_a_stale_pid_file_does_not_matter() {
+    let dir = open_directory();
+    let postgres = start(dir.path()).await;
+    let mut connection = connect(&postgres).await;
+    sqlx::raw_sql("create table t (n int); insert into t values (42)")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    drop(connection);
+    drop(postgres);
+
+    // As after a power cut: the file names a process that lives, and is another.
+    let data = dir.path().join("postgres/data");
+    let stale = format!("{}\n{}\n", std::process::id(), data.display());
+    fs::write(data.join("postmaster.pid"), stale).unwrap();
+
+    let again = start(dir.path()).await;
+    let mut connection = connect(&again).await;
+    let rows = sqlx::raw_sql("insert into t select n from t").execute(&mut connection).await.unwrap();
+    assert_eq!(rows.rows_affected(), 1);
+}
+
+#[tokio::test]
+async fn removed_means_empty() {
+    let dir = open_directory();
+    drop(start(dir.path()).await);
+    postgres_dev::remove(dir.path()).unwrap();
+    assert!(!dir.path().join("postgres").exists());
+    postgres_dev::remove(dir.path()).unwrap();
+}

@@ -1,0 +1,323 @@
+//! Two replicas on one database, with the interleavings of correctness.md §2-§4 held open: both always end at the
+//! same room, and nobody's living room is deleted.
+
+use std::sync::Arc;
+
+use chassis::status::Reason;
+use domain::RoomStatus;
+use futures::future::join_all;
+use livekit_dev::Fault;
+use room_lifecycle::{Error, Rooms, store::Record};
+use sqlx::{
+    Connection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use time::Duration;
+use tokio::task::JoinHandle;
+
+use crate::harness::{Booking, State, World, owner, reason};
+
+/// An ensure that goes on beside the test.
+fn spawn(rooms: &Rooms, booking: &Booking, forced: bool) -> JoinHandle<Result<Record, Error>> {
+    let (rooms, owner) = (rooms.clone(), owner(booking));
+    tokio::spawn(async move { rooms.ensure(owner, forced).await })
+}
+
+/// Refuses what `condition` says, for the replica named `slow`.
+async fn refuse(world: &World, condition: &str) {
+    world
+        .execute(&format!(
+            "create or replace function refuse() returns trigger language plpgsql as $$
+             begin
+                 if current_setting('application_name') = 'slow' and ({condition}) then
+                     raise exception 'refused by a test';
+                 end if;
+                 return new;
+             end $$;
+             create or replace trigger refuse before update on livekit_rooms
+             for each row execute function refuse();"
+        ))
+        .await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn replicas_that_race_for_a_missing_room_end_at_the_same_one(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let replicas = [world.rooms().await, world.rooms().await];
+    for round in 0..10 {
+        let booking = world.booking(State::OpenNow).await;
+        let calls = (0..8).map(|n| spawn(&replicas[n % 2], &booking, n % 3 == 0));
+        let answers = join_all(calls.collect::<Vec<_>>()).await;
+        let names: Vec<String> =
+            answers.into_iter().map(|answer| answer.unwrap().unwrap().room_name).collect();
+        assert!(names.iter().all(|name| *name == names[0]), "round {round}: {names:?}");
+    }
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn replicas_that_race_after_a_loss_end_at_the_same_generation(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let replicas = [world.rooms().await, world.rooms().await];
+    for _ in 0..10 {
+        let (booking, _) = world.open_room(&replicas[0]).await;
+        world.server().restart();
+        world.pass_time(Duration::seconds(6));
+        let calls = (0..8).map(|n| spawn(&replicas[n % 2], &booking, n % 3 == 0));
+        for answer in join_all(calls.collect::<Vec<_>>()).await {
+            assert_eq!(answer.unwrap().unwrap().generation, 2);
+        }
+        world.complete(&booking).await;
+        replicas[0].drain().await.unwrap();
+    }
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_create_that_comes_back_after_the_room_moved_on_deletes_only_its_own(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let (slow, quick) = (world.rooms().await, world.rooms().await);
+    let booking = world.booking(State::OpenNow).await;
+    world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
+    let late = spawn(&slow, &booking, false);
+    world.server().calls_reach("CreateRoom", 1).await;
+
+    quick.ensure(owner(&booking), false).await.unwrap();
+    world.server().restart();
+    let moved_on = quick.ensure(owner(&booking), true).await.unwrap();
+    assert_eq!(moved_on.generation, 2);
+    world.server().faults().clear(); // now the slow one makes generation 1 on LiveKit
+
+    let late = late.await.unwrap().unwrap();
+    assert_eq!((late.generation, &late.room_sid), (2, &moved_on.room_sid));
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_create_that_comes_back_after_the_end_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (slow, quick) = (world.rooms().await, world.rooms().await);
+    let booking = world.booking(State::OpenNow).await;
+    world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
+    let late = spawn(&slow, &booking, false);
+    world.server().calls_reach("CreateRoom", 1).await;
+    world.complete(&booking).await;
+    quick.drain().await.unwrap();
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    world.server().faults().clear();
+
+    assert_eq!(reason(late.await.unwrap()), Reason::MeetingEnded);
+    assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_meeting_that_ends_while_its_room_is_made_is_refused_and_leaves_no_room(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let booking = world.booking(State::OpenNow).await;
+    world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
+    let late = spawn(&rooms, &booking, false);
+    world.server().calls_reach("CreateRoom", 1).await;
+    world.complete(&booking).await; // and nobody has drained its mark yet
+    world.server().faults().clear();
+
+    assert_eq!(reason(late.await.unwrap()), Reason::MeetingEnded);
+    rooms.drain().await.unwrap();
+    assert!(world.names().is_empty());
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_list_that_is_older_than_the_next_generation_moves_nothing(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let (slow, quick) = (world.rooms().await, world.rooms().await);
+    let (booking, _) = world.open_room(&quick).await;
+    world.server().restart();
+    world.server().faults().set_next("ListRooms", 1, Fault::HangAfterEffect);
+    let late = spawn(&slow, &booking, true);
+    world.server().calls_reach("ListRooms", 1).await; // it saw that generation 1 is missing
+
+    let moved_on = quick.ensure(owner(&booking), true).await.unwrap();
+    assert_eq!(moved_on.generation, 2);
+    world.server().faults().clear();
+    let late = late.await.unwrap().unwrap();
+    assert_eq!((late.generation, late.room_sid), (2, moved_on.room_sid));
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn two_that_miss_the_room_at_the_same_moment_move_it_on_once(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let (one, two) = (world.rooms().await, world.rooms().await);
+    let (booking, record) = world.open_room(&one).await;
+    world.server().restart();
+    let lock = world.hold(&format!("select from livekit_rooms where id = '{}' for update", record.id)).await;
+    let answers = [spawn(&one, &booking, true), spawn(&two, &booking, true)];
+    world.server().calls_reach("ListParticipants", 2).await; // both believe it, and wait for the row
+    testkit::eventually("both wait for the row", || async { world.waiting(2).await }).await;
+    lock.close().await.unwrap();
+    for answer in join_all(answers).await {
+        assert_eq!(answer.unwrap().unwrap().generation, 2);
+    }
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_end_and_a_create_that_wait_for_the_same_row_leave_no_room(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let (one, two) = (world.rooms().await, world.rooms().await);
+    for end_first in [true, false] {
+        let booking = world.booking(State::OpenNow).await;
+        let room = testkit::seed::pending_room(&world.pool, &booking).await;
+        let lock =
+            world.hold(&format!("select from livekit_rooms where id = '{}' for update", room.id)).await;
+        let end = || {
+            let two = Rooms::clone(&two);
+            tokio::spawn(async move { two.drain().await })
+        };
+        let (create, end) = if end_first {
+            world.complete(&booking).await;
+            let end = end();
+            testkit::eventually("the end waits", || async { world.waiting(1).await }).await;
+            // Read while the owner was open, written after its end.
+            let stale = one.clone();
+            (tokio::spawn(async move { stale.reconcile(&[room.id]).await.map(drop) }), end)
+        } else {
+            let create = spawn(&one, &booking, false);
+            testkit::eventually("the result waits", || async { world.waiting(1).await }).await;
+            world.complete(&booking).await;
+            let end = end();
+            (tokio::spawn(async move { create.await.unwrap().map(drop) }), end)
+        };
+        if !end_first {
+            testkit::eventually("the end waits too", || async { world.waiting(2).await }).await;
+        }
+        lock.close().await.unwrap();
+        let _ = create.await.unwrap();
+        end.await.unwrap().unwrap();
+        world.hurry().await;
+        one.pass().await.unwrap();
+        assert!(world.names().is_empty(), "end first: {end_first}");
+        assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_result_that_cannot_be_written_retires_the_name_and_deletes_the_room(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let slow = world.rooms_named("slow").await;
+    let booking = world.booking(State::OpenNow).await;
+    refuse(&world, "new.status = 'active'").await;
+    assert_eq!(reason(slow.ensure(owner(&booking), false).await), Reason::Internal);
+    let record = world.record(&booking).await;
+    assert_eq!((record.status, record.generation), (RoomStatus::Pending, 2));
+    assert!(world.names().is_empty(), "deleted at once, not by the next pass");
+
+    world.execute("drop trigger refuse on livekit_rooms").await;
+    slow.pass().await.unwrap();
+    assert_eq!(world.names(), [record.room_name]);
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_room_that_somebody_else_completed_is_kept(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (slow, quick) = (world.rooms_named("slow").await, world.rooms().await);
+    let booking = world.booking(State::OpenNow).await;
+    refuse(&world, "new.status = 'active'").await;
+    world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
+    let late = spawn(&slow, &booking, false);
+    world.server().calls_reach("CreateRoom", 1).await;
+    let completed = quick.ensure(owner(&booking), false).await.unwrap();
+    world.join(&completed.room_name, &booking.guest);
+    world.server().faults().clear();
+
+    assert!(late.await.unwrap().is_err());
+    let record = world.record(&booking).await;
+    assert_eq!((record.generation, record.room_sid), (1, completed.room_sid));
+    assert_eq!(world.server().participants(&record.room_name).len(), 1);
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn without_a_database_nothing_is_deleted_and_a_pass_decides(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let (slow, quick) = (world.rooms_named("slow").await, world.rooms().await);
+    let (stays, ends) = (world.booking(State::OpenNow).await, world.booking(State::OpenNow).await);
+    refuse(&world, "true").await;
+    for booking in [&stays, &ends] {
+        assert!(slow.ensure(owner(booking), false).await.is_err());
+        assert_eq!(world.record(booking).await.status, RoomStatus::Pending);
+    }
+    assert_eq!(world.names().len(), 2);
+    assert_eq!(world.server().calls("DeleteRoom"), 0);
+
+    world.complete(&ends).await;
+    quick.pass().await.unwrap();
+    assert_eq!(world.names(), [world.record(&stays).await.room_name]);
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whoever_waited_takes_over_when_the_first_caller_is_gone(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let booking = world.booking(State::OpenNow).await;
+    world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
+    let first = spawn(&rooms, &booking, false);
+    world.server().calls_reach("CreateRoom", 1).await;
+    let second = spawn(&rooms, &booking, false);
+    first.abort();
+    assert_eq!(second.await.unwrap().unwrap().generation, 1);
+    world.server().faults().clear();
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_listing_that_is_older_than_a_room_does_not_miss_it(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (slow, quick) = (Arc::new(world.rooms().await), world.rooms().await);
+    world.server().faults().set_next("ListRooms", 1, Fault::HangAfterEffect);
+    let pass = {
+        let slow = Arc::clone(&slow);
+        tokio::spawn(async move { slow.pass().await })
+    };
+    world.server().calls_reach("ListRooms", 1).await;
+    let (booking, record) = world.open_room(&quick).await;
+    world.server().faults().clear();
+    pass.await.unwrap().unwrap();
+    let after = world.record(&booking).await;
+    assert_eq!((after.generation, after.room_sid), (1, record.room_sid));
+    assert_eq!(world.server().calls("ListParticipants"), 0, "it was not even suspected");
+    world.assert_one_room_per_open_owner().await;
+}
