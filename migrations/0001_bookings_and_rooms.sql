@@ -245,6 +245,20 @@ create trigger sessions_mark_room
           is distinct from (new.status, new.scheduled_at, new.duration_minutes))
     execute function sessions_mark_room();
 
+-- Somebody joined: the booking may be in progress now. Only a nudge; the pass reads what is so.
+create function livekit_participants_notify() returns trigger
+language plpgsql volatile set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    perform pg_notify('attendance', '');
+    return null;
+end $$;
+create trigger livekit_participants_notify
+    after update of status on livekit_participants
+    for each row
+    when (new.status = 'joined' and old.status <> 'joined')
+    execute function livekit_participants_notify();
+
 -- ---------------------------------------------------------------- who may write what
 
 -- The table of docs/architecture.md. Repeatable: each migration replaces it by the whole table and calls it,

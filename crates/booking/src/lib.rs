@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use chassis::{
     grpc::{MESSAGE_LIMIT, serve as serve_grpc, with_health},
-    reconcile::{Nudge, every},
+    reconcile::{Nudge, every, listen},
     service::{Runtime, StartError, database},
     transport::Transport,
 };
@@ -46,6 +46,7 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
         let pool = passed.clone();
         async move { reconcile(&pool).await.map(drop) }
     });
+    listen(&runtime.lifecycle, config.database.url.clone(), "attendance", nudge.clone());
     let service = Bookings {
         pool,
         rooms: Rooms::new(room),

@@ -159,13 +159,13 @@ mod tests {
         assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn stop_is_soft_first_and_hard_after_the_grace_period() {
         let lifecycle = Lifecycle::new();
         let soft = lifecycle.stopping().clone();
         let polite = lifecycle.spawn("polite", async move { soft.cancelled().await });
         let rude = lifecycle.spawn("rude", std::future::pending::<()>());
-        lifecycle.stop(Duration::from_secs(3)).await;
+        lifecycle.stop(Duration::from_millis(100)).await;
         assert_eq!(polite.await.unwrap(), Some(()));
         assert_eq!(rude.await.unwrap(), None);
     }

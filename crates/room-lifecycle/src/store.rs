@@ -96,7 +96,8 @@ pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Se
 }
 
 /// Commits the intent to have a room for each of these owners that is open and has none: the record, its name,
-/// its people. Returns how many were written. A name is there already only if somebody deleted the record by hand:
+/// its people. Returns how many were written. (Conflicts on any constraint: of two at once the later one may meet the
+/// name before the owner.) A name is there already only if somebody deleted the record by hand:
 /// it goes to the new one.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner], max_participants: i32) -> Result<i64> {
@@ -108,7 +109,7 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner], max_parti
                select t.owner, t.name, $3
                from unnest($1::uuid[], $2::text[]) as t(owner, name)
                join room_owners o on o.owner = t.owner and o.open
-               on conflict (session_id) do nothing
+               on conflict do nothing
                returning id, session_id, room_name, generation),
            names as (
                insert into livekit_room_names (room_name, room_id, generation)

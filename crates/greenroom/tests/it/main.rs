@@ -1,6 +1,8 @@
 //! The executable as a person or an orchestrator meets it, and everything in one process for end-to-end tests
 //! ([`world`]).
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where its ground is missing")]
+
 mod database_gone;
 mod doctor;
 mod grants;

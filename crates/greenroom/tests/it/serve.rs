@@ -47,9 +47,9 @@ async fn a_secret_that_is_refused_is_not_printed() {
 async fn an_address_that_is_taken_ends_the_service_with_code_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let token = "t".repeat(32);
+    let internal = "t".repeat(32);
     let environment = [
-        ("INTERNAL_TOKEN", token.as_str()),
+        ("INTERNAL_TOKEN", internal.as_str()),
         ("DATABASE_URL", "postgres://127.0.0.1:1/x"),
         ("SYNC_LISTEN", &address),
         ("OPS_LISTEN", "127.0.0.1:0"),

@@ -38,13 +38,12 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let first_url = format!("http://{}", listener.local_addr().unwrap());
         let webhook = format!("{first_url}/api/v1/livekit/webhook");
-        let (livekit, settings) = match real_livekit() {
-            Some(settings) => (None, settings),
-            None => {
-                let livekit = testkit::livekit_with(|config| config.webhook_urls = vec![webhook]).await;
-                let settings = livekit.settings.clone();
-                (Some(livekit), settings)
-            }
+        let (livekit, settings) = if let Some(settings) = real_livekit() {
+            (None, settings)
+        } else {
+            let livekit = testkit::livekit_with(|config| config.webhook_urls = vec![webhook]).await;
+            let settings = livekit.settings.clone();
+            (Some(livekit), settings)
         };
         let secret = testkit::secret();
         Self {

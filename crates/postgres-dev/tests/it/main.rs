@@ -1,5 +1,7 @@
 //! `with-postgres` as the Makefile calls it, and the server that `greenroom up` keeps.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where its ground is missing")]
+
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,

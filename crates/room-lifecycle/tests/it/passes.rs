@@ -1,1 +1,275 @@
-//! Later.
+//! What a pass makes right, and what it leaves alone.
+
+use domain::RoomStatus;
+use livekit_dev::Fault;
+use room_lifecycle::Rooms;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+
+use crate::harness::{Booking, State, World, owner};
+
+async fn lose(world: &World, booking: &Booking) {
+    let name = world.record(booking).await.room_name;
+    world.admin().delete_room(&name).await.unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_booking_whose_create_never_came_gets_its_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for state in [State::OpenNow, State::OpensTomorrow] {
+        world.booking(state).await;
+    }
+    for state in [State::WindowOver, State::Completed, State::Cancelled] {
+        world.booking(state).await;
+    }
+    let pending = world.booking(State::OpenNow).await;
+    testkit::seed::pending_room(&world.pool, &pending).await;
+    rooms.pass().await.unwrap();
+    assert_eq!(world.names().len(), 3);
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn with_at_opening_a_room_is_made_when_its_window_opens(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms_with(|config| config.policy.at_booking = false).await;
+    let booking = world.booking(State::OpensTomorrow).await;
+    rooms.pass().await.unwrap();
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Pending);
+    assert_eq!(world.server().calls("CreateRoom"), 0);
+    world.pass_time(Duration::hours(24) - Duration::minutes(14));
+    rooms.pass().await.unwrap();
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Active);
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_lost_room_is_made_anew_only_while_it_is_needed(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let at_booking = world.rooms().await;
+    let (open, _) = world.open_room(&at_booking).await;
+    let tomorrow = world.booking(State::OpensTomorrow).await;
+    at_booking.ensure(owner(&tomorrow), false).await.unwrap();
+    lose(&world, &open).await;
+    lose(&world, &tomorrow).await;
+
+    at_booking.pass().await.unwrap();
+    assert_eq!(world.record(&open).await.generation, 2, "its window is open");
+    assert_eq!(world.record(&tomorrow).await.generation, 1, "it was made a moment ago");
+    world.pass_time(Duration::minutes(11));
+    at_booking.pass().await.unwrap();
+    assert_eq!(world.record(&tomorrow).await.generation, 2, "at most once per 10 minutes");
+    lose(&world, &tomorrow).await;
+    at_booking.pass().await.unwrap();
+    assert_eq!(world.record(&tomorrow).await.generation, 2);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn with_at_opening_a_lost_room_waits_for_its_window(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms_with(|config| config.policy.at_booking = false).await;
+    let booking = world.booking(State::OpensTomorrow).await;
+    rooms.ensure(owner(&booking), false).await.unwrap();
+    lose(&world, &booking).await;
+    world.pass_time(Duration::hours(2));
+    rooms.pass().await.unwrap();
+    assert_eq!(world.record(&booking).await.generation, 1);
+    world.pass_time(Duration::hours(22));
+    rooms.pass().await.unwrap();
+    let record = world.record(&booking).await;
+    assert_eq!((record.generation, record.status), (2, RoomStatus::Active));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn rooms_of_closed_owners_are_ended_and_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for (status, reason) in [("completed", "host"), ("cancelled", "cancelled"), ("no_show", "host")] {
+        let (booking, record) = world.open_room(&rooms).await;
+        world.join(&record.room_name, &booking.guest);
+        rooms.reconcile(&[record.id]).await.unwrap();
+        assert_eq!(world.status(&booking, &booking.guest).await, "joined");
+        world.set_status(&booking, status).await;
+        rooms.pass().await.unwrap();
+        let ended = sqlx::query!("select status, ended_reason from livekit_rooms where id = $1", record.id)
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+        assert_eq!((ended.status.as_str(), ended.ended_reason.as_deref()), ("ended", Some(reason)));
+        assert_eq!(world.status(&booking, &booking.guest).await, "left");
+    }
+    let (booking, _) = world.open_room(&rooms).await;
+    world.pass_time(Duration::hours(2));
+    rooms.pass().await.unwrap();
+    assert_eq!(
+        world.record(&booking).await.status,
+        RoomStatus::Ended,
+        "its window is over, nobody marked it"
+    );
+    assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_booking_that_is_moved_after_its_window_opens_again_in_its_next_generation(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    world.pass_time(Duration::hours(2));
+    rooms.pass().await.unwrap();
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    world.reschedule(&booking, Duration::hours(3)).await;
+    sqlx::query!("delete from room_marks").execute(&world.pool).await.unwrap(); // its mark is lost
+    rooms.pass().await.unwrap();
+    let record = world.record(&booking).await;
+    assert_eq!((record.status, record.generation), (RoomStatus::Active, 2));
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_owner_that_somebody_opens_again_by_hand_gets_its_room_from_a_pass(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    world.complete(&booking).await;
+    rooms.pass().await.unwrap();
+    world.set_status(&booking, "scheduled").await;
+    rooms.pass().await.unwrap();
+    assert_eq!(world.record(&booking).await.generation, 2);
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_booking_that_is_moved_before_its_window_gets_a_room_that_lives_as_long(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let booking = world.booking(State::OpensTomorrow).await;
+    let first = rooms.ensure(owner(&booking), false).await.unwrap();
+    world.reschedule(&booking, Duration::minutes(30)).await;
+    rooms.drain().await.unwrap();
+    assert_eq!(world.record(&booking).await.generation, 1, "its timers still reach beyond the window");
+
+    world.reschedule(&booking, Duration::hours(10)).await;
+    rooms.drain().await.unwrap();
+    let moved = world.record(&booking).await;
+    assert_eq!((moved.generation, moved.status), (2, RoomStatus::Active));
+    let timeout = world.server().room(&moved.room_name).unwrap().empty_timeout;
+    let needed = (moved.closes_at - moved.now).whole_seconds();
+    assert!(i64::from(timeout) >= needed, "{timeout} s for a window that closes in {needed} s");
+    assert!(world.server().room(&first.room_name).is_none());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_meeting_that_grows_while_people_are_inside_keeps_its_room(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    world.join(&record.room_name, &booking.host);
+    sqlx::query!("update sessions set duration_minutes = 600 where id = $1", booking.id)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    rooms.pass().await.unwrap();
+    assert_eq!(world.record(&booking).await.generation, 1);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_pass_costs_one_list_and_looks_into_few_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for _ in 0..40 {
+        world.open_room(&rooms).await;
+    }
+    let (lists, looks) = (world.server().calls("ListRooms"), world.server().calls("ListParticipants"));
+    for _ in 0..30 {
+        rooms.pass().await.unwrap();
+    }
+    assert!(world.server().calls("ListRooms") - lists <= 60, "one each, and one for what was marked");
+    assert_eq!(world.server().calls("ListParticipants") - looks, 40, "every empty room once in 30 passes");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn occupied_marked_and_watched_rooms_are_looked_into(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (occupied, record) = world.open_room(&rooms).await;
+    let (believed, empty) = world.open_room(&rooms).await;
+    let (watched, _) = world.open_room(&rooms).await;
+    rooms.kick(owner(&watched), &watched.guest).await.unwrap();
+    world.join(&record.room_name, &occupied.guest);
+    sqlx::query!("update livekit_participants set status = 'joined' where room_id = $1", empty.id)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    rooms.drain().await.unwrap();
+    let before = world.server().calls("ListParticipants");
+    rooms.pass().await.unwrap();
+    let looked = world.server().calls("ListParticipants") - before;
+    assert!((3..=3).contains(&looked), "{looked}");
+    assert_eq!(world.status(&occupied, &occupied.guest).await, "joined");
+    world.pass_time(Duration::seconds(6));
+    rooms.pass().await.unwrap();
+    assert_eq!(world.status(&believed, &believed.guest).await, "left");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn confirmed_at_is_not_written_by_every_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, first) = world.open_room(&rooms).await;
+    world.pass_time(Duration::seconds(50));
+    rooms.pass().await.unwrap();
+    assert_eq!(world.record(&booking).await.confirmed_at, first.confirmed_at);
+    world.pass_time(Duration::seconds(11));
+    rooms.pass().await.unwrap();
+    assert!(world.record(&booking).await.confirmed_at > first.confirmed_at);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn only_one_replica_lists_livekit_at_a_time(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (one, two) = (world.rooms().await, world.rooms().await);
+    let (booking, _) = world.open_room(&one).await;
+    world.server().faults().set_next("ListRooms", 1, Fault::Hang);
+    let first = tokio::spawn({
+        let one = Rooms::clone(&one);
+        async move { one.pass().await }
+    });
+    world.server().calls_reach("ListRooms", 1).await;
+    world.complete(&booking).await;
+    two.pass().await.unwrap();
+    assert_eq!(world.server().calls("ListRooms"), 1);
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "marks are drained all the same");
+    world.server().faults().clear();
+    first.await.unwrap().unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn old_events_are_removed(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (_, record) = world.open_room(&rooms).await;
+    let count = || async {
+        sqlx::query_scalar!(r#"select count(*) as "n!" from livekit_events where room_id = $1"#, record.id)
+            .fetch_one(&world.pool)
+            .await
+            .unwrap()
+    };
+    rooms.pass().await.unwrap();
+    assert_eq!(count().await, 1);
+    world.pass_time(Duration::days(31));
+    rooms.pass().await.unwrap();
+    assert_eq!(count().await, 1, "only that its room has ended since");
+}

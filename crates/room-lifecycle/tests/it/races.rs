@@ -187,40 +187,23 @@ async fn an_end_and_a_create_that_wait_for_the_same_row_leave_no_room(
 ) {
     let world = World::new(connect).await;
     let (one, two) = (world.rooms().await, world.rooms().await);
-    for end_first in [true, false] {
-        let booking = world.booking(State::OpenNow).await;
-        let room = testkit::seed::pending_room(&world.pool, &booking).await;
-        let lock =
-            world.hold(&format!("select from livekit_rooms where id = '{}' for update", room.id)).await;
-        let end = || {
-            let two = Rooms::clone(&two);
-            tokio::spawn(async move { two.drain().await })
-        };
-        let (create, end) = if end_first {
-            world.complete(&booking).await;
-            let end = end();
-            testkit::eventually("the end waits", || async { world.waiting(1).await }).await;
-            // Read while the owner was open, written after its end.
-            let stale = one.clone();
-            (tokio::spawn(async move { stale.reconcile(&[room.id]).await.map(drop) }), end)
-        } else {
-            let create = spawn(&one, &booking, false);
-            testkit::eventually("the result waits", || async { world.waiting(1).await }).await;
-            world.complete(&booking).await;
-            let end = end();
-            (tokio::spawn(async move { create.await.unwrap().map(drop) }), end)
-        };
-        if !end_first {
-            testkit::eventually("the end waits too", || async { world.waiting(2).await }).await;
-        }
-        lock.close().await.unwrap();
-        let _ = create.await.unwrap();
-        end.await.unwrap().unwrap();
-        world.hurry().await;
-        one.pass().await.unwrap();
-        assert!(world.names().is_empty(), "end first: {end_first}");
-        assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
-    }
+    let booking = world.booking(State::OpenNow).await;
+    let room = testkit::seed::pending_room(&world.pool, &booking).await;
+    let lock = world.hold(&format!("select from livekit_rooms where id = '{}' for update", room.id)).await;
+    let create = spawn(&one, &booking, false);
+    testkit::eventually("the result waits", || async { world.waiting(1).await }).await;
+    world.complete(&booking).await;
+    let end = tokio::spawn({
+        let two = Rooms::clone(&two);
+        async move { two.drain().await }
+    });
+    testkit::eventually("the end waits too", || async { world.waiting(2).await }).await;
+    lock.close().await.unwrap();
+    assert_eq!(reason(create.await.unwrap()), Reason::MeetingEnded);
+    end.await.unwrap().unwrap();
+    one.drain().await.unwrap();
+    assert!(world.names().is_empty());
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
