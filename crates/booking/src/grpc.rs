@@ -2,7 +2,11 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use chassis::{grpc::uuid, lifecycle::Lifecycle, reconcile::Nudge};
+use chassis::{
+    grpc::{caller, uuid},
+    lifecycle::Lifecycle,
+    reconcile::Nudge,
+};
 use proto::{
     booking::v1::{self as pb, booking_service_server::BookingService},
     types::v1::Caller,
@@ -16,7 +20,7 @@ use crate::{
     config::{Policy, RoomCreation},
     cursor::{Cursor, page},
     error::Error,
-    request::{self, Change, NewBooking, caller, is_privileged},
+    request::{self, Change, NewBooking, is_privileged},
     rooms::Rooms,
     store::{self, Booking, Filter},
 };

@@ -4,8 +4,8 @@
 //! the clock is not decided here: the database's clock decides.
 
 use chassis::{
-    grpc::{self, datetime},
-    status::{Reason, Refusal},
+    grpc::{caller, datetime},
+    status::Refusal,
 };
 use domain::{Role, SessionStatus};
 use prost_types::Timestamp;
@@ -131,18 +131,6 @@ pub fn is_privileged(caller: &Caller) -> bool {
     caller.system || caller.is_admin
 }
 
-/// Who asks; texts that no database takes are no person's.
-pub fn caller(asks: Option<Caller>) -> Result<Caller, Refusal> {
-    let mut asks = grpc::caller(asks)?;
-    if asks.user_id.contains('\0') {
-        return Err(Refusal::new(Reason::Unauthenticated, "The request names no caller."));
-    }
-    for told in [&mut asks.name, &mut asks.email, &mut asks.avatar_url] {
-        told.retain(|character| character != '\0');
-    }
-    Ok(asks)
-}
-
 fn id(field: &str, value: String) -> Result<String, Refusal> {
     if (1..=200).contains(&value.len()) && !value.contains('\0') {
         Ok(value)
@@ -207,7 +195,6 @@ fn is_email(text: &str) -> bool {
 pub fn moment(field: &str, value: Option<&Timestamp>) -> Result<Option<OffsetDateTime>, Refusal> {
     let Some(value) = value else { return Ok(None) };
     datetime(value)
-        .filter(|time| (0..=9999).contains(&time.year()))
         .and_then(|time| time.replace_microsecond(time.microsecond()).ok())
         .map(Some)
         .ok_or_else(|| Refusal::invalid(field, "is no time"))

@@ -153,7 +153,7 @@ pub struct DatabaseArgs {
     /// postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// Connections of this service, 1-50 [default: 8]
+    /// Connections of this service, 2-50: a pass holds one while it uses another [default: 8]
     #[arg(long, env = "DATABASE_POOL")]
     pub database_pool: Option<String>,
 }
@@ -162,8 +162,8 @@ impl DatabaseArgs {
     /// `role` is the database role of the service (`deploy/postgres/roles.sql`).
     pub fn check(self, role: &'static str, problems: &mut Problems) -> Option<db::Settings> {
         let max_connections = problems.parse("DATABASE_POOL", self.database_pool.as_deref(), 8);
-        if !(1..=50).contains(&max_connections) {
-            problems.add("DATABASE_POOL", "must be 1 to 50");
+        if !(2..=50).contains(&max_connections) {
+            problems.add("DATABASE_POOL", "must be 2 to 50");
         }
         let url = problems.url("DATABASE_URL", self.database_url, &["postgres", "postgresql"])?;
         Some(db::Settings { url: SecretString::from(url.to_string()), role: Some(role), max_connections })
@@ -259,6 +259,17 @@ mod tests {
             assert!(error.contains(setting), "{setting} is not in: {error}");
         }
         assert!(!error.contains("short-secret"));
+    }
+
+    #[test]
+    fn a_pool_has_a_connection_beside_the_one_that_a_pass_holds() {
+        let pool = |size: &str| {
+            let url = Some("postgres://localhost/greenroom".to_owned());
+            let args = DatabaseArgs { database_url: url, database_pool: Some(size.to_owned()) };
+            check(|problems| args.check("greenroom_token", problems)).map(|settings| settings.max_connections)
+        };
+        assert_eq!((pool("2").unwrap(), pool("50").unwrap()), (2, 50));
+        assert!(pool("1").is_err() && pool("51").is_err() && pool("-1").is_err());
     }
 
     #[test]

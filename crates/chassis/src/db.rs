@@ -25,6 +25,11 @@ pub struct Settings {
     pub max_connections: u32,
 }
 
+/// How long a service's statements may take. A caller who gives up leaves his statement behind, and the connection is
+/// of no use before it ends: without bounds one row lock, held by hand, would take the whole pool.
+const BOUNDS: [(&str, &str); 3] =
+    [("lock_timeout", "5s"), ("statement_timeout", "15s"), ("idle_in_transaction_session_timeout", "30s")];
+
 /// A pool that connects when it is first used, acts under the service's role, and gives up an acquire after 2 s.
 ///
 /// A role that does not exist is passed over (with a warning from [`check_role`]): `up` runs on a database whose
@@ -32,6 +37,7 @@ pub struct Settings {
 pub fn pool(settings: &Settings) -> Result<PgPool, sqlx::Error> {
     let role = settings.role;
     let options: PgConnectOptions = settings.url.expose_secret().parse()?;
+    let options = if role.is_some() { options.options(BOUNDS) } else { options };
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .min_connections(1)

@@ -138,16 +138,17 @@ where
         telemetry::continue_trace(&span, request.headers());
         let place = Arc::clone(&self.layer.places).try_acquire_owned().ok();
         let refused = if !self.layer.tokens.accept(request.headers()) {
-            Some(Refusal::new(Reason::Unauthenticated, "The internal token is missing or wrong."))
+            // Without a reason of ours: services that do not trust each other are no 401 of the person who asked.
+            Some(Status::unauthenticated("the internal token is missing or wrong"))
         } else if place.is_none() {
-            Some(Refusal::unavailable(Reason::ServiceUnavailable, 1))
+            Some(Refusal::unavailable(Reason::ServiceUnavailable, 1).into())
         } else {
             None
         };
         let budget =
             text("grpc-timeout").and_then(parse_timeout).unwrap_or(DEFAULT_DEADLINE).min(LONGEST_DEADLINE);
         let work = match refused {
-            Some(refusal) => Err(Status::from(refusal)),
+            Some(status) => Err(status),
             None => Ok(self.inner.call(request)),
         };
         let work = async move {
@@ -182,10 +183,18 @@ async fn run<F: Future<Output = Result<Response<Body>, Infallible>>>(
 
 fn record(path: &str, started: Instant, answer: &Response<Body>) {
     let code = Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code());
-    let method = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let method = method(path, code).to_owned();
     tracing::Span::current().record("rpc.grpc.status_code", i32::from(code));
     metrics::histogram!("greenroom_grpc_duration_seconds", "method" => method, "code" => format!("{code:?}"))
         .record(started.elapsed());
+}
+
+/// The method as a label. A path that was not served is its caller's invention, and labels are kept for ever.
+fn method(path: &str, code: Code) -> &str {
+    match code {
+        Code::Unauthenticated | Code::Unimplemented => "unknown",
+        _ => path.rsplit('/').next().unwrap_or_default(),
+    }
 }
 
 /// `grpc-timeout`: at most 8 digits and a unit, H M S m u n.
@@ -246,11 +255,17 @@ pub async fn serve(
         .await
 }
 
-/// Who asks, checked: `unauthenticated` without a person, unless one of our own services asks.
+/// Who asks, checked: `unauthenticated` without a person, unless one of our own services asks. Postgres takes no
+/// NUL in texts: an id with one is nobody's, a name loses it.
 pub fn caller(caller: Option<Caller>) -> Result<Caller, Refusal> {
-    caller
-        .filter(|caller| caller.system || (1..=200).contains(&caller.user_id.len()))
-        .ok_or_else(|| Refusal::new(Reason::Unauthenticated, "The request names no caller."))
+    let named = |caller: &Caller| caller.system || (1..=200).contains(&caller.user_id.len());
+    let mut caller = caller
+        .filter(|caller| named(caller) && !caller.user_id.contains('\0'))
+        .ok_or_else(|| Refusal::new(Reason::Unauthenticated, "The request names no caller."))?;
+    for told in [&mut caller.name, &mut caller.email, &mut caller.avatar_url] {
+        told.retain(|character| character != '\0');
+    }
+    Ok(caller)
 }
 
 /// The caller that our own services and passes are.
@@ -277,7 +292,8 @@ pub fn timestamp(time: OffsetDateTime) -> Timestamp {
 #[must_use]
 pub fn datetime(timestamp: &Timestamp) -> Option<OffsetDateTime> {
     let time = OffsetDateTime::from_unix_timestamp(timestamp.seconds).ok()?;
-    time.replace_nanosecond(u32::try_from(timestamp.nanos).ok()?).ok()
+    let time = time.replace_nanosecond(u32::try_from(timestamp.nanos).ok()?).ok()?;
+    (time.year() >= 0).then_some(time)
 }
 
 #[cfg(test)]
@@ -290,6 +306,44 @@ mod tests {
         assert_eq!(parse_timeout("3S"), Some(Duration::from_secs(3)));
         for wrong in ["", "m", "123456789m", "-1S", "5x", "ü"] {
             assert_eq!(parse_timeout(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn paths_that_callers_invent_become_no_labels() {
+        let path = "/greenroom.token.v1.TokenService/IssueForSession";
+        assert_eq!(method(path, Code::Ok), "IssueForSession");
+        assert_eq!(method(path, Code::NotFound), "IssueForSession");
+        assert_eq!(method("/invented/by-a-stranger", Code::Unauthenticated), "unknown");
+        assert_eq!(method("/invented/by-a-service", Code::Unimplemented), "unknown");
+    }
+
+    #[test]
+    fn a_caller_has_only_what_postgres_takes() {
+        let person = |user_id: &str| Caller { user_id: user_id.into(), ..Caller::default() };
+        for nobody in [None, Some(person("")), Some(person(&"x".repeat(201))), Some(person("a\0b"))] {
+            assert_eq!(caller(nobody).unwrap_err().reason, Reason::Unauthenticated);
+        }
+        let told =
+            Caller { name: "A\0na".into(), email: "\0a@b".into(), avatar_url: "p\0".into(), ..person("ana") };
+        let checked = caller(Some(told)).unwrap();
+        assert_eq!(
+            (checked.name.as_str(), checked.email.as_str(), checked.avatar_url.as_str()),
+            ("Ana", "a@b", "p")
+        );
+        assert!(caller(Some(system_caller())).is_ok());
+    }
+
+    #[test]
+    fn times_are_between_the_years_0_and_9999() {
+        let time = |seconds, nanos| datetime(&Timestamp { seconds, nanos });
+        assert!(time(0, 999_999_999).is_some() && time(253_402_300_799, 0).is_some());
+        let year_0 = -62_167_219_200;
+        assert!(time(year_0, 0).is_some() && time(year_0 - 1, 0).is_none());
+        for (seconds, nanos) in
+            [(253_402_300_800, 0), (0, -1), (0, 1_000_000_000), (i64::MIN, 0), (i64::MAX, 0)]
+        {
+            assert!(time(seconds, nanos).is_none(), "{seconds} {nanos}");
         }
     }
 

@@ -61,6 +61,9 @@ impl Owner {
 /// How long after it was seen on LiveKit a room may be given out without another look (I1).
 pub const FRESH: Duration = Duration::seconds(5);
 
+/// A fresh record that is older than this is looked at again before anybody has to wait for it.
+pub const REFRESH_AFTER: Duration = Duration::milliseconds(2_500);
+
 /// Whether a room confirmed at `confirmed_at` may be given out; a time in the future is not trusted.
 #[must_use]
 pub fn is_fresh(confirmed_at: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {

@@ -19,6 +19,7 @@ use proto::{
     room::v1::room_service_client::RoomServiceClient, token::v1::token_service_client::TokenServiceClient,
     types::v1::Caller,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     Peers,
@@ -27,6 +28,9 @@ use crate::{
     error::Rejection,
     limits::Limiter,
 };
+
+/// Webhooks under way at once: nobody has signed in when their bodies, up to 256 KiB each, are read.
+const WEBHOOKS: usize = 64;
 
 /// Cloned for each request: one reference count.
 #[derive(Clone)]
@@ -40,6 +44,7 @@ struct Shared {
     users: Limiter,
     addresses: Limiter,
     moderators: Limiter,
+    webhooks: Semaphore,
     config: HttpConfig,
     runtime: Runtime,
 }
@@ -55,6 +60,7 @@ impl App {
             users: Limiter::new(config.rates.user),
             addresses: Limiter::new(config.rates.anonymous),
             moderators: Limiter::new(config.rates.moderation),
+            webhooks: Semaphore::new(WEBHOOKS),
             config: config.clone(),
             runtime: runtime.clone(),
         })))
@@ -80,6 +86,11 @@ impl App {
     pub(crate) fn link(&self, path: &str) -> String {
         let base = self.0.config.api_url.as_deref().unwrap_or_default();
         format!("{base}{path}")
+    }
+
+    /// Room for the body of one more webhook.
+    pub(crate) fn webhook_place(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        self.0.webhooks.try_acquire().map_err(|_| Refusal::unavailable(Reason::ServiceUnavailable, 1))
     }
 
     fn client_address(&self, parts: &Parts) -> IpAddr {

@@ -4,8 +4,6 @@
 //! often one may ([`limits`]), what a request must look like, and how a refusal reads ([`error`]).
 //! One file per resource: JSON shapes, handlers, conversions.
 
-use std::net::SocketAddr;
-
 use axum::{
     Router,
     extract::Request,
@@ -43,6 +41,7 @@ mod error;
 mod extract;
 mod health;
 mod limits;
+mod listen;
 mod notifications;
 mod openapi;
 mod sessions;
@@ -53,6 +52,7 @@ pub use address::TrustedProxies;
 pub use auth::{AdminClaim, GroupsClaim};
 pub use config::{Args, Config, HttpArgs, HttpConfig};
 pub use limits::Rate;
+pub use listen::listen;
 
 /// The services behind the gateway.
 #[derive(Clone)]
@@ -145,19 +145,6 @@ async fn count(_: Anybody, request: Request, next: Next) -> Response {
 pub async fn serve(config: Config, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
     let router = start(&config.http, Peers::at(&config), runtime)?;
     listen(router, listener, runtime).await
-}
-
-/// Serves routes until the process stops: open requests are finished, then connections close.
-pub async fn listen(router: Router, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
-    let stopping = runtime.lifecycle.stopping().clone();
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let task = async move {
-        axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await
-    };
-    match runtime.lifecycle.spawn("http server", task).await {
-        Ok(Some(outcome)) => outcome.map_err(StartError::Http),
-        Ok(None) | Err(_) => Ok(()), // the hard stop
-    }
 }
 
 /// Asks a service's own health; the gateway is of no use without it.

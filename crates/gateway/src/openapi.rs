@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use chassis::status::Reason::{
     self, DatabaseBusy, DatabaseUnavailable, IdempotencyKeyReused, Internal, InvalidRequest,
-    InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotHost, NotParticipant,
-    NotificationNotFound, RateLimited, ServiceUnavailable, SessionCancelled, SessionNotFound, SlotTaken,
-    TooEarly, TooLarge, Unauthenticated,
+    InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotAdmin, NotHost,
+    NotParticipant, NotificationNotFound, RateLimited, ServiceUnavailable, SessionCancelled, SessionNotFound,
+    SlotTaken, TooEarly, TooLarge, Unauthenticated,
 };
 use utoipa::{
     Modify, OpenApi, ToSchema,
@@ -74,7 +74,9 @@ const SIGNED_IN: &[Reason] =
 /// What each operation can refuse with besides; `None` for one that refuses nothing.
 fn reasons(operation: &str) -> Option<&'static [Reason]> {
     Some(match operation {
-        "createBooking" => &[InvalidRequest, TooLarge, NotParticipant, SlotTaken, IdempotencyKeyReused],
+        "createBooking" => {
+            &[InvalidRequest, TooLarge, NotParticipant, NotAdmin, SlotTaken, IdempotencyKeyReused]
+        }
         "listBookings" | "listNotifications" => &[InvalidRequest],
         "getBooking" | "getMeetingStatus" => &[InvalidSessionId, NotParticipant, SessionNotFound],
         "patchBooking" => &[
@@ -111,7 +113,9 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             SessionCancelled,
             LivekitUnavailable,
         ],
-        "endRoom" => &[InvalidSessionId, NotHost, NotParticipant, SessionNotFound, SessionCancelled],
+        "endRoom" => {
+            &[InvalidSessionId, NotHost, NotParticipant, SessionNotFound, MeetingEnded, SessionCancelled]
+        }
         "kickParticipant" => &[
             InvalidRequest,
             InvalidSessionId,
@@ -119,6 +123,8 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             NotHost,
             NotParticipant,
             SessionNotFound,
+            MeetingEnded,
+            SessionCancelled,
             LivekitUnavailable,
         ],
         "receiveWebhook" => &[TooLarge],

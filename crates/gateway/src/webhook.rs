@@ -20,12 +20,13 @@ const BODY_LIMIT: usize = 256 * 1024;
     responses((status = 200, description = "taken")))]
 pub(crate) async fn receive(State(app): State<App>, request: Request) -> Result<Response, Rejection> {
     let (parts, body) = request.into_parts();
-    let body = extract::read(&parts.headers, body, BODY_LIMIT).await?;
     let authorization = parts
         .headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| Refusal::new(Reason::Unauthenticated, "The webhook is not signed."))?;
+    let _place = app.webhook_place()?;
+    let body = extract::read(&parts.headers, body, BODY_LIMIT).await.map_err(unread)?;
     let request = ReceiveWebhookRequest { authorization: authorization.to_owned(), body: body.into() };
     match app.room().receive_webhook(request).await {
         Ok(_) => Ok(StatusCode::OK.into_response()),
@@ -37,5 +38,15 @@ pub(crate) async fn receive(State(app): State<App>, request: Request) -> Result<
                 _ => Err(status.into()),
             }
         }
+    }
+}
+
+/// A body that was cut off or came too slowly is one that LiveKit should send again.
+fn unread(rejection: Rejection) -> Rejection {
+    match rejection {
+        Rejection::Refused(refusal) if refusal.reason == Reason::InvalidRequest => {
+            Refusal::unavailable(Reason::ServiceUnavailable, 1).into()
+        }
+        other => other,
     }
 }

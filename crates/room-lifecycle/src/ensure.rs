@@ -5,7 +5,7 @@
 //! answer is always a row that was read again as active (docs/decisions/0002-generations.md).
 
 use chassis::lifecycle::Lost;
-use domain::{Owner, RoomStatus, is_fresh};
+use domain::{Owner, REFRESH_AFTER, RoomStatus, is_fresh};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -30,7 +30,10 @@ impl Rooms {
         let asked_at = match store::find_record(&self.pool, owner.id()).await? {
             Some(record) if !forced && is_servable(&record, None) => return Ok(record),
             Some(record) => forced.then_some(record.now),
-            None => None,
+            None => {
+                self.intend(owner).await?;
+                None
+            }
         };
         let mut gate = self.gates.enter(owner.id()).await;
         for _ in 0..TURNS {
@@ -64,6 +67,18 @@ impl Rooms {
             }
         }
         Err(Error::Unsettled)
+    }
+
+    /// Looks again at a room whose record is still fresh, so that nobody has to wait for the look. One look for all
+    /// who ask; whatever else the room needs is left to [`Self::ensure`] and the passes.
+    pub async fn refresh(&self, owner: Owner) -> Result<(), Error> {
+        let _gate = self.gates.enter(owner.id()).await;
+        let Some(record) = store::find_record(&self.pool, owner.id()).await? else { return Ok(()) };
+        let due = record.confirmed_at.is_none_or(|at| record.now - at > REFRESH_AFTER);
+        if due && record.open && record.status == RoomStatus::Active {
+            self.look(&record).await?;
+        }
+        Ok(())
     }
 
     /// Takes the next step towards an active record that was seen just now.

@@ -24,12 +24,16 @@ type Answer<T> = Result<Response<T>, Status>;
 impl RoomService for Rooms {
     async fn create_room(&self, request: Request<pb::CreateRoomRequest>) -> Answer<pb::CreateRoomResponse> {
         let request = request.into_inner();
-        let (session, owner) = self.as_party(request.caller, &request.session_id).await?;
+        // Our own services know the session; the flow itself says whether it is there and open.
+        let owner = match request.caller {
+            Some(Caller { system: true, .. }) => session_owner(&request.session_id)?,
+            who => self.as_party(who, &request.session_id).await?.1,
+        };
         let rooms = self.clone();
         let record = self.run("create room", async move { rooms.ensure(owner, false).await }).await?;
         Ok(Response::new(pb::CreateRoomResponse {
             room: Some(room(&record)),
-            meeting_url: session.meeting_url,
+            meeting_url: record.meeting_url,
         }))
     }
 
@@ -37,6 +41,10 @@ impl RoomService for Rooms {
         let request = request.into_inner();
         let owner = as_system(request.caller, &request.session_id)?;
         let rooms = self.clone();
+        if request.ahead {
+            self.run("refresh room", async move { rooms.refresh(owner).await }).await?;
+            return Ok(Response::new(pb::EnsureRoomResponse { room: None }));
+        }
         let record = self.run("ensure room", async move { rooms.ensure(owner, request.now).await }).await?;
         Ok(Response::new(pb::EnsureRoomResponse { room: Some(room(&record)) }))
     }

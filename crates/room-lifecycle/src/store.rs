@@ -29,6 +29,7 @@ pub struct Record {
     pub next_attempt_at: Option<OffsetDateTime>,
     pub occupied: bool,
     pub owner_status: SessionStatus,
+    pub meeting_url: String,
     pub open: bool,
     pub opens_at: OffsetDateTime,
     pub closes_at: OffsetDateTime,
@@ -52,7 +53,7 @@ pub async fn list_records(db: impl PgExecutor<'_>, ids: &[Uuid], owners: &[Uuid]
                   r.next_attempt_at,
                   exists (select from livekit_participants p
                           where p.room_id = r.id and p.status = 'joined') as "occupied!",
-                  s.status as "owner_status: SessionStatus", o.open as "open!", o.opens_at as "opens_at!",
+                  s.status as "owner_status: SessionStatus", s.meeting_url, o.open as "open!", o.opens_at as "opens_at!",
                   o.closes_at as "closes_at!", app_now() as "now!"
            from livekit_rooms r
            join sessions s on s.id = r.session_id
@@ -76,7 +77,6 @@ pub struct Session {
     pub status: SessionStatus,
     pub host_id: String,
     pub guest_id: String,
-    pub meeting_url: String,
     pub open: bool,
     pub opens_at: OffsetDateTime,
     pub closes_at: OffsetDateTime,
@@ -85,7 +85,7 @@ pub struct Session {
 pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Session>> {
     sqlx::query_as!(
         Session,
-        r#"select s.status as "status: SessionStatus", s.host_id, s.guest_id, s.meeting_url, o.open as "open!",
+        r#"select s.status as "status: SessionStatus", s.host_id, s.guest_id, o.open as "open!",
                   o.opens_at as "opens_at!", o.closes_at as "closes_at!"
            from sessions s join room_owners o on o.owner = s.id
            where s.id = $1"#,

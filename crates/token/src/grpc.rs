@@ -8,7 +8,7 @@ use chassis::{
     status::Refusal,
     transport::Transport,
 };
-use domain::Role;
+use domain::{REFRESH_AFTER, Role};
 use proto::{
     room::v1::{EnsureRoomRequest, room_service_client::RoomServiceClient},
     token::v1::{IssueForSessionRequest, IssueForSessionResponse, Person, token_service_server},
@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
+    ahead::Ahead,
     decision::{Admission, Decision, Ensured, decide},
     error::Error,
     joins::Joins,
@@ -38,6 +39,7 @@ pub struct TokenService {
     signer: Signer,
     ws_url: String,
     joins: Arc<Joins>,
+    ahead: Ahead,
     lifecycle: Lifecycle,
     remembering: Arc<Semaphore>,
 }
@@ -52,7 +54,8 @@ impl TokenService {
         lifecycle: Lifecycle,
     ) -> Self {
         let remembering = Arc::new(Semaphore::new(REMEMBERING));
-        Self { pool, room, signer, ws_url, joins, lifecycle, remembering }
+        let ahead = Ahead::new(room.clone(), lifecycle.clone());
+        Self { pool, room, signer, ws_url, joins, ahead, lifecycle, remembering }
     }
 
     async fn issue(&self, request: IssueForSessionRequest) -> Result<IssueForSessionResponse, Error> {
@@ -67,7 +70,12 @@ impl TokenService {
             }
             match decide(&row, ensured) {
                 Decision::Refuse(refused) => return Err(refused.into()),
-                Decision::Sign(admission) => return self.sign(&caller, &row, admission),
+                Decision::Sign(admission) => {
+                    if row.confirmed_at.is_some_and(|at| row.now - at > REFRESH_AFTER) {
+                        self.ahead.look(session_id);
+                    }
+                    return self.sign(&caller, &row, admission);
+                }
                 Decision::EnsureFirst if asked < ENSURES => {
                     ensured = self.ensure_room(session_id, request.ensure_now).await?;
                 }
@@ -78,8 +86,12 @@ impl TokenService {
     }
 
     async fn ensure_room(&self, session_id: Uuid, now: bool) -> Result<Ensured, Error> {
-        let request =
-            EnsureRoomRequest { caller: Some(system_caller()), session_id: session_id.to_string(), now };
+        let request = EnsureRoomRequest {
+            caller: Some(system_caller()),
+            session_id: session_id.to_string(),
+            now,
+            ahead: false,
+        };
         let answer = self.room.clone().ensure_room(request).await;
         let answer = answer.map_err(|status| Error::Room(Refusal::from_status(&status)))?;
         let room = answer.into_inner().room.ok_or(Error::Unsettled)?;

@@ -5,6 +5,7 @@
 //! and then the row is read again: a token is signed only from a row that was read as active and fresh.
 //! Tokens are never stored and never logged.
 
+mod ahead;
 pub mod config;
 pub mod decision;
 mod error;

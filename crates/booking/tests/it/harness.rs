@@ -224,9 +224,11 @@ impl World {
         let id: Uuid = booking.parse().unwrap();
         sqlx::query!(
             "insert into livekit_participants (room_id, user_id, role, status, joined_at)
-             select r.id, $2, case when s.host_id = $2 then 'host' else 'guest' end, $3, app_now()
+             select r.id, $2, case when s.host_id = $2 then 'host' else 'guest' end, $3,
+                    case when $3 <> 'invited' then app_now() end
              from livekit_rooms r join sessions s on s.id = r.session_id where s.id = $1
-             on conflict (room_id, user_id) do update set status = excluded.status",
+             on conflict (room_id, user_id) do update
+             set status = excluded.status, joined_at = excluded.joined_at",
             id,
             person,
             status

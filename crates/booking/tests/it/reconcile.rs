@@ -30,6 +30,9 @@ async fn at_the_close_it_is_completed_when_both_were_there_and_no_show_otherwise
     let mut booked = Vec::new();
     for (n, joined) in [&["ada", "bob"][..], &["ada"], &[], &["ada", "eve"]].into_iter().enumerate() {
         let booking = world.book(1000 + 60 * i64::try_from(n).unwrap()).await;
+        for person in ["ada", "bob"] {
+            world.attend(&booking.id, person, "invited").await; // which is not yet there
+        }
         for person in joined {
             world.attend(&booking.id, person, "left").await;
         }

@@ -53,6 +53,40 @@ async fn tamper(pool: &PgPool) {
         .unwrap();
 }
 
+/// Whoever gives up waiting leaves his statement behind, and its connection with it.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_row_that_somebody_holds_does_not_hold_the_pool(options: PgPoolOptions, connect: PgConnectOptions) {
+    let outside = options.connect_with(connect.clone()).await.unwrap();
+    let settings =
+        db::Settings { max_connections: 2, ..testkit::database(&connect, "greenroom_room_lifecycle") };
+    let pool = db::pool(&settings).unwrap();
+    let mut holding = outside.begin().await.unwrap();
+    sqlx::query!("update deployment set livekit_url = 'held'").execute(&mut *holding).await.unwrap();
+    let update = || sqlx::query!("update deployment set livekit_url = 'mine'").execute(&pool);
+    let giving_up = async {
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(100), update()).await;
+        assert!(waited.is_err(), "the row is held");
+        testkit::eventually("the pool serves others while the row is held", || {
+            let answer = sqlx::query_scalar!("select true").fetch_one(&pool);
+            async move { answer.await.map(drop) }
+        })
+        .await;
+    };
+    let (refused, ()) = tokio::join!(update(), giving_up);
+    assert_eq!(db::refusal(&refused.unwrap_err()).reason, Reason::DatabaseBusy);
+    holding.rollback().await.unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn only_services_are_bounded_and_not_who_migrates(_: PgPoolOptions, connect: PgConnectOptions) {
+    let service = testkit::database(&connect, "greenroom_token");
+    for (role, bound) in [(service.role, "15s"), (None, "0")] {
+        let pool = db::pool(&db::Settings { role, ..service.clone() }).unwrap();
+        let found = sqlx::query_scalar!("select current_setting('statement_timeout') as \"found!\"");
+        assert_eq!(found.fetch_one(&pool).await.unwrap(), bound);
+    }
+}
+
 /// Two transactions that read what the other one writes, serializable: one of them must be retried.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_serialisation_failure_is_retried_once(pool: PgPool) {

@@ -124,6 +124,8 @@ async fn without_the_internal_token_only_health_answers() {
     for (way, transport) in both(&settings, &stranger, &lifecycle).await {
         let status = call(&transport, "tell").await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated, "{way}");
+        // For the person who asked it is a failure of ours: his own token is well.
+        assert_eq!(Refusal::from_status(&status).reason, Reason::Internal, "{way}");
         let health = HealthClient::new(transport).check(HealthCheckRequest::default()).await;
         assert_eq!(health.expect(way).into_inner().status, 1, "{way}");
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use testkit::eventually;
 
 use crate::{
-    keys::{KeyPair, Provider, ec, ed, rsa},
+    keys::{KeyPair, Provider, ec, ed, rsa, rsa_of},
     support::{Gateway, answer, args, checked, claims, sign_with},
 };
 
@@ -144,6 +144,28 @@ async fn without_any_key_the_answer_is_503_until_the_provider_is_back() {
         if status == 200 { Ok(()) } else { Err(status) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_short_rsa_key_is_not_used() {
+    let (short, key) = (rsa_of("short", 1024), ec("key"));
+    let provider = Provider::start(&[&short, &key]).await;
+    let gateway = gateway(&provider).await;
+    assert_eq!(status(&gateway, &token(&key)).await, 200);
+    assert_eq!(status(&gateway, &token(&short)).await, 401);
+}
+
+#[tokio::test]
+async fn a_set_elsewhere_or_without_end_is_not_taken() {
+    let key = ec("key");
+    let mut moved = Provider::start(&[&key]).await;
+    moved.url = moved.url.replace("jwks.json", "moved.json");
+    let endless = Provider::start(&[&key]).await;
+    endless.pad(256 * 1024);
+    for provider in [moved, endless] {
+        let gateway = gateway(&provider).await;
+        assert_eq!(status(&gateway, &token(&key)).await, 503, "{}", provider.url);
+    }
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ async fn a_good_token_names_the_caller_to_the_services() {
     let mut admin = claims("ana");
     admin["app_metadata"] = json!({"roles": ["admin"]});
     admin["groups"] = json!(["choir", "band"]);
+    admin["name"] = json!("Name\0 of ana"); // Postgres takes no NUL
     assert_eq!(status(&gateway, &sign(&admin)).await, 200);
     let caller = gateway.fake.last().caller.unwrap();
     assert_eq!((caller.user_id.as_str(), caller.name.as_str()), ("ana", "Name of ana"));

@@ -5,7 +5,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    http::StatusCode,
+    response::{IntoResponse, Redirect},
+    routing::get,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
@@ -48,11 +53,13 @@ fn random() -> [u8; 32] {
 /// Made once per run: it is the slow one.
 pub fn rsa() -> &'static KeyPair {
     static KEY: OnceLock<KeyPair> = OnceLock::new();
-    KEY.get_or_init(|| {
-        let key = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).expect("a key");
-        let der = key.to_pkcs1_der().expect("DER");
-        KeyPair::new("rsa", Algorithm::RS256, EncodingKey::from_rsa_der(der.as_bytes()))
-    })
+    KEY.get_or_init(|| rsa_of("rsa", 2048))
+}
+
+pub fn rsa_of(kid: &'static str, bits: usize) -> KeyPair {
+    let key = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, bits).expect("a key");
+    let der = key.to_pkcs1_der().expect("DER");
+    KeyPair::new(kid, Algorithm::RS256, EncodingKey::from_rsa_der(der.as_bytes()))
 }
 
 pub fn ec(kid: &'static str) -> KeyPair {
@@ -81,6 +88,8 @@ pub struct Provider {
     pub url: String,
     keys: Arc<Mutex<Option<Vec<Value>>>>,
     asked: Arc<AtomicUsize>,
+    /// Of white space before the set.
+    padding: Arc<AtomicUsize>,
 }
 
 impl Provider {
@@ -91,6 +100,7 @@ impl Provider {
             url: format!("http://{}/jwks.json", listener.local_addr().expect("its address")),
             keys: Arc::default(),
             asked: Arc::default(),
+            padding: Arc::default(),
         };
         if !keys.is_empty() {
             provider.publish(keys);
@@ -100,11 +110,15 @@ impl Provider {
             own.asked.fetch_add(1, Ordering::SeqCst);
             let keys = own.keys.lock().clone();
             std::future::ready(match keys {
-                Some(keys) => Json(json!({ "keys": keys })).into_response(),
+                Some(keys) => {
+                    let padding = " ".repeat(own.padding.load(Ordering::SeqCst));
+                    format!("{padding}{}", json!({ "keys": keys })).into_response()
+                }
                 None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
             })
         };
-        let router = Router::new().route("/jwks.json", get(answer));
+        let moved = || std::future::ready(Redirect::temporary("/jwks.json"));
+        let router = Router::new().route("/jwks.json", get(answer)).route("/moved.json", get(moved));
         tokio::spawn(async move { axum::serve(listener, router).await });
         provider
     }
@@ -115,6 +129,11 @@ impl Provider {
 
     pub fn publish_raw(&self, keys: Vec<Value>) {
         *self.keys.lock() = Some(keys);
+    }
+
+    /// Makes the set so many bytes larger.
+    pub fn pad(&self, bytes: usize) {
+        self.padding.store(bytes, Ordering::SeqCst);
     }
 
     pub fn break_down(&self) {

@@ -64,9 +64,16 @@ async fn the_document_is_openapi_3_1_and_says_how_each_route_refuses() {
             }
         }
     }
-    let access = &document["paths"]["/api/sessions/{sessionId}/livekit/access-token"]["get"];
-    let refused = access["responses"]["403"]["description"].as_str().unwrap();
-    assert_eq!(refused, "`not_participant` · `kicked` · `too_early`");
+    let meeting = "/api/sessions/{sessionId}/livekit";
+    for (path, method, status, codes) in [
+        (format!("{meeting}/access-token"), "get", "403", "`not_participant` · `kicked` · `too_early`"),
+        (format!("{meeting}/end-room"), "post", "410", "`meeting_ended` · `session_cancelled`"),
+        (format!("{meeting}/kick"), "post", "410", "`meeting_ended` · `session_cancelled`"),
+        ("/api/bookings".to_owned(), "post", "403", "`not_participant` · `not_admin`"),
+    ] {
+        let refused = &document["paths"][&path][method]["responses"][status]["description"];
+        assert_eq!(refused, codes, "{method} {path}");
+    }
     assert_no_dangling_references(&document, &document);
 }
 

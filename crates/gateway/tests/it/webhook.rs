@@ -1,8 +1,15 @@
 //! LiveKit's webhook goes through as it came.
 
+use std::time::Duration;
+
 use chassis::status::{Reason, Refusal};
 use proto::room::v1::ReceiveWebhookRequest;
 use serde_json::json;
+use testkit::eventually;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tonic::Status;
 
 use crate::{
@@ -30,8 +37,39 @@ async fn too_large_or_unsigned_events_reach_no_service() {
     let request = gateway.post(path).header("authorization", "x");
     let (status, told) = answer(request.body(vec![b'x'; 256 * 1024 + 1])).await;
     assert_eq!((status, &told["code"]), (413, &json!("too_large")));
-    assert_eq!(answer(gateway.post(path).body("{}")).await.0, 401);
+    // Unsigned, it is not even read.
+    for body in [2, 256 * 1024 + 1] {
+        assert_eq!(answer(gateway.post(path).body(vec![b'x'; body])).await.0, 401);
+    }
     assert!(gateway.fake.calls().is_empty());
+}
+
+#[tokio::test]
+async fn bodies_that_never_end_take_no_more_than_their_places() {
+    let gateway = Gateway::start().await;
+    let mut trickling = Vec::new();
+    for _ in 0..64 {
+        let mut client = TcpStream::connect(gateway.address).await.unwrap();
+        let head =
+            b"POST /webhooks/livekit HTTP/1.1\r\nhost: a\r\nauthorization: x\r\ncontent-length: 9\r\n\r\n";
+        client.write_all(head).await.unwrap();
+        trickling.push(client);
+    }
+    let send =
+        async || answer(gateway.post("/webhooks/livekit").header("authorization", "x").body("{}")).await.0;
+    eventually(
+        "all places are taken",
+        async || if send().await == 503 { Ok(()) } else { Err("there is one") },
+    )
+    .await;
+    for client in &mut trickling {
+        let mut answer = [0; 12];
+        let heard = tokio::time::timeout(Duration::from_secs(20), client.read_exact(&mut answer)).await;
+        heard.expect("it is not waited for without end").unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 503", "LiveKit sends it again");
+    }
+    eventually("there are places again", async || if send().await == 200 { Ok(()) } else { Err("none yet") })
+        .await;
 }
 
 #[tokio::test]

@@ -51,8 +51,8 @@ async fn recover(world: &World) {
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn an_ensure_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
+    let rooms = world.rooms().await;
     for polls in 1.. {
-        let rooms = world.rooms().await;
         let booking = world.booking(State::OpenNow).await;
         if cut(polls, rooms.ensure(owner(&booking), false)).await.is_some() {
             assert!(polls > 4, "there was something to cut");
@@ -66,9 +66,8 @@ async fn an_ensure_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, co
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_replacement_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let steady = world.rooms().await;
+    let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in 1.. {
-        let rooms = world.rooms().await;
         let (booking, record) = world.open_room(&steady).await;
         world.admin().delete_room(&record.room_name).await.unwrap(); // LiveKit loses it
         if cut(polls, rooms.ensure(owner(&booking), true)).await.is_some() {
@@ -82,9 +81,8 @@ async fn a_replacement_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn an_end_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let steady = world.rooms().await;
+    let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in 1.. {
-        let rooms = world.rooms().await;
         let (booking, record) = world.open_room(&steady).await;
         world.join(&record.room_name, &booking.guest);
         world.complete(&booking).await;
@@ -100,9 +98,8 @@ async fn an_end_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, conne
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_renewal_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let steady = world.rooms().await;
+    let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in 1.. {
-        let rooms = world.rooms().await;
         let booking = world.booking(State::OpensTomorrow).await;
         steady.ensure(owner(&booking), false).await.unwrap();
         world.reschedule(&booking, Duration::days(1)).await;
@@ -122,10 +119,9 @@ async fn a_renewal_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, co
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_kick_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let steady = world.rooms().await;
+    let (rooms, steady) = (world.rooms().await, world.rooms().await);
     let mut inside = Vec::new();
     for polls in 1.. {
-        let rooms = world.rooms().await;
         let (booking, record) = world.open_room(&steady).await;
         world.join(&record.room_name, &booking.guest);
         let done = cut(polls, rooms.kick(owner(&booking), &booking.guest)).await.is_some();
@@ -148,15 +144,15 @@ async fn a_kick_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_pass_that_dies_anywhere_is_finished_by_the_next_one(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let steady = world.rooms().await;
+    let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in (1..).step_by(3) {
-        let rooms = world.rooms().await;
         let pending = world.booking(State::OpenNow).await;
         let (over, _) = world.open_room(&steady).await;
         world.reschedule(&over, Duration::days(-1)).await;
         let (lost, record) = world.open_room(&steady).await;
         world.admin().delete_room(&record.room_name).await.unwrap();
         let whole = cut(polls, rooms.pass()).await.is_some();
+        testkit::eventually("its locks are gone", || world.unlocked()).await;
         world.hurry().await;
         steady.pass().await.unwrap();
         world.assert_one_room_per_open_owner().await;

@@ -22,7 +22,7 @@ async fn the_first_call_makes_one_room_with_our_metadata_limits_and_timeouts(
 
     assert_eq!(record.room_name, format!("session-{}", booking.id));
     assert_eq!((record.status, record.generation), (RoomStatus::Active, 1));
-    assert_eq!(world.names(), [record.room_name.clone()]);
+    assert_eq!(world.names(), std::slice::from_ref(&record.room_name));
     let made = world.server().room(&record.room_name).unwrap();
     assert_eq!(Some(made.sid), record.room_sid);
     let deployment = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();

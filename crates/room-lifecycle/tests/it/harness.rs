@@ -29,6 +29,10 @@ use sqlx::{
 };
 pub use testkit::seed::{Booking, State};
 use time::Duration;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
 use uuid::Uuid;
 
 /// One replica; what it has running ends with it.
@@ -51,11 +55,20 @@ impl Drop for Replica {
     }
 }
 
+/// The way to the database; cut when it is dropped.
+pub struct Wire(JoinHandle<()>);
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 pub struct World {
     /// With all rights, and the clock of the replicas.
     pub pool: PgPool,
     pub connect: PgConnectOptions,
-    pub livekit: testkit::LiveKit,
+    pub livekit: Arc<testkit::LiveKit>,
     offset_ms: Arc<AtomicI64>,
 }
 
@@ -71,6 +84,11 @@ impl World {
             config.webhooks.retry_base = std::time::Duration::from_millis(10);
         })
         .await;
+        Self::beside(connect, Arc::new(livekit))
+    }
+
+    /// Another database with the same LiveKit.
+    pub fn beside(connect: PgConnectOptions, livekit: Arc<testkit::LiveKit>) -> Self {
         let offset_ms = Arc::<AtomicI64>::default();
         Self { pool: pool(&connect, &offset_ms, None), connect, livekit, offset_ms }
     }
@@ -115,6 +133,26 @@ impl World {
         let lifecycle = Lifecycle::new();
         let pool = pool(&self.connect.clone().application_name(name), &self.offset_ms, Some(ROLE));
         Replica { rooms: Rooms::new(&self.config(), pool, &lifecycle).await.unwrap(), lifecycle }
+    }
+
+    /// A replica that reaches the database only while the wire is held.
+    pub async fn rooms_on_a_wire(&self) -> (Replica, Wire) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let database = (self.connect.get_host().to_owned(), self.connect.get_port());
+        let wire = tokio::spawn(async move {
+            let mut open = JoinSet::new();
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let mut far = TcpStream::connect(&database).await.unwrap();
+                open.spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+            }
+        });
+        let lifecycle = Lifecycle::new();
+        let connect = self.connect.clone().host("127.0.0.1").port(port);
+        let pool = pool(&connect, &self.offset_ms, Some(ROLE));
+        let rooms = Rooms::new(&self.config(), pool, &lifecycle).await.unwrap();
+        (Replica { rooms, lifecycle }, Wire(wire))
     }
 
     /// Moves the database's clock for everybody, forwards or back.
@@ -248,6 +286,19 @@ impl World {
         .await
         .unwrap();
         (waiting >= at_least).then_some(())
+    }
+
+    /// Whether nobody in this database holds an advisory lock.
+    pub async fn unlocked(&self) -> Option<()> {
+        let locks = sqlx::query_scalar!(
+            r#"select count(*) as "n!" from pg_locks
+               where locktype = 'advisory'
+                 and database = (select oid from pg_database where datname = current_database())"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap();
+        (locks == 0).then_some(())
     }
 
     /// Every open booking that has a record has exactly its room on LiveKit, and there is no other room of ours.

@@ -1,1 +1,125 @@
-//! Later.
+//! Webhooks are hints: lost, tripled or shuffled, the final state is the same after two passes (I8).
+
+use axum::{Router, body::Bytes, extract::State as Shared, http::HeaderMap, routing::post};
+use livekit_dev::{Mishap, Order};
+use room_lifecycle::Rooms;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+use tokio::net::TcpListener;
+
+use crate::harness::{Booking, World};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    Kept,
+    Lost,
+    Tripled,
+    Shuffled,
+    Reversed,
+}
+
+/// LiveKit's webhooks go to this replica, over HTTP as through the gateway.
+async fn receive(world: &World, rooms: &Rooms) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let app = Router::new().route("/", post(hook)).with_state(rooms.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    world.server().set_webhook_urls(vec![url]);
+}
+
+async fn hook(Shared(rooms): Shared<Rooms>, headers: HeaderMap, body: Bytes) {
+    let token = headers["authorization"].to_str().unwrap();
+    rooms.receive_webhook(token, &body).await.unwrap();
+}
+
+/// Everybody's status and how the room ended, without the times.
+async fn state(world: &World, booking: &Booking) -> (String, String, String, i32) {
+    let record = world.record(booking).await;
+    (
+        world.status(booking, &booking.host).await,
+        world.status(booking, &booking.guest).await,
+        record.status.as_str().to_owned(),
+        record.generation,
+    )
+}
+
+/// The guest joins, leaves and joins again, and so does the host; then one meeting ends, and from the other the
+/// host leaves. Passes come now and then.
+async fn scenario(world: &World, delivery: Delivery) -> Vec<(String, String, String, i32)> {
+    let rooms = world.rooms().await;
+    receive(world, &rooms).await;
+    let server = world.server();
+    match delivery {
+        Delivery::Kept => {}
+        Delivery::Lost => server.befall(Mishap::Drop),
+        Delivery::Tripled => server.befall(Mishap::Duplicate),
+        Delivery::Shuffled | Delivery::Reversed => server.hold_webhooks(),
+    }
+    let mut meetings = Vec::new();
+    for ends in [true, false] {
+        let (booking, record) = world.open_room(&rooms).await;
+        let name = &record.room_name;
+        for person in [&booking.guest, &booking.host] {
+            world.join(name, person);
+            rooms.pass().await.unwrap();
+            server.leave(name, person).unwrap();
+            rooms.pass().await.unwrap();
+            world.join(name, person);
+            rooms.pass().await.unwrap();
+        }
+        if ends {
+            world.complete(&booking).await;
+        } else {
+            server.leave(name, &booking.host).unwrap();
+        }
+        meetings.push(booking);
+    }
+    match delivery {
+        Delivery::Shuffled => server.release_webhooks(Order::Shuffled),
+        Delivery::Reversed => server.release_webhooks(Order::Reversed),
+        Delivery::Kept | Delivery::Lost | Delivery::Tripled => {}
+    }
+    server.webhooks_idle().await;
+    if delivery == Delivery::Tripled {
+        // A third time, long after.
+        rooms.drain().await.unwrap();
+        replay(world, &rooms).await;
+    }
+    rooms.pass().await.unwrap();
+    world.pass_time(Duration::seconds(6));
+    rooms.pass().await.unwrap();
+    server.clear_mishaps();
+    let mut states = Vec::new();
+    for booking in &meetings {
+        states.push(state(world, booking).await);
+        world.complete(booking).await;
+    }
+    rooms.pass().await.unwrap();
+    world.assert_one_room_per_open_owner().await;
+    states
+}
+
+/// Everything that was stored, once more.
+async fn replay(world: &World, rooms: &Rooms) {
+    let bodies = sqlx::query_scalar!("select payload from livekit_events where event_id not like 'GR\\_%'")
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+    assert!(!bodies.is_empty());
+    for body in bodies {
+        let body = body.to_string().into_bytes();
+        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn however_webhooks_come_the_final_state_is_the_same(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let text = |host: &str, guest: &str, room: &str| (host.into(), guest.into(), room.into(), 1);
+    let wanted = [text("left", "left", "ended"), text("left", "joined", "active")];
+    for delivery in
+        [Delivery::Kept, Delivery::Lost, Delivery::Tripled, Delivery::Shuffled, Delivery::Reversed]
+    {
+        assert_eq!(scenario(&world, delivery).await, wanted, "{delivery:?}");
+    }
+}

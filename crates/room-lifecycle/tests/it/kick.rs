@@ -1,1 +1,203 @@
-//! Later.
+//! Kicked stays out (I9): at once, when he comes back with an old token, and when LiveKit cannot find him.
+
+use chassis::status::Reason;
+use domain::Owner;
+use livekit_dev::{Code, Fault};
+use room_lifecycle::store::Record;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+use uuid::Uuid;
+
+use crate::{
+    harness::{Booking, Replica, State, World, owner, reason},
+    webhooks::event,
+};
+
+async fn kicked(world: &World) -> (Replica, Booking, Record) {
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    world.join(&record.room_name, &booking.guest);
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    (rooms, booking, record)
+}
+
+fn connected(world: &World, record: &Record) -> usize {
+    world.server().connected(&record.room_name).len()
+}
+
+/// LiveKit says that he joined, and cannot find him (livekit.md §3).
+async fn haunt(world: &World, rooms: &Replica, booking: &Booking, record: &Record) {
+    let sid = world.join(&record.room_name, &booking.guest).sid;
+    world.server().faults().set("*", Fault::OmitParticipant(booking.guest.clone()));
+    world.server().faults().set("RemoveParticipant", Fault::Refuse { code: Code::NotFound });
+    let body = event(&format!("EV_{sid}"), "participant_joined", record, &booking.guest, &sid);
+    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whoever_is_kicked_is_out_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (_, booking, record) = kicked(&world).await;
+    assert_eq!(connected(&world, &record), 0);
+    assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
+    assert_eq!(world.status(&booking, &booking.host).await, "invited");
+    let watched = world.record(&booking).await;
+    let wanted = Duration::minutes(70); // the life of a token and 10 min
+    let left = watched.watched_until.unwrap() - watched.now;
+    assert!((wanted - Duration::minutes(1)..=wanted).contains(&left), "{left}");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn with_all_webhooks_lost_he_is_out_again_after_the_next_look(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let (rooms, booking, record) = kicked(&world).await;
+    for _ in 0..3 {
+        world.join(&record.room_name, &booking.guest);
+        rooms.watch().await.unwrap();
+        assert_eq!(connected(&world, &record), 0);
+        assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
+        world.pass_time(Duration::seconds(40));
+    }
+    assert_eq!(world.record(&booking).await.generation, 1, "nobody else is disturbed");
+    // Before his media flows as well.
+    world.server().connect(&world.token(&record.room_name, &booking.guest)).unwrap();
+    rooms.watch().await.unwrap();
+    assert_eq!(connected(&world, &record), 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn each_return_is_watched_for_as_long_as_livekit_renews_his_token(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let (rooms, booking, record) = kicked(&world).await;
+    for _ in 0..4 {
+        world.pass_time(Duration::minutes(9)); // the last renewal was for 10 min
+        sqlx::query!("update livekit_rooms set watched_until = app_now() + interval '1 min'")
+            .execute(&world.pool)
+            .await
+            .unwrap();
+        world.join(&record.room_name, &booking.guest);
+        rooms.watch().await.unwrap();
+        assert_eq!(connected(&world, &record), 0);
+        let record = world.record(&booking).await;
+        assert!(record.watched_until.unwrap() - record.now > Duration::minutes(11), "with LiveKit's leeway");
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn after_the_watch_nobody_looks_every_second(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (rooms, _, _) = kicked(&world).await;
+    world.pass_time(Duration::minutes(71));
+    let calls = world.server().all_calls();
+    rooms.watch().await.unwrap();
+    assert_eq!(world.server().all_calls(), calls);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whom_livekit_cannot_find_is_removed_until_he_is_out(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (rooms, booking, record) = kicked(&world).await;
+    haunt(&world, &rooms, &booking, &record).await;
+    for second in 1..=3 {
+        let before = world.server().calls("RemoveParticipant");
+        rooms.watch().await.unwrap();
+        assert_eq!(world.server().calls("RemoveParticipant"), before + 1, "in second {second}");
+        world.pass_time(Duration::seconds(9));
+    }
+    assert_eq!(world.record(&booking).await.generation, 1);
+    world.pass_time(Duration::seconds(5));
+    world.server().faults().clear_method("ListRooms");
+    rooms.watch().await.unwrap();
+    let next = world.record(&booking).await;
+    assert_eq!(next.generation, 2, "the last resort is a room without him");
+    assert_eq!(world.names(), [next.room_name]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn kicked_once_more_a_ghost_does_not_start_over(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (rooms, booking, record) = kicked(&world).await;
+    haunt(&world, &rooms, &booking, &record).await;
+    world.pass_time(Duration::seconds(31));
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    rooms.watch().await.unwrap();
+    assert_eq!(world.record(&booking).await.generation, 2);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn once_he_has_left_nobody_is_haunted(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (rooms, booking, record) = kicked(&world).await;
+    haunt(&world, &rooms, &booking, &record).await;
+    let sid = &world.server().connected(&record.room_name)[0].sid;
+    let body = event("EV_left", "participant_left", &record, &booking.guest, sid);
+    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    let before = world.server().calls("RemoveParticipant");
+    world.pass_time(Duration::seconds(40));
+    rooms.watch().await.unwrap();
+    assert_eq!(world.server().calls("RemoveParticipant"), before);
+    assert_eq!(world.record(&booking).await.generation, 1);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_remove_that_fails_is_tried_again(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    world.join(&record.room_name, &booking.guest);
+    for fault in [Fault::Refuse { code: Code::Unavailable }, Fault::BadGateway] {
+        world.server().faults().set("RemoveParticipant", fault);
+        assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "it is decided all the same");
+        rooms.drain().await.unwrap();
+        rooms.watch().await.unwrap();
+        assert_eq!(connected(&world, &record), 1);
+        assert!(world.marks(record.id).await > 0, "and still to be done");
+        world.server().faults().clear();
+    }
+    world.hurry().await;
+    rooms.drain().await.unwrap();
+    assert_eq!((connected(&world, &record), world.marks(record.id).await), (0, 0));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_kick_before_there_is_a_room_holds_when_there_is(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let booking = world.booking(State::OpenNow).await;
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    let record = rooms.ensure(owner(&booking), false).await.unwrap();
+    world.join(&record.room_name, &booking.guest);
+    rooms.watch().await.unwrap();
+    assert_eq!(connected(&world, &record), 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_kick_holds_in_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (rooms, booking, _) = kicked(&world).await;
+    world.server().restart();
+    let next = rooms.ensure(owner(&booking), true).await.unwrap();
+    world.join(&next.room_name, &booking.guest);
+    rooms.watch().await.unwrap();
+    assert_eq!(connected(&world, &next), 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn strangers_cannot_be_kicked_nor_rooms_that_are_not(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    assert!(!rooms.kick(owner(&booking), "a-stranger").await.unwrap());
+    assert_eq!(world.record(&booking).await.watched_until, None);
+    assert_eq!(world.marks(record.id).await, 0);
+    let nobody = Owner::Session(Uuid::new_v4());
+    assert_eq!(reason(rooms.kick(nobody, "x").await), Reason::SessionNotFound);
+    let over = world.booking(State::WindowOver).await;
+    assert_eq!(reason(rooms.kick(owner(&over), &over.guest).await), Reason::MeetingEnded);
+}

@@ -1,1 +1,215 @@
-//! Later.
+//! No LiveKit room of ours without an open owner, and nobody else's room ever touched (I2).
+
+use std::sync::Arc;
+
+use domain::RoomStatus;
+use livekit_api::services::room::CreateRoomOptions;
+use livekit_dev::Store;
+use room_lifecycle::store::deployment;
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use time::Duration;
+use uuid::Uuid;
+
+use crate::harness::{World, refused};
+
+async fn put(world: &World, name: &str, metadata: &str) {
+    let options = CreateRoomOptions { metadata: metadata.to_owned(), ..CreateRoomOptions::default() };
+    world.admin().create_room(name, options).await.unwrap();
+}
+
+/// Metadata as this deployment writes it.
+async fn ours(world: &World) -> String {
+    let id = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
+    format!(r#"{{"deployment": "{id}", "session_id": "{}"}}"#, Uuid::new_v4())
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_retired_name_is_deleted_and_the_living_room_is_not(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, first) = world.open_room(&rooms).await;
+    world.server().restart();
+    let second = rooms.ensure(crate::harness::owner(&booking), true).await.unwrap();
+    put(&world, &first.room_name, "").await; // it is back: a late CreateRoom
+    world.join(&first.room_name, &booking.guest);
+    world.join(&second.room_name, &booking.host);
+    rooms.pass().await.unwrap();
+    assert_eq!(world.names(), [second.room_name]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_ended_room_whose_delete_failed_is_deleted_by_the_next_pass(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    world.server().faults().set_next("DeleteRoom", 1, refused());
+    world.complete(&booking).await;
+    rooms.drain().await.unwrap();
+    assert_eq!((world.record(&booking).await.status, world.names().len()), (RoomStatus::Ended, 1));
+    rooms.pass().await.unwrap();
+    assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn foreign_rooms_are_never_touched(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    world.open_room(&rooms).await;
+    let other_deployment = format!(r#"{{"deployment": "{}"}}"#, Uuid::new_v4());
+    let look_alike = format!("session-{}", Uuid::new_v4());
+    for (name, metadata) in [
+        ("lobby", ""),
+        ("other", other_deployment.as_str()),
+        ("odd", r#"{"deployment": 7}"#),
+        ("text", "not json"),
+        (look_alike.as_str(), "{}"),
+    ] {
+        put(&world, name, metadata).await;
+    }
+    let before = world.server().rooms();
+    for _ in 0..4 {
+        rooms.pass().await.unwrap();
+        world.pass_time(Duration::seconds(31));
+    }
+    assert_eq!(world.server().rooms(), before);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_unknown_room_of_ours_is_deleted_when_it_was_seen_empty_for_30_seconds(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    put(&world, "unknown", &ours(&world).await).await;
+    put(&world, "inhabited", &ours(&world).await).await;
+    world.join("inhabited", "somebody");
+    rooms.pass().await.unwrap();
+    world.pass_time(Duration::seconds(29));
+    rooms.pass().await.unwrap();
+    assert_eq!(world.names().len(), 2);
+    world.pass_time(Duration::seconds(2));
+    rooms.pass().await.unwrap();
+    assert_eq!(world.names(), ["inhabited"]);
+    world.pass_time(Duration::hours(1));
+    rooms.pass().await.unwrap();
+    rooms.pass().await.unwrap();
+    assert_eq!(world.names(), ["inhabited"], "with people inside it is reported only");
+    assert_eq!(rooms.find_orphans().await.unwrap().inhabited, ["inhabited"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_unknown_room_that_had_people_between_two_looks_starts_again(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    put(&world, "unknown", &ours(&world).await).await;
+    rooms.pass().await.unwrap();
+    world.join("unknown", "somebody");
+    world.pass_time(Duration::seconds(20));
+    rooms.pass().await.unwrap();
+    world.server().leave("unknown", "somebody").unwrap();
+    world.pass_time(Duration::seconds(20));
+    rooms.pass().await.unwrap();
+    assert_eq!(world.names(), ["unknown"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn more_than_twenty_unknown_rooms_are_left_to_a_person(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let metadata = ours(&world).await;
+    for n in 0..21 {
+        put(&world, &format!("unknown-{n}"), &metadata).await;
+    }
+    for _ in 0..3 {
+        rooms.pass().await.unwrap();
+        world.pass_time(Duration::seconds(31));
+    }
+    assert_eq!(world.names().len(), 21);
+    for name in rooms.find_orphans().await.unwrap().unknown {
+        rooms.delete_orphan(&name).await.unwrap(); // `greenroom repair orphans --yes`
+    }
+    assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_clone_of_the_database_deletes_nothing_until_it_is_adopted(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let original = World::new(connect).await;
+    let rooms = original.rooms().await;
+    let (booking, _) = original.open_room(&rooms).await;
+    let (kept, _) = original.open_room(&rooms).await;
+    drop(rooms);
+    original.pool.close().await;
+    let source = original.connect.get_database().unwrap().to_owned();
+    let name = format!("clone_{}", Uuid::new_v4().simple());
+    let mut admin = PgConnection::connect_with(&original.connect.clone().database("postgres")).await.unwrap();
+    // Connections of the replica that was dropped may still be closing.
+    let sql = AssertSqlSafe(format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{source}'"
+    ));
+    sqlx::raw_sql(sql).execute(&mut admin).await.unwrap();
+    let create = format!(r#"create database "{name}" template "{source}""#);
+    testkit::eventually("nobody is connected", async || {
+        let mut admin =
+            PgConnection::connect_with(&original.connect.clone().database("postgres")).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(create.clone())).execute(&mut admin).await
+    })
+    .await;
+
+    {
+        let clone = World::beside(original.connect.clone().database(&name), Arc::clone(&original.livekit));
+        let rooms = clone.rooms().await;
+        clone.complete(&booking).await;
+        rooms.pass().await.unwrap();
+        rooms.pass().await.unwrap();
+        assert_eq!(clone.record(&booking).await.status, RoomStatus::Ended);
+        assert_eq!((clone.names().len(), clone.server().calls("DeleteRoom")), (2, 0));
+
+        rooms.adopt_deployment().await.unwrap();
+        rooms.pass().await.unwrap();
+        assert_eq!(clone.names(), [clone.record(&kept).await.room_name]);
+        clone.pool.close().await;
+    }
+    let drop = AssertSqlSafe(format!(r#"drop database "{name}" with (force)"#));
+    sqlx::raw_sql(drop).execute(&mut admin).await.unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn with_another_livekit_nothing_is_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    let elsewhere = world.rooms_with(|config| config.livekit.url += "/").await;
+    world.complete(&booking).await;
+    elsewhere.pass().await.unwrap();
+    elsewhere.pass().await.unwrap();
+    assert_eq!((world.names().len(), world.server().calls("DeleteRoom")), (1, 0));
+    let url = &world.livekit.settings.url;
+    assert!(!deployment::find_deployment(&world.pool, url, "another-key").await.unwrap().ours);
+    rooms.pass().await.unwrap();
+    assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_room_that_only_the_store_of_livekit_knows_is_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    world.server().restart();
+    assert!(!world.server().is_live(&record.room_name), "a zombie");
+    world.complete(&booking).await;
+    rooms.drain().await.unwrap();
+    assert!(world.names().is_empty());
+}

@@ -269,6 +269,26 @@ async fn without_a_database_nothing_is_deleted_and_a_pass_decides(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_database_that_is_gone_when_the_room_is_made_loses_nothing(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let (alone, wire) = world.rooms_on_a_wire().await;
+    let booking = world.booking(State::OpenNow).await;
+    world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
+    let late = spawn(&alone, &booking, false);
+    world.server().calls_reach("CreateRoom", 1).await;
+    drop(wire);
+    world.server().faults().clear();
+    assert_eq!(reason(late.await.unwrap()), Reason::DatabaseUnavailable);
+    assert_eq!((world.names().len(), world.server().calls("DeleteRoom")), (1, 0));
+    world.rooms().await.pass().await.unwrap();
+    assert_eq!(world.record(&booking).await.generation, 1);
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn whoever_waited_takes_over_when_the_first_caller_is_gone(
     _: PgPoolOptions,
     connect: PgConnectOptions,

@@ -1,1 +1,251 @@
-//! Later.
+//! Webhooks: believed only as signed, stored once, and no more than a mark (correctness.md §8).
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use chassis::{clock::Clock, status::Reason};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use room_lifecycle::{config::WebhookKey, store::Record};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+
+use crate::harness::{World, reason};
+
+/// The token LiveKit sends with a body, with whatever a test changes in its claims.
+pub fn sign(key: &str, secret: &str, body: &[u8], amend: impl FnOnce(&mut Value)) -> String {
+    let now = Clock::default().now().unix_timestamp();
+    let mut claims = json!({
+        "iss": key, "nbf": now, "exp": now + 300, "sha256": BASE64_STANDARD.encode(Sha256::digest(body)),
+    });
+    amend(&mut claims);
+    let secret = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &secret).unwrap()
+}
+
+impl World {
+    pub fn signed(&self, body: &[u8]) -> String {
+        self.signed_but(body, |_| {})
+    }
+
+    fn signed_but(&self, body: &[u8], amend: impl FnOnce(&mut Value)) -> String {
+        let settings = &self.livekit.settings;
+        sign(&settings.api_key, settings.api_secret.expose_secret(), body, amend)
+    }
+
+    /// How many webhooks are stored.
+    async fn stored(&self) -> i64 {
+        sqlx::query_scalar!(r#"select count(*) as "n!" from livekit_events where event_id not like 'GR\_%'"#)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+}
+
+/// An event as LiveKit writes it.
+pub fn event(id: &str, kind: &str, room: &Record, identity: &str, sid: &str) -> Vec<u8> {
+    let event = json!({
+        "id": id, "event": kind, "createdAt": "1700000001",
+        "room": {"name": room.room_name, "sid": room.room_sid, "turnPassword": "secret of LiveKit"},
+        "participant": {"identity": identity, "sid": sid},
+    });
+    event.to_string().into_bytes()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_good_one_is_stored_and_marks_its_room_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (_, record) = world.open_room(&rooms).await;
+    let mut heard = sqlx::postgres::PgListener::connect_with(&world.pool).await.unwrap();
+    heard.listen("room_marks").await.unwrap();
+    let body = event("EV_1", "participant_joined", &record, "ann", "PA_1");
+    for _ in 0..3 {
+        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    }
+    assert_eq!((world.stored().await, world.marks(record.id).await), (1, 1));
+    heard.recv().await.unwrap();
+    let stored = sqlx::query!("select * from livekit_events where event_id = 'EV_1'")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!((stored.room_id, stored.room_sid), (Some(record.id), record.room_sid));
+    assert_eq!(stored.event_type, "participant_joined");
+    assert_eq!((stored.identity.as_deref(), stored.participant_sid.as_deref()), (Some("ann"), Some("PA_1")));
+    assert!(!stored.payload.to_string().contains("secret of LiveKit"));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whatever_is_not_signed_for_this_body_and_time_is_refused(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (_, record) = world.open_room(&rooms).await;
+    let body = event("EV_1", "room_started", &record, "", "");
+    let key = &world.livekit.settings.api_key;
+    let now = Clock::default().now().unix_timestamp();
+    let set = |name: &'static str, value: Value| world.signed_but(&body, move |claims| claims[name] = value);
+    let without = |name: &'static str| {
+        world.signed_but(&body, move |claims| {
+            claims.as_object_mut().unwrap().remove(name);
+        })
+    };
+    let unsigned = {
+        let parts: Vec<String> = world.signed(&body).split('.').map(str::to_owned).collect();
+        let none = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+        format!("{none}.{}.", parts[1])
+    };
+    for (what, token) in [
+        ("nothing", String::new()),
+        ("no token", "Bearer x.y.z".to_owned()),
+        ("no algorithm", unsigned),
+        ("another secret", sign(key, &testkit::secret(), &body, |_| {})),
+        ("an old key", set("iss", json!("old-key"))),
+        ("no issuer", without("iss")),
+        ("another body", world.signed(b"{}")),
+        ("no hash", without("sha256")),
+        ("a hash that is none", set("sha256", json!("%%%"))),
+        ("an empty hash", set("sha256", json!(""))),
+        ("no end", without("exp")),
+        ("expired", set("exp", json!(now - 61))),
+        ("not yet", set("nbf", json!(now + 61))),
+        ("too long a life", set("exp", json!(now + 601))),
+        (
+            "too long a life from no start",
+            world.signed_but(&body, |claims| {
+                claims.as_object_mut().unwrap().remove("nbf");
+                claims["exp"] = json!(i64::MAX);
+            }),
+        ),
+        ("an access token", set("video", json!({"roomJoin": true}))),
+    ] {
+        assert_eq!(reason(rooms.receive_webhook(&token, &body).await), Reason::Unauthenticated, "{what}");
+    }
+    assert_eq!((world.stored().await, world.marks(record.id).await), (0, 0));
+    for token in [set("exp", json!(now - 50)), format!("Bearer {}", world.signed(&body))] {
+        rooms.receive_webhook(&token, &body).await.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn two_keys_are_accepted_while_one_is_replaced(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (new, old) = (testkit::secret(), testkit::secret());
+    let keys = [("new", &new), ("old", &old), ("new", &old)];
+    let rooms = world
+        .rooms_with(|config| {
+            config.webhook_keys = keys
+                .map(|(key, secret)| WebhookKey { key: key.into(), secret: secret.clone().into() })
+                .into();
+        })
+        .await;
+    for (n, (key, secret)) in keys.into_iter().enumerate() {
+        let body = format!(r#"{{"id": "EV_{n}", "event": "room_started"}}"#).into_bytes();
+        rooms.receive_webhook(&sign(key, secret, &body, |_| {}), &body).await.unwrap();
+        assert_eq!(reason(rooms.receive_webhook(&world.signed(&body), &body).await), Reason::Unauthenticated);
+    }
+    assert_eq!(world.stored().await, 3);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_body_of_a_newer_server_is_understood(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (_, record) = world.open_room(&rooms).await;
+    let body = json!({
+        "id": "EV_new", "event": "participant_levitated", "roomEndReason": "REASON_OF_2030",
+        "room": {"name": record.room_name, "sid": record.room_sid, "shape": ["round", 7, null]},
+        "participant": {"identity": "ann", "sid": "PA_1", "state": "FLOATING", "kind": "HOLOGRAM"},
+    })
+    .to_string()
+    .into_bytes();
+    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    assert_eq!((world.stored().await, world.marks(record.id).await), (1, 1));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_postgres_cannot_store_is_left_out(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (_, record) = world.open_room(&rooms).await;
+    let body = json!({
+        "id": "EV_nul", "event": "participant_joined", "room": {"name": record.room_name},
+        "participant": {"identity": "an\0n", "sid": "PA_1", "name": "\0", "attributes": {"a\0": ["\0b"]}},
+    })
+    .to_string()
+    .into_bytes();
+    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    let payload = sqlx::query_scalar!("select payload from livekit_events where event_id = 'EV_nul'")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(payload["participant"]["attributes"], json!({"a": ["b"]}));
+    assert_eq!(payload["participant"]["identity"], "ann");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn odd_bodies_are_stored_or_refused_but_never_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for body in [&b"not json"[..], b"", b"{\"id\":", b"\xff\xfe"] {
+        assert_eq!(reason(rooms.receive_webhook(&world.signed(body), body).await), Reason::InvalidRequest);
+    }
+    let large = vec![b' '; 256 * 1024 + 1];
+    assert_eq!(reason(rooms.receive_webhook(&world.signed(&large), &large).await), Reason::TooLarge);
+    assert_eq!(world.stored().await, 0);
+    for (n, body) in [&b"[]"[..], b"7", b"null", b"{}", br#"{"id": 7, "room": "x"}"#].into_iter().enumerate()
+    {
+        // No id: the body itself says whether it was here before.
+        for _ in 0..2 {
+            rooms.receive_webhook(&world.signed(body), body).await.unwrap();
+        }
+        assert_eq!(world.stored().await, i64::try_from(n).unwrap() + 1);
+    }
+    let mut limit = br#"{"id": "EV_limit"}"#.to_vec();
+    limit.resize(256 * 1024, b' ');
+    rooms.receive_webhook(&world.signed(&limit), &limit).await.unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn one_for_a_room_that_is_not_ours_is_stored_without_a_mark(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let body = br#"{"id": "EV_1", "event": "room_started", "room": {"name": "somebody-else"}}"#;
+    rooms.receive_webhook(&world.signed(body), body).await.unwrap();
+    let marks = sqlx::query_scalar!(r#"select count(*) as "n!" from room_marks"#);
+    assert_eq!((world.stored().await, marks.fetch_one(&world.pool).await.unwrap()), (1, 0));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn without_a_database_livekit_is_told_to_try_again(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (rooms, wire) = world.rooms_on_a_wire().await;
+    let body = br#"{"id": "EV_1", "event": "room_started"}"#;
+    drop(wire);
+    for _ in 0..2 {
+        let outcome = rooms.receive_webhook(&world.signed(body), body).await;
+        assert_eq!(reason(outcome), Reason::DatabaseUnavailable);
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn with_a_clock_an_hour_off_webhooks_are_refused_and_passes_do_without(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    for hours in [-1, 1] {
+        let rooms = world.rooms_with(|config| config.clock = Clock::off_by(Duration::hours(hours))).await;
+        let (booking, record) = world.open_room(&rooms).await;
+        world.join(&record.room_name, &booking.guest);
+        let body = event("EV_1", "participant_joined", &record, &booking.guest, "PA_1");
+        assert_eq!(reason(rooms.receive_webhook(&world.signed(&body), &body).await), Reason::Unauthenticated);
+        rooms.pass().await.unwrap();
+        assert_eq!(world.status(&booking, &booking.guest).await, "joined");
+    }
+}

@@ -202,3 +202,31 @@ async fn without_room_lifecycle_only_rooms_known_to_be_there_are_opened(
     settle(&pool, &booking, 1).await.unwrap();
     world.issue(&booking.host, &booking).await.unwrap();
 }
+
+/// In a busy meeting nobody waits for LiveKit: the look comes before the record is stale.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_fresh_record_that_grows_old_is_looked_at_ahead_by_one_for_all(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (pool, booking) = open(options, &connect).await;
+    settle(&pool, &booking, 1).await.unwrap();
+    let fake = FakeRoom::new(std::future::pending); // LiveKit hangs
+    let world = world(&connect, &fake).await;
+    world.issue(&booking.host, &booking).await.unwrap();
+    assert!(fake.asked().is_empty(), "a young record needs no look");
+    sqlx::query!("update livekit_rooms set confirmed_at = app_now() - interval '3 seconds'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    for person in [&booking.host, &booking.guest, &booking.host] {
+        world.issue(person, &booking).await.unwrap();
+    }
+    let asked = testkit::eventually("the look ahead", || async {
+        let asked = fake.asked();
+        (!asked.is_empty()).then_some(asked)
+    })
+    .await;
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0].ahead && !asked[0].now);
+}

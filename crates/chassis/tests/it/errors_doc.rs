@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chassis::status::Reason;
 
-const DOC: &str = include_str!("../../../docs/errors.md");
+const DOC: &str = include_str!("../../../../docs/errors.md");
 
 /// Code → (HTTP, gRPC) as the table of the page has them.
 fn documented() -> BTreeMap<&'static str, (&'static str, &'static str)> {

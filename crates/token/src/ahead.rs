@@ -1,0 +1,52 @@
+//! Looks ahead: a room that is asked for is looked at again while its record is still fresh, off the path, so that
+//! in a busy meeting nobody waits for LiveKit. At most one look per room and [`LOOKS`] in all; a look that finds no
+//! place or fails is no loss, the next join that finds the record stale asks and waits.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chassis::{context, grpc::system_caller, lifecycle::Lifecycle, transport::Transport};
+use proto::room::v1::{EnsureRoomRequest, room_service_client::RoomServiceClient};
+use uuid::Uuid;
+
+/// Looks under way at once.
+const LOOKS: usize = 64;
+const BUDGET: Duration = Duration::from_secs(3);
+
+pub struct Ahead {
+    room: RoomServiceClient<Transport>,
+    lifecycle: Lifecycle,
+    under_way: Arc<Mutex<HashSet<Uuid>>>,
+}
+
+impl Ahead {
+    pub fn new(room: RoomServiceClient<Transport>, lifecycle: Lifecycle) -> Self {
+        Self { room, lifecycle, under_way: Arc::default() }
+    }
+
+    /// Has the session's room looked at, unless that is under way.
+    pub fn look(&self, session_id: Uuid) {
+        {
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            if under_way.len() >= LOOKS || !under_way.insert(session_id) {
+                return;
+            }
+        }
+        let (mut room, under_way) = (self.room.clone(), Arc::clone(&self.under_way));
+        self.lifecycle.spawn("look ahead", async move {
+            let request = EnsureRoomRequest {
+                caller: Some(system_caller()),
+                session_id: session_id.to_string(),
+                ahead: true,
+                ..EnsureRoomRequest::default()
+            };
+            if let Err(status) = context::with_budget(BUDGET, room.ensure_room(request)).await {
+                tracing::debug!(code = ?status.code(), session.id = %session_id, "a look ahead failed");
+            }
+            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&session_id);
+        });
+    }
+}
