@@ -52,7 +52,10 @@ create table sessions (
     title            text not null constraint sessions_title_length check (char_length(title) between 1 and 200),
     description      text not null default ''
                      constraint sessions_description_length check (char_length(description) <= 5000),
-    scheduled_at     timestamptz not null,
+    -- 'infinity' and the like are times to Postgres, and to no program that reads them.
+    scheduled_at     timestamptz not null
+                     constraint sessions_scheduled_at
+                     check (scheduled_at >= '1970-01-01 00:00Z' and scheduled_at < '9000-01-01 00:00Z'),
     duration_minutes integer not null
                      constraint sessions_duration check (duration_minutes between 5 and 720),
     status           text not null default 'scheduled'

@@ -20,10 +20,9 @@ use proto::{
 };
 use sqlx::PgPool;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Request, Response, Status,
-    transport::{Channel, Endpoint, Server},
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 use uuid::Uuid;
 
@@ -63,8 +62,8 @@ impl TokenService for Store {
 /// tonic → SELECT.
 pub async fn store() -> Result<()> {
     let listener = TcpListener::bind(address(LISTEN)?).await?;
-    let server = Server::builder().tcp_nodelay(true).add_service(TokenServiceServer::new(Store(pool()?)));
-    Ok(server.serve_with_incoming(TcpListenerStream::new(listener)).await?)
+    let server = Server::builder().add_service(TokenServiceServer::new(Store(pool()?)));
+    Ok(server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await?)
 }
 
 /// axum → tonic.

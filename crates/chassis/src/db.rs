@@ -30,6 +30,10 @@ pub struct Settings {
 const BOUNDS: [(&str, &str); 3] =
     [("lock_timeout", "5s"), ("statement_timeout", "15s"), ("idle_in_transaction_session_timeout", "30s")];
 
+/// Statements that take arrays would be planned anew at every call, which costs more than running them; and the
+/// passes must reach few rows in large tables by index, whatever their history.
+const PLANNER: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("random_page_cost", "1.1")];
+
 /// A pool that connects when it is first used, acts under the service's role, and gives up an acquire after 2 s.
 ///
 /// A role that does not exist is passed over (with a warning from [`check_role`]): `up` runs on a database whose
@@ -37,7 +41,7 @@ const BOUNDS: [(&str, &str); 3] =
 pub fn pool(settings: &Settings) -> Result<PgPool, sqlx::Error> {
     let role = settings.role;
     let options: PgConnectOptions = settings.url.expose_secret().parse()?;
-    let options = if role.is_some() { options.options(BOUNDS) } else { options };
+    let options = if role.is_some() { options.options(BOUNDS) } else { options }.options(PLANNER);
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .min_connections(1)

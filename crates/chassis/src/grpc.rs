@@ -21,8 +21,12 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::{Choice, ConstantTimeEq};
 use time::OffsetDateTime;
 use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Code, Status, body::Body, service::Routes, transport::Server};
+use tonic::{
+    Code, Status,
+    body::Body,
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
 use tower::{Layer, Service};
 use tracing::{Instrument, field};
 
@@ -244,12 +248,12 @@ pub async fn serve(
     lifecycle: &Lifecycle,
 ) -> Result<(), tonic::transport::Error> {
     Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .layer(GuardLayer::new(settings))
         .add_routes(routes)
         .serve_with_incoming_shutdown(
-            TcpListenerStream::new(listener),
+            // Set here: the builder's own `tcp_nodelay` does not reach sockets that come from outside.
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
             lifecycle.stopping().clone().cancelled_owned(),
         )
         .await

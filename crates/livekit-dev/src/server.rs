@@ -3,6 +3,7 @@
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use axum::response::Response;
+use axum::serve::ListenerExt;
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,7 @@ impl LiveKitDev {
         *self.0.stopping.lock() = shutdown.clone();
         let client = delivery::client().map_err(io::Error::other)?;
         let stopped = shutdown.clone().cancelled_owned();
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true))); // only slower without
         let http = axum::serve(listener, self.router()).with_graceful_shutdown(stopped);
         let webhooks = self.0.webhooks.clone().run(client, shutdown.clone());
         let expiry = shutdown.run_until_cancelled(self.expire());

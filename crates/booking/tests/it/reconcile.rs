@@ -64,6 +64,26 @@ async fn at_the_close_it_is_completed_when_both_were_there_and_no_show_otherwise
     assert_eq!(world.get(&long.id).await.status, "scheduled");
 }
 
+/// One row that no program can read would stop every pass over all of them.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_start_that_no_program_can_read_is_refused_whoever_writes_it(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(60).await;
+    for start in ["infinity", "-infinity", "9000-01-01 00:00Z"] {
+        let by_hand = sqlx::query!(
+            "update sessions set scheduled_at = $2::text::timestamptz where id::text = $1",
+            booking.id,
+            start
+        );
+        let refused = by_hand.execute(&world.pool).await.unwrap_err();
+        assert_eq!(chassis::db::constraint(&refused), Some("sessions_scheduled_at"), "{start}");
+    }
+    booking::reconcile(&world.pool).await.unwrap();
+}
+
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn more_than_one_batch_is_settled_in_one_pass_by_replicas_together(
     pool: PgPoolOptions,

@@ -18,6 +18,8 @@ pub struct Event {
 }
 
 /// Stores an event, marks its room if it is one of ours, and wakes the replicas. False: it was here before.
+///
+/// That a room started which we are making, or have under this SID, tells nothing: it comes for every room we make.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool> {
     sqlx::query_scalar!(
@@ -29,7 +31,12 @@ pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool
                on conflict (event_id) do nothing
                returning room_id),
            marked as (
-               select mark_room(room_id) from stored where room_id is not null)
+               select mark_room(room_id) from stored
+               where room_id is not null
+                 and not ($2 = 'room_started'
+                          and exists (select from livekit_rooms r
+                                      where r.id = stored.room_id
+                                        and (r.status = 'pending' or r.room_sid = $4))))
            select (select count(*) from stored) > 0 and (select count(*) from marked) >= 0 as "stored!""#,
         event.id,
         event.kind,

@@ -2,6 +2,7 @@
 
 use futures::future::join_all;
 use livekit_dev::Fault;
+use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::{Duration, OffsetDateTime};
 
@@ -118,6 +119,15 @@ async fn a_forced_look_skips_freshness_and_is_shared(_: PgPoolOptions, connect: 
     let answers = join_all((0..100).map(|_| rooms.ensure(owner(&booking), true))).await;
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap().room_sid == first.room_sid));
     assert_eq!(world.server().calls("ListRooms"), 2, "one look, 2 s later, for everybody who asked");
+
+    let mut calls = Vec::new();
+    for _ in 0..20 {
+        let (rooms, owner) = (Rooms::clone(&rooms), owner(&booking));
+        calls.push(tokio::spawn(async move { rooms.ensure(owner, true).await }));
+        world.record(&booking).await; // they come one after the other
+    }
+    assert!(join_all(calls).await.into_iter().all(|answer| answer.unwrap().is_ok()));
+    assert_eq!(world.server().calls("ListRooms"), 3, "also for those who came while it waited");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
