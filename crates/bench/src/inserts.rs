@@ -144,12 +144,7 @@ async fn insert_room(pool: &PgPool, session: Uuid) -> Result<String> {
 
 async fn set_active(pool: &PgPool, session: Uuid, sid: &str) -> Result<()> {
     sqlx::query!(
-        "with room as (
-             update livekit_rooms set status = 'active', room_sid = $2, confirmed_at = app_now()
-             where session_id = $1
-             returning id, room_name)
-         insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
-         select 'GR_' || gen_random_uuid(), id, $2, 'room_made', jsonb_build_object('name', room_name) from room",
+        "update livekit_rooms set status = 'active', room_sid = $2, confirmed_at = app_now() where session_id = $1",
         session,
         sid
     )

@@ -11,7 +11,7 @@ use tonic::transport::Endpoint;
 /// The database role that may write bookings.
 const ROLE: &str = "greenroom_booking";
 
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Default)]
 pub struct Args {
     #[command(flatten)]
     pub database: DatabaseArgs,

@@ -148,7 +148,7 @@ impl ProcessArgs {
 }
 
 /// The database of a service.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Default)]
 pub struct DatabaseArgs {
     /// postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
@@ -171,7 +171,7 @@ impl DatabaseArgs {
 }
 
 /// How our services trust each other.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Default)]
 pub struct InternalArgs {
     /// Shared token of the services, at least 32 bytes; `new,old` while it is being replaced
     #[arg(long, env = "INTERNAL_TOKEN", hide_env_values = true)]
@@ -196,7 +196,7 @@ impl InternalArgs {
 }
 
 /// The key of our LiveKit server and where it is.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Default)]
 pub struct LiveKitArgs {
     #[arg(long, env = "LIVEKIT_API_KEY")]
     pub livekit_api_key: Option<String>,

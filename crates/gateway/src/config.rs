@@ -20,7 +20,7 @@ use crate::{
     limits::Rate,
 };
 
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Default)]
 pub struct Args {
     /// Address of the HTTP interface [default: 0.0.0.0:8080]
     #[arg(long, env = "GATEWAY_LISTEN")]
@@ -44,7 +44,7 @@ pub struct Args {
 }
 
 /// The settings that do not depend on where the services run: `up` uses these alone.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Default)]
 pub struct HttpArgs {
     /// The identity provider's key set; https, http only from this machine. Either this or `AUTH_HS256_SECRET`
     #[arg(long, env = "AUTH_JWKS_URL")]

@@ -14,7 +14,7 @@ use chassis::{
 use secrecy::SecretString;
 use serde::Serialize;
 
-#[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
 pub struct Args {
     /// One JSON object instead of lines
     #[arg(long)]

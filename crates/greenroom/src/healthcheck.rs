@@ -4,7 +4,7 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 
-#[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
 pub struct Args {
     /// What must answer 200 [default: /readyz on this machine at the port of `OPS_LISTEN`]
     url: Option<String>,

@@ -18,14 +18,14 @@ use chassis::config::Invalid;
 use clap::{Parser, Subcommand};
 
 /// Booked video sessions and live rooms on LiveKit.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(version)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Everything in one process, for development: with a private Postgres and a LiveKit stand-in
     Up(Box<up::Args>),

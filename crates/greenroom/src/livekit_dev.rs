@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{migrate::terminal, serve::bind};
 
-#[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
 pub struct Args {
     #[arg(long, default_value = "127.0.0.1:7880")]
     listen: SocketAddr,

@@ -17,7 +17,7 @@ use room_lifecycle::{Rooms, store::Record};
 
 use crate::livekit_dev::generate;
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub enum Repair {
     /// Make the rooms that should be on LiveKit and are not
     Rooms {
@@ -39,7 +39,7 @@ pub enum Repair {
     Adopt(Adopt),
 }
 
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub struct Adopt {
     #[command(flatten)]
     settings: Box<room_lifecycle::Args>,

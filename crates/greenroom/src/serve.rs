@@ -12,7 +12,7 @@ use chassis::{
 use clap::{Args, Subcommand};
 use tokio::net::TcpListener;
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub enum Service {
     /// HTTP and JSON for web clients, LiveKit's webhook
     Gateway(Box<Settings<gateway::Args>>),
@@ -27,7 +27,7 @@ pub enum Service {
 }
 
 /// A service's settings and those that every process has.
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub struct Settings<A: Args> {
     #[command(flatten)]
     service: A,

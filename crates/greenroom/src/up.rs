@@ -38,7 +38,7 @@ use self::{data_dir::DataDir, settings::Ground};
 /// How long LiveKit may keep `ready` waiting once all else answers: it is no condition for serving.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Args {
     /// Address of the HTTP interface
     #[arg(long, default_value = "127.0.0.1:8080")]

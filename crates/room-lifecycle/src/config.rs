@@ -12,7 +12,7 @@ use secrecy::SecretString;
 /// The database role of this service.
 pub const ROLE: &str = "greenroom_room_lifecycle";
 
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Default)]
 pub struct Args {
     #[command(flatten)]
     pub database: DatabaseArgs,
@@ -88,8 +88,17 @@ impl Args {
         let token_ttl = problems.duration("TOKEN_TTL", self.token_ttl.as_deref(), Duration::from_hours(1));
         let pass_period =
             problems.duration("PASS_PERIOD", self.pass_period.as_deref(), Duration::from_secs(10));
-        if pass_period < Duration::from_millis(100) {
-            problems.add("PASS_PERIOD", "must be at least 100ms");
+        if !(Duration::from_millis(100)..=Duration::from_mins(5)).contains(&pass_period) {
+            problems.add("PASS_PERIOD", "must be 100ms to 5min");
+        }
+        if !(Duration::from_mins(1)..=Duration::from_hours(24)).contains(&token_ttl) {
+            problems.add("TOKEN_TTL", "must be 1min to 24h");
+        }
+        let events_keep =
+            problems.duration("EVENTS_KEEP", self.events_keep.as_deref(), Duration::from_hours(720));
+        // A kicked person is watched by his events for as long as a token may live, and ten minutes.
+        if !(Duration::from_hours(25)..=Duration::from_hours(24 * 3660)).contains(&events_keep) {
+            problems.add("EVENTS_KEEP", "must be 25h to 10years");
         }
         let webhook_keys = webhook_keys(
             self.livekit_webhook_keys.as_deref(),
@@ -99,11 +108,7 @@ impl Args {
         );
         Some(Config {
             listen: problems.parse("ROOM_LISTEN", self.room_listen.as_deref(), ([0, 0, 0, 0], 50052).into()),
-            events_keep: problems.duration(
-                "EVENTS_KEEP",
-                self.events_keep.as_deref(),
-                Duration::from_hours(720),
-            ),
+            events_keep,
             database: database?,
             grpc: grpc?,
             livekit: livekit?,

@@ -26,8 +26,11 @@ use crate::{
 pub type Sightings = HashMap<String, OffsetDateTime>;
 
 const SEEN_FOR: Duration = Duration::seconds(30);
-/// More unknown rooms than this, and than one in twenty of ours, are left alone until somebody says so.
+/// More unknown rooms than this are left alone until somebody says so.
 const ALARM_ABOVE: usize = 20;
+/// So are fewer, when they are more than one in twenty of ours; a handful never are, or a small installation would
+/// keep its first orphan for ever.
+const HANDFUL: usize = 3;
 
 /// The strays of a listing, sorted by what may be done with them.
 #[derive(Debug, Default)]
@@ -99,9 +102,10 @@ impl Rooms {
         }
         self.delete_all(&strays.retired).await;
         let unknown = self.seen_long_enough(&strays.unknown, at);
-        if strays.unknown.len() > ALARM_ABOVE.max(ours / 20) {
+        let many = strays.unknown.len();
+        if many > ALARM_ABOVE || (many > HANDFUL && many * 20 > ours) {
             tracing::error!(
-                rooms.unknown = strays.unknown.len(),
+                rooms.unknown = many,
                 "too many unknown rooms to delete by itself; look, then run `greenroom repair orphans --yes`"
             );
             return Ok(());

@@ -97,24 +97,26 @@ impl Rooms {
         let missing = marks::list_missing(&self.pool, listing).await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("greenroom_rooms_missing").set(missing.len() as f64);
-        let active = usize::try_from(marks::count_active(&self.pool).await?).unwrap_or_default();
-        let believed = self.believe(&missing, active);
+        let lost = missing.iter().filter(|room| room.recent).count();
+        let recent = match listing.at {
+            Some(at) if lost > SUSPICIOUS => marks::count_recent(&self.pool, at).await?,
+            _ => 0,
+        };
+        let suspicious = lost > SUSPICIOUS && lost * 5 > usize::try_from(recent).unwrap_or_default();
+        let believed = self.believe(&missing, suspicious);
         marks::insert_marks(&self.pool, &believed, RECREATED_PER_SECOND).await?;
         Ok(())
     }
 
-    /// Which of the missing rooms to act on: all of a few; of many only those that are missing twice and soon needed.
-    fn believe(&self, missing: &[Missing], active: usize) -> Vec<Uuid> {
+    /// Which of the missing rooms to act on: all of a few; when suspiciously many vanished at once, only those that
+    /// are missing twice and soon needed.
+    fn believe(&self, missing: &[Missing], suspicious: bool) -> Vec<Uuid> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if missing.len() <= SUSPICIOUS || missing.len() * 5 <= active {
+        if !suspicious {
             memory.suspects.clear();
             return missing.iter().map(|room| room.id).collect();
         }
-        tracing::warn!(
-            rooms.missing = missing.len(),
-            rooms.active = active,
-            "LiveKit lacks many rooms; looking again"
-        );
+        tracing::warn!(rooms.missing = missing.len(), "LiveKit lacks many rooms; looking again");
         let seen_before = std::mem::take(&mut memory.suspects);
         memory.suspects = missing.iter().map(|room| room.id).collect();
         if seen_before.is_empty() {

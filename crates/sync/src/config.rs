@@ -10,7 +10,7 @@ use chassis::{
 /// The database role of this service.
 pub const ROLE: &str = "greenroom_sync";
 
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Default)]
 pub struct Args {
     #[command(flatten)]
     pub database: DatabaseArgs,

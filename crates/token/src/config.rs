@@ -11,7 +11,7 @@ use tonic::transport::Endpoint;
 /// The database role of this service.
 pub const ROLE: &str = "greenroom_token";
 
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Default)]
 pub struct Args {
     #[command(flatten)]
     pub database: DatabaseArgs,

@@ -3,7 +3,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use chassis::status::{Reason, Refusal};
+use chassis::status::Refusal;
 use parking_lot::Mutex;
 use proto::{
     booking::v1::{self as booking, booking_service_server::BookingService},
@@ -38,13 +38,6 @@ pub struct Call {
     pub request: String,
 }
 
-enum Who {
-    Anybody,
-    Party,
-    PartyOrAdmin,
-    HostOrAdmin,
-}
-
 #[derive(Clone, Default)]
 pub struct Fake(Arc<Mutex<(Mood, Vec<Call>)>>);
 
@@ -66,7 +59,6 @@ impl Fake {
         method: &'static str,
         request: Request<R>,
         caller: impl FnOnce(&R) -> Option<Caller>,
-        who: Who,
     ) -> Result<(R, Caller), Status> {
         let metadata = request.metadata().clone();
         let request = request.into_inner();
@@ -84,18 +76,7 @@ impl Fake {
             Mood::Hang => std::future::pending().await,
         }
         let caller = caller.unwrap_or_default();
-        let is = |id: &str| caller.user_id == id;
-        let allowed = match who {
-            Who::Anybody => true,
-            Who::Party => is("host-1") || is("guest-1"),
-            Who::PartyOrAdmin => is("host-1") || is("guest-1") || caller.is_admin,
-            Who::HostOrAdmin => is("host-1") || caller.is_admin,
-        };
-        if allowed {
-            return Ok((request, caller));
-        }
-        let reason = if is("guest-1") { Reason::NotHost } else { Reason::NotParticipant };
-        Err(Refusal::new(reason, "You may not.").into())
+        Ok((request, caller))
     }
 }
 
@@ -159,7 +140,7 @@ impl BookingService for Fake {
         request: Request<booking::CreateBookingRequest>,
     ) -> Answer<booking::CreateBookingResponse> {
         let caller = |request: &booking::CreateBookingRequest| request.caller.clone();
-        self.take("create_booking", request, caller, Who::Anybody).await?;
+        self.take("create_booking", request, caller).await?;
         let booking = Some(the_booking());
         Ok(Response::new(booking::CreateBookingResponse { booking }))
     }
@@ -169,7 +150,7 @@ impl BookingService for Fake {
         request: Request<booking::GetBookingRequest>,
     ) -> Answer<booking::GetBookingResponse> {
         let caller = |request: &booking::GetBookingRequest| request.caller.clone();
-        self.take("get_booking", request, caller, Who::Party).await?;
+        self.take("get_booking", request, caller).await?;
         let booking = Some(the_booking());
         Ok(Response::new(booking::GetBookingResponse { booking }))
     }
@@ -179,7 +160,7 @@ impl BookingService for Fake {
         request: Request<booking::ListBookingsRequest>,
     ) -> Answer<booking::ListBookingsResponse> {
         let caller = |request: &booking::ListBookingsRequest| request.caller.clone();
-        self.take("list_bookings", request, caller, Who::Anybody).await?;
+        self.take("list_bookings", request, caller).await?;
         Ok(Response::new(booking::ListBookingsResponse {
             bookings: vec![the_booking()],
             next_cursor: "more".into(),
@@ -191,7 +172,7 @@ impl BookingService for Fake {
         request: Request<booking::RescheduleBookingRequest>,
     ) -> Answer<booking::RescheduleBookingResponse> {
         let caller = |request: &booking::RescheduleBookingRequest| request.caller.clone();
-        self.take("reschedule_booking", request, caller, Who::Party).await?;
+        self.take("reschedule_booking", request, caller).await?;
         let booking = Some(the_booking());
         Ok(Response::new(booking::RescheduleBookingResponse { booking }))
     }
@@ -201,7 +182,7 @@ impl BookingService for Fake {
         request: Request<booking::CancelBookingRequest>,
     ) -> Answer<booking::CancelBookingResponse> {
         let caller = |request: &booking::CancelBookingRequest| request.caller.clone();
-        self.take("cancel_booking", request, caller, Who::Party).await?;
+        self.take("cancel_booking", request, caller).await?;
         let booking = Some(the_booking());
         Ok(Response::new(booking::CancelBookingResponse { booking }))
     }
@@ -211,7 +192,7 @@ impl BookingService for Fake {
         request: Request<booking::EndBookingRequest>,
     ) -> Answer<booking::EndBookingResponse> {
         let caller = |request: &booking::EndBookingRequest| request.caller.clone();
-        self.take("end_booking", request, caller, Who::HostOrAdmin).await?;
+        self.take("end_booking", request, caller).await?;
         let booking = Some(the_booking());
         Ok(Response::new(booking::EndBookingResponse { booking }))
     }
@@ -221,7 +202,7 @@ impl BookingService for Fake {
         request: Request<booking::ListNotificationsRequest>,
     ) -> Answer<booking::ListNotificationsResponse> {
         let caller = |request: &booking::ListNotificationsRequest| request.caller.clone();
-        self.take("list_notifications", request, caller, Who::Anybody).await?;
+        self.take("list_notifications", request, caller).await?;
         Ok(Response::new(booking::ListNotificationsResponse {
             notifications: vec![the_notification()],
             next_cursor: String::new(),
@@ -233,7 +214,7 @@ impl BookingService for Fake {
         request: Request<booking::MarkNotificationReadRequest>,
     ) -> Answer<booking::MarkNotificationReadResponse> {
         let caller = |request: &booking::MarkNotificationReadRequest| request.caller.clone();
-        self.take("mark_notification_read", request, caller, Who::Anybody).await?;
+        self.take("mark_notification_read", request, caller).await?;
         let notification = Some(the_notification());
         Ok(Response::new(booking::MarkNotificationReadResponse { notification }))
     }
@@ -246,7 +227,7 @@ impl RoomService for Fake {
         request: Request<room::CreateRoomRequest>,
     ) -> Answer<room::CreateRoomResponse> {
         let caller = |request: &room::CreateRoomRequest| request.caller.clone();
-        self.take("create_room", request, caller, Who::PartyOrAdmin).await?;
+        self.take("create_room", request, caller).await?;
         Ok(Response::new(room::CreateRoomResponse {
             room: Some(the_room()),
             meeting_url: "http://app.test/meeting".into(),
@@ -270,7 +251,7 @@ impl RoomService for Fake {
         request: Request<room::GetSessionStatusRequest>,
     ) -> Answer<room::GetSessionStatusResponse> {
         let caller = |request: &room::GetSessionStatusRequest| request.caller.clone();
-        self.take("get_session_status", request, caller, Who::Party).await?;
+        self.take("get_session_status", request, caller).await?;
         Ok(Response::new(room::GetSessionStatusResponse {
             session_id: SESSION.into(),
             session_status: "scheduled".into(),
@@ -293,7 +274,7 @@ impl RoomService for Fake {
         request: Request<room::KickParticipantRequest>,
     ) -> Answer<room::KickParticipantResponse> {
         let caller = |request: &room::KickParticipantRequest| request.caller.clone();
-        self.take("kick_participant", request, caller, Who::HostOrAdmin).await?;
+        self.take("kick_participant", request, caller).await?;
         Ok(Response::new(room::KickParticipantResponse {}))
     }
 
@@ -302,7 +283,7 @@ impl RoomService for Fake {
         request: Request<room::ReceiveWebhookRequest>,
     ) -> Answer<room::ReceiveWebhookResponse> {
         let caller = |_: &room::ReceiveWebhookRequest| None;
-        self.take("receive_webhook", request, caller, Who::Anybody).await?;
+        self.take("receive_webhook", request, caller).await?;
         Ok(Response::new(room::ReceiveWebhookResponse {}))
     }
 }
@@ -314,7 +295,7 @@ impl TokenService for Fake {
         request: Request<token::IssueForSessionRequest>,
     ) -> Answer<token::IssueForSessionResponse> {
         let caller = |request: &token::IssueForSessionRequest| request.caller.clone();
-        let (_, caller) = self.take("issue_for_session", request, caller, Who::Party).await?;
+        let (_, caller) = self.take("issue_for_session", request, caller).await?;
         let is_host = caller.user_id == "host-1";
         Ok(Response::new(token::IssueForSessionResponse {
             token: "livekit.token".into(),

@@ -7,7 +7,6 @@
     reason = "a test stops where its ground is missing"
 )]
 
-mod access;
 mod edge;
 mod fakes;
 mod input;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where its ground is missing")]
 
+mod access;
 mod database_gone;
 mod doctor;
 mod grants;

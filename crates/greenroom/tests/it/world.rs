@@ -111,11 +111,23 @@ impl Replica {
         path: &str,
         body: Option<Value>,
     ) -> (StatusCode, Value) {
-        let request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(self.token(user));
-        let request = match body {
-            Some(body) => request.json(&body),
-            None => request,
-        };
+        self.send(Some(self.token(user)), method, path, body).await
+    }
+
+    pub async fn send(
+        &self,
+        token: Option<String>,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
         let answer = request.send().await.unwrap();
         (answer.status(), answer.json().await.unwrap_or(Value::Null))
     }
@@ -162,9 +174,15 @@ impl Replica {
 
     /// What the identity provider would give `user`.
     pub fn token(&self, user: &str) -> String {
+        self.token_with(user, json!({}))
+    }
+
+    /// The same with further claims.
+    pub fn token_with(&self, user: &str, mut claims: Value) -> String {
         let now = Clock::default().now().unix_timestamp();
-        let claims =
+        let usual =
             json!({"iss": ISSUER, "aud": AUDIENCE, "sub": user, "name": user, "iat": now, "exp": now + 3600});
+        claims.as_object_mut().unwrap().extend(usual.as_object().unwrap().clone());
         let key = EncodingKey::from_secret(self.secret.as_bytes());
         jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
     }

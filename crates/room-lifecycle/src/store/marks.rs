@@ -61,12 +61,15 @@ pub struct Listing {
 pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<Vec<Missing>> {
     sqlx::query_as!(
         Missing,
-        r#"select r.id, (o.opens_at <= app_now() + interval '30 minutes') as "soon!"
-           from livekit_rooms r
-           join room_owners o on o.owner = r.session_id and o.open
-           where r.status = 'active'
-             and (coalesce(r.made_at, r.created_at) < $2 or r.made_at > app_now())
-             and not exists (select from unnest($1::text[]) as seen(name) where seen.name = r.room_name)
+        r#"with absent as materialized (
+               select r.id, r.session_id, r.confirmed_at from livekit_rooms r
+               where r.status = 'active'
+                 and (coalesce(r.made_at, r.created_at) < $2 or r.made_at > app_now())
+                 and r.room_name not in (select unnest($1::text[])))
+           select a.id, (o.opens_at <= app_now() + interval '30 minutes') as "soon!",
+                  coalesce(a.confirmed_at > $2::timestamptz - interval '90 seconds', false) as "recent!"
+           from absent a
+           join room_owners o on o.owner = a.session_id and o.open
            order by o.opens_at"#,
         &listing.names,
         listing.at
@@ -80,13 +83,19 @@ pub struct Missing {
     pub id: Uuid,
     /// Its window is open or opens within 30 minutes.
     pub soon: bool,
+    /// It was seen within the last passes: its loss is news.
+    pub recent: bool,
 }
 
-/// How many rooms we believe to be on LiveKit.
-pub async fn count_active(db: impl PgExecutor<'_>) -> Result<i64> {
-    sqlx::query_scalar!(r#"select count(*) as "count!" from livekit_rooms where status = 'active'"#)
-        .fetch_one(db)
-        .await
+/// How many rooms were on LiveKit within the last passes (`confirmed_at` is written when it is 60 s old).
+pub async fn count_recent(db: impl PgExecutor<'_>, at: OffsetDateTime) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from livekit_rooms
+           where status = 'active' and confirmed_at > $1::timestamptz - interval '90 seconds'"#,
+        at
+    )
+    .fetch_one(db)
+    .await
 }
 
 /// Marks these rooms, at most `per_second` of them each second, in the order given.

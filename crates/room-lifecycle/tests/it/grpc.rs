@@ -208,7 +208,7 @@ async fn work_goes_on_when_its_caller_is_gone(_: PgPoolOptions, connect: PgConne
         let session_id = booking.id.to_string();
         async move { client.create_room(CreateRoomRequest { caller: Some(system_caller()), session_id }).await }
     });
-    world.server().calls_reach("CreateRoom", 1).await;
+    world.reached("CreateRoom", 1).await;
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());
     world.server().faults().clear();

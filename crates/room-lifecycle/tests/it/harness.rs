@@ -97,6 +97,12 @@ impl World {
         &self.livekit.server
     }
 
+    /// Resolves when so many calls of this method have come to LiveKit.
+    pub async fn reached(&self, method: &str, calls: u64) {
+        let patience = std::time::Duration::from_secs(10);
+        tokio::time::timeout(patience, self.server().calls_reach(method, calls)).await.unwrap();
+    }
+
     pub fn config(&self) -> Config {
         let livekit = self.livekit.settings.clone();
         Config {

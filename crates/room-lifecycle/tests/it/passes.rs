@@ -247,7 +247,7 @@ async fn only_one_replica_lists_livekit_at_a_time(_: PgPoolOptions, connect: PgC
         let one = Rooms::clone(&one);
         async move { one.pass().await }
     });
-    world.server().calls_reach("ListRooms", 1).await;
+    world.reached("ListRooms", 1).await;
     world.complete(&booking).await;
     two.pass().await.unwrap();
     assert_eq!(world.server().calls("ListRooms"), 1);

@@ -158,7 +158,7 @@ async fn a_look_that_crosses_the_end_leaves_nobody_inside(_: PgPoolOptions, conn
         let id = record.id;
         async move { slow.reconcile(&[id]).await }
     });
-    world.server().calls_reach("ListParticipants", 1).await; // it has seen him
+    world.reached("ListParticipants", 1).await; // it has seen him
     world.complete(&booking).await;
     quick.drain().await.unwrap();
     world.server().faults().clear();

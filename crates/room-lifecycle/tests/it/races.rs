@@ -7,7 +7,10 @@ use chassis::status::Reason;
 use domain::RoomStatus;
 use futures::future::join_all;
 use livekit_dev::Fault;
-use room_lifecycle::{Error, Rooms, store::Record};
+use room_lifecycle::{
+    Error, Rooms,
+    store::{self, Record},
+};
 use sqlx::{
     Connection,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -59,6 +62,20 @@ async fn replicas_that_race_for_a_missing_room_end_at_the_same_one(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_intent_that_others_write_at_the_same_moment_is_written_once(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    for _ in 0..100 {
+        let owner = owner(&world.booking(State::OpenNow).await);
+        let intents = (0..4).map(|_| store::insert_intents(&world.pool, std::slice::from_ref(&owner), 7));
+        let written: i64 = join_all(intents).await.into_iter().map(Result::unwrap).sum();
+        assert_eq!(written, 1);
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn replicas_that_race_after_a_loss_end_at_the_same_generation(
     _: PgPoolOptions,
     connect: PgConnectOptions,
@@ -89,7 +106,7 @@ async fn a_create_that_comes_back_after_the_room_moved_on_deletes_only_its_own(
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
     let late = spawn(&slow, &booking, false);
-    world.server().calls_reach("CreateRoom", 1).await;
+    world.reached("CreateRoom", 1).await;
 
     quick.ensure(owner(&booking), false).await.unwrap();
     world.server().restart();
@@ -109,7 +126,7 @@ async fn a_create_that_comes_back_after_the_end_leaves_no_room(_: PgPoolOptions,
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
     let late = spawn(&slow, &booking, false);
-    world.server().calls_reach("CreateRoom", 1).await;
+    world.reached("CreateRoom", 1).await;
     world.complete(&booking).await;
     quick.drain().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
@@ -129,7 +146,7 @@ async fn a_meeting_that_ends_while_its_room_is_made_is_refused_and_leaves_no_roo
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
     let late = spawn(&rooms, &booking, false);
-    world.server().calls_reach("CreateRoom", 1).await;
+    world.reached("CreateRoom", 1).await;
     world.complete(&booking).await; // and nobody has drained its mark yet
     world.server().faults().clear();
 
@@ -150,7 +167,7 @@ async fn a_list_that_is_older_than_the_next_generation_moves_nothing(
     world.server().restart();
     world.server().faults().set_next("ListRooms", 1, Fault::HangAfterEffect);
     let late = spawn(&slow, &booking, true);
-    world.server().calls_reach("ListRooms", 1).await; // it saw that generation 1 is missing
+    world.reached("ListRooms", 1).await; // it saw that generation 1 is missing
 
     let moved_on = quick.ensure(owner(&booking), true).await.unwrap();
     assert_eq!(moved_on.generation, 2);
@@ -171,7 +188,7 @@ async fn two_that_miss_the_room_at_the_same_moment_move_it_on_once(
     world.server().restart();
     let lock = world.hold(&format!("select from livekit_rooms where id = '{}' for update", record.id)).await;
     let answers = [spawn(&one, &booking, true), spawn(&two, &booking, true)];
-    world.server().calls_reach("ListParticipants", 2).await; // both believe it, and wait for the row
+    world.reached("ListParticipants", 2).await; // both believe it, and wait for the row
     testkit::eventually("both wait for the row", || async { world.waiting(2).await }).await;
     lock.close().await.unwrap();
     for answer in join_all(answers).await {
@@ -234,7 +251,7 @@ async fn a_room_that_somebody_else_completed_is_kept(_: PgPoolOptions, connect: 
     refuse(&world, "new.status = 'active'").await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
     let late = spawn(&slow, &booking, false);
-    world.server().calls_reach("CreateRoom", 1).await;
+    world.reached("CreateRoom", 1).await;
     let completed = quick.ensure(owner(&booking), false).await.unwrap();
     world.join(&completed.room_name, &booking.guest);
     world.server().faults().clear();
@@ -278,7 +295,7 @@ async fn a_database_that_is_gone_when_the_room_is_made_loses_nothing(
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
     let late = spawn(&alone, &booking, false);
-    world.server().calls_reach("CreateRoom", 1).await;
+    world.reached("CreateRoom", 1).await;
     drop(wire);
     world.server().faults().clear();
     assert_eq!(reason(late.await.unwrap()), Reason::DatabaseUnavailable);
@@ -298,7 +315,7 @@ async fn whoever_waited_takes_over_when_the_first_caller_is_gone(
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
     let first = spawn(&rooms, &booking, false);
-    world.server().calls_reach("CreateRoom", 1).await;
+    world.reached("CreateRoom", 1).await;
     let second = spawn(&rooms, &booking, false);
     first.abort();
     assert_eq!(second.await.unwrap().unwrap().generation, 1);
@@ -315,7 +332,7 @@ async fn a_listing_that_is_older_than_a_room_does_not_miss_it(_: PgPoolOptions, 
         let slow = Arc::clone(&slow);
         tokio::spawn(async move { slow.pass().await })
     };
-    world.server().calls_reach("ListRooms", 1).await;
+    world.reached("ListRooms", 1).await;
     let (booking, record) = world.open_room(&quick).await;
     world.server().faults().clear();
     pass.await.unwrap().unwrap();

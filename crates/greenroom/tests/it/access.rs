@@ -1,0 +1,105 @@
+//! Who may do what, by the real services: a table keyed by operation, held against the OpenAPI document. A route
+//! without its cases fails here, and so does a status that the document does not know.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::world::{Replica, World};
+
+/// Status for: anonymous, stranger, guest, host, admin.
+type Cases = [u16; 5];
+
+const EVERYBODY: Cases = [200; 5];
+const SIGNED_IN: Cases = [401, 200, 200, 200, 200];
+const PARTIES: Cases = [401, 403, 200, 200, 403];
+const PARTIES_AND_ADMIN: Cases = [401, 403, 200, 200, 200];
+const HOST_AND_ADMIN: Cases = [401, 403, 403, 200, 200];
+
+fn cases() -> BTreeMap<&'static str, Cases> {
+    BTreeMap::from([
+        ("createBooking", [401, 201, 201, 201, 201]),
+        ("listBookings", SIGNED_IN),
+        ("getBooking", PARTIES_AND_ADMIN),
+        ("patchBooking", PARTIES_AND_ADMIN),
+        ("cancelBooking", PARTIES_AND_ADMIN),
+        ("listNotifications", SIGNED_IN),
+        ("readNotification", [401, 404, 404, 200, 404]), // it is the host's
+        ("createRoom", PARTIES_AND_ADMIN),
+        ("getAccessToken", PARTIES),
+        ("endRoom", HOST_AND_ADMIN),
+        ("getMeetingStatus", PARTIES_AND_ADMIN),
+        ("kickParticipant", HOST_AND_ADMIN),
+        ("receiveWebhook", [401; 5]), // only LiveKit signs those
+        ("getHealth", EVERYBODY),
+        ("getLiveness", EVERYBODY),
+        ("getReadiness", EVERYBODY),
+    ])
+}
+
+fn body(operation: &str, guest: &str, round: usize) -> Option<Value> {
+    let soon = chassis::clock::Clock::default().now() + time::Duration::days(30);
+    let soon = soon.format(&time::format_description::well_known::Rfc3339).unwrap();
+    Some(match operation {
+        "createBooking" => {
+            json!({"guestId": format!("new {round}"), "title": "Algebra", "scheduledAt": soon, "durationMinutes": 60})
+        }
+        "patchBooking" => json!({"title": "Geometry"}),
+        "cancelBooking" => json!({"reason": "ill"}),
+        "kickParticipant" => json!({"userId": guest}),
+        "receiveWebhook" => json!({"event": "room_started"}),
+        _ => return None,
+    })
+}
+
+/// A meeting of its own for each case: what one person does must not change what the next one finds.
+async fn meeting(replica: &Replica, round: usize) -> (String, String, String, String) {
+    let (host, guest) = (format!("host {round}"), format!("guest {round}"));
+    let session = replica.book(&host, &guest, 1).await;
+    let (_, notices) = replica.get(&host, "/api/notifications").await;
+    let notice = notices["data"][0]["id"].as_str().unwrap().to_owned();
+    (host, guest, session, notice)
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn every_documented_operation_has_its_cases_and_keeps_them(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut world = World::new(&connect).await;
+    world.services.gateway.auth.admin = Some(gateway::AdminClaim::parse("/role=admin").unwrap());
+    let replica = world.replica().await;
+    let document = replica.get("anybody", "/openapi.json").await.1;
+    let (mut cases, mut round) = (cases(), 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let id = operation["operationId"].as_str().expect("an operation id");
+            let expected = cases.remove(id).unwrap_or_else(|| panic!("{id} has no authorisation cases"));
+            for (who, expected) in expected.into_iter().enumerate() {
+                round += 1;
+                let (host, guest, session, notice) = meeting(&replica, round).await;
+                let path = path
+                    .replace("{bookingId}", &session)
+                    .replace("{sessionId}", &session)
+                    .replace("{notificationId}", &notice);
+                let token = match who {
+                    0 => None,
+                    1 => Some(replica.token("stranger")),
+                    2 => Some(replica.token(&guest)),
+                    3 => Some(replica.token(&host)),
+                    _ => Some(replica.token_with("root", json!({"role": "admin"}))),
+                };
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                let (status, told) = replica.send(token, method, &path, body(id, &guest, round)).await;
+                assert_eq!(status.as_u16(), expected, "{id} by person {who}: {told}");
+                assert!(
+                    operation["responses"].get(status.as_u16().to_string()).is_some(),
+                    "{id} answers {status}, which its documentation lacks"
+                );
+            }
+        }
+    }
+    assert!(cases.is_empty(), "cases without a route: {:?}", cases.keys());
+}
