@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// More missing rooms than this, and than a fifth of all, are looked for a second time.
+/// More missing rooms than this, and than a fifth of those seen lately, are looked for a second time.
 const SUSPICIOUS: usize = 10;
 /// CreateRoom calls a second after LiveKit lost many rooms.
 const RECREATED_PER_SECOND: i32 = 50;
@@ -97,12 +97,12 @@ impl Rooms {
         let missing = marks::list_missing(&self.pool, listing).await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("greenroom_rooms_missing").set(missing.len() as f64);
-        let lost = missing.iter().filter(|room| room.recent).count();
         let recent = match listing.at {
-            Some(at) if lost > SUSPICIOUS => marks::count_recent(&self.pool, at).await?,
+            Some(at) if missing.len() > SUSPICIOUS => marks::count_recent(&self.pool, at).await?,
             _ => 0,
         };
-        let suspicious = lost > SUSPICIOUS && lost * 5 > usize::try_from(recent).unwrap_or_default();
+        let suspicious =
+            missing.len() > SUSPICIOUS && missing.len() * 5 > usize::try_from(recent).unwrap_or_default();
         let believed = self.believe(&missing, suspicious);
         marks::insert_marks(&self.pool, &believed, RECREATED_PER_SECOND).await?;
         Ok(())

@@ -272,7 +272,8 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Strin
 }
 
 /// Open owners that have no open room, soonest first: never recorded, or ended and open again. One comparison of
-/// two sets, both reached by partial indexes: what is over costs nothing.
+/// two sets, both reached by partial indexes: what is over costs nothing. (The limit is of open ones: bookings that
+/// nobody completed after their window keep nobody waiting.)
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_owners_without_room(
     db: impl PgExecutor<'_>,
@@ -283,13 +284,12 @@ pub async fn list_owners_without_room(
                select s.id, s.scheduled_at from sessions s
                where s.status in ('scheduled', 'in_progress')
                  and s.id not in (select r.session_id from livekit_rooms r
-                                  where r.status in ('pending', 'active', 'failed') and r.session_id is not null)
-               order by s.scheduled_at limit $1)
+                                  where r.status in ('pending', 'active', 'failed') and r.session_id is not null))
            select l.id, r.id as "room_id?"
            from lacking l
            join room_owners o on o.owner = l.id and o.open
            left join livekit_rooms r on r.session_id = l.id
-           order by l.scheduled_at"#,
+           order by l.scheduled_at limit $1"#,
         limit
     )
     .fetch_all(db)

@@ -62,12 +62,11 @@ pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<
     sqlx::query_as!(
         Missing,
         r#"with absent as materialized (
-               select r.id, r.session_id, r.confirmed_at from livekit_rooms r
+               select r.id, r.session_id from livekit_rooms r
                where r.status = 'active'
                  and (coalesce(r.made_at, r.created_at) < $2 or r.made_at > app_now())
                  and r.room_name not in (select unnest($1::text[])))
-           select a.id, (o.opens_at <= app_now() + interval '30 minutes') as "soon!",
-                  coalesce(a.confirmed_at > $2::timestamptz - interval '90 seconds', false) as "recent!"
+           select a.id, (o.opens_at <= app_now() + interval '30 minutes') as "soon!"
            from absent a
            join room_owners o on o.owner = a.session_id and o.open
            order by o.opens_at"#,
@@ -83,11 +82,9 @@ pub struct Missing {
     pub id: Uuid,
     /// Its window is open or opens within 30 minutes.
     pub soon: bool,
-    /// It was seen within the last passes: its loss is news.
-    pub recent: bool,
 }
 
-/// How many rooms were on LiveKit within the last passes (`confirmed_at` is written when it is 60 s old).
+/// How many rooms were seen on LiveKit within the last passes (a pass notes it when the note is 60 s old).
 pub async fn count_recent(db: impl PgExecutor<'_>, at: OffsetDateTime) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from livekit_rooms

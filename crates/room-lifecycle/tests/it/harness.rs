@@ -156,7 +156,8 @@ impl World {
         });
         let lifecycle = Lifecycle::new();
         let connect = self.connect.clone().host("127.0.0.1").port(port);
-        let pool = pool(&connect, &self.offset_ms, Some(ROLE));
+        let patience = std::time::Duration::from_secs(2);
+        let pool = options(&self.offset_ms, Some(ROLE)).acquire_timeout(patience).connect_lazy_with(connect);
         let rooms = Rooms::new(&self.config(), pool, &lifecycle).await.unwrap();
         (Replica { rooms, lifecycle }, Wire(wire))
     }
@@ -352,10 +353,16 @@ pub fn refused() -> Fault {
 }
 
 fn pool(connect: &PgConnectOptions, offset: &Arc<AtomicI64>, role: Option<&'static str>) -> PgPool {
+    // Longer than a service waits: a machine that is busy with other tests is no outage.
+    options(offset, role)
+        .acquire_timeout(std::time::Duration::from_secs(10))
+        .connect_lazy_with(connect.clone())
+}
+
+fn options(offset: &Arc<AtomicI64>, role: Option<&'static str>) -> PgPoolOptions {
     let (new, reused) = (Arc::clone(offset), Arc::clone(offset));
     PgPoolOptions::new()
         .max_connections(4)
-        .acquire_timeout(std::time::Duration::from_secs(2))
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let offset = Arc::clone(&new);
@@ -372,7 +379,6 @@ fn pool(connect: &PgConnectOptions, offset: &Arc<AtomicI64>, role: Option<&'stat
             let offset = Arc::clone(&reused);
             Box::pin(async move { set_clock(connection, &offset).await.map(|()| true) })
         })
-        .connect_lazy_with(connect.clone())
 }
 
 async fn set_clock(connection: &mut PgConnection, offset: &AtomicI64) -> Result<()> {

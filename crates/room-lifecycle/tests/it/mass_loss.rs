@@ -30,6 +30,7 @@ async fn after_a_mass_loss_the_second_look_makes_what_is_needed_soon(
         .await
         .unwrap();
     world.pass_time(Duration::minutes(11));
+    rooms.pass().await.unwrap();
     world.server().restart();
     let made = world.server().calls("CreateRoom");
 
