@@ -4,11 +4,15 @@
 create extension if not exists btree_gist;
 
 -- The one clock. Tests and drills move it with `alter database … set greenroom.clock_offset = '1 hour'`.
--- Marked stable so that comparisons with it can use an index; it is evaluated where it stands.
+-- Marked stable so that comparisons with it can use an index; it is evaluated where it stands. In plpgsql, which
+-- keeps its plan: an SQL function that is not inlined is parsed and planned anew by every statement that calls it.
 create function app_now() returns timestamptz
-language sql stable parallel safe
-return clock_timestamp()
-    + coalesce(nullif(current_setting('greenroom.clock_offset', true), ''), '0')::interval;
+language plpgsql stable parallel safe
+as $$
+begin
+    return clock_timestamp()
+        + coalesce(nullif(current_setting('greenroom.clock_offset', true), ''), '0')::interval;
+end $$;
 
 -- ---------------------------------------------------------------- people
 
@@ -24,8 +28,9 @@ create table app_users (
 -- Upserts a person; writes nothing when nothing changed, so that it may stand on hot paths.
 -- Empty texts mean "not told" and keep what is known.
 create function remember_person(p_id text, p_name text, p_email text, p_picture text) returns void
-language sql volatile security definer set search_path = pg_catalog, public, pg_temp
-begin atomic
+language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp
+as $$
+begin
     insert into app_users (id, display_name, email, avatar_url)
     values (p_id, nullif(p_name, ''), nullif(p_email, ''), nullif(p_picture, ''))
     on conflict (id) do update
@@ -37,7 +42,7 @@ begin atomic
            coalesce(excluded.email, app_users.email),
            coalesce(excluded.avatar_url, app_users.avatar_url))
           is distinct from (app_users.display_name, app_users.email, app_users.avatar_url);
-end;
+end $$;
 revoke execute on function remember_person(text, text, text, text) from public;
 
 -- ---------------------------------------------------------------- bookings
@@ -194,11 +199,12 @@ create table room_marks (
 create index room_marks_due on room_marks (not_before);
 
 create function mark_room(p_room_id uuid, p_not_before timestamptz default app_now()) returns void
-language sql volatile
-begin atomic
+language plpgsql volatile
+as $$
+begin
     insert into room_marks (room_id, not_before) values (p_room_id, p_not_before);
-    select pg_notify('room_marks', '');
-end;
+    perform pg_notify('room_marks', '');
+end $$;
 
 -- Which LiveKit this deployment belongs to, and which database it was written in: a clone or a restored copy
 -- must not delete the original's rooms.

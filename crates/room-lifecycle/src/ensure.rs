@@ -30,11 +30,19 @@ impl Rooms {
         let asked_at = match store::find_record(&self.pool, owner.id()).await? {
             Some(record) if !forced && is_servable(&record, None) => return Ok(record),
             Some(record) => forced.then_some(record.now),
-            None => {
-                self.intend(owner).await?;
-                None
-            }
+            None => return self.create(owner).await,
         };
+        self.follow(owner, asked_at).await
+    }
+
+    /// The room of an owner that most likely has none yet.
+    pub async fn create(&self, owner: Owner) -> Result<Record, Error> {
+        self.intend(owner).await?;
+        self.follow(owner, None).await
+    }
+
+    /// Step by step to a record that may be given out; one caller of this process at a time.
+    async fn follow(&self, owner: Owner, asked_at: Option<OffsetDateTime>) -> Result<Record, Error> {
         let mut gate = self.gates.enter(owner.id()).await;
         for _ in 0..TURNS {
             let Some(record) = store::find_record(&self.pool, owner.id()).await? else {

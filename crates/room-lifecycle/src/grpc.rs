@@ -30,7 +30,7 @@ impl RoomService for Rooms {
             who => self.as_party(who, &request.session_id).await?.1,
         };
         let rooms = self.clone();
-        let record = self.run("create room", async move { rooms.ensure(owner, false).await }).await?;
+        let record = self.run("create room", async move { rooms.create(owner).await }).await?;
         Ok(Response::new(pb::CreateRoomResponse {
             room: Some(room(&record)),
             meeting_url: record.meeting_url,
