@@ -265,3 +265,24 @@ async fn an_answer_is_never_older_than_five_seconds(_: PgPoolOptions, connect: P
         assert!(seen <= record.now && record.now - seen <= Duration::seconds(5), "after {step} s");
     }
 }
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_look_ahead_renews_a_record_that_grows_old_once_for_all(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    let before = world.server().calls("ListRooms");
+    rooms.refresh(owner(&booking)).await.unwrap();
+    assert_eq!(world.server().calls("ListRooms"), before, "a young record needs no look");
+    world.pass_time(Duration::seconds(3));
+    let looks = join_all((0..50).map(|_| rooms.refresh(owner(&booking)))).await;
+    assert!(looks.iter().all(Result::is_ok));
+    assert_eq!(world.server().calls("ListRooms"), before + 1);
+    world.complete(&booking).await;
+    world.pass_time(Duration::seconds(3));
+    rooms.refresh(owner(&booking)).await.unwrap();
+    assert_eq!(world.server().calls("ListRooms"), before + 1, "nobody needs a room that is over");
+}
