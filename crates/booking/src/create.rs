@@ -1,6 +1,7 @@
 //! Booking: commit first, then ask for the room. Whoever repeats a request by its key gets the same booking.
 
 use chassis::{db::retried, status::Reason};
+use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -14,8 +15,8 @@ use crate::{
 
 impl Bookings {
     pub(crate) async fn create(self, new: NewBooking) -> Result<Booking, Error> {
-        let id = match retried(|| self.place(&new)).await {
-            Ok(Some(id)) => id,
+        let mut booking = match retried(|| self.place(&new)).await {
+            Ok(Some(booking)) => booking,
             Ok(None) => return self.repeated(&new).await,
             // A repeat may come when the start that was booked has gone by.
             Err(out @ Error::StartOutOfRange { .. }) if new.idempotency_key.is_some() => {
@@ -27,36 +28,48 @@ impl Bookings {
             Err(error) => return Err(error),
         };
         metrics::counter!("greenroom_bookings_created_total").increment(1);
-        if self.room_creation == RoomCreation::AtBooking
-            && let Err(why) = self.rooms.create(id).await
-        {
-            self.tell_room_failed(id, why).await;
+        if self.room_creation == RoomCreation::AtBooking {
+            match self.rooms.create(booking.id).await {
+                Ok(room) => booking.set_room(room),
+                Err(why) => self.tell_room_failed(booking.id, why).await,
+            }
         }
-        self.found(id).await
+        Ok(booking)
     }
 
-    /// The new booking's id, committed; None when the creator's key stands already.
-    async fn place(&self, new: &NewBooking) -> Result<Option<Uuid>, Error> {
+    /// The new booking, committed; None when the creator's key stands already.
+    async fn place(&self, new: &NewBooking) -> Result<Option<Booking>, Error> {
         let id = Uuid::new_v4();
         let meeting_url = format!("{}/meeting/{id}", self.app_url);
         let mut transaction = self.pool.begin().await?;
         let people = [new.host_id.clone(), new.guest_id.clone()]; // a limited creator is one of them
-        let now = store::lock_people(&mut *transaction, &people).await?;
+        let now = store::lock_people(&mut *transaction, &people, &new.creator).await?;
         check_start(new.scheduled_at, now)?;
-        let taken = store::insert_booking(&mut *transaction, id, new, &meeting_url).await?;
-        if !taken.inserted {
+        let Some(booking) = store::insert_booking(&mut *transaction, id, new, &meeting_url).await? else {
+            return self.refused(&mut transaction, new).await;
+        };
+        transaction.commit().await?;
+        Ok(Some(booking))
+    }
+
+    /// Why nothing was inserted: None for a key that stands already, or the limit that the creator is at.
+    async fn refused(
+        &self,
+        connection: &mut PgConnection,
+        new: &NewBooking,
+    ) -> Result<Option<Booking>, Error> {
+        let creator = &new.creator.user_id;
+        if let Some(key) = &new.idempotency_key
+            && store::find_booking_by_key(&mut *connection, creator, key).await?.is_some()
+        {
             return Ok(None);
         }
-        if new.is_limited() {
-            if taken.open_full {
-                return Err(Error::TooManyOpen);
-            }
-            if let Some(retry_after) = taken.pair_wait {
-                return Err(Error::TooManyForPair { retry_after });
-            }
+        let limits = store::find_limits(connection, new).await?;
+        match limits.pair_wait {
+            _ if limits.open_full => Err(Error::TooManyOpen),
+            Some(retry_after) => Err(Error::TooManyForPair { retry_after }),
+            None => Err(Error::Contended), // below the limit again, a moment later
         }
-        transaction.commit().await?;
-        Ok(Some(id))
     }
 
     /// The booking that this request made before, as it is now.

@@ -29,7 +29,7 @@ impl Bookings {
         let booking = self.found_for_party(&caller, id).await?;
         let people = [booking.host_id, booking.guest_id]; // they never change
         for _ in 0..ATTEMPTS {
-            match retried(|| self.try_reschedule(id, &people, &change)).await? {
+            match retried(|| self.try_reschedule(&caller, id, &people, &change)).await? {
                 Attempt::Overtaken => {}
                 Attempt::Done { moved: true } => {
                     self.rooms.retime(id).await;
@@ -41,9 +41,15 @@ impl Bookings {
         Err(Error::Contended)
     }
 
-    async fn try_reschedule(&self, id: Uuid, people: &[String], change: &Change) -> Result<Attempt, Error> {
+    async fn try_reschedule(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        people: &[String],
+        change: &Change,
+    ) -> Result<Attempt, Error> {
         let mut transaction = self.pool.begin().await?;
-        store::lock_people(&mut *transaction, people).await?;
+        store::lock_people(&mut *transaction, people, caller).await?;
         let booking = store::find_booking(&mut *transaction, id).await?.ok_or(Error::NotFound)?;
         let Some(new) = plan(&booking, change)? else {
             return Ok(Attempt::Unchanged);

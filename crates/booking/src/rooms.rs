@@ -10,7 +10,7 @@ use chassis::{
     transport::Transport,
 };
 use proto::room::v1::{
-    CreateRoomRequest, EndRoomRequest, RetimeRoomRequest, room_service_client::RoomServiceClient,
+    CreateRoomRequest, EndRoomRequest, RetimeRoomRequest, Room, room_service_client::RoomServiceClient,
 };
 use tonic::{Response, Status};
 use uuid::Uuid;
@@ -25,11 +25,12 @@ impl Rooms {
         Self(RoomServiceClient::new(room).max_decoding_message_size(MESSAGE_LIMIT))
     }
 
-    /// Why the room was not made; a booking that was closed meanwhile needs none.
-    pub async fn create(&self, session_id: Uuid) -> Result<(), Reason> {
+    /// The room, or why it was not made; a booking that was closed meanwhile needs none.
+    pub async fn create(&self, session_id: Uuid) -> Result<Option<Room>, Reason> {
         let request = CreateRoomRequest { caller: Some(system_caller()), session_id: session_id.to_string() };
         match asked(session_id, "CreateRoom", self.0.clone().create_room(request)).await {
-            Ok(()) | Err(Reason::MeetingEnded | Reason::SessionCancelled) => Ok(()),
+            Ok(answer) => Ok(answer.room),
+            Err(Reason::MeetingEnded | Reason::SessionCancelled) => Ok(None),
             Err(reason) => Err(reason),
         }
     }
@@ -49,16 +50,16 @@ async fn asked<T>(
     session_id: Uuid,
     method: &'static str,
     call: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<(), Reason> {
+) -> Result<T, Reason> {
     // The transport's deadline ends with the headers of the answer; the timeout covers its body too.
     let answer = match tokio::time::timeout(BUDGET, context::with_budget(BUDGET, call)).await {
-        Ok(answer) => answer.map(drop).map_err(|status| Refusal::from_status(&status).reason),
+        Ok(answer) => answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status).reason),
         Err(_) => Err(Reason::ServiceUnavailable),
     };
-    let result = answer.map_or_else(Reason::code, |()| "ok");
+    let result = answer.as_ref().map_or_else(|reason| reason.code(), |_| "ok");
     metrics::counter!("greenroom_booking_room_calls_total", "method" => method, "result" => result)
         .increment(1);
-    if let Err(reason) = answer {
+    if let Err(reason) = &answer {
         tracing::warn!(session.id = %session_id, rpc.method = method, code = reason.code(),
             "room-lifecycle did not do it in time; its passes finish it");
     }

@@ -2,7 +2,7 @@
 //!
 //! Committed intent → idempotent CreateRoom → conditional result, in a loop that follows what the row says: two
 //! replicas that race end at the same generation, because only the row's compare-and-swap moves anything, and the
-//! answer is always a row that was read again as active (docs/decisions/0002-generations.md).
+//! ground for a token is always a row that was read again as active (docs/decisions/0002-generations.md).
 
 use chassis::lifecycle::Lost;
 use domain::{Owner, REFRESH_AFTER, RoomStatus, is_fresh};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::{
     Rooms,
     error::Error,
+    gate::Gate,
     livekit::{Blueprint, LiveKitError},
     plan::{Sight, Why},
     store::{self, Record},
@@ -30,20 +31,31 @@ impl Rooms {
         let asked_at = match store::find_record(&self.pool, owner.id()).await? {
             Some(record) if !forced && is_servable(&record, None) => return Ok(record),
             Some(record) => forced.then_some(record.now),
-            None => return self.create(owner).await,
+            None => None,
         };
-        self.follow(owner, asked_at).await
+        let mut gate = self.gates.enter(owner.id()).await;
+        self.follow(&mut gate, owner, asked_at).await
     }
 
-    /// The room of an owner that most likely has none yet.
+    /// The room of an owner that most likely has none yet. Told as the write left it, which is no ground for a token:
+    /// those come from [`Self::ensure`], which reads again.
     pub async fn create(&self, owner: Owner) -> Result<Record, Error> {
-        self.intend(owner).await?;
-        self.follow(owner, None).await
+        let mut gate = self.gates.enter(owner.id()).await;
+        if let Some(intended) = self.intend(owner).await?
+            && let Some(active) = gate.noting(self.make(&intended).await)?
+        {
+            return Ok(active);
+        }
+        self.follow(&mut gate, owner, None).await
     }
 
     /// Step by step to a record that may be given out; one caller of this process at a time.
-    async fn follow(&self, owner: Owner, asked_at: Option<OffsetDateTime>) -> Result<Record, Error> {
-        let mut gate = self.gates.enter(owner.id()).await;
+    async fn follow(
+        &self,
+        gate: &mut Gate,
+        owner: Owner,
+        asked_at: Option<OffsetDateTime>,
+    ) -> Result<Record, Error> {
         for _ in 0..TURNS {
             let Some(record) = store::find_record(&self.pool, owner.id()).await? else {
                 self.intend(owner).await?;
@@ -67,12 +79,7 @@ impl Rooms {
                 }
                 gate.forced_at = Some(std::time::Instant::now());
             }
-            if let Err(error) = self.advance(&record).await {
-                if matches!(error, Error::LiveKit(_)) {
-                    gate.failed_at = Some(std::time::Instant::now());
-                }
-                return Err(error);
-            }
+            gate.noting(self.advance(&record).await)?;
         }
         Err(Error::Unsettled)
     }
@@ -92,7 +99,7 @@ impl Rooms {
     /// Takes the next step towards an active record that was seen just now.
     async fn advance(&self, record: &Record) -> Result<(), Error> {
         match record.status {
-            RoomStatus::Pending | RoomStatus::Failed => self.make(record).await,
+            RoomStatus::Pending | RoomStatus::Failed => self.make(record).await.map(drop),
             RoomStatus::Ended => store::set_next_generation(&self.pool, record, Why::Reopened.as_str())
                 .await
                 .map(drop)
@@ -101,20 +108,20 @@ impl Rooms {
         }
     }
 
-    /// Writes the intent to have a room; explains why it may not.
-    pub(crate) async fn intend(&self, owner: Owner) -> Result<(), Error> {
-        let written = store::insert_intents(&self.pool, &[owner], SESSION_CAPACITY).await?;
-        if written == 0 {
+    /// Writes the intent to have a room and returns its record, or None when there is one; explains why it may not.
+    pub(crate) async fn intend(&self, owner: Owner) -> Result<Option<Record>, Error> {
+        let written = store::insert_intents(&self.pool, &[owner], SESSION_CAPACITY).await?.pop();
+        if written.is_none() {
             let session = store::find_session(&self.pool, owner.id()).await?.ok_or(Error::NoSession)?;
             if !session.open {
                 return Err(Error::Closed(session.status));
             }
         }
-        Ok(())
+        Ok(written)
     }
 
-    /// Makes a pending room on LiveKit and records the result, if the row still wants it.
-    pub(crate) async fn make(&self, record: &Record) -> Result<(), Error> {
+    /// Makes a pending room on LiveKit and records the result, if the row still wants it: the record then.
+    pub(crate) async fn make(&self, record: &Record) -> Result<Option<Record>, Error> {
         let expires_at = record.closes_at + AFTERGLOW;
         let started = std::time::Instant::now();
         let made = self.livekit.create_room(self.blueprint(record, expires_at)).await;
@@ -128,13 +135,16 @@ impl Rooms {
             }
         };
         match store::set_active(&self.pool, record, &room.sid, expires_at).await {
-            Ok(true) => {
-                if record.generation > 1 {
+            Ok(Some(active)) => {
+                if active.generation > 1 {
                     metrics::counter!("greenroom_rooms_recreated_total").increment(1);
                 }
-                Ok(())
+                Ok(Some(active))
             }
-            Ok(false) => self.drop_if_retired(record).await,
+            Ok(None) => {
+                self.drop_if_retired(record).await?;
+                Ok(None)
+            }
             Err(error) => {
                 self.compensate(record).await;
                 Err(error.into())

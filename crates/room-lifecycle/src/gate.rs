@@ -12,6 +12,8 @@ use std::{
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use uuid::Uuid;
 
+use crate::error::Error;
+
 /// A forced look is shared by everybody who asks within this time.
 pub const FORCED_GAP: Duration = Duration::from_secs(2);
 /// Whoever waited for a failure gets the same answer instead of failing anew.
@@ -29,6 +31,14 @@ impl Gate {
     #[must_use]
     pub fn failed_just_now(&self) -> bool {
         self.failed_at.is_some_and(|at| at.elapsed() < FAILURE_SHARED)
+    }
+
+    /// Remembers a failure of LiveKit, for those who wait.
+    pub fn noting<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
+        if let Err(Error::LiveKit(_)) = outcome {
+            self.failed_at = Some(Instant::now());
+        }
+        outcome
     }
 
     /// How long the next forced look has to wait.

@@ -20,7 +20,7 @@ impl Rooms {
         let record = loop {
             match store::find_record(&self.pool, owner.id()).await? {
                 Some(record) => break record,
-                None => self.intend(owner).await?,
+                None => drop(self.intend(owner).await?),
             }
         };
         let ttl = Duration::try_from(self.policy.token_ttl).unwrap_or(Duration::DAY);

@@ -85,7 +85,7 @@ impl Rooms {
         match plan::plan(record, sight, self.policy) {
             Step::Rest => Ok(()),
             Step::Close => self.close(record.id).await,
-            Step::Make => self.make(record).await,
+            Step::Make => self.make(record).await.map(drop),
             Step::Adopt { sid } => {
                 self.adopt(record, &sid).await?;
                 self.look_inside(record).await
@@ -115,7 +115,7 @@ impl Rooms {
             return Ok(());
         };
         match plan::plan(&next, &Sight::Unknown, self.policy) {
-            Step::Make => self.make(&next).await,
+            Step::Make => self.make(&next).await.map(drop),
             _ => Ok(()),
         }
     }

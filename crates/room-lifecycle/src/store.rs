@@ -43,27 +43,36 @@ impl Record {
     }
 }
 
+/// `$with` select records of rooms `from $rooms r` … `$rest`: the one list of a record's columns.
+macro_rules! records {
+    ($with:tt, $rooms:tt, $rest:tt, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Record,
+            $with
+            + r#"
+            select r.id as "id!", r.session_id as "session_id!", r.room_name as "room_name!", r.room_sid,
+                   r.generation as "generation!", r.status as "status!: RoomStatus",
+                   r.max_participants as "max_participants!", r.made_at, r.expires_at, r.confirmed_at, r.closing_at,
+                   r.watched_until, r.next_attempt_at,
+                   exists (select from livekit_participants p
+                           where p.room_id = r.id and p.status = 'joined') as "occupied!",
+                   s.status as "owner_status: SessionStatus", s.meeting_url, o.open as "open!",
+                   o.opens_at as "opens_at!", o.closes_at as "closes_at!", app_now() as "now!"
+            from "# + $rooms + " r
+            join sessions s on s.id = r.session_id
+            join room_owners o on o.owner = r.session_id "
+            + $rest,
+            $($argument),+
+        )
+    };
+}
+
 /// The records with these ids or of these owners.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_records(db: impl PgExecutor<'_>, ids: &[Uuid], owners: &[Uuid]) -> Result<Vec<Record>> {
-    sqlx::query_as!(
-        Record,
-        r#"select r.id, r.session_id as "session_id!", r.room_name, r.room_sid, r.generation,
-                  r.status as "status: RoomStatus", r.max_participants, r.made_at, r.expires_at, r.confirmed_at, r.closing_at, r.watched_until,
-                  r.next_attempt_at,
-                  exists (select from livekit_participants p
-                          where p.room_id = r.id and p.status = 'joined') as "occupied!",
-                  s.status as "owner_status: SessionStatus", s.meeting_url, o.open as "open!", o.opens_at as "opens_at!",
-                  o.closes_at as "closes_at!", app_now() as "now!"
-           from livekit_rooms r
-           join sessions s on s.id = r.session_id
-           join room_owners o on o.owner = r.session_id
-           where r.id = any($1) or r.session_id = any($2)"#,
-        ids,
-        owners
-    )
-    .fetch_all(db)
-    .await
+    records!("", "livekit_rooms", "where r.id = any($1) or r.session_id = any($2)", ids, owners)
+        .fetch_all(db)
+        .await
 }
 
 /// The record of a booking's room.
@@ -96,64 +105,73 @@ pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Se
 }
 
 /// Commits the intent to have a room for each of these owners that is open and has none: the record, its name,
-/// its people. Returns how many were written. (Conflicts on any constraint: of two at once the later one may meet the
+/// its people. Returns what was written. (Conflicts on any constraint: of two at once the later one may meet the
 /// name before the owner.) A name is there already only if somebody deleted the record by hand:
 /// it goes to the new one.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
-pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner], max_participants: i32) -> Result<i64> {
+pub async fn insert_intents(
+    db: impl PgExecutor<'_>,
+    owners: &[Owner],
+    max_participants: i32,
+) -> Result<Vec<Record>> {
     let ids: Vec<Uuid> = owners.iter().map(|owner| owner.id()).collect();
     let names: Vec<String> = owners.iter().map(|owner| owner.room_name(1)).collect();
-    sqlx::query_scalar!(
-        r#"with intents as (
-               insert into livekit_rooms (session_id, room_name, max_participants)
-               select t.owner, t.name, $3
-               from unnest($1::uuid[], $2::text[]) as t(owner, name)
-               join room_owners o on o.owner = t.owner and o.open
-               on conflict do nothing
-               returning id, session_id, room_name, generation),
-           names as (
-               insert into livekit_room_names (room_name, room_id, generation)
-               select room_name, id, generation from intents
-               on conflict (room_name) do update
-               set room_id = excluded.room_id, generation = excluded.generation),
-           people as (
-               insert into livekit_participants (room_id, user_id, role, display_name)
-               select i.id, p.user_id, p.role, coalesce(u.display_name, case p.role when 'guest' then s.guest_name end)
-               from intents i
-               join sessions s on s.id = i.session_id
-               join session_participants p on p.session_id = i.session_id
-               left join app_users u on u.id = p.user_id)
-           select count(*) as "count!" from intents"#,
+    records!(
+        "with intents as (
+             insert into livekit_rooms (session_id, room_name, max_participants)
+             select t.owner, t.name, $3
+             from unnest($1::uuid[], $2::text[]) as t(owner, name)
+             join room_owners o on o.owner = t.owner and o.open
+             on conflict do nothing
+             returning *),
+         names as (
+             insert into livekit_room_names (room_name, room_id, generation)
+             select room_name, id, generation from intents
+             on conflict (room_name) do update
+             set room_id = excluded.room_id, generation = excluded.generation),
+         people as (
+             insert into livekit_participants (room_id, user_id, role, display_name)
+             select i.id, p.user_id, p.role, coalesce(u.display_name, case p.role when 'guest' then s.guest_name end)
+             from intents i
+             join sessions s on s.id = i.session_id
+             join session_participants p on p.session_id = i.session_id
+             left join app_users u on u.id = p.user_id)",
+        "intents",
+        "",
         &ids,
         &names,
-        max_participants
+        max_participants,
     )
-    .fetch_one(db)
+    .fetch_all(db)
     .await
 }
 
-/// The result of CreateRoom: the record is active at this generation. False: somebody else moved it on.
+/// The result of CreateRoom: the record, active at this generation. None: somebody else moved it on.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_active(
     db: impl PgExecutor<'_>,
     record: &Record,
     sid: &str,
     expires_at: OffsetDateTime,
-) -> Result<bool> {
-    let done = sqlx::query!(
-        "update livekit_rooms
-         set status = 'active', room_sid = $3, confirmed_at = $4, expires_at = $5,
-             made_at = case when room_sid = $3 then made_at else app_now() end,
-             attempts = 0, next_attempt_at = null, last_error = null
-         where id = $1 and generation = $2 and status in ('pending', 'active', 'failed')",
+) -> Result<Option<Record>> {
+    records!(
+        "with active as (
+             update livekit_rooms
+             set status = 'active', room_sid = $3, confirmed_at = $4, expires_at = $5,
+                 made_at = case when room_sid = $3 then made_at else app_now() end,
+                 attempts = 0, next_attempt_at = null, last_error = null
+             where id = $1 and generation = $2 and status in ('pending', 'active', 'failed')
+             returning *)",
+        "active",
+        "",
         record.id,
         record.generation,
         sid,
         record.now,
-        expires_at
+        expires_at,
     )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() > 0)
+    .fetch_optional(db)
+    .await
 }
 
 /// Seen on LiveKit under its SID, at `at`. False: the record is no longer what was looked for.

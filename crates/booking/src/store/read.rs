@@ -1,6 +1,7 @@
 //! Reading bookings, with the names of their people and the room as it stands.
 
 use domain::{Role, SessionStatus};
+use proto::room::v1::Room;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -48,42 +49,54 @@ impl Booking {
         }
     }
 
+    /// Its room, as room-lifecycle told it after this was read.
+    pub fn set_room(&mut self, room: Option<Room>) {
+        let Some(room) = room else { return };
+        self.room_status = Some(room.status);
+        self.room_name = Some(room.room_name);
+        self.room_sid = Some(room.room_sid).filter(|sid| !sid.is_empty());
+    }
+
     /// Its window has closed, and the pass has not said so yet.
     pub fn is_overdue(&self) -> bool {
         self.status.is_open() && self.now >= self.closes_at
     }
 }
 
-/// `$with` select … `$rest`: the one list of a booking's columns.
+/// `[$with]` select bookings `from $sessions s` … `$rest`: the one list of a booking's columns.
 macro_rules! bookings {
-    ($with:tt, $rest:tt, $($argument:expr),+ $(,)?) => {
+    ([$($with:tt)*] $sessions:literal, $rest:tt, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
             Booking,
-            $with
+            $($with)*
             + r#"
-            select s.id, s.title, s.description, s.status as "status: SessionStatus", s.scheduled_at,
-                   s.duration_minutes, w.opens_at as "opens_at!", w.closes_at as "closes_at!", s.meeting_url,
-                   s.host_id, coalesce(h.display_name, s.host_id) as "host_name!",
+            select s.id as "id!", s.title as "title!", s.description as "description!",
+                   s.status as "status!: domain::SessionStatus", s.scheduled_at as "scheduled_at!",
+                   s.duration_minutes as "duration_minutes!", w.opens_at as "opens_at!", w.closes_at as "closes_at!",
+                   s.meeting_url as "meeting_url!",
+                   s.host_id as "host_id!", coalesce(h.display_name, s.host_id) as "host_name!",
                    coalesce(h.avatar_url, '') as "host_avatar!",
-                   s.guest_id, coalesce(g.display_name, s.guest_name, s.guest_id) as "guest_name!",
+                   s.guest_id as "guest_id!", coalesce(g.display_name, s.guest_name, s.guest_id) as "guest_name!",
                    coalesce(g.avatar_url, '') as "guest_avatar!",
                    r.status as "room_status?", r.room_name as "room_name?", r.room_sid as "room_sid?",
-                   s.sequence, s.request_hash, s.cancelled_at, coalesce(s.cancel_reason, '') as "cancel_reason!",
-                   s.created_at, s.updated_at, app_now() as "now!"
-            from sessions s
+                   s.sequence as "sequence!", s.request_hash, s.cancelled_at,
+                   coalesce(s.cancel_reason, '') as "cancel_reason!",
+                   s.created_at as "created_at!", s.updated_at as "updated_at!", app_now() as "now!"
+            from "# + $sessions + " s
             cross join lateral booking_window(s.scheduled_at, s.duration_minutes) w
             left join app_users h on h.id = s.host_id
             left join app_users g on g.id = s.guest_id
             left join livekit_rooms r on r.session_id = s.id
-            "#
+            "
             + $rest,
             $($argument),+
         )
     };
 }
+pub(super) use bookings;
 
 pub async fn find_booking(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Booking>, sqlx::Error> {
-    bookings!("", "where s.id = $1", id).fetch_optional(executor).await
+    bookings!([""] "sessions", "where s.id = $1", id).fetch_optional(executor).await
 }
 
 pub async fn find_booking_by_key(
@@ -91,7 +104,7 @@ pub async fn find_booking_by_key(
     created_by: &str,
     key: &str,
 ) -> Result<Option<Booking>, sqlx::Error> {
-    bookings!("", "where s.created_by = $1 and s.idempotency_key = $2", created_by, key)
+    bookings!([""] "sessions", "where s.created_by = $1 and s.idempotency_key = $2", created_by, key)
         .fetch_optional(executor)
         .await
 }
@@ -114,7 +127,7 @@ pub async fn list_bookings(
     limit: i64,
 ) -> Result<Vec<Booking>, sqlx::Error> {
     bookings!(
-        "with page as (
+        ["with page as (
             (select id, scheduled_at from sessions
              where host_id = $1 and coalesce($2, 'host') = 'host' and ($3::text is null or status = $3)
                and scheduled_at >= coalesce($4, '-infinity'::timestamptz)
@@ -128,7 +141,8 @@ pub async fn list_bookings(
                and scheduled_at < coalesce($5, 'infinity'::timestamptz)
                and (scheduled_at, id) < (coalesce($6, 'infinity'::timestamptz), coalesce($7::uuid, $9))
              order by scheduled_at desc, id desc limit $8)
-            order by scheduled_at desc, id desc limit $8)",
+            order by scheduled_at desc, id desc limit $8)"]
+        "sessions",
         "where s.id in (select page.id from page) order by s.scheduled_at desc, s.id desc",
         user_id,
         filter.role.map(Role::as_str),

@@ -6,14 +6,15 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::{Booking, read::bookings};
 use crate::request::{MOST_OPEN, MOST_PER_PAIR, NewBooking};
 
 /// `$changed` writes one session and returns its columns and whether to `tell`; host and guest are told as
-/// `$kind`; `$rest` does what has to happen beside it and selects the outcome.
+/// `$kind`; `$beside` does what else has to happen; the answer is the booking as it is then.
 macro_rules! telling {
-    ($kind:tt, $changed:tt, $rest:tt, $($argument:expr),+ $(,)?) => {
-        sqlx::query!(
-            "with changed as (" + $changed + "),
+    ($kind:tt, $changed:tt, $beside:tt, $($argument:expr),+ $(,)?) => {
+        bookings!(
+            ["with changed as (" + $changed + "),
             told as (
                 insert into notifications (user_id, kind, session_id, payload, dedupe_key)
                 select person, '" + $kind + "', id,
@@ -25,74 +26,71 @@ macro_rules! telling {
                        concat_ws(':', '" + $kind + "', id, sequence, person)
                 from changed cross join lateral unnest(array[host_id, guest_id]) person
                 where tell
-                on conflict on constraint notifications_dedupe_key do nothing)"
-            + $rest,
+                on conflict on constraint notifications_dedupe_key do nothing),"
+            + $beside]
+            "changed",
+            "",
             $($argument),+
         )
     };
 }
 
-/// Waits until nobody else books for these people, and tells the time then. Sorted, so that two never wait for
-/// each other; the exclusion constraint stays the guarantee.
+/// Waits until nobody else books for these people, remembers what the caller's token says of him, and tells the
+/// time then. Sorted, so that two never wait for each other; the exclusion constraint stays the guarantee.
 pub async fn lock_people(
     executor: impl PgExecutor<'_>,
     people: &[String],
+    caller: &Caller,
 ) -> Result<OffsetDateTime, sqlx::Error> {
     let locked = sqlx::query!(
         r#"with locked as materialized (
                select pg_advisory_xact_lock(hashtextextended(id, 7))
                from (select distinct id collate "C" as id from unnest($1::text[]) id order by id) people)
-           select count(*) as "people!", app_now() as "now!" from locked"#,
+           select count(*) as "people!", app_now() as "now!",
+                  case when $2 <> '' then remember_person($2, $3, $4, $5)::text end as remembered
+           from locked"#,
         people,
+        caller.user_id,
+        caller.name,
+        caller.email,
+        caller.avatar_url,
     );
     Ok(locked.fetch_one(executor).await?.now)
 }
 
-/// What an insert met.
-#[derive(Clone, Copy, Debug)]
-pub struct Taken {
-    /// False: the creator's idempotency key stands already.
-    pub inserted: bool,
-    /// The creator has as many open bookings as allowed, without this one.
-    pub open_full: bool,
-    /// Seconds until the pair may be booked again.
-    pub pair_wait: Option<i64>,
-}
-
-/// The session first, so that the idempotency key collides before anything else does.
+/// The new booking. None: the creator's idempotency key stands already, or he is at a limit. The session is written
+/// first, so that the key collides before anything else does.
 pub async fn insert_booking(
     executor: impl PgExecutor<'_>,
     id: Uuid,
     new: &NewBooking,
     meeting_url: &str,
-) -> Result<Taken, sqlx::Error> {
-    let Caller { user_id: creator, name, email, avatar_url, .. } = &new.creator;
-    let taken = telling!(
+) -> Result<Option<Booking>, sqlx::Error> {
+    telling!(
         "booking_created",
         "insert into sessions (id, host_id, guest_id, created_by, title, description, scheduled_at,
                                duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+         where not $14::bool
+            or (select count(*) from (
+                    select from sessions where created_by = $4 and status in ('scheduled', 'in_progress')
+                    limit $15) open) < $15
+           and (select count(*) from (
+                    select from sessions
+                    where (host_id = $2 and guest_id = $3 or host_id = $3 and guest_id = $2)
+                      and created_at > app_now() - interval '1 hour'
+                    limit $16) lately) < $16
          on conflict on constraint sessions_idempotency_key do nothing
          returning *, true as tell",
-        r#", placed as (
-               insert into session_participants (session_id, user_id, role, slot)
-               select id, part.user_id, part.role,
-                      tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
-               from changed cross join lateral (values (host_id, 'host'), (guest_id, 'guest')) part (user_id, role))
-           select exists (select from changed) as "inserted!",
-                  (select count(*) from (
-                       select from sessions where created_by = $4 and status in ('scheduled', 'in_progress')
-                       limit $17) open) >= $17 as "open_full!",
-                  (select ceil(extract(epoch from created_at + interval '1 hour' - app_now()))::bigint
-                   from sessions
-                   where (host_id = $2 and guest_id = $3 or host_id = $3 and guest_id = $2)
-                     and created_at > app_now() - interval '1 hour'
-                   order by created_at desc offset $18::bigint - 1 limit 1) as pair_wait,
-                  case when $4 <> '' then remember_person($4, $14, $15, $16)::text end as remembered"#,
+        "placed as (
+             insert into session_participants (session_id, user_id, role, slot)
+             select id, part.user_id, part.role,
+                    tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
+             from changed cross join lateral (values (host_id, 'host'), (guest_id, 'guest')) part (user_id, role))",
         id,
         new.host_id,
         new.guest_id,
-        creator,
+        new.creator.user_id,
         new.title,
         new.description,
         new.scheduled_at,
@@ -102,15 +100,41 @@ pub async fn insert_booking(
         new.guest_email,
         new.idempotency_key,
         new.idempotency_key.as_ref().map(|_| new.hash()),
-        name,
-        email,
-        avatar_url,
+        new.is_limited(),
+        MOST_OPEN,
+        MOST_PER_PAIR,
+    )
+    .fetch_optional(executor)
+    .await
+}
+
+/// How close a creator is to the limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub open_full: bool,
+    /// Seconds until the pair may be booked again.
+    pub pair_wait: Option<i64>,
+}
+
+pub async fn find_limits(executor: impl PgExecutor<'_>, new: &NewBooking) -> Result<Limits, sqlx::Error> {
+    sqlx::query_as!(
+        Limits,
+        r#"select (select count(*) from (
+                       select from sessions where created_by = $1 and status in ('scheduled', 'in_progress')
+                       limit $4) open) >= $4 as "open_full!",
+                  (select ceil(extract(epoch from created_at + interval '1 hour' - app_now()))::bigint
+                   from sessions
+                   where (host_id = $2 and guest_id = $3 or host_id = $3 and guest_id = $2)
+                     and created_at > app_now() - interval '1 hour'
+                   order by created_at desc offset $5::bigint - 1 limit 1) as pair_wait"#,
+        new.creator.user_id,
+        new.host_id,
+        new.guest_id,
         MOST_OPEN,
         MOST_PER_PAIR,
     )
     .fetch_one(executor)
-    .await?;
-    Ok(Taken { inserted: taken.inserted, open_full: taken.open_full, pair_wait: taken.pair_wait })
+    .await
 }
 
 /// What a reschedule makes of a booking.
@@ -127,21 +151,20 @@ pub struct Rescheduled {
 /// False: the booking is no longer the one that was read.
 pub async fn reschedule_booking(
     executor: impl PgExecutor<'_>,
-    read: &super::Booking,
+    read: &Booking,
     new: &Rescheduled,
 ) -> Result<bool, sqlx::Error> {
-    let outcome = telling!(
+    let changed = telling!(
         "booking_rescheduled",
         "update sessions
          set scheduled_at = $4, duration_minutes = $5, title = $6, description = $7,
              sequence = sequence + 1, updated_at = app_now()
          where id = $1 and sequence = $2 and status = $3
          returning *, $8::bool as tell",
-        r#", placed as (
-               update session_participants p
-               set slot = tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
-               from changed where p.session_id = changed.id and tell)
-           select exists (select from changed) as "changed!""#,
+        "placed as (
+             update session_participants p
+             set slot = tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
+             from changed where p.session_id = changed.id and tell)",
         read.id,
         read.sequence,
         read.status.as_str(),
@@ -151,7 +174,7 @@ pub async fn reschedule_booking(
         new.description,
         new.moved,
     );
-    Ok(outcome.fetch_one(executor).await?.changed)
+    Ok(changed.fetch_optional(executor).await?.is_some())
 }
 
 /// False: the booking is not open any more.
@@ -160,7 +183,7 @@ pub async fn cancel_booking(
     id: Uuid,
     reason: &str,
 ) -> Result<bool, sqlx::Error> {
-    let outcome = telling!(
+    let changed = telling!(
         "booking_cancelled",
         "update sessions
          set status = 'cancelled', cancelled_at = app_now(), cancel_reason = nullif($2, ''),
@@ -168,13 +191,12 @@ pub async fn cancel_booking(
          where id = $1 and status in ('scheduled', 'in_progress')
            and app_now() < (select closes_at from booking_window(scheduled_at, duration_minutes))
          returning *, true as tell",
-        r#", freed as (
-               update session_participants p set active = false from changed where p.session_id = changed.id)
-           select exists (select from changed) as "changed!""#,
+        "freed as (
+             update session_participants p set active = false from changed where p.session_id = changed.id)",
         id,
         reason,
     );
-    Ok(outcome.fetch_one(executor).await?.changed)
+    Ok(changed.fetch_optional(executor).await?.is_some())
 }
 
 /// False: the booking is not open any more.

@@ -76,8 +76,8 @@ impl RoomService for FakeRooms {
     ) -> Result<Response<room::CreateRoomResponse>, Status> {
         let request = request.into_inner();
         self.asked("CreateRoom", request.caller, &request.session_id).await?;
-        insert_room(&self.pool, &request.session_id).await;
-        Ok(Response::new(room::CreateRoomResponse::default()))
+        let room = insert_room(&self.pool, &request.session_id).await;
+        Ok(Response::new(room::CreateRoomResponse { room: Some(room), ..Default::default() }))
     }
 
     async fn end_room(
@@ -281,7 +281,7 @@ async fn client(config: &Config, room: Transport, runtime: &Runtime) -> Client {
     BookingServiceClient::new(Transport::in_process(guarded, &config.grpc.tokens))
 }
 
-pub async fn insert_room(pool: &PgPool, booking: &str) {
+pub async fn insert_room(pool: &PgPool, booking: &str) -> room::Room {
     let id: Uuid = booking.parse().unwrap();
     sqlx::query!(
         "insert into livekit_rooms (session_id, room_name, room_sid, status, max_participants)
@@ -291,6 +291,12 @@ pub async fn insert_room(pool: &PgPool, booking: &str) {
     .execute(pool)
     .await
     .unwrap();
+    room::Room {
+        status: "active".into(),
+        room_name: format!("session-{id}"),
+        room_sid: "RM_test".into(),
+        ..Default::default()
+    }
 }
 
 pub fn person(id: &str) -> Caller {
