@@ -43,6 +43,7 @@ impl Rooms {
         let mut gate = self.gates.enter(owner.id()).await;
         if let Some(intended) = self.intend(owner).await?
             && let Some(active) = gate.noting(self.make(&intended).await)?
+            && is_servable(&active, None)
         {
             return Ok(active);
         }

@@ -224,6 +224,27 @@ async fn an_end_and_a_create_that_wait_for_the_same_row_leave_no_room(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_meeting_that_ends_while_its_room_is_intended_is_not_told_to_have_one(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let one = world.rooms().await;
+    let booking = world.booking(State::OpenNow).await;
+    let lock = world.hold("lock table livekit_room_names in share mode").await;
+    let create = tokio::spawn({
+        let (one, owner) = (Rooms::clone(&one), owner(&booking));
+        async move { one.create(owner).await }
+    });
+    testkit::eventually("the intent waits", || async { world.waiting(1).await }).await;
+    world.complete(&booking).await; // marks nothing: nobody sees the record yet
+    lock.close().await.unwrap();
+    assert_eq!(reason(create.await.unwrap()), Reason::MeetingEnded);
+    one.drain().await.unwrap();
+    assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_result_that_cannot_be_written_retires_the_name_and_deletes_the_room(
     _: PgPoolOptions,
     connect: PgConnectOptions,
