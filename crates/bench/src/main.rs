@@ -2,7 +2,7 @@
 //!
 //! Needs `DATABASE_URL` of a server where databases may be made (`make bench` gives a throw-away one) and the release
 //! build of `greenroom` beside this program. Everything else is made here, on loopback, and taken away again: a
-//! database, livekit-dev, the baselines, the services. What is compared takes turns, round by round, so that noise
+//! database and a livekit-dev for each part, the baselines, the services. What is compared takes turns, round by round, so that noise
 //! falls on both; the median round counts. The tables go to stdout, the progress to stderr.
 
 mod baseline;
@@ -99,32 +99,33 @@ fn main() -> Result<()> {
     runtime.block_on(measure(cli))
 }
 
+/// Each part on a ground of its own: the rows and rooms that one leaves behind, another one would measure.
 async fn measure(cli: Cli) -> Result<()> {
     let greenroom = cli.greenroom.map_or_else(ground::beside, Ok)?;
-    let ground =
-        Ground::prepare(greenroom, Duration::from_secs(cli.seconds), cli.rounds, cli.history).await?;
-    let measured = sections(&ground, cli.what.unwrap_or(What::All)).await;
-    ground.clear().await?;
-    measured
-}
-
-async fn sections(ground: &Ground, what: What) -> Result<()> {
-    let all = matches!(what, What::All);
-    println!("{}", ground.describe().await?);
-    if all || matches!(what, What::Tokens) {
-        println!("{}", tokens::measure(ground).await?);
-    }
-    if all || matches!(what, What::Bookings) {
-        println!("{}", bookings::measure(ground).await?);
-    }
-    if all || matches!(what, What::Startup) {
-        println!("{}", startup::measure(ground).await?);
-    }
-    if all || matches!(what, What::Pass) {
-        println!("{}", pass::measure(ground).await?);
-    }
-    if all || matches!(what, What::Plan) {
-        println!("{}", plan::measure(ground).await?);
+    let parts = match cli.what.unwrap_or(What::All) {
+        What::All => vec![What::Tokens, What::Bookings, What::Startup, What::Pass, What::Plan],
+        part => vec![part],
+    };
+    for (number, part) in parts.into_iter().enumerate() {
+        let time = Duration::from_secs(cli.seconds);
+        let ground = Ground::prepare(greenroom.clone(), time, cli.rounds, cli.history).await?;
+        if number == 0 {
+            println!("{}", ground.describe().await?);
+        }
+        let measured = section(&ground, part).await;
+        ground.clear().await?;
+        println!("{}", measured?);
     }
     Ok(())
+}
+
+async fn section(ground: &Ground, part: What) -> Result<String> {
+    match part {
+        What::Tokens => tokens::measure(ground).await,
+        What::Bookings => bookings::measure(ground).await,
+        What::Startup => startup::measure(ground).await,
+        What::Pass => pass::measure(ground).await,
+        What::Plan => plan::measure(ground).await,
+        What::All | What::Child { .. } => Ok(String::new()), // no parts
+    }
 }

@@ -60,6 +60,11 @@ pub struct Usage {
     pub peak_kib: u64,
 }
 
+/// From now on this process's [`Usage::peak_kib`] counts anew.
+pub fn forget_peak() -> Result<()> {
+    fs::write("/proc/self/clear_refs", "5").context("the kernel keeps the peak of memory")
+}
+
 impl Usage {
     /// Zero for a process that is gone or whose numbers may not be read.
     pub fn of(pid: u32) -> Self {

@@ -3,10 +3,12 @@
 use std::{net::SocketAddr, str::FromStr};
 
 use chassis::{
-    config::{DatabaseArgs, InternalArgs, Problems},
+    config::{Problems, ServiceArgs, given},
     db, grpc,
 };
 use tonic::transport::Endpoint;
+
+pub use domain::RoomCreation;
 
 /// The database role that may write bookings.
 const ROLE: &str = "greenroom_booking";
@@ -14,9 +16,7 @@ const ROLE: &str = "greenroom_booking";
 #[derive(clap::Args, Clone, Default)]
 pub struct Args {
     #[command(flatten)]
-    pub database: DatabaseArgs,
-    #[command(flatten)]
-    pub internal: InternalArgs,
+    pub service: ServiceArgs,
     /// Address of the booking service [default: 0.0.0.0:50051]
     #[arg(long, env = "BOOKING_LISTEN")]
     pub booking_listen: Option<String>,
@@ -71,64 +71,37 @@ impl FromStr for Policy {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoomCreation {
-    AtBooking,
-    /// The passes of room-lifecycle make the room when the meeting opens.
-    AtOpening,
-}
-
-impl FromStr for RoomCreation {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "at_booking" => Ok(Self::AtBooking),
-            "at_opening" => Ok(Self::AtOpening),
-            _ => Err("must be at_booking or at_opening"),
-        }
-    }
-}
-
 impl Args {
     pub fn check(self, problems: &mut Problems) -> Option<Config> {
-        let database = self.database.check(ROLE, problems);
-        let grpc = self.internal.check(problems);
-        let listen =
-            problems.parse("BOOKING_LISTEN", self.booking_listen.as_deref(), ([0, 0, 0, 0], 50051).into());
-        let room_url = problems.parse(
-            "ROOM_URL",
-            self.room_url.as_deref(),
-            Endpoint::from_static("http://127.0.0.1:50052"),
-        );
-        let app_url = self.app_url.filter(|url| !url.trim().is_empty());
-        let app_url = problems.url("APP_URL", app_url.or(self.next_public_app_url), &["http", "https"]);
+        let service = self.service.check(ROLE, problems);
+        let listen = problems.listen("BOOKING_LISTEN", self.booking_listen.as_deref(), 50051);
+        let room_url = given(self.room_url).unwrap_or_else(|| "http://127.0.0.1:50052".to_owned());
+        let room_url = problems.peer("ROOM_URL", Some(room_url));
+        let app_url = given(self.app_url).or(self.next_public_app_url);
+        let app_url = problems.base_url("APP_URL", app_url, &["http", "https"]);
         let policy = problems.parse("BOOKING_POLICY", self.booking_policy.as_deref(), Policy::Either);
         let room_creation =
             problems.parse("ROOM_CREATION", self.room_creation.as_deref(), RoomCreation::AtBooking);
-        Some(Config {
-            database: database?,
-            grpc: grpc?,
-            listen,
-            room_url,
-            app_url: app_url?.as_str().trim_end_matches('/').to_owned(),
-            policy,
-            room_creation,
-        })
+        let (database, grpc) = service?;
+        Some(Config { database, grpc, listen, room_url: room_url?, app_url: app_url?, policy, room_creation })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chassis::config::{DatabaseArgs, InternalArgs};
+
     use super::*;
 
     fn args() -> Args {
         Args {
-            database: DatabaseArgs {
-                database_url: Some("postgres://localhost/greenroom".into()),
-                ..DatabaseArgs::default()
+            service: ServiceArgs {
+                database: DatabaseArgs {
+                    database_url: Some("postgres://localhost/greenroom".into()),
+                    ..DatabaseArgs::default()
+                },
+                internal: InternalArgs { internal_token: Some("t".repeat(32)), ..InternalArgs::default() },
             },
-            internal: InternalArgs { internal_token: Some("t".repeat(32)), ..InternalArgs::default() },
             next_public_app_url: Some("https://app.example.org/".into()),
             ..Args::default()
         }

@@ -3,13 +3,17 @@
 //! A service's `Args` derive `clap::Args` with a documented `Option<String>` per setting, so that clap itself
 //! never stops at the first one; `check` turns them into a typed `Config` and collects what is wrong.
 
-use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+mod args;
 
-use clap::Args;
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
+
 use secrecy::{ExposeSecret, SecretString};
+use tonic::transport::Endpoint;
 use url::Url;
 
-use crate::{db, grpc};
+pub use args::{
+    DatabaseArgs, InternalArgs, LiveKit, LiveKitArgs, Process, ProcessArgs, ServiceArgs, token_ttl,
+};
 
 /// What is wrong with the settings, one line each.
 #[derive(Debug, Default)]
@@ -36,7 +40,7 @@ impl Problems {
 
     /// A setting that must be there; blank counts as missing.
     pub fn required(&mut self, setting: &str, value: Option<String>) -> Option<String> {
-        let value = value.filter(|value| !value.trim().is_empty());
+        let value = given(value);
         if value.is_none() {
             self.add(setting, "is missing");
         }
@@ -63,6 +67,33 @@ impl Problems {
         self.parse(setting, value, humantime::Duration::from(default)).into()
     }
 
+    /// A duration within bounds, which `told` writes as people do.
+    pub fn duration_in(
+        &mut self,
+        setting: &str,
+        value: Option<&str>,
+        default: Duration,
+        bounds: RangeInclusive<Duration>,
+        told: &str,
+    ) -> Duration {
+        let duration = self.duration(setting, value, default);
+        if !bounds.contains(&duration) {
+            self.add(setting, format_args!("must be {told}"));
+        }
+        duration
+    }
+
+    /// The address of a port of ours, by default `port` on all interfaces.
+    pub fn listen(&mut self, setting: &str, value: Option<&str>, port: u16) -> SocketAddr {
+        self.parse(setting, value, ([0, 0, 0, 0], port).into())
+    }
+
+    /// Where another service is: `http://host:port`.
+    pub fn peer(&mut self, setting: &str, value: Option<String>) -> Option<Endpoint> {
+        let url = self.url(setting, value, &["http"])?;
+        Endpoint::from_shared(url.to_string()).map_err(|error| self.add(setting, error)).ok()
+    }
+
     /// A required secret of at least `least` bytes. The value never appears in the problem.
     pub fn secret(&mut self, setting: &str, value: Option<String>, least: usize) -> Option<SecretString> {
         let value = SecretString::from(self.required(setting, value)?);
@@ -85,10 +116,21 @@ impl Problems {
         None
     }
 
+    /// As [`Self::url`], without a slash at the end: what paths are added to.
+    pub fn base_url(&mut self, setting: &str, value: Option<String>, schemes: &[&str]) -> Option<String> {
+        self.url(setting, value, schemes).map(|url| url.as_str().trim_end_matches('/').to_owned())
+    }
+
     /// `Ok` when nothing was added.
     pub fn into_result(self) -> Result<(), Invalid> {
         if self.0.is_empty() { Ok(()) } else { Err(Invalid(self.0)) }
     }
+}
+
+/// A setting that may be absent; blank counts as missing.
+#[must_use]
+pub fn given(value: Option<String>) -> Option<String> {
+    value.filter(|value| !value.trim().is_empty())
 }
 
 /// Checks `args` and either gives the settings or every problem.
@@ -97,142 +139,6 @@ pub fn check<T>(check: impl FnOnce(&mut Problems) -> Option<T>) -> Result<T, Inv
     let checked = check(&mut problems);
     problems.into_result()?;
     checked.ok_or_else(|| Invalid(vec!["a setting is missing".to_owned()]))
-}
-
-/// What every process has: logs, traces, the operations port, how long it may take to stop.
-#[derive(Args, Clone, Debug, Default)]
-pub struct ProcessArgs {
-    /// `json` or `pretty` [default: json]
-    #[arg(long, env = "LOG_FORMAT")]
-    pub log_format: Option<String>,
-    /// Where OpenTelemetry traces go (OTLP over gRPC); none: no traces
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
-    pub otel_exporter_otlp_endpoint: Option<String>,
-    /// Address of /metrics, /livez and /readyz [default: 0.0.0.0:9090]
-    #[arg(long, env = "OPS_LISTEN")]
-    pub ops_listen: Option<String>,
-    /// How long a stop may wait for work under way [default: 20s]
-    #[arg(long, env = "SHUTDOWN_GRACE")]
-    pub shutdown_grace: Option<String>,
-}
-
-#[derive(Clone, Debug)]
-pub struct Process {
-    pub json_logs: bool,
-    pub otlp_endpoint: Option<String>,
-    pub ops_listen: SocketAddr,
-    pub grace: Duration,
-}
-
-impl ProcessArgs {
-    pub fn check(self, problems: &mut Problems) -> Process {
-        let json_logs = match self.log_format.as_deref() {
-            None | Some("json" | "") => true,
-            Some("pretty") => false,
-            Some(_) => {
-                problems.add("LOG_FORMAT", "must be json or pretty");
-                true
-            }
-        };
-        Process {
-            json_logs,
-            otlp_endpoint: self.otel_exporter_otlp_endpoint.filter(|endpoint| !endpoint.is_empty()),
-            ops_listen: problems.parse("OPS_LISTEN", self.ops_listen.as_deref(), ([0, 0, 0, 0], 9090).into()),
-            grace: problems.duration(
-                "SHUTDOWN_GRACE",
-                self.shutdown_grace.as_deref(),
-                Duration::from_secs(20),
-            ),
-        }
-    }
-}
-
-/// The database of a service.
-#[derive(Args, Clone, Default)]
-pub struct DatabaseArgs {
-    /// postgres://user:password@host:port/database
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    pub database_url: Option<String>,
-    /// Connections of this service, 2-50: a pass holds one while it uses another [default: 8]
-    #[arg(long, env = "DATABASE_POOL")]
-    pub database_pool: Option<String>,
-}
-
-impl DatabaseArgs {
-    /// `role` is the database role of the service (`deploy/postgres/roles.sql`).
-    pub fn check(self, role: &'static str, problems: &mut Problems) -> Option<db::Settings> {
-        let max_connections = problems.parse("DATABASE_POOL", self.database_pool.as_deref(), 8);
-        if !(2..=50).contains(&max_connections) {
-            problems.add("DATABASE_POOL", "must be 2 to 50");
-        }
-        let url = problems.url("DATABASE_URL", self.database_url, &["postgres", "postgresql"])?;
-        Some(db::Settings { url: SecretString::from(url.to_string()), role: Some(role), max_connections })
-    }
-}
-
-/// How our services trust each other.
-#[derive(Args, Clone, Default)]
-pub struct InternalArgs {
-    /// Shared token of the services, at least 32 bytes; `new,old` while it is being replaced
-    #[arg(long, env = "INTERNAL_TOKEN", hide_env_values = true)]
-    pub internal_token: Option<String>,
-    /// Serve gRPC reflection [default: false]
-    #[arg(long, env = "GRPC_REFLECTION")]
-    pub grpc_reflection: Option<String>,
-}
-
-impl InternalArgs {
-    pub fn check(self, problems: &mut Problems) -> Option<grpc::Settings> {
-        let reflection = problems.parse("GRPC_REFLECTION", self.grpc_reflection.as_deref(), false);
-        let tokens = problems.required("INTERNAL_TOKEN", self.internal_token)?;
-        match grpc::InternalTokens::parse(&tokens) {
-            Ok(tokens) => Some(grpc::Settings { tokens, reflection, max_in_flight: 1024 }),
-            Err(problem) => {
-                problems.add("INTERNAL_TOKEN", problem);
-                None
-            }
-        }
-    }
-}
-
-/// The key of our LiveKit server and where it is.
-#[derive(Args, Clone, Default)]
-pub struct LiveKitArgs {
-    #[arg(long, env = "LIVEKIT_API_KEY")]
-    pub livekit_api_key: Option<String>,
-    /// At least 32 bytes
-    #[arg(long, env = "LIVEKIT_API_SECRET", hide_env_values = true)]
-    pub livekit_api_secret: Option<String>,
-    /// Where browsers reach LiveKit: ws:// or wss://
-    #[arg(long, env = "LIVEKIT_WS_URL")]
-    pub livekit_ws_url: Option<String>,
-    /// Where our servers reach LiveKit: http:// or https:// [default: that of browsers, with the scheme changed]
-    #[arg(long, env = "LIVEKIT_URL")]
-    pub livekit_url: Option<String>,
-}
-
-#[derive(Clone, Debug)]
-pub struct LiveKit {
-    pub api_key: String,
-    pub api_secret: SecretString,
-    /// As browsers get it, without a slash at the end.
-    pub ws_url: String,
-    /// As our servers use it, without a slash at the end.
-    pub url: String,
-}
-
-impl LiveKitArgs {
-    pub fn check(self, problems: &mut Problems) -> Option<LiveKit> {
-        let api_key = problems.required("LIVEKIT_API_KEY", self.livekit_api_key);
-        let api_secret = problems.secret("LIVEKIT_API_SECRET", self.livekit_api_secret, 32);
-        let ws_url = problems.url("LIVEKIT_WS_URL", self.livekit_ws_url, &["ws", "wss"]);
-        let bare = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
-        let url = match self.livekit_url.filter(|url| !url.trim().is_empty()) {
-            Some(url) => problems.url("LIVEKIT_URL", Some(url), &["http", "https"]).as_ref().map(bare),
-            None => ws_url.as_ref().map(|url| bare(url).replacen("ws", "http", 1)),
-        };
-        Some(LiveKit { api_key: api_key?, api_secret: api_secret?, ws_url: bare(&ws_url?), url: url? })
-    }
 }
 
 #[cfg(test)]
@@ -262,32 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_has_a_connection_beside_the_one_that_a_pass_holds() {
-        let pool = |size: &str| {
-            let url = Some("postgres://localhost/greenroom".to_owned());
-            let args = DatabaseArgs { database_url: url, database_pool: Some(size.to_owned()) };
-            check(|problems| args.check("greenroom_token", problems)).map(|settings| settings.max_connections)
-        };
-        assert_eq!((pool("2").unwrap(), pool("50").unwrap()), (2, 50));
-        assert!(pool("1").is_err() && pool("51").is_err() && pool("-1").is_err());
-    }
-
-    #[test]
-    fn the_servers_url_follows_from_the_browsers() {
-        let livekit = check(|problems| {
-            LiveKitArgs {
-                livekit_api_key: Some("key".into()),
-                livekit_api_secret: Some("x".repeat(32)),
-                livekit_ws_url: Some("wss://live.example.org/".into()),
-                livekit_url: None,
-            }
-            .check(problems)
-        })
-        .unwrap();
-        assert_eq!(
-            (livekit.ws_url.as_str(), livekit.url.as_str()),
-            ("wss://live.example.org", "https://live.example.org")
-        );
-        assert!(!format!("{livekit:?}").contains("xxx"));
+    fn peers_are_http_and_bases_have_no_slash_at_the_end() {
+        let peer = |url: &str| check(|problems| problems.peer("ROOM_URL", Some(url.to_owned())));
+        assert_eq!(peer("http://room:50052").unwrap().uri().host(), Some("room"));
+        for wrong in ["", " ", "no url", "room:50052", "https://room:50052", "http://"] {
+            assert!(peer(wrong).unwrap_err().to_string().contains("ROOM_URL"), "{wrong}");
+        }
+        let base =
+            check(|problems| problems.base_url("APP_URL", Some("https://a.example/x/".into()), &["https"]));
+        assert_eq!(base.unwrap(), "https://a.example/x");
     }
 }

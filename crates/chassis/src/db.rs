@@ -1,15 +1,18 @@
-//! The database: pools under a service's role, embedded migrations, and what its errors mean.
+//! The database: embedded migrations, what its errors mean, and (in `db/pool.rs`) how a service is connected to it.
+
+mod pool;
 
 use std::{borrow::Cow, future::Future, time::Duration};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use sqlx::{
     PgPool,
     migrate::{Migrate, MigrateError, Migrator},
-    postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
 
 use crate::status::{Reason, Refusal};
+
+pub use pool::{check_role, observe_pool, pool};
 
 /// The one history of the schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
@@ -25,62 +28,12 @@ pub struct Settings {
     pub max_connections: u32,
 }
 
-/// How long a service's statements may take. A caller who gives up leaves his statement behind, and the connection is
-/// of no use before it ends: without bounds one row lock, held by hand, would take the whole pool.
-const BOUNDS: [(&str, &str); 3] =
-    [("lock_timeout", "5s"), ("statement_timeout", "15s"), ("idle_in_transaction_session_timeout", "30s")];
-
-/// Statements that take arrays would be planned anew at every call, which costs more than running them; and the
-/// passes must reach few rows in large tables by index, whatever their history.
-const PLANNER: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("random_page_cost", "1.1")];
-
-/// A pool that connects when it is first used, acts under the service's role, and gives up an acquire after 2 s.
-///
-/// A role that does not exist is passed over (with a warning from [`check_role`]): `up` runs on a database whose
-/// owner may not make roles.
-pub fn pool(settings: &Settings) -> Result<PgPool, sqlx::Error> {
-    let role = settings.role;
-    let options: PgConnectOptions = settings.url.expose_secret().parse()?;
-    let options = if role.is_some() { options.options(BOUNDS) } else { options }.options(PLANNER);
-    Ok(PgPoolOptions::new()
-        .max_connections(settings.max_connections)
-        .min_connections(1)
-        .acquire_timeout(Duration::from_secs(2))
-        .test_before_acquire(false)
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                if let Some(role) = role {
-                    set_role(connection, role).await?;
-                }
-                Ok(())
-            })
-        })
-        .connect_lazy_with(options.application_name(role.unwrap_or("greenroom"))))
-}
-
-async fn set_role(connection: &mut PgConnection, role: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!("select set_config('role', rolname, false) from pg_roles where rolname = $1", role as _)
-        .fetch_optional(connection)
-        .await?;
-    Ok(())
-}
-
-/// Warns when the service's role is missing: its pool then has all rights of the login.
-pub async fn check_role(pool: &PgPool, role: &str) -> Result<bool, sqlx::Error> {
-    let there =
-        sqlx::query_scalar!("select current_user = $1 as \"there!\"", role as _).fetch_one(pool).await?;
-    if !there {
-        tracing::warn!(role, "the database role is missing; running with all rights of the login");
+impl Settings {
+    /// Whose connections these are, as the service is called.
+    pub(crate) fn service(&self) -> String {
+        let role = self.role.unwrap_or("greenroom");
+        role.strip_prefix("greenroom_").unwrap_or(role).replace('_', "-")
     }
-    Ok(there)
-}
-
-/// Samples pool use for `/metrics`: `greenroom_db_connections{state}`.
-pub fn observe_pool(pool: &PgPool) {
-    #[expect(clippy::cast_precision_loss, reason = "pools are small")]
-    let (size, idle) = (f64::from(pool.size()), pool.num_idle() as f64);
-    metrics::gauge!("greenroom_db_connections", "state" => "idle").set(idle);
-    metrics::gauge!("greenroom_db_connections", "state" => "used").set(size - idle);
 }
 
 /// How the schema of a database stands to the one this program was built with.

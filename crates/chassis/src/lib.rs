@@ -2,13 +2,15 @@
 //!
 //! A request flows through [`grpc`] (one guard around the routes, whatever the [`transport`]) with its
 //! [`context`] (deadline, request id); refusals leave as [`status`]; rows come from [`db`]; background work
-//! runs on the [`lifecycle`] as [`reconcile`] loops; [`service`] is how it comes up; operators look through [`ops`] and [`telemetry`].
+//! runs on the [`lifecycle`] as [`reconcile`] loops; [`service`] is how it comes up; operators look through [`ops`]
+//! (served, as the gateway is, by [`http`]) and [`telemetry`].
 
 pub mod clock;
 pub mod config;
 pub mod context;
 pub mod db;
 pub mod grpc;
+pub mod http;
 pub mod lifecycle;
 pub mod ops;
 pub mod reconcile;

@@ -14,10 +14,16 @@ use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get}
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::{lifecycle::Lifecycle, telemetry};
+use crate::{
+    http::{self, Bounds},
+    lifecycle::Lifecycle,
+    telemetry,
+};
 
 const PERIOD: Duration = Duration::from_secs(2);
 const PATIENCE: u32 = 2;
+/// Scrapers keep their connection for a minute between two scrapes.
+const BOUNDS: Bounds = Bounds { connections: 256, headers_within: Duration::from_secs(75) };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -165,6 +171,10 @@ pub fn readyz(readiness: &Readiness) -> axum::response::Response {
 
 /// Serves the operations port until the process stops.
 pub fn serve(lifecycle: &Lifecycle, listener: TcpListener, readiness: Readiness) {
+    serve_within(lifecycle, listener, readiness, BOUNDS);
+}
+
+fn serve_within(lifecycle: &Lifecycle, listener: TcpListener, readiness: Readiness, bounds: Bounds) {
     let handle = telemetry::metrics();
     let stopping = lifecycle.stopping().clone();
     lifecycle.spawn("metrics upkeep", async move {
@@ -173,18 +183,19 @@ pub fn serve(lifecycle: &Lifecycle, listener: TcpListener, readiness: Readiness)
             handle.run_upkeep();
         }
     });
-    let stopping = lifecycle.stopping().clone();
+    let own = lifecycle.clone();
     lifecycle.spawn("operations port", async move {
-        let served =
-            axum::serve(listener, router(readiness)).with_graceful_shutdown(stopping.cancelled_owned());
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the operations port failed");
-        }
+        http::serve(router(readiness), listener, &own, bounds).await;
     });
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
     use super::{
         State::{Down, Up},
         *,
@@ -199,5 +210,29 @@ mod tests {
             states.push(dependency.state);
         }
         assert_eq!(states, [Up, Up, Up, Up, Down, Down, Up]);
+    }
+
+    /// Everything that the server says until it closes the connection.
+    async fn hear(client: &mut TcpStream) -> String {
+        let mut heard = String::new();
+        let ended = tokio::time::timeout(Duration::from_secs(10), client.read_to_string(&mut heard)).await;
+        ended.expect("the server closes the connection").unwrap();
+        heard
+    }
+
+    #[tokio::test]
+    async fn whoever_connects_and_says_nothing_is_put_out_and_others_are_answered() {
+        let lifecycle = Lifecycle::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let bounds = Bounds { connections: 1, headers_within: Duration::from_millis(50) };
+        serve_within(&lifecycle, listener, Readiness::default(), bounds);
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut scraper = TcpStream::connect(address).await.unwrap();
+        scraper.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert_eq!(hear(&mut silent).await, "");
+        let answer = hear(&mut scraper).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
+        assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
     }
 }

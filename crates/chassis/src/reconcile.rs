@@ -6,16 +6,30 @@
 use std::{
     fmt::Display,
     future::Future,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgListener;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 use tracing::Instrument;
 
 use crate::{clock::Clock, lifecycle::Lifecycle};
+
+/// A pass that takes longer is given up: what it waits for is gone. The next one finds what it left.
+const LONGEST_PASS: Duration = Duration::from_mins(5);
+
+/// How long a connection that listens may hear nothing before it is asked, and how long it has to answer: a host
+/// that vanished without a word says nothing either.
+#[derive(Clone, Copy)]
+struct Silence {
+    bearable: Duration,
+    answer: Duration,
+}
+
+const SILENCE: Silence = Silence { bearable: Duration::from_secs(30), answer: Duration::from_secs(5) };
 
 /// Makes the next pass come at once. Many nudges before a pass are one.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +57,8 @@ pub fn every<F, E>(
         while !stopping.is_cancelled() {
             let span = tracing::info_span!(parent: None, "pass", pass.name = name);
             // A task of its own: a pass that panics is counted and told, and the next one comes all the same.
-            let _ = tasks.spawn(name, timed(name, pass()).instrument(span)).await;
+            let bounded = timed(name, within(LONGEST_PASS, pass()));
+            let _ = tasks.spawn(name, bounded.instrument(span)).await;
             let pause = period.mul_f64(rand::random_range(0.9..1.1));
             tokio::select! {
                 () = stopping.cancelled() => {}
@@ -53,6 +68,16 @@ pub fn every<F, E>(
         }
     };
     lifecycle.spawn(name, task);
+}
+
+async fn within<T, E: Display>(
+    longest: Duration,
+    pass: impl Future<Output = Result<T, E>>,
+) -> Result<T, String> {
+    match timeout(longest, pass).await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no end within {} s", longest.as_secs())),
+    }
 }
 
 /// Runs one pass and measures it: `greenroom_pass_*`.
@@ -82,7 +107,7 @@ pub fn listen(lifecycle: &Lifecycle, url: SecretString, channel: &'static str, n
     let stopping = lifecycle.stopping().clone();
     let task = async move {
         while !stopping.is_cancelled() {
-            let heard = stopping.run_until_cancelled(follow(&url, channel, &nudge)).await;
+            let heard = stopping.run_until_cancelled(follow(&url, channel, &nudge, SILENCE)).await;
             if let Some(Err(error)) = heard {
                 tracing::debug!(%error, channel, "listening failed; polling goes on");
             }
@@ -92,12 +117,61 @@ pub fn listen(lifecycle: &Lifecycle, url: SecretString, channel: &'static str, n
     lifecycle.spawn("listen", task);
 }
 
-async fn follow(url: &SecretString, channel: &str, nudge: &Nudge) -> Result<(), sqlx::Error> {
+async fn follow(
+    url: &SecretString,
+    channel: &str,
+    nudge: &Nudge,
+    silence: Silence,
+) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect(url.expose_secret()).await?;
     listener.listen(channel).await?;
     nudge.now();
-    while listener.try_recv().await?.is_some() {
-        nudge.now();
+    loop {
+        match timeout(silence.bearable, listener.try_recv()).await {
+            Ok(Ok(Some(_))) => nudge.now(),
+            Ok(lost) => return lost.map(drop),
+            Err(_) => {
+                let asked = sqlx::query_scalar!("select true").fetch_one(&mut listener);
+                timeout(silence.answer, asked).await.map_err(io::Error::from)??;
+            }
+        }
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{
+        ConnectOptions,
+        postgres::{PgConnectOptions, PgPoolOptions},
+    };
+    use testkit::Wire;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pass_that_waits_for_ever_is_given_up() {
+        let waiting = std::future::pending::<Result<(), &str>>();
+        let given_up = within(Duration::from_millis(50), waiting).await.unwrap_err();
+        assert!(given_up.contains("no end"), "{given_up}");
+        assert_eq!(within(LONGEST_PASS, async { Err::<(), _>("why") }).await.unwrap_err(), "why");
+    }
+
+    #[sqlx::test(migrations = false)]
+    async fn a_listener_whose_database_vanished_notices(_: PgPoolOptions, connect: PgConnectOptions) {
+        let wire = Wire::to(format!("{}:{}", connect.get_host(), connect.get_port())).await;
+        let through = connect.host("127.0.0.1").port(wire.address.port());
+        let url = SecretString::from(through.to_url_lossy().to_string());
+        let nudge = Nudge::default();
+        let silence = Silence { bearable: Duration::from_millis(50), answer: Duration::from_secs(2) };
+        let mut following = Box::pin(follow(&url, "room_marks", &nudge, silence));
+        tokio::select! {
+            ended = &mut following => panic!("{ended:?}"),
+            () = nudge.0.notified() => {}
+        }
+        let quiet = timeout(silence.bearable * 10, &mut following).await;
+        assert!(quiet.is_err(), "it listens on while the database answers");
+        wire.forget();
+        let lost = timeout(Duration::from_secs(10), following).await.expect("it does not wait for ever");
+        assert!(lost.is_err());
+    }
 }

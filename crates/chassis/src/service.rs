@@ -28,8 +28,6 @@ pub enum StartError {
     Differs(i64),
     #[error("stopped while waiting for the database")]
     Stopped,
-    #[error("the HTTP server failed: {0}")]
-    Http(std::io::Error),
     #[error("the gRPC server failed: {0}")]
     Grpc(#[from] tonic::transport::Error),
     #[error("{0}")]
@@ -37,14 +35,14 @@ pub enum StartError {
 }
 
 /// The service's pool, once the database answers with a schema that is not behind. Waits for a database that is
-/// down; readiness says so meanwhile.
+/// down; readiness says so meanwhile, under the service's name: a process may run several, each with its own pool.
 pub async fn database(settings: &db::Settings, runtime: &Runtime) -> Result<PgPool, StartError> {
     let pool = db::pool(settings)?;
-    let probed = pool.clone();
-    runtime.readiness.watch(&runtime.lifecycle, "database", true, move || {
-        let pool = probed.clone();
+    let (probed, service) = (pool.clone(), settings.service());
+    runtime.readiness.watch(&runtime.lifecycle, format!("{service} database"), true, move || {
+        let (pool, service) = (probed.clone(), service.clone());
         async move {
-            db::observe_pool(&pool);
+            db::observe_pool(&pool, &service);
             sqlx::query_scalar!("select true").fetch_one(&pool).await.map(drop)
         }
     });

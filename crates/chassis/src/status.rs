@@ -146,12 +146,10 @@ impl Refusal {
             };
         }
         match status.code() {
-            Code::OutOfRange | Code::ResourceExhausted => {
-                Self::new(Reason::TooLarge, "The request is too large.")
-            }
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted => {
                 Self::unavailable(Reason::ServiceUnavailable, 1)
             }
+            // OUT_OF_RANGE among them: the answer is too large for us, which its caller cannot help.
             _ => Self::internal(),
         }
     }
@@ -183,5 +181,13 @@ mod tests {
         let refusal = Refusal::from_status(&Status::unknown("select * from secrets"));
         assert_eq!(refusal.reason, Reason::Internal);
         assert!(!refusal.message.contains("secrets"));
+    }
+
+    #[test]
+    fn only_who_refused_a_request_can_say_that_it_is_too_large() {
+        let told = |status: Status| Refusal::from_status(&status).reason;
+        assert_eq!(told(Refusal::new(Reason::TooLarge, "Too large.").into()), Reason::TooLarge);
+        assert_eq!(told(Status::out_of_range("decoded message length too large")), Reason::Internal);
+        assert_eq!(told(Status::resource_exhausted("ENHANCE_YOUR_CALM")), Reason::ServiceUnavailable);
     }
 }

@@ -6,5 +6,5 @@ mod room;
 mod session;
 
 pub use role::{Grants, Role, Source};
-pub use room::{EndedReason, FRESH, Owner, REFRESH_AFTER, RoomStatus, is_fresh};
+pub use room::{EndedReason, FRESH, Owner, REFRESH_AFTER, RoomCreation, RoomStatus, is_fresh};
 pub use session::SessionStatus;

@@ -1,5 +1,7 @@
 //! The states and names of LiveKit rooms.
 
+use std::str::FromStr;
+
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -32,6 +34,26 @@ pub enum EndedReason {
     Host,
     Cancelled,
     Window,
+}
+
+/// `ROOM_CREATION`: when a booking's room is made. Booking and room-lifecycle must agree on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomCreation {
+    AtBooking,
+    /// The passes of room-lifecycle make the room when the meeting opens.
+    AtOpening,
+}
+
+impl FromStr for RoomCreation {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "at_booking" => Ok(Self::AtBooking),
+            "at_opening" => Ok(Self::AtOpening),
+            _ => Err("must be at_booking or at_opening"),
+        }
+    }
 }
 
 /// What a room belongs to: exactly one thing.

@@ -112,7 +112,7 @@ impl Auth {
         let key = self.key(token).await?;
         let claims = key.verify(token)?;
         let verified = claims::judge(&claims, &self.config, now)?;
-        self.cache.remember(digest, verified.caller.clone(), verified.expires_at, Instant::now());
+        self.cache.remember(digest, &verified.caller, verified.expires_at, Instant::now());
         Ok(verified.caller)
     }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use chassis::{
     clock::Clock,
-    config::{InternalArgs, Invalid, Problems, check},
+    config::{InternalArgs, Invalid, Problems, check, given},
     grpc,
 };
 use secrecy::SecretString;
@@ -155,15 +155,11 @@ impl Args {
     }
 
     pub fn check_with(self, problems: &mut Problems) -> Option<Config> {
-        let listen = problems.parse(
-            "GATEWAY_LISTEN",
-            self.gateway_listen.as_deref(),
-            SocketAddr::from(([0, 0, 0, 0], 8080)),
-        );
-        let booking = peer("BOOKING_URL", self.booking_url, problems);
-        let room = peer("ROOM_URL", self.room_url, problems);
-        let token = peer("TOKEN_URL", self.token_url, problems);
-        let sync = peer("SYNC_URL", self.sync_url, problems);
+        let listen = problems.listen("GATEWAY_LISTEN", self.gateway_listen.as_deref(), 8080);
+        let booking = problems.peer("BOOKING_URL", self.booking_url);
+        let room = problems.peer("ROOM_URL", self.room_url);
+        let token = problems.peer("TOKEN_URL", self.token_url);
+        let sync = problems.peer("SYNC_URL", self.sync_url);
         let internal = self.internal.check(problems);
         let http = self.http.check_with(problems);
         Some(Config {
@@ -172,17 +168,6 @@ impl Args {
             internal: internal?,
             http: http?,
         })
-    }
-}
-
-fn peer(setting: &str, value: Option<String>, problems: &mut Problems) -> Option<Endpoint> {
-    let url = problems.url(setting, value, &["http"])?;
-    match Endpoint::from_shared(url.to_string()) {
-        Ok(endpoint) => Some(endpoint),
-        Err(error) => {
-            problems.add(setting, error);
-            None
-        }
     }
 }
 
@@ -196,10 +181,8 @@ impl HttpArgs {
         let groups = optional("GROUPS_CLAIM", self.groups_claim, GroupsClaim::parse, problems);
         let cors = optional("CORS_ORIGINS", self.cors_origins, Cors::parse, problems);
         let trusted = optional("TRUSTED_PROXIES", self.trusted_proxies, TrustedProxies::parse, problems);
-        let api_url = self
-            .api_url
-            .filter(|url| !url.trim().is_empty())
-            .and_then(|url| problems.url("API_URL", Some(url), &["http", "https"]));
+        let api_url =
+            given(self.api_url).and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
         Some(HttpConfig {
             auth: AuthConfig {
                 keys: keys?,
@@ -211,7 +194,7 @@ impl HttpArgs {
             },
             cors: cors.unwrap_or(Cors::None),
             trusted_proxies: trusted.unwrap_or_default(),
-            api_url: api_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
+            api_url,
             rates,
         })
     }
@@ -235,22 +218,21 @@ fn optional<T>(
     parse: impl FnOnce(&str) -> Result<T, String>,
     problems: &mut Problems,
 ) -> Option<T> {
-    let value = value.filter(|value| !value.trim().is_empty())?;
+    let value = given(value)?;
     parse(value.trim()).map_err(|problem| problems.add(setting, problem)).ok()
 }
 
 fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -> Option<KeySource> {
-    let given = |value: &Option<String>| value.as_ref().is_some_and(|value| !value.trim().is_empty());
-    match (given(&jwks), given(&secret)) {
-        (true, false) => {
-            let url = problems.url("AUTH_JWKS_URL", jwks, &["https", "http"])?;
+    match (given(jwks), given(secret)) {
+        (Some(jwks), None) => {
+            let url = problems.url("AUTH_JWKS_URL", Some(jwks), &["https", "http"])?;
             if url.scheme() == "http" && !is_loopback(&url) {
                 problems.add("AUTH_JWKS_URL", "must be https");
                 return None;
             }
             Some(KeySource::Jwks(url))
         }
-        (false, true) => problems.secret("AUTH_HS256_SECRET", secret, 32).map(KeySource::Hs256),
+        (None, Some(secret)) => problems.secret("AUTH_HS256_SECRET", Some(secret), 32).map(KeySource::Hs256),
         _ => {
             problems.add("AUTH_JWKS_URL, AUTH_HS256_SECRET", "exactly one of the two must be set");
             None

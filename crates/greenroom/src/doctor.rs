@@ -5,14 +5,16 @@ mod database;
 mod livekit;
 mod webhook;
 
-use std::{process::ExitCode, time::Instant};
+use std::{io, process::ExitCode, time::Instant};
 
 use chassis::{
-    config::{DatabaseArgs, Invalid, LiveKit, LiveKitArgs, check},
+    config::{DatabaseArgs, Invalid, LiveKit, LiveKitArgs, check, given},
     db,
 };
 use secrecy::SecretString;
 use serde::Serialize;
+
+use crate::out::say;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -81,6 +83,8 @@ struct Finding {
 pub struct Report {
     json: bool,
     findings: Vec<Finding>,
+    /// Why they cannot be printed; tells at the end.
+    printed: io::Result<()>,
 }
 
 impl Report {
@@ -97,8 +101,8 @@ impl Report {
             Outcome::Skipped(why) => (None, why, None),
         };
         let finding = Finding { check, ok, message, fix, took_ms: begun.elapsed().as_millis() };
-        if !self.json {
-            finding.print();
+        if !self.json && self.printed.is_ok() {
+            self.printed = finding.print();
         }
         self.findings.push(finding);
         ok == Some(true)
@@ -111,31 +115,29 @@ impl Report {
         }
     }
 
-    fn conclude(&self) -> anyhow::Result<ExitCode> {
+    fn conclude(self) -> anyhow::Result<ExitCode> {
+        self.printed?;
         let failed = self.findings.iter().filter(|finding| finding.ok == Some(false)).count();
         if self.json {
             let report = serde_json::json!({"ok": failed == 0, "checks": self.findings});
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            say(serde_json::to_string_pretty(&report)?)?;
         } else if failed == 0 {
-            println!("✅ ALL TESTS PASSED");
+            say("✅ ALL TESTS PASSED")?;
         } else {
-            println!("❌ {failed} of {} tests failed", self.findings.len());
+            say(format_args!("❌ {failed} of {} tests failed", self.findings.len()))?;
         }
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
 impl Finding {
-    fn print(&self) {
+    fn print(&self) -> io::Result<()> {
+        let Self { check, message, .. } = self;
         match (self.ok, &self.fix) {
-            (Some(true), _) => println!("✅ {}", self.message),
-            (None, _) => println!("➖ {}: not checked: {}", self.check, self.message),
-            (Some(false), fix) => {
-                println!("❌ {}: {}", self.check, self.message);
-                if let Some(fix) = fix {
-                    println!("   What to do: {fix}");
-                }
-            }
+            (Some(true), _) => say(format_args!("✅ {message}")),
+            (None, _) => say(format_args!("➖ {check}: not checked: {message}")),
+            (Some(false), None) => say(format_args!("❌ {check}: {message}")),
+            (Some(false), Some(fix)) => say(format_args!("❌ {check}: {message}\n   What to do: {fix}")),
         }
     }
 }
@@ -145,13 +147,9 @@ impl Args {
         check(|problems| {
             let livekit = self.livekit.check(problems);
             let database = self.database.check("greenroom", problems);
-            let api_url = self.api_url.filter(|url| !url.trim().is_empty());
-            let api_url = api_url.and_then(|url| problems.url("API_URL", Some(url), &["http", "https"]));
-            let patient = Patient {
-                livekit: livekit?,
-                database: database?.url,
-                api_url: api_url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
-            };
+            let api_url = given(self.api_url);
+            let api_url = api_url.and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
+            let patient = Patient { livekit: livekit?, database: database?.url, api_url };
             Some((patient, self.json))
         })
     }
@@ -160,7 +158,7 @@ impl Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (patient, json) = args.check()?;
     let pool = db::pool(&db::Settings { url: patient.database.clone(), role: None, max_connections: 1 })?;
-    let mut report = Report { json, findings: Vec::new() };
+    let mut report = Report { json, findings: Vec::new(), printed: Ok(()) };
     let livekit = livekit::Client::new(&patient.livekit)?;
     let room = livekit::examine(&livekit, &mut report).await;
     let has_database = database::examine(&pool, &patient, &mut report).await;

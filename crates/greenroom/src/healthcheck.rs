@@ -4,6 +4,8 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 
+use crate::out::say;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// What must answer 200 [default: /readyz on this machine at the port of `OPS_LISTEN`]
@@ -17,6 +19,6 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build()?;
     let answer = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;
     let ready = answer.status().is_success();
-    println!("{} {}", answer.status().as_u16(), answer.text().await?);
+    say(format_args!("{} {}", answer.status().as_u16(), answer.text().await?))?;
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,16 +3,19 @@
 //! Errors end here as text for a person: exit code 1 when something failed, 2 when the command line or the
 //! settings are wrong.
 
+#![warn(clippy::print_stdout)] // it panics when nobody reads: `out::say`
+
 pub mod assembly;
 mod doctor;
 mod healthcheck;
 mod livekit_dev;
 mod migrate;
+mod out;
 mod repair;
 mod serve;
 mod up;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use chassis::config::Invalid;
 use clap::{Parser, Subcommand};
@@ -59,7 +62,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate(args) => migrate::run(args).await,
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("greenroom: {error:#}");
+        let _ = writeln!(std::io::stderr(), "greenroom: {error:#}"); // whoever closed it does not want to know
         ExitCode::from(if error.is::<Invalid>() { 2 } else { 1 })
     })
 }

@@ -10,7 +10,7 @@ use livekit_dev::{Config, LiveKitDev, Store};
 use rand::distr::{Alphanumeric, SampleString};
 use tokio_util::sync::CancellationToken;
 
-use crate::{migrate::terminal, serve::bind};
+use crate::{migrate::terminal, out::say, serve::bind};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -38,9 +38,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let _telemetry = Telemetry::init("livekit-dev", &terminal())?;
     let listener = bind(args.listen).await?;
     let address = listener.local_addr()?;
-    println!("LIVEKIT_URL=http://{address}\nLIVEKIT_WS_URL=ws://{address}");
-    println!("LIVEKIT_API_KEY={}\nLIVEKIT_API_SECRET={secret}", args.api_key);
-    println!("ready http://{address}");
+    say(format_args!("LIVEKIT_URL=http://{address}\nLIVEKIT_WS_URL=ws://{address}"))?;
+    say(format_args!("LIVEKIT_API_KEY={}\nLIVEKIT_API_SECRET={secret}", args.api_key))?;
+    say(format_args!("ready http://{address}"))?;
     let mut config = Config::new(args.api_key, secret);
     config.webhook_urls = args.webhook_url;
     config.auto_create = args.auto_create;

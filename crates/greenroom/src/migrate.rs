@@ -17,6 +17,8 @@ use chassis::{
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, PgPool, error::DatabaseError};
 
+use crate::out::say;
+
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
     /// postgres://user:password@host:port/database; the user must own the database
@@ -81,9 +83,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let applied = apply(&url, windows, wait).await;
     telemetry.flush();
     for migration in &applied? {
-        println!("applied {migration}");
+        say(format_args!("applied {migration}"))?;
     }
-    println!("the database is up to date");
+    say("the database is up to date")?;
     Ok(ExitCode::SUCCESS)
 }
 

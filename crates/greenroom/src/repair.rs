@@ -15,7 +15,7 @@ use domain::RoomStatus;
 use indicatif::{ProgressBar, ProgressStyle};
 use room_lifecycle::{Rooms, store::Record};
 
-use crate::livekit_dev::generate;
+use crate::{livekit_dev::generate, out::say};
 
 #[derive(Subcommand)]
 pub enum Repair {
@@ -51,7 +51,7 @@ pub async fn run(repair: Repair) -> anyhow::Result<ExitCode> {
         Repair::Orphans { yes, settings } => repair_orphans(&open(*settings).await?, yes).await,
         Repair::Adopt(Adopt { settings }) => {
             open(*settings).await?.adopt_deployment().await?;
-            println!("✅ This database and this LiveKit belong together; rooms are deleted again");
+            say("✅ This database and this LiveKit belong together; rooms are deleted again")?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -59,7 +59,7 @@ pub async fn run(repair: Repair) -> anyhow::Result<ExitCode> {
 
 /// room-lifecycle without its loops and its port.
 async fn open(mut settings: room_lifecycle::Args) -> anyhow::Result<Rooms> {
-    settings.internal.internal_token.get_or_insert_with(generate); // nothing is served
+    settings.service.internal.internal_token.get_or_insert_with(generate); // nothing is served
     let config = check(|problems| settings.check(problems))?;
     let pool = db::pool(&config.database)?;
     match db::schema(&pool).await.context("the database does not answer")? {
@@ -72,20 +72,20 @@ async fn open(mut settings: room_lifecycle::Args) -> anyhow::Result<Rooms> {
 
 async fn repair_rooms(rooms: &Rooms, dry_run: bool) -> anyhow::Result<ExitCode> {
     let found = rooms.find_broken().await?;
-    println!("Found {} rooms in 'pending' status to check", found.pending.len());
-    println!("Found {} rooms marked active but missing on LiveKit", found.missing.len());
+    say(format_args!("Found {} rooms in 'pending' status to check", found.pending.len()))?;
+    say(format_args!("Found {} rooms marked active but missing on LiveKit", found.missing.len()))?;
     let broken: Vec<Record> = found.pending.into_iter().chain(found.missing).collect();
     if dry_run {
         for record in &broken {
-            println!("🔎 Would create missing room: {}", record.room_name);
+            say(format_args!("🔎 Would create missing room: {}", record.room_name))?;
         }
-        println!("Nothing was changed (--dry-run)");
+        say("Nothing was changed (--dry-run)")?;
         return Ok(ExitCode::SUCCESS);
     }
     let bar = bar(broken.len());
     let (mut fixed, mut errors) = (0, 0);
     for record in &broken {
-        bar.suspend(|| println!("🔨 Creating missing room: {}", record.room_name));
+        bar.suspend(|| say(format_args!("🔨 Creating missing room: {}", record.room_name)))?;
         let line = match rooms.repair(record).await {
             Ok(made) if made.status == RoomStatus::Active => {
                 fixed += 1;
@@ -97,25 +97,25 @@ async fn repair_rooms(rooms: &Rooms, dry_run: bool) -> anyhow::Result<ExitCode> 
                 format!("❌ Could not fix room: {}: {error}", record.room_name)
             }
         };
-        bar.suspend(|| println!("{line}"));
+        bar.suspend(|| say(&line))?;
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(conclude(&format!("Repair complete: {fixed} rooms fixed, {errors} errors"), errors))
+    conclude(&format!("Repair complete: {fixed} rooms fixed, {errors} errors"), errors)
 }
 
 async fn repair_orphans(rooms: &Rooms, yes: bool) -> anyhow::Result<ExitCode> {
     let strays = rooms.find_orphans().await?;
     for name in &strays.inhabited {
-        println!("⚠️  Unknown room with people in it, left alone: {name}");
+        say(format_args!("⚠️  Unknown room with people in it, left alone: {name}"))?;
     }
     let orphans: Vec<&String> = strays.retired.iter().chain(&strays.unknown).collect();
-    println!("Found {} orphaned rooms on LiveKit", orphans.len());
+    say(format_args!("Found {} orphaned rooms on LiveKit", orphans.len()))?;
     if !yes {
         for name in &orphans {
-            println!("🔎 Would delete: {name}");
+            say(format_args!("🔎 Would delete: {name}"))?;
         }
-        println!("Nothing was changed; --yes deletes them");
+        say("Nothing was changed; --yes deletes them")?;
         return Ok(ExitCode::SUCCESS);
     }
     let bar = bar(orphans.len());
@@ -131,11 +131,11 @@ async fn repair_orphans(rooms: &Rooms, yes: bool) -> anyhow::Result<ExitCode> {
                 format!("❌ Could not delete room: {name}: {error}")
             }
         };
-        bar.suspend(|| println!("{line}"));
+        bar.suspend(|| say(&line))?;
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(conclude(&format!("Clean-up complete: {deleted} rooms deleted, {errors} errors"), errors))
+    conclude(&format!("Clean-up complete: {deleted} rooms deleted, {errors} errors"), errors)
 }
 
 /// Draws itself on a terminal only.
@@ -147,11 +147,11 @@ fn bar(length: usize) -> ProgressBar {
     }
 }
 
-fn conclude(line: &str, errors: usize) -> ExitCode {
+fn conclude(line: &str, errors: usize) -> anyhow::Result<ExitCode> {
     if errors == 0 {
-        println!("✅ {line}");
-        return ExitCode::SUCCESS;
+        say(format_args!("✅ {line}"))?;
+        return Ok(ExitCode::SUCCESS);
     }
-    println!("❌ {line}");
-    ExitCode::FAILURE
+    say(format_args!("❌ {line}"))?;
+    Ok(ExitCode::FAILURE)
 }

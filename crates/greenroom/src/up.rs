@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::Context;
 use chassis::{
-    config::{Invalid, Process, ProcessArgs, check},
+    config::{Invalid, Process, ProcessArgs, check, given},
     lifecycle, ops,
     service::Runtime,
     telemetry::Telemetry,
@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     assembly,
     migrate::{self, WindowArgs, Windows},
+    out::say,
     serve::bind,
 };
 
@@ -77,12 +78,12 @@ impl Args {
             let mut process = self.process.clone();
             process.log_format.get_or_insert_with(|| "pretty".to_owned());
             process.ops_listen.get_or_insert_with(|| "127.0.0.1:9090".to_owned());
-            let given = self.database_url.clone().filter(|url| !url.trim().is_empty());
-            if self.fresh && given.is_some() {
+            let url = given(self.database_url.clone());
+            if self.fresh && url.is_some() {
                 problems.add("--fresh", "would not empty the database of DATABASE_URL; unset one of the two");
             }
             let database =
-                given.and_then(|url| problems.url("DATABASE_URL", Some(url), &["postgres", "postgresql"]));
+                url.and_then(|url| problems.url("DATABASE_URL", Some(url), &["postgres", "postgresql"]));
             settings::check_sign_in(self.listen, problems);
             Some(Checked {
                 process: process.check(problems),
@@ -165,7 +166,7 @@ async fn serve(
     tokio::pin!(served);
     tokio::select! {
         outcome = &mut served => return Ok(outcome?),
-        () = all_answer(runtime) => println!("ready http://{address}"),
+        () = all_answer(runtime) => say(format_args!("ready http://{address}"))?,
     }
     tracing::info!("settings for psql, doctor and repair: set -a; . {}", data_dir.environment().display());
     Ok(served.await?)

@@ -4,9 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use chassis::{
     clock::Clock,
-    config::{DatabaseArgs, InternalArgs, LiveKit, LiveKitArgs, Problems},
+    config::{LiveKit, LiveKitArgs, Problems, ServiceArgs, token_ttl},
     db, grpc,
 };
+use domain::RoomCreation;
 use secrecy::SecretString;
 
 /// The database role of this service.
@@ -15,9 +16,7 @@ pub const ROLE: &str = "greenroom_room_lifecycle";
 #[derive(clap::Args, Clone, Default)]
 pub struct Args {
     #[command(flatten)]
-    pub database: DatabaseArgs,
-    #[command(flatten)]
-    pub internal: InternalArgs,
+    pub service: ServiceArgs,
     #[command(flatten)]
     pub livekit: LiveKitArgs,
     /// Address of the gRPC port [default: 0.0.0.0:50052]
@@ -74,47 +73,43 @@ pub struct Policy {
 
 impl Args {
     pub fn check(self, problems: &mut Problems) -> Option<Config> {
-        let database = self.database.check(ROLE, problems);
-        let grpc = self.internal.check(problems);
+        let service = self.service.check(ROLE, problems);
         let livekit = self.livekit.check(problems);
-        let at_booking = match self.room_creation.as_deref() {
-            None | Some("" | "at_booking") => true,
-            Some("at_opening") => false,
-            Some(_) => {
-                problems.add("ROOM_CREATION", "must be at_booking or at_opening");
-                true
-            }
-        };
-        let token_ttl = problems.duration("TOKEN_TTL", self.token_ttl.as_deref(), Duration::from_hours(1));
-        let pass_period =
-            problems.duration("PASS_PERIOD", self.pass_period.as_deref(), Duration::from_secs(10));
-        if !(Duration::from_millis(100)..=Duration::from_mins(5)).contains(&pass_period) {
-            problems.add("PASS_PERIOD", "must be 100ms to 5min");
-        }
-        if !(Duration::from_mins(1)..=Duration::from_hours(24)).contains(&token_ttl) {
-            problems.add("TOKEN_TTL", "must be 1min to 24h");
-        }
-        let events_keep =
-            problems.duration("EVENTS_KEEP", self.events_keep.as_deref(), Duration::from_hours(720));
+        let room_creation =
+            problems.parse("ROOM_CREATION", self.room_creation.as_deref(), RoomCreation::AtBooking);
+        let token_ttl = token_ttl(self.token_ttl.as_deref(), problems);
+        let pass_period = problems.duration_in(
+            "PASS_PERIOD",
+            self.pass_period.as_deref(),
+            Duration::from_secs(10),
+            Duration::from_millis(100)..=Duration::from_mins(5),
+            "100ms to 5min",
+        );
         // A kicked person is watched by his events for as long as a token may live, and ten minutes.
-        if !(Duration::from_hours(25)..=Duration::from_hours(24 * 3660)).contains(&events_keep) {
-            problems.add("EVENTS_KEEP", "must be 25h to 10years");
-        }
+        let events_keep = problems.duration_in(
+            "EVENTS_KEEP",
+            self.events_keep.as_deref(),
+            Duration::from_hours(24 * 30),
+            Duration::from_hours(25)..=Duration::from_hours(24 * 3660),
+            "25h to 10years",
+        );
         let webhook_keys = webhook_keys(
             self.livekit_webhook_keys.as_deref(),
             self.livekit_webhook_secret,
             livekit.as_ref(),
             problems,
         );
+        let listen = problems.listen("ROOM_LISTEN", self.room_listen.as_deref(), 50052);
+        let (database, grpc) = service?;
         Some(Config {
-            listen: problems.parse("ROOM_LISTEN", self.room_listen.as_deref(), ([0, 0, 0, 0], 50052).into()),
-            events_keep,
-            database: database?,
-            grpc: grpc?,
+            database,
+            grpc,
             livekit: livekit?,
+            listen,
             webhook_keys,
-            policy: Policy { at_booking, token_ttl },
+            policy: Policy { at_booking: room_creation == RoomCreation::AtBooking, token_ttl },
             pass_period,
+            events_keep,
             clock: Clock::default(),
         })
     }

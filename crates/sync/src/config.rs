@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use chassis::{
-    config::{DatabaseArgs, InternalArgs, Problems},
+    config::{Problems, ServiceArgs},
     db, grpc,
 };
 
@@ -13,9 +13,7 @@ pub const ROLE: &str = "greenroom_sync";
 #[derive(clap::Args, Clone, Default)]
 pub struct Args {
     #[command(flatten)]
-    pub database: DatabaseArgs,
-    #[command(flatten)]
-    pub internal: InternalArgs,
+    pub service: ServiceArgs,
     /// Address of the gRPC port [default: 0.0.0.0:50054]
     #[arg(long, env = "SYNC_LISTEN")]
     pub sync_listen: Option<String>,
@@ -30,9 +28,8 @@ pub struct Config {
 
 impl Args {
     pub fn check(self, problems: &mut Problems) -> Option<Config> {
-        let database = self.database.check(ROLE, problems);
-        let grpc = self.internal.check(problems);
-        let listen = problems.parse("SYNC_LISTEN", self.sync_listen.as_deref(), ([0, 0, 0, 0], 50054).into());
-        Some(Config { database: database?, grpc: grpc?, listen })
+        let listen = problems.listen("SYNC_LISTEN", self.sync_listen.as_deref(), 50054);
+        let (database, grpc) = self.service.check(ROLE, problems)?;
+        Some(Config { database, grpc, listen })
     }
 }

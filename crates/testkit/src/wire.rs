@@ -1,4 +1,4 @@
-//! A wire between a service and what it depends on, which a test can cut and join again.
+//! A wire between a service and what it depends on, which a test can cut and join again, or let fall silent.
 
 use std::{
     net::SocketAddr,
@@ -16,8 +16,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub struct Wire {
     pub address: SocketAddr,
     is_cut: Arc<AtomicBool>,
-    connections: Arc<Mutex<CancellationToken>>,
+    connections: Arc<Mutex<Connections>>,
     _running: DropGuard,
+}
+
+/// What can happen to the connections that there are.
+#[derive(Clone, Debug, Default)]
+struct Connections {
+    broken: CancellationToken,
+    forgotten: CancellationToken,
 }
 
 impl Wire {
@@ -29,18 +36,21 @@ impl Wire {
         let wire = Self {
             address,
             is_cut: Arc::default(),
-            connections: Arc::new(Mutex::new(running.child_token())),
+            connections: Arc::default(),
             _running: running.clone().drop_guard(),
         };
         let (is_cut, connections) = (Arc::clone(&wire.is_cut), Arc::clone(&wire.connections));
-        tokio::spawn(running.clone().run_until_cancelled_owned(async move {
+        let accepting = running.clone();
+        tokio::spawn(accepting.run_until_cancelled_owned(async move {
             while let Ok((near, _)) = listener.accept().await {
                 if is_cut.load(Ordering::SeqCst) {
                     continue; // dropped: the peer sees the connection closed at once
                 }
-                let alive = connections.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let Connections { broken, forgotten } =
+                    connections.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let target = target.clone();
-                tokio::spawn(alive.run_until_cancelled_owned(forward(near, target)));
+                let talk = broken.run_until_cancelled_owned(forward(near, target, forgotten));
+                tokio::spawn(running.clone().run_until_cancelled_owned(talk));
             }
         }));
         wire
@@ -49,9 +59,18 @@ impl Wire {
     /// Every connection breaks, and new ones are closed at once.
     pub fn cut(&self) {
         self.is_cut.store(true, Ordering::SeqCst);
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.cancel();
-        *connections = CancellationToken::new();
+        self.renew().broken.cancel();
+    }
+
+    /// Every connection falls silent and stays open, and new ones work: a server that lost its power, and whose
+    /// address another one took over.
+    pub fn forget(&self) {
+        self.renew().forgotten.cancel();
+    }
+
+    /// The connections that there were.
+    fn renew(&self) -> Connections {
+        std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn join(&self) {
@@ -59,8 +78,12 @@ impl Wire {
     }
 }
 
-async fn forward(mut near: TcpStream, target: String) {
+async fn forward(mut near: TcpStream, target: String, forgotten: CancellationToken) {
     if let Ok(mut far) = TcpStream::connect(target).await {
-        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+        let talk = tokio::io::copy_bidirectional(&mut near, &mut far);
+        if forgotten.run_until_cancelled(talk).await.is_none() {
+            drop(far);
+            std::future::pending::<()>().await; // `near` stays open
+        }
     }
 }

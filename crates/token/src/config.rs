@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use chassis::{
-    config::{DatabaseArgs, InternalArgs, LiveKit, LiveKitArgs, Problems},
+    config::{LiveKit, LiveKitArgs, Problems, ServiceArgs, token_ttl},
     db, grpc,
 };
 use tonic::transport::Endpoint;
@@ -14,9 +14,7 @@ pub const ROLE: &str = "greenroom_token";
 #[derive(clap::Args, Clone, Default)]
 pub struct Args {
     #[command(flatten)]
-    pub database: DatabaseArgs,
-    #[command(flatten)]
-    pub internal: InternalArgs,
+    pub service: ServiceArgs,
     #[command(flatten)]
     pub livekit: LiveKitArgs,
     /// Address of the gRPC port [default: 0.0.0.0:50053]
@@ -43,24 +41,13 @@ pub struct Config {
 
 impl Args {
     pub fn check(self, problems: &mut Problems) -> Option<Config> {
-        let database = self.database.check(ROLE, problems);
-        let grpc = self.internal.check(problems);
+        let service = self.service.check(ROLE, problems);
         let livekit = self.livekit.check(problems);
-        let listen =
-            problems.parse("TOKEN_LISTEN", self.token_listen.as_deref(), ([0, 0, 0, 0], 50053).into());
-        let room_url = problems.url("ROOM_URL", self.room_url, &["http"]);
-        let room_url = room_url.and_then(|url| match Endpoint::from_shared(url.to_string()) {
-            Ok(endpoint) => Some(endpoint),
-            Err(error) => {
-                problems.add("ROOM_URL", error);
-                None
-            }
-        });
-        let ttl = problems.duration("TOKEN_TTL", self.token_ttl.as_deref(), Duration::from_hours(1));
-        if !(Duration::from_mins(1)..=Duration::from_hours(24)).contains(&ttl) {
-            problems.add("TOKEN_TTL", "must be 1min to 24h");
-        }
-        Some(Config { database: database?, grpc: grpc?, livekit: livekit?, listen, room_url: room_url?, ttl })
+        let listen = problems.listen("TOKEN_LISTEN", self.token_listen.as_deref(), 50053);
+        let room_url = problems.peer("ROOM_URL", self.room_url);
+        let ttl = token_ttl(self.token_ttl.as_deref(), problems);
+        let (database, grpc) = service?;
+        Some(Config { database, grpc, livekit: livekit?, listen, room_url: room_url?, ttl })
     }
 }
 

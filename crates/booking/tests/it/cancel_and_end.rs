@@ -2,8 +2,12 @@
 
 use chassis::status::Reason;
 use proto::{booking::v1::*, types::v1::Caller};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{
+    Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tonic::{Response, Status};
+use uuid::Uuid;
 
 use crate::harness::*;
 
@@ -63,6 +67,35 @@ async fn a_meeting_under_way_can_be_cancelled_and_one_that_is_over_cannot(
     assert_eq!(world.get(&over.id).await.status, "no_show");
     assert_eq!(reason(cancel(&world, person("ada"), &over, "").await), Reason::MeetingEnded);
     assert_eq!(reason(end(&world, person("ada"), &over).await), Reason::MeetingEnded);
+}
+
+/// Moves a booking so far back that it is over, without committing it.
+async fn over(world: &World, booking: &Booking) -> Transaction<'static, Postgres> {
+    let (mut other, id) = (world.pool.begin().await.unwrap(), booking.id.parse::<Uuid>().unwrap());
+    sqlx::query!("update sessions set scheduled_at = scheduled_at - interval '1 day' where id = $1", id)
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    other
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_meeting_that_is_over_when_its_row_is_free_is_neither_ended_nor_cancelled(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(pool, connect).await;
+    let (first, second) = (world.book(100).await, world.book(300).await);
+    let ended = world.overtaken(over(&world, &first).await, end(&world, person("ada"), &first)).await;
+    assert_eq!(reason(ended), Reason::MeetingEnded);
+    let other = over(&world, &second).await;
+    let cancelled = world.overtaken(other, cancel(&world, person("ada"), &second, "")).await;
+    assert_eq!(reason(cancelled), Reason::MeetingEnded);
+    booking::reconcile(&world.pool).await.unwrap();
+    for booking in [first, second] {
+        assert_eq!(world.get(&booking.id).await.status, "no_show");
+    }
+    assert_eq!(world.rooms.calls("EndRoom"), 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

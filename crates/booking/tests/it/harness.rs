@@ -19,10 +19,10 @@ use proto::{
     types::v1::Caller,
 };
 use sqlx::{
-    PgPool,
+    PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use testkit::TestRuntime;
+use testkit::{TestRuntime, eventually};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status, service::Routes, transport::Endpoint};
@@ -217,6 +217,27 @@ impl World {
         .execute(&self.pool)
         .await
         .unwrap();
+    }
+
+    /// Does `work` while another transaction has changed a row that it writes; that one commits once `work` waits.
+    pub async fn overtaken<T>(&self, other: Transaction<'_, Postgres>, work: impl Future<Output = T>) -> T {
+        let commit = async {
+            eventually("it waits for the other's row", async || self.waiting(1).await).await;
+            other.commit().await.unwrap();
+        };
+        tokio::join!(work, commit).0
+    }
+
+    /// Whether at least so many statements wait for a lock in this database.
+    async fn waiting(&self, at_least: i64) -> Option<()> {
+        let waiting = sqlx::query_scalar!(
+            r#"select count(*) as "n!" from pg_stat_activity
+               where datname = current_database() and wait_event_type = 'Lock'"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap();
+        (waiting >= at_least).then_some(())
     }
 
     /// Writes into the room's record that a person is, or was, in the meeting.

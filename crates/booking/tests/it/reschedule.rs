@@ -8,6 +8,7 @@ use proto::booking::v1::*;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tonic::{Response, Status};
+use uuid::Uuid;
 
 use crate::harness::*;
 
@@ -155,4 +156,28 @@ async fn a_move_onto_another_booking_changes_nothing(pool: PgPoolOptions, connec
     assert_eq!((sequence(&world).await, world.told(&first.id).await.len()), (0, 2));
     let overlapping_itself = RescheduleBookingRequest { scheduled_at: Some(later(&first, 20)), ..of(&first) };
     assert_eq!(done(&world, overlapping_itself).await.scheduled_at, Some(later(&first, 20)));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_change_in_between_is_read_again_and_not_overwritten(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(100).await;
+    let id: Uuid = booking.id.parse().unwrap();
+    // As a reschedule writes it that has read the same booking.
+    let mut other = world.pool.begin().await.unwrap();
+    sqlx::query!(
+        "update sessions set description = 'Bring paper', sequence = sequence + 1 where id = $1 and sequence = 0",
+        id
+    )
+    .execute(&mut *other)
+    .await
+    .unwrap();
+    let moved = RescheduleBookingRequest { scheduled_at: Some(later(&booking, 60)), ..of(&booking) };
+    let moved = world.overtaken(other, done(&world, moved)).await;
+    assert_eq!(moved.scheduled_at, Some(later(&booking, 60)));
+    assert_eq!((moved.description.as_str(), sequence(&world).await), ("Bring paper", 2));
+    assert_eq!(world.told(&booking.id).await[2..], ["booking_rescheduled ada", "booking_rescheduled bob"]);
 }

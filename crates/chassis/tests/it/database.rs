@@ -130,6 +130,80 @@ async fn a_contention_that_stays_is_told_as_busy_after_one_retry(pool: PgPool) {
     assert_eq!(db::refusal(&error).reason, Reason::DatabaseBusy);
 }
 
+/// Raised as Postgres would, with its SQLSTATE.
+async fn raise(pool: &PgPool, sqlstate: &str) -> sqlx::Error {
+    let mut connection = pool.acquire().await.unwrap();
+    sqlx::query!("select set_config('testkit.sqlstate', $1, false) as sqlstate", sqlstate)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+    sqlx::query!(
+        "do $$ begin raise exception 'x' using errcode = current_setting('testkit.sqlstate'); end $$"
+    )
+    .execute(&mut *connection)
+    .await
+    .unwrap_err()
+}
+
+#[sqlx::test(migrations = false)]
+async fn contention_and_bounds_are_busy_lost_connections_unavailable_and_the_rest_is_our_failure(
+    pool: PgPool,
+) {
+    let meanings = [
+        (Reason::DatabaseBusy, ["40001", "40P01", "55P03", "57014"].as_slice()),
+        (Reason::DatabaseUnavailable, &["08006", "53300", "57P01"]),
+        (Reason::Internal, &["23505", "42501"]),
+    ];
+    for (reason, sqlstates) in meanings {
+        for sqlstate in sqlstates {
+            let error = raise(&pool, sqlstate).await;
+            assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some(*sqlstate));
+            assert_eq!(db::refusal(&error).reason, reason, "{sqlstate}");
+        }
+    }
+}
+
+/// Two transactions that each hold what the other one wants, for ever: Postgres ends one, and that one comes again.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_deadlock_is_retried_once(pool: PgPool) {
+    sqlx::query!("insert into app_users (id) values ('one'), ('two')").execute(&pool).await.unwrap();
+    let (attempts, barrier) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
+    let rename = |first: &'static str, second: &'static str| {
+        let (pool, attempts, barrier) = (pool.clone(), Arc::clone(&attempts), Arc::clone(&barrier));
+        async move {
+            db::retried(|| async {
+                let is_first = attempts.fetch_add(1, Ordering::SeqCst) < 2;
+                let mut tx = pool.begin().await?;
+                sqlx::query!("update app_users set email = 'x' where id = $1", first)
+                    .execute(&mut *tx)
+                    .await?;
+                if is_first {
+                    barrier.wait().await;
+                }
+                sqlx::query!("update app_users set email = 'x' where id = $1", second)
+                    .execute(&mut *tx)
+                    .await?;
+                tx.commit().await
+            })
+            .await
+        }
+    };
+    let (one, two) = tokio::join!(rename("one", "two"), rename("two", "one"));
+    assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+    assert_eq!(attempts.load(Ordering::SeqCst), 3);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn services_of_one_process_are_told_apart_by_readiness(_: PgPoolOptions, connect: PgConnectOptions) {
+    let runtime = testkit::runtime();
+    for role in ["greenroom_token", "greenroom_room_lifecycle"] {
+        service::database(&testkit::database(&connect, role), &runtime).await.unwrap();
+    }
+    let report = runtime.readiness.report();
+    let names: Vec<&str> = report.dependencies.keys().map(String::as_str).collect();
+    assert_eq!(names, ["room-lifecycle database", "token database"]);
+}
+
 #[tokio::test]
 async fn a_database_that_is_not_there_is_told_as_unavailable() {
     let settings = db::Settings {

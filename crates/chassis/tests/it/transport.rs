@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{
     context,
-    grpc::{GuardLayer, InternalTokens, Settings, with_health},
+    grpc::{GuardLayer, InternalTokens, Settings, TOKEN_HEADER, with_health},
     lifecycle::Lifecycle,
     status::{Reason, Refusal},
     transport::Transport,
@@ -14,7 +14,7 @@ use proto::token::v1::{
     token_service_client::TokenServiceClient,
     token_service_server::{TokenService, TokenServiceServer},
 };
-use tonic::{Code, Request, Response, Status, service::Routes};
+use tonic::{Code, Request, Response, Status, service::Routes, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 /// Does what the session id says.
@@ -30,6 +30,10 @@ impl TokenService for Obedient {
         match request.into_inner().session_id.as_str() {
             "panic" => panic!("on purpose"),
             "hang" => std::future::pending().await,
+            "talk" => Ok(Response::new(IssueForSessionResponse {
+                token: "x".repeat(2_000),
+                ..IssueForSessionResponse::default()
+            })),
             "refuse" => Err(Refusal::new(Reason::TooEarly, "Too early.").with("opens_at", "then").into()),
             _ => {
                 let context = context::current().unwrap();
@@ -56,7 +60,7 @@ async fn both(
 ) -> [(&'static str, Transport); 2] {
     let routes = with_health::<TokenServiceServer<Obedient>>(routes(), settings).await;
     let served = testkit::serve_routes(routes.clone(), settings, lifecycle).await;
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", served.address)).unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{}", served.address)).unwrap();
     let guarded = tower::Layer::layer(&GuardLayer::new(settings), routes);
     [("channel", Transport::to(endpoint, tokens)), ("in process", Transport::in_process(guarded, tokens))]
 }
@@ -78,6 +82,30 @@ async fn deadline_and_request_id_arrive_with_the_call() {
         assert_eq!(answer.token, "req-7", "{way}");
         let left: u64 = answer.identity.parse().unwrap();
         assert!((1..=2_000).contains(&left), "{way}: {left} ms were left");
+    }
+    lifecycle.stop(Duration::from_secs(5)).await;
+}
+
+/// Our own transport asks for no more than 30 s: this caller is not ours.
+#[tokio::test]
+async fn no_caller_gets_a_longer_deadline_than_30_s_and_who_names_none_gets_10() {
+    let (settings, lifecycle, token) = (testkit::internal(), Lifecycle::new(), testkit::secret());
+    let settings = Settings { tokens: InternalTokens::parse(&token).unwrap(), ..settings };
+    let served = testkit::serve_routes(routes(), &settings, &lifecycle).await;
+    let channel = Endpoint::from_shared(format!("http://{}", served.address)).unwrap().connect_lazy();
+    let seconds = Duration::from_secs;
+    for (asked, given) in
+        [(Some(seconds(3_600)), seconds(30)), (None, seconds(10)), (Some(seconds(3)), seconds(3))]
+    {
+        let mut request =
+            Request::new(IssueForSessionRequest { session_id: "tell".to_owned(), ..Default::default() });
+        request.metadata_mut().insert(TOKEN_HEADER, token.parse().unwrap());
+        if let Some(asked) = asked {
+            request.set_timeout(asked);
+        }
+        let answer = TokenServiceClient::new(channel.clone()).issue_for_session(request).await.unwrap();
+        let left = Duration::from_millis(answer.into_inner().identity.parse().unwrap());
+        assert!(left <= given && left > given / 2, "{asked:?}: {left:?} were left of {given:?}");
     }
     lifecycle.stop(Duration::from_secs(5)).await;
 }
@@ -107,12 +135,26 @@ async fn a_panic_is_an_internal_error_and_the_service_goes_on() {
 }
 
 #[tokio::test]
-async fn too_large_a_message_is_refused_before_it_is_read() {
+async fn too_large_a_request_is_refused_before_it_is_read() {
     let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
     for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
         let status = call(&transport, &"x".repeat(2_000)).await.unwrap_err();
         assert_eq!(status.code(), Code::OutOfRange, "{way}: {status:?}");
         assert_eq!(Refusal::from_status(&status).reason, Reason::TooLarge, "{way}");
+    }
+    lifecycle.stop(Duration::from_secs(5)).await;
+}
+
+/// The person who asked can do nothing about it.
+#[tokio::test]
+async fn too_large_an_answer_is_a_failure_of_ours() {
+    let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
+    for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
+        let mut client = TokenServiceClient::new(transport).max_decoding_message_size(1024);
+        let request = IssueForSessionRequest { session_id: "talk".to_owned(), ..Default::default() };
+        let status = client.issue_for_session(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::OutOfRange, "{way}: {status:?}");
+        assert_eq!(Refusal::from_status(&status).reason, Reason::Internal, "{way}");
     }
     lifecycle.stop(Duration::from_secs(5)).await;
 }

@@ -1,7 +1,8 @@
 //! Tokens verified a moment ago, by their SHA-256.
 //!
 //! Two generations of at most 5,000 each: when the young one is full it becomes the old one and the old one is
-//! dropped. Nothing has to be swept, and a flood of tokens only makes it forget.
+//! dropped. Nothing has to be swept, and a flood of tokens only makes it forget. Callers of more than 4 KiB (groups
+//! without end) are not kept, so that all of them together have at most 40 MiB.
 
 use std::{
     collections::HashMap,
@@ -12,6 +13,7 @@ use parking_lot::RwLock;
 use proto::types::v1::Caller;
 
 const GENERATION: usize = 5_000;
+const LARGEST: usize = 4 * 1024;
 const KEPT_FOR: Duration = Duration::from_mins(1);
 
 type Digest = [u8; 32];
@@ -40,14 +42,23 @@ impl Cache {
         fresh.then(|| entry.caller.clone())
     }
 
-    pub(super) fn remember(&self, digest: Digest, caller: Caller, expires_at: i64, now: Instant) {
+    pub(super) fn remember(&self, digest: Digest, caller: &Caller, expires_at: i64, now: Instant) {
+        if size(caller) > LARGEST {
+            return;
+        }
         let mut generations = self.0.write();
         if generations.young.len() >= GENERATION {
             generations.old = std::mem::take(&mut generations.young);
         }
-        let entry = Entry { caller, expires_at, kept_since: now };
+        let entry = Entry { caller: caller.clone(), expires_at, kept_since: now };
         generations.young.insert(digest, entry);
     }
+}
+
+/// Bytes that a caller takes.
+fn size(caller: &Caller) -> usize {
+    let texts = [&caller.user_id, &caller.name, &caller.email, &caller.avatar_url];
+    texts.into_iter().chain(&caller.groups).map(|text| text.len() + size_of::<String>()).sum()
 }
 
 #[cfg(test)]
@@ -63,7 +74,7 @@ mod tests {
     #[test]
     fn a_token_is_forgotten_after_a_minute_and_at_its_expiry() {
         let (cache, start) = (Cache::default(), Instant::now());
-        cache.remember(digest(1), Caller::default(), 1_000, start);
+        cache.remember(digest(1), &Caller::default(), 1_000, start);
         assert!(cache.find(&digest(1), 999, start).is_some());
         assert!(cache.find(&digest(1), 1_000, start).is_none());
         let minute = start + Duration::from_mins(1);
@@ -75,11 +86,30 @@ mod tests {
     fn a_flood_of_tokens_does_not_grow_it() {
         let (cache, start) = (Cache::default(), Instant::now());
         for number in 0..25_000 {
-            cache.remember(digest(number), Caller::default(), i64::MAX, start);
+            cache.remember(digest(number), &Caller::default(), i64::MAX, start);
         }
         let generations = cache.0.read();
         assert!(generations.young.len() + generations.old.len() <= 10_000);
         drop(generations);
         assert!(cache.find(&digest(24_999), 0, start).is_some());
+    }
+
+    #[test]
+    fn large_callers_are_not_kept() {
+        let (cache, start) = (Cache::default(), Instant::now());
+        let text = |length| "x".repeat(length);
+        let groups = |count| vec![String::new(); count];
+        for (number, caller, kept) in [
+            (
+                1,
+                Caller { user_id: text(200), name: text(800), groups: groups(100), ..Caller::default() },
+                true,
+            ),
+            (2, Caller { avatar_url: text(5_000), ..Caller::default() }, false),
+            (3, Caller { groups: groups(200), ..Caller::default() }, false),
+        ] {
+            cache.remember(digest(number), &caller, i64::MAX, start);
+            assert_eq!(cache.find(&digest(number), 0, start), kept.then_some(caller));
+        }
     }
 }

@@ -11,6 +11,8 @@ use crate::config::AuthConfig;
 
 /// How far the issuer's clock and ours may be apart.
 const LEEWAY: f64 = 30.0;
+/// Characters of a name. It goes on into LiveKit's token, which clients send as part of a URL.
+const LONGEST_NAME: usize = 200;
 
 pub(super) struct Verified {
     pub(super) caller: Caller,
@@ -137,7 +139,7 @@ fn caller(claims: &Value, config: &AuthConfig) -> Result<Caller, Refused> {
     }
     Ok(Caller {
         user_id: user_id.to_owned(),
-        name: text("name"),
+        name: text("name").chars().take(LONGEST_NAME).collect(),
         email: text("email"),
         avatar_url: text("picture"),
         is_admin: config.admin.as_ref().is_some_and(|admin| admin.holds(claims)),

@@ -40,6 +40,26 @@ async fn a_good_token_names_the_caller_to_the_services() {
 }
 
 #[tokio::test]
+async fn a_name_has_200_characters_at_most_whatever_a_token_says() {
+    let gateway = Gateway::start().await;
+    for (told, name) in [("Ü".repeat(200), "Ü".repeat(200)), ("名".repeat(3_000), "名".repeat(200))] {
+        assert_eq!(status(&gateway, &with("name", told)).await, 200);
+        assert_eq!(gateway.fake.last().caller.unwrap().name, name);
+    }
+}
+
+#[tokio::test]
+async fn a_person_of_more_groups_than_are_remembered_is_known_all_the_same() {
+    let gateway = Gateway::start().await;
+    let groups: Vec<String> = (0..400).map(|number| format!("group {number}")).collect();
+    let token = with("groups", groups.clone());
+    for _ in 0..2 {
+        assert_eq!(status(&gateway, &token).await, 200);
+        assert_eq!(gateway.fake.last().caller.unwrap().groups, groups);
+    }
+}
+
+#[tokio::test]
 async fn tokens_that_are_not_in_order_are_refused_and_reach_no_service() {
     let gateway = Gateway::start().await;
     let unsigned = |header: Value| {

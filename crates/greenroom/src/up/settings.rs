@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use axum::Router;
-use chassis::config::{InternalArgs, LiveKitArgs, Problems, check};
+use chassis::config::{LiveKitArgs, Problems, ServiceArgs, check, given};
 use clap::Args;
 use livekit_dev::Config as LiveKitDevConfig;
 use secrecy::{ExposeSecret, SecretString};
@@ -30,7 +30,7 @@ pub struct Ground {
 
 /// A setting of the environment; blank counts as missing.
 fn setting(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+    given(std::env::var(name).ok())
 }
 
 fn has_identity_provider() -> bool {
@@ -65,7 +65,7 @@ impl Ground {
         address: SocketAddr,
     ) -> anyhow::Result<(Self, Option<(LiveKitDevConfig, TcpListener)>)> {
         let mut livekit: LiveKitArgs = from_environment()?;
-        livekit.livekit_url = livekit_url.filter(|url| !url.trim().is_empty());
+        livekit.livekit_url = given(livekit_url);
         let url = format!("http://{address}");
         let stand_in = if livekit.livekit_url.is_none() && setting("LIVEKIT_WS_URL").is_none() {
             Some(stand_in(&mut livekit, data_dir, &url).await?)
@@ -89,19 +89,16 @@ impl Ground {
 
     /// Every problem of every service at once.
     pub fn services(&self) -> anyhow::Result<Services> {
-        let internal =
-            InternalArgs { internal_token: Some(self.internal_token.clone()), ..from_environment()? };
-        let database_url = Some(self.database.expose_secret().to_owned());
+        let mut service: ServiceArgs = from_environment()?;
+        service.database.database_url = Some(self.database.expose_secret().to_owned());
+        service.internal.internal_token = Some(self.internal_token.clone());
         let peer = Some("http://in-process.invalid".to_owned()); // never called: transports are handed over
         let mut booking: booking::Args = from_environment()?;
         let mut room: room_lifecycle::Args = from_environment()?;
         let mut token: token::Args = from_environment()?;
         let mut sync: sync::Args = from_environment()?;
-        for database in [&mut booking.database, &mut room.database, &mut token.database, &mut sync.database] {
-            database.database_url.clone_from(&database_url);
-        }
-        for own in [&mut booking.internal, &mut room.internal, &mut token.internal, &mut sync.internal] {
-            own.clone_from(&internal);
+        for own in [&mut booking.service, &mut room.service, &mut token.service, &mut sync.service] {
+            own.clone_from(&service);
         }
         room.livekit = self.livekit.clone();
         token.livekit = self.livekit.clone();

@@ -10,6 +10,7 @@ mod grants;
 mod livekit_faults;
 mod meeting;
 mod migrate;
+mod output;
 mod program;
 mod races;
 mod repair;

@@ -1,0 +1,208 @@
+//! The settings that several services share.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Args;
+use secrecy::SecretString;
+
+use super::{Problems, given};
+use crate::{db, grpc};
+
+/// What every process has: logs, traces, the operations port, how long it may take to stop.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ProcessArgs {
+    /// `json` or `pretty` [default: json]
+    #[arg(long, env = "LOG_FORMAT")]
+    pub log_format: Option<String>,
+    /// Where OpenTelemetry traces go (OTLP over gRPC); none: no traces
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otel_exporter_otlp_endpoint: Option<String>,
+    /// Address of /metrics, /livez and /readyz [default: 0.0.0.0:9090]
+    #[arg(long, env = "OPS_LISTEN")]
+    pub ops_listen: Option<String>,
+    /// How long a stop may wait for work under way [default: 20s]
+    #[arg(long, env = "SHUTDOWN_GRACE")]
+    pub shutdown_grace: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub json_logs: bool,
+    pub otlp_endpoint: Option<String>,
+    pub ops_listen: SocketAddr,
+    pub grace: Duration,
+}
+
+impl ProcessArgs {
+    pub fn check(self, problems: &mut Problems) -> Process {
+        let json_logs = match self.log_format.as_deref() {
+            None | Some("json" | "") => true,
+            Some("pretty") => false,
+            Some(_) => {
+                problems.add("LOG_FORMAT", "must be json or pretty");
+                true
+            }
+        };
+        Process {
+            json_logs,
+            otlp_endpoint: given(self.otel_exporter_otlp_endpoint),
+            ops_listen: problems.listen("OPS_LISTEN", self.ops_listen.as_deref(), 9090),
+            grace: problems.duration(
+                "SHUTDOWN_GRACE",
+                self.shutdown_grace.as_deref(),
+                Duration::from_secs(20),
+            ),
+        }
+    }
+}
+
+/// The database of a service.
+#[derive(Args, Clone, Default)]
+pub struct DatabaseArgs {
+    /// postgres://user:password@host:port/database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Connections of this service, 2-50: a pass holds one while it uses another [default: 8]
+    #[arg(long, env = "DATABASE_POOL")]
+    pub database_pool: Option<String>,
+}
+
+impl DatabaseArgs {
+    /// `role` is the database role of the service (`deploy/postgres/roles.sql`).
+    pub fn check(self, role: &'static str, problems: &mut Problems) -> Option<db::Settings> {
+        let max_connections = problems.parse("DATABASE_POOL", self.database_pool.as_deref(), 8);
+        if !(2..=50).contains(&max_connections) {
+            problems.add("DATABASE_POOL", "must be 2 to 50");
+        }
+        let url = problems.url("DATABASE_URL", self.database_url, &["postgres", "postgresql"])?;
+        Some(db::Settings { url: SecretString::from(url.to_string()), role: Some(role), max_connections })
+    }
+}
+
+/// How our services trust each other.
+#[derive(Args, Clone, Default)]
+pub struct InternalArgs {
+    /// Shared token of the services, at least 32 bytes; `new,old` while it is being replaced
+    #[arg(long, env = "INTERNAL_TOKEN", hide_env_values = true)]
+    pub internal_token: Option<String>,
+    /// Serve gRPC reflection [default: false]
+    #[arg(long, env = "GRPC_REFLECTION")]
+    pub grpc_reflection: Option<String>,
+}
+
+impl InternalArgs {
+    pub fn check(self, problems: &mut Problems) -> Option<grpc::Settings> {
+        let reflection = problems.parse("GRPC_REFLECTION", self.grpc_reflection.as_deref(), false);
+        let tokens = problems.required("INTERNAL_TOKEN", self.internal_token)?;
+        match grpc::InternalTokens::parse(&tokens) {
+            Ok(tokens) => Some(grpc::Settings { tokens, reflection, max_in_flight: 1024 }),
+            Err(problem) => {
+                problems.add("INTERNAL_TOKEN", problem);
+                None
+            }
+        }
+    }
+}
+
+/// What every service with a database has.
+#[derive(Args, Clone, Default)]
+pub struct ServiceArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub internal: InternalArgs,
+}
+
+impl ServiceArgs {
+    /// `role` as in [`DatabaseArgs::check`].
+    pub fn check(
+        self,
+        role: &'static str,
+        problems: &mut Problems,
+    ) -> Option<(db::Settings, grpc::Settings)> {
+        let database = self.database.check(role, problems);
+        let internal = self.internal.check(problems);
+        Some((database?, internal?))
+    }
+}
+
+/// The key of our LiveKit server and where it is.
+#[derive(Args, Clone, Default)]
+pub struct LiveKitArgs {
+    #[arg(long, env = "LIVEKIT_API_KEY")]
+    pub livekit_api_key: Option<String>,
+    /// At least 32 bytes
+    #[arg(long, env = "LIVEKIT_API_SECRET", hide_env_values = true)]
+    pub livekit_api_secret: Option<String>,
+    /// Where browsers reach LiveKit: ws:// or wss://
+    #[arg(long, env = "LIVEKIT_WS_URL")]
+    pub livekit_ws_url: Option<String>,
+    /// Where our servers reach LiveKit: http:// or https:// [default: that of browsers, with the scheme changed]
+    #[arg(long, env = "LIVEKIT_URL")]
+    pub livekit_url: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LiveKit {
+    pub api_key: String,
+    pub api_secret: SecretString,
+    /// As browsers get it, without a slash at the end.
+    pub ws_url: String,
+    /// As our servers use it, without a slash at the end.
+    pub url: String,
+}
+
+impl LiveKitArgs {
+    pub fn check(self, problems: &mut Problems) -> Option<LiveKit> {
+        let api_key = problems.required("LIVEKIT_API_KEY", self.livekit_api_key);
+        let api_secret = problems.secret("LIVEKIT_API_SECRET", self.livekit_api_secret, 32);
+        let ws_url = problems.base_url("LIVEKIT_WS_URL", self.livekit_ws_url, &["ws", "wss"]);
+        let url = match given(self.livekit_url) {
+            Some(url) => problems.base_url("LIVEKIT_URL", Some(url), &["http", "https"]),
+            None => ws_url.as_ref().map(|url| url.replacen("ws", "http", 1)),
+        };
+        Some(LiveKit { api_key: api_key?, api_secret: api_secret?, ws_url: ws_url?, url: url? })
+    }
+}
+
+/// `TOKEN_TTL`: how long token's tokens live, and how long room-lifecycle watches whoever is kicked.
+pub fn token_ttl(value: Option<&str>, problems: &mut Problems) -> Duration {
+    let bounds = Duration::from_mins(1)..=Duration::from_hours(24);
+    problems.duration_in("TOKEN_TTL", value, Duration::from_hours(1), bounds, "1min to 24h")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::check;
+
+    #[test]
+    fn a_pool_has_a_connection_beside_the_one_that_a_pass_holds() {
+        let pool = |size: &str| {
+            let url = Some("postgres://localhost/greenroom".to_owned());
+            let args = DatabaseArgs { database_url: url, database_pool: Some(size.to_owned()) };
+            check(|problems| args.check("greenroom_token", problems)).map(|settings| settings.max_connections)
+        };
+        assert_eq!((pool("2").unwrap(), pool("50").unwrap()), (2, 50));
+        assert!(pool("1").is_err() && pool("51").is_err() && pool("-1").is_err());
+    }
+
+    #[test]
+    fn the_servers_url_follows_from_the_browsers() {
+        let livekit = check(|problems| {
+            LiveKitArgs {
+                livekit_api_key: Some("key".into()),
+                livekit_api_secret: Some("x".repeat(32)),
+                livekit_ws_url: Some("wss://live.example.org/".into()),
+                livekit_url: None,
+            }
+            .check(problems)
+        })
+        .unwrap();
+        assert_eq!(
+            (livekit.ws_url.as_str(), livekit.url.as_str()),
+            ("wss://live.example.org", "https://live.example.org")
+        );
+        assert!(!format!("{livekit:?}").contains("xxx"));
+    }
+}

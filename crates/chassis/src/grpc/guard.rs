@@ -1,0 +1,200 @@
+//! What stands in front of every call, whatever the transport.
+//!
+//! From the outside in: measure, trace, internal token, load shed, deadline, catch panic, and a reason for what tonic
+//! refuses by itself. tonic's own timeouts are not used. Only `grpc.health.v1` needs no token.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Poller, Poll},
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt;
+use http::{Request, Response};
+use tokio::sync::Semaphore;
+use tonic::{Code, Status, body::Body};
+use tonic_types::StatusExt;
+use tower::{Layer, Service};
+use tracing::{Instrument, field};
+
+use super::{InternalTokens, REQUEST_ID, Settings};
+use crate::{
+    context::{self, Context},
+    status::{Reason, Refusal},
+    telemetry,
+};
+
+const HEALTH: &str = "/grpc.health.v1.Health/";
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+const LONGEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Puts the guard around routes or a server.
+#[derive(Clone, Debug)]
+pub struct GuardLayer {
+    tokens: InternalTokens,
+    places: Arc<Semaphore>,
+}
+
+impl GuardLayer {
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self { tokens: settings.tokens.clone(), places: Arc::new(Semaphore::new(settings.max_in_flight)) }
+    }
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { inner, layer: self.clone() }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Guard<S> {
+    inner: S,
+    layer: GuardLayer,
+}
+
+impl<S> Service<Request<Body>> for Guard<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(poller)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let path = request.uri().path().to_owned();
+        if path.starts_with(HEALTH) {
+            return self.inner.call(request).boxed();
+        }
+        let started = Instant::now();
+        let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let request_id: Arc<str> = text(REQUEST_ID).unwrap_or_default().into();
+        let span = tracing::info_span!(
+            "rpc", otel.kind = "server", rpc.system = "grpc", rpc.method = %path, request.id = %request_id,
+            rpc.grpc.status_code = field::Empty,
+        );
+        telemetry::continue_trace(&span, request.headers());
+        let place = Arc::clone(&self.layer.places).try_acquire_owned().ok();
+        let refused = if !self.layer.tokens.accept(request.headers()) {
+            // Without a reason of ours: services that do not trust each other are no 401 of the person who asked.
+            Some(Status::unauthenticated("the internal token is missing or wrong"))
+        } else if place.is_none() {
+            Some(Refusal::unavailable(Reason::ServiceUnavailable, 1).into())
+        } else {
+            None
+        };
+        let budget =
+            text("grpc-timeout").and_then(parse_timeout).unwrap_or(DEFAULT_DEADLINE).min(LONGEST_DEADLINE);
+        let work = match refused {
+            Some(status) => Err(status),
+            None => Ok(self.inner.call(request)),
+        };
+        let work = async move {
+            let _place = place;
+            let answer = match work {
+                Err(status) => status.into_http(),
+                Ok(call) => run(call, Context { deadline: Instant::now() + budget, request_id }).await,
+            };
+            record(&path, started, &answer);
+            Ok(answer)
+        };
+        work.instrument(span).boxed()
+    }
+}
+
+/// Runs a call within its deadline; a panic becomes `internal`.
+async fn run<F: Future<Output = Result<Response<Body>, Infallible>>>(
+    call: F,
+    context: Context,
+) -> Response<Body> {
+    let budget = context.deadline.saturating_duration_since(Instant::now());
+    let caught = AssertUnwindSafe(context::scope(context, call)).catch_unwind();
+    match tokio::time::timeout(budget, caught).await {
+        Ok(Ok(answer)) => with_reason(answer.unwrap_or_else(|never| match never {})),
+        Ok(Err(_)) => {
+            tracing::error!("a call panicked");
+            Status::from(Refusal::internal()).into_http()
+        }
+        Err(_) => Status::deadline_exceeded("the call took longer than its caller would wait").into_http(),
+    }
+}
+
+/// tonic refuses a request that is too large for the service without a reason: to its caller that looks like an
+/// answer that is too large for him, which is our failure and not his.
+fn with_reason(answer: Response<Body>) -> Response<Body> {
+    let is_too_large = Status::from_header_map(answer.headers())
+        .is_some_and(|status| status.code() == Code::OutOfRange && status.get_details_error_info().is_none());
+    if is_too_large {
+        return Status::from(Refusal::new(Reason::TooLarge, "The request is too large.")).into_http();
+    }
+    answer
+}
+
+fn record(path: &str, started: Instant, answer: &Response<Body>) {
+    let code = Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code());
+    let method = method(path, code).to_owned();
+    tracing::Span::current().record("rpc.grpc.status_code", i32::from(code));
+    metrics::histogram!("greenroom_grpc_duration_seconds", "method" => method, "code" => format!("{code:?}"))
+        .record(started.elapsed());
+}
+
+/// The method as a label. A path that was not served is its caller's invention, and labels are kept for ever.
+fn method(path: &str, code: Code) -> &str {
+    match code {
+        Code::Unauthenticated | Code::Unimplemented => "unknown",
+        _ => path.rsplit('/').next().unwrap_or_default(),
+    }
+}
+
+/// `grpc-timeout`: at most 8 digits and a unit, H M S m u n.
+fn parse_timeout(value: &str) -> Option<Duration> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_parsed_as_the_grpc_standard_writes_them() {
+        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_timeout("3S"), Some(Duration::from_secs(3)));
+        for wrong in ["", "m", "123456789m", "-1S", "5x", "ü"] {
+            assert_eq!(parse_timeout(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn paths_that_callers_invent_become_no_labels() {
+        let path = "/greenroom.token.v1.TokenService/IssueForSession";
+        assert_eq!(method(path, Code::Ok), "IssueForSession");
+        assert_eq!(method(path, Code::NotFound), "IssueForSession");
+        assert_eq!(method("/invented/by-a-stranger", Code::Unauthenticated), "unknown");
+        assert_eq!(method("/invented/by-a-service", Code::Unimplemented), "unknown");
+    }
+}

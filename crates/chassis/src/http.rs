@@ -1,0 +1,159 @@
+//! The HTTP server: whatever clients do with a connection, it costs little and it ends.
+//!
+//! axum's own server waits for headers for ever and takes any number of connections. Here a silent or trickling
+//! client is put out, and those beyond a bound wait in the kernel's queue. HTTP/1.1 only: TLS and HTTP/2 end at the
+//! proxy in front. The gateway and the operations port are served by it.
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request},
+    serve::Listener,
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+use crate::lifecycle::Lifecycle;
+
+/// What clients may take of us.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub connections: u32,
+    /// From the last answer, or the connection, to the end of the next request's headers. Longer than clients keep
+    /// idle connections: else they would send into one that we are closing.
+    pub headers_within: Duration,
+}
+
+/// All headers of a request, in bytes: hyper's own 400 KiB would be held by every connection.
+const LARGEST_HEAD: usize = 64 * 1024;
+
+/// Serves routes until the process stops: open requests are finished, then connections close.
+pub async fn serve(router: Router, mut listener: TcpListener, lifecycle: &Lifecycle, bounds: Bounds) {
+    let own = lifecycle.clone();
+    let accepting = async move {
+        let (stopping, router) = (own.stopping(), router.with_state(()));
+        let places = Arc::new(Semaphore::new(bounds.connections as usize));
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(bounds.headers_within).max_buf_size(LARGEST_HEAD);
+        loop {
+            let next =
+                async { (Arc::clone(&places).acquire_owned().await, Listener::accept(&mut listener).await) };
+            let Some((place, (stream, peer))) = stopping.run_until_cancelled(next).await else { break };
+            let talk = converse(http.clone(), router.clone(), stream, peer, stopping.clone());
+            own.spawn("http connection", async move {
+                talk.await;
+                drop(place);
+            });
+        }
+        drop(listener);
+        let _ = places.acquire_many(bounds.connections).await; // the last connection has ended
+    };
+    let _ = lifecycle.spawn("http server", accepting).await; // nothing: the hard stop
+}
+
+/// One connection, until either side has had enough.
+async fn converse(
+    http: http1::Builder,
+    router: Router,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stopping: CancellationToken,
+) {
+    let _ = stream.set_nodelay(true); // only slower without
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().call(request)
+    });
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { connections: 16, headers_within: Duration::from_secs(75) };
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+
+    async fn start(bounds: Bounds) -> (SocketAddr, Lifecycle) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, lifecycle) = (listener.local_addr().unwrap(), Lifecycle::new());
+        let who = |ConnectInfo(peer): ConnectInfo<SocketAddr>| std::future::ready(peer.to_string());
+        let (router, own) = (Router::new().route("/", get(who)), lifecycle.clone());
+        tokio::spawn(async move { serve(router, listener, &own, bounds).await });
+        (address, lifecycle)
+    }
+
+    /// Everything that the server says until it closes the connection.
+    async fn hear(stream: &mut TcpStream) -> String {
+        let mut heard = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut heard)).await;
+        let _ = ended.expect("the server closes the connection"); // reset is closed too
+        String::from_utf8(heard).unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_finish_his_headers_is_put_out() {
+        let (address, _lifecycle) =
+            start(Bounds { headers_within: Duration::from_millis(50), ..BOUNDS }).await;
+        for begun in
+            [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nhost: a\r\n", b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"]
+        {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(begun).await.unwrap();
+            let answered = hear(&mut client).await.starts_with("HTTP/1.1 200");
+            assert_eq!(answered, begun.ends_with(b"\r\n\r\n"), "{}", begun.escape_ascii());
+        }
+    }
+
+    #[tokio::test]
+    async fn headers_without_end_are_refused() {
+        let (address, _lifecycle) = start(BOUNDS).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let flood = [b"GET / HTTP/1.1\r\nx: ".to_vec(), vec![b'x'; 2 * LARGEST_HEAD]].concat();
+        let _ = client.write_all(&flood).await; // the server may have closed already
+        assert!(!hear(&mut client).await.contains(" 200 "));
+    }
+
+    #[tokio::test]
+    async fn beyond_the_bound_connections_wait_for_a_place() {
+        let (address, _lifecycle) = start(Bounds { connections: 1, ..BOUNDS }).await;
+        let first = TcpStream::connect(address).await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(REQUEST).await.unwrap();
+        let waiting = tokio::time::timeout(Duration::from_millis(100), second.readable()).await;
+        assert!(waiting.is_err(), "it is not served beside the first");
+        drop(first);
+        let answer = hear(&mut second).await;
+        assert!(answer.ends_with(&second.local_addr().unwrap().to_string()), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_stop_closes_idle_connections_at_once() {
+        let (address, lifecycle) = start(BOUNDS).await;
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        idle.readable().await.unwrap();
+        assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+        assert!(hear(&mut idle).await.starts_with("HTTP/1.1 200"));
+    }
+}

@@ -1,0 +1,61 @@
+//! What is on LiveKit, and what others do to it.
+
+use livekit_api::{
+    access_token::{AccessToken, VideoGrants},
+    services::room::{CreateRoomOptions, RoomClient},
+};
+use livekit_dev::{Fault, LiveKitDev};
+use livekit_protocol::ParticipantInfo;
+use secrecy::ExposeSecret;
+
+use super::World;
+
+impl World {
+    pub fn server(&self) -> &LiveKitDev {
+        &self.livekit.server
+    }
+
+    /// Resolves when so many calls of this method have come to LiveKit.
+    pub async fn reached(&self, method: &str, calls: u64) {
+        let patience = std::time::Duration::from_secs(10);
+        tokio::time::timeout(patience, self.server().calls_reach(method, calls)).await.unwrap();
+    }
+
+    /// The rooms on LiveKit, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.server().rooms().into_iter().map(|room| room.name).collect();
+        names.sort();
+        names
+    }
+
+    pub fn token(&self, room: &str, identity: &str) -> String {
+        let settings = &self.livekit.settings;
+        let grants = VideoGrants { room_join: true, room: room.to_owned(), ..VideoGrants::default() };
+        AccessToken::with_api_key(&settings.api_key, settings.api_secret.expose_secret())
+            .with_identity(identity)
+            .with_grants(grants)
+            .to_jwt()
+            .unwrap()
+    }
+
+    pub fn join(&self, room: &str, identity: &str) -> ParticipantInfo {
+        self.server().join(&self.token(room, identity)).unwrap()
+    }
+
+    /// LiveKit's API as an operator has it.
+    pub fn admin(&self) -> RoomClient {
+        let settings = &self.livekit.settings;
+        RoomClient::with_api_key(&settings.url, &settings.api_key, settings.api_secret.expose_secret())
+    }
+
+    /// The room is lost, and a join has made it anew: another SID, nobody's metadata.
+    pub async fn remake_on_livekit(&self, name: &str) {
+        self.admin().delete_room(name).await.unwrap();
+        self.admin().create_room(name, CreateRoomOptions::default()).await.unwrap();
+    }
+}
+
+/// Any error LiveKit can give before it did anything.
+pub fn refused() -> Fault {
+    Fault::Refuse { code: livekit_dev::Code::Internal }
+}

@@ -1,0 +1,106 @@
+//! Who works: replicas of the service, each on its own way to the database.
+
+use std::time::Duration;
+
+use chassis::{clock::Clock, lifecycle::Lifecycle};
+use room_lifecycle::{
+    Config, Rooms,
+    config::{Policy, ROLE, WebhookKey},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
+
+use super::{World, clock};
+
+/// One replica; what it has running ends with it.
+pub struct Replica {
+    rooms: Rooms,
+    lifecycle: Lifecycle,
+}
+
+impl std::ops::Deref for Replica {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.rooms
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.lifecycle.kill();
+    }
+}
+
+/// The way to the database; cut when it is dropped.
+pub struct Wire(JoinHandle<()>);
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl World {
+    pub fn config(&self) -> Config {
+        let livekit = self.livekit.settings.clone();
+        Config {
+            database: testkit::database(&self.connect, ROLE),
+            grpc: testkit::internal(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            webhook_keys: vec![WebhookKey {
+                key: livekit.api_key.clone(),
+                secret: livekit.api_secret.clone(),
+            }],
+            livekit,
+            policy: Policy { at_booking: true, token_ttl: Duration::from_hours(1) },
+            pass_period: Duration::from_secs(10),
+            events_keep: Duration::from_hours(720),
+            clock: Clock::default(),
+        }
+    }
+
+    /// A replica without its loops: the test drives it.
+    pub async fn rooms(&self) -> Replica {
+        self.rooms_with(|_| {}).await
+    }
+
+    pub async fn rooms_with(&self, amend: impl FnOnce(&mut Config)) -> Replica {
+        let mut config = self.config();
+        amend(&mut config);
+        let lifecycle = Lifecycle::new();
+        let pool = clock::pool(&self.connect, &self.offset_ms, Some(ROLE));
+        Replica { rooms: Rooms::new(&config, pool, &lifecycle).await.unwrap(), lifecycle }
+    }
+
+    /// A replica whose connections the test can take away, by their application name.
+    pub async fn rooms_named(&self, name: &str) -> Replica {
+        let lifecycle = Lifecycle::new();
+        let pool = clock::pool(&self.connect.clone().application_name(name), &self.offset_ms, Some(ROLE));
+        Replica { rooms: Rooms::new(&self.config(), pool, &lifecycle).await.unwrap(), lifecycle }
+    }
+
+    /// A replica that reaches the database only while the wire is held.
+    pub async fn rooms_on_a_wire(&self) -> (Replica, Wire) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let database = (self.connect.get_host().to_owned(), self.connect.get_port());
+        let wire = tokio::spawn(async move {
+            let mut open = JoinSet::new();
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let mut far = TcpStream::connect(&database).await.unwrap();
+                open.spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+            }
+        });
+        let lifecycle = Lifecycle::new();
+        let connect = self.connect.clone().host("127.0.0.1").port(port);
+        let patience = Duration::from_secs(2);
+        let pool =
+            clock::options(&self.offset_ms, Some(ROLE)).acquire_timeout(patience).connect_lazy_with(connect);
+        let rooms = Rooms::new(&self.config(), pool, &lifecycle).await.unwrap();
+        (Replica { rooms, lifecycle }, Wire(wire))
+    }
+}
