@@ -12,7 +12,7 @@ use axum::{
 };
 use proto::{
     token::v1::{
-        IssueForSessionRequest, IssueForSessionResponse,
+        IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForSessionRequest, IssueForSessionResponse,
         token_service_client::TokenServiceClient,
         token_service_server::{TokenService, TokenServiceServer},
     },
@@ -56,6 +56,13 @@ impl TokenService for Store {
             title: row.title,
             ..IssueForSessionResponse::default()
         }))
+    }
+
+    async fn issue_for_live_room(
+        &self,
+        _: Request<IssueForLiveRoomRequest>,
+    ) -> Result<Response<IssueForLiveRoomResponse>, Status> {
+        Err(Status::unimplemented("only bookings are measured"))
     }
 }
 

@@ -10,15 +10,20 @@ use uuid::Uuid;
 use crate::{
     error::Error,
     grpc::Bookings,
-    request::is_privileged,
+    request::{as_guest, is_privileged},
     store::{self, Booking},
 };
 
 impl Bookings {
     pub(crate) async fn cancel(self, caller: Caller, id: Uuid, reason: String) -> Result<Booking, Error> {
-        self.found_for_party(&caller, id).await?;
-        if retried(|| store::cancel_booking(&self.pool, id, &reason)).await? {
+        let booking = self.found_for_party(&caller, id).await?;
+        let guest = as_guest(&caller, &booking);
+        if retried(|| store::cancel_booking(&self.pool, id, guest, &reason)).await? {
             self.rooms.end(id).await;
+        } else if let Some(guest) = guest
+            && store::is_kicked(&self.pool, id, guest).await?
+        {
+            return Err(Error::Kicked);
         }
         let booking = self.found(id).await?;
         match booking.status {

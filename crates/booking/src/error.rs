@@ -21,6 +21,8 @@ pub enum Error {
     NotParticipant,
     #[error("the caller is not the host")]
     NotHost,
+    #[error("the caller was kicked")]
+    Kicked,
     #[error("only services and admins book here")]
     NotAdmin,
     #[error("somebody is booked at that time")]
@@ -75,6 +77,10 @@ impl From<Error> for Refusal {
             Error::NotFound => Self::new(Reason::SessionNotFound, "There is no booking with this id."),
             Error::NotParticipant => Self::new(Reason::NotParticipant, "Only the host and the guest may do this."),
             Error::NotHost => Self::new(Reason::NotHost, "Only the host may end the meeting."),
+            Error::Kicked => Self::new(
+                Reason::Kicked,
+                "You were removed from this meeting; only its host can change or cancel it.",
+            ),
             Error::NotAdmin => Self::new(Reason::NotAdmin, "Bookings are made by an administrator here."),
             Error::SlotTaken => Self::new(
                 Reason::SlotTaken,

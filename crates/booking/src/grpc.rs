@@ -3,8 +3,10 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use chassis::{
+    field,
     grpc::{caller, uuid},
     lifecycle::Lifecycle,
+    page::{self, Cursor, one_more, page},
     reconcile::Nudge,
 };
 use proto::{
@@ -18,7 +20,6 @@ use uuid::Uuid;
 use crate::{
     answer,
     config::{Policy, RoomCreation},
-    cursor::{Cursor, page},
     error::Error,
     request::{self, Change, NewBooking, is_privileged},
     rooms::Rooms,
@@ -96,12 +97,12 @@ impl BookingService for Bookings {
     ) -> Result<Response<pb::ListBookingsResponse>, Status> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let limit = request::limit(request.limit)?;
+        let limit = page::limit(request.limit)?;
         let filter = Filter {
             role: request::role(&request.role)?,
             status: request::status(&request.status)?,
-            from: request::moment("from", request.from.as_ref())?,
-            to: request::moment("to", request.to.as_ref())?,
+            from: field::moment("from", request.from.as_ref())?,
+            to: field::moment("to", request.to.as_ref())?,
             after: Cursor::parse(&request.cursor)?,
         };
         let rows = store::list_bookings(&self.pool, &caller.user_id, &filter, one_more(limit)).await;
@@ -131,7 +132,7 @@ impl BookingService for Bookings {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let id = uuid("booking_id", &request.booking_id)?;
-        let reason = request::prose("reason", request.reason, 1_000)?;
+        let reason = field::prose("reason", request.reason, 1_000)?;
         let work = Box::pin(self.clone().cancel(caller, id, reason));
         let booking = self.written("cancel_booking", work).await?;
         Ok(Response::new(pb::CancelBookingResponse { booking }))
@@ -154,7 +155,7 @@ impl BookingService for Bookings {
     ) -> Result<Response<pb::ListNotificationsResponse>, Status> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let limit = request::limit(request.limit)?;
+        let limit = page::limit(request.limit)?;
         let after = Cursor::parse(&request.cursor)?;
         let rows = store::list_notifications(&self.pool, &caller.user_id, after, one_more(limit)).await;
         let (rows, next_cursor) =
@@ -176,9 +177,4 @@ impl BookingService for Bookings {
             .ok_or(Error::NotificationNotFound)?;
         Ok(Response::new(pb::MarkNotificationReadResponse { notification: Some(answer::notification(row)) }))
     }
-}
-
-/// A page is read with one row more, which tells whether another follows.
-fn one_more(limit: usize) -> i64 {
-    i64::try_from(limit + 1).unwrap_or(i64::MAX)
 }

@@ -8,7 +8,6 @@ mod answer;
 mod close;
 mod config;
 mod create;
-mod cursor;
 mod error;
 mod grpc;
 mod reconcile;

@@ -4,11 +4,11 @@
 //! the clock is not decided here: the database's clock decides.
 
 use chassis::{
-    grpc::{caller, datetime},
+    field::{line, moment, prose},
+    grpc::caller,
     status::Refusal,
 };
 use domain::{Role, SessionStatus};
-use prost_types::Timestamp;
 use proto::{
     booking::v1::{CreateBookingRequest, GuestContact, RescheduleBookingRequest},
     types::v1::Caller,
@@ -16,7 +16,7 @@ use proto::{
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use crate::{config::Policy, error::Error};
+use crate::{config::Policy, error::Error, store::Booking};
 
 /// Open bookings of one creator.
 pub const MOST_OPEN: i64 = 50;
@@ -131,6 +131,12 @@ pub fn is_privileged(caller: &Caller) -> bool {
     caller.system || caller.is_admin
 }
 
+/// The caller, if he acts as the guest of this booking: a kick forbids him to change it, and nobody else.
+pub fn as_guest<'a>(caller: &'a Caller, booking: &Booking) -> Option<&'a str> {
+    let is_guest = booking.role_of(&caller.user_id) == Some(Role::Guest);
+    (is_guest && !is_privileged(caller)).then_some(caller.user_id.as_str())
+}
+
 fn id(field: &str, value: String) -> Result<String, Refusal> {
     if (1..=200).contains(&value.len()) && !value.contains('\0') {
         Ok(value)
@@ -139,28 +145,8 @@ fn id(field: &str, value: String) -> Result<String, Refusal> {
     }
 }
 
-/// One line of 1 to `most` characters.
-fn line(field: &str, value: &str, most: usize) -> Result<String, Refusal> {
-    let value = value.trim();
-    let length = value.chars().count();
-    if (1..=most).contains(&length) && !value.chars().any(char::is_control) {
-        Ok(value.to_owned())
-    } else {
-        Err(Refusal::invalid(field, format!("must be one line of 1 to {most} characters")))
-    }
-}
-
 pub fn title(value: &str) -> Result<String, Refusal> {
     line("title", value, 200)
-}
-
-/// Any text of at most `most` characters.
-pub fn prose(field: &str, value: String, most: usize) -> Result<String, Refusal> {
-    if value.chars().count() <= most && !value.contains('\0') {
-        Ok(value)
-    } else {
-        Err(Refusal::invalid(field, format!("must be a text of at most {most} characters")))
-    }
 }
 
 fn duration(minutes: i32) -> Result<i32, Refusal> {
@@ -189,24 +175,6 @@ fn is_email(text: &str) -> bool {
     let parts = text.rsplit_once('@');
     parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
         && !text.contains(char::is_whitespace)
-}
-
-/// A moment that Postgres can hold, as precisely as Postgres does.
-pub fn moment(field: &str, value: Option<&Timestamp>) -> Result<Option<OffsetDateTime>, Refusal> {
-    let Some(value) = value else { return Ok(None) };
-    datetime(value)
-        .and_then(|time| time.replace_microsecond(time.microsecond()).ok())
-        .map(Some)
-        .ok_or_else(|| Refusal::invalid(field, "is no time"))
-}
-
-/// How many rows a page has; 0 stands for not told.
-pub fn limit(value: i32) -> Result<usize, Refusal> {
-    match usize::try_from(value) {
-        Ok(0) => Ok(20),
-        Ok(limit @ 1..=100) => Ok(limit),
-        Ok(_) | Err(_) => Err(Refusal::invalid("limit", "must be 1 to 100")),
-    }
 }
 
 pub fn role(value: &str) -> Result<Option<Role>, Refusal> {

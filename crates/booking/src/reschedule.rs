@@ -10,7 +10,7 @@ use crate::{
     create::check_start,
     error::Error,
     grpc::Bookings,
-    request::Change,
+    request::{Change, as_guest},
     store::{self, Booking, Rescheduled},
 };
 
@@ -51,6 +51,11 @@ impl Bookings {
         let mut transaction = self.pool.begin().await?;
         store::lock_people(&mut *transaction, people, caller).await?;
         let booking = store::find_booking(&mut *transaction, id).await?.ok_or(Error::NotFound)?;
+        if let Some(guest) = as_guest(caller, &booking)
+            && store::is_kicked(&mut *transaction, id, guest).await?
+        {
+            return Err(Error::Kicked);
+        }
         let Some(new) = plan(&booking, change)? else {
             return Ok(Attempt::Unchanged);
         };

@@ -54,14 +54,15 @@ pub async fn with_health<S: tonic::server::NamedService>(routes: Routes, setting
     }
 }
 
-/// Serves routes behind the guard until the process stops.
+/// Serves routes behind the guard until the process stops: calls under way are answered first. A task of its own,
+/// because a process that is told to stop drops this wait, and tonic's server with it would leave them alone.
 pub async fn serve(
     routes: Routes,
     listener: TcpListener,
     settings: &Settings,
     lifecycle: &Lifecycle,
 ) -> Result<(), tonic::transport::Error> {
-    Server::builder()
+    let server = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .layer(GuardLayer::new(settings))
         .add_routes(routes)
@@ -69,6 +70,9 @@ pub async fn serve(
             // Set here: the builder's own `tcp_nodelay` does not reach sockets that come from outside.
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             lifecycle.stopping().clone().cancelled_owned(),
-        )
-        .await
+        );
+    match lifecycle.spawn("grpc server", server).await {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) | Err(_) => Ok(()), // the hard stop
+    }
 }

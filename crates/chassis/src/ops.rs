@@ -22,8 +22,7 @@ use crate::{
 
 const PERIOD: Duration = Duration::from_secs(2);
 const PATIENCE: u32 = 2;
-/// Scrapers keep their connection for a minute between two scrapes.
-const BOUNDS: Bounds = Bounds { connections: 256, headers_within: Duration::from_secs(75) };
+const BOUNDS: Bounds = Bounds::of(256);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -225,7 +224,7 @@ mod tests {
         let lifecycle = Lifecycle::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let bounds = Bounds { connections: 1, headers_within: Duration::from_millis(50) };
+        let bounds = Bounds { idle_within: Duration::from_millis(50), ..Bounds::of(1) };
         serve_within(&lifecycle, listener, Readiness::default(), bounds);
         let mut silent = TcpStream::connect(address).await.unwrap();
         let mut scraper = TcpStream::connect(address).await.unwrap();

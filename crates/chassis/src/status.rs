@@ -60,6 +60,9 @@ reasons! {
     NotHost = "not_host", PermissionDenied, 403;
     NotAdmin = "not_admin", PermissionDenied, 403;
     Kicked = "kicked", PermissionDenied, 403;
+    Banned = "banned", PermissionDenied, 403;
+    WaitingInLobby = "waiting_in_lobby", FailedPrecondition, 403;
+    Rejected = "rejected", PermissionDenied, 403;
     /// Facts: `opens_at`.
     TooEarly = "too_early", FailedPrecondition, 403;
     SessionNotFound = "session_not_found", NotFound, 404;
@@ -67,6 +70,10 @@ reasons! {
     NotificationNotFound = "notification_not_found", NotFound, 404;
     SlotTaken = "slot_taken", AlreadyExists, 409;
     IdempotencyKeyReused = "idempotency_key_reused", AlreadyExists, 409;
+    /// Facts: `session_id`, `starts_at`.
+    RoomNotIdle = "room_not_idle", FailedPrecondition, 409;
+    RoomNotActive = "room_not_active", FailedPrecondition, 409;
+    RoomFull = "room_full", FailedPrecondition, 409;
     MeetingStarted = "meeting_started", FailedPrecondition, 409;
     MeetingEnded = "meeting_ended", FailedPrecondition, 410;
     SessionCancelled = "session_cancelled", FailedPrecondition, 410;

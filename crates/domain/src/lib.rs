@@ -1,10 +1,12 @@
 //! The words that two or more services use, and nothing that does anything: states, roles and what they may do,
 //! names of rooms, when a record is fresh. Pure: no clock, no database, no network.
 
+mod live;
 mod role;
 mod room;
 mod session;
 
-pub use role::{Grants, Role, Source};
-pub use room::{EndedReason, FRESH, Owner, REFRESH_AFTER, RoomCreation, RoomStatus, is_fresh};
+pub use live::{AccessLevel, LiveStatus, LobbyStatus};
+pub use role::{Grants, Role, SeatRole, Source};
+pub use room::{EndedReason, FRESH, Owner, OwnerKind, REFRESH_AFTER, RoomCreation, RoomStatus, is_fresh};
 pub use session::SessionStatus;

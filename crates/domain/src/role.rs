@@ -8,6 +8,15 @@ pub enum Role {
     Guest,
 }
 
+/// A person's part in a live session: the role of his seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum SeatRole {
+    Host,
+    Speaker,
+    Guest,
+}
+
 /// A track source as LiveKit's grants name it (`canPublishSources`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -40,6 +49,17 @@ pub struct Grants {
     pub own_metadata: bool,
 }
 
+/// Camera, microphone, screen.
+const ON_STAGE: Grants = Grants {
+    publish: &[Source::Camera, Source::Microphone, Source::ScreenShare, Source::ScreenShareAudio],
+    subscribe: true,
+    data: true,
+    own_metadata: true,
+};
+
+/// Sees, hears, chats and raises a hand.
+const VIEWER: Grants = Grants { publish: &[], ..ON_STAGE };
+
 impl Role {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -63,12 +83,37 @@ impl Role {
     #[must_use]
     pub const fn grants(self) -> Grants {
         match self {
-            Self::Host | Self::Guest => Grants {
-                publish: &[Source::Camera, Source::Microphone, Source::ScreenShare, Source::ScreenShareAudio],
-                subscribe: true,
-                data: true,
-                own_metadata: true,
-            },
+            Self::Host | Self::Guest => ON_STAGE,
+        }
+    }
+}
+
+impl SeatRole {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Speaker => "speaker",
+            Self::Guest => "guest",
+        }
+    }
+
+    #[must_use]
+    pub const fn is_host(self) -> bool {
+        matches!(self, Self::Host)
+    }
+
+    /// Whether this role may start and stop recordings.
+    #[must_use]
+    pub const fn can_record(self) -> bool {
+        self.is_host()
+    }
+
+    #[must_use]
+    pub const fn grants(self) -> Grants {
+        match self {
+            Self::Host | Self::Speaker => ON_STAGE,
+            Self::Guest => VIEWER,
         }
     }
 }

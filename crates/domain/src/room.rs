@@ -56,17 +56,47 @@ impl FromStr for RoomCreation {
     }
 }
 
+/// `room_owners.kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum OwnerKind {
+    Session,
+    LiveSession,
+}
+
+impl OwnerKind {
+    #[must_use]
+    pub const fn owner(self, id: Uuid) -> Owner {
+        match self {
+            Self::Session => Owner::Session(id),
+            Self::LiveSession => Owner::LiveSession(id),
+        }
+    }
+}
+
 /// What a room belongs to: exactly one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
+    /// A booking.
     Session(Uuid),
+    /// One broadcast in a live room.
+    LiveSession(Uuid),
 }
 
 impl Owner {
     #[must_use]
     pub const fn id(self) -> Uuid {
         match self {
-            Self::Session(id) => id,
+            Self::Session(id) | Self::LiveSession(id) => id,
+        }
+    }
+
+    /// As the view `room_owners` and the metadata on LiveKit name it.
+    #[must_use]
+    pub const fn kind(self) -> OwnerKind {
+        match self {
+            Self::Session(_) => OwnerKind::Session,
+            Self::LiveSession(_) => OwnerKind::LiveSession,
         }
     }
 
@@ -75,6 +105,7 @@ impl Owner {
     pub fn room_name(self, generation: i32) -> String {
         let base = match self {
             Self::Session(id) => format!("session-{id}"),
+            Self::LiveSession(id) => format!("live-{id}"),
         };
         if generation > 1 { format!("{base}-g{generation}") } else { base }
     }
@@ -101,6 +132,8 @@ mod tests {
         let owner = Owner::Session(Uuid::nil());
         assert_eq!(owner.room_name(1), "session-00000000-0000-0000-0000-000000000000");
         assert_eq!(owner.room_name(3), "session-00000000-0000-0000-0000-000000000000-g3");
+        let owner = Owner::LiveSession(Uuid::nil());
+        assert_eq!(owner.room_name(2), "live-00000000-0000-0000-0000-000000000000-g2");
     }
 
     #[test]

@@ -272,7 +272,7 @@ pub(crate) struct PatchBooking {
     description: Option<String>,
 }
 
-/// Moves, lengthens or renames a booking that has not begun. The meeting URL stays.
+/// Moves, lengthens or renames a booking that has not begun; not for a guest who was kicked. The meeting URL stays.
 #[utoipa::path(patch, path = "/api/bookings/{bookingId}", operation_id = "patchBooking", tag = "Bookings",
     params(("bookingId" = uuid::Uuid, Path)), request_body = PatchBooking,
     responses((status = 200, body = Envelope<Booking>, description = "the booking as it is now")))]
@@ -300,7 +300,7 @@ pub(crate) struct CancelBooking {
     reason: Option<String>,
 }
 
-/// Cancels a booking; again, the same answer.
+/// Cancels a booking; again, the same answer. Not for a guest who was kicked.
 #[utoipa::path(post, path = "/api/bookings/{bookingId}/cancel", operation_id = "cancelBooking",
     tag = "Bookings", params(("bookingId" = uuid::Uuid, Path)), request_body = CancelBooking,
     responses((status = 200, body = Envelope<Booking>, description = "the cancelled booking")))]

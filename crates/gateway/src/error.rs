@@ -36,7 +36,16 @@ pub(crate) fn title(reason: Reason) -> &'static str {
         Reason::InvalidRequest => "Invalid Request",
         Reason::InvalidSessionId => "Invalid session ID",
         Reason::Unauthenticated => "Unauthorized",
-        Reason::NotParticipant | Reason::NotHost | Reason::NotAdmin | Reason::Kicked => "Access Denied",
+        Reason::NotParticipant
+        | Reason::NotHost
+        | Reason::NotAdmin
+        | Reason::Kicked
+        | Reason::Banned
+        | Reason::Rejected => "Access Denied",
+        Reason::WaitingInLobby => "Waiting In Lobby",
+        Reason::RoomNotIdle => "Room Not Idle",
+        Reason::RoomNotActive => "Room Not Active",
+        Reason::RoomFull => "Room Full",
         Reason::TooEarly => "Meeting Not Started Yet",
         Reason::SessionNotFound => "Session Not Found",
         Reason::RoomNotFound => "Room Not Found",

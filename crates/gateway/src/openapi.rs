@@ -84,15 +84,22 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             InvalidSessionId,
             TooLarge,
             NotParticipant,
+            Kicked,
             SessionNotFound,
             SlotTaken,
             MeetingStarted,
             MeetingEnded,
             SessionCancelled,
         ],
-        "cancelBooking" => {
-            &[InvalidRequest, InvalidSessionId, TooLarge, NotParticipant, SessionNotFound, MeetingEnded]
-        }
+        "cancelBooking" => &[
+            InvalidRequest,
+            InvalidSessionId,
+            TooLarge,
+            NotParticipant,
+            Kicked,
+            SessionNotFound,
+            MeetingEnded,
+        ],
         "readNotification" => &[InvalidRequest, NotificationNotFound],
         "createRoom" => &[
             InvalidSessionId,

@@ -26,3 +26,9 @@ pub mod token {
         tonic::include_proto!("greenroom.token.v1");
     }
 }
+
+pub mod sync {
+    pub mod v1 {
+        tonic::include_proto!("greenroom.sync.v1");
+    }
+}

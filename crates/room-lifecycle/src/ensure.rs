@@ -5,7 +5,7 @@
 //! ground for a token is always a row that was read again as active (docs/decisions/0002-generations.md).
 
 use chassis::lifecycle::Lost;
-use domain::{Owner, REFRESH_AFTER, RoomStatus, is_fresh};
+use domain::{Owner, OwnerKind, REFRESH_AFTER, RoomStatus, is_fresh};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -18,8 +18,6 @@ use crate::{
     store::{self, Record},
 };
 
-/// Of a booking: two, and a fence (correctness.md §5).
-pub const SESSION_CAPACITY: i32 = 2 + 5;
 /// LiveKit's own timers end a room this long after its window.
 const AFTERGLOW: Duration = Duration::hours(1);
 /// How often a row may move on under our feet before we ask the caller to come again.
@@ -64,7 +62,7 @@ impl Rooms {
             };
             if !record.open {
                 store::marks::insert_mark(&self.pool, record.id).await?;
-                return Err(Error::Closed(record.owner_status));
+                return Err(Error::Closed(record.kind, record.ended_reason));
             }
             if is_servable(&record, asked_at) {
                 return Ok(record);
@@ -111,11 +109,11 @@ impl Rooms {
 
     /// Writes the intent to have a room and returns its record, or None when there is one; explains why it may not.
     pub(crate) async fn intend(&self, owner: Owner) -> Result<Option<Record>, Error> {
-        let written = store::insert_intents(&self.pool, &[owner], SESSION_CAPACITY).await?.pop();
+        let written = store::insert_intents(&self.pool, &[owner]).await?.pop();
         if written.is_none() {
-            let session = store::find_session(&self.pool, owner.id()).await?.ok_or(Error::NoSession)?;
-            if !session.open {
-                return Err(Error::Closed(session.status));
+            let standing = store::find_standing(&self.pool, owner.id()).await?.ok_or(Error::NoSession)?;
+            if !standing.open {
+                return Err(Error::Closed(owner.kind(), standing.ended_reason));
             }
         }
         Ok(written)
@@ -201,7 +199,7 @@ impl Rooms {
         // First, because a SID that is recorded is never looked at for its metadata again.
         self.livekit.update_metadata(&record.room_name, &self.metadata(record)).await?;
         if store::set_adopted(&self.pool, record, sid, record.now).await? {
-            tracing::info!(session.id = %record.session_id, room.sid = sid, "adopted the room under its new SID");
+            tracing::info!(room.owner = %record.owner_id, room.sid = sid, "adopted the room under its new SID");
         }
         Ok(())
     }
@@ -231,7 +229,11 @@ impl Rooms {
 
     /// What marks a room on LiveKit as ours.
     fn metadata(&self, record: &Record) -> String {
-        serde_json::json!({ "deployment": self.deployment, "session_id": record.session_id }).to_string()
+        let owner = match record.kind {
+            OwnerKind::Session => "session_id",
+            OwnerKind::LiveSession => "live_session_id",
+        };
+        serde_json::json!({ "deployment": self.deployment, owner: record.owner_id }).to_string()
     }
 
     /// Runs a flow that touches LiveKit as a task of its own, within 10 s, whoever waits for it.

@@ -5,7 +5,7 @@ use chassis::{
     lifecycle::Lost,
     status::{Reason, Refusal},
 };
-use domain::SessionStatus;
+use domain::{EndedReason, OwnerKind};
 use tonic::Status;
 
 use crate::{livekit::LiveKitError, webhook::Untrusted};
@@ -24,8 +24,8 @@ pub enum Error {
     Request(#[from] Refusal),
     #[error("there is no such session")]
     NoSession,
-    #[error("the session is not open: {0:?}")]
-    Closed(SessionStatus),
+    #[error("the {0:?} is not open: {1:?}")]
+    Closed(OwnerKind, Option<EndedReason>),
     #[error("the caller is not a party")]
     NotParticipant,
     #[error("the caller is not the host")]
@@ -59,10 +59,13 @@ impl From<Error> for Refusal {
             Error::Untrusted(why) => why.into(),
             Error::Request(refusal) => refusal,
             Error::NoSession => Self::new(Reason::SessionNotFound, "There is no such session."),
-            Error::Closed(SessionStatus::Cancelled) => {
+            Error::Closed(OwnerKind::LiveSession, _) => {
+                Self::new(Reason::RoomNotActive, "The live session is over, or has not begun.")
+            }
+            Error::Closed(OwnerKind::Session, Some(EndedReason::Cancelled)) => {
                 Self::new(Reason::SessionCancelled, "The session was cancelled.")
             }
-            Error::Closed(_) => Self::new(Reason::MeetingEnded, "The meeting is over."),
+            Error::Closed(OwnerKind::Session, _) => Self::new(Reason::MeetingEnded, "The meeting is over."),
             Error::NotParticipant => Self::new(Reason::NotParticipant, "Only the two parties may do this."),
             Error::NotHost => Self::new(Reason::NotHost, "Only the host may do this."),
         }

@@ -1,10 +1,10 @@
 //! What this service does, request by request.
 
 use chassis::{
-    grpc::{caller, timestamp},
+    grpc::{caller, timestamp, uuid},
     status::Refusal,
 };
-use domain::{Owner, Role};
+use domain::{Owner, OwnerKind, Role};
 use proto::{
     room::v1::{self as pb, room_service_server::RoomService},
     types::v1::Caller,
@@ -33,13 +33,17 @@ impl RoomService for Rooms {
         let record = self.run("create room", async move { rooms.create(owner).await }).await?;
         Ok(Response::new(pb::CreateRoomResponse {
             room: Some(room(&record)),
-            meeting_url: record.meeting_url,
+            meeting_url: record.meeting_url.unwrap_or_default(),
         }))
     }
 
     async fn ensure_room(&self, request: Request<pb::EnsureRoomRequest>) -> Answer<pb::EnsureRoomResponse> {
         let request = request.into_inner();
-        let owner = as_system(request.caller, &request.session_id)?;
+        as_system(request.caller)?;
+        let owner = match request.live_session_id.as_str() {
+            "" => session_owner(&request.session_id)?,
+            live => Owner::LiveSession(uuid("live_session_id", live)?),
+        };
         let rooms = self.clone();
         if request.ahead {
             self.run("refresh room", async move { rooms.refresh(owner).await }).await?;
@@ -51,7 +55,8 @@ impl RoomService for Rooms {
 
     async fn end_room(&self, request: Request<pb::EndRoomRequest>) -> Answer<pb::EndRoomResponse> {
         let request = request.into_inner();
-        let owner = as_system(request.caller, &request.session_id)?;
+        as_system(request.caller)?;
+        let owner = session_owner(&request.session_id)?;
         let rooms = self.clone();
         self.run("end room", async move { rooms.settle(owner).await }).await?;
         Ok(Response::new(pb::EndRoomResponse {}))
@@ -59,7 +64,8 @@ impl RoomService for Rooms {
 
     async fn retime_room(&self, request: Request<pb::RetimeRoomRequest>) -> Answer<pb::RetimeRoomResponse> {
         let request = request.into_inner();
-        let owner = as_system(request.caller, &request.session_id)?;
+        as_system(request.caller)?;
+        let owner = session_owner(&request.session_id)?;
         let rooms = self.clone();
         self.run("retime room", async move { rooms.settle(owner).await }).await?;
         Ok(Response::new(pb::RetimeRoomResponse {}))
@@ -101,7 +107,7 @@ impl RoomService for Rooms {
             None => return Err(Error::NotParticipant.into()),
         }
         if !session.open {
-            return Err(Error::Closed(session.status).into());
+            return Err(Error::Closed(OwnerKind::Session, session.ended_reason).into());
         }
         if !(1..=200).contains(&request.user_id.len()) || request.user_id.contains('\0') {
             return Err(Refusal::invalid("userId", "must have 1 to 200 bytes, none of them zero").into());
@@ -143,11 +149,8 @@ impl Rooms {
     }
 }
 
-fn as_system(who: Option<Caller>, session_id: &str) -> Result<Owner, Error> {
-    if !caller(who)?.system {
-        return Err(Error::NotParticipant);
-    }
-    session_owner(session_id)
+fn as_system(who: Option<Caller>) -> Result<(), Error> {
+    if caller(who)?.system { Ok(()) } else { Err(Error::NotParticipant) }
 }
 
 fn role(session: &Session, caller: &Caller) -> Option<Role> {

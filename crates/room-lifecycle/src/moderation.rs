@@ -32,7 +32,7 @@ impl Rooms {
             Ok(()) | Err(LiveKitError::NotFound) => {}
             // The mark is committed and the room is watched: the next look puts him out.
             Err(error) => {
-                tracing::warn!(%error, session.id = %record.session_id, "LiveKit did not remove a kicked participant yet");
+                tracing::warn!(%error, room.owner = %record.owner_id, "LiveKit did not remove a kicked participant yet");
             }
         }
         self.marks_nudge.now();

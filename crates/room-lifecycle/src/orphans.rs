@@ -2,14 +2,15 @@
 //!
 //! Ours is a name we once wrote down, or metadata with our deployment id; all others are never touched. A retired
 //! name is deleted. A room with our id and a name we do not know (the database was restored from before it was
-//! made) is deleted only when it is empty and was seen twice, 30 s apart; with people in it, it is reported.
+//! made) is deleted only when it is empty and was seen twice, 30 s apart; with people in it, or when nobody could
+//! look, it is reported.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::PoisonError,
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use livekit_protocol::Room;
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     Rooms,
     error::Error,
+    pass::Overview,
     reconcile::WIDTH,
     store::deployment::{self, Stray},
 };
@@ -39,8 +41,10 @@ pub struct Strays {
     pub retired: Vec<String>,
     /// Ours by metadata, unknown by name, and empty.
     pub unknown: Vec<String>,
-    /// Ours by metadata, unknown by name, with people inside: reported, never deleted.
+    /// Ours by metadata, unknown by name, with people inside as far as we know: reported, never deleted.
     pub inhabited: Vec<String>,
+    /// How many of those could not be looked into.
+    pub unseen: usize,
 }
 
 #[derive(Deserialize)]
@@ -50,13 +54,13 @@ struct Metadata {
 
 impl Rooms {
     /// Sorts the rooms of a listing; the database is read after LiveKit was listed.
-    pub async fn find_strays(&self, rooms: &[Room]) -> Result<Strays, Error> {
-        let names: Vec<String> = rooms.iter().map(|room| room.name.clone()).collect();
+    pub(crate) async fn find_strays(&self, overview: &Overview) -> Result<Strays, Error> {
+        let names = &overview.listing.names;
         let mut strays = Strays::default();
-        let mut ours: HashSet<&str> =
-            rooms.iter().filter(|room| self.is_ours(room)).map(|room| room.name.as_str()).collect();
+        let ours = names.iter().zip(&overview.ours).filter_map(|(name, ours)| ours.then_some(name.as_str()));
+        let mut ours: HashSet<&str> = ours.collect();
         let mut unknown = Vec::new();
-        for Stray { name, known } in deployment::list_strays(&self.pool, &names).await? {
+        for Stray { name, known } in deployment::list_strays(&self.pool, names).await? {
             if known {
                 strays.retired.push(name);
             } else if ours.remove(name.as_str()) {
@@ -64,29 +68,33 @@ impl Rooms {
             }
         }
         let mut looks = stream::iter(unknown.into_iter().map(|name| async move {
-            let empty = self.livekit.list_participants(&name).await?.is_empty();
-            Ok::<_, Error>((name, empty))
+            let inside = self.livekit.list_participants(&name).await;
+            (name, inside)
         }))
         .buffer_unordered(WIDTH);
-        while let Some((name, empty)) = looks.try_next().await? {
-            if empty {
-                strays.unknown.push(name);
-            } else {
-                strays.inhabited.push(name);
+        while let Some((name, inside)) = looks.next().await {
+            match inside {
+                Ok(inside) if inside.is_empty() => strays.unknown.push(name),
+                Ok(_) => strays.inhabited.push(name),
+                Err(error) => {
+                    tracing::warn!(%error, room.name = name, "nobody knows who is in an unknown room");
+                    strays.unseen += 1;
+                    strays.inhabited.push(name);
+                }
             }
         }
         Ok(strays)
     }
 
-    fn is_ours(&self, room: &Room) -> bool {
+    pub(crate) fn is_ours(&self, room: &Room) -> bool {
         serde_json::from_str::<Metadata>(&room.metadata)
             .is_ok_and(|metadata| metadata.deployment == self.deployment)
     }
 
     /// Deletes what is certainly ours and certainly over.
-    pub(crate) async fn remove_strays(&self, rooms: &[Room], at: OffsetDateTime) -> Result<(), Error> {
-        let strays = self.find_strays(rooms).await?;
-        let ours = rooms.iter().filter(|room| self.is_ours(room)).count();
+    pub(crate) async fn remove_strays(&self, overview: &Overview, at: OffsetDateTime) -> Result<(), Error> {
+        let strays = self.find_strays(overview).await?;
+        let ours = overview.ours.iter().filter(|&&ours| ours).count();
         #[expect(clippy::cast_precision_loss, reason = "gauges")]
         {
             metrics::gauge!("greenroom_rooms_orphaned", "kind" => "retired").set(strays.retired.len() as f64);
@@ -97,12 +105,12 @@ impl Rooms {
         for name in &strays.inhabited {
             tracing::warn!(
                 room.name = name,
-                "a room with our deployment id and people in it is not in the database"
+                "a room with our deployment id is not in the database; it is kept, there may be people in it"
             );
         }
         self.delete_all(&strays.retired).await;
         let unknown = self.seen_long_enough(&strays.unknown, at);
-        let many = strays.unknown.len();
+        let many = strays.unknown.len() + strays.unseen;
         if many > ALARM_ABOVE || (many > HANDFUL && many * 20 > ours) {
             tracing::error!(
                 rooms.unknown = many,

@@ -6,14 +6,13 @@
 use std::{collections::HashSet, sync::PoisonError, time::Duration};
 
 use domain::Owner;
-use livekit_protocol::Room;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     Rooms,
-    ensure::SESSION_CAPACITY,
     error::Error,
+    livekit::LiveKitError,
     store::{
         self, events,
         marks::{self, Listing, Missing},
@@ -36,21 +35,25 @@ pub struct Memory {
     pub(crate) strays: crate::orphans::Sightings,
 }
 
+/// What a pass keeps of LiveKit's answer: a tenth of it, for each room also names its codecs.
+pub(crate) struct Overview {
+    pub listing: Listing,
+    /// Whether the room of the same number has our deployment's id in its metadata.
+    pub ours: Vec<bool>,
+}
+
 impl Rooms {
-    /// One whole pass: marks what is due, drains all marks, removes strays and old events.
+    /// One whole pass: marks what is due, drains all marks, removes strays and old events. A step that fails stops
+    /// only what builds on it.
     pub async fn pass(&self) -> Result<(), Error> {
-        self.check_deployment().await?;
-        self.reopen_and_record().await?;
-        let cleaned = match self.mark_due().await {
-            Ok(Some((rooms, at))) => self.remove_strays(&rooms, at).await,
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
+        let checked = self.check_deployment().await;
+        let recorded = self.reopen_and_record().await;
+        let swept = self.sweep(checked.is_ok()).await;
         // Marks do not wait for a LiveKit that could be neither listed nor cleaned up.
-        self.drain().await?;
-        people::set_left_with_room(&self.pool).await?;
-        events::delete_old_events(&self.pool, self.events_keep, RETENTION_BATCH).await?;
-        cleaned
+        let drained = self.drain().await.map(drop);
+        let left = done(people::set_left_with_room(&self.pool).await);
+        let old = done(events::delete_old_events(&self.pool, self.events_keep, RETENTION_BATCH).await);
+        first_failure([checked, recorded, swept, drained, left, old])
     }
 
     /// Records rooms of open owners that have none (a booking whose CreateRoom never came), and marks ended ones
@@ -58,39 +61,59 @@ impl Rooms {
     async fn reopen_and_record(&self) -> Result<(), Error> {
         let lacking = store::list_owners_without_room(&self.pool, 500).await?;
         let (ended, absent): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|(_, room)| room.is_some());
-        let absent: Vec<Owner> = absent.into_iter().map(|(session, _)| Owner::Session(session)).collect();
+        let absent: Vec<Owner> = absent.into_iter().map(|(owner, _)| owner).collect();
+        let mut recorded = Ok(());
         if !absent.is_empty() {
-            store::insert_intents(&self.pool, &absent, SESSION_CAPACITY).await?;
+            recorded = done(store::insert_intents(&self.pool, &absent).await);
         }
         let ended: Vec<Uuid> = ended.into_iter().filter_map(|(_, room)| room).collect();
+        let mut marked = Ok(());
         if !ended.is_empty() {
-            marks::insert_marks(&self.pool, &ended, RECREATED_PER_SECOND).await?;
+            marked = done(marks::insert_marks(&self.pool, &ended, RECREATED_PER_SECOND).await);
         }
-        Ok(())
+        first_failure([recorded, marked])
     }
 
-    /// Lists LiveKit once and marks every room that is due; the listing and the time it was asked for, or None when
-    /// another replica is at it.
-    async fn mark_due(&self) -> Result<Option<(Vec<Room>, OffsetDateTime)>, Error> {
+    /// Lists LiveKit once, marks every room that is due, and removes strays if that is allowed; nothing when another
+    /// replica is at it.
+    async fn sweep(&self, may_clean: bool) -> Result<(), Error> {
         let mut lock = self.pool.begin().await?;
         if !marks::try_pass_lock(&mut *lock).await? {
-            return Ok(None);
+            return Ok(());
         }
         let at = events::find_now(&self.pool).await?;
-        let listed = self.livekit.list_rooms(Vec::new()).await;
-        let listing = listed.as_ref().map_or_else(|_| Listing::default(), |rooms| listing(rooms, at));
+        let listed = self.list_all(at).await;
+        let nothing = Listing::default();
+        let listing = listed.as_ref().map_or(&nothing, |overview| &overview.listing);
         let turn = {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             memory.turn = (memory.turn + 1) % 30;
             memory.turn
         };
         // Owners that closed and rooms that wait to be made do not depend on the listing.
-        marks::insert_due_marks(&self.pool, &listing, self.policy.at_booking, turn).await?;
-        let rooms = listed?;
-        marks::set_seen(&self.pool, &listing).await?;
-        self.mark_missing(&listing).await?;
-        lock.commit().await?;
-        Ok(Some((rooms, at)))
+        let due = done(marks::insert_due_marks(&self.pool, listing, self.policy.at_booking, turn).await);
+        let overview = match listed {
+            Ok(overview) => overview,
+            Err(error) => return first_failure([due, Err(error.into())]),
+        };
+        let seen = done(marks::set_seen(&self.pool, &overview.listing).await);
+        let missing = self.mark_missing(&overview.listing).await;
+        let unlocked = done(lock.commit().await);
+        let cleaned = if may_clean { self.remove_strays(&overview, at).await } else { Ok(()) };
+        first_failure([due, seen, missing, unlocked, cleaned])
+    }
+
+    /// Everything on LiveKit, asked for at `at`.
+    pub(crate) async fn list_all(&self, at: OffsetDateTime) -> Result<Overview, LiveKitError> {
+        let mut overview =
+            Overview { listing: Listing { at: Some(at), ..Listing::default() }, ours: Vec::new() };
+        for room in self.livekit.list_rooms(Vec::new()).await? {
+            overview.ours.push(self.is_ours(&room));
+            overview.listing.names.push(room.name);
+            overview.listing.sids.push(room.sid);
+            overview.listing.people.push(i32::try_from(room.num_participants).unwrap_or(i32::MAX));
+        }
+        Ok(overview)
     }
 
     async fn mark_missing(&self, listing: &Listing) -> Result<(), Error> {
@@ -134,11 +157,16 @@ impl Rooms {
     }
 }
 
-fn listing(rooms: &[Room], at: OffsetDateTime) -> Listing {
-    Listing {
-        names: rooms.iter().map(|room| room.name.clone()).collect(),
-        sids: rooms.iter().map(|room| room.sid.clone()).collect(),
-        people: rooms.iter().map(|room| i32::try_from(room.num_participants).unwrap_or(i32::MAX)).collect(),
-        at: Some(at),
+fn done<T>(outcome: sqlx::Result<T>) -> Result<(), Error> {
+    Ok(outcome.map(drop)?)
+}
+
+/// The first failure of steps that do not build on each other; of any other the log is told here.
+fn first_failure(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
+    let mut failures = outcomes.into_iter().filter_map(Result::err);
+    let first = failures.next();
+    for error in failures {
+        tracing::warn!(%error, "one more step of the pass failed");
     }
+    first.map_or(Ok(()), Err)
 }

@@ -1,7 +1,7 @@
 //! What to do with a room, decided from its record and one look at LiveKit. Pure: applying a step is somebody
 //! else's job, every step can be applied twice, and after any crash the next plan goes on from what is there.
 
-use domain::RoomStatus;
+use domain::{OwnerKind, RoomStatus};
 use time::Duration;
 
 use crate::{config::Policy, store::Record};
@@ -81,6 +81,9 @@ pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> Step {
             Sight::There { .. } if !window_open && too_short(record) => Step::NextGeneration(Why::Retimed),
             Sight::There { .. } => Step::Confirm,
             Sight::Absent => {
+                if record.kind == OwnerKind::LiveSession && !record.seated && !record.occupied {
+                    return Step::Rest; // nobody needs it; whoever asks has it made anew
+                }
                 let rested = record.made_at.is_none_or(|at| record.now - at >= PATIENCE);
                 if window_open || (policy.at_booking && rested) {
                     Step::NextGeneration(Why::Missing)

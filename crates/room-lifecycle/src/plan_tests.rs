@@ -1,4 +1,3 @@
-use domain::SessionStatus;
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -13,7 +12,8 @@ fn active() -> Record {
     let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     Record {
         id: Uuid::nil(),
-        session_id: Uuid::nil(),
+        owner_id: Uuid::nil(),
+        kind: OwnerKind::Session,
         room_name: "session-x".to_owned(),
         room_sid: Some("RM_1".to_owned()),
         generation: 1,
@@ -26,8 +26,9 @@ fn active() -> Record {
         watched_until: None,
         next_attempt_at: None,
         occupied: false,
-        owner_status: SessionStatus::Scheduled,
-        meeting_url: String::new(),
+        seated: false,
+        ended_reason: None,
+        meeting_url: None,
         open: true,
         opens_at: now - Duration::minutes(5),
         closes_at: now + Duration::hours(2),
@@ -67,6 +68,15 @@ fn an_active_room_follows_what_was_seen() {
         ("too short, people may be inside", short_and_open, there("RM_1"), AT_BOOKING, Step::Confirm),
     ] {
         assert_eq!(plan(&record, &sight, policy), step, "{what}");
+    }
+}
+
+#[test]
+fn a_lost_live_room_is_made_anew_only_while_somebody_has_a_seat() {
+    let empty = Record { kind: OwnerKind::LiveSession, ..active() };
+    assert_eq!(plan(&empty, &Sight::Absent, AT_BOOKING), Step::Rest);
+    for needed in [Record { seated: true, ..empty.clone() }, Record { occupied: true, ..empty }] {
+        assert_eq!(plan(&needed, &Sight::Absent, AT_BOOKING), Step::NextGeneration(Why::Missing));
     }
 }
 

@@ -45,7 +45,7 @@ impl Rooms {
                     if let Some(there) = there {
                         events::insert_removal(&self.pool, record.id, &kicked.user_id, &there.sid).await?;
                     }
-                    tracing::info!(session.id = %record.session_id, "a kicked participant was put out again");
+                    tracing::info!(room.owner = %record.owner_id, "a kicked participant was put out again");
                 }
                 // LiveKit can lack somebody who is there (livekit.md §3): not found is not out.
                 Err(LiveKitError::NotFound) => {

@@ -102,7 +102,7 @@ impl Rooms {
     /// Retires the record's room for its next generation, deletes what was there, and makes the next one.
     pub(crate) async fn renew(&self, record: &Record, why: Why) -> Result<(), Error> {
         if store::set_next_generation(&self.pool, record, why.as_str()).await? {
-            tracing::info!(session.id = %record.session_id, why = why.as_str(), "the room goes on in its next generation");
+            tracing::info!(room.owner = %record.owner_id, why = why.as_str(), "the room goes on in its next generation");
             if record.status == RoomStatus::Active {
                 self.delete_retired(&record.room_name).await;
             }

@@ -7,10 +7,7 @@ use crate::{
     Rooms,
     error::Error,
     orphans::Strays,
-    store::{
-        self, Record, deployment, events,
-        marks::{self, Listing},
-    },
+    store::{self, Record, deployment, events, marks},
 };
 
 /// What `repair rooms` would do.
@@ -26,14 +23,12 @@ impl Rooms {
     /// Rooms that should be on LiveKit and are not.
     pub async fn find_broken(&self) -> Result<Findings, Error> {
         let at = events::find_now(&self.pool).await?;
-        let rooms = self.livekit.list_rooms(Vec::new()).await?;
-        let listing = Listing {
-            names: rooms.into_iter().map(|room| room.name).collect(),
-            at: Some(at),
-            ..Listing::default()
-        };
-        let missing: Vec<Uuid> =
-            marks::list_missing(&self.pool, &listing).await?.into_iter().map(|room| room.id).collect();
+        let overview = self.list_all(at).await?;
+        let missing: Vec<Uuid> = marks::list_missing(&self.pool, &overview.listing)
+            .await?
+            .into_iter()
+            .map(|room| room.id)
+            .collect();
         let pending = marks::list_pending(&self.pool).await?;
         Ok(Findings {
             pending: store::list_records(&self.pool, &pending, &[]).await?,
@@ -48,8 +43,8 @@ impl Rooms {
 
     /// Rooms on LiveKit that nobody of ours needs.
     pub async fn find_orphans(&self) -> Result<Strays, Error> {
-        let rooms = self.livekit.list_rooms(Vec::new()).await?;
-        self.find_strays(&rooms).await
+        let at = events::find_now(&self.pool).await?;
+        self.find_strays(&self.list_all(at).await?).await
     }
 
     /// Deletes an orphan on somebody's word.

@@ -6,7 +6,7 @@ pub mod events;
 pub mod marks;
 pub mod people;
 
-use domain::{Owner, RoomStatus, SessionStatus};
+use domain::{EndedReason, Owner, OwnerKind, RoomStatus, SessionStatus};
 use sqlx::{PgExecutor, PgPool, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -15,7 +15,8 @@ use uuid::Uuid;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub id: Uuid,
-    pub session_id: Uuid,
+    pub owner_id: Uuid,
+    pub kind: OwnerKind,
     pub room_name: String,
     pub room_sid: Option<String>,
     pub generation: i32,
@@ -28,8 +29,10 @@ pub struct Record {
     pub watched_until: Option<OffsetDateTime>,
     pub next_attempt_at: Option<OffsetDateTime>,
     pub occupied: bool,
-    pub owner_status: SessionStatus,
-    pub meeting_url: String,
+    /// Somebody has a seat in the live session. Of bookings: false.
+    pub seated: bool,
+    pub ended_reason: Option<EndedReason>,
+    pub meeting_url: Option<String>,
     pub open: bool,
     pub opens_at: OffsetDateTime,
     pub closes_at: OffsetDateTime,
@@ -39,7 +42,7 @@ pub struct Record {
 impl Record {
     #[must_use]
     pub const fn owner(&self) -> Owner {
-        Owner::Session(self.session_id)
+        self.kind.owner(self.owner_id)
     }
 }
 
@@ -50,17 +53,19 @@ macro_rules! records {
             Record,
             $with
             + r#"
-            select r.id as "id!", r.session_id as "session_id!", r.room_name as "room_name!", r.room_sid,
+            select r.id as "id!", r.owner as "owner_id!", o.kind as "kind!: OwnerKind", r.room_name as "room_name!", r.room_sid,
                    r.generation as "generation!", r.status as "status!: RoomStatus",
                    r.max_participants as "max_participants!", r.made_at, r.expires_at, r.confirmed_at, r.closing_at,
                    r.watched_until, r.next_attempt_at,
                    exists (select from livekit_participants p
                            where p.room_id = r.id and p.status = 'joined') as "occupied!",
-                   s.status as "owner_status: SessionStatus", s.meeting_url, o.open as "open!",
+                   exists (select from live_room_attendance a
+                           where a.session_id = r.live_session_id and a.left_at is null
+                             and a.lobby_status = 'admitted') as "seated!",
+                   o.ended_reason as "ended_reason: EndedReason", o.meeting_url, o.open as "open!",
                    o.opens_at as "opens_at!", o.closes_at as "closes_at!", app_now() as "now!"
             from "# + $rooms + " r
-            join sessions s on s.id = r.session_id
-            join room_owners o on o.owner = r.session_id "
+            join room_owners o on o.owner = r.owner "
             + $rest,
             $($argument),+
         )
@@ -70,14 +75,14 @@ macro_rules! records {
 /// The records with these ids or of these owners.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_records(db: impl PgExecutor<'_>, ids: &[Uuid], owners: &[Uuid]) -> Result<Vec<Record>> {
-    records!("", "livekit_rooms", "where r.id = any($1) or r.session_id = any($2)", ids, owners)
+    records!("", "livekit_rooms", "where r.id = any($1) or r.owner = any($2)", ids, owners)
         .fetch_all(db)
         .await
 }
 
-/// The record of a booking's room.
-pub async fn find_record(db: impl PgExecutor<'_>, session: Uuid) -> Result<Option<Record>> {
-    Ok(list_records(db, &[], &[session]).await?.pop())
+/// The record of an owner's room.
+pub async fn find_record(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<Record>> {
+    Ok(list_records(db, &[], &[owner]).await?.pop())
 }
 
 /// A booking as this service needs to know it.
@@ -87,6 +92,7 @@ pub struct Session {
     pub host_id: String,
     pub guest_id: String,
     pub open: bool,
+    pub ended_reason: Option<EndedReason>,
     pub opens_at: OffsetDateTime,
     pub closes_at: OffsetDateTime,
 }
@@ -95,6 +101,7 @@ pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Se
     sqlx::query_as!(
         Session,
         r#"select s.status as "status: SessionStatus", s.host_id, s.guest_id, o.open as "open!",
+                  o.ended_reason as "ended_reason: EndedReason",
                   o.opens_at as "opens_at!", o.closes_at as "closes_at!"
            from sessions s join room_owners o on o.owner = s.id
            where s.id = $1"#,
@@ -104,22 +111,36 @@ pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Se
     .await
 }
 
+/// Whether an owner may have a room now, and why not any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    pub open: bool,
+    pub ended_reason: Option<EndedReason>,
+}
+
+pub async fn find_standing(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<Standing>> {
+    sqlx::query_as!(
+        Standing,
+        r#"select open as "open!", ended_reason as "ended_reason: EndedReason" from room_owners where owner = $1"#,
+        owner
+    )
+    .fetch_optional(db)
+    .await
+}
+
 /// Commits the intent to have a room for each of these owners that is open and has none: the record, its name,
 /// its people. Returns what was written. (Conflicts on any constraint: of two at once the later one may meet the
 /// name before the owner.) A name is there already only if somebody deleted the record by hand:
-/// it goes to the new one.
+/// it goes to the new one. Our record decides who gets in; LiveKit's limit is a fence around it (correctness.md §5).
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
-pub async fn insert_intents(
-    db: impl PgExecutor<'_>,
-    owners: &[Owner],
-    max_participants: i32,
-) -> Result<Vec<Record>> {
+pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result<Vec<Record>> {
     let ids: Vec<Uuid> = owners.iter().map(|owner| owner.id()).collect();
     let names: Vec<String> = owners.iter().map(|owner| owner.room_name(1)).collect();
     records!(
         "with intents as (
-             insert into livekit_rooms (session_id, room_name, max_participants)
-             select t.owner, t.name, $3
+             insert into livekit_rooms (session_id, live_session_id, room_name, max_participants)
+             select case o.kind when 'session' then o.owner end, case o.kind when 'live_session' then o.owner end,
+                    t.name, o.capacity + greatest(5, ceil(o.capacity * 0.1)::integer)
              from unnest($1::uuid[], $2::text[]) as t(owner, name)
              join room_owners o on o.owner = t.owner and o.open
              on conflict do nothing
@@ -135,12 +156,16 @@ pub async fn insert_intents(
              from intents i
              join sessions s on s.id = i.session_id
              join session_participants p on p.session_id = i.session_id
-             left join app_users u on u.id = p.user_id)",
+             left join app_users u on u.id = p.user_id
+             union all
+             select i.id, a.user_id, case a.role when 'guest' then 'viewer' else a.role end, u.display_name
+             from intents i
+             join live_room_attendance a on a.session_id = i.live_session_id
+             left join app_users u on u.id = a.user_id)",
         "intents",
         "",
         &ids,
         &names,
-        max_participants,
     )
     .fetch_all(db)
     .await
@@ -223,7 +248,7 @@ pub async fn set_next_generation(db: impl PgExecutor<'_>, record: &Record, why: 
                  confirmed_at = null, made_at = null, expires_at = null, closing_at = null, ended_at = null,
                  ended_reason = null, attempts = 0, next_attempt_at = null, last_error = null
              from room_owners o
-             where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.session_id and o.open
+             where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.owner and o.open
              returning r.id, r.room_name, r.generation),
          names as (
              insert into livekit_room_names (room_name, room_id, generation)
@@ -272,7 +297,7 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Strin
              set status = 'ended', ended_at = app_now(), ended_reason = o.ended_reason, closing_at = null,
                  watched_until = null
              from room_owners o
-             where r.id = $1 and r.status <> 'ended' and o.owner = r.session_id and not o.open
+             where r.id = $1 and r.status <> 'ended' and o.owner = r.owner and not o.open
              returning r.id, r.room_name, r.room_sid, r.ended_reason),
          people as (
              update livekit_participants p
@@ -289,30 +314,35 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Strin
     .await
 }
 
-/// Open owners that have no open room, soonest first: never recorded, or ended and open again. One comparison of
-/// two sets, both reached by partial indexes: what is over costs nothing. (The limit is of open ones: bookings that
-/// nobody completed after their window keep nobody waiting.)
+/// Open owners that have no open room, soonest first, with the ended one if there is: never recorded, or ended and
+/// open again. Comparisons of sets that are reached by partial indexes: what is over costs nothing. (The limit is of
+/// open ones: bookings that nobody completed after their window keep nobody waiting.)
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_owners_without_room(
     db: impl PgExecutor<'_>,
     limit: i64,
-) -> Result<Vec<(Uuid, Option<Uuid>)>> {
+) -> Result<Vec<(Owner, Option<Uuid>)>> {
     let rows = sqlx::query!(
         r#"with lacking as materialized (
-               select s.id, s.scheduled_at from sessions s
+               select s.id, s.scheduled_at as starts_at from sessions s
                where s.status in ('scheduled', 'in_progress')
-                 and s.id not in (select r.session_id from livekit_rooms r
-                                  where r.status in ('pending', 'active', 'failed') and r.session_id is not null))
-           select l.id, r.id as "room_id?"
+                 and not exists (select from livekit_rooms r
+                                 where r.owner = s.id and r.status in ('pending', 'active', 'failed'))
+               union all
+               select l.id, l.starts_at from live_room_sessions l
+               where l.status in ('lobby', 'live')
+                 and not exists (select from livekit_rooms r
+                                 where r.owner = l.id and r.status in ('pending', 'active', 'failed')))
+           select l.id as "id!", o.kind as "kind!: OwnerKind", r.id as "room_id?"
            from lacking l
            join room_owners o on o.owner = l.id and o.open
-           left join livekit_rooms r on r.session_id = l.id
-           order by l.scheduled_at limit $1"#,
+           left join livekit_rooms r on r.owner = l.id
+           order by l.starts_at limit $1"#,
         limit
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.room_id)).collect())
+    Ok(rows.into_iter().map(|row| (row.kind.owner(row.id), row.room_id)).collect())
 }
 
 /// The current form of a record, or None when it is gone.

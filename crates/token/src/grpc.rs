@@ -11,7 +11,10 @@ use chassis::{
 use domain::{REFRESH_AFTER, Role};
 use proto::{
     room::v1::{EnsureRoomRequest, room_service_client::RoomServiceClient},
-    token::v1::{IssueForSessionRequest, IssueForSessionResponse, Person, token_service_server},
+    token::v1::{
+        IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForSessionRequest, IssueForSessionResponse,
+        Person, token_service_server,
+    },
     types::v1::Caller,
 };
 use sqlx::PgPool;
@@ -90,7 +93,7 @@ impl TokenService {
             caller: Some(system_caller()),
             session_id: session_id.to_string(),
             now,
-            ahead: false,
+            ..EnsureRoomRequest::default()
         };
         let answer = self.room.clone().ensure_room(request).await;
         let answer = answer.map_err(|status| Error::Room(Refusal::from_status(&status)))?;
@@ -160,6 +163,13 @@ impl token_service_server::TokenService for TokenService {
         let result = issued.as_ref().map_or_else(|refusal| refusal.reason.code(), |_| "issued");
         metrics::counter!("greenroom_tokens_total", "result" => result).increment(1);
         Ok(Response::new(issued?))
+    }
+
+    async fn issue_for_live_room(
+        &self,
+        _: Request<IssueForLiveRoomRequest>,
+    ) -> Result<Response<IssueForLiveRoomResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }
 

@@ -5,7 +5,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::cursor::Cursor;
+use chassis::page::Cursor;
 
 #[derive(Clone, Debug)]
 pub struct Notification {

@@ -1,12 +1,11 @@
 //! Reading bookings, with the names of their people and the room as it stands.
 
+use chassis::page::Cursor;
 use domain::{Role, SessionStatus};
 use proto::room::v1::Room;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-use crate::cursor::Cursor;
 
 /// A booking as it was at `now`.
 #[derive(Clone, Debug)]
@@ -107,6 +106,18 @@ pub async fn find_booking_by_key(
     bookings!([""] "sessions", "where s.created_by = $1 and s.idempotency_key = $2", created_by, key)
         .fetch_optional(executor)
         .await
+}
+
+/// Whether this person was put out of the booking's meeting: room-lifecycle writes it, and it holds for good.
+pub async fn is_kicked(executor: impl PgExecutor<'_>, id: Uuid, user_id: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from livekit_participants p join livekit_rooms r on r.id = p.room_id
+                          where r.session_id = $1 and p.user_id = $2 and p.status = 'kicked') as "kicked!""#,
+        id,
+        user_id
+    )
+    .fetch_one(executor)
+    .await
 }
 
 /// Which of a person's bookings a list has.

@@ -177,10 +177,11 @@ pub async fn reschedule_booking(
     Ok(changed.fetch_optional(executor).await?.is_some())
 }
 
-/// False: the booking is not open any more.
+/// False: the booking is not open any more, or the `guest` who cancels was kicked.
 pub async fn cancel_booking(
     executor: impl PgExecutor<'_>,
     id: Uuid,
+    guest: Option<&str>,
     reason: &str,
 ) -> Result<bool, sqlx::Error> {
     let changed = telling!(
@@ -190,11 +191,14 @@ pub async fn cancel_booking(
              sequence = sequence + 1, updated_at = app_now()
          where id = $1 and status in ('scheduled', 'in_progress')
            and app_now() < (select closes_at from booking_window(scheduled_at, duration_minutes))
+           and not exists (select from livekit_participants p join livekit_rooms r on r.id = p.room_id
+                           where r.session_id = $1 and p.user_id = $3 and p.status = 'kicked')
          returning *, true as tell",
         "freed as (
              update session_participants p set active = false from changed where p.session_id = changed.id)",
         id,
         reason,
+        guest,
     );
     Ok(changed.fetch_optional(executor).await?.is_some())
 }

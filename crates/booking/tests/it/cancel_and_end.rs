@@ -147,3 +147,32 @@ async fn of_cancel_end_and_move_at_once_one_state_remains(pool: PgPoolOptions, c
         assert_eq!(world.active_slots(&booking.id).await, 0);
     }
 }
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_guest_who_was_kicked_cancels_nothing_for_the_host(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(0).await;
+    world.attend(&booking.id, "bob", "kicked").await;
+    assert_eq!(reason(cancel(&world, person("bob"), &booking, "").await), Reason::Kicked);
+    assert_eq!(world.get(&booking.id).await.status, "scheduled");
+    assert_eq!(world.rooms.calls("EndRoom"), 0);
+    let request = GetBookingRequest { caller: Some(person("bob")), booking_id: booking.id.clone() };
+    world.client.clone().get_booking(request).await.unwrap();
+
+    cancel(&world, person("ada"), &booking, "").await.unwrap();
+    assert_eq!(reason(cancel(&world, person("bob"), &booking, "").await), Reason::Kicked);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_kick_binds_guests_of_that_booking_only(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let (kicked, other) = (world.book(0).await, world.book(600).await);
+    world.attend(&kicked.id, "bob", "kicked").await;
+    cancel(&world, person("bob"), &other, "").await.unwrap();
+    world.attend(&kicked.id, "ada", "kicked").await; // no host is ever kicked; it would not bind her
+    let admin = Caller { is_admin: true, ..person("bob") };
+    cancel(&world, admin, &kicked, "").await.unwrap();
+    let hosted = world.book(300).await;
+    world.attend(&hosted.id, "ada", "kicked").await;
+    cancel(&world, person("ada"), &hosted, "").await.unwrap();
+}

@@ -4,7 +4,7 @@ use chassis::{
     grpc::{datetime, timestamp},
     status::Reason,
 };
-use proto::booking::v1::*;
+use proto::{booking::v1::*, types::v1::Caller};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tonic::{Response, Status};
@@ -180,4 +180,22 @@ async fn a_change_in_between_is_read_again_and_not_overwritten(
     assert_eq!(moved.scheduled_at, Some(later(&booking, 60)));
     assert_eq!((moved.description.as_str(), sequence(&world).await), ("Bring paper", 2));
     assert_eq!(world.told(&booking.id).await[2..], ["booking_rescheduled ada", "booking_rescheduled bob"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_guest_who_was_kicked_changes_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let booking = world.book(100).await;
+    world.attend(&booking.id, "bob", "kicked").await;
+    let change = |caller| RescheduleBookingRequest {
+        caller: Some(caller),
+        scheduled_at: Some(later(&booking, 60)),
+        title: Some("Moved lesson".into()),
+        ..of(&booking)
+    };
+    assert_eq!(reason(ask(&world, change(person("bob"))).await), Reason::Kicked);
+    assert_eq!(reason(ask(&world, of(&booking)).await), Reason::Kicked, "nor asks for nothing");
+    assert_eq!(world.get(&booking.id).await, booking);
+    done(&world, change(person("ada"))).await;
+    done(&world, change(Caller { is_admin: true, ..person("bob") })).await;
 }

@@ -5,5 +5,6 @@
 mod database;
 mod errors_doc;
 mod reconcile;
+mod stop;
 mod traces;
 mod transport;

@@ -10,7 +10,7 @@ use chassis::{
     transport::Transport,
 };
 use proto::token::v1::{
-    IssueForSessionRequest, IssueForSessionResponse,
+    IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForSessionRequest, IssueForSessionResponse,
     token_service_client::TokenServiceClient,
     token_service_server::{TokenService, TokenServiceServer},
 };
@@ -45,6 +45,13 @@ impl TokenService for Obedient {
                 }))
             }
         }
+    }
+
+    async fn issue_for_live_room(
+        &self,
+        _: Request<IssueForLiveRoomRequest>,
+    ) -> Result<Response<IssueForLiveRoomResponse>, Status> {
+        Err(Status::unimplemented("the suite asks for bookings only"))
     }
 }
 

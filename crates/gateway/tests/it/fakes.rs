@@ -317,4 +317,11 @@ impl TokenService for Fake {
             }),
         }))
     }
+
+    async fn issue_for_live_room(
+        &self,
+        _: Request<token::IssueForLiveRoomRequest>,
+    ) -> Answer<token::IssueForLiveRoomResponse> {
+        Err(Status::unimplemented("not played yet"))
+    }
 }

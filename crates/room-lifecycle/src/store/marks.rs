@@ -62,13 +62,13 @@ pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<
     sqlx::query_as!(
         Missing,
         r#"with absent as materialized (
-               select r.id, r.session_id from livekit_rooms r
+               select r.id, r.owner from livekit_rooms r
                where r.status = 'active'
                  and (coalesce(r.made_at, r.created_at) < $2 or r.made_at > app_now())
-                 and r.room_name not in (select unnest($1::text[])))
+                 and not exists (select from unnest($1::text[]) as seen(name) where seen.name = r.room_name))
            select a.id, (o.opens_at <= app_now() + interval '30 minutes') as "soon!"
            from absent a
-           join room_owners o on o.owner = a.session_id and o.open
+           join room_owners o on o.owner = a.owner and o.open
            order by o.opens_at"#,
         &listing.names,
         listing.at
@@ -95,13 +95,15 @@ pub async fn count_recent(db: impl PgExecutor<'_>, at: OffsetDateTime) -> Result
     .await
 }
 
-/// Marks these rooms, at most `per_second` of them each second, in the order given.
+/// Marks these rooms, at most `per_second` of them each second, in the order given. Those beyond 9 min are left for
+/// the next pass: a mark 10 min ahead would be taken for one from before the clock was set back.
 pub async fn insert_marks(db: impl PgExecutor<'_>, rooms: &[Uuid], per_second: i32) -> Result<()> {
     sqlx::query!(
         "insert into room_marks (room_id, not_before)
          select t.id, app_now() + make_interval(secs => ((t.n - 1) / $2)::int)
          from unnest($1::uuid[]) with ordinality as t(id, n)
-         where not exists (select from room_marks m where m.room_id = t.id)",
+         where (t.n - 1) / $2 < 9 * 60
+           and not exists (select from room_marks m where m.room_id = t.id)",
         rooms,
         i64::from(per_second)
     )
@@ -126,7 +128,7 @@ pub async fn insert_due_marks(
          insert into room_marks (room_id)
          select r.id
          from livekit_rooms r
-         join room_owners o on o.owner = r.session_id
+         join room_owners o on o.owner = r.owner
          left join seen on seen.name = r.room_name
          left join lateral (
              select true as inside from livekit_participants p
@@ -174,7 +176,7 @@ pub async fn set_seen(db: impl PgExecutor<'_>, listing: &Listing) -> Result<u64>
 /// Open rooms that LiveKit has not answered for yet, soonest first.
 pub async fn list_pending(db: impl PgExecutor<'_>) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
-        "select r.id from livekit_rooms r join room_owners o on o.owner = r.session_id and o.open
+        "select r.id from livekit_rooms r join room_owners o on o.owner = r.owner and o.open
          where r.status in ('pending', 'failed') order by o.opens_at"
     )
     .fetch_all(db)

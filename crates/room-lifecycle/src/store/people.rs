@@ -45,6 +45,7 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
                where q.room_id = $1 and q.status = 'joined'
                  and not exists (select from seen where seen.user_id = q.user_id)) gone, room
          where p.room_id = room.id and p.user_id = gone.user_id
+           and p.status = 'joined' -- or a kick that was waited for would be undone
            and (gone.sure or p.absent_since is null or p.absent_since > $4)",
         look.room,
         look.identities,
@@ -132,18 +133,21 @@ pub struct Kicked {
     pub lingering_since: Option<OffsetDateTime>,
 }
 
+/// One scan of what LiveKit said of each: whoever has an old token comes back as often as he likes.
 pub async fn list_kicked(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Kicked>> {
     sqlx::query_as!(
         Kicked,
         r#"select p.user_id,
-                  (select min(e.received_at) from livekit_events e
-                   where e.room_id = p.room_id and e.identity = p.user_id and e.event_type = 'participant_joined'
-                     and e.received_at > p.kicked_at and e.room_sid = r.room_sid
-                     and not exists (select from livekit_events l
-                                     where l.room_id = e.room_id and l.identity = e.identity
-                                       and l.participant_sid = e.participant_sid
-                                       and l.event_type in ('participant_left', 'participant_connection_aborted',
-                                                            'participant_removed'))) as lingering_since
+                  (select min(stay.joined) filter (where not stay.gone)
+                   from (select min(e.received_at) filter (where e.event_type = 'participant_joined'
+                                                             and e.received_at > p.kicked_at
+                                                             and e.room_sid = r.room_sid) as joined,
+                                bool_or(e.participant_sid is not null
+                                        and e.event_type in ('participant_left', 'participant_connection_aborted',
+                                                             'participant_removed')) as gone
+                         from livekit_events e
+                         where e.room_id = p.room_id and e.identity = p.user_id
+                         group by e.participant_sid) stay) as lingering_since
            from livekit_participants p join livekit_rooms r on r.id = p.room_id
            where p.room_id = $1 and p.status = 'kicked'"#,
         room

@@ -3,7 +3,7 @@
 use chassis::status::Reason;
 use domain::Owner;
 use livekit_dev::{Code, Fault};
-use room_lifecycle::store::Record;
+use room_lifecycle::store::{Record, people};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use uuid::Uuid;
@@ -200,4 +200,63 @@ async fn strangers_cannot_be_kicked_nor_rooms_that_are_not(_: PgPoolOptions, con
     assert_eq!(reason(rooms.kick(nobody, "x").await), Reason::SessionNotFound);
     let over = world.booking(State::WindowOver).await;
     assert_eq!(reason(rooms.kick(owner(&over), &over.guest).await), Reason::MeetingEnded);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_ghost_is_the_first_return_that_did_not_end(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (_, booking, record) = kicked(&world).await;
+    let lingering = async || {
+        let kicked = people::list_kicked(&world.pool, record.id).await.unwrap();
+        assert_eq!(kicked.len(), 1);
+        let kicked_at = sqlx::query_scalar!(
+            r#"select kicked_at as "at!" from livekit_participants where room_id = $1 and status = 'kicked'"#,
+            record.id
+        );
+        let kicked_at = kicked_at.fetch_one(&world.pool).await.unwrap();
+        kicked[0].lingering_since.map(|since| (since - kicked_at).whole_seconds())
+    };
+    let sid = record.room_sid.as_deref();
+    let tell =
+        async |room_sid: Option<&str>, kind: &str, who: &str, participant: Option<&str>, second: f64| {
+            sqlx::query!(
+                "insert into livekit_events
+                 (event_id, room_id, room_sid, event_type, identity, participant_sid, received_at)
+             select gen_random_uuid(), $1, $2, $3, $4, $5, kicked_at + make_interval(secs => $6)
+             from livekit_participants where room_id = $1 and status = 'kicked'",
+                record.id,
+                room_sid,
+                kind,
+                who,
+                participant,
+                second
+            )
+            .execute(&world.pool)
+            .await
+            .unwrap();
+        };
+    let (guest, host) = (booking.guest.as_str(), booking.host.as_str());
+    assert_eq!(lingering().await, None);
+    tell(sid, "participant_joined", guest, Some("PA_before"), -5.0).await;
+    tell(Some("RM_other"), "participant_joined", guest, Some("PA_elsewhere"), 1.0).await;
+    tell(sid, "participant_joined", host, Some("PA_host"), 1.0).await;
+    tell(sid, "track_published", guest, Some("PA_track"), 1.0).await;
+    assert_eq!(lingering().await, None, "nobody came back to this room");
+    for (n, gone) in ["left", "connection_aborted", "removed"].into_iter().enumerate() {
+        let participant = format!("PA_{n}");
+        tell(sid, &format!("participant_{gone}"), guest, Some(&participant), 2.0).await;
+        tell(sid, "participant_joined", guest, Some(&participant), 3.0).await; // webhooks come in any order
+    }
+    assert_eq!(lingering().await, None, "each return ended");
+    for (participant, second) in [("PA_late", 20.0), ("PA_early", 10.0), ("PA_early", 12.0)] {
+        tell(sid, "participant_joined", guest, Some(participant), second).await;
+    }
+    assert_eq!(lingering().await, Some(10));
+    tell(sid, "participant_left", host, Some("PA_early"), 13.0).await;
+    assert_eq!(lingering().await, Some(10), "somebody else left");
+    tell(None, "participant_left", guest, Some("PA_early"), 14.0).await;
+    assert_eq!(lingering().await, Some(20));
+    tell(sid, "participant_joined", guest, None, 15.0).await;
+    tell(sid, "participant_left", guest, None, 16.0).await;
+    assert_eq!(lingering().await, Some(15), "without a SID nobody knows which return ended");
 }

@@ -8,6 +8,7 @@ mod grpc;
 mod harness;
 mod hints;
 mod kick;
+mod many_rooms;
 mod mass_loss;
 mod orphans;
 mod outages;

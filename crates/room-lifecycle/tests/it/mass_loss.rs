@@ -8,6 +8,7 @@ use room_lifecycle::store::{
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
+use uuid::Uuid;
 
 use crate::harness::{State, World, owner};
 
@@ -135,4 +136,31 @@ async fn rooms_are_made_anew_soonest_first_and_fifty_a_second(_: PgPoolOptions, 
     .unwrap();
     let wanted: Vec<i32> = (0..60).map(|n| n / 50).collect();
     assert_eq!(spread, wanted);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn marks_reach_nine_minutes_ahead_and_the_rest_waits_for_a_pass(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let lost: Vec<Uuid> = (0..1_500).map(|_| Uuid::new_v4()).collect();
+    marks::insert_marks(&world.pool, &lost, 2).await.unwrap();
+    let marks = async || {
+        sqlx::query!(
+            r#"select count(*) as "n!", max(not_before) < app_now() + interval '9 min' as "near!" from room_marks"#
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap()
+    };
+    let first = marks().await;
+    assert_eq!((first.n, first.near), (1_080, true));
+    let due = marks::claim_marks(&world.pool, 10_000).await.unwrap().ids.len();
+    assert!(due < 100, "what was spread is not claimed at once: {due}");
+
+    world.pass_time(Duration::minutes(1));
+    marks::insert_marks(&world.pool, &lost[120..], 2).await.unwrap(); // those before were made meanwhile
+    let second = marks().await;
+    assert_eq!((second.n, second.near), (1_200, true));
 }

@@ -20,6 +20,17 @@ async fn put(world: &World, name: &str, metadata: &str) {
     world.admin().create_room(name, options).await.unwrap();
 }
 
+/// A name that we used once.
+async fn retire(world: &World, name: &str) {
+    sqlx::query!(
+        "insert into livekit_room_names (room_name, room_id, generation) values ($1, gen_random_uuid(), 1)",
+        name
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+}
+
 /// Metadata as this deployment writes it.
 async fn ours(world: &World) -> String {
     let id = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
@@ -212,4 +223,67 @@ async fn a_room_that_only_the_store_of_livekit_knows_is_deleted(_: PgPoolOptions
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
     assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_unknown_room_that_cannot_be_looked_into_is_kept_and_keeps_nothing_else(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    put(&world, "unknown", &ours(&world).await).await;
+    put(&world, "retired", "").await;
+    retire(&world, "retired").await;
+    world.server().faults().set("ListParticipants", refused());
+    for _ in 0..3 {
+        rooms.pass().await.unwrap();
+        assert_eq!(world.names(), ["unknown"]);
+        world.pass_time(Duration::seconds(31));
+    }
+    assert_eq!(rooms.find_orphans().await.unwrap().inhabited, ["unknown"]);
+    world.server().faults().clear();
+    rooms.pass().await.unwrap();
+    assert_eq!(world.names(), ["unknown"], "seen empty once");
+    world.pass_time(Duration::seconds(31));
+    rooms.pass().await.unwrap();
+    assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn unknown_rooms_that_cannot_be_looked_into_count_for_the_alarm(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let metadata = ours(&world).await;
+    for n in 0..21 {
+        put(&world, &format!("unknown-{n}"), &metadata).await;
+    }
+    rooms.pass().await.unwrap();
+    world.pass_time(Duration::seconds(31));
+    world.server().faults().set_next("ListParticipants", 18, refused());
+    rooms.pass().await.unwrap();
+    assert_eq!(world.names().len(), 21);
+}
+
+/// What decisions/0005 says to do with a physical copy before its services start.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_physical_copy_that_was_told_so_deletes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    put(&world, "unknown", &ours(&world).await).await;
+    drop(rooms);
+    world.execute("update deployment set id = gen_random_uuid(), database_identity = null").await;
+    let copy = world.rooms().await;
+    world.complete(&booking).await;
+    for _ in 0..3 {
+        copy.pass().await.unwrap();
+        world.pass_time(Duration::seconds(31));
+    }
+    assert_eq!(world.names(), [record.room_name.as_str(), "unknown"]);
+    assert_eq!(world.server().calls("DeleteRoom"), 0);
+    assert!(copy.find_orphans().await.unwrap().unknown.is_empty(), "the original's rooms are foreign to it");
 }

@@ -185,3 +185,28 @@ async fn whoever_was_in_a_lost_room_has_left_after_two_passes(_: PgPoolOptions, 
     rooms.pass().await.unwrap();
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_kick_that_commits_while_a_look_waits_is_not_undone(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (rooms, booking, record, _) = inside(&world).await;
+    world.server().leave(&record.room_name, &booking.guest).unwrap();
+    look(&rooms, &record).await;
+    world.pass_time(Duration::seconds(6));
+    let mut kick = world
+        .hold(&format!(
+            "update livekit_rooms set watched_until = app_now() + interval '1 hour' where id = '{0}';
+             update livekit_participants set status = 'kicked', kicked_at = app_now(), absent_since = null
+             where room_id = '{0}' and user_id = '{1}'",
+            record.id, booking.guest
+        ))
+        .await;
+    let late = tokio::spawn({
+        let (rooms, id) = (Rooms::clone(&rooms), record.id);
+        async move { rooms.reconcile(&[id]).await }
+    });
+    testkit::eventually("the look waits for the room", async || world.waiting(1).await).await;
+    sqlx::raw_sql("commit").execute(&mut kick).await.unwrap();
+    late.await.unwrap().unwrap();
+    assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
+}

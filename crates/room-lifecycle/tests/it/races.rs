@@ -69,7 +69,7 @@ async fn an_intent_that_others_write_at_the_same_moment_is_written_once(
     let world = World::new(connect).await;
     for _ in 0..100 {
         let owner = owner(&world.booking(State::OpenNow).await);
-        let intents = (0..4).map(|_| store::insert_intents(&world.pool, std::slice::from_ref(&owner), 7));
+        let intents = (0..4).map(|_| store::insert_intents(&world.pool, std::slice::from_ref(&owner)));
         let written: usize = join_all(intents).await.into_iter().map(|intents| intents.unwrap().len()).sum();
         assert_eq!(written, 1);
     }

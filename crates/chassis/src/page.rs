@@ -1,9 +1,10 @@
-//! Where a page ended: a moment and an id, opaque to clients.
+//! Pages of lists: how long they are, and where one ended: a moment and an id, opaque to clients.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chassis::status::Refusal;
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+use crate::status::Refusal;
 
 /// The last row of a page; the next page continues after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Cursor {
 
 impl Cursor {
     /// None for the first page.
+    /// # Errors
+    /// `invalid_request` for anything that no page gave.
     pub fn parse(text: &str) -> Result<Option<Self>, Refusal> {
         if text.is_empty() {
             return Ok(None);
@@ -31,12 +34,31 @@ impl Cursor {
         Some(Self { at, id: Uuid::from_slice(id).ok()? })
     }
 
+    #[must_use]
     pub fn encode(self) -> String {
         let micros = i64::try_from(self.at.unix_timestamp_nanos() / 1000).unwrap_or_default(); // years to 9999 fit
         let mut bytes = micros.to_be_bytes().to_vec();
         bytes.extend_from_slice(self.id.as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
+}
+
+/// How many rows a page has; 0 stands for not told.
+///
+/// # Errors
+/// `invalid_request` beyond 1 to 100.
+pub fn limit(value: i32) -> Result<usize, Refusal> {
+    match usize::try_from(value) {
+        Ok(0) => Ok(20),
+        Ok(limit @ 1..=100) => Ok(limit),
+        Ok(_) | Err(_) => Err(Refusal::invalid("limit", "must be 1 to 100")),
+    }
+}
+
+/// What to ask the database for, to know whether there is a next page.
+#[must_use]
+pub fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit + 1).unwrap_or(i64::MAX)
 }
 
 /// One page of rows that were read with one more than `limit`, and the cursor of the next page.

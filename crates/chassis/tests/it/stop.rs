@@ -1,0 +1,62 @@
+//! A stop finishes what is under way.
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::{grpc, lifecycle::Lifecycle, transport::Transport};
+use proto::token::v1::{
+    IssueForSessionRequest, IssueForSessionResponse,
+    token_service_client::TokenServiceClient,
+    token_service_server::{TokenService, TokenServiceServer},
+};
+use testkit::eventually;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
+use tonic::{Request, Response, Status, service::Routes, transport::Endpoint};
+
+/// Answers when it is told to.
+#[derive(Clone, Default)]
+struct Slow {
+    begun: Arc<Notify>,
+    go_on: Arc<Notify>,
+}
+
+#[tonic::async_trait]
+impl TokenService for Slow {
+    async fn issue_for_session(
+        &self,
+        _: Request<IssueForSessionRequest>,
+    ) -> Result<Response<IssueForSessionResponse>, Status> {
+        self.begun.notify_one();
+        self.go_on.notified().await;
+        Ok(Response::new(IssueForSessionResponse { token: "late".to_owned(), ..Default::default() }))
+    }
+}
+
+/// As `greenroom serve` does it: the signal drops whoever waits for the server.
+#[tokio::test]
+async fn a_call_under_way_is_answered_after_the_signal_and_no_new_one_is_taken() {
+    let (slow, settings, lifecycle) = (Slow::default(), testkit::internal(), Lifecycle::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = TokenServiceClient::new(Transport::to(endpoint, &settings.tokens));
+    let call = tokio::spawn(async move { client.issue_for_session(IssueForSessionRequest::default()).await });
+    let routes = Routes::new(TokenServiceServer::new(slow.clone()));
+    tokio::select! {
+        outcome = grpc::serve(routes, listener, &settings, &lifecycle) => panic!("it ended: {outcome:?}"),
+        () = slow.begun.notified() => {}
+    }
+    let own = lifecycle.clone();
+    let stopping = tokio::spawn(async move { own.stop(Duration::from_secs(20)).await });
+    eventually("nobody new is let in", async || match TcpStream::connect(address).await {
+        Ok(_) => Err("it still listens"),
+        Err(_) => Ok(()),
+    })
+    .await;
+    assert!(!stopping.is_finished() && !call.is_finished());
+    slow.go_on.notify_one();
+    assert_eq!(call.await.unwrap().unwrap().into_inner().token, "late");
+    assert_eq!(stopping.await.unwrap(), 0);
+}
