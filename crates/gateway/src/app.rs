@@ -16,21 +16,24 @@ use chassis::{
 use http::request::Parts;
 use proto::{
     booking::v1::booking_service_client::BookingServiceClient,
-    room::v1::room_service_client::RoomServiceClient, token::v1::token_service_client::TokenServiceClient,
+    room::v1::{
+        live_room_service_client::LiveRoomServiceClient, room_service_client::RoomServiceClient,
+        seat_service_client::SeatServiceClient,
+    },
+    sync::v1::sync_service_client::SyncServiceClient,
+    token::v1::token_service_client::TokenServiceClient,
     types::v1::Caller,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     Peers,
     auth::{self, Auth, Refused},
     config::HttpConfig,
     error::Rejection,
+    intake::Intake,
     limits::Limiter,
+    streams::Streams,
 };
-
-/// Webhooks under way at once: nobody has signed in when their bodies, up to 256 KiB each, are read.
-const WEBHOOKS: usize = 64;
 
 /// Cloned for each request: one reference count.
 #[derive(Clone)]
@@ -39,12 +42,16 @@ pub(crate) struct App(Arc<Shared>);
 struct Shared {
     booking: BookingServiceClient<Transport>,
     room: RoomServiceClient<Transport>,
+    live: LiveRoomServiceClient<Transport>,
+    seats: SeatServiceClient<Transport>,
     token: TokenServiceClient<Transport>,
+    streams: Streams,
     auth: Auth,
     users: Limiter,
     addresses: Limiter,
     moderators: Limiter,
-    webhooks: Semaphore,
+    ensurers: Limiter,
+    webhooks: Intake,
     config: HttpConfig,
     runtime: Runtime,
 }
@@ -52,15 +59,20 @@ struct Shared {
 impl App {
     pub(crate) fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Self, StartError> {
         let auth = Auth::start(config.auth.clone(), runtime)?;
+        let sync = SyncServiceClient::new(peers.sync).max_decoding_message_size(MESSAGE_LIMIT);
         Ok(Self(Arc::new(Shared {
             booking: BookingServiceClient::new(peers.booking).max_decoding_message_size(MESSAGE_LIMIT),
-            room: RoomServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
+            room: RoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            live: LiveRoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            seats: SeatServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
             token: TokenServiceClient::new(peers.token).max_decoding_message_size(MESSAGE_LIMIT),
+            streams: Streams::start(&config.streams, sync, runtime),
             auth,
             users: Limiter::new(config.rates.user),
             addresses: Limiter::new(config.rates.anonymous),
             moderators: Limiter::new(config.rates.moderation),
-            webhooks: Semaphore::new(WEBHOOKS),
+            ensurers: Limiter::new(config.rates.ensure),
+            webhooks: Intake::new(config.rates.anonymous),
             config: config.clone(),
             runtime: runtime.clone(),
         })))
@@ -74,8 +86,25 @@ impl App {
         self.0.room.clone()
     }
 
+    pub(crate) fn live(&self) -> LiveRoomServiceClient<Transport> {
+        self.0.live.clone()
+    }
+
+    pub(crate) fn seats(&self) -> SeatServiceClient<Transport> {
+        self.0.seats.clone()
+    }
+
     pub(crate) fn token(&self) -> TokenServiceClient<Transport> {
         self.0.token.clone()
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.0.streams
+    }
+
+    /// Unix seconds of the clock that tokens are judged by.
+    pub(crate) fn now(&self) -> i64 {
+        self.0.config.auth.clock.now().unix_timestamp()
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
@@ -88,33 +117,58 @@ impl App {
         format!("{base}{path}")
     }
 
-    /// Room for the body of one more webhook.
-    pub(crate) fn webhook_place(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        self.0.webhooks.try_acquire().map_err(|_| Refusal::unavailable(Reason::ServiceUnavailable, 1))
+    pub(crate) fn webhooks(&self) -> &Intake {
+        &self.0.webhooks
     }
 
-    fn client_address(&self, parts: &Parts) -> IpAddr {
+    /// One more look at LiveKit that this person asks for.
+    pub(crate) fn look_again(&self, caller: &Caller) -> Result<(), Rejection> {
+        self.0.ensurers.take(&caller.user_id, Instant::now()).map_err(too_often)
+    }
+
+    pub(crate) fn client_address(&self, parts: &Parts) -> IpAddr {
         self.0.config.trusted_proxies.client(&parts.extensions, &parts.headers)
     }
 
-    async fn sign_in(&self, parts: &Parts) -> Result<Caller, Rejection> {
+    /// Counts a request of nobody in particular against its address.
+    pub(crate) fn count_address(&self, parts: &Parts) -> Result<(), Rejection> {
+        self.0.addresses.take(self.client_address(parts), Instant::now()).map_err(too_often)
+    }
+
+    fn count_person(&self, caller: Caller) -> Result<Caller, Rejection> {
+        let taken = self.0.users.take(&caller.user_id, Instant::now());
+        taken.map(|()| caller).map_err(too_often)
+    }
+
+    fn refuse(&self, parts: &Parts, reason: &'static str, why: &'static str) -> Rejection {
+        if let Err(too_often) = self.count_address(parts) {
+            return too_often;
+        }
+        metrics::counter!("greenroom_sign_ins_refused_total", "reason" => reason).increment(1);
+        Refusal::new(Reason::Unauthenticated, why).into()
+    }
+
+    /// The person of a ticket; none: the ticket is not good.
+    pub(crate) fn believe_ticket(&self, bearer: Option<Caller>, parts: &Parts) -> Result<Caller, Rejection> {
+        match bearer {
+            Some(caller) => self.count_person(caller),
+            None => Err(self.refuse(
+                parts,
+                "ticket",
+                "The ticket is not good, or not any more; ask for a new one.",
+            )),
+        }
+    }
+
+    pub(crate) async fn sign_in(&self, parts: &Parts) -> Result<Caller, Rejection> {
         let verified = match auth::bearer(&parts.headers) {
             Ok(token) => self.0.auth.verify(token).await,
             Err(refused) => Err(refused),
         };
         match verified {
-            Ok(caller) => {
-                let taken = self.0.users.take(&caller.user_id, Instant::now());
-                taken.map(|()| caller).map_err(too_often)
-            }
+            Ok(caller) => self.count_person(caller),
             Err(Refused::NoKeys) => Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into()),
-            Err(refused) => {
-                let address = self.client_address(parts);
-                self.0.addresses.take(address, Instant::now()).map_err(too_often)?;
-                metrics::counter!("greenroom_sign_ins_refused_total", "reason" => reason(refused))
-                    .increment(1);
-                Err(Refusal::new(Reason::Unauthenticated, unauthenticated(refused)).into())
-            }
+            Err(refused) => Err(self.refuse(parts, reason(refused), unauthenticated(refused))),
         }
     }
 }
@@ -187,8 +241,6 @@ impl FromRequestParts<App> for Anybody {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let address = app.client_address(parts);
-        let taken = app.0.addresses.take(address, Instant::now());
-        taken.map(|()| Self).map_err(too_often)
+        app.count_address(parts).map(|()| Self)
     }
 }

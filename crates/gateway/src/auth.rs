@@ -22,7 +22,8 @@ mod jwks;
 pub use claims::{AdminClaim, GroupsClaim};
 
 /// No identity provider writes longer ones.
-const LONGEST_TOKEN: usize = 16 * 1024;
+/// Below the largest head, so that whoever sends a longer one is told.
+const LONGEST_TOKEN: usize = 12 * 1024;
 
 /// Why a token was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 //! A gateway that would believe everybody does not start: exactly one source of keys, issuer and audience are
 //! mandatory, and keys come over https unless from this very machine.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use chassis::{
     clock::Clock,
@@ -73,6 +73,13 @@ pub struct HttpArgs {
     /// This gateway as clients see it, `https://api.example.org` [default: links are relative]
     #[arg(long, env = "API_URL")]
     pub api_url: Option<String>,
+    /// Anybody may read the listing of public live rooms, without a token [default: false]
+    #[arg(long, env = "PUBLIC_LISTING")]
+    pub public_listing: Option<String>,
+    /// What links and tickets are signed with, at least 32 bytes; `new,old` while it is being replaced
+    /// [default: `INTERNAL_TOKEN`]
+    #[arg(long, env = "LINK_SECRET", hide_env_values = true)]
+    pub link_secret: Option<String>,
     /// Requests of one signed-in person, `<per second>/<burst>` [default: 100/1000]
     #[arg(long, env = "RATE_LIMIT_USER")]
     pub rate_limit_user: Option<String>,
@@ -82,6 +89,9 @@ pub struct HttpArgs {
     /// Kicks and other moderation of one person, `<per second>/<burst>` [default: 5/5]
     #[arg(long, env = "RATE_LIMIT_MODERATION")]
     pub rate_limit_moderation: Option<String>,
+    /// Tokens with `ensure=now` for one person, `<per second>/<burst>` [default: 1/5]
+    #[arg(long, env = "RATE_LIMIT_ENSURE")]
+    pub rate_limit_ensure: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -109,6 +119,24 @@ pub struct HttpConfig {
     /// Without a slash at the end.
     pub api_url: Option<String>,
     pub rates: Rates,
+    pub streams: StreamsConfig,
+}
+
+/// The listing and its stream of events.
+#[derive(Clone, Debug)]
+pub struct StreamsConfig {
+    pub anybody_reads: bool,
+    /// What tickets are signed with: the first; all are believed.
+    pub link_secrets: Vec<SecretString>,
+    /// How often a stream of events says that it lives; other than 15 s only where a test needs it.
+    pub heartbeat: Duration,
+}
+
+impl StreamsConfig {
+    #[must_use]
+    pub fn signed_with(link_secrets: Vec<SecretString>) -> Self {
+        Self { anybody_reads: false, link_secrets, heartbeat: Duration::from_secs(15) }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -140,11 +168,17 @@ pub struct Rates {
     pub user: Rate,
     pub anonymous: Rate,
     pub moderation: Rate,
+    pub ensure: Rate,
 }
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { user: Rate::new(100, 1000), anonymous: Rate::new(20, 100), moderation: Rate::new(5, 5) }
+        Self {
+            user: Rate::new(100, 1000),
+            anonymous: Rate::new(20, 100),
+            moderation: Rate::new(5, 5),
+            ensure: Rate::new(1, 5),
+        }
     }
 }
 
@@ -154,7 +188,8 @@ impl Args {
         check(|problems| self.check_with(problems))
     }
 
-    pub fn check_with(self, problems: &mut Problems) -> Option<Config> {
+    pub fn check_with(mut self, problems: &mut Problems) -> Option<Config> {
+        self.http.link_secret = given(self.http.link_secret).or_else(|| self.internal.internal_token.clone());
         let listen = problems.listen("GATEWAY_LISTEN", self.gateway_listen.as_deref(), 8080);
         let booking = problems.peer("BOOKING_URL", self.booking_url);
         let room = problems.peer("ROOM_URL", self.room_url);
@@ -183,7 +218,10 @@ impl HttpArgs {
         let trusted = optional("TRUSTED_PROXIES", self.trusted_proxies, TrustedProxies::parse, problems);
         let api_url =
             given(self.api_url).and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
+        let anybody_reads = problems.parse("PUBLIC_LISTING", self.public_listing.as_deref(), false);
+        let link_secrets = link_secrets(self.link_secret, problems);
         Some(HttpConfig {
+            streams: StreamsConfig { anybody_reads, ..StreamsConfig::signed_with(link_secrets?) },
             auth: AuthConfig {
                 keys: keys?,
                 issuer: issuer?,
@@ -207,6 +245,7 @@ impl HttpArgs {
             user: rate("RATE_LIMIT_USER", &self.rate_limit_user, defaults.user),
             anonymous: rate("RATE_LIMIT_ANONYMOUS", &self.rate_limit_anonymous, defaults.anonymous),
             moderation: rate("RATE_LIMIT_MODERATION", &self.rate_limit_moderation, defaults.moderation),
+            ensure: rate("RATE_LIMIT_ENSURE", &self.rate_limit_ensure, defaults.ensure),
         }
     }
 }
@@ -238,6 +277,16 @@ fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -
             None
         }
     }
+}
+
+fn link_secrets(setting: Option<String>, problems: &mut Problems) -> Option<Vec<SecretString>> {
+    let secrets = problems.required("LINK_SECRET", setting)?;
+    let secrets: Vec<&str> = secrets.split(',').map(str::trim).collect();
+    if secrets.len() > 2 || secrets.iter().any(|secret| secret.len() < 32) {
+        problems.add("LINK_SECRET", "must be one secret of at least 32 bytes, or two, `new,old`");
+        return None;
+    }
+    Some(secrets.into_iter().map(SecretString::from).collect())
 }
 
 fn is_loopback(url: &Url) -> bool {

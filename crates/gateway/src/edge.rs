@@ -27,7 +27,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
 
-use crate::error::{self, Rejection};
+use crate::{
+    error::{self, Rejection},
+    live,
+};
 
 /// What a request and everything done for it may take.
 const BUDGET: Duration = Duration::from_secs(10);
@@ -70,6 +73,7 @@ where
         }
         let (request_id, echo) = request_id(request.headers());
         let route = request.extensions().get::<MatchedPath>().cloned();
+        let is_live = live::is_of_family(request.uri().path());
         let method = method(request.method());
         // `debug`: seen in traces, free when there are none; what is logged names its request itself.
         let span = tracing::debug_span!(
@@ -88,6 +92,9 @@ where
                     Rejection::from(Refusal::internal()).into_response()
                 }
             };
+            if is_live {
+                error::in_words_of_live(&mut response);
+            }
             response.headers_mut().insert(REQUEST_ID, echo);
             observe(route.as_ref(), method, &response, started);
             Ok(response)

@@ -1,7 +1,7 @@
 //! Why not, over HTTP: one body for every refusal, whoever refused.
 //!
-//! `{"error", "message", "code", "request_id", …facts}`; 429 and 503 carry `Retry-After`. What went wrong inside
-//! stands in the log beside the request id, never in the body.
+//! `{"error", "message", "code", "request_id", …facts}`, and in `error` the words of the family of routes; 429 and 503
+//! carry `Retry-After`. What went wrong inside stands in the log beside the request id, never in the body.
 
 use std::{error::Error as _, sync::Arc};
 
@@ -144,5 +144,20 @@ fn body(
         fields.insert(field.to_owned(), value.into());
     }
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    (status, headers, axum::Json(Value::Object(fields))).into_response()
+    let mut response = (status, headers, axum::Json(&fields)).into_response();
+    response.extensions_mut().insert(Fields(fields));
+    response
+}
+
+/// The fields of a refusal's body, kept beside it for [`in_words_of_live`].
+#[derive(Clone)]
+struct Fields(Map<String, Value>);
+
+/// A refusal as clients of `/api/v1/live` read it: `ok` is false, and `error` is the code in capitals.
+pub(crate) fn in_words_of_live(response: &mut Response) {
+    let Some(Fields(mut fields)) = response.extensions_mut().remove() else { return };
+    let code = fields.get("code").and_then(Value::as_str).unwrap_or_default().to_ascii_uppercase();
+    fields.insert("error".to_owned(), code.into());
+    fields.insert("ok".to_owned(), false.into());
+    *response.body_mut() = Value::Object(fields).to_string().into();
 }

@@ -36,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
             return Err(Rejection::NoRoute);
         };
         let id: Uuid = value.parse().map_err(|_| match name {
-            "notificationId" => Refusal::invalid(name, "The id is not a UUID."),
+            "notificationId" | "room_id" => Refusal::invalid(name, "The id is not a UUID."),
             _ => Refusal::new(Reason::InvalidSessionId, "The id in the path is not a UUID."),
         })?;
         Ok(Self(id.to_string()))

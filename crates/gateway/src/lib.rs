@@ -40,11 +40,14 @@ mod edge;
 mod error;
 mod extract;
 mod health;
+mod intake;
 mod limits;
 mod listen;
+mod live;
 mod notifications;
 mod openapi;
 mod sessions;
+mod streams;
 mod webhook;
 mod wire;
 
@@ -117,6 +120,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(sessions::end_room))
         .routes(routes!(sessions::status))
         .routes(routes!(sessions::kick))
+        .merge(live::routes())
+        .merge(streams::routes())
         .routes(routes!(webhook::receive))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
@@ -175,6 +180,7 @@ fn cors(setting: &config::Cors) -> Option<CorsLayer> {
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             http::HeaderName::from_static("idempotency-key"),
+            http::HeaderName::from_static("last-event-id"),
             http::HeaderName::from_static("traceparent"),
             edge::REQUEST_ID,
         ])

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Keys remembered at once by one limiter.
 const CAPACITY: usize = 100_000;
@@ -81,6 +81,18 @@ impl Limiter {
 
     /// Takes one token of `key` at `now`; without one, says how long until there is.
     pub fn take(&self, key: impl Hash, now: Instant) -> Result<(), Duration> {
+        self.look(key, now).map(|mut found| {
+            let (key, full_at) = found.after;
+            found.buckets.full_at.insert(key, full_at);
+        })
+    }
+
+    /// Whether `key` has a token at `now`, which it keeps.
+    pub fn has(&self, key: impl Hash, now: Instant) -> Result<(), Duration> {
+        self.look(key, now).map(drop)
+    }
+
+    fn look(&self, key: impl Hash, now: Instant) -> Result<Found<'_>, Duration> {
         let key = self.hasher.hash_one(key).max(SHARED + 1);
         let mut buckets = self.buckets.lock();
         buckets.sweep(now, self.capacity);
@@ -89,16 +101,19 @@ impl Limiter {
         } else {
             SHARED
         };
-        let bucket = buckets.full_at.entry(key).or_insert(now);
-        let full_at = (*bucket).max(now) + self.interval;
+        let bucket = buckets.full_at.get(&key).copied().unwrap_or(now);
+        let full_at = bucket.max(now) + self.interval;
         match full_at.saturating_duration_since(now).checked_sub(self.tolerance) {
             Some(missing) if !missing.is_zero() => Err(missing),
-            _ => {
-                *bucket = full_at;
-                Ok(())
-            }
+            _ => Ok(Found { buckets, after: (key, full_at) }),
         }
     }
+}
+
+/// A token that is there, and its bucket without it.
+struct Found<'a> {
+    buckets: MutexGuard<'a, Buckets>,
+    after: (u64, Instant),
 }
 
 impl Buckets {
@@ -138,6 +153,17 @@ mod tests {
             assert_eq!(limiter.take("ana", start), Err(Duration::from_millis(200)));
         }
         assert_eq!(limiter.take("ana", start + Duration::from_millis(200)), Ok(()));
+    }
+
+    #[test]
+    fn a_look_takes_nothing() {
+        let limiter = Limiter::new(Rate::new(1, 2));
+        let start = Instant::now();
+        for left in [2, 1] {
+            assert_eq!((0..10).filter(|_| limiter.has("ana", start).is_ok()).count(), 10, "{left} left");
+            assert_eq!(limiter.take("ana", start), Ok(()));
+        }
+        assert_eq!(limiter.has("ana", start), Err(Duration::from_secs(1)));
     }
 
     #[test]

@@ -20,6 +20,8 @@ use utoipa::{
     },
 };
 
+mod live;
+
 /// Every refusal.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes a body that `error` writes")]
@@ -43,11 +45,38 @@ struct Problem {
     retry_after: Option<u64>,
 }
 
+/// Every refusal of `/api/v1/live`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that `error` writes")]
+struct LiveProblem {
+    /// always false
+    ok: bool,
+    /// The code in capitals.
+    #[schema(example = "ROOM_NOT_IDLE")]
+    error: String,
+    /// What to do about it.
+    message: String,
+    /// For programs; it does not change.
+    #[schema(example = "room_not_idle")]
+    code: String,
+    /// Finds the request in our logs; the same as the header `x-request-id`.
+    request_id: String,
+    /// `invalid_request`: what is wrong.
+    field: Option<String>,
+    /// `room_not_idle`: the session that is open.
+    session_id: Option<String>,
+    /// `room_not_idle`: when it starts, or started.
+    #[schema(format = DateTime)]
+    starts_at: Option<String>,
+    /// 429 and 503: seconds; the same as the header `Retry-After`.
+    retry_after: Option<u64>,
+}
+
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Greenroom", description = "Scheduled video sessions on LiveKit. Every answer carries \
+    info(title = "Greenroom", description = "Scheduled video sessions and live rooms on LiveKit. Every answer carries \
         `x-request-id`; every refusal has the same body and a `code` that does not change."),
-    components(schemas(Problem)),
+    components(schemas(Problem, LiveProblem)),
     modifiers(&Security),
     security(("bearer" = []))
 )]
@@ -63,6 +92,9 @@ impl Modify for Security {
         bearer.description = Some("A token of the identity provider.".to_owned());
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         let signature = ApiKeyValue::with_description("Authorization", "LiveKit's own signature, a JWT.");
+        let ticket =
+            ApiKeyValue::with_description("ticket", "A ticket of `POST /api/v1/live/streams/ticket`.");
+        components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
         components.add_security_scheme("livekit", SecurityScheme::ApiKey(ApiKey::Header(signature)));
     }
 }
@@ -142,17 +174,19 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
 /// The finished document: `base` is where clients reach this gateway.
 pub(crate) fn finish(mut document: openapi::OpenApi, base: Option<&str>) -> openapi::OpenApi {
     document.servers = Some(vec![Server::new(base.unwrap_or("/"))]);
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
+        let problem = if crate::live::is_of_family(path) { "LiveProblem" } else { "Problem" };
         let operations = [&mut item.get, &mut item.post, &mut item.patch];
         for operation in operations.into_iter().filter_map(Option::as_mut) {
-            refusals(operation);
+            refusals(operation, problem);
         }
     }
     document
 }
 
-fn refusals(operation: &mut Operation) {
-    let Some(own) = operation.operation_id.as_deref().and_then(reasons) else {
+fn refusals(operation: &mut Operation, problem: &str) {
+    let own = operation.operation_id.as_deref();
+    let Some(own) = own.and_then(|id| reasons(id).or_else(|| live::reasons(id))) else {
         return;
     };
     operation.security.get_or_insert_with(|| vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
@@ -161,8 +195,7 @@ fn refusals(operation: &mut Operation) {
         by_status.entry(reason.http()).or_default().push(reason.code());
     }
     for (status, codes) in by_status {
-        let problem =
-            ContentBuilder::new().schema(Some(RefOr::Ref(Ref::from_schema_name("Problem")))).build();
+        let problem = ContentBuilder::new().schema(Some(RefOr::Ref(Ref::from_schema_name(problem)))).build();
         let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
         let response = ResponseBuilder::new()
             .description(codes.join(" · "))

@@ -51,7 +51,8 @@ pub(crate) async fn create_room(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Ensure {
-    /// `now` when LiveKit has just refused a token: the room is looked at again before signing.
+    /// `now` when LiveKit has just refused a token: the room is looked at again before signing. Once a second for
+    /// each person, five times after a pause; more often is 429 `rate_limited`.
     #[param(inline)]
     ensure: Option<EnsureWhen>,
 }
@@ -60,6 +61,12 @@ pub(crate) struct Ensure {
 #[serde(rename_all = "snake_case")]
 enum EnsureWhen {
     Now,
+}
+
+impl Ensure {
+    pub(crate) fn now(&self) -> bool {
+        self.ensure.is_some()
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -131,11 +138,11 @@ pub(crate) async fn access_token(
     Id(session_id): Id,
     Query(query): Query<Ensure>,
 ) -> Result<impl IntoResponse, Rejection> {
-    let request = token::IssueForSessionRequest {
-        caller: Some(caller),
-        session_id,
-        ensure_now: query.ensure.is_some(),
-    };
+    let ensure_now = query.now();
+    if ensure_now {
+        app.look_again(&caller)?;
+    }
+    let request = token::IssueForSessionRequest { caller: Some(caller), session_id, ensure_now };
     let issued = app.token().issue_for_session(request).await?.into_inner();
     let answer = Envelope::new(AccessToken::try_from(issued)?);
     let no_store = HeaderValue::from_static("no-store");

@@ -3,16 +3,22 @@
 //! LiveKit repeats what is answered with 5xx, so everything but a bad signature and too large a body is one.
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use chassis::status::{Reason, Refusal};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use proto::room::v1::ReceiveWebhookRequest;
 
-use crate::{app::App, error::Rejection, extract};
+use crate::{
+    app::App,
+    error::Rejection,
+    extract,
+    intake::{BODY_WITHIN, Reading},
+};
 
-const BODY_LIMIT: usize = 256 * 1024;
+pub(crate) const BODY_LIMIT: usize = 256 * 1024;
 
 /// Events of LiveKit, signed by LiveKit. Also at `/webhooks/livekit`.
 #[utoipa::path(post, path = "/api/v1/livekit/webhook", operation_id = "receiveWebhook", tag = "Operation",
@@ -20,13 +26,28 @@ const BODY_LIMIT: usize = 256 * 1024;
     responses((status = 200, description = "taken")))]
 pub(crate) async fn receive(State(app): State<App>, request: Request) -> Result<Response, Rejection> {
     let (parts, body) = request.into_parts();
-    let authorization = parts
-        .headers
+    let address = app.client_address(&parts);
+    let (_place, reading) = app.webhooks().begin(address)?;
+    let taken = pass_on(&app, &parts.headers, body, reading).await;
+    if taken.is_err() {
+        app.webhooks().failed(address);
+    }
+    taken
+}
+
+async fn pass_on(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    reading: Reading<'_>,
+) -> Result<Response, Rejection> {
+    let authorization = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| Refusal::new(Reason::Unauthenticated, "The webhook is not signed."))?;
-    let _place = app.webhook_place()?;
-    let body = extract::read(&parts.headers, body, BODY_LIMIT).await.map_err(unread)?;
+    let body = tokio::time::timeout(BODY_WITHIN, extract::read(headers, body, BODY_LIMIT)).await;
+    drop(reading);
+    let body = body.map_err(|_| Refusal::unavailable(Reason::ServiceUnavailable, 1))?.map_err(unread)?;
     let request = ReceiveWebhookRequest { authorization: authorization.to_owned(), body: body.into() };
     match app.room().receive_webhook(request).await {
         Ok(_) => Ok(StatusCode::OK.into_response()),

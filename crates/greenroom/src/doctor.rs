@@ -2,6 +2,7 @@
 //! and what to do about it. Makes one room on LiveKit and deletes it; changes nothing else.
 
 mod database;
+mod live;
 mod livekit;
 mod webhook;
 

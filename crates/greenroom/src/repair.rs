@@ -1,6 +1,8 @@
 //! `greenroom repair …`: what the passes of room-lifecycle do, now and visibly; safe at any time, beside the running
 //! services. Every step is a function of room-lifecycle: here is only what a person reads.
 
+pub mod live;
+
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -27,6 +29,8 @@ pub enum Repair {
         #[command(flatten)]
         settings: Box<room_lifecycle::Args>,
     },
+    /// Bring live rooms that are stuck into order: the clean-up of the migration, again
+    LiveRooms(live::Args),
     /// List the rooms on LiveKit that nobody of ours needs, and delete them
     Orphans {
         /// Delete them, however many they are
@@ -48,6 +52,7 @@ pub struct Adopt {
 pub async fn run(repair: Repair) -> anyhow::Result<ExitCode> {
     match repair {
         Repair::Rooms { dry_run, settings } => repair_rooms(&open(*settings).await?, dry_run).await,
+        Repair::LiveRooms(args) => live::run(args).await,
         Repair::Orphans { yes, settings } => repair_orphans(&open(*settings).await?, yes).await,
         Repair::Adopt(Adopt { settings }) => {
             open(*settings).await?.adopt_deployment().await?;

@@ -8,7 +8,7 @@ use chassis::{
 use domain::{EndedReason, OwnerKind};
 use tonic::Status;
 
-use crate::{livekit::LiveKitError, webhook::Untrusted};
+use crate::{live::LiveError, livekit::LiveKitError, webhook::Untrusted};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -20,6 +20,8 @@ pub enum Error {
     Lost(#[from] Lost),
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
+    #[error(transparent)]
+    Live(#[from] LiveError),
     #[error("{0}")]
     Request(#[from] Refusal),
     #[error("there is no such session")]
@@ -57,6 +59,7 @@ impl From<Error> for Refusal {
             }
             Error::Lost(Lost::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),
             Error::Untrusted(why) => why.into(),
+            Error::Live(why) => why.into(),
             Error::Request(refusal) => refusal,
             Error::NoSession => Self::new(Reason::SessionNotFound, "There is no such session."),
             Error::Closed(OwnerKind::LiveSession, _) => {

@@ -9,6 +9,7 @@ pub mod ensure;
 mod error;
 mod gate;
 mod grpc;
+pub mod live;
 pub mod livekit;
 mod moderation;
 pub mod orphans;
@@ -33,7 +34,10 @@ use chassis::{
     service::{self, Runtime, StartError},
 };
 use domain::Owner;
-use proto::room::v1::room_service_server::RoomServiceServer;
+use proto::room::v1::{
+    live_room_service_server::LiveRoomServiceServer, room_service_server::RoomServiceServer,
+    seat_service_server::SeatServiceServer,
+};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -46,6 +50,8 @@ pub use error::Error;
 const FLOW: Duration = Duration::from_secs(10);
 /// Rooms with a recent kick are looked at this often.
 const WATCH: Duration = Duration::from_secs(1);
+/// Lobbies open and scheduled live sessions start within this.
+const DUE: Duration = Duration::from_secs(1);
 /// Marks are polled this often when no NOTIFY comes.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -125,6 +131,11 @@ impl Rooms {
             async move { rooms.drain().await.map(drop) }
         });
         let rooms = self.clone();
+        every(&self.lifecycle, "live_rooms", DUE, Nudge::default(), move || {
+            let rooms = rooms.clone();
+            async move { rooms.start_due().await }
+        });
+        let rooms = self.clone();
         every(&self.lifecycle, "room_watch", WATCH, Nudge::default(), move || {
             let rooms = rooms.clone();
             async move { rooms.watch().await }
@@ -145,8 +156,11 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
         async move { livekit.list_rooms(vec!["greenroom-readiness".to_owned()]).await.map(drop) }
     });
     rooms.spawn_loops(config);
+    let live = LiveRoomServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let seats = SeatServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
-    Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(Routes::new(server), &config.grpc).await)
+    let routes = Routes::new(server).add_service(live).add_service(seats);
+    Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(routes, &config.grpc).await)
 }
 
 /// Serves until the process stops.

@@ -47,13 +47,16 @@ impl Rooms {
     /// only what builds on it.
     pub async fn pass(&self) -> Result<(), Error> {
         let checked = self.check_deployment().await;
+        let live = self.live_pass().await;
         let recorded = self.reopen_and_record().await;
         let swept = self.sweep(checked.is_ok()).await;
         // Marks do not wait for a LiveKit that could be neither listed nor cleaned up.
         let drained = self.drain().await.map(drop);
         let left = done(people::set_left_with_room(&self.pool).await);
+        let released = self.release_held().await;
+        let announced = self.announce_ends().await;
         let old = done(events::delete_old_events(&self.pool, self.events_keep, RETENTION_BATCH).await);
-        first_failure([checked, recorded, swept, drained, left, old])
+        first_failure([checked, live, recorded, swept, drained, left, released, announced, old])
     }
 
     /// Records rooms of open owners that have none (a booking whose CreateRoom never came), and marks ended ones

@@ -1,5 +1,6 @@
 //! Who is in a room, and who must not be: attendance, and the kicked who come back.
 
+use domain::OwnerKind;
 use livekit_protocol::{ParticipantInfo, participant_info};
 use time::Duration;
 use uuid::Uuid;
@@ -18,7 +19,11 @@ const HAUNTED_AFTER: Duration = Duration::seconds(30);
 impl Rooms {
     /// Looks at who is in an active room: attendance first, then whoever was kicked is put out.
     pub(crate) async fn look_inside(&self, record: &Record) -> Result<(), Error> {
-        let inside = self.livekit.list_participants(&record.room_name).await?;
+        let looked = self.livekit.list_participants(&record.room_name).await;
+        if looked.is_err() {
+            self.abandon_auto_end(record).await?;
+        }
+        let inside = looked?;
         let active = || inside.iter().filter(|one| is_person(one) && is_active(one));
         let look = people::Look {
             room: record.id,
@@ -27,6 +32,12 @@ impl Rooms {
             at: record.now,
         };
         people::set_presence(&self.pool, &look).await?;
+        if record.kind == OwnerKind::LiveSession {
+            self.project_presence(record.id).await?;
+            if self.finish_auto_end(record, !inside.iter().any(is_person)).await? {
+                return Ok(());
+            }
+        }
         if record.watched_until.is_some() {
             self.put_out(record, &inside).await?;
         }

@@ -83,6 +83,8 @@ impl Rooms {
             return Err(crate::livekit::LiveKitError::Unknown("it could not be looked at".to_owned()).into());
         }
         match plan::plan(record, sight, self.policy) {
+            // Nobody needs a live room that LiveKit lost: nobody is in it either.
+            Step::Rest if *sight == Sight::Absent => self.finish_auto_end(record, true).await.map(drop),
             Step::Rest => Ok(()),
             Step::Close => self.close(record.id).await,
             Step::Make => self.make(record).await.map(drop),

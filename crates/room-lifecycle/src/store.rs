@@ -3,6 +3,7 @@
 
 pub mod deployment;
 pub mod events;
+pub mod live;
 pub mod marks;
 pub mod people;
 

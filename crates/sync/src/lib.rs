@@ -1,33 +1,69 @@
-//! Will keep the legacy listing aligned with the live rooms; for now the process around that work: it starts when
-//! the database answers with the right schema, says whether it is ready, and stops.
+//! Keeps the legacy listing aligned with the live rooms, and shows it.
 //!
-//! Its verbs come with the live rooms. Until then its port serves `grpc.health.v1` (and reflection, by setting)
-//! under the name that its service will have, so that deployments can be written now.
+//! The listing is a projection: one view of the database says what each row should be. Whoever changes a live room
+//! leaves a mark in the same transaction; [`drain`] takes marks and makes rows equal to the view, and [`compare`]
+//! finds what nobody marked. Everything can be killed at any point and run again, and by any number of replicas.
 
+mod align;
+mod answer;
+mod compare;
 mod config;
+mod error;
+mod feed;
+mod grpc;
+mod reconcile;
+mod store;
+mod viewer;
+mod watch;
 
-use chassis::service::{self, Runtime, StartError};
-use tokio::net::TcpListener;
-use tonic::{server::NamedService, service::Routes};
+use std::sync::{Arc, Mutex};
 
+use chassis::{
+    grpc::{MESSAGE_LIMIT, serve as serve_grpc, with_health},
+    lifecycle::Lifecycle,
+    reconcile::Nudge,
+    service::{Runtime, StartError, database},
+};
+use proto::sync::v1::sync_service_server::SyncServiceServer;
+use sqlx::PgPool;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tonic::service::Routes;
+
+pub use align::{Drained, drain};
+pub use compare::{Compared, compare};
 pub use config::{Args, Config, ROLE};
 
-/// The name that health checks ask for.
-struct SyncService;
+/// Searches under way at once.
+const SEARCHES: usize = 2;
 
-impl NamedService for SyncService {
-    const NAME: &'static str = "greenroom.sync.v1.SyncService";
+/// The service: what its requests and its loops share.
+#[derive(Clone, Debug)]
+struct Listing {
+    pool: PgPool,
+    feed: feed::Feed,
+    memory: Arc<Mutex<reconcile::Memory>>,
+    searches: Arc<Semaphore>,
+    lifecycle: Lifecycle,
 }
 
-/// Brings the service up and gives its routes.
+/// Opens the database, starts the loops, and gives the routes of the service.
 pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartError> {
-    service::database(&config.database, runtime).await?;
-    Ok(chassis::grpc::with_health::<SyncService>(Routes::default(), &config.grpc).await)
+    let pool = database(&config.database, runtime).await?;
+    let changes = Nudge::default();
+    let listing = Listing {
+        feed: feed::Feed::new(pool.clone(), changes.clone()),
+        pool,
+        memory: Arc::default(),
+        searches: Arc::new(Semaphore::new(SEARCHES)),
+        lifecycle: runtime.lifecycle.clone(),
+    };
+    listing.spawn_loops(config.database.url.clone(), changes);
+    let server = SyncServiceServer::new(listing).max_decoding_message_size(MESSAGE_LIMIT);
+    Ok(with_health::<SyncServiceServer<Listing>>(Routes::new(server), &config.grpc).await)
 }
 
 /// Runs the service as a process of its own until the lifecycle stops.
 pub async fn serve(config: Config, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
     let routes = start(&config, runtime).await?;
-    chassis::grpc::serve(routes, listener, &config.grpc, &runtime.lifecycle).await?;
-    Ok(())
+    Ok(serve_grpc(routes, listener, &config.grpc, &runtime.lifecycle).await?)
 }

@@ -1,6 +1,8 @@
-//! Bookings and their rooms in named states, written with SQL as if the services had.
+//! Bookings, live rooms and their LiveKit rooms in named states, written with SQL as if the services had.
 //!
 //! Each booking has a host and a guest of its own, known to `app_users`, so that seeds never overlap.
+
+pub mod live;
 
 use domain::{Owner, RoomStatus};
 use sqlx::PgPool;
@@ -119,13 +121,35 @@ pub async fn pending_room(pool: &PgPool, booking: &Booking) -> Room {
 }
 
 async fn room(pool: &PgPool, booking: &Booking, status: RoomStatus) -> Room {
-    let name = Owner::Session(booking.id).room_name(1);
+    let room = record(pool, Owner::Session(booking.id), status).await;
+    for (user, role) in [(&booking.host, "host"), (&booking.guest, "guest")] {
+        sqlx::query!(
+            "insert into livekit_participants (room_id, user_id, role) values ($1, $2, $3)",
+            room.id,
+            user,
+            role
+        )
+        .execute(pool)
+        .await
+        .expect("its participants");
+    }
+    room
+}
+
+async fn record(pool: &PgPool, owner: Owner, status: RoomStatus) -> Room {
+    let (session, live_session) = match owner {
+        Owner::Session(id) => (Some(id), None),
+        Owner::LiveSession(id) => (None, Some(id)),
+    };
+    let name = owner.room_name(1);
     let sid = (status == RoomStatus::Active).then(|| format!("RM_{}", &crate::secret()[..12]));
     let id = sqlx::query_scalar!(
-        "insert into livekit_rooms (session_id, room_name, room_sid, status, max_participants, confirmed_at)
-         values ($1, $2, $3, $4, 10, case when $3::text is not null then app_now() end)
+        "insert into livekit_rooms (session_id, live_session_id, room_name, room_sid, status, max_participants,
+                                    confirmed_at)
+         values ($1, $2, $3, $4, $5, 10, case when $4::text is not null then app_now() end)
          returning id",
-        booking.id,
+        session,
+        live_session,
         name,
         sid,
         status.as_str(),
@@ -141,16 +165,5 @@ async fn room(pool: &PgPool, booking: &Booking, status: RoomStatus) -> Room {
     .execute(pool)
     .await
     .expect("its name");
-    for (user, role) in [(&booking.host, "host"), (&booking.guest, "guest")] {
-        sqlx::query!(
-            "insert into livekit_participants (room_id, user_id, role) values ($1, $2, $3)",
-            id,
-            user,
-            role
-        )
-        .execute(pool)
-        .await
-        .expect("its participants");
-    }
     Room { id, name, sid: sid.unwrap_or_default() }
 }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use chassis::{context, grpc::system_caller, lifecycle::Lifecycle, transport::Transport};
+use domain::Owner;
 use proto::room::v1::{EnsureRoomRequest, room_service_client::RoomServiceClient};
-use uuid::Uuid;
 
 /// Looks under way at once.
 const LOOKS: usize = 64;
@@ -19,7 +19,7 @@ const BUDGET: Duration = Duration::from_secs(3);
 pub struct Ahead {
     room: RoomServiceClient<Transport>,
     lifecycle: Lifecycle,
-    under_way: Arc<Mutex<HashSet<Uuid>>>,
+    under_way: Arc<Mutex<HashSet<Owner>>>,
 }
 
 impl Ahead {
@@ -27,26 +27,30 @@ impl Ahead {
         Self { room, lifecycle, under_way: Arc::default() }
     }
 
-    /// Has the session's room looked at, unless that is under way.
-    pub fn look(&self, session_id: Uuid) {
+    /// Has the owner's room looked at, unless that is under way.
+    pub fn look(&self, owner: Owner) {
         {
             let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            if under_way.len() >= LOOKS || !under_way.insert(session_id) {
+            if under_way.len() >= LOOKS || !under_way.insert(owner) {
                 return;
             }
         }
         let (mut room, under_way) = (self.room.clone(), Arc::clone(&self.under_way));
         self.lifecycle.spawn("look ahead", async move {
-            let request = EnsureRoomRequest {
-                caller: Some(system_caller()),
-                session_id: session_id.to_string(),
-                ahead: true,
-                ..EnsureRoomRequest::default()
-            };
+            let request = EnsureRoomRequest { ahead: true, ..request_for(owner) };
             if let Err(status) = context::with_budget(BUDGET, room.ensure_room(request)).await {
-                tracing::debug!(code = ?status.code(), session.id = %session_id, "a look ahead failed");
+                tracing::debug!(code = ?status.code(), owner.id = %owner.id(), "a look ahead failed");
             }
-            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&session_id);
+            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&owner);
         });
+    }
+}
+
+/// `EnsureRoom` for the owner, as one of our own services.
+pub fn request_for(owner: Owner) -> EnsureRoomRequest {
+    let request = EnsureRoomRequest { caller: Some(system_caller()), ..EnsureRoomRequest::default() };
+    match owner {
+        Owner::Session(id) => EnsureRoomRequest { session_id: id.to_string(), ..request },
+        Owner::LiveSession(id) => EnsureRoomRequest { live_session_id: id.to_string(), ..request },
     }
 }

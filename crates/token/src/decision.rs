@@ -1,10 +1,11 @@
 //! Whether a token is signed: a pure function of one row. It reads no clock; the row brings the database's.
+//!
+//! Who may come in is decided by the row's own rules (`session`, `live`); what the room's record
+//! must prove before anything is signed is the same for all.
 
-use domain::{Role, RoomStatus, SessionStatus, is_fresh};
+use domain::{Grants, Owner, Role, RoomStatus, SeatRole, is_fresh};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
-
-use crate::store::Join;
 
 /// What is known about the room besides its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +14,9 @@ pub enum Ensured {
     NotAsked,
     /// LiveKit refused a token just now: no record is enough.
     Doubted,
-    /// room-lifecycle has just answered with this generation: a record of another one is not enough.
-    Generation(i32),
+    /// room-lifecycle has just answered with this generation: a record of another one, or of the next session in the
+    /// same live room, is not enough.
+    Generation(Owner, i32),
 }
 
 /// Why a person gets no token, whatever LiveKit does.
@@ -30,71 +32,129 @@ pub enum Refused {
     Kicked,
     #[error("the meeting opens at {0}")]
     TooEarly(OffsetDateTime),
+    #[error("there is no such live room for the caller")]
+    NoLiveRoom,
+    #[error("nothing is on in the live room")]
+    NotActive,
+    #[error("the caller is banned from the live room")]
+    Banned,
+    #[error("the host turned the caller away")]
+    Rejected,
+    #[error("the caller has no seat")]
+    NoSeat,
+    #[error("the caller waits in the lobby")]
+    Waiting,
+}
+
+/// A role as tokens and answers name it, and what it may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub name: &'static str,
+    pub grants: Grants,
+    pub can_record: bool,
+}
+
+impl From<Role> for Part {
+    fn from(role: Role) -> Self {
+        Self { name: role.as_str(), grants: role.grants(), can_record: role.can_record() }
+    }
+}
+
+impl From<SeatRole> for Part {
+    fn from(role: SeatRole) -> Self {
+        Self { name: role.as_str(), grants: role.grants(), can_record: role.can_record() }
+    }
+}
+
+/// Somebody may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permit {
+    pub owner: Owner,
+    pub part: Part,
+    /// How long a token may live; more than nothing.
+    pub left: Duration,
+}
+
+/// The record of a room, as far as there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub id: Option<Uuid>,
+    pub status: Option<RoomStatus>,
+    pub name: Option<&'a str>,
+    pub generation: Option<i32>,
+    pub confirmed_at: Option<OffsetDateTime>,
+    pub closing_at: Option<OffsetDateTime>,
+}
+
+/// What is stored about a person. Empty: not known.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub name: Option<&'a str>,
+    pub email: Option<&'a str>,
+    pub avatar: Option<&'a str>,
+    /// How he was called when he was booked.
+    pub booked: Option<&'a str>,
+}
+
+/// One person at one door: a row with everything that the answer depends on.
+pub trait Row {
+    /// The database's clock when the row was read: decisions are made by it.
+    fn now(&self) -> OffsetDateTime;
+    /// The same without the offset of drills and tests: tokens are dated by it, for LiveKit reads them.
+    fn signed_at(&self) -> OffsetDateTime;
+    /// Whether the person may come in, whatever LiveKit does. Strangers learn nothing but that they are strangers.
+    fn permit(&self) -> Result<Permit, Refused>;
+    fn record(&self) -> Record<'_>;
+    /// None: a stranger, about whom nothing is kept.
+    fn known(&self) -> Option<Known<'_>>;
 }
 
 /// What a token is signed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission<'a> {
-    pub role: Role,
+    pub permit: Permit,
     pub room_id: Uuid,
     pub room_name: &'a str,
-    /// What is left of the window; more than nothing.
-    pub left: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision<'a> {
     Refuse(Refused),
     /// Only room-lifecycle can tell; then the row has to be read again.
-    EnsureFirst,
+    EnsureFirst(Owner),
     Sign(Admission<'a>),
 }
 
-/// Decides on a row. Strangers learn nothing but that they are strangers.
 #[must_use]
-pub fn decide(row: &Join, ensured: Ensured) -> Decision<'_> {
-    let Some(role) = row.role else {
-        return Decision::Refuse(Refused::NotParticipant);
+pub fn decide(row: &impl Row, ensured: Ensured) -> Decision<'_> {
+    let permit = match row.permit() {
+        Ok(permit) => permit,
+        Err(refused) => return Decision::Refuse(refused),
     };
-    if let Some(refused) = refused(row) {
-        return Decision::Refuse(refused);
-    }
-    match usable_room(row, ensured) {
-        Some((room_id, room_name)) => {
-            Decision::Sign(Admission { role, room_id, room_name, left: row.closes_at - row.now })
-        }
-        None => Decision::EnsureFirst,
-    }
-}
-
-fn refused(row: &Join) -> Option<Refused> {
-    match row.status {
-        SessionStatus::Cancelled => Some(Refused::Cancelled),
-        SessionStatus::Completed | SessionStatus::NoShow => Some(Refused::Ended),
-        SessionStatus::Scheduled | SessionStatus::InProgress if row.now >= row.closes_at => {
-            Some(Refused::Ended)
-        }
-        SessionStatus::Scheduled | SessionStatus::InProgress if row.kicked => Some(Refused::Kicked),
-        SessionStatus::Scheduled | SessionStatus::InProgress if row.now < row.opens_at => {
-            Some(Refused::TooEarly(row.opens_at))
-        }
-        SessionStatus::Scheduled | SessionStatus::InProgress => None,
+    match usable_room(row.record(), row.now(), permit.owner, ensured) {
+        Some((room_id, room_name)) => Decision::Sign(Admission { permit, room_id, room_name }),
+        None => Decision::EnsureFirst(permit.owner),
     }
 }
 
 /// The room, if its record may be trusted: active, seen on LiveKit at most 5 s ago, not about to be closed.
-fn usable_room(row: &Join, ensured: Ensured) -> Option<(Uuid, &str)> {
+fn usable_room(
+    record: Record<'_>,
+    now: OffsetDateTime,
+    owner: Owner,
+    ensured: Ensured,
+) -> Option<(Uuid, &str)> {
     let as_ensured = match ensured {
         Ensured::NotAsked => true,
         Ensured::Doubted => false,
-        Ensured::Generation(generation) => row.generation == Some(generation),
+        Ensured::Generation(of, generation) => of == owner && record.generation == Some(generation),
     };
     let trusted = as_ensured
-        && row.room_status == Some(RoomStatus::Active)
-        && row.closing_at.is_none()
-        && is_fresh(row.confirmed_at, row.now);
+        && record.status == Some(RoomStatus::Active)
+        && record.closing_at.is_none()
+        && is_fresh(record.confirmed_at, now);
     trusted.then_some(())?;
-    Some((row.room_id?, row.room_name.as_deref()?))
+    Some((record.id?, record.name?))
 }
 
 #[cfg(test)]

@@ -47,6 +47,14 @@ impl From<Error> for Refusal {
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         match refused {
+            Refused::NoLiveRoom => Self::new(Reason::RoomNotFound, "There is no such live room."),
+            Refused::NotActive => Self::new(Reason::RoomNotActive, "Nothing is on in this live room."),
+            Refused::NoSeat => Self::new(Reason::NotParticipant, "Join the live room first."),
+            Refused::Waiting => {
+                Self::new(Reason::WaitingInLobby, "You wait in the lobby until the host lets you in.")
+            }
+            Refused::Rejected => Self::new(Reason::Rejected, "The host did not let you in."),
+            Refused::Banned => Self::new(Reason::Banned, "You are banned from this live room."),
             Refused::NotParticipant => {
                 Self::new(Reason::NotParticipant, "Only the host and the guest of this session can join it.")
             }

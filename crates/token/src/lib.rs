@@ -1,8 +1,9 @@
 //! Greenroom's access tokens: one SELECT, a pure decision, a signature.
 //!
 //! [`store`] reads everything that a decision needs, the database's now included; [`decision`] decides without
-//! looking at anything else; [`sign`] signs. Only when the record of the room is not fresh is room-lifecycle asked,
-//! and then the row is read again: a token is signed only from a row that was read as active and fresh.
+//! looking at anything else, by the rules of `session` and `live`; [`sign`] signs. Only when the record of the room
+//! is not fresh is room-lifecycle asked, and then the row is read again (`issue`): a token is signed only from a row
+//! that was read as active and fresh.
 //! Tokens are never stored and never logged.
 
 mod ahead;
@@ -10,7 +11,10 @@ pub mod config;
 pub mod decision;
 mod error;
 mod grpc;
+mod issue;
 pub mod joins;
+mod live;
+mod session;
 pub mod sign;
 pub mod store;
 
@@ -30,7 +34,7 @@ use tonic::service::Routes;
 
 pub use config::{Args, Config};
 
-use crate::{grpc::TokenService, joins::Joins, sign::Signer};
+use crate::{issue::Issuer, joins::Joins, sign::Signer};
 
 const JOINS_PERIOD: Duration = Duration::from_secs(5);
 
@@ -45,7 +49,7 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
         let (joins, pool) = (Arc::clone(&watched), asked.clone());
         async move { joins.settle(&pool, Instant::now()).await.map(drop) }
     });
-    let service = TokenService::new(
+    let issuer = Issuer::new(
         pool,
         RoomServiceClient::new(room).max_decoding_message_size(MESSAGE_LIMIT),
         signer,
@@ -53,9 +57,9 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
         joins,
         runtime.lifecycle.clone(),
     );
-    let server = TokenServiceServer::new(service).max_decoding_message_size(MESSAGE_LIMIT);
+    let server = TokenServiceServer::new(issuer).max_decoding_message_size(MESSAGE_LIMIT);
     let routes = Routes::new(server);
-    Ok(chassis::grpc::with_health::<TokenServiceServer<TokenService>>(routes, &config.grpc).await)
+    Ok(chassis::grpc::with_health::<TokenServiceServer<Issuer>>(routes, &config.grpc).await)
 }
 
 /// Runs the service as a process of its own until the lifecycle stops.

@@ -6,12 +6,14 @@ use std::{collections::HashMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::config::LiveKit;
-use domain::{Grants, Role, Source};
+use domain::{Grants, Source};
 use hmac::{Hmac, KeyInit, Mac, digest::InvalidLength};
 use livekit_api::access_token::{Claims, VideoGrants};
 use secrecy::ExposeSecret;
 use sha2::Sha256;
 use time::OffsetDateTime;
+
+use crate::decision::Part;
 
 /// `{"typ":"JWT","alg":"HS256"}`
 const HEADER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9";
@@ -30,7 +32,7 @@ pub struct Signer {
 pub struct Ticket<'a> {
     pub identity: &'a str,
     pub name: &'a str,
-    pub role: Role,
+    pub part: Part,
     pub room: &'a str,
     pub signed_at: OffsetDateTime,
     pub left: time::Duration,
@@ -61,8 +63,8 @@ impl Signer {
             exp: numeric_date(expires_at),
             sub: ticket.identity.to_owned(),
             name: ticket.name.to_owned(),
-            video: video(ticket.role.grants(), ticket.room),
-            attributes: HashMap::from([("role".to_owned(), ticket.role.as_str().to_owned())]),
+            video: video(ticket.part.grants, ticket.room),
+            attributes: HashMap::from([("role".to_owned(), ticket.part.name.to_owned())]),
             ..Claims::default()
         };
         let claims = serde_json::to_vec(&claims)?;

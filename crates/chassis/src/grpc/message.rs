@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::status::{Reason, Refusal};
 
 /// Who asks, checked: `unauthenticated` without a person, unless one of our own services asks. Postgres takes no
-/// NUL in texts: an id with one is nobody's, a name loses it.
+/// NUL in texts: an id with one is nobody's, a name loses it, a group with one is no group.
 pub fn caller(caller: Option<Caller>) -> Result<Caller, Refusal> {
     let named = |caller: &Caller| caller.system || (1..=200).contains(&caller.user_id.len());
     let mut caller = caller
@@ -16,6 +16,7 @@ pub fn caller(caller: Option<Caller>) -> Result<Caller, Refusal> {
     for told in [&mut caller.name, &mut caller.email, &mut caller.avatar_url] {
         told.retain(|character| character != '\0');
     }
+    caller.groups.retain(|group| !group.contains('\0'));
     Ok(caller)
 }
 
@@ -64,6 +65,8 @@ mod tests {
             (checked.name.as_str(), checked.email.as_str(), checked.avatar_url.as_str()),
             ("Ana", "a@b", "p")
         );
+        let groups = vec!["a\0b".into(), "stars".into()];
+        assert_eq!(caller(Some(Caller { groups, ..person("ana") })).unwrap().groups, ["stars"]);
         assert!(caller(Some(system_caller())).is_ok());
     }
 

@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    const SOON: Duration = Duration::from_millis(100);
+    const SOON: Duration = Duration::from_millis(200);
     const NEVER: Duration = Duration::from_hours(1);
 
     fn pair(head_within: Duration, write_within: Duration) -> (DuplexStream, Watched<DuplexStream>, Turn) {
@@ -170,7 +170,7 @@ mod tests {
         let (mut client, mut server, _) = pair(NEVER, SOON);
         let slow = tokio::spawn(async move {
             for _ in 0..8 {
-                tokio::time::sleep(SOON / 2).await;
+                tokio::time::sleep(SOON / 4).await;
                 client.read_exact(&mut [0; 16]).await.unwrap();
             }
             client

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{grpc, lifecycle::Lifecycle, transport::Transport};
 use proto::token::v1::{
-    IssueForSessionRequest, IssueForSessionResponse,
+    IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForSessionRequest, IssueForSessionResponse,
     token_service_client::TokenServiceClient,
     token_service_server::{TokenService, TokenServiceServer},
 };
@@ -31,6 +31,13 @@ impl TokenService for Slow {
         self.begun.notify_one();
         self.go_on.notified().await;
         Ok(Response::new(IssueForSessionResponse { token: "late".to_owned(), ..Default::default() }))
+    }
+
+    async fn issue_for_live_room(
+        &self,
+        _: Request<IssueForLiveRoomRequest>,
+    ) -> Result<Response<IssueForLiveRoomResponse>, Status> {
+        Err(Status::unimplemented("sessions only"))
     }
 }
 

@@ -98,3 +98,27 @@ async fn moderation_is_limited_to_five_a_second() {
     assert!(refused > 0, "40 kicks at once passed");
     assert_eq!(kick("admin").await, 200);
 }
+
+#[tokio::test]
+async fn looks_at_livekit_that_a_person_asks_for_are_limited_and_tokens_are_not() {
+    let gateway = Gateway::start().await;
+    let path = format!("/api/sessions/{SESSION}/livekit/access-token");
+    let ask = async |person: &str, query: &str| {
+        answer(gateway.get(&format!("{path}{query}")).bearer_auth(token(person))).await
+    };
+    let (started, mut passed) = (Instant::now(), 0);
+    let body = loop {
+        match ask("host-1", "?ensure=now").await {
+            (200, _) => passed += 1,
+            (status, body) => {
+                assert_eq!(status, 429);
+                break body;
+            }
+        }
+    };
+    let come_back = started.elapsed().as_secs() + 1; // on a slow machine
+    assert!((5..=5 + come_back).contains(&passed), "{passed}");
+    assert_eq!((&body["code"], &body["retry_after"]), (&json!("rate_limited"), &json!(1)));
+    assert_eq!(ask("host-1", "").await.0, 200);
+    assert_eq!(ask("guest-1", "?ensure=now").await.0, 200);
+}

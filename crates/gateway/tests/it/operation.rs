@@ -60,7 +60,9 @@ async fn the_document_is_openapi_3_1_and_says_how_each_route_refuses() {
             for status in ["401", "429", "500", "503"] {
                 let response = &operation["responses"][status];
                 let schema = &response["content"]["application/json"]["schema"]["$ref"];
-                assert_eq!(schema, "#/components/schemas/Problem", "{path} {status}");
+                let problem = if path.starts_with("/api/v1/live/") { "LiveProblem" } else { "Problem" };
+                let expected = format!("#/components/schemas/{problem}");
+                assert_eq!(schema, &json!(expected), "{path} {status}");
             }
         }
     }

@@ -7,7 +7,12 @@ use gateway::{HttpArgs, HttpConfig, Peers};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use proto::{
     booking::v1::booking_service_server::BookingServiceServer,
-    room::v1::room_service_server::RoomServiceServer, token::v1::token_service_server::TokenServiceServer,
+    room::v1::{
+        live_room_service_server::LiveRoomServiceServer, room_service_server::RoomServiceServer,
+        seat_service_server::SeatServiceServer,
+    },
+    sync::v1::sync_service_server::SyncServiceServer,
+    token::v1::token_service_server::TokenServiceServer,
 };
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -37,6 +42,7 @@ pub fn args() -> HttpArgs {
         auth_audience: Some(AUDIENCE.into()),
         admin_claim: Some("/app_metadata/roles=admin".into()),
         groups_claim: Some("groups".into()),
+        link_secret: Some(SECRET.into()),
         ..HttpArgs::default()
     }
 }
@@ -49,6 +55,9 @@ pub fn checked(args: HttpArgs) -> HttpConfig {
 pub fn routes(fake: &Fake, health: bool) -> Routes {
     let routes = Routes::new(BookingServiceServer::new(fake.clone()))
         .add_service(RoomServiceServer::new(fake.clone()))
+        .add_service(LiveRoomServiceServer::new(fake.clone()))
+        .add_service(SeatServiceServer::new(fake.clone()))
+        .add_service(SyncServiceServer::new(fake.clone()))
         .add_service(TokenServiceServer::new(fake.clone()));
     if health { routes.add_service(tonic_health::server::health_reporter().1) } else { routes }
 }

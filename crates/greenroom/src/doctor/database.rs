@@ -4,7 +4,7 @@ use chassis::db::{self, Schema};
 use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 
-use super::{Patient, Report, Trouble, livekit::compare};
+use super::{Patient, Report, Trouble, live, livekit::compare};
 
 const MIGRATE: &str = "run `greenroom migrate`";
 
@@ -14,15 +14,18 @@ pub async fn examine(pool: &PgPool, patient: &Patient, report: &mut Report) -> b
         report
             .skip(&["migrations", "roles", "database_clock", "deployment"], "the database cannot be reached")
             .await;
+        report.skip(&live::CHECKS, "the database cannot be reached").await;
         return false;
     }
     if !report.check("migrations", migrations(pool)).await {
         report.skip(&["roles", "database_clock", "deployment"], "the schema is not current").await;
+        report.skip(&live::CHECKS, "the schema is not current").await;
         return false;
     }
     report.check("roles", roles(pool)).await;
     report.check("database_clock", clock(pool)).await;
     report.check("deployment", deployment(pool, patient)).await;
+    live::examine(pool, report).await;
     true
 }
 
@@ -83,7 +86,7 @@ async fn deployment(pool: &PgPool, patient: &Patient) -> Result<&'static str, Tr
     ))
 }
 
-fn failed(error: &sqlx::Error) -> Trouble {
+pub fn failed(error: &sqlx::Error) -> Trouble {
     Trouble::new(format!("the database failed: {error}"), "see the log of Postgres")
 }
 

@@ -120,6 +120,7 @@ impl Ground {
     fn gateway(&self) -> anyhow::Result<gateway::HttpArgs> {
         let mut gateway: gateway::HttpArgs = from_environment()?;
         gateway.api_url.get_or_insert_with(|| self.url.clone());
+        gateway.link_secret = given(gateway.link_secret).or_else(|| Some(self.internal_token.clone()));
         if let Some(secret) = &self.sign_in_secret {
             gateway.auth_hs256_secret = Some(secret.expose_secret().to_owned());
             gateway.auth_issuer = Some(sign_in::ISSUER.to_owned());

@@ -17,6 +17,7 @@ const SIGNED_IN: Cases = [401, 200, 200, 200, 200];
 const PARTIES: Cases = [401, 403, 200, 200, 403];
 const PARTIES_AND_ADMIN: Cases = [401, 403, 200, 200, 200];
 const HOST_AND_ADMIN: Cases = [401, 403, 403, 200, 200];
+const HOST: Cases = [401, 403, 403, 200, 403];
 
 fn cases() -> BTreeMap<&'static str, Cases> {
     BTreeMap::from([
@@ -32,6 +33,31 @@ fn cases() -> BTreeMap<&'static str, Cases> {
         ("endRoom", HOST_AND_ADMIN),
         ("getMeetingStatus", PARTIES_AND_ADMIN),
         ("kickParticipant", HOST_AND_ADMIN),
+        ("getMyLiveRoom", SIGNED_IN),
+        ("saveMyLiveRoom", SIGNED_IN),
+        ("getLiveRoom", SIGNED_IN),
+        ("patchLiveRoom", HOST),
+        ("getLiveRoomState", SIGNED_IN),
+        ("listLiveSessions", SIGNED_IN),
+        ("goLive", HOST),
+        ("startLiveSession", HOST),
+        ("openLobby", HOST),
+        ("endLiveSession", HOST),
+        ("cancelLiveSession", [401, 403, 403, 409, 403]), // it is live
+        ("resetLiveRoom", HOST_AND_ADMIN),
+        ("markHostPresent", HOST),
+        ("markHostAbsent", HOST),
+        ("joinLiveRoom", SIGNED_IN),
+        ("leaveLiveRoom", SIGNED_IN),
+        ("disconnectFromLiveRoom", SIGNED_IN),
+        ("getLiveAccessToken", HOST), // the others wait in the lobby
+        ("listLobby", HOST),
+        ("admitFromLobby", HOST),
+        ("admitAllFromLobby", HOST),
+        ("rejectFromLobby", HOST),
+        ("listStreams", SIGNED_IN),
+        ("watchStreams", SIGNED_IN),
+        ("createStreamTicket", SIGNED_IN),
         ("receiveWebhook", [401; 5]), // only LiveKit signs those
         ("getHealth", EVERYBODY),
         ("getLiveness", EVERYBODY),
@@ -49,6 +75,8 @@ fn body(operation: &str, guest: &str, round: usize) -> Option<Value> {
         "patchBooking" => json!({"title": "Geometry"}),
         "cancelBooking" => json!({"reason": "ill"}),
         "kickParticipant" => json!({"userId": guest}),
+        "admitFromLobby" | "rejectFromLobby" => json!({"user_id": guest}),
+        "goLive" | "saveMyLiveRoom" | "patchLiveRoom" => json!({}),
         "receiveWebhook" => json!({"event": "room_started"}),
         _ => return None,
     })
@@ -61,6 +89,18 @@ async fn meeting(replica: &Replica, round: usize) -> (String, String, String, St
     let (_, notices) = replica.get(&host, "/api/notifications").await;
     let notice = notices["data"][0]["id"].as_str().unwrap().to_owned();
     (host, guest, session, notice)
+}
+
+/// The host's live room, on, with the guest waiting in its lobby.
+async fn live_room(replica: &Replica, host: &str, guest: &str) -> String {
+    let (_, mine) = replica.get(host, "/api/v1/live/rooms/me").await;
+    let room = mine["room"]["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/live/rooms/{room}");
+    let (status, told) = replica.post(host, &format!("{path}/sessions"), json!({"auto_admit": false})).await;
+    assert_eq!(status.as_u16(), 201, "{told}");
+    let (_, seat) = replica.post(guest, &format!("{path}/join"), json!({})).await;
+    assert_eq!(seat["seat"]["lobby_status"], "waiting", "{seat}");
+    room
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -80,7 +120,13 @@ async fn every_documented_operation_has_its_cases_and_keeps_them(
             for (who, expected) in expected.into_iter().enumerate() {
                 round += 1;
                 let (host, guest, session, notice) = meeting(&replica, round).await;
+                let room = if path.contains("{room_id}") {
+                    live_room(&replica, &host, &guest).await
+                } else {
+                    String::new()
+                };
                 let path = path
+                    .replace("{room_id}", &room)
                     .replace("{bookingId}", &session)
                     .replace("{sessionId}", &session)
                     .replace("{notificationId}", &notice);

@@ -15,10 +15,14 @@ const WRITES: [(&str, &[&str]); 4] = [
             "livekit_participants",
             "livekit_room_names",
             "livekit_rooms",
+            "live_room_attendance",
+            "live_room_bans",
+            "live_room_sessions",
+            "live_rooms",
             "room_marks",
         ],
     ),
-    ("greenroom_sync", &[]),
+    ("greenroom_sync", &["community_live_streams", "live_stream_dirty"]),
     ("greenroom_token", &[]),
 ];
 /// Beyond that: room-lifecycle tells admins about rooms that failed.

@@ -7,7 +7,10 @@
 use std::{cell::OnceCell, time::Duration};
 
 use chassis::{clock::Clock, config, grpc};
-use gateway::config::{AuthConfig, Cors, KeySource, Rates};
+use gateway::{
+    Rate,
+    config::{AuthConfig, Cors, KeySource, Rates},
+};
 use greenroom::assembly::{self, Services};
 use jsonwebtoken::{EncodingKey, Header};
 use livekit_dev::LiveKitDev;
@@ -129,7 +132,9 @@ impl Replica {
             request = request.json(&body);
         }
         let answer = request.send().await.unwrap();
-        (answer.status(), answer.json().await.unwrap_or(Value::Null))
+        let endless = answer.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let status = answer.status();
+        (status, if endless { Value::Null } else { answer.json().await.unwrap_or(Value::Null) })
     }
 
     pub async fn get(&self, user: &str, path: &str) -> (StatusCode, Value) {
@@ -258,7 +263,8 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             cors: Cors::None,
             trusted_proxies: gateway::TrustedProxies::default(),
             api_url: Some(url.to_owned()),
-            rates: Rates::default(),
+            streams: gateway::config::StreamsConfig::signed_with(vec![SecretString::from(testkit::secret())]),
+            rates: Rates { ensure: Rate::new(1_000, 1_000), ..Rates::default() },
         },
     }
 }

@@ -34,18 +34,18 @@ impl<F: Future> Future for Cut<F> {
     }
 }
 
-async fn cut<F: Future>(polls: usize, work: F) -> Option<F::Output> {
+pub async fn cut<F: Future>(polls: usize, work: F) -> Option<F::Output> {
     Cut { work: Some(Box::pin(work)), polls }.await
 }
 
 /// Where to cut: after each poll. On a busy machine work wakes up for nothing again and again; then not all of those.
-fn cuts() -> impl Iterator<Item = usize> {
+pub fn cuts() -> impl Iterator<Item = usize> {
     (1..60).chain((60..).step_by(15))
 }
 
 /// After this, whatever was cut is due again, and passes have seen it: one to suspect, one to believe, and one for
 /// what was more than fifty.
-async fn recover(world: &World) {
+pub async fn recover(world: &World) {
     let survivor = world.rooms().await;
     for _ in 0..3 {
         world.hurry().await;

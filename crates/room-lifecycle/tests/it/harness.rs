@@ -2,6 +2,7 @@
 
 mod bookings;
 mod clock;
+pub mod hosts;
 mod invariants;
 mod livekit;
 mod locks;

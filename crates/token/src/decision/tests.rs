@@ -1,17 +1,21 @@
-//! Every rule on its own, then all of them on any row.
+//! Every rule on its own, then all of them on any row: of bookings, for what is the same for all is shown by them.
 
+use domain::SessionStatus;
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::Join;
 
 const NOW: OffsetDateTime = time::macros::datetime!(2026-03-01 12:00 UTC);
 const GENERATION: i32 = 3;
+const OWNER: Owner = Owner::Session(Uuid::nil());
 
 /// A row that a token is signed from.
 fn open() -> Join {
     Join {
         now: NOW,
         signed_at: NOW,
+        session_id: Uuid::nil(),
         title: "A lesson".into(),
         scheduled_at: NOW - Duration::minutes(5),
         status: SessionStatus::Scheduled,
@@ -46,8 +50,8 @@ fn refusal(row: &Join) -> Refused {
 fn an_open_session_with_a_fresh_room_is_signed_for_what_is_left_of_its_window() {
     let row = open();
     let Decision::Sign(admission) = decide(&row, Ensured::NotAsked) else { panic!("not signed") };
-    assert_eq!((admission.role, admission.room_name), (Role::Guest, "session-1"));
-    assert_eq!(admission.left, Duration::hours(1));
+    assert_eq!((admission.permit.part, admission.room_name), (Role::Guest.into(), "session-1"));
+    assert_eq!((admission.permit.owner, admission.permit.left), (OWNER, Duration::hours(1)));
 }
 
 #[test]
@@ -95,8 +99,8 @@ fn a_record_that_does_not_prove_the_room_asks_room_lifecycle() {
         Join { closing_at: Some(NOW + Duration::seconds(20)), ..open() },
     ];
     for row in unproven {
-        for ensured in [Ensured::NotAsked, Ensured::Doubted, Ensured::Generation(GENERATION)] {
-            assert_eq!(decide(&row, ensured), Decision::EnsureFirst, "{row:?}");
+        for ensured in [Ensured::NotAsked, Ensured::Doubted, Ensured::Generation(OWNER, GENERATION)] {
+            assert_eq!(decide(&row, ensured), Decision::EnsureFirst(OWNER), "{row:?}");
         }
     }
 }
@@ -104,9 +108,11 @@ fn a_record_that_does_not_prove_the_room_asks_room_lifecycle() {
 #[test]
 fn only_the_generation_that_was_ensured_is_signed() {
     let row = open();
-    assert_eq!(decide(&row, Ensured::Doubted), Decision::EnsureFirst);
-    assert_eq!(decide(&row, Ensured::Generation(GENERATION - 1)), Decision::EnsureFirst);
-    assert!(matches!(decide(&row, Ensured::Generation(GENERATION)), Decision::Sign(_)));
+    assert_eq!(decide(&row, Ensured::Doubted), Decision::EnsureFirst(OWNER));
+    assert_eq!(decide(&row, Ensured::Generation(OWNER, GENERATION - 1)), Decision::EnsureFirst(OWNER));
+    assert!(matches!(decide(&row, Ensured::Generation(OWNER, GENERATION)), Decision::Sign(_)));
+    let another = Owner::LiveSession(Uuid::nil());
+    assert_eq!(decide(&row, Ensured::Generation(another, GENERATION)), Decision::EnsureFirst(OWNER));
 }
 
 prop_compose! {
@@ -145,15 +151,15 @@ prop_compose! {
 proptest! {
     #[test]
     fn whatever_is_signed_was_allowed_and_seen(row in any_row(), generation in 1..5_i32) {
-        for ensured in [Ensured::NotAsked, Ensured::Doubted, Ensured::Generation(generation)] {
+        for ensured in [Ensured::NotAsked, Ensured::Doubted, Ensured::Generation(OWNER, generation)] {
             let Decision::Sign(admission) = decide(&row, ensured) else { continue };
-            prop_assert!(row.role == Some(admission.role) && !row.kicked && row.status.is_open());
+            prop_assert!(row.role.map(Part::from) == Some(admission.permit.part) && !row.kicked && row.status.is_open());
             prop_assert!(row.opens_at <= row.now && row.now < row.closes_at);
-            prop_assert!(admission.left > Duration::ZERO && row.now + admission.left == row.closes_at);
+            prop_assert!(admission.permit.left > Duration::ZERO && row.now + admission.permit.left == row.closes_at);
             prop_assert!(row.room_status == Some(RoomStatus::Active) && row.closing_at.is_none());
             prop_assert!(row.confirmed_at.is_some_and(|at| at <= row.now && row.now - at <= domain::FRESH));
             prop_assert!(ensured != Ensured::Doubted);
-            if let Ensured::Generation(generation) = ensured {
+            if let Ensured::Generation(_, generation) = ensured {
                 prop_assert_eq!(row.generation, Some(generation));
             }
         }

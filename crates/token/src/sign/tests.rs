@@ -1,5 +1,6 @@
 //! What is signed is what LiveKit reads, and no more than the grants table says.
 
+use domain::{Role, SeatRole};
 use livekit_api::access_token::TokenVerifier;
 
 use super::*;
@@ -10,9 +11,9 @@ fn livekit() -> LiveKit {
     LiveKit { api_key: "key".into(), api_secret: SECRET.into(), ws_url: String::new(), url: String::new() }
 }
 
-fn sign(role: Role, signed_at: OffsetDateTime, left: time::Duration) -> Signed {
-    let ticket =
-        Ticket { identity: "ana|1", name: "Ana \"A\" Ünal", role, room: "session-1", signed_at, left };
+fn sign(part: impl Into<Part>, signed_at: OffsetDateTime, left: time::Duration) -> Signed {
+    let (name, part) = ("Ana \"A\" Ünal", part.into());
+    let ticket = Ticket { identity: "ana|1", name, part, room: "session-1", signed_at, left };
     let signer = Signer::new(&livekit(), Duration::from_hours(1)).unwrap();
     signer.sign(ticket).unwrap()
 }
@@ -23,16 +24,18 @@ fn now() -> OffsetDateTime {
 
 #[test]
 fn livekits_own_verifier_reads_the_grants_of_the_table() {
-    for role in [Role::Host, Role::Guest] {
-        let signed = sign(role, now(), time::Duration::MINUTE);
+    let booked = [Role::Host, Role::Guest].map(Part::from);
+    let seated = [SeatRole::Host, SeatRole::Speaker, SeatRole::Guest].map(Part::from);
+    for part in booked.into_iter().chain(seated) {
+        let signed = sign(part, now(), time::Duration::MINUTE);
         let claims = TokenVerifier::with_api_key("key", SECRET).verify(&signed.token).unwrap();
-        let grants = role.grants();
+        let grants = part.grants;
         assert_eq!((claims.sub.as_str(), claims.name.as_str()), ("ana|1", "Ana \"A\" Ünal"));
-        assert_eq!(claims.attributes, HashMap::from([("role".into(), role.as_str().into())]));
+        assert_eq!(claims.attributes, HashMap::from([("role".into(), part.name.into())]));
         let expected = VideoGrants {
             room: "session-1".into(),
             room_join: true,
-            can_publish: Some(true),
+            can_publish: Some(!grants.publish.is_empty()),
             can_publish_sources: grants.publish.iter().map(|source| source.as_str().to_owned()).collect(),
             can_subscribe: Some(grants.subscribe),
             can_publish_data: Some(grants.data),

@@ -180,12 +180,7 @@ async fn a_room_that_never_comes_to_rest_is_livekit_unavailable(
 async fn what_room_lifecycle_refuses_with_is_passed_on(options: PgPoolOptions, connect: PgConnectOptions) {
     let (_, booking) = open(options, &connect).await;
     let down = Refusal::unavailable(Reason::LivekitUnavailable, 7);
-    let answered = down.clone();
-    let fake = FakeRoom::new(move || {
-        let refusal = answered.clone();
-        async move { Err(refusal.into()) }
-    });
-    let world = world(&connect, &fake).await;
+    let world = world(&connect, &FakeRoom::refusing(&down)).await;
     assert_eq!(world.issue(&booking.host, &booking).await.unwrap_err(), down);
 }
 

@@ -6,7 +6,10 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::{self, State};
 use tracing_subscriber::{Layer, layer::SubscriberExt};
 
-use crate::world::{FakeRoom, world};
+use crate::{
+    live_issuing::on_air,
+    world::{FakeRoom, world},
+};
 
 /// Keeps the statements that sqlx reports, except the readiness probe's.
 #[derive(Clone, Default)]
@@ -39,6 +42,7 @@ async fn a_token_for_a_fresh_room_costs_one_statement(options: PgPoolOptions, co
     let pool = options.connect_with(connect.clone()).await.unwrap();
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
+    let (live_room, _, _) = on_air(&pool).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     world.issue(&booking.host, &booking).await.unwrap(); // the connection is made and its role set
 
@@ -47,8 +51,9 @@ async fn a_token_for_a_fresh_room_costs_one_statement(options: PgPoolOptions, co
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(statements.clone()));
     for _ in 0..3 {
         world.issue(&booking.guest, &booking).await.unwrap();
+        world.enter("gus", &live_room).await.unwrap();
     }
     let statements = statements.0.lock().unwrap().clone();
-    assert_eq!(statements.len(), 3, "{statements:?}");
+    assert_eq!(statements.len(), 6, "{statements:?}");
     assert!(statements.iter().all(|statement| statement.contains("app_now()")), "{statements:?}");
 }

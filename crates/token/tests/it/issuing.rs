@@ -1,7 +1,7 @@
 //! Who gets a token, who does not, and what the token opens.
 
 use chassis::status::Reason;
-use livekit_api::access_token::{AccessToken, TokenVerifier, VideoGrants};
+use livekit_api::access_token::{AccessToken, VideoGrants};
 use proto::types::v1::Caller;
 use secrecy::ExposeSecret;
 use sqlx::{
@@ -18,18 +18,14 @@ use token::{
     store,
 };
 
-use crate::world::{FakeRoom, World, person, world};
-
-async fn pool(options: PgPoolOptions, connect: &PgConnectOptions) -> PgPool {
-    options.connect_with(connect.clone()).await.unwrap()
-}
+use crate::world::{FakeRoom, World, open, person, server_time, world};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_party_gets_a_token_and_learns_what_the_meeting_is(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let pool = pool(options, &connect).await;
+    let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     let room = seed::active_room(&pool, &booking).await;
     let fake = FakeRoom::silent();
@@ -56,7 +52,7 @@ async fn a_party_gets_a_token_and_learns_what_the_meeting_is(
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn the_token_opens_the_room_on_livekit_and_no_other(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = pool(options, &connect).await;
+    let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     let room = seed::active_room(&pool, &booking).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -73,7 +69,7 @@ async fn the_token_opens_the_room_on_livekit_and_no_other(options: PgPoolOptions
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn each_refusal_has_its_reason(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = pool(options, &connect).await;
+    let pool = open(options, &connect).await;
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
     let reasons = [
@@ -101,7 +97,7 @@ async fn each_refusal_has_its_reason(options: PgPoolOptions, connect: PgConnectO
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn the_decision_and_the_view_agree_on_what_is_open(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = pool(options, &connect).await;
+    let pool = open(options, &connect).await;
     let states =
         [State::OpenNow, State::OpensTomorrow, State::WindowOver, State::Completed, State::Cancelled];
     for state in states {
@@ -117,7 +113,7 @@ async fn the_decision_and_the_view_agree_on_what_is_open(options: PgPoolOptions,
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn an_admin_who_is_no_party_is_refused(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = pool(options, &connect).await;
+    let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let admin = Caller { is_admin: true, ..person("root") };
@@ -127,7 +123,7 @@ async fn an_admin_who_is_no_party_is_refused(options: PgPoolOptions, connect: Pg
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn too_early_says_when_the_meeting_opens(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = pool(options, &connect).await;
+    let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpensTomorrow).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let refusal = world.issue(&booking.guest, &booking).await.unwrap_err();
@@ -142,7 +138,7 @@ async fn whoever_was_kicked_stays_out_and_the_other_comes_in(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let pool = pool(options, &connect).await;
+    let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -154,7 +150,7 @@ async fn whoever_was_kicked_stays_out_and_the_other_comes_in(
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_token_never_outlives_the_window(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = pool(options, &connect).await;
+    let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -171,7 +167,7 @@ async fn a_token_never_outlives_the_window(options: PgPoolOptions, connect: PgCo
     .unwrap();
     let short = world.issue(&booking.host, &booking).await.unwrap();
     assert!(short.expires_at.unwrap().seconds <= short.closes_at.unwrap().seconds);
-    let claims = verified(&world, &short.token);
+    let claims = world.verified(&short.token);
     assert_eq!(i64::try_from(claims.exp).unwrap(), short.expires_at.unwrap().seconds);
 }
 
@@ -181,14 +177,14 @@ async fn a_moved_clock_moves_decisions_and_not_the_dates_of_tokens(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let before = pool(options, &connect).await;
+    let before = open(options, &connect).await;
     let tomorrow = seed::booking(&before, State::OpensTomorrow).await;
     testkit::advance_database_clock(&before, Duration::DAY).await;
     let pool = PgPool::connect_with(connect.clone()).await.unwrap();
     seed::active_room(&pool, &tomorrow).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let issued = world.issue(&tomorrow.host, &tomorrow).await.unwrap();
-    verified(&world, &issued.token);
+    world.verified(&issued.token);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -196,7 +192,7 @@ async fn a_guest_who_never_signed_in_is_called_as_he_was_booked(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let pool = pool(options, &connect).await;
+    let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     sqlx::query!("delete from app_users where id = $1", booking.guest).execute(&pool).await.unwrap();
@@ -216,7 +212,7 @@ async fn a_party_with_a_new_name_is_remembered_and_a_stranger_is_not(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let pool = pool(options, &connect).await;
+    let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -248,26 +244,17 @@ pub async fn kick(pool: &PgPool, user: &str) {
     .unwrap();
 }
 
-async fn server_time(pool: &PgPool) -> OffsetDateTime {
-    sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(pool).await.unwrap()
-}
-
-fn verified(world: &World, token: &str) -> livekit_api::access_token::Claims {
-    let livekit = &world.livekit.settings;
-    TokenVerifier::with_api_key(&livekit.api_key, livekit.api_secret.expose_secret()).verify(token).unwrap()
-}
-
 fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
 }
 
-async fn validate(world: &World, token: &str) -> u16 {
+pub async fn validate(world: &World, token: &str) -> u16 {
     let url = format!("{}/rtc/validate?access_token={token}", world.livekit.settings.url);
     http().get(url).send().await.unwrap().status().as_u16()
 }
 
-async fn create_on_livekit(world: &World, name: &str) {
+pub async fn create_on_livekit(world: &World, name: &str) {
     let livekit = &world.livekit.settings;
     let grants = VideoGrants { room_create: true, ..VideoGrants::default() };
     let token = AccessToken::with_api_key(&livekit.api_key, livekit.api_secret.expose_secret());

@@ -5,6 +5,8 @@ use testkit::seed::{self, State};
 use token::joins::{GRACE, Joins, Seen};
 use tokio::time::Instant;
 
+use crate::live_issuing::on_air;
+
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn tokens_are_counted_by_whether_their_person_arrived(
     options: PgPoolOptions,
@@ -32,4 +34,25 @@ async fn tokens_are_counted_by_whether_their_person_arrived(
     let counted = joins.settle(&pool, Instant::now() + GRACE).await.unwrap();
     assert_eq!(counted, Seen { seen: 3, not_seen: 3 });
     assert_eq!(joins.settle(&pool, Instant::now() + GRACE).await.unwrap(), Seen::default(), "counted once");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn joins_of_live_rooms_count_like_those_of_bookings(options: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = options.connect_with(connect).await.unwrap();
+    let (_, _, room) = on_air(&pool).await;
+    let joins = Joins::default();
+    let issued_at = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&pool).await.unwrap();
+    for user in ["gus", "sam"] {
+        joins.expect(room.id, user, issued_at);
+    }
+    sqlx::query!(
+        "insert into livekit_participants (room_id, user_id, role, status, joined_at)
+         values ($1, 'gus', 'viewer', 'joined', app_now() + interval '2 s')",
+        room.id
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let counted = joins.settle(&pool, Instant::now() + GRACE).await.unwrap();
+    assert_eq!(counted, Seen { seen: 1, not_seen: 1 });
 }

@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 
+mod counting;
 mod ensuring;
 mod hot_path;
 mod issuing;
 mod joins;
+mod live_ensuring;
+mod live_issuing;
+mod live_refresh;
+mod secrecy;
 mod world;

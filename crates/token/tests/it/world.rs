@@ -8,13 +8,25 @@ use std::{
 
 use chassis::{status::Refusal, transport::Transport};
 use futures::FutureExt;
+use livekit_api::access_token::{Claims, TokenVerifier};
 use proto::{
     room::v1::{self as room, room_service_server},
-    token::v1::{IssueForSessionRequest, IssueForSessionResponse, token_service_client::TokenServiceClient},
+    token::v1::{
+        IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForSessionRequest, IssueForSessionResponse,
+        token_service_client::TokenServiceClient,
+    },
     types::v1::Caller,
 };
-use sqlx::postgres::PgConnectOptions;
-use testkit::{LiveKit, TestRuntime, seed::Booking};
+use secrecy::ExposeSecret;
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use testkit::{
+    LiveKit, TestRuntime,
+    seed::{Booking, live::LiveRoom},
+};
+use time::OffsetDateTime;
 use tonic::{Request, Response, Status, service::Routes, transport::Endpoint};
 
 type Answer = Pin<Box<dyn Future<Output = Result<i32, Status>> + Send>>;
@@ -37,6 +49,11 @@ impl FakeRoom {
     /// Is never asked, or refuses.
     pub fn silent() -> Self {
         Self::new(|| async { Err(Status::internal("nobody should ask")) })
+    }
+
+    pub fn refusing(refusal: &Refusal) -> Self {
+        let refusal = refusal.clone();
+        Self::new(move || std::future::ready(Err(refusal.clone().into())))
     }
 
     pub fn asked(&self) -> Vec<room::EnsureRoomRequest> {
@@ -88,6 +105,45 @@ impl World {
         let answer = self.client.clone().issue_for_session(request).await;
         answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
     }
+
+    pub async fn enter(&self, user: &str, room: &LiveRoom) -> Result<IssueForLiveRoomResponse, Refusal> {
+        self.ask_live(person(user), &room.id.to_string(), false).await
+    }
+
+    pub async fn enter_now(&self, user: &str, room: &LiveRoom) -> Result<IssueForLiveRoomResponse, Refusal> {
+        self.ask_live(person(user), &room.id.to_string(), true).await
+    }
+
+    pub async fn ask_live(
+        &self,
+        caller: Caller,
+        room_id: &str,
+        ensure_now: bool,
+    ) -> Result<IssueForLiveRoomResponse, Refusal> {
+        let request = IssueForLiveRoomRequest { caller: Some(caller), room_id: room_id.into(), ensure_now };
+        let answer = self.client.clone().issue_for_live_room(request).await;
+        answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
+    }
+
+    /// What LiveKit's own verifier reads in a token.
+    pub fn verified(&self, token: &str) -> Claims {
+        let livekit = &self.livekit.settings;
+        TokenVerifier::with_api_key(&livekit.api_key, livekit.api_secret.expose_secret())
+            .verify(token)
+            .unwrap()
+    }
+}
+
+pub async fn open(options: PgPoolOptions, connect: &PgConnectOptions) -> PgPool {
+    options.connect_with(connect.clone()).await.unwrap()
+}
+
+pub async fn run(pool: &PgPool, statements: &'static str) {
+    sqlx::raw_sql(statements).execute(pool).await.unwrap();
+}
+
+pub async fn server_time(pool: &PgPool) -> OffsetDateTime {
+    sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(pool).await.unwrap()
 }
 
 pub fn person(user: &str) -> Caller {

@@ -3,10 +3,10 @@
 use super::World;
 
 impl World {
-    /// Every open booking that has a record has exactly its room on LiveKit, and there is no other room of ours.
+    /// Every open owner that has a record has exactly its room on LiveKit, and there is no other room of ours.
     pub async fn assert_one_room_per_open_owner(&self) {
         let mut wanted = sqlx::query_scalar!(
-            "select r.room_name from livekit_rooms r join room_owners o on o.owner = r.session_id and o.open
+            "select r.room_name from livekit_rooms r join room_owners o on o.owner = r.owner and o.open
              where r.status = 'active'"
         )
         .fetch_all(&self.pool)
@@ -15,7 +15,7 @@ impl World {
         wanted.sort();
         assert_eq!(self.names(), wanted);
         let unsettled = sqlx::query_scalar!(
-            r#"select count(*) as "n!" from livekit_rooms r join room_owners o on o.owner = r.session_id
+            r#"select count(*) as "n!" from livekit_rooms r join room_owners o on o.owner = r.owner
                where o.open <> (r.status = 'active')"#
         )
         .fetch_one(&self.pool)

@@ -1,0 +1,161 @@
+//! A host's permanent room: made on first use, one per person, and read by those who may.
+
+use axum::{Json as Answer, extract::State};
+use proto::room::v1 as pb;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{AccessLevel, LiveRoom, LiveSession, RoomAndSession, RoomAnswer, keys, room_answer};
+use crate::{
+    app::{App, SignedIn},
+    error::Rejection,
+    extract::{Id, Json},
+    wire::told,
+};
+
+/// What a host may set; what is absent stays as it is.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct RoomFields {
+    #[schema(max_length = 200)]
+    title: Option<String>,
+    #[schema(max_length = 5000)]
+    description: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
+    room_name: Option<String>,
+    /// Empty: none.
+    cover_image_url: Option<String>,
+    #[schema(inline)]
+    access_level: Option<AccessLevel>,
+    topic_keys: Option<Vec<String>>,
+    /// Groups that may read the room when its access level is `group`.
+    groups: Option<Vec<String>>,
+}
+
+impl From<RoomFields> for pb::LiveRoomFields {
+    fn from(fields: RoomFields) -> Self {
+        Self {
+            title: fields.title,
+            description: fields.description,
+            room_name: fields.room_name,
+            cover_image_url: fields.cover_image_url,
+            access_level: fields.access_level.map(|level| level.as_str().to_owned()),
+            topic_keys: fields.topic_keys.map(keys),
+            groups: fields.groups.map(keys),
+        }
+    }
+}
+
+/// The caller's own room, made on first use; any number of calls at once give one room.
+#[utoipa::path(get, path = "/api/v1/live/rooms/me", operation_id = "getMyLiveRoom", tag = "Live rooms",
+    responses((status = 200, body = RoomAndSession, description = "the caller's room")))]
+pub(crate) async fn mine(State(app): State<App>, SignedIn(caller): SignedIn) -> RoomAnswer {
+    let request = pb::GetMyRoomRequest { caller: Some(caller) };
+    room_answer(app.live().get_my_room(request).await)
+}
+
+/// The caller's own room, made on first use, with these fields.
+#[utoipa::path(post, path = "/api/v1/live/rooms", operation_id = "saveMyLiveRoom", tag = "Live rooms",
+    request_body = RoomFields,
+    responses((status = 200, body = RoomAndSession, description = "the caller's room")))]
+pub(crate) async fn save(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Json(body): Json<RoomFields>,
+) -> RoomAnswer {
+    let request = pb::SaveMyRoomRequest { caller: Some(caller), fields: Some(body.into()) };
+    room_answer(app.live().save_my_room(request).await)
+}
+
+/// Changes a room; for its host.
+#[utoipa::path(patch, path = "/api/v1/live/rooms/{room_id}", operation_id = "patchLiveRoom", tag = "Live rooms",
+    params(("room_id" = uuid::Uuid, Path)), request_body = RoomFields,
+    responses((status = 200, body = RoomAndSession, description = "the room as it is now")))]
+pub(crate) async fn patch(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Id(room_id): Id,
+    Json(body): Json<RoomFields>,
+) -> RoomAnswer {
+    let request = pb::UpdateRoomRequest { caller: Some(caller), room_id, fields: Some(body.into()) };
+    room_answer(app.live().update_room(request).await)
+}
+
+/// A room, for its readers.
+#[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}", operation_id = "getLiveRoom", tag = "Live rooms",
+    params(("room_id" = uuid::Uuid, Path)),
+    responses((status = 200, body = RoomAndSession, description = "the room")))]
+pub(crate) async fn get(State(app): State<App>, SignedIn(caller): SignedIn, Id(room_id): Id) -> RoomAnswer {
+    let request = pb::LiveRoomRequest { caller: Some(caller), room_id };
+    room_answer(app.live().get_room(request).await)
+}
+
+/// The room, what is on in it, and who is there.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RoomState {
+    /// always true
+    ok: bool,
+    room: LiveRoom,
+    /// The open session.
+    session: Option<LiveSession>,
+    counts: Counts,
+    /// The caller; null: neither the host nor in the session, now or before.
+    viewer: Option<Viewer>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Counts {
+    lobby_waiting: i32,
+    /// Seen on LiveKit, the host among them.
+    in_room: i32,
+    max_participants: i32,
+    host_present: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Viewer {
+    /// host · speaker · guest
+    role: String,
+    is_host: bool,
+    /// waiting · admitted · rejected; null: no seat
+    lobby_status: Option<String>,
+    is_banned: bool,
+}
+
+impl TryFrom<pb::GetRoomStateResponse> for RoomState {
+    type Error = Rejection;
+
+    fn try_from(state: pb::GetRoomStateResponse) -> Result<Self, Rejection> {
+        let counts = state.counts.ok_or(Rejection::Incomplete("counts"))?;
+        Ok(Self {
+            ok: true,
+            room: state.room.ok_or(Rejection::Incomplete("room"))?.into(),
+            session: state.session.map(LiveSession::from),
+            counts: Counts {
+                lobby_waiting: counts.lobby_waiting,
+                in_room: counts.in_room,
+                max_participants: counts.max_participants,
+                host_present: counts.host_present,
+            },
+            viewer: state.viewer.map(|viewer| Viewer {
+                role: viewer.role,
+                is_host: viewer.is_host,
+                lobby_status: told(viewer.lobby_status),
+                is_banned: viewer.is_banned,
+            }),
+        })
+    }
+}
+
+/// The room, its open session, how many are there, and what the caller is in it.
+#[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/state", operation_id = "getLiveRoomState",
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
+    responses((status = 200, body = RoomState, description = "as the records have it")))]
+pub(crate) async fn state(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Id(room_id): Id,
+) -> Result<Answer<RoomState>, Rejection> {
+    let request = pb::LiveRoomRequest { caller: Some(caller), room_id };
+    let state = app.live().get_room_state(request).await?.into_inner();
+    RoomState::try_from(state).map(Answer)
+}

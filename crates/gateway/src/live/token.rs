@@ -1,0 +1,73 @@
+//! A LiveKit token for the open session. Asking for one takes the seat, so that a client has one call to make.
+
+use axum::{Json as Answer, extract::State, response::IntoResponse};
+use http::{HeaderValue, header};
+use proto::{room::v1 as room, token::v1 as pb};
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::{
+    app::{App, SignedIn},
+    error::Rejection,
+    extract::{Id, Query},
+    sessions::Ensure,
+    wire,
+};
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LiveAccessToken {
+    /// always true
+    ok: bool,
+    /// Never stored; a client fetches a new one for each join.
+    token: String,
+    ws_url: String,
+    room_name: String,
+    identity: String,
+    /// host · speaker · guest
+    role: String,
+    is_host: bool,
+    can_record: bool,
+    #[serde(with = "time::serde::rfc3339")]
+    expires_at: OffsetDateTime,
+}
+
+impl TryFrom<pb::IssueForLiveRoomResponse> for LiveAccessToken {
+    type Error = Rejection;
+
+    fn try_from(issued: pb::IssueForLiveRoomResponse) -> Result<Self, Rejection> {
+        Ok(Self {
+            ok: true,
+            token: issued.token,
+            ws_url: issued.ws_url,
+            room_name: issued.room_name,
+            identity: issued.identity,
+            is_host: issued.role == "host",
+            role: issued.role,
+            can_record: issued.can_record,
+            expires_at: wire::time("token.expires_at", issued.expires_at)?,
+        })
+    }
+}
+
+/// A LiveKit token for the open session; joins by itself.
+#[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/access-token", operation_id = "getLiveAccessToken",
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path), Ensure),
+    responses((status = 200, body = LiveAccessToken, description = "the token; never cached")))]
+pub(crate) async fn access_token(
+    State(app): State<App>,
+    SignedIn(caller): SignedIn,
+    Id(room_id): Id,
+    Query(query): Query<Ensure>,
+) -> Result<impl IntoResponse, Rejection> {
+    let ensure_now = query.now();
+    if ensure_now {
+        app.look_again(&caller)?;
+    }
+    let seat = room::SeatRequest { caller: Some(caller.clone()), room_id: room_id.clone() };
+    app.seats().join(seat).await?;
+    let request = pb::IssueForLiveRoomRequest { caller: Some(caller), room_id, ensure_now };
+    let issued = app.token().issue_for_live_room(request).await?.into_inner();
+    let no_store = HeaderValue::from_static("no-store");
+    Ok(([(header::CACHE_CONTROL, no_store)], Answer(LiveAccessToken::try_from(issued)?)))
+}

@@ -1,0 +1,227 @@
+//! `GET /streams/events`: the listing's changes as server-sent events.
+//!
+//! The first frame tells a position (`id:` alone), so that a browser that comes again has one even if nothing happened.
+//! Whoever comes with a position first gets what he missed, by a call of his own, and then the shared feed above the
+//! version at which that ended. Listeners who do not keep up are dropped: by the feed's bound, or, when they do not
+//! read at all, by the connection's.
+
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    extract::{FromRequestParts, State},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use chassis::{
+    context,
+    status::{Reason, Refusal},
+};
+use futures::{StreamExt as _, stream};
+use http::{HeaderName, HeaderValue, header, request::Parts};
+use proto::{
+    sync::v1::{StreamEvent, WatchStreamsRequest, stream_event::Event},
+    types::v1::Caller,
+};
+use serde::Deserialize;
+use tokio::{
+    sync::{
+        OwnedSemaphorePermit,
+        broadcast::{self, error::RecvError},
+    },
+    time::{Interval, MissedTickBehavior, interval_at, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use super::{
+    feed::{self, Change},
+    reader::TicketReader,
+};
+use crate::{app::App, error::Rejection, extract::Query};
+
+/// Nobody listens longer without showing again who he is.
+const LONGEST: Duration = Duration::from_hours(1);
+/// Rows that a listener may have missed; beyond he reads the listing anew.
+const MISSED: usize = 1_000;
+const PATIENCE: Duration = Duration::from_secs(3);
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const PING: Bytes = Bytes::from_static(b": ping\n\n");
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what the extractors read")]
+pub(crate) struct Watch {
+    /// From `POST /api/v1/live/streams/ticket`, for clients that cannot send a token.
+    ticket: Option<String>,
+    /// The last `id` that was read, for clients that cannot send the header `Last-Event-ID`.
+    last_event_id: Option<i64>,
+}
+
+/// What a listener says that he has read.
+pub(crate) struct LastEventId(Option<i64>);
+
+#[derive(Deserialize)]
+struct Asked {
+    last_event_id: Option<i64>,
+}
+
+impl FromRequestParts<App> for LastEventId {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let Query(asked) = Query::<Asked>::from_request_parts(parts, app).await?;
+        let (name, told) = match parts.headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) {
+            Some(value) => ("Last-Event-ID", Some(value.to_str().ok().and_then(|text| text.parse().ok()))),
+            None => ("last_event_id", asked.last_event_id.map(Some)),
+        };
+        let wrong = || Refusal::invalid(name, "must be an id that this stream gave");
+        told.map(|id| id.filter(|id| *id >= 0).ok_or_else(wrong)).transpose().map(Self).map_err(Into::into)
+    }
+}
+
+/// Server-sent events: `event: stream` with the row (as in the listing) whenever it changes, `event: reset` when so
+/// much was missed that the listing should be read anew, and a comment every 15 s. Ends after an hour, when the
+/// gateway stops, and for readers who do not keep up: come again with the last `id`.
+#[utoipa::path(get, path = "/api/v1/live/streams/events", operation_id = "watchStreams", tag = "Listing",
+    params(Watch, ("Last-Event-ID" = Option<i64>, Header, description = "The last `id` that was read")),
+    security(("bearer" = []), ("ticket" = [])),
+    responses((status = 200, body = String, content_type = "text/event-stream", description = "the changes")))]
+pub(crate) async fn watch(
+    State(app): State<App>,
+    TicketReader(reader): TicketReader,
+    LastEventId(last): LastEventId,
+) -> Result<Response, Rejection> {
+    let full = |_| Refusal::unavailable(Reason::ServiceUnavailable, 5);
+    let streams = app.streams();
+    let place = streams.listeners.clone().try_acquire_owned().map_err(full)?;
+    let joined = streams.feed.join().await?;
+    let missed = match last {
+        Some(last) if last != joined.position => missed(&app, reader.clone(), last, joined.position).await?,
+        Some(_) => Missed { frames: Vec::new(), until: joined.position },
+        None => Missed { frames: vec![position(joined.position)], until: joined.position },
+    };
+    let mut pings = interval_at(tokio::time::Instant::now() + streams.heartbeat, streams.heartbeat);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let listener = Listener {
+        reader,
+        after: missed.until,
+        changes: joined.changes,
+        pings,
+        until: Instant::now() + LONGEST,
+        stopping: app.runtime().lifecycle.stopping().clone(),
+        _listening: Listening::new(place),
+    };
+    let first = stream::iter([retry()].into_iter().chain(missed.frames));
+    let frames = first.chain(stream::unfold(listener, Listener::next)).map(Ok::<_, Infallible>);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    Ok((headers, Body::from_stream(frames)).into_response())
+}
+
+/// When to come again: spread, or all would come at once after a restart.
+fn retry() -> Bytes {
+    let (spread, _) = Uuid::new_v4().as_u64_pair();
+    format!("retry: {}\n\n", 1_000 + spread % 4_000).into()
+}
+
+/// An `id` without an event: browsers remember it and tell nobody.
+fn position(version: i64) -> Bytes {
+    format!("id: {version}\n\n").into()
+}
+
+/// What a listener gets before the feed, and the version up to which he then has everything.
+struct Missed {
+    frames: Vec<Bytes>,
+    until: i64,
+}
+
+/// What `reader` missed after `last`. `position` is the feed's: what is told here must reach as far.
+async fn missed(app: &App, reader: Option<Caller>, last: i64, position: i64) -> Result<Missed, Rejection> {
+    let reading = async {
+        let _place = app.streams().catching_up.acquire().await.map_err(|_| late())?;
+        let request = WatchStreamsRequest { caller: reader, after_version: Some(last) };
+        let mut events = app.streams().sync.clone().watch_streams(request).await?.into_inner();
+        let mut frames = Vec::new();
+        loop {
+            let StreamEvent { version, event } = events.message().await?.ok_or_else(late)?;
+            match event {
+                Some(Event::Stream(stream)) if frames.len() < MISSED => {
+                    frames.push(feed::frame(version, stream)?);
+                }
+                None if version >= position.max(last) => return Ok(Missed { frames, until: version }),
+                Some(_) | None => {
+                    let until = version.max(position);
+                    return Ok(Missed { frames: vec![feed::reset(until)], until });
+                }
+            }
+        }
+    };
+    timeout(context::remaining(PATIENCE), reading).await.map_err(|_| late())?
+}
+
+fn late() -> Rejection {
+    Refusal::unavailable(Reason::ServiceUnavailable, 1).into()
+}
+
+struct Listener {
+    reader: Option<Caller>,
+    /// Everything up to this version was told.
+    after: i64,
+    changes: broadcast::Receiver<Change>,
+    pings: Interval,
+    until: Instant,
+    stopping: CancellationToken,
+    _listening: Listening,
+}
+
+impl Listener {
+    /// The next frame; none ends the connection.
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        loop {
+            let change = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return None,
+                change = self.changes.recv() => change,
+                _ = self.pings.tick() => {
+                    return (Instant::now() < self.until).then_some((PING, self));
+                }
+            };
+            match change {
+                Ok(Change::Row(row)) if row.version > self.after && row.is_for(self.reader.as_ref()) => {
+                    return Some((row.frame.clone(), self));
+                }
+                Ok(Change::Row(_)) => {}
+                Ok(Change::Reset(frame)) => return Some((frame, self)),
+                Err(RecvError::Lagged(_)) => {
+                    metrics::counter!("greenroom_stream_listeners_dropped_total").increment(1);
+                    return None;
+                }
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+/// Counts a listener while he listens.
+struct Listening(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
+
+impl Listening {
+    fn new(place: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!("greenroom_stream_listeners").increment(1);
+        Self(place)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        metrics::gauge!("greenroom_stream_listeners").decrement(1);
+    }
+}

@@ -1,0 +1,129 @@
+//! The booking service.
+
+use proto::booking::v1::{self as booking, booking_service_server::BookingService};
+use tonic::{Request, Response};
+
+use super::{Answer, Fake, NOTIFICATION, SESSION, at};
+
+fn the_booking() -> booking::Booking {
+    let person = |id: &str, name: &str| {
+        Some(booking::Person { id: id.into(), name: name.into(), avatar_url: String::new() })
+    };
+    booking::Booking {
+        id: SESSION.into(),
+        title: "Algebra".into(),
+        status: "in_progress".into(),
+        scheduled_at: Some(at(0)),
+        duration_minutes: 60,
+        opens_at: Some(at(-900)),
+        closes_at: Some(at(7200)),
+        meeting_url: format!("http://app.test/meeting/{SESSION}"),
+        host: person("host-1", "Hanna"),
+        guest: person("guest-1", "Gus"),
+        room: Some(booking::Room {
+            status: "pending".into(),
+            room_name: format!("session-{SESSION}"),
+            room_sid: String::new(),
+        }),
+        created_at: Some(at(-90_000)),
+        updated_at: Some(at(-80_000)),
+        ..booking::Booking::default()
+    }
+}
+
+fn the_notification() -> booking::Notification {
+    booking::Notification {
+        id: NOTIFICATION.into(),
+        kind: "booking_created".into(),
+        payload_json: r#"{"bookingId":"x"}"#.into(),
+        created_at: Some(at(0)),
+        read_at: None,
+    }
+}
+
+#[tonic::async_trait]
+impl BookingService for Fake {
+    async fn create_booking(
+        &self,
+        request: Request<booking::CreateBookingRequest>,
+    ) -> Answer<booking::CreateBookingResponse> {
+        let caller = |request: &booking::CreateBookingRequest| request.caller.clone();
+        self.take("create_booking", request, caller).await?;
+        let booking = Some(the_booking());
+        Ok(Response::new(booking::CreateBookingResponse { booking }))
+    }
+
+    async fn get_booking(
+        &self,
+        request: Request<booking::GetBookingRequest>,
+    ) -> Answer<booking::GetBookingResponse> {
+        let caller = |request: &booking::GetBookingRequest| request.caller.clone();
+        self.take("get_booking", request, caller).await?;
+        let booking = Some(the_booking());
+        Ok(Response::new(booking::GetBookingResponse { booking }))
+    }
+
+    async fn list_bookings(
+        &self,
+        request: Request<booking::ListBookingsRequest>,
+    ) -> Answer<booking::ListBookingsResponse> {
+        let caller = |request: &booking::ListBookingsRequest| request.caller.clone();
+        self.take("list_bookings", request, caller).await?;
+        Ok(Response::new(booking::ListBookingsResponse {
+            bookings: vec![the_booking()],
+            next_cursor: "more".into(),
+        }))
+    }
+
+    async fn reschedule_booking(
+        &self,
+        request: Request<booking::RescheduleBookingRequest>,
+    ) -> Answer<booking::RescheduleBookingResponse> {
+        let caller = |request: &booking::RescheduleBookingRequest| request.caller.clone();
+        self.take("reschedule_booking", request, caller).await?;
+        let booking = Some(the_booking());
+        Ok(Response::new(booking::RescheduleBookingResponse { booking }))
+    }
+
+    async fn cancel_booking(
+        &self,
+        request: Request<booking::CancelBookingRequest>,
+    ) -> Answer<booking::CancelBookingResponse> {
+        let caller = |request: &booking::CancelBookingRequest| request.caller.clone();
+        self.take("cancel_booking", request, caller).await?;
+        let booking = Some(the_booking());
+        Ok(Response::new(booking::CancelBookingResponse { booking }))
+    }
+
+    async fn end_booking(
+        &self,
+        request: Request<booking::EndBookingRequest>,
+    ) -> Answer<booking::EndBookingResponse> {
+        let caller = |request: &booking::EndBookingRequest| request.caller.clone();
+        self.take("end_booking", request, caller).await?;
+        let booking = Some(the_booking());
+        Ok(Response::new(booking::EndBookingResponse { booking }))
+    }
+
+    async fn list_notifications(
+        &self,
+        request: Request<booking::ListNotificationsRequest>,
+    ) -> Answer<booking::ListNotificationsResponse> {
+        let caller = |request: &booking::ListNotificationsRequest| request.caller.clone();
+        self.take("list_notifications", request, caller).await?;
+        Ok(Response::new(booking::ListNotificationsResponse {
+            notifications: vec![the_notification()],
+            next_cursor: String::new(),
+        }))
+    }
+
+    async fn mark_notification_read(
+        &self,
+        request: Request<booking::MarkNotificationReadRequest>,
+    ) -> Answer<booking::MarkNotificationReadResponse> {
+        let caller = |request: &booking::MarkNotificationReadRequest| request.caller.clone();
+        self.take("mark_notification_read", request, caller).await?;
+        let notification = Some(the_notification());
+        Ok(Response::new(booking::MarkNotificationReadResponse { notification }))
+    }
+}

@@ -1,0 +1,143 @@
+//! Sync: a listing that tests write, told to whoever may read it as sync tells it.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::{StreamExt as _, stream};
+use parking_lot::Mutex;
+use proto::{
+    sync::v1::{self as sync, StreamEvent, stream_event::Event, sync_service_server::SyncService},
+    types::v1::Caller,
+};
+use tokio::sync::broadcast;
+use tonic::{Request, Response, Status};
+
+use super::{Answer, Fake, at};
+
+/// A row of a public live room.
+pub fn stream(id: &str, version: i64) -> sync::Stream {
+    sync::Stream {
+        id: id.into(),
+        title: format!("Evening {version}"),
+        stream_type: "audio".into(),
+        access_level: "public".into(),
+        status: "live".into(),
+        created_by: "host-1".into(),
+        scheduled_for: Some(at(0)),
+        viewer_count: 3,
+        metadata_json: r#"{"a":1}"#.into(),
+        version,
+        ..sync::Stream::default()
+    }
+}
+
+#[derive(Clone)]
+pub struct Listing(Arc<Mutex<Told>>);
+
+struct Told {
+    rows: Vec<sync::Stream>,
+    /// Versions up to here are forgotten.
+    forgotten: i64,
+    changes: broadcast::Sender<sync::Stream>,
+}
+
+impl Default for Listing {
+    fn default() -> Self {
+        let changes = broadcast::Sender::new(100_000);
+        Self(Arc::new(Mutex::new(Told { rows: Vec::new(), forgotten: 0, changes })))
+    }
+}
+
+impl Listing {
+    pub fn write(&self, row: sync::Stream) {
+        let mut told = self.0.lock();
+        told.rows.push(row.clone());
+        let _ = told.changes.send(row); // to nobody
+    }
+
+    /// Written while nobody was told.
+    pub fn write_unseen(&self, row: sync::Stream) {
+        self.0.lock().rows.push(row);
+    }
+
+    pub fn forget(&self) {
+        let mut told = self.0.lock();
+        told.forgotten = told.head();
+    }
+
+    /// Ends every stream of changes.
+    pub fn cut(&self) {
+        self.0.lock().changes = broadcast::Sender::new(100_000);
+    }
+
+    pub fn watchers(&self) -> usize {
+        self.0.lock().changes.receiver_count()
+    }
+}
+
+impl Told {
+    fn head(&self) -> i64 {
+        self.rows.iter().map(|row| row.version).max().unwrap_or_default().max(self.forgotten)
+    }
+
+    /// What a reader has missed, and that this is all.
+    fn missed(&self, after: Option<i64>, reader: &Caller) -> Vec<StreamEvent> {
+        let head = self.head();
+        let after = after.unwrap_or(head);
+        if after < self.forgotten || after > head {
+            return vec![StreamEvent { version: head, event: Some(Event::Reset(sync::Reset {})) }];
+        }
+        let missed = self.rows.iter().filter(|row| row.version > after).cloned();
+        let missed = missed.filter_map(|row| told(row, reader));
+        missed.chain([StreamEvent { version: head, event: None }]).collect()
+    }
+}
+
+fn told(mut row: sync::Stream, reader: &Caller) -> Option<StreamEvent> {
+    let may_read = row.access_level == "public"
+        || reader.system
+        || reader.is_admin
+        || reader.user_id == row.created_by
+        || reader.groups.iter().any(|group| row.groups.contains(group));
+    if !reader.system {
+        row.groups.clear();
+    }
+    may_read.then_some(StreamEvent { version: row.version, event: Some(Event::Stream(row)) })
+}
+
+#[tonic::async_trait]
+impl SyncService for Fake {
+    async fn list_streams(
+        &self,
+        request: Request<sync::ListStreamsRequest>,
+    ) -> Answer<sync::ListStreamsResponse> {
+        self.take("list_streams", request, |request| request.caller.clone()).await?;
+        let streams = self.listing().0.lock().rows.clone();
+        Ok(Response::new(sync::ListStreamsResponse { streams, next_cursor: "more".into() }))
+    }
+
+    type WatchStreamsStream = Pin<Box<dyn futures::Stream<Item = Result<StreamEvent, Status>> + Send>>;
+
+    async fn watch_streams(
+        &self,
+        request: Request<sync::WatchStreamsRequest>,
+    ) -> Answer<Self::WatchStreamsStream> {
+        let (request, caller) = self.take("watch_streams", request, |request| request.caller.clone()).await?;
+        let (missed, changes) = {
+            let listing = self.listing().0.lock();
+            (listing.missed(request.after_version, &caller), listing.changes.subscribe())
+        };
+        let changes = stream::unfold((changes, caller), async |(mut changes, caller)| {
+            loop {
+                let row = changes.recv().await.ok()?;
+                if let Some(event) = told(row, &caller) {
+                    return Some((event, (changes, caller)));
+                }
+            }
+        });
+        Ok(Response::new(stream::iter(missed).chain(changes).map(Ok).boxed()))
+    }
+
+    async fn get_status(&self, _: Request<sync::GetStatusRequest>) -> Answer<sync::GetStatusResponse> {
+        Err(Status::unimplemented("not the gateway's"))
+    }
+}

@@ -1,0 +1,55 @@
+//! The token service.
+
+use proto::token::v1::{self as token, token_service_server::TokenService};
+use tonic::{Request, Response};
+
+use super::{Answer, Fake, LIVE_SESSION, SESSION, at};
+
+#[tonic::async_trait]
+impl TokenService for Fake {
+    async fn issue_for_session(
+        &self,
+        request: Request<token::IssueForSessionRequest>,
+    ) -> Answer<token::IssueForSessionResponse> {
+        let caller = |request: &token::IssueForSessionRequest| request.caller.clone();
+        let (_, caller) = self.take("issue_for_session", request, caller).await?;
+        let is_host = caller.user_id == "host-1";
+        Ok(Response::new(token::IssueForSessionResponse {
+            token: "livekit.token".into(),
+            ws_url: "ws://livekit.test".into(),
+            room_name: format!("session-{SESSION}"),
+            identity: caller.user_id,
+            participant_name: caller.name,
+            role: if is_host { "host" } else { "guest" }.into(),
+            can_record: is_host,
+            expires_at: Some(at(3600)),
+            title: "Algebra".into(),
+            scheduled_at: Some(at(0)),
+            opens_at: Some(at(-900)),
+            closes_at: Some(at(7200)),
+            other_participant: Some(token::Person {
+                id: "guest-1".into(),
+                name: "Gus".into(),
+                avatar_url: String::new(),
+            }),
+        }))
+    }
+
+    async fn issue_for_live_room(
+        &self,
+        request: Request<token::IssueForLiveRoomRequest>,
+    ) -> Answer<token::IssueForLiveRoomResponse> {
+        let caller = |request: &token::IssueForLiveRoomRequest| request.caller.clone();
+        let (_, caller) = self.take("issue_for_live_room", request, caller).await?;
+        let is_host = caller.user_id == "host-1";
+        Ok(Response::new(token::IssueForLiveRoomResponse {
+            token: "livekit.token".into(),
+            ws_url: "ws://livekit.test".into(),
+            room_name: format!("live-{LIVE_SESSION}"),
+            identity: caller.user_id,
+            role: if is_host { "host" } else { "guest" }.into(),
+            can_record: is_host,
+            expires_at: Some(at(3600)),
+        }))
+    }
+}

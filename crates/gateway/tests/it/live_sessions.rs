@@ -1,0 +1,133 @@
+//! Going live and the host's verbs.
+
+use chassis::status::{Reason, Refusal};
+use serde_json::{Value, json};
+
+use crate::{
+    fakes::{LIVE_SESSION, Mood, ROOM},
+    live_rooms::room_path,
+    support::{Gateway, answer, token, told},
+};
+
+#[tokio::test]
+async fn a_new_session_is_201_with_its_place_and_the_same_wish_again_is_200() {
+    let gateway = Gateway::start().await;
+    for (body, status) in [(json!({}), 201), (json!({"session_title": "again"}), 200)] {
+        let request = gateway.post(&room_path("/sessions")).json(&body).bearer_auth(token("host-1"));
+        let response = request.send().await.unwrap();
+        let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
+        let expected = (status == 201).then(|| format!("/api/v1/live/rooms/{ROOM}/state"));
+        assert_eq!(location, expected);
+        let (told, body) = told(response).await;
+        assert_eq!((told, &body["ok"]), (status, &json!(true)));
+        assert_eq!(
+            (&body["session"]["id"], &body["session"]["livekit"]),
+            (&json!(LIVE_SESSION), &json!("starting"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_wish_of_a_session_arrives() {
+    let gateway = Gateway::start().await;
+    let body = json!({
+        "session_title": "T", "starts_at": "2027-01-15T08:00:00Z", "ends_at": "2027-01-15T10:00:00+01:00",
+        "auto_admit": false, "lobby_buffer_minutes": 0, "max_participants": 7, "access_level": "group",
+        "topic_keys": [],
+    });
+    let request = gateway.post(&room_path("/sessions")).json(&body).header("idempotency-key", "k");
+    assert_eq!(answer(request.bearer_auth(token("host-1"))).await.0, 201);
+    let asked = gateway.fake.last().request;
+    for part in [
+        "session_title: \"T\"",
+        "starts_at: Some(Timestamp { seconds: 1800000000",
+        "ends_at: Some(Timestamp { seconds: 1800003600",
+        "auto_admit: Some(false)",
+        "lobby_buffer_minutes: Some(0)",
+        "max_participants: Some(7)",
+        "access_level: \"group\"",
+        "topic_keys: Some(TopicKeys { keys: [] })",
+        "idempotency_key: \"k\"",
+    ] {
+        assert!(asked.contains(part), "{part} is not in {asked}");
+    }
+    let empty = gateway.post(&room_path("/sessions")).bearer_auth(token("host-1"));
+    assert_eq!(answer(empty).await.0, 201, "a body is not needed");
+    let asked = gateway.fake.last().request;
+    for part in ["starts_at: None", "auto_admit: None", "topic_keys: None", "access_level: \"\""] {
+        assert!(asked.contains(part), "{part} is not in {asked}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_wishes_name_their_field_and_reach_nobody() {
+    let gateway = Gateway::start().await;
+    for (field, value) in [
+        ("session_title", json!(1)),
+        ("starts_at", json!("soon")),
+        ("ends_at", json!(1)),
+        ("auto_admit", json!("yes")),
+        ("lobby_buffer_minutes", json!(1.5)),
+        ("max_participants", json!("100")),
+        ("access_level", json!("secret")),
+        ("topic_keys", json!({})),
+    ] {
+        let request = gateway.post(&room_path("/sessions")).json(&json!({ field: value }));
+        let (status, told) = answer(request.bearer_auth(token("host-1"))).await;
+        assert_eq!((status, &told["field"]), (400, &json!(field)), "{told}");
+    }
+    let request = gateway.post(&room_path("/sessions")).header("idempotency-key", "x".repeat(201));
+    let (status, told) = answer(request.bearer_auth(token("host-1"))).await;
+    assert_eq!((status, &told["field"]), (400, &json!("Idempotency-Key")));
+    assert!(gateway.fake.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_room_that_is_not_idle_says_what_is_on() {
+    let gateway = Gateway::start().await;
+    let refusal = Refusal::new(Reason::RoomNotIdle, "Another session is open.")
+        .with("session_id", LIVE_SESSION)
+        .with("starts_at", "2027-01-15T08:00:00Z");
+    gateway.fake.set(Mood::Refuse(refusal));
+    let request = gateway.post(&room_path("/sessions")).bearer_auth(token("host-1"));
+    let (status, body) = answer(request).await;
+    assert_eq!((status, &body["error"]), (409, &json!("ROOM_NOT_IDLE")));
+    assert_eq!(
+        (&body["session_id"], &body["starts_at"]),
+        (&json!(LIVE_SESSION), &json!("2027-01-15T08:00:00Z"))
+    );
+}
+
+#[tokio::test]
+async fn each_verb_reaches_its_service_and_answers_room_and_session() {
+    let gateway = Gateway::start().await;
+    for (verb, method, part) in [
+        ("start", "start_session", ""),
+        ("open-lobby", "open_lobby", ""),
+        ("end", "end_session", ""),
+        ("cancel", "cancel_session", ""),
+        ("reset", "reset_room", ""),
+        ("host-present", "set_host_present", "present: true"),
+        ("host-absent", "set_host_present", "present: false"),
+    ] {
+        let request = gateway.post(&room_path(&format!("/{verb}"))).bearer_auth(token("host-1"));
+        let (status, body) = answer(request).await;
+        assert_eq!((status, &body["ok"]), (200, &json!(true)), "{verb}");
+        assert_eq!((&body["room"]["id"], &body["session"]["id"]), (&json!(ROOM), &json!(LIVE_SESSION)));
+        let call = gateway.fake.last();
+        assert_eq!((call.method, call.caller.unwrap().user_id.as_str()), (method, "host-1"));
+        assert!(call.request.contains(part) && call.request.contains(ROOM), "{verb}: {}", call.request);
+    }
+}
+
+#[tokio::test]
+async fn sessions_come_in_pages() {
+    let gateway = Gateway::start().await;
+    let request = gateway.get(&room_path("/sessions?limit=3&cursor=c")).bearer_auth(token("ana"));
+    let body = answer(request).await.1;
+    assert_eq!((&body["ok"], &body["next_cursor"]), (&json!(true), &json!("more")));
+    assert_eq!(body["sessions"].as_array().map(Vec::len), Some(1));
+    assert_eq!(body["sessions"][0]["ended_at"], Value::Null);
+    let asked = gateway.fake.last().request;
+    assert!(asked.contains("limit: 3") && asked.contains("cursor: \"c\""), "{asked}");
+}

@@ -1,0 +1,293 @@
+//! The stream of events: frames, coming again, and readers who do not keep up.
+
+use std::time::Duration;
+
+use gateway::HttpArgs;
+use reqwest::{RequestBuilder, Response};
+use serde_json::{Value, json};
+use testkit::eventually;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::{
+    fakes::{Mood, ROOM, stream},
+    streams::{LISTING, public},
+    support::{Gateway, answer, args, checked, claims, sign, token},
+};
+
+/// A reader of the stream.
+pub struct Events {
+    response: Response,
+    text: String,
+}
+
+impl Events {
+    /// Up to its first frame, which says when to come again.
+    pub async fn open(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let mut events = Self { response, text: String::new() };
+        let retry = events.next().await.unwrap();
+        let milliseconds: u32 = retry.strip_prefix("retry: ").unwrap().parse().unwrap();
+        assert!((1_000..5_000).contains(&milliseconds));
+        events
+    }
+
+    /// The next frame without the empty line that ends it; None: the stream has ended.
+    pub async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.text.find("\n\n") {
+                let frame = self.text.drain(..end + 2).collect::<String>();
+                return Some(frame.trim_end().to_owned());
+            }
+            let chunk = tokio::time::timeout(Duration::from_secs(10), self.response.chunk()).await;
+            let chunk = chunk.expect("a frame within 10 s").ok()??;
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    /// The row of the next `stream` event.
+    pub async fn next_row(&mut self) -> Value {
+        loop {
+            let frame = self.next().await.expect("an event");
+            if let Some(event) = frame.strip_prefix("event: stream\n") {
+                let (id, data) = event.split_once("\ndata: ").expect("data");
+                let row: Value = serde_json::from_str(data).unwrap();
+                assert_eq!(id, format!("id: {}", row["version"]));
+                return row;
+            }
+        }
+    }
+}
+
+fn events() -> String {
+    format!("{LISTING}/events")
+}
+
+async fn listen(gateway: &Gateway, person: &str) -> Events {
+    Events::open(gateway.get(&events()).bearer_auth(token(person))).await
+}
+
+async fn listen_after(gateway: &Gateway, last: i64) -> Events {
+    let request = gateway.get(&events()).header("last-event-id", last);
+    Events::open(request.bearer_auth(token("ana"))).await
+}
+
+fn upstreams(gateway: &Gateway) -> usize {
+    gateway.fake.calls().iter().filter(|call| call.method == "watch_streams").count()
+}
+
+#[tokio::test]
+async fn a_change_is_told_to_all_by_one_stream_from_sync() {
+    let gateway = Gateway::start().await;
+    gateway.fake.listing().write(stream(ROOM, 4));
+    let mut listening = Vec::new();
+    for person in 0..20 {
+        let mut events = listen(&gateway, &format!("person {person}")).await;
+        assert_eq!(events.next().await.as_deref(), Some("id: 4"), "where to go on from");
+        listening.push(events);
+    }
+    assert_eq!(upstreams(&gateway), 1);
+    assert!(gateway.fake.calls()[0].caller.as_ref().unwrap().system);
+    gateway.fake.listing().write(stream(ROOM, 5));
+    for events in &mut listening {
+        let row = events.next_row().await;
+        assert_eq!((&row["version"], &row["title"]), (&json!(5), &json!("Evening 5")));
+        assert_eq!(row.get("groups"), None);
+    }
+}
+
+#[tokio::test]
+async fn rows_of_groups_are_told_to_whom_they_concern() {
+    let gateway = public().await;
+    let mut member = claims("member");
+    member["groups"] = json!(["choir", "band"]);
+    let mut anybody = Events::open(gateway.get(&events())).await;
+    let mut stranger = listen(&gateway, "stranger").await;
+    let mut told = vec![
+        Events::open(gateway.get(&events()).bearer_auth(sign(&member))).await,
+        listen(&gateway, "host-1").await,
+        listen(&gateway, "admin").await,
+    ];
+    let mut row = stream(ROOM, 1);
+    (row.access_level, row.groups) = ("group".into(), vec!["band".into()]);
+    gateway.fake.listing().write(row);
+    gateway.fake.listing().write(stream(ROOM, 2));
+    for events in &mut told {
+        assert_eq!(events.next_row().await["version"], 1);
+        assert_eq!(events.next_row().await["version"], 2);
+    }
+    for events in [&mut anybody, &mut stranger] {
+        assert_eq!(events.next_row().await["version"], 2, "the first is not for him");
+    }
+}
+
+#[tokio::test]
+async fn who_comes_again_gets_what_he_missed_once_and_no_more() {
+    let gateway = Gateway::start().await;
+    for version in 1..=3 {
+        gateway.fake.listing().write(stream(ROOM, version));
+    }
+    let mut again = listen_after(&gateway, 1).await;
+    gateway.fake.listing().write(stream(ROOM, 4));
+    for version in [2, 3, 4] {
+        assert_eq!(again.next_row().await["version"], version);
+    }
+    let by_query = gateway.get(&format!("{}?last_event_id=2", events())).bearer_auth(token("ana"));
+    let mut by_query = Events::open(by_query).await;
+    assert_eq!(by_query.next_row().await["version"], 3);
+    let calls = upstreams(&gateway);
+    let mut up_to_date = listen_after(&gateway, 4).await;
+    assert_eq!(upstreams(&gateway), calls, "nothing was missed: nobody is asked");
+    gateway.fake.listing().write(stream(ROOM, 5));
+    for events in [&mut again, &mut up_to_date] {
+        assert_eq!(events.next_row().await["version"], 5);
+    }
+}
+
+#[tokio::test]
+async fn who_missed_too_much_reads_the_listing_anew() {
+    let gateway = Gateway::start().await;
+    for version in 1..=3 {
+        gateway.fake.listing().write(stream(ROOM, version));
+    }
+    gateway.fake.listing().forget();
+    for last in [1, 999] {
+        let mut again = listen_after(&gateway, last).await;
+        assert_eq!(again.next().await.as_deref(), Some("event: reset\nid: 3\ndata: {}"), "{last}");
+    }
+    let gateway = Gateway::start().await;
+    for version in 1..=1_200 {
+        gateway.fake.listing().write(stream(ROOM, version));
+    }
+    let mut again = listen_after(&gateway, 1).await;
+    assert!(again.next().await.unwrap().starts_with("event: reset\n"), "more than is told one by one");
+}
+
+#[tokio::test]
+async fn an_id_that_is_none_is_named() {
+    let gateway = Gateway::start().await;
+    for (header, query, field) in [
+        (Some("yesterday"), "", "Last-Event-ID"),
+        (Some("-1"), "", "Last-Event-ID"),
+        (None, "?last_event_id=x", "last_event_id"),
+        (None, "?last_event_id=-1", "last_event_id"),
+    ] {
+        let mut request = gateway.get(&format!("{}{query}", events())).bearer_auth(token("ana"));
+        if let Some(last) = header {
+            request = request.header("last-event-id", last);
+        }
+        let (status, body) = answer(request).await;
+        assert_eq!((status, &body["field"]), (400, &json!(field)));
+    }
+    assert!(gateway.fake.calls().is_empty());
+    Events::open(gateway.get(&events()).header("last-event-id", "").bearer_auth(token("ana"))).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_sync_cuts_goes_on_where_it_ended() {
+    let gateway = Gateway::start().await;
+    let listing = gateway.fake.listing();
+    listing.write(stream(ROOM, 1));
+    let mut events = listen(&gateway, "ana").await;
+    listing.write(stream(ROOM, 2));
+    assert_eq!(events.next_row().await["version"], 2);
+    listing.write_unseen(stream(ROOM, 3));
+    listing.cut();
+    assert_eq!(events.next_row().await["version"], 3);
+    listing.write(stream(ROOM, 4));
+    assert_eq!(events.next_row().await["version"], 4);
+    listing.write_unseen(stream(ROOM, 5));
+    listing.forget();
+    listing.cut();
+    assert_eq!(events.next().await.as_deref(), Some("event: reset\nid: 5\ndata: {}"));
+}
+
+#[tokio::test]
+async fn without_sync_nobody_listens() {
+    let gateway = Gateway::start().await;
+    gateway.fake.set(Mood::Fail(tonic::Status::unavailable("down")));
+    let response = gateway.get(&events()).bearer_auth(token("ana")).send().await.unwrap();
+    assert!(response.headers().contains_key("retry-after"));
+    let (status, body) = crate::support::told(response).await;
+    assert_eq!((status, &body["error"]), (503, &json!("SERVICE_UNAVAILABLE")));
+    gateway.fake.set(Mood::Well);
+    listen(&gateway, "ana").await;
+}
+
+#[tokio::test]
+async fn silence_is_broken_by_a_comment() {
+    let mut config = checked(args());
+    config.streams.heartbeat = Duration::from_millis(20);
+    let gateway = Gateway::with(config).await;
+    let mut events = listen(&gateway, "ana").await;
+    assert_eq!(events.next().await.as_deref(), Some("id: 0"));
+    for _ in 0..3 {
+        assert_eq!(events.next().await.as_deref(), Some(": ping"));
+    }
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_stream_and_waits_for_nobody() {
+    let gateway = Gateway::start().await;
+    let mut events = listen(&gateway, "ana").await;
+    assert_eq!(events.next().await.as_deref(), Some("id: 0"));
+    let crashes =
+        tokio::time::timeout(Duration::from_secs(5), gateway.runtime.lifecycle.stop(Duration::from_mins(1)));
+    assert_eq!(crashes.await.expect("a stop without the grace period"), 0);
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn listeners_who_are_gone_are_let_go() {
+    let gateway = Gateway::with(checked(HttpArgs { public_listing: Some("true".into()), ..args() })).await;
+    let mut listening = Vec::new();
+    for _ in 0..5 {
+        listening.push(Events::open(gateway.get(&events())).await);
+    }
+    assert_eq!(gateway.fake.listing().watchers(), 1);
+    drop(listening);
+    gateway.fake.listing().cut();
+    eventually("the end of the stream from sync", async || {
+        (gateway.fake.listing().watchers() == 0).then_some(())
+    })
+    .await;
+    let mut events = listen(&gateway, "ana").await;
+    gateway.fake.listing().write(stream(ROOM, 1));
+    assert_eq!(events.next_row().await["version"], 1, "the next one has a stream again");
+}
+
+#[tokio::test]
+async fn a_reader_who_does_not_keep_up_is_dropped_and_holds_up_nobody() {
+    const CHANGES: i64 = 2_500; // 20 MiB: what the kernel keeps for a connection, and the bound, are less
+    let gateway = Gateway::start().await;
+    let mut slow = TcpStream::connect(gateway.address).await.unwrap();
+    let token = token("slow");
+    let request = format!(
+        "GET {} HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n",
+        events()
+    );
+    slow.write_all(request.as_bytes()).await.unwrap();
+    slow.read_exact(&mut [0; 64]).await.unwrap();
+    let mut keen = listen(&gateway, "keen").await;
+    let description = "x".repeat(8 * 1024);
+    let reading = tokio::spawn(async move { while keen.next_row().await["version"] != CHANGES {} });
+    for version in 1..=CHANGES {
+        let mut row = stream(ROOM, version);
+        row.description.clone_from(&description);
+        gateway.fake.listing().write(row);
+        if version % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    reading.await.unwrap();
+    let mut heard = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut heard)).await;
+    let _ = ended.expect("the stream ends"); // reset is an end too
+    let heard = String::from_utf8_lossy(&heard);
+    assert!(!heard.contains(&format!("id: {CHANGES}\n")), "he got everything");
+}

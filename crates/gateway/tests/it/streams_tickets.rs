@@ -1,0 +1,82 @@
+//! Tickets for the stream of events: 60 s, this purpose only.
+
+use chassis::clock::Clock;
+use gateway::HttpConfig;
+use serde_json::json;
+
+use crate::{
+    fakes::{ROOM, stream},
+    streams::LISTING,
+    streams_events::Events,
+    support::{Gateway, answer, args, checked, claims, sign, token},
+};
+
+async fn ticket(gateway: &Gateway, token: String) -> String {
+    let request = gateway.post(&format!("{LISTING}/ticket")).bearer_auth(token);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let (status, body) = crate::support::told(response).await;
+    assert_eq!((status, &body["ok"]), (200, &json!(true)));
+    assert!(body["expires_at"].is_string());
+    body["ticket"].as_str().unwrap().to_owned()
+}
+
+fn events(ticket: &str) -> String {
+    format!("{LISTING}/events?ticket={ticket}")
+}
+
+#[tokio::test]
+async fn a_ticket_listens_as_its_bearer() {
+    let gateway = Gateway::start().await;
+    let mut member = claims("ana");
+    member["groups"] = json!(["choir"]);
+    let ticket = ticket(&gateway, sign(&member)).await;
+    let mut listening = Events::open(gateway.get(&events(&ticket))).await;
+    let mut again = Events::open(gateway.get(&events(&ticket))).await;
+    let mut row = stream(ROOM, 1);
+    row.access_level = "group".into();
+    row.groups = vec!["choir".into()];
+    gateway.fake.listing().write(row);
+    assert_eq!(listening.next_row().await["id"], json!(ROOM));
+    assert_eq!(again.next_row().await["id"], json!(ROOM), "as often as wished within its time");
+}
+
+#[tokio::test]
+async fn a_wrong_foreign_or_expired_ticket_is_401() {
+    let gateway = Gateway::start().await;
+    let good = ticket(&gateway, token("ana")).await;
+    let late = |seconds| {
+        let mut config = checked(args());
+        config.auth.clock = Clock::off_by(time::Duration::seconds(seconds));
+        config
+    };
+    let mut foreign = checked(args());
+    foreign.streams.link_secrets = vec!["another secret of at least 32 bytes".into()];
+    let refused = async |config: HttpConfig, ticket: &str| {
+        let gateway = Gateway::with(config).await;
+        let (status, body) = answer(gateway.get(&events(ticket))).await;
+        assert_eq!((status, &body["error"]), (401, &json!("UNAUTHENTICATED")), "{ticket}");
+        assert!(gateway.fake.calls().is_empty());
+    };
+    refused(late(61), &good).await;
+    refused(foreign, &good).await;
+    for wrong in ["", "x", "x.y", &good[1..], &good[..good.len() - 1]] {
+        refused(checked(args()), wrong).await;
+    }
+    let gateway = Gateway::with(late(50)).await;
+    Events::open(gateway.get(&events(&good))).await;
+}
+
+#[tokio::test]
+async fn a_ticket_opens_nothing_else_and_is_no_way_around_a_wrong_token() {
+    let gateway = crate::streams::public().await;
+    let ticket = ticket(&gateway, token("ana")).await;
+    assert_eq!(answer(gateway.get("/api/v1/live/rooms/me").bearer_auth(&ticket)).await.0, 401);
+    assert_eq!(answer(gateway.get(&format!("/api/v1/live/rooms/me?ticket={ticket}"))).await.0, 401);
+    assert_eq!(answer(gateway.get(&events(&ticket)).bearer_auth("wrong")).await.0, 401);
+    assert_eq!(answer(gateway.get(&events("wrong"))).await.0, 401, "a public listing does not make it good");
+    let request = gateway.post(&format!("{LISTING}/ticket"));
+    assert_eq!(answer(request).await.0, 401, "anybody needs no ticket, and gets none");
+    let jwt = token("ana");
+    assert_eq!(answer(gateway.get(&events(&jwt))).await.0, 401, "the JWT is no ticket");
+}

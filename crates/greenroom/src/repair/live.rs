@@ -1,0 +1,75 @@
+//! `greenroom repair live-rooms`: the clean-up of the migration again, by the very same function of the database.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use chassis::{
+    config::{DatabaseArgs, check},
+    db,
+};
+use sqlx::{PgExecutor, Result};
+
+use crate::out::say;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only tell what would be done
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// What the clean-up did, or would do.
+struct Repaired {
+    sessions: i64,
+    reset: i64,
+    pointed: i64,
+    streams: i64,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let database = check(|problems| args.database.check("greenroom", problems))?;
+    let pool = db::pool(&db::Settings { url: database.url, role: None, max_connections: 1 })?;
+    let mut transaction = pool.begin().await.context("the database does not answer")?;
+    let Repaired { sessions, reset, pointed, streams } = repair_live_rooms(&mut *transaction).await?;
+    say(format_args!("Ended {sessions} stuck sessions"))?;
+    say(format_args!("Reset {reset} stuck rooms to idle"))?;
+    say(format_args!("Pointed {pointed} rooms at their open session"))?;
+    say(format_args!("Synced {streams} stuck streams to ended"))?;
+    let stuck = count_stuck(&mut *transaction).await?;
+    if args.dry_run {
+        transaction.rollback().await?;
+        say("Nothing was changed (--dry-run)")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    transaction.commit().await?;
+    if stuck == 0 {
+        say("✅ Repair complete: no live room is stuck")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(format_args!("❌ {stuck} live rooms are stuck again: somebody else writes them; run it once more"))?;
+    Ok(ExitCode::FAILURE)
+}
+
+async fn repair_live_rooms(executor: impl PgExecutor<'_>) -> Result<Repaired> {
+    sqlx::query_as!(
+        Repaired,
+        r#"select sessions as "sessions!", reset as "reset!", pointed as "pointed!", streams as "streams!"
+           from repair_live_rooms()"#
+    )
+    .fetch_one(executor)
+    .await
+}
+
+/// The count that operators watch (data-model.md).
+pub async fn count_stuck(executor: impl PgExecutor<'_>) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from live_rooms
+           where status in ('lobby', 'scheduled', 'live')
+             and (current_session_id is null
+                  or current_session_id in (select id from live_room_sessions where status in ('ended', 'cancelled')))"#
+    )
+    .fetch_one(executor)
+    .await
+}

@@ -1,0 +1,131 @@
+//! Live rooms end to end: go live, be listed, meet, end; by the real services, whatever fails.
+
+use futures::future::join_all;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::world::{Replica, World};
+
+/// The path of `host`'s room.
+async fn room_of(replica: &Replica, host: &str) -> String {
+    let (status, mine) = replica.get(host, "/api/v1/live/rooms/me").await;
+    assert_eq!(status, StatusCode::OK, "{mine}");
+    format!("/api/v1/live/rooms/{}", mine["room"]["id"].as_str().unwrap())
+}
+
+async fn go_live(replica: &Replica, host: &str, room: &str) -> Value {
+    let (status, told) =
+        replica.post(host, &format!("{room}/sessions"), json!({"session_title": "Evening"})).await;
+    assert!(status.is_success(), "{status}: {told}");
+    told
+}
+
+/// The status under which the listing has the room, as everybody reads it.
+async fn listed(replica: &Replica, room: &str) -> Option<String> {
+    let (status, told) = replica.get("reader", "/api/v1/live/streams").await;
+    assert_eq!(status, StatusCode::OK, "{told}");
+    let id = room.rsplit('/').next();
+    let rows = told["streams"].as_array().unwrap();
+    rows.iter().find(|row| row["id"].as_str() == id).map(|row| row["status"].as_str().unwrap().to_owned())
+}
+
+async fn eventually_listed(replica: &Replica, room: &str, wanted: &str) {
+    testkit::eventually("the listing follows", || async {
+        let listed = listed(replica, room).await;
+        if listed.as_deref() == Some(wanted) { Ok(()) } else { Err(listed) }
+    })
+    .await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_session_is_listed_joined_and_over_for_everybody(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    let (one, other) = (world.replica().await, world.replica().await);
+    let room = room_of(&one, "una").await;
+    let live = go_live(&one, "una", &room).await;
+    assert_eq!(
+        (live["room"]["status"].as_str(), live["session"]["livekit"].as_str()),
+        (Some("live"), Some("ready"))
+    );
+    eventually_listed(&other, &room, "live").await;
+
+    let (status, host) = one.get("una", &format!("{room}/access-token")).await;
+    assert_eq!(status, StatusCode::OK, "{host}");
+    let (status, viewer) = other.get("gus", &format!("{room}/access-token")).await;
+    assert_eq!(status, StatusCode::OK, "{viewer}");
+    assert_eq!(host["room_name"], viewer["room_name"]);
+    assert_eq!((host["role"].as_str(), viewer["role"].as_str()), (Some("host"), Some("guest")));
+    assert_eq!(world.validate(viewer["token"].as_str().unwrap()).await.0, StatusCode::OK);
+
+    let (status, told) = other.post("gus", &format!("{room}/end"), json!({})).await;
+    assert_eq!((status, told["error"].as_str()), (StatusCode::FORBIDDEN, Some("NOT_HOST")));
+    let (status, ended) = other.post("una", &format!("{room}/end"), json!({})).await;
+    assert_eq!((status, ended["room"]["status"].as_str()), (StatusCode::OK, Some("idle")));
+    let (status, told) = one.get("gus", &format!("{room}/access-token")).await;
+    assert_eq!((status, told["error"].as_str()), (StatusCode::CONFLICT, Some("ROOM_NOT_ACTIVE")));
+    assert_eq!(told["ok"], false);
+    eventually_listed(&one, &room, "ended").await;
+    testkit::eventually("an old token opens nothing", || async {
+        let (status, _) = world.validate(viewer["token"].as_str().unwrap()).await;
+        if status == StatusCode::NOT_FOUND { Ok(()) } else { Err(status) }
+    })
+    .await;
+    assert_eq!((one.stop().await, other.stop().await), (0, 0), "no background task panicked");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_hundred_clicks_on_go_live_over_two_replicas_make_one_session(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut world = World::new(&connect).await;
+    let replicas = [world.replica().await, world.replica().await];
+    let room = room_of(&replicas[0], "una").await;
+    let clicks = (0..100).map(|n| go_live(&replicas[n % 2], "una", &room));
+    let told = join_all(clicks).await;
+    let session = &told[0]["session"]["id"];
+    assert!(session.is_string() && told.iter().all(|told| told["session"]["id"] == *session));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn going_live_heals_what_a_hand_broke(pool: PgPool) {
+    let mut world = World::new(&pool.connect_options()).await;
+    let replica = world.replica().await;
+    let room = room_of(&replica, "una").await;
+    for status in ["lobby", "scheduled", "live"] {
+        sqlx::query!("update live_rooms set status = $1", status).execute(&pool).await.unwrap();
+        let live = go_live(&replica, "una", &room).await;
+        assert_eq!(live["session"]["status"], "live", "from {status}: {live}");
+        replica.post("una", &format!("{room}/end"), json!({})).await;
+    }
+    sqlx::query!("update live_rooms set status = 'live'").execute(&pool).await.unwrap();
+    testkit::eventually("a pass heals it too", || async {
+        let (_, told) = replica.get("una", &room).await;
+        let status = told["room"]["status"].as_str().unwrap().to_owned();
+        if status == "idle" { Ok(()) } else { Err(status) }
+    })
+    .await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_session_goes_on_when_livekit_is_restarted(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let replica = world.replica().await;
+    let room = room_of(&replica, "una").await;
+    let live = go_live(&replica, "una", &room).await;
+    let (_, before) = replica.get("gus", &format!("{room}/access-token")).await;
+    world.stand_in().unwrap().restart();
+    let (status, after) = replica.get("gus", &format!("{room}/access-token?ensure=now")).await;
+    assert_eq!(status, StatusCode::OK, "{after}");
+    assert_ne!(before["room_name"], after["room_name"], "the next generation");
+    assert_eq!(world.validate(after["token"].as_str().unwrap()).await.0, StatusCode::OK);
+    let (_, state) = replica.get("una", &format!("{room}/state")).await;
+    assert_eq!(state["session"]["id"], live["session"]["id"], "the same session");
+}

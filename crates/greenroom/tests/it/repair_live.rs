@@ -1,0 +1,90 @@
+//! `greenroom repair live-rooms` on a database that the replaced systems left in every stuck state.
+
+use sqlx::{ConnectOptions, PgPool};
+
+use crate::program::{Said, greenroom};
+
+/// Each kind of stuck state, as old writers leave it; one room each.
+const STUCK: &str = "
+    insert into live_rooms (host_user_id, room_name, room_slug)
+    select kind, kind, kind from unnest(array[
+        'nothing', 'ended', 'cancelled', 'foreign', 'forgotten', 'half-open', 'half-over', 'seats', 'stream', 'well',
+        'well-idle']) kind;
+    insert into live_room_sessions (room_id, status, created_by, starts_at, started_at, ended_at)
+    select id, case room_slug when 'ended' then 'ended' when 'cancelled' then 'cancelled' when 'half-over' then 'ended'
+                              when 'seats' then 'ended' when 'stream' then 'ended' else 'live' end,
+           host_user_id, app_now() - interval '1 day', app_now() - interval '1 day',
+           case when room_slug in ('ended', 'cancelled', 'half-open', 'seats', 'stream') then app_now() - interval '1 h' end
+    from live_rooms where room_slug not in ('nothing', 'foreign', 'well-idle');
+    update live_rooms set status = 'live' where room_slug = 'nothing';
+    update live_rooms r set status = 'lobby', current_session_id = s.id, host_present = true
+    from live_room_sessions s where s.room_id = r.id and r.room_slug in ('ended', 'cancelled', 'half-open', 'half-over');
+    update live_rooms set status = 'scheduled', current_session_id =
+        (select s.id from live_room_sessions s join live_rooms o on o.id = s.room_id where o.room_slug = 'well')
+    where room_slug = 'foreign';
+    update live_rooms r set status = 'live', current_session_id = s.id
+    from live_room_sessions s where s.room_id = r.id and r.room_slug = 'well';
+    insert into live_room_attendance (session_id, live_room_id, user_id)
+    select s.id, r.id, 'sitter' from live_rooms r join live_room_sessions s on s.room_id = r.id where room_slug = 'seats';
+    insert into community_live_streams (id, title, status)
+    select id, room_slug, 'live' from live_rooms where room_slug in ('nothing', 'stream', 'ended', 'well');
+    insert into community_live_streams (id, title, status) values (gen_random_uuid(), 'no live room', 'live');";
+
+async fn repair(pool: &PgPool, arguments: &[&str]) -> Said {
+    let database = pool.connect_options().to_url_lossy().to_string();
+    greenroom(&[&["repair", "live-rooms"], arguments].concat(), &[("DATABASE_URL", &database)]).await
+}
+
+async fn count_unsettled(pool: &PgPool) -> i64 {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from unsettled_live_rooms"#)
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn every_kind_of_stuck_room_is_brought_into_order_and_again_nothing_is_done(pool: PgPool) {
+    sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
+    let stuck = count_unsettled(&pool).await;
+    assert_eq!(stuck, 8);
+
+    let told = repair(&pool, &["--dry-run"]).await;
+    assert_eq!(told.code, 0, "{}{}", told.out, told.err);
+    assert_eq!(count_unsettled(&pool).await, stuck, "only told");
+    assert!(told.out.ends_with("Nothing was changed (--dry-run)\n"), "{}", told.out);
+
+    let said = repair(&pool, &[]).await;
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "Ended 2 stuck sessions",
+            "Reset 7 stuck rooms to idle",
+            "Pointed 1 rooms at their open session",
+            "Synced 3 stuck streams to ended",
+            "✅ Repair complete: no live room is stuck",
+        ],
+        "{}",
+        said.err
+    );
+    assert_eq!(told.out.lines().take(4).collect::<Vec<_>>(), lines[..4], "as it was told");
+    assert_eq!(count_unsettled(&pool).await, 0);
+    let live = sqlx::query_scalar!("select room_slug from live_rooms where status <> 'idle' order by 1")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    assert_eq!(live, ["forgotten", "well"], "what is on goes on");
+    let kept =
+        sqlx::query_scalar!("select title from community_live_streams where status = 'live' order by 1")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    assert_eq!(kept, ["no live room", "well"], "rows of no live room are not ours");
+
+    let again = repair(&pool, &[]).await;
+    assert_eq!(
+        again.out,
+        "Ended 0 stuck sessions\nReset 0 stuck rooms to idle\nPointed 0 rooms at their open session\n\
+         Synced 0 stuck streams to ended\n✅ Repair complete: no live room is stuck\n"
+    );
+}

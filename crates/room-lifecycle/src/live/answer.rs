@@ -1,0 +1,89 @@
+//! Rows as the interface tells them.
+
+use chassis::grpc::timestamp;
+use domain::{LobbyStatus, Owner, RoomStatus, SeatRole};
+use proto::room::v1 as pb;
+
+use crate::store::live::{Live, LiveRoom, LiveSession, rooms::State};
+
+pub fn live(live: Live) -> pb::LiveRoomResponse {
+    pb::LiveRoomResponse { room: Some(room(live.room)), session: live.session.map(session) }
+}
+
+pub fn room(row: LiveRoom) -> pb::LiveRoom {
+    pb::LiveRoom {
+        livekit_room_name: livekit_room_name(&row),
+        id: row.id.to_string(),
+        title: row.title,
+        description: row.description,
+        status: row.open_status.map_or("idle", domain::LiveStatus::as_str).to_owned(),
+        room_name: row.room_name,
+        room_slug: row.room_slug,
+        host_user_id: row.host_user_id,
+        current_session_id: row.open_session.map(|id| id.to_string()).unwrap_or_default(),
+        host_present: row.host_present,
+        access_level: row.access_level.as_str().to_owned(),
+        topic_keys: row.topic_keys,
+        cover_image_url: row.cover_image_url.unwrap_or_default(),
+    }
+}
+
+/// Of what people may come to now; until the intent is written, the name that it will get.
+fn livekit_room_name(row: &LiveRoom) -> String {
+    let (Some(session), Some(status)) = (row.open_session, row.open_status) else { return String::new() };
+    if !status.has_room() {
+        return String::new();
+    }
+    row.livekit_room_name.clone().unwrap_or_else(|| Owner::LiveSession(session).room_name(1))
+}
+
+pub fn session(row: LiveSession) -> pb::LiveSession {
+    pb::LiveSession {
+        id: row.id.to_string(),
+        room_id: row.room_id.to_string(),
+        session_title: row.session_title.unwrap_or_default(),
+        status: row.status.as_str().to_owned(),
+        livekit: livekit(row.livekit).to_owned(),
+        access_level: row.access_level.as_str().to_owned(),
+        starts_at: Some(timestamp(row.starts_at)),
+        ends_at: row.ends_at.map(timestamp),
+        started_at: row.started_at.map(timestamp),
+        ended_at: row.ended_at.map(timestamp),
+        auto_admit: row.auto_admit,
+        lobby_buffer_minutes: row.lobby_buffer_minutes,
+        max_participants: row.max_participants,
+        topic_keys: row.topic_keys,
+    }
+}
+
+const fn livekit(room: Option<RoomStatus>) -> &'static str {
+    match room {
+        Some(RoomStatus::Active) => "ready",
+        Some(RoomStatus::Failed) => "failed",
+        Some(RoomStatus::Pending | RoomStatus::Ended) | None => "starting",
+    }
+}
+
+/// A room at one moment; `viewer` is nobody for our own services.
+pub fn state(state: State, viewer: &str) -> pb::GetRoomStateResponse {
+    let is_host = viewer == state.live.room.host_user_id;
+    let role = if is_host { SeatRole::Host } else { state.seat_role.unwrap_or(SeatRole::Guest) };
+    let viewer = pb::Viewer {
+        role: role.as_str().to_owned(),
+        is_host,
+        lobby_status: state.lobby_status.map_or("", LobbyStatus::as_str).to_owned(),
+        is_banned: state.is_banned,
+    };
+    let counts = pb::Counts {
+        lobby_waiting: state.waiting,
+        in_room: state.inside,
+        max_participants: state.live.session.as_ref().map_or(0, |session| session.max_participants),
+        host_present: state.live.room.host_present,
+    };
+    pb::GetRoomStateResponse {
+        room: Some(room(state.live.room)),
+        session: state.live.session.map(session),
+        counts: Some(counts),
+        viewer: Some(viewer),
+    }
+}

@@ -1,0 +1,54 @@
+//! Why not: what live rooms refuse, once.
+
+use chassis::status::{Reason, Refusal};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LiveError {
+    /// Also for who may not read it.
+    #[error("there is no such live room")]
+    NoRoom,
+    #[error("the room has another open session")]
+    NotIdle { session: Uuid, starts_at: OffsetDateTime },
+    #[error("nothing is on in the room")]
+    NotActive,
+    #[error("the session is live")]
+    Started,
+    #[error("the idempotency key belongs to another request")]
+    KeyReused,
+    #[error("all places are taken")]
+    Full,
+    #[error("the caller is banned from the room")]
+    Banned,
+    #[error("the caller was put out of the session")]
+    Kicked,
+    #[error("the caller was turned away")]
+    Rejected,
+}
+
+impl From<LiveError> for Refusal {
+    fn from(error: LiveError) -> Self {
+        match error {
+            LiveError::NoRoom => Self::new(Reason::RoomNotFound, "There is no such live room."),
+            LiveError::NotIdle { session, starts_at } => Self::new(
+                Reason::RoomNotIdle,
+                "The room has another session that is not over; end or cancel it first.",
+            )
+            .with("session_id", session.to_string())
+            .with("starts_at", starts_at.format(&Rfc3339).unwrap_or_default()),
+            LiveError::NotActive => Self::new(Reason::RoomNotActive, "Nothing is on in this room now."),
+            LiveError::Started => {
+                Self::new(Reason::MeetingStarted, "The session is live; end it instead of cancelling it.")
+            }
+            LiveError::KeyReused => Self::new(
+                Reason::IdempotencyKeyReused,
+                "This Idempotency-Key was used for another request; use a new one.",
+            ),
+            LiveError::Full => Self::new(Reason::RoomFull, "All places are taken; try again later."),
+            LiveError::Banned => Self::new(Reason::Banned, "You are banned from this room."),
+            LiveError::Kicked => Self::new(Reason::Kicked, "You were removed from this session."),
+            LiveError::Rejected => Self::new(Reason::Rejected, "The host did not let you in."),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What may be asked about seats, request by request.
+
+use chassis::{
+    grpc::{caller, timestamp, uuid},
+    page::{self, Cursor},
+    status::{Reason, Refusal},
+};
+use proto::{
+    room::v1::{self as pb, seat_service_server::SeatService},
+    types::v1::Caller,
+};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::{
+    Rooms,
+    store::live::{lobby::Waiting, seats::Seat},
+};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl SeatService for Rooms {
+    async fn join(&self, request: Request<pb::SeatRequest>) -> Answer<pb::JoinResponse> {
+        let (caller, room) = asked(request)?;
+        let (taken, session) = self.join_live_room(&caller, room).await?;
+        Ok(Response::new(pb::JoinResponse { seat: Some(seat(taken)), session_id: session.to_string() }))
+    }
+
+    async fn leave(&self, request: Request<pb::SeatRequest>) -> Answer<pb::SeatResponse> {
+        let (caller, room) = asked(request)?;
+        let left = self.leave_live_room(&caller, room).await?;
+        Ok(Response::new(pb::SeatResponse { seat: left.map(seat) }))
+    }
+
+    async fn disconnect(&self, request: Request<pb::SeatRequest>) -> Answer<pb::SeatResponse> {
+        let (caller, room) = asked(request)?;
+        let held = self.disconnect_from_live_room(&caller, room).await?;
+        Ok(Response::new(pb::SeatResponse { seat: held.map(seat) }))
+    }
+
+    async fn list_lobby(&self, request: Request<pb::ListLobbyRequest>) -> Answer<pb::ListLobbyResponse> {
+        let request = request.into_inner();
+        let caller = person(request.caller)?;
+        let room = uuid("room_id", &request.room_id)?;
+        let limit = page::limit(request.limit)?;
+        let after = Cursor::parse(&request.cursor)?;
+        let waiting = self.list_lobby(&caller, room, after, page::one_more(limit)).await?;
+        let (waiting, next_cursor) = page::page(waiting, limit, |one| Cursor { at: one.since, id: one.key });
+        let waiting = waiting.into_iter().map(who_waits).collect();
+        Ok(Response::new(pb::ListLobbyResponse { waiting, next_cursor }))
+    }
+
+    async fn admit(&self, request: Request<pb::AdmitRequest>) -> Answer<pb::SeatResponse> {
+        let (caller, room, user) = meant(request)?;
+        let admitted = self.admit(&caller, room, &user).await?.ok_or_else(nobody_waits)?;
+        Ok(Response::new(pb::SeatResponse { seat: Some(seat(admitted)) }))
+    }
+
+    async fn admit_all(&self, request: Request<pb::SeatRequest>) -> Answer<pb::AdmitAllResponse> {
+        let (caller, room) = asked(request)?;
+        let (admitted, waiting) = self.admit_all(&caller, room).await?;
+        Ok(Response::new(pb::AdmitAllResponse {
+            admitted: i32::try_from(admitted).unwrap_or(i32::MAX),
+            still_waiting: i32::try_from(waiting).unwrap_or(i32::MAX),
+        }))
+    }
+
+    async fn reject(&self, request: Request<pb::AdmitRequest>) -> Answer<pb::SeatResponse> {
+        let (caller, room, user) = meant(request)?;
+        let rejected = self.reject(&caller, room, &user).await?.ok_or_else(nobody_waits)?;
+        Ok(Response::new(pb::SeatResponse { seat: Some(seat(rejected)) }))
+    }
+}
+
+/// Seats are people's: none of our own services asks for one.
+fn person(who: Option<Caller>) -> Result<Caller, Refusal> {
+    let caller = caller(who)?;
+    if caller.user_id.is_empty() {
+        return Err(Refusal::new(Reason::Unauthenticated, "The request names no caller."));
+    }
+    Ok(caller)
+}
+
+fn asked(request: Request<pb::SeatRequest>) -> Result<(Caller, Uuid), Refusal> {
+    let request = request.into_inner();
+    Ok((person(request.caller)?, uuid("room_id", &request.room_id)?))
+}
+
+fn meant(request: Request<pb::AdmitRequest>) -> Result<(Caller, Uuid, String), Refusal> {
+    let request = request.into_inner();
+    let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
+    if !(1..=200).contains(&request.user_id.len()) || request.user_id.contains('\0') {
+        return Err(Refusal::invalid("user_id", "must have 1 to 200 bytes, none of them zero"));
+    }
+    Ok((caller, room, request.user_id))
+}
+
+fn nobody_waits() -> Refusal {
+    Refusal::invalid("user_id", "is nobody who waits in this lobby")
+}
+
+fn seat(seat: Seat) -> pb::Seat {
+    pb::Seat { role: seat.role.as_str().to_owned(), lobby_status: seat.lobby_status.as_str().to_owned() }
+}
+
+fn who_waits(waiting: Waiting) -> pb::Waiting {
+    pb::Waiting {
+        name: waiting.name.unwrap_or_else(|| waiting.user_id.clone()),
+        user_id: waiting.user_id,
+        avatar_url: waiting.avatar_url.unwrap_or_default(),
+        waiting_since: Some(timestamp(waiting.since)),
+    }
+}

@@ -1,0 +1,103 @@
+//! Permanent rooms: everybody has one as soon as he asks for it, and keeps its address.
+
+use proto::types::v1::Caller;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{LiveError, request::RoomFields, sessions::not_host};
+use crate::{
+    Rooms,
+    error::Error,
+    store::live::{self, Live, Reader, rooms},
+};
+
+/// What the name of a person adds to the address of his room.
+const SLUG_LENGTH: usize = 60;
+const ROOM_NAME: &str = "Live room";
+
+impl Rooms {
+    /// The caller's own room; whoever comes first makes it.
+    pub async fn my_room(&self, caller: &Caller) -> Result<Live, Error> {
+        live::remember_person(&self.pool, caller).await?;
+        if let Some(live) = rooms::find_room_of(&self.pool, &caller.user_id).await? {
+            return Ok(live);
+        }
+        let name = room_name(&caller.name);
+        for slug in slugs(caller) {
+            let made = rooms::insert_room(&self.pool, &caller.user_id, &name, &slug).await?;
+            if let Some(live) = rooms::find_room_of(&self.pool, &caller.user_id).await? {
+                if made {
+                    tracing::info!(live_room.id = %live.room.id, "a live room was made");
+                }
+                return Ok(live);
+            }
+        }
+        Err(Error::Unsettled)
+    }
+
+    /// Sets what the host wants changed.
+    pub async fn update_room(&self, caller: &Caller, room: Uuid, fields: &RoomFields) -> Result<Live, Error> {
+        let mut connection = self.pool.acquire().await?;
+        if !rooms::update_room(&mut *connection, room, &caller.user_id, fields).await? {
+            return Err(not_host(&mut connection, room, Reader::from(caller)).await?);
+        }
+        Ok(rooms::find_live(&mut *connection, room).await?.ok_or(LiveError::NoRoom)?)
+    }
+}
+
+/// The addresses to try, the last of which is nobody else's: of two Anas the second gets a suffix.
+fn slugs(caller: &Caller) -> [String; 3] {
+    let named = [slug(&caller.name), slug(&caller.user_id)].into_iter().find(|slug| !slug.is_empty());
+    let base = named.unwrap_or_else(|| "room".to_owned());
+    let own =
+        Sha256::digest(&caller.user_id).iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>();
+    [base.clone(), format!("{base}-{own}"), format!("{base}-{}", Uuid::new_v4().simple())]
+}
+
+/// What is left of a text in an address: small letters and digits, in words.
+fn slug(text: &str) -> String {
+    let mut slug = String::new();
+    for character in text.chars().flat_map(char::to_lowercase) {
+        if slug.len() >= SLUG_LENGTH {
+            break;
+        }
+        if character.is_ascii_alphanumeric() {
+            slug.push(character);
+        } else if !slug.is_empty() && !slug.ends_with('-') {
+            slug.push('-');
+        }
+    }
+    slug.trim_end_matches('-').to_owned()
+}
+
+/// What a room is called at first: like its host.
+fn room_name(name: &str) -> String {
+    let name: String = name.chars().filter(|character| !character.is_control()).take(200).collect();
+    let name = name.trim();
+    if name.is_empty() { ROOM_NAME.to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_person_gets_addresses_and_a_name_that_the_database_takes(name in ".*", id in ".{1,60}") {
+            let caller = Caller { user_id: id, name: name.clone(), ..Caller::default() };
+            for slug in slugs(&caller) {
+                prop_assert!(slug.len() <= 100 && !slug.starts_with('-'), "{slug}");
+                prop_assert!(slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'));
+            }
+            prop_assert!((1..=200).contains(&room_name(&name).chars().count()));
+        }
+    }
+
+    #[test]
+    fn addresses_read_like_names() {
+        assert_eq!(slug("  Ana María O'Neill "), "ana-mar-a-o-neill");
+        assert_eq!(slug("日本"), "");
+    }
+}

@@ -1,0 +1,239 @@
+//! Joining, leaving, coming back. Whoever has his seat is answered from one read; a place is given under the lock of
+//! the session, so that of fifty people at the last three seats exactly three get one.
+
+use chassis::{db::retried, page::Cursor};
+use domain::{LiveStatus, LobbyStatus};
+use proto::types::v1::Caller;
+use sqlx::PgExecutor;
+use time::Duration;
+use uuid::Uuid;
+
+use super::LiveError;
+use crate::{
+    Rooms,
+    error::Error,
+    store::live::{
+        Reader,
+        lobby::{self, Waiting},
+        seats::{self, Place, Seat, Taking},
+    },
+};
+
+/// A hold that is about to run out is renewed by a join: whoever is told that he has a seat has the time to connect.
+const RENEWED_BELOW: Duration = Duration::seconds(30);
+/// How often a session may move on under our feet before we ask the caller to come again.
+const TURNS: usize = 4;
+
+/// What a join leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// His seat is as it should be.
+    Keep(Seat),
+    /// He takes this one. Reserved: the place is his, or needs none.
+    Take { seat: Seat, reserved: bool },
+}
+
+impl Rooms {
+    /// The caller's seat in the open session, and the session; called again: the same.
+    pub async fn join_live_room(&self, caller: &Caller, room: Uuid) -> Result<(Seat, Uuid), Error> {
+        for _ in 0..TURNS {
+            let place = readable(&self.pool, caller, room).await?;
+            if place.due {
+                self.advance_live_room(room).await?;
+                continue;
+            }
+            let (session, way) = decide(&place)?;
+            match way {
+                Way::Keep(seat) if seat.lobby_status == LobbyStatus::Admitted || !lets_in(&place) => {
+                    return Ok((seat, session));
+                }
+                Way::Keep(_) | Way::Take { .. } => {}
+            }
+            if let Some(seat) = retried(|| self.take_seat(caller, room, session)).await? {
+                return Ok((seat, session));
+            }
+        }
+        Err(Error::Unsettled)
+    }
+
+    /// None: the session that was read is not open any more.
+    async fn take_seat(&self, caller: &Caller, room: Uuid, session: Uuid) -> Result<Option<Seat>, Error> {
+        let mut transaction = self.pool.begin().await?;
+        if !seats::lock_session(&mut *transaction, session).await? {
+            return Ok(None);
+        }
+        let mut place = readable(&mut *transaction, caller, room).await?;
+        if lets_in(&place) && lobby::admit_waiting(&mut transaction, session).await? > 0 {
+            place = readable(&mut *transaction, caller, room).await?;
+        }
+        let (_, way) = decide(&place)?;
+        let seat = match way {
+            Way::Keep(seat) => seat,
+            Way::Take { seat, reserved } => {
+                let taking = Taking { session, seat, reserved };
+                seats::insert_seat(&mut *transaction, taking, caller).await?.ok_or(LiveError::Full)?
+            }
+        };
+        transaction.commit().await?;
+        Ok(Some(seat))
+    }
+
+    /// The seat that the caller had, if any; it is given up.
+    pub async fn leave_live_room(&self, caller: &Caller, room: Uuid) -> Result<Option<Seat>, Error> {
+        let place = readable(&self.pool, caller, room).await?;
+        let Some(session) = place.session.filter(|_| place.taken) else { return Ok(place.seat()) };
+        retried(|| self.give_up_seat(&place, session, &caller.user_id)).await?;
+        Ok(place.seat())
+    }
+
+    async fn give_up_seat(&self, place: &Place, session: Uuid, user: &str) -> Result<(), Error> {
+        let mut transaction = self.pool.begin().await?;
+        let open = seats::lock_session(&mut *transaction, session).await?;
+        seats::set_left(&mut *transaction, session, user).await?;
+        if open && lets_in(place) {
+            lobby::admit_waiting(&mut transaction, session).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// The caller's client says that it lost its connection: his seat is held for a while.
+    pub async fn disconnect_from_live_room(
+        &self,
+        caller: &Caller,
+        room: Uuid,
+    ) -> Result<Option<Seat>, Error> {
+        let place = readable(&self.pool, caller, room).await?;
+        if let Some(session) = place.session.filter(|_| place.taken) {
+            seats::set_disconnected(&self.pool, session, &caller.user_id).await?;
+        }
+        Ok(place.seat())
+    }
+
+    /// Host: who waits, longest first.
+    pub async fn list_lobby(
+        &self,
+        caller: &Caller,
+        room: Uuid,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Waiting>, Error> {
+        match self.find_place_of_host(caller, room).await?.session {
+            Some(session) => Ok(lobby::list_waiting(&self.pool, session, after, limit).await?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Host: lets somebody in who waits; done again, the same. None: nobody of that name waits.
+    pub async fn admit(&self, caller: &Caller, room: Uuid, user: &str) -> Result<Option<Seat>, Error> {
+        let session = self.session_of_host(caller, room).await?;
+        let admitted = async || {
+            let mut transaction = self.pool.begin().await?;
+            if !seats::lock_session(&mut *transaction, session).await? {
+                return Err(Error::from(LiveError::NotActive));
+            }
+            let seat = lobby::find_open_seat(&mut *transaction, session, user).await?;
+            match seat.map(|seat| seat.lobby_status) {
+                Some(LobbyStatus::Waiting) => {
+                    if !lobby::admit_one(&mut transaction, session, user).await? {
+                        return Err(LiveError::Full.into());
+                    }
+                    transaction.commit().await?;
+                    Ok(seat.map(|seat| Seat { lobby_status: LobbyStatus::Admitted, ..seat }))
+                }
+                Some(LobbyStatus::Admitted) => Ok(seat),
+                Some(LobbyStatus::Rejected) | None => Ok(None),
+            }
+        };
+        retried(admitted).await
+    }
+
+    /// Host: lets in all who wait, as far as there is room: how many came in, and how many still wait.
+    pub async fn admit_all(&self, caller: &Caller, room: Uuid) -> Result<(u64, i64), Error> {
+        let session = self.session_of_host(caller, room).await?;
+        let admitted = async || {
+            let mut transaction = self.pool.begin().await?;
+            if !seats::lock_session(&mut *transaction, session).await? {
+                return Err(Error::from(LiveError::NotActive));
+            }
+            let admitted = lobby::admit_waiting(&mut transaction, session).await?;
+            let waiting = lobby::count_waiting(&mut *transaction, session).await?;
+            transaction.commit().await?;
+            Ok((admitted, waiting))
+        };
+        retried(admitted).await
+    }
+
+    /// Host: turns somebody away who waits; done again, the same. None: nobody of that name waits.
+    pub async fn reject(&self, caller: &Caller, room: Uuid, user: &str) -> Result<Option<Seat>, Error> {
+        let session = self.session_of_host(caller, room).await?;
+        lobby::set_rejected(&self.pool, session, user).await?;
+        let seat = lobby::find_seat(&self.pool, session, user).await?;
+        Ok(seat.filter(|seat| seat.lobby_status == LobbyStatus::Rejected))
+    }
+
+    /// The session of the caller's own room that people may come to.
+    async fn session_of_host(&self, caller: &Caller, room: Uuid) -> Result<Uuid, Error> {
+        let mut place = self.find_place_of_host(caller, room).await?;
+        if place.due {
+            self.advance_live_room(room).await?;
+            place = self.find_place_of_host(caller, room).await?;
+        }
+        Ok(session_with_room(&place)?)
+    }
+
+    async fn find_place_of_host(&self, caller: &Caller, room: Uuid) -> Result<Place, Error> {
+        let place = readable(&self.pool, caller, room).await?;
+        if place.is_host { Ok(place) } else { Err(Error::NotHost) }
+    }
+}
+
+/// The room as one of its readers finds it.
+async fn readable(db: impl PgExecutor<'_>, caller: &Caller, room: Uuid) -> Result<Place, Error> {
+    let place = seats::find_place(db, room, Reader::from(caller)).await?;
+    Ok(place.filter(|place| place.may_read).ok_or(LiveError::NoRoom)?)
+}
+
+/// The session that people may come to: one that is only scheduled has no room yet.
+fn session_with_room(place: &Place) -> Result<Uuid, LiveError> {
+    let session = place.session.filter(|_| place.status.is_some_and(LiveStatus::has_room));
+    session.ok_or(LiveError::NotActive)
+}
+
+/// Somebody waits whom the session lets in by itself as soon as there is room; before anybody else.
+fn lets_in(place: &Place) -> bool {
+    place.somebody_waits && place.auto_admit && place.status == Some(LiveStatus::Live)
+}
+
+/// What a join leads to. Of several reasons to refuse, the one that lasts longest is told.
+fn decide(place: &Place) -> Result<(Uuid, Way), LiveError> {
+    let session = session_with_room(place)?;
+    if place.banned {
+        return Err(LiveError::Banned);
+    }
+    if place.kicked {
+        return Err(LiveError::Kicked);
+    }
+    let taken = place.seat().filter(|_| place.taken);
+    let was_admitted = place.lobby_status == Some(LobbyStatus::Admitted);
+    let lasts = place.held_until.is_none_or(|until| until > place.now + RENEWED_BELOW);
+    let take = |lobby_status, reserved| Way::Take { seat: Seat { role: place.role, lobby_status }, reserved };
+    let way = match (taken, place.lobby_status) {
+        _ if place.is_host => match taken {
+            Some(seat) if was_admitted && lasts && place.role_kept => Way::Keep(seat),
+            _ => take(LobbyStatus::Admitted, true),
+        },
+        (_, Some(LobbyStatus::Rejected)) => return Err(LiveError::Rejected),
+        (Some(seat), Some(LobbyStatus::Admitted)) if lasts && place.role_kept => Way::Keep(seat),
+        (Some(_), Some(LobbyStatus::Admitted)) => {
+            take(LobbyStatus::Admitted, place.held_until.is_none_or(|until| until > place.now))
+        }
+        // Once let in, he need not wait again.
+        (None, Some(LobbyStatus::Admitted)) => take(LobbyStatus::Admitted, false),
+        (Some(seat), Some(LobbyStatus::Waiting)) => Way::Keep(seat),
+        (None, Some(LobbyStatus::Waiting)) | (_, None) => {
+            let open = place.auto_admit && place.status == Some(LiveStatus::Live);
+            take(if open { LobbyStatus::Admitted } else { LobbyStatus::Waiting }, false)
+        }
+    };
+    Ok((session, way))
+}

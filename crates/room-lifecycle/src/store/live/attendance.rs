@@ -1,0 +1,186 @@
+//! Seats as what LiveKit shows: joined, disconnected, gone. The one source is `livekit_participants`, which looks and
+//! events keep; here seats, `host_present` and the peak are made equal to it, and seats that nobody came back to
+//! are released.
+
+use sqlx::{PgExecutor, Result};
+use time::Duration;
+use uuid::Uuid;
+
+use super::seats::DISCONNECTED;
+
+/// Whoever gave his seat up and is still there so long afterwards has not left: a tab that crashes is gone from
+/// LiveKit after about 20 s (livekit.md §6.6).
+const LINGERS: Duration = Duration::seconds(30);
+
+/// `$rest` over `room`, the live session of one of our rooms on LiveKit, and `changes`, those of its admitted seats
+/// that do not say what LiveKit shows. Somebody whom the last look missed does not come back by it. A seat that was
+/// released, not given up, is his again as soon as he is seen.
+macro_rules! changes {
+    ($rest:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query!(
+            "with room as (
+                 select k.id, s.id as session_id, s.host_present, s.peak_viewers, r.host_user_id
+                 from livekit_rooms k
+                 join live_room_sessions s on s.id = k.live_session_id and s.status in ('lobby', 'live')
+                 join live_rooms r on r.id = s.room_id
+                 where k.id = $1),
+             changes as (
+                 select a.session_id, a.user_id, p.participant_sid, p.joined_at, i.inside,
+                        p.status is not distinct from 'kicked' as kicked
+                 from room
+                 join live_room_attendance a on a.session_id = room.session_id and a.lobby_status = 'admitted'
+                 left join livekit_participants p on p.room_id = room.id and p.user_id = a.user_id
+                 cross join lateral (
+                     select coalesce(p.status = 'joined'
+                                     and (p.absent_since is null
+                                          or a.left_at is null and a.disconnected_at is null), false) as inside) i
+                 where case when i.inside and a.left_at is null
+                            then a.joined_at is null or a.held_until is not null or a.disconnected_at is not null
+                                 or a.participant_sid is distinct from p.participant_sid
+                            when i.inside
+                            then a.held_until is not null or a.left_at <= app_now() - make_interval(secs => $2)
+                            else a.left_at is null and (a.held_until is null or p.status = 'kicked') end) "
+            + $rest,
+            $($argument),+
+        )
+    };
+}
+
+/// Whether anything of a live room's session differs from what LiveKit shows. Reads only: most looks find nothing new.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<bool> {
+    let row = changes!(
+        r#"select exists (select from changes) or exists (
+               select from room
+               where room.host_present <> exists (
+                         select from livekit_participants p
+                         where p.room_id = room.id and p.user_id = room.host_user_id and p.status = 'joined')
+                  or room.peak_viewers < (
+                         select count(*) from live_room_attendance a
+                         where a.session_id = room.session_id and a.left_at is null and a.lobby_status = 'admitted'
+                           and a.joined_at is not null and a.disconnected_at is null and a.role <> 'host')
+                  or exists (
+                         select from live_room_attendance a
+                         where a.session_id = room.session_id and a.left_at is null
+                           and not exists (select from livekit_participants p
+                                           where p.room_id = room.id and p.user_id = a.user_id))) as "stale!""#,
+        livekit_room,
+        LINGERS.as_seconds_f64(),
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(row.stale)
+}
+
+/// A live room and its session, by the session's room on LiveKit.
+#[derive(Clone, Copy, Debug)]
+pub struct Locked {
+    pub room: Uuid,
+    pub session: Uuid,
+}
+
+/// Locks the live room that a room on LiveKit is for.
+pub async fn lock_room(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<Option<Locked>> {
+    sqlx::query_as!(
+        Locked,
+        "select r.id as room, k.live_session_id as \"session!\"
+         from livekit_rooms k
+         join live_room_sessions s on s.id = k.live_session_id
+         join live_rooms r on r.id = s.room_id
+         where k.id = $1 for no key update of r",
+        livekit_room
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Makes the seats equal to what LiveKit shows.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u64> {
+    let done = changes!(
+        "update live_room_attendance a
+         set joined_at = case when c.inside then coalesce(a.joined_at, c.joined_at, app_now()) else a.joined_at end,
+             participant_sid = case when c.inside then c.participant_sid else a.participant_sid end,
+             left_at = case when not c.inside and c.kicked then app_now() end,
+             disconnected_at = case when not c.inside and not c.kicked
+                                    then coalesce(a.disconnected_at, app_now()) end,
+             held_until = case when not c.inside and not c.kicked then app_now() + make_interval(secs => $3) end
+         from changes c where a.session_id = c.session_id and a.user_id = c.user_id",
+        livekit_room,
+        LINGERS.as_seconds_f64(),
+        DISCONNECTED.as_seconds_f64(),
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Everybody with a seat can be seen: whoever sat down before the room was recorded, or by another hand.
+pub async fn insert_missing_people(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u64> {
+    let done = sqlx::query!(
+        "insert into livekit_participants (room_id, user_id, role, display_name)
+         select k.id, a.user_id, case a.role when 'guest' then 'viewer' else a.role end, u.display_name
+         from livekit_rooms k
+         join live_room_attendance a on a.session_id = k.live_session_id and a.left_at is null
+         left join app_users u on u.id = a.user_id
+         where k.id = $1
+         on conflict do nothing",
+        livekit_room
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Makes the session's numbers equal to its seats and to what LiveKit shows of the host.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<bool> {
+    let done = sqlx::query!(
+        "update live_room_sessions s
+         set host_present = n.host_present, peak_viewers = greatest(s.peak_viewers, n.viewers), updated_at = app_now()
+         from livekit_rooms k
+         join live_room_sessions t on t.id = k.live_session_id
+         join live_rooms r on r.id = t.room_id
+         cross join lateral (
+             select exists (select from livekit_participants p
+                            where p.room_id = k.id and p.user_id = r.host_user_id and p.status = 'joined')
+                        as host_present,
+                    (select count(*)::integer from live_room_attendance a
+                     where a.session_id = t.id and a.left_at is null and a.lobby_status = 'admitted'
+                       and a.joined_at is not null and a.disconnected_at is null and a.role <> 'host') as viewers) n
+         where k.id = $1 and s.id = t.id and s.status in ('lobby', 'live')
+           and (s.host_present <> n.host_present or s.peak_viewers < n.viewers)",
+        livekit_room
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Releases seats that are held no longer, unless somebody is seen in them. Locks no session, for it only makes room,
+/// and waits for nobody. A hold beyond the longest there is was written before the clock was set back: it starts again.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn set_released(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "with due as (
+             select a.session_id, a.user_id, a.held_until <= app_now() as past
+             from live_room_attendance a
+             where a.left_at is null
+               and (a.held_until <= app_now() or a.held_until > app_now() + make_interval(secs => $2))
+               and not exists (select from livekit_rooms k
+                               join livekit_participants p on p.room_id = k.id
+                               where k.live_session_id = a.session_id and p.user_id = a.user_id
+                                 and p.status = 'joined')
+             order by a.held_until limit $1
+             for no key update of a skip locked)
+         update live_room_attendance a
+         set left_at = case when due.past then app_now() end,
+             held_until = case when due.past then a.held_until else app_now() + make_interval(secs => $2) end
+         from due where a.session_id = due.session_id and a.user_id = due.user_id",
+        limit,
+        DISCONNECTED.as_seconds_f64()
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,95 @@
+//! Live sessions that nobody is in any more: when they are to end, and the end itself.
+
+use sqlx::{PgExecutor, Result};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::store::Record;
+
+/// Nobody has come for so long after the start: the session is about to end (correctness.md §5).
+pub const NOBODY_CAME: Duration = Duration::minutes(15);
+/// Everybody has left for so long (correctness.md §5).
+pub const EMPTY: Duration = Duration::minutes(5);
+/// From the announcement of the end to the end: whoever asks or comes meanwhile keeps the session (correctness.md §5).
+pub const CLOSING: Duration = Duration::seconds(20);
+
+/// Announces the end of live sessions that are empty, and has their rooms looked at then. Whoever holds a seat is
+/// about to come: a browser may ask him for a minute whether it may use his camera. Beside that, what protects a session is
+/// a start or a departure in the recent past: one in the future was written before the clock was set back.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        r#"with empty as materialized (
+               select k.id, s.started_at, s.ends_at
+               from live_room_sessions s
+               join livekit_rooms k on k.live_session_id = s.id and k.status = 'active'
+               where s.status = 'live'
+                 and (k.closing_at is null or k.closing_at > app_now() + make_interval(secs => $4)
+                      or k.closing_at < app_now() - interval '1 minute')
+                 and not exists (select from livekit_participants p where p.room_id = k.id and p.status = 'joined')
+                 and not exists (select from live_room_attendance a
+                                 where a.session_id = s.id and a.left_at is null and a.held_until > app_now())),
+           quiet as (
+               select e.id
+               from empty e
+               cross join lateral (
+                   select max(p.left_at) as left_at from livekit_participants p
+                   where p.room_id = e.id and p.joined_at is not null and p.left_at >= e.started_at) last
+               where coalesce(e.ends_at <= app_now(), false)
+                  or not coalesce(
+                         case when last.left_at is null
+                              then e.started_at between app_now() - make_interval(secs => $2) and app_now()
+                              else last.left_at between app_now() - make_interval(secs => $3) and app_now() end,
+                         false)
+               limit $1),
+           closing as (
+               update livekit_rooms k set closing_at = app_now() + make_interval(secs => $4)
+               from quiet where k.id = quiet.id and k.status = 'active'
+               returning k.id, k.closing_at)
+           select mark_room(id, closing_at) is not null as "marked!" from closing"#,
+        limit,
+        NOBODY_CAME.as_seconds_f64(),
+        EMPTY.as_seconds_f64(),
+        CLOSING.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(done.len() as u64)
+}
+
+/// Takes an announcement back, unless another one was made since.
+pub async fn set_open(db: impl PgExecutor<'_>, room: Uuid, closing_at: OffsetDateTime) -> Result<bool> {
+    let done = sqlx::query!(
+        "update livekit_rooms set closing_at = null where id = $1 and closing_at = $2",
+        room,
+        closing_at
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Whether the announced time has passed and nobody came since, nor took a seat. The room's record stays locked: an announcement that
+/// somebody takes back in this moment is taken back, or finds the session ended.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn lock_closing(db: impl PgExecutor<'_>, record: &Record) -> Result<bool> {
+    let closing = sqlx::query_scalar!(
+        "select k.id from livekit_rooms k
+         where k.id = $1 and k.generation = $2 and k.status = 'active'
+           and k.closing_at = $3 and k.closing_at <= app_now()
+           and not exists (select from livekit_participants p where p.room_id = k.id and p.status = 'joined')
+           and not exists (select from live_room_attendance a
+                           where a.session_id = k.live_session_id and a.left_at is null and a.held_until > app_now())
+           and not exists (select from livekit_events e
+                           where e.room_id = k.id and e.event_type in ('participant_joined', 'track_published')
+                             and e.received_at >= $3::timestamptz - make_interval(secs => $4))
+         for no key update",
+        record.id,
+        record.generation,
+        record.closing_at,
+        CLOSING.as_seconds_f64()
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(closing.is_some())
+}

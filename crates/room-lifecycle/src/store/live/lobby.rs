@@ -1,0 +1,151 @@
+//! The lobby: who waits, and who is let in. Whoever lets people in holds the lock of the session.
+
+use chassis::page::Cursor;
+use domain::{LobbyStatus, SeatRole};
+use sqlx::{PgConnection, PgExecutor, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::seats::{Seat, UNSEEN};
+
+/// Somebody who waits.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub user_id: String,
+    pub name: Option<String>,
+    pub avatar_url: Option<String>,
+    pub since: OffsetDateTime,
+    /// Stands for the person in cursors.
+    pub key: Uuid,
+}
+
+/// Who waits, longest first.
+pub async fn list_waiting(
+    db: impl PgExecutor<'_>,
+    session: Uuid,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Result<Vec<Waiting>> {
+    sqlx::query_as!(
+        Waiting,
+        r#"select a.user_id, u.display_name as "name?", u.avatar_url as "avatar_url?", a.seated_at as since,
+                  md5(a.user_id)::uuid as "key!"
+           from live_room_attendance a left join app_users u on u.id = a.user_id
+           where a.session_id = $1 and a.lobby_status = 'waiting' and a.left_at is null
+             and ($2::timestamptz is null or (a.seated_at, md5(a.user_id)::uuid) > ($2, $3::uuid))
+           order by a.seated_at, md5(a.user_id)::uuid limit $4"#,
+        session,
+        after.map(|cursor| cursor.at),
+        after.map(|cursor| cursor.id),
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub async fn count_waiting(db: impl PgExecutor<'_>, session: Uuid) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from live_room_attendance
+           where session_id = $1 and lobby_status = 'waiting' and left_at is null"#,
+        session
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// A person's seat, taken or not.
+pub async fn find_seat(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<Option<Seat>> {
+    sqlx::query_as!(
+        Seat,
+        r#"select role as "role: SeatRole", lobby_status as "lobby_status: LobbyStatus"
+           from live_room_attendance where session_id = $1 and user_id = $2"#,
+        session,
+        user
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// The seat that a person has now.
+pub async fn find_open_seat(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<Option<Seat>> {
+    sqlx::query_as!(
+        Seat,
+        r#"select role as "role: SeatRole", lobby_status as "lobby_status: LobbyStatus"
+           from live_room_attendance where session_id = $1 and user_id = $2 and left_at is null"#,
+        session,
+        user
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Lets in who waits, longest first, as far as there is room. How many came in.
+pub async fn admit_waiting(connection: &mut PgConnection, session: Uuid) -> Result<u64> {
+    set_admitted(connection, session, None).await
+}
+
+/// Lets in one person who waits. False: he does not, or there is no room.
+pub async fn admit_one(connection: &mut PgConnection, session: Uuid, user: &str) -> Result<bool> {
+    Ok(set_admitted(connection, session, Some(user)).await? > 0)
+}
+
+/// Lets in those who wait, or only one of them.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+async fn set_admitted(db: &mut PgConnection, session: Uuid, only: Option<&str>) -> Result<u64> {
+    let done = sqlx::query!(
+        "with next as (
+             select w.user_id from live_room_attendance w
+             where w.session_id = $1 and w.lobby_status = 'waiting' and w.left_at is null
+               and ($2::text is null or w.user_id = $2)
+             order by w.seated_at, md5(w.user_id)::uuid
+             limit (select greatest(s.max_participants - count(t.user_id), 0)
+                    from live_room_sessions s
+                    left join live_room_attendance t
+                      on t.session_id = s.id and t.left_at is null and t.lobby_status = 'admitted'
+                         and t.role <> 'host' and (t.held_until is null or t.held_until > app_now())
+                    where s.id = $1 group by s.id))
+         update live_room_attendance a
+         set lobby_status = 'admitted', held_until = app_now() + make_interval(secs => $3)
+         from next
+         where a.session_id = $1 and a.user_id = next.user_id
+           and a.lobby_status = 'waiting' and a.left_at is null -- or a refusal that was waited for would be undone",
+        session,
+        only,
+        UNSEEN.as_seconds_f64()
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Turns somebody away who waits.
+pub async fn set_rejected(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<bool> {
+    let done = sqlx::query!(
+        "update live_room_attendance
+         set lobby_status = 'rejected', left_at = app_now(), held_until = null, disconnected_at = null
+         where session_id = $1 and user_id = $2 and lobby_status = 'waiting' and left_at is null",
+        session,
+        user
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Live sessions that let people in by themselves and have both somebody who waits and a place for him.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_sessions_to_admit(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select s.id from live_room_sessions s
+         where s.status = 'live' and s.auto_admit
+           and exists (select from live_room_attendance w
+                       where w.session_id = s.id and w.lobby_status = 'waiting' and w.left_at is null)
+           and (select count(*) from live_room_attendance t
+                where t.session_id = s.id and t.left_at is null and t.lobby_status = 'admitted'
+                  and t.role <> 'host' and (t.held_until is null or t.held_until > app_now())) < s.max_participants
+         limit $1",
+        limit
+    )
+    .fetch_all(db)
+    .await
+}

@@ -1,0 +1,175 @@
+//! Permanent rooms: one per person, whoever asks for it first and how often.
+
+use chassis::page::Cursor;
+use domain::{AccessLevel, LobbyStatus, SeatRole};
+use sqlx::{PgExecutor, Result};
+use uuid::Uuid;
+
+use super::{Live, LiveSession, Reader, live, select_current, select_live};
+use crate::live::request::RoomFields;
+
+/// A person's own room, with its current session.
+pub async fn find_room_of(db: impl PgExecutor<'_>, host: &str) -> Result<Option<Live>> {
+    let row = select_current!("where r.host_user_id = $1", host).fetch_optional(db).await?;
+    Ok(row.map(|row| live!(row)))
+}
+
+/// A room that this reader may read, with its current session.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn find_readable(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>) -> Result<Option<Live>> {
+    let row = select_current!(
+        "where r.id = $1
+           and may_read_live_room(coalesce(o.access_level, r.access_level), r.host_user_id, r.metadata, $2, $3, $4)",
+        room,
+        reader.user_id,
+        reader.is_admin,
+        reader.groups,
+    );
+    Ok(row.fetch_optional(db).await?.map(|row| live!(row)))
+}
+
+/// A room with its current session.
+pub async fn find_live(db: impl PgExecutor<'_>, room: Uuid) -> Result<Option<Live>> {
+    let row = select_current!("where r.id = $1", room).fetch_optional(db).await?;
+    Ok(row.map(|row| live!(row)))
+}
+
+/// A room with this one of its sessions.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn find_live_with(
+    db: impl PgExecutor<'_>,
+    room: Uuid,
+    session: Option<Uuid>,
+) -> Result<Option<Live>> {
+    let row = select_live!(
+        "",
+        "left join live_room_sessions s on s.id = $2 and s.room_id = r.id",
+        "where r.id = $1",
+        room,
+        session,
+    );
+    Ok(row.fetch_optional(db).await?.map(|row| live!(row)))
+}
+
+/// Who is in a room, and what its reader is there.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// With the open session.
+    pub live: Live,
+    pub waiting: i32,
+    pub inside: i32,
+    pub seat_role: Option<SeatRole>,
+    pub lobby_status: Option<LobbyStatus>,
+    pub is_banned: bool,
+}
+
+/// Everything about a room at one moment, for one of its readers.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn find_state(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>) -> Result<Option<State>> {
+    let row = select_live!(
+        r#", seats.waiting as "waiting!", seats.inside as "inside!", mine.role as "seat_role?: SeatRole",
+           mine.lobby_status as "lobby_status?: LobbyStatus",
+           exists (select from live_room_bans b where b.live_room_id = r.id and b.user_id = $2
+                   and (b.until is null or b.until > app_now())) as "is_banned!""#,
+        "left join live_room_sessions s on s.id = o.id
+         left join live_room_attendance mine
+             on mine.session_id = o.id and mine.user_id = $2
+            and (mine.left_at is null or mine.lobby_status = 'rejected')
+         cross join lateral (
+             select (count(*) filter (where a.lobby_status = 'waiting'))::integer as waiting,
+                    (count(*) filter (where a.lobby_status = 'admitted' and a.joined_at is not null
+                                        and a.disconnected_at is null))::integer as inside
+             from live_room_attendance a where a.session_id = o.id and a.left_at is null) seats",
+        "where r.id = $1
+           and may_read_live_room(coalesce(o.access_level, r.access_level), r.host_user_id, r.metadata, $2, $3, $4)",
+        room,
+        reader.user_id,
+        reader.is_admin,
+        reader.groups,
+    );
+    Ok(row.fetch_optional(db).await?.map(|row| State {
+        waiting: row.waiting,
+        inside: row.inside,
+        seat_role: row.seat_role,
+        lobby_status: row.lobby_status,
+        is_banned: row.is_banned,
+        live: live!(row),
+    }))
+}
+
+/// Sessions of a room, latest first. None: the reader may not read the room, or there is none.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_sessions(
+    db: impl PgExecutor<'_>,
+    room: Uuid,
+    reader: Reader<'_>,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Result<Option<Vec<LiveSession>>> {
+    let rows = select_live!(
+        "",
+        "left join lateral (
+             select * from live_room_sessions l
+             where l.room_id = r.id
+               and (coalesce(l.started_at, l.starts_at), l.id)
+                   < (coalesce($5, 'infinity'::timestamptz), coalesce($6::uuid, $8))
+             order by coalesce(l.started_at, l.starts_at) desc, l.id desc limit $7) s on true",
+        "where r.id = $1
+           and may_read_live_room(coalesce(o.access_level, r.access_level), r.host_user_id, r.metadata, $2, $3, $4)
+         order by coalesce(s.started_at, s.starts_at) desc, s.id desc",
+        room,
+        reader.user_id,
+        reader.is_admin,
+        reader.groups,
+        after.map(|cursor| cursor.at),
+        after.map(|cursor| cursor.id),
+        limit,
+        Uuid::max(),
+    )
+    .fetch_all(db)
+    .await?;
+    // A room without sessions is one row without a session.
+    let found = !rows.is_empty();
+    Ok(found.then(|| rows.into_iter().filter_map(|row| live!(row).session).collect()))
+}
+
+/// A person's room. False: he has one, or somebody else has the slug.
+pub async fn insert_room(db: impl PgExecutor<'_>, host: &str, name: &str, slug: &str) -> Result<bool> {
+    let done = sqlx::query!(
+        "insert into live_rooms (host_user_id, room_name, room_slug) values ($1, $2, $3) on conflict do nothing",
+        host,
+        name,
+        slug
+    );
+    Ok(done.execute(db).await?.rows_affected() > 0)
+}
+
+/// Sets what the host wants changed. False: the room is not his.
+pub async fn update_room(
+    db: impl PgExecutor<'_>,
+    room: Uuid,
+    host: &str,
+    fields: &RoomFields,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "update live_rooms
+         set title = coalesce($3, title), description = coalesce($4, description),
+             room_name = coalesce($5, room_name),
+             cover_image_url = case when $6::text is null then cover_image_url else nullif($6, '') end,
+             access_level = coalesce($7, access_level), topic_keys = coalesce($8, topic_keys),
+             metadata = case when $9::text[] is null then metadata
+                             else metadata || jsonb_build_object('groups', $9::text[]) end,
+             updated_at = app_now()
+         where id = $1 and host_user_id = $2",
+        room,
+        host,
+        fields.title.as_deref(),
+        fields.description.as_deref(),
+        fields.room_name.as_deref(),
+        fields.cover_image_url.as_deref(),
+        fields.access_level.map(AccessLevel::as_str),
+        fields.topic_keys.as_deref(),
+        fields.groups.as_deref(),
+    );
+    Ok(done.execute(db).await?.rows_affected() > 0)
+}

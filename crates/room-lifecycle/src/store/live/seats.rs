@@ -1,0 +1,196 @@
+//! Seats: who has a place in a session, and who takes or gives one up. Whoever takes a place, or makes one free for
+//! others, holds the lock of the session; the statements that count run after it is had, on a snapshot of their own.
+
+use domain::{LiveStatus, LobbyStatus, SeatRole};
+use proto::types::v1::Caller;
+use sqlx::{PgExecutor, Result};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::Reader;
+pub use super::lobby::admit_waiting;
+
+/// A seat that was taken waits so long to be seen on LiveKit (correctness.md §5).
+pub const UNSEEN: Duration = Duration::seconds(60);
+/// A seat survives a disconnect for so long (correctness.md §5).
+pub const DISCONNECTED: Duration = Duration::minutes(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    pub role: SeatRole,
+    pub lobby_status: LobbyStatus,
+}
+
+/// A live room as one person finds it, and the database's now.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub may_read: bool,
+    pub is_host: bool,
+    /// The open session.
+    pub session: Option<Uuid>,
+    pub status: Option<LiveStatus>,
+    pub auto_admit: bool,
+    /// Anybody's.
+    pub somebody_waits: bool,
+    /// The session should be in its next state by now: its lobby open, or live.
+    pub due: bool,
+    pub banned: bool,
+    pub kicked: bool,
+    /// What he is in this session; who is the host, the room says.
+    pub role: SeatRole,
+    /// None: he never had a seat in this session.
+    pub lobby_status: Option<LobbyStatus>,
+    /// He has the seat now, and did not leave it.
+    pub taken: bool,
+    /// It is recorded with the role that he has.
+    pub role_kept: bool,
+    pub held_until: Option<OffsetDateTime>,
+    pub now: OffsetDateTime,
+}
+
+impl Place {
+    #[must_use]
+    pub fn seat(&self) -> Option<Seat> {
+        self.lobby_status.map(|lobby_status| Seat { role: self.role, lobby_status })
+    }
+}
+
+/// One round trip; every table is reached by a unique key.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn find_place(db: impl PgExecutor<'_>, room: Uuid, who: Reader<'_>) -> Result<Option<Place>> {
+    sqlx::query_as!(
+        Place,
+        r#"select may_read_live_room(coalesce(s.access_level, r.access_level), r.host_user_id, r.metadata,
+                                     $2, $3, $4) as "may_read!",
+                  r.host_user_id = $2 as "is_host!", s.id as "session?", s.status as "status?: LiveStatus",
+                  coalesce(s.auto_admit, false) as "auto_admit!",
+                  exists (select from live_room_attendance w
+                          where w.session_id = s.id and w.lobby_status = 'waiting' and w.left_at is null)
+                      as "somebody_waits!",
+                  coalesce(s.status in ('scheduled', 'lobby') and s.starts_at <= app_now()
+                           or s.status = 'scheduled'
+                              and coalesce(s.lobby_open_at,
+                                           s.starts_at - make_interval(mins => s.lobby_buffer_minutes)) <= app_now(),
+                           false) as "due!",
+                  b.user_id is not null and coalesce(b.until > app_now(), true) as "banned!",
+                  coalesce(p.status = 'kicked', false) as "kicked!",
+                  i.role as "role!: SeatRole", a.lobby_status as "lobby_status?: LobbyStatus",
+                  a.user_id is not null and a.left_at is null as "taken!", a.role is not distinct from i.role as "role_kept!",
+                  a.held_until as "held_until?",
+                  app_now() as "now!"
+           from live_rooms r
+           left join live_room_sessions s on s.room_id = r.id and s.status in ('scheduled', 'lobby', 'live')
+           left join live_room_attendance a on a.session_id = s.id and a.user_id = $2
+           left join live_room_bans b on b.live_room_id = r.id and b.user_id = $2
+           left join livekit_rooms k on k.live_session_id = s.id
+           left join livekit_participants p on p.room_id = k.id and p.user_id = $2
+           cross join lateral (
+               select case when r.host_user_id = $2 then 'host' when a.role = 'speaker' then 'speaker'
+                           else 'guest' end as role) i
+           where r.id = $1"#,
+        room,
+        who.user_id,
+        who.is_admin,
+        who.groups
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Locks the session that people may come to. What is read after this is as it stays until the commit.
+pub async fn lock_session(db: impl PgExecutor<'_>, session: Uuid) -> Result<bool> {
+    let locked = sqlx::query_scalar!(
+        "select id from live_room_sessions where id = $1 and status in ('lobby', 'live') for no key update",
+        session
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(locked.is_some())
+}
+
+/// What is written of a seat.
+#[derive(Clone, Copy, Debug)]
+pub struct Taking {
+    pub session: Uuid,
+    pub seat: Seat,
+    /// The place is his already, or needs none: nobody is counted.
+    pub reserved: bool,
+}
+
+/// Takes a seat, or takes it again. None: all places are taken. LiveKit's people get to know him, and we what his
+/// token says of him.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Caller) -> Result<Option<Seat>> {
+    sqlx::query_as!(
+        Seat,
+        r#"with seat as (
+               insert into live_room_attendance as a
+                   (session_id, live_room_id, user_id, role, lobby_status, held_until)
+               select s.id, s.room_id, $2, $3, $4,
+                      case $4 when 'admitted' then app_now() + make_interval(secs => $6) end
+               from live_room_sessions s
+               where s.id = $1
+                 and ($5 or (select count(*) from live_room_attendance t
+                             where t.session_id = $1 and t.left_at is null and t.lobby_status = 'admitted'
+                               and t.role <> 'host' and t.user_id <> $2
+                               and (t.held_until is null or t.held_until > app_now())) < s.max_participants)
+               on conflict (session_id, user_id) do update
+               set role = excluded.role, lobby_status = excluded.lobby_status, is_banned = false, left_at = null,
+                   seated_at = case when a.left_at is null then a.seated_at else excluded.seated_at end,
+                   held_until = case when excluded.held_until is not null then
+                       greatest(excluded.held_until, case when a.left_at is null then a.held_until end) end,
+                   -- Nobody is a viewer again before he is seen again.
+                   disconnected_at = case when a.joined_at is not null
+                                          then coalesce(a.disconnected_at, a.left_at) end
+               returning a.role, a.lobby_status),
+           person as (
+               insert into livekit_participants (room_id, user_id, role, display_name)
+               select k.id, $2, case $3 when 'guest' then 'viewer' else $3 end, nullif($7, '')
+               from seat join livekit_rooms k on k.live_session_id = $1
+               on conflict do nothing),
+           told as (select remember_person($2, $7, $8, $9) is not null from seat)
+           select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
+           from seat cross join told"#,
+        taking.session,
+        caller.user_id,
+        taking.seat.role.as_str(),
+        taking.seat.lobby_status.as_str(),
+        taking.reserved,
+        UNSEEN.as_seconds_f64(),
+        caller.name,
+        caller.email,
+        caller.avatar_url
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// He gives his seat up.
+pub async fn set_left(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<bool> {
+    let done = sqlx::query!(
+        "update live_room_attendance
+         set left_at = app_now(), disconnected_at = null, held_until = null
+         where session_id = $1 and user_id = $2 and left_at is null",
+        session,
+        user
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// His connection is gone, as his client says; told again, the first time counts.
+pub async fn set_disconnected(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<bool> {
+    let done = sqlx::query!(
+        "update live_room_attendance
+         set disconnected_at = app_now(), held_until = app_now() + make_interval(secs => $3)
+         where session_id = $1 and user_id = $2 and left_at is null and lobby_status = 'admitted'
+           and disconnected_at is null",
+        session,
+        user,
+        DISCONNECTED.as_seconds_f64()
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}

@@ -1,0 +1,147 @@
+//! Sessions, their projection, and what time or others have to change in them. Callers lock the room first
+//! ([`settle_as_host`], [`settle`]), then write the session, and settle again before they commit.
+
+use domain::{AccessLevel, LiveStatus};
+use sqlx::{PgExecutor, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::live::request::NewSession;
+
+/// Locks a room of this host until the transaction ends, and settles it. Some(true): something was put right;
+/// None: the room is not his.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn settle_as_host(db: impl PgExecutor<'_>, room: Uuid, host: &str) -> Result<Option<bool>> {
+    sqlx::query_scalar!(
+        r#"select settle_live_room(id) as "healed!" from live_rooms where id = $1 and host_user_id = $2"#,
+        room,
+        host
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Locks a room until the transaction ends, and makes its projection equal to its open session. True: something was
+/// changed.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn settle(db: impl PgExecutor<'_>, room: Uuid) -> Result<bool> {
+    sqlx::query_scalar!(r#"select settle_live_room($1) as "changed!""#, room).fetch_one(db).await
+}
+
+/// A new session; what it does not say, the room says. None: there is an open one that did not lock the room, or
+/// the key stands already.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn insert_session(
+    db: impl PgExecutor<'_>,
+    room: Uuid,
+    new: &NewSession,
+    status: LiveStatus,
+    starts_at: OffsetDateTime,
+) -> Result<Option<Uuid>> {
+    sqlx::query_scalar!(
+        "insert into live_room_sessions
+             (room_id, created_by, status, session_title, topic_keys, access_level, starts_at, ends_at, started_at,
+              lobby_open_at, lobby_buffer_minutes, auto_admit, max_participants, idempotency_key, request_hash)
+         select r.id, r.host_user_id, $2, nullif($3, ''), coalesce($4, r.topic_keys), coalesce($5, r.access_level),
+                $6::timestamptz, $7, case $2 when 'live' then $6::timestamptz end,
+                case $2 when 'lobby' then app_now()
+                        when 'scheduled' then $6::timestamptz - make_interval(mins => $8) end,
+                $8, $9, $10, $11, $12
+         from live_rooms r where r.id = $1
+         on conflict do nothing
+         returning id",
+        room,
+        status.as_str(),
+        new.session_title,
+        new.topic_keys.as_deref(),
+        new.access_level.map(AccessLevel::as_str),
+        starts_at,
+        new.ends_at,
+        new.buffer_minutes(),
+        new.auto_admit.unwrap_or(true),
+        new.max_participants.unwrap_or(100),
+        new.idempotency_key,
+        new.idempotency_key.as_ref().map(|_| new.hash()),
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// The session that was made with this key, and the hash of the request that made it.
+pub async fn find_session_by_key(
+    db: impl PgExecutor<'_>,
+    host: &str,
+    key: &str,
+) -> Result<Option<(Uuid, Option<Vec<u8>>)>> {
+    let row = sqlx::query!(
+        "select id, request_hash from live_room_sessions where created_by = $1 and idempotency_key = $2",
+        host,
+        key
+    );
+    Ok(row.fetch_optional(db).await?.map(|row| (row.id, row.request_hash)))
+}
+
+/// Moves an open session on. False: it is over.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn set_session_status(db: impl PgExecutor<'_>, session: Uuid, status: LiveStatus) -> Result<bool> {
+    let done = sqlx::query!(
+        "update live_room_sessions
+         set status = $2,
+             lobby_open_at = case $2 when 'lobby' then app_now() else lobby_open_at end,
+             started_at = case $2 when 'live' then coalesce(started_at, app_now()) else started_at end,
+             ended_at = case when $2 in ('ended', 'cancelled') then app_now() end,
+             host_present = host_present and $2 not in ('ended', 'cancelled'),
+             updated_at = app_now()
+         where id = $1 and status in ('scheduled', 'lobby', 'live')",
+        session,
+        status.as_str()
+    );
+    Ok(done.execute(db).await?.rows_affected() > 0)
+}
+
+/// What the host says of himself.
+pub async fn set_host_present(db: impl PgExecutor<'_>, session: Uuid, present: bool) -> Result<bool> {
+    let done = sqlx::query!(
+        "update live_room_sessions set host_present = $2, updated_at = app_now()
+         where id = $1 and status in ('scheduled', 'lobby', 'live') and host_present <> $2",
+        session,
+        present
+    );
+    Ok(done.execute(db).await?.rows_affected() > 0)
+}
+
+/// Rooms that settling would change.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(r#"select id as "id!" from unsettled_live_rooms limit $1"#, limit).fetch_all(db).await
+}
+
+/// Rooms whose open session has to move on by its own plan, longest due first: its lobby opens, or it starts.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select room_id from live_room_sessions
+         where status in ('scheduled', 'lobby')
+           and starts_at <= app_now() + interval '1 day' -- the longest buffer
+           and (starts_at <= app_now()
+                or status = 'scheduled'
+                   and coalesce(lobby_open_at, starts_at - make_interval(mins => lobby_buffer_minutes)) <= app_now())
+         order by starts_at limit $1",
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Rooms that say that something is on while nothing is: what operators watch.
+pub async fn count_stuck(db: impl PgExecutor<'_>) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from live_rooms r
+           where r.status in ('lobby', 'scheduled', 'live')
+             and (r.current_session_id is null
+                  or exists (select from live_room_sessions s
+                             where s.id = r.current_session_id and s.status in ('ended', 'cancelled')))"#
+    )
+    .fetch_one(db)
+    .await
+}

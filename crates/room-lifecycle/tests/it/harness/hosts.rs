@@ -1,0 +1,132 @@
+//! Hosts, their live rooms, and what must hold of those.
+
+use chassis::status::Refusal;
+use domain::LiveStatus;
+use proto::{
+    room::v1::{GoLiveRequest, GoLiveResponse, live_room_service_server::LiveRoomService},
+    types::v1::Caller,
+};
+use room_lifecycle::{Rooms, live::decide::Verb, store::live::Live};
+use testkit::seed::live::{LiveRoom, live_room, live_session};
+use tonic::Request;
+use uuid::Uuid;
+
+use super::World;
+
+/// A person with a live room.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub caller: Caller,
+    pub room: LiveRoom,
+}
+
+impl Host {
+    pub fn wish(&self) -> GoLiveRequest {
+        GoLiveRequest {
+            caller: Some(self.caller.clone()),
+            room_id: self.room.id.to_string(),
+            ..GoLiveRequest::default()
+        }
+    }
+
+    /// Goes live now, as if the service had been asked.
+    pub async fn go_live(&self, rooms: &Rooms) -> Result<GoLiveResponse, Refusal> {
+        go_live(rooms, self.wish()).await
+    }
+
+    pub async fn change(&self, rooms: &Rooms, verb: Verb) -> Result<Live, Refusal> {
+        Ok(rooms.change_session(&self.caller, self.room.id, verb).await?)
+    }
+}
+
+pub async fn go_live(rooms: &Rooms, wish: GoLiveRequest) -> Result<GoLiveResponse, Refusal> {
+    match LiveRoomService::go_live(rooms, Request::new(wish)).await {
+        Ok(answer) => Ok(answer.into_inner()),
+        Err(status) => Err(Refusal::from_status(&status)),
+    }
+}
+
+pub fn person(id: &str) -> Caller {
+    Caller { user_id: id.to_owned(), ..Caller::default() }
+}
+
+pub fn admin() -> Caller {
+    Caller { is_admin: true, ..person("an-admin") }
+}
+
+impl World {
+    pub async fn host(&self) -> Host {
+        let id = format!("host-{}", Uuid::new_v4().simple());
+        let room = live_room(&self.pool, &id).await;
+        Host { caller: Caller { name: "Hanna Host".to_owned(), ..person(&id) }, room }
+    }
+
+    /// A host with a session as it stands in the database.
+    pub async fn host_with(&self, status: LiveStatus) -> (Host, Uuid) {
+        let host = self.host().await;
+        let session = live_session(&self.pool, &host.room, status).await;
+        (host, session)
+    }
+
+    /// Moves a session's plan.
+    pub async fn set_plan(&self, session: Uuid, starts_in_minutes: i32, ends_in_minutes: Option<i32>) {
+        sqlx::query!(
+            "update live_room_sessions
+             set starts_at = app_now() + make_interval(mins => $2),
+                 ends_at = app_now() + make_interval(mins => $3)
+             where id = $1",
+            session,
+            starts_in_minutes,
+            ends_in_minutes
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    pub async fn live_status(&self, session: Uuid) -> String {
+        sqlx::query_scalar!("select status from live_room_sessions where id = $1", session)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    pub async fn sessions_of(&self, room: Uuid) -> i64 {
+        sqlx::query_scalar!(r#"select count(*) as "n!" from live_room_sessions where room_id = $1"#, room)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// What operators count.
+    pub async fn stuck(&self) -> i64 {
+        sqlx::query_scalar!(
+            r#"select count(*) as "n!" from live_rooms
+               where status in ('lobby', 'scheduled', 'live')
+                 and (current_session_id is null
+                      or current_session_id in (select id from live_room_sessions
+                                                where status in ('ended', 'cancelled')))"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// I3, I5 and I6, as far as the database alone knows.
+    pub async fn assert_live_rooms_whole(&self) {
+        assert_eq!(self.stuck().await, 0);
+        let unsettled = sqlx::query_scalar!(r#"select id as "id!" from unsettled_live_rooms"#);
+        assert_eq!(unsettled.fetch_all(&self.pool).await.unwrap(), Vec::<Uuid>::new());
+        let twice = sqlx::query_scalar!(
+            "select room_id from live_room_sessions where status in ('scheduled', 'lobby', 'live')
+             group by room_id having count(*) > 1"
+        );
+        assert_eq!(twice.fetch_all(&self.pool).await.unwrap(), Vec::<Uuid>::new());
+        let roomless = sqlx::query_scalar!(
+            "select s.id from live_room_sessions s
+             where s.status in ('lobby', 'live')
+               and not exists (select from livekit_rooms r where r.live_session_id = s.id)"
+        );
+        assert_eq!(roomless.fetch_all(&self.pool).await.unwrap(), Vec::<Uuid>::new());
+    }
+}

@@ -1,0 +1,271 @@
+//! The lobby and the door: who waits, who is let in and in which order, and who is not.
+
+use chassis::status::Reason;
+use domain::{LiveStatus, LobbyStatus, SeatRole};
+use proto::{
+    room::v1::{AdmitRequest, ListLobbyRequest, SeatRequest, seat_service_client::SeatServiceClient},
+    types::v1::Caller,
+};
+use room_lifecycle::{Error, Rooms, store::live::seats::Seat};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use testkit::seed::{self, live};
+use time::Duration;
+use uuid::Uuid;
+
+use crate::{
+    harness::{World, reason},
+    live_seats::{Open, VIEWER, WAITING, join, person, refused},
+};
+
+const REJECTED: Seat = Seat { role: SeatRole::Guest, lobby_status: LobbyStatus::Rejected };
+
+async fn lobby(world: &World, places: i32) -> Open {
+    world.open(LiveStatus::Lobby, places).await
+}
+
+/// These come one after the other.
+async fn wait_in_turn(world: &World, rooms: &Rooms, open: &Open, people: &[&str]) {
+    for who in people {
+        assert_eq!(join(rooms, open, who).await, WAITING);
+        world.pass_time(Duration::milliseconds(10));
+    }
+}
+
+async fn admit(rooms: &Rooms, open: &Open, who: &str) -> Result<Option<Seat>, Error> {
+    rooms.admit(&person(&open.room.host), open.room.id, who).await
+}
+
+/// The seats of these people, as a join answers them.
+async fn seats(rooms: &Rooms, open: &Open, people: &[&str]) -> Vec<LobbyStatus> {
+    let mut seats = Vec::new();
+    for who in people {
+        seats.push(join(rooms, open, who).await.lobby_status);
+    }
+    seats
+}
+
+/// The session's time has come, and the pass sees it.
+async fn start(world: &World, rooms: &Rooms, open: &Open) {
+    world.alter(open.session, "starts_at", "app_now()").await;
+    rooms.live_pass().await.unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn everybody_but_the_host_waits_until_the_start(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let open = lobby(&world, 5).await;
+    assert_eq!(join(&rooms, &open, &open.room.host).await.lobby_status, LobbyStatus::Admitted);
+    wait_in_turn(&world, &rooms, &open, &["ann", "ben"]).await;
+    assert_eq!(admit(&rooms, &open, "ben").await.unwrap(), Some(VIEWER));
+    assert_eq!(admit(&rooms, &open, "ben").await.unwrap(), Some(VIEWER));
+    assert_eq!(seats(&rooms, &open, &["ann", "ben"]).await, [LobbyStatus::Waiting, LobbyStatus::Admitted]);
+    world.pass_time(Duration::hours(0));
+    start(&world, &rooms, &open).await;
+    assert_eq!(seats(&rooms, &open, &["ann", "ben", "eve"]).await, [LobbyStatus::Admitted; 3]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn at_the_start_they_come_in_longest_first_as_far_as_there_is_room(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let open = lobby(&world, 3).await;
+    let people = ["zoe", "ann", "mia", "ben"];
+    wait_in_turn(&world, &rooms, &open, &people).await;
+    // He goes away and comes back: to the end.
+    rooms.leave_live_room(&person("zoe"), open.room.id).await.unwrap();
+    wait_in_turn(&world, &rooms, &open, &["zoe", "eve"]).await;
+    start(&world, &rooms, &open).await;
+    use LobbyStatus::{Admitted, Waiting};
+    let all = ["ann", "mia", "ben", "zoe", "eve"];
+    assert_eq!(seats(&rooms, &open, &all).await, [Admitted, Admitted, Admitted, Waiting, Waiting]);
+    assert_eq!(refused(&rooms, &open, "late").await, Reason::RoomFull);
+    // A place that becomes free is for who waits, by whoever it is noticed.
+    rooms.leave_live_room(&person("mia"), open.room.id).await.unwrap();
+    assert_eq!(refused(&rooms, &open, "late").await, Reason::RoomFull);
+    assert_eq!(seats(&rooms, &open, &["zoe", "eve"]).await, [Admitted, Waiting]);
+    world.pass_time(Duration::seconds(50)); // zoe is in since less
+    world.execute("update live_room_attendance set held_until = app_now() where user_id = 'ann'").await;
+    rooms.release_held().await.unwrap();
+    assert_eq!(seats(&rooms, &open, &["eve"]).await, [Admitted]);
+    assert_eq!(world.seated(&open).await, 3);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whoever_waits_comes_before_whoever_comes(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let open = world.open(LiveStatus::Live, 1).await;
+    live::seat(&world.pool, open.session, "ann", SeatRole::Guest, LobbyStatus::Waiting).await;
+    assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
+    // He was refused, so nothing was written; she is let in by her own question, or by the pass.
+    assert_eq!(join(&rooms, &open, "ann").await, VIEWER);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn without_auto_admit_the_host_decides_after_the_start_too(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let open = lobby(&world, 2).await;
+    world.alter(open.session, "auto_admit", "false").await;
+    wait_in_turn(&world, &rooms, &open, &["ann", "ben"]).await;
+    start(&world, &rooms, &open).await;
+    wait_in_turn(&world, &rooms, &open, &["eve"]).await;
+    rooms.release_held().await.unwrap();
+    assert_eq!(seats(&rooms, &open, &["ann", "ben", "eve"]).await, [LobbyStatus::Waiting; 3]);
+    let host = person(&open.room.host);
+    assert_eq!(rooms.admit_all(&host, open.room.id).await.unwrap(), (2, 1));
+    assert_eq!(rooms.admit_all(&host, open.room.id).await.unwrap(), (0, 1));
+    assert_eq!(reason(admit(&rooms, &open, "eve").await), Reason::RoomFull);
+    // Whom he let in need not wait again.
+    rooms.leave_live_room(&person("ann"), open.room.id).await.unwrap();
+    assert_eq!(join(&rooms, &open, "ann").await, VIEWER);
+    rooms.leave_live_room(&person("ann"), open.room.id).await.unwrap();
+    assert_eq!(admit(&rooms, &open, "eve").await.unwrap(), Some(VIEWER));
+    assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomFull);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whoever_is_turned_away_stays_out(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let open = lobby(&world, 5).await;
+    wait_in_turn(&world, &rooms, &open, &["ann", "ben"]).await;
+    let host = person(&open.room.host);
+    for _ in 0..2 {
+        assert_eq!(rooms.reject(&host, open.room.id, "ann").await.unwrap(), Some(REJECTED));
+        assert_eq!(refused(&rooms, &open, "ann").await, Reason::Rejected);
+    }
+    assert_eq!(admit(&rooms, &open, "ann").await.unwrap(), None);
+    assert_eq!(admit(&rooms, &open, "nobody").await.unwrap(), None);
+    assert_eq!(rooms.reject(&host, open.room.id, "nobody").await.unwrap(), None);
+    start(&world, &rooms, &open).await;
+    assert_eq!(refused(&rooms, &open, "ann").await, Reason::Rejected);
+    assert_eq!(rooms.reject(&host, open.room.id, "ben").await.unwrap(), None, "he is in");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_banned_person_is_out_until_the_ban_is_over(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let open = world.open(LiveStatus::Live, 5).await;
+    for (who, until) in [("ann", "null"), ("ben", "app_now() + interval '1 hour'")] {
+        let ban = format!(
+            "insert into live_room_bans (live_room_id, user_id, banned_by, until)
+             values ('{}', '{who}', '{}', {until})",
+            open.room.id, open.room.host
+        );
+        world.execute(&ban).await;
+        assert_eq!(refused(&rooms, &open, who).await, Reason::Banned);
+    }
+    world.pass_time(Duration::hours(2));
+    assert_eq!(refused(&rooms, &open, "ann").await, Reason::Banned);
+    assert_eq!(join(&rooms, &open, "ben").await, VIEWER);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn nobody_joins_what_is_not_on(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for status in [LiveStatus::Ended, LiveStatus::Cancelled, LiveStatus::Scheduled] {
+        let open = world.open(status, 5).await;
+        assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomNotActive, "{status:?}");
+        assert_eq!(refused(&rooms, &open, &open.room.host).await, Reason::RoomNotActive, "{status:?}");
+        assert_eq!(reason(admit(&rooms, &open, "ann").await), Reason::RoomNotActive, "{status:?}");
+        assert_eq!(rooms.leave_live_room(&person("ann"), open.room.id).await.unwrap(), None);
+    }
+    // Its lobby should be open by now: whoever meets it opens it.
+    let due = world.open(LiveStatus::Scheduled, 5).await;
+    world.alter(due.session, "starts_at", "app_now() + interval '5 minutes'").await;
+    assert_eq!(join(&rooms, &due, "ann").await, WAITING);
+    world.alter(due.session, "starts_at", "app_now()").await;
+    assert_eq!(join(&rooms, &due, "ann").await, VIEWER);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_room_of_a_group_is_not_there_for_others(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let open = world.open(LiveStatus::Live, 5).await;
+    world.alter(open.session, "access_level", "'group'").await;
+    world.execute(r#"update live_rooms set metadata = '{"groups": ["stars"]}'"#).await;
+    assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomNotFound);
+    let room = open.room.id;
+    assert_eq!(reason(rooms.leave_live_room(&person("ann"), room).await), Reason::RoomNotFound);
+    assert_eq!(reason(rooms.admit_all(&person("ann"), room).await), Reason::RoomNotFound);
+    let member = Caller { groups: vec!["moons".to_owned(), "stars".to_owned()], ..person("ann") };
+    assert_eq!(rooms.join_live_room(&member, room).await.unwrap().0, VIEWER);
+    assert_eq!(reason(rooms.admit_all(&member, room).await), Reason::NotHost);
+    let admin = Caller { is_admin: true, ..person("adi") };
+    assert_eq!(rooms.join_live_room(&admin, room).await.unwrap().0, VIEWER);
+    assert_eq!(reason(rooms.list_lobby(&admin, room, None, 5).await), Reason::NotHost);
+    assert_eq!(reason(rooms.join_live_room(&person("ann"), Uuid::new_v4()).await), Reason::RoomNotFound);
+}
+
+fn why<T: std::fmt::Debug>(answer: Result<T, tonic::Status>) -> Reason {
+    chassis::status::Refusal::from_status(&answer.unwrap_err()).reason
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn seats_are_served(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let runtime = testkit::runtime();
+    let config = world.config();
+    let routes = room_lifecycle::start(&config, &runtime).await.unwrap();
+    let served = testkit::serve_routes(routes, &config.grpc, &runtime.lifecycle).await;
+    let mut client = SeatServiceClient::new(served.transport);
+    let open = lobby(&world, 5).await;
+    let room_id = open.room.id.to_string();
+    let ask = |who: &str| SeatRequest { caller: Some(person(who)), room_id: room_id.clone() };
+    let of = |who: &str| AdmitRequest {
+        caller: Some(person(&open.room.host)),
+        room_id: room_id.clone(),
+        user_id: who.to_owned(),
+    };
+
+    seed::person(&world.pool, "ann", "Ann").await;
+    for who in ["ann", "ben", "eve"] {
+        let joined = client.join(ask(who)).await.unwrap().into_inner();
+        assert_eq!(joined.session_id, open.session.to_string());
+        let seat = joined.seat.unwrap();
+        assert_eq!((seat.role.as_str(), seat.lobby_status.as_str()), ("guest", "waiting"));
+    }
+    let page = |cursor: &str| ListLobbyRequest {
+        caller: Some(person(&open.room.host)),
+        room_id: room_id.clone(),
+        limit: 2,
+        cursor: cursor.to_owned(),
+    };
+    let first = client.list_lobby(page("")).await.unwrap().into_inner();
+    let names = |waiting: &[proto::room::v1::Waiting]| -> Vec<String> {
+        waiting.iter().map(|one| one.name.clone()).collect()
+    };
+    assert_eq!(names(&first.waiting), ["Name of ann", "Name of ben"]);
+    assert!(first.waiting[0].avatar_url.ends_with("ann.png"));
+    let last = client.list_lobby(page(&first.next_cursor)).await.unwrap().into_inner();
+    assert_eq!((names(&last.waiting), last.next_cursor.as_str()), (vec!["Name of eve".to_owned()], ""));
+
+    assert_eq!(client.admit(of("ann")).await.unwrap().into_inner().seat.unwrap().lobby_status, "admitted");
+    assert_eq!(client.reject(of("ben")).await.unwrap().into_inner().seat.unwrap().lobby_status, "rejected");
+    for wrong in [of("ben"), of("zoe"), of(""), of(&"x".repeat(201)), of("a\0")] {
+        assert_eq!(why(client.admit(wrong.clone()).await), Reason::InvalidRequest);
+    }
+    assert_eq!(why(client.reject(of("ann")).await), Reason::InvalidRequest);
+    let all = client.admit_all(ask(&open.room.host)).await.unwrap().into_inner();
+    assert_eq!((all.admitted, all.still_waiting), (1, 0));
+    assert!(client.disconnect(ask("ann")).await.unwrap().into_inner().seat.is_some());
+    assert!(client.leave(ask("ann")).await.unwrap().into_inner().seat.is_some());
+    assert!(client.leave(ask("zoe")).await.unwrap().into_inner().seat.is_none());
+
+    let nobody = SeatRequest { caller: Some(chassis::grpc::system_caller()), room_id: room_id.clone() };
+    assert_eq!(why(client.join(nobody).await), Reason::Unauthenticated);
+    let nowhere = SeatRequest { caller: Some(person("ann")), room_id: "x".to_owned() };
+    assert_eq!(why(client.join(nowhere).await), Reason::InvalidRequest);
+    assert_eq!(why(client.admit_all(ask("ann")).await), Reason::NotHost);
+}

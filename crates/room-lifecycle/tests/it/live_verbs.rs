@@ -1,0 +1,209 @@
+//! What a host does with the session that is on; done again, the answer is the same.
+
+use chassis::status::Reason;
+use domain::{LiveStatus, LobbyStatus, RoomStatus, SeatRole};
+use livekit_dev::Fault;
+use room_lifecycle::live::decide::Verb;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use testkit::seed::live::seat;
+use uuid::Uuid;
+
+use crate::harness::{
+    World,
+    hosts::{Host, admin, person},
+};
+
+const ALL: [Verb; 6] =
+    [Verb::Start, Verb::OpenLobby, Verb::End, Verb::Cancel, Verb::Reset, Verb::HostPresent(true)];
+
+async fn reset_as(
+    rooms: &room_lifecycle::Rooms,
+    host: &Host,
+    caller: proto::types::v1::Caller,
+) -> Option<Reason> {
+    let other = Host { caller, ..host.clone() };
+    other.change(rooms, Verb::Reset).await.err().map(|refusal| refusal.reason)
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_end_is_an_end_however_often_it_is_asked_for(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for (status, over) in [
+        (LiveStatus::Scheduled, LiveStatus::Cancelled),
+        (LiveStatus::Lobby, LiveStatus::Ended),
+        (LiveStatus::Live, LiveStatus::Ended),
+    ] {
+        let (host, session) = world.host_with(status).await;
+        rooms.pass().await.unwrap(); // its room is made
+        assert_eq!(world.names().len(), usize::from(status.has_room()));
+        seat(&world.pool, session, "ana", SeatRole::Guest, LobbyStatus::Admitted).await;
+        let mut first = None;
+        for _ in 0..2 {
+            let live = host.change(&rooms, Verb::End).await.unwrap();
+            let told = live.session.unwrap();
+            assert_eq!((told.id, told.status, live.room.open_status), (session, over, None));
+            assert_eq!(first.get_or_insert(told.ended_at), &told.ended_at);
+            assert!(told.ended_at.is_some());
+        }
+        assert!(world.names().is_empty(), "its room is gone with it");
+        let seats =
+            sqlx::query_scalar!(r#"select count(*) as "n!" from live_room_attendance where left_at is null"#);
+        assert_eq!(seats.fetch_one(&world.pool).await.unwrap(), 0);
+    }
+    world.assert_live_rooms_whole().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_is_live_is_not_cancelled(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for status in [LiveStatus::Scheduled, LiveStatus::Lobby] {
+        let (host, session) = world.host_with(status).await;
+        for _ in 0..2 {
+            let told = host.change(&rooms, Verb::Cancel).await.unwrap().session.unwrap();
+            assert_eq!((told.id, told.status), (session, LiveStatus::Cancelled));
+        }
+    }
+    let (host, session) = world.host_with(LiveStatus::Live).await;
+    assert_eq!(host.change(&rooms, Verb::Cancel).await.unwrap_err().reason, Reason::MeetingStarted);
+    assert_eq!(world.live_status(session).await, "live");
+    rooms.pass().await.unwrap(); // which records the room that the seed left out
+    world.assert_live_rooms_whole().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_lobby_opens_and_a_session_starts_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (host, session) = world.host_with(LiveStatus::Scheduled).await;
+    for (verb, status) in [
+        (Verb::OpenLobby, LiveStatus::Lobby),
+        (Verb::OpenLobby, LiveStatus::Lobby),
+        (Verb::Start, LiveStatus::Live),
+        (Verb::Start, LiveStatus::Live),
+        (Verb::OpenLobby, LiveStatus::Live), // it is open, and more
+    ] {
+        let live = host.change(&rooms, verb).await.unwrap();
+        let told = live.session.unwrap();
+        assert_eq!(
+            (told.id, told.status, told.livekit),
+            (session, status, Some(RoomStatus::Active)),
+            "{verb:?}"
+        );
+        assert_eq!(live.room.open_status, Some(status));
+    }
+    assert_eq!(world.server().calls("CreateRoom"), 1);
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_start_lets_in_those_who_wait_as_far_as_there_is_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for (auto_admit, admitted) in [(true, 2), (false, 0)] {
+        let (host, session) = world.host_with(LiveStatus::Lobby).await;
+        let set = format!("set max_participants = 2, auto_admit = {auto_admit} where id = '{session}'");
+        world.execute(&format!("update live_room_sessions {set}")).await;
+        for user in ["ana", "bob", "carl"] {
+            seat(&world.pool, session, user, SeatRole::Guest, LobbyStatus::Waiting).await;
+        }
+        host.change(&rooms, Verb::Start).await.unwrap();
+        let inside = sqlx::query_scalar!(
+            "select user_id from live_room_attendance
+             where session_id = $1 and lobby_status = 'admitted' order by user_id",
+            session
+        );
+        assert_eq!(inside.fetch_all(&world.pool).await.unwrap(), &["ana", "bob"][..admitted]);
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_host_says_whether_he_is_there(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (host, _) = world.host_with(LiveStatus::Lobby).await;
+    for present in [true, true, false] {
+        let live = host.change(&rooms, Verb::HostPresent(present)).await.unwrap();
+        assert_eq!(live.room.host_present, present);
+        let projected =
+            sqlx::query_scalar!("select host_present from live_rooms where id = $1", host.room.id);
+        assert_eq!(projected.fetch_one(&world.pool).await.unwrap(), present);
+    }
+    host.change(&rooms, Verb::HostPresent(true)).await.unwrap();
+    assert!(!host.change(&rooms, Verb::End).await.unwrap().room.host_present);
+    world.assert_live_rooms_whole().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn where_nothing_is_on_there_is_nothing_to_do(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let never = world.host().await;
+    let (over, last) = world.host_with(LiveStatus::Ended).await;
+    for verb in ALL {
+        for (host, session) in [(&never, None), (&over, Some(last))] {
+            let told = host.change(&rooms, verb).await;
+            if matches!(verb, Verb::End | Verb::Cancel | Verb::Reset) {
+                assert_eq!(told.unwrap().session.map(|session| session.id), session);
+            } else {
+                assert_eq!(told.unwrap_err().reason, Reason::RoomNotActive, "{verb:?}");
+            }
+        }
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn only_the_host_changes_a_session_and_an_admin_resets_it(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (host, session) = world.host_with(LiveStatus::Live).await;
+    let stranger = Host { caller: person("stranger"), ..host.clone() };
+    let boss = Host { caller: admin(), ..host.clone() };
+    for verb in ALL {
+        assert_eq!(stranger.change(&rooms, verb).await.unwrap_err().reason, Reason::NotHost, "{verb:?}");
+        if verb != Verb::Reset {
+            assert_eq!(boss.change(&rooms, verb).await.unwrap_err().reason, Reason::NotHost, "{verb:?}");
+        }
+    }
+    world.execute("update live_room_sessions set access_level = 'group'").await;
+    for verb in ALL {
+        assert_eq!(stranger.change(&rooms, verb).await.unwrap_err().reason, Reason::RoomNotFound, "{verb:?}");
+    }
+    assert_eq!(world.live_status(session).await, "live");
+    assert_eq!(reset_as(&rooms, &host, admin()).await, None);
+    assert_eq!(world.live_status(session).await, "ended");
+    let mut nowhere = boss;
+    nowhere.room.id = Uuid::new_v4();
+    assert_eq!(nowhere.change(&rooms, Verb::Reset).await.unwrap_err().reason, Reason::RoomNotFound);
+}
+
+/// Goes live with a CreateRoom that hangs, and does `verb` meanwhile: no room is left.
+async fn stopped_while_starting(connect: PgConnectOptions, first: Verb, then: Verb) {
+    let world = World::new(connect).await;
+    let replicas = [world.rooms().await, world.rooms().await];
+    let (host, session) = world.host_with(LiveStatus::Scheduled).await;
+    world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
+    let starting = tokio::spawn({
+        let (rooms, host) = (replicas[0].clone(), host.clone());
+        async move { host.change(&rooms, first).await }
+    });
+    world.reached("CreateRoom", 1).await;
+    let stopped = host.change(&replicas[1], then).await.unwrap().session.unwrap();
+    assert!(!stopped.status.is_open());
+    world.server().faults().clear(); // now LiveKit makes the room
+    let late = starting.await.unwrap().unwrap().session.unwrap();
+    assert_eq!((late.id, late.status), (session, stopped.status));
+    testkit::eventually("nothing is left on LiveKit", async || world.names().is_empty().then_some(())).await;
+    world.assert_live_rooms_whole().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_end_while_going_live_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    stopped_while_starting(connect, Verb::Start, Verb::End).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_cancel_while_starting_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    stopped_while_starting(connect, Verb::OpenLobby, Verb::Cancel).await;
+}

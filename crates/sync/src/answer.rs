@@ -1,0 +1,65 @@
+//! Rows as the interface tells them.
+
+use chassis::{
+    grpc::{MESSAGE_LIMIT, timestamp},
+    page::{Cursor, page},
+};
+use prost::Message;
+use proto::sync::v1::{ListStreamsResponse, Stream};
+
+use crate::{
+    store::Row,
+    viewer::{Viewer, names},
+};
+
+/// Rows that no message can take wait for the next page.
+const MOST_BYTES: usize = MESSAGE_LIMIT / 2;
+
+/// A page of rows that were read with one more than `limit`; shorter where the texts of legacy clients are long.
+pub fn streams(rows: Vec<Row>, limit: usize, viewer: &Viewer) -> ListStreamsResponse {
+    let end = |row: &Row| Cursor { at: row.scheduled_for, id: row.id };
+    let (rows, mut next_cursor) = page(rows, limit, end);
+    let mut bytes = 0;
+    let mut streams = Vec::with_capacity(rows.len());
+    let mut last = None;
+    for row in rows {
+        let cursor = end(&row);
+        let stream = stream(row, viewer);
+        bytes += stream.encoded_len();
+        if let Some(last) = last.filter(|_| bytes > MOST_BYTES) {
+            next_cursor = Cursor::encode(last);
+            break;
+        }
+        streams.push(stream);
+        last = Some(cursor);
+    }
+    ListStreamsResponse { streams, next_cursor }
+}
+
+pub fn stream(row: Row, viewer: &Viewer) -> Stream {
+    let groups = row.groups.as_ref().filter(|_| viewer.is_system).map(names).unwrap_or_default();
+    Stream {
+        groups: groups.into_iter().map(str::to_owned).collect(),
+        id: row.id.to_string(),
+        title: row.title,
+        description: row.description,
+        stream_type: row.stream_type,
+        tags: row.tags,
+        access_level: row.access_level,
+        cover_image_url: row.cover_image_url,
+        co_hosts: row.co_hosts,
+        scheduled_for: Some(timestamp(row.scheduled_for)),
+        status: row.status,
+        enable_chat: row.enable_chat,
+        enable_polls: row.enable_polls,
+        enable_replay: row.enable_replay,
+        created_by: row.created_by,
+        started_at: row.started_at.map(timestamp),
+        ended_at: row.ended_at.map(timestamp),
+        viewer_count: row.viewer_count,
+        peak_viewers: row.peak_viewers,
+        total_messages: row.total_messages,
+        metadata_json: row.metadata,
+        version: row.version,
+    }
+}

@@ -1,0 +1,94 @@
+//! The interface: the listing in pages, its changes as they happen, and how far it is behind.
+
+use chassis::{
+    field,
+    grpc::timestamp,
+    page::{self, Cursor, one_more},
+    status::Refusal,
+};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use proto::sync::v1::{
+    GetStatusRequest, GetStatusResponse, ListStreamsRequest, ListStreamsResponse, StreamEvent,
+    WatchStreamsRequest, sync_service_server::SyncService,
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Listing, answer,
+    error::Error,
+    store::{self, Filter},
+    viewer::Viewer,
+    watch::watch,
+};
+
+#[tonic::async_trait]
+impl SyncService for Listing {
+    async fn list_streams(
+        &self,
+        request: Request<ListStreamsRequest>,
+    ) -> Result<Response<ListStreamsResponse>, Status> {
+        let request = request.into_inner();
+        let viewer = Viewer::of(request.caller)?;
+        let limit = page::limit(request.limit)?;
+        let filter = Filter {
+            status: status(&request.status)?,
+            pattern: pattern(request.query)?,
+            after: Cursor::parse(&request.cursor)?,
+        };
+        // A search may read the whole listing: a few at a time, so that pages and marks get their connections.
+        let _place = match filter.pattern {
+            Some(_) => self.searches.acquire().await.ok(),
+            None => None,
+        };
+        let rows = store::list_streams(&self.pool, &viewer, &filter, one_more(limit)).await;
+        Ok(Response::new(answer::streams(rows.map_err(Error::from)?, limit, &viewer)))
+    }
+
+    type WatchStreamsStream = BoxStream<'static, Result<StreamEvent, Status>>;
+
+    async fn watch_streams(
+        &self,
+        request: Request<WatchStreamsRequest>,
+    ) -> Result<Response<Self::WatchStreamsStream>, Status> {
+        let request = request.into_inner();
+        let viewer = Viewer::of(request.caller)?;
+        let stopping = self.lifecycle.stopping().clone();
+        let events = watch(self.pool.clone(), &self.feed, viewer, request.after_version, stopping).await?;
+        Ok(Response::new(events.map_err(Status::from).boxed()))
+    }
+
+    async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
+        let waiting = store::find_waiting(&self.pool).await.map_err(Error::from)?;
+        let found = self.found();
+        Ok(Response::new(GetStatusResponse {
+            dirty: waiting.dirty,
+            set_aside: waiting.set_aside,
+            lag_seconds: waiting.lag,
+            drift: found.map_or(0, |found| i64::try_from(found.compared.marked).unwrap_or(i64::MAX)),
+            compared_at: found.map(|found| timestamp(found.at)),
+        }))
+    }
+}
+
+fn status(value: &str) -> Result<Option<&'static str>, Refusal> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let known = ["pending", "live", "ended"].into_iter().find(|status| *status == value);
+    known.map(Some).ok_or_else(|| Refusal::invalid("status", "must be pending, live or ended"))
+}
+
+/// What is looked for, wherever it stands; its own `%` and `_` are themselves.
+fn pattern(query: String) -> Result<Option<String>, Refusal> {
+    let query = field::prose("q", query, 100)?;
+    let mut pattern = String::with_capacity(query.len() + 2);
+    pattern.push('%');
+    for character in query.trim().chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    Ok(Some(pattern).filter(|_| !query.trim().is_empty()))
+}

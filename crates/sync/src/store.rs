@@ -1,0 +1,14 @@
+//! All SQL of sync. What a row of the listing should be stands in the view `live_stream_projection`, what is not so
+//! in `unaligned_live_streams`, and nowhere here.
+
+mod align;
+mod compare;
+mod marks;
+mod read;
+
+pub use align::{lock_versions, upsert_unaligned};
+pub use compare::{count_strays, find_now, find_page, insert_marks_of_unaligned};
+pub use marks::{
+    BATCH, Mark, delete_marks, delete_marks_of_room, find_waiting, list_due_rooms, set_room_aside,
+};
+pub use read::{Filter, Row, count_changes, find_position, list_changes, list_streams};

@@ -1,0 +1,45 @@
+//! Writing the listing.
+
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+/// The lock of whoever draws versions.
+const VERSIONS: i64 = 0x6c69_7374_696e_6700;
+
+/// Waits until this transaction is the only one that draws versions, and has its writes mark nothing. After that, a
+/// row that a legacy client holds is waited for only so long: nobody else's may wait with it.
+pub async fn lock_versions(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "select pg_advisory_xact_lock($1) as locked, set_config('lock_timeout', '500ms', true) as patience,
+                set_config('greenroom.sync', 'on', true) as own",
+        VERSIONS
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(())
+}
+
+/// Makes the rows of these rooms equal to the view; how many were not. Columns that only legacy clients write are
+/// not named, and so stay.
+pub async fn upsert_unaligned(executor: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<u64, sqlx::Error> {
+    let written = sqlx::query!(
+        "insert into community_live_streams
+             (id, title, description, tags, access_level, cover_image_url, scheduled_for, status, created_by,
+              started_at, ended_at, viewer_count, peak_viewers, managed, version)
+         select id, title, description, tags, access_level, cover_image_url, scheduled_for, status, created_by,
+                started_at, ended_at, viewer_count, peak_viewers, true, nextval('live_stream_version')
+         from unaligned_live_streams
+         where id = any($1)
+         on conflict (id) do update
+         set title = excluded.title, description = excluded.description, tags = excluded.tags,
+             access_level = excluded.access_level, cover_image_url = excluded.cover_image_url,
+             scheduled_for = excluded.scheduled_for, status = excluded.status, created_by = excluded.created_by,
+             started_at = excluded.started_at, ended_at = excluded.ended_at,
+             viewer_count = excluded.viewer_count, peak_viewers = excluded.peak_viewers,
+             managed = true, version = excluded.version",
+        rooms
+    )
+    .execute(executor)
+    .await?;
+    Ok(written.rows_affected())
+}

@@ -1,0 +1,73 @@
+//! The comparison of all rows, page by page along the primary keys.
+
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// One page: the ids after the last one, up to and including `last`.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// None: up to the end.
+    pub last: Option<Uuid>,
+    pub rooms: i64,
+}
+
+/// The page after `after`: at most `size` live rooms, and at most `size` rows of the listing.
+pub async fn find_page(executor: impl PgExecutor<'_>, after: Uuid, size: i64) -> Result<Page, sqlx::Error> {
+    sqlx::query_as!(
+        Page,
+        r#"with bound as (
+               select least((select id from live_rooms where id > $1 order by id offset $2::bigint - 1 limit 1),
+                            (select id from community_live_streams where id > $1
+                             order by id offset $2::bigint - 1 limit 1)) as last)
+           select last,
+                  (select count(*) from live_rooms where id > $1 and id <= coalesce(last, $3)) as "rooms!"
+           from bound"#,
+        after,
+        size,
+        Uuid::max()
+    )
+    .fetch_one(executor)
+    .await
+}
+
+/// Marks the rooms of a page whose rows are not equal to the view; how many. Those that are marked already are only
+/// late, or set aside.
+pub async fn insert_marks_of_unaligned(
+    executor: impl PgExecutor<'_>,
+    after: Uuid,
+    last: Uuid,
+) -> Result<u64, sqlx::Error> {
+    let marked = sqlx::query!(
+        "insert into live_stream_dirty (live_room_id)
+         select u.id from unaligned_live_streams u
+         where u.id > $1 and u.id <= $2
+           and not exists (select from live_stream_dirty d where d.live_room_id = u.id)",
+        after,
+        last
+    )
+    .execute(executor)
+    .await?;
+    Ok(marked.rows_affected())
+}
+
+/// Rows of a page that say `live` and belong to no live room that ever had a session: nobody's to repair.
+pub async fn count_strays(
+    executor: impl PgExecutor<'_>,
+    after: Uuid,
+    last: Uuid,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from community_live_streams c
+           where c.id > $1 and c.id <= $2 and c.status = 'live'
+             and not exists (select from live_room_sessions s where s.room_id = c.id)"#,
+        after,
+        last
+    )
+    .fetch_one(executor)
+    .await
+}
+
+pub async fn find_now(executor: impl PgExecutor<'_>) -> Result<OffsetDateTime, sqlx::Error> {
+    sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(executor).await
+}

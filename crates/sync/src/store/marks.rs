@@ -1,0 +1,119 @@
+//! Marks: taken, and set aside when the row they name could not be written.
+
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+/// Marks that one transaction takes.
+pub const BATCH: i64 = 500;
+
+/// A mark that was taken, and how old it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    pub id: i64,
+    pub room: Uuid,
+    pub age: f64,
+}
+
+/// Takes the oldest marks that no other replica holds. Those of rooms that are set aside wait for their room's turn.
+pub async fn delete_marks(executor: impl PgExecutor<'_>) -> Result<Vec<Mark>, sqlx::Error> {
+    sqlx::query_as!(
+        Mark,
+        r#"delete from live_stream_dirty
+           where id = any(array(
+               select d.id from live_stream_dirty d
+               where d.next_attempt_at is null
+                 and not exists (select from live_stream_dirty a
+                                 where a.live_room_id = d.live_room_id and a.next_attempt_at is not null)
+               order by d.id limit $1
+               for update of d skip locked))
+           -- subtracted as numbers: a hand may have typed 'infinity'
+           returning id, live_room_id as room,
+                     extract(epoch from app_now())::float8 - extract(epoch from marked_at)::float8 as "age!""#,
+        BATCH
+    )
+    .fetch_all(executor)
+    .await
+}
+
+/// Takes these marks of a room, and those that were set aside for it.
+pub async fn delete_marks_of_room(
+    executor: impl PgExecutor<'_>,
+    room: Uuid,
+    marks: &[i64],
+) -> Result<Vec<Mark>, sqlx::Error> {
+    sqlx::query_as!(
+        Mark,
+        r#"delete from live_stream_dirty
+           where id = any(array(
+               select d.id from live_stream_dirty d
+               where d.live_room_id = $1 and (d.id = any($2) or d.next_attempt_at is not null)
+               order by d.id
+               for update of d skip locked))
+           returning id, live_room_id as room,
+                     extract(epoch from app_now())::float8 - extract(epoch from marked_at)::float8 as "age!""#,
+        room,
+        marks
+    )
+    .fetch_all(executor)
+    .await
+}
+
+/// Sets a room aside, for twice as long each time and at most a minute. One of its marks stays and says so: the
+/// others said no more, and would pile up.
+pub async fn set_room_aside(
+    executor: impl PgExecutor<'_>,
+    room: Uuid,
+    error: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with held as (
+             select id, attempts from live_stream_dirty where live_room_id = $1 order by id for update skip locked),
+         dropped as (
+             delete from live_stream_dirty d using held
+             where d.id = held.id and held.id > (select min(id) from held))
+         update live_stream_dirty d
+         set attempts = tried.attempts, last_error = left($2, 500),
+             next_attempt_at = app_now()
+                 + least(interval '1 minute', interval '1 second' * 2 ^ least(tried.attempts - 1, 6))
+         from (select min(id) as id, max(attempts) + 1 as attempts from held) tried
+         where d.id = tried.id",
+        room,
+        error
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Rooms that were set aside and are tried again now.
+pub async fn list_due_rooms(executor: impl PgExecutor<'_>) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select distinct live_room_id from live_stream_dirty
+         where next_attempt_at is not null and next_attempt_at <= app_now()
+         limit 100"
+    )
+    .fetch_all(executor)
+    .await
+}
+
+/// What waits to be written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Waiting {
+    pub dirty: i64,
+    pub set_aside: i64,
+    /// Seconds since the oldest mark that is due.
+    pub lag: f64,
+}
+
+pub async fn find_waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, sqlx::Error> {
+    sqlx::query_as!(
+        Waiting,
+        r#"select count(*) as "dirty!", count(next_attempt_at) as "set_aside!",
+                  greatest(0, extract(epoch from app_now())::float8
+                      - min(extract(epoch from marked_at)::float8)
+                            filter (where next_attempt_at is null or next_attempt_at <= app_now())) as "lag!"
+           from live_stream_dirty"#
+    )
+    .fetch_one(executor)
+    .await
+}

@@ -1,0 +1,131 @@
+//! One reader of the change feed: first what he missed, page by page as he takes it, then what happens.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use futures::{Stream, stream::try_unfold};
+use proto::sync::v1::{Reset, StreamEvent, stream_event::Event};
+use sqlx::PgPool;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    answer,
+    error::Error,
+    feed::Feed,
+    store::{self, Row},
+    viewer::Viewer,
+};
+
+/// Who has missed more changes has to read the listing anew.
+const MOST_MISSED: i64 = 1_000;
+/// Missed changes that are read, and held for him, at once.
+const PAGE: i64 = 100;
+
+struct Reader {
+    pool: PgPool,
+    viewer: Viewer,
+    changes: broadcast::Receiver<Arc<Row>>,
+    stopping: CancellationToken,
+    /// The last version that he has been told of, or may not see.
+    position: i64,
+    /// Changes after `position` are still to be read from the listing.
+    catching_up: bool,
+    waiting: VecDeque<StreamEvent>,
+}
+
+/// The events for a reader whose last version is `after`. Whoever stops reading holds nothing but his place.
+pub async fn watch(
+    pool: PgPool,
+    feed: &Feed,
+    viewer: Viewer,
+    after: Option<i64>,
+    stopping: CancellationToken,
+) -> Result<impl Stream<Item = Result<StreamEvent, Error>> + Send + 'static, Error> {
+    let (changes, from) = feed.follow().await?;
+    let mut reader = Reader {
+        pool,
+        viewer,
+        changes,
+        stopping,
+        position: from,
+        catching_up: false,
+        waiting: VecDeque::new(),
+    };
+    match after {
+        Some(after) => reader.resume(after).await?,
+        None => reader.tell_position(),
+    }
+    Ok(try_unfold(reader, |mut reader| async move { reader.next().await.map(|event| Some((event, reader))) }))
+}
+
+impl Reader {
+    /// Goes on after the reader's last version, or tells him to begin anew: he has missed too much, or his version is
+    /// of another database.
+    async fn resume(&mut self, after: i64) -> Result<(), Error> {
+        let newest = store::find_position(&self.pool).await?;
+        let missed = store::count_changes(&self.pool, after, MOST_MISSED).await?;
+        if after > newest || missed > MOST_MISSED {
+            self.position = newest;
+            self.waiting.push_back(StreamEvent { version: newest, event: Some(Event::Reset(Reset {})) });
+        } else {
+            self.position = after;
+            self.catching_up = true;
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<StreamEvent, Error> {
+        let stopping = self.stopping.clone();
+        let event = stopping.run_until_cancelled(self.next_event()).await;
+        event.unwrap_or(Err(Error::Stopping))
+    }
+
+    async fn next_event(&mut self) -> Result<StreamEvent, Error> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Ok(event);
+            }
+            if self.catching_up {
+                self.read_missed().await?;
+                continue;
+            }
+            let row = match self.changes.recv().await {
+                Ok(row) => row,
+                Err(RecvError::Lagged(_)) => {
+                    metrics::counter!("greenroom_listing_readers_dropped_total").increment(1);
+                    return Err(Error::TooSlow);
+                }
+                Err(RecvError::Closed) => return Err(Error::Stopping),
+            };
+            // What he read from the listing may come a second time.
+            if row.version > self.position {
+                self.take(&row);
+            }
+        }
+    }
+
+    async fn read_missed(&mut self) -> Result<(), Error> {
+        let rows = store::list_changes(&self.pool, self.position, PAGE).await?;
+        for row in &rows {
+            self.take(row);
+        }
+        self.catching_up = rows.len() == usize::try_from(PAGE).unwrap_or_default();
+        if !self.catching_up {
+            self.tell_position();
+        }
+        Ok(())
+    }
+
+    /// Everything up to here has been told.
+    fn tell_position(&mut self) {
+        self.waiting.push_back(StreamEvent { version: self.position, event: None });
+    }
+
+    fn take(&mut self, row: &Row) {
+        self.position = row.version;
+        if self.viewer.may_read(row) {
+            let event = Some(Event::Stream(answer::stream(row.clone(), &self.viewer)));
+            self.waiting.push_back(StreamEvent { version: row.version, event });
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Everything at once, held up, cut off and killed: rows come out right, and nobody waits for a bad one.
+
+use std::time::Duration;
+
+use domain::{LiveStatus, SeatRole};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use testkit::{
+    eventually,
+    seed::live::{live_room, live_session},
+};
+
+use crate::harness::*;
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_change_made_while_marks_are_worked_on_is_not_lost(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(options, connect).await;
+    let room = live_room(&world.pool, "ada").await;
+    live_session(&world.pool, &room, LiveStatus::Live).await;
+    let mut holder = world.pool.begin().await.unwrap();
+    sqlx::query!("select pg_advisory_xact_lock($1)", VERSIONS).fetch_one(&mut *holder).await.unwrap();
+    let pool = world.pool.clone();
+    let draining = tokio::spawn(async move { sync::drain(&pool).await.unwrap() });
+    world.waiting(1).await; // the marks are taken, and the row is not written
+    world.sql("update live_rooms set description = 'meanwhile'").await;
+    holder.commit().await.unwrap();
+    assert_eq!(draining.await.unwrap().written, 1);
+    assert_eq!(world.unaligned().await, 0, "what is written is read after the lock, not before");
+    assert_eq!(world.marks().await, 1, "and the new mark is still there");
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn replicas_share_the_marks(options: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(options, connect).await;
+    live_rooms(&world.pool, 2_000).await;
+    let (one, other) = tokio::join!(sync::drain(&world.pool), sync::drain(&world.pool));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert!(one.written > 0 && other.written > 0, "{one:?} {other:?}");
+    let rest = sync::drain(&world.pool).await.unwrap();
+    assert_eq!(one.written + other.written + rest.written, 2_000, "each row once");
+    assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_row_that_cannot_be_written_stops_nobody(options: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(options, connect).await;
+    world.sql("alter table community_live_streams add constraint poison check (title <> 'Room 7')").await;
+    live_rooms(&world.pool, 40).await;
+    let drained = sync::drain(&world.pool).await.unwrap();
+    assert_eq!((drained.written, drained.set_aside), (39, 1));
+    let told = sqlx::query!(
+        r#"select attempts, last_error as "error!", next_attempt_at > app_now() as "later!" from live_stream_dirty"#
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    assert!(told.attempts == 1 && told.later && told.error.contains("poison"), "{told:?}");
+
+    world.sql("update live_rooms set description = 'new'").await; // marks all, the bad one too
+    let drained = sync::drain(&world.pool).await.unwrap();
+    assert_eq!((drained.written, drained.set_aside), (39, 0), "it waits for its turn");
+    world
+        .sql("update live_stream_dirty set next_attempt_at = app_now() where next_attempt_at is not null")
+        .await;
+    assert_eq!(sync::drain(&world.pool).await.unwrap().set_aside, 1);
+    let left = sqlx::query!("select attempts from live_stream_dirty").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(
+        left.iter().map(|mark| mark.attempts).collect::<Vec<_>>(),
+        [2],
+        "its marks are one, and pile up no more"
+    );
+
+    world.sql("alter table community_live_streams drop constraint poison").await;
+    world.sql("update live_stream_dirty set next_attempt_at = app_now()").await;
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1);
+    assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_legacy_client_that_holds_its_row_holds_up_no_other(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(options, connect).await;
+    live_rooms(&world.pool, 3).await;
+    sync::drain(&world.pool).await.unwrap();
+    let mut legacy = world.pool.begin().await.unwrap();
+    sqlx::query!("update community_live_streams set total_messages = 1 where title = 'Room 2'")
+        .execute(&mut *legacy)
+        .await
+        .unwrap();
+    world.sql("update live_rooms set description = 'new'").await;
+    let drained = sync::drain(&world.pool).await.unwrap();
+    assert_eq!((drained.written, drained.set_aside), (2, 1));
+    legacy.commit().await.unwrap();
+    let _service = world.service().await;
+    world.aligned().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn marks_that_nobody_told_of_are_found_by_polling(options: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(options, connect).await;
+    let _service = world.service().await;
+    let room = live_room(&world.pool, "ada").await;
+    let session = live_session(&world.pool, &room, LiveStatus::Live).await;
+    world.aligned().await;
+    present(&world.pool, session, "in", SeatRole::Guest).await; // seats do not NOTIFY
+    world.aligned().await;
+    for title in 0..3 {
+        sqlx::query!(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where query ilike 'listen %' and datname = current_database()"
+        )
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+        sqlx::query!("update live_rooms set description = $1", title.to_string())
+            .execute(&world.pool)
+            .await
+            .unwrap();
+        world.aligned().await;
+    }
+}
+
+/// One host's evening, in the transactions that room-lifecycle makes; errors end it.
+async fn cycle(pool: &PgPool, host: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "with session as (
+             insert into live_room_sessions (room_id, status, created_by, started_at)
+             select id, 'live', host_user_id, app_now() from live_rooms where host_user_id = $1 returning room_id)
+         select settle_live_room(room_id) from session",
+        host
+    )
+    .fetch_all(pool)
+    .await?;
+    sqlx::query!(
+        "update live_room_sessions set status = 'ended', ended_at = app_now()
+         where created_by = $1 and status = 'live'",
+        host
+    )
+    .execute(pool)
+    .await?;
+    sqlx::query!("select settle_live_room(id) from live_rooms where host_user_id = $1", host)
+        .fetch_all(pool)
+        .await?;
+    Ok(())
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn killed_in_the_middle_of_a_thousand_cycles_it_is_aligned_soon_after_its_restart(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(options, connect).await;
+    for host in 0..20 {
+        live_room(&world.pool, &host.to_string()).await;
+    }
+    let mut evenings = tokio::task::JoinSet::new();
+    for host in 0..4 {
+        let pool = world.pool.clone();
+        evenings.spawn(async move {
+            for n in 0..250 {
+                cycle(&pool, &(host * 5 + n % 5).to_string()).await.unwrap();
+            }
+        });
+    }
+    for rows in [100, 400, 700] {
+        let service = world.service().await;
+        eventually("it has written a while", async || {
+            let written = sqlx::query_scalar!(r#"select last_value as "n!" from live_stream_version"#);
+            let written = written.fetch_one(&world.pool).await.unwrap();
+            if written > rows || evenings.is_empty() { Ok(()) } else { Err(written) }
+        })
+        .await;
+        service.runtime.lifecycle.kill(); // nothing is finished
+    }
+    evenings.join_all().await;
+    let _service = world.service().await;
+    let aligned = tokio::time::timeout(Duration::from_secs(5), world.aligned());
+    aligned.await.unwrap();
+    world.sql("insert into live_stream_dirty (live_room_id) select id from live_rooms").await;
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0, "replay changes nothing");
+}

@@ -1,0 +1,212 @@
+//! Live rooms, the listing made of them, and a service to ask.
+
+use chassis::{
+    grpc::GuardLayer,
+    status::{Reason, Refusal},
+    transport::Transport,
+};
+use domain::{LobbyStatus, SeatRole};
+use proto::{
+    sync::v1::{
+        ListStreamsRequest, ListStreamsResponse, Stream, StreamEvent, WatchStreamsRequest,
+        stream_event::Event, sync_service_client::SyncServiceClient,
+    },
+    types::v1::Caller,
+};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use testkit::{TestRuntime, eventually, seed::live::seat};
+use tonic::{Status, Streaming};
+use tower::Layer;
+use uuid::Uuid;
+
+/// The lock under which versions are drawn.
+pub const VERSIONS: i64 = 0x6c69_7374_696e_6700;
+
+pub fn config(connect: &PgConnectOptions) -> sync::Config {
+    sync::Config {
+        database: testkit::database(connect, sync::ROLE),
+        grpc: testkit::internal(),
+        listen: ([127, 0, 0, 1], 0).into(),
+    }
+}
+
+/// A database, without a service.
+pub struct World {
+    pub pool: PgPool,
+    pub connect: PgConnectOptions,
+}
+
+impl World {
+    pub async fn new(options: PgPoolOptions, connect: PgConnectOptions) -> Self {
+        let pool = options.max_connections(10).connect_with(connect.clone()).await.unwrap();
+        Self { pool, connect }
+    }
+
+    pub async fn service(&self) -> Service {
+        Service::at(&self.connect).await
+    }
+
+    /// Runs SQL that a hand types.
+    pub async fn sql(&self, statements: &'static str) {
+        sqlx::raw_sql(statements).execute(&self.pool).await.unwrap();
+    }
+
+    pub async fn marks(&self) -> i64 {
+        sqlx::query_scalar!(r#"select count(*) as "n!" from live_stream_dirty"#)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// Rows that are not as the view says.
+    pub async fn unaligned(&self) -> i64 {
+        sqlx::query_scalar!(r#"select count(*) as "n!" from unaligned_live_streams"#)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    pub async fn version(&self, id: Uuid) -> i64 {
+        sqlx::query_scalar!("select version from community_live_streams where id = $1", id)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// Waits until every row is as it should be and no mark is left.
+    pub async fn aligned(&self) {
+        eventually("the listing is aligned", async || {
+            let left = (self.unaligned().await, self.marks().await);
+            if left == (0, 0) { Ok(()) } else { Err(left) }
+        })
+        .await;
+    }
+
+    /// Waits until so many statements wait for a lock in this database.
+    pub async fn waiting(&self, wanted: i64) {
+        eventually("statements wait for a lock", async || {
+            let waiting = sqlx::query_scalar!(
+                r#"select count(*) as "n!" from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'"#
+            )
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+            if waiting == wanted { Ok(()) } else { Err(waiting) }
+        })
+        .await;
+    }
+}
+
+/// A change of the listing that marks nothing, as nobody but sync should make it.
+pub async fn drift(pool: &PgPool, id: Uuid) {
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::raw_sql("set local greenroom.sync = 'on'").execute(&mut *tx).await.unwrap();
+    sqlx::query!("update community_live_streams set title = 'drifted' where id = $1", id)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// A seat whose person is there.
+pub async fn present(pool: &PgPool, session: Uuid, user: &str, role: SeatRole) {
+    seat(pool, session, user, role, LobbyStatus::Admitted).await;
+    sqlx::query!(
+        "update live_room_attendance set joined_at = app_now(), held_until = null
+         where session_id = $1 and user_id = $2",
+        session,
+        user
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+/// `n` rooms, each with a live session, all started at one moment; their rows are not made yet.
+pub async fn live_rooms(pool: &PgPool, n: i32) {
+    sqlx::query!(
+        "with rooms as (
+             insert into live_rooms (host_user_id, title, room_name, room_slug)
+             select 'host-' || n, 'Room ' || n, 'Room ' || n, 'room-' || n from generate_series(1, $1::integer) n
+             returning id, host_user_id)
+         insert into live_room_sessions (room_id, status, created_by, starts_at, started_at)
+         select id, 'live', host_user_id, now(), now() from rooms",
+        n
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+/// A running replica, called in process.
+pub struct Service {
+    pub runtime: TestRuntime,
+    pub client: SyncServiceClient<Transport>,
+}
+
+impl Service {
+    pub async fn at(connect: &PgConnectOptions) -> Self {
+        let (runtime, config) = (testkit::runtime(), config(connect));
+        let routes = sync::start(&config, &runtime).await.unwrap();
+        let guarded = GuardLayer::new(&config.grpc).layer(routes);
+        let client = SyncServiceClient::new(Transport::in_process(guarded, &config.grpc.tokens));
+        Self { runtime, client }
+    }
+
+    pub async fn list(&self, request: ListStreamsRequest) -> Result<ListStreamsResponse, Status> {
+        self.client.clone().list_streams(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// The titles that `caller` sees.
+    pub async fn titles(&self, caller: Option<Caller>) -> Vec<String> {
+        let request = ListStreamsRequest { caller, limit: 100, ..ListStreamsRequest::default() };
+        let mut titles: Vec<_> =
+            self.list(request).await.unwrap().streams.into_iter().map(|stream| stream.title).collect();
+        titles.sort();
+        titles
+    }
+
+    pub async fn watch(&self, caller: Option<Caller>, after_version: Option<i64>) -> Streaming<StreamEvent> {
+        let request = WatchStreamsRequest { caller, after_version };
+        self.client.clone().watch_streams(request).await.unwrap().into_inner()
+    }
+
+    /// A reader who has caught up, and his position.
+    pub async fn follow(&self, caller: Option<Caller>) -> (Streaming<StreamEvent>, i64) {
+        let mut events = self.watch(caller, None).await;
+        let event = events.message().await.unwrap().unwrap();
+        assert_eq!(event.event, None, "at once, before any change");
+        (events, event.version)
+    }
+}
+
+/// The next row that the feed tells.
+pub async fn next_row(events: &mut Streaming<StreamEvent>) -> Stream {
+    loop {
+        let next = tokio::time::timeout(std::time::Duration::from_secs(10), events.message());
+        if let Some(Event::Stream(stream)) = next.await.unwrap().unwrap().unwrap().event {
+            return stream;
+        }
+    }
+}
+
+pub fn person(id: &str) -> Caller {
+    Caller { user_id: id.into(), ..Caller::default() }
+}
+
+pub fn member(id: &str, group: &str) -> Caller {
+    Caller { user_id: id.into(), groups: vec![group.into()], ..Caller::default() }
+}
+
+pub fn admin() -> Caller {
+    Caller { user_id: "root".into(), is_admin: true, ..Caller::default() }
+}
+
+pub fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Reason, String) {
+    let refusal = Refusal::from_status(&answer.unwrap_err());
+    (refusal.reason, refusal.facts.get("field").cloned().unwrap_or_default())
+}

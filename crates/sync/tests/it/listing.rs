@@ -1,0 +1,189 @@
+//! The listing in pages: its order, its filters, and who sees what.
+
+use chassis::status::Reason;
+use domain::LiveStatus;
+use proto::sync::v1::ListStreamsRequest;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use testkit::seed::live::{live_room, live_session};
+
+use crate::harness::*;
+
+fn request() -> ListStreamsRequest {
+    ListStreamsRequest::default()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn pages_walk_from_the_latest_start_and_have_every_row_once(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(options, connect).await;
+    live_rooms(&world.pool, 25).await; // all at one moment: the id decides
+    world.sql("insert into community_live_streams (id, title, status, scheduled_for) values (gen_random_uuid(), 'Alien', 'live', now())").await;
+    sync::drain(&world.pool).await.unwrap();
+    let service = world.service().await;
+    let (mut seen, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = service.list(ListStreamsRequest { limit: 10, cursor, ..request() }).await.unwrap();
+        pages += 1;
+        seen.extend(page.streams.into_iter().map(|stream| {
+            assert_ne!(stream.title, "Alien", "only what sync wrote");
+            (stream.scheduled_for.unwrap().seconds, stream.id)
+        }));
+        if page.next_cursor.is_empty() {
+            break;
+        }
+        cursor = page.next_cursor;
+    }
+    assert_eq!((pages, seen.len()), (3, 25));
+    assert!(seen.is_sorted_by(|a, b| a > b), "{seen:?}");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn status_and_text_narrow_it(options: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(options, connect).await;
+    for (host, status) in [("a", LiveStatus::Scheduled), ("b", LiveStatus::Lobby), ("c", LiveStatus::Ended)] {
+        let room = live_room(&world.pool, host).await;
+        let session = live_session(&world.pool, &room, status).await;
+        sqlx::query!(
+            r"update live_room_sessions set session_title = $2, topic_keys = array[$3] where id = $1",
+            session,
+            format!(r"100% of_{host}\"),
+            format!("Topic-{host}")
+        )
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    }
+    world.sql("update live_rooms set description = 'Grüße aus Köln' where host_user_id = 'c'").await;
+    sync::drain(&world.pool).await.unwrap();
+    let service = world.service().await;
+    let hosts = async |status: &str, query: &str| {
+        let wanted = ListStreamsRequest { status: status.into(), query: query.into(), ..request() };
+        let streams = service.list(wanted).await.unwrap().streams;
+        let mut hosts: Vec<_> = streams.into_iter().map(|stream| stream.created_by).collect();
+        hosts.sort();
+        hosts.concat()
+    };
+    for (status, query, expected) in [
+        ("", "", "abc"),
+        ("pending", "", "a"),
+        ("live", "", "b"),
+        ("ended", "", "c"),
+        ("", "0% OF_", "abc"),
+        ("", "%%", ""),
+        ("", "of__", ""),
+        ("", r"\", "abc"),
+        ("", "topic-B", "b"),
+        ("", "  GRÜSSE", ""),
+        ("", "grüße aus", "c"),
+        ("live", "grüße", ""),
+    ] {
+        assert_eq!(hosts(status, query).await, expected, "{status} {query}");
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_is_wrong_is_refused_by_its_name(options: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(options, connect).await;
+    let service = world.service().await;
+    for (wrong, field) in [
+        (ListStreamsRequest { status: "over".into(), ..request() }, "status"),
+        (ListStreamsRequest { query: "q".repeat(101), ..request() }, "q"),
+        (ListStreamsRequest { query: "a\0b".into(), ..request() }, "q"),
+        (ListStreamsRequest { limit: 101, ..request() }, "limit"),
+        (ListStreamsRequest { cursor: "here".into(), ..request() }, "cursor"),
+    ] {
+        assert_eq!(refused(service.list(wrong).await), (Reason::InvalidRequest, field.to_owned()));
+    }
+    let nameless = ListStreamsRequest { caller: Some(person("")), ..request() };
+    assert_eq!(refused(service.list(nameless).await).0, Reason::Unauthenticated);
+}
+
+/// Rooms of every kind of access, titled by it.
+pub async fn rooms_of_groups(world: &World) {
+    for (host, access, metadata) in [
+        ("public", "public", "{}"),
+        ("array", "group", r#"{"groups": ["staff", 7]}"#),
+        ("key", "group", r#"{"groups": {"staff": true}}"#),
+        ("text", "group", r#"{"groups": "staff"}"#),
+        ("number", "group", r#"{"groups": 7}"#),
+        ("nobody", "group", "{}"),
+    ] {
+        let room = live_room(&world.pool, host).await;
+        let session = live_session(&world.pool, &room, LiveStatus::Live).await;
+        sqlx::query!(
+            "with room as (update live_rooms set metadata = $3::text::jsonb where id = $4)
+             update live_room_sessions set access_level = $2, session_title = created_by where id = $1",
+            session,
+            access,
+            metadata,
+            room.id
+        )
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn streams_of_groups_are_invisible_to_strangers(options: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(options, connect).await;
+    rooms_of_groups(&world).await;
+    sync::drain(&world.pool).await.unwrap();
+    let service = world.service().await;
+    let all = ["array", "key", "nobody", "number", "public", "text"];
+    for (caller, expected) in [
+        (None, &["public"][..]),
+        (Some(person("eve")), &["public"]),
+        (Some(member("eve", "other")), &["public"]),
+        (Some(member("eve", "7")), &["public"]),
+        (Some(member("eve", "st\0aff")), &["public"]),
+        (Some(member("eve", "staff")), &["array", "key", "public", "text"]),
+        (Some(person("nobody")), &["nobody", "public"]),
+        (Some(admin()), &all),
+    ] {
+        assert_eq!(service.titles(caller.clone()).await, expected, "{caller:?}");
+        // The feed tells each what the list shows him.
+        let mut events = service.watch(caller.clone(), Some(0)).await;
+        let mut told = Vec::new();
+        while let Some(proto::sync::v1::stream_event::Event::Stream(stream)) =
+            events.message().await.unwrap().unwrap().event
+        {
+            assert_eq!(stream.groups, Vec::<String>::new(), "not for people");
+            told.push(stream.title);
+        }
+        told.sort();
+        assert_eq!(told, expected, "{caller:?}");
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn rows_that_were_typed_or_grew_too_large_are_read_all_the_same(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(options, connect).await;
+    live_rooms(&world.pool, 60).await;
+    world
+        .sql("update live_rooms set description = repeat('ß', 5000), topic_keys = array[repeat('x', 9000)]")
+        .await;
+    world.sql("update live_room_sessions set started_at = 'infinity' where created_by = 'host-7'").await;
+    sync::drain(&world.pool).await.unwrap();
+    world
+        .sql("update community_live_streams set metadata = jsonb_build_object('a', repeat('x', 100000))")
+        .await;
+    let service = world.service().await;
+    let (mut cursor, mut rows, mut pages) = (String::new(), 0, 0);
+    loop {
+        let page = service.list(ListStreamsRequest { limit: 100, cursor, ..request() }).await.unwrap();
+        rows += page.streams.len();
+        pages += 1;
+        assert!(page.streams.iter().all(|stream| stream.metadata_json == "{}"));
+        if page.next_cursor.is_empty() {
+            break;
+        }
+        cursor = page.next_cursor;
+    }
+    assert!(rows == 60 && pages > 1, "{rows} rows in {pages} pages: each fits into a message");
+}

@@ -1,0 +1,85 @@
+//! Live rooms, their sessions and the seats in them, written with SQL as if room-lifecycle had.
+
+use domain::{LiveStatus, LobbyStatus, Owner, RoomStatus, SeatRole};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Room, person, record};
+
+/// A live room that was made.
+#[derive(Clone, Debug)]
+pub struct LiveRoom {
+    pub id: Uuid,
+    pub host: String,
+}
+
+/// The public live room of a host who is called Hanna Host, with nothing on.
+pub async fn live_room(pool: &PgPool, host: &str) -> LiveRoom {
+    person(pool, host, "Hanna Host").await;
+    let id = Uuid::new_v4();
+    sqlx::query!(
+        "insert into live_rooms (id, host_user_id, title, room_name, room_slug) values ($1, $2, 'Stars', $3, $3)",
+        id,
+        host,
+        format!("room-{}", id.simple()),
+    )
+    .execute(pool)
+    .await
+    .expect("a live room");
+    LiveRoom { id, host: host.to_owned() }
+}
+
+/// A session in the room, without an end, and the room's projection of it. Scheduled: for in an hour; lobby: starts
+/// in 5 minutes; live: began now. What is over began an hour ago. There is no LiveKit room yet.
+pub async fn live_session(pool: &PgPool, room: &LiveRoom, status: LiveStatus) -> Uuid {
+    let starts_in_minutes = match status {
+        LiveStatus::Scheduled => 60,
+        LiveStatus::Lobby => 5,
+        LiveStatus::Live => 0,
+        LiveStatus::Ended | LiveStatus::Cancelled => -60,
+    };
+    let id = sqlx::query_scalar!(
+        "insert into live_room_sessions (room_id, session_title, status, starts_at, lobby_open_at, started_at,
+                                         ended_at, created_by)
+         select $1, 'Tonight', $2, start.at, case when $2 <> 'scheduled' then least(start.at, app_now()) end,
+                case when $2 in ('live', 'ended') then start.at end,
+                case when $2 in ('ended', 'cancelled') then app_now() end, $4
+         from (select app_now() + make_interval(mins => $3)) start (at)
+         returning id",
+        room.id,
+        status.as_str(),
+        starts_in_minutes,
+        room.host,
+    )
+    .fetch_one(pool)
+    .await
+    .expect("a live session");
+    sqlx::query_scalar!("select settle_live_room($1)", room.id).fetch_one(pool).await.expect("settled");
+    id
+}
+
+/// A seat that was taken now; nobody is seen on LiveKit.
+pub async fn seat(pool: &PgPool, session: Uuid, user: &str, role: SeatRole, lobby_status: LobbyStatus) {
+    sqlx::query!(
+        "insert into live_room_attendance (session_id, live_room_id, user_id, role, lobby_status, held_until)
+         select id, room_id, $2, $3, $4, case when $4 = 'admitted' then app_now() + interval '60 seconds' end
+         from live_room_sessions where id = $1",
+        session,
+        user,
+        role.as_str(),
+        lobby_status.as_str(),
+    )
+    .execute(pool)
+    .await
+    .expect("a seat");
+}
+
+/// The session's room, generation 1, seen on LiveKit just now (in the record: LiveKit itself is not told).
+pub async fn active_room(pool: &PgPool, session: Uuid) -> Room {
+    record(pool, Owner::LiveSession(session), RoomStatus::Active).await
+}
+
+/// The committed intent to make the session's room.
+pub async fn pending_room(pool: &PgPool, session: Uuid) -> Room {
+    record(pool, Owner::LiveSession(session), RoomStatus::Pending).await
+}

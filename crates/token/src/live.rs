@@ -1,0 +1,99 @@
+//! Live rooms: whoever has a seat in the open session may come in, as long as nobody put him out.
+//!
+//! Places are given by room-lifecycle (`SeatService.Join`, which the gateway calls before it asks here): capacity and
+//! lobby were decided there, under the session's lock. Here the seat is read again at every token.
+
+use chassis::grpc::timestamp;
+use domain::{LiveStatus, LobbyStatus, Owner, SeatRole};
+use proto::token::v1::IssueForLiveRoomResponse;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::{
+    decision::{Known, Permit, Record, Refused, Row},
+    issue::Issued,
+    store::LiveJoin,
+};
+
+/// A session goes on after its planned end until nobody is left inside; tokens are short then.
+const OVERTIME: Duration = Duration::minutes(5);
+
+impl Row for LiveJoin {
+    fn now(&self) -> OffsetDateTime {
+        self.now
+    }
+
+    fn signed_at(&self) -> OffsetDateTime {
+        self.signed_at
+    }
+
+    fn permit(&self) -> Result<Permit, Refused> {
+        if !self.may_read {
+            return Err(Refused::NoLiveRoom);
+        }
+        let session_id = session_with_room(self).ok_or(Refused::NotActive)?;
+        let role = seat(self)?;
+        let left = self.ends_at.map_or(Duration::MAX, |ends_at| (ends_at - self.now).max(OVERTIME));
+        Ok(Permit { owner: Owner::LiveSession(session_id), part: role.into(), left })
+    }
+
+    fn record(&self) -> Record<'_> {
+        Record {
+            id: self.room_id,
+            status: self.room_status,
+            name: self.room_name.as_deref(),
+            generation: self.generation,
+            confirmed_at: self.confirmed_at,
+            closing_at: self.closing_at,
+        }
+    }
+
+    fn known(&self) -> Option<Known<'_>> {
+        self.role.filter(|_| self.may_read)?;
+        Some(Known {
+            name: self.own_name.as_deref(),
+            email: self.own_email.as_deref(),
+            avatar: self.own_avatar.as_deref(),
+            booked: None,
+        })
+    }
+}
+
+/// The session that people may come to: one that is only scheduled has no room yet.
+fn session_with_room(row: &LiveJoin) -> Option<Uuid> {
+    row.session_id.filter(|_| row.session_status.is_some_and(LiveStatus::has_room))
+}
+
+/// What the caller's seat makes him. Of several reasons to refuse, the one that lasts longest is told. The host never
+/// waits.
+fn seat(row: &LiveJoin) -> Result<SeatRole, Refused> {
+    if row.banned {
+        return Err(Refused::Banned);
+    }
+    if row.kicked {
+        return Err(Refused::Kicked);
+    }
+    let role = row.role.ok_or(Refused::NoSeat)?;
+    let lobby_status = row.lobby_status.filter(|_| !role.is_host());
+    match lobby_status {
+        Some(LobbyStatus::Rejected) => Err(Refused::Rejected),
+        _ if row.left => Err(Refused::NoSeat),
+        Some(LobbyStatus::Waiting) => Err(Refused::Waiting),
+        Some(LobbyStatus::Admitted) | None => Ok(role),
+    }
+}
+
+pub fn response(issued: Issued) -> IssueForLiveRoomResponse {
+    IssueForLiveRoomResponse {
+        token: issued.token,
+        ws_url: issued.ws_url,
+        room_name: issued.room_name,
+        identity: issued.identity,
+        role: issued.part.name.to_owned(),
+        can_record: issued.part.can_record,
+        expires_at: Some(timestamp(issued.expires_at)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

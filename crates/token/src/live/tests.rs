@@ -1,0 +1,154 @@
+//! The rules one by one in a table, their order, how long a token may live, then all rules on any row.
+
+use domain::RoomStatus;
+use proptest::prelude::*;
+
+use super::*;
+use crate::decision::{Decision, Ensured, Part, decide};
+
+const NOW: OffsetDateTime = time::macros::datetime!(2026-03-01 12:00 UTC);
+const SESSION: Uuid = Uuid::from_u128(7);
+const OWNER: Owner = Owner::LiveSession(SESSION);
+
+/// A guest with a seat in a live session without an end, whose room was seen just now.
+fn seated() -> LiveJoin {
+    LiveJoin {
+        now: NOW,
+        signed_at: NOW,
+        may_read: true,
+        session_id: Some(SESSION),
+        session_status: Some(LiveStatus::Live),
+        ends_at: None,
+        role: Some(SeatRole::Guest),
+        lobby_status: Some(LobbyStatus::Admitted),
+        left: false,
+        banned: false,
+        kicked: false,
+        own_name: None,
+        own_email: None,
+        own_avatar: None,
+        room_id: Some(Uuid::nil()),
+        room_status: Some(RoomStatus::Active),
+        room_name: Some("live-7".into()),
+        generation: Some(2),
+        confirmed_at: Some(NOW - Duration::SECOND),
+        closing_at: None,
+    }
+}
+
+fn host() -> LiveJoin {
+    LiveJoin { role: Some(SeatRole::Host), ..seated() }
+}
+
+fn unseated() -> LiveJoin {
+    LiveJoin { role: None, lobby_status: None, ..seated() }
+}
+
+fn unopened() -> LiveJoin {
+    LiveJoin { session_id: None, session_status: None, ..unseated() }
+}
+
+#[test]
+fn who_comes_in_and_who_does_not() {
+    use LiveStatus::{Lobby, Scheduled};
+    use LobbyStatus::{Admitted, Rejected, Waiting};
+    let at = |lobby_status, row| LiveJoin { lobby_status: Some(lobby_status), ..row };
+    let during = |status, row| LiveJoin { session_status: Some(status), ..row };
+    let gone = |row| LiveJoin { left: true, ..row };
+    let table = [
+        ("a guest", seated(), Ok(SeatRole::Guest)),
+        ("a speaker", LiveJoin { role: Some(SeatRole::Speaker), ..seated() }, Ok(SeatRole::Speaker)),
+        ("the host", host(), Ok(SeatRole::Host)),
+        ("admitted to the lobby", during(Lobby, at(Admitted, seated())), Ok(SeatRole::Guest)),
+        ("waiting in the lobby", during(Lobby, at(Waiting, seated())), Err(Refused::Waiting)),
+        ("waiting for a place", at(Waiting, seated()), Err(Refused::Waiting)),
+        ("the host never waits", during(Lobby, at(Waiting, host())), Ok(SeatRole::Host)),
+        ("turned away", at(Rejected, seated()), Err(Refused::Rejected)),
+        ("turned away and released", gone(at(Rejected, seated())), Err(Refused::Rejected)),
+        ("without a seat", unseated(), Err(Refused::NoSeat)),
+        ("with a seat that was left", gone(seated()), Err(Refused::NoSeat)),
+        ("gone while waiting", gone(at(Waiting, seated())), Err(Refused::NoSeat)),
+        ("a host who left", gone(host()), Err(Refused::NoSeat)),
+        ("nothing is on", unopened(), Err(Refused::NotActive)),
+        ("only scheduled", during(Scheduled, seated()), Err(Refused::NotActive)),
+        ("kicked", LiveJoin { kicked: true, ..gone(seated()) }, Err(Refused::Kicked)),
+        ("banned", LiveJoin { banned: true, kicked: true, ..unseated() }, Err(Refused::Banned)),
+        ("banned, nothing is on", LiveJoin { banned: true, ..unopened() }, Err(Refused::NotActive)),
+        ("no reader", LiveJoin { may_read: false, banned: true, ..seated() }, Err(Refused::NoLiveRoom)),
+        ("no reader, nothing is on", LiveJoin { may_read: false, ..unopened() }, Err(Refused::NoLiveRoom)),
+    ];
+    for (who, row, expected) in table {
+        assert_eq!(row.permit().map(|permit| permit.part), expected.map(Part::from), "{who}");
+    }
+}
+
+#[test]
+fn a_session_without_an_end_has_none_and_one_past_its_end_gets_short_tokens() {
+    let left = |ends_at| LiveJoin { ends_at, ..seated() }.permit().unwrap().left;
+    assert_eq!(left(None), Duration::MAX);
+    assert_eq!(left(Some(NOW + Duration::HOUR)), Duration::HOUR);
+    for ends_at in [NOW + Duration::SECOND, NOW, NOW - Duration::DAY] {
+        assert_eq!(left(Some(ends_at)), OVERTIME);
+    }
+}
+
+#[test]
+fn only_who_has_a_seat_in_a_room_he_may_read_is_remembered() {
+    assert!(seated().known().is_some());
+    assert!(unseated().known().is_none());
+    assert!(LiveJoin { may_read: false, ..seated() }.known().is_none());
+}
+
+prop_compose! {
+    fn any_row()(
+        (may_read, left, banned, kicked, fresh, closing) in any::<(bool, bool, bool, bool, bool, bool)>(),
+        session_status in proptest::option::of(proptest::sample::select(vec![
+            LiveStatus::Scheduled, LiveStatus::Lobby, LiveStatus::Live,
+        ])),
+        seat in proptest::option::of((
+            proptest::sample::select(vec![SeatRole::Host, SeatRole::Speaker, SeatRole::Guest]),
+            proptest::sample::select(vec![LobbyStatus::Waiting, LobbyStatus::Admitted, LobbyStatus::Rejected]),
+        )),
+        room_status in proptest::option::of(proptest::sample::select(vec![
+            RoomStatus::Pending, RoomStatus::Active, RoomStatus::Ended, RoomStatus::Failed,
+        ])),
+        generation in 1..4_i32,
+    ) -> LiveJoin {
+        LiveJoin {
+            may_read, left, banned, kicked, session_status, room_status,
+            session_id: session_status.map(|_| SESSION),
+            role: seat.map(|seat| seat.0),
+            lobby_status: seat.map(|seat| seat.1),
+            generation: Some(generation),
+            confirmed_at: fresh.then_some(NOW),
+            closing_at: closing.then_some(NOW + Duration::SECOND),
+            ..seated()
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_signed_was_allowed_and_seen(row in any_row(), generation in 1..4_i32) {
+        let ensured = [
+            Ensured::NotAsked,
+            Ensured::Doubted,
+            Ensured::Generation(OWNER, generation),
+            Ensured::Generation(Owner::LiveSession(Uuid::from_u128(8)), generation),
+        ];
+        for ensured in ensured {
+            let Decision::Sign(admission) = decide(&row, ensured) else { continue };
+            prop_assert!(row.may_read && !row.banned && !row.kicked && !row.left);
+            prop_assert!(row.session_status.is_some_and(LiveStatus::has_room));
+            prop_assert!(row.role == Some(SeatRole::Host) || row.lobby_status == Some(LobbyStatus::Admitted));
+            prop_assert_eq!(row.role.map(Part::from), Some(admission.permit.part));
+            prop_assert!(row.room_status == Some(RoomStatus::Active) && row.closing_at.is_none());
+            prop_assert!(row.confirmed_at.is_some());
+            match ensured {
+                Ensured::NotAsked => {}
+                Ensured::Doubted => prop_assert!(false, "signed in doubt"),
+                Ensured::Generation(owner, of) => prop_assert!(owner == OWNER && row.generation == Some(of)),
+            }
+        }
+    }
+}

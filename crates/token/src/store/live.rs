@@ -1,0 +1,83 @@
+//! What a join of one person in one live room depends on.
+
+use domain::{LiveStatus, LobbyStatus, RoomStatus, SeatRole};
+use proto::types::v1::Caller;
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A live room, its open session and the caller's place in it, as one snapshot.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts of one row")]
+pub struct LiveJoin {
+    /// The database's clock, and the same without the offset of drills, as for bookings.
+    pub now: OffsetDateTime,
+    pub signed_at: OffsetDateTime,
+    /// By the open session's access level, or the room's when nothing is on.
+    pub may_read: bool,
+    /// None: nothing is open.
+    pub session_id: Option<Uuid>,
+    pub session_status: Option<LiveStatus>,
+    pub ends_at: Option<OffsetDateTime>,
+    /// None: the caller never had a seat in this session. Who is the host is told by the room, not by the seat.
+    pub role: Option<SeatRole>,
+    pub lobby_status: Option<LobbyStatus>,
+    /// The seat was given up or released.
+    pub left: bool,
+    /// From the live room, now.
+    pub banned: bool,
+    /// From this session.
+    pub kicked: bool,
+    pub own_name: Option<String>,
+    pub own_email: Option<String>,
+    pub own_avatar: Option<String>,
+    pub room_id: Option<Uuid>,
+    pub room_status: Option<RoomStatus>,
+    pub room_name: Option<String>,
+    pub generation: Option<i32>,
+    pub confirmed_at: Option<OffsetDateTime>,
+    pub closing_at: Option<OffsetDateTime>,
+}
+
+/// One round trip; every table is reached by a unique key (docs/benchmarks.md has the plan).
+#[tracing::instrument(level = "debug", skip_all)]
+pub async fn find_live_join(
+    executor: impl PgExecutor<'_>,
+    live_room_id: Uuid,
+    caller: &Caller,
+) -> Result<Option<LiveJoin>, sqlx::Error> {
+    sqlx::query_as!(
+        LiveJoin,
+        r#"
+        select app_now() as "now!", clock_timestamp() as "signed_at!",
+               may_read_live_room(coalesce(s.access_level, l.access_level), l.host_user_id, l.metadata,
+                                  $2, $3, $4) as "may_read!",
+               s.id as "session_id?", s.status as "session_status?: LiveStatus", s.ends_at as "ends_at?",
+               case when a.user_id is null then null
+                    when a.user_id = l.host_user_id then 'host'
+                    when a.role = 'speaker' then 'speaker'
+                    else 'guest'
+               end as "role?: SeatRole",
+               a.lobby_status as "lobby_status?: LobbyStatus", a.left_at is not null as "left!",
+               b.user_id is not null and coalesce(b.until > app_now(), true) as "banned!",
+               coalesce(p.status = 'kicked', false) as "kicked!",
+               own.display_name as "own_name?", own.email as "own_email?", own.avatar_url as "own_avatar?",
+               r.id as "room_id?", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
+               r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"
+        from live_rooms l
+        left join live_room_sessions s on s.room_id = l.id and s.status in ('scheduled', 'lobby', 'live')
+        left join live_room_attendance a on a.session_id = s.id and a.user_id = $2
+        left join live_room_bans b on b.live_room_id = l.id and b.user_id = $2
+        left join app_users own on own.id = $2
+        left join livekit_rooms r on r.owner = s.id
+        left join livekit_participants p on p.room_id = r.id and p.user_id = $2
+        where l.id = $1
+        "#,
+        live_room_id,
+        caller.user_id,
+        caller.is_admin,
+        &caller.groups
+    )
+    .fetch_optional(executor)
+    .await
+}

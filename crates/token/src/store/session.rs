@@ -1,0 +1,73 @@
+//! What a join of one person in one booked session depends on.
+
+use domain::{Role, RoomStatus, SessionStatus};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Everything that a join of one person in one session depends on, as one snapshot.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// The database's clock: decisions are made by it.
+    pub now: OffsetDateTime,
+    /// The database's clock without the offset of drills and tests: tokens are dated by it, for LiveKit reads them.
+    pub signed_at: OffsetDateTime,
+    pub session_id: Uuid,
+    pub title: String,
+    pub scheduled_at: OffsetDateTime,
+    pub status: SessionStatus,
+    pub opens_at: OffsetDateTime,
+    pub closes_at: OffsetDateTime,
+    /// None: the caller is no party.
+    pub role: Option<Role>,
+    pub kicked: bool,
+    /// How the guest was called when the session was booked.
+    pub guest_name: Option<String>,
+    pub own_name: Option<String>,
+    pub own_email: Option<String>,
+    pub own_avatar: Option<String>,
+    pub other_id: String,
+    pub other_name: Option<String>,
+    pub other_avatar: Option<String>,
+    pub room_id: Option<Uuid>,
+    pub room_status: Option<RoomStatus>,
+    pub room_name: Option<String>,
+    pub generation: Option<i32>,
+    pub confirmed_at: Option<OffsetDateTime>,
+    pub closing_at: Option<OffsetDateTime>,
+}
+
+/// One round trip; every table is reached by a unique key (docs/benchmarks.md has the plan).
+#[tracing::instrument(level = "debug", skip_all)]
+pub async fn find_join(
+    executor: impl PgExecutor<'_>,
+    session_id: Uuid,
+    user_id: &str,
+) -> Result<Option<Join>, sqlx::Error> {
+    sqlx::query_as!(
+        Join,
+        r#"
+        select app_now() as "now!", clock_timestamp() as "signed_at!",
+               s.id as session_id, s.title, s.scheduled_at, s.status as "status: SessionStatus",
+               w.opens_at as "opens_at!", w.closes_at as "closes_at!",
+               case $2 when s.host_id then 'host' when s.guest_id then 'guest' end as "role: Role",
+               coalesce(p.status = 'kicked', false) as "kicked!", s.guest_name,
+               own.display_name as "own_name?", own.email as "own_email?", own.avatar_url as "own_avatar?",
+               o.id as "other_id!", other.display_name as "other_name?", other.avatar_url as "other_avatar?",
+               r.id as "room_id?", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
+               r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"
+        from sessions s
+        cross join lateral booking_window(s.scheduled_at, s.duration_minutes) w
+        cross join lateral (select case $2 when s.host_id then s.guest_id else s.host_id end) o (id)
+        left join app_users own on own.id = $2
+        left join app_users other on other.id = o.id
+        left join livekit_rooms r on r.session_id = s.id
+        left join livekit_participants p on p.room_id = r.id and p.user_id = $2
+        where s.id = $1
+        "#,
+        session_id,
+        user_id
+    )
+    .fetch_optional(executor)
+    .await
+}

@@ -1,0 +1,33 @@
+//! Who got in and who did not is counted, by the kind of room.
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use testkit::seed::{self, State};
+
+use crate::{
+    live_issuing::on_air,
+    world::{FakeRoom, open, world},
+};
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn tokens_are_counted_by_owner_and_result(options: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = open(options, &connect).await;
+    let booking = seed::booking(&pool, State::OpensTomorrow).await;
+    let (room, _, _) = on_air(&pool).await;
+    let recorder = PrometheusBuilder::new().build_recorder();
+    // For this thread only: the test, the service and its tasks all run on it.
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let world = world(&connect, &FakeRoom::silent()).await;
+    world.issue(&booking.host, &booking).await.unwrap_err();
+    world.enter("gus", &room).await.unwrap();
+    world.enter("sam", &room).await.unwrap();
+    world.enter("somebody", &room).await.unwrap_err();
+    let counted = recorder.handle().render();
+    for line in [
+        r#"greenroom_tokens_total{owner="session",result="too_early"} 1"#,
+        r#"greenroom_tokens_total{owner="live",result="issued"} 2"#,
+        r#"greenroom_tokens_total{owner="live",result="not_participant"} 1"#,
+    ] {
+        assert!(counted.contains(line), "{line} is not in:\n{counted}");
+    }
+}

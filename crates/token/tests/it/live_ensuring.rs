@@ -1,0 +1,236 @@
+//! When room-lifecycle is asked for a live session's room, and what may happen while it answers.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use chassis::status::{Reason, Refusal};
+use domain::{LiveStatus, LobbyStatus, Owner, SeatRole};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use testkit::seed::live::{self, LiveRoom};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::world::{FakeRoom, open, run, world};
+
+/// Hanna's live session, with the intent of a room; Gus has a seat.
+async fn going_live(pool: &PgPool) -> (LiveRoom, Uuid) {
+    let room = live::live_room(pool, "hanna").await;
+    let session = live::live_session(pool, &room, LiveStatus::Live).await;
+    live::seat(pool, session, "gus", SeatRole::Guest, LobbyStatus::Admitted).await;
+    live::pending_room(pool, session).await;
+    (room, session)
+}
+
+/// What `EnsureRoom` does when all is well: the session's room is active at `generation`, seen just now.
+async fn settle(pool: &PgPool, session: Uuid, generation: i32) -> Result<i32, Status> {
+    sqlx::query!(
+        "update livekit_rooms set status = 'active', room_sid = 'RM_' || room_name, generation = $2,
+                room_name = $3, confirmed_at = app_now(), closing_at = null
+         where live_session_id = $1",
+        session,
+        generation,
+        Owner::LiveSession(session).room_name(generation)
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+    Ok(generation)
+}
+
+/// `EnsureRoom` during which `meanwhile` happens, and then all is well.
+fn settling(pool: &PgPool, session: Uuid, generation: i32, meanwhile: &'static str) -> FakeRoom {
+    let pool = pool.clone();
+    FakeRoom::new(move || {
+        let pool = pool.clone();
+        async move {
+            run(&pool, meanwhile).await;
+            settle(&pool, session, generation).await
+        }
+    })
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_room_that_is_not_ready_is_ensured_first(options: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = open(options, &connect).await;
+    let (room, session) = going_live(&pool).await;
+    let fake = settling(&pool, session, 2, "");
+    let world = world(&connect, &fake).await;
+    let issued = world.enter("gus", &room).await.unwrap();
+    assert_eq!(issued.room_name, Owner::LiveSession(session).room_name(2));
+    world.enter("gus", &room).await.unwrap();
+    let asked = fake.asked();
+    assert_eq!(asked.len(), 1, "the second token finds a fresh record");
+    assert_eq!((asked[0].live_session_id.clone(), asked[0].session_id.as_str()), (session.to_string(), ""));
+    assert!(asked[0].caller.as_ref().unwrap().system && !asked[0].now && !asked[0].ahead);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_stale_record_one_about_to_close_and_a_doubted_one_are_ensured_first(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = open(options, &connect).await;
+    let (room, session) = going_live(&pool).await;
+    let fake = settling(&pool, session, 1, "");
+    let world = world(&connect, &fake).await;
+    settle(&pool, session, 1).await.unwrap();
+    run(&pool, "update livekit_rooms set confirmed_at = app_now() - interval '6 s'").await;
+    world.enter("gus", &room).await.unwrap();
+    assert_eq!(fake.asked().len(), 1, "stale");
+    run(&pool, "update livekit_rooms set closing_at = app_now() + interval '20 s', confirmed_at = app_now()")
+        .await;
+    world.enter("gus", &room).await.unwrap();
+    assert_eq!(fake.asked().len(), 2, "about to close");
+    world.enter_now("gus", &room).await.unwrap();
+    assert!(fake.asked().len() == 3 && fake.asked()[2].now, "LiveKit refused a token just now");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whoever_is_put_out_while_the_room_is_ensured_gets_no_token(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = open(options, &connect).await;
+    let (room, session) = going_live(&pool).await;
+    let ban = "insert into live_room_bans (live_room_id, user_id, banned_by) select id, 'gus', 'hanna' from live_rooms";
+    let fake = settling(&pool, session, 1, ban);
+    let world = world(&connect, &fake).await;
+    assert_eq!(world.enter("gus", &room).await.unwrap_err().reason, Reason::Banned);
+}
+
+/// The answer names generation 1, but when the row is read again the room has moved on: asked once more.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_room_that_moves_on_after_the_answer_is_asked_for_again(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = open(options, &connect).await;
+    let (room, session) = going_live(&pool).await;
+    let rooms = pool.clone();
+    let fake = FakeRoom::new(move || {
+        let pool = rooms.clone();
+        async move {
+            let answered = sqlx::query_scalar!("select generation from livekit_rooms");
+            let answered = answered.fetch_one(&pool).await.unwrap();
+            settle(&pool, session, 2).await?;
+            Ok(answered)
+        }
+    });
+    let world = world(&connect, &fake).await;
+    assert!(world.enter("gus", &room).await.unwrap().room_name.ends_with("-g2"));
+    assert_eq!(fake.asked().len(), 2);
+}
+
+/// `EnsureRoom` during which the session ends and the next one begins: told as `first`, and well the second time.
+fn overtaken(pool: &PgPool, room: &LiveRoom, first: Result<i32, Reason>) -> FakeRoom {
+    const END: &str = "update live_room_sessions set status = 'ended', ended_at = app_now()";
+    let (pool, room, again) = (pool.clone(), room.clone(), Arc::new(AtomicBool::new(false)));
+    FakeRoom::new(move || {
+        let (pool, room, again) = (pool.clone(), room.clone(), again.swap(true, Ordering::Relaxed));
+        async move {
+            if again {
+                return Ok(1);
+            }
+            run(&pool, END).await;
+            let next = live::live_session(&pool, &room, LiveStatus::Live).await;
+            live::seat(&pool, next, "gus", SeatRole::Guest, LobbyStatus::Admitted).await;
+            live::active_room(&pool, next).await;
+            first.map_err(|reason| Refusal::new(reason, "It is over.").into())
+        }
+    })
+}
+
+/// The next session's room is another room, whatever its generation; nobody is sent away who can get in.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_session_that_began_while_the_last_ones_room_was_ensured_is_ensured_itself(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = open(options, &connect).await;
+    let (room, first) = going_live(&pool).await;
+    let mut ensured = vec![first];
+    for answer in [Ok(1), Err(Reason::RoomNotActive), Err(Reason::SessionNotFound)] {
+        let fake = overtaken(&pool, &room, answer);
+        let issued = world(&connect, &fake).await.enter("gus", &room).await.unwrap();
+        let next = sqlx::query_scalar!("select id from live_room_sessions where status = 'live'");
+        ensured.push(next.fetch_one(&pool).await.unwrap());
+        let [last, next] = ensured[ensured.len() - 2..] else { unreachable!() };
+        assert_eq!(issued.room_name, Owner::LiveSession(next).room_name(1), "{answer:?}");
+        let asked: Vec<String> = fake.asked().into_iter().map(|asked| asked.live_session_id).collect();
+        assert_eq!(asked, [last.to_string(), next.to_string()], "{answer:?}");
+        run(&pool, "update livekit_rooms set status = 'pending'").await;
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_session_that_ends_while_its_room_is_ensured_is_not_active(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    const END: &str = "update live_room_sessions set status = 'ended', ended_at = app_now()";
+    let pool = open(options, &connect).await;
+    let (room, session) = going_live(&pool).await;
+    let answers = settling(&pool, session, 1, END);
+    let refusal = world(&connect, &answers).await.enter("gus", &room).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::RoomNotActive);
+
+    run(&pool, "update live_room_sessions set status = 'live', ended_at = null").await;
+    run(&pool, "update livekit_rooms set status = 'pending'").await;
+    let rooms = pool.clone();
+    let refuses = FakeRoom::new(move || {
+        let pool = rooms.clone();
+        async move {
+            run(&pool, "update live_room_sessions set status = 'cancelled', ended_at = app_now()").await;
+            Err(Refusal::new(Reason::RoomNotActive, "The live session is over.").into())
+        }
+    });
+    let refusal = world(&connect, &refuses).await.enter("gus", &room).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::RoomNotActive);
+    assert_eq!(refuses.asked().len(), 1, "the row tells the rest");
+}
+
+/// With LiveKit away the host is told to come again; the session itself stands.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn without_livekit_the_answer_is_livekit_unavailable(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = open(options, &connect).await;
+    let (room, _) = going_live(&pool).await;
+    let down = Refusal::unavailable(Reason::LivekitUnavailable, 7);
+    let fake = FakeRoom::refusing(&down);
+    assert_eq!(world(&connect, &fake).await.enter("gus", &room).await.unwrap_err(), down);
+    let restless = FakeRoom::new(|| async { Ok(1) }); // says so, but the record stays pending
+    let refusal = world(&connect, &restless).await.enter("gus", &room).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::LivekitUnavailable);
+    assert!(refusal.facts.contains_key("retry_after") && restless.asked().len() == 2);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_fresh_record_that_grows_old_is_looked_at_ahead_by_one_for_all(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = open(options, &connect).await;
+    let (room, session) = going_live(&pool).await;
+    settle(&pool, session, 1).await.unwrap();
+    run(&pool, "update livekit_rooms set confirmed_at = app_now() - interval '3 s'").await;
+    let fake = FakeRoom::new(std::future::pending); // LiveKit hangs
+    let world = world(&connect, &fake).await;
+    for _ in 0..3 {
+        world.enter("gus", &room).await.unwrap();
+    }
+    let asked = testkit::eventually("the look ahead", || async {
+        let asked = fake.asked();
+        (!asked.is_empty()).then_some(asked)
+    })
+    .await;
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0].ahead && !asked[0].now);
+    assert_eq!(asked[0].live_session_id, session.to_string());
+}

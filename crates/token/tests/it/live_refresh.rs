@@ -1,0 +1,75 @@
+//! Every token is a new decision: who was put out, left or lost his place gets no second one.
+
+use chassis::status::Reason;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::{
+    live_issuing::on_air,
+    world::{FakeRoom, open, run, world},
+};
+
+const KICK: &str = "insert into livekit_participants (room_id, user_id, role, status, kicked_at)
+                    select id, 'gus', 'viewer', 'kicked', app_now() from livekit_rooms";
+const BAN: &str = "insert into live_room_bans (live_room_id, user_id, banned_by)
+                   select id, 'gus', 'hanna' from live_rooms";
+const REJECT: &str = "update live_room_attendance set lobby_status = 'rejected' where user_id = 'gus'";
+const LEAVE: &str = "update live_room_attendance set left_at = app_now() where user_id = 'gus'";
+const WAIT: &str = "update live_room_attendance set lobby_status = 'waiting' where user_id = 'gus'";
+const END: &str = "update live_room_sessions set status = 'ended', ended_at = app_now()";
+
+async fn refused_after(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+    change: &'static str,
+    reason: Reason,
+) {
+    let pool = open(options, &connect).await;
+    let (room, _, _) = on_air(&pool).await;
+    let world = world(&connect, &FakeRoom::silent()).await;
+    world.enter("gus", &room).await.unwrap();
+    run(&pool, change).await;
+    assert_eq!(world.enter("gus", &room).await.unwrap_err().reason, reason);
+    assert_eq!(world.enter_now("gus", &room).await.unwrap_err().reason, reason);
+    if reason != Reason::RoomNotActive {
+        world.enter("sam", &room).await.unwrap(); // the others are not touched
+    }
+}
+
+macro_rules! refused_after {
+    ($($test:ident: $change:ident, $reason:ident;)+) => {$(
+        #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+        async fn $test(options: PgPoolOptions, connect: PgConnectOptions) {
+            refused_after(options, connect, $change, Reason::$reason).await;
+        }
+    )+};
+}
+
+refused_after! {
+    whoever_was_kicked_gets_no_second_token: KICK, Kicked;
+    whoever_was_banned_gets_no_second_token: BAN, Banned;
+    whoever_was_turned_away_gets_no_second_token: REJECT, Rejected;
+    whoever_left_has_to_join_again: LEAVE, NotParticipant;
+    whoever_was_sent_back_to_the_lobby_waits: WAIT, WaitingInLobby;
+    nobody_gets_a_second_token_when_the_session_is_over: END, RoomNotActive;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_ban_that_is_over_keeps_nobody_out_and_one_elsewhere_neither(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = open(options, &connect).await;
+    let (room, _, _) = on_air(&pool).await;
+    let world = world(&connect, &FakeRoom::silent()).await;
+    testkit::seed::live::live_room(&pool, "ida").await;
+    run(
+        &pool,
+        "insert into live_room_bans (live_room_id, user_id, banned_by, until)
+         select id, 'gus', host_user_id,
+                case host_user_id when 'hanna' then app_now() + interval '1 h' end from live_rooms",
+    )
+    .await;
+    assert_eq!(world.enter("gus", &room).await.unwrap_err().reason, Reason::Banned);
+    run(&pool, "update live_room_bans set until = app_now() where until is not null").await;
+    world.enter("gus", &room).await.unwrap();
+}
