@@ -1,6 +1,6 @@
 //! Live rooms: their sessions, the people in them, and what time does to both.
 //!
-//! The truth is the one open session of a room; its status, session and host_present are a projection that every
+//! The truth is the one open session of a room; its status, session and `host_present` are a projection that every
 //! transaction here settles ([`sessions`], correctness.md §5). What is decided stands in [`decide`], and is pure;
 //! locks are taken in one order: room, session, seats.
 
@@ -11,6 +11,7 @@ pub mod decide;
 mod error;
 mod grpc;
 mod grpc_seats;
+mod opening;
 pub mod request;
 mod rooms;
 mod seats;

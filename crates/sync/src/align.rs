@@ -86,7 +86,7 @@ enum Outcome {
 
 async fn batch(pool: &PgPool) -> Result<Outcome, sqlx::Error> {
     let started = Instant::now();
-    let mut tx = pool.begin().await?;
+    let mut tx = store::begin(pool).await?;
     let marks = store::delete_marks(&mut *tx).await?;
     write(tx, marks, started).await
 }
@@ -95,7 +95,7 @@ async fn batch(pool: &PgPool) -> Result<Outcome, sqlx::Error> {
 async fn drain_room(pool: &PgPool, room: Uuid, marks: &[i64]) -> Result<Drained, sqlx::Error> {
     let alone = || async {
         let started = Instant::now();
-        let mut tx = pool.begin().await?;
+        let mut tx = store::begin(pool).await?;
         let marks = store::delete_marks_of_room(&mut *tx, room, marks).await?;
         write(tx, marks, started).await
     };

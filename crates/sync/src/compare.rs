@@ -1,7 +1,7 @@
 //! The comparison of the whole listing with the view: it finds what no mark told of, and only marks it.
 //!
-//! It walks along the primary keys in pages, each of which is two or three statements of its own: nothing is locked
-//! and nothing piles up, however many rows there are.
+//! It walks along the primary keys in pages, each a short transaction of its own: no writer waits, and nothing piles
+//! up, however many rows there are.
 
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -33,10 +33,12 @@ pub struct Round {
 impl Round {
     /// Compares the next page; whether it was the last one.
     pub async fn next_page(&mut self, pool: &PgPool) -> Result<bool, sqlx::Error> {
-        let page = store::find_page(pool, self.after, PAGE).await?;
+        let mut tx = store::begin(pool).await?;
+        let page = store::find_page(&mut *tx, self.after, PAGE).await?;
         let last = page.last.unwrap_or(Uuid::max());
-        let marked = store::insert_marks_of_unaligned(pool, self.after, last).await?;
-        let strays = store::count_strays(pool, self.after, last).await?;
+        let marked = store::insert_marks_of_unaligned(&mut *tx, self.after, last).await?;
+        let strays = store::count_strays(&mut *tx, self.after, last).await?;
+        tx.commit().await?;
         self.compared.rooms += page.rooms.unsigned_abs();
         self.compared.marked += marked;
         self.compared.strays += strays.unsigned_abs();

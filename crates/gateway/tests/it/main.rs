@@ -24,3 +24,4 @@ mod streams_events;
 mod streams_tickets;
 mod support;
 mod webhook;
+mod zz_measure;

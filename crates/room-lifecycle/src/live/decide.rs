@@ -8,29 +8,40 @@ use super::{LiveError, request::NewSession};
 use crate::store::live::LiveSession;
 
 /// What going live leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+#[derive(Clone, Copy, Debug)]
+pub enum Way<'a> {
     /// Nothing is on: a new session begins so.
     Create(LiveStatus),
-    /// The open session is what was wanted, if need be after what was due anyway.
-    Keep,
+    /// The open session has to move on by its own plan first.
+    Due,
+    /// The open session is what was wanted.
+    Keep(&'a LiveSession),
     /// The open session starts.
-    Start,
-    /// Another session is in the way.
-    Refuse,
+    Start(&'a LiveSession),
+    /// This one is in the way.
+    Refuse(&'a LiveSession),
 }
 
 /// A host goes live, or schedules.
-pub fn go_live(open: Option<&LiveSession>, wish: &NewSession, now: OffsetDateTime) -> Way {
-    match (open, wish.later(now)) {
-        (None, None) => Way::Create(LiveStatus::Live),
-        (None, Some(start)) if start - buffer(wish.buffer_minutes()) <= now => Way::Create(LiveStatus::Lobby),
-        (None, Some(_)) => Way::Create(LiveStatus::Scheduled),
-        (Some(open), None) if open.status != LiveStatus::Scheduled => Way::Keep,
+pub fn go_live<'a>(open: Option<&'a LiveSession>, wish: &NewSession, now: OffsetDateTime) -> Way<'a> {
+    let Some(open) = open else {
+        return Way::Create(match wish.later(now) {
+            None => LiveStatus::Live,
+            Some(start) if start - buffer(wish.buffer_minutes()) <= now => LiveStatus::Lobby,
+            Some(_) => LiveStatus::Scheduled,
+        });
+    };
+    let due = due(open, now);
+    match wish.later(now) {
+        _ if due == Some(LiveStatus::Cancelled) => Way::Due,
         // Its lobby is open, or nearly: that is the session he means.
-        (Some(open), None) if open.lobby_opens_at() - buffer(open.lobby_buffer_minutes) <= now => Way::Start,
-        (Some(open), Some(start)) if open.starts_at == start => Way::Keep,
-        (Some(_), _) => Way::Refuse,
+        None if open.status == LiveStatus::Scheduled => {
+            let soon = open.lobby_opens_at() - buffer(open.lobby_buffer_minutes) <= now;
+            if soon { Way::Start(open) } else { Way::Refuse(open) }
+        }
+        Some(start) if open.starts_at != start => Way::Refuse(open),
+        _ if due.is_some() => Way::Due,
+        _ => Way::Keep(open),
     }
 }
 
@@ -60,29 +71,38 @@ pub enum Verb {
     HostPresent(bool),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// It is so already.
-    Keep,
-    Become(LiveStatus),
-    HostPresent(bool),
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// The open session has to move on by its own plan first.
+    Due,
+    /// It is so already; the open session, if there is one.
+    Keep(Option<&'a LiveSession>),
+    Become(&'a LiveSession, LiveStatus),
+    HostPresent(&'a LiveSession, bool),
 }
 
-/// What a verb does with the open session of this status, None for none.
-pub fn step(verb: Verb, open: Option<LiveStatus>) -> Result<Step, LiveError> {
-    use LiveStatus::{Cancelled, Ended, Live, Lobby, Scheduled};
-    let open = open.filter(|status| status.is_open());
-    match (verb, open) {
-        (Verb::End | Verb::Cancel | Verb::Reset, None) => Ok(Step::Keep),
-        (Verb::Start | Verb::OpenLobby | Verb::HostPresent(_), None) => Err(LiveError::NotActive),
-        (Verb::Start, Some(Live)) | (Verb::OpenLobby, Some(Lobby | Live)) => Ok(Step::Keep),
-        (Verb::Start, Some(_)) => Ok(Step::Become(Live)),
-        (Verb::OpenLobby, Some(_)) => Ok(Step::Become(Lobby)),
-        (Verb::Cancel, Some(Live)) => Err(LiveError::Started),
-        (Verb::Cancel, Some(_)) | (Verb::End | Verb::Reset, Some(Scheduled)) => Ok(Step::Become(Cancelled)),
-        (Verb::End | Verb::Reset, Some(_)) => Ok(Step::Become(Ended)),
-        (Verb::HostPresent(present), Some(_)) => Ok(Step::HostPresent(present)),
+/// What a verb does with the open session.
+pub fn step(verb: Verb, open: Option<&LiveSession>, now: OffsetDateTime) -> Result<Step<'_>, LiveError> {
+    use LiveStatus::{Cancelled, Ended, Live, Scheduled};
+    let Some(open) = open else {
+        return match verb {
+            Verb::End | Verb::Cancel | Verb::Reset => Ok(Step::Keep(None)),
+            Verb::Start | Verb::OpenLobby | Verb::HostPresent(_) => Err(LiveError::NotActive),
+        };
+    };
+    if due(open, now).is_some() {
+        return Ok(Step::Due);
     }
+    Ok(match (verb, open.status) {
+        (Verb::Start, Live) => Step::Keep(Some(open)),
+        (Verb::Start, _) => Step::Become(open, Live),
+        (Verb::OpenLobby, Scheduled) => Step::Become(open, LiveStatus::Lobby),
+        (Verb::OpenLobby, _) => Step::Keep(Some(open)), // it is open, or more
+        (Verb::Cancel, Live) => return Err(LiveError::Started),
+        (Verb::Cancel, _) | (Verb::End | Verb::Reset, Scheduled) => Step::Become(open, Cancelled),
+        (Verb::End | Verb::Reset, _) => Step::Become(open, Ended),
+        (Verb::HostPresent(present), _) => Step::HostPresent(open, present),
+    })
 }
 
 fn buffer(minutes: i32) -> Duration {

@@ -36,27 +36,46 @@ fn wish(starts_in: Option<i64>) -> NewSession {
 fn going_live_is_a_table() {
     use LiveStatus::{Live, Lobby, Scheduled};
     for (there, wanted, way) in [
-        (None, None, Way::Create(Live)),
-        (None, Some(-60), Way::Create(Live)),
-        (None, Some(0), Way::Create(Live)),
-        (None, Some(1), Way::Create(Lobby)),
-        (None, Some(15), Way::Create(Lobby)),
-        (None, Some(16), Way::Create(Scheduled)),
-        (Some((Live, -10)), None, Way::Keep),
-        (Some((Live, -10)), Some(-10), Way::Keep),
-        (Some((Lobby, 10)), None, Way::Keep),
-        (Some((Lobby, 10)), Some(10), Way::Keep),
-        (Some((Lobby, 10)), Some(11), Way::Refuse),
-        (Some((Live, -10)), Some(10), Way::Refuse),
-        (Some((Scheduled, 15)), None, Way::Start),
-        (Some((Scheduled, 30)), None, Way::Start),
-        (Some((Scheduled, 31)), None, Way::Refuse),
-        (Some((Scheduled, 60)), Some(60), Way::Keep),
-        (Some((Scheduled, 60)), Some(-60), Way::Refuse),
-        (Some((Scheduled, 60)), Some(61), Way::Refuse),
+        (None, None, "Create(Live)"),
+        (None, Some(-60), "Create(Live)"),
+        (None, Some(0), "Create(Live)"),
+        (None, Some(1), "Create(Lobby)"),
+        (None, Some(15), "Create(Lobby)"),
+        (None, Some(16), "Create(Scheduled)"),
+        (Some((Live, -10)), None, "Keep"),
+        (Some((Live, -10)), Some(-10), "Keep"),
+        (Some((Live, -10)), Some(10), "Refuse"),
+        (Some((Lobby, 10)), None, "Keep"),
+        (Some((Lobby, 10)), Some(10), "Keep"),
+        (Some((Lobby, 10)), Some(11), "Refuse"),
+        (Some((Lobby, 0)), None, "Due"),
+        (Some((Scheduled, 0)), None, "Start"),
+        (Some((Scheduled, 15)), None, "Start"),
+        (Some((Scheduled, 30)), None, "Start"),
+        (Some((Scheduled, 31)), None, "Refuse"),
+        (Some((Scheduled, 60)), Some(60), "Keep"),
+        (Some((Scheduled, 15)), Some(15), "Due"),
+        (Some((Scheduled, 60)), Some(-60), "Refuse"),
+        (Some((Scheduled, 60)), Some(61), "Refuse"),
     ] {
         let there = there.map(|(status, starts_in)| open(status, starts_in));
-        assert_eq!(go_live(there.as_ref(), &wish(wanted), NOW), way, "{there:?} {wanted:?}");
+        let decided = match go_live(there.as_ref(), &wish(wanted), NOW) {
+            Way::Create(status) => format!("Create({status:?})"),
+            Way::Due => "Due".to_owned(),
+            Way::Keep(_) => "Keep".to_owned(),
+            Way::Start(_) => "Start".to_owned(),
+            Way::Refuse(_) => "Refuse".to_owned(),
+        };
+        assert_eq!(decided, way, "{there:?} {wanted:?}");
+    }
+}
+
+#[test]
+fn what_was_missed_is_in_nobodys_way() {
+    let mut missed = open(LiveStatus::Scheduled, -60);
+    missed.ends_at = Some(NOW);
+    for wanted in [None, Some(10), Some(60)] {
+        assert!(matches!(go_live(Some(&missed), &wish(wanted), NOW), Way::Due));
     }
 }
 
@@ -64,7 +83,7 @@ fn going_live_is_a_table() {
 fn a_lobby_that_opens_at_another_time_is_what_counts() {
     let mut early = open(LiveStatus::Scheduled, 120);
     early.lobby_open_at = Some(NOW + Duration::minutes(15));
-    assert_eq!(go_live(Some(&early), &wish(None), NOW), Way::Start);
+    assert!(matches!(go_live(Some(&early), &wish(None), NOW), Way::Start(_)));
     assert_eq!(due(&early, NOW), None);
     assert_eq!(due(&early, NOW + Duration::minutes(15)), Some(LiveStatus::Lobby));
 }
@@ -93,23 +112,31 @@ fn sessions_move_on_by_their_plan() {
 
 #[test]
 fn verbs_are_a_table() {
-    use LiveStatus::{Cancelled, Ended, Live, Lobby, Scheduled};
-    use Step::{Become, Keep};
-    let (idle, started) = (Err(LiveError::NotActive), Err(LiveError::Started));
-    let present = Ok(Step::HostPresent(true));
-    // nothing, scheduled, lobby, live
+    // nothing, scheduled, lobby, live, due
     for (verb, steps) in [
-        (Verb::Start, [idle.clone(), Ok(Become(Live)), Ok(Become(Live)), Ok(Keep)]),
-        (Verb::OpenLobby, [idle.clone(), Ok(Become(Lobby)), Ok(Keep), Ok(Keep)]),
-        (Verb::End, [Ok(Keep), Ok(Become(Cancelled)), Ok(Become(Ended)), Ok(Become(Ended))]),
-        (Verb::Cancel, [Ok(Keep), Ok(Become(Cancelled)), Ok(Become(Cancelled)), started]),
-        (Verb::Reset, [Ok(Keep), Ok(Become(Cancelled)), Ok(Become(Ended)), Ok(Become(Ended))]),
-        (Verb::HostPresent(true), [idle, present.clone(), present.clone(), present]),
+        (Verb::Start, ["NotActive", "Become(Live)", "Become(Live)", "Keep", "Due"]),
+        (Verb::OpenLobby, ["NotActive", "Become(Lobby)", "Keep", "Keep", "Due"]),
+        (Verb::End, ["Keep", "Become(Cancelled)", "Become(Ended)", "Become(Ended)", "Due"]),
+        (Verb::Cancel, ["Keep", "Become(Cancelled)", "Become(Cancelled)", "Started", "Due"]),
+        (Verb::Reset, ["Keep", "Become(Cancelled)", "Become(Ended)", "Become(Ended)", "Due"]),
+        (Verb::HostPresent(true), ["NotActive", "HostPresent", "HostPresent", "HostPresent", "Due"]),
     ] {
-        for (open, wanted) in [None, Some(Scheduled), Some(Lobby), Some(Live)].into_iter().zip(steps) {
-            assert_eq!(step(verb, open), wanted, "{verb:?} {open:?}");
+        let sessions = [
+            None,
+            Some(open(LiveStatus::Scheduled, 60)),
+            Some(open(LiveStatus::Lobby, 5)),
+            Some(open(LiveStatus::Live, -5)),
+            Some(open(LiveStatus::Lobby, 0)),
+        ];
+        for (open, wanted) in sessions.iter().zip(steps) {
+            let decided = match step(verb, open.as_ref(), NOW) {
+                Ok(Step::Due) => "Due".to_owned(),
+                Ok(Step::Keep(_)) => "Keep".to_owned(),
+                Ok(Step::Become(_, status)) => format!("Become({status:?})"),
+                Ok(Step::HostPresent(..)) => "HostPresent".to_owned(),
+                Err(why) => format!("{why:?}"),
+            };
+            assert_eq!(decided, wanted, "{verb:?} {open:?}");
         }
-        assert_eq!(step(verb, Some(Ended)), step(verb, None), "over is as nothing");
-        assert_eq!(step(verb, Some(Cancelled)), step(verb, None), "over is as nothing");
     }
 }

@@ -17,6 +17,8 @@ pub enum LiveError {
     Started,
     #[error("the idempotency key belongs to another request")]
     KeyReused,
+    #[error("the session changes too fast")]
+    Contended,
     #[error("all places are taken")]
     Full,
     #[error("the caller is banned from the room")]
@@ -45,6 +47,7 @@ impl From<LiveError> for Refusal {
                 Reason::IdempotencyKeyReused,
                 "This Idempotency-Key was used for another request; use a new one.",
             ),
+            LiveError::Contended => Self::unavailable(Reason::DatabaseBusy, 1),
             LiveError::Full => Self::new(Reason::RoomFull, "All places are taken; try again later."),
             LiveError::Banned => Self::new(Reason::Banned, "You are banned from this room."),
             LiveError::Kicked => Self::new(Reason::Kicked, "You were removed from this session."),

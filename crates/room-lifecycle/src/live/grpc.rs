@@ -1,6 +1,6 @@
 //! What live rooms do, request by request. Whatever writes goes on without its caller.
 
-use std::future::Future;
+use std::{future::Future, pin::Pin};
 
 use chassis::{
     grpc::{caller, uuid},
@@ -32,7 +32,7 @@ impl LiveRoomService for Rooms {
     async fn get_my_room(&self, request: Request<pb::GetMyRoomRequest>) -> Answer<pb::LiveRoomResponse> {
         let caller = person(request.into_inner().caller)?;
         let rooms = self.clone();
-        self.written("my live room", async move { rooms.my_room(&caller).await }).await
+        self.written("my live room", Box::pin(async move { rooms.my_room(&caller).await })).await
     }
 
     async fn save_my_room(&self, request: Request<pb::SaveMyRoomRequest>) -> Answer<pb::LiveRoomResponse> {
@@ -44,7 +44,7 @@ impl LiveRoomService for Rooms {
             let mine = rooms.my_room(&caller).await?;
             rooms.update_room(&caller, mine.room.id, &fields).await
         };
-        self.written("save live room", flow).await
+        self.written("save live room", Box::pin(flow)).await
     }
 
     async fn update_room(&self, request: Request<pb::UpdateRoomRequest>) -> Answer<pb::LiveRoomResponse> {
@@ -54,7 +54,7 @@ impl LiveRoomService for Rooms {
         let fields = RoomFields::check(request.fields.unwrap_or_default())?;
         let rooms = self.clone();
         let flow = async move { rooms.update_room(&caller, room, &fields).await };
-        self.written("update live room", flow).await
+        self.written("update live room", Box::pin(flow)).await
     }
 
     async fn get_room(&self, request: Request<pb::LiveRoomRequest>) -> Answer<pb::LiveRoomResponse> {
@@ -100,7 +100,7 @@ impl LiveRoomService for Rooms {
         let new = NewSession::check(request)?;
         let rooms = self.clone();
         let flow = async move { rooms.go_live(&caller, room, &new).await };
-        let (live, created) = self.run("go live", flow).await?;
+        let (live, created) = self.run("go live", Box::pin(flow)).await?;
         Ok(Response::new(pb::GoLiveResponse {
             room: Some(answer::room(live.room)),
             session: live.session.map(answer::session),
@@ -146,13 +146,14 @@ impl Rooms {
     ) -> Answer<pb::LiveRoomResponse> {
         let (caller, room) = about(request)?;
         let rooms = self.clone();
-        self.written("live session", async move { rooms.change_session(&caller, room, verb).await }).await
+        let flow = async move { rooms.change_session(&caller, room, verb).await };
+        self.written("live session", Box::pin(flow)).await
     }
 
     async fn written(
         &self,
         name: &'static str,
-        flow: impl Future<Output = Result<Live, Error>> + Send + 'static,
+        flow: Pin<Box<impl Future<Output = Result<Live, Error>> + Send + 'static>>,
     ) -> Answer<pb::LiveRoomResponse> {
         Ok(Response::new(answer::live(self.run(name, flow).await?)))
     }

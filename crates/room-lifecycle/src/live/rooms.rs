@@ -1,7 +1,6 @@
 //! Permanent rooms: everybody has one as soon as he asks for it, and keeps its address.
 
 use proto::types::v1::Caller;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{LiveError, request::RoomFields, sessions::not_host};
@@ -32,7 +31,7 @@ impl Rooms {
                 return Ok(live);
             }
         }
-        Err(Error::Unsettled)
+        Err(LiveError::Contended.into())
     }
 
     /// Sets what the host wants changed.
@@ -49,9 +48,8 @@ impl Rooms {
 fn slugs(caller: &Caller) -> [String; 3] {
     let named = [slug(&caller.name), slug(&caller.user_id)].into_iter().find(|slug| !slug.is_empty());
     let base = named.unwrap_or_else(|| "room".to_owned());
-    let own =
-        Sha256::digest(&caller.user_id).iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>();
-    [base.clone(), format!("{base}-{own}"), format!("{base}-{}", Uuid::new_v4().simple())]
+    let own = Uuid::new_v5(&Uuid::NAMESPACE_OID, caller.user_id.as_bytes()).simple().to_string();
+    [base.clone(), format!("{base}-{}", &own[..8]), format!("{base}-{}", Uuid::new_v4().simple())]
 }
 
 /// What is left of a text in an address: small letters and digits, in words.

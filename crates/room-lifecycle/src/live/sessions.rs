@@ -1,11 +1,9 @@
 //! Going live, and what a host does with the session that is on. Each verb is one transaction: lock the room and
-//! settle it, read the open session, decide, write, settle, commit. Only then LiveKit is told, and waited for at
-//! most 3 s: whatever it says, the session is what the database says, and the passes go on from there.
-
-use std::time::Duration;
+//! settle it, read the open session, decide, write, settle, commit. Only then LiveKit is told ([`super::opening`]):
+//! whatever it says, the session is what the database says.
 
 use chassis::db::retried;
-use domain::{LiveStatus, Owner, RoomStatus};
+use domain::{LiveStatus, Owner};
 use proto::types::v1::Caller;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -13,7 +11,9 @@ use uuid::Uuid;
 use super::{
     LiveError,
     decide::{self, Step, Verb, Way},
+    opening::Work,
     request::NewSession,
+    transitions::count_healed,
 };
 use crate::{
     Rooms,
@@ -24,30 +24,15 @@ use crate::{
     },
 };
 
-/// How long an answer waits for LiveKit.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a session may move on under our feet before we ask the caller to come again.
 const TURNS: usize = 4;
 
-/// What a transaction came to.
-enum Turn {
-    /// The session has to move on by its own plan first.
-    Due,
-    Done(Outcome),
-}
-
-/// The session that is answered with, and what LiveKit has to be told of it.
+/// What a transaction came to: the session that is answered with, if there ever was one, and what LiveKit has to be
+/// told of it.
 struct Outcome {
     session: Option<Uuid>,
     created: bool,
     work: Work,
-}
-
-enum Work {
-    Rest,
-    /// It needs its room; the intent, if this transaction wrote it.
-    Open(Uuid, Option<Record>),
-    Close(Uuid),
 }
 
 impl Rooms {
@@ -59,142 +44,102 @@ impl Rooms {
         new: &NewSession,
     ) -> Result<(Live, bool), Error> {
         for _ in 0..TURNS {
-            match retried(|| self.place(caller, room, new)).await? {
-                Turn::Due => self.advance_live_room(room).await?,
-                Turn::Done(outcome) => {
+            match self.in_turn(room, || self.place(caller, room, new)).await? {
+                Some(outcome) => {
                     let created = outcome.created;
                     return Ok((self.answer(room, outcome).await?, created));
                 }
+                None => self.advance_live_room(room).await?,
             }
         }
-        Err(Error::Unsettled)
+        Err(LiveError::Contended.into())
     }
 
     /// Does this with the open session; done again, the answer is the same.
     pub async fn change_session(&self, caller: &Caller, room: Uuid, verb: Verb) -> Result<Live, Error> {
         for _ in 0..TURNS {
-            match retried(|| self.take_step(caller, room, verb)).await? {
-                Turn::Due => self.advance_live_room(room).await?,
-                Turn::Done(outcome) => return self.answer(room, outcome).await,
+            match self.in_turn(room, || self.take_step(caller, room, verb)).await? {
+                Some(outcome) => return self.answer(room, outcome).await,
+                None => self.advance_live_room(room).await?,
             }
         }
-        Err(Error::Unsettled)
+        Err(LiveError::Contended.into())
     }
 
-    async fn place(&self, caller: &Caller, room: Uuid, new: &NewSession) -> Result<Turn, Error> {
+    /// One verb of a room at a time in this process: those who click again and again wait here, and not with a
+    /// connection each for the room's lock.
+    async fn in_turn<F: Future<Output = Result<Option<Outcome>, Error>>>(
+        &self,
+        room: Uuid,
+        transaction: impl FnMut() -> F,
+    ) -> Result<Option<Outcome>, Error> {
+        let _turn = self.gates.enter(room).await;
+        retried(transaction).await
+    }
+
+    /// Goes live. None: the open session has to move on by its own plan first.
+    async fn place(&self, caller: &Caller, room: Uuid, new: &NewSession) -> Result<Option<Outcome>, Error> {
         let mut transaction = self.pool.begin().await?;
         lock(&mut transaction, caller, room, None).await?;
         if let Some(session) = repeated(&mut transaction, caller, new).await? {
             transaction.commit().await?;
-            return Ok(done(session, true, Work::Rest));
+            return Ok(Some(done(session, true, Work::Rest)));
         }
         for _ in 0..TURNS {
             let live = find(&mut transaction, room).await?;
             new.check_times(live.now)?;
-            let open = live.session.as_ref().filter(|session| session.status.is_open());
-            let due = open.and_then(|open| decide::due(open, live.now));
-            match (decide::go_live(open, new, live.now), open) {
-                (_, Some(_)) if due == Some(LiveStatus::Cancelled) => return Ok(Turn::Due),
-                (Way::Keep, Some(_)) if due.is_some() => return Ok(Turn::Due),
-                (Way::Keep, Some(open)) => {
-                    transaction.commit().await?;
-                    return Ok(done(open.id, false, lacking(open)));
-                }
-                (Way::Start, Some(open)) => {
+            let outcome = match decide::go_live(live.open_session(), new, live.now) {
+                Way::Due => return Ok(None),
+                Way::Keep(open) => done(open.id, false, Work::lacking(open)),
+                Way::Start(open) => {
                     let intent = move_on(&mut transaction, open, LiveStatus::Live).await?;
-                    transaction.commit().await?;
-                    return Ok(done(open.id, false, Work::Open(open.id, intent)));
+                    done(open.id, false, Work::Open(intent))
                 }
-                (Way::Create(status), _) => {
-                    let starts_at = new.later(live.now).unwrap_or(live.now);
-                    let inserted =
-                        sessions::insert_session(&mut *transaction, room, new, status, starts_at).await?;
-                    let Some(session) = inserted else {
-                        count_conflict("race"); // somebody who does not lock the room
-                        sessions::settle(&mut *transaction, room).await?;
-                        continue;
-                    };
-                    let intent = settle(&mut transaction, room, session, status).await?;
-                    transaction.commit().await?;
-                    return Ok(done(session, true, work(session, status, intent)));
-                }
-                (Way::Refuse | Way::Keep | Way::Start, open) => {
+                Way::Create(status) => match create(&mut transaction, &live, new, status).await? {
+                    Some(outcome) => outcome,
+                    None => continue,
+                },
+                Way::Refuse(open) => {
                     count_conflict("not_idle");
-                    return Err(open.map_or(LiveError::NotActive, not_idle).into());
+                    return Err(LiveError::NotIdle { session: open.id, starts_at: open.starts_at }.into());
                 }
-            }
+            };
+            transaction.commit().await?;
+            return Ok(Some(outcome));
         }
-        Err(Error::Unsettled)
+        Err(LiveError::Contended.into())
     }
 
-    async fn take_step(&self, caller: &Caller, room: Uuid, verb: Verb) -> Result<Turn, Error> {
+    /// One of the other verbs. None: the open session has to move on by its own plan first.
+    async fn take_step(&self, caller: &Caller, room: Uuid, verb: Verb) -> Result<Option<Outcome>, Error> {
         let mut transaction = self.pool.begin().await?;
         lock(&mut transaction, caller, room, Some(verb)).await?;
         let live = find(&mut transaction, room).await?;
-        let open = live.session.as_ref().filter(|session| session.status.is_open());
-        if open.is_some_and(|open| decide::due(open, live.now).is_some()) {
-            return Ok(Turn::Due);
-        }
-        let step = decide::step(verb, open.map(|open| open.status))?;
-        let work = match (step, open) {
-            (Step::Become(status), Some(open)) => {
+        let work = match decide::step(verb, live.open_session(), live.now)? {
+            Step::Due => return Ok(None),
+            Step::Keep(open) => open.map_or(Work::Rest, Work::lacking),
+            Step::Become(open, status) => {
                 let intent = move_on(&mut transaction, open, status).await?;
-                work(open.id, status, intent)
+                Work::of(status, intent)
             }
-            (Step::HostPresent(present), Some(open)) => {
+            Step::HostPresent(open, present) => {
                 sessions::set_host_present(&mut *transaction, open.id, present).await?;
                 sessions::settle(&mut *transaction, room).await?;
                 Work::Rest
             }
-            (Step::Keep | Step::Become(_) | Step::HostPresent(_), open) => open.map_or(Work::Rest, lacking),
         };
         transaction.commit().await?;
         let session = live.session.as_ref().map(|session| session.id);
-        Ok(Turn::Done(Outcome { session, created: false, work }))
+        Ok(Some(Outcome { session, created: false, work }))
     }
 
-    /// Tells LiveKit, and then what is so.
+    /// Tells LiveKit, and then the caller what is so.
     async fn answer(&self, room: Uuid, outcome: Outcome) -> Result<Live, Error> {
-        self.tell_livekit(outcome.work).await;
+        if let Some(session) = outcome.session {
+            self.tell_livekit(session, outcome.work).await;
+        }
         let live = rooms::find_live_with(&self.pool, room, outcome.session).await?;
         Ok(live.ok_or(LiveError::NoRoom)?)
-    }
-
-    /// Has the session's room made or closed. What does not come in time goes on without us, and what fails a pass
-    /// does again.
-    async fn tell_livekit(&self, work: Work) {
-        let rooms = self.clone();
-        let (session, told) = match work {
-            Work::Rest => return,
-            Work::Open(session, intent) => {
-                let flow = async move { rooms.open_live_room(Owner::LiveSession(session), intent).await };
-                (session, tokio::time::timeout(PATIENCE, self.run("open live room", flow)).await)
-            }
-            Work::Close(session) => {
-                let flow = async move { rooms.settle(Owner::LiveSession(session)).await };
-                (session, tokio::time::timeout(PATIENCE, self.run("close live room", flow)).await)
-            }
-        };
-        match told {
-            Ok(Ok(())) => {}
-            Ok(Err(Error::Closed(..))) => {} // ended meanwhile
-            Ok(Err(error)) => {
-                tracing::warn!(%error, session.id = %session, "LiveKit does not have what a live session needs yet");
-            }
-            Err(_) => {
-                tracing::warn!(session.id = %session, "LiveKit takes its time; the answer does not wait")
-            }
-        }
-    }
-
-    async fn open_live_room(&self, owner: Owner, intent: Option<Record>) -> Result<(), Error> {
-        if let Some(intent) = intent {
-            let mut gate = self.gates.enter(owner.id()).await;
-            if gate.noting(self.make(&intent).await)?.is_some() {
-                return Ok(());
-            }
-        }
-        self.ensure(owner, false).await.map(drop)
     }
 }
 
@@ -207,18 +152,17 @@ async fn lock(
 ) -> Result<(), Error> {
     let reader = Reader::from(caller);
     let healed = if verb == Some(Verb::Reset) && reader.is_admin {
-        Some(sessions::settle(&mut *connection, room).await?)
+        sessions::settle(&mut *connection, room).await?
     } else {
-        sessions::settle_as_host(&mut *connection, room, &caller.user_id).await?
-    };
-    match healed {
-        Some(true) => {
-            super::transitions::count_healed(if verb.is_none() { "go_live" } else { "verb" });
-            Ok(())
+        match sessions::settle_as_host(&mut *connection, room, &caller.user_id).await? {
+            Some(healed) => healed,
+            None => return Err(not_host(connection, room, reader).await?),
         }
-        Some(false) => Ok(()),
-        None => Err(not_host(connection, room, reader).await?),
+    };
+    if healed {
+        count_healed(if verb.is_none() { "go_live" } else { "verb" });
     }
+    Ok(())
 }
 
 /// Why somebody may not do what the host of a room may.
@@ -249,12 +193,30 @@ async fn repeated(
     }
 }
 
+/// A new session in the locked room. None: somebody who does not lock rooms has just opened another one.
+async fn create(
+    connection: &mut PgConnection,
+    live: &Live,
+    new: &NewSession,
+    status: LiveStatus,
+) -> Result<Option<Outcome>, Error> {
+    let (room, starts_at) = (live.room.id, new.later(live.now).unwrap_or(live.now));
+    let Some(session) = sessions::insert_session(&mut *connection, room, new, status, starts_at).await?
+    else {
+        count_conflict("race");
+        sessions::settle(connection, room).await?;
+        return Ok(None);
+    };
+    let intent = settle(connection, room, session, status).await?;
+    Ok(Some(done(session, true, Work::of(status, intent))))
+}
+
 /// Moves the locked room's open session on; the intent to have a room, if it has none yet.
 pub(super) async fn move_on(
     connection: &mut PgConnection,
     open: &LiveSession,
     status: LiveStatus,
-) -> Result<Option<Record>, Error> {
+) -> Result<Option<Box<Record>>, Error> {
     sessions::set_session_status(&mut *connection, open.id, status).await?;
     if status == LiveStatus::Live && open.auto_admit {
         seats::admit_waiting(&mut *connection, open.id).await?;
@@ -268,38 +230,19 @@ async fn settle(
     room: Uuid,
     session: Uuid,
     status: LiveStatus,
-) -> Result<Option<Record>, Error> {
+) -> Result<Option<Box<Record>>, Error> {
     sessions::settle(&mut *connection, room).await?;
     if !status.has_room() {
         return Ok(None);
     }
-    Ok(store::insert_intents(connection, &[Owner::LiveSession(session)]).await?.pop())
+    Ok(store::insert_intents(connection, &[Owner::LiveSession(session)]).await?.pop().map(Box::new))
 }
 
-/// What a session that has become so needs of LiveKit.
-fn work(session: Uuid, status: LiveStatus, intent: Option<Record>) -> Work {
-    match status {
-        LiveStatus::Scheduled => Work::Rest,
-        LiveStatus::Lobby | LiveStatus::Live => Work::Open(session, intent),
-        LiveStatus::Ended | LiveStatus::Cancelled => Work::Close(session),
-    }
+fn done(session: Uuid, created: bool, work: Work) -> Outcome {
+    Outcome { session: Some(session), created, work }
 }
 
-fn done(session: Uuid, created: bool, work: Work) -> Turn {
-    Turn::Done(Outcome { session: Some(session), created, work })
-}
-
-/// What a session that stays as it is needs of LiveKit.
-fn lacking(open: &LiveSession) -> Work {
-    let lacks = open.status.has_room() && open.livekit != Some(RoomStatus::Active);
-    if lacks { Work::Open(open.id, None) } else { Work::Rest }
-}
-
-fn not_idle(open: &LiveSession) -> LiveError {
-    LiveError::NotIdle { session: open.id, starts_at: open.starts_at }
-}
-
-/// `kind`: a session was in the way (409), or one came in between.
+/// `kind`: another session was in the way (409), or one came in between.
 fn count_conflict(kind: &'static str) {
     metrics::counter!("greenroom_live_session_conflicts_total", "kind" => kind).increment(1);
 }

@@ -69,17 +69,17 @@ impl Rooms {
     /// Takes the step that is due in a room, if there is one.
     pub(super) async fn advance_live_room(&self, room: Uuid) -> Result<(), Error> {
         let mut transaction = self.pool.begin().await?;
-        sessions::settle(&mut *transaction, room).await?;
-        let live = rooms::find_live(&mut *transaction, room).await?;
-        let open = live.as_ref().and_then(|live| Some((live.session.as_ref()?, live.now)));
-        if let Some((session, now)) = open
-            && let Some(status) = decide::due(session, now)
+        if sessions::settle(&mut *transaction, room).await? {
+            count_healed("pass");
+        }
+        let Some(live) = rooms::find_live(&mut *transaction, room).await? else { return Ok(()) };
+        if let Some(open) = live.open_session()
+            && let Some(status) = decide::due(open, live.now)
         {
-            let intent = move_on(&mut transaction, session, status).await?;
-            if let Some(intent) = intent {
+            if let Some(intent) = move_on(&mut transaction, open, status).await? {
                 marks::insert_mark(&mut *transaction, intent.id).await?;
             }
-            tracing::info!(session.id = %session.id, status = status.as_str(), "a live session moved on by its plan");
+            tracing::info!(session.id = %open.id, status = status.as_str(), "a live session moved on by its plan");
         }
         transaction.commit().await?;
         Ok(())

@@ -62,6 +62,13 @@ pub struct LiveSession {
     pub livekit: Option<RoomStatus>,
 }
 
+impl Live {
+    /// The session, if it is open.
+    pub fn open_session(&self) -> Option<&LiveSession> {
+        self.session.as_ref().filter(|session| session.status.is_open())
+    }
+}
+
 impl LiveSession {
     /// When its lobby opens, or was opened.
     pub fn lobby_opens_at(&self) -> OffsetDateTime {

@@ -151,6 +151,25 @@ async fn whoever_is_turned_away_stays_out(_: PgPoolOptions, connect: PgConnectOp
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_refusal_that_an_admission_waits_for_holds(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let open = lobby(&world, 5).await;
+    wait_in_turn(&world, &rooms, &open, &["ann", "ben"]).await;
+    let mut refusal = world
+        .hold("update live_room_attendance set lobby_status = 'rejected', left_at = app_now() where user_id = 'ann'")
+        .await;
+    let admission = tokio::spawn({
+        let (rooms, host, room) = (Rooms::clone(&rooms), person(&open.room.host), open.room.id);
+        async move { rooms.admit_all(&host, room).await }
+    });
+    testkit::eventually("the admission waits for the seat", async || world.waiting(1).await).await;
+    sqlx::raw_sql("commit").execute(&mut refusal).await.unwrap();
+    assert_eq!(admission.await.unwrap().unwrap(), (1, 0));
+    assert_eq!(refused(&rooms, &open, "ann").await, Reason::Rejected);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_banned_person_is_out_until_the_ban_is_over(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;

@@ -485,6 +485,68 @@ async fn a_kicked_persons_seat_is_closed(_: PgPoolOptions, connect: PgConnectOpt
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_join_that_meets_the_end_gets_no_seat(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, open) = world(connect, 5).await;
+    let mut end = world
+        .hold(&format!(
+            "update live_room_sessions set status = 'ended', ended_at = app_now() where id = '{}';
+             select settle_live_room('{}')",
+            open.session, open.room.id
+        ))
+        .await;
+    let late = tokio::spawn({
+        let (rooms, room) = (Rooms::clone(&rooms), open.room.id);
+        async move { rooms.join_live_room(&person("ann"), room).await }
+    });
+    testkit::eventually("the join waits for the session", async || world.waiting(1).await).await;
+    sqlx::raw_sql("commit").execute(&mut end).await.unwrap();
+    assert_eq!(reason(late.await.unwrap()), Reason::RoomNotActive);
+    assert_eq!(world.seated(&open).await, 0);
+}
+
+/// Everything that writes seats, at once, and again and again: nobody waits in a circle, nobody is too many.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_crowd_that_comes_and_goes_never_has_more_seats_than_there_are(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, open) = world(connect, 4).await;
+    let other = world.rooms().await;
+    let record = world.live_record(&open).await;
+    let mut crowd = tokio::task::JoinSet::new();
+    for n in 0..12 {
+        let (rooms, room) = (Rooms::clone(if n % 2 == 0 { &rooms } else { &other }), open.room.id);
+        crowd.spawn(async move {
+            let one = person(&format!("viewer-{n}"));
+            for _ in 0..8 {
+                match rooms.join_live_room(&one, room).await {
+                    Ok(_) => drop(rooms.disconnect_from_live_room(&one, room).await.unwrap()),
+                    full => assert_eq!(reason(full), Reason::RoomFull),
+                }
+                rooms.leave_live_room(&one, room).await.unwrap();
+            }
+        });
+    }
+    for n in 0..4 {
+        world.join(&record.room_name, &format!("viewer-{n}"));
+    }
+    for replica in [&rooms, &other] {
+        let (rooms, id) = (Rooms::clone(replica), record.id);
+        crowd.spawn(async move {
+            for _ in 0..8 {
+                rooms.reconcile(&[id]).await.unwrap();
+                rooms.release_held().await.unwrap();
+                rooms.settle_live_rooms().await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = crowd.join_next().await {
+        assert!(world.seated(&open).await <= 4);
+        done.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn joins_and_leaves_that_die_anywhere_leave_no_half_a_seat(
     _: PgPoolOptions,
     connect: PgConnectOptions,
