@@ -100,6 +100,7 @@ create table live_room_attendance (
 create index live_room_attendance_open on live_room_attendance (live_room_id) where left_at is null;
 create index live_room_attendance_seated on live_room_attendance (session_id, lobby_status, seated_at) where left_at is null;
 create index live_room_attendance_held on live_room_attendance (held_until) where left_at is null and held_until is not null;
+create index live_room_attendance_waiting on live_room_attendance (session_id) where left_at is null and lobby_status = 'waiting';
 
 create table live_room_bans (
     live_room_id uuid not null references live_rooms on delete cascade,

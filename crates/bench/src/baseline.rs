@@ -29,7 +29,7 @@ use uuid::Uuid;
 pub const LISTEN: &str = "BENCH_LISTEN";
 pub const PEER: &str = "BENCH_PEER";
 
-fn address(name: &str) -> Result<SocketAddr> {
+pub fn address(name: &str) -> Result<SocketAddr> {
     Ok(env::var(name).with_context(|| format!("{name} is missing"))?.parse()?)
 }
 
@@ -68,8 +68,17 @@ impl TokenService for Store {
 
 /// tonic → SELECT.
 pub async fn store() -> Result<()> {
+    serve_grpc(TokenServiceServer::new(Store(pool()?))).await
+}
+
+pub async fn serve_grpc<S>(service: S) -> Result<()>
+where
+    S: Service<http::Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send + 'static,
+{
     let listener = TcpListener::bind(address(LISTEN)?).await?;
-    let server = Server::builder().add_service(TokenServiceServer::new(Store(pool()?)));
+    let server = Server::builder().add_service(service);
     Ok(server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await?)
 }
 
@@ -85,7 +94,7 @@ pub async fn direct() -> Result<()> {
     serve(Router::new().route("/{session}/{user}", get(in_process)).with_state(pool()?)).await
 }
 
-async fn serve(router: Router) -> Result<()> {
+pub async fn serve(router: Router) -> Result<()> {
     let listener = TcpListener::bind(address(LISTEN)?).await?;
     Ok(axum::serve(
         axum::serve::ListenerExt::tap_io(listener, |stream| drop(stream.set_nodelay(true))),

@@ -41,7 +41,7 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     let directory = ground::directory("bookings")?;
     let up = Stack::up(&ground.greenroom, &ground.shared, Keys::Secret(&secret), &directory).await?;
     let (mut bare, mut apart, mut together): (Vec<f64>, Vec<Load>, Vec<Load>) = Default::default();
-    for round in 0..ground.rounds {
+    for round in 0..ground.asked.rounds {
         eprintln!("round {}: bookings", round + 1);
         bare.push(inserts::run(ground).await?);
         apart.push(book(ground, &split, &secret).await?);
@@ -84,8 +84,8 @@ pub async fn measure(ground: &Ground) -> Result<String> {
 
 async fn book(ground: &Ground, stack: &Stack, secret: &SignIn) -> Result<Load> {
     let now = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&ground.database.pool).await?;
-    let requests = requests(now, ground.time, secret)?;
-    let load = load::run(stack.address, &requests, CONNECTIONS, ground.time, StatusCode::CREATED).await?;
+    let requests = requests(now, ground.asked.time, secret)?;
+    let load = load::run(stack.address, &requests, CONNECTIONS, ground.asked.time, StatusCode::CREATED).await?;
     ensure!(load.failed * 100 <= load.count(), "{} bookings failed, {} stand", load.failed, load.count());
     Ok(load)
 }

@@ -17,11 +17,21 @@ use crate::{
     stack::{self, Shared},
 };
 
+/// What was asked for on the command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// How long a load lasts.
+    pub time: Duration,
+    /// How long a load lasts that has to be steady for longer.
+    pub steady: Duration,
+    pub rounds: usize,
+    /// Rows of the large cases.
+    pub history: i64,
+}
+
 pub struct Ground {
     pub greenroom: PathBuf,
-    pub time: Duration,
-    pub rounds: usize,
-    pub history: i64,
+    pub asked: Asked,
     pub database: Database,
     pub shared: Shared,
     livekit: Process,
@@ -35,7 +45,7 @@ pub fn beside() -> Result<PathBuf> {
 }
 
 impl Ground {
-    pub async fn prepare(greenroom: PathBuf, time: Duration, rounds: usize, history: i64) -> Result<Self> {
+    pub async fn prepare(greenroom: PathBuf, asked: Asked) -> Result<Self> {
         let database = Database::make().await?;
         let shared = Shared {
             database_url: database.url.clone(),
@@ -51,7 +61,7 @@ impl Ground {
         ];
         let livekit = Process::start("livekit-dev", &env::current_exe()?, &["child", "livekit"], &env)?;
         stack::wait_for(shared.livekit, "/").await?;
-        Ok(Self { greenroom, time, rounds, history, database, shared, livekit })
+        Ok(Self { greenroom, asked, database, shared, livekit })
     }
 
     /// A child of this program that serves a baseline, ready.
@@ -83,8 +93,8 @@ impl Ground {
             "{} × {}, PostgreSQL {version} (fsync {fsync}), {} rounds of {} s, everything on this machine.\n",
             std::thread::available_parallelism()?,
             model.unwrap_or("CPU"),
-            self.rounds,
-            self.time.as_secs(),
+            self.asked.rounds,
+            self.asked.time.as_secs(),
         ))
     }
 

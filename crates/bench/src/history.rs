@@ -12,13 +12,13 @@ pub async fn write(ground: &Ground) -> Result<()> {
     if there.fetch_one(pool).await? {
         return Ok(());
     }
-    eprintln!("writing {} ended sessions and rooms", ground.history);
+    eprintln!("writing {} ended sessions and rooms", ground.asked.history);
     sqlx::query!(
         "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, status, meeting_url)
          select 'host-' || i % 10000, 'guest-' || i % 50000, 'host-' || i % 10000, 'History',
                 app_now() - make_interval(mins => 1440 + i::int), 60, 'completed', 'https://app.example.org/meeting/' || i
          from generate_series(1, $1::bigint) i",
-        ground.history
+        ground.asked.history
     )
     .execute(pool)
     .await?;

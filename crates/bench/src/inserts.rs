@@ -38,7 +38,7 @@ pub async fn run(ground: &Ground) -> Result<f64> {
     let key = EncodingKey::from_secret(ground.shared.livekit_secret.as_bytes());
     let env = [
         ("DATABASE_URL".to_owned(), ground.shared.database_url.clone()),
-        (SECONDS.to_owned(), ground.time.as_secs().to_string()),
+        (SECONDS.to_owned(), ground.asked.time.as_secs().to_string()),
         (LIVEKIT.to_owned(), ground.shared.livekit.to_string()),
         (BEARER.to_owned(), jsonwebtoken::encode(&Header::default(), &claims, &key)?),
     ];

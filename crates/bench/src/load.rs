@@ -31,6 +31,10 @@ impl Prepared {
         Self { method: Method::GET, path, bearer, body: Bytes::new() }
     }
 
+    pub fn post(path: String, bearer: Option<String>, body: String) -> Self {
+        Self { method: Method::POST, path, bearer, body: Bytes::from(body) }
+    }
+
     fn request(&self, address: SocketAddr) -> Result<Request<Full<Bytes>>> {
         let mut request =
             Request::builder().method(&self.method).uri(&self.path).header(header::HOST, address.to_string());
@@ -61,6 +65,10 @@ impl Requests {
         Arc::new(Self { prepared, again: false, next: AtomicUsize::new(0) })
     }
 
+    pub fn first(&self) -> Option<&Prepared> {
+        self.prepared.first()
+    }
+
     fn next(&self) -> Option<&Prepared> {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         let index = if self.again { index % self.prepared.len().max(1) } else { index };
@@ -78,6 +86,11 @@ pub struct Load {
 }
 
 impl Load {
+    pub fn of(mut latencies: Vec<Duration>, failed: usize, time: Duration) -> Self {
+        latencies.sort_unstable();
+        Self { seconds: time.as_secs_f64(), failed, latencies }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark")]
     pub fn per_second(&self) -> f64 {
         self.latencies.len() as f64 / self.seconds
@@ -107,14 +120,13 @@ pub async fn run(
     for _ in 0..connections {
         workers.spawn(work(address, Arc::clone(requests), started + time, expected));
     }
-    let mut load = Load::default();
+    let (mut latencies, mut failed) = (Vec::new(), 0);
     while let Some(worker) = workers.join_next().await {
-        let (latencies, failed) = worker??;
-        load.latencies.extend(latencies);
-        load.failed += failed;
+        let (own, refused) = worker??;
+        latencies.extend(own);
+        failed += refused;
     }
-    load.seconds = started.elapsed().as_secs_f64();
-    load.latencies.sort_unstable();
+    let load = Load::of(latencies, failed, started.elapsed());
     ensure!(!load.latencies.is_empty(), "nothing succeeded at {address} ({} failed)", load.failed);
     Ok(load)
 }

@@ -2,8 +2,8 @@
 //!
 //! Needs `DATABASE_URL` of a server where databases may be made (`make bench` gives a throw-away one) and the release
 //! build of `greenroom` beside this program. Everything else is made here, on loopback, and taken away again: a
-//! database and a livekit-dev for each part, the baselines, the services. What is compared takes turns, round by round, so that noise
-//! falls on both; the median round counts. The tables go to stdout, the progress to stderr.
+//! database and a livekit-dev for each part, the baselines, the services. What is compared takes turns, round by
+//! round, so that noise falls on both; the median round counts. The tables go to stdout, the progress to stderr.
 
 mod baseline;
 mod bookings;

@@ -55,13 +55,13 @@ pub async fn measure(ground: &Ground) -> Result<String> {
         "A pass over 10,000 open rooms that are all well",
         &["ended rooms", "ms (< 1,000)", "ms, confirming all", "extra memory at most, MiB (< 64)"],
     );
-    for ended in [0, ground.history] {
+    for ended in [0, ground.asked.history] {
         if ended > 0 {
             history::write(ground).await?;
         }
         eprintln!("passes beside {ended} ended rooms");
         let mut rounds: Vec<Told> = Vec::new();
-        for _ in 0..ground.rounds {
+        for _ in 0..ground.asked.rounds {
             rounds.push(serde_json::from_str(&child_of(ground, "pass").await?)?);
         }
         let extra = rounds.iter().map(|told| told.peak_kib.saturating_sub(told.before_kib)).max();

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// A child of this program; dropped, it is killed.
 pub struct Process {
@@ -48,6 +49,19 @@ impl Process {
         tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await??;
         Ok(())
     }
+}
+
+/// Raises the bound of open files, also for the processes that are started from now on; what it is then.
+pub fn allow_files(wanted: u64) -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    if limit.current.is_some_and(|current| current < allowed) {
+        limit.current = Some(allowed);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            eprintln!("the bound of open files stays: {error}");
+        }
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(wanted)
 }
 
 /// What a process has used so far.

@@ -87,6 +87,26 @@ impl Shared {
 impl Stack {
     /// Five processes.
     pub async fn split(greenroom: &Path, shared: &Shared, keys: Keys<'_>) -> Result<Self> {
+        let stack = Self::of(greenroom, shared, keys, &SERVICES)?;
+        stack.ready("/readyz").await?;
+        Ok(stack)
+    }
+
+    /// Some of the five, a process each: what they do not need does not run, and is not ready. Those that need only the
+    /// database are.
+    pub async fn some(greenroom: &Path, shared: &Shared, keys: Keys<'_>, services: &[&str]) -> Result<Self> {
+        let stack = Self::of(greenroom, shared, keys, services)?;
+        for (process, operations) in &stack.processes {
+            let path = if process.name == "gateway" { "/livez" } else { "/readyz" };
+            wait_for(*operations, path).await?;
+        }
+        if services.contains(&"gateway") {
+            stack.ready("/livez").await?;
+        }
+        Ok(stack)
+    }
+
+    fn of(greenroom: &Path, shared: &Shared, keys: Keys<'_>, services: &[&str]) -> Result<Self> {
         let mut addresses = Env::new();
         let mut address = None;
         for service in SERVICES {
@@ -98,10 +118,9 @@ impl Stack {
         }
         let env = [shared.env(keys), addresses.clone()].concat();
         let mut stack = Self { address: address.context("no service")?, processes: Vec::new(), addresses };
-        for service in SERVICES {
+        for service in services {
             stack.add(greenroom, &["serve", service], &env)?;
         }
-        stack.ready("/readyz").await?;
         Ok(stack)
     }
 
@@ -141,6 +160,19 @@ impl Stack {
         wait_for(self.address, path).await
     }
 
+    /// The process of a service.
+    pub fn process(&self, name: &str) -> Result<&Process> {
+        let process = self.processes.iter().map(|(process, _)| process).find(|process| process.name == name);
+        process.with_context(|| format!("{name} was not started"))
+    }
+
+    pub async fn stop(self) -> Result<()> {
+        for (process, _) in self.processes {
+            process.stop().await?;
+        }
+        Ok(())
+    }
+
     /// What a metric has come to in all processes: its sum and count, for labels that contain all of `labels`.
     pub async fn histogram(&self, metric: &str, labels: &[&str]) -> Result<(f64, f64)> {
         let (mut sum, mut count) = (0.0, 0.0);
@@ -165,9 +197,14 @@ impl Stack {
 
 /// Until the path answers 200, at most 30 s.
 pub async fn wait_for(address: SocketAddr, path: &str) -> Result<()> {
-    let (started, request) = (Instant::now(), Prepared::get(path.to_owned(), None));
+    wait_until(address, &Prepared::get(path.to_owned(), None)).await
+}
+
+/// Until the request is answered with 200, at most 30 s.
+pub async fn wait_until(address: SocketAddr, request: &Prepared) -> Result<()> {
+    let (started, path) = (Instant::now(), &request.path);
     loop {
-        let answer = load::once(address, &request).await;
+        let answer = load::once(address, request).await;
         match answer {
             Ok((StatusCode::OK, _)) => return Ok(()),
             _ if started.elapsed() < Duration::from_secs(30) => {

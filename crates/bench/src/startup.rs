@@ -18,7 +18,7 @@ use crate::{
 pub async fn measure(ground: &Ground) -> Result<String> {
     let directory = ground::directory("startup")?;
     let mut seconds = Vec::new();
-    for round in 0..=ground.rounds {
+    for round in 0..=ground.asked.rounds {
         eprintln!("round {round}: startup");
         seconds.push(start(ground, &directory).await?);
     }

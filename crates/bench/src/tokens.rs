@@ -85,7 +85,7 @@ async fn take_turns(ground: &Ground, targets: &mut [Target<'_>]) -> Result<()> {
         let warm_up = load::run(target.address, &target.requests, CONNECTIONS, WARM_UP, StatusCode::OK);
         warm_up.await.with_context(|| format!("warming up {}", target.name))?;
     }
-    for round in 0..ground.rounds {
+    for round in 0..ground.asked.rounds {
         for target in &mut *targets {
             eprintln!("round {}: {}", round + 1, target.name);
             let measured = round_of(ground, target).await?;
@@ -142,7 +142,7 @@ async fn round_of(ground: &Ground, target: &Target<'_>) -> Result<Round> {
         own.chain([("postgres".to_owned(), postgres)]).collect::<Vec<(String, Duration)>>()
     };
     let before = usage();
-    let load = load::run(target.address, &target.requests, CONNECTIONS, ground.time, StatusCode::OK).await?;
+    let load = load::run(target.address, &target.requests, CONNECTIONS, ground.asked.time, StatusCode::OK).await?;
     let used = usage().into_iter().zip(before);
     let cpu = used.map(|((name, after), (_, before))| (name, after.saturating_sub(before))).collect();
     ensure!(load.failed * 1000 <= load.count(), "{}: {} requests failed", target.name, load.failed);

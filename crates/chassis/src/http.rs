@@ -69,6 +69,7 @@ pub async fn serve(router: Router, mut listener: TcpListener, lifecycle: &Lifecy
                 async { (Arc::clone(&places).acquire_owned().await, Listener::accept(&mut listener).await) };
             let Some((place, (stream, peer))) = stopping.run_until_cancelled(next).await else { break };
             let talk = converse(http.clone(), router.clone(), (stream, peer), bounds, stopping.clone());
+            let talk = talk.boxed(); // else each layer below holds its size once more: 6 KiB for each connection
             own.spawn("http connection", async move {
                 talk.await;
                 drop(place);

@@ -24,12 +24,14 @@ use proto::{
     token::v1::token_service_client::TokenServiceClient,
     types::v1::Caller,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     Peers,
     auth::{self, Auth, Refused},
     config::HttpConfig,
     error::Rejection,
+    extract,
     intake::Intake,
     limits::Limiter,
     streams::Streams,
@@ -52,6 +54,7 @@ struct Shared {
     moderators: Limiter,
     ensurers: Limiter,
     webhooks: Intake,
+    bodies: Semaphore,
     config: HttpConfig,
     runtime: Runtime,
 }
@@ -73,6 +76,7 @@ impl App {
             moderators: Limiter::new(config.rates.moderation),
             ensurers: Limiter::new(config.rates.ensure),
             webhooks: Intake::new(config.rates.anonymous),
+            bodies: Semaphore::new(extract::BODIES),
             config: config.clone(),
             runtime: runtime.clone(),
         })))
@@ -119,6 +123,13 @@ impl App {
 
     pub(crate) fn webhooks(&self) -> &Intake {
         &self.0.webhooks
+    }
+
+    /// Room for one more body that is not small.
+    pub(crate) async fn body_place(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        let place = tokio::time::timeout(Duration::from_secs(1), self.0.bodies.acquire()).await;
+        let place = place.ok().and_then(Result::ok);
+        place.ok_or_else(|| Refusal::unavailable(Reason::ServiceUnavailable, 1))
     }
 
     /// One more look at LiveKit that this person asks for.

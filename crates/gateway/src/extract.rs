@@ -2,7 +2,7 @@
 //! names the field, and is found before any service is called.
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
 };
 use bytes::Bytes;
@@ -16,10 +16,14 @@ use serde::de::DeserializeOwned;
 use std::{fmt::Display, time::Duration};
 use uuid::Uuid;
 
-use crate::error::Rejection;
+use crate::{app::App, error::Rejection};
 
 /// The largest body of a route.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
+/// What every connection may send without a place for its body: nearly all requests are shorter.
+pub(crate) const SMALL_BODY: usize = 1024;
+/// Places for longer bodies.
+pub(crate) const BODIES: usize = 512;
 /// How much of a body that is too large is read away, so that the client hears the answer.
 const READ_AWAY: usize = 4 * 1024 * 1024;
 
@@ -61,12 +65,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 /// A JSON object; an empty body is an empty object, unknown fields are ignored.
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Rejection;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Rejection> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
         let (parts, body) = request.into_parts();
+        let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
+        let place =
+            if most.is_some_and(|most| most <= SMALL_BODY) { None } else { Some(app.body_place().await?) };
         let bytes = read(&parts.headers, body, BODY_LIMIT).await?;
+        drop(place);
         let text = match bytes.trim_ascii() {
             b"" => b"{}",
             text => text,

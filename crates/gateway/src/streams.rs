@@ -21,6 +21,7 @@ use crate::{
     config::StreamsConfig,
     error::Rejection,
     extract::Query,
+    listen,
     wire::{self, told},
 };
 
@@ -30,7 +31,7 @@ mod reader;
 mod ticket;
 
 /// Connections that listen at once; the rest of the gateway's are for requests that end.
-const LISTENERS: usize = 6_000;
+const LISTENERS: usize = listen::CONNECTIONS as usize / 4 * 3;
 /// Listeners whose missed rows are being read at once.
 const CATCHING_UP: usize = 64;
 

@@ -1,6 +1,7 @@
 //! `greenroom repair …`: what the passes of room-lifecycle do, now and visibly; safe at any time, beside the running
 //! services. Every step is a function of room-lifecycle: here is only what a person reads.
 
+pub mod listing;
 pub mod live;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ pub enum Repair {
     },
     /// Bring live rooms that are stuck into order: the clean-up of the migration, again
     LiveRooms(live::Args),
+    /// Compare the whole listing with the live rooms, and mark what differs: sync writes it
+    Listing(listing::Args),
     /// List the rooms on LiveKit that nobody of ours needs, and delete them
     Orphans {
         /// Delete them, however many they are
@@ -53,6 +56,7 @@ pub async fn run(repair: Repair) -> anyhow::Result<ExitCode> {
     match repair {
         Repair::Rooms { dry_run, settings } => repair_rooms(&open(*settings).await?, dry_run).await,
         Repair::LiveRooms(args) => live::run(args).await,
+        Repair::Listing(args) => listing::run(args).await,
         Repair::Orphans { yes, settings } => repair_orphans(&open(*settings).await?, yes).await,
         Repair::Adopt(Adopt { settings }) => {
             open(*settings).await?.adopt_deployment().await?;

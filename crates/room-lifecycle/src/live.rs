@@ -11,6 +11,7 @@ pub mod decide;
 mod error;
 mod grpc;
 mod grpc_seats;
+mod lobby;
 mod opening;
 pub mod request;
 mod rooms;

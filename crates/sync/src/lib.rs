@@ -5,15 +5,15 @@
 //! finds what nobody marked. Everything can be killed at any point and run again, and by any number of replicas.
 
 mod align;
-mod answer;
+pub mod answer;
 mod compare;
 mod config;
 mod error;
 mod feed;
 mod grpc;
 mod reconcile;
-mod store;
-mod viewer;
+pub mod store;
+pub mod viewer;
 mod watch;
 
 use std::sync::{Arc, Mutex};

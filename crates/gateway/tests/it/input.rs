@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use testkit::eventually;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -217,4 +218,31 @@ async fn chunked(gateway: &Gateway, chunks: usize) -> String {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+#[tokio::test]
+async fn long_bodies_that_do_not_end_hold_up_no_short_ones() {
+    let gateway = Gateway::start().await;
+    let token = token("host-1");
+    let head = format!(
+        "POST /api/v1/live/rooms HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 9999\r\n\r\n"
+    );
+    let mut waiting = Vec::new();
+    for _ in 0..512 {
+        let mut client = TcpStream::connect(gateway.address).await.unwrap();
+        client.write_all(head.as_bytes()).await.unwrap();
+        waiting.push(client);
+    }
+    let ask = async |length: usize| {
+        let body = json!({"description": "x".repeat(length)});
+        answer(gateway.post("/api/v1/live/rooms").json(&body).bearer_auth(&token)).await.0
+    };
+    eventually("no place for a long body", async || match ask(4_000).await {
+        503 => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert_eq!(ask(500).await, 200);
+    drop(waiting);
+    eventually("a place", async || (ask(4_000).await == 200).then_some(())).await;
 }

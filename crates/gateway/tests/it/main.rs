@@ -24,4 +24,3 @@ mod streams_events;
 mod streams_tickets;
 mod support;
 mod webhook;
-mod zz_measure;

@@ -11,6 +11,7 @@ mod live;
 mod livekit_faults;
 mod meeting;
 mod migrate;
+mod model;
 mod output;
 mod program;
 mod races;

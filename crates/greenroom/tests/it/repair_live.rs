@@ -1,4 +1,5 @@
-//! `greenroom repair live-rooms` on a database that the replaced systems left in every stuck state.
+//! `greenroom repair live-rooms` on a database that the replaced systems left in every stuck state, and
+//! `greenroom repair listing` on a listing that somebody changed without a mark.
 
 use sqlx::{ConnectOptions, PgPool};
 
@@ -31,8 +32,12 @@ const STUCK: &str = "
     insert into community_live_streams (id, title, status) values (gen_random_uuid(), 'no live room', 'live');";
 
 async fn repair(pool: &PgPool, arguments: &[&str]) -> Said {
+    repair_what(pool, &[&["live-rooms"], arguments].concat()).await
+}
+
+async fn repair_what(pool: &PgPool, what: &[&str]) -> Said {
     let database = pool.connect_options().to_url_lossy().to_string();
-    greenroom(&[&["repair", "live-rooms"], arguments].concat(), &[("DATABASE_URL", &database)]).await
+    greenroom(&[&["repair"], what].concat(), &[("DATABASE_URL", &database)]).await
 }
 
 async fn count_unsettled(pool: &PgPool) -> i64 {
@@ -87,4 +92,41 @@ async fn every_kind_of_stuck_room_is_brought_into_order_and_again_nothing_is_don
         "Ended 0 stuck sessions\nReset 0 stuck rooms to idle\nPointed 0 rooms at their open session\n\
          Synced 0 stuck streams to ended\n✅ Repair complete: no live room is stuck\n"
     );
+}
+
+async fn titles(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar!("select title from community_live_streams order by 1").fetch_all(pool).await.unwrap()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn rows_of_the_listing_that_differ_are_marked_once_and_written_by_sync_alone(pool: PgPool) {
+    sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
+    sync::drain(&pool).await.unwrap();
+    let aligned = titles(&pool).await;
+    assert_eq!(aligned.len(), 10, "eight rooms that had a session, and two rows that say live without one");
+    sqlx::raw_sql(
+        "set greenroom.sync = 'on'; update community_live_streams set title = 'by hand' where title in ('well', 'ended');
+         reset greenroom.sync",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let changed = titles(&pool).await;
+
+    let said = repair_what(&pool, &["listing"]).await;
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let stray = "⚠️  Rows that say live and belong to no live room, left alone: 2";
+    let first = "Compared 11 rows\nMarked 2 rows that differ\n";
+    let end = "✅ Repair complete: the marked rows are written by sync as soon as it runs\n";
+    assert_eq!(said.out, format!("{first}{stray}\n{end}"));
+    assert_eq!(titles(&pool).await, changed, "it marks and writes nothing");
+
+    let again = repair_what(&pool, &["listing"]).await;
+    assert!(again.out.contains("Marked 0 rows that differ\n"), "marked already: {}", again.out);
+
+    sync::drain(&pool).await.unwrap();
+    assert_eq!(titles(&pool).await, aligned);
+    let end = "✅ Repair complete: no row differs that was not marked already\n";
+    let well = repair_what(&pool, &["listing"]).await.out;
+    assert_eq!(well, format!("Compared 11 rows\nMarked 0 rows that differ\n{stray}\n{end}"));
 }

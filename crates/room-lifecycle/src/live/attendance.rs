@@ -31,7 +31,7 @@ impl Rooms {
         if !seats::lock_session(&mut *transaction, live.session).await? {
             return Ok(());
         }
-        attendance::insert_missing_people(&mut *transaction, livekit_room).await?;
+        attendance::insert_unknown_people(&mut *transaction, livekit_room).await?;
         attendance::set_seats(&mut *transaction, livekit_room).await?;
         if attendance::set_numbers(&mut *transaction, livekit_room).await? {
             sessions::settle(&mut *transaction, live.room).await?;

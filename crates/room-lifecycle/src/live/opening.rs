@@ -60,7 +60,7 @@ impl Rooms {
                 tracing::warn!(%error, session.id = %session, "LiveKit does not have what a live session needs yet");
             }
             Err(_) => {
-                tracing::warn!(session.id = %session, "LiveKit takes its time; the answer does not wait")
+                tracing::warn!(session.id = %session, "LiveKit takes its time; the answer does not wait");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Joining, leaving, coming back. Whoever has his seat is answered from one read; a place is given under the lock of
 //! the session, so that of fifty people at the last three seats exactly three get one.
 
-use chassis::{db::retried, page::Cursor};
+use chassis::db::retried;
 use domain::{LiveStatus, LobbyStatus};
 use proto::types::v1::Caller;
 use sqlx::PgExecutor;
@@ -13,8 +13,7 @@ use crate::{
     Rooms,
     error::Error,
     store::live::{
-        Reader,
-        lobby::{self, Waiting},
+        Reader, lobby,
         seats::{self, Place, Seat, Taking},
     },
 };
@@ -43,11 +42,10 @@ impl Rooms {
                 continue;
             }
             let (session, way) = decide(&place)?;
-            match way {
-                Way::Keep(seat) if seat.lobby_status == LobbyStatus::Admitted || !lets_in(&place) => {
-                    return Ok((seat, session));
-                }
-                Way::Keep(_) | Way::Take { .. } => {}
+            if let Way::Keep(seat) = way
+                && (seat.lobby_status == LobbyStatus::Admitted || !lets_in(&place))
+            {
+                return Ok((seat, session));
             }
             if let Some(seat) = retried(|| self.take_seat(caller, room, session)).await? {
                 return Ok((seat, session));
@@ -108,93 +106,16 @@ impl Rooms {
         }
         Ok(place.seat())
     }
-
-    /// Host: who waits, longest first.
-    pub async fn list_lobby(
-        &self,
-        caller: &Caller,
-        room: Uuid,
-        after: Option<Cursor>,
-        limit: i64,
-    ) -> Result<Vec<Waiting>, Error> {
-        match self.find_place_of_host(caller, room).await?.session {
-            Some(session) => Ok(lobby::list_waiting(&self.pool, session, after, limit).await?),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Host: lets somebody in who waits; done again, the same. None: nobody of that name waits.
-    pub async fn admit(&self, caller: &Caller, room: Uuid, user: &str) -> Result<Option<Seat>, Error> {
-        let session = self.session_of_host(caller, room).await?;
-        let admitted = async || {
-            let mut transaction = self.pool.begin().await?;
-            if !seats::lock_session(&mut *transaction, session).await? {
-                return Err(Error::from(LiveError::NotActive));
-            }
-            let seat = lobby::find_open_seat(&mut *transaction, session, user).await?;
-            match seat.map(|seat| seat.lobby_status) {
-                Some(LobbyStatus::Waiting) => {
-                    if !lobby::admit_one(&mut transaction, session, user).await? {
-                        return Err(LiveError::Full.into());
-                    }
-                    transaction.commit().await?;
-                    Ok(seat.map(|seat| Seat { lobby_status: LobbyStatus::Admitted, ..seat }))
-                }
-                Some(LobbyStatus::Admitted) => Ok(seat),
-                Some(LobbyStatus::Rejected) | None => Ok(None),
-            }
-        };
-        retried(admitted).await
-    }
-
-    /// Host: lets in all who wait, as far as there is room: how many came in, and how many still wait.
-    pub async fn admit_all(&self, caller: &Caller, room: Uuid) -> Result<(u64, i64), Error> {
-        let session = self.session_of_host(caller, room).await?;
-        let admitted = async || {
-            let mut transaction = self.pool.begin().await?;
-            if !seats::lock_session(&mut *transaction, session).await? {
-                return Err(Error::from(LiveError::NotActive));
-            }
-            let admitted = lobby::admit_waiting(&mut transaction, session).await?;
-            let waiting = lobby::count_waiting(&mut *transaction, session).await?;
-            transaction.commit().await?;
-            Ok((admitted, waiting))
-        };
-        retried(admitted).await
-    }
-
-    /// Host: turns somebody away who waits; done again, the same. None: nobody of that name waits.
-    pub async fn reject(&self, caller: &Caller, room: Uuid, user: &str) -> Result<Option<Seat>, Error> {
-        let session = self.session_of_host(caller, room).await?;
-        lobby::set_rejected(&self.pool, session, user).await?;
-        let seat = lobby::find_seat(&self.pool, session, user).await?;
-        Ok(seat.filter(|seat| seat.lobby_status == LobbyStatus::Rejected))
-    }
-
-    /// The session of the caller's own room that people may come to.
-    async fn session_of_host(&self, caller: &Caller, room: Uuid) -> Result<Uuid, Error> {
-        let mut place = self.find_place_of_host(caller, room).await?;
-        if place.due {
-            self.advance_live_room(room).await?;
-            place = self.find_place_of_host(caller, room).await?;
-        }
-        Ok(session_with_room(&place)?)
-    }
-
-    async fn find_place_of_host(&self, caller: &Caller, room: Uuid) -> Result<Place, Error> {
-        let place = readable(&self.pool, caller, room).await?;
-        if place.is_host { Ok(place) } else { Err(Error::NotHost) }
-    }
 }
 
 /// The room as one of its readers finds it.
-async fn readable(db: impl PgExecutor<'_>, caller: &Caller, room: Uuid) -> Result<Place, Error> {
+pub(super) async fn readable(db: impl PgExecutor<'_>, caller: &Caller, room: Uuid) -> Result<Place, Error> {
     let place = seats::find_place(db, room, Reader::from(caller)).await?;
     Ok(place.filter(|place| place.may_read).ok_or(LiveError::NoRoom)?)
 }
 
 /// The session that people may come to: one that is only scheduled has no room yet.
-fn session_with_room(place: &Place) -> Result<Uuid, LiveError> {
+pub(super) fn session_with_room(place: &Place) -> Result<Uuid, LiveError> {
     let session = place.session.filter(|_| place.status.is_some_and(LiveStatus::has_room));
     session.ok_or(LiveError::NotActive)
 }

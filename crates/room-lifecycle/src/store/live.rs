@@ -1,4 +1,4 @@
-//! The SQL of live rooms. The open session is read as the truth: a room's status, session and host_present are
+//! The SQL of live rooms. The open session is read as the truth: a room's status, session and `host_present` are
 //! computed from it and never read from the projection, so that no answer repeats what somebody left there.
 
 pub mod attendance;

@@ -32,8 +32,9 @@ pub fn person(id: &str) -> Caller {
 pub const VIEWER: Seat = Seat { role: SeatRole::Guest, lobby_status: LobbyStatus::Admitted };
 pub const WAITING: Seat = Seat { role: SeatRole::Guest, lobby_status: LobbyStatus::Waiting };
 
-/// A seat as it is written: (admitted or not, joined, left, disconnected, held).
+/// A seat as it is written, without the times.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each column")]
 pub struct Written {
     pub lobby_status: LobbyStatus,
     pub joined: bool,
@@ -518,7 +519,7 @@ async fn a_crowd_that_comes_and_goes_never_has_more_seats_than_there_are(
         let (rooms, room) = (Rooms::clone(if n % 2 == 0 { &rooms } else { &other }), open.room.id);
         crowd.spawn(async move {
             let one = person(&format!("viewer-{n}"));
-            for _ in 0..8 {
+            for _ in 0..5 {
                 match rooms.join_live_room(&one, room).await {
                     Ok(_) => drop(rooms.disconnect_from_live_room(&one, room).await.unwrap()),
                     full => assert_eq!(reason(full), Reason::RoomFull),
@@ -533,7 +534,7 @@ async fn a_crowd_that_comes_and_goes_never_has_more_seats_than_there_are(
     for replica in [&rooms, &other] {
         let (rooms, id) = (Rooms::clone(replica), record.id);
         crowd.spawn(async move {
-            for _ in 0..8 {
+            for _ in 0..5 {
                 rooms.reconcile(&[id]).await.unwrap();
                 rooms.release_held().await.unwrap();
                 rooms.settle_live_rooms().await.unwrap();

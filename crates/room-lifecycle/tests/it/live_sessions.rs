@@ -88,14 +88,13 @@ async fn going_live_again_answers_with_what_is_on(_: PgPoolOptions, connect: PgC
             );
             told.status
         });
-        match after {
-            Some(after) => assert_eq!(told.unwrap(), after, "{status:?} {starts_in}"),
-            None => {
-                let refusal = told.unwrap_err();
-                assert_eq!(refusal.reason, Reason::RoomNotIdle);
-                assert_eq!(refusal.facts["session_id"], session.to_string());
-                assert!(refusal.facts.contains_key("starts_at"));
-            }
+        if let Some(after) = after {
+            assert_eq!(told.unwrap(), after, "{status:?} {starts_in}");
+        } else {
+            let refusal = told.unwrap_err();
+            assert_eq!(refusal.reason, Reason::RoomNotIdle);
+            assert_eq!(refusal.facts["session_id"], session.to_string());
+            assert!(refusal.facts.contains_key("starts_at"));
         }
         assert_eq!(world.sessions_of(host.room.id).await, 1);
     }

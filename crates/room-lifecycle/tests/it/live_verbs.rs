@@ -207,3 +207,38 @@ async fn an_end_while_going_live_leaves_no_room(_: PgPoolOptions, connect: PgCon
 async fn a_cancel_while_starting_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
     stopped_while_starting(connect, Verb::OpenLobby, Verb::Cancel).await;
 }
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn verbs_that_race_leave_a_room_whole(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let replicas = [world.rooms().await, world.rooms().await];
+    let host = world.host().await;
+    let crowd = (0..8_usize).map(|n| {
+        let (rooms, host) = (&replicas[n % 2], &host);
+        async move {
+            for turn in 0..20 {
+                if (n + turn) % 3 == 0 {
+                    host.go_live(rooms).await.unwrap();
+                } else if let Err(refusal) = host.change(rooms, ALL[(n * 5 + turn) % ALL.len()]).await {
+                    assert!(
+                        [Reason::RoomNotActive, Reason::MeetingStarted].contains(&refusal.reason),
+                        "{refusal}"
+                    );
+                }
+            }
+        }
+    });
+    let passes = async {
+        for _ in 0..10 {
+            replicas[0].pass().await.unwrap();
+        }
+    };
+    futures::join!(futures::future::join_all(crowd), passes);
+    for _ in 0..3 {
+        world.hurry().await;
+        replicas[1].pass().await.unwrap();
+        world.pass_time(time::Duration::seconds(6));
+    }
+    world.assert_live_rooms_whole().await;
+    world.assert_one_room_per_open_owner().await;
+}

@@ -1,10 +1,21 @@
 //! Writing the listing.
 
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 /// The lock of whoever draws versions.
 const VERSIONS: i64 = 0x6c69_7374_696e_6700;
+
+/// Along the indexes, whatever the tables were like when the plan was made: one that was made for empty tables, and
+/// kept, would read whole tables for every batch once they have grown. (Scans that are forbidden count as expensive,
+/// which would call the JIT.)
+const BEGIN: &str = "begin; set local jit = off;
+    set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off";
+
+/// Begins a transaction over a batch.
+pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    pool.begin_with(BEGIN).await
+}
 
 /// Waits until this transaction is the only one that draws versions, and has its writes mark nothing. After that, a
 /// row that a legacy client holds is waited for only so long: nobody else's may wait with it.

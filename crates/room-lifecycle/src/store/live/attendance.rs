@@ -13,7 +13,7 @@ use super::seats::DISCONNECTED;
 const LINGERS: Duration = Duration::seconds(30);
 
 /// `$rest` over `room`, the live session of one of our rooms on LiveKit, and `changes`, those of its admitted seats
-/// that do not say what LiveKit shows. Somebody whom the last look missed does not come back by it. A seat that was
+/// that do not say what LiveKit shows, or whose people it could not show. Somebody whom the last look missed does not come back by it. A seat that was
 /// released, not given up, is his again as soon as he is seen.
 macro_rules! changes {
     ($rest:literal, $($argument:expr),+ $(,)?) => {
@@ -25,8 +25,8 @@ macro_rules! changes {
                  join live_rooms r on r.id = s.room_id
                  where k.id = $1),
              changes as (
-                 select a.session_id, a.user_id, p.participant_sid, p.joined_at, i.inside,
-                        p.status is not distinct from 'kicked' as kicked
+                 select a.session_id, a.user_id, a.role, p.participant_sid, p.joined_at, i.inside,
+                        p.status is not distinct from 'kicked' as kicked, p.user_id is null as unknown
                  from room
                  join live_room_attendance a on a.session_id = room.session_id and a.lobby_status = 'admitted'
                  left join livekit_participants p on p.room_id = room.id and p.user_id = a.user_id
@@ -39,7 +39,8 @@ macro_rules! changes {
                                  or a.participant_sid is distinct from p.participant_sid
                             when i.inside
                             then a.held_until is not null or a.left_at <= app_now() - make_interval(secs => $2)
-                            else a.left_at is null and (a.held_until is null or p.status = 'kicked') end) "
+                            else a.left_at is null
+                                 and (a.held_until is null or p.user_id is null or p.status = 'kicked') end) "
             + $rest,
             $($argument),+
         )
@@ -58,12 +59,8 @@ pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<boo
                   or room.peak_viewers < (
                          select count(*) from live_room_attendance a
                          where a.session_id = room.session_id and a.left_at is null and a.lobby_status = 'admitted'
-                           and a.joined_at is not null and a.disconnected_at is null and a.role <> 'host')
-                  or exists (
-                         select from live_room_attendance a
-                         where a.session_id = room.session_id and a.left_at is null
-                           and not exists (select from livekit_participants p
-                                           where p.room_id = room.id and p.user_id = a.user_id))) as "stale!""#,
+                           and a.joined_at is not null and a.disconnected_at is null
+                           and a.role <> 'host')) as "stale!""#,
         livekit_room,
         LINGERS.as_seconds_f64(),
     )
@@ -116,16 +113,15 @@ pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u6
 }
 
 /// Everybody with a seat can be seen: whoever sat down before the room was recorded, or by another hand.
-pub async fn insert_missing_people(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u64> {
-    let done = sqlx::query!(
+pub async fn insert_unknown_people(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u64> {
+    let done = changes!(
         "insert into livekit_participants (room_id, user_id, role, display_name)
-         select k.id, a.user_id, case a.role when 'guest' then 'viewer' else a.role end, u.display_name
-         from livekit_rooms k
-         join live_room_attendance a on a.session_id = k.live_session_id and a.left_at is null
-         left join app_users u on u.id = a.user_id
-         where k.id = $1
+         select room.id, c.user_id, case c.role when 'guest' then 'viewer' else c.role end, u.display_name
+         from room cross join changes c left join app_users u on u.id = c.user_id
+         where c.unknown
          on conflict do nothing",
-        livekit_room
+        livekit_room,
+        LINGERS.as_seconds_f64(),
     )
     .execute(db)
     .await?;

@@ -23,6 +23,7 @@ pub struct Seat {
 
 /// A live room as one person finds it, and the database's now.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "a row of facts, each decided on by itself")]
 pub struct Place {
     pub may_read: bool,
     pub is_host: bool,

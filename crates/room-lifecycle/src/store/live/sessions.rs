@@ -136,11 +136,10 @@ pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> 
 /// Rooms that say that something is on while nothing is: what operators watch.
 pub async fn count_stuck(db: impl PgExecutor<'_>) -> Result<i64> {
     sqlx::query_scalar!(
-        r#"select count(*) as "count!" from live_rooms r
+        r#"select count(*) as "count!"
+           from live_rooms r left join live_room_sessions s on s.id = r.current_session_id
            where r.status in ('lobby', 'scheduled', 'live')
-             and (r.current_session_id is null
-                  or exists (select from live_room_sessions s
-                             where s.id = r.current_session_id and s.status in ('ended', 'cancelled')))"#
+             and (r.current_session_id is null or s.status in ('ended', 'cancelled'))"#
     )
     .fetch_one(db)
     .await

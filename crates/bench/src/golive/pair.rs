@@ -1,0 +1,165 @@
+//! One host goes live, is seen, and ends.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::board::Board;
+use crate::{
+    load::{Connection, Prepared, once},
+    people::SignIn,
+};
+
+/// Every so many pairs `GET /streams` is asked as well.
+const SAMPLE: u32 = 20;
+/// After this a broadcast counts as never seen.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LISTING: &str = "/api/v1/live/streams?status=live&limit=100";
+
+pub struct Host {
+    bearer: String,
+    room: String,
+}
+
+impl Host {
+    pub async fn with_room(address: SocketAddr, secret: &SignIn, user: &str) -> Result<Self> {
+        let bearer = secret.token(user)?;
+        let mine = Prepared::get("/api/v1/live/rooms/me".to_owned(), Some(bearer.clone()));
+        let (status, body) = once(address, &mine).await?;
+        let text = String::from_utf8_lossy(&body);
+        ensure!(status == StatusCode::OK, "the room of {user}: {status} {text}");
+        let answer: Value = serde_json::from_slice(&body)?;
+        let room = answer["room"]["id"].as_str().context("a room without an id")?.to_owned();
+        Ok(Self { bearer, room })
+    }
+
+    fn post(&self, verb: &str, body: &Value) -> Prepared {
+        let path = format!("/api/v1/live/rooms/{}/{verb}", self.room);
+        Prepared::post(path, Some(self.bearer.clone()), body.to_string())
+    }
+}
+
+/// What all workers share: whose turn it is, and who is told.
+pub struct Stage {
+    address: SocketAddr,
+    key: String,
+    board: Board,
+    started: Instant,
+    /// Between two pairs.
+    beat: Duration,
+    pairs: u32,
+    next: AtomicU32,
+}
+
+pub enum Pair {
+    Went(Went),
+    /// It was refused, or the answer was another one.
+    Refused,
+}
+
+pub struct Went {
+    /// From the request to the 201.
+    pub answered: Duration,
+    /// From the 201 on; none: never.
+    pub told: Option<Duration>,
+    /// The same of the listing itself, where it was asked.
+    pub listed: Option<Option<Duration>>,
+    pub ended: bool,
+}
+
+impl Stage {
+    pub fn new(address: SocketAddr, key: &str, board: Board, time: Duration, per_second: u32) -> Self {
+        let pairs = per_second.saturating_mul(u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
+        let (started, next) = (Instant::now(), AtomicU32::new(0));
+        let beat = Duration::from_secs(1) / per_second;
+        Self { address, key: key.to_owned(), board, started, beat, pairs, next }
+    }
+
+    /// The number of the next pair, when its time has come.
+    async fn turn(&self) -> Option<u32> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if number >= self.pairs {
+            return None;
+        }
+        tokio::time::sleep_until((self.started + self.beat * number).into()).await;
+        if number.is_multiple_of(1000) {
+            eprintln!("pair {number} of {}", self.pairs);
+        }
+        Some(number)
+    }
+
+    async fn pair(&self, connection: &mut Connection, host: &Host, number: u32) -> Result<Pair> {
+        let title = format!("{}-broadcast-{number}", self.key);
+        let told = self.board.expect(&title);
+        let asked = Instant::now();
+        let body = json!({ "session_title": title });
+        let (status, answer) = connection.ask(&host.post("sessions", &body)).await?;
+        let answered = Instant::now();
+        if status != StatusCode::CREATED {
+            eprintln!("{title}: {status} {}", String::from_utf8_lossy(&answer));
+            self.board.forget(&title);
+            connection.ask(&host.post("end", &json!({}))).await?; // whatever is open: the next pair begins anew
+            return Ok(Pair::Refused);
+        }
+        let since = |at: Instant| at.saturating_duration_since(answered);
+        let (told, listed) = tokio::join!(
+            async { tokio::time::timeout(PATIENCE, told).await.ok().and_then(Result::ok).map(since) },
+            async {
+                if number.is_multiple_of(SAMPLE) {
+                    return listed(connection, host, &title).await.map(|at| Some(at.map(since)));
+                }
+                Ok(None)
+            },
+        );
+        let listed = listed?;
+        self.board.forget(&title);
+        let (status, _) = connection.ask(&host.post("end", &json!({}))).await?;
+        let answered = answered - asked;
+        Ok(Pair::Went(Went { answered, told, listed, ended: status == StatusCode::OK }))
+    }
+}
+
+/// Asks for the live rooms, the latest first, until this one is among them.
+async fn listed(connection: &mut Connection, host: &Host, title: &str) -> Result<Option<Instant>> {
+    #[derive(Deserialize)]
+    struct Page {
+        streams: Vec<Row>,
+    }
+    #[derive(Deserialize)]
+    struct Row {
+        title: String,
+    }
+    let (page, started) = (Prepared::get(LISTING.to_owned(), Some(host.bearer.clone())), Instant::now());
+    while started.elapsed() < PATIENCE {
+        let (status, body) = connection.ask(&page).await?;
+        ensure!(status == StatusCode::OK, "{LISTING}: {status} {}", String::from_utf8_lossy(&body));
+        let at = Instant::now();
+        if serde_json::from_slice::<Page>(&body)?.streams.iter().any(|row| row.title == title) {
+            return Ok(Some(at));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(None)
+}
+
+/// One worker: his hosts in turn, over one connection.
+pub async fn work(stage: Arc<Stage>, hosts: Vec<Host>) -> Result<Vec<Pair>> {
+    let mut connection = Connection::open(stage.address).await?;
+    let mut pairs = Vec::new();
+    for host in hosts.iter().cycle() {
+        let Some(number) = stage.turn().await else { break };
+        let pair = stage.pair(&mut connection, host, number).await;
+        pairs.push(pair.with_context(|| format!("pair {number} of {}", stage.key))?);
+    }
+    Ok(pairs)
+}

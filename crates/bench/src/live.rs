@@ -1,0 +1,93 @@
+//! Live rooms, written by the set: each with one open session and nothing in the listing, and no mark that says so.
+//!
+//! The triggers are off for that: what marks are there is for each part to say.
+
+use anyhow::Result;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+/// Rooms that one statement writes.
+const BATCH: i64 = 100_000;
+/// Rows of the listing that one transaction writes.
+const PAGE: i64 = 20_000;
+
+/// Public live rooms that have been live for a second, two seconds, three …
+pub async fn seed(pool: &PgPool, rooms: i64) -> Result<()> {
+    let mut made = 0;
+    while made < rooms {
+        let batch = BATCH.min(rooms - made);
+        eprintln!("writing live rooms {made} to {} of {rooms}", made + batch);
+        insert(pool, made, batch).await?;
+        made += batch;
+    }
+    Ok(())
+}
+
+async fn insert(pool: &PgPool, before: i64, rooms: i64) -> Result<()> {
+    let mut tx = pool.begin().await?;
+    let silent = "alter table live_rooms disable trigger user; alter table live_room_sessions disable trigger user";
+    sqlx::raw_sql(silent).execute(&mut *tx).await?;
+    sqlx::query!(
+        "with ids as materialized (
+             select gen_random_uuid() as room, gen_random_uuid() as session, $1::bigint + i as number
+             from generate_series(1, $2::bigint) i),
+         rooms as (
+             insert into live_rooms (id, host_user_id, title, description, room_name, room_slug, topic_keys, status,
+                                     current_session_id)
+             select room, 'live-host-' || number, 'Room ' || number, 'Talk about this and that', 'Room ' || number,
+                    'live-' || number, '{talk,evening}', 'live', session
+             from ids)
+         insert into live_room_sessions (id, room_id, status, starts_at, started_at, created_by)
+         select session, room, 'live', app_now() - make_interval(secs => number),
+                app_now() - make_interval(secs => number), 'live-host-' || number
+         from ids",
+        before,
+        rooms
+    )
+    .execute(&mut *tx)
+    .await?;
+    let again = "alter table live_rooms enable trigger user; alter table live_room_sessions enable trigger user";
+    sqlx::raw_sql(again).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// One mark for each room, told of as the triggers do.
+pub async fn mark_all(pool: &PgPool) -> Result<()> {
+    let mark = "insert into live_stream_dirty (live_room_id) select id from live_rooms; notify live_stream_dirty";
+    sqlx::raw_sql(mark).execute(pool).await?;
+    Ok(())
+}
+
+/// Writes the whole listing with the statement of sync, without marks.
+pub async fn align_all(pool: &PgPool) -> Result<()> {
+    let (mut after, mut written) = (Uuid::nil(), 0);
+    loop {
+        let page = sqlx::query_scalar!(
+            "select id from live_rooms where id > $1 order by id limit $2",
+            after,
+            PAGE
+        );
+        let page = page.fetch_all(pool).await?;
+        let Some(last) = page.last() else { break };
+        after = *last;
+        let mut tx = sync::store::begin(pool).await?;
+        sync::store::lock_versions(&mut *tx).await?;
+        written += sync::store::upsert_unaligned(&mut *tx, &page).await?;
+        tx.commit().await?;
+        eprintln!("{written} rows of the listing are written");
+    }
+    sqlx::raw_sql("vacuum analyze").execute(pool).await?;
+    Ok(())
+}
+
+/// Rows that are not as the view says.
+pub async fn count_unaligned(pool: &PgPool) -> Result<i64> {
+    let count = sqlx::query_scalar!(r#"select count(*) as "count!" from unaligned_live_streams"#);
+    Ok(count.fetch_one(pool).await?)
+}
+
+pub async fn count_marks(pool: &PgPool) -> Result<i64> {
+    let count = sqlx::query_scalar!(r#"select count(*) as "count!" from live_stream_dirty"#);
+    Ok(count.fetch_one(pool).await?)
+}

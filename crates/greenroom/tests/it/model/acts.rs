@@ -1,0 +1,256 @@
+//! What people do: a step is one thing, or several at once. Everything is planned first, by the dice alone, then done,
+//! then judged.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use livekit_dev::NotConnected;
+use reqwest::Method;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    dice::Dice,
+    expect::{On, Question},
+    stage::{ROOMS, Stage, Token},
+};
+
+/// So long a client waits while things fail, and while they do not.
+const IMPATIENT: Duration = Duration::from_secs(2);
+const PATIENT: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug)]
+pub enum Act {
+    Mine,
+    GoLive {
+        starts: Option<OffsetDateTime>,
+        body: Value,
+        key: Option<usize>,
+    },
+    Verb(&'static str),
+    Seat(&'static str),
+    Token {
+        ensure: bool,
+    },
+    Admit(usize),
+    Reject(usize),
+    AdmitAll,
+    State,
+    Streams,
+    /// With a token he has, perhaps an old one, perhaps in a second tab.
+    Enter,
+    Exit,
+}
+
+/// Who does what in which room, by which replica.
+#[derive(Clone, Debug)]
+pub struct Move {
+    pub who: usize,
+    pub room: usize,
+    pub replica: usize,
+    pub act: Act,
+}
+
+/// An idempotency key, its request, and the session that it made.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub key: String,
+    pub body: Value,
+    pub made: Option<String>,
+}
+
+/// An answer. None as status: nobody waited for it.
+#[derive(Debug)]
+pub struct Heard {
+    pub status: u16,
+    pub body: Value,
+}
+
+impl Heard {
+    pub fn error(&self) -> &str {
+        self.body["error"].as_str().unwrap_or_default()
+    }
+}
+
+impl Stage {
+    /// One thing is done, or a few at once.
+    pub async fn step(&mut self, dice: &mut Dice) {
+        let together = if dice.one_in(5) { 2 + dice.roll(5) } else { 1 };
+        let crowd = dice.one_in(2).then(|| dice.roll(ROOMS));
+        let moves: Vec<Move> =
+            (0..together).map(|_| self.plan(dice, crowd.filter(|_| together > 1))).collect();
+        let heard = join_all(moves.iter().map(|asked| self.perform(asked))).await;
+        for (asked, heard) in moves.iter().zip(&heard) {
+            let alone = moves.iter().filter(|other| other.room == asked.room).count() == 1;
+            self.judge(asked, heard.as_ref(), alone);
+        }
+    }
+
+    fn plan(&mut self, dice: &mut Dice, room: Option<usize>) -> Move {
+        let room = room.unwrap_or_else(|| dice.roll(ROOMS));
+        let anybody = dice.roll(self.people.len());
+        let host = if dice.one_in(12) { anybody } else { room };
+        let (who, act) = match dice.roll(30) {
+            0 => (anybody, Act::Mine),
+            1..=5 => (host, self.plan_session(dice, room)),
+            6..=7 => (host, Act::Verb("start")),
+            8 => (host, Act::Verb("open-lobby")),
+            9 => (host, Act::Verb(dice.pick(&["end", "end", "cancel", "reset"]))),
+            10 => (host, Act::Verb(dice.pick(&["host-present", "host-absent"]))),
+            11..=12 => (anybody, Act::Seat("join")),
+            13 => (anybody, Act::Seat(dice.pick(&["leave", "disconnect"]))),
+            14..=19 => (anybody, Act::Token { ensure: dice.one_in(3) }),
+            20 => (host, dice.pick(&[Act::Admit(anybody), Act::Reject(anybody)])),
+            21 => (host, Act::AdmitAll),
+            22 => (anybody, Act::State),
+            23 => (anybody, Act::Streams),
+            24..=27 => (anybody, Act::Enter),
+            _ => (anybody, Act::Exit),
+        };
+        // Who enters or leaves LiveKit does so with what there is.
+        let who = if matches!(act, Act::Mine) { who % ROOMS } else { who };
+        Move { who, room, replica: dice.roll(2), act }
+    }
+
+    fn plan_session(&mut self, dice: &mut Dice, room: usize) -> Act {
+        let now = self.now().replace_nanosecond(0).unwrap();
+        let ahead = dice.pick(&[None, None, None, Some(10), Some(25), Some(180)]);
+        let starts = match (&self.rooms[room].on, ahead) {
+            (On::Open { starts, .. }, Some(_)) if dice.one_in(2) => Some(*starts),
+            (_, ahead) => ahead.map(|minutes| now + time::Duration::minutes(minutes)),
+        };
+        let mut body = json!({
+            "session_title": format!("Evening {}", dice.roll(1_000)),
+            "auto_admit": !dice.one_in(3),
+            "max_participants": dice.pick(&[1, 2, 3, 100]),
+        });
+        if let Some(starts) = starts {
+            body["starts_at"] = starts.format(&Rfc3339).unwrap().into();
+        }
+        if !dice.one_in(3) {
+            if dice.one_in(4) {
+                let ends = starts.unwrap_or(now) + time::Duration::minutes(dice.pick(&[5, 60, 600]));
+                body["ends_at"] = ends.format(&Rfc3339).unwrap().into();
+            }
+            return Act::GoLive { starts, body, key: None };
+        }
+        let keys = &mut self.rooms[room].keys;
+        if keys.is_empty() || dice.one_in(2) {
+            let key = format!("key-{room}-{}", keys.len());
+            keys.push(Key { key, body: body.clone(), made: None });
+            return Act::GoLive { starts, body, key: Some(keys.len() - 1) };
+        }
+        let key = dice.roll(keys.len());
+        let body = if dice.one_in(4) { body } else { keys[key].body.clone() };
+        Act::GoLive { starts, body, key: Some(key) }
+    }
+
+    /// None: whoever asked did not wait for the answer, or nobody was there to answer.
+    async fn perform(&self, asked: &Move) -> Option<Heard> {
+        let room = format!("/api/v1/live/rooms/{}", self.rooms[asked.room].id);
+        let post = |verb: &str, body: Value| (Method::POST, format!("{room}/{verb}"), Some(body));
+        let (method, path, body) = match &asked.act {
+            Act::Mine => (Method::GET, "/api/v1/live/rooms/me".to_owned(), None),
+            Act::GoLive { body, .. } => post("sessions", body.clone()),
+            Act::Verb(verb) | Act::Seat(verb) => post(verb, json!({})),
+            Act::Token { ensure } => {
+                let query = if *ensure { "?ensure=now" } else { "" };
+                (Method::GET, format!("{room}/access-token{query}"), None)
+            }
+            Act::Admit(whom) => post("admit", json!({"user_id": self.people[*whom]})),
+            Act::Reject(whom) => post("reject", json!({"user_id": self.people[*whom]})),
+            Act::AdmitAll => post("admit-all", json!({})),
+            Act::State => (Method::GET, format!("{room}/state"), None),
+            Act::Streams => (Method::GET, "/api/v1/live/streams?limit=10".to_owned(), None),
+            Act::Enter | Act::Exit => return None,
+        };
+        let replica = self.replica(asked.replica);
+        let mut request = self.http.request(method, format!("{}{path}", replica.url));
+        request = request.bearer_auth(replica.token(&self.people[asked.who]));
+        if let Act::GoLive { key: Some(key), .. } = asked.act {
+            request = request.header("Idempotency-Key", &self.rooms[asked.room].keys[key].key);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let patience = if self.is_calm() { PATIENT } else { IMPATIENT };
+        let answer = request.timeout(patience).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some(Heard { status, body: answer.json().await.ok()? })
+    }
+
+    fn judge(&mut self, asked: &Move, heard: Option<&Heard>, alone: bool) {
+        if matches!(asked.act, Act::Enter | Act::Exit) {
+            return self.on_livekit(asked);
+        }
+        let Move { who, room, replica, act } = asked;
+        let told = heard.map_or("nothing".to_owned(), |heard| format!("{} {}", heard.status, heard.error()));
+        let line = format!("p{who} room {room} replica {replica} {act:?} -> {told}");
+        self.say(line.clone());
+        let (calm, seed, now) = (self.is_calm(), self.seed(), self.now());
+        let Some(heard) = heard.filter(|heard| calm || heard.status != 503) else {
+            assert!(!calm, "MODEL_SEED={seed}: no answer to {line}");
+            if matches!(act, Act::GoLive { .. } | Act::Verb(_)) {
+                self.rooms[*room].on = On::Unknown;
+            }
+            return;
+        };
+        let exact = calm && alone;
+        let question = Question { asked, is_host: who == room, on: &self.rooms[*room].on, exact, now };
+        if let Some(objection) = question.objection(heard) {
+            panic!("MODEL_SEED={seed}: {line}; {objection}; {:?}; {}", self.rooms[*room].on, heard.body);
+        }
+        if heard.status < 300 {
+            self.learn(asked, heard, exact);
+        }
+        if !alone && matches!(act, Act::GoLive { .. } | Act::Verb(_)) {
+            self.rooms[*room].on = On::Unknown;
+        }
+    }
+
+    fn learn(&mut self, asked: &Move, heard: &Heard, exact: bool) {
+        let (seed, now) = (self.seed(), self.now());
+        match &asked.act {
+            Act::Token { .. } => {
+                let text = |field: &str| heard.body[field].as_str().unwrap().to_owned();
+                let (room_name, identity) = (text("room_name"), text("identity"));
+                assert_eq!(identity, self.people[asked.who], "MODEL_SEED={seed}: somebody else's token");
+                self.tokens.push(Token { room_name, identity, token: text("token") });
+            }
+            Act::GoLive { key, .. } => {
+                let room = &mut self.rooms[asked.room];
+                let session = heard.body["session"]["id"].as_str().map(ToOwned::to_owned);
+                if let (Some(key), 201) = (key, heard.status) {
+                    let made = &mut room.keys[*key].made;
+                    assert!(made.is_none() || *made == session, "MODEL_SEED={seed}: two sessions of one key");
+                    *made = session;
+                    room.on = On::Unknown; // it may be over
+                    return;
+                }
+                room.on = On::told(&heard.body, now);
+                let ready = heard.body["session"]["livekit"] == "ready";
+                let open = matches!(room.on, On::Open { status: super::expect::Status::Live, .. });
+                assert!(ready || !open || !exact, "MODEL_SEED={seed}: live without LiveKit: {}", heard.body);
+            }
+            Act::Verb(_) => self.rooms[asked.room].on = On::told(&heard.body, now),
+            _ => {}
+        }
+    }
+
+    /// Somebody enters a room with a token, or closes a tab. LiveKit may refuse.
+    fn on_livekit(&mut self, asked: &Move) {
+        let recent: Vec<Token> = self.tokens.iter().rev().take(12).cloned().collect();
+        if recent.is_empty() {
+            return;
+        }
+        let held = &recent[(asked.who + asked.room) % recent.len()];
+        let done = match asked.act {
+            Act::Enter => self.livekit.join(&held.token).map(drop).map_err(|error| error.to_string()),
+            _ => self
+                .livekit
+                .leave(&held.room_name, &held.identity)
+                .map_err(|NotConnected| "not connected".to_owned()),
+        };
+        self.say(format!("{} {:?} {}: {done:?}", held.identity, asked.act, held.room_name));
+    }
+}

@@ -1,0 +1,145 @@
+//! What must be so when it is quiet (docs/architecture.md): asked of the database and of LiveKit's own list, never of
+//! the services.
+
+use livekit_dev::LiveKitDev;
+use sqlx::PgPool;
+
+/// What is not as it should be.
+pub async fn violations(pool: &PgPool, livekit: &LiveKitDev) -> Vec<String> {
+    let inside = Inside::of(livekit);
+    let found = tokio::join!(rooms(pool), listing(pool), seats(pool, &inside), on_livekit(pool, &inside));
+    [found.0, found.1, found.2, found.3].concat()
+}
+
+/// LiveKit's rooms, and the people in them.
+#[derive(Default)]
+struct Inside {
+    names: Vec<String>,
+    sids: Vec<String>,
+    rooms: Vec<String>,
+    people: Vec<String>,
+    people_sids: Vec<String>,
+}
+
+impl Inside {
+    fn of(livekit: &LiveKitDev) -> Self {
+        let mut inside = Self::default();
+        for room in livekit.rooms() {
+            for one in livekit.participants(&room.name) {
+                inside.rooms.push(room.name.clone());
+                inside.people.push(one.identity);
+                inside.people_sids.push(one.sid);
+            }
+            inside.names.push(room.name);
+            inside.sids.push(room.sid);
+        }
+        inside
+    }
+}
+
+/// I3, I5: nothing is stuck, and at most one session is open.
+async fn rooms(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar!(
+        r#"select 'I3 stuck: ' || r.id || ' ' || r.status as "wrong!" from live_rooms r
+           where r.status in ('lobby', 'scheduled', 'live')
+             and (r.current_session_id is null
+                  or not exists (select from live_room_sessions s
+                                 where s.id = r.current_session_id and s.room_id = r.id
+                                   and s.status not in ('ended', 'cancelled')))
+           union all select 'I3 unsettled: ' || id from unsettled_live_rooms
+           union all select 'I3 nobody points to ' || s.id from live_room_sessions s
+           where s.status in ('scheduled', 'lobby', 'live')
+             and not exists (select from live_rooms r where r.current_session_id = s.id and r.status = s.status)
+           union all select 'I3 half written: ' || s.id from live_room_sessions s
+           where (s.status in ('scheduled', 'lobby', 'live')) = (s.ended_at is not null)
+           union all select 'I5 several open sessions in ' || room_id from live_room_sessions
+           where status in ('scheduled', 'lobby', 'live') group by room_id having count(*) > 1
+           union all select 'I5 several rooms of ' || host_user_id from live_rooms
+           group by host_user_id having count(*) > 1"#
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+/// I4: the listing says what its definition says, and nobody waits for it.
+async fn listing(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar!(
+        r#"select 'I4 should be listed: ' || p::text as "wrong!" from (
+               select * from live_stream_projection
+               except
+               select c.id, c.title, c.description, c.tags, c.access_level, c.cover_image_url, c.scheduled_for,
+                      c.status, c.created_by, c.started_at, c.ended_at, c.viewer_count, c.peak_viewers
+               from community_live_streams c where c.managed) p
+           union all select 'I4 never given: version ' || version || ' of ' || id from community_live_streams
+           where version > (select last_value from live_stream_version)
+           union all select 'I4 dirty: ' || live_room_id || coalesce(' ' || last_error, '') from live_stream_dirty"#
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+/// I6: seats are those of open sessions, and seats, presence and LiveKit show the same people.
+async fn seats(pool: &PgPool, inside: &Inside) -> Vec<String> {
+    sqlx::query_scalar!(
+        r#"with inside as (
+               select * from unnest($1::text[], $2::text[], $3::text[]) as i(room_name, user_id, sid)),
+           seated as (
+               select k.room_name, a.user_id, a.participant_sid as sid
+               from live_room_attendance a
+               join live_room_sessions s on s.id = a.session_id
+               left join livekit_rooms k on k.live_session_id = a.session_id
+               where a.left_at is null and a.lobby_status = 'admitted' and a.joined_at is not null
+                 and a.disconnected_at is null),
+           joined as (
+               select k.room_name, p.user_id, p.participant_sid as sid
+               from livekit_participants p join livekit_rooms k on k.id = p.room_id where p.status = 'joined')
+           select 'I6 open seat in an ended session: ' || a.user_id as "wrong!"
+           from live_room_attendance a join live_room_sessions s on s.id = a.session_id
+           where a.left_at is null and s.status in ('ended', 'cancelled')
+           union all select 'I6 a seat nobody sits in: ' || t::text
+               from (select * from seated except select * from inside) t
+           union all select 'I6 inside without a seat: ' || t::text
+               from (select * from inside except select * from seated) t
+           union all select 'I6 joined and not on LiveKit: ' || t::text
+               from (select * from joined except select * from inside) t
+           union all select 'I6 on LiveKit and not joined: ' || t::text
+               from (select * from inside except select * from joined) t
+           union all select 'I6 held for ever: ' || a.user_id
+               from live_room_attendance a
+               where a.left_at is null and a.held_until < app_now() - interval '5 seconds'
+           union all select 'I6 host_present: ' || s.id
+               from live_room_sessions s
+               join live_rooms r on r.id = s.room_id
+               join livekit_rooms k on k.live_session_id = s.id
+               join inside i on i.room_name = k.room_name and i.user_id = r.host_user_id
+               where not s.host_present"#,
+        &inside.rooms,
+        &inside.people,
+        &inside.people_sids
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+/// I2: no room of ours without an open owner; and every open session has its room recorded.
+async fn on_livekit(pool: &PgPool, inside: &Inside) -> Vec<String> {
+    sqlx::query_scalar!(
+        r#"with listed as (select * from unnest($1::text[], $2::text[]) as l(name, sid))
+           select 'I2 on LiveKit without an open owner: ' || l.name as "wrong!" from listed l
+           where not exists (select from livekit_rooms k join room_owners o on o.owner = k.owner and o.open
+                             where k.room_name = l.name and k.status = 'active' and k.room_sid = l.sid)
+           union all select 'no active room for ' || s.id || ' ' || s.status || coalesce(', it is ' || k.status, '')
+           from live_room_sessions s left join livekit_rooms k on k.live_session_id = s.id
+           where (s.status in ('lobby', 'live')) <> coalesce(k.status = 'active', false)
+           union all select 'due for long: ' || s.id || ' ' || s.status from live_room_sessions s
+           where s.status in ('scheduled', 'lobby') and s.starts_at < app_now() - interval '5 seconds'"#,
+        &inside.names,
+        &inside.sids
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}

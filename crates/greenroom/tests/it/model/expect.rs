@@ -1,0 +1,150 @@
+//! What may be answered. Where nothing failed and nobody else was at the room the model knows what is on, and so the
+//! answer; elsewhere it knows which answers there are.
+
+use serde_json::Value;
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::acts::{Act, Heard, Move};
+
+/// The buffer that every session of the model has.
+const BUFFER: Duration = Duration::minutes(15);
+/// So near to a turn of events nothing is foretold.
+const MARGIN: Duration = Duration::minutes(2);
+
+/// What is on in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum On {
+    Unknown,
+    Idle,
+    Open { id: String, status: Status, starts: OffsetDateTime },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Scheduled,
+    Lobby,
+    Live,
+}
+
+impl On {
+    /// As an answer with a room and a session tells.
+    pub fn told(told: &Value, now: OffsetDateTime) -> Self {
+        let session = &told["session"];
+        let status = match told["room"]["status"].as_str() {
+            Some("idle") => return Self::Idle,
+            Some("scheduled") => Status::Scheduled,
+            Some("lobby") => Status::Lobby,
+            Some("live") => Status::Live,
+            other => panic!("a room that is {other:?}: {told}"),
+        };
+        let starts = session["starts_at"].as_str().map(|text| OffsetDateTime::parse(text, &Rfc3339).unwrap());
+        match (session["id"].as_str(), starts) {
+            (Some(id), Some(starts)) if told["room"]["current_session_id"] == id => {
+                let soon = status != Status::Live && starts < now + MARGIN;
+                let turns = [starts - BUFFER, starts - 2 * BUFFER];
+                let near = |turn: &OffsetDateTime| (*turn - now).abs() < MARGIN;
+                if soon || (status == Status::Scheduled && turns.iter().any(near)) {
+                    return Self::Unknown;
+                }
+                Self::Open { id: id.to_owned(), status, starts }
+            }
+            _ => Self::Unknown, // the answer to a repeated request is about another session
+        }
+    }
+}
+
+/// What was asked of which state of a room, by whom.
+pub struct Question<'a> {
+    pub asked: &'a Move,
+    pub is_host: bool,
+    pub on: &'a On,
+    /// Nothing fails, and nobody else is at the room.
+    pub exact: bool,
+    pub now: OffsetDateTime,
+}
+
+impl Question<'_> {
+    /// What is wrong with an answer, if anything is.
+    pub fn objection(&self, heard: &Heard) -> Option<String> {
+        let told = (heard.status, heard.error());
+        if self.for_hosts() && !self.is_host {
+            return (told != (403, "NOT_HOST")).then(|| "only the host may".to_owned());
+        }
+        if let Some(foretold) = self.exact.then(|| self.foretold()).flatten() {
+            return (told != foretold).then(|| format!("foretold: {foretold:?}"));
+        }
+        (!self.possible().contains(&told)).then(|| format!("possible: {:?}", self.possible()))
+    }
+
+    const fn for_hosts(&self) -> bool {
+        matches!(
+            self.asked.act,
+            Act::GoLive { .. } | Act::Verb(_) | Act::Admit(_) | Act::Reject(_) | Act::AdmitAll
+        )
+    }
+
+    fn possible(&self) -> Vec<(u16, &'static str)> {
+        let (fine, idle) = ((200, ""), (409, "ROOM_NOT_ACTIVE"));
+        match &self.asked.act {
+            Act::Mine | Act::State | Act::Streams => vec![fine],
+            Act::GoLive { .. } => {
+                vec![fine, (201, ""), (409, "ROOM_NOT_IDLE"), (409, "IDEMPOTENCY_KEY_REUSED")]
+            }
+            Act::Verb("end" | "reset") => vec![fine],
+            Act::Verb("cancel") => vec![fine, (409, "MEETING_STARTED")],
+            Act::Verb(_) | Act::AdmitAll => vec![fine, idle],
+            Act::Admit(_) | Act::Reject(_) => vec![fine, idle, (409, "ROOM_FULL"), (400, "INVALID_REQUEST")],
+            Act::Seat("leave" | "disconnect") => vec![fine],
+            Act::Seat(_) | Act::Token { .. } if self.is_host && self.exact => vec![fine, idle],
+            Act::Seat(_) => vec![fine, idle, (409, "ROOM_FULL"), (403, "REJECTED")],
+            Act::Token { .. } => {
+                let mut all =
+                    vec![fine, idle, (409, "ROOM_FULL"), (403, "REJECTED"), (403, "WAITING_IN_LOBBY")];
+                if !self.exact {
+                    all.push((403, "NOT_PARTICIPANT")); // he left while he asked
+                }
+                all
+            }
+            Act::Enter | Act::Exit => Vec::new(),
+        }
+    }
+
+    /// The one answer there can be.
+    fn foretold(&self) -> Option<(u16, &'static str)> {
+        use Status::{Live, Lobby, Scheduled};
+        let idle = Some((409, "ROOM_NOT_ACTIVE"));
+        match (&self.asked.act, self.on) {
+            (_, On::Unknown) => None,
+            (Act::GoLive { key: Some(_), .. }, _) => None, // the key decides
+            (Act::GoLive { starts, .. }, _) => self.go_live(*starts),
+            (Act::Verb("start" | "open-lobby" | "host-present" | "host-absent"), On::Idle) => idle,
+            (Act::Verb("cancel"), On::Open { status: Live, .. }) => Some((409, "MEETING_STARTED")),
+            (Act::Verb(_), _) => Some((200, "")),
+            (Act::Seat("join") | Act::Token { .. }, On::Idle | On::Open { status: Scheduled, .. }) => idle,
+            (Act::Seat("join") | Act::Token { .. }, On::Open { status: Lobby | Live, .. }) => {
+                self.is_host.then_some((200, ""))
+            }
+            (Act::AdmitAll, On::Open { status: Lobby | Live, .. }) => Some((200, "")),
+            (
+                Act::Admit(_) | Act::Reject(_) | Act::AdmitAll,
+                On::Idle | On::Open { status: Scheduled, .. },
+            ) => idle,
+            _ => None,
+        }
+    }
+
+    fn go_live(&self, wish: Option<OffsetDateTime>) -> Option<(u16, &'static str)> {
+        let refused = Some((409, "ROOM_NOT_IDLE"));
+        match (self.on, wish) {
+            (_, Some(wish)) if wish < self.now + MARGIN => None,
+            (On::Unknown, _) => None,
+            (On::Idle, _) => Some((201, "")),
+            (On::Open { starts, .. }, Some(wish)) if wish == *starts => Some((200, "")),
+            (On::Open { .. }, Some(_)) => refused,
+            (On::Open { status: Status::Scheduled, starts, .. }, None) if *starts > self.now + 2 * BUFFER => {
+                refused
+            }
+            (On::Open { .. }, None) => Some((200, "")),
+        }
+    }
+}

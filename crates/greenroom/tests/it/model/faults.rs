@@ -1,0 +1,138 @@
+//! What befalls everybody: LiveKit, its webhooks, the replicas, their database, and hands that write where they should
+//! not. A fault lasts until another one takes it back or it is quiet.
+
+use std::time::Duration;
+
+use livekit_dev::{ANY_METHOD, Code, Fault, Mishap, Order, Switches};
+
+use super::{dice::Dice, expect::On, stage::Stage};
+
+const METHODS: [&str; 5] = ["CreateRoom", "DeleteRoom", "ListRooms", "ListParticipants", ANY_METHOD];
+
+/// Typed by hand; `$1` is a live room.
+const EDITS: [&str; 15] = [
+    "update live_rooms set status = 'live' where id = $1",
+    "update live_rooms set status = 'lobby' where id = $1",
+    "update live_rooms set status = 'scheduled' where id = $1",
+    "update live_rooms set status = 'idle', current_session_id = null where id = $1",
+    "update live_rooms set current_session_id = null where id = $1",
+    "update live_rooms set host_present = not host_present where id = $1",
+    "update live_rooms set current_session_id = (select id from live_room_sessions where room_id <> $1 limit 1)
+     where id = $1",
+    "update live_rooms set current_session_id = (select id from live_room_sessions where room_id = $1
+                                                 and status in ('ended', 'cancelled') limit 1) where id = $1",
+    // Half of the columns, as a legacy writer sets them.
+    "update live_room_sessions set ended_at = app_now() where room_id = $1 and status in ('lobby', 'live')",
+    "update live_room_sessions set status = 'ended' where room_id = $1 and status in ('scheduled', 'lobby', 'live')",
+    "insert into live_room_sessions (room_id, status, created_by) select id, 'live', host_user_id from live_rooms
+     where id = $1 on conflict do nothing",
+    "update community_live_streams set status = 'live', viewer_count = 77, ended_at = null where id = $1",
+    "update community_live_streams set title = 'nonsense', version = version + 1000, managed = false where id = $1",
+    "delete from community_live_streams where id = $1",
+    // Nobody is told of this one: the comparison finds it.
+    "with quiet as materialized (select set_config('greenroom.sync', 'on', true))
+     update community_live_streams set status = 'pending', peak_viewers = 9 from quiet where id = $1",
+];
+
+impl Stage {
+    pub async fn befall(&mut self, dice: &mut Dice) {
+        self.troubled = true;
+        match dice.roll(18) {
+            0..=4 => self.break_livekit(dice),
+            5 => {
+                self.say("LiveKit restarts".to_owned());
+                self.livekit.restart();
+            }
+            6..=8 => self.lose_webhooks(dice),
+            9 => {
+                let at = dice.roll(2);
+                self.say(format!("replica {at} is killed"));
+                self.kill(at).await;
+            }
+            10 => {
+                let at = dice.roll(2);
+                self.say(format!("replica {at} loses its database"));
+                self.wires[at].cut();
+                self.was_cut();
+            }
+            11 => {
+                self.say("nothing fails any more".to_owned());
+                self.livekit.faults().clear();
+                self.wires.iter().for_each(testkit::Wire::join);
+                self.was_cut();
+            }
+            12 => self.lose_listeners().await,
+            13 => self.jump_ahead(dice).await,
+            14 => {
+                self.say("LiveKit's empty rooms expire".to_owned());
+                self.livekit.advance_clock(Duration::from_hours(dice.pick(&[1, 30])));
+            }
+            _ => self.edit(dice).await,
+        }
+    }
+
+    fn break_livekit(&mut self, dice: &mut Dice) {
+        let names: Vec<String> = self.livekit.rooms().into_iter().map(|room| room.name).collect();
+        let somebody = dice.pick(&self.people);
+        let fault = match dice.roll(9) {
+            0 => Fault::Refuse { code: Code::Internal },
+            1 => Fault::Refuse { code: Code::Unavailable },
+            2 => Fault::Hang,
+            3 => Fault::HangAfterEffect,
+            4 => Fault::FailAfterEffect,
+            5 => Fault::BadGateway,
+            6 => Fault::EmptyList,
+            7 => dice.pick_any(&names).map_or(Fault::EmptyList, Fault::OmitRoom),
+            _ => Fault::OmitParticipant(somebody),
+        };
+        let (method, calls) = (dice.pick(&METHODS), dice.pick(&[1, 2, 5, 20]));
+        self.say(format!("LiveKit, {calls} calls of {method}: {fault:?}"));
+        self.livekit.faults().set_next(method, calls, fault);
+    }
+
+    fn lose_webhooks(&mut self, dice: &mut Dice) {
+        let what = dice.roll(7);
+        self.say(format!("webhooks: {what}"));
+        match what {
+            0 => self.livekit.befall(Mishap::Drop),
+            1 => self.livekit.befall(Mishap::Duplicate),
+            2 => self.livekit.befall(Mishap::Swap),
+            3 => self.livekit.hold_webhooks(),
+            4 => self.livekit.release_webhooks(dice.pick(&[Order::Reversed, Order::Shuffled])),
+            5 => self.livekit.set_switches(Switches {
+                late_duplicate_close: dice.one_in(2),
+                stale_recreate: dice.one_in(2),
+                ..Switches::default()
+            }),
+            _ => self.livekit.clear_mishaps(),
+        }
+    }
+
+    /// Whoever listens hears nothing any more, until he listens again.
+    async fn lose_listeners(&mut self) {
+        self.say("every NOTIFY is lost".to_owned());
+        sqlx::query!(
+            r#"select count(pg_terminate_backend(pid)) as "cut!" from pg_stat_activity
+               where datname = current_database() and pid <> pg_backend_pid() and query ilike 'listen %'"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap();
+        self.was_cut();
+    }
+
+    async fn jump_ahead(&mut self, dice: &mut Dice) {
+        let by = time::Duration::seconds(dice.pick(&[20, 130, 400, 1_000, 8_000]));
+        self.say(format!("the database's clock jumps by {by}"));
+        self.jump(by).await;
+        self.rooms.iter_mut().for_each(|room| room.on = On::Unknown);
+    }
+
+    async fn edit(&mut self, dice: &mut Dice) {
+        let (statement, room) = (dice.pick(&EDITS), dice.roll(self.rooms.len()));
+        let words: Vec<&str> = statement.split_whitespace().collect();
+        self.say(format!("by hand, room {room}: {}", words.join(" ")));
+        sqlx::query(statement).bind(self.rooms[room].id).execute(&self.pool).await.unwrap();
+        self.rooms[room].on = On::Unknown;
+    }
+}

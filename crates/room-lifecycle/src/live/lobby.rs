@@ -1,0 +1,103 @@
+//! What a host does with those who wait. Nobody is let in beyond the places there are: they are counted under the lock
+//! of the session, as for a join.
+
+use chassis::{db::retried, page::Cursor};
+use domain::LobbyStatus;
+use proto::types::v1::Caller;
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use super::{
+    LiveError,
+    seats::{readable, session_with_room},
+};
+use crate::{
+    Rooms,
+    error::Error,
+    store::live::{
+        lobby::{self, Waiting},
+        seats::{self, Place, Seat},
+    },
+};
+
+impl Rooms {
+    /// Who waits, longest first; nobody while nothing is on.
+    pub async fn list_lobby(
+        &self,
+        caller: &Caller,
+        room: Uuid,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Waiting>, Error> {
+        match self.find_place_of_host(caller, room).await?.session {
+            Some(session) => Ok(lobby::list_waiting(&self.pool, session, after, limit).await?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Lets somebody in who waits; done again, the same. None: nobody of that name waits.
+    pub async fn admit(&self, caller: &Caller, room: Uuid, user: &str) -> Result<Option<Seat>, Error> {
+        let session = self.session_of_host(caller, room).await?;
+        retried(|| self.let_one_in(session, user)).await
+    }
+
+    async fn let_one_in(&self, session: Uuid, user: &str) -> Result<Option<Seat>, Error> {
+        let mut transaction = self.begin_in(session).await?;
+        let seat = lobby::find_open_seat(&mut *transaction, session, user).await?;
+        match seat.map(|seat| seat.lobby_status) {
+            Some(LobbyStatus::Waiting) => {
+                if !lobby::admit_one(&mut transaction, session, user).await? {
+                    return Err(LiveError::Full.into());
+                }
+                transaction.commit().await?;
+                Ok(seat.map(|seat| Seat { lobby_status: LobbyStatus::Admitted, ..seat }))
+            }
+            Some(LobbyStatus::Admitted) => Ok(seat),
+            Some(LobbyStatus::Rejected) | None => Ok(None),
+        }
+    }
+
+    /// Lets in all who wait, as far as there is room: how many came in, and how many still wait.
+    pub async fn admit_all(&self, caller: &Caller, room: Uuid) -> Result<(u64, i64), Error> {
+        let session = self.session_of_host(caller, room).await?;
+        retried(|| self.let_all_in(session)).await
+    }
+
+    async fn let_all_in(&self, session: Uuid) -> Result<(u64, i64), Error> {
+        let mut transaction = self.begin_in(session).await?;
+        let admitted = lobby::admit_waiting(&mut transaction, session).await?;
+        let waiting = lobby::count_waiting(&mut *transaction, session).await?;
+        transaction.commit().await?;
+        Ok((admitted, waiting))
+    }
+
+    /// Turns somebody away who waits; done again, the same. None: nobody of that name waits.
+    pub async fn reject(&self, caller: &Caller, room: Uuid, user: &str) -> Result<Option<Seat>, Error> {
+        let session = self.session_of_host(caller, room).await?;
+        lobby::set_rejected(&self.pool, session, user).await?;
+        let seat = lobby::find_seat(&self.pool, session, user).await?;
+        Ok(seat.filter(|seat| seat.lobby_status == LobbyStatus::Rejected))
+    }
+
+    /// A transaction that holds the lock of an open session.
+    async fn begin_in(&self, session: Uuid) -> Result<Transaction<'_, Postgres>, Error> {
+        let mut transaction = self.pool.begin().await?;
+        let open = seats::lock_session(&mut *transaction, session).await?;
+        if open { Ok(transaction) } else { Err(LiveError::NotActive.into()) }
+    }
+
+    /// The session of the caller's own room that people may come to.
+    async fn session_of_host(&self, caller: &Caller, room: Uuid) -> Result<Uuid, Error> {
+        let mut place = self.find_place_of_host(caller, room).await?;
+        if place.due {
+            self.advance_live_room(room).await?;
+            place = self.find_place_of_host(caller, room).await?;
+        }
+        Ok(session_with_room(&place)?)
+    }
+
+    async fn find_place_of_host(&self, caller: &Caller, room: Uuid) -> Result<Place, Error> {
+        let place = readable(&self.pool, caller, room).await?;
+        if place.is_host { Ok(place) } else { Err(Error::NotHost) }
+    }
+}
