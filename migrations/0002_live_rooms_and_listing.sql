@@ -321,12 +321,14 @@ select r.id,
        else 0 end as viewer_count,
        s.peak_viewers
 from live_rooms r
--- Two look-ups, each by an index: a room may have thousands of sessions.
-join live_room_sessions s on s.id = coalesce(
-    (select o.id from live_room_sessions o where o.room_id = r.id and o.status in ('scheduled', 'lobby', 'live')),
-    (select l.id from live_room_sessions l where l.room_id = r.id
+left join live_room_sessions o on o.room_id = r.id and o.status in ('scheduled', 'lobby', 'live')
+-- The open one, else the latest: each found by an index, for a room may have thousands of sessions.
+cross join lateral (
+    select o.* where o.id is not null
+    union all
+    (select l.* from live_room_sessions l where l.room_id = r.id and o.id is null
      order by coalesce(l.started_at, l.starts_at) desc, l.created_at desc, l.id desc
-     limit 1));
+     limit 1)) s;
 
 -- The rows that are not as they should be, as they should be: what sync writes and what the comparison counts. A
 -- version that the sequence has not given was typed by hand, and would hide every later one from the change feed.

@@ -89,8 +89,7 @@ async fn from_nothing(ground: &Ground, sync: &Process) -> Result<String> {
 async fn written(pool: &sqlx::PgPool, rows: i64) -> Result<Instant> {
     let started = Instant::now();
     loop {
-        let version =
-            sqlx::query_scalar!(r#"select last_value as "last_value!" from live_stream_version"#);
+        let version = sqlx::query_scalar!(r#"select last_value as "last_value!" from live_stream_version"#);
         let version = version.fetch_one(pool).await?;
         if version >= rows {
             return Ok(Instant::now());

@@ -1,13 +1,14 @@
 //! What the least that could do the job costs: the SELECT of token, behind axum alone or behind axum and tonic, with
 //! the same pool settings, each server a process of its own; no authentication, no limits, no logs, no signature.
 
-use std::{env, net::SocketAddr};
+use std::{convert::Infallible, env, net::SocketAddr};
 
 use anyhow::{Context, Result};
 use axum::{
     Json, Router,
     extract::{Path, State},
     http::StatusCode,
+    response::IntoResponse,
     routing::get,
 };
 use proto::{
@@ -22,6 +23,9 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tonic::{
     Request, Response, Status,
+    body::Body,
+    codegen::Service,
+    server::NamedService,
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 use uuid::Uuid;

@@ -85,7 +85,8 @@ pub async fn measure(ground: &Ground) -> Result<String> {
 async fn book(ground: &Ground, stack: &Stack, secret: &SignIn) -> Result<Load> {
     let now = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&ground.database.pool).await?;
     let requests = requests(now, ground.asked.time, secret)?;
-    let load = load::run(stack.address, &requests, CONNECTIONS, ground.asked.time, StatusCode::CREATED).await?;
+    let load =
+        load::run(stack.address, &requests, CONNECTIONS, ground.asked.time, StatusCode::CREATED).await?;
     ensure!(load.failed * 100 <= load.count(), "{} bookings failed, {} stand", load.failed, load.count());
     Ok(load)
 }

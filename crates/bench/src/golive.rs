@@ -61,11 +61,13 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     let title =
         format!("Go live and end for {} s: from the 201 to the listing", ground.asked.steady.as_secs());
     let mut speed = Table::new(&title, &columns);
-    let columns = ["", "s until equal", "rows unequal (0)", "stuck (0)", "open (0)", "duplicate sessions (0)"];
+    let columns =
+        ["", "s until equal", "rows unequal (0)", "stuck (0)", "open (0)", "duplicate sessions (0)"];
     let mut left = Table::new("What is left", &columns);
 
     let split = Stack::split(&ground.greenroom, &ground.shared, Keys::Secret(&secret)).await?;
-    one(ground, &split, ("split", "services in their own processes"), &secret, (&mut speed, &mut left)).await?;
+    one(ground, &split, ("split", "services in their own processes"), &secret, (&mut speed, &mut left))
+        .await?;
     split.stop().await?;
     let directory = ground::directory("golive")?;
     let up = Stack::up(&ground.greenroom, &ground.shared, Keys::Secret(&secret), &directory).await?;
@@ -128,9 +130,9 @@ impl Measured {
             };
             answered.push(went.answered);
             told.extend(went.told);
-            listed.extend(went.listed.flatten());
+            listed.extend(went.listed);
             failed += usize::from(!went.ended);
-            unseen += usize::from(went.told.is_none() || went.listed == Some(None));
+            unseen += usize::from(went.unseen);
         }
         ensure!(!told.is_empty(), "of {asked} broadcasts not one was seen in the listing ({failed} failed)");
         Ok(Self {
@@ -162,7 +164,7 @@ impl Measured {
 async fn look(ground: &Ground, key: &str) -> Result<Left> {
     let (pool, started) = (&ground.database.pool, Instant::now());
     let mut unaligned = live::count_unaligned(pool).await?;
-    while (unaligned > 0 || live::count_marks(pool).await? > 0) && started.elapsed() < AT_THE_END {
+    while (unaligned > 0 || live::is_marked(pool).await?) && started.elapsed() < AT_THE_END {
         tokio::time::sleep(Duration::from_millis(20)).await;
         unaligned = live::count_unaligned(pool).await?;
     }

@@ -1,6 +1,7 @@
 //! What a few busy years leave behind: ended sessions with their rooms, names and people.
 
 use anyhow::Result;
+use sqlx::AssertSqlSafe;
 
 use crate::ground::Ground;
 
@@ -50,6 +51,66 @@ pub async fn write(ground: &Ground) -> Result<()> {
          from livekit_rooms r join sessions s on s.id = r.session_id
          cross join lateral (values (s.host_id, 'host'), (s.guest_id, 'guest')) party (user_id, role)
          where r.status = 'ended'"
+    )
+    .execute(pool)
+    .await?;
+    sqlx::raw_sql("vacuum analyze").execute(pool).await?;
+    Ok(())
+}
+
+/// The same for live rooms, spread over those that there are: ended sessions with a seat each, their rooms, and a ban
+/// in every live room. The sessions that are open get a room and a seat too.
+pub async fn write_live(ground: &Ground) -> Result<()> {
+    let (pool, ended) = (&ground.database.pool, ground.asked.history);
+    eprintln!("writing {ended} ended live sessions, their seats and rooms");
+    let mut tx = pool.begin().await?;
+    let tables = ["live_room_sessions", "live_room_attendance"];
+    for table in tables {
+        let silent = format!("alter table {table} disable trigger user");
+        sqlx::raw_sql(AssertSqlSafe(silent)).execute(&mut *tx).await?;
+    }
+    sqlx::query!(
+        "insert into live_room_sessions (room_id, status, starts_at, started_at, ended_at, created_by)
+         select r.id, 'ended', at, at, at + interval '30 min', r.host_user_id
+         from generate_series(1, $1::bigint) i
+         join live_rooms r on r.room_slug = 'live-' || 1 + i % (select count(*) from live_rooms)
+         cross join lateral (values (app_now() - make_interval(hours => 24, mins => i::int))) begun (at)",
+        ended
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "insert into live_room_attendance (session_id, live_room_id, user_id, joined_at, left_at)
+         select s.id, s.room_id, 'seat-' || split_part(r.room_slug, '-', 2), s.starts_at, s.ended_at
+         from live_room_sessions s join live_rooms r on r.id = s.room_id"
+    )
+    .execute(&mut *tx)
+    .await?;
+    for table in tables {
+        let again = format!("alter table {table} enable trigger user");
+        sqlx::raw_sql(AssertSqlSafe(again)).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    sqlx::query!(
+        "insert into live_room_bans (live_room_id, user_id, banned_by)
+         select id, 'banned', host_user_id from live_rooms"
+    )
+    .execute(pool)
+    .await?;
+    sqlx::query!(
+        "insert into livekit_rooms (live_session_id, room_name, room_sid, status, max_participants, confirmed_at,
+                                    ended_at, ended_reason)
+         select id, 'live-' || id, 'RM_' || left(id::text, 8), case status when 'live' then 'active' else 'ended' end,
+                100, starts_at, ended_at, case status when 'live' then null else 'host' end
+         from live_room_sessions"
+    )
+    .execute(pool)
+    .await?;
+    sqlx::query!(
+        "insert into livekit_participants (room_id, user_id, role, status, joined_at, left_at)
+         select r.id, a.user_id, 'viewer', case when a.left_at is null then 'joined' else 'left' end, a.joined_at,
+                a.left_at
+         from live_room_attendance a join livekit_rooms r on r.live_session_id = a.session_id"
     )
     .execute(pool)
     .await?;

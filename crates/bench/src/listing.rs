@@ -79,17 +79,13 @@ async fn same_page(address: std::net::SocketAddr, requests: &Arc<Requests>, name
 
 fn table(names: [&str; 2], loads: &[Vec<Load>; 2]) -> String {
     let title = format!("A page of 20 of {ROOMS} live rooms, {CONNECTIONS} connections");
-    let mut table =
-        Table::new(&title, &["", "requests/s", "p50 ms", "p99 ms", "rate : baseline", "wanted"]);
+    let mut table = Table::new(&title, &["", "requests/s", "p50 ms", "p99 ms", "rate : baseline", "wanted"]);
     for (name, own) in names.into_iter().zip(loads) {
         let of = |value: fn(&Load) -> f64| median(own.iter().map(value));
         let ratio = median(own.iter().zip(&loads[0]).map(|(own, bare)| own.per_second() / bare.per_second()));
         let is_baseline = std::ptr::eq(own, &raw const loads[0]);
-        let (ratio, wanted) = if is_baseline {
-            Default::default()
-        } else {
-            (format!("**{ratio:.2}**"), "≥ 0.70".to_owned())
-        };
+        let (ratio, wanted) =
+            if is_baseline { Default::default() } else { (format!("**{ratio:.2}**"), "≥ 0.70".to_owned()) };
         table.row(&[
             name.to_owned(),
             format!("{:.0}", of(Load::per_second)),

@@ -13,10 +13,15 @@ const PAGE: i64 = 20_000;
 
 /// Public live rooms that have been live for a second, two seconds, three …
 pub async fn seed(pool: &PgPool, rooms: i64) -> Result<()> {
-    let mut made = 0;
-    while made < rooms {
-        let batch = BATCH.min(rooms - made);
-        eprintln!("writing live rooms {made} to {} of {rooms}", made + batch);
+    seed_more(pool, 0, rooms).await
+}
+
+/// So many more beside those that `seed` has written.
+pub async fn seed_more(pool: &PgPool, there: i64, rooms: i64) -> Result<()> {
+    let mut made = there;
+    while made < there + rooms {
+        let batch = BATCH.min(there + rooms - made);
+        eprintln!("writing live rooms up to {} of {}", made + batch, there + rooms);
         insert(pool, made, batch).await?;
         made += batch;
     }
@@ -25,7 +30,8 @@ pub async fn seed(pool: &PgPool, rooms: i64) -> Result<()> {
 
 async fn insert(pool: &PgPool, before: i64, rooms: i64) -> Result<()> {
     let mut tx = pool.begin().await?;
-    let silent = "alter table live_rooms disable trigger user; alter table live_room_sessions disable trigger user";
+    let silent =
+        "alter table live_rooms disable trigger user; alter table live_room_sessions disable trigger user";
     sqlx::raw_sql(silent).execute(&mut *tx).await?;
     sqlx::query!(
         "with ids as materialized (
@@ -46,7 +52,8 @@ async fn insert(pool: &PgPool, before: i64, rooms: i64) -> Result<()> {
     )
     .execute(&mut *tx)
     .await?;
-    let again = "alter table live_rooms enable trigger user; alter table live_room_sessions enable trigger user";
+    let again =
+        "alter table live_rooms enable trigger user; alter table live_room_sessions enable trigger user";
     sqlx::raw_sql(again).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
@@ -54,7 +61,8 @@ async fn insert(pool: &PgPool, before: i64, rooms: i64) -> Result<()> {
 
 /// One mark for each room, told of as the triggers do.
 pub async fn mark_all(pool: &PgPool) -> Result<()> {
-    let mark = "insert into live_stream_dirty (live_room_id) select id from live_rooms; notify live_stream_dirty";
+    let mark =
+        "insert into live_stream_dirty (live_room_id) select id from live_rooms; notify live_stream_dirty";
     sqlx::raw_sql(mark).execute(pool).await?;
     Ok(())
 }
@@ -63,11 +71,8 @@ pub async fn mark_all(pool: &PgPool) -> Result<()> {
 pub async fn align_all(pool: &PgPool) -> Result<()> {
     let (mut after, mut written) = (Uuid::nil(), 0);
     loop {
-        let page = sqlx::query_scalar!(
-            "select id from live_rooms where id > $1 order by id limit $2",
-            after,
-            PAGE
-        );
+        let page =
+            sqlx::query_scalar!("select id from live_rooms where id > $1 order by id limit $2", after, PAGE);
         let page = page.fetch_all(pool).await?;
         let Some(last) = page.last() else { break };
         after = *last;
@@ -87,7 +92,7 @@ pub async fn count_unaligned(pool: &PgPool) -> Result<i64> {
     Ok(count.fetch_one(pool).await?)
 }
 
-pub async fn count_marks(pool: &PgPool) -> Result<i64> {
-    let count = sqlx::query_scalar!(r#"select count(*) as "count!" from live_stream_dirty"#);
-    Ok(count.fetch_one(pool).await?)
+pub async fn is_marked(pool: &PgPool) -> Result<bool> {
+    let marked = sqlx::query_scalar!(r#"select exists (select from live_stream_dirty) as "marked!""#);
+    Ok(marked.fetch_one(pool).await?)
 }

@@ -100,6 +100,11 @@ impl Load {
         self.latencies.len()
     }
 
+    /// The greatest latency, in ms.
+    pub fn longest(&self) -> f64 {
+        self.latencies.last().map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
+    }
+
     /// The latency below which `percent` of the requests stayed, in ms.
     pub fn percentile(&self, percent: usize) -> f64 {
         let index = self.latencies.len() * percent / 100;

@@ -5,17 +5,23 @@
 //! database and a livekit-dev for each part, the baselines, the services. What is compared takes turns, round by
 //! round, so that noise falls on both; the median round counts. The tables go to stdout, the progress to stderr.
 
+mod align;
 mod baseline;
 mod bookings;
 mod database;
+mod events;
+mod golive;
 mod ground;
 mod history;
 mod inserts;
+mod listing;
+mod live;
 mod load;
 mod pass;
 mod people;
 mod plan;
 mod process;
+mod sse;
 mod stack;
 mod startup;
 mod table;
@@ -23,20 +29,21 @@ mod tokens;
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 
-use crate::ground::Ground;
+use crate::ground::{Asked, Ground};
 
 #[derive(Debug, Parser)]
 struct Cli {
     /// How long each load lasts; longer than the 5 s for which a room is fresh, so that looks at LiveKit are in it
-    #[arg(long, global = true, default_value_t = 6)]
-    seconds: u64,
+    /// [default: 6, and 60 for go live]
+    #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
     /// How often each load is repeated
     #[arg(long, global = true, default_value_t = 5)]
     rounds: usize,
-    /// Ended rooms (and sessions) of the large case
+    /// Rows of the large cases: ended rooms and sessions, rows of the listing that are compared
     #[arg(long, global = true, default_value_t = 1_000_000)]
     history: i64,
     /// The executable under test [default: greenroom beside this program]
@@ -58,7 +65,15 @@ enum What {
     Pass,
     /// `greenroom up` on an initialised directory
     Startup,
-    /// How Postgres plans the SELECT of token with a history
+    /// 100 times a second: go live, be seen in the listing, end
+    Golive,
+    /// A page of the listing at 100,000 live rooms against a bare baseline
+    Listing,
+    /// 100,000 rows aligned from nothing, and the comparison of a large listing
+    Align,
+    /// 5,000 listeners of the listing's changes on one gateway
+    Sse,
+    /// How Postgres plans the SELECTs of token and of the listing with a history
     Plan,
     /// A process that this program starts for itself
     #[command(hide = true)]
@@ -73,6 +88,8 @@ enum Child {
     BaselineStore,
     BaselineHttp,
     BaselineDirect,
+    BaselineListingStore,
+    BaselineListingHttp,
     Livekit,
     Inserts,
     Rooms,
@@ -87,6 +104,8 @@ fn main() -> Result<()> {
                 Child::BaselineStore => baseline::store().await,
                 Child::BaselineHttp => baseline::http().await,
                 Child::BaselineDirect => baseline::direct().await,
+                Child::BaselineListingStore => listing::baseline::store().await,
+                Child::BaselineListingHttp => listing::baseline::http().await,
                 Child::Livekit => stack::livekit().await,
                 Child::Inserts => inserts::child().await,
                 Child::Rooms => pass::make_rooms().await,
@@ -99,23 +118,48 @@ fn main() -> Result<()> {
     runtime.block_on(measure(cli))
 }
 
-/// Each part on a ground of its own: the rows and rooms that one leaves behind, another one would measure.
+const ALL: [What; 9] = [
+    What::Tokens,
+    What::Bookings,
+    What::Startup,
+    What::Pass,
+    What::Golive,
+    What::Listing,
+    What::Align,
+    What::Sse,
+    What::Plan,
+];
+
+/// Each part on a ground of its own: the rows and rooms that one leaves behind, another one would measure. A part that
+/// fails says why in its place, and the others are measured.
 async fn measure(cli: Cli) -> Result<()> {
     let greenroom = cli.greenroom.map_or_else(ground::beside, Ok)?;
     let parts = match cli.what.unwrap_or(What::All) {
-        What::All => vec![What::Tokens, What::Bookings, What::Startup, What::Pass, What::Plan],
+        What::All => ALL.to_vec(),
         part => vec![part],
     };
+    let seconds = |default| Duration::from_secs(cli.seconds.unwrap_or(default));
+    let asked =
+        Asked { time: seconds(6), steady: seconds(60), rounds: cli.rounds.max(1), history: cli.history };
+    let mut failed = Vec::new();
     for (number, part) in parts.into_iter().enumerate() {
-        let time = Duration::from_secs(cli.seconds);
-        let ground = Ground::prepare(greenroom.clone(), time, cli.rounds, cli.history).await?;
+        eprintln!("{part:?}");
+        let ground = Ground::prepare(greenroom.clone(), asked).await?;
         if number == 0 {
             println!("{}", ground.describe().await?);
         }
         let measured = section(&ground, part).await;
         ground.clear().await?;
-        println!("{}", measured?);
+        match measured {
+            Ok(section) => println!("{section}"),
+            Err(error) => {
+                eprintln!("{part:?} failed: {error:#}");
+                println!("## {part:?}: not measured\n\n{error:#}\n");
+                failed.push(part);
+            }
+        }
     }
+    ensure!(failed.is_empty(), "not measured: {failed:?}");
     Ok(())
 }
 
@@ -125,6 +169,10 @@ async fn section(ground: &Ground, part: What) -> Result<String> {
         What::Bookings => bookings::measure(ground).await,
         What::Startup => startup::measure(ground).await,
         What::Pass => pass::measure(ground).await,
+        What::Golive => golive::measure(ground).await,
+        What::Listing => listing::measure(ground).await,
+        What::Align => align::measure(ground).await,
+        What::Sse => sse::measure(ground).await,
         What::Plan => plan::measure(ground).await,
         What::All | What::Child { .. } => Ok(String::new()), // no parts
     }

@@ -1,35 +1,88 @@
-//! How Postgres plans the SELECT of token with a history: the very statement, as the driver prepared it, with the
-//! generic plan that a long-lived connection ends up with.
+//! How Postgres plans the statements that everybody waits for, with a history: the very statements, as the driver
+//! prepared them, with the generic plan that a long-lived connection ends up with.
 
 use anyhow::{Context, Result};
-use sqlx::{AssertSqlSafe, Row};
+use proto::types::v1::Caller;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row};
+use sync::{
+    store::{Filter, list_streams},
+    viewer::Viewer,
+};
+use uuid::Uuid;
 
-use crate::{ground::Ground, history, people};
+use crate::{ground::Ground, history, listing::ROOMS, live, people};
 
 pub async fn measure(ground: &Ground) -> Result<String> {
+    let pool = &ground.database.pool;
     history::write(ground).await?;
+    live::seed(pool, ROOMS).await?;
+    live::align_all(pool).await?;
+    history::write_live(ground).await?;
+    let history = ground.asked.history;
+    let parts = [
+        booking(ground, format!("The SELECT of token at {history} sessions")).await?,
+        live_room(
+            ground,
+            format!("The SELECT of token for live rooms at {ROOMS} live rooms and {history} ended sessions"),
+        )
+        .await?,
+        listing(ground, format!("The SELECT of a page of the listing at {ROOMS} live rooms")).await?,
+    ];
+    Ok(parts.join("\n"))
+}
+
+async fn booking(ground: &Ground, title: String) -> Result<String> {
     let party = people::book(&ground.database.pool, 1).await?.pop().context("no booking")?;
-    let pool = crate::database::service_pool(&ground.database.url, Some(token::config::ROLE))?;
-    let mut connection = pool.acquire().await?;
+    let mut connection = service(ground, token::config::ROLE)?.acquire().await?;
     token::store::find_join(&mut *connection, party.booking, &party.user).await?.context("no join")?;
+    let arguments = format!("'{}', '{}'", party.booking, party.user);
+    explain(&mut connection, &title, "%booking_window%", &arguments).await
+}
+
+async fn live_room(ground: &Ground, title: String) -> Result<String> {
+    let room = sqlx::query_scalar!("select id from live_rooms where room_slug = 'live-7'");
+    let room: Uuid = room.fetch_one(&ground.database.pool).await?;
+    let mut connection = service(ground, token::config::ROLE)?.acquire().await?;
+    let caller = Caller { user_id: "seat-7".to_owned(), ..Caller::default() };
+    token::store::find_live_join(&mut *connection, room, &caller).await?.context("no join")?;
+    let arguments = format!("'{room}', 'seat-7', false, '{{}}'");
+    explain(&mut connection, &title, "%live_room_bans%", &arguments).await
+}
+
+async fn listing(ground: &Ground, title: String) -> Result<String> {
+    let mut connection = service(ground, sync::ROLE)?.acquire().await?;
+    let filter = Filter { status: Some("live"), ..Filter::default() };
+    let viewer = Viewer { user: Some("reader".to_owned()), ..Viewer::default() };
+    list_streams(&mut *connection, &viewer, &filter, 21).await?;
+    let last = Uuid::max();
+    let arguments = format!("null, null, '{last}', 'reader', false, '{{}}', null, 21, 'live'");
+    explain(&mut connection, &title, "%order by c.scheduled_for desc%", &arguments).await
+}
+
+fn service(ground: &Ground, role: &'static str) -> Result<PgPool> {
+    crate::database::service_pool(&ground.database.url, Some(role))
+}
+
+/// The plan of the statement that this connection has prepared and that looks like `like`.
+async fn explain(connection: &mut PgConnection, title: &str, like: &str, arguments: &str) -> Result<String> {
+    eprintln!("{title}");
     let name = sqlx::query_scalar!(
-        r#"select name as "name!" from pg_prepared_statements where statement like '%booking_window%' and statement not like '%pg_prepared_statements%'"#
+        r#"select name as "name!" from pg_prepared_statements where statement like $1 order by prepare_time limit 1"#,
+        like
     );
-    let name = name.fetch_one(&mut *connection).await?;
-    let execute = format!("execute {name}('{}', '{}')", party.booking, party.user);
+    let name = name.fetch_optional(&mut *connection).await?;
+    let name = name.with_context(|| format!("no statement like {like} was prepared"))?;
+    let execute = format!("execute {name}({arguments})");
     sqlx::raw_sql("set plan_cache_mode = force_generic_plan").execute(&mut *connection).await?;
     sqlx::raw_sql(AssertSqlSafe(execute.clone())).execute(&mut *connection).await?;
     let explain = format!("explain (analyze, verbose off, buffers) {execute}");
     let lines = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *connection).await?;
     let lines = lines.iter().map(|line| line.try_get::<String, _>(0)).collect::<Result<Vec<_>, _>>()?;
-    let sequential = if lines.iter().any(|line| line.contains("Seq Scan")) {
-        "**with a sequential scan**"
-    } else {
-        "indexes only"
+    let has = |what: &str| lines.iter().any(|line| line.contains(what));
+    let verdict = match (has("Seq Scan"), has("Sort")) {
+        (true, _) => "**with a sequential scan**",
+        (false, true) => "**indexes, and a sort**",
+        (false, false) => "indexes only",
     };
-    Ok(format!(
-        "## The SELECT of token at {} sessions: {sequential}\n\n```\n{}\n```\n",
-        ground.history,
-        lines.join("\n")
-    ))
+    Ok(format!("## {title}: {verdict}\n\n```\n{}\n```\n", lines.join("\n")))
 }

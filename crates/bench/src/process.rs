@@ -41,6 +41,12 @@ impl Process {
         self.child.id().map_or_else(Usage::default, Usage::of)
     }
 
+    /// The files and sockets that it has open.
+    pub fn files(&self) -> usize {
+        let files = self.child.id().and_then(|id| fs::read_dir(format!("/proc/{id}/fd")).ok());
+        files.map_or(0, Iterator::count)
+    }
+
     /// Asks it to stop, and waits until it has.
     pub async fn stop(mut self) -> Result<()> {
         if let Some(id) = self.child.id() {

@@ -9,10 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use sqlx::PgPool;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinSet,
     time::timeout,
 };
@@ -21,6 +21,7 @@ use crate::{
     events::Events,
     ground::Ground,
     live,
+    load::{Load, Prepared},
     people::SignIn,
     process::{self, Usage},
     stack::{self, Keys, Stack},
@@ -32,6 +33,172 @@ const LISTENERS: u64 = 5_000;
 const OTHER_FILES: u64 = 500;
 /// Listeners who connect at once.
 const CONNECTING: usize = 64;
-/// How long the gateway may take for one who connects, and a change for the last one.
+/// How long the gateway may take for one who connects, and a change for the last listener.
 const PATIENCE: Duration = Duration::from_secs(10);
 const SETTLED: Duration = Duration::from_secs(3);
+const PAGE: &str = "/api/v1/live/streams";
+/// What the title of the changed room begins with; the number of the change follows.
+const CHANGE: &str = "bench change ";
+
+/// Somebody has been told of a change.
+struct Told {
+    change: usize,
+    at: Instant,
+}
+
+pub async fn measure(ground: &Ground) -> Result<String> {
+    let files = process::allow_files(LISTENERS + OTHER_FILES);
+    let wanted = usize::try_from(LISTENERS.min(files.saturating_sub(OTHER_FILES)))?;
+    ensure!(wanted > 1, "only {files} open files are allowed here");
+    live::seed(&ground.database.pool, 1).await?;
+    live::align_all(&ground.database.pool).await?;
+    let secret = SignIn::hs256();
+    let services = ["sync", "gateway"];
+    let stack = Stack::some(&ground.greenroom, &ground.shared, Keys::Secret(&secret), &services).await?;
+    let page = Prepared::get(PAGE.to_owned(), Some(secret.token("first-reader")?));
+    stack::wait_until(stack.address, &page).await?;
+
+    let (sender, mut told) = unbounded_channel();
+    let mut crowd = Crowd { address: stack.address, sender, listening: JoinSet::new(), refused: None };
+    crowd.grow(&secret, 1).await?; // the gateway follows sync from the first one on
+    tokio::time::sleep(SETTLED).await;
+    let gateway = stack.process("gateway")?;
+    let before = gateway.usage();
+    crowd.grow(&secret, wanted - 1).await?;
+    tokio::time::sleep(SETTLED).await;
+    let silent = gateway.usage();
+    let mut rounds = Vec::new();
+    for change in 0..ground.asked.rounds.max(1) {
+        rounds.push(reach_all(&ground.database.pool, change, &mut crowd, &mut told).await?);
+    }
+    let text = crowd.report(&rounds, [before, silent, gateway.usage()], gateway.files())?;
+    crowd.listening.shutdown().await;
+    stack.stop().await?;
+    Ok(text)
+}
+
+/// Those who listen.
+struct Crowd {
+    address: SocketAddr,
+    sender: UnboundedSender<Told>,
+    listening: JoinSet<Error>,
+    /// Why there are no more of them.
+    refused: Option<Error>,
+}
+
+impl Crowd {
+    /// So many more, each somebody else; fewer when the gateway takes no more.
+    async fn grow(&mut self, secret: &SignIn, more: usize) -> Result<()> {
+        let there = self.listening.len();
+        let (mut opening, mut next) = (JoinSet::new(), there);
+        loop {
+            while opening.len() < CONNECTING && next < there + more && self.refused.is_none() {
+                let (address, bearer) = (self.address, secret.token(&format!("listener-{next}"))?);
+                opening.spawn(async move {
+                    let opened = timeout(PATIENCE, Events::open(address, &bearer)).await;
+                    opened.with_context(|| format!("no answer within {} s", PATIENCE.as_secs()))?
+                });
+                next += 1;
+            }
+            let Some(opened) = opening.join_next().await else { break };
+            match opened? {
+                Ok(events) => {
+                    self.listening.spawn(listen(events, self.sender.clone()));
+                }
+                Err(error) => self.refused = Some(error),
+            }
+            if self.listening.len().is_multiple_of(1000) {
+                eprintln!("{} listeners", self.listening.len());
+            }
+        }
+        match &self.refused {
+            Some(error) if self.listening.is_empty() => anyhow::bail!("nobody can listen: {error:#}"),
+            Some(error) => eprintln!("{} listeners and no more: {error:#}", self.listening.len()),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn report(&self, rounds: &[Load], memory: [Usage; 3], files: usize) -> Result<String> {
+        let listeners = self.listening.len();
+        let [before, silent, after] = memory;
+        ensure!(after.memory_kib > 0, "the gateway has ended; BENCH_LOGS=1 shows why");
+        let others = f64::from(u32::try_from(listeners.saturating_sub(1).max(1))?);
+        let each = |kib: u64| {
+            let more = u32::try_from(kib.saturating_sub(before.memory_kib)).unwrap_or(u32::MAX);
+            format!("{:.1}", f64::from(more) / others)
+        };
+        let of = |value: fn(&Load) -> f64| format!("{:.0}", median(rounds.iter().map(value)));
+        let longest = rounds.iter().map(Load::longest).fold(0.0, f64::max);
+        let mut table = Table::new(
+            &format!("{listeners} listeners ({LISTENERS} wanted), {} changes", rounds.len()),
+            &["", "", "wanted"],
+        );
+        let mut row = |name: &str, value: String, wanted: &str| {
+            table.row(&[name.to_owned(), value, wanted.to_owned()]);
+        };
+        row("all have the change, ms, the slowest change", format!("**{longest:.0}**"), "< 1,000");
+        row("the median change", of(Load::longest), "");
+        row("half of the listeners have it, ms", of(|load| load.percentile(50)), "");
+        row("of the gateway for each listener, KiB, while nothing happens", each(silent.memory_kib), "");
+        row("after the changes", format!("**{}**", each(after.memory_kib)), "< 20");
+        row("at most", each(after.peak_kib), "");
+        row("open files of the gateway", files.to_string(), "");
+        let why = match &self.refused {
+            Some(error) => format!("\nNo more than {listeners} could listen: {error:#}\n"),
+            None => String::new(),
+        };
+        Ok(format!("## Listeners\n\n{}{why}", table.finish()))
+    }
+}
+
+/// Listens to the end, which only the gateway or an error makes.
+async fn listen(mut events: Events, sender: UnboundedSender<Told>) -> Error {
+    loop {
+        let data = match events.next().await {
+            Ok(data) => data,
+            Err(error) => return error,
+        };
+        let at = Instant::now();
+        if let Some(change) = number(&data) {
+            let _ = sender.send(Told { change, at }); // to nobody: all is over
+        }
+    }
+}
+
+/// Which change a row is of.
+fn number(data: &[u8]) -> Option<usize> {
+    let begin = data.windows(CHANGE.len()).position(|window| window == CHANGE.as_bytes())? + CHANGE.len();
+    let digits = data[begin..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&data[begin..begin + digits]).ok()?.parse().ok()
+}
+
+/// One change, until all have been told: how long it was for each.
+async fn reach_all(
+    pool: &PgPool,
+    change: usize,
+    crowd: &mut Crowd,
+    told: &mut UnboundedReceiver<Told>,
+) -> Result<Load> {
+    eprintln!("change {change}");
+    let asked = Instant::now();
+    sqlx::query!("update live_rooms set title = $1", format!("{CHANGE}{change}")).execute(pool).await?;
+    let (mut times, listeners) = (Vec::new(), crowd.listening.len());
+    while times.len() < listeners {
+        tokio::select! {
+            Some(one) = told.recv() => {
+                if one.change == change {
+                    times.push(one.at - asked);
+                }
+            }
+            Some(lost) = crowd.listening.join_next() => {
+                return Err(lost?.context(format!("one of {listeners} listeners was lost")));
+            }
+            () = tokio::time::sleep(PATIENCE) => {
+                anyhow::bail!("after {} s {} of {listeners} had change {change}", PATIENCE.as_secs(), times.len());
+            }
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Ok(Load::of(times, 0, asked.elapsed()))
+}

@@ -142,7 +142,8 @@ async fn round_of(ground: &Ground, target: &Target<'_>) -> Result<Round> {
         own.chain([("postgres".to_owned(), postgres)]).collect::<Vec<(String, Duration)>>()
     };
     let before = usage();
-    let load = load::run(target.address, &target.requests, CONNECTIONS, ground.asked.time, StatusCode::OK).await?;
+    let load =
+        load::run(target.address, &target.requests, CONNECTIONS, ground.asked.time, StatusCode::OK).await?;
     let used = usage().into_iter().zip(before);
     let cpu = used.map(|((name, after), (_, before))| (name, after.saturating_sub(before))).collect();
     ensure!(load.failed * 1000 <= load.count(), "{}: {} requests failed", target.name, load.failed);

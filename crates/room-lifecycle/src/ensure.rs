@@ -78,6 +78,7 @@ impl Rooms {
                 }
                 gate.forced_at = Some(std::time::Instant::now());
             }
+            self.abandon_auto_end(&record).await?; // somebody asks for the room
             gate.noting(self.advance(&record).await)?;
         }
         Err(Error::Unsettled)

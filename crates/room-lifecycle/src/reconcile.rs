@@ -80,6 +80,7 @@ impl Rooms {
     /// Plans and applies the next step of one room.
     async fn reconcile_room(&self, record: &Record, sight: &Sight) -> Result<(), Error> {
         if record.status == RoomStatus::Active && record.open && *sight == Sight::Unknown {
+            self.abandon_auto_end(record).await?; // one look that failed starts it again
             return Err(crate::livekit::LiveKitError::Unknown("it could not be looked at".to_owned()).into());
         }
         match plan::plan(record, sight, self.policy) {

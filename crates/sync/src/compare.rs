@@ -33,7 +33,7 @@ pub struct Round {
 impl Round {
     /// Compares the next page; whether it was the last one.
     pub async fn next_page(&mut self, pool: &PgPool) -> Result<bool, sqlx::Error> {
-        let mut tx = pool.begin().await?;
+        let mut tx = store::begin_page(pool).await?;
         let page = store::find_page(&mut *tx, self.after, PAGE).await?;
         let last = page.last.unwrap_or(Uuid::max());
         let marked = store::insert_marks_of_unaligned(&mut *tx, self.after, last).await?;

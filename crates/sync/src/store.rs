@@ -7,7 +7,7 @@ mod marks;
 mod read;
 
 pub use align::{begin, lock_versions, upsert_unaligned};
-pub use compare::{count_strays, find_now, find_page, insert_marks_of_unaligned};
+pub use compare::{begin_page, count_strays, find_now, find_page, insert_marks_of_unaligned};
 pub use marks::{
     BATCH, Mark, delete_marks, delete_marks_of_room, find_waiting, list_due_rooms, set_room_aside,
 };

@@ -24,7 +24,7 @@ impl Writer {
         let rooms = sqlx::query_scalar!(
             "select r.id from live_rooms r
              where r.room_slug in (select 'live-' || i * (select count(*) from live_rooms) / $1::bigint
-                                   from generate_series(1, $1) i)",
+                                   from generate_series(1, $1::bigint) i)",
             ROOMS
         );
         let rooms = rooms.fetch_all(pool).await?;

@@ -72,8 +72,10 @@ pub struct Went {
     pub answered: Duration,
     /// From the 201 on; none: never.
     pub told: Option<Duration>,
-    /// The same of the listing itself, where it was asked.
-    pub listed: Option<Option<Duration>>,
+    /// The same of the listing itself; none: it was not asked, or never had it.
+    pub listed: Option<Duration>,
+    /// By the listener, or in the listing where that was asked.
+    pub unseen: bool,
     pub ended: bool,
 }
 
@@ -111,21 +113,22 @@ impl Stage {
             connection.ask(&host.post("end", &json!({}))).await?; // whatever is open: the next pair begins anew
             return Ok(Pair::Refused);
         }
-        let since = |at: Instant| at.saturating_duration_since(answered);
+        let is_sample = number.is_multiple_of(SAMPLE);
         let (told, listed) = tokio::join!(
-            async { tokio::time::timeout(PATIENCE, told).await.ok().and_then(Result::ok).map(since) },
-            async {
-                if number.is_multiple_of(SAMPLE) {
-                    return listed(connection, host, &title).await.map(|at| Some(at.map(since)));
-                }
-                Ok(None)
-            },
+            async { tokio::time::timeout(PATIENCE, told).await.ok().and_then(Result::ok) },
+            async { if is_sample { listed(connection, host, &title).await } else { Ok(None) } },
         );
         let listed = listed?;
         self.board.forget(&title);
         let (status, _) = connection.ask(&host.post("end", &json!({}))).await?;
-        let answered = answered - asked;
-        Ok(Pair::Went(Went { answered, told, listed, ended: status == StatusCode::OK }))
+        let since = |at: Instant| at.saturating_duration_since(answered);
+        Ok(Pair::Went(Went {
+            answered: answered - asked,
+            unseen: told.is_none() || (is_sample && listed.is_none()),
+            told: told.map(since),
+            listed: listed.map(since),
+            ended: status == StatusCode::OK,
+        }))
     }
 }
 

@@ -37,7 +37,6 @@ use tonic::{
 
 use crate::baseline::{PEER, address, serve, serve_grpc};
 
-
 const PAGE: i32 = 20;
 
 struct Store(PgPool);
@@ -93,7 +92,6 @@ struct Page {
 
 /// As the gateway writes it.
 #[derive(Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "the columns of the listing")]
 struct Row {
     id: String,
     title: String,

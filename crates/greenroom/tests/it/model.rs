@@ -21,18 +21,18 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use self::{dice::Dice, stage::Stage};
 
-/// Rounds that are always played; one that found something joins them.
+/// Rounds that are played again and again, after one that nobody has seen yet.
 const KNOWN: [u64; 2] = [1, 2];
-/// A round that nobody asked for is not begun later than this.
+/// Of those few no round is begun later than this.
 const USUAL: Duration = Duration::from_secs(30);
 /// Phases of a round; in the first one nothing fails.
 const PHASES: u64 = 2;
-const STEPS: u64 = 40;
+const STEPS: u64 = 60;
 
 /// Which rounds are played, and for how long.
 struct Budget {
-    seeds: Vec<u64>,
-    fresh: u64,
+    seed: Option<u64>,
+    rounds: u64,
     time: Duration,
 }
 
@@ -40,16 +40,20 @@ impl Budget {
     fn from_env() -> Self {
         let setting = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let number = |name: &str| setting(name).map(|value| value.parse::<u64>().expect("a number"));
-        let fresh = |rounds, time| Self { seeds: KNOWN.to_vec(), fresh: rounds, time };
-        match (number("MODEL_SEED"), number("MODEL_ROUNDS"), number("MODEL_SECONDS")) {
-            (Some(seed), rounds, _) => {
-                let rounds = usize::try_from(rounds.unwrap_or(1)).unwrap();
-                Self { seeds: vec![seed; rounds], fresh: 0, time: Duration::MAX }
+        let (rounds, seconds) = (number("MODEL_ROUNDS"), number("MODEL_SECONDS").map(Duration::from_secs));
+        match number("MODEL_SEED") {
+            Some(seed) => Self { seed: Some(seed), rounds: rounds.unwrap_or(1), time: Duration::MAX },
+            None if rounds.is_none() && seconds.is_none() => Self { seed: None, rounds: 3, time: USUAL },
+            None => {
+                let (rounds, time) = (rounds.unwrap_or(u64::MAX), seconds.unwrap_or(Duration::MAX));
+                Self { seed: None, rounds, time }
             }
-            (None, Some(rounds), _) => fresh(rounds, Duration::MAX),
-            (None, None, Some(seconds)) => fresh(u64::MAX, Duration::from_secs(seconds)),
-            (None, None, None) => fresh(1, USUAL),
         }
+    }
+
+    fn seed_of(&self, round: u64) -> u64 {
+        let known = usize::try_from(round).ok().and_then(|round| KNOWN.get(round.checked_sub(1)?));
+        self.seed.or(known.copied()).unwrap_or_else(|| rand::random::<u32>().into())
     }
 }
 
@@ -57,22 +61,11 @@ impl Budget {
 async fn whatever_happens_live_rooms_come_to_rest(_: PgPoolOptions, connect: PgConnectOptions) {
     let Some(mut stage) = Stage::new(&connect).await else { return };
     let (started, budget) = (Instant::now(), Budget::from_env());
-    let mut first = rand::random::<u32>();
-    let fresh = std::iter::from_fn(|| {
-        first = first.wrapping_add(1);
-        Some(u64::from(first))
-    });
-    let rounds = usize::try_from(budget.fresh).unwrap_or(usize::MAX);
-    for seed in fresh.take(rounds.min(1)).chain(budget.seeds).collect::<Vec<_>>() {
-        if started.elapsed() < budget.time {
-            round(&mut stage, seed).await;
-        }
-    }
-    for _ in 1..rounds {
-        if started.elapsed() >= budget.time {
+    for number in 0..budget.rounds {
+        if number > 0 && started.elapsed() >= budget.time {
             break;
         }
-        round(&mut stage, rand::random::<u32>().into()).await;
+        round(&mut stage, budget.seed_of(number)).await;
     }
     stage.close().await;
 }
@@ -89,6 +82,10 @@ async fn round(stage: &mut Stage, seed: u64) {
                 stage.befall(&mut dice).await;
             } else {
                 stage.step(&mut dice).await;
+            }
+            if dice.one_in(3) {
+                // Passes come once a second: some of them come in between.
+                tokio::time::sleep(Duration::from_millis(20) * u32::try_from(dice.roll(12)).unwrap()).await;
             }
         }
         stage.come_to_rest(&mut dice).await;

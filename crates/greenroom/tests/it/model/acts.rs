@@ -1,10 +1,9 @@
 //! What people do: a step is one thing, or several at once. Everything is planned first, by the dice alone, then done,
 //! then judged.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use futures::future::join_all;
-use livekit_dev::NotConnected;
 use reqwest::Method;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -29,8 +28,10 @@ pub enum Act {
     },
     Verb(&'static str),
     Seat(&'static str),
+    /// And enters with it.
     Token {
         ensure: bool,
+        enters: bool,
     },
     Admit(usize),
     Reject(usize),
@@ -40,6 +41,15 @@ pub enum Act {
     /// With a token he has, perhaps an old one, perhaps in a second tab.
     Enter,
     Exit,
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GoLive { body, key, .. } => write!(f, "GoLive {body} {key:?}"),
+            other => write!(f, "{other:?}"),
+        }
+    }
 }
 
 /// Who does what in which room, by which replica.
@@ -99,7 +109,7 @@ impl Stage {
             10 => (host, Act::Verb(dice.pick(&["host-present", "host-absent"]))),
             11..=12 => (anybody, Act::Seat("join")),
             13 => (anybody, Act::Seat(dice.pick(&["leave", "disconnect"]))),
-            14..=19 => (anybody, Act::Token { ensure: dice.one_in(3) }),
+            14..=19 => (anybody, Act::Token { ensure: dice.one_in(3), enters: !dice.one_in(3) }),
             20 => (host, dice.pick(&[Act::Admit(anybody), Act::Reject(anybody)])),
             21 => (host, Act::AdmitAll),
             22 => (anybody, Act::State),
@@ -114,7 +124,7 @@ impl Stage {
 
     fn plan_session(&mut self, dice: &mut Dice, room: usize) -> Act {
         let now = self.now().replace_nanosecond(0).unwrap();
-        let ahead = dice.pick(&[None, None, None, Some(10), Some(25), Some(180)]);
+        let ahead = dice.pick(&[None, None, None, None, None, Some(10), Some(25), Some(180)]);
         let starts = match (&self.rooms[room].on, ahead) {
             (On::Open { starts, .. }, Some(_)) if dice.one_in(2) => Some(*starts),
             (_, ahead) => ahead.map(|minutes| now + time::Duration::minutes(minutes)),
@@ -153,7 +163,7 @@ impl Stage {
             Act::Mine => (Method::GET, "/api/v1/live/rooms/me".to_owned(), None),
             Act::GoLive { body, .. } => post("sessions", body.clone()),
             Act::Verb(verb) | Act::Seat(verb) => post(verb, json!({})),
-            Act::Token { ensure } => {
+            Act::Token { ensure, .. } => {
                 let query = if *ensure { "?ensure=now" } else { "" };
                 (Method::GET, format!("{room}/access-token{query}"), None)
             }
@@ -185,7 +195,7 @@ impl Stage {
         }
         let Move { who, room, replica, act } = asked;
         let told = heard.map_or("nothing".to_owned(), |heard| format!("{} {}", heard.status, heard.error()));
-        let line = format!("p{who} room {room} replica {replica} {act:?} -> {told}");
+        let line = format!("p{who} room {room} replica {replica} {act} -> {told}");
         self.say(line.clone());
         let (calm, seed, now) = (self.is_calm(), self.seed(), self.now());
         let Some(heard) = heard.filter(|heard| calm || heard.status != 503) else {
@@ -211,11 +221,15 @@ impl Stage {
     fn learn(&mut self, asked: &Move, heard: &Heard, exact: bool) {
         let (seed, now) = (self.seed(), self.now());
         match &asked.act {
-            Act::Token { .. } => {
+            Act::Token { enters, .. } => {
                 let text = |field: &str| heard.body[field].as_str().unwrap().to_owned();
                 let (room_name, identity) = (text("room_name"), text("identity"));
                 assert_eq!(identity, self.people[asked.who], "MODEL_SEED={seed}: somebody else's token");
-                self.tokens.push(Token { room_name, identity, token: text("token") });
+                let held = Token { room_name, identity, token: text("token") };
+                if *enters {
+                    self.enter(&held);
+                }
+                self.tokens.push(held);
             }
             Act::GoLive { key, .. } => {
                 let room = &mut self.rooms[asked.room];
@@ -237,20 +251,24 @@ impl Stage {
         }
     }
 
-    /// Somebody enters a room with a token, or closes a tab. LiveKit may refuse.
+    /// Somebody enters with a token that was given lately, or closes his tab.
     fn on_livekit(&mut self, asked: &Move) {
-        let recent: Vec<Token> = self.tokens.iter().rev().take(12).cloned().collect();
+        let recent = self.tokens.iter().rev().filter(|held| self.livekit.room(&held.room_name).is_some());
+        let recent: Vec<Token> = recent.take(8).cloned().collect();
         if recent.is_empty() {
             return;
         }
         let held = &recent[(asked.who + asked.room) % recent.len()];
-        let done = match asked.act {
-            Act::Enter => self.livekit.join(&held.token).map(drop).map_err(|error| error.to_string()),
-            _ => self
-                .livekit
-                .leave(&held.room_name, &held.identity)
-                .map_err(|NotConnected| "not connected".to_owned()),
-        };
-        self.say(format!("{} {:?} {}: {done:?}", held.identity, asked.act, held.room_name));
+        if matches!(asked.act, Act::Enter) {
+            return self.enter(held);
+        }
+        let left = self.livekit.leave(&held.room_name, &held.identity).is_ok();
+        self.say(format!("{} leaves {} by himself: {left}", held.identity, held.room_name));
+    }
+
+    /// LiveKit may refuse: the room may be over, or full.
+    fn enter(&mut self, held: &Token) {
+        let entered = self.livekit.join(&held.token).map(|one| one.sid).map_err(|error| error.to_string());
+        self.say(format!("{} enters {}: {entered:?}", held.identity, held.room_name));
     }
 }

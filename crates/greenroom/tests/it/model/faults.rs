@@ -37,7 +37,7 @@ const EDITS: [&str; 15] = [
 impl Stage {
     pub async fn befall(&mut self, dice: &mut Dice) {
         self.troubled = true;
-        match dice.roll(18) {
+        match dice.roll(20) {
             0..=4 => self.break_livekit(dice),
             5 => {
                 self.say("LiveKit restarts".to_owned());
@@ -55,7 +55,7 @@ impl Stage {
                 self.wires[at].cut();
                 self.was_cut();
             }
-            11 => {
+            11 | 18 | 19 => {
                 self.say("nothing fails any more".to_owned());
                 self.livekit.faults().clear();
                 self.wires.iter().for_each(testkit::Wire::join);

@@ -59,7 +59,7 @@ pub struct Token {
     pub token: String,
 }
 
-/// What was done; told when the test stops before its end.
+/// What was done; told when the test stops before its end, or when `MODEL_JOURNAL` is set.
 #[derive(Default)]
 struct Journal {
     seed: u64,
@@ -68,7 +68,7 @@ struct Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::var_os("MODEL_JOURNAL").is_some() {
             println!("model: what was done in this round:\n  {}", self.lines.join("\n  "));
             println!("model: again with MODEL_SEED={}", self.seed);
         }
