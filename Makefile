@@ -9,7 +9,7 @@ export SQLX_OFFLINE := true
 WITH_POSTGRES := target/debug/with-postgres
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check prepare bench conformance secrets tools with-postgres
+.PHONY: help run test soak check prepare bench conformance secrets tools with-postgres
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -20,6 +20,10 @@ run: tools ## Everything in one process on http://127.0.0.1:8080 (debug build); 
 
 test: with-postgres ## All tests, against a real Postgres and livekit-dev; ARGS="-p booking" …
 	$(WITH_POSTGRES) -- $(CARGO) test $(or $(ARGS),--workspace)
+
+soak: with-postgres ## Live rooms under random faults for SECONDS=3600 (see docs/testing.md); ARGS="MODEL_SEED=7"
+	$(WITH_POSTGRES) -- env MODEL_SECONDS=$(or $(filter-out 0,$(SECONDS)),3600) $(ARGS) \
+		$(CARGO) test -p greenroom --test it -- whatever_happens_live_rooms_come_to_rest --nocapture
 
 check: with-postgres ## Format, lints, checked queries, licences and sources
 	$(CARGO) fmt --all --check

@@ -92,6 +92,7 @@ async fn one(
 }
 
 async fn pairs(ground: &Ground, stack: &Stack, key: &str, secret: &SignIn) -> Result<Measured> {
+    eprintln!("{} hosts get their rooms", WORKERS * HOSTS);
     let mut hosts = Vec::new();
     for number in 0..WORKERS * HOSTS {
         hosts.push(Host::with_room(stack.address, secret, &format!("{key}-host-{number}")).await?);

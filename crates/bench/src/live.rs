@@ -2,8 +2,10 @@
 //!
 //! The triggers are off for that: what marks are there is for each part to say.
 
+use std::time::Instant;
+
 use anyhow::Result;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 /// Rooms that one statement writes.
@@ -22,17 +24,30 @@ pub async fn seed_more(pool: &PgPool, there: i64, rooms: i64) -> Result<()> {
     while made < there + rooms {
         let batch = BATCH.min(there + rooms - made);
         eprintln!("writing live rooms up to {} of {}", made + batch, there + rooms);
-        insert(pool, made, batch).await?;
+        let mut tx = pool.begin().await?;
+        insert(&mut tx, made, batch).await?;
+        tx.commit().await?;
         made += batch;
     }
     Ok(())
 }
 
-async fn insert(pool: &PgPool, before: i64, rooms: i64) -> Result<()> {
+/// As `seed`, in one transaction with a mark for each room, told of as the triggers do; when that was committed.
+pub async fn seed_marked(pool: &PgPool, rooms: i64) -> Result<Instant> {
+    eprintln!("writing and marking {rooms} live rooms");
     let mut tx = pool.begin().await?;
+    insert(&mut tx, 0, rooms).await?;
+    let mark =
+        "insert into live_stream_dirty (live_room_id) select id from live_rooms; notify live_stream_dirty";
+    sqlx::raw_sql(mark).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(Instant::now())
+}
+
+async fn insert(connection: &mut PgConnection, before: i64, rooms: i64) -> Result<()> {
     let silent =
         "alter table live_rooms disable trigger user; alter table live_room_sessions disable trigger user";
-    sqlx::raw_sql(silent).execute(&mut *tx).await?;
+    sqlx::raw_sql(silent).execute(&mut *connection).await?;
     sqlx::query!(
         "with ids as materialized (
              select gen_random_uuid() as room, gen_random_uuid() as session, $1::bigint + i as number
@@ -50,20 +65,11 @@ async fn insert(pool: &PgPool, before: i64, rooms: i64) -> Result<()> {
         before,
         rooms
     )
-    .execute(&mut *tx)
+    .execute(&mut *connection)
     .await?;
     let again =
         "alter table live_rooms enable trigger user; alter table live_room_sessions enable trigger user";
-    sqlx::raw_sql(again).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-/// One mark for each room, told of as the triggers do.
-pub async fn mark_all(pool: &PgPool) -> Result<()> {
-    let mark =
-        "insert into live_stream_dirty (live_room_id) select id from live_rooms; notify live_stream_dirty";
-    sqlx::raw_sql(mark).execute(pool).await?;
+    sqlx::raw_sql(again).execute(&mut *connection).await?;
     Ok(())
 }
 

@@ -154,13 +154,15 @@ impl Crowd {
 
 /// Listens to the end, which only the gateway or an error makes.
 async fn listen(mut events: Events, sender: UnboundedSender<Told>) -> Error {
+    let mut last = None;
     loop {
         let data = match events.next().await {
             Ok(data) => data,
             Err(error) => return error,
         };
         let at = Instant::now();
-        if let Some(change) = number(&data) {
+        if let Some(change) = number(&data).filter(|change| last != Some(*change)) {
+            last = Some(change);
             let _ = sender.send(Told { change, at }); // to nobody: all is over
         }
     }

@@ -23,27 +23,42 @@ pub struct Compared {
     pub strays: u64,
 }
 
-/// A walk over all rows, page by page.
-#[derive(Clone, Copy, Debug, Default)]
+/// A walk over rows, page by page; over all of them by default.
+#[derive(Clone, Copy, Debug)]
 pub struct Round {
     after: Uuid,
+    until: Uuid,
     pub compared: Compared,
 }
 
+impl Default for Round {
+    fn default() -> Self {
+        Self::over(Uuid::nil(), Uuid::max())
+    }
+}
+
 impl Round {
+    fn over(after: Uuid, until: Uuid) -> Self {
+        Self { after, until, compared: Compared::default() }
+    }
+
     /// Compares the next page; whether it was the last one.
     pub async fn next_page(&mut self, pool: &PgPool) -> Result<bool, sqlx::Error> {
         let mut tx = store::begin_page(pool).await?;
-        let page = store::find_page(&mut *tx, self.after, PAGE).await?;
-        let last = page.last.unwrap_or(Uuid::max());
-        let marked = store::insert_marks_of_unaligned(&mut *tx, self.after, last).await?;
-        let strays = store::count_strays(&mut *tx, self.after, last).await?;
+        let page = store::find_page(&mut *tx, self.after, self.until, PAGE).await?;
+        let marked = store::insert_marks_of_unaligned(&mut *tx, self.after, page.last).await?;
+        let strays = store::count_strays(&mut *tx, self.after, page.last).await?;
         tx.commit().await?;
         self.compared.rooms += page.rooms.unsigned_abs();
         self.compared.marked += marked;
         self.compared.strays += strays.unsigned_abs();
-        self.after = last;
-        Ok(page.last.is_none())
+        self.after = page.last;
+        Ok(page.last == self.until)
+    }
+
+    async fn walk(mut self, pool: &PgPool) -> Result<Compared, sqlx::Error> {
+        while !self.next_page(pool).await? {}
+        Ok(self.compared)
     }
 }
 
@@ -54,13 +69,19 @@ pub struct Finding {
     pub at: OffsetDateTime,
 }
 
-/// Compares everything at full speed. The marks it makes are taken by the running service, or by
-/// [`drain`](crate::drain).
+/// Compares everything at full speed, each half of the ids over its own connection. The marks it makes are taken by
+/// the running service, or by [`drain`](crate::drain).
 ///
 /// # Errors
 /// The database's; the marks made until then stay.
 pub async fn compare(pool: &PgPool) -> Result<Compared, sqlx::Error> {
-    let mut round = Round::default();
-    while !round.next_page(pool).await? {}
-    Ok(round.compared)
+    let middle = Uuid::from_u128(1 << 127);
+    let lower = Round::over(Uuid::nil(), middle).walk(pool);
+    let upper = Round::over(middle, Uuid::max()).walk(pool);
+    let (lower, upper) = tokio::try_join!(lower, upper)?;
+    Ok(Compared {
+        rooms: lower.rooms + upper.rooms,
+        marked: lower.marked + upper.marked,
+        strays: lower.strays + upper.strays,
+    })
 }

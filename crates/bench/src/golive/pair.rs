@@ -43,9 +43,9 @@ impl Host {
         Ok(Self { bearer, room })
     }
 
-    fn post(&self, verb: &str, body: &Value) -> Prepared {
+    fn post(&self, verb: &str, body: String) -> Prepared {
         let path = format!("/api/v1/live/rooms/{}/{verb}", self.room);
-        Prepared::post(path, Some(self.bearer.clone()), body.to_string())
+        Prepared::post(path, Some(self.bearer.clone()), body)
     }
 }
 
@@ -104,13 +104,13 @@ impl Stage {
         let title = format!("{}-broadcast-{number}", self.key);
         let told = self.board.expect(&title);
         let asked = Instant::now();
-        let body = json!({ "session_title": title });
-        let (status, answer) = connection.ask(&host.post("sessions", &body)).await?;
+        let body = json!({ "session_title": title }).to_string();
+        let (status, answer) = connection.ask(&host.post("sessions", body)).await?;
         let answered = Instant::now();
         if status != StatusCode::CREATED {
             eprintln!("{title}: {status} {}", String::from_utf8_lossy(&answer));
             self.board.forget(&title);
-            connection.ask(&host.post("end", &json!({}))).await?; // whatever is open: the next pair begins anew
+            connection.ask(&host.post("end", String::new())).await?; // whatever is open: the next pair begins anew
             return Ok(Pair::Refused);
         }
         let is_sample = number.is_multiple_of(SAMPLE);
@@ -120,7 +120,7 @@ impl Stage {
         );
         let listed = listed?;
         self.board.forget(&title);
-        let (status, _) = connection.ask(&host.post("end", &json!({}))).await?;
+        let (status, _) = connection.ask(&host.post("end", String::new())).await?;
         let since = |at: Instant| at.saturating_duration_since(answered);
         Ok(Pair::Went(Went {
             answered: answered - asked,

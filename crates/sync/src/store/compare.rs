@@ -9,28 +9,33 @@ pub async fn begin_page(pool: &PgPool) -> Result<Transaction<'static, Postgres>,
     pool.begin_with("begin; set local jit = off").await
 }
 
-/// One page: the ids after the last one, up to and including `last`.
+/// One page: the ids after the one before, up to and including `last`.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    /// None: up to the end.
-    pub last: Option<Uuid>,
+    pub last: Uuid,
     pub rooms: i64,
 }
 
-/// The page after `after`: at most `size` live rooms, and at most `size` rows of the listing.
-pub async fn find_page(executor: impl PgExecutor<'_>, after: Uuid, size: i64) -> Result<Page, sqlx::Error> {
+/// The page after `after`, of what reaches up to `until`: at most `size` live rooms, and at most `size` rows of the
+/// listing.
+pub async fn find_page(
+    executor: impl PgExecutor<'_>,
+    after: Uuid,
+    until: Uuid,
+    size: i64,
+) -> Result<Page, sqlx::Error> {
     sqlx::query_as!(
         Page,
         r#"with bound as (
-               select least((select id from live_rooms where id > $1 order by id offset $2::bigint - 1 limit 1),
+               select least($2, (select id from live_rooms where id > $1 order by id offset $3::bigint - 1 limit 1),
                             (select id from community_live_streams where id > $1
-                             order by id offset $2::bigint - 1 limit 1)) as last)
-           select last,
-                  (select count(*) from live_rooms where id > $1 and id <= coalesce(last, $3)) as "rooms!"
+                             order by id offset $3::bigint - 1 limit 1)) as last)
+           select last as "last!",
+                  (select count(*) from live_rooms where id > $1 and id <= last) as "rooms!"
            from bound"#,
         after,
-        size,
-        Uuid::max()
+        until,
+        size
     )
     .fetch_one(executor)
     .await

@@ -64,7 +64,7 @@ pub struct Move {
 /// An idempotency key, its request, and the session that it made.
 #[derive(Clone, Debug)]
 pub struct Key {
-    pub key: String,
+    pub text: String,
     pub body: Value,
     pub made: Option<String>,
 }
@@ -146,8 +146,8 @@ impl Stage {
         }
         let keys = &mut self.rooms[room].keys;
         if keys.is_empty() || dice.one_in(2) {
-            let key = format!("key-{room}-{}", keys.len());
-            keys.push(Key { key, body: body.clone(), made: None });
+            let text = format!("key-{room}-{}", keys.len());
+            keys.push(Key { text, body: body.clone(), made: None });
             return Act::GoLive { starts, body, key: Some(keys.len() - 1) };
         }
         let key = dice.roll(keys.len());
@@ -178,7 +178,7 @@ impl Stage {
         let mut request = self.http.request(method, format!("{}{path}", replica.url));
         request = request.bearer_auth(replica.token(&self.people[asked.who]));
         if let Act::GoLive { key: Some(key), .. } = asked.act {
-            request = request.header("Idempotency-Key", &self.rooms[asked.room].keys[key].key);
+            request = request.header("Idempotency-Key", &self.rooms[asked.room].keys[key].text);
         }
         if let Some(body) = body {
             request = request.json(&body);
@@ -206,10 +206,10 @@ impl Stage {
             return;
         };
         let exact = calm && alone;
-        let question = Question { asked, is_host: who == room, on: &self.rooms[*room].on, exact, now };
-        if let Some(objection) = question.objection(heard) {
-            panic!("MODEL_SEED={seed}: {line}; {objection}; {:?}; {}", self.rooms[*room].on, heard.body);
-        }
+        let (on, keys) = (&self.rooms[*room].on, &self.rooms[*room].keys);
+        let question = Question { asked, is_host: who == room, on, keys, exact, now };
+        let objection = question.objection(heard);
+        assert!(objection.is_none(), "MODEL_SEED={seed}: {line}; {objection:?}; {on:?}; {}", heard.body);
         if heard.status < 300 {
             self.learn(asked, heard, exact);
         }
@@ -225,7 +225,7 @@ impl Stage {
                 let text = |field: &str| heard.body[field].as_str().unwrap().to_owned();
                 let (room_name, identity) = (text("room_name"), text("identity"));
                 assert_eq!(identity, self.people[asked.who], "MODEL_SEED={seed}: somebody else's token");
-                let held = Token { room_name, identity, token: text("token") };
+                let held = Token { room_name, identity, text: text("token") };
                 if *enters {
                     self.enter(&held);
                 }
@@ -268,7 +268,7 @@ impl Stage {
 
     /// LiveKit may refuse: the room may be over, or full.
     fn enter(&mut self, held: &Token) {
-        let entered = self.livekit.join(&held.token).map(|one| one.sid).map_err(|error| error.to_string());
+        let entered = self.livekit.join(&held.text).map(|one| one.sid).map_err(|error| error.to_string());
         self.say(format!("{} enters {}: {entered:?}", held.identity, held.room_name));
     }
 }

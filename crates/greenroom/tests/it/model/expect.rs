@@ -4,12 +4,14 @@
 use serde_json::Value;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::acts::{Act, Heard, Move};
+use super::acts::{Act, Heard, Key, Move};
 
 /// The buffer that every session of the model has.
 const BUFFER: Duration = Duration::minutes(15);
 /// So near to a turn of events nothing is foretold.
 const MARGIN: Duration = Duration::minutes(2);
+
+const NOT_ACTIVE: Option<(u16, &str)> = Some((409, "ROOM_NOT_ACTIVE"));
 
 /// What is on in a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl On {
             Some("scheduled") => Status::Scheduled,
             Some("lobby") => Status::Lobby,
             Some("live") => Status::Live,
-            other => panic!("a room that is {other:?}: {told}"),
+            _ => return Self::Unknown,
         };
         let starts = session["starts_at"].as_str().map(|text| OffsetDateTime::parse(text, &Rfc3339).unwrap());
         match (session["id"].as_str(), starts) {
@@ -58,6 +60,8 @@ pub struct Question<'a> {
     pub asked: &'a Move,
     pub is_host: bool,
     pub on: &'a On,
+    /// The room's.
+    pub keys: &'a [Key],
     /// Nothing fails, and nobody else is at the room.
     pub exact: bool,
     pub now: OffsetDateTime,
@@ -86,24 +90,25 @@ impl Question<'_> {
     fn possible(&self) -> Vec<(u16, &'static str)> {
         let (fine, idle) = ((200, ""), (409, "ROOM_NOT_ACTIVE"));
         match &self.asked.act {
-            Act::Mine | Act::State | Act::Streams => vec![fine],
             Act::GoLive { .. } => {
                 vec![fine, (201, ""), (409, "ROOM_NOT_IDLE"), (409, "IDEMPOTENCY_KEY_REUSED")]
             }
-            Act::Verb("end" | "reset") => vec![fine],
             Act::Verb("cancel") => vec![fine, (409, "MEETING_STARTED")],
+            Act::Mine
+            | Act::State
+            | Act::Streams
+            | Act::Verb("end" | "reset")
+            | Act::Seat("leave" | "disconnect") => vec![fine],
             Act::Verb(_) | Act::AdmitAll => vec![fine, idle],
-            Act::Admit(_) | Act::Reject(_) => vec![fine, idle, (409, "ROOM_FULL"), (400, "INVALID_REQUEST")],
-            Act::Seat("leave" | "disconnect") => vec![fine],
+            Act::Admit(_) | Act::Reject(_) => {
+                vec![fine, idle, (409, "ROOM_FULL"), (400, "INVALID_REQUEST")]
+            }
             Act::Seat(_) | Act::Token { .. } if self.is_host && self.exact => vec![fine, idle],
             Act::Seat(_) => vec![fine, idle, (409, "ROOM_FULL"), (403, "REJECTED")],
             Act::Token { .. } => {
-                let mut all =
-                    vec![fine, idle, (409, "ROOM_FULL"), (403, "REJECTED"), (403, "WAITING_IN_LOBBY")];
-                if !self.exact {
-                    all.push((403, "NOT_PARTICIPANT")); // he left while he asked
-                }
-                all
+                let refused = [(409, "ROOM_FULL"), (403, "REJECTED"), (403, "WAITING_IN_LOBBY")];
+                let left_meanwhile = (!self.exact).then_some((403, "NOT_PARTICIPANT"));
+                [fine, idle].into_iter().chain(refused).chain(left_meanwhile).collect()
             }
             Act::Enter | Act::Exit => Vec::new(),
         }
@@ -111,26 +116,29 @@ impl Question<'_> {
 
     /// The one answer there can be.
     fn foretold(&self) -> Option<(u16, &'static str)> {
-        use Status::{Live, Lobby, Scheduled};
-        let idle = Some((409, "ROOM_NOT_ACTIVE"));
+        use Status::{Live, Scheduled};
+        let is_closed = matches!(self.on, On::Idle | On::Open { status: Scheduled, .. });
         match (&self.asked.act, self.on) {
+            (Act::GoLive { body, key: Some(key), .. }, _) => self.repeated(body, *key),
             (_, On::Unknown) => None,
-            (Act::GoLive { key: Some(_), .. }, _) => None, // the key decides
             (Act::GoLive { starts, .. }, _) => self.go_live(*starts),
-            (Act::Verb("start" | "open-lobby" | "host-present" | "host-absent"), On::Idle) => idle,
             (Act::Verb("cancel"), On::Open { status: Live, .. }) => Some((409, "MEETING_STARTED")),
-            (Act::Verb(_), _) => Some((200, "")),
-            (Act::Seat("join") | Act::Token { .. }, On::Idle | On::Open { status: Scheduled, .. }) => idle,
-            (Act::Seat("join") | Act::Token { .. }, On::Open { status: Lobby | Live, .. }) => {
-                self.is_host.then_some((200, ""))
+            (Act::Verb("start" | "open-lobby" | "host-present" | "host-absent"), On::Idle) => NOT_ACTIVE,
+            (Act::Seat("join") | Act::Token { .. } | Act::Admit(_) | Act::Reject(_) | Act::AdmitAll, _)
+                if is_closed =>
+            {
+                NOT_ACTIVE
             }
-            (Act::AdmitAll, On::Open { status: Lobby | Live, .. }) => Some((200, "")),
-            (
-                Act::Admit(_) | Act::Reject(_) | Act::AdmitAll,
-                On::Idle | On::Open { status: Scheduled, .. },
-            ) => idle,
+            (Act::Seat("join") | Act::Token { .. }, _) => self.is_host.then_some((200, "")),
+            (Act::Verb(_) | Act::AdmitAll, _) => Some((200, "")),
             _ => None,
         }
+    }
+
+    /// A key that has made a session gives that one again, and nothing else.
+    fn repeated(&self, body: &Value, key: usize) -> Option<(u16, &'static str)> {
+        let key = &self.keys[key];
+        key.made.as_ref().map(|_| if key.body == *body { (201, "") } else { (409, "IDEMPOTENCY_KEY_REUSED") })
     }
 
     fn go_live(&self, wish: Option<OffsetDateTime>) -> Option<(u16, &'static str)> {

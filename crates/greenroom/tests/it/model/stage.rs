@@ -24,7 +24,7 @@ const CONVALESCENCE: Duration = Duration::from_secs(6);
 /// Leases, back-offs, held seats and lingering people are over after it.
 const REST: time::Duration = time::Duration::seconds(61);
 /// "Two passes", presence that needs two looks 5 s apart, an announced end of 20 s; on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct Stage {
     world: World,
@@ -56,7 +56,7 @@ pub struct Room {
 pub struct Token {
     pub room_name: String,
     pub identity: String,
-    pub token: String,
+    pub text: String,
 }
 
 /// What was done; told when the test stops before its end, or when `MODEL_JOURNAL` is set.
@@ -243,7 +243,7 @@ impl Stage {
         self.settle().await;
         assert_eq!(self.livekit.rooms(), [], "MODEL_SEED={}: rooms that nobody needs", self.journal.seed);
         for held in &self.tokens {
-            let joined = self.livekit.join(&held.token);
+            let joined = self.livekit.join(&held.text);
             assert!(joined.is_err(), "MODEL_SEED={}: an old token: {joined:?}", self.journal.seed);
         }
     }
