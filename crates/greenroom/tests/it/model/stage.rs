@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use chassis::clock::Clock;
 use livekit_dev::{LiveKitDev, Mishap, Order, Switches};
 use reqwest::Client;
 use serde_json::Value;
@@ -126,7 +127,7 @@ impl Stage {
 
     /// The database's now, nearly.
     pub fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc() + self.offset
+        Clock::default().now() + self.offset
     }
 
     /// Whether every request should be answered as if nothing had ever failed.
