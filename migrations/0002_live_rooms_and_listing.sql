@@ -180,8 +180,9 @@ where (s.status in ('scheduled', 'lobby', 'live')) = (s.ended_at is not null)
 union
 select a.live_room_id
 from live_room_attendance a
-join live_room_sessions s on s.id = a.session_id
-where a.left_at is null and s.status in ('ended', 'cancelled');
+where a.left_at is null
+  and not exists (select from live_room_sessions s
+                  where s.id = a.session_id and s.status in ('scheduled', 'lobby', 'live'));
 
 -- ---------------------------------------------------------------- a person's room
 
@@ -221,20 +222,38 @@ alter table livekit_participants
 -- A live session has a room from the opening of its lobby on. Without an end it is open for as long as it lasts:
 -- its window reaches a day further than any look at it.
 drop view room_owners;
+
+-- The window again, as two functions of one value each: a view whose branches have one table each is searched by the
+-- owner's index, one with a lateral function in it is computed whole.
+create function booking_opens_at(scheduled_at timestamptz) returns timestamptz
+language sql stable parallel safe
+return scheduled_at - coalesce(nullif(current_setting('greenroom.join_opens_before', true), ''), '15 min')::interval;
+create function booking_closes_at(scheduled_at timestamptz, duration_minutes integer) returns timestamptz
+language sql stable parallel safe
+return greatest(
+    scheduled_at + coalesce(nullif(current_setting('greenroom.join_closes_after', true), ''), '2 h')::interval,
+    scheduled_at + make_interval(mins => duration_minutes + 15));
+create or replace function booking_window(scheduled_at timestamptz, duration_minutes integer)
+returns table (opens_at timestamptz, closes_at timestamptz)
+language sql stable parallel safe
+begin atomic
+    select booking_opens_at(scheduled_at), booking_closes_at(scheduled_at, duration_minutes);
+end;
+
 create view room_owners as
 select s.id as owner,
        'session' as kind,
-       s.status in ('scheduled', 'in_progress') and app_now() < w.closes_at as open,
-       w.opens_at,
-       w.closes_at,
+       s.status in ('scheduled', 'in_progress')
+           and app_now() < booking_closes_at(s.scheduled_at, s.duration_minutes) as open,
+       booking_opens_at(s.scheduled_at) as opens_at,
+       booking_closes_at(s.scheduled_at, s.duration_minutes) as closes_at,
        case when s.status = 'cancelled' then 'cancelled'
-            when app_now() >= w.closes_at then 'window'
+            when app_now() >= booking_closes_at(s.scheduled_at, s.duration_minutes) then 'window'
             when s.status in ('completed', 'no_show') then 'host'
        end as ended_reason,
        2 as capacity,
        s.meeting_url
 from sessions s
-cross join lateral booking_window(s.scheduled_at, s.duration_minutes) w
 union all
 select l.id,
        'live_session',

@@ -153,6 +153,7 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_millis(200);
+    const LONG: Duration = Duration::from_secs(10);
     const NEVER: Duration = Duration::from_hours(1);
 
     fn pair(head_within: Duration, write_within: Duration) -> (DuplexStream, Watched<DuplexStream>, Turn) {
@@ -177,7 +178,8 @@ mod tests {
         });
         server.write_all(&[0; 8 * 16]).await.unwrap();
         let _unread = slow.await.unwrap();
-        assert_eq!(kind(server.write_all(&[0; 17]).await), Some(io::ErrorKind::TimedOut));
+        let ended = tokio::time::timeout(LONG, server.write_all(&[0; 17])).await.unwrap();
+        assert_eq!(kind(ended), Some(io::ErrorKind::TimedOut));
     }
 
     #[tokio::test]
@@ -207,7 +209,7 @@ mod tests {
         }
         client.write_all(b"G").await.unwrap();
         server.read_u8().await.unwrap();
-        let ended = tokio::time::timeout(Duration::from_secs(10), server.read_u8()).await.unwrap();
+        let ended = tokio::time::timeout(LONG, server.read_u8()).await.unwrap();
         assert_eq!(kind(ended), Some(io::ErrorKind::TimedOut));
     }
 }

@@ -10,7 +10,7 @@ use super::{dice::Dice, expect::On, stage::Stage};
 const METHODS: [&str; 5] = ["CreateRoom", "DeleteRoom", "ListRooms", "ListParticipants", ANY_METHOD];
 
 /// Typed by hand; `$1` is a live room.
-const EDITS: [&str; 15] = [
+const EDITS: [&str; 18] = [
     "update live_rooms set status = 'live' where id = $1",
     "update live_rooms set status = 'lobby' where id = $1",
     "update live_rooms set status = 'scheduled' where id = $1",
@@ -26,6 +26,13 @@ const EDITS: [&str; 15] = [
     "update live_room_sessions set status = 'ended' where room_id = $1 and status in ('scheduled', 'lobby', 'live')",
     "insert into live_room_sessions (room_id, status, created_by) select id, 'live', host_user_id from live_rooms
      where id = $1 on conflict do nothing",
+    // An end that is taken back, by half.
+    "update live_room_sessions s set status = 'live'
+     where s.id = (select id from live_room_sessions where room_id = $1 order by created_at desc limit 1)
+       and not exists (select from live_room_sessions o
+                       where o.room_id = $1 and o.status in ('scheduled', 'lobby', 'live'))",
+    "update live_room_attendance set left_at = null where live_room_id = $1",
+    "update live_room_attendance set joined_at = app_now(), participant_sid = 'PA_nobody' where live_room_id = $1",
     "update community_live_streams set status = 'live', viewer_count = 77, ended_at = null where id = $1",
     "update community_live_streams set title = 'nonsense', version = version + 1000, managed = false where id = $1",
     "delete from community_live_streams where id = $1",

@@ -20,7 +20,7 @@ pub const CLOSING: Duration = Duration::seconds(20);
 pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         r#"with empty as materialized (
-               select k.id, s.started_at, s.ends_at
+               select k.id, coalesce(s.started_at, s.lobby_open_at, s.starts_at) as started_at, s.ends_at
                from live_room_sessions s
                join livekit_rooms k on k.live_session_id = s.id and k.status = 'active'
                where s.status = 'live'
