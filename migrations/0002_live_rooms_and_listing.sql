@@ -90,7 +90,7 @@ create table live_room_attendance (
                     constraint live_room_attendance_lobby_status check (lobby_status in ('waiting', 'admitted', 'rejected')),
     is_banned       boolean not null default false,
     seated_at       timestamptz not null default app_now(),   -- when the seat was taken last; the lobby's order
-    held_until      timestamptz,   -- not on LiveKit now: released then. Null while there, and while waiting
+    held_until      timestamptz,   -- not on LiveKit now: released then; renewed by who waits. Null while there
     joined_at       timestamptz,   -- when first seen on LiveKit
     left_at         timestamptz,
     disconnected_at timestamptz,
@@ -309,9 +309,17 @@ create table community_live_streams (
     version         bigint not null default 0         -- the change feed's position, set by sync
 );
 create sequence live_stream_version;
-create index community_live_streams_by_status
-    on community_live_streams (status, scheduled_for desc, id desc) where managed;
-create index community_live_streams_by_start on community_live_streams (scheduled_for desc, id desc) where managed;
+-- Pages: what everybody may read, what groups may read, and the rows of groups that are one's own.
+create index community_live_streams_public_by_status
+    on community_live_streams (status, scheduled_for desc, id desc) where managed and access_level = 'public';
+create index community_live_streams_public_by_start
+    on community_live_streams (scheduled_for desc, id desc) where managed and access_level = 'public';
+create index community_live_streams_group_by_status
+    on community_live_streams (status, scheduled_for desc, id desc) where managed and access_level <> 'public';
+create index community_live_streams_group_by_start
+    on community_live_streams (scheduled_for desc, id desc) where managed and access_level <> 'public';
+create index community_live_streams_group_by_host
+    on community_live_streams (created_by, scheduled_for desc, id desc) where managed and access_level <> 'public';
 create index community_live_streams_by_version on community_live_streams (version) where managed;
 
 -- What the listing should say: the only definition of "aligned" (I4).

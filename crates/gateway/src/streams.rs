@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{feed::Feed, reader::Reader, ticket::Tickets};
+use self::{feed::Feed, listeners::Listeners, reader::Reader, ticket::Tickets};
 use crate::{
     app::App,
     config::StreamsConfig,
@@ -27,6 +27,7 @@ use crate::{
 
 mod events;
 mod feed;
+mod listeners;
 mod reader;
 mod ticket;
 
@@ -34,6 +35,8 @@ mod ticket;
 const LISTENERS: usize = listen::CONNECTIONS as usize / 4 * 3;
 /// Listeners whose missed rows are being read at once.
 const CATCHING_UP: usize = 64;
+/// Bytes of missed rows that all listeners together have not taken yet.
+pub(crate) const MISSED: usize = 8 * 1024 * 1024;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(events::watch)).routes(routes!(ticket::create))
@@ -44,8 +47,9 @@ pub(crate) struct Streams {
     sync: SyncServiceClient<Transport>,
     feed: Feed,
     tickets: Tickets,
-    listeners: Arc<Semaphore>,
+    listeners: Listeners,
     catching_up: Semaphore,
+    missed: Arc<Semaphore>,
     anybody_reads: bool,
     heartbeat: Duration,
 }
@@ -60,8 +64,9 @@ impl Streams {
             feed: Feed::new(sync.clone(), runtime.lifecycle.clone()),
             sync,
             tickets: Tickets::signed_with(&config.link_secrets),
-            listeners: Arc::new(Semaphore::new(LISTENERS)),
+            listeners: Listeners::at_most(LISTENERS),
             catching_up: Semaphore::new(CATCHING_UP),
+            missed: Arc::new(Semaphore::new(MISSED)),
             anybody_reads: config.anybody_reads,
             heartbeat: config.heartbeat,
         }

@@ -1,9 +1,10 @@
 //! Marks become rows: taken, and the rows they name made equal to the view.
 //!
-//! Three statements, never one: the snapshot of the third is younger than the marks and than the lock, so that it
+//! Several statements, never one: the snapshot of the last is younger than the marks and than the lock, so that it
 //! sees whatever made the marks, and whatever another replica wrote before. The lock is one for all rooms, not one
 //! each: it also has versions become visible in their order, which the change feed needs, and rooms are written a
-//! batch at a time anyway. A row that cannot be written is set aside with its mark, and stops nobody.
+//! batch at a time anyway. A row that cannot be written, or that somebody holds, is set aside with its mark, and
+//! stops nobody.
 
 use std::time::Instant;
 
@@ -87,7 +88,7 @@ enum Outcome {
 async fn batch(pool: &PgPool) -> Result<Outcome, sqlx::Error> {
     let started = Instant::now();
     let mut tx = store::begin(pool).await?;
-    let marks = store::delete_marks(&mut *tx).await?;
+    let marks = store::take_marks(&mut *tx).await?;
     write(tx, marks, started).await
 }
 
@@ -96,7 +97,7 @@ async fn drain_room(pool: &PgPool, room: Uuid, marks: &[i64]) -> Result<Drained,
     let alone = || async {
         let started = Instant::now();
         let mut tx = store::begin(pool).await?;
-        let marks = store::delete_marks_of_room(&mut *tx, room, marks).await?;
+        let marks = store::take_marks_of_room(&mut *tx, room, marks).await?;
         write(tx, marks, started).await
     };
     match db::retried(alone).await? {
@@ -104,13 +105,13 @@ async fn drain_room(pool: &PgPool, room: Uuid, marks: &[i64]) -> Result<Drained,
         Outcome::Refused { marks, error } => {
             tracing::warn!(%error, live_room.id = %room, "a row of the listing cannot be written; it is set aside");
             metrics::counter!("greenroom_listing_poisoned_total").increment(1);
-            store::set_room_aside(pool, room, &error.to_string()).await?;
+            store::set_rooms_aside(pool, &[room], &error.to_string()).await?;
             Ok(Drained { marks: marks.len() as u64, written: 0, set_aside: 1 })
         }
     }
 }
 
-/// Writes the rows that `marks`, taken in `tx`, name, and commits.
+/// Writes the rows that `marks`, taken in `tx`, name, sets aside those that somebody holds, and commits.
 async fn write(
     mut tx: sqlx::Transaction<'_, sqlx::Postgres>,
     marks: Vec<Mark>,
@@ -120,7 +121,10 @@ async fn write(
         return Ok(Outcome::Done(Drained::default()));
     }
     store::lock_versions(&mut *tx).await?;
-    let written = match store::upsert_unaligned(&mut *tx, &rooms(&marks)).await {
+    let mut free = rooms(&marks);
+    let held = store::lock_rows(&mut *tx, &free).await?;
+    free.retain(|room| !held.contains(room));
+    let written = match store::upsert_unaligned(&mut *tx, &free).await {
         Ok(written) => written,
         Err(error) if is_of_a_row(&error) => {
             tx.rollback().await?;
@@ -128,13 +132,21 @@ async fn write(
         }
         Err(error) => return Err(error),
     };
+    if !held.is_empty() {
+        store::set_rooms_aside(&mut *tx, &held, "somebody holds the row").await?;
+    }
+    let done: Vec<&Mark> = marks.iter().filter(|mark| !held.contains(&mark.room)).collect();
+    store::delete_marks(&mut *tx, &done.iter().map(|mark| mark.id).collect::<Vec<_>>()).await?;
     tx.commit().await?;
+    if !held.is_empty() {
+        tracing::warn!(rows.held = held.len(), "somebody holds rows of the listing; they are set aside");
+    }
     let took = started.elapsed().as_secs_f64();
-    for mark in &marks {
+    for mark in done {
         metrics::histogram!("greenroom_listing_lag_seconds").record(mark.age.max(0.0) + took);
     }
     metrics::counter!("greenroom_listing_rows_written_total").increment(written);
-    Ok(Outcome::Done(Drained { marks: marks.len() as u64, written, set_aside: 0 }))
+    Ok(Outcome::Done(Drained { marks: marks.len() as u64, written, set_aside: held.len() as u64 }))
 }
 
 fn rooms(marks: &[Mark]) -> Vec<Uuid> {

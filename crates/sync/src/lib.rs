@@ -33,7 +33,7 @@ pub use align::{Drained, drain};
 pub use compare::{Compared, compare};
 pub use config::{Args, Config, ROLE};
 
-/// Searches under way at once.
+/// Searches, and pages of who is in groups, under way at once.
 const SEARCHES: usize = 2;
 
 /// The service: what its requests and its loops share.

@@ -6,9 +6,9 @@ mod compare;
 mod marks;
 mod read;
 
-pub use align::{begin, lock_versions, upsert_unaligned};
+pub use align::{begin, lock_rows, lock_versions, upsert_unaligned};
 pub use compare::{begin_page, count_strays, find_now, find_page, insert_marks_of_unaligned};
 pub use marks::{
-    BATCH, Mark, delete_marks, delete_marks_of_room, find_waiting, list_due_rooms, set_room_aside,
+    BATCH, Mark, delete_marks, find_waiting, list_due_rooms, set_rooms_aside, take_marks, take_marks_of_room,
 };
 pub use read::{Filter, Row, count_changes, find_position, list_changes, list_streams};

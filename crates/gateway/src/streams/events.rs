@@ -2,11 +2,13 @@
 //!
 //! The first frame tells a position (`id:` alone), so that a browser that comes again has one even if nothing happened.
 //! Whoever comes with a position first gets what he missed, by a call of his own, and then the shared feed above the
-//! version at which that ended. Listeners who do not keep up are dropped: by the feed's bound, or, when they do not
+//! version at which that ended. What he missed waits for him in memory, so it is bounded, for him and for all together;
+//! beyond he is told to read the listing anew. Listeners who do not keep up are dropped: by the feed's bound, or, when they do not
 //! read at all, by the connection's.
 
 use std::{
     convert::Infallible,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,7 +31,7 @@ use proto::{
 use serde::Deserialize;
 use tokio::{
     sync::{
-        OwnedSemaphorePermit,
+        OwnedSemaphorePermit, Semaphore,
         broadcast::{self, error::RecvError},
     },
     time::{Interval, MissedTickBehavior, interval_at, timeout},
@@ -40,14 +42,17 @@ use uuid::Uuid;
 
 use super::{
     feed::{self, Change},
-    reader::TicketReader,
+    listeners::{Listening, Who},
+    reader::{Address, TicketReader},
 };
 use crate::{app::App, error::Rejection, extract::Query};
 
 /// Nobody listens longer without showing again who he is.
 const LONGEST: Duration = Duration::from_hours(1);
-/// Rows that a listener may have missed; beyond he reads the listing anew.
-const MISSED: usize = 1_000;
+/// Bytes of rows that a listener may have missed; beyond he reads the listing anew.
+const MISSED: usize = 64 * 1024;
+/// What a row takes besides its text.
+const SLOT: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(3);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
@@ -94,16 +99,17 @@ impl FromRequestParts<App> for LastEventId {
 pub(crate) async fn watch(
     State(app): State<App>,
     TicketReader(reader): TicketReader,
+    Address(address): Address,
     LastEventId(last): LastEventId,
 ) -> Result<Response, Rejection> {
-    let full = |_| Refusal::unavailable(Reason::ServiceUnavailable, 5);
     let streams = app.streams();
-    let place = streams.listeners.clone().try_acquire_owned().map_err(full)?;
+    let who = reader.as_ref().map_or(Who::Address(address), |caller| Who::Person(&caller.user_id));
+    let listening = streams.listeners.place(&who)?;
     let joined = streams.feed.join().await?;
     let missed = match last {
         Some(last) if last != joined.position => missed(&app, reader.clone(), last, joined.position).await?,
         Some(_) => Missed { frames: Vec::new(), until: joined.position },
-        None => Missed { frames: vec![position(joined.position)], until: joined.position },
+        None => Missed::one(position(joined.position), joined.position),
     };
     let mut pings = interval_at(tokio::time::Instant::now() + streams.heartbeat, streams.heartbeat);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,9 +120,10 @@ pub(crate) async fn watch(
         pings,
         until: Instant::now() + LONGEST,
         stopping: app.runtime().lifecycle.stopping().clone(),
-        _listening: Listening::new(place),
+        _listening: listening,
     };
-    let first = stream::iter([retry()].into_iter().chain(missed.frames));
+    let missed = missed.frames.into_iter().map(|Held { frame, .. }| frame);
+    let first = stream::iter([retry()].into_iter().chain(missed));
     let frames = first.chain(stream::unfold(listener, Listener::next)).map(Ok::<_, Infallible>);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
@@ -139,8 +146,20 @@ fn position(version: i64) -> Bytes {
 
 /// What a listener gets before the feed, and the version up to which he then has everything.
 struct Missed {
-    frames: Vec<Bytes>,
+    frames: Vec<Held>,
     until: i64,
+}
+
+impl Missed {
+    fn one(frame: Bytes, until: i64) -> Self {
+        Self { frames: vec![Held { frame, _room: None }], until }
+    }
+}
+
+/// A frame that waits to be taken, and its room among those of all listeners.
+struct Held {
+    frame: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// What `reader` missed after `last`. `position` is the feed's: what is told here must reach as far.
@@ -149,22 +168,32 @@ async fn missed(app: &App, reader: Option<Caller>, last: i64, position: i64) -> 
         let _place = app.streams().catching_up.acquire().await.map_err(|_| late())?;
         let request = WatchStreamsRequest { caller: reader, after_version: Some(last) };
         let mut events = app.streams().sync.clone().watch_streams(request).await?.into_inner();
-        let mut frames = Vec::new();
+        let (mut frames, mut left) = (Vec::new(), MISSED);
         loop {
             let StreamEvent { version, event } = events.message().await?.ok_or_else(late)?;
-            match event {
-                Some(Event::Stream(stream)) if frames.len() < MISSED => {
-                    frames.push(feed::frame(version, stream)?);
+            let held = match event {
+                Some(Event::Stream(stream)) => {
+                    hold(&app.streams().missed, feed::frame(version, stream)?, &mut left)
                 }
                 None if version >= position.max(last) => return Ok(Missed { frames, until: version }),
-                Some(_) | None => {
-                    let until = version.max(position);
-                    return Ok(Missed { frames: vec![feed::reset(until)], until });
-                }
-            }
+                Some(Event::Reset(_)) | None => None,
+            };
+            let Some(held) = held else {
+                let until = version.max(position);
+                return Ok(Missed::one(feed::reset(until), until));
+            };
+            frames.push(held);
         }
     };
     timeout(context::remaining(PATIENCE), reading).await.map_err(|_| late())?
+}
+
+/// None: there is no room for the frame, in what is `left` for this listener or among those of all.
+fn hold(all: &Arc<Semaphore>, frame: Bytes, left: &mut usize) -> Option<Held> {
+    let size = frame.len() + SLOT;
+    *left = left.checked_sub(size)?;
+    let room = Arc::clone(all).try_acquire_many_owned(u32::try_from(size).ok()?).ok()?;
+    Some(Held { frame, _room: Some(room) })
 }
 
 fn late() -> Rejection {
@@ -210,18 +239,24 @@ impl Listener {
     }
 }
 
-/// Counts a listener while he listens.
-struct Listening(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Listening {
-    fn new(place: OwnedSemaphorePermit) -> Self {
-        metrics::gauge!("greenroom_stream_listeners").increment(1);
-        Self(place)
+    fn hold_all(all: &Arc<Semaphore>) -> Vec<Held> {
+        let (frame, mut left) = (Bytes::from(vec![b'x'; 1024 - SLOT]), MISSED);
+        std::iter::from_fn(|| hold(all, frame.clone(), &mut left)).collect()
     }
-}
 
-impl Drop for Listening {
-    fn drop(&mut self) {
-        metrics::gauge!("greenroom_stream_listeners").decrement(1);
+    #[test]
+    fn what_waits_for_listeners_is_bounded_for_each_and_for_all() {
+        let all = Arc::new(Semaphore::new(2 * MISSED + 1024));
+        let first = hold_all(&all);
+        assert_eq!(first.len(), MISSED / 1024);
+        let mut second = hold_all(&all);
+        assert_eq!(hold_all(&all).len(), 1, "no more is left by the others");
+        drop(first);
+        second.pop();
+        assert_eq!(all.available_permits(), MISSED + 2 * 1024, "a frame that is taken makes room");
     }
 }

@@ -204,7 +204,7 @@ pub(super) fn frame(version: i64, stream: pb::Stream) -> Result<Bytes, Rejection
     let mut text = format!("event: stream\nid: {version}\ndata: ").into_bytes();
     serde_json::to_writer(&mut text, &stream).map_err(|_| Rejection::Incomplete("stream"))?;
     text.extend_from_slice(b"\n\n");
-    Ok(text.into())
+    Ok(text.into_boxed_slice().into()) // what is counted is what is held
 }
 
 /// Browsers tell only of events that have data.

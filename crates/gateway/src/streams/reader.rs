@@ -1,5 +1,7 @@
 //! Who reads the listing: a signed-in person, the bearer of a ticket, or, where the listing is public, anybody.
 
+use std::{convert::Infallible, net::IpAddr};
+
 use axum::extract::FromRequestParts;
 use http::{header, request::Parts};
 use proto::types::v1::Caller;
@@ -42,5 +44,16 @@ impl FromRequestParts<App> for TicketReader {
             }
             None => Reader::from_request_parts(parts, app).await.map(|Reader(caller)| Self(caller)),
         }
+    }
+}
+
+/// Where the reader is; who he is when he is nobody in particular.
+pub(crate) struct Address(pub(super) IpAddr);
+
+impl FromRequestParts<App> for Address {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(Self(app.client_address(parts)))
     }
 }

@@ -169,6 +169,45 @@ async fn who_missed_too_much_reads_the_listing_anew() {
 }
 
 #[tokio::test]
+async fn what_was_missed_is_bounded_in_bytes() {
+    let gateway = Gateway::start().await;
+    for version in 1..=20 {
+        let mut row = stream(ROOM, version);
+        row.description = "x".repeat(8 * 1024);
+        gateway.fake.listing().write(row);
+    }
+    let mut again = listen_after(&gateway, 14).await;
+    for version in 15..=20 {
+        assert_eq!(again.next_row().await["version"], version);
+    }
+    let mut again = listen_after(&gateway, 10).await;
+    assert_eq!(again.next().await.as_deref(), Some("event: reset\nid: 20\ndata: {}"), "80 KiB");
+}
+
+#[tokio::test]
+async fn a_reader_has_twenty_streams_and_gets_them_back() {
+    let gateway = public().await;
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(listen(&gateway, "ana").await);
+        held.push(Events::open(gateway.get(&events())).await);
+    }
+    for request in [gateway.get(&events()).bearer_auth(token("ana")), gateway.get(&events())] {
+        let response = request.send().await.unwrap();
+        assert!(response.headers().contains_key("retry-after"));
+        let (status, body) = crate::support::told(response).await;
+        assert_eq!((status, &body["error"]), (429, &json!("RATE_LIMITED")));
+    }
+    listen(&gateway, "ben").await;
+    drop(held);
+    eventually("a place again", async || {
+        let response = gateway.get(&events()).bearer_auth(token("ana")).send().await.unwrap();
+        (response.status() == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_id_that_is_none_is_named() {
     let gateway = Gateway::start().await;
     for (header, query, field) in [

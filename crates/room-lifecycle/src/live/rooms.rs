@@ -38,7 +38,7 @@ impl Rooms {
     pub async fn update_room(&self, caller: &Caller, room: Uuid, fields: &RoomFields) -> Result<Live, Error> {
         let mut connection = self.pool.acquire().await?;
         if !rooms::update_room(&mut *connection, room, &caller.user_id, fields).await? {
-            return Err(not_host(&mut connection, room, Reader::from(caller)).await?);
+            return Err(not_host(&mut *connection, room, Reader::from(caller)).await?);
         }
         Ok(rooms::find_live(&mut *connection, room).await?.ok_or(LiveError::NoRoom)?)
     }

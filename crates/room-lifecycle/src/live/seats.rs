@@ -20,6 +20,8 @@ use crate::{
 
 /// A hold that is about to run out is renewed by a join: whoever is told that he has a seat has the time to connect.
 const RENEWED_BELOW: Duration = Duration::seconds(30);
+/// The same for those who wait, who ask again every few seconds.
+const WAITING_RENEWED_BELOW: Duration = Duration::minutes(1);
 /// How often a session may move on under our feet before we ask the caller to come again.
 const TURNS: usize = 4;
 
@@ -137,6 +139,8 @@ fn decide(place: &Place) -> Result<(Uuid, Way), LiveError> {
     let taken = place.seat().filter(|_| place.taken);
     let was_admitted = place.lobby_status == Some(LobbyStatus::Admitted);
     let lasts = place.held_until.is_none_or(|until| until > place.now + RENEWED_BELOW);
+    let waits_on = place.held_until.is_some_and(|until| until > place.now + WAITING_RENEWED_BELOW);
+    let held = place.held_until.is_none_or(|until| until > place.now);
     let take = |lobby_status, reserved| Way::Take { seat: Seat { role: place.role, lobby_status }, reserved };
     let way = match (taken, place.lobby_status) {
         _ if place.is_host => match taken {
@@ -145,13 +149,13 @@ fn decide(place: &Place) -> Result<(Uuid, Way), LiveError> {
         },
         (_, Some(LobbyStatus::Rejected)) => return Err(LiveError::Rejected),
         (Some(seat), Some(LobbyStatus::Admitted)) if lasts && place.role_kept => Way::Keep(seat),
-        (Some(_), Some(LobbyStatus::Admitted)) => {
-            take(LobbyStatus::Admitted, place.held_until.is_none_or(|until| until > place.now))
-        }
+        (Some(_), Some(LobbyStatus::Admitted)) => take(LobbyStatus::Admitted, held),
         // Once let in, he need not wait again.
         (None, Some(LobbyStatus::Admitted)) => take(LobbyStatus::Admitted, false),
-        (Some(seat), Some(LobbyStatus::Waiting)) => Way::Keep(seat),
-        (None, Some(LobbyStatus::Waiting)) | (_, None) => {
+        (Some(seat), Some(LobbyStatus::Waiting)) if waits_on => Way::Keep(seat),
+        (Some(_), Some(LobbyStatus::Waiting)) if held => take(LobbyStatus::Waiting, true),
+        // He waits no longer: he comes anew.
+        (_, Some(LobbyStatus::Waiting) | None) => {
             let open = place.auto_admit && place.status == Some(LiveStatus::Live);
             take(if open { LobbyStatus::Admitted } else { LobbyStatus::Waiting }, false)
         }

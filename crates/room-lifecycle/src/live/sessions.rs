@@ -5,7 +5,7 @@
 use chassis::db::retried;
 use domain::{LiveStatus, Owner};
 use proto::types::v1::Caller;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::{
@@ -43,6 +43,7 @@ impl Rooms {
         room: Uuid,
         new: &NewSession,
     ) -> Result<(Live, bool), Error> {
+        self.refuse_strangers(caller, room, None).await?;
         for _ in 0..TURNS {
             match self.in_turn(room, || self.place(caller, room, new)).await? {
                 Some(outcome) => {
@@ -57,6 +58,7 @@ impl Rooms {
 
     /// Does this with the open session; done again, the answer is the same.
     pub async fn change_session(&self, caller: &Caller, room: Uuid, verb: Verb) -> Result<Live, Error> {
+        self.refuse_strangers(caller, room, Some(verb)).await?;
         for _ in 0..TURNS {
             match self.in_turn(room, || self.take_step(caller, room, verb)).await? {
                 Some(outcome) => return self.answer(room, outcome).await,
@@ -64,6 +66,15 @@ impl Rooms {
             }
         }
         Err(LiveError::Contended.into())
+    }
+
+    /// Only those queue for a room who may change it: nobody else can keep its host waiting.
+    async fn refuse_strangers(&self, caller: &Caller, room: Uuid, verb: Option<Verb>) -> Result<(), Error> {
+        let reader = Reader::from(caller);
+        if may_as_admin(verb, reader) || rooms::is_host(&self.pool, room, &caller.user_id).await? {
+            return Ok(());
+        }
+        Err(not_host(&self.pool, room, reader).await?)
     }
 
     /// One verb of a room at a time in this process: those who click again and again wait here, and not with a
@@ -151,7 +162,7 @@ async fn lock(
     verb: Option<Verb>,
 ) -> Result<(), Error> {
     let reader = Reader::from(caller);
-    let healed = if verb == Some(Verb::Reset) && reader.is_admin {
+    let healed = if may_as_admin(verb, reader) {
         sessions::settle(&mut *connection, room).await?
     } else {
         match sessions::settle_as_host(&mut *connection, room, &caller.user_id).await? {
@@ -165,13 +176,18 @@ async fn lock(
     Ok(())
 }
 
+/// What an admin may do in the room of somebody else.
+fn may_as_admin(verb: Option<Verb>, reader: Reader<'_>) -> bool {
+    verb == Some(Verb::Reset) && reader.is_admin
+}
+
 /// Why somebody may not do what the host of a room may.
 pub(super) async fn not_host(
-    connection: &mut PgConnection,
+    db: impl PgExecutor<'_>,
     room: Uuid,
     reader: Reader<'_>,
 ) -> Result<Error, Error> {
-    let known = rooms::find_readable(connection, room, reader).await?.is_some();
+    let known = rooms::find_readable(db, room, reader).await?.is_some();
     Ok(if known { Error::NotHost } else { LiveError::NoRoom.into() })
 }
 

@@ -105,10 +105,10 @@ pub async fn remember_person(db: impl PgExecutor<'_>, caller: &Caller) -> Result
     .map(drop)
 }
 
-/// Select live rooms `r` with their open session `o`, and the session `s` that `$sessions` joins: the one list of
+/// Select live rooms `r` with their open session `o`, and the session `s` that `$sessions` join: the one list of
 /// their columns. `$more` adds to it.
 macro_rules! select_live {
-    ($more:literal, $sessions:literal, $rest:literal, $($argument:expr),+ $(,)?) => {
+    ($more:literal, $($sessions:literal)+, $rest:literal, $($argument:expr),+ $(,)?) => {
         sqlx::query!(
             r#"select r.id as "room_id!", r.title as "title!", r.description as "description!",
                       r.room_name as "room_name!", r.room_slug as "room_slug!", r.host_user_id as "host_user_id!",
@@ -127,7 +127,7 @@ macro_rules! select_live {
             from live_rooms r
             left join live_room_sessions o on o.room_id = r.id and o.status in ('scheduled', 'lobby', 'live')
             left join livekit_rooms ok on ok.live_session_id = o.id "
-            + $sessions
+            $(+ $sessions)+
             + "
             left join livekit_rooms sk on sk.live_session_id = s.id "
             + $rest,
@@ -137,14 +137,15 @@ macro_rules! select_live {
 }
 use select_live;
 
-/// The same with the room's current session: the open one, else the last.
+/// The same with the room's current session: the open one, else the last. `$only` says more of which it may be.
 macro_rules! select_current {
-    ($rest:literal, $($argument:expr),+ $(,)?) => {
+    ($only:literal, $rest:literal, $($argument:expr),+ $(,)?) => {
         select_live!(
             "",
             "left join live_room_sessions s on s.id = coalesce(o.id, (
                  select l.id from live_room_sessions l where l.room_id = r.id
-                 order by coalesce(l.started_at, l.starts_at) desc, l.created_at desc, l.id desc limit 1))",
+                 order by coalesce(l.started_at, l.starts_at) desc, l.created_at desc, l.id desc limit 1)) "
+            $only,
             $rest,
             $($argument),+
         )

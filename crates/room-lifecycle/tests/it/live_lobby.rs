@@ -94,6 +94,36 @@ async fn at_the_start_they_come_in_longest_first_as_far_as_there_is_room(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whoever_stops_asking_waits_no_longer(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let open = lobby(&world, 2).await;
+    let host = person(&open.room.host);
+    wait_in_turn(&world, &rooms, &open, &["ghost", "gone", "ann"]).await;
+    for _ in 0..3 {
+        world.pass_time(Duration::seconds(65));
+        assert_eq!(
+            join(&rooms, &open, "ann").await,
+            WAITING,
+            "each time she asks, her place is hers for longer"
+        );
+    }
+    // They are not there, released or not.
+    let waiting = rooms.list_lobby(&host, open.room.id, None, 5).await.unwrap();
+    assert_eq!(waiting.iter().map(|one| one.user_id.as_str()).collect::<Vec<_>>(), ["ann"]);
+    assert_eq!(admit(&rooms, &open, "ghost").await.unwrap(), None);
+    assert!(!world.written(&open, "gone").await.left);
+    world.alter(open.session, "auto_admit", "false").await;
+    start(&world, &rooms, &open).await;
+    assert_eq!(rooms.admit_all(&host, open.room.id).await.unwrap(), (1, 0));
+    world.alter(open.session, "auto_admit", "true").await;
+    assert_eq!(join(&rooms, &open, "gone").await, VIEWER, "who comes back comes anew");
+    rooms.release_held().await.unwrap();
+    assert!(world.written(&open, "ghost").await.left);
+    assert_eq!(refused(&rooms, &open, "ghost").await, Reason::RoomFull);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn whoever_waits_comes_before_whoever_comes(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;

@@ -236,6 +236,36 @@ async fn a_room_is_read_by_those_who_may(_: PgPoolOptions, connect: PgConnectOpt
     assert_eq!(read_all(&rooms, &member, room).await, [None; 3]);
 }
 
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_session_that_is_over_is_told_to_those_whom_it_was_for(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let host = world.host().await;
+    let (room, member) = (host.room.id, Caller { groups: vec!["astronomers".into()], ..person("member") });
+    live_session(&world.pool, &host.room, LiveStatus::Ended).await;
+    world.execute("update live_room_sessions set started_at = app_now() - interval '1 day'").await;
+    let secret = live_session(&world.pool, &host.room, LiveStatus::Ended).await;
+    world.execute("update live_rooms set metadata = '{\"groups\": [\"astronomers\"]}'").await;
+    world
+        .execute(&format!("update live_room_sessions set access_level = 'group' where id = '{secret}'"))
+        .await;
+    for (caller, told_of) in [(&person("stranger"), 1), (&member, 2), (&host.caller, 2), (&admin(), 2)] {
+        let list = ListSessionsRequest {
+            caller: Some(caller.clone()),
+            room_id: room.to_string(),
+            ..ListSessionsRequest::default()
+        };
+        let page = told(LiveRoomService::list_sessions(&*rooms, Request::new(list)).await).unwrap();
+        assert_eq!(page.sessions.len(), told_of, "{caller:?}");
+        let last = told(LiveRoomService::get_room(&*rooms, about(caller, room)).await).unwrap().session;
+        assert_eq!(last.is_some(), told_of == 2, "{caller:?}");
+        assert!(last.is_none_or(|last| last.id == secret.to_string()));
+    }
+}
+
 async fn state(rooms: &Rooms, caller: &Caller, room: Uuid) -> GetRoomStateResponse {
     told(LiveRoomService::get_room_state(rooms, about(caller, room)).await).unwrap()
 }

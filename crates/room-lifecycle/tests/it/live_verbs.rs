@@ -178,6 +178,26 @@ async fn only_the_host_changes_a_session_and_an_admin_resets_it(_: PgPoolOptions
     assert_eq!(nowhere.change(&rooms, Verb::Reset).await.unwrap_err().reason, Reason::RoomNotFound);
 }
 
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn strangers_do_not_queue_for_a_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (host, session) = world.host_with(LiveStatus::Live).await;
+    let mut busy =
+        world.hold(&format!("select from live_rooms where id = '{}' for update", host.room.id)).await;
+    let end = tokio::spawn({
+        let (rooms, host) = (room_lifecycle::Rooms::clone(&rooms), host.clone());
+        async move { host.change(&rooms, Verb::End).await }
+    });
+    testkit::eventually("the host waits for his room", async || world.waiting(1).await).await;
+    let stranger = Host { caller: person("stranger"), ..host.clone() };
+    assert_eq!(stranger.change(&rooms, Verb::End).await.unwrap_err().reason, Reason::NotHost);
+    assert_eq!(stranger.go_live(&rooms).await.unwrap_err().reason, Reason::NotHost);
+    sqlx::raw_sql("commit").execute(&mut busy).await.unwrap();
+    end.await.unwrap().unwrap();
+    assert_eq!(world.live_status(session).await, "ended");
+}
+
 /// Goes live with a CreateRoom that hangs, and does `verb` meanwhile: no room is left.
 async fn stopped_while_starting(connect: PgConnectOptions, first: Verb, then: Verb) {
     let world = World::new(connect).await;

@@ -18,7 +18,7 @@ pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx
 }
 
 /// Waits until this transaction is the only one that draws versions, and has its writes mark nothing. After that, a
-/// row that a legacy client holds is waited for only so long: nobody else's may wait with it.
+/// lock that a legacy client holds is waited for only so long: nobody else's row may wait with it.
 pub async fn lock_versions(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "select pg_advisory_xact_lock($1) as locked, set_config('lock_timeout', '500ms', true) as patience,
@@ -28,6 +28,19 @@ pub async fn lock_versions(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Er
     .fetch_one(executor)
     .await?;
     Ok(())
+}
+
+/// Locks the rows of these rooms as a write does, but waits for none: the rooms whose row somebody else holds.
+pub async fn lock_rows(executor: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "with locked as materialized (
+             select id from community_live_streams where id = any($1)
+             order by id for no key update skip locked)
+         select id from community_live_streams where id = any($1) and id not in (select id from locked)",
+        rooms
+    )
+    .fetch_all(executor)
+    .await
 }
 
 /// Makes the rows of these rooms equal to the view; how many were not. Columns that only legacy clients write are

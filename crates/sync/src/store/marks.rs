@@ -1,4 +1,4 @@
-//! Marks: taken, and set aside when the row they name could not be written.
+//! Marks: taken, deleted when their row is written, and set aside when it could not be.
 
 use sqlx::PgExecutor;
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 /// Marks that one transaction takes.
 pub const BATCH: i64 = 500;
 
-/// A mark that was taken, and how old it was.
+/// A mark that this transaction holds, and how old it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     pub id: i64,
@@ -15,20 +15,18 @@ pub struct Mark {
 }
 
 /// Takes the oldest marks that no other replica holds. Those of rooms that are set aside wait for their room's turn.
-pub async fn delete_marks(executor: impl PgExecutor<'_>) -> Result<Vec<Mark>, sqlx::Error> {
+pub async fn take_marks(executor: impl PgExecutor<'_>) -> Result<Vec<Mark>, sqlx::Error> {
     sqlx::query_as!(
         Mark,
-        r#"delete from live_stream_dirty
-           where id = any(array(
-               select d.id from live_stream_dirty d
-               where d.next_attempt_at is null
-                 and not exists (select from live_stream_dirty a
-                                 where a.live_room_id = d.live_room_id and a.next_attempt_at is not null)
-               order by d.id limit $1
-               for update of d skip locked))
-           -- subtracted as numbers: a hand may have typed 'infinity'
-           returning id, live_room_id as room,
-                     extract(epoch from app_now())::float8 - extract(epoch from marked_at)::float8 as "age!""#,
+        // Subtracted as numbers: a hand may have typed 'infinity'.
+        r#"select d.id, d.live_room_id as room,
+                  extract(epoch from app_now())::float8 - extract(epoch from d.marked_at)::float8 as "age!"
+           from live_stream_dirty d
+           where d.next_attempt_at is null
+             and not exists (select from live_stream_dirty a
+                             where a.live_room_id = d.live_room_id and a.next_attempt_at is not null)
+           order by d.id limit $1
+           for update of d skip locked"#,
         BATCH
     )
     .fetch_all(executor)
@@ -36,21 +34,19 @@ pub async fn delete_marks(executor: impl PgExecutor<'_>) -> Result<Vec<Mark>, sq
 }
 
 /// Takes these marks of a room, and those that were set aside for it.
-pub async fn delete_marks_of_room(
+pub async fn take_marks_of_room(
     executor: impl PgExecutor<'_>,
     room: Uuid,
     marks: &[i64],
 ) -> Result<Vec<Mark>, sqlx::Error> {
     sqlx::query_as!(
         Mark,
-        r#"delete from live_stream_dirty
-           where id = any(array(
-               select d.id from live_stream_dirty d
-               where d.live_room_id = $1 and (d.id = any($2) or d.next_attempt_at is not null)
-               order by d.id
-               for update of d skip locked))
-           returning id, live_room_id as room,
-                     extract(epoch from app_now())::float8 - extract(epoch from marked_at)::float8 as "age!""#,
+        r#"select d.id, d.live_room_id as room,
+                  extract(epoch from app_now())::float8 - extract(epoch from d.marked_at)::float8 as "age!"
+           from live_stream_dirty d
+           where d.live_room_id = $1 and (d.id = any($2) or d.next_attempt_at is not null)
+           order by d.id
+           for update of d skip locked"#,
         room,
         marks
     )
@@ -58,26 +54,35 @@ pub async fn delete_marks_of_room(
     .await
 }
 
-/// Sets a room aside, for twice as long each time and at most a minute. One of its marks stays and says so: the
+/// Marks whose rows are written.
+pub async fn delete_marks(executor: impl PgExecutor<'_>, marks: &[i64]) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from live_stream_dirty where id = any($1)", marks).execute(executor).await?;
+    Ok(())
+}
+
+/// Sets rooms aside, for twice as long each time and at most a minute. One mark of each stays and says so: the
 /// others said no more, and would pile up.
-pub async fn set_room_aside(
+pub async fn set_rooms_aside(
     executor: impl PgExecutor<'_>,
-    room: Uuid,
+    rooms: &[Uuid],
     error: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "with held as (
-             select id, attempts from live_stream_dirty where live_room_id = $1 order by id for update skip locked),
+             select id, live_room_id, attempts from live_stream_dirty
+             where live_room_id = any($1) order by id for update skip locked),
+         tried as (
+             select min(id) as id, max(attempts) + 1 as attempts from held group by live_room_id),
          dropped as (
              delete from live_stream_dirty d using held
-             where d.id = held.id and held.id > (select min(id) from held))
+             where d.id = held.id and held.id not in (select id from tried))
          update live_stream_dirty d
          set attempts = tried.attempts, last_error = left($2, 500),
              next_attempt_at = app_now()
                  + least(interval '1 minute', interval '1 second' * 2 ^ least(tried.attempts - 1, 6))
-         from (select min(id) as id, max(attempts) + 1 as attempts from held) tried
+         from tried
          where d.id = tried.id",
-        room,
+        rooms,
         error
     )
     .execute(executor)

@@ -62,19 +62,40 @@ macro_rules! rows {
     };
 }
 
-/// `rows!` of a page: who may read them, the text that is looked for, after the cursor; `$status` narrows them.
+/// `rows!` of a page: the text that is looked for, after the cursor; `$status` narrows them. What is public, what the
+/// viewer has himself and what his groups may read are each walked along an index of their own, which has nothing
+/// else: who is in no group never meets the rows of groups.
 macro_rules! page {
     ($status:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)?) => {
-        rows!(
-            "where c.managed
-               and (c.scheduled_for, c.id) < (coalesce($1::timestamptz, '9000-01-01 00:00Z'), coalesce($2::uuid, $3))
-               and (c.access_level = 'public'
-                    or may_read_live_room(c.access_level, c.created_by,
-                                          (select r.metadata from live_rooms r where r.id = c.id), $4, $5, $6))
+        page!(
+            @ "and (c.scheduled_for, c.id) < (coalesce($1::timestamptz, '9000-01-01 00:00Z'), coalesce($2::uuid, $3))
                and ($7::text is null or c.title ilike $7 or c.description ilike $7
-                    or array_to_string(c.tags, ' ') ilike $7) "
-            + $status
-            + " order by c.scheduled_for desc, c.id desc limit $8",
+                    or array_to_string(c.tags, ' ') ilike $7) ",
+            $status,
+            " order by c.scheduled_for desc, c.id desc limit $8",
+            $viewer, $filter, $limit $(, $argument)?
+        )
+    };
+    (@ $narrowed:tt, $status:tt, $limited:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)?) => {
+        rows!(
+            "where c.id = any(array(
+                 select c.id from (
+                     (select c.id, c.scheduled_for from community_live_streams c
+                      where c.managed and c.access_level = 'public' "
+            + $narrowed + $status + $limited
+            + ")     union all
+                     (select c.id, c.scheduled_for from community_live_streams c
+                      where c.managed and c.access_level <> 'public' and c.created_by = $4 "
+            + $narrowed + $status + $limited
+            + ")     union all
+                     (select c.id, c.scheduled_for from community_live_streams c
+                      where ($5 or cardinality($6::text[]) > 0)
+                        and c.managed and c.access_level <> 'public' and c.created_by is distinct from $4
+                        and may_read_live_room(c.access_level, c.created_by,
+                                               (select r.metadata from live_rooms r where r.id = c.id), $4, $5, $6) "
+            + $narrowed + $status + $limited
+            + ")) c " + $limited
+            + ")) order by c.scheduled_for desc, c.id desc",
             $filter.after.map(|cursor| cursor.at),
             $filter.after.map(|cursor| cursor.id),
             Uuid::max(),
@@ -97,7 +118,7 @@ pub struct Filter {
     pub after: Option<Cursor>,
 }
 
-/// What the viewer may see, latest start first. Two statements, each along its own index: the plan is made without
+/// What the viewer may see, latest start first. Two statements, each along its own indexes: the plan is made without
 /// looking at the arguments.
 pub async fn list_streams(
     executor: impl PgExecutor<'_>,

@@ -104,6 +104,50 @@ async fn a_legacy_client_that_holds_its_row_holds_up_no_other(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_legacy_client_that_holds_many_rows_is_waited_for_by_none(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(options, connect).await;
+    live_rooms(&world.pool, 700).await;
+    sync::drain(&world.pool).await.unwrap();
+    let mut legacy = world.pool.begin().await.unwrap();
+    sqlx::query!("update community_live_streams set total_messages = 1 where title not like 'Room 1%'")
+        .execute(&mut *legacy)
+        .await
+        .unwrap();
+    world.sql("update live_rooms set description = 'new'").await;
+    let started = std::time::Instant::now();
+    let drained = sync::drain(&world.pool).await.unwrap();
+    assert_eq!((drained.marks, drained.written, drained.set_aside), (700, 111, 589));
+    assert!(
+        started.elapsed().as_secs() < 60,
+        "each alone would have been waited for: {:?}",
+        started.elapsed()
+    );
+    let left = sqlx::query!(
+        r#"select count(*) as "n!", bool_and(attempts = 1 and next_attempt_at > app_now()) as "later!"
+           from live_stream_dirty"#
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    assert!(left.n == 589 && left.later, "{left:?}");
+    world.sql("update live_stream_dirty set next_attempt_at = app_now()").await;
+    assert_eq!(
+        sync::drain(&world.pool).await.unwrap().set_aside,
+        100,
+        "a hundred at a time, and none is waited for"
+    );
+    legacy.commit().await.unwrap();
+    for _ in 0..6 {
+        world.sql("update live_stream_dirty set next_attempt_at = app_now()").await;
+        sync::drain(&world.pool).await.unwrap();
+    }
+    assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn marks_that_nobody_told_of_are_found_by_polling(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let _service = world.service().await;

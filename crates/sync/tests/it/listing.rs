@@ -158,6 +158,47 @@ async fn streams_of_groups_are_invisible_to_strangers(options: PgPoolOptions, co
     }
 }
 
+/// Rows of the listing that this transaction has read, along indexes or not.
+async fn scanned(tx: &mut sqlx::PgTransaction<'_>) -> i64 {
+    sqlx::query_scalar!(
+        r#"select (pg_stat_get_xact_tuples_fetched(c) + pg_stat_get_xact_tuples_returned(c)
+                   + (select sum(pg_stat_get_xact_tuples_returned(indexrelid)) from pg_index where indrelid = c))::bigint as "n!"
+           from (select 'community_live_streams'::regclass::oid as c) listing"#
+    )
+    .fetch_one(&mut **tx)
+    .await
+    .unwrap()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_strangers_page_never_meets_the_rows_of_groups(options: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(options, connect).await;
+    live_rooms(&world.pool, 20_000).await;
+    world
+        .sql("update live_room_sessions set access_level = 'group' where created_by not like 'host-1999%'")
+        .await;
+    sync::drain(&world.pool).await.unwrap();
+    world.sql("analyze").await;
+    for (caller, status, rows) in [
+        (None, "", 11),
+        (None, "live", 11),
+        (Some(person("eve")), "", 11),
+        (Some(person("host-5")), "live", 12),
+    ] {
+        let pool = &world.pool;
+        let viewer = sync::viewer::Viewer::of(caller.clone()).unwrap();
+        let status = Some("live").filter(|_| !status.is_empty());
+        let filter = sync::store::Filter { status, ..sync::store::Filter::default() };
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::raw_sql("set local plan_cache_mode = force_generic_plan").execute(&mut *tx).await.unwrap();
+        let before = scanned(&mut tx).await;
+        let found = sync::store::list_streams(&mut *tx, &viewer, &filter, 100).await.unwrap();
+        let read = usize::try_from(scanned(&mut tx).await - before).unwrap();
+        assert_eq!(found.len(), rows, "{caller:?}");
+        assert!((rows..=40).contains(&read), "{read} rows were read for {caller:?}");
+    }
+}
+
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn rows_that_were_typed_or_grew_too_large_are_read_all_the_same(
     options: PgPoolOptions,

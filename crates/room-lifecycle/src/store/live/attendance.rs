@@ -153,7 +153,7 @@ pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<
     Ok(done.rows_affected() > 0)
 }
 
-/// Releases seats that are held no longer, unless somebody is seen in them. Locks no session, for it only makes room,
+/// Releases seats that are held no longer, unless somebody is seen in them, and the places of those who wait no longer. Locks no session, for it only makes room,
 /// and waits for nobody. A hold beyond the longest there is was written before the clock was set back: it starts again.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_released(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {

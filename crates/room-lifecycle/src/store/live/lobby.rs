@@ -1,4 +1,4 @@
-//! The lobby: who waits, and who is let in. Whoever lets people in holds the lock of the session.
+//! The lobby: who waits, and who is let in. Somebody waits as long as his place in the queue is held for him. Whoever lets people in holds the lock of the session.
 
 use chassis::page::Cursor;
 use domain::{LobbyStatus, SeatRole};
@@ -32,6 +32,7 @@ pub async fn list_waiting(
                   md5(a.user_id)::uuid as "key!"
            from live_room_attendance a left join app_users u on u.id = a.user_id
            where a.session_id = $1 and a.lobby_status = 'waiting' and a.left_at is null
+             and (a.held_until is null or a.held_until > app_now())
              and ($2::timestamptz is null or (a.seated_at, md5(a.user_id)::uuid) > ($2, $3::uuid))
            order by a.seated_at, md5(a.user_id)::uuid limit $4"#,
         session,
@@ -46,7 +47,8 @@ pub async fn list_waiting(
 pub async fn count_waiting(db: impl PgExecutor<'_>, session: Uuid) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from live_room_attendance
-           where session_id = $1 and lobby_status = 'waiting' and left_at is null"#,
+           where session_id = $1 and lobby_status = 'waiting' and left_at is null
+             and (held_until is null or held_until > app_now())"#,
         session
     )
     .fetch_one(db)
@@ -66,12 +68,14 @@ pub async fn find_seat(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Re
     .await
 }
 
-/// The seat that a person has now.
+/// The seat that a person has now; who stopped asking does not wait any more.
 pub async fn find_open_seat(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<Option<Seat>> {
     sqlx::query_as!(
         Seat,
         r#"select role as "role: SeatRole", lobby_status as "lobby_status: LobbyStatus"
-           from live_room_attendance where session_id = $1 and user_id = $2 and left_at is null"#,
+           from live_room_attendance
+           where session_id = $1 and user_id = $2 and left_at is null
+             and (lobby_status <> 'waiting' or held_until is null or held_until > app_now())"#,
         session,
         user
     )
@@ -96,6 +100,7 @@ async fn set_admitted(db: &mut PgConnection, session: Uuid, only: Option<&str>) 
         "with next as (
              select w.user_id from live_room_attendance w
              where w.session_id = $1 and w.lobby_status = 'waiting' and w.left_at is null
+               and (w.held_until is null or w.held_until > app_now())
                and ($2::text is null or w.user_id = $2)
              order by w.seated_at, md5(w.user_id)::uuid
              limit (select greatest(s.max_participants - count(t.user_id), 0)
@@ -139,7 +144,8 @@ pub async fn list_sessions_to_admit(db: impl PgExecutor<'_>, limit: i64) -> Resu
         "select s.id from live_room_sessions s
          where s.status = 'live' and s.auto_admit
            and exists (select from live_room_attendance w
-                       where w.session_id = s.id and w.lobby_status = 'waiting' and w.left_at is null)
+                       where w.session_id = s.id and w.lobby_status = 'waiting' and w.left_at is null
+                         and (w.held_until is null or w.held_until > app_now()))
            and (select count(*) from live_room_attendance t
                 where t.session_id = s.id and t.left_at is null and t.lobby_status = 'admitted'
                   and t.role <> 'host' and (t.held_until is null or t.held_until > app_now())) < s.max_participants

@@ -10,14 +10,27 @@ use crate::live::request::RoomFields;
 
 /// A person's own room, with its current session.
 pub async fn find_room_of(db: impl PgExecutor<'_>, host: &str) -> Result<Option<Live>> {
-    let row = select_current!("where r.host_user_id = $1", host).fetch_optional(db).await?;
+    let row = select_current!("", "where r.host_user_id = $1", host).fetch_optional(db).await?;
     Ok(row.map(|row| live!(row)))
 }
 
-/// A room that this reader may read, with its current session.
+/// Whether the room is this person's.
+pub async fn is_host(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from live_rooms where id = $1 and host_user_id = $2) as "is_host!""#,
+        room,
+        user
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// A room that this reader may read, with its current session, unless that is over and was not for him.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn find_readable(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>) -> Result<Option<Live>> {
     let row = select_current!(
+        "and (s.id = o.id
+              or may_read_live_room(s.access_level, r.host_user_id, r.metadata, $2, $3, $4))",
         "where r.id = $1
            and may_read_live_room(coalesce(o.access_level, r.access_level), r.host_user_id, r.metadata, $2, $3, $4)",
         room,
@@ -30,7 +43,7 @@ pub async fn find_readable(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'
 
 /// A room with its current session.
 pub async fn find_live(db: impl PgExecutor<'_>, room: Uuid) -> Result<Option<Live>> {
-    let row = select_current!("where r.id = $1", room).fetch_optional(db).await?;
+    let row = select_current!("", "where r.id = $1", room).fetch_optional(db).await?;
     Ok(row.map(|row| live!(row)))
 }
 
@@ -76,7 +89,8 @@ pub async fn find_state(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>)
              on mine.session_id = o.id and mine.user_id = $2
             and (mine.left_at is null or mine.lobby_status = 'rejected')
          cross join lateral (
-             select (count(*) filter (where a.lobby_status = 'waiting'))::integer as waiting,
+             select (count(*) filter (where a.lobby_status = 'waiting'
+                                        and (a.held_until is null or a.held_until > app_now())))::integer as waiting,
                     (count(*) filter (where a.lobby_status = 'admitted' and a.joined_at is not null
                                         and a.disconnected_at is null))::integer as inside
              from live_room_attendance a where a.session_id = o.id and a.left_at is null) seats",
@@ -97,7 +111,8 @@ pub async fn find_state(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>)
     }))
 }
 
-/// Sessions of a room, latest first. None: the reader may not read the room, or there is none.
+/// Sessions of a room that the reader may read, each by its own level, latest first. None: he may not read the
+/// room, or there is none.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_sessions(
     db: impl PgExecutor<'_>,
@@ -111,6 +126,7 @@ pub async fn list_sessions(
         "left join lateral (
              select * from live_room_sessions l
              where l.room_id = r.id
+               and may_read_live_room(l.access_level, r.host_user_id, r.metadata, $2, $3, $4)
                and (coalesce(l.started_at, l.starts_at), l.id)
                    < (coalesce($5, 'infinity'::timestamptz), coalesce($6::uuid, $8))
              order by coalesce(l.started_at, l.starts_at) desc, l.id desc limit $7) s on true",

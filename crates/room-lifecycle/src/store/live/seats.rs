@@ -12,6 +12,8 @@ pub use super::lobby::admit_waiting;
 
 /// A seat that was taken waits so long to be seen on LiveKit (correctness.md §5).
 pub const UNSEEN: Duration = Duration::seconds(60);
+/// Whoever waits keeps his place in the queue for so long after he asked last.
+pub const WAITS: Duration = Duration::minutes(2);
 /// A seat survives a disconnect for so long (correctness.md §5).
 pub const DISCONNECTED: Duration = Duration::minutes(2);
 
@@ -31,7 +33,7 @@ pub struct Place {
     pub session: Option<Uuid>,
     pub status: Option<LiveStatus>,
     pub auto_admit: bool,
-    /// Anybody's.
+    /// Anybody, who still asks.
     pub somebody_waits: bool,
     /// The session should be in its next state by now: its lobby open, or live.
     pub due: bool,
@@ -66,7 +68,8 @@ pub async fn find_place(db: impl PgExecutor<'_>, room: Uuid, who: Reader<'_>) ->
                   r.host_user_id = $2 as "is_host!", s.id as "session?", s.status as "status?: LiveStatus",
                   coalesce(s.auto_admit, false) as "auto_admit!",
                   exists (select from live_room_attendance w
-                          where w.session_id = s.id and w.lobby_status = 'waiting' and w.left_at is null)
+                          where w.session_id = s.id and w.lobby_status = 'waiting' and w.left_at is null
+                            and (w.held_until is null or w.held_until > app_now()))
                       as "somebody_waits!",
                   coalesce(s.status in ('scheduled', 'lobby') and s.starts_at <= app_now()
                            or s.status = 'scheduled'
@@ -122,13 +125,13 @@ pub struct Taking {
 /// token says of him.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Caller) -> Result<Option<Seat>> {
+    let held_for = if taking.seat.lobby_status == LobbyStatus::Waiting { WAITS } else { UNSEEN };
     sqlx::query_as!(
         Seat,
         r#"with seat as (
                insert into live_room_attendance as a
                    (session_id, live_room_id, user_id, role, lobby_status, held_until)
-               select s.id, s.room_id, $2, $3, $4,
-                      case $4 when 'admitted' then app_now() + make_interval(secs => $6) end
+               select s.id, s.room_id, $2, $3, $4, app_now() + make_interval(secs => $6)
                from live_room_sessions s
                where s.id = $1
                  and ($5 or (select count(*) from live_room_attendance t
@@ -138,8 +141,9 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
                on conflict (session_id, user_id) do update
                set role = excluded.role, lobby_status = excluded.lobby_status, is_banned = false, left_at = null,
                    seated_at = case when a.left_at is null then a.seated_at else excluded.seated_at end,
-                   held_until = case when excluded.held_until is not null then
-                       greatest(excluded.held_until, case when a.left_at is null then a.held_until end) end,
+                   held_until = greatest(excluded.held_until,
+                                         case when a.left_at is null and a.lobby_status = excluded.lobby_status
+                                              then a.held_until end),
                    -- Nobody is a viewer again before he is seen again.
                    disconnected_at = case when a.joined_at is not null
                                           then coalesce(a.disconnected_at, a.left_at) end
@@ -157,7 +161,7 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
         taking.seat.role.as_str(),
         taking.seat.lobby_status.as_str(),
         taking.reserved,
-        UNSEEN.as_seconds_f64(),
+        held_for.as_seconds_f64(),
         caller.name,
         caller.email,
         caller.avatar_url
