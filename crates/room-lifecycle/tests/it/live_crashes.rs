@@ -33,7 +33,7 @@ async fn cut_everywhere(connect: PgConnectOptions, status: LiveStatus, is_due: b
             world.set_plan(session, -1, None).await;
         }
         if cut(polls, rooms.change_session(&host.caller, host.room.id, verb)).await.is_some() {
-            assert!(polls > 4, "there was something to cut");
+            assert!(polls > 1, "there was something to cut");
             break;
         }
     }
@@ -48,7 +48,7 @@ async fn going_live_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, con
         let host: Host = world.host().await;
         let new = NewSession::default();
         if cut(polls, rooms.go_live(&host.caller, host.room.id, &new)).await.is_some() {
-            assert!(polls > 4, "there was something to cut");
+            assert!(polls > 1, "there was something to cut");
             break;
         }
         assert!(world.sessions_of(host.room.id).await <= 1);

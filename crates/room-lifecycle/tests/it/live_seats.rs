@@ -564,7 +564,7 @@ async fn joins_and_leaves_that_die_anywhere_leave_no_half_a_seat(
         assert_eq!(join(&steady, &open, "ben").await, VIEWER);
         steady.leave_live_room(&person("ben"), open.room.id).await.unwrap();
         if left && !died {
-            assert!(polls > 4, "there was something to cut");
+            assert!(polls > 1, "there was something to cut");
             break;
         }
     }

@@ -28,7 +28,8 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
                       or k.closing_at < app_now() - interval '1 minute')
                  and not exists (select from livekit_participants p where p.room_id = k.id and p.status = 'joined')
                  and not exists (select from live_room_attendance a
-                                 where a.session_id = s.id and a.left_at is null and a.held_until > app_now())),
+                                 where a.session_id = s.id and a.left_at is null and a.lobby_status = 'admitted'
+                                   and a.held_until > app_now())),
            quiet as (
                select e.id
                from empty e
@@ -79,7 +80,8 @@ pub async fn lock_closing(db: impl PgExecutor<'_>, record: &Record) -> Result<bo
            and k.closing_at = $3 and k.closing_at <= app_now()
            and not exists (select from livekit_participants p where p.room_id = k.id and p.status = 'joined')
            and not exists (select from live_room_attendance a
-                           where a.session_id = k.live_session_id and a.left_at is null and a.held_until > app_now())
+                           where a.session_id = k.live_session_id and a.left_at is null and a.lobby_status = 'admitted'
+                             and a.held_until > app_now())
            and not exists (select from livekit_events e
                            where e.room_id = k.id and e.event_type in ('participant_joined', 'track_published')
                              and e.received_at >= $3::timestamptz - make_interval(secs => $4))
