@@ -1,9 +1,9 @@
 //! Live rooms and their listing as `doctor` sees them: nothing stuck, nothing different, nothing late.
 
+use room_lifecycle::store::live::sessions::count_stuck;
 use sqlx::{PgExecutor, PgPool};
 
 use super::{Report, Trouble, database::failed};
-use crate::repair::live::count_stuck;
 
 /// A mark is followed within a second; older ones mean that nobody follows them.
 const LATE: f64 = 30.0;
@@ -40,7 +40,7 @@ async fn drift(pool: &PgPool) -> Result<&'static str, Trouble> {
 }
 
 async fn lag(pool: &PgPool) -> Result<&'static str, Trouble> {
-    match find_lag(pool).await.map_err(|error| failed(&error))? {
+    match sync::store::find_waiting(pool).await.map_err(|error| failed(&error))?.lag {
         seconds if seconds < LATE => Ok("The listing follows the live rooms"),
         seconds => Err(Trouble::new(
             format!("a change of a live room has been waiting for {seconds:.0} s to be listed"),
@@ -57,22 +57,9 @@ async fn count_drift(executor: impl PgExecutor<'_>) -> sqlx::Result<i64> {
                union
                select id from community_live_streams where managed and status in ('pending', 'live'))
            select count(*) as "count!"
-           from suspects s
-           join live_stream_projection p on p.id = s.id
-           left join community_live_streams c on c.id = s.id
-           where (p.title, p.status, p.started_at, p.ended_at, p.viewer_count)
-                 is distinct from (c.title, c.status, c.started_at, c.ended_at, c.viewer_count)
-             and not exists (select from live_stream_dirty d where d.live_room_id = s.id)"#
-    )
-    .fetch_one(executor)
-    .await
-}
-
-/// Seconds since the oldest mark that nothing holds back.
-async fn find_lag(executor: impl PgExecutor<'_>) -> sqlx::Result<f64> {
-    sqlx::query_scalar!(
-        r#"select coalesce(extract(epoch from app_now() - min(marked_at)), 0)::double precision as "seconds!"
-           from live_stream_dirty where attempts = 0"#
+           from unaligned_live_streams u
+           where u.id in (select id from suspects)
+             and not exists (select from live_stream_dirty d where d.live_room_id = u.id)"#
     )
     .fetch_one(executor)
     .await

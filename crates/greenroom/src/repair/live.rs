@@ -7,6 +7,7 @@ use chassis::{
     config::{DatabaseArgs, check},
     db,
 };
+use room_lifecycle::store::live::sessions::count_stuck;
 use sqlx::{PgExecutor, Result};
 
 use crate::out::say;
@@ -57,18 +58,6 @@ async fn repair_live_rooms(executor: impl PgExecutor<'_>) -> Result<Repaired> {
         Repaired,
         r#"select sessions as "sessions!", reset as "reset!", pointed as "pointed!", streams as "streams!"
            from repair_live_rooms()"#
-    )
-    .fetch_one(executor)
-    .await
-}
-
-/// The count that operators watch (data-model.md).
-pub async fn count_stuck(executor: impl PgExecutor<'_>) -> Result<i64> {
-    sqlx::query_scalar!(
-        r#"select count(*) as "count!" from live_rooms
-           where status in ('lobby', 'scheduled', 'live')
-             and (current_session_id is null
-                  or current_session_id in (select id from live_room_sessions where status in ('ended', 'cancelled')))"#
     )
     .fetch_one(executor)
     .await
