@@ -96,3 +96,32 @@ async fn missing_settings_are_a_matter_of_usage() {
         assert!(said.err.contains(setting), "{setting} is not in {}", said.err);
     }
 }
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn stuck_rooms_drift_and_lag_are_told_apart(pool: PgPool) {
+    let connect = (*pool.connect_options()).clone();
+    let world = World::new(&connect).await; // no service runs: nobody heals
+    let room = testkit::seed::live::live_room(&pool, "una").await;
+    testkit::seed::live::live_session(&pool, &room, domain::LiveStatus::Live).await;
+    sync::drain(&pool).await.unwrap();
+    let broken = [
+        ("live_rooms", "update live_rooms set current_session_id = null; delete from live_stream_dirty"),
+        (
+            "listing",
+            "set greenroom.sync = on; update community_live_streams set title = 'another'; reset greenroom.sync",
+        ),
+        (
+            "listing_lag",
+            "insert into live_stream_dirty (live_room_id, marked_at) values (gen_random_uuid(), app_now() - interval '1 min')",
+        ),
+    ];
+    for (n, (_, statement)) in broken.iter().enumerate() {
+        sqlx::raw_sql(*statement).execute(&pool).await.unwrap();
+        let said = doctor(&world, &connect, &[], true).await;
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        for (m, (check, _)) in broken.iter().enumerate() {
+            let finding = report["checks"].as_array().unwrap().iter().find(|found| found["check"] == *check);
+            assert_eq!(finding.unwrap()["ok"], m > n, "{check} after {n}: {}", said.out);
+        }
+    }
+}

@@ -283,6 +283,52 @@ async fn whoever_takes_a_seat_while_it_closes_has_a_minute_to_connect(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whoever_asks_for_a_token_keeps_the_session_though_the_look_fails(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, open) = closing(connect).await;
+    world.server().faults().set("ListRooms", refused());
+    world.pass_time(Duration::seconds(6)); // the record is not fresh
+    rooms.ensure(Owner::LiveSession(open.session), false).await.unwrap_err();
+    world.server().faults().clear();
+    assert!(!world.closes(&open).await);
+    world.pass_time(Duration::seconds(16));
+    world.look(&rooms, &open).await;
+    world.assert_goes_on(&open).await;
+}
+
+/// A legacy writer set the status and forgot when it started.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_session_without_a_start_has_its_quarter_of_an_hour_too(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, open) = world(connect).await;
+    world.execute("update live_room_sessions set started_at = null, lobby_open_at = null").await;
+    world.turn(&rooms, &open).await;
+    assert!(!world.closes(&open).await);
+    world.pass_time(Duration::minutes(16));
+    world.turn(&rooms, &open).await;
+    assert!(world.closes(&open).await);
+}
+
+/// Nobody calls the steps one by one: passes are all that runs.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn passes_alone_release_seats_and_end_what_is_empty(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, open) = world(connect).await;
+    join(&rooms, &open, "ann").await;
+    world.pass_time(Duration::seconds(61));
+    rooms.pass().await.unwrap();
+    assert_eq!(world.seated(&open).await, 0);
+    world.pass_time(Duration::minutes(16));
+    rooms.pass().await.unwrap();
+    world.pass_time(Duration::seconds(21));
+    rooms.pass().await.unwrap();
+    world.assert_ended(&open).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn whoever_only_waits_keeps_no_session_on(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.execute("update live_room_sessions set auto_admit = false").await;
