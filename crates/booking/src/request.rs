@@ -14,7 +14,7 @@ use proto::{
     types::v1::Caller,
 };
 use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::{config::Policy, error::Error, store::Booking};
 
@@ -22,6 +22,15 @@ use crate::{config::Policy, error::Error, store::Booking};
 pub const MOST_OPEN: i64 = 50;
 /// Bookings of one pair within an hour.
 pub const MOST_PER_PAIR: i64 = 10;
+/// A start may lie this long in the past, for "now" takes a while to be sent …
+pub const STARTS_AGO: Duration = Duration::minutes(5);
+/// … and this far ahead.
+pub const STARTS_AHEAD: Duration = Duration::days(365);
+
+/// Whether a booking may start then, by the database's clock.
+pub fn may_start(start: OffsetDateTime, now: OffsetDateTime) -> bool {
+    (now - STARTS_AGO..=now + STARTS_AHEAD).contains(&start)
+}
 
 /// A booking as its creator wants it.
 #[derive(Clone, Debug)]

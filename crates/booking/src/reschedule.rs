@@ -7,10 +7,9 @@ use proto::types::v1::Caller;
 use uuid::Uuid;
 
 use crate::{
-    create::check_start,
     error::Error,
     grpc::Bookings,
-    request::{Change, as_guest},
+    request::{Change, as_guest, may_start},
     store::{self, Booking, Rescheduled},
 };
 
@@ -90,8 +89,8 @@ fn plan(booking: &Booking, change: &Change) -> Result<Option<Rescheduled>, Error
             return Err(Error::Started);
         }
     }
-    if starts_anew {
-        check_start(scheduled_at, booking.now)?;
+    if starts_anew && !may_start(scheduled_at, booking.now) {
+        return Err(Error::StartOutOfRange { now: booking.now });
     }
     let title = change.title.as_ref().unwrap_or(&booking.title);
     let description = change.description.as_ref().unwrap_or(&booking.description);

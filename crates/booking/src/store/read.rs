@@ -2,7 +2,7 @@
 
 use chassis::page::Cursor;
 use domain::{Role, SessionStatus};
-use proto::room::v1::Room;
+use proto::{room::v1::Room, types::v1::Caller};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -45,6 +45,21 @@ impl Booking {
             Some(Role::Guest)
         } else {
             None
+        }
+    }
+
+    /// The name and picture of a person whom the statement that wrote this booking remembered: it read what was
+    /// known before.
+    pub fn set_person(&mut self, person: &Caller) {
+        let (name, avatar) = match self.role_of(&person.user_id) {
+            Some(Role::Host) => (&mut self.host_name, &mut self.host_avatar),
+            Some(Role::Guest) => (&mut self.guest_name, &mut self.guest_avatar),
+            None => return,
+        };
+        for (known, told) in [(name, &person.name), (avatar, &person.avatar_url)] {
+            if !told.is_empty() {
+                known.clone_from(told);
+            }
         }
     }
 

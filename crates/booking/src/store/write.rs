@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Booking, read::bookings};
-use crate::request::{MOST_OPEN, MOST_PER_PAIR, NewBooking};
+use crate::request::{MOST_OPEN, MOST_PER_PAIR, NewBooking, STARTS_AGO, STARTS_AHEAD};
 
 /// `$changed` writes one session and returns its columns and whether to `tell`; host and guest are told as
 /// `$kind`; `$beside` does what else has to happen; the answer is the booking as it is then.
@@ -35,31 +35,30 @@ macro_rules! telling {
     };
 }
 
-/// Waits until nobody else books for these people, remembers what the caller's token says of him, and tells the
-/// time then. Sorted, so that two never wait for each other; the exclusion constraint stays the guarantee.
+/// Waits until nobody else books for these people, and remembers what the caller's token says of him.
 pub async fn lock_people(
     executor: impl PgExecutor<'_>,
     people: &[String],
     caller: &Caller,
-) -> Result<OffsetDateTime, sqlx::Error> {
-    let locked = sqlx::query!(
-        r#"with locked as materialized (
-               select pg_advisory_xact_lock(hashtextextended(id, 7))
-               from (select distinct id collate "C" as id from unnest($1::text[]) id order by id) people)
-           select count(*) as "people!", app_now() as "now!",
-                  case when $2 <> '' then remember_person($2, $3, $4, $5)::text end as remembered
-           from locked"#,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"select lock_people($1)::text as locked,
+                  case when $2 <> '' then remember_person($2, $3, $4, $5)::text end as remembered"#,
         people,
         caller.user_id,
         caller.name,
         caller.email,
         caller.avatar_url,
-    );
-    Ok(locked.fetch_one(executor).await?.now)
+    )
+    .fetch_one(executor)
+    .await
+    .map(drop)
 }
 
-/// The new booking. None: the creator's idempotency key stands already, or he is at a limit. The session is written
-/// first, so that the key collides before anything else does.
+/// The new booking, in a statement and a commit of its own: the people are locked, the limits counted under the locks
+/// (`admit_booking`), and the session written first, so that the key collides before anything else does. None: the
+/// creator's idempotency key stands already, the start is out of range, or he is at a limit.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_booking(
     executor: impl PgExecutor<'_>,
     id: Uuid,
@@ -71,15 +70,8 @@ pub async fn insert_booking(
         "insert into sessions (id, host_id, guest_id, created_by, title, description, scheduled_at,
                                duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash)
          select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
-         where not $14::bool
-            or (select count(*) from (
-                    select from sessions where created_by = $4 and status in ('scheduled', 'in_progress')
-                    limit $15) open) < $15
-           and (select count(*) from (
-                    select from sessions
-                    where (host_id = $2 and guest_id = $3 or host_id = $3 and guest_id = $2)
-                      and created_at > app_now() - interval '1 hour'
-                    limit $16) lately) < $16
+         where $7 between app_now() - make_interval(secs => $20) and app_now() + make_interval(secs => $21)
+           and admit_booking($4, $17, $18, $19, $2, $3, $14, $15, $16)
          on conflict on constraint sessions_idempotency_key do nothing
          returning *, true as tell",
         "placed as (
@@ -103,30 +95,29 @@ pub async fn insert_booking(
         new.is_limited(),
         MOST_OPEN,
         MOST_PER_PAIR,
+        new.creator.name,
+        new.creator.email,
+        new.creator.avatar_url,
+        STARTS_AGO.as_seconds_f64(),
+        STARTS_AHEAD.as_seconds_f64(),
     )
     .fetch_optional(executor)
     .await
 }
 
-/// How close a creator is to the limits.
+/// How close a creator is to the limits, at `now`.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub open_full: bool,
     /// Seconds until the pair may be booked again.
     pub pair_wait: Option<i64>,
+    pub now: OffsetDateTime,
 }
 
 pub async fn find_limits(executor: impl PgExecutor<'_>, new: &NewBooking) -> Result<Limits, sqlx::Error> {
     sqlx::query_as!(
         Limits,
-        r#"select (select count(*) from (
-                       select from sessions where created_by = $1 and status in ('scheduled', 'in_progress')
-                       limit $4) open) >= $4 as "open_full!",
-                  (select ceil(extract(epoch from created_at + interval '1 hour' - app_now()))::bigint
-                   from sessions
-                   where (host_id = $2 and guest_id = $3 or host_id = $3 and guest_id = $2)
-                     and created_at > app_now() - interval '1 hour'
-                   order by created_at desc offset $5::bigint - 1 limit 1) as pair_wait"#,
+        r#"select open_full as "open_full!", pair_wait, app_now() as "now!" from booking_limits($1, $2, $3, $4, $5)"#,
         new.creator.user_id,
         new.host_id,
         new.guest_id,
