@@ -13,7 +13,8 @@ use axum::{
 };
 use proto::{
     token::v1::{
-        IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForSessionRequest, IssueForSessionResponse,
+        ExplainRequest, ExplainResponse, IssueForLiveRoomRequest, IssueForLiveRoomResponse,
+        IssueForNestRequest, IssueForNestResponse, IssueForSessionRequest, IssueForSessionResponse,
         token_service_client::TokenServiceClient,
         token_service_server::{TokenService, TokenServiceServer},
     },
@@ -66,8 +67,23 @@ impl TokenService for Store {
         &self,
         _: Request<IssueForLiveRoomRequest>,
     ) -> Result<Response<IssueForLiveRoomResponse>, Status> {
-        Err(Status::unimplemented("only bookings are measured"))
+        Err(only_bookings())
     }
+
+    async fn issue_for_nest(
+        &self,
+        _: Request<IssueForNestRequest>,
+    ) -> Result<Response<IssueForNestResponse>, Status> {
+        Err(only_bookings())
+    }
+
+    async fn explain(&self, _: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        Err(only_bookings())
+    }
+}
+
+fn only_bookings() -> Status {
+    Status::unimplemented("the baseline knows only bookings")
 }
 
 /// tonic → SELECT.

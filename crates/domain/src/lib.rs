@@ -7,6 +7,6 @@ mod room;
 mod session;
 
 pub use live::{AccessLevel, LiveStatus, LobbyStatus};
-pub use role::{Grants, Role, SeatRole, Source};
+pub use role::{Grants, NestRole, Role, SeatRole, Source};
 pub use room::{EndedReason, FRESH, Owner, OwnerKind, REFRESH_AFTER, RoomCreation, RoomStatus, is_fresh};
 pub use session::SessionStatus;

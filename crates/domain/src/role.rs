@@ -17,6 +17,19 @@ pub enum SeatRole {
     Guest,
 }
 
+/// A person's part in a nest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NestRole {
+    /// Decides who speaks; does not have to speak himself.
+    Admin {
+        speaks: bool,
+    },
+    Speaker,
+    Listener,
+    /// Without an identity; listens.
+    Guest,
+}
+
 /// A track source as LiveKit's grants name it (`canPublishSources`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -59,6 +72,51 @@ const ON_STAGE: Grants = Grants {
 
 /// Sees, hears, chats and raises a hand.
 const VIEWER: Grants = Grants { publish: &[], ..ON_STAGE };
+
+/// Speaks and takes part.
+const AUDIO: Grants =
+    Grants { publish: &[Source::Microphone], subscribe: true, data: true, own_metadata: false };
+
+/// Takes part without speaking.
+const SILENT: Grants = Grants { publish: &[], ..AUDIO };
+
+/// Hears, and nothing else.
+const AUDIENCE: Grants = Grants { data: false, ..SILENT };
+
+impl NestRole {
+    #[must_use]
+    pub const fn of(is_admin: bool, is_speaker: bool) -> Self {
+        match (is_admin, is_speaker) {
+            (true, speaks) => Self::Admin { speaks },
+            (false, true) => Self::Speaker,
+            (false, false) => Self::Listener,
+        }
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin { .. } => "admin",
+            Self::Speaker => "speaker",
+            Self::Listener => "listener",
+            Self::Guest => "guest",
+        }
+    }
+
+    #[must_use]
+    pub const fn is_admin(self) -> bool {
+        matches!(self, Self::Admin { .. })
+    }
+
+    #[must_use]
+    pub const fn grants(self) -> Grants {
+        match self {
+            Self::Admin { speaks: true } | Self::Speaker => AUDIO,
+            Self::Admin { speaks: false } => SILENT,
+            Self::Listener | Self::Guest => AUDIENCE,
+        }
+    }
+}
 
 impl Role {
     #[must_use]

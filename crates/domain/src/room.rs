@@ -62,6 +62,7 @@ impl FromStr for RoomCreation {
 pub enum OwnerKind {
     Session,
     LiveSession,
+    Nest,
 }
 
 impl OwnerKind {
@@ -70,6 +71,7 @@ impl OwnerKind {
         match self {
             Self::Session => Owner::Session(id),
             Self::LiveSession => Owner::LiveSession(id),
+            Self::Nest => Owner::Nest(id),
         }
     }
 }
@@ -81,13 +83,15 @@ pub enum Owner {
     Session(Uuid),
     /// One broadcast in a live room.
     LiveSession(Uuid),
+    /// An audio room of Nostr clients.
+    Nest(Uuid),
 }
 
 impl Owner {
     #[must_use]
     pub const fn id(self) -> Uuid {
         match self {
-            Self::Session(id) | Self::LiveSession(id) => id,
+            Self::Session(id) | Self::LiveSession(id) | Self::Nest(id) => id,
         }
     }
 
@@ -97,6 +101,7 @@ impl Owner {
         match self {
             Self::Session(_) => OwnerKind::Session,
             Self::LiveSession(_) => OwnerKind::LiveSession,
+            Self::Nest(_) => OwnerKind::Nest,
         }
     }
 
@@ -106,6 +111,7 @@ impl Owner {
         let base = match self {
             Self::Session(id) => format!("session-{id}"),
             Self::LiveSession(id) => format!("live-{id}"),
+            Self::Nest(id) => format!("nest-{id}"),
         };
         if generation > 1 { format!("{base}-g{generation}") } else { base }
     }
@@ -134,6 +140,8 @@ mod tests {
         assert_eq!(owner.room_name(3), "session-00000000-0000-0000-0000-000000000000-g3");
         let owner = Owner::LiveSession(Uuid::nil());
         assert_eq!(owner.room_name(2), "live-00000000-0000-0000-0000-000000000000-g2");
+        let owner = Owner::Nest(Uuid::nil());
+        assert_eq!(owner.room_name(1), "nest-00000000-0000-0000-0000-000000000000");
     }
 
     #[test]

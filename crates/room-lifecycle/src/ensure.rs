@@ -233,6 +233,7 @@ impl Rooms {
         let owner = match record.kind {
             OwnerKind::Session => "session_id",
             OwnerKind::LiveSession => "live_session_id",
+            OwnerKind::Nest => "nest_id",
         };
         serde_json::json!({ "deployment": self.deployment, owner: record.owner_id }).to_string()
     }

@@ -65,6 +65,7 @@ impl From<Error> for Refusal {
             Error::Closed(OwnerKind::LiveSession, _) => {
                 Self::new(Reason::RoomNotActive, "The live session is over, or has not begun.")
             }
+            Error::Closed(OwnerKind::Nest, _) => Self::new(Reason::RoomNotFound, "Room not found"),
             Error::Closed(OwnerKind::Session, Some(EndedReason::Cancelled)) => {
                 Self::new(Reason::SessionCancelled, "The session was cancelled.")
             }

@@ -40,9 +40,10 @@ impl RoomService for Rooms {
     async fn ensure_room(&self, request: Request<pb::EnsureRoomRequest>) -> Answer<pb::EnsureRoomResponse> {
         let request = request.into_inner();
         as_system(request.caller)?;
-        let owner = match request.live_session_id.as_str() {
-            "" => session_owner(&request.session_id)?,
-            live => Owner::LiveSession(uuid("live_session_id", live)?),
+        let owner = match (request.live_session_id.as_str(), request.nest_id.as_str()) {
+            ("", "") => session_owner(&request.session_id)?,
+            ("", nest) => Owner::Nest(uuid("nest_id", nest)?),
+            (live, _) => Owner::LiveSession(uuid("live_session_id", live)?),
         };
         let rooms = self.clone();
         if request.ahead {

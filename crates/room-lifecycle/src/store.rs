@@ -139,9 +139,9 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
     let names: Vec<String> = owners.iter().map(|owner| owner.room_name(1)).collect();
     records!(
         "with intents as (
-             insert into livekit_rooms (session_id, live_session_id, room_name, max_participants)
+             insert into livekit_rooms (session_id, live_session_id, nest_id, room_name, max_participants)
              select case o.kind when 'session' then o.owner end, case o.kind when 'live_session' then o.owner end,
-                    t.name, o.capacity + greatest(5, ceil(o.capacity * 0.1)::integer)
+                    case o.kind when 'nest' then o.owner end, t.name, o.capacity + greatest(5, ceil(o.capacity * 0.1)::integer)
              from unnest($1::uuid[], $2::text[]) as t(owner, name)
              join room_owners o on o.owner = t.owner and o.open
              on conflict do nothing
@@ -162,7 +162,11 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
              select i.id, a.user_id, case a.role when 'guest' then 'viewer' else a.role end, u.display_name
              from intents i
              join live_room_attendance a on a.session_id = i.live_session_id
-             left join app_users u on u.id = a.user_id)",
+             left join app_users u on u.id = a.user_id
+             union all
+             select i.id, p.pubkey,
+                    case when p.is_admin then 'admin' when p.is_speaker then 'speaker' else 'listener' end, null
+             from intents i join nest_participants p on p.nest_id = i.nest_id)",
         "intents",
         "",
         &ids,
@@ -333,7 +337,12 @@ pub async fn list_owners_without_room(
                select l.id, l.starts_at from live_room_sessions l
                where l.status in ('lobby', 'live')
                  and not exists (select from livekit_rooms r
-                                 where r.owner = l.id and r.status in ('pending', 'active', 'failed')))
+                                 where r.owner = l.id and r.status in ('pending', 'active', 'failed'))
+               union all
+               select n.id, n.created_at from nests n
+               where n.status = 'open'
+                 and not exists (select from livekit_rooms r
+                                 where r.owner = n.id and r.status in ('pending', 'active', 'failed')))
            select l.id as "id!", o.kind as "kind!: OwnerKind", r.id as "room_id?"
            from lacking l
            join room_owners o on o.owner = l.id and o.open

@@ -79,11 +79,20 @@ pub async fn booking(pool: &PgPool, state: State) -> Booking {
     let (host, guest) = (format!("host-{}", id.simple()), format!("guest-{}", id.simple()));
     person(pool, &host, "Hanna Host").await;
     person(pool, &guest, "Gustav Guest").await;
+    // One statement, as a booking is: a pass that runs beside it sees a session with its people or none.
     sqlx::query!(
-        "insert into sessions (id, host_id, guest_id, created_by, title, scheduled_at, duration_minutes, status,
-                               meeting_url, cancelled_at)
-         values ($1, $2, $3, $2, 'A lesson', app_now() + make_interval(secs => $4), 60, $5, $6,
-                 case $5 when 'cancelled' then app_now() end)",
+        "with session as (
+             insert into sessions (id, host_id, guest_id, created_by, title, scheduled_at, duration_minutes, status,
+                                   meeting_url, cancelled_at)
+             values ($1, $2, $3, $2, 'A lesson', app_now() + make_interval(secs => $4), 60, $5, $6,
+                     case $5 when 'cancelled' then app_now() end)
+             returning *)
+         insert into session_participants (session_id, user_id, role, slot, active)
+         select s.id, party.id, party.role,
+                tstzrange(s.scheduled_at, s.scheduled_at + make_interval(mins => s.duration_minutes), '[)'),
+                s.status in ('scheduled', 'in_progress')
+         from session s
+         cross join lateral (values (s.host_id, 'host'), (s.guest_id, 'guest')) party (id, role)",
         id,
         host,
         guest,
@@ -93,20 +102,7 @@ pub async fn booking(pool: &PgPool, state: State) -> Booking {
     )
     .execute(pool)
     .await
-    .expect("a session");
-    sqlx::query!(
-        "insert into session_participants (session_id, user_id, role, slot, active)
-         select s.id, party.id, party.role,
-                tstzrange(s.scheduled_at, s.scheduled_at + make_interval(mins => s.duration_minutes), '[)'),
-                s.status in ('scheduled', 'in_progress')
-         from sessions s
-         cross join lateral (values (s.host_id, 'host'), (s.guest_id, 'guest')) party (id, role)
-         where s.id = $1",
-        id
-    )
-    .execute(pool)
-    .await
-    .expect("its participants");
+    .expect("a session and its participants");
     Booking { id, host, guest }
 }
 
@@ -137,19 +133,21 @@ async fn room(pool: &PgPool, booking: &Booking, status: RoomStatus) -> Room {
 }
 
 async fn record(pool: &PgPool, owner: Owner, status: RoomStatus) -> Room {
-    let (session, live_session) = match owner {
-        Owner::Session(id) => (Some(id), None),
-        Owner::LiveSession(id) => (None, Some(id)),
+    let (session, live_session, nest) = match owner {
+        Owner::Session(id) => (Some(id), None, None),
+        Owner::LiveSession(id) => (None, Some(id), None),
+        Owner::Nest(id) => (None, None, Some(id)),
     };
     let name = owner.room_name(1);
     let sid = (status == RoomStatus::Active).then(|| format!("RM_{}", &crate::secret()[..12]));
     let id = sqlx::query_scalar!(
-        "insert into livekit_rooms (session_id, live_session_id, room_name, room_sid, status, max_participants,
-                                    confirmed_at)
-         values ($1, $2, $3, $4, $5, 10, case when $4::text is not null then app_now() end)
+        "insert into livekit_rooms (session_id, live_session_id, nest_id, room_name, room_sid, status,
+                                    max_participants, confirmed_at)
+         values ($1, $2, $3, $4, $5, $6, 10, case when $5::text is not null then app_now() end)
          returning id",
         session,
         live_session,
+        nest,
         name,
         sid,
         status.as_str(),

@@ -52,5 +52,6 @@ pub fn request_for(owner: Owner) -> EnsureRoomRequest {
     match owner {
         Owner::Session(id) => EnsureRoomRequest { session_id: id.to_string(), ..request },
         Owner::LiveSession(id) => EnsureRoomRequest { live_session_id: id.to_string(), ..request },
+        Owner::Nest(id) => EnsureRoomRequest { nest_id: id.to_string(), ..request },
     }
 }

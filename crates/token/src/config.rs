@@ -26,6 +26,10 @@ pub struct Args {
     /// How long an access token lives, 1min to 24h, never past the end of the meeting's window [default: 1h]
     #[arg(long, env = "TOKEN_TTL")]
     pub token_ttl: Option<String>,
+    /// Admins of nests get LiveKit's `roomAdmin`, for clients that need it. It lets a browser drive LiveKit behind our
+    /// back, also after its person is no admin any more [default: false]
+    #[arg(long, env = "NESTS_ROOM_ADMIN_GRANT")]
+    pub nests_room_admin_grant: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,6 +41,7 @@ pub struct Config {
     /// Used by `serve` only: `start` is given the way to room-lifecycle.
     pub room_url: Endpoint,
     pub ttl: Duration,
+    pub nests_room_admin_grant: bool,
 }
 
 impl Args {
@@ -46,8 +51,18 @@ impl Args {
         let listen = problems.listen("TOKEN_LISTEN", self.token_listen.as_deref(), 50053);
         let room_url = problems.peer("ROOM_URL", self.room_url);
         let ttl = token_ttl(self.token_ttl.as_deref(), problems);
+        let nests_room_admin_grant =
+            problems.parse("NESTS_ROOM_ADMIN_GRANT", self.nests_room_admin_grant.as_deref(), false);
         let (database, grpc) = service?;
-        Some(Config { database, grpc, livekit: livekit?, listen, room_url: room_url?, ttl })
+        Some(Config {
+            database,
+            grpc,
+            livekit: livekit?,
+            listen,
+            room_url: room_url?,
+            ttl,
+            nests_room_admin_grant,
+        })
     }
 }
 

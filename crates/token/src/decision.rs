@@ -1,6 +1,6 @@
 //! Whether a token is signed: a pure function of one row. It reads no clock; the row brings the database's.
 //!
-//! Who may come in is decided by the row's own rules (`session`, `live`); what the room's record
+//! Who may come in is decided by the row's own rules (`session`, `live`, `nest`); what the room's record
 //! must prove before anything is signed is the same for all.
 
 use domain::{Grants, Owner, Role, RoomStatus, SeatRole, is_fresh};
@@ -44,6 +44,10 @@ pub enum Refused {
     NoSeat,
     #[error("the caller waits in the lobby")]
     Waiting,
+    #[error("there is no such nest for the caller")]
+    NoNest,
+    #[error("the caller is no participant of the nest")]
+    NotInNest,
 }
 
 /// A role as tokens and answers name it, and what it may do.
@@ -52,17 +56,19 @@ pub struct Part {
     pub name: &'static str,
     pub grants: Grants,
     pub can_record: bool,
+    /// LiveKit's `roomAdmin`: only in nests, and only where a setting says so.
+    pub room_admin: bool,
 }
 
 impl From<Role> for Part {
     fn from(role: Role) -> Self {
-        Self { name: role.as_str(), grants: role.grants(), can_record: role.can_record() }
+        Self { name: role.as_str(), grants: role.grants(), can_record: role.can_record(), room_admin: false }
     }
 }
 
 impl From<SeatRole> for Part {
     fn from(role: SeatRole) -> Self {
-        Self { name: role.as_str(), grants: role.grants(), can_record: role.can_record() }
+        Self { name: role.as_str(), grants: role.grants(), can_record: role.can_record(), room_admin: false }
     }
 }
 

@@ -48,6 +48,8 @@ impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::NoLiveRoom => Self::new(Reason::RoomNotFound, "There is no such live room."),
+            Refused::NoNest => Self::new(Reason::RoomNotFound, "Room not found"),
+            Refused::NotInNest => Self::new(Reason::NotParticipant, "Join the nest first."),
             Refused::NotActive => Self::new(Reason::RoomNotActive, "Nothing is on in this live room."),
             Refused::NoSeat => Self::new(Reason::NotParticipant, "Join the live room first."),
             Refused::Waiting => {

@@ -4,22 +4,32 @@ use chassis::{
     grpc::{caller, uuid},
     status::Refusal,
 };
-use proto::token::v1::{
-    IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForSessionRequest, IssueForSessionResponse,
-    token_service_server::TokenService,
+use proto::{
+    token::v1::{
+        ExplainRequest, ExplainResponse, IssueForLiveRoomRequest, IssueForLiveRoomResponse,
+        IssueForNestRequest, IssueForNestResponse, IssueForSessionRequest, IssueForSessionResponse,
+        token_service_server::TokenService,
+    },
+    types::v1::Caller,
 };
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
-use crate::{decision::Refused, error::Error, issue::Issuer, live, session, store};
+use crate::{
+    decision::Refused,
+    error::Error,
+    issue::Issuer,
+    live,
+    nest::{self, NestDoor},
+    session,
+    store::{self, Join, LiveJoin},
+};
 
 impl Issuer {
     async fn for_session(&self, request: IssueForSessionRequest) -> Result<IssueForSessionResponse, Error> {
         let caller = caller(request.caller).map_err(Error::Request)?;
         let session_id = uuid("session_id", &request.session_id).map_err(Error::Request)?;
-        let find = async || {
-            let row = store::find_join(&self.pool, session_id, &caller.user_id).await?;
-            row.ok_or(Error::SessionNotFound)
-        };
+        let find = async || self.session_join(session_id, &caller).await;
         let (row, issued) = self.issue(&caller, request.ensure_now, find).await?;
         Ok(session::response(&row, issued))
     }
@@ -30,12 +40,33 @@ impl Issuer {
     ) -> Result<IssueForLiveRoomResponse, Error> {
         let caller = caller(request.caller).map_err(Error::Request)?;
         let room_id = uuid("room_id", &request.room_id).map_err(Error::Request)?;
-        let find = async || {
-            let row = store::find_live_join(&self.pool, room_id, &caller).await?;
-            row.ok_or(Refused::NoLiveRoom.into())
-        };
+        let find = async || self.live_join(room_id, &caller).await;
         let (_, issued) = self.issue(&caller, request.ensure_now, find).await?;
         Ok(live::response(issued))
+    }
+
+    async fn for_nest(&self, request: IssueForNestRequest) -> Result<IssueForNestResponse, Error> {
+        let person = request.caller.map(|who| caller(Some(who))).transpose().map_err(Error::Request)?;
+        let nest_id = uuid("nest_id", &request.nest_id).map_err(Error::Request)?;
+        let find = async || self.nest_door(nest_id, person.as_ref()).await;
+        let identity = person.clone().unwrap_or_else(nest::guest);
+        let (_, issued) = self.issue(&identity, false, find).await?;
+        Ok(nest::response(issued))
+    }
+
+    pub(crate) async fn session_join(&self, id: Uuid, caller: &Caller) -> Result<Join, Error> {
+        store::find_join(&self.pool, id, &caller.user_id).await?.ok_or(Error::SessionNotFound)
+    }
+
+    pub(crate) async fn live_join(&self, id: Uuid, caller: &Caller) -> Result<LiveJoin, Error> {
+        store::find_live_join(&self.pool, id, caller).await?.ok_or(Refused::NoLiveRoom.into())
+    }
+
+    /// Without a `person`: a guest.
+    pub(crate) async fn nest_door(&self, id: Uuid, person: Option<&Caller>) -> Result<NestDoor, Error> {
+        let pubkey = person.map(|person| person.user_id.as_str());
+        let join = store::find_nest_join(&self.pool, id, pubkey).await?.ok_or(Refused::NoNest)?;
+        Ok(NestDoor { join, is_guest: person.is_none(), room_admin_grant: self.room_admin_grant })
     }
 }
 
@@ -53,6 +84,17 @@ impl TokenService for Issuer {
         request: Request<IssueForLiveRoomRequest>,
     ) -> Result<Response<IssueForLiveRoomResponse>, Status> {
         answer("live", self.for_live_room(request.into_inner()).await)
+    }
+
+    async fn issue_for_nest(
+        &self,
+        request: Request<IssueForNestRequest>,
+    ) -> Result<Response<IssueForNestResponse>, Status> {
+        answer("nest", self.for_nest(request.into_inner()).await)
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        Ok(Response::new(self.explain(request.into_inner()).await.map_err(Refusal::from)?))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Greenroom's access tokens: one SELECT, a pure decision, a signature.
 //!
 //! [`store`] reads everything that a decision needs, the database's now included; [`decision`] decides without
-//! looking at anything else, by the rules of `session` and `live`; [`sign`] signs. Only when the record of the room
+//! looking at anything else, by the rules of `session`, `live` and `nest`; [`sign`] signs. Only when the record of the room
 //! is not fresh is room-lifecycle asked, and then the row is read again (`issue`): a token is signed only from a row
 //! that was read as active and fresh.
 //! Tokens are never stored and never logged.
@@ -10,10 +10,12 @@ mod ahead;
 pub mod config;
 pub mod decision;
 mod error;
+mod explain;
 mod grpc;
 mod issue;
 pub mod joins;
 mod live;
+mod nest;
 mod session;
 pub mod sign;
 pub mod store;
@@ -53,7 +55,7 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
         pool,
         RoomServiceClient::new(room).max_decoding_message_size(MESSAGE_LIMIT),
         signer,
-        config.livekit.ws_url.clone(),
+        config,
         joins,
         runtime.lifecycle.clone(),
     );

@@ -63,7 +63,10 @@ impl Signer {
             exp: numeric_date(expires_at),
             sub: ticket.identity.to_owned(),
             name: ticket.name.to_owned(),
-            video: video(ticket.part.grants, ticket.room),
+            video: VideoGrants {
+                room_admin: ticket.part.room_admin,
+                ..video(ticket.part.grants, ticket.room)
+            },
             attributes: HashMap::from([("role".to_owned(), ticket.part.name.to_owned())]),
             ..Claims::default()
         };

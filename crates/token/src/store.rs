@@ -1,6 +1,7 @@
 //! The SQL of token: what a join depends on, who the caller is, and which joins have arrived.
 
 mod live;
+mod nest;
 mod session;
 
 use proto::types::v1::Caller;
@@ -9,6 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use live::{LiveJoin, find_live_join};
+pub use nest::{NestJoin, find_nest_join};
 pub use session::{Join, find_join};
 
 /// Keeps name, e-mail and picture as the identity provider tells them.

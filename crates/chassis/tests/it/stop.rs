@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{grpc, lifecycle::Lifecycle, transport::Transport};
 use proto::token::v1::{
-    IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForSessionRequest, IssueForSessionResponse,
+    ExplainRequest, ExplainResponse, IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForNestRequest,
+    IssueForNestResponse, IssueForSessionRequest, IssueForSessionResponse,
     token_service_client::TokenServiceClient,
     token_service_server::{TokenService, TokenServiceServer},
 };
@@ -37,6 +38,17 @@ impl TokenService for Slow {
         &self,
         _: Request<IssueForLiveRoomRequest>,
     ) -> Result<Response<IssueForLiveRoomResponse>, Status> {
+        Err(Status::unimplemented("sessions only"))
+    }
+
+    async fn issue_for_nest(
+        &self,
+        _: Request<IssueForNestRequest>,
+    ) -> Result<Response<IssueForNestResponse>, Status> {
+        Err(Status::unimplemented("sessions only"))
+    }
+
+    async fn explain(&self, _: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
         Err(Status::unimplemented("sessions only"))
     }
 }

@@ -10,7 +10,8 @@ use chassis::{
     transport::Transport,
 };
 use proto::token::v1::{
-    IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForSessionRequest, IssueForSessionResponse,
+    ExplainRequest, ExplainResponse, IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForNestRequest,
+    IssueForNestResponse, IssueForSessionRequest, IssueForSessionResponse,
     token_service_client::TokenServiceClient,
     token_service_server::{TokenService, TokenServiceServer},
 };
@@ -51,6 +52,17 @@ impl TokenService for Obedient {
         &self,
         _: Request<IssueForLiveRoomRequest>,
     ) -> Result<Response<IssueForLiveRoomResponse>, Status> {
+        Err(Status::unimplemented("the suite asks for bookings only"))
+    }
+
+    async fn issue_for_nest(
+        &self,
+        _: Request<IssueForNestRequest>,
+    ) -> Result<Response<IssueForNestResponse>, Status> {
+        Err(Status::unimplemented("the suite asks for bookings only"))
+    }
+
+    async fn explain(&self, _: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
         Err(Status::unimplemented("the suite asks for bookings only"))
     }
 }

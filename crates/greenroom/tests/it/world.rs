@@ -249,6 +249,7 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             listen: anywhere,
             room_url: "http://in-process.invalid".parse().unwrap(),
             ttl: Duration::from_hours(1),
+            nests_room_admin_grant: false,
         },
         sync: sync::Config { database: testkit::database(connect, sync::ROLE), grpc, listen: anywhere },
         gateway: gateway::HttpConfig {

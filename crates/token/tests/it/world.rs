@@ -79,6 +79,7 @@ pub async fn world(connect: &PgConnectOptions, room: &FakeRoom) -> World {
         listen: ([127, 0, 0, 1], 0).into(),
         room_url: Endpoint::from_shared(format!("http://{}", room.address)).unwrap(),
         ttl: Duration::from_hours(1),
+        nests_room_admin_grant: false,
     };
     let routes = token::start(&config, room.transport, &runtime).await.unwrap();
     let served = testkit::serve_routes(routes, &internal, &runtime.lifecycle).await;

@@ -1,6 +1,9 @@
 //! The token service.
 
-use proto::token::v1::{self as token, token_service_server::TokenService};
+use proto::{
+    token::v1::{self as token, token_service_server::TokenService},
+    types::v1::Caller,
+};
 use tonic::{Request, Response};
 
 use super::{Answer, Fake, LIVE_SESSION, SESSION, at};
@@ -51,5 +54,28 @@ impl TokenService for Fake {
             can_record: is_host,
             expires_at: Some(at(3600)),
         }))
+    }
+
+    async fn issue_for_nest(
+        &self,
+        request: Request<token::IssueForNestRequest>,
+    ) -> Answer<token::IssueForNestResponse> {
+        let guest = || Caller { user_id: "guest-0".into(), ..Caller::default() };
+        let caller = |request: &token::IssueForNestRequest| request.caller.clone().or_else(|| Some(guest()));
+        let (request, caller) = self.take("issue_for_nest", request, caller).await?;
+        Ok(Response::new(token::IssueForNestResponse {
+            token: "livekit.token".into(),
+            ws_url: "ws://livekit.test".into(),
+            room_name: format!("nest-{}", request.nest_id),
+            identity: caller.user_id,
+            expires_at: Some(at(600)),
+        }))
+    }
+
+    async fn explain(&self, request: Request<token::ExplainRequest>) -> Answer<token::ExplainResponse> {
+        let anybody = || Caller { user_id: "anybody".into(), ..Caller::default() };
+        let caller = |request: &token::ExplainRequest| request.caller.clone().or_else(|| Some(anybody()));
+        self.take("explain", request, caller).await?;
+        Ok(Response::new(token::ExplainResponse { code: "ok".into(), ..token::ExplainResponse::default() }))
     }
 }

@@ -1,0 +1,55 @@
+//! What a join of one person, or of a guest, in one nest depends on.
+
+use domain::RoomStatus;
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A nest, the caller's place in it and its room, as one snapshot.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one row")]
+pub struct NestJoin {
+    /// The database's clock, and the same without the offset of drills, as for bookings.
+    pub now: OffsetDateTime,
+    pub signed_at: OffsetDateTime,
+    pub nest_id: Uuid,
+    pub open: bool,
+    pub guests_allowed: bool,
+    pub is_participant: bool,
+    pub is_admin: bool,
+    pub is_speaker: bool,
+    pub room_id: Option<Uuid>,
+    pub room_status: Option<RoomStatus>,
+    pub room_name: Option<String>,
+    pub generation: Option<i32>,
+    pub confirmed_at: Option<OffsetDateTime>,
+    pub closing_at: Option<OffsetDateTime>,
+}
+
+/// One round trip; every table is reached by a unique key. A guest has no `pubkey`.
+#[tracing::instrument(level = "debug", skip_all)]
+pub async fn find_nest_join(
+    executor: impl PgExecutor<'_>,
+    nest_id: Uuid,
+    pubkey: Option<&str>,
+) -> Result<Option<NestJoin>, sqlx::Error> {
+    sqlx::query_as!(
+        NestJoin,
+        r#"
+        select app_now() as "now!", clock_timestamp() as "signed_at!",
+               n.id as nest_id, n.status = 'open' as "open!", n.guests_allowed,
+               p.pubkey is not null as "is_participant!",
+               coalesce(p.is_admin, false) as "is_admin!", coalesce(p.is_speaker, false) as "is_speaker!",
+               r.id as "room_id?", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
+               r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"
+        from nests n
+        left join nest_participants p on p.nest_id = n.id and p.pubkey = $2
+        left join livekit_rooms r on r.owner = n.id
+        where n.id = $1
+        "#,
+        nest_id,
+        pubkey
+    )
+    .fetch_optional(executor)
+    .await
+}
