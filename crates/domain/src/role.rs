@@ -109,6 +109,11 @@ impl NestRole {
     }
 
     #[must_use]
+    pub const fn is_speaker(self) -> bool {
+        matches!(self, Self::Admin { speaks: true } | Self::Speaker)
+    }
+
+    #[must_use]
     pub const fn grants(self) -> Grants {
         match self {
             Self::Admin { speaks: true } | Self::Speaker => AUDIO,

@@ -6,13 +6,11 @@
 
 mod answer;
 mod attendance;
-mod auto_end;
 pub mod decide;
 mod error;
 mod grpc;
 mod grpc_seats;
 mod lobby;
-mod opening;
 pub mod request;
 mod rooms;
 mod seats;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How long beyond the life of a token a room with a kick is watched.
-const WATCH_BEYOND_TTL: Duration = Duration::minutes(10);
+pub(crate) const WATCH_BEYOND_TTL: Duration = Duration::minutes(10);
 
 impl Rooms {
     /// Puts a person out of a booking for good. False: he is not in it.

@@ -17,13 +17,17 @@ use crate::{
 const HAUNTED_AFTER: Duration = Duration::seconds(30);
 
 impl Rooms {
-    /// Looks at who is in an active room: attendance first, then whoever was kicked is put out.
-    pub(crate) async fn look_inside(&self, record: &Record) -> Result<(), Error> {
+    /// Looks at who is in an active room: attendance first, then whoever was kicked is put out. `metadata` is what its
+    /// room was seen with.
+    pub(crate) async fn look_inside(&self, record: &Record, metadata: Option<&str>) -> Result<(), Error> {
         let looked = self.livekit.list_participants(&record.room_name).await;
         if looked.is_err() {
             self.abandon_auto_end(record).await?;
         }
         let inside = looked?;
+        if record.kind == OwnerKind::Nest {
+            self.note_guests(record, &inside).await?;
+        }
         let active = || inside.iter().filter(|one| is_person(one) && is_active(one));
         let look = people::Look {
             room: record.id,
@@ -34,9 +38,12 @@ impl Rooms {
         people::set_presence(&self.pool, &look).await?;
         if record.kind == OwnerKind::LiveSession {
             self.project_presence(record.id).await?;
-            if self.finish_auto_end(record, !inside.iter().any(is_person)).await? {
-                return Ok(());
-            }
+        }
+        if self.finish_auto_end(record, !inside.iter().any(is_person)).await? {
+            return Ok(());
+        }
+        if record.kind == OwnerKind::Nest {
+            self.align_nest(record, &inside, metadata).await?;
         }
         if record.watched_until.is_some() {
             self.put_out(record, &inside).await?;
@@ -81,10 +88,10 @@ impl Rooms {
 }
 
 /// Recorders and agents are no people of ours.
-fn is_person(one: &ParticipantInfo) -> bool {
+pub(crate) fn is_person(one: &ParticipantInfo) -> bool {
     one.kind == participant_info::Kind::Standard as i32 && !one.identity.starts_with("EG_")
 }
 
-fn is_active(one: &ParticipantInfo) -> bool {
+pub(crate) fn is_active(one: &ParticipantInfo) -> bool {
     one.state == participant_info::State::Active as i32
 }

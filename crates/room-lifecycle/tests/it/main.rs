@@ -18,6 +18,7 @@ mod live_sessions;
 mod live_verbs;
 mod many_rooms;
 mod mass_loss;
+mod nests;
 mod orphans;
 mod outages;
 mod passes;
