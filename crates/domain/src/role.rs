@@ -40,6 +40,8 @@ pub enum Source {
 }
 
 impl Source {
+    pub const ALL: [Self; 4] = [Self::Camera, Self::Microphone, Self::ScreenShare, Self::ScreenShareAudio];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

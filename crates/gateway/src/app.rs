@@ -17,7 +17,8 @@ use http::request::Parts;
 use proto::{
     booking::v1::booking_service_client::BookingServiceClient,
     room::v1::{
-        live_room_service_client::LiveRoomServiceClient, room_service_client::RoomServiceClient,
+        live_room_service_client::LiveRoomServiceClient, moderation_service_client::ModerationServiceClient,
+        room_service_client::RoomServiceClient,
         seat_service_client::SeatServiceClient,
     },
     sync::v1::sync_service_client::SyncServiceClient,
@@ -46,6 +47,7 @@ struct Shared {
     room: RoomServiceClient<Transport>,
     live: LiveRoomServiceClient<Transport>,
     seats: SeatServiceClient<Transport>,
+    moderation: ModerationServiceClient<Transport>,
     token: TokenServiceClient<Transport>,
     streams: Streams,
     auth: Auth,
@@ -67,6 +69,8 @@ impl App {
             booking: BookingServiceClient::new(peers.booking).max_decoding_message_size(MESSAGE_LIMIT),
             room: RoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             live: LiveRoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            moderation: ModerationServiceClient::new(peers.room.clone())
+                .max_decoding_message_size(MESSAGE_LIMIT),
             seats: SeatServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
             token: TokenServiceClient::new(peers.token).max_decoding_message_size(MESSAGE_LIMIT),
             streams: Streams::start(&config.streams, sync, runtime),
@@ -96,6 +100,10 @@ impl App {
 
     pub(crate) fn seats(&self) -> SeatServiceClient<Transport> {
         self.0.seats.clone()
+    }
+
+    pub(crate) fn moderation(&self) -> ModerationServiceClient<Transport> {
+        self.0.moderation.clone()
     }
 
     pub(crate) fn token(&self) -> TokenServiceClient<Transport> {

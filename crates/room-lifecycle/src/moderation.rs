@@ -6,6 +6,7 @@ use time::Duration;
 
 use crate::{
     Rooms,
+    config::Policy,
     error::Error,
     livekit::LiveKitError,
     store::{self, people},
@@ -14,8 +15,16 @@ use crate::{
 /// How long beyond the life of a token a room with a kick is watched.
 pub(crate) const WATCH_BEYOND_TTL: Duration = Duration::minutes(10);
 
+impl Policy {
+    /// How long a room is watched in which somebody may no longer do what his token says.
+    #[must_use]
+    pub fn watch_for(&self) -> Duration {
+        Duration::try_from(self.token_ttl).unwrap_or(Duration::DAY) + WATCH_BEYOND_TTL
+    }
+}
+
 impl Rooms {
-    /// Puts a person out of a booking for good. False: he is not in it.
+    /// Puts a person out of a booking or a live session for good. False: he is not in it.
     pub async fn kick(&self, owner: Owner, user: &str) -> Result<bool, Error> {
         let record = loop {
             match store::find_record(&self.pool, owner.id()).await? {
@@ -23,8 +32,7 @@ impl Rooms {
                 None => drop(self.intend(owner).await?),
             }
         };
-        let ttl = Duration::try_from(self.policy.token_ttl).unwrap_or(Duration::DAY);
-        let watch = record.now + ttl + WATCH_BEYOND_TTL;
+        let watch = record.now + self.policy.watch_for();
         if !people::set_kicked(&self.pool, record.id, user, watch).await? {
             return Ok(false);
         }

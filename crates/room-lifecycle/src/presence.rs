@@ -51,23 +51,23 @@ impl Rooms {
         Ok(())
     }
 
-    /// Removes every kicked person who is there, or who joined and was not seen to leave.
+    /// Removes everybody kicked or banned who is there, or who joined and was not seen to leave.
     async fn put_out(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
-        for kicked in people::list_kicked(&self.pool, record.id).await? {
-            let there = inside.iter().find(|one| one.identity == kicked.user_id);
-            if there.is_none() && kicked.lingering_since.is_none() {
+        for unwelcome in people::list_unwelcome(&self.pool, record.id).await? {
+            let there = inside.iter().find(|one| one.identity == unwelcome.user_id);
+            if there.is_none() && unwelcome.lingering_since.is_none() {
                 continue;
             }
-            match self.livekit.remove_participant(&record.room_name, &kicked.user_id).await {
+            match self.livekit.remove_participant(&record.room_name, &unwelcome.user_id).await {
                 Ok(()) => {
                     if let Some(there) = there {
-                        events::insert_removal(&self.pool, record.id, &kicked.user_id, &there.sid).await?;
+                        events::insert_removal(&self.pool, record.id, &unwelcome.user_id, &there.sid).await?;
                     }
-                    tracing::info!(room.owner = %record.owner_id, "a kicked participant was put out again");
+                    tracing::info!(room.owner = %record.owner_id, "an unwelcome participant was put out again");
                 }
                 // LiveKit can lack somebody who is there (livekit.md §3): not found is not out.
                 Err(LiveKitError::NotFound) => {
-                    if kicked.lingering_since.is_some_and(|since| record.now - since >= HAUNTED_AFTER) {
+                    if unwelcome.lingering_since.is_some_and(|since| record.now - since >= HAUNTED_AFTER) {
                         return self.renew(record, Why::Haunted).await;
                     }
                 }

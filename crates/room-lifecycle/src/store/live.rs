@@ -3,6 +3,7 @@
 
 pub mod attendance;
 pub mod lobby;
+pub mod moderation;
 pub mod rooms;
 pub mod seats;
 pub mod sessions;
