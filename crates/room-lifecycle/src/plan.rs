@@ -94,7 +94,9 @@ pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> Step {
         }
         RoomStatus::Active => match sight {
             Sight::Unknown => Step::Rest,
-            Sight::There { sid, .. } if Some(sid) != record.room_sid.as_ref() => Step::Adopt { sid: sid.clone() },
+            Sight::There { sid, .. } if Some(sid) != record.room_sid.as_ref() => {
+                Step::Adopt { sid: sid.clone() }
+            }
             // Nobody holds a token before the window opens, so nobody is inside.
             Sight::There { .. } if !window_open && too_short(record) => Step::NextGeneration(Why::Retimed),
             Sight::There { .. } => Step::Confirm,

@@ -100,13 +100,16 @@ impl Rooms {
         grants: Grants,
     ) -> Result<Option<ParticipantPermission>, Error> {
         let wanted = permission(grants);
-        if had.is_some_and(|had| (had.can_publish && !wanted.can_publish)
-            || (had.can_publish_data && !wanted.can_publish_data))
-        {
+        if had.is_some_and(|had| {
+            (had.can_publish && !wanted.can_publish) || (had.can_publish_data && !wanted.can_publish_data)
+        }) {
             people::set_watched(&self.pool, record.id, WATCHED).await?;
         }
         match self.livekit.set_permission(&record.room_name, identity, wanted.clone()).await {
-            Ok(()) => Ok(Some(wanted)),
+            Ok(()) => {
+                metrics::counter!("greenroom_nests_corrected_total", "what" => "permission").increment(1);
+                Ok(Some(wanted))
+            }
             Err(LiveKitError::NotFound) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -140,6 +143,7 @@ impl Rooms {
                 break;
             }
             self.livekit.update_metadata(&record.room_name, &wanted).await?;
+            metrics::counter!("greenroom_nests_corrected_total", "what" => "metadata").increment(1);
             shown = wanted;
         }
         Ok(())

@@ -17,8 +17,7 @@ impl Rooms {
         let Some(there) = inside.iter().find(|one| one.identity == participant) else { return Ok(false) };
         let mut changed = false;
         for track in microphones(there).filter(|track| track.muted != muted) {
-            changed |=
-                self.livekit.mute_track(&record.room_name, participant, &track.sid, muted).await?;
+            changed |= self.livekit.mute_track(&record.room_name, participant, &track.sid, muted).await?;
         }
         if changed {
             people::set_muted(&self.pool, nest, &[participant.to_owned()], muted).await?;

@@ -23,13 +23,20 @@ pub struct Wish {
     pub is_admin: Option<bool>,
 }
 
+/// Who asks, of what he may himself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// Always an admin.
+    Host,
+    Admin,
+    Other,
+}
+
 /// Who asks of whom.
 #[derive(Clone, Copy, Debug)]
 struct Parties {
-    caller_is_host: bool,
-    caller_is_admin: bool,
+    by: By,
     is_self: bool,
-    participant_is_host: bool,
     participant: NestRole,
 }
 
@@ -68,14 +75,13 @@ impl Rooms {
         let (Some(by), Some(participant)) = (role(caller), role(&wish.participant)) else {
             return Err(NestError::NotInNest.into());
         };
-        let parties = Parties {
-            caller_is_host: host == caller,
-            caller_is_admin: by.is_admin(),
-            is_self: caller == wish.participant,
-            participant_is_host: host == wish.participant,
-            participant,
+        let by = match by.is_admin() {
+            _ if host == caller => By::Host,
+            true => By::Admin,
+            false => By::Other,
         };
-        let wanted = decide(&parties, wish)?;
+        let parties = Parties { by, is_self: caller == wish.participant, participant };
+        let wanted = decide(parties, wish)?;
         if wanted != participant {
             let watch = is_less(wanted, participant).then_some(WATCHED);
             people::set_role(&mut *transaction, nest, &wish.participant, wanted, watch).await?;
@@ -87,11 +93,12 @@ impl Rooms {
 
 /// The participant's role as it is to be. An admin may all, everybody may stop speaking; who is an admin the host
 /// alone decides, and not of himself: from others that wish is ignored, as clients expect.
-fn decide(parties: &Parties, wish: &Wish) -> Result<NestRole, NestError> {
-    if !parties.caller_is_admin && !(parties.is_self && wish.can_publish == Some(false)) {
+fn decide(parties: Parties, wish: &Wish) -> Result<NestRole, NestError> {
+    let stops_himself = parties.is_self && wish.can_publish == Some(false);
+    if parties.by == By::Other && !stops_himself {
         return Err(NestError::NotAllowed);
     }
-    let names_admins = parties.caller_is_host && !parties.participant_is_host;
+    let names_admins = parties.by == By::Host && !parties.is_self;
     let is_admin = wish.is_admin.filter(|_| names_admins).unwrap_or(parties.participant.is_admin());
     let is_speaker = wish.can_publish.unwrap_or(parties.participant.is_speaker());
     Ok(NestRole::of(is_admin, is_speaker))

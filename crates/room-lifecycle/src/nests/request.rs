@@ -46,13 +46,13 @@ pub(super) fn relays(relays: Vec<String>) -> Result<Vec<String>, Refusal> {
     if relays.len() > MOST_RELAYS {
         return Err(Refusal::invalid("relays", format!("must be at most {MOST_RELAYS}")));
     }
-    match relays.iter().all(|relay| is_relay(relay)) {
-        true => Ok(relays),
-        false => Err(Refusal::invalid(
+    if !relays.iter().all(|relay| is_relay(relay)) {
+        return Err(Refusal::invalid(
             "relays",
             format!("must be ws(s) addresses of at most {LONGEST_RELAY} bytes"),
-        )),
+        ));
     }
+    Ok(relays)
 }
 
 fn is_key(text: &str) -> bool {

@@ -29,6 +29,7 @@ impl Rooms {
         hls_stream: bool,
     ) -> Result<Nest, Error> {
         let (nest, intent) = retried(|| self.insert_nest(host, proof, relays, hls_stream)).await?;
+        metrics::counter!("greenroom_nests_created_total").increment(1);
         self.tell_livekit(Owner::Nest(nest.id), Work::Open(intent)).await;
         Ok(nest)
     }
@@ -57,11 +58,8 @@ impl Rooms {
 
     /// The caller is a participant from now on.
     pub async fn join_nest(&self, pubkey: &str, nest: Uuid) -> Result<(), Error> {
-        let entry = retried(|| nests::insert_participant(&self.pool, nest, pubkey)).await?;
-        match entry.ok_or(NestError::NoNest)?.full {
-            true => Err(NestError::Full.into()),
-            false => Ok(()),
-        }
+        let is_in = retried(|| nests::insert_participant(&self.pool, nest, pubkey)).await?;
+        if is_in.ok_or(NestError::NoNest)? { Ok(()) } else { Err(NestError::Full.into()) }
     }
 
     /// Ends the caller's nest, and its room.
@@ -86,5 +84,9 @@ impl Rooms {
 /// A signed request is carried out once: its proof is the first thing that its transaction writes, and two replicas
 /// that have the same one wait for each other there.
 pub(super) async fn accept(transaction: &mut PgConnection, proof: &Proof) -> Result<(), Error> {
-    if nostr::insert_seen(transaction, proof).await? { Ok(()) } else { Err(NestError::Replayed.into()) }
+    if nostr::insert_seen(transaction, proof).await? {
+        return Ok(());
+    }
+    metrics::counter!("greenroom_nests_replayed_total").increment(1);
+    Err(NestError::Replayed.into())
 }

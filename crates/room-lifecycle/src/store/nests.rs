@@ -89,24 +89,12 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<bool> {
     Ok(done.rows_affected() > 0)
 }
 
-/// How a nest took somebody in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Nobody more may come in but its admins, and those who are inside.
-    pub full: bool,
-}
-
 /// Makes somebody a participant, as a listener, unless he is one or the nest is full: one round trip. Full is by who
 /// is on LiveKit now; of many who come at once some more get in, and LiveKit's own limit is the fence around it.
-/// None: there is no such nest.
+/// Whether he is in; None: there is no such nest.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
-pub async fn insert_participant(
-    db: impl PgExecutor<'_>,
-    nest: Uuid,
-    pubkey: &str,
-) -> Result<Option<Entry>> {
-    sqlx::query_as!(
-        Entry,
+pub async fn insert_participant(db: impl PgExecutor<'_>, nest: Uuid, pubkey: &str) -> Result<Option<bool>> {
+    sqlx::query_scalar!(
         r#"with nest as materialized (
                select n.id, k.id as room_id, p.pubkey is not null as known,
                       not coalesce(p.is_admin, false)
@@ -127,7 +115,7 @@ pub async fn insert_participant(
                insert into livekit_participants (room_id, user_id, role)
                select room_id, $2, 'listener' from nest where not known and not nest.full and room_id is not null
                on conflict do nothing)
-           select nest.full as "full!" from nest"#,
+           select not nest.full as "is_in!" from nest"#,
         nest,
         pubkey
     )

@@ -19,6 +19,8 @@ mod live_verbs;
 mod many_rooms;
 mod mass_loss;
 mod nests;
+mod nests_life;
+mod nests_permissions;
 mod orphans;
 mod outages;
 mod passes;

@@ -14,14 +14,15 @@ use uuid::Uuid;
 
 use crate::harness::{
     World,
-    nests::{OpenNest, create, key, proof, signer, told},
+    hosts::person,
+    nests::{OpenNest, create, key, proof, told},
     refused,
 };
 
 fn wish(host: &str) -> CreateNestRequest {
     CreateNestRequest {
-        caller: signer(host),
-        proof: proof(),
+        caller: Some(person(host)),
+        proof: Some(proof()),
         relays: vec!["wss://relay.example.org/".to_owned(), "ws://[::1]:7777".to_owned()],
         hls_stream: true,
     }
@@ -50,7 +51,10 @@ async fn a_new_nest_has_its_host_and_a_room_that_says_so(_: PgPoolOptions, conne
 
     let nest = OpenNest { id: made.id.parse().unwrap(), host: made.host };
     let record = world.nest_record(&nest).await;
-    assert_eq!((record.status, record.room_name.as_str()), (RoomStatus::Active, &*format!("nest-{}", nest.id)));
+    assert_eq!(
+        (record.status, record.room_name.as_str()),
+        (RoomStatus::Active, &*format!("nest-{}", nest.id))
+    );
     let room = world.server().room(&record.room_name).unwrap();
     assert_eq!((room.max_participants, room.empty_timeout, room.departure_timeout), (50, 180, 180));
     let deployment = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
@@ -112,11 +116,11 @@ async fn a_signed_request_makes_one_nest_whichever_replica_it_reaches(
 async fn a_request_that_failed_may_come_again(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
-    world.execute("alter table livekit_room_names add constraint full check (false) not valid").await;
+    world.execute("alter table livekit_room_names add constraint closed check (false) not valid").await;
     let request = wish(&key(1));
     create(&rooms, request.clone()).await.unwrap_err();
     assert_eq!(count_nests(&world).await, 0);
-    world.execute("alter table livekit_room_names drop constraint full").await;
+    world.execute("alter table livekit_room_names drop constraint closed").await;
     create(&rooms, request).await.unwrap();
 }
 
@@ -254,7 +258,7 @@ async fn what_is_no_id_of_a_nest_is_not_found(_: PgPoolOptions, connect: PgConne
     let rooms = world.rooms().await;
     for id in ["", "x", &Uuid::new_v4().to_string(), "../../etc"] {
         assert_eq!(get(&rooms, id).await.unwrap_err(), Reason::RoomNotFound, "{id}");
-        let request = JoinNestRequest { caller: signer(&key(1)), nest_id: id.to_owned() };
+        let request = JoinNestRequest { caller: Some(person(&key(1))), nest_id: id.to_owned() };
         let joined = told(NestService::join_nest(&*rooms, Request::new(request)).await);
         assert_eq!(joined.unwrap_err().reason, Reason::RoomNotFound, "{id}");
     }

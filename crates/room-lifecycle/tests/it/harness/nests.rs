@@ -4,12 +4,9 @@ use chassis::status::Refusal;
 use domain::{NestRole, Source};
 use livekit_api::access_token::{AccessToken, VideoGrants};
 use livekit_protocol::{ParticipantInfo, ParticipantPermission};
-use proto::{
-    room::v1::{
-        CreateNestRequest, EndNestRequest, JoinNestRequest, Nest, Proof, SetPermissionsRequest,
-        nest_service_server::NestService,
-    },
-    types::v1::Caller,
+use proto::room::v1::{
+    CreateNestRequest, EndNestRequest, JoinNestRequest, Nest, Proof, SetPermissionsRequest,
+    nest_service_server::NestService,
 };
 use room_lifecycle::{
     Rooms,
@@ -19,7 +16,7 @@ use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::World;
+use super::{World, hosts::person};
 
 /// An open nest and its host's key.
 #[derive(Clone, Debug)]
@@ -33,14 +30,10 @@ pub fn key(number: u32) -> String {
     format!("{number:064x}")
 }
 
-pub fn signer(key: &str) -> Option<Caller> {
-    Some(Caller { user_id: key.to_owned(), ..Caller::default() })
-}
-
 /// Of a signed request that nobody has seen.
-pub fn proof() -> Option<Proof> {
+pub fn proof() -> Proof {
     let half = || Uuid::new_v4().into_bytes();
-    Some(Proof { event_id: [half(), half()].concat(), body_hash: [half(), half()].concat() })
+    Proof { event_id: [half(), half()].concat(), body_hash: [half(), half()].concat() }
 }
 
 pub fn told<T>(answer: Result<Response<T>, Status>) -> Result<T, Refusal> {
@@ -53,18 +46,23 @@ pub async fn create(rooms: &Rooms, request: CreateNestRequest) -> Result<Nest, R
 
 impl OpenNest {
     pub async fn of(rooms: &Rooms, host: &str) -> Self {
-        let request = CreateNestRequest { caller: signer(host), proof: proof(), ..CreateNestRequest::default() };
+        let request = CreateNestRequest {
+            caller: Some(person(host)),
+            proof: Some(proof()),
+            ..CreateNestRequest::default()
+        };
         let nest = create(rooms, request).await.unwrap();
         Self { id: nest.id.parse().unwrap(), host: nest.host }
     }
 
     pub async fn join(&self, rooms: &Rooms, key: &str) -> Result<(), Refusal> {
-        let request = JoinNestRequest { caller: signer(key), nest_id: self.id.to_string() };
+        let request = JoinNestRequest { caller: Some(person(key)), nest_id: self.id.to_string() };
         told(NestService::join_nest(rooms, Request::new(request)).await).map(drop)
     }
 
     pub async fn end(&self, rooms: &Rooms, key: &str) -> Result<(), Refusal> {
-        let request = EndNestRequest { caller: signer(key), proof: proof(), nest_id: self.id.to_string() };
+        let request =
+            EndNestRequest { caller: Some(person(key)), proof: Some(proof()), nest_id: self.id.to_string() };
         told(NestService::end_nest(rooms, Request::new(request)).await).map(drop)
     }
 
@@ -76,8 +74,8 @@ impl OpenNest {
         amend: impl FnOnce(&mut SetPermissionsRequest),
     ) -> Result<bool, Refusal> {
         let mut request = SetPermissionsRequest {
-            caller: signer(by),
-            proof: proof(),
+            caller: Some(person(by)),
+            proof: Some(proof()),
             nest_id: self.id.to_string(),
             participant: of.to_owned(),
             ..SetPermissionsRequest::default()
@@ -119,11 +117,17 @@ impl World {
         let grants = VideoGrants {
             room_join: true,
             room: room.to_owned(),
-            can_publish: !grants.publish.is_empty(),
-            can_publish_sources: grants.publish.iter().copied().map(Source::as_str).map(str::to_owned).collect(),
-            can_subscribe: grants.subscribe,
-            can_publish_data: grants.data,
-            can_update_own_metadata: grants.own_metadata,
+            can_publish: Some(!grants.publish.is_empty()),
+            can_publish_sources: grants
+                .publish
+                .iter()
+                .copied()
+                .map(Source::as_str)
+                .map(str::to_owned)
+                .collect(),
+            can_subscribe: Some(grants.subscribe),
+            can_publish_data: Some(grants.data),
+            can_update_own_metadata: Some(grants.own_metadata),
             ..VideoGrants::default()
         };
         AccessToken::with_api_key(&settings.api_key, settings.api_secret.expose_secret())
