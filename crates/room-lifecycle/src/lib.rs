@@ -21,6 +21,7 @@ pub mod plan;
 mod presence;
 mod reconcile;
 pub mod repair;
+mod roles;
 pub mod store;
 pub mod webhook;
 

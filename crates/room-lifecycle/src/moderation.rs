@@ -1,7 +1,8 @@
 //! Kicked stays out (I9): the decision is committed first, then LiveKit is told, then the room is watched for as
 //! long as an old token may open it.
 
-use domain::Owner;
+use domain::{Owner, Source};
+use livekit_protocol::{ParticipantInfo, TrackInfo};
 use time::Duration;
 
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
     config::Policy,
     error::Error,
     livekit::LiveKitError,
+    roles::track_source,
     store::{self, people},
 };
 
@@ -46,4 +48,28 @@ impl Rooms {
         self.marks_nudge.now();
         Ok(true)
     }
+
+    /// Mutes or unmutes what somebody publishes from a source: whether there was anything to change. Only LiveKit can
+    /// do this: what it does not know, or does not let us do (most servers let nobody unmute others), changes nothing.
+    pub(crate) async fn mute(
+        &self,
+        owner: Owner,
+        identity: &str,
+        source: Source,
+        muted: bool,
+    ) -> Result<bool, Error> {
+        let Some(record) = store::find_record(&self.pool, owner.id()).await? else { return Ok(false) };
+        let inside = self.livekit.list_participants(&record.room_name).await?;
+        let Some(there) = inside.iter().find(|one| one.identity == identity) else { return Ok(false) };
+        let mut changed = false;
+        for track in published(there, source).filter(|track| track.muted != muted) {
+            changed |= self.livekit.mute_track(&record.room_name, identity, &track.sid, muted).await?;
+        }
+        Ok(changed)
+    }
+}
+
+/// What somebody publishes from a source.
+pub(crate) fn published(of: &ParticipantInfo, source: Source) -> impl Iterator<Item = &TrackInfo> {
+    of.tracks.iter().filter(move |track| track.source == track_source(source) as i32)
 }

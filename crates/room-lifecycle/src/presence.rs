@@ -47,6 +47,9 @@ impl Rooms {
         }
         if record.watched_until.is_some() {
             self.put_out(record, &inside).await?;
+            if record.kind == OwnerKind::LiveSession {
+                self.align_people(record, &inside).await?;
+            }
         }
         Ok(())
     }

@@ -54,7 +54,7 @@ impl Rooms {
             self.tell_livekit(Owner::Nest(nest), Work::Settle).await;
         }
         match wish.mute_microphone {
-            Some(muted) => Ok(self.mute(nest, &wish.participant, muted).await? || changed),
+            Some(muted) => Ok(self.mute_in_nest(nest, &wish.participant, muted).await? || changed),
             None => Ok(changed),
         }
     }

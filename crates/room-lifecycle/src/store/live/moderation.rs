@@ -47,6 +47,31 @@ pub async fn set_role(
     .await
 }
 
+/// Somebody's role in a session.
+#[derive(Clone, Debug)]
+pub struct Role {
+    pub user_id: String,
+    pub role: SeatRole,
+}
+
+/// What these people are in a session; who is its host, the room says. Of strangers nothing.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_roles(db: impl PgExecutor<'_>, session: Uuid, users: &[String]) -> Result<Vec<Role>> {
+    sqlx::query_as!(
+        Role,
+        r#"select a.user_id,
+                  case when a.user_id = r.host_user_id then 'host' when a.role = 'speaker' then 'speaker'
+                       else 'guest' end as "role!: SeatRole"
+           from live_room_attendance a
+           join live_rooms r on r.id = a.live_room_id
+           where a.session_id = $1 and a.user_id = any($2)"#,
+        session,
+        users
+    )
+    .fetch_all(db)
+    .await
+}
+
 /// Keeps somebody out of a live room, watches its open session's room and marks it.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_ban(
