@@ -22,6 +22,9 @@ use crate::{
 /// How often a role may change while LiveKit is told of it before the rest is left to the next look.
 const TURNS: usize = 4;
 
+/// What LiveKit lets each person do who is there.
+type Shown<'a> = HashMap<&'a str, ParticipantPermission>;
+
 impl Rooms {
     /// Makes records for guests who are there, before presence is noted.
     pub(crate) async fn note_guests(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
@@ -55,36 +58,28 @@ impl Rooms {
 
     /// Reads the roles again after LiveKit was told: two replicas that tell it of two changes end at the later one.
     async fn align_people(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
-        let mut shown: HashMap<&str, ParticipantPermission> = inside
-            .iter()
-            .filter(|one| is_person(one))
-            .map(|one| (one.identity.as_str(), one.permission.clone().unwrap_or_default()))
-            .collect();
+        let people = inside.iter().filter(|one| is_person(one));
+        let mut shown: Shown<'_> =
+            people.map(|one| (one.identity.as_str(), one.permission.clone().unwrap_or_default())).collect();
         let keys: Vec<String> = shown.keys().map(|&identity| identity.to_owned()).collect();
-        if keys.is_empty() {
-            return Ok(());
-        }
         let mut failed = Ok(());
         for turn in 0..TURNS {
+            if shown.is_empty() {
+                break;
+            }
             let known = people::list_participants(&self.pool, record.owner_id, &keys).await?;
             if turn == 0 {
                 self.note_unmuted(record, inside, &known).await?;
             }
-            let wrong: Vec<(&str, Grants)> = shown
-                .iter()
-                .map(|(&identity, permission)| (identity, permission, grants(&known, identity)))
-                .filter(|(_, permission, grants)| !allows(permission, *grants))
-                .map(|(identity, _, grants)| (identity, grants))
-                .collect();
+            let wrong = wrong(&shown, &known);
             if wrong.is_empty() {
                 break;
             }
             for (identity, grants) in wrong {
-                let told = self.set_permission(record, identity, shown.remove(identity), grants).await;
-                match told {
+                match self.set_permission(record, identity, shown.remove(identity), grants).await {
                     Ok(Some(permission)) => drop(shown.insert(identity, permission)),
                     Ok(None) => {} // gone, or LiveKit cannot find him just now
-                    Err(error) => failed = Err(error),
+                    Err(error) => failed = Err(error), // of him; the others go on
                 }
             }
         }
@@ -148,6 +143,15 @@ impl Rooms {
         }
         Ok(())
     }
+}
+
+/// Those who are shown with other rights than theirs, and these.
+fn wrong<'a>(shown: &Shown<'a>, known: &[Participant]) -> Vec<(&'a str, Grants)> {
+    let people = shown.iter().map(|(&identity, permission)| (identity, permission, grants(known, identity)));
+    people
+        .filter(|(_, permission, grants)| !allows(permission, *grants))
+        .map(|(identity, _, grants)| (identity, grants))
+        .collect()
 }
 
 /// What somebody may do: whoever is no participant is a guest.
