@@ -24,6 +24,9 @@ use crate::{
 /// How often a role may change while LiveKit is told of it before the rest is left to the next look.
 const TURNS: usize = 4;
 
+/// What LiveKit lets each person do who is there.
+type Shown<'a> = HashMap<&'a str, ParticipantPermission>;
+
 impl Rooms {
     /// Puts right what LiveKit shows of people's rights in a live room or a nest. The roles of a booking never change.
     pub(crate) async fn align_people(
@@ -31,33 +34,27 @@ impl Rooms {
         record: &Record,
         inside: &[ParticipantInfo],
     ) -> Result<(), Error> {
-        let mut shown: HashMap<&str, ParticipantPermission> = inside
-            .iter()
-            .filter(|one| is_person(one))
-            .map(|one| (one.identity.as_str(), one.permission.clone().unwrap_or_default()))
-            .collect();
-        let keys: Vec<String> = shown.keys().map(|&identity| identity.to_owned()).collect();
-        if keys.is_empty() || record.kind == OwnerKind::Session {
+        if record.kind == OwnerKind::Session {
             return Ok(());
         }
+        let people = inside.iter().filter(|one| is_person(one));
+        let mut shown: Shown<'_> =
+            people.map(|one| (one.identity.as_str(), one.permission.clone().unwrap_or_default())).collect();
+        let keys: Vec<String> = shown.keys().map(|&identity| identity.to_owned()).collect();
         let mut failed = Ok(());
         for _ in 0..TURNS {
-            let roles = self.find_grants(record, &keys).await?;
-            let wrong: Vec<(&str, Grants)> = shown
-                .iter()
-                .map(|(&identity, permission)| (identity, permission, roles.of(identity)))
-                .filter(|(_, permission, grants)| !allows(permission, *grants))
-                .map(|(identity, _, grants)| (identity, grants))
-                .collect();
+            if shown.is_empty() {
+                break;
+            }
+            let wrong = self.find_grants(record, &keys).await?.wrong(&shown);
             if wrong.is_empty() {
                 break;
             }
             for (identity, grants) in wrong {
-                let told = self.set_permission(record, identity, shown.remove(identity), grants).await;
-                match told {
+                match self.set_permission(record, identity, shown.remove(identity), grants).await {
                     Ok(Some(permission)) => drop(shown.insert(identity, permission)),
                     Ok(None) => {} // gone, or LiveKit cannot find him just now
-                    Err(error) => failed = Err(error),
+                    Err(error) => failed = Err(error), // of him; the others go on
                 }
             }
         }
@@ -120,8 +117,14 @@ struct Roles {
 }
 
 impl Roles {
-    fn of(&self, identity: &str) -> Grants {
-        self.known.get(identity).copied().unwrap_or(self.others)
+    /// Those who are shown with other rights than theirs, and these.
+    fn wrong<'a>(&self, shown: &Shown<'a>) -> Vec<(&'a str, Grants)> {
+        let of = |identity| self.known.get(identity).copied().unwrap_or(self.others);
+        let people = shown.iter().map(|(&identity, permission)| (identity, permission, of(identity)));
+        people
+            .filter(|(_, permission, grants)| !allows(permission, *grants))
+            .map(|(identity, _, grants)| (identity, grants))
+            .collect()
     }
 }
 
