@@ -18,8 +18,7 @@ use proto::{
     booking::v1::booking_service_client::BookingServiceClient,
     room::v1::{
         live_room_service_client::LiveRoomServiceClient, moderation_service_client::ModerationServiceClient,
-        room_service_client::RoomServiceClient,
-        seat_service_client::SeatServiceClient,
+        room_service_client::RoomServiceClient, seat_service_client::SeatServiceClient,
     },
     sync::v1::sync_service_client::SyncServiceClient,
     token::v1::token_service_client::TokenServiceClient,

@@ -40,8 +40,8 @@ use chassis::{
 use domain::Owner;
 use proto::room::v1::{
     live_room_service_server::LiveRoomServiceServer, moderation_service_server::ModerationServiceServer,
-    nest_service_server::NestServiceServer,
-    room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
+    nest_service_server::NestServiceServer, room_service_server::RoomServiceServer,
+    seat_service_server::SeatServiceServer,
 };
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -168,7 +168,8 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     let moderation = ModerationServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let nests = NestServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
-    let routes = Routes::new(server).add_service(live).add_service(seats).add_service(moderation).add_service(nests);
+    let routes =
+        Routes::new(server).add_service(live).add_service(seats).add_service(moderation).add_service(nests);
     Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(routes, &config.grpc).await)
 }
 

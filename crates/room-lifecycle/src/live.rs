@@ -12,7 +12,7 @@ mod grpc;
 mod grpc_moderation;
 mod grpc_seats;
 mod lobby;
-mod moderation;
+pub mod moderation;
 pub mod request;
 mod rooms;
 mod seats;

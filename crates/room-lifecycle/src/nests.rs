@@ -19,6 +19,7 @@ use time::Duration;
 pub use error::NestError;
 
 /// The life of a nest's token, and ten minutes: as long as one that allows more than its owner may still opens a room.
-pub(crate) const WATCHED: Duration = Duration::minutes(10).saturating_add(crate::moderation::WATCH_BEYOND_TTL);
+pub(crate) const WATCHED: Duration =
+    Duration::minutes(10).saturating_add(crate::moderation::WATCH_BEYOND_TTL);
 /// A nest's room stands empty on LiveKit for so long (nests.md); whoever asks later has it made anew.
 pub(crate) const LIVEKIT_TIMEOUT: u32 = 180;

@@ -65,7 +65,8 @@ impl Rooms {
         let (others, known) = match record.kind {
             OwnerKind::Nest => {
                 let known = people::list_participants(&self.pool, record.owner_id, keys).await?;
-                let known = known.into_iter().map(|one| (one.pubkey.clone(), Participant::role(&one).grants()));
+                let known =
+                    known.into_iter().map(|one| (one.pubkey.clone(), Participant::role(&one).grants()));
                 (NestRole::Guest.grants(), known.collect())
             }
             OwnerKind::LiveSession | OwnerKind::Session => {

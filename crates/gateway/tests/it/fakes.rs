@@ -3,6 +3,7 @@
 
 mod booking;
 mod live;
+mod moderation;
 mod room;
 mod seats;
 mod sync;

@@ -15,6 +15,7 @@ mod jwt;
 mod keys;
 mod limits;
 mod live_lobby;
+mod live_moderation;
 mod live_rooms;
 mod live_sessions;
 mod mapping;

@@ -55,6 +55,14 @@ fn cases() -> BTreeMap<&'static str, Cases> {
         ("admitFromLobby", HOST),
         ("admitAllFromLobby", HOST),
         ("rejectFromLobby", HOST),
+        ("promoteInLiveRoom", [401, 403, 403, 400, 403]), // the guest waits: he has no seat yet
+        ("demoteInLiveRoom", [401, 403, 403, 400, 403]),
+        ("muteInLiveRoom", HOST),
+        ("kickFromLiveRoom", HOST),
+        ("banFromLiveRoom", HOST),
+        ("unbanFromLiveRoom", HOST),
+        ("raiseHand", [401, 403, 403, 403, 403]), // nobody has a seat yet
+        ("getLiveSummary", HOST),
         ("listStreams", SIGNED_IN),
         ("watchStreams", SIGNED_IN),
         ("createStreamTicket", SIGNED_IN),
@@ -75,7 +83,10 @@ fn body(operation: &str, guest: &str, round: usize) -> Option<Value> {
         "patchBooking" => json!({"title": "Geometry"}),
         "cancelBooking" => json!({"reason": "ill"}),
         "kickParticipant" => json!({"userId": guest}),
-        "admitFromLobby" | "rejectFromLobby" => json!({"user_id": guest}),
+        "admitFromLobby" | "rejectFromLobby" | "promoteInLiveRoom" | "demoteInLiveRoom"
+        | "kickFromLiveRoom" | "banFromLiveRoom" | "unbanFromLiveRoom" => json!({"user_id": guest}),
+        "muteInLiveRoom" => json!({"user_id": guest, "source": "microphone"}),
+        "raiseHand" => json!({"raised": true}),
         "goLive" | "saveMyLiveRoom" | "patchLiveRoom" => json!({}),
         "receiveWebhook" => json!({"event": "room_started"}),
         _ => return None,

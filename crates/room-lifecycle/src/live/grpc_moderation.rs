@@ -36,13 +36,13 @@ impl ModerationService for Rooms {
         let request = request.into_inner();
         let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
         let user = somebody(request.user_id)?;
-        let source = Source::ALL.into_iter().find(|source| source.as_str() == request.source).ok_or_else(
-            || Refusal::invalid("source", "must be camera, microphone, screen_share or screen_share_audio"),
-        )?;
+        let source =
+            Source::ALL.into_iter().find(|source| source.as_str() == request.source).ok_or_else(|| {
+                Refusal::invalid("source", "must be camera, microphone, screen_share or screen_share_audio")
+            })?;
         let rooms = self.clone();
-        let changed = self
-            .run("mute", async move { rooms.mute_seated(&caller, room, &user, source).await })
-            .await?;
+        let changed =
+            self.run("mute", async move { rooms.mute_seated(&caller, room, &user, source).await }).await?;
         Ok(Response::new(pb::MuteResponse { changed }))
     }
 

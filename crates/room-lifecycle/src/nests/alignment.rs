@@ -49,11 +49,7 @@ impl Rooms {
     }
 
     /// Whoever speaks again is not muted any more.
-    async fn note_unmuted(
-        &self,
-        record: &Record,
-        inside: &[ParticipantInfo],
-    ) -> Result<(), Error> {
+    async fn note_unmuted(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
         let unmuted: Vec<String> = inside
             .iter()
             .filter(|one| published(one, Source::Microphone).any(|track| !track.muted))

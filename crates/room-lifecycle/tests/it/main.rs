@@ -12,6 +12,7 @@ mod live_auto_end;
 mod live_crashes;
 mod live_healing;
 mod live_lobby;
+mod live_moderation;
 mod live_rooms;
 mod live_seats;
 mod live_sessions;

@@ -1,8 +1,7 @@
 //! Nests, the people in them, and what LiveKit shows of both.
 
 use chassis::status::Refusal;
-use domain::{NestRole, Source};
-use livekit_api::access_token::{AccessToken, VideoGrants};
+use domain::NestRole;
 use livekit_protocol::{ParticipantInfo, ParticipantPermission};
 use proto::room::v1::{
     CreateNestRequest, EndNestRequest, JoinNestRequest, Nest, Proof, SetPermissionsRequest,
@@ -12,7 +11,6 @@ use room_lifecycle::{
     Rooms,
     store::{self, Record},
 };
-use secrecy::ExposeSecret;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -112,29 +110,7 @@ impl World {
     }
 
     pub fn nest_token(&self, room: &str, identity: &str, role: NestRole) -> String {
-        let settings = &self.livekit.settings;
-        let grants = role.grants();
-        let grants = VideoGrants {
-            room_join: true,
-            room: room.to_owned(),
-            can_publish: Some(!grants.publish.is_empty()),
-            can_publish_sources: grants
-                .publish
-                .iter()
-                .copied()
-                .map(Source::as_str)
-                .map(str::to_owned)
-                .collect(),
-            can_subscribe: Some(grants.subscribe),
-            can_publish_data: Some(grants.data),
-            can_update_own_metadata: Some(grants.own_metadata),
-            ..VideoGrants::default()
-        };
-        AccessToken::with_api_key(&settings.api_key, settings.api_secret.expose_secret())
-            .with_identity(identity)
-            .with_grants(grants)
-            .to_jwt()
-            .unwrap()
+        self.token_for(room, identity, role.grants())
     }
 
     /// What LiveKit lets somebody do who is there.
