@@ -4,7 +4,8 @@ use chassis::status::Reason;
 use domain::{NestRole, Owner, RoomStatus};
 use livekit_dev::Fault;
 use proto::room::v1::{
-    CreateNestRequest, GetNestRequest, JoinNestRequest, Nest, nest_service_server::NestService,
+    CreateNestRequest, GetNestRequest, JoinNestRequest, Nest, SetPermissionsRequest,
+    nest_service_server::NestService,
 };
 use room_lifecycle::{Rooms, nests::link};
 use serde_json::json;
@@ -110,6 +111,28 @@ async fn a_signed_request_makes_one_nest_whichever_replica_it_reaches(
     create(&other, wish(&key(1))).await.unwrap();
     assert_eq!(create(&other, request).await.unwrap_err().reason, Reason::Unauthenticated);
     assert_eq!(count_nests(&world).await, 3);
+}
+
+/// What was undone since is not done again by whoever kept the request.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn no_change_is_made_again_by_its_old_request(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (rooms, other) = (world.rooms().await, world.rooms().await);
+    let nest = world.nest(&rooms).await;
+    nest.join(&rooms, &key(2)).await.unwrap();
+    let used = proof();
+    let again = |request: &mut SetPermissionsRequest| {
+        request.can_publish = Some(true);
+        request.proof = Some(used.clone());
+    };
+    assert!(nest.permit(&rooms, (&nest.host, &key(2)), again).await.unwrap());
+    nest.speaks(&rooms, &key(2), false).await;
+    let refusal = nest.permit(&other, (&nest.host, &key(2)), again).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::Unauthenticated);
+    let ended = other.end_nest(&nest.host, &used, nest.id).await;
+    assert_eq!(crate::harness::reason(ended), Reason::Unauthenticated);
+    assert!(world.nest_is_open(&nest).await);
+    assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -222,7 +245,7 @@ async fn only_the_host_ends_a_nest_and_then_it_is_gone(_: PgPoolOptions, connect
     let nest = world.nest(&rooms).await;
     nest.join(&rooms, &key(2)).await.unwrap();
     world.enter_nest(&nest, &key(2), NestRole::Listener).await;
-    let make_admin = |request: &mut proto::room::v1::SetPermissionsRequest| request.is_admin = Some(true);
+    let make_admin = |request: &mut SetPermissionsRequest| request.is_admin = Some(true);
     nest.permit(&rooms, (&nest.host, &key(2)), make_admin).await.unwrap();
     for other in [key(2), key(3)] {
         assert_eq!(nest.end(&rooms, &other).await.unwrap_err().reason, Reason::Unauthenticated);
