@@ -17,8 +17,8 @@ use http::request::Parts;
 use proto::{
     booking::v1::booking_service_client::BookingServiceClient,
     room::v1::{
-        live_room_service_client::LiveRoomServiceClient, room_service_client::RoomServiceClient,
-        seat_service_client::SeatServiceClient,
+        live_room_service_client::LiveRoomServiceClient, nest_service_client::NestServiceClient,
+        room_service_client::RoomServiceClient, seat_service_client::SeatServiceClient,
     },
     sync::v1::sync_service_client::SyncServiceClient,
     token::v1::token_service_client::TokenServiceClient,
@@ -34,6 +34,7 @@ use crate::{
     extract,
     intake::Intake,
     limits::Limiter,
+    nostr::{self, nip98::Verified},
     streams::Streams,
 };
 
@@ -46,6 +47,7 @@ struct Shared {
     room: RoomServiceClient<Transport>,
     live: LiveRoomServiceClient<Transport>,
     seats: SeatServiceClient<Transport>,
+    nests: NestServiceClient<Transport>,
     token: TokenServiceClient<Transport>,
     streams: Streams,
     auth: Auth,
@@ -61,13 +63,17 @@ struct Shared {
 
 impl App {
     pub(crate) fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Self, StartError> {
+        if config.nip98.bases.is_empty() {
+            tracing::warn!("API_URL and PUBLIC_URLS are not set: no signature of a Nostr client is believed");
+        }
         let auth = Auth::start(config.auth.clone(), runtime)?;
         let sync = SyncServiceClient::new(peers.sync).max_decoding_message_size(MESSAGE_LIMIT);
         Ok(Self(Arc::new(Shared {
             booking: BookingServiceClient::new(peers.booking).max_decoding_message_size(MESSAGE_LIMIT),
             room: RoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             live: LiveRoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
-            seats: SeatServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
+            seats: SeatServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            nests: NestServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
             token: TokenServiceClient::new(peers.token).max_decoding_message_size(MESSAGE_LIMIT),
             streams: Streams::start(&config.streams, sync, runtime),
             auth,
@@ -96,6 +102,10 @@ impl App {
 
     pub(crate) fn seats(&self) -> SeatServiceClient<Transport> {
         self.0.seats.clone()
+    }
+
+    pub(crate) fn nests(&self) -> NestServiceClient<Transport> {
+        self.0.nests.clone()
     }
 
     pub(crate) fn token(&self) -> TokenServiceClient<Transport> {
@@ -157,6 +167,21 @@ impl App {
         }
         metrics::counter!("greenroom_sign_ins_refused_total", "reason" => reason).increment(1);
         Refusal::new(Reason::Unauthenticated, why).into()
+    }
+
+    /// Whose key signed this request.
+    pub(crate) fn verify_signed(&self, parts: &Parts) -> Result<Verified, Rejection> {
+        match nostr::judge(parts, &self.0.config.nip98, self.now()) {
+            Ok(verified) => {
+                // A key of its own: a `sub` may look like a public key.
+                let taken = self.0.users.take(("nostr", &verified.public_key), Instant::now());
+                taken.map(|()| verified).map_err(too_often)
+            }
+            Err(refused) => {
+                self.count_address(parts)?;
+                Err(nostr::unauthenticated(refused))
+            }
+        }
     }
 
     /// The person of a ticket; none: the ticket is not good.

@@ -70,24 +70,32 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
         let (parts, body) = request.into_parts();
-        let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
-        let place =
-            if most.is_some_and(|most| most <= SMALL_BODY) { None } else { Some(app.body_place().await?) };
-        let bytes = read(&parts.headers, body, BODY_LIMIT).await?;
-        drop(place);
-        let text = match bytes.trim_ascii() {
-            b"" => b"{}",
-            text => text,
-        };
-        if text.first() != Some(&b'{') {
-            return Err(Refusal::invalid("body", "The body is not a JSON object.").into());
-        }
-        let mut json = serde_json::Deserializer::from_slice(text);
-        let value = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| invalid(error.path(), error.inner(), "body"))?;
-        json.end().map_err(|_| Refusal::invalid("body", "The body has more than one JSON object."))?;
-        Ok(Self(value))
+        json(&receive(&parts.headers, body, app).await?).map(Self)
     }
+}
+
+/// The body of a route, within its limit; a longer one waits for a place.
+pub(crate) async fn receive(headers: &HeaderMap, body: Body, app: &App) -> Result<Bytes, Rejection> {
+    let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
+    let small = most.is_some_and(|most| most <= SMALL_BODY);
+    let _place = if small { None } else { Some(app.body_place().await?) };
+    read(headers, body, BODY_LIMIT).await
+}
+
+/// One JSON object; nothing is an empty one.
+pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
+    let text = match body.trim_ascii() {
+        b"" => b"{}",
+        text => text,
+    };
+    if text.first() != Some(&b'{') {
+        return Err(Refusal::invalid("body", "The body is not a JSON object.").into());
+    }
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| invalid(error.path(), error.inner(), "body"))?;
+    json.end().map_err(|_| Refusal::invalid("body", "The body has more than one JSON object."))?;
+    Ok(value)
 }
 
 /// The whole body, if it is not longer than `limit` and comes within the request's budget.
