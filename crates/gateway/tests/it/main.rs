@@ -18,6 +18,8 @@ mod live_lobby;
 mod live_rooms;
 mod live_sessions;
 mod mapping;
+mod nests;
+mod nip98;
 mod operation;
 mod streams;
 mod streams_events;
