@@ -20,6 +20,7 @@ use nostr::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -55,8 +56,9 @@ impl Signer {
     pub fn event(&self, kind: u16, at: u64, tags: Value) -> Value {
         let tags: Vec<Vec<String>> = serde_json::from_value(tags).expect("tags");
         let tags = tags.into_iter().map(|tag| Tag::parse(tag).expect("a tag"));
-        let event =
-            EventBuilder::new(Kind::from(kind), "").tags(tags).custom_created_at(Timestamp::from_secs(at));
+        let event = EventBuilder::new(Kind::from(kind), "signed")
+            .tags(tags)
+            .custom_created_at(Timestamp::from_secs(at));
         serde_json::to_value(event.finalize(&self.0).expect("an event")).unwrap()
     }
 }
@@ -91,9 +93,8 @@ async fn whatever_is_no_proof_is_401_and_reaches_no_service() {
     for (what, header) in &cases {
         let Ok(value) = reqwest::header::HeaderValue::from_bytes(header) else { continue };
         let (status, told) = answer(gateway.get(&nest()).header("authorization", value)).await;
-        if header.len() > 15_000 {
-            assert_eq!(status, 431, "{what}: hyper has read enough"); // docs/errors.md
-            continue;
+        if status == 431 && header.len() > 15_000 {
+            continue; // hyper has read enough (docs/errors.md)
         }
         assert_eq!((status, &told["code"]), (401, &json!("unauthenticated")), "{what}: {told}");
         over_http += 1;
@@ -114,12 +115,13 @@ fn the_function_refuses_every_case_and_takes_what_they_were_made_from() {
         now: 1_800_000_000,
         window: std::time::Duration::from_secs(60),
     };
+    let nothing: [u8; 32] = Sha256::digest(b"").into();
     for (what, header) in cases::all(&Target { url: &url, method: "GET", now }) {
         let verified = verify(&header, &expected);
         // A payload is held against the body only when that is there.
         let payload = verified.as_ref().ok().and_then(|verified| verified.payload);
         assert!(
-            verified.is_err() || payload.is_some_and(|payload| payload[0] != 0xe3),
+            verified.is_err() || payload.is_some_and(|payload| payload != nothing),
             "{what}: {verified:?}"
         );
     }
