@@ -140,7 +140,7 @@ pub struct Nip98Config {
 }
 
 impl Nip98Config {
-    pub const WINDOW: Duration = Duration::from_secs(60);
+    pub const WINDOW: Duration = Duration::from_mins(1);
 }
 
 /// The listing and its stream of events.
@@ -245,7 +245,7 @@ impl HttpArgs {
                 "NIP98_WINDOW",
                 self.nip98_window.as_deref(),
                 Nip98Config::WINDOW,
-                Duration::from_secs(1)..=Duration::from_secs(120),
+                Duration::from_secs(1)..=Duration::from_mins(2),
                 "1 s to 120 s",
             ),
         };

@@ -56,13 +56,11 @@ impl FromRequestParts<App> for NestId {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
         let params = RawPathParams::from_request_parts(parts, app).await;
         let id = params.ok().and_then(|params| Uuid::try_parse(params.iter().next()?.1).ok());
-        match id {
-            Some(id) => Ok(Self(id.to_string())),
-            None => {
-                app.count_address(parts)?;
-                Err(no_nest())
-            }
-        }
+        let Some(id) = id else {
+            app.count_address(parts)?;
+            return Err(no_nest());
+        };
+        Ok(Self(id.to_string()))
     }
 }
 

@@ -4,11 +4,10 @@ use chassis::status::Reason::{self, InvalidRequest, LivekitUnavailable, RoomFull
 
 pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
     Some(match operation {
-        "createNest" => &[InvalidRequest, TooLarge, RoomNotFound, LivekitUnavailable],
+        "createNest" | "setNestPermissions" => &[InvalidRequest, TooLarge, RoomNotFound, LivekitUnavailable],
         "getNestToken" => &[InvalidRequest, TooLarge, RoomNotFound, RoomFull, LivekitUnavailable],
         "getNestGuestToken" => &[RoomNotFound, LivekitUnavailable],
         "getNestInfo" | "getNestStream" => &[RoomNotFound],
-        "setNestPermissions" => &[InvalidRequest, TooLarge, RoomNotFound, LivekitUnavailable],
         "endNest" => &[InvalidRequest, TooLarge, RoomNotFound],
         _ => return None,
     })
