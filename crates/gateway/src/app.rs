@@ -24,7 +24,7 @@ use proto::{
     token::v1::token_service_client::TokenServiceClient,
     types::v1::Caller,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use crate::{
     Peers,
@@ -57,6 +57,7 @@ struct Shared {
     ensurers: Limiter,
     webhooks: Intake,
     bodies: Semaphore,
+    bodies_of_keys: Semaphore,
     config: HttpConfig,
     runtime: Runtime,
 }
@@ -83,6 +84,7 @@ impl App {
             ensurers: Limiter::new(config.rates.ensure),
             webhooks: Intake::new(config.rates.anonymous),
             bodies: Semaphore::new(extract::BODIES),
+            bodies_of_keys: Semaphore::new(extract::BODIES_OF_KEYS),
             config: config.clone(),
             runtime: runtime.clone(),
         })))
@@ -135,11 +137,14 @@ impl App {
         &self.0.webhooks
     }
 
-    /// Room for one more body that is not small.
-    pub(crate) async fn body_place(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        let place = tokio::time::timeout(Duration::from_secs(1), self.0.bodies.acquire()).await;
-        let place = place.ok().and_then(Result::ok);
-        place.ok_or_else(|| Refusal::unavailable(Reason::ServiceUnavailable, 1))
+    /// Places for bodies that are not small, of people who have signed in.
+    pub(crate) fn bodies(&self) -> &Semaphore {
+        &self.0.bodies
+    }
+
+    /// The same for Nostr keys: anybody has as many as he likes, and must not take the others' places.
+    pub(crate) fn bodies_of_keys(&self) -> &Semaphore {
+        &self.0.bodies_of_keys
     }
 
     /// One more look at LiveKit that this person asks for.

@@ -92,7 +92,7 @@ impl FromRequest<App> for Received {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
         let (parts, body) = request.into_parts();
-        extract::receive(&parts.headers, body, app).await.map(Self)
+        extract::receive(&parts.headers, body, app.bodies_of_keys()).await.map(Self)
     }
 }
 

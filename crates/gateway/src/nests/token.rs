@@ -48,6 +48,7 @@ pub(crate) struct NestToken {
 pub(crate) async fn create(
     State(app): State<App>,
     signed: Signed,
+    _: Anybody, // keys cost nothing: whoever makes nests with ever new ones pays with his address
     body: Received,
 ) -> Result<impl IntoResponse, Rejection> {
     let (caller, proof) = signed.over(&body)?;

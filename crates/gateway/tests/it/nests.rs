@@ -15,14 +15,14 @@ use chassis::status::{Reason, Refusal};
 fn send(
     gateway: &Gateway,
     signer: Option<&Signer>,
-    method: Method,
+    method: &Method,
     path: &str,
     body: Option<&str>,
 ) -> RequestBuilder {
     let mut request = gateway.request(method.clone(), path);
     request = request.header("accept", "application/json").header("content-type", "application/json");
     if let Some(signer) = signer {
-        request = request.header("authorization", signer.authorize(&method, path, body));
+        request = request.header("authorization", signer.authorize(method, path, body));
     }
     match body {
         Some(body) => request.body(body.to_owned()),
@@ -42,7 +42,7 @@ async fn a_new_nest_is_answered_with_its_endpoint_and_a_token() {
     for (path, body) in
         [("/api/v1/nests", Some(body)), ("/api/v1/nests/", Some("{}")), ("/api/v1/nests", None)]
     {
-        let response = send(&gateway, Some(&host), Method::PUT, path, body).send().await.unwrap();
+        let response = send(&gateway, Some(&host), &Method::PUT, path, body).send().await.unwrap();
         assert_eq!(response.headers()["cache-control"], "no-store");
         let (status, told) = told(response).await;
         assert_eq!(status, 200, "{path}: {told}");
@@ -59,7 +59,7 @@ async fn the_first_token_makes_a_participant_and_the_next_is_one_call() {
     let gateway = gateway().await;
     let listener = Signer::new(2);
     let calls = || gateway.fake.calls().iter().map(|call| call.method).collect::<Vec<_>>();
-    let join = || answer(send(&gateway, Some(&listener), Method::GET, &nest(""), None));
+    let join = || answer(send(&gateway, Some(&listener), &Method::GET, &nest(""), None));
     assert_eq!(join().await, (200, json!({"token": "livekit.token"})));
     assert_eq!(calls(), ["issue_for_nest", "join_nest", "issue_for_nest"]);
     assert_eq!(join().await.0, 200);
@@ -72,12 +72,12 @@ async fn the_first_token_makes_a_participant_and_the_next_is_one_call() {
 #[tokio::test]
 async fn guests_listen_and_everybody_may_ask_who_is_host() {
     let gateway = gateway().await;
-    let guest = answer(send(&gateway, None, Method::GET, &nest("/guest"), None)).await;
+    let guest = answer(send(&gateway, None, &Method::GET, &nest("/guest"), None)).await;
     assert_eq!(guest, (200, json!({"token": "livekit.token"})));
     let host = "aa".repeat(32);
     let info =
         json!({"host": host, "speakers": [host], "admins": [host], "link": "naddr1test", "recording": false});
-    assert_eq!(answer(send(&gateway, None, Method::GET, &nest("/info"), None)).await, (200, info));
+    assert_eq!(answer(send(&gateway, None, &Method::GET, &nest("/info"), None)).await, (200, info));
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn permissions_say_whether_anything_changed() {
     let host = Signer::new(1);
     let ask = async |body: Value| {
         let body = body.to_string();
-        answer(send(&gateway, Some(&host), Method::POST, &nest("/permissions"), Some(&body))).await
+        answer(send(&gateway, Some(&host), &Method::POST, &nest("/permissions"), Some(&body))).await
     };
     assert_eq!(ask(json!({"participant": "ab", "can_publish": false})).await, (202, json!("")));
     assert_eq!(ask(json!({"participant": "ab", "can_publish": true})).await, (204, json!("")));
@@ -119,7 +119,7 @@ async fn wrong_bodies_name_their_field_and_reach_no_service() {
         (&post, r#"{"participant": "a", "is_admin": []}"#, 400, "is_admin"),
         (&post, r#"{"participant": "a", "participant": "b"}"#, 400, "participant"),
     ] {
-        let request = send(&gateway, Some(&host), method.clone(), path, Some(body));
+        let request = send(&gateway, Some(&host), method, path, Some(body));
         let (told_status, told) = answer(request).await;
         assert_eq!((told_status, told["field"].as_str().unwrap_or_default()), (status, field), "{told}");
     }
@@ -130,7 +130,7 @@ async fn wrong_bodies_name_their_field_and_reach_no_service() {
 async fn the_host_ends_a_nest_and_who_may_not_is_told_in_the_words_of_nests() {
     let gateway = gateway().await;
     let host = Signer::new(1);
-    let end = || send(&gateway, Some(&host), Method::DELETE, &nest(""), None).send();
+    let end = || send(&gateway, Some(&host), &Method::DELETE, &nest(""), None).send();
     assert_eq!(end().await.unwrap().status(), 204);
     for (reason, status, error) in [
         (Reason::RoomNotFound, 404, "Room not found"),
@@ -161,13 +161,13 @@ async fn what_is_no_uuid_is_no_nest() {
             (Method::DELETE, ""),
         ] {
             let path = format!("/api/v1/nests/{id}{rest}");
-            let (status, told) = answer(send(&gateway, Some(&host), method, &path, None)).await;
+            let (status, told) = answer(send(&gateway, Some(&host), &method, &path, None)).await;
             assert_eq!((status, &told["error"]), (404, &json!("Room not found")), "{path}: {told}");
         }
     }
     assert!(gateway.fake.calls().is_empty());
     let path = nest("/guest").replace(NEST, &NEST.to_uppercase());
-    assert_eq!(answer(send(&gateway, None, Method::GET, &path, None)).await.0, 200);
+    assert_eq!(answer(send(&gateway, None, &Method::GET, &path, None)).await.0, 200);
     assert!(gateway.fake.last().request.contains(NEST), "ids have one form");
 }
 

@@ -113,7 +113,7 @@ fn the_function_refuses_every_case_and_takes_what_they_were_made_from() {
         method: "GET",
         uri: &uri,
         now: 1_800_000_000,
-        window: std::time::Duration::from_secs(60),
+        window: std::time::Duration::from_mins(1),
     };
     let nothing: [u8; 32] = Sha256::digest(b"").into();
     for (what, header) in cases::all(&Target { url: &url, method: "GET", now }) {

@@ -147,7 +147,7 @@ async fn nest_case(
 ) -> (StatusCode, Value) {
     let [host, guest, stranger, admin] = std::array::from_fn(|_| Keys::generate());
     let (_, made) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
-    let nest = made["roomId"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
+    let nest = made["roomId"].as_str().expect("a nest").to_owned();
     let (status, told) =
         replica.nostr(Some(&guest), Method::GET, &format!("/api/v1/nests/{nest}"), None).await;
     assert_eq!(status, StatusCode::OK, "{told}");

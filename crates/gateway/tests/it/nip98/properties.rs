@@ -12,7 +12,7 @@ const NOW: u32 = 1_800_000_000;
 
 fn judge(header: &[u8]) -> Option<Verified> {
     let (bases, uri) = ([BASE.parse().unwrap()], "/api/v1/nests".parse().unwrap());
-    let window = Duration::from_secs(60);
+    let window = Duration::from_mins(1);
     let expected = Expected { bases: &bases, method: "PUT", uri: &uri, now: NOW.into(), window };
     verify(header, &expected).ok()
 }
