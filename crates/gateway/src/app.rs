@@ -18,13 +18,14 @@ use proto::{
     booking::v1::booking_service_client::BookingServiceClient,
     room::v1::{
         live_room_service_client::LiveRoomServiceClient, moderation_service_client::ModerationServiceClient,
-        room_service_client::RoomServiceClient, seat_service_client::SeatServiceClient,
+        nest_service_client::NestServiceClient, room_service_client::RoomServiceClient,
+        seat_service_client::SeatServiceClient,
     },
     sync::v1::sync_service_client::SyncServiceClient,
     token::v1::token_service_client::TokenServiceClient,
     types::v1::Caller,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use crate::{
     Peers,
@@ -34,6 +35,7 @@ use crate::{
     extract,
     intake::Intake,
     limits::Limiter,
+    nostr::{self, nip98::Verified},
     streams::Streams,
 };
 
@@ -47,6 +49,7 @@ struct Shared {
     live: LiveRoomServiceClient<Transport>,
     seats: SeatServiceClient<Transport>,
     moderation: ModerationServiceClient<Transport>,
+    nests: NestServiceClient<Transport>,
     token: TokenServiceClient<Transport>,
     streams: Streams,
     auth: Auth,
@@ -56,12 +59,16 @@ struct Shared {
     ensurers: Limiter,
     webhooks: Intake,
     bodies: Semaphore,
+    bodies_of_keys: Semaphore,
     config: HttpConfig,
     runtime: Runtime,
 }
 
 impl App {
     pub(crate) fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Self, StartError> {
+        if config.nip98.bases.is_empty() {
+            tracing::warn!("API_URL and PUBLIC_URLS are not set: no signature of a Nostr client is believed");
+        }
         let auth = Auth::start(config.auth.clone(), runtime)?;
         let sync = SyncServiceClient::new(peers.sync).max_decoding_message_size(MESSAGE_LIMIT);
         Ok(Self(Arc::new(Shared {
@@ -70,7 +77,8 @@ impl App {
             live: LiveRoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             moderation: ModerationServiceClient::new(peers.room.clone())
                 .max_decoding_message_size(MESSAGE_LIMIT),
-            seats: SeatServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
+            seats: SeatServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            nests: NestServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
             token: TokenServiceClient::new(peers.token).max_decoding_message_size(MESSAGE_LIMIT),
             streams: Streams::start(&config.streams, sync, runtime),
             auth,
@@ -80,6 +88,7 @@ impl App {
             ensurers: Limiter::new(config.rates.ensure),
             webhooks: Intake::new(config.rates.anonymous),
             bodies: Semaphore::new(extract::BODIES),
+            bodies_of_keys: Semaphore::new(extract::BODIES_OF_KEYS),
             config: config.clone(),
             runtime: runtime.clone(),
         })))
@@ -103,6 +112,10 @@ impl App {
 
     pub(crate) fn moderation(&self) -> ModerationServiceClient<Transport> {
         self.0.moderation.clone()
+    }
+
+    pub(crate) fn nests(&self) -> NestServiceClient<Transport> {
+        self.0.nests.clone()
     }
 
     pub(crate) fn token(&self) -> TokenServiceClient<Transport> {
@@ -132,11 +145,14 @@ impl App {
         &self.0.webhooks
     }
 
-    /// Room for one more body that is not small.
-    pub(crate) async fn body_place(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        let place = tokio::time::timeout(Duration::from_secs(1), self.0.bodies.acquire()).await;
-        let place = place.ok().and_then(Result::ok);
-        place.ok_or_else(|| Refusal::unavailable(Reason::ServiceUnavailable, 1))
+    /// Places for bodies that are not small, of people who have signed in.
+    pub(crate) fn bodies(&self) -> &Semaphore {
+        &self.0.bodies
+    }
+
+    /// The same for Nostr keys: anybody has as many as he likes, and must not take the others' places.
+    pub(crate) fn bodies_of_keys(&self) -> &Semaphore {
+        &self.0.bodies_of_keys
     }
 
     /// One more look at LiveKit that this person asks for.
@@ -164,6 +180,21 @@ impl App {
         }
         metrics::counter!("greenroom_sign_ins_refused_total", "reason" => reason).increment(1);
         Refusal::new(Reason::Unauthenticated, why).into()
+    }
+
+    /// Whose key signed this request.
+    pub(crate) fn verify_signed(&self, parts: &Parts) -> Result<Verified, Rejection> {
+        match nostr::judge(parts, &self.0.config.nip98, self.now()) {
+            Ok(verified) => {
+                // A key of its own: a `sub` may look like a public key.
+                let taken = self.0.users.take(("nostr", &verified.public_key), Instant::now());
+                taken.map(|()| verified).map_err(too_often)
+            }
+            Err(refused) => {
+                self.count_address(parts)?;
+                Err(nostr::unauthenticated(refused))
+            }
+        }
     }
 
     /// The person of a ticket; none: the ticket is not good.

@@ -73,6 +73,13 @@ pub struct HttpArgs {
     /// This gateway as clients see it, `https://api.example.org` [default: links are relative]
     #[arg(long, env = "API_URL")]
     pub api_url: Option<String>,
+    /// Further base URLs at which clients reach this gateway, separated by commas: NIP-98 signatures name one of these
+    /// or `API_URL` [default: none]
+    #[arg(long, env = "PUBLIC_URLS")]
+    pub public_urls: Option<String>,
+    /// How far a Nostr client's clock and ours may be apart, 1 s to 120 s [default: 60s]
+    #[arg(long, env = "NIP98_WINDOW")]
+    pub nip98_window: Option<String>,
     /// Anybody may read the listing of public live rooms, without a token [default: false]
     #[arg(long, env = "PUBLIC_LISTING")]
     pub public_listing: Option<String>,
@@ -120,6 +127,20 @@ pub struct HttpConfig {
     pub api_url: Option<String>,
     pub rates: Rates,
     pub streams: StreamsConfig,
+    pub nip98: Nip98Config,
+}
+
+/// Against what the signatures of Nostr clients are held.
+#[derive(Clone, Debug)]
+pub struct Nip98Config {
+    /// As clients reach this gateway; empty: no signature is believed.
+    pub bases: Vec<Url>,
+    /// Room-lifecycle remembers what it has taken for twice as long.
+    pub window: Duration,
+}
+
+impl Nip98Config {
+    pub const WINDOW: Duration = Duration::from_mins(1);
 }
 
 /// The listing and its stream of events.
@@ -218,6 +239,16 @@ impl HttpArgs {
         let trusted = optional("TRUSTED_PROXIES", self.trusted_proxies, TrustedProxies::parse, problems);
         let api_url =
             given(self.api_url).and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
+        let nip98 = Nip98Config {
+            bases: bases(api_url.as_deref(), self.public_urls, problems),
+            window: problems.duration_in(
+                "NIP98_WINDOW",
+                self.nip98_window.as_deref(),
+                Nip98Config::WINDOW,
+                Duration::from_secs(1)..=Duration::from_mins(2),
+                "1 s to 120 s",
+            ),
+        };
         let anybody_reads = problems.parse("PUBLIC_LISTING", self.public_listing.as_deref(), false);
         let link_secrets = link_secrets(self.link_secret, problems);
         Some(HttpConfig {
@@ -234,6 +265,7 @@ impl HttpArgs {
             trusted_proxies: trusted.unwrap_or_default(),
             api_url,
             rates,
+            nip98,
         })
     }
 
@@ -277,6 +309,15 @@ fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -
             None
         }
     }
+}
+
+/// `API_URL` and `PUBLIC_URLS`.
+fn bases(api_url: Option<&str>, others: Option<String>, problems: &mut Problems) -> Vec<Url> {
+    let mut bases: Vec<Url> = api_url.and_then(|url| url.parse().ok()).into_iter().collect();
+    for url in given(others).iter().flat_map(|urls| urls.split(',')) {
+        bases.extend(problems.url("PUBLIC_URLS", Some(url.trim().to_owned()), &["http", "https"]));
+    }
+    bases
 }
 
 fn link_secrets(setting: Option<String>, problems: &mut Problems) -> Option<Vec<SecretString>> {

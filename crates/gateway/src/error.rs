@@ -149,7 +149,7 @@ fn body(
     response
 }
 
-/// The fields of a refusal's body, kept beside it for [`in_words_of_live`].
+/// The fields of a refusal's body, kept beside it for the words of its family.
 #[derive(Clone)]
 struct Fields(Map<String, Value>);
 
@@ -160,4 +160,16 @@ pub(crate) fn in_words_of_live(response: &mut Response) {
     fields.insert("error".to_owned(), code.into());
     fields.insert("ok".to_owned(), false.into());
     *response.body_mut() = Value::Object(fields).to_string().into();
+}
+
+/// A refusal as clients of nests read it: they show the text of `error`, and sign with Nostr keys.
+pub(crate) fn in_words_of_nests(response: &mut Response) {
+    let Some(Fields(mut fields)) = response.extensions_mut().remove() else { return };
+    if let Some(challenge) = response.headers_mut().get_mut(header::WWW_AUTHENTICATE) {
+        *challenge = HeaderValue::from_static("Nostr");
+    }
+    if fields.get("code").and_then(Value::as_str) == Some(Reason::RoomNotFound.code()) {
+        fields.insert("error".to_owned(), "Room not found".into());
+        *response.body_mut() = Value::Object(fields).to_string().into();
+    }
 }

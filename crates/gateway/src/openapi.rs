@@ -21,6 +21,7 @@ use utoipa::{
 };
 
 mod live;
+mod nests;
 
 /// Every refusal.
 #[derive(ToSchema)]
@@ -96,6 +97,8 @@ impl Modify for Security {
             ApiKeyValue::with_description("ticket", "A ticket of `POST /api/v1/live/streams/ticket`.");
         components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
         components.add_security_scheme("livekit", SecurityScheme::ApiKey(ApiKey::Header(signature)));
+        let nostr = ApiKeyValue::with_description("Authorization", "`Nostr <base64 of the event>` (NIP-98).");
+        components.add_security_scheme("nostr", SecurityScheme::ApiKey(ApiKey::Header(nostr)));
     }
 }
 
@@ -175,10 +178,11 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
 pub(crate) fn finish(mut document: openapi::OpenApi, base: Option<&str>) -> openapi::OpenApi {
     document.servers = Some(vec![Server::new(base.unwrap_or("/"))]);
     for (path, item) in &mut document.paths.paths {
-        let problem = if crate::live::is_of_family(path) { "LiveProblem" } else { "Problem" };
-        let operations = [&mut item.get, &mut item.post, &mut item.patch];
+        let is_live = crate::live::is_of_family(path);
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().filter_map(Option::as_mut) {
-            refusals(operation, problem);
+            let is_nests = operation.tags.iter().flatten().any(|tag| tag == "Nests");
+            refusals(operation, if is_live && !is_nests { "LiveProblem" } else { "Problem" });
         }
     }
     document
@@ -186,12 +190,17 @@ pub(crate) fn finish(mut document: openapi::OpenApi, base: Option<&str>) -> open
 
 fn refusals(operation: &mut Operation, problem: &str) {
     let own = operation.operation_id.as_deref();
-    let Some(own) = own.and_then(|id| reasons(id).or_else(|| live::reasons(id))) else {
+    let Some(own) =
+        own.and_then(|id| reasons(id).or_else(|| live::reasons(id)).or_else(|| nests::reasons(id)))
+    else {
         return;
     };
     operation.security.get_or_insert_with(|| vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
     let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-    for reason in SIGNED_IN.iter().chain(own) {
+    let anonymous =
+        operation.security.as_ref().is_some_and(|all| all.contains(&SecurityRequirement::default()));
+    let usual = SIGNED_IN.iter().filter(|reason| !(anonymous && **reason == Unauthenticated));
+    for reason in usual.chain(own) {
         by_status.entry(reason.http()).or_default().push(reason.code());
     }
     for (status, codes) in by_status {

@@ -10,6 +10,7 @@ mod doctor;
 mod healthcheck;
 mod livekit_dev;
 mod migrate;
+mod nostr;
 mod out;
 mod repair;
 mod serve;
@@ -44,6 +45,9 @@ enum Command {
     /// Set right what is wrong, beside the running services
     #[command(subcommand)]
     Repair(repair::Repair),
+    /// Keys and signed requests, to try the routes of nests with curl
+    #[command(subcommand)]
+    Nostr(nostr::Nostr),
     /// Exit code 0 when a service is ready; for images without a shell
     Healthcheck(healthcheck::Args),
 }
@@ -60,6 +64,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Doctor(args) => doctor::run(*args).await,
         Command::Repair(repair) => repair::run(repair).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Nostr(command) => nostr::run(command),
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "greenroom: {error:#}"); // whoever closed it does not want to know

@@ -4,12 +4,13 @@
 mod booking;
 mod live;
 mod moderation;
+mod nests;
 mod room;
 mod seats;
 mod sync;
 mod token;
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
 use chassis::status::Refusal;
 use parking_lot::Mutex;
@@ -18,6 +19,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 pub use self::{
     live::LIVE_SESSION,
+    nests::NEST,
     sync::{Listing, stream},
 };
 
@@ -47,8 +49,11 @@ pub struct Call {
     pub request: String,
 }
 
+/// The rest: proofs that were taken, and who is in the nest.
 #[derive(Clone, Default)]
-pub struct Fake(Arc<Mutex<(Mood, Vec<Call>)>>, Listing);
+pub struct Fake(Arc<Mutex<(Mood, Vec<Call>)>>, Listing, Proofs, Arc<Mutex<HashSet<String>>>);
+
+type Proofs = Arc<Mutex<HashSet<(Vec<u8>, Vec<u8>)>>>;
 
 impl Fake {
     pub fn set(&self, mood: Mood) {

@@ -19,6 +19,8 @@ mod live_moderation;
 mod live_rooms;
 mod live_sessions;
 mod mapping;
+mod nests;
+mod nip98;
 mod operation;
 mod streams;
 mod streams_events;

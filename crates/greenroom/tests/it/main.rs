@@ -12,6 +12,7 @@ mod livekit_faults;
 mod meeting;
 mod migrate;
 mod model;
+mod nests;
 mod output;
 mod program;
 mod races;
