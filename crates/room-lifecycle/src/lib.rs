@@ -5,6 +5,7 @@
 //! only leave marks. What is decided stands in [`plan`], what LiveKit may be believed in [`livekit`].
 
 pub mod config;
+pub mod diagnosis;
 pub mod ensure;
 mod error;
 mod gate;
@@ -35,8 +36,8 @@ use chassis::{
 };
 use domain::Owner;
 use proto::room::v1::{
-    live_room_service_server::LiveRoomServiceServer, room_service_server::RoomServiceServer,
-    seat_service_server::SeatServiceServer,
+    diagnosis_service_server::DiagnosisServiceServer, live_room_service_server::LiveRoomServiceServer,
+    room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
 };
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -60,6 +61,9 @@ const POLL: Duration = Duration::from_secs(1);
 pub struct Rooms {
     pool: PgPool,
     livekit: livekit::LiveKit,
+    probe: diagnosis::Probe,
+    /// Where people's pages come from, if that is known.
+    app_url: Option<Arc<str>>,
     address: Arc<chassis::config::LiveKit>,
     deployment: Uuid,
     policy: config::Policy,
@@ -83,6 +87,8 @@ impl Rooms {
         Ok(Self {
             pool,
             livekit,
+            probe: diagnosis::Probe::new(&config.livekit)?,
+            app_url: config.app_url.as_deref().map(Arc::from),
             address: Arc::new(config.livekit.clone()),
             deployment: found.id,
             policy: config.policy,
@@ -158,8 +164,9 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     rooms.spawn_loops(config);
     let live = LiveRoomServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let seats = SeatServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let diagnosis = DiagnosisServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
-    let routes = Routes::new(server).add_service(live).add_service(seats);
+    let routes = Routes::new(server).add_service(live).add_service(seats).add_service(diagnosis);
     Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(routes, &config.grpc).await)
 }
 

@@ -2,6 +2,7 @@
 //! and says whether it happened, because races between replicas are settled by the row and by nothing else.
 
 pub mod deployment;
+pub mod diagnosis;
 pub mod events;
 pub mod live;
 pub mod marks;

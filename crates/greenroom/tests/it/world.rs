@@ -240,6 +240,7 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             policy: room_lifecycle::config::Policy { at_booking: true, token_ttl: Duration::from_hours(1) },
             pass_period: Duration::from_secs(1),
             events_keep: Duration::from_hours(720),
+            app_url: None,
             clock: Clock::default(),
         },
         token: token::Config {
