@@ -17,8 +17,8 @@ use http::request::Parts;
 use proto::{
     booking::v1::booking_service_client::BookingServiceClient,
     room::v1::{
-        live_room_service_client::LiveRoomServiceClient, room_service_client::RoomServiceClient,
-        seat_service_client::SeatServiceClient,
+        diagnosis_service_client::DiagnosisServiceClient, live_room_service_client::LiveRoomServiceClient,
+        room_service_client::RoomServiceClient, seat_service_client::SeatServiceClient,
     },
     sync::v1::sync_service_client::SyncServiceClient,
     token::v1::token_service_client::TokenServiceClient,
@@ -37,6 +37,10 @@ use crate::{
     streams::Streams,
 };
 
+mod asker;
+
+pub(crate) use asker::Asker;
+
 /// Cloned for each request: one reference count.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Shared>);
@@ -47,12 +51,15 @@ struct Shared {
     live: LiveRoomServiceClient<Transport>,
     seats: SeatServiceClient<Transport>,
     token: TokenServiceClient<Transport>,
+    diagnosis: DiagnosisServiceClient<Transport>,
     streams: Streams,
     auth: Auth,
     users: Limiter,
     addresses: Limiter,
     moderators: Limiter,
     ensurers: Limiter,
+    diagnoses: Limiter,
+    repairs: Limiter,
     webhooks: Intake,
     bodies: Semaphore,
     config: HttpConfig,
@@ -67,6 +74,8 @@ impl App {
             booking: BookingServiceClient::new(peers.booking).max_decoding_message_size(MESSAGE_LIMIT),
             room: RoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             live: LiveRoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            diagnosis: DiagnosisServiceClient::new(peers.room.clone())
+                .max_decoding_message_size(MESSAGE_LIMIT),
             seats: SeatServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
             token: TokenServiceClient::new(peers.token).max_decoding_message_size(MESSAGE_LIMIT),
             streams: Streams::start(&config.streams, sync, runtime),
@@ -75,6 +84,8 @@ impl App {
             addresses: Limiter::new(config.rates.anonymous),
             moderators: Limiter::new(config.rates.moderation),
             ensurers: Limiter::new(config.rates.ensure),
+            diagnoses: Limiter::new(config.rates.diagnosis),
+            repairs: Limiter::new(config.rates.repair),
             webhooks: Intake::new(config.rates.anonymous),
             bodies: Semaphore::new(extract::BODIES),
             config: config.clone(),
@@ -100,6 +111,10 @@ impl App {
 
     pub(crate) fn token(&self) -> TokenServiceClient<Transport> {
         self.0.token.clone()
+    }
+
+    pub(crate) fn diagnosis(&self) -> DiagnosisServiceClient<Transport> {
+        self.0.diagnosis.clone()
     }
 
     pub(crate) fn streams(&self) -> &Streams {

@@ -50,6 +50,15 @@ pub enum Standing {
 pub type Decision = Option<Reason>;
 
 impl Rooms {
+    /// Whatever the reference leads to, for somebody who does not want to come in.
+    pub async fn diagnose_reference(&self, caller: &Caller, reference: &str) -> Result<Diagnosis, Error> {
+        match self.find_target(Some(caller), reference).await? {
+            None => Ok(verdict::not_known(is_admin(Some(caller)))),
+            Some(Found::Other { names, belongs_to }) => Ok(verdict::mismatch(names, belongs_to)),
+            Some(Found::Room(target)) => self.diagnose(Some(caller), target, None).await,
+        }
+    }
+
     /// Examines a room that `find_target` found for the same caller.
     pub async fn diagnose(
         &self,
@@ -58,7 +67,7 @@ impl Rooms {
         decision: Decision,
     ) -> Result<Diagnosis, Error> {
         let Some(access) = self.access(caller, target).await? else {
-            return Ok(verdict::not_known());
+            return Ok(verdict::not_known(is_admin(caller)));
         };
         let standing = self.standing(&access, caller, target, decision).await?;
         let mut examined = self.examine(target, &access, standing).await?;
@@ -76,7 +85,8 @@ impl Rooms {
 
     /// One reconcile of the room, for its host or an admin; whether it went well.
     pub async fn repair_target(&self, caller: &Caller, target: Target) -> Result<bool, Error> {
-        let access = self.access(Some(caller), target).await?.ok_or(Error::Live(crate::live::LiveError::NoRoom))?;
+        let access =
+            self.access(Some(caller), target).await?.ok_or(Error::Live(crate::live::LiveError::NoRoom))?;
         if !access.is_host && !access.is_admin {
             return Err(Error::NotHost);
         }
@@ -138,6 +148,11 @@ impl Rooms {
             Err(_) => false,
         }
     }
+}
+
+/// Admins, and our own services.
+fn is_admin(caller: Option<&Caller>) -> bool {
+    caller.is_some_and(|caller| caller.is_admin || caller.system)
 }
 
 /// What a token request sets right by itself.

@@ -58,6 +58,8 @@ fn cases() -> BTreeMap<&'static str, Cases> {
         ("listStreams", SIGNED_IN),
         ("watchStreams", SIGNED_IN),
         ("createStreamTicket", SIGNED_IN),
+        ("diagnoseRoom", EVERYBODY), // who may not know is told so
+        ("repairRoom", [401, 404, 403, 200, 200]),
         ("receiveWebhook", [401; 5]), // only LiveKit signs those
         ("getHealth", EVERYBODY),
         ("getLiveness", EVERYBODY),
@@ -127,6 +129,7 @@ async fn every_documented_operation_has_its_cases_and_keeps_them(
                 };
                 let path = path
                     .replace("{room_id}", &room)
+                    .replace("{ref}", &session)
                     .replace("{bookingId}", &session)
                     .replace("{sessionId}", &session)
                     .replace("{notificationId}", &notice);

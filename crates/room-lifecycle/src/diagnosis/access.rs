@@ -19,7 +19,10 @@ use crate::{
         live::{Reader, seats},
     },
 };
-use chassis::{diagnosis::Cause, status::{Reason, Refusal}};
+use chassis::{
+    diagnosis::Cause,
+    status::{Reason, Refusal},
+};
 
 /// The three things that have rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,10 @@ pub struct Target {
 pub enum Found {
     Room(Target),
     /// An id of another kind of thing, and the room that it belongs to.
-    Other { names: &'static str, belongs_to: Target },
+    Other {
+        names: &'static str,
+        belongs_to: Target,
+    },
 }
 
 /// What somebody is to a room that he may know of.
@@ -71,19 +77,27 @@ pub(super) struct Access {
 
 impl Rooms {
     /// None: there is no such thing, or none for this caller.
-    pub async fn find_target(&self, caller: Option<&Caller>, reference: &str) -> Result<Option<Found>, Error> {
+    pub async fn find_target(
+        &self,
+        caller: Option<&Caller>,
+        reference: &str,
+    ) -> Result<Option<Found>, Error> {
         let named = match reference::parse(reference) {
             None => return Ok(None),
             Some(Reference::Id(id)) => sql::find_named(&self.pool, id).await?,
             Some(Reference::RoomName(name)) => sql::find_named_room(&self.pool, &name).await?,
-            Some(Reference::Meeting(id)) => sql::find_named(&self.pool, id).await?.filter(|named| named.is("session")),
-            Some(Reference::Nest(id)) => sql::find_named(&self.pool, id).await?.filter(|named| named.is("nest")),
+            Some(Reference::Meeting(id)) => {
+                sql::find_named(&self.pool, id).await?.filter(|named| named.is("session"))
+            }
+            Some(Reference::Nest(id)) => {
+                sql::find_named(&self.pool, id).await?.filter(|named| named.is("nest"))
+            }
         };
         let Some((named, target)) = named.and_then(|named| Some((named.clone(), named.target()?))) else {
             return Ok(None);
         };
         let told = named.user_id.as_deref().is_none_or(|user| {
-            caller.is_some_and(|caller| caller.user_id == user || caller.is_admin || caller.system)
+            super::is_admin(caller) || caller.is_some_and(|caller| caller.user_id == user)
         });
         if !told || self.access(caller, target).await?.is_none() {
             return Ok(None);
@@ -95,11 +109,17 @@ impl Rooms {
     }
 
     /// None: the caller may not know of it, or it is gone.
-    pub(super) async fn access(&self, caller: Option<&Caller>, target: Target) -> Result<Option<Access>, Error> {
-        let is_admin = caller.is_some_and(|caller| caller.is_admin || caller.system);
+    pub(super) async fn access(
+        &self,
+        caller: Option<&Caller>,
+        target: Target,
+    ) -> Result<Option<Access>, Error> {
+        let is_admin = super::is_admin(caller);
         Ok(match target.kind {
             Kind::Session => {
-                let Some(session) = store::find_session(&self.pool, target.id).await? else { return Ok(None) };
+                let Some(session) = store::find_session(&self.pool, target.id).await? else {
+                    return Ok(None);
+                };
                 let is = |party: &str| caller.is_some_and(|caller| caller.user_id == party);
                 let (is_host, is_guest) = (is(&session.host_id), is(&session.guest_id));
                 let owner = Some(Owner::Session(target.id));

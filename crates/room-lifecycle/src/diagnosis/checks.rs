@@ -86,7 +86,12 @@ fn told(ground: Option<&Ground>) -> String {
     let Some(room) = &ground.room else { return format!("{open}; its room was never recorded") };
     let failed = room.last_error.as_ref().map(|error| format!("; last failure: {error}")).unwrap_or_default();
     let sid = room.sid.as_deref().unwrap_or("no SID");
-    format!("{open}; {} is {}, generation {}, {sid}{failed}", room.name, room.status.as_str(), room.generation)
+    format!(
+        "{open}; {} is {}, generation {}, {sid}{failed}",
+        room.name,
+        room.status.as_str(),
+        room.generation
+    )
 }
 
 /// Whether LiveKit answers, knows our key, and has the room under the SID that we know.
@@ -121,7 +126,12 @@ pub(super) fn livekit(
     match (room, found) {
         (None, _) => skip_room(findings, "the room is not made yet"),
         (Some(room), None) => {
-            findings.add("room_on_livekit", listed.took, format!("{} is not listed", room.name), Some(Cause::RoomMissing));
+            findings.add(
+                "room_on_livekit",
+                listed.took,
+                format!("{} is not listed", room.name),
+                Some(Cause::RoomMissing),
+            );
             findings.skip("sid_agrees", "the room is missing");
         }
         (Some(room), Some(sid)) => {
@@ -140,7 +150,12 @@ fn skip_room(findings: &mut Findings, why: &str) {
 }
 
 /// What LiveKit says to a token for the room, and to one for a room that nobody made.
-pub(super) fn token(findings: &mut Findings, opened: Option<&Timed<Opened>>, phantom: &Timed<Opened>, answers: bool) {
+pub(super) fn token(
+    findings: &mut Findings,
+    opened: Option<&Timed<Opened>>,
+    phantom: &Timed<Opened>,
+    answers: bool,
+) {
     match opened.filter(|_| answers) {
         None => findings.skip("token_accepted", "there is no room to be tried, or LiveKit does not answer"),
         Some(opened) => {

@@ -29,7 +29,7 @@ impl DiagnosisService for Rooms {
         };
         let found = self.find_target(caller.as_ref(), &request.reference).await?;
         Ok(Response::new(match found {
-            None => instead(verdict::not_known()),
+            None => instead(verdict::not_known(super::is_admin(caller.as_ref()))),
             Some(Found::Other { names, belongs_to }) => instead(verdict::mismatch(names, belongs_to)),
             Some(Found::Room(target)) => pb::FindRoomResponse {
                 kind: target.kind.as_str().to_owned(),
@@ -52,8 +52,7 @@ impl DiagnosisService for Rooms {
         let caller = caller(request.caller)?;
         let target = target(&request.kind, &request.id)?;
         let rooms = self.clone();
-        let repaired =
-            self.run("repair", async move { rooms.repair_target(&caller, target).await }).await?;
+        let repaired = self.run("repair", async move { rooms.repair_target(&caller, target).await }).await?;
         Ok(Response::new(pb::RepairResponse { repaired }))
     }
 }
@@ -64,8 +63,8 @@ fn anybody(who: Option<Caller>) -> Result<Option<Caller>, Refusal> {
 }
 
 fn target(kind: &str, id: &str) -> Result<Target, Refusal> {
-    let kind = Kind::parse(kind)
-        .ok_or_else(|| Refusal::invalid("kind", "must be session, live_room or nest"))?;
+    let kind =
+        Kind::parse(kind).ok_or_else(|| Refusal::invalid("kind", "must be session, live_room or nest"))?;
     Ok(Target { kind, id: uuid("id", id)? })
 }
 

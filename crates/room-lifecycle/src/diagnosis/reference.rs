@@ -59,7 +59,11 @@ fn nest(naddr: &str) -> Option<Reference> {
 
 #[cfg(test)]
 mod tests {
-    use nostr::{Kind, PublicKey, nips::{nip01::Coordinate, nip19::ToBech32}};
+    use nostr::{
+        event::Kind,
+        key::PublicKey,
+        nips::{nip01::Coordinate, nip19::ToBech32},
+    };
     use proptest::prelude::*;
 
     use super::*;
@@ -68,7 +72,8 @@ mod tests {
 
     fn naddr(kind: u16, identifier: &str) -> String {
         let author = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
-        let coordinate = Coordinate::new(Kind::from(kind), PublicKey::parse(author).unwrap()).identifier(identifier);
+        let coordinate =
+            Coordinate::new(Kind::from(kind), PublicKey::parse(author).unwrap()).identifier(identifier);
         Nip19Coordinate { coordinate, relays: Vec::new() }.to_bech32().unwrap()
     }
 
@@ -94,9 +99,18 @@ mod tests {
     fn what_is_none_of_them_is_no_reference() {
         let long = format!("https://x/{}/meeting/{ID}", "y".repeat(LONGEST));
         let wrong = [
-            "", " ", "room", "https://app.example.org/meeting/", "https://x/meetings/x", "://", "naddr1qqqq",
-            "https://x/booking/0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e01", "session-\0", &long,
-            &naddr(30_023, ID), &naddr(30_312, "not an id"),
+            "",
+            " ",
+            "room",
+            "https://app.example.org/meeting/",
+            "https://x/meetings/x",
+            "://",
+            "naddr1qqqq",
+            "https://x/booking/0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e01",
+            "session-\0",
+            &long,
+            &naddr(30_023, ID),
+            &naddr(30_312, "not an id"),
         ];
         for text in wrong {
             assert_eq!(parse(text), None, "{text}");

@@ -45,8 +45,8 @@ pub fn verdict(causes: impl IntoIterator<Item = Cause>) -> Cause {
 
 /// The one answer for what does not exist and for what the caller may not know of.
 #[must_use]
-pub fn not_known() -> Diagnosis {
-    Diagnosis::of_record(Cause::RoomNotKnown, BTreeMap::new())
+pub fn not_known(is_admin: bool) -> Diagnosis {
+    Diagnosis::of_record(Cause::RoomNotKnown, is_admin, BTreeMap::new())
 }
 
 /// An id of something else, for somebody who may know of it.
@@ -57,11 +57,11 @@ pub(super) fn mismatch(names: &str, belongs_to: Target) -> Diagnosis {
         ("belongs_to", belongs_to.id.to_string()),
         ("kind", belongs_to.kind.as_str().to_owned()),
     ]);
-    Diagnosis::of_record(Cause::RoomIdMismatch, facts)
+    Diagnosis::of_record(Cause::RoomIdMismatch, false, facts)
 }
 
 impl Diagnosis {
-    fn of_record(cause: Cause, facts: BTreeMap<&'static str, String>) -> Self {
+    fn of_record(cause: Cause, is_admin: bool, facts: BTreeMap<&'static str, String>) -> Self {
         let record = Finding {
             check: "record",
             ok: Some(false),
@@ -69,7 +69,7 @@ impl Diagnosis {
             cause: Some(cause),
             took: Duration::ZERO,
         };
-        Self { checks: vec![record], cause, fix: cause.fix(false), facts, repaired: false }
+        Self { checks: vec![record], cause, fix: cause.fix(is_admin), facts, repaired: false }
     }
 }
 
@@ -80,7 +80,13 @@ impl Findings {
     }
 
     /// A look that was made. Without a cause it found nothing wrong.
-    pub fn add(&mut self, check: &'static str, took: Duration, detail: impl Into<String>, cause: Option<Cause>) {
+    pub fn add(
+        &mut self,
+        check: &'static str,
+        took: Duration,
+        detail: impl Into<String>,
+        cause: Option<Cause>,
+    ) {
         self.list.push(Finding { check, ok: Some(cause.is_none()), detail: detail.into(), cause, took });
     }
 
@@ -144,7 +150,12 @@ mod tests {
         let target = Target { kind: Kind::Nest, id: uuid::Uuid::nil() };
         let found = || {
             let mut findings = Findings::new(target);
-            findings.add("livekit_reachable", Duration::ZERO, "10.0.0.7 refused", Some(Cause::LivekitUnreachable));
+            findings.add(
+                "livekit_reachable",
+                Duration::ZERO,
+                "10.0.0.7 refused",
+                Some(Cause::LivekitUnreachable),
+            );
             findings
         };
         assert_eq!(found().conclude(true).checks[0].detail, "10.0.0.7 refused");
