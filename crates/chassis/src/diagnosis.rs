@@ -158,17 +158,17 @@ causes! {
         "LiveKit is down, starting, or cannot be reached from our servers.",
         "Try again in a minute; the room is made as soon as it answers. If it lasts, report the request id.",
         operator: "See that LiveKit runs, that LIVEKIT_URL is right, and that no firewall is between; `greenroom doctor` tells more.";
-    LivekitKeyRefused = "livekit_key_refused", A,
-        "The video server refuses our key.",
-        "LiveKit was given other keys, or ours were changed.",
-        "Nothing helps but the operator: report the request id.",
-        operator: "LIVEKIT_API_KEY and LIVEKIT_API_SECRET must be a pair under `keys:` in livekit.yaml, the same for all services.";
     /// Facts: `clock_skew_seconds`, LiveKit's clock less ours.
     ClockSkew = "clock_skew", A,
         "The clocks of our servers are apart.",
         "The clock of LiveKit or of the database is wrong by more than 30 s: tokens are too old or not valid yet.",
         "Nothing helps but the operator: report the request id.",
         operator: "Let NTP set the clocks of LiveKit's and the database's machines.";
+    LivekitKeyRefused = "livekit_key_refused", A,
+        "The video server refuses our key.",
+        "LiveKit was given other keys, or ours were changed.",
+        "Nothing helps but the operator: report the request id.",
+        operator: "LIVEKIT_API_KEY and LIVEKIT_API_SECRET must be a pair under `keys:` in livekit.yaml, the same for all services.";
     RoomPending = "room_pending", A,
         "The room is not made on the video server yet.",
         "LiveKit did not answer when it was to be made; it is tried again by itself.",

@@ -17,7 +17,7 @@ use chassis::{
 use http::request::Parts;
 use proto::{room::v1 as room, token::v1 as token};
 use serde::Serialize;
-use tonic::Status;
+use tonic::{Code, Status};
 use utoipa::ToSchema;
 
 use crate::{
@@ -239,8 +239,12 @@ pub(crate) async fn repair(
     };
     app.may_repair(&id)?;
     let request = room::RepairRequest { caller: Some(caller), kind: kind.clone(), id: id.clone() };
-    let repaired = app.diagnosis().repair(request).await?.into_inner().repaired;
-    app.count_repair(&id)?;
+    let outcome = app.diagnosis().repair(request).await;
+    let denied = |status: &Status| matches!(status.code(), Code::PermissionDenied | Code::NotFound);
+    if !outcome.as_ref().is_err_and(denied) {
+        app.count_repair(&id)?; // whoever may not repair takes nobody's turn
+    }
+    let repaired = outcome?.into_inner().repaired;
     let outcome = context::with_budget(BUDGET, examine(&app, &asker, kind, id)).await;
     let mut told = conclude(&asker, outcome);
     told.repaired = repaired && !matches!(told.scenario.as_str(), "A" | "C");

@@ -1,6 +1,10 @@
 //! What a reference names, and who may know of it: of a booking its parties, of a live room its readers, of a nest
 //! anybody; admins and operators of all.
 
+use chassis::{
+    diagnosis::Cause,
+    status::{Reason, Refusal},
+};
 use domain::{LiveStatus, Owner};
 use proto::types::v1::Caller;
 use uuid::Uuid;
@@ -18,10 +22,6 @@ use crate::{
         diagnosis::{self as sql, Named},
         live::{Reader, seats},
     },
-};
-use chassis::{
-    diagnosis::Cause,
-    status::{Reason, Refusal},
 };
 
 /// The three things that have rooms.

@@ -21,7 +21,7 @@ use crate::{
 const SKEW: time::Duration = time::Duration::seconds(30);
 /// `room_started` comes within milliseconds; later than this it does not come.
 const WEBHOOK_PATIENCE: time::Duration = time::Duration::seconds(30);
-const OF_LIVEKIT: [&str; 8] = [
+const OF_LIVEKIT: [&str; 9] = [
     "livekit_reachable",
     "livekit_key",
     "room_on_livekit",
@@ -29,6 +29,7 @@ const OF_LIVEKIT: [&str; 8] = [
     "token_accepted",
     "auto_create",
     "clock",
+    "browser_url",
     "webhooks",
 ];
 

@@ -156,7 +156,7 @@ async fn clocks_that_are_apart_are_told_before_the_tokens_they_spoil(
     assert!((45..=55).contains(&skew), "{skew}");
     world.server().advance(Hand::Tokens, Wait::from_mins(60));
     let told = by_host(&rooms, &booking).await;
-    assert_eq!(check(&told, "clock"), Some(false), "{told:?}");
+    assert_eq!((told.cause, check(&told, "livekit_key")), (Cause::ClockSkew, Some(false)), "{told:?}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
