@@ -23,7 +23,7 @@ const CAREFUL: Style = AnsiColor::Yellow.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
 #[derive(clap::Args)]
-pub struct Args {
+pub struct Diagnose {
     /// The id of a booking, live room or nest, a LiveKit room name, the link of a meeting, or an naddr
     reference: String,
     /// One JSON object instead of lines
@@ -36,7 +36,7 @@ pub struct Args {
     settings: Box<room_lifecycle::Args>,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: Diagnose) -> anyhow::Result<ExitCode> {
     let api_url = given(args.api_url);
     let (gateway, examined) =
         tokio::join!(gateway(api_url.as_deref()), examine(*args.settings, &args.reference));

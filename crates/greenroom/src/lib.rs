@@ -43,7 +43,7 @@ enum Command {
     /// Check everything that must be right before anybody can meet, and say what is wrong
     Doctor(Box<doctor::Args>),
     /// Say why somebody cannot get into a room, and what to do about it
-    Diagnose(diagnose::Args),
+    Diagnose(diagnose::Diagnose),
     /// Set right what is wrong, beside the running services
     #[command(subcommand)]
     Repair(repair::Repair),

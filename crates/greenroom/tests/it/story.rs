@@ -75,8 +75,6 @@ async fn the_id_of_a_refusal_finds_one_line_of_the_service_that_decided(pool: Pg
         assert_eq!((&line["level"], &line["request.id"]), (&json!("INFO"), &told["request_id"]));
         if !kind.is_empty() {
             assert_eq!((&line["owner.kind"], &line["owner.id"]), (&json!(kind), &json!(id)));
-            let method = if code == "livekit_unavailable" { "EnsureRoom" } else { "" };
-            assert!(line["span"]["rpc.method"].as_str().unwrap().contains(method), "{line}");
         }
     }
     replica.stop().await;

@@ -89,6 +89,7 @@ fn joins_and_tracks_are_refused_with_a_reason() {
 
 #[tokio::test]
 async fn answers_are_dated_by_the_clock_that_tokens_are_judged_by() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let served = Served::start().await;
     let date = async || {
         let answer = reqwest::get(&served.url).await.unwrap();
