@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod context;
 pub mod db;
+pub mod diagnosis;
 pub mod field;
 pub mod grpc;
 pub mod http;

@@ -17,9 +17,9 @@ use http::request::Parts;
 use proto::{
     booking::v1::booking_service_client::BookingServiceClient,
     room::v1::{
-        live_room_service_client::LiveRoomServiceClient, moderation_service_client::ModerationServiceClient,
-        nest_service_client::NestServiceClient, room_service_client::RoomServiceClient,
-        seat_service_client::SeatServiceClient,
+        diagnosis_service_client::DiagnosisServiceClient, live_room_service_client::LiveRoomServiceClient,
+        moderation_service_client::ModerationServiceClient, nest_service_client::NestServiceClient,
+        room_service_client::RoomServiceClient, seat_service_client::SeatServiceClient,
     },
     sync::v1::sync_service_client::SyncServiceClient,
     token::v1::token_service_client::TokenServiceClient,
@@ -39,6 +39,10 @@ use crate::{
     streams::Streams,
 };
 
+mod asker;
+
+pub(crate) use asker::Asker;
+
 /// Cloned for each request: one reference count.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Shared>);
@@ -51,12 +55,15 @@ struct Shared {
     moderation: ModerationServiceClient<Transport>,
     nests: NestServiceClient<Transport>,
     token: TokenServiceClient<Transport>,
+    diagnosis: DiagnosisServiceClient<Transport>,
     streams: Streams,
     auth: Auth,
     users: Limiter,
     addresses: Limiter,
     moderators: Limiter,
     ensurers: Limiter,
+    diagnoses: Limiter,
+    repairs: Limiter,
     webhooks: Intake,
     bodies: Semaphore,
     bodies_of_keys: Semaphore,
@@ -75,6 +82,8 @@ impl App {
             booking: BookingServiceClient::new(peers.booking).max_decoding_message_size(MESSAGE_LIMIT),
             room: RoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             live: LiveRoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            diagnosis: DiagnosisServiceClient::new(peers.room.clone())
+                .max_decoding_message_size(MESSAGE_LIMIT),
             moderation: ModerationServiceClient::new(peers.room.clone())
                 .max_decoding_message_size(MESSAGE_LIMIT),
             seats: SeatServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
@@ -86,6 +95,8 @@ impl App {
             addresses: Limiter::new(config.rates.anonymous),
             moderators: Limiter::new(config.rates.moderation),
             ensurers: Limiter::new(config.rates.ensure),
+            diagnoses: Limiter::new(config.rates.diagnosis),
+            repairs: Limiter::new(config.rates.repair),
             webhooks: Intake::new(config.rates.anonymous),
             bodies: Semaphore::new(extract::BODIES),
             bodies_of_keys: Semaphore::new(extract::BODIES_OF_KEYS),
@@ -120,6 +131,10 @@ impl App {
 
     pub(crate) fn token(&self) -> TokenServiceClient<Transport> {
         self.0.token.clone()
+    }
+
+    pub(crate) fn diagnosis(&self) -> DiagnosisServiceClient<Transport> {
+        self.0.diagnosis.clone()
     }
 
     pub(crate) fn streams(&self) -> &Streams {

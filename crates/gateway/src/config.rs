@@ -190,6 +190,10 @@ pub struct Rates {
     pub anonymous: Rate,
     pub moderation: Rate,
     pub ensure: Rate,
+    /// Diagnoses of one person or address.
+    pub diagnosis: Rate,
+    /// Repairs of one room.
+    pub repair: Rate,
 }
 
 impl Default for Rates {
@@ -199,6 +203,8 @@ impl Default for Rates {
             anonymous: Rate::new(20, 100),
             moderation: Rate::new(5, 5),
             ensure: Rate::new(1, 5),
+            diagnosis: Rate::once_in(Duration::from_secs(5)),
+            repair: Rate::once_in(Duration::from_secs(30)),
         }
     }
 }
@@ -278,6 +284,7 @@ impl HttpArgs {
             anonymous: rate("RATE_LIMIT_ANONYMOUS", &self.rate_limit_anonymous, defaults.anonymous),
             moderation: rate("RATE_LIMIT_MODERATION", &self.rate_limit_moderation, defaults.moderation),
             ensure: rate("RATE_LIMIT_ENSURE", &self.rate_limit_ensure, defaults.ensure),
+            ..defaults
         }
     }
 }

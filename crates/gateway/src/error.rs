@@ -68,7 +68,10 @@ pub(crate) fn title(reason: Reason) -> &'static str {
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let refusal = match self {
-            Self::Refused(refusal) => refusal,
+            Self::Refused(refusal) => {
+                tell(&refusal);
+                refusal
+            }
             Self::Service(status) => from_service(&status),
             Self::NoRoute => {
                 let message = "There is no such route; /docs lists all.";
@@ -93,8 +96,18 @@ pub(crate) fn request_id() -> Arc<str> {
     context::current().map_or_else(|| Arc::from(""), |context| context.request_id)
 }
 
+/// What the gateway refuses by itself it logs itself; whoever asks too often must not fill the log too.
+fn tell(refusal: &Refusal) {
+    let (request_id, code) = (request_id(), refusal.reason.code());
+    if refusal.reason == Reason::RateLimited {
+        tracing::debug!(request.id = %request_id, code, "the gateway refused a request");
+    } else {
+        tracing::info!(request.id = %request_id, code, "the gateway refused a request");
+    }
+}
+
 /// A status of a service as a refusal. What a service refused by itself it has logged itself.
-fn from_service(status: &tonic::Status) -> Refusal {
+pub(crate) fn from_service(status: &tonic::Status) -> Refusal {
     if status.get_details_error_info().is_some() {
         return Refusal::from_status(status);
     }

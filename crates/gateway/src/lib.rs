@@ -38,6 +38,7 @@ mod app;
 mod auth;
 mod bookings;
 pub mod config;
+mod diagnostics;
 mod edge;
 mod error;
 mod extract;
@@ -134,6 +135,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(sessions::kick))
         .merge(live::routes())
         .merge(streams::routes())
+        .routes(routes!(diagnostics::diagnose))
+        .routes(routes!(diagnostics::repair))
         .routes(routes!(webhook::receive))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))

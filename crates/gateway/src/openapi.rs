@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use chassis::status::Reason::{
     self, DatabaseBusy, DatabaseUnavailable, IdempotencyKeyReused, Internal, InvalidRequest,
     InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotAdmin, NotHost,
-    NotParticipant, NotificationNotFound, RateLimited, ServiceUnavailable, SessionCancelled, SessionNotFound,
-    SlotTaken, TooEarly, TooLarge, Unauthenticated,
+    NotParticipant, NotificationNotFound, RateLimited, RoomNotActive, RoomNotFound, ServiceUnavailable,
+    SessionCancelled, SessionNotFound, SlotTaken, TooEarly, TooLarge, Unauthenticated,
 };
 use utoipa::{
     Modify, OpenApi, ToSchema,
@@ -169,6 +169,8 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             SessionCancelled,
             LivekitUnavailable,
         ],
+        "diagnoseRoom" => &[],
+        "repairRoom" => &[NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable],
         "receiveWebhook" => &[TooLarge],
         _ => return None,
     })

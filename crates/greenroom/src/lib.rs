@@ -6,6 +6,7 @@
 #![warn(clippy::print_stdout)] // it panics when nobody reads: `out::say`
 
 pub mod assembly;
+mod diagnose;
 mod doctor;
 mod healthcheck;
 mod livekit_dev;
@@ -42,6 +43,8 @@ enum Command {
     Migrate(migrate::Args),
     /// Check everything that must be right before anybody can meet, and say what is wrong
     Doctor(Box<doctor::Args>),
+    /// Say why somebody cannot get into a room, and what to do about it
+    Diagnose(diagnose::Diagnose),
     /// Set right what is wrong, beside the running services
     #[command(subcommand)]
     Repair(repair::Repair),
@@ -62,6 +65,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::LivekitDev(args) => livekit_dev::run(args).await,
         Command::Healthcheck(args) => healthcheck::run(args).await,
         Command::Doctor(args) => doctor::run(*args).await,
+        Command::Diagnose(args) => diagnose::run(args).await,
         Command::Repair(repair) => repair::run(repair).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Nostr(command) => nostr::run(command),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use chassis::{
     clock::Clock,
-    config::{LiveKit, LiveKitArgs, Problems, ServiceArgs, token_ttl},
+    config::{LiveKit, LiveKitArgs, Problems, ServiceArgs, given, token_ttl},
     db, grpc,
 };
 use domain::RoomCreation;
@@ -42,6 +42,9 @@ pub struct Args {
     /// How often everything is compared with LiveKit [default: 10s]
     #[arg(long, env = "PASS_PERIOD")]
     pub pass_period: Option<String>,
+    /// Where people's pages come from, `https://app.example.org`; only for diagnoses [default: not known]
+    #[arg(long, env = "APP_URL")]
+    pub app_url: Option<String>,
     /// How long webhooks and milestones are kept [default: 30days]
     #[arg(long, env = "EVENTS_KEEP")]
     pub events_keep: Option<String>,
@@ -59,6 +62,8 @@ pub struct Config {
     pub nest_kind: EventKind,
     pub pass_period: Duration,
     pub events_keep: Duration,
+    /// Without a slash at the end.
+    pub app_url: Option<String>,
     /// For webhook tokens and timers only.
     pub clock: Clock,
 }
@@ -102,6 +107,8 @@ impl Args {
             Duration::from_hours(25)..=Duration::from_hours(24 * 3660),
             "25h to 10years",
         );
+        let app_url = given(self.app_url);
+        let app_url = app_url.and_then(|url| problems.base_url("APP_URL", Some(url), &["http", "https"]));
         let webhook_keys = webhook_keys(
             self.livekit_webhook_keys.as_deref(),
             self.livekit_webhook_secret,
@@ -120,6 +127,7 @@ impl Args {
             nest_kind,
             pass_period,
             events_keep,
+            app_url,
             clock: Clock::default(),
         })
     }

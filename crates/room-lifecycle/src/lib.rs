@@ -6,6 +6,7 @@
 
 mod auto_end;
 pub mod config;
+pub mod diagnosis;
 pub mod ensure;
 mod error;
 mod gate;
@@ -39,9 +40,9 @@ use chassis::{
 };
 use domain::Owner;
 use proto::room::v1::{
-    live_room_service_server::LiveRoomServiceServer, moderation_service_server::ModerationServiceServer,
-    nest_service_server::NestServiceServer, room_service_server::RoomServiceServer,
-    seat_service_server::SeatServiceServer,
+    diagnosis_service_server::DiagnosisServiceServer, live_room_service_server::LiveRoomServiceServer,
+    moderation_service_server::ModerationServiceServer, nest_service_server::NestServiceServer,
+    room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
 };
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -65,6 +66,9 @@ const POLL: Duration = Duration::from_secs(1);
 pub struct Rooms {
     pool: PgPool,
     livekit: livekit::LiveKit,
+    probe: diagnosis::Probe,
+    /// Where people's pages come from, if that is known.
+    app_url: Option<Arc<str>>,
     address: Arc<chassis::config::LiveKit>,
     deployment: Uuid,
     policy: config::Policy,
@@ -89,6 +93,8 @@ impl Rooms {
         Ok(Self {
             pool,
             livekit,
+            probe: diagnosis::Probe::new(&config.livekit)?,
+            app_url: config.app_url.as_deref().map(Arc::from),
             address: Arc::new(config.livekit.clone()),
             deployment: found.id,
             policy: config.policy,
@@ -167,9 +173,14 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     let seats = SeatServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let moderation = ModerationServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let nests = NestServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let diagnosis = DiagnosisServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
-    let routes =
-        Routes::new(server).add_service(live).add_service(seats).add_service(moderation).add_service(nests);
+    let routes = Routes::new(server)
+        .add_service(live)
+        .add_service(seats)
+        .add_service(moderation)
+        .add_service(nests)
+        .add_service(diagnosis);
     Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(routes, &config.grpc).await)
 }
 

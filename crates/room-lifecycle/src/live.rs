@@ -20,3 +20,4 @@ mod sessions;
 mod transitions;
 
 pub use error::LiveError;
+pub(crate) use seats::predict_join;

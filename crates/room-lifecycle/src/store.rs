@@ -3,6 +3,7 @@
 
 pub mod auto_end;
 pub mod deployment;
+pub mod diagnosis;
 pub mod events;
 pub mod live;
 pub mod marks;

@@ -2,6 +2,7 @@
 //! they record every call, decide by who asks, and do as they are told.
 
 mod booking;
+mod diagnosis;
 mod live;
 mod moderation;
 mod nests;

@@ -8,9 +8,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use proto::{
     booking::v1::booking_service_server::BookingServiceServer,
     room::v1::{
-        live_room_service_server::LiveRoomServiceServer, moderation_service_server::ModerationServiceServer,
-        nest_service_server::NestServiceServer, room_service_server::RoomServiceServer,
-        seat_service_server::SeatServiceServer,
+        diagnosis_service_server::DiagnosisServiceServer, live_room_service_server::LiveRoomServiceServer,
+        moderation_service_server::ModerationServiceServer, nest_service_server::NestServiceServer,
+        room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
     },
     sync::v1::sync_service_server::SyncServiceServer,
     token::v1::token_service_server::TokenServiceServer,
@@ -60,6 +60,7 @@ pub fn routes(fake: &Fake, health: bool) -> Routes {
         .add_service(SeatServiceServer::new(fake.clone()))
         .add_service(ModerationServiceServer::new(fake.clone()))
         .add_service(NestServiceServer::new(fake.clone()))
+        .add_service(DiagnosisServiceServer::new(fake.clone()))
         .add_service(SyncServiceServer::new(fake.clone()))
         .add_service(TokenServiceServer::new(fake.clone()));
     if health { routes.add_service(tonic_health::server::health_reporter().1) } else { routes }

@@ -73,7 +73,9 @@ fn cases() -> BTreeMap<&'static str, Cases> {
         ("getNestInfo", EVERYBODY),
         ("setNestPermissions", [401, 400, 401, 202, 400]), // who is not in the nest is a wrong request
         ("endNest", [401, 401, 401, 204, 401]),
-        ("getNestStream", [404; 5]),  // there is nothing to play yet
+        ("getNestStream", [404; 5]), // there is nothing to play yet
+        ("diagnoseRoom", EVERYBODY), // who may not know is told so
+        ("repairRoom", [401, 404, 403, 200, 200]),
         ("receiveWebhook", [401; 5]), // only LiveKit signs those
         ("getHealth", EVERYBODY),
         ("getLiveness", EVERYBODY),
@@ -135,6 +137,7 @@ async fn case(
         if path.contains("{room_id}") { live_room(replica, &host, &guest).await } else { String::new() };
     let path = path
         .replace("{room_id}", &room)
+        .replace("{ref}", &session)
         .replace("{bookingId}", &session)
         .replace("{sessionId}", &session)
         .replace("{notificationId}", &notice);

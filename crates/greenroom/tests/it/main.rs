@@ -5,6 +5,7 @@
 
 mod access;
 mod database_gone;
+mod diagnosis;
 mod doctor;
 mod grants;
 mod live;
@@ -19,6 +20,7 @@ mod races;
 mod repair;
 mod repair_live;
 mod serve;
+mod story;
 mod up;
 mod webhooks;
 mod world;

@@ -277,6 +277,7 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             nest_kind: room_lifecycle::nests::link::EventKind::default(),
             pass_period: Duration::from_secs(1),
             events_keep: Duration::from_hours(720),
+            app_url: None,
             clock: Clock::default(),
         },
         token: token::Config {

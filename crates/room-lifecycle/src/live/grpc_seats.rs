@@ -23,7 +23,9 @@ type Answer<T> = Result<Response<T>, Status>;
 impl SeatService for Rooms {
     async fn join(&self, request: Request<pb::SeatRequest>) -> Answer<pb::JoinResponse> {
         let (caller, room) = asked(request)?;
-        let (taken, session) = self.join_live_room(&caller, room).await?;
+        let joined = self.join_live_room(&caller, room).await;
+        let (taken, session) = joined
+            .map_err(|error| Refusal::from(error).logged("live", &room.to_string(), &caller.user_id))?;
         Ok(Response::new(pb::JoinResponse { seat: Some(seat(taken)), session_id: session.to_string() }))
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 
 mod crashes;
+mod diagnosis;
 mod ensure;
 mod grpc;
 mod harness;

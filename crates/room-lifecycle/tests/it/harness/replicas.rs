@@ -60,6 +60,7 @@ impl World {
             nest_kind: EventKind::default(),
             pass_period: Duration::from_secs(10),
             events_keep: Duration::from_hours(720),
+            app_url: None,
             clock: Clock::default(),
         }
     }
