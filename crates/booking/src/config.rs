@@ -1,5 +1,7 @@
 //! The settings of the booking service.
 
+mod telling;
+
 use std::{net::SocketAddr, str::FromStr};
 
 use chassis::{
@@ -9,6 +11,7 @@ use chassis::{
 use tonic::transport::Endpoint;
 
 pub use domain::RoomCreation;
+pub use telling::{Email, Links, Telling, TellingArgs, Webhook};
 
 /// The database role that may write bookings.
 const ROLE: &str = "greenroom_booking";
@@ -35,6 +38,8 @@ pub struct Args {
     /// When a booking's room is made: `at_booking` or `at_opening` [default: `at_booking`]
     #[arg(long, env = "ROOM_CREATION")]
     pub room_creation: Option<String>,
+    #[command(flatten)]
+    pub telling: TellingArgs,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +53,7 @@ pub struct Config {
     pub app_url: String,
     pub policy: Policy,
     pub room_creation: RoomCreation,
+    pub telling: Telling,
 }
 
 /// Which people may book; admins and our own services always may.
@@ -73,6 +79,7 @@ impl FromStr for Policy {
 
 impl Args {
     pub fn check(self, problems: &mut Problems) -> Option<Config> {
+        let telling = self.telling.check(self.service.internal.internal_token.as_ref(), problems);
         let service = self.service.check(ROLE, problems);
         let listen = problems.listen("BOOKING_LISTEN", self.booking_listen.as_deref(), 50051);
         let room_url = given(self.room_url).unwrap_or_else(|| "http://127.0.0.1:50052".to_owned());
@@ -83,7 +90,16 @@ impl Args {
         let room_creation =
             problems.parse("ROOM_CREATION", self.room_creation.as_deref(), RoomCreation::AtBooking);
         let (database, grpc) = service?;
-        Some(Config { database, grpc, listen, room_url: room_url?, app_url: app_url?, policy, room_creation })
+        Some(Config {
+            database,
+            grpc,
+            listen,
+            room_url: room_url?,
+            app_url: app_url?,
+            policy,
+            room_creation,
+            telling: telling?,
+        })
     }
 }
 

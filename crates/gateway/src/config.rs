@@ -9,6 +9,7 @@ use chassis::{
     clock::Clock,
     config::{InternalArgs, Invalid, Problems, check, given},
     grpc,
+    signed::link_secrets,
 };
 use secrecy::SecretString;
 use tonic::transport::Endpoint;
@@ -277,16 +278,6 @@ fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -
             None
         }
     }
-}
-
-fn link_secrets(setting: Option<String>, problems: &mut Problems) -> Option<Vec<SecretString>> {
-    let secrets = problems.required("LINK_SECRET", setting)?;
-    let secrets: Vec<&str> = secrets.split(',').map(str::trim).collect();
-    if secrets.len() > 2 || secrets.iter().any(|secret| secret.len() < 32) {
-        problems.add("LINK_SECRET", "must be one secret of at least 32 bytes, or two, `new,old`");
-        return None;
-    }
-    Some(secrets.into_iter().map(SecretString::from).collect())
 }
 
 fn is_loopback(url: &Url) -> bool {
