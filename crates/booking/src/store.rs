@@ -9,7 +9,7 @@ mod reminders;
 mod write;
 
 pub use deliveries::{
-    About, Claimed, Delivery, Outcome, claim_deliveries, conclude_delivery, expand_notifications, find_backlog,
+    Claimed, Delivery, Outcome, claim_deliveries, conclude_delivery, expand_notifications, find_backlog,
     list_deliveries,
 };
 pub use notifications::{Notification, insert_room_failed, list_notifications, mark_notification_read};

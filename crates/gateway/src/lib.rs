@@ -32,9 +32,11 @@ use crate::{
 };
 
 mod address;
+mod admin;
 mod app;
 mod auth;
 mod bookings;
+mod calendar;
 pub mod config;
 mod edge;
 mod error;
@@ -113,6 +115,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(bookings::create, bookings::list))
         .routes(routes!(bookings::get, bookings::patch))
         .routes(routes!(bookings::cancel))
+        .routes(routes!(calendar::get))
         .routes(routes!(notifications::list))
         .routes(routes!(notifications::read))
         .routes(routes!(sessions::create_room))
@@ -122,6 +125,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(sessions::kick))
         .merge(live::routes())
         .merge(streams::routes())
+        .merge(admin::routes())
         .routes(routes!(webhook::receive))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))

@@ -7,6 +7,7 @@
     reason = "a test stops where its ground is missing"
 )]
 
+mod calendar;
 mod edge;
 mod fakes;
 mod input;

@@ -23,6 +23,8 @@ const HOURS: i64 = 12;
 struct SignIn {
     user_id: String,
     name: String,
+    /// Where this person's mails go; the development inbox has them all.
+    email: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -31,6 +33,7 @@ struct Claims<'a> {
     aud: &'a str,
     sub: &'a str,
     name: &'a str,
+    email: &'a str,
     iat: i64,
     exp: i64,
 }
@@ -58,6 +61,7 @@ async fn sign_in(
         aud: AUDIENCE,
         sub: &person.user_id,
         name: &person.name,
+        email: person.email.as_deref().unwrap_or_default(),
         iat: now,
         exp: now + HOURS * 3600,
     };
@@ -69,15 +73,15 @@ async fn sign_in(
 }
 
 /// A foreign web page can point a name of its own at this machine; its requests then carry that name.
-fn is_local(headers: &HeaderMap) -> bool {
+pub fn is_local(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let name = name.map_or(host, |(name, _)| name);
     name == "localhost" || name == "[::1]" || name.starts_with("127.")
 }
 
-fn refuse(status: StatusCode, message: &str) -> Response {
-    let body = json!({"error": "Sign-in refused", "message": message, "code": "invalid_request"});
+pub fn refuse(status: StatusCode, message: &str) -> Response {
+    let body = json!({"error": "Access Denied", "message": message, "code": "invalid_request"});
     (status, Json(body)).into_response()
 }
 
