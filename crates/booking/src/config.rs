@@ -131,18 +131,42 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_setting_is_told() {
+    fn every_wrong_setting_is_told_and_no_secret_is() {
         let wrong = Args {
             booking_listen: Some("here".into()),
             booking_policy: Some("everybody".into()),
             room_creation: Some("later".into()),
             room_url: Some("no url".into()),
             next_public_app_url: None,
+            telling: TellingArgs {
+                smtp_url: Some("smtp://:secret-password@/".into()),
+                admin_email: Some("nobody".into()),
+                notify_webhook_url: Some("http://10.0.0.1/".into()),
+                notify_webhook_secret: Some("whsec_short".into()),
+                reminders: Some("soon".into()),
+                link_secret: Some("short".into()),
+                api_url: Some("here".into()),
+                ..TellingArgs::default()
+            },
             ..args()
         };
         let told = chassis::config::check(|problems| wrong.check(problems)).unwrap_err().to_string();
-        for setting in ["BOOKING_LISTEN", "BOOKING_POLICY", "ROOM_CREATION", "ROOM_URL", "APP_URL"] {
+        for setting in [
+            "BOOKING_LISTEN",
+            "BOOKING_POLICY",
+            "ROOM_CREATION",
+            "ROOM_URL",
+            "APP_URL",
+            "SMTP_URL",
+            "MAIL_FROM",
+            "NOTIFY_WEBHOOK_URL",
+            "NOTIFY_WEBHOOK_SECRET",
+            "REMINDERS",
+            "LINK_SECRET",
+            "API_URL",
+        ] {
             assert!(told.contains(setting), "{setting} is not in: {told}");
         }
+        assert!(!told.contains("secret-password") && !told.contains("whsec_short"), "{told}");
     }
 }

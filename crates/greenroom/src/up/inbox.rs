@@ -10,6 +10,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
+use chassis::http::escaped;
 use mail_dev::{Mail, MailDev};
 
 use super::sign_in::{is_local, refuse};
@@ -69,20 +70,6 @@ async fn json(State(mail): State<MailDev>, headers: HeaderMap) -> Response {
 
 fn foreign() -> Response {
     refuse(StatusCode::FORBIDDEN, "The development inbox answers to this machine only.")
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
