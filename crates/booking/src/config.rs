@@ -159,6 +159,7 @@ mod tests {
             "APP_URL",
             "SMTP_URL",
             "MAIL_FROM",
+            "ADMIN_EMAIL",
             "NOTIFY_WEBHOOK_URL",
             "NOTIFY_WEBHOOK_SECRET",
             "REMINDERS",

@@ -148,10 +148,10 @@ fn check_email(
     {
         problems.add("SMTP_URL", "must be smtp://… or smtps://…, with tls=required or opportunistic at most");
     }
-    let from = problems.required("MAIL_FROM", from)?.parse::<Mailbox>();
-    let from = from.map_err(|error| problems.add("MAIL_FROM", error)).ok();
     let admin = given(admin).map(|address| address.trim().parse::<Address>());
     let admin = admin.and_then(|parsed| parsed.map_err(|error| problems.add("ADMIN_EMAIL", error)).ok());
+    let from = problems.required("MAIL_FROM", from)?.parse::<Mailbox>();
+    let from = from.map_err(|error| problems.add("MAIL_FROM", error)).ok();
     Some(Email { smtp_url: smtp_url.into(), from: from?, admin })
 }
 
