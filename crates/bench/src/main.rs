@@ -9,6 +9,7 @@ mod align;
 mod baseline;
 mod bookings;
 mod database;
+mod deliveries;
 mod events;
 mod golive;
 mod ground;
@@ -73,6 +74,8 @@ enum What {
     Align,
     /// 5,000 listeners of the listing's changes on one gateway
     Sse,
+    /// 1,000 due webhooks drained by two workers, without and with a history of delivered ones
+    Deliveries,
     /// How Postgres plans the SELECTs of token and of the listing with a history
     Plan,
     /// A process that this program starts for itself
@@ -118,7 +121,7 @@ fn main() -> Result<()> {
     runtime.block_on(measure(cli))
 }
 
-const ALL: [What; 9] = [
+const ALL: [What; 10] = [
     What::Tokens,
     What::Bookings,
     What::Startup,
@@ -127,6 +130,7 @@ const ALL: [What; 9] = [
     What::Listing,
     What::Align,
     What::Sse,
+    What::Deliveries,
     What::Plan,
 ];
 
@@ -173,6 +177,7 @@ async fn section(ground: &Ground, part: What) -> Result<String> {
         What::Listing => listing::measure(ground).await,
         What::Align => align::measure(ground).await,
         What::Sse => sse::measure(ground).await,
+        What::Deliveries => deliveries::measure(ground).await,
         What::Plan => plan::measure(ground).await,
         What::All | What::Child { .. } => Ok(String::new()), // no parts
     }

@@ -10,6 +10,7 @@ use axum::extract::FromRequestParts;
 use chassis::{
     grpc::MESSAGE_LIMIT,
     service::{Runtime, StartError},
+    signed::CalendarLinks,
     status::{Reason, Refusal},
     transport::Transport,
 };
@@ -57,6 +58,7 @@ struct Shared {
     token: TokenServiceClient<Transport>,
     diagnosis: DiagnosisServiceClient<Transport>,
     streams: Streams,
+    calendar_links: CalendarLinks,
     auth: Auth,
     users: Limiter,
     addresses: Limiter,
@@ -90,6 +92,7 @@ impl App {
             nests: NestServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
             token: TokenServiceClient::new(peers.token).max_decoding_message_size(MESSAGE_LIMIT),
             streams: Streams::start(&config.streams, sync, runtime),
+            calendar_links: CalendarLinks::signed_with(&config.streams.link_secrets),
             auth,
             users: Limiter::new(config.rates.user),
             addresses: Limiter::new(config.rates.anonymous),
@@ -139,6 +142,10 @@ impl App {
 
     pub(crate) fn streams(&self) -> &Streams {
         &self.0.streams
+    }
+
+    pub(crate) fn calendar_links(&self) -> &CalendarLinks {
+        &self.0.calendar_links
     }
 
     /// Unix seconds of the clock that tokens are judged by.
@@ -212,15 +219,17 @@ impl App {
         }
     }
 
-    /// The person of a ticket; none: the ticket is not good.
-    pub(crate) fn believe_ticket(&self, bearer: Option<Caller>, parts: &Parts) -> Result<Caller, Rejection> {
+    /// The person of a ticket or a link (`what`); none: it is not good, and `why` says so.
+    pub(crate) fn believe(
+        &self,
+        bearer: Option<Caller>,
+        parts: &Parts,
+        what: &'static str,
+        why: &'static str,
+    ) -> Result<Caller, Rejection> {
         match bearer {
             Some(caller) => self.count_person(caller),
-            None => Err(self.refuse(
-                parts,
-                "ticket",
-                "The ticket is not good, or not any more; ask for a new one.",
-            )),
+            None => Err(self.refuse(parts, what, why)),
         }
     }
 

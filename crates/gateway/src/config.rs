@@ -9,6 +9,7 @@ use chassis::{
     clock::Clock,
     config::{InternalArgs, Invalid, Problems, check, given},
     grpc,
+    signed::link_secrets,
 };
 use secrecy::SecretString;
 use tonic::transport::Endpoint;
@@ -325,16 +326,6 @@ fn bases(api_url: Option<&str>, others: Option<String>, problems: &mut Problems)
         bases.extend(problems.url("PUBLIC_URLS", Some(url.trim().to_owned()), &["http", "https"]));
     }
     bases
-}
-
-fn link_secrets(setting: Option<String>, problems: &mut Problems) -> Option<Vec<SecretString>> {
-    let secrets = problems.required("LINK_SECRET", setting)?;
-    let secrets: Vec<&str> = secrets.split(',').map(str::trim).collect();
-    if secrets.len() > 2 || secrets.iter().any(|secret| secret.len() < 32) {
-        problems.add("LINK_SECRET", "must be one secret of at least 32 bytes, or two, `new,old`");
-        return None;
-    }
-    Some(secrets.into_iter().map(SecretString::from).collect())
 }
 
 fn is_loopback(url: &Url) -> bool {

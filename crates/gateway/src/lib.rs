@@ -34,9 +34,11 @@ use crate::{
 };
 
 mod address;
+mod admin;
 mod app;
 mod auth;
 mod bookings;
+mod calendar;
 pub mod config;
 mod diagnostics;
 mod edge;
@@ -126,6 +128,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(bookings::create, bookings::list))
         .routes(routes!(bookings::get, bookings::patch))
         .routes(routes!(bookings::cancel))
+        .routes(routes!(calendar::get))
         .routes(routes!(notifications::list))
         .routes(routes!(notifications::read))
         .routes(routes!(sessions::create_room))
@@ -137,6 +140,7 @@ fn api() -> OpenApiRouter<App> {
         .merge(streams::routes())
         .routes(routes!(diagnostics::diagnose))
         .routes(routes!(diagnostics::repair))
+        .merge(admin::routes())
         .routes(routes!(webhook::receive))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))

@@ -95,6 +95,8 @@ impl Modify for Security {
         let signature = ApiKeyValue::with_description("Authorization", "LiveKit's own signature, a JWT.");
         let ticket =
             ApiKeyValue::with_description("ticket", "A ticket of `POST /api/v1/live/streams/ticket`.");
+        let link = ApiKeyValue::with_description("signature", "A signed link: `calendarUrl` of a booking.");
+        components.add_security_scheme("link", SecurityScheme::ApiKey(ApiKey::Query(link)));
         components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
         components.add_security_scheme("livekit", SecurityScheme::ApiKey(ApiKey::Header(signature)));
         let nostr = ApiKeyValue::with_description("Authorization", "`Nostr <base64 of the event>` (NIP-98).");
@@ -114,6 +116,7 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
         }
         "listBookings" | "listNotifications" => &[InvalidRequest],
         "getBooking" | "getMeetingStatus" => &[InvalidSessionId, NotParticipant, SessionNotFound],
+        "getCalendar" => &[InvalidRequest, InvalidSessionId, NotParticipant, SessionNotFound],
         "patchBooking" => &[
             InvalidRequest,
             InvalidSessionId,
@@ -135,6 +138,7 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             SessionNotFound,
             MeetingEnded,
         ],
+        "listDeliveries" => &[InvalidRequest, NotAdmin],
         "readNotification" => &[InvalidRequest, NotificationNotFound],
         "createRoom" => &[
             InvalidSessionId,

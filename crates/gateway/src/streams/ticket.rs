@@ -6,12 +6,11 @@
 
 use axum::{Json as Answer, extract::State, response::IntoResponse};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
+use chassis::signed::Keys;
 use http::{HeaderValue, header};
 use proto::types::v1::Caller;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
@@ -20,14 +19,11 @@ use crate::{
     error::Rejection,
 };
 
-type HmacSha256 = Hmac<Sha256>;
-
-const PURPOSE: &[u8] = b"greenroom: ticket of the stream of events, 1";
+const PURPOSE: &str = "greenroom: ticket of the stream of events, 1";
 /// Seconds.
 const LIFETIME: i64 = 60;
 
-/// The first signs, all are believed: a secret can be replaced while gateways run.
-pub(super) struct Tickets(Vec<HmacSha256>);
+pub(super) struct Tickets(Keys);
 
 #[derive(Deserialize, Serialize)]
 struct Claims {
@@ -40,24 +36,20 @@ struct Claims {
 
 impl Tickets {
     pub(super) fn signed_with(secrets: &[SecretString]) -> Self {
-        Self(secrets.iter().filter_map(|secret| key(secret.expose_secret())).collect())
+        Self(Keys::derived(secrets, PURPOSE))
     }
 
     /// None only without a secret, which the settings do not let pass.
     fn sign(&self, claims: &Claims) -> Option<String> {
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims).ok()?);
-        let mut mac = self.0.first()?.clone();
-        mac.update(payload.as_bytes());
-        let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+        let signature = self.0.sign(&payload)?;
         Some(format!("{payload}.{signature}"))
     }
 
     /// Whom the ticket lets in at `now` (unix seconds).
     pub(super) fn verify(&self, ticket: &str, now: i64) -> Option<Caller> {
         let (payload, signature) = ticket.split_once('.')?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let is_ours = |key: &HmacSha256| key.clone().chain_update(payload).verify_slice(&signature).is_ok();
-        self.0.iter().any(is_ours).then_some(())?; // each comparison takes the same time
+        self.0.verify(payload, signature).then_some(())?;
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
         (now < claims.exp).then(|| Caller {
             user_id: claims.sub,
@@ -66,11 +58,6 @@ impl Tickets {
             ..Caller::default()
         })
     }
-}
-
-fn key(secret: &str) -> Option<HmacSha256> {
-    let derived = HmacSha256::new_from_slice(secret.as_bytes()).ok()?.chain_update(PURPOSE);
-    HmacSha256::new_from_slice(&derived.finalize().into_bytes()).ok() // HMAC takes keys of any length
 }
 
 #[derive(Serialize, ToSchema)]
@@ -101,6 +88,9 @@ pub(crate) async fn create(
 
 #[cfg(test)]
 mod tests {
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::Sha256;
+
     use super::*;
 
     fn tickets(secrets: &[&str]) -> Tickets {
@@ -137,7 +127,7 @@ mod tests {
         let good = ticket(&tickets);
         let (payload, signature) = good.split_once('.').unwrap();
         let admin = URL_SAFE_NO_PAD.encode(r#"{"sub":"ana","admin":true,"groups":[],"exp":99}"#);
-        let mut plain = HmacSha256::new_from_slice(b"one").unwrap();
+        let mut plain = Hmac::<Sha256>::new_from_slice(b"one").unwrap();
         plain.update(payload.as_bytes());
         let underived = URL_SAFE_NO_PAD.encode(plain.finalize().into_bytes());
         for wrong in [

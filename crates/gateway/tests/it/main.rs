@@ -7,6 +7,7 @@
     reason = "a test stops where its ground is missing"
 )]
 
+mod calendar;
 mod diagnostics;
 mod edge;
 mod fakes;

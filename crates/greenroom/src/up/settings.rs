@@ -26,6 +26,8 @@ pub struct Ground {
     /// Some: nobody else says who people are.
     sign_in_secret: Option<SecretString>,
     url: String,
+    /// Some: mails go there.
+    smtp_url: Option<String>,
 }
 
 /// A setting of the environment; blank counts as missing.
@@ -83,8 +85,20 @@ impl Ground {
             internal_token: setting("INTERNAL_TOKEN").unwrap_or_else(|| kept.internal_token.clone()),
             sign_in_secret,
             url,
+            smtp_url: None,
         };
         Ok((ground, stand_in))
+    }
+
+    /// Where a mail server has to listen that keeps what is sent; None: `SMTP_URL` names a real one, or people sign in
+    /// for real, and a development inbox would show their mails to anybody.
+    pub async fn mail(&mut self) -> anyhow::Result<Option<TcpListener>> {
+        if setting("SMTP_URL").is_some() || self.sign_in_secret.is_none() {
+            return Ok(None);
+        }
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        self.smtp_url = Some(format!("smtp://{}", listener.local_addr()?));
+        Ok(Some(listener))
     }
 
     /// Every problem of every service at once.
@@ -106,6 +120,7 @@ impl Ground {
         if booking.next_public_app_url.is_none() {
             booking.app_url.get_or_insert_with(|| self.url.clone());
         }
+        self.tell(&mut booking.telling);
         let gateway = self.gateway()?;
         Ok(check(|problems| {
             let booking = booking.check(problems);
@@ -115,6 +130,15 @@ impl Ground {
             let gateway = gateway.check_with(problems);
             Some(Services { booking: booking?, room: room?, token: token?, sync: sync?, gateway: gateway? })
         })?)
+    }
+
+    fn tell(&self, telling: &mut booking::TellingArgs) {
+        telling.api_url.get_or_insert_with(|| self.url.clone());
+        if let Some(smtp_url) = &self.smtp_url {
+            telling.smtp_url = Some(smtp_url.clone());
+            telling.mail_from.get_or_insert_with(|| "Greenroom <no-reply@greenroom.invalid>".to_owned());
+            telling.admin_email.get_or_insert_with(|| "admin@greenroom.invalid".to_owned());
+        }
     }
 
     fn gateway(&self) -> anyhow::Result<gateway::HttpArgs> {

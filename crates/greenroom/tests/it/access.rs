@@ -27,7 +27,9 @@ fn cases() -> BTreeMap<&'static str, Cases> {
         ("getBooking", PARTIES_AND_ADMIN),
         ("patchBooking", PARTIES_AND_ADMIN),
         ("cancelBooking", PARTIES_AND_ADMIN),
+        ("getCalendar", PARTIES_AND_ADMIN),
         ("listNotifications", SIGNED_IN),
+        ("listDeliveries", [401, 403, 403, 403, 200]),
         ("readNotification", [401, 404, 404, 200, 404]), // it is the host's
         ("createRoom", PARTIES_AND_ADMIN),
         ("getAccessToken", PARTIES),
