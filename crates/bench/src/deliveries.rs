@@ -37,7 +37,8 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     };
     let pool = &ground.database.pool;
     let title = format!("{DUE} due webhooks, two workers in one thread, a receiver in the same");
-    let columns = ["delivered before", "s until all are marked (< 5)", "per second", "a pass with nothing due, ms"];
+    let columns =
+        ["delivered before", "s until all are marked (< 5)", "per second", "a pass with nothing due, ms"];
     let mut table = Table::new(&title, &columns);
     for history in [0, ground.asked.history] {
         eprintln!("deliveries with {history} delivered ones");
@@ -111,7 +112,7 @@ async fn seed_told(pool: &PgPool, rows: i64) -> Result<()> {
     )
     .execute(pool)
     .await?;
-    sqlx::raw_sql("vacuum analyze notifications; vacuum analyze notification_deliveries").execute(pool).await?;
+    sqlx::raw_sql("vacuum analyze").execute(pool).await?;
     Ok(())
 }
 

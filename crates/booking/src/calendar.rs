@@ -9,16 +9,12 @@ use time::{
 
 use crate::store::Booking;
 
-const UTC: &[BorrowedFormatItem<'_>] =
-    format_description!("[year][month][day]T[hour][minute][second]Z");
+const UTC: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 
 pub fn write(booking: &Booking) -> String {
     let is_cancelled = booking.status == SessionStatus::Cancelled;
-    let (method, status) = if is_cancelled {
-        ("CANCEL", EventStatus::Cancelled)
-    } else {
-        ("PUBLISH", EventStatus::Confirmed)
-    };
+    let (method, status) =
+        if is_cancelled { ("CANCEL", EventStatus::Cancelled) } else { ("PUBLISH", EventStatus::Confirmed) };
     let ends_at = booking.scheduled_at + Duration::minutes(booking.duration_minutes.into());
     let mut event = Event::new();
     event
@@ -52,7 +48,10 @@ fn description(booking: &Booking) -> String {
 
 /// Line breaks are written as `\n`; other control characters may not stand in a file at all.
 fn readable(text: &str) -> String {
-    text.replace("\r\n", "\n").chars().filter(|character| *character == '\n' || !character.is_control()).collect()
+    text.replace("\r\n", "\n")
+        .chars()
+        .filter(|character| *character == '\n' || !character.is_control())
+        .collect()
 }
 
 fn utc(moment: OffsetDateTime) -> String {

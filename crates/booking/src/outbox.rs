@@ -130,7 +130,8 @@ impl Outbox {
         for backlog in store::find_backlog(&self.pool, &self.channels).await? {
             let labels = [("channel", backlog.channel)];
             metrics::gauge!("greenroom_deliveries_pending", &labels).set(backlog.pending as f64);
-            metrics::gauge!("greenroom_deliveries_oldest_pending_seconds", &labels).set(backlog.oldest_seconds);
+            metrics::gauge!("greenroom_deliveries_oldest_pending_seconds", &labels)
+                .set(backlog.oldest_seconds);
             metrics::gauge!("greenroom_deliveries_dead", &labels).set(backlog.dead as f64);
         }
         Ok(())

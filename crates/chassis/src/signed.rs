@@ -106,7 +106,10 @@ mod tests {
     fn a_calendar_link_is_for_one_person_booking_and_version() {
         let links = CalendarLinks::signed_with(&secrets(&["old"]));
         let path = links.path("b1", "ana & co", 3).unwrap();
-        assert!(path.starts_with("/api/bookings/b1/calendar.ics?user=ana+%26+co&version=3&signature="), "{path}");
+        assert!(
+            path.starts_with("/api/bookings/b1/calendar.ics?user=ana+%26+co&version=3&signature="),
+            "{path}"
+        );
         let signature = path.rsplit_once('=').unwrap().1;
         assert!(links.verify("b1", "ana & co", 3, signature));
         for (booking, user, version) in [("b2", "ana & co", 3), ("b1", "ana", 3), ("b1", "ana & co", 2)] {

@@ -165,7 +165,10 @@ fn check_webhook(
     let secrets = problems.required("NOTIFY_WEBHOOK_SECRET", secrets)?;
     let secrets: Vec<&str> = secrets.split(',').map(str::trim).collect();
     if secrets.len() > 2 || secrets.iter().any(|secret| webhook_key(secret).is_none()) {
-        problems.add("NOTIFY_WEBHOOK_SECRET", "must be whsec_ and base64 of 24 to 64 bytes; at most two, by a comma");
+        problems.add(
+            "NOTIFY_WEBHOOK_SECRET",
+            "must be whsec_ and base64 of 24 to 64 bytes; at most two, by a comma",
+        );
     }
     let webhook =
         Webhook { url: url?, secrets: secrets.into_iter().map(SecretString::from).collect(), allow_private };
@@ -190,7 +193,8 @@ fn check_reminders(setting: Option<String>, problems: &mut Problems) -> Vec<Dura
             durations
         }
         _ => {
-            problems.add("REMINDERS", "must be up to 10 durations of at most 30 days, `24h,15min`, or `none`");
+            problems
+                .add("REMINDERS", "must be up to 10 durations of at most 30 days, `24h,15min`, or `none`");
             Vec::new()
         }
     }

@@ -40,9 +40,9 @@ const V6: [(Ipv6Addr, u32); 4] = [
 
 pub fn is_global(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => !V4.iter().any(|(network, length)| {
-            (address.to_bits() ^ network.to_bits()).leading_zeros() >= *length
-        }),
+        IpAddr::V4(address) => !V4
+            .iter()
+            .any(|(network, length)| (address.to_bits() ^ network.to_bits()).leading_zeros() >= *length),
         // Mapped IPv4, NAT64, unique local, link-local, multicast and the rest lie outside of 2000::/3.
         IpAddr::V6(address) => {
             address.segments()[0] & 0xe000 == 0x2000
@@ -75,11 +75,7 @@ impl Guard {
     }
 
     fn passes(&self, name: &str, address: IpAddr) -> Result<(), Private> {
-        if self.allow_private || is_global(address) {
-            Ok(())
-        } else {
-            Err(Private(name.to_owned(), address))
-        }
+        if self.allow_private || is_global(address) { Ok(()) } else { Err(Private(name.to_owned(), address)) }
     }
 
     fn checked(&self, name: &str, found: Vec<SocketAddr>) -> Result<Addrs, Box<dyn Error + Send + Sync>> {
@@ -112,12 +108,44 @@ mod tests {
             assert!(is_global(global.parse().unwrap()), "{global}");
         }
         for private in [
-            "0.0.0.0", "10.1.2.3", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.9.9.9", "169.254.169.254",
-            "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.0.2.1", "192.168.1.1", "198.18.0.1", "198.19.255.1",
-            "198.51.100.7", "203.0.113.9", "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255", "::",
-            "::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::7f00:1", "64:ff9b::a00:1", "64:ff9b:1::1", "100::1",
-            "fc00::1", "fd12:3456::1", "fe80::1", "fec0::1", "ff02::1", "2001::1", "2001:db8::1", "2002:7f00:1::",
-            "3fff::1", "5f00::1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.9.9.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.19.255.1",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "239.255.255.250",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:8.8.8.8",
+            "::7f00:1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "100::1",
+            "fc00::1",
+            "fd12:3456::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "3fff::1",
+            "5f00::1",
         ] {
             assert!(!is_global(private.parse().unwrap()), "{private}");
         }

@@ -8,9 +8,8 @@ use time::{OffsetDateTime, UtcOffset, format_description::BorrowedFormatItem, ma
 
 use super::notice::{Meeting, Notice};
 
-const WHEN: &[BorrowedFormatItem<'_>] = format_description!(
-    "[weekday], [day padding:none] [month repr:long] [year], [hour]:[minute] UTC"
-);
+const WHEN: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday], [day padding:none] [month repr:long] [year], [hour]:[minute] UTC");
 
 /// A mail without its envelope.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +38,9 @@ impl Letter {
             Notice::RoomFailed(title, code) => Self {
                 subject: one_line(&format!("No room yet: {title}")),
                 paragraphs: vec![
-                    format!("The room of the booking \u{201c}{title}\u{201d} could not be made at once ({code})."),
+                    format!(
+                        "The room of the booking \u{201c}{title}\u{201d} could not be made at once ({code})."
+                    ),
                     "It is tried again by itself. If this goes on, look at the video server.".to_owned(),
                 ],
                 links: Vec::new(),

@@ -87,7 +87,9 @@ impl Notice {
                 })
             }),
             "room_failed" => title.zip(code).map(|(title, code)| Self::RoomFailed(title, code)),
-            "recording_ready" => Some(Self::RecordingReady(title.unwrap_or_else(|| "your meeting".to_owned()))),
+            "recording_ready" => {
+                Some(Self::RecordingReady(title.unwrap_or_else(|| "your meeting".to_owned())))
+            }
             kind => return Err(format!("there are no words for `{kind}`")),
         };
         notice.ok_or_else(|| "its payload lacks what the words need".to_owned())

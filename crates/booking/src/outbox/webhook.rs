@@ -33,7 +33,8 @@ pub struct Hook {
 
 impl Hook {
     pub fn new(settings: &Webhook) -> Result<Self, StartError> {
-        let wrong = |error: &dyn std::fmt::Display| StartError::Setting(format!("NOTIFY_WEBHOOK_URL: {error}"));
+        let wrong =
+            |error: &dyn std::fmt::Display| StartError::Setting(format!("NOTIFY_WEBHOOK_URL: {error}"));
         let allow_private = settings.allow_private;
         let client = Client::builder()
             .timeout(TIMEOUT)

@@ -59,8 +59,11 @@ async fn the_file_follows_the_booking_under_one_uid(pool: PgPoolOptions, connect
     assert_eq!((text(&event, &P::Uid), sequence), (uid.as_str(), 1));
     assert_eq!(unix(&event, &P::Dtend), booking.scheduled_at.unwrap().seconds + 5400);
 
-    let cancel =
-        CancelBookingRequest { caller: Some(person("ada")), booking_id: booking.id.clone(), ..Default::default() };
+    let cancel = CancelBookingRequest {
+        caller: Some(person("ada")),
+        booking_id: booking.id.clone(),
+        ..Default::default()
+    };
     client.cancel_booking(cancel).await.unwrap();
     let (calendar, event, sequence) = parsed(&file(&world, &booking.id).await);
     assert_eq!((text(&calendar, &P::Method), text(&event, &P::Status)), ("CANCEL", "CANCELLED"));

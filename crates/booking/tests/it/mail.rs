@@ -161,9 +161,12 @@ async fn a_title_is_never_a_header(pool: PgPoolOptions, connect: PgConnectOption
 async fn what_cannot_be_told_is_set_aside_alone(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let booking = post.booking("Lesson", 5000).await;
-    for (kind, payload) in
-        [("booking_created", "{}"), ("booking_created", "[]"), ("unheard_of", "{}"), ("booking_created", r#"{"title": 7}"#)]
-    {
+    for (kind, payload) in [
+        ("booking_created", "{}"),
+        ("booking_created", "[]"),
+        ("unheard_of", "{}"),
+        ("booking_created", r#"{"title": 7}"#),
+    ] {
         sqlx::query!(
             "insert into notifications (user_id, kind, session_id, payload, dedupe_key)
              values ('bob', $1, $2, $3::text::jsonb, gen_random_uuid())",

@@ -129,10 +129,12 @@ impl Post {
 
     /// What waits is due now, and nobody has it: as if its time had come.
     pub async fn hurry(&self) {
-        sqlx::query!("update notification_deliveries set due_at = app_now(), leased_until = null, lease_id = null")
-            .execute(&self.pool)
-            .await
-            .unwrap();
+        sqlx::query!(
+            "update notification_deliveries set due_at = app_now(), leased_until = null, lease_id = null"
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
     }
 
     /// `pending`, `delivered`, `dropped` or `dead`, with the reason, in the order of streams.
