@@ -112,9 +112,7 @@ async fn seed_told(pool: &PgPool, rows: i64) -> Result<()> {
     )
     .execute(pool)
     .await?;
-    sqlx::raw_sql("vacuum analyze notifications; vacuum analyze notification_deliveries")
-        .execute(pool)
-        .await?;
+    sqlx::raw_sql("vacuum analyze").execute(pool).await?;
     Ok(())
 }
 

@@ -15,9 +15,8 @@ mod worker;
 use std::{sync::Arc, time::Duration};
 
 use chassis::{
-    lifecycle::Lifecycle,
     reconcile::{Nudge, every},
-    service::StartError,
+    service::{Runtime, StartError},
 };
 use sqlx::PgPool;
 
@@ -62,7 +61,8 @@ impl Outbox {
     }
 
     /// Runs until the process stops; `nudge` is for whoever has written a notification.
-    pub fn start(&self, lifecycle: &Lifecycle, nudge: Nudge) {
+    pub fn start(&self, runtime: &Runtime, nudge: Nudge) {
+        let lifecycle = &runtime.lifecycle;
         let nudges: Vec<Nudge> = self.workers.iter().map(|_| Nudge::default()).collect();
         let (expanding, told) = (self.clone(), nudges.clone());
         every(lifecycle, "notifications", POLL, nudge.clone(), move || {
@@ -75,6 +75,9 @@ impl Outbox {
             }
         });
         for (worker, nudge) in self.workers.iter().zip(nudges) {
+            let watched = Arc::clone(worker);
+            let probe = move || std::future::ready(watched.reachable());
+            runtime.readiness.watch(lifecycle, worker.receiver_name(), false, probe);
             let (worker, again) = (Arc::clone(worker), nudge.clone());
             every(lifecycle, worker.channel, POLL, nudge, move || {
                 let (worker, again) = (Arc::clone(&worker), again.clone());

@@ -35,6 +35,11 @@ impl Circuit {
         self.places(1, now) == 0
     }
 
+    /// Not open, and not waiting for the one attempt that would close it.
+    pub fn is_closed(&self) -> bool {
+        self.0.lock().open_until.is_none()
+    }
+
     pub fn succeeded(&self) {
         *self.0.lock() = State::default();
     }
@@ -71,6 +76,7 @@ mod tests {
         assert!(circuit.is_open(now));
         let later = now + FIRST_PAUSE;
         assert_eq!(circuit.places(64, later), 1);
+        assert!(!circuit.is_closed());
         circuit.failed(later);
         assert!(circuit.is_open(later + FIRST_PAUSE), "the pause grows");
         circuit.succeeded();

@@ -63,6 +63,19 @@ impl Worker {
         Self { channel, receiver, circuit: Circuit::default(), pool: pool.clone() }
     }
 
+    pub fn receiver_name(&self) -> &'static str {
+        match self.receiver {
+            Receiver::Email(_) => "mail server",
+            Receiver::Webhook(_) => "webhook receiver",
+        }
+    }
+
+    /// # Errors
+    /// When the last attempts all failed: nobody is asked for it.
+    pub fn reachable(&self) -> Result<(), &'static str> {
+        if self.circuit.is_closed() { Ok(()) } else { Err("it did not answer the last attempts") }
+    }
+
     /// Until nothing is due, the receiver does not answer, or it takes long. Returns how many deliveries were tried.
     pub async fn pass(&self) -> Result<usize, sqlx::Error> {
         let (mut tried, started) = (0, Instant::now());

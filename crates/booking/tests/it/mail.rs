@@ -105,9 +105,7 @@ async fn an_address_that_is_refused_for_good_is_set_aside_at_once(
     connect: PgConnectOptions,
 ) {
     let post = Post::by_mail(pool, connect).await;
-    let booking = post.booking("Lesson", 5000).await;
-    post.happened("booking_created", booking, "bob").await;
-    post.happened("booking_created", booking, "ada").await;
+    post.booked(&["bob", "ada"]).await;
     post.mail.fault("bob@example.org", Some(Fault::Refuse(550)));
     post.pass().await;
     let states = post.states().await;
@@ -118,8 +116,7 @@ async fn an_address_that_is_refused_for_good_is_set_aside_at_once(
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_server_that_refuses_us_sets_nothing_aside(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
-    let booking = post.booking("Lesson", 5000).await;
-    post.happened("booking_created", booking, "bob").await;
+    post.booked(&["bob"]).await;
     post.mail.fault("", Some(Fault::Refuse(530)));
     post.pass().await;
     let states = post.states().await;
@@ -132,9 +129,7 @@ async fn a_mail_that_was_taken_in_silence_comes_again_under_the_same_id(
     connect: PgConnectOptions,
 ) {
     let post = Post::by_mail(pool, connect).await;
-    let booking = post.booking("Lesson", 5000).await;
-    post.happened("booking_created", booking, "bob").await;
-    post.happened("booking_created", booking, "ada").await;
+    post.booked(&["bob", "ada"]).await;
     post.mail.fault("bob@example.org", Some(Fault::TakeAndHang));
     post.pass().await;
     assert_eq!(post.subjects("ada"), ["Booked: Lesson"], "nobody else waits");
@@ -196,8 +191,7 @@ async fn after_72_hours_of_failures_a_delivery_is_set_aside_and_releases_its_str
     connect: PgConnectOptions,
 ) {
     let mut post = Post::by_mail(pool, connect).await;
-    let booking = post.booking("Lesson", 50_000).await;
-    post.happened("booking_created", booking, "bob").await;
+    let booking = post.booked(&["bob"]).await;
     post.mail.be_down(true);
     post.pass().await;
     post.advance(71 * 60).await;

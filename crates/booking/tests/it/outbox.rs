@@ -118,6 +118,15 @@ impl Post {
         .unwrap();
     }
 
+    /// A booking far ahead that these people are to be told of.
+    pub async fn booked(&self, people: &[&str]) -> Uuid {
+        let booking = self.booking("Lesson", 50_000).await;
+        for person in people {
+            self.happened("booking_created", booking, person).await;
+        }
+        booking
+    }
+
     /// What waits is due now, and nobody has it: as if its time had come.
     pub async fn hurry(&self) {
         sqlx::query!(

@@ -10,8 +10,7 @@ use crate::outbox::*;
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_webhook_is_signed_as_standard_webhooks_says(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_webhook(pool, connect).await;
-    let booking = post.booking("Lesson", 5000).await;
-    post.happened("booking_created", booking, "bob").await;
+    let booking = post.booked(&["bob"]).await;
     post.pass().await;
     let hit = post.hook.hits().remove(0);
     let key = STANDARD.decode(SECRET.strip_prefix("whsec_").unwrap()).unwrap();
@@ -32,8 +31,7 @@ async fn while_a_secret_is_replaced_both_sign(pool: PgPoolOptions, connect: PgCo
     let mut post = Post::by_webhook(pool, connect).await;
     let both = vec![format!("whsec_{}", STANDARD.encode([7; 32])).into(), SECRET.into()];
     post.telling.webhook.as_mut().unwrap().secrets = both;
-    let booking = post.booking("Lesson", 5000).await;
-    post.happened("booking_created", booking, "bob").await;
+    post.booked(&["bob"]).await;
     post.pass().await;
     let hit = post.hook.hits().remove(0);
     let signatures: Vec<_> = hit.header("webhook-signature").split(' ').collect();
@@ -47,8 +45,7 @@ async fn a_receiver_that_answers_too_late_is_asked_again_under_the_same_id_and_d
     connect: PgConnectOptions,
 ) {
     let post = Post::by_both(pool, connect).await;
-    let booking = post.booking("Lesson", 5000).await;
-    post.happened("booking_created", booking, "bob").await;
+    post.booked(&["bob"]).await;
     post.hook.replies(|_| Reply::Hang);
     let outbox = post.outbox();
     let pass = tokio::spawn(async move { outbox.pass().await });
@@ -93,8 +90,7 @@ async fn order_is_kept_per_booking_and_other_bookings_go_ahead(
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_redirect_is_not_followed(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_webhook(pool, connect).await;
-    let booking = post.booking("Lesson", 5000).await;
-    post.happened("booking_created", booking, "bob").await;
+    post.booked(&["bob"]).await;
     post.hook.replies(|_| Reply::Redirect);
     post.pass().await;
     let paths: Vec<_> = post.hook.hits().into_iter().map(|hit| hit.path).collect();
@@ -109,8 +105,7 @@ async fn a_private_address_is_never_called_by_number_or_by_name(
     connect: PgConnectOptions,
 ) {
     let mut post = Post::by_webhook(pool, connect).await;
-    let booking = post.booking("Lesson", 5000).await;
-    post.happened("booking_created", booking, "bob").await;
+    post.booked(&["bob"]).await;
     for url in [post.hook.url.clone(), post.hook.url.replace("127.0.0.1", "localhost")] {
         let settings = post.telling.webhook.as_mut().unwrap();
         settings.url = url.parse().unwrap();
