@@ -29,9 +29,9 @@ use crate::{
 const BUDGET: Duration = Duration::from_secs(2);
 
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Diagnosis {
+pub(crate) struct Verdict {
     /// In the order in which they build on each other.
-    checks: Vec<Check>,
+    checks: Vec<Finding>,
     /// ok · A (the room is known, LiveKit or tokens fail) · B (not known) · C (a service or the database fails) ·
     /// refused (all is well but for this caller, or at this time)
     scenario: String,
@@ -50,7 +50,7 @@ pub(crate) struct Diagnosis {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Check {
+struct Finding {
     #[schema(example = "livekit_reachable")]
     check: String,
     /// null: not made, because of what was found before
@@ -63,7 +63,7 @@ struct Check {
 /// What can be told of the room, as far as the caller may know of it.
 #[derive(Default, Serialize, ToSchema)]
 struct Facts {
-    /// session · live_room · nest
+    /// session · `live_room` · nest
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
     /// Of a booking.
@@ -102,23 +102,23 @@ impl From<HashMap<String, String>> for Facts {
     }
 }
 
-impl Check {
+impl Finding {
     fn of_gateway(check: &str, ok: bool) -> Self {
         Self { check: check.to_owned(), ok: Some(ok), detail: String::new(), took_ms: 0 }
     }
 }
 
-impl From<room::Check> for Check {
+impl From<room::Check> for Finding {
     fn from(made: room::Check) -> Self {
         Self { check: made.check, ok: made.ok, detail: made.detail, took_ms: made.took_ms }
     }
 }
 
-impl From<room::Diagnosis> for Diagnosis {
+impl From<room::Diagnosis> for Verdict {
     fn from(told: room::Diagnosis) -> Self {
-        let made = told.checks.into_iter().map(Check::from);
+        let made = told.checks.into_iter().map(Finding::from);
         Self {
-            checks: std::iter::once(Check::of_gateway("api", true)).chain(made).collect(),
+            checks: std::iter::once(Finding::of_gateway("api", true)).chain(made).collect(),
             scenario: told.scenario,
             code: told.code,
             diagnosis: told.diagnosis,
@@ -131,13 +131,13 @@ impl From<room::Diagnosis> for Diagnosis {
     }
 }
 
-impl Diagnosis {
+impl Verdict {
     /// What the gateway knows without the services, or because of their silence.
     fn of_refusal(refusal: Refusal, failed: Option<&str>, is_admin: bool) -> Self {
         let cause = Cause::of(refusal.reason);
         let words = cause.words();
-        let mut checks = vec![Check::of_gateway("api", true)];
-        checks.extend(failed.map(|check| Check::of_gateway(check, false)));
+        let mut checks = vec![Finding::of_gateway("api", true)];
+        checks.extend(failed.map(|check| Finding::of_gateway(check, false)));
         Self {
             checks,
             scenario: cause.scenario().as_str().to_owned(),
@@ -182,11 +182,11 @@ async fn examine(app: &App, asker: &Asker, kind: String, id: String) -> Result<r
 }
 
 /// An answer, whatever the services do.
-fn conclude(asker: &Asker, outcome: Result<room::Diagnosis, Failed>) -> Diagnosis {
+fn conclude(asker: &Asker, outcome: Result<room::Diagnosis, Failed>) -> Verdict {
     let told = match outcome {
-        Ok(told) => Diagnosis::from(told),
+        Ok(told) => Verdict::from(told),
         Err(Failed(check, status)) => {
-            Diagnosis::of_refusal(error::from_service(&status), Some(check), asker.is_admin())
+            Verdict::of_refusal(error::from_service(&status), Some(check), asker.is_admin())
         }
     };
     tracing::info!(
@@ -204,15 +204,15 @@ fn conclude(asker: &Asker, outcome: Result<room::Diagnosis, Failed>) -> Diagnosi
 /// meeting or an naddr, percent-encoded.
 #[utoipa::path(get, path = "/api/v1/diagnostics/rooms/{ref}", operation_id = "diagnoseRoom", tag = "Diagnosis",
     params(("ref" = String, Path)), security((), ("bearer" = [])),
-    responses((status = 200, body = Diagnosis, description = "whatever is wrong")))]
+    responses((status = 200, body = Verdict, description = "whatever is wrong")))]
 pub(crate) async fn diagnose(
     State(app): State<App>,
     asker: Asker,
     Reference(reference): Reference,
-) -> Result<Answer<Diagnosis>, Rejection> {
+) -> Result<Answer<Verdict>, Rejection> {
     app.count_diagnosis(&asker)?;
     if let Asker::Refused(_, refusal) = asker {
-        return Ok(Answer(Diagnosis::of_refusal(refusal, None, false)));
+        return Ok(Answer(Verdict::of_refusal(refusal, None, false)));
     }
     let outcome = context::with_budget(BUDGET, async {
         match find(&app, &asker, reference).await.map_err(|status| Failed(ROOMS, status))? {
@@ -227,12 +227,12 @@ pub(crate) async fn diagnose(
 /// Brings the room one step to where it should be, and diagnoses it again.
 #[utoipa::path(post, path = "/api/v1/diagnostics/rooms/{ref}/repair", operation_id = "repairRoom",
     tag = "Diagnosis", params(("ref" = String, Path)),
-    responses((status = 200, body = Diagnosis, description = "as it is now")))]
+    responses((status = 200, body = Verdict, description = "as it is now")))]
 pub(crate) async fn repair(
     State(app): State<App>,
     asker: Asker,
     Reference(reference): Reference,
-) -> Result<Answer<Diagnosis>, Rejection> {
+) -> Result<Answer<Verdict>, Rejection> {
     let caller = asker.person()?.clone();
     let Sought::Room { kind, id } = find(&app, &asker, reference).await? else {
         return Err(Refusal::new(Reason::RoomNotFound, "There is no such room.").into());

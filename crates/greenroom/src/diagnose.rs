@@ -1,7 +1,7 @@
 //! `greenroom diagnose <ref>`: why nobody gets into a room, told in words; over the database and LiveKit alone, so that
 //! it works while the services are down. It is an operator who looks: it changes nothing, and nobody is let in.
 
-use std::{process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 use chassis::{
@@ -75,7 +75,7 @@ fn failed(cause: Cause, detail: String) -> Diagnosis {
         checks: vec![record],
         cause,
         fix: cause.fix(true),
-        facts: Default::default(),
+        facts: BTreeMap::default(),
         repaired: false,
     }
 }

@@ -104,7 +104,7 @@ impl Rooms {
         }
         Ok(Some(match named.names_instead() {
             None => Found::Room(target),
-            Some(names) => Found::Other { names, belongs_to: target },
+            Some(other) => Found::Other { names: other, belongs_to: target },
         }))
     }
 
@@ -152,9 +152,8 @@ impl Rooms {
         let system = caller.is_some_and(|caller| caller.system);
         Ok(match (decision, target.kind) {
             _ if system => Standing::Observer,
-            (None, _) => Standing::Admitted,
-            // The first join adds whoever comes.
-            (Some(Reason::NotParticipant), Kind::Nest) => Standing::Admitted,
+            // To a nest the first join adds whoever comes.
+            (None, _) | (Some(Reason::NotParticipant), Kind::Nest) => Standing::Admitted,
             (Some(Reason::NotParticipant), Kind::LiveRoom) => self.would_be_seated(caller, target.id).await?,
             (Some(Reason::NotParticipant), Kind::Session) if access.is_admin => Standing::Observer,
             (Some(Reason::RoomNotFound), Kind::Nest) => {

@@ -8,9 +8,9 @@ use uuid::Uuid;
 /// What an id or a name stands for, and the room's owner behind it.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// session · live_room · nest · live_session · livekit_room · notification · room_name
+    /// session · `live_room` · nest · `live_session` · `livekit_room` · notification · `room_name`
     pub names: String,
-    /// session · live_room · nest
+    /// session · `live_room` · nest
     pub kind: String,
     pub target: Option<Uuid>,
     /// Whose it is alone.
