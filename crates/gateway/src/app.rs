@@ -17,8 +17,9 @@ use http::request::Parts;
 use proto::{
     booking::v1::booking_service_client::BookingServiceClient,
     room::v1::{
-        live_room_service_client::LiveRoomServiceClient, nest_service_client::NestServiceClient,
-        room_service_client::RoomServiceClient, seat_service_client::SeatServiceClient,
+        live_room_service_client::LiveRoomServiceClient, moderation_service_client::ModerationServiceClient,
+        nest_service_client::NestServiceClient, room_service_client::RoomServiceClient,
+        seat_service_client::SeatServiceClient,
     },
     sync::v1::sync_service_client::SyncServiceClient,
     token::v1::token_service_client::TokenServiceClient,
@@ -48,6 +49,7 @@ struct Shared {
     live: LiveRoomServiceClient<Transport>,
     seats: SeatServiceClient<Transport>,
     nests: NestServiceClient<Transport>,
+    moderation: ModerationServiceClient<Transport>,
     token: TokenServiceClient<Transport>,
     streams: Streams,
     auth: Auth,
@@ -73,6 +75,8 @@ impl App {
             booking: BookingServiceClient::new(peers.booking).max_decoding_message_size(MESSAGE_LIMIT),
             room: RoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             live: LiveRoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            moderation: ModerationServiceClient::new(peers.room.clone())
+                .max_decoding_message_size(MESSAGE_LIMIT),
             seats: SeatServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             nests: NestServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
             token: TokenServiceClient::new(peers.token).max_decoding_message_size(MESSAGE_LIMIT),
@@ -108,6 +112,10 @@ impl App {
 
     pub(crate) fn nests(&self) -> NestServiceClient<Transport> {
         self.0.nests.clone()
+    }
+
+    pub(crate) fn moderation(&self) -> ModerationServiceClient<Transport> {
+        self.0.moderation.clone()
     }
 
     pub(crate) fn token(&self) -> TokenServiceClient<Transport> {

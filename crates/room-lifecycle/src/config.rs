@@ -10,6 +10,8 @@ use chassis::{
 use domain::RoomCreation;
 use secrecy::SecretString;
 
+use crate::nests::link::EventKind;
+
 /// The database role of this service.
 pub const ROLE: &str = "greenroom_room_lifecycle";
 
@@ -34,6 +36,9 @@ pub struct Args {
     /// How long access tokens live; whoever is kicked is watched for as long [default: 1h]
     #[arg(long, env = "TOKEN_TTL")]
     pub token_ttl: Option<String>,
+    /// The events by which Nostr clients announce a nest: 30312 or 30311 [default: 30312]
+    #[arg(long, env = "NESTS_EVENT_KIND")]
+    pub nests_event_kind: Option<String>,
     /// How often everything is compared with LiveKit [default: 10s]
     #[arg(long, env = "PASS_PERIOD")]
     pub pass_period: Option<String>,
@@ -50,6 +55,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub webhook_keys: Vec<WebhookKey>,
     pub policy: Policy,
+    /// What the links of nests name.
+    pub nest_kind: EventKind,
     pub pass_period: Duration,
     pub events_keep: Duration,
     /// For webhook tokens and timers only.
@@ -78,6 +85,8 @@ impl Args {
         let room_creation =
             problems.parse("ROOM_CREATION", self.room_creation.as_deref(), RoomCreation::AtBooking);
         let token_ttl = token_ttl(self.token_ttl.as_deref(), problems);
+        let nest_kind =
+            problems.parse("NESTS_EVENT_KIND", self.nests_event_kind.as_deref(), EventKind::default());
         let pass_period = problems.duration_in(
             "PASS_PERIOD",
             self.pass_period.as_deref(),
@@ -108,6 +117,7 @@ impl Args {
             listen,
             webhook_keys,
             policy: Policy { at_booking: room_creation == RoomCreation::AtBooking, token_ttl },
+            nest_kind,
             pass_period,
             events_keep,
             clock: Clock::default(),

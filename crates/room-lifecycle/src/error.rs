@@ -8,7 +8,7 @@ use chassis::{
 use domain::{EndedReason, OwnerKind};
 use tonic::Status;
 
-use crate::{live::LiveError, livekit::LiveKitError, webhook::Untrusted};
+use crate::{live::LiveError, livekit::LiveKitError, nests::NestError, webhook::Untrusted};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -22,6 +22,8 @@ pub enum Error {
     Untrusted(#[from] Untrusted),
     #[error(transparent)]
     Live(#[from] LiveError),
+    #[error(transparent)]
+    Nest(#[from] NestError),
     #[error("{0}")]
     Request(#[from] Refusal),
     #[error("there is no such session")]
@@ -60,6 +62,7 @@ impl From<Error> for Refusal {
             Error::Lost(Lost::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),
             Error::Untrusted(why) => why.into(),
             Error::Live(why) => why.into(),
+            Error::Nest(why) => why.into(),
             Error::Request(refusal) => refusal,
             Error::NoSession => Self::new(Reason::SessionNotFound, "There is no such session."),
             Error::Closed(OwnerKind::LiveSession, _) => {

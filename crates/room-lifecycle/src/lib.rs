@@ -4,6 +4,7 @@
 //! in [`reconcile`], which can finish any flow from any point; requests, webhooks, kicks and the periodic [`pass`]
 //! only leave marks. What is decided stands in [`plan`], what LiveKit may be believed in [`livekit`].
 
+mod auto_end;
 pub mod config;
 pub mod ensure;
 mod error;
@@ -12,12 +13,15 @@ mod grpc;
 pub mod live;
 pub mod livekit;
 mod moderation;
+pub mod nests;
+mod opening;
 pub mod orphans;
 pub mod pass;
 pub mod plan;
 mod presence;
 mod reconcile;
 pub mod repair;
+mod roles;
 pub mod store;
 pub mod webhook;
 
@@ -35,7 +39,8 @@ use chassis::{
 };
 use domain::Owner;
 use proto::room::v1::{
-    live_room_service_server::LiveRoomServiceServer, room_service_server::RoomServiceServer,
+    live_room_service_server::LiveRoomServiceServer, moderation_service_server::ModerationServiceServer,
+    nest_service_server::NestServiceServer, room_service_server::RoomServiceServer,
     seat_service_server::SeatServiceServer,
 };
 use sqlx::PgPool;
@@ -63,6 +68,7 @@ pub struct Rooms {
     address: Arc<chassis::config::LiveKit>,
     deployment: Uuid,
     policy: config::Policy,
+    nest_kind: nests::link::EventKind,
     webhook_keys: Arc<[config::WebhookKey]>,
     events_keep: time::Duration,
     clock: Clock,
@@ -86,6 +92,7 @@ impl Rooms {
             address: Arc::new(config.livekit.clone()),
             deployment: found.id,
             policy: config.policy,
+            nest_kind: config.nest_kind,
             webhook_keys: config.webhook_keys.clone().into(),
             events_keep: time::Duration::try_from(config.events_keep).unwrap_or(time::Duration::MAX),
             clock: config.clock,
@@ -158,8 +165,11 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     rooms.spawn_loops(config);
     let live = LiveRoomServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let seats = SeatServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let moderation = ModerationServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let nests = NestServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
-    let routes = Routes::new(server).add_service(live).add_service(seats);
+    let routes =
+        Routes::new(server).add_service(live).add_service(seats).add_service(moderation).add_service(nests);
     Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(routes, &config.grpc).await)
 }
 

@@ -6,13 +6,13 @@
 
 mod answer;
 mod attendance;
-mod auto_end;
 pub mod decide;
 mod error;
 mod grpc;
+mod grpc_moderation;
 mod grpc_seats;
 mod lobby;
-mod opening;
+mod moderation;
 pub mod request;
 mod rooms;
 mod seats;

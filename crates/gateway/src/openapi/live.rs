@@ -37,6 +37,15 @@ pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
         "admitFromLobby" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, RoomFull],
         "rejectFromLobby" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive],
         "admitAllFromLobby" => &[InvalidRequest, NotHost, RoomNotFound, RoomNotActive],
+        "promoteInLiveRoom" | "demoteInLiveRoom" | "kickFromLiveRoom" => {
+            &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive]
+        }
+        "muteInLiveRoom" => {
+            &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable]
+        }
+        "banFromLiveRoom" | "unbanFromLiveRoom" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound],
+        "raiseHand" => &[InvalidRequest, TooLarge, NotParticipant, RoomNotFound, RoomNotActive],
+        "getLiveSummary" => &[InvalidRequest, NotHost, RoomNotFound],
         "listStreams" | "watchStreams" => &[InvalidRequest],
         _ => return None,
     })

@@ -74,7 +74,7 @@ impl SeatService for Rooms {
 }
 
 /// Seats are people's: none of our own services asks for one.
-fn person(who: Option<Caller>) -> Result<Caller, Refusal> {
+pub(super) fn person(who: Option<Caller>) -> Result<Caller, Refusal> {
     let caller = caller(who)?;
     if caller.user_id.is_empty() {
         return Err(Refusal::new(Reason::Unauthenticated, "The request names no caller."));
@@ -89,18 +89,23 @@ fn asked(request: Request<pb::SeatRequest>) -> Result<(Caller, Uuid), Refusal> {
 
 fn meant(request: Request<pb::AdmitRequest>) -> Result<(Caller, Uuid, String), Refusal> {
     let request = request.into_inner();
-    let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
-    if !(1..=200).contains(&request.user_id.len()) || request.user_id.contains('\0') {
-        return Err(Refusal::invalid("user_id", "must have 1 to 200 bytes, none of them zero"));
+    Ok((person(request.caller)?, uuid("room_id", &request.room_id)?, somebody(request.user_id)?))
+}
+
+/// The id of another person.
+pub(super) fn somebody(user_id: String) -> Result<String, Refusal> {
+    if (1..=200).contains(&user_id.len()) && !user_id.contains('\0') {
+        Ok(user_id)
+    } else {
+        Err(Refusal::invalid("user_id", "must have 1 to 200 bytes, none of them zero"))
     }
-    Ok((caller, room, request.user_id))
 }
 
 fn nobody_waits() -> Refusal {
     Refusal::invalid("user_id", "is nobody who waits in this lobby")
 }
 
-fn seat(seat: Seat) -> pb::Seat {
+pub(super) fn seat(seat: Seat) -> pb::Seat {
     pb::Seat { role: seat.role.as_str().to_owned(), lobby_status: seat.lobby_status.as_str().to_owned() }
 }
 

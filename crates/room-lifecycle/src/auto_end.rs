@@ -1,34 +1,36 @@
-//! A live session that stays empty ends by itself, in two steps, because LiveKit can lack somebody who is there
-//! (livekit.md §3): the end is announced, and only a later look that finds nobody, after the announced time and with
-//! nothing heard meanwhile, carries it out. Whoever asks for a token, is seen or heard of takes the announcement back.
+//! A live session or a nest that stays empty ends by itself, in two steps, because LiveKit can lack somebody who is
+//! there (livekit.md §3): the end is announced, and only a later look that finds nobody, after the announced time and
+//! with nothing heard meanwhile, carries it out. Whoever asks for a token, is seen or heard of takes the announcement
+//! back.
 
 use chassis::db::retried;
-use domain::LiveStatus;
+use domain::{LiveStatus, OwnerKind};
 
 use crate::{
     Rooms,
     error::Error,
     store::{
-        Record,
-        live::{attendance, auto_end, seats, sessions},
+        Record, auto_end,
+        live::{attendance, seats, sessions},
+        nests,
     },
 };
 
-/// Sessions whose end one pass announces.
+/// Ends that one pass announces.
 const ANNOUNCED: i64 = 1_000;
 
 impl Rooms {
-    /// Announces the end of sessions that nobody is in.
+    /// Announces the end of live sessions and nests that nobody is in.
     pub async fn announce_ends(&self) -> Result<(), Error> {
         let announced = auto_end::set_closing(&self.pool, ANNOUNCED).await?;
         if announced > 0 {
-            tracing::info!(sessions = announced, "live sessions are empty; they end unless somebody comes");
+            tracing::info!(rooms = announced, "rooms are empty; they end unless somebody comes");
         }
         Ok(())
     }
 
-    /// After a look into a live room that succeeded; `inside_empty`: LiveKit lists no person there, in whatever state.
-    /// Ends the session if its end was announced for a time before the look, and LiveKit's count agrees. True: it has
+    /// After a look into a room that succeeded; `inside_empty`: LiveKit lists no person there, in whatever state.
+    /// Ends the owner if its end was announced for a time before the look, and LiveKit's count agrees. True: it has
     /// ended.
     pub async fn finish_auto_end(&self, record: &Record, inside_empty: bool) -> Result<bool, Error> {
         let Some(closing_at) = record.closing_at else { return Ok(false) };
@@ -36,8 +38,8 @@ impl Rooms {
             return Ok(false);
         }
         if inside_empty && self.counts_nobody(record).await? && retried(|| self.auto_end(record)).await? {
-            tracing::info!(session.id = %record.owner_id, "a live session that stayed empty has ended");
-            metrics::counter!("greenroom_live_sessions_auto_ended_total").increment(1);
+            tracing::info!(room.owner = %record.owner_id, "what stayed empty has ended");
+            count_auto_ended(record.kind);
             self.close(record.id).await?;
             return Ok(true);
         }
@@ -72,6 +74,14 @@ impl Rooms {
 
     /// What the host's end does, if nobody came since the announcement.
     async fn auto_end(&self, record: &Record) -> Result<bool, Error> {
+        match record.kind {
+            OwnerKind::Session => Ok(false), // ends with its window
+            OwnerKind::LiveSession => self.auto_end_session(record).await,
+            OwnerKind::Nest => self.auto_end_nest(record).await,
+        }
+    }
+
+    async fn auto_end_session(&self, record: &Record) -> Result<bool, Error> {
         let mut transaction = self.pool.begin().await?;
         let Some(live) = attendance::lock_room(&mut *transaction, record.id).await? else { return Ok(false) };
         let open = seats::lock_session(&mut *transaction, live.session).await?;
@@ -82,5 +92,27 @@ impl Rooms {
         sessions::settle(&mut *transaction, live.room).await?;
         transaction.commit().await?;
         Ok(true)
+    }
+
+    async fn auto_end_nest(&self, record: &Record) -> Result<bool, Error> {
+        let nest = record.owner_id;
+        let mut transaction = self.pool.begin().await?;
+        let open = nests::lock_nest(&mut *transaction, nest).await?.is_some();
+        if !open || !auto_end::lock_closing(&mut *transaction, record).await? {
+            return Ok(false);
+        }
+        nests::set_ended(&mut *transaction, nest).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}
+
+fn count_auto_ended(kind: OwnerKind) {
+    match kind {
+        OwnerKind::Session => {}
+        OwnerKind::LiveSession => {
+            metrics::counter!("greenroom_live_sessions_auto_ended_total").increment(1);
+        }
+        OwnerKind::Nest => metrics::counter!("greenroom_nests_auto_ended_total").increment(1),
     }
 }

@@ -1,10 +1,9 @@
-//! What LiveKit is told of a session once its change is committed. Waited for at most 3 s: what does not come in
+//! What LiveKit is told of an owner once its change is committed. Waited for at most 3 s: what does not come in
 //! time goes on without us, and what fails a pass does again.
 
 use std::time::Duration;
 
 use domain::{LiveStatus, Owner, RoomStatus};
-use uuid::Uuid;
 
 use crate::{
     Rooms,
@@ -15,11 +14,12 @@ use crate::{
 /// How long an answer waits for LiveKit.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-pub(super) enum Work {
+pub(crate) enum Work {
     Rest,
-    /// The session needs its room; the intent, if it was written just now.
+    /// The owner needs its room; the intent, if it was written just now.
     Open(Option<Box<Record>>),
-    Close,
+    /// The room is brought in line with its owner: closed, if that is over.
+    Settle,
 }
 
 impl Work {
@@ -28,7 +28,7 @@ impl Work {
         match status {
             LiveStatus::Scheduled => Self::Rest,
             LiveStatus::Lobby | LiveStatus::Live => Self::Open(intent),
-            LiveStatus::Ended | LiveStatus::Cancelled => Self::Close,
+            LiveStatus::Ended | LiveStatus::Cancelled => Self::Settle,
         }
     }
 
@@ -40,27 +40,27 @@ impl Work {
 }
 
 impl Rooms {
-    /// Has the session's room made or closed.
-    pub(super) async fn tell_livekit(&self, session: Uuid, work: Work) {
-        let (rooms, owner) = (self.clone(), Owner::LiveSession(session));
+    /// Has the owner's room made, or brought in line.
+    pub(crate) async fn tell_livekit(&self, owner: Owner, work: Work) {
+        let rooms = self.clone();
         let told = match work {
             Work::Rest => return,
             Work::Open(intent) => {
-                let flow = self.run("open live room", async move { rooms.open_room(owner, intent).await });
+                let flow = self.run("open room", async move { rooms.open_room(owner, intent).await });
                 tokio::time::timeout(PATIENCE, flow).await
             }
-            Work::Close => {
-                let flow = self.run("close live room", async move { rooms.settle(owner).await });
+            Work::Settle => {
+                let flow = self.run("settle room", async move { rooms.settle(owner).await });
                 tokio::time::timeout(PATIENCE, flow).await
             }
         };
         match told {
             Ok(Ok(()) | Err(Error::Closed(..))) => {} // closed: over already
             Ok(Err(error)) => {
-                tracing::warn!(%error, session.id = %session, "LiveKit does not have what a live session needs yet");
+                tracing::warn!(%error, room.owner = %owner.id(), "LiveKit does not have what a room's owner needs yet");
             }
             Err(_) => {
-                tracing::warn!(session.id = %session, "LiveKit takes its time; the answer does not wait");
+                tracing::warn!(room.owner = %owner.id(), "LiveKit takes its time; the answer does not wait");
             }
         }
     }

@@ -1,0 +1,127 @@
+-- Recordings, raised hands, and the delivery of notifications.
+
+-- ---------------------------------------------------------------- telling people
+
+-- A notification is expanded once into a delivery for each channel that is set up; what stood before there were
+-- deliveries is told by nobody any more.
+alter table notifications add column expanded_at timestamptz;
+update notifications set expanded_at = app_now();
+create index notifications_unexpanded on notifications (created_at) where expanded_at is null;
+
+create table notification_deliveries (
+    id              uuid primary key default gen_random_uuid(),
+    notification_id uuid not null references notifications on delete cascade,
+    channel         text not null constraint notification_deliveries_channel check (channel in ('email', 'webhook')),
+    stream_key      text not null,   -- within it and its channel, deliveries are made in the order of seq
+    seq             bigint generated always as identity,
+    due_at          timestamptz not null default app_now(),
+    attempts        integer not null default 0,
+    leased_until    timestamptz,
+    lease_id        uuid,
+    delivered_at    timestamptz,
+    dead_at         timestamptz,     -- given up after 72 h: its stream goes on without it
+    dropped_at      timestamptz,     -- no longer true, or nobody to tell
+    last_error      text,
+    created_at      timestamptz not null default app_now(),
+    constraint notification_deliveries_once unique (notification_id, channel)
+);
+-- What is still to be done, however much has been.
+create index notification_deliveries_pending on notification_deliveries (stream_key, channel, seq)
+    where delivered_at is null and dead_at is null and dropped_at is null;
+create index notification_deliveries_due on notification_deliveries (due_at)
+    where delivered_at is null and dead_at is null and dropped_at is null;
+create index notification_deliveries_dead on notification_deliveries (dead_at) where dead_at is not null;
+
+create function notifications_notify() returns trigger
+language plpgsql volatile set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    perform pg_notify('notifications', '');
+    return null;
+end $$;
+create trigger notifications_notify after insert on notifications
+    for each statement execute function notifications_notify();
+
+-- ---------------------------------------------------------------- recordings
+
+create table recordings (
+    id              uuid primary key default gen_random_uuid(),
+    room_id         uuid not null references livekit_rooms on delete cascade,
+    generation      integer not null,
+    egress_id       text constraint recordings_egress_id_key unique,
+    started_by      text not null,
+    kind            text not null default 'file' constraint recordings_kind check (kind in ('file', 'hls')),
+    status          text not null default 'starting'
+                    constraint recordings_status
+                    check (status in ('starting', 'active', 'ending', 'complete', 'failed', 'aborted')),
+    file            text not null,     -- where the output has it; contains the id
+    size            bigint,            -- bytes
+    duration        interval,
+    error           text,
+    idempotency_key text constraint recordings_key_length check (char_length(idempotency_key) <= 200),
+    request_hash    bytea,
+    created_at      timestamptz not null default app_now(),
+    stop_asked_at   timestamptz,
+    started_at      timestamptz,       -- as LiveKit says
+    ended_at        timestamptz,
+    deleted_at      timestamptz,       -- its file is gone, or about to go
+    constraint recordings_idempotency_key unique (started_by, idempotency_key),
+    constraint recordings_ended_has_a_time
+    check ((status in ('complete', 'failed', 'aborted')) = (ended_at is not null))
+);
+-- I11: one open recording per room and kind; whatever happens to it, it is closed and another can start.
+create unique index recordings_one_open on recordings (room_id, kind) where status in ('starting', 'active', 'ending');
+create index recordings_open on recordings (created_at) where status in ('starting', 'active', 'ending');
+create index recordings_by_room on recordings (room_id, created_at desc, id desc) where deleted_at is null;
+create index recordings_by_age on recordings (ended_at) where deleted_at is null and ended_at is not null;
+
+-- ---------------------------------------------------------------- raised hands
+
+alter table live_room_attendance add column hand_raised_at timestamptz;
+
+-- ---------------------------------------------------------------- who may write what
+
+create or replace function greenroom_grants() returns void
+language plpgsql volatile set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    service text;
+    writes constant jsonb := '{
+        "booking": ["sessions", "session_participants", "notifications", "notification_deliveries"],
+        "room_lifecycle": ["livekit_rooms", "livekit_room_names", "livekit_participants", "livekit_events",
+                           "room_marks", "deployment",
+                           "live_rooms", "live_room_sessions", "live_room_attendance", "live_room_bans",
+                           "nests", "nest_participants", "nostr_seen", "recordings"],
+        "token": [],
+        "sync": ["community_live_streams", "live_stream_dirty"]}';
+    tbl text;
+begin
+    for service in select jsonb_object_keys(writes) loop
+        continue when not exists (select from pg_roles where rolname = 'greenroom_' || service);
+        execute format('grant usage on schema public to %I', 'greenroom_' || service);
+        execute format('grant select on all tables in schema public to %I', 'greenroom_' || service);
+        for tbl in select jsonb_array_elements_text(writes -> service) loop
+            execute format('grant insert, update, delete on %I to %I', tbl, 'greenroom_' || service);
+        end loop;
+    end loop;
+    if exists (select from pg_roles where rolname = 'greenroom_booking') then
+        grant execute on function remember_person(text, text, text, text) to greenroom_booking;
+    end if;
+    if exists (select from pg_roles where rolname = 'greenroom_room_lifecycle') then
+        grant insert on notifications to greenroom_room_lifecycle;
+        grant execute on function remember_person(text, text, text, text) to greenroom_room_lifecycle;
+    end if;
+    if exists (select from pg_roles where rolname = 'greenroom_token') then
+        grant execute on function remember_person(text, text, text, text) to greenroom_token;
+    end if;
+    if exists (select from pg_roles where rolname = 'greenroom_sync') then
+        grant usage, select on sequence live_stream_version to greenroom_sync;
+    end if;
+    if exists (select from pg_roles where rolname = 'greenroom_legacy') then
+        grant usage on schema public to greenroom_legacy;
+        grant select on community_live_streams to greenroom_legacy;
+        grant update (enable_chat, enable_polls, enable_replay, total_messages, co_hosts, metadata)
+            on community_live_streams to greenroom_legacy;
+    end if;
+end $$;
+select greenroom_grants();
