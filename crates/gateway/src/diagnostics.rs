@@ -173,7 +173,7 @@ async fn find(app: &App, asker: &Asker, reference: String) -> Result<Sought, Sta
 }
 
 async fn examine(app: &App, asker: &Asker, kind: String, id: String) -> Result<room::Diagnosis, Failed> {
-    let caller = asker.caller().cloned();
+    let caller = asker.caller_in(&kind).cloned();
     let request = token::ExplainRequest { caller: caller.clone(), kind: kind.clone(), id: id.clone() };
     let told = app.token().explain(request).await.map_err(|status| Failed(TOKENS, status))?.into_inner();
     let request = room::DiagnoseRequest { caller, kind, id, code: told.code };
@@ -203,7 +203,7 @@ fn conclude(asker: &Asker, outcome: Result<room::Diagnosis, Failed>) -> Verdict 
 /// Why the caller cannot get in. `ref` is the id of a booking, live room or nest, a LiveKit room name, the link of a
 /// meeting or an naddr, percent-encoded.
 #[utoipa::path(get, path = "/api/v1/diagnostics/rooms/{ref}", operation_id = "diagnoseRoom", tag = "Diagnosis",
-    params(("ref" = String, Path)), security((), ("bearer" = [])),
+    params(("ref" = String, Path)), security((), ("bearer" = []), ("nostr" = [])),
     responses((status = 200, body = Verdict, description = "whatever is wrong")))]
 pub(crate) async fn diagnose(
     State(app): State<App>,
@@ -226,16 +226,23 @@ pub(crate) async fn diagnose(
 
 /// Brings the room one step to where it should be, and diagnoses it again.
 #[utoipa::path(post, path = "/api/v1/diagnostics/rooms/{ref}/repair", operation_id = "repairRoom",
-    tag = "Diagnosis", params(("ref" = String, Path)),
+    tag = "Diagnosis", params(("ref" = String, Path)), security(("bearer" = []), ("nostr" = [])),
     responses((status = 200, body = Verdict, description = "as it is now")))]
 pub(crate) async fn repair(
     State(app): State<App>,
     asker: Asker,
     Reference(reference): Reference,
 ) -> Result<Answer<Verdict>, Rejection> {
-    let caller = asker.person()?.clone();
+    asker.somebody()?;
     let Sought::Room { kind, id } = find(&app, &asker, reference).await? else {
         return Err(Refusal::new(Reason::RoomNotFound, "There is no such room.").into());
+    };
+    let Some(caller) = asker.caller_in(&kind).cloned() else {
+        return Err(Refusal::new(
+            Reason::NotHost,
+            "Only the host of the nest, by his key, and admins repair it.",
+        )
+        .into());
     };
     app.may_repair(&id)?;
     let request = room::RepairRequest { caller: Some(caller), kind: kind.clone(), id: id.clone() };

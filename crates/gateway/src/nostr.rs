@@ -65,7 +65,18 @@ impl FromRequestParts<App> for Signed {
     }
 }
 
+/// Whether a request says that it is signed, well or not.
+pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
+    let scheme = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().get(..6));
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"nostr "))
+}
+
 impl Signed {
+    /// The signer of a request that needs no body and changes nothing of his: it may be sent again while it is young.
+    pub(crate) fn over_nothing(self) -> Result<Caller, Rejection> {
+        self.over(&Received(Bytes::new())).map(|(caller, _)| caller)
+    }
+
     /// The signer of a request with this body, and the proof of it.
     pub(crate) fn over(self, body: &Received) -> Result<(Caller, Proof), Rejection> {
         let Self(Verified { public_key, event_id, payload }) = self;

@@ -8,11 +8,19 @@ use http::{header, request::Parts};
 use proto::types::v1::Caller;
 
 use super::{App, too_often};
-use crate::error::Rejection;
+use crate::{
+    error::Rejection,
+    nostr::{self, Signed},
+};
 
-/// Whoever asks. Optional caller: NIP-98 is one more way to be a `Person`, and is read where the bearer is.
+/// The kind of rooms in which people are known by their keys.
+const NEST: &str = "nest";
+
+/// Whoever asks.
 pub(crate) enum Asker {
     Person(Caller),
+    /// The holder of a Nostr key: somebody in nests, and nobody anywhere else.
+    Signer(Caller),
     Nobody(IpAddr),
     /// Somebody whose token is not believed, and why.
     Refused(IpAddr, Refusal),
@@ -22,14 +30,26 @@ pub(crate) enum Asker {
 #[derive(Hash)]
 enum Key<'a> {
     Person(&'a str),
+    Signer(&'a str),
     Address(IpAddr),
 }
 
 impl Asker {
+    /// The signed-in person.
     pub(crate) fn caller(&self) -> Option<&Caller> {
         match self {
             Self::Person(caller) => Some(caller),
-            Self::Nobody(_) | Self::Refused(..) => None,
+            Self::Signer(_) | Self::Nobody(_) | Self::Refused(..) => None,
+        }
+    }
+
+    /// Who he is in a room of this kind. The `sub` of a token may look like a public key, and is none: people of a nest
+    /// sign.
+    pub(crate) fn caller_in(&self, kind: &str) -> Option<&Caller> {
+        match self {
+            Self::Person(caller) if kind != NEST || caller.is_admin => Some(caller),
+            Self::Signer(caller) if kind == NEST => Some(caller),
+            Self::Person(_) | Self::Signer(_) | Self::Nobody(_) | Self::Refused(..) => None,
         }
     }
 
@@ -37,13 +57,14 @@ impl Asker {
         self.caller().is_some_and(|caller| caller.is_admin)
     }
 
-    /// The person, where nobody else will do.
-    pub(crate) fn person(&self) -> Result<&Caller, Refusal> {
+    /// Refuses whoever proved nothing.
+    pub(crate) fn somebody(&self) -> Result<(), Refusal> {
         match self {
-            Self::Person(caller) => Ok(caller),
-            Self::Nobody(_) => {
-                Err(Refusal::new(Reason::Unauthenticated, "Send a token as `Authorization: Bearer …`."))
-            }
+            Self::Person(_) | Self::Signer(_) => Ok(()),
+            Self::Nobody(_) => Err(Refusal::new(
+                Reason::Unauthenticated,
+                "Send a token as `Authorization: Bearer …`; people of a nest sign the request (NIP-98).",
+            )),
             Self::Refused(_, refusal) => Err(refusal.clone()),
         }
     }
@@ -51,6 +72,7 @@ impl Asker {
     fn key(&self) -> Key<'_> {
         match self {
             Self::Person(caller) => Key::Person(&caller.user_id),
+            Self::Signer(caller) => Key::Signer(&caller.user_id),
             Self::Nobody(address) | Self::Refused(address, _) => Key::Address(*address),
         }
     }
@@ -82,8 +104,13 @@ impl FromRequestParts<App> for Asker {
             app.count_address(parts)?;
             return Ok(Self::Nobody(address));
         }
-        match app.sign_in(parts).await {
-            Ok(caller) => Ok(Self::Person(caller)),
+        let person = if nostr::is_signed(&parts.headers) {
+            Signed::from_request_parts(parts, app).await.and_then(Signed::over_nothing).map(Self::Signer)
+        } else {
+            app.sign_in(parts).await.map(Self::Person)
+        };
+        match person {
+            Ok(person) => Ok(person),
             Err(Rejection::Refused(refusal)) if refusal.reason != Reason::RateLimited => {
                 Ok(Self::Refused(address, refusal))
             }

@@ -114,3 +114,42 @@ async fn a_signature_changes_something_once_whichever_replica_sees_it(
     assert_eq!(put(&other).await, StatusCode::UNAUTHORIZED);
     assert_eq!(put(&one).await, StatusCode::UNAUTHORIZED);
 }
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_nest_is_diagnosed_for_anybody_and_repaired_for_its_host_by_his_key_alone(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut world = World::new(&connect).await;
+    let replica = world.replica().await;
+    let (host, stranger) = (Keys::generate(), Keys::generate());
+    let (_, made) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
+    let path = format!("/api/v1/diagnostics/rooms/{}", made["roomId"].as_str().unwrap());
+    for who in [None, Some(&stranger), Some(&host)] {
+        let (status, told) = replica.nostr(who, Method::GET, &path, None).await;
+        assert_eq!((status, &told["code"]), (OK, &json!("ok")), "{told}");
+    }
+    let repair = format!("{path}/repair");
+    let (status, told) = replica.nostr(Some(&stranger), Method::POST, &repair, None).await;
+    assert_eq!((status, &told["code"]), (StatusCode::FORBIDDEN, &json!("not_host")), "{told}");
+    // A `sub` that looks like the host's key is not his key.
+    let token = replica.token(&host.public_key().to_hex());
+    let (status, told) = replica.send(Some(token), Method::POST, &repair, None).await;
+    assert_eq!((status, &told["code"]), (StatusCode::FORBIDDEN, &json!("not_host")), "{told}");
+    let (status, told) = replica.nostr(Some(&host), Method::POST, &repair, None).await;
+    assert_eq!((status, &told["repaired"]), (OK, &json!(true)), "{told}");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_nostr_key_is_nobody_where_people_sign_in(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut world = World::new(&connect).await;
+    let replica = world.replica().await;
+    let keys = Keys::generate();
+    let hex = keys.public_key().to_hex();
+    let session = replica.book(&hex, "gus", 0).await; // a host whose `sub` is the key
+    let path = format!("/api/v1/diagnostics/rooms/{session}");
+    let (_, told) = replica.nostr(Some(&keys), Method::GET, &path, None).await;
+    assert_eq!(told["code"], json!("room_not_found"), "{told}");
+    let (_, told) = replica.get(&hex, &path).await;
+    assert_eq!(told["kind"], json!("session"), "{told}");
+}

@@ -185,7 +185,6 @@ pub async fn find_tally(db: impl PgExecutor<'_>, session: Uuid) -> Result<Option
 
 /// Somebody who has or had a seat.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "a row of facts")]
 pub struct Seated {
     pub user_id: String,
     pub name: Option<String>,
