@@ -38,14 +38,15 @@ impl Log {
 async fn the_id_of_a_refusal_finds_one_line_of_the_service_that_decided(pool: PgPool) {
     let log = Log::default();
     let written = log.clone();
-    // As the services log. For this thread only: the test, the services and their tasks all run on it.
+    // As the services log. For all tests of this process: what one thread alone listens to, the others switch off when
+    // they are the first to come by (tracing keeps one interest for each callsite).
     let subscriber = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_span_list(false)
         .with_writer(move || written.clone())
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::subscriber::set_global_default(subscriber).unwrap();
     let connect = (*pool.connect_options()).clone();
     let mut world = World::new(&connect).await;
     let Some(livekit) = world.stand_in().cloned() else { return };
