@@ -50,7 +50,7 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
     });
     listen(&runtime.lifecycle, config.database.url.clone(), "attendance", nudge.clone());
     let written = Nudge::default();
-    Outbox::new(&config.telling, &pool)?.start(runtime, written.clone());
+    Outbox::new(&config.telling, &pool)?.start(runtime, &written);
     listen(&runtime.lifecycle, config.database.url.clone(), "notifications", written);
     let service = Bookings {
         pool,

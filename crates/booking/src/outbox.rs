@@ -61,7 +61,7 @@ impl Outbox {
     }
 
     /// Runs until the process stops; `nudge` is for whoever has written a notification.
-    pub fn start(&self, runtime: &Runtime, nudge: Nudge) {
+    pub fn start(&self, runtime: &Runtime, nudge: &Nudge) {
         let lifecycle = &runtime.lifecycle;
         let nudges: Vec<Nudge> = self.workers.iter().map(|_| Nudge::default()).collect();
         let (expanding, told) = (self.clone(), nudges.clone());

@@ -20,7 +20,8 @@ const MOST_REMINDERS: usize = 10;
 
 #[derive(clap::Args, Clone, Default)]
 pub struct TellingArgs {
-    /// The mail server: smtp://user:password@host:587?tls=required, smtps://…, or smtp://host:25 [default: no e-mail]
+    /// The mail server: `smtp://user:password@host:587?tls=required`, `smtps://…` or `smtp://host:25`
+    /// [default: no e-mail]
     #[arg(long, env = "SMTP_URL", hide_env_values = true)]
     pub smtp_url: Option<String>,
     /// Who mails are from, `Greenroom <no-reply@example.org>`; with `SMTP_URL`

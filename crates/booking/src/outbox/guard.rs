@@ -11,7 +11,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Networks that are not the public internet: the IANA registries of special-purpose addresses, and multicast.
 const V4: [(Ipv4Addr, u32); 16] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -29,7 +29,7 @@ const V4: [(Ipv4Addr, u32); 16] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// What is global in IPv6 is 2000::/3; of that, these are not: IETF protocols (Teredo, ORCHID, benchmarks),
+/// What is global in IPv6 is `2000::/3`; of that, these are not: IETF protocols (Teredo, ORCHID, benchmarks),
 /// documentation, 6to4 (it carries IPv4 addresses), the second documentation network.
 const V6: [(Ipv6Addr, u32); 4] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),

@@ -32,7 +32,7 @@ async fn people_are_reminded_a_day_and_a_quarter_of_an_hour_before(
     let mut post = Post::by_mail(pool, connect).await;
     post.booking("Lesson", 25 * 60).await;
     assert_eq!(reminded(&post).await, [""; 0]);
-    post.advance(1 * 60).await;
+    post.advance(60).await;
     assert_eq!(reminded(&post).await, ["Soon: Lesson"]);
     assert_eq!(post.subjects("ada"), ["Soon: Lesson"]);
     assert_eq!(reminded(&post).await.len(), 1, "once");

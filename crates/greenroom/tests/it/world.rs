@@ -264,6 +264,7 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             app_url: url.to_owned(),
             policy: booking::Policy::Either,
             room_creation: booking::RoomCreation::AtBooking,
+            telling: booking::Telling::default(),
         },
         room: room_lifecycle::Config {
             database: testkit::database(connect, room_lifecycle::config::ROLE),
