@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 /// Tables that a role may insert into, update and delete from.
 const WRITES: [(&str, &[&str]); 4] = [
-    ("greenroom_booking", &["notifications", "session_participants", "sessions"]),
+    ("greenroom_booking", &["notification_deliveries", "notifications", "session_participants", "sessions"]),
     (
         "greenroom_room_lifecycle",
         &[
@@ -22,6 +22,7 @@ const WRITES: [(&str, &[&str]); 4] = [
             "nest_participants",
             "nests",
             "nostr_seen",
+            "recordings",
             "room_marks",
         ],
     ),

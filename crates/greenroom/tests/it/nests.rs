@@ -149,7 +149,7 @@ async fn a_nostr_key_is_nobody_where_people_sign_in(_: PgPoolOptions, connect: P
     let session = replica.book(&hex, "gus", 0).await; // a host whose `sub` is the key
     let path = format!("/api/v1/diagnostics/rooms/{session}");
     let (_, told) = replica.nostr(Some(&keys), Method::GET, &path, None).await;
-    assert_eq!(told["code"], json!("room_not_found"), "{told}");
+    assert_eq!(told["code"], json!("room_not_known"), "{told}");
     let (_, told) = replica.get(&hex, &path).await;
     assert_eq!(told["kind"], json!("session"), "{told}");
 }
