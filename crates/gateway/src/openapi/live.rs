@@ -9,7 +9,9 @@ pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
     Some(match operation {
         "getMyLiveRoom" | "createStreamTicket" => &[],
         "saveMyLiveRoom" => &[InvalidRequest, TooLarge],
-        "patchLiveRoom" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound],
+        "patchLiveRoom" | "banFromLiveRoom" | "unbanFromLiveRoom" => {
+            &[InvalidRequest, TooLarge, NotHost, RoomNotFound]
+        }
         "getLiveRoom"
         | "getLiveRoomState"
         | "listLiveSessions"
@@ -19,7 +21,9 @@ pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
         "startLiveSession" | "openLobby" | "markHostPresent" | "markHostAbsent" => {
             &[InvalidRequest, NotHost, RoomNotFound, RoomNotActive]
         }
-        "endLiveSession" | "resetLiveRoom" | "listLobby" => &[InvalidRequest, NotHost, RoomNotFound],
+        "endLiveSession" | "resetLiveRoom" | "listLobby" | "getLiveSummary" => {
+            &[InvalidRequest, NotHost, RoomNotFound]
+        }
         "cancelLiveSession" => &[InvalidRequest, NotHost, RoomNotFound, MeetingStarted],
         "joinLiveRoom" => &[InvalidRequest, Kicked, Banned, Rejected, RoomNotFound, RoomNotActive, RoomFull],
         "getLiveAccessToken" => &[
@@ -43,9 +47,7 @@ pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
         "muteInLiveRoom" => {
             &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable]
         }
-        "banFromLiveRoom" | "unbanFromLiveRoom" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound],
         "raiseHand" => &[InvalidRequest, TooLarge, NotParticipant, RoomNotFound, RoomNotActive],
-        "getLiveSummary" => &[InvalidRequest, NotHost, RoomNotFound],
         "listStreams" | "watchStreams" => &[InvalidRequest],
         _ => return None,
     })

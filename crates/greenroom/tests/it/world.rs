@@ -256,7 +256,6 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
     let anywhere = ([127, 0, 0, 1], 0).into();
     Services {
         booking: booking::Config {
-            telling: booking::Telling::default(),
             database: testkit::database(connect, "greenroom_booking"),
             grpc: grpc.clone(),
             listen: anywhere,
