@@ -19,8 +19,15 @@ use crate::{
     wire::{self, Envelope, told},
 };
 
+mod rooms;
+
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(notifications))
+    OpenApiRouter::new()
+        .routes(routes!(notifications))
+        .routes(routes!(rooms::stuck))
+        .routes(routes!(rooms::orphans))
+        .routes(routes!(rooms::drift))
+        .routes(routes!(rooms::events))
 }
 
 /// A person with the admin claim.

@@ -18,9 +18,10 @@ use http::request::Parts;
 use proto::{
     booking::v1::booking_service_client::BookingServiceClient,
     room::v1::{
-        diagnosis_service_client::DiagnosisServiceClient, live_room_service_client::LiveRoomServiceClient,
-        moderation_service_client::ModerationServiceClient, nest_service_client::NestServiceClient,
-        room_service_client::RoomServiceClient, seat_service_client::SeatServiceClient,
+        admin_service_client::AdminServiceClient, diagnosis_service_client::DiagnosisServiceClient,
+        live_room_service_client::LiveRoomServiceClient, moderation_service_client::ModerationServiceClient,
+        nest_service_client::NestServiceClient, room_service_client::RoomServiceClient,
+        seat_service_client::SeatServiceClient,
     },
     sync::v1::sync_service_client::SyncServiceClient,
     token::v1::token_service_client::TokenServiceClient,
@@ -57,6 +58,7 @@ struct Shared {
     nests: NestServiceClient<Transport>,
     token: TokenServiceClient<Transport>,
     diagnosis: DiagnosisServiceClient<Transport>,
+    admin: AdminServiceClient<Transport>,
     streams: Streams,
     calendar_links: CalendarLinks,
     auth: Auth,
@@ -84,6 +86,7 @@ impl App {
             booking: BookingServiceClient::new(peers.booking).max_decoding_message_size(MESSAGE_LIMIT),
             room: RoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             live: LiveRoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            admin: AdminServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             diagnosis: DiagnosisServiceClient::new(peers.room.clone())
                 .max_decoding_message_size(MESSAGE_LIMIT),
             moderation: ModerationServiceClient::new(peers.room.clone())
@@ -122,6 +125,10 @@ impl App {
 
     pub(crate) fn seats(&self) -> SeatServiceClient<Transport> {
         self.0.seats.clone()
+    }
+
+    pub(crate) fn admin(&self) -> AdminServiceClient<Transport> {
+        self.0.admin.clone()
     }
 
     pub(crate) fn moderation(&self) -> ModerationServiceClient<Transport> {

@@ -138,7 +138,9 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             SessionNotFound,
             MeetingEnded,
         ],
-        "listDeliveries" => &[InvalidRequest, NotAdmin],
+        "listDeliveries" | "listStuckRooms" | "listEvents" => &[InvalidRequest, NotAdmin],
+        "listOrphans" => &[NotAdmin, LivekitUnavailable],
+        "getDrift" => &[NotAdmin],
         "readNotification" => &[InvalidRequest, NotificationNotFound],
         "createRoom" => &[
             InvalidSessionId,

@@ -4,6 +4,7 @@
 //! in [`reconcile`], which can finish any flow from any point; requests, webhooks, kicks and the periodic [`pass`]
 //! only leave marks. What is decided stands in [`plan`], what LiveKit may be believed in [`livekit`].
 
+mod admin;
 mod auto_end;
 pub mod config;
 pub mod diagnosis;
@@ -40,9 +41,10 @@ use chassis::{
 };
 use domain::Owner;
 use proto::room::v1::{
-    diagnosis_service_server::DiagnosisServiceServer, live_room_service_server::LiveRoomServiceServer,
-    moderation_service_server::ModerationServiceServer, nest_service_server::NestServiceServer,
-    room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
+    admin_service_server::AdminServiceServer, diagnosis_service_server::DiagnosisServiceServer,
+    live_room_service_server::LiveRoomServiceServer, moderation_service_server::ModerationServiceServer,
+    nest_service_server::NestServiceServer, room_service_server::RoomServiceServer,
+    seat_service_server::SeatServiceServer,
 };
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -172,6 +174,7 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     let live = LiveRoomServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let seats = SeatServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let moderation = ModerationServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let admin = AdminServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let nests = NestServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let diagnosis = DiagnosisServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
@@ -180,7 +183,8 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
         .add_service(seats)
         .add_service(moderation)
         .add_service(nests)
-        .add_service(diagnosis);
+        .add_service(diagnosis)
+        .add_service(admin);
     Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(routes, &config.grpc).await)
 }
 

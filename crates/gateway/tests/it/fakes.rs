@@ -1,6 +1,7 @@
 //! One booking between `host-1` and `guest-1`, one live room of `host-1`, one listing, and the services that know them:
 //! they record every call, decide by who asks, and do as they are told.
 
+mod admin;
 mod booking;
 mod diagnosis;
 mod live;

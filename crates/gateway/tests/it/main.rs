@@ -7,6 +7,7 @@
     reason = "a test stops where its ground is missing"
 )]
 
+mod admin;
 mod calendar;
 mod diagnostics;
 mod edge;

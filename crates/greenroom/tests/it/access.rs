@@ -18,6 +18,7 @@ const SIGNED_IN: Cases = [401, 200, 200, 200, 200];
 const PARTIES: Cases = [401, 403, 200, 200, 403];
 const PARTIES_AND_ADMIN: Cases = [401, 403, 200, 200, 200];
 const HOST_AND_ADMIN: Cases = [401, 403, 403, 200, 200];
+const ADMIN: Cases = [401, 403, 403, 403, 200];
 const HOST: Cases = [401, 403, 403, 200, 403];
 
 fn cases() -> BTreeMap<&'static str, Cases> {
@@ -29,7 +30,11 @@ fn cases() -> BTreeMap<&'static str, Cases> {
         ("cancelBooking", PARTIES_AND_ADMIN),
         ("getCalendar", PARTIES_AND_ADMIN),
         ("listNotifications", SIGNED_IN),
-        ("listDeliveries", [401, 403, 403, 403, 200]),
+        ("listDeliveries", ADMIN),
+        ("listStuckRooms", ADMIN),
+        ("listOrphans", ADMIN),
+        ("getDrift", ADMIN),
+        ("listEvents", ADMIN),
         ("readNotification", [401, 404, 404, 200, 404]), // it is the host's
         ("createRoom", PARTIES_AND_ADMIN),
         ("getAccessToken", PARTIES),
