@@ -48,9 +48,10 @@ async fn orphans_and_drift_are_told() {
     let gateway = Gateway::start().await;
     let orphans = json!({"retired": ["session-old"], "unknown": ["session-unknown"], "inhabited": []});
     assert_eq!(get(&gateway, "orphans").await.1["data"], orphans);
-    let (status, told) = get(&gateway, "drift").await;
-    assert_eq!(status, 200, "{told}");
-    assert!(told["data"]["lagSeconds"].is_number() && told["data"]["drift"].is_number(), "{told}");
+    let drift = json!({
+        "dirty": 3, "setAside": 1, "lagSeconds": 0.5, "drift": 2, "comparedAt": "2027-01-15T08:00:00Z",
+    });
+    assert_eq!(get(&gateway, "drift").await.1["data"], drift);
 }
 
 #[tokio::test]

@@ -9,6 +9,12 @@ use crate::{
     support::{Gateway, answer, args, checked, token},
 };
 
+/// A gateway whose hosts may moderate as often as the test does.
+async fn gateway() -> Gateway {
+    let settings = HttpArgs { rate_limit_moderation: Some("1000/1000".into()), ..args() };
+    Gateway::with(checked(settings)).await
+}
+
 async fn post(gateway: &Gateway, person: &str, verb: &str, body: &Value) -> (u16, Value) {
     let request = gateway.post(&room_path(&format!("/{verb}"))).json(body);
     answer(request.bearer_auth(token(person))).await
@@ -16,7 +22,7 @@ async fn post(gateway: &Gateway, person: &str, verb: &str, body: &Value) -> (u16
 
 #[tokio::test]
 async fn a_host_names_the_person_and_is_answered_the_room() {
-    let gateway = Gateway::start().await;
+    let gateway = gateway().await;
     let whom = json!({"user_id": "guest-1"});
     for (verb, body, rest) in [
         ("promote", whom.clone(), json!({"seat": {"role": "speaker", "lobby_status": "admitted"}})),
@@ -71,7 +77,7 @@ async fn the_summary_lists_the_people_in_pages() {
 
 #[tokio::test]
 async fn wrong_bodies_are_refused_by_field_before_anybody_is_asked() {
-    let gateway = Gateway::start().await;
+    let gateway = gateway().await;
     for (verb, body, field) in [
         ("promote", json!({}), "user_id"),
         ("demote", json!({"user_id": 7}), "user_id"),

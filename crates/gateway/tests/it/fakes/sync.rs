@@ -137,7 +137,14 @@ impl SyncService for Fake {
         Ok(Response::new(stream::iter(missed).chain(changes).map(Ok).boxed()))
     }
 
-    async fn get_status(&self, _: Request<sync::GetStatusRequest>) -> Answer<sync::GetStatusResponse> {
-        Err(Status::unimplemented("not the gateway's"))
+    async fn get_status(&self, request: Request<sync::GetStatusRequest>) -> Answer<sync::GetStatusResponse> {
+        self.take("get_status", request, |request| request.caller.clone()).await?;
+        Ok(Response::new(sync::GetStatusResponse {
+            dirty: 3,
+            set_aside: 1,
+            lag_seconds: 0.5,
+            drift: 2,
+            compared_at: Some(super::at(0)),
+        }))
     }
 }

@@ -1,0 +1,129 @@
+//! What operators are shown, and that only they are.
+
+use chassis::status::{Reason, Refusal};
+use domain::LiveStatus;
+use proto::{
+    room::v1::{
+        ListEventsRequest, ListOrphansRequest, ListStuckRoomsRequest, admin_service_server::AdminService,
+    },
+    types::v1::Caller,
+};
+use room_lifecycle::{Rooms, store::Record};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tonic::{Request, Status};
+
+use crate::{
+    harness::{
+        State, World,
+        hosts::{admin, person},
+        owner, refused,
+    },
+    webhooks::event,
+};
+
+fn by(caller: Caller) -> Request<ListStuckRoomsRequest> {
+    Request::new(ListStuckRoomsRequest { caller: Some(caller), limit: 0 })
+}
+
+fn why(status: &Status) -> Reason {
+    Refusal::from_status(status).reason
+}
+
+async fn events(rooms: &Rooms, room: &str, cursor: &str) -> (Vec<String>, String) {
+    let request = ListEventsRequest {
+        caller: Some(admin()),
+        room_name: room.to_owned(),
+        limit: 2,
+        cursor: cursor.to_owned(),
+    };
+    let page = AdminService::list_events(rooms, Request::new(request)).await.unwrap().into_inner();
+    (page.events.into_iter().map(|event| event.event_type).collect(), page.next_cursor)
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn only_admins_are_shown_anything(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let ann = person("ann");
+    let orphans = Request::new(ListOrphansRequest { caller: Some(ann.clone()) });
+    let list = Request::new(ListEventsRequest { caller: Some(ann.clone()), ..ListEventsRequest::default() });
+    let refused = [
+        why(&AdminService::list_stuck_rooms(&*rooms, by(ann)).await.unwrap_err()),
+        why(&AdminService::list_orphans(&*rooms, orphans).await.unwrap_err()),
+        why(&AdminService::list_events(&*rooms, list).await.unwrap_err()),
+    ];
+    assert_eq!(refused, [Reason::NotAdmin; 3]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_is_stuck_is_shown_until_a_pass_has_healed_it(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (host, session) = world.host_with(LiveStatus::Ended).await;
+    world.execute(&format!("update live_rooms set status = 'live' where id = '{}'", host.room.id)).await;
+    let booking = world.booking(State::OpenNow).await;
+    world.server().faults().set("CreateRoom", refused());
+    rooms.create(owner(&booking)).await.unwrap_err();
+    let shown = async || AdminService::list_stuck_rooms(&*rooms, by(admin())).await.unwrap().into_inner();
+
+    let found = shown().await;
+    assert_eq!(found.live_rooms.len(), 1);
+    let stuck = &found.live_rooms[0];
+    assert_eq!((stuck.id.as_str(), stuck.status.as_str()), (&*host.room.id.to_string(), "live"));
+    assert!(stuck.open_session_id.is_empty(), "{session} is over");
+    assert_eq!(found.rooms.len(), 1);
+    let unmade = &found.rooms[0];
+    assert_eq!((unmade.owner_id.as_str(), unmade.attempts), (&*booking.id.to_string(), 1));
+    assert!(unmade.last_error.contains("LiveKit"), "{}", unmade.last_error);
+
+    world.server().faults().clear();
+    world.hurry().await;
+    rooms.pass().await.unwrap();
+    let healed = shown().await;
+    assert!(healed.live_rooms.is_empty() && healed.rooms.is_empty(), "{healed:?}");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_room_that_nobody_needs_is_shown(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let booking = world.booking(State::OpenNow).await;
+    let record = rooms.create(owner(&booking)).await.unwrap();
+    world.server().faults().set("DeleteRoom", refused());
+    world.complete(&booking).await;
+    rooms.pass().await.unwrap();
+    let request = Request::new(ListOrphansRequest { caller: Some(admin()) });
+    let found = AdminService::list_orphans(&*rooms, request).await.unwrap().into_inner();
+    assert_eq!(found.retired, [record.room_name]);
+    assert!(found.unknown.is_empty() && found.inhabited.is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn events_are_paged_once_each_of_one_room_or_of_all(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let booking = world.booking(State::OpenNow).await;
+    let record = rooms.create(owner(&booking)).await.unwrap();
+    let other = Record { room_name: "somebody-elses".to_owned(), ..record.clone() };
+    for (id, kind, room) in [
+        ("EV_1", "track_published", &record),
+        ("EV_2", "track_unpublished", &other),
+        ("EV_3", "participant_joined", &record),
+    ] {
+        let body = event(id, kind, room, "ann", "PA_1");
+        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    }
+    let (first, cursor) = events(&rooms, "", "").await;
+    let (second, end) = events(&rooms, "", &cursor).await;
+    assert_eq!([first, second].concat(), ["participant_joined", "track_unpublished", "track_published"]);
+    assert!(end.is_empty());
+    assert_eq!(events(&rooms, &record.room_name, "").await.0, ["participant_joined", "track_published"]);
+    assert!(events(&rooms, "no-such-room", "").await.0.is_empty());
+    let wrong = ListEventsRequest {
+        caller: Some(admin()),
+        cursor: "nonsense".to_owned(),
+        ..ListEventsRequest::default()
+    };
+    let refused = AdminService::list_events(&*rooms, Request::new(wrong)).await.unwrap_err();
+    assert_eq!(why(&refused), Reason::InvalidRequest);
+}
