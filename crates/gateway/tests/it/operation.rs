@@ -57,7 +57,8 @@ async fn the_document_is_openapi_3_1_and_says_how_each_route_refuses() {
         }
         for operation in item.as_object().unwrap().values() {
             assert!(operation["security"].is_array(), "{path}");
-            let signs_in = operation["security"] != json!([{}]);
+            let anybody = |way: &Value| way == &json!({});
+            let signs_in = !operation["security"].as_array().unwrap().iter().any(anybody);
             for status in ["401", "429", "500", "503"].into_iter().skip(usize::from(!signs_in)) {
                 let response = &operation["responses"][status];
                 let schema = &response["content"]["application/json"]["schema"]["$ref"];
