@@ -3,7 +3,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "greenroom/types/v1/caller.proto",
     "greenroom/booking/v1/booking.proto",
     "greenroom/room/v1/room.proto",
@@ -11,6 +11,7 @@ const FILES: [&str; 9] = [
     "greenroom/room/v1/seats.proto",
     "greenroom/room/v1/nest.proto",
     "greenroom/room/v1/diagnosis.proto",
+    "greenroom/room/v1/recording.proto",
     "greenroom/sync/v1/sync.proto",
     "greenroom/token/v1/token.proto",
 ];

@@ -17,8 +17,8 @@ use http::request::Parts;
 use proto::{
     booking::v1::booking_service_client::BookingServiceClient,
     room::v1::{
-        live_room_service_client::LiveRoomServiceClient, room_service_client::RoomServiceClient,
-        seat_service_client::SeatServiceClient,
+        live_room_service_client::LiveRoomServiceClient, recording_service_client::RecordingServiceClient,
+        room_service_client::RoomServiceClient, seat_service_client::SeatServiceClient,
     },
     sync::v1::sync_service_client::SyncServiceClient,
     token::v1::token_service_client::TokenServiceClient,
@@ -34,6 +34,7 @@ use crate::{
     extract,
     intake::Intake,
     limits::Limiter,
+    recordings::Links,
     streams::Streams,
 };
 
@@ -46,8 +47,10 @@ struct Shared {
     room: RoomServiceClient<Transport>,
     live: LiveRoomServiceClient<Transport>,
     seats: SeatServiceClient<Transport>,
+    recordings: RecordingServiceClient<Transport>,
     token: TokenServiceClient<Transport>,
     streams: Streams,
+    links: Links,
     auth: Auth,
     users: Limiter,
     addresses: Limiter,
@@ -67,9 +70,12 @@ impl App {
             booking: BookingServiceClient::new(peers.booking).max_decoding_message_size(MESSAGE_LIMIT),
             room: RoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             live: LiveRoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            recordings: RecordingServiceClient::new(peers.room.clone())
+                .max_decoding_message_size(MESSAGE_LIMIT),
             seats: SeatServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
             token: TokenServiceClient::new(peers.token).max_decoding_message_size(MESSAGE_LIMIT),
             streams: Streams::start(&config.streams, sync, runtime),
+            links: Links::signed_with(&config.streams.link_secrets),
             auth,
             users: Limiter::new(config.rates.user),
             addresses: Limiter::new(config.rates.anonymous),
@@ -96,6 +102,14 @@ impl App {
 
     pub(crate) fn seats(&self) -> SeatServiceClient<Transport> {
         self.0.seats.clone()
+    }
+
+    pub(crate) fn recordings(&self) -> RecordingServiceClient<Transport> {
+        self.0.recordings.clone()
+    }
+
+    pub(crate) fn links(&self) -> &Links {
+        &self.0.links
     }
 
     pub(crate) fn token(&self) -> TokenServiceClient<Transport> {
@@ -169,6 +183,14 @@ impl App {
                 "The ticket is not good, or not any more; ask for a new one.",
             )),
         }
+    }
+
+    /// Whoever has a link is nobody in particular; a bad one counts as a failed sign-in.
+    pub(crate) fn believe_link(&self, is_good: bool, parts: &Parts) -> Result<(), Rejection> {
+        if is_good {
+            return self.count_address(parts);
+        }
+        Err(self.refuse(parts, "link", "The link is not good, or not any more; read the recording again."))
     }
 
     pub(crate) async fn sign_in(&self, parts: &Parts) -> Result<Caller, Rejection> {

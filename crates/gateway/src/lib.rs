@@ -46,7 +46,9 @@ mod listen;
 mod live;
 mod notifications;
 mod openapi;
+mod recordings;
 mod sessions;
+mod signer;
 mod streams;
 mod webhook;
 mod wire;
@@ -120,6 +122,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(sessions::end_room))
         .routes(routes!(sessions::status))
         .routes(routes!(sessions::kick))
+        .merge(recordings::routes())
         .merge(live::routes())
         .merge(streams::routes())
         .routes(routes!(webhook::receive))
@@ -179,12 +182,13 @@ fn cors(setting: &config::Cors) -> Option<CorsLayer> {
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
+            header::RANGE,
             http::HeaderName::from_static("idempotency-key"),
             http::HeaderName::from_static("last-event-id"),
             http::HeaderName::from_static("traceparent"),
             edge::REQUEST_ID,
         ])
-        .expose_headers([edge::REQUEST_ID, header::RETRY_AFTER, header::LOCATION])
+        .expose_headers([edge::REQUEST_ID, header::RETRY_AFTER, header::LOCATION, header::CONTENT_RANGE])
         .max_age(std::time::Duration::from_mins(10));
     Some(layer)
 }

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use chassis::status::Reason::{
-    self, DatabaseBusy, DatabaseUnavailable, IdempotencyKeyReused, Internal, InvalidRequest,
-    InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotAdmin, NotHost,
-    NotParticipant, NotificationNotFound, RateLimited, ServiceUnavailable, SessionCancelled, SessionNotFound,
-    SlotTaken, TooEarly, TooLarge, Unauthenticated,
+    self, AlreadyRecording, DatabaseBusy, DatabaseUnavailable, IdempotencyKeyReused, Internal,
+    InvalidRequest, InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotAdmin,
+    NotHost, NotParticipant, NotificationNotFound, RateLimited, RecordingNotFound, RecordingUnavailable,
+    RoomNotActive, ServiceUnavailable, SessionCancelled, SessionNotFound, SlotTaken, TooEarly, TooLarge,
+    Unauthenticated,
 };
 use utoipa::{
     Modify, OpenApi, ToSchema,
@@ -95,6 +96,8 @@ impl Modify for Security {
         let ticket =
             ApiKeyValue::with_description("ticket", "A ticket of `POST /api/v1/live/streams/ticket`.");
         components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
+        let link = ApiKeyValue::with_description("ticket", "What a `downloadUrl` carries.");
+        components.add_security_scheme("link", SecurityScheme::ApiKey(ApiKey::Query(link)));
         components.add_security_scheme("livekit", SecurityScheme::ApiKey(ApiKey::Header(signature)));
     }
 }
@@ -166,6 +169,39 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             SessionCancelled,
             LivekitUnavailable,
         ],
+        "startRecording" => &[
+            InvalidRequest,
+            InvalidSessionId,
+            NotHost,
+            NotParticipant,
+            SessionNotFound,
+            RoomNotActive,
+            AlreadyRecording,
+            IdempotencyKeyReused,
+            MeetingEnded,
+            SessionCancelled,
+            LivekitUnavailable,
+            RecordingUnavailable,
+        ],
+        "stopRecording" | "deleteRecording" => &[
+            InvalidRequest,
+            InvalidSessionId,
+            NotHost,
+            NotParticipant,
+            SessionNotFound,
+            RecordingNotFound,
+            LivekitUnavailable,
+            RecordingUnavailable,
+        ],
+        "listRecordings" | "getRecording" => &[
+            InvalidRequest,
+            InvalidSessionId,
+            NotParticipant,
+            SessionNotFound,
+            RecordingNotFound,
+            RecordingUnavailable,
+        ],
+        "getRecordingFile" => &[InvalidRequest, InvalidSessionId, RecordingNotFound, RecordingUnavailable],
         "receiveWebhook" => &[TooLarge],
         _ => return None,
     })
@@ -176,7 +212,7 @@ pub(crate) fn finish(mut document: openapi::OpenApi, base: Option<&str>) -> open
     document.servers = Some(vec![Server::new(base.unwrap_or("/"))]);
     for (path, item) in &mut document.paths.paths {
         let problem = if crate::live::is_of_family(path) { "LiveProblem" } else { "Problem" };
-        let operations = [&mut item.get, &mut item.post, &mut item.patch];
+        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().filter_map(Option::as_mut) {
             refusals(operation, problem);
         }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::{Clock, Hand},
     config::Config,
-    faults::Faults,
     egress,
+    faults::Faults,
     state::{World, event::Event},
     webhook::{Webhooks, delivery},
 };

@@ -10,6 +10,8 @@ use chassis::{
 use domain::RoomCreation;
 use secrecy::SecretString;
 
+pub use crate::recordings::settings::{RecordingArgs, RecordingSettings};
+
 /// The database role of this service.
 pub const ROLE: &str = "greenroom_room_lifecycle";
 
@@ -40,6 +42,8 @@ pub struct Args {
     /// How long webhooks and milestones are kept [default: 30days]
     #[arg(long, env = "EVENTS_KEEP")]
     pub events_keep: Option<String>,
+    #[command(flatten)]
+    pub recordings: RecordingArgs,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +56,7 @@ pub struct Config {
     pub policy: Policy,
     pub pass_period: Duration,
     pub events_keep: Duration,
+    pub recordings: RecordingSettings,
     /// For webhook tokens and timers only.
     pub clock: Clock,
 }
@@ -93,6 +98,7 @@ impl Args {
             Duration::from_hours(25)..=Duration::from_hours(24 * 3660),
             "25h to 10years",
         );
+        let recordings = self.recordings.check(problems);
         let webhook_keys = webhook_keys(
             self.livekit_webhook_keys.as_deref(),
             self.livekit_webhook_secret,
@@ -110,6 +116,7 @@ impl Args {
             policy: Policy { at_booking: room_creation == RoomCreation::AtBooking, token_ttl },
             pass_period,
             events_keep,
+            recordings,
             clock: Clock::default(),
         })
     }

@@ -8,7 +8,7 @@ use chassis::{
 use domain::{EndedReason, OwnerKind};
 use tonic::Status;
 
-use crate::{live::LiveError, livekit::LiveKitError, webhook::Untrusted};
+use crate::{live::LiveError, livekit::LiveKitError, recordings::RecordingError, webhook::Untrusted};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -22,6 +22,10 @@ pub enum Error {
     Untrusted(#[from] Untrusted),
     #[error(transparent)]
     Live(#[from] LiveError),
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    #[error("the output of recordings: {0}")]
+    Output(#[from] object_store::Error),
     #[error("{0}")]
     Request(#[from] Refusal),
     #[error("there is no such session")]
@@ -60,6 +64,11 @@ impl From<Error> for Refusal {
             Error::Lost(Lost::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),
             Error::Untrusted(why) => why.into(),
             Error::Live(why) => why.into(),
+            Error::Recording(why) => why.into(),
+            Error::Output(error) => {
+                tracing::warn!(%error, "the output of recordings failed");
+                Self::unavailable(Reason::RecordingUnavailable, 5)
+            }
             Error::Request(refusal) => refusal,
             Error::NoSession => Self::new(Reason::SessionNotFound, "There is no such session."),
             Error::Closed(OwnerKind::LiveSession, _) => {

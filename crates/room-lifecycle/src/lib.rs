@@ -17,6 +17,7 @@ pub mod pass;
 pub mod plan;
 mod presence;
 mod reconcile;
+pub mod recordings;
 pub mod repair;
 pub mod store;
 pub mod webhook;
@@ -35,8 +36,8 @@ use chassis::{
 };
 use domain::Owner;
 use proto::room::v1::{
-    live_room_service_server::LiveRoomServiceServer, room_service_server::RoomServiceServer,
-    seat_service_server::SeatServiceServer,
+    live_room_service_server::LiveRoomServiceServer, recording_service_server::RecordingServiceServer,
+    room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
 };
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -65,6 +66,9 @@ pub struct Rooms {
     policy: config::Policy,
     webhook_keys: Arc<[config::WebhookKey]>,
     events_keep: time::Duration,
+    /// None: nothing is recorded.
+    output: Option<recordings::output::Output>,
+    recordings_keep: Option<time::Duration>,
     clock: Clock,
     lifecycle: Lifecycle,
     gates: gate::Gates,
@@ -88,6 +92,8 @@ impl Rooms {
             policy: config.policy,
             webhook_keys: config.webhook_keys.clone().into(),
             events_keep: time::Duration::try_from(config.events_keep).unwrap_or(time::Duration::MAX),
+            output: config.recordings.output.as_ref().map(recordings::output::Output::new).transpose()?,
+            recordings_keep: config.recordings.keep,
             clock: config.clock,
             lifecycle: lifecycle.clone(),
             gates: gate::Gates::default(),
@@ -158,8 +164,9 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     rooms.spawn_loops(config);
     let live = LiveRoomServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let seats = SeatServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let recordings = RecordingServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
-    let routes = Routes::new(server).add_service(live).add_service(seats);
+    let routes = Routes::new(server).add_service(live).add_service(seats).add_service(recordings);
     Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(routes, &config.grpc).await)
 }
 

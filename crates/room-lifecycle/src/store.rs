@@ -6,6 +6,7 @@ pub mod events;
 pub mod live;
 pub mod marks;
 pub mod people;
+pub mod recordings;
 
 use domain::{EndedReason, Owner, OwnerKind, RoomStatus, SessionStatus};
 use sqlx::{PgExecutor, PgPool, Result};

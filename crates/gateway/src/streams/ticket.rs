@@ -1,33 +1,27 @@
 //! Tickets: what a browser's `EventSource`, which sends no headers, opens a stream of events with.
 //!
 //! A URL ends up in logs, so it never carries the JWT. A ticket opens the stream of events and nothing else, for 60 s,
-//! and says what the filter needs: who, admin or not, which groups. Its key is derived from the secret for this
-//! purpose alone, so that nothing else that is signed with it is ever a ticket.
+//! and says what the filter needs: who, admin or not, which groups.
 
 use axum::{Json as Answer, extract::State, response::IntoResponse};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderValue, header};
 use proto::types::v1::Caller;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
     app::{App, SignedIn},
     error::Rejection,
+    signer::Signer,
 };
-
-type HmacSha256 = Hmac<Sha256>;
 
 const PURPOSE: &[u8] = b"greenroom: ticket of the stream of events, 1";
 /// Seconds.
 const LIFETIME: i64 = 60;
 
-/// The first signs, all are believed: a secret can be replaced while gateways run.
-pub(super) struct Tickets(Vec<HmacSha256>);
+pub(super) struct Tickets(Signer);
 
 #[derive(Deserialize, Serialize)]
 struct Claims {
@@ -40,25 +34,16 @@ struct Claims {
 
 impl Tickets {
     pub(super) fn signed_with(secrets: &[SecretString]) -> Self {
-        Self(secrets.iter().filter_map(|secret| key(secret.expose_secret())).collect())
+        Self(Signer::of(PURPOSE, secrets))
     }
 
-    /// None only without a secret, which the settings do not let pass.
     fn sign(&self, claims: &Claims) -> Option<String> {
-        let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims).ok()?);
-        let mut mac = self.0.first()?.clone();
-        mac.update(payload.as_bytes());
-        let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-        Some(format!("{payload}.{signature}"))
+        self.0.sign(claims)
     }
 
     /// Whom the ticket lets in at `now` (unix seconds).
     pub(super) fn verify(&self, ticket: &str, now: i64) -> Option<Caller> {
-        let (payload, signature) = ticket.split_once('.')?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let is_ours = |key: &HmacSha256| key.clone().chain_update(payload).verify_slice(&signature).is_ok();
-        self.0.iter().any(is_ours).then_some(())?; // each comparison takes the same time
-        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+        let claims: Claims = self.0.verify(ticket)?;
         (now < claims.exp).then(|| Caller {
             user_id: claims.sub,
             is_admin: claims.admin,
@@ -66,11 +51,6 @@ impl Tickets {
             ..Caller::default()
         })
     }
-}
-
-fn key(secret: &str) -> Option<HmacSha256> {
-    let derived = HmacSha256::new_from_slice(secret.as_bytes()).ok()?.chain_update(PURPOSE);
-    HmacSha256::new_from_slice(&derived.finalize().into_bytes()).ok() // HMAC takes keys of any length
 }
 
 #[derive(Serialize, ToSchema)]
@@ -101,6 +81,10 @@ pub(crate) async fn create(
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::Sha256;
+
     use super::*;
 
     fn tickets(secrets: &[&str]) -> Tickets {
@@ -137,7 +121,7 @@ mod tests {
         let good = ticket(&tickets);
         let (payload, signature) = good.split_once('.').unwrap();
         let admin = URL_SAFE_NO_PAD.encode(r#"{"sub":"ana","admin":true,"groups":[],"exp":99}"#);
-        let mut plain = HmacSha256::new_from_slice(b"one").unwrap();
+        let mut plain = Hmac::<Sha256>::new_from_slice(b"one").unwrap();
         plain.update(payload.as_bytes());
         let underived = URL_SAFE_NO_PAD.encode(plain.finalize().into_bytes());
         for wrong in [

@@ -3,6 +3,7 @@
 
 mod booking;
 mod live;
+mod recordings;
 mod room;
 mod seats;
 mod sync;
@@ -17,6 +18,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 pub use self::{
     live::LIVE_SESSION,
+    recordings::RECORDING,
     sync::{Listing, stream},
 };
 

@@ -19,6 +19,7 @@ mod live_rooms;
 mod live_sessions;
 mod mapping;
 mod operation;
+mod recordings;
 mod streams;
 mod streams_events;
 mod streams_tickets;

@@ -8,8 +8,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use proto::{
     booking::v1::booking_service_server::BookingServiceServer,
     room::v1::{
-        live_room_service_server::LiveRoomServiceServer, room_service_server::RoomServiceServer,
-        seat_service_server::SeatServiceServer,
+        live_room_service_server::LiveRoomServiceServer, recording_service_server::RecordingServiceServer,
+        room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
     },
     sync::v1::sync_service_server::SyncServiceServer,
     token::v1::token_service_server::TokenServiceServer,
@@ -57,6 +57,7 @@ pub fn routes(fake: &Fake, health: bool) -> Routes {
         .add_service(RoomServiceServer::new(fake.clone()))
         .add_service(LiveRoomServiceServer::new(fake.clone()))
         .add_service(SeatServiceServer::new(fake.clone()))
+        .add_service(RecordingServiceServer::new(fake.clone()))
         .add_service(SyncServiceServer::new(fake.clone()))
         .add_service(TokenServiceServer::new(fake.clone()));
     if health { routes.add_service(tonic_health::server::health_reporter().1) } else { routes }

@@ -55,6 +55,18 @@ fn cases() -> BTreeMap<&'static str, Cases> {
         ("admitFromLobby", HOST),
         ("admitAllFromLobby", HOST),
         ("rejectFromLobby", HOST),
+        ("startRecording", [401, 403, 403, 202, 403]),
+        ("stopRecording", [401, 403, 403, 202, 403]),
+        ("listRecordings", PARTIES_AND_ADMIN),
+        ("getRecording", PARTIES_AND_ADMIN),
+        ("deleteRecording", [401, 403, 403, 204, 403]),
+        ("getRecordingFile", [401; 5]), // only links open it
+        ("startLiveRecording", [401, 403, 403, 202, 403]),
+        ("stopLiveRecording", [401, 403, 403, 202, 403]),
+        ("listLiveRecordings", HOST),
+        ("getLiveRecording", HOST),
+        ("deleteLiveRecording", [401, 403, 403, 204, 403]),
+        ("getLiveRecordingFile", [401; 5]),
         ("listStreams", SIGNED_IN),
         ("watchStreams", SIGNED_IN),
         ("createStreamTicket", SIGNED_IN),
@@ -103,12 +115,25 @@ async fn live_room(replica: &Replica, host: &str, guest: &str) -> String {
     room
 }
 
+/// A recording of the meeting, or of the live room if there is one.
+async fn start_recording(replica: &Replica, host: &str, session: &str, room: &str) -> String {
+    let (path, id) = if room.is_empty() {
+        (format!("/api/sessions/{session}/recordings"), "/data/id")
+    } else {
+        (format!("/api/v1/live/rooms/{room}/recordings"), "/recording/id")
+    };
+    let (status, told) = replica.post(host, &path, json!({})).await;
+    assert_eq!(status.as_u16(), 202, "{told}");
+    told.pointer(id).and_then(Value::as_str).unwrap().to_owned()
+}
+
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn every_documented_operation_has_its_cases_and_keeps_them(
     _: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let mut world = World::new(&connect).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::recording(&connect, folder.path()).await;
     world.services.gateway.auth.admin = Some(gateway::AdminClaim::parse("/role=admin").unwrap());
     let replica = world.replica().await;
     let document = replica.get("anybody", "/openapi.json").await.1;
@@ -125,7 +150,14 @@ async fn every_documented_operation_has_its_cases_and_keeps_them(
                 } else {
                     String::new()
                 };
+                let recording = if path.contains("{recording") {
+                    start_recording(&replica, &host, &session, &room).await
+                } else {
+                    String::new()
+                };
                 let path = path
+                    .replace("{recordingId}", &recording)
+                    .replace("{recording_id}", &recording)
                     .replace("{room_id}", &room)
                     .replace("{bookingId}", &session)
                     .replace("{sessionId}", &session)

@@ -15,6 +15,7 @@ mod model;
 mod output;
 mod program;
 mod races;
+mod recording;
 mod repair;
 mod repair_live;
 mod serve;

@@ -80,11 +80,7 @@ impl Output {
                     }
                 };
                 let playlist = if playlist.is_empty() { "playlist.m3u8".to_owned() } else { playlist };
-                Self::Segments {
-                    playlist: beside(&playlist),
-                    live_playlist: beside(&live_playlist),
-                    prefix,
-                }
+                Self::Segments { playlist: beside(&playlist), live_playlist: beside(&live_playlist), prefix }
             }
             Self::Elsewhere => Self::Elsewhere,
         }

@@ -177,7 +177,8 @@ async fn lists_are_of_a_room_of_one_recording_or_of_what_still_runs() {
     assert_eq!(ids(studio.list(EgressListFilter::Room(other), false).await), [second.clone()]);
     assert_eq!(ids(studio.list(EgressListFilter::All, true).await), [first]);
     assert_eq!(studio.find(&second).await.error, "told to");
-    let unknown = EgressListOptions { filter: EgressListFilter::Egress("EG_no".into()), ..Default::default() };
+    let unknown =
+        EgressListOptions { filter: EgressListFilter::Egress("EG_no".into()), ..Default::default() };
     assert_eq!(code(studio.target.egress().list_egress(unknown).await), "not_found");
 }
 

@@ -6,6 +6,7 @@ pub mod hosts;
 mod invariants;
 mod livekit;
 mod locks;
+pub mod recordings;
 mod replicas;
 
 use std::sync::{Arc, atomic::AtomicI64};
@@ -14,6 +15,7 @@ use chassis::status::{Reason, Refusal};
 use livekit_dev::Store;
 use room_lifecycle::Error;
 use sqlx::{PgPool, postgres::PgConnectOptions};
+use tempfile::TempDir;
 pub use testkit::seed::{Booking, State};
 
 pub use self::{bookings::owner, livekit::refused, replicas::Replica};
@@ -24,6 +26,8 @@ pub struct World {
     pub connect: PgConnectOptions,
     pub livekit: Arc<testkit::LiveKit>,
     offset_ms: Arc<AtomicI64>,
+    /// Where recordings go; None: nothing is recorded.
+    folder: Option<Arc<TempDir>>,
 }
 
 impl World {
@@ -44,7 +48,7 @@ impl World {
     /// Another database with the same LiveKit.
     pub fn beside(connect: PgConnectOptions, livekit: Arc<testkit::LiveKit>) -> Self {
         let offset_ms = Arc::<AtomicI64>::default();
-        Self { pool: clock::pool(&connect, &offset_ms, None), connect, livekit, offset_ms }
+        Self { pool: clock::pool(&connect, &offset_ms, None), connect, livekit, offset_ms, folder: None }
     }
 }
 

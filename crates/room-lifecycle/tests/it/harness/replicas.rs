@@ -58,6 +58,7 @@ impl World {
             policy: Policy { at_booking: true, token_ttl: Duration::from_hours(1) },
             pass_period: Duration::from_secs(10),
             events_keep: Duration::from_hours(720),
+            recordings: self.recording_settings(),
             clock: Clock::default(),
         }
     }
