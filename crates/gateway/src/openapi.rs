@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 
 use chassis::status::Reason::{
-    self, AlreadyRecording, DatabaseBusy, DatabaseUnavailable, IdempotencyKeyReused, Internal,
-    InvalidRequest, InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotAdmin,
-    NotHost, NotParticipant, NotificationNotFound, RateLimited, RecordingNotFound, RecordingUnavailable,
-    RoomNotActive, ServiceUnavailable, SessionCancelled, SessionNotFound, SlotTaken, TooEarly, TooLarge,
-    Unauthenticated,
+    self, DatabaseBusy, DatabaseUnavailable, IdempotencyKeyReused, Internal, InvalidRequest,
+    InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotAdmin, NotHost,
+    NotParticipant, NotificationNotFound, RateLimited, ServiceUnavailable, SessionCancelled, SessionNotFound,
+    SlotTaken, TooEarly, TooLarge, Unauthenticated,
 };
 use utoipa::{
     Modify, OpenApi, ToSchema,
@@ -22,6 +21,7 @@ use utoipa::{
 };
 
 mod live;
+mod recordings;
 
 /// Every refusal.
 #[derive(ToSchema)]
@@ -169,39 +169,6 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             SessionCancelled,
             LivekitUnavailable,
         ],
-        "startRecording" => &[
-            InvalidRequest,
-            InvalidSessionId,
-            NotHost,
-            NotParticipant,
-            SessionNotFound,
-            RoomNotActive,
-            AlreadyRecording,
-            IdempotencyKeyReused,
-            MeetingEnded,
-            SessionCancelled,
-            LivekitUnavailable,
-            RecordingUnavailable,
-        ],
-        "stopRecording" | "deleteRecording" => &[
-            InvalidRequest,
-            InvalidSessionId,
-            NotHost,
-            NotParticipant,
-            SessionNotFound,
-            RecordingNotFound,
-            LivekitUnavailable,
-            RecordingUnavailable,
-        ],
-        "listRecordings" | "getRecording" => &[
-            InvalidRequest,
-            InvalidSessionId,
-            NotParticipant,
-            SessionNotFound,
-            RecordingNotFound,
-            RecordingUnavailable,
-        ],
-        "getRecordingFile" => &[InvalidRequest, InvalidSessionId, RecordingNotFound, RecordingUnavailable],
         "receiveWebhook" => &[TooLarge],
         _ => return None,
     })
@@ -222,7 +189,9 @@ pub(crate) fn finish(mut document: openapi::OpenApi, base: Option<&str>) -> open
 
 fn refusals(operation: &mut Operation, problem: &str) {
     let own = operation.operation_id.as_deref();
-    let Some(own) = own.and_then(|id| reasons(id).or_else(|| live::reasons(id))) else {
+    let Some(own) =
+        own.and_then(|id| reasons(id).or_else(|| live::reasons(id)).or_else(|| recordings::reasons(id)))
+    else {
         return;
     };
     operation.security.get_or_insert_with(|| vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);

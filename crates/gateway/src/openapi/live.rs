@@ -1,9 +1,8 @@
 //! What the operations of `/api/v1/live` can refuse with.
 
 use chassis::status::Reason::{
-    self, AlreadyRecording, Banned, IdempotencyKeyReused, InvalidRequest, Kicked, LivekitUnavailable,
-    MeetingStarted, NotHost, NotParticipant, RecordingNotFound, RecordingUnavailable, Rejected, RoomFull,
-    RoomNotActive, RoomNotFound, RoomNotIdle, TooLarge, WaitingInLobby,
+    self, Banned, IdempotencyKeyReused, InvalidRequest, Kicked, LivekitUnavailable, MeetingStarted, NotHost,
+    NotParticipant, Rejected, RoomFull, RoomNotActive, RoomNotFound, RoomNotIdle, TooLarge, WaitingInLobby,
 };
 
 pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
@@ -38,28 +37,6 @@ pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
         "admitFromLobby" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, RoomFull],
         "rejectFromLobby" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive],
         "admitAllFromLobby" => &[InvalidRequest, NotHost, RoomNotFound, RoomNotActive],
-        "startLiveRecording" => &[
-            InvalidRequest,
-            NotHost,
-            RoomNotFound,
-            RoomNotActive,
-            AlreadyRecording,
-            IdempotencyKeyReused,
-            LivekitUnavailable,
-            RecordingUnavailable,
-        ],
-        "stopLiveRecording" | "deleteLiveRecording" => &[
-            InvalidRequest,
-            NotHost,
-            RoomNotFound,
-            RecordingNotFound,
-            LivekitUnavailable,
-            RecordingUnavailable,
-        ],
-        "listLiveRecordings" | "getLiveRecording" => {
-            &[InvalidRequest, NotHost, RoomNotFound, RecordingNotFound, RecordingUnavailable]
-        }
-        "getLiveRecordingFile" => &[InvalidRequest, RecordingNotFound, RecordingUnavailable],
         "listStreams" | "watchStreams" => &[InvalidRequest],
         _ => return None,
     })

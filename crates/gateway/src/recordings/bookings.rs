@@ -16,8 +16,8 @@ recording!("camelCase");
 
 type Told = Result<(StatusCode, Answer<Envelope<Recording>>), Rejection>;
 
-fn place(session_id: &str) -> Option<pb::RecordingPlace> {
-    Some(pb::RecordingPlace { session_id: session_id.to_owned(), ..pb::RecordingPlace::default() })
+fn place(session_id: &str) -> pb::RecordingPlace {
+    pb::RecordingPlace { session_id: session_id.to_owned(), ..pb::RecordingPlace::default() }
 }
 
 fn tell(app: &App, session_id: &str, status: StatusCode, answer: pb::RecordingResponse) -> Told {
@@ -40,7 +40,7 @@ pub(crate) async fn start(
     Id(session_id): Id,
     IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Told {
-    let place = place(&session_id);
+    let place = Some(place(&session_id));
     let request = pb::StartRecordingRequest { caller: Some(caller), place, idempotency_key };
     let started = app.recordings().start_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::ACCEPTED, started)
@@ -56,7 +56,7 @@ pub(crate) async fn stop(
     Moderator(caller): Moderator,
     Ids(session_id, recording_id): Ids,
 ) -> Told {
-    let place = place(&session_id);
+    let place = Some(place(&session_id));
     let request = pb::RecordingRequest { caller: Some(caller), place, recording_id };
     let stopped = app.recordings().stop_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::ACCEPTED, stopped)
@@ -74,7 +74,7 @@ pub(crate) async fn list(
 ) -> Result<Answer<Envelope<Vec<Recording>>>, Rejection> {
     let request = pb::ListRecordingsRequest {
         caller: Some(caller),
-        place: place(&session_id),
+        place: Some(place(&session_id)),
         limit: wire::limit(page.limit)?,
         cursor: page.cursor.unwrap_or_default(),
     };
@@ -93,7 +93,7 @@ pub(crate) async fn get(
     SignedIn(caller): SignedIn,
     Ids(session_id, recording_id): Ids,
 ) -> Told {
-    let place = place(&session_id);
+    let place = Some(place(&session_id));
     let request = pb::RecordingRequest { caller: Some(caller), place, recording_id };
     let found = app.recordings().get_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::OK, found)
@@ -109,7 +109,7 @@ pub(crate) async fn delete(
     Moderator(caller): Moderator,
     Ids(session_id, recording_id): Ids,
 ) -> Result<StatusCode, Rejection> {
-    let place = place(&session_id);
+    let place = Some(place(&session_id));
     let request = pb::RecordingRequest { caller: Some(caller), place, recording_id };
     app.recordings().delete_recording(request).await?;
     Ok(StatusCode::NO_CONTENT)

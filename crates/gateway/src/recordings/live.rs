@@ -39,8 +39,8 @@ pub(crate) struct RecordingPage {
 
 type Told = Result<(StatusCode, Answer<RecordingAnswer>), Rejection>;
 
-fn place(room_id: &str) -> Option<pb::RecordingPlace> {
-    Some(pb::RecordingPlace { live_room_id: room_id.to_owned(), ..pb::RecordingPlace::default() })
+fn place(room_id: &str) -> pb::RecordingPlace {
+    pb::RecordingPlace { live_room_id: room_id.to_owned(), ..pb::RecordingPlace::default() }
 }
 
 fn tell(app: &App, room_id: &str, status: StatusCode, answer: pb::RecordingResponse) -> Told {
@@ -64,7 +64,7 @@ pub(crate) async fn start(
     Id(room_id): Id,
     IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Told {
-    let place = place(&room_id);
+    let place = Some(place(&room_id));
     let request = pb::StartRecordingRequest { caller: Some(caller), place, idempotency_key };
     let started = app.recordings().start_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::ACCEPTED, started)
@@ -80,7 +80,7 @@ pub(crate) async fn stop(
     Moderator(caller): Moderator,
     Ids(room_id, recording_id): Ids,
 ) -> Told {
-    let request = pb::RecordingRequest { caller: Some(caller), place: place(&room_id), recording_id };
+    let request = pb::RecordingRequest { caller: Some(caller), place: Some(place(&room_id)), recording_id };
     let stopped = app.recordings().stop_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::ACCEPTED, stopped)
 }
@@ -97,7 +97,7 @@ pub(crate) async fn list(
 ) -> Result<Answer<RecordingPage>, Rejection> {
     let request = pb::ListRecordingsRequest {
         caller: Some(caller),
-        place: place(&room_id),
+        place: Some(place(&room_id)),
         limit: wire::limit(page.limit)?,
         cursor: page.cursor.unwrap_or_default(),
     };
@@ -118,7 +118,7 @@ pub(crate) async fn get(
     SignedIn(caller): SignedIn,
     Ids(room_id, recording_id): Ids,
 ) -> Told {
-    let request = pb::RecordingRequest { caller: Some(caller), place: place(&room_id), recording_id };
+    let request = pb::RecordingRequest { caller: Some(caller), place: Some(place(&room_id)), recording_id };
     let found = app.recordings().get_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::OK, found)
 }
@@ -133,7 +133,7 @@ pub(crate) async fn delete(
     Moderator(caller): Moderator,
     Ids(room_id, recording_id): Ids,
 ) -> Result<StatusCode, Rejection> {
-    let request = pb::RecordingRequest { caller: Some(caller), place: place(&room_id), recording_id };
+    let request = pb::RecordingRequest { caller: Some(caller), place: Some(place(&room_id)), recording_id };
     app.recordings().delete_recording(request).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -168,42 +168,39 @@ impl World {
         self.egresses.values().filter(|egress| works && egress.info.status() == status).cloned().collect()
     }
 
-    /// What the worker does next: what is starting becomes active, and a recording whose room it lost ends. A worker
-    /// that is dead has left its rooms.
+    /// What the worker does next; one that is dead has left its rooms.
     pub(crate) fn work(&mut self, now_ns: i64) -> Vec<Event> {
         self.egresses.retain(|_, egress| !is_over(&egress.info) || now_ns - egress.info.ended_at < KEPT_NS);
-        let open: Vec<EgressInfo> = self.list_egress("", true);
         let mut events = Vec::new();
-        for info in open {
-            let there = self.is_connected(&info.room_name, &info.egress_id);
-            let step = match (self.switches.worker, info.status()) {
-                (Worker::Dead, _) => {
-                    let lost = DisconnectReason::ConnectionTimeout;
-                    let now_s = now_ns / 1_000_000_000;
-                    events.extend(self.leave(&info.room_name, &info.egress_id, lost, now_s));
-                    None
-                }
-                (Worker::Waits, _) => None,
-                (Worker::Works | Worker::Absent, EgressStatus::EgressStarting) => {
-                    let live = self.rooms.get(&info.room_name).is_some_and(|room| room.live);
-                    let begins = live || info.room_name.is_empty();
-                    Some(if begins {
-                        (EgressStatus::EgressActive, "")
-                    } else {
-                        (EgressStatus::EgressAborted, "Start signal not received")
-                    })
-                }
-                (Worker::Works | Worker::Absent, EgressStatus::EgressActive) => {
-                    let lost = !there && !info.room_name.is_empty();
-                    lost.then_some((EgressStatus::EgressEnding, ""))
-                }
-                (Worker::Works | Worker::Absent, _) => None,
-            };
-            let moved =
-                step.and_then(|(status, error)| self.move_egress(&info.egress_id, status, error, now_ns));
-            events.extend(moved.map(|(_, events)| events).unwrap_or_default());
+        for info in self.list_egress("", true) {
+            let (room, id) = (&info.room_name, &info.egress_id);
+            if self.switches.worker == Worker::Dead {
+                let lost = DisconnectReason::ConnectionTimeout;
+                events.extend(self.leave(room, id, lost, now_ns / 1_000_000_000));
+            } else if let Some((status, error)) = self.next_step(&info) {
+                let moved = self.move_egress(id, status, error, now_ns);
+                events.extend(moved.map(|(_, events)| events).unwrap_or_default());
+            }
         }
         events
+    }
+
+    /// What is starting becomes active, and a recording that lost its room ends.
+    fn next_step(&self, info: &EgressInfo) -> Option<(EgressStatus, &'static str)> {
+        let (room, id) = (&info.room_name, &info.egress_id);
+        match info.status() {
+            _ if self.switches.worker == Worker::Waits => None,
+            EgressStatus::EgressStarting
+                if room.is_empty() || self.rooms.get(room).is_some_and(|room| room.live) =>
+            {
+                Some((EgressStatus::EgressActive, ""))
+            }
+            EgressStatus::EgressStarting => Some((EgressStatus::EgressAborted, "Start signal not received")),
+            EgressStatus::EgressActive if !room.is_empty() && !self.is_connected(room, id) => {
+                Some((EgressStatus::EgressEnding, ""))
+            }
+            _ => None,
+        }
     }
 
     /// The recorder is a participant whom nobody sees and who keeps no room open.

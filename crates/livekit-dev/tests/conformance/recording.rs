@@ -106,13 +106,13 @@ async fn a_recording_goes_through_its_states_and_leaves_a_file_that_plays() {
     let bytes = std::fs::read(&file.location).unwrap();
     assert_eq!(i64::try_from(bytes.len()).unwrap(), file.size);
     let size = bytes.len() as u64;
-    let mut film = mp4::Mp4Reader::read_header(Cursor::new(bytes), size).unwrap();
-    let track = &film.tracks()[&1];
+    let mut movie = mp4::Mp4Reader::read_header(Cursor::new(bytes), size).unwrap();
+    let track = &movie.tracks()[&1];
     assert_eq!(track.media_type().unwrap(), mp4::MediaType::AAC);
     assert_eq!(track.sample_freq_index().unwrap(), mp4::SampleFreqIndex::Freq48000);
     assert!(track.duration().as_secs() >= 9, "as long as was recorded: {:?}", track.duration());
     let last = track.sample_count();
-    let sample = film.read_sample(1, last).unwrap().unwrap();
+    let sample = movie.read_sample(1, last).unwrap().unwrap();
     assert_eq!(sample.bytes.len(), 9, "the last sample lies where the tables say");
 }
 
@@ -127,7 +127,7 @@ async fn each_state_is_told_in_order() {
     studio.target.egress().stop_egress(&id).await.unwrap();
     studio.until(&id, EgressStatus::EgressComplete).await;
     studio.dev().webhooks_idle().await;
-    let told: Vec<Value> = receiver.pending().iter().map(|hook| hook.json()).collect();
+    let told: Vec<Value> = receiver.pending().iter().map(crate::receiver::Received::json).collect();
     let about = |event: &Value| event["egressInfo"]["egressId"] == json!(id);
     let egress: Vec<(&Value, &Value)> = told
         .iter()
@@ -174,7 +174,7 @@ async fn lists_are_of_a_room_of_one_recording_or_of_what_still_runs() {
     let (first, second) = (studio.file(&one).await.egress_id, studio.file(&other).await.egress_id);
     studio.put(&second, "EGRESS_FAILED").await;
     let ids = |infos: Vec<EgressInfo>| infos.into_iter().map(|info| info.egress_id).collect::<Vec<_>>();
-    assert_eq!(ids(studio.list(EgressListFilter::Room(other), false).await), [second.clone()]);
+    assert_eq!(ids(studio.list(EgressListFilter::Room(other), false).await), std::slice::from_ref(&second));
     assert_eq!(ids(studio.list(EgressListFilter::All, true).await), [first]);
     assert_eq!(studio.find(&second).await.error, "told to");
     let unknown =

@@ -83,7 +83,6 @@ pub fn decide(open: &Open, sight: Sight) -> Step {
     let recording = &open.recording;
     let age = open.now - recording.created_at;
     match sight {
-        Sight::Unknown => Step::Wait,
         Sight::NoRecorders => Step::Close(End::failed("LiveKit has no recorders")),
         Sight::Absent(_) if recording.egress_id.is_some() => {
             Step::Close(End::failed("LiveKit does not know it any more"))
@@ -91,7 +90,7 @@ pub fn decide(open: &Open, sight: Sight) -> Step {
         Sight::Absent(at) if at - recording.created_at > UNKNOWN_FOR => {
             Step::Close(End::failed("LiveKit has not started it"))
         }
-        Sight::Absent(_) => Step::Wait,
+        Sight::Unknown | Sight::Absent(_) => Step::Wait,
         Sight::There { seen, .. } if seen.end.is_some() => Step::Follow(seen),
         Sight::There { seen, abandoned } => {
             let stop = |then| Step::Stop { egress_id: seen.egress_id.clone(), then };

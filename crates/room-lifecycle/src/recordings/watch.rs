@@ -169,7 +169,7 @@ impl Rooms {
                 }
                 Err(LiveKitError::NotFound) => {}
                 Err(error) => {
-                    tracing::warn!(%error, egress.id = id, "a recording that nobody asked for still runs")
+                    tracing::warn!(%error, egress.id = id, "a recording that nobody asked for still runs");
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Whatever becomes of a recording on LiveKit, it is closed here and another can start (I11).
 
 use domain::RecordingStatus;
+use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{Fault, Mishap, Worker};
 use livekit_protocol::EgressStatus;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -178,7 +179,7 @@ async fn what_runs_for_nobody_is_stopped_and_rooms_of_others_are_left_alone(
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.running(), []);
     let admin = world.admin();
-    admin.create_room("somebody-else", Default::default()).await.unwrap();
+    admin.create_room("somebody-else", CreateRoomOptions::default()).await.unwrap();
     world.start_foreign_recording("somebody-else").await;
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.running().len(), 1);

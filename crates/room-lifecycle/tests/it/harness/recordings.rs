@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use domain::{RecordingKind, RecordingStatus};
+use livekit_api::services::egress::{EgressClient, RoomCompositeOptions};
 use livekit_dev::{Store, Worker};
 use livekit_protocol::{EgressInfo, EgressStatus};
 use proto::types::v1::Caller;
@@ -123,11 +124,7 @@ impl World {
     pub async fn start_foreign_recording(&self, room: &str) {
         let settings = &self.livekit.settings;
         let secret = secrecy::ExposeSecret::expose_secret(&settings.api_secret);
-        let client = livekit_api::services::egress::EgressClient::with_api_key(
-            &settings.url,
-            &settings.api_key,
-            secret,
-        );
-        client.start_room_composite_egress(room, Vec::new(), Default::default()).await.unwrap();
+        let client = EgressClient::with_api_key(&settings.url, &settings.api_key, secret);
+        client.start_room_composite_egress(room, Vec::new(), RoomCompositeOptions::default()).await.unwrap();
     }
 }
