@@ -67,7 +67,8 @@ impl Rooms {
                 }
                 Ok(Owner::LiveSession(live.room.open_session.unwrap_or_default()))
             }
-            Place::Nest(id) => Ok(Owner::Nest(id)),
+            // A nest's admins are keys; no caller of ours is one of them.
+            Place::Nest(_) => Err(Error::NotHost),
         }
     }
 
