@@ -313,11 +313,19 @@ async fn recordings_are_kept_as_long_as_the_setting_says(_: PgPoolOptions, conne
 async fn a_copy_of_the_database_stops_and_removes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
-    let (booking, recording) = world.recorded(&rooms).await;
+    let (booking, done) = world.recorded(&rooms).await;
+    world.put(&done, EgressStatus::EgressEnding);
+    world.work();
+    rooms.watch_recordings().await.unwrap();
+    let (wanted, running) = world.recorded(&rooms).await;
     world.execute("update deployment set livekit_url = 'http://elsewhere.example.org'").await;
     let copy = world.rooms().await;
-    world.execute("delete from recordings").await;
+    copy.delete_recording(&host(&booking), place(&booking), done.id).await.unwrap();
+    stop(&copy, &wanted, &running).await;
+    let stops = world.server().calls("StopEgress");
+    world.execute(&format!("delete from recordings where id = '{}'", running.id)).await;
     let _ = copy.pass().await;
-    assert_eq!(world.running().len(), 1, "the recording is the original's");
-    assert!(copy.stop_recording(&host(&booking), place(&booking), recording.id).await.is_err());
+    assert_eq!(world.server().calls("StopEgress"), stops, "the recording is the original's");
+    assert_eq!(world.running()[0].status(), EgressStatus::EgressActive);
+    assert!(world.file(&done).exists(), "and so is the file");
 }
