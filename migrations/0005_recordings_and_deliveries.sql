@@ -28,7 +28,7 @@ create table notification_deliveries (
 -- What is still to be done, however much has been.
 create index notification_deliveries_pending on notification_deliveries (stream_key, channel, seq)
     where delivered_at is null and dead_at is null and dropped_at is null;
-create index notification_deliveries_due on notification_deliveries (due_at)
+create index notification_deliveries_due on notification_deliveries (channel, due_at)
     where delivered_at is null and dead_at is null and dropped_at is null;
 create index notification_deliveries_dead on notification_deliveries (dead_at) where dead_at is not null;
 

@@ -3,13 +3,15 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     "greenroom/types/v1/caller.proto",
     "greenroom/booking/v1/booking.proto",
     "greenroom/room/v1/room.proto",
     "greenroom/room/v1/live.proto",
     "greenroom/room/v1/seats.proto",
     "greenroom/room/v1/nest.proto",
+    "greenroom/room/v1/moderation.proto",
+    "greenroom/room/v1/admin.proto",
     "greenroom/room/v1/diagnosis.proto",
     "greenroom/room/v1/recording.proto",
     "greenroom/sync/v1/sync.proto",

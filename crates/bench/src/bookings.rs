@@ -4,8 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -100,12 +99,8 @@ fn requests(now: OffsetDateTime, time: Duration, secret: &SignIn) -> Result<Arc<
             "guestId": format!("guest-{id}"), "title": "A lesson", "scheduledAt": scheduled_at,
             "durationMinutes": 60,
         });
-        Ok(Prepared {
-            method: Method::POST,
-            path: "/api/bookings".to_owned(),
-            bearer: Some(secret.token(&format!("host-{id}"))?),
-            body: Bytes::from(body.to_string()),
-        })
+        let bearer = secret.token(&format!("host-{id}"))?;
+        Ok(Prepared::post("/api/bookings".to_owned(), Some(bearer), body.to_string()))
     });
     Ok(Requests::once(prepared.collect::<Result<_>>()?))
 }

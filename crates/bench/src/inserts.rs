@@ -11,8 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -82,14 +81,11 @@ async fn one(pool: &PgPool, livekit: &mut Connection, bearer: &str) -> Result<()
     insert_booking(pool, id).await?;
     let name = insert_room(pool, id).await?;
     let (status, answer) = livekit
-        .ask(&Prepared {
-            method: Method::POST,
-            path: "/twirp/livekit.RoomService/CreateRoom".to_owned(),
-            bearer: Some(bearer.to_owned()),
-            body: Bytes::from(
-                json!({ "name": name, "metadata": "{}", "empty_timeout": 180_000 }).to_string(),
-            ),
-        })
+        .ask(&Prepared::post(
+            "/twirp/livekit.RoomService/CreateRoom".to_owned(),
+            Some(bearer.to_owned()),
+            json!({ "name": name, "metadata": "{}", "empty_timeout": 180_000 }).to_string(),
+        ))
         .await?;
     ensure!(status == StatusCode::OK, "livekit-dev says {status}");
     let answer: Value = serde_json::from_slice(&answer)?;

@@ -22,24 +22,26 @@ use tokio::net::TcpStream;
 pub struct Prepared {
     pub method: Method,
     pub path: String,
-    pub bearer: Option<String>,
+    /// The whole header.
+    pub authorization: Option<String>,
     pub body: Bytes,
 }
 
 impl Prepared {
     pub fn get(path: String, bearer: Option<String>) -> Self {
-        Self { method: Method::GET, path, bearer, body: Bytes::new() }
+        let authorization = bearer.map(|token| format!("Bearer {token}"));
+        Self { method: Method::GET, path, authorization, body: Bytes::new() }
     }
 
     pub fn post(path: String, bearer: Option<String>, body: String) -> Self {
-        Self { method: Method::POST, path, bearer, body: Bytes::from(body) }
+        Self { method: Method::POST, body: Bytes::from(body), ..Self::get(path, bearer) }
     }
 
     fn request(&self, address: SocketAddr) -> Result<Request<Full<Bytes>>> {
         let mut request =
             Request::builder().method(&self.method).uri(&self.path).header(header::HOST, address.to_string());
-        if let Some(bearer) = &self.bearer {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
         }
         if !self.body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");

@@ -9,14 +9,18 @@ mod align;
 mod baseline;
 mod bookings;
 mod database;
+mod deliveries;
+mod diagnosis;
 mod events;
 mod golive;
 mod ground;
 mod history;
 mod inserts;
+mod kicks;
 mod listing;
 mod live;
 mod load;
+mod nests;
 mod pass;
 mod people;
 mod plan;
@@ -73,6 +77,14 @@ enum What {
     Align,
     /// 5,000 listeners of the listing's changes on one gateway
     Sse,
+    /// 1,000 due webhooks drained by two workers, without and with a history of delivered ones
+    Deliveries,
+    /// Nests: signed joins, guests and /info against the bare baseline; what 10,000 proofs take
+    Nests,
+    /// Diagnoses of healthy rooms
+    Diagnosis,
+    /// Whoever was kicked and comes back with his old token: until he is out, at 1,000 open rooms
+    Kicks,
     /// How Postgres plans the SELECTs of token and of the listing with a history
     Plan,
     /// A process that this program starts for itself
@@ -118,7 +130,7 @@ fn main() -> Result<()> {
     runtime.block_on(measure(cli))
 }
 
-const ALL: [What; 9] = [
+const ALL: [What; 13] = [
     What::Tokens,
     What::Bookings,
     What::Startup,
@@ -127,6 +139,10 @@ const ALL: [What; 9] = [
     What::Listing,
     What::Align,
     What::Sse,
+    What::Deliveries,
+    What::Nests,
+    What::Diagnosis,
+    What::Kicks,
     What::Plan,
 ];
 
@@ -173,6 +189,10 @@ async fn section(ground: &Ground, part: What) -> Result<String> {
         What::Listing => listing::measure(ground).await,
         What::Align => align::measure(ground).await,
         What::Sse => sse::measure(ground).await,
+        What::Deliveries => deliveries::measure(ground).await,
+        What::Nests => nests::measure(ground).await,
+        What::Diagnosis => diagnosis::measure(ground).await,
+        What::Kicks => kicks::measure(ground).await,
         What::Plan => plan::measure(ground).await,
         What::All | What::Child { .. } => Ok(String::new()), // no parts
     }

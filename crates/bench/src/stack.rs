@@ -20,6 +20,9 @@ use crate::{
     process::Process,
 };
 
+/// The gateway as Nostr clients see it.
+pub const PUBLIC_URL: &str = "http://bench.example.org";
+
 const SERVICES: [&str; 5] = ["room-lifecycle", "booking", "token", "sync", "gateway"];
 
 /// Where things are, and the keys that they share.
@@ -74,6 +77,11 @@ impl Shared {
             pair("AUTH_AUDIENCE", AUDIENCE),
             // The load of thousands comes from a few people here.
             pair("RATE_LIMIT_USER", "1000000/1000000"),
+            pair("RATE_LIMIT_ANONYMOUS", "1000000/1000000"),
+            pair("RATE_LIMIT_MODERATION", "1000000/1000000"),
+            // What Nostr clients sign, wherever the gateway listens.
+            pair("PUBLIC_URLS", PUBLIC_URL),
+            pair("NIP98_WINDOW", "120s"),
         ];
         env.push(match keys {
             Keys::Secret(SignIn::Hs256(secret)) => pair("AUTH_HS256_SECRET", secret),

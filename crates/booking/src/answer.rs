@@ -4,7 +4,7 @@ use chassis::grpc::timestamp;
 use domain::{Owner, RoomStatus};
 use proto::booking::v1 as pb;
 
-use crate::store::{Booking, Notification};
+use crate::store::{Booking, Delivery, Notification};
 
 pub fn booking(row: Booking) -> pb::Booking {
     pb::Booking {
@@ -24,6 +24,7 @@ pub fn booking(row: Booking) -> pb::Booking {
         cancel_reason: row.cancel_reason,
         created_at: Some(timestamp(row.created_at)),
         updated_at: Some(timestamp(row.updated_at)),
+        link_version: row.link_version,
     }
 }
 
@@ -52,5 +53,22 @@ pub fn notification(row: Notification) -> pb::Notification {
         payload_json: row.payload,
         created_at: Some(timestamp(row.created_at)),
         read_at: row.read_at.map(timestamp),
+    }
+}
+
+pub fn delivery(row: Delivery) -> pb::Delivery {
+    pb::Delivery {
+        id: row.id.to_string(),
+        notification_id: row.notification_id.to_string(),
+        kind: row.kind,
+        channel: row.channel,
+        state: if row.dead_at.is_some() { "dead" } else { "pending" }.to_owned(),
+        user_id: row.user_id.unwrap_or_default(),
+        booking_id: row.session_id.map(|id| id.to_string()).unwrap_or_default(),
+        attempts: row.attempts,
+        last_error: row.last_error.unwrap_or_default(),
+        created_at: Some(timestamp(row.created_at)),
+        due_at: Some(timestamp(row.due_at)),
+        dead_at: row.dead_at.map(timestamp),
     }
 }

@@ -1,5 +1,7 @@
 //! The settings of the booking service.
 
+mod telling;
+
 use std::{net::SocketAddr, str::FromStr};
 
 use chassis::{
@@ -9,6 +11,7 @@ use chassis::{
 use tonic::transport::Endpoint;
 
 pub use domain::RoomCreation;
+pub use telling::{Email, Links, Telling, TellingArgs, Webhook};
 
 /// The database role that may write bookings.
 const ROLE: &str = "greenroom_booking";
@@ -35,6 +38,8 @@ pub struct Args {
     /// When a booking's room is made: `at_booking` or `at_opening` [default: `at_booking`]
     #[arg(long, env = "ROOM_CREATION")]
     pub room_creation: Option<String>,
+    #[command(flatten)]
+    pub telling: TellingArgs,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +53,7 @@ pub struct Config {
     pub app_url: String,
     pub policy: Policy,
     pub room_creation: RoomCreation,
+    pub telling: Telling,
 }
 
 /// Which people may book; admins and our own services always may.
@@ -73,6 +79,7 @@ impl FromStr for Policy {
 
 impl Args {
     pub fn check(self, problems: &mut Problems) -> Option<Config> {
+        let telling = self.telling.check(self.service.internal.internal_token.as_ref(), problems);
         let service = self.service.check(ROLE, problems);
         let listen = problems.listen("BOOKING_LISTEN", self.booking_listen.as_deref(), 50051);
         let room_url = given(self.room_url).unwrap_or_else(|| "http://127.0.0.1:50052".to_owned());
@@ -83,7 +90,16 @@ impl Args {
         let room_creation =
             problems.parse("ROOM_CREATION", self.room_creation.as_deref(), RoomCreation::AtBooking);
         let (database, grpc) = service?;
-        Some(Config { database, grpc, listen, room_url: room_url?, app_url: app_url?, policy, room_creation })
+        Some(Config {
+            database,
+            grpc,
+            listen,
+            room_url: room_url?,
+            app_url: app_url?,
+            policy,
+            room_creation,
+            telling: telling?,
+        })
     }
 }
 
@@ -115,18 +131,43 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_setting_is_told() {
+    fn every_wrong_setting_is_told_and_no_secret_is() {
         let wrong = Args {
             booking_listen: Some("here".into()),
             booking_policy: Some("everybody".into()),
             room_creation: Some("later".into()),
             room_url: Some("no url".into()),
             next_public_app_url: None,
+            telling: TellingArgs {
+                smtp_url: Some("smtp://:secret-password@/".into()),
+                admin_email: Some("nobody".into()),
+                notify_webhook_url: Some("http://10.0.0.1/".into()),
+                notify_webhook_secret: Some("whsec_short".into()),
+                reminders: Some("soon".into()),
+                link_secret: Some("short".into()),
+                api_url: Some("here".into()),
+                ..TellingArgs::default()
+            },
             ..args()
         };
         let told = chassis::config::check(|problems| wrong.check(problems)).unwrap_err().to_string();
-        for setting in ["BOOKING_LISTEN", "BOOKING_POLICY", "ROOM_CREATION", "ROOM_URL", "APP_URL"] {
+        for setting in [
+            "BOOKING_LISTEN",
+            "BOOKING_POLICY",
+            "ROOM_CREATION",
+            "ROOM_URL",
+            "APP_URL",
+            "SMTP_URL",
+            "MAIL_FROM",
+            "ADMIN_EMAIL",
+            "NOTIFY_WEBHOOK_URL",
+            "NOTIFY_WEBHOOK_SECRET",
+            "REMINDERS",
+            "LINK_SECRET",
+            "API_URL",
+        ] {
             assert!(told.contains(setting), "{setting} is not in: {told}");
         }
+        assert!(!told.contains("secret-password") && !told.contains("whsec_short"), "{told}");
     }
 }

@@ -41,6 +41,10 @@ pub enum Error {
     Ended,
     #[error("the booking is cancelled")]
     Cancelled,
+    #[error("the link was withdrawn")]
+    LinkWithdrawn,
+    #[error("only admins may see this")]
+    AdminsOnly,
     #[error("there is no such notification of the caller")]
     NotificationNotFound,
     /// Others changed the booking each time that we were about to.
@@ -111,6 +115,10 @@ impl From<Error> for Refusal {
             ),
             Error::Ended => Self::new(Reason::MeetingEnded, "The meeting has ended."),
             Error::Cancelled => Self::new(Reason::SessionCancelled, "The booking is cancelled."),
+            Error::LinkWithdrawn => {
+                Self::new(Reason::Unauthenticated, "This link is not good any more; open the booking for a new one.")
+            }
+            Error::AdminsOnly => Self::new(Reason::NotAdmin, "Only administrators see this."),
             Error::NotificationNotFound => Self::new(
                 Reason::NotificationNotFound,
                 "You have no notification with this id.",

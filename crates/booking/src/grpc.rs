@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
-    answer,
+    answer, calendar,
     config::{Policy, RoomCreation},
     error::Error,
     request::{self, Change, NewBooking, is_privileged},
@@ -176,5 +176,37 @@ impl BookingService for Bookings {
             .map_err(Error::from)?
             .ok_or(Error::NotificationNotFound)?;
         Ok(Response::new(pb::MarkNotificationReadResponse { notification: Some(answer::notification(row)) }))
+    }
+
+    async fn get_calendar(
+        &self,
+        request: Request<pb::GetCalendarRequest>,
+    ) -> Result<Response<pb::GetCalendarResponse>, Status> {
+        let request = request.into_inner();
+        let caller = caller(request.caller)?;
+        let id = uuid("booking_id", &request.booking_id)?;
+        let booking = self.found_for_party(&caller, id).await?;
+        if request.link_version.is_some_and(|version| version != booking.link_version) {
+            return Err(Error::LinkWithdrawn.into());
+        }
+        Ok(Response::new(pb::GetCalendarResponse { calendar: calendar::write(&booking) }))
+    }
+
+    async fn list_deliveries(
+        &self,
+        request: Request<pb::ListDeliveriesRequest>,
+    ) -> Result<Response<pb::ListDeliveriesResponse>, Status> {
+        let request = request.into_inner();
+        if !is_privileged(&caller(request.caller)?) {
+            return Err(Error::AdminsOnly.into());
+        }
+        let limit = page::limit(request.limit)?;
+        let after = Cursor::parse(&request.cursor)?;
+        let dead = request::is_dead(&request.state)?;
+        let rows = store::list_deliveries(&self.pool, dead, after, one_more(limit)).await;
+        let (rows, next_cursor) =
+            page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
+        let deliveries = rows.into_iter().map(answer::delivery).collect();
+        Ok(Response::new(pb::ListDeliveriesResponse { deliveries, next_cursor }))
     }
 }

@@ -5,11 +5,13 @@
 //! passes of room-lifecycle. Every write runs as its own task, so that a caller who goes away stops only waiting.
 
 mod answer;
+mod calendar;
 mod close;
 mod config;
 mod create;
 mod error;
 mod grpc;
+mod outbox;
 mod reconcile;
 mod request;
 mod reschedule;
@@ -28,7 +30,8 @@ use proto::booking::v1::booking_service_server::BookingServiceServer;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
-pub use config::{Args, Config, Policy, RoomCreation};
+pub use config::{Args, Config, Email, Policy, RoomCreation, Telling, TellingArgs, Webhook};
+pub use outbox::Outbox;
 pub use reconcile::{Moved, reconcile};
 
 use crate::{grpc::Bookings, rooms::Rooms};
@@ -46,6 +49,9 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
         async move { reconcile(&pool).await.map(drop) }
     });
     listen(&runtime.lifecycle, config.database.url.clone(), "attendance", nudge.clone());
+    let written = Nudge::default();
+    Outbox::new(&config.telling, &pool)?.start(runtime, &written);
+    listen(&runtime.lifecycle, config.database.url.clone(), "notifications", written);
     let service = Bookings {
         pool,
         rooms: Rooms::new(room),

@@ -205,3 +205,12 @@ pub fn status(value: &str) -> Result<Option<SessionStatus>, Refusal> {
         Refusal::invalid("status", message)
     })
 }
+
+/// Which deliveries an admin lists: those that were given up, or those that wait.
+pub fn is_dead(state: &str) -> Result<bool, Refusal> {
+    match state {
+        "" | "dead" => Ok(true),
+        "pending" => Ok(false),
+        _ => Err(Refusal::invalid("state", "must be dead or pending")),
+    }
+}

@@ -1,14 +1,21 @@
 //! All SQL of the booking service. Every read of a booking selects the same columns, `now` among them: whoever
 //! decides on a row decides at the moment it was read.
 
+mod deliveries;
 mod notifications;
 mod pass;
 mod read;
+mod reminders;
 mod write;
 
+pub use deliveries::{
+    Claimed, Delivery, Outcome, claim_deliveries, conclude_delivery, expand_notifications, find_backlog,
+    list_deliveries,
+};
 pub use notifications::{Notification, insert_room_failed, list_notifications, mark_notification_read};
 pub use pass::{BATCH, close_overdue, start_attended};
 pub use read::{Booking, Filter, find_booking, find_booking_by_key, is_kicked, list_bookings};
+pub use reminders::insert_reminders;
 pub use write::{
     Rescheduled, cancel_booking, end_booking, find_limits, insert_booking, lock_people, reschedule_booking,
 };

@@ -13,6 +13,8 @@ use std::{
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::context;
+
 /// `ErrorInfo.domain` of all our errors.
 pub const DOMAIN: &str = "greenroom";
 
@@ -140,6 +142,21 @@ impl Refusal {
     #[must_use]
     pub fn with(mut self, fact: &str, value: impl Into<String>) -> Self {
         self.facts.insert(fact.to_owned(), value.into());
+        self
+    }
+
+    /// Logs that somebody was not let in, once, where it was decided: the id that he is told finds this line.
+    #[must_use]
+    pub fn logged(self, owner_kind: &str, owner_id: &str, user_id: &str) -> Self {
+        let request_id = context::current().map(|context| context.request_id);
+        tracing::info!(
+            request.id = request_id.as_deref(),
+            code = self.reason.code(),
+            owner.kind = owner_kind,
+            owner.id = owner_id,
+            user.id = user_id,
+            "a join was refused"
+        );
         self
     }
 

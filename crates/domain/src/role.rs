@@ -40,6 +40,8 @@ pub enum Source {
 }
 
 impl Source {
+    pub const ALL: [Self; 4] = [Self::Camera, Self::Microphone, Self::ScreenShare, Self::ScreenShareAudio];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -106,6 +108,11 @@ impl NestRole {
     #[must_use]
     pub const fn is_admin(self) -> bool {
         matches!(self, Self::Admin { .. })
+    }
+
+    #[must_use]
+    pub const fn is_speaker(self) -> bool {
+        matches!(self, Self::Admin { speaks: true } | Self::Speaker)
     }
 
     #[must_use]

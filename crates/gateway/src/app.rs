@@ -10,6 +10,7 @@ use axum::extract::FromRequestParts;
 use chassis::{
     grpc::MESSAGE_LIMIT,
     service::{Runtime, StartError},
+    signed::CalendarLinks,
     status::{Reason, Refusal},
     transport::Transport,
 };
@@ -17,14 +18,16 @@ use http::request::Parts;
 use proto::{
     booking::v1::booking_service_client::BookingServiceClient,
     room::v1::{
-        live_room_service_client::LiveRoomServiceClient, recording_service_client::RecordingServiceClient,
+        admin_service_client::AdminServiceClient, diagnosis_service_client::DiagnosisServiceClient,
+        live_room_service_client::LiveRoomServiceClient, moderation_service_client::ModerationServiceClient,
+        nest_service_client::NestServiceClient, recording_service_client::RecordingServiceClient,
         room_service_client::RoomServiceClient, seat_service_client::SeatServiceClient,
     },
     sync::v1::sync_service_client::SyncServiceClient,
     token::v1::token_service_client::TokenServiceClient,
     types::v1::Caller,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use crate::{
     Peers,
@@ -34,9 +37,14 @@ use crate::{
     extract,
     intake::Intake,
     limits::Limiter,
+    nostr::{self, nip98::Verified},
     recordings::Links,
     streams::Streams,
 };
+
+mod asker;
+
+pub(crate) use asker::Asker;
 
 /// Cloned for each request: one reference count.
 #[derive(Clone)]
@@ -47,42 +55,62 @@ struct Shared {
     room: RoomServiceClient<Transport>,
     live: LiveRoomServiceClient<Transport>,
     seats: SeatServiceClient<Transport>,
+    moderation: ModerationServiceClient<Transport>,
+    nests: NestServiceClient<Transport>,
     recordings: RecordingServiceClient<Transport>,
     token: TokenServiceClient<Transport>,
+    diagnosis: DiagnosisServiceClient<Transport>,
+    admin: AdminServiceClient<Transport>,
     streams: Streams,
+    calendar_links: CalendarLinks,
     links: Links,
     auth: Auth,
     users: Limiter,
     addresses: Limiter,
     moderators: Limiter,
     ensurers: Limiter,
+    diagnoses: Limiter,
+    repairs: Limiter,
     webhooks: Intake,
     bodies: Semaphore,
+    bodies_of_keys: Semaphore,
     config: HttpConfig,
     runtime: Runtime,
 }
 
 impl App {
     pub(crate) fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Self, StartError> {
+        if config.nip98.bases.is_empty() {
+            tracing::warn!("API_URL and PUBLIC_URLS are not set: no signature of a Nostr client is believed");
+        }
         let auth = Auth::start(config.auth.clone(), runtime)?;
         let sync = SyncServiceClient::new(peers.sync).max_decoding_message_size(MESSAGE_LIMIT);
         Ok(Self(Arc::new(Shared {
             booking: BookingServiceClient::new(peers.booking).max_decoding_message_size(MESSAGE_LIMIT),
             room: RoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             live: LiveRoomServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
-            recordings: RecordingServiceClient::new(peers.room.clone())
+            admin: AdminServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            diagnosis: DiagnosisServiceClient::new(peers.room.clone())
                 .max_decoding_message_size(MESSAGE_LIMIT),
-            seats: SeatServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
+            moderation: ModerationServiceClient::new(peers.room.clone())
+                .max_decoding_message_size(MESSAGE_LIMIT),
+            seats: SeatServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            nests: NestServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            recordings: RecordingServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
             token: TokenServiceClient::new(peers.token).max_decoding_message_size(MESSAGE_LIMIT),
             streams: Streams::start(&config.streams, sync, runtime),
+            calendar_links: CalendarLinks::signed_with(&config.streams.link_secrets),
             links: Links::signed_with(&config.streams.link_secrets),
             auth,
             users: Limiter::new(config.rates.user),
             addresses: Limiter::new(config.rates.anonymous),
             moderators: Limiter::new(config.rates.moderation),
             ensurers: Limiter::new(config.rates.ensure),
+            diagnoses: Limiter::new(config.rates.diagnosis),
+            repairs: Limiter::new(config.rates.repair),
             webhooks: Intake::new(config.rates.anonymous),
             bodies: Semaphore::new(extract::BODIES),
+            bodies_of_keys: Semaphore::new(extract::BODIES_OF_KEYS),
             config: config.clone(),
             runtime: runtime.clone(),
         })))
@@ -104,6 +132,18 @@ impl App {
         self.0.seats.clone()
     }
 
+    pub(crate) fn admin(&self) -> AdminServiceClient<Transport> {
+        self.0.admin.clone()
+    }
+
+    pub(crate) fn moderation(&self) -> ModerationServiceClient<Transport> {
+        self.0.moderation.clone()
+    }
+
+    pub(crate) fn nests(&self) -> NestServiceClient<Transport> {
+        self.0.nests.clone()
+    }
+
     pub(crate) fn recordings(&self) -> RecordingServiceClient<Transport> {
         self.0.recordings.clone()
     }
@@ -116,8 +156,16 @@ impl App {
         self.0.token.clone()
     }
 
+    pub(crate) fn diagnosis(&self) -> DiagnosisServiceClient<Transport> {
+        self.0.diagnosis.clone()
+    }
+
     pub(crate) fn streams(&self) -> &Streams {
         &self.0.streams
+    }
+
+    pub(crate) fn calendar_links(&self) -> &CalendarLinks {
+        &self.0.calendar_links
     }
 
     /// Unix seconds of the clock that tokens are judged by.
@@ -139,11 +187,14 @@ impl App {
         &self.0.webhooks
     }
 
-    /// Room for one more body that is not small.
-    pub(crate) async fn body_place(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        let place = tokio::time::timeout(Duration::from_secs(1), self.0.bodies.acquire()).await;
-        let place = place.ok().and_then(Result::ok);
-        place.ok_or_else(|| Refusal::unavailable(Reason::ServiceUnavailable, 1))
+    /// Places for bodies that are not small, of people who have signed in.
+    pub(crate) fn bodies(&self) -> &Semaphore {
+        &self.0.bodies
+    }
+
+    /// The same for Nostr keys: anybody has as many as he likes, and must not take the others' places.
+    pub(crate) fn bodies_of_keys(&self) -> &Semaphore {
+        &self.0.bodies_of_keys
     }
 
     /// One more look at LiveKit that this person asks for.
@@ -173,15 +224,32 @@ impl App {
         Refusal::new(Reason::Unauthenticated, why).into()
     }
 
-    /// The person of a ticket; none: the ticket is not good.
-    pub(crate) fn believe_ticket(&self, bearer: Option<Caller>, parts: &Parts) -> Result<Caller, Rejection> {
+    /// Whose key signed this request.
+    pub(crate) fn verify_signed(&self, parts: &Parts) -> Result<Verified, Rejection> {
+        match nostr::judge(parts, &self.0.config.nip98, self.now()) {
+            Ok(verified) => {
+                // A key of its own: a `sub` may look like a public key.
+                let taken = self.0.users.take(("nostr", &verified.public_key), Instant::now());
+                taken.map(|()| verified).map_err(too_often)
+            }
+            Err(refused) => {
+                self.count_address(parts)?;
+                Err(nostr::unauthenticated(refused))
+            }
+        }
+    }
+
+    /// The person of a ticket or a link (`what`); none: it is not good, and `why` says so.
+    pub(crate) fn believe(
+        &self,
+        bearer: Option<Caller>,
+        parts: &Parts,
+        what: &'static str,
+        why: &'static str,
+    ) -> Result<Caller, Rejection> {
         match bearer {
             Some(caller) => self.count_person(caller),
-            None => Err(self.refuse(
-                parts,
-                "ticket",
-                "The ticket is not good, or not any more; ask for a new one.",
-            )),
+            None => Err(self.refuse(parts, what, why)),
         }
     }
 

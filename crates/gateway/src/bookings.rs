@@ -37,6 +37,8 @@ pub(crate) struct Booking {
     #[serde(with = "time::serde::rfc3339")]
     closes_at: OffsetDateTime,
     meeting_url: String,
+    /// The booking for calendar programs; the link is the reader's own. Null for who is no party.
+    calendar_url: Option<String>,
     host_id: String,
     guest_id: String,
     host: Person,
@@ -97,11 +99,14 @@ struct BookingRoom {
 }
 
 impl Booking {
-    fn read(booking: Option<pb::Booking>, reader: String) -> Result<Self, Rejection> {
+    fn read(app: &App, booking: Option<pb::Booking>, reader: String) -> Result<Self, Rejection> {
         let booking = booking.ok_or(Rejection::Incomplete("booking"))?;
         let host = booking.host.ok_or(Rejection::Incomplete("booking.host"))?;
         let guest = booking.guest.ok_or(Rejection::Incomplete("booking.guest"))?;
         let is_host = host.id == reader;
+        let calendar = (is_host || guest.id == reader)
+            .then(|| app.calendar_links().path(&booking.id, &reader, booking.link_version))
+            .flatten();
         Ok(Self {
             id: booking.id,
             title: booking.title,
@@ -113,6 +118,7 @@ impl Booking {
             opens_at: wire::time("booking.opens_at", booking.opens_at)?,
             closes_at: wire::time("booking.closes_at", booking.closes_at)?,
             meeting_url: booking.meeting_url,
+            calendar_url: calendar.map(|path| app.link(&path)),
             host_id: host.id.clone(),
             guest_id: guest.id.clone(),
             host: host.into(),
@@ -186,7 +192,7 @@ pub(crate) async fn create(
         idempotency_key,
     };
     let answer = app.booking().create_booking(request).await?.into_inner();
-    let booking = Booking::read(answer.booking, reader)?;
+    let booking = Booking::read(&app, answer.booking, reader)?;
     let location = app.link(&format!("/api/bookings/{}", booking.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Envelope::new(booking)))
 }
@@ -238,7 +244,7 @@ pub(crate) async fn list(
     let bookings = page
         .bookings
         .into_iter()
-        .map(|booking| Booking::read(Some(booking), reader.clone()))
+        .map(|booking| Booking::read(&app, Some(booking), reader.clone()))
         .collect::<Result<_, _>>()?;
     Ok(Envelope::page(bookings, page.next_cursor))
 }
@@ -255,7 +261,7 @@ pub(crate) async fn get(
     let reader = caller.user_id.clone();
     let request = pb::GetBookingRequest { caller: Some(caller), booking_id };
     let answer = app.booking().get_booking(request).await?.into_inner();
-    Booking::read(answer.booking, reader).map(Envelope::new)
+    Booking::read(&app, answer.booking, reader).map(Envelope::new)
 }
 
 /// What is absent stays as it is.
@@ -292,7 +298,7 @@ pub(crate) async fn patch(
         description: body.description,
     };
     let answer = app.booking().reschedule_booking(request).await?.into_inner();
-    Booking::read(answer.booking, reader).map(Envelope::new)
+    Booking::read(&app, answer.booking, reader).map(Envelope::new)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -317,5 +323,5 @@ pub(crate) async fn cancel(
         reason: body.reason.unwrap_or_default(),
     };
     let answer = app.booking().cancel_booking(request).await?.into_inner();
-    Booking::read(answer.booking, reader).map(Envelope::new)
+    Booking::read(&app, answer.booking, reader).map(Envelope::new)
 }

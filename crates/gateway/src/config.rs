@@ -9,6 +9,7 @@ use chassis::{
     clock::Clock,
     config::{InternalArgs, Invalid, Problems, check, given},
     grpc,
+    signed::link_secrets,
 };
 use secrecy::SecretString;
 use tonic::transport::Endpoint;
@@ -73,6 +74,13 @@ pub struct HttpArgs {
     /// This gateway as clients see it, `https://api.example.org` [default: links are relative]
     #[arg(long, env = "API_URL")]
     pub api_url: Option<String>,
+    /// Further base URLs at which clients reach this gateway, separated by commas: NIP-98 signatures name one of these
+    /// or `API_URL` [default: none]
+    #[arg(long, env = "PUBLIC_URLS")]
+    pub public_urls: Option<String>,
+    /// How far a Nostr client's clock and ours may be apart, 1 s to 120 s [default: 60s]
+    #[arg(long, env = "NIP98_WINDOW")]
+    pub nip98_window: Option<String>,
     /// Anybody may read the listing of public live rooms, without a token [default: false]
     #[arg(long, env = "PUBLIC_LISTING")]
     pub public_listing: Option<String>,
@@ -120,6 +128,20 @@ pub struct HttpConfig {
     pub api_url: Option<String>,
     pub rates: Rates,
     pub streams: StreamsConfig,
+    pub nip98: Nip98Config,
+}
+
+/// Against what the signatures of Nostr clients are held.
+#[derive(Clone, Debug)]
+pub struct Nip98Config {
+    /// As clients reach this gateway; empty: no signature is believed.
+    pub bases: Vec<Url>,
+    /// Room-lifecycle remembers what it has taken for twice as long.
+    pub window: Duration,
+}
+
+impl Nip98Config {
+    pub const WINDOW: Duration = Duration::from_mins(1);
 }
 
 /// The listing and its stream of events.
@@ -169,6 +191,10 @@ pub struct Rates {
     pub anonymous: Rate,
     pub moderation: Rate,
     pub ensure: Rate,
+    /// Diagnoses of one person or address.
+    pub diagnosis: Rate,
+    /// Repairs of one room.
+    pub repair: Rate,
 }
 
 impl Default for Rates {
@@ -178,6 +204,8 @@ impl Default for Rates {
             anonymous: Rate::new(20, 100),
             moderation: Rate::new(5, 5),
             ensure: Rate::new(1, 5),
+            diagnosis: Rate::once_in(Duration::from_secs(5)),
+            repair: Rate::once_in(Duration::from_secs(30)),
         }
     }
 }
@@ -218,6 +246,16 @@ impl HttpArgs {
         let trusted = optional("TRUSTED_PROXIES", self.trusted_proxies, TrustedProxies::parse, problems);
         let api_url =
             given(self.api_url).and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
+        let nip98 = Nip98Config {
+            bases: bases(api_url.as_deref(), self.public_urls, problems),
+            window: problems.duration_in(
+                "NIP98_WINDOW",
+                self.nip98_window.as_deref(),
+                Nip98Config::WINDOW,
+                Duration::from_secs(1)..=Duration::from_mins(2),
+                "1 s to 120 s",
+            ),
+        };
         let anybody_reads = problems.parse("PUBLIC_LISTING", self.public_listing.as_deref(), false);
         let link_secrets = link_secrets(self.link_secret, problems);
         Some(HttpConfig {
@@ -234,6 +272,7 @@ impl HttpArgs {
             trusted_proxies: trusted.unwrap_or_default(),
             api_url,
             rates,
+            nip98,
         })
     }
 
@@ -246,6 +285,7 @@ impl HttpArgs {
             anonymous: rate("RATE_LIMIT_ANONYMOUS", &self.rate_limit_anonymous, defaults.anonymous),
             moderation: rate("RATE_LIMIT_MODERATION", &self.rate_limit_moderation, defaults.moderation),
             ensure: rate("RATE_LIMIT_ENSURE", &self.rate_limit_ensure, defaults.ensure),
+            ..defaults
         }
     }
 }
@@ -279,14 +319,13 @@ fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -
     }
 }
 
-fn link_secrets(setting: Option<String>, problems: &mut Problems) -> Option<Vec<SecretString>> {
-    let secrets = problems.required("LINK_SECRET", setting)?;
-    let secrets: Vec<&str> = secrets.split(',').map(str::trim).collect();
-    if secrets.len() > 2 || secrets.iter().any(|secret| secret.len() < 32) {
-        problems.add("LINK_SECRET", "must be one secret of at least 32 bytes, or two, `new,old`");
-        return None;
+/// `API_URL` and `PUBLIC_URLS`.
+fn bases(api_url: Option<&str>, others: Option<String>, problems: &mut Problems) -> Vec<Url> {
+    let mut bases: Vec<Url> = api_url.and_then(|url| url.parse().ok()).into_iter().collect();
+    for url in given(others).iter().flat_map(|urls| urls.split(',')) {
+        bases.extend(problems.url("PUBLIC_URLS", Some(url.trim().to_owned()), &["http", "https"]));
     }
-    Some(secrets.into_iter().map(SecretString::from).collect())
+    bases
 }
 
 fn is_loopback(url: &Url) -> bool {

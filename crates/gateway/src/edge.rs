@@ -29,7 +29,7 @@ use tracing::{Instrument, Span, field};
 
 use crate::{
     error::{self, Rejection},
-    live,
+    live, nests,
 };
 
 /// What a request and everything done for it may take.
@@ -73,7 +73,7 @@ where
         }
         let (request_id, echo) = request_id(request.headers());
         let route = request.extensions().get::<MatchedPath>().cloned();
-        let is_live = live::is_of_family(request.uri().path());
+        let in_words = words(request.uri().path());
         let method = method(request.method());
         // `debug`: seen in traces, free when there are none; what is logged names its request itself.
         let span = tracing::debug_span!(
@@ -92,14 +92,21 @@ where
                     Rejection::from(Refusal::internal()).into_response()
                 }
             };
-            if is_live {
-                error::in_words_of_live(&mut response);
-            }
+            in_words(&mut response);
             response.headers_mut().insert(REQUEST_ID, echo);
             observe(route.as_ref(), method, &response, started);
             Ok(response)
         });
         Box::pin(work.instrument(span))
+    }
+}
+
+/// How refusals of this path are worded.
+fn words(path: &str) -> fn(&mut Response) {
+    match () {
+        () if nests::is_of_family(path) => error::in_words_of_nests,
+        () if live::is_of_family(path) => error::in_words_of_live,
+        () => |_| (),
     }
 }
 

@@ -71,7 +71,10 @@ pub(crate) fn title(reason: Reason) -> &'static str {
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let refusal = match self {
-            Self::Refused(refusal) => refusal,
+            Self::Refused(refusal) => {
+                tell(&refusal);
+                refusal
+            }
             Self::Service(status) => from_service(&status),
             Self::NoRoute => {
                 let message = "There is no such route; /docs lists all.";
@@ -96,8 +99,18 @@ pub(crate) fn request_id() -> Arc<str> {
     context::current().map_or_else(|| Arc::from(""), |context| context.request_id)
 }
 
+/// What the gateway refuses by itself it logs itself; whoever asks too often must not fill the log too.
+fn tell(refusal: &Refusal) {
+    let (request_id, code) = (request_id(), refusal.reason.code());
+    if refusal.reason == Reason::RateLimited {
+        tracing::debug!(request.id = %request_id, code, "the gateway refused a request");
+    } else {
+        tracing::info!(request.id = %request_id, code, "the gateway refused a request");
+    }
+}
+
 /// A status of a service as a refusal. What a service refused by itself it has logged itself.
-fn from_service(status: &tonic::Status) -> Refusal {
+pub(crate) fn from_service(status: &tonic::Status) -> Refusal {
     if status.get_details_error_info().is_some() {
         return Refusal::from_status(status);
     }
@@ -152,7 +165,7 @@ fn body(
     response
 }
 
-/// The fields of a refusal's body, kept beside it for [`in_words_of_live`].
+/// The fields of a refusal's body, kept beside it for the words of its family.
 #[derive(Clone)]
 struct Fields(Map<String, Value>);
 
@@ -163,4 +176,16 @@ pub(crate) fn in_words_of_live(response: &mut Response) {
     fields.insert("error".to_owned(), code.into());
     fields.insert("ok".to_owned(), false.into());
     *response.body_mut() = Value::Object(fields).to_string().into();
+}
+
+/// A refusal as clients of nests read it: they show the text of `error`, and sign with Nostr keys.
+pub(crate) fn in_words_of_nests(response: &mut Response) {
+    let Some(Fields(mut fields)) = response.extensions_mut().remove() else { return };
+    if let Some(challenge) = response.headers_mut().get_mut(header::WWW_AUTHENTICATE) {
+        *challenge = HeaderValue::from_static("Nostr");
+    }
+    if fields.get("code").and_then(Value::as_str) == Some(Reason::RoomNotFound.code()) {
+        fields.insert("error".to_owned(), "Room not found".into());
+        *response.body_mut() = Value::Object(fields).to_string().into();
+    }
 }

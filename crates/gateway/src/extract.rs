@@ -14,6 +14,7 @@ use futures::TryStreamExt as _;
 use http::{HeaderMap, header, request::Parts};
 use serde::de::DeserializeOwned;
 use std::{fmt::Display, time::Duration};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use crate::{app::App, error::Rejection};
@@ -23,7 +24,9 @@ pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 /// What every connection may send without a place for its body: nearly all requests are shorter.
 pub(crate) const SMALL_BODY: usize = 1024;
 /// Places for longer bodies.
-pub(crate) const BODIES: usize = 512;
+pub(crate) const BODIES: usize = 448;
+/// Places for longer bodies of requests that only a Nostr key has signed.
+pub(crate) const BODIES_OF_KEYS: usize = 64;
 /// How much of a body that is too large is read away, so that the client hears the answer.
 const READ_AWAY: usize = 4 * 1024 * 1024;
 
@@ -91,24 +94,38 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
         let (parts, body) = request.into_parts();
-        let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
-        let place =
-            if most.is_some_and(|most| most <= SMALL_BODY) { None } else { Some(app.body_place().await?) };
-        let bytes = read(&parts.headers, body, BODY_LIMIT).await?;
-        drop(place);
-        let text = match bytes.trim_ascii() {
-            b"" => b"{}",
-            text => text,
-        };
-        if text.first() != Some(&b'{') {
-            return Err(Refusal::invalid("body", "The body is not a JSON object.").into());
-        }
-        let mut json = serde_json::Deserializer::from_slice(text);
-        let value = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| invalid(error.path(), error.inner(), "body"))?;
-        json.end().map_err(|_| Refusal::invalid("body", "The body has more than one JSON object."))?;
-        Ok(Self(value))
+        json(&receive(&parts.headers, body, app.bodies()).await?).map(Self)
     }
+}
+
+/// The body of a route, within its limit; one that is not small waits for a place.
+pub(crate) async fn receive(headers: &HeaderMap, body: Body, places: &Semaphore) -> Result<Bytes, Rejection> {
+    let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
+    let small = most.is_some_and(|most| most <= SMALL_BODY);
+    let _place = if small { None } else { Some(place(places).await?) };
+    read(headers, body, BODY_LIMIT).await
+}
+
+async fn place(places: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {
+    let place = tokio::time::timeout(Duration::from_secs(1), places.acquire()).await;
+    let place = place.ok().and_then(Result::ok);
+    place.ok_or_else(|| Refusal::unavailable(Reason::ServiceUnavailable, 1))
+}
+
+/// One JSON object; nothing is an empty one.
+pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
+    let text = match body.trim_ascii() {
+        b"" => b"{}",
+        text => text,
+    };
+    if text.first() != Some(&b'{') {
+        return Err(Refusal::invalid("body", "The body is not a JSON object.").into());
+    }
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| invalid(error.path(), error.inner(), "body"))?;
+    json.end().map_err(|_| Refusal::invalid("body", "The body has more than one JSON object."))?;
+    Ok(value)
 }
 
 /// The whole body, if it is not longer than `limit` and comes within the request's budget.

@@ -4,6 +4,8 @@
 //! often one may ([`limits`]), what a request must look like, and how a refusal reads ([`error`]).
 //! One file per resource: JSON shapes, handlers, conversions.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::Request,
@@ -16,12 +18,12 @@ use chassis::{
     service::{Runtime, StartError},
     transport::Transport,
 };
-use http::{Method, header};
+use http::{HeaderName, Method, header};
 use tokio::net::TcpListener;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Any, CorsLayer};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
@@ -32,10 +34,13 @@ use crate::{
 };
 
 mod address;
+mod admin;
 mod app;
 mod auth;
 mod bookings;
+mod calendar;
 pub mod config;
+mod diagnostics;
 mod edge;
 mod error;
 mod extract;
@@ -44,6 +49,8 @@ mod intake;
 mod limits;
 mod listen;
 mod live;
+mod nests;
+pub mod nostr;
 mod notifications;
 mod openapi;
 mod recordings;
@@ -94,20 +101,28 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
         watch(name, peer, runtime);
     }
     let app = App::start(config, peers, runtime)?;
-    let (router, document) = api().split_for_parts();
+    let (router, mut document) = api().split_for_parts();
+    let (nests, of_nests) = nests::routes().split_for_parts();
+    document.merge(of_nests);
     let document = openapi::finish(document, config.api_url.as_deref());
     let documentation = documentation(&document)?.layer(from_fn_with_state(app.clone(), count));
     let router = router
         .route("/webhooks/livekit", post(webhook::receive))
         .fallback(async |_: Anybody| Rejection::NoRoute)
-        .method_not_allowed_fallback(async |_: Anybody| Rejection::NoMethod)
-        .with_state(app)
+        .method_not_allowed_fallback(no_method)
+        .with_state(app.clone())
         .merge(documentation)
         .layer(edge::EdgeLayer);
-    Ok(match cors(&config.cors) {
+    let router = match cors(&config.cors) {
         Some(cors) => router.layer(cors),
         None => router,
-    })
+    };
+    let nests = nests.method_not_allowed_fallback(no_method).with_state(app).layer(edge::EdgeLayer);
+    Ok(router.merge(nests.layer(cors_for_all())))
+}
+
+async fn no_method(_: Anybody) -> Rejection {
+    Rejection::NoMethod
 }
 
 fn api() -> OpenApiRouter<App> {
@@ -115,6 +130,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(bookings::create, bookings::list))
         .routes(routes!(bookings::get, bookings::patch))
         .routes(routes!(bookings::cancel))
+        .routes(routes!(calendar::get))
         .routes(routes!(notifications::list))
         .routes(routes!(notifications::read))
         .routes(routes!(sessions::create_room))
@@ -125,6 +141,9 @@ fn api() -> OpenApiRouter<App> {
         .merge(recordings::routes())
         .merge(live::routes())
         .merge(streams::routes())
+        .routes(routes!(diagnostics::diagnose))
+        .routes(routes!(diagnostics::repair))
+        .merge(admin::routes())
         .routes(routes!(webhook::receive))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
@@ -170,6 +189,11 @@ fn watch(name: &'static str, peer: &Transport, runtime: &Runtime) {
     });
 }
 
+/// What pages may read besides the usual headers.
+const EXPOSED: [HeaderName; 3] = [edge::REQUEST_ID, header::RETRY_AFTER, header::LOCATION];
+/// How long a browser may remember the answer to its preflight.
+const PREFLIGHT: Duration = Duration::from_mins(10);
+
 fn cors(setting: &config::Cors) -> Option<CorsLayer> {
     let origins = match setting {
         config::Cors::None => return None,
@@ -183,12 +207,22 @@ fn cors(setting: &config::Cors) -> Option<CorsLayer> {
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::RANGE,
-            http::HeaderName::from_static("idempotency-key"),
-            http::HeaderName::from_static("last-event-id"),
-            http::HeaderName::from_static("traceparent"),
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("traceparent"),
             edge::REQUEST_ID,
         ])
-        .expose_headers([edge::REQUEST_ID, header::RETRY_AFTER, header::LOCATION, header::CONTENT_RANGE])
-        .max_age(std::time::Duration::from_mins(10));
+        .expose_headers(EXPOSED)
+        .max_age(PREFLIGHT);
     Some(layer)
+}
+
+/// For nests: any page, any method, any header.
+fn cors_for_all() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(AllowMethods::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request()) // `*` would not cover Authorization
+        .expose_headers(EXPOSED)
+        .max_age(PREFLIGHT)
 }

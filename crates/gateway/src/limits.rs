@@ -18,10 +18,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// The bucket of all keys that find no place.
 const SHARED: u64 = 0;
 
-/// So many requests per second, and so many at once after a pause.
+/// One request each so often, and so many at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    per_second: u32,
+    interval: Duration,
     burst: u32,
 }
 
@@ -29,7 +29,17 @@ impl Rate {
     /// Neither may be 0; `FromStr` sees to it.
     #[must_use]
     pub const fn new(per_second: u32, burst: u32) -> Self {
-        Self { per_second, burst }
+        const SECOND: Duration = Duration::from_secs(1);
+        let interval = match SECOND.checked_div(per_second) {
+            Some(interval) => interval,
+            None => SECOND,
+        };
+        Self { interval, burst }
+    }
+
+    #[must_use]
+    pub const fn once_in(period: Duration) -> Self {
+        Self { interval: period, burst: 1 }
     }
 }
 
@@ -69,10 +79,9 @@ impl Limiter {
     }
 
     fn with_capacity(rate: Rate, capacity: usize) -> Self {
-        let interval = Duration::from_secs(1) / rate.per_second;
         Self {
-            interval,
-            tolerance: interval * rate.burst,
+            interval: rate.interval,
+            tolerance: rate.interval * rate.burst,
             capacity,
             hasher: RandomState::new(),
             buckets: Mutex::new(Buckets { full_at: HashMap::new(), swept_at: Instant::now() }),
@@ -153,6 +162,16 @@ mod tests {
             assert_eq!(limiter.take("ana", start), Err(Duration::from_millis(200)));
         }
         assert_eq!(limiter.take("ana", start + Duration::from_millis(200)), Ok(()));
+    }
+
+    #[test]
+    fn a_rate_may_be_less_than_one_a_second() {
+        let limiter = Limiter::new(Rate::once_in(Duration::from_secs(30)));
+        let start = Instant::now();
+        assert_eq!(limiter.take("room", start), Ok(()));
+        let later = start + Duration::from_secs(10);
+        assert_eq!(limiter.take("room", later), Err(Duration::from_secs(20)));
+        assert_eq!(limiter.take("room", start + Duration::from_secs(30)), Ok(()));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod lobby;
+mod moderation;
 mod rooms;
 mod seats;
 mod sessions;
@@ -53,6 +54,14 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(lobby::admit))
         .routes(routes!(lobby::admit_all))
         .routes(routes!(lobby::reject))
+        .routes(routes!(moderation::promote))
+        .routes(routes!(moderation::demote))
+        .routes(routes!(moderation::mute))
+        .routes(routes!(moderation::kick))
+        .routes(routes!(moderation::ban))
+        .routes(routes!(moderation::unban))
+        .routes(routes!(moderation::hand))
+        .routes(routes!(moderation::summary))
 }
 
 /// A host's permanent room.

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use chassis::status::Reason::{
     self, DatabaseBusy, DatabaseUnavailable, IdempotencyKeyReused, Internal, InvalidRequest,
     InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotAdmin, NotHost,
-    NotParticipant, NotificationNotFound, RateLimited, ServiceUnavailable, SessionCancelled, SessionNotFound,
-    SlotTaken, TooEarly, TooLarge, Unauthenticated,
+    NotParticipant, NotificationNotFound, RateLimited, RoomNotActive, RoomNotFound, ServiceUnavailable,
+    SessionCancelled, SessionNotFound, SlotTaken, TooEarly, TooLarge, Unauthenticated,
 };
 use utoipa::{
     Modify, OpenApi, ToSchema,
@@ -21,6 +21,7 @@ use utoipa::{
 };
 
 mod live;
+mod nests;
 mod recordings;
 
 /// Every refusal.
@@ -95,10 +96,14 @@ impl Modify for Security {
         let signature = ApiKeyValue::with_description("Authorization", "LiveKit's own signature, a JWT.");
         let ticket =
             ApiKeyValue::with_description("ticket", "A ticket of `POST /api/v1/live/streams/ticket`.");
+        let link = ApiKeyValue::with_description("signature", "A signed link: `calendarUrl` of a booking.");
+        components.add_security_scheme("link", SecurityScheme::ApiKey(ApiKey::Query(link)));
         components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
         let link = ApiKeyValue::with_description("ticket", "What a `downloadUrl` carries.");
         components.add_security_scheme("link", SecurityScheme::ApiKey(ApiKey::Query(link)));
         components.add_security_scheme("livekit", SecurityScheme::ApiKey(ApiKey::Header(signature)));
+        let nostr = ApiKeyValue::with_description("Authorization", "`Nostr <base64 of the event>` (NIP-98).");
+        components.add_security_scheme("nostr", SecurityScheme::ApiKey(ApiKey::Header(nostr)));
     }
 }
 
@@ -114,6 +119,7 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
         }
         "listBookings" | "listNotifications" => &[InvalidRequest],
         "getBooking" | "getMeetingStatus" => &[InvalidSessionId, NotParticipant, SessionNotFound],
+        "getCalendar" => &[InvalidRequest, InvalidSessionId, NotParticipant, SessionNotFound],
         "patchBooking" => &[
             InvalidRequest,
             InvalidSessionId,
@@ -135,6 +141,9 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             SessionNotFound,
             MeetingEnded,
         ],
+        "listDeliveries" | "listStuckRooms" | "listEvents" => &[InvalidRequest, NotAdmin],
+        "listOrphans" => &[NotAdmin, LivekitUnavailable],
+        "getDrift" => &[NotAdmin],
         "readNotification" => &[InvalidRequest, NotificationNotFound],
         "createRoom" => &[
             InvalidSessionId,
@@ -169,6 +178,8 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             SessionCancelled,
             LivekitUnavailable,
         ],
+        "diagnoseRoom" => &[],
+        "repairRoom" => &[NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable],
         "receiveWebhook" => &[TooLarge],
         _ => return None,
     })
@@ -178,10 +189,11 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
 pub(crate) fn finish(mut document: openapi::OpenApi, base: Option<&str>) -> openapi::OpenApi {
     document.servers = Some(vec![Server::new(base.unwrap_or("/"))]);
     for (path, item) in &mut document.paths.paths {
-        let problem = if crate::live::is_of_family(path) { "LiveProblem" } else { "Problem" };
-        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        let is_live = crate::live::is_of_family(path);
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().filter_map(Option::as_mut) {
-            refusals(operation, problem);
+            let is_nests = operation.tags.iter().flatten().any(|tag| tag == "Nests");
+            refusals(operation, if is_live && !is_nests { "LiveProblem" } else { "Problem" });
         }
     }
     document
@@ -189,14 +201,18 @@ pub(crate) fn finish(mut document: openapi::OpenApi, base: Option<&str>) -> open
 
 fn refusals(operation: &mut Operation, problem: &str) {
     let own = operation.operation_id.as_deref();
-    let Some(own) =
-        own.and_then(|id| reasons(id).or_else(|| live::reasons(id)).or_else(|| recordings::reasons(id)))
-    else {
+    let Some(own) = own.and_then(|id| {
+        let tables = [reasons, live::reasons, nests::reasons, recordings::reasons];
+        tables.into_iter().find_map(|reasons| reasons(id))
+    }) else {
         return;
     };
     operation.security.get_or_insert_with(|| vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
     let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-    for reason in SIGNED_IN.iter().chain(own) {
+    let anonymous =
+        operation.security.as_ref().is_some_and(|all| all.contains(&SecurityRequirement::default()));
+    let usual = SIGNED_IN.iter().filter(|reason| !(anonymous && **reason == Unauthenticated));
+    for reason in usual.chain(own) {
         by_status.entry(reason.http()).or_default().push(reason.code());
     }
     for (status, codes) in by_status {

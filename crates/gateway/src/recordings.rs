@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{app::App, error::Rejection, signer::Signer, wire::told};
 
-const PURPOSE: &[u8] = b"greenroom: link to the file of a recording, 1";
+const PURPOSE: &str = "greenroom: link to the file of a recording, 1";
 /// Seconds. A link that the output itself signs is good for as long.
 const LIFETIME: i64 = 3600;
 
@@ -129,7 +129,7 @@ mod tests {
         assert!(links.verify(&ticket, "one", 99));
         assert!(!links.verify(&ticket, "one", 100) && !links.verify(&ticket, "two", 99));
         assert!(!Links::signed_with(&[SecretString::from("another")]).verify(&ticket, "one", 99));
-        let elsewhere = Signer::of(b"another purpose", &[SecretString::from("a secret")]);
+        let elsewhere = Signer::of("another purpose", &[SecretString::from("a secret")]);
         let other = elsewhere.sign(&Claims { recording: "one".into(), exp: 100 }).unwrap();
         assert!(!links.verify(&other, "one", 99), "signed for something else");
     }

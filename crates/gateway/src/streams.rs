@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
+use tonic::Status;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -70,6 +71,14 @@ impl Streams {
             anybody_reads: config.anybody_reads,
             heartbeat: config.heartbeat,
         }
+    }
+
+    /// How far the listing is behind.
+    pub(crate) async fn status(
+        &self,
+        request: pb::GetStatusRequest,
+    ) -> Result<pb::GetStatusResponse, Status> {
+        Ok(self.sync.clone().get_status(request).await?.into_inner())
     }
 }
 

@@ -6,10 +6,12 @@
 #![warn(clippy::print_stdout)] // it panics when nobody reads: `out::say`
 
 pub mod assembly;
+mod diagnose;
 mod doctor;
 mod healthcheck;
 mod livekit_dev;
 mod migrate;
+mod nostr;
 mod out;
 mod repair;
 mod serve;
@@ -41,9 +43,14 @@ enum Command {
     Migrate(migrate::Args),
     /// Check everything that must be right before anybody can meet, and say what is wrong
     Doctor(Box<doctor::Args>),
+    /// Say why somebody cannot get into a room, and what to do about it
+    Diagnose(diagnose::Diagnose),
     /// Set right what is wrong, beside the running services
     #[command(subcommand)]
     Repair(repair::Repair),
+    /// Keys and signed requests, to try the routes of nests with curl
+    #[command(subcommand)]
+    Nostr(nostr::Nostr),
     /// Exit code 0 when a service is ready; for images without a shell
     Healthcheck(healthcheck::Args),
 }
@@ -58,8 +65,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::LivekitDev(args) => livekit_dev::run(args).await,
         Command::Healthcheck(args) => healthcheck::run(args).await,
         Command::Doctor(args) => doctor::run(*args).await,
+        Command::Diagnose(args) => diagnose::run(args).await,
         Command::Repair(repair) => repair::run(repair).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Nostr(command) => nostr::run(command),
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "greenroom: {error:#}"); // whoever closed it does not want to know

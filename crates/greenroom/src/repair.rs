@@ -67,7 +67,7 @@ pub async fn run(repair: Repair) -> anyhow::Result<ExitCode> {
 }
 
 /// room-lifecycle without its loops and its port.
-async fn open(mut settings: room_lifecycle::Args) -> anyhow::Result<Rooms> {
+pub(crate) async fn open(mut settings: room_lifecycle::Args) -> anyhow::Result<Rooms> {
     settings.service.internal.internal_token.get_or_insert_with(generate); // nothing is served
     let config = check(|problems| settings.check(problems))?;
     let pool = db::pool(&config.database)?;

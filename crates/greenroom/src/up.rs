@@ -4,6 +4,7 @@
 //! that exists nowhere else. stdout belongs to one line, `ready <url>`, printed once every dependency answers.
 
 mod data_dir;
+mod inbox;
 mod settings;
 mod sign_in;
 
@@ -22,6 +23,7 @@ use chassis::{
     telemetry::Telemetry,
 };
 use livekit_dev::LiveKitDev;
+use mail_dev::MailDev;
 use postgres_dev::Postgres;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -152,14 +154,16 @@ async fn serve(
     tracing::info!(address = %operations.local_addr()?, "operations port");
     ops::serve(&runtime.lifecycle, operations, runtime.readiness.clone());
 
-    let (ground, livekit) = Ground::lay(args.livekit_url.clone(), data_dir, database, address).await?;
+    let (mut ground, livekit) = Ground::lay(args.livekit_url.clone(), data_dir, database, address).await?;
     if let Some((config, listener)) = livekit {
         tokio::spawn(LiveKitDev::new(config).serve(listener, stop_livekit.clone()));
     }
+    let mail = mail(&mut ground, runtime).await?;
     let services = ground.services()?;
     let mut router = assembly::start(&services, runtime).await?;
     if let Some(sign_in) = ground.sign_in() {
         router = router.merge(sign_in);
+        router = router.merge(mail.map(inbox::router).unwrap_or_default());
     }
     data_dir.write_environment(&ground.environment())?;
     let served = gateway::listen(router, listener, runtime);
@@ -170,6 +174,15 @@ async fn serve(
     }
     tracing::info!("settings for psql, doctor and repair: set -a; . {}", data_dir.environment().display());
     Ok(served.await?)
+}
+
+/// The mail server that `up` brings along when there is no other.
+async fn mail(ground: &mut Ground, runtime: &Runtime) -> anyhow::Result<Option<MailDev>> {
+    let Some(listener) = ground.mail().await? else { return Ok(None) };
+    let mail = MailDev::new();
+    let serving = mail.clone().serve(listener, runtime.lifecycle.stopping().clone());
+    runtime.lifecycle.spawn("mail", serving);
+    Ok(Some(mail))
 }
 
 /// The default port may belong to another program; one that was asked for must be had.

@@ -16,7 +16,7 @@ pub enum Hand {
     /// Expiry of rooms and joins, `creation_time`, `joined_at`, `createdAt` of events.
     #[default]
     Rooms,
-    /// `nbf` and `exp` of the tokens that callers present.
+    /// `nbf` and `exp` of the tokens that callers present, and the `Date` of answers.
     Tokens,
     /// How long an event has waited in its webhook queue.
     Webhooks,

@@ -1,17 +1,18 @@
 //! The routes of a LiveKit server, and ours beside them.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
+    http::{HeaderValue, header::DATE},
     middleware,
     response::{IntoResponse, Response},
     routing::{any, get},
 };
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 
-use crate::{LiveKitDev, admin, auth, limits, rtc, twirp};
+use crate::{Hand, LiveKitDev, admin, auth, limits, rtc, twirp};
 
 /// How long a browser may keep the answer to a preflight.
 const PREFLIGHT_AGE: Duration = Duration::from_hours(24);
@@ -34,9 +35,19 @@ impl LiveKitDev {
             .layer(DefaultBodyLimit::max(limits::BODY))
             .layer(middleware::from_fn_with_state(self.clone(), auth::authenticate))
             .layer(cors)
+            .layer(middleware::map_response_with_state(self.clone(), dated))
             .merge(admin::router(self))
             .with_state(self.clone())
     }
+}
+
+/// The server's own idea of the time: the hand that tokens are judged by.
+async fn dated(State(server): State<LiveKitDev>, mut response: Response) -> Response {
+    let since = Duration::from_secs(u64::try_from(server.clock().now_s(Hand::Tokens)).unwrap_or_default());
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + since)) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
 }
 
 async fn health(State(server): State<LiveKitDev>) -> Response {

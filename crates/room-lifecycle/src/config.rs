@@ -4,12 +4,13 @@ use std::{net::SocketAddr, time::Duration};
 
 use chassis::{
     clock::Clock,
-    config::{LiveKit, LiveKitArgs, Problems, ServiceArgs, token_ttl},
+    config::{LiveKit, LiveKitArgs, Problems, ServiceArgs, given, token_ttl},
     db, grpc,
 };
 use domain::RoomCreation;
 use secrecy::SecretString;
 
+use crate::nests::link::EventKind;
 pub use crate::recordings::settings::{RecordingArgs, RecordingSettings};
 
 /// The database role of this service.
@@ -36,9 +37,15 @@ pub struct Args {
     /// How long access tokens live; whoever is kicked is watched for as long [default: 1h]
     #[arg(long, env = "TOKEN_TTL")]
     pub token_ttl: Option<String>,
+    /// The events by which Nostr clients announce a nest: 30312 or 30311 [default: 30312]
+    #[arg(long, env = "NESTS_EVENT_KIND")]
+    pub nests_event_kind: Option<String>,
     /// How often everything is compared with LiveKit [default: 10s]
     #[arg(long, env = "PASS_PERIOD")]
     pub pass_period: Option<String>,
+    /// Where people's pages come from, `https://app.example.org`; only for diagnoses [default: not known]
+    #[arg(long, env = "APP_URL")]
+    pub app_url: Option<String>,
     /// How long webhooks and milestones are kept [default: 30days]
     #[arg(long, env = "EVENTS_KEEP")]
     pub events_keep: Option<String>,
@@ -54,8 +61,12 @@ pub struct Config {
     pub listen: SocketAddr,
     pub webhook_keys: Vec<WebhookKey>,
     pub policy: Policy,
+    /// What the links of nests name.
+    pub nest_kind: EventKind,
     pub pass_period: Duration,
     pub events_keep: Duration,
+    /// Without a slash at the end.
+    pub app_url: Option<String>,
     pub recordings: RecordingSettings,
     /// For webhook tokens and timers only.
     pub clock: Clock,
@@ -83,6 +94,8 @@ impl Args {
         let room_creation =
             problems.parse("ROOM_CREATION", self.room_creation.as_deref(), RoomCreation::AtBooking);
         let token_ttl = token_ttl(self.token_ttl.as_deref(), problems);
+        let nest_kind =
+            problems.parse("NESTS_EVENT_KIND", self.nests_event_kind.as_deref(), EventKind::default());
         let pass_period = problems.duration_in(
             "PASS_PERIOD",
             self.pass_period.as_deref(),
@@ -98,6 +111,8 @@ impl Args {
             Duration::from_hours(25)..=Duration::from_hours(24 * 3660),
             "25h to 10years",
         );
+        let app_url = given(self.app_url);
+        let app_url = app_url.and_then(|url| problems.base_url("APP_URL", Some(url), &["http", "https"]));
         let recordings = self.recordings.check(problems);
         let webhook_keys = webhook_keys(
             self.livekit_webhook_keys.as_deref(),
@@ -114,8 +129,10 @@ impl Args {
             listen,
             webhook_keys,
             policy: Policy { at_booking: room_creation == RoomCreation::AtBooking, token_ttl },
+            nest_kind,
             pass_period,
             events_keep,
+            app_url,
             recordings,
             clock: Clock::default(),
         })

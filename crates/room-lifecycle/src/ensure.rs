@@ -14,7 +14,8 @@ use crate::{
     error::Error,
     gate::Gate,
     livekit::{Blueprint, LiveKitError},
-    plan::{Sight, Why},
+    nests::{self, NestError},
+    plan::Why,
     store::{self, Record},
 };
 
@@ -112,7 +113,10 @@ impl Rooms {
     pub(crate) async fn intend(&self, owner: Owner) -> Result<Option<Record>, Error> {
         let written = store::insert_intents(&self.pool, &[owner]).await?.pop();
         if written.is_none() {
-            let standing = store::find_standing(&self.pool, owner.id()).await?.ok_or(Error::NoSession)?;
+            let standing = store::find_standing(&self.pool, owner.id()).await?.ok_or(match owner {
+                Owner::Session(_) | Owner::LiveSession(_) => Error::NoSession,
+                Owner::Nest(_) => NestError::NoNest.into(),
+            })?;
             if !standing.open {
                 return Err(Error::Closed(owner.kind(), standing.ended_reason));
             }
@@ -123,8 +127,9 @@ impl Rooms {
     /// Makes a pending room on LiveKit and records the result, if the row still wants it: the record then.
     pub(crate) async fn make(&self, record: &Record) -> Result<Option<Record>, Error> {
         let expires_at = record.closes_at + AFTERGLOW;
+        let blueprint = self.blueprint(record, expires_at).await?;
         let started = std::time::Instant::now();
-        let made = self.livekit.create_room(self.blueprint(record, expires_at)).await;
+        let made = self.livekit.create_room(blueprint).await;
         let result = if made.is_ok() { "ok" } else { "failed" };
         metrics::histogram!("greenroom_room_creation_seconds", "result" => result).record(started.elapsed());
         let room = match made {
@@ -198,7 +203,7 @@ impl Rooms {
     /// There under another SID (LiveKit was restarted, or made it anew): people may already be inside.
     pub(crate) async fn adopt(&self, record: &Record, sid: &str) -> Result<(), Error> {
         // First, because a SID that is recorded is never looked at for its metadata again.
-        self.livekit.update_metadata(&record.room_name, &self.metadata(record)).await?;
+        self.livekit.update_metadata(&record.room_name, &self.metadata(record).await?).await?;
         if store::set_adopted(&self.pool, record, sid, record.now).await? {
             tracing::info!(room.owner = %record.owner_id, room.sid = sid, "adopted the room under its new SID");
         }
@@ -213,29 +218,34 @@ impl Rooms {
             )
             .into());
         }
-        metrics::counter!("greenroom_rooms_missing_total").increment(1);
+        if record.kind != OwnerKind::Nest || record.occupied {
+            metrics::counter!("greenroom_rooms_missing_total").increment(1);
+        }
         store::set_next_generation(&self.pool, record, Why::Missing.as_str()).await?;
         Ok(())
     }
 
-    fn blueprint(&self, record: &Record, expires_at: OffsetDateTime) -> Blueprint {
+    async fn blueprint(&self, record: &Record, expires_at: OffsetDateTime) -> Result<Blueprint, Error> {
         let left = (expires_at - record.now).whole_seconds().max(60);
-        Blueprint {
+        Ok(Blueprint {
             name: record.room_name.clone(),
-            metadata: self.metadata(record),
+            metadata: self.metadata(record).await?,
             max_participants: u32::try_from(record.max_participants).unwrap_or(0),
-            timeout: u32::try_from(left).unwrap_or(u32::MAX),
-        }
+            timeout: match record.kind {
+                OwnerKind::Session | OwnerKind::LiveSession => u32::try_from(left).unwrap_or(u32::MAX),
+                OwnerKind::Nest => nests::LIVEKIT_TIMEOUT,
+            },
+        })
     }
 
-    /// What marks a room on LiveKit as ours.
-    fn metadata(&self, record: &Record) -> String {
+    /// What marks a room on LiveKit as ours, and what its people are told of a nest.
+    async fn metadata(&self, record: &Record) -> Result<String, Error> {
         let owner = match record.kind {
             OwnerKind::Session => "session_id",
             OwnerKind::LiveSession => "live_session_id",
-            OwnerKind::Nest => "nest_id",
+            OwnerKind::Nest => return self.nest_metadata(record.owner_id).await,
         };
-        serde_json::json!({ "deployment": self.deployment, owner: record.owner_id }).to_string()
+        Ok(serde_json::json!({ "deployment": self.deployment, owner: record.owner_id }).to_string())
     }
 
     /// Runs a flow that touches LiveKit as a task of its own, within 10 s, whoever waits for it.
@@ -245,11 +255,6 @@ impl Rooms {
         flow: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         self.lifecycle.outlive(name, crate::FLOW, flow).await.map_err(|lost: Lost| Error::from(lost))?
-    }
-
-    /// What one batch of a listing says about a record.
-    pub(crate) fn sight(record: &Record, listed: &std::collections::HashMap<String, String>) -> Sight {
-        listed.get(&record.room_name).map_or(Sight::Absent, |sid| Sight::There { sid: sid.clone() })
     }
 }
 

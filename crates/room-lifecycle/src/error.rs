@@ -8,7 +8,9 @@ use chassis::{
 use domain::{EndedReason, OwnerKind};
 use tonic::Status;
 
-use crate::{live::LiveError, livekit::LiveKitError, recordings::RecordingError, webhook::Untrusted};
+use crate::{
+    live::LiveError, livekit::LiveKitError, nests::NestError, recordings::RecordingError, webhook::Untrusted,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -16,12 +18,16 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     LiveKit(#[from] LiveKitError),
+    #[error("LiveKit's diagnosis cannot be set up: {0}")]
+    Probe(#[from] reqwest::Error),
     #[error(transparent)]
     Lost(#[from] Lost),
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     #[error(transparent)]
     Live(#[from] LiveError),
+    #[error(transparent)]
+    Nest(#[from] NestError),
     #[error(transparent)]
     Recording(#[from] RecordingError),
     #[error("the output of recordings: {0}")]
@@ -57,13 +63,14 @@ impl From<Error> for Refusal {
                 tracing::warn!(%error, "LiveKit could not do what a request needs");
                 Self::unavailable(Reason::LivekitUnavailable, 2)
             }
-            Error::Lost(Lost::Panicked) => Self::internal(),
+            Error::Probe(_) | Error::Lost(Lost::Panicked) => Self::internal(),
             Error::Lost(Lost::Deadline) | Error::Unsettled => {
                 Self::unavailable(Reason::LivekitUnavailable, 1)
             }
             Error::Lost(Lost::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),
             Error::Untrusted(why) => why.into(),
             Error::Live(why) => why.into(),
+            Error::Nest(why) => why.into(),
             Error::Recording(why) => why.into(),
             Error::Output(error) => {
                 tracing::warn!(%error, "the output of recordings failed");

@@ -50,7 +50,10 @@ impl RoomService for Rooms {
             self.run("refresh room", async move { rooms.refresh(owner).await }).await?;
             return Ok(Response::new(pb::EnsureRoomResponse { room: None }));
         }
-        let record = self.run("ensure room", async move { rooms.ensure(owner, request.now).await }).await?;
+        let ensured = self.run("ensure room", async move { rooms.ensure(owner, request.now).await }).await;
+        // Somebody waits for it at the door; who he is, the token service knows.
+        let record =
+            ensured.map_err(|error| Refusal::from(error).logged(kind(owner), &owner.id().to_string(), ""))?;
         Ok(Response::new(pb::EnsureRoomResponse { room: Some(room(&record)) }))
     }
 
@@ -161,6 +164,15 @@ fn role(session: &Session, caller: &Caller) -> Option<Role> {
         Some(Role::Guest)
     } else {
         None
+    }
+}
+
+/// As the view `room_owners` names it.
+const fn kind(owner: Owner) -> &'static str {
+    match owner {
+        Owner::Session(_) => "session",
+        Owner::LiveSession(_) => "live_session",
+        Owner::Nest(_) => "nest",
     }
 }
 

@@ -4,7 +4,10 @@
 //! in [`reconcile`], which can finish any flow from any point; requests, webhooks, kicks and the periodic [`pass`]
 //! only leave marks. What is decided stands in [`plan`], what LiveKit may be believed in [`livekit`].
 
+mod admin;
+mod auto_end;
 pub mod config;
+pub mod diagnosis;
 pub mod ensure;
 mod error;
 mod gate;
@@ -12,6 +15,8 @@ mod grpc;
 pub mod live;
 pub mod livekit;
 mod moderation;
+pub mod nests;
+mod opening;
 pub mod orphans;
 pub mod pass;
 pub mod plan;
@@ -19,6 +24,7 @@ mod presence;
 mod reconcile;
 pub mod recordings;
 pub mod repair;
+mod roles;
 pub mod store;
 pub mod webhook;
 
@@ -36,7 +42,9 @@ use chassis::{
 };
 use domain::Owner;
 use proto::room::v1::{
-    live_room_service_server::LiveRoomServiceServer, recording_service_server::RecordingServiceServer,
+    admin_service_server::AdminServiceServer, diagnosis_service_server::DiagnosisServiceServer,
+    live_room_service_server::LiveRoomServiceServer, moderation_service_server::ModerationServiceServer,
+    nest_service_server::NestServiceServer, recording_service_server::RecordingServiceServer,
     room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
 };
 use sqlx::PgPool;
@@ -61,9 +69,13 @@ const POLL: Duration = Duration::from_secs(1);
 pub struct Rooms {
     pool: PgPool,
     livekit: livekit::LiveKit,
+    probe: diagnosis::Probe,
+    /// Where people's pages come from, if that is known.
+    app_url: Option<Arc<str>>,
     address: Arc<chassis::config::LiveKit>,
     deployment: Uuid,
     policy: config::Policy,
+    nest_kind: nests::link::EventKind,
     webhook_keys: Arc<[config::WebhookKey]>,
     events_keep: time::Duration,
     /// None: nothing is recorded.
@@ -87,9 +99,12 @@ impl Rooms {
         Ok(Self {
             pool,
             livekit,
+            probe: diagnosis::Probe::new(&config.livekit)?,
+            app_url: config.app_url.as_deref().map(Arc::from),
             address: Arc::new(config.livekit.clone()),
             deployment: found.id,
             policy: config.policy,
+            nest_kind: config.nest_kind,
             webhook_keys: config.webhook_keys.clone().into(),
             events_keep: time::Duration::try_from(config.events_keep).unwrap_or(time::Duration::MAX),
             output: config.recordings.output.as_ref().map(recordings::output::Output::new).transpose()?,
@@ -164,9 +179,20 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     rooms.spawn_loops(config);
     let live = LiveRoomServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let seats = SeatServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let moderation = ModerationServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let admin = AdminServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let nests = NestServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let diagnosis = DiagnosisServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let recordings = RecordingServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
-    let routes = Routes::new(server).add_service(live).add_service(seats).add_service(recordings);
+    let routes = Routes::new(server)
+        .add_service(live)
+        .add_service(seats)
+        .add_service(moderation)
+        .add_service(nests)
+        .add_service(diagnosis)
+        .add_service(admin)
+        .add_service(recordings);
     Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(routes, &config.grpc).await)
 }
 

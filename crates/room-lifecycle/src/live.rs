@@ -6,13 +6,13 @@
 
 mod answer;
 mod attendance;
-mod auto_end;
 pub mod decide;
 mod error;
 mod grpc;
+mod grpc_moderation;
 mod grpc_seats;
 mod lobby;
-mod opening;
+pub mod moderation;
 pub mod request;
 mod rooms;
 mod seats;
@@ -20,3 +20,4 @@ mod sessions;
 mod transitions;
 
 pub use error::LiveError;
+pub(crate) use seats::predict_join;

@@ -8,6 +8,7 @@ pub mod egress;
 
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{
         Arc,
@@ -17,12 +18,13 @@ use std::{
 };
 
 use chassis::config;
+use futures::FutureExt;
 use livekit_api::services::{
     ServerError, ServiceError,
     egress::EgressClient,
-    room::{CreateRoomOptions, RoomClient},
+    room::{CreateRoomOptions, RoomClient, UpdateParticipantOptions},
 };
-use livekit_protocol::{ParticipantInfo, Room};
+use livekit_protocol::{ParticipantInfo, ParticipantPermission, Room};
 use secrecy::ExposeSecret;
 
 const READ: Duration = Duration::from_secs(2);
@@ -160,6 +162,38 @@ impl LiveKit {
 
     pub async fn remove_participant(&self, room: &str, identity: &str) -> Result<(), LiveKitError> {
         timed("RemoveParticipant", Box::pin(self.write.remove_participant(room, identity))).await
+    }
+
+    /// Replaces all that a participant may do; tracks that he may no longer publish end.
+    pub async fn set_permission(
+        &self,
+        room: &str,
+        identity: &str,
+        permission: ParticipantPermission,
+    ) -> Result<(), LiveKitError> {
+        let options =
+            UpdateParticipantOptions { permission: Some(permission), ..UpdateParticipantOptions::default() };
+        timed("UpdateParticipant", Box::pin(self.write.update_participant(room, identity, options)))
+            .await
+            .map(drop)
+    }
+
+    /// Mutes or unmutes a track. False: it is gone, or this LiveKit lets nobody unmute others (livekit.md §1.2).
+    pub async fn mute_track(
+        &self,
+        room: &str,
+        identity: &str,
+        track_sid: &str,
+        muted: bool,
+    ) -> Result<bool, LiveKitError> {
+        let call = Box::pin(self.write.mute_published_track(room, identity, track_sid, muted));
+        // Of a track that is gone LiveKit's answer has none, and livekit-api panics over that.
+        match AssertUnwindSafe(timed("MutePublishedTrack", call)).catch_unwind().await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(LiveKitError::Refused { code, .. })) if code == "failed_precondition" => Ok(false),
+            Ok(Err(LiveKitError::NotFound)) | Err(_) => Ok(false),
+            Ok(Err(error)) => Err(error),
+        }
     }
 
     pub async fn update_metadata(&self, room: &str, metadata: &str) -> Result<(), LiveKitError> {

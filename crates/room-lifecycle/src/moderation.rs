@@ -1,21 +1,32 @@
 //! Kicked stays out (I9): the decision is committed first, then LiveKit is told, then the room is watched for as
 //! long as an old token may open it.
 
-use domain::Owner;
+use domain::{Owner, Source};
+use livekit_protocol::{ParticipantInfo, TrackInfo};
 use time::Duration;
 
 use crate::{
     Rooms,
+    config::Policy,
     error::Error,
     livekit::LiveKitError,
+    roles::track_source,
     store::{self, people},
 };
 
 /// How long beyond the life of a token a room with a kick is watched.
-const WATCH_BEYOND_TTL: Duration = Duration::minutes(10);
+pub(crate) const WATCH_BEYOND_TTL: Duration = Duration::minutes(10);
+
+impl Policy {
+    /// How long a room is watched in which somebody may no longer do what his token says.
+    #[must_use]
+    pub fn watch_for(&self) -> Duration {
+        Duration::try_from(self.token_ttl).unwrap_or(Duration::DAY) + WATCH_BEYOND_TTL
+    }
+}
 
 impl Rooms {
-    /// Puts a person out of a booking for good. False: he is not in it.
+    /// Puts a person out of a booking or a live session for good. False: he is not in it.
     pub async fn kick(&self, owner: Owner, user: &str) -> Result<bool, Error> {
         let record = loop {
             match store::find_record(&self.pool, owner.id()).await? {
@@ -23,8 +34,7 @@ impl Rooms {
                 None => drop(self.intend(owner).await?),
             }
         };
-        let ttl = Duration::try_from(self.policy.token_ttl).unwrap_or(Duration::DAY);
-        let watch = record.now + ttl + WATCH_BEYOND_TTL;
+        let watch = record.now + self.policy.watch_for();
         if !people::set_kicked(&self.pool, record.id, user, watch).await? {
             return Ok(false);
         }
@@ -38,4 +48,28 @@ impl Rooms {
         self.marks_nudge.now();
         Ok(true)
     }
+
+    /// Mutes or unmutes what somebody publishes from a source: whether there was anything to change. Only LiveKit can
+    /// do this: what it does not know, or does not let us do (most servers let nobody unmute others), changes nothing.
+    pub(crate) async fn mute(
+        &self,
+        owner: Owner,
+        identity: &str,
+        source: Source,
+        muted: bool,
+    ) -> Result<bool, Error> {
+        let Some(record) = store::find_record(&self.pool, owner.id()).await? else { return Ok(false) };
+        let inside = self.livekit.list_participants(&record.room_name).await?;
+        let Some(there) = inside.iter().find(|one| one.identity == identity) else { return Ok(false) };
+        let mut changed = false;
+        for track in published(there, source).filter(|track| track.muted != muted) {
+            changed |= self.livekit.mute_track(&record.room_name, identity, &track.sid, muted).await?;
+        }
+        Ok(changed)
+    }
+}
+
+/// What somebody publishes from a source.
+pub(crate) fn published(of: &ParticipantInfo, source: Source) -> impl Iterator<Item = &TrackInfo> {
+    of.tracks.iter().filter(move |track| track.source == track_source(source) as i32)
 }

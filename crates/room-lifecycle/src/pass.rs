@@ -16,7 +16,7 @@ use crate::{
     store::{
         self, events,
         marks::{self, Listing, Missing},
-        people,
+        nostr, people,
     },
 };
 
@@ -25,6 +25,7 @@ const SUSPICIOUS: usize = 10;
 /// CreateRoom calls a second after LiveKit lost many rooms.
 const RECREATED_PER_SECOND: i32 = 50;
 const RETENTION_BATCH: i64 = 5_000;
+const MOST_ROUNDS: usize = 20;
 
 /// What a pass remembers for the next one: nothing that may not be lost.
 #[derive(Debug, Default)]
@@ -59,9 +60,22 @@ impl Rooms {
         let released = self.release_held().await;
         let announced = self.announce_ends().await;
         let old = done(events::delete_old_events(&self.pool, self.events_keep, RETENTION_BATCH).await);
+        let forgotten = self.forget_proofs().await;
         first_failure([
             checked, live, recorded, swept, recordings, removed, drained, left, released, announced, old,
+            forgotten,
         ])
+    }
+
+    /// Forgets signed requests that are too old to be accepted again.
+    async fn forget_proofs(&self) -> Result<(), Error> {
+        for _ in 0..MOST_ROUNDS {
+            let forgotten = nostr::delete_expired(&self.pool, RETENTION_BATCH).await?;
+            if i64::try_from(forgotten) != Ok(RETENTION_BATCH) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Records rooms of open owners that have none (a booking whose CreateRoom never came), and marks ended ones

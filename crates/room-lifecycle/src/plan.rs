@@ -2,6 +2,7 @@
 //! else's job, every step can be applied twice, and after any crash the next plan goes on from what is there.
 
 use domain::{OwnerKind, RoomStatus};
+use livekit_protocol::Room;
 use time::Duration;
 
 use crate::{config::Policy, store::Record};
@@ -14,7 +15,24 @@ pub enum Sight {
     Absent,
     There {
         sid: String,
+        metadata: String,
     },
+}
+
+impl From<Room> for Sight {
+    fn from(room: Room) -> Self {
+        Self::There { sid: room.sid, metadata: room.metadata }
+    }
+}
+
+impl Sight {
+    #[must_use]
+    pub fn metadata(&self) -> Option<&str> {
+        match self {
+            Self::Unknown | Self::Absent => None,
+            Self::There { metadata, .. } => Some(metadata),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,12 +94,14 @@ pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> Step {
         }
         RoomStatus::Active => match sight {
             Sight::Unknown => Step::Rest,
-            Sight::There { sid } if Some(sid) != record.room_sid.as_ref() => Step::Adopt { sid: sid.clone() },
+            Sight::There { sid, .. } if Some(sid) != record.room_sid.as_ref() => {
+                Step::Adopt { sid: sid.clone() }
+            }
             // Nobody holds a token before the window opens, so nobody is inside.
             Sight::There { .. } if !window_open && too_short(record) => Step::NextGeneration(Why::Retimed),
             Sight::There { .. } => Step::Confirm,
             Sight::Absent => {
-                if record.kind == OwnerKind::LiveSession && !record.seated && !record.occupied {
+                if record.kind != OwnerKind::Session && !record.seated && !record.occupied {
                     return Step::Rest; // nobody needs it; whoever asks has it made anew
                 }
                 let rested = record.made_at.is_none_or(|at| record.now - at >= PATIENCE);

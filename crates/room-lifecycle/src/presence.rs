@@ -17,13 +17,17 @@ use crate::{
 const HAUNTED_AFTER: Duration = Duration::seconds(30);
 
 impl Rooms {
-    /// Looks at who is in an active room: attendance first, then whoever was kicked is put out.
-    pub(crate) async fn look_inside(&self, record: &Record) -> Result<(), Error> {
+    /// Looks at who is in an active room: attendance first, then whoever was kicked is put out. `metadata` is what its
+    /// room was seen with.
+    pub(crate) async fn look_inside(&self, record: &Record, metadata: Option<&str>) -> Result<(), Error> {
         let looked = self.livekit.list_participants(&record.room_name).await;
         if looked.is_err() {
             self.abandon_auto_end(record).await?;
         }
         let inside = looked?;
+        if record.kind == OwnerKind::Nest {
+            self.note_guests(record, &inside).await?;
+        }
         let active = || inside.iter().filter(|one| is_person(one) && is_active(one));
         let look = people::Look {
             room: record.id,
@@ -34,33 +38,39 @@ impl Rooms {
         people::set_presence(&self.pool, &look).await?;
         if record.kind == OwnerKind::LiveSession {
             self.project_presence(record.id).await?;
-            if self.finish_auto_end(record, !inside.iter().any(is_person)).await? {
-                return Ok(());
-            }
+        }
+        if self.finish_auto_end(record, !inside.iter().any(is_person)).await? {
+            return Ok(());
+        }
+        if record.kind == OwnerKind::Nest {
+            self.align_nest(record, &inside, metadata).await?;
         }
         if record.watched_until.is_some() {
             self.put_out(record, &inside).await?;
+            if record.kind == OwnerKind::LiveSession {
+                self.align_people(record, &inside).await?;
+            }
         }
         Ok(())
     }
 
-    /// Removes every kicked person who is there, or who joined and was not seen to leave.
+    /// Removes everybody kicked or banned who is there, or who joined and was not seen to leave.
     async fn put_out(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
-        for kicked in people::list_kicked(&self.pool, record.id).await? {
-            let there = inside.iter().find(|one| one.identity == kicked.user_id);
-            if there.is_none() && kicked.lingering_since.is_none() {
+        for unwelcome in people::list_unwelcome(&self.pool, record.id).await? {
+            let there = inside.iter().find(|one| one.identity == unwelcome.user_id);
+            if there.is_none() && unwelcome.lingering_since.is_none() {
                 continue;
             }
-            match self.livekit.remove_participant(&record.room_name, &kicked.user_id).await {
+            match self.livekit.remove_participant(&record.room_name, &unwelcome.user_id).await {
                 Ok(()) => {
                     if let Some(there) = there {
-                        events::insert_removal(&self.pool, record.id, &kicked.user_id, &there.sid).await?;
+                        events::insert_removal(&self.pool, record.id, &unwelcome.user_id, &there.sid).await?;
                     }
-                    tracing::info!(room.owner = %record.owner_id, "a kicked participant was put out again");
+                    tracing::info!(room.owner = %record.owner_id, "an unwelcome participant was put out again");
                 }
                 // LiveKit can lack somebody who is there (livekit.md §3): not found is not out.
                 Err(LiveKitError::NotFound) => {
-                    if kicked.lingering_since.is_some_and(|since| record.now - since >= HAUNTED_AFTER) {
+                    if unwelcome.lingering_since.is_some_and(|since| record.now - since >= HAUNTED_AFTER) {
                         return self.renew(record, Why::Haunted).await;
                     }
                 }
@@ -81,10 +91,10 @@ impl Rooms {
 }
 
 /// Recorders and agents are no people of ours.
-fn is_person(one: &ParticipantInfo) -> bool {
+pub(crate) fn is_person(one: &ParticipantInfo) -> bool {
     one.kind == participant_info::Kind::Standard as i32 && !one.identity.starts_with("EG_")
 }
 
-fn is_active(one: &ParticipantInfo) -> bool {
+pub(crate) fn is_active(one: &ParticipantInfo) -> bool {
     one.state == participant_info::State::Active as i32
 }

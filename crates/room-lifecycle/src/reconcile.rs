@@ -54,7 +54,7 @@ impl Rooms {
         // Without a look nothing is absent: the rest of the batch still goes on.
         let listed = if active.is_empty() { Some(HashMap::new()) } else { self.list(active).await };
         let mut work = stream::iter(records.into_iter().map(|record| {
-            let sight = listed.as_ref().map_or(Sight::Unknown, |listed| Self::sight(&record, listed));
+            let sight = listed.as_ref().map_or(Sight::Unknown, |listed| sight(&record, listed));
             async move { (record.id, self.reconcile_room(&record, &sight).await) }
         }))
         .buffer_unordered(WIDTH);
@@ -69,9 +69,9 @@ impl Rooms {
         Ok(done)
     }
 
-    async fn list(&self, names: Vec<String>) -> Option<HashMap<String, String>> {
+    async fn list(&self, names: Vec<String>) -> Option<HashMap<String, Sight>> {
         match self.livekit.list_rooms(names).await {
-            Ok(rooms) => Some(rooms.into_iter().map(|room| (room.name, room.sid)).collect()),
+            Ok(rooms) => Some(rooms.into_iter().map(|room| (room.name.clone(), Sight::from(room))).collect()),
             Err(error) => {
                 tracing::warn!(%error, "LiveKit could not be listed");
                 None
@@ -86,16 +86,16 @@ impl Rooms {
             return Err(crate::livekit::LiveKitError::Unknown("it could not be looked at".to_owned()).into());
         }
         match plan::plan(record, sight, self.policy) {
-            // Nobody needs a live room that LiveKit lost: nobody is in it either.
+            // Nobody needs a live room or a nest that LiveKit lost: nobody is in it either.
             Step::Rest if *sight == Sight::Absent => self.finish_auto_end(record, true).await.map(drop),
             Step::Rest => Ok(()),
             Step::Close => self.close(record.id).await,
             Step::Make => self.make(record).await.map(drop),
             Step::Adopt { sid } => {
                 self.adopt(record, &sid).await?;
-                self.look_inside(record).await
+                self.look_inside(record, None).await
             }
-            Step::Confirm => self.look_inside(record).await,
+            Step::Confirm => self.look_inside(record, sight.metadata()).await,
             Step::NextGeneration(Why::Missing) => {
                 self.replace_missing(record).await?;
                 self.make_next(record).await
@@ -133,4 +133,9 @@ impl Rooms {
         }
         Ok(())
     }
+}
+
+/// What one batch of a listing says about a record.
+fn sight(record: &Record, listed: &HashMap<String, Sight>) -> Sight {
+    listed.get(&record.room_name).cloned().unwrap_or(Sight::Absent)
 }

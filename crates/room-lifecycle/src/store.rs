@@ -1,10 +1,15 @@
 //! All SQL of this service. Here: the records of rooms, one function per statement; every write is conditional
 //! and says whether it happened, because races between replicas are settled by the row and by nothing else.
 
+pub mod admin;
+pub mod auto_end;
 pub mod deployment;
+pub mod diagnosis;
 pub mod events;
 pub mod live;
 pub mod marks;
+pub mod nests;
+pub mod nostr;
 pub mod people;
 pub mod recordings;
 

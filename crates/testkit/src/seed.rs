@@ -3,6 +3,7 @@
 //! Each booking has a host and a guest of its own, known to `app_users`, so that seeds never overlap.
 
 pub mod live;
+pub mod nest;
 
 use domain::{Owner, RoomStatus};
 use sqlx::PgPool;

@@ -76,21 +76,27 @@ impl TokenService for Issuer {
         &self,
         request: Request<IssueForSessionRequest>,
     ) -> Result<Response<IssueForSessionResponse>, Status> {
-        answer("session", self.for_session(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::new("session", &request.session_id, request.caller.as_ref());
+        asked.answer(self.for_session(request).await)
     }
 
     async fn issue_for_live_room(
         &self,
         request: Request<IssueForLiveRoomRequest>,
     ) -> Result<Response<IssueForLiveRoomResponse>, Status> {
-        answer("live", self.for_live_room(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::new("live", &request.room_id, request.caller.as_ref());
+        asked.answer(self.for_live_room(request).await)
     }
 
     async fn issue_for_nest(
         &self,
         request: Request<IssueForNestRequest>,
     ) -> Result<Response<IssueForNestResponse>, Status> {
-        answer("nest", self.for_nest(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::new("nest", &request.nest_id, request.caller.as_ref());
+        asked.answer(self.for_nest(request).await)
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
@@ -98,10 +104,27 @@ impl TokenService for Issuer {
     }
 }
 
-/// Counts who got in and who did not.
-fn answer<T>(owner: &'static str, issued: Result<T, Error>) -> Result<Response<T>, Status> {
-    let issued = issued.map_err(Refusal::from);
-    let result = issued.as_ref().map_or_else(|refusal| refusal.reason.code(), |_| "issued");
-    metrics::counter!("greenroom_tokens_total", "owner" => owner, "result" => result).increment(1);
-    Ok(Response::new(issued?))
+/// Who wanted to come in where: what is counted and logged beside the answer.
+struct Asked {
+    owner: &'static str,
+    id: String,
+    user: String,
+}
+
+impl Asked {
+    fn new(owner: &'static str, id: &str, caller: Option<&Caller>) -> Self {
+        let user = caller.map(|caller| caller.user_id.clone()).unwrap_or_default();
+        Self { owner, id: id.to_owned(), user }
+    }
+
+    /// Counts who got in and who did not, and says who did not; of what room-lifecycle refused, it has said so itself.
+    fn answer<T>(self, issued: Result<T, Error>) -> Result<Response<T>, Status> {
+        let issued = issued.map_err(|error| match error {
+            Error::Room(refusal) => refusal,
+            error => Refusal::from(error).logged(self.owner, &self.id, &self.user),
+        });
+        let result = issued.as_ref().map_or_else(|refusal| refusal.reason.code(), |_| "issued");
+        metrics::counter!("greenroom_tokens_total", "owner" => self.owner, "result" => result).increment(1);
+        Ok(Response::new(issued?))
+    }
 }

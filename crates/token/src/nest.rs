@@ -87,3 +87,6 @@ pub fn response(issued: Issued) -> IssueForNestResponse {
         expires_at: Some(timestamp(issued.expires_at)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,7 @@ pub struct Booking {
     pub room_name: Option<String>,
     pub room_sid: Option<String>,
     pub sequence: i32,
+    pub link_version: i32,
     pub request_hash: Option<Vec<u8>>,
     pub cancelled_at: Option<OffsetDateTime>,
     pub cancel_reason: String,
@@ -93,7 +94,7 @@ macro_rules! bookings {
                    s.guest_id as "guest_id!", coalesce(g.display_name, s.guest_name, s.guest_id) as "guest_name!",
                    coalesce(g.avatar_url, '') as "guest_avatar!",
                    r.status as "room_status?", r.room_name as "room_name?", r.room_sid as "room_sid?",
-                   s.sequence as "sequence!", s.request_hash, s.cancelled_at,
+                   s.sequence as "sequence!", s.link_version as "link_version!", s.request_hash, s.cancelled_at,
                    coalesce(s.cancel_reason, '') as "cancel_reason!",
                    s.created_at as "created_at!", s.updated_at as "updated_at!", app_now() as "now!"
             from "# + $sessions + " s

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use booking::{Config, Policy, RoomCreation};
+use booking::{Config, Policy, RoomCreation, Telling};
 use chassis::{
     db,
     grpc::{self, GuardLayer, timestamp},
@@ -293,6 +293,7 @@ fn config(database: db::Settings, grpc: grpc::Settings, room: SocketAddr) -> Con
         app_url: "https://app.example.org".into(),
         policy: Policy::Either,
         room_creation: RoomCreation::AtBooking,
+        telling: Telling::default(),
     }
 }
 

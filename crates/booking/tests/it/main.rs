@@ -2,14 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 
+mod calendar;
 mod cancel_and_end;
 mod contention;
 mod create;
 mod harness;
+mod mail;
 mod notifications;
+mod outbox;
 mod read;
 mod reconcile;
+mod reminders;
 mod reschedule;
 mod rooms;
 mod serve;
+mod sharing;
 mod validation;
+mod webhooks;

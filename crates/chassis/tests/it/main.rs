@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground is missing")]
 
 mod database;
+mod diagnosis_doc;
 mod errors_doc;
 mod reconcile;
 mod stop;

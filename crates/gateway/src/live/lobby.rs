@@ -72,7 +72,7 @@ pub(crate) async fn list(
 
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Whom {
-    user_id: String,
+    pub(super) user_id: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -86,13 +86,13 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
-    fn of(shown: RoomAndSession, answer: pb::SeatResponse) -> Result<Answer<Self>, Rejection> {
+    pub(super) fn of(shown: RoomAndSession, answer: pb::SeatResponse) -> Result<Answer<Self>, Rejection> {
         let seat = answer.seat.ok_or(Rejection::Incomplete("seat"))?.into();
         Ok(Answer(Self { ok: true, room: shown.room, session: shown.session, seat }))
     }
 }
 
-async fn shown(app: &App, caller: &Caller, room_id: &str) -> Result<RoomAndSession, Rejection> {
+pub(super) async fn shown(app: &App, caller: &Caller, room_id: &str) -> Result<RoomAndSession, Rejection> {
     let request = pb::LiveRoomRequest { caller: Some(caller.clone()), room_id: room_id.to_owned() };
     room_answer(app.live().get_room(request).await).map(|Answer(shown)| shown)
 }

@@ -9,7 +9,9 @@ pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
     Some(match operation {
         "getMyLiveRoom" | "createStreamTicket" => &[],
         "saveMyLiveRoom" => &[InvalidRequest, TooLarge],
-        "patchLiveRoom" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound],
+        "patchLiveRoom" | "banFromLiveRoom" | "unbanFromLiveRoom" => {
+            &[InvalidRequest, TooLarge, NotHost, RoomNotFound]
+        }
         "getLiveRoom"
         | "getLiveRoomState"
         | "listLiveSessions"
@@ -19,7 +21,9 @@ pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
         "startLiveSession" | "openLobby" | "markHostPresent" | "markHostAbsent" => {
             &[InvalidRequest, NotHost, RoomNotFound, RoomNotActive]
         }
-        "endLiveSession" | "resetLiveRoom" | "listLobby" => &[InvalidRequest, NotHost, RoomNotFound],
+        "endLiveSession" | "resetLiveRoom" | "listLobby" | "getLiveSummary" => {
+            &[InvalidRequest, NotHost, RoomNotFound]
+        }
         "cancelLiveSession" => &[InvalidRequest, NotHost, RoomNotFound, MeetingStarted],
         "joinLiveRoom" => &[InvalidRequest, Kicked, Banned, Rejected, RoomNotFound, RoomNotActive, RoomFull],
         "getLiveAccessToken" => &[
@@ -37,6 +41,13 @@ pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
         "admitFromLobby" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, RoomFull],
         "rejectFromLobby" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive],
         "admitAllFromLobby" => &[InvalidRequest, NotHost, RoomNotFound, RoomNotActive],
+        "promoteInLiveRoom" | "demoteInLiveRoom" | "kickFromLiveRoom" => {
+            &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive]
+        }
+        "muteInLiveRoom" => {
+            &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable]
+        }
+        "raiseHand" => &[InvalidRequest, TooLarge, NotParticipant, RoomNotFound, RoomNotActive],
         "listStreams" | "watchStreams" => &[InvalidRequest],
         _ => return None,
     })

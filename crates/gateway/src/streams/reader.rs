@@ -40,7 +40,8 @@ impl FromRequestParts<App> for TicketReader {
         match ticket.filter(|_| !parts.headers.contains_key(header::AUTHORIZATION)) {
             Some(ticket) => {
                 let bearer = app.streams().tickets.verify(&ticket, app.now());
-                app.believe_ticket(bearer, parts).map(|caller| Self(Some(caller)))
+                let why = "The ticket is not good, or not any more; ask for a new one.";
+                app.believe(bearer, parts, "ticket", why).map(|caller| Self(Some(caller)))
             }
             None => Reader::from_request_parts(parts, app).await.map(|Reader(caller)| Self(caller)),
         }

@@ -17,7 +17,7 @@ use crate::{
     signer::Signer,
 };
 
-const PURPOSE: &[u8] = b"greenroom: ticket of the stream of events, 1";
+const PURPOSE: &str = "greenroom: ticket of the stream of events, 1";
 /// Seconds.
 const LIFETIME: i64 = 60;
 

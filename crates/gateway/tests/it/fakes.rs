@@ -1,15 +1,19 @@
 //! One booking between `host-1` and `guest-1`, one live room of `host-1`, one listing, and the services that know them:
 //! they record every call, decide by who asks, and do as they are told.
 
+mod admin;
 mod booking;
+mod diagnosis;
 mod live;
+mod moderation;
+mod nests;
 mod recordings;
 mod room;
 mod seats;
 mod sync;
 mod token;
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
 use chassis::status::Refusal;
 use parking_lot::Mutex;
@@ -18,6 +22,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 pub use self::{
     live::LIVE_SESSION,
+    nests::NEST,
     recordings::RECORDING,
     sync::{Listing, stream},
 };
@@ -48,8 +53,11 @@ pub struct Call {
     pub request: String,
 }
 
+/// The rest: proofs that were taken, and who is in the nest.
 #[derive(Clone, Default)]
-pub struct Fake(Arc<Mutex<(Mood, Vec<Call>)>>, Listing);
+pub struct Fake(Arc<Mutex<(Mood, Vec<Call>)>>, Listing, Proofs, Arc<Mutex<HashSet<String>>>);
+
+type Proofs = Arc<Mutex<HashSet<(Vec<u8>, Vec<u8>)>>>;
 
 impl Fake {
     pub fn set(&self, mood: Mood) {

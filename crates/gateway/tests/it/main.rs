@@ -7,6 +7,9 @@
     reason = "a test stops where its ground is missing"
 )]
 
+mod admin;
+mod calendar;
+mod diagnostics;
 mod edge;
 mod fakes;
 mod input;
@@ -15,9 +18,12 @@ mod jwt;
 mod keys;
 mod limits;
 mod live_lobby;
+mod live_moderation;
 mod live_rooms;
 mod live_sessions;
 mod mapping;
+mod nests;
+mod nip98;
 mod operation;
 mod recordings;
 mod streams;

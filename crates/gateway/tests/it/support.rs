@@ -8,7 +8,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use proto::{
     booking::v1::booking_service_server::BookingServiceServer,
     room::v1::{
-        live_room_service_server::LiveRoomServiceServer, recording_service_server::RecordingServiceServer,
+        admin_service_server::AdminServiceServer, diagnosis_service_server::DiagnosisServiceServer,
+        live_room_service_server::LiveRoomServiceServer, moderation_service_server::ModerationServiceServer,
+        nest_service_server::NestServiceServer, recording_service_server::RecordingServiceServer,
         room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
     },
     sync::v1::sync_service_server::SyncServiceServer,
@@ -57,6 +59,10 @@ pub fn routes(fake: &Fake, health: bool) -> Routes {
         .add_service(RoomServiceServer::new(fake.clone()))
         .add_service(LiveRoomServiceServer::new(fake.clone()))
         .add_service(SeatServiceServer::new(fake.clone()))
+        .add_service(ModerationServiceServer::new(fake.clone()))
+        .add_service(NestServiceServer::new(fake.clone()))
+        .add_service(DiagnosisServiceServer::new(fake.clone()))
+        .add_service(AdminServiceServer::new(fake.clone()))
         .add_service(RecordingServiceServer::new(fake.clone()))
         .add_service(SyncServiceServer::new(fake.clone()))
         .add_service(TokenServiceServer::new(fake.clone()));

@@ -28,6 +28,8 @@ pub struct Ground {
     /// Where the stand-in records to.
     recordings: Option<String>,
     url: String,
+    /// Some: mails go there.
+    smtp_url: Option<String>,
 }
 
 /// A setting of the environment; blank counts as missing.
@@ -88,8 +90,20 @@ impl Ground {
             sign_in_secret,
             recordings: recordings.map(String::from),
             url,
+            smtp_url: None,
         };
         Ok((ground, stand_in))
+    }
+
+    /// Where a mail server has to listen that keeps what is sent; None: `SMTP_URL` names a real one, or people sign in
+    /// for real, and a development inbox would show their mails to anybody.
+    pub async fn mail(&mut self) -> anyhow::Result<Option<TcpListener>> {
+        if setting("SMTP_URL").is_some() || self.sign_in_secret.is_none() {
+            return Ok(None);
+        }
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        self.smtp_url = Some(format!("smtp://{}", listener.local_addr()?));
+        Ok(Some(listener))
     }
 
     /// Every problem of every service at once.
@@ -114,6 +128,7 @@ impl Ground {
         if booking.next_public_app_url.is_none() {
             booking.app_url.get_or_insert_with(|| self.url.clone());
         }
+        self.tell(&mut booking.telling);
         let gateway = self.gateway()?;
         Ok(check(|problems| {
             let booking = booking.check(problems);
@@ -123,6 +138,15 @@ impl Ground {
             let gateway = gateway.check_with(problems);
             Some(Services { booking: booking?, room: room?, token: token?, sync: sync?, gateway: gateway? })
         })?)
+    }
+
+    fn tell(&self, telling: &mut booking::TellingArgs) {
+        telling.api_url.get_or_insert_with(|| self.url.clone());
+        if let Some(smtp_url) = &self.smtp_url {
+            telling.smtp_url = Some(smtp_url.clone());
+            telling.mail_from.get_or_insert_with(|| "Greenroom <no-reply@greenroom.invalid>".to_owned());
+            telling.admin_email.get_or_insert_with(|| "admin@greenroom.invalid".to_owned());
+        }
     }
 
     fn gateway(&self) -> anyhow::Result<gateway::HttpArgs> {

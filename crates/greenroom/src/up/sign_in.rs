@@ -23,6 +23,22 @@ const HOURS: i64 = 12;
 struct SignIn {
     user_id: String,
     name: String,
+    /// Where this person's mails go; by default an address made of the id.
+    email: Option<String>,
+}
+
+impl SignIn {
+    /// Told, or made of an id that can stand in one; the development inbox has all mails anyway.
+    fn address(&self) -> String {
+        let may_stand = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        match &self.email {
+            Some(email) => email.clone(),
+            None if self.user_id.len() <= 64 && self.user_id.bytes().all(may_stand) => {
+                format!("{}@greenroom.invalid", self.user_id)
+            }
+            None => String::new(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -31,6 +47,7 @@ struct Claims<'a> {
     aud: &'a str,
     sub: &'a str,
     name: &'a str,
+    email: String,
     iat: i64,
     exp: i64,
 }
@@ -58,6 +75,7 @@ async fn sign_in(
         aud: AUDIENCE,
         sub: &person.user_id,
         name: &person.name,
+        email: person.address(),
         iat: now,
         exp: now + HOURS * 3600,
     };
@@ -69,15 +87,15 @@ async fn sign_in(
 }
 
 /// A foreign web page can point a name of its own at this machine; its requests then carry that name.
-fn is_local(headers: &HeaderMap) -> bool {
+pub fn is_local(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let name = name.map_or(host, |(name, _)| name);
     name == "localhost" || name == "[::1]" || name.starts_with("127.")
 }
 
-fn refuse(status: StatusCode, message: &str) -> Response {
-    let body = json!({"error": "Sign-in refused", "message": message, "code": "invalid_request"});
+pub fn refuse(status: StatusCode, message: &str) -> Response {
+    let body = json!({"error": "Access Denied", "message": message, "code": "invalid_request"});
     (status, Json(body)).into_response()
 }
 

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 /// Tables that a role may insert into, update and delete from.
 const WRITES: [(&str, &[&str]); 4] = [
-    ("greenroom_booking", &["notifications", "session_participants", "sessions"]),
+    ("greenroom_booking", &["notification_deliveries", "notifications", "session_participants", "sessions"]),
     (
         "greenroom_room_lifecycle",
         &[
@@ -19,6 +19,10 @@ const WRITES: [(&str, &[&str]); 4] = [
             "live_room_bans",
             "live_room_sessions",
             "live_rooms",
+            "nest_participants",
+            "nests",
+            "nostr_seen",
+            "recordings",
             "room_marks",
         ],
     ),

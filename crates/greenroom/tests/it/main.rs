@@ -5,6 +5,7 @@
 
 mod access;
 mod database_gone;
+mod diagnosis;
 mod doctor;
 mod grants;
 mod live;
@@ -12,6 +13,7 @@ mod livekit_faults;
 mod meeting;
 mod migrate;
 mod model;
+mod nests;
 mod output;
 mod program;
 mod races;
@@ -19,6 +21,7 @@ mod recording;
 mod repair;
 mod repair_live;
 mod serve;
+mod story;
 mod up;
 mod webhooks;
 mod world;

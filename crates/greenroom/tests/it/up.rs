@@ -75,6 +75,45 @@ async fn a_killed_up_leaves_nothing_running_and_its_tokens_and_data_survive() {
     again.stop(Signal::INT).await;
 }
 
+#[tokio::test]
+async fn mails_are_shown_in_the_development_inbox() {
+    let dir = open_directory();
+    let up = Up::start(dir.path(), &[]).await;
+    let token = sign_in(&up.url).await;
+    let booked = client()
+        .post(format!("{}/api/bookings", up.url))
+        .bearer_auth(&token)
+        .json(&json!({"guestId": "gus", "title": "<b>Algebra</b>", "scheduledAt": tomorrow(), "durationMinutes": 30,
+                      "guest": {"name": "Gus", "email": "gus@guests.example"}}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(booked.status(), StatusCode::CREATED);
+    let booked: Value = booked.json().await.unwrap();
+    let get = async |path: &str| client().get(format!("{}{path}", up.url)).send().await.unwrap();
+    let mails = eventually("two mails", async || {
+        let mails: Value = get("/dev/inbox.json").await.json().await.unwrap();
+        (mails.as_array().unwrap().len() == 2).then_some(mails)
+    })
+    .await;
+    for address in ["una@greenroom.invalid", "gus@guests.example"] {
+        let to = |mail: &&Value| mail["to"] == json!([address]);
+        let mail = mails.as_array().unwrap().iter().find(to).unwrap_or_else(|| panic!("{address}: {mails}"));
+        let text = mail["text"].as_str().unwrap();
+        assert!(text.contains(booked["data"]["meetingUrl"].as_str().unwrap()), "{text}");
+        let link = text.lines().find_map(|line| line.strip_prefix("Calendar file: ")).unwrap();
+        let file = client().get(link).send().await.unwrap();
+        assert_eq!(file.status(), StatusCode::OK, "{link}");
+        assert!(file.text().await.unwrap().contains("SUMMARY:<b>Algebra</b>"));
+    }
+    let page = get("/dev/inbox").await;
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("script-src"), "{policy}");
+    let page = page.text().await.unwrap();
+    assert!(page.contains("&lt;b&gt;Algebra&lt;/b&gt;") && !page.contains("<b>"), "{page}");
+    up.stop(Signal::TERM).await;
+}
+
 fn tomorrow() -> String {
     let now = chassis::clock::Clock::default().now();
     let tomorrow = now + time::Duration::days(1);

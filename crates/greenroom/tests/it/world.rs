@@ -9,7 +9,8 @@ use std::{cell::OnceCell, path::Path, time::Duration};
 use chassis::{clock::Clock, config, grpc};
 use gateway::{
     Rate,
-    config::{AuthConfig, Cors, KeySource, Rates},
+    config::{AuthConfig, Cors, KeySource, Nip98Config, Rates},
+    nostr::sign::{self, Keys},
 };
 use greenroom::assembly::{self, Services};
 use jsonwebtoken::{EncodingKey, Header};
@@ -116,12 +117,19 @@ impl World {
             if report.status == "ok" { Ok(()) } else { Err(report) }
         })
         .await;
-        Replica { url, runtime, http: Client::new(), secret: self.secret.clone() }
+        Replica {
+            url,
+            public_url: self.first_url.clone(),
+            runtime,
+            http: Client::new(),
+            secret: self.secret.clone(),
+        }
     }
 }
 
 pub struct Replica {
     pub url: String,
+    public_url: String,
     runtime: TestRuntime,
     http: Client,
     secret: String,
@@ -153,6 +161,34 @@ impl Replica {
         if let Some(body) = body {
             request = request.json(&body);
         }
+        Self::told(request).await
+    }
+
+    /// As the nests' clients ask, signed by `who` if there is one: `accept` and `content-type` on every request.
+    pub async fn nostr(
+        &self,
+        who: Option<&Keys>,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (StatusCode, Value) {
+        let body = body.map(Value::to_string);
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.url));
+        if let Some(keys) = who {
+            request = request.header("authorization", self.sign(keys, &method, path, body.as_deref()));
+        }
+        request = request.header("accept", "application/json").header("content-type", "application/json");
+        Self::told(request.body(body.unwrap_or_default())).await
+    }
+
+    /// The header of a signed request. However many replicas there are, clients know one URL.
+    pub fn sign(&self, keys: &Keys, method: &Method, path: &str, body: Option<&str>) -> String {
+        let now = Clock::default().now().unix_timestamp().unsigned_abs();
+        let url = format!("{}{path}", self.public_url);
+        sign::authorization(keys, method.as_str(), &url, body.map(str::as_bytes), now).unwrap()
+    }
+
+    async fn told(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
         let answer = request.send().await.unwrap();
         let endless = answer.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
         let status = answer.status();
@@ -249,6 +285,7 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             app_url: url.to_owned(),
             policy: booking::Policy::Either,
             room_creation: booking::RoomCreation::AtBooking,
+            telling: booking::Telling::default(),
         },
         room: room_lifecycle::Config {
             database: testkit::database(connect, room_lifecycle::config::ROLE),
@@ -260,8 +297,10 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
                 secret: livekit.api_secret.clone(),
             }],
             policy: room_lifecycle::config::Policy { at_booking: true, token_ttl: Duration::from_hours(1) },
+            nest_kind: room_lifecycle::nests::link::EventKind::default(),
             pass_period: Duration::from_secs(1),
             events_keep: Duration::from_hours(720),
+            app_url: None,
             recordings: room_lifecycle::config::RecordingSettings::default(),
             clock: Clock::default(),
         },
@@ -288,6 +327,7 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             trusted_proxies: gateway::TrustedProxies::default(),
             api_url: Some(url.to_owned()),
             streams: gateway::config::StreamsConfig::signed_with(vec![SecretString::from(testkit::secret())]),
+            nip98: Nip98Config { bases: vec![url.parse().unwrap()], window: Nip98Config::WINDOW },
             rates: Rates { ensure: Rate::new(1_000, 1_000), ..Rates::default() },
         },
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use livekit_api::services::room::{CreateRoomOptions, RoomClient, SendDataOptions};
-use livekit_dev::{ANY_METHOD, Config, Fault, JoinError, LiveKitDev, PublishError};
+use livekit_dev::{ANY_METHOD, Config, Fault, Hand, JoinError, LiveKitDev, PublishError};
 use livekit_protocol::TrackSource;
 use serde_json::json;
 
@@ -85,4 +85,18 @@ fn joins_and_tracks_are_refused_with_a_reason() {
     assert_eq!(server.publish("a", "bob", TrackSource::Camera), Err(PublishError::Absent));
     server.connect(&token("a", "eve")).unwrap();
     assert_eq!(server.publish("a", "eve", TrackSource::Camera), Err(PublishError::NotActive));
+}
+
+#[tokio::test]
+async fn answers_are_dated_by_the_clock_that_tokens_are_judged_by() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let served = Served::start().await;
+    let date = async || {
+        let answer = reqwest::get(&served.url).await.unwrap();
+        httpdate::parse_http_date(answer.headers()["date"].to_str().unwrap()).unwrap()
+    };
+    let before = date().await;
+    served.server.advance(Hand::Tokens, Duration::from_mins(5));
+    let ahead = date().await.duration_since(before).unwrap();
+    assert!((Duration::from_mins(5)..Duration::from_mins(6)).contains(&ahead), "{ahead:?}");
 }

@@ -27,6 +27,8 @@ pub enum LiveError {
     Kicked,
     #[error("the caller was turned away")]
     Rejected,
+    #[error("the caller has no seat")]
+    NoSeat,
 }
 
 impl From<LiveError> for Refusal {
@@ -51,6 +53,7 @@ impl From<LiveError> for Refusal {
             LiveError::Full => Self::new(Reason::RoomFull, "All places are taken; try again later."),
             LiveError::Banned => Self::new(Reason::Banned, "You are banned from this room."),
             LiveError::Kicked => Self::new(Reason::Kicked, "You were removed from this session."),
+            LiveError::NoSeat => Self::new(Reason::NotParticipant, "Join the live room first."),
             LiveError::Rejected => Self::new(Reason::Rejected, "The host did not let you in."),
         }
     }

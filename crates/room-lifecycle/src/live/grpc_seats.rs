@@ -23,7 +23,9 @@ type Answer<T> = Result<Response<T>, Status>;
 impl SeatService for Rooms {
     async fn join(&self, request: Request<pb::SeatRequest>) -> Answer<pb::JoinResponse> {
         let (caller, room) = asked(request)?;
-        let (taken, session) = self.join_live_room(&caller, room).await?;
+        let joined = self.join_live_room(&caller, room).await;
+        let (taken, session) = joined
+            .map_err(|error| Refusal::from(error).logged("live", &room.to_string(), &caller.user_id))?;
         Ok(Response::new(pb::JoinResponse { seat: Some(seat(taken)), session_id: session.to_string() }))
     }
 
@@ -74,7 +76,7 @@ impl SeatService for Rooms {
 }
 
 /// Seats are people's: none of our own services asks for one.
-fn person(who: Option<Caller>) -> Result<Caller, Refusal> {
+pub(super) fn person(who: Option<Caller>) -> Result<Caller, Refusal> {
     let caller = caller(who)?;
     if caller.user_id.is_empty() {
         return Err(Refusal::new(Reason::Unauthenticated, "The request names no caller."));
@@ -89,18 +91,23 @@ fn asked(request: Request<pb::SeatRequest>) -> Result<(Caller, Uuid), Refusal> {
 
 fn meant(request: Request<pb::AdmitRequest>) -> Result<(Caller, Uuid, String), Refusal> {
     let request = request.into_inner();
-    let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
-    if !(1..=200).contains(&request.user_id.len()) || request.user_id.contains('\0') {
-        return Err(Refusal::invalid("user_id", "must have 1 to 200 bytes, none of them zero"));
+    Ok((person(request.caller)?, uuid("room_id", &request.room_id)?, somebody(request.user_id)?))
+}
+
+/// The id of another person.
+pub(super) fn somebody(user_id: String) -> Result<String, Refusal> {
+    if (1..=200).contains(&user_id.len()) && !user_id.contains('\0') {
+        Ok(user_id)
+    } else {
+        Err(Refusal::invalid("user_id", "must have 1 to 200 bytes, none of them zero"))
     }
-    Ok((caller, room, request.user_id))
 }
 
 fn nobody_waits() -> Refusal {
     Refusal::invalid("user_id", "is nobody who waits in this lobby")
 }
 
-fn seat(seat: Seat) -> pb::Seat {
+pub(super) fn seat(seat: Seat) -> pb::Seat {
     pb::Seat { role: seat.role.as_str().to_owned(), lobby_status: seat.lobby_status.as_str().to_owned() }
 }
 

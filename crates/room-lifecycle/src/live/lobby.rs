@@ -80,14 +80,14 @@ impl Rooms {
     }
 
     /// A transaction that holds the lock of an open session.
-    async fn begin_in(&self, session: Uuid) -> Result<Transaction<'_, Postgres>, Error> {
+    pub(super) async fn begin_in(&self, session: Uuid) -> Result<Transaction<'_, Postgres>, Error> {
         let mut transaction = self.pool.begin().await?;
         let open = seats::lock_session(&mut *transaction, session).await?;
         if open { Ok(transaction) } else { Err(LiveError::NotActive.into()) }
     }
 
     /// The session of the caller's own room that people may come to.
-    async fn session_of_host(&self, caller: &Caller, room: Uuid) -> Result<Uuid, Error> {
+    pub(super) async fn session_of_host(&self, caller: &Caller, room: Uuid) -> Result<Uuid, Error> {
         let mut place = self.find_place_of_host(caller, room).await?;
         if place.due {
             self.advance_live_room(room).await?;

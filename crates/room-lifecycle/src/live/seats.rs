@@ -4,7 +4,7 @@
 use chassis::db::retried;
 use domain::{LiveStatus, LobbyStatus};
 use proto::types::v1::Caller;
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgPool};
 use time::Duration;
 use uuid::Uuid;
 
@@ -12,9 +12,12 @@ use super::LiveError;
 use crate::{
     Rooms,
     error::Error,
-    store::live::{
-        Reader, lobby,
-        seats::{self, Place, Seat, Taking},
+    store::{
+        diagnosis::has_place,
+        live::{
+            Reader, lobby,
+            seats::{self, Place, Seat, Taking},
+        },
     },
 };
 
@@ -108,6 +111,20 @@ impl Rooms {
         }
         Ok(place.seat())
     }
+}
+
+/// What a join would lead to, without taking the seat: whether the caller would be let in, or wait in the lobby.
+pub(crate) async fn predict_join(pool: &PgPool, caller: &Caller, room: Uuid) -> Result<bool, Error> {
+    let place = readable(pool, caller, room).await?;
+    let (session, way) = decide(&place)?;
+    let (seat, reserved) = match way {
+        Way::Keep(seat) => (seat, true),
+        Way::Take { seat, reserved } => (seat, reserved),
+    };
+    if !reserved && !has_place(pool, session, &caller.user_id).await? {
+        return Err(LiveError::Full.into());
+    }
+    Ok(seat.lobby_status == LobbyStatus::Admitted)
 }
 
 /// The room as one of its readers finds it.

@@ -1,5 +1,5 @@
 //! Going live, and what a host does with the session that is on. Each verb is one transaction: lock the room and
-//! settle it, read the open session, decide, write, settle, commit. Only then LiveKit is told ([`super::opening`]):
+//! settle it, read the open session, decide, write, settle, commit. Only then LiveKit is told ([`crate::opening`]):
 //! whatever it says, the session is what the database says.
 
 use chassis::db::retried;
@@ -11,13 +11,13 @@ use uuid::Uuid;
 use super::{
     LiveError,
     decide::{self, Step, Verb, Way},
-    opening::Work,
     request::NewSession,
     transitions::count_healed,
 };
 use crate::{
     Rooms,
     error::Error,
+    opening::Work,
     store::{
         self, Record,
         live::{Live, LiveSession, Reader, rooms, seats, sessions},
@@ -147,7 +147,7 @@ impl Rooms {
     /// Tells LiveKit, and then the caller what is so.
     async fn answer(&self, room: Uuid, outcome: Outcome) -> Result<Live, Error> {
         if let Some(session) = outcome.session {
-            self.tell_livekit(session, outcome.work).await;
+            self.tell_livekit(Owner::LiveSession(session), outcome.work).await;
         }
         let live = rooms::find_live_with(&self.pool, room, outcome.session).await?;
         Ok(live.ok_or(LiveError::NoRoom)?)

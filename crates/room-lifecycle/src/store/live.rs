@@ -2,8 +2,8 @@
 //! computed from it and never read from the projection, so that no answer repeats what somebody left there.
 
 pub mod attendance;
-pub mod auto_end;
 pub mod lobby;
+pub mod moderation;
 pub mod rooms;
 pub mod seats;
 pub mod sessions;

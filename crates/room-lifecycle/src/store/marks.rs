@@ -56,7 +56,8 @@ pub struct Listing {
 }
 
 /// Active rooms of open owners that were made before the listing and are not in it, soonest first. (One that was
-/// made in the future was made before the clock was set back.)
+/// made in the future was made before the clock was set back.) LiveKit ends a nest's room when it stands empty: that
+/// one is not missing.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<Vec<Missing>> {
     sqlx::query_as!(
@@ -65,7 +66,9 @@ pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<
                select r.id, r.owner from livekit_rooms r
                where r.status = 'active'
                  and (coalesce(r.made_at, r.created_at) < $2 or r.made_at > app_now())
-                 and not exists (select from unnest($1::text[]) as seen(name) where seen.name = r.room_name))
+                 and not exists (select from unnest($1::text[]) as seen(name) where seen.name = r.room_name)
+                 and (r.nest_id is null
+                      or exists (select from livekit_participants p where p.room_id = r.id and p.status = 'joined')))
            select a.id, (o.opens_at <= app_now() + interval '30 minutes') as "soon!"
            from absent a
            join room_owners o on o.owner = a.owner and o.open

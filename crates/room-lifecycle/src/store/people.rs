@@ -127,20 +127,21 @@ pub async fn set_kicked(
 
 /// Somebody who must stay out of a room.
 #[derive(Debug)]
-pub struct Kicked {
+pub struct Unwelcome {
     pub user_id: String,
     /// Since when LiveKit says that he came back (by SID) without having said that he left.
     pub lingering_since: Option<OffsetDateTime>,
 }
 
-/// One scan of what LiveKit said of each: whoever has an old token comes back as often as he likes.
-pub async fn list_kicked(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Kicked>> {
+/// Whoever was kicked out of the room, or is banned from the live room that it is for. One scan of what LiveKit said of
+/// each: whoever has an old token comes back as often as he likes.
+pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Unwelcome>> {
     sqlx::query_as!(
-        Kicked,
+        Unwelcome,
         r#"select p.user_id,
                   (select min(stay.joined) filter (where not stay.gone)
                    from (select min(e.received_at) filter (where e.event_type = 'participant_joined'
-                                                             and e.received_at > p.kicked_at
+                                                             and e.received_at > since.at
                                                              and e.room_sid = r.room_sid) as joined,
                                 bool_or(e.participant_sid is not null
                                         and e.event_type in ('participant_left', 'participant_connection_aborted',
@@ -148,8 +149,14 @@ pub async fn list_kicked(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Kick
                          from livekit_events e
                          where e.room_id = p.room_id and e.identity = p.user_id
                          group by e.participant_sid) stay) as lingering_since
-           from livekit_participants p join livekit_rooms r on r.id = p.room_id
-           where p.room_id = $1 and p.status = 'kicked'"#,
+           from livekit_participants p
+           join livekit_rooms r on r.id = p.room_id
+           left join live_room_sessions s on s.id = r.live_session_id
+           left join live_room_bans b on b.live_room_id = s.room_id and b.user_id = p.user_id
+                                     and (b.until is null or b.until > app_now())
+           cross join lateral (
+               select coalesce(case when p.status = 'kicked' then p.kicked_at end, b.created_at) as at) since
+           where p.room_id = $1 and (p.status = 'kicked' or b.user_id is not null)"#,
         room
     )
     .fetch_all(db)

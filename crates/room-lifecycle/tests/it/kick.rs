@@ -207,7 +207,7 @@ async fn a_ghost_is_the_first_return_that_did_not_end(_: PgPoolOptions, connect:
     let world = World::new(connect).await;
     let (_, booking, record) = kicked(&world).await;
     let lingering = async || {
-        let kicked = people::list_kicked(&world.pool, record.id).await.unwrap();
+        let kicked = people::list_unwelcome(&world.pool, record.id).await.unwrap();
         assert_eq!(kicked.len(), 1);
         let kicked_at = sqlx::query_scalar!(
             r#"select kicked_at as "at!" from livekit_participants where room_id = $1 and status = 'kicked'"#,

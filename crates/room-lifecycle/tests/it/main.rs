@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 
 mod crashes;
+mod diagnosis;
 mod ensure;
 mod grpc;
 mod harness;
@@ -12,12 +13,16 @@ mod live_auto_end;
 mod live_crashes;
 mod live_healing;
 mod live_lobby;
+mod live_moderation;
 mod live_rooms;
 mod live_seats;
 mod live_sessions;
 mod live_verbs;
 mod many_rooms;
 mod mass_loss;
+mod nests;
+mod nests_life;
+mod nests_permissions;
 mod orphans;
 mod outages;
 mod passes;

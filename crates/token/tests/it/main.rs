@@ -10,5 +10,6 @@ mod joins;
 mod live_ensuring;
 mod live_issuing;
 mod live_refresh;
+mod nests;
 mod secrecy;
 mod world;

@@ -12,8 +12,8 @@ use livekit_api::access_token::{Claims, TokenVerifier};
 use proto::{
     room::v1::{self as room, room_service_server},
     token::v1::{
-        IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForSessionRequest, IssueForSessionResponse,
-        token_service_client::TokenServiceClient,
+        IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForNestRequest, IssueForNestResponse,
+        IssueForSessionRequest, IssueForSessionResponse, token_service_client::TokenServiceClient,
     },
     types::v1::Caller,
 };
@@ -24,7 +24,7 @@ use sqlx::{
 };
 use testkit::{
     LiveKit, TestRuntime,
-    seed::{Booking, live::LiveRoom},
+    seed::{Booking, live::LiveRoom, nest::Nest},
 };
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status, service::Routes, transport::Endpoint};
@@ -123,6 +123,17 @@ impl World {
     ) -> Result<IssueForLiveRoomResponse, Refusal> {
         let request = IssueForLiveRoomRequest { caller: Some(caller), room_id: room_id.into(), ensure_now };
         let answer = self.client.clone().issue_for_live_room(request).await;
+        answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
+    }
+
+    /// Without a key: as a guest.
+    pub async fn enter_nest(
+        &self,
+        pubkey: Option<&str>,
+        nest: &Nest,
+    ) -> Result<IssueForNestResponse, Refusal> {
+        let request = IssueForNestRequest { caller: pubkey.map(person), nest_id: nest.id.to_string() };
+        let answer = self.client.clone().issue_for_nest(request).await;
         answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
     }
 

@@ -27,6 +27,7 @@ fn the_booking() -> booking::Booking {
         }),
         created_at: Some(at(-90_000)),
         updated_at: Some(at(-80_000)),
+        link_version: 1,
         ..booking::Booking::default()
     }
 }
@@ -125,5 +126,39 @@ impl BookingService for Fake {
         self.take("mark_notification_read", request, caller).await?;
         let notification = Some(the_notification());
         Ok(Response::new(booking::MarkNotificationReadResponse { notification }))
+    }
+
+    async fn get_calendar(
+        &self,
+        request: Request<booking::GetCalendarRequest>,
+    ) -> Answer<booking::GetCalendarResponse> {
+        let caller = |request: &booking::GetCalendarRequest| request.caller.clone();
+        self.take("get_calendar", request, caller).await?;
+        Ok(Response::new(booking::GetCalendarResponse { calendar: "BEGIN:VCALENDAR\r\n".into() }))
+    }
+
+    async fn list_deliveries(
+        &self,
+        request: Request<booking::ListDeliveriesRequest>,
+    ) -> Answer<booking::ListDeliveriesResponse> {
+        let caller = |request: &booking::ListDeliveriesRequest| request.caller.clone();
+        self.take("list_deliveries", request, caller).await?;
+        let delivery = booking::Delivery {
+            id: NOTIFICATION.into(),
+            notification_id: NOTIFICATION.into(),
+            kind: "booking_created".into(),
+            channel: "email".into(),
+            state: "dead".into(),
+            attempts: 3,
+            last_error: "550".into(),
+            created_at: Some(at(0)),
+            due_at: Some(at(0)),
+            dead_at: Some(at(60)),
+            ..booking::Delivery::default()
+        };
+        Ok(Response::new(booking::ListDeliveriesResponse {
+            deliveries: vec![delivery],
+            next_cursor: String::new(),
+        }))
     }
 }

@@ -7,7 +7,7 @@ use super::{Answer, Fake, ROOM, at};
 
 pub const LIVE_SESSION: &str = "0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e04";
 
-fn the_room() -> room::LiveRoom {
+pub(super) fn the_room() -> room::LiveRoom {
     room::LiveRoom {
         id: ROOM.into(),
         title: "Evenings".into(),
@@ -24,7 +24,7 @@ fn the_room() -> room::LiveRoom {
     }
 }
 
-fn the_session() -> room::LiveSession {
+pub(super) fn the_session() -> room::LiveSession {
     room::LiveSession {
         id: LIVE_SESSION.into(),
         room_id: ROOM.into(),

@@ -5,7 +5,7 @@ use tonic::{Request, Response};
 
 use super::{Answer, Fake, LIVE_SESSION, at};
 
-fn seat(role: &str, lobby_status: &str) -> room::Seat {
+pub(super) fn seat(role: &str, lobby_status: &str) -> room::Seat {
     room::Seat { role: role.into(), lobby_status: lobby_status.into() }
 }
 

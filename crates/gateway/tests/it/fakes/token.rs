@@ -1,5 +1,6 @@
 //! The token service.
 
+use chassis::status::{Reason, Refusal};
 use proto::{
     token::v1::{self as token, token_service_server::TokenService},
     types::v1::Caller,
@@ -60,12 +61,16 @@ impl TokenService for Fake {
         &self,
         request: Request<token::IssueForNestRequest>,
     ) -> Answer<token::IssueForNestResponse> {
+        let is_guest = request.get_ref().caller.is_none();
         let guest = || Caller { user_id: "guest-0".into(), ..Caller::default() };
         let caller = |request: &token::IssueForNestRequest| request.caller.clone().or_else(|| Some(guest()));
         let (request, caller) = self.take("issue_for_nest", request, caller).await?;
+        if !is_guest && !self.3.lock().contains(&caller.user_id) {
+            return Err(Refusal::new(Reason::NotParticipant, "Join first.").into());
+        }
         Ok(Response::new(token::IssueForNestResponse {
             token: "livekit.token".into(),
-            ws_url: "ws://livekit.test".into(),
+            ws_url: "wss://livekit.test:7443/".into(),
             room_name: format!("nest-{}", request.nest_id),
             identity: caller.user_id,
             expires_at: Some(at(600)),

@@ -1,5 +1,6 @@
 //! What is on LiveKit, and what others do to it.
 
+use domain::{Grants, Source};
 use livekit_api::{
     access_token::{AccessToken, VideoGrants},
     services::room::{CreateRoomOptions, RoomClient},
@@ -29,8 +30,30 @@ impl World {
     }
 
     pub fn token(&self, room: &str, identity: &str) -> String {
+        self.signed_for(
+            identity,
+            VideoGrants { room_join: true, room: room.to_owned(), ..VideoGrants::default() },
+        )
+    }
+
+    /// A token with these rights, as the token service gives it.
+    pub fn token_for(&self, room: &str, identity: &str, grants: Grants) -> String {
+        let sources = grants.publish.iter().copied().map(Source::as_str).map(str::to_owned);
+        let grants = VideoGrants {
+            room_join: true,
+            room: room.to_owned(),
+            can_publish: Some(!grants.publish.is_empty()),
+            can_publish_sources: sources.collect(),
+            can_subscribe: Some(grants.subscribe),
+            can_publish_data: Some(grants.data),
+            can_update_own_metadata: Some(grants.own_metadata),
+            ..VideoGrants::default()
+        };
+        self.signed_for(identity, grants)
+    }
+
+    fn signed_for(&self, identity: &str, grants: VideoGrants) -> String {
         let settings = &self.livekit.settings;
-        let grants = VideoGrants { room_join: true, room: room.to_owned(), ..VideoGrants::default() };
         AccessToken::with_api_key(&settings.api_key, settings.api_secret.expose_secret())
             .with_identity(identity)
             .with_grants(grants)

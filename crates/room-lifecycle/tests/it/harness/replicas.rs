@@ -6,6 +6,7 @@ use chassis::{clock::Clock, lifecycle::Lifecycle};
 use room_lifecycle::{
     Config, Rooms,
     config::{Policy, ROLE, WebhookKey},
+    nests::link::EventKind,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -56,8 +57,10 @@ impl World {
             }],
             livekit,
             policy: Policy { at_booking: true, token_ttl: Duration::from_hours(1) },
+            nest_kind: EventKind::default(),
             pass_period: Duration::from_secs(10),
             events_keep: Duration::from_hours(720),
+            app_url: None,
             recordings: self.recording_settings(),
             clock: Clock::default(),
         }

@@ -1,0 +1,202 @@
+//! The settings of telling people: which channels are set up, when is reminded, what links are signed with.
+
+use std::{fmt, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chassis::{
+    config::{Problems, given},
+    signed::{CalendarLinks, link_secrets},
+};
+use lettre::{Address, AsyncSmtpTransport, Tokio1Executor, message::Mailbox};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+use uuid::Uuid;
+
+use crate::outbox::Guard;
+
+const REMINDERS: &str = "24h,15min";
+const EARLIEST_REMINDER: Duration = Duration::from_hours(30 * 24);
+const MOST_REMINDERS: usize = 10;
+
+#[derive(clap::Args, Clone, Default)]
+pub struct TellingArgs {
+    /// The mail server: `smtp://user:password@host:587?tls=required`, `smtps://…` or `smtp://host:25`
+    /// [default: no e-mail]
+    #[arg(long, env = "SMTP_URL", hide_env_values = true)]
+    pub smtp_url: Option<String>,
+    /// Who mails are from, `Greenroom <no-reply@example.org>`; with `SMTP_URL`
+    #[arg(long, env = "MAIL_FROM")]
+    pub mail_from: Option<String>,
+    /// Where mails for the admins go [default: nowhere]
+    #[arg(long, env = "ADMIN_EMAIL")]
+    pub admin_email: Option<String>,
+    /// Where webhooks to the product's own back end go [default: nowhere]
+    #[arg(long, env = "NOTIFY_WEBHOOK_URL", hide_env_values = true)]
+    pub notify_webhook_url: Option<String>,
+    /// What those webhooks are signed with, `whsec_…`; `new,old` while it is being replaced
+    #[arg(long, env = "NOTIFY_WEBHOOK_SECRET", hide_env_values = true)]
+    pub notify_webhook_secret: Option<String>,
+    /// Let webhooks go to private addresses too [default: false]
+    #[arg(long, env = "NOTIFY_WEBHOOK_ALLOW_PRIVATE")]
+    pub notify_webhook_allow_private: Option<String>,
+    /// How long before its start people are reminded of a meeting, by commas; `none` [default: 24h,15min]
+    #[arg(long, env = "REMINDERS")]
+    pub reminders: Option<String>,
+    /// What links are signed with, as in the gateway [default: `INTERNAL_TOKEN`]
+    #[arg(long, env = "LINK_SECRET", hide_env_values = true)]
+    pub link_secret: Option<String>,
+    /// The gateway as clients see it [default: mails have no links to calendar files]
+    #[arg(long, env = "API_URL")]
+    pub api_url: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Telling {
+    pub email: Option<Email>,
+    pub webhook: Option<Webhook>,
+    pub reminders: Vec<Duration>,
+    pub link_secrets: Vec<SecretString>,
+    /// Without a slash at the end.
+    pub api_url: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Email {
+    pub smtp_url: SecretString,
+    pub from: Mailbox,
+    pub admin: Option<Address>,
+}
+
+#[derive(Clone)]
+pub struct Webhook {
+    pub url: Url,
+    /// As they are written, `whsec_…`.
+    pub secrets: Vec<SecretString>,
+    pub allow_private: bool,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.url.host_str(); // the rest may be a secret
+        f.debug_struct("Webhook").field("host", &host).finish_non_exhaustive()
+    }
+}
+
+impl Webhook {
+    pub fn keys(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.secrets.iter().filter_map(|secret| webhook_key(secret.expose_secret()))
+    }
+}
+
+/// The bytes of a secret of standard-webhooks: `whsec_` and base64 of 24 to 64 bytes.
+fn webhook_key(secret: &str) -> Option<Vec<u8>> {
+    let key = STANDARD.decode(secret.strip_prefix("whsec_")?).ok()?;
+    (24..=64).contains(&key.len()).then_some(key)
+}
+
+/// Signed links, as people reach them.
+#[derive(Clone)]
+pub struct Links {
+    api_url: String,
+    calendar: CalendarLinks,
+}
+
+impl Links {
+    pub fn calendar(&self, booking: Uuid, user: &str, version: i32) -> Option<String> {
+        let path = self.calendar.path(&booking.to_string(), user, version)?;
+        Some(format!("{}{path}", self.api_url))
+    }
+}
+
+impl Telling {
+    pub fn links(&self) -> Option<Links> {
+        let api_url = self.api_url.clone()?;
+        Some(Links { api_url, calendar: CalendarLinks::signed_with(&self.link_secrets) })
+    }
+}
+
+impl TellingArgs {
+    /// `internal_token`: what links are signed with when nothing else is set.
+    pub fn check(self, internal_token: Option<&String>, problems: &mut Problems) -> Option<Telling> {
+        let email = check_email(self.smtp_url, self.mail_from, self.admin_email, problems);
+        let allow = problems.parse(
+            "NOTIFY_WEBHOOK_ALLOW_PRIVATE",
+            self.notify_webhook_allow_private.as_deref(),
+            false,
+        );
+        let webhook = check_webhook(self.notify_webhook_url, self.notify_webhook_secret, allow, problems);
+        let api_url = given(self.api_url);
+        Some(Telling {
+            reminders: check_reminders(self.reminders, problems),
+            api_url: api_url.and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"])),
+            link_secrets: link_secrets(given(self.link_secret).or(internal_token.cloned()), problems)?,
+            email,
+            webhook,
+        })
+    }
+}
+
+fn check_email(
+    smtp_url: Option<String>,
+    from: Option<String>,
+    admin: Option<String>,
+    problems: &mut Problems,
+) -> Option<Email> {
+    let smtp_url = given(smtp_url)?;
+    // The URL may have a password: what is wrong with it is not repeated.
+    if problems.url("SMTP_URL", Some(smtp_url.clone()), &["smtp", "smtps"]).is_some()
+        && AsyncSmtpTransport::<Tokio1Executor>::from_url(&smtp_url).is_err()
+    {
+        problems.add("SMTP_URL", "must be smtp://… or smtps://…, with tls=required or opportunistic at most");
+    }
+    let admin = given(admin).map(|address| address.trim().parse::<Address>());
+    let admin = admin.and_then(|parsed| parsed.map_err(|error| problems.add("ADMIN_EMAIL", error)).ok());
+    let from = problems.required("MAIL_FROM", from)?.parse::<Mailbox>();
+    let from = from.map_err(|error| problems.add("MAIL_FROM", error)).ok();
+    Some(Email { smtp_url: smtp_url.into(), from: from?, admin })
+}
+
+fn check_webhook(
+    url: Option<String>,
+    secrets: Option<String>,
+    allow_private: bool,
+    problems: &mut Problems,
+) -> Option<Webhook> {
+    let url = problems.url("NOTIFY_WEBHOOK_URL", Some(given(url)?), &["https", "http"]);
+    let secrets = problems.required("NOTIFY_WEBHOOK_SECRET", secrets)?;
+    let secrets: Vec<&str> = secrets.split(',').map(str::trim).collect();
+    if secrets.len() > 2 || secrets.iter().any(|secret| webhook_key(secret).is_none()) {
+        problems.add(
+            "NOTIFY_WEBHOOK_SECRET",
+            "must be whsec_ and base64 of 24 to 64 bytes; at most two, by a comma",
+        );
+    }
+    let webhook =
+        Webhook { url: url?, secrets: secrets.into_iter().map(SecretString::from).collect(), allow_private };
+    if let Err(private) = (Guard { allow_private }).check(&webhook.url) {
+        problems.add("NOTIFY_WEBHOOK_URL", private);
+    }
+    Some(webhook)
+}
+
+fn check_reminders(setting: Option<String>, problems: &mut Problems) -> Vec<Duration> {
+    let setting = given(setting).unwrap_or_else(|| REMINDERS.to_owned());
+    if setting.trim() == "none" {
+        return Vec::new();
+    }
+    let durations: Result<Vec<Duration>, _> =
+        setting.split(',').map(|text| humantime::parse_duration(text.trim())).collect();
+    match durations {
+        Ok(durations)
+            if durations.len() <= MOST_REMINDERS
+                && durations.iter().all(|before| !before.is_zero() && *before <= EARLIEST_REMINDER) =>
+        {
+            durations
+        }
+        _ => {
+            problems
+                .add("REMINDERS", "must be up to 10 durations of at most 30 days, `24h,15min`, or `none`");
+            Vec::new()
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Telling people: what happened is written with what made it happen, and delivered from here (correctness.md §11).
+//!
+//! One pass makes reminders that are due and turns each notification into a delivery per channel; each channel then has
+//! a worker of its own, so that a mail server that hangs delays no webhook. Any number of replicas share the work. A
+//! delivery is made at least once, under an id by which repeats can be dropped, and in order within its stream.
+
+mod circuit;
+mod email;
+mod guard;
+mod letter;
+mod notice;
+mod webhook;
+mod worker;
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::{
+    reconcile::{Nudge, every},
+    service::{Runtime, StartError},
+};
+use sqlx::PgPool;
+
+use crate::{Telling, store};
+
+pub use self::guard::Guard;
+use self::{email::Mailer, webhook::Hook, worker::Worker};
+
+/// How often is looked for what no NOTIFY told of.
+const POLL: Duration = Duration::from_secs(1);
+const REMIND_EVERY: Duration = Duration::from_secs(10);
+const MEASURE_EVERY: Duration = Duration::from_secs(15);
+/// Notifications that are expanded in one statement.
+const BATCH: i64 = 1000;
+
+/// What tells people of what happened, over the channels that are set up.
+#[derive(Clone)]
+pub struct Outbox {
+    pool: PgPool,
+    channels: Vec<String>,
+    workers: Vec<Arc<Worker>>,
+    /// Seconds before the start.
+    reminders: Vec<f64>,
+}
+
+impl Outbox {
+    pub fn new(telling: &Telling, pool: &PgPool) -> Result<Self, StartError> {
+        let mut workers = Vec::new();
+        if let Some(settings) = &telling.email {
+            let mailer = Mailer::new(settings, telling.links())?;
+            workers.push(Arc::new(Worker::new("email", mailer.into(), pool)));
+        }
+        if let Some(settings) = &telling.webhook {
+            workers.push(Arc::new(Worker::new("webhook", Hook::new(settings)?.into(), pool)));
+        }
+        Ok(Self {
+            pool: pool.clone(),
+            channels: workers.iter().map(|worker| worker.channel.to_owned()).collect(),
+            workers,
+            reminders: telling.reminders.iter().map(Duration::as_secs_f64).collect(),
+        })
+    }
+
+    /// Runs until the process stops; `nudge` is for whoever has written a notification.
+    pub fn start(&self, runtime: &Runtime, nudge: &Nudge) {
+        let lifecycle = &runtime.lifecycle;
+        let nudges: Vec<Nudge> = self.workers.iter().map(|_| Nudge::default()).collect();
+        let (expanding, told) = (self.clone(), nudges.clone());
+        every(lifecycle, "notifications", POLL, nudge.clone(), move || {
+            let (outbox, told) = (expanding.clone(), told.clone());
+            async move {
+                if outbox.expand().await? > 0 {
+                    told.iter().for_each(Nudge::now);
+                }
+                Ok::<_, sqlx::Error>(())
+            }
+        });
+        for (worker, nudge) in self.workers.iter().zip(nudges) {
+            let watched = Arc::clone(worker);
+            let probe = move || std::future::ready(watched.reachable());
+            runtime.readiness.watch(lifecycle, worker.receiver_name(), false, probe);
+            let (worker, again) = (Arc::clone(worker), nudge.clone());
+            every(lifecycle, worker.channel, POLL, nudge, move || {
+                let (worker, again) = (Arc::clone(&worker), again.clone());
+                async move {
+                    if worker.pass().await? > 0 {
+                        again.now(); // it may have ended before the work did
+                    }
+                    Ok::<_, sqlx::Error>(())
+                }
+            });
+        }
+        let reminding = self.clone();
+        every(lifecycle, "reminders", REMIND_EVERY, Nudge::default(), move || {
+            let outbox = reminding.clone();
+            async move { outbox.remind().await.map(drop) } // its NOTIFY nudges
+        });
+        let measuring = self.clone();
+        every(lifecycle, "backlog", MEASURE_EVERY, Nudge::default(), move || {
+            let outbox = measuring.clone();
+            async move { outbox.measure().await }
+        });
+    }
+
+    /// Everything once, for tests and tools: makes what is due, and delivers what can be delivered now. Returns how
+    /// many deliveries were tried.
+    pub async fn pass(&self) -> Result<usize, sqlx::Error> {
+        self.remind().await?;
+        self.expand().await?;
+        let passes = self.workers.iter().map(|worker| worker.pass());
+        Ok(futures::future::try_join_all(passes).await?.into_iter().sum())
+    }
+
+    async fn remind(&self) -> Result<u64, sqlx::Error> {
+        store::insert_reminders(&self.pool, &self.reminders).await
+    }
+
+    async fn expand(&self) -> Result<i64, sqlx::Error> {
+        let mut all = 0;
+        loop {
+            let mut transaction = self.pool.begin().await?;
+            let expanded = store::expand_notifications(&mut transaction, &self.channels, BATCH).await?;
+            transaction.commit().await?;
+            let expanded = expanded.unwrap_or(0);
+            all += expanded;
+            if expanded < BATCH {
+                return Ok(all);
+            }
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+    async fn measure(&self) -> Result<(), sqlx::Error> {
+        for backlog in store::find_backlog(&self.pool, &self.channels).await? {
+            let labels = [("channel", backlog.channel)];
+            metrics::gauge!("greenroom_deliveries_pending", &labels).set(backlog.pending as f64);
+            metrics::gauge!("greenroom_deliveries_oldest_pending_seconds", &labels)
+                .set(backlog.oldest_seconds);
+            metrics::gauge!("greenroom_deliveries_dead", &labels).set(backlog.dead as f64);
+        }
+        Ok(())
+    }
+}

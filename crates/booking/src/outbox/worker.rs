@@ -1,0 +1,176 @@
+//! The worker of one channel: claims a batch, sends it, tells what became of each.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use sqlx::PgPool;
+
+use super::{circuit::Circuit, email::Mailer, webhook::Hook};
+use crate::store::{self, Claimed, Outcome};
+
+/// Deliveries that are claimed at once, and how many of them are sent at the same time. Even when each takes as long
+/// as it may, the batch ends before its lease does.
+const BATCH: i64 = 64;
+const PARALLEL: usize = 16;
+const LONGEST_SEND: Duration = Duration::from_secs(10);
+/// No batch is begun after it: a process that stops waits for the pass.
+const LONGEST_PASS: Duration = Duration::from_secs(5);
+
+const FIRST_WAIT: f64 = 5.0;
+const LONGEST_WAIT: f64 = 3600.0;
+
+/// What became of one attempt to send.
+#[derive(Debug, PartialEq)]
+pub enum Sent {
+    Delivered,
+    /// Not true any more, or nobody to tell.
+    Dropped(String),
+    /// No attempt will ever succeed.
+    Hopeless(String),
+    /// This one was refused for now.
+    Refused(String),
+    /// The receiver as a whole does not work.
+    Unreachable(String),
+}
+
+/// Where deliveries of a channel go.
+pub enum Receiver {
+    Email(Box<Mailer>),
+    Webhook(Box<Hook>),
+}
+
+impl From<Mailer> for Receiver {
+    fn from(mailer: Mailer) -> Self {
+        Self::Email(Box::new(mailer))
+    }
+}
+
+impl From<Hook> for Receiver {
+    fn from(hook: Hook) -> Self {
+        Self::Webhook(Box::new(hook))
+    }
+}
+
+pub struct Worker {
+    pub channel: &'static str,
+    receiver: Receiver,
+    circuit: Circuit,
+    pool: PgPool,
+}
+
+impl Worker {
+    pub fn new(channel: &'static str, receiver: Receiver, pool: &PgPool) -> Self {
+        Self { channel, receiver, circuit: Circuit::default(), pool: pool.clone() }
+    }
+
+    pub fn receiver_name(&self) -> &'static str {
+        match self.receiver {
+            Receiver::Email(_) => "mail server",
+            Receiver::Webhook(_) => "webhook receiver",
+        }
+    }
+
+    /// # Errors
+    /// When the last attempts all failed: nobody is asked for it.
+    pub fn reachable(&self) -> Result<(), &'static str> {
+        if self.circuit.is_closed() { Ok(()) } else { Err("it did not answer the last attempts") }
+    }
+
+    /// Until nothing is due, the receiver does not answer, or it takes long. Returns how many deliveries were tried.
+    pub async fn pass(&self) -> Result<usize, sqlx::Error> {
+        let (mut tried, started) = (0, Instant::now());
+        while started.elapsed() < LONGEST_PASS {
+            let places = self.circuit.places(BATCH, Instant::now());
+            if places == 0 {
+                break;
+            }
+            let batch = store::claim_deliveries(&self.pool, self.channel, places).await?;
+            if batch.is_empty() {
+                break;
+            }
+            tried += batch.len();
+            let sends = futures::stream::iter(batch).map(|delivery| self.deliver(delivery));
+            let concluded: Vec<_> = sends.buffer_unordered(PARALLEL).collect().await;
+            concluded.into_iter().collect::<Result<(), _>>()?;
+        }
+        Ok(tried)
+    }
+
+    async fn deliver(&self, delivery: Claimed) -> Result<(), sqlx::Error> {
+        let outcome = if self.circuit.is_open(Instant::now()) {
+            Outcome::Untried // the batch was claimed before it opened
+        } else {
+            let sent = self.send(&delivery).await;
+            self.observe(&sent);
+            outcome(&delivery, sent)
+        };
+        self.tell(&delivery, &outcome);
+        store::conclude_delivery(&self.pool, &delivery, &outcome).await.map(drop)
+    }
+
+    async fn send(&self, delivery: &Claimed) -> Sent {
+        let sending = async {
+            match &self.receiver {
+                Receiver::Email(mailer) => mailer.send(delivery).await,
+                Receiver::Webhook(hook) => hook.send(delivery).await,
+            }
+        };
+        let sent = tokio::time::timeout(LONGEST_SEND, sending).await;
+        sent.unwrap_or_else(|_| Sent::Unreachable("no answer in time".to_owned()))
+    }
+
+    fn observe(&self, sent: &Sent) {
+        match sent {
+            Sent::Delivered | Sent::Refused(_) => self.circuit.succeeded(),
+            Sent::Unreachable(_) => self.circuit.failed(Instant::now()),
+            Sent::Dropped(_) | Sent::Hopeless(_) => {}
+        }
+    }
+
+    fn tell(&self, delivery: &Claimed, outcome: &Outcome) {
+        let result = outcome.name();
+        metrics::counter!("greenroom_deliveries_total", "channel" => self.channel, "result" => result)
+            .increment(1);
+        match outcome {
+            Outcome::Delivered | Outcome::Untried => {}
+            Outcome::Dropped(why) => tracing::debug!(delivery.id = %delivery.id, why, "nobody was told"),
+            Outcome::Later(_, why) => {
+                tracing::info!(delivery.id = %delivery.id, delivery.attempts = delivery.attempts, why,
+                    channel = self.channel, "a delivery failed; it is tried again");
+            }
+            Outcome::Dead(why) => tracing::warn!(delivery.id = %delivery.id, why, channel = self.channel,
+                "a delivery is given up; GET /api/v1/admin/notifications lists it"),
+        }
+    }
+}
+
+fn outcome(delivery: &Claimed, sent: Sent) -> Outcome {
+    match sent {
+        Sent::Delivered => Outcome::Delivered,
+        Sent::Dropped(why) => Outcome::Dropped(why),
+        Sent::Hopeless(why) => Outcome::Dead(why),
+        Sent::Refused(why) | Sent::Unreachable(why) if delivery.is_old => Outcome::Dead(why),
+        Sent::Refused(why) | Sent::Unreachable(why) => Outcome::Later(wait(delivery.attempts), why),
+    }
+}
+
+/// Seconds until the next attempt: doubled each time, and spread, so that what failed together comes back apart.
+fn wait(attempts: i32) -> f64 {
+    let doubled = FIRST_WAIT * 2_f64.powi((attempts - 1).clamp(0, 20));
+    doubled.min(LONGEST_WAIT) * rand::random_range(0.5..1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_stay_within_an_hour() {
+        assert!((2.5..5.0).contains(&wait(1)));
+        assert!((20.0..40.0).contains(&wait(4)));
+        for attempts in [0, 11, 100, i32::MAX] {
+            assert!(wait(attempts) <= LONGEST_WAIT, "{attempts}");
+        }
+        assert!(wait(100) >= LONGEST_WAIT / 2.0);
+    }
+}

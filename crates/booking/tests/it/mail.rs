@@ -1,0 +1,257 @@
+//! Telling by e-mail: who gets what, in which order, and what a mail server may do meanwhile.
+
+use mail_dev::Fault;
+use proto::booking::v1::*;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use testkit::eventually;
+use tokio_util::sync::CancellationToken;
+
+use crate::{harness::*, outbox::*};
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn both_people_read_what_happens_to_their_booking_in_order(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let running = CancellationToken::new();
+    let _stopping = running.clone().drop_guard();
+    let (mail, email) = mail_server(&running).await;
+    let world = World::with(pool, connect, |config| {
+        config.telling.email = Some(email);
+        config.telling.api_url = Some("https://api.example.org".into());
+        config.telling.link_secrets = vec!["s".repeat(32).into()];
+    })
+    .await;
+    let mut request = world.request(3000).await;
+    request.caller = Some(proto::types::v1::Caller { email: "ada@example.org".into(), ..person("ada") });
+    request.guest = Some(GuestContact { name: "Bob".into(), email: "bob@guests.example".into() });
+    let booking = created(world.client.clone().create_booking(request).await);
+    let mut client = world.client.clone();
+    client
+        .reschedule_booking(RescheduleBookingRequest {
+            caller: Some(person("ada")),
+            booking_id: booking.id.clone(),
+            duration_minutes: Some(30),
+            ..Default::default()
+        })
+        .await
+        .unwrap();
+    client
+        .cancel_booking(CancelBookingRequest {
+            caller: Some(person("ada")),
+            booking_id: booking.id.clone(),
+            reason: "ill".into(),
+        })
+        .await
+        .unwrap();
+    eventually("six mails", async || (mail.taken() == 6).then_some(())).await;
+    for address in ["ada@example.org", "bob@guests.example"] {
+        let mails: Vec<_> = mail.mails().into_iter().rev().filter(|mail| mail.to == [address]).collect();
+        let kinds: Vec<_> = mails.iter().map(|mail| mail.subject.split(':').next().unwrap()).collect();
+        assert_eq!(kinds, ["Booked", "Moved", "Cancelled"], "{address}");
+        assert_eq!(mails[0].from, "no-reply@example.org");
+        assert!(mails[0].text.contains("First lesson") && mails[0].html.contains("<p>"), "{:?}", mails[0]);
+        assert!(mails[0].text.contains(&booking.meeting_url));
+        assert!(mails[0].text.contains(&format!("/api/bookings/{}/calendar.ics?user=", booking.id)));
+        assert!(mails[2].text.contains("Reason: ill"), "{}", mails[2].text);
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_mail_server_that_is_down_for_an_hour_loses_nothing(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut post = Post::by_mail(pool, connect).await;
+    let booking = post.booking("Lesson", 5000).await;
+    post.happened("booking_created", booking, "ada").await;
+    post.happened("booking_rescheduled", booking, "ada").await;
+    post.mail.be_down(true);
+    assert_eq!(post.pass().await, 1, "only the first of a stream is tried");
+    assert_eq!(post.pass().await, 0, "the next attempt is later");
+    post.advance(60).await;
+    assert_eq!(post.pass().await, 1);
+    assert!(post.states().await.iter().all(|state| state.starts_with("pending")));
+    post.advance(2 * 60).await;
+    post.mail.be_down(false);
+    assert_eq!(post.pass().await, 2);
+    assert_eq!(post.subjects("ada"), ["Booked: Lesson", "Moved: Lesson"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_recipient_who_is_refused_for_now_delays_nobody_else(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let post = Post::by_mail(pool, connect).await;
+    let booking = post.booking("Lesson", 5000).await;
+    for person in ["bob", "ada"] {
+        post.happened("booking_created", booking, person).await;
+        post.happened("booking_cancelled", booking, person).await;
+    }
+    post.mail.fault("bob@example.org", Some(Fault::Refuse(450)));
+    post.pass().await;
+    assert_eq!(post.subjects("ada"), ["Booked: Lesson", "Cancelled: Lesson"]);
+    assert_eq!(post.subjects("bob"), [""; 0]);
+    post.mail.fault("bob@example.org", None);
+    post.hurry().await;
+    post.pass().await;
+    assert_eq!(post.subjects("bob"), ["Booked: Lesson", "Cancelled: Lesson"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_address_that_is_refused_for_good_is_set_aside_at_once(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let post = Post::by_mail(pool, connect).await;
+    post.booked(&["bob", "ada"]).await;
+    post.mail.fault("bob@example.org", Some(Fault::Refuse(550)));
+    post.pass().await;
+    let states = post.states().await;
+    assert!(states[0].starts_with("dead") && states[0].contains("550"), "{states:?}");
+    assert_eq!(states[1], "delivered");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_server_that_refuses_us_sets_nothing_aside(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    post.booked(&["bob"]).await;
+    post.mail.fault("", Some(Fault::Refuse(530)));
+    post.pass().await;
+    let states = post.states().await;
+    assert!(states[0].starts_with("pending"), "{states:?}");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_mail_that_was_taken_in_silence_comes_again_under_the_same_id(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let post = Post::by_mail(pool, connect).await;
+    post.booked(&["bob", "ada"]).await;
+    post.mail.fault("bob@example.org", Some(Fault::TakeAndHang));
+    post.pass().await;
+    assert_eq!(post.subjects("ada"), ["Booked: Lesson"], "nobody else waits");
+    post.mail.fault("bob@example.org", None);
+    post.hurry().await;
+    post.pass().await;
+    let ids: Vec<_> = post.mail.mails().into_iter().map(|mail| (mail.to, mail.message_id)).collect();
+    assert_eq!(ids.len(), 3);
+    let his: Vec<_> = ids.iter().filter(|(to, _)| to[0].starts_with("bob")).collect();
+    assert_eq!(his[0], his[1]);
+    assert!(!his[0].1.is_empty() && ids.iter().any(|(_, id)| *id != his[0].1));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_title_is_never_a_header(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    let title = "A\r\nBcc: eve@example.org\r\n\r\nX <script>";
+    let booking = post.booking(title, 5000).await;
+    post.happened("booking_created", booking, "bob").await;
+    post.pass().await;
+    let mail = post.mail.mails().remove(0);
+    assert_eq!(mail.to, ["bob@example.org"]);
+    assert!(!mail.headers.iter().any(|name| name.eq_ignore_ascii_case("bcc")), "{:?}", mail.headers);
+    assert!(mail.subject.contains("Bcc: eve@example.org"), "{}", mail.subject);
+    assert!(!mail.html.contains("<script>"));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_cannot_be_told_is_set_aside_alone(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    let booking = post.booking("Lesson", 5000).await;
+    for (kind, payload) in [
+        ("booking_created", "{}"),
+        ("booking_created", "[]"),
+        ("unheard_of", "{}"),
+        ("booking_created", r#"{"title": 7}"#),
+    ] {
+        sqlx::query!(
+            "insert into notifications (user_id, kind, session_id, payload, dedupe_key)
+             values ('bob', $1, $2, $3::text::jsonb, gen_random_uuid())",
+            kind,
+            booking,
+            payload
+        )
+        .execute(&post.pool)
+        .await
+        .unwrap();
+    }
+    post.happened("booking_created", booking, "bob").await;
+    post.pass().await;
+    let states = post.states().await;
+    assert!(states[..4].iter().all(|state| state.starts_with("dead ")), "{states:?}");
+    assert_eq!(states[4], "delivered");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn after_72_hours_of_failures_a_delivery_is_set_aside_and_releases_its_stream(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut post = Post::by_mail(pool, connect).await;
+    let booking = post.booked(&["bob"]).await;
+    post.mail.be_down(true);
+    post.pass().await;
+    post.advance(71 * 60).await;
+    post.pass().await;
+    assert!(post.states().await[0].starts_with("pending"));
+    post.happened("booking_rescheduled", booking, "bob").await;
+    post.advance(73 * 60).await;
+    post.pass().await;
+    let states = post.states().await;
+    assert!(states[0].starts_with("dead") && states[1].starts_with("pending"), "{states:?}");
+    post.mail.be_down(false);
+    post.hurry().await;
+    post.pass().await;
+    assert_eq!(post.subjects("bob"), ["Moved: Lesson"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn nobody_to_tell_is_no_failure_and_admins_read_of_rooms_that_failed(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let post = Post::by_mail(pool, connect).await;
+    let booking = post.booking("Lesson", 5000).await;
+    post.happened("booking_created", booking, "eve").await;
+    sqlx::query!(
+        r#"insert into notifications (kind, session_id, payload, dedupe_key)
+           values ('room_failed', $1, '{"code": "livekit_unavailable"}', 'r')"#,
+        booking
+    )
+    .execute(&post.pool)
+    .await
+    .unwrap();
+    post.pass().await;
+    assert_eq!(post.states().await, ["dropped no address of this person is known", "delivered"]);
+    assert_eq!(post.subjects("admin"), ["No room yet: Lesson"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn admins_see_what_was_given_up_and_what_waits(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool.clone(), connect.clone()).await;
+    let booking = post.booking("Lesson", 5000).await;
+    post.happened("unheard_of", booking, "bob").await;
+    post.happened("booking_created", booking, "ada").await;
+    post.mail.be_down(true);
+    post.pass().await;
+    let world = World::new(pool, connect).await;
+    let list = async |caller, state: &str| {
+        let request =
+            ListDeliveriesRequest { caller: Some(caller), state: state.into(), ..Default::default() };
+        world.client.clone().list_deliveries(request).await
+    };
+    for (state, kind, user) in [("dead", "unheard_of", "bob"), ("pending", "booking_created", "ada")] {
+        let listed = list(admin(), state).await.unwrap().into_inner().deliveries;
+        assert_eq!(listed.len(), 1);
+        let delivery = &listed[0];
+        assert_eq!((delivery.kind.as_str(), delivery.user_id.as_str()), (kind, user));
+        assert_eq!((delivery.state.as_str(), delivery.channel.as_str()), (state, "email"));
+        assert_eq!((delivery.booking_id.as_str(), delivery.attempts), (booking.to_string().as_str(), 1));
+        assert!(!delivery.last_error.is_empty());
+    }
+    assert_eq!(reason(list(person("ada"), "dead").await), chassis::status::Reason::NotAdmin);
+    assert_eq!(reason(list(admin(), "gone").await), chassis::status::Reason::InvalidRequest);
+}

@@ -1,0 +1,139 @@
+//! Reminders: once per start, as the booking is when they are sent, or not at all.
+
+use proto::booking::v1::*;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use uuid::Uuid;
+
+use crate::{harness::*, outbox::*};
+
+/// What bob was told after a pass.
+async fn reminded(post: &Post) -> Vec<String> {
+    post.pass().await;
+    post.subjects("bob")
+}
+
+async fn moved(post: &Post, booking: Uuid, minutes: i32) {
+    sqlx::query!(
+        "update sessions set scheduled_at = app_now() + make_interval(mins => $2), sequence = sequence + 1
+         where id = $1",
+        booking,
+        minutes
+    )
+    .execute(&post.pool)
+    .await
+    .unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn people_are_reminded_a_day_and_a_quarter_of_an_hour_before(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut post = Post::by_mail(pool, connect).await;
+    post.booking("Lesson", 25 * 60).await;
+    assert_eq!(reminded(&post).await, [""; 0]);
+    post.advance(60).await;
+    assert_eq!(reminded(&post).await, ["Soon: Lesson"]);
+    assert_eq!(post.subjects("ada"), ["Soon: Lesson"]);
+    assert_eq!(reminded(&post).await.len(), 1, "once");
+    post.advance(20 * 60).await;
+    assert_eq!(reminded(&post).await.len(), 1);
+    post.advance(24 * 60 + 50).await;
+    assert_eq!(reminded(&post).await.len(), 2);
+    let mail = post.mail.mails().remove(0);
+    assert!(mail.text.contains("https://app.example.org/meeting/1"), "{}", mail.text);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_booking_that_was_moved_ten_times_has_one_reminder(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let mut post = Post::by_mail(pool.clone(), connect.clone()).await;
+    let world = World::with(pool, connect, |config| config.telling = post.telling.clone()).await;
+    let booking = world.book(40 * 60).await;
+    for minutes in 1..=10 {
+        let start = booking.scheduled_at.unwrap().seconds + minutes * 60;
+        let request = RescheduleBookingRequest {
+            caller: Some(person("ada")),
+            booking_id: booking.id.clone(),
+            scheduled_at: Some(prost_types::Timestamp { seconds: start, nanos: 0 }),
+            ..Default::default()
+        };
+        world.client.clone().reschedule_booking(request).await.unwrap();
+    }
+    post.advance(17 * 60).await; // 23 h before: an hour late at most
+    let reminders = || post.subjects("bob").iter().filter(|subject| subject.starts_with("Soon")).count();
+    assert_eq!(reminders(), 0);
+    post.pass().await;
+    testkit::eventually("one reminder", async || (reminders() == 1).then_some(())).await;
+    post.pass().await;
+    assert_eq!(reminders(), 1);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn nobody_is_reminded_of_what_he_was_told_just_now(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    let booking = post.booking("Lesson", 10).await;
+    post.happened("booking_created", booking, "bob").await;
+    let moved_today = post.booking("Later", 23 * 60 + 50).await;
+    post.happened("booking_rescheduled", moved_today, "bob").await;
+    let mut told = reminded(&post).await;
+    told.sort();
+    assert_eq!(told, ["Booked: Lesson", "Moved: Later"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn it_can_be_too_late_to_remind(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    post.booking("Two hours late", 22 * 60).await;
+    post.booking("Half an hour late", 23 * 60 + 30).await;
+    post.booking("Starts in five minutes", 5).await;
+    post.booking("Starts in ten minutes", 10).await;
+    post.booking("Has started", -1).await;
+    let mut reminded = reminded(&post).await;
+    reminded.sort();
+    assert_eq!(reminded, ["Soon: Half an hour late", "Soon: Starts in ten minutes"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_reminder_dies_with_its_booking_or_its_start(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    let (cancelled, moved_away) = (post.booking("Cancelled", 12).await, post.booking("Moved", 13).await);
+    post.mail.be_down(true);
+    post.pass().await;
+    sqlx::query!(
+        "update sessions set status = 'cancelled', cancelled_at = app_now() where id = $1",
+        cancelled
+    )
+    .execute(&post.pool)
+    .await
+    .unwrap();
+    moved(&post, moved_away, 3000).await;
+    post.mail.be_down(false);
+    post.hurry().await;
+    post.pass().await;
+    let mut states = post.states().await;
+    states.sort();
+    states.dedup();
+    assert_eq!(states, ["dropped the booking is not open any more", "dropped the booking was moved"]);
+    assert_eq!(post.mail.taken(), 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_reminder_waits_behind_nothing_else_of_its_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    let booking = post.booking("Lesson", 12).await;
+    post.happened("recording_ready", booking, "bob").await;
+    post.mail.be_down(true);
+    post.pass().await;
+    sqlx::query!(
+        "update notification_deliveries set due_at = 'infinity' where stream_key not like 'reminder:%'"
+    )
+    .execute(&post.pool)
+    .await
+    .unwrap();
+    sqlx::query!("update notification_deliveries set due_at = app_now() where stream_key like 'reminder:%'")
+        .execute(&post.pool)
+        .await
+        .unwrap();
+    post.mail.be_down(false);
+    assert_eq!(reminded(&post).await, ["Soon: Lesson"]);
+}

@@ -1,0 +1,39 @@
+//! docs/diagnosis.md explains every cause, in the order of their weight and in the very words that people are told.
+
+use chassis::diagnosis::Cause;
+
+const DOC: &str = include_str!("../../../../docs/diagnosis.md");
+/// What a diagnosis sets right by itself (room-lifecycle's tests show it).
+const REPAIRED: [Cause; 3] = [Cause::RoomPending, Cause::RoomMissing, Cause::SidMismatch];
+
+/// A row of the page as it must be.
+fn row(cause: Cause) -> String {
+    let words = cause.words();
+    let operators = words.operator.map(|operator| format!(" Operators: {operator}")).unwrap_or_default();
+    let repaired = if REPAIRED.contains(&cause) { "yes" } else { "no" };
+    format!(
+        "| `{cause}` | {} | {} | {} | {}{operators} | {repaired} |",
+        cause.scenario().as_str(),
+        words.diagnosis,
+        words.likely_cause,
+        words.fix
+    )
+}
+
+#[test]
+fn every_cause_is_explained_in_its_own_words_and_in_order() {
+    let (_, causes) = DOC.split_once("## Causes").unwrap();
+    let documented: Vec<&str> = causes.lines().filter(|line| line.starts_with("| `")).collect();
+    for (documented, &cause) in documented.iter().zip(Cause::ALL) {
+        assert_eq!(*documented, row(cause));
+    }
+    assert_eq!(documented.len(), Cause::ALL.len());
+}
+
+#[test]
+fn codes_are_read_as_they_are_written() {
+    for &cause in Cause::ALL {
+        assert_eq!(cause.code().parse(), Ok(cause));
+    }
+    assert_eq!("nonsense".parse::<Cause>(), Err(()));
+}

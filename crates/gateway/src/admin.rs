@@ -1,0 +1,140 @@
+//! `/api/v1/admin`: what operators look at, with the admin claim only.
+
+use axum::{
+    Json as Answer,
+    extract::{FromRequestParts, State},
+};
+use chassis::status::{Reason, Refusal};
+use http::request::Parts;
+use proto::{booking::v1 as pb, types::v1::Caller};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::App,
+    error::Rejection,
+    extract::Query,
+    wire::{self, Envelope, told},
+};
+
+mod rooms;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(notifications))
+        .routes(routes!(rooms::stuck))
+        .routes(routes!(rooms::orphans))
+        .routes(routes!(rooms::drift))
+        .routes(routes!(rooms::events))
+}
+
+/// A person with the admin claim.
+pub(crate) struct Admin(pub(crate) Caller);
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let caller = app.sign_in(parts).await?;
+        if caller.is_admin {
+            Ok(Self(caller))
+        } else {
+            Err(Refusal::new(Reason::NotAdmin, "Only administrators see this.").into())
+        }
+    }
+}
+
+/// A notification that did not reach somebody over a channel, or not yet.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Delivery {
+    #[schema(format = Uuid)]
+    id: String,
+    #[schema(format = Uuid)]
+    notification_id: String,
+    kind: String,
+    /// email · webhook
+    channel: String,
+    /// dead · pending
+    state: String,
+    /// Null: for the admins.
+    user_id: Option<String>,
+    #[schema(format = Uuid)]
+    booking_id: Option<String>,
+    attempts: i32,
+    last_error: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    /// The next attempt of a pending one.
+    #[serde(with = "time::serde::rfc3339")]
+    due_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    dead_at: Option<OffsetDateTime>,
+}
+
+impl TryFrom<pb::Delivery> for Delivery {
+    type Error = Rejection;
+
+    fn try_from(delivery: pb::Delivery) -> Result<Self, Rejection> {
+        Ok(Self {
+            id: delivery.id,
+            notification_id: delivery.notification_id,
+            kind: delivery.kind,
+            channel: delivery.channel,
+            state: delivery.state,
+            user_id: told(delivery.user_id),
+            booking_id: told(delivery.booking_id),
+            attempts: delivery.attempts,
+            last_error: told(delivery.last_error),
+            created_at: wire::time("delivery.created_at", delivery.created_at)?,
+            due_at: wire::time("delivery.due_at", delivery.due_at)?,
+            dead_at: wire::time_or_null(delivery.dead_at),
+        })
+    }
+}
+
+#[derive(Deserialize, ToSchema, Clone, Copy, Default)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DeliveryState {
+    #[default]
+    Dead,
+    Pending,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListDeliveries {
+    /// Those that were given up (default), or those that wait.
+    #[param(inline)]
+    state: Option<DeliveryState>,
+    /// Default: 20.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i32>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Notifications that could not be delivered, newest first, and why.
+#[utoipa::path(get, path = "/api/v1/admin/notifications", operation_id = "listDeliveries", tag = "Operation",
+    params(ListDeliveries), responses((status = 200, body = Envelope<Vec<Delivery>>, description = "a page")))]
+pub(crate) async fn notifications(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Query(query): Query<ListDeliveries>,
+) -> Result<Answer<Envelope<Vec<Delivery>>>, Rejection> {
+    let state = match query.state.unwrap_or_default() {
+        DeliveryState::Dead => "dead",
+        DeliveryState::Pending => "pending",
+    };
+    let request = pb::ListDeliveriesRequest {
+        caller: Some(caller),
+        state: state.to_owned(),
+        limit: wire::limit(query.limit)?,
+        cursor: query.cursor.unwrap_or_default(),
+    };
+    let page = app.booking().list_deliveries(request).await?.into_inner();
+    let deliveries = page.deliveries.into_iter().map(Delivery::try_from);
+    Ok(Envelope::page(deliveries.collect::<Result<_, _>>()?, page.next_cursor))
+}

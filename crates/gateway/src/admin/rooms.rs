@@ -1,0 +1,227 @@
+//! What is stuck, what LiveKit has without need, what the listing is behind, and what happened.
+
+use axum::{Json as Answer, extract::State};
+use proto::{room::v1 as room, sync::v1 as sync};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Admin;
+use crate::{
+    app::App,
+    error::Rejection,
+    extract::Query,
+    wire::{self, Envelope, told},
+};
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StuckRooms {
+    /// Live rooms whose state and open session disagree; the next pass settles them.
+    live_rooms: Vec<StuckLiveRoom>,
+    /// Rooms of open owners that LiveKit could not make yet.
+    rooms: Vec<UnmadeRoom>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct StuckLiveRoom {
+    #[schema(format = Uuid)]
+    id: String,
+    host_user_id: String,
+    /// As it is written: idle · scheduled · lobby · live
+    status: String,
+    #[schema(format = Uuid)]
+    current_session_id: Option<String>,
+    #[schema(format = Uuid)]
+    open_session_id: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct UnmadeRoom {
+    room_name: String,
+    /// session · `live_session` · nest
+    owner_kind: String,
+    #[schema(format = Uuid)]
+    owner_id: String,
+    /// pending · failed
+    status: String,
+    attempts: i32,
+    last_error: Option<String>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    next_attempt_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    created_at: Option<OffsetDateTime>,
+}
+
+impl From<room::StuckLiveRoom> for StuckLiveRoom {
+    fn from(stuck: room::StuckLiveRoom) -> Self {
+        Self {
+            id: stuck.id,
+            host_user_id: stuck.host_user_id,
+            status: stuck.status,
+            current_session_id: told(stuck.current_session_id),
+            open_session_id: told(stuck.open_session_id),
+        }
+    }
+}
+
+impl From<room::UnmadeRoom> for UnmadeRoom {
+    fn from(unmade: room::UnmadeRoom) -> Self {
+        Self {
+            room_name: unmade.room_name,
+            owner_kind: unmade.owner_kind,
+            owner_id: unmade.owner_id,
+            status: unmade.status,
+            attempts: unmade.attempts,
+            last_error: told(unmade.last_error),
+            next_attempt_at: wire::time_or_null(unmade.next_attempt_at),
+            created_at: wire::time_or_null(unmade.created_at),
+        }
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AtMost {
+    /// Of each list. Default: 20.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i32>,
+}
+
+/// What a pass would have to set right now.
+#[utoipa::path(get, path = "/api/v1/admin/stuck-rooms", operation_id = "listStuckRooms", tag = "Operation",
+    params(AtMost), responses((status = 200, body = Envelope<StuckRooms>, description = "usually nothing")))]
+pub(crate) async fn stuck(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Query(query): Query<AtMost>,
+) -> Result<Answer<Envelope<StuckRooms>>, Rejection> {
+    let request = room::ListStuckRoomsRequest { caller: Some(caller), limit: wire::limit(query.limit)? };
+    let found = app.admin().list_stuck_rooms(request).await?.into_inner();
+    Ok(Envelope::new(StuckRooms {
+        live_rooms: found.live_rooms.into_iter().map(StuckLiveRoom::from).collect(),
+        rooms: found.rooms.into_iter().map(UnmadeRoom::from).collect(),
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Orphans {
+    /// Ours once; the next pass deletes them.
+    retired: Vec<String>,
+    /// With our deployment's id, empty, in no record; deleted when seen twice.
+    unknown: Vec<String>,
+    /// The same with people inside: never deleted.
+    inhabited: Vec<String>,
+}
+
+/// Rooms on LiveKit that nobody of ours needs, by name.
+#[utoipa::path(get, path = "/api/v1/admin/orphans", operation_id = "listOrphans", tag = "Operation",
+    responses((status = 200, body = Envelope<Orphans>, description = "usually nothing")))]
+pub(crate) async fn orphans(
+    State(app): State<App>,
+    Admin(caller): Admin,
+) -> Result<Answer<Envelope<Orphans>>, Rejection> {
+    let request = room::ListOrphansRequest { caller: Some(caller) };
+    let room::ListOrphansResponse { retired, unknown, inhabited } =
+        app.admin().list_orphans(request).await?.into_inner();
+    Ok(Envelope::new(Orphans { retired, unknown, inhabited }))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Drift {
+    /// Rows of the listing that wait to be made anew.
+    dirty: i64,
+    /// Of them, those that failed and are tried again later.
+    set_aside: i64,
+    /// Age of the oldest one that is due.
+    lag_seconds: f64,
+    /// Rows that the last whole comparison found different.
+    drift: i64,
+    #[serde(with = "time::serde::rfc3339::option")]
+    compared_at: Option<OffsetDateTime>,
+}
+
+/// How far the listing is behind.
+#[utoipa::path(get, path = "/api/v1/admin/drift", operation_id = "getDrift", tag = "Operation",
+    responses((status = 200, body = Envelope<Drift>, description = "as one replica of sync sees it")))]
+pub(crate) async fn drift(
+    State(app): State<App>,
+    Admin(caller): Admin,
+) -> Result<Answer<Envelope<Drift>>, Rejection> {
+    let request = sync::GetStatusRequest { caller: Some(caller) };
+    let status = app.streams().status(request).await?;
+    Ok(Envelope::new(Drift {
+        dirty: status.dirty,
+        set_aside: status.set_aside,
+        lag_seconds: status.lag_seconds,
+        drift: status.drift,
+        compared_at: wire::time_or_null(status.compared_at),
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Event {
+    /// LiveKit's, or our own (`GR_…`).
+    id: String,
+    event_type: String,
+    #[schema(format = Uuid)]
+    room_id: Option<String>,
+    room_sid: Option<String>,
+    identity: Option<String>,
+    participant_sid: Option<String>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    received_at: Option<OffsetDateTime>,
+    #[schema(value_type = Object)]
+    payload: Value,
+}
+
+impl From<room::Event> for Event {
+    fn from(event: room::Event) -> Self {
+        Self {
+            id: event.id,
+            event_type: event.event_type,
+            room_id: told(event.room_id),
+            room_sid: told(event.room_sid),
+            identity: told(event.identity),
+            participant_sid: told(event.participant_sid),
+            received_at: wire::time_or_null(event.received_at),
+            payload: serde_json::from_str(&event.payload_json).unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListEvents {
+    /// A LiveKit room name. Default: all.
+    room_name: Option<String>,
+    /// Default: 20.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i32>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// LiveKit's webhooks and our own milestones, latest first.
+#[utoipa::path(get, path = "/api/v1/admin/events", operation_id = "listEvents", tag = "Operation",
+    params(ListEvents), responses((status = 200, body = Envelope<Vec<Event>>, description = "a page")))]
+pub(crate) async fn events(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Query(query): Query<ListEvents>,
+) -> Result<Answer<Envelope<Vec<Event>>>, Rejection> {
+    let request = room::ListEventsRequest {
+        caller: Some(caller),
+        room_name: query.room_name.unwrap_or_default(),
+        limit: wire::limit(query.limit)?,
+        cursor: query.cursor.unwrap_or_default(),
+    };
+    let page = app.admin().list_events(request).await?.into_inner();
+    Ok(Envelope::page(page.events.into_iter().map(Event::from).collect(), page.next_cursor))
+}

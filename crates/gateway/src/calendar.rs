@@ -1,0 +1,75 @@
+//! `/api/bookings/{id}/calendar.ics`: the booking for calendar programs, which send no token: a signed link stands for
+//! the person it was shown to, until the booking's links are withdrawn.
+
+use axum::{
+    extract::{FromRequestParts, State},
+    response::IntoResponse,
+};
+use http::{HeaderValue, header, request::Parts};
+use proto::{booking::v1 as pb, types::v1::Caller};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::{
+    app::App,
+    error::Rejection,
+    extract::{Id, Query},
+};
+
+/// A signed-in person, or the person of a signed link and the version that it was signed for.
+pub(crate) struct CalendarReader {
+    caller: Caller,
+    link_version: Option<i32>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Link {
+    /// The three parts of a signed link, as `calendarUrl` has them.
+    user: Option<String>,
+    version: Option<i32>,
+    signature: Option<String>,
+}
+
+impl FromRequestParts<App> for CalendarReader {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let Query(link) = Query::<Link>::from_request_parts(parts, app).await?;
+        let signature = link.signature.filter(|_| !parts.headers.contains_key(header::AUTHORIZATION));
+        let Some(signature) = signature else {
+            return Ok(Self { caller: app.sign_in(parts).await?, link_version: None });
+        };
+        let Id(booking) = Id::from_request_parts(parts, app).await?;
+        let (user, version) = (link.user.unwrap_or_default(), link.version.unwrap_or_default());
+        let is_good = app.calendar_links().verify(&booking, &user, version, &signature);
+        let bearer = is_good.then(|| Caller { user_id: user, ..Caller::default() });
+        let caller = app.believe(
+            bearer,
+            parts,
+            "link",
+            "The link is not good, or not any more; open the booking for a new one.",
+        )?;
+        Ok(Self { caller, link_version: Some(version) })
+    }
+}
+
+/// The booking as an iCalendar file, for its parties or by the signed link `calendarUrl`.
+#[utoipa::path(get, path = "/api/bookings/{bookingId}/calendar.ics", operation_id = "getCalendar", tag = "Bookings",
+    params(("bookingId" = uuid::Uuid, Path), Link), security(("bearer" = []), ("link" = [])),
+    responses((status = 200, body = String, content_type = "text/calendar", description = "RFC 5545")))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    CalendarReader { caller, link_version }: CalendarReader,
+    Id(booking_id): Id,
+) -> Result<impl IntoResponse, Rejection> {
+    let request = pb::GetCalendarRequest { caller: Some(caller), booking_id, link_version };
+    let calendar = app.booking().get_calendar(request).await?.into_inner().calendar;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/calendar; charset=utf-8")),
+        (header::CONTENT_DISPOSITION, HeaderValue::from_static("inline; filename=\"booking.ics\"")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    Ok((headers, calendar))
+}

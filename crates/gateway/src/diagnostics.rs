@@ -1,0 +1,273 @@
+//! `/api/v1/diagnostics/rooms`: why somebody cannot get in, and one step to set it right.
+//!
+//! Always an answer within 2 s: what the services do not say by then the gateway says itself (scenario C), with the
+//! check that failed. Anybody may ask; what he is told of a room is room-lifecycle's to decide.
+
+use std::{collections::HashMap, time::Duration};
+
+use axum::{
+    Json as Answer,
+    extract::{FromRequestParts, RawPathParams, State},
+};
+use chassis::{
+    context,
+    diagnosis::Cause,
+    status::{Reason, Refusal},
+};
+use http::request::Parts;
+use proto::{room::v1 as room, token::v1 as token};
+use serde::Serialize;
+use tonic::{Code, Status};
+use utoipa::ToSchema;
+
+use crate::{
+    app::{App, Asker},
+    error::{self, Rejection},
+};
+
+/// What all services together may take.
+const BUDGET: Duration = Duration::from_secs(2);
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Verdict {
+    /// In the order in which they build on each other.
+    checks: Vec<Finding>,
+    /// ok · A (the room is known, LiveKit or tokens fail) · B (not known) · C (a service or the database fails) ·
+    /// refused (all is well but for this caller, or at this time)
+    scenario: String,
+    /// One of docs/diagnosis.md; it does not change.
+    code: String,
+    diagnosis: String,
+    likely_cause: String,
+    /// What the caller can do about it.
+    fix: String,
+    /// Something was wrong, and was set right while it was looked at.
+    repaired: bool,
+    /// Finds the request in our logs; the same as the header `x-request-id`.
+    request_id: String,
+    #[serde(flatten)]
+    facts: Facts,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Finding {
+    #[schema(example = "livekit_reachable")]
+    check: String,
+    /// null: not made, because of what was found before
+    ok: Option<bool>,
+    /// For admins; empty for everybody else.
+    detail: String,
+    took_ms: u32,
+}
+
+/// What can be told of the room, as far as the caller may know of it.
+#[derive(Default, Serialize, ToSchema)]
+struct Facts {
+    /// session · `live_room` · nest
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// Of a booking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    opens_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    closes_at: Option<String>,
+    /// `room_id_mismatch`: what the id names instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names: Option<String>,
+    /// `room_id_mismatch`: the booking, live room or nest that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    belongs_to: Option<String>,
+    /// `clock_skew`: LiveKit's clock less the database's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_skew_seconds: Option<i64>,
+    /// Scenario C: when to try again, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+}
+
+impl From<HashMap<String, String>> for Facts {
+    fn from(mut facts: HashMap<String, String>) -> Self {
+        let mut take = |fact: &str| facts.remove(fact);
+        Self {
+            kind: take("kind"),
+            opens_at: take("opens_at"),
+            closes_at: take("closes_at"),
+            names: take("names"),
+            belongs_to: take("belongs_to"),
+            clock_skew_seconds: take("clock_skew_seconds").and_then(|seconds| seconds.parse().ok()),
+            retry_after: take("retry_after").and_then(|seconds| seconds.parse().ok()),
+        }
+    }
+}
+
+impl Finding {
+    fn of_gateway(check: &str, ok: bool) -> Self {
+        Self { check: check.to_owned(), ok: Some(ok), detail: String::new(), took_ms: 0 }
+    }
+}
+
+impl From<room::Check> for Finding {
+    fn from(made: room::Check) -> Self {
+        Self { check: made.check, ok: made.ok, detail: made.detail, took_ms: made.took_ms }
+    }
+}
+
+impl From<room::Diagnosis> for Verdict {
+    fn from(told: room::Diagnosis) -> Self {
+        let made = told.checks.into_iter().map(Finding::from);
+        Self {
+            checks: std::iter::once(Finding::of_gateway("api", true)).chain(made).collect(),
+            scenario: told.scenario,
+            code: told.code,
+            diagnosis: told.diagnosis,
+            likely_cause: told.likely_cause,
+            fix: told.fix,
+            repaired: told.repaired,
+            request_id: error::request_id().to_string(),
+            facts: told.facts.into(),
+        }
+    }
+}
+
+impl Verdict {
+    /// What the gateway knows without the services, or because of their silence.
+    fn of_refusal(refusal: Refusal, failed: Option<&str>, is_admin: bool) -> Self {
+        let cause = Cause::of(refusal.reason);
+        let words = cause.words();
+        let mut checks = vec![Finding::of_gateway("api", true)];
+        checks.extend(failed.map(|check| Finding::of_gateway(check, false)));
+        Self {
+            checks,
+            scenario: cause.scenario().as_str().to_owned(),
+            code: cause.code().to_owned(),
+            diagnosis: words.diagnosis.to_owned(),
+            likely_cause: words.likely_cause.to_owned(),
+            fix: cause.fix(is_admin).to_owned(),
+            repaired: false,
+            request_id: error::request_id().to_string(),
+            facts: refusal.facts.into_iter().collect::<HashMap<_, _>>().into(),
+        }
+    }
+}
+
+/// The service that did not answer, as a check, and what came instead.
+struct Failed(&'static str, Status);
+
+const ROOMS: &str = "room_service";
+const TOKENS: &str = "token_service";
+
+enum Sought {
+    Room { kind: String, id: String },
+    NotKnown(room::Diagnosis),
+}
+
+async fn find(app: &App, asker: &Asker, reference: String) -> Result<Sought, Status> {
+    let request = room::FindRoomRequest { caller: asker.caller().cloned(), reference };
+    let found = app.diagnosis().find_room(request).await?.into_inner();
+    Ok(match found.not_known {
+        Some(not_known) => Sought::NotKnown(not_known),
+        None => Sought::Room { kind: found.kind, id: found.id },
+    })
+}
+
+async fn examine(app: &App, asker: &Asker, kind: String, id: String) -> Result<room::Diagnosis, Failed> {
+    let caller = asker.caller_in(&kind).cloned();
+    let request = token::ExplainRequest { caller: caller.clone(), kind: kind.clone(), id: id.clone() };
+    let told = app.token().explain(request).await.map_err(|status| Failed(TOKENS, status))?.into_inner();
+    let request = room::DiagnoseRequest { caller, kind, id, code: told.code };
+    let told = app.diagnosis().diagnose(request).await.map_err(|status| Failed(ROOMS, status))?;
+    Ok(told.into_inner())
+}
+
+/// An answer, whatever the services do.
+fn conclude(asker: &Asker, outcome: Result<room::Diagnosis, Failed>) -> Verdict {
+    let told = match outcome {
+        Ok(told) => Verdict::from(told),
+        Err(Failed(check, status)) => {
+            Verdict::of_refusal(error::from_service(&status), Some(check), asker.is_admin())
+        }
+    };
+    tracing::info!(
+        request.id = told.request_id,
+        scenario = told.scenario,
+        code = told.code,
+        repaired = told.repaired,
+        user.id = asker.caller().map(|caller| caller.user_id.as_str()),
+        "a room was diagnosed"
+    );
+    told
+}
+
+/// Why the caller cannot get in. `ref` is the id of a booking, live room or nest, a LiveKit room name, the link of a
+/// meeting or an naddr, percent-encoded.
+#[utoipa::path(get, path = "/api/v1/diagnostics/rooms/{ref}", operation_id = "diagnoseRoom", tag = "Diagnosis",
+    params(("ref" = String, Path)), security((), ("bearer" = []), ("nostr" = [])),
+    responses((status = 200, body = Verdict, description = "whatever is wrong")))]
+pub(crate) async fn diagnose(
+    State(app): State<App>,
+    asker: Asker,
+    Reference(reference): Reference,
+) -> Result<Answer<Verdict>, Rejection> {
+    app.count_diagnosis(&asker)?;
+    if let Asker::Refused(_, refusal) = asker {
+        return Ok(Answer(Verdict::of_refusal(refusal, None, false)));
+    }
+    let outcome = context::with_budget(BUDGET, async {
+        match find(&app, &asker, reference).await.map_err(|status| Failed(ROOMS, status))? {
+            Sought::NotKnown(not_known) => Ok(not_known),
+            Sought::Room { kind, id } => examine(&app, &asker, kind, id).await,
+        }
+    })
+    .await;
+    Ok(Answer(conclude(&asker, outcome)))
+}
+
+/// Brings the room one step to where it should be, and diagnoses it again.
+#[utoipa::path(post, path = "/api/v1/diagnostics/rooms/{ref}/repair", operation_id = "repairRoom",
+    tag = "Diagnosis", params(("ref" = String, Path)), security(("bearer" = []), ("nostr" = [])),
+    responses((status = 200, body = Verdict, description = "as it is now")))]
+pub(crate) async fn repair(
+    State(app): State<App>,
+    asker: Asker,
+    Reference(reference): Reference,
+) -> Result<Answer<Verdict>, Rejection> {
+    asker.somebody()?;
+    let Sought::Room { kind, id } = find(&app, &asker, reference).await? else {
+        return Err(Refusal::new(Reason::RoomNotFound, "There is no such room.").into());
+    };
+    let Some(caller) = asker.caller_in(&kind).cloned() else {
+        return Err(Refusal::new(
+            Reason::NotHost,
+            "Only the host of the nest, by his key, and admins repair it.",
+        )
+        .into());
+    };
+    app.may_repair(&id)?;
+    let request = room::RepairRequest { caller: Some(caller), kind: kind.clone(), id: id.clone() };
+    let outcome = app.diagnosis().repair(request).await;
+    let denied = |status: &Status| matches!(status.code(), Code::PermissionDenied | Code::NotFound);
+    if !outcome.as_ref().is_err_and(denied) {
+        app.count_repair(&id)?; // whoever may not repair takes nobody's turn
+    }
+    let repaired = outcome?.into_inner().repaired;
+    let outcome = context::with_budget(BUDGET, examine(&app, &asker, kind, id)).await;
+    let mut told = conclude(&asker, outcome);
+    told.repaired = repaired && !matches!(told.scenario.as_str(), "A" | "C");
+    Ok(Answer(told))
+}
+
+/// What the caller pasted, decoded once.
+pub(crate) struct Reference(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Reference {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let params = params.map_err(|_| Refusal::invalid("path", "The path is not valid UTF-8."))?;
+        let (_, reference) = params.iter().next().ok_or(Rejection::NoRoute)?;
+        Ok(Self(reference.to_owned()))
+    }
+}

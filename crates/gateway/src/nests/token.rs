@@ -1,0 +1,118 @@
+//! LiveKit tokens of a nest: with a new one, for whoever signed, and for guests.
+
+use axum::{Json as Answer, extract::State, response::IntoResponse};
+use chassis::status::{Reason, Refusal};
+use http::{HeaderValue, header};
+use proto::{room::v1 as room, token::v1 as pb, types::v1::Caller};
+use serde::{Deserialize, Serialize};
+use tonic::Status;
+use utoipa::ToSchema;
+
+use super::NestId;
+use crate::{
+    app::{Anybody, App},
+    error::Rejection,
+    nostr::{Received, Signed},
+};
+
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct NewNest {
+    /// Where the nest is announced.
+    #[serde(default)]
+    relays: Vec<String>,
+    /// Kept; nothing is streamed yet.
+    #[serde(default)]
+    hls_stream: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CreatedNest {
+    #[serde(rename = "roomId")]
+    #[schema(format = Uuid)]
+    room_id: String,
+    /// Where the nest can be heard: LiveKit, `wss+livekit://…`.
+    endpoints: Vec<String>,
+    token: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NestToken {
+    /// Never stored; a client fetches a new one for each join.
+    token: String,
+}
+
+/// The caller's new nest, and his token for it.
+#[utoipa::path(put, path = "/api/v1/nests", operation_id = "createNest", tag = "Nests",
+    request_body = NewNest, security(("nostr" = [])),
+    responses((status = 200, body = CreatedNest, description = "the nest; also with a slash at the end")))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    signed: Signed,
+    _: Anybody, // keys cost nothing: whoever makes nests with ever new ones pays with his address
+    body: Received,
+) -> Result<impl IntoResponse, Rejection> {
+    let (caller, proof) = signed.over(&body)?;
+    let wanted: NewNest = body.json()?;
+    let request = room::CreateNestRequest {
+        caller: Some(caller.clone()),
+        proof: Some(proof),
+        relays: wanted.relays,
+        hls_stream: wanted.hls_stream,
+    };
+    let nest = app.nests().create_nest(request).await?.into_inner().nest;
+    let room_id = nest.ok_or(Rejection::Incomplete("nest"))?.id;
+    let issued = issue(&app, Some(caller), &room_id).await?;
+    let endpoints = vec![endpoint(&issued.ws_url)?];
+    Ok(no_store(CreatedNest { room_id, endpoints, token: issued.token }))
+}
+
+/// A LiveKit token for the signer, who is a participant from now on.
+#[utoipa::path(get, path = "/api/v1/nests/{id}", operation_id = "getNestToken", tag = "Nests",
+    params(("id" = uuid::Uuid, Path)), security(("nostr" = [])),
+    responses((status = 200, body = NestToken, description = "the token; never cached")))]
+pub(crate) async fn join(
+    State(app): State<App>,
+    NestId(nest_id): NestId,
+    signed: Signed,
+    body: Received,
+) -> Result<impl IntoResponse, Rejection> {
+    let (caller, _) = signed.over(&body)?;
+    // Most who ask are participants already: their token is one call, and only a first join is three.
+    let issued = match issue(&app, Some(caller.clone()), &nest_id).await {
+        Err(status) if Refusal::from_status(&status).reason == Reason::NotParticipant => {
+            let request = room::JoinNestRequest { caller: Some(caller.clone()), nest_id: nest_id.clone() };
+            app.nests().join_nest(request).await?;
+            issue(&app, Some(caller), &nest_id).await?
+        }
+        issued => issued?,
+    };
+    Ok(no_store(NestToken { token: issued.token }))
+}
+
+/// A LiveKit token for somebody without a key, who listens.
+#[utoipa::path(get, path = "/api/v1/nests/{id}/guest", operation_id = "getNestGuestToken", tag = "Nests",
+    params(("id" = uuid::Uuid, Path)), security(()),
+    responses((status = 200, body = NestToken, description = "the token; never cached")))]
+pub(crate) async fn guest(
+    State(app): State<App>,
+    NestId(nest_id): NestId,
+    _: Anybody,
+) -> Result<impl IntoResponse, Rejection> {
+    let issued = issue(&app, None, &nest_id).await?;
+    Ok(no_store(NestToken { token: issued.token }))
+}
+
+async fn issue(app: &App, caller: Option<Caller>, nest_id: &str) -> Result<pb::IssueForNestResponse, Status> {
+    let request = pb::IssueForNestRequest { caller, nest_id: nest_id.to_owned() };
+    app.token().issue_for_nest(request).await.map(tonic::Response::into_inner)
+}
+
+/// LiveKit's URL as Nostr events name it: `wss+livekit://host`.
+fn endpoint(ws_url: &str) -> Result<String, Rejection> {
+    let (scheme, place) = ws_url.split_once("://").ok_or(Rejection::Incomplete("token.ws_url"))?;
+    Ok(format!("{scheme}+livekit://{}", place.trim_end_matches('/')))
+}
+
+fn no_store<T: Serialize>(answer: T) -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Answer(answer))
+}

@@ -1,0 +1,114 @@
+//! Nostr identities: who signed a request of the nests' routes, and the proof that goes along with what it changes.
+//!
+//! A request is believed for what its event says of it ([`nip98`]) and for no more: a proof comes only with the body
+//! that it covers. Verified requests count against the key, the others against their address.
+
+use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Request};
+use bytes::Bytes;
+use chassis::status::{Reason, Refusal};
+use http::{HeaderMap, header, request::Parts};
+use proto::{room::v1::Proof, types::v1::Caller};
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+
+use self::nip98::{Expected, Refused, Verified};
+use crate::{app::App, config::Nip98Config, error::Rejection, extract};
+
+pub mod nip98;
+pub mod sign;
+
+/// The one header that may prove something.
+fn authorization(headers: &HeaderMap) -> Result<&[u8], Refused> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or(Refused::Missing)?;
+    if values.next().is_some() { Err(Refused::Scheme) } else { Ok(value.as_bytes()) }
+}
+
+/// Holds a request against these settings, at `now` (unix seconds).
+pub(crate) fn judge(parts: &Parts, config: &Nip98Config, now: i64) -> Result<Verified, Refused> {
+    // Routes that were nested would see another path than the one that was signed.
+    let original = parts.extensions.get::<OriginalUri>();
+    let expected = Expected {
+        bases: &config.bases,
+        method: parts.method.as_str(),
+        uri: original.map_or(&parts.uri, |OriginalUri(uri)| uri),
+        now,
+        window: config.window,
+    };
+    nip98::verify(authorization(&parts.headers)?, &expected)
+}
+
+/// What whoever was refused is told.
+pub(crate) fn advice(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Missing | Refused::Scheme => "Sign the request: `Authorization: Nostr …` (NIP-98).",
+        Refused::Size | Refused::Base64 | Refused::Json | Refused::Kind | Refused::Tags => {
+            "The signature is no NIP-98 event."
+        }
+        Refused::Time => "The event was signed too long ago, or the clocks are apart.",
+        Refused::Url => "The event was signed for another URL.",
+        Refused::Method => "The event was signed for another method.",
+        Refused::Signature => "The event's id or signature is wrong.",
+        Refused::Payload => "The event was signed for another body.",
+        Refused::NoUrls => "Signatures cannot be checked here: this gateway does not know its URL (API_URL).",
+    }
+}
+
+/// A request that somebody signed. Who, is told together with the body.
+pub(crate) struct Signed(Verified);
+
+impl FromRequestParts<App> for Signed {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        app.verify_signed(parts).map(Self)
+    }
+}
+
+/// Whether a request says that it is signed, well or not.
+pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
+    let scheme = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().get(..6));
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"nostr "))
+}
+
+impl Signed {
+    /// The signer of a request that needs no body and changes nothing of his: it may be sent again while it is young.
+    pub(crate) fn over_nothing(self) -> Result<Caller, Rejection> {
+        self.over(&Received(Bytes::new())).map(|(caller, _)| caller)
+    }
+
+    /// The signer of a request with this body, and the proof of it.
+    pub(crate) fn over(self, body: &Received) -> Result<(Caller, Proof), Rejection> {
+        let Self(Verified { public_key, event_id, payload }) = self;
+        let body_hash: [u8; 32] = Sha256::digest(&body.0).into();
+        if payload.is_some_and(|signed| signed != body_hash) {
+            return Err(unauthenticated(Refused::Payload));
+        }
+        let caller = Caller { user_id: public_key, ..Caller::default() };
+        Ok((caller, Proof { event_id: event_id.to_vec(), body_hash: body_hash.to_vec() }))
+    }
+}
+
+/// Counts the refusal by its reason.
+pub(crate) fn unauthenticated(refused: Refused) -> Rejection {
+    metrics::counter!("greenroom_sign_ins_refused_total", "reason" => refused.to_string()).increment(1);
+    Refusal::new(Reason::Unauthenticated, advice(refused)).into()
+}
+
+/// A body as it came, which a signature may cover byte by byte; none is an empty one.
+pub(crate) struct Received(Bytes);
+
+impl FromRequest<App> for Received {
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
+        let (parts, body) = request.into_parts();
+        extract::receive(&parts.headers, body, app.bodies_of_keys()).await.map(Self)
+    }
+}
+
+impl Received {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
+        extract::json(&self.0)
+    }
+}

@@ -1,0 +1,66 @@
+//! What operators see, and nobody else.
+
+use serde_json::{Value, json};
+
+use crate::{
+    fakes::{ROOM, SESSION},
+    support::{Gateway, answer, token},
+};
+
+const PATHS: [&str; 4] = ["stuck-rooms", "orphans", "drift", "events"];
+
+async fn get(gateway: &Gateway, path: &str) -> (u16, Value) {
+    answer(gateway.get(&format!("/api/v1/admin/{path}")).bearer_auth(token("admin"))).await
+}
+
+#[tokio::test]
+async fn nobody_without_the_admin_claim_asks_anybody() {
+    let gateway = Gateway::start().await;
+    for path in PATHS {
+        let path = format!("/api/v1/admin/{path}");
+        let (status, told) = answer(gateway.get(&path).bearer_auth(token("host-1"))).await;
+        assert_eq!((status, &told["code"]), (403, &json!("not_admin")), "{path}");
+        assert_eq!(answer(gateway.get(&path)).await.0, 401, "{path}");
+    }
+    assert!(gateway.fake.calls().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_stuck_is_told_with_its_cause() {
+    let gateway = Gateway::start().await;
+    let (status, told) = get(&gateway, "stuck-rooms?limit=5").await;
+    assert_eq!(status, 200, "{told}");
+    let stuck = json!([{
+        "id": ROOM, "hostUserId": "host-1", "status": "live", "currentSessionId": null, "openSessionId": null,
+    }]);
+    let unmade = json!([{
+        "roomName": "session-x", "ownerKind": "session", "ownerId": SESSION, "status": "pending", "attempts": 3,
+        "lastError": "LiveKit did not answer", "nextAttemptAt": "2027-01-15T08:01:00Z",
+        "createdAt": "2027-01-15T08:00:00Z",
+    }]);
+    assert_eq!(told["data"], json!({"liveRooms": stuck, "rooms": unmade}));
+    assert!(gateway.fake.last().request.contains("limit: 5"));
+    assert_eq!(get(&gateway, "stuck-rooms?limit=0").await.1["field"], json!("limit"));
+}
+
+#[tokio::test]
+async fn orphans_and_drift_are_told() {
+    let gateway = Gateway::start().await;
+    let orphans = json!({"retired": ["session-old"], "unknown": ["session-unknown"], "inhabited": []});
+    assert_eq!(get(&gateway, "orphans").await.1["data"], orphans);
+    let (status, told) = get(&gateway, "drift").await;
+    assert_eq!(status, 200, "{told}");
+    assert!(told["data"]["lagSeconds"].is_number() && told["data"]["drift"].is_number(), "{told}");
+}
+
+#[tokio::test]
+async fn events_come_in_pages_of_one_room_or_of_all() {
+    let gateway = Gateway::start().await;
+    let (status, told) = get(&gateway, "events?roomName=session-x&limit=1&cursor=here").await;
+    assert_eq!((status, &told["nextCursor"]), (200, &json!("more")), "{told}");
+    let event = &told["data"][0];
+    assert_eq!((&event["id"], &event["roomId"]), (&json!("EV_1"), &Value::Null));
+    assert_eq!(event["payload"], json!({"event": "room_started"}));
+    let call = gateway.fake.last().request;
+    assert!(call.contains("room_name: \"session-x\"") && call.contains("cursor: \"here\""), "{call}");
+}

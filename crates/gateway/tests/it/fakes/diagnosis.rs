@@ -1,0 +1,43 @@
+//! Diagnosis: the session is known to everybody, and everything is well.
+
+use proto::room::v1::{self as pb, diagnosis_service_server::DiagnosisService};
+use tonic::{Request, Response};
+
+use super::{Answer, Fake, SESSION};
+
+fn diagnosis(scenario: &str, code: &str) -> pb::Diagnosis {
+    let record = pb::Check { check: "record".into(), ok: Some(scenario == "ok"), ..pb::Check::default() };
+    pb::Diagnosis {
+        checks: vec![record],
+        scenario: scenario.into(),
+        code: code.into(),
+        facts: [("clock_skew_seconds".into(), "-31".into()), ("kind".into(), "session".into())].into(),
+        ..pb::Diagnosis::default()
+    }
+}
+
+#[tonic::async_trait]
+impl DiagnosisService for Fake {
+    async fn find_room(&self, request: Request<pb::FindRoomRequest>) -> Answer<pb::FindRoomResponse> {
+        let caller = |request: &pb::FindRoomRequest| request.caller.clone();
+        let (request, _) = self.take("find_room", request, caller).await?;
+        let known = request.reference.contains(SESSION);
+        Ok(Response::new(pb::FindRoomResponse {
+            kind: "session".into(),
+            id: SESSION.into(),
+            not_known: (!known).then(|| diagnosis("B", "room_not_known")),
+        }))
+    }
+
+    async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> Answer<pb::Diagnosis> {
+        let caller = |request: &pb::DiagnoseRequest| request.caller.clone();
+        self.take("diagnose", request, caller).await?;
+        Ok(Response::new(diagnosis("ok", "ok")))
+    }
+
+    async fn repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::RepairResponse> {
+        let caller = |request: &pb::RepairRequest| request.caller.clone();
+        self.take("repair", request, caller).await?;
+        Ok(Response::new(pb::RepairResponse { repaired: true }))
+    }
+}

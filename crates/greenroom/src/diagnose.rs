@@ -1,0 +1,143 @@
+//! `greenroom diagnose <ref>`: why nobody gets into a room, told in words; over the database and LiveKit alone, so that
+//! it works while the services are down. It is an operator who looks: it changes nothing, and nobody is let in.
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use anstyle::{AnsiColor, Style};
+use chassis::{
+    config::{Invalid, given},
+    diagnosis::{Cause, Scenario},
+    grpc::system_caller,
+    status::Refusal,
+};
+use room_lifecycle::diagnosis::verdict::{Diagnosis, Finding, verdict};
+use serde_json::{Value, json};
+
+use crate::{out::say, repair::open};
+
+/// For a gateway that is there.
+const PATIENCE: Duration = Duration::from_secs(2);
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const CAREFUL: Style = AnsiColor::Yellow.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+#[derive(clap::Args)]
+pub struct Diagnose {
+    /// The id of a booking, live room or nest, a LiveKit room name, the link of a meeting, or an naddr
+    reference: String,
+    /// One JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    /// This deployment's gateway as clients see it; without it the gateway is not asked
+    #[arg(long, env = "API_URL")]
+    api_url: Option<String>,
+    #[command(flatten)]
+    settings: Box<room_lifecycle::Args>,
+}
+
+pub async fn run(args: Diagnose) -> anyhow::Result<ExitCode> {
+    let api_url = given(args.api_url);
+    let (gateway, examined) =
+        tokio::join!(gateway(api_url.as_deref()), examine(*args.settings, &args.reference));
+    let mut told = examined?;
+    told.checks.insert(0, gateway);
+    told.cause = verdict(told.checks.iter().filter_map(|finding| finding.cause).chain([told.cause]));
+    told.fix = told.cause.fix(true);
+    if args.json {
+        say(serde_json::to_string_pretty(&document(&told))?)?;
+    } else {
+        print(&told)?;
+    }
+    Ok(if told.cause.scenario() == Scenario::Ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a database that fails leads to is a diagnosis too; settings that are wrong are not.
+async fn examine(settings: room_lifecycle::Args, reference: &str) -> anyhow::Result<Diagnosis> {
+    let rooms = match open(settings).await {
+        Ok(rooms) => rooms,
+        Err(error) if error.is::<Invalid>() => return Err(error),
+        Err(error) => return Ok(failed(Cause::DatabaseUnavailable, format!("{error:#}"))),
+    };
+    match rooms.diagnose_reference(&system_caller(), reference).await {
+        Ok(told) => Ok(told),
+        Err(error) => {
+            let detail = error.to_string();
+            Ok(failed(Cause::of(Refusal::from(error).reason), detail))
+        }
+    }
+}
+
+fn failed(cause: Cause, detail: String) -> Diagnosis {
+    let record =
+        Finding { check: "record", ok: Some(false), detail, cause: Some(cause), took: Duration::ZERO };
+    Diagnosis {
+        checks: vec![record],
+        cause,
+        fix: cause.fix(true),
+        facts: BTreeMap::default(),
+        repaired: false,
+    }
+}
+
+/// Whether the gateway answers at all.
+async fn gateway(api_url: Option<&str>) -> Finding {
+    let begun = std::time::Instant::now();
+    let finding =
+        |ok, detail: String, cause| Finding { check: "api", ok, detail, cause, took: begun.elapsed() };
+    let Some(api_url) = api_url else { return finding(None, "API_URL is not set".to_owned(), None) };
+    let url = format!("{}/livez", api_url.trim_end_matches('/'));
+    let asked = async {
+        let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
+        client.get(&url).send().await?.error_for_status()
+    };
+    match asked.await {
+        Ok(_) => finding(Some(true), format!("{api_url} answers"), None),
+        Err(error) => finding(Some(false), error.to_string(), Some(Cause::ServiceUnavailable)),
+    }
+}
+
+fn document(told: &Diagnosis) -> Value {
+    let words = told.cause.words();
+    let check = |finding: &Finding| {
+        json!({
+            "check": finding.check, "ok": finding.ok, "detail": finding.detail,
+            "took_ms": u64::try_from(finding.took.as_millis()).unwrap_or(u64::MAX),
+        })
+    };
+    let mut document = json!({
+        "checks": told.checks.iter().map(check).collect::<Vec<_>>(),
+        "scenario": told.cause.scenario().as_str(), "code": told.cause.code(),
+        "diagnosis": words.diagnosis, "likely_cause": words.likely_cause, "fix": told.fix,
+        "repaired": told.repaired,
+    });
+    for (fact, value) in &told.facts {
+        let value = value.parse::<i64>().map_or_else(|_| Value::from(value.as_str()), Value::from);
+        document[*fact] = value;
+    }
+    document
+}
+
+fn print(told: &Diagnosis) -> std::io::Result<()> {
+    for Finding { check, ok, detail, .. } in &told.checks {
+        let (mark, style) = match ok {
+            Some(true) => ("✅", GOOD),
+            Some(false) => ("❌", BAD),
+            None => ("➖", DIM),
+        };
+        say(format_args!("{mark} {style}{check:<18}{style:#} {DIM}{detail}{DIM:#}"))?;
+    }
+    let words = told.cause.words();
+    let style = match (told.cause, told.cause.scenario()) {
+        (Cause::Ok, _) => GOOD,
+        (_, Scenario::Ok | Scenario::Refused) => CAREFUL,
+        _ => BAD,
+    };
+    let (scenario, code) = (told.cause.scenario().as_str(), told.cause.code());
+    say(format_args!("\n{style}{scenario}: {code}{style:#}  {}", words.diagnosis))?;
+    for (fact, value) in &told.facts {
+        say(format_args!("   {fact}: {value}"))?;
+    }
+    say(format_args!("   Likely cause: {}", words.likely_cause))?;
+    say(format_args!("   What to do:   {}", told.fix))
+}

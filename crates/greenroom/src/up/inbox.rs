@@ -1,0 +1,97 @@
+//! `GET /dev/inbox`: the mails that `up` sent, newest first, and `/dev/inbox.json` for programs. It exists only where
+//! the development sign-in does: everybody who can read it could be anybody anyway.
+
+use std::fmt::Write;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use chassis::http::escaped;
+use mail_dev::{Mail, MailDev};
+
+use super::sign_in::{is_local, refuse};
+
+/// Nothing is fetched and no script runs, whatever stands in a mail; its HTML part is shown in a frame without rights.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; img-src 'none'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Inbox</title><style>\
+    body{font-family:sans-serif;max-width:50em;margin:2em auto;padding:0 1em}\
+    article{border:1px solid #ccc;border-radius:.5em;padding:1em;margin:1em 0}\
+    h2{font-size:1em;margin:0}pre{white-space:pre-wrap}iframe{width:100%;height:16em;border:1px solid #eee}\
+    </style></head><body><h1>Inbox</h1>";
+
+pub fn router(mail: MailDev) -> Router {
+    Router::new().route("/dev/inbox", get(page)).route("/dev/inbox.json", get(json)).with_state(mail)
+}
+
+async fn page(State(mail): State<MailDev>, headers: HeaderMap) -> Response {
+    if !is_local(&headers) {
+        return foreign();
+    }
+    let mails = mail.mails();
+    let mut html = String::from(HEAD);
+    if mails.is_empty() {
+        html.push_str("<p>No mail yet. Reload the page after something happened.</p>");
+    }
+    for mail in &mails {
+        write(&mut html, mail);
+    }
+    html.push_str("</body></html>");
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, Html(html)).into_response()
+}
+
+fn write(html: &mut String, mail: &Mail) {
+    let (to, subject, date) = (escaped(&mail.to.join(", ")), escaped(&mail.subject), escaped(&mail.date));
+    let (text, part) = (escaped(&mail.text), escaped(&mail.html));
+    let _ = write!(
+        html,
+        "<article id=\"{}\"><h2>{subject}</h2><p>to {to} \u{b7} {date}</p><pre>{text}</pre>\
+         <details><summary>HTML</summary><iframe sandbox=\"\" srcdoc=\"{part}\"></iframe></details></article>",
+        mail.id
+    ); // a String takes everything
+}
+
+async fn json(State(mail): State<MailDev>, headers: HeaderMap) -> Response {
+    if !is_local(&headers) {
+        return foreign();
+    }
+    ([(header::CACHE_CONTROL, "no-store")], Json(mail.mails())).into_response()
+}
+
+fn foreign() -> Response {
+    refuse(StatusCode::FORBIDDEN, "The development inbox answers to this machine only.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_a_mail_is_text_on_the_page() {
+        let mut html = String::new();
+        let mail = Mail {
+            id: 1,
+            to: vec!["<a@b>".into()],
+            from: String::new(),
+            subject: "<script>alert(1)</script>".into(),
+            message_id: String::new(),
+            date: String::new(),
+            text: "</pre><img src=x>".into(),
+            html: "<p>\"quoted\"</p><script>1</script>".into(),
+            headers: Vec::new(),
+        };
+        write(&mut html, &mail);
+        assert!(!html.contains("<script") && !html.contains("<img") && !html.contains("<a@b>"), "{html}");
+        assert!(html.contains("srcdoc=\"&lt;p&gt;&quot;quoted&quot;"), "{html}");
+    }
+}

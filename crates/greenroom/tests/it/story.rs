@@ -1,0 +1,82 @@
+//! Whoever is not let in is told a request id, and that id finds the decision in the log of the service that made it.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use testkit::seed::{self, State};
+
+use crate::world::World;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The lines of one request, as operators find them.
+    fn of(&self, request_id: &str) -> Vec<Value> {
+        let text = String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned();
+        let lines = text.lines().filter(|line| line.contains(request_id));
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn the_id_of_a_refusal_finds_one_line_of_the_service_that_decided(pool: PgPool) {
+    let log = Log::default();
+    let written = log.clone();
+    // As the services log. For all tests of this process: what one thread alone listens to, the others switch off when
+    // they are the first to come by (tracing keeps one interest for each callsite).
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_writer(move || written.clone())
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let connect = (*pool.connect_options()).clone();
+    let mut world = World::new(&connect).await;
+    let Some(livekit) = world.stand_in().cloned() else { return };
+    let replica = world.replica().await;
+
+    let early = seed::booking(&pool, State::OpensTomorrow).await;
+    let open = seed::booking(&pool, State::OpenNow).await;
+    let (_, mine) = replica.get("ana", "/api/v1/live/rooms/me").await;
+    let idle = mine["room"]["id"].as_str().unwrap().to_owned();
+    livekit.faults().set(livekit_dev::ANY_METHOD, livekit_dev::Fault::BadGateway);
+    let booking = |id| format!("/api/sessions/{id}/livekit/access-token");
+    let live = format!("/api/v1/live/rooms/{idle}/access-token");
+    let cases = [
+        (Some(early.guest.as_str()), booking(early.id), "too_early", "session", early.id.to_string()),
+        (Some("eve"), booking(open.id), "not_participant", "session", open.id.to_string()),
+        (Some(open.guest.as_str()), booking(open.id), "livekit_unavailable", "session", open.id.to_string()),
+        (Some("eve"), live, "room_not_active", "live", idle.clone()),
+        (None, booking(open.id), "unauthenticated", "", String::new()),
+    ];
+    for (who, path, code, kind, id) in cases {
+        let (_, told) = replica.send(who.map(|who| replica.token(who)), Method::GET, &path, None).await;
+        assert_eq!(told["code"], code, "{told}");
+        let lines = log.of(told["request_id"].as_str().unwrap());
+        let decided: Vec<&Value> = lines.iter().filter(|line| line["code"] == code).collect();
+        assert_eq!(decided.len(), 1, "{code}: {lines:#?}");
+        let line = decided[0];
+        assert_eq!((&line["level"], &line["request.id"]), (&json!("INFO"), &told["request_id"]));
+        if !kind.is_empty() {
+            assert_eq!((&line["owner.kind"], &line["owner.id"]), (&json!(kind), &json!(id)));
+        }
+    }
+    replica.stop().await;
+}

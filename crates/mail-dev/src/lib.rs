@@ -1,0 +1,115 @@
+//! A mail server that delivers nothing: it keeps what it is given and shows it.
+//!
+//! `greenroom up` and tests send to it over the same SMTP as to a real one. Everything is bounded: connections, lines,
+//! mails and how many are kept. A test can make it refuse, hang, or take a mail and never say so.
+
+mod inbox;
+mod session;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub use inbox::Mail;
+
+use crate::inbox::Inbox;
+
+/// Connections at once; more wait.
+const CONNECTIONS: usize = 64;
+/// Mails that are kept; older ones are forgotten.
+const KEPT: usize = 200;
+
+/// What happens to a mail instead of being taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The recipient is answered with this code: 4xx for now, 5xx for good.
+    Refuse(u16),
+    /// The mail gets no answer and is not taken.
+    Hang,
+    /// The mail is taken and gets no answer.
+    TakeAndHang,
+}
+
+/// The server and its inbox; clones are the same one.
+#[derive(Clone, Default)]
+pub struct MailDev(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    inbox: Mutex<Inbox>,
+    /// By recipient; the empty one stands for all.
+    faults: Mutex<HashMap<String, Fault>>,
+    is_down: AtomicBool,
+}
+
+impl MailDev {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Serves until `shutdown`.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let accepting = async {
+            while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                if self.0.is_down.load(Ordering::SeqCst) {
+                    continue; // dropped: the peer sees the connection closed at once
+                }
+                let (server, ending) = (self.clone(), shutdown.clone());
+                tokio::spawn(async move {
+                    let talk = ending.run_until_cancelled(session::talk(server, stream)).await;
+                    if let Some(Err(error)) = talk {
+                        tracing::debug!(%error, "a mail connection broke");
+                    }
+                    drop(place);
+                });
+            }
+        };
+        shutdown.run_until_cancelled(accepting).await;
+    }
+
+    /// What is kept, newest first.
+    #[must_use]
+    pub fn mails(&self) -> Vec<Mail> {
+        self.0.inbox.lock().newest_first()
+    }
+
+    /// How many mails were ever taken, kept or not.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.0.inbox.lock().taken
+    }
+
+    /// Closes every new connection at once, until it is told otherwise.
+    pub fn be_down(&self, is_down: bool) {
+        self.0.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    /// What happens to mails for this recipient, or with "" for everybody.
+    pub fn fault(&self, recipient: &str, fault: Option<Fault>) {
+        let mut faults = self.0.faults.lock();
+        match fault {
+            Some(fault) => faults.insert(recipient.to_owned(), fault),
+            None => faults.remove(recipient),
+        };
+    }
+
+    fn fault_of(&self, recipient: &str) -> Option<Fault> {
+        let faults = self.0.faults.lock();
+        faults.get(recipient).or_else(|| faults.get("")).copied()
+    }
+
+    fn take(&self, to: Vec<String>, raw: &[u8]) {
+        self.0.inbox.lock().take(Mail::read(to, raw), KEPT);
+    }
+}

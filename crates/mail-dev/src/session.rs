@@ -1,0 +1,119 @@
+//! One SMTP connection (RFC 5321): as much as clients need, nothing of relaying, sign-in or TLS.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{Fault, MailDev};
+
+/// RFC 5321 §4.5.3.1 has 512 for commands and 1,000 for text; some send longer ones.
+const LINE: u64 = 4 * 1024;
+const MAIL: usize = 1024 * 1024;
+const RECIPIENTS: usize = 100;
+/// A client that says nothing for so long is let go.
+const SILENCE: Duration = Duration::from_mins(5);
+
+type Stream = BufStream<TcpStream>;
+
+pub(crate) async fn talk(server: MailDev, stream: TcpStream) -> io::Result<()> {
+    let mut stream = BufStream::new(stream);
+    say(&mut stream, "220 mail-dev ESMTP").await?;
+    let mut recipients: Option<Vec<String>> = None;
+    while let Some(line) = read_line(&mut stream).await? {
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+        match (verb.as_str(), &mut recipients) {
+            ("EHLO", _) => {
+                recipients = None;
+                say(&mut stream, "250-mail-dev\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 1048576").await?;
+            }
+            ("HELO" | "RSET", _) => {
+                recipients = None;
+                say(&mut stream, "250 ok").await?;
+            }
+            ("NOOP", _) => say(&mut stream, "250 ok").await?,
+            ("MAIL", _) => {
+                recipients = Some(Vec::new());
+                say(&mut stream, "250 ok").await?;
+            }
+            ("RCPT", Some(to)) if to.len() < RECIPIENTS => {
+                let address = address(&line).to_owned();
+                if let Some(Fault::Refuse(code)) = server.fault_of(&address) {
+                    say(&mut stream, &format!("{code} refused on purpose")).await?;
+                } else {
+                    to.push(address);
+                    say(&mut stream, "250 ok").await?;
+                }
+            }
+            ("DATA", Some(to)) if !to.is_empty() => {
+                let to = std::mem::take(to);
+                recipients = None;
+                data(&server, &mut stream, to).await?;
+            }
+            ("QUIT", _) => return say(&mut stream, "221 bye").await,
+            ("RCPT" | "DATA", _) => say(&mut stream, "503 not now").await?,
+            _ => say(&mut stream, "502 not known here").await?,
+        }
+    }
+    Ok(())
+}
+
+async fn data(server: &MailDev, stream: &mut Stream, to: Vec<String>) -> io::Result<()> {
+    say(stream, "354 go on").await?;
+    let Some(raw) = read_mail(stream).await? else {
+        return say(stream, "552 too large").await;
+    };
+    let fault = to.iter().find_map(|recipient| server.fault_of(recipient));
+    if fault != Some(Fault::Hang) {
+        server.take(to, &raw);
+    }
+    if matches!(fault, Some(Fault::Hang | Fault::TakeAndHang)) {
+        let mut end = Vec::new();
+        stream.read_to_end(&mut end).await?; // until the client gives up
+        return Ok(());
+    }
+    say(stream, "250 taken").await
+}
+
+/// `RCPT TO:<address> …`
+fn address(line: &str) -> &str {
+    line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(address, _)| address)
+}
+
+/// Up to the line with a single dot, its dots unstuffed. None: too large; it was read to its end.
+async fn read_mail(stream: &mut Stream) -> io::Result<Option<Vec<u8>>> {
+    let mut raw = Vec::new();
+    let mut fits = true;
+    while let Some(line) = read_line(stream).await? {
+        if line == b".\r\n" {
+            return Ok(fits.then_some(raw));
+        }
+        fits &= raw.len() + line.len() <= MAIL;
+        if fits {
+            raw.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// None at the end of the connection. A longer line than any is an error, and ends it.
+async fn read_line(stream: &mut Stream) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut bounded = stream.take(LINE);
+    let read = timeout(SILENCE, bounded.read_until(b'\n', &mut line)).await;
+    match read?? {
+        0 => Ok(None),
+        _ if line.ends_with(b"\n") => Ok(Some(line)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+async fn say(stream: &mut Stream, line: &str) -> io::Result<()> {
+    stream.write_all(line.as_bytes()).await?;
+    stream.write_all(b"\r\n").await?;
+    stream.flush().await
+}

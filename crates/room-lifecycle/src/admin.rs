@@ -1,0 +1,113 @@
+//! What operators may ask: what is stuck, what is on LiveKit without need, and what happened.
+
+use chassis::{
+    grpc::{caller, timestamp},
+    page::{self, Cursor},
+    status::{Reason, Refusal},
+};
+use proto::{
+    room::v1::{self as pb, admin_service_server::AdminService},
+    types::v1::Caller,
+};
+use tonic::{Request, Response, Status};
+
+use crate::{Rooms, error::Error, store::admin};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl AdminService for Rooms {
+    async fn list_stuck_rooms(
+        &self,
+        request: Request<pb::ListStuckRoomsRequest>,
+    ) -> Answer<pb::ListStuckRoomsResponse> {
+        let request = request.into_inner();
+        as_admin(request.caller)?;
+        let limit = i64::try_from(page::limit(request.limit)?).unwrap_or(i64::MAX);
+        let (stuck, unmade) =
+            tokio::try_join!(admin::list_stuck(&self.pool, limit), admin::list_unmade(&self.pool, limit))
+                .map_err(Error::from)?;
+        Ok(Response::new(pb::ListStuckRoomsResponse {
+            live_rooms: stuck.into_iter().map(stuck_room).collect(),
+            rooms: unmade.into_iter().map(unmade_room).collect(),
+        }))
+    }
+
+    async fn list_orphans(
+        &self,
+        request: Request<pb::ListOrphansRequest>,
+    ) -> Answer<pb::ListOrphansResponse> {
+        as_admin(request.into_inner().caller)?;
+        let strays = self.find_orphans().await?;
+        Ok(Response::new(pb::ListOrphansResponse {
+            retired: strays.retired,
+            unknown: strays.unknown,
+            inhabited: strays.inhabited,
+        }))
+    }
+
+    async fn list_events(&self, request: Request<pb::ListEventsRequest>) -> Answer<pb::ListEventsResponse> {
+        let request = request.into_inner();
+        as_admin(request.caller)?;
+        let limit = page::limit(request.limit)?;
+        let after = Cursor::parse(&request.cursor)?;
+        if request.room_name.contains('\0') {
+            return Err(Refusal::invalid("room_name", "must not contain a zero byte").into());
+        }
+        let room = Some(request.room_name.as_str()).filter(|name| !name.is_empty());
+        let events = admin::list_events(&self.pool, room, after, page::one_more(limit)).await;
+        let (events, next_cursor) = page::page(events.map_err(Error::from)?, limit, |event| Cursor {
+            at: event.received_at,
+            id: event.key,
+        });
+        Ok(Response::new(pb::ListEventsResponse {
+            events: events.into_iter().map(told).collect(),
+            next_cursor,
+        }))
+    }
+}
+
+fn as_admin(who: Option<Caller>) -> Result<(), Refusal> {
+    let caller = caller(who)?;
+    if caller.is_admin || caller.system {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::NotAdmin, "Only administrators see this."))
+}
+
+fn stuck_room(room: admin::StuckLiveRoom) -> pb::StuckLiveRoom {
+    let id = |id: Option<uuid::Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+    pb::StuckLiveRoom {
+        id: room.id.to_string(),
+        host_user_id: room.host_user_id,
+        status: room.status,
+        current_session_id: id(room.current_session_id),
+        open_session_id: id(room.open_session_id),
+    }
+}
+
+fn unmade_room(room: admin::Unmade) -> pb::UnmadeRoom {
+    pb::UnmadeRoom {
+        room_name: room.room_name,
+        owner_kind: room.owner_kind,
+        owner_id: room.owner_id.to_string(),
+        status: room.status,
+        attempts: room.attempts,
+        last_error: room.last_error.unwrap_or_default(),
+        next_attempt_at: room.next_attempt_at.map(timestamp),
+        created_at: Some(timestamp(room.created_at)),
+    }
+}
+
+fn told(event: admin::Event) -> pb::Event {
+    pb::Event {
+        id: event.event_id,
+        event_type: event.event_type,
+        room_id: event.room_id.map(|id| id.to_string()).unwrap_or_default(),
+        room_sid: event.room_sid.unwrap_or_default(),
+        identity: event.identity.unwrap_or_default(),
+        participant_sid: event.participant_sid.unwrap_or_default(),
+        received_at: Some(timestamp(event.received_at)),
+        payload_json: event.payload,
+    }
+}

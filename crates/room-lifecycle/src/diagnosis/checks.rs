@@ -1,0 +1,219 @@
+//! What each look says: findings from what the records, LiveKit and the settings show. Nothing is asked here.
+
+use std::time::Duration;
+
+use chassis::diagnosis::Cause;
+use domain::{EndedReason, RoomStatus};
+use time::OffsetDateTime;
+
+use super::{
+    Standing,
+    access::Kind,
+    probe::{Health, ListError, Listed, Opened, Timed},
+    verdict::Findings,
+};
+use crate::{
+    config::Policy,
+    store::diagnosis::{Ground, RecordedRoom},
+};
+
+/// Clocks that are further apart will sooner or later make tokens useless: LiveKit allows them a minute.
+const SKEW: time::Duration = time::Duration::seconds(30);
+/// `room_started` comes within milliseconds; later than this it does not come.
+const WEBHOOK_PATIENCE: time::Duration = time::Duration::seconds(30);
+const OF_LIVEKIT: [&str; 9] = [
+    "livekit_reachable",
+    "livekit_key",
+    "room_on_livekit",
+    "sid_agrees",
+    "token_accepted",
+    "auto_create",
+    "clock",
+    "browser_url",
+    "webhooks",
+];
+
+/// Nobody is to come in: LiveKit is not asked.
+pub(super) fn skip(findings: &mut Findings) {
+    for check in OF_LIVEKIT {
+        findings.skip(check, "not asked: nobody may come in, or not this caller");
+    }
+}
+
+/// What the records say of the room, and of the caller.
+pub(super) fn record(
+    findings: &mut Findings,
+    kind: Kind,
+    ground: Option<&Ground>,
+    standing: Standing,
+    policy: Policy,
+) {
+    if let Some(ground) = ground {
+        findings.tell_window(kind, ground.opens_at, ground.closes_at);
+    }
+    let cause = match (standing, ground) {
+        (Standing::Refused(cause), _) => Some(cause),
+        (_, None) => Some(Cause::RoomNotActive),
+        (_, Some(ground)) if !ground.open => Some(closed(kind, ground.ended_reason)),
+        (_, Some(ground)) => {
+            let early = kind == Kind::Session && ground.now < ground.opens_at;
+            let made = ground.room.as_ref().is_some_and(is_made);
+            match () {
+                () if !made && (policy.at_booking || !early) => Some(Cause::RoomPending),
+                () if early => Some(Cause::TooEarly),
+                () => None,
+            }
+        }
+    };
+    findings.add("record", Duration::ZERO, told(ground), cause);
+}
+
+/// LiveKit had it made, as far as the records know.
+pub(super) fn is_made(room: &RecordedRoom) -> bool {
+    room.status == RoomStatus::Active
+}
+
+fn closed(kind: Kind, reason: Option<EndedReason>) -> Cause {
+    match (kind, reason) {
+        (Kind::Session, Some(EndedReason::Cancelled)) => Cause::SessionCancelled,
+        (Kind::Session, _) => Cause::MeetingEnded,
+        (Kind::LiveRoom | Kind::Nest, _) => Cause::RoomNotActive,
+    }
+}
+
+fn told(ground: Option<&Ground>) -> String {
+    let Some(ground) = ground else { return "nothing is on".to_owned() };
+    let open = if ground.open { "open" } else { "closed" };
+    let Some(room) = &ground.room else { return format!("{open}; its room was never recorded") };
+    let failed = room.last_error.as_ref().map(|error| format!("; last failure: {error}")).unwrap_or_default();
+    let sid = room.sid.as_deref().unwrap_or("no SID");
+    format!(
+        "{open}; {} is {}, generation {}, {sid}{failed}",
+        room.name,
+        room.status.as_str(),
+        room.generation
+    )
+}
+
+/// Whether LiveKit answers, knows our key, and has the room under the SID that we know.
+pub(super) fn livekit(
+    findings: &mut Findings,
+    reached: &Timed<Health>,
+    listed: &Timed<Listed>,
+    room: Option<&RecordedRoom>,
+) {
+    if let Err(why) = &reached.value {
+        findings.add("livekit_reachable", reached.took, why, Some(Cause::LivekitUnreachable));
+        for check in ["livekit_key", "room_on_livekit", "sid_agrees"] {
+            findings.skip(check, "LiveKit does not answer");
+        }
+        return;
+    }
+    findings.add("livekit_reachable", reached.took, "it answers", None);
+    let found = match &listed.value {
+        Ok(found) => {
+            findings.add("livekit_key", listed.took, "the key is accepted", None);
+            found.as_ref()
+        }
+        Err(ListError::KeyRefused(why)) => {
+            findings.add("livekit_key", listed.took, why, Some(Cause::LivekitKeyRefused));
+            return skip_room(findings, "LiveKit refuses the key");
+        }
+        Err(ListError::Silent(why)) => {
+            findings.add("livekit_key", listed.took, why, Some(Cause::LivekitUnreachable));
+            return skip_room(findings, "LiveKit does not list rooms");
+        }
+    };
+    match (room, found) {
+        (None, _) => skip_room(findings, "the room is not made yet"),
+        (Some(room), None) => {
+            findings.add(
+                "room_on_livekit",
+                listed.took,
+                format!("{} is not listed", room.name),
+                Some(Cause::RoomMissing),
+            );
+            findings.skip("sid_agrees", "the room is missing");
+        }
+        (Some(room), Some(sid)) => {
+            findings.add("room_on_livekit", listed.took, "it is listed", None);
+            let agrees = room.sid.as_ref() == Some(sid);
+            let ours = room.sid.as_deref().unwrap_or("none");
+            let detail = format!("LiveKit has {sid}, the records {ours}");
+            findings.add("sid_agrees", Duration::ZERO, detail, (!agrees).then_some(Cause::SidMismatch));
+        }
+    }
+}
+
+fn skip_room(findings: &mut Findings, why: &str) {
+    findings.skip("room_on_livekit", why);
+    findings.skip("sid_agrees", why);
+}
+
+/// What LiveKit says to a token for the room, and to one for a room that nobody made.
+pub(super) fn token(
+    findings: &mut Findings,
+    opened: Option<&Timed<Opened>>,
+    phantom: &Timed<Opened>,
+    answers: bool,
+) {
+    match opened.filter(|_| answers) {
+        None => findings.skip("token_accepted", "there is no room to be tried, or LiveKit does not answer"),
+        Some(opened) => {
+            let (detail, cause) = match &opened.value {
+                Opened::Accepted => ("a token opens the room", None),
+                Opened::NoRoom => ("LiveKit knows no such room", Some(Cause::TokenRefused)),
+                Opened::Refused(why) => (why.as_str(), Some(Cause::TokenRefused)),
+                Opened::Silent(why) => (why.as_str(), Some(Cause::LivekitUnreachable)),
+            };
+            findings.add("token_accepted", opened.took, detail, cause);
+        }
+    }
+    match &phantom.value {
+        Opened::NoRoom => findings.add("auto_create", phantom.took, "off", None),
+        Opened::Accepted => findings.add("auto_create", phantom.took, "on", Some(Cause::AutoCreateOn)),
+        Opened::Refused(why) | Opened::Silent(why) => findings.skip("auto_create", why),
+    }
+}
+
+/// LiveKit's clock beside the database's, by which tokens are dated.
+pub(super) fn clock(findings: &mut Findings, reached: &Timed<Health>, ours: OffsetDateTime) {
+    let Ok(Some(theirs)) = reached.value else {
+        return findings.skip("clock", "LiveKit's answers carry no date");
+    };
+    let skew = theirs - ours;
+    let cause = (skew.abs() > SKEW).then_some(Cause::ClockSkew);
+    if cause.is_some() {
+        findings.facts.insert("clock_skew_seconds", skew.whole_seconds().to_string());
+    }
+    let detail = format!("LiveKit's clock is {} s off the database's", skew.whole_seconds());
+    findings.add("clock", Duration::ZERO, detail, cause);
+}
+
+/// Pages that came over https may not open ws://.
+pub(super) fn browser_url(findings: &mut Findings, ws_url: &str, app_url: Option<&str>) {
+    let Some(app_url) = app_url else { return findings.skip("browser_url", "APP_URL is not set") };
+    let insecure = ws_url.starts_with("ws:") && app_url.starts_with("https:");
+    let detail = format!("pages at {app_url}, LiveKit at {ws_url}");
+    findings.add("browser_url", Duration::ZERO, detail, insecure.then_some(Cause::InsecureWebsocketUrl));
+}
+
+/// LiveKit tells of every room that it makes; a room of which it told nothing means that its webhooks are lost.
+pub(super) fn webhooks(
+    findings: &mut Findings,
+    room: Option<&RecordedRoom>,
+    now: OffsetDateTime,
+    events_keep: time::Duration,
+) {
+    let Some((room, age)) = room.and_then(|room| Some((room, now - room.made_at?))) else {
+        return findings.skip("webhooks", "the room is not made yet");
+    };
+    if room.announced {
+        return findings.add("webhooks", Duration::ZERO, "room_started arrived", None);
+    }
+    if age <= WEBHOOK_PATIENCE || age >= events_keep {
+        return findings.skip("webhooks", "the room is too young or too old to tell");
+    }
+    let detail = format!("no room_started within {} s", age.whole_seconds());
+    findings.add("webhooks", Duration::ZERO, detail, Some(Cause::WebhooksSilent));
+}

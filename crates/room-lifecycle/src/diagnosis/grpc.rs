@@ -1,0 +1,101 @@
+//! What may be asked about a room that somebody cannot get into, request by request.
+
+use chassis::{
+    grpc::{caller, uuid},
+    status::Refusal,
+};
+use proto::{
+    room::v1::{self as pb, diagnosis_service_server::DiagnosisService},
+    types::v1::Caller,
+};
+use tonic::{Request, Response, Status};
+
+use super::{
+    Decision, Found, Kind, Target,
+    verdict::{self, Diagnosis},
+};
+use crate::Rooms;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl DiagnosisService for Rooms {
+    async fn find_room(&self, request: Request<pb::FindRoomRequest>) -> Answer<pb::FindRoomResponse> {
+        let request = request.into_inner();
+        let caller = anybody(request.caller)?;
+        let instead = |not_known: Diagnosis| pb::FindRoomResponse {
+            not_known: Some(not_known.into()),
+            ..pb::FindRoomResponse::default()
+        };
+        let found = self.find_target(caller.as_ref(), &request.reference).await?;
+        Ok(Response::new(match found {
+            None => instead(verdict::not_known(super::is_admin(caller.as_ref()))),
+            Some(Found::Other { names, belongs_to }) => instead(verdict::mismatch(names, belongs_to)),
+            Some(Found::Room(target)) => pb::FindRoomResponse {
+                kind: target.kind.as_str().to_owned(),
+                id: target.id.to_string(),
+                not_known: None,
+            },
+        }))
+    }
+
+    async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> Answer<pb::Diagnosis> {
+        let request = request.into_inner();
+        let caller = anybody(request.caller)?;
+        let target = target(&request.kind, &request.id)?;
+        let decision = decision(&request.code)?;
+        Ok(Response::new(self.diagnose(caller.as_ref(), target, decision).await?.into()))
+    }
+
+    async fn repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::RepairResponse> {
+        let request = request.into_inner();
+        let caller = caller(request.caller)?;
+        let target = target(&request.kind, &request.id)?;
+        let rooms = self.clone();
+        let repaired = self.run("repair", async move { rooms.repair_target(&caller, target).await }).await?;
+        Ok(Response::new(pb::RepairResponse { repaired }))
+    }
+}
+
+/// Nobody in particular, or a caller as he must be.
+fn anybody(who: Option<Caller>) -> Result<Option<Caller>, Refusal> {
+    who.map(|who| caller(Some(who))).transpose()
+}
+
+fn target(kind: &str, id: &str) -> Result<Target, Refusal> {
+    let kind =
+        Kind::parse(kind).ok_or_else(|| Refusal::invalid("kind", "must be session, live_room or nest"))?;
+    Ok(Target { kind, id: uuid("id", id)? })
+}
+
+fn decision(code: &str) -> Result<Decision, Refusal> {
+    match code {
+        "ok" => Ok(None),
+        code => code.parse().map(Some).map_err(|()| Refusal::invalid("code", "is none of ours")),
+    }
+}
+
+impl From<Diagnosis> for pb::Diagnosis {
+    fn from(told: Diagnosis) -> Self {
+        let words = told.cause.words();
+        Self {
+            checks: told.checks.into_iter().map(check).collect(),
+            scenario: told.cause.scenario().as_str().to_owned(),
+            code: told.cause.code().to_owned(),
+            diagnosis: words.diagnosis.to_owned(),
+            likely_cause: words.likely_cause.to_owned(),
+            fix: told.fix.to_owned(),
+            facts: told.facts.into_iter().map(|(fact, value)| (fact.to_owned(), value)).collect(),
+            repaired: told.repaired,
+        }
+    }
+}
+
+fn check(finding: verdict::Finding) -> pb::Check {
+    pb::Check {
+        check: finding.check.to_owned(),
+        ok: finding.ok,
+        detail: finding.detail,
+        took_ms: u32::try_from(finding.took.as_millis()).unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,185 @@
+//! LiveKit as a client meets it, asked for nothing but answers. Not through livekit-api, which hides the status of
+//! answers that are not Twirp's, a wrong key's among them: here the status is the finding.
+
+use std::time::{Duration, Instant};
+
+use chassis::config::LiveKit;
+use jsonwebtoken::{EncodingKey, Header};
+use livekit_api::access_token::{Claims, VideoGrants};
+use reqwest::{Client, Response, StatusCode, header};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+use uuid::Uuid;
+
+use super::LOOK;
+
+/// How long a probe's token lives; LiveKit adds a minute.
+const TTL: time::Duration = time::Duration::seconds(10);
+
+/// An answer, and how long it took to come.
+#[derive(Debug)]
+pub struct Timed<T> {
+    pub value: T,
+    pub took: Duration,
+}
+
+/// LiveKit lives. Its clock, if its answers carry one.
+pub type Health = Result<Option<OffsetDateTime>, String>;
+
+/// The SID of a room that is there.
+pub type Listed = Result<Option<String>, ListError>;
+
+#[derive(Debug)]
+pub enum ListError {
+    KeyRefused(String),
+    Silent(String),
+}
+
+/// What LiveKit says to a token before the upgrade.
+#[derive(Debug)]
+pub enum Opened {
+    Accepted,
+    NoRoom,
+    Refused(String),
+    Silent(String),
+}
+
+#[derive(Clone, Debug)]
+pub struct Probe {
+    http: Client,
+    config: LiveKit,
+}
+
+impl Probe {
+    pub fn new(config: &LiveKit) -> reqwest::Result<Self> {
+        // reqwest panics without a default; an error means that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Client::builder().timeout(LOOK).redirect(reqwest::redirect::Policy::none()).build()?;
+        Ok(Self { http, config: config.clone() })
+    }
+
+    pub async fn health(&self) -> Timed<Health> {
+        timed(async {
+            let answer = self.http.get(&self.config.url).send().await.map_err(|error| told(&error))?;
+            let status = answer.status();
+            if status != StatusCode::OK {
+                return Err(format!("{} answers {status}: {}", self.config.url, text(answer).await));
+            }
+            let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+            // HTTP writes the zone as GMT, which RFC 2822 calls obsolete and still reads.
+            Ok(date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()))
+        })
+        .await
+    }
+
+    /// Whether the room of this name is there. The clock of this process is good enough to be let in with.
+    pub async fn list(&self, name: &str) -> Timed<Listed> {
+        #[derive(Deserialize)]
+        struct Rooms {
+            #[serde(default)]
+            rooms: Vec<Room>,
+        }
+        #[derive(Deserialize)]
+        struct Room {
+            name: String,
+            sid: String,
+        }
+        timed(async {
+            let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
+            let now = chassis::clock::Clock::default().now();
+            let token = self.token("greenroom", grants, now).map_err(ListError::Silent)?;
+            let url = format!("{}/twirp/livekit.RoomService/ListRooms", self.config.url);
+            let body = serde_json::json!({ "names": [name] });
+            let answer = self.http.post(url).bearer_auth(token).json(&body).send().await;
+            let answer = answer.map_err(|error| ListError::Silent(told(&error)))?;
+            match answer.status() {
+                StatusCode::OK => {}
+                StatusCode::UNAUTHORIZED => return Err(ListError::KeyRefused(text(answer).await)),
+                status => {
+                    let why = format!("ListRooms was answered with {status}: {}", text(answer).await);
+                    return Err(ListError::Silent(why));
+                }
+            }
+            let rooms: Rooms = answer.json().await.map_err(|error| ListError::Silent(told(&error)))?;
+            Ok(rooms.rooms.into_iter().find(|room| room.name == name).map(|room| room.sid))
+        })
+        .await
+    }
+
+    /// Whether a token for this room, dated by the database as those of people are, would open it. It would make its
+    /// bearer invisible and mute, and nobody ever joins with it.
+    pub async fn validate(&self, room: &str, now: OffsetDateTime) -> Timed<Opened> {
+        timed(async {
+            let grants = VideoGrants {
+                room_join: true,
+                room: room.to_owned(),
+                hidden: true,
+                can_publish: Some(false),
+                can_subscribe: Some(false),
+                can_publish_data: Some(false),
+                ..VideoGrants::default()
+            };
+            let token = match self.token(&format!("probe-{}", Uuid::new_v4()), grants, now) {
+                Ok(token) => token,
+                Err(why) => return Opened::Silent(why),
+            };
+            let url = format!("{}/rtc/validate?access_token={token}", self.config.url);
+            let answer = match self.http.get(url).send().await {
+                Ok(answer) => answer,
+                Err(error) => return Opened::Silent(told(&error.without_url())),
+            };
+            match answer.status() {
+                StatusCode::OK => Opened::Accepted,
+                StatusCode::NOT_FOUND => Opened::NoRoom,
+                status if status.is_client_error() => {
+                    Opened::Refused(format!("{status}: {}", text(answer).await))
+                }
+                status => Opened::Silent(format!("{status}: {}", text(answer).await)),
+            }
+        })
+        .await
+    }
+
+    /// The same for a room that nobody made.
+    pub async fn validate_phantom(&self, now: OffsetDateTime) -> Timed<Opened> {
+        self.validate(&format!("greenroom-probe-{}", Uuid::new_v4()), now).await
+    }
+
+    fn token(&self, identity: &str, video: VideoGrants, now: OffsetDateTime) -> Result<String, String> {
+        let date = |time: OffsetDateTime| usize::try_from(time.unix_timestamp()).unwrap_or_default();
+        let claims = Claims {
+            iss: self.config.api_key.clone(),
+            sub: identity.to_owned(),
+            nbf: date(now - TTL),
+            exp: date(now + TTL),
+            video,
+            ..Claims::default()
+        };
+        let key = EncodingKey::from_secret(self.config.api_secret.expose_secret().as_bytes());
+        jsonwebtoken::encode(&Header::default(), &claims, &key).map_err(|error| error.to_string())
+    }
+}
+
+async fn timed<T>(look: impl Future<Output = T>) -> Timed<T> {
+    let begun = Instant::now();
+    let value = look.await;
+    Timed { value, took: begun.elapsed() }
+}
+
+/// The innermost reason, which says most.
+fn told(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("no answer within {} ms", LOOK.as_millis());
+    }
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+async fn text(answer: Response) -> String {
+    let text = answer.text().await.unwrap_or_default();
+    text.trim().chars().take(200).collect()
+}

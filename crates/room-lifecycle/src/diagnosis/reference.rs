@@ -1,0 +1,129 @@
+//! What people paste when they cannot get in: an id, a LiveKit room name, the link of a meeting, an naddr. Pure, and
+//! total: whatever is none of these is no reference, and never an error.
+
+use nostr::nips::nip19::{FromBech32, Nip19Coordinate};
+use uuid::Uuid;
+
+/// Longer than any of them with an id of ours inside.
+const LONGEST: usize = 2048;
+/// NIP-53's kinds of a room: the one we make, and the one that a setting may have made.
+const NEST_KINDS: [u16; 2] = [30_312, 30_311];
+/// How LiveKit names of ours begin (`domain::Owner::room_name`).
+const NAMES: [&str; 3] = ["session-", "live-", "nest-"];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// Of whatever kind: only the database tells.
+    Id(Uuid),
+    /// A room on LiveKit, of any generation.
+    RoomName(String),
+    Meeting(Uuid),
+    Nest(Uuid),
+}
+
+/// None: nothing of ours is written so.
+#[must_use]
+pub fn parse(text: &str) -> Option<Reference> {
+    let text = text.trim();
+    if text.len() > LONGEST {
+        return None;
+    }
+    if let Ok(id) = text.parse() {
+        return Some(Reference::Id(id));
+    }
+    if text.contains("://") {
+        return meeting(text);
+    }
+    let naddr = text.strip_prefix("nostr:").unwrap_or(text);
+    if naddr.starts_with("naddr1") {
+        return nest(naddr);
+    }
+    let is_name = NAMES.iter().any(|start| text.starts_with(start));
+    (is_name && !text.contains('\0')).then(|| Reference::RoomName(text.to_owned()))
+}
+
+/// Any URL whose path ends in `/meeting/{id}`: products put their pages where they like.
+fn meeting(url: &str) -> Option<Reference> {
+    let path = url.split(['?', '#']).next()?.trim_end_matches('/');
+    let (before, id) = path.rsplit_once('/')?;
+    let id = before.ends_with("/meeting").then_some(id)?;
+    id.parse().map(Reference::Meeting).ok()
+}
+
+/// NIP-19: an address whose identifier is the nest's id.
+fn nest(naddr: &str) -> Option<Reference> {
+    let address = Nip19Coordinate::from_bech32(naddr).ok()?.coordinate;
+    NEST_KINDS.contains(&address.kind.as_u16()).then_some(())?;
+    address.identifier.parse().map(Reference::Nest).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use nostr::{
+        event::Kind,
+        key::PublicKey,
+        nips::{nip01::Coordinate, nip19::ToBech32},
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: &str = "0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e01";
+
+    fn naddr(kind: u16, identifier: &str) -> String {
+        let author = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+        let coordinate =
+            Coordinate::new(Kind::from(kind), PublicKey::parse(author).unwrap()).identifier(identifier);
+        Nip19Coordinate { coordinate, relays: Vec::new() }.to_bech32().unwrap()
+    }
+
+    #[test]
+    fn each_way_to_write_a_room_is_understood() {
+        let id: Uuid = ID.parse().unwrap();
+        assert_eq!(parse(&format!(" {ID}\n")), Some(Reference::Id(id)));
+        for url in ["https://app.example.org/meeting/", "http://x/en/meeting/"] {
+            for end in ["", "/", "?tab=1", "#now"] {
+                assert_eq!(parse(&format!("{url}{ID}{end}")), Some(Reference::Meeting(id)), "{url} {end}");
+            }
+        }
+        for name in [format!("session-{ID}"), format!("live-{ID}-g3"), format!("nest-{ID}")] {
+            assert_eq!(parse(&name), Some(Reference::RoomName(name.clone())));
+        }
+        for kind in NEST_KINDS {
+            assert_eq!(parse(&naddr(kind, ID)), Some(Reference::Nest(id)));
+            assert_eq!(parse(&format!("nostr:{}", naddr(kind, ID))), Some(Reference::Nest(id)));
+        }
+    }
+
+    #[test]
+    fn what_is_none_of_them_is_no_reference() {
+        let long = format!("https://x/{}/meeting/{ID}", "y".repeat(LONGEST));
+        let wrong = [
+            "",
+            " ",
+            "room",
+            "https://app.example.org/meeting/",
+            "https://x/meetings/x",
+            "://",
+            "naddr1qqqq",
+            "https://x/booking/0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e01",
+            "session-\0",
+            &long,
+            &naddr(30_023, ID),
+            &naddr(30_312, "not an id"),
+        ];
+        for text in wrong {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_pasted_is_read_without_a_panic(text in ".{0,300}", bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            for start in ["", "naddr1", "nostr:naddr1", "https://x/meeting/", "session-"] {
+                let _ = parse(&format!("{start}{text}"));
+                let _ = parse(&format!("{start}{}", String::from_utf8_lossy(&bytes)));
+            }
+        }
+    }
+}

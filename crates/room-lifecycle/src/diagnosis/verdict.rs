@@ -1,0 +1,166 @@
+//! From findings to an answer. Pure: the heaviest cause is told, in the order in which [`Cause`] lists them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chassis::diagnosis::Cause;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{Target, access::Kind};
+
+/// One look, and what it found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub check: &'static str,
+    /// None: not made, because of what was found before.
+    pub ok: Option<bool>,
+    /// For admins.
+    pub detail: String,
+    pub cause: Option<Cause>,
+    pub took: Duration,
+}
+
+/// Everything that was found of a room.
+#[derive(Clone, Debug)]
+pub(super) struct Findings {
+    pub list: Vec<Finding>,
+    pub facts: BTreeMap<&'static str, String>,
+    pub repaired: bool,
+}
+
+/// What is told.
+#[derive(Clone, Debug)]
+pub struct Diagnosis {
+    pub checks: Vec<Finding>,
+    pub cause: Cause,
+    pub fix: &'static str,
+    pub facts: BTreeMap<&'static str, String>,
+    pub repaired: bool,
+}
+
+/// The cause that weighs most; none at all is well.
+#[must_use]
+pub fn verdict(causes: impl IntoIterator<Item = Cause>) -> Cause {
+    causes.into_iter().min().unwrap_or(Cause::Ok)
+}
+
+/// The one answer for what does not exist and for what the caller may not know of.
+#[must_use]
+pub fn not_known(is_admin: bool) -> Diagnosis {
+    Diagnosis::of_record(Cause::RoomNotKnown, is_admin, BTreeMap::new())
+}
+
+/// An id of something else, for somebody who may know of it.
+#[must_use]
+pub(super) fn mismatch(names: &str, belongs_to: Target) -> Diagnosis {
+    let facts = BTreeMap::from([
+        ("names", names.to_owned()),
+        ("belongs_to", belongs_to.id.to_string()),
+        ("kind", belongs_to.kind.as_str().to_owned()),
+    ]);
+    Diagnosis::of_record(Cause::RoomIdMismatch, false, facts)
+}
+
+impl Diagnosis {
+    fn of_record(cause: Cause, is_admin: bool, facts: BTreeMap<&'static str, String>) -> Self {
+        let record = Finding {
+            check: "record",
+            ok: Some(false),
+            detail: String::new(),
+            cause: Some(cause),
+            took: Duration::ZERO,
+        };
+        Self { checks: vec![record], cause, fix: cause.fix(is_admin), facts, repaired: false }
+    }
+}
+
+impl Findings {
+    pub fn new(target: Target) -> Self {
+        let facts = BTreeMap::from([("kind", target.kind.as_str().to_owned())]);
+        Self { list: Vec::new(), facts, repaired: false }
+    }
+
+    /// A look that was made. Without a cause it found nothing wrong.
+    pub fn add(
+        &mut self,
+        check: &'static str,
+        took: Duration,
+        detail: impl Into<String>,
+        cause: Option<Cause>,
+    ) {
+        self.list.push(Finding { check, ok: Some(cause.is_none()), detail: detail.into(), cause, took });
+    }
+
+    /// A look that was not made, and why.
+    pub fn skip(&mut self, check: &'static str, why: impl Into<String>) {
+        self.list.push(Finding { check, ok: None, detail: why.into(), cause: None, took: Duration::ZERO });
+    }
+
+    pub fn tell_time(&mut self, fact: &'static str, time: OffsetDateTime) {
+        if let Ok(time) = time.format(&Rfc3339) {
+            self.facts.insert(fact, time);
+        }
+    }
+
+    pub fn tell_window(&mut self, kind: Kind, opens_at: OffsetDateTime, closes_at: OffsetDateTime) {
+        if kind == Kind::Session {
+            self.tell_time("opens_at", opens_at);
+            self.tell_time("closes_at", closes_at);
+        }
+    }
+
+    pub fn cause(&self) -> Cause {
+        verdict(self.list.iter().filter_map(|finding| finding.cause))
+    }
+
+    /// The answer; only admins are told the details, which name hosts, SIDs and what LiveKit said.
+    pub fn conclude(mut self, is_admin: bool) -> Diagnosis {
+        let cause = self.cause();
+        if !is_admin {
+            self.list.iter_mut().for_each(|finding| finding.detail.clear());
+        }
+        let Self { list, facts, repaired } = self;
+        Diagnosis { checks: list, cause, fix: cause.fix(is_admin), facts, repaired }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_cause() -> impl Strategy<Value = Cause> {
+        prop::sample::select(Cause::ALL)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_found_one_of_the_causes_is_told_and_it_weighs_most(causes in prop::collection::vec(any_cause(), 0..12)) {
+            let told = verdict(causes.iter().copied());
+            prop_assert!(causes.contains(&told) || causes.is_empty() && told == Cause::Ok);
+            prop_assert!(causes.iter().all(|cause| told <= *cause));
+            let mut shuffled = causes;
+            shuffled.reverse();
+            prop_assert_eq!(verdict(shuffled), told);
+        }
+    }
+
+    #[test]
+    fn details_are_for_admins() {
+        let target = Target { kind: Kind::Nest, id: uuid::Uuid::nil() };
+        let found = || {
+            let mut findings = Findings::new(target);
+            findings.add(
+                "livekit_reachable",
+                Duration::ZERO,
+                "10.0.0.7 refused",
+                Some(Cause::LivekitUnreachable),
+            );
+            findings
+        };
+        assert_eq!(found().conclude(true).checks[0].detail, "10.0.0.7 refused");
+        let told = found().conclude(false);
+        assert_eq!((told.checks[0].detail.as_str(), told.cause), ("", Cause::LivekitUnreachable));
+        assert_ne!(told.fix, found().conclude(true).fix);
+    }
+}

@@ -1,0 +1,155 @@
+//! What a host may ask about the people in his room, request by request.
+
+use chassis::{
+    grpc::{datetime, timestamp, uuid},
+    page::{self, Cursor},
+    status::Refusal,
+};
+use domain::{SeatRole, Source};
+use proto::{
+    room::v1::{self as pb, moderation_service_server::ModerationService},
+    types::v1::Caller,
+};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{
+    LiveError, answer,
+    grpc_seats::{person, seat, somebody},
+    moderation::Summary,
+};
+use crate::{Rooms, error::Error, store::live::moderation::Seated};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl ModerationService for Rooms {
+    async fn promote(&self, request: Request<pb::ModerateRequest>) -> Answer<pb::SeatResponse> {
+        self.give_role(request, SeatRole::Speaker).await
+    }
+
+    async fn demote(&self, request: Request<pb::ModerateRequest>) -> Answer<pb::SeatResponse> {
+        self.give_role(request, SeatRole::Guest).await
+    }
+
+    async fn mute(&self, request: Request<pb::MuteRequest>) -> Answer<pb::MuteResponse> {
+        let request = request.into_inner();
+        let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
+        let user = somebody(request.user_id)?;
+        let source =
+            Source::ALL.into_iter().find(|source| source.as_str() == request.source).ok_or_else(|| {
+                Refusal::invalid("source", "must be camera, microphone, screen_share or screen_share_audio")
+            })?;
+        let rooms = self.clone();
+        let changed =
+            self.run("mute", async move { rooms.mute_seated(&caller, room, &user, source).await }).await?;
+        Ok(Response::new(pb::MuteResponse { changed }))
+    }
+
+    async fn kick(&self, request: Request<pb::ModerateRequest>) -> Answer<pb::KickResponse> {
+        let (caller, room, user) = meant(request)?;
+        let rooms = self.clone();
+        let kicked = self.run("kick", async move { rooms.kick_seated(&caller, room, &user).await }).await?;
+        if kicked { Ok(Response::new(pb::KickResponse {})) } else { Err(nobody_sits().into()) }
+    }
+
+    async fn ban(&self, request: Request<pb::BanRequest>) -> Answer<pb::BanResponse> {
+        let request = request.into_inner();
+        let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
+        let user = somebody(request.user_id)?;
+        let until = match request.until {
+            None => None,
+            Some(until) => Some(
+                datetime(&until)
+                    .filter(|until| until.year() < 9000)
+                    .ok_or_else(|| Refusal::invalid("until", "must be a time before the year 9000"))?,
+            ),
+        };
+        let rooms = self.clone();
+        self.run("ban", async move { rooms.ban(&caller, room, &user, until).await }).await?;
+        Ok(Response::new(pb::BanResponse {}))
+    }
+
+    async fn unban(&self, request: Request<pb::ModerateRequest>) -> Answer<pb::BanResponse> {
+        let (caller, room, user) = meant(request)?;
+        self.unban(&caller, room, &user).await?;
+        Ok(Response::new(pb::BanResponse {}))
+    }
+
+    async fn raise_hand(&self, request: Request<pb::RaiseHandRequest>) -> Answer<pb::SeatResponse> {
+        let request = request.into_inner();
+        let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
+        let taken = self.raise_hand(&caller, room, request.raised).await?.ok_or(LiveError::NoSeat);
+        Ok(Response::new(pb::SeatResponse { seat: Some(seat(taken.map_err(Error::from)?)) }))
+    }
+
+    async fn get_summary(&self, request: Request<pb::GetSummaryRequest>) -> Answer<pb::GetSummaryResponse> {
+        let request = request.into_inner();
+        let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
+        let limit = page::limit(request.limit)?;
+        let after = Cursor::parse(&request.cursor)?;
+        let summary = self.summary(&caller, room, after, page::one_more(limit)).await?;
+        Ok(Response::new(summary_response(summary, limit)))
+    }
+}
+
+impl Rooms {
+    async fn give_role(
+        &self,
+        request: Request<pb::ModerateRequest>,
+        role: SeatRole,
+    ) -> Answer<pb::SeatResponse> {
+        let (caller, room, user) = meant(request)?;
+        let rooms = self.clone();
+        let changed = self
+            .run("give role", async move { rooms.set_seat_role(&caller, room, &user, role).await })
+            .await?;
+        Ok(Response::new(pb::SeatResponse { seat: Some(seat(changed.ok_or_else(nobody_sits)?)) }))
+    }
+}
+
+fn meant(request: Request<pb::ModerateRequest>) -> Result<(Caller, Uuid, String), Refusal> {
+    let request = request.into_inner();
+    Ok((person(request.caller)?, uuid("room_id", &request.room_id)?, somebody(request.user_id)?))
+}
+
+fn nobody_sits() -> Refusal {
+    Refusal::invalid("user_id", "is nobody who has a seat in this session")
+}
+
+fn summary_response(summary: Summary, limit: usize) -> pb::GetSummaryResponse {
+    let Summary { live, tally, people } = summary;
+    let (people, next_cursor) = page::page(people, limit, |one| Cursor { at: one.rank, id: one.key });
+    let number = |value: i64| i32::try_from(value).unwrap_or(i32::MAX);
+    let counts = tally.map(|tally| pb::Counts {
+        lobby_waiting: number(tally.waiting),
+        in_room: number(tally.inside),
+        max_participants: live.session.as_ref().map_or(0, |session| session.max_participants),
+        host_present: live.room.host_present,
+    });
+    pb::GetSummaryResponse {
+        counts,
+        peak_viewers: tally.map_or(0, |tally| tally.peak_viewers),
+        hands_raised: tally.map_or(0, |tally| number(tally.hands_raised)),
+        people: people.into_iter().map(seated).collect(),
+        next_cursor,
+        room: Some(answer::room(live.room)),
+        session: live.session.map(answer::session),
+    }
+}
+
+fn seated(one: Seated) -> pb::SeatedPerson {
+    pb::SeatedPerson {
+        name: one.name.unwrap_or_else(|| one.user_id.clone()),
+        user_id: one.user_id,
+        avatar_url: one.avatar_url.unwrap_or_default(),
+        role: one.role.as_str().to_owned(),
+        lobby_status: one.lobby_status.as_str().to_owned(),
+        in_room: one.in_room,
+        joined_at: one.joined_at.map(timestamp),
+        left_at: one.left_at.map(timestamp),
+        hand_raised_at: one.hand_raised_at.map(timestamp),
+        is_kicked: one.is_kicked,
+        is_banned: one.is_banned,
+    }
+}

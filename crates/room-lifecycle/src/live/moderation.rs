@@ -1,0 +1,158 @@
+//! What a host does with the people in his room. Saved first, under the session's lock where seats change; then LiveKit
+//! is brought in line, and the room is watched for as long as a token of the other kind may be about.
+
+use chassis::{db::retried, page::Cursor, status::Refusal};
+use domain::{Owner, SeatRole, Source};
+use proto::types::v1::Caller;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::seats::readable;
+use crate::{
+    Rooms,
+    error::Error,
+    live::{LiveError, sessions::not_host},
+    livekit::LiveKitError,
+    opening::Work,
+    store::{
+        self,
+        live::{
+            Live, Reader,
+            moderation::{self, Seated, Tally},
+            rooms,
+            seats::{self, Seat},
+        },
+    },
+};
+
+/// A session as its host sees it.
+pub struct Summary {
+    pub live: Live,
+    pub tally: Option<Tally>,
+    pub people: Vec<Seated>,
+}
+
+impl Rooms {
+    /// Somebody with a seat publishes from now on, or not any more. None: nobody of that name has a seat.
+    pub async fn set_seat_role(
+        &self,
+        caller: &Caller,
+        room: Uuid,
+        user: &str,
+        role: SeatRole,
+    ) -> Result<Option<Seat>, Error> {
+        let session = self.session_of_host(caller, room).await?;
+        spare_host(caller, user)?;
+        let seat = retried(|| self.save_role(session, user, role)).await?;
+        if seat.is_some() {
+            self.tell_livekit(Owner::LiveSession(session), Work::Settle).await;
+        }
+        Ok(seat)
+    }
+
+    async fn save_role(&self, session: Uuid, user: &str, role: SeatRole) -> Result<Option<Seat>, Error> {
+        let mut transaction = self.begin_in(session).await?;
+        let seat =
+            moderation::set_role(&mut *transaction, session, user, role, self.policy.watch_for()).await?;
+        transaction.commit().await?;
+        Ok(seat)
+    }
+
+    /// Mutes what somebody publishes from a source: whether there was anything to mute.
+    pub async fn mute_seated(
+        &self,
+        caller: &Caller,
+        room: Uuid,
+        user: &str,
+        source: Source,
+    ) -> Result<bool, Error> {
+        let session = self.session_of_host(caller, room).await?;
+        self.mute(Owner::LiveSession(session), user, source, true).await
+    }
+
+    /// Puts somebody out of the open session for good. False: he never had a seat in it.
+    pub async fn kick_seated(&self, caller: &Caller, room: Uuid, user: &str) -> Result<bool, Error> {
+        let session = self.session_of_host(caller, room).await?;
+        spare_host(caller, user)?;
+        let kicked = self.kick(Owner::LiveSession(session), user).await?;
+        if kicked {
+            // A crash before this leaves the seat to the next look, which gives it up for whoever was kicked.
+            seats::set_left(&self.pool, session, user).await?;
+        }
+        Ok(kicked)
+    }
+
+    /// Keeps somebody out of the room, be anything on or not.
+    pub async fn ban(
+        &self,
+        caller: &Caller,
+        room: Uuid,
+        user: &str,
+        until: Option<OffsetDateTime>,
+    ) -> Result<(), Error> {
+        self.refuse_who_is_no_host(caller, room).await?;
+        spare_host(caller, user)?;
+        let watch = self.policy.watch_for();
+        retried(|| moderation::insert_ban(&self.pool, room, user, &caller.user_id, until, watch)).await?;
+        if let Some(session) = readable(&self.pool, caller, room).await?.session {
+            self.remove_from(session, user).await?;
+        }
+        Ok(())
+    }
+
+    /// The look that the ban has marked repeats what fails here.
+    async fn remove_from(&self, session: Uuid, user: &str) -> Result<(), Error> {
+        let Some(record) = store::find_record(&self.pool, session).await? else { return Ok(()) };
+        match self.livekit.remove_participant(&record.room_name, user).await {
+            Ok(()) | Err(LiveKitError::NotFound) => {}
+            Err(error) => {
+                tracing::warn!(%error, room.owner = %session, "LiveKit did not remove a banned participant yet");
+            }
+        }
+        self.marks_nudge.now();
+        Ok(())
+    }
+
+    /// Lifts a ban, and a kick out of the open session with it: he is welcome again.
+    pub async fn unban(&self, caller: &Caller, room: Uuid, user: &str) -> Result<(), Error> {
+        self.refuse_who_is_no_host(caller, room).await?;
+        Ok(retried(|| moderation::delete_ban(&self.pool, room, user)).await?)
+    }
+
+    async fn refuse_who_is_no_host(&self, caller: &Caller, room: Uuid) -> Result<(), Error> {
+        if rooms::is_host(&self.pool, room, &caller.user_id).await? {
+            return Ok(());
+        }
+        Err(not_host(&self.pool, room, Reader::from(caller)).await?)
+    }
+
+    /// The caller's own hand. None: he has no seat.
+    pub async fn raise_hand(&self, caller: &Caller, room: Uuid, raised: bool) -> Result<Option<Seat>, Error> {
+        let place = readable(&self.pool, caller, room).await?;
+        let session = place.session.ok_or(LiveError::NotActive)?;
+        Ok(retried(|| moderation::set_hand(&self.pool, session, &caller.user_id, raised)).await?)
+    }
+
+    /// The open session, or the last one, with a page of its people.
+    pub async fn summary(
+        &self,
+        caller: &Caller,
+        room: Uuid,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Summary, Error> {
+        self.refuse_who_is_no_host(caller, room).await?;
+        let live = rooms::find_live(&self.pool, room).await?.ok_or(LiveError::NoRoom)?;
+        let Some(session) = live.session.as_ref().map(|session| session.id) else {
+            return Ok(Summary { live, tally: None, people: Vec::new() });
+        };
+        let tally = moderation::find_tally(&self.pool, session).await?;
+        let people = moderation::list_seated(&self.pool, session, after, limit).await?;
+        Ok(Summary { live, tally, people })
+    }
+}
+
+/// A host does nothing to himself.
+fn spare_host(caller: &Caller, user: &str) -> Result<(), Refusal> {
+    if caller.user_id == user { Err(Refusal::invalid("user_id", "is the host")) } else { Ok(()) }
+}

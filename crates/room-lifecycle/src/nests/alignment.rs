@@ -1,0 +1,77 @@
+//! LiveKit says of a nest what the record says: who may speak ([`crate::roles`]), who is muted, and the metadata of its
+//! room. Done after every look into it, so that a change which LiveKit was not told of, or a reconnect with an old
+//! token, is put right by whoever looks next.
+
+use domain::Source;
+use livekit_protocol::ParticipantInfo;
+
+use crate::{
+    Rooms,
+    error::Error,
+    moderation::published,
+    presence::{is_active, is_person},
+    store::{Record, nests::people},
+};
+
+/// How often the metadata may change while LiveKit is told of it before the rest is left to the next look.
+const TURNS: usize = 4;
+
+impl Rooms {
+    /// Makes records for guests who are there, before presence is noted.
+    pub(crate) async fn note_guests(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
+        let active = inside.iter().filter(|one| is_person(one) && is_active(one));
+        let mut guests: Vec<String> = active.map(|one| one.identity.clone()).collect();
+        if guests.is_empty() {
+            return Ok(());
+        }
+        let known = people::list_participants(&self.pool, record.owner_id, &guests).await?;
+        guests.retain(|identity| !known.iter().any(|one| one.pubkey == *identity));
+        if !guests.is_empty() {
+            people::insert_guests(&self.pool, record.id, &guests, record.now).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts right what LiveKit shows of people and room; of `metadata` nothing is known when it is None.
+    pub(crate) async fn align_nest(
+        &self,
+        record: &Record,
+        inside: &[ParticipantInfo],
+        metadata: Option<&str>,
+    ) -> Result<(), Error> {
+        let people = self.align_people(record, inside).await;
+        self.note_unmuted(record, inside).await?;
+        let told = match metadata {
+            Some(metadata) => self.align_metadata(record, metadata).await,
+            None => Ok(()),
+        };
+        people.and(told)
+    }
+
+    /// Whoever speaks again is not muted any more.
+    async fn note_unmuted(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
+        let unmuted: Vec<String> = inside
+            .iter()
+            .filter(|one| published(one, Source::Microphone).any(|track| !track.muted))
+            .map(|one| one.identity.clone())
+            .collect();
+        if !unmuted.is_empty() {
+            people::set_muted(&self.pool, record.owner_id, &unmuted, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn align_metadata(&self, record: &Record, shown: &str) -> Result<(), Error> {
+        let mut shown = shown.to_owned();
+        for _ in 0..TURNS {
+            let wanted = self.nest_metadata(record.owner_id).await?;
+            if wanted == shown {
+                break;
+            }
+            self.livekit.update_metadata(&record.room_name, &wanted).await?;
+            metrics::counter!("greenroom_nests_corrected_total", "what" => "metadata").increment(1);
+            shown = wanted;
+        }
+        Ok(())
+    }
+}

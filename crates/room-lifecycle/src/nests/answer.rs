@@ -1,0 +1,62 @@
+//! A nest as others are told of it: over gRPC, and on LiveKit in the metadata of its room.
+
+use proto::room::v1 as pb;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{NestError, link};
+use crate::{
+    Rooms,
+    error::Error,
+    store::nests::{self, Nest},
+};
+
+/// What is told of an open nest, beside what makes its room ours.
+#[derive(Serialize)]
+struct Info {
+    host: String,
+    speakers: Vec<String>,
+    admins: Vec<String>,
+    link: String,
+    recording: bool,
+}
+
+#[derive(Serialize)]
+struct Metadata {
+    deployment: Uuid,
+    nest_id: Uuid,
+    #[serde(flatten)]
+    info: Option<Info>,
+}
+
+impl Rooms {
+    pub(super) fn nest_message(&self, nest: Nest) -> Result<pb::Nest, NestError> {
+        let link = link::encode(nest.id, &nest.host, self.nest_kind)?;
+        Ok(pb::Nest {
+            id: nest.id.to_string(),
+            host: nest.host,
+            speakers: nest.speakers,
+            admins: nest.admins,
+            relays: nest.relays,
+            hls_stream: nest.hls_stream,
+            link,
+            recording: nest.recording,
+        })
+    }
+
+    /// The metadata of a nest's room; clients read it instead of asking us.
+    pub(crate) async fn nest_metadata(&self, nest: Uuid) -> Result<String, Error> {
+        let info = match nests::find_nest(&self.pool, nest).await? {
+            Some(found) => Some(Info {
+                link: link::encode(nest, &found.host, self.nest_kind).map_err(NestError::from)?,
+                host: found.host,
+                speakers: found.speakers,
+                admins: found.admins,
+                recording: found.recording,
+            }),
+            None => None, // it ends in this moment
+        };
+        let metadata = Metadata { deployment: self.deployment, nest_id: nest, info };
+        Ok(serde_json::to_value(metadata).unwrap_or_default().to_string())
+    }
+}

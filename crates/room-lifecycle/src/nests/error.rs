@@ -1,0 +1,47 @@
+//! Why not: what nests refuse, once.
+
+use chassis::status::{Reason, Refusal};
+
+use super::link::NotAKey;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NestError {
+    /// Also one that has ended.
+    #[error("there is no such nest")]
+    NoNest,
+    #[error("all places are taken")]
+    Full,
+    #[error("the signed request was carried out before")]
+    Replayed,
+    #[error("the caller's key is not one")]
+    NoKey,
+    #[error("the caller may not do this")]
+    NotAllowed,
+    #[error("caller or participant is not in the nest")]
+    NotInNest,
+    #[error(transparent)]
+    Link(#[from] NotAKey),
+}
+
+impl From<NestError> for Refusal {
+    fn from(error: NestError) -> Self {
+        match error {
+            NestError::NoNest => Self::new(Reason::RoomNotFound, "Room not found"),
+            NestError::Full => Self::new(Reason::RoomFull, "All places are taken; try again later."),
+            NestError::Replayed => {
+                Self::new(Reason::Unauthenticated, "This signed request was used already.")
+            }
+            NestError::NoKey => Self::new(Reason::Unauthenticated, "Sign the request with a Nostr key."),
+            NestError::NotAllowed => {
+                Self::new(Reason::Unauthenticated, "Your key may not do this in this room.")
+            }
+            NestError::NotInNest => {
+                Self::invalid("participant", "you and the participant must both be in the room")
+            }
+            NestError::Link(error) => {
+                tracing::error!(%error, "a nest has no link");
+                Self::internal()
+            }
+        }
+    }
+}

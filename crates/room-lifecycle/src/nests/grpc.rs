@@ -1,0 +1,67 @@
+//! What nests do, request by request. Whatever writes goes on without its caller.
+
+use proto::room::v1::{self as pb, nest_service_server::NestService};
+use tonic::{Request, Response, Status};
+
+use super::{permissions::Wish, request};
+use crate::{Rooms, error::Error};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl NestService for Rooms {
+    async fn create_nest(&self, request: Request<pb::CreateNestRequest>) -> Answer<pb::NestResponse> {
+        let request = request.into_inner();
+        let host = request::signer(request.caller)?;
+        let proof = request::proof(request.proof)?;
+        let relays = request::relays(request.relays).map_err(Error::from)?;
+        let (rooms, hls_stream) = (self.clone(), request.hls_stream);
+        let flow = async move { rooms.create_nest(&host, &proof, &relays, hls_stream).await };
+        let nest = self.run("create nest", flow).await?;
+        Ok(Response::new(pb::NestResponse { nest: Some(self.nest_message(nest).map_err(Error::from)?) }))
+    }
+
+    async fn get_nest(&self, request: Request<pb::GetNestRequest>) -> Answer<pb::NestResponse> {
+        let nest = request::nest_id(&request.into_inner().nest_id).map_err(Error::from)?;
+        let nest = self.nest(nest).await?;
+        Ok(Response::new(pb::NestResponse { nest: Some(self.nest_message(nest).map_err(Error::from)?) }))
+    }
+
+    async fn join_nest(&self, request: Request<pb::JoinNestRequest>) -> Answer<pb::JoinNestResponse> {
+        let request = request.into_inner();
+        let pubkey = request::signer(request.caller)?;
+        let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
+        self.join_nest(&pubkey, nest).await?;
+        Ok(Response::new(pb::JoinNestResponse {}))
+    }
+
+    async fn set_permissions(
+        &self,
+        request: Request<pb::SetPermissionsRequest>,
+    ) -> Answer<pb::SetPermissionsResponse> {
+        let request = request.into_inner();
+        let caller = request::signer(request.caller)?;
+        let proof = request::proof(request.proof)?;
+        let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
+        let wish = Wish {
+            participant: request::participant(&request.participant).map_err(Error::from)?,
+            can_publish: request.can_publish,
+            mute_microphone: request.mute_microphone,
+            is_admin: request.is_admin,
+        };
+        let rooms = self.clone();
+        let flow = async move { rooms.set_permissions(&caller, &proof, nest, &wish).await };
+        let changed = self.run("nest permissions", flow).await?;
+        Ok(Response::new(pb::SetPermissionsResponse { changed }))
+    }
+
+    async fn end_nest(&self, request: Request<pb::EndNestRequest>) -> Answer<pb::EndNestResponse> {
+        let request = request.into_inner();
+        let host = request::signer(request.caller)?;
+        let proof = request::proof(request.proof)?;
+        let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
+        let rooms = self.clone();
+        self.run("end nest", async move { rooms.end_nest(&host, &proof, nest).await }).await?;
+        Ok(Response::new(pb::EndNestResponse {}))
+    }
+}

@@ -1,0 +1,67 @@
+//! How Nostr clients name a nest: the address of its event (NIP-19 `naddr`, NIP-53), whose identifier is the nest's id.
+
+use std::str::FromStr;
+
+use nostr::{
+    event::Kind,
+    key::PublicKey,
+    nips::{
+        nip01::Coordinate,
+        nip19::{FromBech32, Nip19Coordinate, ToBech32},
+    },
+};
+use uuid::Uuid;
+
+/// The host's key cannot stand in an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no address can be made: {0}")]
+pub struct NotAKey(String);
+
+/// `NESTS_EVENT_KIND`: the events by which clients announce a nest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventKind {
+    /// 30312, an interactive room.
+    #[default]
+    InteractiveRoom,
+    /// 30311, a live event: what older clients know.
+    LiveEvent,
+}
+
+impl FromStr for EventKind {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "30312" => Ok(Self::InteractiveRoom),
+            "30311" => Ok(Self::LiveEvent),
+            _ => Err("must be 30312 or 30311"),
+        }
+    }
+}
+
+impl EventKind {
+    const fn number(self) -> u16 {
+        match self {
+            Self::InteractiveRoom => 30_312,
+            Self::LiveEvent => 30_311,
+        }
+    }
+}
+
+/// The address of a nest by its host (hex).
+pub fn encode(nest: Uuid, host: &str, kind: EventKind) -> Result<String, NotAKey> {
+    let host = PublicKey::from_hex(host).map_err(|error| NotAKey(error.to_string()))?;
+    let event = Coordinate::new(Kind::from_u16(kind.number()), host).identifier(nest.to_string());
+    event.to_bech32().map_err(|error| NotAKey(error.to_string()))
+}
+
+/// The nest that an address names, whatever its host and kind are said to be. None: it names none of ours.
+#[must_use]
+pub fn decode(address: &str) -> Option<Uuid> {
+    let event = Nip19Coordinate::from_bech32(address).ok()?;
+    event.coordinate.identifier.parse().ok()
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

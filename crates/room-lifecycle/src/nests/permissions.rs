@@ -1,0 +1,115 @@
+//! What a participant may do, changed by an admin or by himself: saved first, then LiveKit is brought in line. A LiveKit
+//! that does not answer keeps nobody from deciding; the mark that is saved with the change has it told later.
+
+use chassis::db::retried;
+use domain::{NestRole, Owner};
+use proto::room::v1::Proof;
+use uuid::Uuid;
+
+use super::{NestError, WATCHED, verbs::accept};
+use crate::{
+    Rooms,
+    error::Error,
+    opening::Work,
+    store::nests::{self, people},
+};
+
+/// What somebody wants of a participant.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    pub participant: String,
+    pub can_publish: Option<bool>,
+    pub mute_microphone: Option<bool>,
+    pub is_admin: Option<bool>,
+}
+
+/// Who asks, of what he may himself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// Always an admin.
+    Host,
+    Admin,
+    Other,
+}
+
+/// Who asks of whom.
+#[derive(Clone, Copy, Debug)]
+struct Parties {
+    by: By,
+    is_self: bool,
+    participant: NestRole,
+}
+
+impl Rooms {
+    /// Whether anything changed.
+    pub async fn set_permissions(
+        &self,
+        caller: &str,
+        proof: &Proof,
+        nest: Uuid,
+        wish: &Wish,
+    ) -> Result<bool, Error> {
+        let changed = retried(|| self.save_permissions(caller, proof, nest, wish)).await?;
+        if changed {
+            self.tell_livekit(Owner::Nest(nest), Work::Settle).await;
+        }
+        match wish.mute_microphone {
+            Some(muted) => Ok(self.mute_in_nest(nest, &wish.participant, muted).await? || changed),
+            None => Ok(changed),
+        }
+    }
+
+    async fn save_permissions(
+        &self,
+        caller: &str,
+        proof: &Proof,
+        nest: Uuid,
+        wish: &Wish,
+    ) -> Result<bool, Error> {
+        let mut transaction = self.pool.begin().await?;
+        accept(&mut transaction, proof).await?;
+        let host = nests::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
+        let keys = [caller.to_owned(), wish.participant.clone()];
+        let found = people::list_participants(&mut *transaction, nest, &keys).await?;
+        let role = |key: &str| found.iter().find(|one| one.pubkey == key).map(people::Participant::role);
+        let (Some(by), Some(participant)) = (role(caller), role(&wish.participant)) else {
+            return Err(NestError::NotInNest.into());
+        };
+        let by = match by.is_admin() {
+            _ if host == caller => By::Host,
+            true => By::Admin,
+            false => By::Other,
+        };
+        let parties = Parties { by, is_self: caller == wish.participant, participant };
+        let wanted = decide(parties, wish)?;
+        if wanted != participant {
+            let watch = is_less(wanted, participant).then_some(WATCHED);
+            people::set_role(&mut *transaction, nest, &wish.participant, wanted, watch).await?;
+        }
+        transaction.commit().await?;
+        Ok(wanted != participant)
+    }
+}
+
+/// The participant's role as it is to be. An admin may all, everybody may stop speaking; who is an admin the host
+/// alone decides, and not of himself: from others that wish is ignored, as clients expect.
+fn decide(parties: Parties, wish: &Wish) -> Result<NestRole, NestError> {
+    let stops_himself = parties.is_self && wish.can_publish == Some(false);
+    if parties.by == By::Other && !stops_himself {
+        return Err(NestError::NotAllowed);
+    }
+    let names_admins = parties.by == By::Host && !parties.is_self;
+    let is_admin = wish.is_admin.filter(|_| names_admins).unwrap_or(parties.participant.is_admin());
+    let is_speaker = wish.can_publish.unwrap_or(parties.participant.is_speaker());
+    Ok(NestRole::of(is_admin, is_speaker))
+}
+
+/// Whether something is taken away, which tokens that are about still allow.
+fn is_less(wanted: NestRole, had: NestRole) -> bool {
+    let (wanted, had) = (wanted.grants(), had.grants());
+    wanted.publish.len() < had.publish.len() || (had.data && !wanted.data)
+}
+
+#[cfg(test)]
+#[path = "permissions_tests.rs"]
+mod tests;

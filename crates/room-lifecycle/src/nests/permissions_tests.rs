@@ -1,0 +1,48 @@
+use super::*;
+
+const ADMIN: Parties = Parties { by: By::Admin, is_self: false, participant: NestRole::Listener };
+const HOST: Parties = Parties { by: By::Host, ..ADMIN };
+const LISTENER: Parties = Parties { by: By::Other, ..ADMIN };
+
+fn publish(can_publish: bool) -> Wish {
+    Wish { can_publish: Some(can_publish), ..Wish::default() }
+}
+
+fn admin(is_admin: bool) -> Wish {
+    Wish { is_admin: Some(is_admin), ..Wish::default() }
+}
+
+#[test]
+fn only_an_admin_lets_speak_and_everybody_may_stop() {
+    assert_eq!(decide(ADMIN, &publish(true)), Ok(NestRole::Speaker));
+    assert_eq!(decide(LISTENER, &publish(true)), Err(NestError::NotAllowed));
+    assert_eq!(decide(LISTENER, &publish(false)), Err(NestError::NotAllowed), "of somebody else");
+    let himself = Parties { is_self: true, participant: NestRole::Speaker, ..LISTENER };
+    assert_eq!(decide(himself, &publish(false)), Ok(NestRole::Listener));
+    assert_eq!(decide(himself, &publish(true)), Err(NestError::NotAllowed));
+    let muting = Wish { mute_microphone: Some(true), ..Wish::default() };
+    assert_eq!(decide(himself, &muting), Err(NestError::NotAllowed));
+}
+
+#[test]
+fn who_is_an_admin_the_host_decides_and_not_of_himself() {
+    assert_eq!(decide(HOST, &admin(true)), Ok(NestRole::Admin { speaks: false }));
+    assert_eq!(decide(ADMIN, &admin(true)), Ok(NestRole::Listener), "ignored");
+    let host = NestRole::Admin { speaks: true };
+    let himself = Parties { is_self: true, participant: host, ..HOST };
+    assert_eq!(decide(himself, &admin(false)), Ok(host));
+    let by_another = Parties { participant: host, ..ADMIN };
+    assert_eq!(decide(by_another, &admin(false)), Ok(host));
+    assert_eq!(decide(LISTENER, &admin(true)), Err(NestError::NotAllowed));
+}
+
+#[test]
+fn tokens_that_are_about_matter_only_when_something_is_taken() {
+    assert!(is_less(NestRole::Listener, NestRole::Speaker));
+    assert!(is_less(NestRole::Listener, NestRole::Admin { speaks: false }));
+    assert!(
+        !is_less(NestRole::Speaker, NestRole::Admin { speaks: true }),
+        "what LiveKit knows of him is the same"
+    );
+    assert!(!is_less(NestRole::Speaker, NestRole::Listener));
+}

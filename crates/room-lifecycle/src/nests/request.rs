@@ -1,0 +1,67 @@
+//! Requests about nests, checked.
+
+use chassis::{grpc::caller, status::Refusal};
+use proto::{room::v1::Proof, types::v1::Caller};
+use uuid::Uuid;
+
+use super::NestError;
+use crate::error::Error;
+
+const MOST_RELAYS: usize = 20;
+const LONGEST_RELAY: usize = 512;
+/// Of a SHA-256.
+const HASH: usize = 32;
+
+/// The caller's public key.
+pub(super) fn signer(who: Option<Caller>) -> Result<String, Error> {
+    let caller = caller(who)?;
+    if is_key(&caller.user_id) { Ok(caller.user_id) } else { Err(NestError::NoKey.into()) }
+}
+
+pub(super) fn proof(proof: Option<Proof>) -> Result<Proof, Error> {
+    let proof = proof.unwrap_or_default();
+    if proof.event_id.len() == HASH && proof.body_hash.len() == HASH {
+        Ok(proof)
+    } else {
+        Err(Refusal::invalid("proof", "must be two hashes of 32 bytes").into())
+    }
+}
+
+/// What is no id names no nest.
+pub(super) fn nest_id(text: &str) -> Result<Uuid, NestError> {
+    text.parse().map_err(|_| NestError::NoNest)
+}
+
+/// A participant's public key, written in either case.
+pub(super) fn participant(text: &str) -> Result<String, Refusal> {
+    let key = text.to_ascii_lowercase();
+    if is_key(&key) {
+        Ok(key)
+    } else {
+        Err(Refusal::invalid("participant", "must be a public key of 64 hex digits"))
+    }
+}
+
+pub(super) fn relays(relays: Vec<String>) -> Result<Vec<String>, Refusal> {
+    if relays.len() > MOST_RELAYS {
+        return Err(Refusal::invalid("relays", format!("must be at most {MOST_RELAYS}")));
+    }
+    if !relays.iter().all(|relay| is_relay(relay)) {
+        return Err(Refusal::invalid(
+            "relays",
+            format!("must be ws(s) addresses of at most {LONGEST_RELAY} bytes"),
+        ));
+    }
+    Ok(relays)
+}
+
+fn is_key(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_relay(text: &str) -> bool {
+    let host = text.strip_prefix("wss://").or_else(|| text.strip_prefix("ws://"));
+    host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
+        && text.len() <= LONGEST_RELAY
+        && !text.chars().any(|character| character.is_whitespace() || character.is_control())
+}

@@ -1,0 +1,92 @@
+//! Making, joining and ending a nest. What is written is one transaction; LiveKit is told after it, and waited for a
+//! moment: whatever it says, the nest is what the database says.
+
+use chassis::db::retried;
+use domain::Owner;
+use proto::room::v1::Proof;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::NestError;
+use crate::{
+    Rooms,
+    error::Error,
+    opening::Work,
+    store::{
+        self, Record,
+        nests::{self, Nest},
+        nostr,
+    },
+};
+
+impl Rooms {
+    /// The caller's new nest.
+    pub async fn create_nest(
+        &self,
+        host: &str,
+        proof: &Proof,
+        relays: &[String],
+        hls_stream: bool,
+    ) -> Result<Nest, Error> {
+        let (nest, intent) = retried(|| self.insert_nest(host, proof, relays, hls_stream)).await?;
+        metrics::counter!("greenroom_nests_created_total").increment(1);
+        self.tell_livekit(Owner::Nest(nest.id), Work::Open(intent)).await;
+        Ok(nest)
+    }
+
+    /// The nest, and the intent to have its room.
+    async fn insert_nest(
+        &self,
+        host: &str,
+        proof: &Proof,
+        relays: &[String],
+        hls_stream: bool,
+    ) -> Result<(Nest, Option<Box<Record>>), Error> {
+        let mut transaction = self.pool.begin().await?;
+        accept(&mut transaction, proof).await?;
+        let id = nests::insert_nest(&mut *transaction, host, relays, hls_stream).await?;
+        let intent = store::insert_intents(&mut *transaction, &[Owner::Nest(id)]).await?.pop();
+        let nest = nests::find_nest(&mut *transaction, id).await?.ok_or(NestError::NoNest)?;
+        transaction.commit().await?;
+        Ok((nest, intent.map(Box::new)))
+    }
+
+    /// An open nest.
+    pub async fn nest(&self, nest: Uuid) -> Result<Nest, Error> {
+        Ok(nests::find_nest(&self.pool, nest).await?.ok_or(NestError::NoNest)?)
+    }
+
+    /// The caller is a participant from now on.
+    pub async fn join_nest(&self, pubkey: &str, nest: Uuid) -> Result<(), Error> {
+        let is_in = retried(|| nests::insert_participant(&self.pool, nest, pubkey)).await?;
+        if is_in.ok_or(NestError::NoNest)? { Ok(()) } else { Err(NestError::Full.into()) }
+    }
+
+    /// Ends the caller's nest, and its room.
+    pub async fn end_nest(&self, host: &str, proof: &Proof, nest: Uuid) -> Result<(), Error> {
+        retried(|| self.set_nest_ended(host, proof, nest)).await?;
+        self.tell_livekit(Owner::Nest(nest), Work::Settle).await;
+        Ok(())
+    }
+
+    async fn set_nest_ended(&self, host: &str, proof: &Proof, nest: Uuid) -> Result<(), Error> {
+        let mut transaction = self.pool.begin().await?;
+        accept(&mut transaction, proof).await?;
+        let owner = nests::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
+        if owner != host {
+            return Err(NestError::NotAllowed.into());
+        }
+        nests::set_ended(&mut *transaction, nest).await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+/// A signed request is carried out once: its proof is the first thing that its transaction writes, and two replicas
+/// that have the same one wait for each other there.
+pub(super) async fn accept(transaction: &mut PgConnection, proof: &Proof) -> Result<(), Error> {
+    if nostr::insert_seen(transaction, proof).await? {
+        return Ok(());
+    }
+    metrics::counter!("greenroom_nests_replayed_total").increment(1);
+    Err(NestError::Replayed.into())
+}

@@ -1,0 +1,99 @@
+//! What operators look at.
+
+use chassis::page::Cursor;
+use sqlx::{PgExecutor, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A live room that settling would change.
+#[derive(Debug)]
+pub struct StuckLiveRoom {
+    pub id: Uuid,
+    pub host_user_id: String,
+    pub status: String,
+    pub current_session_id: Option<Uuid>,
+    pub open_session_id: Option<Uuid>,
+}
+
+pub async fn list_stuck(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<StuckLiveRoom>> {
+    sqlx::query_as!(
+        StuckLiveRoom,
+        r#"select r.id, r.host_user_id, r.status, r.current_session_id, s.id as "open_session_id?"
+           from (select id from unsettled_live_rooms limit $1) u
+           join live_rooms r on r.id = u.id
+           left join live_room_sessions s on s.room_id = r.id and s.status in ('scheduled', 'lobby', 'live')
+           order by r.id"#,
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// A room of an open owner that LiveKit has not made, though it was asked.
+#[derive(Debug)]
+pub struct Unmade {
+    pub room_name: String,
+    pub owner_kind: String,
+    pub owner_id: Uuid,
+    pub status: String,
+    pub attempts: i32,
+    pub last_error: Option<String>,
+    pub next_attempt_at: Option<OffsetDateTime>,
+    pub created_at: OffsetDateTime,
+}
+
+pub async fn list_unmade(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Unmade>> {
+    sqlx::query_as!(
+        Unmade,
+        r#"select r.room_name, o.kind as "owner_kind!", r.owner as "owner_id!", r.status, r.attempts, r.last_error,
+                  r.next_attempt_at, r.created_at
+           from livekit_rooms r join room_owners o on o.owner = r.owner and o.open
+           where r.status in ('pending', 'failed') and r.attempts > 0
+           order by o.opens_at, r.id limit $1"#,
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+#[derive(Debug)]
+pub struct Event {
+    pub event_id: String,
+    pub event_type: String,
+    pub room_id: Option<Uuid>,
+    pub room_sid: Option<String>,
+    pub identity: Option<String>,
+    pub participant_sid: Option<String>,
+    pub received_at: OffsetDateTime,
+    pub payload: String,
+    /// Stands for the event in cursors.
+    pub key: Uuid,
+}
+
+/// Events of all rooms, or of the one that has or had this name, latest first.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_events(
+    db: impl PgExecutor<'_>,
+    room_name: Option<&str>,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Result<Vec<Event>> {
+    sqlx::query_as!(
+        Event,
+        r#"select event_id, event_type, room_id, room_sid, identity, participant_sid, received_at,
+                  payload::text as "payload!", md5(event_id)::uuid as "key!"
+           from livekit_events
+           where ($1::text is null
+                  or room_id = (select n.room_id from livekit_room_names n where n.room_name = $1))
+             and received_at <= coalesce($2, 'infinity'::timestamptz)
+             and (received_at, md5(event_id)::uuid) < (coalesce($2, 'infinity'::timestamptz), coalesce($3::uuid, $5))
+           order by received_at desc, md5(event_id)::uuid desc limit $4"#,
+        room_name,
+        after.map(|cursor| cursor.at),
+        after.map(|cursor| cursor.id),
+        limit,
+        Uuid::max()
+    )
+    .fetch_all(db)
+    .await
+}

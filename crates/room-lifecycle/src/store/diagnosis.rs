@@ -1,0 +1,146 @@
+//! What a diagnosis reads: what an id names, and one room with everything that the records say of it.
+
+use domain::{EndedReason, RoomStatus};
+use sqlx::{PgExecutor, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// What an id or a name stands for, and the room's owner behind it.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// session · `live_room` · nest · `live_session` · `livekit_room` · notification · `room_name`
+    pub names: String,
+    /// session · `live_room` · nest
+    pub kind: String,
+    pub target: Option<Uuid>,
+    /// Whose it is alone.
+    pub user_id: Option<String>,
+}
+
+/// Whatever has this id, each table by its primary key.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn find_named(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Named>> {
+    sqlx::query_as!(
+        Named,
+        r#"select 'session' as "names!", 'session' as "kind!", id as target, null as user_id
+           from sessions where id = $1
+           union all
+           select 'live_room', 'live_room', id, null from live_rooms where id = $1
+           union all
+           select 'nest', 'nest', id, null from nests where id = $1
+           union all
+           select 'live_session', 'live_room', room_id, null from live_room_sessions where id = $1
+           union all
+           select 'livekit_room',
+                  case when r.session_id is not null then 'session' when r.nest_id is not null then 'nest'
+                       else 'live_room' end,
+                  coalesce(r.session_id, r.nest_id, l.room_id), null
+           from livekit_rooms r left join live_room_sessions l on l.id = r.live_session_id
+           where r.id = $1
+           union all
+           select 'notification', 'session', session_id, user_id from notifications where id = $1
+           limit 1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Whose room is called so on LiveKit, or was in another generation.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn find_named_room(db: impl PgExecutor<'_>, name: &str) -> Result<Option<Named>> {
+    sqlx::query_as!(
+        Named,
+        r#"select 'room_name' as "names!",
+                  case when r.session_id is not null then 'session' when r.nest_id is not null then 'nest'
+                       else 'live_room' end as "kind!",
+                  coalesce(r.session_id, r.nest_id, l.room_id) as target, null as user_id
+           from livekit_room_names n
+           join livekit_rooms r on r.id = n.room_id
+           left join live_room_sessions l on l.id = r.live_session_id
+           where n.room_name = $1"#,
+        name
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// The public key of whoever made the nest.
+pub async fn find_nest_host(db: impl PgExecutor<'_>, nest: Uuid) -> Result<Option<String>> {
+    sqlx::query_scalar!("select created_by from nests where id = $1", nest).fetch_optional(db).await
+}
+
+/// Whether the live session has a place for one more, as a join counts them.
+pub async fn has_place(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<bool> {
+    let free = sqlx::query_scalar!(
+        r#"select (select count(*) from live_room_attendance t
+                   where t.session_id = s.id and t.left_at is null and t.lobby_status = 'admitted'
+                     and t.role <> 'host' and t.user_id <> $2
+                     and (t.held_until is null or t.held_until > app_now())) < s.max_participants as "free!"
+           from live_room_sessions s where s.id = $1"#,
+        session,
+        user
+    );
+    Ok(free.fetch_optional(db).await?.unwrap_or(false))
+}
+
+/// An owner of a room as the records have it.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    pub open: bool,
+    pub ended_reason: Option<EndedReason>,
+    pub opens_at: OffsetDateTime,
+    pub closes_at: OffsetDateTime,
+    pub now: OffsetDateTime,
+    /// The database's clock without the offset of drills: what LiveKit's is compared with.
+    pub wall: OffsetDateTime,
+    pub room: Option<RecordedRoom>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RecordedRoom {
+    pub status: RoomStatus,
+    pub name: String,
+    pub sid: Option<String>,
+    pub generation: i32,
+    pub made_at: Option<OffsetDateTime>,
+    pub last_error: Option<String>,
+    /// LiveKit told that it started, under this SID.
+    pub announced: bool,
+}
+
+/// One round trip.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn find_ground(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<Ground>> {
+    let row = sqlx::query!(
+        r#"select o.open as "open!", o.ended_reason as "ended_reason: EndedReason", o.opens_at as "opens_at!",
+                  o.closes_at as "closes_at!", app_now() as "now!", clock_timestamp() as "wall!",
+                  r.status as "status?: RoomStatus", r.room_name as "name?", r.room_sid as "sid?",
+                  r.generation as "generation?", r.made_at as "made_at?", r.last_error as "last_error?",
+                  exists (select from livekit_events e
+                          where e.room_id = r.id and e.event_type = 'room_started' and e.room_sid = r.room_sid)
+                      as "announced!"
+           from room_owners o left join livekit_rooms r on r.owner = o.owner
+           where o.owner = $1"#,
+        owner
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Ground {
+        open: row.open,
+        ended_reason: row.ended_reason,
+        opens_at: row.opens_at,
+        closes_at: row.closes_at,
+        now: row.now,
+        wall: row.wall,
+        room: row.status.zip(row.name).zip(row.generation).map(|((status, name), generation)| RecordedRoom {
+            status,
+            name,
+            sid: row.sid,
+            generation,
+            made_at: row.made_at,
+            last_error: row.last_error,
+            announced: row.announced,
+        }),
+    }))
+}

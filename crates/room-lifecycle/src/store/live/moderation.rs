@@ -1,0 +1,242 @@
+//! What a host did with the people of his room: roles, hands, bans, and everybody who was there.
+
+use chassis::page::Cursor;
+use domain::{LobbyStatus, SeatRole};
+use sqlx::{PgExecutor, Result};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::seats::Seat;
+
+/// The role of somebody with an admitted seat, a mark for his room, and a watch over it: tokens of the other role are
+/// still about. None: he has no seat.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn set_role(
+    db: impl PgExecutor<'_>,
+    session: Uuid,
+    user: &str,
+    role: SeatRole,
+    watch: Duration,
+) -> Result<Option<Seat>> {
+    sqlx::query_as!(
+        Seat,
+        r#"with watched as (
+               update livekit_rooms k
+               set watched_until = greatest(k.watched_until, app_now() + make_interval(secs => $4))
+               where k.live_session_id = $1
+                 and exists (select from live_room_attendance a
+                             where a.session_id = $1 and a.user_id = $2 and a.left_at is null and a.role <> $3)
+               returning k.id),
+           marked as (select mark_room(id) from watched),
+           person as (
+               update livekit_participants p set role = case $3 when 'guest' then 'viewer' else $3 end
+               from watched where p.room_id = watched.id and p.user_id = $2),
+           seat as (
+               update live_room_attendance
+               set role = $3, hand_raised_at = null
+               where session_id = $1 and user_id = $2 and left_at is null and lobby_status = 'admitted'
+               returning role, lobby_status)
+           select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
+           from seat left join marked on true"#,
+        session,
+        user,
+        role.as_str(),
+        watch.as_seconds_f64()
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Somebody's role in a session.
+#[derive(Clone, Debug)]
+pub struct Role {
+    pub user_id: String,
+    pub role: SeatRole,
+}
+
+/// What these people are in a session; who is its host, the room says. Of strangers nothing.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_roles(db: impl PgExecutor<'_>, session: Uuid, users: &[String]) -> Result<Vec<Role>> {
+    sqlx::query_as!(
+        Role,
+        r#"select a.user_id,
+                  case when a.user_id = r.host_user_id then 'host' when a.role = 'speaker' then 'speaker'
+                       else 'guest' end as "role!: SeatRole"
+           from live_room_attendance a
+           join live_rooms r on r.id = a.live_room_id
+           where a.session_id = $1 and a.user_id = any($2)"#,
+        session,
+        users
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Keeps somebody out of a live room, watches its open session's room and marks it.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn insert_ban(
+    db: impl PgExecutor<'_>,
+    room: Uuid,
+    user: &str,
+    by: &str,
+    until: Option<OffsetDateTime>,
+    watch: Duration,
+) -> Result<()> {
+    sqlx::query!(
+        r#"with ban as (
+               insert into live_room_bans (live_room_id, user_id, banned_by, until) values ($1, $2, $3, $4)
+               on conflict (live_room_id, user_id) do update
+               set banned_by = excluded.banned_by, until = excluded.until),
+           watched as (
+               update livekit_rooms k
+               set watched_until = greatest(k.watched_until, app_now() + make_interval(secs => $5))
+               from live_room_sessions s
+               where s.room_id = $1 and s.status in ('lobby', 'live') and k.live_session_id = s.id
+               returning k.id),
+           seats as (
+               update live_room_attendance a
+               set is_banned = true, left_at = coalesce(a.left_at, app_now()), held_until = null,
+                   disconnected_at = null, hand_raised_at = null
+               from live_room_sessions s
+               where s.room_id = $1 and s.status in ('scheduled', 'lobby', 'live') and a.session_id = s.id
+                 and a.user_id = $2)
+           select mark_room(id) is not null as "marked!" from watched"#,
+        room,
+        user,
+        by,
+        until,
+        watch.as_seconds_f64()
+    )
+    .fetch_optional(db)
+    .await
+    .map(drop)
+}
+
+/// Lifts a ban, and what was a kick out of the open session.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn delete_ban(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Result<()> {
+    sqlx::query!(
+        "with lifted as (delete from live_room_bans where live_room_id = $1 and user_id = $2),
+         forgiven as (
+             update livekit_participants p set status = 'left', kicked_at = null
+             from livekit_rooms k
+             join live_room_sessions s on s.id = k.live_session_id and s.status in ('lobby', 'live')
+             where s.room_id = $1 and p.room_id = k.id and p.user_id = $2 and p.status = 'kicked')
+         update live_room_attendance a set is_banned = false
+         from live_room_sessions s
+         where s.room_id = $1 and s.status in ('scheduled', 'lobby', 'live') and a.session_id = s.id
+           and a.user_id = $2 and a.is_banned",
+        room,
+        user
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// The hand of somebody with an admitted seat. None: he has none.
+pub async fn set_hand(
+    db: impl PgExecutor<'_>,
+    session: Uuid,
+    user: &str,
+    raised: bool,
+) -> Result<Option<Seat>> {
+    sqlx::query_as!(
+        Seat,
+        r#"update live_room_attendance
+           set hand_raised_at = case when $3 then coalesce(hand_raised_at, app_now()) end
+           where session_id = $1 and user_id = $2 and left_at is null and lobby_status = 'admitted'
+           returning role as "role: SeatRole", lobby_status as "lobby_status: LobbyStatus""#,
+        session,
+        user,
+        raised
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Numbers of a session that only its host sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    pub waiting: i64,
+    pub inside: i64,
+    pub hands_raised: i64,
+    pub peak_viewers: i32,
+}
+
+pub async fn find_tally(db: impl PgExecutor<'_>, session: Uuid) -> Result<Option<Tally>> {
+    sqlx::query_as!(
+        Tally,
+        r#"select s.peak_viewers, seats.waiting as "waiting!", seats.inside as "inside!", seats.hands as "hands_raised!"
+           from live_room_sessions s
+           cross join lateral (
+               select count(*) filter (where a.lobby_status = 'waiting'
+                                         and (a.held_until is null or a.held_until > app_now())) as waiting,
+                      count(*) filter (where a.lobby_status = 'admitted' and a.joined_at is not null
+                                         and a.disconnected_at is null) as inside,
+                      count(a.hand_raised_at) as hands
+               from live_room_attendance a where a.session_id = s.id and a.left_at is null) seats
+           where s.id = $1"#,
+        session
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Somebody who has or had a seat.
+#[derive(Clone, Debug)]
+pub struct Seated {
+    pub user_id: String,
+    pub name: Option<String>,
+    pub avatar_url: Option<String>,
+    pub role: SeatRole,
+    pub lobby_status: LobbyStatus,
+    pub in_room: bool,
+    pub joined_at: Option<OffsetDateTime>,
+    pub left_at: Option<OffsetDateTime>,
+    pub hand_raised_at: Option<OffsetDateTime>,
+    pub is_kicked: bool,
+    pub is_banned: bool,
+    /// Where he stands in the list.
+    pub rank: OffsetDateTime,
+    pub key: Uuid,
+}
+
+/// Everybody of a session: raised hands first, longest up; then those who came, longest there.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_seated(
+    db: impl PgExecutor<'_>,
+    session: Uuid,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Result<Vec<Seated>> {
+    sqlx::query_as!(
+        Seated,
+        r#"with seats as (
+               select a.*, md5(a.user_id)::uuid as key,
+                      -- Hands go before everybody else, whenever those came.
+                      case when a.left_at is null and a.hand_raised_at is not null
+                           then a.hand_raised_at - interval '1000 years' else a.seated_at end as rank
+               from live_room_attendance a where a.session_id = $1)
+           select s.user_id, u.display_name as "name?", u.avatar_url as "avatar_url?", s.role as "role: SeatRole",
+                  s.lobby_status as "lobby_status: LobbyStatus",
+                  coalesce(p.status = 'joined', false) as "in_room!", s.joined_at, s.left_at, s.hand_raised_at,
+                  coalesce(p.status = 'kicked', false) as "is_kicked!",
+                  b.user_id is not null and coalesce(b.until > app_now(), true) as "is_banned!",
+                  s.rank as "rank!", s.key as "key!"
+           from seats s
+           left join app_users u on u.id = s.user_id
+           left join livekit_rooms k on k.live_session_id = s.session_id
+           left join livekit_participants p on p.room_id = k.id and p.user_id = s.user_id
+           left join live_room_bans b on b.live_room_id = s.live_room_id and b.user_id = s.user_id
+           where (s.rank, s.key) > (coalesce($2, '-infinity'::timestamptz), coalesce($3::uuid, $5))
+           order by s.rank, s.key limit $4"#,
+        session,
+        after.map(|cursor| cursor.at),
+        after.map(|cursor| cursor.id),
+        limit,
+        Uuid::nil()
+    )
+    .fetch_all(db)
+    .await
+}

@@ -1,0 +1,137 @@
+//! Who may do what in a nest, and the guests whom only LiveKit knows.
+
+use domain::NestRole;
+use sqlx::{PgExecutor, Result};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// Guests who left are remembered for so long: for as long as it matters when a nest became empty.
+const GUESTS_REMEMBERED: Duration = Duration::hours(1);
+
+/// A participant's rights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Participant {
+    pub pubkey: String,
+    pub is_admin: bool,
+    pub is_speaker: bool,
+    /// An admin muted him, and nobody has been seen to unmute him since.
+    pub muted: bool,
+}
+
+impl Participant {
+    #[must_use]
+    pub const fn role(&self) -> NestRole {
+        NestRole::of(self.is_admin, self.is_speaker)
+    }
+}
+
+/// Those of these keys that are participants.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_participants(
+    db: impl PgExecutor<'_>,
+    nest: Uuid,
+    keys: &[String],
+) -> Result<Vec<Participant>> {
+    sqlx::query_as!(
+        Participant,
+        "select pubkey, is_admin, is_speaker, muted from nest_participants
+         where nest_id = $1 and pubkey = any($2)",
+        nest,
+        keys
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// What a participant may do from now on, and a mark for his room, which is watched until `watch`: tokens that
+/// allow more are still about.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn set_role(
+    db: impl PgExecutor<'_>,
+    nest: Uuid,
+    pubkey: &str,
+    role: NestRole,
+    watch: Option<Duration>,
+) -> Result<()> {
+    sqlx::query!(
+        r#"with participant as (
+               update nest_participants
+               set is_admin = $3, is_speaker = $4, muted = muted and $4
+               where nest_id = $1 and pubkey = $2
+               returning nest_id, pubkey),
+           room as (
+               update livekit_rooms k
+               set watched_until = greatest(k.watched_until, app_now() + make_interval(secs => $6))
+               from participant p
+               where k.owner = p.nest_id
+               returning k.id),
+           person as (
+               update livekit_participants l set role = $5
+               from room where l.room_id = room.id and l.user_id = $2)
+           select mark_room(id) is not null as "marked!" from room"#,
+        nest,
+        pubkey,
+        role.is_admin(),
+        role.is_speaker(),
+        role.as_str(),
+        watch.map(Duration::as_seconds_f64)
+    )
+    .fetch_optional(db)
+    .await
+    .map(drop)
+}
+
+/// Somebody had more rights on LiveKit than are his: whoever came with an old token comes again.
+pub async fn set_watched(db: impl PgExecutor<'_>, room: Uuid, watch: Duration) -> Result<()> {
+    sqlx::query!(
+        "update livekit_rooms set watched_until = greatest(watched_until, app_now() + make_interval(secs => $2))
+         where id = $1",
+        room,
+        watch.as_seconds_f64()
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// What LiveKit was told of these participants' microphones, or shows of them.
+pub async fn set_muted(db: impl PgExecutor<'_>, nest: Uuid, keys: &[String], muted: bool) -> Result<()> {
+    sqlx::query!(
+        "update nest_participants set muted = $3 where nest_id = $1 and pubkey = any($2) and muted <> $3",
+        nest,
+        keys,
+        muted
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Guests have no record before they are seen: from then on they count as everybody else does. Those who left long
+/// ago are forgotten, because each of them comes back as another one.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn insert_guests(
+    db: impl PgExecutor<'_>,
+    room: Uuid,
+    identities: &[String],
+    at: OffsetDateTime,
+) -> Result<u64> {
+    let done = sqlx::query!(
+        "with forgotten as (
+             delete from livekit_participants
+             where room_id = $1 and role = 'guest' and status = 'left'
+               and left_at < $3::timestamptz - make_interval(secs => $4))
+         insert into livekit_participants (room_id, user_id, role)
+         select $1, identity, 'guest'
+         from unnest($2::text[]) as t(identity)
+         where not exists (select from livekit_participants p where p.room_id = $1 and p.user_id = identity)
+         on conflict do nothing",
+        room,
+        identities,
+        at,
+        GUESTS_REMEMBERED.as_seconds_f64()
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,33 @@
+//! Signed requests that were carried out.
+
+use proto::room::v1::Proof;
+use sqlx::{PgExecutor, Result};
+
+/// Remembers a signed request, in the transaction of its effect. False: it was carried out before, or is just now by
+/// somebody else. Kept by the clock that signatures are checked with, beyond the widest window there is for them.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn insert_seen(db: impl PgExecutor<'_>, proof: &Proof) -> Result<bool> {
+    let done = sqlx::query!(
+        "insert into nostr_seen (event_id, body_hash, expires_at)
+         values ($1, $2, clock_timestamp() + interval '10 minutes')
+         on conflict on constraint nostr_seen_once do nothing",
+        proof.event_id,
+        proof.body_hash
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Forgets a batch of those that no signature is young enough for; how many there were.
+pub async fn delete_expired(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "delete from nostr_seen where (event_id, body_hash) in (
+             select event_id, body_hash from nostr_seen where expires_at <= clock_timestamp()
+             order by expires_at limit $1 for update skip locked)",
+        limit
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}

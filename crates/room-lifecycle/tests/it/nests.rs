@@ -1,0 +1,290 @@
+//! Nests as their clients meet them: made once for each signed request, joined by anybody, ended by their host.
+
+use chassis::status::Reason;
+use domain::{NestRole, Owner, RoomStatus};
+use livekit_dev::Fault;
+use proto::room::v1::{
+    CreateNestRequest, GetNestRequest, JoinNestRequest, Nest, SetPermissionsRequest,
+    nest_service_server::NestService,
+};
+use room_lifecycle::{Rooms, nests::link};
+use serde_json::json;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tonic::Request;
+use uuid::Uuid;
+
+use crate::harness::{
+    World,
+    hosts::person,
+    nests::{OpenNest, create, key, proof, told},
+    refused,
+};
+
+fn wish(host: &str) -> CreateNestRequest {
+    CreateNestRequest {
+        caller: Some(person(host)),
+        proof: Some(proof()),
+        relays: vec!["wss://relay.example.org/".to_owned(), "ws://[::1]:7777".to_owned()],
+        hls_stream: true,
+    }
+}
+
+async fn get(rooms: &Rooms, id: &str) -> Result<Nest, Reason> {
+    let request = GetNestRequest { caller: None, nest_id: id.to_owned() };
+    let answer = told(NestService::get_nest(rooms, Request::new(request)).await);
+    answer.map(|answer| answer.nest.unwrap()).map_err(|refusal| refusal.reason)
+}
+
+async fn count_nests(world: &World) -> i64 {
+    sqlx::query_scalar!(r#"select count(*) as "n!" from nests"#).fetch_one(&world.pool).await.unwrap()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_new_nest_has_its_host_and_a_room_that_says_so(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let made = create(&rooms, wish(&key(1))).await.unwrap();
+    assert_eq!((made.host.as_str(), made.hls_stream, made.recording), (key(1).as_str(), true, false));
+    assert_eq!((made.speakers.clone(), made.admins.clone()), (vec![key(1)], vec![key(1)]));
+    assert_eq!(made.relays.len(), 2);
+    assert_eq!(link::decode(&made.link).unwrap().to_string(), made.id);
+    assert_eq!(get(&rooms, &made.id).await.unwrap(), made);
+
+    let nest = OpenNest { id: made.id.parse().unwrap(), host: made.host };
+    let record = world.nest_record(&nest).await;
+    assert_eq!(
+        (record.status, record.room_name.as_str()),
+        (RoomStatus::Active, &*format!("nest-{}", nest.id))
+    );
+    let room = world.server().room(&record.room_name).unwrap();
+    assert_eq!((room.max_participants, room.empty_timeout, room.departure_timeout), (50, 180, 180));
+    let deployment = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
+    assert_eq!(
+        world.metadata(&nest).await,
+        json!({ "deployment": deployment, "nest_id": nest.id, "host": key(1), "speakers": [key(1)],
+                "admins": [key(1)], "link": made.link, "recording": false })
+    );
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_cannot_be_a_nest_is_refused_by_name(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let relays = |relays: &[&str]| CreateNestRequest {
+        relays: relays.iter().map(|&relay| relay.to_owned()).collect(),
+        ..wish(&key(1))
+    };
+    let long = format!("wss://{}", "a".repeat(507));
+    for relay in ["", "https://relay.example.org", "wss://", "wss:///x", "wss://a b", "wss://a\0", &long] {
+        let refusal = create(&rooms, relays(&[relay])).await.unwrap_err();
+        assert_eq!((refusal.reason, refusal.facts["field"].as_str()), (Reason::InvalidRequest, "relays"));
+    }
+    assert!(create(&rooms, relays(&["wss://a"; 21])).await.is_err());
+    for host in ["", "me", &key(1)[1..], &key(0xa).to_uppercase()] {
+        let refusal = create(&rooms, wish(host)).await.unwrap_err();
+        assert!(matches!(refusal.reason, Reason::Unauthenticated | Reason::Internal), "{refusal}");
+    }
+    let unsigned = CreateNestRequest { proof: None, ..wish(&key(1)) };
+    assert_eq!(create(&rooms, unsigned).await.unwrap_err().reason, Reason::InvalidRequest);
+    assert_eq!(count_nests(&world).await, 0);
+    create(&rooms, relays(&["wss://a"; 20])).await.unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_signed_request_makes_one_nest_whichever_replica_it_reaches(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let (one, other) = (world.rooms().await, world.rooms().await);
+    let request = wish(&key(1));
+    let asked = [&one, &other, &one, &other].map(|rooms| create(rooms, request.clone()));
+    let answers = futures::future::join_all(asked).await;
+    let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    assert_eq!(refused.len(), 3);
+    assert!(refused.iter().all(|refusal| refusal.reason == Reason::Unauthenticated), "{refused:?}");
+    assert_eq!(count_nests(&world).await, 1);
+    // The same event with another body is another request; so is the next event.
+    let mut other_body = request.clone();
+    other_body.proof.as_mut().unwrap().body_hash = vec![7; 32];
+    create(&one, other_body).await.unwrap();
+    create(&other, wish(&key(1))).await.unwrap();
+    assert_eq!(create(&other, request).await.unwrap_err().reason, Reason::Unauthenticated);
+    assert_eq!(count_nests(&world).await, 3);
+}
+
+/// What was undone since is not done again by whoever kept the request.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn no_change_is_made_again_by_its_old_request(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (rooms, other) = (world.rooms().await, world.rooms().await);
+    let nest = world.nest(&rooms).await;
+    nest.join(&rooms, &key(2)).await.unwrap();
+    let used = proof();
+    let again = |request: &mut SetPermissionsRequest| {
+        request.can_publish = Some(true);
+        request.proof = Some(used.clone());
+    };
+    assert!(nest.permit(&rooms, (&nest.host, &key(2)), again).await.unwrap());
+    nest.speaks(&rooms, &key(2), false).await;
+    let refusal = nest.permit(&other, (&nest.host, &key(2)), again).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::Unauthenticated);
+    let ended = other.end_nest(&nest.host, &used, nest.id).await;
+    assert_eq!(crate::harness::reason(ended), Reason::Unauthenticated);
+    assert!(world.nest_is_open(&nest).await);
+    assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_request_that_failed_may_come_again(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    world.execute("alter table livekit_room_names add constraint closed check (false) not valid").await;
+    let request = wish(&key(1));
+    create(&rooms, request.clone()).await.unwrap_err();
+    assert_eq!(count_nests(&world).await, 0);
+    world.execute("alter table livekit_room_names drop constraint closed").await;
+    create(&rooms, request).await.unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn passes_forget_only_requests_that_are_too_old(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    world
+        .execute(
+            "insert into nostr_seen select sha256(n::text::bytea), sha256('old'), clock_timestamp() - interval '1 s'
+             from generate_series(1, 12000) n",
+        )
+        .await;
+    let request = wish(&key(1));
+    create(&rooms, request.clone()).await.unwrap();
+    rooms.pass().await.unwrap();
+    let left = sqlx::query_scalar!(r#"select count(*) as "n!" from nostr_seen"#);
+    assert_eq!(left.fetch_one(&world.pool).await.unwrap(), 1);
+    assert_eq!(create(&rooms, request).await.unwrap_err().reason, Reason::Unauthenticated);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_nest_stands_when_livekit_does_not_and_a_pass_makes_its_room(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for fault in [refused(), Fault::HangAfterEffect, Fault::FailAfterEffect] {
+        world.server().faults().set("CreateRoom", fault);
+        let nest = world.nest(&rooms).await;
+        assert!(world.nest_is_open(&nest).await);
+        world.server().faults().clear();
+        world.hurry().await;
+        rooms.pass().await.unwrap();
+        assert_eq!(world.nest_record(&nest).await.status, RoomStatus::Active);
+        assert_eq!(world.metadata(&nest).await["host"], key(1));
+    }
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whoever_joins_is_a_listener_however_often_he_does(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    let ann = key(2);
+    let joins = (0..8).map(|_| nest.join(&rooms, &ann));
+    assert!(futures::future::join_all(joins).await.into_iter().all(|joined| joined.is_ok()));
+    nest.join(&rooms, &nest.host).await.unwrap();
+    let people = sqlx::query!(
+        r#"select p.pubkey, p.is_admin, p.is_speaker, l.role
+           from nest_participants p
+           join livekit_rooms k on k.owner = p.nest_id
+           join livekit_participants l on l.room_id = k.id and l.user_id = p.pubkey
+           where p.nest_id = $1 order by p.pubkey"#,
+        nest.id
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    let people: Vec<_> = people.iter().map(|one| (one.is_admin, one.is_speaker, one.role.as_str())).collect();
+    assert_eq!(people, [(true, true, "admin"), (false, false, "listener")]);
+    nest.speaks(&rooms, &ann, true).await;
+    nest.join(&rooms, &ann).await.unwrap();
+    assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host, ann]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_full_nest_takes_in_nobody_but_admins_and_those_inside(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    let ann = key(2);
+    nest.join(&rooms, &ann).await.unwrap();
+    world.enter_nest(&nest, &ann, NestRole::Listener).await;
+    for number in 1..45 {
+        world.enter_nest(&nest, &format!("guest-{number}"), NestRole::Guest).await;
+    }
+    world.look_at_nest(&rooms, &nest).await;
+    let late = nest.join(&rooms, &key(3)).await.unwrap_err();
+    assert_eq!(late.reason, Reason::RoomFull);
+    nest.join(&rooms, &ann).await.unwrap();
+    nest.join(&rooms, &nest.host).await.unwrap();
+    world.server().leave(&world.nest_record(&nest).await.room_name, "guest-1").unwrap();
+    world.look_at_nest(&rooms, &nest).await;
+    world.pass_time(time::Duration::seconds(6));
+    world.look_at_nest(&rooms, &nest).await;
+    nest.join(&rooms, &key(3)).await.unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn only_the_host_ends_a_nest_and_then_it_is_gone(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    nest.join(&rooms, &key(2)).await.unwrap();
+    world.enter_nest(&nest, &key(2), NestRole::Listener).await;
+    let make_admin = |request: &mut SetPermissionsRequest| request.is_admin = Some(true);
+    nest.permit(&rooms, (&nest.host, &key(2)), make_admin).await.unwrap();
+    for other in [key(2), key(3)] {
+        assert_eq!(nest.end(&rooms, &other).await.unwrap_err().reason, Reason::Unauthenticated);
+    }
+    assert!(world.nest_is_open(&nest).await);
+    nest.end(&rooms, &nest.host).await.unwrap();
+    assert!(world.names().is_empty());
+    assert_eq!(world.nest_record(&nest).await.status, RoomStatus::Ended);
+    let gone = Reason::RoomNotFound;
+    assert_eq!(nest.end(&rooms, &nest.host).await.unwrap_err().reason, gone);
+    assert_eq!(nest.join(&rooms, &nest.host).await.unwrap_err().reason, gone);
+    assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap_err(), gone);
+    let ensured = rooms.ensure(Owner::Nest(nest.id), false).await;
+    assert_eq!(crate::harness::reason(ensured), gone);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_end_that_livekit_did_not_hear_is_finished_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    world.server().faults().set("*", refused());
+    nest.end(&rooms, &nest.host).await.unwrap();
+    assert_eq!(world.names().len(), 1);
+    world.server().faults().clear();
+    rooms.pass().await.unwrap();
+    assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_is_no_id_of_a_nest_is_not_found(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for id in ["", "x", &Uuid::new_v4().to_string(), "../../etc"] {
+        assert_eq!(get(&rooms, id).await.unwrap_err(), Reason::RoomNotFound, "{id}");
+        let request = JoinNestRequest { caller: Some(person(&key(1))), nest_id: id.to_owned() };
+        let joined = told(NestService::join_nest(&*rooms, Request::new(request)).await);
+        assert_eq!(joined.unwrap_err().reason, Reason::RoomNotFound, "{id}");
+    }
+    let unknown = rooms.ensure(Owner::Nest(Uuid::new_v4()), false).await;
+    assert_eq!(crate::harness::reason(unknown), Reason::RoomNotFound);
+}

@@ -1,0 +1,317 @@
+//! What people of a nest may do: decided by its admins, kept by LiveKit at once, and put right whatever happens to it.
+
+use chassis::status::Reason;
+use domain::{NestRole, Owner};
+use livekit_dev::{Fault, PublishError, Switches};
+use livekit_protocol::TrackSource;
+use proto::room::v1::SetPermissionsRequest;
+use room_lifecycle::nests::link;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+
+use crate::harness::{
+    Replica, World,
+    nests::{OpenNest, key},
+    refused,
+};
+
+const SPEAKS: fn(&mut SetPermissionsRequest) = |request| request.can_publish = Some(true);
+const LISTENS: fn(&mut SetPermissionsRequest) = |request| request.can_publish = Some(false);
+const ADMIN: fn(&mut SetPermissionsRequest) = |request| request.is_admin = Some(true);
+const NO_ADMIN: fn(&mut SetPermissionsRequest) = |request| request.is_admin = Some(false);
+const MUTED: fn(&mut SetPermissionsRequest) = |request| request.mute_microphone = Some(true);
+const NOTHING: fn(&mut SetPermissionsRequest) = |_| {};
+
+/// A nest in which Ann listens, and is there.
+async fn listening(connect: PgConnectOptions) -> (World, Replica, OpenNest, String) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    let ann = key(2);
+    nest.join(&rooms, &ann).await.unwrap();
+    world.enter_nest(&nest, &ann, NestRole::Listener).await;
+    (world, rooms, nest, ann)
+}
+
+/// A nest in which Ann speaks.
+async fn speaking(connect: PgConnectOptions) -> (World, Replica, OpenNest, String) {
+    let (world, rooms, nest, ann) = listening(connect).await;
+    assert!(nest.speaks(&rooms, &ann, true).await);
+    (world, rooms, nest, ann)
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn who_may_do_what_to_whom(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    let (host, ann, bob, outsider) = (nest.host.clone(), key(2), key(3), key(4));
+    for key in [&ann, &bob] {
+        nest.join(&rooms, key).await.unwrap();
+    }
+    let ask = async |by: &str, of: &str, wish: fn(&mut SetPermissionsRequest)| {
+        nest.permit(&rooms, (by, of), wish).await.map_err(|refusal| refusal.reason)
+    };
+    let (not_in, may_not) = (Err(Reason::InvalidRequest), Err(Reason::Unauthenticated));
+    assert_eq!(ask(&outsider, &ann, SPEAKS).await, not_in);
+    assert_eq!(ask(&outsider, &outsider, LISTENS).await, not_in);
+    assert_eq!(ask(&host, &outsider, SPEAKS).await, not_in);
+    assert_eq!(ask(&host, "ann", SPEAKS).await, not_in);
+    assert_eq!(ask(&ann, &ann, SPEAKS).await, may_not);
+    assert_eq!(ask(&ann, &bob, LISTENS).await, may_not);
+    assert_eq!(ask(&ann, &host, LISTENS).await, may_not);
+    assert_eq!(ask(&ann, &ann, MUTED).await, may_not);
+    assert_eq!(ask(&ann, &ann, NOTHING).await, may_not);
+
+    assert_eq!(ask(&host, &ann, SPEAKS).await, Ok(true));
+    assert_eq!(ask(&host, &ann, SPEAKS).await, Ok(false), "it is so already");
+    assert_eq!(ask(&host, &ann, NOTHING).await, Ok(false));
+    assert_eq!(ask(&ann, &ann, LISTENS).await, Ok(true), "everybody may stop");
+    assert_eq!(ask(&host, &ann.to_uppercase(), SPEAKS).await, Ok(true), "a key in capitals");
+
+    assert_eq!(ask(&host, &ann, ADMIN).await, Ok(true));
+    assert_eq!(ask(&ann, &bob, SPEAKS).await, Ok(true), "an admin may");
+    assert_eq!(ask(&ann, &bob, ADMIN).await, Ok(false), "but names no admins");
+    assert_eq!(ask(&ann, &host, NO_ADMIN).await, Ok(false));
+    assert_eq!(ask(&host, &host, NO_ADMIN).await, Ok(false), "a host stays an admin");
+    assert_eq!(ask(&ann, &host, LISTENS).await, Ok(true));
+    assert_eq!(ask(&host, &host, SPEAKS).await, Ok(true));
+    assert_eq!(ask(&host, &ann, NO_ADMIN).await, Ok(true));
+    assert_eq!(ask(&ann, &bob, LISTENS).await, may_not);
+    nest.end(&rooms, &host).await.unwrap();
+    assert_eq!(ask(&host, &ann, SPEAKS).await, Err(Reason::RoomNotFound));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_permission_is_on_livekit_when_the_answer_comes(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, nest, ann) = listening(connect).await;
+    assert!(nest.speaks(&rooms, &ann, true).await);
+    let permission = world.permission(&nest, &ann).await;
+    assert!(permission.can_publish && permission.can_subscribe && permission.can_publish_data);
+    assert_eq!(permission.can_publish_sources, [TrackSource::Microphone as i32]);
+    assert!(!permission.can_update_metadata && !permission.hidden);
+    assert_eq!(world.metadata(&nest).await["speakers"], serde_json::json!([nest.host, ann]));
+    let room = world.nest_record(&nest).await.room_name;
+    world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
+    let camera = world.server().publish(&room, &ann, TrackSource::Camera);
+    assert_eq!(camera.unwrap_err(), PublishError::NotAllowed);
+
+    nest.permit(&rooms, (&ann, &ann), LISTENS).await.unwrap();
+    let permission = world.permission(&nest, &ann).await;
+    assert!(!permission.can_publish && !permission.can_publish_data && permission.can_subscribe);
+    let there = world.server().connected(&room);
+    assert!(there.iter().all(|one| one.tracks.is_empty()), "what he said last is over");
+    assert_eq!(world.metadata(&nest).await["speakers"], serde_json::json!([nest.host]));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_permission_that_livekit_did_not_hear_is_told_by_a_mark(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, nest, ann) = listening(connect).await;
+    for (method, can_publish) in
+        [("*", true), ("ListRooms", false), ("UpdateParticipant", true), ("UpdateRoomMetadata", false)]
+    {
+        world.server().faults().set(method, refused());
+        assert!(nest.speaks(&rooms, &ann, can_publish).await, "{method}: not the caller's failure");
+        world.server().faults().clear();
+        world.hurry().await;
+        rooms.drain().await.unwrap();
+        assert_eq!(world.may_speak(&nest, &ann).await, can_publish, "{method}");
+        let speakers = world.metadata(&nest).await["speakers"].as_array().unwrap().len();
+        assert_eq!(speakers, if can_publish { 2 } else { 1 }, "{method}");
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_old_token_gives_back_what_was_taken_for_a_second_at_most(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, nest, ann) = speaking(connect).await;
+    assert!(world.nest_record(&nest).await.watched_until.is_none(), "nothing was taken");
+    nest.speaks(&rooms, &ann, false).await;
+    let watched = world.nest_record(&nest).await;
+    let left = watched.watched_until.unwrap() - watched.now;
+    assert!((Duration::minutes(19)..=Duration::minutes(20)).contains(&left), "{left}");
+    for _ in 0..3 {
+        // The watch is renewed by each return: LiveKit renews the token of whoever is in.
+        sqlx::query!("update livekit_rooms set watched_until = app_now() + interval '1 min'")
+            .execute(&world.pool)
+            .await
+            .unwrap();
+        world.enter_nest(&nest, &ann, NestRole::Speaker).await;
+        assert!(world.may_speak(&nest, &ann).await);
+        rooms.watch().await.unwrap();
+        assert!(!world.may_speak(&nest, &ann).await);
+        let record = world.nest_record(&nest).await;
+        assert!(record.watched_until.unwrap() - record.now > Duration::minutes(11));
+        world.pass_time(Duration::seconds(40));
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_old_token_takes_nothing_away_for_longer_than_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, nest, ann) = speaking(connect).await;
+    world.enter_nest(&nest, &ann, NestRole::Listener).await;
+    assert!(!world.may_speak(&nest, &ann).await);
+    rooms.pass().await.unwrap();
+    assert!(world.may_speak(&nest, &ann).await);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn roles_hold_in_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, nest, ann) = speaking(connect).await;
+    rooms.pass().await.unwrap();
+    world.server().restart();
+    rooms.ensure(Owner::Nest(nest.id), true).await.unwrap();
+    assert_eq!(world.nest_record(&nest).await.generation, 2);
+    assert_eq!(world.metadata(&nest).await["speakers"], serde_json::json!([nest.host, ann]));
+    world.enter_nest(&nest, &ann, NestRole::Listener).await; // with whatever token
+    world.enter_nest(&nest, &nest.host, NestRole::Guest).await;
+    rooms.pass().await.unwrap();
+    assert!(world.may_speak(&nest, &ann).await && world.may_speak(&nest, &nest.host).await);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn guests_and_strangers_never_speak(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, nest, _) = listening(connect).await;
+    for identity in ["guest-1", &key(9)] {
+        world.enter_nest(&nest, identity, NestRole::Admin { speaks: true }).await;
+    }
+    rooms.pass().await.unwrap();
+    for identity in ["guest-1", &key(9)] {
+        let permission = world.permission(&nest, identity).await;
+        assert!(!permission.can_publish && !permission.can_publish_data && permission.can_subscribe);
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn metadata_that_somebody_changed_is_put_right(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, nest, _) = listening(connect).await;
+    let room = world.nest_record(&nest).await.room_name;
+    let ours = world.metadata(&nest).await;
+    world.admin().update_room_metadata(&room, "{}").await.unwrap();
+    world.look_at_nest(&rooms, &nest).await;
+    assert_eq!(world.metadata(&nest).await, ours);
+    let link = ours["link"].as_str().unwrap();
+    assert_eq!(link::decode(link), Some(nest.id));
+    world.remake_on_livekit(&room).await;
+    world.look_at_nest(&rooms, &nest).await;
+    assert_eq!(world.metadata(&nest).await, ours, "the room was made anew by somebody else");
+    let calls = world.server().calls("UpdateRoomMetadata");
+    world.look_at_nest(&rooms, &nest).await;
+    assert_eq!(world.server().calls("UpdateRoomMetadata"), calls, "nothing to do");
+}
+
+/// Two changes are told by two replicas at once: the later one stands.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_change_while_livekit_is_told_is_told_as_well(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, nest, ann) = listening(connect).await;
+    world.server().faults().set_next("UpdateParticipant", 1, Fault::Hang);
+    let promoting = nest.speaks(&rooms, &ann, true);
+    let demoting = async {
+        world.reached("UpdateParticipant", 1).await;
+        world.execute("update nest_participants set is_speaker = false where not is_admin").await;
+        world.server().faults().clear();
+    };
+    futures::join!(promoting, demoting);
+    assert!(!world.may_speak(&nest, &ann).await);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn one_of_whom_livekit_will_not_hear_keeps_nobody_else_waiting(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, nest, ann) = listening(connect).await;
+    for key in [&ann, &key(3)] {
+        nest.join(&rooms, key).await.unwrap();
+        world.enter_nest(&nest, key, NestRole::Speaker).await;
+    }
+    world.server().faults().set_next("UpdateParticipant", 1, refused());
+    for still_speaking in [1, 0] {
+        world.look_at_nest(&rooms, &nest).await;
+        let speak = [world.may_speak(&nest, &ann).await, world.may_speak(&nest, &key(3)).await];
+        assert_eq!(speak.iter().filter(|&&speaks| speaks).count(), still_speaking);
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_microphone_is_muted_and_unmuted_only_where_livekit_allows_it(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, nest, ann) = speaking(connect).await;
+    let room = world.nest_record(&nest).await.room_name;
+    assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(false), "no microphone");
+    world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
+    let muted = || world.server().connected(&room)[0].tracks[0].muted;
+    assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(true));
+    assert!(muted() && noted_muted(&world, &ann).await);
+    assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(false), "it is so already");
+    assert_eq!(nest.mute(&rooms, &ann, false).await, Ok(false), "LiveKit lets nobody unmute others");
+    assert!(muted() && noted_muted(&world, &ann).await);
+    world.server().set_switches(Switches { remote_unmute: true, ..world.server().switches() });
+    assert_eq!(nest.mute(&rooms, &ann, false).await, Ok(true));
+    assert!(!muted() && !noted_muted(&world, &ann).await);
+    assert_eq!(nest.mute(&rooms, &nest.host, true).await, Ok(false), "who is not there");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whoever_unmutes_himself_is_not_muted_any_more(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, nest, ann) = speaking(connect).await;
+    let room = world.nest_record(&nest).await.room_name;
+    let track = world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
+    nest.mute(&rooms, &ann, true).await.unwrap();
+    world.look_at_nest(&rooms, &nest).await;
+    assert!(noted_muted(&world, &ann).await, "a look does not unmute");
+    world.server().set_switches(Switches { remote_unmute: true, ..world.server().switches() });
+    world.admin().mute_published_track(&room, &ann, &track.sid, false).await.unwrap();
+    world.look_at_nest(&rooms, &nest).await;
+    assert!(!noted_muted(&world, &ann).await);
+}
+
+/// LiveKit's answer has no track then, and its official client panics over that.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_track_that_vanishes_while_it_is_muted_changes_nothing(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, nest, ann) = speaking(connect).await;
+    let room = world.nest_record(&nest).await.room_name;
+    let track = world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
+    world.server().faults().set_next("MutePublishedTrack", 1, Fault::Hang);
+    let vanishing = async {
+        world.reached("MutePublishedTrack", 1).await;
+        world.server().unpublish(&room, &ann, &track.sid).unwrap();
+        world.server().faults().clear();
+    };
+    let (muted, ()) = futures::join!(nest.mute(&rooms, &ann, true), vanishing);
+    assert_eq!(muted, Ok(false));
+    world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
+    assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(true), "and the next one is muted");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn without_livekit_nobody_is_muted_and_the_caller_is_told(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, nest, ann) = speaking(connect).await;
+    let room = world.nest_record(&nest).await.room_name;
+    world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
+    for method in ["ListParticipants", "MutePublishedTrack"] {
+        world.server().faults().set(method, refused());
+        let refusal = nest.mute(&rooms, &ann, true).await.unwrap_err();
+        assert_eq!(refusal.reason, Reason::LivekitUnavailable, "{method}");
+        world.server().faults().clear();
+    }
+    assert!(!noted_muted(&world, &ann).await);
+    assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(true));
+}
+
+async fn noted_muted(world: &World, key: &str) -> bool {
+    sqlx::query_scalar!("select muted from nest_participants where pubkey = $1", key)
+        .fetch_one(&world.pool)
+        .await
+        .unwrap()
+}

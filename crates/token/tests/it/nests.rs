@@ -1,0 +1,143 @@
+//! Nests' tokens as LiveKit reads them, guests, and what a caller is told without a token.
+
+use chassis::status::Reason;
+use domain::LiveStatus;
+use proto::{
+    token::v1::{ExplainRequest, ExplainResponse},
+    types::v1::Caller,
+};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use testkit::seed::{
+    self, State, live,
+    nest::{self, key},
+};
+use time::Duration;
+
+use crate::{
+    issuing::create_on_livekit,
+    world::{FakeRoom, World, open, person, run, server_time, world},
+};
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_admin_speaks_a_listener_and_a_guest_hear(options: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = open(options, &connect).await;
+    let nest = nest::nest(&pool, &key('a')).await;
+    nest::participant(&pool, &nest, &key('b'), false, false).await;
+    let room = nest::active_room(&pool, &nest).await;
+    let fake = FakeRoom::silent();
+    let world = world(&connect, &fake).await;
+    create_on_livekit(&world, &room.name).await;
+    for (who, sources) in [(Some(key('a')), ["microphone"].as_slice()), (Some(key('b')), &[]), (None, &[])] {
+        let issued = world.enter_nest(who.as_deref(), &nest).await.unwrap();
+        let claims = world.verified(&issued.token);
+        assert_eq!(claims.sub, issued.identity);
+        match &who {
+            Some(pubkey) => assert_eq!(&issued.identity, pubkey),
+            None => assert!(issued.identity.starts_with("guest-")),
+        }
+        let video = claims.video;
+        assert_eq!((video.room.as_str(), issued.room_name.as_str()), (&*room.name, &*room.name));
+        assert_eq!(video.can_publish, Some(!sources.is_empty()));
+        assert_eq!(video.can_publish_sources, sources);
+        assert_eq!((video.can_subscribe, video.can_publish_data), (Some(true), Some(!sources.is_empty())));
+        assert_eq!(video.can_update_own_metadata, Some(false));
+        assert!(![video.room_create, video.room_list, video.room_admin, video.room_record].contains(&true));
+        let expires_at = chassis::grpc::datetime(&issued.expires_at.unwrap()).unwrap();
+        assert!(expires_at <= server_time(&pool).await + Duration::minutes(10));
+        assert_eq!(world.livekit.server.join(&issued.token).unwrap().identity, issued.identity);
+    }
+    assert!(fake.asked().is_empty(), "a fresh record needs no look at LiveKit");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn two_guests_are_two_people(options: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = open(options, &connect).await;
+    let nest = nest::nest(&pool, &key('a')).await;
+    nest::active_room(&pool, &nest).await;
+    let world = world(&connect, &FakeRoom::silent()).await;
+    let first = world.enter_nest(None, &nest).await.unwrap().identity;
+    assert_ne!(first, world.enter_nest(None, &nest).await.unwrap().identity);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn outsiders_join_first_and_a_nest_that_is_over_is_not_there(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = open(options, &connect).await;
+    let nest = nest::nest(&pool, &key('a')).await;
+    nest::active_room(&pool, &nest).await;
+    let world = world(&connect, &FakeRoom::silent()).await;
+    let refused = async |who: Option<&str>| world.enter_nest(who, &nest).await.unwrap_err().reason;
+    assert_eq!(refused(Some(&key('c'))).await, Reason::NotParticipant);
+    run(&pool, "update nests set guests_allowed = false").await;
+    assert_eq!(refused(None).await, Reason::RoomNotFound);
+    run(&pool, "update nests set status = 'ended', ended_at = app_now()").await;
+    assert_eq!(refused(Some(&nest.host)).await, Reason::RoomNotFound);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_stale_room_is_ensured_as_the_nests_own(options: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = open(options, &connect).await;
+    let nest = nest::nest(&pool, &key('a')).await;
+    nest::active_room(&pool, &nest).await;
+    run(&pool, "update livekit_rooms set confirmed_at = app_now() - interval '6 seconds'").await;
+    let confirmed = pool.clone();
+    let fake = FakeRoom::new(move || {
+        let pool = confirmed.clone();
+        async move {
+            run(&pool, "update livekit_rooms set confirmed_at = app_now()").await;
+            Ok(1)
+        }
+    });
+    let world = world(&connect, &fake).await;
+    world.enter_nest(Some(&nest.host), &nest).await.unwrap();
+    let asked = fake.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].nest_id, nest.id.to_string());
+    assert!(asked[0].session_id.is_empty() && asked[0].live_session_id.is_empty());
+}
+
+async fn explain(world: &World, caller: Option<Caller>, kind: &str, id: impl ToString) -> ExplainResponse {
+    let request = ExplainRequest { caller, kind: kind.into(), id: id.to_string() };
+    world.client.clone().explain(request).await.unwrap().into_inner()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_a_caller_would_be_told_is_told_without_a_token_or_a_look(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = open(options, &connect).await;
+    let fake = FakeRoom::silent();
+    let world = world(&connect, &fake).await;
+    let code =
+        async |caller: Option<&str>, kind: &str, id| explain(&world, caller.map(person), kind, id).await.code;
+    let (now, later) =
+        (seed::booking(&pool, State::OpenNow).await, seed::booking(&pool, State::OpensTomorrow).await);
+    assert_eq!(code(Some(&now.guest), "session", now.id).await, "ok", "though there is no room yet");
+    assert_eq!(code(Some("eve"), "session", now.id).await, "not_participant");
+    assert_eq!(code(None, "session", now.id).await, "unauthenticated");
+    let early = explain(&world, Some(person(&later.host)), "session", later.id).await;
+    assert_eq!(early.code, "too_early");
+    assert!(early.facts.contains_key("opens_at"), "{:?}", early.facts);
+    assert_eq!(code(Some("eve"), "session", uuid::Uuid::nil()).await, "session_not_found");
+
+    let live = live::live_room(&pool, "hanna").await;
+    assert_eq!(code(Some("hanna"), "live_room", live.id).await, "room_not_active");
+    live::live_session(&pool, &live, LiveStatus::Live).await;
+    assert_eq!(code(Some("gus"), "live_room", live.id).await, "not_participant");
+
+    let nest = nest::nest(&pool, &key('a')).await;
+    assert_eq!(code(Some(&nest.host), "nest", nest.id).await, "ok");
+    assert_eq!(code(None, "nest", nest.id).await, "ok", "guests may");
+    assert!(fake.asked().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_kind_that_does_not_exist_is_refused(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = world(&connect, &FakeRoom::silent()).await;
+    let request = ExplainRequest { kind: "house".into(), id: uuid::Uuid::nil().to_string(), caller: None };
+    let refused = world.client.clone().explain(request).await.unwrap_err();
+    assert_eq!(chassis::status::Refusal::from_status(&refused).reason, Reason::InvalidRequest);
+}
