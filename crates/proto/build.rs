@@ -3,7 +3,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "greenroom/types/v1/caller.proto",
     "greenroom/booking/v1/booking.proto",
     "greenroom/room/v1/room.proto",
@@ -13,6 +13,7 @@ const FILES: [&str; 11] = [
     "greenroom/room/v1/moderation.proto",
     "greenroom/room/v1/admin.proto",
     "greenroom/room/v1/diagnosis.proto",
+    "greenroom/room/v1/recording.proto",
     "greenroom/sync/v1/sync.proto",
     "greenroom/token/v1/token.proto",
 ];

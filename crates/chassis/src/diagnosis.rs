@@ -239,6 +239,7 @@ impl Cause {
             Reason::SessionNotFound
             | Reason::RoomNotFound
             | Reason::NotificationNotFound
+            | Reason::RecordingNotFound
             | Reason::InvalidSessionId => Self::RoomNotKnown,
             Reason::RoomNotActive => Self::RoomNotActive,
             Reason::RoomFull => Self::RoomFull,
@@ -253,6 +254,8 @@ impl Cause {
             | Reason::IdempotencyKeyReused
             | Reason::RoomNotIdle
             | Reason::MeetingStarted
+            | Reason::AlreadyRecording
+            | Reason::RecordingUnavailable
             | Reason::TooLarge
             | Reason::Internal => Self::Internal,
         }

@@ -70,6 +70,7 @@ reasons! {
     SessionNotFound = "session_not_found", NotFound, 404;
     RoomNotFound = "room_not_found", NotFound, 404;
     NotificationNotFound = "notification_not_found", NotFound, 404;
+    RecordingNotFound = "recording_not_found", NotFound, 404;
     SlotTaken = "slot_taken", AlreadyExists, 409;
     IdempotencyKeyReused = "idempotency_key_reused", AlreadyExists, 409;
     /// Facts: `session_id`, `starts_at`.
@@ -77,17 +78,19 @@ reasons! {
     RoomNotActive = "room_not_active", FailedPrecondition, 409;
     RoomFull = "room_full", FailedPrecondition, 409;
     MeetingStarted = "meeting_started", FailedPrecondition, 409;
+    AlreadyRecording = "already_recording", AlreadyExists, 409;
     MeetingEnded = "meeting_ended", FailedPrecondition, 410;
     SessionCancelled = "session_cancelled", FailedPrecondition, 410;
     TooLarge = "too_large", OutOfRange, 413;
     /// Facts: `retry_after` (seconds).
     RateLimited = "rate_limited", ResourceExhausted, 429;
     Internal = "internal", Internal, 500;
-    /// The four below: `retry_after` (seconds), and the same as a `Retry-After` header.
+    /// The five below: `retry_after` (seconds), and the same as a `Retry-After` header.
     LivekitUnavailable = "livekit_unavailable", Unavailable, 503;
     DatabaseUnavailable = "database_unavailable", Unavailable, 503;
     DatabaseBusy = "database_busy", Unavailable, 503;
     ServiceUnavailable = "service_unavailable", Unavailable, 503;
+    RecordingUnavailable = "recording_unavailable", Unavailable, 503;
 }
 
 impl fmt::Display for Reason {
@@ -124,6 +127,7 @@ impl Refusal {
             Reason::LivekitUnavailable => "The video server does not answer; try again in a moment.",
             Reason::DatabaseUnavailable => "The database does not answer; try again in a moment.",
             Reason::DatabaseBusy => "The database is busy; try again in a moment.",
+            Reason::RecordingUnavailable => "Nothing can be recorded right now; try again in a moment.",
             _ => "The service is not available right now; try again in a moment.",
         };
         Self::new(reason, message).with("retry_after", seconds.to_string())

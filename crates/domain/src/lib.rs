@@ -2,11 +2,13 @@
 //! names of rooms, when a record is fresh. Pure: no clock, no database, no network.
 
 mod live;
+mod recording;
 mod role;
 mod room;
 mod session;
 
 pub use live::{AccessLevel, LiveStatus, LobbyStatus};
+pub use recording::{RecordingKind, RecordingStatus};
 pub use role::{Grants, NestRole, Role, SeatRole, Source};
 pub use room::{EndedReason, FRESH, Owner, OwnerKind, REFRESH_AFTER, RoomCreation, RoomStatus, is_fresh};
 pub use session::SessionStatus;

@@ -20,8 +20,8 @@ use proto::{
     room::v1::{
         admin_service_client::AdminServiceClient, diagnosis_service_client::DiagnosisServiceClient,
         live_room_service_client::LiveRoomServiceClient, moderation_service_client::ModerationServiceClient,
-        nest_service_client::NestServiceClient, room_service_client::RoomServiceClient,
-        seat_service_client::SeatServiceClient,
+        nest_service_client::NestServiceClient, recording_service_client::RecordingServiceClient,
+        room_service_client::RoomServiceClient, seat_service_client::SeatServiceClient,
     },
     sync::v1::sync_service_client::SyncServiceClient,
     token::v1::token_service_client::TokenServiceClient,
@@ -38,6 +38,7 @@ use crate::{
     intake::Intake,
     limits::Limiter,
     nostr::{self, nip98::Verified},
+    recordings::Links,
     streams::Streams,
 };
 
@@ -56,11 +57,13 @@ struct Shared {
     seats: SeatServiceClient<Transport>,
     moderation: ModerationServiceClient<Transport>,
     nests: NestServiceClient<Transport>,
+    recordings: RecordingServiceClient<Transport>,
     token: TokenServiceClient<Transport>,
     diagnosis: DiagnosisServiceClient<Transport>,
     admin: AdminServiceClient<Transport>,
     streams: Streams,
     calendar_links: CalendarLinks,
+    links: Links,
     auth: Auth,
     users: Limiter,
     addresses: Limiter,
@@ -92,10 +95,12 @@ impl App {
             moderation: ModerationServiceClient::new(peers.room.clone())
                 .max_decoding_message_size(MESSAGE_LIMIT),
             seats: SeatServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
-            nests: NestServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
+            nests: NestServiceClient::new(peers.room.clone()).max_decoding_message_size(MESSAGE_LIMIT),
+            recordings: RecordingServiceClient::new(peers.room).max_decoding_message_size(MESSAGE_LIMIT),
             token: TokenServiceClient::new(peers.token).max_decoding_message_size(MESSAGE_LIMIT),
             streams: Streams::start(&config.streams, sync, runtime),
             calendar_links: CalendarLinks::signed_with(&config.streams.link_secrets),
+            links: Links::signed_with(&config.streams.link_secrets),
             auth,
             users: Limiter::new(config.rates.user),
             addresses: Limiter::new(config.rates.anonymous),
@@ -137,6 +142,14 @@ impl App {
 
     pub(crate) fn nests(&self) -> NestServiceClient<Transport> {
         self.0.nests.clone()
+    }
+
+    pub(crate) fn recordings(&self) -> RecordingServiceClient<Transport> {
+        self.0.recordings.clone()
+    }
+
+    pub(crate) fn links(&self) -> &Links {
+        &self.0.links
     }
 
     pub(crate) fn token(&self) -> TokenServiceClient<Transport> {
@@ -238,6 +251,14 @@ impl App {
             Some(caller) => self.count_person(caller),
             None => Err(self.refuse(parts, what, why)),
         }
+    }
+
+    /// Whoever has a link is nobody in particular; a bad one counts as a failed sign-in.
+    pub(crate) fn believe_link(&self, is_good: bool, parts: &Parts) -> Result<(), Rejection> {
+        if is_good {
+            return self.count_address(parts);
+        }
+        Err(self.refuse(parts, "link", "The link is not good, or not any more; read the recording again."))
     }
 
     pub(crate) async fn sign_in(&self, parts: &Parts) -> Result<Caller, Rejection> {

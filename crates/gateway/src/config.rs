@@ -94,7 +94,7 @@ pub struct HttpArgs {
     /// Requests of one address without a valid token, `<per second>/<burst>` [default: 20/100]
     #[arg(long, env = "RATE_LIMIT_ANONYMOUS")]
     pub rate_limit_anonymous: Option<String>,
-    /// Kicks and other moderation of one person, `<per second>/<burst>` [default: 5/5]
+    /// Kicks, recordings and other moderation of one person, `<per second>/<burst>` [default: 5/5]
     #[arg(long, env = "RATE_LIMIT_MODERATION")]
     pub rate_limit_moderation: Option<String>,
     /// Tokens with `ensure=now` for one person, `<per second>/<burst>` [default: 1/5]

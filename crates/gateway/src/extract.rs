@@ -37,17 +37,38 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
-        let params = RawPathParams::from_request_parts(parts, state).await;
-        let params = params.map_err(|_| Refusal::invalid("path", "The path is not valid UTF-8."))?;
-        let Some((name, value)) = params.iter().next() else {
-            return Err(Rejection::NoRoute);
-        };
-        let id: Uuid = value.parse().map_err(|_| match name {
-            "notificationId" | "room_id" => Refusal::invalid(name, "The id is not a UUID."),
-            _ => Refusal::new(Reason::InvalidSessionId, "The id in the path is not a UUID."),
-        })?;
-        Ok(Self(id.to_string()))
+        let [id] = ids(parts, state).await?;
+        Ok(Self(id))
     }
+}
+
+/// Both ids in the path.
+pub(crate) struct Ids(pub(crate) String, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Ids {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let [outer, inner] = ids(parts, state).await?;
+        Ok(Self(outer, inner))
+    }
+}
+
+/// The first ids of the path.
+async fn ids<S: Send + Sync, const N: usize>(parts: &mut Parts, state: &S) -> Result<[String; N], Rejection> {
+    let params = RawPathParams::from_request_parts(parts, state).await;
+    let params = params.map_err(|_| Refusal::invalid("path", "The path is not valid UTF-8."))?;
+    let ids = params.iter().take(N).map(|(name, value)| match value.parse::<Uuid>() {
+        Ok(id) => Ok(id.to_string()),
+        Err(_) => Err(match name {
+            "sessionId" | "bookingId" => {
+                Refusal::new(Reason::InvalidSessionId, "The id in the path is not a UUID.")
+            }
+            _ => Refusal::invalid(name, "The id is not a UUID."),
+        }),
+    });
+    let ids: Vec<String> = ids.collect::<Result<_, _>>()?;
+    ids.try_into().map_err(|_| Rejection::NoRoute)
 }
 
 /// Query parameters; unknown ones are ignored.

@@ -53,7 +53,9 @@ mod nests;
 pub mod nostr;
 mod notifications;
 mod openapi;
+mod recordings;
 mod sessions;
+mod signer;
 mod streams;
 mod webhook;
 mod wire;
@@ -136,6 +138,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(sessions::end_room))
         .routes(routes!(sessions::status))
         .routes(routes!(sessions::kick))
+        .merge(recordings::routes())
         .merge(live::routes())
         .merge(streams::routes())
         .routes(routes!(diagnostics::diagnose))
@@ -203,6 +206,7 @@ fn cors(setting: &config::Cors) -> Option<CorsLayer> {
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
+            header::RANGE,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("traceparent"),

@@ -22,6 +22,7 @@ use utoipa::{
 
 mod live;
 mod nests;
+mod recordings;
 
 /// Every refusal.
 #[derive(ToSchema)]
@@ -98,6 +99,8 @@ impl Modify for Security {
         let link = ApiKeyValue::with_description("signature", "A signed link: `calendarUrl` of a booking.");
         components.add_security_scheme("link", SecurityScheme::ApiKey(ApiKey::Query(link)));
         components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
+        let link = ApiKeyValue::with_description("ticket", "What a `downloadUrl` carries.");
+        components.add_security_scheme("link", SecurityScheme::ApiKey(ApiKey::Query(link)));
         components.add_security_scheme("livekit", SecurityScheme::ApiKey(ApiKey::Header(signature)));
         let nostr = ApiKeyValue::with_description("Authorization", "`Nostr <base64 of the event>` (NIP-98).");
         components.add_security_scheme("nostr", SecurityScheme::ApiKey(ApiKey::Header(nostr)));
@@ -198,9 +201,10 @@ pub(crate) fn finish(mut document: openapi::OpenApi, base: Option<&str>) -> open
 
 fn refusals(operation: &mut Operation, problem: &str) {
     let own = operation.operation_id.as_deref();
-    let Some(own) =
-        own.and_then(|id| reasons(id).or_else(|| live::reasons(id)).or_else(|| nests::reasons(id)))
-    else {
+    let Some(own) = own.and_then(|id| {
+        let tables = [reasons, live::reasons, nests::reasons, recordings::reasons];
+        tables.into_iter().find_map(|reasons| reasons(id))
+    }) else {
         return;
     };
     operation.security.get_or_insert_with(|| vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);

@@ -2,7 +2,7 @@
 //!
 //! Prints the settings that reach it, then `ready <url>`. A secret that is not given is made anew at each start.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::ensure;
 use chassis::{lifecycle, telemetry::Telemetry};
@@ -30,11 +30,16 @@ pub struct Args {
     /// What survives a restart of the server behind it
     #[arg(long, value_enum, default_value = "memory")]
     store: Store,
+    /// Record, and write what is recorded into this folder; needs `--store redis-like`
+    #[arg(long)]
+    recordings: Option<PathBuf>,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let secret = args.api_secret.unwrap_or_else(generate);
     ensure!(secret.len() >= 32, "the API secret must have at least 32 bytes");
+    let records = args.recordings.is_none() || args.store == Store::RedisLike;
+    ensure!(records, "--recordings needs --store redis-like: LiveKit reaches its recorders through Redis");
     let _telemetry = Telemetry::init("livekit-dev", &terminal())?;
     let listener = bind(args.listen).await?;
     let address = listener.local_addr()?;
@@ -45,6 +50,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     config.webhook_urls = args.webhook_url;
     config.auto_create = args.auto_create;
     config.store = args.store;
+    config.recordings = args.recordings;
     let shutdown = CancellationToken::new();
     let stopping = shutdown.clone();
     tokio::spawn(async move {

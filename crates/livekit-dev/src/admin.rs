@@ -5,6 +5,7 @@
 //! to whoever reaches a server in a container.
 
 mod participants;
+mod recordings;
 mod switches;
 mod webhooks;
 
@@ -35,6 +36,7 @@ pub(crate) fn router(server: &LiveKitDev) -> Router<LiveKitDev> {
         .route("/_dev/leave", post(participants::leave))
         .route("/_dev/publish", post(participants::publish))
         .route("/_dev/unpublish", post(participants::unpublish))
+        .route("/_dev/recordings", get(recordings::list).post(recordings::advance))
         .route("/_dev/rooms", get(switches::rooms))
         .route("/_dev/calls", get(switches::calls))
         .route("/_dev/clock", post(switches::clock))

@@ -1,6 +1,6 @@
 //! What a server is started with, and the switches that a test may turn while it runs.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,24 @@ pub struct Config {
     /// The rooms' time stands still until a test moves it, so that a slow machine cannot make rooms expire.
     pub standing_clock: bool,
     pub webhooks: WebhookConfig,
+    /// Where a worker writes what it records, and nowhere else; none: there is no worker. Workers are reached through
+    /// Redis, so a server that keeps its store in memory has none either way.
+    pub recordings: Option<PathBuf>,
+}
+
+/// What the worker does that makes recordings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Worker {
+    /// Takes jobs, and moves each one step on once a second.
+    #[default]
+    Works,
+    /// Takes jobs and stops, and then waits for a test to move them.
+    Waits,
+    /// Takes no more jobs; those that it has go on.
+    Absent,
+    /// Was killed: its recordings stay as they are for ever, and nobody answers for them.
+    Dead,
 }
 
 /// How webhooks are queued and retried.
@@ -75,6 +93,7 @@ impl Config {
             no_response_delay: Duration::from_millis(50),
             standing_clock: false,
             webhooks: WebhookConfig::default(),
+            recordings: None,
         }
     }
 }
@@ -94,4 +113,6 @@ pub struct Switches {
     /// A room created again after `DeleteRoom` comes back with its old sid and is closed at the next tick
     /// (livekit#4558).
     pub stale_recreate: bool,
+    /// The worker of recordings.
+    pub worker: Worker,
 }

@@ -1,50 +1,74 @@
-//! Egress as a server answers that has no worker. Recording itself is not played here.
+//! `livekit.Egress`: the store of recordings, and the jobs given to a worker that writes small real files.
+//!
+//! A server without a worker answers as LiveKit does without one: 503 for every start, and without Redis nothing can
+//! be listed or stopped. The states that a recording goes through are in [`crate::state::egress`].
+
+mod job;
+pub(crate) mod media;
+pub(crate) mod output;
+mod worker;
 
 use livekit_protocol as proto;
 
+use self::job::Job;
 use crate::{
     LiveKitDev,
-    config::Store,
+    config::{Store, Worker},
+    state::egress::StopError,
     twirp::{
         codec::{Answered, Call},
         error::{Code, TwirpError},
     },
 };
 
+pub(crate) use self::worker::work;
+
 /// `None` for a method that does not exist.
 pub(crate) fn dispatch(server: &LiveKitDev, method: &str, call: &Call) -> Option<Answered> {
     Some(match method {
-        "StartEgress" => start(server, call, |request: proto::StartEgressRequest| request.room_name),
-        "StartRoomCompositeEgress" => {
-            start(server, call, |request: proto::RoomCompositeEgressRequest| request.room_name)
-        }
-        "StartParticipantEgress" => {
-            start(server, call, |request: proto::ParticipantEgressRequest| request.room_name)
-        }
-        "StartTrackCompositeEgress" => {
-            start(server, call, |request: proto::TrackCompositeEgressRequest| request.room_name)
-        }
-        "StartTrackEgress" => start(server, call, |request: proto::TrackEgressRequest| request.room_name),
-        "StartWebEgress" => start(server, call, |_: proto::WebEgressRequest| String::new()),
+        "StartEgress" => start::<proto::StartEgressRequest>(server, call),
+        "StartRoomCompositeEgress" => start::<proto::RoomCompositeEgressRequest>(server, call),
+        "StartParticipantEgress" => start::<proto::ParticipantEgressRequest>(server, call),
+        "StartTrackCompositeEgress" => start::<proto::TrackCompositeEgressRequest>(server, call),
+        "StartTrackEgress" => start::<proto::TrackEgressRequest>(server, call),
+        "StartWebEgress" => start::<proto::WebEgressRequest>(server, call),
         "ListEgress" => call.answer(|request| list(server, call, &request)),
-        "StopEgress" => find::<proto::StopEgressRequest>(server, call),
-        "UpdateLayout" => find::<proto::UpdateLayoutRequest>(server, call),
-        "UpdateStream" => find::<proto::UpdateStreamRequest>(server, call),
+        "StopEgress" => call.answer(|request| stop(server, call, &request)),
+        "UpdateLayout" => {
+            call.answer(|request: proto::UpdateLayoutRequest| find(server, call, &request.egress_id))
+        }
+        "UpdateStream" => {
+            call.answer(|request: proto::UpdateStreamRequest| find(server, call, &request.egress_id))
+        }
         _ => return None,
     })
 }
 
-/// A room that is named must exist; then nobody takes the job.
-fn start<Req>(server: &LiveKitDev, call: &Call, room_name: impl FnOnce(Req) -> String) -> Answered
+/// A room that is named must exist; then a worker takes the job, or nobody does.
+fn start<J>(server: &LiveKitDev, call: &Call) -> Answered
 where
-    Req: prost::Message + Default + serde::de::DeserializeOwned,
+    J: Job + prost::Message + Default + serde::de::DeserializeOwned,
 {
-    let name = room_name(call.decode()?);
-    call.require(|grant| grant.room_record)?;
-    if !name.is_empty() && !server.knows_room(&name) {
-        return Err(TwirpError::internal_rpc(Code::NotFound, "requested room does not exist"));
-    }
-    Err(TwirpError::no_response())
+    call.answer(|job: J| {
+        call.require(|grant| grant.room_record)?;
+        let room = job.room_name();
+        if !room.is_empty() && !server.knows_room(room) {
+            return Err(TwirpError::internal_rpc(Code::NotFound, "requested room does not exist"));
+        }
+        if !has_worker(server) {
+            return Err(TwirpError::no_response());
+        }
+        let (output, source) = (job.output(), job.source());
+        let now_ns = server.now_ns();
+        Ok(server.change(|world, _| world.start_egress(room, job.request(), output, source, now_ns)))
+    })
+}
+
+/// Workers are reached through Redis.
+fn has_worker(server: &LiveKitDev) -> bool {
+    let config = server.config();
+    let at_work = matches!(server.switches().worker, Worker::Works | Worker::Waits);
+    config.recordings.is_some() && config.store == Store::RedisLike && at_work
 }
 
 fn list(
@@ -52,22 +76,44 @@ fn list(
     call: &Call,
     request: &proto::ListEgressRequest,
 ) -> Result<proto::ListEgressResponse, TwirpError> {
-    call.require(|grant| grant.room_record)?;
-    require_redis(server)?;
-    if request.egress_id.is_empty() { Ok(proto::ListEgressResponse::default()) } else { Err(absent()) }
+    require(server, call)?;
+    let items = if request.egress_id.is_empty() {
+        server.look(|world| world.list_egress(&request.room_name, request.active))
+    } else {
+        vec![find(server, call, &request.egress_id)?]
+    };
+    let items = items.into_iter().filter(|egress| call.view.shows_egress(&egress.egress_id)).collect();
+    Ok(proto::ListEgressResponse { items, ..proto::ListEgressResponse::default() })
 }
 
-fn find<Req>(server: &LiveKitDev, call: &Call) -> Answered
-where
-    Req: prost::Message + Default + serde::de::DeserializeOwned,
-{
-    call.decode::<Req>()?;
-    call.require(|grant| grant.room_record)?;
-    require_redis(server)?;
-    Err(absent())
+fn stop(
+    server: &LiveKitDev,
+    call: &Call,
+    request: &proto::StopEgressRequest,
+) -> Result<proto::EgressInfo, TwirpError> {
+    require(server, call)?;
+    let now_ns = server.now_ns();
+    let stopped = server.change(|world, _| match world.stop_egress(&request.egress_id, now_ns) {
+        Ok((info, events)) => (Ok(info), events),
+        Err(error) => (Err(error), Vec::new()),
+    });
+    stopped.map_err(|error| match error {
+        StopError::Absent => absent(),
+        StopError::Ended(status) => {
+            let msg = format!("egress with status {} cannot be stopped", status.as_str_name());
+            TwirpError::internal_rpc(Code::FailedPrecondition, &msg)
+        }
+        StopError::Silent => TwirpError::silent(),
+    })
 }
 
-fn require_redis(server: &LiveKitDev) -> Result<(), TwirpError> {
+fn find(server: &LiveKitDev, call: &Call, id: &str) -> Result<proto::EgressInfo, TwirpError> {
+    require(server, call)?;
+    server.look(|world| world.find_egress(id)).ok_or_else(absent)
+}
+
+fn require(server: &LiveKitDev, call: &Call) -> Result<(), TwirpError> {
+    call.require(|grant| grant.room_record)?;
     match server.config().store {
         Store::RedisLike => Ok(()),
         Store::Memory => {

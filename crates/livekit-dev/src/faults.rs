@@ -42,6 +42,8 @@ pub enum Fault {
     OmitRoom(String),
     /// Nobody of this identity is in the store.
     OmitParticipant(String),
+    /// Lists of recordings lack this one.
+    OmitEgress(String),
 }
 
 /// The faults that are set. `calls` counts down to none; without it a fault stays until it is cleared.
@@ -120,11 +122,16 @@ pub(crate) struct View {
     empty: bool,
     rooms: Vec<String>,
     identities: Vec<String>,
+    egresses: Vec<String>,
 }
 
 impl View {
     pub(crate) fn shows_room(&self, name: &str) -> bool {
         !self.empty && !self.rooms.iter().any(|omitted| omitted == name)
+    }
+
+    pub(crate) fn shows_egress(&self, id: &str) -> bool {
+        !self.empty && !self.egresses.iter().any(|omitted| omitted == id)
     }
 
     pub(crate) fn shows_participant(&self, identity: &str) -> bool {
@@ -147,7 +154,8 @@ impl Plan {
                 | Fault::FailAfterEffect
                 | Fault::EmptyList
                 | Fault::OmitRoom(_)
-                | Fault::OmitParticipant(_) => {}
+                | Fault::OmitParticipant(_)
+                | Fault::OmitEgress(_) => {}
             }
         }
         None
@@ -170,6 +178,7 @@ impl Plan {
                 Fault::EmptyList => view.empty = true,
                 Fault::OmitRoom(name) => view.rooms.push(name.clone()),
                 Fault::OmitParticipant(identity) => view.identities.push(identity.clone()),
+                Fault::OmitEgress(id) => view.egresses.push(id.clone()),
                 _ => {}
             }
         }

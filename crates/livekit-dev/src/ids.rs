@@ -16,6 +16,10 @@ pub(crate) fn participant() -> String {
     prefixed("PA_")
 }
 
+pub(crate) fn egress() -> String {
+    prefixed("EG_")
+}
+
 pub(crate) fn event() -> String {
     prefixed("EV_")
 }

@@ -27,13 +27,13 @@ mod webhook;
 pub use self::{
     auth::TokenError,
     clock::Hand,
-    config::{Config, Store, Switches, WebhookConfig},
+    config::{Config, Store, Switches, WebhookConfig, Worker},
     faults::{ANY_METHOD, Armed, Fault, Faults},
     rtc::JoinError,
     server::LiveKitDev,
     state::occupant::PublishError,
     twirp::error::Code,
-    verbs::NotConnected,
+    verbs::{NoEgress, NotConnected},
     webhook::{
         Delivery, Outcome,
         chaos::{ArmedMishap, Mishap, Order},

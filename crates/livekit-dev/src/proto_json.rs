@@ -5,7 +5,7 @@ use livekit_protocol as proto;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use Field::{Enum, Flag, List, Long, Message, Messages, Number, Text, Texts};
+use Field::{Choice, Enum, Flag, List, Long, Message, Messages, Number, Text, Texts};
 
 /// A message's fields in `.proto` spelling.
 pub(crate) type Fields = &'static [(&'static str, Field)];
@@ -24,6 +24,8 @@ pub(crate) enum Field {
     List,
     Message(Fields),
     Messages(Fields),
+    /// One of several messages: absent unless it is the one, and then only what it says.
+    Choice,
 }
 
 /// A message that a method answers with.
@@ -42,15 +44,15 @@ fn complete(message: Value, fields: Fields) -> Value {
     };
     let mut full = Map::new();
     for (name, field) in fields {
-        let value = given.remove(&camel(name)).map_or_else(|| field.default(), |value| field.complete(value));
-        full.insert((*name).to_owned(), value);
+        let value = given.remove(&camel(name)).map(|value| field.complete(value)).or_else(|| field.default());
+        full.extend(value.map(|value| ((*name).to_owned(), value)));
     }
     Value::Object(full)
 }
 
 impl Field {
-    fn default(self) -> Value {
-        match self {
+    fn default(self) -> Option<Value> {
+        Some(match self {
             Text => json!(""),
             Number => json!(0),
             Long => json!("0"),
@@ -59,7 +61,8 @@ impl Field {
             Texts => json!({}),
             List | Messages(_) => json!([]),
             Message(_) => Value::Null,
-        }
+            Choice => return None,
+        })
     }
 
     fn complete(self, value: Value) -> Value {
@@ -68,9 +71,31 @@ impl Field {
             (Messages(fields), Value::Array(items)) => {
                 items.into_iter().map(|item| complete(item, fields)).collect()
             }
+            (Choice, value) => snaked(value),
             (_, value) => value,
         }
     }
+}
+
+/// Keys as the `.proto` file has them.
+fn snaked(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            fields.into_iter().map(|(key, value)| (snake(&key), snaked(value))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(snaked).collect(),
+        value => value,
+    }
+}
+
+fn snake(camel: &str) -> String {
+    camel.chars().fold(String::new(), |mut name, letter| {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+        name
+    })
 }
 
 fn camel(snake: &str) -> String {
@@ -163,6 +188,54 @@ const PARTICIPANT: Fields = &[
     ("capabilities", List),
 ];
 
+const FILE: Fields = &[
+    ("filename", Text),
+    ("started_at", Long),
+    ("ended_at", Long),
+    ("duration", Long),
+    ("size", Long),
+    ("location", Text),
+];
+
+const SEGMENTS: Fields = &[
+    ("playlist_name", Text),
+    ("live_playlist_name", Text),
+    ("duration", Long),
+    ("size", Long),
+    ("playlist_location", Text),
+    ("live_playlist_location", Text),
+    ("segment_count", Long),
+    ("started_at", Long),
+    ("ended_at", Long),
+];
+
+const EGRESS: Fields = &[
+    ("egress_id", Text),
+    ("room_id", Text),
+    ("room_name", Text),
+    ("source_type", Enum("EGRESS_SOURCE_TYPE_WEB")),
+    ("status", Enum("EGRESS_STARTING")),
+    ("started_at", Long),
+    ("ended_at", Long),
+    ("updated_at", Long),
+    ("stream_results", List),
+    ("file_results", Messages(FILE)),
+    ("segment_results", Messages(SEGMENTS)),
+    ("image_results", List),
+    ("error", Text),
+    ("error_code", Number),
+    ("details", Text),
+    ("manifest_location", Text),
+    ("backup_storage_used", Flag),
+    ("retry_count", Number),
+    ("egress", Choice),
+    ("room_composite", Choice),
+    ("web", Choice),
+    ("participant", Choice),
+    ("track_composite", Choice),
+    ("track", Choice),
+];
+
 macro_rules! answers {
     ($($message:ident: $fields:expr;)*) => {
         $(impl Answer for proto::$message { const FIELDS: Fields = $fields; })*
@@ -180,7 +253,8 @@ answers! {
     RemoveParticipantResponse: &[];
     UpdateSubscriptionsResponse: &[];
     SendDataResponse: &[];
-    ListEgressResponse: &[("items", List), ("next_page_token", Message(&[("token", Text)]))];
+    EgressInfo: EGRESS;
+    ListEgressResponse: &[("items", Messages(EGRESS)), ("next_page_token", Message(&[("token", Text)]))];
 }
 
 #[cfg(test)]
@@ -199,7 +273,8 @@ mod tests {
     }
 
     fn described(fields: Fields) -> BTreeSet<String> {
-        fields.iter().map(|(name, _)| (*name).to_owned()).collect()
+        let always = fields.iter().filter(|(_, field)| !matches!(field, Choice));
+        always.map(|(name, _)| (*name).to_owned()).collect()
     }
 
     #[test]
@@ -210,6 +285,11 @@ mod tests {
         assert_eq!(described(PERMISSION), declared::<proto::ParticipantPermission>());
         assert_eq!(described(CODEC), declared::<proto::Codec>());
         assert_eq!(described(VERSION), declared::<proto::TimedVersion>());
+        assert_eq!(described(FILE), declared::<proto::FileInfo>());
+        assert_eq!(described(SEGMENTS), declared::<proto::SegmentsInfo>());
+        let mut egress = declared::<proto::EgressInfo>();
+        assert!(egress.remove("request") && egress.remove("result"), "the choices");
+        assert_eq!(described(EGRESS), egress);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::{Clock, Hand},
     config::Config,
+    egress,
     faults::Faults,
     state::{World, event::Event},
     webhook::{Webhooks, delivery},
@@ -89,6 +90,7 @@ impl LiveKitDev {
     pub(crate) fn tick(&self) {
         let now_s = self.0.clock.now_s(Hand::Rooms);
         self.change(|world, _| ((), world.tick(now_s)));
+        egress::work(self);
     }
 
     /// A transition. Its events are queued before anybody else can change the rooms, so queues keep the order in
@@ -122,6 +124,11 @@ impl LiveKitDev {
     /// The switches for misbehaviour.
     pub fn faults(&self) -> &Faults {
         &self.0.faults
+    }
+
+    /// Nanoseconds since the epoch, as recordings are stamped.
+    pub(crate) fn now_ns(&self) -> i64 {
+        self.0.clock.now_ms(Hand::Rooms).saturating_mul(1_000_000)
     }
 
     pub(crate) fn clock(&self) -> &Clock {

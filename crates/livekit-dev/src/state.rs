@@ -1,6 +1,7 @@
 //! The rooms of one server. Every transition is a plain function of the state and a time; it returns what
 //! happened and leaves telling anybody to the caller.
 
+pub(crate) mod egress;
 pub(crate) mod event;
 pub(crate) mod occupant;
 pub(crate) mod people;
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use livekit_protocol::{DisconnectReason, Room as RoomInfo};
 
 use self::{
+    egress::Egress,
     event::{Event, EventKind},
     room::{Room, RoomSpec},
 };
@@ -20,6 +22,8 @@ use crate::config::{Config, Store, Switches};
 pub(crate) struct World {
     pub rooms: BTreeMap<String, Room>,
     pub switches: Switches,
+    /// Recordings by id, ended ones for a day.
+    pub egresses: BTreeMap<String, Egress>,
     /// Rooms that a stale re-create would bring back.
     deleted: HashMap<String, RoomInfo>,
 }
@@ -95,7 +99,10 @@ impl World {
     pub(crate) fn restart(&mut self, store: Store) {
         self.deleted.clear();
         match store {
-            Store::Memory => self.rooms.clear(),
+            Store::Memory => {
+                self.rooms.clear();
+                self.egresses.clear();
+            }
             Store::RedisLike => {
                 for room in self.rooms.values_mut() {
                     room.live = false;

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use livekit_protocol::{
-    DisconnectReason, ParticipantInfo, Room, SendDataRequest, TrackInfo, TrackSource, WebhookEvent,
+    DisconnectReason, EgressInfo, EgressStatus, ParticipantInfo, Room, SendDataRequest, TrackInfo,
+    TrackSource, WebhookEvent,
 };
 
 use crate::{
     LiveKitDev, auth,
     clock::Hand,
-    config::Switches,
+    config::{Switches, Worker},
+    egress,
     rtc::{self, JoinError},
     state::occupant::PublishError,
     webhook::{
@@ -95,6 +97,43 @@ impl LiveKitDev {
             None => (None, Vec::new()),
         });
         unpublished.ok_or(NotConnected)
+    }
+}
+
+/// There is no recording with this id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("egress does not exist")]
+pub struct NoEgress;
+
+/// Recordings.
+impl LiveKitDev {
+    /// All that the store knows, ended ones included.
+    pub fn recordings(&self) -> Vec<EgressInfo> {
+        self.look(|world| world.list_egress("", false))
+    }
+
+    /// Puts a recording into this state, as its worker could at any time.
+    pub fn move_recording(
+        &self,
+        id: &str,
+        status: EgressStatus,
+        error: &str,
+    ) -> Result<EgressInfo, NoEgress> {
+        let now_ns = self.now_ns();
+        let moved = self.change(|world, _| match world.move_egress(id, status, error, now_ns) {
+            Some((info, events)) => (Some(info), events),
+            None => (None, Vec::new()),
+        });
+        moved.ok_or(NoEgress)
+    }
+
+    /// The worker's next step, at once.
+    pub fn work(&self) {
+        egress::work(self);
+    }
+
+    pub fn set_worker(&self, worker: Worker) {
+        self.alter(|world| world.switches.worker = worker);
     }
 }
 

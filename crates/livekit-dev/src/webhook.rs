@@ -1,5 +1,5 @@
-//! Webhooks as LiveKit sends them: signed once, one queue in memory for each URL and room name, retried a few
-//! times, and lost when the receiver is away for longer. [`chaos`] makes them worse.
+//! Webhooks as LiveKit sends them: signed once, one queue in memory for each URL and room name or recording, retried
+//! a few times, and lost when the receiver is away for longer. [`chaos`] makes them worse.
 
 pub(crate) mod chaos;
 pub(crate) mod delivery;
@@ -128,7 +128,7 @@ impl Webhooks {
     fn enqueue(&self, state: &mut State, message: &Arc<Message>) {
         let now_ms = self.clock.now_ms(Hand::Webhooks);
         for url in state.urls.clone() {
-            let key = Key { url, room: message.room.clone() };
+            let key = Key { url, resource: message.resource.clone() };
             if !state.queues.push(&key, message.clone(), now_ms, self.config.max_depth) {
                 tracing::warn!(event = %message.event, room = %message.room, "dropped webhook: queue is full");
                 let record = message.delivery(&key.url, 0, Outcome::QueueFull);

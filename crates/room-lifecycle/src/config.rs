@@ -11,6 +11,7 @@ use domain::RoomCreation;
 use secrecy::SecretString;
 
 use crate::nests::link::EventKind;
+pub use crate::recordings::settings::{RecordingArgs, RecordingSettings};
 
 /// The database role of this service.
 pub const ROLE: &str = "greenroom_room_lifecycle";
@@ -48,6 +49,8 @@ pub struct Args {
     /// How long webhooks and milestones are kept [default: 30days]
     #[arg(long, env = "EVENTS_KEEP")]
     pub events_keep: Option<String>,
+    #[command(flatten)]
+    pub recordings: RecordingArgs,
 }
 
 #[derive(Clone, Debug)]
@@ -64,6 +67,7 @@ pub struct Config {
     pub events_keep: Duration,
     /// Without a slash at the end.
     pub app_url: Option<String>,
+    pub recordings: RecordingSettings,
     /// For webhook tokens and timers only.
     pub clock: Clock,
 }
@@ -109,6 +113,7 @@ impl Args {
         );
         let app_url = given(self.app_url);
         let app_url = app_url.and_then(|url| problems.base_url("APP_URL", Some(url), &["http", "https"]));
+        let recordings = self.recordings.check(problems);
         let webhook_keys = webhook_keys(
             self.livekit_webhook_keys.as_deref(),
             self.livekit_webhook_secret,
@@ -128,6 +133,7 @@ impl Args {
             pass_period,
             events_keep,
             app_url,
+            recordings,
             clock: Clock::default(),
         })
     }

@@ -8,7 +8,9 @@ use chassis::{
 use domain::{EndedReason, OwnerKind};
 use tonic::Status;
 
-use crate::{live::LiveError, livekit::LiveKitError, nests::NestError, webhook::Untrusted};
+use crate::{
+    live::LiveError, livekit::LiveKitError, nests::NestError, recordings::RecordingError, webhook::Untrusted,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -26,6 +28,10 @@ pub enum Error {
     Live(#[from] LiveError),
     #[error(transparent)]
     Nest(#[from] NestError),
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    #[error("the output of recordings: {0}")]
+    Output(#[from] object_store::Error),
     #[error("{0}")]
     Request(#[from] Refusal),
     #[error("there is no such session")]
@@ -65,6 +71,11 @@ impl From<Error> for Refusal {
             Error::Untrusted(why) => why.into(),
             Error::Live(why) => why.into(),
             Error::Nest(why) => why.into(),
+            Error::Recording(why) => why.into(),
+            Error::Output(error) => {
+                tracing::warn!(%error, "the output of recordings failed");
+                Self::unavailable(Reason::RecordingUnavailable, 5)
+            }
             Error::Request(refusal) => refusal,
             Error::NoSession => Self::new(Reason::SessionNotFound, "There is no such session."),
             Error::Closed(OwnerKind::LiveSession, _) => {

@@ -22,6 +22,7 @@ pub mod pass;
 pub mod plan;
 mod presence;
 mod reconcile;
+pub mod recordings;
 pub mod repair;
 mod roles;
 pub mod store;
@@ -43,8 +44,8 @@ use domain::Owner;
 use proto::room::v1::{
     admin_service_server::AdminServiceServer, diagnosis_service_server::DiagnosisServiceServer,
     live_room_service_server::LiveRoomServiceServer, moderation_service_server::ModerationServiceServer,
-    nest_service_server::NestServiceServer, room_service_server::RoomServiceServer,
-    seat_service_server::SeatServiceServer,
+    nest_service_server::NestServiceServer, recording_service_server::RecordingServiceServer,
+    room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
 };
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -77,6 +78,9 @@ pub struct Rooms {
     nest_kind: nests::link::EventKind,
     webhook_keys: Arc<[config::WebhookKey]>,
     events_keep: time::Duration,
+    /// None: nothing is recorded.
+    output: Option<recordings::output::Output>,
+    recordings_keep: Option<time::Duration>,
     clock: Clock,
     lifecycle: Lifecycle,
     gates: gate::Gates,
@@ -103,6 +107,8 @@ impl Rooms {
             nest_kind: config.nest_kind,
             webhook_keys: config.webhook_keys.clone().into(),
             events_keep: time::Duration::try_from(config.events_keep).unwrap_or(time::Duration::MAX),
+            output: config.recordings.output.as_ref().map(recordings::output::Output::new).transpose()?,
+            recordings_keep: config.recordings.keep,
             clock: config.clock,
             lifecycle: lifecycle.clone(),
             gates: gate::Gates::default(),
@@ -177,6 +183,7 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     let admin = AdminServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let nests = NestServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let diagnosis = DiagnosisServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+    let recordings = RecordingServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let server = RoomServiceServer::new(rooms).max_decoding_message_size(MESSAGE_LIMIT);
     let routes = Routes::new(server)
         .add_service(live)
@@ -184,7 +191,8 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
         .add_service(moderation)
         .add_service(nests)
         .add_service(diagnosis)
-        .add_service(admin);
+        .add_service(admin)
+        .add_service(recordings);
     Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(routes, &config.grpc).await)
 }
 

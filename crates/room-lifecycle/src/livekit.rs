@@ -1,8 +1,10 @@
 //! The one place that talks to LiveKit, through livekit-api.
 //!
 //! What it promises is how a failure may be read: `NotFound` is LiveKit's own word, everything else but a success
-//! is *unknown*: an error or a timeout is never absence, and a call that failed may have had its effect. Two
-//! clients, because the crate has one timeout per client: reads 2 s, writes 3 s.
+//! is *unknown*: an error or a timeout is never absence, and a call that failed may have had its effect. Several
+//! clients, because the crate has one timeout per client: reads 2 s, writes 3 s, recorders 25 s ([`egress`]).
+
+pub mod egress;
 
 use std::{
     future::Future,
@@ -19,6 +21,7 @@ use chassis::config;
 use futures::FutureExt;
 use livekit_api::services::{
     ServerError, ServiceError,
+    egress::EgressClient,
     room::{CreateRoomOptions, RoomClient, UpdateParticipantOptions},
 };
 use livekit_protocol::{ParticipantInfo, ParticipantPermission, Room};
@@ -26,6 +29,7 @@ use secrecy::ExposeSecret;
 
 const READ: Duration = Duration::from_secs(2);
 const WRITE: Duration = Duration::from_secs(3);
+const EGRESS: Duration = Duration::from_secs(25);
 
 /// Why LiveKit did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +45,9 @@ pub enum LiveKitError {
     #[error("LiveKit did not answer: {0}")]
     Unknown(String),
     /// Deletion is off: this database was made for another LiveKit, or is a copy (`greenroom repair adopt`).
-    #[error("deleting is off: this database is not the one that this deployment was set up with")]
+    #[error(
+        "deleting and stopping are off: this database is not the one that this deployment was set up with"
+    )]
     NotOurs,
 }
 
@@ -71,18 +77,34 @@ pub struct Blueprint {
 pub struct LiveKit {
     read: Arc<RoomClient>,
     write: Arc<RoomClient>,
+    egress: Arc<EgressClient>,
+    egress_read: Arc<EgressClient>,
     may_delete: Arc<AtomicBool>,
 }
 
 impl LiveKit {
     #[must_use]
     pub fn new(config: &config::LiveKit) -> Self {
-        let client = |timeout| {
-            let secret = config.api_secret.expose_secret();
+        let secret = config.api_secret.expose_secret();
+        let rooms = |timeout| {
             let client = RoomClient::with_api_key(&config.url, &config.api_key, secret);
             Arc::new(client.with_failover(false).with_request_timeout(timeout))
         };
-        Self { read: client(READ), write: client(WRITE), may_delete: Arc::new(AtomicBool::new(false)) }
+        let egress = |timeout| {
+            let client = EgressClient::with_api_key(&config.url, &config.api_key, secret);
+            Arc::new(client.with_failover(false).with_request_timeout(timeout))
+        };
+        Self {
+            read: rooms(READ),
+            write: rooms(WRITE),
+            egress: egress(EGRESS),
+            egress_read: egress(READ),
+            may_delete: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    pub(crate) fn may_delete(&self) -> bool {
+        self.may_delete.load(Ordering::Relaxed)
     }
 
     /// Turns deletion on or off; off until the deployment was checked.
@@ -118,7 +140,7 @@ impl LiveKit {
     /// A room that only LiveKit's store knows (its node died) answers 500: it is made again, then deleted
     /// (livekit.md §2).
     pub async fn delete_room(&self, name: &str) -> Result<(), LiveKitError> {
-        if !self.may_delete.load(Ordering::Relaxed) {
+        if !self.may_delete() {
             return Err(LiveKitError::NotOurs);
         }
         match self.try_delete(name).await {

@@ -30,7 +30,9 @@ impl Rooms {
                 return Ok(drained);
             }
             let rooms: HashSet<Uuid> = claimed.rooms.into_iter().collect();
-            let done = self.reconcile(&rooms.iter().copied().collect::<Vec<_>>()).await?;
+            let rooms: Vec<Uuid> = rooms.into_iter().collect();
+            let done = self.reconcile(&rooms).await?;
+            self.watch_recordings_of(&rooms).await?;
             marks::delete_marks(&self.pool, &claimed.ids, &done).await?;
             drained += done.len();
             if done.len() < rooms.len() {

@@ -11,6 +11,7 @@ pub mod marks;
 pub mod nests;
 pub mod nostr;
 pub mod people;
+pub mod recordings;
 
 use domain::{EndedReason, Owner, OwnerKind, RoomStatus, SessionStatus};
 use sqlx::{PgExecutor, PgPool, Result};

@@ -1,12 +1,9 @@
 //! Tickets: what a browser's `EventSource`, which sends no headers, opens a stream of events with.
 //!
 //! A URL ends up in logs, so it never carries the JWT. A ticket opens the stream of events and nothing else, for 60 s,
-//! and says what the filter needs: who, admin or not, which groups. Its key is derived from the secret for this
-//! purpose alone, so that nothing else that is signed with it is ever a ticket.
+//! and says what the filter needs: who, admin or not, which groups.
 
 use axum::{Json as Answer, extract::State, response::IntoResponse};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chassis::signed::Keys;
 use http::{HeaderValue, header};
 use proto::types::v1::Caller;
 use secrecy::SecretString;
@@ -17,13 +14,14 @@ use utoipa::ToSchema;
 use crate::{
     app::{App, SignedIn},
     error::Rejection,
+    signer::Signer,
 };
 
 const PURPOSE: &str = "greenroom: ticket of the stream of events, 1";
 /// Seconds.
 const LIFETIME: i64 = 60;
 
-pub(super) struct Tickets(Keys);
+pub(super) struct Tickets(Signer);
 
 #[derive(Deserialize, Serialize)]
 struct Claims {
@@ -36,21 +34,16 @@ struct Claims {
 
 impl Tickets {
     pub(super) fn signed_with(secrets: &[SecretString]) -> Self {
-        Self(Keys::derived(secrets, PURPOSE))
+        Self(Signer::of(PURPOSE, secrets))
     }
 
-    /// None only without a secret, which the settings do not let pass.
     fn sign(&self, claims: &Claims) -> Option<String> {
-        let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims).ok()?);
-        let signature = self.0.sign(&payload)?;
-        Some(format!("{payload}.{signature}"))
+        self.0.sign(claims)
     }
 
     /// Whom the ticket lets in at `now` (unix seconds).
     pub(super) fn verify(&self, ticket: &str, now: i64) -> Option<Caller> {
-        let (payload, signature) = ticket.split_once('.')?;
-        self.0.verify(payload, signature).then_some(())?;
-        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+        let claims: Claims = self.0.verify(ticket)?;
         (now < claims.exp).then(|| Caller {
             user_id: claims.sub,
             is_admin: claims.admin,
@@ -88,6 +81,7 @@ pub(crate) async fn create(
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     use hmac::{Hmac, KeyInit, Mac};
     use sha2::Sha256;
 

@@ -7,6 +7,7 @@ mod diagnosis;
 mod live;
 mod moderation;
 mod nests;
+mod recordings;
 mod room;
 mod seats;
 mod sync;
@@ -22,6 +23,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 pub use self::{
     live::LIVE_SESSION,
     nests::NEST,
+    recordings::RECORDING,
     sync::{Listing, stream},
 };
 

@@ -25,6 +25,7 @@ mod mapping;
 mod nests;
 mod nip98;
 mod operation;
+mod recordings;
 mod streams;
 mod streams_events;
 mod streams_tickets;

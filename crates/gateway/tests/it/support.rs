@@ -10,8 +10,8 @@ use proto::{
     room::v1::{
         admin_service_server::AdminServiceServer, diagnosis_service_server::DiagnosisServiceServer,
         live_room_service_server::LiveRoomServiceServer, moderation_service_server::ModerationServiceServer,
-        nest_service_server::NestServiceServer, room_service_server::RoomServiceServer,
-        seat_service_server::SeatServiceServer,
+        nest_service_server::NestServiceServer, recording_service_server::RecordingServiceServer,
+        room_service_server::RoomServiceServer, seat_service_server::SeatServiceServer,
     },
     sync::v1::sync_service_server::SyncServiceServer,
     token::v1::token_service_server::TokenServiceServer,
@@ -63,6 +63,7 @@ pub fn routes(fake: &Fake, health: bool) -> Routes {
         .add_service(NestServiceServer::new(fake.clone()))
         .add_service(DiagnosisServiceServer::new(fake.clone()))
         .add_service(AdminServiceServer::new(fake.clone()))
+        .add_service(RecordingServiceServer::new(fake.clone()))
         .add_service(SyncServiceServer::new(fake.clone()))
         .add_service(TokenServiceServer::new(fake.clone()));
     if health { routes.add_service(tonic_health::server::health_reporter().1) } else { routes }

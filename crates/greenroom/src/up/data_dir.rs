@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::livekit_dev::generate;
 
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const RECORDINGS: &str = "recordings";
 
 /// Holds the lock while it lives.
 pub struct DataDir {
@@ -52,6 +53,14 @@ impl DataDir {
                 livekit_port: None,
             }
         };
+        if fresh {
+            match fs::remove_dir_all(path.join(RECORDINGS)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).context("the recordings cannot be removed");
+                }
+                _ => {}
+            }
+        }
         let opened = Self { path: path.canonicalize()?, _lock: lock, kept };
         opened.keep(&opened.kept)?;
         Ok(opened)
@@ -59,6 +68,11 @@ impl DataDir {
 
     pub fn keep(&self, kept: &Kept) -> anyhow::Result<()> {
         self.write("kept.json", &serde_json::to_string_pretty(kept)?)
+    }
+
+    /// What livekit-dev records.
+    pub fn recordings(&self) -> PathBuf {
+        self.path.join(RECORDINGS)
     }
 
     /// Where other commands find the settings of the running `up`.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::Router;
 use chassis::config::{LiveKitArgs, Problems, ServiceArgs, check, given};
 use clap::Args;
-use livekit_dev::Config as LiveKitDevConfig;
+use livekit_dev::{Config as LiveKitDevConfig, Store};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
@@ -25,6 +25,8 @@ pub struct Ground {
     internal_token: String,
     /// Some: nobody else says who people are.
     sign_in_secret: Option<SecretString>,
+    /// Where the stand-in records to.
+    recordings: Option<String>,
     url: String,
     /// Some: mails go there.
     smtp_url: Option<String>,
@@ -76,6 +78,8 @@ impl Ground {
             livekit.livekit_ws_url = setting("LIVEKIT_WS_URL").or(ws_url);
             None
         };
+        let recordings = data_dir.recordings();
+        let recordings = url::Url::from_file_path(&recordings).ok().filter(|_| stand_in.is_some());
         let kept = &data_dir.kept;
         let sign_in_secret =
             (!has_identity_provider()).then(|| SecretString::from(kept.sign_in_secret.clone()));
@@ -84,6 +88,7 @@ impl Ground {
             livekit,
             internal_token: setting("INTERNAL_TOKEN").unwrap_or_else(|| kept.internal_token.clone()),
             sign_in_secret,
+            recordings: recordings.map(String::from),
             url,
             smtp_url: None,
         };
@@ -114,6 +119,9 @@ impl Ground {
         for own in [&mut booking.service, &mut room.service, &mut token.service, &mut sync.service] {
             own.clone_from(&service);
         }
+        let recording = &mut room.recordings;
+        recording.recording_output =
+            given(recording.recording_output.take()).or_else(|| self.recordings.clone());
         room.livekit = self.livekit.clone();
         token.livekit = self.livekit.clone();
         token.room_url = peer;
@@ -199,6 +207,8 @@ async fn stand_in(
         livekit_url: Some(format!("http://{address}")),
     };
     let mut config = LiveKitDevConfig::new(key, secret);
+    config.store = Store::RedisLike; // recorders are reached through Redis
+    config.recordings = Some(data_dir.recordings());
     config.webhook_urls = vec![format!("{url}/api/v1/livekit/webhook")];
     Ok((config, listener))
 }

@@ -71,6 +71,18 @@ fn cases() -> BTreeMap<&'static str, Cases> {
         ("unbanFromLiveRoom", HOST),
         ("raiseHand", [401, 403, 403, 403, 403]), // nobody has a seat yet
         ("getLiveSummary", HOST),
+        ("startRecording", [401, 403, 403, 202, 403]),
+        ("stopRecording", [401, 403, 403, 202, 403]),
+        ("listRecordings", PARTIES_AND_ADMIN),
+        ("getRecording", PARTIES_AND_ADMIN),
+        ("deleteRecording", [401, 403, 403, 204, 403]),
+        ("getRecordingFile", [401; 5]), // only links open it
+        ("startLiveRecording", [401, 403, 403, 202, 403]),
+        ("stopLiveRecording", [401, 403, 403, 202, 403]),
+        ("listLiveRecordings", HOST),
+        ("getLiveRecording", HOST),
+        ("deleteLiveRecording", [401, 403, 403, 204, 403]),
+        ("getLiveRecordingFile", [401; 5]),
         ("listStreams", SIGNED_IN),
         ("watchStreams", SIGNED_IN),
         ("createStreamTicket", SIGNED_IN),
@@ -131,6 +143,18 @@ async fn live_room(replica: &Replica, host: &str, guest: &str) -> String {
     room
 }
 
+/// A recording of the meeting, or of the live room if there is one.
+async fn start_recording(replica: &Replica, host: &str, session: &str, room: &str) -> String {
+    let (path, id) = if room.is_empty() {
+        (format!("/api/sessions/{session}/recordings"), "/data/id")
+    } else {
+        (format!("/api/v1/live/rooms/{room}/recordings"), "/recording/id")
+    };
+    let (status, told) = replica.post(host, &path, json!({})).await;
+    assert_eq!(status.as_u16(), 202, "{told}");
+    told.pointer(id).and_then(Value::as_str).unwrap().to_owned()
+}
+
 async fn case(
     replica: &Replica,
     who: usize,
@@ -142,7 +166,14 @@ async fn case(
     let (host, guest, session, notice) = meeting(replica, round).await;
     let room =
         if path.contains("{room_id}") { live_room(replica, &host, &guest).await } else { String::new() };
+    let recording = if path.contains("{recording") {
+        start_recording(replica, &host, &session, &room).await
+    } else {
+        String::new()
+    };
     let path = path
+        .replace("{recordingId}", &recording)
+        .replace("{recording_id}", &recording)
         .replace("{room_id}", &room)
         .replace("{ref}", &session)
         .replace("{bookingId}", &session)
@@ -185,7 +216,8 @@ async fn every_documented_operation_has_its_cases_and_keeps_them(
     _: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let mut world = World::new(&connect).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::recording(&connect, folder.path()).await;
     world.services.gateway.auth.admin = Some(gateway::AdminClaim::parse("/role=admin").unwrap());
     let replica = world.replica().await;
     let document = replica.get("anybody", "/openapi.json").await.1;

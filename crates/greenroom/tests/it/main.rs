@@ -17,6 +17,7 @@ mod nests;
 mod output;
 mod program;
 mod races;
+mod recording;
 mod repair;
 mod repair_live;
 mod serve;

@@ -4,7 +4,7 @@
 //! services behind a gateway on a port of its own; LiveKit's webhooks go to the first one. Replicas can be killed
 //! (nothing is finished) or stopped (everything is).
 
-use std::{cell::OnceCell, time::Duration};
+use std::{cell::OnceCell, path::Path, time::Duration};
 
 use chassis::{clock::Clock, config, grpc};
 use gateway::{
@@ -14,8 +14,9 @@ use gateway::{
 };
 use greenroom::assembly::{self, Services};
 use jsonwebtoken::{EncodingKey, Header};
-use livekit_dev::LiveKitDev;
+use livekit_dev::{LiveKitDev, Store};
 use reqwest::{Client, Method, StatusCode};
+use room_lifecycle::recordings::settings::OutputSettings;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
@@ -38,6 +39,23 @@ pub struct World {
 impl World {
     /// Against livekit-dev, or against the server of `LIVEKIT_URL`, `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET`.
     pub async fn new(connect: &PgConnectOptions) -> Self {
+        Self::with(connect, |_| {}).await
+    }
+
+    /// With a recorder, which writes to this folder.
+    pub async fn recording(connect: &PgConnectOptions, folder: &Path) -> Self {
+        let mut world = Self::with(connect, |config| {
+            config.store = Store::RedisLike;
+            config.recordings = Some(folder.to_owned());
+        })
+        .await;
+        let path = folder.to_string_lossy().into_owned();
+        world.services.room.recordings.output =
+            Some(OutputSettings::Folder { path, read: folder.to_owned() });
+        world
+    }
+
+    async fn with(connect: &PgConnectOptions, amend: impl FnOnce(&mut livekit_dev::Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let first_url = format!("http://{}", listener.local_addr().unwrap());
@@ -45,7 +63,11 @@ impl World {
         let (livekit, settings) = if let Some(settings) = real_livekit() {
             (None, settings)
         } else {
-            let livekit = testkit::livekit_with(|config| config.webhook_urls = vec![webhook]).await;
+            let livekit = testkit::livekit_with(|config| {
+                config.webhook_urls = vec![webhook];
+                amend(config);
+            })
+            .await;
             let settings = livekit.settings.clone();
             (Some(livekit), settings)
         };
@@ -279,6 +301,7 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             pass_period: Duration::from_secs(1),
             events_keep: Duration::from_hours(720),
             app_url: None,
+            recordings: room_lifecycle::config::RecordingSettings::default(),
             clock: Clock::default(),
         },
         token: token::Config {

@@ -1,6 +1,6 @@
 //! What happened, with the snapshots that the webhook about it carries.
 
-use livekit_protocol::{ParticipantInfo, Room, TrackInfo};
+use livekit_protocol::{EgressInfo, ParticipantInfo, Room, TrackInfo};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventKind {
@@ -11,6 +11,9 @@ pub(crate) enum EventKind {
     ParticipantConnectionAborted,
     TrackPublished,
     TrackUnpublished,
+    EgressStarted,
+    EgressUpdated,
+    EgressEnded,
 }
 
 impl EventKind {
@@ -23,6 +26,9 @@ impl EventKind {
             Self::ParticipantConnectionAborted => "participant_connection_aborted",
             Self::TrackPublished => "track_published",
             Self::TrackUnpublished => "track_unpublished",
+            Self::EgressStarted => "egress_started",
+            Self::EgressUpdated => "egress_updated",
+            Self::EgressEnded => "egress_ended",
         }
     }
 }
@@ -33,15 +39,16 @@ pub(crate) struct Event {
     pub room: Room,
     pub participant: Option<ParticipantInfo>,
     pub track: Option<TrackInfo>,
+    pub egress: Option<EgressInfo>,
 }
 
 impl Event {
     pub(crate) fn about_room(kind: EventKind, room: Room) -> Self {
-        Self { kind, room, participant: None, track: None }
+        Self { kind, room, participant: None, track: None, egress: None }
     }
 
     pub(crate) fn about_participant(kind: EventKind, room: Room, participant: ParticipantInfo) -> Self {
-        Self { kind, room, participant: Some(participant), track: None }
+        Self { participant: Some(participant), ..Self::about_room(kind, room) }
     }
 
     pub(crate) fn about_track(
@@ -56,6 +63,13 @@ impl Event {
             identity: participant.identity.clone(),
             ..ParticipantInfo::default()
         };
-        Self { kind, room, participant: Some(participant), track: Some(track) }
+        Self { participant: Some(participant), track: Some(track), ..Self::about_room(kind, room) }
+    }
+
+    /// The room is named, and nothing else is said about it.
+    pub(crate) fn about_egress(kind: EventKind, egress: EgressInfo) -> Self {
+        let (sid, name) = (egress.room_id.clone(), egress.room_name.clone());
+        let room = Room { sid, name, ..Room::default() };
+        Self { egress: Some(egress), ..Self::about_room(kind, room) }
     }
 }

@@ -191,7 +191,7 @@ impl World {
     }
 }
 
-fn occupant(admission: Admission, now_ms: i64) -> Occupant {
+pub(super) fn occupant(admission: Admission, now_ms: i64) -> Occupant {
     let info = ParticipantInfo {
         sid: ids::participant(),
         identity: admission.identity,

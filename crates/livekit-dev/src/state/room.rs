@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use livekit_protocol::{
     Codec, CreateRoomRequest, DisconnectReason, Room as Info, RoomConfiguration, SendDataRequest,
-    participant_info::State,
+    participant_info::{self, State},
 };
 
 use super::{
@@ -141,7 +141,15 @@ impl Room {
     pub(crate) fn snapshot(&self) -> Info {
         let present = || self.occupants.values().filter(|occupant| occupant.connected && !occupant.dependent);
         let publishers = present().filter(|occupant| occupant.info.is_publisher);
-        Info { num_participants: count(present()), num_publishers: count(publishers), ..self.info.clone() }
+        let mut recorders = self.occupants.values().filter(|occupant| {
+            occupant.connected && occupant.info.kind == participant_info::Kind::Egress as i32
+        });
+        Info {
+            num_participants: count(present()),
+            num_publishers: count(publishers),
+            active_recording: recorders.next().is_some(),
+            ..self.info.clone()
+        }
     }
 
     pub(crate) fn event(&self, kind: EventKind) -> Event {

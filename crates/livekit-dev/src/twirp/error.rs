@@ -83,6 +83,12 @@ impl TwirpError {
         Self { after_waiting: true, ..error }
     }
 
+    /// Whoever holds it was asked, and did not answer.
+    pub(crate) fn silent() -> Self {
+        let error = Self::internal_rpc(Code::DeadlineExceeded, "request timed out");
+        Self { after_waiting: true, ..error }
+    }
+
     pub(crate) fn bad_route(msg: impl Into<String>, verb: &str, path: &str) -> Self {
         Self { invalid_route: Some(format!("{verb} {path}")), ..Self::new(Code::BadRoute, msg) }
     }

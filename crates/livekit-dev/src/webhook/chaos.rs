@@ -15,7 +15,7 @@ pub enum Mishap {
     Drop,
     /// It is sent twice, with the same id and signature.
     Duplicate,
-    /// It changes places with the next event of its room.
+    /// It changes places with the next event of its room, or of its recording.
     Swap,
     /// It is sent late, and what is behind it in its queue too (milliseconds in JSON).
     #[serde(with = "millis")]
@@ -112,7 +112,7 @@ impl Chaos {
             }
             None => passed.push(message.clone()),
         }
-        passed.extend(self.swapping.extract_if(.., |waiting| waiting.room == message.room));
+        passed.extend(self.swapping.extract_if(.., |waiting| waiting.resource == message.resource));
         if self.holding {
             self.held.append(&mut passed);
         }

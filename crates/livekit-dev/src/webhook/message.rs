@@ -23,6 +23,8 @@ pub(crate) struct Message {
     pub id: String,
     pub event: String,
     pub room: String,
+    /// Whose events keep their order: the recording, or the room.
+    pub resource: String,
     pub body: Vec<u8>,
     /// The whole `Authorization` header: no `Bearer` before it.
     pub authorization: String,
@@ -71,6 +73,7 @@ pub(super) fn build(event: Event, created_at: i64, full_room: bool) -> WebhookEv
         room: Some(room),
         participant: event.participant,
         track: event.track,
+        egress_info: event.egress,
         id: ids::event(),
         created_at,
         ..WebhookEvent::default()
@@ -90,10 +93,13 @@ pub(super) fn sign(event: &WebhookEvent, api_key: &str, api_secret: &str) -> Res
     };
     let key = EncodingKey::from_secret(api_secret.as_bytes());
     let authorization = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?;
+    let room = event.room.as_ref().map(|room| room.name.clone()).unwrap_or_default();
+    let egress = event.egress_info.as_ref().map(|egress| egress.egress_id.clone());
     Ok(Message {
         id: event.id.clone(),
         event: event.event.clone(),
-        room: event.room.as_ref().map(|room| room.name.clone()).unwrap_or_default(),
+        resource: egress.unwrap_or_else(|| room.clone()),
+        room,
         body,
         authorization,
         delay: Duration::ZERO,

@@ -1,5 +1,5 @@
-//! One queue for each URL and room name: order holds inside a queue and nowhere else, and a receiver that hangs
-//! stops one room only.
+//! One queue for each URL and resource (a recording, else a room name): order holds inside a queue and nowhere else,
+//! and a receiver that hangs stops one of them only.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,7 +11,7 @@ use super::message::Message;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub url: String,
-    pub room: String,
+    pub resource: String,
 }
 
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@ mod egress;
 mod expiry;
 mod faults;
 mod participants;
+mod recording;
 mod restart;
 mod rooms;
 mod rtc;

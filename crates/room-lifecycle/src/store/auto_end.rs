@@ -104,6 +104,7 @@ pub async fn lock_closing(db: impl PgExecutor<'_>, record: &Record) -> Result<bo
                            where p.nest_id = k.nest_id and p.joined_at >= $3::timestamptz - make_interval(secs => $4))
            and not exists (select from livekit_events e
                            where e.room_id = k.id and e.event_type in ('participant_joined', 'track_published')
+                             and left(e.identity, 3) is distinct from 'EG_'
                              and e.received_at >= $3::timestamptz - make_interval(secs => $4))
          for no key update",
         record.id,

@@ -7,6 +7,7 @@ mod invariants;
 mod livekit;
 mod locks;
 pub mod nests;
+pub mod recordings;
 mod replicas;
 
 use std::sync::{Arc, atomic::AtomicI64};
@@ -15,6 +16,7 @@ use chassis::status::{Reason, Refusal};
 use livekit_dev::Store;
 use room_lifecycle::Error;
 use sqlx::{PgPool, postgres::PgConnectOptions};
+use tempfile::TempDir;
 pub use testkit::seed::{Booking, State};
 
 pub use self::{bookings::owner, livekit::refused, replicas::Replica};
@@ -25,6 +27,8 @@ pub struct World {
     pub connect: PgConnectOptions,
     pub livekit: Arc<testkit::LiveKit>,
     offset_ms: Arc<AtomicI64>,
+    /// Where recordings go; None: nothing is recorded.
+    folder: Option<Arc<TempDir>>,
 }
 
 impl World {
@@ -45,7 +49,7 @@ impl World {
     /// Another database with the same LiveKit.
     pub fn beside(connect: PgConnectOptions, livekit: Arc<testkit::LiveKit>) -> Self {
         let offset_ms = Arc::<AtomicI64>::default();
-        Self { pool: clock::pool(&connect, &offset_ms, None), connect, livekit, offset_ms }
+        Self { pool: clock::pool(&connect, &offset_ms, None), connect, livekit, offset_ms, folder: None }
     }
 }
 

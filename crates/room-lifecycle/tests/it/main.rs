@@ -29,4 +29,7 @@ mod outages;
 mod passes;
 mod presence;
 mod races;
+mod recording_crashes;
+mod recording_watch;
+mod recordings;
 mod webhooks;

@@ -61,6 +61,7 @@ impl World {
             pass_period: Duration::from_secs(10),
             events_keep: Duration::from_hours(720),
             app_url: None,
+            recordings: self.recording_settings(),
             clock: Clock::default(),
         }
     }

@@ -1,0 +1,139 @@
+//! The file of a recording, streamed from room-lifecycle to whoever has a link: whole, or the part that a player asks
+//! for (RFC 9110 §14).
+
+use axum::{
+    body::Body,
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use chassis::{grpc::system_caller, status::Refusal};
+use futures::TryStreamExt;
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use proto::room::v1::{ReadRecordingRequest, RecordingFile, read_recording_response::Part};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::{
+    app::App,
+    error::Rejection,
+    extract::{Ids, Query},
+};
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Link {
+    /// Comes with the link.
+    #[serde(default)]
+    ticket: String,
+}
+
+/// A recording that the bearer of a link asks for, and which part of it.
+pub(crate) struct Asked {
+    recording: String,
+    range: Option<Range>,
+}
+
+/// The bytes from one to another (both are part of it) or to the end; or so many at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Range {
+    From(u64, Option<u64>),
+    End(u64),
+}
+
+impl FromRequestParts<App> for Asked {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let Ids(_, recording) = Ids::from_request_parts(parts, app).await?;
+        let Query(Link { ticket }) = Query::from_request_parts(parts, app).await?;
+        app.believe_link(app.links().verify(&ticket, &recording, app.now()), parts)?;
+        Ok(Self { recording, range: range(&parts.headers) })
+    }
+}
+
+/// One range in bytes; others are ignored, as the standard allows, and all is sent.
+fn range(headers: &HeaderMap) -> Option<Range> {
+    let set = headers.get(header::RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.trim();
+    let (first, last) = set.split_once('-')?;
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    match (first.trim(), last.trim()) {
+        ("", length) => Some(Range::End(number(length)?)),
+        (first, "") => Some(Range::From(number(first)?, None)),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            (first <= last).then_some(Range::From(first, Some(last)))
+        }
+    }
+}
+
+pub(super) async fn answer(app: &App, asked: Asked) -> Result<Response, Rejection> {
+    let (first, last) = match asked.range {
+        None => (None, None),
+        Some(Range::From(first, last)) => (Some(first), last),
+        Some(Range::End(length)) => (None, Some(length)),
+    };
+    let recording_id = asked.recording.clone();
+    let request = ReadRecordingRequest { caller: Some(system_caller()), recording_id, first, last };
+    let mut parts = app.recordings().read_recording(request).await?.into_inner();
+    let Some(Part::File(file)) = parts.message().await?.and_then(|part| part.part) else {
+        return Err(Rejection::Incomplete("file"));
+    };
+    let status = match (asked.range, file.length) {
+        (Some(_), 0) => StatusCode::RANGE_NOT_SATISFIABLE,
+        (Some(_), _) => StatusCode::PARTIAL_CONTENT,
+        (None, _) => StatusCode::OK,
+    };
+    let headers = headers(status, &file, &asked.recording)?;
+    let bytes = parts.map_ok(|part| match part.part {
+        Some(Part::Bytes(bytes)) => Bytes::from(bytes),
+        Some(Part::File(_)) | None => Bytes::new(),
+    });
+    Ok((status, headers, Body::from_stream(bytes)).into_response())
+}
+
+fn headers(status: StatusCode, file: &RecordingFile, recording: &str) -> Result<HeaderMap, Rejection> {
+    let mut headers = HeaderMap::new();
+    let mut set = |name, value: String| {
+        let value = HeaderValue::try_from(value).map_err(|_| Rejection::from(Refusal::internal()))?;
+        headers.insert(name, value);
+        Ok::<(), Rejection>(())
+    };
+    match status {
+        StatusCode::RANGE_NOT_SATISFIABLE => {
+            set(header::CONTENT_RANGE, format!("bytes */{}", file.size))?;
+        }
+        StatusCode::PARTIAL_CONTENT => {
+            let last = (file.first + file.length).saturating_sub(1);
+            set(header::CONTENT_RANGE, format!("bytes {}-{last}/{}", file.first, file.size))?;
+        }
+        _ => {}
+    }
+    set(header::CONTENT_TYPE, file.content_type.clone())?;
+    set(header::CONTENT_LENGTH, file.length.to_string())?;
+    set(header::CONTENT_DISPOSITION, format!("attachment; filename=\"recording-{recording}.mp4\""))?;
+    set(header::ACCEPT_RANGES, "bytes".to_owned())?;
+    set(header::CACHE_CONTROL, "private, no-store".to_owned())?;
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_the_standard_writes_them_and_others_are_ignored() {
+        let read = |text: &'static str| {
+            range(&HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static(text))]))
+        };
+        assert_eq!(read("bytes=0-499"), Some(Range::From(0, Some(499))));
+        assert_eq!(read("bytes=9500-"), Some(Range::From(9500, None)));
+        assert_eq!(read("bytes=-500"), Some(Range::End(500)));
+        for ignored in
+            ["", "bytes=", "bytes=-", "bytes=5-4", "bytes=0-1,3-4", "lines=1-2", "bytes=a-b", "bytes=+1-2x"]
+        {
+            assert_eq!(read(ignored), None, "{ignored}");
+        }
+        assert_eq!(range(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,28 @@
+//! What a URL may carry in place of a token: claims with a signature, good for one purpose.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chassis::signed::Keys;
+use secrecy::SecretString;
+use serde::{Serialize, de::DeserializeOwned};
+
+pub(crate) struct Signer(Keys);
+
+impl Signer {
+    pub(crate) fn of(purpose: &str, secrets: &[SecretString]) -> Self {
+        Self(Keys::derived(secrets, purpose))
+    }
+
+    /// None only without a secret, which the settings do not let pass.
+    pub(crate) fn sign(&self, claims: &impl Serialize) -> Option<String> {
+        let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims).ok()?);
+        let signature = self.0.sign(&payload)?;
+        Some(format!("{payload}.{signature}"))
+    }
+
+    /// The claims, if we signed them. Whether they still hold, they say.
+    pub(crate) fn verify<T: DeserializeOwned>(&self, signed: &str) -> Option<T> {
+        let (payload, signature) = signed.split_once('.')?;
+        self.0.verify(payload, signature).then_some(())?;
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+    }
+}

@@ -1,0 +1,88 @@
+//! Recording (I11): a room has at most one open recording, and whatever happens to it on LiveKit it is closed.
+//!
+//! As everywhere, intent is committed first ([`start`]): the path of the file has the recording's id in it, so that
+//! what LiveKit runs is found again although its answer was lost. What LiveKit says is then compared with what is open
+//! ([`watch`]), what to do is decided in [`decide`], and an end is written where nothing had ended it before.
+
+pub mod decide;
+mod error;
+mod grpc;
+pub mod output;
+mod remove;
+pub mod settings;
+mod start;
+mod stop;
+mod watch;
+
+use chassis::status::Refusal;
+use domain::Owner;
+use proto::{room::v1::RecordingPlace, types::v1::Caller};
+use uuid::Uuid;
+
+pub use self::{error::RecordingError, start::Wish};
+pub use crate::store::recordings::{Place, Recording};
+use crate::{
+    Rooms,
+    error::Error,
+    live::LiveError,
+    store::{
+        self,
+        live::{Reader, rooms},
+    },
+};
+
+/// What a recorder that died is remembered by, until a pass has seen it twice.
+pub(crate) type Missing = std::collections::HashMap<Uuid, time::OffsetDateTime>;
+
+/// The place in a request.
+fn place(place: Option<RecordingPlace>) -> Result<Place, Refusal> {
+    use chassis::grpc::uuid;
+    let place = place.unwrap_or_default();
+    match (place.session_id.as_str(), place.live_room_id.as_str()) {
+        (session, "") => Ok(Place::Session(uuid("session_id", session)?)),
+        ("", room) => Ok(Place::LiveRoom(uuid("room_id", room)?)),
+        _ => Err(Refusal::invalid("place", "must be one")),
+    }
+}
+
+impl Rooms {
+    /// Refuses who may not start, stop and delete; whose room it is that can be recorded now.
+    async fn may_record(&self, caller: &Caller, place: Place) -> Result<Owner, Error> {
+        match place {
+            Place::Session(id) => {
+                let session = store::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
+                if caller.user_id == session.host_id {
+                    Ok(Owner::Session(id))
+                } else if caller.user_id == session.guest_id {
+                    Err(Error::NotHost)
+                } else {
+                    Err(Error::NotParticipant)
+                }
+            }
+            Place::LiveRoom(id) => {
+                let live = rooms::find_readable(&self.pool, id, Reader::from(caller)).await?;
+                let live = live.ok_or(LiveError::NoRoom)?;
+                if live.room.host_user_id != caller.user_id {
+                    return Err(Error::NotHost);
+                }
+                Ok(Owner::LiveSession(live.room.open_session.unwrap_or_default()))
+            }
+            // A nest's admins are keys; no caller of ours is one of them.
+            Place::Nest(_) => Err(Error::NotHost),
+        }
+    }
+
+    /// Refuses who may not see a place's recordings: of a booking its parties and admins may, of a live room the host.
+    async fn may_read(&self, caller: &Caller, place: Place) -> Result<(), Error> {
+        let Place::Session(id) = place else { return self.may_record(caller, place).await.map(drop) };
+        let session = store::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
+        let is_party = [&session.host_id, &session.guest_id].contains(&&caller.user_id);
+        if is_party || caller.is_admin { Ok(()) } else { Err(Error::NotParticipant) }
+    }
+
+    /// One of a place's recordings that nobody deleted.
+    async fn recording_of(&self, place: Place, id: Uuid) -> Result<Recording, Error> {
+        let found = store::recordings::list_recordings(&self.pool, place, Some(id), None, 1).await?.pop();
+        Ok(found.ok_or(RecordingError::NoRecording)?)
+    }
+}

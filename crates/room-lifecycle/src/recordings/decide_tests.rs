@@ -1,0 +1,137 @@
+use domain::RecordingKind;
+use livekit_protocol::{EncodedFileOutput, FileInfo, RoomCompositeEgressRequest, SegmentedFileOutput};
+
+use super::*;
+use crate::store::recordings::Recording;
+
+fn at(seconds: i64) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::seconds(seconds)
+}
+
+/// Made at 0; now it is `now`.
+fn open(now: i64, egress_id: Option<&str>, stop_asked: Option<i64>, wanted: bool) -> Open {
+    let recording = Recording {
+        id: Uuid::from_u128(1),
+        room_id: Uuid::from_u128(2),
+        generation: 1,
+        egress_id: egress_id.map(str::to_owned),
+        started_by: "host".into(),
+        kind: RecordingKind::File,
+        status: RecordingStatus::Starting,
+        file: String::new(),
+        size: None,
+        seconds: None,
+        error: None,
+        created_at: at(0),
+        stop_asked_at: stop_asked.map(at),
+        started_at: None,
+        ended_at: None,
+    };
+    Open { recording, room_name: "room".into(), wanted, now: at(now) }
+}
+
+fn info(status: EgressStatus) -> EgressInfo {
+    EgressInfo { egress_id: "EG_1".into(), status: status as i32, ..EgressInfo::default() }
+}
+
+fn there(status: EgressStatus) -> Sight {
+    Sight::There { seen: seen(&info(status)), abandoned: false }
+}
+
+fn is_closed(step: &Step) -> bool {
+    matches!(step, Step::Close(end) if end.status == RecordingStatus::Failed)
+}
+
+fn then(step: Step) -> Then {
+    match step {
+        Step::Stop { egress_id, then } => {
+            assert_eq!(egress_id, "EG_1");
+            then
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_livekit_does_not_know_is_failed_once_a_list_is_late_enough() {
+    let lost = |now, listed| decide(&open(now, None, None, true), Sight::Absent(at(listed)));
+    assert_eq!(lost(31, 30), Step::Wait, "the list may have been made before the start came through");
+    assert!(is_closed(&lost(31, 31)));
+    assert!(
+        is_closed(&decide(&open(1, Some("EG_1"), None, true), Sight::Absent(at(1)))),
+        "it was there once"
+    );
+    assert!(is_closed(&decide(&open(1, None, None, true), Sight::NoRecorders)));
+    assert_eq!(decide(&open(9_999, None, None, true), Sight::Unknown), Step::Wait, "an error is no absence");
+}
+
+#[test]
+fn a_start_that_takes_longer_than_a_minute_is_stopped_and_closed() {
+    let starting = |now| decide(&open(now, Some("EG_1"), None, true), there(EgressStatus::EgressStarting));
+    assert!(matches!(starting(60), Step::Follow(_)));
+    assert!(matches!(then(starting(61)), Then::Close(_)));
+}
+
+#[test]
+fn what_nobody_wants_any_more_is_stopped() {
+    let active = || there(EgressStatus::EgressActive);
+    assert!(matches!(decide(&open(9, Some("EG_1"), None, true), active()), Step::Follow(_)));
+    assert_eq!(then(decide(&open(9, Some("EG_1"), Some(5), true), active())), Then::Look);
+    assert_eq!(then(decide(&open(9, Some("EG_1"), None, false), active())), Then::Look, "its room is over");
+}
+
+#[test]
+fn a_stop_that_has_no_effect_closes_the_recording_after_a_minute() {
+    let asked = |now, status| decide(&open(now, Some("EG_1"), Some(0), true), there(status));
+    assert_eq!(then(asked(60, EgressStatus::EgressActive)), Then::Look);
+    assert!(matches!(then(asked(61, EgressStatus::EgressActive)), Then::Close(_)));
+    assert!(matches!(asked(60, EgressStatus::EgressEnding), Step::Follow(_)));
+    let uploading = then(asked(61, EgressStatus::EgressEnding));
+    assert!(matches!(uploading, Then::CloseIfSilent(_)), "a long upload is no death");
+}
+
+#[test]
+fn a_recorder_that_is_not_in_its_room_is_dead_if_nobody_answers_for_it() {
+    let gone = Sight::There { seen: seen(&info(EgressStatus::EgressActive)), abandoned: true };
+    assert!(matches!(then(decide(&open(9, Some("EG_1"), None, true), gone)), Then::CloseIfSilent(_)));
+}
+
+#[test]
+fn an_end_is_taken_over_whatever_else_is_so() {
+    for (livekit, ours) in [
+        (EgressStatus::EgressComplete, RecordingStatus::Complete),
+        (EgressStatus::EgressFailed, RecordingStatus::Failed),
+        (EgressStatus::EgressAborted, RecordingStatus::Aborted),
+        (EgressStatus::EgressLimitReached, RecordingStatus::Failed),
+    ] {
+        let step = decide(&open(999, Some("EG_1"), Some(0), false), there(livekit));
+        let Step::Follow(Seen { end: Some(end), .. }) = step else { panic!("{step:?}") };
+        assert_eq!(end.status, ours);
+    }
+}
+
+#[test]
+fn a_limit_that_was_reached_leaves_a_file() {
+    let mut info = info(EgressStatus::EgressLimitReached);
+    info.file_results = vec![FileInfo { size: 9, duration: 1_500_000_000, ..FileInfo::default() }];
+    let end = seen(&info).end.unwrap();
+    assert_eq!((end.status, end.size, end.seconds), (RecordingStatus::Complete, Some(9), Some(1.5)));
+    assert_eq!(end.error.as_deref(), Some("a limit was reached"));
+}
+
+#[test]
+fn the_recording_of_an_info_is_in_its_path() {
+    let id = Uuid::from_u128(7);
+    let of = |request| {
+        let request = Some(Request::RoomComposite(request));
+        recording_of(&EgressInfo { request, ..EgressInfo::default() })
+    };
+    let file = EncodedFileOutput { filepath: format!("/out/{id}.mp4"), ..EncodedFileOutput::default() };
+    let request = RoomCompositeEgressRequest { file_outputs: vec![file], ..Default::default() };
+    assert_eq!(of(request), Some(id));
+    let filename_prefix = format!("/out/{id}/segment");
+    let segments = SegmentedFileOutput { filename_prefix, ..SegmentedFileOutput::default() };
+    let request = RoomCompositeEgressRequest { segment_outputs: vec![segments], ..Default::default() };
+    assert_eq!(of(request), Some(id));
+    assert_eq!(of(RoomCompositeEgressRequest::default()), None);
+}

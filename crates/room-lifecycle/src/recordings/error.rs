@@ -1,0 +1,45 @@
+//! Why not: what recordings refuse, once.
+
+use chassis::status::{Reason, Refusal};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordingError {
+    #[error("there is no such recording")]
+    NoRecording,
+    #[error("the room is being recorded")]
+    AlreadyRecording,
+    #[error("the room is not on")]
+    NotActive,
+    #[error("the idempotency key belongs to another request")]
+    KeyReused,
+    /// No output is set, or LiveKit has no recorder for us.
+    #[error("nothing can be recorded")]
+    Unavailable,
+    /// The row is there and its file is not.
+    #[error("the file is not where it was written")]
+    NoFile,
+}
+
+impl From<RecordingError> for Refusal {
+    fn from(error: RecordingError) -> Self {
+        match error {
+            RecordingError::NoRecording => {
+                Self::new(Reason::RecordingNotFound, "There is no such recording.")
+            }
+            RecordingError::NoFile => {
+                Self::new(Reason::RecordingNotFound, "The file of this recording is not there any more.")
+            }
+            RecordingError::AlreadyRecording => {
+                Self::new(Reason::AlreadyRecording, "The room is being recorded; stop that recording first.")
+            }
+            RecordingError::NotActive => {
+                Self::new(Reason::RoomNotActive, "The room is not on; open it before it is recorded.")
+            }
+            RecordingError::KeyReused => Self::new(
+                Reason::IdempotencyKeyReused,
+                "This Idempotency-Key was used for another request; use a new one.",
+            ),
+            RecordingError::Unavailable => Self::unavailable(Reason::RecordingUnavailable, 10),
+        }
+    }
+}

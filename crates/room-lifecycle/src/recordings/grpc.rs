@@ -1,0 +1,157 @@
+//! Recordings, request by request.
+
+use std::pin::Pin;
+
+use chassis::{
+    field::prose,
+    grpc::{caller, timestamp, uuid},
+    page::{self, Cursor, one_more, page},
+};
+use domain::{RecordingKind, RecordingStatus};
+use futures::{Stream, StreamExt, stream};
+use proto::room::v1::{
+    self as pb, read_recording_response::Part as Answered, recording_service_server::RecordingService,
+};
+use tonic::{Request, Response, Status};
+
+use super::{Recording, RecordingError, Wish, output::Part, place};
+use crate::{Rooms, error::Error, store::recordings};
+
+type Answer<T> = Result<Response<T>, Status>;
+type Parts = Pin<Box<dyn Stream<Item = Result<pb::ReadRecordingResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl RecordingService for Rooms {
+    async fn start_recording(
+        &self,
+        request: Request<pb::StartRecordingRequest>,
+    ) -> Answer<pb::RecordingResponse> {
+        let request = request.into_inner();
+        let (caller, place) = (caller(request.caller)?, place(request.place)?);
+        let key = prose("Idempotency-Key", request.idempotency_key, 200)?;
+        let wish = Wish::new(place, RecordingKind::File, Some(key).filter(|key| !key.is_empty()));
+        let started = Rooms::start_recording(self, &caller, wish).await?;
+        self.told(started).await
+    }
+
+    async fn stop_recording(&self, request: Request<pb::RecordingRequest>) -> Answer<pb::RecordingResponse> {
+        let request = request.into_inner();
+        let (caller, place) = (caller(request.caller)?, place(request.place)?);
+        let id = uuid("recording_id", &request.recording_id)?;
+        let rooms = self.clone();
+        let flow = async move { rooms.stop_recording(&caller, place, id).await };
+        let stopped = self.run("stop recording", flow).await?;
+        self.told(stopped).await
+    }
+
+    async fn list_recordings(
+        &self,
+        request: Request<pb::ListRecordingsRequest>,
+    ) -> Answer<pb::ListRecordingsResponse> {
+        let request = request.into_inner();
+        let (caller, place) = (caller(request.caller)?, place(request.place)?);
+        let limit = page::limit(request.limit)?;
+        let after = Cursor::parse(&request.cursor)?;
+        self.may_read(&caller, place).await?;
+        let rows = recordings::list_recordings(&self.pool, place, None, after, one_more(limit)).await;
+        let (rows, next_cursor) =
+            page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
+        let mut told = Vec::with_capacity(rows.len());
+        for row in rows {
+            told.push(self.tell(row).await?);
+        }
+        Ok(Response::new(pb::ListRecordingsResponse { recordings: told, next_cursor }))
+    }
+
+    async fn get_recording(&self, request: Request<pb::RecordingRequest>) -> Answer<pb::RecordingResponse> {
+        let request = request.into_inner();
+        let (caller, place) = (caller(request.caller)?, place(request.place)?);
+        let id = uuid("recording_id", &request.recording_id)?;
+        self.may_read(&caller, place).await?;
+        let found = self.recording_of(place, id).await?;
+        self.told(found).await
+    }
+
+    async fn delete_recording(
+        &self,
+        request: Request<pb::RecordingRequest>,
+    ) -> Answer<pb::DeleteRecordingResponse> {
+        let request = request.into_inner();
+        let (caller, place) = (caller(request.caller)?, place(request.place)?);
+        let id = uuid("recording_id", &request.recording_id)?;
+        let rooms = self.clone();
+        let flow = async move { rooms.delete_recording(&caller, place, id).await };
+        self.run("delete recording", flow).await?;
+        Ok(Response::new(pb::DeleteRecordingResponse {}))
+    }
+
+    type ReadRecordingStream = Parts;
+
+    async fn read_recording(&self, request: Request<pb::ReadRecordingRequest>) -> Answer<Parts> {
+        let request = request.into_inner();
+        if !caller(request.caller)?.system {
+            return Err(Error::NotParticipant.into());
+        }
+        let id = uuid("recording_id", &request.recording_id)?;
+        let part = match (request.first, request.last) {
+            (Some(first), last) => Part::From(first, last),
+            (None, Some(last)) => Part::End(last),
+            (None, None) => Part::Whole,
+        };
+        Ok(Response::new(self.read(id, part).await?))
+    }
+}
+
+impl Rooms {
+    async fn told(&self, recording: Recording) -> Answer<pb::RecordingResponse> {
+        let recording = Some(self.tell(recording).await?);
+        Ok(Response::new(pb::RecordingResponse { recording }))
+    }
+
+    async fn tell(&self, row: Recording) -> Result<pb::Recording, Error> {
+        let output = self.output.as_ref().filter(|_| has_file(&row));
+        let link = match output {
+            Some(output) => output.link(&row.file).await?,
+            None => None,
+        };
+        Ok(pb::Recording {
+            id: row.id.to_string(),
+            status: row.status.as_str().to_owned(),
+            started_by: row.started_by,
+            started_at: row.started_at.map(timestamp),
+            ended_at: row.ended_at.map(timestamp),
+            duration_seconds: row.seconds,
+            size_bytes: row.size,
+            error: row.error.unwrap_or_default(),
+            downloadable: output.is_some(),
+            download_url: link.unwrap_or_default(),
+        })
+    }
+
+    /// The file of a recording that somebody was given a link to.
+    async fn read(&self, id: uuid::Uuid, part: Part) -> Result<Parts, Error> {
+        let row = recordings::find_readable(&self.pool, id).await?.filter(has_file);
+        let row = row.ok_or(RecordingError::NoRecording)?;
+        let output = self.output.as_ref().ok_or(RecordingError::NoFile)?;
+        let opened = output.open(&row.file, part).await?;
+        let file = pb::RecordingFile {
+            content_type: "video/mp4".to_owned(),
+            size: opened.size,
+            first: opened.first,
+            length: opened.length,
+        };
+        let bytes = opened.bytes.map(|chunk| match chunk {
+            Ok(chunk) => Ok(answered(Answered::Bytes(chunk.into()))),
+            Err(error) => Err(Error::from(error).into()),
+        });
+        Ok(stream::iter([Ok(answered(Answered::File(file)))]).chain(bytes).boxed())
+    }
+}
+
+fn answered(part: Answered) -> pb::ReadRecordingResponse {
+    pb::ReadRecordingResponse { part: Some(part) }
+}
+
+fn has_file(recording: &Recording) -> bool {
+    recording.status == RecordingStatus::Complete && recording.kind == RecordingKind::File
+}

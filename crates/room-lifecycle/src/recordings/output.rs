@@ -1,0 +1,203 @@
+//! Where recorders write and we read: a folder that both see, or a bucket.
+//!
+//! Files are found by the row alone, whose name for them we made: nothing that a client sends becomes a path.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use domain::RecordingKind;
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use http::Method;
+use object_store::{
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt,
+    aws::{AmazonS3, AmazonS3Builder},
+    local::LocalFileSystem,
+    path::Path,
+    signer::Signer,
+};
+use secrecy::ExposeSecret;
+use uuid::Uuid;
+
+use super::{RecordingError, settings::OutputSettings};
+use crate::{error::Error, livekit::egress::Target};
+
+/// How long a link to a file is good.
+pub const LINK: Duration = Duration::from_hours(1);
+/// What players of a stream ask for first.
+pub const LIVE_PLAYLIST: &str = "live.m3u8";
+const WHOLE_PLAYLIST: &str = "whole.m3u8";
+
+/// The name of what is recorded: LiveKit's recording is found by the id in it.
+#[must_use]
+pub fn file_name(kind: RecordingKind, id: Uuid) -> String {
+    match kind {
+        RecordingKind::File => format!("{id}.mp4"),
+        RecordingKind::Hls => id.to_string(),
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// What stands before every name, by the recorders' paths.
+    base: String,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Folder(PathBuf),
+    Bucket(Arc<AmazonS3>),
+}
+
+/// Which bytes of a file; both ends belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    From(u64, Option<u64>),
+    /// So many at its end.
+    End(u64),
+}
+
+/// A file that is being read.
+pub struct Opened {
+    pub size: u64,
+    pub first: u64,
+    /// 0: what was asked for lies beyond the end.
+    pub length: u64,
+    pub bytes: BoxStream<'static, object_store::Result<bytes::Bytes>>,
+}
+
+impl Output {
+    pub fn new(settings: &OutputSettings) -> object_store::Result<Self> {
+        Ok(match settings {
+            OutputSettings::Folder { path, read } => {
+                Self { base: format!("{path}/"), place: Place::Folder(read.clone()) }
+            }
+            OutputSettings::Bucket { name, prefix, endpoint, region, access_key, secret_key } => {
+                let mut bucket = AmazonS3Builder::new()
+                    .with_bucket_name(name)
+                    .with_region(region)
+                    .with_access_key_id(access_key)
+                    .with_secret_access_key(secret_key.expose_secret());
+                if let Some(endpoint) = endpoint {
+                    let url = endpoint.as_str().trim_end_matches('/');
+                    bucket = bucket.with_endpoint(url).with_allow_http(endpoint.scheme() == "http");
+                }
+                let base = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+                Self { base, place: Place::Bucket(Arc::new(bucket.build()?)) }
+            }
+        })
+    }
+
+    /// What a recorder is told.
+    pub(super) fn target(&self, kind: RecordingKind, file: &str) -> Target {
+        let path = format!("{}{file}", self.base);
+        match kind {
+            RecordingKind::File => Target::File(path),
+            RecordingKind::Hls => {
+                Target::Segments { folder: path, live: LIVE_PLAYLIST, whole: WHOLE_PLAYLIST }
+            }
+        }
+    }
+
+    /// The store, and the path of a file in it. A folder is made when it is first needed.
+    fn find(&self, file: &str) -> object_store::Result<(Arc<dyn ObjectStore>, Path)> {
+        Ok(match &self.place {
+            Place::Bucket(bucket) => (bucket.clone(), Path::from(format!("{}{file}", self.base))),
+            Place::Folder(folder) => {
+                let store = LocalFileSystem::new_with_prefix(folder).or_else(|error| {
+                    std::fs::create_dir_all(folder).map_err(|_| error)?;
+                    LocalFileSystem::new_with_prefix(folder)
+                })?;
+                (Arc::new(store), Path::from(file))
+            }
+        })
+    }
+
+    /// A link that the output itself serves; none: we do.
+    pub(super) async fn link(&self, file: &str) -> object_store::Result<Option<String>> {
+        let Place::Bucket(bucket) = &self.place else { return Ok(None) };
+        let path = Path::from(format!("{}{file}", self.base));
+        Ok(Some(bucket.signed_url(Method::GET, &path, LINK).await?.to_string()))
+    }
+
+    /// Opens a part of a file.
+    pub(super) async fn open(&self, file: &str, part: Part) -> Result<Opened, Error> {
+        let absent = |error| match error {
+            object_store::Error::NotFound { .. } => RecordingError::NoFile.into(),
+            error => Error::from(error),
+        };
+        let (store, path) = self.find(file)?;
+        let size = store.head(&path).await.map_err(absent)?.size;
+        let (first, end) = within(part, size);
+        if first >= end {
+            return Ok(Opened { size, first, length: 0, bytes: futures::stream::empty().boxed() });
+        }
+        let options = GetOptions { range: Some(GetRange::Bounded(first..end)), ..GetOptions::default() };
+        let found = store.get_opts(&path, options).await.map_err(absent)?;
+        Ok(Opened { size, first, length: end - first, bytes: found.into_stream() })
+    }
+
+    /// Removes a file, or a folder of segments; what is not there is removed.
+    pub(super) async fn remove(&self, kind: RecordingKind, file: &str) -> object_store::Result<()> {
+        let (store, path) = self.find(file)?;
+        let paths: Vec<Path> = match kind {
+            RecordingKind::File => vec![path],
+            RecordingKind::Hls => {
+                store.list(Some(&path)).map_ok(|found| found.location).try_collect().await?
+            }
+        };
+        for path in paths {
+            match store.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first byte of a part, and the one behind its last.
+fn within(part: Part, size: u64) -> (u64, u64) {
+    match part {
+        Part::Whole => (0, size),
+        Part::From(first, last) => (first, last.map_or(size, |last| last.saturating_add(1).min(size))),
+        Part::End(length) => (size.saturating_sub(length), size),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_end_where_the_file_ends() {
+        assert_eq!(within(Part::Whole, 10), (0, 10));
+        assert_eq!(within(Part::From(3, None), 10), (3, 10));
+        assert_eq!(within(Part::From(3, Some(5)), 10), (3, 6));
+        assert_eq!(within(Part::From(3, Some(u64::MAX)), 10), (3, 10));
+        assert_eq!(within(Part::End(4), 10), (6, 10));
+        assert_eq!(within(Part::End(40), 10), (0, 10));
+        let (first, end) = within(Part::From(10, None), 10);
+        assert!(first >= end, "beyond the end there is nothing");
+    }
+
+    #[tokio::test]
+    async fn a_link_to_a_bucket_is_signed_expires_and_does_not_tell_the_secret() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let settings = OutputSettings::Bucket {
+            name: "films".into(),
+            prefix: "a/b".into(),
+            endpoint: Some("http://s3.example.org:9000".parse().unwrap()),
+            region: "us-east-1".into(),
+            access_key: "our-key".into(),
+            secret_key: "our-secret-key".into(),
+        };
+        let output = Output::new(&settings).unwrap();
+        let link = output.link("x.mp4").await.unwrap().unwrap();
+        assert!(link.starts_with("http://s3.example.org:9000/films/a/b/x.mp4?"), "{link}");
+        assert!(link.contains("X-Amz-Expires=3600") && link.contains("X-Amz-Signature="), "{link}");
+        assert!(!link.contains("our-secret-key") && !format!("{output:?}").contains("our-secret-key"));
+        let Target::File(path) = output.target(RecordingKind::File, "x.mp4") else { panic!("a file") };
+        assert_eq!(path, "a/b/x.mp4");
+    }
+}

@@ -1,0 +1,176 @@
+//! Starting: committed intent → LiveKit → conditional result. LiveKit may need 9 s to say that it has no recorder,
+//! longer than a browser waits: the work goes on alone, and who asked is told `starting`.
+
+use std::time::Duration;
+
+use chassis::context;
+use domain::{OwnerKind, RecordingKind, RecordingStatus, RoomStatus};
+use livekit_protocol::EgressInfo;
+use proto::types::v1::Caller;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{Place, Recording, RecordingError, decide, output::file_name};
+use crate::{
+    Rooms,
+    error::Error,
+    livekit::LiveKitError,
+    store::{
+        self, Record, marks,
+        recordings::{self, NewRecording, watch, watch::End},
+    },
+};
+
+/// LiveKit's own 25 s, and the statements around them.
+const FLOW: Duration = Duration::from_secs(30);
+/// What of a caller's budget is kept for the answer that it is still starting.
+const SPARE: Duration = Duration::from_secs(1);
+/// How long anybody waits.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A recording as somebody wants it.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub place: Place,
+    pub kind: RecordingKind,
+    pub idempotency_key: Option<String>,
+    /// Whoever waits finds the recording by it.
+    pub id: Uuid,
+}
+
+impl Wish {
+    #[must_use]
+    pub fn new(place: Place, kind: RecordingKind, idempotency_key: Option<String>) -> Self {
+        Self { place, kind, idempotency_key, id: Uuid::new_v4() }
+    }
+
+    fn hash(&self) -> Vec<u8> {
+        Sha256::digest(format!("{:?} {}", self.place, self.kind.as_str())).to_vec()
+    }
+}
+
+impl Rooms {
+    /// Starts a recording as a task of its own; answers with what is known when the caller's time is nearly over.
+    pub async fn start_recording(&self, caller: &Caller, wish: Wish) -> Result<Recording, Error> {
+        let wait = context::remaining(PATIENCE).saturating_sub(SPARE);
+        let id = wish.id;
+        let (rooms, caller) = (self.clone(), caller.clone());
+        let flow = async move { rooms.record(&caller, &wish).await };
+        let work = self.lifecycle.outlive("start recording", FLOW, flow);
+        match tokio::time::timeout(wait, work).await {
+            Ok(outcome) => outcome?,
+            Err(_) => recordings::find_recording(&self.pool, id).await?.ok_or(Error::Unsettled),
+        }
+    }
+
+    /// The whole flow, for as long as it takes.
+    pub async fn record(&self, caller: &Caller, wish: &Wish) -> Result<Recording, Error> {
+        let owner = self.may_record(caller, wish.place).await?;
+        if let Some(repeated) = self.repeated(caller, wish).await? {
+            return Ok(repeated);
+        }
+        let output = self.output.as_ref().ok_or(RecordingError::Unavailable)?;
+        let record = store::find_record(&self.pool, owner.id()).await?.ok_or(RecordingError::NotActive)?;
+        if !record.open && record.kind != OwnerKind::LiveSession {
+            return Err(Error::Closed(record.kind, record.ended_reason));
+        }
+        if !record.open || record.status != RoomStatus::Active {
+            return Err(RecordingError::NotActive.into());
+        }
+        let recording = self.intend_recording(caller, wish, &record).await?;
+        if recording.id != wish.id {
+            return Ok(recording); // a request with the same key was faster
+        }
+        let target = output.target(wish.kind, &recording.file);
+        let audio_only = record.kind == OwnerKind::Nest;
+        let started = self.livekit.start_recording(&record.room_name, target, audio_only).await;
+        self.note_start(recording, started).await
+    }
+
+    async fn intend_recording(
+        &self,
+        caller: &Caller,
+        wish: &Wish,
+        record: &Record,
+    ) -> Result<Recording, Error> {
+        let new = NewRecording {
+            id: wish.id,
+            started_by: caller.user_id.clone(),
+            kind: wish.kind,
+            file: file_name(wish.kind, wish.id),
+            idempotency_key: wish.idempotency_key.clone(),
+            request_hash: wish.hash(),
+        };
+        let made = recordings::insert_recording(&self.pool, record.id, record.generation, &new).await?;
+        if let Some(made) = made {
+            return Ok(made);
+        }
+        if let Some(repeated) = self.repeated(caller, wish).await? {
+            return Ok(repeated);
+        }
+        let is_recorded = recordings::is_recorded(&self.pool, record.id, wish.kind).await?;
+        Err(if is_recorded { RecordingError::AlreadyRecording } else { RecordingError::NotActive }.into())
+    }
+
+    /// The recording that this request made before.
+    async fn repeated(&self, caller: &Caller, wish: &Wish) -> Result<Option<Recording>, Error> {
+        let Some(key) = &wish.idempotency_key else { return Ok(None) };
+        match recordings::find_by_key(&self.pool, &caller.user_id, key).await? {
+            None => Ok(None),
+            Some((id, Some(hash))) if hash == wish.hash() => {
+                Ok(recordings::find_recording(&self.pool, id).await?)
+            }
+            Some(_) => Err(RecordingError::KeyReused.into()),
+        }
+    }
+
+    /// What came of asking LiveKit. A refusal closes the recording; of a failure nothing is known, and the watch
+    /// decides.
+    async fn note_start(
+        &self,
+        recording: Recording,
+        started: Result<EgressInfo, LiveKitError>,
+    ) -> Result<Recording, Error> {
+        match started {
+            Ok(info) => self.note_taken(&recording, &info).await,
+            Err(LiveKitError::NotFound) => {
+                self.close_unbegun(&recording, "LiveKit does not have the room").await?;
+                marks::insert_mark(&self.pool, recording.room_id).await?;
+                Err(RecordingError::NotActive.into())
+            }
+            Err(error @ LiveKitError::Refused { .. }) => {
+                tracing::warn!(%error, recording.id = %recording.id, "LiveKit did not start a recording");
+                self.close_unbegun(&recording, "LiveKit had no recorder for it").await?;
+                Err(RecordingError::Unavailable.into())
+            }
+            Err(error @ (LiveKitError::Unknown(_) | LiveKitError::NotOurs)) => {
+                tracing::warn!(%error, recording.id = %recording.id, "nobody knows whether a recording has started");
+                Ok(recordings::find_recording(&self.pool, recording.id).await?.unwrap_or(recording))
+            }
+        }
+    }
+
+    /// A recorder has the job. Whoever stopped or closed the recording meanwhile did not know which one it was.
+    async fn note_taken(&self, recording: &Recording, info: &EgressInfo) -> Result<Recording, Error> {
+        let seen = decide::seen(info);
+        let status = seen.status.unwrap_or(RecordingStatus::Starting);
+        let noted =
+            watch::set_seen(&self.pool, recording.id, &seen.egress_id, status, seen.started_at).await?;
+        match noted {
+            Some(noted) if noted.stop_asked_at.is_none() => Ok(noted),
+            Some(noted) => self.stop_on_livekit(noted).await,
+            None => {
+                if let Err(error) = self.livekit.stop_recording(&info.egress_id).await {
+                    tracing::warn!(%error, "a recording that nobody wants any more still runs; the next pass stops it");
+                }
+                let now = recordings::find_recording(&self.pool, recording.id).await?;
+                Ok(now.ok_or(RecordingError::NoRecording)?)
+            }
+        }
+    }
+
+    async fn close_unbegun(&self, recording: &Recording, why: &str) -> Result<(), Error> {
+        let end = End { never_begun: true, ..End::failed(why) };
+        self.close_recording(recording, &end, "start").await.map(drop)
+    }
+}

@@ -1,0 +1,87 @@
+//! Stopping, and every other way to an end.
+
+use domain::RecordingStatus;
+use proto::types::v1::Caller;
+use uuid::Uuid;
+
+use super::{Place, Recording, decide};
+use crate::{
+    Rooms,
+    error::Error,
+    livekit::LiveKitError,
+    store::recordings::{
+        self,
+        watch::{self, End},
+    },
+};
+
+impl Rooms {
+    /// Stops a recording; of one that is over: the recording as it is. The wish is committed before LiveKit is told, so
+    /// that one which has not begun yet is stopped when it does.
+    pub async fn stop_recording(&self, caller: &Caller, place: Place, id: Uuid) -> Result<Recording, Error> {
+        self.may_record(caller, place).await?;
+        let recording = self.recording_of(place, id).await?;
+        match recordings::set_stop_asked(&self.pool, id).await? {
+            Some(asked) => self.stop_on_livekit(asked).await,
+            None => Ok(recordings::find_recording(&self.pool, id).await?.unwrap_or(recording)),
+        }
+    }
+
+    /// Tells LiveKit to stop it. What LiveKit does not answer the watch asks again.
+    pub(super) async fn stop_on_livekit(&self, recording: Recording) -> Result<Recording, Error> {
+        let Some(egress_id) = recording.egress_id.clone() else { return Ok(recording) };
+        match self.livekit.stop_recording(&egress_id).await {
+            Ok(info) => self.follow_recording(recording, &decide::seen(&info)).await,
+            Err(LiveKitError::NotFound) => {
+                self.close_recording(&recording, &End::failed("LiveKit does not know it any more"), "stop")
+                    .await
+            }
+            Err(error) if error.is_over() => match self.livekit.find_recording(&egress_id).await {
+                Ok(Some(info)) => self.follow_recording(recording, &decide::seen(&info)).await,
+                Ok(None) | Err(_) => Ok(recording),
+            },
+            Err(error) => {
+                tracing::warn!(%error, recording.id = %recording.id, "a recording was not stopped yet");
+                Ok(recording)
+            }
+        }
+    }
+
+    /// Writes what LiveKit says of an open recording; the recording as it is then.
+    pub(super) async fn follow_recording(
+        &self,
+        recording: Recording,
+        seen: &decide::Seen,
+    ) -> Result<Recording, Error> {
+        let moved = match (&seen.end, seen.status) {
+            (Some(end), _) => return self.close_recording(&recording, end, "livekit").await,
+            (None, Some(status)) => {
+                watch::set_seen(&self.pool, recording.id, &seen.egress_id, status, seen.started_at).await?
+            }
+            (None, None) => None,
+        };
+        Ok(moved.unwrap_or(recording))
+    }
+
+    /// Closes a recording, once; `by` says who found out.
+    pub(super) async fn close_recording(
+        &self,
+        recording: &Recording,
+        end: &End,
+        by: &'static str,
+    ) -> Result<Recording, Error> {
+        let Some(closed) = watch::set_closed(&self.pool, recording.id, end).await? else {
+            let now = recordings::find_recording(&self.pool, recording.id).await?;
+            return Ok(now.unwrap_or_else(|| recording.clone()));
+        };
+        let status = closed.status.as_str();
+        metrics::counter!("greenroom_recordings_ended_total", "status" => status, "by" => by).increment(1);
+        if closed.status == RecordingStatus::Complete {
+            tracing::info!(recording.id = %closed.id, "a recording is complete");
+        } else {
+            let error = closed.error.as_deref();
+            tracing::warn!(recording.id = %closed.id, status, error, by, "a recording ended without a whole file");
+        }
+        Ok(closed)
+    }
+}

@@ -1,0 +1,249 @@
+//! The SQL of recordings. What is open is found by partial indexes: however many have ended, they cost nothing.
+
+use domain::{RecordingKind, RecordingStatus};
+use sqlx::{PgExecutor, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use chassis::page::Cursor;
+
+/// Whose recordings; each has at most one room at a time, and a live room one per session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Session(Uuid),
+    LiveRoom(Uuid),
+    Nest(Uuid),
+}
+
+impl Place {
+    /// As the statements take it: one of these is there.
+    pub(crate) const fn ids(self) -> (Option<Uuid>, Option<Uuid>, Option<Uuid>) {
+        match self {
+            Self::Session(id) => (Some(id), None, None),
+            Self::LiveRoom(id) => (None, Some(id), None),
+            Self::Nest(id) => (None, None, Some(id)),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    pub id: Uuid,
+    pub room_id: Uuid,
+    pub generation: i32,
+    pub egress_id: Option<String>,
+    pub started_by: String,
+    pub kind: RecordingKind,
+    pub status: RecordingStatus,
+    /// Below the output; its folder, for segments.
+    pub file: String,
+    pub size: Option<i64>,
+    pub seconds: Option<f64>,
+    pub error: Option<String>,
+    pub created_at: OffsetDateTime,
+    pub stop_asked_at: Option<OffsetDateTime>,
+    /// By LiveKit's clock.
+    pub started_at: Option<OffsetDateTime>,
+    pub ended_at: Option<OffsetDateTime>,
+}
+
+/// `$with` select recordings `from $recordings c` … `$rest`: the one list of a recording's columns.
+macro_rules! recordings {
+    ($with:tt, $recordings:tt, $rest:tt, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Recording,
+            $with
+            + r#"
+            select c.id as "id!", c.room_id as "room_id!", c.generation as "generation!", c.egress_id,
+                   c.started_by as "started_by!", c.kind as "kind!: RecordingKind",
+                   c.status as "status!: RecordingStatus", c.file as "file!", c.size,
+                   extract(epoch from c.duration)::float8 as "seconds?", c.error, c.created_at as "created_at!",
+                   c.stop_asked_at, c.started_at, c.ended_at
+            from "# + $recordings + " c "
+            + $rest,
+            $($argument),+
+        )
+    };
+}
+
+pub mod watch; // after the macro it uses
+
+/// What is to be recorded.
+#[derive(Clone, Debug)]
+pub struct NewRecording {
+    pub id: Uuid,
+    pub started_by: String,
+    pub kind: RecordingKind,
+    pub file: String,
+    pub idempotency_key: Option<String>,
+    pub request_hash: Vec<u8>,
+}
+
+/// Commits the intent to record this generation of a room. None: it is no longer on, is being recorded, or the key was
+/// used before.
+pub async fn insert_recording(
+    db: impl PgExecutor<'_>,
+    room: Uuid,
+    generation: i32,
+    new: &NewRecording,
+) -> Result<Option<Recording>> {
+    recordings!(
+        "with made as (
+             insert into recordings (id, room_id, generation, started_by, kind, file, idempotency_key, request_hash)
+             select $1, r.id, r.generation, $4, $5, $6, $7, $8
+             from livekit_rooms r join room_owners o on o.owner = r.owner and o.open
+             where r.id = $2 and r.generation = $3 and r.status = 'active'
+             on conflict do nothing
+             returning *)",
+        "made",
+        "",
+        new.id,
+        room,
+        generation,
+        new.started_by,
+        new.kind.as_str(),
+        new.file,
+        new.idempotency_key.as_deref(),
+        new.request_hash,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// The recording that was made with this key, and the hash of the request.
+pub async fn find_by_key(
+    db: impl PgExecutor<'_>,
+    started_by: &str,
+    key: &str,
+) -> Result<Option<(Uuid, Option<Vec<u8>>)>> {
+    let row = sqlx::query!(
+        "select id, request_hash from recordings where started_by = $1 and idempotency_key = $2",
+        started_by,
+        key
+    );
+    Ok(row.fetch_optional(db).await?.map(|row| (row.id, row.request_hash)))
+}
+
+/// Whether the room is being recorded.
+pub async fn is_recorded(db: impl PgExecutor<'_>, room: Uuid, kind: RecordingKind) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from recordings
+                          where room_id = $1 and kind = $2 and status in ('starting', 'active', 'ending')) as "is!""#,
+        room,
+        kind.as_str()
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Deleted or not.
+pub async fn find_recording(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
+    recordings!("", "recordings", "where c.id = $1", id).fetch_optional(db).await
+}
+
+/// One that is not deleted.
+pub async fn find_readable(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
+    recordings!("", "recordings", "where c.id = $1 and c.deleted_at is null", id).fetch_optional(db).await
+}
+
+/// A place's recordings that are not deleted, newest first; or the one of them with this id.
+pub async fn list_recordings(
+    db: impl PgExecutor<'_>,
+    place: Place,
+    id: Option<Uuid>,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Result<Vec<Recording>> {
+    let (session, live_room, nest) = place.ids();
+    recordings!(
+        "with rooms as (
+             select r.id from livekit_rooms r where r.session_id = $1
+             union all
+             select r.id from live_room_sessions l join livekit_rooms r on r.live_session_id = l.id
+             where l.room_id = $2
+             union all
+             select r.id from livekit_rooms r where r.nest_id = $3)",
+        "recordings",
+        "join rooms on rooms.id = c.room_id
+         where c.deleted_at is null and c.kind = 'file' and ($4::uuid is null or c.id = $4)
+           and (c.created_at, c.id) < (coalesce($5, 'infinity'::timestamptz), coalesce($6::uuid, $7))
+         order by c.created_at desc, c.id desc limit $8",
+        session,
+        live_room,
+        nest,
+        id,
+        after.map(|cursor| cursor.at),
+        after.map(|cursor| cursor.id),
+        Uuid::max(),
+        limit,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Somebody wants it to stop: noted before LiveKit is told. None: it is over.
+pub async fn set_stop_asked(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
+    recordings!(
+        "with asked as (
+             update recordings
+             set stop_asked_at = coalesce(stop_asked_at, app_now()),
+                 status = case status when 'active' then 'ending' else status end
+             where id = $1 and status in ('starting', 'active', 'ending')
+             returning *)",
+        "asked",
+        "",
+        id,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Nobody finds it any more; the pass removes file and row. What still runs is to be stopped.
+pub async fn set_deleted(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
+    recordings!(
+        "with deleted as (
+             update recordings
+             set deleted_at = app_now(),
+                 stop_asked_at = case when ended_at is null then coalesce(stop_asked_at, app_now())
+                                      else stop_asked_at end
+             where id = $1 and deleted_at is null
+             returning *)",
+        "deleted",
+        "",
+        id,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Marks what ended longer ago than it is kept.
+pub async fn set_expired(db: impl PgExecutor<'_>, keep: time::Duration) -> Result<u64> {
+    let done = sqlx::query!(
+        "update recordings set deleted_at = app_now()
+         where deleted_at is null and ended_at < app_now() - make_interval(secs => $1)",
+        keep.as_seconds_f64()
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Over and deleted: what is to be removed, oldest first.
+pub async fn list_deleted(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Recording>> {
+    recordings!(
+        "",
+        "recordings",
+        "where c.deleted_at is not null and c.ended_at is not null order by c.deleted_at limit $1",
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Its file is gone.
+pub async fn delete_recording(db: impl PgExecutor<'_>, id: Uuid) -> Result<()> {
+    sqlx::query!("delete from recordings where id = $1 and deleted_at is not null", id)
+        .execute(db)
+        .await
+        .map(drop)
+}

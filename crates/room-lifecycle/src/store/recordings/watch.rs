@@ -1,0 +1,174 @@
+//! What LiveKit says of recordings, written where they are still open, and nowhere else: whoever comes second changes
+//! nothing.
+
+use domain::{RecordingKind, RecordingStatus};
+use sqlx::{PgExecutor, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Recording;
+
+/// An open recording, its room as it was then, and the database's now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Open {
+    pub recording: Recording,
+    /// The name that the recorded generation has.
+    pub room_name: String,
+    /// That generation is still on, and its owner open.
+    pub wanted: bool,
+    pub now: OffsetDateTime,
+}
+
+/// How a recording ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    pub status: RecordingStatus,
+    pub error: Option<String>,
+    pub egress_id: Option<String>,
+    pub size: Option<i64>,
+    pub seconds: Option<f64>,
+    pub started_at: Option<OffsetDateTime>,
+    /// Nothing was begun: the same idempotency key may try again.
+    pub never_begun: bool,
+}
+
+/// Every open recording, or those of these rooms.
+pub async fn list_open(db: impl PgExecutor<'_>, rooms: Option<&[Uuid]>) -> Result<Vec<Open>> {
+    let rows = sqlx::query!(
+        r#"select c.id, c.room_id, c.generation, c.egress_id, c.started_by, c.kind as "kind: RecordingKind",
+                  c.status as "status: RecordingStatus", c.file, c.created_at, c.stop_asked_at, c.started_at,
+                  coalesce(n.room_name, r.room_name) as "room_name!",
+                  (r.status = 'active' and r.generation = c.generation and coalesce(o.open, false)) as "wanted!",
+                  app_now() as "now!"
+           from recordings c
+           join livekit_rooms r on r.id = c.room_id
+           left join room_owners o on o.owner = r.owner
+           left join livekit_room_names n on n.room_id = c.room_id and n.generation = c.generation
+           where c.status in ('starting', 'active', 'ending') and ($1::uuid[] is null or c.room_id = any($1))
+           order by c.created_at"#,
+        rooms
+    )
+    .fetch_all(db)
+    .await?;
+    let open = rows.into_iter().map(|row| Open {
+        recording: Recording {
+            id: row.id,
+            room_id: row.room_id,
+            generation: row.generation,
+            egress_id: row.egress_id,
+            started_by: row.started_by,
+            kind: row.kind,
+            status: row.status,
+            file: row.file,
+            size: None,
+            seconds: None,
+            error: None,
+            created_at: row.created_at,
+            stop_asked_at: row.stop_asked_at,
+            started_at: row.started_at,
+            ended_at: None,
+        },
+        room_name: row.room_name,
+        wanted: row.wanted,
+        now: row.now,
+    });
+    Ok(open.collect())
+}
+
+/// LiveKit has it under this id, in this state: it moves on, never back. None: it is over, or is another one.
+pub async fn set_seen(
+    db: impl PgExecutor<'_>,
+    id: Uuid,
+    egress_id: &str,
+    status: RecordingStatus,
+    started_at: Option<OffsetDateTime>,
+) -> Result<Option<Recording>> {
+    let way: [String; 3] = ["starting", "active", "ending"].map(str::to_owned);
+    recordings!(
+        "with seen as (
+             update recordings
+             set egress_id = $2, started_at = coalesce(started_at, $4),
+                 status = case when array_position($5::text[], $3) > array_position($5, status) then $3
+                               else status end
+             where id = $1 and status = any($5) and coalesce(egress_id, $2) = $2
+             returning *)",
+        "seen",
+        "",
+        id,
+        egress_id,
+        status.as_str(),
+        started_at,
+        &way as &[String],
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Closes an open recording, and tells its people when there is something to see. None: it was closed before.
+pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<Option<Recording>> {
+    recordings!(
+        "with closed as (
+             update recordings
+             set status = $2, error = left($3, 500), egress_id = coalesce(egress_id, $4), size = $5,
+                 duration = make_interval(secs => $6), started_at = coalesce(started_at, $7), ended_at = app_now(),
+                 idempotency_key = case when $8 then null else idempotency_key end
+             where id = $1 and status in ('starting', 'active', 'ending')
+             returning *),
+         told as (
+             insert into notifications (user_id, kind, session_id, payload, dedupe_key)
+             select t.person, 'recording_ready', t.session_id,
+                    jsonb_strip_nulls(jsonb_build_object(
+                        'recordingId', t.id, 'bookingId', t.session_id, 'liveRoomId', t.live_room_id,
+                        'title', t.title, 'durationSeconds', $6::float8)),
+                    concat_ws(':', 'recording_ready', t.id, t.person)
+             from (
+                 select c.id, s.id as session_id, null::uuid as live_room_id, s.title, p.person
+                 from closed c
+                 join livekit_rooms r on r.id = c.room_id
+                 join sessions s on s.id = r.session_id
+                 cross join lateral unnest(array[s.host_id, s.guest_id]) as p(person)
+                 where c.status = 'complete' and c.kind = 'file' and c.deleted_at is null
+                 union all
+                 select c.id, null, l.room_id, coalesce(l.session_title, h.title), h.host_user_id
+                 from closed c
+                 join livekit_rooms r on r.id = c.room_id
+                 join live_room_sessions l on l.id = r.live_session_id
+                 join live_rooms h on h.id = l.room_id
+                 where c.status = 'complete' and c.kind = 'file' and c.deleted_at is null) t
+             on conflict on constraint notifications_dedupe_key do nothing)",
+        "closed",
+        "",
+        id,
+        end.status.as_str(),
+        end.error.as_deref(),
+        end.egress_id.as_deref(),
+        end.size,
+        end.seconds,
+        end.started_at,
+        end.never_begun,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Of what runs on LiveKit in rooms of ours (id, room, and the recording that its path names), the ids that no open
+/// recording stands behind.
+pub async fn list_strays(
+    db: impl PgExecutor<'_>,
+    ids: &[String],
+    rooms: &[String],
+    recordings: &[Uuid],
+) -> Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select e.id as "id!" from unnest($1::text[], $2::text[], $3::uuid[]) as e(id, room, recording)
+           where exists (select from livekit_room_names n where n.room_name = e.room)
+             and not exists (select from recordings c
+                             where c.status in ('starting', 'active', 'ending')
+                               and (c.egress_id = e.id or (c.egress_id is null and c.id = e.recording)))"#,
+        ids,
+        rooms,
+        recordings
+    )
+    .fetch_all(db)
+    .await
+}

@@ -1,0 +1,130 @@
+//! Recordings: a worker that does nothing until it is told, and a folder of the test's own.
+
+use std::sync::Arc;
+
+use domain::{RecordingKind, RecordingStatus};
+use livekit_api::services::egress::{EgressClient, RoomCompositeOptions};
+use livekit_dev::{Store, Worker};
+use livekit_protocol::{EgressInfo, EgressStatus};
+use proto::types::v1::Caller;
+use room_lifecycle::{
+    Error, Rooms,
+    config::RecordingSettings,
+    recordings::{Place, Recording, Wish, settings::OutputSettings},
+    store,
+};
+use sqlx::postgres::PgConnectOptions;
+use uuid::Uuid;
+
+use super::{Booking, World, hosts::person};
+
+impl World {
+    /// With a recorder.
+    pub async fn recording(connect: PgConnectOptions) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let root = folder.path().to_owned();
+        let livekit = testkit::livekit_with(|config| {
+            config.standing_clock = true;
+            config.store = Store::RedisLike;
+            config.recordings = Some(root);
+            config.webhooks.retry_base = std::time::Duration::from_millis(10);
+        })
+        .await;
+        livekit.server.set_worker(Worker::Waits);
+        Self { folder: Some(folder), ..Self::beside(connect, Arc::new(livekit)) }
+    }
+
+    pub(super) fn recording_settings(&self) -> RecordingSettings {
+        let output = self.folder.as_ref().map(|folder| OutputSettings::Folder {
+            path: folder.path().to_string_lossy().into_owned(),
+            read: folder.path().to_owned(),
+        });
+        RecordingSettings { output, keep: None }
+    }
+
+    /// The file of a recording.
+    pub fn file(&self, recording: &Recording) -> std::path::PathBuf {
+        self.folder.as_ref().unwrap().path().join(&recording.file)
+    }
+
+    /// As it stands in the database, deleted or not.
+    pub async fn kept(&self, id: Uuid) -> Option<Recording> {
+        store::recordings::find_recording(&self.pool, id).await.unwrap()
+    }
+
+    pub async fn status_of(&self, recording: &Recording) -> RecordingStatus {
+        self.kept(recording.id).await.unwrap().status
+    }
+
+    /// Every recording, deleted or not.
+    pub async fn count_recordings(&self) -> i64 {
+        sqlx::query_scalar!(r#"select count(*) as "n!" from recordings"#).fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// What runs on LiveKit.
+    pub fn running(&self) -> Vec<EgressInfo> {
+        let over = EgressStatus::EgressComplete as i32;
+        self.server().recordings().into_iter().filter(|info| info.status < over).collect()
+    }
+
+    /// The recorder puts it into this state.
+    pub fn put(&self, recording: &Recording, status: EgressStatus) {
+        let id = recording.egress_id.as_deref().unwrap();
+        self.server().move_recording(id, status, "as the test said").unwrap();
+    }
+
+    /// The recorder works for one step, and waits again.
+    pub fn work(&self) {
+        self.server().set_worker(Worker::Works);
+        self.server().work();
+        self.server().set_worker(Worker::Waits);
+    }
+
+    /// A booking whose room is being recorded.
+    pub async fn recorded(&self, rooms: &Rooms) -> (Booking, Recording) {
+        let (booking, _) = self.open_room(rooms).await;
+        let recording = record(rooms, &booking).await.unwrap();
+        self.work();
+        rooms.watch_recordings().await.unwrap();
+        assert_eq!(self.status_of(&recording).await, RecordingStatus::Active);
+        (booking, recording)
+    }
+
+    /// Nothing holds the room: another recording can start, on LiveKit too.
+    pub async fn assert_another_can_start(&self, rooms: &Rooms, booking: &Booking) {
+        self.server().set_worker(Worker::Waits);
+        let next = record(rooms, booking).await.unwrap();
+        assert_eq!(next.status, RecordingStatus::Starting);
+        assert!(next.egress_id.is_some());
+    }
+}
+
+pub fn host(booking: &Booking) -> Caller {
+    person(&booking.host)
+}
+
+pub const fn place(booking: &Booking) -> Place {
+    Place::Session(booking.id)
+}
+
+pub fn wish(booking: &Booking) -> Wish {
+    Wish::new(place(booking), RecordingKind::File, None)
+}
+
+pub async fn record(rooms: &Rooms, booking: &Booking) -> Result<Recording, Error> {
+    rooms.record(&host(booking), &wish(booking)).await
+}
+
+pub async fn stop(rooms: &Rooms, booking: &Booking, recording: &Recording) -> Recording {
+    rooms.stop_recording(&host(booking), place(booking), recording.id).await.unwrap()
+}
+
+impl World {
+    /// Somebody else, with the same LiveKit, records a room of his own.
+    pub async fn start_foreign_recording(&self, room: &str) {
+        let settings = &self.livekit.settings;
+        let secret = secrecy::ExposeSecret::expose_secret(&settings.api_secret);
+        let client = EgressClient::with_api_key(&settings.url, &settings.api_key, secret);
+        client.start_room_composite_egress(room, Vec::new(), RoomCompositeOptions::default()).await.unwrap();
+    }
+}

@@ -1,0 +1,257 @@
+//! Whatever becomes of a recording on LiveKit, it is closed here and another can start (I11).
+
+use domain::RecordingStatus;
+use livekit_api::services::room::CreateRoomOptions;
+use livekit_dev::{Fault, Mishap, Worker};
+use livekit_protocol::EgressStatus;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+
+use crate::harness::{
+    World,
+    recordings::{record, stop},
+};
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_recording_that_fails_aborts_or_meets_a_limit_in_any_state_is_closed(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    for end in [EgressStatus::EgressFailed, EgressStatus::EgressAborted, EgressStatus::EgressLimitReached] {
+        for state in [EgressStatus::EgressStarting, EgressStatus::EgressActive, EgressStatus::EgressEnding] {
+            let recording = record(&rooms, &booking).await.unwrap();
+            world.put(&recording, state);
+            rooms.watch_recordings().await.unwrap();
+            world.put(&recording, end);
+            rooms.watch_recordings().await.unwrap();
+            let closed = world.kept(recording.id).await.unwrap();
+            assert!(!closed.status.is_open(), "{end:?} from {state:?}: {:?}", closed.status);
+            assert_eq!(closed.error.as_deref(), Some("as the test said"));
+        }
+    }
+    world.assert_another_can_start(&rooms, &booking).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_recorder_that_dies_while_it_records_is_noticed_by_its_absence(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, recording) = world.recorded(&rooms).await;
+    world.server().set_worker(Worker::Dead);
+    world.server().work(); // it leaves the room, and LiveKit says for ever that it records
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&recording).await, RecordingStatus::Active, "one look may be wrong");
+    world.pass_time(Duration::seconds(10));
+    rooms.watch_recordings().await.unwrap();
+    let closed = world.kept(recording.id).await.unwrap();
+    assert_eq!(
+        (closed.status, closed.error.as_deref()),
+        (RecordingStatus::Failed, Some("the recorder died"))
+    );
+    world.assert_another_can_start(&rooms, &booking).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_recorder_that_one_list_lacks_goes_on(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (_, recording) = world.recorded(&rooms).await;
+    let id = recording.egress_id.clone().unwrap();
+    let faults = world.server().faults();
+    faults.set_next("ListParticipants", 1, Fault::OmitParticipant(id));
+    rooms.watch_recordings().await.unwrap();
+    for _ in 0..2 {
+        world.pass_time(Duration::seconds(10));
+        rooms.watch_recordings().await.unwrap();
+    }
+    assert_eq!(world.status_of(&recording).await, RecordingStatus::Active);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_recorder_that_dies_before_it_begins_is_given_a_minute(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    let recording = record(&rooms, &booking).await.unwrap();
+    world.server().set_worker(Worker::Dead);
+    world.pass_time(Duration::seconds(59));
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&recording).await, RecordingStatus::Starting);
+    world.pass_time(Duration::seconds(2));
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&recording).await, RecordingStatus::Failed);
+    world.assert_another_can_start(&rooms, &booking).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_recorder_that_dies_while_it_ends_is_given_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, recording) = world.recorded(&rooms).await;
+    stop(&rooms, &booking, &recording).await;
+    world.pass_time(Duration::seconds(61));
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(
+        world.status_of(&recording).await,
+        RecordingStatus::Ending,
+        "it answers: it has much to upload"
+    );
+    world.server().set_worker(Worker::Dead);
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&recording).await, RecordingStatus::Failed);
+    world.assert_another_can_start(&rooms, &booking).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_stop_that_nobody_answers_is_asked_again_and_then_closes(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, recording) = world.recorded(&rooms).await;
+    world.server().set_worker(Worker::Dead);
+    assert_eq!(stop(&rooms, &booking, &recording).await.status, RecordingStatus::Ending);
+    let _ = rooms.watch_recordings().await;
+    assert_eq!(world.server().calls("StopEgress"), 2);
+    world.pass_time(Duration::seconds(61));
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&recording).await, RecordingStatus::Failed);
+    world.assert_another_can_start(&rooms, &booking).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_stop_of_what_is_over_or_unknown_on_livekit_ends_it_here(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, over) = world.recorded(&rooms).await;
+    world.put(&over, EgressStatus::EgressFailed);
+    let stopped = stop(&rooms, &booking, &over).await;
+    assert_eq!(stopped.status, RecordingStatus::Failed);
+    assert_eq!(stopped.error.as_deref(), Some("as the test said"), "LiveKit's own reason");
+    let unknown = record(&rooms, &booking).await.unwrap();
+    world.execute("update recordings set egress_id = 'EG_unknown' where status = 'starting'").await;
+    assert_eq!(stop(&rooms, &booking, &unknown).await.status, RecordingStatus::Failed);
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.running(), [], "and what it really was is stopped");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_start_whose_answer_was_lost_is_found_by_its_path(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    let faults = world.server().faults();
+    faults.set_next("StartRoomCompositeEgress", 1, Fault::BadGateway);
+    let lost = record(&rooms, &booking).await.unwrap();
+    assert_eq!((lost.status, lost.egress_id), (RecordingStatus::Starting, None));
+    world.pass_time(Duration::seconds(29));
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.kept(lost.id).await.unwrap().status, RecordingStatus::Starting, "it may be on its way");
+    world.pass_time(Duration::seconds(3));
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.kept(lost.id).await.unwrap().status, RecordingStatus::Failed);
+    world.assert_another_can_start(&rooms, &booking).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_runs_for_nobody_is_stopped_and_rooms_of_others_are_left_alone(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    record(&rooms, &booking).await.unwrap();
+    world.execute("delete from recordings").await; // restored from before it began
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.running(), []);
+    let admin = world.admin();
+    admin.create_room("somebody-else", CreateRoomOptions::default()).await.unwrap();
+    world.start_foreign_recording("somebody-else").await;
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.running().len(), 1);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn livekit_that_fails_or_lies_closes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (_, recording) = world.recorded(&rooms).await;
+    world.pass_time(Duration::seconds(100));
+    for fault in [Fault::BadGateway, Fault::EmptyList, crate::harness::refused()] {
+        world.server().faults().set("ListEgress", fault.clone());
+        let _ = rooms.watch_recordings().await;
+        assert_eq!(world.status_of(&recording).await, RecordingStatus::Active, "{fault:?}");
+        world.server().faults().clear();
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_recording_ends_with_its_room_and_with_its_generation(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (ended, first) = world.recorded(&rooms).await;
+    world.complete(&ended).await;
+    rooms.drain().await.unwrap();
+    world.work();
+    world.work();
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&first).await, RecordingStatus::Complete, "what there was is kept");
+
+    let (renewed, second) = world.recorded(&rooms).await;
+    let name = world.record(&renewed).await.room_name;
+    world.admin().delete_room(&name).await.unwrap();
+    rooms.ensure(crate::harness::owner(&renewed), true).await.unwrap();
+    assert_eq!(world.record(&renewed).await.generation, 2);
+    rooms.watch_recordings().await.unwrap();
+    assert_ne!(world.status_of(&second).await, RecordingStatus::Active);
+    world.work();
+    rooms.watch_recordings().await.unwrap();
+    assert!(!world.status_of(&second).await.is_open());
+    world.assert_another_can_start(&rooms, &renewed).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn livekit_that_was_restarted_does_not_lock_the_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, recording) = world.recorded(&rooms).await;
+    world.server().restart();
+    world.work(); // the recorder has lost its room, and ends
+    world.work();
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&recording).await, RecordingStatus::Complete);
+    world.assert_another_can_start(&rooms, &booking).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_event_is_enough_for_a_look_and_without_any_the_pass_looks(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (_, told) = world.recorded(&rooms).await;
+    world.put(&told, EgressStatus::EgressFailed);
+    room_lifecycle::store::marks::insert_mark(&world.pool, told.room_id).await.unwrap(); // as an event does
+    rooms.drain().await.unwrap();
+    assert_eq!(world.status_of(&told).await, RecordingStatus::Failed);
+    let (_, untold) = world.recorded(&rooms).await;
+    world.server().befall(Mishap::Drop);
+    world.put(&untold, EgressStatus::EgressFailed);
+    rooms.pass().await.unwrap();
+    assert_eq!(world.status_of(&untold).await, RecordingStatus::Failed);
+}
