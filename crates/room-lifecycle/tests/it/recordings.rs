@@ -282,6 +282,7 @@ async fn what_is_deleted_is_found_by_nobody_and_its_file_goes_with_the_pass(
         caller: Some(host(&booking)),
         place: Some(RecordingPlace { session_id: booking.id.to_string(), ..Default::default() }),
         recording_id: recording.id.to_string(),
+        proof: None,
     };
     assert!(RecordingService::get_recording(&*rooms, Request::new(request)).await.is_err());
     world.work();
