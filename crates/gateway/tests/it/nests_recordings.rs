@@ -42,7 +42,10 @@ async fn the_file_is_sound_whole_or_in_part() {
     let gateway = gateway().await;
     let host = Signer::new(1);
     let whole = by(&gateway, &host, &Method::GET, &one()).send().await.unwrap();
-    assert_eq!((whole.status().as_u16(), &whole.headers()["content-type"]), (200, &"audio/mp4".parse().unwrap()));
+    assert_eq!(
+        (whole.status().as_u16(), &whole.headers()["content-type"]),
+        (200, &"audio/mp4".parse().unwrap())
+    );
     assert_eq!(whole.headers()["access-control-allow-origin"], "*");
     assert_eq!(whole.text().await.unwrap(), "0123456789");
     let part = by(&gateway, &host, &Method::GET, &one()).header("range", "bytes=2-4").send().await.unwrap();
@@ -64,7 +67,11 @@ async fn refusals_have_the_bodies_that_clients_know() {
     ] {
         gateway.fake.set(Mood::Refuse(Refusal::new(reason, message)));
         let (told_status, told) = answer(by(&gateway, &host, &Method::PATCH, &one())).await;
-        assert_eq!((told_status, &told["message"], &told["error"]), (status, &json!(message), &error), "{told}");
+        assert_eq!(
+            (told_status, &told["message"], &told["error"]),
+            (status, &json!(message), &error),
+            "{told}"
+        );
     }
 }
 
@@ -118,10 +125,16 @@ async fn a_stream_is_played_by_anybody_and_its_playlist_is_never_kept() {
     ] {
         let response = gateway.get(&format!("/api/v1/live/{NEST}/{file}")).send().await.unwrap();
         let headers = response.headers().clone();
-        assert_eq!((response.status().as_u16(), response.text().await.unwrap().as_str()), (200, "0123456789"));
-        for (name, value) in
-            [("content-type", kind), ("cache-control", cached), ("content-length", "10"), ("access-control-allow-origin", "*")]
-        {
+        assert_eq!(
+            (response.status().as_u16(), response.text().await.unwrap().as_str()),
+            (200, "0123456789")
+        );
+        for (name, value) in [
+            ("content-type", kind),
+            ("cache-control", cached),
+            ("content-length", "10"),
+            ("access-control-allow-origin", "*"),
+        ] {
             assert_eq!(headers[name], value, "{file}: {name}");
         }
         let asked = gateway.fake.last().request;
@@ -133,8 +146,21 @@ async fn a_stream_is_played_by_anybody_and_its_playlist_is_never_kept() {
 async fn no_other_name_is_looked_for() {
     let gateway = gateway().await;
     for file in [
-        "live.exe", "..%2f..%2fetc%2fpasswd", "%2e%2e%2f", "..%5c..", "%00", ".hidden", "%252e%252e%252flive.m3u8", "~",
-        "c:%5c", ".ts", "a%2fb.ts", "live.m3u8%00", "live.m3u8%0a", "%ff.ts", "a.b.ts",
+        "live.exe",
+        "..%2f..%2fetc%2fpasswd",
+        "%2e%2e%2f",
+        "..%5c..",
+        "%00",
+        ".hidden",
+        "%252e%252e%252flive.m3u8",
+        "~",
+        "c:%5c",
+        ".ts",
+        "a%2fb.ts",
+        "live.m3u8%00",
+        "live.m3u8%0a",
+        "%ff.ts",
+        "a.b.ts",
     ] {
         let (status, told) = answer(gateway.get(&format!("/api/v1/live/{NEST}/{file}"))).await;
         assert_eq!((status, &told["error"]), (404, &json!("Room not found")), "{file}: {told}");

@@ -97,8 +97,8 @@ fn cases() -> BTreeMap<&'static str, Cases> {
         ("deleteNestRecording", [401, 400, 400, 202, 400]),
         ("listNestRecordings", [401, 400, 400, 200, 400]),
         ("getNestRecording", [401, 400, 400, 400, 400]), // it still runs
-        ("getNestStream", [404; 5]), // nobody is in the nest
-        ("diagnoseRoom", EVERYBODY), // who may not know is told so
+        ("getNestStream", [404; 5]),                     // nobody is in the nest
+        ("diagnoseRoom", EVERYBODY),                     // who may not know is told so
         ("repairRoom", [401, 404, 403, 200, 200]),
         ("receiveWebhook", [401; 5]), // only LiveKit signs those
         ("getHealth", EVERYBODY),

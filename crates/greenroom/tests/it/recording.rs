@@ -69,9 +69,15 @@ async fn a_client_in_the_field_records_a_nest(_: PgPoolOptions, connect: PgConne
     assert_eq!(info().await["recording"], json!(true));
     let (_, listed) = ask(Method::GET, &path).await;
     let one = format!("{path}/{}", listed[0]["id"].as_str().unwrap());
-    assert!(listed[0]["url"].as_str().unwrap().ends_with(&one) && listed[0].get("stopped").is_none(), "{listed}");
+    assert!(
+        listed[0]["url"].as_str().unwrap().ends_with(&one) && listed[0].get("stopped").is_none(),
+        "{listed}"
+    );
     let (status, told) = ask(Method::GET, &one).await;
-    assert_eq!((status.as_u16(), &told["message"], &told["error"]), (400, &json!("Recording not finished"), &json!(true)));
+    assert_eq!(
+        (status.as_u16(), &told["message"], &told["error"]),
+        (400, &json!("Recording not finished"), &json!(true))
+    );
 
     // What is stopped before it has begun has no file.
     testkit::eventually("it has begun", async || {
@@ -81,7 +87,10 @@ async fn a_client_in_the_field_records_a_nest(_: PgPoolOptions, connect: PgConne
     .await;
     assert_eq!(ask(Method::PATCH, &one).await.0, StatusCode::ACCEPTED);
     let again = replica.nostr(Some(&host), Method::PATCH, &one, Some(&json!({}))).await;
-    assert_eq!((again.0.as_u16(), &again.1["message"], &again.1["error"]), (400, &json!("Already stopped"), &json!(true)));
+    assert_eq!(
+        (again.0.as_u16(), &again.1["message"], &again.1["error"]),
+        (400, &json!("Already stopped"), &json!(true))
+    );
     let stopped = testkit::eventually("it is over", async || {
         let listed = ask(Method::GET, &path).await.1;
         listed[0]["stopped"].as_i64().ok_or(listed)
@@ -91,7 +100,10 @@ async fn a_client_in_the_field_records_a_nest(_: PgPoolOptions, connect: PgConne
     let header = replica.sign(&host, &Method::GET, &one, None);
     let url = format!("{}{one}", replica.url);
     let file = Client::new().get(url).header("authorization", header).send().await.unwrap();
-    assert_eq!((file.status(), &file.headers()["content-type"]), (StatusCode::OK, &"audio/mp4".parse().unwrap()));
+    assert_eq!(
+        (file.status(), &file.headers()["content-type"]),
+        (StatusCode::OK, &"audio/mp4".parse().unwrap())
+    );
     assert_eq!(&file.bytes().await.unwrap()[4..8], b"ftyp");
     assert_eq!(info().await["recording"], json!(false));
     assert_eq!(ask(Method::DELETE, &one).await.0, StatusCode::ACCEPTED);
@@ -119,12 +131,22 @@ async fn a_nest_that_asks_for_it_is_played_over_hls(_: PgPoolOptions, connect: P
     world.stand_in().unwrap().join(made["token"].as_str().unwrap()).unwrap();
     let playlist = testkit::eventually("it is streamed", async || {
         let answer = get(&path).await;
-        if answer.status() == StatusCode::OK { Ok(answer.text().await.unwrap()) } else { Err(answer.status()) }
+        if answer.status() == StatusCode::OK {
+            Ok(answer.text().await.unwrap())
+        } else {
+            Err(answer.status())
+        }
     })
     .await;
-    let segment = playlist.lines().find(|line| !line.is_empty() && !line.starts_with('#')).expect("a segment");
+    let segment =
+        playlist.lines().find(|line| !line.is_empty() && !line.starts_with('#')).expect("a segment");
     let segment = get(&path.replace("live.m3u8", segment)).await;
-    assert_eq!((segment.status(), &segment.headers()["content-type"]), (StatusCode::OK, &"video/mp2t".parse().unwrap()));
-    let (_, info) = replica.nostr(None, Method::GET, &format!("/api/v1/nests/{}/info", made["roomId"].as_str().unwrap()), None).await;
+    assert_eq!(
+        (segment.status(), &segment.headers()["content-type"]),
+        (StatusCode::OK, &"video/mp2t".parse().unwrap())
+    );
+    let (_, info) = replica
+        .nostr(None, Method::GET, &format!("/api/v1/nests/{}/info", made["roomId"].as_str().unwrap()), None)
+        .await;
     assert_eq!(info["recording"], Value::Bool(false), "a stream is no recording");
 }

@@ -81,7 +81,7 @@ async fn a_stream_that_fails_is_begun_again_later_each_time(_: PgPoolOptions, co
         rooms.watch_recordings().await.unwrap();
         assert_eq!(world.status_of(&stream).await, RecordingStatus::Failed);
         world.pass_time(Duration::seconds(patience - 4));
-        assert_eq!(list_due(&world.pool, 10).await.unwrap(), [], "too early after failure {round}");
+        assert!(list_due(&world.pool, 10).await.unwrap().is_empty(), "too early after failure {round}");
         world.pass_time(Duration::seconds(5));
     }
     world.pass_and_stream(&rooms, &nest).await;

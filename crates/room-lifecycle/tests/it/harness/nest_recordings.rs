@@ -45,7 +45,9 @@ impl By<'_> {
             proof: Some(proof),
             ..StartRecordingRequest::default()
         };
-        Ok(told(self.rooms.start_recording(Request::new(request)).await)?.recording.unwrap())
+        Ok(told(RecordingService::start_recording(self.rooms, Request::new(request)).await)?
+            .recording
+            .unwrap())
     }
 
     pub async fn stop(&self, id: &str) -> Result<Told, Refusal> {
