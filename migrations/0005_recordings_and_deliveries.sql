@@ -75,6 +75,26 @@ create index recordings_open on recordings (created_at) where status in ('starti
 create index recordings_by_room on recordings (room_id, created_at desc, id desc) where deleted_at is null;
 create index recordings_by_age on recordings (ended_at) where deleted_at is null and ended_at is not null;
 
+-- The metadata of a nest's room says whether it is being recorded: it is looked at when that changes.
+create function recordings_mark_nest() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    perform mark_room(r.id) from livekit_rooms r where r.id = new.room_id and r.nest_id is not null;
+    return null;
+end $$;
+revoke execute on function recordings_mark_nest() from public;
+create trigger recordings_mark_nest_begun
+    after insert on recordings
+    for each row
+    when (new.kind = 'file')
+    execute function recordings_mark_nest();
+create trigger recordings_mark_nest_ended
+    after update of ended_at on recordings
+    for each row
+    when (new.kind = 'file' and old.ended_at is null and new.ended_at is not null)
+    execute function recordings_mark_nest();
+
 -- ---------------------------------------------------------------- raised hands
 
 alter table live_room_attendance add column hand_raised_at timestamptz;

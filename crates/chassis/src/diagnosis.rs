@@ -255,6 +255,8 @@ impl Cause {
             | Reason::RoomNotIdle
             | Reason::MeetingStarted
             | Reason::AlreadyRecording
+            | Reason::RecordingStopped
+            | Reason::RecordingNotFinished
             | Reason::RecordingUnavailable
             | Reason::TooLarge
             | Reason::Internal => Self::Internal,

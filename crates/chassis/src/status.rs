@@ -57,6 +57,8 @@ reasons! {
     /// Facts: `field`.
     InvalidRequest = "invalid_request", InvalidArgument, 400;
     InvalidSessionId = "invalid_session_id", InvalidArgument, 400;
+    RecordingStopped = "recording_stopped", FailedPrecondition, 400;
+    RecordingNotFinished = "recording_not_finished", FailedPrecondition, 400;
     Unauthenticated = "unauthenticated", Unauthenticated, 401;
     NotParticipant = "not_participant", PermissionDenied, 403;
     NotHost = "not_host", PermissionDenied, 403;

@@ -6,9 +6,11 @@ mod recording;
 mod role;
 mod room;
 mod session;
+mod stream;
 
 pub use live::{AccessLevel, LiveStatus, LobbyStatus};
 pub use recording::{RecordingKind, RecordingStatus};
 pub use role::{Grants, NestRole, Role, SeatRole, Source};
 pub use room::{EndedReason, FRESH, Owner, OwnerKind, REFRESH_AFTER, RoomCreation, RoomStatus, is_fresh};
 pub use session::SessionStatus;
+pub use stream::{PLAYLIST, stream_file};

@@ -239,6 +239,11 @@ impl App {
         }
     }
 
+    /// One more change that a key wants: counted beside those of people, whose `sub` may look like a key.
+    pub(crate) fn count_moderation(&self, public_key: &str) -> Result<(), Rejection> {
+        self.0.moderators.take(("nostr", public_key), Instant::now()).map_err(too_often)
+    }
+
     /// The person of a ticket or a link (`what`); none: it is not good, and `why` says so.
     pub(crate) fn believe(
         &self,

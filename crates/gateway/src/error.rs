@@ -52,6 +52,8 @@ pub(crate) fn title(reason: Reason) -> &'static str {
         Reason::NotificationNotFound => "Notification Not Found",
         Reason::RecordingNotFound => "Recording Not Found",
         Reason::AlreadyRecording => "Already Recording",
+        Reason::RecordingStopped => "Already Stopped",
+        Reason::RecordingNotFinished => "Recording Not Finished",
         Reason::RecordingUnavailable => "Recording Unavailable",
         Reason::SlotTaken => "Slot Taken",
         Reason::IdempotencyKeyReused => "Idempotency Key Reused",
@@ -184,8 +186,13 @@ pub(crate) fn in_words_of_nests(response: &mut Response) {
     if let Some(challenge) = response.headers_mut().get_mut(header::WWW_AUTHENTICATE) {
         *challenge = HeaderValue::from_static("Nostr");
     }
-    if fields.get("code").and_then(Value::as_str) == Some(Reason::RoomNotFound.code()) {
-        fields.insert("error".to_owned(), "Room not found".into());
-        *response.body_mut() = Value::Object(fields).to_string().into();
-    }
+    let code = fields.get("code").and_then(Value::as_str).and_then(|code| code.parse().ok());
+    let error: Value = match code {
+        Some(Reason::RoomNotFound) => "Room not found".into(),
+        // Of these two they show the message.
+        Some(Reason::RecordingStopped | Reason::RecordingNotFinished) => true.into(),
+        _ => return,
+    };
+    fields.insert("error".to_owned(), error);
+    *response.body_mut() = Value::Object(fields).to_string().into();
 }

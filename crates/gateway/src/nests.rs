@@ -22,6 +22,8 @@ use crate::{
     nostr::{Received, Signed},
 };
 
+mod play;
+mod recordings;
 mod token;
 
 /// Where all routes of the family begin, but the one that would play a nest.
@@ -43,7 +45,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(token::guest))
         .routes(routes!(info))
         .routes(routes!(permissions))
-        .routes(routes!(play))
+        .routes(routes!(recordings::start, recordings::list))
+        .routes(routes!(recordings::read, recordings::stop, recordings::delete))
+        .routes(routes!(play::play))
         .route("/api/v1/nests/", put(token::create))
 }
 
@@ -55,13 +59,18 @@ impl FromRequestParts<App> for NestId {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
         let params = RawPathParams::from_request_parts(parts, app).await;
-        let id = params.ok().and_then(|params| Uuid::try_parse(params.iter().next()?.1).ok());
-        let Some(id) = id else {
+        let Some(id) = path_ids(params.ok()).next().flatten() else {
             app.count_address(parts)?;
             return Err(no_nest());
         };
         Ok(Self(id.to_string()))
     }
+}
+
+/// The ids of the path, in its order.
+fn path_ids(params: Option<RawPathParams>) -> impl Iterator<Item = Option<Uuid>> {
+    let ids: Vec<_> = params.iter().flatten().map(|(_, text)| Uuid::try_parse(text).ok()).collect();
+    ids.into_iter()
 }
 
 fn no_nest() -> Rejection {
@@ -160,12 +169,4 @@ pub(crate) async fn end(
     let request = pb::EndNestRequest { caller: Some(caller), proof: Some(proof), nest_id };
     app.nests().end_nest(request).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// A nest's playlist or a segment of it. No nest has any yet.
-#[utoipa::path(get, path = "/api/v1/live/{id}/{file}", operation_id = "getNestStream", tag = "Nests",
-    params(("id" = Uuid, Path), ("file" = String, Path)), security(()),
-    responses((status = 404, description = "`room_not_found`")))]
-pub(crate) async fn play(_: Anybody) -> Rejection {
-    no_nest()
 }

@@ -65,6 +65,19 @@ impl FromRequestParts<App> for Signed {
     }
 }
 
+/// A request that somebody signed to moderate or record: far fewer per second.
+pub(crate) struct SignedToModerate(pub(crate) Signed);
+
+impl FromRequestParts<App> for SignedToModerate {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let verified = app.verify_signed(parts)?;
+        app.count_moderation(&verified.public_key)?;
+        Ok(Self(Signed(verified)))
+    }
+}
+
 /// Whether a request says that it is signed, well or not.
 pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
     let scheme = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().get(..6));

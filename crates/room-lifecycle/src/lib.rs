@@ -81,6 +81,8 @@ pub struct Rooms {
     /// None: nothing is recorded.
     output: Option<recordings::output::Output>,
     recordings_keep: Option<time::Duration>,
+    /// Nests that ask for it are streamed.
+    streams: bool,
     clock: Clock,
     lifecycle: Lifecycle,
     gates: gate::Gates,
@@ -109,6 +111,7 @@ impl Rooms {
             events_keep: time::Duration::try_from(config.events_keep).unwrap_or(time::Duration::MAX),
             output: config.recordings.output.as_ref().map(recordings::output::Output::new).transpose()?,
             recordings_keep: config.recordings.keep,
+            streams: config.recordings.hls && config.recordings.output.is_some(),
             clock: config.clock,
             lifecycle: lifecycle.clone(),
             gates: gate::Gates::default(),

@@ -11,12 +11,13 @@ mod grpc;
 pub mod link;
 mod mute;
 mod permissions;
-mod request;
+pub(crate) mod request;
 mod verbs;
 
 use time::Duration;
 
 pub use error::NestError;
+pub(crate) use verbs::accept;
 
 /// The life of a nest's token, and ten minutes: as long as one that allows more than its owner may still opens a room.
 pub(crate) const WATCHED: Duration =

@@ -8,15 +8,23 @@ pub mod decide;
 mod error;
 mod grpc;
 pub mod output;
+mod read;
 mod remove;
 pub mod settings;
 mod start;
 mod stop;
+mod streams;
 mod watch;
+
+use std::slice;
 
 use chassis::status::Refusal;
 use domain::Owner;
-use proto::{room::v1::RecordingPlace, types::v1::Caller};
+use proto::{
+    room::v1::{Proof, RecordingPlace},
+    types::v1::Caller,
+};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 pub use self::{error::RecordingError, start::Wish};
@@ -25,9 +33,11 @@ use crate::{
     Rooms,
     error::Error,
     live::LiveError,
+    nests::accept,
     store::{
         self,
         live::{Reader, rooms},
+        nests::people,
     },
 };
 
@@ -38,9 +48,10 @@ pub(crate) type Missing = std::collections::HashMap<Uuid, time::OffsetDateTime>;
 fn place(place: Option<RecordingPlace>) -> Result<Place, Refusal> {
     use chassis::grpc::uuid;
     let place = place.unwrap_or_default();
-    match (place.session_id.as_str(), place.live_room_id.as_str()) {
-        (session, "") => Ok(Place::Session(uuid("session_id", session)?)),
-        ("", room) => Ok(Place::LiveRoom(uuid("room_id", room)?)),
+    match (place.session_id.as_str(), place.live_room_id.as_str(), place.nest_id.as_str()) {
+        (session, "", "") => Ok(Place::Session(uuid("session_id", session)?)),
+        ("", room, "") => Ok(Place::LiveRoom(uuid("room_id", room)?)),
+        ("", "", nest) => Ok(Place::Nest(uuid("nest_id", nest)?)),
         _ => Err(Refusal::invalid("place", "must be one")),
     }
 }
@@ -67,17 +78,34 @@ impl Rooms {
                 }
                 Ok(Owner::LiveSession(live.room.open_session.unwrap_or_default()))
             }
-            // A nest's admins are keys; no caller of ours is one of them.
-            Place::Nest(_) => Err(Error::NotHost),
+            // Also of a nest that is over: its recordings stay its admins'.
+            Place::Nest(id) => {
+                let found =
+                    people::list_participants(&self.pool, id, slice::from_ref(&caller.user_id)).await?;
+                match found.first() {
+                    Some(one) if one.is_admin => Ok(Owner::Nest(id)),
+                    _ => Err(RecordingError::NotAdmin.into()),
+                }
+            }
         }
     }
 
-    /// Refuses who may not see a place's recordings: of a booking its parties and admins may, of a live room the host.
+    /// Refuses who may not see a place's recordings: of a booking its parties and admins may, of a live room the host,
+    /// of a nest its admins.
     async fn may_read(&self, caller: &Caller, place: Place) -> Result<(), Error> {
         let Place::Session(id) = place else { return self.may_record(caller, place).await.map(drop) };
         let session = store::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
         let is_party = [&session.host_id, &session.guest_id].contains(&&caller.user_id);
         if is_party || caller.is_admin { Ok(()) } else { Err(Error::NotParticipant) }
+    }
+
+    /// The transaction of a change; of a signed request, its proof is the first thing in it.
+    async fn begin_change(&self, proof: Option<&Proof>) -> Result<Transaction<'static, Postgres>, Error> {
+        let mut transaction = self.pool.begin().await?;
+        if let Some(proof) = proof {
+            accept(&mut transaction, proof).await?;
+        }
+        Ok(transaction)
     }
 
     /// One of a place's recordings that nobody deleted.

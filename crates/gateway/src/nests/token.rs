@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tonic::Status;
 use utoipa::ToSchema;
 
-use super::NestId;
+use super::{NestId, PLAYED};
 use crate::{
     app::{Anybody, App},
     error::Rejection,
@@ -20,7 +20,7 @@ pub(crate) struct NewNest {
     /// Where the nest is announced.
     #[serde(default)]
     relays: Vec<String>,
-    /// Kept; nothing is streamed yet.
+    /// Wants to be streamed over HLS, where this server does that.
     #[serde(default)]
     hls_stream: bool,
 }
@@ -30,7 +30,7 @@ pub(crate) struct CreatedNest {
     #[serde(rename = "roomId")]
     #[schema(format = Uuid)]
     room_id: String,
-    /// Where the nest can be heard: LiveKit, `wss+livekit://…`.
+    /// Where the nest can be heard: LiveKit, `wss+livekit://…`; if it is streamed, the playlist too.
     endpoints: Vec<String>,
     token: String,
 }
@@ -60,9 +60,12 @@ pub(crate) async fn create(
         hls_stream: wanted.hls_stream,
     };
     let nest = app.nests().create_nest(request).await?.into_inner().nest;
-    let room_id = nest.ok_or(Rejection::Incomplete("nest"))?.id;
+    let room::Nest { id: room_id, streamed, .. } = nest.ok_or(Rejection::Incomplete("nest"))?;
     let issued = issue(&app, Some(caller), &room_id).await?;
-    let endpoints = vec![endpoint(&issued.ws_url)?];
+    let mut endpoints = vec![endpoint(&issued.ws_url)?];
+    if streamed {
+        endpoints.push(app.link(&format!("{PLAYED}{room_id}/live.m3u8")));
+    }
     Ok(no_store(CreatedNest { room_id, endpoints, token: issued.token }))
 }
 

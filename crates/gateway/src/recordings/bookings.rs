@@ -41,7 +41,7 @@ pub(crate) async fn start(
     IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Told {
     let place = Some(place(&session_id));
-    let request = pb::StartRecordingRequest { caller: Some(caller), place, idempotency_key };
+    let request = pb::StartRecordingRequest { caller: Some(caller), place, idempotency_key, proof: None };
     let started = app.recordings().start_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::ACCEPTED, started)
 }
@@ -57,7 +57,7 @@ pub(crate) async fn stop(
     Ids(session_id, recording_id): Ids,
 ) -> Told {
     let place = Some(place(&session_id));
-    let request = pb::RecordingRequest { caller: Some(caller), place, recording_id };
+    let request = pb::RecordingRequest { caller: Some(caller), place, recording_id, proof: None };
     let stopped = app.recordings().stop_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::ACCEPTED, stopped)
 }
@@ -94,7 +94,7 @@ pub(crate) async fn get(
     Ids(session_id, recording_id): Ids,
 ) -> Told {
     let place = Some(place(&session_id));
-    let request = pb::RecordingRequest { caller: Some(caller), place, recording_id };
+    let request = pb::RecordingRequest { caller: Some(caller), place, recording_id, proof: None };
     let found = app.recordings().get_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::OK, found)
 }
@@ -110,7 +110,7 @@ pub(crate) async fn delete(
     Ids(session_id, recording_id): Ids,
 ) -> Result<StatusCode, Rejection> {
     let place = Some(place(&session_id));
-    let request = pb::RecordingRequest { caller: Some(caller), place, recording_id };
+    let request = pb::RecordingRequest { caller: Some(caller), place, recording_id, proof: None };
     app.recordings().delete_recording(request).await?;
     Ok(StatusCode::NO_CONTENT)
 }

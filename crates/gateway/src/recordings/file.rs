@@ -10,8 +10,11 @@ use bytes::Bytes;
 use chassis::{grpc::system_caller, status::Refusal};
 use futures::TryStreamExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
-use proto::room::v1::{ReadRecordingRequest, RecordingFile, read_recording_response::Part};
+use proto::room::v1::{
+    ReadRecordingRequest, ReadRecordingResponse, RecordingFile, read_recording_response::Part,
+};
 use serde::Deserialize;
+use tonic::Streaming;
 use utoipa::IntoParams;
 
 use crate::{
@@ -48,7 +51,14 @@ impl FromRequestParts<App> for Asked {
         let Ids(_, recording) = Ids::from_request_parts(parts, app).await?;
         let Query(Link { ticket }) = Query::from_request_parts(parts, app).await?;
         app.believe_link(app.links().verify(&ticket, &recording, app.now()), parts)?;
-        Ok(Self { recording, range: range(&parts.headers) })
+        Ok(Self::of(recording, &parts.headers))
+    }
+}
+
+impl Asked {
+    /// A recording that is to be sent to whoever was found to be allowed to have it.
+    pub(crate) fn of(recording: String, headers: &HeaderMap) -> Self {
+        Self { recording, range: range(headers) }
     }
 }
 
@@ -67,7 +77,7 @@ fn range(headers: &HeaderMap) -> Option<Range> {
     }
 }
 
-pub(super) async fn answer(app: &App, asked: Asked) -> Result<Response, Rejection> {
+pub(crate) async fn answer(app: &App, asked: Asked) -> Result<Response, Rejection> {
     let (first, last) = match asked.range {
         None => (None, None),
         Some(Range::From(first, last)) => (Some(first), last),
@@ -75,21 +85,28 @@ pub(super) async fn answer(app: &App, asked: Asked) -> Result<Response, Rejectio
     };
     let recording_id = asked.recording.clone();
     let request = ReadRecordingRequest { caller: Some(system_caller()), recording_id, first, last };
-    let mut parts = app.recordings().read_recording(request).await?.into_inner();
-    let Some(Part::File(file)) = parts.message().await?.and_then(|part| part.part) else {
-        return Err(Rejection::Incomplete("file"));
-    };
+    let (file, bytes) = begin(app.recordings().read_recording(request).await?.into_inner()).await?;
     let status = match (asked.range, file.length) {
         (Some(_), 0) => StatusCode::RANGE_NOT_SATISFIABLE,
         (Some(_), _) => StatusCode::PARTIAL_CONTENT,
         (None, _) => StatusCode::OK,
     };
     let headers = headers(status, &file, &asked.recording)?;
+    Ok((status, headers, bytes).into_response())
+}
+
+/// What is coming, and the bytes of it.
+pub(crate) async fn begin(
+    mut parts: Streaming<ReadRecordingResponse>,
+) -> Result<(RecordingFile, Body), Rejection> {
+    let Some(Part::File(file)) = parts.message().await?.and_then(|part| part.part) else {
+        return Err(Rejection::Incomplete("file"));
+    };
     let bytes = parts.map_ok(|part| match part.part {
         Some(Part::Bytes(bytes)) => Bytes::from(bytes),
         Some(Part::File(_)) | None => Bytes::new(),
     });
-    Ok((status, headers, Body::from_stream(bytes)).into_response())
+    Ok((file, Body::from_stream(bytes)))
 }
 
 fn headers(status: StatusCode, file: &RecordingFile, recording: &str) -> Result<HeaderMap, Rejection> {

@@ -65,7 +65,7 @@ pub(crate) async fn start(
     IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Told {
     let place = Some(place(&room_id));
-    let request = pb::StartRecordingRequest { caller: Some(caller), place, idempotency_key };
+    let request = pb::StartRecordingRequest { caller: Some(caller), place, idempotency_key, proof: None };
     let started = app.recordings().start_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::ACCEPTED, started)
 }
@@ -80,7 +80,12 @@ pub(crate) async fn stop(
     Moderator(caller): Moderator,
     Ids(room_id, recording_id): Ids,
 ) -> Told {
-    let request = pb::RecordingRequest { caller: Some(caller), place: Some(place(&room_id)), recording_id };
+    let request = pb::RecordingRequest {
+        caller: Some(caller),
+        place: Some(place(&room_id)),
+        recording_id,
+        proof: None,
+    };
     let stopped = app.recordings().stop_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::ACCEPTED, stopped)
 }
@@ -118,7 +123,12 @@ pub(crate) async fn get(
     SignedIn(caller): SignedIn,
     Ids(room_id, recording_id): Ids,
 ) -> Told {
-    let request = pb::RecordingRequest { caller: Some(caller), place: Some(place(&room_id)), recording_id };
+    let request = pb::RecordingRequest {
+        caller: Some(caller),
+        place: Some(place(&room_id)),
+        recording_id,
+        proof: None,
+    };
     let found = app.recordings().get_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::OK, found)
 }
@@ -133,7 +143,12 @@ pub(crate) async fn delete(
     Moderator(caller): Moderator,
     Ids(room_id, recording_id): Ids,
 ) -> Result<StatusCode, Rejection> {
-    let request = pb::RecordingRequest { caller: Some(caller), place: Some(place(&room_id)), recording_id };
+    let request = pb::RecordingRequest {
+        caller: Some(caller),
+        place: Some(place(&room_id)),
+        recording_id,
+        proof: None,
+    };
     app.recordings().delete_recording(request).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -23,6 +23,7 @@ mod live_rooms;
 mod live_sessions;
 mod mapping;
 mod nests;
+mod nests_recordings;
 mod nip98;
 mod operation;
 mod recordings;

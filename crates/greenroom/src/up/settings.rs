@@ -122,6 +122,9 @@ impl Ground {
         let recording = &mut room.recordings;
         recording.recording_output =
             given(recording.recording_output.take()).or_else(|| self.recordings.clone());
+        if recording.recording_output.is_some() {
+            recording.nests_hls = given(recording.nests_hls.take()).or_else(|| Some("true".to_owned()));
+        }
         room.livekit = self.livekit.clone();
         token.livekit = self.livekit.clone();
         token.room_url = peer;

@@ -92,8 +92,13 @@ fn cases() -> BTreeMap<&'static str, Cases> {
         ("getNestInfo", EVERYBODY),
         ("setNestPermissions", [401, 400, 401, 202, 400]), // who is not in the nest is a wrong request
         ("endNest", [401, 401, 401, 204, 401]),
-        ("getNestStream", [404; 5]), // there is nothing to play yet
-        ("diagnoseRoom", EVERYBODY), // who may not know is told so
+        ("startNestRecording", [401, 400, 400, 202, 400]), // of nests who is no admin is a wrong request
+        ("stopNestRecording", [401, 400, 400, 202, 400]),
+        ("deleteNestRecording", [401, 400, 400, 202, 400]),
+        ("listNestRecordings", [401, 400, 400, 200, 400]),
+        ("getNestRecording", [401, 400, 400, 400, 400]), // it still runs
+        ("getNestStream", [404; 5]),                     // nobody is in the nest
+        ("diagnoseRoom", EVERYBODY),                     // who may not know is told so
         ("repairRoom", [401, 404, 403, 200, 200]),
         ("receiveWebhook", [401; 5]), // only LiveKit signs those
         ("getHealth", EVERYBODY),
@@ -189,6 +194,15 @@ async fn case(
     replica.send(token, method, &path, body(id, &guest, round)).await
 }
 
+/// A recording of the nest.
+async fn record(replica: &Replica, host: &Keys, nest: &str) -> String {
+    let path = format!("/api/v1/nests/{nest}/recording");
+    let (status, told) = replica.nostr(Some(host), Method::POST, &path, Some(&json!({}))).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    let (_, listed) = replica.nostr(Some(host), Method::GET, &path, None).await;
+    listed[0]["id"].as_str().expect("a recording").to_owned()
+}
+
 /// A nest of its own for each case, with a guest who has come in. Its admins are its own: ours is a stranger there.
 async fn nest_case(
     replica: &Replica,
@@ -205,7 +219,8 @@ async fn nest_case(
         replica.nostr(Some(&guest), Method::GET, &format!("/api/v1/nests/{nest}"), None).await;
     assert_eq!(status, StatusCode::OK, "{told}");
     let keys = [None, Some(&stranger), Some(&guest), Some(&host), Some(&admin)][who];
-    let path = path.replace("{id}", &nest).replace("{file}", "live.m3u8");
+    let recording = if path.contains("{rid}") { record(replica, &host, &nest).await } else { String::new() };
+    let path = path.replace("{id}", &nest).replace("{file}", "live.m3u8").replace("{rid}", &recording);
     let guest = guest.public_key().to_hex();
     let body = (id == "setNestPermissions").then(|| json!({"participant": guest, "can_publish": true}));
     replica.nostr(keys, method, &path, body.as_ref()).await

@@ -1,7 +1,8 @@
-//! A booking that is recorded, from the first request to the file.
+//! What is recorded and streamed, from the first request to the file.
 
-use reqwest::Client;
-use serde_json::json;
+use gateway::nostr::sign::Keys;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::world::World;
@@ -47,4 +48,105 @@ async fn a_meeting_is_recorded_and_both_parties_get_the_file(_: PgPoolOptions, c
             told["data"].as_array().unwrap().iter().filter_map(|one| one["kind"].as_str()).collect();
         assert!(kinds.contains(&"recording_ready"), "{person}: {kinds:?}");
     }
+}
+
+/// Recording as the clients of nests do it: start, look at the list until it runs, stop, fetch, delete.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_client_in_the_field_records_a_nest(_: PgPoolOptions, connect: PgConnectOptions) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::recording(&connect, folder.path()).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let replica = world.replica().await;
+    let host = Keys::generate();
+    let (_, made) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
+    let nest = format!("/api/v1/nests/{}", made["roomId"].as_str().unwrap());
+    let path = format!("{nest}/recording");
+    let ask = async |method: Method, path: &str| replica.nostr(Some(&host), method, path, None).await;
+    assert_eq!(ask(Method::POST, &path).await.0, StatusCode::ACCEPTED);
+    let info = async || replica.nostr(None, Method::GET, &format!("{nest}/info"), None).await.1;
+    assert_eq!(info().await["recording"], json!(true));
+    let (_, listed) = ask(Method::GET, &path).await;
+    let one = format!("{path}/{}", listed[0]["id"].as_str().unwrap());
+    assert!(
+        listed[0]["url"].as_str().unwrap().ends_with(&one) && listed[0].get("stopped").is_none(),
+        "{listed}"
+    );
+    let (status, told) = ask(Method::GET, &one).await;
+    assert_eq!(
+        (status.as_u16(), &told["message"], &told["error"]),
+        (400, &json!("Recording not finished"), &json!(true))
+    );
+
+    // What is stopped before it has begun has no file.
+    testkit::eventually("it has begun", async || {
+        let running = world.stand_in().unwrap().recordings();
+        running.iter().any(|info| info.started_at != 0).then_some(())
+    })
+    .await;
+    assert_eq!(ask(Method::PATCH, &one).await.0, StatusCode::ACCEPTED);
+    let again = replica.nostr(Some(&host), Method::PATCH, &one, Some(&json!({}))).await;
+    assert_eq!(
+        (again.0.as_u16(), &again.1["message"], &again.1["error"]),
+        (400, &json!("Already stopped"), &json!(true))
+    );
+    let stopped = testkit::eventually("it is over", async || {
+        let listed = ask(Method::GET, &path).await.1;
+        listed[0]["stopped"].as_i64().ok_or(listed)
+    })
+    .await;
+    assert!(stopped >= listed[0]["started"].as_i64().unwrap());
+    let header = replica.sign(&host, &Method::GET, &one, None);
+    let url = format!("{}{one}", replica.url);
+    let file = Client::new().get(url).header("authorization", header).send().await.unwrap();
+    assert_eq!(
+        (file.status(), &file.headers()["content-type"]),
+        (StatusCode::OK, &"audio/mp4".parse().unwrap())
+    );
+    assert_eq!(&file.bytes().await.unwrap()[4..8], b"ftyp");
+    assert_eq!(info().await["recording"], json!(false));
+    assert_eq!(ask(Method::DELETE, &one).await.0, StatusCode::ACCEPTED);
+    assert_eq!(ask(Method::GET, &path).await, (StatusCode::OK, json!([])));
+    assert_eq!(replica.stop().await, 0, "no background task panicked");
+}
+
+/// What a player does: the playlist at the endpoint that was told, and the segments in it.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_nest_that_asks_for_it_is_played_over_hls(_: PgPoolOptions, connect: PgConnectOptions) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::recording(&connect, folder.path()).await;
+    world.services.room.recordings.hls = true;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let replica = world.replica().await;
+    let host = Keys::generate();
+    let wanted = json!({"hls_stream": true});
+    let (_, made) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", Some(&wanted)).await;
+    let path = format!("/api/v1/live/{}/live.m3u8", made["roomId"].as_str().unwrap());
+    assert!(made["endpoints"][1].as_str().unwrap().ends_with(&path), "{made}");
+    let get = async |path: &str| Client::new().get(format!("{}{path}", replica.url)).send().await.unwrap();
+    assert_eq!(get(&path).await.status(), StatusCode::NOT_FOUND, "nobody is in it");
+    world.stand_in().unwrap().join(made["token"].as_str().unwrap()).unwrap();
+    let playlist = testkit::eventually("it is streamed", async || {
+        let answer = get(&path).await;
+        if answer.status() == StatusCode::OK {
+            Ok(answer.text().await.unwrap())
+        } else {
+            Err(answer.status())
+        }
+    })
+    .await;
+    let segment =
+        playlist.lines().find(|line| !line.is_empty() && !line.starts_with('#')).expect("a segment");
+    let segment = get(&path.replace("live.m3u8", segment)).await;
+    assert_eq!(
+        (segment.status(), &segment.headers()["content-type"]),
+        (StatusCode::OK, &"video/mp2t".parse().unwrap())
+    );
+    let (_, info) = replica
+        .nostr(None, Method::GET, &format!("/api/v1/nests/{}/info", made["roomId"].as_str().unwrap()), None)
+        .await;
+    assert_eq!(info["recording"], Value::Bool(false), "a stream is no recording");
 }

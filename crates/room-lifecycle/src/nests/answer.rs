@@ -41,6 +41,7 @@ impl Rooms {
             hls_stream: nest.hls_stream,
             link,
             recording: nest.recording,
+            streamed: nest.hls_stream && self.streams,
         })
     }
 

@@ -6,7 +6,7 @@ use domain::{NestRole, Owner};
 use proto::room::v1::Proof;
 use uuid::Uuid;
 
-use super::{NestError, WATCHED, verbs::accept};
+use super::{NestError, WATCHED, accept};
 use crate::{
     Rooms,
     error::Error,

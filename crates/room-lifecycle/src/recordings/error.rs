@@ -18,6 +18,13 @@ pub enum RecordingError {
     /// The row is there and its file is not.
     #[error("the file is not where it was written")]
     NoFile,
+    #[error("the recording was stopped before")]
+    Stopped,
+    /// Also of a nest that is not there: who is no admin is not told.
+    #[error("the caller is no admin of the nest")]
+    NotAdmin,
+    #[error("the nest is over")]
+    NoNest,
 }
 
 impl From<RecordingError> for Refusal {
@@ -39,6 +46,11 @@ impl From<RecordingError> for Refusal {
                 Reason::IdempotencyKeyReused,
                 "This Idempotency-Key was used for another request; use a new one.",
             ),
+            RecordingError::Stopped => Self::new(Reason::RecordingStopped, "Already stopped"),
+            RecordingError::NotAdmin => {
+                Self::invalid("id", "There is no such room, or you are not an admin of it.")
+            }
+            RecordingError::NoNest => Self::invalid("id", "The room is over."),
             RecordingError::Unavailable => Self::unavailable(Reason::RecordingUnavailable, 10),
         }
     }

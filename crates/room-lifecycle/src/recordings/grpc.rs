@@ -1,24 +1,23 @@
 //! Recordings, request by request.
 
-use std::pin::Pin;
-
 use chassis::{
     field::prose,
     grpc::{caller, timestamp, uuid},
     page::{self, Cursor, one_more, page},
 };
-use domain::{RecordingKind, RecordingStatus};
-use futures::{Stream, StreamExt, stream};
-use proto::room::v1::{
-    self as pb, read_recording_response::Part as Answered, recording_service_server::RecordingService,
-};
+use domain::RecordingKind;
+use proto::room::v1::{self as pb, Proof, recording_service_server::RecordingService};
 use tonic::{Request, Response, Status};
 
-use super::{Recording, RecordingError, Wish, output::Part, place};
-use crate::{Rooms, error::Error, store::recordings};
+use super::{
+    Place, Recording, Wish,
+    output::Part,
+    place,
+    read::{Parts, has_file},
+};
+use crate::{Rooms, error::Error, nests::request, store::recordings};
 
 type Answer<T> = Result<Response<T>, Status>;
-type Parts = Pin<Box<dyn Stream<Item = Result<pb::ReadRecordingResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl RecordingService for Rooms {
@@ -29,7 +28,9 @@ impl RecordingService for Rooms {
         let request = request.into_inner();
         let (caller, place) = (caller(request.caller)?, place(request.place)?);
         let key = prose("Idempotency-Key", request.idempotency_key, 200)?;
+        let proof = proof(place, request.proof)?;
         let wish = Wish::new(place, RecordingKind::File, Some(key).filter(|key| !key.is_empty()));
+        let wish = Wish { proof, ..wish };
         let started = Rooms::start_recording(self, &caller, wish).await?;
         self.told(started).await
     }
@@ -38,8 +39,8 @@ impl RecordingService for Rooms {
         let request = request.into_inner();
         let (caller, place) = (caller(request.caller)?, place(request.place)?);
         let id = uuid("recording_id", &request.recording_id)?;
-        let rooms = self.clone();
-        let flow = async move { rooms.stop_recording(&caller, place, id).await };
+        let (rooms, proof) = (self.clone(), proof(place, request.proof)?);
+        let flow = async move { rooms.stop_recording(&caller, place, id, proof.as_ref()).await };
         let stopped = self.run("stop recording", flow).await?;
         self.told(stopped).await
     }
@@ -79,8 +80,8 @@ impl RecordingService for Rooms {
         let request = request.into_inner();
         let (caller, place) = (caller(request.caller)?, place(request.place)?);
         let id = uuid("recording_id", &request.recording_id)?;
-        let rooms = self.clone();
-        let flow = async move { rooms.delete_recording(&caller, place, id).await };
+        let (rooms, proof) = (self.clone(), proof(place, request.proof)?);
+        let flow = async move { rooms.delete_recording(&caller, place, id, proof.as_ref()).await };
         self.run("delete recording", flow).await?;
         Ok(Response::new(pb::DeleteRecordingResponse {}))
     }
@@ -100,6 +101,19 @@ impl RecordingService for Rooms {
         };
         Ok(Response::new(self.read(id, part).await?))
     }
+
+    type ReadStreamStream = Parts;
+
+    async fn read_stream(&self, request: Request<pb::ReadStreamRequest>) -> Answer<Parts> {
+        let request = request.into_inner();
+        let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
+        Ok(Response::new(Rooms::read_stream(self, nest, &request.file).await?))
+    }
+}
+
+/// What changes a nest's recordings is signed.
+fn proof(place: Place, proof: Option<Proof>) -> Result<Option<Proof>, Error> {
+    if matches!(place, Place::Nest(_)) { request::proof(proof).map(Some) } else { Ok(None) }
 }
 
 impl Rooms {
@@ -118,6 +132,7 @@ impl Rooms {
             id: row.id.to_string(),
             status: row.status.as_str().to_owned(),
             started_by: row.started_by,
+            created_at: Some(timestamp(row.created_at)),
             started_at: row.started_at.map(timestamp),
             ended_at: row.ended_at.map(timestamp),
             duration_seconds: row.seconds,
@@ -127,31 +142,4 @@ impl Rooms {
             download_url: link.unwrap_or_default(),
         })
     }
-
-    /// The file of a recording that somebody was given a link to.
-    async fn read(&self, id: uuid::Uuid, part: Part) -> Result<Parts, Error> {
-        let row = recordings::find_readable(&self.pool, id).await?.filter(has_file);
-        let row = row.ok_or(RecordingError::NoRecording)?;
-        let output = self.output.as_ref().ok_or(RecordingError::NoFile)?;
-        let opened = output.open(&row.file, part).await?;
-        let file = pb::RecordingFile {
-            content_type: "video/mp4".to_owned(),
-            size: opened.size,
-            first: opened.first,
-            length: opened.length,
-        };
-        let bytes = opened.bytes.map(|chunk| match chunk {
-            Ok(chunk) => Ok(answered(Answered::Bytes(chunk.into()))),
-            Err(error) => Err(Error::from(error).into()),
-        });
-        Ok(stream::iter([Ok(answered(Answered::File(file)))]).chain(bytes).boxed())
-    }
-}
-
-fn answered(part: Answered) -> pb::ReadRecordingResponse {
-    pb::ReadRecordingResponse { part: Some(part) }
-}
-
-fn has_file(recording: &Recording) -> bool {
-    recording.status == RecordingStatus::Complete && recording.kind == RecordingKind::File
 }

@@ -1,9 +1,10 @@
 //! Deletion and retention: the row says first that a recording is deleted, then its file goes, then the row.
 
-use proto::types::v1::Caller;
+use chassis::db::retried;
+use proto::{room::v1::Proof, types::v1::Caller};
 use uuid::Uuid;
 
-use super::Place;
+use super::{Place, Recording};
 use crate::{Rooms, error::Error, store::recordings};
 
 /// Files removed by one pass.
@@ -11,10 +12,16 @@ const BATCH: i64 = 200;
 
 impl Rooms {
     /// From now on nobody finds it; if it still runs it is stopped, and the pass removes what there is.
-    pub async fn delete_recording(&self, caller: &Caller, place: Place, id: Uuid) -> Result<(), Error> {
+    pub async fn delete_recording(
+        &self,
+        caller: &Caller,
+        place: Place,
+        id: Uuid,
+        proof: Option<&Proof>,
+    ) -> Result<(), Error> {
         self.may_record(caller, place).await?;
         self.recording_of(place, id).await?;
-        let deleted = recordings::set_deleted(&self.pool, id).await?;
+        let deleted = retried(|| self.set_deleted(id, proof)).await?;
         if let Some(running) = deleted.filter(|recording| recording.status.is_open()) {
             self.stop_on_livekit(running).await?;
         }
@@ -22,12 +29,17 @@ impl Rooms {
         Ok(())
     }
 
-    /// Removes what was deleted or kept long enough. A copy of the database leaves the files to the original.
+    async fn set_deleted(&self, id: Uuid, proof: Option<&Proof>) -> Result<Option<Recording>, Error> {
+        let mut transaction = self.begin_change(proof).await?;
+        let deleted = recordings::set_deleted(&mut *transaction, id).await?;
+        transaction.commit().await?;
+        Ok(deleted)
+    }
+
+    /// Removes what was deleted or kept long enough, and streams that are over. A copy of the database leaves the files to the original.
     pub(crate) async fn remove_recordings(&self) -> Result<(), Error> {
         let Some(output) = self.output.as_ref().filter(|_| self.livekit.may_delete()) else { return Ok(()) };
-        if let Some(keep) = self.recordings_keep {
-            recordings::set_expired(&self.pool, keep).await?;
-        }
+        recordings::set_expired(&self.pool, self.recordings_keep).await?;
         for recording in recordings::list_deleted(&self.pool, BATCH).await? {
             output.remove(recording.kind, &recording.file).await?;
             recordings::delete_recording(&self.pool, recording.id).await?;

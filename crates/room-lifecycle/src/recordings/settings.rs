@@ -15,6 +15,9 @@ pub struct RecordingArgs {
     /// The same folder as this process sees it [default: the path of `RECORDING_OUTPUT`]
     #[arg(long, env = "RECORDING_READ")]
     pub recording_read: Option<String>,
+    /// Whether nests that ask for it are streamed over HLS, into the same output [default: false]
+    #[arg(long, env = "NESTS_HLS")]
+    pub nests_hls: Option<String>,
     /// How long recordings are kept [default: for ever]
     #[arg(long, env = "RECORDINGS_KEEP")]
     pub recordings_keep: Option<String>,
@@ -37,6 +40,8 @@ pub struct RecordingSettings {
     pub output: Option<OutputSettings>,
     /// None: for ever.
     pub keep: Option<time::Duration>,
+    /// Nests that ask for it are streamed.
+    pub hls: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +70,11 @@ impl RecordingArgs {
             problems.duration_in("RECORDINGS_KEEP", Some(&keep), Duration::ZERO, bounds, "1min to 10years")
         });
         let keep = keep.and_then(|keep| time::Duration::try_from(keep).ok());
-        RecordingSettings { output: self.output(problems), keep }
+        let hls = problems.parse("NESTS_HLS", self.nests_hls.as_deref(), false);
+        if hls && given(self.recording_output.clone()).is_none() {
+            problems.add("NESTS_HLS", "needs RECORDING_OUTPUT, where segments go");
+        }
+        RecordingSettings { output: self.output(problems), keep, hls }
     }
 
     fn output(self, problems: &mut Problems) -> Option<OutputSettings> {
@@ -148,6 +157,15 @@ mod tests {
         };
         let bucket = format!("{:?}", output(args).unwrap().unwrap());
         assert!(bucket.contains(r#"prefix: "a/b""#) && !bucket.contains("very-secret"));
+    }
+
+    #[test]
+    fn streams_need_an_output() {
+        let with = |args| check(|problems| Some(RecordingArgs::check(args, problems).hls));
+        let hls = |args| RecordingArgs { nests_hls: Some("true".into()), ..args };
+        assert!(with(hls(to("file:///out"))).unwrap() && !with(to("file:///out")).unwrap());
+        let problems = with(hls(RecordingArgs::default())).unwrap_err().to_string();
+        assert!(problems.contains("NESTS_HLS"), "{problems}");
     }
 
     #[test]

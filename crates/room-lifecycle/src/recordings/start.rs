@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use chassis::context;
-use domain::{OwnerKind, RecordingKind, RecordingStatus, RoomStatus};
+use chassis::{context, db::retried};
+use domain::{Owner, OwnerKind, RecordingKind, RecordingStatus, RoomStatus};
 use livekit_protocol::EgressInfo;
-use proto::types::v1::Caller;
+use proto::{room::v1::Proof, types::v1::Caller};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -34,6 +34,8 @@ pub struct Wish {
     pub place: Place,
     pub kind: RecordingKind,
     pub idempotency_key: Option<String>,
+    /// Of the signed request, for a nest.
+    pub proof: Option<Proof>,
     /// Whoever waits finds the recording by it.
     pub id: Uuid,
 }
@@ -41,7 +43,7 @@ pub struct Wish {
 impl Wish {
     #[must_use]
     pub fn new(place: Place, kind: RecordingKind, idempotency_key: Option<String>) -> Self {
-        Self { place, kind, idempotency_key, id: Uuid::new_v4() }
+        Self { place, kind, idempotency_key, proof: None, id: Uuid::new_v4() }
     }
 
     fn hash(&self) -> Vec<u8> {
@@ -66,18 +68,32 @@ impl Rooms {
     /// The whole flow, for as long as it takes.
     pub async fn record(&self, caller: &Caller, wish: &Wish) -> Result<Recording, Error> {
         let owner = self.may_record(caller, wish.place).await?;
-        if let Some(repeated) = self.repeated(caller, wish).await? {
+        self.begin_recording(&caller.user_id, owner, wish).await
+    }
+
+    /// The same, for whoever may.
+    pub(super) async fn begin_recording(
+        &self,
+        started_by: &str,
+        owner: Owner,
+        wish: &Wish,
+    ) -> Result<Recording, Error> {
+        if let Some(repeated) = self.repeated(started_by, wish).await? {
             return Ok(repeated);
         }
         let output = self.output.as_ref().ok_or(RecordingError::Unavailable)?;
         let record = store::find_record(&self.pool, owner.id()).await?.ok_or(RecordingError::NotActive)?;
-        if !record.open && record.kind != OwnerKind::LiveSession {
-            return Err(Error::Closed(record.kind, record.ended_reason));
+        match record.kind {
+            OwnerKind::Session if !record.open => {
+                return Err(Error::Closed(record.kind, record.ended_reason));
+            }
+            OwnerKind::Nest if !record.open => return Err(RecordingError::NoNest.into()),
+            OwnerKind::Session | OwnerKind::LiveSession | OwnerKind::Nest => {}
         }
         if !record.open || record.status != RoomStatus::Active {
             return Err(RecordingError::NotActive.into());
         }
-        let recording = self.intend_recording(caller, wish, &record).await?;
+        let recording = self.intend_recording(started_by, wish, &record).await?;
         if recording.id != wish.id {
             return Ok(recording); // a request with the same key was faster
         }
@@ -89,33 +105,48 @@ impl Rooms {
 
     async fn intend_recording(
         &self,
-        caller: &Caller,
+        started_by: &str,
         wish: &Wish,
         record: &Record,
     ) -> Result<Recording, Error> {
         let new = NewRecording {
             id: wish.id,
-            started_by: caller.user_id.clone(),
+            started_by: started_by.to_owned(),
             kind: wish.kind,
             file: file_name(wish.kind, wish.id),
             idempotency_key: wish.idempotency_key.clone(),
             request_hash: wish.hash(),
         };
-        let made = recordings::insert_recording(&self.pool, record.id, record.generation, &new).await?;
+        let made = retried(|| self.insert_recording(record, &new, wish.proof.as_ref())).await?;
         if let Some(made) = made {
             return Ok(made);
         }
-        if let Some(repeated) = self.repeated(caller, wish).await? {
+        if let Some(repeated) = self.repeated(started_by, wish).await? {
             return Ok(repeated);
         }
         let is_recorded = recordings::is_recorded(&self.pool, record.id, wish.kind).await?;
         Err(if is_recorded { RecordingError::AlreadyRecording } else { RecordingError::NotActive }.into())
     }
 
+    /// A proof is used up only by a recording that is made.
+    async fn insert_recording(
+        &self,
+        record: &Record,
+        new: &NewRecording,
+        proof: Option<&Proof>,
+    ) -> Result<Option<Recording>, Error> {
+        let mut transaction = self.begin_change(proof).await?;
+        let made = recordings::insert_recording(&mut *transaction, record.id, record.generation, new).await?;
+        if made.is_some() {
+            transaction.commit().await?;
+        }
+        Ok(made)
+    }
+
     /// The recording that this request made before.
-    async fn repeated(&self, caller: &Caller, wish: &Wish) -> Result<Option<Recording>, Error> {
+    async fn repeated(&self, started_by: &str, wish: &Wish) -> Result<Option<Recording>, Error> {
         let Some(key) = &wish.idempotency_key else { return Ok(None) };
-        match recordings::find_by_key(&self.pool, &caller.user_id, key).await? {
+        match recordings::find_by_key(&self.pool, started_by, key).await? {
             None => Ok(None),
             Some((id, Some(hash))) if hash == wish.hash() => {
                 Ok(recordings::find_recording(&self.pool, id).await?)

@@ -1,10 +1,11 @@
 //! Stopping, and every other way to an end.
 
+use chassis::db::retried;
 use domain::RecordingStatus;
-use proto::types::v1::Caller;
+use proto::{room::v1::Proof, types::v1::Caller};
 use uuid::Uuid;
 
-use super::{Place, Recording, decide};
+use super::{Place, Recording, RecordingError, decide};
 use crate::{
     Rooms,
     error::Error,
@@ -18,13 +19,34 @@ use crate::{
 impl Rooms {
     /// Stops a recording; of one that is over: the recording as it is. The wish is committed before LiveKit is told, so
     /// that one which has not begun yet is stopped when it does.
-    pub async fn stop_recording(&self, caller: &Caller, place: Place, id: Uuid) -> Result<Recording, Error> {
+    pub async fn stop_recording(
+        &self,
+        caller: &Caller,
+        place: Place,
+        id: Uuid,
+        proof: Option<&Proof>,
+    ) -> Result<Recording, Error> {
         self.may_record(caller, place).await?;
         let recording = self.recording_of(place, id).await?;
-        match recordings::set_stop_asked(&self.pool, id).await? {
+        match retried(|| self.set_stop_asked(&recording, proof)).await? {
             Some(asked) => self.stop_on_livekit(asked).await,
             None => Ok(recordings::find_recording(&self.pool, id).await?.unwrap_or(recording)),
         }
+    }
+
+    /// A signed request stops once; the clients of nests know the second one for a wrong request.
+    async fn set_stop_asked(
+        &self,
+        recording: &Recording,
+        proof: Option<&Proof>,
+    ) -> Result<Option<Recording>, Error> {
+        let mut transaction = self.begin_change(proof).await?;
+        if proof.is_some() && (recording.stop_asked_at.is_some() || !recording.status.is_open()) {
+            return Err(RecordingError::Stopped.into());
+        }
+        let asked = recordings::set_stop_asked(&mut *transaction, recording.id).await?;
+        transaction.commit().await?;
+        Ok(asked)
     }
 
     /// Tells LiveKit to stop it. What LiveKit does not answer the watch asks again.

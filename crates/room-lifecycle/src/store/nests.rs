@@ -35,7 +35,10 @@ pub async fn find_nest(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Nest>
                   array(select p.pubkey from nest_participants p
                         where p.nest_id = n.id and p.is_admin
                         order by p.joined_at, p.pubkey limit $2) as "admins!",
-                  false as "recording!" -- there are no recordings of nests yet
+                  exists (select from livekit_rooms r
+                          join recordings c on c.room_id = r.id and c.kind = 'file'
+                                               and c.status in ('starting', 'active', 'ending')
+                          where r.nest_id = n.id) as "recording!"
            from nests n
            where n.id = $1 and n.status = 'open'"#,
         id,

@@ -66,6 +66,7 @@ macro_rules! recordings {
     };
 }
 
+pub mod streams;
 pub mod watch; // after the macro it uses
 
 /// What is to be recorded.
@@ -216,12 +217,14 @@ pub async fn set_deleted(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Rec
     .await
 }
 
-/// Marks what ended longer ago than it is kept.
-pub async fn set_expired(db: impl PgExecutor<'_>, keep: time::Duration) -> Result<u64> {
+/// Marks what ended longer ago than it is kept; streams are over soon, files when `keep` says so.
+pub async fn set_expired(db: impl PgExecutor<'_>, keep: Option<time::Duration>) -> Result<u64> {
     let done = sqlx::query!(
         "update recordings set deleted_at = app_now()
-         where deleted_at is null and ended_at < app_now() - make_interval(secs => $1)",
-        keep.as_seconds_f64()
+         where deleted_at is null
+           and ended_at < app_now() - make_interval(secs => case kind when 'hls' then $2::float8 else $1 end)",
+        keep.map(time::Duration::as_seconds_f64),
+        streams::REMEMBERED.as_seconds_f64()
     )
     .execute(db)
     .await?;

@@ -6,6 +6,7 @@ pub mod hosts;
 mod invariants;
 mod livekit;
 mod locks;
+pub mod nest_recordings;
 pub mod nests;
 pub mod recordings;
 mod replicas;

@@ -24,6 +24,8 @@ mod mass_loss;
 mod nests;
 mod nests_life;
 mod nests_permissions;
+mod nests_recordings;
+mod nests_streams;
 mod orphans;
 mod outages;
 mod passes;

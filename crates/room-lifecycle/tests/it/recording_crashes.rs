@@ -63,7 +63,7 @@ async fn a_stop_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect
     for polls in cuts() {
         let (booking, recording) = world.recorded(&steady).await;
         let caller = host(&booking);
-        let stopped = rooms.stop_recording(&caller, place(&booking), recording.id);
+        let stopped = rooms.stop_recording(&caller, place(&booking), recording.id, None);
         let done = cut(polls, stopped).await.is_some();
         asked.push(recording);
         if done {
@@ -86,7 +86,7 @@ async fn a_deletion_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, con
     for polls in cuts() {
         let (booking, recording) = world.recorded(&steady).await;
         let caller = host(&booking);
-        let deleted = rooms.delete_recording(&caller, place(&booking), recording.id);
+        let deleted = rooms.delete_recording(&caller, place(&booking), recording.id, None);
         if cut(polls, deleted).await.is_some() {
             break;
         }

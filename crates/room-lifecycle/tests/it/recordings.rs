@@ -148,8 +148,8 @@ async fn hosts_record_parties_read_and_strangers_do_neither(_: PgPoolOptions, co
     ] {
         assert_eq!(reason(rooms.record(&who, &wish(&booking)).await), why);
         let (place, id) = (place(&booking), recording.id);
-        assert_eq!(reason(rooms.stop_recording(&who, place, id).await), why);
-        assert_eq!(reason(rooms.delete_recording(&who, place, id).await), why);
+        assert_eq!(reason(rooms.stop_recording(&who, place, id, None).await), why);
+        assert_eq!(reason(rooms.delete_recording(&who, place, id, None).await), why);
     }
     let list = |who| {
         let place = RecordingPlace { session_id: booking.id.to_string(), ..RecordingPlace::default() };
@@ -169,9 +169,9 @@ async fn a_recording_is_found_at_its_own_place_only(_: PgPoolOptions, connect: P
     let rooms = world.rooms().await;
     let (_, recording) = world.recorded(&rooms).await;
     let (other, _) = world.open_room(&rooms).await;
-    let stopped = rooms.stop_recording(&host(&other), place(&other), recording.id).await;
+    let stopped = rooms.stop_recording(&host(&other), place(&other), recording.id, None).await;
     assert_eq!(reason(stopped), Reason::RecordingNotFound);
-    let deleted = rooms.delete_recording(&host(&other), place(&other), recording.id).await;
+    let deleted = rooms.delete_recording(&host(&other), place(&other), recording.id, None).await;
     assert_eq!(reason(deleted), Reason::RecordingNotFound);
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Active);
 }
@@ -276,12 +276,13 @@ async fn what_is_deleted_is_found_by_nobody_and_its_file_goes_with_the_pass(
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
-    rooms.delete_recording(&host(&booking), place(&booking), recording.id).await.unwrap();
+    rooms.delete_recording(&host(&booking), place(&booking), recording.id, None).await.unwrap();
     assert_eq!(world.running()[0].status(), EgressStatus::EgressEnding, "what runs is stopped");
     let request = RecordingRequest {
         caller: Some(host(&booking)),
         place: Some(RecordingPlace { session_id: booking.id.to_string(), ..Default::default() }),
         recording_id: recording.id.to_string(),
+        proof: None,
     };
     assert!(RecordingService::get_recording(&*rooms, Request::new(request)).await.is_err());
     world.work();
@@ -320,7 +321,7 @@ async fn a_copy_of_the_database_stops_and_removes_nothing(_: PgPoolOptions, conn
     let (wanted, running) = world.recorded(&rooms).await;
     world.execute("update deployment set livekit_url = 'http://elsewhere.example.org'").await;
     let copy = world.rooms().await;
-    copy.delete_recording(&host(&booking), place(&booking), done.id).await.unwrap();
+    copy.delete_recording(&host(&booking), place(&booking), done.id, None).await.unwrap();
     stop(&copy, &wanted, &running).await;
     let stops = world.server().calls("StopEgress");
     world.execute(&format!("delete from recordings where id = '{}'", running.id)).await;

@@ -21,12 +21,13 @@ fn the_nest(host: String) -> room::Nest {
         hls_stream: false,
         link: "naddr1test".into(),
         recording: false,
+        streamed: false,
     }
 }
 
 impl Fake {
     /// Takes a proof once, as room-lifecycle does.
-    fn once(&self, proof: Option<room::Proof>) -> Result<(), Refusal> {
+    pub(super) fn once(&self, proof: Option<room::Proof>) -> Result<(), Refusal> {
         let proof = proof.expect("a proof");
         assert_eq!((proof.event_id.len(), proof.body_hash.len()), (32, 32));
         if self.2.lock().insert((proof.event_id, proof.body_hash)) {
@@ -43,7 +44,8 @@ impl NestService for Fake {
         let (request, caller) = self.take("create_nest", request, |request| request.caller.clone()).await?;
         self.once(request.proof)?;
         self.3.lock().insert(caller.user_id.clone());
-        Ok(Response::new(room::NestResponse { nest: Some(the_nest(caller.user_id)) }))
+        let nest = room::Nest { streamed: request.hls_stream, ..the_nest(caller.user_id) };
+        Ok(Response::new(room::NestResponse { nest: Some(nest) }))
     }
 
     async fn get_nest(&self, request: Request<room::GetNestRequest>) -> Answer<room::NestResponse> {

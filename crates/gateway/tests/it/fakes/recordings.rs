@@ -2,8 +2,9 @@
 
 use chassis::status::{Reason, Refusal};
 use futures::{StreamExt, stream};
-use proto::room::v1::{
-    self as room, read_recording_response::Part, recording_service_server::RecordingService,
+use proto::{
+    room::v1::{self as room, read_recording_response::Part, recording_service_server::RecordingService},
+    types::v1::Caller,
 };
 use tonic::{Request, Response, Status};
 
@@ -30,6 +31,17 @@ fn one() -> Response<room::RecordingResponse> {
     Response::new(room::RecordingResponse { recording: Some(the_recording()) })
 }
 
+impl Fake {
+    /// Of a nest, a proof is taken once; of others there is none.
+    fn proven(&self, place: Option<room::RecordingPlace>, proof: Option<room::Proof>) -> Result<(), Refusal> {
+        if place.is_some_and(|place| place.nest_id.is_empty()) {
+            assert_eq!(proof, None);
+            return Ok(());
+        }
+        self.once(proof)
+    }
+}
+
 type Parts = futures::stream::BoxStream<'static, Result<room::ReadRecordingResponse, Status>>;
 
 #[tonic::async_trait]
@@ -38,7 +50,8 @@ impl RecordingService for Fake {
         &self,
         request: Request<room::StartRecordingRequest>,
     ) -> Answer<room::RecordingResponse> {
-        self.take("StartRecording", request, |request| request.caller.clone()).await?;
+        let (request, _) = self.take("StartRecording", request, |request| request.caller.clone()).await?;
+        self.proven(request.place, request.proof)?;
         let recording = room::Recording { status: "starting".into(), downloadable: false, ..the_recording() };
         Ok(Response::new(room::RecordingResponse { recording: Some(recording) }))
     }
@@ -47,7 +60,8 @@ impl RecordingService for Fake {
         &self,
         request: Request<room::RecordingRequest>,
     ) -> Answer<room::RecordingResponse> {
-        self.take("StopRecording", request, |request| request.caller.clone()).await?;
+        let (request, _) = self.take("StopRecording", request, |request| request.caller.clone()).await?;
+        self.proven(request.place, request.proof)?;
         Ok(one())
     }
 
@@ -72,8 +86,21 @@ impl RecordingService for Fake {
         &self,
         request: Request<room::RecordingRequest>,
     ) -> Answer<room::DeleteRecordingResponse> {
-        self.take("DeleteRecording", request, |request| request.caller.clone()).await?;
+        let (request, _) = self.take("DeleteRecording", request, |request| request.caller.clone()).await?;
+        self.proven(request.place, request.proof)?;
         Ok(Response::new(room::DeleteRecordingResponse {}))
+    }
+
+    type ReadStreamStream = Parts;
+
+    async fn read_stream(&self, request: Request<room::ReadStreamRequest>) -> Answer<Parts> {
+        let (request, _) = self.take("ReadStream", request, |_| Some(Caller::default())).await?;
+        let kind = domain::stream_file(&request.file).expect("a name that was checked");
+        let length = FILE.len() as u64;
+        let file = room::RecordingFile { content_type: kind.into(), size: length, first: 0, length };
+        let parts = [Part::File(file), Part::Bytes(FILE.to_vec())];
+        let told = stream::iter(parts).map(|part| Ok(room::ReadRecordingResponse { part: Some(part) }));
+        Ok(Response::new(told.boxed()))
     }
 
     type ReadRecordingStream = Parts;

@@ -3,10 +3,13 @@
 
 use domain::{RecordingKind, RecordingStatus};
 use sqlx::{PgExecutor, Result};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::Recording;
+
+/// A stream goes on for so long after the last one left: people come back.
+const ALONE: Duration = Duration::seconds(30);
 
 /// An open recording, its room as it was then, and the database's now.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +17,7 @@ pub struct Open {
     pub recording: Recording,
     /// The name that the recorded generation has.
     pub room_name: String,
-    /// That generation is still on, and its owner open.
+    /// That generation is still on, and its owner open; of a stream: somebody is in it, or was a moment ago.
     pub wanted: bool,
     pub now: OffsetDateTime,
 }
@@ -38,7 +41,12 @@ pub async fn list_open(db: impl PgExecutor<'_>, rooms: Option<&[Uuid]>) -> Resul
         r#"select c.id, c.room_id, c.generation, c.egress_id, c.started_by, c.kind as "kind: RecordingKind",
                   c.status as "status: RecordingStatus", c.file, c.created_at, c.stop_asked_at, c.started_at,
                   coalesce(n.room_name, r.room_name) as "room_name!",
-                  (r.status = 'active' and r.generation = c.generation and coalesce(o.open, false)) as "wanted!",
+                  (r.status = 'active' and r.generation = c.generation and coalesce(o.open, false)
+                   and (c.kind = 'file'
+                        or exists (select from livekit_participants p
+                                   where p.room_id = r.id
+                                     and (p.status = 'joined'
+                                          or p.left_at > app_now() - make_interval(secs => $2))))) as "wanted!",
                   app_now() as "now!"
            from recordings c
            join livekit_rooms r on r.id = c.room_id
@@ -46,7 +54,8 @@ pub async fn list_open(db: impl PgExecutor<'_>, rooms: Option<&[Uuid]>) -> Resul
            left join livekit_room_names n on n.room_id = c.room_id and n.generation = c.generation
            where c.status in ('starting', 'active', 'ending') and ($1::uuid[] is null or c.room_id = any($1))
            order by c.created_at"#,
-        rooms
+        rooms,
+        ALONE.as_seconds_f64()
     )
     .fetch_all(db)
     .await?;

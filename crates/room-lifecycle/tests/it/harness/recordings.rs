@@ -39,7 +39,7 @@ impl World {
             path: folder.path().to_string_lossy().into_owned(),
             read: folder.path().to_owned(),
         });
-        RecordingSettings { output, keep: None }
+        RecordingSettings { hls: output.is_some(), output, keep: None }
     }
 
     /// The file of a recording.
@@ -116,7 +116,7 @@ pub async fn record(rooms: &Rooms, booking: &Booking) -> Result<Recording, Error
 }
 
 pub async fn stop(rooms: &Rooms, booking: &Booking, recording: &Recording) -> Recording {
-    rooms.stop_recording(&host(booking), place(booking), recording.id).await.unwrap()
+    rooms.stop_recording(&host(booking), place(booking), recording.id, None).await.unwrap()
 }
 
 impl World {

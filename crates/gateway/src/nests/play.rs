@@ -1,0 +1,63 @@
+//! A nest over HLS: the playlist and the segments of the stream that it has now.
+
+use axum::{
+    extract::{FromRequestParts, RawPathParams, State},
+    response::{IntoResponse, Response},
+};
+use domain::{PLAYLIST, stream_file};
+use http::{header, request::Parts};
+use proto::room::v1::ReadStreamRequest;
+use uuid::Uuid;
+
+use super::{NestId, no_nest};
+use crate::{
+    app::{Anybody, App},
+    error::Rejection,
+    recordings::file,
+};
+
+/// Segments stay as they are for as long as a stream; the next stream has segments of the same names, some seconds later.
+const SEGMENTS: &str = "public, max-age=5";
+
+/// A nest and the name of a file of a stream. What is no such name is not there, and no service is asked for it.
+pub(crate) struct StreamFile {
+    nest: String,
+    file: String,
+}
+
+impl FromRequestParts<App> for StreamFile {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let NestId(nest) = NestId::from_request_parts(parts, app).await?;
+        let params = RawPathParams::from_request_parts(parts, app).await;
+        let params = params.map_err(|_| no_nest())?;
+        let file = params.iter().nth(1).map_or("", |(_, file)| file);
+        if stream_file(file).is_none() {
+            app.count_address(parts)?;
+            return Err(no_nest());
+        }
+        Ok(Self { nest, file: file.to_owned() })
+    }
+}
+
+/// A nest's playlist (`live.m3u8`) or a segment of it, while somebody is in the nest. For anybody.
+#[utoipa::path(get, path = "/api/v1/live/{id}/{file}", operation_id = "getNestStream", tag = "Nests",
+    params(("id" = Uuid, Path), ("file" = String, Path)), security(()),
+    responses((status = 200, body = Vec<u8>, content_type = "application/vnd.apple.mpegurl",
+        description = "the playlist; segments have the types of theirs")))]
+pub(crate) async fn play(
+    State(app): State<App>,
+    StreamFile { nest, file }: StreamFile,
+    _: Anybody,
+) -> Result<Response, Rejection> {
+    let request = ReadStreamRequest { nest_id: nest, file };
+    let (file, bytes) = file::begin(app.recordings().read_stream(request).await?.into_inner()).await?;
+    let cached = if file.content_type == PLAYLIST { "no-store" } else { SEGMENTS };
+    let headers = [
+        (header::CONTENT_TYPE, file.content_type),
+        (header::CONTENT_LENGTH, file.length.to_string()),
+        (header::CACHE_CONTROL, cached.to_owned()),
+    ];
+    Ok((headers, bytes).into_response())
+}

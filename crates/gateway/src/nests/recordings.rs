@@ -1,0 +1,179 @@
+//! `/api/v1/nests/{id}/recording`: what a nest's admins record, in the words that their clients know.
+
+use axum::{
+    Json as Answer,
+    extract::{FromRequestParts, RawPathParams, State},
+    response::Response,
+};
+use chassis::status::{Reason, Refusal};
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use proto::{room::v1 as pb, types::v1::Caller};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{FAMILY, NestId, path_ids};
+use crate::{
+    app::App,
+    error::Rejection,
+    nostr::{Received, Signed, SignedToModerate},
+    recordings::file::{self, Asked},
+};
+
+/// Recordings in a list: clients know no pages.
+const LISTED: i32 = 100;
+
+/// Nest and recording in the path. What is no UUID is neither.
+pub(crate) struct RecordingIds(String, String);
+
+impl FromRequestParts<App> for RecordingIds {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let NestId(nest) = NestId::from_request_parts(parts, app).await?;
+        let params = RawPathParams::from_request_parts(parts, app).await;
+        match path_ids(params.ok()).nth(1).flatten() {
+            Some(recording) => Ok(Self(nest, recording.to_string())),
+            None => {
+                app.count_address(parts)?;
+                Err(Refusal::new(Reason::RecordingNotFound, "There is no such recording.").into())
+            }
+        }
+    }
+}
+
+/// A recording that runs, or has a file.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NestRecording {
+    #[schema(format = Uuid)]
+    id: String,
+    /// Unix seconds.
+    started: i64,
+    /// Unix seconds; absent while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<i64>,
+    /// Where its file is, for an admin's signed request.
+    url: String,
+}
+
+impl NestRecording {
+    fn of(app: &App, nest: &str, recording: pb::Recording) -> Self {
+        let begun = recording.started_at.or(recording.created_at);
+        Self {
+            started: begun.map_or(0, |at| at.seconds),
+            stopped: recording.ended_at.map(|at| at.seconds),
+            url: app.link(&format!("{FAMILY}/{nest}/recording/{}", recording.id)),
+            id: recording.id,
+        }
+    }
+}
+
+fn place(nest_id: String) -> Option<pb::RecordingPlace> {
+    Some(pb::RecordingPlace { nest_id, ..pb::RecordingPlace::default() })
+}
+
+fn reading(caller: Caller, RecordingIds(nest, recording_id): RecordingIds) -> pb::RecordingRequest {
+    pb::RecordingRequest { caller: Some(caller), place: place(nest), recording_id, proof: None }
+}
+
+fn changing(signed: Signed, ids: RecordingIds, body: &Received) -> Result<pb::RecordingRequest, Rejection> {
+    let (caller, proof) = signed.over(body)?;
+    Ok(pb::RecordingRequest { proof: Some(proof), ..reading(caller, ids) })
+}
+
+/// Starts to record what is heard. For admins.
+#[utoipa::path(post, path = "/api/v1/nests/{id}/recording", operation_id = "startNestRecording", tag = "Nests",
+    params(("id" = Uuid, Path)), security(("nostr" = [])),
+    responses((status = 202, description = "it starts")))]
+pub(crate) async fn start(
+    State(app): State<App>,
+    NestId(nest): NestId,
+    SignedToModerate(signed): SignedToModerate,
+    body: Received,
+) -> Result<StatusCode, Rejection> {
+    let (caller, proof) = signed.over(&body)?;
+    let request = pb::StartRecordingRequest {
+        caller: Some(caller),
+        place: place(nest),
+        idempotency_key: String::new(),
+        proof: Some(proof),
+    };
+    app.recordings().start_recording(request).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Stops a recording. For admins.
+#[utoipa::path(patch, path = "/api/v1/nests/{id}/recording/{rid}", operation_id = "stopNestRecording", tag = "Nests",
+    params(("id" = Uuid, Path), ("rid" = Uuid, Path)), security(("nostr" = [])),
+    responses((status = 202, description = "it ends; its file comes soon")))]
+pub(crate) async fn stop(
+    State(app): State<App>,
+    ids: RecordingIds,
+    SignedToModerate(signed): SignedToModerate,
+    body: Received,
+) -> Result<StatusCode, Rejection> {
+    app.recordings().stop_recording(changing(signed, ids, &body)?).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Deletes a recording and its file; one that still runs is stopped. For admins.
+#[utoipa::path(delete, path = "/api/v1/nests/{id}/recording/{rid}", operation_id = "deleteNestRecording",
+    tag = "Nests", params(("id" = Uuid, Path), ("rid" = Uuid, Path)), security(("nostr" = [])),
+    responses((status = 202, description = "nobody finds it any more")))]
+pub(crate) async fn delete(
+    State(app): State<App>,
+    ids: RecordingIds,
+    SignedToModerate(signed): SignedToModerate,
+    body: Received,
+) -> Result<StatusCode, Rejection> {
+    app.recordings().delete_recording(changing(signed, ids, &body)?).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// The nest's newest recordings that run or have a file. For admins.
+#[utoipa::path(get, path = "/api/v1/nests/{id}/recording", operation_id = "listNestRecordings", tag = "Nests",
+    params(("id" = Uuid, Path)), security(("nostr" = [])),
+    responses((status = 200, body = Vec<NestRecording>, description = "newest first, at most 100")))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    NestId(nest): NestId,
+    signed: Signed,
+    body: Received,
+) -> Result<Answer<Vec<NestRecording>>, Rejection> {
+    let (caller, _) = signed.over(&body)?;
+    let request = pb::ListRecordingsRequest {
+        caller: Some(caller),
+        place: place(nest.clone()),
+        limit: LISTED,
+        cursor: String::new(),
+    };
+    let page = app.recordings().list_recordings(request).await?.into_inner();
+    let shown = page.recordings.into_iter().filter(|one| one.downloadable || one.ended_at.is_none());
+    Ok(Answer(shown.map(|recording| NestRecording::of(&app, &nest, recording)).collect()))
+}
+
+/// The file of a recording: its sound. For admins.
+#[utoipa::path(get, path = "/api/v1/nests/{id}/recording/{rid}", operation_id = "getNestRecording", tag = "Nests",
+    params(("id" = Uuid, Path), ("rid" = Uuid, Path),
+        ("Range" = Option<String>, Header, description = "A part of it: `bytes=0-499`")),
+    security(("nostr" = [])), responses(
+        (status = 200, body = Vec<u8>, content_type = "audio/mp4", description = "all of it"),
+        (status = 206, body = Vec<u8>, content_type = "audio/mp4", description = "the part"),
+        (status = 416, description = "the part lies beyond the end")))]
+pub(crate) async fn read(
+    State(app): State<App>,
+    ids: RecordingIds,
+    signed: Signed,
+    headers: http::HeaderMap,
+    body: Received,
+) -> Result<Response, Rejection> {
+    let (caller, _) = signed.over(&body)?;
+    let recording = app.recordings().get_recording(reading(caller, ids)).await?.into_inner().recording;
+    let recording = recording.ok_or(Rejection::Incomplete("recording"))?;
+    if recording.ended_at.is_none() {
+        return Err(Refusal::new(Reason::RecordingNotFinished, "Recording not finished").into());
+    }
+    let mut response = file::answer(&app, Asked::of(recording.id, &headers)).await?;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/mp4"));
+    Ok(response)
+}

@@ -1,0 +1,174 @@
+//! Recordings of nests and their streams, as the clients of nests call and play them.
+
+use chassis::status::{Reason, Refusal};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::{
+    fakes::{Mood, NEST, RECORDING},
+    nests::{nest, send},
+    nip98::{BASE, Signer, gateway},
+    support::{Gateway, answer},
+};
+
+fn one() -> String {
+    nest(&format!("/recording/{RECORDING}"))
+}
+
+fn by(gateway: &Gateway, signer: &Signer, method: &Method, path: &str) -> RequestBuilder {
+    send(gateway, Some(signer), method, path, None)
+}
+
+#[tokio::test]
+async fn admins_start_stop_list_and_delete_by_signed_requests() {
+    let gateway = gateway().await;
+    let host = Signer::new(1);
+    assert_eq!(answer(by(&gateway, &host, &Method::POST, &nest("/recording"))).await, (202, json!("")));
+    let asked = gateway.fake.last();
+    assert_eq!(asked.caller.unwrap().user_id, host.public_key());
+    assert!(asked.request.contains(&format!("nest_id: {NEST:?}")), "{}", asked.request);
+    for method in [Method::PATCH, Method::DELETE] {
+        assert_eq!(answer(by(&gateway, &host, &method, &one())).await, (202, json!("")));
+        assert!(gateway.fake.last().request.contains(RECORDING));
+    }
+    let (status, listed) = answer(by(&gateway, &host, &Method::GET, &nest("/recording"))).await;
+    let url = format!("{}{}", BASE, one());
+    let expected = json!([{"id": RECORDING, "started": 1_800_000_000, "stopped": 1_800_000_060, "url": url}]);
+    assert_eq!((status, listed), (200, expected));
+}
+
+#[tokio::test]
+async fn the_file_is_sound_whole_or_in_part() {
+    let gateway = gateway().await;
+    let host = Signer::new(1);
+    let whole = by(&gateway, &host, &Method::GET, &one()).send().await.unwrap();
+    assert_eq!(
+        (whole.status().as_u16(), &whole.headers()["content-type"]),
+        (200, &"audio/mp4".parse().unwrap())
+    );
+    assert_eq!(whole.headers()["access-control-allow-origin"], "*");
+    assert_eq!(whole.text().await.unwrap(), "0123456789");
+    let part = by(&gateway, &host, &Method::GET, &one()).header("range", "bytes=2-4").send().await.unwrap();
+    assert_eq!((part.status().as_u16(), part.text().await.unwrap().as_str()), (206, "234"));
+    let calls: Vec<_> = gateway.fake.calls().iter().map(|call| call.method).collect();
+    assert_eq!(calls, ["GetRecording", "ReadRecording"].repeat(2), "who may is asked first");
+}
+
+#[tokio::test]
+async fn refusals_have_the_bodies_that_clients_know() {
+    let gateway = gateway().await;
+    let host = Signer::new(1);
+    for (reason, message, status, error) in [
+        (Reason::RecordingStopped, "Already stopped", 400, json!(true)),
+        (Reason::InvalidRequest, "Why not.", 400, json!("Invalid Request")),
+        (Reason::RecordingNotFound, "Why not.", 404, json!("Recording Not Found")),
+        (Reason::Unauthenticated, "Why not.", 401, json!("Unauthorized")),
+        (Reason::AlreadyRecording, "Why not.", 409, json!("Already Recording")),
+    ] {
+        gateway.fake.set(Mood::Refuse(Refusal::new(reason, message)));
+        let (told_status, told) = answer(by(&gateway, &host, &Method::PATCH, &one())).await;
+        assert_eq!(
+            (told_status, &told["message"], &told["error"]),
+            (status, &json!(message), &error),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn unsigned_requests_and_what_are_no_ids_reach_no_service() {
+    let gateway = gateway().await;
+    let host = Signer::new(1);
+    for (method, path) in [
+        (Method::POST, nest("/recording")),
+        (Method::GET, nest("/recording")),
+        (Method::GET, one()),
+        (Method::PATCH, one()),
+        (Method::DELETE, one()),
+    ] {
+        assert_eq!(answer(send(&gateway, None, &method, &path, None)).await.0, 401, "{method} {path}");
+        for wrong in ["x", "..%2f..", "%00", &"a".repeat(300)] {
+            let path = path.replace(NEST, wrong);
+            let (status, told) = answer(by(&gateway, &host, &method, &path)).await;
+            assert_eq!((status, &told["error"]), (404, &json!("Room not found")), "{path}");
+        }
+    }
+    for wrong in ["x", "..%2f..", "%00", "%ff"] {
+        let path = one().replace(RECORDING, wrong);
+        assert_eq!(answer(by(&gateway, &host, &Method::GET, &path)).await.0, 404, "{path}");
+    }
+    assert!(gateway.fake.calls().is_empty());
+}
+
+#[tokio::test]
+async fn recording_is_limited_for_each_key() {
+    let gateway = gateway().await;
+    let refused = async |signer: &Signer, bodies: std::ops::Range<u32>| {
+        let mut refused = 0;
+        for number in bodies {
+            let body = format!("{{\"n\": {number}}}"); // each its own signature
+            let request = send(&gateway, Some(signer), &Method::POST, &nest("/recording"), Some(&body));
+            refused += u32::from(answer(request).await.0 == 429);
+        }
+        refused
+    };
+    assert!(refused(&Signer::new(1), 0..8).await >= 1);
+    assert_eq!(refused(&Signer::new(2), 8..10).await, 0, "another key");
+}
+
+#[tokio::test]
+async fn a_stream_is_played_by_anybody_and_its_playlist_is_never_kept() {
+    let gateway = gateway().await;
+    for (file, kind, cached) in [
+        ("live.m3u8", "application/vnd.apple.mpegurl", "no-store"),
+        ("segment_00000.ts", "video/mp2t", "public, max-age=5"),
+    ] {
+        let response = gateway.get(&format!("/api/v1/live/{NEST}/{file}")).send().await.unwrap();
+        let headers = response.headers().clone();
+        assert_eq!(
+            (response.status().as_u16(), response.text().await.unwrap().as_str()),
+            (200, "0123456789")
+        );
+        for (name, value) in [
+            ("content-type", kind),
+            ("cache-control", cached),
+            ("content-length", "10"),
+            ("access-control-allow-origin", "*"),
+        ] {
+            assert_eq!(headers[name], value, "{file}: {name}");
+        }
+        let asked = gateway.fake.last().request;
+        assert!(asked.contains(NEST) && asked.contains(file), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn no_other_name_is_looked_for() {
+    let gateway = gateway().await;
+    for file in [
+        "live.exe",
+        "..%2f..%2fetc%2fpasswd",
+        "%2e%2e%2f",
+        "..%5c..",
+        "%00",
+        ".hidden",
+        "%252e%252e%252flive.m3u8",
+        "~",
+        "c:%5c",
+        ".ts",
+        "a%2fb.ts",
+        "live.m3u8%00",
+        "live.m3u8%0a",
+        "%ff.ts",
+        "a.b.ts",
+    ] {
+        let (status, told) = answer(gateway.get(&format!("/api/v1/live/{NEST}/{file}"))).await;
+        assert_eq!((status, &told["error"]), (404, &json!("Room not found")), "{file}: {told}");
+    }
+    assert!(gateway.fake.calls().is_empty());
+    // The routes of live rooms stay what they were.
+    for path in ["rooms/me", "streams/events", "streams"] {
+        let (status, told): (u16, Value) = answer(gateway.get(&format!("/api/v1/live/{path}"))).await;
+        assert_eq!((status, &told["error"]), (401, &json!("UNAUTHENTICATED")), "{path}: {told}");
+    }
+}

@@ -1,0 +1,66 @@
+//! The bytes: of a recording, and of the stream that a nest has now.
+
+use std::pin::Pin;
+
+use domain::{RecordingKind, RecordingStatus, stream_file};
+use futures::{Stream, StreamExt, stream};
+use proto::room::v1::{self as pb, read_recording_response::Part as Answered};
+use tonic::Status;
+use uuid::Uuid;
+
+use super::{
+    Recording, RecordingError,
+    output::{Opened, Part},
+};
+use crate::{
+    Rooms,
+    error::Error,
+    nests::NestError,
+    store::recordings::{self, streams},
+};
+
+pub(super) type Parts = Pin<Box<dyn Stream<Item = Result<pb::ReadRecordingResponse, Status>> + Send>>;
+
+impl Rooms {
+    /// The file of a recording that somebody was given a link to.
+    pub(super) async fn read(&self, id: Uuid, part: Part) -> Result<Parts, Error> {
+        let row = recordings::find_readable(&self.pool, id).await?.filter(has_file);
+        let row = row.ok_or(RecordingError::NoRecording)?;
+        let output = self.output.as_ref().ok_or(RecordingError::NoFile)?;
+        Ok(sent("video/mp4", output.open(&row.file, part).await?))
+    }
+
+    /// A file of a nest's stream. Its name alone comes from a client, and it is one of a few plain ones.
+    pub(super) async fn read_stream(&self, nest: Uuid, file: &str) -> Result<Parts, Error> {
+        let kind = stream_file(file).ok_or(NestError::NoNest)?;
+        let output = self.output.as_ref().ok_or(NestError::NoNest)?;
+        let folder = streams::find_folder(&self.pool, nest).await?.ok_or(NestError::NoNest)?;
+        match output.open(&format!("{folder}/{file}"), Part::Whole).await {
+            Ok(opened) => Ok(sent(kind, opened)),
+            Err(Error::Recording(RecordingError::NoFile)) => Err(NestError::NoNest.into()), // not written yet
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn sent(content_type: &str, opened: Opened) -> Parts {
+    let file = pb::RecordingFile {
+        content_type: content_type.to_owned(),
+        size: opened.size,
+        first: opened.first,
+        length: opened.length,
+    };
+    let bytes = opened.bytes.map(|chunk| match chunk {
+        Ok(chunk) => Ok(answered(Answered::Bytes(chunk.into()))),
+        Err(error) => Err(Error::from(error).into()),
+    });
+    stream::iter([Ok(answered(Answered::File(file)))]).chain(bytes).boxed()
+}
+
+fn answered(part: Answered) -> pb::ReadRecordingResponse {
+    pb::ReadRecordingResponse { part: Some(part) }
+}
+
+pub(super) fn has_file(recording: &Recording) -> bool {
+    recording.status == RecordingStatus::Complete && recording.kind == RecordingKind::File
+}

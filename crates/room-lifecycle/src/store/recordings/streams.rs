@@ -1,0 +1,55 @@
+//! Streams of nests: recordings of another kind, whose segments are played while they are written.
+
+use sqlx::{PgExecutor, Result};
+use time::Duration;
+use uuid::Uuid;
+
+/// After a failure the next stream is started so much later, twice as long after each further one.
+const FIRST_BACKOFF: Duration = Duration::seconds(10);
+const LONGEST_BACKOFF: Duration = Duration::minutes(5);
+/// So long failures count, and segments of a stream that is over are kept.
+pub const REMEMBERED: Duration = Duration::minutes(10);
+
+/// Open nests that somebody is in, whose stream is wanted and neither runs nor has failed just now.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"select n.id
+           from nests n
+           join livekit_rooms r on r.nest_id = n.id and r.status = 'active'
+           cross join lateral (
+               select count(*) as failures, max(c.ended_at) as last from recordings c
+               where c.room_id = r.id and c.kind = 'hls' and c.status in ('failed', 'aborted')
+                 and c.ended_at > app_now() - make_interval(secs => $4)) f
+           where n.status = 'open' and n.hls_stream
+             and exists (select from livekit_participants p where p.room_id = r.id and p.status = 'joined')
+             and not exists (select from recordings c
+                             where c.room_id = r.id and c.kind = 'hls' and c.status in ('starting', 'active', 'ending'))
+             and (f.failures = 0
+                  or f.last <= app_now() - least(make_interval(secs => $2 * power(2, least(f.failures, 20) - 1)),
+                                                 make_interval(secs => $3)))
+           order by n.created_at
+           limit $1"#,
+        limit,
+        FIRST_BACKOFF.as_seconds_f64(),
+        LONGEST_BACKOFF.as_seconds_f64(),
+        REMEMBERED.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// The folder of the stream that an open nest has now.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn find_folder(db: impl PgExecutor<'_>, nest: Uuid) -> Result<Option<String>> {
+    sqlx::query_scalar!(
+        "select c.file
+         from nests n
+         join livekit_rooms r on r.nest_id = n.id
+         join recordings c on c.room_id = r.id and c.kind = 'hls' and c.status in ('starting', 'active', 'ending')
+         where n.id = $1 and n.status = 'open'",
+        nest
+    )
+    .fetch_optional(db)
+    .await
+}

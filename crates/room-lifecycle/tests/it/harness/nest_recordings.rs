@@ -1,0 +1,139 @@
+//! Recordings of nests, over gRPC as the gateway asks for them.
+
+use chassis::status::Refusal;
+use domain::NestRole;
+use futures::TryStreamExt;
+use proto::room::v1::{
+    CreateNestRequest, ListRecordingsRequest, Proof, ReadStreamRequest, Recording as Told, RecordingPlace,
+    RecordingRequest, StartRecordingRequest, read_recording_response::Part,
+    recording_service_server::RecordingService,
+};
+use room_lifecycle::{Rooms, recordings::Recording};
+use tonic::Request;
+
+use super::{
+    World,
+    hosts::person,
+    nests::{OpenNest, create, key, proof, told},
+};
+
+/// Recordings of one nest, by one key.
+pub struct By<'a> {
+    pub rooms: &'a Rooms,
+    pub nest: &'a OpenNest,
+    pub key: &'a str,
+}
+
+impl By<'_> {
+    fn place(&self) -> Option<RecordingPlace> {
+        Some(RecordingPlace { nest_id: self.nest.id.to_string(), ..RecordingPlace::default() })
+    }
+
+    fn request(&self, id: &str, proof: Option<Proof>) -> Request<RecordingRequest> {
+        let (caller, place) = (Some(person(self.key)), self.place());
+        Request::new(RecordingRequest { caller, place, recording_id: id.to_owned(), proof })
+    }
+
+    pub async fn start(&self) -> Result<Told, Refusal> {
+        self.start_with(proof()).await
+    }
+
+    pub async fn start_with(&self, proof: Proof) -> Result<Told, Refusal> {
+        let request = StartRecordingRequest {
+            caller: Some(person(self.key)),
+            place: self.place(),
+            proof: Some(proof),
+            ..StartRecordingRequest::default()
+        };
+        Ok(told(RecordingService::start_recording(self.rooms, Request::new(request)).await)?
+            .recording
+            .unwrap())
+    }
+
+    pub async fn stop(&self, id: &str) -> Result<Told, Refusal> {
+        self.stop_with(id, Some(proof())).await
+    }
+
+    pub async fn stop_with(&self, id: &str, proof: Option<Proof>) -> Result<Told, Refusal> {
+        let request = self.request(id, proof);
+        Ok(told(RecordingService::stop_recording(self.rooms, request).await)?.recording.unwrap())
+    }
+
+    pub async fn delete(&self, id: &str) -> Result<(), Refusal> {
+        let request = self.request(id, Some(proof()));
+        told(RecordingService::delete_recording(self.rooms, request).await).map(drop)
+    }
+
+    pub async fn get(&self, id: &str) -> Result<Told, Refusal> {
+        Ok(told(self.rooms.get_recording(self.request(id, None)).await)?.recording.unwrap())
+    }
+
+    pub async fn list(&self) -> Result<Vec<Told>, Refusal> {
+        let (caller, place) = (Some(person(self.key)), self.place());
+        let request = ListRecordingsRequest { caller, place, ..ListRecordingsRequest::default() };
+        Ok(told(self.rooms.list_recordings(Request::new(request)).await)?.recordings)
+    }
+}
+
+impl OpenNest {
+    pub fn by_host<'a>(&'a self, rooms: &'a Rooms) -> By<'a> {
+        By { rooms, nest: self, key: &self.host }
+    }
+
+    /// A file of the nest's stream.
+    pub async fn play(&self, rooms: &Rooms, file: &str) -> Result<Vec<u8>, Refusal> {
+        let request = ReadStreamRequest { nest_id: self.id.to_string(), file: file.to_owned() };
+        let parts = told(RecordingService::read_stream(rooms, Request::new(request)).await)?;
+        let parts: Vec<_> = parts.try_collect().await.unwrap();
+        let bytes = parts.into_iter().filter_map(|part| match part.part {
+            Some(Part::Bytes(bytes)) => Some(bytes),
+            Some(Part::File(_)) | None => None,
+        });
+        Ok(bytes.flatten().collect())
+    }
+}
+
+impl World {
+    /// A nest that wants to be streamed, with its host in it.
+    pub async fn streamed_nest(&self, rooms: &Rooms) -> OpenNest {
+        let request = CreateNestRequest {
+            caller: Some(person(&key(1))),
+            proof: Some(proof()),
+            hls_stream: true,
+            ..CreateNestRequest::default()
+        };
+        let nest = create(rooms, request).await.unwrap();
+        let nest = OpenNest { id: nest.id.parse().unwrap(), host: nest.host };
+        self.enter_nest(&nest, &key(1), NestRole::Admin { speaks: true }).await;
+        self.look_at_nest(rooms, &nest).await;
+        nest
+    }
+
+    /// The streams of the nest, newest first.
+    pub async fn streams(&self, nest: &OpenNest) -> Vec<Recording> {
+        let ids = sqlx::query_scalar!(
+            "select c.id from recordings c join livekit_rooms r on r.id = c.room_id
+             where r.nest_id = $1 and c.kind = 'hls' order by c.created_at desc",
+            nest.id
+        );
+        let mut found = Vec::new();
+        for id in ids.fetch_all(&self.pool).await.unwrap() {
+            found.extend(self.kept(id).await);
+        }
+        found
+    }
+
+    /// A pass, and the stream that it starts.
+    pub async fn pass_and_stream(&self, rooms: &Rooms, nest: &OpenNest) -> Recording {
+        rooms.pass().await.unwrap();
+        testkit::eventually("the nest's stream has a recorder", async || {
+            let streams = self.streams(nest).await;
+            streams
+                .first()
+                .filter(|one| one.status.is_open() && one.egress_id.is_some())
+                .cloned()
+                .ok_or(streams)
+        })
+        .await
+    }
+}

@@ -1,0 +1,192 @@
+//! Recordings of nests: for admins, by signed requests that count once; and what others see of them.
+
+use chassis::status::Reason;
+use domain::{NestRole, RecordingStatus};
+use livekit_dev::Worker;
+use livekit_protocol::EgressStatus;
+use room_lifecycle::Rooms;
+use serde_json::json;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+
+use crate::harness::{
+    World,
+    nest_recordings::By,
+    nests::{OpenNest, key, proof},
+};
+
+fn by<'a>(rooms: &'a Rooms, nest: &'a OpenNest, key: &'a str) -> By<'a> {
+    By { rooms, nest, key }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_admin_records_the_sound_and_everybody_sees_that_he_does(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    world.enter_nest(&nest, &nest.host, NestRole::Admin { speaks: true }).await;
+    let host = nest.by_host(&rooms);
+    let recording = host.start().await.unwrap();
+    let running = world.running();
+    let Some(livekit_protocol::egress_info::Request::RoomComposite(asked)) = &running[0].request else {
+        panic!("{running:?}")
+    };
+    assert!(asked.audio_only && asked.file_outputs[0].filepath.ends_with(".mp4"), "{asked:?}");
+    assert!(rooms.nest(nest.id).await.unwrap().recording);
+    rooms.drain().await.unwrap();
+    assert_eq!(world.metadata(&nest).await["recording"], json!(true), "a client reads it in the room");
+
+    world.work();
+    host.stop(&recording.id).await.unwrap();
+    assert!(rooms.nest(nest.id).await.unwrap().recording, "it is not over before its file is written");
+    world.work();
+    rooms.watch_recordings().await.unwrap();
+    let done = host.get(&recording.id).await.unwrap();
+    assert_eq!((done.status.as_str(), done.downloadable), ("complete", true));
+    assert!(!rooms.nest(nest.id).await.unwrap().recording);
+    rooms.drain().await.unwrap();
+    assert_eq!(world.metadata(&nest).await["recording"], json!(false));
+    assert_eq!(host.list().await.unwrap().len(), 1);
+    host.delete(&recording.id).await.unwrap();
+    assert_eq!(host.get(&recording.id).await.unwrap_err().reason, Reason::RecordingNotFound);
+    rooms.pass().await.unwrap();
+    assert_eq!(world.count_recordings().await, 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn who_is_no_admin_neither_records_nor_reads_and_admins_stay_admins_after_the_end(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    nest.join(&rooms, &key(2)).await.unwrap();
+    nest.speaks(&rooms, &key(2), true).await;
+    let recording = nest.by_host(&rooms).start().await.unwrap();
+    for stranger in [&key(2), &key(3)] {
+        let who = by(&rooms, &nest, stranger);
+        for refused in [
+            who.start().await.map(drop),
+            who.stop(&recording.id).await.map(drop),
+            who.delete(&recording.id).await,
+            who.get(&recording.id).await.map(drop),
+            who.list().await.map(drop),
+        ] {
+            assert_eq!(refused.unwrap_err().reason, Reason::InvalidRequest);
+        }
+    }
+    nest.permit(&rooms, (&nest.host, &key(2)), |wish| wish.is_admin = Some(true)).await.unwrap();
+    let (second, admin) = (key(2), |key| By { rooms: &rooms, nest: &nest, key });
+    admin(&second).stop(&recording.id).await.unwrap();
+    nest.end(&rooms, &nest.host).await.unwrap();
+    assert_eq!(admin(&second).list().await.unwrap()[0].id, recording.id);
+    assert_eq!(admin(&second).start().await.unwrap_err().reason, Reason::InvalidRequest, "it is over");
+    let nowhere = OpenNest { id: uuid::Uuid::from_u128(1), host: nest.host.clone() };
+    assert_eq!(nowhere.by_host(&rooms).start().await.unwrap_err().reason, Reason::InvalidRequest);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_signed_request_has_its_effect_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let (rooms, other) = (world.rooms().await, world.rooms().await);
+    let nest = world.nest(&rooms).await;
+    let (started, stopped) = (proof(), proof());
+    let host = nest.by_host(&rooms);
+    let first = host.start_with(started.clone()).await.unwrap();
+    host.stop_with(&first.id, Some(stopped.clone())).await.unwrap();
+    rooms.watch_recordings().await.unwrap();
+    let again = nest.by_host(&other).start_with(started).await;
+    assert_eq!(again.unwrap_err().reason, Reason::Unauthenticated);
+    let second = host.start().await.unwrap();
+    let again = nest.by_host(&other).stop_with(&second.id, Some(stopped)).await;
+    assert_eq!(again.unwrap_err().reason, Reason::Unauthenticated);
+    let unsigned = host.stop_with(&second.id, None).await;
+    assert_eq!(unsigned.unwrap_err().reason, Reason::InvalidRequest);
+    assert!(world.kept(second.id.parse().unwrap()).await.unwrap().stop_asked_at.is_none());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_was_stopped_is_not_stopped_again(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    let host = nest.by_host(&rooms);
+    let recording = host.start().await.unwrap();
+    world.work();
+    rooms.watch_recordings().await.unwrap();
+    host.stop(&recording.id).await.unwrap();
+    assert_eq!(host.stop(&recording.id).await.unwrap_err().reason, Reason::RecordingStopped);
+    world.work();
+    rooms.watch_recordings().await.unwrap();
+    let refusal = host.stop(&recording.id).await.unwrap_err();
+    assert_eq!((refusal.reason, refusal.message.as_str()), (Reason::RecordingStopped, "Already stopped"));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn of_two_starts_at_once_one_records(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let (one, other) = (world.rooms().await, world.rooms().await);
+    let nest = world.nest(&one).await;
+    let (by_one, by_other) = (nest.by_host(&one), nest.by_host(&other));
+    let (first, second) = tokio::join!(by_one.start(), by_other.start());
+    let (won, lost) = if first.is_ok() { (first, second) } else { (second, first) };
+    won.unwrap();
+    assert_eq!(lost.unwrap_err().reason, Reason::AlreadyRecording);
+    assert_eq!((world.count_recordings().await, world.running().len()), (1, 1));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_recording_is_found_in_its_own_nest_only(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    let recording = nest.by_host(&rooms).start().await.unwrap();
+    let other = OpenNest::of(&rooms, &key(2)).await;
+    let host = other.by_host(&rooms);
+    for refused in [
+        host.get(&recording.id).await.map(drop),
+        host.stop(&recording.id).await.map(drop),
+        host.delete(&recording.id).await,
+    ] {
+        assert_eq!(refused.unwrap_err().reason, Reason::RecordingNotFound);
+    }
+    assert!(host.list().await.unwrap().is_empty());
+    assert!(world.kept(recording.id.parse().unwrap()).await.unwrap().status.is_open());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_nest_that_ends_or_a_recorder_that_dies_leaves_nothing_open(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    let host = nest.by_host(&rooms);
+    let first = host.start().await.unwrap();
+    world.work();
+    rooms.watch_recordings().await.unwrap();
+    world.server().set_worker(Worker::Dead);
+    world.server().work();
+    rooms.watch_recordings().await.unwrap();
+    world.pass_time(Duration::seconds(10));
+    rooms.watch_recordings().await.unwrap();
+    let kept = world.kept(first.id.parse().unwrap()).await.unwrap();
+    assert_eq!(kept.status, RecordingStatus::Failed);
+    assert!(!rooms.nest(nest.id).await.unwrap().recording);
+
+    world.server().set_worker(Worker::Waits);
+    let second = host.start().await.unwrap();
+    let row = world.kept(second.id.parse().unwrap()).await.unwrap();
+    world.put(&row, EgressStatus::EgressActive);
+    nest.end(&rooms, &nest.host).await.unwrap();
+    rooms.watch_recordings().await.unwrap();
+    world.work();
+    rooms.watch_recordings().await.unwrap();
+    assert!(!world.status_of(&row).await.is_open());
+    assert_eq!(world.running(), []);
+}

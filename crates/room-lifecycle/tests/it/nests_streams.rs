@@ -1,0 +1,142 @@
+//! HLS: a nest that asked for it is streamed while somebody is in it, by the passes and the watch that all recordings
+//! have, and played by nobody but its own listeners.
+
+use chassis::status::Reason;
+use domain::{NestRole, RecordingStatus};
+use livekit_dev::Worker;
+use livekit_protocol::EgressStatus;
+use room_lifecycle::store::recordings::streams::list_due;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+
+use crate::harness::{World, nests::key};
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_stream_runs_while_somebody_is_in_the_nest(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.streamed_nest(&rooms).await;
+    assert_eq!(nest.play(&rooms, "live.m3u8").await.unwrap_err().reason, Reason::RoomNotFound);
+    let stream = world.pass_and_stream(&rooms, &nest).await;
+    assert_eq!(
+        nest.play(&rooms, "live.m3u8").await.unwrap_err().reason,
+        Reason::RoomNotFound,
+        "not written yet"
+    );
+    world.work();
+    let playlist = String::from_utf8(nest.play(&rooms, "live.m3u8").await.unwrap()).unwrap();
+    let segment = playlist.lines().find(|line| !line.starts_with('#')).unwrap();
+    assert!(!nest.play(&rooms, segment).await.unwrap().is_empty());
+    assert!(!rooms.nest(nest.id).await.unwrap().recording, "a stream is no recording");
+    rooms.pass().await.unwrap();
+    assert_eq!(world.running().len(), 1, "one is enough");
+
+    let room = world.nest_record(&nest).await.room_name;
+    world.server().leave(&room, &key(1)).unwrap();
+    world.look_at_nest(&rooms, &nest).await;
+    world.pass_time(Duration::seconds(6));
+    world.look_at_nest(&rooms, &nest).await;
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&stream).await, RecordingStatus::Active, "he may come back");
+    world.pass_time(Duration::seconds(40));
+    rooms.watch_recordings().await.unwrap();
+    world.work();
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&stream).await, RecordingStatus::Complete);
+    assert_eq!(nest.play(&rooms, "live.m3u8").await.unwrap_err().reason, Reason::RoomNotFound);
+    rooms.pass().await.unwrap();
+    assert_eq!(world.running(), [], "nobody is there");
+    assert!(world.file(&stream).exists());
+    world.pass_time(Duration::minutes(11));
+    rooms.pass().await.unwrap();
+    rooms.pass().await.unwrap();
+    assert_eq!(world.count_recordings().await, 0, "what was streamed is not kept");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn only_where_it_is_wanted_and_set_up_a_nest_is_streamed(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let (rooms, without) =
+        (world.rooms().await, world.rooms_with(|config| config.recordings.hls = false).await);
+    let plain = world.nest(&rooms).await;
+    world.enter_nest(&plain, &key(1), NestRole::Admin { speaks: true }).await;
+    world.look_at_nest(&rooms, &plain).await;
+    rooms.pass().await.unwrap();
+    let wanted = world.streamed_nest(&without).await;
+    without.pass().await.unwrap();
+    assert_eq!((world.count_recordings().await, world.server().calls("StartRoomCompositeEgress")), (0, 0));
+    world.pass_and_stream(&rooms, &wanted).await;
+    assert_eq!(world.running().len(), 1);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_stream_that_fails_is_begun_again_later_each_time(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.streamed_nest(&rooms).await;
+    for (round, patience) in [10, 20, 40].into_iter().enumerate() {
+        let stream = world.pass_and_stream(&rooms, &nest).await;
+        world.put(&stream, EgressStatus::EgressActive);
+        world.put(&stream, EgressStatus::EgressFailed);
+        rooms.watch_recordings().await.unwrap();
+        assert_eq!(world.status_of(&stream).await, RecordingStatus::Failed);
+        world.pass_time(Duration::seconds(patience - 4));
+        assert!(list_due(&world.pool, 10).await.unwrap().is_empty(), "too early after failure {round}");
+        world.pass_time(Duration::seconds(5));
+    }
+    world.pass_and_stream(&rooms, &nest).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_stream_ends_with_its_nest_and_is_one_whoever_passes(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let (one, other) = (world.rooms().await, world.rooms().await);
+    let nest = world.streamed_nest(&one).await;
+    let (first, second) =
+        tokio::join!(world.pass_and_stream(&one, &nest), world.pass_and_stream(&other, &nest));
+    assert_eq!((first.id, world.running().len()), (second.id, 1));
+    world.work();
+    nest.end(&one, &nest.host).await.unwrap();
+    assert_eq!(nest.play(&one, "live.m3u8").await.unwrap_err().reason, Reason::RoomNotFound);
+    one.watch_recordings().await.unwrap();
+    world.work();
+    one.watch_recordings().await.unwrap();
+    assert!(!world.status_of(&first).await.is_open());
+    assert_eq!(world.running(), []);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn nothing_but_files_of_its_own_stream_is_played(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.streamed_nest(&rooms).await;
+    let recording = nest.by_host(&rooms).start().await.unwrap();
+    world.pass_and_stream(&rooms, &nest).await;
+    world.work();
+    nest.by_host(&rooms).stop(&recording.id).await.unwrap();
+    world.work();
+    assert!(nest.play(&rooms, "live.m3u8").await.is_ok());
+    let file = format!("{}.mp4", recording.id);
+    assert!(world.file(&world.kept(recording.id.parse().unwrap()).await.unwrap()).exists());
+    for name in [&file, &format!("../{file}"), "..", ".", "", "../live.m3u8", "%2e%2e/live.m3u8", "none.ts"] {
+        assert_eq!(nest.play(&rooms, name).await.unwrap_err().reason, Reason::RoomNotFound, "{name}");
+    }
+    let elsewhere = world.nest(&rooms).await;
+    assert_eq!(elsewhere.play(&rooms, "live.m3u8").await.unwrap_err().reason, Reason::RoomNotFound);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_missing_recorder_does_not_hold_the_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.streamed_nest(&rooms).await;
+    world.server().faults().set("StartRoomCompositeEgress", livekit_dev::Fault::Hang);
+    rooms.pass().await.unwrap();
+    world.reached("StartRoomCompositeEgress", 1).await;
+    world.server().faults().clear();
+    world.server().set_worker(Worker::Waits);
+    testkit::eventually("it has its recorder", async || {
+        world.streams(&nest).await.first()?.egress_id.clone()
+    })
+    .await;
+}
