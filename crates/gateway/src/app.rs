@@ -208,7 +208,11 @@ impl App {
 
     /// Counts a request of nobody in particular against its address.
     pub(crate) fn count_address(&self, parts: &Parts) -> Result<(), Rejection> {
-        self.0.addresses.take(self.client_address(parts), Instant::now()).map_err(too_often)
+        self.count_at(self.client_address(parts))
+    }
+
+    pub(crate) fn count_at(&self, address: IpAddr) -> Result<(), Rejection> {
+        self.0.addresses.take(address, Instant::now()).map_err(too_often)
     }
 
     fn count_person(&self, caller: Caller) -> Result<Caller, Rejection> {
@@ -348,5 +352,28 @@ impl FromRequestParts<App> for Anybody {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
         app.count_address(parts).map(|()| Self)
+    }
+}
+
+/// Where a request comes from, which costs nothing yet.
+pub(crate) struct Address(pub(crate) IpAddr);
+
+impl FromRequestParts<App> for Address {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        Ok(Self(app.client_address(parts)))
+    }
+}
+
+/// An address that has a request left, looked at before anything that costs us more; nothing is counted.
+pub(crate) struct Welcome;
+
+impl FromRequestParts<App> for Welcome {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let address = app.client_address(parts);
+        app.0.addresses.has(address, Instant::now()).map(|()| Self).map_err(too_often)
     }
 }

@@ -244,12 +244,12 @@ pub(crate) async fn repair(
         )
         .into());
     };
-    app.may_repair(&id)?;
+    app.count_repair(&id)?; // before it is done: of many who ask at once, one is served
     let request = room::RepairRequest { caller: Some(caller), kind: kind.clone(), id: id.clone() };
     let outcome = app.diagnosis().repair(request).await;
     let denied = |status: &Status| matches!(status.code(), Code::PermissionDenied | Code::NotFound);
-    if !outcome.as_ref().is_err_and(denied) {
-        app.count_repair(&id)?; // whoever may not repair takes nobody's turn
+    if outcome.as_ref().is_err_and(denied) {
+        app.forget_repair(&id); // whoever may not repair takes nobody's turn
     }
     let repaired = outcome?.into_inner().repaired;
     let outcome = context::with_budget(BUDGET, examine(&app, &asker, kind, id)).await;

@@ -101,8 +101,22 @@ impl Limiter {
         self.look(key, now).map(drop)
     }
 
+    /// Gives back a token of `key` that was taken for nothing. One of the shared bucket stays taken.
+    pub fn give_back(&self, key: impl Hash) {
+        let key = self.key(key);
+        if let Some(full_at) = self.buckets.lock().full_at.get_mut(&key)
+            && let Some(before) = full_at.checked_sub(self.interval)
+        {
+            *full_at = before;
+        }
+    }
+
+    fn key(&self, key: impl Hash) -> u64 {
+        self.hasher.hash_one(key).max(SHARED + 1)
+    }
+
     fn look(&self, key: impl Hash, now: Instant) -> Result<Found<'_>, Duration> {
-        let key = self.hasher.hash_one(key).max(SHARED + 1);
+        let key = self.key(key);
         let mut buckets = self.buckets.lock();
         buckets.sweep(now, self.capacity);
         let key = if buckets.full_at.len() < self.capacity || buckets.full_at.contains_key(&key) {
@@ -183,6 +197,17 @@ mod tests {
             assert_eq!(limiter.take("ana", start), Ok(()));
         }
         assert_eq!(limiter.has("ana", start), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn what_is_given_back_is_there_again_and_no_more() {
+        let limiter = Limiter::new(Rate::new(1, 2));
+        let start = Instant::now();
+        assert_eq!(passed(&limiter, "ana", start, 5), 2);
+        limiter.give_back("ana");
+        limiter.give_back("ben");
+        assert_eq!(passed(&limiter, "ana", start, 5), 1);
+        assert_eq!(passed(&limiter, "ben", start, 5), 2);
     }
 
     #[test]

@@ -12,10 +12,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use inbox::Mail;
@@ -26,6 +27,8 @@ use crate::inbox::Inbox;
 const CONNECTIONS: usize = 64;
 /// Mails that are kept; older ones are forgotten.
 const KEPT: usize = 200;
+/// After a connection could not be accepted: when no file descriptor is free, that is so at once again.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// What happens to a mail instead of being taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,17 +59,22 @@ impl MailDev {
         Self::default()
     }
 
-    /// Serves until `shutdown`.
+    /// Serves until `shutdown`; no connection is open any more when it returns.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut sessions = JoinSet::new();
         let accepting = async {
             while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                while sessions.try_join_next().is_some() {} // those that have ended
+                let Ok((stream, _)) = listener.accept().await else {
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
+                };
                 if self.0.is_down.load(Ordering::SeqCst) {
                     continue; // dropped: the peer sees the connection closed at once
                 }
                 let (server, ending) = (self.clone(), shutdown.clone());
-                tokio::spawn(async move {
+                sessions.spawn(async move {
                     let talk = ending.run_until_cancelled(session::talk(server, stream)).await;
                     if let Some(Err(error)) = talk {
                         tracing::debug!(%error, "a mail connection broke");
@@ -76,6 +84,7 @@ impl MailDev {
             }
         };
         shutdown.run_until_cancelled(accepting).await;
+        while sessions.join_next().await.is_some() {} // each of them stops at `shutdown`
     }
 
     /// What is kept, newest first.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 
+use std::io::Read;
+
 use mail_dev::{Fault, MailDev};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufStream},
@@ -102,4 +104,19 @@ async fn only_the_newest_mails_are_kept() {
     }
     let mails = client.mail.mails();
     assert_eq!((client.mail.taken(), mails.len(), mails[0].subject.as_str()), (210, 200, "209"));
+}
+
+#[tokio::test]
+async fn serving_ends_with_the_last_of_its_connections() {
+    let running = CancellationToken::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(MailDev::new().serve(listener, running.clone()));
+    let mut stream = BufStream::new(TcpStream::connect(address).await.unwrap());
+    stream.read_line(&mut String::new()).await.unwrap();
+    running.cancel();
+    serving.await.unwrap();
+    // One thread runs all of this: whatever had been left to end by itself would be open still.
+    let mut stream = stream.into_inner().into_std().unwrap();
+    assert_eq!(stream.read(&mut [0]).ok(), Some(0));
 }

@@ -119,6 +119,9 @@ impl Asked {
 
     /// Counts who got in and who did not, and says who did not; of what room-lifecycle refused, it has said so itself.
     fn answer<T>(self, issued: Result<T, Error>) -> Result<Response<T>, Status> {
+        if let Err(Error::Refused(not_yet @ Refused::NotInNest)) = issued {
+            return Err(Refusal::from(not_yet).into()); // the first step of each join: the gateway makes the second
+        }
         let issued = issued.map_err(|error| match error {
             Error::Room(refusal) => refusal,
             error => Refusal::from(error).logged(self.owner, &self.id, &self.user),

@@ -84,14 +84,14 @@ impl App {
         self.0.diagnoses.take(asker.key(), Instant::now()).map_err(too_often)
     }
 
-    /// Whether a room may be repaired again.
-    pub(crate) fn may_repair(&self, room: &str) -> Result<(), Rejection> {
-        self.0.repairs.has(room, Instant::now()).map_err(too_often)
-    }
-
-    /// The room was repaired.
+    /// One more repair of this room.
     pub(crate) fn count_repair(&self, room: &str) -> Result<(), Rejection> {
         self.0.repairs.take(room, Instant::now()).map_err(too_often)
+    }
+
+    /// The room was not repaired after all: its caller may not.
+    pub(crate) fn forget_repair(&self, room: &str) {
+        self.0.repairs.give_back(room);
     }
 }
 

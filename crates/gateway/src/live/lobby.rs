@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{LiveRoom, LiveSession, RoomAndSession, Seat, room_answer, sessions::Page};
 use crate::{
-    app::{App, SignedIn},
+    app::{App, Moderator, SignedIn},
     error::Rejection,
     extract::{Id, Json, Query},
     wire::{self, told},
@@ -103,7 +103,7 @@ pub(super) async fn shown(app: &App, caller: &Caller, room_id: &str) -> Result<R
     responses((status = 200, body = Admitted, description = "admitted")))]
 pub(crate) async fn admit(
     State(app): State<App>,
-    SignedIn(caller): SignedIn,
+    Moderator(caller): Moderator,
     Id(room_id): Id,
     Json(body): Json<Whom>,
 ) -> Result<Answer<Admitted>, Rejection> {
@@ -118,7 +118,7 @@ pub(crate) async fn admit(
     responses((status = 200, body = Admitted, description = "rejected")))]
 pub(crate) async fn reject(
     State(app): State<App>,
-    SignedIn(caller): SignedIn,
+    Moderator(caller): Moderator,
     Id(room_id): Id,
     Json(body): Json<Whom>,
 ) -> Result<Answer<Admitted>, Rejection> {
@@ -144,7 +144,7 @@ pub(crate) struct AdmittedAll {
     responses((status = 200, body = AdmittedAll, description = "how many")))]
 pub(crate) async fn admit_all(
     State(app): State<App>,
-    SignedIn(caller): SignedIn,
+    Moderator(caller): Moderator,
     Id(room_id): Id,
 ) -> Result<Answer<AdmittedAll>, Rejection> {
     let RoomAndSession { ok, room, session } = shown(&app, &caller, &room_id).await?;

@@ -5,7 +5,7 @@
 
 use axum::{Json as Answer, extract::State};
 use chassis::grpc::timestamp;
-use proto::room::v1 as pb;
+use proto::{room::v1 as pb, types::v1::Caller};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -22,6 +22,17 @@ use crate::{
     wire::{self, told},
 };
 
+/// The room as it is shown, and the request about that person.
+async fn moderated(
+    app: &App,
+    caller: Caller,
+    room_id: String,
+    Whom { user_id }: Whom,
+) -> Result<(RoomAndSession, pb::ModerateRequest), Rejection> {
+    let shown = shown(app, &caller, &room_id).await?;
+    Ok((shown, pb::ModerateRequest { caller: Some(caller), room_id, user_id }))
+}
+
 /// Somebody with a seat becomes a speaker, at once and for his next tokens; for the host.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/promote", operation_id = "promoteInLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = Whom,
@@ -32,8 +43,7 @@ pub(crate) async fn promote(
     Id(room_id): Id,
     Json(body): Json<Whom>,
 ) -> Result<Answer<Admitted>, Rejection> {
-    let shown = shown(&app, &caller, &room_id).await?;
-    let request = pb::ModerateRequest { caller: Some(caller), room_id, user_id: body.user_id };
+    let (shown, request) = moderated(&app, caller, room_id, body).await?;
     Admitted::of(shown, app.moderation().promote(request).await?.into_inner())
 }
 
@@ -47,8 +57,7 @@ pub(crate) async fn demote(
     Id(room_id): Id,
     Json(body): Json<Whom>,
 ) -> Result<Answer<Admitted>, Rejection> {
-    let shown = shown(&app, &caller, &room_id).await?;
-    let request = pb::ModerateRequest { caller: Some(caller), room_id, user_id: body.user_id };
+    let (shown, request) = moderated(&app, caller, room_id, body).await?;
     Admitted::of(shown, app.moderation().demote(request).await?.into_inner())
 }
 
@@ -95,8 +104,7 @@ pub(crate) async fn kick(
     Id(room_id): Id,
     Json(body): Json<Whom>,
 ) -> RoomAnswer {
-    let shown = shown(&app, &caller, &room_id).await?;
-    let request = pb::ModerateRequest { caller: Some(caller), room_id, user_id: body.user_id };
+    let (shown, request) = moderated(&app, caller, room_id, body).await?;
     app.moderation().kick(request).await?;
     Ok(Answer(shown))
 }
@@ -136,8 +144,7 @@ pub(crate) async fn unban(
     Id(room_id): Id,
     Json(body): Json<Whom>,
 ) -> RoomAnswer {
-    let shown = shown(&app, &caller, &room_id).await?;
-    let request = pb::ModerateRequest { caller: Some(caller), room_id, user_id: body.user_id };
+    let (shown, request) = moderated(&app, caller, room_id, body).await?;
     app.moderation().unban(request).await?;
     Ok(Answer(shown))
 }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{NestId, PLAYED};
 use crate::{
-    app::{Anybody, App},
+    app::{Address, Anybody, App, Welcome},
     error::Rejection,
     nostr::{Received, Signed},
 };
@@ -47,6 +47,7 @@ pub(crate) struct NestToken {
     responses((status = 200, body = CreatedNest, description = "the nest; also with a slash at the end")))]
 pub(crate) async fn create(
     State(app): State<App>,
+    _: Welcome,
     signed: Signed,
     _: Anybody, // keys cost nothing: whoever makes nests with ever new ones pays with his address
     body: Received,
@@ -76,6 +77,7 @@ pub(crate) async fn create(
 pub(crate) async fn join(
     State(app): State<App>,
     NestId(nest_id): NestId,
+    Address(address): Address,
     signed: Signed,
     body: Received,
 ) -> Result<impl IntoResponse, Rejection> {
@@ -83,6 +85,7 @@ pub(crate) async fn join(
     // Most who ask are participants already: their token is one call, and only a first join is three.
     let issued = match issue(&app, Some(caller.clone()), &nest_id).await {
         Err(status) if Refusal::from_status(&status).reason == Reason::NotParticipant => {
+            app.count_at(address)?; // as for a new nest: ever new keys cost nothing
             let request = room::JoinNestRequest { caller: Some(caller.clone()), nest_id: nest_id.clone() };
             app.nests().join_nest(request).await?;
             issue(&app, Some(caller), &nest_id).await?

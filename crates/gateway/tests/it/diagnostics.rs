@@ -103,3 +103,17 @@ async fn one_diagnosis_of_a_caller_in_five_seconds_and_one_repair_of_a_room_in_t
     assert!((6..=30).contains(&told["retry_after"].as_u64().unwrap()), "{told}");
     assert_eq!(repair("admin", "unknown").await.0, 404);
 }
+
+#[tokio::test]
+async fn of_many_repairs_at_once_one_is_made_and_one_that_was_denied_counts_for_nothing() {
+    let gateway = Gateway::start().await;
+    let url = format!("{}/repair", path(SESSION));
+    let repair = |person: &str| answer(gateway.post(&url).bearer_auth(token(person)));
+    gateway.fake.set(Mood::RefuseAt("repair", Refusal::new(Reason::NotHost, "Why not.")));
+    assert_eq!(repair("guest-1").await.0, 403);
+    gateway.fake.set(Mood::Well);
+    let told = futures::future::join_all((0..8).map(|_| repair("host-1"))).await;
+    assert_eq!(told.iter().filter(|(status, _)| *status == 200).count(), 1, "{told:?}");
+    let made = gateway.fake.calls().iter().filter(|call| call.method == "repair").count();
+    assert_eq!(made, 2);
+}

@@ -38,6 +38,8 @@ pub enum Mood {
     #[default]
     Well,
     Refuse(Refusal),
+    /// Refuse this call, and answer the others.
+    RefuseAt(&'static str, Refusal),
     /// Fail without a reason of ours.
     Fail(Status),
     Panic,
@@ -92,7 +94,8 @@ impl Fake {
             inner.0.clone()
         };
         match mood {
-            Mood::Well => {}
+            Mood::RefuseAt(at, refusal) if at == method => return Err(refusal.into()),
+            Mood::Well | Mood::RefuseAt(..) => {}
             Mood::Refuse(refusal) => return Err(refusal.into()),
             Mood::Fail(status) => return Err(status),
             Mood::Panic => panic!("on purpose"),

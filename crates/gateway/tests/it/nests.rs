@@ -1,13 +1,14 @@
 //! The routes of nests, as their clients call them: `accept` and `content-type: application/json` on every request,
 //! bodies or not.
 
+use gateway::HttpArgs;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::{
     fakes::{Mood, NEST},
     nip98::{BASE, Signer, gateway},
-    support::{Gateway, answer, told},
+    support::{Gateway, answer, args, checked, told},
 };
 use chassis::status::{Reason, Refusal};
 
@@ -70,6 +71,24 @@ async fn the_first_token_makes_a_participant_and_the_next_is_one_call() {
     gateway.fake.set(Mood::Refuse(Refusal::new(Reason::NotParticipant, "Why not.")));
     assert_eq!(join().await.0, 403, "it is tried once");
     assert_eq!(calls().len(), 6);
+}
+
+#[tokio::test]
+async fn ever_new_keys_pay_with_their_address_and_participants_do_not() {
+    let settings =
+        HttpArgs { api_url: Some(BASE.into()), rate_limit_anonymous: Some("1/3".into()), ..args() };
+    let gateway = Gateway::with(checked(settings)).await;
+    let join = async |key: u8| {
+        answer(send(&gateway, Some(&Signer::new(key)), &Method::GET, &nest(""), None)).await.0
+    };
+    let mut joined = 0;
+    while joined < 50 && join(joined + 1).await == 200 {
+        joined += 1;
+    }
+    assert!((3..50).contains(&joined), "{joined} new keys of one address");
+    let made = gateway.fake.calls().iter().filter(|call| call.method == "join_nest").count();
+    assert_eq!(made, usize::from(joined));
+    assert_eq!(join(1).await, 200);
 }
 
 #[tokio::test]

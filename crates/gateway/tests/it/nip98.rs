@@ -289,6 +289,9 @@ async fn refused_signatures_count_against_the_address_and_good_ones_against_the_
         answer(gateway.get(&nest()).header("authorization", header)).await.0
     };
     let (one, other) = (Signer::new(1), Signer::new(2));
+    for signer in [&one, &other] {
+        assert_eq!(ask(signer, &nest()).await, 200, "they are participants");
+    }
     let mut told = Vec::new();
     while told.last() != Some(&429) && told.len() < 50 {
         told.push(ask(&one, "/elsewhere").await);

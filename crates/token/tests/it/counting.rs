@@ -2,7 +2,7 @@
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use testkit::seed::{self, State};
+use testkit::seed::{self, State, nest};
 
 use crate::{
     live_issuing::on_air,
@@ -14,6 +14,7 @@ async fn tokens_are_counted_by_owner_and_result(options: PgPoolOptions, connect:
     let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpensTomorrow).await;
     let (room, _, _) = on_air(&pool).await;
+    let nest = nest::nest(&pool, &nest::key('a')).await;
     let recorder = PrometheusBuilder::new().build_recorder();
     // For this thread only: the test, the service and its tasks all run on it.
     let _guard = metrics::set_default_local_recorder(&recorder);
@@ -22,6 +23,7 @@ async fn tokens_are_counted_by_owner_and_result(options: PgPoolOptions, connect:
     world.enter("gus", &room).await.unwrap();
     world.enter("sam", &room).await.unwrap();
     world.enter("somebody", &room).await.unwrap_err();
+    world.enter_nest(Some(&nest::key('c')), &nest).await.unwrap_err();
     let counted = recorder.handle().render();
     for line in [
         r#"greenroom_tokens_total{owner="session",result="too_early"} 1"#,
@@ -30,4 +32,5 @@ async fn tokens_are_counted_by_owner_and_result(options: PgPoolOptions, connect:
     ] {
         assert!(counted.contains(line), "{line} is not in:\n{counted}");
     }
+    assert!(!counted.contains(r#"owner="nest""#), "to join a nest is two steps, and no refusal:\n{counted}");
 }
