@@ -7,7 +7,6 @@ use axum::{
 use domain::{PLAYLIST, stream_file};
 use http::{header, request::Parts};
 use proto::room::v1::ReadStreamRequest;
-use uuid::Uuid;
 
 use super::{NestId, no_nest};
 use crate::{

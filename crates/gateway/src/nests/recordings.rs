@@ -10,7 +10,6 @@ use http::{HeaderValue, StatusCode, header, request::Parts};
 use proto::{room::v1 as pb, types::v1::Caller};
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{FAMILY, NestId, path_ids};
 use crate::{
