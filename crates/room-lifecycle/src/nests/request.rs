@@ -18,7 +18,7 @@ pub(super) fn signer(who: Option<Caller>) -> Result<String, Error> {
     if is_key(&caller.user_id) { Ok(caller.user_id) } else { Err(NestError::NoKey.into()) }
 }
 
-pub(super) fn proof(proof: Option<Proof>) -> Result<Proof, Error> {
+pub(crate) fn proof(proof: Option<Proof>) -> Result<Proof, Error> {
     let proof = proof.unwrap_or_default();
     if proof.event_id.len() == HASH && proof.body_hash.len() == HASH {
         Ok(proof)

@@ -83,7 +83,7 @@ impl Rooms {
 
 /// A signed request is carried out once: its proof is the first thing that its transaction writes, and two replicas
 /// that have the same one wait for each other there.
-pub(super) async fn accept(transaction: &mut PgConnection, proof: &Proof) -> Result<(), Error> {
+pub(crate) async fn accept(transaction: &mut PgConnection, proof: &Proof) -> Result<(), Error> {
     if nostr::insert_seen(transaction, proof).await? {
         return Ok(());
     }
