@@ -12,7 +12,7 @@ mod remove;
 pub mod settings;
 mod start;
 mod stop;
-mod watch;
+pub(crate) mod watch;
 
 use chassis::status::Refusal;
 use domain::Owner;
@@ -30,9 +30,6 @@ use crate::{
         live::{Reader, rooms},
     },
 };
-
-/// What a recorder that died is remembered by, until a pass has seen it twice.
-pub(crate) type Missing = std::collections::HashMap<Uuid, time::OffsetDateTime>;
 
 /// The place in a request.
 fn place(place: Option<RecordingPlace>) -> Result<Place, Refusal> {

@@ -38,9 +38,15 @@ impl RecordingService for Rooms {
         let request = request.into_inner();
         let (caller, place) = (caller(request.caller)?, place(request.place)?);
         let id = uuid("recording_id", &request.recording_id)?;
-        let rooms = self.clone();
-        let flow = async move { rooms.stop_recording(&caller, place, id).await };
-        let stopped = self.run("stop recording", flow).await?;
+        let (rooms, by) = (self.clone(), caller.clone());
+        let flow = async move { rooms.stop_recording(&by, place, id).await };
+        let stopped = match self.patiently("stop recording", flow).await? {
+            Some(stopped) => stopped,
+            None => {
+                self.may_record(&caller, place).await?;
+                self.recording_of(place, id).await? // the wish stands in it
+            }
+        };
         self.told(stopped).await
     }
 
@@ -81,7 +87,11 @@ impl RecordingService for Rooms {
         let id = uuid("recording_id", &request.recording_id)?;
         let rooms = self.clone();
         let flow = async move { rooms.delete_recording(&caller, place, id).await };
-        self.run("delete recording", flow).await?;
+        if self.patiently("delete recording", flow).await?.is_none()
+            && recordings::find_readable(&self.pool, id).await.map_err(Error::from)?.is_some()
+        {
+            return Err(Error::Unsettled.into());
+        }
         Ok(Response::new(pb::DeleteRecordingResponse {}))
     }
 
