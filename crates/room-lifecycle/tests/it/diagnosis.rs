@@ -377,7 +377,7 @@ async fn a_second_look_that_takes_too_long_leaves_what_was_found_first(
     let asked = chassis::context::with_budget(Wait::from_millis(700), by_host(&rooms, &booking));
     let hanging = async {
         world.reached("CreateRoom", made + 1).await;
-        world.server().faults().set("rtc", Fault::Hang);
+        world.server().faults().set("rtc/validate", Fault::Hang);
     };
     let (told, ()) = futures::join!(asked, hanging);
     assert_eq!((told.cause, told.repaired), (Cause::RoomMissing, true), "{told:?}");

@@ -26,7 +26,7 @@ fn the_nest(host: String) -> room::Nest {
 
 impl Fake {
     /// Takes a proof once, as room-lifecycle does.
-    fn once(&self, proof: Option<room::Proof>) -> Result<(), Refusal> {
+    pub(super) fn once(&self, proof: Option<room::Proof>) -> Result<(), Refusal> {
         let proof = proof.expect("a proof");
         assert_eq!((proof.event_id.len(), proof.body_hash.len()), (32, 32));
         if self.2.lock().insert((proof.event_id, proof.body_hash)) {
