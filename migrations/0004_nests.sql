@@ -20,15 +20,17 @@ create table nest_participants (
     pubkey     text not null constraint nest_participants_pubkey_is_a_key check (pubkey ~ '^[0-9a-f]{64}$'),
     is_admin   boolean not null default false,
     is_speaker boolean not null default false,
-    muted      boolean not null default false,   -- an admin muted him last, and nobody unmuted him since
     joined_at  timestamptz not null default app_now(),
     primary key (nest_id, pubkey)
 );
 -- Those who are more than listeners: all that /info names.
 create index nest_participants_named on nest_participants (nest_id) where is_admin or is_speaker;
+-- Whether somebody has just joined.
+create index nest_participants_recent on nest_participants (nest_id, joined_at);
 
--- Signed requests that were carried out: each is accepted once. Unlogged: it matters for minutes.
-create unlogged table nostr_seen (
+-- Signed requests that were carried out: each is accepted once. Logged, although it matters for minutes: a crash of
+-- Postgres, which keeps their effects, must not let them be carried out again.
+create table nostr_seen (
     event_id   bytea not null,
     body_hash  bytea not null,
     expires_at timestamptz not null,

@@ -65,6 +65,7 @@ create table recordings (
     started_at      timestamptz,       -- as LiveKit says
     ended_at        timestamptz,
     deleted_at      timestamptz,       -- its file is gone, or about to go
+    removal_at      timestamptz,       -- when the next one tries to remove the file
     constraint recordings_idempotency_key unique (started_by, idempotency_key),
     constraint recordings_ended_has_a_time
     check ((status in ('complete', 'failed', 'aborted')) = (ended_at is not null))
@@ -73,7 +74,12 @@ create table recordings (
 create unique index recordings_one_open on recordings (room_id, kind) where status in ('starting', 'active', 'ending');
 create index recordings_open on recordings (created_at) where status in ('starting', 'active', 'ending');
 create index recordings_by_room on recordings (room_id, created_at desc, id desc) where deleted_at is null;
-create index recordings_by_age on recordings (ended_at) where deleted_at is null and ended_at is not null;
+create index recordings_by_age on recordings (ended_at)
+    where kind = 'file' and deleted_at is null and ended_at is not null;
+create index recordings_streams_over on recordings (ended_at)
+    where kind = 'hls' and deleted_at is null and ended_at is not null;
+-- What is to be removed, however much is kept.
+create index recordings_deleted on recordings (deleted_at) where deleted_at is not null and ended_at is not null;
 
 -- The metadata of a nest's room says whether it is being recorded: it is looked at when that changes.
 create function recordings_mark_nest() returns trigger

@@ -245,9 +245,12 @@ pub(crate) async fn repair(
         .into());
     };
     app.count_repair(&id)?; // before it is done: of many who ask at once, one is served
-    let request = room::RepairRequest { caller: Some(caller), kind: kind.clone(), id: id.clone() };
+    let proof = asker.proof().cloned();
+    let request = room::RepairRequest { caller: Some(caller), kind: kind.clone(), id: id.clone(), proof };
     let outcome = app.diagnosis().repair(request).await;
-    let denied = |status: &Status| matches!(status.code(), Code::PermissionDenied | Code::NotFound);
+    let denied = |status: &Status| {
+        matches!(status.code(), Code::PermissionDenied | Code::NotFound | Code::Unauthenticated)
+    };
     if outcome.as_ref().is_err_and(denied) {
         app.forget_repair(&id); // whoever may not repair takes nobody's turn
     }

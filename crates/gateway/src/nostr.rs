@@ -85,9 +85,10 @@ pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
 }
 
 impl Signed {
-    /// The signer of a request that needs no body and changes nothing of his: it may be sent again while it is young.
-    pub(crate) fn over_nothing(self) -> Result<Caller, Rejection> {
-        self.over(&Received(Bytes::new())).map(|(caller, _)| caller)
+    /// The signer of a request whose body is not read. While it is young it may be sent again, where nobody asks for the
+    /// proof.
+    pub(crate) fn over_nothing(self) -> Result<(Caller, Proof), Rejection> {
+        self.over(&Received(Bytes::new()))
     }
 
     /// The signer of a request with this body, and the proof of it.

@@ -13,9 +13,9 @@ pub mod verdict;
 
 use std::time::Duration;
 
-use chassis::{diagnosis::Cause, status::Reason};
+use chassis::{context, diagnosis::Cause, status::Reason};
 use domain::Owner;
-use proto::types::v1::Caller;
+use proto::{room::v1::Proof, types::v1::Caller};
 
 use self::{
     access::Access,
@@ -28,6 +28,7 @@ pub use self::{
 use crate::{
     Rooms,
     error::Error,
+    nests::accept,
     store::{self, diagnosis::Ground},
 };
 
@@ -35,6 +36,10 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(900);
 /// What a room that is missing may take to be made anew while its caller waits.
 const REMAKE: Duration = Duration::from_millis(700);
+
+/// What the gateway waits for everything, and what of it is kept for the way back.
+const BUDGET: Duration = Duration::from_secs(2);
+const SPARE: Duration = Duration::from_millis(100);
 
 /// Whether the caller may come in, as far as is known before LiveKit is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,19 +81,33 @@ impl Rooms {
             && let Some(owner) = access.owner
             && self.make_anew(owner).await
         {
-            let broken = examined.cause();
-            examined = self.examine(target, &access, standing).await?;
-            examined.repaired = examined.cause() != broken;
+            let again = self.examine(target, &access, standing);
+            match tokio::time::timeout(context::remaining(BUDGET).saturating_sub(SPARE), again).await {
+                Ok(again) => {
+                    let broken = std::mem::replace(&mut examined, again?).cause();
+                    examined.repaired = examined.cause() != broken;
+                }
+                Err(_) => examined.repaired = true, // what was found first is told in time
+            }
         }
         Ok(examined.conclude(access.is_admin))
     }
 
-    /// One reconcile of the room, for its host or an admin; whether it went well.
-    pub async fn repair_target(&self, caller: &Caller, target: Target) -> Result<bool, Error> {
+    /// One reconcile of the room, for its host or an admin; whether it went well. A request that was signed is carried
+    /// out once.
+    pub async fn repair_target(
+        &self,
+        caller: &Caller,
+        proof: Option<&Proof>,
+        target: Target,
+    ) -> Result<bool, Error> {
         let access =
             self.access(Some(caller), target).await?.ok_or(Error::Live(crate::live::LiveError::NoRoom))?;
         if !access.is_host && !access.is_admin {
             return Err(Error::NotHost);
+        }
+        if let Some(proof) = proof {
+            accept(&mut *self.pool.acquire().await?, proof).await?;
         }
         let owner = access.owner.ok_or(Error::Live(crate::live::LiveError::NotActive))?;
         let record = match store::find_record(&self.pool, owner.id()).await? {

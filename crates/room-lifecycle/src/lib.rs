@@ -89,6 +89,7 @@ pub struct Rooms {
     memory: Arc<Mutex<pass::Memory>>,
     marks_nudge: Nudge,
     pass_nudge: Nudge,
+    recordings_nudge: Nudge,
 }
 
 impl Rooms {
@@ -118,6 +119,7 @@ impl Rooms {
             memory: Arc::default(),
             marks_nudge: Nudge::default(),
             pass_nudge: Nudge::default(),
+            recordings_nudge: Nudge::default(),
         })
     }
 
@@ -163,6 +165,12 @@ impl Rooms {
         every(&self.lifecycle, "room_watch", WATCH, Nudge::default(), move || {
             let rooms = rooms.clone();
             async move { rooms.watch().await }
+        });
+        let rooms = self.clone();
+        // Its own, because LiveKit may need 25 s for a recorder: nothing else waits for that.
+        every(&self.lifecycle, "recordings", config.pass_period, self.recordings_nudge.clone(), move || {
+            let rooms = rooms.clone();
+            async move { rooms.recordings_pass().await }
         });
         listen(&self.lifecycle, config.database.url.clone(), "room_marks", self.marks_nudge.clone());
     }

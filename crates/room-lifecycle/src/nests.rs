@@ -9,7 +9,6 @@ mod answer;
 mod error;
 mod grpc;
 pub mod link;
-mod mute;
 mod permissions;
 pub(crate) mod request;
 mod verbs;
@@ -17,7 +16,7 @@ mod verbs;
 use time::Duration;
 
 pub use error::NestError;
-pub(crate) use verbs::accept;
+pub(crate) use {request::proof, verbs::accept};
 
 /// The life of a nest's token, and ten minutes: as long as one that allows more than its owner may still opens a room.
 pub(crate) const WATCHED: Duration =

@@ -34,7 +34,7 @@ pub struct Memory {
     /// Rooms that a suspicious listing lacked.
     suspects: HashSet<Uuid>,
     pub(crate) strays: crate::orphans::Sightings,
-    pub(crate) recorders_missing: crate::recordings::Missing,
+    pub(crate) recordings: crate::recordings::watch::Missing,
 }
 
 /// What a pass keeps of LiveKit's answer: a tenth of it, for each room also names its codecs.
@@ -52,8 +52,6 @@ impl Rooms {
         let live = self.live_pass().await;
         let recorded = self.reopen_and_record().await;
         let swept = self.sweep(checked.is_ok()).await;
-        let recordings = self.watch_recordings().await;
-        let removed = self.remove_recordings().await;
         // Marks do not wait for a LiveKit that could be neither listed nor cleaned up.
         let drained = self.drain().await.map(drop);
         let left = done(people::set_left_with_room(&self.pool).await);
@@ -63,8 +61,7 @@ impl Rooms {
         let old = done(events::delete_old_events(&self.pool, self.events_keep, RETENTION_BATCH).await);
         let forgotten = self.forget_proofs().await;
         first_failure([
-            checked, live, recorded, swept, recordings, removed, drained, left, streamed, released,
-            announced, old, forgotten,
+            checked, live, recorded, swept, drained, left, streamed, released, announced, old, forgotten,
         ])
     }
 
@@ -185,7 +182,7 @@ fn done<T>(outcome: sqlx::Result<T>) -> Result<(), Error> {
 }
 
 /// The first failure of steps that do not build on each other; of any other the log is told here.
-fn first_failure(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
+pub(crate) fn first_failure(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
     let mut failures = outcomes.into_iter().filter_map(Result::err);
     let first = failures.next();
     for error in failures {

@@ -32,7 +32,7 @@ impl Rooms {
             let rooms: HashSet<Uuid> = claimed.rooms.into_iter().collect();
             let rooms: Vec<Uuid> = rooms.into_iter().collect();
             let done = self.reconcile(&rooms).await?;
-            self.watch_recordings_of(&rooms).await?;
+            self.nudge_recordings_of(&rooms).await?;
             marks::delete_marks(&self.pool, &claimed.ids, &done).await?;
             drained += done.len();
             if done.len() < rooms.len() {

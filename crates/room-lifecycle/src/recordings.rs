@@ -14,7 +14,7 @@ pub mod settings;
 mod start;
 mod stop;
 mod streams;
-mod watch;
+pub(crate) mod watch;
 
 use std::slice;
 
@@ -40,9 +40,6 @@ use crate::{
         nests::people,
     },
 };
-
-/// What a recorder that died is remembered by, until a pass has seen it twice.
-pub(crate) type Missing = std::collections::HashMap<Uuid, time::OffsetDateTime>;
 
 /// The place in a request.
 fn place(place: Option<RecordingPlace>) -> Result<Place, Refusal> {

@@ -80,6 +80,9 @@ impl Rooms {
         let result = if new { "stored" } else { "repeated" };
         metrics::counter!("greenroom_webhooks_total", "result" => result).increment(1);
         self.marks_nudge.now();
+        if event.kind.starts_with("egress_") {
+            self.recordings_nudge.now();
+        }
         Ok(())
     }
 

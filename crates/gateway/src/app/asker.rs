@@ -5,7 +5,7 @@ use std::{hash::Hash, net::IpAddr, time::Instant};
 use axum::extract::FromRequestParts;
 use chassis::status::{Reason, Refusal};
 use http::{header, request::Parts};
-use proto::types::v1::Caller;
+use proto::{room::v1::Proof, types::v1::Caller};
 
 use super::{App, too_often};
 use crate::{
@@ -20,7 +20,7 @@ const NEST: &str = "nest";
 pub(crate) enum Asker {
     Person(Caller),
     /// The holder of a Nostr key: somebody in nests, and nobody anywhere else.
-    Signer(Caller),
+    Signer(Caller, Proof),
     Nobody(IpAddr),
     /// Somebody whose token is not believed, and why.
     Refused(IpAddr, Refusal),
@@ -39,7 +39,15 @@ impl Asker {
     pub(crate) fn caller(&self) -> Option<&Caller> {
         match self {
             Self::Person(caller) => Some(caller),
-            Self::Signer(_) | Self::Nobody(_) | Self::Refused(..) => None,
+            Self::Signer(..) | Self::Nobody(_) | Self::Refused(..) => None,
+        }
+    }
+
+    /// Of a request that was signed: what is changed by it is changed once.
+    pub(crate) fn proof(&self) -> Option<&Proof> {
+        match self {
+            Self::Signer(_, proof) => Some(proof),
+            Self::Person(_) | Self::Nobody(_) | Self::Refused(..) => None,
         }
     }
 
@@ -48,8 +56,8 @@ impl Asker {
     pub(crate) fn caller_in(&self, kind: &str) -> Option<&Caller> {
         match self {
             Self::Person(caller) if kind != NEST || caller.is_admin => Some(caller),
-            Self::Signer(caller) if kind == NEST => Some(caller),
-            Self::Person(_) | Self::Signer(_) | Self::Nobody(_) | Self::Refused(..) => None,
+            Self::Signer(caller, _) if kind == NEST => Some(caller),
+            Self::Person(_) | Self::Signer(..) | Self::Nobody(_) | Self::Refused(..) => None,
         }
     }
 
@@ -60,7 +68,7 @@ impl Asker {
     /// Refuses whoever proved nothing.
     pub(crate) fn somebody(&self) -> Result<(), Refusal> {
         match self {
-            Self::Person(_) | Self::Signer(_) => Ok(()),
+            Self::Person(_) | Self::Signer(..) => Ok(()),
             Self::Nobody(_) => Err(Refusal::new(
                 Reason::Unauthenticated,
                 "Send a token as `Authorization: Bearer …`; people of a nest sign the request (NIP-98).",
@@ -72,7 +80,7 @@ impl Asker {
     fn key(&self) -> Key<'_> {
         match self {
             Self::Person(caller) => Key::Person(&caller.user_id),
-            Self::Signer(caller) => Key::Signer(&caller.user_id),
+            Self::Signer(caller, _) => Key::Signer(&caller.user_id),
             Self::Nobody(address) | Self::Refused(address, _) => Key::Address(*address),
         }
     }
@@ -105,7 +113,8 @@ impl FromRequestParts<App> for Asker {
             return Ok(Self::Nobody(address));
         }
         let person = if nostr::is_signed(&parts.headers) {
-            Signed::from_request_parts(parts, app).await.and_then(Signed::over_nothing).map(Self::Signer)
+            let signed = Signed::from_request_parts(parts, app).await.and_then(Signed::over_nothing);
+            signed.map(|(caller, proof)| Self::Signer(caller, proof))
         } else {
             app.sign_in(parts).await.map(Self::Person)
         };

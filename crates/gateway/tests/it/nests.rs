@@ -36,6 +36,15 @@ pub fn nest(rest: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_repair_carries_the_proof_of_its_host() {
+    let gateway = gateway().await;
+    let path = format!("/api/v1/diagnostics/rooms/{NEST}/repair");
+    let repaired = send(&gateway, Some(&Signer::new(1)), &Method::POST, &path, None).send().await.unwrap();
+    assert_eq!(repaired.status(), 200);
+    assert_eq!(gateway.fake.calls().iter().filter(|call| call.method == "repair").count(), 1);
+}
+
+#[tokio::test]
 async fn a_new_nest_is_answered_with_its_endpoint_and_a_token() {
     let gateway = gateway().await;
     let host = Signer::new(1);

@@ -14,7 +14,7 @@ use super::{
     Decision, Found, Kind, Target,
     verdict::{self, Diagnosis},
 };
-use crate::Rooms;
+use crate::{Rooms, nests};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -51,8 +51,10 @@ impl DiagnosisService for Rooms {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let target = target(&request.kind, &request.id)?;
+        let proof = request.proof.map(|given| nests::proof(Some(given))).transpose()?;
         let rooms = self.clone();
-        let repaired = self.run("repair", async move { rooms.repair_target(&caller, target).await }).await?;
+        let flow = async move { rooms.repair_target(&caller, proof.as_ref(), target).await };
+        let repaired = self.run("repair", flow).await?;
         Ok(Response::new(pb::RepairResponse { repaired }))
     }
 }

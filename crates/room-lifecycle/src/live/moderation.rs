@@ -15,7 +15,7 @@ use crate::{
     livekit::LiveKitError,
     opening::Work,
     store::{
-        self,
+        self, events,
         live::{
             Live, Reader,
             moderation::{self, Seated, Tally},
@@ -92,12 +92,31 @@ impl Rooms {
     ) -> Result<(), Error> {
         self.refuse_who_is_no_host(caller, room).await?;
         spare_host(caller, user)?;
-        let watch = self.policy.watch_for();
-        retried(|| moderation::insert_ban(&self.pool, room, user, &caller.user_id, until, watch)).await?;
-        if let Some(session) = readable(&self.pool, caller, room).await?.session {
-            self.remove_from(session, user).await?;
+        let now = events::find_now(&self.pool).await?;
+        if until.is_some_and(|until| until <= now) {
+            return Err(Refusal::invalid("until", "must be in the future").into());
         }
-        Ok(())
+        match retried(|| self.save_ban(caller, room, user, until)).await? {
+            Some(session) => self.remove_from(session, user).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whoever takes a seat at the same time has it before the ban, and loses it, or finds himself banned. The open
+    /// session, if there is one.
+    async fn save_ban(
+        &self,
+        caller: &Caller,
+        room: Uuid,
+        user: &str,
+        until: Option<OffsetDateTime>,
+    ) -> Result<Option<Uuid>, Error> {
+        let mut transaction = self.pool.begin().await?;
+        let session = seats::lock_session_of(&mut *transaction, room).await?;
+        let watch = self.policy.watch_for();
+        moderation::insert_ban(&mut *transaction, room, user, &caller.user_id, until, watch).await?;
+        transaction.commit().await?;
+        Ok(session)
     }
 
     /// The look that the ban has marked repeats what fails here.

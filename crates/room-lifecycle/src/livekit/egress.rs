@@ -64,18 +64,12 @@ impl LiveKit {
         self.list_egress(EgressListOptions { active: true, ..EgressListOptions::default() }).await
     }
 
-    /// One recording, over or not, for a day after its end.
+    /// One recording, over or not, for a day after its end. `NotFound`: LiveKit says that it does not have it. None: a
+    /// list of it is empty, which no LiveKit that we know answers.
     pub async fn find_recording(&self, id: &str) -> Result<Option<EgressInfo>, LiveKitError> {
         let filter = EgressListFilter::Egress(id.to_owned());
-        match self.list_egress(EgressListOptions { filter, ..EgressListOptions::default() }).await {
-            // For what it does not have it says so: an empty list is another failure.
-            Ok(found) => match found.into_iter().find(|info| info.egress_id == id) {
-                Some(info) => Ok(Some(info)),
-                None => Err(LiveKitError::Unknown("a list of one recording lacks it".to_owned())),
-            },
-            Err(LiveKitError::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let found = self.list_egress(EgressListOptions { filter, ..EgressListOptions::default() }).await?;
+        Ok(found.into_iter().find(|info| info.egress_id == id))
     }
 
     /// The recordings of a room, over or not.

@@ -1,14 +1,11 @@
-//! LiveKit says of a nest what the record says: who may speak ([`crate::roles`]), who is muted, and the metadata of its
-//! room. Done after every look into it, so that a change which LiveKit was not told of, or a reconnect with an old
+//! LiveKit says of a nest what the record says: who may speak ([`crate::roles`]), and the metadata of its room. Done after every look into it, so that a change which LiveKit was not told of, or a reconnect with an old
 //! token, is put right by whoever looks next.
 
-use domain::Source;
 use livekit_protocol::ParticipantInfo;
 
 use crate::{
     Rooms,
     error::Error,
-    moderation::published,
     presence::{is_active, is_person},
     store::{Record, nests::people},
 };
@@ -40,25 +37,11 @@ impl Rooms {
         metadata: Option<&str>,
     ) -> Result<(), Error> {
         let people = self.align_people(record, inside).await;
-        self.note_unmuted(record, inside).await?;
         let told = match metadata {
             Some(metadata) => self.align_metadata(record, metadata).await,
             None => Ok(()),
         };
         people.and(told)
-    }
-
-    /// Whoever speaks again is not muted any more.
-    async fn note_unmuted(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
-        let unmuted: Vec<String> = inside
-            .iter()
-            .filter(|one| published(one, Source::Microphone).any(|track| !track.muted))
-            .map(|one| one.identity.clone())
-            .collect();
-        if !unmuted.is_empty() {
-            people::set_muted(&self.pool, record.owner_id, &unmuted, false).await?;
-        }
-        Ok(())
     }
 
     async fn align_metadata(&self, record: &Record, shown: &str) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 //! that does not answer keeps nobody from deciding; the mark that is saved with the change has it told later.
 
 use chassis::db::retried;
-use domain::{NestRole, Owner};
+use domain::{NestRole, Owner, Source};
 use proto::room::v1::Proof;
 use uuid::Uuid;
 
@@ -53,9 +53,15 @@ impl Rooms {
         if changed {
             self.tell_livekit(Owner::Nest(nest), Work::Settle).await;
         }
-        match wish.mute_microphone {
-            Some(muted) => Ok(self.mute_in_nest(nest, &wish.participant, muted).await? || changed),
-            None => Ok(changed),
+        let Some(muted) = wish.mute_microphone else { return Ok(changed) };
+        match self.mute(Owner::Nest(nest), &wish.participant, Source::Microphone, muted).await {
+            Ok(done) => Ok(done || changed),
+            // The request was carried out, and is not accepted again.
+            Err(error) if changed => {
+                tracing::warn!(%error, nest.id = %nest, "the rights of a participant changed, his microphone did not");
+                Ok(true)
+            }
+            Err(error) => Err(error),
         }
     }
 

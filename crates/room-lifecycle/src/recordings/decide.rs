@@ -32,9 +32,9 @@ pub enum Sight {
     Unknown,
     /// LiveKit says that it has no recorders at all.
     NoRecorders,
-    /// A successful list, asked for at this time, does not have it.
+    /// LiveKit says, or lists that may be believed show, that it does not have it; asked at this time.
     Absent(OffsetDateTime),
-    /// `abandoned`: its recorder was not in the room in two looks.
+    /// `abandoned`: its recorder was not in the room in several looks.
     There { seen: Seen, abandoned: bool },
 }
 

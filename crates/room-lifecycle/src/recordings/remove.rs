@@ -1,14 +1,18 @@
-//! Deletion and retention: the row says first that a recording is deleted, then its file goes, then the row.
+//! Deletion and retention: the row says first that a recording is deleted, then its file goes, then the row. A file that
+//! cannot be removed now is tried again after the others.
 
 use chassis::db::retried;
+use futures::{StreamExt, stream};
 use proto::{room::v1::Proof, types::v1::Caller};
 use uuid::Uuid;
 
-use super::{Place, Recording};
+use super::{Place, Recording, output::Output};
 use crate::{Rooms, error::Error, store::recordings};
 
-/// Files removed by one pass.
+/// Recordings removed by one pass.
 const BATCH: i64 = 200;
+/// Files removed at once.
+const WIDTH: usize = 8;
 
 impl Rooms {
     /// From now on nobody finds it; if it still runs it is stopped, and the pass removes what there is.
@@ -25,7 +29,7 @@ impl Rooms {
         if let Some(running) = deleted.filter(|recording| recording.status.is_open()) {
             self.stop_on_livekit(running).await?;
         }
-        self.pass_nudge.now();
+        self.recordings_nudge.now();
         Ok(())
     }
 
@@ -39,12 +43,25 @@ impl Rooms {
     /// Removes what was deleted or kept long enough, and streams that are over. A copy of the database leaves the files to the original.
     pub(crate) async fn remove_recordings(&self) -> Result<(), Error> {
         let Some(output) = self.output.as_ref().filter(|_| self.livekit.may_delete()) else { return Ok(()) };
-        recordings::set_expired(&self.pool, self.recordings_keep).await?;
-        for recording in recordings::list_deleted(&self.pool, BATCH).await? {
-            output.remove(recording.kind, &recording.file).await?;
-            recordings::delete_recording(&self.pool, recording.id).await?;
-            tracing::info!(recording.id = %recording.id, "a recording was removed");
+        recordings::streams::set_forgotten(&self.pool, BATCH).await?;
+        if let Some(keep) = self.recordings_keep {
+            recordings::set_expired(&self.pool, keep, BATCH).await?;
         }
+        let deleted = recordings::claim_deleted(&self.pool, BATCH).await?;
+        let remove = |recording: Recording| async move {
+            match self.remove_recording(output, &recording).await {
+                Ok(()) => tracing::info!(recording.id = %recording.id, "a recording was removed"),
+                Err(error) => {
+                    tracing::warn!(%error, recording.id = %recording.id, "a recording was not removed; it is tried again");
+                }
+            }
+        };
+        stream::iter(deleted).for_each_concurrent(WIDTH, remove).await;
         Ok(())
+    }
+
+    async fn remove_recording(&self, output: &Output, recording: &Recording) -> Result<(), Error> {
+        output.remove(recording.kind, &recording.file).await?;
+        Ok(recordings::delete_recording(&self.pool, recording.id).await?)
     }
 }

@@ -54,14 +54,25 @@ impl Wish {
 impl Rooms {
     /// Starts a recording as a task of its own; answers with what is known when the caller's time is nearly over.
     pub async fn start_recording(&self, caller: &Caller, wish: Wish) -> Result<Recording, Error> {
-        let wait = context::remaining(PATIENCE).saturating_sub(SPARE);
         let id = wish.id;
         let (rooms, caller) = (self.clone(), caller.clone());
         let flow = async move { rooms.record(&caller, &wish).await };
-        let work = self.lifecycle.outlive("start recording", FLOW, flow);
-        match tokio::time::timeout(wait, work).await {
-            Ok(outcome) => outcome?,
-            Err(_) => recordings::find_recording(&self.pool, id).await?.ok_or(Error::Unsettled),
+        match self.patiently("start recording", flow).await? {
+            Some(started) => Ok(started),
+            None => recordings::find_recording(&self.pool, id).await?.ok_or(Error::Unsettled),
+        }
+    }
+
+    /// What talks to recorders, as a task of its own for as long as it needs. None: its caller's time is nearly over.
+    pub(super) async fn patiently<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        flow: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<Option<T>, Error> {
+        let wait = context::remaining(PATIENCE).saturating_sub(SPARE);
+        match tokio::time::timeout(wait, self.lifecycle.outlive(name, FLOW, flow)).await {
+            Ok(outcome) => outcome?.map(Some),
+            Err(_) => Ok(None),
         }
     }
 

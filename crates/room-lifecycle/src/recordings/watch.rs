@@ -1,10 +1,10 @@
-//! The watch over open recordings: what LiveKit lists is compared with what is open here, with every pass and whenever
-//! an event about one of their rooms comes.
+//! The watch over open recordings: what LiveKit lists is compared with what is open here, in a loop of its own that
+//! events about recordings and looks at recorded rooms wake.
 //!
 //! LiveKit is listed first and the database read after: a recording is committed before it is asked for, so one that
 //! runs and has no open row is nobody's, and is stopped.
 
-use std::sync::PoisonError;
+use std::{collections::HashMap, sync::PoisonError};
 
 use futures::{StreamExt, stream};
 use livekit_protocol::{EgressInfo, EgressStatus};
@@ -19,6 +19,7 @@ use crate::{
     Rooms,
     error::Error,
     livekit::LiveKitError,
+    pass::first_failure,
     reconcile::WIDTH,
     store::{
         events,
@@ -29,17 +30,61 @@ use crate::{
     },
 };
 
-/// LiveKit can lack somebody who is there: a recorder has died when two looks so far apart lack it.
-const LOOKS_APART: Duration = Duration::seconds(5);
+/// LiveKit can lack somebody who is there: a recorder has died when so many looks, over so long, lack it.
+const RECORDER_LACKED: Lacked = Lacked { looks: 3, over: Duration::seconds(15) };
+/// A recording is gone when so many lists of it, over so long, were empty.
+const RECORDING_LACKED: Lacked = Lacked { looks: 2, over: Duration::seconds(30) };
+
+/// What looks for something have not found, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lacked {
+    looks: u32,
+    over: Duration,
+}
+
+/// Of which recording something is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum What {
+    Recording(Uuid),
+    Recorder(Uuid),
+}
+
+impl What {
+    const fn recording(self) -> Uuid {
+        match self {
+            Self::Recording(id) | Self::Recorder(id) => id,
+        }
+    }
+}
+
+/// What looks have lacked since when, and how often.
+#[derive(Debug, Default)]
+pub(crate) struct Missing(HashMap<What, (OffsetDateTime, u32)>);
+
+impl Missing {
+    /// One more look, at `at`, lacks it: whether that is enough.
+    fn note(&mut self, what: What, at: OffsetDateTime, enough: Lacked) -> bool {
+        let (first, looks) = self.0.entry(what).or_insert((at, 0));
+        *looks += 1;
+        *looks >= enough.looks && at - *first >= enough.over
+    }
+}
 
 type Listed = Result<Vec<EgressInfo>, LiveKitError>;
 
 impl Rooms {
+    /// One pass over recordings: all of them are watched, and what was deleted is removed.
+    pub async fn recordings_pass(&self) -> Result<(), Error> {
+        let watched = self.watch_recordings().await;
+        let removed = self.remove_recordings().await;
+        first_failure([watched, removed])
+    }
+
     /// Brings every open recording one step on, and stops what runs for nobody.
     pub async fn watch_recordings(&self) -> Result<(), Error> {
         let at = events::find_now(&self.pool).await?;
         let listed = self.livekit.list_recordings().await;
-        let open = watch::list_open(&self.pool, None).await?;
+        let open = watch::list_open(&self.pool).await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("greenroom_recordings_open").set(open.len() as f64);
         self.forget_missing(&open);
@@ -52,15 +97,11 @@ impl Rooms {
         }
     }
 
-    /// Brings the open recordings of these rooms one step on.
-    pub(crate) async fn watch_recordings_of(&self, rooms: &[Uuid]) -> Result<(), Error> {
-        if watch::list_open(&self.pool, Some(rooms)).await?.is_empty() {
-            return Ok(());
+    /// Has the watch look at once if one of these rooms, which were just looked at, is being recorded.
+    pub(crate) async fn nudge_recordings_of(&self, rooms: &[Uuid]) -> Result<(), Error> {
+        if watch::is_any_recorded(&self.pool, rooms).await? {
+            self.recordings_nudge.now();
         }
-        let at = events::find_now(&self.pool).await?;
-        let listed = self.livekit.list_recordings().await;
-        let open = watch::list_open(&self.pool, Some(rooms)).await?;
-        self.step_all(&open, &listed, at).await;
         Ok(())
     }
 
@@ -82,23 +123,32 @@ impl Rooms {
             Err(error) if error.has_no_recorders() => return Sight::NoRecorders,
             Err(_) => return Sight::Unknown,
         };
-        if let Some(info) = listed.iter().find(|info| is_of(info, &open.recording)) {
+        let recording = &open.recording;
+        if let Some(info) = listed.iter().find(|info| is_of(info, recording)) {
+            self.found(What::Recording(recording.id));
             let abandoned = self.is_abandoned(open, info, at).await;
             return Sight::There { seen: seen(info), abandoned };
         }
         // Not among what runs: over, or not there at all.
-        let found = match &open.recording.egress_id {
+        let found = match &recording.egress_id {
             Some(id) => self.livekit.find_recording(id).await,
             None => self
                 .livekit
                 .list_room_recordings(&open.room_name)
                 .await
-                .map(|infos| infos.into_iter().find(|info| is_of(info, &open.recording))),
+                .map(|infos| infos.into_iter().find(|info| is_of(info, recording))),
         };
         match found {
-            Ok(Some(info)) => Sight::There { seen: seen(&info), abandoned: false },
-            Ok(None) => Sight::Absent(at),
-            Err(_) => Sight::Unknown,
+            Ok(Some(info)) => {
+                self.found(What::Recording(recording.id));
+                Sight::There { seen: seen(&info), abandoned: false }
+            }
+            Ok(None) if recording.egress_id.is_none() => Sight::Absent(at),
+            Ok(None) if self.is_lacking(What::Recording(recording.id), at, RECORDING_LACKED) => {
+                Sight::Absent(at)
+            }
+            Err(LiveKitError::NotFound) => Sight::Absent(at),
+            Ok(None) | Err(_) => Sight::Unknown,
         }
     }
 
@@ -108,19 +158,25 @@ impl Rooms {
             return false;
         }
         let Ok(inside) = self.livekit.list_participants(&info.room_name).await else { return false };
-        let is_there = inside.iter().any(|one| one.identity == info.egress_id);
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_there {
-            memory.recorders_missing.remove(&open.recording.id);
+        let recorder = What::Recorder(open.recording.id);
+        if inside.iter().any(|one| one.identity == info.egress_id) {
+            self.found(recorder);
             return false;
         }
-        let first = *memory.recorders_missing.entry(open.recording.id).or_insert(at);
-        at - first >= LOOKS_APART
+        self.is_lacking(recorder, at, RECORDER_LACKED)
+    }
+
+    fn found(&self, what: What) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).recordings.0.remove(&what);
+    }
+
+    fn is_lacking(&self, what: What, at: OffsetDateTime, enough: Lacked) -> bool {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).recordings.note(what, at, enough)
     }
 
     fn forget_missing(&self, open: &[Open]) {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.recorders_missing.retain(|id, _| open.iter().any(|open| open.recording.id == *id));
+        memory.recordings.0.retain(|what, _| open.iter().any(|open| open.recording.id == what.recording()));
     }
 
     async fn step_recording(&self, recording: &Recording, step: Step) -> Result<(), Error> {
@@ -161,19 +217,22 @@ impl Rooms {
         let ids: Vec<String> = listed.iter().map(|info| info.egress_id.clone()).collect();
         let rooms: Vec<String> = listed.iter().map(|info| info.room_name.clone()).collect();
         let named: Vec<Uuid> = listed.iter().map(|info| recording_of(info).unwrap_or_default()).collect();
-        for id in watch::list_strays(&self.pool, &ids, &rooms, &named).await? {
-            match self.livekit.stop_recording(&id).await {
-                Ok(_) => {
-                    metrics::counter!("greenroom_recordings_orphaned_total").increment(1);
-                    tracing::warn!(egress.id = id, "a recording that nobody asked for was stopped");
-                }
-                Err(LiveKitError::NotFound) => {}
-                Err(error) => {
-                    tracing::warn!(%error, egress.id = id, "a recording that nobody asked for still runs");
-                }
+        let strays = watch::list_strays(&self.pool, &ids, &rooms, &named).await?;
+        stream::iter(strays).for_each_concurrent(WIDTH, |id| self.stop_stray(id)).await;
+        Ok(())
+    }
+
+    async fn stop_stray(&self, id: String) {
+        match self.livekit.stop_recording(&id).await {
+            Ok(_) => {
+                metrics::counter!("greenroom_recordings_orphaned_total").increment(1);
+                tracing::warn!(egress.id = id, "a recording that nobody asked for was stopped");
+            }
+            Err(LiveKitError::NotFound) => {}
+            Err(error) => {
+                tracing::warn!(%error, egress.id = id, "a recording that nobody asked for still runs");
             }
         }
-        Ok(())
     }
 }
 

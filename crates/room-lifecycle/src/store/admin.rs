@@ -70,7 +70,30 @@ pub struct Event {
     pub key: Uuid,
 }
 
-/// Events of all rooms, or of the one that has or had this name, latest first.
+/// Events of which `$of` holds as well, latest first, behind a cursor. A statement for each, because no one plan serves
+/// all events and those of one room.
+macro_rules! events {
+    ($of:literal, $after:expr, $limit:expr $(, $argument:expr)?) => {
+        sqlx::query_as!(
+            Event,
+            r#"select event_id, event_type, room_id, room_sid, identity, participant_sid, received_at,
+                      payload::text as "payload!", md5(event_id)::uuid as "key!"
+               from livekit_events
+               where received_at <= coalesce($1, 'infinity'::timestamptz)
+                 and (received_at, md5(event_id)::uuid)
+                     < (coalesce($1, 'infinity'::timestamptz), coalesce($2::uuid, $4)) "#
+                + $of
+                + " order by received_at desc, md5(event_id)::uuid desc limit $3",
+            $after.map(|cursor| cursor.at),
+            $after.map(|cursor| cursor.id),
+            $limit,
+            Uuid::max()
+            $(, $argument)?
+        )
+    };
+}
+
+/// Events of all rooms, or of the one that has or had this name.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_events(
     db: impl PgExecutor<'_>,
@@ -78,22 +101,17 @@ pub async fn list_events(
     after: Option<Cursor>,
     limit: i64,
 ) -> Result<Vec<Event>> {
-    sqlx::query_as!(
-        Event,
-        r#"select event_id, event_type, room_id, room_sid, identity, participant_sid, received_at,
-                  payload::text as "payload!", md5(event_id)::uuid as "key!"
-           from livekit_events
-           where ($1::text is null
-                  or room_id = (select n.room_id from livekit_room_names n where n.room_name = $1))
-             and received_at <= coalesce($2, 'infinity'::timestamptz)
-             and (received_at, md5(event_id)::uuid) < (coalesce($2, 'infinity'::timestamptz), coalesce($3::uuid, $5))
-           order by received_at desc, md5(event_id)::uuid desc limit $4"#,
-        room_name,
-        after.map(|cursor| cursor.at),
-        after.map(|cursor| cursor.id),
-        limit,
-        Uuid::max()
-    )
-    .fetch_all(db)
-    .await
+    match room_name {
+        None => events!("", after, limit).fetch_all(db).await,
+        Some(name) => {
+            events!(
+                "and room_id = (select n.room_id from livekit_room_names n where n.room_name = $5)",
+                after,
+                limit,
+                name
+            )
+            .fetch_all(db)
+            .await
+        }
+    }
 }

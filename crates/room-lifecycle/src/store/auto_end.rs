@@ -17,7 +17,7 @@ pub const EMPTY_NEST: Duration = Duration::minutes(10);
 pub const CLOSING: Duration = Duration::seconds(20);
 
 /// Announces the end of live sessions and nests that are empty, and has their rooms looked at then. Whoever holds a
-/// seat, or has just joined a nest, is about to come: a browser may ask him for a minute whether it may use his
+/// seat, or has just joined a nest or had its room made anew, is about to come: a browser may ask him for a minute whether it may use his
 /// microphone. Beside that, what protects them is a start or a departure in the recent past: one in the future was
 /// written before the clock was set back.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
@@ -44,6 +44,8 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
                join livekit_rooms k on k.owner = o.id and k.status = 'active'
                where (k.closing_at is null or k.closing_at > app_now() + make_interval(secs => $4)
                       or k.closing_at < app_now() - interval '1 minute')
+                 and not (k.nest_id is not null
+                          and coalesce(k.made_at between app_now() - make_interval(secs => $6) and app_now(), false))
                  and not exists (select from livekit_participants p where p.room_id = k.id and p.status = 'joined')),
            quiet as (
                select e.id

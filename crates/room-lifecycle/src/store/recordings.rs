@@ -217,27 +217,36 @@ pub async fn set_deleted(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Rec
     .await
 }
 
-/// Marks what ended longer ago than it is kept; streams are over soon, files when `keep` says so.
-pub async fn set_expired(db: impl PgExecutor<'_>, keep: Option<time::Duration>) -> Result<u64> {
+/// Marks a batch of files that ended longer ago than it is kept.
+pub async fn set_expired(db: impl PgExecutor<'_>, keep: time::Duration, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "update recordings set deleted_at = app_now()
-         where deleted_at is null
-           and ended_at < app_now() - make_interval(secs => case kind when 'hls' then $2::float8 else $1 end)",
-        keep.map(time::Duration::as_seconds_f64),
-        streams::REMEMBERED.as_seconds_f64()
+         where id in (select id from recordings
+                      where kind = 'file' and deleted_at is null and ended_at < app_now() - make_interval(secs => $1)
+                      order by ended_at limit $2 for update skip locked)",
+        keep.as_seconds_f64(),
+        limit
     )
     .execute(db)
     .await?;
     Ok(done.rows_affected())
 }
 
-/// Over and deleted: what is to be removed, oldest first.
-pub async fn list_deleted(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Recording>> {
+/// Claims what is over and deleted, longest untried first: for five minutes nobody else removes it. A claim for later
+/// was made before the clock was set back.
+pub async fn claim_deleted(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Recording>> {
     recordings!(
+        "with claimed as (
+             update recordings set removal_at = app_now() + interval '5 minutes'
+             where id in (select id from recordings
+                          where deleted_at is not null and ended_at is not null
+                            and (removal_at is null or removal_at <= app_now()
+                                 or removal_at > app_now() + interval '5 minutes')
+                          order by coalesce(removal_at, deleted_at) limit $1 for update skip locked)
+             returning *)",
+        "claimed",
         "",
-        "recordings",
-        "where c.deleted_at is not null and c.ended_at is not null order by c.deleted_at limit $1",
-        limit
+        limit,
     )
     .fetch_all(db)
     .await

@@ -17,7 +17,7 @@ use room_lifecycle::{
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
-use crate::harness::{Booking, State, World, hosts, owner, reason};
+use crate::harness::{Booking, State, World, hosts, nests::proof, owner, reason};
 
 const HOST: Option<Reason> = None;
 
@@ -330,8 +330,8 @@ async fn who_may_not_know_of_a_room_finds_nothing_and_repairs_nothing(
 
     let told = rooms.diagnose(Some(&stranger), target(&booking), None).await.unwrap();
     assert_eq!(told.cause, Cause::RoomNotKnown, "nor when the room is named to us directly");
-    assert_eq!(reason(rooms.repair_target(&stranger, target(&booking)).await), Reason::RoomNotFound);
-    assert_eq!(reason(rooms.repair_target(&guest, target(&booking)).await), Reason::NotHost);
+    assert_eq!(reason(rooms.repair_target(&stranger, None, target(&booking)).await), Reason::RoomNotFound);
+    assert_eq!(reason(rooms.repair_target(&guest, None, target(&booking)).await), Reason::NotHost);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -342,11 +342,44 @@ async fn a_repair_by_host_or_admin_is_one_reconcile(_: PgPoolOptions, connect: P
         let (booking, record) = world.open_room(&rooms).await;
         world.admin().delete_room(&record.room_name).await.unwrap();
         let caller = caller.unwrap_or_else(|| hosts::person(&booking.host));
-        assert!(rooms.repair_target(&caller, target(&booking)).await.unwrap());
+        assert!(rooms.repair_target(&caller, None, target(&booking)).await.unwrap());
         assert_eq!(world.record(&booking).await.generation, 2);
         assert_eq!(by_operator(&rooms, &booking).await.cause, Cause::Ok);
     }
     let unmade = world.booking(State::OpenNow).await;
-    assert!(rooms.repair_target(&hosts::person(&unmade.host), target(&unmade)).await.unwrap());
+    assert!(rooms.repair_target(&hosts::person(&unmade.host), None, target(&unmade)).await.unwrap());
     assert_eq!(by_operator(&rooms, &unmade).await.cause, Cause::Ok, "the intent is made too");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_signed_repair_of_a_nest_is_carried_out_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    let (host, target) = (hosts::person(&nest.host), Target { kind: Kind::Nest, id: nest.id });
+    let (first, second) = (proof(), proof());
+    assert!(rooms.repair_target(&host, Some(&first), target).await.unwrap());
+    assert_eq!(reason(rooms.repair_target(&host, Some(&first), target).await), Reason::Unauthenticated);
+    assert!(rooms.repair_target(&host, Some(&second), target).await.unwrap());
+}
+
+/// The token is the last thing that is looked at: until then all is made anew.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_second_look_that_takes_too_long_leaves_what_was_found_first(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    world.admin().delete_room(&record.room_name).await.unwrap();
+    let made = world.server().calls("CreateRoom");
+    let asked = chassis::context::with_budget(Wait::from_millis(700), by_host(&rooms, &booking));
+    let hanging = async {
+        world.reached("CreateRoom", made + 1).await;
+        world.server().faults().set("rtc/validate", Fault::Hang);
+    };
+    let (told, ()) = futures::join!(asked, hanging);
+    assert_eq!((told.cause, told.repaired), (Cause::RoomMissing, true), "{told:?}");
+    assert_eq!(world.record(&booking).await.generation, 2);
 }

@@ -152,6 +152,47 @@ async fn a_ban_holds_until_it_is_over_or_lifted_and_in_the_next_session(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_ban_after_one_that_is_over_is_a_new_one_and_none_is_over_before_it_begins(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, open) = watched_by_vera(connect).await;
+    let (host, room) = (open.host(), open.room.id);
+    let begun = async || {
+        let at = sqlx::query_scalar!("select created_at from live_room_bans where user_id = 'vera'");
+        at.fetch_one(&world.pool).await.unwrap()
+    };
+    let now = world.live_record(&open).await.now;
+    rooms.ban(&host, room, "vera", Some(now + Duration::minutes(10))).await.unwrap();
+    let first = begun().await;
+    rooms.ban(&host, room, "vera", Some(now + Duration::minutes(20))).await.unwrap();
+    assert_eq!(begun().await, first, "the same one, longer");
+    world.pass_time(Duration::minutes(21));
+    rooms.ban(&host, room, "vera", None).await.unwrap();
+    assert!(begun().await - first >= Duration::minutes(21));
+    let past = Refusal::from(rooms.ban(&host, room, "ann", Some(now)).await.unwrap_err());
+    assert_eq!((past.reason, past.facts["field"].as_str()), (Reason::InvalidRequest, "until"));
+}
+
+/// Whoever takes a seat has looked for a ban before: without the lock he would keep it.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_ban_waits_for_whoever_is_taking_a_seat(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, open) = watched_by_vera(connect).await;
+    let held = format!("select from live_room_sessions where id = '{}' for no key update", open.session);
+    let taking = world.hold(&held).await;
+    let (host, room) = (open.host(), open.room.id);
+    let banning = async { rooms.ban(&host, room, "vera", None).await.unwrap() };
+    let sitting = async {
+        testkit::eventually("the ban waits", || world.waiting(1)).await;
+        let bans = sqlx::query_scalar!(r#"select count(*) as "n!" from live_room_bans"#);
+        assert_eq!(bans.fetch_one(&world.pool).await.unwrap(), 0);
+        drop(taking);
+    };
+    futures::join!(banning, sitting);
+    assert_eq!(reason(rooms.join_live_room(&person("vera"), room).await), Reason::Banned);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_ban_that_livekit_missed_is_made_up_for(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     world.server().faults().set("RemoveParticipant", Fault::BadGateway);

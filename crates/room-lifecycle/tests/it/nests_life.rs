@@ -180,6 +180,37 @@ async fn whoever_has_just_joined_has_a_minute_to_connect(_: PgPoolOptions, conne
     assert!(world.nest_closes(&nest).await);
 }
 
+/// His token is what makes the room anew: host and listeners joined long ago, guests never join.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whoever_comes_back_to_a_nest_that_stood_empty_has_a_minute_to_connect(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, nest) = world(connect).await;
+    nest.join(&rooms, &key(2)).await.unwrap();
+    let people = [
+        (nest.host.clone(), NestRole::Admin { speaks: true }),
+        (key(2), NestRole::Listener),
+        ("guest-1".to_owned(), NestRole::Guest),
+    ];
+    for (who, role) in people {
+        world.server().advance_clock(std::time::Duration::from_secs(181));
+        world.pass_time(Duration::minutes(16));
+        rooms.ensure(Owner::Nest(nest.id), false).await.unwrap();
+        for _ in 0..2 {
+            world.nest_turn(&rooms, &nest).await;
+            assert!(!world.nest_closes(&nest).await && world.nest_is_open(&nest).await, "{who}");
+            world.pass_time(Duration::seconds(25));
+        }
+        world.enter_nest(&nest, &who, role).await;
+        world.look_at_nest(&rooms, &nest).await;
+        world.exit_nest(&rooms, &nest, &who).await;
+    }
+    world.pass_time(Duration::minutes(16));
+    world.nest_turn(&rooms, &nest).await;
+    assert!(world.nest_closes(&nest).await, "the last one does not come back");
+}
+
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn passes_alone_end_an_empty_nest_whose_room_livekit_has_ended(
     _: PgPoolOptions,

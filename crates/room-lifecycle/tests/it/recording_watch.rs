@@ -2,8 +2,9 @@
 
 use domain::RecordingStatus;
 use livekit_api::services::room::CreateRoomOptions;
-use livekit_dev::{Fault, Mishap, Worker};
+use livekit_dev::{Fault, Worker};
 use livekit_protocol::EgressStatus;
+use proto::room::v1::{ReceiveWebhookRequest, room_service_client::RoomServiceClient};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
@@ -46,8 +47,16 @@ async fn a_recorder_that_dies_while_it_records_is_noticed_by_its_absence(
     world.server().set_worker(Worker::Dead);
     world.server().work(); // it leaves the room, and LiveKit says for ever that it records
     rooms.watch_recordings().await.unwrap();
-    assert_eq!(world.status_of(&recording).await, RecordingStatus::Active, "one look may be wrong");
-    world.pass_time(Duration::seconds(10));
+    for seconds in [8, 6] {
+        world.pass_time(Duration::seconds(seconds));
+        rooms.watch_recordings().await.unwrap();
+        assert_eq!(
+            world.status_of(&recording).await,
+            RecordingStatus::Active,
+            "lists may be wrong for a while"
+        );
+    }
+    world.pass_time(Duration::seconds(2));
     rooms.watch_recordings().await.unwrap();
     let closed = world.kept(recording.id).await.unwrap();
     assert_eq!(
@@ -238,20 +247,66 @@ async fn livekit_that_was_restarted_does_not_lock_the_room(_: PgPoolOptions, con
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_event_is_enough_for_a_look_and_without_any_the_pass_looks(
+async fn an_empty_list_is_believed_when_another_one_agrees_half_a_minute_later(
     _: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
-    let (_, told) = world.recorded(&rooms).await;
-    world.put(&told, EgressStatus::EgressFailed);
-    room_lifecycle::store::marks::insert_mark(&world.pool, told.room_id).await.unwrap(); // as an event does
-    rooms.drain().await.unwrap();
-    assert_eq!(world.status_of(&told).await, RecordingStatus::Failed);
-    let (_, untold) = world.recorded(&rooms).await;
-    world.server().befall(Mishap::Drop);
-    world.put(&untold, EgressStatus::EgressFailed);
+    let (booking, recording) = world.recorded(&rooms).await;
+    let faults = world.server().faults();
+    let look = async |empty: bool, seconds| {
+        world.pass_time(Duration::seconds(seconds));
+        if empty {
+            faults.set("ListEgress", Fault::EmptyList);
+        }
+        let _ = rooms.watch_recordings().await;
+        faults.clear();
+        world.status_of(&recording).await
+    };
+    assert_eq!(look(true, 0).await, RecordingStatus::Active);
+    assert_eq!(look(false, 31).await, RecordingStatus::Active, "it is there");
+    assert_eq!(look(true, 31).await, RecordingStatus::Active, "the first one again");
+    assert_eq!(look(true, 29).await, RecordingStatus::Active);
+    assert_eq!(look(true, 2).await, RecordingStatus::Failed);
+    world.assert_another_can_start(&rooms, &booking).await;
+}
+
+/// LiveKit may take 25 s to say something of its recorders.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn nothing_else_waits_for_recorders(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (_, recording) = world.recorded(&rooms).await;
+    let asked = world.server().calls("ListEgress");
+    room_lifecycle::store::marks::insert_mark(&world.pool, recording.room_id).await.unwrap();
+    assert_eq!(rooms.drain().await.unwrap(), 1);
     rooms.pass().await.unwrap();
-    assert_eq!(world.status_of(&untold).await, RecordingStatus::Failed);
+    assert_eq!(world.server().calls("ListEgress"), asked);
+}
+
+/// Passes come once an hour here.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn an_event_is_enough_for_a_look(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (_, recording) = world.recorded(&rooms).await;
+    rooms.drain().await.unwrap();
+    let runtime = testkit::runtime();
+    let mut config = world.config();
+    config.pass_period = std::time::Duration::from_hours(1);
+    let looks = world.server().calls("ListEgress");
+    let routes = room_lifecycle::start(&config, &runtime).await.unwrap();
+    let served = testkit::serve_routes(routes, &config.grpc, &runtime.lifecycle).await;
+    world.reached("ListEgress", looks + 1).await;
+    world.put(&recording, EgressStatus::EgressFailed);
+    let body =
+        serde_json::json!({"id": "EV_1", "event": "egress_ended", "egressInfo": {"roomName": "unknown"}});
+    let body = body.to_string().into_bytes();
+    let request = ReceiveWebhookRequest { authorization: world.signed(&body), body };
+    RoomServiceClient::new(served.transport).receive_webhook(request).await.unwrap();
+    testkit::eventually("the recording is closed", async || {
+        (world.status_of(&recording).await == RecordingStatus::Failed).then_some(())
+    })
+    .await;
 }

@@ -32,7 +32,7 @@ async fn a_recording_is_started_stopped_complete_and_its_parties_are_told(
     let stopped = stop(&rooms, &booking, &recording).await;
     assert_eq!(stopped.status, RecordingStatus::Ending);
     world.work();
-    rooms.pass().await.unwrap();
+    rooms.recordings_pass().await.unwrap();
     let done = world.kept(recording.id).await.unwrap();
     assert_eq!((done.status, done.error, done.seconds), (RecordingStatus::Complete, None, Some(5.0)));
     assert_eq!(
@@ -113,7 +113,7 @@ async fn where_no_output_is_set_nothing_is_recorded_and_livekit_is_not_asked(
     let (booking, _) = world.open_room(&rooms).await;
     assert_eq!(reason(record(&rooms, &booking).await), Reason::RecordingUnavailable);
     assert_eq!((world.count_recordings().await, world.server().calls("StartRoomCompositeEgress")), (0, 0));
-    rooms.pass().await.unwrap();
+    rooms.recordings_pass().await.unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -222,6 +222,33 @@ async fn who_waits_is_told_that_it_starts_when_livekit_is_slow(_: PgPoolOptions,
     .await;
 }
 
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn who_stops_or_deletes_is_answered_although_livekit_is_slow(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, recording) = world.recorded(&rooms).await;
+    world.server().faults().set("StopEgress", Fault::Hang);
+    let request = || {
+        let place = RecordingPlace { session_id: booking.id.to_string(), ..RecordingPlace::default() };
+        let recording_id = recording.id.to_string();
+        Request::new(RecordingRequest { caller: Some(host(&booking)), place: Some(place), recording_id })
+    };
+    let budget = std::time::Duration::from_millis(1_500);
+    let asked = RecordingService::stop_recording(&*rooms, request());
+    let told = chassis::context::with_budget(budget, asked).await.unwrap().into_inner().recording.unwrap();
+    assert_eq!(told.status, "ending");
+    let asked = RecordingService::delete_recording(&*rooms, request());
+    chassis::context::with_budget(budget, asked).await.unwrap();
+    world.server().faults().clear();
+    testkit::eventually("the work went on without its caller", async || {
+        (world.running()[0].status() == EgressStatus::EgressEnding).then_some(())
+    })
+    .await;
+}
+
 async fn read(
     rooms: &room_lifecycle::Rooms,
     id: uuid::Uuid,
@@ -287,11 +314,36 @@ async fn what_is_deleted_is_found_by_nobody_and_its_file_goes_with_the_pass(
     assert!(RecordingService::get_recording(&*rooms, Request::new(request)).await.is_err());
     world.work();
     assert!(world.file(&recording).exists());
-    rooms.pass().await.unwrap();
+    rooms.recordings_pass().await.unwrap();
     assert_eq!((world.kept(recording.id).await, world.file(&recording).exists()), (None, false));
     let told =
         sqlx::query_scalar!(r#"select count(*) as "n!" from notifications where kind = 'recording_ready'"#);
     assert_eq!(told.fetch_one(&world.pool).await.unwrap(), 0, "nobody is told of what is deleted");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_file_that_cannot_be_removed_keeps_no_other_and_is_tried_again(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (first, stubborn) = world.recorded(&rooms).await;
+    let (second, other) = world.recorded(&rooms).await;
+    for (booking, recording) in [(&first, &stubborn), (&second, &other)] {
+        rooms.delete_recording(&host(booking), place(booking), recording.id).await.unwrap();
+    }
+    world.work();
+    std::fs::remove_file(world.file(&stubborn)).unwrap();
+    std::fs::create_dir_all(world.file(&stubborn).join("in the way")).unwrap();
+    rooms.recordings_pass().await.unwrap();
+    assert!(world.kept(stubborn.id).await.is_some() && world.kept(other.id).await.is_none());
+    std::fs::remove_dir_all(world.file(&stubborn)).unwrap();
+    rooms.recordings_pass().await.unwrap();
+    assert!(world.kept(stubborn.id).await.is_some(), "not at once");
+    world.pass_time(time::Duration::minutes(6));
+    rooms.recordings_pass().await.unwrap();
+    assert!(world.kept(stubborn.id).await.is_none());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -303,10 +355,10 @@ async fn recordings_are_kept_as_long_as_the_setting_says(_: PgPoolOptions, conne
     world.work();
     rooms.watch_recordings().await.unwrap();
     world.pass_time(time::Duration::days(29));
-    rooms.pass().await.unwrap();
+    rooms.recordings_pass().await.unwrap();
     assert!(world.file(&recording).exists() && world.kept(recording.id).await.is_some());
     world.pass_time(time::Duration::days(2));
-    rooms.pass().await.unwrap();
+    rooms.recordings_pass().await.unwrap();
     assert!(!world.file(&recording).exists() && world.kept(recording.id).await.is_none());
 }
 
@@ -325,7 +377,7 @@ async fn a_copy_of_the_database_stops_and_removes_nothing(_: PgPoolOptions, conn
     stop(&copy, &wanted, &running).await;
     let stops = world.server().calls("StopEgress");
     world.execute(&format!("delete from recordings where id = '{}'", running.id)).await;
-    let _ = copy.pass().await;
+    let _ = copy.recordings_pass().await;
     assert_eq!(world.server().calls("StopEgress"), stops, "the recording is the original's");
     assert_eq!(world.running()[0].status(), EgressStatus::EgressActive);
     assert!(world.file(&done).exists(), "and so is the file");

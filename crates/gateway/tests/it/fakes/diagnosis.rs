@@ -1,9 +1,9 @@
-//! Diagnosis: the session is known to everybody, and everything is well.
+//! Diagnosis: the session and the nest are known to everybody, and everything is well.
 
 use proto::room::v1::{self as pb, diagnosis_service_server::DiagnosisService};
 use tonic::{Request, Response};
 
-use super::{Answer, Fake, SESSION};
+use super::{Answer, Fake, NEST, SESSION};
 
 fn diagnosis(scenario: &str, code: &str) -> pb::Diagnosis {
     let record = pb::Check { check: "record".into(), ok: Some(scenario == "ok"), ..pb::Check::default() };
@@ -21,10 +21,11 @@ impl DiagnosisService for Fake {
     async fn find_room(&self, request: Request<pb::FindRoomRequest>) -> Answer<pb::FindRoomResponse> {
         let caller = |request: &pb::FindRoomRequest| request.caller.clone();
         let (request, _) = self.take("find_room", request, caller).await?;
-        let known = request.reference.contains(SESSION);
+        let is_nest = request.reference.contains(NEST);
+        let known = is_nest || request.reference.contains(SESSION);
         Ok(Response::new(pb::FindRoomResponse {
-            kind: "session".into(),
-            id: SESSION.into(),
+            kind: if is_nest { "nest" } else { "session" }.into(),
+            id: if is_nest { NEST } else { SESSION }.into(),
             not_known: (!known).then(|| diagnosis("B", "room_not_known")),
         }))
     }
@@ -37,7 +38,10 @@ impl DiagnosisService for Fake {
 
     async fn repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::RepairResponse> {
         let caller = |request: &pb::RepairRequest| request.caller.clone();
-        self.take("repair", request, caller).await?;
+        let (request, _) = self.take("repair", request, caller).await?;
+        if request.kind == "nest" {
+            self.once(request.proof)?;
+        }
         Ok(Response::new(pb::RepairResponse { repaired: true }))
     }
 }

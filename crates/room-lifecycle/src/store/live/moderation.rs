@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::seats::Seat;
 
 /// The role of somebody with an admitted seat, a mark for his room, and a watch over it: tokens of the other role are
-/// still about. None: he has no seat.
+/// still about. None: he has no seat. The seat is locked before the room, as everywhere.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_role(
     db: impl PgExecutor<'_>,
@@ -20,22 +20,25 @@ pub async fn set_role(
 ) -> Result<Option<Seat>> {
     sqlx::query_as!(
         Seat,
-        r#"with watched as (
+        r#"with had as (
+               select role from live_room_attendance
+               where session_id = $1 and user_id = $2 and left_at is null and lobby_status = 'admitted'
+               for no key update),
+           seat as (
+               update live_room_attendance a
+               set role = $3, hand_raised_at = null
+               from had where a.session_id = $1 and a.user_id = $2
+               returning a.role, a.lobby_status),
+           watched as (
                update livekit_rooms k
                set watched_until = greatest(k.watched_until, app_now() + make_interval(secs => $4))
-               where k.live_session_id = $1
-                 and exists (select from live_room_attendance a
-                             where a.session_id = $1 and a.user_id = $2 and a.left_at is null and a.role <> $3)
+               from seat
+               where k.live_session_id = $1 and exists (select from had where had.role <> $3)
                returning k.id),
            marked as (select mark_room(id) from watched),
            person as (
                update livekit_participants p set role = case $3 when 'guest' then 'viewer' else $3 end
-               from watched where p.room_id = watched.id and p.user_id = $2),
-           seat as (
-               update live_room_attendance
-               set role = $3, hand_raised_at = null
-               where session_id = $1 and user_id = $2 and left_at is null and lobby_status = 'admitted'
-               returning role, lobby_status)
+               from watched where p.room_id = watched.id and p.user_id = $2)
            select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
            from seat left join marked on true"#,
         session,
@@ -72,7 +75,7 @@ pub async fn list_roles(db: impl PgExecutor<'_>, session: Uuid, users: &[String]
     .await
 }
 
-/// Keeps somebody out of a live room, watches its open session's room and marks it.
+/// Keeps somebody out of a live room, watches its open session's room and marks it. A ban that was over is a new one.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_ban(
     db: impl PgExecutor<'_>,
@@ -86,20 +89,24 @@ pub async fn insert_ban(
         r#"with ban as (
                insert into live_room_bans (live_room_id, user_id, banned_by, until) values ($1, $2, $3, $4)
                on conflict (live_room_id, user_id) do update
-               set banned_by = excluded.banned_by, until = excluded.until),
-           watched as (
-               update livekit_rooms k
-               set watched_until = greatest(k.watched_until, app_now() + make_interval(secs => $5))
-               from live_room_sessions s
-               where s.room_id = $1 and s.status in ('lobby', 'live') and k.live_session_id = s.id
-               returning k.id),
+               set banned_by = excluded.banned_by, until = excluded.until,
+                   created_at = case when live_room_bans.until <= app_now() then excluded.created_at
+                                     else live_room_bans.created_at end),
            seats as (
                update live_room_attendance a
                set is_banned = true, left_at = coalesce(a.left_at, app_now()), held_until = null,
                    disconnected_at = null, hand_raised_at = null
                from live_room_sessions s
                where s.room_id = $1 and s.status in ('scheduled', 'lobby', 'live') and a.session_id = s.id
-                 and a.user_id = $2)
+                 and a.user_id = $2
+               returning a.session_id),
+           watched as (
+               update livekit_rooms k
+               set watched_until = greatest(k.watched_until, app_now() + make_interval(secs => $5))
+               from live_room_sessions s
+               where s.room_id = $1 and s.status in ('lobby', 'live') and k.live_session_id = s.id
+                 and (select count(*) from seats) >= 0 -- seats are locked before the room
+               returning k.id)
            select mark_room(id) is not null as "marked!" from watched"#,
         room,
         user,

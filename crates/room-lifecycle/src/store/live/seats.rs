@@ -112,6 +112,16 @@ pub async fn lock_session(db: impl PgExecutor<'_>, session: Uuid) -> Result<bool
     Ok(locked.is_some())
 }
 
+/// Locks the session of a live room that people may come to, if there is one.
+pub async fn lock_session_of(db: impl PgExecutor<'_>, room: Uuid) -> Result<Option<Uuid>> {
+    sqlx::query_scalar!(
+        "select id from live_room_sessions where room_id = $1 and status in ('lobby', 'live') for no key update",
+        room
+    )
+    .fetch_optional(db)
+    .await
+}
+
 /// What is written of a seat.
 #[derive(Clone, Copy, Debug)]
 pub struct Taking {

@@ -14,8 +14,6 @@ pub struct Participant {
     pub pubkey: String,
     pub is_admin: bool,
     pub is_speaker: bool,
-    /// An admin muted him, and nobody has been seen to unmute him since.
-    pub muted: bool,
 }
 
 impl Participant {
@@ -34,8 +32,7 @@ pub async fn list_participants(
 ) -> Result<Vec<Participant>> {
     sqlx::query_as!(
         Participant,
-        "select pubkey, is_admin, is_speaker, muted from nest_participants
-         where nest_id = $1 and pubkey = any($2)",
+        "select pubkey, is_admin, is_speaker from nest_participants where nest_id = $1 and pubkey = any($2)",
         nest,
         keys
     )
@@ -56,7 +53,7 @@ pub async fn set_role(
     sqlx::query!(
         r#"with participant as (
                update nest_participants
-               set is_admin = $3, is_speaker = $4, muted = muted and $4
+               set is_admin = $3, is_speaker = $4
                where nest_id = $1 and pubkey = $2
                returning nest_id, pubkey),
            room as (
@@ -88,19 +85,6 @@ pub async fn set_watched(db: impl PgExecutor<'_>, room: Uuid, watch: Duration) -
          where id = $1",
         room,
         watch.as_seconds_f64()
-    )
-    .execute(db)
-    .await
-    .map(drop)
-}
-
-/// What LiveKit was told of these participants' microphones, or shows of them.
-pub async fn set_muted(db: impl PgExecutor<'_>, nest: Uuid, keys: &[String], muted: bool) -> Result<()> {
-    sqlx::query!(
-        "update nest_participants set muted = $3 where nest_id = $1 and pubkey = any($2) and muted <> $3",
-        nest,
-        keys,
-        muted
     )
     .execute(db)
     .await

@@ -8,7 +8,7 @@ use uuid::Uuid;
 const FIRST_BACKOFF: Duration = Duration::seconds(10);
 const LONGEST_BACKOFF: Duration = Duration::minutes(5);
 /// So long failures count, and segments of a stream that is over are kept.
-pub const REMEMBERED: Duration = Duration::minutes(10);
+const REMEMBERED: Duration = Duration::minutes(10);
 
 /// Open nests that somebody is in, whose stream is wanted and neither runs nor has failed just now.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
@@ -52,4 +52,19 @@ pub async fn find_folder(db: impl PgExecutor<'_>, nest: Uuid) -> Result<Option<S
     )
     .fetch_optional(db)
     .await
+}
+
+/// Marks a batch of streams that are over: their segments are removed with them.
+pub async fn set_forgotten(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "update recordings set deleted_at = app_now()
+         where id in (select id from recordings
+                      where kind = 'hls' and deleted_at is null and ended_at < app_now() - make_interval(secs => $1)
+                      order by ended_at limit $2 for update skip locked)",
+        REMEMBERED.as_seconds_f64(),
+        limit
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
 }

@@ -35,8 +35,19 @@ pub struct End {
     pub never_begun: bool,
 }
 
-/// Every open recording, or those of these rooms.
-pub async fn list_open(db: impl PgExecutor<'_>, rooms: Option<&[Uuid]>) -> Result<Vec<Open>> {
+/// Whether one of these rooms has an open recording.
+pub async fn is_any_recorded(db: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from recordings
+                          where room_id = any($1) and status in ('starting', 'active', 'ending')) as "is!""#,
+        rooms
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Every open recording.
+pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
     let rows = sqlx::query!(
         r#"select c.id, c.room_id, c.generation, c.egress_id, c.started_by, c.kind as "kind: RecordingKind",
                   c.status as "status: RecordingStatus", c.file, c.created_at, c.stop_asked_at, c.started_at,
@@ -46,15 +57,14 @@ pub async fn list_open(db: impl PgExecutor<'_>, rooms: Option<&[Uuid]>) -> Resul
                         or exists (select from livekit_participants p
                                    where p.room_id = r.id
                                      and (p.status = 'joined'
-                                          or p.left_at > app_now() - make_interval(secs => $2))))) as "wanted!",
+                                          or p.left_at > app_now() - make_interval(secs => $1))))) as "wanted!",
                   app_now() as "now!"
            from recordings c
            join livekit_rooms r on r.id = c.room_id
            left join room_owners o on o.owner = r.owner
            left join livekit_room_names n on n.room_id = c.room_id and n.generation = c.generation
-           where c.status in ('starting', 'active', 'ending') and ($1::uuid[] is null or c.room_id = any($1))
+           where c.status in ('starting', 'active', 'ending')
            order by c.created_at"#,
-        rooms,
         ALONE.as_seconds_f64()
     )
     .fetch_all(db)
