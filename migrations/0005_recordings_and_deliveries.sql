@@ -22,6 +22,8 @@ create table notification_deliveries (
     dead_at         timestamptz,     -- given up after 72 h: its stream goes on without it
     dropped_at      timestamptz,     -- no longer true, or nobody to tell
     last_error      text,
+    stranger        text,            -- of a mail: its address, if nobody has signed in with it
+    inviter         text,            -- and the person who named it
     created_at      timestamptz not null default app_now(),
     constraint notification_deliveries_once unique (notification_id, channel)
 );
@@ -30,7 +32,16 @@ create index notification_deliveries_pending on notification_deliveries (stream_
     where delivered_at is null and dead_at is null and dropped_at is null;
 create index notification_deliveries_due on notification_deliveries (channel, due_at)
     where delivered_at is null and dead_at is null and dropped_at is null;
-create index notification_deliveries_dead on notification_deliveries (dead_at) where dead_at is not null;
+create index notification_deliveries_dead on notification_deliveries (channel, created_at desc, id desc)
+    where dead_at is not null;
+-- What was told long ago is forgotten by its age.
+create index notification_deliveries_concluded on notification_deliveries ((coalesce(delivered_at, dropped_at)))
+    where coalesce(delivered_at, dropped_at) is not null;
+-- How many mails strangers had within an hour.
+create index notification_deliveries_by_stranger on notification_deliveries (stranger, created_at)
+    where stranger is not null;
+create index notification_deliveries_by_inviter on notification_deliveries (inviter, created_at)
+    where inviter is not null;
 
 create function notifications_notify() returns trigger
 language plpgsql volatile set search_path = pg_catalog, public, pg_temp

@@ -13,6 +13,7 @@ use booking::{Outbox, Telling, Webhook};
 use parking_lot::Mutex;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     ground::Ground,
@@ -70,7 +71,8 @@ async fn drained(pool: &PgPool, telling: &Telling, ids: &Ids) -> Result<f64> {
     )
     .execute(pool)
     .await?;
-    let (one, other) = (Outbox::new(telling, pool)?, Outbox::new(telling, pool)?);
+    let running = CancellationToken::new();
+    let (one, other) = (Outbox::new(telling, pool, &running)?, Outbox::new(telling, pool, &running)?);
     let started = Instant::now();
     while ids.lock().len() < usize::try_from(DUE)? {
         tokio::try_join!(one.pass(), other.pass())?;
@@ -89,7 +91,7 @@ async fn drained(pool: &PgPool, telling: &Telling, ids: &Ids) -> Result<f64> {
 
 /// Milliseconds of a pass that finds nothing.
 async fn idle(pool: &PgPool, telling: &Telling) -> Result<f64> {
-    let outbox = Outbox::new(telling, pool)?;
+    let outbox = Outbox::new(telling, pool, &CancellationToken::new())?;
     let mut passes = Vec::new();
     for _ in 0..IDLE {
         let started = Instant::now();

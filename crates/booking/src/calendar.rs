@@ -11,13 +11,15 @@ use crate::store::Booking;
 
 const UTC: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 
-pub fn write(booking: &Booking) -> String {
+/// `organizer`: the address that mails are from, if there are mails.
+pub fn write(booking: &Booking, organizer: Option<&str>) -> String {
     let is_cancelled = booking.status == SessionStatus::Cancelled;
     let (method, status) =
         if is_cancelled { ("CANCEL", EventStatus::Cancelled) } else { ("PUBLISH", EventStatus::Confirmed) };
     let ends_at = booking.scheduled_at + Duration::minutes(booking.duration_minutes.into());
     let mut event = Event::new();
     event
+        .append_property(self::organizer(booking, organizer))
         .uid(&format!("{}@greenroom", booking.id))
         .sequence(booking.sequence.unsigned_abs())
         .add_property("DTSTAMP", utc(booking.now))
@@ -38,6 +40,20 @@ pub fn write(booking: &Booking) -> String {
         .append_property(Property::new("METHOD", method))
         .push(event.done());
     calendar.done().to_string()
+}
+
+/// RFC 5546 wants one. It names the host and never his address: the one that mails are from, else an opaque name.
+fn organizer(booking: &Booking, address: Option<&str>) -> Property {
+    let uri =
+        address.map_or_else(|| format!("urn:uuid:{}", booking.id), |address| format!("mailto:{address}"));
+    let mut organizer = Property::new("ORGANIZER", uri);
+    organizer.add_parameter("CN", &parameter(&booking.host_name));
+    organizer
+}
+
+/// A parameter may have no quotation marks and no line breaks (RFC 5545 §3.2).
+fn parameter(text: &str) -> String {
+    text.chars().filter(|character| *character != '"' && !character.is_control()).collect()
 }
 
 fn description(booking: &Booking) -> String {

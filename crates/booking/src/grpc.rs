@@ -34,6 +34,8 @@ pub struct Bookings {
     pub(crate) pool: PgPool,
     pub(crate) rooms: Rooms,
     pub(crate) app_url: Arc<str>,
+    /// The address that mails are from.
+    pub(crate) organizer: Option<Arc<str>>,
     pub(crate) policy: Policy,
     pub(crate) room_creation: RoomCreation,
     pub(crate) lifecycle: Lifecycle,
@@ -189,7 +191,8 @@ impl BookingService for Bookings {
         if request.link_version.is_some_and(|version| version != booking.link_version) {
             return Err(Error::LinkWithdrawn.into());
         }
-        Ok(Response::new(pb::GetCalendarResponse { calendar: calendar::write(&booking) }))
+        let calendar = calendar::write(&booking, self.organizer.as_deref());
+        Ok(Response::new(pb::GetCalendarResponse { calendar }))
     }
 
     async fn list_deliveries(

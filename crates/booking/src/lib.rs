@@ -50,9 +50,11 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
     });
     listen(&runtime.lifecycle, config.database.url.clone(), "attendance", nudge.clone());
     let written = Nudge::default();
-    Outbox::new(&config.telling, &pool)?.start(runtime, &written);
+    Outbox::new(&config.telling, &pool, runtime.lifecycle.stopping())?.start(runtime, &written);
     listen(&runtime.lifecycle, config.database.url.clone(), "notifications", written);
+    let organizer = config.telling.email.as_ref().map(|email| email.from.email.to_string().into());
     let service = Bookings {
+        organizer,
         pool,
         rooms: Rooms::new(room),
         app_url: config.app_url.as_str().into(),

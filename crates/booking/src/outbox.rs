@@ -19,6 +19,7 @@ use chassis::{
     service::{Runtime, StartError},
 };
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
 use crate::{Telling, store};
 
@@ -28,8 +29,9 @@ use self::{email::Mailer, webhook::Hook, worker::Worker};
 /// How often is looked for what no NOTIFY told of.
 const POLL: Duration = Duration::from_secs(1);
 const REMIND_EVERY: Duration = Duration::from_secs(10);
+const FORGET_EVERY: Duration = Duration::from_mins(10);
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
-/// Notifications that are expanded in one statement.
+/// Notifications that are expanded, or deliveries that are forgotten, in one statement.
 const BATCH: i64 = 1000;
 
 /// What tells people of what happened, over the channels that are set up.
@@ -40,23 +42,27 @@ pub struct Outbox {
     workers: Vec<Arc<Worker>>,
     /// Seconds before the start.
     reminders: Vec<f64>,
+    /// How long deliveries that were made or dropped are kept.
+    keep: Option<Duration>,
 }
 
 impl Outbox {
-    pub fn new(telling: &Telling, pool: &PgPool) -> Result<Self, StartError> {
+    /// Nothing is sent any more once `stopping` is cancelled.
+    pub fn new(telling: &Telling, pool: &PgPool, stopping: &CancellationToken) -> Result<Self, StartError> {
         let mut workers = Vec::new();
         if let Some(settings) = &telling.email {
             let mailer = Mailer::new(settings, telling.links())?;
-            workers.push(Arc::new(Worker::new("email", mailer.into(), pool)));
+            workers.push(Arc::new(Worker::new("email", mailer.into(), pool, stopping)));
         }
         if let Some(settings) = &telling.webhook {
-            workers.push(Arc::new(Worker::new("webhook", Hook::new(settings)?.into(), pool)));
+            workers.push(Arc::new(Worker::new("webhook", Hook::new(settings)?.into(), pool, stopping)));
         }
         Ok(Self {
             pool: pool.clone(),
             channels: workers.iter().map(|worker| worker.channel.to_owned()).collect(),
             workers,
             reminders: telling.reminders.iter().map(Duration::as_secs_f64).collect(),
+            keep: telling.deliveries_keep,
         })
     }
 
@@ -94,6 +100,11 @@ impl Outbox {
             let outbox = reminding.clone();
             async move { outbox.remind().await.map(drop) } // its NOTIFY nudges
         });
+        let forgetting = self.clone();
+        every(lifecycle, "old deliveries", FORGET_EVERY, Nudge::default(), move || {
+            let outbox = forgetting.clone();
+            async move { outbox.forget().await }
+        });
         let measuring = self.clone();
         every(lifecycle, "backlog", MEASURE_EVERY, Nudge::default(), move || {
             let outbox = measuring.clone();
@@ -107,7 +118,16 @@ impl Outbox {
         self.remind().await?;
         self.expand().await?;
         let passes = self.workers.iter().map(|worker| worker.pass());
-        Ok(futures::future::try_join_all(passes).await?.into_iter().sum())
+        let tried = futures::future::try_join_all(passes).await?.into_iter().sum();
+        self.forget().await?;
+        Ok(tried)
+    }
+
+    async fn forget(&self) -> Result<(), sqlx::Error> {
+        let Some(keep) = self.keep else { return Ok(()) };
+        while store::delete_deliveries(&self.pool, keep.as_secs_f64(), BATCH).await? == BATCH.unsigned_abs() {
+        }
+        Ok(())
     }
 
     async fn remind(&self) -> Result<u64, sqlx::Error> {

@@ -9,8 +9,8 @@ mod reminders;
 mod write;
 
 pub use deliveries::{
-    Claimed, Delivery, Outcome, claim_deliveries, conclude_delivery, expand_notifications, find_backlog,
-    list_deliveries,
+    Claimed, Delivery, Outcome, claim_deliveries, conclude_delivery, delete_deliveries, expand_notifications,
+    find_backlog, list_deliveries,
 };
 pub use notifications::{Notification, insert_room_failed, list_notifications, mark_notification_read};
 pub use pass::{BATCH, close_overdue, start_attended};

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::outbox::Guard;
 
+const DAY: Duration = Duration::from_hours(24);
 const REMINDERS: &str = "24h,15min";
 const EARLIEST_REMINDER: Duration = Duration::from_hours(30 * 24);
 const MOST_REMINDERS: usize = 10;
@@ -42,6 +43,9 @@ pub struct TellingArgs {
     /// How long before its start people are reminded of a meeting, by commas; `none` [default: 24h,15min]
     #[arg(long, env = "REMINDERS")]
     pub reminders: Option<String>,
+    /// How long deliveries are kept once they are made or dropped; those given up stay [default: 30days]
+    #[arg(long, env = "DELIVERIES_KEEP")]
+    pub deliveries_keep: Option<String>,
     /// What links are signed with, as in the gateway [default: `INTERNAL_TOKEN`]
     #[arg(long, env = "LINK_SECRET", hide_env_values = true)]
     pub link_secret: Option<String>,
@@ -55,6 +59,8 @@ pub struct Telling {
     pub email: Option<Email>,
     pub webhook: Option<Webhook>,
     pub reminders: Vec<Duration>,
+    /// None: for ever.
+    pub deliveries_keep: Option<Duration>,
     pub link_secrets: Vec<SecretString>,
     /// Without a slash at the end.
     pub api_url: Option<String>,
@@ -128,6 +134,13 @@ impl TellingArgs {
         let api_url = given(self.api_url);
         Some(Telling {
             reminders: check_reminders(self.reminders, problems),
+            deliveries_keep: Some(problems.duration_in(
+                "DELIVERIES_KEEP",
+                self.deliveries_keep.as_deref(),
+                DAY * 30,
+                DAY * 4..=DAY * 3650,
+                "4days to 10years", // repeats of a webhook are dropped by their id for 72 h
+            )),
             api_url: api_url.and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"])),
             link_secrets: link_secrets(given(self.link_secret).or(internal_token.cloned()), problems)?,
             email,

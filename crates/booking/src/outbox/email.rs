@@ -1,6 +1,6 @@
 //! E-mail over SMTP. A permanent refusal of a recipient sets the mail aside at once; everything else is tried again.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use chassis::service::StartError;
 use lettre::{
@@ -22,9 +22,9 @@ use crate::{
 
 const CONNECTIONS: u32 = 16;
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What a server answers when it will never take this mail for this recipient (RFC 5321 §4.2.2). Other permanent
-/// answers are about us (sign-in, commands), and would set aside everything.
-const HOPELESS: [u16; 5] = [550, 551, 552, 553, 554];
+/// What a server answers when it will never take a mail for this recipient (RFC 5321 §4.2.2), unless an enhanced status
+/// says more. Other permanent answers are about us (sign-in, relaying, commands), and would set aside everything.
+const HOPELESS: [u16; 3] = [550, 551, 553];
 /// "Service not available": about the server, not the mail.
 const SHUTTING_DOWN: u16 = 421;
 
@@ -94,8 +94,55 @@ impl Mailer {
 fn refused(error: &smtp::Error) -> Sent {
     let told = error.to_string();
     match error.status().map(u16::from) {
-        Some(code) if HOPELESS.contains(&code) => Sent::Hopeless(told),
+        Some(code) if error.is_permanent() && is_about_recipient(code, &words(error)) => Sent::Hopeless(told),
         Some(code) if error.is_transient() && code != SHUTTING_DOWN => Sent::Refused(told),
         _ => Sent::Unreachable(told),
+    }
+}
+
+/// What the server said behind the code.
+fn words(error: &smtp::Error) -> String {
+    error.source().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Whether a permanent refusal is about the address or the mailbox of the recipient: as its enhanced status says (RFC
+/// 3463: 5.1 but for the sender's address, and 5.2), or without one its code. "553 5.7.1 Sender address rejected" and
+/// "554 5.7.1 Relay access denied" are about us.
+fn is_about_recipient(code: u16, words: &str) -> bool {
+    let status = words.split_whitespace().next().and_then(|status| status.strip_prefix("5."));
+    match status.and_then(|status| status.split_once('.')) {
+        Some(("1", detail)) => !matches!(detail, "7" | "8"),
+        Some((subject, _)) => subject == "2",
+        None => HOPELESS.contains(&code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_of_the_recipient_is_for_good() {
+        for (code, words) in [
+            (550, "no such user"),
+            (550, "5.1.1 User unknown"),
+            (554, "5.1.1 User unknown in relay recipient table"),
+            (552, "5.2.2 Mailbox full"),
+            (551, ""),
+            (553, "mailbox name not allowed"),
+        ] {
+            assert!(is_about_recipient(code, words), "{code} {words}");
+        }
+        for (code, words) in [
+            (554, "5.7.1 Relay access denied"),
+            (553, "5.7.1 Sender address rejected: not owned by user"),
+            (550, "5.7.26 unauthenticated mail"),
+            (550, "5.1.8 Sender's domain not found"),
+            (554, "transaction failed"),
+            (530, "5.7.0 Must issue a STARTTLS command first"),
+            (535, "5.7.8 Authentication failed"),
+        ] {
+            assert!(!is_about_recipient(code, words), "{code} {words}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
 use super::{circuit::Circuit, email::Mailer, webhook::Hook};
 use crate::store::{self, Claimed, Outcome};
@@ -56,11 +57,24 @@ pub struct Worker {
     receiver: Receiver,
     circuit: Circuit,
     pool: PgPool,
+    /// From then on nothing is begun: a process that stops waits for no more than one attempt each.
+    stopping: CancellationToken,
 }
 
 impl Worker {
-    pub fn new(channel: &'static str, receiver: Receiver, pool: &PgPool) -> Self {
-        Self { channel, receiver, circuit: Circuit::default(), pool: pool.clone() }
+    pub fn new(
+        channel: &'static str,
+        receiver: Receiver,
+        pool: &PgPool,
+        stopping: &CancellationToken,
+    ) -> Self {
+        Self {
+            channel,
+            receiver,
+            circuit: Circuit::default(),
+            pool: pool.clone(),
+            stopping: stopping.clone(),
+        }
     }
 
     pub fn receiver_name(&self) -> &'static str {
@@ -76,10 +90,10 @@ impl Worker {
         if self.circuit.is_closed() { Ok(()) } else { Err("it did not answer the last attempts") }
     }
 
-    /// Until nothing is due, the receiver does not answer, or it takes long. Returns how many deliveries were tried.
+    /// Until nothing is due, the receiver does not answer, it takes long, or the process stops. Returns how many deliveries were tried.
     pub async fn pass(&self) -> Result<usize, sqlx::Error> {
         let (mut tried, started) = (0, Instant::now());
-        while started.elapsed() < LONGEST_PASS {
+        while started.elapsed() < LONGEST_PASS && !self.stopping.is_cancelled() {
             let places = self.circuit.places(BATCH, Instant::now());
             if places == 0 {
                 break;
@@ -97,8 +111,8 @@ impl Worker {
     }
 
     async fn deliver(&self, delivery: Claimed) -> Result<(), sqlx::Error> {
-        let outcome = if self.circuit.is_open(Instant::now()) {
-            Outcome::Untried // the batch was claimed before it opened
+        let outcome = if self.stopping.is_cancelled() || self.circuit.is_open(Instant::now()) {
+            Outcome::Untried // the batch was claimed before
         } else {
             let sent = self.send(&delivery).await;
             self.observe(&sent);

@@ -13,6 +13,10 @@ use chassis::page::Cursor;
 pub const LEASE_SECONDS: f64 = 60.0;
 /// How long a delivery is tried.
 const PATIENCE_HOURS: i32 = 72;
+/// Mails within an hour to an address that nobody signed in with, and to all such addresses because of one person: a
+/// booking names whom it likes, and must not make us a relay of his.
+const MAILS_TO_STRANGER: i64 = 5;
+const MAILS_OF_INVITER: i64 = 20;
 
 /// Makes a delivery for each of `channels` of at most `limit` notifications, oldest first: how many it were. None:
 /// another replica is at it, and only one may be, or a later notification of a booking could get the lower number.
@@ -33,18 +37,47 @@ pub async fn expand_notifications(
            expanded as (
                update notifications set expanded_at = app_now()
                where id = any(array(select id from fresh)) and expanded_at is null
-               returning id, kind, session_id, user_id, created_at),
-           made as (
-               insert into notification_deliveries (notification_id, channel, stream_key)
-               select e.id, channel,
-                      case when e.kind = 'reminder' then 'reminder:' else '' end
-                      || case when channel = 'email' then concat_ws(':', e.session_id, coalesce(e.user_id, 'admins'))
-                              else coalesce(e.session_id::text, e.user_id, 'admins') end
+               returning id, kind, session_id, user_id, created_at, payload),
+           addressed as (
+               select e.*, channel, stranger, inviter
                from expanded e cross join unnest($1::text[]) channel
-               order by e.created_at, e.id)
+               left join lateral (
+                   select lower(s.guest_email) as stranger,
+                          case when s.created_by in (s.host_id, s.guest_id) then s.created_by end as inviter
+                   from sessions s left join app_users u on u.id = s.guest_id
+                   where channel = 'email' and s.id = e.session_id and s.guest_id = e.user_id
+                     and s.guest_email is not null and u.email is null) unproved on true),
+           counted as (
+               select a.*,
+                      case when stranger is not null then
+                          row_number() over (partition by stranger order by created_at, id)
+                          + (select count(*) from notification_deliveries d
+                             where d.stranger = a.stranger and d.dropped_at is null
+                               and d.created_at > app_now() - interval '1 hour') > $3 end as address_full,
+                      case when stranger is not null and inviter is not null then
+                          row_number() over (partition by stranger is null, inviter order by created_at, id)
+                          + (select count(*) from notification_deliveries d
+                             where d.inviter = a.inviter and d.dropped_at is null
+                               and d.created_at > app_now() - interval '1 hour') > $4 end as inviter_full
+               from addressed a),
+           made as (
+               insert into notification_deliveries
+                   (notification_id, channel, stream_key, stranger, inviter, dropped_at, last_error)
+               select id, channel,
+                      case when kind = 'reminder' then concat('reminder:', payload ->> 'minutesBefore', ':') else '' end
+                      || case when channel = 'email' then concat_ws(':', session_id, coalesce(user_id, 'admins'))
+                              else coalesce(session_id::text, user_id, 'admins') end,
+                      stranger, inviter,
+                      case when address_full or inviter_full then app_now() end,
+                      case when address_full then 'too many mails to an address that nobody signed in with'
+                           when inviter_full then 'too many mails to strangers for one person' end
+               from counted
+               order by created_at, id)
            select count(*) as "expanded!" from expanded"#,
         channels,
         limit,
+        MAILS_TO_STRANGER,
+        MAILS_OF_INVITER,
     );
     expanded.fetch_one(transaction).await.map(Some)
 }
@@ -207,6 +240,24 @@ pub async fn conclude_delivery(
         outcome.why(),
     );
     Ok(concluded.execute(executor).await?.rows_affected() == 1)
+}
+
+/// Deletes at most `limit` deliveries that were made or dropped more than `keep` seconds ago: how many. What was given
+/// up stays until somebody decides about it.
+pub async fn delete_deliveries(
+    executor: impl PgExecutor<'_>,
+    keep: f64,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "delete from notification_deliveries
+         where id = any(array(
+             select id from notification_deliveries
+             where coalesce(delivered_at, dropped_at) < app_now() - make_interval(secs => $1) limit $2))",
+        keep,
+        limit,
+    );
+    Ok(deleted.execute(executor).await?.rows_affected())
 }
 
 /// What waits on a channel, and what was given up.

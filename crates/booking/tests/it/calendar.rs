@@ -68,6 +68,10 @@ async fn the_file_follows_the_booking_under_one_uid(pool: PgPoolOptions, connect
     let (calendar, event, sequence) = parsed(&file(&world, &booking.id).await);
     assert_eq!((text(&calendar, &P::Method), text(&event, &P::Status)), ("CANCEL", "CANCELLED"));
     assert_eq!((text(&event, &P::Uid), sequence), (uid.as_str(), 2));
+    // RFC 5546 §3.2: an organizer in whatever is published or cancelled; nobody's address.
+    let organizer = event.property(&P::Organizer).unwrap();
+    assert_eq!(organizer.values[0].as_text(), Some(format!("urn:uuid:{}", booking.id).as_str()));
+    assert!(first.contains("ORGANIZER;CN=ada:urn:uuid:") && !first.contains("mailto:"), "{first}");
 }
 
 /// A start of the same wall-clock time in Berlin before and after the change of 25 October 2026: an hour apart in UTC.

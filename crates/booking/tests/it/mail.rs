@@ -5,6 +5,7 @@ use proto::booking::v1::*;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{harness::*, outbox::*};
 
@@ -227,6 +228,89 @@ async fn nobody_to_tell_is_no_failure_and_admins_read_of_rooms_that_failed(
     post.pass().await;
     assert_eq!(post.states().await, ["dropped no address of this person is known", "delivered"]);
     assert_eq!(post.subjects("admin"), ["No room yet: Lesson"]);
+}
+
+/// A booking by `creator` of a guest who never signed in.
+async fn invited(post: &Post, creator: &str, guest: &str, address: &str) -> Uuid {
+    sqlx::query_scalar!(
+        "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url,
+                               guest_email)
+         values ($1, $2, $1, 'Lesson', app_now() + interval '30 days', 45, 'https://app.example.org/meeting/1', $3)
+         returning id",
+        creator,
+        guest,
+        address
+    )
+    .fetch_one(&post.pool)
+    .await
+    .unwrap()
+}
+
+/// How many mails were taken, and how many deliveries dropped for this reason.
+async fn sent_and_dropped(post: &Post, why: &str) -> (u64, usize) {
+    post.pass().await;
+    let why = format!("dropped {why}");
+    (post.mail.taken(), post.states().await.iter().filter(|state| **state == why).count())
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_stranger_gets_five_mails_an_hour_whoever_names_him(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut post = Post::by_mail(pool, connect).await;
+    let why = "too many mails to an address that nobody signed in with";
+    for creator in ["ada", "eve"] {
+        let booking = invited(&post, creator, "sue", "Sue@guests.example").await;
+        for _ in 0..4 {
+            post.happened("booking_rescheduled", booking, "sue").await;
+            post.happened("booking_rescheduled", booking, "bob").await;
+        }
+        let _ = post.pass().await;
+    }
+    assert_eq!(sent_and_dropped(&post, why).await, (8 + 5, 3), "bob signed in, and has all of them");
+    let booking = invited(&post, "ada", "sue", "sue@guests.example").await;
+    post.happened("booking_created", booking, "sue").await;
+    assert_eq!(sent_and_dropped(&post, why).await, (13, 4));
+    post.advance(61).await;
+    post.happened("booking_cancelled", booking, "sue").await;
+    assert_eq!(sent_and_dropped(&post, why).await, (14, 4));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn one_person_has_twenty_mails_an_hour_sent_to_strangers(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let post = Post::by_mail(pool, connect).await;
+    for number in 0..25 {
+        let guest = format!("guest-{number}");
+        let booking = invited(&post, "eve", &guest, &format!("{guest}@guests.example")).await;
+        post.happened("booking_created", booking, &guest).await;
+    }
+    let why = "too many mails to strangers for one person";
+    assert_eq!(sent_and_dropped(&post, why).await, (20, 5));
+    let booking = invited(&post, "ada", "guest-24", "guest-24@guests.example").await;
+    post.happened("booking_created", booking, "guest-24").await;
+    assert_eq!(sent_and_dropped(&post, why).await, (21, 5), "another person may");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn what_was_told_is_forgotten_after_its_time_and_what_was_given_up_is_not(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut post = Post::by_mail(pool, connect).await;
+    let booking = post.booked(&["ada", "eve"]).await;
+    post.happened("unheard_of", booking, "bob").await;
+    post.pass().await;
+    post.advance(29 * 24 * 60).await;
+    post.pass().await;
+    assert_eq!(post.states().await.len(), 3);
+    post.advance(31 * 24 * 60).await;
+    post.pass().await;
+    let states = post.states().await;
+    assert!(states.len() == 1 && states[0].starts_with("dead"), "{states:?}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

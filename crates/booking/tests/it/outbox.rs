@@ -25,6 +25,8 @@ pub struct Post {
     pub hook: Hook,
     pub telling: Telling,
     connect: PgConnectOptions,
+    /// Of the process whose workers these are.
+    pub stopping: CancellationToken,
     _running: DropGuard,
 }
 
@@ -62,15 +64,24 @@ impl Post {
             email: Some(email),
             webhook: Some(hook.settings(true)),
             reminders: vec![std::time::Duration::from_hours(24), std::time::Duration::from_mins(15)],
+            deliveries_keep: Some(std::time::Duration::from_hours(30 * 24)),
             link_secrets: vec!["s".repeat(32).into()],
             api_url: Some("https://api.example.org".into()),
         };
-        Self { pool, mail, hook, telling, connect, _running: running.drop_guard() }
+        Self {
+            pool,
+            mail,
+            hook,
+            telling,
+            connect,
+            stopping: CancellationToken::new(),
+            _running: running.drop_guard(),
+        }
     }
 
     /// A worker; each is a replica of its own.
     pub fn outbox(&self) -> Outbox {
-        Outbox::new(&self.telling, &self.pool).unwrap()
+        Outbox::new(&self.telling, &self.pool, &self.stopping).unwrap()
     }
 
     pub async fn pass(&self) -> usize {

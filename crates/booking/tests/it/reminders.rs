@@ -137,3 +137,18 @@ async fn a_reminder_waits_behind_nothing_else_of_its_booking(pool: PgPoolOptions
     post.mail.be_down(false);
     assert_eq!(reminded(&post).await, ["Soon: Lesson"]);
 }
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_reminder_of_the_day_before_that_is_stuck_holds_up_no_later_one(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let mut post = Post::by_mail(pool, connect).await;
+    post.booking("Lesson", 23 * 60 + 50).await;
+    post.mail.be_down(true);
+    post.pass().await;
+    sqlx::query!("update notification_deliveries set due_at = 'infinity'").execute(&post.pool).await.unwrap();
+    post.mail.be_down(false);
+    post.advance(23 * 60 + 40).await;
+    assert_eq!(reminded(&post).await, ["Soon: Lesson"]);
+}

@@ -141,3 +141,27 @@ async fn a_receiver_that_fails_is_left_alone_for_a_while_and_what_waits_loses_no
     let untried = untried.fetch_one(&post.pool).await.unwrap();
     assert_eq!(untried, 100 - i64::try_from(hits).unwrap());
 }
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_process_that_stops_begins_no_delivery_and_leaves_the_rest_untried(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let post = Post::by_webhook(pool, connect).await;
+    for _ in 0..100 {
+        post.booked(&["ada"]).await;
+    }
+    let stopping = post.stopping.clone();
+    post.hook.replies(move |_| {
+        stopping.cancel();
+        Reply::Status(200)
+    });
+    post.pass().await;
+    let sent = post.hook.hits().len();
+    assert!((1..=16).contains(&sent), "{sent}");
+    let left = sqlx::query_scalar!(
+        r#"select count(*) as "n!" from notification_deliveries
+           where delivered_at is null and attempts = 0 and leased_until is null"#
+    );
+    assert_eq!(left.fetch_one(&post.pool).await.unwrap(), 100 - i64::try_from(sent).unwrap());
+}

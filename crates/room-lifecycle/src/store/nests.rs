@@ -10,6 +10,8 @@ use uuid::Uuid;
 pub const COMING: Duration = Duration::minutes(1);
 /// So many speakers, and so many admins, are named; the room's metadata on LiveKit has its limits.
 const NAMED: i64 = 1_000;
+/// Participants that a nest has at most, there or not: ever new keys cost their owner nothing, and us a row each.
+const REMEMBERED: i64 = 5_000;
 
 /// An open nest as `/info` and the room's metadata tell it. Keys are hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +106,9 @@ pub async fn insert_participant(db: impl PgExecutor<'_>, nest: Uuid, pubkey: &st
                       and (select count(*) from livekit_participants i
                            where i.room_id = k.id and i.status = 'joined') >= o.capacity
                       and not exists (select from livekit_participants i
-                                      where i.room_id = k.id and i.user_id = $2 and i.status = 'joined') as full
+                                      where i.room_id = k.id and i.user_id = $2 and i.status = 'joined')
+                      or p.pubkey is null
+                      and (select count(*) from nest_participants q where q.nest_id = n.id) >= $3 as full
                from nests n
                join room_owners o on o.owner = n.id
                left join livekit_rooms k on k.owner = n.id
@@ -120,7 +124,8 @@ pub async fn insert_participant(db: impl PgExecutor<'_>, nest: Uuid, pubkey: &st
                on conflict do nothing)
            select not nest.full as "is_in!" from nest"#,
         nest,
-        pubkey
+        pubkey,
+        REMEMBERED
     )
     .fetch_optional(db)
     .await

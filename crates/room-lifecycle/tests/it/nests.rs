@@ -217,6 +217,26 @@ async fn whoever_joins_is_a_listener_however_often_he_does(_: PgPoolOptions, con
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_nest_remembers_five_thousand_keys_and_takes_no_more(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    let ann = key(2);
+    nest.join(&rooms, &ann).await.unwrap();
+    sqlx::query!(
+        "insert into nest_participants (nest_id, pubkey)
+         select nest_id, encode(sha256(number::text::bytea), 'hex')
+         from nest_participants, generate_series(1, 4998) number where pubkey = $1",
+        ann
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    assert_eq!(nest.join(&rooms, &key(3)).await.unwrap_err().reason, Reason::RoomFull);
+    nest.join(&rooms, &ann).await.unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_full_nest_takes_in_nobody_but_admins_and_those_inside(
     _: PgPoolOptions,
     connect: PgConnectOptions,
