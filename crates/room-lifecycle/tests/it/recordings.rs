@@ -234,7 +234,12 @@ async fn who_stops_or_deletes_is_answered_although_livekit_is_slow(
     let request = || {
         let place = RecordingPlace { session_id: booking.id.to_string(), ..RecordingPlace::default() };
         let recording_id = recording.id.to_string();
-        Request::new(RecordingRequest { caller: Some(host(&booking)), place: Some(place), recording_id })
+        Request::new(RecordingRequest {
+            caller: Some(host(&booking)),
+            place: Some(place),
+            recording_id,
+            proof: None,
+        })
     };
     let budget = std::time::Duration::from_millis(1_500);
     let asked = RecordingService::stop_recording(&*rooms, request());
@@ -331,7 +336,7 @@ async fn a_file_that_cannot_be_removed_keeps_no_other_and_is_tried_again(
     let (first, stubborn) = world.recorded(&rooms).await;
     let (second, other) = world.recorded(&rooms).await;
     for (booking, recording) in [(&first, &stubborn), (&second, &other)] {
-        rooms.delete_recording(&host(booking), place(booking), recording.id).await.unwrap();
+        rooms.delete_recording(&host(booking), place(booking), recording.id, None).await.unwrap();
     }
     world.work();
     std::fs::remove_file(world.file(&stubborn)).unwrap();
