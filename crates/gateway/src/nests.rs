@@ -59,7 +59,7 @@ impl FromRequestParts<App> for NestId {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
         let params = RawPathParams::from_request_parts(parts, app).await;
-        let Some(id) = path_ids(params.ok()).next().flatten() else {
+        let Some(id) = path_ids(params.as_ref().ok()).next().flatten() else {
             app.count_address(parts)?;
             return Err(no_nest());
         };
@@ -68,9 +68,8 @@ impl FromRequestParts<App> for NestId {
 }
 
 /// The ids of the path, in its order.
-fn path_ids(params: Option<RawPathParams>) -> impl Iterator<Item = Option<Uuid>> {
-    let ids: Vec<_> = params.iter().flatten().map(|(_, text)| Uuid::try_parse(text).ok()).collect();
-    ids.into_iter()
+fn path_ids(params: Option<&RawPathParams>) -> impl Iterator<Item = Option<Uuid>> {
+    params.into_iter().flatten().map(|(_, text)| Uuid::try_parse(text).ok())
 }
 
 fn no_nest() -> Rejection {

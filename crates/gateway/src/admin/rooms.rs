@@ -132,7 +132,7 @@ pub(crate) async fn orphans(
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Drift {
+pub(crate) struct ListingStatus {
     /// Rows of the listing that wait to be made anew.
     dirty: i64,
     /// Of them, those that failed and are tried again later.
@@ -147,14 +147,14 @@ pub(crate) struct Drift {
 
 /// How far the listing is behind.
 #[utoipa::path(get, path = "/api/v1/admin/drift", operation_id = "getDrift", tag = "Operation",
-    responses((status = 200, body = Envelope<Drift>, description = "as one replica of sync sees it")))]
+    responses((status = 200, body = Envelope<ListingStatus>, description = "as one replica of sync sees it")))]
 pub(crate) async fn drift(
     State(app): State<App>,
     Admin(caller): Admin,
-) -> Result<Answer<Envelope<Drift>>, Rejection> {
+) -> Result<Answer<Envelope<ListingStatus>>, Rejection> {
     let request = sync::GetStatusRequest { caller: Some(caller) };
     let status = app.streams().status(request).await?;
-    Ok(Envelope::new(Drift {
+    Ok(Envelope::new(ListingStatus {
         dirty: status.dirty,
         set_aside: status.set_aside,
         lag_seconds: status.lag_seconds,
@@ -165,7 +165,7 @@ pub(crate) async fn drift(
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Event {
+pub(crate) struct RoomEvent {
     /// LiveKit's, or our own (`GR_…`).
     id: String,
     event_type: String,
@@ -180,7 +180,7 @@ pub(crate) struct Event {
     payload: Value,
 }
 
-impl From<room::Event> for Event {
+impl From<room::Event> for RoomEvent {
     fn from(event: room::Event) -> Self {
         Self {
             id: event.id,
@@ -210,12 +210,12 @@ pub(crate) struct ListEvents {
 
 /// LiveKit's webhooks and our own milestones, latest first.
 #[utoipa::path(get, path = "/api/v1/admin/events", operation_id = "listEvents", tag = "Operation",
-    params(ListEvents), responses((status = 200, body = Envelope<Vec<Event>>, description = "a page")))]
+    params(ListEvents), responses((status = 200, body = Envelope<Vec<RoomEvent>>, description = "a page")))]
 pub(crate) async fn events(
     State(app): State<App>,
     Admin(caller): Admin,
     Query(query): Query<ListEvents>,
-) -> Result<Answer<Envelope<Vec<Event>>>, Rejection> {
+) -> Result<Answer<Envelope<Vec<RoomEvent>>>, Rejection> {
     let request = room::ListEventsRequest {
         caller: Some(caller),
         room_name: query.room_name.unwrap_or_default(),
@@ -223,5 +223,5 @@ pub(crate) async fn events(
         cursor: query.cursor.unwrap_or_default(),
     };
     let page = app.admin().list_events(request).await?.into_inner();
-    Ok(Envelope::page(page.events.into_iter().map(Event::from).collect(), page.next_cursor))
+    Ok(Envelope::page(page.events.into_iter().map(RoomEvent::from).collect(), page.next_cursor))
 }

@@ -31,13 +31,11 @@ impl FromRequestParts<App> for RecordingIds {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
         let NestId(nest) = NestId::from_request_parts(parts, app).await?;
         let params = RawPathParams::from_request_parts(parts, app).await;
-        match path_ids(params.ok()).nth(1).flatten() {
-            Some(recording) => Ok(Self(nest, recording.to_string())),
-            None => {
-                app.count_address(parts)?;
-                Err(Refusal::new(Reason::RecordingNotFound, "There is no such recording.").into())
-            }
-        }
+        let Some(recording) = path_ids(params.as_ref().ok()).nth(1).flatten() else {
+            app.count_address(parts)?;
+            return Err(Refusal::new(Reason::RecordingNotFound, "There is no such recording.").into());
+        };
+        Ok(Self(nest, recording.to_string()))
     }
 }
 
@@ -67,12 +65,12 @@ impl NestRecording {
     }
 }
 
-fn place(nest_id: String) -> Option<pb::RecordingPlace> {
-    Some(pb::RecordingPlace { nest_id, ..pb::RecordingPlace::default() })
+fn place(nest_id: String) -> pb::RecordingPlace {
+    pb::RecordingPlace { nest_id, ..pb::RecordingPlace::default() }
 }
 
 fn reading(caller: Caller, RecordingIds(nest, recording_id): RecordingIds) -> pb::RecordingRequest {
-    pb::RecordingRequest { caller: Some(caller), place: place(nest), recording_id, proof: None }
+    pb::RecordingRequest { caller: Some(caller), place: Some(place(nest)), recording_id, proof: None }
 }
 
 fn changing(signed: Signed, ids: RecordingIds, body: &Received) -> Result<pb::RecordingRequest, Rejection> {
@@ -93,7 +91,7 @@ pub(crate) async fn start(
     let (caller, proof) = signed.over(&body)?;
     let request = pb::StartRecordingRequest {
         caller: Some(caller),
-        place: place(nest),
+        place: Some(place(nest)),
         idempotency_key: String::new(),
         proof: Some(proof),
     };
@@ -142,7 +140,7 @@ pub(crate) async fn list(
     let (caller, _) = signed.over(&body)?;
     let request = pb::ListRecordingsRequest {
         caller: Some(caller),
-        place: place(nest.clone()),
+        place: Some(place(nest.clone())),
         limit: LISTED,
         cursor: String::new(),
     };

@@ -40,13 +40,12 @@ impl RecordingService for Rooms {
         let (caller, place) = (caller(request.caller)?, place(request.place)?);
         let id = uuid("recording_id", &request.recording_id)?;
         let (rooms, by, proof) = (self.clone(), caller.clone(), proof(place, request.proof)?);
-        let flow = async move { rooms.stop_recording(&by, place, id, proof.as_ref()).await };
-        let stopped = match self.patiently("stop recording", flow).await? {
-            Some(stopped) => stopped,
-            None => {
-                self.may_record(&caller, place).await?;
-                self.recording_of(place, id).await? // the wish stands in it
-            }
+        let flow = Box::pin(async move { rooms.stop_recording(&by, place, id, proof.as_ref()).await });
+        let stopped = if let Some(stopped) = self.patiently("stop recording", flow).await? {
+            stopped
+        } else {
+            self.may_record(&caller, place).await?;
+            self.recording_of(place, id).await? // the wish stands in it
         };
         self.told(stopped).await
     }
@@ -87,7 +86,7 @@ impl RecordingService for Rooms {
         let (caller, place) = (caller(request.caller)?, place(request.place)?);
         let id = uuid("recording_id", &request.recording_id)?;
         let (rooms, proof) = (self.clone(), proof(place, request.proof)?);
-        let flow = async move { rooms.delete_recording(&caller, place, id, proof.as_ref()).await };
+        let flow = Box::pin(async move { rooms.delete_recording(&caller, place, id, proof.as_ref()).await });
         if self.patiently("delete recording", flow).await?.is_none()
             && recordings::find_readable(&self.pool, id).await.map_err(Error::from)?.is_some()
         {

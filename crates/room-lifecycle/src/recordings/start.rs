@@ -56,7 +56,7 @@ impl Rooms {
     pub async fn start_recording(&self, caller: &Caller, wish: Wish) -> Result<Recording, Error> {
         let id = wish.id;
         let (rooms, caller) = (self.clone(), caller.clone());
-        let flow = async move { rooms.record(&caller, &wish).await };
+        let flow = Box::pin(async move { rooms.record(&caller, &wish).await });
         match self.patiently("start recording", flow).await? {
             Some(started) => Ok(started),
             None => recordings::find_recording(&self.pool, id).await?.ok_or(Error::Unsettled),

@@ -34,7 +34,7 @@ impl Rooms {
             // Another replica was faster, or the nest has just ended.
             Err(Error::Recording(RecordingError::AlreadyRecording | RecordingError::NoNest)) => {}
             Err(error) => {
-                tracing::warn!(%error, nest.id = %nest, "a nest is not streamed; it is tried again")
+                tracing::warn!(%error, nest.id = %nest, "a nest is not streamed; it is tried again");
             }
         }
     }
