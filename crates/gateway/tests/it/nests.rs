@@ -49,7 +49,7 @@ async fn a_new_nest_is_answered_with_its_endpoint_and_a_token() {
     let gateway = gateway().await;
     let host = Signer::new(1);
     let body = r#"{"relays": ["wss://relay.test"], "hls_stream": true}"#;
-    let playlist = format!("{}/api/v1/live/{NEST}/live.m3u8", BASE);
+    let playlist = format!("{BASE}/api/v1/live/{NEST}/live.m3u8");
     let livekit = "wss+livekit://livekit.test:7443".to_owned();
     for (path, body, endpoints) in [
         ("/api/v1/nests", Some(body), vec![livekit.clone(), playlist]),

@@ -25,12 +25,12 @@ pub struct By<'a> {
 }
 
 impl By<'_> {
-    fn place(&self) -> Option<RecordingPlace> {
-        Some(RecordingPlace { nest_id: self.nest.id.to_string(), ..RecordingPlace::default() })
+    fn place(&self) -> RecordingPlace {
+        RecordingPlace { nest_id: self.nest.id.to_string(), ..RecordingPlace::default() }
     }
 
     fn request(&self, id: &str, proof: Option<Proof>) -> Request<RecordingRequest> {
-        let (caller, place) = (Some(person(self.key)), self.place());
+        let (caller, place) = (Some(person(self.key)), Some(self.place()));
         Request::new(RecordingRequest { caller, place, recording_id: id.to_owned(), proof })
     }
 
@@ -41,7 +41,7 @@ impl By<'_> {
     pub async fn start_with(&self, proof: Proof) -> Result<Told, Refusal> {
         let request = StartRecordingRequest {
             caller: Some(person(self.key)),
-            place: self.place(),
+            place: Some(self.place()),
             proof: Some(proof),
             ..StartRecordingRequest::default()
         };
@@ -69,7 +69,7 @@ impl By<'_> {
     }
 
     pub async fn list(&self) -> Result<Vec<Told>, Refusal> {
-        let (caller, place) = (Some(person(self.key)), self.place());
+        let (caller, place) = (Some(person(self.key)), Some(self.place()));
         let request = ListRecordingsRequest { caller, place, ..ListRecordingsRequest::default() };
         Ok(told(self.rooms.list_recordings(Request::new(request)).await)?.recordings)
     }
