@@ -53,7 +53,7 @@ async fn an_admin_records_the_sound_and_everybody_sees_that_he_does(
     assert_eq!(host.list().await.unwrap().len(), 1);
     host.delete(&recording.id).await.unwrap();
     assert_eq!(host.get(&recording.id).await.unwrap_err().reason, Reason::RecordingNotFound);
-    rooms.pass().await.unwrap();
+    rooms.recordings_pass().await.unwrap();
     assert_eq!(world.count_recordings().await, 0);
 }
 
@@ -174,8 +174,10 @@ async fn a_nest_that_ends_or_a_recorder_that_dies_leaves_nothing_open(
     world.server().set_worker(Worker::Dead);
     world.server().work();
     rooms.watch_recordings().await.unwrap();
-    world.pass_time(Duration::seconds(10));
-    rooms.watch_recordings().await.unwrap();
+    for seconds in [8, 8] {
+        world.pass_time(Duration::seconds(seconds));
+        rooms.watch_recordings().await.unwrap();
+    }
     let kept = world.kept(first.id.parse().unwrap()).await.unwrap();
     assert_eq!(kept.status, RecordingStatus::Failed);
     assert!(!rooms.nest(nest.id).await.unwrap().recording);

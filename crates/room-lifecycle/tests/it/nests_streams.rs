@@ -48,8 +48,7 @@ async fn a_stream_runs_while_somebody_is_in_the_nest(_: PgPoolOptions, connect: 
     assert_eq!(world.running(), [], "nobody is there");
     assert!(world.file(&stream).exists());
     world.pass_time(Duration::minutes(11));
-    rooms.pass().await.unwrap();
-    rooms.pass().await.unwrap();
+    rooms.recordings_pass().await.unwrap();
     assert_eq!(world.count_recordings().await, 0, "what was streamed is not kept");
 }
 
