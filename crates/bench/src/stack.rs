@@ -71,7 +71,7 @@ impl Shared {
             pair("LIVEKIT_API_KEY", &self.livekit_key),
             pair("LIVEKIT_API_SECRET", &self.livekit_secret),
             pair("INTERNAL_TOKEN", &self.internal_token),
-            pair("APP_URL", "https://app.example.org"),
+            pair("APP_URL", "http://app.example.org"),
             pair("LINK_SECRET", &self.internal_token),
             pair("AUTH_ISSUER", ISSUER),
             pair("AUTH_AUDIENCE", AUDIENCE),
