@@ -285,12 +285,24 @@ async fn nothing_else_waits_for_recorders(_: PgPoolOptions, connect: PgConnectOp
     assert_eq!(world.server().calls("ListEgress"), asked);
 }
 
-/// Passes come once an hour here.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn an_event_is_enough_for_a_look(_: PgPoolOptions, connect: PgConnectOptions) {
+    let told =
+        |_| serde_json::json!({"id": "EV_1", "event": "egress_ended", "egressInfo": {"roomName": "unknown"}});
+    assert_closed_when_told(connect, told).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whenever_a_room_is_looked_at_its_recording_is_too(_: PgPoolOptions, connect: PgConnectOptions) {
+    let told = |room| serde_json::json!({"id": "EV_1", "event": "participant_left", "room": {"name": room}});
+    assert_closed_when_told(connect, told).await;
+}
+
+/// A recording that failed is closed because of this event about its room: passes come once an hour here.
+async fn assert_closed_when_told(connect: PgConnectOptions, told: fn(String) -> serde_json::Value) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
-    let (_, recording) = world.recorded(&rooms).await;
+    let (booking, recording) = world.recorded(&rooms).await;
     rooms.drain().await.unwrap();
     let runtime = testkit::runtime();
     let mut config = world.config();
@@ -300,8 +312,7 @@ async fn an_event_is_enough_for_a_look(_: PgPoolOptions, connect: PgConnectOptio
     let served = testkit::serve_routes(routes, &config.grpc, &runtime.lifecycle).await;
     world.reached("ListEgress", looks + 1).await;
     world.put(&recording, EgressStatus::EgressFailed);
-    let body =
-        serde_json::json!({"id": "EV_1", "event": "egress_ended", "egressInfo": {"roomName": "unknown"}});
+    let body = told(format!("session-{}", booking.id));
     let body = body.to_string().into_bytes();
     let request = ReceiveWebhookRequest { authorization: world.signed(&body), body };
     RoomServiceClient::new(served.transport).receive_webhook(request).await.unwrap();
