@@ -328,7 +328,12 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             api_url: Some(url.to_owned()),
             streams: gateway::config::StreamsConfig::signed_with(vec![SecretString::from(testkit::secret())]),
             nip98: Nip98Config { bases: vec![url.parse().unwrap()], window: Nip98Config::WINDOW },
-            rates: Rates { ensure: Rate::new(1_000, 1_000), ..Rates::default() },
+            // All of a test's people come from one address.
+            rates: Rates {
+                ensure: Rate::new(1_000, 1_000),
+                anonymous: Rate::new(10_000, 10_000),
+                ..Rates::default()
+            },
         },
     }
 }
