@@ -56,7 +56,7 @@ impl FromRequestParts<App> for CalendarReader {
 
 /// The booking as an iCalendar file, for its parties or by the signed link `calendarUrl`.
 #[utoipa::path(get, path = "/api/bookings/{bookingId}/calendar.ics", operation_id = "getCalendar", tag = "Bookings",
-    params(("bookingId" = uuid::Uuid, Path), Link), security(("bearer" = []), ("link" = [])),
+    params(("bookingId" = uuid::Uuid, Path), Link), security(("bearer" = []), ("calendarLink" = [])),
     responses((status = 200, body = String, content_type = "text/calendar", description = "RFC 5545")))]
 pub(crate) async fn get(
     State(app): State<App>,

@@ -97,10 +97,10 @@ impl Modify for Security {
         let ticket =
             ApiKeyValue::with_description("ticket", "A ticket of `POST /api/v1/live/streams/ticket`.");
         let link = ApiKeyValue::with_description("signature", "A signed link: `calendarUrl` of a booking.");
-        components.add_security_scheme("link", SecurityScheme::ApiKey(ApiKey::Query(link)));
+        components.add_security_scheme("calendarLink", SecurityScheme::ApiKey(ApiKey::Query(link)));
         components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
         let link = ApiKeyValue::with_description("ticket", "What a `downloadUrl` carries.");
-        components.add_security_scheme("link", SecurityScheme::ApiKey(ApiKey::Query(link)));
+        components.add_security_scheme("recordingLink", SecurityScheme::ApiKey(ApiKey::Query(link)));
         components.add_security_scheme("livekit", SecurityScheme::ApiKey(ApiKey::Header(signature)));
         let nostr = ApiKeyValue::with_description("Authorization", "`Nostr <base64 of the event>` (NIP-98).");
         components.add_security_scheme("nostr", SecurityScheme::ApiKey(ApiKey::Header(nostr)));

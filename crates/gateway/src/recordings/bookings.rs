@@ -120,7 +120,7 @@ pub(crate) async fn delete(
     operation_id = "getRecordingFile", tag = "Recordings", params(
         ("sessionId" = uuid::Uuid, Path), ("recordingId" = uuid::Uuid, Path), super::file::Link,
         ("Range" = Option<String>, Header, description = "A part of it: `bytes=0-499`")),
-    security(("link" = [])), responses(
+    security(("recordingLink" = [])), responses(
         (status = 200, body = Vec<u8>, content_type = "video/mp4", description = "all of it"),
         (status = 206, body = Vec<u8>, content_type = "video/mp4", description = "the part"),
         (status = 416, description = "the part lies beyond the end")))]

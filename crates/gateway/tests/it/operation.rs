@@ -82,6 +82,26 @@ async fn the_document_is_openapi_3_1_and_says_how_each_route_refuses() {
     assert_no_dangling_references(&document, &document);
 }
 
+#[tokio::test]
+async fn each_way_to_sign_in_is_described_as_the_operation_takes_it() {
+    let document = answer(Gateway::with(checked(args())).await.get("/openapi.json")).await.1;
+    let schemes = &document["components"]["securitySchemes"];
+    let items = document["paths"].as_object().unwrap().values();
+    for operation in items.flat_map(|item| item.as_object().unwrap().values()) {
+        let (id, ways) = (&operation["operationId"], operation["security"].as_array());
+        for name in ways.into_iter().flatten().flat_map(|way| way.as_object().unwrap().keys()) {
+            let scheme = &schemes[name];
+            assert!(scheme.is_object(), "{id} signs in by {name}, which nothing describes");
+            let is_taken =
+                |parameter: &Value| parameter["in"] == "query" && parameter["name"] == scheme["name"];
+            assert!(
+                scheme["in"] != "query" || operation["parameters"].as_array().unwrap().iter().any(is_taken),
+                "{id} takes no parameter {scheme}"
+            );
+        }
+    }
+}
+
 fn assert_no_dangling_references(document: &Value, part: &Value) {
     match part {
         Value::Object(fields) => {
