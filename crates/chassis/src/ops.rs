@@ -177,8 +177,8 @@ fn serve_within(lifecycle: &Lifecycle, listener: TcpListener, readiness: Readine
     let handle = telemetry::metrics();
     let stopping = lifecycle.stopping().clone();
     lifecycle.spawn("metrics upkeep", async move {
-        // Histograms are drained by rendering; without a scraper they would grow.
-        while stopping.run_until_cancelled(tokio::time::sleep(Duration::from_secs(5))).await.is_some() {
+        // Histograms are drained by rendering; without a scraper they would grow. Often, since requests wait behind it.
+        while stopping.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
             handle.run_upkeep();
         }
     });
