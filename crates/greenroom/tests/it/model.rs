@@ -1,5 +1,5 @@
 //! Whatever happens, live rooms come to rest: random people do random things in live rooms over two replicas of every
-//! service while everything around them fails at random; then it is quiet, and the invariants hold (I2-I6, I8).
+//! service while everything around them fails at random; then it is quiet, and the invariants hold (I2-I6, I8, I9).
 //!
 //! A round is one seed: people and rooms of its own, a phase in which nothing fails and answers are foretold, then
 //! phases with faults. `MODEL_SEED=7` plays that round alone, `MODEL_SECONDS` or `MODEL_ROUNDS` as many as they allow
@@ -7,10 +7,12 @@
 
 mod acts;
 mod checks;
+mod deeds;
 mod dice;
 mod expect;
 mod faults;
 mod stage;
+mod standing;
 
 use std::{
     env,
@@ -27,7 +29,7 @@ const KNOWN: [u64; 2] = [1, 2];
 const USUAL: Duration = Duration::from_secs(35);
 /// Phases of a round; in the first one nothing fails.
 const PHASES: u64 = 2;
-const STEPS: u64 = 50;
+const STEPS: u64 = 60;
 
 /// Which rounds are played, and for how long.
 struct Budget {

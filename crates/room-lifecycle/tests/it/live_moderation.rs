@@ -203,6 +203,20 @@ async fn a_ban_that_livekit_missed_is_made_up_for(_: PgPoolOptions, connect: PgC
     assert!(!world.is_inside(&open, "vera").await);
 }
 
+/// He could keep a place from others for as long as he comes back.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whoever_is_banned_gets_no_seat_back_by_an_old_token(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, open) = watched_by_vera(connect).await;
+    rooms.ban(&open.host(), open.room.id, "vera", None).await.unwrap();
+    world.pass_time(Duration::minutes(1)); // longer than somebody who gave his seat up may linger
+    world.enter_as_viewer(&open, "vera").await;
+    rooms.watch().await.unwrap();
+    assert!(world.written(&open, "vera").await.left);
+    rooms.unban(&open.host(), open.room.id, "vera").await.unwrap();
+    assert!(rooms.join_live_room(&person("vera"), open.room.id).await.is_ok());
+    assert!(!world.written(&open, "vera").await.left, "it is hers again");
+}
+
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn lifting_a_ban_forgives_a_kick_out_of_the_open_session(_: PgPoolOptions, connect: PgConnectOptions) {
     let (_world, rooms, open) = watched_by_vera(connect).await;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
+    deeds::Deed,
     dice::Dice,
     expect::{On, Question},
     stage::{ROOMS, Stage, Token},
@@ -41,11 +42,14 @@ pub enum Act {
     Admit(usize),
     Reject(usize),
     AdmitAll,
+    Moderate(Deed, usize),
+    Hand(bool),
     State,
     Streams,
     /// With a token he has, perhaps an old one, perhaps in a second tab.
     Enter,
     Exit,
+    Publish,
 }
 
 impl fmt::Display for Act {
@@ -88,6 +92,17 @@ impl Heard {
     }
 }
 
+/// What else there is to a move.
+#[derive(Clone, Copy, Debug)]
+struct Company {
+    /// Nothing fails.
+    calm: bool,
+    /// Nobody else is at the room.
+    alone: bool,
+    /// Somebody else decides the same.
+    contested: bool,
+}
+
 impl Stage {
     /// One thing is done, or a few at once.
     pub async fn step(&mut self, dice: &mut Dice) {
@@ -100,29 +115,38 @@ impl Stage {
         let heard = join_all(moves.iter().map(|asked| self.perform(asked, patience))).await;
         for (asked, heard) in moves.iter().zip(&heard) {
             let alone = moves.iter().filter(|other| other.room == asked.room).count() == 1;
-            self.judge(asked, heard.as_ref(), calm, alone);
+            let contested = asked.is_contested(&moves);
+            self.judge(asked, heard.as_ref(), Company { calm, alone, contested });
         }
     }
 
     fn plan(&mut self, dice: &mut Dice, room: Option<usize>) -> Move {
+        let busy = self.busy();
+        // Where nobody is there is little to do with people.
+        let what = dice.roll(if busy.is_empty() { 33 } else { 43 });
+        let room = room.or_else(|| dice.pick_any(&busy).filter(|_| what >= 30));
         let room = room.unwrap_or_else(|| dice.roll(ROOMS));
         let anybody = dice.roll(self.people.len());
+        let comer = dice.pick_any(&self.unwelcome(room)).filter(|_| dice.one_in(4)).unwrap_or(anybody);
         let host = if dice.one_in(12) { anybody } else { room };
-        let (who, act) = match dice.roll(30) {
+        let (who, act) = match what {
             0 => (anybody, Act::Mine),
             1..=5 => (host, self.plan_session(dice, room)),
             6..=7 => (host, Act::Verb("start")),
             8 => (host, Act::Verb("open-lobby")),
             9 => (host, Act::Verb(dice.pick(&["end", "end", "cancel", "reset"]))),
             10 => (host, Act::Verb(dice.pick(&["host-present", "host-absent"]))),
-            11..=12 => (anybody, Act::Seat("join")),
+            11..=12 => (comer, Act::Seat("join")),
             13 => (anybody, Act::Seat(dice.pick(&["leave", "disconnect"]))),
-            14..=19 => (anybody, Act::Token { ensure: dice.one_in(3), enters: !dice.one_in(3) }),
+            14..=19 => (comer, Act::Token { ensure: dice.one_in(3), enters: !dice.one_in(3) }),
             20 => (host, dice.pick(&[Act::Admit(anybody), Act::Reject(anybody)])),
             21 => (host, Act::AdmitAll),
             22 => (anybody, Act::State),
             23 => (anybody, Act::Streams),
             24..=27 => (anybody, Act::Enter),
+            30..=38 => (host, self.plan_deed(dice, room)),
+            39 => (anybody, Act::Hand(!dice.one_in(3))),
+            40..=41 => (anybody, Act::Publish),
             _ => (anybody, Act::Exit),
         };
         // Who enters or leaves LiveKit does so with what there is.
@@ -178,9 +202,11 @@ impl Stage {
             Act::Admit(whom) => post("admit", json!({"user_id": self.people[*whom]})),
             Act::Reject(whom) => post("reject", json!({"user_id": self.people[*whom]})),
             Act::AdmitAll => post("admit-all", json!({})),
+            Act::Moderate(deed, whom) => deed.request(&room, &self.people[*whom]),
+            Act::Hand(raised) => post("hand", json!({"raised": raised})),
             Act::State => (Method::GET, format!("{room}/state"), None),
             Act::Streams => (Method::GET, "/api/v1/live/streams?limit=10".to_owned(), None),
-            Act::Enter | Act::Exit => return None,
+            Act::Enter | Act::Exit | Act::Publish => return None,
         };
         let replica = self.replica(asked.replica);
         let mut request = self.http.request(method, format!("{}{path}", replica.url));
@@ -198,10 +224,11 @@ impl Stage {
         Some(Heard { status, body, slow: started.elapsed() > SLOW })
     }
 
-    fn judge(&mut self, asked: &Move, heard: Option<&Heard>, calm: bool, alone: bool) {
-        if matches!(asked.act, Act::Enter | Act::Exit) {
+    fn judge(&mut self, asked: &Move, heard: Option<&Heard>, company: Company) {
+        if matches!(asked.act, Act::Enter | Act::Exit | Act::Publish) {
             return self.on_livekit(asked);
         }
+        let Company { calm, alone, contested } = company;
         let Move { who, room, replica, act } = asked;
         let told = heard.map_or("nothing".to_owned(), |heard| format!("{} {}", heard.status, heard.error()));
         let line = format!("p{who} room {room} replica {replica} {act} -> {told}");
@@ -212,16 +239,18 @@ impl Stage {
             if matches!(act, Act::GoLive { .. } | Act::Verb(_)) {
                 self.rooms[*room].on = On::Unknown;
             }
-            return;
+            return self.learn_standing(asked, None);
         };
         let exact = calm && alone;
         let (on, keys) = (&self.rooms[*room].on, &self.rooms[*room].keys);
-        let question = Question { asked, is_host: who == room, on, keys, exact, now };
+        let welcome = self.welcome(asked, contested);
+        let question = Question { asked, is_host: who == room, on, keys, welcome, exact, now };
         let objection = question.objection(heard);
         assert!(objection.is_none(), "MODEL_SEED={seed}: {line}; {objection:?}; {on:?}; {}", heard.body);
         if heard.status < 300 {
             self.learn(asked, heard, exact);
         }
+        self.learn_standing(asked, Some(heard).filter(|_| !contested));
         if !alone && matches!(act, Act::GoLive { .. } | Act::Verb(_)) {
             self.rooms[*room].on = On::Unknown;
         }
@@ -234,7 +263,8 @@ impl Stage {
                 let text = |field: &str| heard.body[field].as_str().unwrap().to_owned();
                 let (room_name, identity) = (text("room_name"), text("identity"));
                 assert_eq!(identity, self.people[asked.who], "MODEL_SEED={seed}: somebody else's token");
-                let held = Token { room_name, identity, text: text("token") };
+                let (room, given) = (asked.room, now);
+                let held = Token { room, room_name, identity, text: text("token"), given };
                 if *enters {
                     self.enter(&held);
                 }
@@ -269,7 +299,12 @@ impl Stage {
 
     /// Somebody enters with a token that was given lately, or closes his tab.
     fn on_livekit(&mut self, asked: &Move) {
-        let recent = self.tokens.iter().rev().filter(|held| self.livekit.room(&held.room_name).is_some());
+        if matches!(asked.act, Act::Publish) {
+            return self.publish(asked);
+        }
+        let now = self.now();
+        let recent = self.tokens.iter().rev();
+        let recent = recent.filter(|held| held.lives(now) && self.livekit.room(&held.room_name).is_some());
         let recent: Vec<Token> = recent.take(8).cloned().collect();
         if recent.is_empty() {
             return;
@@ -283,7 +318,7 @@ impl Stage {
     }
 
     /// LiveKit may refuse: the room may be over, or full.
-    fn enter(&mut self, held: &Token) {
+    pub fn enter(&mut self, held: &Token) {
         let entered = self.livekit.join(&held.text).map(|one| one.sid).map_err(|error| error.to_string());
         self.say(format!("{} enters {}: {entered:?}", held.identity, held.room_name));
     }

@@ -2,13 +2,21 @@
 //! the services.
 
 use livekit_dev::LiveKitDev;
+use livekit_protocol::ParticipantInfo;
 use sqlx::PgPool;
 
 /// What is not as it should be.
 pub async fn violations(pool: &PgPool, livekit: &LiveKitDev) -> Vec<String> {
     let inside = Inside::of(livekit);
-    let found = tokio::join!(rooms(pool), listing(pool), seats(pool, &inside), on_livekit(pool, &inside));
-    [found.0, found.1, found.2, found.3].concat()
+    let found = tokio::join!(
+        rooms(pool),
+        listing(pool),
+        seats(pool, &inside),
+        on_livekit(pool, &inside),
+        out(pool, &inside),
+        rights(pool, &inside)
+    );
+    [found.0, found.1, found.2, found.3, found.4, found.5].concat()
 }
 
 /// LiveKit's rooms, and the people in them.
@@ -19,6 +27,8 @@ struct Inside {
     rooms: Vec<String>,
     people: Vec<String>,
     people_sids: Vec<String>,
+    /// What they may do there, in the order of architecture.md §5, and `on air` if they publish.
+    rights: Vec<String>,
 }
 
 impl Inside {
@@ -27,6 +37,7 @@ impl Inside {
         for room in livekit.rooms() {
             for one in livekit.participants(&room.name) {
                 inside.rooms.push(room.name.clone());
+                inside.rights.push(may(&one));
                 inside.people.push(one.identity);
                 inside.people_sids.push(one.sid);
             }
@@ -35,6 +46,21 @@ impl Inside {
         }
         inside
     }
+}
+
+/// Sources are numbered as in LiveKit's protocol.
+fn may(one: &ParticipantInfo) -> String {
+    let allowed = one.permission.clone().unwrap_or_default();
+    let mut sources = allowed.can_publish_sources;
+    sources.sort_unstable();
+    let facts = [
+        (allowed.can_publish, format!("publish {sources:?}")),
+        (allowed.can_subscribe, "subscribe".to_owned()),
+        (allowed.can_publish_data, "data".to_owned()),
+        (allowed.can_update_metadata, "metadata".to_owned()),
+        (!allowed.can_publish && !one.tracks.is_empty(), "on air".to_owned()),
+    ];
+    facts.into_iter().filter(|(is_so, _)| *is_so).map(|(_, what)| what).collect::<Vec<_>>().join(", ")
 }
 
 /// I3, I5: nothing is stuck, and at most one session is open.
@@ -138,6 +164,67 @@ async fn on_livekit(pool: &PgPool, inside: &Inside) -> Vec<String> {
            where s.status in ('scheduled', 'lobby') and s.starts_at < app_now() - interval '5 seconds'"#,
         &inside.names,
         &inside.sids
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+/// I9: whoever is kicked out of the open session, or banned from its room, is not inside, and his seat is not kept; and
+/// rooms are watched as long as an old token may open them.
+async fn out(pool: &PgPool, inside: &Inside) -> Vec<String> {
+    sqlx::query_scalar!(
+        r#"with inside as (select * from unnest($1::text[], $2::text[]) as i(room_name, user_id))
+           select 'I9 kicked and inside: ' || i::text as "wrong!"
+           from inside i
+           join livekit_rooms k on k.room_name = i.room_name
+           join livekit_participants p on p.room_id = k.id and p.user_id = i.user_id and p.status = 'kicked'
+           union all select 'I9 banned and inside: ' || i::text
+           from inside i
+           join livekit_rooms k on k.room_name = i.room_name
+           join live_room_sessions s on s.id = k.live_session_id
+           join live_room_bans b on b.live_room_id = s.room_id and b.user_id = i.user_id
+                                and coalesce(b.until > app_now(), true)
+           union all select 'I9 out and with a seat: ' || a.user_id || ' ' || a.session_id
+           from live_room_attendance a
+           join live_room_sessions s on s.id = a.session_id and s.status in ('lobby', 'live')
+           left join livekit_rooms k on k.live_session_id = a.session_id
+           left join livekit_participants p on p.room_id = k.id and p.user_id = a.user_id and p.status = 'kicked'
+           left join live_room_bans b on b.live_room_id = a.live_room_id and b.user_id = a.user_id
+                                     and coalesce(b.until > app_now(), true)
+           where a.left_at is null and a.lobby_status = 'admitted' and (p.user_id is not null or b.user_id is not null)
+           union all select 'I9 not watched: ' || k.room_name
+           from livekit_rooms k
+           where k.status = 'active' and coalesce(k.watched_until < app_now(), true)
+             and exists (select from livekit_participants p
+                         where p.room_id = k.id and p.status = 'kicked'
+                           and p.kicked_at > app_now() - interval '1 hour')"#,
+        &inside.rooms,
+        &inside.people
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+/// People may do on LiveKit what the table of rights gives to their seats' roles, whatever their tokens said.
+async fn rights(pool: &PgPool, inside: &Inside) -> Vec<String> {
+    sqlx::query_scalar!(
+        r#"with inside as (
+               select * from unnest($1::text[], $2::text[], $3::text[]) as i(room_name, user_id, rights)),
+           seated as (
+               select k.room_name, a.user_id,
+                      case when a.user_id = r.host_user_id or a.role = 'speaker'
+                           then 'publish [1, 2, 3, 4], ' else '' end || 'subscribe, data, metadata' as rights
+               from live_room_attendance a
+               join live_rooms r on r.id = a.live_room_id
+               join livekit_rooms k on k.live_session_id = a.session_id)
+           select 'may do what he should not, or the other way: ' || i::text || ' instead of ' || s.rights as "wrong!"
+           from inside i join seated s on s.room_name = i.room_name and s.user_id = i.user_id
+           where s.rights <> i.rights"#,
+        &inside.rooms,
+        &inside.people,
+        &inside.rights
     )
     .fetch_all(pool)
     .await

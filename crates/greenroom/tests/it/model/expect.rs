@@ -4,7 +4,11 @@
 use serde_json::Value;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::acts::{Act, Heard, Key, Move};
+use super::{
+    acts::{Act, Heard, Key, Move},
+    deeds::Deed,
+    standing::Welcome,
+};
 
 /// The buffer that every session of the model has.
 const BUFFER: Duration = Duration::minutes(15);
@@ -12,6 +16,11 @@ const BUFFER: Duration = Duration::minutes(15);
 const MARGIN: Duration = Duration::minutes(2);
 
 const NOT_ACTIVE: Option<(u16, &str)> = Some((409, "ROOM_NOT_ACTIVE"));
+const BANNED: (u16, &str) = (403, "BANNED");
+const KICKED: (u16, &str) = (403, "KICKED");
+const NO_SEAT: (u16, &str) = (403, "NOT_PARTICIPANT");
+/// Nobody who could be meant.
+const NOBODY: (u16, &str) = (400, "INVALID_REQUEST");
 
 /// What is on in a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +71,8 @@ pub struct Question<'a> {
     pub on: &'a On,
     /// The room's.
     pub keys: &'a [Key],
+    /// Of whoever comes, or is moderated.
+    pub welcome: Welcome,
     /// Nothing fails, and nobody else is at the room.
     pub exact: bool,
     pub now: OffsetDateTime,
@@ -71,6 +82,9 @@ impl Question<'_> {
     /// What is wrong with an answer, if anything is.
     pub fn objection(&self, heard: &Heard) -> Option<String> {
         let told = (heard.status, heard.error());
+        if self.opens_to_the_kicked(heard) {
+            return Some("who is kicked gets no token".to_owned());
+        }
         if self.for_hosts() && !self.is_host {
             return (told != (403, "NOT_HOST")).then(|| "only the host may".to_owned());
         }
@@ -80,10 +94,21 @@ impl Question<'_> {
         (!self.possible().contains(&told)).then(|| format!("possible: {:?}", self.possible()))
     }
 
+    /// A room is named after its session.
+    fn opens_to_the_kicked(&self, heard: &Heard) -> bool {
+        let room_name = heard.body["room_name"].as_str().unwrap_or_default();
+        matches!(&self.welcome, Welcome::Kicked(session) if room_name.contains(session))
+    }
+
     const fn for_hosts(&self) -> bool {
         matches!(
             self.asked.act,
-            Act::GoLive { .. } | Act::Verb(_) | Act::Admit(_) | Act::Reject(_) | Act::AdmitAll
+            Act::GoLive { .. }
+                | Act::Verb(_)
+                | Act::Admit(_)
+                | Act::Reject(_)
+                | Act::AdmitAll
+                | Act::Moderate(..)
         )
     }
 
@@ -104,13 +129,48 @@ impl Question<'_> {
                 vec![fine, idle, (409, "ROOM_FULL"), (400, "INVALID_REQUEST")]
             }
             Act::Seat(_) | Act::Token { .. } if self.is_host && self.exact => vec![fine, idle],
-            Act::Seat(_) => vec![fine, idle, (409, "ROOM_FULL"), (403, "REJECTED")],
+            Act::Seat(_) | Act::Token { .. } if self.welcome == Welcome::Banned => vec![idle, BANNED],
+            Act::Seat(_) => {
+                let refused = [(409, "ROOM_FULL"), (403, "REJECTED")];
+                [fine, idle].into_iter().chain(refused).chain(self.unwelcome()).collect()
+            }
             Act::Token { .. } => {
                 let refused = [(409, "ROOM_FULL"), (403, "REJECTED"), (403, "WAITING_IN_LOBBY")];
-                let left_meanwhile = (!self.exact).then_some((403, "NOT_PARTICIPANT"));
-                [fine, idle].into_iter().chain(refused).chain(left_meanwhile).collect()
+                let left_meanwhile = (!self.exact).then_some(NO_SEAT);
+                let refused = refused.into_iter().chain(left_meanwhile);
+                [fine, idle].into_iter().chain(refused).chain(self.unwelcome()).collect()
             }
-            Act::Enter | Act::Exit => Vec::new(),
+            Act::Moderate(deed, whom) => self.moderated(*deed, *whom),
+            Act::Hand(_) => vec![fine, idle, NO_SEAT],
+            Act::Enter | Act::Exit | Act::Publish => Vec::new(),
+        }
+    }
+
+    /// Why somebody may be refused whom the host has put out.
+    fn unwelcome(&self) -> Vec<(u16, &'static str)> {
+        match &self.welcome {
+            Welcome::Yes => Vec::new(),
+            Welcome::Banned => vec![BANNED],
+            Welcome::Kicked(session) if self.exact && self.is_over(session) => Vec::new(),
+            Welcome::Kicked(_) => vec![KICKED],
+            Welcome::Unclear => vec![BANNED, KICKED],
+        }
+    }
+
+    /// Another session is open.
+    fn is_over(&self, session: &str) -> bool {
+        matches!(self.on, On::Open { id, .. } if id != session)
+    }
+
+    fn moderated(&self, deed: Deed, whom: usize) -> Vec<(u16, &'static str)> {
+        let (fine, idle) = ((200, ""), (409, "ROOM_NOT_ACTIVE"));
+        let himself = whom == self.asked.room;
+        match deed {
+            Deed::Ban { .. } if himself => vec![NOBODY],
+            Deed::Ban { .. } | Deed::Unban => vec![fine],
+            Deed::Mute => vec![fine, idle],
+            Deed::Kick | Deed::Promote | Deed::Demote if himself => vec![idle, NOBODY],
+            Deed::Kick | Deed::Promote | Deed::Demote => vec![fine, idle, NOBODY],
         }
     }
 
@@ -123,15 +183,41 @@ impl Question<'_> {
             (_, On::Unknown) => None,
             (Act::GoLive { starts, .. }, _) => self.go_live(*starts),
             (Act::Verb("cancel"), On::Open { status: Live, .. }) => Some((409, "MEETING_STARTED")),
-            (Act::Verb("start" | "open-lobby" | "host-present" | "host-absent"), On::Idle) => NOT_ACTIVE,
+            (Act::Verb("start" | "open-lobby" | "host-present" | "host-absent") | Act::Hand(_), On::Idle) => {
+                NOT_ACTIVE
+            }
             (Act::Seat("join") | Act::Token { .. } | Act::Admit(_) | Act::Reject(_) | Act::AdmitAll, _)
                 if is_closed =>
             {
                 NOT_ACTIVE
             }
-            (Act::Seat("join") | Act::Token { .. }, _) => self.is_host.then_some((200, "")),
+            (Act::Hand(_), _) if is_closed || self.is_out().is_some() => Some(NO_SEAT),
+            (Act::Moderate(deed, whom), _) => self.foretold_deed(*deed, *whom, is_closed),
+            (Act::Seat("join") | Act::Token { .. }, _) if self.is_host => Some((200, "")),
+            (Act::Seat("join") | Act::Token { .. }, _) => self.is_out(),
             (Act::Verb(_) | Act::AdmitAll, _) => Some((200, "")),
             _ => None,
+        }
+    }
+
+    /// Why whoever comes, or is moderated, has no place in the open session.
+    fn is_out(&self) -> Option<(u16, &'static str)> {
+        match (&self.welcome, self.on) {
+            (Welcome::Banned, _) => Some(BANNED),
+            (Welcome::Kicked(session), On::Open { id, .. }) if id == session => Some(KICKED),
+            _ => None,
+        }
+    }
+
+    fn foretold_deed(&self, deed: Deed, whom: usize, is_closed: bool) -> Option<(u16, &'static str)> {
+        let himself = whom == self.asked.room;
+        match deed {
+            Deed::Ban { .. } | Deed::Unban => None, // always the same
+            _ if is_closed => NOT_ACTIVE,
+            Deed::Mute => Some((200, "")),
+            Deed::Kick | Deed::Promote | Deed::Demote if himself => Some(NOBODY),
+            Deed::Kick => (self.is_out() == Some(KICKED)).then_some((200, "")),
+            Deed::Promote | Deed::Demote => self.is_out().map(|_| NOBODY),
         }
     }
 

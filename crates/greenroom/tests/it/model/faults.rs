@@ -7,7 +7,15 @@ use livekit_dev::{ANY_METHOD, Code, Fault, Mishap, Order, Switches};
 
 use super::{dice::Dice, expect::On, stage::Stage};
 
-const METHODS: [&str; 5] = ["CreateRoom", "DeleteRoom", "ListRooms", "ListParticipants", ANY_METHOD];
+const METHODS: [&str; 7] = [
+    "CreateRoom",
+    "DeleteRoom",
+    "ListRooms",
+    "ListParticipants",
+    "RemoveParticipant",
+    "UpdateParticipant",
+    ANY_METHOD,
+];
 
 /// Typed by hand; `$1` is a live room.
 const EDITS: [&str; 18] = [

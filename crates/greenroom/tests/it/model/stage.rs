@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use chassis::clock::Clock;
+use gateway::Rate;
 use livekit_dev::{LiveKitDev, Mishap, Order, Switches};
 use reqwest::Client;
 use serde_json::Value;
@@ -15,7 +16,7 @@ use testkit::Wire;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{acts::Key, checks, dice::Dice, expect::On};
+use super::{acts::Key, checks, dice::Dice, expect::On, standing::Standing};
 use crate::world::{Replica, World};
 
 pub const ROOMS: usize = 3;
@@ -50,14 +51,18 @@ pub struct Room {
     pub id: Uuid,
     pub on: On,
     pub keys: Vec<Key>,
+    /// Of each of the people.
+    pub standing: Vec<Standing>,
 }
 
 /// A token that somebody got.
 #[derive(Clone)]
 pub struct Token {
+    pub room: usize,
     pub room_name: String,
     pub identity: String,
     pub text: String,
+    pub given: OffsetDateTime,
 }
 
 /// What was done; told when the test stops before its end, or when `MODEL_JOURNAL` is set.
@@ -81,8 +86,10 @@ impl Stage {
     pub async fn new(connect: &PgConnectOptions) -> Option<Self> {
         let database = format!("{}:{}", connect.get_host(), connect.get_port());
         let wires = vec![Wire::to(database.clone()).await, Wire::to(database).await];
-        let world = World::new(connect).await;
+        let mut world = World::new(connect).await;
         let livekit = world.stand_in()?.clone();
+        // Three hosts do all that is done to people, as fast as they are answered.
+        world.services.gateway.rates.moderation = Rate::new(1_000, 1_000);
         let mut stage = Self {
             world,
             livekit,
@@ -147,7 +154,8 @@ impl Stage {
                 told["room"]["id"].as_str().map(ToOwned::to_owned).ok_or((status, told))
             })
             .await;
-            self.rooms.push(Room { id: id.parse().unwrap(), on: On::Idle, keys: Vec::new() });
+            let standing = vec![Standing::default(); PEOPLE];
+            self.rooms.push(Room { id: id.parse().unwrap(), on: On::Idle, keys: Vec::new(), standing });
         }
     }
 
@@ -190,9 +198,11 @@ impl Stage {
         }
         self.livekit.release_webhooks(Order::Shuffled);
         self.jump(REST).await;
+        self.unwelcome_return();
         self.settle().await;
         self.livekit.clear_mishaps();
         self.look_again().await;
+        self.recall_standing().await;
     }
 
     async fn settle(&mut self) {

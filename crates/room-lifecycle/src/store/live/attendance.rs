@@ -14,7 +14,7 @@ const LINGERS: Duration = Duration::seconds(30);
 
 /// `$rest` over `room`, the live session of one of our rooms on LiveKit, and `changes`, those of its admitted seats
 /// that do not say what LiveKit shows, or whose people it could not show. Somebody whom the last look missed does not come back by it. A seat that was
-/// released, not given up, is his again as soon as he is seen.
+/// released, not given up, is his again as soon as he is seen; never that of somebody who is out: kicked, or banned.
 macro_rules! changes {
     ($rest:literal, $($argument:expr),+ $(,)?) => {
         sqlx::query!(
@@ -26,12 +26,15 @@ macro_rules! changes {
                  where k.id = $1),
              changes as (
                  select a.session_id, a.user_id, a.role, p.participant_sid, p.joined_at, i.inside,
-                        p.status is not distinct from 'kicked' as kicked, p.user_id is null as unknown
+                        i.is_out, p.user_id is null as unknown
                  from room
                  join live_room_attendance a on a.session_id = room.session_id and a.lobby_status = 'admitted'
                  left join livekit_participants p on p.room_id = room.id and p.user_id = a.user_id
+                 left join live_room_bans b on b.live_room_id = a.live_room_id and b.user_id = a.user_id
+                                           and (b.until is null or b.until > app_now())
                  cross join lateral (
-                     select coalesce(p.status = 'joined'
+                     select b.user_id is not null or p.status is not distinct from 'kicked' as is_out,
+                            coalesce(p.status = 'joined' and b.user_id is null
                                      and (p.absent_since is null
                                           or a.left_at is null and a.disconnected_at is null), false) as inside) i
                  where case when i.inside and a.left_at is null
@@ -40,7 +43,7 @@ macro_rules! changes {
                             when i.inside
                             then a.held_until is not null or a.left_at <= app_now() - make_interval(secs => $2)
                             else a.left_at is null
-                                 and (a.held_until is null or p.user_id is null or p.status = 'kicked') end) "
+                                 and (a.held_until is null or p.user_id is null or i.is_out) end) "
             + $rest,
             $($argument),+
         )
@@ -98,10 +101,10 @@ pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u6
         "update live_room_attendance a
          set joined_at = case when c.inside then coalesce(a.joined_at, c.joined_at, app_now()) else a.joined_at end,
              participant_sid = case when c.inside then c.participant_sid else a.participant_sid end,
-             left_at = case when not c.inside and c.kicked then app_now() end,
-             disconnected_at = case when not c.inside and not c.kicked
+             left_at = case when c.is_out then app_now() end,
+             disconnected_at = case when not c.inside and not c.is_out
                                     then coalesce(a.disconnected_at, app_now()) end,
-             held_until = case when not c.inside and not c.kicked then app_now() + make_interval(secs => $3) end
+             held_until = case when not c.inside and not c.is_out then app_now() + make_interval(secs => $3) end
          from changes c where a.session_id = c.session_id and a.user_id = c.user_id",
         livekit_room,
         LINGERS.as_seconds_f64(),
