@@ -86,6 +86,33 @@ async fn a_livekit_that_is_dead_or_hangs_is_unreachable(_: PgPoolOptions, connec
     assert_eq!(by_host(&rooms, &booking).await.cause, Cause::Ok);
 }
 
+/// The gateway waits no longer.
+const IN_TIME: Wait = Wait::from_secs(2);
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_livekit_that_hangs_is_told_of_in_time(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    world.server().faults().set(livekit_dev::ANY_METHOD, Fault::Hang);
+    let told = tokio::time::timeout(IN_TIME, by_host(&rooms, &booking)).await.unwrap();
+    assert_eq!(told.cause, Cause::LivekitUnreachable);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_room_that_takes_long_to_make_anew_is_told_as_missing_in_time(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    world.admin().delete_room(&record.room_name).await.unwrap();
+    world.server().faults().set("CreateRoom", Fault::Hang);
+    let told = tokio::time::timeout(IN_TIME, by_host(&rooms, &booking)).await.unwrap();
+    assert_eq!((told.cause, told.repaired), (Cause::RoomMissing, false), "{told:?}");
+}
+
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_wrong_secret_is_told_from_a_livekit_that_is_down(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
