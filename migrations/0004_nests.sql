@@ -109,47 +109,51 @@ create trigger nests_mark_room
 
 -- ---------------------------------------------------------------- who may write what
 
+-- The rights of the roles `greenroom_<service>`, as GRANT words them: what a migration makes, it adds here, and calls the
+-- function. `greenroom migrate` calls it again, for roles that were made later; roles that do not exist are passed over.
+create table service_grants (
+    service text not null,
+    rights  text not null,
+    objects text not null,
+    primary key (service, rights, objects)
+);
+insert into service_grants (service, rights, objects) values
+    ('booking', 'usage', 'schema public'),
+    ('booking', 'select', 'all tables in schema public'),
+    ('booking', 'insert, update, delete', 'sessions, session_participants, notifications'),
+    ('booking', 'execute', 'function remember_person(text, text, text, text)'),
+    ('room_lifecycle', 'usage', 'schema public'),
+    ('room_lifecycle', 'select', 'all tables in schema public'),
+    ('room_lifecycle', 'insert, update, delete',
+     'livekit_rooms, livekit_room_names, livekit_participants, livekit_events, room_marks, deployment'),
+    ('room_lifecycle', 'insert, update, delete',
+     'live_rooms, live_room_sessions, live_room_attendance, live_room_bans'),
+    ('room_lifecycle', 'insert, update, delete', 'nests, nest_participants, nostr_seen'),
+    ('room_lifecycle', 'insert', 'notifications'),
+    ('room_lifecycle', 'execute', 'function remember_person(text, text, text, text)'),
+    ('token', 'usage', 'schema public'),
+    ('token', 'select', 'all tables in schema public'),
+    ('token', 'execute', 'function remember_person(text, text, text, text)'),
+    ('sync', 'usage', 'schema public'),
+    ('sync', 'select', 'all tables in schema public'),
+    ('sync', 'insert, update, delete', 'community_live_streams, live_stream_dirty'),
+    ('sync', 'usage, select', 'sequence live_stream_version'),
+    ('legacy', 'usage', 'schema public'),
+    ('legacy', 'select', 'community_live_streams'),
+    ('legacy', 'update (enable_chat, enable_polls, enable_replay, total_messages, co_hosts, metadata)',
+     'community_live_streams');
+
 create or replace function greenroom_grants() returns void
 language plpgsql volatile set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    service text;
-    writes constant jsonb := '{
-        "booking": ["sessions", "session_participants", "notifications"],
-        "room_lifecycle": ["livekit_rooms", "livekit_room_names", "livekit_participants", "livekit_events",
-                           "room_marks", "deployment",
-                           "live_rooms", "live_room_sessions", "live_room_attendance", "live_room_bans",
-                           "nests", "nest_participants", "nostr_seen"],
-        "token": [],
-        "sync": ["community_live_streams", "live_stream_dirty"]}';
-    tbl text;
+    given record;
 begin
-    for service in select jsonb_object_keys(writes) loop
-        continue when not exists (select from pg_roles where rolname = 'greenroom_' || service);
-        execute format('grant usage on schema public to %I', 'greenroom_' || service);
-        execute format('grant select on all tables in schema public to %I', 'greenroom_' || service);
-        for tbl in select jsonb_array_elements_text(writes -> service) loop
-            execute format('grant insert, update, delete on %I to %I', tbl, 'greenroom_' || service);
-        end loop;
+    for given in
+        select g.rights, g.objects, r.rolname
+        from service_grants g join pg_roles r on r.rolname = 'greenroom_' || g.service
+    loop
+        execute format('grant %s on %s to %I', given.rights, given.objects, given.rolname);
     end loop;
-    if exists (select from pg_roles where rolname = 'greenroom_booking') then
-        grant execute on function remember_person(text, text, text, text) to greenroom_booking;
-    end if;
-    if exists (select from pg_roles where rolname = 'greenroom_room_lifecycle') then
-        grant insert on notifications to greenroom_room_lifecycle;
-        grant execute on function remember_person(text, text, text, text) to greenroom_room_lifecycle;
-    end if;
-    if exists (select from pg_roles where rolname = 'greenroom_token') then
-        grant execute on function remember_person(text, text, text, text) to greenroom_token;
-    end if;
-    if exists (select from pg_roles where rolname = 'greenroom_sync') then
-        grant usage, select on sequence live_stream_version to greenroom_sync;
-    end if;
-    if exists (select from pg_roles where rolname = 'greenroom_legacy') then
-        grant usage on schema public to greenroom_legacy;
-        grant select on community_live_streams to greenroom_legacy;
-        grant update (enable_chat, enable_polls, enable_replay, total_messages, co_hosts, metadata)
-            on community_live_streams to greenroom_legacy;
-    end if;
 end $$;
 select greenroom_grants();

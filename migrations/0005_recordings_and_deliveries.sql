@@ -118,47 +118,7 @@ alter table live_room_attendance add column hand_raised_at timestamptz;
 
 -- ---------------------------------------------------------------- who may write what
 
-create or replace function greenroom_grants() returns void
-language plpgsql volatile set search_path = pg_catalog, public, pg_temp
-as $$
-declare
-    service text;
-    writes constant jsonb := '{
-        "booking": ["sessions", "session_participants", "notifications", "notification_deliveries"],
-        "room_lifecycle": ["livekit_rooms", "livekit_room_names", "livekit_participants", "livekit_events",
-                           "room_marks", "deployment",
-                           "live_rooms", "live_room_sessions", "live_room_attendance", "live_room_bans",
-                           "nests", "nest_participants", "nostr_seen", "recordings"],
-        "token": [],
-        "sync": ["community_live_streams", "live_stream_dirty"]}';
-    tbl text;
-begin
-    for service in select jsonb_object_keys(writes) loop
-        continue when not exists (select from pg_roles where rolname = 'greenroom_' || service);
-        execute format('grant usage on schema public to %I', 'greenroom_' || service);
-        execute format('grant select on all tables in schema public to %I', 'greenroom_' || service);
-        for tbl in select jsonb_array_elements_text(writes -> service) loop
-            execute format('grant insert, update, delete on %I to %I', tbl, 'greenroom_' || service);
-        end loop;
-    end loop;
-    if exists (select from pg_roles where rolname = 'greenroom_booking') then
-        grant execute on function remember_person(text, text, text, text) to greenroom_booking;
-    end if;
-    if exists (select from pg_roles where rolname = 'greenroom_room_lifecycle') then
-        grant insert on notifications to greenroom_room_lifecycle;
-        grant execute on function remember_person(text, text, text, text) to greenroom_room_lifecycle;
-    end if;
-    if exists (select from pg_roles where rolname = 'greenroom_token') then
-        grant execute on function remember_person(text, text, text, text) to greenroom_token;
-    end if;
-    if exists (select from pg_roles where rolname = 'greenroom_sync') then
-        grant usage, select on sequence live_stream_version to greenroom_sync;
-    end if;
-    if exists (select from pg_roles where rolname = 'greenroom_legacy') then
-        grant usage on schema public to greenroom_legacy;
-        grant select on community_live_streams to greenroom_legacy;
-        grant update (enable_chat, enable_polls, enable_replay, total_messages, co_hosts, metadata)
-            on community_live_streams to greenroom_legacy;
-    end if;
-end $$;
+insert into service_grants (service, rights, objects) values
+    ('booking', 'insert, update, delete', 'notification_deliveries'),
+    ('room_lifecycle', 'insert, update, delete', 'recordings');
 select greenroom_grants();

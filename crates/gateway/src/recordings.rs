@@ -5,13 +5,18 @@ pub(crate) mod bookings;
 pub(crate) mod file;
 pub(crate) mod live;
 
-use proto::room::v1 as pb;
+use proto::{room::v1 as pb, types::v1::Caller};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::App, error::Rejection, signer::Signer, wire::told};
+use crate::{
+    app::App,
+    error::Rejection,
+    signer::Signer,
+    wire::{self, told},
+};
 
 const PURPOSE: &str = "greenroom: link to the file of a recording, 1";
 /// Seconds. A link that the output itself signs is good for as long.
@@ -116,6 +121,28 @@ pub(crate) struct Page {
     limit: Option<i32>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
+}
+
+fn starting(caller: Caller, place: pb::RecordingPlace, idempotency_key: String) -> pb::StartRecordingRequest {
+    pb::StartRecordingRequest { caller: Some(caller), place: Some(place), idempotency_key, proof: None }
+}
+
+fn listing(
+    caller: Caller,
+    place: pb::RecordingPlace,
+    page: Page,
+) -> Result<pb::ListRecordingsRequest, Rejection> {
+    Ok(pb::ListRecordingsRequest {
+        caller: Some(caller),
+        place: Some(place),
+        limit: wire::limit(page.limit)?,
+        cursor: page.cursor.unwrap_or_default(),
+    })
+}
+
+/// Whatever is asked about one recording of a place.
+fn about(caller: Caller, place: pb::RecordingPlace, recording_id: String) -> pb::RecordingRequest {
+    pb::RecordingRequest { caller: Some(caller), place: Some(place), recording_id, proof: None }
 }
 
 #[cfg(test)]

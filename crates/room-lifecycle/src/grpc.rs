@@ -15,7 +15,7 @@ use crate::{
     Rooms,
     ensure::session_owner,
     error::Error,
-    store::{self, Record, Session, people},
+    store::{self, Record, owners::Session, people},
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -138,7 +138,7 @@ impl RoomService for Rooms {
 
 impl Rooms {
     async fn session(&self, owner: Owner) -> Result<Session, Error> {
-        store::find_session(&self.pool, owner.id()).await?.ok_or(Error::NoSession)
+        store::owners::find_session(&self.pool, owner.id()).await?.ok_or(Error::NoSession)
     }
 
     /// The session, for one of its parties, an admin, or our own services.

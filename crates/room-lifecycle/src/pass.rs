@@ -79,7 +79,7 @@ impl Rooms {
     /// Records rooms of open owners that have none (a booking whose CreateRoom never came), and marks ended ones
     /// whose owner is open again.
     async fn reopen_and_record(&self) -> Result<(), Error> {
-        let lacking = store::list_owners_without_room(&self.pool, 500).await?;
+        let lacking = store::owners::list_owners_without_room(&self.pool, 500).await?;
         let (ended, absent): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|(_, room)| room.is_some());
         let absent: Vec<Owner> = absent.into_iter().map(|(owner, _)| owner).collect();
         let mut recorded = Ok(());

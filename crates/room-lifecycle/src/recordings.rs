@@ -58,7 +58,7 @@ impl Rooms {
     async fn may_record(&self, caller: &Caller, place: Place) -> Result<Owner, Error> {
         match place {
             Place::Session(id) => {
-                let session = store::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
+                let session = store::owners::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
                 if caller.user_id == session.host_id {
                     Ok(Owner::Session(id))
                 } else if caller.user_id == session.guest_id {
@@ -91,7 +91,7 @@ impl Rooms {
     /// of a nest its admins.
     async fn may_read(&self, caller: &Caller, place: Place) -> Result<(), Error> {
         let Place::Session(id) = place else { return self.may_record(caller, place).await.map(drop) };
-        let session = store::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
+        let session = store::owners::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
         let is_party = [&session.host_id, &session.guest_id].contains(&&caller.user_id);
         if is_party || caller.is_admin { Ok(()) } else { Err(Error::NotParticipant) }
     }

@@ -10,10 +10,11 @@ pub mod live;
 pub mod marks;
 pub mod nests;
 pub mod nostr;
+pub mod owners;
 pub mod people;
 pub mod recordings;
 
-use domain::{EndedReason, Owner, OwnerKind, RoomStatus, SessionStatus};
+use domain::{EndedReason, Owner, OwnerKind, RoomStatus};
 use sqlx::{PgExecutor, PgPool, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -90,49 +91,6 @@ pub async fn list_records(db: impl PgExecutor<'_>, ids: &[Uuid], owners: &[Uuid]
 /// The record of an owner's room.
 pub async fn find_record(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<Record>> {
     Ok(list_records(db, &[], &[owner]).await?.pop())
-}
-
-/// A booking as this service needs to know it.
-#[derive(Clone, Debug)]
-pub struct Session {
-    pub status: SessionStatus,
-    pub host_id: String,
-    pub guest_id: String,
-    pub open: bool,
-    pub ended_reason: Option<EndedReason>,
-    pub opens_at: OffsetDateTime,
-    pub closes_at: OffsetDateTime,
-}
-
-pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Session>> {
-    sqlx::query_as!(
-        Session,
-        r#"select s.status as "status: SessionStatus", s.host_id, s.guest_id, o.open as "open!",
-                  o.ended_reason as "ended_reason: EndedReason",
-                  o.opens_at as "opens_at!", o.closes_at as "closes_at!"
-           from sessions s join room_owners o on o.owner = s.id
-           where s.id = $1"#,
-        id
-    )
-    .fetch_optional(db)
-    .await
-}
-
-/// Whether an owner may have a room now, and why not any more.
-#[derive(Clone, Copy, Debug)]
-pub struct Standing {
-    pub open: bool,
-    pub ended_reason: Option<EndedReason>,
-}
-
-pub async fn find_standing(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<Standing>> {
-    sqlx::query_as!(
-        Standing,
-        r#"select open as "open!", ended_reason as "ended_reason: EndedReason" from room_owners where owner = $1"#,
-        owner
-    )
-    .fetch_optional(db)
-    .await
 }
 
 /// Commits the intent to have a room for each of these owners that is open and has none: the record, its name,
@@ -323,42 +281,6 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Strin
     )
     .fetch_optional(db)
     .await
-}
-
-/// Open owners that have no open room, soonest first, with the ended one if there is: never recorded, or ended and
-/// open again. Comparisons of sets that are reached by partial indexes: what is over costs nothing. (The limit is of
-/// open ones: bookings that nobody completed after their window keep nobody waiting.)
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
-pub async fn list_owners_without_room(
-    db: impl PgExecutor<'_>,
-    limit: i64,
-) -> Result<Vec<(Owner, Option<Uuid>)>> {
-    let rows = sqlx::query!(
-        r#"with lacking as materialized (
-               select s.id, s.scheduled_at as starts_at from sessions s
-               where s.status in ('scheduled', 'in_progress')
-                 and not exists (select from livekit_rooms r
-                                 where r.owner = s.id and r.status in ('pending', 'active', 'failed'))
-               union all
-               select l.id, l.starts_at from live_room_sessions l
-               where l.status in ('lobby', 'live')
-                 and not exists (select from livekit_rooms r
-                                 where r.owner = l.id and r.status in ('pending', 'active', 'failed'))
-               union all
-               select n.id, n.created_at from nests n
-               where n.status = 'open'
-                 and not exists (select from livekit_rooms r
-                                 where r.owner = n.id and r.status in ('pending', 'active', 'failed')))
-           select l.id as "id!", o.kind as "kind!: OwnerKind", r.id as "room_id?"
-           from lacking l
-           join room_owners o on o.owner = l.id and o.open
-           left join livekit_rooms r on r.owner = l.id
-           order by l.starts_at limit $1"#,
-        limit
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.kind.owner(row.id), row.room_id)).collect())
 }
 
 /// The current form of a record, or None when it is gone.

@@ -2,11 +2,12 @@
 
 use calcard::icalendar::{ICalendar, ICalendarComponent, ICalendarProperty as P};
 use chassis::status::Reason;
-use proto::booking::v1::*;
+use proto::{booking::v1::*, types::v1::Caller};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::macros::datetime;
+use tokio_util::sync::CancellationToken;
 
-use crate::harness::*;
+use crate::{harness::*, outbox::mail_server};
 
 async fn file(world: &World, id: &str) -> String {
     let request =
@@ -72,6 +73,23 @@ async fn the_file_follows_the_booking_under_one_uid(pool: PgPoolOptions, connect
     let organizer = event.property(&P::Organizer).unwrap();
     assert_eq!(organizer.values[0].as_text(), Some(format!("urn:uuid:{}", booking.id).as_str()));
     assert!(first.contains("ORGANIZER;CN=ada:urn:uuid:") && !first.contains("mailto:"), "{first}");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn the_organizer_is_the_host_at_the_address_that_mails_are_from(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let running = CancellationToken::new();
+    let _stopping = running.clone().drop_guard();
+    let (_, email) = mail_server(&running).await;
+    let world = World::with(pool, connect, |config| config.telling.email = Some(email)).await;
+    let mut request = world.request(3000).await;
+    request.caller = Some(Caller { email: "ada@example.org".into(), ..person("ada") });
+    let booking = created(world.client.clone().create_booking(request).await);
+    let file = file(&world, &booking.id).await.replace("\r\n ", "");
+    assert!(file.contains("ORGANIZER;CN=ada:mailto:no-reply@example.org\r\n"), "{file}");
+    assert!(!file.contains("ada@example.org"), "{file}");
 }
 
 /// A start of the same wall-clock time in Berlin before and after the change of 25 October 2026: an hour apart in UTC.

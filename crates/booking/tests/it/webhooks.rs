@@ -156,7 +156,7 @@ async fn a_process_that_stops_begins_no_delivery_and_leaves_the_rest_untried(
         stopping.cancel();
         Reply::Status(200)
     });
-    post.pass().await;
+    assert_eq!(post.pass().await, 64, "the batch that was claimed, and no other");
     let sent = post.hook.hits().len();
     assert!((1..=16).contains(&sent), "{sent}");
     let left = sqlx::query_scalar!(

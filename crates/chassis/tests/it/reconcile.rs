@@ -74,3 +74,24 @@ async fn a_pass_that_panics_is_told_at_the_end_and_the_next_one_comes() {
     more_than(&passes, 1).await;
     assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 1);
 }
+
+#[tokio::test]
+async fn a_pass_under_way_when_the_process_stops_is_finished_and_is_the_last() {
+    let (lifecycle, nudge) = (Lifecycle::new(), reconcile::Nudge::default());
+    let (begun, finished) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counter, done, stopping) = (begun.clone(), finished.clone(), lifecycle.stopping().clone());
+    reconcile::every(&lifecycle, "test", Duration::from_hours(1), nudge.clone(), move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let (done, stopping) = (done.clone(), stopping.clone());
+        async move {
+            stopping.cancelled().await;
+            tokio::task::yield_now().await; // what it still has to write
+            done.fetch_add(1, Ordering::SeqCst);
+            Ok::<(), &str>(())
+        }
+    });
+    more_than(&begun, 0).await;
+    nudge.now();
+    assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
+    assert_eq!((begun.load(Ordering::SeqCst), finished.load(Ordering::SeqCst)), (1, 1));
+}

@@ -7,7 +7,7 @@ use chassis::status::{Reason, Refusal};
 use http::{header, request::Parts};
 use proto::{room::v1::Proof, types::v1::Caller};
 
-use super::{App, too_often};
+use super::{App, counted::too_often};
 use crate::{
     error::Rejection,
     nostr::{self, Signed},

@@ -4,12 +4,12 @@ use axum::{Json as Answer, extract::State, response::Response};
 use http::StatusCode;
 use proto::room::v1 as pb;
 
-use super::{Page, file::Asked, recording};
+use super::{Page, about, file::Asked, listing, recording, starting};
 use crate::{
     app::{App, Moderator, SignedIn},
     error::Rejection,
     extract::{Id, IdempotencyKey, Ids, Query},
-    wire::{self, Envelope},
+    wire::Envelope,
 };
 
 recording!("camelCase");
@@ -40,8 +40,7 @@ pub(crate) async fn start(
     Id(session_id): Id,
     IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Told {
-    let place = Some(place(&session_id));
-    let request = pb::StartRecordingRequest { caller: Some(caller), place, idempotency_key, proof: None };
+    let request = starting(caller, place(&session_id), idempotency_key);
     let started = app.recordings().start_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::ACCEPTED, started)
 }
@@ -56,8 +55,7 @@ pub(crate) async fn stop(
     Moderator(caller): Moderator,
     Ids(session_id, recording_id): Ids,
 ) -> Told {
-    let place = Some(place(&session_id));
-    let request = pb::RecordingRequest { caller: Some(caller), place, recording_id, proof: None };
+    let request = about(caller, place(&session_id), recording_id);
     let stopped = app.recordings().stop_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::ACCEPTED, stopped)
 }
@@ -72,12 +70,7 @@ pub(crate) async fn list(
     Id(session_id): Id,
     Query(page): Query<Page>,
 ) -> Result<Answer<Envelope<Vec<Recording>>>, Rejection> {
-    let request = pb::ListRecordingsRequest {
-        caller: Some(caller),
-        place: Some(place(&session_id)),
-        limit: wire::limit(page.limit)?,
-        cursor: page.cursor.unwrap_or_default(),
-    };
+    let request = listing(caller, place(&session_id), page)?;
     let page = app.recordings().list_recordings(request).await?.into_inner();
     let path = path(&session_id);
     let recordings = page.recordings.into_iter().map(|recording| Recording::of(&app, &path, recording));
@@ -93,8 +86,7 @@ pub(crate) async fn get(
     SignedIn(caller): SignedIn,
     Ids(session_id, recording_id): Ids,
 ) -> Told {
-    let place = Some(place(&session_id));
-    let request = pb::RecordingRequest { caller: Some(caller), place, recording_id, proof: None };
+    let request = about(caller, place(&session_id), recording_id);
     let found = app.recordings().get_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::OK, found)
 }
@@ -109,8 +101,7 @@ pub(crate) async fn delete(
     Moderator(caller): Moderator,
     Ids(session_id, recording_id): Ids,
 ) -> Result<StatusCode, Rejection> {
-    let place = Some(place(&session_id));
-    let request = pb::RecordingRequest { caller: Some(caller), place, recording_id, proof: None };
+    let request = about(caller, place(&session_id), recording_id);
     app.recordings().delete_recording(request).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -6,13 +6,13 @@ use proto::room::v1 as pb;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Page, file::Asked, recording};
+use super::{Page, about, file::Asked, listing, recording, starting};
 use crate::{
     app::{App, Moderator, SignedIn},
     error::Rejection,
     extract::{Id, IdempotencyKey, Ids, Query},
     live::FAMILY,
-    wire::{self, told},
+    wire::told,
 };
 
 recording!("snake_case");
@@ -64,8 +64,7 @@ pub(crate) async fn start(
     Id(room_id): Id,
     IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Told {
-    let place = Some(place(&room_id));
-    let request = pb::StartRecordingRequest { caller: Some(caller), place, idempotency_key, proof: None };
+    let request = starting(caller, place(&room_id), idempotency_key);
     let started = app.recordings().start_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::ACCEPTED, started)
 }
@@ -80,12 +79,7 @@ pub(crate) async fn stop(
     Moderator(caller): Moderator,
     Ids(room_id, recording_id): Ids,
 ) -> Told {
-    let request = pb::RecordingRequest {
-        caller: Some(caller),
-        place: Some(place(&room_id)),
-        recording_id,
-        proof: None,
-    };
+    let request = about(caller, place(&room_id), recording_id);
     let stopped = app.recordings().stop_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::ACCEPTED, stopped)
 }
@@ -100,12 +94,7 @@ pub(crate) async fn list(
     Id(room_id): Id,
     Query(page): Query<Page>,
 ) -> Result<Answer<RecordingPage>, Rejection> {
-    let request = pb::ListRecordingsRequest {
-        caller: Some(caller),
-        place: Some(place(&room_id)),
-        limit: wire::limit(page.limit)?,
-        cursor: page.cursor.unwrap_or_default(),
-    };
+    let request = listing(caller, place(&room_id), page)?;
     let page = app.recordings().list_recordings(request).await?.into_inner();
     let path = path(&room_id);
     let recordings = page.recordings.into_iter().map(|recording| Recording::of(&app, &path, recording));
@@ -123,12 +112,7 @@ pub(crate) async fn get(
     SignedIn(caller): SignedIn,
     Ids(room_id, recording_id): Ids,
 ) -> Told {
-    let request = pb::RecordingRequest {
-        caller: Some(caller),
-        place: Some(place(&room_id)),
-        recording_id,
-        proof: None,
-    };
+    let request = about(caller, place(&room_id), recording_id);
     let found = app.recordings().get_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::OK, found)
 }
@@ -143,12 +127,7 @@ pub(crate) async fn delete(
     Moderator(caller): Moderator,
     Ids(room_id, recording_id): Ids,
 ) -> Result<StatusCode, Rejection> {
-    let request = pb::RecordingRequest {
-        caller: Some(caller),
-        place: Some(place(&room_id)),
-        recording_id,
-        proof: None,
-    };
+    let request = about(caller, place(&room_id), recording_id);
     app.recordings().delete_recording(request).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -70,6 +70,18 @@ async fn services_that_fail_or_hang_are_told_by_the_gateway_within_two_seconds()
 }
 
 #[tokio::test]
+async fn a_repair_is_told_in_time_though_the_look_after_it_hangs() {
+    let gateway = Gateway::start().await;
+    gateway.fake.set(Mood::HangAt("explain"));
+    let begun = Instant::now();
+    let repair = gateway.post(&format!("{}/repair", path(SESSION))).bearer_auth(token("host-1"));
+    let (status, told) = answer(repair).await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!((status, &told["scenario"], &told["repaired"]), (200, &json!("C"), &json!(false)), "{told}");
+    assert_eq!(told["checks"][1], json!({"check": "token_service", "ok": false, "detail": "", "took_ms": 0}));
+}
+
+#[tokio::test]
 async fn a_token_that_is_not_good_is_the_diagnosis() {
     let gateway = Gateway::start().await;
     let (status, told) = answer(gateway.get(&path(SESSION)).bearer_auth("nonsense")).await;

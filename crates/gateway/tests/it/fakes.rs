@@ -44,6 +44,8 @@ pub enum Mood {
     Fail(Status),
     Panic,
     Hang,
+    /// Never answer this call, and answer the others.
+    HangAt(&'static str),
 }
 
 #[derive(Clone)]
@@ -95,7 +97,8 @@ impl Fake {
         };
         match mood {
             Mood::RefuseAt(at, refusal) if at == method => return Err(refusal.into()),
-            Mood::Well | Mood::RefuseAt(..) => {}
+            Mood::HangAt(at) if at == method => std::future::pending().await,
+            Mood::Well | Mood::RefuseAt(..) | Mood::HangAt(_) => {}
             Mood::Refuse(refusal) => return Err(refusal.into()),
             Mood::Fail(status) => return Err(status),
             Mood::Panic => panic!("on purpose"),

@@ -101,6 +101,31 @@ async fn ever_new_keys_pay_with_their_address_and_participants_do_not() {
 }
 
 #[tokio::test]
+async fn a_new_nest_from_an_address_with_nothing_left_costs_its_key_nothing() {
+    let settings = HttpArgs {
+        api_url: Some(BASE.into()),
+        rate_limit_user: Some("1/20".into()),
+        rate_limit_anonymous: Some("1/3".into()),
+        ..args()
+    };
+    let gateway = Gateway::with(checked(settings)).await;
+    let host = Signer::new(1);
+    let mut refused = 0;
+    for _ in 0..100 {
+        let put = send(&gateway, Some(&host), &Method::PUT, "/api/v1/nests", None);
+        refused += u32::from(answer(put).await.0 == 429);
+        if refused == 25 {
+            break;
+        }
+    }
+    assert_eq!(refused, 25);
+    // Its signature was not looked at, or all that the key had would be gone with those.
+    for _ in 0..3 {
+        assert_eq!(answer(send(&gateway, Some(&host), &Method::GET, &nest(""), None)).await.0, 200);
+    }
+}
+
+#[tokio::test]
 async fn guests_listen_and_everybody_may_ask_who_is_host() {
     let gateway = gateway().await;
     let guest = answer(send(&gateway, None, &Method::GET, &nest("/guest"), None)).await;

@@ -117,7 +117,7 @@ impl Rooms {
         let is_admin = super::is_admin(caller);
         Ok(match target.kind {
             Kind::Session => {
-                let Some(session) = store::find_session(&self.pool, target.id).await? else {
+                let Some(session) = store::owners::find_session(&self.pool, target.id).await? else {
                     return Ok(None);
                 };
                 let is = |party: &str| caller.is_some_and(|caller| caller.user_id == party);
@@ -157,7 +157,8 @@ impl Rooms {
             (Some(Reason::NotParticipant), Kind::LiveRoom) => self.would_be_seated(caller, target.id).await?,
             (Some(Reason::NotParticipant), Kind::Session) if access.is_admin => Standing::Observer,
             (Some(Reason::RoomNotFound), Kind::Nest) => {
-                let open = store::find_standing(&self.pool, target.id).await?.is_some_and(|nest| nest.open);
+                let open =
+                    store::owners::find_standing(&self.pool, target.id).await?.is_some_and(|nest| nest.open);
                 // It is open, but not to guests.
                 Standing::Refused(if open { Cause::Unauthenticated } else { Cause::RoomNotActive })
             }

@@ -8,8 +8,14 @@ use proto::{
     },
     types::v1::Caller,
 };
-use room_lifecycle::{Rooms, store::Record};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use room_lifecycle::{
+    Rooms,
+    store::{Record, admin::list_events},
+};
+use sqlx::{
+    AssertSqlSafe, PgConnection, PgPool, Row,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tonic::{Request, Status};
 
 use crate::{
@@ -126,4 +132,45 @@ async fn events_are_paged_once_each_of_one_room_or_of_all(_: PgPoolOptions, conn
     };
     let refused = AdminService::list_events(&*rooms, Request::new(wrong)).await.unwrap_err();
     assert_eq!(why(&refused), Reason::InvalidRequest);
+}
+
+/// The plan for any arguments of the statement that was prepared last.
+async fn plan(connection: &mut PgConnection, arguments: &str) -> String {
+    let name = sqlx::query_scalar!(
+        r#"select name as "name!" from pg_prepared_statements
+           where statement like 'select event_id%' order by prepare_time desc limit 1"#
+    );
+    let name = name.fetch_one(&mut *connection).await.unwrap();
+    sqlx::raw_sql("set plan_cache_mode = force_generic_plan").execute(&mut *connection).await.unwrap();
+    let explain = sqlx::raw_sql(AssertSqlSafe(format!("explain execute {name}({arguments})")));
+    let lines = explain.fetch_all(&mut *connection).await.unwrap();
+    lines.iter().map(|line| line.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_page_of_events_is_read_along_an_index_however_many_there_are(pool: PgPool) {
+    let mut connection = pool.acquire().await.unwrap();
+    sqlx::raw_sql(
+        "insert into livekit_events (event_id, room_id, event_type, received_at)
+         select 'EV_' || n, md5((n % 50)::text)::uuid, 'track_published', app_now() - make_interval(secs => n)
+         from generate_series(1, 20000) n;
+         insert into livekit_room_names (room_name, room_id, generation)
+         select 'room-' || n, md5(n::text)::uuid, 1 from generate_series(0, 49) n;
+         analyze livekit_events, livekit_room_names",
+    )
+    .execute(&mut *connection)
+    .await
+    .unwrap();
+    let cursor = "null, null, 50, 'ffffffff-ffff-ffff-ffff-ffffffffffff'";
+    for (room, arguments, index) in [
+        (None, cursor.to_owned(), "livekit_events_by_age"),
+        (Some("room-1"), format!("{cursor}, 'room-1'"), "livekit_events_by_room"),
+    ] {
+        let page = list_events(&mut *connection, room, None, 50).await.unwrap();
+        assert_eq!(page.len(), 50);
+        let plan = plan(&mut connection, &arguments).await;
+        assert!(plan.contains(&format!("Index Scan Backward using {index} on")), "{plan}");
+        // What is sorted is the few of one moment.
+        assert!(plan.contains("Presorted Key: ") && !plan.contains("Seq Scan on livekit_events"), "{plan}");
+    }
 }

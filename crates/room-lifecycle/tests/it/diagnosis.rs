@@ -1,4 +1,4 @@
-//! Why somebody cannot get in: each cause made for real, and what is told, mended and kept to oneself.
+//! Why somebody cannot get in: each cause made for real, and what is told and mended.
 
 use std::{sync::Arc, time::Duration as Wait};
 
@@ -12,16 +12,16 @@ use livekit_dev::{Fault, Hand};
 use proto::types::v1::Caller;
 use room_lifecycle::{
     Rooms,
-    diagnosis::{Decision, Found, Kind, Target, verdict::Diagnosis},
+    diagnosis::{Decision, Kind, Target, verdict::Diagnosis},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
-use crate::harness::{Booking, State, World, hosts, nests::proof, owner, reason};
+use crate::harness::{Booking, State, World, hosts, owner};
 
 const HOST: Option<Reason> = None;
 
-fn target(booking: &Booking) -> Target {
+pub fn target(booking: &Booking) -> Target {
     Target { kind: Kind::Session, id: booking.id }
 }
 
@@ -35,7 +35,7 @@ async fn by_host(rooms: &Rooms, booking: &Booking) -> Diagnosis {
 }
 
 /// As `greenroom diagnose` looks.
-async fn by_operator(rooms: &Rooms, booking: &Booking) -> Diagnosis {
+pub async fn by_operator(rooms: &Rooms, booking: &Booking) -> Diagnosis {
     diagnose(rooms, &system_caller(), target(booking), HOST).await
 }
 
@@ -84,6 +84,33 @@ async fn a_livekit_that_is_dead_or_hangs_is_unreachable(_: PgPoolOptions, connec
     }
     world.server().faults().clear();
     assert_eq!(by_host(&rooms, &booking).await.cause, Cause::Ok);
+}
+
+/// The gateway waits no longer.
+const IN_TIME: Wait = Wait::from_secs(2);
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_livekit_that_hangs_is_told_of_in_time(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    world.server().faults().set(livekit_dev::ANY_METHOD, Fault::Hang);
+    let told = tokio::time::timeout(IN_TIME, by_host(&rooms, &booking)).await.unwrap();
+    assert_eq!(told.cause, Cause::LivekitUnreachable);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_room_that_takes_long_to_make_anew_is_told_as_missing_in_time(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    world.admin().delete_room(&record.room_name).await.unwrap();
+    world.server().faults().set("CreateRoom", Fault::Hang);
+    let told = tokio::time::timeout(IN_TIME, by_host(&rooms, &booking)).await.unwrap();
+    assert_eq!((told.cause, told.repaired), (Cause::RoomMissing, false), "{told:?}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -265,102 +292,6 @@ async fn a_live_room_tells_what_a_join_would_lead_to(_: PgPoolOptions, connect: 
     let (idle, _) = world.host_with(LiveStatus::Ended).await;
     let idle = Target { kind: Kind::LiveRoom, id: idle.room.id };
     assert_eq!(diagnose(&rooms, &system_caller(), idle, None).await.cause, Cause::RoomNotActive);
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_is_found_by_whatever_people_paste(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
-    let rooms = world.rooms().await;
-    let (booking, record) = world.open_room(&rooms).await;
-    world.admin().delete_room(&record.room_name).await.unwrap();
-    rooms.ensure(owner(&booking), true).await.unwrap();
-    let guest = hosts::person(&booking.guest);
-    let second = format!("{}-g2", record.room_name);
-    let url = format!("https://app.example.org/meeting/{}?from=mail", booking.id);
-    for reference in [&booking.id.to_string(), &record.room_name, &second, &url] {
-        let found = rooms.find_target(Some(&guest), reference).await.unwrap();
-        assert_eq!(found, Some(Found::Room(target(&booking))), "{reference}");
-    }
-    let other = rooms.find_target(Some(&guest), &record.id.to_string()).await.unwrap();
-    assert_eq!(other, Some(Found::Other { names: "livekit_room", belongs_to: target(&booking) }));
-    let (host, session) = world.host_with(LiveStatus::Live).await;
-    let live = Target { kind: Kind::LiveRoom, id: host.room.id };
-    let other = rooms.find_target(Some(&guest), &session.to_string()).await.unwrap();
-    assert_eq!(other, Some(Found::Other { names: "live_session", belongs_to: live }));
-    let told = rooms.diagnose_reference(&system_caller(), &session.to_string()).await.unwrap();
-    assert_eq!((told.cause, told.cause.scenario()), (Cause::RoomIdMismatch, Scenario::B));
-    assert_eq!(told.facts["belongs_to"], host.room.id.to_string());
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn who_may_not_know_of_a_room_finds_nothing_and_repairs_nothing(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(connect).await;
-    let rooms = world.rooms().await;
-    let (booking, record) = world.open_room(&rooms).await;
-    let (host, session) = world.host_with(LiveStatus::Live).await;
-    world.execute("update live_rooms set access_level = 'group'").await;
-    world.execute("update live_room_sessions set access_level = 'group'").await;
-    let notice = sqlx::query_scalar!(
-        "insert into notifications (user_id, kind, session_id, dedupe_key) values ($1, 'reminder', $2, 'k') returning id",
-        booking.host,
-        booking.id
-    );
-    let notice = notice.fetch_one(&world.pool).await.unwrap();
-    let references = [
-        booking.id.to_string(),
-        record.room_name.clone(),
-        record.id.to_string(),
-        format!("https://app.example.org/meeting/{}", booking.id),
-        host.room.id.to_string(),
-        session.to_string(),
-        notice.to_string(),
-    ];
-    let stranger = hosts::person("a-stranger");
-    for reference in &references {
-        for caller in [None, Some(&stranger)] {
-            assert_eq!(rooms.find_target(caller, reference).await.unwrap(), None, "{reference}");
-        }
-        assert!(rooms.find_target(Some(&hosts::admin()), reference).await.unwrap().is_some(), "{reference}");
-    }
-    let guest = hosts::person(&booking.guest);
-    assert_eq!(rooms.find_target(Some(&guest), &notice.to_string()).await.unwrap(), None, "it is the host's");
-
-    let told = rooms.diagnose(Some(&stranger), target(&booking), None).await.unwrap();
-    assert_eq!(told.cause, Cause::RoomNotKnown, "nor when the room is named to us directly");
-    assert_eq!(reason(rooms.repair_target(&stranger, None, target(&booking)).await), Reason::RoomNotFound);
-    assert_eq!(reason(rooms.repair_target(&guest, None, target(&booking)).await), Reason::NotHost);
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_repair_by_host_or_admin_is_one_reconcile(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
-    let rooms = world.rooms().await;
-    for caller in [None, Some(hosts::admin()), Some(system_caller())] {
-        let (booking, record) = world.open_room(&rooms).await;
-        world.admin().delete_room(&record.room_name).await.unwrap();
-        let caller = caller.unwrap_or_else(|| hosts::person(&booking.host));
-        assert!(rooms.repair_target(&caller, None, target(&booking)).await.unwrap());
-        assert_eq!(world.record(&booking).await.generation, 2);
-        assert_eq!(by_operator(&rooms, &booking).await.cause, Cause::Ok);
-    }
-    let unmade = world.booking(State::OpenNow).await;
-    assert!(rooms.repair_target(&hosts::person(&unmade.host), None, target(&unmade)).await.unwrap());
-    assert_eq!(by_operator(&rooms, &unmade).await.cause, Cause::Ok, "the intent is made too");
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_signed_repair_of_a_nest_is_carried_out_once(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
-    let rooms = world.rooms().await;
-    let nest = world.nest(&rooms).await;
-    let (host, target) = (hosts::person(&nest.host), Target { kind: Kind::Nest, id: nest.id });
-    let (first, second) = (proof(), proof());
-    assert!(rooms.repair_target(&host, Some(&first), target).await.unwrap());
-    assert_eq!(reason(rooms.repair_target(&host, Some(&first), target).await), Reason::Unauthenticated);
-    assert!(rooms.repair_target(&host, Some(&second), target).await.unwrap());
 }
 
 /// The token is the last thing that is looked at: until then all is made anew.

@@ -10,6 +10,7 @@ pub mod nest_recordings;
 pub mod nests;
 pub mod recordings;
 mod replicas;
+pub mod seats;
 
 use std::sync::{Arc, atomic::AtomicI64};
 

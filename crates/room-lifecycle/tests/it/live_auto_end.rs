@@ -1,20 +1,20 @@
 //! A live session that stays empty ends by itself; one that anybody is in, asks for, or may be in does not.
 
-use domain::{LiveStatus, Owner, RoomStatus};
-use livekit_dev::Fault;
+use domain::{LiveStatus, RoomStatus};
 use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::{
     crashes::{cut, cuts},
-    harness::{Replica, World, refused},
-    live_seats::{Open, join, person},
-    webhooks::event,
+    harness::{
+        Replica, World, refused,
+        seats::{Open, join, person},
+    },
 };
 
 impl World {
-    async fn session_status(&self, open: &Open) -> LiveStatus {
+    pub async fn session_status(&self, open: &Open) -> LiveStatus {
         sqlx::query_scalar!(
             r#"select status as "status: LiveStatus" from live_room_sessions where id = $1"#,
             open.session
@@ -24,30 +24,30 @@ impl World {
         .unwrap()
     }
 
-    async fn closes(&self, open: &Open) -> bool {
+    pub async fn closes(&self, open: &Open) -> bool {
         self.live_record(open).await.closing_at.is_some()
     }
 
     /// What a pass does with seats and ends, and a look at the room as it then is.
-    async fn turn(&self, rooms: &Rooms, open: &Open) {
+    pub async fn turn(&self, rooms: &Rooms, open: &Open) {
         rooms.release_held().await.unwrap();
         rooms.announce_ends().await.unwrap();
         self.look(rooms, open).await;
     }
 
     /// A look that succeeds or fails.
-    async fn look(&self, rooms: &Rooms, open: &Open) {
+    pub async fn look(&self, rooms: &Rooms, open: &Open) {
         let record = self.live_record(open).await;
         rooms.reconcile(&[record.id]).await.unwrap();
     }
 
-    async fn assert_goes_on(&self, open: &Open) {
+    pub async fn assert_goes_on(&self, open: &Open) {
         assert_eq!(self.session_status(open).await, LiveStatus::Live);
         assert_eq!(self.names(), [self.live_record(open).await.room_name]);
     }
 
     /// Ended as by its host: nobody has a seat, the room is idle, LiveKit's room gone.
-    async fn assert_ended(&self, open: &Open) {
+    pub async fn assert_ended(&self, open: &Open) {
         assert_eq!(self.session_status(open).await, LiveStatus::Ended);
         let left = sqlx::query!(
             r#"select r.status, r.current_session_id, r.host_present, s.ended_at is not null as "ended!",
@@ -75,13 +75,13 @@ async fn world(connect: PgConnectOptions) -> (World, Replica, Open) {
 }
 
 /// The host was there, went 5 min ago, and the end is announced.
-async fn closing(connect: PgConnectOptions) -> (World, Replica, Open) {
+pub async fn closing(connect: PgConnectOptions) -> (World, Replica, Open) {
     let (world, rooms, open) = world(connect).await;
     announce(&world, &rooms, &open).await;
     (world, rooms, open)
 }
 
-async fn announce(world: &World, rooms: &Rooms, open: &Open) {
+pub async fn announce(world: &World, rooms: &Rooms, open: &Open) {
     let host = &open.room.host;
     join(rooms, open, host).await;
     world.enter(open, host).await;
@@ -153,151 +153,6 @@ async fn whoever_was_there_before_the_start_does_not_shorten_the_wait(
     assert!(!world.closes(&open).await);
 }
 
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_host_who_comes_back_while_it_closes_keeps_the_session(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let (world, rooms, open) = closing(connect).await;
-    world.enter(&open, &open.room.host).await;
-    world.pass_time(Duration::seconds(21));
-    world.turn(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
-    for _ in 0..3 {
-        world.pass_time(Duration::minutes(10));
-        world.turn(&rooms, &open).await;
-    }
-    world.assert_goes_on(&open).await;
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_only_connects_while_it_closes_keeps_the_session(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let (world, rooms, open) = closing(connect).await;
-    let record = world.live_record(&open).await;
-    world.server().connect(&world.token(&record.room_name, &open.room.host)).unwrap();
-    world.pass_time(Duration::seconds(21));
-    world.look(&rooms, &open).await;
-    assert!(!world.closes(&open).await);
-    world.assert_goes_on(&open).await;
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_list_that_lacks_somebody_never_ends_it(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms, open) = closing(connect).await;
-    world.enter(&open, &open.room.host).await;
-    world.server().faults().set("ListParticipants", Fault::OmitParticipant(open.room.host.clone()));
-    for _ in 0..6 {
-        world.pass_time(Duration::seconds(21));
-        world.turn(&rooms, &open).await;
-        world.assert_goes_on(&open).await;
-    }
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_event_while_it_closes_keeps_the_session(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
-    let rooms = world.rooms().await;
-    for kind in ["participant_joined", "track_published"] {
-        let open = world.live(&rooms, 5).await;
-        announce(&world, &rooms, &open).await;
-        let record = world.live_record(&open).await;
-        let body = event(&format!("EV_{kind}"), kind, &record, &open.room.host, "PA_new");
-        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
-        world.pass_time(Duration::seconds(21));
-        world.look(&rooms, &open).await;
-        world.assert_goes_on(&open).await;
-        assert!(!world.closes(&open).await);
-        // It is old news at the next announcement.
-        world.pass_time(Duration::seconds(5));
-        world.turn(&rooms, &open).await;
-        world.pass_time(Duration::seconds(21));
-        world.turn(&rooms, &open).await;
-        world.assert_ended(&open).await;
-    }
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_look_that_fails_starts_it_again(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms, open) = closing(connect).await;
-    for method in ["ListRooms", "ListParticipants"] {
-        world.pass_time(Duration::seconds(21));
-        world.server().faults().set(method, refused());
-        world.look(&rooms, &open).await;
-        world.server().faults().clear();
-        assert!(!world.closes(&open).await, "{method}");
-        world.look(&rooms, &open).await;
-        world.assert_goes_on(&open).await;
-        rooms.announce_ends().await.unwrap();
-        assert!(world.closes(&open).await);
-    }
-    world.pass_time(Duration::seconds(21));
-    world.look(&rooms, &open).await;
-    world.assert_ended(&open).await;
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn while_livekit_is_down_nothing_ends(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms, open) = closing(connect).await;
-    world.server().faults().set("*", refused());
-    for _ in 0..3 {
-        world.pass_time(Duration::minutes(20));
-        world.turn(&rooms, &open).await;
-    }
-    world.server().faults().clear();
-    world.assert_goes_on(&open).await;
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_asks_for_a_token_while_it_closes_keeps_the_session(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let (world, rooms, open) = closing(connect).await;
-    rooms.ensure(Owner::LiveSession(open.session), false).await.unwrap();
-    assert!(!world.closes(&open).await);
-    world.pass_time(Duration::seconds(21));
-    world.look(&rooms, &open).await;
-    world.assert_goes_on(&open).await;
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_takes_a_seat_while_it_closes_has_a_minute_to_connect(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let (world, rooms, open) = closing(connect).await;
-    join(&rooms, &open, &open.room.host).await;
-    for _ in 0..2 {
-        world.pass_time(Duration::seconds(25));
-        world.turn(&rooms, &open).await;
-        world.assert_goes_on(&open).await;
-        assert!(!world.closes(&open).await);
-    }
-    world.enter(&open, &open.room.host).await;
-    world.pass_time(Duration::seconds(30));
-    world.turn(&rooms, &open).await;
-    world.assert_goes_on(&open).await;
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_asks_for_a_token_keeps_the_session_though_the_look_fails(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let (world, rooms, open) = closing(connect).await;
-    world.server().faults().set("ListRooms", refused());
-    world.pass_time(Duration::seconds(6)); // the record is not fresh
-    rooms.ensure(Owner::LiveSession(open.session), false).await.unwrap_err();
-    world.server().faults().clear();
-    assert!(!world.closes(&open).await);
-    world.pass_time(Duration::seconds(16));
-    world.look(&rooms, &open).await;
-    world.assert_goes_on(&open).await;
-}
-
 /// A legacy writer set the status and forgot when it started.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_session_without_a_start_has_its_quarter_of_an_hour_too(
@@ -352,23 +207,6 @@ async fn a_room_that_livekit_lost_ends_its_empty_session_too(_: PgPoolOptions, c
     world.turn(&rooms, &open).await;
     world.assert_ended(&open).await;
     assert_eq!(world.live_record(&open).await.generation, 1, "nobody needed another one");
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_end_that_meets_a_token_request_lets_it_pass(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms, open) = closing(connect).await;
-    world.pass_time(Duration::seconds(21));
-    let record = world.live_record(&open).await;
-    let mut asking =
-        world.hold(&format!("update livekit_rooms set closing_at = null where id = '{}'", record.id)).await;
-    let ending = tokio::spawn({
-        let (rooms, record) = (Rooms::clone(&rooms), record.clone());
-        async move { rooms.finish_auto_end(&record, true).await }
-    });
-    testkit::eventually("the end waits for the record", async || world.waiting(1).await).await;
-    sqlx::raw_sql("commit").execute(&mut asking).await.unwrap();
-    assert!(!ending.await.unwrap().unwrap());
-    world.assert_goes_on(&open).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -12,9 +12,9 @@ use testkit::seed::{self, live};
 use time::Duration;
 use uuid::Uuid;
 
-use crate::{
-    harness::{World, reason},
-    live_seats::{Open, VIEWER, WAITING, join, person, refused},
+use crate::harness::{
+    World, reason,
+    seats::{Open, VIEWER, WAITING, join, person, refused},
 };
 
 const REJECTED: Seat = Seat { role: SeatRole::Guest, lobby_status: LobbyStatus::Rejected };

@@ -9,9 +9,9 @@ use room_lifecycle::{Rooms, live::moderation::Summary, store::live::seats::Seat}
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
-use crate::{
-    harness::{Replica, World, reason, refused},
-    live_seats::{Open, VIEWER, person},
+use crate::harness::{
+    Replica, World, reason, refused,
+    seats::{Open, VIEWER, person},
 };
 
 const SPEAKER: Seat = Seat { role: SeatRole::Speaker, lobby_status: LobbyStatus::Admitted };

@@ -1,157 +1,23 @@
 //! Seats: never more than there are, never lost to a short disconnect, and always what LiveKit shows (I6).
 
 use chassis::status::Reason;
-use domain::{LiveStatus, LobbyStatus, Owner, SeatRole};
+use domain::{LobbyStatus, Owner, SeatRole};
 use livekit_dev::Fault;
-use proto::types::v1::Caller;
-use room_lifecycle::{
-    Rooms,
-    store::{self, Record, live::seats::Seat},
-};
+use room_lifecycle::{Rooms, store::live::seats::Seat};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use testkit::seed::live::{self, LiveRoom};
+use testkit::seed::live;
 use time::Duration;
-use uuid::Uuid;
 
 use crate::{
-    crashes::{cut, cuts},
-    harness::{Replica, World, reason},
+    harness::{
+        Replica, World,
+        seats::{Open, VIEWER, Written, join, person, refused},
+    },
     webhooks::event,
 };
 
-/// A live room with an open session.
-pub struct Open {
-    pub room: LiveRoom,
-    pub session: Uuid,
-}
-
-pub fn person(id: &str) -> Caller {
-    Caller { user_id: id.to_owned(), name: format!("Name of {id}"), ..Caller::default() }
-}
-
-pub const VIEWER: Seat = Seat { role: SeatRole::Guest, lobby_status: LobbyStatus::Admitted };
-pub const WAITING: Seat = Seat { role: SeatRole::Guest, lobby_status: LobbyStatus::Waiting };
-
-/// A seat as it is written, without the times.
-#[derive(Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "one for each column")]
-pub struct Written {
-    pub lobby_status: LobbyStatus,
-    pub joined: bool,
-    pub left: bool,
-    pub disconnected: bool,
-    pub held: bool,
-    pub sid: Option<String>,
-}
-
-impl World {
-    /// A session in a room of its own, in this state, for so many people.
-    pub async fn open(&self, status: LiveStatus, places: i32) -> Open {
-        let host = format!("host-{}", Uuid::new_v4().simple());
-        let room = live::live_room(&self.pool, &host).await;
-        let session = live::live_session(&self.pool, &room, status).await;
-        self.alter(session, "max_participants", &places.to_string()).await;
-        Open { room, session }
-    }
-
-    /// Live, with its room on LiveKit.
-    pub async fn live(&self, rooms: &Rooms, places: i32) -> Open {
-        let open = self.open(LiveStatus::Live, places).await;
-        rooms.ensure(Owner::LiveSession(open.session), false).await.unwrap();
-        open
-    }
-
-    /// Sets one column of a session.
-    pub async fn alter(&self, session: Uuid, column: &str, value: &str) {
-        self.execute(&format!("update live_room_sessions set {column} = {value} where id = '{session}'"))
-            .await;
-    }
-
-    pub async fn live_record(&self, open: &Open) -> Record {
-        store::find_record(&self.pool, open.session).await.unwrap().unwrap()
-    }
-
-    pub async fn enter(&self, open: &Open, who: &str) -> String {
-        let record = self.live_record(open).await;
-        self.join(&record.room_name, who).sid
-    }
-
-    pub async fn exit(&self, open: &Open, who: &str) {
-        let record = self.live_record(open).await;
-        self.server().leave(&record.room_name, who).unwrap();
-    }
-
-    /// A look at the room.
-    pub async fn see(&self, rooms: &Rooms, open: &Open) {
-        let record = self.live_record(open).await;
-        assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id]);
-    }
-
-    /// They left LiveKit and two looks agree on it.
-    pub async fn see_gone(&self, rooms: &Rooms, open: &Open) {
-        self.see(rooms, open).await;
-        self.pass_time(Duration::seconds(6));
-        self.see(rooms, open).await;
-    }
-
-    pub async fn written(&self, open: &Open, who: &str) -> Written {
-        sqlx::query_as!(
-            Written,
-            r#"select lobby_status as "lobby_status: LobbyStatus", joined_at is not null as "joined!",
-                      left_at is not null as "left!", disconnected_at is not null as "disconnected!",
-                      held_until is not null as "held!", participant_sid as sid
-               from live_room_attendance where session_id = $1 and user_id = $2"#,
-            open.session,
-            who
-        )
-        .fetch_one(&self.pool)
-        .await
-        .unwrap()
-    }
-
-    /// Viewers now, the peak, and whether the host is there, by session and room.
-    pub async fn numbers(&self, open: &Open) -> (i32, i32, bool) {
-        let row = sqlx::query!(
-            r#"select p.viewer_count as "viewers!", p.peak_viewers as "peak!", r.host_present,
-                      s.host_present as session_says
-               from live_stream_projection p join live_rooms r on r.id = p.id
-               join live_room_sessions s on s.id = $2
-               where p.id = $1"#,
-            open.room.id,
-            open.session
-        )
-        .fetch_one(&self.pool)
-        .await
-        .unwrap();
-        assert_eq!(row.host_present, row.session_says);
-        (row.viewers, row.peak, row.host_present)
-    }
-
-    /// How many admitted seats are taken, the host's not counted.
-    pub async fn seated(&self, open: &Open) -> i64 {
-        sqlx::query_scalar!(
-            r#"select count(*) as "n!" from live_room_attendance
-               where session_id = $1 and left_at is null and lobby_status = 'admitted' and role <> 'host'"#,
-            open.session
-        )
-        .fetch_one(&self.pool)
-        .await
-        .unwrap()
-    }
-}
-
-pub async fn join(rooms: &Rooms, open: &Open, who: &str) -> Seat {
-    let (seat, session) = rooms.join_live_room(&person(who), open.room.id).await.unwrap();
-    assert_eq!(session, open.session);
-    seat
-}
-
-pub async fn refused(rooms: &Rooms, open: &Open, who: &str) -> Reason {
-    reason(rooms.join_live_room(&person(who), open.room.id).await)
-}
-
 /// Somebody who has a seat and is seen on LiveKit.
-async fn seen(world: &World, rooms: &Rooms, open: &Open, who: &str) -> String {
+pub async fn seen(world: &World, rooms: &Rooms, open: &Open, who: &str) -> String {
     join(rooms, open, who).await;
     let sid = world.enter(open, who).await;
     world.see(rooms, open).await;
@@ -159,39 +25,11 @@ async fn seen(world: &World, rooms: &Rooms, open: &Open, who: &str) -> String {
     sid
 }
 
-async fn world(connect: PgConnectOptions, places: i32) -> (World, Replica, Open) {
+pub async fn world(connect: PgConnectOptions, places: i32) -> (World, Replica, Open) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let open = world.live(&rooms, places).await;
     (world, rooms, open)
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn of_fifty_people_for_the_last_three_seats_three_get_one(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms, open) = world(connect, 5).await;
-    let other = world.rooms().await;
-    for early in ["ann", "ben"] {
-        assert_eq!(join(&rooms, &open, early).await, VIEWER);
-    }
-    let joins = (0..50).map(|n| {
-        let replica = Rooms::clone(if n % 2 == 0 { &rooms } else { &other });
-        let room = open.room.id;
-        tokio::spawn(async move { replica.join_live_room(&person(&format!("viewer-{n}")), room).await })
-    });
-    let mut got = 0;
-    for join in joins.collect::<Vec<_>>() {
-        match join.await.unwrap() {
-            Ok((seat, _)) => {
-                assert_eq!(seat, VIEWER);
-                got += 1;
-            }
-            full => assert_eq!(reason(full), Reason::RoomFull),
-        }
-    }
-    assert_eq!((got, world.seated(&open).await), (3, 5));
-    let host = join(&rooms, &open, &open.room.host).await;
-    assert_eq!(host.role, SeatRole::Host, "he needs no place");
-    assert_eq!(join(&rooms, &open, "ann").await, VIEWER, "who has a seat has it");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -483,101 +321,4 @@ async fn a_kicked_persons_seat_is_closed(_: PgPoolOptions, connect: PgConnectOpt
     assert!(world.written(&open, "ann").await.left);
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Kicked);
     assert_eq!(join(&rooms, &open, "ben").await, VIEWER);
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_join_that_meets_the_end_gets_no_seat(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms, open) = world(connect, 5).await;
-    let mut end = world
-        .hold(&format!(
-            "update live_room_sessions set status = 'ended', ended_at = app_now() where id = '{}';
-             select settle_live_room('{}')",
-            open.session, open.room.id
-        ))
-        .await;
-    let late = tokio::spawn({
-        let (rooms, room) = (Rooms::clone(&rooms), open.room.id);
-        async move { rooms.join_live_room(&person("ann"), room).await }
-    });
-    testkit::eventually("the join waits for the session", async || world.waiting(1).await).await;
-    sqlx::raw_sql("commit").execute(&mut end).await.unwrap();
-    assert_eq!(reason(late.await.unwrap()), Reason::RoomNotActive);
-    assert_eq!(world.seated(&open).await, 0);
-}
-
-/// Everything that writes seats, at once, and again and again: nobody waits in a circle, nobody is too many.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_crowd_that_comes_and_goes_never_has_more_seats_than_there_are(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let (world, rooms, open) = world(connect, 4).await;
-    let other = world.rooms().await;
-    let record = world.live_record(&open).await;
-    let mut crowd = tokio::task::JoinSet::new();
-    for n in 0..12 {
-        let (rooms, room) = (Rooms::clone(if n % 2 == 0 { &rooms } else { &other }), open.room.id);
-        crowd.spawn(async move {
-            let one = person(&format!("viewer-{n}"));
-            for _ in 0..5 {
-                match rooms.join_live_room(&one, room).await {
-                    Ok(_) => drop(rooms.disconnect_from_live_room(&one, room).await.unwrap()),
-                    full => assert_eq!(reason(full), Reason::RoomFull),
-                }
-                rooms.leave_live_room(&one, room).await.unwrap();
-            }
-        });
-    }
-    for n in 0..4 {
-        world.join(&record.room_name, &format!("viewer-{n}"));
-    }
-    for replica in [&rooms, &other] {
-        let (rooms, id) = (Rooms::clone(replica), record.id);
-        crowd.spawn(async move {
-            for _ in 0..5 {
-                rooms.reconcile(&[id]).await.unwrap();
-                rooms.release_held().await.unwrap();
-                rooms.settle_live_rooms().await.unwrap();
-            }
-        });
-    }
-    while let Some(done) = crowd.join_next().await {
-        assert!(world.seated(&open).await <= 4);
-        done.unwrap();
-    }
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn joins_and_leaves_that_die_anywhere_leave_no_half_a_seat(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let (world, rooms, open) = world(connect, 1).await;
-    let steady = world.rooms().await;
-    for polls in cuts() {
-        let died = cut(polls, rooms.join_live_room(&person("ann"), open.room.id)).await.is_none();
-        assert!(world.seated(&open).await <= 1);
-        assert_eq!(join(&steady, &open, "ann").await, VIEWER);
-        assert_eq!(refused(&steady, &open, "ben").await, Reason::RoomFull);
-        let left = cut(polls, rooms.leave_live_room(&person("ann"), open.room.id)).await.is_some();
-        steady.leave_live_room(&person("ann"), open.room.id).await.unwrap();
-        assert_eq!(join(&steady, &open, "ben").await, VIEWER);
-        steady.leave_live_room(&person("ben"), open.room.id).await.unwrap();
-        if left && !died {
-            assert!(polls > 1, "there was something to cut");
-            break;
-        }
-    }
-    // Presence that is written down only in half is made whole by the next look.
-    for polls in cuts() {
-        seen(&world, &steady, &open, "ann").await;
-        let record = world.live_record(&open).await;
-        world.execute("update live_room_attendance set joined_at = null, held_until = app_now()").await;
-        let whole = cut(polls, rooms.project_presence(record.id)).await.is_some();
-        world.see(&steady, &open).await;
-        assert_eq!(world.numbers(&open).await.0, 1);
-        if whole {
-            break;
-        }
-    }
 }

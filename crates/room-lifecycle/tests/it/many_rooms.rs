@@ -50,7 +50,7 @@ async fn finding_what_is_missing_does_not_fall_off_a_cliff(_: PgPoolOptions, con
     let world = World::new(connect).await;
     let names = many(&world).await;
     let mut scarce = scarce(&world).await;
-    let lacking = store::list_owners_without_room(&mut scarce, 500).await.unwrap();
+    let lacking = store::owners::list_owners_without_room(&mut scarce, 500).await.unwrap();
     assert_eq!(lacking.len(), 1);
     let at = store::events::find_now(&mut scarce).await.unwrap();
     let listing = Listing { names, at: Some(at), ..Listing::default() };

@@ -5,13 +5,22 @@ use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{Fault, Worker};
 use livekit_protocol::EgressStatus;
 use proto::room::v1::{ReceiveWebhookRequest, room_service_client::RoomServiceClient};
+use room_lifecycle::recordings::Recording;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
 use crate::harness::{
-    World,
+    Booking, Replica, World,
     recordings::{record, stop},
 };
+
+/// A booking whose room is being recorded.
+async fn recorded(connect: PgConnectOptions) -> (World, Replica, Booking, Recording) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, recording) = world.recorded(&rooms).await;
+    (world, rooms, booking, recording)
+}
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_recording_that_fails_aborts_or_meets_a_limit_in_any_state_is_closed(
@@ -41,9 +50,7 @@ async fn a_recorder_that_dies_while_it_records_is_noticed_by_its_absence(
     _: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (booking, recording) = world.recorded(&rooms).await;
+    let (world, rooms, booking, recording) = recorded(connect).await;
     world.server().set_worker(Worker::Dead);
     world.server().work(); // it leaves the room, and LiveKit says for ever that it records
     rooms.watch_recordings().await.unwrap();
@@ -68,9 +75,7 @@ async fn a_recorder_that_dies_while_it_records_is_noticed_by_its_absence(
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_recorder_that_one_list_lacks_goes_on(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (_, recording) = world.recorded(&rooms).await;
+    let (world, rooms, _, recording) = recorded(connect).await;
     let id = recording.egress_id.clone().unwrap();
     let faults = world.server().faults();
     faults.set_next("ListParticipants", 1, Fault::OmitParticipant(id));
@@ -103,9 +108,7 @@ async fn a_recorder_that_dies_before_it_begins_is_given_a_minute(
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_recorder_that_dies_while_it_ends_is_given_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (booking, recording) = world.recorded(&rooms).await;
+    let (world, rooms, booking, recording) = recorded(connect).await;
     stop(&rooms, &booking, &recording).await;
     world.pass_time(Duration::seconds(61));
     rooms.watch_recordings().await.unwrap();
@@ -125,9 +128,7 @@ async fn a_stop_that_nobody_answers_is_asked_again_and_then_closes(
     _: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (booking, recording) = world.recorded(&rooms).await;
+    let (world, rooms, booking, recording) = recorded(connect).await;
     world.server().set_worker(Worker::Dead);
     assert_eq!(stop(&rooms, &booking, &recording).await.status, RecordingStatus::Ending);
     let _ = rooms.watch_recordings().await;
@@ -196,9 +197,7 @@ async fn what_runs_for_nobody_is_stopped_and_rooms_of_others_are_left_alone(
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn livekit_that_fails_or_lies_closes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (_, recording) = world.recorded(&rooms).await;
+    let (world, rooms, _, recording) = recorded(connect).await;
     world.pass_time(Duration::seconds(100));
     for fault in [Fault::BadGateway, Fault::EmptyList, crate::harness::refused()] {
         world.server().faults().set("ListEgress", fault.clone());
@@ -235,9 +234,7 @@ async fn a_recording_ends_with_its_room_and_with_its_generation(_: PgPoolOptions
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn livekit_that_was_restarted_does_not_lock_the_room(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (booking, recording) = world.recorded(&rooms).await;
+    let (world, rooms, booking, recording) = recorded(connect).await;
     world.server().restart();
     world.work(); // the recorder has lost its room, and ends
     world.work();
@@ -251,9 +248,7 @@ async fn an_empty_list_is_believed_when_another_one_agrees_half_a_minute_later(
     _: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (booking, recording) = world.recorded(&rooms).await;
+    let (world, rooms, booking, recording) = recorded(connect).await;
     let faults = world.server().faults();
     let look = async |empty: bool, seconds| {
         world.pass_time(Duration::seconds(seconds));
@@ -275,9 +270,7 @@ async fn an_empty_list_is_believed_when_another_one_agrees_half_a_minute_later(
 /// LiveKit may take 25 s to say something of its recorders.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn nothing_else_waits_for_recorders(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (_, recording) = world.recorded(&rooms).await;
+    let (world, rooms, _, recording) = recorded(connect).await;
     let asked = world.server().calls("ListEgress");
     room_lifecycle::store::marks::insert_mark(&world.pool, recording.room_id).await.unwrap();
     assert_eq!(rooms.drain().await.unwrap(), 1);
@@ -300,9 +293,7 @@ async fn whenever_a_room_is_looked_at_its_recording_is_too(_: PgPoolOptions, con
 
 /// A recording that failed is closed because of this event about its room: passes come once an hour here.
 async fn assert_closed_when_told(connect: PgConnectOptions, told: fn(String) -> serde_json::Value) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (booking, recording) = world.recorded(&rooms).await;
+    let (world, rooms, booking, recording) = recorded(connect).await;
     rooms.drain().await.unwrap();
     let runtime = testkit::runtime();
     let mut config = world.config();

@@ -1,13 +1,12 @@
-//! Starting, stopping, reading and deleting recordings, when all goes well and when it is refused.
+//! Starting, stopping and finding recordings, when all goes well and when it is refused.
 
 use chassis::status::Reason;
 use domain::{LiveStatus, Owner, RecordingKind, RecordingStatus};
-use futures::StreamExt;
 use livekit_dev::{Fault, Worker};
 use livekit_protocol::EgressStatus;
 use proto::room::v1::{
-    ListRecordingsRequest, ReadRecordingRequest, RecordingFile, RecordingPlace, RecordingRequest,
-    StartRecordingRequest, read_recording_response::Part, recording_service_server::RecordingService,
+    ListRecordingsRequest, RecordingPlace, RecordingRequest, StartRecordingRequest,
+    recording_service_server::RecordingService,
 };
 use room_lifecycle::recordings::{Place, Wish};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -252,138 +251,4 @@ async fn who_stops_or_deletes_is_answered_although_livekit_is_slow(
         (world.running()[0].status() == EgressStatus::EgressEnding).then_some(())
     })
     .await;
-}
-
-async fn read(
-    rooms: &room_lifecycle::Rooms,
-    id: uuid::Uuid,
-    first: Option<u64>,
-    last: Option<u64>,
-) -> Result<(RecordingFile, Vec<u8>), tonic::Status> {
-    let caller = Some(chassis::grpc::system_caller());
-    let request = ReadRecordingRequest { caller, recording_id: id.to_string(), first, last };
-    let mut parts = RecordingService::read_recording(rooms, Request::new(request)).await?.into_inner();
-    let (mut file, mut all) = (RecordingFile::default(), Vec::new());
-    while let Some(part) = parts.next().await {
-        match part?.part.unwrap() {
-            Part::File(head) => file = head,
-            Part::Bytes(bytes) => all.extend(bytes),
-        }
-    }
-    Ok((file, all))
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_file_is_read_whole_or_in_part_until_it_is_gone(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (booking, recording) = world.recorded(&rooms).await;
-    assert!(read(&rooms, recording.id, None, None).await.is_err(), "it is not finished");
-    stop(&rooms, &booking, &recording).await;
-    world.work();
-    rooms.watch_recordings().await.unwrap();
-    let whole = std::fs::read(world.file(&recording)).unwrap();
-    let size = whole.len() as u64;
-    let (file, bytes) = read(&rooms, recording.id, None, None).await.unwrap();
-    assert_eq!((file.content_type.as_str(), file.size, file.length), ("video/mp4", size, size));
-    assert_eq!(bytes, whole);
-    let (file, bytes) = read(&rooms, recording.id, Some(4), Some(7)).await.unwrap();
-    assert_eq!(((file.first, file.length), bytes.as_slice()), ((4, 4), &b"ftyp"[..]));
-    assert_eq!(read(&rooms, recording.id, None, Some(9)).await.unwrap().1, whole[whole.len() - 9..]);
-    assert_eq!(read(&rooms, recording.id, Some(size), None).await.unwrap().0.length, 0);
-    std::fs::remove_file(world.file(&recording)).unwrap();
-    let gone =
-        chassis::status::Refusal::from_status(&read(&rooms, recording.id, None, None).await.unwrap_err());
-    assert_eq!(gone.reason, Reason::RecordingNotFound);
-    let mut request = ReadRecordingRequest { recording_id: recording.id.to_string(), ..Default::default() };
-    request.caller = Some(host(&booking));
-    assert!(RecordingService::read_recording(&*rooms, Request::new(request)).await.is_err(), "links only");
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_is_deleted_is_found_by_nobody_and_its_file_goes_with_the_pass(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (booking, recording) = world.recorded(&rooms).await;
-    rooms.delete_recording(&host(&booking), place(&booking), recording.id, None).await.unwrap();
-    assert_eq!(world.running()[0].status(), EgressStatus::EgressEnding, "what runs is stopped");
-    let request = RecordingRequest {
-        caller: Some(host(&booking)),
-        place: Some(RecordingPlace { session_id: booking.id.to_string(), ..Default::default() }),
-        recording_id: recording.id.to_string(),
-        proof: None,
-    };
-    assert!(RecordingService::get_recording(&*rooms, Request::new(request)).await.is_err());
-    world.work();
-    assert!(world.file(&recording).exists());
-    rooms.recordings_pass().await.unwrap();
-    assert_eq!((world.kept(recording.id).await, world.file(&recording).exists()), (None, false));
-    let told =
-        sqlx::query_scalar!(r#"select count(*) as "n!" from notifications where kind = 'recording_ready'"#);
-    assert_eq!(told.fetch_one(&world.pool).await.unwrap(), 0, "nobody is told of what is deleted");
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_file_that_cannot_be_removed_keeps_no_other_and_is_tried_again(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (first, stubborn) = world.recorded(&rooms).await;
-    let (second, other) = world.recorded(&rooms).await;
-    for (booking, recording) in [(&first, &stubborn), (&second, &other)] {
-        rooms.delete_recording(&host(booking), place(booking), recording.id, None).await.unwrap();
-    }
-    world.work();
-    std::fs::remove_file(world.file(&stubborn)).unwrap();
-    std::fs::create_dir_all(world.file(&stubborn).join("in the way")).unwrap();
-    rooms.recordings_pass().await.unwrap();
-    assert!(world.kept(stubborn.id).await.is_some() && world.kept(other.id).await.is_none());
-    std::fs::remove_dir_all(world.file(&stubborn)).unwrap();
-    rooms.recordings_pass().await.unwrap();
-    assert!(world.kept(stubborn.id).await.is_some(), "not at once");
-    world.pass_time(time::Duration::minutes(6));
-    rooms.recordings_pass().await.unwrap();
-    assert!(world.kept(stubborn.id).await.is_none());
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recordings_are_kept_as_long_as_the_setting_says(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms_with(|config| config.recordings.keep = Some(time::Duration::days(30))).await;
-    let (booking, recording) = world.recorded(&rooms).await;
-    stop(&rooms, &booking, &recording).await;
-    world.work();
-    rooms.watch_recordings().await.unwrap();
-    world.pass_time(time::Duration::days(29));
-    rooms.recordings_pass().await.unwrap();
-    assert!(world.file(&recording).exists() && world.kept(recording.id).await.is_some());
-    world.pass_time(time::Duration::days(2));
-    rooms.recordings_pass().await.unwrap();
-    assert!(!world.file(&recording).exists() && world.kept(recording.id).await.is_none());
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_copy_of_the_database_stops_and_removes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::recording(connect).await;
-    let rooms = world.rooms().await;
-    let (booking, done) = world.recorded(&rooms).await;
-    world.put(&done, EgressStatus::EgressEnding);
-    world.work();
-    rooms.watch_recordings().await.unwrap();
-    let (wanted, running) = world.recorded(&rooms).await;
-    world.execute("update deployment set livekit_url = 'http://elsewhere.example.org'").await;
-    let copy = world.rooms().await;
-    copy.delete_recording(&host(&booking), place(&booking), done.id, None).await.unwrap();
-    stop(&copy, &wanted, &running).await;
-    let stops = world.server().calls("StopEgress");
-    world.execute(&format!("delete from recordings where id = '{}'", running.id)).await;
-    let _ = copy.recordings_pass().await;
-    assert_eq!(world.server().calls("StopEgress"), stops, "the recording is the original's");
-    assert_eq!(world.running()[0].status(), EgressStatus::EgressActive);
-    assert!(world.file(&done).exists(), "and so is the file");
 }

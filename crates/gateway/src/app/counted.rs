@@ -1,0 +1,86 @@
+//! How often one may ask: what counts against an address, a person, a key or a room, and the extractors for requests of
+//! nobody in particular.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use axum::extract::FromRequestParts;
+use chassis::status::{Reason, Refusal};
+use http::request::Parts;
+use proto::types::v1::Caller;
+
+use super::App;
+use crate::error::Rejection;
+
+impl App {
+    /// One more look at LiveKit that this person asks for.
+    pub(crate) fn look_again(&self, caller: &Caller) -> Result<(), Rejection> {
+        self.0.ensurers.take(&caller.user_id, Instant::now()).map_err(too_often)
+    }
+
+    pub(crate) fn client_address(&self, parts: &Parts) -> IpAddr {
+        self.0.config.trusted_proxies.client(&parts.extensions, &parts.headers)
+    }
+
+    /// Counts a request of nobody in particular against its address.
+    pub(crate) fn count_address(&self, parts: &Parts) -> Result<(), Rejection> {
+        self.count_at(self.client_address(parts))
+    }
+
+    pub(crate) fn count_at(&self, address: IpAddr) -> Result<(), Rejection> {
+        self.0.addresses.take(address, Instant::now()).map_err(too_often)
+    }
+
+    pub(super) fn count_person(&self, caller: Caller) -> Result<Caller, Rejection> {
+        let taken = self.0.users.take(&caller.user_id, Instant::now());
+        taken.map(|()| caller).map_err(too_often)
+    }
+
+    /// One more change that a key wants: counted beside those of people, whose `sub` may look like a key.
+    pub(crate) fn count_moderation(&self, public_key: &str) -> Result<(), Rejection> {
+        self.0.moderators.take(("nostr", public_key), Instant::now()).map_err(too_often)
+    }
+}
+
+pub(super) fn too_often(missing: Duration) -> Rejection {
+    let seconds = missing.as_secs() + u64::from(missing.subsec_nanos() > 0);
+    Refusal::new(Reason::RateLimited, "Too many requests; wait a moment before the next one.")
+        .with("retry_after", seconds.max(1).to_string())
+        .into()
+}
+
+/// Anybody, counted by address.
+pub(crate) struct Anybody;
+
+impl FromRequestParts<App> for Anybody {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        app.count_address(parts).map(|()| Self)
+    }
+}
+
+/// Where a request comes from, which costs nothing yet.
+pub(crate) struct Address(pub(crate) IpAddr);
+
+impl FromRequestParts<App> for Address {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        Ok(Self(app.client_address(parts)))
+    }
+}
+
+/// An address that has a request left, looked at before anything that costs us more; nothing is counted.
+pub(crate) struct Welcome;
+
+impl FromRequestParts<App> for Welcome {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
+        let address = app.client_address(parts);
+        app.0.addresses.has(address, Instant::now()).map(|()| Self).map_err(too_often)
+    }
+}

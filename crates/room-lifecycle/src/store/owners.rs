@@ -1,0 +1,85 @@
+//! What rooms belong to: bookings, live sessions and nests, whether they may have a room, and which of them lack one.
+
+use domain::{EndedReason, Owner, OwnerKind, SessionStatus};
+use sqlx::{PgExecutor, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A booking as this service needs to know it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub status: SessionStatus,
+    pub host_id: String,
+    pub guest_id: String,
+    pub open: bool,
+    pub ended_reason: Option<EndedReason>,
+    pub opens_at: OffsetDateTime,
+    pub closes_at: OffsetDateTime,
+}
+
+pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Session>> {
+    sqlx::query_as!(
+        Session,
+        r#"select s.status as "status: SessionStatus", s.host_id, s.guest_id, o.open as "open!",
+                  o.ended_reason as "ended_reason: EndedReason",
+                  o.opens_at as "opens_at!", o.closes_at as "closes_at!"
+           from sessions s join room_owners o on o.owner = s.id
+           where s.id = $1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Whether an owner may have a room now, and why not any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    pub open: bool,
+    pub ended_reason: Option<EndedReason>,
+}
+
+pub async fn find_standing(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<Standing>> {
+    sqlx::query_as!(
+        Standing,
+        r#"select open as "open!", ended_reason as "ended_reason: EndedReason" from room_owners where owner = $1"#,
+        owner
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Open owners that have no open room, soonest first, with the ended one if there is: never recorded, or ended and
+/// open again. Comparisons of sets that are reached by partial indexes: what is over costs nothing. (The limit is of
+/// open ones: bookings that nobody completed after their window keep nobody waiting.)
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn list_owners_without_room(
+    db: impl PgExecutor<'_>,
+    limit: i64,
+) -> Result<Vec<(Owner, Option<Uuid>)>> {
+    let rows = sqlx::query!(
+        r#"with lacking as materialized (
+               select s.id, s.scheduled_at as starts_at from sessions s
+               where s.status in ('scheduled', 'in_progress')
+                 and not exists (select from livekit_rooms r
+                                 where r.owner = s.id and r.status in ('pending', 'active', 'failed'))
+               union all
+               select l.id, l.starts_at from live_room_sessions l
+               where l.status in ('lobby', 'live')
+                 and not exists (select from livekit_rooms r
+                                 where r.owner = l.id and r.status in ('pending', 'active', 'failed'))
+               union all
+               select n.id, n.created_at from nests n
+               where n.status = 'open'
+                 and not exists (select from livekit_rooms r
+                                 where r.owner = n.id and r.status in ('pending', 'active', 'failed')))
+           select l.id as "id!", o.kind as "kind!: OwnerKind", r.id as "room_id?"
+           from lacking l
+           join room_owners o on o.owner = l.id and o.open
+           left join livekit_rooms r on r.owner = l.id
+           order by l.starts_at limit $1"#,
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.kind.owner(row.id), row.room_id)).collect())
+}

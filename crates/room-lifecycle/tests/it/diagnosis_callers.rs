@@ -1,0 +1,111 @@
+//! Who asks for a diagnosis or a repair: what he may name, what is kept from him, and what he may set right.
+
+use chassis::{
+    diagnosis::{Cause, Scenario},
+    grpc::system_caller,
+    status::Reason,
+};
+use domain::LiveStatus;
+use room_lifecycle::diagnosis::{Found, Kind, Target};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::{
+    diagnosis::{by_operator, target},
+    harness::{State, World, hosts, nests::proof, owner, reason},
+};
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_room_is_found_by_whatever_people_paste(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    world.admin().delete_room(&record.room_name).await.unwrap();
+    rooms.ensure(owner(&booking), true).await.unwrap();
+    let guest = hosts::person(&booking.guest);
+    let second = format!("{}-g2", record.room_name);
+    let url = format!("https://app.example.org/meeting/{}?from=mail", booking.id);
+    for reference in [&booking.id.to_string(), &record.room_name, &second, &url] {
+        let found = rooms.find_target(Some(&guest), reference).await.unwrap();
+        assert_eq!(found, Some(Found::Room(target(&booking))), "{reference}");
+    }
+    let other = rooms.find_target(Some(&guest), &record.id.to_string()).await.unwrap();
+    assert_eq!(other, Some(Found::Other { names: "livekit_room", belongs_to: target(&booking) }));
+    let (host, session) = world.host_with(LiveStatus::Live).await;
+    let live = Target { kind: Kind::LiveRoom, id: host.room.id };
+    let other = rooms.find_target(Some(&guest), &session.to_string()).await.unwrap();
+    assert_eq!(other, Some(Found::Other { names: "live_session", belongs_to: live }));
+    let told = rooms.diagnose_reference(&system_caller(), &session.to_string()).await.unwrap();
+    assert_eq!((told.cause, told.cause.scenario()), (Cause::RoomIdMismatch, Scenario::B));
+    assert_eq!(told.facts["belongs_to"], host.room.id.to_string());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn who_may_not_know_of_a_room_finds_nothing_and_repairs_nothing(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    let (host, session) = world.host_with(LiveStatus::Live).await;
+    world.execute("update live_rooms set access_level = 'group'").await;
+    world.execute("update live_room_sessions set access_level = 'group'").await;
+    let notice = sqlx::query_scalar!(
+        "insert into notifications (user_id, kind, session_id, dedupe_key) values ($1, 'reminder', $2, 'k') returning id",
+        booking.host,
+        booking.id
+    );
+    let notice = notice.fetch_one(&world.pool).await.unwrap();
+    let references = [
+        booking.id.to_string(),
+        record.room_name.clone(),
+        record.id.to_string(),
+        format!("https://app.example.org/meeting/{}", booking.id),
+        host.room.id.to_string(),
+        session.to_string(),
+        notice.to_string(),
+    ];
+    let stranger = hosts::person("a-stranger");
+    for reference in &references {
+        for caller in [None, Some(&stranger)] {
+            assert_eq!(rooms.find_target(caller, reference).await.unwrap(), None, "{reference}");
+        }
+        assert!(rooms.find_target(Some(&hosts::admin()), reference).await.unwrap().is_some(), "{reference}");
+    }
+    let guest = hosts::person(&booking.guest);
+    assert_eq!(rooms.find_target(Some(&guest), &notice.to_string()).await.unwrap(), None, "it is the host's");
+
+    let told = rooms.diagnose(Some(&stranger), target(&booking), None).await.unwrap();
+    assert_eq!(told.cause, Cause::RoomNotKnown, "nor when the room is named to us directly");
+    assert_eq!(reason(rooms.repair_target(&stranger, None, target(&booking)).await), Reason::RoomNotFound);
+    assert_eq!(reason(rooms.repair_target(&guest, None, target(&booking)).await), Reason::NotHost);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_repair_by_host_or_admin_is_one_reconcile(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for caller in [None, Some(hosts::admin()), Some(system_caller())] {
+        let (booking, record) = world.open_room(&rooms).await;
+        world.admin().delete_room(&record.room_name).await.unwrap();
+        let caller = caller.unwrap_or_else(|| hosts::person(&booking.host));
+        assert!(rooms.repair_target(&caller, None, target(&booking)).await.unwrap());
+        assert_eq!(world.record(&booking).await.generation, 2);
+        assert_eq!(by_operator(&rooms, &booking).await.cause, Cause::Ok);
+    }
+    let unmade = world.booking(State::OpenNow).await;
+    assert!(rooms.repair_target(&hosts::person(&unmade.host), None, target(&unmade)).await.unwrap());
+    assert_eq!(by_operator(&rooms, &unmade).await.cause, Cause::Ok, "the intent is made too");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_signed_repair_of_a_nest_is_carried_out_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let nest = world.nest(&rooms).await;
+    let (host, target) = (hosts::person(&nest.host), Target { kind: Kind::Nest, id: nest.id });
+    let (first, second) = (proof(), proof());
+    assert!(rooms.repair_target(&host, Some(&first), target).await.unwrap());
+    assert_eq!(reason(rooms.repair_target(&host, Some(&first), target).await), Reason::Unauthenticated);
+    assert!(rooms.repair_target(&host, Some(&second), target).await.unwrap());
+}

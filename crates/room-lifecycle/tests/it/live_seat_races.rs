@@ -1,0 +1,140 @@
+//! Seats when many want them at once, and when whoever gives them out dies: never more than there are, and no half one.
+
+use chassis::status::Reason;
+use domain::SeatRole;
+use room_lifecycle::Rooms;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::{
+    crashes::{cut, cuts},
+    harness::{
+        reason,
+        seats::{VIEWER, join, person, refused},
+    },
+    live_seats::{seen, world},
+};
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn of_fifty_people_for_the_last_three_seats_three_get_one(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, open) = world(connect, 5).await;
+    let other = world.rooms().await;
+    for early in ["ann", "ben"] {
+        assert_eq!(join(&rooms, &open, early).await, VIEWER);
+    }
+    let joins = (0..50).map(|n| {
+        let replica = Rooms::clone(if n % 2 == 0 { &rooms } else { &other });
+        let room = open.room.id;
+        tokio::spawn(async move { replica.join_live_room(&person(&format!("viewer-{n}")), room).await })
+    });
+    let mut got = 0;
+    for join in joins.collect::<Vec<_>>() {
+        match join.await.unwrap() {
+            Ok((seat, _)) => {
+                assert_eq!(seat, VIEWER);
+                got += 1;
+            }
+            full => assert_eq!(reason(full), Reason::RoomFull),
+        }
+    }
+    assert_eq!((got, world.seated(&open).await), (3, 5));
+    let host = join(&rooms, &open, &open.room.host).await;
+    assert_eq!(host.role, SeatRole::Host, "he needs no place");
+    assert_eq!(join(&rooms, &open, "ann").await, VIEWER, "who has a seat has it");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_join_that_meets_the_end_gets_no_seat(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, open) = world(connect, 5).await;
+    let mut end = world
+        .hold(&format!(
+            "update live_room_sessions set status = 'ended', ended_at = app_now() where id = '{}';
+             select settle_live_room('{}')",
+            open.session, open.room.id
+        ))
+        .await;
+    let late = tokio::spawn({
+        let (rooms, room) = (Rooms::clone(&rooms), open.room.id);
+        async move { rooms.join_live_room(&person("ann"), room).await }
+    });
+    testkit::eventually("the join waits for the session", async || world.waiting(1).await).await;
+    sqlx::raw_sql("commit").execute(&mut end).await.unwrap();
+    assert_eq!(reason(late.await.unwrap()), Reason::RoomNotActive);
+    assert_eq!(world.seated(&open).await, 0);
+}
+
+/// Everything that writes seats, at once, and again and again: nobody waits in a circle, nobody is too many.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_crowd_that_comes_and_goes_never_has_more_seats_than_there_are(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, open) = world(connect, 4).await;
+    let other = world.rooms().await;
+    let record = world.live_record(&open).await;
+    let mut crowd = tokio::task::JoinSet::new();
+    for n in 0..12 {
+        let (rooms, room) = (Rooms::clone(if n % 2 == 0 { &rooms } else { &other }), open.room.id);
+        crowd.spawn(async move {
+            let one = person(&format!("viewer-{n}"));
+            for _ in 0..5 {
+                match rooms.join_live_room(&one, room).await {
+                    Ok(_) => drop(rooms.disconnect_from_live_room(&one, room).await.unwrap()),
+                    full => assert_eq!(reason(full), Reason::RoomFull),
+                }
+                rooms.leave_live_room(&one, room).await.unwrap();
+            }
+        });
+    }
+    for n in 0..4 {
+        world.join(&record.room_name, &format!("viewer-{n}"));
+    }
+    for replica in [&rooms, &other] {
+        let (rooms, id) = (Rooms::clone(replica), record.id);
+        crowd.spawn(async move {
+            for _ in 0..5 {
+                rooms.reconcile(&[id]).await.unwrap();
+                rooms.release_held().await.unwrap();
+                rooms.settle_live_rooms().await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = crowd.join_next().await {
+        assert!(world.seated(&open).await <= 4);
+        done.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn joins_and_leaves_that_die_anywhere_leave_no_half_a_seat(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let (world, rooms, open) = world(connect, 1).await;
+    let steady = world.rooms().await;
+    for polls in cuts() {
+        let died = cut(polls, rooms.join_live_room(&person("ann"), open.room.id)).await.is_none();
+        assert!(world.seated(&open).await <= 1);
+        assert_eq!(join(&steady, &open, "ann").await, VIEWER);
+        assert_eq!(refused(&steady, &open, "ben").await, Reason::RoomFull);
+        let left = cut(polls, rooms.leave_live_room(&person("ann"), open.room.id)).await.is_some();
+        steady.leave_live_room(&person("ann"), open.room.id).await.unwrap();
+        assert_eq!(join(&steady, &open, "ben").await, VIEWER);
+        steady.leave_live_room(&person("ben"), open.room.id).await.unwrap();
+        if left && !died {
+            assert!(polls > 1, "there was something to cut");
+            break;
+        }
+    }
+    // Presence that is written down only in half is made whole by the next look.
+    for polls in cuts() {
+        seen(&world, &steady, &open, "ann").await;
+        let record = world.live_record(&open).await;
+        world.execute("update live_room_attendance set joined_at = null, held_until = app_now()").await;
+        let whole = cut(polls, rooms.project_presence(record.id)).await.is_some();
+        world.see(&steady, &open).await;
+        assert_eq!(world.numbers(&open).await.0, 1);
+        if whole {
+            break;
+        }
+    }
+}
