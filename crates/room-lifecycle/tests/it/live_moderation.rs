@@ -267,7 +267,7 @@ async fn only_the_host_moderates_and_not_himself(_: PgPoolOptions, connect: PgCo
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn hands_are_raised_by_the_seated_and_lowered_by_a_promotion(
+async fn hands_are_raised_by_the_seated_and_lowered_by_a_promotion_or_with_the_seat(
     _: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -291,6 +291,11 @@ async fn hands_are_raised_by_the_seated_and_lowered_by_a_promotion(
     open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap();
     assert_eq!(hand("walt", false).await, Some(VIEWER));
     assert_eq!(raised().await, Vec::<String>::new());
+    hand("walt", true).await;
+    rooms.leave_live_room(&person("walt"), open.room.id).await.unwrap();
+    assert_eq!(raised().await, Vec::<String>::new(), "of somebody who has gone");
+    rooms.join_live_room(&person("walt"), open.room.id).await.unwrap();
+    assert_eq!(raised().await, Vec::<String>::new(), "of somebody who has come again");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -2,7 +2,7 @@
 
 use domain::RoomStatus;
 use livekit_dev::Fault;
-use room_lifecycle::Rooms;
+use room_lifecycle::{Rooms, store::marks};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
@@ -265,12 +265,15 @@ async fn only_one_replica_lists_livekit_at_a_time(_: PgPoolOptions, connect: PgC
         async move { one.pass().await }
     });
     world.reached("ListRooms", 1).await;
+    assert!(!marks::try_pass_lock(&world.pool).await.unwrap(), "it is locked while one lists");
+    world.server().faults().clear();
+    first.await.unwrap().unwrap();
+    let mut lock = world.pool.begin().await.unwrap();
+    assert!(marks::try_pass_lock(&mut *lock).await.unwrap(), "and not for longer");
     world.complete(&booking).await;
     two.pass().await.unwrap();
     assert_eq!(world.server().calls("ListRooms"), 1);
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "marks are drained all the same");
-    world.server().faults().clear();
-    first.await.unwrap().unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -220,14 +220,16 @@ pub async fn list_seated(
     sqlx::query_as!(
         Seated,
         r#"with seats as (
-               select a.*, md5(a.user_id)::uuid as key,
+               select a.*, md5(a.user_id)::uuid as key, h.up_since,
                       -- Hands go before everybody else, whenever those came.
-                      case when a.left_at is null and a.hand_raised_at is not null
-                           then a.hand_raised_at - interval '1000 years' else a.seated_at end as rank
-               from live_room_attendance a where a.session_id = $1)
+                      coalesce(h.up_since - interval '1000 years', a.seated_at) as rank
+               from live_room_attendance a
+               cross join lateral (select case when a.left_at is null then a.hand_raised_at end as up_since) h
+               where a.session_id = $1)
            select s.user_id, u.display_name as "name?", u.avatar_url as "avatar_url?", s.role as "role: SeatRole",
                   s.lobby_status as "lobby_status: LobbyStatus",
-                  coalesce(p.status = 'joined', false) as "in_room!", s.joined_at, s.left_at, s.hand_raised_at,
+                  coalesce(p.status = 'joined', false) as "in_room!", s.joined_at, s.left_at,
+                  s.up_since as hand_raised_at,
                   coalesce(p.status = 'kicked', false) as "is_kicked!",
                   b.user_id is not null and coalesce(b.until > app_now(), true) as "is_banned!",
                   s.rank as "rank!", s.key as "key!"

@@ -151,6 +151,7 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
                on conflict (session_id, user_id) do update
                set role = excluded.role, lobby_status = excluded.lobby_status, is_banned = false, left_at = null,
                    seated_at = case when a.left_at is null then a.seated_at else excluded.seated_at end,
+                   hand_raised_at = case when a.left_at is null then a.hand_raised_at end,
                    held_until = greatest(excluded.held_until,
                                          case when a.left_at is null and a.lobby_status = excluded.lobby_status
                                               then a.held_until end),
