@@ -62,17 +62,21 @@ pub struct Listing {
 pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<Vec<Missing>> {
     sqlx::query_as!(
         Missing,
+        // Whatever is believed to be in the tables: names are compared as sets, and of the absent ones each is looked up.
         r#"with absent as materialized (
-               select r.id, r.owner from livekit_rooms r
-               where r.status = 'active'
-                 and (coalesce(r.made_at, r.created_at) < $2 or r.made_at > app_now())
-                 and not exists (select from unnest($1::text[]) as seen(name) where seen.name = r.room_name)
-                 and (r.nest_id is null
-                      or exists (select from livekit_participants p where p.room_id = r.id and p.status = 'joined')))
-           select a.id, (o.opens_at <= app_now() + interval '30 minutes') as "soon!"
+               select r.room_name from livekit_rooms r
+               where r.status = 'active' and (coalesce(r.made_at, r.created_at) < $2 or r.made_at > app_now())
+               except select unnest($1::text[]))
+           select missing.id as "id!", missing.opens_at <= app_now() + interval '30 minutes' as "soon!"
            from absent a
-           join room_owners o on o.owner = a.owner and o.open
-           order by o.opens_at"#,
+           cross join lateral (
+               select r.id, o.opens_at
+               from livekit_rooms r join room_owners o on o.owner = r.owner and o.open
+               where r.room_name = a.room_name
+                 and (r.nest_id is null
+                      or exists (select from livekit_participants p where p.room_id = r.id and p.status = 'joined'))
+               offset 0) missing
+           order by missing.opens_at"#,
         &listing.names,
         listing.at
     )
