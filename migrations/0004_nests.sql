@@ -111,6 +111,7 @@ create trigger nests_mark_room
 
 -- The rights of the roles `greenroom_<service>`, as GRANT words them: what a migration makes, it adds here, and calls the
 -- function. `greenroom migrate` calls it again, for roles that were made later; roles that do not exist are passed over.
+-- Who drops or renames a thing changes its rows here; a right that is taken back needs a `revoke` as well.
 create table service_grants (
     service text not null,
     rights  text not null,

@@ -123,11 +123,15 @@ pub(crate) struct Page {
     cursor: Option<String>,
 }
 
-fn starting(caller: Caller, place: pb::RecordingPlace, idempotency_key: String) -> pb::StartRecordingRequest {
+fn start_request(
+    caller: Caller,
+    place: pb::RecordingPlace,
+    idempotency_key: String,
+) -> pb::StartRecordingRequest {
     pb::StartRecordingRequest { caller: Some(caller), place: Some(place), idempotency_key, proof: None }
 }
 
-fn listing(
+fn list_request(
     caller: Caller,
     place: pb::RecordingPlace,
     page: Page,
@@ -141,7 +145,7 @@ fn listing(
 }
 
 /// Whatever is asked about one recording of a place.
-fn about(caller: Caller, place: pb::RecordingPlace, recording_id: String) -> pb::RecordingRequest {
+fn request_about(caller: Caller, place: pb::RecordingPlace, recording_id: String) -> pb::RecordingRequest {
     pb::RecordingRequest { caller: Some(caller), place: Some(place), recording_id, proof: None }
 }
 

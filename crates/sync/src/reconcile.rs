@@ -24,6 +24,8 @@ const POLL_FOLLOWED: Duration = Duration::from_millis(250);
 const PAGE_EVERY: Duration = Duration::from_secs(1);
 /// … and take this part of the time: 2 % of a core.
 const PAGE_SHARE: u32 = 50;
+/// A page that waited for a busy machine or a connection puts off the next one no longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the comparison remembers for its next page: nothing that may not be lost.
 #[derive(Debug, Default)]
@@ -89,7 +91,7 @@ impl Listing {
         let found = if is_last { Some(self.finish(&round).await?) } else { None };
         self.with_memory(|memory| {
             memory.round = if is_last { Round::default() } else { round };
-            memory.not_before = Some(Instant::now() + started.elapsed() * PAGE_SHARE);
+            memory.not_before = Some(Instant::now() + pause_after(started.elapsed()));
             memory.found = found.or(memory.found);
         });
         Ok(())
@@ -125,7 +127,23 @@ impl Listing {
     }
 }
 
+/// How long after a page the next one may come.
+fn pause_after(page: Duration) -> Duration {
+    (page * PAGE_SHARE).min(LONGEST_PAUSE)
+}
+
 fn set_gauge(name: &'static str, value: u64) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge")]
     metrics::gauge!(name).set(value as f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_take_a_fiftieth_of_the_time_and_a_slow_one_does_not_stop_the_comparison() {
+        assert_eq!(pause_after(Duration::from_millis(20)), Duration::from_secs(1));
+        assert_eq!(pause_after(Duration::from_secs(2)), Duration::from_secs(5));
+    }
 }

@@ -4,7 +4,7 @@ use axum::{Json as Answer, extract::State, response::Response};
 use http::StatusCode;
 use proto::room::v1 as pb;
 
-use super::{Page, about, file::Asked, listing, recording, starting};
+use super::{Page, file::Asked, list_request, recording, request_about, start_request};
 use crate::{
     app::{App, Moderator, SignedIn},
     error::Rejection,
@@ -40,7 +40,7 @@ pub(crate) async fn start(
     Id(session_id): Id,
     IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Told {
-    let request = starting(caller, place(&session_id), idempotency_key);
+    let request = start_request(caller, place(&session_id), idempotency_key);
     let started = app.recordings().start_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::ACCEPTED, started)
 }
@@ -55,7 +55,7 @@ pub(crate) async fn stop(
     Moderator(caller): Moderator,
     Ids(session_id, recording_id): Ids,
 ) -> Told {
-    let request = about(caller, place(&session_id), recording_id);
+    let request = request_about(caller, place(&session_id), recording_id);
     let stopped = app.recordings().stop_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::ACCEPTED, stopped)
 }
@@ -70,7 +70,7 @@ pub(crate) async fn list(
     Id(session_id): Id,
     Query(page): Query<Page>,
 ) -> Result<Answer<Envelope<Vec<Recording>>>, Rejection> {
-    let request = listing(caller, place(&session_id), page)?;
+    let request = list_request(caller, place(&session_id), page)?;
     let page = app.recordings().list_recordings(request).await?.into_inner();
     let path = path(&session_id);
     let recordings = page.recordings.into_iter().map(|recording| Recording::of(&app, &path, recording));
@@ -86,7 +86,7 @@ pub(crate) async fn get(
     SignedIn(caller): SignedIn,
     Ids(session_id, recording_id): Ids,
 ) -> Told {
-    let request = about(caller, place(&session_id), recording_id);
+    let request = request_about(caller, place(&session_id), recording_id);
     let found = app.recordings().get_recording(request).await?.into_inner();
     tell(&app, &session_id, StatusCode::OK, found)
 }
@@ -101,7 +101,7 @@ pub(crate) async fn delete(
     Moderator(caller): Moderator,
     Ids(session_id, recording_id): Ids,
 ) -> Result<StatusCode, Rejection> {
-    let request = about(caller, place(&session_id), recording_id);
+    let request = request_about(caller, place(&session_id), recording_id);
     app.recordings().delete_recording(request).await?;
     Ok(StatusCode::NO_CONTENT)
 }

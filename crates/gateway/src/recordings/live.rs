@@ -6,7 +6,7 @@ use proto::room::v1 as pb;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Page, about, file::Asked, listing, recording, starting};
+use super::{Page, file::Asked, list_request, recording, request_about, start_request};
 use crate::{
     app::{App, Moderator, SignedIn},
     error::Rejection,
@@ -64,7 +64,7 @@ pub(crate) async fn start(
     Id(room_id): Id,
     IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Told {
-    let request = starting(caller, place(&room_id), idempotency_key);
+    let request = start_request(caller, place(&room_id), idempotency_key);
     let started = app.recordings().start_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::ACCEPTED, started)
 }
@@ -79,7 +79,7 @@ pub(crate) async fn stop(
     Moderator(caller): Moderator,
     Ids(room_id, recording_id): Ids,
 ) -> Told {
-    let request = about(caller, place(&room_id), recording_id);
+    let request = request_about(caller, place(&room_id), recording_id);
     let stopped = app.recordings().stop_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::ACCEPTED, stopped)
 }
@@ -94,7 +94,7 @@ pub(crate) async fn list(
     Id(room_id): Id,
     Query(page): Query<Page>,
 ) -> Result<Answer<RecordingPage>, Rejection> {
-    let request = listing(caller, place(&room_id), page)?;
+    let request = list_request(caller, place(&room_id), page)?;
     let page = app.recordings().list_recordings(request).await?.into_inner();
     let path = path(&room_id);
     let recordings = page.recordings.into_iter().map(|recording| Recording::of(&app, &path, recording));
@@ -112,7 +112,7 @@ pub(crate) async fn get(
     SignedIn(caller): SignedIn,
     Ids(room_id, recording_id): Ids,
 ) -> Told {
-    let request = about(caller, place(&room_id), recording_id);
+    let request = request_about(caller, place(&room_id), recording_id);
     let found = app.recordings().get_recording(request).await?.into_inner();
     tell(&app, &room_id, StatusCode::OK, found)
 }
@@ -127,7 +127,7 @@ pub(crate) async fn delete(
     Moderator(caller): Moderator,
     Ids(room_id, recording_id): Ids,
 ) -> Result<StatusCode, Rejection> {
-    let request = about(caller, place(&room_id), recording_id);
+    let request = request_about(caller, place(&room_id), recording_id);
     app.recordings().delete_recording(request).await?;
     Ok(StatusCode::NO_CONTENT)
 }

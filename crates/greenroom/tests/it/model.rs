@@ -3,7 +3,8 @@
 //!
 //! A round is one seed: people and rooms of its own, a phase in which nothing fails and answers are foretold, then
 //! phases with faults. `MODEL_SEED=7` plays that round alone, `MODEL_SECONDS` or `MODEL_ROUNDS` as many as they allow
-//! (`make soak`). The seed decides what is tried and in which order; how parallel requests meet is the machine's.
+//! (`make soak`). The seed and who is inside by then decide what is tried; when that is, and how parallel requests meet, is the
+//! machine's. Each step has dice of its own, so that a difference stays within its step.
 
 mod acts;
 mod checks;
@@ -75,11 +76,11 @@ async fn whatever_happens_live_rooms_come_to_rest(_: PgPoolOptions, connect: PgC
 async fn round(stage: &mut Stage, seed: u64) {
     let started = Instant::now();
     println!("model: round MODEL_SEED={seed}");
-    let mut dice = Dice::new(seed);
     stage.begin(seed).await;
     for phase in 0..PHASES {
         stage.say(format!("phase {phase}"));
-        for _ in 0..STEPS {
+        for step in 0..STEPS {
+            let mut dice = Dice::of(seed, phase, step);
             if phase > 0 && dice.one_in(4) {
                 stage.befall(&mut dice).await;
             } else {
@@ -90,7 +91,7 @@ async fn round(stage: &mut Stage, seed: u64) {
                 tokio::time::sleep(Duration::from_millis(20) * u32::try_from(dice.roll(12)).unwrap()).await;
             }
         }
-        stage.come_to_rest(&mut dice).await;
+        stage.come_to_rest(&mut Dice::of(seed, phase, STEPS)).await;
     }
     stage.end_all().await;
     println!("model: round MODEL_SEED={seed} went well in {:?}", started.elapsed());

@@ -86,8 +86,8 @@ async fn a_livekit_that_is_dead_or_hangs_is_unreachable(_: PgPoolOptions, connec
     assert_eq!(by_host(&rooms, &booking).await.cause, Cause::Ok);
 }
 
-/// The gateway waits no longer.
-const IN_TIME: Wait = Wait::from_secs(2);
+/// The gateway waits for 2 s; a busy machine may take longer, but not as long as a call to LiveKit may (3 s).
+const IN_TIME: Wait = Wait::from_millis(2_800);
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_livekit_that_hangs_is_told_of_in_time(_: PgPoolOptions, connect: PgConnectOptions) {

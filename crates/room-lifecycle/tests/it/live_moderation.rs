@@ -271,7 +271,7 @@ async fn hands_are_raised_by_the_seated_and_lowered_by_a_promotion_or_with_the_s
     _: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let (_world, rooms, open) = watched_by_vera(connect).await;
+    let (world, rooms, open) = watched_by_vera(connect).await;
     let hand = async |who: &str, raised| rooms.raise_hand(&person(who), open.room.id, raised).await.unwrap();
     assert_eq!(hand("vera", true).await, Some(VIEWER));
     assert_eq!(hand("vera", true).await, Some(VIEWER), "again the same");
@@ -296,6 +296,12 @@ async fn hands_are_raised_by_the_seated_and_lowered_by_a_promotion_or_with_the_s
     assert_eq!(raised().await, Vec::<String>::new(), "of somebody who has gone");
     rooms.join_live_room(&person("walt"), open.room.id).await.unwrap();
     assert_eq!(raised().await, Vec::<String>::new(), "of somebody who has come again");
+    hand("vera", true).await;
+    rooms.leave_live_room(&person("vera"), open.room.id).await.unwrap();
+    world.pass_time(Duration::minutes(1)); // longer than somebody who gave his seat up may linger
+    rooms.pass().await.unwrap();
+    assert!(!world.written(&open, "vera").await.left, "she is inside all the same");
+    assert_eq!(raised().await, Vec::<String>::new(), "of somebody whose seat is hers again");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -18,7 +18,13 @@ const MANY: i32 = 20_000;
 
 /// A connection whose hash tables hold few rows, as they do at ten times as many with the default settings.
 async fn scarce(world: &World) -> PgConnection {
-    let options = world.connect.clone().options([("work_mem", "64kB"), ("statement_timeout", "4s")]);
+    let options = world.connect.clone().options([
+        ("work_mem", "64kB"),
+        ("statement_timeout", "4s"),
+        // As services connect (chassis/src/db/pool.rs).
+        ("plan_cache_mode", "force_generic_plan"),
+        ("random_page_cost", "1.1"),
+    ]);
     PgConnection::connect_with(&options).await.unwrap()
 }
 

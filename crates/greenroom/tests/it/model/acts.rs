@@ -1,4 +1,4 @@
-//! What people do: a step is one thing, or several at once. Everything is planned first, by the dice alone, then done,
+//! What people do: a step is one thing, or several at once. Everything is planned first, by the dice, then done,
 //! then judged.
 
 use std::{

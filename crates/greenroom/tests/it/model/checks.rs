@@ -171,7 +171,7 @@ async fn on_livekit(pool: &PgPool, inside: &Inside) -> Vec<String> {
 }
 
 /// I9: whoever is kicked out of the open session, or banned from its room, is not inside, and his seat is not kept; and
-/// rooms are watched as long as an old token may open them.
+/// after a kick the room is watched as long as an old token may open it.
 async fn out(pool: &PgPool, inside: &Inside) -> Vec<String> {
     sqlx::query_scalar!(
         r#"with inside as (select * from unnest($1::text[], $2::text[]) as i(room_name, user_id))

@@ -4,8 +4,9 @@
 pub struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
+    /// Those of one step.
+    pub fn of(seed: u64, phase: u64, step: u64) -> Self {
+        Self(Self(Self(Self(seed).next() ^ phase).next() ^ step).next())
     }
 
     fn next(&mut self) -> u64 {

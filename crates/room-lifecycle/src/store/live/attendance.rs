@@ -102,6 +102,7 @@ pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u6
          set joined_at = case when c.inside then coalesce(a.joined_at, c.joined_at, app_now()) else a.joined_at end,
              participant_sid = case when c.inside then c.participant_sid else a.participant_sid end,
              left_at = case when c.is_out then app_now() end,
+             hand_raised_at = case when a.left_at is null then a.hand_raised_at end,
              disconnected_at = case when not c.inside and not c.is_out
                                     then coalesce(a.disconnected_at, app_now()) end,
              held_until = case when not c.inside and not c.is_out then app_now() + make_interval(secs => $3) end
