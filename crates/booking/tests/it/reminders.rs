@@ -62,8 +62,12 @@ async fn a_booking_that_was_moved_ten_times_has_one_reminder(pool: PgPoolOptions
     post.advance(17 * 60).await; // 23 h before: an hour late at most
     let reminders = || post.subjects("bob").iter().filter(|subject| subject.starts_with("Soon")).count();
     assert_eq!(reminders(), 0);
-    post.pass().await;
-    testkit::eventually("one reminder", async || (reminders() == 1).then_some(())).await;
+    // The service's own worker, whose clock stood still, may hold the booking's earlier mails for a moment.
+    testkit::eventually("one reminder", async || {
+        post.pass().await;
+        (reminders() == 1).then_some(())
+    })
+    .await;
     post.pass().await;
     assert_eq!(reminders(), 1);
 }
