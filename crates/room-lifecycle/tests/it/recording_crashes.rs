@@ -105,7 +105,7 @@ async fn a_caller_who_goes_away_does_not_stop_the_start(_: PgPoolOptions, connec
     world.server().faults().set("StartRoomCompositeEgress", livekit_dev::Fault::Hang);
     let (caller, wish) = (host(&booking), wish(&booking));
     let id = wish.id;
-    let gone = cut(2, rooms.start_recording(&caller, wish)).await;
+    let gone = cut(1, rooms.start_recording(&caller, wish)).await;
     assert!(gone.is_none());
     world.reached("StartRoomCompositeEgress", 1).await;
     world.server().faults().clear();
