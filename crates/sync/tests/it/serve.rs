@@ -65,15 +65,22 @@ async fn it_refuses_a_database_that_is_behind(_: PgPoolOptions, connect: PgConne
     assert!(matches!(refused, Err(StartError::Behind(_))));
 }
 
-/// Opens or closes the test's database for connections, and ends those that there are.
+/// Opens or closes the test's database for connections, and ends those that there are once it is closed: whoever
+/// connects before is let in, and stays.
 async fn set_open(connect: &PgConnectOptions, open: bool) {
     let name = connect.get_database().unwrap();
-    let change = format!(
-        "alter database \"{name}\" with allow_connections {open};
-         select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
-    );
     let outside = PgPool::connect_with(connect.clone().database("postgres")).await.unwrap();
+    let change = format!("alter database \"{name}\" with allow_connections {open}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(change)).execute(&outside).await.unwrap();
+    if open {
+        return;
+    }
+    let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
+    eventually("nobody is connected", async || {
+        let ended = sqlx::raw_sql(sqlx::AssertSqlSafe(end.clone())).fetch_all(&outside).await.unwrap();
+        ended.is_empty().then_some(())
+    })
+    .await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
