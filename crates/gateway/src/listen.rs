@@ -22,7 +22,8 @@ const OWN: usize = 64 * 1024 * 1024;
 const CONNECTION: usize = 16 * 1024;
 /// What all clients together make us hold. Anybody: connections with heads that do not end, or listeners, who cost no
 /// more, 8,192 × 32 KiB = 256 MiB; 64 webhooks, 64 × 256 KiB = 16 MiB; what listeners missed and do not take, 8 MiB.
-/// Who has signed in or signs with a Nostr key: bodies that do not end, 8,192 × 1 KiB = 8 MiB and (448 + 64) × 64 KiB = 32 MiB. 320 MiB.
+/// Who has signed in or signs with a Nostr key: bodies that do not end, 8,192 × 1 KiB = 8 MiB and (448 + 64) × 64 KiB
+/// = 32 MiB. 320 MiB.
 const HELD: usize = CONNECTIONS as usize * (CONNECTION + LARGEST_HEAD + extract::SMALL_BODY)
     + (extract::BODIES + extract::BODIES_OF_KEYS) * extract::BODY_LIMIT
     + intake::PLACES * webhook::BODY_LIMIT

@@ -85,8 +85,8 @@ pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
 }
 
 impl Signed {
-    /// The signer of a request whose body is not read. While it is young it may be sent again, where nobody asks for the
-    /// proof.
+    /// The signer of a request whose body is not read. While it is young it may be sent again, where nobody asks for
+    /// the proof.
     pub(crate) fn over_nothing(self) -> Result<(Caller, Proof), Rejection> {
         self.over(&Received(Bytes::new()))
     }

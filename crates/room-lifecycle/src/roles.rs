@@ -1,6 +1,6 @@
-//! What LiveKit lets people do is what their roles allow: whoever comes with whatever token, and whatever LiveKit was not
-//! told. Roles are read again after LiveKit was told of them: two replicas that tell it of two changes end at the later
-//! one.
+//! What LiveKit lets people do is what their roles allow: whoever comes with whatever token, and whatever LiveKit was
+//! not told. Roles are read again after LiveKit was told of them: two replicas that tell it of two changes end at the
+//! later one.
 
 use std::collections::HashMap;
 

@@ -1,10 +1,9 @@
 //! Greenroom's access tokens: one SELECT, a pure decision, a signature.
 //!
 //! [`store`] reads everything that a decision needs, the database's now included; [`decision`] decides without
-//! looking at anything else, by the rules of `session`, `live` and `nest`; [`sign`] signs. Only when the record of the room
-//! is not fresh is room-lifecycle asked, and then the row is read again (`issue`): a token is signed only from a row
-//! that was read as active and fresh.
-//! Tokens are never stored and never logged.
+//! looking at anything else, by the rules of `session`, `live` and `nest`; [`sign`] signs. Only when the record of
+//! the room is not fresh is room-lifecycle asked, and then the row is read again (`issue`): a token is signed only
+//! from a row that was read as active and fresh. Tokens are never stored and never logged.
 
 mod ahead;
 pub mod config;

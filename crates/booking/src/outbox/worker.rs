@@ -90,7 +90,8 @@ impl Worker {
         if self.circuit.is_closed() { Ok(()) } else { Err("it did not answer the last attempts") }
     }
 
-    /// Until nothing is due, the receiver does not answer, it takes long, or the process stops. Returns how many deliveries were tried.
+    /// Until nothing is due, the receiver does not answer, it takes long, or the process stops. Returns how many
+    /// deliveries were tried.
     pub async fn pass(&self) -> Result<usize, sqlx::Error> {
         let (mut tried, started) = (0, Instant::now());
         while started.elapsed() < LONGEST_PASS && !self.stopping.is_cancelled() {

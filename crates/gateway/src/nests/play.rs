@@ -15,7 +15,8 @@ use crate::{
     recordings::file,
 };
 
-/// Segments stay as they are for as long as a stream; the next stream has segments of the same names, some seconds later.
+/// Segments stay as they are for as long as a stream; the next stream has segments of the same names, some seconds
+/// later.
 const SEGMENTS: &str = "public, max-age=5";
 
 /// A nest and the name of a file of a stream. What is no such name is not there, and no service is asked for it.

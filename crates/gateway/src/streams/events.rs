@@ -3,8 +3,8 @@
 //! The first frame tells a position (`id:` alone), so that a browser that comes again has one even if nothing happened.
 //! Whoever comes with a position first gets what he missed, by a call of his own, and then the shared feed above the
 //! version at which that ended. What he missed waits for him in memory, so it is bounded, for him and for all together;
-//! beyond he is told to read the listing anew. Listeners who do not keep up are dropped: by the feed's bound, or, when they do not
-//! read at all, by the connection's.
+//! beyond he is told to read the listing anew. Listeners who do not keep up are dropped: by the feed's bound, or,
+//! when they do not read at all, by the connection's.
 
 use std::{
     convert::Infallible,

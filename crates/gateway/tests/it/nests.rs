@@ -111,14 +111,14 @@ async fn a_new_nest_from_an_address_with_nothing_left_costs_its_key_nothing() {
     let gateway = Gateway::with(checked(settings)).await;
     let host = Signer::new(1);
     let mut refused = 0;
-    for _ in 0..100 {
+    for _ in 0..200 {
         let put = send(&gateway, Some(&host), &Method::PUT, "/api/v1/nests", None);
         refused += u32::from(answer(put).await.0 == 429);
-        if refused == 25 {
+        if refused == 60 {
             break;
         }
     }
-    assert_eq!(refused, 25);
+    assert_eq!(refused, 60);
     // Its signature was not looked at, or all that the key had would be gone with those.
     for _ in 0..3 {
         assert_eq!(answer(send(&gateway, Some(&host), &Method::GET, &nest(""), None)).await.0, 200);

@@ -68,6 +68,33 @@ async fn each_service_may_write_its_own_tables_and_read_all(pool: PgPool) {
     assert_eq!(found, expected);
 }
 
+/// `greenroom_legacy`: the listing, and in it the columns that only old clients write.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn old_clients_read_the_listing_and_write_their_own_columns_of_it_alone(pool: PgPool) {
+    let may = sqlx::query!(
+        r#"select c.relname::text as "table!", has_table_privilege(r.oid, c.oid, 'select') as "reads!",
+                  has_table_privilege(r.oid, c.oid, 'insert, update, delete, truncate, trigger') as "more!",
+                  array(select a.attname::text from pg_attribute a
+                        where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                          and has_column_privilege(r.oid, c.oid, a.attnum, 'insert, update, references')
+                        order by 1) as "writes!: Vec<String>"
+           from pg_class c join pg_roles r on r.rolname = 'greenroom_legacy'
+           where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v')
+             and (has_table_privilege(r.oid, c.oid, 'delete, truncate, trigger')
+                  or has_any_column_privilege(r.oid, c.oid, 'select, insert, update, references'))"#
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let [listing] = &may[..] else { panic!("{may:?}") };
+    assert_eq!(
+        (listing.table.as_str(), listing.reads, listing.more),
+        ("community_live_streams", true, false)
+    );
+    let theirs = ["co_hosts", "enable_chat", "enable_polls", "enable_replay", "metadata", "total_messages"];
+    assert_eq!(listing.writes, theirs);
+}
+
 /// Functions with their owner's rights are run by nobody who was not named.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn functions_with_more_rights_are_closed_to_the_public(pool: PgPool) {

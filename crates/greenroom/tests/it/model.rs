@@ -3,8 +3,8 @@
 //!
 //! A round is one seed: people and rooms of its own, a phase in which nothing fails and answers are foretold, then
 //! phases with faults. `MODEL_SEED=7` plays that round alone, `MODEL_SECONDS` or `MODEL_ROUNDS` as many as they allow
-//! (`make soak`). The seed and who is inside by then decide what is tried; when that is, and how parallel requests meet, is the
-//! machine's. Each step has dice of its own, so that a difference stays within its step.
+//! (`make soak`). The seed and who is inside by then decide what is tried; when that is, and how parallel requests
+//! meet, is the machine's. Each step has dice of its own, so that a difference stays within its step.
 
 mod acts;
 mod checks;

@@ -1,5 +1,6 @@
-//! LiveKit says of a nest what the record says: who may speak ([`crate::roles`]), and the metadata of its room. Done after every look into it, so that a change which LiveKit was not told of, or a reconnect with an old
-//! token, is put right by whoever looks next.
+//! LiveKit says of a nest what the record says: who may speak ([`crate::roles`]), and the metadata of its room. Done
+//! after every look into it, so that a change which LiveKit was not told of, or a reconnect with an old token, is put
+//! right by whoever looks next.
 
 use livekit_protocol::ParticipantInfo;
 

@@ -1,5 +1,5 @@
-//! What a participant may do, changed by an admin or by himself: saved first, then LiveKit is brought in line. A LiveKit
-//! that does not answer keeps nobody from deciding; the mark that is saved with the change has it told later.
+//! What a participant may do, changed by an admin or by himself: saved first, then LiveKit is brought in line. A
+//! LiveKit that does not answer keeps nobody from deciding; the mark that is saved with the change has it told later.
 
 use chassis::db::retried;
 use domain::{NestRole, Owner, Source};

@@ -1,5 +1,5 @@
-//! Deletion and retention: the row says first that a recording is deleted, then its file goes, then the row. A file that
-//! cannot be removed now is tried again after the others.
+//! Deletion and retention: the row says first that a recording is deleted, then its file goes, then the row. A file
+//! that cannot be removed now is tried again after the others.
 
 use chassis::db::retried;
 use futures::{StreamExt, stream};
@@ -40,7 +40,8 @@ impl Rooms {
         Ok(deleted)
     }
 
-    /// Removes what was deleted or kept long enough, and streams that are over. A copy of the database leaves the files to the original.
+    /// Removes what was deleted or kept long enough, and streams that are over. A copy of the database leaves the
+    /// files to the original.
     pub(crate) async fn remove_recordings(&self) -> Result<(), Error> {
         let Some(output) = self.output.as_ref().filter(|_| self.livekit.may_delete()) else { return Ok(()) };
         recordings::streams::set_forgotten(&self.pool, BATCH).await?;

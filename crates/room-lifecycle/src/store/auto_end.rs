@@ -17,9 +17,9 @@ pub const EMPTY_NEST: Duration = Duration::minutes(10);
 pub const CLOSING: Duration = Duration::seconds(20);
 
 /// Announces the end of live sessions and nests that are empty, and has their rooms looked at then. Whoever holds a
-/// seat, or has just joined a nest or had its room made anew, is about to come: a browser may ask him for a minute whether it may use his
-/// microphone. Beside that, what protects them is a start or a departure in the recent past: one in the future was
-/// written before the clock was set back.
+/// seat, or has just joined a nest or had its room made anew, is about to come: a browser may ask him for a minute
+/// whether it may use his microphone. Beside that, what protects them is a start or a departure in the recent past:
+/// one in the future was written before the clock was set back.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
     let done = sqlx::query!(

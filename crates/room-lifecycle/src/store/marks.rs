@@ -62,7 +62,8 @@ pub struct Listing {
 pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<Vec<Missing>> {
     sqlx::query_as!(
         Missing,
-        // Whatever is believed to be in the tables: names are compared as sets, and of the absent ones each is looked up.
+        // Whatever is believed to be in the tables: names are compared as sets, and of the absent ones each is looked
+        // up.
         r#"with absent as materialized (
                select r.room_name from livekit_rooms r
                where r.status = 'active' and (coalesce(r.made_at, r.created_at) < $2 or r.made_at > app_now())

@@ -13,8 +13,9 @@ use super::seats::DISCONNECTED;
 const LINGERS: Duration = Duration::seconds(30);
 
 /// `$rest` over `room`, the live session of one of our rooms on LiveKit, and `changes`, those of its admitted seats
-/// that do not say what LiveKit shows, or whose people it could not show. Somebody whom the last look missed does not come back by it. A seat that was
-/// released, not given up, is his again as soon as he is seen; never that of somebody who is out: kicked, or banned.
+/// that do not say what LiveKit shows, or whose people it could not show. Somebody whom the last look missed does not
+/// come back by it. A seat that was released, not given up, is his again as soon as he is seen; never that of
+/// somebody who is out: kicked, or banned.
 macro_rules! changes {
     ($rest:literal, $($argument:expr),+ $(,)?) => {
         sqlx::query!(
@@ -157,8 +158,9 @@ pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<
     Ok(done.rows_affected() > 0)
 }
 
-/// Releases seats that are held no longer, unless somebody is seen in them, and the places of those who wait no longer. Locks no session, for it only makes room,
-/// and waits for nobody. A hold beyond the longest there is was written before the clock was set back: it starts again.
+/// Releases seats that are held no longer, unless somebody is seen in them, and the places of those who wait no
+/// longer. Locks no session, for it only makes room, and waits for nobody. A hold beyond the longest there is was
+/// written before the clock was set back: it starts again.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_released(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
     let done = sqlx::query!(

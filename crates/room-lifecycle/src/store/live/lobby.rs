@@ -1,4 +1,5 @@
-//! The lobby: who waits, and who is let in. Somebody waits as long as his place in the queue is held for him. Whoever lets people in holds the lock of the session.
+//! The lobby: who waits, and who is let in. Somebody waits as long as his place in the queue is held for him. Whoever
+//! lets people in holds the lock of the session.
 
 use chassis::page::Cursor;
 use domain::{LobbyStatus, SeatRole};
