@@ -32,8 +32,26 @@ const WRITES: [(&str, &[&str]); 4] = [
 /// Beyond that: room-lifecycle tells admins about rooms that failed.
 const INSERTS: [(&str, &str); 1] = [("greenroom_room_lifecycle", "notifications")];
 
+/// What roles have that were made after the migrations: all that they were given by those is taken away before.
+async fn grant_anew(pool: &PgPool) {
+    sqlx::raw_sql(
+        "do $$ declare role text; begin
+             for role in select rolname from pg_roles where rolname like 'greenroom\\_%' loop
+                 execute format('revoke all on all tables in schema public from %I', role);
+                 execute format('revoke all on all sequences in schema public from %I', role);
+                 execute format('revoke all on all functions in schema public from %I', role);
+             end loop;
+         end $$;
+         select greenroom_grants()",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn each_service_may_write_its_own_tables_and_read_all(pool: PgPool) {
+    grant_anew(&pool).await;
     let rows = sqlx::query!(
         r#"select r.rolname::text as "role!", c.relname::text as "table!",
                   has_table_privilege(r.oid, c.oid, 'select') as "reads!",
@@ -71,6 +89,7 @@ async fn each_service_may_write_its_own_tables_and_read_all(pool: PgPool) {
 /// `greenroom_legacy`: the listing, and in it the columns that only old clients write.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn old_clients_read_the_listing_and_write_their_own_columns_of_it_alone(pool: PgPool) {
+    grant_anew(&pool).await;
     let may = sqlx::query!(
         r#"select c.relname::text as "table!", has_table_privilege(r.oid, c.oid, 'select') as "reads!",
                   has_table_privilege(r.oid, c.oid, 'insert, update, delete, truncate, trigger') as "more!",
@@ -93,6 +112,29 @@ async fn old_clients_read_the_listing_and_write_their_own_columns_of_it_alone(po
     );
     let theirs = ["co_hosts", "enable_chat", "enable_polls", "enable_replay", "metadata", "total_messages"];
     assert_eq!(listing.writes, theirs);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn each_service_may_use_what_its_statements_call(pool: PgPool) {
+    grant_anew(&pool).await;
+    let may = sqlx::query_scalar!(
+        r#"select concat_ws(' ', r.rolname,
+                      case when has_sequence_privilege(r.oid, 'live_stream_version', 'usage') then 'counts' end,
+                      case when has_function_privilege(r.oid, 'remember_person(text, text, text, text)', 'execute')
+                           then 'remembers' end) as "may!"
+           from pg_roles r where r.rolname like 'greenroom\_%' order by r.rolname"#
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let expected = [
+        "greenroom_booking remembers",
+        "greenroom_legacy",
+        "greenroom_room_lifecycle remembers",
+        "greenroom_sync counts",
+        "greenroom_token remembers",
+    ];
+    assert_eq!(may, expected);
 }
 
 /// Functions with their owner's rights are run by nobody who was not named.
