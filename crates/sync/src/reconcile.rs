@@ -24,8 +24,10 @@ const POLL_FOLLOWED: Duration = Duration::from_millis(250);
 const PAGE_EVERY: Duration = Duration::from_secs(1);
 /// … and take this part of the time: 2 % of a core.
 const PAGE_SHARE: u32 = 50;
-/// A page that waited for a busy machine or a connection puts off the next one no longer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// No page works longer, for each of its rooms and besides: what takes longer waits, for a connection, for statements to
+/// be planned, or for a busy machine. (One room takes 37 µs in docs/benchmarks.md.)
+const ROOM: Duration = Duration::from_micros(100);
+const BESIDES: Duration = Duration::from_millis(20);
 
 /// What the comparison remembers for its next page: nothing that may not be lost.
 #[derive(Debug, Default)]
@@ -83,15 +85,16 @@ impl Listing {
 
     async fn compare_page(&self) -> Result<(), sqlx::Error> {
         let (mut round, not_before) = self.with_memory(|memory| (memory.round, memory.not_before));
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), round.compared.rooms);
         if not_before.is_some_and(|at| started < at) {
             return Ok(());
         }
         let is_last = round.next_page(&self.pool).await?;
+        let pause = pause_after(started.elapsed(), round.compared.rooms - before);
         let found = if is_last { Some(self.finish(&round).await?) } else { None };
         self.with_memory(|memory| {
             memory.round = if is_last { Round::default() } else { round };
-            memory.not_before = Some(Instant::now() + pause_after(started.elapsed()));
+            memory.not_before = Some(Instant::now() + pause);
             memory.found = found.or(memory.found);
         });
         Ok(())
@@ -127,9 +130,10 @@ impl Listing {
     }
 }
 
-/// How long after a page the next one may come.
-fn pause_after(page: Duration) -> Duration {
-    (page * PAGE_SHARE).min(LONGEST_PAUSE)
+/// How long after a page of so many rooms the next one may come.
+fn pause_after(took: Duration, rooms: u64) -> Duration {
+    let most = BESIDES + ROOM * u32::try_from(rooms).unwrap_or(u32::MAX);
+    took.min(most) * PAGE_SHARE
 }
 
 fn set_gauge(name: &'static str, value: u64) {
@@ -142,8 +146,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_take_a_fiftieth_of_the_time_and_a_slow_one_does_not_stop_the_comparison() {
-        assert_eq!(pause_after(Duration::from_millis(20)), Duration::from_secs(1));
-        assert_eq!(pause_after(Duration::from_secs(2)), Duration::from_secs(5));
+    fn work_takes_a_fiftieth_of_the_time_and_waiting_does_not_put_off_the_next_page() {
+        let millis = Duration::from_millis;
+        assert_eq!(pause_after(millis(190), 5_000), millis(9_500));
+        assert_eq!(pause_after(millis(20), 1), millis(1_000));
+        assert_eq!(pause_after(millis(2_000), 1), millis(1_005));
     }
 }
