@@ -8,6 +8,7 @@ use tracing_subscriber::{Layer, layer::SubscriberExt};
 
 use crate::{
     live_issuing::on_air,
+    logs,
     world::{FakeRoom, world},
 };
 
@@ -48,7 +49,7 @@ async fn a_token_for_a_fresh_room_costs_one_statement(options: PgPoolOptions, co
 
     let statements = Statements::default();
     // For this thread only: the test, the service and its tasks all run on it.
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(statements.clone()));
+    let _guard = logs::listen(tracing_subscriber::registry().with(statements.clone()));
     for _ in 0..3 {
         world.issue(&booking.guest, &booking).await.unwrap();
         world.enter("gus", &live_room).await.unwrap();

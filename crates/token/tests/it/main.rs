@@ -10,6 +10,7 @@ mod joins;
 mod live_ensuring;
 mod live_issuing;
 mod live_refresh;
+mod logs;
 mod nests;
 mod secrecy;
 mod world;

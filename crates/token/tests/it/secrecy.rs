@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::{
     live_issuing::on_air,
+    logs,
     world::{FakeRoom, open, run, world},
 };
 
@@ -43,7 +44,7 @@ async fn no_token_is_ever_logged(options: PgPoolOptions, connect: PgConnectOptio
         .with_span_events(FmtSpan::FULL)
         .with_writer(move || written.clone())
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = logs::listen(subscriber);
     let world = world(&connect, &FakeRoom::refusing(&down)).await;
     let booked = world.issue(&booking.host, &booking).await.unwrap().token;
     let live = world.enter("gus", &room).await.unwrap().token;
