@@ -64,7 +64,12 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
         nudge,
     };
     let server = BookingServiceServer::new(service).max_decoding_message_size(MESSAGE_LIMIT);
-    Ok(with_health::<BookingServiceServer<Bookings>>(Routes::new(server), &config.grpc).await)
+    Ok(with_health::<BookingServiceServer<Bookings>>(
+        Routes::new(server),
+        &config.grpc,
+        runtime,
+        config.database.dependency(),
+    ))
 }
 
 /// Serves on `listener` until the process stops; rooms are asked for at `ROOM_URL`.

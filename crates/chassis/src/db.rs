@@ -29,6 +29,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What readiness calls this database: a process may run several services, each with its own pool.
+    #[must_use]
+    pub fn dependency(&self) -> String {
+        format!("{} database", self.service())
+    }
+
     /// Whose connections these are, as the service is called.
     pub(crate) fn service(&self) -> String {
         let role = self.role.unwrap_or("greenroom");

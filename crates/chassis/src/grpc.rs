@@ -13,12 +13,16 @@ use tonic::{
     service::Routes,
     transport::{Server, server::TcpIncoming},
 };
+use tonic_health::ServingStatus;
 
-use crate::lifecycle::Lifecycle;
+use crate::{lifecycle::Lifecycle, ops::State, service::Runtime};
 
 pub use guard::{Guard, GuardLayer};
 pub use message::{caller, datetime, system_caller, timestamp, uuid};
 pub use tokens::{InternalTokens, TOKEN_HEADER};
+
+/// What the health of a whole server is asked by.
+const OVERALL: &str = "";
 
 pub const REQUEST_ID: &str = "x-request-id";
 /// The largest message a service takes or gives.
@@ -33,10 +37,29 @@ pub struct Settings {
     pub max_in_flight: usize,
 }
 
-/// Health, and reflection by setting, added to a service's own routes.
-pub async fn with_health<S: tonic::server::NamedService>(routes: Routes, settings: &Settings) -> Routes {
+/// Health, and reflection by setting, added to a service's own routes. It is not healthy while `needed`, a dependency that
+/// this process watches, is down.
+pub fn with_health<S: tonic::server::NamedService>(
+    routes: Routes,
+    settings: &Settings,
+    runtime: &Runtime,
+    needed: String,
+) -> Routes {
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<S>().await;
+    let (readiness, stopping) = (runtime.readiness.clone(), runtime.lifecycle.stopping().clone());
+    runtime.lifecycle.spawn("health", async move {
+        let mut changes = readiness.changes();
+        loop {
+            let down = readiness.state(&needed) == Some(State::Down);
+            let status = if down { ServingStatus::NotServing } else { ServingStatus::Serving };
+            for service in [OVERALL, S::NAME] {
+                reporter.set_service_status(service, status).await;
+            }
+            if !matches!(stopping.run_until_cancelled(changes.changed()).await, Some(Ok(()))) {
+                return;
+            }
+        }
+    });
     let routes = routes.add_service(health);
     if !settings.reflection {
         return routes;

@@ -3,16 +3,11 @@
 //! Readiness is watched, not asked: a probe of each dependency runs every 2 s, two failures in a row make it
 //! `down`, two successes make it `up` again, so that one lost packet takes nobody out of the balancer.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     http::{self, Bounds},
@@ -43,7 +38,9 @@ pub struct Dependency {
 }
 
 impl Dependency {
-    fn observe(&mut self, well: bool) {
+    /// Whether this changed its state.
+    fn observe(&mut self, well: bool) -> bool {
+        let before = self.state;
         self.streak = if well { self.streak.max(0) + 1 } else { self.streak.min(0) - 1 };
         self.state = match self.state {
             State::Starting if well => State::Up,
@@ -51,6 +48,7 @@ impl Dependency {
             _ if self.streak <= -i64::from(PATIENCE) => State::Down,
             state => state,
         };
+        self.state != before
     }
 }
 
@@ -70,7 +68,7 @@ impl Report {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<String, Dependency>>>);
+pub struct Readiness(Arc<watch::Sender<BTreeMap<String, Dependency>>>);
 
 impl Readiness {
     /// Probes a dependency every 2 s until the process stops. An `Err` is logged when the state changes.
@@ -85,7 +83,10 @@ impl Readiness {
         E: std::fmt::Display + Send,
     {
         let (name, readiness) = (name.into(), self.clone());
-        readiness.set(&name, Dependency { state: State::Starting, required, streak: 0 });
+        let starting = Dependency { state: State::Starting, required, streak: 0 };
+        readiness.0.send_modify(|all| {
+            all.insert(name.clone(), starting);
+        });
         let stopping = lifecycle.stopping().clone();
         lifecycle.spawn("readiness", async move {
             while !stopping.is_cancelled() {
@@ -103,38 +104,44 @@ impl Readiness {
         });
     }
 
-    fn set(&self, name: &str, dependency: Dependency) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), dependency);
-    }
-
     fn is_up(&self, name: &str) -> bool {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(name).is_some_and(|dependency| dependency.state == State::Up)
+        self.state(name) == Some(State::Up)
     }
 
     fn observe(&self, name: &str, problem: Option<&str>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(dependency) = all.get_mut(name) else {
-            return;
-        };
-        let before = dependency.state;
-        dependency.observe(problem.is_none());
+        let before = self.state(name);
+        self.0.send_if_modified(|all| {
+            all.get_mut(name).is_some_and(|dependency| dependency.observe(problem.is_none()))
+        });
+        let now = self.state(name);
         metrics::gauge!("greenroom_dependency_up", "dependency" => name.to_owned())
-            .set(if dependency.state == State::Up { 1.0 } else { 0.0 });
-        match (dependency.state, problem) {
-            (State::Down, Some(problem)) if before != State::Down => {
+            .set(if now == Some(State::Up) { 1.0 } else { 0.0 });
+        match (now, problem) {
+            (Some(State::Down), Some(problem)) if before != now => {
                 tracing::warn!(dependency = name, problem, "dependency is down");
             }
-            (State::Up, _) if before == State::Down => {
+            (Some(State::Up), _) if before == Some(State::Down) => {
                 tracing::info!(dependency = name, "dependency is up again");
             }
             _ => {}
         }
     }
 
+    /// How a dependency is; `None` if nobody watches it.
+    #[must_use]
+    pub fn state(&self, name: &str) -> Option<State> {
+        self.0.borrow().get(name).map(|dependency| dependency.state)
+    }
+
+    /// Tells whoever waits on it that a state has changed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<BTreeMap<String, Dependency>> {
+        self.0.subscribe()
+    }
+
     #[must_use]
     pub fn report(&self) -> Report {
-        let dependencies = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let dependencies = self.0.borrow().clone();
         let down = |required| {
             dependencies
                 .values()

@@ -35,11 +35,11 @@ pub enum StartError {
 }
 
 /// The service's pool, once the database answers with a schema that is not behind. Waits for a database that is
-/// down; readiness says so meanwhile, under the service's name: a process may run several, each with its own pool.
+/// down; readiness says so meanwhile.
 pub async fn database(settings: &db::Settings, runtime: &Runtime) -> Result<PgPool, StartError> {
     let pool = db::pool(settings)?;
     let (probed, service) = (pool.clone(), settings.service());
-    runtime.readiness.watch(&runtime.lifecycle, format!("{service} database"), true, move || {
+    runtime.readiness.watch(&runtime.lifecycle, settings.dependency(), true, move || {
         let (pool, service) = (probed.clone(), service.clone());
         async move {
             db::observe_pool(&pool, &service);

@@ -204,7 +204,12 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
         .add_service(diagnosis)
         .add_service(admin)
         .add_service(recordings);
-    Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(routes, &config.grpc).await)
+    Ok(chassis::grpc::with_health::<RoomServiceServer<Rooms>>(
+        routes,
+        &config.grpc,
+        runtime,
+        config.database.dependency(),
+    ))
 }
 
 /// Serves until the process stops.

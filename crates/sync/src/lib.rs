@@ -59,7 +59,12 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     };
     listing.spawn_loops(config.database.url.clone(), changes);
     let server = SyncServiceServer::new(listing).max_decoding_message_size(MESSAGE_LIMIT);
-    Ok(with_health::<SyncServiceServer<Listing>>(Routes::new(server), &config.grpc).await)
+    Ok(with_health::<SyncServiceServer<Listing>>(
+        Routes::new(server),
+        &config.grpc,
+        runtime,
+        config.database.dependency(),
+    ))
 }
 
 /// Runs the service as a process of its own until the lifecycle stops.

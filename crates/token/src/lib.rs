@@ -60,7 +60,12 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
     );
     let server = TokenServiceServer::new(issuer).max_decoding_message_size(MESSAGE_LIMIT);
     let routes = Routes::new(server);
-    Ok(chassis::grpc::with_health::<TokenServiceServer<Issuer>>(routes, &config.grpc).await)
+    Ok(chassis::grpc::with_health::<TokenServiceServer<Issuer>>(
+        routes,
+        &config.grpc,
+        runtime,
+        config.database.dependency(),
+    ))
 }
 
 /// Runs the service as a process of its own until the lifecycle stops.

@@ -6,6 +6,7 @@ use chassis::{
     context,
     grpc::{GuardLayer, InternalTokens, Settings, TOKEN_HEADER, with_health},
     lifecycle::Lifecycle,
+    service::Runtime,
     status::{Reason, Refusal},
     transport::Transport,
 };
@@ -77,7 +78,8 @@ async fn both(
     tokens: &InternalTokens,
     lifecycle: &Lifecycle,
 ) -> [(&'static str, Transport); 2] {
-    let routes = with_health::<TokenServiceServer<Obedient>>(routes(), settings).await;
+    let runtime = Runtime { lifecycle: lifecycle.clone(), ..Runtime::default() };
+    let routes = with_health::<TokenServiceServer<Obedient>>(routes(), settings, &runtime, "nothing".into());
     let served = testkit::serve_routes(routes.clone(), settings, lifecycle).await;
     let endpoint = Endpoint::from_shared(format!("http://{}", served.address)).unwrap();
     let guarded = tower::Layer::layer(&GuardLayer::new(settings), routes);

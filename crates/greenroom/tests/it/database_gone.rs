@@ -26,7 +26,9 @@ async fn without_the_database_everything_says_so_and_comes_back_by_itself(
     wire.cut();
     testkit::eventually("readiness says which service misses it", || async {
         let (status, report) = readiness(&replica).await;
-        let misses = |service| report["dependencies"][format!("{service} database")]["state"] == "down";
+        let down = |dependency: &str| report["dependencies"][dependency]["state"] == "down";
+        // The gateway has no database: by the services' health it knows, also as a process of its own.
+        let misses = |service: &str| down(service) && down(&format!("{service} database"));
         let all = ["booking", "room-lifecycle", "token", "sync"].into_iter().all(misses);
         if all && status == StatusCode::SERVICE_UNAVAILABLE { Ok(()) } else { Err(report) }
     })
