@@ -90,6 +90,7 @@ pub struct Rooms {
     marks_nudge: Nudge,
     pass_nudge: Nudge,
     recordings_nudge: Nudge,
+    removals_nudge: Nudge,
 }
 
 impl Rooms {
@@ -120,6 +121,7 @@ impl Rooms {
             marks_nudge: Nudge::default(),
             pass_nudge: Nudge::default(),
             recordings_nudge: Nudge::default(),
+            removals_nudge: Nudge::default(),
         })
     }
 
@@ -170,7 +172,17 @@ impl Rooms {
         // Its own, because LiveKit may need 25 s for a recorder: nothing else waits for that.
         every(&self.lifecycle, "recordings", config.pass_period, self.recordings_nudge.clone(), move || {
             let rooms = rooms.clone();
-            async move { rooms.recordings_pass().await }
+            async move {
+                let watched = rooms.watch_recordings().await;
+                rooms.removals_nudge.now();
+                watched
+            }
+        });
+        let rooms = self.clone();
+        // And this, because a bucket may be slow: recordings are followed all the same.
+        every(&self.lifecycle, "removals", config.pass_period, self.removals_nudge.clone(), move || {
+            let rooms = rooms.clone();
+            async move { rooms.remove_recordings().await }
         });
         listen(&self.lifecycle, config.database.url.clone(), "room_marks", self.marks_nudge.clone());
     }

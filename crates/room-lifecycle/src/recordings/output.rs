@@ -8,7 +8,7 @@ use domain::RecordingKind;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use http::Method;
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt,
+    ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     local::LocalFileSystem,
     path::Path,
@@ -22,6 +22,11 @@ use crate::{error::Error, livekit::egress::Target};
 
 /// How long a link to a file is good.
 pub const LINK: Duration = Duration::from_hours(1);
+/// How long a bucket may take to connect, and then be silent; its files may take as long as they are large.
+const CONNECT: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(3);
+/// A bucket that fails is asked once more, and given up before whoever waits for us gives up (10 s).
+const PATIENCE: Duration = Duration::from_secs(5);
 /// What players of a stream ask for first.
 pub const LIVE_PLAYLIST: &str = "live.m3u8";
 const WHOLE_PLAYLIST: &str = "whole.m3u8";
@@ -77,11 +82,21 @@ impl Output {
                     .with_bucket_name(name)
                     .with_region(region)
                     .with_access_key_id(access_key)
-                    .with_secret_access_key(secret_key.expose_secret());
+                    .with_secret_access_key(secret_key.expose_secret())
+                    .with_retry(RetryConfig {
+                        max_retries: 1,
+                        retry_timeout: PATIENCE,
+                        ..RetryConfig::default()
+                    });
+                let mut client = ClientOptions::new()
+                    .with_connect_timeout(CONNECT)
+                    .with_read_timeout(SILENCE)
+                    .with_timeout_disabled();
                 if let Some(endpoint) = endpoint {
-                    let url = endpoint.as_str().trim_end_matches('/');
-                    bucket = bucket.with_endpoint(url).with_allow_http(endpoint.scheme() == "http");
+                    bucket = bucket.with_endpoint(endpoint.as_str().trim_end_matches('/'));
+                    client = client.with_allow_http(endpoint.scheme() == "http");
                 }
+                let bucket = bucket.with_client_options(client);
                 let base = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
                 Self { base, place: Place::Bucket(Arc::new(bucket.build()?)) }
             }

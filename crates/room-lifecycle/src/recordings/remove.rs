@@ -42,7 +42,7 @@ impl Rooms {
 
     /// Removes what was deleted or kept long enough, and streams that are over. A copy of the database leaves the
     /// files to the original.
-    pub(crate) async fn remove_recordings(&self) -> Result<(), Error> {
+    pub async fn remove_recordings(&self) -> Result<(), Error> {
         let Some(output) = self.output.as_ref().filter(|_| self.livekit.may_delete()) else { return Ok(()) };
         recordings::streams::set_forgotten(&self.pool, BATCH).await?;
         if let Some(keep) = self.recordings_keep {

@@ -19,7 +19,6 @@ use crate::{
     Rooms,
     error::Error,
     livekit::LiveKitError,
-    pass::first_failure,
     reconcile::WIDTH,
     store::{
         events,
@@ -73,13 +72,6 @@ impl Missing {
 type Listed = Result<Vec<EgressInfo>, LiveKitError>;
 
 impl Rooms {
-    /// One pass over recordings: all of them are watched, and what was deleted is removed.
-    pub async fn recordings_pass(&self) -> Result<(), Error> {
-        let watched = self.watch_recordings().await;
-        let removed = self.remove_recordings().await;
-        first_failure([watched, removed])
-    }
-
     /// Brings every open recording one step on, and stops what runs for nobody.
     pub async fn watch_recordings(&self) -> Result<(), Error> {
         let at = events::find_now(&self.pool).await?;

@@ -1,6 +1,7 @@
 //! One database, one LiveKit, any number of replicas, and a database clock that a test moves.
 
 mod bookings;
+pub mod bucket;
 mod clock;
 pub mod hosts;
 mod invariants;

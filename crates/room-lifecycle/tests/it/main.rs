@@ -35,6 +35,7 @@ mod outages;
 mod passes;
 mod presence;
 mod races;
+mod recording_bucket;
 mod recording_crashes;
 mod recording_files;
 mod recording_watch;

@@ -53,7 +53,7 @@ async fn an_admin_records_the_sound_and_everybody_sees_that_he_does(
     assert_eq!(host.list().await.unwrap().len(), 1);
     host.delete(&recording.id).await.unwrap();
     assert_eq!(host.get(&recording.id).await.unwrap_err().reason, Reason::RecordingNotFound);
-    rooms.recordings_pass().await.unwrap();
+    world.recordings_pass(&rooms).await.unwrap();
     assert_eq!(world.count_recordings().await, 0);
 }
 

@@ -48,7 +48,7 @@ async fn a_stream_runs_while_somebody_is_in_the_nest(_: PgPoolOptions, connect: 
     assert_eq!(world.running(), [], "nobody is there");
     assert!(world.file(&stream).exists());
     world.pass_time(Duration::minutes(11));
-    rooms.recordings_pass().await.unwrap();
+    world.recordings_pass(&rooms).await.unwrap();
     assert_eq!(world.count_recordings().await, 0, "what was streamed is not kept");
 }
 

@@ -23,7 +23,7 @@ async fn settle(world: &World) {
         world.server().work();
         world.hurry().await;
         survivor.pass().await.unwrap();
-        survivor.recordings_pass().await.unwrap();
+        world.recordings_pass(&survivor).await.unwrap();
         world.pass_time(Duration::seconds(31));
     }
     let mut open = sqlx::query_scalar!(

@@ -15,7 +15,7 @@ use crate::harness::{
     recordings::{host, place, stop},
 };
 
-async fn read(
+pub async fn read(
     rooms: &room_lifecycle::Rooms,
     id: uuid::Uuid,
     first: Option<u64>,
@@ -80,7 +80,7 @@ async fn what_is_deleted_is_found_by_nobody_and_its_file_goes_with_the_pass(
     assert!(RecordingService::get_recording(&*rooms, Request::new(request)).await.is_err());
     world.work();
     assert!(world.file(&recording).exists());
-    rooms.recordings_pass().await.unwrap();
+    world.recordings_pass(&rooms).await.unwrap();
     assert_eq!((world.kept(recording.id).await, world.file(&recording).exists()), (None, false));
     let told =
         sqlx::query_scalar!(r#"select count(*) as "n!" from notifications where kind = 'recording_ready'"#);
@@ -102,13 +102,13 @@ async fn a_file_that_cannot_be_removed_keeps_no_other_and_is_tried_again(
     world.work();
     std::fs::remove_file(world.file(&stubborn)).unwrap();
     std::fs::create_dir_all(world.file(&stubborn).join("in the way")).unwrap();
-    rooms.recordings_pass().await.unwrap();
+    world.recordings_pass(&rooms).await.unwrap();
     assert!(world.kept(stubborn.id).await.is_some() && world.kept(other.id).await.is_none());
     std::fs::remove_dir_all(world.file(&stubborn)).unwrap();
-    rooms.recordings_pass().await.unwrap();
+    world.recordings_pass(&rooms).await.unwrap();
     assert!(world.kept(stubborn.id).await.is_some(), "not at once");
     world.pass_time(time::Duration::minutes(6));
-    rooms.recordings_pass().await.unwrap();
+    world.recordings_pass(&rooms).await.unwrap();
     assert!(world.kept(stubborn.id).await.is_none());
 }
 
@@ -121,10 +121,10 @@ async fn recordings_are_kept_as_long_as_the_setting_says(_: PgPoolOptions, conne
     world.work();
     rooms.watch_recordings().await.unwrap();
     world.pass_time(time::Duration::days(29));
-    rooms.recordings_pass().await.unwrap();
+    world.recordings_pass(&rooms).await.unwrap();
     assert!(world.file(&recording).exists() && world.kept(recording.id).await.is_some());
     world.pass_time(time::Duration::days(2));
-    rooms.recordings_pass().await.unwrap();
+    world.recordings_pass(&rooms).await.unwrap();
     assert!(!world.file(&recording).exists() && world.kept(recording.id).await.is_none());
 }
 
@@ -143,7 +143,7 @@ async fn a_copy_of_the_database_stops_and_removes_nothing(_: PgPoolOptions, conn
     stop(&copy, &wanted, &running).await;
     let stops = world.server().calls("StopEgress");
     world.execute(&format!("delete from recordings where id = '{}'", running.id)).await;
-    let _ = copy.recordings_pass().await;
+    let _ = world.recordings_pass(&copy).await;
     assert_eq!(world.server().calls("StopEgress"), stops, "the recording is the original's");
     assert_eq!(world.running()[0].status(), EgressStatus::EgressActive);
     assert!(world.file(&done).exists(), "and so is the file");

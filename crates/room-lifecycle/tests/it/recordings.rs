@@ -31,7 +31,7 @@ async fn a_recording_is_started_stopped_complete_and_its_parties_are_told(
     let stopped = stop(&rooms, &booking, &recording).await;
     assert_eq!(stopped.status, RecordingStatus::Ending);
     world.work();
-    rooms.recordings_pass().await.unwrap();
+    world.recordings_pass(&rooms).await.unwrap();
     let done = world.kept(recording.id).await.unwrap();
     assert_eq!((done.status, done.error, done.seconds), (RecordingStatus::Complete, None, Some(5.0)));
     assert_eq!(
@@ -112,7 +112,7 @@ async fn where_no_output_is_set_nothing_is_recorded_and_livekit_is_not_asked(
     let (booking, _) = world.open_room(&rooms).await;
     assert_eq!(reason(record(&rooms, &booking).await), Reason::RecordingUnavailable);
     assert_eq!((world.count_recordings().await, world.server().calls("StartRoomCompositeEgress")), (0, 0));
-    rooms.recordings_pass().await.unwrap();
+    world.recordings_pass(&rooms).await.unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -1,6 +1,6 @@
 //! Recordings: a worker that does nothing until it is told, and a folder of the test's own.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use domain::{RecordingKind, RecordingStatus};
 use livekit_api::services::egress::{EgressClient, RoomCompositeOptions};
@@ -19,10 +19,15 @@ use uuid::Uuid;
 use super::{Booking, World, hosts::person};
 
 impl World {
-    /// With a recorder.
+    /// With a recorder, and a folder that it shares with us.
     pub async fn recording(connect: PgConnectOptions) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        let root = folder.path().to_owned();
+        Self { folder: Some(folder.clone()), ..Self::recording_below(connect, folder.path()).await }
+    }
+
+    /// With a recorder that writes below `root`.
+    pub async fn recording_below(connect: PgConnectOptions, root: &Path) -> Self {
+        let root = root.to_owned();
         let livekit = testkit::livekit_with(|config| {
             config.standing_clock = true;
             config.store = Store::RedisLike;
@@ -31,7 +36,7 @@ impl World {
         })
         .await;
         livekit.server.set_worker(Worker::Waits);
-        Self { folder: Some(folder), ..Self::beside(connect, Arc::new(livekit)) }
+        Self::beside(connect, Arc::new(livekit))
     }
 
     pub(super) fn recording_settings(&self) -> RecordingSettings {
@@ -88,6 +93,12 @@ impl World {
         rooms.watch_recordings().await.unwrap();
         assert_eq!(self.status_of(&recording).await, RecordingStatus::Active);
         (booking, recording)
+    }
+
+    /// As the loops do: all recordings are watched, then what was deleted is removed.
+    pub async fn recordings_pass(&self, rooms: &Rooms) -> Result<(), Error> {
+        let watched = rooms.watch_recordings().await;
+        rooms.remove_recordings().await.and(watched)
     }
 
     /// Nothing holds the room: another recording can start, on LiveKit too.
