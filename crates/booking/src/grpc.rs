@@ -29,6 +29,7 @@ use crate::{
 /// Every write ends within this, whether or not somebody waits for it.
 const WRITE_BUDGET: Duration = Duration::from_secs(10);
 
+/// The service: what its requests and its loops share.
 #[derive(Clone)]
 pub struct Bookings {
     pub(crate) pool: PgPool,

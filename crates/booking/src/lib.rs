@@ -22,48 +22,61 @@ use std::time::Duration;
 
 use chassis::{
     grpc::{MESSAGE_LIMIT, serve as serve_grpc, with_health},
+    lifecycle::Lifecycle,
     reconcile::{Nudge, every, listen},
     service::{Runtime, StartError, database},
     transport::Transport,
 };
 use proto::booking::v1::booking_service_server::BookingServiceServer;
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 pub use config::{Args, Config, Email, Policy, RoomCreation, Telling, TellingArgs, Webhook};
+pub use grpc::Bookings;
 pub use outbox::Outbox;
 pub use reconcile::{Moved, reconcile};
 
-use crate::{grpc::Bookings, rooms::Rooms};
+use crate::rooms::Rooms;
 
 /// How often bookings are moved on by the clock and by attendance.
 const PASS_EVERY: Duration = Duration::from_secs(10);
 
-/// Opens the database, starts the pass, and gives the routes of the service.
+impl Bookings {
+    /// The service over a database that is up to date; rooms are asked for at `room`.
+    pub fn new(config: &Config, pool: PgPool, room: Transport, lifecycle: &Lifecycle) -> Self {
+        Self {
+            organizer: config.telling.email.as_ref().map(|email| email.from.email.to_string().into()),
+            pool,
+            rooms: Rooms::new(room),
+            app_url: config.app_url.as_str().into(),
+            policy: config.policy,
+            room_creation: config.room_creation,
+            lifecycle: lifecycle.clone(),
+            nudge: Nudge::default(),
+        }
+    }
+
+    fn spawn_loops(&self, config: &Config, runtime: &Runtime) -> Result<(), StartError> {
+        let pool = self.pool.clone();
+        every(&self.lifecycle, "bookings", PASS_EVERY, self.nudge.clone(), move || {
+            let pool = pool.clone();
+            async move { reconcile(&pool).await.map(drop) }
+        });
+        listen(&self.lifecycle, config.database.url.clone(), "attendance", self.nudge.clone());
+        let written = Nudge::default();
+        Outbox::new(&config.telling, &self.pool, self.lifecycle.stopping())?.start(runtime, &written);
+        listen(&self.lifecycle, config.database.url.clone(), "notifications", written);
+        Ok(())
+    }
+}
+
+/// Opens the database, starts the loops, and gives the routes of the service.
 pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Result<Routes, StartError> {
     let pool = database(&config.database, runtime).await?;
-    let nudge = Nudge::default();
-    let passed = pool.clone();
-    every(&runtime.lifecycle, "bookings", PASS_EVERY, nudge.clone(), move || {
-        let pool = passed.clone();
-        async move { reconcile(&pool).await.map(drop) }
-    });
-    listen(&runtime.lifecycle, config.database.url.clone(), "attendance", nudge.clone());
-    let written = Nudge::default();
-    Outbox::new(&config.telling, &pool, runtime.lifecycle.stopping())?.start(runtime, &written);
-    listen(&runtime.lifecycle, config.database.url.clone(), "notifications", written);
-    let organizer = config.telling.email.as_ref().map(|email| email.from.email.to_string().into());
-    let service = Bookings {
-        organizer,
-        pool,
-        rooms: Rooms::new(room),
-        app_url: config.app_url.as_str().into(),
-        policy: config.policy,
-        room_creation: config.room_creation,
-        lifecycle: runtime.lifecycle.clone(),
-        nudge,
-    };
-    let server = BookingServiceServer::new(service).max_decoding_message_size(MESSAGE_LIMIT);
+    let bookings = Bookings::new(config, pool, room, &runtime.lifecycle);
+    bookings.spawn_loops(config, runtime)?;
+    let server = BookingServiceServer::new(bookings).max_decoding_message_size(MESSAGE_LIMIT);
     Ok(with_health::<BookingServiceServer<Bookings>>(
         Routes::new(server),
         &config.grpc,

@@ -23,6 +23,7 @@ async fn both_people_read_what_happens_to_their_booking_in_order(
         config.telling.link_secrets = vec!["s".repeat(32).into()];
     })
     .await;
+    world.loops().await;
     let mut request = world.request(3000).await;
     request.caller = Some(proto::types::v1::Caller { email: "ada@example.org".into(), ..person("ada") });
     request.guest = Some(GuestContact { name: "Bob".into(), email: "bob@guests.example".into() });

@@ -108,6 +108,7 @@ async fn more_than_one_batch_is_settled_in_one_pass_by_replicas_together(
 async fn an_overdue_booking_that_is_read_is_settled_at_once(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(100).await;
+    world.loops().await;
     world.pass_minutes(&booking.id, 100 + 121).await;
     eventually("settled", async || {
         Some(world.get(&booking.id).await.status).filter(|status| status == "no_show")
