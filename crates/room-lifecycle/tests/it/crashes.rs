@@ -46,6 +46,7 @@ pub fn cuts() -> impl Iterator<Item = usize> {
 /// After this, whatever was cut is due again, and passes have seen it: one to suspect, one to believe, and one for
 /// what was more than fifty.
 pub async fn recover(world: &World) {
+    testkit::eventually("what was cut is over", || world.quiet()).await;
     let survivor = world.rooms().await;
     for _ in 0..3 {
         world.hurry().await;
@@ -136,6 +137,7 @@ async fn a_kick_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect
             break;
         }
     }
+    testkit::eventually("what was cut is over", || world.quiet()).await;
     steady.watch().await.unwrap();
     for (booking, room) in inside {
         let kicked = world.status(&booking, &booking.guest).await == "kicked";
@@ -158,7 +160,7 @@ async fn a_pass_that_dies_anywhere_is_finished_by_the_next_one(_: PgPoolOptions,
         let (lost, record) = world.open_room(&steady).await;
         world.admin().delete_room(&record.room_name).await.unwrap();
         let whole = cut(polls, rooms.pass()).await.is_some();
-        testkit::eventually("its locks are gone", || world.unlocked()).await;
+        testkit::eventually("what was cut is over", || world.quiet()).await;
         world.hurry().await;
         steady.pass().await.unwrap();
         world.assert_one_room_per_open_owner().await;

@@ -44,24 +44,18 @@ fn check(told: &Diagnosis, name: &str) -> Option<bool> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_healthy_room_is_told_quickly_and_not_touched(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn a_healthy_room_is_told_and_not_touched(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms_with(|config| config.app_url = Some("http://app.example.org".into())).await;
     let (booking, before) = world.open_room(&rooms).await;
-    let mut quickest = Wait::MAX;
-    for _ in 0..10 {
-        let begun = std::time::Instant::now();
-        let told = by_host(&rooms, &booking).await;
-        quickest = quickest.min(begun.elapsed());
-        assert_eq!((told.cause, told.repaired), (Cause::Ok, false), "{told:?}");
-        for name in
-            ["record", "livekit_reachable", "livekit_key", "room_on_livekit", "sid_agrees", "token_accepted"]
-        {
-            assert_eq!(check(&told, name), Some(true), "{name}");
-        }
-        assert_eq!(told.facts.get("kind").map(String::as_str), Some("session"));
+    let told = by_host(&rooms, &booking).await;
+    assert_eq!((told.cause, told.repaired), (Cause::Ok, false), "{told:?}");
+    for name in
+        ["record", "livekit_reachable", "livekit_key", "room_on_livekit", "sid_agrees", "token_accepted"]
+    {
+        assert_eq!(check(&told, name), Some(true), "{name}");
     }
-    assert!(quickest < Wait::from_millis(50), "{quickest:?}");
+    assert_eq!(told.facts.get("kind").map(String::as_str), Some("session"));
     assert_eq!(world.record(&booking).await.generation, before.generation);
     assert_eq!(world.server().participants(&before.room_name), []);
 }

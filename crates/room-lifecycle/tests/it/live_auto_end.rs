@@ -255,7 +255,7 @@ async fn an_end_that_dies_anywhere_is_finished(_: PgPoolOptions, connect: PgConn
         let open = world.live(&steady, 5).await;
         world.pass_time(Duration::minutes(16));
         let announced = cut(polls, rooms.announce_ends()).await.is_some();
-        testkit::eventually("its locks are gone", || world.unlocked()).await;
+        testkit::eventually("what was cut is over", || world.quiet()).await;
         steady.announce_ends().await.unwrap();
         assert!(world.closes(&open).await);
         world.pass_time(Duration::seconds(21));

@@ -12,7 +12,7 @@ use crate::{
 
 /// After this a survivor has seen everything once.
 async fn assert_whole_after_a_pass(world: &World) {
-    testkit::eventually("what was cut let go of its locks", || world.unlocked()).await;
+    testkit::eventually("what was cut is over", || world.quiet()).await;
     let survivor = world.rooms().await;
     survivor.live_pass().await.unwrap();
     recover(world).await;

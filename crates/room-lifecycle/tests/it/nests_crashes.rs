@@ -93,7 +93,6 @@ async fn a_caller_who_goes_away_has_his_nest_all_the_same(_: PgPoolOptions, conn
 
 /// After this a survivor has seen everything once.
 async fn recovered(world: &World) {
-    testkit::eventually("what was cut let go of its locks", || world.unlocked()).await;
     recover(world).await;
     world.assert_one_room_per_open_owner().await;
 }

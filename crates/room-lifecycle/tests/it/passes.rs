@@ -272,8 +272,9 @@ async fn only_one_replica_lists_livekit_at_a_time(_: PgPoolOptions, connect: PgC
     let mut lock = world.pool.begin().await.unwrap();
     assert!(marks::try_pass_lock(&mut *lock).await.unwrap(), "and not for longer");
     world.complete(&booking).await;
+    let lists = world.server().calls("ListRooms"); // more than one if it was the room's turn to be looked at
     two.pass().await.unwrap();
-    assert_eq!(world.server().calls("ListRooms"), 1);
+    assert_eq!(world.server().calls("ListRooms"), lists);
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "marks are drained all the same");
 }
 

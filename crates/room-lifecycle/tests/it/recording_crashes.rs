@@ -16,7 +16,7 @@ use crate::{
 /// Passes, until whatever nobody finished is settled: everything on LiveKit has its open row, and every open row has
 /// something on LiveKit.
 async fn settle(world: &World) {
-    testkit::eventually("what was cut let go of its locks", || world.unlocked()).await;
+    testkit::eventually("what was cut is over", || world.quiet()).await;
     let survivor = world.rooms().await;
     for _ in 0..3 {
         world.server().set_worker(Worker::Works);

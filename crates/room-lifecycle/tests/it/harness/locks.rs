@@ -29,16 +29,16 @@ impl World {
         (waiting >= at_least).then_some(())
     }
 
-    /// Whether nobody in this database holds an advisory lock.
-    pub async fn unlocked(&self) -> Option<()> {
-        let locks = sqlx::query_scalar!(
-            r#"select count(*) as "n!" from pg_locks
-               where locktype = 'advisory'
-                 and database = (select oid from pg_database where datname = current_database())"#
+    /// Whether nobody works in this database: what was cut leaves its last statement behind, with all locks of it.
+    pub async fn quiet(&self) -> Option<()> {
+        let busy = sqlx::query_scalar!(
+            r#"select count(*) as "n!" from pg_stat_activity
+               where datname = current_database() and backend_type = 'client backend'
+                 and pid <> pg_backend_pid() and state <> 'idle'"#
         )
         .fetch_one(&self.pool)
         .await
         .unwrap();
-        (locks == 0).then_some(())
+        (busy == 0).then_some(())
     }
 }
