@@ -181,10 +181,13 @@ mod tests {
         for _ in 0..2 {
             tokio::time::sleep(3 * SOON).await; // that long it was idle
             client.write_all(WHOLE).await.unwrap();
-            client.readable().await.unwrap();
+            let (me, mut heard) = (client.local_addr().unwrap().to_string(), Vec::new());
+            while !heard.ends_with(me.as_bytes()) {
+                heard.push(client.read_u8().await.unwrap());
+            }
         }
         client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n").await.unwrap();
-        assert_eq!(hear(&mut client).await.matches("HTTP/1.1 200").count(), 2);
+        assert_eq!(hear(&mut client).await, "");
     }
 
     #[tokio::test]

@@ -169,9 +169,10 @@ impl World {
         client(&self.config, self.room.clone(), &self.runtime).await
     }
 
-    /// Starts the loops of a replica.
-    pub async fn loops(&self) {
-        booking::start(&self.config, self.room.clone(), &self.runtime).await.unwrap();
+    /// A replica with its loops.
+    pub async fn running(&self) -> Client {
+        let routes = booking::start(&self.config, self.room.clone(), &self.runtime).await.unwrap();
+        guarded(&self.config, routes)
     }
 
     /// A replica whose room service refuses connections.
@@ -309,7 +310,11 @@ async fn client(config: &Config, room: Transport, runtime: &Runtime) -> Client {
     let pool = service::database(&config.database, runtime).await.unwrap();
     let bookings = Bookings::new(config, pool, room, &runtime.lifecycle);
     let server = BookingServiceServer::new(bookings).max_decoding_message_size(MESSAGE_LIMIT);
-    let guarded = GuardLayer::new(&config.grpc).layer(Routes::new(server));
+    guarded(config, Routes::new(server))
+}
+
+fn guarded(config: &Config, routes: Routes) -> Client {
+    let guarded = GuardLayer::new(&config.grpc).layer(routes);
     BookingServiceClient::new(Transport::in_process(guarded, &config.grpc.tokens))
 }
 

@@ -17,13 +17,13 @@ async fn both_people_read_what_happens_to_their_booking_in_order(
     let running = CancellationToken::new();
     let _stopping = running.clone().drop_guard();
     let (mail, email) = mail_server(&running).await;
-    let world = World::with(pool, connect, |config| {
+    let mut world = World::with(pool, connect, |config| {
         config.telling.email = Some(email);
         config.telling.api_url = Some("https://api.example.org".into());
         config.telling.link_secrets = vec!["s".repeat(32).into()];
     })
     .await;
-    world.loops().await;
+    world.client = world.running().await;
     let mut request = world.request(3000).await;
     request.caller = Some(proto::types::v1::Caller { email: "ada@example.org".into(), ..person("ada") });
     request.guest = Some(GuestContact { name: "Bob".into(), email: "bob@guests.example".into() });

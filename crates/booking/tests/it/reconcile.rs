@@ -106,9 +106,9 @@ async fn more_than_one_batch_is_settled_in_one_pass_by_replicas_together(
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn an_overdue_booking_that_is_read_is_settled_at_once(pool: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(pool, connect).await;
+    let mut world = World::new(pool, connect).await;
+    world.client = world.running().await;
     let booking = world.book(100).await;
-    world.loops().await;
     world.pass_minutes(&booking.id, 100 + 121).await;
     eventually("settled", async || {
         Some(world.get(&booking.id).await.status).filter(|status| status == "no_show")

@@ -14,7 +14,7 @@ use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Semaphore};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_pool_acts_under_the_role_of_its_service(_: PgPoolOptions, connect: PgConnectOptions) {
@@ -91,11 +91,16 @@ async fn only_services_are_bounded_and_not_who_migrates(_: PgPoolOptions, connec
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_serialisation_failure_is_retried_once(pool: PgPool) {
     let (attempts, barrier) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
+    let done = Arc::new(Semaphore::new(0));
     let transfer = |mine: &'static str, other: &'static str| {
         let (pool, attempts, barrier) = (pool.clone(), Arc::clone(&attempts), Arc::clone(&barrier));
+        let done = Arc::clone(&done);
         async move {
             db::retried(|| async {
                 let first = attempts.fetch_add(1, Ordering::SeqCst) < 2;
+                if !first {
+                    done.acquire().await.unwrap().forget(); // the other one, which won
+                }
                 let mut tx = pool.begin().await?;
                 sqlx::query!("set transaction isolation level serializable").execute(&mut *tx).await?;
                 sqlx::query!("select count(*) as n from app_users where id = $1", other)
@@ -105,7 +110,7 @@ async fn a_serialisation_failure_is_retried_once(pool: PgPool) {
                     barrier.wait().await;
                 }
                 sqlx::query!("insert into app_users (id) values ($1)", mine).execute(&mut *tx).await?;
-                tx.commit().await
+                tx.commit().await.inspect(|()| done.add_permits(1))
             })
             .await
         }
@@ -168,11 +173,16 @@ async fn contention_and_bounds_are_busy_lost_connections_unavailable_and_the_res
 async fn a_deadlock_is_retried_once(pool: PgPool) {
     sqlx::query!("insert into app_users (id) values ('one'), ('two')").execute(&pool).await.unwrap();
     let (attempts, barrier) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
+    let done = Arc::new(Semaphore::new(0));
     let rename = |first: &'static str, second: &'static str| {
         let (pool, attempts, barrier) = (pool.clone(), Arc::clone(&attempts), Arc::clone(&barrier));
+        let done = Arc::clone(&done);
         async move {
             db::retried(|| async {
                 let is_first = attempts.fetch_add(1, Ordering::SeqCst) < 2;
+                if !is_first {
+                    done.acquire().await.unwrap().forget(); // the other one, which won
+                }
                 let mut tx = pool.begin().await?;
                 sqlx::query!("update app_users set email = 'x' where id = $1", first)
                     .execute(&mut *tx)
@@ -183,7 +193,7 @@ async fn a_deadlock_is_retried_once(pool: PgPool) {
                 sqlx::query!("update app_users set email = 'x' where id = $1", second)
                     .execute(&mut *tx)
                     .await?;
-                tx.commit().await
+                tx.commit().await.inspect(|()| done.add_permits(1))
             })
             .await
         }

@@ -55,11 +55,17 @@ async fn failed_sign_ins_count_against_the_address_and_good_ones_do_not() {
     for _ in 0..20 {
         assert_eq!(ask(&token("ana"), "203.0.113.1").await.status(), 200);
     }
-    for _ in 0..3 {
-        assert_eq!(ask("nonsense", "203.0.113.1").await.status(), 401);
-    }
-    let refused = ask("nonsense", "203.0.113.1").await;
-    assert_eq!(refused.status(), 429);
+    let (started, mut passed) = (Instant::now(), 0);
+    let refused = loop {
+        let answer = ask("nonsense", "203.0.113.1").await;
+        if answer.status() == 429 {
+            break answer;
+        }
+        assert_eq!(answer.status(), 401);
+        passed += 1;
+    };
+    let come_back = started.elapsed().as_secs() + 1; // on a slow machine
+    assert!((3..=3 + come_back).contains(&passed), "{passed}");
     assert_eq!(refused.headers()["retry-after"], "1");
     assert_eq!(ask("nonsense", "203.0.113.2").await.status(), 401, "another address");
     assert_eq!(ask(&token("ana"), "203.0.113.1").await.status(), 200, "the same address, signed in");
@@ -68,11 +74,11 @@ async fn failed_sign_ins_count_against_the_address_and_good_ones_do_not() {
 #[tokio::test]
 async fn unknown_routes_are_limited_and_health_and_webhook_are_not() {
     let gateway = slow("1/1", "1/3").await;
-    let mut last = 0;
-    for _ in 0..4 {
-        last = answer(gateway.get("/nowhere")).await.0;
+    let (started, mut passed) = (Instant::now(), 0);
+    while answer(gateway.get("/nowhere")).await.0 != 429 {
+        passed += 1;
+        assert!(passed <= 3 + started.elapsed().as_secs() + 1, "{passed}");
     }
-    assert_eq!(last, 429);
     gateway.ready().await;
     for _ in 0..10 {
         for path in ["/health", "/livez", "/readyz"] {

@@ -106,7 +106,7 @@ async fn without_its_link_a_file_is_closed_to_everybody() {
 async fn recording_is_limited_like_moderation() {
     let gateway = Gateway::start().await;
     let mut refused = 0;
-    for _ in 0..8 {
+    for _ in 0..40 {
         let (status, _) = answer(gateway.post(&bookings()).bearer_auth(token("host-1"))).await;
         refused += u32::from(status == 429);
     }

@@ -52,11 +52,11 @@ async fn the_id_of_a_refusal_finds_one_line_of_the_service_that_decided(pool: Pg
     let Some(livekit) = world.stand_in().cloned() else { return };
     let replica = world.replica().await;
 
-    let early = seed::booking(&pool, State::OpensTomorrow).await;
-    let open = seed::booking(&pool, State::OpenNow).await;
     let (_, mine) = replica.get("ana", "/api/v1/live/rooms/me").await;
     let idle = mine["room"]["id"].as_str().unwrap().to_owned();
     livekit.faults().set(livekit_dev::ANY_METHOD, livekit_dev::Fault::BadGateway);
+    let early = seed::booking(&pool, State::OpensTomorrow).await;
+    let open = seed::booking(&pool, State::OpenNow).await;
     let booking = |id| format!("/api/sessions/{id}/livekit/access-token");
     let live = format!("/api/v1/live/rooms/{idle}/access-token");
     let cases = [

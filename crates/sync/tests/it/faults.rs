@@ -45,7 +45,13 @@ async fn a_change_made_while_marks_are_worked_on_is_not_lost(
 async fn replicas_share_the_marks(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 2_000).await;
-    let (one, other) = tokio::join!(sync::drain(&world.pool), sync::drain(&world.pool));
+    let mut holder = world.pool.begin().await.unwrap();
+    sqlx::query!("select pg_advisory_xact_lock($1)", VERSIONS).fetch_one(&mut *holder).await.unwrap();
+    let both_began = async {
+        world.waiting(2).await; // both have marks
+        holder.commit().await.unwrap();
+    };
+    let (one, other, ()) = tokio::join!(sync::drain(&world.pool), sync::drain(&world.pool), both_began);
     let (one, other) = (one.unwrap(), other.unwrap());
     assert!(one.written > 0 && other.written > 0, "{one:?} {other:?}");
     let rest = sync::drain(&world.pool).await.unwrap();
@@ -61,13 +67,15 @@ async fn a_row_that_cannot_be_written_stops_nobody(options: PgPoolOptions, conne
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.written, drained.set_aside), (39, 1));
     let told = sqlx::query!(
-        r#"select attempts, last_error as "error!", next_attempt_at > app_now() as "later!" from live_stream_dirty"#
+        r#"select attempts, last_error as "error!", next_attempt_at > marked_at as "later!" from live_stream_dirty"#
     )
     .fetch_one(&world.pool)
     .await
     .unwrap();
     assert!(told.attempts == 1 && told.later && told.error.contains("poison"), "{told:?}");
 
+    let later = "update live_stream_dirty set next_attempt_at = app_now() + interval '1 hour'";
+    world.sql(later).await; // a slow machine is no turn
     world.sql("update live_rooms set description = 'new'").await; // marks all, the bad one too
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.written, drained.set_aside), (39, 0), "it waits for its turn");
@@ -132,7 +140,7 @@ async fn a_legacy_client_that_holds_many_rows_is_waited_for_by_none(
         started.elapsed()
     );
     let left = sqlx::query!(
-        r#"select count(*) as "n!", bool_and(attempts = 1 and next_attempt_at > app_now()) as "later!"
+        r#"select count(*) as "n!", bool_and(attempts = 1 and next_attempt_at > marked_at) as "later!"
            from live_stream_dirty"#
     )
     .fetch_one(&world.pool)

@@ -205,9 +205,9 @@ async fn a_fresh_record_that_grows_old_is_looked_at_ahead_by_one_for_all(
     connect: PgConnectOptions,
 ) {
     let (pool, booking) = open(options, &connect).await;
-    settle(&pool, &booking, 1).await.unwrap();
     let fake = FakeRoom::new(std::future::pending); // LiveKit hangs
     let world = world(&connect, &fake).await;
+    settle(&pool, &booking, 1).await.unwrap();
     world.issue(&booking.host, &booking).await.unwrap();
     assert!(fake.asked().is_empty(), "a young record needs no look");
     sqlx::query!("update livekit_rooms set confirmed_at = app_now() - interval '3 seconds'")

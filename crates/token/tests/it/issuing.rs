@@ -26,10 +26,10 @@ async fn a_party_gets_a_token_and_learns_what_the_meeting_is(
     connect: PgConnectOptions,
 ) {
     let pool = open(options, &connect).await;
-    let booking = seed::booking(&pool, State::OpenNow).await;
-    let room = seed::active_room(&pool, &booking).await;
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
+    let booking = seed::booking(&pool, State::OpenNow).await;
+    let room = seed::active_room(&pool, &booking).await;
 
     let host = world.issue(&booking.host, &booking).await.unwrap();
     assert_eq!((host.role.as_str(), host.can_record), ("host", true));

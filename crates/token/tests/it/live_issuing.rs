@@ -37,9 +37,9 @@ async fn host_and_speaker_publish_and_a_guest_sees_hears_and_chats(
     connect: PgConnectOptions,
 ) {
     let pool = open(options, &connect).await;
-    let (room, _, livekit_room) = on_air(&pool).await;
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
+    let (room, _, livekit_room) = on_air(&pool).await;
     let stage = ["camera", "microphone", "screen_share", "screen_share_audio"].as_slice();
     for (user, role, can_record, sources) in
         [("hanna", "host", true, stage), ("sam", "speaker", false, stage), ("gus", "guest", false, &[])]

@@ -21,11 +21,11 @@ use crate::{
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn an_admin_speaks_a_listener_and_a_guest_hear(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
+    let fake = FakeRoom::silent();
+    let world = world(&connect, &fake).await;
     let nest = nest::nest(&pool, &key('a')).await;
     nest::participant(&pool, &nest, &key('b'), false, false).await;
     let room = nest::active_room(&pool, &nest).await;
-    let fake = FakeRoom::silent();
-    let world = world(&connect, &fake).await;
     create_on_livekit(&world, &room.name).await;
     for (who, sources) in [(Some(key('a')), ["microphone"].as_slice()), (Some(key('b')), &[]), (None, &[])] {
         let issued = world.enter_nest(who.as_deref(), &nest).await.unwrap();
