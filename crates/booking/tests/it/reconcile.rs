@@ -1,5 +1,7 @@
 //! Bookings move on by attendance and the clock, whatever else fails.
 
+use std::time::Duration;
+
 use booking::Moved;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
@@ -108,10 +110,13 @@ async fn more_than_one_batch_is_settled_in_one_pass_by_replicas_together(
 async fn an_overdue_booking_that_is_read_is_settled_at_once(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(pool, connect).await;
     world.client = world.running().await;
-    let booking = world.book(100).await;
-    world.pass_minutes(&booking.id, 100 + 121).await;
-    eventually("settled", async || {
-        Some(world.get(&booking.id).await.status).filter(|status| status == "no_show")
-    })
-    .await;
+    for _ in 0..3 {
+        // The first pass and the one when it listens come by themselves, and may do it; a third only after its period.
+        let booking = world.book(100).await;
+        world.pass_minutes(&booking.id, 100 + 121).await;
+        let settled = eventually("settled", async || {
+            Some(world.get(&booking.id).await.status).filter(|status| status == "no_show")
+        });
+        tokio::time::timeout(Duration::from_secs(5), settled).await.expect("long before its period");
+    }
 }
