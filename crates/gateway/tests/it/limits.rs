@@ -64,7 +64,7 @@ async fn failed_sign_ins_count_against_the_address_and_good_ones_do_not() {
         assert_eq!(answer.status(), 401);
         passed += 1;
     };
-    let come_back = started.elapsed().as_secs() + 1; // on a slow machine
+    let come_back = started.elapsed().as_secs(); // on a slow machine
     assert!((3..=3 + come_back).contains(&passed), "{passed}");
     assert_eq!(refused.headers()["retry-after"], "1");
     assert_eq!(ask("nonsense", "203.0.113.2").await.status(), 401, "another address");
@@ -77,7 +77,7 @@ async fn unknown_routes_are_limited_and_health_and_webhook_are_not() {
     let (started, mut passed) = (Instant::now(), 0);
     while answer(gateway.get("/nowhere")).await.0 != 429 {
         passed += 1;
-        assert!(passed <= 3 + started.elapsed().as_secs() + 1, "{passed}");
+        assert!(passed <= 3 + started.elapsed().as_secs(), "{passed}");
     }
     gateway.ready().await;
     for _ in 0..10 {

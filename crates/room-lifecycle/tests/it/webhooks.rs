@@ -132,6 +132,13 @@ async fn whatever_is_not_signed_for_this_body_and_time_is_refused(
     for token in clocks_differ.into_iter().chain([of_life(600), format!("Bearer {}", world.signed(&body))]) {
         rooms.receive_webhook(&token, &body).await.unwrap();
     }
+    loop {
+        let now = Clock::default().now().unix_timestamp();
+        let early = rooms.receive_webhook(&set("nbf", json!(now + 61)), &body).await;
+        if Clock::default().now().unix_timestamp() == now {
+            return assert_eq!(reason(early), Reason::Unauthenticated, "a second too early");
+        }
+    }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
