@@ -1,9 +1,6 @@
 //! One booking service, its peer, and short words for what tests do with them.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+use std::net::SocketAddr;
 
 use booking::{Bookings, Config, Policy, RoomCreation, Telling};
 use chassis::{
@@ -17,7 +14,7 @@ use proto::{
     booking::v1::{
         booking_service_client::BookingServiceClient, booking_service_server::BookingServiceServer, *,
     },
-    room::v1::{self as room, room_service_server::*},
+    room::v1::room_service_server::RoomServiceServer,
     types::v1::Caller,
 };
 use sqlx::{
@@ -27,107 +24,13 @@ use sqlx::{
 use testkit::{TestRuntime, eventually};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tonic::{Request, Response, Status, service::Routes, transport::Endpoint};
+use tonic::{Response, Status, service::Routes, transport::Endpoint};
 use tower::Layer;
 use uuid::Uuid;
 
+pub use crate::fake_rooms::{FakeRooms, Mode, insert_room};
+
 pub type Client = BookingServiceClient<Transport>;
-
-/// How the room service behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Works,
-    Fails,
-    Hangs,
-}
-
-/// A room service that records what it is asked, and keeps the record of rooms as the real one does.
-#[derive(Clone)]
-pub struct FakeRooms {
-    pool: PgPool,
-    mode: Arc<Mutex<Mode>>,
-    calls: Arc<Mutex<Vec<(&'static str, String)>>>,
-}
-
-impl FakeRooms {
-    pub fn be(&self, mode: Mode) {
-        *self.mode.lock().unwrap() = mode;
-    }
-
-    pub fn calls(&self, method: &str) -> usize {
-        self.calls.lock().unwrap().iter().filter(|call| call.0 == method).count()
-    }
-
-    async fn asked(&self, method: &'static str, caller: Option<Caller>, id: &str) -> Result<(), Status> {
-        assert!(caller.is_some_and(|caller| caller.system), "asked as one of our own services");
-        self.calls.lock().unwrap().push((method, id.to_owned()));
-        let mode = *self.mode.lock().unwrap();
-        match mode {
-            Mode::Works => Ok(()),
-            Mode::Fails => Err(Refusal::unavailable(Reason::LivekitUnavailable, 2).into()),
-            Mode::Hangs => std::future::pending().await,
-        }
-    }
-}
-
-#[tonic::async_trait]
-impl RoomService for FakeRooms {
-    async fn create_room(
-        &self,
-        request: Request<room::CreateRoomRequest>,
-    ) -> Result<Response<room::CreateRoomResponse>, Status> {
-        let request = request.into_inner();
-        self.asked("CreateRoom", request.caller, &request.session_id).await?;
-        let room = insert_room(&self.pool, &request.session_id).await;
-        Ok(Response::new(room::CreateRoomResponse { room: Some(room), ..Default::default() }))
-    }
-
-    async fn end_room(
-        &self,
-        request: Request<room::EndRoomRequest>,
-    ) -> Result<Response<room::EndRoomResponse>, Status> {
-        let request = request.into_inner();
-        self.asked("EndRoom", request.caller, &request.session_id).await?;
-        Ok(Response::new(room::EndRoomResponse {}))
-    }
-
-    async fn retime_room(
-        &self,
-        request: Request<room::RetimeRoomRequest>,
-    ) -> Result<Response<room::RetimeRoomResponse>, Status> {
-        let request = request.into_inner();
-        self.asked("RetimeRoom", request.caller, &request.session_id).await?;
-        Ok(Response::new(room::RetimeRoomResponse {}))
-    }
-
-    async fn ensure_room(
-        &self,
-        _: Request<room::EnsureRoomRequest>,
-    ) -> Result<Response<room::EnsureRoomResponse>, Status> {
-        Err(Status::unimplemented("booking never asks this"))
-    }
-
-    async fn get_session_status(
-        &self,
-        _: Request<room::GetSessionStatusRequest>,
-    ) -> Result<Response<room::GetSessionStatusResponse>, Status> {
-        Err(Status::unimplemented("booking never asks this"))
-    }
-
-    async fn kick_participant(
-        &self,
-        _: Request<room::KickParticipantRequest>,
-    ) -> Result<Response<room::KickParticipantResponse>, Status> {
-        Err(Status::unimplemented("booking never asks this"))
-    }
-
-    async fn receive_webhook(
-        &self,
-        _: Request<room::ReceiveWebhookRequest>,
-    ) -> Result<Response<room::ReceiveWebhookResponse>, Status> {
-        Err(Status::unimplemented("booking never asks this"))
-    }
-}
 
 /// A service whose passes the tests drive: beside its own loops, a pass skips the rows that a loop holds just then.
 pub struct World {
@@ -152,8 +55,7 @@ impl World {
     ) -> Self {
         let database = testkit::database(&connect, "greenroom_booking");
         let pool = pool_options.connect_with(connect).await.unwrap();
-        let rooms =
-            FakeRooms { pool: pool.clone(), mode: Arc::new(Mutex::new(Mode::Works)), calls: Arc::default() };
+        let rooms = FakeRooms::new(&pool);
         let runtime = testkit::runtime();
         let settings = testkit::internal();
         let routes = Routes::new(RoomServiceServer::new(rooms.clone()));
@@ -316,24 +218,6 @@ async fn client(config: &Config, room: Transport, runtime: &Runtime) -> Client {
 fn guarded(config: &Config, routes: Routes) -> Client {
     let guarded = GuardLayer::new(&config.grpc).layer(routes);
     BookingServiceClient::new(Transport::in_process(guarded, &config.grpc.tokens))
-}
-
-pub async fn insert_room(pool: &PgPool, booking: &str) -> room::Room {
-    let id: Uuid = booking.parse().unwrap();
-    sqlx::query!(
-        "insert into livekit_rooms (session_id, room_name, room_sid, status, max_participants)
-         values ($1::uuid, 'session-' || $1::uuid, 'RM_test', 'active', 2) on conflict do nothing",
-        id
-    )
-    .execute(pool)
-    .await
-    .unwrap();
-    room::Room {
-        status: "active".into(),
-        room_name: format!("session-{id}"),
-        room_sid: "RM_test".into(),
-        ..Default::default()
-    }
 }
 
 pub fn person(id: &str) -> Caller {

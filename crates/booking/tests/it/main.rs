@@ -6,6 +6,7 @@ mod calendar;
 mod cancel_and_end;
 mod contention;
 mod create;
+mod fake_rooms;
 mod harness;
 mod mail;
 mod notifications;
