@@ -162,7 +162,7 @@ mod tests {
         let through = connect.host("127.0.0.1").port(wire.address.port());
         let url = SecretString::from(through.to_url_lossy().to_string());
         let nudge = Nudge::default();
-        let silence = Silence { bearable: Duration::from_millis(50), answer: Duration::from_secs(2) };
+        let silence = Silence { bearable: Duration::from_millis(50), answer: Duration::from_secs(5) };
         let mut following = Box::pin(follow(&url, "room_marks", &nudge, silence));
         tokio::select! {
             ended = &mut following => panic!("{ended:?}"),

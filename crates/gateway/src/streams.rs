@@ -62,7 +62,7 @@ impl Streams {
         runtime: &Runtime,
     ) -> Self {
         Self {
-            feed: Feed::new(sync.clone(), runtime.lifecycle.clone()),
+            feed: Feed::new(sync.clone(), runtime.lifecycle.clone(), config.heartbeat),
             sync,
             tickets: Tickets::signed_with(&config.link_secrets),
             listeners: Listeners::at_most(LISTENERS),

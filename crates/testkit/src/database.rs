@@ -15,6 +15,18 @@ pub fn database(connect: &PgConnectOptions, role: &'static str) -> db::Settings 
     }
 }
 
+/// From now on `app_now()` runs a hundred times slower, for everybody: what is fresh for seconds stays so while a
+/// busy machine gets through the test, and what comes later still is later.
+pub async fn slow_database_clock(pool: &PgPool) {
+    let slow = "do $$ begin execute format(
+                    'create or replace function app_now() returns timestamptz language plpgsql stable parallel safe
+                     as %L', format(
+                    'begin return clock_timestamp() - (clock_timestamp() - %L::timestamptz) * 0.99
+                         + coalesce(nullif(current_setting(''greenroom.clock_offset'', true), ''''), ''0'')::interval;
+                     end', clock_timestamp())); end $$";
+    sqlx::raw_sql(slow).execute(pool).await.expect("the owner of the database may slow its clock");
+}
+
 /// Moves `app_now()` to `offset` from the real time. Only connections made afterwards see it: start (or restart)
 /// the services after it, and ask over a new pool.
 pub async fn advance_database_clock(pool: &PgPool, offset: Duration) {

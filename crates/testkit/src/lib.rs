@@ -18,7 +18,7 @@ pub mod seed;
 mod serve;
 mod wire;
 
-pub use database::{advance_database_clock, database};
+pub use database::{advance_database_clock, database, slow_database_clock};
 pub use eventually::{Look, eventually};
 pub use livekit::{LiveKit, livekit, livekit_with};
 pub use runtime::{TestRuntime, runtime};

@@ -99,10 +99,11 @@ fn context(budget: Duration) -> context::Context {
 async fn deadline_and_request_id_arrive_with_the_call() {
     let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
     for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
-        let answer = context::scope(context(Duration::from_secs(2)), call(&transport, "tell")).await.unwrap();
+        let answer =
+            context::scope(context(Duration::from_secs(20)), call(&transport, "tell")).await.unwrap();
         assert_eq!(answer.token, "req-7", "{way}");
         let left: u64 = answer.identity.parse().unwrap();
-        assert!((1..=2_000).contains(&left), "{way}: {left} ms were left");
+        assert!((10_000..=20_000).contains(&left), "{way}: {left} ms were left");
     }
     lifecycle.stop(Duration::from_secs(5)).await;
 }
@@ -116,7 +117,7 @@ async fn no_caller_gets_a_longer_deadline_than_30_s_and_who_names_none_gets_10()
     let channel = Endpoint::from_shared(format!("http://{}", served.address)).unwrap().connect_lazy();
     let seconds = Duration::from_secs;
     for (asked, given) in
-        [(Some(seconds(3_600)), seconds(30)), (None, seconds(10)), (Some(seconds(3)), seconds(3))]
+        [(Some(seconds(3_600)), seconds(30)), (None, seconds(10)), (Some(seconds(20)), seconds(20))]
     {
         let mut request =
             Request::new(IssueForSessionRequest { session_id: "tell".to_owned(), ..Default::default() });

@@ -38,8 +38,6 @@ use crate::error::Rejection;
 const BEHIND: usize = 1_024;
 /// How long a new listener waits for sync.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often a feed that tells nothing looks whether anybody listens.
-const LOOK_ROUND: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
@@ -87,12 +85,18 @@ struct Channel {
 pub(super) struct Feed {
     sync: SyncServiceClient<Transport>,
     lifecycle: Lifecycle,
+    /// How often a feed that tells nothing looks whether anybody listens.
+    look_round: Duration,
     open: Arc<Mutex<Weak<Channel>>>,
 }
 
 impl Feed {
-    pub(super) fn new(sync: SyncServiceClient<Transport>, lifecycle: Lifecycle) -> Self {
-        Self { sync, lifecycle, open: Arc::default() }
+    pub(super) fn new(
+        sync: SyncServiceClient<Transport>,
+        lifecycle: Lifecycle,
+        look_round: Duration,
+    ) -> Self {
+        Self { sync, lifecycle, look_round, open: Arc::default() }
     }
 
     pub(super) async fn join(&self) -> Result<Joined, Refusal> {
@@ -143,7 +147,7 @@ impl Feed {
     async fn relay(&self, channel: &Channel, after: &mut Option<i64>) -> Result<(), Status> {
         let request = WatchStreamsRequest { caller: Some(system_caller()), after_version: *after };
         let mut events = self.sync.clone().watch_streams(request).await?.into_inner();
-        let mut look_round = tokio::time::interval(LOOK_ROUND);
+        let mut look_round = tokio::time::interval(self.look_round);
         let mut has_caught_up = false;
         loop {
             let event = tokio::select! {

@@ -1,5 +1,7 @@
 //! The host and the people in his room.
 
+use std::time::Instant;
+
 use gateway::HttpArgs;
 use serde_json::{Value, json};
 
@@ -101,15 +103,18 @@ async fn moderation_has_a_limit_of_its_own() {
     for (person, verb) in
         [("host-1", "kick"), ("host-2", "admit"), ("host-3", "reject"), ("host-4", "admit-all")]
     {
-        let mut refused = 0;
+        let started = Instant::now();
+        let mut passed = 0;
         for _ in 0..10 {
             let (status, told) = post(&gateway, person, verb, &json!({"user_id": "guest-1"})).await;
             if status == 429 {
                 assert_eq!(told["error"], json!("RATE_LIMITED"));
-                refused += 1;
+            } else {
+                passed += 1;
             }
         }
-        assert!((6..=8).contains(&refused), "{refused} of 10 {verb} at once");
+        let come_back = started.elapsed().as_secs(); // on a slow machine
+        assert!((2..=2 + come_back).contains(&passed), "{passed} of 10 {verb} at once");
     }
     let (status, _) = post(&gateway, "guest-1", "hand", &json!({"raised": true})).await;
     assert_eq!(status, 200, "hands are none");

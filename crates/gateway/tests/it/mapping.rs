@@ -83,9 +83,9 @@ async fn a_service_that_panics_or_fails_without_a_reason_is_500_and_tells_nothin
 
 #[tokio::test]
 async fn a_service_that_is_not_there_is_503_with_retry_after() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nowhere = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let deaf = tokio::net::TcpSocket::new_v4().unwrap(); // it has the port, and nobody listens
+    deaf.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let nowhere = format!("http://{}", deaf.local_addr().unwrap());
     let endpoint = tonic::transport::Endpoint::from_shared(nowhere).unwrap();
     let transport = chassis::transport::Transport::to(endpoint, &internal().tokens);
     let gateway = Gateway::before(checked(args()), peers(&transport), Fake::default(), runtime()).await;

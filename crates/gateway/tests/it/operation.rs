@@ -140,7 +140,7 @@ async fn a_stop_finishes_and_the_port_is_free_again() {
     assert_eq!(answer(gateway.get("/livez")).await.0, 200);
     let crashes = gateway.runtime.lifecycle.stop(std::time::Duration::from_secs(5)).await;
     assert_eq!(crashes, 0);
-    TcpListener::bind(gateway.address).await.expect("the port");
+    eventually("the port", || TcpListener::bind(gateway.address)).await;
 }
 
 #[test]

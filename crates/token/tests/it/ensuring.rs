@@ -10,12 +10,12 @@ use tonic::Status;
 
 use crate::{
     issuing::kick,
-    world::{FakeRoom, world},
+    world::{FakeRoom, open, world},
 };
 
 /// A booking that is open now, with the intent of a room.
-async fn open(options: PgPoolOptions, connect: &PgConnectOptions) -> (PgPool, Booking) {
-    let pool = options.connect_with(connect.clone()).await.unwrap();
+async fn open_booking(options: PgPoolOptions, connect: &PgConnectOptions) -> (PgPool, Booking) {
+    let pool = open(options, connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::pending_room(&pool, &booking).await;
     (pool, booking)
@@ -40,7 +40,7 @@ async fn settle(pool: &PgPool, booking: &Booking, generation: i32) -> Result<i32
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_room_that_is_not_ready_is_ensured_first(options: PgPoolOptions, connect: PgConnectOptions) {
-    let (pool, booking) = open(options, &connect).await;
+    let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -61,7 +61,7 @@ async fn a_stale_record_or_one_about_to_close_is_ensured_first(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open(options, &connect).await;
+    let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -84,7 +84,7 @@ async fn a_client_that_livekit_refused_always_has_the_room_looked_at(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open(options, &connect).await;
+    let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -102,7 +102,7 @@ async fn whoever_is_kicked_while_the_room_is_ensured_gets_no_token(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open(options, &connect).await;
+    let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -121,7 +121,7 @@ async fn a_meeting_that_ends_while_its_room_is_ensured_has_ended(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open(options, &connect).await;
+    let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -142,7 +142,7 @@ async fn a_room_that_moves_on_after_the_answer_is_asked_for_again(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open(options, &connect).await;
+    let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
@@ -167,7 +167,7 @@ async fn a_room_that_never_comes_to_rest_is_livekit_unavailable(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let (_, booking) = open(options, &connect).await;
+    let (_, booking) = open_booking(options, &connect).await;
     let fake = FakeRoom::new(|| async { Ok(1) }); // says so, but the record stays pending
     let world = world(&connect, &fake).await;
     let refusal = world.issue(&booking.host, &booking).await.unwrap_err();
@@ -178,7 +178,7 @@ async fn a_room_that_never_comes_to_rest_is_livekit_unavailable(
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn what_room_lifecycle_refuses_with_is_passed_on(options: PgPoolOptions, connect: PgConnectOptions) {
-    let (_, booking) = open(options, &connect).await;
+    let (_, booking) = open_booking(options, &connect).await;
     let down = Refusal::unavailable(Reason::LivekitUnavailable, 7);
     let world = world(&connect, &FakeRoom::refusing(&down)).await;
     assert_eq!(world.issue(&booking.host, &booking).await.unwrap_err(), down);
@@ -189,7 +189,7 @@ async fn without_room_lifecycle_only_rooms_known_to_be_there_are_opened(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open(options, &connect).await;
+    let (pool, booking) = open_booking(options, &connect).await;
     let fake = FakeRoom::new(|| async { Err(Status::unavailable("connection refused")) });
     let world = world(&connect, &fake).await;
     let refusal = world.issue(&booking.host, &booking).await.unwrap_err();
@@ -204,7 +204,7 @@ async fn a_fresh_record_that_grows_old_is_looked_at_ahead_by_one_for_all(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let (pool, booking) = open(options, &connect).await;
+    let (pool, booking) = open_booking(options, &connect).await;
     let fake = FakeRoom::new(std::future::pending); // LiveKit hangs
     let world = world(&connect, &fake).await;
     settle(&pool, &booking, 1).await.unwrap();

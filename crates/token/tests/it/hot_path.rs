@@ -9,7 +9,7 @@ use tracing_subscriber::{Layer, layer::SubscriberExt};
 use crate::{
     live_issuing::on_air,
     logs,
-    world::{FakeRoom, world},
+    world::{FakeRoom, open, world},
 };
 
 /// Keeps the statements that sqlx reports, except the readiness probe's and a new connection's:
@@ -41,7 +41,7 @@ impl<S: tracing::Subscriber> Layer<S> for Statements {
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_token_for_a_fresh_room_costs_one_statement(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = options.connect_with(connect.clone()).await.unwrap();
+    let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let (live_room, _, _) = on_air(&pool).await;

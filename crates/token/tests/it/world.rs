@@ -146,8 +146,11 @@ impl World {
     }
 }
 
+/// The database of a test whose clock hardly moves: a record that is fresh stays so, however slow the machine.
 pub async fn open(options: PgPoolOptions, connect: &PgConnectOptions) -> PgPool {
-    options.connect_with(connect.clone()).await.unwrap()
+    let pool = options.connect_with(connect.clone()).await.unwrap();
+    testkit::slow_database_clock(&pool).await;
+    pool
 }
 
 pub async fn run(pool: &PgPool, statements: &'static str) {
