@@ -137,7 +137,7 @@ impl Outbox {
     async fn expand(&self) -> Result<i64, sqlx::Error> {
         let mut all = 0;
         loop {
-            let mut transaction = self.pool.begin().await?;
+            let mut transaction = chassis::db::begin(&self.pool).await?;
             let expanded = store::expand_notifications(&mut transaction, &self.channels, BATCH).await?;
             transaction.commit().await?;
             let expanded = expanded.unwrap_or(0);

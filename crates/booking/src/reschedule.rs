@@ -47,7 +47,7 @@ impl Bookings {
         people: &[String],
         change: &Change,
     ) -> Result<Attempt, Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         store::lock_people(&mut *transaction, people, caller).await?;
         let booking = store::find_booking(&mut *transaction, id).await?.ok_or(Error::NotFound)?;
         if let Some(guest) = as_guest(caller, &booking)

@@ -6,9 +6,11 @@ use std::{borrow::Cow, future::Future, time::Duration};
 
 use secrecy::SecretString;
 use sqlx::{
-    PgPool,
+    PgPool, Postgres, Transaction,
     migrate::{Migrate, MigrateError, Migrator},
 };
+
+use tracing::Instrument as _;
 
 use crate::status::{Reason, Refusal};
 
@@ -76,6 +78,24 @@ pub async fn schema(pool: &PgPool) -> Result<Schema, sqlx::Error> {
         }
     }
     Ok(if behind.is_empty() { Schema::Current } else { Schema::Behind(behind) })
+}
+
+/// Begins a transaction that rolls back when it is let go of, also while it begins: a task of its own waits for the
+/// database's answer. sqlx 0.9 counts a transaction only after that, and would give back a connection that is in one;
+/// what its next user writes would be acknowledged and lost (sqlx issue 4393).
+pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    begin_with(pool, "begin").await
+}
+
+/// [`begin`], with what is to be set for the transaction.
+#[expect(clippy::disallowed_methods, reason = "the one place that begins transactions")]
+pub async fn begin_with(
+    pool: &PgPool,
+    statement: &'static str,
+) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let pool = pool.clone();
+    let beginning = async move { pool.begin_with(statement).await };
+    tokio::spawn(beginning.in_current_span()).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// An error that may stem from the database.

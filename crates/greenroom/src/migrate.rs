@@ -108,7 +108,7 @@ pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyh
     if !missing.is_empty() {
         MIGRATOR.run(&pool).await.context("a migration failed")?;
     }
-    let mut transaction = pool.begin().await?;
+    let mut transaction = chassis::db::begin(&pool).await?;
     lock(&mut *transaction).await?;
     grant(&mut *transaction).await.context("the rights cannot be granted")?;
     store_window(&mut transaction, "join_opens_before", windows.opens_before).await?;
@@ -144,7 +144,7 @@ fn has_code(error: &sqlx::Error, code: &str) -> bool {
 
 /// A login without the right to make roles is no failure: the services then run with all its rights.
 async fn make_roles(pool: &PgPool) -> Result<(), sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = chassis::db::begin(pool).await?;
     lock(&mut *transaction).await?;
     match sqlx::raw_sql(db::ROLES).execute(&mut *transaction).await {
         Ok(_) => transaction.commit().await,

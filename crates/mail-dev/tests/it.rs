@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 
-use std::io::Read;
+use std::{io::Read, time::Duration};
 
 use mail_dev::{Fault, MailDev};
 use tokio::{
@@ -118,5 +118,7 @@ async fn serving_ends_with_the_last_of_its_connections() {
     serving.await.unwrap();
     // One thread runs all of this: whatever had been left to end by itself would be open still.
     let mut stream = stream.into_inner().into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     assert_eq!(stream.read(&mut [0]).ok(), Some(0));
 }

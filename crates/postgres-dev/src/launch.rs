@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -34,7 +34,21 @@ pub struct Running {
 impl Running {
     pub fn start(cluster: &Cluster, binaries: &Binaries, durability: Durability) -> anyhow::Result<Self> {
         leave_no_other(&cluster.data())?;
-        let port = free_port()?;
+        loop {
+            let port = free_port()?;
+            match Self::start_on(port, cluster, binaries, durability) {
+                Err(_) if is_taken(port) => {} // somebody was faster
+                started => return started,
+            }
+        }
+    }
+
+    fn start_on(
+        port: u16,
+        cluster: &Cluster,
+        binaries: &Binaries,
+        durability: Durability,
+    ) -> anyhow::Result<Self> {
         let mut command = command(cluster, binaries, durability, port)?;
         let (told_pid, pid) = mpsc::channel();
         let (tell_end, ended) = mpsc::channel();
@@ -172,6 +186,10 @@ impl PidFile {
 
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn is_taken(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()
 }
 
 fn tail(log: &Path) -> String {

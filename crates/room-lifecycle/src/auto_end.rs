@@ -82,7 +82,7 @@ impl Rooms {
     }
 
     async fn auto_end_session(&self, record: &Record) -> Result<bool, Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         let Some(live) = attendance::lock_room(&mut *transaction, record.id).await? else { return Ok(false) };
         let open = seats::lock_session(&mut *transaction, live.session).await?;
         if !open || !auto_end::lock_closing(&mut *transaction, record).await? {
@@ -96,7 +96,7 @@ impl Rooms {
 
     async fn auto_end_nest(&self, record: &Record) -> Result<bool, Error> {
         let nest = record.owner_id;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         let open = nests::lock_nest(&mut *transaction, nest).await?.is_some();
         if !open || !auto_end::lock_closing(&mut *transaction, record).await? {
             return Ok(false);

@@ -10,8 +10,8 @@ use chassis::{
 use domain::RoomCreation;
 use secrecy::SecretString;
 
-use crate::nests::link::EventKind;
 pub use crate::recordings::settings::{RecordingArgs, RecordingSettings};
+use crate::{diagnosis::Patience, nests::link::EventKind};
 
 /// The database role of this service.
 pub const ROLE: &str = "greenroom_room_lifecycle";
@@ -68,6 +68,8 @@ pub struct Config {
     /// Without a slash at the end.
     pub app_url: Option<String>,
     pub recordings: RecordingSettings,
+    /// Of a diagnosis.
+    pub patience: Patience,
     /// For webhook tokens and timers only.
     pub clock: Clock,
 }
@@ -134,6 +136,7 @@ impl Args {
             events_keep,
             app_url,
             recordings,
+            patience: Patience::default(),
             clock: Clock::default(),
         })
     }

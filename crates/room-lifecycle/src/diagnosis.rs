@@ -32,10 +32,20 @@ use crate::{
     store::{self, diagnosis::Ground},
 };
 
-/// What LiveKit may take before it counts as silent: the gateway waits 2 s for everything.
-const LOOK: Duration = Duration::from_millis(900);
-/// What a room that is missing may take to be made anew while its caller waits.
-const REMAKE: Duration = Duration::from_millis(700);
+/// How long a diagnosis waits for parts of itself: the gateway waits 2 s for everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// What LiveKit may take before it counts as silent.
+    pub look: Duration,
+    /// What a room that is missing may take to be made anew while its caller waits.
+    pub remake: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { look: Duration::from_millis(900), remake: Duration::from_millis(700) }
+    }
+}
 
 /// What the gateway waits for everything, and what of it is kept for the way back.
 const BUDGET: Duration = Duration::from_secs(2);
@@ -158,7 +168,7 @@ impl Rooms {
     async fn make_anew(&self, owner: Owner) -> bool {
         let rooms = self.clone();
         let making = self.run("repair by diagnosis", async move { rooms.ensure(owner, true).await });
-        match tokio::time::timeout(REMAKE, making).await {
+        match tokio::time::timeout(self.patience.remake, making).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
                 tracing::info!(%error, owner.id = %owner.id(), "a diagnosis could not set the room right");

@@ -83,6 +83,7 @@ pub struct Rooms {
     recordings_keep: Option<time::Duration>,
     /// Nests that ask for it are streamed.
     streams: bool,
+    patience: diagnosis::Patience,
     clock: Clock,
     lifecycle: Lifecycle,
     gates: gate::Gates,
@@ -103,7 +104,7 @@ impl Rooms {
         Ok(Self {
             pool,
             livekit,
-            probe: diagnosis::Probe::new(&config.livekit)?,
+            probe: diagnosis::Probe::new(&config.livekit, config.patience.look)?,
             app_url: config.app_url.as_deref().map(Arc::from),
             address: Arc::new(config.livekit.clone()),
             deployment: found.id,
@@ -114,6 +115,7 @@ impl Rooms {
             output: config.recordings.output.as_ref().map(recordings::output::Output::new).transpose()?,
             recordings_keep: config.recordings.keep,
             streams: config.recordings.hls && config.recordings.output.is_some(),
+            patience: config.patience,
             clock: config.clock,
             lifecycle: lifecycle.clone(),
             gates: gate::Gates::default(),

@@ -97,7 +97,7 @@ impl Rooms {
     /// Lists LiveKit once, marks every room that is due, and removes strays if that is allowed; nothing when another
     /// replica is at it.
     async fn sweep(&self, may_clean: bool) -> Result<(), Error> {
-        let mut lock = self.pool.begin().await?;
+        let mut lock = chassis::db::begin(&self.pool).await?;
         if !marks::try_pass_lock(&mut *lock).await? {
             return Ok(());
         }

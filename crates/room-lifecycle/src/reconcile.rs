@@ -1,7 +1,7 @@
 //! `reconcile_room`: the one code path that every webhook, kick, change of a booking and periodic pass ends in.
 //!
 //! Marks are claimed in batches; a batch costs one ListRooms, and one ListParticipants per active room. A room
-//! that fails keeps its mark, whose lease brings it back. No retries inside: the next drain is the retry.
+//! that fails keeps its mark, and is due again soon. No retries inside: a later drain is the retry.
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,10 +33,10 @@ impl Rooms {
             let rooms: Vec<Uuid> = rooms.into_iter().collect();
             let done = self.reconcile(&rooms).await?;
             self.nudge_recordings_of(&rooms).await?;
-            marks::delete_marks(&self.pool, &claimed.ids, &done).await?;
+            marks::conclude_marks(&self.pool, &claimed.ids, &done).await?;
             drained += done.len();
             if done.len() < rooms.len() {
-                return Ok(drained); // what failed comes back with its lease
+                return Ok(drained); // what failed comes back soon
             }
         }
     }

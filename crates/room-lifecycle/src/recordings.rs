@@ -98,7 +98,7 @@ impl Rooms {
 
     /// The transaction of a change; of a signed request, its proof is the first thing in it.
     async fn begin_change(&self, proof: Option<&Proof>) -> Result<Transaction<'static, Postgres>, Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         if let Some(proof) = proof {
             accept(&mut transaction, proof).await?;
         }

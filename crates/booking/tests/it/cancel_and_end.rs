@@ -71,7 +71,8 @@ async fn a_meeting_under_way_can_be_cancelled_and_one_that_is_over_cannot(
 
 /// Moves a booking so far back that it is over, without committing it.
 async fn over(world: &World, booking: &Booking) -> Transaction<'static, Postgres> {
-    let (mut other, id) = (world.pool.begin().await.unwrap(), booking.id.parse::<Uuid>().unwrap());
+    let (mut other, id) =
+        (chassis::db::begin(&world.pool).await.unwrap(), booking.id.parse::<Uuid>().unwrap());
     sqlx::query!("update sessions set scheduled_at = scheduled_at - interval '1 day' where id = $1", id)
         .execute(&mut *other)
         .await

@@ -147,7 +147,7 @@ async fn two_who_book_each_other_stand_in_one_line(pool: PgPoolOptions, connect:
         ..RescheduleBookingRequest::default()
     };
 
-    let mut held = world.pool.begin().await.unwrap();
+    let mut held = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended(id, 7)) from unnest(array['ada', 'bob']) id")
         .fetch_all(&mut *held)
         .await

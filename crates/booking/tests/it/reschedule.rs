@@ -167,7 +167,7 @@ async fn a_change_in_between_is_read_again_and_not_overwritten(
     let booking = world.book(100).await;
     let id: Uuid = booking.id.parse().unwrap();
     // As a reschedule writes it that has read the same booking.
-    let mut other = world.pool.begin().await.unwrap();
+    let mut other = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!(
         "update sessions set description = 'Bring paper', sequence = sequence + 1 where id = $1 and sequence = 0",
         id

@@ -1,8 +1,12 @@
 //! Pools, roles, migrations and what database errors mean.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    future::Future as _,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
 };
 
 use chassis::{
@@ -60,7 +64,7 @@ async fn a_row_that_somebody_holds_does_not_hold_the_pool(options: PgPoolOptions
     let settings =
         db::Settings { max_connections: 2, ..testkit::database(&connect, "greenroom_room_lifecycle") };
     let pool = db::pool(&settings).unwrap();
-    let mut holding = outside.begin().await.unwrap();
+    let mut holding = chassis::db::begin(&outside).await.unwrap();
     sqlx::query!("update deployment set livekit_url = 'held'").execute(&mut *holding).await.unwrap();
     let update = || sqlx::query!("update deployment set livekit_url = 'mine'").execute(&pool);
     let giving_up = async {
@@ -101,7 +105,7 @@ async fn a_serialisation_failure_is_retried_once(pool: PgPool) {
                 if !first {
                     done.acquire().await.unwrap().forget(); // the other one, which won
                 }
-                let mut tx = pool.begin().await?;
+                let mut tx = chassis::db::begin(&pool).await?;
                 sqlx::query!("set transaction isolation level serializable").execute(&mut *tx).await?;
                 sqlx::query!("select count(*) as n from app_users where id = $1", other)
                     .fetch_one(&mut *tx)
@@ -118,6 +122,33 @@ async fn a_serialisation_failure_is_retried_once(pool: PgPool) {
     let (one, two) = tokio::join!(transfer("one", "two"), transfer("two", "one"));
     assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
     assert_eq!(attempts.load(Ordering::SeqCst), 3);
+}
+
+/// The connection, that is: what is written over it next is its own transaction again.
+#[sqlx::test(migrations = false)]
+async fn a_transaction_that_is_cut_short_while_it_begins_is_none(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let pool = options.max_connections(1).test_before_acquire(false).connect_with(connect).await.unwrap();
+    let transaction = async || {
+        sqlx::query_scalar!(r#"select pg_current_xact_id()::text as "id!""#).fetch_one(&pool).await.unwrap()
+    };
+    for polls in 1..20 {
+        let mut beginning = Box::pin(db::begin(&pool));
+        let mut left = polls;
+        let begun = std::future::poll_fn(|context| {
+            left -= 1;
+            match beginning.as_mut().poll(context) {
+                Poll::Ready(begun) => Poll::Ready(Some(begun.unwrap())),
+                Poll::Pending if left == 0 => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        drop((begun, beginning));
+        assert_ne!(transaction().await, transaction().await, "after {polls} polls");
+    }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -183,7 +214,7 @@ async fn a_deadlock_is_retried_once(pool: PgPool) {
                 if !is_first {
                     done.acquire().await.unwrap().forget(); // the other one, which won
                 }
-                let mut tx = pool.begin().await?;
+                let mut tx = chassis::db::begin(&pool).await?;
                 sqlx::query!("update app_users set email = 'x' where id = $1", first)
                     .execute(&mut *tx)
                     .await?;

@@ -32,7 +32,7 @@ struct Repaired {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let database = check(|problems| args.database.check("greenroom", problems))?;
     let pool = db::pool(&db::Settings { url: database.url, role: None, max_connections: 1 })?;
-    let mut transaction = pool.begin().await.context("the database does not answer")?;
+    let mut transaction = chassis::db::begin(&pool).await.context("the database does not answer")?;
     let Repaired { sessions, reset, pointed, streams } = repair_live_rooms(&mut *transaction).await?;
     say(format_args!("Ended {sessions} stuck sessions"))?;
     say(format_args!("Reset {reset} stuck rooms to idle"))?;

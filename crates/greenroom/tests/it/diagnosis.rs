@@ -98,9 +98,17 @@ async fn a_room_that_livekit_lost_is_repaired_while_it_is_diagnosed(
     world.services.room.pass_period = std::time::Duration::from_mins(5);
     let replica = world.replica().await;
     let session = replica.book("ana", "ben", 1).await;
-    livekit.restart();
-    let told = diagnose(&replica, Some("ben"), &session).await;
-    assert_eq!((&told["scenario"], &told["repaired"]), (&json!("ok"), &json!(true)), "{told}");
+    // Again where it took longer than a diagnosis waits, or the pass at the start was there first.
+    testkit::eventually("it is repaired", async || {
+        livekit.restart();
+        let told = diagnose(&replica, Some("ben"), &session).await;
+        if (&told["scenario"], &told["repaired"]) == (&json!("ok"), &json!(true)) {
+            Ok(())
+        } else {
+            Err(told)
+        }
+    })
+    .await;
     livekit.restart();
     let path = format!("/api/v1/diagnostics/rooms/{session}/repair");
     let (status, told) = replica.post("ana", &path, json!({})).await;

@@ -199,6 +199,22 @@ impl Replica {
         self.ask(user, Method::GET, path, None).await
     }
 
+    /// Asks again while the answer is that he waited for a connection for too long.
+    pub async fn insist(
+        &self,
+        user: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        loop {
+            let (status, told) = self.ask(user, method.clone(), path, body.clone()).await;
+            if told["code"] != "database_unavailable" {
+                return (status, told);
+            }
+        }
+    }
+
     pub async fn post(&self, user: &str, path: &str, body: Value) -> (StatusCode, Value) {
         self.ask(user, Method::POST, path, Some(body)).await
     }
@@ -302,6 +318,7 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             events_keep: Duration::from_hours(720),
             app_url: None,
             recordings: room_lifecycle::config::RecordingSettings::default(),
+            patience: room_lifecycle::diagnosis::Patience::default(),
             clock: Clock::default(),
         },
         token: token::Config {

@@ -190,13 +190,13 @@ mod tests {
 
     #[test]
     fn nothing_is_written_outside_of_the_root() {
-        let root = std::env::temp_dir().join("livekit-dev-output-test");
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("recordings");
         for path in ["../x.mp4", "/etc/x.mp4", "a/../../x.mp4"] {
             assert!(matches!(write(&root, path, b"x"), Err(WriteError::Outside(_))), "{path}");
         }
         let absolute = root.join("a/x.mp4");
         assert_eq!(write(&root, &absolute.to_string_lossy(), b"abc").unwrap(), 3);
         assert_eq!(fs::read(absolute).unwrap(), b"abc");
-        fs::remove_dir_all(root).unwrap();
     }
 }

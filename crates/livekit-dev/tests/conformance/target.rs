@@ -94,7 +94,7 @@ impl Target {
     /// A client that gives up soon.
     pub fn impatient_rooms(&self) -> RoomClient {
         RoomClient::with_api_key(&self.url, &self.key, &self.secret)
-            .with_request_timeout(Duration::from_millis(300))
+            .with_request_timeout(Duration::from_secs(2))
     }
 
     pub fn egress(&self) -> EgressClient {

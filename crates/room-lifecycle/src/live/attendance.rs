@@ -26,7 +26,7 @@ impl Rooms {
     }
 
     async fn project(&self, livekit_room: Uuid) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         let Some(live) = attendance::lock_room(&mut *transaction, livekit_room).await? else { return Ok(()) };
         if !seats::lock_session(&mut *transaction, live.session).await? {
             return Ok(());
@@ -49,7 +49,7 @@ impl Rooms {
     }
 
     async fn let_in(&self, session: Uuid) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         if seats::lock_session(&mut *transaction, session).await? {
             lobby::admit_waiting(&mut transaction, session).await?;
         }

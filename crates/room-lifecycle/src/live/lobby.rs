@@ -81,7 +81,7 @@ impl Rooms {
 
     /// A transaction that holds the lock of an open session.
     pub(super) async fn begin_in(&self, session: Uuid) -> Result<Transaction<'_, Postgres>, Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         let open = seats::lock_session(&mut *transaction, session).await?;
         if open { Ok(transaction) } else { Err(LiveError::NotActive.into()) }
     }

@@ -111,7 +111,7 @@ impl Rooms {
         user: &str,
         until: Option<OffsetDateTime>,
     ) -> Result<Option<Uuid>, Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         let session = seats::lock_session_of(&mut *transaction, room).await?;
         let watch = self.policy.watch_for();
         moderation::insert_ban(&mut *transaction, room, user, &caller.user_id, until, watch).await?;

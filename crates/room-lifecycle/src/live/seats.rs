@@ -61,7 +61,7 @@ impl Rooms {
 
     /// None: the session that was read is not open any more.
     async fn take_seat(&self, caller: &Caller, room: Uuid, session: Uuid) -> Result<Option<Seat>, Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         if !seats::lock_session(&mut *transaction, session).await? {
             return Ok(None);
         }
@@ -90,7 +90,7 @@ impl Rooms {
     }
 
     async fn give_up_seat(&self, place: &Place, session: Uuid, user: &str) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         let open = seats::lock_session(&mut *transaction, session).await?;
         seats::set_left(&mut *transaction, session, user).await?;
         if open && lets_in(place) {

@@ -90,7 +90,7 @@ impl Rooms {
 
     /// Goes live. None: the open session has to move on by its own plan first.
     async fn place(&self, caller: &Caller, room: Uuid, new: &NewSession) -> Result<Option<Outcome>, Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         lock(&mut transaction, caller, room, None).await?;
         if let Some(session) = repeated(&mut transaction, caller, new).await? {
             transaction.commit().await?;
@@ -123,7 +123,7 @@ impl Rooms {
 
     /// One of the other verbs. None: the open session has to move on by its own plan first.
     async fn take_step(&self, caller: &Caller, room: Uuid, verb: Verb) -> Result<Option<Outcome>, Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         lock(&mut transaction, caller, room, Some(verb)).await?;
         let live = find(&mut transaction, room).await?;
         let work = match decide::step(verb, live.open_session(), live.now)? {

@@ -68,7 +68,7 @@ impl Rooms {
 
     /// Takes the step that is due in a room, if there is one.
     pub(super) async fn advance_live_room(&self, room: Uuid) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         if sessions::settle(&mut *transaction, room).await? {
             count_healed("pass");
         }

@@ -72,7 +72,7 @@ impl Rooms {
         nest: Uuid,
         wish: &Wish,
     ) -> Result<bool, Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         accept(&mut transaction, proof).await?;
         let host = nests::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
         let keys = [caller.to_owned(), wish.participant.clone()];

@@ -42,7 +42,7 @@ impl Rooms {
         relays: &[String],
         hls_stream: bool,
     ) -> Result<(Nest, Option<Box<Record>>), Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         accept(&mut transaction, proof).await?;
         let id = nests::insert_nest(&mut *transaction, host, relays, hls_stream).await?;
         let intent = store::insert_intents(&mut *transaction, &[Owner::Nest(id)]).await?.pop();
@@ -70,7 +70,7 @@ impl Rooms {
     }
 
     async fn set_nest_ended(&self, host: &str, proof: &Proof, nest: Uuid) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = chassis::db::begin(&self.pool).await?;
         accept(&mut transaction, proof).await?;
         let owner = nests::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
         if owner != host {

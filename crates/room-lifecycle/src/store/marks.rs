@@ -32,12 +32,22 @@ pub async fn claim_marks(db: impl PgExecutor<'_>, limit: i64) -> Result<Claimed>
     })
 }
 
-/// The rooms were looked at; a mark made meanwhile has another id and stays.
-pub async fn delete_marks(db: impl PgExecutor<'_>, ids: &[i64], rooms: &[Uuid]) -> Result<()> {
-    sqlx::query!("delete from room_marks where id = any($1) and room_id = any($2)", ids, rooms)
-        .execute(db)
-        .await
-        .map(drop)
+/// The rooms were looked at, and those in `done` went well; a mark made meanwhile has another id and stays. What failed
+/// is due again after 2 s, or when its room may be made again.
+pub async fn conclude_marks(db: impl PgExecutor<'_>, ids: &[i64], done: &[Uuid]) -> Result<()> {
+    sqlx::query!(
+        "with done as (delete from room_marks where id = any($1) and room_id = any($2))
+         update room_marks m
+         set not_before = greatest(app_now() + interval '2 seconds',
+                                   least(r.next_attempt_at, app_now() + interval '1 minute'))
+         from livekit_rooms r
+         where r.id = m.room_id and m.id = any($1) and m.room_id <> all($2)",
+        ids,
+        done
+    )
+    .execute(db)
+    .await
+    .map(drop)
 }
 
 /// Marks a room and wakes every replica.

@@ -12,7 +12,7 @@ use livekit_dev::{Fault, Hand};
 use proto::types::v1::Caller;
 use room_lifecycle::{
     Rooms,
-    diagnosis::{Decision, Kind, Target, verdict::Diagnosis},
+    diagnosis::{Decision, Kind, Patience, Target, verdict::Diagnosis},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
@@ -63,7 +63,7 @@ async fn a_healthy_room_is_told_and_not_touched(_: PgPoolOptions, connect: PgCon
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_livekit_that_is_dead_or_hangs_is_unreachable(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let rooms = world.rooms().await;
+    let rooms = world.rooms_with(|config| config.patience.look = Wait::from_secs(3)).await;
     let (booking, _) = world.open_room(&rooms).await;
     let dead = world.rooms_with(|config| config.livekit.url = "http://127.0.0.1:1".to_owned()).await;
     for rooms in [&dead, &rooms] {
@@ -86,7 +86,7 @@ const IN_TIME: Wait = Wait::from_millis(2_800);
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_livekit_that_hangs_is_told_of_in_time(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let rooms = world.rooms().await;
+    let rooms = world.rooms_with(|config| config.patience = Patience::default()).await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set(livekit_dev::ANY_METHOD, Fault::Hang);
     let told = tokio::time::timeout(IN_TIME, by_host(&rooms, &booking)).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_room_that_takes_long_to_make_anew_is_told_as_missing_in_time(
     connect: PgConnectOptions,
 ) {
     let world = World::new(connect).await;
-    let rooms = world.rooms().await;
+    let rooms = world.rooms_with(|config| config.patience.remake = Patience::default().remake).await;
     let (booking, record) = world.open_room(&rooms).await;
     world.admin().delete_room(&record.room_name).await.unwrap();
     world.server().faults().set("CreateRoom", Fault::Hang);

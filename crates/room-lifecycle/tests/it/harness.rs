@@ -46,7 +46,9 @@ impl World {
             config.webhooks.retry_base = std::time::Duration::from_millis(10);
         })
         .await;
-        Self::beside(connect, Arc::new(livekit))
+        let world = Self::beside(connect, Arc::new(livekit));
+        testkit::slow_database_clock(&world.pool).await;
+        world
     }
 
     /// Another database with the same LiveKit.

@@ -269,7 +269,7 @@ async fn only_one_replica_lists_livekit_at_a_time(_: PgPoolOptions, connect: PgC
     world.server().faults().clear();
     assert!(!is_free.unwrap(), "it is locked while one lists");
     first.await.unwrap().unwrap();
-    let mut lock = world.pool.begin().await.unwrap();
+    let mut lock = chassis::db::begin(&world.pool).await.unwrap();
     assert!(marks::try_pass_lock(&mut *lock).await.unwrap(), "and not for longer");
     world.complete(&booking).await;
     let lists = world.server().calls("ListRooms"); // more than one if it was the room's turn to be looked at

@@ -209,7 +209,7 @@ async fn who_waits_is_told_that_it_starts_when_livekit_is_slow(_: PgPoolOptions,
         place: Some(place),
         ..StartRecordingRequest::default()
     };
-    let budget = std::time::Duration::from_secs(3);
+    let budget = std::time::Duration::from_secs(6);
     let asked = RecordingService::start_recording(&*rooms, Request::new(request));
     let told = chassis::context::with_budget(budget, asked).await.unwrap().into_inner().recording.unwrap();
     assert_eq!(told.status, "starting");
@@ -240,7 +240,7 @@ async fn who_stops_or_deletes_is_answered_although_livekit_is_slow(
             proof: None,
         })
     };
-    let budget = std::time::Duration::from_secs(3);
+    let budget = std::time::Duration::from_secs(6);
     let asked = RecordingService::stop_recording(&*rooms, request());
     let told = chassis::context::with_budget(budget, asked).await.unwrap().into_inner().recording.unwrap();
     assert_eq!(told.status, "ending");

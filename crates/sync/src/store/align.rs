@@ -14,7 +14,7 @@ const BEGIN: &str = "begin; set local jit = off;
 
 /// Begins a transaction over a batch.
 pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with(BEGIN).await
+    chassis::db::begin_with(pool, BEGIN).await
 }
 
 /// Waits until this transaction is the only one that draws versions, and has its writes mark nothing. After that, a

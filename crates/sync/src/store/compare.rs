@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// Begins the transaction of a page, which costs less than compiling its plan would.
 pub async fn begin_page(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with("begin; set local jit = off").await
+    chassis::db::begin_with(pool, "begin; set local jit = off").await
 }
 
 /// One page: the ids after the one before, up to and including `last`.

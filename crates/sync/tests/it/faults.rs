@@ -28,7 +28,7 @@ async fn a_change_made_while_marks_are_worked_on_is_not_lost(
     let world = World::new(options, connect).await;
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
-    let mut holder = world.pool.begin().await.unwrap();
+    let mut holder = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!("select pg_advisory_xact_lock($1)", VERSIONS).fetch_one(&mut *holder).await.unwrap();
     let pool = world.pool.clone();
     let draining = tokio::spawn(async move { sync::drain(&pool).await.unwrap() });
@@ -45,7 +45,7 @@ async fn a_change_made_while_marks_are_worked_on_is_not_lost(
 async fn replicas_share_the_marks(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 2_000).await;
-    let mut holder = world.pool.begin().await.unwrap();
+    let mut holder = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!("select pg_advisory_xact_lock($1)", VERSIONS).fetch_one(&mut *holder).await.unwrap();
     let both_began = async {
         world.waiting(2).await; // both have marks
@@ -105,7 +105,7 @@ async fn a_legacy_client_that_holds_its_row_holds_up_no_other(
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 3).await;
     sync::drain(&world.pool).await.unwrap();
-    let mut legacy = world.pool.begin().await.unwrap();
+    let mut legacy = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!("update community_live_streams set total_messages = 1 where title = 'Room 2'")
         .execute(&mut *legacy)
         .await
@@ -126,7 +126,7 @@ async fn a_legacy_client_that_holds_many_rows_is_waited_for_by_none(
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 700).await;
     sync::drain(&world.pool).await.unwrap();
-    let mut legacy = world.pool.begin().await.unwrap();
+    let mut legacy = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!("update community_live_streams set total_messages = 1 where title not like 'Room 1%'")
         .execute(&mut *legacy)
         .await

@@ -39,7 +39,7 @@ async fn a_version_that_commits_later_than_a_greater_one_does_not_exist(
     let service = world.service().await;
     let (mut events, position) = service.follow(None).await;
     // Writer A, a replica in the middle of its work, has drawn a version.
-    let mut a = world.pool.begin().await.unwrap();
+    let mut a = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!(
         "select pg_advisory_xact_lock($1), set_config('greenroom.sync', 'on', true) as own",
         VERSIONS

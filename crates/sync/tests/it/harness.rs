@@ -103,7 +103,7 @@ impl World {
 
 /// A change of the listing that marks nothing, as nobody but sync should make it.
 pub async fn drift(pool: &PgPool, id: Uuid) {
-    let mut tx = pool.begin().await.unwrap();
+    let mut tx = chassis::db::begin(pool).await.unwrap();
     sqlx::raw_sql("set local greenroom.sync = 'on'").execute(&mut *tx).await.unwrap();
     sqlx::query!("update community_live_streams set title = 'drifted' where id = $1", id)
         .execute(&mut *tx)

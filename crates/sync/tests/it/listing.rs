@@ -189,7 +189,7 @@ async fn a_strangers_page_never_meets_the_rows_of_groups(options: PgPoolOptions,
         let viewer = sync::viewer::Viewer::of(caller.clone()).unwrap();
         let status = Some("live").filter(|_| !status.is_empty());
         let filter = sync::store::Filter { status, ..sync::store::Filter::default() };
-        let mut tx = pool.begin().await.unwrap();
+        let mut tx = chassis::db::begin(pool).await.unwrap();
         sqlx::raw_sql("set local plan_cache_mode = force_generic_plan").execute(&mut *tx).await.unwrap();
         let before = scanned(&mut tx).await;
         let found = sync::store::list_streams(&mut *tx, &viewer, &filter, 100).await.unwrap();

@@ -148,7 +148,10 @@ impl Stage {
         let (statement, room) = (dice.pick(&EDITS), dice.roll(self.rooms.len()));
         let words: Vec<&str> = statement.split_whitespace().collect();
         self.say(format!("by hand, room {room}: {}", words.join(" ")));
-        sqlx::query(statement).bind(self.rooms[room].id).execute(&self.pool).await.unwrap();
+        // A pass may win a deadlock against a hand.
+        chassis::db::retried(|| sqlx::query(statement).bind(self.rooms[room].id).execute(&self.pool))
+            .await
+            .unwrap();
         self.rooms[room].on = On::Unknown;
     }
 }

@@ -1,4 +1,4 @@
-//! What time it is: pools whose connections are told before each use.
+//! What time it is: it hardly moves by itself, but by the test. Pools whose connections are told before each use.
 
 use std::sync::{
     Arc,

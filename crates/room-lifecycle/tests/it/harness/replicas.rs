@@ -6,6 +6,7 @@ use chassis::{clock::Clock, lifecycle::Lifecycle};
 use room_lifecycle::{
     Config, Rooms,
     config::{Policy, ROLE, WebhookKey},
+    diagnosis::Patience,
     nests::link::EventKind,
 };
 use tokio::{
@@ -62,6 +63,8 @@ impl World {
             events_keep: Duration::from_hours(720),
             app_url: None,
             recordings: self.recording_settings(),
+            // Longer than the gateway waits: a machine that is busy with other tests is no silent LiveKit.
+            patience: Patience { look: Duration::from_secs(8), remake: Duration::from_secs(8) },
             clock: Clock::default(),
         }
     }
