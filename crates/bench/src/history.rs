@@ -63,7 +63,7 @@ pub async fn write(ground: &Ground) -> Result<()> {
 pub async fn write_live(ground: &Ground) -> Result<()> {
     let (pool, ended) = (&ground.database.pool, ground.asked.history);
     eprintln!("writing {ended} ended live sessions, their seats and rooms");
-    let mut tx = chassis::db::begin(&pool).await?;
+    let mut tx = chassis::db::begin(pool).await?;
     let tables = ["live_room_sessions", "live_room_attendance"];
     for table in tables {
         let silent = format!("alter table {table} disable trigger user");

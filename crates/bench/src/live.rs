@@ -24,7 +24,7 @@ pub async fn seed_more(pool: &PgPool, there: i64, rooms: i64) -> Result<()> {
     while made < there + rooms {
         let batch = BATCH.min(there + rooms - made);
         eprintln!("writing live rooms up to {} of {}", made + batch, there + rooms);
-        let mut tx = chassis::db::begin(&pool).await?;
+        let mut tx = chassis::db::begin(pool).await?;
         insert(&mut tx, made, batch).await?;
         tx.commit().await?;
         made += batch;
@@ -35,7 +35,7 @@ pub async fn seed_more(pool: &PgPool, there: i64, rooms: i64) -> Result<()> {
 /// As `seed`, in one transaction with a mark for each room, told of as the triggers do; when that was committed.
 pub async fn seed_marked(pool: &PgPool, rooms: i64) -> Result<Instant> {
     eprintln!("writing and marking {rooms} live rooms");
-    let mut tx = chassis::db::begin(&pool).await?;
+    let mut tx = chassis::db::begin(pool).await?;
     insert(&mut tx, 0, rooms).await?;
     let mark =
         "insert into live_stream_dirty (live_room_id) select id from live_rooms; notify live_stream_dirty";
