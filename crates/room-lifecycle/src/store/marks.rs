@@ -38,8 +38,8 @@ pub async fn conclude_marks(db: impl PgExecutor<'_>, ids: &[i64], done: &[Uuid])
     sqlx::query!(
         "with done as (delete from room_marks where id = any($1) and room_id = any($2))
          update room_marks m
-         set not_before = greatest(app_now() + interval '2 seconds',
-                                   least(r.next_attempt_at, app_now() + interval '1 minute'))
+         set not_before = least(greatest(app_now() + interval '2 seconds', r.next_attempt_at),
+                                app_now() + interval '1 minute')
          from livekit_rooms r
          where r.id = m.room_id and m.id = any($1) and m.room_id <> all($2)",
         ids,
