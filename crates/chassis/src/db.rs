@@ -1,4 +1,4 @@
-//! The database: embedded migrations, what its errors mean, and (in `db/pool.rs`) how a service is connected to it.
+//! The database: embedded migrations, transactions, what its errors mean, and (in `db/pool.rs`) how a service is connected to it.
 
 mod pool;
 
@@ -6,11 +6,11 @@ use std::{borrow::Cow, future::Future, time::Duration};
 
 use secrecy::SecretString;
 use sqlx::{
-    PgPool, Postgres, Transaction,
+    PgPool, Postgres, SqlSafeStr, Transaction,
     migrate::{Migrate, MigrateError, Migrator},
 };
 
-use tracing::Instrument as _;
+use tracing::Instrument;
 
 use crate::status::{Reason, Refusal};
 
@@ -93,8 +93,8 @@ pub async fn begin_with(
     pool: &PgPool,
     statement: &'static str,
 ) -> sqlx::Result<Transaction<'static, Postgres>> {
-    let pool = pool.clone();
-    let beginning = async move { pool.begin_with(statement).await };
+    let connection = pool.acquire().await?; // who goes away leaves the queue
+    let beginning = Transaction::begin(connection, Some(statement.into_sql_str()));
     tokio::spawn(beginning.in_current_span()).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 

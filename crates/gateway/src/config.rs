@@ -150,7 +150,8 @@ pub struct StreamsConfig {
     pub anybody_reads: bool,
     /// What tickets are signed with: the first; all are believed.
     pub link_secrets: Vec<SecretString>,
-    /// How often a stream of events says that it lives; other than 15 s only where a test needs it.
+    /// How often a stream of events says that it lives, and looks whether anybody listens; other than 15 s only where
+    /// a test needs it.
     pub heartbeat: Duration,
 }
 

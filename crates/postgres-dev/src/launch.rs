@@ -34,12 +34,13 @@ pub struct Running {
 impl Running {
     pub fn start(cluster: &Cluster, binaries: &Binaries, durability: Durability) -> anyhow::Result<Self> {
         leave_no_other(&cluster.data())?;
-        loop {
-            let port = free_port()?;
-            match Self::start_on(port, cluster, binaries, durability) {
-                Err(_) if is_taken(port) => {} // somebody was faster
-                started => return started,
+        let port = free_port()?;
+        match Self::start_on(port, cluster, binaries, durability) {
+            Err(error) if is_taken(port) => {
+                tracing::warn!(%error, port, "somebody took Postgres' port; it gets another one");
+                Self::start_on(free_port()?, cluster, binaries, durability)
             }
+            started => started,
         }
     }
 

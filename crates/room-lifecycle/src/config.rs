@@ -68,7 +68,7 @@ pub struct Config {
     /// Without a slash at the end.
     pub app_url: Option<String>,
     pub recordings: RecordingSettings,
-    /// Of a diagnosis.
+    /// Other than the default only where a test needs it.
     pub patience: Patience,
     /// For webhook tokens and timers only.
     pub clock: Clock,

@@ -199,7 +199,7 @@ impl Replica {
         self.ask(user, Method::GET, path, None).await
     }
 
-    /// Asks again while the answer is that he waited for a connection for too long.
+    /// Asks again, but not for ever, while the answer is that he waited for a connection for too long.
     pub async fn insist(
         &self,
         user: &str,
@@ -207,12 +207,11 @@ impl Replica {
         path: &str,
         body: Option<Value>,
     ) -> (StatusCode, Value) {
-        loop {
+        testkit::eventually("a connection for everybody", async || {
             let (status, told) = self.ask(user, method.clone(), path, body.clone()).await;
-            if told["code"] != "database_unavailable" {
-                return (status, told);
-            }
-        }
+            if told["code"] == "database_unavailable" { Err(told) } else { Ok((status, told)) }
+        })
+        .await
     }
 
     pub async fn post(&self, user: &str, path: &str, body: Value) -> (StatusCode, Value) {

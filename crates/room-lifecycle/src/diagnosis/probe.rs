@@ -47,6 +47,7 @@ pub enum Opened {
 pub struct Probe {
     http: Client,
     config: LiveKit,
+    patience: Duration,
 }
 
 impl Probe {
@@ -54,12 +55,13 @@ impl Probe {
         // reqwest panics without a default; an error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder().timeout(patience).redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { http, config: config.clone() })
+        Ok(Self { http, config: config.clone(), patience })
     }
 
     pub async fn health(&self) -> Timed<Health> {
         timed(async {
-            let answer = self.http.get(&self.config.url).send().await.map_err(|error| told(&error))?;
+            let answer =
+                self.http.get(&self.config.url).send().await.map_err(|error| told(&error, self.patience))?;
             let status = answer.status();
             if status != StatusCode::OK {
                 return Err(format!("{} answers {status}: {}", self.config.url, text(answer).await));
@@ -90,7 +92,7 @@ impl Probe {
             let url = format!("{}/twirp/livekit.RoomService/ListRooms", self.config.url);
             let body = serde_json::json!({ "names": [name] });
             let answer = self.http.post(url).bearer_auth(token).json(&body).send().await;
-            let answer = answer.map_err(|error| ListError::Silent(told(&error)))?;
+            let answer = answer.map_err(|error| ListError::Silent(told(&error, self.patience)))?;
             match answer.status() {
                 StatusCode::OK => {}
                 StatusCode::UNAUTHORIZED => return Err(ListError::KeyRefused(text(answer).await)),
@@ -99,7 +101,8 @@ impl Probe {
                     return Err(ListError::Silent(why));
                 }
             }
-            let rooms: Rooms = answer.json().await.map_err(|error| ListError::Silent(told(&error)))?;
+            let rooms: Rooms =
+                answer.json().await.map_err(|error| ListError::Silent(told(&error, self.patience)))?;
             Ok(rooms.rooms.into_iter().find(|room| room.name == name).map(|room| room.sid))
         })
         .await
@@ -125,7 +128,7 @@ impl Probe {
             let url = format!("{}/rtc/validate?access_token={token}", self.config.url);
             let answer = match self.http.get(url).send().await {
                 Ok(answer) => answer,
-                Err(error) => return Opened::Silent(told(&error.without_url())),
+                Err(error) => return Opened::Silent(told(&error.without_url(), self.patience)),
             };
             match answer.status() {
                 StatusCode::OK => Opened::Accepted,
@@ -166,9 +169,9 @@ async fn timed<T>(look: impl Future<Output = T>) -> Timed<T> {
 }
 
 /// The innermost reason, which says most.
-fn told(error: &reqwest::Error) -> String {
+fn told(error: &reqwest::Error, patience: Duration) -> String {
     if error.is_timeout() {
-        return "no answer in time".to_owned();
+        return format!("no answer within {} ms", patience.as_millis());
     }
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {

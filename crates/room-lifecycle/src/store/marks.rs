@@ -33,7 +33,7 @@ pub async fn claim_marks(db: impl PgExecutor<'_>, limit: i64) -> Result<Claimed>
 }
 
 /// The rooms were looked at, and those in `done` went well; a mark made meanwhile has another id and stays. What failed
-/// is due again after 2 s, or when its room may be made again.
+/// is due again after 2 s, or when its room may be made again (at most a minute: the clock may have been set back).
 pub async fn conclude_marks(db: impl PgExecutor<'_>, ids: &[i64], done: &[Uuid]) -> Result<()> {
     sqlx::query!(
         "with done as (delete from room_marks where id = any($1) and room_id = any($2))

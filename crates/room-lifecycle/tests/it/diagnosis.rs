@@ -183,7 +183,7 @@ async fn clocks_that_are_apart_are_told_before_the_tokens_they_spoil(
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_livekit_that_makes_rooms_by_itself_is_a_warning(_: PgPoolOptions, connect: PgConnectOptions) {
     let livekit = testkit::livekit_with(|config| config.auto_create = true).await;
-    let world = World::beside(connect, Arc::new(livekit));
+    let world = World::beside(connect, Arc::new(livekit)).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     let told = by_host(&rooms, &booking).await;

@@ -46,15 +46,15 @@ impl World {
             config.webhooks.retry_base = std::time::Duration::from_millis(10);
         })
         .await;
-        let world = Self::beside(connect, Arc::new(livekit));
-        testkit::slow_database_clock(&world.pool).await;
-        world
+        Self::beside(connect, Arc::new(livekit)).await
     }
 
     /// Another database with the same LiveKit.
-    pub fn beside(connect: PgConnectOptions, livekit: Arc<testkit::LiveKit>) -> Self {
+    pub async fn beside(connect: PgConnectOptions, livekit: Arc<testkit::LiveKit>) -> Self {
         let offset_ms = Arc::<AtomicI64>::default();
-        Self { pool: clock::pool(&connect, &offset_ms, None), connect, livekit, offset_ms, folder: None }
+        let pool = clock::pool(&connect, &offset_ms, None);
+        testkit::slow_database_clock(&pool).await;
+        Self { pool, connect, livekit, offset_ms, folder: None }
     }
 }
 

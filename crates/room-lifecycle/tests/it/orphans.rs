@@ -180,7 +180,8 @@ async fn a_clone_of_the_database_deletes_nothing_until_it_is_adopted(
     .await;
 
     {
-        let clone = World::beside(original.connect.clone().database(&name), Arc::clone(&original.livekit));
+        let clone =
+            World::beside(original.connect.clone().database(&name), Arc::clone(&original.livekit)).await;
         let rooms = clone.rooms().await;
         clone.complete(&booking).await;
         rooms.pass().await.unwrap();

@@ -5,14 +5,14 @@ use testkit::seed::{self, State};
 use token::joins::{GRACE, Joins, Seen};
 use tokio::time::Instant;
 
-use crate::live_issuing::on_air;
+use crate::{live_issuing::on_air, world::open};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn tokens_are_counted_by_whether_their_person_arrived(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let pool = options.connect_with(connect).await.unwrap();
+    let pool = open(options, &connect).await;
     let (joins, now) = (Joins::default(), Instant::now());
     let issued_at = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&pool).await.unwrap();
     let arrivals = [
@@ -38,7 +38,7 @@ async fn tokens_are_counted_by_whether_their_person_arrived(
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn joins_of_live_rooms_count_like_those_of_bookings(options: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = options.connect_with(connect).await.unwrap();
+    let pool = open(options, &connect).await;
     let (_, _, room) = on_air(&pool).await;
     let joins = Joins::default();
     let issued_at = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&pool).await.unwrap();

@@ -36,7 +36,7 @@ impl World {
         })
         .await;
         livekit.server.set_worker(Worker::Waits);
-        Self::beside(connect, Arc::new(livekit))
+        Self::beside(connect, Arc::new(livekit)).await
     }
 
     pub(super) fn recording_settings(&self) -> RecordingSettings {
