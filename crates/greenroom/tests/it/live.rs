@@ -1,7 +1,7 @@
 //! Live rooms end to end: go live, be listed, meet, end; by the real services, whatever fails.
 
 use futures::future::join_all;
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::{
     PgPool,
@@ -19,7 +19,7 @@ async fn room_of(replica: &Replica, host: &str) -> String {
 
 async fn go_live(replica: &Replica, host: &str, room: &str) -> Value {
     let (path, wish) = (format!("{room}/sessions"), json!({"session_title": "Evening"}));
-    let (status, told) = replica.insist(host, Method::POST, &path, Some(wish)).await;
+    let (status, told) = replica.insist(host, &path, Some(wish)).await;
     assert!(status.is_success(), "{status}: {told}");
     told
 }

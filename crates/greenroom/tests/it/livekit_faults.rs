@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use livekit_dev::{ANY_METHOD, Code, Fault, LiveKitDev};
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
@@ -153,7 +153,7 @@ async fn two_hundred_at_a_missing_room_make_one_room(_: PgPoolOptions, connect: 
         tokio::spawn(async move {
             let user = if n % 2 == 0 { "una" } else { "gus" };
             let path = format!("/api/sessions/{id}/livekit/access-token?ensure=now");
-            replica.insist(user, Method::GET, &path, None).await
+            replica.insist(user, &path, None).await
         })
     });
     let mut names = Vec::new();

@@ -199,14 +199,9 @@ impl Replica {
         self.ask(user, Method::GET, path, None).await
     }
 
-    /// Asks again, but not for ever, while the answer is that he waited for a connection for too long.
-    pub async fn insist(
-        &self,
-        user: &str,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> (StatusCode, Value) {
+    /// GET, or POST of a body; again, but not for ever, while he is told that he waited for a connection for too long.
+    pub async fn insist(&self, user: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let method = if body.is_some() { Method::POST } else { Method::GET };
         testkit::eventually("a connection for everybody", async || {
             let (status, told) = self.ask(user, method.clone(), path, body.clone()).await;
             if told["code"] == "database_unavailable" { Err(told) } else { Ok((status, told)) }

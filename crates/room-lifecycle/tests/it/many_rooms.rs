@@ -20,7 +20,7 @@ const MANY: i32 = 20_000;
 async fn scarce(world: &World) -> PgConnection {
     let options = world.connect.clone().options([
         ("work_mem", "64kB"),
-        ("statement_timeout", "15s"),
+        ("statement_timeout", "4s"),
         // As services connect (chassis/src/db/pool.rs).
         ("plan_cache_mode", "force_generic_plan"),
         ("random_page_cost", "1.1"),
