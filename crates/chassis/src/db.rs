@@ -1,4 +1,5 @@
-//! The database: embedded migrations, transactions, what its errors mean, and (in `db/pool.rs`) how a service is connected to it.
+//! The database: embedded migrations, transactions, what its errors mean, and (in `db/pool.rs`) how a service is
+//! connected to it.
 
 mod pool;
 
