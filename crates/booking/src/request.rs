@@ -8,7 +8,7 @@ use chassis::{
     grpc::caller,
     status::Refusal,
 };
-use domain::{Role, SessionStatus};
+use domain::{EmailAddress, Role, SessionStatus};
 use proto::{
     booking::v1::{CreateBookingRequest, GuestContact, RescheduleBookingRequest},
     types::v1::Caller,
@@ -168,22 +168,17 @@ fn duration(minutes: i32) -> Result<i32, Refusal> {
 
 fn contact(guest: GuestContact) -> Result<(Option<String>, Option<String>), Refusal> {
     let name = Some(guest.name).filter(|name| !name.is_empty());
-    let email = Some(guest.email).filter(|email| !email.is_empty());
     let name = name.map(|name| line("guest", &name, 200)).transpose()?;
-    let email = email.map(|email| line("guest", &email, 320)).transpose()?;
-    if let Some(email) = &email
-        && !is_email(email)
-    {
-        return Err(Refusal::invalid("guest", "has an e-mail address that is none"));
-    }
-    Ok((name, email))
+    Ok((name, email("guest.email", &guest.email)?))
 }
 
-/// Whether mail could be sent there at all; only the mail server knows more.
-fn is_email(text: &str) -> bool {
-    let parts = text.rsplit_once('@');
-    parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
-        && !text.contains(char::is_whitespace)
+/// None: empty or blank.
+fn email(field: &str, text: &str) -> Result<Option<String>, Refusal> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let email: Result<EmailAddress, _> = text.parse();
+    email.map(|email| Some(email.to_string())).map_err(|invalid| Refusal::invalid(field, invalid.to_string()))
 }
 
 pub fn role(value: &str) -> Result<Option<Role>, Refusal> {

@@ -1,6 +1,7 @@
 //! The words that two or more services use, and nothing that does anything: states, roles and what they may do,
 //! names of rooms, when a record is fresh. Pure: no clock, no database, no network.
 
+mod email;
 mod live;
 mod recording;
 mod role;
@@ -8,6 +9,7 @@ mod room;
 mod session;
 mod stream;
 
+pub use email::{EmailAddress, InvalidEmail};
 pub use live::{AccessLevel, LiveStatus, LobbyStatus};
 pub use recording::{RecordingKind, RecordingStatus};
 pub use role::{Grants, NestRole, Role, SeatRole, Source};

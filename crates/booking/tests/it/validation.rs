@@ -45,8 +45,14 @@ async fn every_field_of_a_booking_is_refused_by_its_name(pool: PgPoolOptions, co
         ("durationMinutes", with(&|it| it.duration_minutes = 721)),
         ("durationMinutes", with(&|it| it.duration_minutes = i32::MIN)),
         ("guest", with(&|it| it.guest = contact(&"n".repeat(201), ""))),
-        ("guest", with(&|it| it.guest = contact("", "nobody"))),
-        ("guest", with(&|it| it.guest = contact("", "a b@example.org"))),
+        ("guest.email", with(&|it| it.guest = contact("", "nobody"))),
+        ("guest.email", with(&|it| it.guest = contact("", "a b@example.org"))),
+        ("guest.email", with(&|it| it.guest = contact("", "a@example.org,b@example.org"))),
+        ("guest.email", with(&|it| it.guest = contact("", ".b@example.org"))),
+        ("guest.email", with(&|it| it.guest = contact("", "b@example.org>"))),
+        ("guest.email", with(&|it| it.guest = contact("", "\"Ada <ada@example.org>\""))),
+        ("guest.email", with(&|it| it.guest = contact("", "b@localhost"))),
+        ("guest.email", with(&|it| it.guest = contact("", "b@[127.0.0.1]"))),
         ("Idempotency-Key", with(&|it| it.idempotency_key = "k".repeat(201))),
     ];
     for (field, request) in wrong {
@@ -66,6 +72,37 @@ async fn every_field_of_a_booking_is_refused_by_its_name(pool: PgPoolOptions, co
     created(world.client.clone().create_booking(most).await);
     let written = sqlx::query_scalar!(r#"select count(*) as "count!" from sessions"#);
     assert_eq!(written.fetch_one(&world.pool).await.unwrap(), 1);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn guest_email_is_stored_as_it_is_sent_to(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let mut request = world.request(10).await;
+    request.idempotency_key = "key".into();
+    let mut booked = Vec::new();
+    for (email, stored) in [
+        ("  Bob@Guests.example\r\n", Some("Bob@guests.example")),
+        ("Bob@guests.example", Some("Bob@guests.example")),
+        ("bob@bücher.example", Some("bob@xn--bcher-kva.example")),
+        ("jürgen@guests.example", Some("jürgen@guests.example")),
+        (" \t", None),
+    ] {
+        request.guest = Some(GuestContact { name: String::new(), email: email.into() });
+        if email.starts_with("bob") {
+            request.idempotency_key.clear();
+        }
+        if request.idempotency_key.is_empty() {
+            request.scheduled_at.as_mut().unwrap().seconds += 7200;
+        }
+        let id = created(world.client.clone().create_booking(request.clone()).await).id;
+        let row = sqlx::query_scalar!(
+            "select guest_email from sessions where id = $1",
+            id.parse::<uuid::Uuid>().unwrap()
+        );
+        assert_eq!(row.fetch_one(&world.pool).await.unwrap().as_deref(), stored, "{email:?}");
+        booked.push(id);
+    }
+    assert_eq!(booked[0], booked[1], "blanks around it do not make it another request");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -3,6 +3,7 @@
 //! Issuer, audience and expiry are mandatory. Who is an admin is read only from where the identity provider
 //! writes; a pointer into metadata that people edit themselves is refused at the start.
 
+use domain::EmailAddress;
 use proto::types::v1::Caller;
 use serde_json::Value;
 
@@ -140,12 +141,18 @@ fn caller(claims: &Value, config: &AuthConfig) -> Result<Caller, Refused> {
     Ok(Caller {
         user_id: user_id.to_owned(),
         name: text("name").chars().take(LONGEST_NAME).collect(),
-        email: text("email"),
+        email: email(&claims["email"]),
         avatar_url: text("picture"),
         is_admin: config.admin.as_ref().is_some_and(|admin| admin.holds(claims)),
         groups: config.groups.as_ref().map(|groups| groups.list(claims)).unwrap_or_default(),
         system: false,
     })
+}
+
+/// The address of the person; empty when the claim has none that mail can reach.
+fn email(claim: &Value) -> String {
+    let email = claim.as_str().and_then(|text| text.parse::<EmailAddress>().ok());
+    email.map(|email| email.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -186,6 +193,26 @@ mod tests {
             assert!(AdminClaim::parse(pointer).is_err(), "{pointer}");
         }
         assert!(GroupsClaim::parse("user_metadata").is_err());
+    }
+
+    #[test]
+    fn unusable_email_claims_count_as_none() {
+        for (claim, expected) in [
+            (json!("Ada@Example.org"), "Ada@example.org"),
+            (json!(" ada@example.org\n"), "ada@example.org"),
+            (json!("ada@bücher.example"), "ada@xn--bcher-kva.example"),
+            (json!("a@example.org,b@example.org"), ""),
+            (json!(".b@example.org"), ""),
+            (json!("b@example.org>"), ""),
+            (json!("\"Ada <ada@example.org>\""), ""),
+            (json!("ada@example.org\0"), ""),
+            (json!("ada@localhost"), ""),
+            (json!(""), ""),
+            (json!(["ada@example.org"]), ""),
+            (Value::Null, ""),
+        ] {
+            assert_eq!(email(&claim), expected, "{claim}");
+        }
     }
 
     #[test]
