@@ -4,7 +4,7 @@ use chassis::grpc::timestamp;
 use domain::{Owner, RoomStatus};
 use proto::booking::v1 as pb;
 
-use crate::store::{Booking, Delivery, Notification};
+use crate::store::{Booking, Delivery, DeliveryState, Notification};
 
 pub fn booking(row: Booking) -> pb::Booking {
     pb::Booking {
@@ -56,13 +56,13 @@ pub fn notification(row: Notification) -> pb::Notification {
     }
 }
 
-pub fn delivery(row: Delivery) -> pb::Delivery {
+pub fn delivery(row: Delivery, state: DeliveryState) -> pb::Delivery {
     pb::Delivery {
         id: row.id.to_string(),
         notification_id: row.notification_id.to_string(),
         kind: row.kind,
         channel: row.channel,
-        state: if row.dead_at.is_some() { "dead" } else { "pending" }.to_owned(),
+        state: state.as_str().to_owned(),
         user_id: row.user_id.unwrap_or_default(),
         booking_id: row.session_id.map(|id| id.to_string()).unwrap_or_default(),
         attempts: row.attempts,

@@ -23,6 +23,7 @@ use crate::{
     error::Error,
     request::{self, Change, NewBooking, is_privileged},
     rooms::Rooms,
+    seen::Seen,
     store::{self, Booking, Filter},
 };
 
@@ -42,6 +43,7 @@ pub struct Bookings {
     pub(crate) lifecycle: Lifecycle,
     /// Nudged by whoever meets a booking that is overdue.
     pub(crate) nudge: Nudge,
+    pub(crate) seen: Seen,
 }
 
 impl Bookings {
@@ -91,6 +93,7 @@ impl BookingService for Bookings {
         let caller = caller(request.caller)?;
         let id = uuid("booking_id", &request.booking_id)?;
         let booking = Some(answer::booking(self.found_for_party(&caller, id).await?));
+        self.has_seen(&caller).await;
         Ok(Response::new(pb::GetBookingResponse { booking }))
     }
 
@@ -112,6 +115,7 @@ impl BookingService for Bookings {
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.scheduled_at, id: row.id });
         let bookings = rows.into_iter().map(answer::booking).collect();
+        self.has_seen(&caller).await;
         Ok(Response::new(pb::ListBookingsResponse { bookings, next_cursor }))
     }
 
@@ -164,6 +168,7 @@ impl BookingService for Bookings {
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
         let notifications = rows.into_iter().map(answer::notification).collect();
+        self.has_seen(&caller).await;
         Ok(Response::new(pb::ListNotificationsResponse { notifications, next_cursor }))
     }
 
@@ -206,11 +211,11 @@ impl BookingService for Bookings {
         }
         let limit = page::limit(request.limit)?;
         let after = Cursor::parse(&request.cursor)?;
-        let dead = request::is_dead(&request.state)?;
-        let rows = store::list_deliveries(&self.pool, dead, after, one_more(limit)).await;
+        let state = request::delivery_state(&request.state)?;
+        let rows = store::list_deliveries(&self.pool, state, after, one_more(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
-        let deliveries = rows.into_iter().map(answer::delivery).collect();
+        let deliveries = rows.into_iter().map(|row| answer::delivery(row, state)).collect();
         Ok(Response::new(pb::ListDeliveriesResponse { deliveries, next_cursor }))
     }
 }

@@ -16,6 +16,7 @@ mod reconcile;
 mod request;
 mod reschedule;
 mod rooms;
+mod seen;
 mod store;
 
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub use grpc::Bookings;
 pub use outbox::Outbox;
 pub use reconcile::{Moved, reconcile};
 
-use crate::rooms::Rooms;
+use crate::{rooms::Rooms, seen::Seen};
 
 /// How often bookings are moved on by the clock and by attendance.
 const PASS_EVERY: Duration = Duration::from_secs(10);
@@ -54,6 +55,7 @@ impl Bookings {
             room_creation: config.room_creation,
             lifecycle: lifecycle.clone(),
             nudge: Nudge::default(),
+            seen: Seen::default(),
         }
     }
 

@@ -9,6 +9,8 @@ mod email;
 mod guard;
 mod letter;
 mod notice;
+mod reply;
+mod smtp;
 mod webhook;
 mod worker;
 
@@ -23,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Telling, store};
 
-pub use self::guard::Guard;
 use self::{email::Mailer, webhook::Hook, worker::Worker};
+pub use self::{guard::Guard, smtp::MailServer};
 
 /// How often is looked for what no NOTIFY told of.
 const POLL: Duration = Duration::from_secs(1);
@@ -155,6 +157,7 @@ impl Outbox {
             metrics::gauge!("greenroom_deliveries_pending", &labels).set(backlog.pending as f64);
             metrics::gauge!("greenroom_deliveries_oldest_pending_seconds", &labels)
                 .set(backlog.oldest_seconds);
+            metrics::gauge!("greenroom_deliveries_waiting", &labels).set(backlog.waiting as f64);
             metrics::gauge!("greenroom_deliveries_dead", &labels).set(backlog.dead as f64);
         }
         Ok(())

@@ -16,7 +16,11 @@ use proto::{
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
-use crate::{config::Policy, error::Error, store::Booking};
+use crate::{
+    config::Policy,
+    error::Error,
+    store::{Booking, DeliveryState},
+};
 
 /// Open bookings of one creator.
 pub const MOST_OPEN: i64 = 50;
@@ -201,11 +205,11 @@ pub fn status(value: &str) -> Result<Option<SessionStatus>, Refusal> {
     })
 }
 
-/// Which deliveries an admin lists: those that were given up, or those that wait.
-pub fn is_dead(state: &str) -> Result<bool, Refusal> {
-    match state {
-        "" | "dead" => Ok(true),
-        "pending" => Ok(false),
-        _ => Err(Refusal::invalid("state", "must be dead or pending")),
+/// Which deliveries an admin lists; those that were given up, if the request does not say.
+pub fn delivery_state(state: &str) -> Result<DeliveryState, Refusal> {
+    if state.is_empty() {
+        return Ok(DeliveryState::Dead);
     }
+    let known = DeliveryState::ALL.into_iter().find(|known| known.as_str() == state);
+    known.ok_or_else(|| Refusal::invalid("state", "must be dead, pending or waiting"))
 }

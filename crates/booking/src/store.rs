@@ -1,6 +1,8 @@
 //! All SQL of the booking service. Every read of a booking selects the same columns, `now` among them: whoever
 //! decides on a row decides at the moment it was read.
 
+mod claim;
+mod conclude;
 mod deliveries;
 mod notifications;
 mod pass;
@@ -8,9 +10,10 @@ mod read;
 mod reminders;
 mod write;
 
+pub use claim::{About, Claimed, claim_deliveries, claim_probe};
+pub use conclude::{Outcome, conclude_delivery};
 pub use deliveries::{
-    Claimed, Delivery, Outcome, claim_deliveries, conclude_delivery, delete_deliveries, expand_notifications,
-    find_backlog, list_deliveries,
+    Delivery, DeliveryState, delete_deliveries, expand_notifications, find_backlog, list_deliveries,
 };
 pub use notifications::{Notification, insert_room_failed, list_notifications, mark_notification_read};
 pub use pass::{BATCH, close_overdue, start_attended};

@@ -57,7 +57,7 @@ pub(crate) struct Delivery {
     kind: String,
     /// email · webhook
     channel: String,
-    /// dead · pending
+    /// dead · pending · waiting: no address of the person is known
     state: String,
     /// Null: for the admins.
     user_id: Option<String>,
@@ -67,7 +67,7 @@ pub(crate) struct Delivery {
     last_error: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
-    /// The next attempt of a pending one.
+    /// The next attempt of a pending one. Of a waiting one, the end of the booking: it is dropped then.
     #[serde(with = "time::serde::rfc3339")]
     due_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -101,12 +101,13 @@ pub(crate) enum DeliveryState {
     #[default]
     Dead,
     Pending,
+    Waiting,
 }
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListDeliveries {
-    /// Those that were given up (default), or those that wait.
+    /// Given up (default), to be sent, or waiting for the address of the person.
     #[param(inline)]
     state: Option<DeliveryState>,
     /// Default: 20.
@@ -127,6 +128,7 @@ pub(crate) async fn notifications(
     let state = match query.state.unwrap_or_default() {
         DeliveryState::Dead => "dead",
         DeliveryState::Pending => "pending",
+        DeliveryState::Waiting => "waiting",
     };
     let request = pb::ListDeliveriesRequest {
         caller: Some(caller),

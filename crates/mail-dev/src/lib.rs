@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -39,6 +39,25 @@ pub enum Fault {
     Hang,
     /// The mail is taken and gets no answer.
     TakeAndHang,
+    /// This line is the answer at this point. Before the recipient is known, the fault for everybody counts.
+    Answer(At, &'static str),
+    /// The connection is closed at this point, without an answer.
+    Close(At),
+}
+
+/// Where in a conversation a fault happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    Greeting,
+    /// `AUTH`; the extension has to be offered.
+    SignIn,
+    /// `MAIL FROM`
+    Sender,
+    /// `RCPT TO`
+    Recipient,
+    Data,
+    /// After the mail itself.
+    Content,
 }
 
 /// The server and its inbox; clones are the same one.
@@ -51,6 +70,12 @@ struct Shared {
     /// By recipient; the empty one stands for all.
     faults: Mutex<HashMap<String, Fault>>,
     is_down: AtomicBool,
+    /// What `EHLO` names instead of the default.
+    extensions: Mutex<Option<Vec<&'static str>>>,
+    senders: AtomicU64,
+    connections: AtomicU64,
+    /// Cancelled to close all connections that are open.
+    open: Mutex<CancellationToken>,
 }
 
 impl MailDev {
@@ -73,9 +98,11 @@ impl MailDev {
                 if self.0.is_down.load(Ordering::SeqCst) {
                     continue; // dropped: the peer sees the connection closed at once
                 }
-                let (server, ending) = (self.clone(), shutdown.clone());
+                self.0.connections.fetch_add(1, Ordering::SeqCst);
+                let (server, ending, open) = (self.clone(), shutdown.clone(), self.0.open.lock().clone());
                 sessions.spawn(async move {
-                    let talk = ending.run_until_cancelled(session::talk(server, stream)).await;
+                    let talk = open.run_until_cancelled(session::talk(server, stream));
+                    let talk = ending.run_until_cancelled(talk).await.flatten();
                     if let Some(Err(error)) = talk {
                         tracing::debug!(%error, "a mail connection broke");
                     }
@@ -97,6 +124,32 @@ impl MailDev {
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.0.inbox.lock().taken
+    }
+
+    /// How often `MAIL FROM` was said.
+    #[must_use]
+    pub fn senders(&self) -> u64 {
+        self.0.senders.load(Ordering::SeqCst)
+    }
+
+    /// How many connections were accepted.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.0.connections.load(Ordering::SeqCst)
+    }
+
+    /// Offers these extensions to new connections, such as `AUTH PLAIN`; at first `8BITMIME` and `SMTPUTF8`.
+    pub fn offer(&self, extensions: &[&'static str]) {
+        *self.0.extensions.lock() = Some(extensions.to_vec());
+    }
+
+    fn extensions(&self) -> Vec<&'static str> {
+        self.0.extensions.lock().clone().unwrap_or_else(|| vec!["8BITMIME", "SMTPUTF8"])
+    }
+
+    /// Closes the connections that are open, without a word.
+    pub fn hang_up(&self) {
+        std::mem::take(&mut *self.0.open.lock()).cancel();
     }
 
     /// Closes every new connection at once, until it is told otherwise.

@@ -1,6 +1,6 @@
-//! One SMTP connection (RFC 5321): as much as clients need, nothing of relaying, sign-in or TLS.
+//! One SMTP connection (RFC 5321): as much as clients need, nothing of relaying or TLS; a sign-in is always right.
 
-use std::{io, time::Duration};
+use std::{io, sync::atomic::Ordering, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Fault, MailDev};
+use crate::{At, Fault, MailDev};
 
 /// RFC 5321 §4.5.3.1 has 512 for commands and 1,000 for text; some send longer ones.
 const LINE: u64 = 4 * 1024;
@@ -21,7 +21,7 @@ type Stream = BufStream<TcpStream>;
 
 pub(crate) async fn talk(server: MailDev, stream: TcpStream) -> io::Result<()> {
     let mut stream = BufStream::new(stream);
-    say(&mut stream, "220 mail-dev ESMTP").await?;
+    answer(&server, &mut stream, At::Greeting, &[], "220 mail-dev ESMTP").await?;
     let mut recipients: Option<Vec<String>> = None;
     while let Some(line) = read_line(&mut stream).await? {
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
@@ -29,24 +29,27 @@ pub(crate) async fn talk(server: MailDev, stream: TcpStream) -> io::Result<()> {
         match (verb.as_str(), &mut recipients) {
             ("EHLO", _) => {
                 recipients = None;
-                say(&mut stream, "250-mail-dev\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 1048576").await?;
+                say(&mut stream, &hello(&server)).await?;
             }
             ("HELO" | "RSET", _) => {
                 recipients = None;
                 say(&mut stream, "250 ok").await?;
             }
             ("NOOP", _) => say(&mut stream, "250 ok").await?,
+            ("AUTH", _) => {
+                answer(&server, &mut stream, At::SignIn, &[], "235 2.7.0 welcome").await?;
+            }
             ("MAIL", _) => {
-                recipients = Some(Vec::new());
-                say(&mut stream, "250 ok").await?;
+                server.0.senders.fetch_add(1, Ordering::SeqCst);
+                let is_taken = answer(&server, &mut stream, At::Sender, &[], "250 ok").await?;
+                recipients = is_taken.then(Vec::new);
             }
             ("RCPT", Some(to)) if to.len() < RECIPIENTS => {
-                let address = address(&line).to_owned();
-                if let Some(Fault::Refuse(code)) = server.fault_of(&address) {
+                let recipient = vec![address(&line).to_owned()];
+                if let Some(Fault::Refuse(code)) = server.fault_of(&recipient[0]) {
                     say(&mut stream, &format!("{code} refused on purpose")).await?;
-                } else {
-                    to.push(address);
-                    say(&mut stream, "250 ok").await?;
+                } else if answer(&server, &mut stream, At::Recipient, &recipient, "250 ok").await? {
+                    to.extend(recipient);
                 }
             }
             ("DATA", Some(to)) if !to.is_empty() => {
@@ -62,14 +65,45 @@ pub(crate) async fn talk(server: MailDev, stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+fn hello(server: &MailDev) -> String {
+    let mut lines = vec!["mail-dev"];
+    lines.extend(server.extensions());
+    format!("250-{}\r\n250 SIZE 1048576", lines.join("\r\n250-"))
+}
+
+/// Says `otherwise`, unless there is a fault here: whether there was none.
+async fn answer(
+    server: &MailDev,
+    stream: &mut Stream,
+    here: At,
+    to: &[String],
+    otherwise: &str,
+) -> io::Result<bool> {
+    let fault = match to {
+        [] => server.fault_of(""),
+        to => to.iter().find_map(|recipient| server.fault_of(recipient)),
+    };
+    match fault {
+        Some(Fault::Answer(at, line)) if at == here => say(stream, line).await.map(|()| false),
+        Some(Fault::Close(at)) if at == here => Err(io::ErrorKind::ConnectionAborted.into()),
+        _ => say(stream, otherwise).await.map(|()| true),
+    }
+}
+
 async fn data(server: &MailDev, stream: &mut Stream, to: Vec<String>) -> io::Result<()> {
-    say(stream, "354 go on").await?;
+    if !answer(server, stream, At::Data, &to, "354 go on").await? {
+        return Ok(());
+    }
     let Some(raw) = read_mail(stream).await? else {
         return say(stream, "552 too large").await;
     };
     let fault = to.iter().find_map(|recipient| server.fault_of(recipient));
-    if fault != Some(Fault::Hang) {
-        server.take(to, &raw);
+    match fault {
+        Some(Fault::Hang) => {}
+        Some(Fault::Answer(At::Content, _) | Fault::Close(At::Content)) => {
+            return answer(server, stream, At::Content, &to, "").await.map(drop);
+        }
+        _ => server.take(to, &raw),
     }
     if matches!(fault, Some(Fault::Hang | Fault::TakeAndHang)) {
         let mut end = Vec::new();
@@ -81,7 +115,7 @@ async fn data(server: &MailDev, stream: &mut Stream, to: Vec<String>) -> io::Res
 
 /// `RCPT TO:<address> …`
 fn address(line: &str) -> &str {
-    line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(address, _)| address)
+    line.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>')).map_or("", |(address, _)| address)
 }
 
 /// Up to the line with a single dot, its dots unstuffed. None: too large; it was read to its end.

@@ -7,12 +7,12 @@ use chassis::{
     config::{Problems, given},
     signed::{CalendarLinks, link_secrets},
 };
-use lettre::{Address, AsyncSmtpTransport, Tokio1Executor, message::Mailbox};
+use lettre::{Address, message::Mailbox};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use uuid::Uuid;
 
-use crate::outbox::Guard;
+use crate::outbox::{Guard, MailServer};
 
 const DAY: Duration = Duration::from_hours(24);
 const REMINDERS: &str = "24h,15min";
@@ -158,9 +158,9 @@ fn check_email(
     let smtp_url = given(smtp_url)?;
     // The URL may have a password: what is wrong with it is not repeated.
     if problems.url("SMTP_URL", Some(smtp_url.clone()), &["smtp", "smtps"]).is_some()
-        && AsyncSmtpTransport::<Tokio1Executor>::from_url(&smtp_url).is_err()
+        && let Err(wrong) = MailServer::parse(&smtp_url)
     {
-        problems.add("SMTP_URL", "must be smtp://… or smtps://…, with tls=required or opportunistic at most");
+        problems.add("SMTP_URL", wrong);
     }
     let admin = given(admin).map(|address| address.trim().parse::<Address>());
     let admin = admin.and_then(|parsed| parsed.map_err(|error| problems.add("ADMIN_EMAIL", error)).ok());

@@ -45,6 +45,17 @@ impl Letter {
                 ],
                 links: Vec::new(),
             },
+            Notice::MailUndeliverable(title, kind) => Self {
+                subject: one_line(&format!("Guest not reached: {title}")),
+                paragraphs: vec![
+                    format!(
+                        "{} for \u{201c}{title}\u{201d} could not be delivered to your guest by e-mail.",
+                        described(kind)
+                    ),
+                    "Please contact your guest in another way.".to_owned(),
+                ],
+                links: Vec::new(),
+            },
             Notice::RecordingReady(title) => Self {
                 subject: one_line(&format!("Recording ready: {title}")),
                 paragraphs: vec![format!("The recording of \u{201c}{title}\u{201d} is ready.")],
@@ -82,6 +93,18 @@ impl Meeting {
         let mut links = vec![("Join the meeting", self.url.clone())];
         links.extend(calendar.map(|url| ("Calendar file", url)));
         Letter { subject: one_line(&format!("{what}: {title}, {when}")), paragraphs, links }
+    }
+}
+
+/// A mail by its kind, at the beginning of a sentence.
+fn described(kind: &str) -> &'static str {
+    match kind {
+        "booking_created" => "The invitation",
+        "booking_rescheduled" => "The new time",
+        "booking_cancelled" => "The cancellation",
+        "reminder" => "A reminder",
+        "recording_ready" => "The news of the recording",
+        _ => "An e-mail",
     }
 }
 

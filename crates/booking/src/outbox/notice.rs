@@ -4,7 +4,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::worker::Sent;
-use crate::store::Claimed;
+use crate::store::{About, Claimed};
 
 /// What people are told of.
 #[derive(Debug, PartialEq)]
@@ -16,9 +16,11 @@ pub enum Notice {
     /// For admins: title and why.
     RoomFailed(String, String),
     RecordingReady(String),
+    /// For the host: the title, and the kind of the mail that did not reach the guest.
+    MailUndeliverable(String, String),
 }
 
-/// A meeting as it was when it happened; of a reminder, as it is now.
+/// A meeting as it was when it happened; of a reminder and of what waited for an address, as it is now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Meeting {
     pub title: String,
@@ -37,6 +39,7 @@ struct Payload {
     meeting_url: Option<String>,
     cancel_reason: Option<String>,
     code: Option<String>,
+    kind: Option<String>,
 }
 
 impl Payload {
@@ -50,9 +53,24 @@ impl Payload {
     }
 }
 
-/// Why a reminder is not to be sent; None for one that still holds, and for every other kind.
+impl From<&About> for Meeting {
+    fn from(booking: &About) -> Self {
+        Self {
+            title: booking.title.clone(),
+            starts_at: booking.scheduled_at,
+            minutes: booking.duration_minutes,
+            url: booking.meeting_url.clone(),
+        }
+    }
+}
+
+/// Why a delivery is not to be sent any more: a reminder that does not hold, and what waited for an address for too
+/// long. None for every other.
 pub fn stale(delivery: &Claimed) -> Option<Sent> {
     let dropped = |why: &str| Some(Sent::Dropped(why.to_owned()));
+    if delivery.waited && !delivery.booking.as_ref().is_some_and(|booking| booking.is_ahead(delivery.now)) {
+        return dropped("the booking was over or cancelled before the person's address was known");
+    }
     if delivery.kind != "reminder" {
         return None;
     }
@@ -74,18 +92,15 @@ impl Notice {
         let title = delivery.booking.as_ref().map(|booking| booking.title.clone()).or(payload.title.clone());
         let reason = payload.cancel_reason.clone();
         let code = payload.code.clone();
+        let kind = payload.kind.clone();
+        let now = delivery.booking.as_ref().map(Meeting::from);
+        let meeting = if delivery.waited { now } else { payload.meeting() };
         let notice = match delivery.kind.as_str() {
-            "booking_created" => payload.meeting().map(Self::Created),
-            "booking_rescheduled" => payload.meeting().map(Self::Rescheduled),
-            "booking_cancelled" => payload.meeting().map(|meeting| Self::Cancelled(meeting, reason)),
-            "reminder" => delivery.booking.as_ref().map(|booking| {
-                Self::Reminder(Meeting {
-                    title: booking.title.clone(),
-                    starts_at: booking.scheduled_at,
-                    minutes: booking.duration_minutes,
-                    url: booking.meeting_url.clone(),
-                })
-            }),
+            "booking_created" => meeting.map(Self::Created),
+            "booking_rescheduled" => meeting.map(Self::Rescheduled),
+            "booking_cancelled" => meeting.map(|meeting| Self::Cancelled(meeting, reason)),
+            "reminder" => delivery.booking.as_ref().map(|booking| Self::Reminder(booking.into())),
+            "mail_undeliverable" => title.zip(kind).map(|(title, kind)| Self::MailUndeliverable(title, kind)),
             "room_failed" => title.zip(code).map(|(title, code)| Self::RoomFailed(title, code)),
             "recording_ready" => {
                 Some(Self::RecordingReady(title.unwrap_or_else(|| "your meeting".to_owned())))

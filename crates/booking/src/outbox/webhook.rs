@@ -98,6 +98,9 @@ fn body(delivery: &Claimed) -> Result<String, String> {
     let Ok(Value::Object(mut data)) = serde_json::from_str(&delivery.payload) else {
         return Err("its payload is no JSON object".to_owned());
     };
+    if let Some(concerned) = data.remove("userId") {
+        data.insert("guestId".to_owned(), concerned); // `userId` is who is notified
+    }
     data.insert("notificationId".to_owned(), delivery.notification_id.to_string().into());
     data.insert("userId".to_owned(), delivery.user_id.clone().into());
     let timestamp = delivery.happened_at.format(&Rfc3339).map_err(|error| error.to_string())?;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use sqlx::PgPool;
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::{circuit::Circuit, email::Mailer, webhook::Hook};
@@ -24,14 +25,20 @@ const LONGEST_WAIT: f64 = 3600.0;
 #[derive(Debug, PartialEq)]
 pub enum Sent {
     Delivered,
-    /// Not true any more, or nobody to tell.
+    /// Not true any more, or no recipient.
     Dropped(String),
-    /// No attempt will ever succeed.
+    /// The person's address is not known; it may become known until then.
+    Addressless(OffsetDateTime, String),
+    /// No attempt will ever succeed, and the receiver was not asked.
     Hopeless(String),
-    /// This one was refused for now.
+    /// The receiver answered that it will never take it for this recipient.
+    Rejected(String),
+    /// The receiver answered that it does not take this one; it may later.
     Refused(String),
     /// The receiver as a whole does not work.
     Unreachable(String),
+    /// The same, and this recipient may be the reason.
+    Unanswered(String),
 }
 
 /// Where deliveries of a channel go.
@@ -99,7 +106,7 @@ impl Worker {
             if places == 0 {
                 break;
             }
-            let batch = store::claim_deliveries(&self.pool, self.channel, places).await?;
+            let batch = self.claim(places).await?;
             if batch.is_empty() {
                 break;
             }
@@ -111,16 +118,29 @@ impl Worker {
         Ok(tried)
     }
 
+    /// A single place is for the one attempt that shows whether the receiver works again. A mail server may fail at one
+    /// recipient alone, so another is asked about, if there is one.
+    async fn claim(&self, places: i64) -> Result<Vec<Claimed>, sqlx::Error> {
+        if places == 1
+            && let Receiver::Email(_) = self.receiver
+            && let Some(probe) = store::claim_probe(&self.pool, self.channel).await?
+        {
+            return Ok(vec![probe]);
+        }
+        store::claim_deliveries(&self.pool, self.channel, places).await
+    }
+
     async fn deliver(&self, delivery: Claimed) -> Result<(), sqlx::Error> {
-        let outcome = if self.stopping.is_cancelled() || self.circuit.is_open(Instant::now()) {
-            Outcome::Untried // the batch was claimed before
+        let (outcome, was_refused) = if self.stopping.is_cancelled() || self.circuit.is_open(Instant::now()) {
+            (Outcome::Untried, false) // the batch was claimed before
         } else {
             let sent = self.send(&delivery).await;
             self.observe(&sent);
-            outcome(&delivery, sent)
+            let was_refused = matches!(sent, Sent::Rejected(_) | Sent::Refused(_) | Sent::Unanswered(_));
+            (outcome(&delivery, sent), was_refused)
         };
         self.tell(&delivery, &outcome);
-        store::conclude_delivery(&self.pool, &delivery, &outcome).await.map(drop)
+        store::conclude_delivery(&self.pool, &delivery, &outcome, was_refused).await.map(drop)
     }
 
     async fn send(&self, delivery: &Claimed) -> Sent {
@@ -136,9 +156,10 @@ impl Worker {
 
     fn observe(&self, sent: &Sent) {
         match sent {
-            Sent::Delivered | Sent::Refused(_) => self.circuit.succeeded(),
-            Sent::Unreachable(_) => self.circuit.failed(Instant::now()),
-            Sent::Dropped(_) | Sent::Hopeless(_) => {}
+            // Any answer to a message shows that the receiver works.
+            Sent::Delivered | Sent::Rejected(_) | Sent::Refused(_) => self.circuit.succeeded(),
+            Sent::Unreachable(_) | Sent::Unanswered(_) => self.circuit.failed(Instant::now()),
+            Sent::Dropped(_) | Sent::Addressless(..) | Sent::Hopeless(_) => {}
         }
     }
 
@@ -148,7 +169,12 @@ impl Worker {
             .increment(1);
         match outcome {
             Outcome::Delivered | Outcome::Untried => {}
-            Outcome::Dropped(why) => tracing::debug!(delivery.id = %delivery.id, why, "nobody was told"),
+            Outcome::Dropped(why) => {
+                tracing::debug!(delivery.id = %delivery.id, why, "notification dropped");
+            }
+            Outcome::Waiting(_, why) => {
+                tracing::debug!(delivery.id = %delivery.id, why, "notification waits for an address");
+            }
             Outcome::Later(_, why) => {
                 tracing::info!(delivery.id = %delivery.id, delivery.attempts = delivery.attempts, why,
                     channel = self.channel, "a delivery failed; it is tried again");
@@ -163,9 +189,14 @@ fn outcome(delivery: &Claimed, sent: Sent) -> Outcome {
     match sent {
         Sent::Delivered => Outcome::Delivered,
         Sent::Dropped(why) => Outcome::Dropped(why),
-        Sent::Hopeless(why) => Outcome::Dead(why),
-        Sent::Refused(why) | Sent::Unreachable(why) if delivery.is_old => Outcome::Dead(why),
-        Sent::Refused(why) | Sent::Unreachable(why) => Outcome::Later(wait(delivery.attempts), why),
+        Sent::Addressless(until, why) => Outcome::Waiting(until, why),
+        Sent::Hopeless(why) | Sent::Rejected(why) => Outcome::Dead(why),
+        Sent::Refused(why) | Sent::Unreachable(why) | Sent::Unanswered(why) if delivery.is_old => {
+            Outcome::Dead(why)
+        }
+        Sent::Refused(why) | Sent::Unreachable(why) | Sent::Unanswered(why) => {
+            Outcome::Later(wait(delivery.attempts), why)
+        }
     }
 }
 

@@ -148,12 +148,13 @@ impl Post {
         .unwrap();
     }
 
-    /// `pending`, `delivered`, `dropped` or `dead`, with the reason, in the order of streams.
+    /// `pending`, `waiting`, `delivered`, `dropped` or `dead`, with the reason, in the order of streams.
     pub async fn states(&self) -> Vec<String> {
         sqlx::query_scalar!(
             r#"select concat_ws(' ',
                           case when delivered_at is not null then 'delivered' when dead_at is not null then 'dead'
-                               when dropped_at is not null then 'dropped' else 'pending' end,
+                               when dropped_at is not null then 'dropped' when waits_for is not null then 'waiting'
+                               else 'pending' end,
                           case when delivered_at is null then last_error end) as "state!"
                from notification_deliveries order by seq"#
         )

@@ -68,6 +68,11 @@ async fn only_a_party_is_shown_a_link() {
 #[tokio::test]
 async fn deliveries_are_for_admins() {
     let gateway = Gateway::start().await;
+    for state in ["pending", "waiting"] {
+        let path = format!("/api/v1/admin/notifications?state={state}");
+        let (status, body) = answer(gateway.get(&path).bearer_auth(token("admin"))).await;
+        assert_eq!(status, 200, "{state}: {body}");
+    }
     let path = "/api/v1/admin/notifications?state=dead";
     let (status, body) = answer(gateway.get(path).bearer_auth(token("admin"))).await;
     assert_eq!(status, 200, "{body}");

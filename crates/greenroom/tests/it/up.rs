@@ -16,7 +16,11 @@ fn client() -> Client {
 }
 
 async fn sign_in(url: &str) -> String {
-    let answer = client().post(format!("{url}/dev/sign-in")).json(&json!({"userId": "una", "name": "Una"}));
+    sign_in_as(url, "una").await
+}
+
+async fn sign_in_as(url: &str, id: &str) -> String {
+    let answer = client().post(format!("{url}/dev/sign-in")).json(&json!({"userId": id, "name": "Una"}));
     let body: Value = answer.send().await.unwrap().json().await.unwrap();
     body["token"].as_str().unwrap().to_owned()
 }
@@ -111,6 +115,36 @@ async fn mails_are_shown_in_the_development_inbox() {
     assert!(policy.contains("default-src 'none'") && !policy.contains("script-src"), "{policy}");
     let page = page.text().await.unwrap();
     assert!(page.contains("&lt;b&gt;Algebra&lt;/b&gt;") && !page.contains("<b>"), "{page}");
+    up.stop(Signal::TERM).await;
+}
+
+#[tokio::test]
+async fn first_mail_reaches_a_guest_who_signs_in_later() {
+    let dir = open_directory();
+    let up = Up::start(dir.path(), &[]).await;
+    let booked = client()
+        .post(format!("{}/api/bookings", up.url))
+        .bearer_auth(sign_in(&up.url).await)
+        .json(
+            &json!({"guestId": "gus", "title": "Algebra", "scheduledAt": tomorrow(), "durationMinutes": 30}),
+        )
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(booked.status(), StatusCode::CREATED);
+    let to = async || -> Vec<String> {
+        let inbox = client().get(format!("{}/dev/inbox.json", up.url)).send().await.unwrap();
+        let mails: Value = inbox.json().await.unwrap();
+        mails.as_array().unwrap().iter().map(|mail| mail["to"][0].as_str().unwrap().to_owned()).collect()
+    };
+    eventually("the host's mail", async || (to().await == ["una@greenroom.invalid"]).then_some(())).await;
+    assert_eq!(bookings(&up.url, &sign_in_as(&up.url, "gus").await).await, StatusCode::OK);
+    let both = eventually("the guest's mail", async || {
+        let to = to().await;
+        (to.len() == 2).then_some(to)
+    })
+    .await;
+    assert_eq!(both[0], "gus@greenroom.invalid");
     up.stop(Signal::TERM).await;
 }
 

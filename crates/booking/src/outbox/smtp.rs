@@ -1,0 +1,223 @@
+//! One mail server: how it is reached, and connections to it that are used again.
+//!
+//! lettre speaks SMTP and TLS. Its own transport does not say at which stage a mail failed, and that decides what a
+//! failure means: "550" as greeting is about us, "550" as answer to a recipient is about the recipient.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lettre::{
+    Address,
+    transport::smtp::{
+        authentication::{Credentials, DEFAULT_MECHANISMS},
+        client::{AsyncSmtpConnection, Tls, TlsParameters},
+        commands::{Data, Mail, Rcpt, Rset},
+        extension::{ClientId, Extension, MailBodyParameter, MailParameter},
+    },
+};
+use parking_lot::Mutex;
+use percent_encoding::percent_decode_str;
+use tokio::time::timeout;
+use url::Url;
+
+use super::reply::{Failure, Stage, Trouble};
+
+/// A whole mail, connecting included; less than a worker waits for a delivery.
+const SEND_TIMEOUT: Duration = Duration::from_secs(9);
+/// The first answer over a connection that was used before; the server, or something on the way, may have closed it.
+const REUSE_TIMEOUT: Duration = Duration::from_secs(2);
+const RESET_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection is kept without use. Servers close theirs after minutes.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+const MOST_IDLE: usize = 16;
+
+/// What goes to the server.
+pub struct Envelope {
+    pub from: Address,
+    pub to: Address,
+    pub content: Vec<u8>,
+}
+
+pub struct MailServer {
+    host: String,
+    port: u16,
+    tls: Tls,
+    hello: ClientId,
+    credentials: Option<Credentials>,
+    idle: Idle,
+}
+
+/// Connections that wait for the next mail, newest last.
+type Idle = Arc<Mutex<Vec<(Instant, AsyncSmtpConnection)>>>;
+
+impl MailServer {
+    /// Reads a URL of the setting `SMTP_URL`; its path, if it has one, is the name for EHLO.
+    ///
+    /// # Errors
+    /// What is wrong with it, without repeating any of it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const FORM: &str =
+            "must be smtp://… or smtps://…, with tls=required or opportunistic at most, and a host";
+        let url = Url::parse(text).map_err(|_| FORM)?;
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(FORM)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let parameters = || TlsParameters::new(host.clone()).map_err(|_| "has a host that TLS cannot check");
+        let tls = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+        let (port, tls) = match (url.scheme(), tls.as_deref()) {
+            ("smtp", None) => (25, Tls::None),
+            ("smtp", Some("required")) => (587, Tls::Required(parameters()?)),
+            ("smtp", Some("opportunistic")) => (587, Tls::Opportunistic(parameters()?)),
+            ("smtps", _) => (465, Tls::Wrapper(parameters()?)),
+            _ => return Err(FORM),
+        };
+        let name = url.path().trim_matches('/');
+        let decoded = |text| percent_decode_str(text).decode_utf8().map_err(|_| FORM);
+        let credentials = match url.password() {
+            Some(password) => {
+                Some(Credentials::new(decoded(url.username())?.into_owned(), decoded(password)?.into_owned()))
+            }
+            None => None,
+        };
+        Ok(Self {
+            port: url.port().unwrap_or(port),
+            host,
+            tls,
+            hello: if name.is_empty() { ClientId::default() } else { ClientId::Domain(name.to_owned()) },
+            credentials,
+            idle: Idle::default(),
+        })
+    }
+
+    pub async fn send(&self, envelope: &Envelope) -> Result<(), Failure> {
+        let mut stage = Stage::Connect;
+        let sent = timeout(SEND_TIMEOUT, self.attempt(envelope, &mut stage)).await;
+        sent.unwrap_or(Err(Trouble::Timeout)).map_err(|trouble| Failure { stage, trouble })
+    }
+
+    async fn attempt(&self, envelope: &Envelope, stage: &mut Stage) -> Result<(), Trouble> {
+        while let Some(connection) = self.reusable() {
+            match self.over(connection, REUSE_TIMEOUT, envelope, stage).await {
+                // Closed while it waited, as the others may be: nothing of the mail was seen, so it is no repeat.
+                Err(trouble) if *stage == Stage::Sender && !trouble.is_answer() => self.idle.lock().clear(),
+                sent => return sent,
+            }
+        }
+        *stage = Stage::Connect;
+        let connection = self.connect().await?;
+        self.over(connection, SEND_TIMEOUT, envelope, stage).await
+    }
+
+    async fn over(
+        &self,
+        mut connection: AsyncSmtpConnection,
+        first_answer: Duration,
+        envelope: &Envelope,
+        stage: &mut Stage,
+    ) -> Result<(), Trouble> {
+        *stage = Stage::Sender;
+        let sent = match parameters(&connection, envelope) {
+            Ok(parameters) => deliver(&mut connection, first_answer, parameters, envelope, stage).await,
+            Err(trouble) => Err(trouble),
+        };
+        match &sent {
+            Ok(()) => park(&self.idle, connection),
+            Err(trouble) if trouble.is_answer() => {
+                let idle = Arc::clone(&self.idle);
+                tokio::spawn(async move {
+                    if let Ok(Ok(_)) = timeout(RESET_TIMEOUT, connection.command(Rset)).await {
+                        park(&idle, connection);
+                    }
+                });
+            }
+            Err(_) => {} // whatever it would say next is not about this mail
+        }
+        sent
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, Trouble> {
+        let wrapper = if let Tls::Wrapper(parameters) = &self.tls { Some(parameters.clone()) } else { None };
+        let place = (self.host.as_str(), self.port);
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(place, Some(SEND_TIMEOUT), &self.hello, wrapper, None)
+                .await?;
+        match &self.tls {
+            Tls::Required(parameters) => connection.starttls(parameters.clone(), &self.hello).await?,
+            Tls::Opportunistic(parameters) if connection.can_starttls() => {
+                connection.starttls(parameters.clone(), &self.hello).await?;
+            }
+            Tls::None | Tls::Opportunistic(_) | Tls::Wrapper(_) => {}
+        }
+        if let Some(credentials) = &self.credentials {
+            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+        }
+        Ok(connection)
+    }
+
+    fn reusable(&self) -> Option<AsyncSmtpConnection> {
+        let mut idle = self.idle.lock();
+        idle.retain(|(since, _)| since.elapsed() < IDLE_TIMEOUT);
+        idle.pop().map(|(_, connection)| connection)
+    }
+}
+
+/// What the sender's command needs for this mail; an extension that the server lacks is trouble.
+fn parameters(connection: &AsyncSmtpConnection, envelope: &Envelope) -> Result<Vec<MailParameter>, Trouble> {
+    let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
+    let offered = |extension, name| {
+        if connection.server_info().supports_feature(extension) {
+            Ok(())
+        } else if is_ascii(&envelope.to) {
+            Err(Trouble::Sender(name))
+        } else {
+            Err(Trouble::Recipient(name))
+        }
+    };
+    let mut parameters = Vec::new();
+    if !is_ascii(&envelope.from) || !is_ascii(&envelope.to) {
+        offered(Extension::SmtpUtfEight, "SMTPUTF8")?;
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    if !envelope.content.is_ascii() {
+        offered(Extension::EightBitMime, "8BITMIME")?;
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+    Ok(parameters)
+}
+
+async fn deliver(
+    connection: &mut AsyncSmtpConnection,
+    first_answer: Duration,
+    parameters: Vec<MailParameter>,
+    envelope: &Envelope,
+    stage: &mut Stage,
+) -> Result<(), Trouble> {
+    let sender = Mail::new(Some(envelope.from.clone()), parameters);
+    timeout(first_answer, connection.command(sender)).await.map_err(|_| Trouble::Timeout)??;
+    *stage = Stage::Recipient;
+    connection.command(Rcpt::new(envelope.to.clone(), Vec::new())).await?;
+    *stage = Stage::Content;
+    connection.command(Data).await?;
+    connection.message(&envelope.content).await?;
+    Ok(())
+}
+
+/// Keeps a connection for the next mail, and says goodbye when there is none.
+fn park(idle: &Idle, connection: AsyncSmtpConnection) {
+    let mut connections = idle.lock();
+    if connections.len() >= MOST_IDLE {
+        return;
+    }
+    connections.push((Instant::now(), connection));
+    drop(connections);
+    let idle = Arc::clone(idle);
+    tokio::spawn(async move {
+        tokio::time::sleep(IDLE_TIMEOUT).await;
+        let unused: Vec<_> =
+            idle.lock().extract_if(.., |(since, _)| since.elapsed() >= IDLE_TIMEOUT).collect();
+        for (_, mut connection) in unused {
+            let _ = timeout(RESET_TIMEOUT, connection.quit()).await; // it is closed either way
+        }
+    });
+}

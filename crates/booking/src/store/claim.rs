@@ -1,0 +1,185 @@
+//! Taking deliveries: under a lease that is committed before anything is sent, and only the head of a stream.
+
+use sqlx::PgExecutor;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// How long a claimed delivery belongs to its worker; a batch takes less.
+const LEASE_SECONDS: f64 = 60.0;
+/// How long a delivery is tried.
+const RETRY_HOURS: i32 = 72;
+
+/// A delivery that is now its worker's, with what it is about as things are now.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub id: Uuid,
+    pub lease_id: Uuid,
+    pub attempts: i32,
+    /// It has been tried for as long as anything is.
+    pub is_old: bool,
+    /// It waited for an address: its text is about the booking as it is now.
+    pub waited: bool,
+    pub now: OffsetDateTime,
+    pub notification_id: Uuid,
+    pub kind: String,
+    /// A JSON object.
+    pub payload: String,
+    pub happened_at: OffsetDateTime,
+    /// None: the admins.
+    pub user_id: Option<String>,
+    pub email: Option<String>,
+    pub booking: Option<About>,
+}
+
+/// The booking that a delivery is about.
+#[derive(Clone, Debug)]
+pub struct About {
+    pub id: Uuid,
+    pub title: String,
+    pub is_open: bool,
+    pub scheduled_at: OffsetDateTime,
+    pub duration_minutes: i32,
+    pub meeting_url: String,
+    pub link_version: i32,
+}
+
+impl About {
+    pub fn ends_at(&self) -> OffsetDateTime {
+        self.scheduled_at + Duration::minutes(self.duration_minutes.into())
+    }
+
+    /// It is open, and has not ended by then.
+    pub fn is_ahead(&self, then: OffsetDateTime) -> bool {
+        self.is_open && then < self.ends_at()
+    }
+}
+
+struct Row {
+    id: Uuid,
+    lease_id: Uuid,
+    attempts: i32,
+    is_old: bool,
+    waited: bool,
+    now: OffsetDateTime,
+    notification_id: Uuid,
+    kind: String,
+    payload: String,
+    happened_at: OffsetDateTime,
+    user_id: Option<String>,
+    email: Option<String>,
+    booking_id: Option<Uuid>,
+    title: Option<String>,
+    is_open: Option<bool>,
+    scheduled_at: Option<OffsetDateTime>,
+    duration_minutes: Option<i32>,
+    meeting_url: Option<String>,
+    link_version: Option<i32>,
+}
+
+impl From<Row> for Claimed {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            lease_id: row.lease_id,
+            attempts: row.attempts,
+            is_old: row.is_old,
+            waited: row.waited,
+            now: row.now,
+            notification_id: row.notification_id,
+            kind: row.kind,
+            payload: row.payload,
+            happened_at: row.happened_at,
+            user_id: row.user_id,
+            email: row.email,
+            booking: row.booking_id.and_then(|id| {
+                Some(About {
+                    id,
+                    title: row.title?,
+                    is_open: row.is_open?,
+                    scheduled_at: row.scheduled_at?,
+                    duration_minutes: row.duration_minutes?,
+                    meeting_url: row.meeting_url?,
+                    link_version: row.link_version?,
+                })
+            }),
+        }
+    }
+}
+
+/// Takes the deliveries of channel `$1` that are due, held by no worker, each the first of its stream, and as `$chosen`.
+macro_rules! claim {
+    ($joined:tt, $chosen:tt, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            r#"with head as (
+                   select d.id from notification_deliveries d "# + $joined + r#"
+                   where d.channel = $1
+                     and d.delivered_at is null and d.dead_at is null and d.dropped_at is null
+                     and d.due_at <= app_now() and (d.leased_until is null or d.leased_until <= app_now())
+                     and not exists (
+                         select from notification_deliveries before
+                         where before.stream_key = d.stream_key and before.channel = d.channel
+                           and before.seq < d.seq and before.waits_for is null
+                           and before.delivered_at is null and before.dead_at is null
+                           and before.dropped_at is null)
+                     "# + $chosen + r#"
+                   for update of d skip locked),
+               claimed as (
+                   update notification_deliveries
+                   set lease_id = gen_random_uuid(), leased_until = app_now() + make_interval(secs => $2),
+                       attempts = attempts + 1
+                   where id = any(array(select id from head))
+                   returning *)
+               select c.id as "id!", c.lease_id as "lease_id!", c.attempts as "attempts!", c.waited as "waited!",
+                      c.created_at < app_now() - make_interval(hours => $3) as "is_old!", app_now() as "now!",
+                      n.id as notification_id, n.kind, n.payload::text as "payload!", n.created_at as happened_at,
+                      n.user_id,
+                      coalesce(u.email, case when n.user_id = s.guest_id then s.guest_email end) as email,
+                      s.id as "booking_id?", s.title as "title?", s.status in ('scheduled', 'in_progress') as is_open,
+                      s.scheduled_at as "scheduled_at?", s.duration_minutes as "duration_minutes?",
+                      s.meeting_url as "meeting_url?", s.link_version as "link_version?"
+               from claimed c
+               join notifications n on n.id = c.notification_id
+               left join sessions s on s.id = n.session_id
+               left join app_users u on u.id = n.user_id
+               order by c.seq"#,
+            $($argument),+
+        )
+    };
+}
+
+/// At most `limit`, those that are due for the longest time first.
+pub async fn claim_deliveries(
+    executor: impl PgExecutor<'_>,
+    channel: &str,
+    limit: i64,
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    let rows = claim!("", "order by d.due_at limit $4", channel, LEASE_SECONDS, RETRY_HOURS, limit);
+    Ok(rows.fetch_all(executor).await?.into_iter().map(Claimed::from).collect())
+}
+
+/// The mail that shows whether the server works again: the oldest one to a recipient who was not refused within an hour.
+pub async fn claim_probe(
+    executor: impl PgExecutor<'_>,
+    channel: &str,
+) -> Result<Option<Claimed>, sqlx::Error> {
+    let row = claim!(
+        "join notifications n on n.id = d.notification_id
+         left join sessions s on s.id = n.session_id
+         left join app_users u on u.id = n.user_id
+         cross join lateral (
+             select case when n.user_id is null then 'admins'
+                         else lower(coalesce(u.email, case when n.user_id = s.guest_id then s.guest_email end))
+                    end as recipient) r",
+        "and r.recipient is not null
+         and not exists (
+             select from notification_deliveries refused
+             where refused.refused_recipient = r.recipient
+               and refused.refused_at > app_now() - interval '1 hour')
+         order by d.seq limit 1",
+        channel,
+        LEASE_SECONDS,
+        RETRY_HOURS,
+    );
+    Ok(row.fetch_optional(executor).await?.map(Claimed::from))
+}

@@ -1,0 +1,150 @@
+//! What became of a claimed delivery. A worker that lost its lease marks nothing.
+
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+
+use super::Claimed;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Delivered,
+    /// Not true any more, or no recipient.
+    Dropped(String),
+    /// Set aside, where admins see it.
+    Dead(String),
+    /// Another attempt after so many seconds.
+    Later(f64, String),
+    /// Until the address of the person is known, at most until then.
+    Waiting(OffsetDateTime, String),
+    /// It was not tried.
+    Untried,
+}
+
+impl Outcome {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Dropped(_) => "dropped",
+            Self::Dead(_) => "dead",
+            Self::Later(..) => "later",
+            Self::Waiting(..) => "waiting",
+            Self::Untried => "untried",
+        }
+    }
+
+    fn why(&self) -> Option<&str> {
+        match self {
+            Self::Dropped(why) | Self::Dead(why) | Self::Later(_, why) | Self::Waiting(_, why) => Some(why),
+            Self::Delivered | Self::Untried => None,
+        }
+    }
+}
+
+/// `was_refused`: the receiver said no to this recipient, or nothing any more. False: the lease went to another worker,
+/// which concludes it.
+pub async fn conclude_delivery(
+    executor: impl PgExecutor<'_>,
+    delivery: &Claimed,
+    outcome: &Outcome,
+    was_refused: bool,
+) -> Result<bool, sqlx::Error> {
+    let refused = was_refused.then(|| recipient(delivery));
+    match outcome {
+        Outcome::Dead(why) => give_up(executor, delivery, why, refused).await,
+        Outcome::Waiting(until, why) => wait(executor, delivery, *until, why).await,
+        Outcome::Delivered | Outcome::Dropped(_) | Outcome::Later(..) | Outcome::Untried => {
+            mark(executor, delivery, outcome, refused).await
+        }
+    }
+}
+
+/// As `claim_probe` compares it.
+fn recipient(delivery: &Claimed) -> &str {
+    match (&delivery.user_id, &delivery.email) {
+        (Some(_), Some(email)) => email,
+        _ => "admins",
+    }
+}
+
+async fn mark(
+    executor: impl PgExecutor<'_>,
+    delivery: &Claimed,
+    outcome: &Outcome,
+    refused: Option<&str>,
+) -> Result<bool, sqlx::Error> {
+    let wait = if let Outcome::Later(seconds, _) = outcome { Some(*seconds) } else { None };
+    let concluded = sqlx::query!(
+        "update notification_deliveries
+         set delivered_at = case when $3 = 'delivered' then app_now() end,
+             dropped_at = case when $3 = 'dropped' then app_now() end,
+             waits_for = null,
+             due_at = coalesce(app_now() + make_interval(secs => $4), due_at),
+             attempts = attempts - case when $3 = 'untried' then 1 else 0 end,
+             last_error = coalesce(left($5, 500), last_error),
+             refused_recipient = coalesce(lower($6), refused_recipient),
+             refused_at = case when $6 is not null then app_now() else refused_at end,
+             leased_until = null, lease_id = null
+         where id = $1 and lease_id = $2",
+        delivery.id,
+        delivery.lease_id,
+        outcome.name(),
+        wait,
+        outcome.why(),
+        refused,
+    );
+    Ok(concluded.execute(executor).await?.rows_affected() == 1)
+}
+
+/// The host hears of each mail to the guest that was given up, once and without its address; a mail about that is
+/// itself followed by none.
+async fn give_up(
+    executor: impl PgExecutor<'_>,
+    delivery: &Claimed,
+    why: &str,
+    refused: Option<&str>,
+) -> Result<bool, sqlx::Error> {
+    let given_up = sqlx::query_scalar!(
+        r#"with given_up as (
+               update notification_deliveries
+               set dead_at = app_now(), waits_for = null, last_error = left($3, 500),
+                   refused_recipient = coalesce(lower($4), refused_recipient),
+                   refused_at = case when $4 is not null then app_now() else refused_at end,
+                   leased_until = null, lease_id = null
+               where id = $1 and lease_id = $2
+               returning notification_id, channel),
+           reported as (
+               insert into notifications (user_id, kind, session_id, payload, dedupe_key)
+               select s.host_id, 'mail_undeliverable', s.id,
+                      jsonb_build_object('bookingId', s.id, 'title', s.title, 'userId', n.user_id, 'kind', n.kind),
+                      'mail_undeliverable:' || n.id
+               from given_up g
+               join notifications n on n.id = g.notification_id
+               join sessions s on s.id = n.session_id and s.guest_id = n.user_id
+               where g.channel = 'email' and n.kind <> 'mail_undeliverable'
+               on conflict on constraint notifications_dedupe_key do nothing)
+           select exists (select from given_up) as "given_up!""#,
+        delivery.id,
+        delivery.lease_id,
+        why,
+        refused,
+    );
+    given_up.fetch_one(executor).await
+}
+
+async fn wait(
+    executor: impl PgExecutor<'_>,
+    delivery: &Claimed,
+    until: OffsetDateTime,
+    why: &str,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select await_address($1, $2, $3, $4, $5) as "awaited!""#,
+        delivery.id,
+        delivery.lease_id,
+        delivery.user_id,
+        until,
+        why,
+    )
+    .fetch_one(executor)
+    .await
+}

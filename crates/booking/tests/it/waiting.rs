@@ -1,0 +1,300 @@
+//! Mails to people whose address is not known yet, and what the host hears when a mail to the guest is given up.
+
+use mail_dev::{At, Fault};
+use proto::{booking::v1::*, types::v1::Caller};
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use testkit::eventually;
+use uuid::Uuid;
+
+use crate::{harness::*, outbox::*};
+
+const WAITING: &str = "waiting no address of this person is known";
+const TOO_LATE: &str = "dropped the booking was over or cancelled before the person's address was known";
+
+/// A booking of ada and a guest who never signed in.
+async fn invited(post: &Post, guest: &str, minutes: i32) -> Uuid {
+    let booking = post.booking("Lesson", minutes).await;
+    sqlx::query!("update sessions set guest_id = $2 where id = $1", booking, guest)
+        .execute(&post.pool)
+        .await
+        .unwrap();
+    booking
+}
+
+async fn signs_in(post: &Post, person: &str, email: &str) {
+    sqlx::query!(r#"select remember_person($1, '', $2, '')::text as "done""#, person, email)
+        .fetch_one(&post.pool)
+        .await
+        .unwrap();
+}
+
+async fn cancelled(post: &Post, booking: Uuid) {
+    sqlx::query!("update sessions set status = 'cancelled', cancelled_at = app_now() where id = $1", booking)
+        .execute(&post.pool)
+        .await
+        .unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn mails_wait_until_the_person_signs_in(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let mut post = Post::by_mail(pool, connect).await;
+    let booking = invited(&post, "sue", 14 * 24 * 60).await;
+    post.happened("booking_created", booking, "sue").await;
+    post.happened("booking_created", booking, "ada").await;
+    post.pass().await;
+    assert_eq!(post.states().await, [WAITING, "delivered"]);
+    assert_eq!(post.pass().await, 0, "nothing asks again");
+    sqlx::query!(
+        "update sessions set title = 'Other lesson', scheduled_at = scheduled_at + interval '90 min' where id = $1",
+        booking
+    )
+    .execute(&post.pool)
+    .await
+    .unwrap();
+    post.advance(10 * 24 * 60).await; // more than any delivery is tried
+    signs_in(&post, "sue", "").await;
+    assert_eq!(post.pass().await, 0, "a person without an address signed in");
+    signs_in(&post, "sue", "sue@example.org").await;
+    post.mail.be_down(true);
+    post.pass().await;
+    assert!(post.states().await[0].starts_with("pending"), "the 72 h begin when it is sent");
+    post.mail.be_down(false);
+    post.hurry().await;
+    post.pass().await;
+    assert_eq!(post.states().await[0], "delivered");
+    let mail = post.mail.mails().remove(0);
+    assert_eq!((mail.to, &mail.subject[..21]), (vec!["sue@example.org".to_owned()], "Booked: Other lesson,"));
+    let start = sqlx::query_scalar!(
+        r#"select to_char(scheduled_at at time zone 'utc', 'HH24:MI "UTC"') as "start!" from sessions where id = $1"#,
+        booking
+    );
+    let start = start.fetch_one(&post.pool).await.unwrap();
+    assert!(mail.subject.ends_with(&start), "{} at {start}", mail.subject);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn mails_wait_until_the_booking_has_an_address(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    let (given, other) = (invited(&post, "sue", 5000).await, invited(&post, "sue", 9000).await);
+    for booking in [given, other] {
+        post.happened("booking_created", booking, "sue").await;
+    }
+    post.pass().await;
+    assert_eq!(post.states().await, [WAITING; 2]);
+    sqlx::query!("update sessions set guest_email = 'sue@guests.example' where id = $1", given)
+        .execute(&post.pool)
+        .await
+        .unwrap();
+    post.pass().await;
+    assert_eq!(post.states().await, ["delivered", WAITING]);
+    assert_eq!(post.mail.mails()[0].to, ["sue@guests.example"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn woken_mails_to_strangers_are_limited(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    let booking = invited(&post, "sue", 5000).await;
+    for _ in 0..7 {
+        post.happened("booking_rescheduled", booking, "sue").await;
+    }
+    post.pass().await;
+    sqlx::query!("update sessions set guest_email = 'Sue@guests.example' where id = $1", booking)
+        .execute(&post.pool)
+        .await
+        .unwrap();
+    post.pass().await;
+    let states = post.states().await;
+    assert_eq!(states[..5], ["delivered"; 5]);
+    assert_eq!(states[5..], ["dropped too many mails to an address that nobody signed in with"; 2]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn person_who_only_reads_gets_what_waits(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool.clone(), connect.clone()).await;
+    let world = World::new(pool, connect).await;
+    let caller = |id: &str| Some(Caller { email: format!("{id}@example.org"), ..person(id) });
+    let mut client = world.client.clone();
+    for guest in ["sue", "tim", "una"] {
+        let booking = invited(&post, guest, 5000).await;
+        post.happened("booking_created", booking, guest).await;
+        post.pass().await;
+        assert_eq!(post.states().await.last().unwrap(), WAITING);
+        match guest {
+            "sue" => drop(
+                client
+                    .list_bookings(ListBookingsRequest { caller: caller(guest), ..Default::default() })
+                    .await
+                    .unwrap(),
+            ),
+            "tim" => drop(
+                client
+                    .list_notifications(ListNotificationsRequest {
+                        caller: caller(guest),
+                        ..Default::default()
+                    })
+                    .await
+                    .unwrap(),
+            ),
+            _ => {
+                let booking_id = booking.to_string();
+                client.get_booking(GetBookingRequest { caller: caller(guest), booking_id }).await.unwrap();
+            }
+        }
+        post.pass().await;
+        assert_eq!(post.subjects(guest), ["Booked: Lesson"]);
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn waiting_mails_block_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    let booking = invited(&post, "sue", 5000).await;
+    post.happened("booking_created", booking, "sue").await;
+    post.happened("booking_rescheduled", booking, "sue").await;
+    post.pass().await;
+    assert_eq!(post.states().await, [WAITING; 2]);
+    // Behind one that waits, in the same stream.
+    sqlx::query!("update notification_deliveries set waits_for = null, due_at = app_now() where seq = 2")
+        .execute(&post.pool)
+        .await
+        .unwrap();
+    assert_eq!(post.pass().await, 1);
+    signs_in(&post, "sue", "sue@example.org").await;
+    post.pass().await;
+    assert_eq!(post.subjects("sue"), ["Booked: Lesson", "Moved: Lesson"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn waiting_mails_are_dropped_with_their_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let mut post = Post::by_mail(pool, connect).await;
+    let (kept, gone) = (invited(&post, "sue", 100).await, invited(&post, "sue", 5000).await);
+    for booking in [kept, gone] {
+        post.happened("booking_created", booking, "sue").await;
+    }
+    post.pass().await;
+    cancelled(&post, gone).await;
+    post.happened("booking_cancelled", gone, "sue").await;
+    post.pass().await;
+    assert_eq!(post.states().await, [WAITING, TOO_LATE, "dropped no address of this person is known"]);
+    post.advance(100 + 44).await;
+    post.pass().await;
+    assert_eq!(post.states().await[0], WAITING);
+    post.advance(100 + 46).await;
+    post.pass().await;
+    assert_eq!(post.states().await[0], TOO_LATE);
+    signs_in(&post, "sue", "sue@example.org").await;
+    post.pass().await;
+    assert_eq!(post.mail.taken(), 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn wait_is_extended_when_the_booking_moves(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let mut post = Post::by_mail(pool, connect).await;
+    let booking = invited(&post, "sue", 3000).await;
+    post.happened("booking_created", booking, "sue").await;
+    post.pass().await;
+    sqlx::query!(
+        "update sessions set scheduled_at = scheduled_at + interval '30 days' where id = $1",
+        booking
+    )
+    .execute(&post.pool)
+    .await
+    .unwrap();
+    post.advance(3100).await;
+    post.pass().await;
+    assert_eq!(post.states().await[0], WAITING);
+    signs_in(&post, "sue", "sue@example.org").await;
+    post.pass().await;
+    assert_eq!(post.subjects("sue"), ["Booked: Lesson"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn address_told_while_a_wait_begins_is_not_missed(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    let booking = invited(&post, "sue", 5000).await;
+    post.happened("booking_created", booking, "sue").await;
+    let mut signing_in = chassis::db::begin(&post.pool).await.unwrap();
+    sqlx::query!(r#"select remember_person('sue', '', 'sue@example.org', '')::text as "done""#)
+        .fetch_one(&mut *signing_in)
+        .await
+        .unwrap();
+    let commit = async {
+        eventually("the delivery waits for the lock", async || {
+            let waiting = sqlx::query_scalar!(
+                r#"select count(*) as "n!" from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'"#
+            );
+            (waiting.fetch_one(&post.pool).await.unwrap() == 1).then_some(())
+        })
+        .await;
+        signing_in.commit().await.unwrap();
+    };
+    tokio::join!(post.pass(), commit);
+    post.pass().await;
+    assert_eq!(post.states().await, ["delivered"]);
+}
+
+/// What ada was notified of, newest last.
+async fn reports(post: &Post) -> Vec<Value> {
+    sqlx::query_scalar!(
+        r#"select payload as "payload!: Value" from notifications
+           where user_id = 'ada' and kind = 'mail_undeliverable' order by created_at"#
+    )
+    .fetch_all(&post.pool)
+    .await
+    .unwrap()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn host_hears_of_mails_that_did_not_reach_the_guest(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let mut post = Post::by_both(pool, connect).await;
+    let booking = post.booked(&["bob", "ada"]).await;
+    post.mail
+        .fault("bob@example.org", Some(Fault::Answer(At::Recipient, "550 5.1.1 bob@example.org is gone")));
+    post.pass().await;
+    let expected =
+        json!({"bookingId": booking, "title": "Lesson", "userId": "bob", "kind": "booking_created"});
+    assert_eq!(reports(&post).await, [expected]);
+    post.pass().await;
+    assert_eq!(post.subjects("ada"), ["Booked: Lesson", "Guest not reached: Lesson"]);
+    let mail = post.mail.mails().remove(0);
+    assert!(mail.text.contains("invitation") && !mail.text.contains("bob@"), "{}", mail.text);
+    let hits = post.hook.hits();
+    let hit = hits.iter().find(|hit| hit.json()["type"] == "mail_undeliverable").unwrap().json();
+    assert_eq!((&hit["data"]["userId"], &hit["data"]["guestId"]), (&json!("ada"), &json!("bob")));
+    assert!(!hit.to_string().contains("bob@"), "{hit}");
+
+    post.mail.fault("bob@example.org", Some(Fault::Answer(At::Recipient, "554 5.7.1 later")));
+    post.happened("booking_rescheduled", booking, "bob").await;
+    post.pass().await;
+    assert_eq!(reports(&post).await.len(), 1, "it is tried again");
+    post.advance(73 * 60).await;
+    post.pass().await;
+    assert_eq!(
+        reports(&post).await[1..],
+        [json!({"bookingId": booking, "title": "Lesson", "userId": "bob",
+                                                  "kind": "booking_rescheduled"})]
+    );
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn lost_mails_to_the_host_are_reported_to_no_one(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    for person in ["bob", "ada"] {
+        post.mail.fault(&format!("{person}@example.org"), Some(Fault::Refuse(550)));
+    }
+    post.booked(&["bob", "ada"]).await;
+    for _ in 0..3 {
+        post.pass().await;
+    }
+    assert_eq!(reports(&post).await.len(), 1, "of bob's mail");
+    let states = post.states().await;
+    assert!(states.len() == 3 && states.iter().all(|state| state.starts_with("dead")), "{states:?}");
+    sqlx::query!("update notification_deliveries set dead_at = null, due_at = app_now(), attempts = 0")
+        .execute(&post.pool)
+        .await
+        .unwrap();
+    post.pass().await;
+    assert_eq!(reports(&post).await.len(), 1, "of one mail once, however often it is given up");
+}
