@@ -11,16 +11,29 @@ use crate::{
     store::{self, Booking},
 };
 
+/// Attempts when the obstacle is gone each time that it is looked for after the refusal.
+const ATTEMPTS: usize = 3;
+
 impl Bookings {
     pub(crate) async fn create(self, new: NewBooking) -> Result<Booking, Error> {
         let id = Uuid::new_v4();
         let meeting_url = format!("{}/meeting/{id}", self.app_url);
-        let placed = retried(|| async {
-            store::insert_booking(&self.pool, id, &new, &meeting_url).await.map_err(Error::from)
-        });
-        let Some(mut booking) = placed.await? else {
-            return self.stands_already(&new).await;
-        };
+        for _ in 0..ATTEMPTS {
+            let placed = retried(|| async {
+                store::insert_booking(&self.pool, id, &new, &meeting_url).await.map_err(Error::from)
+            });
+            if let Some(booking) = placed.await? {
+                return self.with_room(booking, &new).await;
+            }
+            match self.stands_already(&new).await {
+                Err(Error::Contended) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    async fn with_room(self, mut booking: Booking, new: &NewBooking) -> Result<Booking, Error> {
         booking.set_person(&new.creator);
         metrics::counter!("greenroom_bookings_created_total").increment(1);
         if self.room_creation == RoomCreation::AtBooking {
@@ -41,12 +54,13 @@ impl Bookings {
     }
 
     async fn refused(&self, new: &NewBooking) -> Result<Error, Error> {
-        let limits = store::find_limits(&self.pool, new).await?;
-        Ok(match limits.pair_wait {
-            _ if !may_start(new.scheduled_at, limits.now) => Error::StartOutOfRange { now: limits.now },
-            _ if new.is_limited() && limits.open_full => Error::TooManyOpen,
+        let obstacles = store::find_obstacles(&self.pool, new).await?;
+        Ok(match obstacles.pair_wait {
+            _ if !may_start(new.scheduled_at, obstacles.now) => Error::StartOutOfRange { now: obstacles.now },
+            _ if new.is_limited() && obstacles.open_full => Error::TooManyOpen,
             Some(retry_after) if new.is_limited() => Error::TooManyForPair { retry_after },
-            _ => Error::Contended, // below the limit again, a moment later
+            _ if obstacles.slot_taken => Error::SlotTaken,
+            _ => Error::Contended, // the obstacle is gone a moment later
         })
     }
 

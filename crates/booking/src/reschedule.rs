@@ -59,6 +59,9 @@ impl Bookings {
             return Ok(Attempt::Unchanged);
         };
         if !store::reschedule_booking(&mut *transaction, &booking, &new).await? {
+            if new.moved && store::is_slot_taken(&mut *transaction, &booking, &new).await? {
+                return Err(Error::SlotTaken);
+            }
             return Ok(Attempt::Overtaken);
         }
         transaction.commit().await?;

@@ -16,6 +16,7 @@ mod livekit;
 mod runtime;
 pub mod seed;
 mod serve;
+mod tap;
 mod wire;
 
 pub use database::{advance_database_clock, database, slow_database_clock};
@@ -23,6 +24,7 @@ pub use eventually::{Look, eventually};
 pub use livekit::{LiveKit, livekit, livekit_with};
 pub use runtime::{TestRuntime, runtime};
 pub use serve::{Served, internal, serve_routes};
+pub use tap::Tap;
 pub use wire::Wire;
 
 /// 32 bytes of visible ASCII that nobody else has: for keys and tokens of one test.

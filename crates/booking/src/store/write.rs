@@ -55,9 +55,10 @@ pub async fn lock_people(
     .map(drop)
 }
 
-/// The new booking, in a statement and a commit of its own: the people are locked, the limits counted under the locks
-/// (`admit_booking`), and the session written first, so that the key collides before anything else does. None: the
-/// creator's idempotency key stands already, the start is out of range, or he is at a limit.
+/// The new booking, in a statement and a commit of its own: the people are locked, and the limits and the slot are
+/// checked under the locks (`admit_new_booking`), so that a conflict is no failed statement. The session is written
+/// first, so that the key collides before anything else does. None: the creator's idempotency key exists already, the
+/// start is out of range, a limit is reached, or the slot is taken.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_booking(
     executor: impl PgExecutor<'_>,
@@ -71,7 +72,7 @@ pub async fn insert_booking(
                                duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash)
          select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
          where $7 between app_now() - make_interval(secs => $20) and app_now() + make_interval(secs => $21)
-           and admit_booking($4, $17, $18, $19, $2, $3, $14, $15, $16)
+           and admit_new_booking($4, $17, $18, $19, $2, $3, $12, $7, $8, $14, $15, $16)
          on conflict on constraint sessions_idempotency_key do nothing
          returning *, true as tell",
         "placed as (
@@ -105,24 +106,32 @@ pub async fn insert_booking(
     .await
 }
 
-/// How close a creator is to the limits, at `now`.
+/// What stands against a new booking, at `now`.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct Obstacles {
     pub open_full: bool,
     /// Seconds until the pair may be booked again.
     pub pair_wait: Option<i64>,
+    pub slot_taken: bool,
     pub now: OffsetDateTime,
 }
 
-pub async fn find_limits(executor: impl PgExecutor<'_>, new: &NewBooking) -> Result<Limits, sqlx::Error> {
+pub async fn find_obstacles(
+    executor: impl PgExecutor<'_>,
+    new: &NewBooking,
+) -> Result<Obstacles, sqlx::Error> {
     sqlx::query_as!(
-        Limits,
-        r#"select open_full as "open_full!", pair_wait, app_now() as "now!" from booking_limits($1, $2, $3, $4, $5)"#,
+        Obstacles,
+        r#"select open_full as "open_full!", pair_wait, is_slot_taken($2, $3, $6, $7, null) as "slot_taken!",
+                  app_now() as "now!"
+           from booking_limits($1, $2, $3, $4, $5)"#,
         new.creator.user_id,
         new.host_id,
         new.guest_id,
         MOST_OPEN,
         MOST_PER_PAIR,
+        new.scheduled_at,
+        new.duration_minutes,
     )
     .fetch_one(executor)
     .await
@@ -139,7 +148,26 @@ pub struct Rescheduled {
     pub moved: bool,
 }
 
-/// False: the booking is no longer the one that was read.
+/// Whether the slot that a booking is moved to overlaps another booking of its people.
+pub async fn is_slot_taken(
+    executor: impl PgExecutor<'_>,
+    booking: &Booking,
+    new: &Rescheduled,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select is_slot_taken($1, $2, $3, $4, $5) as "taken!""#,
+        booking.host_id,
+        booking.guest_id,
+        new.scheduled_at,
+        new.duration_minutes,
+        booking.id,
+    )
+    .fetch_one(executor)
+    .await
+}
+
+/// False: the booking is no longer the one that was read, or the slot is taken ([`is_slot_taken`]). Callers hold the
+/// locks of both people.
 pub async fn reschedule_booking(
     executor: impl PgExecutor<'_>,
     read: &Booking,
@@ -151,6 +179,7 @@ pub async fn reschedule_booking(
          set scheduled_at = $4, duration_minutes = $5, title = $6, description = $7,
              sequence = sequence + 1, updated_at = app_now()
          where id = $1 and sequence = $2 and status = $3
+           and not ($8::bool and is_slot_taken(host_id, guest_id, $4, $5, $1))
          returning *, $8::bool as tell",
         "placed as (
              update session_participants p

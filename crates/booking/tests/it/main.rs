@@ -4,6 +4,7 @@
 
 mod calendar;
 mod cancel_and_end;
+mod conflicts;
 mod contention;
 mod create;
 mod fake_rooms;
