@@ -40,12 +40,6 @@ pub async fn write(ground: &Ground) -> Result<()> {
     .execute(pool)
     .await?;
     sqlx::query!(
-        "insert into livekit_room_names (room_name, room_id, generation)
-         select room_name, id, 1 from livekit_rooms where status = 'ended'"
-    )
-    .execute(pool)
-    .await?;
-    sqlx::query!(
         "insert into livekit_participants (room_id, user_id, role, status, joined_at, left_at)
          select r.id, party.user_id, party.role, 'left', r.ended_at, r.ended_at
          from livekit_rooms r join sessions s on s.id = r.session_id

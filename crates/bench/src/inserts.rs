@@ -125,8 +125,6 @@ async fn insert_room(pool: &PgPool, session: Uuid) -> Result<String> {
                insert into livekit_rooms (session_id, room_name, max_participants)
                values ($1, 'session-' || $1::uuid, 7)
                returning id, room_name),
-           names as (
-               insert into livekit_room_names (room_name, room_id, generation) select room_name, id, 1 from room),
            people as (
                insert into livekit_participants (room_id, user_id, role)
                select id, party.user_id, party.role

@@ -115,6 +115,22 @@ impl Owner {
         };
         if generation > 1 { format!("{base}-g{generation}") } else { base }
     }
+
+    /// The owner and the generation that a LiveKit room is named after.
+    #[must_use]
+    pub fn from_room_name(name: &str) -> Option<(Self, i32)> {
+        let (kind, rest) = name.split_once('-')?;
+        let (id, suffix) = rest.split_at_checked(36)?; // a hyphenated UUID
+        let id = Uuid::try_parse(id).ok()?;
+        let owner = match kind {
+            "session" => Self::Session(id),
+            "live" => Self::LiveSession(id),
+            "nest" => Self::Nest(id),
+            _ => return None,
+        };
+        let generation = if suffix.is_empty() { 1 } else { suffix.strip_prefix("-g")?.parse().ok()? };
+        (owner.room_name(generation) == name).then_some((owner, generation))
+    }
 }
 
 /// How long after it was seen on LiveKit a room may be given out without another look (I1).
@@ -142,6 +158,26 @@ mod tests {
         assert_eq!(owner.room_name(2), "live-00000000-0000-0000-0000-000000000000-g2");
         let owner = Owner::Nest(Uuid::nil());
         assert_eq!(owner.room_name(1), "nest-00000000-0000-0000-0000-000000000000");
+    }
+
+    #[test]
+    fn room_name_is_parsed_into_owner_and_generation() {
+        let id = Uuid::from_u128(7);
+        for owner in [Owner::Session(id), Owner::LiveSession(id), Owner::Nest(id)] {
+            for generation in [1, 2, 12, i32::MAX] {
+                let name = owner.room_name(generation);
+                assert_eq!(Owner::from_room_name(&name), Some((owner, generation)), "{name}");
+            }
+        }
+        let name = Owner::Session(id).room_name(1);
+        for suffix in ["-g1", "-g0", "-g02", "-g-2", "-g", "x", "-g2147483648"] {
+            assert_eq!(Owner::from_room_name(&format!("{name}{suffix}")), None, "{suffix}");
+        }
+        for name in
+            ["", "session-", "lobby", "session-7", "booking-00000000-0000-0000-0000-000000000007", "live-äöü"]
+        {
+            assert_eq!(Owner::from_room_name(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub enum Repair {
     },
     /// Bring live rooms that are stuck into order: the clean-up of the migration, again
     LiveRooms(live::Args),
-    /// Compare the whole listing with the live rooms, and mark what differs: sync writes it
+    /// Compare the whole listing with the live rooms, and mark what differs: sync writes it; --end-strays ends rows that
+    /// say live and belong to no live room
     Listing(listing::Args),
     /// List the rooms on LiveKit that nobody of ours needs, and delete them
     Orphans {

@@ -93,9 +93,9 @@ pub async fn find_record(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<
     Ok(list_records(db, &[], &[owner]).await?.pop())
 }
 
-/// Commits the intent to have a room for each of these owners that is open and has none: the record, its name,
-/// its people. Returns what was written. (Conflicts on any constraint: of two at once the later one may meet the
-/// name before the owner.) A name is there already only if somebody deleted the record by hand:
+/// Commits the intent to have a room for each of these owners that is open and has none: the record, its people, and
+/// by a trigger its name. Returns what was written. (Conflicts on any constraint: of two at once the later one may meet
+/// the name before the owner.) A name is there already only if somebody deleted the record by hand:
 /// it goes to the new one. Our record decides who gets in; LiveKit's limit is a fence around it (correctness.md §5).
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result<Vec<Record>> {
@@ -110,11 +110,6 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
              join room_owners o on o.owner = t.owner and o.open
              on conflict do nothing
              returning *),
-         names as (
-             insert into livekit_room_names (room_name, room_id, generation)
-             select room_name, id, generation from intents
-             on conflict (room_name) do update
-             set room_id = excluded.room_id, generation = excluded.generation),
          people as (
              insert into livekit_participants (room_id, user_id, role, display_name)
              select i.id, p.user_id, p.role, coalesce(u.display_name, case p.role when 'guest' then s.guest_name end)
@@ -218,12 +213,7 @@ pub async fn set_next_generation(db: impl PgExecutor<'_>, record: &Record, why: 
                  ended_reason = null, attempts = 0, next_attempt_at = null, last_error = null
              from room_owners o
              where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.owner and o.open
-             returning r.id, r.room_name, r.generation),
-         names as (
-             insert into livekit_room_names (room_name, room_id, generation)
-             select room_name, id, generation from bumped
-             on conflict (room_name) do update
-             set room_id = excluded.room_id, generation = excluded.generation)
+             returning r.id, r.room_name)
          insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
          select 'GR_' || gen_random_uuid(), id, $5, 'room_retired',
                 jsonb_build_object('why', $6::text, 'name', $7::text, 'next', room_name)

@@ -28,6 +28,8 @@ pub struct Compared {
 pub struct Round {
     after: Uuid,
     until: Uuid,
+    /// Marks are rolled back.
+    is_preview: bool,
     pub compared: Compared,
 }
 
@@ -39,7 +41,7 @@ impl Default for Round {
 
 impl Round {
     fn over(after: Uuid, until: Uuid) -> Self {
-        Self { after, until, compared: Compared::default() }
+        Self { after, until, is_preview: false, compared: Compared::default() }
     }
 
     /// Compares the next page; whether it was the last one.
@@ -48,7 +50,11 @@ impl Round {
         let page = store::find_page(&mut *tx, self.after, self.until, PAGE).await?;
         let marked = store::insert_marks_of_unaligned(&mut *tx, self.after, page.last).await?;
         let strays = store::count_strays(&mut *tx, self.after, page.last).await?;
-        tx.commit().await?;
+        if self.is_preview {
+            tx.rollback().await?;
+        } else {
+            tx.commit().await?;
+        }
         self.compared.rooms += page.rooms.unsigned_abs();
         self.compared.marked += marked;
         self.compared.strays += strays.unsigned_abs();
@@ -75,9 +81,22 @@ pub struct Finding {
 /// # Errors
 /// The database's; the marks made until then stay.
 pub async fn compare(pool: &PgPool) -> Result<Compared, sqlx::Error> {
+    compare_halves(pool, false).await
+}
+
+/// Returns what [`compare`] would find and mark, and changes nothing.
+///
+/// # Errors
+/// The database's.
+pub async fn preview(pool: &PgPool) -> Result<Compared, sqlx::Error> {
+    compare_halves(pool, true).await
+}
+
+async fn compare_halves(pool: &PgPool, is_preview: bool) -> Result<Compared, sqlx::Error> {
     let middle = Uuid::from_u128(1 << 127);
-    let lower = Round::over(Uuid::nil(), middle).walk(pool);
-    let upper = Round::over(middle, Uuid::max()).walk(pool);
+    let half = |after, until| Round { is_preview, ..Round::over(after, until) };
+    let lower = half(Uuid::nil(), middle).walk(pool);
+    let upper = half(middle, Uuid::max()).walk(pool);
     let (lower, upper) = tokio::try_join!(lower, upper)?;
     Ok(Compared {
         rooms: lower.rooms + upper.rooms,

@@ -13,6 +13,7 @@ mod feed;
 mod grpc;
 mod reconcile;
 pub mod store;
+mod strays;
 pub mod viewer;
 mod watch;
 
@@ -30,8 +31,9 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tonic::service::Routes;
 
 pub use align::{Drained, drain};
-pub use compare::{Compared, compare};
+pub use compare::{Compared, compare, preview};
 pub use config::{Args, Config, ROLE};
+pub use strays::{StrayPage, Strays};
 
 /// Searches, and pages of who is in groups, under way at once.
 const SEARCHES: usize = 2;

@@ -156,13 +156,5 @@ async fn record(pool: &PgPool, owner: Owner, status: RoomStatus) -> Room {
     .fetch_one(pool)
     .await
     .expect("a room");
-    sqlx::query!(
-        "insert into livekit_room_names (room_name, room_id, generation) values ($1, $2, 1)",
-        name,
-        id
-    )
-    .execute(pool)
-    .await
-    .expect("its name");
     Room { id, name, sid: sid.unwrap_or_default() }
 }

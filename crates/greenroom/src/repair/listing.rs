@@ -1,7 +1,7 @@
 //! `greenroom repair listing`: the whole listing compared with what it should say, now and at full speed.
 //!
 //! It only marks what differs, as the comparison of sync does all the time: rows are written by sync alone, which
-//! takes the marks when it runs.
+//! takes the marks when it runs. Rows that say live and belong to no live room are not sync's: `--end-strays` ends them.
 
 use std::process::ExitCode;
 
@@ -11,33 +11,87 @@ use chassis::{
     db::{self, Schema},
     service::StartError,
 };
-use sync::Compared;
+use sqlx::PgPool;
+use sync::{Compared, StrayPage, Strays};
 
 use crate::out::say;
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// End the rows that say live and belong to no live room
+    #[arg(long)]
+    end_strays: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     database: DatabaseArgs,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let database = check(|problems| args.database.check("greenroom", problems))?;
-    let pool = db::pool(&db::Settings { url: database.url, role: None, max_connections: 1 })?;
+    let pool = db::pool(&db::Settings { url: database.url, role: None, max_connections: 2 })?;
     match db::schema(&pool).await.context("the database does not answer")? {
         Schema::Current => {}
         Schema::Behind(versions) => bail!(StartError::Behind(versions)),
         Schema::Differs(version) => bail!(StartError::Differs(version)),
     }
-    let Compared { rooms, marked, strays } = sync::compare(&pool).await?;
+    let compared = if args.dry_run { sync::preview(&pool).await? } else { sync::compare(&pool).await? };
+    let Compared { rooms, marked, strays } = compared;
     say(format_args!("Compared {rooms} rows"))?;
-    say(format_args!("Marked {marked} rows that differ"))?;
-    if strays > 0 {
-        say(format_args!("⚠️  Rows that say live and belong to no live room, left alone: {strays}"))?;
+    if args.dry_run {
+        say(format_args!("🔎 Would mark {marked} rows that differ"))?;
+    } else {
+        say(format_args!("Marked {marked} rows that differ"))?;
+    }
+    let held = match (args.end_strays, args.dry_run) {
+        (true, true) => show_strays(&pool).await?,
+        (true, false) => end_strays(&pool).await?,
+        (false, _) if strays > 0 => {
+            say(format_args!("⚠️  Rows that say live and belong to no live room, left alone: {strays}"))?;
+            0
+        }
+        (false, _) => 0,
+    };
+    if args.dry_run {
+        say("Nothing was changed (--dry-run)")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if held > 0 {
+        say(format_args!("❌ {held} rows are locked by another client; run it once more"))?;
+        return Ok(ExitCode::FAILURE);
     }
     say(match marked {
         0 => "✅ Repair complete: no row differs that was not marked already",
         _ => "✅ Repair complete: the marked rows are written by sync as soon as it runs",
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn show_strays(pool: &PgPool) -> anyhow::Result<usize> {
+    let mut strays = Strays::new(pool);
+    while let Some(StrayPage { done, .. }) = strays.find_next().await? {
+        for stray in done {
+            say(format_args!("🔎 Would end: {} {:?}", stray.id, stray.title))?;
+        }
+    }
+    Ok(0)
+}
+
+/// Ends the strays; how many could not be ended, because a client has them locked.
+async fn end_strays(pool: &PgPool) -> anyhow::Result<usize> {
+    let (mut ended, mut left) = (0, 0);
+    let mut strays = Strays::new(pool);
+    while let Some(StrayPage { done, held }) = strays.end_next().await? {
+        for stray in &done {
+            say(format_args!("⏹️  Ended row: {} {:?}", stray.id, stray.title))?;
+        }
+        for stray in &held {
+            say(format_args!("⚠️  Locked by another client, left alone: {} {:?}", stray.id, stray.title))?;
+        }
+        ended += done.len();
+        left += held.len();
+    }
+    say(format_args!("Ended {ended} rows that said live and belong to no live room"))?;
+    Ok(left)
 }

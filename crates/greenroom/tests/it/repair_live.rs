@@ -130,3 +130,86 @@ async fn rows_of_the_listing_that_differ_are_marked_once_and_written_by_sync_alo
     let well = repair_what(&pool, &["listing"]).await.out;
     assert_eq!(well, format!("Compared 11 rows\nMarked 0 rows that differ\n{stray}\n{end}"));
 }
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn strays_of_the_listing_are_ended_when_asked(pool: PgPool) {
+    sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
+    sync::drain(&pool).await.unwrap();
+    sqlx::raw_sql(
+        "insert into community_live_streams (id, title, status, managed, version, viewer_count, created_by)
+         values (gen_random_uuid(), 'managed', 'live', true, nextval('live_stream_version'), 7, 'una');
+         insert into community_live_streams (id, title, status)
+         select gen_random_uuid(), 'many', 'live' from generate_series(1, 1200);
+         insert into community_live_streams (id, title, status) values (gen_random_uuid(), 'to come', 'pending')",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let live = async || {
+        let live = sqlx::query_scalar!(
+            "select distinct title from community_live_streams where status = 'live' order by 1"
+        );
+        live.fetch_all(&pool).await.unwrap()
+    };
+    let before = live().await;
+    assert_eq!(before, ["forgotten", "half-open", "managed", "many", "no live room", "nothing", "well"]);
+
+    let said = repair_what(&pool, &["listing", "--end-strays", "--dry-run"]).await;
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    assert_eq!(said.out.matches("🔎 Would end: ").count(), 1203);
+    assert!(said.out.ends_with("Nothing was changed (--dry-run)\n"), "{}", said.out);
+    assert_eq!(live().await, before);
+
+    let version = sqlx::query_scalar!("select last_value from live_stream_version");
+    let version = version.fetch_one(&pool).await.unwrap();
+    let said = repair_what(&pool, &["listing", "--end-strays"]).await;
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    assert!(said.out.contains("Ended 1203 rows that said live and belong to no live room\n"), "{}", said.out);
+    assert_eq!(live().await, ["forgotten", "half-open", "well"], "rooms with a session are not strays");
+    let ended = sqlx::query!(
+        "select status, ended_at, viewer_count, version from community_live_streams where title = 'managed'"
+    );
+    let ended = ended.fetch_one(&pool).await.unwrap();
+    assert_eq!((ended.status.as_str(), ended.viewer_count), ("ended", 0));
+    assert!(ended.ended_at.is_some() && ended.version > version, "those who follow the changes learn of it");
+    let pending = sqlx::query_scalar!(
+        r#"select count(*) as "n!" from community_live_streams where title = 'to come' and status = 'pending'"#
+    );
+    assert_eq!(pending.fetch_one(&pool).await.unwrap(), 1);
+
+    let again = repair_what(&pool, &["listing", "--end-strays"]).await;
+    assert!(again.out.contains("Ended 0 rows that said live"), "{}", again.out);
+    assert!(!again.out.contains("left alone"), "{}", again.out);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn stray_that_a_client_has_locked_is_left_alone(pool: PgPool) {
+    sqlx::raw_sql(
+        "insert into community_live_streams (id, title, status)
+         select gen_random_uuid(), title, 'live' from unnest(array['free', 'locked']) title",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let mut client = chassis::db::begin(&pool).await.unwrap();
+    sqlx::query!("update community_live_streams set total_messages = 1 where title = 'locked'")
+        .execute(&mut *client)
+        .await
+        .unwrap();
+    let said = repair_what(&pool, &["listing", "--end-strays"]).await;
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.out.contains("❌ 1 rows are locked by another client"), "{}", said.out);
+    client.commit().await.unwrap();
+    assert_eq!(repair_what(&pool, &["listing", "--end-strays"]).await.code, 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn dry_run_of_the_comparison_marks_nothing(pool: PgPool) {
+    sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
+    sqlx::raw_sql("delete from live_stream_dirty").execute(&pool).await.unwrap();
+    let said = repair_what(&pool, &["listing", "--dry-run"]).await;
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    assert!(said.out.contains("🔎 Would mark 8 rows that differ\n"), "{}", said.out);
+    let marks = sqlx::query_scalar!(r#"select count(*) as "n!" from live_stream_dirty"#);
+    assert_eq!(marks.fetch_one(&pool).await.unwrap(), 0);
+}

@@ -1,5 +1,6 @@
 //! Which LiveKit and which database this deployment is, and which names on LiveKit are ours.
 
+use domain::Owner;
 use sqlx::{PgExecutor, Result};
 use uuid::Uuid;
 
@@ -52,18 +53,33 @@ pub struct Stray {
     pub known: bool,
 }
 
-/// Which of these LiveKit names do not belong to a room that is open. Read after LiveKit was listed: whatever we
-/// made is then visible here, or retired.
+/// Which of these LiveKit names belong neither to a record that is not ended nor to an open owner. Read after LiveKit was
+/// listed: whatever we made is then visible here, or retired.
+///
+/// Records and owners decide, never `livekit_room_names`. A room that is named after an open owner is a stray only when
+/// the owner's record has moved on to a later generation.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_strays(db: impl PgExecutor<'_>, names: &[String]) -> Result<Vec<Stray>> {
+    let (owners, generations): (Vec<_>, Vec<_>) = names
+        .iter()
+        .map(|name| Owner::from_room_name(name).map(|(owner, generation)| (owner.id(), generation)).unzip())
+        .unzip();
     sqlx::query_as!(
         Stray,
-        r#"select t.name as "name!", n.room_id is not null as "known!"
-           from unnest($1::text[]) as t(name)
+        r#"with unrecorded as materialized ( -- few: the owners of the others need not be read
+               select t.name, t.owner, t.generation
+               from unnest($1::text[], $2::uuid[], $3::integer[]) as t(name, owner, generation)
+               where not exists (select from livekit_rooms r where r.room_name = t.name and r.status <> 'ended'))
+           select t.name as "name!", n.room_id is not null as "known!"
+           from unrecorded t
            left join livekit_room_names n on n.room_name = t.name
-           left join livekit_rooms r on r.id = n.room_id and r.room_name = t.name and r.status <> 'ended'
-           where r.id is null"#,
-        names
+           where not exists (select from room_owners o
+                             left join livekit_rooms r on r.owner = o.owner
+                             where o.owner = t.owner and o.open
+                               and (r.id is null or r.generation <= t.generation))"#,
+        names,
+        &owners as &[Option<Uuid>],
+        &generations as &[Option<i32>]
     )
     .fetch_all(db)
     .await
