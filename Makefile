@@ -18,8 +18,8 @@ run: tools ## Everything in one process on http://127.0.0.1:8080 (debug build); 
 	$(CARGO) build --workspace
 	target/debug/greenroom up $(ARGS)
 
-test: with-postgres ## All tests, against a real Postgres and livekit-dev; ARGS="-p booking" …
-	$(WITH_POSTGRES) -- $(CARGO) test $(or $(ARGS),--workspace)
+test: with-postgres ## All tests, against a real Postgres (POSTGRES=18: that version) and livekit-dev; ARGS="-p booking" …
+	$(WITH_POSTGRES) $(if $(POSTGRES),--major $(POSTGRES)) -- $(CARGO) test $(or $(ARGS),--workspace)
 
 soak: with-postgres ## Live rooms under random faults for SECONDS=3600 (see docs/testing.md); ARGS="MODEL_SEED=7"
 	$(WITH_POSTGRES) -- env MODEL_SECONDS=$(or $(filter-out 0,$(SECONDS)),3600) $(ARGS) \

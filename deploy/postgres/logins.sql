@@ -1,8 +1,10 @@
--- One login for each service, a member of that service's role and of nothing else. For psql; run by the owner after
--- `greenroom migrate` (which makes the roles), again at any time: then passwords are set to those of the environment.
+-- One login for each service, a member of that service's role and of nothing else. For psql; run after roles.sql (which
+-- `greenroom migrate` runs too) by a superuser, or by an administrator who created the roles; again at any time: then
+-- passwords are set to those of the environment.
 --
 -- `noinherit`: a login may connect and `set role`, and has no right of its own. Passwords come from the environment
--- and are stored hashed; they appear in no command line and, should a statement fail, in no server log.
+-- and are stored hashed; they appear in no command line and, should a statement fail, in no server log. (Only a
+-- superuser can keep failed statements out of the log: any other user is checked before a password is sent.)
 
 \set ON_ERROR_STOP on
 \set booking ''
@@ -15,13 +17,19 @@
 \getenv sync SYNC_DB_PASSWORD
 
 set password_encryption = 'scram-sha-256';
-set log_min_error_statement = 'panic';
-set log_statement = 'none';
 set client_min_messages = 'warning';
+select set_config(name, value, false)
+from (values ('log_min_error_statement', 'panic'), ('log_statement', 'none')) as quiet (name, value)
+where has_parameter_privilege(name, 'set') \g /dev/null
 
 begin;
 -- Two at once would fail with `tuple concurrently updated`. The same lock as `greenroom migrate`.
 select pg_advisory_xact_lock(hashtextextended('greenroom migrate', 0)) \g /dev/null
+
+select format('do $$ begin raise exception %L; end $$', 'only a superuser, or who may create roles, can make logins')
+where not exists (select from pg_roles where rolname = current_user and (rolsuper or rolcreaterole)) \gexec
+select format('do $$ begin raise exception %L; end $$', current_user || ' may not create temporary tables here')
+where not has_database_privilege(current_database(), 'temporary') \gexec
 
 create temporary table logins on commit drop as
 select * from (values
@@ -38,7 +46,16 @@ from logins where role || '_login' not in (select rolname from pg_roles) \gexec
 select format('alter role %I with login noinherit password %L', role || '_login', password) from logins \gexec
 select format('grant %I to %I', role, role || '_login') from logins \gexec
 
--- Nobody else may connect.
+-- Nobody else may connect. The owner's to say: of an administrator who is not, PUBLIC's right to connect stays.
+select pg_has_role(datdba, 'usage') as owner from pg_database where datname = current_database() \gset
+\if :owner
 select format('revoke all on database %I from public', current_database()) \gexec
 select format('grant connect on database %I to %I', current_database(), role || '_login') from logins \gexec
+\else
+select format('revoke all on database %1$I from public; grant connect on database %1$I to %2$s; '
+              'grant connect, temporary on database %1$I to %3$I;',
+              current_database(), string_agg(format('%I', role || '_login'), ', '), current_user)
+       as "for the owner of the database to run, so that nobody else may connect"
+from logins;
+\endif
 commit;

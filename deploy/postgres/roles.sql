@@ -1,19 +1,29 @@
 -- The database roles of the services, and of old clients that read and write the listing (greenroom_legacy): no
--- login, no right but what the migrations grant. Once per cluster,
--- repeatable; the user who runs it becomes a member, so that one DATABASE_URL can `set role` to each.
+-- login, no right but what the migrations grant. Once per cluster, repeatable. The user who runs it becomes a member, so
+-- that one DATABASE_URL can `set role` to each. Run by the owner of the database who may not create roles, it changes
+-- nothing, and fails only if a role is missing.
 do $$
 declare
     name text;
+    -- From PostgreSQL 16 on a member may lack the right to `set role`: so does whoever created the role.
+    usable constant text :=
+        case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end;
 begin
     foreach name in array array['greenroom_booking', 'greenroom_room_lifecycle', 'greenroom_token', 'greenroom_sync',
                                 'greenroom_legacy'] loop
-        begin
-            execute format('create role %I nologin', name);
-        exception when duplicate_object or unique_violation then
-            null;
-        end;
-        if not pg_has_role(current_user, name, 'member') then
-            execute format('grant %I to %I', name, current_user);
+        if not exists (select from pg_roles where rolname = name) then
+            begin
+                execute format('create role %I nologin', name);
+            exception when duplicate_object or unique_violation then
+                null; -- created by another run
+            end;
+        end if;
+        if not pg_has_role(current_user, name, usable) then
+            begin
+                execute format('grant %I to %I', name, current_user);
+            exception when insufficient_privilege then
+                raise notice 'the role % exists; % is no member of it', name, current_user;
+            end;
         end if;
     end loop;
 end $$;

@@ -1,6 +1,7 @@
 //! `greenroom migrate`: roles, migrations, grants and the join windows, in that order.
 //!
-//! Repeatable, and safe when several run at once: what sqlx does not lock itself stands under an advisory lock.
+//! Repeatable, and safe when several run at once: what sqlx does not lock itself stands under an advisory lock. It needs
+//! the rights of the database's owner and no others, when the roles exist already.
 
 use std::{
     process::ExitCode,
@@ -9,13 +10,13 @@ use std::{
 
 use anyhow::Context;
 use chassis::{
-    config::{Problems, Process, ProcessArgs, check},
+    config::{Problems, Process, ProcessArgs, check, given},
     db::{self, MIGRATOR, Schema},
     service::StartError,
     telemetry::Telemetry,
 };
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, PgPool, error::DatabaseError};
+use sqlx::{Connection, PgConnection, PgExecutor, PgPool, error::DatabaseError};
 
 use crate::out::say;
 
@@ -31,42 +32,38 @@ pub struct Args {
     windows: WindowArgs,
 }
 
-/// When bookings can be joined. Stored in the database, so that all services and psql agree.
+/// When bookings can be joined. Stored in the database, so that all services and psql agree; what is not given stays
+/// as it is stored.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct WindowArgs {
-    /// How long before its start a booking can be joined [default: 15min]
+    /// How long before its start a booking can be joined [default: as stored; at first 15min]
     #[arg(long, env = "JOIN_OPENS_BEFORE")]
     join_opens_before: Option<String>,
-    /// How long after its start a booking can be joined (at least 15 min past its end) [default: 2h]
+    /// How long after its start a booking can be joined (at least 15 min past its end) [default: as stored; at first 2h]
     #[arg(long, env = "JOIN_CLOSES_AFTER")]
     join_closes_after: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// The windows that were given.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Windows {
-    pub opens_before: Duration,
-    pub closes_after: Duration,
-}
-
-impl Default for Windows {
-    fn default() -> Self {
-        Self { opens_before: Duration::from_mins(15), closes_after: Duration::from_hours(2) }
-    }
+    pub opens_before: Option<Duration>,
+    pub closes_after: Option<Duration>,
 }
 
 impl WindowArgs {
     pub fn check(&self, problems: &mut Problems) -> Windows {
-        let default = Windows::default();
-        let mut window = |name, value: &Option<String>, default| {
-            let duration = problems.duration(name, value.as_deref(), default);
+        let mut window = |name, value: &Option<String>| {
+            let value = given(value.clone())?;
+            let duration = problems.duration(name, Some(&value), Duration::ZERO);
             if duration > Duration::from_hours(168) {
                 problems.add(name, "must be at most 7 days");
             }
-            duration
+            Some(duration)
         };
         Windows {
-            opens_before: window("JOIN_OPENS_BEFORE", &self.join_opens_before, default.opens_before),
-            closes_after: window("JOIN_CLOSES_AFTER", &self.join_closes_after, default.closes_after),
+            opens_before: window("JOIN_OPENS_BEFORE", &self.join_opens_before),
+            closes_after: window("JOIN_CLOSES_AFTER", &self.join_closes_after),
         }
     }
 }
@@ -111,8 +108,14 @@ pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyh
     let mut transaction = chassis::db::begin(&pool).await?;
     lock(&mut *transaction).await?;
     grant(&mut *transaction).await.context("the rights cannot be granted")?;
-    store_window(&mut transaction, "join_opens_before", windows.opens_before).await?;
-    store_window(&mut transaction, "join_closes_after", windows.closes_after).await?;
+    for (setting, window) in
+        [("join_opens_before", windows.opens_before), ("join_closes_after", windows.closes_after)]
+    {
+        if let Some(window) = window {
+            set_setting(&mut *transaction, setting, &format!("{} s", window.as_secs())).await?;
+        }
+    }
+    remove_old_settings(&mut *transaction).await?;
     transaction.commit().await?;
     pool.close().await;
     let applied = MIGRATOR.iter().filter(|migration| missing.contains(&migration.version));
@@ -142,29 +145,55 @@ fn has_code(error: &sqlx::Error, code: &str) -> bool {
     error.as_database_error().and_then(DatabaseError::code).as_deref() == Some(code)
 }
 
-/// A login without the right to make roles is no failure: the services then run with all its rights.
+/// A login that may not create the roles is no failure: without them the services run with all its rights.
 async fn make_roles(pool: &PgPool) -> Result<(), sqlx::Error> {
     let mut transaction = chassis::db::begin(pool).await?;
     lock(&mut *transaction).await?;
     match sqlx::raw_sql(db::ROLES).execute(&mut *transaction).await {
         Ok(_) => transaction.commit().await,
         Err(error) if has_code(&error, "42501") => {
-            tracing::warn!(%error, "this login may not make roles; let a superuser run deploy/postgres/roles.sql");
+            tracing::warn!(
+                %error,
+                "roles are missing and this login may not create them; let an administrator run deploy/postgres/roles.sql"
+            );
             transaction.rollback().await
         }
         Err(error) => Err(error),
     }
 }
 
-async fn store_window(
-    connection: &mut PgConnection,
-    setting: &str,
-    duration: Duration,
-) -> Result<(), sqlx::Error> {
-    let value = format!("{} s", duration.as_secs());
-    let statement = find_setting_statement(&mut *connection, setting, &value).await?;
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
-    Ok(())
+async fn set_setting(executor: impl PgExecutor<'_>, name: &str, value: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into settings (name, value) values ($1, $2)
+         on conflict (name) do update set value = excluded.value, updated_at = app_now()
+         where settings.value <> excluded.value",
+        name,
+        value
+    )
+    .execute(executor)
+    .await
+    .map(drop)
+}
+
+/// Removes the settings that earlier versions stored with `alter database … set`. Nothing reads them any more: a login
+/// that may not change them leaves them.
+async fn remove_old_settings(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "do $$ begin
+             if exists (select from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase
+                        cross join lateral unnest(s.setconfig) setting
+                        where d.datname = current_database() and s.setrole = 0
+                          and setting like 'greenroom.join\\_%') then
+                 execute format('alter database %I reset greenroom.join_opens_before', current_database());
+                 execute format('alter database %I reset greenroom.join_closes_after', current_database());
+             end if;
+         exception when insufficient_privilege then
+             null;
+         end $$"
+    )
+    .execute(executor)
+    .await
+    .map(drop)
 }
 
 /// Two at once would fail with `tuple concurrently updated`.
@@ -177,20 +206,4 @@ async fn lock(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
 
 async fn grant(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
     sqlx::query!("select greenroom_grants()").fetch_one(executor).await.map(drop)
-}
-
-/// Statements that take no parameters are put together by the database, which knows how to quote.
-async fn find_setting_statement(
-    executor: impl PgExecutor<'_>,
-    setting: &str,
-    value: &str,
-) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select format('alter database %I set greenroom.%I = %L',
-                         current_database(), $1::text, $2::text) as "statement!""#,
-        setting,
-        value
-    )
-    .fetch_one(executor)
-    .await
 }

@@ -21,12 +21,12 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// `wanted`: the version that made the data directory, when there is one already.
-    /// `package`: gets the npm package, when nothing that is installed will do.
+    /// `wanted`: the version that made the data directory, when there is one already, or that was asked for.
+    /// `package`: gets the npm package of a version, when nothing that is installed will do.
     pub fn find(
         wanted: Option<u32>,
         account: Option<&Account>,
-        package: impl FnOnce() -> anyhow::Result<PathBuf>,
+        package: impl FnOnce(u32) -> anyhow::Result<PathBuf>,
     ) -> anyhow::Result<Self> {
         let usable = |found: &Binaries| {
             found.major >= OLDEST
@@ -36,17 +36,17 @@ impl Binaries {
         if let Some(installed) = installed().into_iter().filter(usable).max() {
             return Ok(installed);
         }
-        if wanted.is_some_and(|major| major != package::MAJOR) {
-            let wanted = wanted.unwrap_or_default();
+        let major = wanted.unwrap_or(package::MAJOR);
+        if !package::has(major) {
             bail!(
-                "the data directory was made by PostgreSQL {wanted}, which is not installed (any more); install it, or begin anew with --fresh"
+                "PostgreSQL {major}, which made the data directory, is not installed (any more); install it, or begin anew with --fresh"
             );
         }
-        let dir = package().context(
+        let dir = package(major).context(
             "no PostgreSQL 15 or newer is installed, and the npm package with one cannot be had; \
              install PostgreSQL, or set DATABASE_URL",
         )?;
-        Ok(Self { major: package::MAJOR, dir })
+        Ok(Self { major, dir })
     }
 
     pub fn program(&self, name: &str) -> PathBuf {

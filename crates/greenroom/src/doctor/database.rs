@@ -56,16 +56,27 @@ async fn migrations(pool: &PgPool) -> Result<&'static str, Trouble> {
     }
 }
 
-async fn roles(pool: &PgPool) -> Result<&'static str, Trouble> {
-    let wrong = list_wrong_roles(pool).await.map_err(|error| failed(&error))?;
-    if wrong.is_empty() {
-        return Ok("The roles of the services are there, with their rights");
+/// A user who is no member of the roles is fine: where the services have logins of their own it need not be.
+async fn roles(pool: &PgPool) -> Result<String, Trouble> {
+    let roles = list_roles(pool).await.map_err(|error| failed(&error))?;
+    let names = |wanted: fn(&Role) -> bool| -> Vec<&str> {
+        roles.iter().filter(|role| wanted(role)).map(|role| role.name.as_str()).collect()
+    };
+    let wrong = names(|role| !role.works);
+    if !wrong.is_empty() {
+        return Err(Trouble::new(
+            format!("roles are missing or without rights: {}", wrong.join(", ")),
+            "let an administrator run deploy/postgres/roles.sql, then run `greenroom migrate`; until then services \
+             that connect as the owner have all rights of the owner",
+        ));
     }
-    Err(Trouble::new(
-        format!("roles are missing, without rights, or not given to this user: {}", wrong.join(", ")),
-        "let a superuser run deploy/postgres/roles.sql, grant the roles to the user of DATABASE_URL, then run \
-         `greenroom migrate`; until then the services have all rights of that user",
-    ))
+    let foreign = names(|role| !role.is_usable);
+    let note = if foreign.is_empty() {
+        String::new()
+    } else {
+        format!(" (this user is no member of {}: services need logins of their own)", foreign.join(", "))
+    };
+    Ok(format!("The roles of the services are there, with their rights{note}"))
 }
 
 async fn clock(pool: &PgPool) -> Result<String, Trouble> {
@@ -98,14 +109,23 @@ async fn find_now(executor: impl PgExecutor<'_>) -> sqlx::Result<OffsetDateTime>
     sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(executor).await
 }
 
-async fn list_wrong_roles(executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar!(
-        r#"select 'greenroom_' || service as "role!"
+struct Role {
+    name: String,
+    /// It exists, and has been given its rights.
+    works: bool,
+    /// This user may `set role` to it.
+    is_usable: bool,
+}
+
+async fn list_roles(executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<Role>> {
+    sqlx::query_as!(
+        Role,
+        r#"select 'greenroom_' || service as "name!",
+                  coalesce(has_table_privilege(r.oid, 'sessions', 'select'), false) as "works!",
+                  coalesce(pg_has_role(r.oid, case when current_setting('server_version_num')::integer >= 160000
+                                                   then 'set' else 'member' end), false) as "is_usable!"
            from unnest(array['booking', 'room_lifecycle', 'token', 'sync']) service
-           left join pg_roles on rolname = 'greenroom_' || service
-           where rolname is null
-              or not pg_has_role(current_user, pg_roles.oid, 'member')
-              or not has_table_privilege(pg_roles.oid, 'sessions', 'select')
+           left join pg_roles r on r.rolname = 'greenroom_' || service
            order by 1"#
     )
     .fetch_all(executor)

@@ -137,18 +137,92 @@ async fn each_service_may_use_what_its_statements_call(pool: PgPool) {
     assert_eq!(may, expected);
 }
 
-/// Functions with their owner's rights are run by nobody who was not named.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn functions_with_more_rights_are_closed_to_the_public(pool: PgPool) {
-    let open = sqlx::query_scalar!(
-        r#"select p.proname::text as "name!"
-           from pg_proc p
-           where p.pronamespace = 'public'::regnamespace and p.prosecdef
-             and (p.proacl is null or exists (
-                 select from aclexplode(p.proacl) acl where acl.grantee = 0 and acl.privilege_type = 'EXECUTE'))"#
+/// What PUBLIC may do with relations, columns, sequences and functions of ours.
+async fn rights_of_public(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar!(
+        r#"select what || ' ' || privilege as "right!" from (
+               select c.relname::text as what, acl.privilege_type as privilege
+               from pg_class c cross join lateral aclexplode(c.relacl) acl
+               where c.relnamespace = 'public'::regnamespace and acl.grantee = 0
+               union all
+               select c.relname || '.' || a.attname, acl.privilege_type
+               from pg_class c join pg_attribute a on a.attrelid = c.oid cross join lateral aclexplode(a.attacl) acl
+               where c.relnamespace = 'public'::regnamespace and acl.grantee = 0
+               union all
+               select p.oid::regprocedure::text, acl.privilege_type
+               from pg_proc p cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) acl
+               where p.pronamespace = 'public'::regnamespace and acl.grantee = 0
+                 and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')) as found
+           order by 1"#
     )
-    .fetch_all(&pool)
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn public_has_no_right_on_anything_of_ours(pool: PgPool) {
+    assert_eq!(rights_of_public(&pool).await, Vec::<String>::new());
+    // Nor on what later migrations make.
+    sqlx::raw_sql(
+        "create table later (id bigint generated always as identity);
+         create view later_still as select * from later;
+         create function latest() returns integer language sql return 1;
+         create procedure last() language sql begin atomic select 1; end",
+    )
+    .execute(&pool)
     .await
     .unwrap();
-    assert_eq!(open, Vec::<String>::new());
+    assert_eq!(rights_of_public(&pool).await, Vec::<String>::new());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn rights_given_to_public_are_taken_back_by_migrate(pool: PgPool) {
+    sqlx::raw_sql(
+        "grant select on all tables in schema public to public; grant update (title) on sessions to public;
+         grant usage on all sequences in schema public to public;
+         grant execute on all functions in schema public to public",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    assert!(rights_of_public(&pool).await.len() > 20);
+    grant_anew(&pool).await;
+    assert_eq!(rights_of_public(&pool).await, Vec::<String>::new());
+}
+
+/// Runs a statement with the rights of a role.
+async fn act_as(pool: &PgPool, role: &str, statement: &str) -> sqlx::Result<()> {
+    let mut transaction = chassis::db::begin(pool).await?;
+    sqlx::query!("select set_config('role', $1, true) as role", role).fetch_one(&mut *transaction).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *transaction).await?;
+    transaction.rollback().await
+}
+
+/// Without PUBLIC: what views, defaults and triggers call is granted by name.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn roles_may_call_what_their_statements_need(pool: PgPool) {
+    grant_anew(&pool).await;
+    let room = testkit::seed::live::live_room(&pool, "una").await;
+    testkit::seed::live::live_session(&pool, &room, domain::LiveStatus::Live).await;
+    testkit::seed::booking(&pool, testkit::seed::State::OpenNow).await;
+    sync::drain(&pool).await.unwrap();
+    for service in ["booking", "room_lifecycle", "token", "sync"] {
+        let reads = "select count(*) from room_owners where open;
+                     select count(*) from live_stream_projection; select count(*) from unaligned_live_streams;
+                     select count(*) from unsettled_live_rooms;
+                     select count(*) from sessions s, booking_window(s.scheduled_at, s.duration_minutes) w";
+        act_as(&pool, &format!("greenroom_{service}"), reads).await.unwrap();
+        for forbidden in
+            ["select greenroom_grants()", "select repair_live_rooms()", "update settings set value = '1 h'"]
+        {
+            assert!(act_as(&pool, &format!("greenroom_{service}"), forbidden).await.is_err(), "{forbidden}");
+        }
+    }
+    let writes = "update community_live_streams
+                  set enable_chat = false, enable_polls = true, enable_replay = true, total_messages = 7,
+                      co_hosts = '{eve}', metadata = '{\"a\": 1}' where status = 'live'";
+    act_as(&pool, "greenroom_legacy", writes).await.unwrap();
+    act_as(&pool, "greenroom_legacy", "select * from community_live_streams").await.unwrap();
+    assert!(act_as(&pool, "greenroom_legacy", "select app_now()").await.is_err());
 }

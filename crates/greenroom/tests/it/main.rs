@@ -10,6 +10,7 @@ mod doctor;
 mod grants;
 mod live;
 mod livekit_faults;
+mod managed;
 mod meeting;
 mod migrate;
 mod model;

@@ -1,0 +1,147 @@
+//! Managed Postgres: the owner of the database is no superuser and may not create roles; an administrator created the
+//! roles before.
+
+use chassis::db::Settings;
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{
+    program::greenroom,
+    world::{Replica, World},
+};
+
+const OWNER: &str = "greenroom_test_owner";
+const PASSWORD: &str = "only-for-tests";
+
+/// What an administrator does.
+async fn administer(connect: &PgConnectOptions, statement: &str) {
+    let pool = PgPool::connect_with(connect.clone()).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&pool).await.unwrap();
+    pool.close().await;
+}
+
+/// The database as its new owner reaches it.
+async fn owned(connect: &PgConnectOptions) -> PgConnectOptions {
+    administer(connect, include_str!("../../../../deploy/postgres/roles.sql")).await;
+    let database = connect.get_database().unwrap();
+    administer(connect, &create_login(OWNER, &format!("alter role {OWNER} inherit;"))).await;
+    administer(connect, &format!(r#"alter database "{database}" owner to {OWNER}"#)).await;
+    connect.clone().username(OWNER).password(PASSWORD)
+}
+
+/// A login without any right, created unless it exists: roles belong to the cluster, and other tests may create it at the
+/// same time.
+fn create_login(name: &str, then: &str) -> String {
+    format!(
+        "do $$ begin
+             create role {name} login noinherit nosuperuser nocreaterole nocreatedb password '{PASSWORD}';
+             {then}
+         exception when duplicate_object or unique_violation then null;
+         end $$"
+    )
+}
+
+async fn migrate(connect: &PgConnectOptions, environment: &[(&str, &str)]) {
+    let url = connect.to_url_lossy().to_string();
+    let mut environment = environment.to_vec();
+    environment.push(("DATABASE_URL", &url));
+    let said = greenroom(&["migrate"], &environment).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(!said.err.contains("WARN"), "{}", said.err);
+}
+
+/// A booking with its tokens, a live session and its listing.
+async fn play(replica: &Replica) {
+    let session = replica.book("ada", "bob", 10).await;
+    for user in ["ada", "bob"] {
+        assert!(replica.admit(user, &session).await["token"].is_string());
+    }
+    assert_eq!(replica.end("ada", &session).await.0, StatusCode::OK);
+    let (_, mine) = replica.get("una", "/api/v1/live/rooms/me").await;
+    let room = mine["room"]["id"].as_str().unwrap();
+    let path = format!("/api/v1/live/rooms/{room}/sessions");
+    let (status, answer) = replica.ask("una", Method::POST, &path, Some(json!({}))).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    testkit::eventually("the session is listed", async || {
+        let (_, listed) = replica.get("eve", "/api/v1/live/streams?status=live").await;
+        if listed.to_string().contains(room) { Ok(()) } else { Err(listed) }
+    })
+    .await;
+}
+
+async fn assert_powerless(connect: &PgConnectOptions) {
+    let pool = PgPool::connect_with(connect.clone()).await.unwrap();
+    let may = sqlx::query_scalar!(
+        r#"select rolsuper or rolcreaterole or rolcreatedb as "may!" from pg_roles where rolname = current_user"#
+    );
+    assert!(!may.fetch_one(&pool).await.unwrap());
+    pool.close().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn owner_without_superuser_migrates_and_serves(_: PgPoolOptions, connect: PgConnectOptions) {
+    let owner = owned(&connect).await;
+    assert_powerless(&owner).await;
+    migrate(&owner, &[("JOIN_OPENS_BEFORE", "20min")]).await;
+    migrate(&owner, &[("JOIN_OPENS_BEFORE", "25min")]).await; // everything is there already
+    let mut world = World::new(&owner).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let replica = world.replica().await;
+    play(&replica).await;
+
+    let livekit = &world.services.room.livekit;
+    let url = owner.to_url_lossy().to_string();
+    let environment = [
+        ("LIVEKIT_API_KEY", livekit.api_key.as_str()),
+        ("LIVEKIT_API_SECRET", livekit.api_secret.expose_secret()),
+        ("LIVEKIT_WS_URL", &livekit.ws_url),
+        ("DATABASE_URL", &url),
+        ("API_URL", world.url()),
+    ];
+    for command in [
+        &["doctor"][..],
+        &["repair", "rooms"],
+        &["repair", "live-rooms"],
+        &["repair", "listing"],
+        &["repair", "listing", "--end-strays"],
+        &["repair", "orphans", "--yes"],
+        &["repair", "adopt"],
+    ] {
+        let said = greenroom(command, &environment).await;
+        assert_eq!(said.code, 0, "{command:?}: {}{}", said.out, said.err);
+    }
+    replica.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn services_serve_with_logins_of_their_own(_: PgPoolOptions, connect: PgConnectOptions) {
+    let owner = owned(&connect).await;
+    migrate(&owner, &[]).await;
+    let mut world = World::new(&connect).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let services = &mut world.services;
+    let databases = [
+        ("booking", &mut services.booking.database),
+        ("room_lifecycle", &mut services.room.database),
+        ("token", &mut services.token.database),
+        ("sync", &mut services.sync.database),
+    ];
+    for (service, database) in databases {
+        let login = format!("greenroom_test_{service}");
+        administer(&connect, &create_login(&login, &format!("grant greenroom_{service} to {login};"))).await;
+        let url = connect.clone().username(&login).password(PASSWORD).to_url_lossy().to_string();
+        *database = Settings { url: SecretString::from(url), ..database.clone() };
+    }
+    let replica = world.replica().await;
+    play(&replica).await;
+    replica.stop().await;
+}
