@@ -84,7 +84,7 @@ pub async fn align_all(pool: &PgPool) -> Result<()> {
         after = *last;
         let mut tx = sync::store::begin(pool).await?;
         sync::store::lock_versions(&mut *tx).await?;
-        written += sync::store::upsert_unaligned(&mut *tx, &page).await?;
+        written += sync::store::upsert_unaligned(&mut *tx, &page).await?.len();
         tx.commit().await?;
         eprintln!("{written} rows of the listing are written");
     }

@@ -36,6 +36,7 @@ impl Bookings {
     async fn with_room(self, mut booking: Booking, new: &NewBooking) -> Result<Booking, Error> {
         booking.set_person(&new.creator);
         metrics::counter!("greenroom_bookings_created_total").increment(1);
+        tracing::info!(session.id = %booking.id, session.kind = "booking", "session created");
         if self.room_creation == RoomCreation::AtBooking {
             match self.rooms.create(booking.id).await {
                 Ok(room) => booking.set_room(room),

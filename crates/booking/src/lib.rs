@@ -11,6 +11,7 @@ mod config;
 mod create;
 mod error;
 mod grpc;
+pub mod meters;
 mod outbox;
 mod reconcile;
 mod request;
@@ -75,6 +76,7 @@ impl Bookings {
 
 /// Opens the database, starts the loops, and gives the routes of the service.
 pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Result<Routes, StartError> {
+    chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let pool = database(&config.database, runtime).await?;
     let bookings = Bookings::new(config, pool, room, &runtime.lifecycle);
     bookings.spawn_loops(config, runtime)?;

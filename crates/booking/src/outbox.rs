@@ -19,6 +19,7 @@ use std::{sync::Arc, time::Duration};
 use chassis::{
     reconcile::{Nudge, every},
     service::{Runtime, StartError},
+    telemetry::changed,
 };
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -91,6 +92,7 @@ impl Outbox {
                 let (worker, again) = (Arc::clone(&worker), again.clone());
                 async move {
                     if worker.pass().await? > 0 {
+                        changed();
                         again.now(); // it may have ended before the work did
                     }
                     Ok::<_, sqlx::Error>(())
@@ -127,13 +129,23 @@ impl Outbox {
 
     async fn forget(&self) -> Result<(), sqlx::Error> {
         let Some(keep) = self.keep else { return Ok(()) };
-        while store::delete_deliveries(&self.pool, keep.as_secs_f64(), BATCH).await? == BATCH.unsigned_abs() {
+        loop {
+            let deleted = store::delete_deliveries(&self.pool, keep.as_secs_f64(), BATCH).await?;
+            if deleted > 0 {
+                changed();
+            }
+            if deleted < BATCH.unsigned_abs() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     async fn remind(&self) -> Result<u64, sqlx::Error> {
-        store::insert_reminders(&self.pool, &self.reminders).await
+        let made = store::insert_reminders(&self.pool, &self.reminders).await?;
+        if made > 0 {
+            changed();
+        }
+        Ok(made)
     }
 
     async fn expand(&self) -> Result<i64, sqlx::Error> {
@@ -143,6 +155,9 @@ impl Outbox {
             let expanded = store::expand_notifications(&mut transaction, &self.channels, BATCH).await?;
             transaction.commit().await?;
             let expanded = expanded.unwrap_or(0);
+            if expanded > 0 {
+                changed();
+            }
             all += expanded;
             if expanded < BATCH {
                 return Ok(all);

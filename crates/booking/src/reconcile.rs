@@ -35,6 +35,9 @@ pub async fn reconcile(pool: &PgPool) -> Result<Moved, sqlx::Error> {
         [("in_progress", moved.started), ("completed", moved.completed), ("no_show", moved.no_show)]
     {
         metrics::counter!("greenroom_bookings_moved_total", "status" => status).increment(count);
+        if count > 0 {
+            tracing::info!(session.status = status, sessions = count, "sessions moved on");
+        }
     }
     Ok(moved)
 }

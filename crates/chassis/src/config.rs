@@ -12,7 +12,7 @@ use tonic::transport::Endpoint;
 use url::Url;
 
 pub use args::{
-    DatabaseArgs, InternalArgs, LiveKit, LiveKitArgs, Process, ProcessArgs, ServiceArgs, token_ttl,
+    DatabaseArgs, InternalArgs, LiveKit, LiveKitArgs, Otlp, Process, ProcessArgs, ServiceArgs, token_ttl,
 };
 
 /// What is wrong with the settings, one line each.

@@ -2,6 +2,7 @@
 //! connected to it.
 
 mod pool;
+mod statement;
 
 use std::{borrow::Cow, future::Future, time::Duration};
 
@@ -15,7 +16,8 @@ use tracing::Instrument;
 
 use crate::status::{Reason, Refusal};
 
-pub use pool::{check_role, observe_pool, pool};
+pub use pool::{check_role, observe_pool, options, pool};
+pub use statement::Statement;
 
 /// The one history of the schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");

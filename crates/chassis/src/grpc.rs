@@ -4,6 +4,7 @@
 
 mod guard;
 mod message;
+mod spans;
 mod tokens;
 
 use std::time::Duration;
@@ -16,6 +17,8 @@ use tonic::{
 use tonic_health::ServingStatus;
 
 use crate::{lifecycle::Lifecycle, ops::State, service::Runtime};
+
+pub(crate) use spans::{code_of, named, record_code};
 
 pub use guard::{Guard, GuardLayer};
 pub use message::{caller, datetime, system_caller, timestamp, uuid};

@@ -14,11 +14,12 @@ use std::{
 };
 
 use futures::FutureExt;
+use opentelemetry::trace::FutureExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
-use crate::context;
+use crate::{context, telemetry};
 
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
@@ -71,14 +72,14 @@ impl Lifecycle {
                 Some(Ok(value)) => Some(value),
                 Some(Err(_)) => {
                     crashes.fetch_add(1, Ordering::Relaxed);
-                    metrics::counter!("greenroom_task_panics_total", "task" => name).increment(1);
+                    telemetry::meters::count_panic(name);
                     tracing::error!(task = name, "background task panicked");
                     None
                 }
                 None => None,
             }
         };
-        self.tracker.spawn(guarded.in_current_span())
+        self.tracker.spawn(guarded.in_current_span().with_current_context())
     }
 
     /// Runs `work` as its own task within `budget` and waits for it; dropping the wait does not stop the work.

@@ -162,7 +162,7 @@ impl Readiness {
 pub fn router(readiness: Readiness) -> Router {
     let metrics = telemetry::metrics();
     Router::new()
-        .route("/metrics", get(move || std::future::ready(metrics.render())))
+        .route("/metrics", get(move || std::future::ready(telemetry::meters::render(&metrics))))
         .route("/livez", get(|| std::future::ready("ok")))
         .route("/readyz", get(move || std::future::ready(readyz(&readiness))))
 }

@@ -11,12 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::PgListener;
+use secrecy::SecretString;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::{sync::Notify, time::timeout};
-use tracing::Instrument;
+use tracing::{Span, field};
 
-use crate::{clock::Clock, lifecycle::Lifecycle};
+use crate::{clock::Clock, db, lifecycle::Lifecycle, telemetry};
 
 /// A pass that takes longer is given up: what it waits for is gone. The next one finds what it left.
 const LONGEST_PASS: Duration = Duration::from_mins(5);
@@ -53,12 +53,10 @@ pub fn every<F, E>(
     E: Display + Send + 'static,
 {
     let (stopping, tasks) = (lifecycle.stopping().clone(), lifecycle.clone());
+    telemetry::meters::begin_pass(name);
     let task = async move {
         while !stopping.is_cancelled() {
-            let span = tracing::info_span!(parent: None, "pass", pass.name = name);
-            // A task of its own: a pass that panics is counted and told, and the next one comes all the same.
-            let bounded = timed(name, within(LONGEST_PASS, pass()));
-            let _ = tasks.spawn(name, bounded.instrument(span)).await;
+            traced(&tasks, name, timed(name, within(LONGEST_PASS, pass()))).await;
             let pause = period.mul_f64(rand::random_range(0.9..1.1));
             tokio::select! {
                 () = stopping.cancelled() => {}
@@ -68,6 +66,23 @@ pub fn every<F, E>(
         }
     };
     lifecycle.spawn(name, task);
+}
+
+/// Runs one pass in a span and a task of its own: one that panics is counted and logged, and the next one comes all the
+/// same.
+async fn traced<T: Send + 'static>(
+    tasks: &Lifecycle,
+    name: &'static str,
+    pass: impl Future<Output = T> + Send + 'static,
+) {
+    let span = tracing::debug_span!(
+        "pass", otel.name = %format_args!("pass {name}"), pass.name = name,
+        otel.status_code = field::Empty, error.type = field::Empty,
+    );
+    let task = async { tasks.spawn(name, pass).await.ok().flatten() };
+    if telemetry::pass(span.clone(), task).await.is_none() {
+        fail(&span, "panic");
+    }
 }
 
 async fn within<T, E: Display>(
@@ -96,9 +111,17 @@ pub async fn timed<T, E: Display>(
             let now = Clock::default().now().unix_timestamp() as f64;
             metrics::gauge!("greenroom_pass_last_success_timestamp_seconds", "pass" => name).set(now);
         }
-        Err(error) => tracing::warn!(%error, pass.name = name, "pass failed; the next one tries again"),
+        Err(error) => {
+            fail(&Span::current(), "pass_failed");
+            tracing::warn!(%error, pass.name = name, "pass failed; the next one tries again");
+        }
     }
     outcome
+}
+
+fn fail(pass: &Span, why: &'static str) {
+    pass.record("otel.status_code", "ERROR");
+    pass.record("error.type", why);
 }
 
 /// Nudges on every NOTIFY of `channel`: one dedicated connection, subscribed before the first nudge, and a nudge
@@ -123,7 +146,8 @@ async fn follow(
     nudge: &Nudge,
     silence: Silence,
 ) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect(url.expose_secret()).await?;
+    let alone = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+    let mut listener = PgListener::connect_with(&alone.connect_with(db::options(url)?).await?).await?;
     listener.listen(channel).await?;
     nudge.now();
     loop {

@@ -13,8 +13,6 @@ use std::{
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::context;
-
 /// `ErrorInfo.domain` of all our errors.
 pub const DOMAIN: &str = "greenroom";
 
@@ -150,9 +148,7 @@ impl Refusal {
     /// Logs that somebody was not let in, once, where it was decided: the id that he is told finds this line.
     #[must_use]
     pub fn logged(self, owner_kind: &str, owner_id: &str, user_id: &str) -> Self {
-        let request_id = context::current().map(|context| context.request_id);
         tracing::info!(
-            request.id = request_id.as_deref(),
             code = self.reason.code(),
             owner.kind = owner_kind,
             owner.id = owner_id,

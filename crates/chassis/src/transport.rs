@@ -13,16 +13,17 @@ use std::{
 use futures::FutureExt;
 use http::{HeaderValue, Request, Response};
 use tonic::{
-    Status,
+    Code, Status,
     body::Body,
     service::Routes,
     transport::{Channel, Endpoint},
 };
 use tower::{Service, ServiceExt};
+use tracing::{Instrument, Span, field};
 
 use crate::{
     context,
-    grpc::{Guard, InternalTokens, REQUEST_ID, TOKEN_HEADER},
+    grpc::{self, Guard, InternalTokens, REQUEST_ID, TOKEN_HEADER},
     telemetry,
 };
 
@@ -59,7 +60,8 @@ impl Transport {
         Self { way: Way::InProcess(routes), token: tokens.outgoing() }
     }
 
-    fn prepare(&self, request: &mut Request<Body>) {
+    /// The span of a call, if it is part of a trace, and the headers that carry the call's context.
+    fn prepare(&self, request: &mut Request<Body>) -> Span {
         let budget = context::remaining(LONGEST);
         let headers = request.headers_mut();
         headers.insert(TOKEN_HEADER, self.token.clone());
@@ -71,7 +73,10 @@ impl Transport {
         {
             headers.insert(REQUEST_ID, id);
         }
-        telemetry::carry_trace(headers);
+        let span = span(request.uri().path());
+        telemetry::changed(); // the other side's spans belong to the pass that asks
+        telemetry::carry_trace(&span, request.headers_mut());
+        span
     }
 }
 
@@ -85,25 +90,50 @@ impl Service<Request<Body>> for Transport {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        self.prepare(&mut request);
+        let span = self.prepare(&mut request);
         match &self.way {
             Way::InProcess(routes) => {
                 let call = routes.clone().oneshot(request);
-                call.map(|answer| Ok(answer.unwrap_or_else(|never| match never {}))).boxed()
+                let call = call.map(|answer| Ok(answer.unwrap_or_else(|never| match never {})));
+                observed(span, call).boxed()
             }
             Way::Channel(channel) => {
                 let call = channel.clone().oneshot(request);
                 let budget = context::remaining(LONGEST);
-                async move {
+                let call = async move {
                     match tokio::time::timeout(budget, call).await {
                         Ok(answer) => answer,
                         Err(_) => {
                             Ok(Status::deadline_exceeded("the service did not answer in time").into_http())
                         }
                     }
-                }
-                .boxed()
+                };
+                observed(span, call).boxed()
             }
         }
     }
+}
+
+fn span(path: &str) -> Span {
+    let (service, method) = grpc::named(path);
+    telemetry::client(|| {
+        tracing::debug_span!(
+            "grpc", otel.name = path.trim_start_matches('/'), otel.kind = "client", rpc.system = "grpc",
+            rpc.service = service, rpc.method = method, rpc.grpc.status_code = field::Empty,
+            error.type = field::Empty, otel.status_code = field::Empty,
+        )
+    })
+}
+
+/// Runs a call in its span and says there how it ended.
+async fn observed<E>(
+    span: Span,
+    call: impl Future<Output = Result<Response<Body>, E>>,
+) -> Result<Response<Body>, E> {
+    let outcome = call.instrument(span.clone()).await;
+    if !span.is_disabled() {
+        let code = outcome.as_ref().map_or(Code::Unavailable, grpc::code_of);
+        grpc::record_code(&span, code, code != Code::Ok);
+    }
+    outcome
 }

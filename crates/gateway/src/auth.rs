@@ -13,7 +13,10 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::config::{AuthConfig, KeySource};
+use crate::{
+    config::{AuthConfig, KeySource},
+    edge::note_detail,
+};
 
 mod cache;
 mod claims;
@@ -112,7 +115,8 @@ impl Auth {
         }
         let key = self.key(token).await?;
         let claims = key.verify(token)?;
-        let verified = claims::judge(&claims, &self.config, now)?;
+        let verified = claims::judge(&claims, &self.config, now)
+            .inspect_err(|refused| note_detail(&detail(*refused, &claims, now)))?;
         self.cache.remember(digest, &verified.caller, verified.expires_at, Instant::now());
         Ok(verified.caller)
     }
@@ -124,8 +128,28 @@ impl Auth {
         }
         match &self.keys {
             Keys::Secret(key) => Ok(Arc::clone(key)),
-            Keys::Jwks(jwks) => jwks.find(header.kid.as_deref()).await,
+            Keys::Jwks(jwks) => {
+                let found = jwks.find(header.kid.as_deref()).await;
+                found.inspect_err(|_| note_detail(&format!("kid {:?}", header.kid.unwrap_or_default())))
+            }
         }
+    }
+}
+
+/// What was wrong in the claims of a token whose signature is right, for the operator.
+fn detail(refused: Refused, claims: &Value, now: i64) -> String {
+    let claim = |name: &str| format!("{name} {}", claims[name]);
+    match refused {
+        Refused::Issuer => claim("iss"),
+        Refused::Audience => claim("aud"),
+        Refused::Expired => format!("{}, now {now}", claim("exp")),
+        Refused::NotYetValid => format!("{}, now {now}", claim("nbf")),
+        Refused::Subject => claim("sub"),
+        Refused::Missing
+        | Refused::Malformed
+        | Refused::UnknownKey
+        | Refused::Signature
+        | Refused::NoKeys => String::new(),
     }
 }
 

@@ -1,9 +1,13 @@
-//! What stands around every route: request id, budget, trace, metrics, and the last line against panics.
+//! What stands around every route: request id, budget, trace, metrics, the line in the log, and a stop for panics.
 //!
 //! One layer instead of five, because each costs every request a box and a clone: this is the hot path that
-//! `make bench` holds against a bare handler.
+//! `make bench` compares with a bare handler. It stands outside of CORS, so that preflights are logged too; panics are
+//! caught inside of CORS ([`CaughtLayer`]), so that pages may read their answer.
+
+mod line;
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
     future::Future,
     panic::AssertUnwindSafe,
@@ -20,17 +24,23 @@ use axum::{
 use chassis::{
     context::{self, Context},
     status::Refusal,
-    telemetry,
+    telemetry::{self, Trace},
 };
-use futures::FutureExt;
+use futures::{
+    FutureExt,
+    future::{CatchUnwind, Map},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tower::{Layer, Service};
-use tracing::{Instrument, Span, field};
+use tracing::{Span, field};
 
+use self::line::{Line, NOTES};
 use crate::{
     error::{self, Rejection},
     live, nests,
 };
+
+pub(crate) use self::line::{note_detail, note_refused, note_user};
 
 /// What a request and everything done for it may take.
 const BUDGET: Duration = Duration::from_secs(10);
@@ -75,30 +85,76 @@ where
         let route = request.extensions().get::<MatchedPath>().cloned();
         let in_words = words(request.uri().path());
         let method = method(request.method());
-        // `debug`: seen in traces, free when there are none; what is logged names its request itself.
-        let span = tracing::debug_span!(
-            "http", otel.kind = "server", http.request.method = method,
-            http.route = route.as_ref().map(MatchedPath::as_str), request.id = %request_id,
-            http.response.status_code = field::Empty,
-        );
-        telemetry::continue_trace(&span, request.headers());
+        let span = span(method, route.as_ref(), &request_id);
+        let trace = Trace::carried_by(request.headers());
         let context = Context { deadline: started + BUDGET, request_id };
         let call = self.inner.call(request);
         let work = context::scope(context, async move {
-            let mut response = match AssertUnwindSafe(call).catch_unwind().await {
-                Ok(Ok(response)) => response,
-                Err(_panic) => {
-                    tracing::error!(request.id = %error::request_id(), "a handler panicked");
-                    Rejection::from(Refusal::internal()).into_response()
-                }
-            };
+            let line = Line::begin(started, method, route);
+            let mut response = call.await?;
             in_words(&mut response);
             response.headers_mut().insert(REQUEST_ID, echo);
-            observe(route.as_ref(), method, &response, started);
+            observe(line.route(), method, &response, started);
+            line.answered(&mut response);
             Ok(response)
         });
-        Box::pin(work.instrument(span))
+        Box::pin(trace.run(span, NOTES.scope(RefCell::default(), work)))
     }
+}
+
+/// `debug`: there for traces, free when there are none.
+fn span(method: &'static str, route: Option<&MatchedPath>, request_id: &str) -> Span {
+    let route = route.map(MatchedPath::as_str);
+    let blank = if route.is_some() { " " } else { "" };
+    tracing::debug_span!(
+        "http", otel.name = %format_args!("{method}{blank}{}", route.unwrap_or_default()), otel.kind = "server",
+        http.request.method = method, http.route = route, request.id = request_id,
+        http.response.status_code = field::Empty, error.type = field::Empty, otel.status_code = field::Empty,
+    )
+}
+
+/// Answers a request whose handler panicked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CaughtLayer;
+
+impl<S> Layer<S> for CaughtLayer {
+    type Service = Caught<S>;
+
+    fn layer(&self, inner: S) -> Caught<S> {
+        Caught { inner }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Caught<S> {
+    inner: S,
+}
+
+impl<S> Service<Request> for Caught<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Map<CatchUnwind<AssertUnwindSafe<S::Future>>, fn(std::thread::Result<Answer>) -> Answer>;
+
+    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(poller)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        AssertUnwindSafe(self.inner.call(request)).catch_unwind().map(answer)
+    }
+}
+
+type Answer = Result<Response, Infallible>;
+
+fn answer(outcome: std::thread::Result<Answer>) -> Answer {
+    outcome.unwrap_or_else(|_panic| {
+        telemetry::meters::count_panic("http request");
+        tracing::error!("a handler panicked");
+        Ok(Rejection::from(Refusal::internal()).into_response())
+    })
 }
 
 /// How refusals of this path are worded.
@@ -140,10 +196,15 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
-fn observe(route: Option<&MatchedPath>, method: &'static str, response: &Response, started: Instant) {
+fn observe(route: &str, method: &'static str, response: &Response, started: Instant) {
     let status = response.status();
-    Span::current().record("http.response.status_code", status.as_u16());
-    let route = route.map_or("none", MatchedPath::as_str).to_owned();
+    let span = Span::current();
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("error.type", status.as_str());
+        span.record("otel.status_code", "ERROR");
+    }
+    let route = route.to_owned();
     metrics::counter!(
         "greenroom_http_requests_total",
         "route" => route.clone(), "method" => method, "status" => status.as_str().to_owned()
@@ -165,7 +226,7 @@ mod tests {
         let broken = || async { assert_eq!(BUDGET, Duration::ZERO, "on purpose") };
         let router = Router::new().route("/", get(broken));
         let request = Request::builder().header(REQUEST_ID, "abc").body(axum::body::Body::empty());
-        let response = router.layer(EdgeLayer).oneshot(request.unwrap()).await.unwrap();
+        let response = router.layer((EdgeLayer, CaughtLayer)).oneshot(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()[REQUEST_ID], "abc");
         let body = to_bytes(response.into_body(), 1024).await.unwrap();

@@ -73,10 +73,7 @@ pub(crate) fn title(reason: Reason) -> &'static str {
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let refusal = match self {
-            Self::Refused(refusal) => {
-                tell(&refusal);
-                refusal
-            }
+            Self::Refused(refusal) => refusal,
             Self::Service(status) => from_service(&status),
             Self::NoRoute => {
                 let message = "There is no such route; /docs lists all.";
@@ -88,7 +85,7 @@ impl IntoResponse for Rejection {
                 return body(status, "Method Not Allowed", message, "method_not_allowed", Map::new());
             }
             Self::Incomplete(what) => {
-                tracing::error!(request.id = %request_id(), what, "a service answered incompletely");
+                tracing::error!(what, "a service answered incompletely");
                 Refusal::internal()
             }
         };
@@ -101,23 +98,13 @@ pub(crate) fn request_id() -> Arc<str> {
     context::current().map_or_else(|| Arc::from(""), |context| context.request_id)
 }
 
-/// What the gateway refuses by itself it logs itself; whoever asks too often must not fill the log too.
-fn tell(refusal: &Refusal) {
-    let (request_id, code) = (request_id(), refusal.reason.code());
-    if refusal.reason == Reason::RateLimited {
-        tracing::debug!(request.id = %request_id, code, "the gateway refused a request");
-    } else {
-        tracing::info!(request.id = %request_id, code, "the gateway refused a request");
-    }
-}
-
 /// A status of a service as a refusal. What a service refused by itself it has logged itself.
 pub(crate) fn from_service(status: &tonic::Status) -> Refusal {
     if status.get_details_error_info().is_some() {
         return Refusal::from_status(status);
     }
     tracing::warn!(
-        request.id = %request_id(), code = ?status.code(), message = status.message(), cause = status.source(),
+        code = ?status.code(), message = status.message(), cause = status.source(),
         "a call to a service failed"
     );
     if status.source().is_some() {
@@ -154,7 +141,7 @@ fn body(
     status: StatusCode,
     error: &str,
     message: &str,
-    code: &str,
+    code: &'static str,
     mut fields: Map<String, Value>,
 ) -> Response {
     let fixed = [("error", error), ("message", message), ("code", code), ("request_id", &request_id())];
@@ -164,8 +151,13 @@ fn body(
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     let mut response = (status, headers, axum::Json(&fields)).into_response();
     response.extensions_mut().insert(Fields(fields));
+    response.extensions_mut().insert(Code(code));
     response
 }
+
+/// The code of a refusal, for the line in the log.
+#[derive(Clone, Copy)]
+pub(crate) struct Code(pub(crate) &'static str);
 
 /// The fields of a refusal's body, kept beside it for the words of its family.
 #[derive(Clone)]

@@ -30,6 +30,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{
     app::{Anybody, App},
+    edge::{CaughtLayer, EdgeLayer},
     error::Rejection,
 };
 
@@ -49,6 +50,7 @@ mod intake;
 mod limits;
 mod listen;
 mod live;
+pub mod meters;
 mod nests;
 pub mod nostr;
 mod notifications;
@@ -92,6 +94,7 @@ impl Peers {
 
 /// All routes, ready to serve; watches the peers and, if there is one, the key set.
 pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Router, StartError> {
+    chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     for (name, peer) in [
         ("booking", &peers.booking),
         ("room-lifecycle", &peers.room),
@@ -111,14 +114,13 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
         .fallback(async |_: Anybody| Rejection::NoRoute)
         .method_not_allowed_fallback(no_method)
         .with_state(app.clone())
-        .merge(documentation)
-        .layer(edge::EdgeLayer);
+        .merge(documentation);
     let router = match cors(&config.cors) {
-        Some(cors) => router.layer(cors),
-        None => router,
+        Some(cors) => router.layer((EdgeLayer, cors, CaughtLayer)),
+        None => router.layer((EdgeLayer, CaughtLayer)),
     };
-    let nests = nests.method_not_allowed_fallback(no_method).with_state(app).layer(edge::EdgeLayer);
-    Ok(router.merge(nests.layer(cors_for_all())))
+    let nests = nests.method_not_allowed_fallback(no_method).with_state(app);
+    Ok(router.merge(nests.layer((EdgeLayer, cors_for_all(), CaughtLayer))))
 }
 
 async fn no_method(_: Anybody) -> Rejection {

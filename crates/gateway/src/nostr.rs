@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use self::nip98::{Expected, Refused, Verified};
-use crate::{app::App, config::Nip98Config, error::Rejection, extract};
+use crate::{app::App, config::Nip98Config, edge::note_refused, error::Rejection, extract};
 
 pub mod nip98;
 pub mod sign;
@@ -106,6 +106,7 @@ impl Signed {
 /// Counts the refusal by its reason.
 pub(crate) fn unauthenticated(refused: Refused) -> Rejection {
     metrics::counter!("greenroom_sign_ins_refused_total", "reason" => refused.to_string()).increment(1);
+    note_refused(refused.to_string());
     Refusal::new(Reason::Unauthenticated, advice(refused)).into()
 }
 

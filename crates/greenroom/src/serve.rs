@@ -126,8 +126,9 @@ async fn listen_and_serve(
 ) -> anyhow::Result<()> {
     let operations = bind(process.ops_listen).await?;
     let listener = bind(listen).await?;
+    let (address, ops) = (listener.local_addr()?, operations.local_addr()?);
     ops::serve(&runtime.lifecycle, operations, runtime.readiness.clone());
-    tracing::info!(address = %listener.local_addr()?, "listening");
+    tracing::info!(%address, ops.address = %ops, "listening");
     Ok(Box::pin(service(listener, runtime)).await?)
 }
 

@@ -142,6 +142,12 @@ impl Rooms {
         };
         match store::set_active(&self.pool, record, &room.sid, expires_at).await {
             Ok(Some(active)) => {
+                if record.room_sid.as_deref() != Some(&room.sid) {
+                    tracing::info!(
+                        room.name = active.room_name, room.sid, room.generation = active.generation,
+                        room.owner = %active.owner_id, "room created on LiveKit"
+                    );
+                }
                 if active.generation > 1 {
                     metrics::counter!("greenroom_rooms_recreated_total").increment(1);
                 }

@@ -14,6 +14,7 @@ mod gate;
 mod grpc;
 pub mod live;
 pub mod livekit;
+pub mod meters;
 mod moderation;
 pub mod nests;
 mod opening;
@@ -192,6 +193,7 @@ impl Rooms {
 
 /// Starts the service and its loops; the routes are served by the caller.
 pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartError> {
+    chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let pool = service::database(&config.database, runtime).await?;
     let rooms = Rooms::new(config, pool, &runtime.lifecycle)
         .await

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chassis::config;
+use chassis::{config, telemetry};
 use futures::FutureExt;
 use livekit_api::services::{
     ServerError, ServiceError,
@@ -26,6 +26,7 @@ use livekit_api::services::{
 };
 use livekit_protocol::{ParticipantInfo, ParticipantPermission, Room};
 use secrecy::ExposeSecret;
+use tracing::{Instrument, Span, field};
 
 const READ: Duration = Duration::from_secs(2);
 const WRITE: Duration = Duration::from_secs(3);
@@ -59,6 +60,18 @@ impl From<ServiceError> for LiveKitError {
                 _ => Self::Refused { code: twirp.code, text: twirp.msg },
             },
             error => Self::Unknown(error.to_string()),
+        }
+    }
+}
+
+impl LiveKitError {
+    /// For spans: Twirp's code, or that there was none.
+    fn kind(&self) -> &str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Refused { code, .. } => code,
+            Self::Unknown(_) => "no_answer",
+            Self::NotOurs => "not_ours",
         }
     }
 }
@@ -201,13 +214,21 @@ impl LiveKit {
     }
 }
 
-/// Measures a call. Boxed, because livekit-api's futures have 24 KiB each.
+/// Measures a call and runs it in a client span. Boxed, because livekit-api's futures have 24 KiB each.
 async fn timed<T>(
     method: &'static str,
     call: Pin<Box<impl Future<Output = Result<T, ServiceError>>>>,
 ) -> Result<T, LiveKitError> {
     let started = Instant::now();
-    let outcome = call.await.map_err(LiveKitError::from);
+    let span = telemetry::client(|| span(method));
+    let outcome = call.instrument(span.clone()).await.map_err(LiveKitError::from);
+    if !method.starts_with("List") {
+        telemetry::changed();
+    }
+    if let Err(error) = &outcome {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", error.kind());
+    }
     let result = match &outcome {
         Ok(_) => "ok",
         Err(LiveKitError::NotFound) => "not_found",
@@ -216,4 +237,12 @@ async fn timed<T>(
     metrics::histogram!("greenroom_livekit_call_seconds", "method" => method, "result" => result)
         .record(started.elapsed());
     outcome
+}
+
+fn span(method: &'static str) -> Span {
+    let service = if method.ends_with("Egress") { "livekit.Egress" } else { "livekit.RoomService" };
+    tracing::debug_span!(
+        "livekit", otel.name = %format_args!("{service}/{method}"), otel.kind = "client", rpc.system = "twirp",
+        rpc.service = service, rpc.method = method, error.type = field::Empty, otel.status_code = field::Empty,
+    )
 }

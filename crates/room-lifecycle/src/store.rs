@@ -150,7 +150,13 @@ pub async fn set_active(
                  made_at = case when room_sid = $3 then made_at else app_now() end,
                  attempts = 0, next_attempt_at = null, last_error = null
              where id = $1 and generation = $2 and status in ('pending', 'active', 'failed')
-             returning *)",
+             returning *),
+         told as (
+             insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
+             select 'GR_' || gen_random_uuid(), a.id, a.room_sid, 'room_created',
+                    jsonb_build_object('name', a.room_name, 'generation', a.generation)
+             from active a join livekit_rooms before on before.id = a.id
+             where before.room_sid is distinct from a.room_sid)",
         "active",
         "",
         record.id,

@@ -14,6 +14,9 @@ use uuid::Uuid;
 
 use crate::store::{self, BATCH, Mark};
 
+/// Rows of a batch that are logged one by one; of more only their number.
+const NAMED: usize = 10;
+
 /// What was done with marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
@@ -145,8 +148,23 @@ async fn write(
     for mark in done {
         metrics::histogram!("greenroom_listing_lag_seconds").record(mark.age.max(0.0) + took);
     }
+    log_written(&written);
+    let written = written.len() as u64;
     metrics::counter!("greenroom_listing_rows_written_total").increment(written);
     Ok(Outcome::Done(Drained { marks: marks.len() as u64, written, set_aside: held.len() as u64 }))
+}
+
+/// One line for each batch; a line for each row only of small ones.
+fn log_written(rooms: &[Uuid]) {
+    if rooms.is_empty() {
+        return;
+    }
+    tracing::info!(rows = rooms.len(), "listing synced");
+    if rooms.len() <= NAMED {
+        for room in rooms {
+            tracing::info!(live_room.id = %room, "listing row synced");
+        }
+    }
 }
 
 fn rooms(marks: &[Mark]) -> Vec<Uuid> {

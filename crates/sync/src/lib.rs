@@ -11,6 +11,7 @@ mod config;
 mod error;
 mod feed;
 mod grpc;
+pub mod meters;
 mod reconcile;
 pub mod store;
 mod strays;
@@ -50,6 +51,7 @@ struct Listing {
 
 /// Opens the database, starts the loops, and gives the routes of the service.
 pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartError> {
+    chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let pool = database(&config.database, runtime).await?;
     let changes = Nudge::default();
     let listing = Listing {

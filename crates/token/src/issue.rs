@@ -129,6 +129,14 @@ impl Issuer {
             signed_at: row.signed_at(),
             left: permit.left,
         })?;
+        let ttl = (signed.expires_at - row.signed_at()).whole_seconds();
+        tracing::info!(
+            identity = caller.user_id,
+            room.name = room_name,
+            role = permit.part.name,
+            ttl_s = ttl,
+            "token issued"
+        );
         if row.known().is_some() {
             self.joins.expect(room_id, &caller.user_id, row.now()); // nobody records when a guest comes
         }

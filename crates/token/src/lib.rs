@@ -14,6 +14,7 @@ mod grpc;
 mod issue;
 pub mod joins;
 mod live;
+pub mod meters;
 mod nest;
 mod session;
 pub mod sign;
@@ -41,6 +42,7 @@ const JOINS_PERIOD: Duration = Duration::from_secs(5);
 
 /// Brings the service up and gives its routes; `room` is where room-lifecycle is reached.
 pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Result<Routes, StartError> {
+    chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let signer =
         Signer::new(&config.livekit, config.ttl).map_err(|error| StartError::Setting(error.to_string()))?;
     let pool = service::database(&config.database, runtime).await?;

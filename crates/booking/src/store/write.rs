@@ -1,6 +1,7 @@
 //! Writing bookings. A change of a booking, of its people's slots, and what the two are told about it are one
 //! statement; every write of a state names the state it leaves.
 
+use chassis::db::Statement;
 use proto::types::v1::Caller;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -59,7 +60,6 @@ pub async fn lock_people(
 /// checked under the locks (`admit_new_booking`), so that a conflict is no failed statement. The session is written
 /// first, so that the key collides before anything else does. None: the creator's idempotency key exists already, the
 /// start is out of range, a limit is reached, or the slot is taken.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_booking(
     executor: impl PgExecutor<'_>,
     id: Uuid,
@@ -103,6 +103,7 @@ pub async fn insert_booking(
         STARTS_AHEAD.as_seconds_f64(),
     )
     .fetch_optional(executor)
+    .statement("INSERT insert_booking")
     .await
 }
 

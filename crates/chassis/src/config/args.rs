@@ -14,9 +14,12 @@ pub struct ProcessArgs {
     /// `json` or `pretty` [default: json]
     #[arg(long, env = "LOG_FORMAT")]
     pub log_format: Option<String>,
-    /// Where OpenTelemetry traces go (OTLP over gRPC); none: no traces
+    /// Where OpenTelemetry traces go (OTLP over gRPC), http:// or https://; none: no traces
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otel_exporter_otlp_endpoint: Option<String>,
+    /// A PEM file with the certificates that the endpoint is verified by [default: those of the system]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    pub otel_exporter_otlp_certificate: Option<String>,
     /// Address of /metrics, /livez and /readyz [default: 0.0.0.0:9090]
     #[arg(long, env = "OPS_LISTEN")]
     pub ops_listen: Option<String>,
@@ -28,7 +31,7 @@ pub struct ProcessArgs {
 #[derive(Clone, Debug)]
 pub struct Process {
     pub json_logs: bool,
-    pub otlp_endpoint: Option<String>,
+    pub otlp: Option<Otlp>,
     pub ops_listen: SocketAddr,
     pub grace: Duration,
 }
@@ -45,7 +48,7 @@ impl ProcessArgs {
         };
         Process {
             json_logs,
-            otlp_endpoint: given(self.otel_exporter_otlp_endpoint),
+            otlp: otlp(self.otel_exporter_otlp_endpoint, self.otel_exporter_otlp_certificate, problems),
             ops_listen: problems.listen("OPS_LISTEN", self.ops_listen.as_deref(), 9090),
             grace: problems.duration(
                 "SHUTDOWN_GRACE",
@@ -54,6 +57,29 @@ impl ProcessArgs {
             ),
         }
     }
+}
+
+/// Where traces go.
+#[derive(Clone, Debug)]
+pub struct Otlp {
+    pub endpoint: String,
+    /// PEM. None: the system's authorities.
+    pub certificate: Option<Vec<u8>>,
+}
+
+fn otlp(endpoint: Option<String>, certificate: Option<String>, problems: &mut Problems) -> Option<Otlp> {
+    let url = problems.url("OTEL_EXPORTER_OTLP_ENDPOINT", Some(given(endpoint)?), &["http", "https"])?;
+    let certificate = match given(certificate) {
+        Some(file) => match std::fs::read(&file) {
+            Ok(pem) => Some(pem),
+            Err(error) => {
+                problems.add("OTEL_EXPORTER_OTLP_CERTIFICATE", format_args!("{file}: {error}"));
+                None
+            }
+        },
+        None => None,
+    };
+    Some(Otlp { endpoint: url.to_string(), certificate })
 }
 
 /// The database of a service.

@@ -6,9 +6,10 @@
 
 use std::{io, time::Duration};
 
-use secrecy::ExposeSecret;
+use log::LevelFilter;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    Connection, PgPool,
+    ConnectOptions, Connection, PgPool,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
 
@@ -40,6 +41,16 @@ const PATIENCE: Patience = Patience {
     abandoned: Duration::from_secs(20),
 };
 
+/// From here on a statement counts as slow: it is logged as a warning.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// How every connection of ours is made. Statements are not logged: asking whether they would be, as sqlx does after
+/// each, leaves filters behind that drop the next span or log line of the thread (tokio-rs/tracing#2519).
+pub fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
+    let options: PgConnectOptions = url.expose_secret().parse()?;
+    Ok(options.log_statements(LevelFilter::Off).log_slow_statements(LevelFilter::Warn, SLOW))
+}
+
 /// A pool that connects when it is first used, acts under the service's role, and gives up an acquire after 2 s.
 ///
 /// A role that does not exist, or that the login is no member of, is passed over (with a warning from [`check_role`]): `up`
@@ -50,7 +61,7 @@ pub fn pool(settings: &Settings) -> Result<PgPool, sqlx::Error> {
 
 fn patient_pool(settings: &Settings, patience: Patience) -> Result<PgPool, sqlx::Error> {
     let role = settings.role;
-    let options: PgConnectOptions = settings.url.expose_secret().parse()?;
+    let options = options(&settings.url)?;
     let options = if role.is_some() { options.options(BOUNDS) } else { options }.options(PLANNER);
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)

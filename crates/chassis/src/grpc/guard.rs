@@ -19,13 +19,13 @@ use tokio::sync::Semaphore;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt;
 use tower::{Layer, Service};
-use tracing::{Instrument, field};
+use tracing::{Span, field};
 
-use super::{InternalTokens, REQUEST_ID, Settings};
+use super::{InternalTokens, REQUEST_ID, Settings, spans};
 use crate::{
     context::{self, Context},
     status::{Reason, Refusal},
-    telemetry,
+    telemetry::{self, Trace},
 };
 
 const HEALTH: &str = "/grpc.health.v1.Health/";
@@ -81,13 +81,11 @@ where
         let started = Instant::now();
         let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         let request_id: Arc<str> = text(REQUEST_ID).unwrap_or_default().into();
-        let span = tracing::info_span!(
-            "rpc", otel.kind = "server", rpc.system = "grpc", rpc.method = %path, request.id = %request_id,
-            rpc.grpc.status_code = field::Empty,
-        );
-        telemetry::continue_trace(&span, request.headers());
+        let is_ours = self.layer.tokens.accept(request.headers());
+        let span = span(&path, is_ours, &request_id);
+        let trace = Trace::carried_by(request.headers());
         let place = Arc::clone(&self.layer.places).try_acquire_owned().ok();
-        let refused = if !self.layer.tokens.accept(request.headers()) {
+        let refused = if !is_ours {
             // Without a reason of ours: services that do not trust each other are no 401 of the person who asked.
             Some(Status::unauthenticated("the internal token is missing or wrong"))
         } else if place.is_none() {
@@ -110,7 +108,7 @@ where
             record(&path, started, &answer);
             Ok(answer)
         };
-        work.instrument(span).boxed()
+        trace.run(span, work).boxed()
     }
 }
 
@@ -124,6 +122,7 @@ async fn run<F: Future<Output = Result<Response<Body>, Infallible>>>(
     match tokio::time::timeout(budget, caught).await {
         Ok(Ok(answer)) => with_reason(answer.unwrap_or_else(|never| match never {})),
         Ok(Err(_)) => {
+            telemetry::meters::count_panic("grpc call");
             tracing::error!("a call panicked");
             Status::from(Refusal::internal()).into_http()
         }
@@ -142,10 +141,21 @@ fn with_reason(answer: Response<Body>) -> Response<Body> {
     answer
 }
 
+/// What a caller of ours asks names its span; anybody else could invent names without end.
+fn span(path: &str, is_ours: bool, request_id: &str) -> Span {
+    let path = if is_ours { path } else { "/unknown/unknown" };
+    let (service, method) = spans::named(path);
+    tracing::debug_span!(
+        "grpc", otel.name = path.trim_start_matches('/'), otel.kind = "server", rpc.system = "grpc",
+        rpc.service = service, rpc.method = method, request.id = request_id,
+        rpc.grpc.status_code = field::Empty, error.type = field::Empty, otel.status_code = field::Empty,
+    )
+}
+
 fn record(path: &str, started: Instant, answer: &Response<Body>) {
-    let code = Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code());
+    let code = spans::code_of(answer);
     let method = method(path, code).to_owned();
-    tracing::Span::current().record("rpc.grpc.status_code", i32::from(code));
+    spans::record_code(&Span::current(), code, spans::is_failure(code));
     metrics::histogram!("greenroom_grpc_duration_seconds", "method" => method, "code" => format!("{code:?}"))
         .record(started.elapsed());
 }

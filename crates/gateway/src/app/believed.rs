@@ -11,6 +11,7 @@ use proto::types::v1::Caller;
 use super::{App, counted::too_often};
 use crate::{
     auth::{self, Refused},
+    edge::{note_refused, note_user},
     error::Rejection,
     nostr::{self, nip98::Verified},
 };
@@ -45,7 +46,10 @@ impl App {
         };
         match verified {
             Ok(caller) => self.count_person(caller),
-            Err(Refused::NoKeys) => Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into()),
+            Err(refused @ Refused::NoKeys) => {
+                note_refused(reason(refused));
+                Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into())
+            }
             Err(refused) => Err(self.refuse(parts, reason(refused), unauthenticated(refused))),
         }
     }
@@ -54,6 +58,7 @@ impl App {
     pub(crate) fn verify_signed(&self, parts: &Parts) -> Result<Verified, Rejection> {
         match nostr::judge(parts, &self.0.config.nip98, self.now()) {
             Ok(verified) => {
+                note_user(&verified.public_key);
                 // A key of its own: a `sub` may look like a public key.
                 let taken = self.0.users.take(("nostr", &verified.public_key), Instant::now());
                 taken.map(|()| verified).map_err(too_often)
@@ -66,6 +71,7 @@ impl App {
     }
 
     fn refuse(&self, parts: &Parts, reason: &'static str, why: &'static str) -> Rejection {
+        note_refused(reason);
         if let Err(too_often) = self.count_address(parts) {
             return too_often;
         }

@@ -12,7 +12,7 @@ use http::request::Parts;
 use proto::types::v1::Caller;
 
 use super::App;
-use crate::error::Rejection;
+use crate::{edge::note_user, error::Rejection};
 
 impl App {
     /// One more look at LiveKit that this person asks for.
@@ -34,6 +34,7 @@ impl App {
     }
 
     pub(super) fn count_person(&self, caller: Caller) -> Result<Caller, Rejection> {
+        note_user(&caller.user_id);
         let taken = self.0.users.take(&caller.user_id, Instant::now());
         taken.map(|()| caller).map_err(too_often)
     }

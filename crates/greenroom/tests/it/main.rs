@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where its ground is missing")]
 
 mod access;
+mod collector;
 mod database_gone;
 mod diagnosis;
 mod doctor;
@@ -11,11 +12,14 @@ mod grants;
 mod live;
 mod livekit_faults;
 mod managed;
+mod logs;
 mod meeting;
+mod metrics;
 mod migrate;
 mod model;
 mod nests;
 mod output;
+mod processes;
 mod program;
 mod races;
 mod recording;
@@ -23,6 +27,7 @@ mod repair;
 mod repair_live;
 mod serve;
 mod story;
+mod traces;
 mod up;
 mod webhooks;
 mod world;

@@ -99,7 +99,9 @@ impl Rooms {
         for _ in 0..TURNS {
             let live = find(&mut transaction, room).await?;
             new.check_times(live.now)?;
-            let outcome = match decide::go_live(live.open_session(), new, live.now) {
+            let way = decide::go_live(live.open_session(), new, live.now);
+            let is_new = matches!(way, Way::Create(_));
+            let outcome = match way {
                 Way::Due => return Ok(None),
                 Way::Keep(open) => done(open.id, false, Work::lacking(open)),
                 Way::Start(open) => {
@@ -116,6 +118,11 @@ impl Rooms {
                 }
             };
             transaction.commit().await?;
+            if is_new && let Some(session) = outcome.session {
+                tracing::info!(
+                    session.id = %session, session.kind = "live", live_room.id = %room, "session created"
+                );
+            }
             return Ok(Some(outcome));
         }
         Err(LiveError::Contended.into())

@@ -30,6 +30,7 @@ impl Rooms {
     ) -> Result<Nest, Error> {
         let (nest, intent) = retried(|| self.insert_nest(host, proof, relays, hls_stream)).await?;
         metrics::counter!("greenroom_nests_created_total").increment(1);
+        tracing::info!(nest.id = %nest.id, "nest created");
         self.tell_livekit(Owner::Nest(nest.id), Work::Open(intent)).await;
         Ok(nest)
     }

@@ -43,10 +43,13 @@ pub async fn lock_rows(executor: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<
     .await
 }
 
-/// Makes the rows of these rooms equal to the view; how many were not. Columns that only legacy clients write are
+/// Makes the rows of these rooms equal to the view; the rooms whose rows were not. Columns that only legacy clients write are
 /// not named, and so stay.
-pub async fn upsert_unaligned(executor: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<u64, sqlx::Error> {
-    let written = sqlx::query!(
+pub async fn upsert_unaligned(
+    executor: impl PgExecutor<'_>,
+    rooms: &[Uuid],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
         "insert into community_live_streams
              (id, title, description, tags, access_level, cover_image_url, scheduled_for, status, created_by,
               started_at, ended_at, viewer_count, peak_viewers, managed, version)
@@ -60,10 +63,10 @@ pub async fn upsert_unaligned(executor: impl PgExecutor<'_>, rooms: &[Uuid]) -> 
              scheduled_for = excluded.scheduled_for, status = excluded.status, created_by = excluded.created_by,
              started_at = excluded.started_at, ended_at = excluded.ended_at,
              viewer_count = excluded.viewer_count, peak_viewers = excluded.peak_viewers,
-             managed = true, version = excluded.version",
+             managed = true, version = excluded.version
+         returning id",
         rooms
     )
-    .execute(executor)
-    .await?;
-    Ok(written.rows_affected())
+    .fetch_all(executor)
+    .await
 }

@@ -1,0 +1,32 @@
+//! What booking measures.
+
+use chassis::telemetry::meters::Meter;
+
+pub const METERS: &[Meter] = &[
+    Meter::counter("greenroom_bookings_created_total", "Bookings made.", &[]),
+    Meter::counter(
+        "greenroom_bookings_moved_total",
+        "Bookings that the clock or attendance moved on, by their new status.",
+        &[("status", &["in_progress", "completed", "no_show"])],
+    ),
+    Meter::open_counter(
+        "greenroom_booking_room_calls_total",
+        "Calls to room-lifecycle for a booking, by method and result.",
+    ),
+    Meter::counter(
+        "greenroom_deliveries_total",
+        "Attempts to deliver a notification, by channel and result.",
+        &[
+            ("channel", &["email", "webhook"]),
+            ("result", &["delivered", "later", "dead", "dropped", "untried"]),
+        ],
+    ),
+    Meter::gauge("greenroom_deliveries_pending", "Deliveries that wait, by channel."),
+    Meter::gauge(
+        "greenroom_deliveries_oldest_pending_seconds",
+        "Age of the oldest delivery that waits, by channel.",
+    ),
+    Meter::gauge("greenroom_deliveries_dead", "Deliveries that were given up, by channel."),
+];
+
+pub const TASKS: &[&str] = &[];

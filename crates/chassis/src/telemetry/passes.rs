@@ -1,0 +1,112 @@
+//! Passes run every few seconds and mostly find nothing to do: their spans are kept only of those that matter.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use opentelemetry::{
+    Context,
+    trace::{Span as _, SpanId, Status, TraceContextExt, TraceId},
+};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    trace::{Span, SpanData, SpanProcessor},
+};
+
+/// Spans of a pass that are held back until it ends; those beyond are dropped.
+const MOST_SPANS: usize = 512;
+
+/// Travels with the work of a pass: whether it has changed anything.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pass(Arc<AtomicBool>);
+
+/// Says that the pass under way, if this is one, changed something.
+pub fn changed() {
+    Context::map_current(|context| {
+        if let Some(Pass(changed)) = context.get() {
+            changed.store(true, Ordering::Relaxed);
+        }
+    });
+}
+
+/// Holds the spans of a pass back until it ends, and hands on those of passes that changed something, failed, or
+/// logged something at `info` or above. All other spans are handed on at once.
+#[derive(Debug)]
+pub struct QuietPasses<P> {
+    next: P,
+    held: Mutex<HashMap<TraceId, Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    root: SpanId,
+    pass: Pass,
+    spans: Vec<SpanData>,
+}
+
+impl<P> QuietPasses<P> {
+    pub fn before(next: P) -> Self {
+        Self { next, held: Mutex::default() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<TraceId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this end releases.
+    fn ended(&self, span: SpanData) -> Vec<SpanData> {
+        let trace = span.span_context.trace_id();
+        let mut all = self.held();
+        let Some(held) = all.get_mut(&trace) else { return vec![span] };
+        let is_root = held.root == span.span_context.span_id();
+        if is_root || held.spans.len() < MOST_SPANS {
+            held.spans.push(span);
+        }
+        if !is_root {
+            return Vec::new();
+        }
+        let Some(Held { pass: Pass(changed), spans, .. }) = all.remove(&trace) else { return Vec::new() };
+        if changed.load(Ordering::Relaxed) || spans.iter().any(is_told) { spans } else { Vec::new() }
+    }
+}
+
+fn is_told(span: &SpanData) -> bool {
+    matches!(span.status, Status::Error { .. }) || !span.events.is_empty()
+}
+
+impl<P: SpanProcessor> SpanProcessor for QuietPasses<P> {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        if let Some(pass) = context.get::<Pass>()
+            && !context.has_active_span()
+        {
+            let (root, pass) = (span.span_context(), pass.clone());
+            let held = Held { root: root.span_id(), pass, spans: Vec::new() };
+            self.held().insert(root.trace_id(), held);
+        }
+        self.next.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        for span in self.ended(span) {
+            self.next.on_end(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.next.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.next.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.next.set_resource(resource);
+    }
+}

@@ -1,0 +1,169 @@
+//! One line in the log for each request: who asked for what, and how it ended.
+//!
+//! Handlers note what only they know ([`note_user`], [`note_refused`]); the edge writes the line when the answer is
+//! there, or when an event stream ends. A client that disconnects before its answer has a line too.
+
+use std::{cell::RefCell, time::Instant};
+
+use axum::{body::Body, extract::MatchedPath, response::Response};
+use chassis::{context, telemetry::Trace};
+use futures::StreamExt as _;
+use http::{StatusCode, header};
+
+use crate::error::Code;
+
+/// Routes that are asked so often that their lines are of use only while something is looked for.
+const QUIET: [&str; 5] = ["/livez", "/readyz", "/health", "/metrics", "/api/v1/live/{id}/{file}"];
+/// No text of a token is written longer.
+const LONGEST_DETAIL: usize = 200;
+
+/// What is learned of a request while it is answered.
+#[derive(Default)]
+pub(super) struct Notes {
+    user: Option<String>,
+    refused: Option<String>,
+    detail: Option<String>,
+}
+
+tokio::task_local! {
+    pub(super) static NOTES: RefCell<Notes>;
+}
+
+fn note(write: impl FnOnce(&mut Notes)) {
+    let _ = NOTES.try_with(|notes| write(&mut notes.borrow_mut())); // outside of a request there is no line
+}
+
+/// The person or key that asks.
+pub(crate) fn note_user(id: &str) {
+    note(|notes| notes.user = Some(id.to_owned()));
+}
+
+/// Why a token, signature, ticket or link was refused.
+pub(crate) fn note_refused(reason: impl Into<String>) {
+    note(|notes| notes.refused = Some(reason.into()));
+}
+
+/// What the operator needs to know about a refused token; never the token.
+pub(crate) fn note_detail(detail: &str) {
+    let detail = detail.chars().take(LONGEST_DETAIL).collect();
+    note(|notes| notes.detail = Some(detail));
+}
+
+/// The line of a request, until it is written.
+pub(super) struct Line {
+    started: Instant,
+    method: &'static str,
+    route: Option<MatchedPath>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// Its client is gone if the line is dropped now.
+    Unanswered,
+    Streaming(Box<Stream>),
+    Written,
+}
+
+/// What the line of an event stream needs when the request is over.
+struct Stream {
+    status: StatusCode,
+    notes: Notes,
+    request_id: String,
+    trace: Trace,
+}
+
+impl Line {
+    pub(super) fn begin(started: Instant, method: &'static str, route: Option<MatchedPath>) -> Self {
+        Self { started, method, route, outcome: Outcome::Unanswered }
+    }
+
+    pub(super) fn route(&self) -> &str {
+        self.route.as_ref().map_or("none", MatchedPath::as_str)
+    }
+
+    /// The request was answered: the line is written, or kept for the end of a stream.
+    pub(super) fn answered(mut self, response: &mut Response) {
+        let (status, notes) = (response.status(), NOTES.with(RefCell::take));
+        let code = response.extensions().get::<Code>().map(|code| code.0);
+        if is_event_stream(response) {
+            let request_id = request_id();
+            let stream = Stream { status, notes, request_id, trace: Trace::current() };
+            self.outcome = Outcome::Streaming(Box::new(stream));
+            let body = std::mem::take(response.body_mut()).into_data_stream();
+            *response.body_mut() = Body::from_stream(body.inspect(move |_| {
+                let _ends_with_the_body = &self;
+            }));
+            return;
+        }
+        self.outcome = Outcome::Written;
+        self.write(status, &notes, code);
+    }
+
+    fn write(&self, status: StatusCode, notes: &Notes, code: Option<&str>) {
+        /// The same fields at either level.
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    method = self.method,
+                    route = self.route(),
+                    status = status.as_u16(),
+                    duration_ms = millis(self.started),
+                    code,
+                    user.id = notes.user.as_deref(),
+                    refused = notes.refused.as_deref(),
+                    refused.detail = notes.detail.as_deref(),
+                    "request answered"
+                )
+            };
+        }
+        if QUIET.contains(&self.route()) && !status.is_server_error() {
+            line!(debug);
+        } else {
+            line!(info);
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.outcome, Outcome::Written) {
+            Outcome::Written => {}
+            Outcome::Unanswered => {
+                let notes = NOTES.try_with(RefCell::take).unwrap_or_default();
+                tracing::info!(
+                    method = self.method,
+                    route = self.route(),
+                    duration_ms = millis(self.started),
+                    user.id = notes.user.as_deref(),
+                    "request abandoned by its client"
+                );
+            }
+            Outcome::Streaming(stream) => stream.trace.scope(|| {
+                tracing::info!(
+                    method = self.method,
+                    route = self.route(),
+                    status = stream.status.as_u16(),
+                    duration_ms = millis(self.started),
+                    user.id = stream.notes.user.as_deref(),
+                    request.id = stream.request_id,
+                    "event stream ended"
+                );
+            }),
+        }
+    }
+}
+
+fn request_id() -> String {
+    context::current().map(|context| context.request_id.to_string()).unwrap_or_default()
+}
+
+/// With microseconds: most requests take a few milliseconds.
+fn millis(started: Instant) -> f64 {
+    let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1000.0
+}
+
+fn is_event_stream(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}

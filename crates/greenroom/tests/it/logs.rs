@@ -1,0 +1,120 @@
+//! What operators find in the log, without an OTLP endpoint.
+
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use testkit::eventually;
+
+use crate::processes::{Processes, Service, bearer};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// The one line with this message that `is` picks.
+async fn line(service: &Service, message: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let lines = eventually(message, || {
+        let lines: Vec<Value> = service.logged(message).into_iter().filter(&is).collect();
+        std::future::ready(if lines.is_empty() { Err(service.all()) } else { Ok(lines) })
+    })
+    .await;
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    lines.into_iter().next().unwrap()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn a_request_is_one_line_in_each_process(_: PgPoolOptions, connect: PgConnectOptions) {
+    let all = Processes::start(&connect, &[]).await;
+    let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    let booked = all.book("hanna", &[("traceparent", &parent), ("x-request-id", "req-1")]).await;
+    assert_eq!(booked.status(), 201);
+    let booking: Value = booked.json().await.unwrap();
+    let id = booking["data"]["id"].as_str().unwrap();
+
+    let ours = |line: &Value| line["request.id"] == "req-1";
+    let request = line(&all.gateway, "request answered", ours).await;
+    let fields = ["level", "method", "route", "status", "user.id"].map(|field| request[field].clone());
+    assert_eq!(json!(fields), json!(["INFO", "POST", "/api/bookings", 201, "hanna"]), "{request}");
+    assert!(request["duration_ms"].as_f64().unwrap() > 0.0 && request["code"].is_null(), "{request}");
+    let created = line(&all.booking, "session created", ours).await;
+    assert_eq!((&created["session.id"], &created["session.kind"]), (&json!(id), &json!("booking")));
+    let room = line(&all.room, "room created on LiveKit", ours).await;
+    assert_eq!(room["room.owner"], id, "{room}");
+    assert!(room["room.sid"].as_str().unwrap().starts_with("RM_"), "{room}");
+    for line in [&request, &created, &room] {
+        assert_eq!(line["trace_id"], TRACE, "{line}");
+        assert_eq!(line["span_id"].as_str().unwrap().len(), 16, "{line}");
+    }
+    assert_ne!(request["span_id"], created["span_id"]);
+    let listening = all.gateway.logged("listening").pop().unwrap();
+    assert!(listening["trace_id"].is_null() && listening["request.id"].is_null(), "{listening}");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn room_creation_is_an_event_once(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let all = Processes::start(&connect, &[]).await;
+    assert_eq!(all.book("hanna", &[]).await.status(), 201);
+    let pool = pool.connect_with(connect).await.unwrap();
+    let events = sqlx::query!(
+        r#"select r.room_name, r.room_sid, e.room_sid as sid, e.payload ->> 'name' as name
+           from livekit_events e join livekit_rooms r on r.id = e.room_id where e.event_type = 'room_created'"#
+    );
+    let events = events.fetch_all(&pool).await.unwrap();
+    assert_eq!(events.len(), 1);
+    assert_eq!(
+        (events[0].name.as_deref(), &events[0].sid),
+        (Some(events[0].room_name.as_str()), &events[0].room_sid)
+    );
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn refused_tokens_say_why_and_are_not_logged(_: PgPoolOptions, connect: PgConnectOptions) {
+    let all = Processes::start(&connect, &[]).await;
+    let wrong = [
+        ("issuer", json!({"iss": "https://other.example"}), "https://other.example"),
+        ("audience", json!({"aud": "another"}), "another"),
+        ("expired", json!({"exp": 1_000_000_000}), "1000000000"),
+        ("subject", json!({"sub": ""}), "sub"),
+    ];
+    for (reason, claims, detail) in wrong {
+        let token = bearer("hanna", &claims);
+        let url = format!("{}/api/bookings/secret-path?secret=query", all.gateway.url);
+        let asked = all.client.get(url).header("x-request-id", reason).bearer_auth(&token);
+        assert_eq!(asked.send().await.unwrap().status(), 401);
+        let line = line(&all.gateway, "request answered", |line| line["request.id"] == reason).await;
+        assert_eq!((&line["refused"], &line["code"]), (&json!(reason), &json!("unauthenticated")), "{line}");
+        assert!(line["refused.detail"].as_str().unwrap().contains(detail), "{line}");
+        assert_eq!(line["route"], "/api/bookings/{bookingId}");
+        let (head, _) = token.rsplit_once('.').unwrap();
+        let log = all.gateway.all().join("");
+        assert!(!log.contains(head) && !log.contains("secret"), "{log}");
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn refusals_at_the_edge_have_their_line(_: PgPoolOptions, connect: PgConnectOptions) {
+    let all = Processes::start(&connect, &[("CORS_ORIGINS", "https://app.example")]).await;
+    let url = |path: &str| format!("{}{path}", all.gateway.url);
+    let preflight = all
+        .client
+        .request(reqwest::Method::OPTIONS, url("/api/bookings"))
+        .header("origin", "https://evil.example")
+        .header("access-control-request-method", "POST");
+    let large = all.client.post(url("/api/bookings")).bearer_auth(bearer("hanna", &json!({})));
+    let large = large.body(vec![b' '; 200 * 1024]);
+    let requests = [
+        ("none", all.client.get(url("/no/such/route?x=secret")), "none", 404, json!("route_not_found")),
+        ("method", all.client.put(url("/api/bookings")), "/api/bookings", 405, json!("method_not_allowed")),
+        ("preflight", preflight, "/api/bookings", 200, Value::Null),
+        ("large", large, "/api/bookings", 413, json!("too_large")),
+    ];
+    for (id, request, route, status, code) in requests {
+        let answer = request.header("x-request-id", id).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{id}");
+        let line = line(&all.gateway, "request answered", |line| line["request.id"] == id).await;
+        assert_eq!(
+            (&line["route"], &line["status"], &line["code"]),
+            (&json!(route), &json!(status), &code),
+            "{line}"
+        );
+    }
+    all.client.get(url("/livez")).header("x-request-id", "probe").send().await.unwrap();
+    assert!(!all.gateway.all().iter().any(|line| line.contains("probe")), "probes are logged at debug");
+}

@@ -1,0 +1,36 @@
+//! What sync measures.
+
+use chassis::telemetry::meters::Meter;
+
+pub const METERS: &[Meter] = &[
+    Meter::gauge("greenroom_listing_dirty", "Marks that wait until the row of their room is written."),
+    Meter::gauge(
+        "greenroom_listing_set_aside",
+        "Rooms whose row could not be written and is tried again later.",
+    ),
+    Meter::gauge(
+        "greenroom_listing_drift",
+        "Rows that were wrong without a mark, in the last whole comparison.",
+    ),
+    Meter::gauge(
+        "greenroom_listing_strays",
+        "Rows that say live and belong to no live room, in the last whole comparison.",
+    ),
+    Meter::histogram(
+        "greenroom_listing_lag_seconds",
+        "Time from a change of a live room to its row in the listing.",
+    ),
+    Meter::counter("greenroom_listing_rows_written_total", "Rows of the listing that were written.", &[]),
+    Meter::counter(
+        "greenroom_listing_poisoned_total",
+        "Rows that could not be written and were set aside.",
+        &[],
+    ),
+    Meter::counter(
+        "greenroom_listing_readers_dropped_total",
+        "Followers of the changes that were too slow and were dropped.",
+        &[],
+    ),
+];
+
+pub const TASKS: &[&str] = &[];

@@ -1,0 +1,40 @@
+//! What token measures.
+
+use chassis::telemetry::meters::Meter;
+
+/// What can become of a request for a token. Kept by hand: an unlisted result is counted from its first time on.
+const RESULTS: &[&str] = &[
+    "issued",
+    "banned",
+    "database_busy",
+    "database_unavailable",
+    "internal",
+    "invalid_session_id",
+    "kicked",
+    "livekit_unavailable",
+    "meeting_ended",
+    "not_participant",
+    "rejected",
+    "room_not_active",
+    "room_not_found",
+    "service_unavailable",
+    "session_cancelled",
+    "session_not_found",
+    "too_early",
+    "waiting_in_lobby",
+];
+
+pub const METERS: &[Meter] = &[
+    Meter::counter(
+        "greenroom_tokens_total",
+        "Requests for an access token, by kind of room and result.",
+        &[("owner", &["session", "live", "nest"]), ("result", RESULTS)],
+    ),
+    Meter::counter(
+        "greenroom_joins_total",
+        "Tokens whose holder was seen in the room within 30 s, or was not.",
+        &[("result", &["seen", "not_seen"])],
+    ),
+];
+
+pub const TASKS: &[&str] = &["look ahead", "remember person"];
