@@ -229,7 +229,7 @@ impl Cause {
     #[must_use]
     pub const fn of(reason: Reason) -> Self {
         match reason {
-            Reason::Unauthenticated => Self::Unauthenticated,
+            Reason::Unauthenticated | Reason::TokenTooLarge => Self::Unauthenticated,
             Reason::NotParticipant | Reason::NotHost | Reason::NotAdmin => Self::NotParticipant,
             Reason::Kicked => Self::Kicked,
             Reason::Banned => Self::Banned,

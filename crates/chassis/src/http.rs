@@ -11,6 +11,8 @@ use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{ConnectInfo, Request},
+    http::{HeaderValue, header},
+    response::Response,
     serve::Listener,
 };
 use futures::FutureExt as _;
@@ -95,7 +97,10 @@ async fn converse(
     let service = service_fn(move |mut request: Request<Incoming>| {
         let answering = turn.answer();
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().call(request).inspect(move |_| drop(answering))
+        router.clone().call(request).map(move |answer| {
+            drop(answering);
+            answer.map(hardened)
+        })
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let outcome = tokio::select! {
@@ -108,6 +113,21 @@ async fn converse(
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// With the headers that keep browsers from guessing: no answer is taken for another type than it says, and no page of
+/// ours is shown in a frame of another one.
+fn hardened(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let is_page =
+        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if is_page {
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        let policy = HeaderValue::from_static("frame-ancestors 'none'");
+        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
+    }
+    response
 }
 
 /// Text as it may stand in HTML, between tags and in quoted attributes.

@@ -5,6 +5,7 @@
 //! runs on the [`lifecycle`] as [`reconcile`] loops; [`service`] is how it comes up; operators look through [`ops`]
 //! (served, as the gateway is, by [`http`]) and [`telemetry`]. What leaves the process to come back is [`signed`].
 
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod context;

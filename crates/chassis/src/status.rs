@@ -82,6 +82,7 @@ reasons! {
     MeetingEnded = "meeting_ended", FailedPrecondition, 410;
     SessionCancelled = "session_cancelled", FailedPrecondition, 410;
     TooLarge = "too_large", OutOfRange, 413;
+    TokenTooLarge = "token_too_large", InvalidArgument, 431;
     /// Facts: `retry_after` (seconds).
     RateLimited = "rate_limited", ResourceExhausted, 429;
     Internal = "internal", Internal, 500;

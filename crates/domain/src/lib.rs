@@ -10,7 +10,7 @@ mod session;
 mod stream;
 
 pub use email::{EmailAddress, InvalidEmail};
-pub use live::{AccessLevel, LiveStatus, LobbyStatus};
+pub use live::{AccessLevel, EndReason, LiveStatus, LobbyStatus};
 pub use recording::{RecordingKind, RecordingStatus};
 pub use role::{Grants, NestRole, Role, SeatRole, Source};
 pub use room::{EndedReason, FRESH, Owner, OwnerKind, REFRESH_AFTER, RoomCreation, RoomStatus, is_fresh};

@@ -35,6 +35,35 @@ impl LiveStatus {
     }
 }
 
+/// `live_room_sessions.end_reason`: why a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum EndReason {
+    /// The host ended or cancelled it.
+    Host,
+    /// It was empty for too long.
+    Empty,
+    /// It was empty after its `ends_at`.
+    Time,
+    /// It did not go live in time.
+    Missed,
+    /// An admin or the host reset the room, or a repair completed a half-written end.
+    Reset,
+}
+
+impl EndReason {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Empty => "empty",
+            Self::Time => "time",
+            Self::Missed => "missed",
+            Self::Reset => "reset",
+        }
+    }
+}
+
 /// `live_room_attendance.lobby_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]

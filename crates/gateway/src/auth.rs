@@ -24,8 +24,7 @@ mod jwks;
 
 pub use claims::{AdminClaim, GroupsClaim};
 
-/// No identity provider writes longer ones.
-/// Below the largest head, so that whoever sends a longer one is told.
+/// Below the largest head, so that a client with a larger token is answered (docs/errors.md).
 const LONGEST_TOKEN: usize = 12 * 1024;
 
 /// Why a token was not accepted.
@@ -35,6 +34,8 @@ pub enum Refused {
     Missing,
     #[error("the token cannot be read")]
     Malformed,
+    #[error("the token is larger than 12 KiB")]
+    TooLarge,
     #[error("the token was signed by nobody we know")]
     UnknownKey,
     #[error("the token's signature or algorithm is wrong")]
@@ -106,7 +107,7 @@ impl Auth {
     /// The person whose token this is.
     pub(crate) async fn verify(&self, token: &str) -> Result<Caller, Refused> {
         if token.len() > LONGEST_TOKEN {
-            return Err(Refused::Malformed);
+            return Err(Refused::TooLarge);
         }
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let now = self.config.clock.now().unix_timestamp();

@@ -21,6 +21,8 @@ use crate::{
     limits::Rate,
 };
 
+pub use crate::cors::Cors;
+
 #[derive(clap::Args, Clone, Default)]
 pub struct Args {
     /// Address of the HTTP interface [default: 0.0.0.0:8080]
@@ -179,13 +181,6 @@ pub enum KeySource {
     Hs256(SecretString),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cors {
-    None,
-    Any,
-    Origins(Vec<http::HeaderValue>),
-}
-
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
     pub user: Rate,
@@ -335,22 +330,5 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
-    }
-}
-
-impl Cors {
-    fn parse(origins: &str) -> Result<Self, String> {
-        if origins == "*" {
-            return Ok(Self::Any);
-        }
-        let origin = |text: &str| {
-            let text = text.trim();
-            let is_origin = Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
-            http::HeaderValue::from_str(text)
-                .ok()
-                .filter(|_| is_origin)
-                .ok_or_else(|| format!("`{text}` is no origin such as https://app.example.org"))
-        };
-        origins.split(',').map(origin).collect::<Result<_, _>>().map(Self::Origins)
     }
 }

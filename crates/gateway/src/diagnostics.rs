@@ -244,15 +244,20 @@ pub(crate) async fn repair(
         )
         .into());
     };
-    app.count_repair(&id)?; // before it is done: of many who ask at once, one is served
     let proof = asker.proof().cloned();
     let request = room::RepairRequest { caller: Some(caller), kind: kind.clone(), id: id.clone(), proof };
+    // Who may not repair learns that, and not whether somebody else has just repaired the room.
+    match app.diagnosis().check_repair(request.clone()).await {
+        Err(status) if status.code() != Code::Unimplemented => return Err(status.into()), // an older replica
+        _ => {}
+    }
+    app.count_repair(&id)?; // before it is done: of many who ask at once, one is served
     let outcome = app.diagnosis().repair(request).await;
     let denied = |status: &Status| {
         matches!(status.code(), Code::PermissionDenied | Code::NotFound | Code::Unauthenticated)
     };
     if outcome.as_ref().is_err_and(denied) {
-        app.forget_repair(&id); // whoever may not repair takes nobody's turn
+        app.forget_repair(&id); // what changed since the check uses up no repair
     }
     let repaired = outcome?.into_inner().repaired;
     let outcome = context::with_budget(BUDGET, examine(&app, &asker, kind, id)).await;

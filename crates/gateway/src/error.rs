@@ -61,6 +61,7 @@ pub(crate) fn title(reason: Reason) -> &'static str {
         Reason::MeetingEnded => "Meeting Has Ended",
         Reason::SessionCancelled => "Session Cancelled",
         Reason::TooLarge => "Request Too Large",
+        Reason::TokenTooLarge => "Token Too Large",
         Reason::RateLimited => "Too Many Requests",
         Reason::Internal => "Internal Server Error",
         Reason::LivekitUnavailable => "Video Server Unavailable",

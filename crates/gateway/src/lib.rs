@@ -4,8 +4,6 @@
 //! often one may ([`limits`]), what a request must look like, and how a refusal reads ([`error`]).
 //! One file per resource: JSON shapes, handlers, conversions.
 
-use std::time::Duration;
-
 use axum::{
     Router,
     extract::Request,
@@ -18,12 +16,11 @@ use chassis::{
     service::{Runtime, StartError},
     transport::Transport,
 };
-use http::{HeaderName, Method, header};
+use http::header;
 use tokio::net::TcpListener;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Any, CorsLayer};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
@@ -41,6 +38,7 @@ mod auth;
 mod bookings;
 mod calendar;
 pub mod config;
+mod cors;
 mod diagnostics;
 mod edge;
 mod error;
@@ -50,6 +48,7 @@ mod intake;
 mod limits;
 mod listen;
 mod live;
+pub mod local;
 pub mod meters;
 mod nests;
 pub mod nostr;
@@ -115,12 +114,12 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
         .method_not_allowed_fallback(no_method)
         .with_state(app.clone())
         .merge(documentation);
-    let router = match cors(&config.cors) {
+    let router = match config.cors.layer() {
         Some(cors) => router.layer((EdgeLayer, cors, CaughtLayer)),
         None => router.layer((EdgeLayer, CaughtLayer)),
     };
     let nests = nests.method_not_allowed_fallback(no_method).with_state(app);
-    Ok(router.merge(nests.layer((EdgeLayer, cors_for_all(), CaughtLayer))))
+    Ok(router.merge(nests.layer((EdgeLayer, cors::for_all(), CaughtLayer))))
 }
 
 async fn no_method(_: Anybody) -> Rejection {
@@ -189,42 +188,4 @@ fn watch(name: &'static str, peer: &Transport, runtime: &Runtime) {
             }
         }
     });
-}
-
-/// What pages may read besides the usual headers.
-const EXPOSED: [HeaderName; 3] = [edge::REQUEST_ID, header::RETRY_AFTER, header::LOCATION];
-/// How long a browser may remember the answer to its preflight.
-const PREFLIGHT: Duration = Duration::from_mins(10);
-
-fn cors(setting: &config::Cors) -> Option<CorsLayer> {
-    let origins = match setting {
-        config::Cors::None => return None,
-        config::Cors::Any => AllowOrigin::from(Any),
-        config::Cors::Origins(origins) => AllowOrigin::list(origins.iter().cloned()),
-    };
-    let layer = CorsLayer::new()
-        .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            header::RANGE,
-            HeaderName::from_static("idempotency-key"),
-            HeaderName::from_static("last-event-id"),
-            HeaderName::from_static("traceparent"),
-            edge::REQUEST_ID,
-        ])
-        .expose_headers(EXPOSED)
-        .max_age(PREFLIGHT);
-    Some(layer)
-}
-
-/// For nests: any page, any method, any header.
-fn cors_for_all() -> CorsLayer {
-    CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods(AllowMethods::mirror_request())
-        .allow_headers(AllowHeaders::mirror_request()) // `*` would not cover Authorization
-        .expose_headers(EXPOSED)
-        .max_age(PREFLIGHT)
 }

@@ -117,8 +117,9 @@ pub(crate) struct LiveSession {
     session_title: Option<String>,
     /// scheduled · lobby · live · ended · cancelled
     status: String,
-    /// Its room on LiveKit: starting · ready · failed
-    livekit: String,
+    /// Its room on LiveKit: starting · ready · failed; null while it has none: before the lobby opens, and when the
+    /// session is over
+    livekit: Option<String>,
     /// public · group
     access_level: String,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -129,6 +130,10 @@ pub(crate) struct LiveSession {
     started_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
     ended_at: Option<OffsetDateTime>,
+    /// Why it is over: `host` (ended or cancelled), `empty` (nobody was in it), `time` (empty after `ends_at`), `missed`
+    /// (not live within 2 h of `starts_at`, or before `ends_at`), `reset`; null while it is open, and for sessions that
+    /// ended before reasons were written
+    end_reason: Option<String>,
     auto_admit: bool,
     lobby_buffer_minutes: i32,
     max_participants: i32,
@@ -142,12 +147,13 @@ impl From<pb::LiveSession> for LiveSession {
             room_id: session.room_id,
             session_title: told(session.session_title),
             status: session.status,
-            livekit: session.livekit,
+            livekit: told(session.livekit),
             access_level: session.access_level,
             starts_at: wire::time_or_null(session.starts_at),
             ends_at: wire::time_or_null(session.ends_at),
             started_at: wire::time_or_null(session.started_at),
             ended_at: wire::time_or_null(session.ended_at),
+            end_reason: told(session.end_reason),
             auto_admit: session.auto_admit,
             lobby_buffer_minutes: session.lobby_buffer_minutes,
             max_participants: session.max_participants,

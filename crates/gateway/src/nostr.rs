@@ -3,6 +3,8 @@
 //! A request is believed for what its event says of it ([`nip98`]) and for no more: a proof comes only with the body
 //! that it covers. Verified requests count against the key, the others against their address.
 
+use std::net::IpAddr;
+
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Request};
 use bytes::Bytes;
 use chassis::status::{Reason, Refusal};
@@ -42,7 +44,8 @@ pub(crate) fn judge(parts: &Parts, config: &Nip98Config, now: i64) -> Result<Ver
 pub(crate) fn advice(refused: Refused) -> &'static str {
     match refused {
         Refused::Missing | Refused::Scheme => "Sign the request: `Authorization: Nostr …` (NIP-98).",
-        Refused::Size | Refused::Base64 | Refused::Json | Refused::Kind | Refused::Tags => {
+        Refused::Size => "The signature is too large: a NIP-98 header has at most 8 KiB.",
+        Refused::Base64 | Refused::Json | Refused::Kind | Refused::Tags => {
             "The signature is no NIP-98 event."
         }
         Refused::Time => "The event was signed too long ago, or the clocks are apart.",
@@ -50,18 +53,26 @@ pub(crate) fn advice(refused: Refused) -> &'static str {
         Refused::Method => "The event was signed for another method.",
         Refused::Signature => "The event's id or signature is wrong.",
         Refused::Payload => "The event was signed for another body.",
+        Refused::NoPayload => "Sign the body too: its SHA-256, in hex, as the tag `payload`.",
         Refused::NoUrls => "Signatures cannot be checked here: this gateway does not know its URL (API_URL).",
     }
 }
 
-/// A request that somebody signed. Who, is told together with the body.
-pub(crate) struct Signed(Verified);
+/// A request that somebody signed. Who, is told together with the body, and counted then: until the body is known to
+/// be the signer's, anybody may have sent it.
+pub(crate) struct Signed {
+    verified: Verified,
+    app: App,
+    address: IpAddr,
+    moderates: bool,
+}
 
 impl FromRequestParts<App> for Signed {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        app.verify_signed(parts).map(Self)
+        let verified = app.verify_signed(parts)?;
+        Ok(Self { verified, app: app.clone(), address: app.client_address(parts), moderates: false })
     }
 }
 
@@ -72,9 +83,8 @@ impl FromRequestParts<App> for SignedToModerate {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let verified = app.verify_signed(parts)?;
-        app.count_moderation(&verified.public_key)?;
-        Ok(Self(Signed(verified)))
+        let signed = Signed::from_request_parts(parts, app).await?;
+        Ok(Self(Signed { moderates: true, ..signed }))
     }
 }
 
@@ -91,13 +101,21 @@ impl Signed {
         self.over(&Received(Bytes::new()))
     }
 
-    /// The signer of a request with this body, and the proof of it.
+    /// The signer of a request with this body, and the proof of it. A body that is not empty must be signed with it:
+    /// else whoever sees the header could send another one.
     pub(crate) fn over(self, body: &Received) -> Result<(Caller, Proof), Rejection> {
-        let Self(Verified { public_key, event_id, payload }) = self;
+        let Self { verified: Verified { public_key, event_id, payload }, app, address, moderates } = self;
         let body_hash: [u8; 32] = Sha256::digest(&body.0).into();
-        if payload.is_some_and(|signed| signed != body_hash) {
-            return Err(unauthenticated(Refused::Payload));
+        let refused = match payload {
+            None if body.0.is_empty() => None,
+            None => Some(Refused::NoPayload),
+            Some(signed) => (signed != body_hash).then_some(Refused::Payload),
+        };
+        if let Some(refused) = refused {
+            app.count_at(address)?;
+            return Err(unauthenticated(refused));
         }
+        app.count_key(&public_key, moderates)?;
         let caller = Caller { user_id: public_key, ..Caller::default() };
         Ok((caller, Proof { event_id: event_id.to_vec(), body_hash: body_hash.to_vec() }))
     }
@@ -107,7 +125,8 @@ impl Signed {
 pub(crate) fn unauthenticated(refused: Refused) -> Rejection {
     metrics::counter!("greenroom_sign_ins_refused_total", "reason" => refused.to_string()).increment(1);
     note_refused(refused.to_string());
-    Refusal::new(Reason::Unauthenticated, advice(refused)).into()
+    let reason = if refused == Refused::Size { Reason::TokenTooLarge } else { Reason::Unauthenticated };
+    Refusal::new(reason, advice(refused)).into()
 }
 
 /// A body as it came, which a signature may cover byte by byte; none is an empty one.

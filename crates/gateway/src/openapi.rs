@@ -9,7 +9,7 @@ use chassis::status::Reason::{
     self, DatabaseBusy, DatabaseUnavailable, IdempotencyKeyReused, Internal, InvalidRequest,
     InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotAdmin, NotHost,
     NotParticipant, NotificationNotFound, RateLimited, RoomNotActive, RoomNotFound, ServiceUnavailable,
-    SessionCancelled, SessionNotFound, SlotTaken, TooEarly, TooLarge, Unauthenticated,
+    SessionCancelled, SessionNotFound, SlotTaken, TokenTooLarge, TooEarly, TooLarge, Unauthenticated,
 };
 use utoipa::{
     Modify, OpenApi, ToSchema,
@@ -108,8 +108,15 @@ impl Modify for Security {
 }
 
 /// What every route for signed-in people can refuse with.
-const SIGNED_IN: &[Reason] =
-    &[Unauthenticated, RateLimited, Internal, DatabaseUnavailable, DatabaseBusy, ServiceUnavailable];
+const SIGNED_IN: &[Reason] = &[
+    Unauthenticated,
+    TokenTooLarge,
+    RateLimited,
+    Internal,
+    DatabaseUnavailable,
+    DatabaseBusy,
+    ServiceUnavailable,
+];
 
 /// What each operation can refuse with besides; `None` for one that refuses nothing.
 fn reasons(operation: &str) -> Option<&'static [Reason]> {
@@ -211,7 +218,8 @@ fn refusals(operation: &mut Operation, problem: &str) {
     let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     let anonymous =
         operation.security.as_ref().is_some_and(|all| all.contains(&SecurityRequirement::default()));
-    let usual = SIGNED_IN.iter().filter(|reason| !(anonymous && **reason == Unauthenticated));
+    let of_tokens = |reason: &Reason| matches!(reason, Unauthenticated | TokenTooLarge);
+    let usual = SIGNED_IN.iter().filter(|reason| !(anonymous && of_tokens(reason)));
     for reason in usual.chain(own) {
         by_status.entry(reason.http()).or_default().push(reason.code());
     }

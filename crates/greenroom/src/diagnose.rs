@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 use chassis::{
+    chain::chain,
     config::{Invalid, given},
     diagnosis::{Cause, Scenario},
     grpc::system_caller,
@@ -57,7 +58,7 @@ async fn examine(settings: room_lifecycle::Args, reference: &str) -> anyhow::Res
     let rooms = match open(settings).await {
         Ok(rooms) => rooms,
         Err(error) if error.is::<Invalid>() => return Err(error),
-        Err(error) => return Ok(failed(Cause::DatabaseUnavailable, format!("{error:#}"))),
+        Err(error) => return Ok(failed(Cause::DatabaseUnavailable, chain(error.as_ref()))),
     };
     match rooms.diagnose_reference(&system_caller(), reference).await {
         Ok(told) => Ok(told),

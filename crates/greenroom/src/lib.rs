@@ -19,7 +19,7 @@ mod up;
 
 use std::{io::Write, process::ExitCode};
 
-use chassis::config::Invalid;
+use chassis::{chain::chain, config::Invalid};
 use clap::{Parser, Subcommand};
 
 /// Booked video sessions and live rooms on LiveKit.
@@ -71,7 +71,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Nostr(command) => nostr::run(command),
     };
     outcome.unwrap_or_else(|error| {
-        let _ = writeln!(std::io::stderr(), "greenroom: {error:#}"); // whoever closed it does not want to know
+        let _ = writeln!(std::io::stderr(), "greenroom: {}", chain(error.as_ref())); // whoever closed it does not want to know
         ExitCode::from(if error.is::<Invalid>() { 2 } else { 1 })
     })
 }

@@ -25,7 +25,7 @@ pub struct Sign {
     /// The secret key, hex or nsec [default: a new one for this request]
     #[arg(long)]
     key: Option<String>,
-    /// The body that will be sent: its hash is signed, too
+    /// The body that will be sent: its hash is signed too, which the gateway asks of every body
     #[arg(long)]
     body: Option<String>,
     /// GET, PUT, POST …

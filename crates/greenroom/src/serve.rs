@@ -4,6 +4,7 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use anyhow::Context;
 use chassis::{
+    chain::chain,
     config::{Problems, Process, ProcessArgs, check},
     lifecycle, ops,
     service::{Runtime, StartError},
@@ -108,7 +109,7 @@ async fn serve(
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the service failed");
+            tracing::error!(error = chain(error.as_ref()), "the service failed");
             ExitCode::FAILURE
         }
     };

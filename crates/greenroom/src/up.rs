@@ -4,6 +4,7 @@
 //! that exists nowhere else. stdout belongs to one line, `ready <url>`, printed once every dependency answers.
 
 mod data_dir;
+mod dev;
 mod inbox;
 mod settings;
 mod sign_in;
@@ -25,6 +26,7 @@ use chassis::{
 use livekit_dev::LiveKitDev;
 use mail_dev::MailDev;
 use postgres_dev::Postgres;
+use rustix::fs::Mode;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -98,6 +100,8 @@ impl Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // Secrets, mails and recordings: what is written from here on is for this user alone.
+    rustix::process::umask(Mode::from_raw_mode(0o077));
     let checked = args.check()?;
     let telemetry = Telemetry::init("greenroom", &checked.process)?;
     let outcome = run_in(&args, &checked).await;
@@ -162,8 +166,7 @@ async fn serve(
     let services = ground.services()?;
     let mut router = assembly::start(&services, runtime).await?;
     if let Some(sign_in) = ground.sign_in() {
-        router = router.merge(sign_in);
-        router = router.merge(mail.map(inbox::router).unwrap_or_default());
+        router = dev::add(router, sign_in, mail, &services.gateway.cors);
     }
     data_dir.write_environment(&ground.environment())?;
     let served = gateway::listen(router, listener, runtime);

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::unix::{
-        fs::{MetadataExt, chown},
+        fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
     },
     path::Path,
@@ -66,6 +66,12 @@ impl Account {
         chown(path, Some(self.uid), Some(self.gid))
     }
 
+    /// Lets this account pass through `dir`, which stays closed to everybody else.
+    pub fn let_through(&self, dir: &Path) -> io::Result<()> {
+        chown(dir, None, Some(self.gid))?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o710))
+    }
+
     /// Makes `command` run as this account, without root's groups.
     pub fn run(&self, command: &mut Command) {
         command.uid(self.uid).gid(self.gid);
@@ -79,8 +85,6 @@ pub fn is_ours(path: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65533:n:/:/bin/false\nbad:x:one:2";

@@ -105,13 +105,12 @@ impl Cluster {
     }
 }
 
-/// A new file that only its owner can read.
-fn private_file(path: &Path) -> anyhow::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("{} cannot be written", path.display()))
+/// An empty file that only its owner can read, also where an older one stood that others could read.
+pub fn private_file(path: &Path) -> anyhow::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let private = file.and_then(|file| {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        Ok(file)
+    });
+    private.with_context(|| format!("{} cannot be written", path.display()))
 }

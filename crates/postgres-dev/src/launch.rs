@@ -5,7 +5,7 @@
 //! of its own.
 
 use std::{
-    fs::{self, File},
+    fs,
     net::{Ipv4Addr, TcpListener},
     os::unix::process::CommandExt,
     path::Path,
@@ -18,7 +18,11 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Durability, binaries::Binaries, cluster::Cluster};
+use crate::{
+    Durability,
+    binaries::Binaries,
+    cluster::{Cluster, private_file},
+};
 
 const START_BUDGET: Duration = Duration::from_mins(1); // recovery after a crash may take a while
 const STOP_BUDGET: Duration = Duration::from_secs(10);
@@ -133,7 +137,7 @@ fn command(
     for setting in settings {
         command.args(["-c", setting]);
     }
-    let log = File::create(cluster.log())?;
+    let log = private_file(&cluster.log())?;
     command.stdout(Stdio::null()).stderr(log).process_group(0);
     Ok(command)
 }

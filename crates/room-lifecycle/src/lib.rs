@@ -62,6 +62,8 @@ const FLOW: Duration = Duration::from_secs(10);
 const WATCH: Duration = Duration::from_secs(1);
 /// Lobbies open and scheduled live sessions start within this.
 const DUE: Duration = Duration::from_secs(1);
+/// Files of recordings that LiveKit has completed are looked for this often.
+const FILES: Duration = Duration::from_secs(5);
 /// Marks are polled this often when no NOTIFY comes.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -92,6 +94,7 @@ pub struct Rooms {
     marks_nudge: Nudge,
     pass_nudge: Nudge,
     recordings_nudge: Nudge,
+    files_nudge: Nudge,
     removals_nudge: Nudge,
 }
 
@@ -124,6 +127,7 @@ impl Rooms {
             marks_nudge: Nudge::default(),
             pass_nudge: Nudge::default(),
             recordings_nudge: Nudge::default(),
+            files_nudge: Nudge::default(),
             removals_nudge: Nudge::default(),
         })
     }
@@ -182,7 +186,12 @@ impl Rooms {
             }
         });
         let rooms = self.clone();
-        // And this, because a bucket may be slow: recordings are followed all the same.
+        // And these, because a bucket may be slow: recordings are followed all the same.
+        every(&self.lifecycle, "recording_files", FILES, self.files_nudge.clone(), move || {
+            let rooms = rooms.clone();
+            async move { rooms.look_for_files().await }
+        });
+        let rooms = self.clone();
         every(&self.lifecycle, "removals", config.pass_period, self.removals_nudge.clone(), move || {
             let rooms = rooms.clone();
             async move { rooms.remove_recordings().await }

@@ -21,3 +21,4 @@ mod transitions;
 
 pub use error::LiveError;
 pub(crate) use seats::predict_join;
+pub(crate) use sessions::count_ended;

@@ -16,7 +16,10 @@ mod verbs;
 use time::Duration;
 
 pub use error::NestError;
-pub(crate) use {request::proof, verbs::accept};
+pub(crate) use {
+    request::proof,
+    verbs::{accept, refuse_replayed},
+};
 
 /// The life of a nest's token, and ten minutes: as long as one that allows more than its owner may still opens a room.
 pub(crate) const WATCHED: Duration =

@@ -93,7 +93,7 @@ impl Rooms {
             other => other.as_i64(),
         });
         if let Some(created) = created {
-            let lag = (self.clock.now().unix_timestamp() - created).max(0);
+            let lag = self.clock.now().unix_timestamp().saturating_sub(created).max(0);
             #[expect(clippy::cast_precision_loss, reason = "a histogram of seconds")]
             metrics::histogram!("greenroom_webhook_lag_seconds").record(lag as f64);
         }
@@ -116,7 +116,7 @@ pub fn verify(
     let from = claims.nbf.or(claims.iat);
     let life = claims.exp.saturating_sub(from.unwrap_or(now));
     if claims.exp.saturating_add(LEEWAY) <= now
-        || from.is_some_and(|from| from > now + LEEWAY)
+        || from.is_some_and(|from| from > now.saturating_add(LEEWAY))
         || life > LONGEST_LIFE
     {
         return Err(Untrusted::Time);

@@ -27,7 +27,7 @@ impl App {
     ) -> Result<Caller, Rejection> {
         match bearer {
             Some(caller) => self.count_person(caller),
-            None => Err(self.refuse(parts, what, why)),
+            None => Err(self.refuse(parts, what, Refusal::new(Reason::Unauthenticated, why))),
         }
     }
 
@@ -36,7 +36,8 @@ impl App {
         if is_good {
             return self.count_address(parts);
         }
-        Err(self.refuse(parts, "link", "The link is not good, or not any more; read the recording again."))
+        let why = "The link is not good, or not any more; read the recording again.";
+        Err(self.refuse(parts, "link", Refusal::new(Reason::Unauthenticated, why)))
     }
 
     pub(crate) async fn sign_in(&self, parts: &Parts) -> Result<Caller, Rejection> {
@@ -50,18 +51,26 @@ impl App {
                 note_refused(reason(refused));
                 Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into())
             }
-            Err(refused) => Err(self.refuse(parts, reason(refused), unauthenticated(refused))),
+            Err(refused @ Refused::TooLarge) => Err(self.refuse(
+                parts,
+                reason(refused),
+                Refusal::new(Reason::TokenTooLarge, unauthenticated(refused)),
+            )),
+            Err(refused) => {
+                let refusal = Refusal::new(Reason::Unauthenticated, unauthenticated(refused));
+                Err(self.refuse(parts, reason(refused), refusal))
+            }
         }
     }
 
-    /// Whose key signed this request.
+    /// Whose key signed this request, if its body is the one that was signed. A key that has no request left is refused
+    /// before the body is read.
     pub(crate) fn verify_signed(&self, parts: &Parts) -> Result<Verified, Rejection> {
         match nostr::judge(parts, &self.0.config.nip98, self.now()) {
             Ok(verified) => {
                 note_user(&verified.public_key);
-                // A key of its own: a `sub` may look like a public key.
-                let taken = self.0.users.take(("nostr", &verified.public_key), Instant::now());
-                taken.map(|()| verified).map_err(too_often)
+                let left = self.0.users.has(("nostr", &verified.public_key), Instant::now());
+                left.map(|()| verified).map_err(too_often)
             }
             Err(refused) => {
                 self.count_address(parts)?;
@@ -70,13 +79,13 @@ impl App {
         }
     }
 
-    fn refuse(&self, parts: &Parts, reason: &'static str, why: &'static str) -> Rejection {
+    fn refuse(&self, parts: &Parts, reason: &'static str, refusal: Refusal) -> Rejection {
         note_refused(reason);
         if let Err(too_often) = self.count_address(parts) {
             return too_often;
         }
         metrics::counter!("greenroom_sign_ins_refused_total", "reason" => reason).increment(1);
-        Refusal::new(Reason::Unauthenticated, why).into()
+        refusal.into()
     }
 }
 
@@ -84,6 +93,10 @@ fn unauthenticated(refused: Refused) -> &'static str {
     match refused {
         Refused::Missing => "Send a token as `Authorization: Bearer …`.",
         Refused::Expired => "The token has expired; sign in again.",
+        Refused::TooLarge => {
+            "The token is larger than 12 KiB. Signing in again does not help: the identity provider must write fewer \
+             claims into it."
+        }
         Refused::NotYetValid => "The token is not valid yet; the clocks may be apart.",
         Refused::Malformed
         | Refused::UnknownKey
@@ -99,6 +112,7 @@ fn reason(refused: Refused) -> &'static str {
     match refused {
         Refused::Missing => "missing",
         Refused::Malformed => "malformed",
+        Refused::TooLarge => "too_large",
         Refused::UnknownKey => "unknown_key",
         Refused::Signature => "signature",
         Refused::Issuer => "issuer",

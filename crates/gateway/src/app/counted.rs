@@ -39,9 +39,11 @@ impl App {
         taken.map(|()| caller).map_err(too_often)
     }
 
-    /// One more change that a key wants: counted beside those of people, whose `sub` may look like a key.
-    pub(crate) fn count_moderation(&self, public_key: &str) -> Result<(), Rejection> {
-        self.0.moderators.take(("nostr", public_key), Instant::now()).map_err(too_often)
+    /// One more request that a key signed: counted beside those of people, whose `sub` may look like a key.
+    pub(crate) fn count_key(&self, public_key: &str, moderates: bool) -> Result<(), Rejection> {
+        let (key, now) = (("nostr", public_key), Instant::now());
+        self.0.users.take(key, now).map_err(too_often)?;
+        if moderates { self.0.moderators.take(key, now).map_err(too_often) } else { Ok(()) }
     }
 }
 

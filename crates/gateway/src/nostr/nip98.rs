@@ -50,6 +50,9 @@ pub enum Refused {
     Signature,
     #[error("nip98_payload")]
     Payload,
+    /// The body is not empty, and its hash was not signed.
+    #[error("nip98_no_payload")]
+    NoPayload,
     /// Not the caller's fault: nobody has said what our URLs are.
     #[error("nip98_no_urls")]
     NoUrls,

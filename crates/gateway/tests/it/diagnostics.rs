@@ -116,6 +116,31 @@ async fn one_diagnosis_of_a_caller_in_five_seconds_and_one_repair_of_a_room_in_t
     assert_eq!(repair("admin", "unknown").await.0, 404);
 }
 
+/// Else a guest would learn that the room was just repaired, and keep its host from it.
+#[tokio::test]
+async fn repair_is_403_and_401_before_429() {
+    let gateway = Gateway::start().await;
+    let repair = async |person: &str| {
+        answer(gateway.post(&format!("{}/repair", path(SESSION))).bearer_auth(token(person))).await
+    };
+    for (reason, status) in
+        [(Reason::NotHost, 403), (Reason::RoomNotFound, 404), (Reason::Unauthenticated, 401)]
+    {
+        gateway.fake.set(Mood::RefuseAt("check_repair", Refusal::new(reason, "Why not.")));
+        for _ in 0..3 {
+            assert_eq!(repair("guest-1").await.0, status, "before a repair");
+        }
+    }
+    gateway.fake.set(Mood::Well);
+    assert_eq!(repair("host-1").await.0, 200, "nobody has taken the room's turn");
+    gateway.fake.set(Mood::RefuseAt("check_repair", Refusal::new(Reason::NotHost, "Why not.")));
+    assert_eq!(repair("guest-1").await.0, 403, "after one");
+    gateway.fake.set(Mood::Well);
+    assert_eq!(repair("host-1").await.0, 429);
+    gateway.fake.set(Mood::Fail(Status::unavailable("gone")));
+    assert_eq!(repair("host-1").await.0, 503, "what cannot be checked is not counted");
+}
+
 #[tokio::test]
 async fn of_many_repairs_at_once_one_is_made_and_one_that_was_denied_counts_for_nothing() {
     let gateway = Gateway::start().await;

@@ -146,3 +146,58 @@ async fn requests_are_counted_by_route_and_never_by_path() {
         assert!(!told.contains(never), "{never}");
     }
 }
+
+#[tokio::test]
+async fn answers_are_never_sniffed_and_pages_never_framed() {
+    let gateway = Gateway::start().await;
+    let bookings = || gateway.get("/api/bookings");
+    for (request, status) in [
+        (bookings().bearer_auth(token("ana")), 200),
+        (bookings(), 401),
+        (gateway.get("/nowhere"), 404),
+        (gateway.request(Method::DELETE, "/api/bookings"), 405),
+        (gateway.get("/livez"), 200),
+        (gateway.get("/health"), 200),
+        (gateway.get("/openapi.json"), 200),
+        (gateway.get("/api/v1/nests/x"), 404),
+        (gateway.post("/webhooks/livekit"), 401),
+        (gateway.get("/docs/"), 200),
+        (gateway.get("/docs/swagger-ui-bundle.js"), 200),
+        (gateway.get("/docs/swagger-initializer.js"), 200),
+    ] {
+        let answer = request.send().await.unwrap();
+        let (url, headers) = (answer.url().clone(), answer.headers().clone());
+        assert_eq!(answer.status(), status, "{url}");
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{url}");
+        let is_page =
+            headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        assert_eq!(is_page, url.path() == "/docs/", "{url}");
+        if is_page {
+            assert_eq!(headers["x-frame-options"], "DENY", "{url}");
+            assert_eq!(headers["content-security-policy"], "frame-ancestors 'none'", "{url}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn local_origins_are_allowed_by_their_setting_alone() {
+    let mut config = checked(args());
+    config.cors = gateway::config::Cors::Local;
+    let gateway = Gateway::with(config).await;
+    let allowed = async |method: Method, origin: &str| {
+        let request = gateway.request(method, "/api/bookings").header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        let answer = request.send().await.unwrap();
+        answer.headers().get("access-control-allow-origin").map(|origin| origin.to_str().unwrap().to_owned())
+    };
+    for method in [Method::GET, Method::OPTIONS] {
+        for origin in ["http://localhost:5173", "http://127.0.0.1", "http://[::1]:3000"] {
+            assert_eq!(allowed(method.clone(), origin).await.as_deref(), Some(origin));
+        }
+        for origin in
+            ["null", "https://localhost", "http://127.attacker.example", "http://localhost.attacker.example"]
+        {
+            assert_eq!(allowed(method.clone(), origin).await, None, "{origin}");
+        }
+    }
+}

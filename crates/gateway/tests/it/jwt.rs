@@ -96,7 +96,6 @@ async fn tokens_that_are_not_in_order_are_refused_and_reach_no_service() {
         ("a subject with a NUL", with("sub", "a\0b")),
         ("three dots", "a.b.c".into()),
         ("nothing", String::new()),
-        ("a token of 13 KiB", with("name", "x".repeat(9 * 1024 + 512))),
     ] {
         let (status, body) = answer(gateway.get(PATH).bearer_auth(token)).await;
         assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")), "{case}: {body}");
@@ -143,4 +142,45 @@ async fn a_process_whose_clock_is_an_hour_off_judges_by_its_clock() {
     assert_eq!(status(&slow, &half_an_hour).await, 200);
     assert_eq!(status(&slow, &with("nbf", now())).await, 401, "it is not valid there yet");
     assert_eq!(status(&fast, &with("exp", now() + 7200)).await, 200);
+}
+
+#[tokio::test]
+async fn token_that_is_too_large_is_431_with_the_limit() {
+    let gateway = Gateway::start().await;
+    let groups = |bytes: usize| with("groups", vec!["g".repeat(bytes)]);
+    let small = groups(8 * 1024);
+    assert!(small.len() <= 12 * 1024);
+    assert_eq!(status(&gateway, &small).await, 200);
+    for bytes in [9 * 1024, 10 * 1024] {
+        let large = groups(bytes);
+        assert!((12 * 1024 + 1..15 * 1024).contains(&large.len()), "{}", large.len());
+        let (status, told) = answer(gateway.get(PATH).bearer_auth(&large)).await;
+        assert_eq!((status, &told["code"]), (431, &json!("token_too_large")), "{told}");
+        let message = told["message"].as_str().unwrap();
+        assert!(message.contains("12 KiB") && !message.contains("sign in again"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn times_of_a_token_are_judged_when_out_of_range() {
+    let gateway = Gateway::start().await;
+    let numbers =
+        || [json!(i64::MIN), json!(i64::MAX), json!(u64::MAX), json!(1e300), json!(-1e300), json!(0)];
+    for number in numbers() {
+        let far = number.as_f64().unwrap() > 1e9;
+        assert_eq!(
+            status(&gateway, &with("exp", number.clone())).await,
+            if far { 200 } else { 401 },
+            "exp {number}"
+        );
+        assert_eq!(
+            status(&gateway, &with("nbf", number.clone())).await,
+            if far { 401 } else { 200 },
+            "nbf {number}"
+        );
+        assert_eq!(status(&gateway, &with("iat", number.clone())).await, 200, "iat {number}");
+    }
+    for number in ["exp", "nbf"] {
+        assert_eq!(status(&gateway, &with(number, "soon")).await, 401, "{number}");
+    }
 }

@@ -31,7 +31,7 @@ async fn a_room_has_the_documented_shape() {
     let session = json!({
         "id": LIVE_SESSION, "room_id": ROOM, "session_title": null, "status": "live", "livekit": "starting",
         "access_level": "group", "starts_at": "2027-01-15T08:00:00Z", "ends_at": null,
-        "started_at": "2027-01-15T08:00:00Z", "ended_at": null, "auto_admit": true,
+        "started_at": "2027-01-15T08:00:00Z", "ended_at": null, "end_reason": null, "auto_admit": true,
         "lobby_buffer_minutes": 15, "max_participants": 100, "topic_keys": [],
     });
     assert_eq!(body, json!({"ok": true, "room": room, "session": session}));

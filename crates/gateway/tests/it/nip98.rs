@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gateway::{
     HttpArgs,
     nostr::{
-        nip98::{Expected, verify},
+        nip98::{Expected, LONGEST_HEADER, verify},
         sign::{self, Keys},
     },
 };
@@ -95,6 +95,10 @@ async fn whatever_is_no_proof_is_401_and_reaches_no_service() {
         let (status, told) = answer(gateway.get(&nest()).header("authorization", value)).await;
         if status == 431 && header.len() > 15_000 {
             continue; // hyper has read enough (docs/errors.md)
+        }
+        if header.len() > LONGEST_HEADER {
+            assert_eq!((status, &told["code"]), (431, &json!("token_too_large")), "{what}: {told}");
+            continue;
         }
         assert_eq!((status, &told["code"]), (401, &json!("unauthenticated")), "{what}: {told}");
         over_http += 1;
@@ -219,8 +223,58 @@ async fn a_signed_body_is_the_body_that_came() {
     assert_eq!(put(Some(body), r#"{"relays": ["wss://b.test"]}"#).await, 401);
     assert_eq!(put(Some(body), "").await, 401);
     assert_eq!(put(Some(""), " ").await, 401, "byte by byte");
-    assert_eq!(put(None, r#"{"hls_stream": true}"#).await, 200, "the tag may be missing");
-    assert_eq!(gateway.fake.calls().iter().filter(|call| call.method == "create_nest").count(), 2);
+    assert_eq!(put(None, "").await, 200, "there is nothing to sign");
+    assert_eq!(put(Some(""), "").await, 200);
+    for unsigned in [r#"{"hls_stream": true}"#, "{}", " ", "\n", "null"] {
+        assert_eq!(put(None, unsigned).await, 401, "{unsigned:?} is covered by no signature");
+    }
+    assert_eq!(gateway.fake.calls().iter().filter(|call| call.method == "create_nest").count(), 3);
+}
+
+#[tokio::test]
+async fn body_must_be_signed_on_every_route_that_changes_something() {
+    let gateway = gateway().await;
+    let signer = Signer::new(1);
+    let recording = format!("{}/recording/{}", nest(), uuid::Uuid::nil());
+    for (method, path) in [
+        (Method::PUT, "/api/v1/nests".to_owned()),
+        (Method::PUT, "/api/v1/nests/".to_owned()),
+        (Method::POST, format!("{}/permissions", nest())),
+        (Method::DELETE, nest()),
+        (Method::POST, format!("{}/recording", nest())),
+        (Method::PATCH, recording.clone()),
+        (Method::DELETE, recording),
+    ] {
+        let header = signer.authorize(&method, &path, None);
+        let request = gateway.request(method.clone(), &path).header("authorization", header);
+        let (status, told) = answer(request.body(r#"{"participant": "x"}"#)).await;
+        assert_eq!((status, &told["code"]), (401, &json!("unauthenticated")), "{method} {path}");
+        assert!(told["message"].as_str().unwrap().contains("payload"), "{told}");
+    }
+    assert!(gateway.fake.calls().is_empty());
+}
+
+/// Whoever has seen a header could else use up the requests of its key.
+#[tokio::test]
+async fn another_body_counts_against_the_address_and_not_the_key() {
+    let gateway = Gateway::with(checked(HttpArgs {
+        api_url: Some(BASE.into()),
+        rate_limit_user: Some("1/2".into()),
+        rate_limit_moderation: Some("1/2".into()),
+        rate_limit_anonymous: Some("1000/1000".into()),
+        ..args()
+    }))
+    .await;
+    let (signer, path) = (Signer::new(1), format!("{}/recording", nest()));
+    let header = signer.authorize(&Method::POST, &path, None);
+    let send = async |body: &'static str| {
+        let request = gateway.request(Method::POST, &path).header("authorization", &header);
+        answer(request.body(body)).await.0
+    };
+    for _ in 0..10 {
+        assert_eq!(send("another body").await, 401);
+    }
+    assert_eq!(send("").await, 202, "the key has its requests left");
 }
 
 #[tokio::test]
@@ -235,8 +289,7 @@ async fn a_proof_counts_once_and_two_equal_gets_are_two_requests() {
     assert_eq!(put("").await.0, 200);
     let (status, told) = put("").await;
     assert_eq!((status, &told["code"]), (401, &json!("unauthenticated")));
-    // Another body is another request: honest clients make two in a second.
-    assert_eq!(put("{}").await.0, 200);
+    assert_eq!(put("{}").await.0, 401, "another body is not the signer's");
     let header = signer.authorize(&Method::GET, &nest(), None);
     for _ in 0..2 {
         let request = gateway.get(&nest()).header("authorization", &header);

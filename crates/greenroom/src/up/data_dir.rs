@@ -1,9 +1,9 @@
 //! The data directory: one `up` at a time, and what it remembers from start to start.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -38,7 +38,7 @@ pub struct Kept {
 impl DataDir {
     /// `fresh` forgets what was remembered.
     pub fn open(path: &Path, fresh: bool) -> anyhow::Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;
+        make(path)?;
         let lock = lock(path)?;
         let file = path.join("kept.json");
         let kept = if file.exists() && !fresh {
@@ -54,12 +54,12 @@ impl DataDir {
             }
         };
         if fresh {
-            match fs::remove_dir_all(path.join(RECORDINGS)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).context("the recordings cannot be removed");
-                }
-                _ => {}
-            }
+            unless_absent(fs::remove_dir_all(path.join(RECORDINGS)))
+                .context("the recordings cannot be removed")?;
+        } else {
+            // Made by an older version, it may be open to others.
+            let private = fs::set_permissions(path.join(RECORDINGS), Permissions::from_mode(0o700));
+            unless_absent(private).context("the recordings cannot be closed to others")?;
         }
         let opened = Self { path: path.canonicalize()?, _lock: lock, kept };
         opened.keep(&opened.kept)?;
@@ -102,9 +102,26 @@ impl DataDir {
     }
 }
 
+/// Makes the directory, private like everything in it. One that was there keeps its mode: it may hold other things.
+fn make(path: &Path) -> anyhow::Result<()> {
+    let is_absent = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let made: Vec<&Path> = path.ancestors().take_while(is_absent).collect();
+    fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;
+    postgres_dev::let_through(&made)
+}
+
+/// What is not there needs nothing done.
+fn unless_absent(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
 /// A process that was just killed may hold its lock for a moment more.
 fn lock(dir: &Path) -> anyhow::Result<File> {
     let lock = File::create(dir.join("lock"))
+        .and_then(|lock| lock.set_permissions(Permissions::from_mode(0o600)).map(|()| lock))
         .with_context(|| format!("{} cannot be written to (was it made by root?)", dir.display()))?;
     let begun = Instant::now();
     loop {

@@ -6,6 +6,7 @@ use anyhow::Context;
 use axum::Router;
 use chassis::config::{LiveKitArgs, Problems, ServiceArgs, check, given};
 use clap::Args;
+use gateway::config::Cors;
 use livekit_dev::{Config as LiveKitDevConfig, Store};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -133,14 +134,18 @@ impl Ground {
         }
         self.tell(&mut booking.telling);
         let gateway = self.gateway()?;
-        Ok(check(|problems| {
+        let mut services = check(|problems| {
             let booking = booking.check(problems);
             let room = room.check(problems);
             let token = token.check(problems);
             let sync = sync.check(problems);
             let gateway = gateway.check_with(problems);
             Some(Services { booking: booking?, room: room?, token: token?, sync: sync?, gateway: gateway? })
-        })?)
+        })?;
+        if services.gateway.cors == Cors::None {
+            services.gateway.cors = Cors::Local; // pages under development are served at other ports
+        }
+        Ok(services)
     }
 
     fn tell(&self, telling: &mut booking::TellingArgs) {

@@ -136,8 +136,18 @@ async fn a_nest_is_diagnosed_for_anybody_and_repaired_for_its_host_by_his_key_al
     let token = replica.token(&host.public_key().to_hex());
     let (status, told) = replica.send(Some(token), Method::POST, &repair, None).await;
     assert_eq!((status, &told["code"]), (StatusCode::FORBIDDEN, &json!("not_host")), "{told}");
-    let (status, told) = replica.nostr(Some(&host), Method::POST, &repair, None).await;
-    assert_eq!((status, &told["repaired"]), (OK, &json!(true)), "{told}");
+    let header = replica.sign(&host, &Method::POST, &repair, None);
+    let as_host = async || {
+        let request = reqwest::Client::new().post(format!("{}{repair}", replica.url));
+        request.header("authorization", &header).send().await.unwrap()
+    };
+    let repaired = as_host().await;
+    assert_eq!(repaired.status(), OK);
+    let told: serde_json::Value = repaired.json().await.unwrap();
+    assert_eq!(told["repaired"], json!(true), "{told}");
+    assert_eq!(as_host().await.status(), StatusCode::UNAUTHORIZED, "a replay is not told to wait");
+    let (status, told) = replica.nostr(Some(&stranger), Method::POST, &repair, None).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "nor is whoever may not: {told}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -1,5 +1,10 @@
 //! `greenroom serve` and its settings.
 
+use sqlx::{
+    ConnectOptions as _,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
 use crate::program::greenroom;
 
 #[tokio::test]
@@ -67,4 +72,38 @@ async fn a_wrong_command_line_is_code_2() {
 #[tokio::test]
 async fn nothing_that_answers_is_not_healthy() {
     assert_eq!(greenroom(&["healthcheck", "http://127.0.0.1:1/readyz"], &[]).await.code, 1);
+}
+
+/// However many layers pass an error on, its reader reads it once.
+#[sqlx::test(migrations = false)]
+async fn start_error_is_printed_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let url = connect.database("no_such_database").to_url_lossy().to_string();
+    let (internal, livekit) = ("t".repeat(32), "l".repeat(32));
+    let environment = [
+        ("DATABASE_URL", url.as_str()),
+        ("INTERNAL_TOKEN", &internal),
+        ("ROOM_URL", "http://127.0.0.1:1"),
+        ("APP_URL", "http://app.example.org"),
+        ("LIVEKIT_WS_URL", "ws://127.0.0.1:1"),
+        ("LIVEKIT_API_KEY", "key"),
+        ("LIVEKIT_API_SECRET", &livekit),
+        ("OPS_LISTEN", "127.0.0.1:0"),
+        ("TOKEN_LISTEN", "127.0.0.1:0"),
+        ("BOOKING_LISTEN", "127.0.0.1:0"),
+        ("ROOM_LISTEN", "127.0.0.1:0"),
+        ("SYNC_LISTEN", "127.0.0.1:0"),
+    ];
+    for command in [
+        &["serve", "token"][..],
+        &["serve", "booking"],
+        &["serve", "room-lifecycle"],
+        &["serve", "sync"],
+        &["migrate"],
+    ] {
+        let said = greenroom(command, &environment).await;
+        assert_eq!(said.code, 1, "{command:?}: {}", said.err);
+        let line = said.err.lines().find(|line| line.contains("no_such_database")).unwrap_or_default();
+        assert_eq!(line.matches("does not exist").count(), 1, "{command:?}: {}", said.err);
+        assert_eq!(line.matches("error returned from database").count(), 1, "{command:?}: {}", said.err);
+    }
 }

@@ -1,6 +1,6 @@
 //! `greenroom up`.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use reqwest::{Client, StatusCode};
 use rustix::process::Signal;
@@ -196,4 +196,82 @@ async fn fresh_with_a_given_database_is_refused() {
     let said = greenroom(&["up", "--fresh"], &url).await;
     assert_eq!(said.code, 2);
     assert!(said.err.contains("--fresh"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn files_of_the_data_directory_are_private() {
+    let dir = open_directory();
+    let data = dir.path().join("data");
+    let up = Up::start(&data, &[]).await;
+    assert_eq!(mode(&data) & 0o007, 0, "a directory that `up` makes is closed to others");
+    let status = fs::read_to_string(format!("/proc/{}/status", up.pid())).unwrap_or_default();
+    assert!(!cfg!(target_os = "linux") || status.contains("Umask:\t0077"), "what comes later is private too");
+    assert_private(&data);
+    up.stop(Signal::TERM).await;
+
+    // As older versions left them.
+    fs::create_dir_all(data.join("recordings")).unwrap();
+    for (path, old) in [("recordings", 0o755), ("lock", 0o644), ("kept.json", 0o644), ("postgres/log", 0o644)]
+    {
+        fs::set_permissions(data.join(path), fs::Permissions::from_mode(old)).unwrap();
+    }
+    let up = Up::start(&data, &[]).await;
+    assert_private(&data);
+    up.stop(Signal::TERM).await;
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode()
+}
+
+/// Nobody else can read or list anything below this directory.
+fn assert_private(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        let Ok(found) = fs::symlink_metadata(&path) else { continue }; // Postgres has just removed it
+        assert_eq!(found.permissions().mode() & 0o077, 0, "{}", path.display());
+        if found.is_dir() && path.file_name() != Some("data".as_ref()) {
+            assert_private(&path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn development_routes_and_answers_are_for_pages_of_this_machine() {
+    let dir = open_directory();
+    let up = Up::start(dir.path(), &[]).await;
+    let port = up.url.rsplit(':').next().unwrap().to_owned();
+    let ask = |path: &str, host: &str, origin: &str| {
+        let request = client().get(format!("{}{path}", up.url)).header("host", host).header("origin", origin);
+        async move { request.send().await.unwrap() }
+    };
+    let (own, page) = (format!("127.0.0.1:{port}"), "http://localhost:5173");
+    for path in ["/dev/inbox", "/dev/inbox.json", "/dev/sign-in", "/dev/none"] {
+        let rebound = ask(path, &format!("127.attacker.example:{port}"), page).await;
+        assert_eq!(rebound.status(), StatusCode::FORBIDDEN, "{path}");
+        let foreign = ask(path, &own, "http://attacker.example").await;
+        assert_eq!(foreign.status(), StatusCode::FORBIDDEN, "{path}");
+    }
+    for path in ["/dev/inbox.json", "/api/bookings", "/health", "/api/v1/live/streams", "/no-such-route"] {
+        let allowed = ask(path, &own, page).await;
+        assert_eq!(allowed.headers()["access-control-allow-origin"], page, "{path}");
+        assert_eq!(allowed.headers()["x-content-type-options"], "nosniff", "{path}");
+        let foreign = ask(path, &own, "http://attacker.example").await;
+        assert!(!foreign.headers().contains_key("access-control-allow-origin"), "{path}");
+    }
+    for path in ["/dev/inbox", "/docs/"] {
+        let shown = ask(path, &own, page).await;
+        assert_eq!(shown.status(), StatusCode::OK, "{path}");
+        assert_eq!(shown.headers()["x-frame-options"], "DENY", "{path}");
+        let policy = shown.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+    }
+    let preflight = client()
+        .request(reqwest::Method::OPTIONS, format!("{}/dev/sign-in", up.url))
+        .header("origin", page)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type");
+    let preflight = preflight.send().await.unwrap();
+    assert_eq!(preflight.headers()["access-control-allow-origin"], page);
+    up.stop(Signal::TERM).await;
 }

@@ -47,6 +47,15 @@ impl DiagnosisService for Rooms {
         Ok(Response::new(self.diagnose(caller.as_ref(), target, decision).await?.into()))
     }
 
+    async fn check_repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::CheckRepairResponse> {
+        let request = request.into_inner();
+        let caller = caller(request.caller)?;
+        let target = target(&request.kind, &request.id)?;
+        let proof = request.proof.map(|given| nests::proof(Some(given))).transpose()?;
+        Rooms::check_repair(self, &caller, proof.as_ref(), target).await?;
+        Ok(Response::new(pb::CheckRepairResponse {}))
+    }
+
     async fn repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::RepairResponse> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;

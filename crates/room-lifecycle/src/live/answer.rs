@@ -1,7 +1,7 @@
 //! Rows as the interface tells them.
 
 use chassis::grpc::timestamp;
-use domain::{LobbyStatus, Owner, RoomStatus, SeatRole};
+use domain::{LiveStatus, LobbyStatus, Owner, RoomStatus, SeatRole};
 use proto::room::v1 as pb;
 
 use crate::store::live::{Live, LiveRoom, LiveSession, rooms::State};
@@ -16,7 +16,7 @@ pub fn room(row: LiveRoom) -> pb::LiveRoom {
         id: row.id.to_string(),
         title: row.title,
         description: row.description,
-        status: row.open_status.map_or("idle", domain::LiveStatus::as_str).to_owned(),
+        status: row.open_status.map_or("idle", LiveStatus::as_str).to_owned(),
         room_name: row.room_name,
         room_slug: row.room_slug,
         host_user_id: row.host_user_id,
@@ -43,7 +43,7 @@ pub fn session(row: LiveSession) -> pb::LiveSession {
         room_id: row.room_id.to_string(),
         session_title: row.session_title.unwrap_or_default(),
         status: row.status.as_str().to_owned(),
-        livekit: livekit(row.livekit).to_owned(),
+        livekit: livekit(row.status, row.livekit).to_owned(),
         access_level: row.access_level.as_str().to_owned(),
         starts_at: Some(timestamp(row.starts_at)),
         ends_at: row.ends_at.map(timestamp),
@@ -53,10 +53,15 @@ pub fn session(row: LiveSession) -> pb::LiveSession {
         lobby_buffer_minutes: row.lobby_buffer_minutes,
         max_participants: row.max_participants,
         topic_keys: row.topic_keys,
+        end_reason: row.end_reason.map_or("", domain::EndReason::as_str).to_owned(),
     }
 }
 
-const fn livekit(room: Option<RoomStatus>) -> &'static str {
+/// Empty: the session has no room on LiveKit, for its lobby is not open yet, or it is over.
+const fn livekit(session: LiveStatus, room: Option<RoomStatus>) -> &'static str {
+    if !session.has_room() {
+        return "";
+    }
     match room {
         Some(RoomStatus::Active) => "ready",
         Some(RoomStatus::Failed) => "failed",

@@ -1,11 +1,14 @@
 //! What becomes of a live room's open session, decided from that session, the wish, and the database's now. Pure:
 //! time, the host and his impatience meet here, and nothing else decides.
 
-use domain::LiveStatus;
+use domain::{EndReason, LiveStatus};
 use time::{Duration, OffsetDateTime};
 
 use super::{LiveError, request::NewSession};
 use crate::store::live::LiveSession;
+
+/// How late a session may go live: after that it is missed.
+const MISSED_AFTER: Duration = Duration::hours(2);
 
 /// What going live leads to.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +30,7 @@ pub fn go_live<'a>(open: Option<&'a LiveSession>, wish: &NewSession, now: Offset
     let Some(open) = open else {
         return Way::Create(match wish.later(now) {
             None => LiveStatus::Live,
-            Some(start) if start - buffer(wish.buffer_minutes()) <= now => LiveStatus::Lobby,
+            Some(start) if start.saturating_sub(buffer(wish.buffer_minutes())) <= now => LiveStatus::Lobby,
             Some(_) => LiveStatus::Scheduled,
         });
     };
@@ -36,7 +39,7 @@ pub fn go_live<'a>(open: Option<&'a LiveSession>, wish: &NewSession, now: Offset
         _ if due == Some(LiveStatus::Cancelled) => Way::Due,
         // Its lobby is open, or nearly: that is the session he means.
         None if open.status == LiveStatus::Scheduled => {
-            let soon = open.lobby_opens_at() - buffer(open.lobby_buffer_minutes) <= now;
+            let soon = open.lobby_opens_at().saturating_sub(buffer(open.lobby_buffer_minutes)) <= now;
             if soon { Way::Start(open) } else { Way::Refuse(open) }
         }
         Some(start) if open.starts_at != start => Way::Refuse(open),
@@ -45,11 +48,11 @@ pub fn go_live<'a>(open: Option<&'a LiveSession>, wish: &NewSession, now: Offset
     }
 }
 
-/// What the open session has to become by its own plan: its lobby opens, it starts, or its whole time went by before
-/// anybody opened it.
+/// What the open session has to become by its own plan: its lobby opens, it goes live, or it is missed because it did
+/// not go live in time.
 pub fn due(open: &LiveSession, now: OffsetDateTime) -> Option<LiveStatus> {
     match open.status {
-        LiveStatus::Scheduled if open.ends_at.is_some_and(|end| end <= now) => Some(LiveStatus::Cancelled),
+        LiveStatus::Scheduled | LiveStatus::Lobby if is_missed(open, now) => Some(LiveStatus::Cancelled),
         LiveStatus::Scheduled | LiveStatus::Lobby if open.starts_at <= now => Some(LiveStatus::Live),
         LiveStatus::Scheduled if open.lobby_opens_at() <= now => Some(LiveStatus::Lobby),
         LiveStatus::Scheduled
@@ -58,6 +61,11 @@ pub fn due(open: &LiveSession, now: OffsetDateTime) -> Option<LiveStatus> {
         | LiveStatus::Ended
         | LiveStatus::Cancelled => None,
     }
+}
+
+/// Whether it is too late to go live, however long the services were down.
+fn is_missed(open: &LiveSession, now: OffsetDateTime) -> bool {
+    open.ends_at.is_some_and(|end| end <= now) || open.starts_at.saturating_add(MISSED_AFTER) <= now
 }
 
 /// What a host does with the open session.
@@ -69,6 +77,19 @@ pub enum Verb {
     Cancel,
     Reset,
     HostPresent(bool),
+}
+
+impl Verb {
+    /// Why a session is over that this verb ends.
+    #[must_use]
+    pub const fn end_reason(self) -> EndReason {
+        match self {
+            Self::Reset => EndReason::Reset,
+            Self::Start | Self::OpenLobby | Self::End | Self::Cancel | Self::HostPresent(_) => {
+                EndReason::Host
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

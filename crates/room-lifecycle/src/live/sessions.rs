@@ -3,7 +3,7 @@
 //! whatever it says, the session is what the database says.
 
 use chassis::db::retried;
-use domain::{LiveStatus, Owner};
+use domain::{EndReason, LiveStatus, Owner};
 use proto::types::v1::Caller;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -133,12 +133,17 @@ impl Rooms {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         lock(&mut transaction, caller, room, Some(verb)).await?;
         let live = find(&mut transaction, room).await?;
+        let mut ended = None;
         let work = match decide::step(verb, live.open_session(), live.now)? {
             Step::Due => return Ok(None),
             Step::Keep(open) => open.map_or(Work::Rest, Work::lacking),
-            Step::Become(open, status) => {
+            Step::Become(open, status) if status.is_open() => {
                 let intent = move_on(&mut transaction, open, status).await?;
                 Work::of(status, intent)
+            }
+            Step::Become(open, status) => {
+                ended = end(&mut transaction, open, status, verb.end_reason()).await?;
+                Work::of(status, None)
             }
             Step::HostPresent(open, present) => {
                 sessions::set_host_present(&mut *transaction, open.id, present).await?;
@@ -147,6 +152,7 @@ impl Rooms {
             }
         };
         transaction.commit().await?;
+        ended.into_iter().for_each(count_ended);
         let session = live.session.as_ref().map(|session| session.id);
         Ok(Some(Outcome { session, created: false, work }))
     }
@@ -247,6 +253,18 @@ pub(super) async fn move_on(
     settle(connection, open.room_id, open.id, status).await
 }
 
+/// Ends or cancels the locked room's open session; why it is over. None: it was over before.
+pub(super) async fn end(
+    connection: &mut PgConnection,
+    open: &LiveSession,
+    status: LiveStatus,
+    reason: EndReason,
+) -> Result<Option<EndReason>, Error> {
+    let reason = sessions::set_session_over(&mut *connection, open.id, status, reason).await?;
+    sessions::settle(&mut *connection, open.room_id).await?;
+    Ok(reason)
+}
+
 /// Makes the room's projection follow its session, and writes the intent to have a room if the session needs one.
 async fn settle(
     connection: &mut PgConnection,
@@ -263,6 +281,11 @@ async fn settle(
 
 fn done(session: Uuid, created: bool, work: Work) -> Outcome {
     Outcome { session: Some(session), created, work }
+}
+
+/// A session is over; counted after the commit.
+pub(crate) fn count_ended(reason: EndReason) {
+    metrics::counter!("greenroom_live_sessions_ended_total", "reason" => reason.as_str()).increment(1);
 }
 
 /// `kind`: another session was in the way (409), or one came in between.

@@ -2,10 +2,14 @@
 //! transaction per room, the same for the pass and for whoever meets a session that is due; nothing is kept in
 //! memory, and what one pass leaves the next one finds.
 
+use domain::EndReason;
 use futures::{StreamExt, stream};
 use uuid::Uuid;
 
-use super::{decide, sessions::move_on};
+use super::{
+    decide,
+    sessions::{count_ended, end, move_on},
+};
 use crate::{
     Rooms,
     error::Error,
@@ -29,7 +33,7 @@ impl Rooms {
         started.and(settled)
     }
 
-    /// Opens lobbies and starts sessions whose time has come. Their rooms are marked, and made by whoever drains
+    /// Opens lobbies, starts sessions whose time has come, and cancels those that were missed. Their rooms are marked, and made by whoever drains
     /// the marks.
     pub async fn start_due(&self) -> Result<(), Error> {
         for _ in 0..MOST_ROUNDS {
@@ -73,15 +77,23 @@ impl Rooms {
             count_healed("pass");
         }
         let Some(live) = rooms::find_live(&mut *transaction, room).await? else { return Ok(()) };
-        if let Some(open) = live.open_session()
-            && let Some(status) = decide::due(open, live.now)
-        {
+        let Some((open, status)) =
+            live.open_session().and_then(|open| Some((open, decide::due(open, live.now)?)))
+        else {
+            return Ok(transaction.commit().await?);
+        };
+        let mut ended = None;
+        if status.is_open() {
             if let Some(intent) = move_on(&mut transaction, open, status).await? {
                 marks::insert_mark(&mut *transaction, intent.id).await?;
             }
-            tracing::info!(session.id = %open.id, status = status.as_str(), "a live session moved on by its plan");
+        } else {
+            ended = end(&mut transaction, open, status, EndReason::Missed).await?;
         }
         transaction.commit().await?;
+        ended.into_iter().for_each(count_ended);
+        let (status, end_reason) = (status.as_str(), ended.map(EndReason::as_str));
+        tracing::info!(session.id = %open.id, status, end_reason, "a live session moved on by its plan");
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 use chassis::db::retried;
 use domain::Owner;
 use proto::room::v1::Proof;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::NestError;
@@ -85,9 +85,15 @@ impl Rooms {
 /// A signed request is carried out once: its proof is the first thing that its transaction writes, and two replicas
 /// that have the same one wait for each other there.
 pub(crate) async fn accept(transaction: &mut PgConnection, proof: &Proof) -> Result<(), Error> {
-    if nostr::insert_seen(transaction, proof).await? {
-        return Ok(());
-    }
+    if nostr::insert_seen(transaction, proof).await? { Ok(()) } else { Err(replayed()) }
+}
+
+/// Refuses a signed request that was carried out before, and leaves one that was not as it is.
+pub(crate) async fn refuse_replayed(db: impl PgExecutor<'_>, proof: &Proof) -> Result<(), Error> {
+    if nostr::is_seen(db, proof).await? { Err(replayed()) } else { Ok(()) }
+}
+
+fn replayed() -> Error {
     metrics::counter!("greenroom_nests_replayed_total").increment(1);
-    Err(NestError::Replayed.into())
+    NestError::Replayed.into()
 }

@@ -1,7 +1,10 @@
 //! What to do with an open recording, decided from its row and what LiveKit shows. Pure.
 
 use domain::RecordingStatus;
-use livekit_protocol::{EgressInfo, EgressStatus, egress_info::Request};
+use livekit_protocol::{
+    EgressInfo, EgressStatus, FileInfo, SegmentsInfo,
+    egress_info::{Request, Result as Single},
+};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -127,7 +130,7 @@ pub fn seen(info: &EgressInfo) -> Seen {
         Some(EgressStatus::EgressFailed) => (None, Some(RecordingStatus::Failed)),
         Some(EgressStatus::EgressAborted) => (None, Some(RecordingStatus::Aborted)),
         Some(EgressStatus::EgressLimitReached) => {
-            let has_file = !info.file_results.is_empty() || !info.segment_results.is_empty();
+            let has_file = file(info).is_some() || segments(info).is_some();
             (None, Some(if has_file { RecordingStatus::Complete } else { RecordingStatus::Failed }))
         }
         None => (None, None),
@@ -150,20 +153,43 @@ fn error(info: &EgressInfo) -> Option<String> {
     Some(text.replace('\0', "")).filter(|text| !text.is_empty())
 }
 
+/// The file that was written; older servers name it in the field for a single result.
+#[expect(deprecated, reason = "older servers fill this field only")]
+fn file(info: &EgressInfo) -> Option<&FileInfo> {
+    match (info.file_results.first(), &info.result) {
+        (Some(file), _) | (None, Some(Single::File(file))) => Some(file),
+        (None, _) => None,
+    }
+}
+
+/// The same for segments.
+#[expect(deprecated, reason = "older servers fill this field only")]
+fn segments(info: &EgressInfo) -> Option<&SegmentsInfo> {
+    match (info.segment_results.first(), &info.result) {
+        (Some(segments), _) | (None, Some(Single::Segments(segments))) => Some(segments),
+        (None, _) => None,
+    }
+}
+
 fn size(info: &EgressInfo) -> Option<i64> {
-    let file = info.file_results.first().map(|file| file.size);
-    file.or(info.segment_results.first().map(|segments| segments.size))
+    let file = file(info).map(|file| file.size);
+    Some(file.or(segments(info).map(|segments| segments.size))?.max(0))
+}
+
+/// A number that the database can hold.
+pub(super) fn saturated(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 fn seconds(info: &EgressInfo) -> Option<f64> {
-    let file = info.file_results.first().map(|file| file.duration);
-    let nanoseconds = file.or(info.segment_results.first().map(|segments| segments.duration))?;
+    let file = file(info).map(|file| file.duration);
+    let nanoseconds = file.or(segments(info).map(|segments| segments.duration))?;
     Some(Duration::nanoseconds(nanoseconds.max(0)).as_seconds_f64())
 }
 
-/// LiveKit stamps recordings in nanoseconds; 0 is no time.
+/// LiveKit stamps recordings in nanoseconds; 0 and times before 1970 are no time.
 fn moment(nanoseconds: i64) -> Option<OffsetDateTime> {
-    if nanoseconds == 0 {
+    if nanoseconds <= 0 {
         return None;
     }
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(nanoseconds)).ok()

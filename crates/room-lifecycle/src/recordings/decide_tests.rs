@@ -120,6 +120,35 @@ fn a_limit_that_was_reached_leaves_a_file() {
 }
 
 #[test]
+#[expect(deprecated, reason = "older servers fill this field only")]
+fn result_of_an_older_server_counts_as_a_file() {
+    let mut info = info(EgressStatus::EgressLimitReached);
+    info.result = Some(Single::File(FileInfo { size: 9, duration: 1_500_000_000, ..FileInfo::default() }));
+    let end = seen(&info).end.unwrap();
+    assert_eq!((end.status, end.size, end.seconds), (RecordingStatus::Complete, Some(9), Some(1.5)));
+    info.result = Some(Single::Segments(SegmentsInfo { size: 7, ..SegmentsInfo::default() }));
+    let end = seen(&info).end.unwrap();
+    assert_eq!((end.status, end.size), (RecordingStatus::Complete, Some(7)));
+    info.result = Some(Single::Stream(Default::default()));
+    assert_eq!(seen(&info).end.unwrap().status, RecordingStatus::Failed);
+}
+
+#[test]
+fn numbers_of_livekit_saturate() {
+    for number in [i64::MIN, -1, 0, 1, i64::MAX] {
+        let mut info = info(EgressStatus::EgressComplete);
+        (info.started_at, info.ended_at, info.updated_at) = (number, number, number);
+        info.file_results = vec![FileInfo { size: number, duration: number, ..FileInfo::default() }];
+        let seen = seen(&info);
+        let end = seen.end.unwrap();
+        assert_eq!(end.size, Some(number.max(0)), "{number}");
+        assert!(end.seconds.unwrap() >= 0.0, "{number}");
+        assert_eq!(end.started_at.is_some(), number > 0, "{number}");
+    }
+    assert_eq!((saturated(9), saturated(u64::MAX)), (9, i64::MAX));
+}
+
+#[test]
 fn the_recording_of_an_info_is_in_its_path() {
     let id = Uuid::from_u128(7);
     let of = |request| {

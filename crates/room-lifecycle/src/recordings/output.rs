@@ -135,6 +135,16 @@ impl Output {
         Ok(Some(bucket.signed_url(Method::GET, &path, LINK).await?.to_string()))
     }
 
+    /// The bytes that a file has. None: it is not there.
+    pub(super) async fn size(&self, file: &str) -> object_store::Result<Option<u64>> {
+        let (store, path) = self.find(file)?;
+        match store.head(&path).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Opens a part of a file.
     pub(super) async fn open(&self, file: &str, part: Part) -> Result<Opened, Error> {
         let absent = |error| match error {

@@ -76,7 +76,7 @@ impl Rooms {
         seen: &decide::Seen,
     ) -> Result<Recording, Error> {
         let moved = match (&seen.end, seen.status) {
-            (Some(end), _) => return self.close_recording(&recording, end, "livekit").await,
+            (Some(end), _) => return self.end_recording(&recording, end).await,
             (None, Some(status)) => {
                 watch::set_seen(&self.pool, recording.id, &seen.egress_id, status, seen.started_at).await?
             }

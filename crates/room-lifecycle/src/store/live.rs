@@ -8,7 +8,7 @@ pub mod rooms;
 pub mod seats;
 pub mod sessions;
 
-use domain::{AccessLevel, LiveStatus, RoomStatus};
+use domain::{AccessLevel, EndReason, LiveStatus, RoomStatus};
 use proto::types::v1::Caller;
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
@@ -54,6 +54,8 @@ pub struct LiveSession {
     pub ends_at: Option<OffsetDateTime>,
     pub started_at: Option<OffsetDateTime>,
     pub ended_at: Option<OffsetDateTime>,
+    /// None: it is open, or ended before reasons were written.
+    pub end_reason: Option<EndReason>,
     pub lobby_open_at: Option<OffsetDateTime>,
     pub lobby_buffer_minutes: i32,
     pub auto_admit: bool,
@@ -119,6 +121,7 @@ macro_rules! select_live {
                       s.topic_keys as "session_topics?", s.status as "session_status?: domain::LiveStatus",
                       s.access_level as "session_access?: domain::AccessLevel", s.starts_at as "starts_at?",
                       s.ends_at as "ends_at?", s.started_at as "started_at?", s.ended_at as "ended_at?",
+                      s.end_reason as "end_reason?: domain::EndReason",
                       s.lobby_open_at as "lobby_open_at?", s.lobby_buffer_minutes as "lobby_buffer_minutes?",
                       s.auto_admit as "auto_admit?", s.max_participants as "max_participants?",
                       sk.status as "livekit?: domain::RoomStatus", app_now() as "now!""#
@@ -169,6 +172,7 @@ macro_rules! live {
                     ends_at: $row.ends_at,
                     started_at: $row.started_at,
                     ended_at: $row.ended_at,
+                    end_reason: $row.end_reason,
                     lobby_open_at: $row.lobby_open_at,
                     lobby_buffer_minutes: $row.lobby_buffer_minutes?,
                     auto_admit: $row.auto_admit?,

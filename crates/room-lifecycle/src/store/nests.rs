@@ -40,6 +40,7 @@ pub async fn find_nest(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Nest>
                   exists (select from livekit_rooms r
                           join recordings c on c.room_id = r.id and c.kind = 'file'
                                                and c.status in ('starting', 'active', 'ending')
+                                               and c.finished_at is null
                           where r.nest_id = n.id) as "recording!"
            from nests n
            where n.id = $1 and n.status = 'open'"#,

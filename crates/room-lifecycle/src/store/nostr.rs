@@ -19,6 +19,17 @@ pub async fn insert_seen(db: impl PgExecutor<'_>, proof: &Proof) -> Result<bool>
     Ok(done.rows_affected() > 0)
 }
 
+/// Whether a signed request was carried out before.
+pub async fn is_seen(db: impl PgExecutor<'_>, proof: &Proof) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from nostr_seen where event_id = $1 and body_hash = $2) as "is_seen!""#,
+        proof.event_id,
+        proof.body_hash
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// Forgets a batch of those that no signature is young enough for; how many there were.
 pub async fn delete_expired(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
     let done = sqlx::query!(

@@ -129,7 +129,8 @@ pub async fn find_by_key(
 pub async fn is_recorded(db: impl PgExecutor<'_>, room: Uuid, kind: RecordingKind) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from recordings
-                          where room_id = $1 and kind = $2 and status in ('starting', 'active', 'ending')) as "is!""#,
+                          where room_id = $1 and kind = $2 and status in ('starting', 'active', 'ending')
+                            and finished_at is null) as "is!""#,
         room,
         kind.as_str()
     )
@@ -182,14 +183,14 @@ pub async fn list_recordings(
     .await
 }
 
-/// Somebody wants it to stop: noted before LiveKit is told. None: it is over.
+/// Somebody wants it to stop: noted before LiveKit is told. None: it is over, or LiveKit is done with it.
 pub async fn set_stop_asked(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
     recordings!(
         "with asked as (
              update recordings
              set stop_asked_at = coalesce(stop_asked_at, app_now()),
                  status = case status when 'active' then 'ending' else status end
-             where id = $1 and status in ('starting', 'active', 'ending')
+             where id = $1 and status in ('starting', 'active', 'ending') and finished_at is null
              returning *)",
         "asked",
         "",

@@ -44,7 +44,7 @@ async fn an_admin_records_the_sound_and_everybody_sees_that_he_does(
     host.stop(&recording.id).await.unwrap();
     assert!(rooms.nest(nest.id).await.unwrap().recording, "it is not over before its file is written");
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    world.follow(&rooms).await;
     let done = host.get(&recording.id).await.unwrap();
     assert_eq!((done.status.as_str(), done.downloadable), ("complete", true));
     assert!(!rooms.nest(nest.id).await.unwrap().recording);
@@ -189,7 +189,7 @@ async fn a_nest_that_ends_or_a_recorder_that_dies_leaves_nothing_open(
     nest.end(&rooms, &nest.host).await.unwrap();
     rooms.watch_recordings().await.unwrap();
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    world.follow(&rooms).await;
     assert!(!world.status_of(&row).await.is_open());
     assert_eq!(world.running(), []);
 }

@@ -42,7 +42,7 @@ async fn finished(world: &World, rooms: &Replica) -> (Booking, Recording) {
     let (booking, recording) = world.recorded(rooms).await;
     stop(rooms, &booking, &recording).await;
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    world.follow(rooms).await;
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Complete);
     (booking, recording)
 }

@@ -42,7 +42,7 @@ async fn a_file_is_read_whole_or_in_part_until_it_is_gone(_: PgPoolOptions, conn
     assert!(read(&rooms, recording.id, None, None).await.is_err(), "it is not finished");
     stop(&rooms, &booking, &recording).await;
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    world.follow(&rooms).await;
     let whole = std::fs::read(world.file(&recording)).unwrap();
     let size = whole.len() as u64;
     let (file, bytes) = read(&rooms, recording.id, None, None).await.unwrap();
@@ -82,9 +82,7 @@ async fn what_is_deleted_is_found_by_nobody_and_its_file_goes_with_the_pass(
     assert!(world.file(&recording).exists());
     world.recordings_pass(&rooms).await.unwrap();
     assert_eq!((world.kept(recording.id).await, world.file(&recording).exists()), (None, false));
-    let told =
-        sqlx::query_scalar!(r#"select count(*) as "n!" from notifications where kind = 'recording_ready'"#);
-    assert_eq!(told.fetch_one(&world.pool).await.unwrap(), 0, "nobody is told of what is deleted");
+    assert_eq!(world.announced().await, 0, "nobody is told of what is deleted");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -119,7 +117,7 @@ async fn recordings_are_kept_as_long_as_the_setting_says(_: PgPoolOptions, conne
     let (booking, recording) = world.recorded(&rooms).await;
     stop(&rooms, &booking, &recording).await;
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    world.follow(&rooms).await;
     world.pass_time(time::Duration::days(29));
     world.recordings_pass(&rooms).await.unwrap();
     assert!(world.file(&recording).exists() && world.kept(recording.id).await.is_some());
@@ -135,7 +133,7 @@ async fn a_copy_of_the_database_stops_and_removes_nothing(_: PgPoolOptions, conn
     let (booking, done) = world.recorded(&rooms).await;
     world.put(&done, EgressStatus::EgressEnding);
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    world.follow(&rooms).await;
     let (wanted, running) = world.recorded(&rooms).await;
     world.execute("update deployment set livekit_url = 'http://elsewhere.example.org'").await;
     let copy = world.rooms().await;

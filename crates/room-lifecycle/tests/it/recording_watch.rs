@@ -216,7 +216,7 @@ async fn a_recording_ends_with_its_room_and_with_its_generation(_: PgPoolOptions
     rooms.drain().await.unwrap();
     world.work();
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    world.follow(&rooms).await;
     assert_eq!(world.status_of(&first).await, RecordingStatus::Complete, "what there was is kept");
 
     let (renewed, second) = world.recorded(&rooms).await;
@@ -227,7 +227,7 @@ async fn a_recording_ends_with_its_room_and_with_its_generation(_: PgPoolOptions
     rooms.watch_recordings().await.unwrap();
     assert_ne!(world.status_of(&second).await, RecordingStatus::Active);
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    world.follow(&rooms).await;
     assert!(!world.status_of(&second).await.is_open());
     world.assert_another_can_start(&rooms, &renewed).await;
 }
@@ -238,7 +238,7 @@ async fn livekit_that_was_restarted_does_not_lock_the_room(_: PgPoolOptions, con
     world.server().restart();
     world.work(); // the recorder has lost its room, and ends
     world.work();
-    rooms.watch_recordings().await.unwrap();
+    world.follow(&rooms).await;
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Complete);
     world.assert_another_can_start(&rooms, &booking).await;
 }

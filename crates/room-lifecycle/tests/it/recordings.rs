@@ -187,8 +187,9 @@ async fn a_host_records_what_is_on_in_his_live_room(_: PgPoolOptions, connect: P
     assert_eq!(reason(rooms.record(&person("stranger"), &wish(None)).await), Reason::NotHost);
     let recording = rooms.record(&host.caller, &wish(None)).await.unwrap();
     world.put(&recording, EgressStatus::EgressActive);
+    std::fs::write(world.file(&recording), b"film").unwrap();
     world.put(&recording, EgressStatus::EgressComplete);
-    rooms.watch_recordings().await.unwrap();
+    world.follow(&rooms).await;
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Complete);
     let told = sqlx::query_scalar!("select user_id from notifications where kind = 'recording_ready'");
     assert_eq!(told.fetch_all(&world.pool).await.unwrap(), [Some(host.caller.user_id.clone())]);

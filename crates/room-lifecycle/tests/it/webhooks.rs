@@ -261,3 +261,45 @@ async fn with_a_clock_an_hour_off_webhooks_are_refused_and_passes_do_without(
         assert_eq!(world.status(&booking, &booking.guest).await, "joined");
     }
 }
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn numbers_of_a_webhook_are_stored_when_out_of_range(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (_, record) = world.open_room(&rooms).await;
+    let numbers = [json!(i64::MIN), json!(i64::MAX), json!(u64::MAX), json!(1e300), json!(-1.5), json!(null)];
+    let texts =
+        [i64::MIN.to_string(), i64::MAX.to_string(), u64::MAX.to_string(), "x".to_owned(), String::new()];
+    let mut stored = 0;
+    for number in numbers.into_iter().chain(texts.into_iter().map(Value::from)) {
+        let body = json!({
+            "id": format!("EV_{stored}"), "event": "participant_left", "createdAt": number, "numDropped": number,
+            "room": {"name": record.room_name, "sid": record.room_sid, "creationTime": number,
+                     "creationTimeMs": number, "emptyTimeout": number, "numParticipants": number},
+            "participant": {"identity": "ann", "sid": "PA_1", "joinedAt": number, "joinedAtMs": number},
+            "egressInfo": {"startedAt": number, "endedAt": number, "fileResults": [{"duration": number, "size": number}]},
+        });
+        let body = body.to_string().into_bytes();
+        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+        stored += 1;
+        assert_eq!(world.stored().await, stored, "{number}");
+    }
+    rooms.drain().await.unwrap();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn times_of_a_signature_are_refused_when_out_of_range(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for claim in ["exp", "nbf", "iat"] {
+        for number in [i64::MIN, i64::MAX] {
+            let body = b"{}";
+            let signature = world.signed_but(body, |claims| {
+                claims.as_object_mut().unwrap().remove("nbf");
+                claims[claim] = json!(number);
+            });
+            let refused = rooms.receive_webhook(&signature, body).await;
+            assert_eq!(reason(refused), Reason::Unauthenticated, "{claim} {number}");
+        }
+    }
+}

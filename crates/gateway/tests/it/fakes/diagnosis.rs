@@ -36,6 +36,11 @@ impl DiagnosisService for Fake {
         Ok(Response::new(diagnosis("ok", "ok")))
     }
 
+    async fn check_repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::CheckRepairResponse> {
+        self.take("check_repair", request, |request: &pb::RepairRequest| request.caller.clone()).await?;
+        Ok(Response::new(pb::CheckRepairResponse {}))
+    }
+
     async fn repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::RepairResponse> {
         let caller = |request: &pb::RepairRequest| request.caller.clone();
         let (request, _) = self.take("repair", request, caller).await?;

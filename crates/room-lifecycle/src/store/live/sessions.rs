@@ -1,7 +1,7 @@
 //! Sessions, their projection, and what time or others have to change in them. Callers lock the room first
 //! ([`settle_as_host`], [`settle`]), then write the session, and settle again before they commit.
 
-use domain::{AccessLevel, LiveStatus};
+use domain::{AccessLevel, EndReason, LiveStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -81,7 +81,7 @@ pub async fn find_session_by_key(
     Ok(row.fetch_optional(db).await?.map(|row| (row.id, row.request_hash)))
 }
 
-/// Moves an open session on. False: it is over.
+/// Moves an open session on to its lobby, or live. False: it is over.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_session_status(db: impl PgExecutor<'_>, session: Uuid, status: LiveStatus) -> Result<bool> {
     let done = sqlx::query!(
@@ -89,14 +89,35 @@ pub async fn set_session_status(db: impl PgExecutor<'_>, session: Uuid, status: 
          set status = $2,
              lobby_open_at = case $2 when 'lobby' then app_now() else lobby_open_at end,
              started_at = case $2 when 'live' then coalesce(started_at, app_now()) else started_at end,
-             ended_at = case when $2 in ('ended', 'cancelled') then app_now() end,
-             host_present = host_present and $2 not in ('ended', 'cancelled'),
              updated_at = app_now()
          where id = $1 and status in ('scheduled', 'lobby', 'live')",
         session,
         status.as_str()
     );
     Ok(done.execute(db).await?.rows_affected() > 0)
+}
+
+/// Ends or cancels an open session; the reason that it has then: `time` if it was to end because it is empty, and is
+/// past its end. None: it was over.
+#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
+pub async fn set_session_over(
+    db: impl PgExecutor<'_>,
+    session: Uuid,
+    status: LiveStatus,
+    reason: EndReason,
+) -> Result<Option<EndReason>> {
+    sqlx::query_scalar!(
+        r#"update live_room_sessions
+           set status = $2, ended_at = app_now(), host_present = false, updated_at = app_now(),
+               end_reason = case when $3 = 'empty' and ends_at <= app_now() then 'time' else $3 end
+           where id = $1 and status in ('scheduled', 'lobby', 'live')
+           returning end_reason as "end_reason!: EndReason""#,
+        session,
+        status.as_str(),
+        reason.as_str()
+    )
+    .fetch_optional(db)
+    .await
 }
 
 /// What the host says of himself.
@@ -116,7 +137,8 @@ pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<U
     sqlx::query_scalar!(r#"select id as "id!" from unsettled_live_rooms limit $1"#, limit).fetch_all(db).await
 }
 
-/// Rooms whose open session has to move on by its own plan, longest due first: its lobby opens, or it starts.
+/// Rooms whose open session has to move on by its own plan, longest due first: its lobby opens, it starts, or it is
+/// missed.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(

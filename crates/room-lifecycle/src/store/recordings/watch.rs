@@ -46,7 +46,7 @@ pub async fn is_any_recorded(db: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<
     .await
 }
 
-/// Every open recording.
+/// Every recording that LiveKit is not done with.
 pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
     let rows = sqlx::query!(
         r#"select c.id, c.room_id, c.generation, c.egress_id, c.started_by, c.kind as "kind: RecordingKind",
@@ -63,7 +63,7 @@ pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
            join livekit_rooms r on r.id = c.room_id
            left join room_owners o on o.owner = r.owner
            left join livekit_room_names n on n.room_id = c.room_id and n.generation = c.generation
-           where c.status in ('starting', 'active', 'ending')
+           where c.status in ('starting', 'active', 'ending') and c.finished_at is null
            order by c.created_at"#,
         ALONE.as_seconds_f64()
     )
@@ -123,13 +123,87 @@ pub async fn set_seen(
     .await
 }
 
+/// LiveKit has completed it: its file is looked for from now on. None: LiveKit had completed it before, or it is over.
+pub async fn set_finished(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<Option<Recording>> {
+    recordings!(
+        "with finished as (
+             update recordings
+             set status = 'ending', finished_at = app_now(), error = left($2, 500), egress_id = coalesce(egress_id, $3),
+                 size = $4, duration = make_interval(secs => $5), started_at = coalesce(started_at, $6)
+             where id = $1 and status in ('starting', 'active', 'ending') and finished_at is null
+             returning *)",
+        "finished",
+        "",
+        id,
+        end.error.as_deref(),
+        end.egress_id.as_deref(),
+        end.size,
+        end.seconds,
+        end.started_at,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// A recording whose file is looked for, and the database's now.
+#[derive(Clone, Debug)]
+pub struct Awaiting {
+    pub recording: Recording,
+    pub finished_at: OffsetDateTime,
+    pub now: OffsetDateTime,
+}
+
+/// Claims recordings whose file is to be looked for, longest waiting first: for 5 s, and after `soon` for a minute, no
+/// other replica looks. A claim for later was made before the clock was set back.
+pub async fn claim_awaiting(db: impl PgExecutor<'_>, soon: Duration, limit: i64) -> Result<Vec<Awaiting>> {
+    let rows = sqlx::query!(
+        r#"update recordings
+           set file_look_at = app_now() + case when finished_at > app_now() - make_interval(secs => $1)
+                                               then interval '5 s' else interval '1 min' end
+           where id in (select id from recordings
+                        where status = 'ending' and finished_at is not null
+                          and (file_look_at is null or file_look_at <= app_now()
+                               or file_look_at > app_now() + interval '1 min')
+                        order by finished_at limit $2 for update skip locked)
+           returning id, room_id, generation, egress_id, started_by, kind as "kind: RecordingKind",
+                     status as "status: RecordingStatus", file, size, extract(epoch from duration)::float8 as seconds,
+                     error, created_at, stop_asked_at, started_at, finished_at as "finished_at!", app_now() as "now!""#,
+        soon.as_seconds_f64(),
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    let awaiting = rows.into_iter().map(|row| Awaiting {
+        recording: Recording {
+            id: row.id,
+            room_id: row.room_id,
+            generation: row.generation,
+            egress_id: row.egress_id,
+            started_by: row.started_by,
+            kind: row.kind,
+            status: row.status,
+            file: row.file,
+            size: row.size,
+            seconds: row.seconds,
+            error: row.error,
+            created_at: row.created_at,
+            stop_asked_at: row.stop_asked_at,
+            started_at: row.started_at,
+            ended_at: None,
+        },
+        finished_at: row.finished_at,
+        now: row.now,
+    });
+    Ok(awaiting.collect())
+}
+
 /// Closes an open recording, and tells its people when there is something to see. None: it was closed before.
 pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<Option<Recording>> {
     recordings!(
         "with closed as (
              update recordings
              set status = $2, error = left($3, 500), egress_id = coalesce(egress_id, $4), size = $5,
-                 duration = make_interval(secs => $6), started_at = coalesce(started_at, $7), ended_at = app_now(),
+                 duration = make_interval(secs => $6), started_at = coalesce(started_at, $7), ended_at = coalesce(finished_at, app_now()),
                  idempotency_key = case when $8 then null else idempotency_key end
              where id = $1 and status in ('starting', 'active', 'ending')
              returning *),

@@ -95,10 +95,25 @@ impl World {
         (booking, recording)
     }
 
-    /// As the loops do: all recordings are watched, then what was deleted is removed.
+    /// As the loops do: all recordings are watched, files are looked for, then what was deleted is removed.
     pub async fn recordings_pass(&self, rooms: &Rooms) -> Result<(), Error> {
         let watched = rooms.watch_recordings().await;
-        rooms.remove_recordings().await.and(watched)
+        let found = rooms.look_for_files().await;
+        rooms.remove_recordings().await.and(found).and(watched)
+    }
+
+    /// All recordings are watched, and the files of those that are complete are looked for.
+    pub async fn follow(&self, rooms: &Rooms) {
+        rooms.watch_recordings().await.unwrap();
+        rooms.look_for_files().await.unwrap();
+    }
+
+    /// How many people were told of a recording.
+    pub async fn announced(&self) -> i64 {
+        sqlx::query_scalar!(r#"select count(*) as "n!" from notifications where kind = 'recording_ready'"#)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// Nothing holds the room: another recording can start, on LiveKit too.

@@ -1,0 +1,43 @@
+//! An error and its causes in one line, each said once.
+
+use std::error::Error;
+
+/// The error's text, followed by what its causes add. Many errors, sqlx's among them, repeat their cause in their own
+/// text: it is not printed again.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(one) = cause {
+        let said = one.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = one.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::service::StartError;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the disk is full")]
+    struct Full;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("nothing can be written")]
+    struct Unwritable(#[source] Full);
+
+    #[test]
+    fn causes_are_appended_once() {
+        assert_eq!(chain(&Unwritable(Full)), "nothing can be written: the disk is full");
+        let wrapped = StartError::from(sqlx::Error::Io(std::io::Error::other(Full)));
+        let text = chain(&wrapped);
+        assert_eq!(text.matches("the disk is full").count(), 1, "{text}");
+        assert!(text.starts_with("the database refused: "), "{text}");
+    }
+}

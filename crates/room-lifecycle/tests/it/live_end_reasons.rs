@@ -1,0 +1,198 @@
+//! Why a live session is over, in every place that ends one, and sessions that did not go live in time.
+
+use domain::{EndReason, LiveStatus};
+use proto::room::v1::{LiveRoomRequest, LiveSession, live_room_service_server::LiveRoomService};
+use room_lifecycle::{Rooms, live::decide::Verb};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+use tonic::Request;
+use uuid::Uuid;
+
+use crate::{
+    harness::{
+        World,
+        hosts::{Host, admin},
+    },
+    live_auto_end::announce,
+};
+
+impl World {
+    async fn end_reason(&self, session: Uuid) -> Option<EndReason> {
+        sqlx::query_scalar!(
+            r#"select end_reason as "reason: EndReason" from live_room_sessions where id = $1"#,
+            session
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// The status of a room in the listing.
+    async fn listed(&self, room: Uuid) -> String {
+        sqlx::query_scalar!(r#"select status as "status!" from live_stream_projection where id = $1"#, room)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    async fn assert_missed(&self, host: &Host, session: Uuid) {
+        assert_eq!(self.live_status(session).await, "cancelled");
+        assert_eq!(self.end_reason(session).await, Some(EndReason::Missed));
+        assert_eq!(self.listed(host.room.id).await, "ended");
+    }
+}
+
+/// The room's session as clients read it.
+async fn told(rooms: &Rooms, host: &Host) -> LiveSession {
+    let caller = Some(host.caller.clone());
+    let request = LiveRoomRequest { caller, room_id: host.room.id.to_string() };
+    let answer = LiveRoomService::get_room(rooms, Request::new(request)).await.unwrap();
+    answer.into_inner().session.unwrap()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn session_is_missed_when_services_were_down_for_weeks(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let (scheduled, planned) = world.host_with(LiveStatus::Scheduled).await;
+    let (waiting, opened) = world.host_with(LiveStatus::Lobby).await;
+    world.pass_time(Duration::weeks(3));
+    let rooms = world.rooms().await;
+    rooms.pass().await.unwrap();
+    for (host, session) in [(&scheduled, planned), (&waiting, opened)] {
+        world.assert_missed(host, session).await;
+        let told = told(&rooms, host).await;
+        assert_eq!((told.status.as_str(), told.end_reason.as_str()), ("cancelled", "missed"));
+        assert_eq!((told.livekit.as_str(), told.started_at), ("", None));
+        assert!(told.ended_at.is_some());
+    }
+    assert_eq!(world.server().calls("CreateRoom"), 0, "no room is made for it");
+    world.assert_live_rooms_whole().await;
+    assert!(scheduled.go_live(&rooms).await.unwrap().created, "the room is free");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn session_is_missed_from_two_hours_or_its_end_on(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for status in [LiveStatus::Scheduled, LiveStatus::Lobby] {
+        for (starts_in, ends_in, missed) in [
+            (-119, None, false),
+            (-120, None, true),
+            (-60, Some(1), false),
+            (-60, Some(0), true),
+            (-121, Some(60), true),
+        ] {
+            let (host, session) = world.host_with(status).await;
+            world.set_plan(session, starts_in, ends_in).await;
+            rooms.start_due().await.unwrap();
+            if missed {
+                world.assert_missed(&host, session).await;
+            } else {
+                assert_eq!(world.live_status(session).await, "live", "{status:?} {starts_in} {ends_in:?}");
+                assert_eq!(world.end_reason(session).await, None);
+            }
+        }
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn verbs_meet_a_missed_session_as_over(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for verb in [Verb::Start, Verb::OpenLobby, Verb::End, Verb::Cancel, Verb::Reset, Verb::HostPresent(true)]
+    {
+        for status in [LiveStatus::Scheduled, LiveStatus::Lobby] {
+            let (host, session) = world.host_with(status).await;
+            world.set_plan(session, -121, None).await;
+            let refused = host.change(&rooms, verb).await.is_err();
+            assert_eq!(
+                refused,
+                matches!(verb, Verb::Start | Verb::OpenLobby | Verb::HostPresent(_)),
+                "{verb:?}"
+            );
+            world.assert_missed(&host, session).await;
+        }
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn verbs_write_why_a_session_is_over(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for (verb, reason) in
+        [(Verb::End, EndReason::Host), (Verb::Cancel, EndReason::Host), (Verb::Reset, EndReason::Reset)]
+    {
+        for status in [LiveStatus::Scheduled, LiveStatus::Lobby, LiveStatus::Live] {
+            let (host, session) = world.host_with(status).await;
+            if (verb, status) == (Verb::Cancel, LiveStatus::Live) {
+                continue;
+            }
+            assert_eq!(told(&rooms, &host).await.end_reason, "");
+            host.change(&rooms, verb).await.unwrap();
+            host.change(&rooms, Verb::Reset).await.unwrap();
+            assert_eq!(world.end_reason(session).await, Some(reason), "{verb:?} {status:?}");
+            let told = told(&rooms, &host).await;
+            assert_eq!((told.end_reason.as_str(), told.livekit.as_str()), (reason.as_str(), ""));
+        }
+    }
+    let (host, session) = world.host_with(LiveStatus::Live).await;
+    Host { caller: admin(), ..host }.change(&rooms, Verb::Reset).await.unwrap();
+    assert_eq!(world.end_reason(session).await, Some(EndReason::Reset));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn empty_session_ends_for_time_when_past_its_end(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for (ends_in, reason) in
+        [(None, EndReason::Empty), (Some(60), EndReason::Empty), (Some(1), EndReason::Time)]
+    {
+        let open = world.live(&rooms, 5).await;
+        world.set_plan(open.session, 0, ends_in).await;
+        announce(&world, &rooms, &open).await;
+        world.pass_time(Duration::seconds(21));
+        world.turn(&rooms, &open).await;
+        assert_eq!(world.end_reason(open.session).await, Some(reason), "{ends_in:?}");
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn ends_by_other_writers_have_a_reason(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let set = async |session: Uuid, set: &str| {
+        world.execute(&format!("update live_room_sessions set {set} where id = '{session}'")).await;
+    };
+    let (_, whole) = world.host_with(LiveStatus::Live).await;
+    set(whole, "status = 'ended', ended_at = app_now()").await;
+    assert_eq!(world.end_reason(whole).await, Some(EndReason::Host), "old clients end for their host");
+    let (host, half) = world.host_with(LiveStatus::Live).await;
+    set(half, "ended_at = app_now()").await;
+    rooms.settle_live_rooms().await.unwrap();
+    assert_eq!(world.end_reason(half).await, Some(EndReason::Reset));
+    assert_eq!(told(&rooms, &host).await.end_reason, "reset");
+    let (_, cleaned) = world.host_with(LiveStatus::Lobby).await;
+    set(cleaned, "ended_at = app_now()").await;
+    world.execute("select repair_live_rooms()").await;
+    assert_eq!(world.end_reason(cleaned).await, Some(EndReason::Reset));
+    set(cleaned, "status = 'live', ended_at = null").await;
+    assert_eq!(world.end_reason(cleaned).await, None, "it is open again");
+    let (_, old) = world.host_with(LiveStatus::Ended).await;
+    assert_eq!(world.end_reason(old).await, None, "what ended before reasons were written has none");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn session_without_a_room_says_nothing_of_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    for (status, livekit) in [
+        (LiveStatus::Scheduled, ""),
+        (LiveStatus::Lobby, "starting"),
+        (LiveStatus::Live, "starting"),
+        (LiveStatus::Ended, ""),
+        (LiveStatus::Cancelled, ""),
+    ] {
+        let (host, _) = world.host_with(status).await;
+        assert_eq!(told(&rooms, &host).await.livekit, livekit, "{status:?}");
+    }
+}

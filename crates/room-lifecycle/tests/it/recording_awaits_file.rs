@@ -1,0 +1,191 @@
+//! A recording that LiveKit calls complete is announced when its file is there, and not before.
+
+use std::path::Path;
+
+use chassis::status::Reason;
+use domain::RecordingStatus;
+use livekit_protocol::EgressStatus;
+use proto::room::v1::{
+    self as pb, RecordingPlace, RecordingRequest, recording_service_server::RecordingService,
+};
+use room_lifecycle::{
+    Rooms,
+    recordings::{
+        Recording,
+        files::{FILE_MISSING, FILE_UNREACHABLE},
+        settings::OutputSettings,
+    },
+};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+use tonic::Request;
+
+use crate::{
+    harness::{
+        Booking, Replica, World,
+        bucket::{Bucket, settings},
+        recordings::{host, stop},
+    },
+    recording_files::read,
+};
+
+/// LiveKit has completed it, and nothing is known of its file.
+async fn completed(world: &World, rooms: &Replica) -> (Booking, Recording) {
+    let (booking, recording) = world.recorded(rooms).await;
+    world.put(&recording, EgressStatus::EgressComplete);
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&recording).await, RecordingStatus::Ending);
+    (booking, recording)
+}
+
+async fn look_after(world: &World, rooms: &Rooms, recording: &Recording, seconds: i64) -> RecordingStatus {
+    world.pass_time(Duration::seconds(seconds));
+    rooms.look_for_files().await.unwrap();
+    world.status_of(recording).await
+}
+
+/// The recording as its host reads it.
+async fn told(rooms: &Rooms, booking: &Booking, recording: &Recording) -> pb::Recording {
+    let request = RecordingRequest {
+        caller: Some(host(booking)),
+        place: Some(RecordingPlace { session_id: booking.id.to_string(), ..RecordingPlace::default() }),
+        recording_id: recording.id.to_string(),
+        proof: None,
+    };
+    let answer = RecordingService::get_recording(rooms, Request::new(request)).await.unwrap();
+    answer.into_inner().recording.unwrap()
+}
+
+fn folder(path: &Path, read: &Path) -> OutputSettings {
+    OutputSettings::Folder { path: path.to_string_lossy().into_owned(), read: read.to_owned() }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn recording_is_announced_when_its_file_is_there(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, recording) = completed(&world, &rooms).await;
+    for seconds in [0, 6, 44] {
+        assert_eq!(look_after(&world, &rooms, &recording, seconds).await, RecordingStatus::Ending);
+    }
+    let told = told(&rooms, &booking, &recording).await;
+    assert_eq!((told.status.as_str(), told.ended_at, told.downloadable), ("ending", None, false));
+    assert_eq!(world.announced().await, 0);
+    let stopped = stop(&rooms, &booking, &recording).await;
+    assert_eq!((stopped.status, world.server().calls("StopEgress")), (RecordingStatus::Ending, 0));
+    world.assert_another_can_start(&rooms, &booking).await;
+
+    std::fs::write(world.file(&recording), b"film").unwrap();
+    assert_eq!(look_after(&world, &rooms, &recording, 6).await, RecordingStatus::Complete);
+    assert_eq!(world.kept(recording.id).await.unwrap().size, Some(4), "what there is to fetch");
+    assert_eq!(world.announced().await, 2);
+    rooms.look_for_files().await.unwrap();
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.announced().await, 2, "once");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn recording_fails_when_its_file_is_missing_for_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let first = world.rooms().await;
+    for empty in [false, true] {
+        let (booking, recording) = completed(&world, &first).await;
+        if empty {
+            std::fs::write(world.file(&recording), b"").unwrap();
+        }
+        assert_eq!(look_after(&world, &first, &recording, 0).await, RecordingStatus::Ending);
+        let restarted = world.rooms().await;
+        assert_eq!(look_after(&world, &restarted, &recording, 59).await, RecordingStatus::Ending);
+        assert_eq!(look_after(&world, &restarted, &recording, 6).await, RecordingStatus::Failed);
+        let told = told(&restarted, &booking, &recording).await;
+        assert_eq!((told.error.as_str(), told.downloadable, told.size_bytes), (FILE_MISSING, false, None));
+        assert!(told.ended_at.is_some());
+        std::fs::write(world.file(&recording), b"film").unwrap();
+        assert_eq!(look_after(&world, &restarted, &recording, 600).await, RecordingStatus::Failed);
+    }
+    assert_eq!(world.announced().await, 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn files_are_looked_for_every_few_seconds_by_one_replica(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (_, recording) = completed(&world, &rooms).await;
+    assert_eq!(look_after(&world, &rooms, &recording, 0).await, RecordingStatus::Ending);
+    std::fs::write(world.file(&recording), b"film").unwrap();
+    let other = world.rooms().await;
+    assert_eq!(
+        look_after(&world, &other, &recording, 4).await,
+        RecordingStatus::Ending,
+        "it was just looked for"
+    );
+    assert_eq!(look_after(&world, &other, &recording, 2).await, RecordingStatus::Complete);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn output_that_cannot_be_read_is_asked_again_for_a_day(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, recording) = completed(&world, &rooms).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = folder(world.file(&recording).parent().unwrap(), &file.path().join("below a file"));
+    let blind = world.rooms_with(|config| config.recordings.output = Some(output)).await;
+    let unset = world.rooms_with(|config| config.recordings.output = None).await;
+    for (rooms, seconds) in [(&blind, 0), (&unset, 61), (&blind, 3_600), (&unset, 22 * 3_600)] {
+        assert_eq!(look_after(&world, rooms, &recording, seconds).await, RecordingStatus::Ending);
+    }
+    assert_eq!(look_after(&world, &blind, &recording, 2 * 3_600).await, RecordingStatus::Failed);
+    assert_eq!(told(&rooms, &booking, &recording).await.error, FILE_UNREACHABLE);
+    assert_eq!(world.announced().await, 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn recording_is_complete_when_the_output_can_be_read_again(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let bucket = Bucket::new().await;
+    let world = World::recording_below(connect, &bucket.path()).await;
+    let rooms = world.rooms_with(|config| config.recordings.output = Some(bucket.settings())).await;
+    let wrong = settings(bucket.endpoint.clone(), &testkit::secret());
+    let stranger = world.rooms_with(|config| config.recordings.output = Some(wrong)).await;
+    let (_, recording) = completed(&world, &rooms).await;
+    for seconds in [0, 61, 3_600] {
+        assert_eq!(look_after(&world, &stranger, &recording, seconds).await, RecordingStatus::Ending);
+    }
+    std::fs::create_dir_all(bucket.file(&recording.file).parent().unwrap()).unwrap();
+    std::fs::write(bucket.file(&recording.file), b"film").unwrap();
+    assert_eq!(look_after(&world, &rooms, &recording, 61).await, RecordingStatus::Complete);
+    assert_eq!(read(&rooms, recording.id, None, None).await.unwrap().1, b"film");
+    let (_, missing) = completed(&world, &rooms).await;
+    assert_eq!(look_after(&world, &rooms, &missing, 0).await, RecordingStatus::Ending);
+    assert_eq!(look_after(&world, &rooms, &missing, 61).await, RecordingStatus::Failed, "a bucket says so");
+    assert_eq!(world.announced().await, 2);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn limit_with_a_file_is_complete_with_its_reason(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, recording) = completed(&world, &rooms).await;
+    world.execute("update recordings set error = 'a limit was reached'").await; // as `decide` reads it
+    std::fs::write(world.file(&recording), b"film").unwrap();
+    assert_eq!(look_after(&world, &rooms, &recording, 6).await, RecordingStatus::Complete);
+    assert_eq!(told(&rooms, &booking, &recording).await.error, "a limit was reached");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn deleted_recording_goes_though_its_file_is_missing(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, recording) = completed(&world, &rooms).await;
+    let place = crate::harness::recordings::place(&booking);
+    rooms.delete_recording(&host(&booking), place, recording.id, None).await.unwrap();
+    let deleted = rooms.stop_recording(&host(&booking), place, recording.id, None).await;
+    assert_eq!(crate::harness::reason(deleted), Reason::RecordingNotFound);
+    world.recordings_pass(&rooms).await.unwrap();
+    world.pass_time(Duration::seconds(61));
+    world.recordings_pass(&rooms).await.unwrap();
+    assert_eq!(world.kept(recording.id).await, None);
+    assert_eq!(world.announced().await, 0);
+}
