@@ -3,12 +3,14 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use chassis::{
-    field,
+    field::{Fields, moment},
     grpc::{caller, uuid},
     lifecycle::Lifecycle,
     page::{self, Cursor, one_more, page},
     reconcile::Nudge,
+    status::Refusal,
 };
+use prost_types::Timestamp;
 use proto::{
     booking::v1::{self as pb, booking_service_server::BookingService},
     types::v1::Caller,
@@ -21,10 +23,10 @@ use crate::{
     answer, calendar,
     config::{Policy, RoomCreation},
     error::Error,
-    request::{self, Change, NewBooking, is_privileged},
+    request::{self, Change, NewBooking, is_privileged, may_start},
     rooms::Rooms,
     seen::Seen,
-    store::{self, Booking, Filter},
+    store::{self, Booking},
 };
 
 /// Every write ends within this, whether or not somebody waits for it.
@@ -64,6 +66,27 @@ impl Bookings {
         }
     }
 
+    /// A refusal of other fields, and of the start if it is out of range by the database's clock: a request is
+    /// refused for everything that is wrong with it. What the database does not say now it says to the next request.
+    async fn with_start(&self, refusal: Refusal, start: Option<&Timestamp>) -> Refusal {
+        let Ok(Some(start)) = moment("scheduledAt", start) else { return refusal };
+        match store::find_now(&self.pool).await {
+            Ok(now) if !may_start(start, now) => refusal.and(Error::StartOutOfRange { now }.into()),
+            Ok(_) | Err(_) => refusal,
+        }
+    }
+
+    /// The same for a booking that would start at another time.
+    async fn with_new_start(&self, refusal: Refusal, caller: &Caller, id: Uuid, change: &Change) -> Refusal {
+        let Some(start) = change.scheduled_at else { return refusal };
+        match self.found_for_party(caller, id).await {
+            Ok(Booking { scheduled_at, now, .. }) if start != scheduled_at && !may_start(start, now) => {
+                refusal.and(Error::StartOutOfRange { now }.into())
+            }
+            Ok(_) | Err(_) => refusal,
+        }
+    }
+
     async fn written(
         &self,
         name: &'static str,
@@ -80,7 +103,14 @@ impl BookingService for Bookings {
         &self,
         request: Request<pb::CreateBookingRequest>,
     ) -> Result<Response<pb::CreateBookingResponse>, Status> {
-        let new = NewBooking::check(request.into_inner(), self.policy)?;
+        let request = request.into_inner();
+        let start = request.scheduled_at;
+        let new = match NewBooking::check(request, self.policy) {
+            Err(Error::Request(refusal)) => {
+                return Err(self.with_start(refusal, start.as_ref()).await.into());
+            }
+            checked => checked?,
+        };
         let booking = self.written("create_booking", Box::pin(self.clone().create(new))).await?;
         Ok(Response::new(pb::CreateBookingResponse { booking }))
     }
@@ -101,16 +131,9 @@ impl BookingService for Bookings {
         &self,
         request: Request<pb::ListBookingsRequest>,
     ) -> Result<Response<pb::ListBookingsResponse>, Status> {
-        let request = request.into_inner();
-        let caller = caller(request.caller)?;
-        let limit = page::limit(request.limit)?;
-        let filter = Filter {
-            role: request::role(&request.role)?,
-            status: request::status(&request.status)?,
-            from: field::moment("from", request.from.as_ref())?,
-            to: field::moment("to", request.to.as_ref())?,
-            after: Cursor::parse(&request.cursor)?,
-        };
+        let mut request = request.into_inner();
+        let caller = caller(request.caller.take())?;
+        let (limit, filter) = request::page(&request)?;
         let rows = store::list_bookings(&self.pool, &caller.user_id, &filter, one_more(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.scheduled_at, id: row.id });
@@ -125,8 +148,12 @@ impl BookingService for Bookings {
     ) -> Result<Response<pb::RescheduleBookingResponse>, Status> {
         let mut request = request.into_inner();
         let caller = caller(request.caller.take())?;
-        let id = uuid("booking_id", &request.booking_id)?;
-        let change = Change::check(request)?;
+        let mut fields = Fields::default();
+        let id = fields.check(uuid("booking_id", &request.booking_id));
+        let change = Change::check(&mut fields, &request);
+        if let Err(refusal) = fields.finish() {
+            return Err(self.with_new_start(refusal, &caller, id, &change).await.into());
+        }
         let work = Box::pin(self.clone().reschedule(caller, id, change));
         let booking = self.written("reschedule_booking", work).await?;
         Ok(Response::new(pb::RescheduleBookingResponse { booking }))
@@ -136,10 +163,9 @@ impl BookingService for Bookings {
         &self,
         request: Request<pb::CancelBookingRequest>,
     ) -> Result<Response<pb::CancelBookingResponse>, Status> {
-        let request = request.into_inner();
-        let caller = caller(request.caller)?;
-        let id = uuid("booking_id", &request.booking_id)?;
-        let reason = field::prose("reason", request.reason, 1_000)?;
+        let mut request = request.into_inner();
+        let caller = caller(request.caller.take())?;
+        let (id, reason) = request::cancellation(&request)?;
         let work = Box::pin(self.clone().cancel(caller, id, reason));
         let booking = self.written("cancel_booking", work).await?;
         Ok(Response::new(pb::CancelBookingResponse { booking }))
@@ -162,8 +188,7 @@ impl BookingService for Bookings {
     ) -> Result<Response<pb::ListNotificationsResponse>, Status> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let limit = page::limit(request.limit)?;
-        let after = Cursor::parse(&request.cursor)?;
+        let (limit, after) = page::asked(request.limit, &request.cursor)?;
         let rows = store::list_notifications(&self.pool, &caller.user_id, after, one_more(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
@@ -205,13 +230,11 @@ impl BookingService for Bookings {
         &self,
         request: Request<pb::ListDeliveriesRequest>,
     ) -> Result<Response<pb::ListDeliveriesResponse>, Status> {
-        let request = request.into_inner();
-        if !is_privileged(&caller(request.caller)?) {
+        let mut request = request.into_inner();
+        if !is_privileged(&caller(request.caller.take())?) {
             return Err(Error::AdminsOnly.into());
         }
-        let limit = page::limit(request.limit)?;
-        let after = Cursor::parse(&request.cursor)?;
-        let state = request::delivery_state(&request.state)?;
+        let (limit, after, state) = request::deliveries(&request)?;
         let rows = store::list_deliveries(&self.pool, state, after, one_more(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });

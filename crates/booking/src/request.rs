@@ -1,25 +1,30 @@
 //! Requests, checked: each field with its limits, refused by the name under which clients send it.
 //!
-//! Postgres refuses the NUL character in texts, so it is refused here, where the field has a name. What depends on
-//! the clock is not decided here: the database's clock decides.
+//! All fields are checked before anything is refused. What depends on the clock is not decided here: the database's
+//! clock decides.
 
 use chassis::{
-    field::{line, moment, prose},
-    grpc::caller,
+    field::{Fields, id, idempotency_key, line, maybe_line, moment, prose},
+    grpc::{caller, uuid},
+    page::{self, Cursor},
     status::Refusal,
 };
 use domain::{EmailAddress, Role, SessionStatus};
 use proto::{
-    booking::v1::{CreateBookingRequest, GuestContact, RescheduleBookingRequest},
+    booking::v1::{
+        CancelBookingRequest, CreateBookingRequest, GuestContact, ListBookingsRequest, ListDeliveriesRequest,
+        RescheduleBookingRequest,
+    },
     types::v1::Caller,
 };
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use crate::{
     config::Policy,
     error::Error,
-    store::{Booking, DeliveryState},
+    store::{Booking, DeliveryState, Filter},
 };
 
 /// Open bookings of one creator.
@@ -63,26 +68,34 @@ pub struct Change {
 impl NewBooking {
     pub fn check(request: CreateBookingRequest, policy: Policy) -> Result<Self, Error> {
         let creator = caller(request.caller)?;
+        let mut fields = Fields::default();
         let host_id = if request.host_id.is_empty() { creator.user_id.clone() } else { request.host_id };
-        let host_id = id("hostId", host_id)?;
-        let guest_id = id("guestId", request.guest_id)?;
-        if host_id == guest_id {
-            return Err(Refusal::invalid("guestId", "must be somebody else than the host").into());
+        let host_id = fields.check(id("hostId", host_id));
+        let guest_id = fields.check(id("guestId", request.guest_id));
+        if host_id == guest_id && !host_id.is_empty() {
+            fields.refuse(Refusal::invalid("guestId", "must be somebody else than the host"));
         }
+        let title = fields.check(title(&request.title));
+        let description = fields.check(description(&request.description));
+        let scheduled_at = fields.check(moment("scheduledAt", request.scheduled_at.as_ref()));
+        if request.scheduled_at.is_none() {
+            fields.refuse(Refusal::invalid("scheduledAt", "is missing"));
+        }
+        let duration_minutes = fields.check(duration(request.duration_minutes));
+        let (guest_name, guest_email) = contact(&mut fields, &request.guest.unwrap_or_default());
+        let idempotency_key = fields.check(idempotency_key(request.idempotency_key));
+        fields.finish()?;
         may_book(&creator, &host_id, &guest_id, policy)?;
-        let (guest_name, guest_email) = contact(request.guest.unwrap_or_default())?;
         Ok(Self {
             host_id,
             guest_id,
-            title: title(&request.title)?,
-            description: prose("description", request.description, 5_000)?,
-            scheduled_at: moment("scheduledAt", request.scheduled_at.as_ref())?
-                .ok_or_else(|| Refusal::invalid("scheduledAt", "is missing"))?,
-            duration_minutes: duration(request.duration_minutes)?,
+            title,
+            description,
+            scheduled_at: scheduled_at.unwrap_or(OffsetDateTime::UNIX_EPOCH), // a missing one was refused
+            duration_minutes,
             guest_name,
             guest_email,
-            idempotency_key: Some(prose("Idempotency-Key", request.idempotency_key, 200)?)
-                .filter(|key| !key.is_empty()),
+            idempotency_key,
             creator,
         })
     }
@@ -116,14 +129,50 @@ impl NewBooking {
 }
 
 impl Change {
-    pub fn check(request: RescheduleBookingRequest) -> Result<Self, Refusal> {
-        Ok(Self {
-            scheduled_at: moment("scheduledAt", request.scheduled_at.as_ref())?,
-            duration_minutes: request.duration_minutes.map(duration).transpose()?,
-            title: request.title.as_deref().map(title).transpose()?,
-            description: request.description.map(|text| prose("description", text, 5_000)).transpose()?,
-        })
+    pub fn check(fields: &mut Fields, request: &RescheduleBookingRequest) -> Self {
+        Self {
+            scheduled_at: fields.check(moment("scheduledAt", request.scheduled_at.as_ref())),
+            duration_minutes: fields.check(request.duration_minutes.map(duration).transpose()),
+            title: fields.check(request.title.as_deref().map(title).transpose()),
+            description: fields.check(request.description.as_deref().map(description).transpose()),
+        }
     }
+}
+
+/// A page of a list, and what the list is restricted to.
+pub fn page(request: &ListBookingsRequest) -> Result<(usize, Filter), Refusal> {
+    let mut fields = Fields::default();
+    let limit = fields.check(page::limit(request.limit));
+    let filter = Filter {
+        role: fields.check(role(&request.role)),
+        status: fields.check(status(&request.status)),
+        from: fields.check(moment("from", request.from.as_ref())),
+        to: fields.check(moment("to", request.to.as_ref())),
+        after: fields.check(Cursor::parse(&request.cursor)),
+    };
+    fields.finish()?;
+    Ok((limit, filter))
+}
+
+/// A page of deliveries: how many, after which one, and whether of those that were given up.
+pub fn deliveries(
+    request: &ListDeliveriesRequest,
+) -> Result<(usize, Option<Cursor>, DeliveryState), Refusal> {
+    let mut fields = Fields::default();
+    let limit = fields.check(page::limit(request.limit));
+    let after = fields.check(Cursor::parse(&request.cursor));
+    let state = fields.check(delivery_state(&request.state));
+    fields.finish()?;
+    Ok((limit, after, state))
+}
+
+/// The booking that is cancelled, and why.
+pub fn cancellation(request: &CancelBookingRequest) -> Result<(Uuid, String), Refusal> {
+    let mut fields = Fields::default();
+    let id = fields.check(uuid("booking_id", &request.booking_id));
+    let reason = fields.check(prose("reason", &request.reason, 1_000));
+    fields.finish()?;
+    Ok((id, reason))
 }
 
 fn may_book(creator: &Caller, host_id: &str, guest_id: &str, policy: Policy) -> Result<(), Error> {
@@ -150,16 +199,12 @@ pub fn as_guest<'a>(caller: &'a Caller, booking: &Booking) -> Option<&'a str> {
     (is_guest && !is_privileged(caller)).then_some(caller.user_id.as_str())
 }
 
-fn id(field: &str, value: String) -> Result<String, Refusal> {
-    if (1..=200).contains(&value.len()) && !value.contains('\0') {
-        Ok(value)
-    } else {
-        Err(Refusal::invalid(field, "must be the id of a person, 1 to 200 bytes"))
-    }
+fn title(value: &str) -> Result<String, Refusal> {
+    line("title", value, 200)
 }
 
-pub fn title(value: &str) -> Result<String, Refusal> {
-    line("title", value, 200)
+fn description(value: &str) -> Result<String, Refusal> {
+    prose("description", value, 5_000)
 }
 
 fn duration(minutes: i32) -> Result<i32, Refusal> {
@@ -170,10 +215,9 @@ fn duration(minutes: i32) -> Result<i32, Refusal> {
     }
 }
 
-fn contact(guest: GuestContact) -> Result<(Option<String>, Option<String>), Refusal> {
-    let name = Some(guest.name).filter(|name| !name.is_empty());
-    let name = name.map(|name| line("guest", &name, 200)).transpose()?;
-    Ok((name, email("guest.email", &guest.email)?))
+fn contact(fields: &mut Fields, guest: &GuestContact) -> (Option<String>, Option<String>) {
+    let name = fields.check(maybe_line("guest.name", &guest.name, 200));
+    (Some(name).filter(|name| !name.is_empty()), fields.check(email("guest.email", &guest.email)))
 }
 
 /// None: empty or blank.
@@ -185,7 +229,7 @@ fn email(field: &str, text: &str) -> Result<Option<String>, Refusal> {
     email.map(|email| Some(email.to_string())).map_err(|invalid| Refusal::invalid(field, invalid.to_string()))
 }
 
-pub fn role(value: &str) -> Result<Option<Role>, Refusal> {
+fn role(value: &str) -> Result<Option<Role>, Refusal> {
     match value {
         "" => Ok(None),
         "host" => Ok(Some(Role::Host)),
@@ -194,7 +238,7 @@ pub fn role(value: &str) -> Result<Option<Role>, Refusal> {
     }
 }
 
-pub fn status(value: &str) -> Result<Option<SessionStatus>, Refusal> {
+fn status(value: &str) -> Result<Option<SessionStatus>, Refusal> {
     if value.is_empty() {
         return Ok(None);
     }
@@ -206,7 +250,7 @@ pub fn status(value: &str) -> Result<Option<SessionStatus>, Refusal> {
 }
 
 /// Which deliveries an admin lists; those that were given up, if the request does not say.
-pub fn delivery_state(state: &str) -> Result<DeliveryState, Refusal> {
+fn delivery_state(state: &str) -> Result<DeliveryState, Refusal> {
     if state.is_empty() {
         return Ok(DeliveryState::Dead);
     }

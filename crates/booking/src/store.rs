@@ -17,7 +17,7 @@ pub use deliveries::{
 };
 pub use notifications::{Notification, insert_room_failed, list_notifications, mark_notification_read};
 pub use pass::{BATCH, close_overdue, start_attended};
-pub use read::{Booking, Filter, find_booking, find_booking_by_key, is_kicked, list_bookings};
+pub use read::{Booking, Filter, find_booking, find_booking_by_key, find_now, is_kicked, list_bookings};
 pub use reminders::insert_reminders;
 pub use write::{
     Rescheduled, cancel_booking, end_booking, find_obstacles, insert_booking, is_slot_taken, lock_people,

@@ -257,6 +257,7 @@ impl Cause {
             | Reason::AlreadyRecording
             | Reason::RecordingStopped
             | Reason::RecordingNotFinished
+            | Reason::UnsupportedEncoding
             | Reason::RecordingUnavailable
             | Reason::TooLarge
             | Reason::Internal => Self::Internal,

@@ -21,7 +21,7 @@ use crate::{lifecycle::Lifecycle, ops::State, service::Runtime};
 pub(crate) use spans::{code_of, named, record_code};
 
 pub use guard::{Guard, GuardLayer};
-pub use message::{caller, datetime, system_caller, timestamp, uuid};
+pub use message::{caller, datetime, display_name, system_caller, timestamp, uuid};
 pub use tokens::{InternalTokens, TOKEN_HEADER};
 
 /// What the health of a whole server is asked by.

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::status::Refusal;
+use crate::{field::Fields, status::Refusal};
 
 /// The last row of a page; the next page continues after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Cursor {
         if text.is_empty() {
             return Ok(None);
         }
-        let wrong = || Refusal::invalid("cursor", "is not one that this list gave");
+        let wrong = || Refusal::invalid("cursor", "must be the cursor of a page of this list");
         Self::decode(text).map(Some).ok_or_else(wrong)
     }
 
@@ -53,6 +53,16 @@ pub fn limit(value: i32) -> Result<usize, Refusal> {
         Ok(limit @ 1..=100) => Ok(limit),
         Ok(_) | Err(_) => Err(Refusal::invalid("limit", "must be 1 to 100")),
     }
+}
+
+/// How many rows a page has, and the row that it follows.
+///
+/// # Errors
+/// `invalid_request` for all that is wrong with either.
+pub fn asked(value: i32, cursor: &str) -> Result<(usize, Option<Cursor>), Refusal> {
+    let mut fields = Fields::default();
+    let page = (fields.check(limit(value)), fields.check(Cursor::parse(cursor)));
+    fields.finish().map(|()| page)
 }
 
 /// What to ask the database for, to know whether there is a next page.

@@ -83,6 +83,7 @@ reasons! {
     SessionCancelled = "session_cancelled", FailedPrecondition, 410;
     TooLarge = "too_large", OutOfRange, 413;
     TokenTooLarge = "token_too_large", InvalidArgument, 431;
+    UnsupportedEncoding = "unsupported_encoding", InvalidArgument, 415;
     /// Facts: `retry_after` (seconds).
     RateLimited = "rate_limited", ResourceExhausted, 429;
     Internal = "internal", Internal, 500;
@@ -100,6 +101,13 @@ impl fmt::Display for Reason {
     }
 }
 
+/// A field that is wrong, by the name under which clients send it, and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    pub field: String,
+    pub message: String,
+}
+
 /// A reason, what the caller can do about it, and typed facts (`opens_at`, `field`, `retry_after` …).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {message}")]
@@ -107,18 +115,42 @@ pub struct Refusal {
     pub reason: Reason,
     pub message: String,
     pub facts: BTreeMap<String, String>,
+    /// All fields that are wrong. The first one's name and message are the fact `field` and the refusal's message.
+    pub errors: Vec<FieldError>,
 }
 
 impl Refusal {
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), facts: BTreeMap::new() }
+        Self { reason, message: message.into(), facts: BTreeMap::new(), errors: Vec::new() }
     }
 
     /// 400 for one field of the request.
     #[must_use]
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
-        Self::new(Reason::InvalidRequest, message).with("field", field)
+        Self::about(Reason::InvalidRequest, field, message)
+    }
+
+    /// A refusal because of one field of the request.
+    #[must_use]
+    pub fn about(reason: Reason, field: &str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let errors = vec![FieldError { field: field.to_owned(), message: message.clone() }];
+        Self { errors, ..Self::new(reason, message).with("field", field) }
+    }
+
+    /// 400 for all of these fields. None when there are none.
+    #[must_use]
+    pub fn invalid_fields(errors: Vec<FieldError>) -> Option<Self> {
+        let FieldError { field, message } = errors.first()?.clone();
+        Some(Self { errors, ..Self::invalid(&field, message) })
+    }
+
+    /// The same refusal, with the other one's wrong fields behind its own.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.errors.extend(other.errors);
+        self
     }
 
     /// Try again later; `seconds` becomes `retry_after`.
@@ -170,6 +202,7 @@ impl Refusal {
                 reason,
                 message: status.message().to_owned(),
                 facts: info.metadata.into_iter().collect(),
+                errors: field_errors(status),
             };
         }
         match status.code() {
@@ -182,10 +215,20 @@ impl Refusal {
     }
 }
 
+fn field_errors(status: &Status) -> Vec<FieldError> {
+    let violations = status.get_details_bad_request().map(|details| details.field_violations);
+    let errors = violations.into_iter().flatten();
+    errors.map(|violation| FieldError { field: violation.field, message: violation.description }).collect()
+}
+
+/// Wrong fields are `google.rpc.BadRequest`, beside the `google.rpc.ErrorInfo` of every refusal.
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
-        let details =
+        let mut details =
             ErrorDetails::with_error_info(refusal.reason.code(), DOMAIN, HashMap::from_iter(refusal.facts));
+        for FieldError { field, message } in refusal.errors {
+            details.add_bad_request_violation(field, message);
+        }
         Self::with_error_details(refusal.reason.grpc(), refusal.message, details)
     }
 }
@@ -201,6 +244,20 @@ mod tests {
             assert_eq!(Refusal::from_status(&Status::from(refusal.clone())), refusal);
             assert_eq!(reason.code().parse(), Ok(reason));
         }
+    }
+
+    #[test]
+    fn wrong_fields_survive_the_wire_in_their_order() {
+        let refusal =
+            Refusal::invalid("title", "is too long").and(Refusal::invalid("guest.name", "is empty"));
+        let status = Status::from(refusal.clone());
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        let told: Vec<_> =
+            violations.iter().map(|one| (one.field.as_str(), one.description.as_str())).collect();
+        assert_eq!(told, [("title", "is too long"), ("guest.name", "is empty")]);
+        let read = Refusal::from_status(&status);
+        assert_eq!((read.facts["field"].as_str(), read.message.as_str()), ("title", "is too long"));
+        assert_eq!(read, refusal);
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod role;
 mod room;
 mod session;
 mod stream;
+pub mod text;
+mod web;
 
 pub use email::{EmailAddress, InvalidEmail};
 pub use live::{AccessLevel, EndReason, LiveStatus, LobbyStatus};
@@ -16,3 +18,4 @@ pub use role::{Grants, NestRole, Role, SeatRole, Source};
 pub use room::{EndedReason, FRESH, Owner, OwnerKind, REFRESH_AFTER, RoomCreation, RoomStatus, is_fresh};
 pub use session::SessionStatus;
 pub use stream::{PLAYLIST, stream_file};
+pub use web::{LONGEST_URL, is_global, public_url};

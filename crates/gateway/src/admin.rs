@@ -111,8 +111,8 @@ pub(crate) struct ListDeliveries {
     #[param(inline)]
     state: Option<DeliveryState>,
     /// Default: 20.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<i32>,
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 100)]
+    limit: Option<wire::Limit>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
 }
@@ -133,7 +133,7 @@ pub(crate) async fn notifications(
     let request = pb::ListDeliveriesRequest {
         caller: Some(caller),
         state: state.to_owned(),
-        limit: wire::limit(query.limit)?,
+        limit: wire::limit(query.limit),
         cursor: query.cursor.unwrap_or_default(),
     };
     let page = app.booking().list_deliveries(request).await?.into_inner();

@@ -48,7 +48,7 @@ pub enum Refused {
     Expired,
     #[error("the token is not valid yet")]
     NotYetValid,
-    #[error("the token names no subject of 1 to 200 bytes")]
+    #[error("the token names no subject, or one with blanks at its ends or invisible characters")]
     Subject,
     /// Not the caller's fault: the keys were never fetched.
     #[error("the identity provider's keys are not known yet")]

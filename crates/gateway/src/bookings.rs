@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app::{App, SignedIn},
     error::Rejection,
-    extract::{Id, IdempotencyKey, Json, Query},
+    extract::{Id, Json, Keyed, Query},
     wire::{self, Envelope, Person, told},
 };
 
@@ -143,7 +143,7 @@ impl Booking {
 type BookingAnswer = Result<Answer<Envelope<Booking>>, Rejection>;
 
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct CreateBooking {
     guest_id: String,
     /// Default: the caller.
@@ -161,6 +161,7 @@ pub(crate) struct CreateBooking {
 
 /// How a guest who has never signed in is called until then.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct GuestContact {
     name: String,
     email: String,
@@ -176,8 +177,7 @@ pub(crate) struct GuestContact {
 pub(crate) async fn create(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
-    IdempotencyKey(idempotency_key): IdempotencyKey,
-    Json(body): Json<CreateBooking>,
+    Keyed(idempotency_key, body): Keyed<CreateBooking>,
 ) -> Result<impl IntoResponse, Rejection> {
     let reader = caller.user_id.clone();
     let request = pb::CreateBookingRequest {
@@ -212,8 +212,8 @@ pub(crate) struct ListBookings {
     #[serde(default, with = "time::serde::rfc3339::option")]
     to: Option<OffsetDateTime>,
     /// Default: 20.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<i32>,
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 100)]
+    limit: Option<wire::Limit>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
 }
@@ -237,7 +237,7 @@ pub(crate) async fn list(
         status: query.status.map_or("", BookingStatus::as_str).to_owned(),
         from: query.from.map(timestamp),
         to: query.to.map(timestamp),
-        limit: wire::limit(query.limit)?,
+        limit: wire::limit(query.limit),
         cursor: query.cursor.unwrap_or_default(),
     };
     let page = app.booking().list_bookings(request).await?.into_inner();
@@ -266,7 +266,7 @@ pub(crate) async fn get(
 
 /// What is absent stays as it is.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PatchBooking {
     #[serde(default, with = "time::serde::rfc3339::option")]
     scheduled_at: Option<OffsetDateTime>,
@@ -302,6 +302,7 @@ pub(crate) async fn patch(
 }
 
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct CancelBooking {
     reason: Option<String>,
 }

@@ -23,6 +23,7 @@ use utoipa::ToSchema;
 use crate::{
     app::{App, Asker},
     error::{self, Rejection},
+    extract::{Json, Nothing},
 };
 
 /// What all services together may take.
@@ -232,6 +233,7 @@ pub(crate) async fn repair(
     State(app): State<App>,
     asker: Asker,
     Reference(reference): Reference,
+    _: Json<Nothing>,
 ) -> Result<Answer<Verdict>, Rejection> {
     asker.somebody()?;
     let Sought::Room { kind, id } = find(&app, &asker, reference).await? else {

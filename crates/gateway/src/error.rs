@@ -8,10 +8,10 @@ use std::{error::Error as _, sync::Arc};
 use axum::response::{IntoResponse, Response};
 use chassis::{
     context,
-    status::{Reason, Refusal},
+    status::{FieldError, Reason, Refusal},
 };
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tonic_types::StatusExt as _;
 
 /// Why a request gets no answer of its route.
@@ -62,6 +62,7 @@ pub(crate) fn title(reason: Reason) -> &'static str {
         Reason::SessionCancelled => "Session Cancelled",
         Reason::TooLarge => "Request Too Large",
         Reason::TokenTooLarge => "Token Too Large",
+        Reason::UnsupportedEncoding => "Unsupported Encoding",
         Reason::RateLimited => "Too Many Requests",
         Reason::Internal => "Internal Server Error",
         Reason::LivekitUnavailable => "Video Server Unavailable",
@@ -127,10 +128,21 @@ fn answer(refusal: Refusal) -> Response {
     if let Some(seconds) = seconds {
         facts.insert("retry_after".to_owned(), seconds.into());
     }
+    if status == StatusCode::BAD_REQUEST {
+        let errors = refusal
+            .errors
+            .into_iter()
+            .map(|FieldError { field, message }| json!({"field": field, "message": message}));
+        facts.insert("errors".to_owned(), errors.collect());
+    }
     let mut response = body(status, title(reason), &refusal.message, reason.code(), facts);
     if status == StatusCode::UNAUTHORIZED {
         let bearer = HeaderValue::from_static("Bearer");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+    }
+    if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        let identity = HeaderValue::from_static("identity"); // RFC 9110, 15.5.16
+        response.headers_mut().insert(header::ACCEPT_ENCODING, identity);
     }
     if later && let Some(seconds) = seconds {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());

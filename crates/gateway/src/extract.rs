@@ -8,16 +8,23 @@ use axum::{
 use bytes::Bytes;
 use chassis::{
     context,
+    field::Fields,
     status::{Reason, Refusal},
 };
 use futures::TryStreamExt as _;
 use http::{HeaderMap, header, request::Parts};
-use serde::de::DeserializeOwned;
-use std::{fmt::Display, time::Duration};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{borrow::Cow, time::Duration};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
+use self::wrong::{Failure, Reading, samples_of_json, samples_of_query};
 use crate::{app::App, error::Rejection};
+
+mod wrong;
+
+pub(crate) use self::wrong::ours;
 
 /// The largest body of a route.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
@@ -27,6 +34,8 @@ pub(crate) const SMALL_BODY: usize = 1024;
 pub(crate) const BODIES: usize = 448;
 /// Places for longer bodies of requests that only a Nostr key has signed.
 pub(crate) const BODIES_OF_KEYS: usize = 64;
+/// UTF-8's, which some editors and clients write before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much of a body that is too large is read away, so that the client hears the answer.
 const READ_AWAY: usize = 4 * 1024 * 1024;
 
@@ -58,35 +67,63 @@ impl<S: Send + Sync> FromRequestParts<S> for Ids {
 async fn ids<S: Send + Sync, const N: usize>(parts: &mut Parts, state: &S) -> Result<[String; N], Rejection> {
     let params = RawPathParams::from_request_parts(parts, state).await;
     let params = params.map_err(|_| Refusal::invalid("path", "The path is not valid UTF-8."))?;
+    let mut wrong = Fields::default();
     let ids = params.iter().take(N).map(|(name, value)| match value.parse::<Uuid>() {
         Ok(id) => Ok(id.to_string()),
         Err(_) => Err(match name {
             "sessionId" | "bookingId" => {
-                Refusal::new(Reason::InvalidSessionId, "The id in the path is not a UUID.")
+                Refusal::about(Reason::InvalidSessionId, name, "The id in the path is not a UUID.")
             }
             _ => Refusal::invalid(name, "The id is not a UUID."),
         }),
     });
-    let ids: Vec<String> = ids.collect::<Result<_, _>>()?;
+    let ids: Vec<String> = ids.map(|id| wrong.check(id)).collect();
+    wrong.finish()?;
     ids.try_into().map_err(|_| Rejection::NoRoute)
 }
 
-/// Query parameters; unknown ones are ignored.
+/// Query parameters; unknown ones are ignored, and blank ones are absent.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        let query = parts.uri.query().unwrap_or_default();
-        let pairs = url::form_urlencoded::parse(query.as_bytes());
-        serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
-            .map(Self)
-            .map_err(|error| invalid(error.path(), error.inner(), "query"))
+        Ok(query(parts.uri.query().unwrap_or_default()).map(Self)?)
     }
 }
 
-/// A JSON object; an empty body is an empty object, unknown fields are ignored.
+fn query<T: DeserializeOwned>(query: &str) -> Result<T, Refusal> {
+    let is_blank = |value: &str| value.trim().is_empty();
+    let pairs = || url::form_urlencoded::parse(query.as_bytes());
+    let query = if pairs().any(|(_, value)| is_blank(&value)) {
+        Cow::Owned(written(pairs().filter(|(_, value)| !is_blank(value))))
+    } else {
+        Cow::Borrowed(query)
+    };
+    read_query(&query).map_err(|first| {
+        let read = |document: &Value| {
+            let fields = document.as_object().into_iter().flatten();
+            read_query::<T>(&written(fields.filter_map(|(name, value)| Some((name, value.as_str()?))))).err()
+        };
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        let document =
+            pairs.map(|(name, value)| (name.into_owned(), Value::from(value.into_owned()))).collect();
+        refused(&Reading { whole: "query", samples: samples_of_query(), read: &read }, document, &first)
+    })
+}
+
+fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Failure> {
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
+        .map_err(|error| Failure::of(error.path(), error.inner()))
+}
+
+fn written(pairs: impl Iterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+/// A JSON object; an empty body is an empty object. Whether unknown fields are refused, its type says.
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
@@ -94,7 +131,29 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
         let (parts, body) = request.into_parts();
-        json(&receive(&parts.headers, body, app.bodies()).await?).map(Self)
+        Ok(json(&receive(&parts.headers, body, app.bodies()).await?).map(Self)?)
+    }
+}
+
+/// The body of a route that takes none: nothing, or an object without fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+/// A JSON object, and the `Idempotency-Key` beside it: both are checked before either is refused.
+pub(crate) struct Keyed<T>(pub(crate) String, pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Keyed<T> {
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
+        let (parts, body) = request.into_parts();
+        let body = json(&receive(&parts.headers, body, app.bodies()).await?);
+        match (idempotency_key(&parts.headers), body) {
+            (Ok(key), Ok(body)) => Ok(Self(key, body)),
+            (Err(key), Err(body)) => Err(body.and(key).into()),
+            (Err(refusal), Ok(_)) | (Ok(_), Err(refusal)) => Err(refusal.into()),
+        }
     }
 }
 
@@ -112,24 +171,51 @@ async fn place(places: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {
     place.ok_or_else(|| Refusal::unavailable(Reason::ServiceUnavailable, 1))
 }
 
-/// One JSON object; nothing is an empty one.
-pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
-    let text = match body.trim_ascii() {
+/// One JSON object, with or without a byte order mark; nothing is an empty one.
+pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    let no_object = || Refusal::invalid("body", "The body must be one JSON object.");
+    let text = match body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii() {
         b"" => b"{}",
         text => text,
     };
     if text.first() != Some(&b'{') {
-        return Err(Refusal::invalid("body", "The body is not a JSON object.").into());
+        return Err(no_object());
     }
     let mut json = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| invalid(error.path(), error.inner(), "body"))?;
-    json.end().map_err(|_| Refusal::invalid("body", "The body has more than one JSON object."))?;
-    Ok(value)
+    let first = match serde_path_to_error::deserialize(&mut json) {
+        Ok(value) => return json.end().map(|()| value).map_err(|_| no_object()),
+        Err(error) => Failure::of(error.path(), error.inner()),
+    };
+    let document = serde_json::from_slice(text).map_err(|_| no_object())?;
+    let read = |document: &Value| {
+        let error = serde_path_to_error::deserialize::<_, T>(document).err()?;
+        Some(Failure::of(error.path(), error.inner()))
+    };
+    Err(refused(&Reading { whole: "body", samples: samples_of_json(), read: &read }, document, &first))
+}
+
+/// Names everything that is wrong.
+fn refused(reading: &Reading<'_>, document: Value, first: &Failure) -> Refusal {
+    Refusal::invalid_fields(reading.find(document, first)).unwrap_or_else(Refusal::internal) // there is the first
+}
+
+/// Bodies are read as they are: compression would let a small one become a large one.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let is_plain = |value: &http::HeaderValue| {
+        let codings = value.to_str().unwrap_or("unknown").split(',').map(str::trim);
+        codings.into_iter().all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"))
+    };
+    if encodings.into_iter().all(is_plain) {
+        return Ok(());
+    }
+    let message = "The body is compressed; send it without a Content-Encoding.";
+    Err(Refusal::new(Reason::UnsupportedEncoding, message))
 }
 
 /// The whole body, if it is not longer than `limit` and comes within the request's budget.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Rejection> {
+    check_encoding(headers)?;
     let late = |_| Refusal::invalid("body", "The body did not come in time.");
     tokio::time::timeout(context::remaining(Duration::from_secs(10)), async {
         let length = headers
@@ -164,25 +250,15 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        let Some(key) = parts.headers.get("idempotency-key") else {
-            return Ok(Self(String::new()));
-        };
-        let key = key.to_str().ok().map(str::trim);
-        key.filter(|key| (1..=200).contains(&key.len())).map(|key| Self(key.to_owned())).ok_or_else(|| {
-            Refusal::invalid("Idempotency-Key", "must have 1 to 200 visible ASCII characters").into()
-        })
+        Ok(idempotency_key(&parts.headers).map(Self)?)
     }
 }
 
-/// Names the field as the client wrote it; serde tells of a missing one only in its text.
-fn invalid(path: &serde_path_to_error::Path, error: &impl Display, whole: &str) -> Rejection {
-    let text = error.to_string();
-    let missing = ["missing field `", "duplicate field `"]
-        .iter()
-        .find_map(|start| text.strip_prefix(start)?.split('`').next());
-    let mut segments: Vec<String> = path.iter().map(ToString::to_string).collect();
-    segments.retain(|segment| segment != "?");
-    segments.extend(missing.map(str::to_owned));
-    let field = if segments.is_empty() { whole.to_owned() } else { segments.join(".") };
-    Refusal::invalid(&field, text).into()
+/// Empty: there is none.
+fn idempotency_key(headers: &HeaderMap) -> Result<String, Refusal> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(String::new()) };
+    let key = key.to_str().ok().map(str::trim);
+    let key = key.filter(|key| (1..=200).contains(&key.len()) && !key.contains('\t'));
+    key.map(str::to_owned)
+        .ok_or_else(|| Refusal::invalid("Idempotency-Key", "must have 1 to 200 visible ASCII characters"))
 }

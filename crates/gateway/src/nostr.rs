@@ -143,6 +143,6 @@ impl FromRequest<App> for Received {
 
 impl Received {
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
-        extract::json(&self.0)
+        Ok(extract::json(&self.0)?)
     }
 }

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app::{App, SignedIn},
     error::Rejection,
-    extract::{Id, Query},
+    extract::{Id, Json, Nothing, Query},
     wire::{self, Envelope},
 };
 
@@ -48,8 +48,8 @@ impl TryFrom<pb::Notification> for Notification {
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListNotifications {
     /// Default: 20.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<i32>,
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 100)]
+    limit: Option<wire::Limit>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
 }
@@ -65,7 +65,7 @@ pub(crate) async fn list(
 ) -> Result<Answer<Envelope<Vec<Notification>>>, Rejection> {
     let request = pb::ListNotificationsRequest {
         caller: Some(caller),
-        limit: wire::limit(query.limit)?,
+        limit: wire::limit(query.limit),
         cursor: query.cursor.unwrap_or_default(),
     };
     let page = app.booking().list_notifications(request).await?.into_inner();
@@ -81,6 +81,7 @@ pub(crate) async fn read(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
     Id(notification_id): Id,
+    _: Json<Nothing>,
 ) -> Result<Answer<Envelope<Notification>>, Rejection> {
     let request = pb::MarkNotificationReadRequest { caller: Some(caller), notification_id };
     let answer = app.booking().mark_notification_read(request).await?.into_inner();

@@ -10,6 +10,7 @@ use chassis::status::Reason::{
     InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotAdmin, NotHost,
     NotParticipant, NotificationNotFound, RateLimited, RoomNotActive, RoomNotFound, ServiceUnavailable,
     SessionCancelled, SessionNotFound, SlotTaken, TokenTooLarge, TooEarly, TooLarge, Unauthenticated,
+    UnsupportedEncoding,
 };
 use utoipa::{
     Modify, OpenApi, ToSchema,
@@ -23,6 +24,17 @@ use utoipa::{
 mod live;
 mod nests;
 mod recordings;
+
+/// A field of the request that is wrong, and what it must be.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a part of a body that `error` writes")]
+struct WrongField {
+    /// As the request has it.
+    #[schema(example = "guest.name")]
+    field: String,
+    #[schema(example = "must be a text")]
+    message: String,
+}
 
 /// Every refusal.
 #[derive(ToSchema)]
@@ -38,8 +50,10 @@ struct Problem {
     code: String,
     /// Finds the request in our logs; the same as the header `x-request-id`.
     request_id: String,
-    /// `invalid_request`: what is wrong.
+    /// 400: the first field that is wrong.
     field: Option<String>,
+    /// 400: all fields that are wrong.
+    errors: Option<Vec<WrongField>>,
     /// `too_early`: when the meeting can be joined.
     #[schema(format = DateTime)]
     opens_at: Option<String>,
@@ -63,8 +77,10 @@ struct LiveProblem {
     code: String,
     /// Finds the request in our logs; the same as the header `x-request-id`.
     request_id: String,
-    /// `invalid_request`: what is wrong.
+    /// 400: the first field that is wrong.
     field: Option<String>,
+    /// 400: all fields that are wrong.
+    errors: Option<Vec<WrongField>>,
     /// `room_not_idle`: the session that is open.
     session_id: Option<String>,
     /// `room_not_idle`: when it starts, or started.
@@ -77,8 +93,14 @@ struct LiveProblem {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Greenroom", description = "Scheduled video sessions and live rooms on LiveKit. Every answer carries \
-        `x-request-id`; every refusal has the same body and a `code` that does not change."),
-    components(schemas(Problem, LiveProblem)),
+        `x-request-id`; every refusal has the same body and a `code` that does not change.\n\n\
+        Unknown query parameters are ignored, and blank ones count as absent. Unknown fields of a JSON body are 400, but \
+        for `/api/v1/live` and `/api/v1/nests`, which ignore them. A 400 names every wrong field in `errors`.\n\n\
+        Texts for people are cleaned before they are measured and stored: control characters, invisible characters and \
+        those that change the direction of what follows are removed. Ids are never changed: one that begins or ends with \
+        white space, or has a control or invisible character, is 400. URLs of pictures are https, without a user name, \
+        and their host is neither this machine nor a private network."),
+    components(schemas(Problem, LiveProblem, WrongField)),
     modifiers(&Security),
     security(("bearer" = []))
 )]
@@ -151,8 +173,10 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
         "listDeliveries" | "listStuckRooms" | "listEvents" => &[InvalidRequest, NotAdmin],
         "listOrphans" => &[NotAdmin, LivekitUnavailable],
         "getDrift" => &[NotAdmin],
-        "readNotification" => &[InvalidRequest, NotificationNotFound],
+        "readNotification" => &[InvalidRequest, TooLarge, NotificationNotFound],
         "createRoom" => &[
+            InvalidRequest,
+            TooLarge,
             InvalidSessionId,
             NotParticipant,
             SessionNotFound,
@@ -171,9 +195,16 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             SessionCancelled,
             LivekitUnavailable,
         ],
-        "endRoom" => {
-            &[InvalidSessionId, NotHost, NotParticipant, SessionNotFound, MeetingEnded, SessionCancelled]
-        }
+        "endRoom" => &[
+            InvalidRequest,
+            TooLarge,
+            InvalidSessionId,
+            NotHost,
+            NotParticipant,
+            SessionNotFound,
+            MeetingEnded,
+            SessionCancelled,
+        ],
         "kickParticipant" => &[
             InvalidRequest,
             InvalidSessionId,
@@ -186,7 +217,7 @@ fn reasons(operation: &str) -> Option<&'static [Reason]> {
             LivekitUnavailable,
         ],
         "diagnoseRoom" => &[],
-        "repairRoom" => &[NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable],
+        "repairRoom" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable],
         "receiveWebhook" => &[TooLarge],
         _ => return None,
     })
@@ -220,7 +251,9 @@ fn refusals(operation: &mut Operation, problem: &str) {
         operation.security.as_ref().is_some_and(|all| all.contains(&SecurityRequirement::default()));
     let of_tokens = |reason: &Reason| matches!(reason, Unauthenticated | TokenTooLarge);
     let usual = SIGNED_IN.iter().filter(|reason| !(anonymous && of_tokens(reason)));
-    for reason in usual.chain(own) {
+    // A route that reads a body refuses a compressed one.
+    let encoding: &[Reason] = if own.contains(&TooLarge) { &[UnsupportedEncoding] } else { &[] };
+    for reason in usual.chain(own).chain(encoding) {
         by_status.entry(reason.http()).or_default().push(reason.code());
     }
     for (status, codes) in by_status {

@@ -117,8 +117,8 @@ use recording;
 #[into_params(parameter_in = Query)]
 pub(crate) struct Page {
     /// Default: 20.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<i32>,
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 100)]
+    limit: Option<wire::Limit>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
 }
@@ -131,17 +131,13 @@ fn start_request(
     pb::StartRecordingRequest { caller: Some(caller), place: Some(place), idempotency_key, proof: None }
 }
 
-fn list_request(
-    caller: Caller,
-    place: pb::RecordingPlace,
-    page: Page,
-) -> Result<pb::ListRecordingsRequest, Rejection> {
-    Ok(pb::ListRecordingsRequest {
+fn list_request(caller: Caller, place: pb::RecordingPlace, page: Page) -> pb::ListRecordingsRequest {
+    pb::ListRecordingsRequest {
         caller: Some(caller),
         place: Some(place),
-        limit: wire::limit(page.limit)?,
+        limit: wire::limit(page.limit),
         cursor: page.cursor.unwrap_or_default(),
-    })
+    }
 }
 
 /// Whatever is asked about one recording of a place.

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app::{App, Moderator, SignedIn},
     error::Rejection,
-    extract::{Id, Json, Query},
+    extract::{Id, Json, Nothing, Query},
     wire::{self, Envelope, Person, told},
 };
 
@@ -35,6 +35,7 @@ pub(crate) async fn create_room(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
     Id(session_id): Id,
+    _: Json<Nothing>,
 ) -> Result<Answer<Envelope<MadeRoom>>, Rejection> {
     let request = room::CreateRoomRequest { caller: Some(caller), session_id };
     let answer = app.room().create_room(request).await?.into_inner();
@@ -165,6 +166,7 @@ pub(crate) async fn end_room(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
     Id(booking_id): Id,
+    _: Json<Nothing>,
 ) -> Result<Answer<RoomEnded>, Rejection> {
     let request = booking::EndBookingRequest { caller: Some(caller), booking_id };
     app.booking().end_booking(request).await?;
@@ -277,7 +279,7 @@ pub(crate) async fn status(
 }
 
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Kick {
     user_id: String,
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Json as Answer, extract::State};
 use chassis::{field, service::Runtime, transport::Transport};
 use proto::sync::v1::{self as pb, sync_service_client::SyncServiceClient};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -21,7 +21,7 @@ use crate::{
     app::App,
     config::StreamsConfig,
     error::Rejection,
-    extract::Query,
+    extract::{self, Query},
     listen,
     wire::{self, told},
 };
@@ -158,13 +158,24 @@ pub(crate) struct ListStreams {
     #[param(inline)]
     status: Option<StreamStatus>,
     /// Looked for in title, description and tags.
-    #[param(max_length = 100)]
-    q: Option<String>,
+    #[param(value_type = Option<String>, max_length = 100)]
+    q: Option<Search>,
     /// Default: 20.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<i32>,
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 100)]
+    limit: Option<wire::Limit>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
+}
+
+/// What is looked for, cleaned.
+struct Search(String);
+
+impl<'de> Deserialize<'de> for Search {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let line = field::maybe_line("q", &text, 100);
+        line.map(Self).map_err(|refusal| D::Error::custom(extract::ours(&refusal.message)))
+    }
 }
 
 #[derive(Clone, Copy, Deserialize, ToSchema)]
@@ -201,8 +212,8 @@ pub(crate) async fn list(
     let request = pb::ListStreamsRequest {
         caller,
         status: status.to_owned(),
-        query: field::prose("q", query.q.unwrap_or_default(), 100)?,
-        limit: wire::limit(query.limit)?,
+        query: query.q.map_or_else(String::new, |Search(text)| text),
+        limit: wire::limit(query.limit),
         cursor: query.cursor.unwrap_or_default(),
     };
     let page = app.streams().sync.clone().list_streams(request).await?.into_inner();

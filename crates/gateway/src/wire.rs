@@ -1,12 +1,12 @@
 //! What the answers of `/api` share: the envelope, people, pages, and times as RFC 3339 in UTC.
 
-use chassis::{grpc, status::Refusal};
+use chassis::grpc;
 use prost_types::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::error::Rejection;
+use crate::{error::Rejection, extract};
 
 /// Every answer of `/api` that is not a refusal.
 #[derive(Serialize, ToSchema)]
@@ -64,11 +64,20 @@ pub(crate) fn time_or_null(value: Option<Timestamp>) -> Option<OffsetDateTime> {
     value.as_ref().and_then(grpc::datetime)
 }
 
-/// `?limit=`; 0 is what services take for "not told".
-pub(crate) fn limit(limit: Option<i32>) -> Result<i32, Refusal> {
-    match limit {
-        None => Ok(0),
-        Some(limit @ 1..=100) => Ok(limit),
-        Some(_) => Err(Refusal::invalid("limit", "must be 1 to 100")),
+/// `?limit=`, 1 to 100.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit(i32);
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match i32::deserialize(deserializer)? {
+            limit @ 1..=100 => Ok(Self(limit)),
+            _ => Err(D::Error::custom(extract::ours("must be 1 to 100"))),
+        }
     }
+}
+
+/// 0 is what services take for "not told".
+pub(crate) fn limit(limit: Option<Limit>) -> i32 {
+    limit.map_or(0, |Limit(limit)| limit)
 }

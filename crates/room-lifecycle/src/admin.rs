@@ -1,6 +1,7 @@
 //! What operators may ask: what is stuck, what is on LiveKit without need, and what happened.
 
 use chassis::{
+    field::{Fields, maybe_key},
     grpc::{caller, timestamp},
     page::{self, Cursor},
     status::{Reason, Refusal},
@@ -12,6 +13,9 @@ use proto::{
 use tonic::{Request, Response, Status};
 
 use crate::{Rooms, error::Error, store::admin};
+
+/// Characters of a room's name on LiveKit.
+const LONGEST_NAME: usize = 500;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -49,13 +53,12 @@ impl AdminService for Rooms {
     async fn list_events(&self, request: Request<pb::ListEventsRequest>) -> Answer<pb::ListEventsResponse> {
         let request = request.into_inner();
         as_admin(request.caller)?;
-        let limit = page::limit(request.limit)?;
-        let after = Cursor::parse(&request.cursor)?;
-        if request.room_name.contains('\0') {
-            return Err(Refusal::invalid("room_name", "must not contain a zero byte").into());
-        }
-        let room = Some(request.room_name.as_str()).filter(|name| !name.is_empty());
-        let events = admin::list_events(&self.pool, room, after, page::one_more(limit)).await;
+        let mut wrong = Fields::default();
+        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
+        let room = wrong.check(maybe_key("roomName", request.room_name, LONGEST_NAME));
+        wrong.finish()?;
+        let room = Some(room).filter(|name| !name.is_empty());
+        let events = admin::list_events(&self.pool, room.as_deref(), after, page::one_more(limit)).await;
         let (events, next_cursor) = page::page(events.map_err(Error::from)?, limit, |event| Cursor {
             at: event.received_at,
             id: event.key,

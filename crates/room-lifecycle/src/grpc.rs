@@ -1,6 +1,7 @@
 //! What this service does, request by request.
 
 use chassis::{
+    field::{Fields, id},
     grpc::{caller, timestamp, uuid},
     status::Refusal,
 };
@@ -102,7 +103,11 @@ impl RoomService for Rooms {
     ) -> Answer<pb::KickParticipantResponse> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let owner = session_owner(&request.session_id)?;
+        let mut wrong = Fields::default();
+        let session = wrong.check(uuid("session_id", &request.session_id));
+        let user = wrong.check(id("userId", request.user_id));
+        wrong.finish()?;
+        let owner = Owner::Session(session);
         let session = self.session(owner).await?;
         match role(&session, &caller) {
             _ if caller.is_admin || caller.system => {}
@@ -113,15 +118,12 @@ impl RoomService for Rooms {
         if !session.open {
             return Err(Error::Closed(OwnerKind::Session, session.ended_reason).into());
         }
-        if !(1..=200).contains(&request.user_id.len()) || request.user_id.contains('\0') {
-            return Err(Refusal::invalid("userId", "must have 1 to 200 bytes, none of them zero").into());
+        if user == session.host_id {
+            return Err(Refusal::invalid("userId", "must be another person than the host").into());
         }
-        if request.user_id == session.host_id {
-            return Err(Refusal::invalid("userId", "the host cannot be kicked").into());
-        }
-        let (rooms, user) = (self.clone(), request.user_id);
+        let rooms = self.clone();
         if !self.run("kick", async move { rooms.kick(owner, &user).await }).await? {
-            return Err(Refusal::invalid("userId", "is not a participant of this session").into());
+            return Err(Refusal::invalid("userId", "must be a participant of this session").into());
         }
         Ok(Response::new(pb::KickParticipantResponse {}))
     }

@@ -1,9 +1,9 @@
 //! The interface: the listing in pages, its changes as they happen, and how far it is behind.
 
 use chassis::{
-    field,
+    field::{Fields, maybe_line},
     grpc::timestamp,
-    page::{self, Cursor, one_more},
+    page::{self, one_more},
     status::Refusal,
 };
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
@@ -29,12 +29,14 @@ impl SyncService for Listing {
     ) -> Result<Response<ListStreamsResponse>, Status> {
         let request = request.into_inner();
         let viewer = Viewer::of(request.caller)?;
-        let limit = page::limit(request.limit)?;
+        let mut wrong = Fields::default();
+        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
         let filter = Filter {
-            status: status(&request.status)?,
-            pattern: pattern(request.query)?,
-            after: Cursor::parse(&request.cursor)?,
+            status: wrong.check(status(&request.status)),
+            pattern: wrong.check(pattern(&request.query)),
+            after,
         };
+        wrong.finish()?;
         // A search may read the whole listing, and who is in groups all rows of groups, to find few: a few at a time,
         // so that pages and marks get their connections.
         let is_long = filter.pattern.is_some() || (!viewer.is_admin && !viewer.groups.is_empty());
@@ -78,16 +80,16 @@ fn status(value: &str) -> Result<Option<&'static str>, Refusal> {
 }
 
 /// What is looked for, wherever it stands; its own `%` and `_` are themselves.
-fn pattern(query: String) -> Result<Option<String>, Refusal> {
-    let query = field::prose("q", query, 100)?;
+fn pattern(query: &str) -> Result<Option<String>, Refusal> {
+    let query = maybe_line("q", query, 100)?;
     let mut pattern = String::with_capacity(query.len() + 2);
     pattern.push('%');
-    for character in query.trim().chars() {
+    for character in query.chars() {
         if matches!(character, '%' | '_' | '\\') {
             pattern.push('\\');
         }
         pattern.push(character);
     }
     pattern.push('%');
-    Ok(Some(pattern).filter(|_| !query.trim().is_empty()))
+    Ok(Some(pattern).filter(|_| !query.is_empty()))
 }

@@ -30,7 +30,7 @@ impl Issuer {
             Ok(()) => Ok(ExplainResponse { code: "ok".to_owned(), ..ExplainResponse::default() }),
             Err(error @ Error::Database(_)) => Err(error),
             Err(error) => {
-                let Refusal { reason, message, facts } = error.into();
+                let Refusal { reason, message, facts, .. } = error.into();
                 Ok(ExplainResponse {
                     code: reason.code().to_owned(),
                     message,

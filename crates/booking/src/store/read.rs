@@ -110,6 +110,11 @@ macro_rules! bookings {
 }
 pub(super) use bookings;
 
+/// The database's clock.
+pub async fn find_now(executor: impl PgExecutor<'_>) -> Result<OffsetDateTime, sqlx::Error> {
+    sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(executor).await
+}
+
 pub async fn find_booking(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Booking>, sqlx::Error> {
     bookings!([""] "sessions", "where s.id = $1", id).fetch_optional(executor).await
 }

@@ -31,9 +31,13 @@ async fn every_field_of_a_booking_is_refused_by_its_name(pool: PgPoolOptions, co
         ("title", with(&|it| it.title.clear())),
         ("title", with(&|it| it.title = " \t ".into())),
         ("title", with(&|it| it.title = "t".repeat(201))),
-        ("title", with(&|it| it.title = "two\nlines".into())),
+        ("title", with(&|it| it.title = "\u{200b}\n\u{3164}".into())),
+        ("guestId", with(&|it| it.guest_id = "bob\n".into())),
+        ("guestId", with(&|it| it.guest_id = " bob".into())),
+        ("guestId", with(&|it| it.guest_id = "b\u{200b}ob".into())),
+        ("hostId", with(&|it| it.host_id = "\u{2060}ada".into())),
         ("description", with(&|it| it.description = "d".repeat(5001))),
-        ("description", with(&|it| it.description = "\0".into())),
+        ("description", with(&|it| it.description = "\0\u{feff}".into())),
         ("scheduledAt", with(&|it| it.scheduled_at = None)),
         ("scheduledAt", with(&|it| it.scheduled_at = minutes_off(-6))),
         ("scheduledAt", with(&|it| it.scheduled_at = minutes_off(366 * 24 * 60))),
@@ -44,7 +48,8 @@ async fn every_field_of_a_booking_is_refused_by_its_name(pool: PgPoolOptions, co
         ("durationMinutes", with(&|it| it.duration_minutes = 4)),
         ("durationMinutes", with(&|it| it.duration_minutes = 721)),
         ("durationMinutes", with(&|it| it.duration_minutes = i32::MIN)),
-        ("guest", with(&|it| it.guest = contact(&"n".repeat(201), ""))),
+        ("guest.name", with(&|it| it.guest = contact(&"n".repeat(201), ""))),
+        ("guest.name", with(&|it| it.guest = contact("\u{202e}", ""))),
         ("guest.email", with(&|it| it.guest = contact("", "nobody"))),
         ("guest.email", with(&|it| it.guest = contact("", "a b@example.org"))),
         ("guest.email", with(&|it| it.guest = contact("", "a@example.org,b@example.org"))),
@@ -54,6 +59,7 @@ async fn every_field_of_a_booking_is_refused_by_its_name(pool: PgPoolOptions, co
         ("guest.email", with(&|it| it.guest = contact("", "b@localhost"))),
         ("guest.email", with(&|it| it.guest = contact("", "b@[127.0.0.1]"))),
         ("Idempotency-Key", with(&|it| it.idempotency_key = "k".repeat(201))),
+        ("Idempotency-Key", with(&|it| it.idempotency_key = "k\n".into())),
     ];
     for (field, request) in wrong {
         let shown = format!("{field}: {request:.200?}");
@@ -61,6 +67,19 @@ async fn every_field_of_a_booking_is_refused_by_its_name(pool: PgPoolOptions, co
         assert_eq!(refusal.reason, Reason::InvalidRequest, "{shown}");
         assert_eq!(refusal.facts["field"], field, "{shown}");
     }
+    let all = with(&|it| {
+        it.guest_id = "bob ".into();
+        it.title.clear();
+        it.description = "d".repeat(5001);
+        it.scheduled_at = minutes_off(-6);
+        it.duration_minutes = 4;
+        it.guest = contact("\u{200b}", "nobody");
+    });
+    let refusal = refused(world.client.clone().create_booking(all).await);
+    let named: Vec<_> = refusal.errors.iter().map(|error| error.field.as_str()).collect();
+    let expected =
+        ["guestId", "title", "description", "durationMinutes", "guest.name", "guest.email", "scheduledAt"];
+    assert_eq!(named, expected, "the start too, although only the database knows the time");
     let most = with(&|it| {
         it.guest_id = "é".repeat(100);
         it.title = "é".repeat(200);
@@ -103,6 +122,44 @@ async fn guest_email_is_stored_as_it_is_sent_to(pool: PgPoolOptions, connect: Pg
         booked.push(id);
     }
     assert_eq!(booked[0], booked[1], "blanks around it do not make it another request");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn booking_texts_are_stored_cleaned(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let mut request = world.request(10).await;
+    request.caller = Some(Caller { name: "A\u{202e}da\u{200b}".into(), ..person("ada") });
+    request.title = format!("\u{feff}{}\u{200b}", "t".repeat(200));
+    request.description = "one\u{7}\ntwo\u{2067}".into();
+    request.guest = Some(GuestContact { name: "Bo\u{ad}b\n".into(), email: String::new() });
+    let booking = created(world.client.clone().create_booking(request).await);
+    assert_eq!((booking.title, booking.description.as_str()), ("t".repeat(200), "one\ntwo"));
+    let (host, guest) = (booking.host.unwrap(), booking.guest.unwrap());
+    assert_eq!((host.name.as_str(), guest.name.as_str()), ("Ada", "Bob"));
+    let cancel = CancelBookingRequest {
+        caller: Some(person("ada")),
+        booking_id: booking.id,
+        reason: "il\u{200b}l\u{202e}".into(),
+    };
+    let cancelled = world.client.clone().cancel_booking(cancel).await.unwrap().into_inner().booking.unwrap();
+    assert_eq!(cancelled.cancel_reason, "ill");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn lists_name_all_that_is_wrong(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let request = ListBookingsRequest {
+        caller: Some(person("ada")),
+        role: "mentor".into(),
+        status: "open".into(),
+        limit: 101,
+        cursor: "next".into(),
+        from: Some(Timestamp { seconds: i64::MIN, nanos: 0 }),
+        ..ListBookingsRequest::default()
+    };
+    let refusal = refused(world.client.clone().list_bookings(request).await);
+    let named: Vec<_> = refusal.errors.iter().map(|error| error.field.as_str()).collect();
+    assert_eq!(named, ["limit", "role", "status", "from", "cursor"]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -1,23 +1,35 @@
 //! What all our messages carry, read and written in one way: who asks, ids, times.
 
+use domain::text;
 use prost_types::Timestamp;
 use proto::types::v1::Caller;
 use time::OffsetDateTime;
 
 use crate::status::{Reason, Refusal};
 
-/// Who asks, checked: `unauthenticated` without a person, unless one of our own services asks. Postgres takes no
-/// NUL in texts: an id with one is nobody's, a name loses it, a group with one is no group.
+/// Who asks, checked: `unauthenticated` without a person, unless one of our own services asks. What else is said of
+/// them is cleaned, or dropped when nothing is left of it: a name without a visible character is no name, and a picture
+/// that is not public is no picture. Postgres takes no NUL in texts: a group with one is no group.
+///
+/// # Errors
+/// `unauthenticated` for what is not the id of a person.
 pub fn caller(caller: Option<Caller>) -> Result<Caller, Refusal> {
-    let named = |caller: &Caller| caller.system || (1..=200).contains(&caller.user_id.len());
+    let named = |caller: &Caller| caller.system && caller.user_id.is_empty() || text::is_id(&caller.user_id);
     let mut caller = caller
-        .filter(|caller| named(caller) && !caller.user_id.contains('\0'))
+        .filter(named)
         .ok_or_else(|| Refusal::new(Reason::Unauthenticated, "The request names no caller."))?;
-    for told in [&mut caller.name, &mut caller.email, &mut caller.avatar_url] {
-        told.retain(|character| character != '\0');
-    }
+    caller.name = display_name(&caller.name);
+    caller.avatar_url = domain::public_url(&caller.avatar_url).unwrap_or_default();
+    caller.email.retain(|character| character != '\0');
     caller.groups.retain(|group| !group.contains('\0'));
     Ok(caller)
+}
+
+/// A person's name as others see it; empty when nobody would see anything.
+#[must_use]
+pub fn display_name(name: &str) -> String {
+    let name = text::line(name);
+    if text::is_visible(&name) { name.into_owned() } else { String::new() }
 }
 
 /// The caller that our own services and passes are.
@@ -29,7 +41,9 @@ pub fn system_caller() -> Caller {
 /// An id as requests carry it.
 pub fn uuid(field: &str, value: &str) -> Result<uuid::Uuid, Refusal> {
     value.parse().map_err(|_| match field {
-        "session_id" | "booking_id" => Refusal::new(Reason::InvalidSessionId, "The id is not a UUID."),
+        "session_id" | "booking_id" => {
+            Refusal::about(Reason::InvalidSessionId, field, "The id is not a UUID.")
+        }
         _ => Refusal::invalid(field, "must be a UUID"),
     })
 }
@@ -55,16 +69,23 @@ mod tests {
     #[test]
     fn a_caller_has_only_what_postgres_takes() {
         let person = |user_id: &str| Caller { user_id: user_id.into(), ..Caller::default() };
-        for nobody in [None, Some(person("")), Some(person(&"x".repeat(201))), Some(person("a\0b"))] {
+        let ids = ["", &"x".repeat(201), "a\0b", " ana", "ana\n", "an\u{200b}a"];
+        for nobody in ids.into_iter().map(|id| Some(person(id))).chain([None]) {
             assert_eq!(caller(nobody).unwrap_err().reason, Reason::Unauthenticated);
         }
-        let told =
-            Caller { name: "A\0na".into(), email: "\0a@b".into(), avatar_url: "p\0".into(), ..person("ana") };
+        let told = Caller {
+            name: " A\0n\u{202e}a".into(),
+            email: "\0a@b".into(),
+            avatar_url: "p".into(),
+            ..person("ana")
+        };
         let checked = caller(Some(told)).unwrap();
         assert_eq!(
             (checked.name.as_str(), checked.email.as_str(), checked.avatar_url.as_str()),
-            ("Ana", "a@b", "p")
+            ("Ana", "a@b", "")
         );
+        let hidden = caller(Some(Caller { name: "\u{3164} ".into(), ..person("ana") })).unwrap();
+        assert_eq!(hidden.name, "");
         let groups = vec!["a\0b".into(), "stars".into()];
         assert_eq!(caller(Some(Caller { groups, ..person("ana") })).unwrap().groups, ["stars"]);
         assert!(caller(Some(system_caller())).is_ok());

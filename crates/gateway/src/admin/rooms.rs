@@ -87,8 +87,8 @@ impl From<room::UnmadeRoom> for UnmadeRoom {
 #[into_params(parameter_in = Query)]
 pub(crate) struct AtMost {
     /// Of each list. Default: 20.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<i32>,
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 100)]
+    limit: Option<wire::Limit>,
 }
 
 /// What a pass would have to set right now.
@@ -99,7 +99,7 @@ pub(crate) async fn stuck(
     Admin(caller): Admin,
     Query(query): Query<AtMost>,
 ) -> Result<Answer<Envelope<StuckRooms>>, Rejection> {
-    let request = room::ListStuckRoomsRequest { caller: Some(caller), limit: wire::limit(query.limit)? };
+    let request = room::ListStuckRoomsRequest { caller: Some(caller), limit: wire::limit(query.limit) };
     let found = app.admin().list_stuck_rooms(request).await?.into_inner();
     Ok(Envelope::new(StuckRooms {
         live_rooms: found.live_rooms.into_iter().map(StuckLiveRoom::from).collect(),
@@ -202,8 +202,8 @@ pub(crate) struct ListEvents {
     /// A LiveKit room name. Default: all.
     room_name: Option<String>,
     /// Default: 20.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<i32>,
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 100)]
+    limit: Option<wire::Limit>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
 }
@@ -219,7 +219,7 @@ pub(crate) async fn events(
     let request = room::ListEventsRequest {
         caller: Some(caller),
         room_name: query.room_name.unwrap_or_default(),
-        limit: wire::limit(query.limit)?,
+        limit: wire::limit(query.limit),
         cursor: query.cursor.unwrap_or_default(),
     };
     let page = app.admin().list_events(request).await?.into_inner();

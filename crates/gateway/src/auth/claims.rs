@@ -3,6 +3,7 @@
 //! Issuer, audience and expiry are mandatory. Who is an admin is read only from where the identity provider
 //! writes; a pointer into metadata that people edit themselves is refused at the start.
 
+use chassis::grpc;
 use domain::EmailAddress;
 use proto::types::v1::Caller;
 use serde_json::Value;
@@ -133,16 +134,17 @@ pub(super) fn judge(claims: &Value, config: &AuthConfig, now: i64) -> Result<Ver
 }
 
 fn caller(claims: &Value, config: &AuthConfig) -> Result<Caller, Refused> {
-    let text = |claim: &str| claims[claim].as_str().unwrap_or_default().replace('\0', "");
-    let user_id = claims["sub"].as_str().unwrap_or_default();
-    if !(1..=200).contains(&user_id.len()) || user_id.contains('\0') {
+    let text = |claim: &str| claims[claim].as_str().unwrap_or_default();
+    let user_id = text("sub");
+    if !domain::text::is_id(user_id) {
         return Err(Refused::Subject);
     }
     Ok(Caller {
         user_id: user_id.to_owned(),
-        name: text("name").chars().take(LONGEST_NAME).collect(),
+        name: grpc::display_name(text("name")).chars().take(LONGEST_NAME).collect(),
         email: email(&claims["email"]),
-        avatar_url: text("picture"),
+        email_verified: email_verified(&claims["email_verified"]),
+        avatar_url: domain::public_url(text("picture")).unwrap_or_default(),
         is_admin: config.admin.as_ref().is_some_and(|admin| admin.holds(claims)),
         groups: config.groups.as_ref().map(|groups| groups.list(claims)).unwrap_or_default(),
         system: false,
@@ -153,6 +155,18 @@ fn caller(claims: &Value, config: &AuthConfig) -> Result<Caller, Refused> {
 fn email(claim: &Value) -> String {
     let email = claim.as_str().and_then(|text| text.parse::<EmailAddress>().ok());
     email.map(|email| email.to_string()).unwrap_or_default()
+}
+
+/// What the provider says of the address; None when it says nothing. Providers write the claim as a flag, a text or a
+/// number, and what is none of these does not verify anything.
+fn email_verified(claim: &Value) -> Option<bool> {
+    match claim {
+        Value::Null => None,
+        Value::Bool(verified) => Some(*verified),
+        Value::Number(number) => Some(number.as_f64().is_some_and(|number| number > 0.0)),
+        Value::String(text) => Some(matches!(text.trim().to_ascii_lowercase().as_str(), "true" | "1")),
+        Value::Array(_) | Value::Object(_) => Some(false),
+    }
 }
 
 #[cfg(test)]
@@ -213,6 +227,29 @@ mod tests {
         ] {
             assert_eq!(email(&claim), expected, "{claim}");
         }
+    }
+
+    #[test]
+    fn email_is_unverified_however_the_provider_says_so() {
+        for claim in [
+            json!(false),
+            json!("false"),
+            json!("False"),
+            json!(" false "),
+            json!(0),
+            json!(0.0),
+            json!("0"),
+            json!("no"),
+            json!(""),
+            json!([true]),
+        ] {
+            assert_eq!(email_verified(&claim), Some(false), "{claim}");
+        }
+        for claim in [json!(true), json!("true"), json!("TRUE"), json!(1), json!("1")] {
+            assert_eq!(email_verified(&claim), Some(true), "{claim}");
+        }
+        assert_eq!(email_verified(&json!({})["email_verified"]), None);
+        assert_eq!(email_verified(&Value::Null), None);
     }
 
     #[test]

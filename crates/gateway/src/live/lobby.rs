@@ -62,7 +62,7 @@ pub(crate) async fn list(
     let request = pb::ListLobbyRequest {
         caller: Some(caller),
         room_id,
-        limit: wire::limit(page.limit)?,
+        limit: wire::limit(page.limit),
         cursor: page.cursor.unwrap_or_default(),
     };
     let page = app.seats().list_lobby(request).await?.into_inner();

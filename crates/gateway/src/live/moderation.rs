@@ -247,7 +247,7 @@ pub(crate) async fn summary(
     let request = pb::GetSummaryRequest {
         caller: Some(caller),
         room_id,
-        limit: wire::limit(page.limit)?,
+        limit: wire::limit(page.limit),
         cursor: page.cursor.unwrap_or_default(),
     };
     let answer = app.moderation().get_summary(request).await?.into_inner();

@@ -16,7 +16,7 @@ use super::{AccessLevel, FAMILY, LiveSession, RoomAndSession, RoomAnswer, keys, 
 use crate::{
     app::{App, SignedIn},
     error::Rejection,
-    extract::{Id, IdempotencyKey, Json, Query},
+    extract::{Id, Keyed, Query},
     wire::{self, told},
 };
 
@@ -34,8 +34,8 @@ pub(crate) struct SessionPage {
 #[into_params(parameter_in = Query)]
 pub(crate) struct Page {
     /// Default: 20.
-    #[param(minimum = 1, maximum = 100)]
-    pub(super) limit: Option<i32>,
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 100)]
+    pub(super) limit: Option<wire::Limit>,
     /// `next_cursor` of the page before.
     pub(super) cursor: Option<String>,
 }
@@ -53,7 +53,7 @@ pub(crate) async fn list(
     let request = pb::ListSessionsRequest {
         caller: Some(caller),
         room_id,
-        limit: wire::limit(page.limit)?,
+        limit: wire::limit(page.limit),
         cursor: page.cursor.unwrap_or_default(),
     };
     let page = app.live().list_sessions(request).await?.into_inner();
@@ -101,8 +101,7 @@ pub(crate) async fn go_live(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
-    IdempotencyKey(idempotency_key): IdempotencyKey,
-    Json(body): Json<GoLive>,
+    Keyed(idempotency_key, body): Keyed<GoLive>,
 ) -> Result<Response, Rejection> {
     let request = pb::GoLiveRequest {
         caller: Some(caller),

@@ -3,13 +3,14 @@
 use chassis::status::Reason::{
     self, AlreadyRecording, IdempotencyKeyReused, InvalidRequest, InvalidSessionId, LivekitUnavailable,
     MeetingEnded, NotHost, NotParticipant, RecordingNotFound, RecordingUnavailable, RoomNotActive,
-    RoomNotFound, SessionCancelled, SessionNotFound,
+    RoomNotFound, SessionCancelled, SessionNotFound, TooLarge,
 };
 
 pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
     Some(match operation {
         "startRecording" => &[
             InvalidRequest,
+            TooLarge,
             InvalidSessionId,
             NotHost,
             NotParticipant,
@@ -24,6 +25,7 @@ pub(super) fn reasons(operation: &str) -> Option<&'static [Reason]> {
         ],
         "stopRecording" | "deleteRecording" => &[
             InvalidRequest,
+            TooLarge,
             InvalidSessionId,
             NotHost,
             NotParticipant,

@@ -8,7 +8,7 @@ use super::{Page, file::Asked, list_request, recording, request_about, start_req
 use crate::{
     app::{App, Moderator, SignedIn},
     error::Rejection,
-    extract::{Id, IdempotencyKey, Ids, Query},
+    extract::{Id, Ids, Json, Keyed, Nothing, Query},
     wire::Envelope,
 };
 
@@ -38,7 +38,7 @@ pub(crate) async fn start(
     State(app): State<App>,
     Moderator(caller): Moderator,
     Id(session_id): Id,
-    IdempotencyKey(idempotency_key): IdempotencyKey,
+    Keyed(idempotency_key, _): Keyed<Nothing>,
 ) -> Told {
     let request = start_request(caller, place(&session_id), idempotency_key);
     let started = app.recordings().start_recording(request).await?.into_inner();
@@ -54,6 +54,7 @@ pub(crate) async fn stop(
     State(app): State<App>,
     Moderator(caller): Moderator,
     Ids(session_id, recording_id): Ids,
+    _: Json<Nothing>,
 ) -> Told {
     let request = request_about(caller, place(&session_id), recording_id);
     let stopped = app.recordings().stop_recording(request).await?.into_inner();
@@ -70,7 +71,7 @@ pub(crate) async fn list(
     Id(session_id): Id,
     Query(page): Query<Page>,
 ) -> Result<Answer<Envelope<Vec<Recording>>>, Rejection> {
-    let request = list_request(caller, place(&session_id), page)?;
+    let request = list_request(caller, place(&session_id), page);
     let page = app.recordings().list_recordings(request).await?.into_inner();
     let path = path(&session_id);
     let recordings = page.recordings.into_iter().map(|recording| Recording::of(&app, &path, recording));
@@ -100,6 +101,7 @@ pub(crate) async fn delete(
     State(app): State<App>,
     Moderator(caller): Moderator,
     Ids(session_id, recording_id): Ids,
+    _: Json<Nothing>,
 ) -> Result<StatusCode, Rejection> {
     let request = request_about(caller, place(&session_id), recording_id);
     app.recordings().delete_recording(request).await?;

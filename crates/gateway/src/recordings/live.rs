@@ -94,7 +94,7 @@ pub(crate) async fn list(
     Id(room_id): Id,
     Query(page): Query<Page>,
 ) -> Result<Answer<RecordingPage>, Rejection> {
-    let request = list_request(caller, place(&room_id), page)?;
+    let request = list_request(caller, place(&room_id), page);
     let page = app.recordings().list_recordings(request).await?.into_inner();
     let path = path(&room_id);
     let recordings = page.recordings.into_iter().map(|recording| Recording::of(&app, &path, recording));

@@ -40,7 +40,8 @@ async fn wrong_bodies_of_a_booking_name_their_field() {
         ("[]".into(), "body"),
         ("null".into(), "body"),
         (r#""text""#.into(), "body"),
-        ("\u{feff}{}".into(), "body"),
+        ("\u{feff}{}".into(), "guestId"),
+        ("{}\u{feff}".into(), "body"),
         (format!("{} {}", booking(), booking()), "body"),
         ("[".repeat(5000), "body"),
         (without("title"), "title"),
@@ -105,8 +106,10 @@ async fn wrong_queries_name_their_parameter() {
         ("/api/bookings", "limit=99999999999", "limit"),
         ("/api/bookings", "limit=1&limit=2", "limit"),
         ("/api/bookings", "role=owner", "role"),
-        ("/api/bookings", "status=", "status"),
+        ("/api/bookings", "status=&limit=0", "limit"),
+        ("/api/bookings", "status=+x", "status"),
         ("/api/bookings", "from=yesterday", "from"),
+        ("/api/bookings", "from=2030-01-01T00:00:00+02:00", "from"),
         ("/api/bookings", "to=2030-01-01", "to"),
         ("/api/notifications", "limit=1e3", "limit"),
         (access.as_str(), "ensure=later", "ensure"),
@@ -165,11 +168,8 @@ async fn bodies_of_a_mebibyte_are_413_and_the_client_hears_it() {
 }
 
 #[tokio::test]
-async fn what_is_unknown_is_ignored_and_what_is_optional_may_be_absent() {
+async fn optional_input_may_be_absent_and_unknown_parameters_are_ignored() {
     let gateway = Gateway::start().await;
-    let body = with("constructor", json!({"admin": true}));
-    let request = gateway.post("/api/bookings").bearer_auth(token("ana"));
-    assert_eq!(answer(request.body(body)).await.0, 201);
     let path = format!("/api/bookings/{SESSION}/cancel");
     let request = gateway.post(&path).bearer_auth(token("host-1"));
     assert_eq!(answer(request).await.0, 200, "no body at all");

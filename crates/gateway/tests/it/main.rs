@@ -30,5 +30,6 @@ mod recordings;
 mod streams;
 mod streams_events;
 mod streams_tickets;
+mod strict;
 mod support;
 mod webhook;

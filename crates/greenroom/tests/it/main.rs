@@ -1,7 +1,12 @@
 //! The executable as a person or an orchestrator meets it, and everything in one process for end-to-end tests
 //! ([`world`]).
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where its ground is missing")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where its ground is missing"
+)]
 
 mod access;
 mod collector;
@@ -27,6 +32,7 @@ mod repair;
 mod repair_live;
 mod serve;
 mod story;
+mod texts;
 mod traces;
 mod up;
 mod webhooks;

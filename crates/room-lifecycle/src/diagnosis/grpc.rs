@@ -1,6 +1,7 @@
 //! What may be asked about a room that somebody cannot get into, request by request.
 
 use chassis::{
+    field::Fields,
     grpc::{caller, uuid},
     status::Refusal,
 };
@@ -9,6 +10,7 @@ use proto::{
     types::v1::Caller,
 };
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use super::{
     Decision, Found, Kind, Target,
@@ -42,8 +44,11 @@ impl DiagnosisService for Rooms {
     async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> Answer<pb::Diagnosis> {
         let request = request.into_inner();
         let caller = anybody(request.caller)?;
-        let target = target(&request.kind, &request.id)?;
-        let decision = decision(&request.code)?;
+        let mut wrong = Fields::default();
+        let target = wrong
+            .check_or(target(&request.kind, &request.id), Target { kind: Kind::Session, id: Uuid::nil() });
+        let decision = wrong.check(decision(&request.code));
+        wrong.finish()?;
         Ok(Response::new(self.diagnose(caller.as_ref(), target, decision).await?.into()))
     }
 
@@ -82,7 +87,9 @@ fn target(kind: &str, id: &str) -> Result<Target, Refusal> {
 fn decision(code: &str) -> Result<Decision, Refusal> {
     match code {
         "ok" => Ok(None),
-        code => code.parse().map(Some).map_err(|()| Refusal::invalid("code", "is none of ours")),
+        code => {
+            code.parse().map(Some).map_err(|()| Refusal::invalid("code", "must be ok or a code of a refusal"))
+        }
     }
 }
 

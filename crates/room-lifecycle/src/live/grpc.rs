@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin};
 
 use chassis::{
+    field::Fields,
     grpc::{caller, uuid},
     page::{self, Cursor, one_more, page},
     status::{Reason, Refusal},
@@ -22,7 +23,10 @@ use super::{
 use crate::{
     Rooms,
     error::Error,
-    store::live::{Live, Reader, rooms},
+    store::{
+        events,
+        live::{Live, Reader, rooms},
+    },
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -38,7 +42,9 @@ impl LiveRoomService for Rooms {
     async fn save_my_room(&self, request: Request<pb::SaveMyRoomRequest>) -> Answer<pb::LiveRoomResponse> {
         let request = request.into_inner();
         let caller = person(request.caller)?;
-        let fields = RoomFields::check(request.fields.unwrap_or_default())?;
+        let mut wrong = Fields::default();
+        let fields = RoomFields::check(request.fields.unwrap_or_default(), &mut wrong);
+        wrong.finish()?;
         let rooms = self.clone();
         let flow = async move {
             let mine = rooms.my_room(&caller).await?;
@@ -50,8 +56,10 @@ impl LiveRoomService for Rooms {
     async fn update_room(&self, request: Request<pb::UpdateRoomRequest>) -> Answer<pb::LiveRoomResponse> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let room = uuid("room_id", &request.room_id)?;
-        let fields = RoomFields::check(request.fields.unwrap_or_default())?;
+        let mut wrong = Fields::default();
+        let room = wrong.check(uuid("room_id", &request.room_id));
+        let fields = RoomFields::check(request.fields.unwrap_or_default(), &mut wrong);
+        wrong.finish()?;
         let rooms = self.clone();
         let flow = async move { rooms.update_room(&caller, room, &fields).await };
         self.written("update live room", Box::pin(flow)).await
@@ -81,9 +89,10 @@ impl LiveRoomService for Rooms {
     ) -> Answer<pb::ListSessionsResponse> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let room = uuid("room_id", &request.room_id)?;
-        let limit = page::limit(request.limit)?;
-        let after = Cursor::parse(&request.cursor)?;
+        let mut wrong = Fields::default();
+        let room = wrong.check(uuid("room_id", &request.room_id));
+        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
+        wrong.finish()?;
         let rows =
             rooms::list_sessions(&self.pool, room, Reader::from(&caller), after, one_more(limit)).await;
         let rows = rows.map_err(Error::from)?.ok_or(Error::Live(LiveError::NoRoom))?;
@@ -96,8 +105,12 @@ impl LiveRoomService for Rooms {
     async fn go_live(&self, request: Request<pb::GoLiveRequest>) -> Answer<pb::GoLiveResponse> {
         let mut request = request.into_inner();
         let caller = caller(request.caller.take())?;
-        let room = uuid("room_id", &request.room_id)?;
-        let new = NewSession::check(request)?;
+        let mut wrong = Fields::default();
+        let room = wrong.check(uuid("room_id", &request.room_id));
+        let new = NewSession::check(request, &mut wrong);
+        if let Err(refusal) = wrong.finish() {
+            return Err(self.with_times(refusal, &new).await.into());
+        }
         let rooms = self.clone();
         let flow = async move { rooms.go_live(&caller, room, &new).await };
         let (live, created) = self.run("go live", Box::pin(flow)).await?;
@@ -139,6 +152,16 @@ impl LiveRoomService for Rooms {
 }
 
 impl Rooms {
+    /// A refusal of other fields, and of the times that the database's clock says are wrong: a request is refused for
+    /// everything that is wrong with it.
+    async fn with_times(&self, refusal: Refusal, new: &NewSession) -> Refusal {
+        let checked = events::find_now(&self.pool).await.map(|now| new.check_times(now));
+        match checked {
+            Ok(Err(times)) => refusal.and(times),
+            Ok(Ok(())) | Err(_) => refusal,
+        }
+    }
+
     async fn changed(
         &self,
         request: Request<pb::LiveRoomRequest>,

@@ -1,7 +1,8 @@
 //! What a host may ask about the people in his room, request by request.
 
 use chassis::{
-    grpc::{datetime, timestamp, uuid},
+    field::{Fields, id, moment},
+    grpc::{timestamp, uuid},
     page::{self, Cursor},
     status::Refusal,
 };
@@ -10,12 +11,13 @@ use proto::{
     room::v1::{self as pb, moderation_service_server::ModerationService},
     types::v1::Caller,
 };
+use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{
     LiveError, answer,
-    grpc_seats::{person, seat, somebody},
+    grpc_seats::{person, seat},
     moderation::Summary,
 };
 use crate::{Rooms, error::Error, store::live::moderation::Seated};
@@ -34,12 +36,12 @@ impl ModerationService for Rooms {
 
     async fn mute(&self, request: Request<pb::MuteRequest>) -> Answer<pb::MuteResponse> {
         let request = request.into_inner();
-        let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
-        let user = somebody(request.user_id)?;
-        let source =
-            Source::ALL.into_iter().find(|source| source.as_str() == request.source).ok_or_else(|| {
-                Refusal::invalid("source", "must be camera, microphone, screen_share or screen_share_audio")
-            })?;
+        let caller = person(request.caller)?;
+        let mut wrong = Fields::default();
+        let room = wrong.check(uuid("room_id", &request.room_id));
+        let user = wrong.check(id("user_id", request.user_id));
+        let source = wrong.check_or(source(&request.source), Source::Microphone);
+        wrong.finish()?;
         let rooms = self.clone();
         let changed =
             self.run("mute", async move { rooms.mute_seated(&caller, room, &user, source).await }).await?;
@@ -55,16 +57,12 @@ impl ModerationService for Rooms {
 
     async fn ban(&self, request: Request<pb::BanRequest>) -> Answer<pb::BanResponse> {
         let request = request.into_inner();
-        let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
-        let user = somebody(request.user_id)?;
-        let until = match request.until {
-            None => None,
-            Some(until) => Some(
-                datetime(&until)
-                    .filter(|until| until.year() < 9000)
-                    .ok_or_else(|| Refusal::invalid("until", "must be a time before the year 9000"))?,
-            ),
-        };
+        let caller = person(request.caller)?;
+        let mut wrong = Fields::default();
+        let room = wrong.check(uuid("room_id", &request.room_id));
+        let user = wrong.check(id("user_id", request.user_id));
+        let until = wrong.check(moment("until", request.until.as_ref()).and_then(until));
+        wrong.finish()?;
         let rooms = self.clone();
         self.run("ban", async move { rooms.ban(&caller, room, &user, until).await }).await?;
         Ok(Response::new(pb::BanResponse {}))
@@ -85,9 +83,11 @@ impl ModerationService for Rooms {
 
     async fn get_summary(&self, request: Request<pb::GetSummaryRequest>) -> Answer<pb::GetSummaryResponse> {
         let request = request.into_inner();
-        let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
-        let limit = page::limit(request.limit)?;
-        let after = Cursor::parse(&request.cursor)?;
+        let caller = person(request.caller)?;
+        let mut wrong = Fields::default();
+        let room = wrong.check(uuid("room_id", &request.room_id));
+        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
+        wrong.finish()?;
         let summary = self.summary(&caller, room, after, page::one_more(limit)).await?;
         Ok(Response::new(summary_response(summary, limit)))
     }
@@ -110,11 +110,32 @@ impl Rooms {
 
 fn meant(request: Request<pb::ModerateRequest>) -> Result<(Caller, Uuid, String), Refusal> {
     let request = request.into_inner();
-    Ok((person(request.caller)?, uuid("room_id", &request.room_id)?, somebody(request.user_id)?))
+    let caller = person(request.caller)?;
+    let mut wrong = Fields::default();
+    let room = wrong.check(uuid("room_id", &request.room_id));
+    let user = wrong.check(id("user_id", request.user_id));
+    wrong.finish().map(|()| (caller, room, user))
+}
+
+fn source(name: &str) -> Result<Source, Refusal> {
+    let named = Source::ALL.into_iter().find(|source| source.as_str() == name);
+    named.ok_or_else(|| {
+        Refusal::invalid("source", "must be camera, microphone, screen_share or screen_share_audio")
+    })
+}
+
+/// Postgres takes later times, and no program that reads them.
+fn until(time: Option<OffsetDateTime>) -> Result<Option<OffsetDateTime>, Refusal> {
+    match time {
+        Some(time) if time.year() >= 9000 => {
+            Err(Refusal::invalid("until", "must be a time before the year 9000"))
+        }
+        time => Ok(time),
+    }
 }
 
 fn nobody_sits() -> Refusal {
-    Refusal::invalid("user_id", "is nobody who has a seat in this session")
+    Refusal::invalid("user_id", "must be a person who has a seat in this session")
 }
 
 fn summary_response(summary: Summary, limit: usize) -> pb::GetSummaryResponse {

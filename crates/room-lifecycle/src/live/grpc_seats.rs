@@ -1,6 +1,7 @@
 //! What may be asked about seats, request by request.
 
 use chassis::{
+    field::{Fields, id},
     grpc::{caller, timestamp, uuid},
     page::{self, Cursor},
     status::{Reason, Refusal},
@@ -44,9 +45,10 @@ impl SeatService for Rooms {
     async fn list_lobby(&self, request: Request<pb::ListLobbyRequest>) -> Answer<pb::ListLobbyResponse> {
         let request = request.into_inner();
         let caller = person(request.caller)?;
-        let room = uuid("room_id", &request.room_id)?;
-        let limit = page::limit(request.limit)?;
-        let after = Cursor::parse(&request.cursor)?;
+        let mut wrong = Fields::default();
+        let room = wrong.check(uuid("room_id", &request.room_id));
+        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
+        wrong.finish()?;
         let waiting = self.list_lobby(&caller, room, after, page::one_more(limit)).await?;
         let (waiting, next_cursor) = page::page(waiting, limit, |one| Cursor { at: one.since, id: one.key });
         let waiting = waiting.into_iter().map(who_waits).collect();
@@ -91,20 +93,15 @@ fn asked(request: Request<pb::SeatRequest>) -> Result<(Caller, Uuid), Refusal> {
 
 fn meant(request: Request<pb::AdmitRequest>) -> Result<(Caller, Uuid, String), Refusal> {
     let request = request.into_inner();
-    Ok((person(request.caller)?, uuid("room_id", &request.room_id)?, somebody(request.user_id)?))
-}
-
-/// The id of another person.
-pub(super) fn somebody(user_id: String) -> Result<String, Refusal> {
-    if (1..=200).contains(&user_id.len()) && !user_id.contains('\0') {
-        Ok(user_id)
-    } else {
-        Err(Refusal::invalid("user_id", "must have 1 to 200 bytes, none of them zero"))
-    }
+    let caller = person(request.caller)?;
+    let mut wrong = Fields::default();
+    let room = wrong.check(uuid("room_id", &request.room_id));
+    let user = wrong.check(id("user_id", request.user_id));
+    wrong.finish().map(|()| (caller, room, user))
 }
 
 fn nobody_waits() -> Refusal {
-    Refusal::invalid("user_id", "is nobody who waits in this lobby")
+    Refusal::invalid("user_id", "must be a person who waits in this lobby")
 }
 
 pub(super) fn seat(seat: Seat) -> pb::Seat {

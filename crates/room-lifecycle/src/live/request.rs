@@ -2,7 +2,7 @@
 //! the clock is checked where the database's clock is known ([`NewSession::check_times`]).
 
 use chassis::{
-    field::{line, moment, prose},
+    field::{Fields, idempotency_key, line, maybe_key, maybe_line, moment, prose, public_url},
     status::Refusal,
 };
 use domain::AccessLevel;
@@ -30,16 +30,20 @@ pub struct RoomFields {
 }
 
 impl RoomFields {
-    pub fn check(fields: LiveRoomFields) -> Result<Self, Refusal> {
-        Ok(Self {
-            title: fields.title.map(|text| maybe_line("title", &text, 200)).transpose()?,
-            description: fields.description.map(|text| prose("description", text, 5_000)).transpose()?,
-            room_name: fields.room_name.map(|text| line("room_name", &text, 200)).transpose()?,
-            cover_image_url: fields.cover_image_url.map(image).transpose()?,
-            access_level: fields.access_level.as_deref().map(access_level).transpose()?,
-            topic_keys: keys("topic_keys", fields.topic_keys, MOST_TOPICS, 100)?,
-            groups: keys("groups", fields.groups, MOST_GROUPS, 200)?,
-        })
+    /// Adds what is wrong to `wrong`.
+    pub fn check(fields: LiveRoomFields, wrong: &mut Fields) -> Self {
+        let line_of = |text: Option<String>| text.map(|text| maybe_line("title", &text, 200)).transpose();
+        let prose_of = |text: Option<String>| text.map(|text| prose("description", &text, 5_000)).transpose();
+        let name_of = |text: Option<String>| text.map(|text| line("room_name", &text, 200)).transpose();
+        Self {
+            title: wrong.check(line_of(fields.title)),
+            description: wrong.check(prose_of(fields.description)),
+            room_name: wrong.check(name_of(fields.room_name)),
+            cover_image_url: wrong.check(fields.cover_image_url.map(|url| image(&url)).transpose()),
+            access_level: wrong.check(fields.access_level.as_deref().map(access_level).transpose()),
+            topic_keys: wrong.check(topics(fields.topic_keys)),
+            groups: wrong.check(groups(fields.groups)),
+        }
     }
 }
 
@@ -59,22 +63,22 @@ pub struct NewSession {
 }
 
 impl NewSession {
-    pub fn check(request: GoLiveRequest) -> Result<Self, Refusal> {
+    /// Adds what is wrong to `wrong`.
+    pub fn check(request: GoLiveRequest, wrong: &mut Fields) -> Self {
         let access = Some(request.access_level).filter(|level| !level.is_empty());
         let buffer = |minutes| within("lobby_buffer_minutes", minutes, 0, 1_440);
         let most = |people| within("max_participants", people, 1, 10_000);
-        Ok(Self {
-            session_title: maybe_line("session_title", &request.session_title, 200)?,
-            starts_at: moment("starts_at", request.starts_at.as_ref())?,
-            ends_at: moment("ends_at", request.ends_at.as_ref())?,
+        Self {
+            session_title: wrong.check(maybe_line("session_title", &request.session_title, 200)),
+            starts_at: wrong.check(moment("starts_at", request.starts_at.as_ref())),
+            ends_at: wrong.check(moment("ends_at", request.ends_at.as_ref())),
             auto_admit: request.auto_admit,
-            lobby_buffer_minutes: request.lobby_buffer_minutes.map(buffer).transpose()?,
-            max_participants: request.max_participants.map(most).transpose()?,
-            access_level: access.as_deref().map(access_level).transpose()?,
-            topic_keys: keys("topic_keys", request.topic_keys, MOST_TOPICS, 100)?,
-            idempotency_key: Some(prose("Idempotency-Key", request.idempotency_key, 200)?)
-                .filter(|key| !key.is_empty()),
-        })
+            lobby_buffer_minutes: wrong.check(request.lobby_buffer_minutes.map(buffer).transpose()),
+            max_participants: wrong.check(request.max_participants.map(most).transpose()),
+            access_level: wrong.check(access.as_deref().map(access_level).transpose()),
+            topic_keys: wrong.check(topics(request.topic_keys)),
+            idempotency_key: wrong.check(idempotency_key(request.idempotency_key)),
+        }
     }
 
     /// When it starts, if that is still to come.
@@ -88,16 +92,15 @@ impl NewSession {
 
     /// Within a year from now, and an end that comes after the start.
     pub fn check_times(&self, now: OffsetDateTime) -> Result<(), Refusal> {
+        let mut wrong = Fields::default();
         let start = self.later(now).unwrap_or(now);
         if start > now + FARTHEST {
-            return Err(Refusal::invalid("starts_at", "must be within a year from now"));
+            wrong.refuse(Refusal::invalid("starts_at", "must be within a year from now"));
         }
-        match self.ends_at {
-            Some(end) if end <= start || end > start + FARTHEST => {
-                Err(Refusal::invalid("ends_at", "must be after the start, by a year at most"))
-            }
-            _ => Ok(()),
+        if self.ends_at.is_some_and(|end| end <= start || end > start + FARTHEST) {
+            wrong.refuse(Refusal::invalid("ends_at", "must be after the start, by a year at most"));
         }
+        wrong.finish()
     }
 
     /// What makes two requests the same: every field that was told, each with its length.
@@ -126,19 +129,9 @@ impl NewSession {
     }
 }
 
-/// One line, or nothing.
-fn maybe_line(field: &str, text: &str, most: usize) -> Result<String, Refusal> {
-    if text.trim().is_empty() { Ok(String::new()) } else { line(field, text, most) }
-}
-
-fn image(url: String) -> Result<String, Refusal> {
-    let is_web = url.starts_with("https://") || url.starts_with("http://");
-    let is_plain = !url.chars().any(|character| character.is_whitespace() || character.is_control());
-    if url.is_empty() || (is_web && is_plain && url.len() <= 2_048) {
-        Ok(url)
-    } else {
-        Err(Refusal::invalid("cover_image_url", "must be an http(s) address of at most 2048 bytes"))
-    }
+/// Empty: none any more.
+fn image(url: &str) -> Result<String, Refusal> {
+    if url.is_empty() { Ok(String::new()) } else { public_url("cover_image_url", url) }
 }
 
 fn access_level(text: &str) -> Result<AccessLevel, Refusal> {
@@ -149,17 +142,29 @@ fn access_level(text: &str) -> Result<AccessLevel, Refusal> {
     }
 }
 
-fn keys(
+fn topics(keys: Option<TopicKeys>) -> Result<Option<Vec<String>>, Refusal> {
+    list("topic_keys", keys, MOST_TOPICS, |key| line("topic_keys", &key, 100))
+}
+
+/// Groups are ids of the identity provider.
+fn groups(keys: Option<TopicKeys>) -> Result<Option<Vec<String>>, Refusal> {
+    list("groups", keys, MOST_GROUPS, |group| match maybe_key("groups", group, 200)? {
+        empty if empty.is_empty() => Err(Refusal::invalid("groups", "must have no empty one among them")),
+        group => Ok(group),
+    })
+}
+
+fn list(
     field: &str,
     keys: Option<TopicKeys>,
     most: usize,
-    longest: usize,
+    check: impl Fn(String) -> Result<String, Refusal>,
 ) -> Result<Option<Vec<String>>, Refusal> {
     let Some(TopicKeys { keys }) = keys else { return Ok(None) };
     if keys.len() > most {
         return Err(Refusal::invalid(field, format!("must be at most {most}")));
     }
-    keys.iter().map(|key| line(field, key, longest)).collect::<Result<_, _>>().map(Some)
+    keys.into_iter().map(check).collect::<Result<_, _>>().map(Some)
 }
 
 fn within(field: &str, value: i32, least: i32, most: i32) -> Result<i32, Refusal> {

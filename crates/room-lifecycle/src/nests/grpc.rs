@@ -1,5 +1,6 @@
 //! What nests do, request by request. Whatever writes goes on without its caller.
 
+use chassis::field::Fields;
 use proto::room::v1::{self as pb, nest_service_server::NestService};
 use tonic::{Request, Response, Status};
 
@@ -13,8 +14,10 @@ impl NestService for Rooms {
     async fn create_nest(&self, request: Request<pb::CreateNestRequest>) -> Answer<pb::NestResponse> {
         let request = request.into_inner();
         let host = request::signer(request.caller)?;
-        let proof = request::proof(request.proof)?;
-        let relays = request::relays(request.relays).map_err(Error::from)?;
+        let mut wrong = Fields::default();
+        let proof = wrong.check(request::proof(request.proof));
+        let relays = wrong.check(request::relays(request.relays));
+        wrong.finish()?;
         let (rooms, hls_stream) = (self.clone(), request.hls_stream);
         let flow = async move { rooms.create_nest(&host, &proof, &relays, hls_stream).await };
         let nest = self.run("create nest", flow).await?;
@@ -41,10 +44,13 @@ impl NestService for Rooms {
     ) -> Answer<pb::SetPermissionsResponse> {
         let request = request.into_inner();
         let caller = request::signer(request.caller)?;
-        let proof = request::proof(request.proof)?;
+        let mut wrong = Fields::default();
+        let proof = wrong.check(request::proof(request.proof));
+        let participant = wrong.check(request::participant(&request.participant));
+        wrong.finish()?;
         let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
         let wish = Wish {
-            participant: request::participant(&request.participant).map_err(Error::from)?,
+            participant,
             can_publish: request.can_publish,
             mute_microphone: request.mute_microphone,
             is_admin: request.is_admin,

@@ -2,6 +2,7 @@
 
 use chassis::{grpc::caller, status::Refusal};
 use proto::{room::v1::Proof, types::v1::Caller};
+use url::Url;
 use uuid::Uuid;
 
 use super::NestError;
@@ -18,12 +19,12 @@ pub(super) fn signer(who: Option<Caller>) -> Result<String, Error> {
     if is_key(&caller.user_id) { Ok(caller.user_id) } else { Err(NestError::NoKey.into()) }
 }
 
-pub(crate) fn proof(proof: Option<Proof>) -> Result<Proof, Error> {
+pub(crate) fn proof(proof: Option<Proof>) -> Result<Proof, Refusal> {
     let proof = proof.unwrap_or_default();
     if proof.event_id.len() == HASH && proof.body_hash.len() == HASH {
         Ok(proof)
     } else {
-        Err(Refusal::invalid("proof", "must be two hashes of 32 bytes").into())
+        Err(Refusal::invalid("proof", "must be two hashes of 32 bytes"))
     }
 }
 
@@ -49,7 +50,7 @@ pub(super) fn relays(relays: Vec<String>) -> Result<Vec<String>, Refusal> {
     if !relays.iter().all(|relay| is_relay(relay)) {
         return Err(Refusal::invalid(
             "relays",
-            format!("must be ws(s) addresses of at most {LONGEST_RELAY} bytes"),
+            format!("must be ws or wss URLs of at most {LONGEST_RELAY} bytes without a user name"),
         ));
     }
     Ok(relays)
@@ -59,9 +60,14 @@ fn is_key(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// Relays may be in a private network, as developers have them: this server never connects to one.
 fn is_relay(text: &str) -> bool {
-    let host = text.strip_prefix("wss://").or_else(|| text.strip_prefix("ws://"));
-    host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
+    let begins = text.starts_with("wss://") || text.starts_with("ws://");
+    let is_plain = !text.chars().any(|character| character.is_whitespace() || character.is_control());
+    let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '\\', '?', '#']).next());
+    begins
+        && is_plain
         && text.len() <= LONGEST_RELAY
-        && !text.chars().any(|character| character.is_whitespace() || character.is_control())
+        && authority.is_some_and(|authority| !authority.is_empty() && !authority.contains('@'))
+        && Url::parse(text).is_ok()
 }

@@ -1,13 +1,18 @@
 //! Recordings, request by request.
 
 use chassis::{
-    field::prose,
+    field::{Fields, idempotency_key},
     grpc::{caller, timestamp, uuid},
     page::{self, Cursor, one_more, page},
+    status::Refusal,
 };
 use domain::RecordingKind;
-use proto::room::v1::{self as pb, Proof, recording_service_server::RecordingService};
+use proto::{
+    room::v1::{self as pb, Proof, recording_service_server::RecordingService},
+    types::v1::Caller,
+};
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use super::{
     Place, Recording, Wish,
@@ -26,19 +31,21 @@ impl RecordingService for Rooms {
         request: Request<pb::StartRecordingRequest>,
     ) -> Answer<pb::RecordingResponse> {
         let request = request.into_inner();
-        let (caller, place) = (caller(request.caller)?, place(request.place)?);
-        let key = prose("Idempotency-Key", request.idempotency_key, 200)?;
+        let caller = caller(request.caller)?;
+        let mut wrong = Fields::default();
+        let place = wrong.check_or(place(request.place), NOWHERE);
+        let key = wrong.check(idempotency_key(request.idempotency_key));
+        wrong.finish()?;
         let proof = proof(place, request.proof)?;
-        let wish = Wish::new(place, RecordingKind::File, Some(key).filter(|key| !key.is_empty()));
+        let wish = Wish::new(place, RecordingKind::File, key);
         let wish = Wish { proof, ..wish };
         let started = Rooms::start_recording(self, &caller, wish).await?;
         self.told(started).await
     }
 
     async fn stop_recording(&self, request: Request<pb::RecordingRequest>) -> Answer<pb::RecordingResponse> {
-        let request = request.into_inner();
-        let (caller, place) = (caller(request.caller)?, place(request.place)?);
-        let id = uuid("recording_id", &request.recording_id)?;
+        let mut request = request.into_inner();
+        let (caller, place, id) = about(&mut request)?;
         let (rooms, by, proof) = (self.clone(), caller.clone(), proof(place, request.proof)?);
         let flow = Box::pin(async move { rooms.stop_recording(&by, place, id, proof.as_ref()).await });
         let stopped = if let Some(stopped) = self.patiently("stop recording", flow).await? {
@@ -55,9 +62,11 @@ impl RecordingService for Rooms {
         request: Request<pb::ListRecordingsRequest>,
     ) -> Answer<pb::ListRecordingsResponse> {
         let request = request.into_inner();
-        let (caller, place) = (caller(request.caller)?, place(request.place)?);
-        let limit = page::limit(request.limit)?;
-        let after = Cursor::parse(&request.cursor)?;
+        let caller = caller(request.caller)?;
+        let mut wrong = Fields::default();
+        let place = wrong.check_or(place(request.place), NOWHERE);
+        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
+        wrong.finish()?;
         self.may_read(&caller, place).await?;
         let rows = recordings::list_recordings(&self.pool, place, None, after, one_more(limit)).await;
         let (rows, next_cursor) =
@@ -70,9 +79,8 @@ impl RecordingService for Rooms {
     }
 
     async fn get_recording(&self, request: Request<pb::RecordingRequest>) -> Answer<pb::RecordingResponse> {
-        let request = request.into_inner();
-        let (caller, place) = (caller(request.caller)?, place(request.place)?);
-        let id = uuid("recording_id", &request.recording_id)?;
+        let mut request = request.into_inner();
+        let (caller, place, id) = about(&mut request)?;
         self.may_read(&caller, place).await?;
         let found = self.recording_of(place, id).await?;
         self.told(found).await
@@ -82,9 +90,8 @@ impl RecordingService for Rooms {
         &self,
         request: Request<pb::RecordingRequest>,
     ) -> Answer<pb::DeleteRecordingResponse> {
-        let request = request.into_inner();
-        let (caller, place) = (caller(request.caller)?, place(request.place)?);
-        let id = uuid("recording_id", &request.recording_id)?;
+        let mut request = request.into_inner();
+        let (caller, place, id) = about(&mut request)?;
         let (rooms, proof) = (self.clone(), proof(place, request.proof)?);
         let flow = Box::pin(async move { rooms.delete_recording(&caller, place, id, proof.as_ref()).await });
         if self.patiently("delete recording", flow).await?.is_none()
@@ -120,9 +127,21 @@ impl RecordingService for Rooms {
     }
 }
 
+/// Stands for a place that is wrong, until the request is refused.
+const NOWHERE: Place = Place::Session(Uuid::nil());
+
+/// The recording that a request is about.
+fn about(request: &mut pb::RecordingRequest) -> Result<(Caller, Place, Uuid), Refusal> {
+    let caller = caller(request.caller.take())?;
+    let mut wrong = Fields::default();
+    let place = wrong.check_or(place(request.place.take()), NOWHERE);
+    let id = wrong.check(uuid("recording_id", &request.recording_id));
+    wrong.finish().map(|()| (caller, place, id))
+}
+
 /// What changes a nest's recordings is signed.
 fn proof(place: Place, proof: Option<Proof>) -> Result<Option<Proof>, Error> {
-    if matches!(place, Place::Nest(_)) { request::proof(proof).map(Some) } else { Ok(None) }
+    if matches!(place, Place::Nest(_)) { Ok(Some(request::proof(proof)?)) } else { Ok(None) }
 }
 
 impl Rooms {

@@ -173,24 +173,75 @@ async fn wrong_fields_are_refused_by_name(_: PgPoolOptions, connect: PgConnectOp
     let text = |length: usize| Some("x".repeat(length));
     let keys = |n: usize, length: usize| Some(TopicKeys { keys: vec!["x".repeat(length); n] });
     let none = LiveRoomFields::default;
+    let long_url = format!("https://example.org/{}", "x".repeat(2_048));
     for (field, fields) in [
         ("title", LiveRoomFields { title: text(201), ..none() }),
-        ("title", LiveRoomFields { title: Some("a\0b".into()), ..none() }),
+        ("title", LiveRoomFields { title: Some("\0\u{200b}".into()), ..none() }),
+        ("description", LiveRoomFields { description: Some("\u{2060}\n\u{3164}".into()), ..none() }),
+        ("room_name", LiveRoomFields { room_name: Some("\u{feff}\u{200d}".into()), ..none() }),
         ("description", LiveRoomFields { description: text(5_001), ..none() }),
         ("room_name", LiveRoomFields { room_name: Some("  ".into()), ..none() }),
         ("room_name", LiveRoomFields { room_name: text(201), ..none() }),
         ("cover_image_url", LiveRoomFields { cover_image_url: Some("javascript:alert(1)".into()), ..none() }),
         ("cover_image_url", LiveRoomFields { cover_image_url: Some("https://a b".into()), ..none() }),
+        (
+            "cover_image_url",
+            LiveRoomFields { cover_image_url: Some("http://example.org/a".into()), ..none() },
+        ),
+        (
+            "cover_image_url",
+            LiveRoomFields { cover_image_url: Some("https://u:p@example.org/".into()), ..none() },
+        ),
+        ("cover_image_url", LiveRoomFields { cover_image_url: Some("https://127.0.0.1/a".into()), ..none() }),
+        ("cover_image_url", LiveRoomFields { cover_image_url: Some(long_url), ..none() }),
         ("access_level", LiveRoomFields { access_level: Some(String::new()), ..none() }),
         ("topic_keys", LiveRoomFields { topic_keys: keys(21, 1), ..none() }),
         ("topic_keys", LiveRoomFields { topic_keys: keys(1, 101), ..none() }),
         ("groups", LiveRoomFields { groups: keys(101, 1), ..none() }),
         ("groups", LiveRoomFields { groups: keys(1, 0), ..none() }),
+        ("groups", LiveRoomFields { groups: Some(TopicKeys { keys: vec!["stars ".into()] }), ..none() }),
+        (
+            "topic_keys",
+            LiveRoomFields { topic_keys: Some(TopicKeys { keys: vec!["\u{200b}".into()] }), ..none() },
+        ),
     ] {
         let refusal = update(&rooms, &ana, &room.id, fields).await.unwrap_err();
         assert_eq!((refusal.reason, refusal.facts["field"].as_str()), (Reason::InvalidRequest, field));
     }
+    let all = LiveRoomFields {
+        title: text(201),
+        room_name: Some("\u{200b}".into()),
+        cover_image_url: Some("javascript:alert(1)".into()),
+        access_level: Some("secret".into()),
+        topic_keys: keys(21, 1),
+        ..none()
+    };
+    let refusal = update(&rooms, &ana, "x", all).await.unwrap_err();
+    let named: Vec<_> = refusal.errors.iter().map(|error| error.field.as_str()).collect();
+    assert_eq!(named, ["room_id", "title", "room_name", "cover_image_url", "access_level", "topic_keys"]);
     assert_eq!(mine(&rooms, &ana).await.room.unwrap(), room);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn room_texts_are_stored_cleaned(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let ana = named("ana", "A\u{202e}na\u{200b}");
+    let room = mine(&rooms, &ana).await.room.unwrap();
+    assert_eq!(room.room_name, "Ana");
+    let fields = LiveRoomFields {
+        title: Some(" St\u{ad}ars\n".into()),
+        description: Some("Every\u{2066} night.\nWith\u{7} tea.".into()),
+        topic_keys: Some(TopicKeys { keys: vec!["te\u{200b}a".into()] }),
+        cover_image_url: Some("https://Example.org/a b.png".replace(' ', "%20")),
+        ..LiveRoomFields::default()
+    };
+    let room = update(&rooms, &ana, &room.id, fields).await.unwrap().room.unwrap();
+    assert_eq!((room.title.as_str(), room.description.as_str()), ("Stars", "Every night.\nWith tea."));
+    assert_eq!(
+        (room.topic_keys[0].as_str(), room.cover_image_url.as_str()),
+        ("tea", "https://example.org/a%20b.png")
+    );
 }
 
 /// What each of the readers' calls says to this caller.

@@ -252,7 +252,7 @@ async fn wrong_wishes_are_refused_by_the_name_of_the_field(_: PgPoolOptions, con
     for (field, wish) in [
         ("room_id", GoLiveRequest { room_id: "x".into(), ..wish.clone() }),
         ("session_title", GoLiveRequest { session_title: long(201), ..wish.clone() }),
-        ("session_title", GoLiveRequest { session_title: "two\nlines".into(), ..wish.clone() }),
+        ("session_title", GoLiveRequest { session_title: "\u{200b}\n".into(), ..wish.clone() }),
         ("starts_at", at(&world, &host, 366 * 24 * 60).await),
         ("ends_at", GoLiveRequest { ends_at: soon.starts_at, ..soon.clone() }),
         ("ends_at", GoLiveRequest { ends_at: at(&world, &host, -1).await.starts_at, ..wish.clone() }),
@@ -276,5 +276,15 @@ async fn wrong_wishes_are_refused_by_the_name_of_the_field(_: PgPoolOptions, con
             (Reason::InvalidRequest, Some(field))
         );
     }
+    let all = GoLiveRequest {
+        session_title: long(201),
+        starts_at: at(&world, &host, 366 * 24 * 60).await.starts_at,
+        ends_at: at(&world, &host, -1).await.starts_at,
+        max_participants: Some(0),
+        ..host.wish()
+    };
+    let refusal = go_live(&rooms, all).await.unwrap_err();
+    let named: Vec<_> = refusal.errors.iter().map(|error| error.field.as_str()).collect();
+    assert_eq!(named, ["session_title", "max_participants", "starts_at", "ends_at"]);
     assert_eq!(world.sessions_of(host.room.id).await, 0);
 }

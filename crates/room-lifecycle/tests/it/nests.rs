@@ -75,7 +75,17 @@ async fn what_cannot_be_a_nest_is_refused_by_name(_: PgPoolOptions, connect: PgC
         ..wish(&key(1))
     };
     let long = format!("wss://{}", "a".repeat(507));
-    for relay in ["", "https://relay.example.org", "wss://", "wss:///x", "wss://a b", "wss://a\0", &long] {
+    for relay in [
+        "",
+        "https://relay.example.org",
+        "wss://",
+        "wss:///x",
+        "wss://a b",
+        "wss://a\0",
+        "wss://u:p@a",
+        "wss://@a",
+        &long,
+    ] {
         let refusal = create(&rooms, relays(&[relay])).await.unwrap_err();
         assert_eq!((refusal.reason, refusal.facts["field"].as_str()), (Reason::InvalidRequest, "relays"));
     }

@@ -90,7 +90,7 @@ async fn what_is_wrong_is_refused_by_its_name(options: PgPoolOptions, connect: P
     for (wrong, field) in [
         (ListStreamsRequest { status: "over".into(), ..request() }, "status"),
         (ListStreamsRequest { query: "q".repeat(101), ..request() }, "q"),
-        (ListStreamsRequest { query: "a\0b".into(), ..request() }, "q"),
+        (ListStreamsRequest { query: "\0\u{200b}".into(), ..request() }, "q"),
         (ListStreamsRequest { limit: 101, ..request() }, "limit"),
         (ListStreamsRequest { cursor: "here".into(), ..request() }, "cursor"),
     ] {

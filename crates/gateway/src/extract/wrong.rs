@@ -1,0 +1,425 @@
+//! What is wrong with a JSON object or a query: all fields that are, each with a message of ours.
+//!
+//! serde stops at the first field that it cannot read, and describes it in its own words. So a document that could not
+//! be read is read again: the field gets a sample that fits it, which also says what was expected there, and reading
+//! goes on behind it. This costs nothing while requests are right, and is bounded when they are not.
+
+use std::fmt::Display;
+
+use chassis::status::FieldError;
+use serde_json::{Value, json};
+use serde_path_to_error::{Path, Segment};
+
+/// Fields that one answer names.
+const MOST: usize = 20;
+/// Begins the messages that our own readers of values write; serde's never do.
+const OURS: char = '\u{1}';
+
+const TEXT: &str = "must be a text";
+const WHOLE: &str = "must be a whole number";
+const NUMBER: &str = "must be a number";
+const FLAG: &str = "must be true or false";
+const TIME: &str = "must be a time as RFC 3339 writes it, such as 2030-01-31T10:00:00Z";
+const LOST_PLUS: &str = "must be a time as RFC 3339 writes it; there is a blank where the + of its offset was: in a URL, write %2B for +";
+const UUID: &str = "must be a UUID";
+const LIST: &str = "must be a list";
+const OBJECT: &str = "must be a JSON object";
+const OUT_OF_RANGE: &str = "is out of range";
+const UNREADABLE: &str = "has a value that cannot be read";
+
+/// A message for the reader of a value to fail with, which clients then get as it is.
+pub(crate) fn ours(message: &str) -> String {
+    format!("{OURS}{message}")
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// Where reading stopped.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    path: Vec<Step>,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Missing,
+    Unknown,
+    Repeated,
+    Ours(String),
+    OneOf(Vec<String>),
+    Other,
+}
+
+impl Failure {
+    pub(super) fn of(path: &Path, error: &impl Display) -> Self {
+        let mut path: Vec<Step> = path
+            .iter()
+            .filter_map(|segment| match segment {
+                Segment::Seq { index } => Some(Step::Index(*index)),
+                Segment::Map { key } => Some(Step::Key(key.clone())),
+                Segment::Enum { .. } | Segment::Unknown => None,
+            })
+            .collect();
+        let text = error.to_string();
+        let named = [
+            ("missing field `", Kind::Missing),
+            ("unknown field `", Kind::Unknown),
+            ("duplicate field `", Kind::Repeated),
+        ];
+        for (start, kind) in named {
+            if let Some(name) = text.strip_prefix(start).and_then(|rest| rest.split('`').next()) {
+                let name = Step::Key(name.to_owned());
+                if kind == Kind::Missing || path.last() != Some(&name) {
+                    path.push(name);
+                }
+                return Self { path, kind };
+            }
+        }
+        let kind = if let Some(message) = text.strip_prefix(OURS) {
+            // serde_json adds where in the text it was.
+            Kind::Ours(message.split(" at line ").next().unwrap_or_default().to_owned())
+        } else if let Some((_, expected)) =
+            text.strip_prefix("unknown variant `").and_then(|text| text.split_once("expected"))
+        {
+            Kind::OneOf(expected.split('`').skip(1).step_by(2).map(str::to_owned).collect())
+        } else {
+            Kind::Other
+        };
+        Self { path, kind }
+    }
+
+    fn is_within(&self, path: &[Step]) -> bool {
+        self.path.starts_with(path)
+    }
+
+    /// The field as clients write it: `guest.name`, `topic_keys.[2]`.
+    fn field(&self, whole: &str) -> String {
+        let steps = self.path.iter().map(|step| match step {
+            Step::Key(key) => key.clone(),
+            Step::Index(index) => format!("[{index}]"),
+        });
+        if self.path.is_empty() { whole.to_owned() } else { steps.collect::<Vec<_>>().join(".") }
+    }
+}
+
+/// How a kind of document is read: by itself, and with which samples its fields are tried.
+pub(super) struct Reading<'a> {
+    /// What the document as a whole is called.
+    pub(super) whole: &'a str,
+    pub(super) samples: Vec<(Value, &'static str)>,
+    pub(super) read: &'a dyn Fn(&Value) -> Option<Failure>,
+}
+
+/// Samples of what can stand in JSON.
+pub(super) fn samples_of_json() -> Vec<(Value, &'static str)> {
+    let mut samples = vec![(json!(""), TEXT), (json!(1), WHOLE), (json!(0.5), NUMBER), (json!(false), FLAG)];
+    samples.extend(texts());
+    samples.extend([(json!([]), LIST), (json!({}), OBJECT)]);
+    samples
+}
+
+/// Samples of what can stand in a query, where everything is a text.
+pub(super) fn samples_of_query() -> Vec<(Value, &'static str)> {
+    let mut samples = vec![(json!("1"), WHOLE), (json!("0.5"), NUMBER), (json!("true"), FLAG)];
+    samples.extend(texts());
+    samples.push((json!("x"), TEXT));
+    samples
+}
+
+fn texts() -> [(Value, &'static str); 2] {
+    [(json!("2030-01-31T10:00:00Z"), TIME), (json!("00000000-0000-0000-0000-000000000000"), UUID)]
+}
+
+impl Reading<'_> {
+    /// Everything that is wrong with a document, what was found `first` before the rest.
+    pub(super) fn find(&self, mut document: Value, first: &Failure) -> Vec<FieldError> {
+        let first_field = first.field(self.whole);
+        let mut errors = Vec::new();
+        if first.kind == Kind::Repeated {
+            errors.push(FieldError {
+                field: first_field.clone(),
+                message: "is there more than once".to_owned(),
+            });
+        }
+        while errors.len() < MOST
+            && let Some(failure) = (self.read)(&document)
+        {
+            let field = failure.field(self.whole);
+            let (message, goes_on) = self.correct(&mut document, failure);
+            errors.push(FieldError { field, message });
+            if !goes_on {
+                break;
+            }
+        }
+        if let Some(index) = errors.iter().position(|error| error.field == first_field) {
+            errors[..=index].rotate_right(1);
+        } else {
+            errors.insert(0, FieldError { field: first_field, message: UNREADABLE.to_owned() });
+        }
+        errors
+    }
+
+    /// What is wrong there, and whether the document can be read on behind it.
+    fn correct(&self, document: &mut Value, failure: Failure) -> (String, bool) {
+        let Failure { path, kind } = failure;
+        let given = at(document, &path).cloned();
+        match kind {
+            Kind::Unknown => (String::from("is not known here"), remove(document, &path)),
+            Kind::Missing => {
+                (String::from("is missing"), self.fit(document, &path, given.as_ref()).is_some())
+            }
+            Kind::Repeated => (String::from(UNREADABLE), false),
+            Kind::Ours(message) => (message, self.fit(document, &path, given.as_ref()).is_some()),
+            Kind::OneOf(names) => (one_of(&names), self.fit(document, &path, given.as_ref()).is_some()),
+            Kind::Other => match self.fit(document, &path, given.as_ref()) {
+                Some(expected) => (expected, true),
+                None => (String::from(UNREADABLE), false),
+            },
+        }
+    }
+
+    /// Puts there what can be read, and says what was expected. None: nothing can.
+    fn fit(&self, document: &mut Value, path: &[Step], given: Option<&Value>) -> Option<String> {
+        let expected = self.expected(document, path, given)?;
+        let fitting = at(document, path).cloned();
+        // Nothing at all is best: a sample of an object lacks fields, which the client never named.
+        if !self.fits(document, path, Value::Null)
+            && let Some(fitting) = fitting
+        {
+            set(document, path, fitting);
+        }
+        Some(expected)
+    }
+
+    fn expected(&self, document: &mut Value, path: &[Step], given: Option<&Value>) -> Option<String> {
+        if let Some((before, after)) = given.and_then(Value::as_str).and_then(|text| text.rsplit_once(' '))
+            && self.fits(document, path, format!("{before}+{after}").into())
+        {
+            return Some(LOST_PLUS.to_owned());
+        }
+        for (sample, expected) in &self.samples {
+            if self.fits(document, path, sample.clone()) {
+                let is_whole = *expected == WHOLE && given.is_some_and(is_whole);
+                return Some(String::from(if is_whole { OUT_OF_RANGE } else { expected }));
+            }
+            if let Some(Failure { path: at, kind: Kind::OneOf(names) }) = (self.read)(document)
+                && at == path
+                && let Some(first) = names.first()
+                && self.fits(document, path, first.as_str().into())
+            {
+                return Some(one_of(&names));
+            }
+        }
+        self.fits(document, path, Value::Null).then(|| UNREADABLE.to_owned())
+    }
+
+    /// Puts a value there, and tries whether reading gets past it. An object that lacks fields is one.
+    fn fits(&self, document: &mut Value, path: &[Step], value: Value) -> bool {
+        let is_object = value.is_object();
+        set(document, path, value)
+            && (self.read)(document).is_none_or(|failure| {
+                !failure.is_within(path)
+                    || is_object && failure.kind == Kind::Missing && failure.path.len() > path.len()
+            })
+    }
+}
+
+fn is_whole(given: &Value) -> bool {
+    given.is_i64() || given.is_u64() || given.as_str().is_some_and(|text| text.parse::<i128>().is_ok())
+}
+
+fn one_of(names: &[String]) -> String {
+    match names {
+        [] => UNREADABLE.to_owned(),
+        [one] => format!("must be {one}"),
+        [names @ .., last] => format!("must be {} or {last}", names.join(", ")),
+    }
+}
+
+fn at<'a>(document: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {
+    path.iter().try_fold(document, |value, step| match step {
+        Step::Key(key) => value.get_mut(key),
+        Step::Index(index) => value.get_mut(index),
+    })
+}
+
+/// False: there is no such place, or it is the whole document.
+fn set(document: &mut Value, path: &[Step], value: Value) -> bool {
+    let Some((last, parents)) = path.split_last() else { return false };
+    match (at(document, parents), last) {
+        (Some(Value::Object(fields)), Step::Key(key)) => {
+            fields.insert(key.clone(), value);
+            true
+        }
+        (Some(Value::Array(values)), Step::Index(index)) if *index < values.len() => {
+            values[*index] = value;
+            true
+        }
+        _ => false,
+    }
+}
+
+fn remove(document: &mut Value, path: &[Step]) -> bool {
+    let Some((Step::Key(key), parents)) = path.split_last() else { return false };
+    let parent = at(document, parents).and_then(Value::as_object_mut);
+    parent.is_some_and(|fields| fields.remove(key).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use time::OffsetDateTime;
+
+    use crate::{extract, wire::Limit};
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read")]
+    struct Body {
+        title: String,
+        minutes: i32,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+        #[serde(default, with = "time::serde::rfc3339::option")]
+        until: Option<OffsetDateTime>,
+        flag: Option<bool>,
+        colour: Option<Colour>,
+        shade: Colour,
+        tags: Option<Vec<String>>,
+        guest: Option<Guest>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Colour {
+        Red,
+        DarkBlue,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read")]
+    struct Guest {
+        name: String,
+        email: String,
+    }
+
+    fn wrong(body: &str) -> Vec<String> {
+        let refusal = extract::json::<Body>(body.as_bytes()).unwrap_err();
+        refusal.errors.into_iter().map(|error| format!("{}: {}", error.field, error.message)).collect()
+    }
+
+    #[test]
+    fn body_errors_name_all_fields_when_all_are_wrong() {
+        let body = r#"{"title": 7, "minutes": 1.5, "at": "soon", "until": "2030-01-01T10:00:00 02:00", "flag": "yes",
+            "colour": "green", "shade": 3, "tags": ["a", 5], "guest": "Gus", "recurrence": {"count": 4}}"#;
+        let found = wrong(body);
+        assert_eq!(found[0], "title: must be a text", "the first is what is wrong first");
+        let mut found = found;
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "at: must be a time as RFC 3339 writes it, such as 2030-01-31T10:00:00Z",
+                "colour: must be red or dark_blue",
+                "flag: must be true or false",
+                "guest: must be a JSON object",
+                "minutes: must be a whole number",
+                "recurrence: is not known here",
+                "shade: must be red or dark_blue",
+                "tags.[1]: must be a text",
+                "title: must be a text",
+                "until: must be a time as RFC 3339 writes it; there is a blank where the + of its offset was: in a URL, \
+                 write %2B for +",
+            ]
+        );
+    }
+
+    #[test]
+    fn body_errors_name_all_missing_and_unknown_fields() {
+        let body = r#"{"minutes": 99999999999, "guest": {"email": 3, "phone": 1}, "a": 1, "b": {"c": 2}}"#;
+        let mut found = wrong(body);
+        found.sort();
+        let expected = [
+            "a: is not known here",
+            "at: is missing",
+            "b: is not known here",
+            "guest.email: must be a text",
+            "guest.name: is missing",
+            "guest.phone: is not known here",
+            "minutes: is out of range",
+            "shade: is missing",
+            "title: is missing",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn body_errors_are_bounded_and_repeated_fields_found() {
+        let many: Vec<_> = (0..1000).map(|n| format!(r#""f{n}": 1"#)).collect();
+        assert_eq!(wrong(&format!("{{{}}}", many.join(","))).len(), super::MOST);
+        let found = wrong(r#"{"title": "a", "title": "b"}"#);
+        assert_eq!(found[0], "title: is there more than once");
+        assert!(found.contains(&"minutes: is missing".to_owned()), "{found:?}");
+    }
+
+    #[test]
+    fn body_that_is_no_json_object_has_one_error() {
+        for body in
+            ["{", "[]", "null", "7", r#"{"title": 7, "#, r#"{"title": "\ud800"}"#, "{} {}", &"[".repeat(5000)]
+        {
+            let found = wrong(body);
+            assert_eq!(found.len(), 1, "{body} {found:?}");
+            assert!(found[0].starts_with("body: "), "{body} {found:?}");
+        }
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    struct Asked {
+        limit: Option<Limit>,
+        colour: Option<Colour>,
+        #[serde(default, with = "time::serde::rfc3339::option")]
+        from: Option<OffsetDateTime>,
+        cursor: Option<String>,
+    }
+
+    fn wrong_query(query: &str) -> Vec<String> {
+        let refusal = extract::query::<Asked>(query).unwrap_err();
+        refusal.errors.into_iter().map(|error| format!("{}: {}", error.field, error.message)).collect()
+    }
+
+    #[test]
+    fn query_errors_name_all_parameters() {
+        let mut found = wrong_query("limit=0&colour=green&from=2030-01-01T00:00:00+02:00&cursor=x&other=1");
+        found.sort();
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(
+            (found[0].as_str(), found[2].as_str()),
+            ("colour: must be red or dark_blue", "limit: must be 1 to 100")
+        );
+        assert!(found[1].starts_with("from: ") && found[1].contains("%2B"), "{}", found[1]);
+        for (query, expected) in [
+            ("limit=ten", "limit: must be a whole number"),
+            ("limit=99999999999", "limit: is out of range"),
+            ("limit=101", "limit: must be 1 to 100"),
+            ("limit=1&limit=2", "limit: is there more than once"),
+            ("from=2030-01-01", "from: must be a time as RFC 3339 writes it, such as 2030-01-31T10:00:00Z"),
+        ] {
+            assert_eq!(wrong_query(query), [expected], "{query}");
+        }
+    }
+
+    #[test]
+    fn blank_query_values_count_as_absent() {
+        let asked = extract::query::<Asked>("limit=&colour=+&from=%20%09&cursor=&limit=5").unwrap();
+        assert!(asked.colour.is_none() && asked.from.is_none() && asked.cursor.is_none());
+        assert_eq!(crate::wire::limit(asked.limit), 5);
+        let asked = extract::query::<Asked>("limit&other=").unwrap();
+        assert_eq!(crate::wire::limit(asked.limit), 0);
+    }
+}
