@@ -252,7 +252,7 @@ fn status(value: &str) -> Result<Option<SessionStatus>, Refusal> {
 /// Which deliveries an admin lists; those that were given up, if the request does not say.
 fn delivery_state(state: &str) -> Result<DeliveryState, Refusal> {
     if state.is_empty() {
-        return Ok(DeliveryState::Dead);
+        return Ok(DeliveryState::default());
     }
     let known = DeliveryState::ALL.into_iter().find(|known| known.as_str() == state);
     known.ok_or_else(|| Refusal::invalid("state", "must be dead, pending or waiting"))

@@ -148,6 +148,7 @@ fn detail(refused: Refused, claims: &Value, now: i64) -> String {
         Refused::Subject => claim("sub"),
         Refused::Missing
         | Refused::Malformed
+        | Refused::TooLarge
         | Refused::UnknownKey
         | Refused::Signature
         | Refused::NoKeys => String::new(),

@@ -132,9 +132,10 @@ pub async fn find_backlog(
 }
 
 /// Which deliveries admins list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeliveryState {
     /// Given up.
+    #[default]
     Dead,
     /// To be sent.
     Pending,
