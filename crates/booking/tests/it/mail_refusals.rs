@@ -179,7 +179,8 @@ async fn addresses_beyond_ascii_are_set_aside_without_smtputf8(
     post.mail.offer(&["8BITMIME", "SMTPUTF8"]);
     post.booked(&["bob"]).await;
     post.pass().await;
-    assert_eq!(post.mail.mails()[0].to, ["jürgen@example.org"]);
+    let mails = post.mail.mails();
+    assert!(mails.iter().any(|mail| mail.to == ["jürgen@example.org"]), "{:?}", post.states().await);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
