@@ -129,7 +129,7 @@ fn result_of_an_older_server_counts_as_a_file() {
     info.result = Some(Single::Segments(SegmentsInfo { size: 7, ..SegmentsInfo::default() }));
     let end = seen(&info).end.unwrap();
     assert_eq!((end.status, end.size), (RecordingStatus::Complete, Some(7)));
-    info.result = Some(Single::Stream(Default::default()));
+    info.result = Some(Single::Stream(livekit_protocol::StreamInfoList::default()));
     assert_eq!(seen(&info).end.unwrap().status, RecordingStatus::Failed);
 }
 
