@@ -88,7 +88,6 @@ impl Trace {
     }
 
     /// Runs `work` as part of this trace: for what is logged after its end.
-
     pub fn scope<T>(&self, work: impl FnOnce() -> T) -> T {
         let _current = self.0.clone().attach();
         work()

@@ -71,7 +71,7 @@ async fn spans_of(work: fn() -> Result<(), &'static str>) -> Vec<SpanData> {
     let (ran, mut runs) = tokio::sync::mpsc::unbounded_channel();
     let nudge = Nudge::default();
     let again = nudge.clone();
-    reconcile::every(&lifecycle, "test", Duration::from_secs(3600), nudge, move || {
+    reconcile::every(&lifecycle, "test", Duration::from_hours(1), nudge, move || {
         let ran = ran.clone();
         async move {
             tracing::info_span!("step").in_scope(|| ());

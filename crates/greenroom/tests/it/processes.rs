@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use chassis::clock::Clock;
 use jsonwebtoken::{EncodingKey, Header};
 use reqwest::Client;
 use secrecy::ExposeSecret;
@@ -120,7 +121,7 @@ impl Processes {
 
     /// Asks for a booking of `host` with a guest of their own, tomorrow, under these headers.
     pub async fn book(&self, host: &str, headers: &[(&str, &str)]) -> reqwest::Response {
-        let tomorrow = time::OffsetDateTime::now_utc() + time::Duration::DAY;
+        let tomorrow = Clock::default().now() + time::Duration::DAY;
         let tomorrow = tomorrow.format(&time::format_description::well_known::Rfc3339).unwrap();
         let body = json!({"guestId": format!("guest-of-{host}"), "title": "Algebra", "scheduledAt": tomorrow,
                           "durationMinutes": 30});
@@ -134,7 +135,7 @@ impl Processes {
 
 /// A token of this person, with these claims besides or instead.
 pub fn bearer(user: &str, claims: &Value) -> String {
-    let expires = time::OffsetDateTime::now_utc().unix_timestamp() + 600;
+    let expires = Clock::default().now().unix_timestamp() + 600;
     let mut all = json!({"iss": ISSUER, "aud": "greenroom", "sub": user, "exp": expires});
     for (claim, value) in claims.as_object().unwrap() {
         all[claim] = value.clone();
