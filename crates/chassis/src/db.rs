@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use crate::status::{Reason, Refusal};
 
-pub use pool::{check_role, observe_pool, pool};
+pub use pool::{check_role, connect_options, observe_pool, pool};
 
 /// The one history of the schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");

@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::PgListener;
+use secrecy::SecretString;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::{sync::Notify, time::timeout};
 use tracing::Instrument;
 
@@ -123,7 +123,10 @@ async fn follow(
     nudge: &Nudge,
     silence: Silence,
 ) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect(url.expose_secret()).await?;
+    // As PgListener::connect makes it, with our options.
+    let one = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+    let pool = one.connect_with(crate::db::connect_options(url)?).await?;
+    let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(channel).await?;
     nudge.now();
     loop {

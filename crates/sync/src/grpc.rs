@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     Listing, answer,
     error::Error,
-    store::{self, Filter},
+    store::{self, Filter, Search},
     viewer::Viewer,
     watch::watch,
 };
@@ -32,12 +32,12 @@ impl SyncService for Listing {
         let limit = page::limit(request.limit)?;
         let filter = Filter {
             status: status(&request.status)?,
-            pattern: pattern(request.query)?,
+            search: Search::of(&field::prose("q", request.query, 100)?),
             after: Cursor::parse(&request.cursor)?,
         };
-        // A search may read the whole listing, and who is in groups all rows of groups, to find few: a few at a time,
-        // so that pages and marks get their connections.
-        let is_long = filter.pattern.is_some() || (!viewer.is_admin && !viewer.groups.is_empty());
+        // A search that finds many may have to walk far to find the readable ones, and members of groups walk all rows
+        // of groups to find few: a few at a time, so that pages and marks get their connections.
+        let is_long = filter.search.is_some() || (!viewer.is_admin && !viewer.groups.is_empty());
         let _place = if is_long { self.searches.acquire().await.ok() } else { None };
         let rows = store::list_streams(&self.pool, &viewer, &filter, one_more(limit)).await;
         Ok(Response::new(answer::streams(rows.map_err(Error::from)?, limit, &viewer)))
@@ -75,19 +75,4 @@ fn status(value: &str) -> Result<Option<&'static str>, Refusal> {
     }
     let known = ["pending", "live", "ended"].into_iter().find(|status| *status == value);
     known.map(Some).ok_or_else(|| Refusal::invalid("status", "must be pending, live or ended"))
-}
-
-/// What is looked for, wherever it stands; its own `%` and `_` are themselves.
-fn pattern(query: String) -> Result<Option<String>, Refusal> {
-    let query = field::prose("q", query, 100)?;
-    let mut pattern = String::with_capacity(query.len() + 2);
-    pattern.push('%');
-    for character in query.trim().chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    Ok(Some(pattern).filter(|_| !query.trim().is_empty()))
 }

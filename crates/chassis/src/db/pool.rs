@@ -6,7 +6,7 @@
 
 use std::{io, time::Duration};
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     Connection, PgPool,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
@@ -19,9 +19,11 @@ use super::Settings;
 const BOUNDS: [(&str, &str); 3] =
     [("lock_timeout", "5s"), ("statement_timeout", "15s"), ("idle_in_transaction_session_timeout", "30s")];
 
-/// Statements that take arrays would be planned anew at every call, which costs more than running them; and the
-/// passes must reach few rows in large tables by index, whatever their history.
-const PLANNER: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("random_page_cost", "1.1")];
+/// How the server plans our statements. Statements that take arrays would be planned anew at every call, which costs
+/// more than running them; and the passes must reach few rows in large tables by index, whatever their history. JIT
+/// compiles the functions of a plan at each execution: that takes 100 times longer than our largest statement.
+const PLANNER: [(&str, &str); 3] =
+    [("plan_cache_mode", "force_generic_plan"), ("random_page_cost", "1.1"), ("jit", "off")];
 
 /// How long a silent connection is believed in.
 #[derive(Clone, Copy)]
@@ -40,6 +42,11 @@ const PATIENCE: Patience = Patience {
     abandoned: Duration::from_secs(20),
 };
 
+/// The options of every connection to the database, in a pool or alone.
+pub fn connect_options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
+    Ok(url.expose_secret().parse::<PgConnectOptions>()?.options(PLANNER))
+}
+
 /// A pool that connects when it is first used, acts under the service's role, and gives up an acquire after 2 s.
 ///
 /// A role that does not exist is passed over (with a warning from [`check_role`]): `up` runs on a database whose
@@ -50,8 +57,8 @@ pub fn pool(settings: &Settings) -> Result<PgPool, sqlx::Error> {
 
 fn patient_pool(settings: &Settings, patience: Patience) -> Result<PgPool, sqlx::Error> {
     let role = settings.role;
-    let options: PgConnectOptions = settings.url.expose_secret().parse()?;
-    let options = if role.is_some() { options.options(BOUNDS) } else { options }.options(PLANNER);
+    let options = connect_options(&settings.url)?;
+    let options = if role.is_some() { options.options(BOUNDS) } else { options };
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .min_connections(1)
