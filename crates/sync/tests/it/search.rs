@@ -47,6 +47,8 @@ async fn search_finds_the_same_rows_however_many_match(options: PgPoolOptions, c
             world.sql("update live_rooms set title = 'Another', description = '' where host_user_id like 'host-1%'").await;
             sync::drain(&world.pool).await.unwrap();
         }
+        let matching = all(&world.pool, &admin(), Search::of("room "), None).await.len();
+        assert_eq!(matching <= 1_000, few, "on both sides of the rows that are sorted: {matching}");
         for (caller, expected) in
             [(person("eve"), 960), (person("host-8"), 961), (member("eve", "staff"), 1_080), (admin(), 1_200)]
         {
