@@ -18,8 +18,8 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     LiveKit(#[from] LiveKitError),
-    #[error("LiveKit's diagnosis cannot be set up: {0}")]
-    Probe(#[from] reqwest::Error),
+    #[error("the HTTP client for LiveKit cannot be set up: {0}")]
+    Http(#[from] reqwest::Error),
     #[error(transparent)]
     Lost(#[from] Lost),
     #[error(transparent)]

@@ -21,10 +21,13 @@ use sqlx::{
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// A fifth of the cost from which Postgres would compile a plan.
 const MOST: f64 = 20_000.0;
+/// An exception whose statement costs less than this is not needed: less than [`MOST`], because estimates vary with the
+/// rows that ANALYZE happens to read.
+const NEEDED: f64 = MOST / 10.0;
 const STORED: u32 = 100_000;
 
 /// Statements that may cost more: how each begins (white space counts as one blank), and why.
-const EXCEPTIONS: [(&str, &str); 9] = [
+const EXCEPTIONS: [(&str, &str); 11] = [
     (
         "with absent as materialized ( select r.room_name from livekit_rooms",
         "a pass: compares all open rooms with LiveKit's list",
@@ -48,6 +51,14 @@ const EXCEPTIONS: [(&str, &str); 9] = [
     (
         "insert into notifications (user_id, kind, session_id, payload, dedupe_key) select person, 'reminder'",
         "a pass: the bookings whose reminder is due",
+    ),
+    (
+        "with attended as ( select s.id from sessions",
+        "a pass: looks through the bookings whose window is open",
+    ),
+    (
+        "with due as ( select a.session_id, a.user_id, a.held_until",
+        "a pass: looks through the seats that are held",
     ),
     (
         "select id as \"id!\" from unsettled_live_rooms limit $1",
@@ -148,12 +159,10 @@ async fn statement_costs_stay_small_beside_100_000_of_each(_: PgPoolOptions, con
     let (mut too_much, mut needed) = (Vec::new(), BTreeSet::new());
     for query in &queries {
         let (cost, text) = (query.cost(&mut service).await, plain(&query.text));
-        if cost <= MOST {
-            continue;
-        }
         match EXCEPTIONS.iter().position(|(beginning, _)| text.starts_with(beginning)) {
-            Some(exception) => drop(needed.insert(exception)),
-            None => too_much.push(format!("{cost:.0}: {text}")),
+            Some(exception) if cost >= NEEDED => drop(needed.insert(exception)),
+            None if cost > MOST => too_much.push(format!("{cost:.0}: {text}")),
+            _ => {}
         }
     }
     assert!(too_much.is_empty(), "cost more than {MOST}:\n{}", too_much.join("\n"));

@@ -27,8 +27,11 @@ rooms as (
     from ids)
 insert into live_room_sessions (id, room_id, status, starts_at, started_at, created_by, created_at, updated_at)
 select session, room, 'live', now(), now(), 'user-' || i, now(), now() from ids;
-insert into live_room_attendance (session_id, live_room_id, user_id, joined_at)
-select id, room_id, created_by, now() from live_room_sessions;
+-- One in a hundred has not come yet: their seats are held.
+insert into live_room_attendance (session_id, live_room_id, user_id, joined_at, held_until)
+select id, room_id, created_by, case when held then null else now() end,
+       case when held then now() + interval '30 seconds' end
+from (select *, hashtext(created_by) % 100 = 0 as held from live_room_sessions) s;
 insert into live_room_bans (live_room_id, user_id, banned_by) select id, 'banned', host_user_id from live_rooms;
 insert into community_live_streams (id, title, description, tags, access_level, scheduled_for, status, created_by,
                                     started_at, managed, version)
