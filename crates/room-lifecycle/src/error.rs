@@ -63,7 +63,7 @@ impl From<Error> for Refusal {
                 tracing::warn!(%error, "LiveKit could not do what a request needs");
                 Self::unavailable(Reason::LivekitUnavailable, 2)
             }
-            Error::Probe(_) | Error::Lost(Lost::Panicked) => Self::internal(),
+            Error::Http(_) | Error::Lost(Lost::Panicked) => Self::internal(),
             Error::Lost(Lost::Deadline) | Error::Unsettled => {
                 Self::unavailable(Reason::LivekitUnavailable, 1)
             }

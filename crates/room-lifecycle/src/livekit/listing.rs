@@ -131,6 +131,7 @@ fn field(buffer: &[u8]) -> Result<Option<(usize, usize, usize)>, LiveKitError> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn unknown(why: impl ToString) -> LiveKitError {
     LiveKitError::Unknown(why.to_string())
 }
@@ -142,7 +143,8 @@ mod tests {
     use super::*;
 
     fn answer(rooms: u32) -> Vec<u8> {
-        let codec = || Codec { mime: "video/H264".to_owned(), fmtp_line: "profile-level-id=42e01f".to_owned() };
+        let codec =
+            || Codec { mime: "video/H264".to_owned(), fmtp_line: "profile-level-id=42e01f".to_owned() };
         let room = |number: u32| Room {
             sid: format!("RM_{number}"),
             name: format!("session-{number}"),
