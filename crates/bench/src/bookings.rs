@@ -81,7 +81,7 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     Ok(format!("## Bookings\n\n{}\n{parts}", table.finish()))
 }
 
-async fn book(ground: &Ground, stack: &Stack, secret: &SignIn) -> Result<Load> {
+pub async fn book(ground: &Ground, stack: &Stack, secret: &SignIn) -> Result<Load> {
     let now = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&ground.database.pool).await?;
     let requests = requests(now, ground.asked.time, secret)?;
     let load =

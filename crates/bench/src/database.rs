@@ -14,16 +14,16 @@ pub struct Database {
 }
 
 impl Database {
-    pub async fn make() -> Result<Self> {
+    pub async fn make(name: &str) -> Result<Self> {
         let url = std::env::var("DATABASE_URL").context("DATABASE_URL is missing; `make bench` sets it")?;
         let server: PgConnectOptions = url.parse()?;
-        let name = format!("greenroom_bench_{}", std::process::id());
+        let name = format!("greenroom_bench_{}_{name}", std::process::id());
         let mut connection = server.connect().await?;
         sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await?;
         sqlx::raw_sql(db::ROLES).execute(&mut connection).await?;
         connection.close().await?;
         let own = server.clone().database(&name);
-        let pool = PgPool::connect_with(own.clone()).await?;
+        let pool = PgPool::connect_with(own.clone().options([("jit", "off")])).await?;
         db::MIGRATOR.run(&pool).await?;
         Ok(Self { url: own.to_url_lossy().to_string(), pool, server, name })
     }

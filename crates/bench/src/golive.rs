@@ -6,7 +6,7 @@
 //! asked too, again and again, until it has the row.
 
 mod board;
-mod pair;
+pub mod pair;
 
 use std::{
     sync::Arc,

@@ -27,6 +27,8 @@ pub struct Asked {
     pub rounds: usize,
     /// Rows of the large cases.
     pub history: i64,
+    /// Open rooms of a pass.
+    pub rooms: i32,
 }
 
 pub struct Ground {
@@ -45,8 +47,9 @@ pub fn beside() -> Result<PathBuf> {
 }
 
 impl Ground {
-    pub async fn prepare(greenroom: PathBuf, asked: Asked) -> Result<Self> {
-        let database = Database::make().await?;
+    /// `name`: of its database, among those of this process.
+    pub async fn prepare(greenroom: PathBuf, asked: Asked, name: &str) -> Result<Self> {
+        let database = Database::make(name).await?;
         let shared = Shared {
             database_url: database.url.clone(),
             livekit: stack::free_port()?,

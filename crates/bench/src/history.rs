@@ -1,7 +1,7 @@
 //! What a few busy years leave behind: ended sessions with their rooms, names and people.
 
 use anyhow::Result;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::ground::Ground;
 
@@ -13,13 +13,18 @@ pub async fn write(ground: &Ground) -> Result<()> {
     if there.fetch_one(pool).await? {
         return Ok(());
     }
-    eprintln!("writing {} ended sessions and rooms", ground.asked.history);
+    write_bookings(pool, ground.asked.history).await
+}
+
+/// So many ended sessions with their rooms.
+pub async fn write_bookings(pool: &PgPool, ended: i64) -> Result<()> {
+    eprintln!("writing {ended} ended sessions and rooms");
     sqlx::query!(
         "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, status, meeting_url)
          select 'host-' || i % 10000, 'guest-' || i % 50000, 'host-' || i % 10000, 'History',
                 app_now() - make_interval(mins => 1440 + i::int), 60, 'completed', 'https://app.example.org/meeting/' || i
          from generate_series(1, $1::bigint) i",
-        ground.asked.history
+        ended
     )
     .execute(pool)
     .await?;
@@ -110,4 +115,51 @@ pub async fn write_live(ground: &Ground) -> Result<()> {
     .await?;
     sqlx::raw_sql("vacuum analyze").execute(pool).await?;
     Ok(())
+}
+
+/// Idle live rooms, each with an ended session, and ended nests; all with their rooms.
+pub async fn write_idle(pool: &PgPool, each: i64) -> Result<()> {
+    eprintln!("writing {each} ended live sessions and nests");
+    let mut tx = chassis::db::begin(pool).await?;
+    let tables = ["live_rooms", "live_room_sessions"];
+    for table in tables {
+        let silent = format!("alter table {table} disable trigger user");
+        sqlx::raw_sql(AssertSqlSafe(silent)).execute(&mut *tx).await?;
+    }
+    sqlx::query!(
+        "with rooms as (
+             insert into live_rooms (host_user_id, title, room_name, room_slug)
+             select 'idle-host-' || i, 'Room ' || i, 'Room ' || i, 'idle-' || i from generate_series(1, $1::bigint) i
+             returning id, host_user_id)
+         insert into live_room_sessions (room_id, status, starts_at, started_at, ended_at, created_by)
+         select id, 'ended', app_now() - interval '2 hours', app_now() - interval '2 hours',
+                app_now() - interval '1 hour', host_user_id
+         from rooms",
+        each
+    )
+    .execute(&mut *tx)
+    .await?;
+    for table in tables {
+        let again = format!("alter table {table} enable trigger user");
+        sqlx::raw_sql(AssertSqlSafe(again)).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    sqlx::query!(
+        "insert into nests (created_by, status, ended_at)
+         select md5(i::text) || md5('n' || i), 'ended', app_now() from generate_series(1, $1::bigint) i",
+        each
+    )
+    .execute(pool)
+    .await?;
+    sqlx::query!(
+        "insert into livekit_rooms (live_session_id, nest_id, room_name, room_sid, status, ended_reason, max_participants,
+                                    confirmed_at, ended_at)
+         select o.live_session_id, o.nest_id, o.name, 'RM_' || o.name, 'ended', 'host', 50, app_now(), app_now()
+         from (select id as live_session_id, null::uuid as nest_id, 'live-' || id as name from live_room_sessions
+               union all
+               select null, id, 'nest-' || id from nests) o"
+    )
+    .execute(pool)
+    .await?;
+    crate::live::align_all(pool).await
 }

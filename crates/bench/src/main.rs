@@ -14,6 +14,7 @@ mod diagnosis;
 mod events;
 mod golive;
 mod ground;
+mod growth;
 mod history;
 mod inserts;
 mod kicks;
@@ -50,6 +51,9 @@ struct Cli {
     /// Rows of the large cases: ended rooms and sessions, rows of the listing that are compared
     #[arg(long, global = true, default_value_t = 1_000_000)]
     history: i64,
+    /// Open rooms that a pass looks through
+    #[arg(long, global = true, default_value_t = 10_000, value_parser = clap::value_parser!(i32).range(1..))]
+    rooms: i32,
     /// The executable under test [default: greenroom beside this program]
     #[arg(long, global = true)]
     greenroom: Option<PathBuf>,
@@ -65,7 +69,9 @@ enum What {
     Tokens,
     /// POST bookings against bare inserts
     Bookings,
-    /// A pass over 10,000 rooms, without and with a history
+    /// Bookings, going live and tokens beside 100,000 of each stored, and beside none
+    Growth,
+    /// A pass over 10,000 rooms, without and with a history; --rooms changes their number
     Pass,
     /// `greenroom up` on an initialised directory
     Startup,
@@ -130,9 +136,10 @@ fn main() -> Result<()> {
     runtime.block_on(measure(cli))
 }
 
-const ALL: [What; 13] = [
+const ALL: [What; 14] = [
     What::Tokens,
     What::Bookings,
+    What::Growth,
     What::Startup,
     What::Pass,
     What::Golive,
@@ -155,12 +162,17 @@ async fn measure(cli: Cli) -> Result<()> {
         part => vec![part],
     };
     let seconds = |default| Duration::from_secs(cli.seconds.unwrap_or(default));
-    let asked =
-        Asked { time: seconds(6), steady: seconds(60), rounds: cli.rounds.max(1), history: cli.history };
+    let asked = Asked {
+        time: seconds(6),
+        steady: seconds(60),
+        rounds: cli.rounds.max(1),
+        history: cli.history,
+        rooms: cli.rooms,
+    };
     let mut failed = Vec::new();
     for (number, part) in parts.into_iter().enumerate() {
         eprintln!("{part:?}");
-        let ground = Ground::prepare(greenroom.clone(), asked).await?;
+        let ground = Ground::prepare(greenroom.clone(), asked, "part").await?;
         if number == 0 {
             println!("{}", ground.describe().await?);
         }
@@ -184,6 +196,7 @@ async fn section(ground: &Ground, part: What) -> Result<String> {
         What::Tokens => tokens::measure(ground).await,
         What::Bookings => bookings::measure(ground).await,
         What::Startup => startup::measure(ground).await,
+        What::Growth => growth::measure(ground).await,
         What::Pass => pass::measure(ground).await,
         What::Golive => golive::measure(ground).await,
         What::Listing => listing::measure(ground).await,

@@ -1,4 +1,5 @@
-//! A pass of room-lifecycle over 10,000 open rooms that are all well, and over as many with a history beside them.
+//! A pass of room-lifecycle over 10,000 open rooms that are all well (`--rooms`: another number), and over as many with
+//! a history beside them.
 //!
 //! The rooms are real: made on livekit-dev by the service's own code, and nothing else is on it. A process makes
 //! them; others, which have done nothing else, run the passes. Extra memory is the most that such a process had
@@ -27,7 +28,6 @@ use crate::{
     table::{Table, median},
 };
 
-const ROOMS: i32 = 10_000;
 const PASSES: usize = 7;
 
 /// What a process that ran passes tells.
@@ -48,11 +48,12 @@ struct FromEnv {
 }
 
 pub async fn measure(ground: &Ground) -> Result<String> {
-    people::book(&ground.database.pool, ROOMS).await?;
-    eprintln!("making {ROOMS} rooms");
+    let rooms = ground.asked.rooms;
+    people::book(&ground.database.pool, rooms).await?;
+    eprintln!("making {rooms} rooms");
     child_of(ground, "rooms").await?;
     let mut table = Table::new(
-        "A pass over 10,000 open rooms that are all well",
+        &format!("A pass over {rooms} open rooms that are all well"),
         &["ended rooms", "ms (< 1,000)", "ms, confirming all", "extra memory at most, MiB (< 64)"],
     );
     for ended in [0, ground.asked.history] {

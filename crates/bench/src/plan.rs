@@ -55,7 +55,7 @@ async fn listing(ground: &Ground, title: String) -> Result<String> {
     let viewer = Viewer { user: Some("reader".to_owned()), ..Viewer::default() };
     list_streams(&mut *connection, &viewer, &filter, 21).await?;
     let last = Uuid::max();
-    let arguments = format!("null, null, '{last}', 'reader', false, '{{}}', null, 21, 'live'");
+    let arguments = format!("null, null, '{last}', 'reader', false, '{{}}', 21, 'live'");
     explain(&mut connection, &title, "%order by c.scheduled_for desc%", &arguments).await
 }
 

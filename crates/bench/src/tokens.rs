@@ -18,7 +18,7 @@ use crate::{
     stack::{Keys, Stack},
 };
 
-const CONNECTIONS: usize = 32;
+pub const CONNECTIONS: usize = 32;
 const ROOMS: i32 = 64;
 const WARM_UP: Duration = Duration::from_secs(1);
 /// After this an idle process has its connections and has run its first passes.
@@ -114,7 +114,7 @@ fn bare(parties: &[Party]) -> Arc<Requests> {
     Requests::repeated(paths.map(|path| Prepared::get(path, None)).collect())
 }
 
-fn signed_in(parties: &[Party], sign_in: &SignIn) -> Result<Arc<Requests>> {
+pub fn signed_in(parties: &[Party], sign_in: &SignIn) -> Result<Arc<Requests>> {
     let request = |party: &Party| {
         let path = format!("/api/sessions/{}/livekit/access-token", party.booking);
         Ok(Prepared::get(path, Some(sign_in.token(&party.user)?)))

@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use crate::status::{Reason, Refusal};
 
-pub use pool::{check_role, observe_pool, options, pool};
+pub use pool::{check_role, connect_options, observe_pool, pool};
 pub use statement::Statement;
 
 /// The one history of the schema.

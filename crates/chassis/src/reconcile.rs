@@ -146,8 +146,10 @@ async fn follow(
     nudge: &Nudge,
     silence: Silence,
 ) -> Result<(), sqlx::Error> {
+    // As PgListener::connect makes it, with our options.
     let alone = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
-    let mut listener = PgListener::connect_with(&alone.connect_with(db::options(url)?).await?).await?;
+    let pool = alone.connect_with(db::connect_options(url)?).await?;
+    let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(channel).await?;
     nudge.now();
     loop {

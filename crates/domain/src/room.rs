@@ -95,6 +95,12 @@ impl Owner {
         }
     }
 
+    /// The id, if the owner is of this kind: `livekit_rooms` and `room_owner()` have one column for each kind.
+    #[must_use]
+    pub fn id_as(self, kind: OwnerKind) -> Option<Uuid> {
+        (self.kind() == kind).then(|| self.id())
+    }
+
     /// As the view `room_owners` and the metadata on LiveKit name it.
     #[must_use]
     pub const fn kind(self) -> OwnerKind {

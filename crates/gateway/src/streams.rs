@@ -157,7 +157,8 @@ impl TryFrom<pb::Stream> for StreamRow {
 pub(crate) struct ListStreams {
     #[param(inline)]
     status: Option<StreamStatus>,
-    /// Looked for in title, description and tags.
+    /// Searched for in title, description and tags, without regard to case; `%` and `_` have no special meaning. A text
+    /// of fewer than 3 characters is compared with the beginning of titles only.
     #[param(value_type = Option<String>, max_length = 100)]
     q: Option<Search>,
     /// Default: 20.

@@ -15,7 +15,7 @@ use chassis::{
     service::StartError,
     telemetry::Telemetry,
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use sqlx::{Connection, PgConnection, PgExecutor, PgPool, error::DatabaseError};
 
 use crate::out::say;
@@ -124,9 +124,9 @@ pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyh
 
 /// Waits while nobody listens or the server still starts; any other refusal is final.
 async fn connect(url: &SecretString, wait: Duration) -> anyhow::Result<PgConnection> {
-    let begun = Instant::now();
+    let (begun, options) = (Instant::now(), db::connect_options(url)?);
     loop {
-        match PgConnection::connect(url.expose_secret()).await {
+        match PgConnection::connect_with(&options).await {
             Ok(connection) => return Ok(connection),
             Err(error) if is_passing(&error) && begun.elapsed() < wait => {
                 tracing::info!(%error, "waiting for the database");

@@ -130,6 +130,7 @@ fn command(
         "timezone=UTC",
         "log_timezone=UTC",
         "max_connections=400",
+        "jit=off", // it takes longer than any statement of ours, also of a person in psql
     ];
     if durability == Durability::ThrowAway {
         settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);

@@ -148,7 +148,7 @@ impl Rooms {
     /// Looks at everything there is to see of the room.
     async fn examine(&self, target: Target, access: &Access, standing: Standing) -> Result<Findings, Error> {
         let ground = match access.owner {
-            Some(owner) => store::diagnosis::find_ground(&self.pool, owner.id()).await?,
+            Some(owner) => store::diagnosis::find_ground(&self.pool, owner).await?,
             None => None,
         };
         let mut findings = Findings::new(target);

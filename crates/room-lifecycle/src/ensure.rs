@@ -113,11 +113,10 @@ impl Rooms {
     pub(crate) async fn intend(&self, owner: Owner) -> Result<Option<Record>, Error> {
         let written = store::insert_intents(&self.pool, &[owner]).await?.pop();
         if written.is_none() {
-            let standing =
-                store::owners::find_standing(&self.pool, owner.id()).await?.ok_or(match owner {
-                    Owner::Session(_) | Owner::LiveSession(_) => Error::NoSession,
-                    Owner::Nest(_) => NestError::NoNest.into(),
-                })?;
+            let standing = store::owners::find_standing(&self.pool, owner).await?.ok_or(match owner {
+                Owner::Session(_) | Owner::LiveSession(_) => Error::NoSession,
+                Owner::Nest(_) => NestError::NoNest.into(),
+            })?;
             if !standing.open {
                 return Err(Error::Closed(owner.kind(), standing.ended_reason));
             }

@@ -18,8 +18,8 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     LiveKit(#[from] LiveKitError),
-    #[error("LiveKit's diagnosis cannot be set up: {0}")]
-    Probe(#[from] reqwest::Error),
+    #[error("the HTTP client for LiveKit cannot be set up: {0}")]
+    Http(#[from] reqwest::Error),
     #[error(transparent)]
     Lost(#[from] Lost),
     #[error(transparent)]
@@ -63,7 +63,7 @@ impl From<Error> for Refusal {
                 tracing::warn!(%error, "LiveKit could not do what a request needs");
                 Self::unavailable(Reason::LivekitUnavailable, 2)
             }
-            Error::Probe(_) | Error::Lost(Lost::Panicked) => Self::internal(),
+            Error::Http(_) | Error::Lost(Lost::Panicked) => Self::internal(),
             Error::Lost(Lost::Deadline) | Error::Unsettled => {
                 Self::unavailable(Reason::LivekitUnavailable, 1)
             }

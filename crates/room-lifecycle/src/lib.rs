@@ -103,7 +103,7 @@ impl Rooms {
     pub async fn new(config: &Config, pool: PgPool, lifecycle: &Lifecycle) -> Result<Self, Error> {
         let found =
             store::deployment::find_deployment(&pool, &config.livekit.url, &config.livekit.api_key).await?;
-        let livekit = livekit::LiveKit::new(&config.livekit);
+        let livekit = livekit::LiveKit::new(&config.livekit)?;
         livekit.allow_deletion(found.ours);
         Ok(Self {
             pool,

@@ -1,10 +1,11 @@
-//! The one place that talks to LiveKit, through livekit-api.
+//! The one place that talks to LiveKit, through livekit-api (but [`listing`]).
 //!
 //! What it promises is how a failure may be read: `NotFound` is LiveKit's own word, everything else but a success
 //! is *unknown*: an error or a timeout is never absence, and a call that failed may have had its effect. Several
 //! clients, because the crate has one timeout per client: reads 2 s, writes 3 s, recorders 25 s ([`egress`]).
 
 pub mod egress;
+pub mod listing;
 
 use std::{
     future::Future,
@@ -92,12 +93,12 @@ pub struct LiveKit {
     write: Arc<RoomClient>,
     egress: Arc<EgressClient>,
     egress_read: Arc<EgressClient>,
+    lister: listing::Lister,
     may_delete: Arc<AtomicBool>,
 }
 
 impl LiveKit {
-    #[must_use]
-    pub fn new(config: &config::LiveKit) -> Self {
+    pub fn new(config: &config::LiveKit) -> reqwest::Result<Self> {
         let secret = config.api_secret.expose_secret();
         let rooms = |timeout| {
             let client = RoomClient::with_api_key(&config.url, &config.api_key, secret);
@@ -107,13 +108,14 @@ impl LiveKit {
             let client = EgressClient::with_api_key(&config.url, &config.api_key, secret);
             Arc::new(client.with_failover(false).with_request_timeout(timeout))
         };
-        Self {
+        Ok(Self {
             read: rooms(READ),
             write: rooms(WRITE),
             egress: egress(EGRESS),
             egress_read: egress(READ),
+            lister: listing::Lister::new(config, READ)?,
             may_delete: Arc::new(AtomicBool::new(false)),
-        }
+        })
     }
 
     pub(crate) fn may_delete(&self) -> bool {
@@ -138,7 +140,12 @@ impl LiveKit {
         timed("CreateRoom", Box::pin(self.write.create_room(&blueprint.name, options))).await
     }
 
-    /// The rooms of these names that exist; all rooms when `names` is empty.
+    /// Hands every room to `each` while the answer arrives. After an error some were missing.
+    pub async fn list_all_rooms(&self, each: impl FnMut(listing::Summary)) -> Result<(), LiveKitError> {
+        timed("ListRooms", Box::pin(self.lister.list(each))).await
+    }
+
+    /// The rooms of these names that exist; all rooms, kept as a whole, when `names` is empty.
     pub async fn list_rooms(&self, names: Vec<String>) -> Result<Vec<Room>, LiveKitError> {
         timed("ListRooms", Box::pin(self.read.list_rooms(names))).await
     }
@@ -215,10 +222,13 @@ impl LiveKit {
 }
 
 /// Measures a call and runs it in a client span. Boxed, because livekit-api's futures have 24 KiB each.
-async fn timed<T>(
+async fn timed<T, E>(
     method: &'static str,
-    call: Pin<Box<impl Future<Output = Result<T, ServiceError>>>>,
-) -> Result<T, LiveKitError> {
+    call: Pin<Box<impl Future<Output = Result<T, E>>>>,
+) -> Result<T, LiveKitError>
+where
+    LiveKitError: From<E>,
+{
     let started = Instant::now();
     let span = telemetry::client(|| span(method));
     let outcome = call.instrument(span.clone()).await.map_err(LiveKitError::from);

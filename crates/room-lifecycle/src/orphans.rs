@@ -12,7 +12,6 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use livekit_protocol::Room;
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -87,8 +86,9 @@ impl Rooms {
         Ok(strays)
     }
 
-    pub(crate) fn is_ours(&self, room: &Room) -> bool {
-        serde_json::from_str::<Metadata>(&room.metadata)
+    /// By the metadata of a room.
+    pub(crate) fn is_ours(&self, metadata: &str) -> bool {
+        serde_json::from_str::<Metadata>(metadata)
             .is_ok_and(|metadata| metadata.deployment == self.deployment)
     }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     Rooms,
     error::Error,
-    livekit::LiveKitError,
+    livekit::{LiveKitError, listing::Summary},
     store::{
         self, events,
         marks::{self, Listing, Missing},
@@ -37,7 +37,7 @@ pub struct Memory {
     pub(crate) recordings: crate::recordings::watch::Missing,
 }
 
-/// What a pass keeps of LiveKit's answer: a tenth of it, for each room also names its codecs.
+/// What a pass keeps of LiveKit's answer.
 pub(crate) struct Overview {
     pub listing: Listing,
     /// Whether the room of the same number has our deployment's id in its metadata.
@@ -127,12 +127,13 @@ impl Rooms {
     pub(crate) async fn list_all(&self, at: OffsetDateTime) -> Result<Overview, LiveKitError> {
         let mut overview =
             Overview { listing: Listing { at: Some(at), ..Listing::default() }, ours: Vec::new() };
-        for room in self.livekit.list_rooms(Vec::new()).await? {
-            overview.ours.push(self.is_ours(&room));
+        let keep = |room: Summary| {
+            overview.ours.push(self.is_ours(&room.metadata));
             overview.listing.names.push(room.name);
             overview.listing.sids.push(room.sid);
             overview.listing.people.push(i32::try_from(room.num_participants).unwrap_or(i32::MAX));
-        }
+        };
+        self.livekit.list_all_rooms(keep).await?;
         Ok(overview)
     }
 

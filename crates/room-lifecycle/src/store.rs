@@ -73,7 +73,7 @@ macro_rules! records {
                    o.ended_reason as "ended_reason: EndedReason", o.meeting_url, o.open as "open!",
                    o.opens_at as "opens_at!", o.closes_at as "closes_at!", app_now() as "now!"
             from "# + $rooms + " r
-            join room_owners o on o.owner = r.owner "
+            cross join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o "
             + $rest,
             $($argument),+
         )
@@ -99,15 +99,17 @@ pub async fn find_record(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<
 /// it goes to the new one. Our record decides who gets in; LiveKit's limit is a fence around it (correctness.md §5).
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result<Vec<Record>> {
-    let ids: Vec<Uuid> = owners.iter().map(|owner| owner.id()).collect();
+    let ids = |kind| owners.iter().map(|owner| owner.id_as(kind)).collect::<Vec<Option<Uuid>>>();
     let names: Vec<String> = owners.iter().map(|owner| owner.room_name(1)).collect();
     records!(
         "with intents as (
              insert into livekit_rooms (session_id, live_session_id, nest_id, room_name, max_participants)
-             select case o.kind when 'session' then o.owner end, case o.kind when 'live_session' then o.owner end,
-                    case o.kind when 'nest' then o.owner end, t.name, o.capacity + greatest(5, ceil(o.capacity * 0.1)::integer)
-             from unnest($1::uuid[], $2::text[]) as t(owner, name)
-             join room_owners o on o.owner = t.owner and o.open
+             select t.session_id, t.live_session_id, t.nest_id, t.name,
+                    o.capacity + greatest(5, ceil(o.capacity * 0.1)::integer)
+             from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[])
+                      as t(session_id, live_session_id, nest_id, name)
+             cross join lateral room_owner(t.session_id, t.live_session_id, t.nest_id) o
+             where o.open
              on conflict do nothing
              returning *),
          people as (
@@ -128,7 +130,9 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
              from intents i join nest_participants p on p.nest_id = i.nest_id)",
         "intents",
         "",
-        &ids,
+        &ids(OwnerKind::Session) as _,
+        &ids(OwnerKind::LiveSession) as _,
+        &ids(OwnerKind::Nest) as _,
         &names,
     )
     .fetch_all(db)
@@ -212,13 +216,17 @@ pub async fn set_adopted(
 pub async fn set_next_generation(db: impl PgExecutor<'_>, record: &Record, why: &str) -> Result<bool> {
     let name = record.owner().room_name(record.generation + 1);
     let done = sqlx::query!(
-        "with bumped as (
+        "with owner as (
+             select o.owner
+             from livekit_rooms k cross join lateral room_owner(k.session_id, k.live_session_id, k.nest_id) o
+             where k.id = $1 and o.open),
+         bumped as (
              update livekit_rooms r
              set generation = r.generation + 1, room_name = $4, room_sid = null, status = 'pending',
                  confirmed_at = null, made_at = null, expires_at = null, closing_at = null, ended_at = null,
                  ended_reason = null, attempts = 0, next_attempt_at = null, last_error = null
-             from room_owners o
-             where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.owner and o.open
+             from owner o
+             where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.owner
              returning r.id, r.room_name)
          insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
          select 'GR_' || gen_random_uuid(), id, $5, 'room_retired',
@@ -257,12 +265,16 @@ pub async fn set_attempt_failed(db: impl PgExecutor<'_>, record: &Record, error:
 /// to end.
 pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<String>> {
     sqlx::query_scalar!(
-        "with ended as (
+        "with owner as (
+             select o.owner, o.ended_reason
+             from livekit_rooms k cross join lateral room_owner(k.session_id, k.live_session_id, k.nest_id) o
+             where k.id = $1 and not o.open),
+         ended as (
              update livekit_rooms r
              set status = 'ended', ended_at = app_now(), ended_reason = o.ended_reason, closing_at = null,
                  watched_until = null
-             from room_owners o
-             where r.id = $1 and r.status <> 'ended' and o.owner = r.owner and not o.open
+             from owner o
+             where r.id = $1 and r.status <> 'ended' and o.owner = r.owner
              returning r.id, r.room_name, r.room_sid, r.ended_reason),
          people as (
              update livekit_participants p

@@ -46,7 +46,7 @@ impl Round {
 
     /// Compares the next page; whether it was the last one.
     pub async fn next_page(&mut self, pool: &PgPool) -> Result<bool, sqlx::Error> {
-        let mut tx = store::begin_page(pool).await?;
+        let mut tx = chassis::db::begin(pool).await?;
         let page = store::find_page(&mut *tx, self.after, self.until, PAGE).await?;
         let marked = store::insert_marks_of_unaligned(&mut *tx, self.after, page.last).await?;
         let strays = store::count_strays(&mut *tx, self.after, page.last).await?;

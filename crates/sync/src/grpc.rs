@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     Listing, answer,
     error::Error,
-    store::{self, Filter},
+    store::{self, Filter, Search},
     viewer::Viewer,
     watch::watch,
 };
@@ -33,13 +33,13 @@ impl SyncService for Listing {
         let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
         let filter = Filter {
             status: wrong.check(status(&request.status)),
-            pattern: wrong.check(pattern(&request.query)),
+            search: Search::of(&wrong.check(maybe_line("q", &request.query, 100))),
             after,
         };
         wrong.finish()?;
-        // A search may read the whole listing, and who is in groups all rows of groups, to find few: a few at a time,
-        // so that pages and marks get their connections.
-        let is_long = filter.pattern.is_some() || (!viewer.is_admin && !viewer.groups.is_empty());
+        // A search that finds many may have to walk far to find the readable ones, and members of groups walk all rows
+        // of groups to find few: a few at a time, so that pages and marks get their connections.
+        let is_long = filter.search.is_some() || (!viewer.is_admin && !viewer.groups.is_empty());
         let _place = if is_long { self.searches.acquire().await.ok() } else { None };
         let rows = store::list_streams(&self.pool, &viewer, &filter, one_more(limit)).await;
         Ok(Response::new(answer::streams(rows.map_err(Error::from)?, limit, &viewer)))
@@ -77,19 +77,4 @@ fn status(value: &str) -> Result<Option<&'static str>, Refusal> {
     }
     let known = ["pending", "live", "ended"].into_iter().find(|status| *status == value);
     known.map(Some).ok_or_else(|| Refusal::invalid("status", "must be pending, live or ended"))
-}
-
-/// What is looked for, wherever it stands; its own `%` and `_` are themselves.
-fn pattern(query: &str) -> Result<Option<String>, Refusal> {
-    let query = maybe_line("q", query, 100)?;
-    let mut pattern = String::with_capacity(query.len() + 2);
-    pattern.push('%');
-    for character in query.chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    Ok(Some(pattern).filter(|_| !query.is_empty()))
 }

@@ -8,9 +8,9 @@ mod read;
 mod strays;
 
 pub use align::{begin, lock_rows, lock_versions, upsert_unaligned};
-pub use compare::{begin_page, count_strays, find_now, find_page, insert_marks_of_unaligned};
+pub use compare::{count_strays, find_now, find_page, insert_marks_of_unaligned};
 pub use marks::{
     BATCH, Mark, delete_marks, find_waiting, list_due_rooms, set_rooms_aside, take_marks, take_marks_of_room,
 };
-pub use read::{Filter, Row, count_changes, find_position, list_changes, list_streams};
+pub use read::{Filter, Row, Search, count_changes, find_position, list_changes, list_streams};
 pub use strays::{Stray, StrayEnd, end_strays, list_strays};

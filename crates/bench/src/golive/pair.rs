@@ -43,7 +43,7 @@ impl Host {
         Ok(Self { bearer, room })
     }
 
-    fn post(&self, verb: &str, body: String) -> Prepared {
+    pub fn post(&self, verb: &str, body: String) -> Prepared {
         let path = format!("/api/v1/live/rooms/{}/{verb}", self.room);
         Prepared::post(path, Some(self.bearer.clone()), body)
     }

@@ -21,14 +21,15 @@ pub async fn insert_reminders(executor: impl PgExecutor<'_>, before: &[f64]) -> 
             and s.scheduled_at <= app_now() + make_interval(secs => before.secs)
             and s.scheduled_at > app_now() + make_interval(secs => before.secs - least(before.secs / 2, 3600))
            cross join lateral unnest(array[s.host_id, s.guest_id]) person
+           -- `offset 0`: asked per booking. As joins, the planner may read every notification that was ever made.
            where not exists (
                      select from notifications told
                      where told.session_id = s.id and told.kind in ('booking_created', 'booking_rescheduled')
-                       and told.created_at > s.scheduled_at - make_interval(secs => before.secs))
+                       and told.created_at > s.scheduled_at - make_interval(secs => before.secs) offset 0)
              and not exists (
                      select from notifications made
                      where made.dedupe_key = concat_ws(':', 'reminder', s.id, extract(epoch from s.scheduled_at),
-                                                       before.secs, person))
+                                                       before.secs, person) offset 0)
            on conflict on constraint notifications_dedupe_key do nothing"#,
         before,
     );

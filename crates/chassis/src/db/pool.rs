@@ -20,9 +20,11 @@ use super::Settings;
 const BOUNDS: [(&str, &str); 3] =
     [("lock_timeout", "5s"), ("statement_timeout", "15s"), ("idle_in_transaction_session_timeout", "30s")];
 
-/// Statements that take arrays would be planned anew at every call, which costs more than running them; and the
-/// passes must reach few rows in large tables by index, whatever their history.
-const PLANNER: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("random_page_cost", "1.1")];
+/// How the server plans our statements. Statements that take arrays would be planned anew at every call, which costs
+/// more than running them; and the passes must reach few rows in large tables by index, whatever their history. JIT
+/// compiles the functions of a plan at each execution: that takes 100 times longer than our largest statement.
+const PLANNER: [(&str, &str); 3] =
+    [("plan_cache_mode", "force_generic_plan"), ("random_page_cost", "1.1"), ("jit", "off")];
 
 /// How long a silent connection is believed in.
 #[derive(Clone, Copy)]
@@ -44,11 +46,13 @@ const PATIENCE: Patience = Patience {
 /// From here on a statement counts as slow: it is logged as a warning.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// How every connection of ours is made. Statements are not logged: asking whether they would be, as sqlx does after
-/// each, leaves filters behind that drop the next span or log line of the thread (tokio-rs/tracing#2519).
-pub fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
+/// The options of every connection to the database, in a pool or alone. Statements are not logged: asking whether they
+/// would be, as sqlx does after each, leaves filters behind that drop the next span or log line of the thread
+/// (tokio-rs/tracing#2519).
+pub fn connect_options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
     let options: PgConnectOptions = url.expose_secret().parse()?;
-    Ok(options.log_statements(LevelFilter::Off).log_slow_statements(LevelFilter::Warn, SLOW))
+    let options = options.log_statements(LevelFilter::Off).log_slow_statements(LevelFilter::Warn, SLOW);
+    Ok(options.options(PLANNER))
 }
 
 /// A pool that connects when it is first used, acts under the service's role, and gives up an acquire after 2 s.
@@ -61,8 +65,8 @@ pub fn pool(settings: &Settings) -> Result<PgPool, sqlx::Error> {
 
 fn patient_pool(settings: &Settings, patience: Patience) -> Result<PgPool, sqlx::Error> {
     let role = settings.role;
-    let options = options(&settings.url)?;
-    let options = if role.is_some() { options.options(BOUNDS) } else { options }.options(PLANNER);
+    let options = connect_options(&settings.url)?;
+    let options = if role.is_some() { options.options(BOUNDS) } else { options };
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .min_connections(1)

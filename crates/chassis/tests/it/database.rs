@@ -49,6 +49,19 @@ async fn a_service_refuses_a_migration_that_was_applied_in_another_form(pool: Pg
     assert_eq!(db::schema(&pool).await.unwrap(), Schema::Differs(1));
 }
 
+/// With and without a role: services, `migrate`, `doctor` and `repair`.
+#[sqlx::test(migrations = false)]
+async fn pools_have_generic_plans_and_no_jit(_: PgPoolOptions, connect: PgConnectOptions) {
+    let service = testkit::database(&connect, "greenroom_token");
+    for settings in [db::Settings { role: None, ..service.clone() }, service] {
+        let plans = sqlx::query!(
+            r#"select current_setting('jit') as "jit!", current_setting('plan_cache_mode') as "mode!""#
+        );
+        let plans = plans.fetch_one(&db::pool(&settings).unwrap()).await.unwrap();
+        assert_eq!((plans.jit.as_str(), plans.mode.as_str()), ("off", "force_generic_plan"));
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "sqlx's own table is in no schema to check against")]
 async fn tamper(pool: &PgPool) {
     sqlx::query("update _sqlx_migrations set checksum = 'x'::bytea where version = 1")

@@ -13,6 +13,7 @@ mod collector;
 mod database_gone;
 mod diagnosis;
 mod doctor;
+mod estimates;
 mod grants;
 mod live;
 mod livekit_faults;

@@ -11,7 +11,7 @@ use std::{
 
 use postgres_dev::Postgres;
 use secrecy::ExposeSecret;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Row};
 use tempfile::TempDir;
 
 const CHECKOUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -103,4 +103,12 @@ async fn removed_means_empty() {
     postgres_dev::remove(dir.path()).unwrap();
     assert!(!dir.path().join("postgres").exists());
     postgres_dev::remove(dir.path()).unwrap();
+}
+
+#[tokio::test]
+async fn server_does_not_compile_plans() {
+    let dir = open_directory();
+    let postgres = start(dir.path()).await;
+    let jit = sqlx::raw_sql("show jit").fetch_one(&mut connect(&postgres).await).await.unwrap();
+    assert_eq!(jit.get::<&str, _>(0), "off");
 }

@@ -157,8 +157,8 @@ impl Rooms {
             (Some(Reason::NotParticipant), Kind::LiveRoom) => self.would_be_seated(caller, target.id).await?,
             (Some(Reason::NotParticipant), Kind::Session) if access.is_admin => Standing::Observer,
             (Some(Reason::RoomNotFound), Kind::Nest) => {
-                let open =
-                    store::owners::find_standing(&self.pool, target.id).await?.is_some_and(|nest| nest.open);
+                let nest = store::owners::find_standing(&self.pool, Owner::Nest(target.id)).await?;
+                let open = nest.is_some_and(|nest| nest.open);
                 // It is open, but not to guests.
                 Standing::Refused(if open { Cause::Unauthenticated } else { Cause::RoomNotActive })
             }

@@ -47,8 +47,9 @@ pub async fn list_unmade(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Unma
         Unmade,
         r#"select r.room_name, o.kind as "owner_kind!", r.owner as "owner_id!", r.status, r.attempts, r.last_error,
                   r.next_attempt_at, r.created_at
-           from livekit_rooms r join room_owners o on o.owner = r.owner and o.open
-           where r.status in ('pending', 'failed') and r.attempts > 0
+           from livekit_rooms r
+           cross join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o
+           where r.status in ('pending', 'failed') and r.attempts > 0 and o.open
            order by o.opens_at, r.id limit $1"#,
         limit
     )

@@ -1,6 +1,6 @@
 //! What a diagnosis reads: what an id names, and one room with everything that the records say of it.
 
-use domain::{EndedReason, RoomStatus};
+use domain::{EndedReason, Owner, OwnerKind, RoomStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -111,7 +111,7 @@ pub struct RecordedRoom {
 
 /// One round trip.
 #[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
-pub async fn find_ground(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<Ground>> {
+pub async fn find_ground(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option<Ground>> {
     let row = sqlx::query!(
         r#"select o.open as "open!", o.ended_reason as "ended_reason: EndedReason", o.opens_at as "opens_at!",
                   o.closes_at as "closes_at!", app_now() as "now!", clock_timestamp() as "wall!",
@@ -120,9 +120,10 @@ pub async fn find_ground(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<
                   exists (select from livekit_events e
                           where e.room_id = r.id and e.event_type = 'room_started' and e.room_sid = r.room_sid)
                       as "announced!"
-           from room_owners o left join livekit_rooms r on r.owner = o.owner
-           where o.owner = $1"#,
-        owner
+           from room_owner($1, $2, $3) o left join livekit_rooms r on r.owner = o.owner"#,
+        owner.id_as(OwnerKind::Session),
+        owner.id_as(OwnerKind::LiveSession),
+        owner.id_as(OwnerKind::Nest)
     )
     .fetch_optional(db)
     .await?;

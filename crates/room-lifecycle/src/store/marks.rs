@@ -82,8 +82,9 @@ pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<
            from absent a
            cross join lateral (
                select r.id, o.opens_at
-               from livekit_rooms r join room_owners o on o.owner = r.owner and o.open
-               where r.room_name = a.room_name
+               from livekit_rooms r
+               cross join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o
+               where r.room_name = a.room_name and o.open
                  and (r.nest_id is null
                       or exists (select from livekit_participants p where p.room_id = r.id and p.status = 'joined'))
                offset 0) missing
@@ -194,8 +195,10 @@ pub async fn set_seen(db: impl PgExecutor<'_>, listing: &Listing) -> Result<u64>
 /// Open rooms that LiveKit has not answered for yet, soonest first.
 pub async fn list_pending(db: impl PgExecutor<'_>) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
-        "select r.id from livekit_rooms r join room_owners o on o.owner = r.owner and o.open
-         where r.status in ('pending', 'failed') order by o.opens_at"
+        "select r.id
+         from livekit_rooms r
+         cross join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o
+         where r.status in ('pending', 'failed') and o.open order by o.opens_at"
     )
     .fetch_all(db)
     .await

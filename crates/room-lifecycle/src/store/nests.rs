@@ -111,7 +111,7 @@ pub async fn insert_participant(db: impl PgExecutor<'_>, nest: Uuid, pubkey: &st
                       or p.pubkey is null
                       and (select count(*) from nest_participants q where q.nest_id = n.id) >= $3 as full
                from nests n
-               join room_owners o on o.owner = n.id
+               cross join lateral room_owner(null, null, n.id) o
                left join livekit_rooms k on k.owner = n.id
                left join nest_participants p on p.nest_id = n.id and p.pubkey = $2
                where n.id = $1 and n.status = 'open'),

@@ -23,7 +23,7 @@ pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Se
         r#"select s.status as "status: SessionStatus", s.host_id, s.guest_id, o.open as "open!",
                   o.ended_reason as "ended_reason: EndedReason",
                   o.opens_at as "opens_at!", o.closes_at as "closes_at!"
-           from sessions s join room_owners o on o.owner = s.id
+           from sessions s cross join lateral room_owner(s.id, null, null) o
            where s.id = $1"#,
         id
     )
@@ -38,11 +38,13 @@ pub struct Standing {
     pub ended_reason: Option<EndedReason>,
 }
 
-pub async fn find_standing(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<Standing>> {
+pub async fn find_standing(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option<Standing>> {
     sqlx::query_as!(
         Standing,
-        r#"select open as "open!", ended_reason as "ended_reason: EndedReason" from room_owners where owner = $1"#,
-        owner
+        r#"select open as "open!", ended_reason as "ended_reason: EndedReason" from room_owner($1, $2, $3)"#,
+        owner.id_as(OwnerKind::Session),
+        owner.id_as(OwnerKind::LiveSession),
+        owner.id_as(OwnerKind::Nest)
     )
     .fetch_optional(db)
     .await
@@ -58,24 +60,27 @@ pub async fn list_owners_without_room(
 ) -> Result<Vec<(Owner, Option<Uuid>)>> {
     let rows = sqlx::query!(
         r#"with lacking as materialized (
-               select s.id, s.scheduled_at as starts_at from sessions s
+               select s.id as session_id, null::uuid as live_session_id, null::uuid as nest_id,
+                      s.scheduled_at as starts_at
+               from sessions s
                where s.status in ('scheduled', 'in_progress')
                  and not exists (select from livekit_rooms r
                                  where r.owner = s.id and r.status in ('pending', 'active', 'failed'))
                union all
-               select l.id, l.starts_at from live_room_sessions l
+               select null, l.id, null, l.starts_at from live_room_sessions l
                where l.status in ('lobby', 'live')
                  and not exists (select from livekit_rooms r
                                  where r.owner = l.id and r.status in ('pending', 'active', 'failed'))
                union all
-               select n.id, n.created_at from nests n
+               select null, null, n.id, n.created_at from nests n
                where n.status = 'open'
                  and not exists (select from livekit_rooms r
                                  where r.owner = n.id and r.status in ('pending', 'active', 'failed')))
-           select l.id as "id!", o.kind as "kind!: OwnerKind", r.id as "room_id?"
+           select o.owner as "id!", o.kind as "kind!: OwnerKind", r.id as "room_id?"
            from lacking l
-           join room_owners o on o.owner = l.id and o.open
-           left join livekit_rooms r on r.owner = l.id
+           cross join lateral room_owner(l.session_id, l.live_session_id, l.nest_id) o
+           left join livekit_rooms r on r.owner = o.owner
+           where o.open
            order by l.starts_at limit $1"#,
         limit
     )

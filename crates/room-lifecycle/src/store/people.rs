@@ -61,9 +61,11 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
 pub async fn set_left_with_room(db: impl PgExecutor<'_>) -> Result<u64> {
     let done = sqlx::query!(
         "update livekit_participants p
-         set status = 'left', left_at = coalesce(r.ended_at, app_now()), absent_since = null
-         from livekit_rooms r
-         where p.status = 'joined' and r.id = p.room_id and r.status = 'ended'"
+         set status = 'left', absent_since = null,
+             left_at = coalesce((select r.ended_at from livekit_rooms r where r.id = p.room_id), app_now())
+         where p.status = 'joined'
+           -- asked per participant: as a join, the planner may begin with every room that ever ended
+           and (select r.status from livekit_rooms r where r.id = p.room_id) = 'ended'"
     )
     .execute(db)
     .await?;

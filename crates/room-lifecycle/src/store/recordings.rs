@@ -92,8 +92,9 @@ pub async fn insert_recording(
         "with made as (
              insert into recordings (id, room_id, generation, started_by, kind, file, idempotency_key, request_hash)
              select $1, r.id, r.generation, $4, $5, $6, $7, $8
-             from livekit_rooms r join room_owners o on o.owner = r.owner and o.open
-             where r.id = $2 and r.generation = $3 and r.status = 'active'
+             from livekit_rooms r
+             cross join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o
+             where o.open and r.id = $2 and r.generation = $3 and r.status = 'active'
              on conflict do nothing
              returning *)",
         "made",

@@ -126,21 +126,23 @@ async fn a_pass_that_does_not_know_its_deployment_removes_no_stray(
     with_a_broken_step(connect, "alter table deployment rename to elsewhere", false).await;
 }
 
-/// The view has one table in each branch, or Postgres would compute it whole for every look at one room.
+/// `room_owner()` is inlined, and the view has one table in each branch, or Postgres would compute it whole for every look
+/// at one room.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_owner_of_one_room_is_found_by_key(pool: PgPool) {
+async fn owner_of_one_room_is_found_by_key(pool: PgPool) {
     let mut connection = pool.acquire().await.unwrap();
     let rows = sqlx::raw_sql(
         "set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off;
-         explain select o.open from livekit_rooms r join room_owners o on o.owner = r.owner
-         where r.id = '00000000-0000-0000-0000-000000000000'",
+         explain select o.open
+                 from livekit_rooms r cross join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o
+                 where r.id = '00000000-0000-0000-0000-000000000000'",
     )
     .fetch_all(&mut *connection)
     .await
     .unwrap();
     let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     let plan = plan.join("\n");
-    for key in ["sessions_pkey", "live_room_sessions_pkey"] {
+    for key in ["sessions_pkey", "live_room_sessions_pkey", "nests_pkey"] {
         assert!(plan.contains(&format!("Index Scan using {key} on")), "{plan}");
     }
 }

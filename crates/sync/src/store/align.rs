@@ -7,10 +7,9 @@ use uuid::Uuid;
 const VERSIONS: i64 = 0x6c69_7374_696e_6700;
 
 /// Along the indexes, whatever the tables were like when the plan was made: one that was made for empty tables, and
-/// kept, would read whole tables for every batch once they have grown. (Scans that are forbidden count as expensive,
-/// which would call the JIT.)
-const BEGIN: &str = "begin; set local jit = off;
-    set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off";
+/// kept, would read whole tables for every batch once they have grown.
+const BEGIN: &str = "begin; set local enable_seqscan = off; set local enable_hashjoin = off;
+    set local enable_mergejoin = off";
 
 /// Begins a transaction over a batch.
 pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {

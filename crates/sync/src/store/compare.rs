@@ -1,13 +1,8 @@
 //! The comparison of all rows, page by page along the primary keys.
 
-use sqlx::{PgExecutor, PgPool, Postgres, Transaction};
+use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-/// Begins the transaction of a page, which costs less than compiling its plan would.
-pub async fn begin_page(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    chassis::db::begin_with(pool, "begin; set local jit = off").await
-}
 
 /// One page: the ids after the one before, up to and including `last`.
 #[derive(Clone, Copy, Debug)]

@@ -62,39 +62,41 @@ macro_rules! rows {
     };
 }
 
-/// `rows!` of a page: the text that is looked for, after the cursor; `$status` narrows them. What is public, what the
-/// viewer has himself and what his groups may read are each walked along an index of their own, which has nothing
-/// else: who is in no group never meets the rows of groups.
+/// `rows!` of a page: what is behind the cursor, latest start first. What is public, what the viewer has themselves and
+/// what their groups may read are each walked along an index of their own, which has nothing else: viewers in no group
+/// never meet the rows of groups. `$matching` narrows the rows that are walked; `$found` may add a `with`, and `$few` a
+/// fourth source.
 macro_rules! page {
-    ($status:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)?) => {
+    ($found:tt, $matching:tt, $few:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)*) => {
         page!(
-            @ "and (c.scheduled_for, c.id) < (coalesce($1::timestamptz, '9000-01-01 00:00Z'), coalesce($2::uuid, $3))
-               and ($7::text is null or c.title ilike $7 or c.description ilike $7
-                    or array_to_string(c.tags, ' ') ilike $7) ",
-            $status,
-            " order by c.scheduled_for desc, c.id desc limit $8",
-            $viewer, $filter, $limit $(, $argument)?
+            @ $found, $matching, $few,
+            " and (c.scheduled_for, c.id) < (coalesce($1::timestamptz, '9000-01-01 00:00Z'), coalesce($2::uuid, $3))
+              order by c.scheduled_for desc, c.id desc limit $7",
+            $viewer, $filter, $limit $(, $argument)*
         )
     };
-    (@ $narrowed:tt, $status:tt, $limited:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)?) => {
+    (@ [$($found:tt)+], [$($matching:tt)+], [$($few:tt)+], $after:tt,
+     $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)*) => {
         rows!(
-            "where c.id = any(array(
-                 select c.id from (
+            "where c.id = any(array( "
+            + $($found)+
+            + " select c.id from (
                      (select c.id, c.scheduled_for from community_live_streams c
                       where c.managed and c.access_level = 'public' "
-            + $narrowed + $status + $limited
+            + $($matching)+ + $after
             + ")     union all
                      (select c.id, c.scheduled_for from community_live_streams c
                       where c.managed and c.access_level <> 'public' and c.created_by = $4 "
-            + $narrowed + $status + $limited
+            + $($matching)+ + $after
             + ")     union all
                      (select c.id, c.scheduled_for from community_live_streams c
                       where ($5 or cardinality($6::text[]) > 0)
                         and c.managed and c.access_level <> 'public' and c.created_by is distinct from $4
                         and may_read_live_room(c.access_level, c.created_by,
                                                (select r.metadata from live_rooms r where r.id = c.id), $4, $5, $6) "
-            + $narrowed + $status + $limited
-            + ")) c " + $limited
+            + $($matching)+ + $after
+            + ") " + $($few)+
+            + ") c where true " + $after
             + ")) order by c.scheduled_for desc, c.id desc",
             $filter.after.map(|cursor| cursor.at),
             $filter.after.map(|cursor| cursor.id),
@@ -102,9 +104,30 @@ macro_rules! page {
             $viewer.user,
             $viewer.is_admin,
             &$viewer.groups,
-            $filter.pattern,
             $limit
-            $(, $argument)?
+            $(, $argument)*
+        )
+    };
+}
+
+/// `page!` of the rows for which `$matches` holds, a condition that an index serves. Up to 1,000 of them are fetched by
+/// that index and sorted. When there are more, the page is near: the rows are walked in their order instead.
+macro_rules! search {
+    ($matches:tt, $status:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)+) => {
+        page!(
+            ["with found as materialized (
+                  select c.id, c.scheduled_for, c.access_level, c.created_by from community_live_streams c
+                  where c.managed and " + $matches + $status + " limit 1001),
+              few as materialized (select count(*) <= 1000 as are from found) "],
+            ["and not (select few.are from few) and " + $matches + $status],
+            ["union all
+              (select c.id, c.scheduled_for from found c
+               where (select few.are from few)
+                 and may_read_live_room(c.access_level, c.created_by,
+                                        case when c.access_level <> 'public' then
+                                            (select r.metadata from live_rooms r where r.id = c.id) end,
+                                        $4, $5, $6))"],
+            $viewer, $filter, $limit $(, $argument)+
         )
     };
 }
@@ -113,22 +136,121 @@ macro_rules! page {
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub status: Option<&'static str>,
-    /// For `ilike`.
-    pub pattern: Option<String>,
+    pub search: Option<Search>,
     pub after: Option<Cursor>,
 }
 
-/// What the viewer may see, latest start first. Two statements, each along its own indexes: the plan is made without
-/// looking at the arguments.
+/// What rows are searched for, without regard to case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// A pattern for `like` that title, description or tags contain.
+    Text(String),
+    /// The beginning of the title.
+    Title(String),
+}
+
+impl Search {
+    /// A shorter text has no trigram, which the index of the whole text is made of.
+    const SHORTEST_TEXT: usize = 3;
+
+    /// None for a text without a visible character.
+    #[must_use]
+    pub fn of(query: &str) -> Option<Self> {
+        let query = query.trim();
+        match query.chars().count() {
+            0 => None,
+            count if count < Self::SHORTEST_TEXT => Some(Self::Title(query.to_owned())),
+            _ => Some(Self::Text(containing(query))),
+        }
+    }
+}
+
+/// A pattern for `like`; the text's own `%`, `_` and `\` are literal.
+fn containing(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// What the viewer may see, latest start first. A statement for each kind of filter, each along its own indexes: the
+/// plan is made without looking at the arguments.
 pub async fn list_streams(
     executor: impl PgExecutor<'_>,
     viewer: &Viewer,
     filter: &Filter,
     limit: i64,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    match filter.status {
-        Some(status) => page!("and c.status = $9", viewer, filter, limit, status).fetch_all(executor).await,
-        None => page!("", viewer, filter, limit).fetch_all(executor).await,
+    match (&filter.search, filter.status) {
+        (None, None) => page!([""], [""], [""], viewer, filter, limit).fetch_all(executor).await,
+        (None, Some(status)) => {
+            page!([""], ["and c.status = $8"], [""], viewer, filter, limit, status).fetch_all(executor).await
+        }
+        (Some(search), status) => search_streams(executor, viewer, filter, limit, search, status).await,
+    }
+}
+
+async fn search_streams(
+    executor: impl PgExecutor<'_>,
+    viewer: &Viewer,
+    filter: &Filter,
+    limit: i64,
+    search: &Search,
+    status: Option<&'static str>,
+) -> Result<Vec<Row>, sqlx::Error> {
+    match (search, status) {
+        (Search::Text(pattern), None) => {
+            search!("c.search_text like lower($8::text) ", "", viewer, filter, limit, pattern)
+                .fetch_all(executor)
+                .await
+        }
+        (Search::Text(pattern), Some(status)) => {
+            search!(
+                "c.search_text like lower($8::text) ",
+                "and c.status = $9",
+                viewer,
+                filter,
+                limit,
+                pattern,
+                status
+            )
+            .fetch_all(executor)
+            .await
+        }
+        // chr(1114111) is the last character: the upper bound of all that begins so.
+        (Search::Title(beginning), None) => {
+            search!(
+                "left(lower(c.title), 8) ~>=~ lower($8::text)
+                 and left(lower(c.title), 8) ~<~ (lower($8::text) || chr(1114111)) ",
+                "",
+                viewer,
+                filter,
+                limit,
+                beginning
+            )
+            .fetch_all(executor)
+            .await
+        }
+        (Search::Title(beginning), Some(status)) => {
+            search!(
+                "left(lower(c.title), 8) ~>=~ lower($8::text)
+                 and left(lower(c.title), 8) ~<~ (lower($8::text) || chr(1114111)) ",
+                "and c.status = $9",
+                viewer,
+                filter,
+                limit,
+                beginning,
+                status
+            )
+            .fetch_all(executor)
+            .await
+        }
     }
 }
 

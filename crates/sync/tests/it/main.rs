@@ -8,4 +8,5 @@ mod faults;
 mod feed;
 mod harness;
 mod listing;
+mod search;
 mod serve;

@@ -61,7 +61,7 @@ pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
                   app_now() as "now!"
            from recordings c
            join livekit_rooms r on r.id = c.room_id
-           left join room_owners o on o.owner = r.owner
+           left join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o on true
            left join livekit_room_names n on n.room_id = c.room_id and n.generation = c.generation
            where c.status in ('starting', 'active', 'ending') and c.finished_at is null
            order by c.created_at"#,

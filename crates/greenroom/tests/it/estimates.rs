@@ -1,0 +1,172 @@
+//! What Postgres expects each statement to cost does not grow with what is stored: every query of `.sqlx`, under the
+//! generic plan that services use, beside 100,000 bookings, live sessions and nests.
+//!
+//! A wrong estimate is not only a number: with it the planner leaves the indexes, and above 100,000 it would compile
+//! the plan at each execution.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use chassis::db::connect_options;
+use secrecy::SecretString;
+use serde_json::Value;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+/// A fifth of the cost from which Postgres would compile a plan.
+const MOST: f64 = 20_000.0;
+/// An exception whose statement costs less than this is not needed: less than [`MOST`], because estimates vary with the
+/// rows that ANALYZE happens to read.
+const NEEDED: f64 = MOST / 10.0;
+const STORED: u32 = 100_000;
+
+/// Statements that may cost more: how each begins (white space counts as one blank), and why.
+const EXCEPTIONS: [(&str, &str); 11] = [
+    (
+        "with absent as materialized ( select r.room_name from livekit_rooms",
+        "a pass: compares all open rooms with LiveKit's list",
+    ),
+    (
+        "with seen as ( select * from unnest($1::text[], $2::text[], $3::int[])",
+        "a pass: looks through all open rooms",
+    ),
+    (
+        "update livekit_participants p set status = 'left', absent_since = null",
+        "a pass: looks through all joined participants",
+    ),
+    (
+        "with owners as ( select s.id, coalesce(s.started_at",
+        "a pass: looks through all live sessions and open nests",
+    ),
+    (
+        "with lacking as materialized ( select s.id as session_id",
+        "a pass: compares all open owners with their rooms",
+    ),
+    (
+        "insert into notifications (user_id, kind, session_id, payload, dedupe_key) select person, 'reminder'",
+        "a pass: the bookings whose reminder is due",
+    ),
+    (
+        "with attended as ( select s.id from sessions",
+        "a pass: looks through the bookings whose window is open",
+    ),
+    (
+        "with due as ( select a.session_id, a.user_id, a.held_until",
+        "a pass: looks through the seats that are held",
+    ),
+    (
+        "select id as \"id!\" from unsettled_live_rooms limit $1",
+        "a pass: compares all live rooms that say that something is on",
+    ),
+    (
+        "select r.id, r.host_user_id, r.status, r.current_session_id, s.id as \"open_session_id?\"",
+        "admin: lists stuck live rooms",
+    ),
+    (
+        "with suspects as ( select room_id as id from live_room_sessions",
+        "doctor: compares all open rows of the listing",
+    ),
+];
+
+/// A query as `sqlx` described it.
+struct Query {
+    text: String,
+    types: Vec<String>,
+}
+
+impl Query {
+    fn read(path: &Path) -> Self {
+        let described: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let types = described["describe"]["parameters"]["Left"].as_array().unwrap();
+        let types = types.iter().map(|name| sql_type(name.as_str().unwrap())).collect();
+        Self { text: described["query"].as_str().unwrap().to_owned(), types }
+    }
+
+    /// The estimated cost of the generic plan: unlike `explain (generic_plan)`, this works on Postgres 15.
+    async fn cost(&self, connection: &mut PgConnection) -> f64 {
+        let list = |items: String| if items.is_empty() { items } else { format!("({items})") };
+        let (types, nulls) = (list(self.types.join(", ")), list(vec!["null"; self.types.len()].join(", ")));
+        let prepare = format!("prepare estimated{types} as {}", self.text);
+        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *connection).await.unwrap();
+        let explain = format!("explain (format json) execute estimated{nulls}");
+        let plan = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_one(&mut *connection).await.unwrap();
+        sqlx::raw_sql("deallocate estimated").execute(&mut *connection).await.unwrap();
+        let plan: Value = plan.get(0);
+        plan[0]["Plan"]["Total Cost"].as_f64().unwrap()
+    }
+}
+
+/// `TextArray` is `text[]`.
+fn sql_type(name: &str) -> String {
+    let name = name.to_lowercase();
+    name.strip_suffix("array").map(|of| format!("{of}[]")).unwrap_or(name)
+}
+
+/// Every source file below a directory, as one text in which all white space is one blank.
+fn source(directories: &[PathBuf]) -> String {
+    let mut texts = String::new();
+    let mut left = directories.to_vec();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            texts.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+    plain(&texts.replace("\\\"", "\"").replace("\\\n", ""))
+}
+
+fn plain(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The queries of what is deployed: not those that stand only in tests, in the test kit or in the benchmarks.
+fn queries() -> Vec<Query> {
+    let crates = fs::read_dir(Path::new(WORKSPACE).join("crates")).unwrap();
+    let (mut deployed, mut others) = (Vec::new(), Vec::new());
+    for path in crates.map(|entry| entry.unwrap().path()) {
+        let is_deployed = !path.ends_with("bench") && !path.ends_with("testkit");
+        others.push(path.join("tests"));
+        if is_deployed { &mut deployed } else { &mut others }.push(path.join("src"));
+    }
+    others.retain(|path| path.is_dir());
+    let (deployed, others) = (source(&deployed), source(&others));
+    let described = fs::read_dir(Path::new(WORKSPACE).join(".sqlx")).unwrap();
+    let queries = described.map(|entry| Query::read(&entry.unwrap().path()));
+    queries
+        .filter(|query| {
+            let text = format!("\"{}\"", plain(&query.text));
+            deployed.contains(&text) || !others.contains(&text) // in neither: put together by a macro
+        })
+        .collect()
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn statement_costs_stay_small_beside_100_000_of_each(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut owner = PgConnection::connect_with(&connect).await.unwrap();
+    let fill = include_str!("estimates/fill.sql").replace("$stored", &STORED.to_string());
+    sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut owner).await.unwrap();
+    let url = SecretString::from(connect.to_url_lossy().to_string());
+    let mut service = PgConnection::connect_with(&connect_options(&url).unwrap()).await.unwrap();
+    let queries = queries();
+    assert!(queries.len() > 150, "only {} queries were found", queries.len());
+    let (mut too_much, mut needed) = (Vec::new(), BTreeSet::new());
+    for query in &queries {
+        let (cost, text) = (query.cost(&mut service).await, plain(&query.text));
+        match EXCEPTIONS.iter().position(|(beginning, _)| text.starts_with(beginning)) {
+            Some(exception) if cost >= NEEDED => drop(needed.insert(exception)),
+            None if cost > MOST => too_much.push(format!("{cost:.0}: {text}")),
+            _ => {}
+        }
+    }
+    assert!(too_much.is_empty(), "cost more than {MOST}:\n{}", too_much.join("\n"));
+    for (number, (beginning, _)) in EXCEPTIONS.iter().enumerate() {
+        assert!(needed.contains(&number), "this exception is not needed any more: {beginning}");
+    }
+}
