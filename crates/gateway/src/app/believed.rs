@@ -12,6 +12,7 @@ use super::{App, counted::too_often};
 use crate::{
     auth::{self, Refused},
     error::Rejection,
+    extract::Sender,
     nostr::{self, nip98::Verified},
 };
 
@@ -38,22 +39,28 @@ impl App {
         Err(self.refuse(parts, "link", "The link is not good, or not any more; read the recording again."))
     }
 
-    pub(crate) async fn sign_in(&self, parts: &Parts) -> Result<Caller, Rejection> {
+    pub(crate) async fn sign_in(&self, parts: &mut Parts) -> Result<Caller, Rejection> {
+        self.notice_forwarded(parts);
         let verified = match auth::bearer(&parts.headers) {
             Ok(token) => self.0.auth.verify(token).await,
             Err(refused) => Err(refused),
         };
         match verified {
-            Ok(caller) => self.count_person(caller),
+            Ok(caller) => {
+                parts.extensions.insert(Sender::Person(caller.user_id.clone()));
+                self.count_person(caller)
+            }
             Err(Refused::NoKeys) => Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into()),
             Err(refused) => Err(self.refuse(parts, reason(refused), unauthenticated(refused))),
         }
     }
 
     /// Whose key signed this request.
-    pub(crate) fn verify_signed(&self, parts: &Parts) -> Result<Verified, Rejection> {
+    pub(crate) fn verify_signed(&self, parts: &mut Parts) -> Result<Verified, Rejection> {
+        self.notice_forwarded(parts);
         match nostr::judge(parts, &self.0.config.nip98, self.now()) {
             Ok(verified) => {
+                parts.extensions.insert(Sender::Key(verified.public_key.clone()));
                 // A key of its own: a `sub` may look like a public key.
                 let taken = self.0.users.take(("nostr", &verified.public_key), Instant::now());
                 taken.map(|()| verified).map_err(too_often)

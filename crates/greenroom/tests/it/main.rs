@@ -7,6 +7,7 @@ mod access;
 mod database_gone;
 mod diagnosis;
 mod doctor;
+mod failover;
 mod grants;
 mod live;
 mod livekit_faults;
