@@ -79,7 +79,7 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let pool = database(&config.database, runtime).await?;
     let bookings = Bookings::new(config, pool, room, &runtime.lifecycle);
-    bookings.spawn_loops(config, runtime)?;
+    runtime.expiry(&config.database.dependency()).enter(|| bookings.spawn_loops(config, runtime))?;
     let server = BookingServiceServer::new(bookings).max_decoding_message_size(MESSAGE_LIMIT);
     Ok(with_health::<BookingServiceServer<Bookings>>(
         Routes::new(server),

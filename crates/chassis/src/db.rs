@@ -2,6 +2,7 @@
 //! connected to it.
 
 mod pool;
+mod server;
 mod statement;
 
 use std::{borrow::Cow, future::Future, time::Duration};
@@ -16,7 +17,8 @@ use tracing::Instrument;
 
 use crate::status::{Reason, Refusal};
 
-pub use pool::{check_role, connect_options, observe_pool, pool};
+pub use pool::{Probe, check_role, connect_options, observe_pool, pool, probed_pool};
+pub use server::{Expiry, Needs, READ_ONLY, Server, Unusable, ask, note};
 pub use statement::Statement;
 
 /// The one history of the schema.
@@ -127,10 +129,22 @@ pub async fn retried<T, E: DatabaseError, F: Future<Output = Result<T, E>>>(
 }
 
 fn is_contention(error: &sqlx::Error) -> bool {
-    matches!(code(error).as_deref(), Some("40001" | "40P01"))
+    matches!(sqlstate(error).as_deref(), Some("40001" | "40P01"))
 }
 
-fn code(error: &sqlx::Error) -> Option<String> {
+/// Whether a write failed because the server, or the login, takes none.
+pub fn is_read_only(error: &sqlx::Error) -> bool {
+    sqlstate(error).as_deref() == Some("25006")
+}
+
+/// Whether the database may answer later, as it is: it is away, starting, read-only, or full. Wrong settings do not
+/// mend by waiting.
+pub fn is_outage(error: &sqlx::Error) -> bool {
+    let is_refusal = sqlstate(error).is_some_and(|code| code.starts_with("28") || code == "3D000");
+    reason(error) == Reason::DatabaseUnavailable && !is_refusal
+}
+
+fn sqlstate(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(Cow::into_owned)
 }
 
@@ -142,6 +156,7 @@ pub fn constraint(error: &sqlx::Error) -> Option<&str> {
 /// What a database error is to a caller; logs it, because this is where it is handled.
 #[must_use]
 pub fn refusal(error: &sqlx::Error) -> Refusal {
+    note(error);
     let reason = reason(error);
     if reason == Reason::Internal {
         tracing::error!(%error, "a statement failed");
@@ -151,15 +166,19 @@ pub fn refusal(error: &sqlx::Error) -> Refusal {
     Refusal::unavailable(reason, if reason == Reason::DatabaseBusy { 1 } else { 2 })
 }
 
+/// Connections, authorisation, resources, and what operators do to a server.
+const UNAVAILABLE: [&str; 4] = ["08", "28", "53", "57P"];
+
 fn reason(error: &sqlx::Error) -> Reason {
     use sqlx::Error as E;
     match error {
         E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => {
             Reason::DatabaseUnavailable
         }
-        E::Database(_) => match code(error).as_deref() {
-            Some("40001" | "40P01" | "55P03" | "57014") => Reason::DatabaseBusy,
-            Some(code) if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => {
+        E::Database(_) => match sqlstate(error).as_deref() {
+            Some("40001" | "40P01" | "55P03" | "57014" | "25P03" | "25P04") => Reason::DatabaseBusy,
+            Some("25006" | "3D000") => Reason::DatabaseUnavailable,
+            Some(code) if UNAVAILABLE.iter().any(|class| code.starts_with(class)) => {
                 Reason::DatabaseUnavailable
             }
             _ => Reason::Internal,

@@ -93,7 +93,7 @@ macro_rules! causes {
 causes! {
     DatabaseUnavailable = "database_unavailable", C,
         "The database does not answer.",
-        "Postgres is down, cannot be reached, or has no free connection.",
+        "Postgres is down, cannot be reached, is read-only, or has no free connection.",
         "Try again in a minute. If it lasts, report the request id.",
         operator: "`/readyz` names what is down; `greenroom doctor` tells why. See that Postgres runs and DATABASE_URL leads to it.";
     DatabaseBusy = "database_busy", C,

@@ -9,6 +9,7 @@ mod tokens;
 
 use std::time::Duration;
 
+use axum::middleware::{Next, from_fn};
 use tokio::net::TcpListener;
 use tonic::{
     service::Routes,
@@ -16,7 +17,7 @@ use tonic::{
 };
 use tonic_health::ServingStatus;
 
-use crate::{lifecycle::Lifecycle, ops::State, service::Runtime};
+use crate::{db::Expiry, lifecycle::Lifecycle, ops::State, service::Runtime};
 
 pub(crate) use spans::{code_of, named, record_code};
 
@@ -40,21 +41,22 @@ pub struct Settings {
     pub max_in_flight: usize,
 }
 
-/// Health, and reflection by setting, added to a service's own routes. It is not healthy while `needed`, a dependency that
-/// this process watches, is down.
+/// Health, and reflection by setting, added to a service's own routes. It is healthy while `needed`, the dependency that
+/// the service requires, is up: what `/readyz` says of a process with this service alone.
 pub fn with_health<S: tonic::server::NamedService>(
     routes: Routes,
     settings: &Settings,
     runtime: &Runtime,
     needed: String,
 ) -> Routes {
+    let expiry = runtime.expiry(&needed);
     let (reporter, health) = tonic_health::server::health_reporter();
     let (readiness, stopping) = (runtime.readiness.clone(), runtime.lifecycle.stopping().clone());
     runtime.lifecycle.spawn("health", async move {
         let mut changes = readiness.changes();
         loop {
-            let down = readiness.state(&needed) == Some(State::Down);
-            let status = if down { ServingStatus::NotServing } else { ServingStatus::Serving };
+            let is_up = readiness.state(&needed) == Some(State::Up);
+            let status = if is_up { ServingStatus::Serving } else { ServingStatus::NotServing };
             for service in [OVERALL, S::NAME] {
                 reporter.set_service_status(service, status).await;
             }
@@ -63,7 +65,7 @@ pub fn with_health<S: tonic::server::NamedService>(
             }
         }
     });
-    let routes = routes.add_service(health);
+    let routes = noted(routes, expiry).add_service(health);
     if !settings.reflection {
         return routes;
     }
@@ -78,6 +80,15 @@ pub fn with_health<S: tonic::server::NamedService>(
             routes
         }
     }
+}
+
+/// Notes what statements of these calls tell of the service's database.
+fn noted(routes: Routes, expiry: Expiry) -> Routes {
+    let note = move |request, next: Next| {
+        let expiry = expiry.clone();
+        async move { expiry.scope(next.run(request)).await }
+    };
+    Routes::from(routes.into_axum_router().layer(from_fn(note)))
 }
 
 /// Serves routes behind the guard until the process stops: calls under way are answered first. A task of its own,

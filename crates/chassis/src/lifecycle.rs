@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
-use crate::{context, telemetry};
+use crate::{context, db::Expiry, telemetry};
 
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
@@ -91,6 +91,7 @@ impl Lifecycle {
     ) -> Result<T, Lost> {
         let request_id = context::current().map_or_else(|| Arc::from(""), |context| context.request_id);
         let own = context::Context { deadline: Instant::now() + budget, request_id };
+        let work = Expiry::inherited(work);
         let timed = async move { tokio::time::timeout(budget, context::scope(own, work)).await };
         match self.spawn(name, timed).await {
             Ok(Some(Ok(value))) => Ok(value),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
+    db,
     http::{self, Bounds},
     lifecycle::Lifecycle,
     telemetry,
@@ -33,14 +34,17 @@ pub struct Dependency {
     pub state: State,
     /// Whether this process cannot serve without it; the others only degrade it.
     pub required: bool,
+    /// Why it is down, as the last probe found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     #[serde(skip)]
     streak: i64,
 }
 
 impl Dependency {
-    /// Whether this changed its state.
-    fn observe(&mut self, well: bool) -> bool {
-        let before = self.state;
+    /// Whether this changed anything that is told.
+    fn observe(&mut self, problem: Option<&str>) -> bool {
+        let (before, well) = (self.state, problem.is_none());
         self.streak = if well { self.streak.max(0) + 1 } else { self.streak.min(0) - 1 };
         self.state = match self.state {
             State::Starting if well => State::Up,
@@ -48,7 +52,10 @@ impl Dependency {
             _ if self.streak <= -i64::from(PATIENCE) => State::Down,
             state => state,
         };
-        self.state != before
+        let problem = problem.filter(|_| self.state == State::Down).map(str::to_owned);
+        let is_news = self.state != before || self.problem != problem;
+        self.problem = problem;
+        is_news
     }
 }
 
@@ -71,6 +78,18 @@ impl Report {
 pub struct Readiness(Arc<watch::Sender<BTreeMap<String, Dependency>>>);
 
 impl Readiness {
+    /// Names a dependency that the process cannot serve without, before it is watched: until then it is not ready.
+    pub fn require(&self, name: impl Into<String>) {
+        self.insert(name.into(), true);
+    }
+
+    fn insert(&self, name: String, required: bool) {
+        let starting = Dependency { state: State::Starting, required, problem: None, streak: 0 };
+        self.0.send_modify(|all| {
+            all.insert(name, starting);
+        });
+    }
+
     /// Probes a dependency every 2 s until the process stops. An `Err` is logged when the state changes.
     pub fn watch<F, E>(
         &self,
@@ -83,10 +102,7 @@ impl Readiness {
         E: std::fmt::Display + Send,
     {
         let (name, readiness) = (name.into(), self.clone());
-        let starting = Dependency { state: State::Starting, required, streak: 0 };
-        readiness.0.send_modify(|all| {
-            all.insert(name.clone(), starting);
-        });
+        self.insert(name.clone(), required);
         let stopping = lifecycle.stopping().clone();
         lifecycle.spawn("readiness", async move {
             while !stopping.is_cancelled() {
@@ -97,22 +113,20 @@ impl Readiness {
                     Err(_) => Some("no answer within 2 s".to_owned()),
                 };
                 readiness.observe(&name, problem.as_deref());
-                // A first success is wanted quickly: `up` waits for it.
-                let pause = if readiness.is_up(&name) { PERIOD } else { PERIOD / 10 };
+                let pause = match readiness.state(&name) {
+                    Some(State::Starting) => PERIOD / 10, // a first success is wanted quickly: `up` waits for it
+                    Some(State::Down) => PERIOD / 2,
+                    Some(State::Up) | None => PERIOD,
+                };
                 let _ = stopping.run_until_cancelled(tokio::time::sleep(pause)).await;
             }
         });
     }
 
-    fn is_up(&self, name: &str) -> bool {
-        self.state(name) == Some(State::Up)
-    }
-
     fn observe(&self, name: &str, problem: Option<&str>) {
         let before = self.state(name);
-        self.0.send_if_modified(|all| {
-            all.get_mut(name).is_some_and(|dependency| dependency.observe(problem.is_none()))
-        });
+        self.0
+            .send_if_modified(|all| all.get_mut(name).is_some_and(|dependency| dependency.observe(problem)));
         let now = self.state(name);
         metrics::gauge!("greenroom_dependency_up", "dependency" => name.to_owned())
             .set(if now == Some(State::Up) { 1.0 } else { 0.0 });
@@ -168,9 +182,21 @@ pub fn router(readiness: Readiness) -> Router {
 }
 
 /// 200 with the report, 503 when something required is down.
+fn readyz(readiness: &Readiness) -> axum::response::Response {
+    answer(readiness.report())
+}
+
+/// The same for a port that strangers reach: what an error says may name hosts.
 #[must_use]
-pub fn readyz(readiness: &Readiness) -> axum::response::Response {
-    let report = readiness.report();
+pub fn public_readyz(readiness: &Readiness) -> axum::response::Response {
+    let mut report = readiness.report();
+    for dependency in report.dependencies.values_mut() {
+        dependency.problem = dependency.problem.take().filter(|problem| problem == db::READ_ONLY);
+    }
+    answer(report)
+}
+
+fn answer(report: Report) -> axum::response::Response {
     let status = if report.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(report)).into_response()
 }
@@ -209,11 +235,12 @@ mod tests {
 
     #[test]
     fn one_lost_probe_takes_nobody_out() {
-        let mut dependency = Dependency { state: State::Starting, required: true, streak: 0 };
+        let mut dependency = Dependency { state: State::Starting, required: true, problem: None, streak: 0 };
         let mut states = Vec::new();
         for well in [true, false, true, false, false, true, true] {
-            dependency.observe(well);
+            dependency.observe((!well).then_some("why"));
             states.push(dependency.state);
+            assert_eq!(dependency.problem.is_some(), dependency.state == Down && !well);
         }
         assert_eq!(states, [Up, Up, Up, Up, Down, Down, Up]);
     }

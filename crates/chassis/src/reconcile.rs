@@ -13,23 +13,31 @@ use std::{
 
 use secrecy::SecretString;
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{interval_at, timeout},
+};
 use tracing::{Span, field};
 
-use crate::{clock::Clock, db, lifecycle::Lifecycle, telemetry};
+use crate::{
+    clock::Clock,
+    db::{self, DatabaseError, Expiry, Needs, READ_ONLY},
+    lifecycle::Lifecycle,
+    telemetry,
+};
 
 /// A pass that takes longer is given up: what it waits for is gone. The next one finds what it left.
 const LONGEST_PASS: Duration = Duration::from_mins(5);
 
-/// How long a connection that listens may hear nothing before it is asked, and how long it has to answer: a host
-/// that vanished without a word says nothing either.
+/// How often a connection that listens is asked what server it leads to, and how long it has to answer: a host that
+/// vanished without a word says nothing, and neither does a server that others do not write to any more.
 #[derive(Clone, Copy)]
-struct Silence {
-    bearable: Duration,
+struct Check {
+    every: Duration,
     answer: Duration,
 }
 
-const SILENCE: Silence = Silence { bearable: Duration::from_secs(30), answer: Duration::from_secs(5) };
+const CHECK: Check = Check { every: Duration::from_secs(5), answer: Duration::from_secs(5) };
 
 /// Makes the next pass come at once. Many nudges before a pass are one.
 #[derive(Clone, Debug, Default)]
@@ -50,13 +58,14 @@ pub fn every<F, E>(
     pass: impl Fn() -> F + Send + 'static,
 ) where
     F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Display + Send + 'static,
+    E: Display + DatabaseError + Send + 'static,
 {
     let (stopping, tasks) = (lifecycle.stopping().clone(), lifecycle.clone());
     telemetry::meters::begin_pass(name);
-    let task = async move {
+    let task = Expiry::inherited(async move {
         while !stopping.is_cancelled() {
-            traced(&tasks, name, timed(name, within(LONGEST_PASS, pass()))).await;
+            let bounded = Expiry::inherited(timed(name, within(LONGEST_PASS, pass())));
+            traced(&tasks, name, bounded).await;
             let pause = period.mul_f64(rand::random_range(0.9..1.1));
             tokio::select! {
                 () = stopping.cancelled() => {}
@@ -64,7 +73,7 @@ pub fn every<F, E>(
                 () = tokio::time::sleep(pause) => {}
             }
         }
-    };
+    });
     lifecycle.spawn(name, task);
 }
 
@@ -85,12 +94,15 @@ async fn traced<T: Send + 'static>(
     }
 }
 
-async fn within<T, E: Display>(
+async fn within<T, E: Display + DatabaseError>(
     longest: Duration,
     pass: impl Future<Output = Result<T, E>>,
 ) -> Result<T, String> {
     match timeout(longest, pass).await {
-        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Ok(outcome) => outcome.map_err(|error| {
+            error.database().inspect(|error| db::note(error));
+            error.to_string()
+        }),
         Err(_) => Err(format!("no end within {} s", longest.as_secs())),
     }
 }
@@ -130,7 +142,7 @@ pub fn listen(lifecycle: &Lifecycle, url: SecretString, channel: &'static str, n
     let stopping = lifecycle.stopping().clone();
     let task = async move {
         while !stopping.is_cancelled() {
-            let heard = stopping.run_until_cancelled(follow(&url, channel, &nudge, SILENCE)).await;
+            let heard = stopping.run_until_cancelled(follow(&url, channel, &nudge, CHECK)).await;
             if let Some(Err(error)) = heard {
                 tracing::debug!(%error, channel, "listening failed; polling goes on");
             }
@@ -140,28 +152,32 @@ pub fn listen(lifecycle: &Lifecycle, url: SecretString, channel: &'static str, n
     lifecycle.spawn("listen", task);
 }
 
-async fn follow(
-    url: &SecretString,
-    channel: &str,
-    nudge: &Nudge,
-    silence: Silence,
-) -> Result<(), sqlx::Error> {
+async fn follow(url: &SecretString, channel: &str, nudge: &Nudge, check: Check) -> Result<(), sqlx::Error> {
     // As PgListener::connect makes it, with our options.
     let alone = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
     let pool = alone.connect_with(db::connect_options(url)?).await?;
     let mut listener = PgListener::connect_with(&pool).await?;
+    listener.eager_reconnect(false); // our caller does that
     listener.listen(channel).await?;
+    ask(&mut listener, check).await?;
     nudge.now();
+    let mut checks = interval_at(tokio::time::Instant::now() + check.every, check.every);
     loop {
-        match timeout(silence.bearable, listener.try_recv()).await {
-            Ok(Ok(Some(_))) => nudge.now(),
-            Ok(lost) => return lost.map(drop),
-            Err(_) => {
-                let asked = sqlx::query_scalar!("select true").fetch_one(&mut listener);
-                timeout(silence.answer, asked).await.map_err(io::Error::from)??;
-            }
+        tokio::select! {
+            biased;
+            _ = checks.tick() => ask(&mut listener, check).await?,
+            heard = listener.try_recv() => match heard? {
+                Some(_) => nudge.now(),
+                None => return Ok(()),
+            },
         }
     }
+}
+
+/// An error unless the listener is connected to the server that is written to.
+async fn ask(listener: &mut PgListener, check: Check) -> Result<(), sqlx::Error> {
+    let server = timeout(check.answer, db::ask(listener)).await.map_err(io::Error::from)??;
+    if server.suits(Needs::Writes) { Ok(()) } else { Err(io::Error::other(READ_ONLY).into()) }
 }
 
 #[cfg(test)]
@@ -176,10 +192,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_pass_that_waits_for_ever_is_given_up() {
-        let waiting = std::future::pending::<Result<(), &str>>();
+        let waiting = std::future::pending::<Result<(), sqlx::Error>>();
         let given_up = within(Duration::from_millis(50), waiting).await.unwrap_err();
         assert!(given_up.contains("no end"), "{given_up}");
-        assert_eq!(within(LONGEST_PASS, async { Err::<(), _>("why") }).await.unwrap_err(), "why");
+        let failing = async { Err::<(), _>(sqlx::Error::RowNotFound) };
+        let why = within(LONGEST_PASS, failing).await.unwrap_err();
+        assert_eq!(why, sqlx::Error::RowNotFound.to_string());
     }
 
     #[sqlx::test(migrations = false)]
@@ -188,13 +206,13 @@ mod tests {
         let through = connect.host("127.0.0.1").port(wire.address.port());
         let url = SecretString::from(through.to_url_lossy().to_string());
         let nudge = Nudge::default();
-        let silence = Silence { bearable: Duration::from_millis(50), answer: Duration::from_secs(5) };
-        let mut following = Box::pin(follow(&url, "room_marks", &nudge, silence));
+        let check = Check { every: Duration::from_millis(50), answer: Duration::from_secs(5) };
+        let mut following = Box::pin(follow(&url, "room_marks", &nudge, check));
         tokio::select! {
             ended = &mut following => panic!("{ended:?}"),
             () = nudge.0.notified() => {}
         }
-        let quiet = timeout(silence.bearable * 10, &mut following).await;
+        let quiet = timeout(check.every * 10, &mut following).await;
         assert!(quiet.is_err(), "it listens on while the database answers");
         wire.forget();
         let lost = timeout(Duration::from_secs(10), following).await.expect("it does not wait for ever");

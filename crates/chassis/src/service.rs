@@ -1,11 +1,15 @@
 //! How a service comes up: what it shares with its process, and a database it may trust before it serves.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use sqlx::PgPool;
 
 use crate::{
-    db::{self, Schema},
+    db::{self, DatabaseError, Expiry, Needs, Schema},
     lifecycle::Lifecycle,
     ops::Readiness,
 };
@@ -15,6 +19,20 @@ use crate::{
 pub struct Runtime {
     pub lifecycle: Lifecycle,
     pub readiness: Readiness,
+    databases: Arc<Mutex<HashMap<String, Expiry>>>,
+}
+
+impl Runtime {
+    /// What is noted of a service's database, by the name that readiness gives it.
+    #[must_use]
+    pub fn expiry(&self, dependency: &str) -> Expiry {
+        let databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        databases.get(dependency).cloned().unwrap_or_default()
+    }
+
+    fn keep(&self, dependency: String, expiry: Expiry) {
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner).insert(dependency, expiry);
+    }
 }
 
 /// Why a service did not start, or stopped serving.
@@ -37,35 +55,59 @@ pub enum StartError {
 /// The service's pool, once the database answers with a schema that is not behind. Waits for a database that is
 /// down; readiness says so meanwhile.
 pub async fn database(settings: &db::Settings, runtime: &Runtime) -> Result<PgPool, StartError> {
-    let pool = db::pool(settings)?;
-    let (probed, service) = (pool.clone(), settings.service());
+    database_for(settings, Needs::Writes, runtime).await
+}
+
+/// [`database`], for a service that needs this of it.
+pub async fn database_for(
+    settings: &db::Settings,
+    needs: Needs,
+    runtime: &Runtime,
+) -> Result<PgPool, StartError> {
+    let (pool, probe) = db::probed_pool(settings, needs)?;
+    runtime.keep(settings.dependency(), probe.expiry().clone());
+    let (observed, service) = (pool.clone(), settings.service());
     runtime.readiness.watch(&runtime.lifecycle, settings.dependency(), true, move || {
-        let (pool, service) = (probed.clone(), service.clone());
-        async move {
-            db::observe_pool(&pool, &service);
-            sqlx::query_scalar!("select true").fetch_one(&pool).await.map(drop)
-        }
+        let probe = probe.clone();
+        db::observe_pool(&observed, &service);
+        async move { probe.ask().await }
     });
+    match once_it_answers(runtime, || examine(&pool, settings)).await? {
+        Schema::Current => Ok(pool),
+        Schema::Behind(versions) => Err(StartError::Behind(versions)),
+        Schema::Differs(version) => Err(StartError::Differs(version)),
+    }
+}
+
+async fn examine(pool: &PgPool, settings: &db::Settings) -> Result<Schema, sqlx::Error> {
+    let schema = db::schema(pool).await?;
+    if let Some(role) = settings.role
+        && schema == Schema::Current
+    {
+        db::check_role(pool, role).await?;
+    }
+    Ok(schema)
+}
+
+/// What a service needs of its database before it serves, tried until the database answers: a process that started
+/// while a failover is under way waits, as one does that was there before.
+pub async fn once_it_answers<T, E: DatabaseError + Into<StartError>, F: Future<Output = Result<T, E>>>(
+    runtime: &Runtime,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, StartError> {
     let stopping = runtime.lifecycle.stopping();
-    let schema = loop {
-        match db::schema(&pool).await {
-            Ok(schema) => break schema,
-            Err(error @ (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)) => {
-                tracing::info!(%error, "waiting for the database");
-            }
-            Err(error) => return Err(error.into()),
+    loop {
+        match attempt().await {
+            Err(error) => match error.database() {
+                Some(cause) if db::is_outage(cause) => {
+                    tracing::info!(error = %cause, "waiting for the database");
+                }
+                _ => return Err(error.into()),
+            },
+            Ok(done) => return Ok(done),
         }
         if stopping.run_until_cancelled(tokio::time::sleep(Duration::from_millis(250))).await.is_none() {
             return Err(StartError::Stopped);
         }
-    };
-    match schema {
-        Schema::Current => {}
-        Schema::Behind(versions) => return Err(StartError::Behind(versions)),
-        Schema::Differs(version) => return Err(StartError::Differs(version)),
     }
-    if let Some(role) = settings.role {
-        db::check_role(&pool, role).await?;
-    }
-    Ok(pool)
 }

@@ -6,7 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderName};
+
+const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Networks whose `X-Forwarded-For` is believed.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +31,7 @@ impl TrustedProxies {
         text.split(',').map(|text| network(text.trim())).collect::<Result<_, _>>().map(Self)
     }
 
-    fn contain(&self, address: IpAddr) -> bool {
+    pub(crate) fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|&(network, bits)| match (network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => prefix4(network, bits) == prefix4(address, bits),
             (IpAddr::V6(network), IpAddr::V6(address)) => prefix6(network, bits) == prefix6(address, bits),
@@ -44,7 +46,7 @@ impl TrustedProxies {
             .get::<ConnectInfo<SocketAddr>>()
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
         let mut client = peer.to_canonical();
-        let hops = headers.get_all("x-forwarded-for").iter().rev();
+        let hops = headers.get_all(FORWARDED).iter().rev();
         let mut hops = hops.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
         while self.contain(client) {
             match hops.next().and_then(hop) {
@@ -52,10 +54,28 @@ impl TrustedProxies {
                 None => break, // nothing more, or nothing readable: the last hop we know
             }
         }
-        match client {
-            IpAddr::V4(_) => client,
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(prefix6(address, 64))),
+        network_of(client)
+    }
+
+    /// The peer of a request that names others before it (`X-Forwarded-For`) and is none of our proxies.
+    pub(crate) fn stranger_that_forwards(
+        &self,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> Option<IpAddr> {
+        if !headers.contains_key(FORWARDED) {
+            return None;
         }
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        Some(peer.ip().to_canonical()).filter(|peer| !self.contain(*peer))
+    }
+}
+
+/// What is counted as one client: an address, or the /64 of an IPv6 address.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(prefix6(address, 64))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What handlers share: the clients of the services, and what the gateway keeps between requests. Who is believed
 //! ([`believed`]) and how often one may ask ([`counted`]) is decided beside it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use chassis::{
     grpc::MESSAGE_LIMIT,
@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Peers, auth::Auth, config::HttpConfig, extract, intake::Intake, limits::Limiter, recordings::Links,
-    streams::Streams,
+    shares::Shares, streams::Streams,
 };
 
 mod asker;
@@ -65,6 +65,9 @@ struct Shared {
     webhooks: Intake,
     bodies: Semaphore,
     bodies_of_keys: Semaphore,
+    bodies_of_one: Shares,
+    /// A proxy that is not trusted was told of.
+    forwarded_noticed: AtomicBool,
     config: HttpConfig,
     runtime: Runtime,
 }
@@ -102,6 +105,8 @@ impl App {
             webhooks: Intake::new(config.rates.anonymous),
             bodies: Semaphore::new(extract::BODIES),
             bodies_of_keys: Semaphore::new(extract::BODIES_OF_KEYS),
+            bodies_of_one: Shares::of(extract::BODIES_OF_ONE),
+            forwarded_noticed: AtomicBool::new(false),
             config: config.clone(),
             runtime: runtime.clone(),
         })))

@@ -73,6 +73,10 @@ pub struct HttpArgs {
     /// Proxies whose `X-Forwarded-For` is believed: addresses and networks, separated by commas [default: none]
     #[arg(long, env = "TRUSTED_PROXIES")]
     pub trusted_proxies: Option<String>,
+    /// Connections of one address at once; 0: no bound. Those of `TRUSTED_PROXIES` and of this machine are not counted
+    /// [default: 512]
+    #[arg(long, env = "CONNECTIONS_PER_ADDRESS")]
+    pub connections_per_address: Option<String>,
     /// This gateway as clients see it, `https://api.example.org` [default: links are relative]
     #[arg(long, env = "API_URL")]
     pub api_url: Option<String>,
@@ -126,6 +130,8 @@ pub struct HttpConfig {
     pub auth: AuthConfig,
     pub cors: Cors,
     pub trusted_proxies: TrustedProxies,
+    /// 0: no bound.
+    pub connections_per_address: u32,
     /// Without a slash at the end.
     pub api_url: Option<String>,
     pub rates: Rates,
@@ -240,6 +246,8 @@ impl HttpArgs {
         let groups = optional("GROUPS_CLAIM", self.groups_claim, GroupsClaim::parse, problems);
         let cors = optional("CORS_ORIGINS", self.cors_origins, Cors::parse, problems);
         let trusted = optional("TRUSTED_PROXIES", self.trusted_proxies, TrustedProxies::parse, problems);
+        let connections_per_address =
+            problems.parse("CONNECTIONS_PER_ADDRESS", self.connections_per_address.as_deref(), 512);
         let api_url =
             given(self.api_url).and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
         let nip98 = Nip98Config {
@@ -266,6 +274,7 @@ impl HttpArgs {
             },
             cors: cors.unwrap_or(Cors::None),
             trusted_proxies: trusted.unwrap_or_default(),
+            connections_per_address,
             api_url,
             rates,
             nip98,

@@ -15,7 +15,7 @@ use futures::TryStreamExt as _;
 use http::{HeaderMap, header, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
@@ -34,6 +34,8 @@ pub(crate) const SMALL_BODY: usize = 1024;
 pub(crate) const BODIES: usize = 448;
 /// Places for longer bodies of requests that only a Nostr key has signed.
 pub(crate) const BODIES_OF_KEYS: usize = 64;
+/// Longer bodies of one person, key or, without either, address.
+pub(crate) const BODIES_OF_ONE: usize = 8;
 /// UTF-8's, which some editors and clients write before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much of a body that is too large is read away, so that the client hears the answer.
@@ -130,8 +132,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Rejection;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
-        let (parts, body) = request.into_parts();
-        Ok(json(&receive(&parts.headers, body, app.bodies()).await?).map(Self)?)
+        Ok(json(&receive(request, app, app.bodies()).await?).map(Self)?)
     }
 }
 
@@ -147,9 +148,8 @@ impl<T: DeserializeOwned> FromRequest<App> for Keyed<T> {
     type Rejection = Rejection;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
-        let (parts, body) = request.into_parts();
-        let body = json(&receive(&parts.headers, body, app.bodies()).await?);
-        match (idempotency_key(&parts.headers), body) {
+        let key = idempotency_key(request.headers());
+        match (key, json(&receive(request, app, app.bodies()).await?)) {
             (Ok(key), Ok(body)) => Ok(Self(key, body)),
             (Err(key), Err(body)) => Err(body.and(key).into()),
             (Err(refusal), Ok(_)) | (Ok(_), Err(refusal)) => Err(refusal.into()),
@@ -157,12 +157,31 @@ impl<T: DeserializeOwned> FromRequest<App> for Keyed<T> {
     }
 }
 
-/// The body of a route, within its limit; one that is not small waits for a place.
-pub(crate) async fn receive(headers: &HeaderMap, body: Body, places: &Semaphore) -> Result<Bytes, Rejection> {
+/// The body of a route, within its limit; one that is not small waits for a place, and its sender has few of those.
+pub(crate) async fn receive(request: Request, app: &App, places: &Semaphore) -> Result<Bytes, Rejection> {
+    let (mut parts, body) = request.into_parts();
     let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
-    let small = most.is_some_and(|most| most <= SMALL_BODY);
-    let _place = if small { None } else { Some(place(places).await?) };
-    read(headers, body, BODY_LIMIT).await
+    if most.is_some_and(|most| most <= SMALL_BODY) {
+        return read(&parts.headers, body, BODY_LIMIT).await;
+    }
+    let sender = parts.extensions.remove().unwrap_or_else(|| Sender::Address(app.client_address(&parts)));
+    let _share = app.body_of(&sender).ok_or_else(too_many)?;
+    let _place = place(places).await?;
+    read(&parts.headers, body, BODY_LIMIT).await
+}
+
+/// Whose body is read: an extension of the request, once that is known.
+#[derive(Clone, Hash)]
+pub(crate) enum Sender {
+    Person(String),
+    Key(String),
+    Address(IpAddr),
+}
+
+fn too_many() -> Refusal {
+    let message =
+        format!("{BODIES_OF_ONE} request bodies over 1 KiB of yours are under way; wait for one of them.");
+    Refusal::new(Reason::RateLimited, message).with("retry_after", "1")
 }
 
 async fn place(places: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {

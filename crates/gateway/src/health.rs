@@ -39,12 +39,13 @@ pub(crate) async fn livez() -> &'static str {
     "ok"
 }
 
-/// Each dependency with its state; 503 only when our own services are down.
+/// Each dependency with its state. A gateway requires none of them: it answers 200 for as long as it serves, `degraded`
+/// when one is down. 503 only from `greenroom up`, whose database is part of the same process, while that is down.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "Operation", security(()),
     responses((status = 200, body = Readiness, description = "ready, perhaps degraded"),
-        (status = 503, body = Readiness, description = "not ready")))]
+        (status = 503, body = Readiness, description = "the database of `greenroom up` is down")))]
 pub(crate) async fn readyz(State(app): State<App>) -> Response {
-    ops::readyz(&app.runtime().readiness)
+    ops::public_readyz(&app.runtime().readiness)
 }
 
 /// As `chassis::ops` writes it.
@@ -61,6 +62,8 @@ pub(crate) struct Readiness {
 struct DependencyReport {
     /// starting · up · down
     state: String,
-    /// Whether this gateway cannot serve without it.
+    /// Whether the process cannot serve without it: nothing of a gateway's, the databases of `greenroom up`.
     required: bool,
+    /// Why it is down, where that is `the database is read-only`.
+    problem: Option<String>,
 }

@@ -5,16 +5,17 @@
 //! comes and whatever strangers send; whoever has no place is told to come again, as LiveKit does.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
 use chassis::status::{Reason, Refusal};
-use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::limits::{Limiter, Rate};
+use crate::{
+    limits::{Limiter, Rate},
+    shares::{Share, Shares},
+};
 
 /// Webhooks under way at once.
 pub(crate) const PLACES: usize = 64;
@@ -25,8 +26,8 @@ pub(crate) const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) struct Intake {
     places: Semaphore,
-    /// Bodies that are being read, by address: as many entries as there are places.
-    reading: Mutex<HashMap<IpAddr, usize>>,
+    /// Bodies that are being read, by address.
+    reading: Shares,
     failed: Limiter,
 }
 
@@ -35,22 +36,16 @@ impl Intake {
     pub(crate) fn new(rate: Rate) -> Self {
         Self {
             places: Semaphore::new(PLACES),
-            reading: Mutex::new(HashMap::new()),
+            reading: Shares::of(OF_ONE_ADDRESS),
             failed: Limiter::new(rate),
         }
     }
 
     /// A place for one more webhook, and a body of its address that is being read.
-    pub(crate) fn begin(&self, address: IpAddr) -> Result<(SemaphorePermit<'_>, Reading<'_>), Refusal> {
+    pub(crate) fn begin(&self, address: IpAddr) -> Result<(SemaphorePermit<'_>, Share), Refusal> {
         self.failed.has(address, Instant::now()).map_err(|_| no_place())?;
         let place = self.places.try_acquire().map_err(|_| no_place())?;
-        let mut reading = self.reading.lock();
-        let bodies = reading.entry(address).or_default();
-        if *bodies == OF_ONE_ADDRESS {
-            return Err(no_place());
-        }
-        *bodies += 1;
-        Ok((place, Reading { intake: self, address }))
+        Ok((place, self.reading.take(address).ok_or_else(no_place)?))
     }
 
     /// Counts a webhook of this address that was not taken.
@@ -61,22 +56,4 @@ impl Intake {
 
 fn no_place() -> Refusal {
     Refusal::unavailable(Reason::ServiceUnavailable, 1)
-}
-
-/// A body that is being read.
-pub(crate) struct Reading<'a> {
-    intake: &'a Intake,
-    address: IpAddr,
-}
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        let mut reading = self.intake.reading.lock();
-        if let Some(bodies) = reading.get_mut(&self.address) {
-            *bodies -= 1;
-            if *bodies == 0 {
-                reading.remove(&self.address);
-            }
-        }
-    }
 }

@@ -38,6 +38,7 @@ mod auth;
 mod bookings;
 mod calendar;
 pub mod config;
+mod connections;
 mod cors;
 mod diagnostics;
 mod edge;
@@ -56,6 +57,7 @@ mod notifications;
 mod openapi;
 mod recordings;
 mod sessions;
+mod shares;
 mod signer;
 mod streams;
 mod webhook;
@@ -91,15 +93,13 @@ impl Peers {
     }
 }
 
+/// The services behind a gateway, as its readiness names them.
+pub const SERVICES: [&str; 4] = ["booking", "room-lifecycle", "token", "sync"];
+
 /// All routes, ready to serve; watches the peers and, if there is one, the key set.
 pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Router, StartError> {
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
-    for (name, peer) in [
-        ("booking", &peers.booking),
-        ("room-lifecycle", &peers.room),
-        ("token", &peers.token),
-        ("sync", &peers.sync),
-    ] {
+    for (name, peer) in SERVICES.into_iter().zip([&peers.booking, &peers.room, &peers.token, &peers.sync]) {
         watch(name, peer, runtime);
     }
     let app = App::start(config, peers, runtime)?;
@@ -172,13 +172,13 @@ async fn count(_: Anybody, request: Request, next: Next) -> Response {
 /// Serves the gateway of these settings until the process stops.
 pub async fn serve(config: Config, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
     let router = start(&config.http, Peers::at(&config), runtime)?;
-    listen(router, listener, runtime).await
+    listen(router, listener, &config.http, runtime).await
 }
 
-/// Asks a service's own health; the gateway is of no use without it.
+/// Asks a service's own health. The gateway serves without it: most routes need one service, and none needs all.
 fn watch(name: &'static str, peer: &Transport, runtime: &Runtime) {
     let client = HealthClient::new(peer.clone());
-    runtime.readiness.watch(&runtime.lifecycle, name, true, move || {
+    runtime.readiness.watch(&runtime.lifecycle, name, false, move || {
         let mut client = client.clone();
         async move {
             let answer = client.check(HealthCheckRequest::default()).await?;

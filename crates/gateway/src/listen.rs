@@ -7,7 +7,7 @@ use chassis::{
 };
 use tokio::net::TcpListener;
 
-use crate::{extract, intake, streams, webhook};
+use crate::{config::HttpConfig, connections::Connections, extract, intake, streams, webhook};
 
 /// Many, because each listener of the stream of events has one for as long as he listens.
 pub(crate) const CONNECTIONS: u32 = 8_192;
@@ -31,7 +31,14 @@ const HELD: usize = CONNECTIONS as usize * (CONNECTION + LARGEST_HEAD + extract:
 const _: () = assert!(HELD + OWN <= MEMORY, "clients could have the gateway killed");
 
 /// Serves routes until the process stops: open requests are finished, then connections close.
-pub async fn listen(router: Router, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
-    http::serve(router, listener, &runtime.lifecycle, BOUNDS).await;
+pub async fn listen(
+    router: Router,
+    listener: TcpListener,
+    config: &HttpConfig,
+    runtime: &Runtime,
+) -> Result<(), StartError> {
+    let connections = Connections::at_most(config.connections_per_address, config.trusted_proxies.clone());
+    let admit = move |peer| connections.admit(peer);
+    http::serve_admitted(router, listener, &runtime.lifecycle, BOUNDS, admit).await;
     Ok(())
 }

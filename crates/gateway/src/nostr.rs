@@ -136,8 +136,7 @@ impl FromRequest<App> for Received {
     type Rejection = Rejection;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
-        let (parts, body) = request.into_parts();
-        extract::receive(&parts.headers, body, app.bodies_of_keys()).await.map(Self)
+        extract::receive(request, app, app.bodies_of_keys()).await.map(Self)
     }
 }
 

@@ -11,12 +11,7 @@ use chassis::status::{Reason, Refusal};
 use http::{HeaderMap, StatusCode, header};
 use proto::room::v1::ReceiveWebhookRequest;
 
-use crate::{
-    app::App,
-    error::Rejection,
-    extract,
-    intake::{BODY_WITHIN, Reading},
-};
+use crate::{app::App, error::Rejection, extract, intake::BODY_WITHIN, shares::Share};
 
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
 
@@ -35,12 +30,7 @@ pub(crate) async fn receive(State(app): State<App>, request: Request) -> Result<
     taken
 }
 
-async fn pass_on(
-    app: &App,
-    headers: &HeaderMap,
-    body: Body,
-    reading: Reading<'_>,
-) -> Result<Response, Rejection> {
+async fn pass_on(app: &App, headers: &HeaderMap, body: Body, reading: Share) -> Result<Response, Rejection> {
     let authorization = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use chassis::{
+    db,
     grpc::{self, GuardLayer},
     service::{Runtime, StartError},
     transport::Transport,
@@ -18,6 +19,13 @@ pub struct Services {
     pub token: token::Config,
     pub sync: sync::Config,
     pub gateway: gateway::HttpConfig,
+}
+
+impl Services {
+    /// The database of each service that has one.
+    pub fn databases(&self) -> [&db::Settings; 4] {
+        [&self.booking.database, &self.room.database, &self.token.database, &self.sync.database]
+    }
 }
 
 /// Starts the services; the gateway's routes are served by the caller.

@@ -53,7 +53,7 @@ pub async fn run(service: Service) -> anyhow::Result<ExitCode> {
         Service::Gateway(settings) => {
             let (config, process) = settings.check(gateway::Args::check_with)?;
             let listen = config.listen;
-            serve("gateway", process, listen, async |listener, runtime| {
+            serve("gateway", process, listen, None, async |listener, runtime| {
                 gateway::serve(config, listener, runtime).await
             })
             .await
@@ -61,7 +61,8 @@ pub async fn run(service: Service) -> anyhow::Result<ExitCode> {
         Service::Booking(settings) => {
             let (config, process) = settings.check(booking::Args::check)?;
             let listen = config.listen;
-            serve("booking", process, listen, async |listener, runtime| {
+            let required = Some(config.database.dependency());
+            serve("booking", process, listen, required, async |listener, runtime| {
                 booking::serve(config, listener, runtime).await
             })
             .await
@@ -69,7 +70,8 @@ pub async fn run(service: Service) -> anyhow::Result<ExitCode> {
         Service::RoomLifecycle(settings) => {
             let (config, process) = settings.check(room_lifecycle::Args::check)?;
             let listen = config.listen;
-            serve("room-lifecycle", process, listen, async |listener, runtime| {
+            let required = Some(config.database.dependency());
+            serve("room-lifecycle", process, listen, required, async |listener, runtime| {
                 room_lifecycle::serve(config, listener, runtime).await
             })
             .await
@@ -77,7 +79,8 @@ pub async fn run(service: Service) -> anyhow::Result<ExitCode> {
         Service::Token(settings) => {
             let (config, process) = settings.check(token::Args::check)?;
             let listen = config.listen;
-            serve("token", process, listen, async |listener, runtime| {
+            let required = Some(config.database.dependency());
+            serve("token", process, listen, required, async |listener, runtime| {
                 token::serve(config, listener, runtime).await
             })
             .await
@@ -85,7 +88,8 @@ pub async fn run(service: Service) -> anyhow::Result<ExitCode> {
         Service::Sync(settings) => {
             let (config, process) = settings.check(sync::Args::check)?;
             let listen = config.listen;
-            serve("sync", process, listen, async |listener, runtime| {
+            let required = Some(config.database.dependency());
+            serve("sync", process, listen, required, async |listener, runtime| {
                 sync::serve(config, listener, runtime).await
             })
             .await
@@ -93,15 +97,20 @@ pub async fn run(service: Service) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Runs a service until a signal, or until it fails. Traces are sent either way.
+/// Runs a service until a signal, or until it fails. Traces are sent either way. It is not ready before the dependency
+/// that it requires is up.
 async fn serve(
     name: &'static str,
     process: Process,
     listen: SocketAddr,
+    required: Option<String>,
     service: impl AsyncFnOnce(TcpListener, &Runtime) -> Result<(), StartError>,
 ) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::init(name, &process)?;
     let runtime = Runtime::default();
+    if let Some(required) = required {
+        runtime.readiness.require(required);
+    }
     let outcome = tokio::select! {
         outcome = listen_and_serve(&process, listen, service, &runtime) => outcome,
         signal = lifecycle::signal() => signal.map_err(Into::into),

@@ -19,7 +19,8 @@ use std::{
 use anyhow::Context;
 use chassis::{
     config::{Invalid, Process, ProcessArgs, check, given},
-    lifecycle, ops,
+    lifecycle,
+    ops::{self, State},
     service::Runtime,
     telemetry::Telemetry,
 };
@@ -40,8 +41,8 @@ use crate::{
 
 use self::{data_dir::DataDir, settings::Ground};
 
-/// How long LiveKit may keep `ready` waiting once all else answers: it is no condition for serving.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long LiveKit, a mail server or an identity provider may keep `ready` waiting once our own services are up.
+const ELSEWHERE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, clap::Args)]
 pub struct Args {
@@ -156,7 +157,6 @@ async fn serve(
     let address = listener.local_addr()?;
     let operations = operations_port(checked).await?;
     tracing::info!(address = %operations.local_addr()?, "operations port");
-    ops::serve(&runtime.lifecycle, operations, runtime.readiness.clone());
 
     let (mut ground, livekit) = Ground::lay(args.livekit_url.clone(), data_dir, database, address).await?;
     if let Some((config, listener)) = livekit {
@@ -164,12 +164,16 @@ async fn serve(
     }
     let mail = mail(&mut ground, runtime).await?;
     let services = ground.services()?;
+    for database in services.databases() {
+        runtime.readiness.require(database.dependency());
+    }
+    ops::serve(&runtime.lifecycle, operations, runtime.readiness.clone());
     let mut router = assembly::start(&services, runtime).await?;
     if let Some(sign_in) = ground.sign_in() {
         router = dev::add(router, sign_in, mail, &services.gateway.cors);
     }
     data_dir.write_environment(&ground.environment())?;
-    let served = gateway::listen(router, listener, runtime);
+    let served = gateway::listen(router, listener, &services.gateway, runtime);
     tokio::pin!(served);
     tokio::select! {
         outcome = &mut served => return Ok(outcome?),
@@ -196,17 +200,21 @@ async fn operations_port(checked: &Checked) -> anyhow::Result<TcpListener> {
     }
 }
 
-/// Returns once every dependency answers, or all but the optional ones for a while.
+/// Returns once every dependency is up, or all but those elsewhere for a while.
 async fn all_answer(runtime: &Runtime) {
     let begun = Instant::now();
     loop {
-        match runtime.readiness.report().status {
-            "ok" => return,
-            "degraded" if begun.elapsed() > PATIENCE => {
-                tracing::warn!("LiveKit does not answer yet");
-                return;
+        let dependencies = runtime.readiness.report().dependencies;
+        let missing = dependencies.iter().filter(|(_, dependency)| dependency.state != State::Up);
+        let (ours, elsewhere): (Vec<_>, Vec<_>) = missing
+            .map(|(name, dependency)| (name.as_str(), dependency.required))
+            .partition(|(name, required)| *required || gateway::SERVICES.contains(name));
+        if ours.is_empty() && (elsewhere.is_empty() || begun.elapsed() > ELSEWHERE_TIMEOUT) {
+            for (dependency, _) in elsewhere {
+                tracing::warn!(dependency, "dependency does not answer yet");
             }
-            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            return;
         }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

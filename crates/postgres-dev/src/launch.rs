@@ -176,7 +176,7 @@ fn is_server_of(pid: Pid, data: &Path) -> bool {
     }
 }
 
-/// What Postgres writes into postmaster.pid: its process in line 1, `ready` in line 8.
+/// What Postgres writes into postmaster.pid: its process in line 1, `ready` in line 8, or `standby` in recovery.
 struct PidFile {
     pid: Pid,
     ready: bool,
@@ -186,7 +186,8 @@ impl PidFile {
     fn read(path: &Path) -> Option<Self> {
         let text = fs::read_to_string(path).ok()?;
         let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
-        Some(Self { pid, ready: text.lines().nth(7).is_some_and(|state| state.trim() == "ready") })
+        let state = text.lines().nth(7).map_or("", str::trim);
+        Some(Self { pid, ready: ["ready", "standby"].contains(&state) })
     }
 }
 

@@ -80,7 +80,8 @@ impl Postgres {
         Ok(Self { running, cluster, _throw_away: throw_away })
     }
 
-    fn url(&self, database: &str) -> SecretString {
+    /// Where `database` is, with the password.
+    pub fn url(&self, database: &str) -> SecretString {
         let (port, password) = (self.running.port(), self.cluster.password());
         SecretString::from(format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}"))
     }

@@ -4,7 +4,7 @@
 //! replicas that race end at the same generation, because only the row's compare-and-swap moves anything, and the
 //! ground for a token is always a row that was read again as active (docs/decisions/0002-generations.md).
 
-use chassis::lifecycle::Lost;
+use chassis::{db, lifecycle::Lost};
 use domain::{Owner, OwnerKind, REFRESH_AFTER, RoomStatus, is_fresh};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -23,6 +23,14 @@ use crate::{
 const AFTERGLOW: Duration = Duration::hours(1);
 /// How often a row may move on under our feet before we ask the caller to come again.
 const TURNS: usize = 8;
+
+/// What became of a look at a room that is there.
+#[derive(PartialEq)]
+enum Look {
+    Recorded,
+    /// The room is as its record says, and the database took no write.
+    Unrecorded,
+}
 
 impl Rooms {
     /// The owner's room, seen on LiveKit at most 5 s ago; with `forced`, in a look that began after this call.
@@ -61,6 +69,7 @@ impl Rooms {
                 self.intend(owner).await?;
                 continue;
             };
+            let record = gate.with_observation(record);
             if !record.open {
                 store::marks::insert_mark(&self.pool, record.id).await?;
                 return Err(Error::Closed(record.kind, record.ended_reason));
@@ -80,7 +89,8 @@ impl Rooms {
                 gate.forced_at = Some(std::time::Instant::now());
             }
             self.abandon_auto_end(&record).await?; // somebody asks for the room
-            gate.noting(self.advance(&record).await)?;
+            let advanced = self.advance(gate, &record).await;
+            gate.noting(advanced)?;
         }
         Err(Error::Unsettled)
     }
@@ -88,24 +98,30 @@ impl Rooms {
     /// Looks again at a room whose record is still fresh, so that nobody has to wait for the look. One look for all
     /// who ask; whatever else the room needs is left to [`Self::ensure`] and the passes.
     pub async fn refresh(&self, owner: Owner) -> Result<(), Error> {
-        let _gate = self.gates.enter(owner.id()).await;
+        let mut gate = self.gates.enter(owner.id()).await;
         let Some(record) = store::find_record(&self.pool, owner.id()).await? else { return Ok(()) };
+        let record = gate.with_observation(record);
         let due = record.confirmed_at.is_none_or(|at| record.now - at > REFRESH_AFTER);
         if due && record.open && record.status == RoomStatus::Active {
-            self.look(&record).await?;
+            self.advance(&mut gate, &record).await?;
         }
         Ok(())
     }
 
     /// Takes the next step towards an active record that was seen just now.
-    async fn advance(&self, record: &Record) -> Result<(), Error> {
+    async fn advance(&self, gate: &mut Gate, record: &Record) -> Result<(), Error> {
         match record.status {
             RoomStatus::Pending | RoomStatus::Failed => self.make(record).await.map(drop),
             RoomStatus::Ended => store::set_next_generation(&self.pool, record, Why::Reopened.as_str())
                 .await
                 .map(drop)
                 .map_err(Error::from),
-            RoomStatus::Active => self.look(record).await,
+            RoomStatus::Active => {
+                if self.look(record).await? == Look::Unrecorded {
+                    gate.observe(record);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -194,16 +210,23 @@ impl Rooms {
     }
 
     /// Looks at an active room on LiveKit and records what is there.
-    async fn look(&self, record: &Record) -> Result<(), Error> {
+    async fn look(&self, record: &Record) -> Result<Look, Error> {
         let found = self.livekit.list_rooms(vec![record.room_name.clone()]).await?;
         match found.into_iter().find(|room| room.name == record.room_name) {
             Some(room) if Some(&room.sid) == record.room_sid.as_ref() => {
-                store::set_confirmed(&self.pool, record, record.now).await?;
+                match store::set_confirmed(&self.pool, record, record.now).await {
+                    // A read-only primary still says who may come in, and the room is there: enough for a token.
+                    Err(error) if db::is_read_only(&error) && record.closing_at.is_none() => {
+                        db::note(&error);
+                        return Ok(Look::Unrecorded);
+                    }
+                    written => written.map(drop)?,
+                }
             }
             Some(room) => self.adopt(record, &room.sid).await?,
             None => self.replace_missing(record).await?,
         }
-        Ok(())
+        Ok(Look::Recorded)
     }
 
     /// There under another SID (LiveKit was restarted, or made it anew): people may already be inside.

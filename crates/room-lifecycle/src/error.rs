@@ -3,6 +3,7 @@
 use chassis::{
     db::{self, DatabaseError},
     lifecycle::Lost,
+    service::StartError,
     status::{Reason, Refusal},
 };
 use domain::{EndedReason, OwnerKind};
@@ -51,6 +52,15 @@ impl DatabaseError for Error {
         match self {
             Self::Database(error) => Some(error),
             _ => None,
+        }
+    }
+}
+
+impl From<Error> for StartError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Database(error) => Self::Database(error),
+            other => Self::Setting(other.to_string()),
         }
     }
 }

@@ -9,10 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use domain::RoomStatus;
+use time::OffsetDateTime;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use uuid::Uuid;
 
-use crate::error::Error;
+use crate::{error::Error, store::Record};
 
 /// A forced look is shared by everybody who asks within this time.
 pub const FORCED_GAP: Duration = Duration::from_secs(2);
@@ -25,9 +27,28 @@ const SWEEP_ABOVE: usize = 4096;
 pub struct Gate {
     pub forced_at: Option<Instant>,
     pub failed_at: Option<Instant>,
+    /// The SID of a room that was seen on LiveKit when the database took no write, and when (by its clock).
+    observed: Option<(String, OffsetDateTime)>,
 }
 
 impl Gate {
+    /// Remembers that the room was seen as its record says, for those who wait.
+    pub fn observe(&mut self, record: &Record) {
+        self.observed = record.room_sid.clone().map(|sid| (sid, record.now));
+    }
+
+    /// The record, confirmed by what was observed and could not be written.
+    #[must_use]
+    pub fn with_observation(&self, mut record: Record) -> Record {
+        if let Some((sid, at)) = &self.observed
+            && record.status == RoomStatus::Active
+            && record.room_sid.as_ref() == Some(sid)
+        {
+            record.confirmed_at = record.confirmed_at.max(Some(*at));
+        }
+        record
+    }
+
     #[must_use]
     pub fn failed_just_now(&self) -> bool {
         self.failed_at.is_some_and(|at| at.elapsed() < FAILURE_SHARED)

@@ -204,15 +204,14 @@ impl Rooms {
 pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartError> {
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let pool = service::database(&config.database, runtime).await?;
-    let rooms = Rooms::new(config, pool, &runtime.lifecycle)
-        .await
-        .map_err(|error| StartError::Setting(error.to_string()))?;
+    let rooms =
+        service::once_it_answers(runtime, || Rooms::new(config, pool.clone(), &runtime.lifecycle)).await?;
     let probed = rooms.livekit.clone();
     runtime.readiness.watch(&runtime.lifecycle, "livekit", false, move || {
         let livekit = probed.clone();
         async move { livekit.list_rooms(vec!["greenroom-readiness".to_owned()]).await.map(drop) }
     });
-    rooms.spawn_loops(config);
+    runtime.expiry(&config.database.dependency()).enter(|| rooms.spawn_loops(config));
     let live = LiveRoomServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let seats = SeatServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     let moderation = ModerationServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);

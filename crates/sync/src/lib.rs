@@ -61,7 +61,8 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
         searches: Arc::new(Semaphore::new(SEARCHES)),
         lifecycle: runtime.lifecycle.clone(),
     };
-    listing.spawn_loops(config.database.url.clone(), changes);
+    let expiry = runtime.expiry(&config.database.dependency());
+    expiry.enter(|| listing.spawn_loops(config.database.url.clone(), changes));
     let server = SyncServiceServer::new(listing).max_decoding_message_size(MESSAGE_LIMIT);
     Ok(with_health::<SyncServiceServer<Listing>>(
         Routes::new(server),

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 #[derive(Debug)]
 pub struct Wire {
     pub address: SocketAddr,
+    target: Arc<Mutex<String>>,
     is_cut: Arc<AtomicBool>,
     connections: Arc<Mutex<Connections>>,
     _running: DropGuard,
@@ -35,20 +36,21 @@ impl Wire {
         let running = CancellationToken::new();
         let wire = Self {
             address,
+            target: Arc::new(Mutex::new(target)),
             is_cut: Arc::default(),
             connections: Arc::default(),
             _running: running.clone().drop_guard(),
         };
         let (is_cut, connections) = (Arc::clone(&wire.is_cut), Arc::clone(&wire.connections));
+        let target = Arc::clone(&wire.target);
         let accepting = running.clone();
         tokio::spawn(accepting.run_until_cancelled_owned(async move {
             while let Ok((near, _)) = listener.accept().await {
                 if is_cut.load(Ordering::SeqCst) {
                     continue; // dropped: the peer sees the connection closed at once
                 }
-                let Connections { broken, forgotten } =
-                    connections.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let target = target.clone();
+                let Connections { broken, forgotten } = locked(&connections).clone();
+                let target = locked(&target).clone();
                 let talk = broken.run_until_cancelled_owned(forward(near, target, forgotten));
                 tokio::spawn(running.clone().run_until_cancelled_owned(talk));
             }
@@ -68,14 +70,28 @@ impl Wire {
         self.renew().forgotten.cancel();
     }
 
+    /// New connections go to another `host:port`; the others stay where they are.
+    pub fn lead_to(&self, target: String) {
+        *locked(&self.target) = target;
+    }
+
+    /// Every connection breaks, and new ones work.
+    pub fn break_connections(&self) {
+        self.renew().broken.cancel();
+    }
+
     /// The connections that there were.
     fn renew(&self) -> Connections {
-        std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *locked(&self.connections))
     }
 
     pub fn join(&self) {
         self.is_cut.store(false, Ordering::SeqCst);
     }
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn forward(mut near: TcpStream, target: String, forgotten: CancellationToken) {

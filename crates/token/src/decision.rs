@@ -15,8 +15,9 @@ pub enum Ensured {
     /// LiveKit refused a token just now: no record is enough.
     Doubted,
     /// room-lifecycle has just answered with this generation: a record of another one, or of the next session in the
-    /// same live room, is not enough.
-    Generation(Owner, i32),
+    /// same live room, is not enough. When it saw the room comes with the answer, because a read-only database does not
+    /// record it.
+    Generation { owner: Owner, generation: i32, seen_at: Option<OffsetDateTime> },
 }
 
 /// Why a person gets no token, whatever LiveKit does.
@@ -150,15 +151,17 @@ fn usable_room(
     owner: Owner,
     ensured: Ensured,
 ) -> Option<(Uuid, &str)> {
-    let as_ensured = match ensured {
-        Ensured::NotAsked => true,
-        Ensured::Doubted => false,
-        Ensured::Generation(of, generation) => of == owner && record.generation == Some(generation),
+    let (as_ensured, seen_at) = match ensured {
+        Ensured::NotAsked => (true, None),
+        Ensured::Doubted => (false, None),
+        Ensured::Generation { owner: of, generation, seen_at } => {
+            (of == owner && record.generation == Some(generation), seen_at)
+        }
     };
     let trusted = as_ensured
         && record.status == Some(RoomStatus::Active)
         && record.closing_at.is_none()
-        && is_fresh(record.confirmed_at, now);
+        && (is_fresh(record.confirmed_at, now) || is_fresh(seen_at, now));
     trusted.then_some(())?;
     Some((record.id?, record.name?))
 }

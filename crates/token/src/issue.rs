@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use chassis::{
+    grpc::datetime,
     lifecycle::Lifecycle,
     status::{Reason, Refusal},
     transport::Transport,
@@ -105,7 +106,8 @@ impl Issuer {
         match self.room.clone().ensure_room(request).await {
             Ok(answer) => {
                 let room = answer.into_inner().room.ok_or(Error::Unsettled)?;
-                Ok(Ensured::Generation(owner, room.generation))
+                let seen_at = room.confirmed_at.as_ref().and_then(datetime);
+                Ok(Ensured::Generation { owner, generation: room.generation, seen_at })
             }
             Err(status) => match Refusal::from_status(&status) {
                 // Over since the row was read: the row says better what to do, and a next session may be on.

@@ -23,6 +23,7 @@ pub mod store;
 use std::{sync::Arc, time::Duration};
 
 use chassis::{
+    db::Needs,
     grpc::MESSAGE_LIMIT,
     reconcile::{self, Nudge},
     service::{self, Runtime, StartError},
@@ -45,13 +46,15 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let signer =
         Signer::new(&config.livekit, config.ttl).map_err(|error| StartError::Setting(error.to_string()))?;
-    let pool = service::database(&config.database, runtime).await?;
+    let pool = service::database_for(&config.database, Needs::Reads, runtime).await?;
     let joins = Arc::new(Joins::default());
     let (watched, asked) = (Arc::clone(&joins), pool.clone());
-    reconcile::every(&runtime.lifecycle, "joins", JOINS_PERIOD, Nudge::default(), move || {
+    let pass = move || {
         let (joins, pool) = (Arc::clone(&watched), asked.clone());
         async move { joins.settle(&pool, Instant::now()).await.map(drop) }
-    });
+    };
+    let expiry = runtime.expiry(&config.database.dependency());
+    expiry.enter(|| reconcile::every(&runtime.lifecycle, "joins", JOINS_PERIOD, Nudge::default(), pass));
     let issuer = Issuer::new(
         pool,
         RoomServiceClient::new(room).max_decoding_message_size(MESSAGE_LIMIT),

@@ -26,7 +26,7 @@ impl<T, F: Future<Output = sqlx::Result<T>>> Statement<T> for F {
         if let Err(error) = &outcome
             && !span.is_disabled()
         {
-            let code = super::code(error);
+            let code = super::sqlstate(error);
             span.record("otel.status_code", "ERROR");
             span.record("db.response.status_code", code.as_deref());
             span.record("error.type", code.as_deref().unwrap_or_else(|| kind(error)));

@@ -199,9 +199,15 @@ async fn contention_and_bounds_are_busy_lost_connections_unavailable_and_the_res
     pool: PgPool,
 ) {
     let meanings = [
-        (Reason::DatabaseBusy, ["40001", "40P01", "55P03", "57014"].as_slice()),
-        (Reason::DatabaseUnavailable, &["08006", "53300", "57P01"]),
-        (Reason::Internal, &["23505", "42501"]),
+        (Reason::DatabaseBusy, ["40001", "40P01", "55P03", "57014", "25P03"].as_slice()),
+        (
+            Reason::DatabaseUnavailable,
+            &[
+                "08000", "08006", "25006", "28000", "28P01", "3D000", "53000", "53100", "53200", "53300",
+                "53400", "57P01", "57P02", "57P03", "57P04", "57P05",
+            ],
+        ),
+        (Reason::Internal, &["23505", "42501", "25001", "3F000"]),
     ];
     for (reason, sqlstates) in meanings {
         for sqlstate in sqlstates {
@@ -268,6 +274,24 @@ async fn a_database_that_is_not_there_is_told_as_unavailable() {
     let pool = db::pool(&settings).unwrap();
     let error = sqlx::query!("select true as there").fetch_one(&pool).await.unwrap_err();
     assert_eq!(db::refusal(&error).reason, Reason::DatabaseUnavailable);
+}
+
+/// A login that is refused and a database that is not there, as a failover to an unfinished server has them.
+#[sqlx::test(migrations = false)]
+async fn refused_connection_is_an_outage(_: PgPoolOptions, connect: PgConnectOptions) {
+    for wrong in
+        [connect.clone().username("greenroom_stranger"), connect.clone().database("greenroom_nowhere")]
+    {
+        let settings = testkit::database(&wrong, "greenroom_token");
+        let pool = db::pool(&settings).unwrap();
+        let error = sqlx::query!("select true as there").fetch_one(&pool).await.unwrap_err();
+        let code = error.as_database_error().unwrap().code().unwrap().into_owned();
+        assert!(["28P01", "28000", "3D000"].contains(&code.as_str()), "{code}");
+        let refusal = db::refusal(&error);
+        assert_eq!(refusal.reason, Reason::DatabaseUnavailable, "{code}");
+        assert!(refusal.facts.contains_key("retry_after"));
+        assert!(!db::is_outage(&error), "a start does not wait for it: {code}");
+    }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

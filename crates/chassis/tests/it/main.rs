@@ -5,6 +5,7 @@
 mod database;
 mod diagnosis_doc;
 mod errors_doc;
+mod failover;
 mod reconcile;
 mod stop;
 mod traces;

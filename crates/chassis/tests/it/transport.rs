@@ -17,7 +17,9 @@ use proto::token::v1::{
     token_service_server::{TokenService, TokenServiceServer},
 };
 use tonic::{Code, Request, Response, Status, service::Routes, transport::Endpoint};
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 /// Does what the session id says.
 #[derive(Clone)]
@@ -79,7 +81,9 @@ async fn both(
     lifecycle: &Lifecycle,
 ) -> [(&'static str, Transport); 2] {
     let runtime = Runtime { lifecycle: lifecycle.clone(), ..Runtime::default() };
-    let routes = with_health::<TokenServiceServer<Obedient>>(routes(), settings, &runtime, "nothing".into());
+    let well = || std::future::ready(Ok::<_, &str>(()));
+    runtime.readiness.watch(lifecycle, "database", true, well);
+    let routes = with_health::<TokenServiceServer<Obedient>>(routes(), settings, &runtime, "database".into());
     let served = testkit::serve_routes(routes.clone(), settings, lifecycle).await;
     let endpoint = Endpoint::from_shared(format!("http://{}", served.address)).unwrap();
     let guarded = tower::Layer::layer(&GuardLayer::new(settings), routes);
@@ -190,8 +194,47 @@ async fn without_the_internal_token_only_health_answers() {
         assert_eq!(status.code(), Code::Unauthenticated, "{way}");
         // For the person who asked it is a failure of ours: his own token is well.
         assert_eq!(Refusal::from_status(&status).reason, Reason::Internal, "{way}");
-        let health = HealthClient::new(transport).check(HealthCheckRequest::default()).await;
-        assert_eq!(health.expect(way).into_inner().status, 1, "{way}");
+        testkit::eventually(way, || async {
+            let health = HealthClient::new(transport.clone()).check(HealthCheckRequest::default()).await;
+            match health.map(|health| health.into_inner().status()) {
+                Ok(ServingStatus::Serving) => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
+    }
+    lifecycle.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn health_says_the_same_as_readiness() {
+    let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
+    let runtime = Runtime { lifecycle: lifecycle.clone(), ..Runtime::default() };
+    let (tell, told) = tokio::sync::watch::channel(false);
+    runtime.readiness.require("database");
+    let routes =
+        with_health::<TokenServiceServer<Obedient>>(routes(), &settings, &runtime, "database".into());
+    let served = testkit::serve_routes(routes, &settings, &lifecycle).await;
+    let health = HealthClient::new(served.transport);
+    let agree = async |expected: bool| {
+        testkit::eventually("health and readiness", async || {
+            let answer = health.clone().check(HealthCheckRequest::default()).await.unwrap();
+            let found = (
+                answer.into_inner().status() == ServingStatus::Serving,
+                runtime.readiness.report().is_ready(),
+            );
+            if found == (expected, expected) { Ok(()) } else { Err(found) }
+        })
+        .await;
+    };
+    agree(false).await; // nothing is known of the database yet
+    runtime.readiness.watch(&lifecycle, "database", true, move || {
+        let is_well = *told.borrow();
+        async move { if is_well { Ok(()) } else { Err("away") } }
+    });
+    for is_well in [true, false, true] {
+        tell.send(is_well).unwrap();
+        agree(is_well).await;
     }
     lifecycle.stop(Duration::from_secs(5)).await;
 }

@@ -13,6 +13,7 @@ use crate::{
     auth::{self, Refused},
     edge::{note_refused, note_user},
     error::Rejection,
+    extract::Sender,
     nostr::{self, nip98::Verified},
 };
 
@@ -40,13 +41,17 @@ impl App {
         Err(self.refuse(parts, "link", Refusal::new(Reason::Unauthenticated, why)))
     }
 
-    pub(crate) async fn sign_in(&self, parts: &Parts) -> Result<Caller, Rejection> {
+    pub(crate) async fn sign_in(&self, parts: &mut Parts) -> Result<Caller, Rejection> {
+        self.notice_forwarded(parts);
         let verified = match auth::bearer(&parts.headers) {
             Ok(token) => self.0.auth.verify(token).await,
             Err(refused) => Err(refused),
         };
         match verified {
-            Ok(caller) => self.count_person(caller),
+            Ok(caller) => {
+                parts.extensions.insert(Sender::Person(caller.user_id.clone()));
+                self.count_person(caller)
+            }
             Err(refused @ Refused::NoKeys) => {
                 note_refused(reason(refused));
                 Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into())
@@ -65,10 +70,12 @@ impl App {
 
     /// Whose key signed this request, if its body is the one that was signed. A key that has no request left is refused
     /// before the body is read.
-    pub(crate) fn verify_signed(&self, parts: &Parts) -> Result<Verified, Rejection> {
+    pub(crate) fn verify_signed(&self, parts: &mut Parts) -> Result<Verified, Rejection> {
+        self.notice_forwarded(parts);
         match nostr::judge(parts, &self.0.config.nip98, self.now()) {
             Ok(verified) => {
                 note_user(&verified.public_key);
+                parts.extensions.insert(Sender::Key(verified.public_key.clone()));
                 let left = self.0.users.has(("nostr", &verified.public_key), Instant::now());
                 left.map(|()| verified).map_err(too_often)
             }

@@ -3,6 +3,7 @@
 
 use std::{
     net::IpAddr,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,7 @@ use http::request::Parts;
 use proto::types::v1::Caller;
 
 use super::App;
-use crate::{edge::note_user, error::Rejection};
+use crate::{edge::note_user, error::Rejection, extract::Sender, shares::Share};
 
 impl App {
     /// One more look at LiveKit that this person asks for.
@@ -21,7 +22,30 @@ impl App {
     }
 
     pub(crate) fn client_address(&self, parts: &Parts) -> IpAddr {
+        self.notice_forwarded(parts);
         self.0.config.trusted_proxies.client(&parts.extensions, &parts.headers)
+    }
+
+    /// Warns, once, of a proxy that is not trusted: all its clients count as one.
+    pub(super) fn notice_forwarded(&self, parts: &Parts) {
+        if self.0.forwarded_noticed.load(Ordering::Relaxed) {
+            return;
+        }
+        let proxies = &self.0.config.trusted_proxies;
+        if let Some(peer) = proxies.stranger_that_forwards(&parts.extensions, &parts.headers)
+            && !self.0.forwarded_noticed.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                %peer,
+                "X-Forwarded-For from a peer that is not trusted was ignored: if it is a proxy of yours, all its \
+                 clients are limited as one address; name it in TRUSTED_PROXIES"
+            );
+        }
+    }
+
+    /// One more long body of this sender. None: it has enough of them under way.
+    pub(crate) fn body_of(&self, sender: &Sender) -> Option<Share> {
+        self.0.bodies_of_one.take(sender)
     }
 
     /// Counts a request of nobody in particular against its address.

@@ -13,6 +13,7 @@ use std::{
 };
 
 use axum::{
+    Extension,
     body::Body,
     extract::{FromRequestParts, State},
     response::{IntoResponse, Response},
@@ -20,6 +21,7 @@ use axum::{
 use bytes::Bytes;
 use chassis::{
     context,
+    http::Peer,
     status::{Reason, Refusal},
 };
 use futures::{StreamExt as _, stream};
@@ -56,6 +58,10 @@ const SLOT: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(3);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
+/// Pings to a reader that sends nothing more, and how far they are apart: one that only closed its half of the
+/// connection reads them, and the connection of one that is gone fails at the second.
+const DOUBTFUL: u32 = 4;
+const DOUBTED_EVERY: Duration = Duration::from_millis(400);
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -101,6 +107,7 @@ pub(crate) async fn watch(
     TicketReader(reader): TicketReader,
     Address(address): Address,
     LastEventId(last): LastEventId,
+    peer: Option<Extension<Peer>>,
 ) -> Result<Response, Rejection> {
     let streams = app.streams();
     let who = reader.as_ref().map_or(Who::Address(address), |caller| Who::Person(&caller.user_id));
@@ -111,13 +118,11 @@ pub(crate) async fn watch(
         Some(_) => Missed { frames: Vec::new(), until: joined.position },
         None => Missed::one(position(joined.position), joined.position),
     };
-    let mut pings = interval_at(tokio::time::Instant::now() + streams.heartbeat, streams.heartbeat);
-    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let listener = Listener {
         reader,
         after: missed.until,
         changes: joined.changes,
-        pings,
+        pings: Pings::every(streams.heartbeat, peer.map(|Extension(peer)| peer)),
         until: Instant::now() + LONGEST,
         stopping: app.runtime().lifecycle.stopping().clone(),
         _listening: listening,
@@ -205,7 +210,7 @@ struct Listener {
     /// Everything up to this version was told.
     after: i64,
     changes: broadcast::Receiver<Change>,
-    pings: Interval,
+    pings: Pings,
     until: Instant,
     stopping: CancellationToken,
     _listening: Listening,
@@ -219,7 +224,7 @@ impl Listener {
                 biased;
                 () = self.stopping.cancelled() => return None,
                 change = self.changes.recv() => change,
-                _ = self.pings.tick() => {
+                () = self.pings.next() => {
                     return (Instant::now() < self.until).then_some((PING, self));
                 }
             };
@@ -237,6 +242,48 @@ impl Listener {
             }
         }
     }
+}
+
+/// When to say that the stream lives: now and then, and several times once the reader sends nothing more.
+struct Pings {
+    heartbeat: Duration,
+    interval: Interval,
+    /// None: not known, or in doubt already.
+    peer: Option<Peer>,
+    doubtful: u32,
+}
+
+impl Pings {
+    fn every(heartbeat: Duration, peer: Option<Peer>) -> Self {
+        Self { heartbeat, interval: from_now(heartbeat), peer, doubtful: 0 }
+    }
+
+    async fn next(&mut self) {
+        let finished = async {
+            match &self.peer {
+                Some(peer) => peer.finished().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = finished => {
+                (self.peer, self.doubtful, self.interval) = (None, DOUBTFUL, from_now(DOUBTED_EVERY));
+            }
+            _ = self.interval.tick() => {}
+        }
+        if self.doubtful > 0 {
+            self.doubtful -= 1;
+            if self.doubtful == 0 {
+                self.interval = from_now(self.heartbeat);
+            }
+        }
+    }
+}
+
+fn from_now(period: Duration) -> Interval {
+    let mut interval = interval_at(tokio::time::Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 #[cfg(test)]

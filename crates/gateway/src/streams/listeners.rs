@@ -1,17 +1,13 @@
 //! Places of those who listen: so many in all, and so many for each reader.
 //!
-//! A reader is a person or, without a token, an address. Only readers who listen are remembered, as a keyed hash, so
-//! there are never more of them than places.
+//! A reader is a person or, without a token, an address.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    hash::{BuildHasher as _, RandomState},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use chassis::status::{Reason, Refusal};
-use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::shares::{Share, Shares};
 
 /// Tabs and devices of a person, and those of before whose end nobody has noticed.
 const OF_ONE: usize = 20;
@@ -23,57 +19,36 @@ pub(super) enum Who<'a> {
 }
 
 pub(super) struct Listeners {
-    most: usize,
-    hasher: RandomState,
-    taken: Arc<Mutex<Taken>>,
-}
-
-#[derive(Default)]
-struct Taken {
-    all: usize,
-    /// Keyed hash of a reader → places of his, at least one.
-    of: HashMap<u64, usize>,
+    places: Arc<Semaphore>,
+    of_one: Shares,
 }
 
 impl Listeners {
     pub(super) fn at_most(most: usize) -> Self {
-        Self { most, hasher: RandomState::new(), taken: Arc::default() }
+        Self { places: Arc::new(Semaphore::new(most)), of_one: Shares::of(OF_ONE) }
     }
 
     /// A place, until what is returned is dropped.
     pub(super) fn place(&self, who: &Who<'_>) -> Result<Listening, Refusal> {
-        let reader = self.hasher.hash_one(who);
-        let mut taken = self.taken.lock();
-        if taken.of.get(&reader).is_some_and(|places| *places >= OF_ONE) {
+        let share = self.of_one.take(who).ok_or_else(|| {
             let message = format!("{OF_ONE} streams of events are open already; close one of them first.");
-            return Err(Refusal::new(Reason::RateLimited, message).with("retry_after", "5"));
-        }
-        if taken.all >= self.most {
-            return Err(Refusal::unavailable(Reason::ServiceUnavailable, 5));
-        }
-        taken.all += 1;
-        *taken.of.entry(reader).or_default() += 1;
+            Refusal::new(Reason::RateLimited, message).with("retry_after", "5")
+        })?;
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| Refusal::unavailable(Reason::ServiceUnavailable, 5))?;
         metrics::gauge!("greenroom_stream_listeners").increment(1);
-        Ok(Listening { reader, taken: Arc::clone(&self.taken) })
+        Ok(Listening { _held: (share, place) })
     }
 }
 
 /// The place of a listener while he listens.
 pub(super) struct Listening {
-    reader: u64,
-    taken: Arc<Mutex<Taken>>,
+    _held: (Share, OwnedSemaphorePermit),
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        let mut taken = self.taken.lock();
-        taken.all -= 1;
-        if let Entry::Occupied(mut places) = taken.of.entry(self.reader) {
-            *places.get_mut() -= 1;
-            if *places.get() == 0 {
-                places.remove();
-            }
-        }
         metrics::gauge!("greenroom_stream_listeners").decrement(1);
     }
 }
@@ -97,8 +72,7 @@ mod tests {
             held.pop();
             assert_eq!(refused(&listeners, &who), None);
         }
-        let taken = listeners.taken.lock();
-        assert_eq!((taken.all, taken.of.len()), (0, 0), "who is gone is forgotten");
+        assert_eq!(listeners.places.available_permits(), 100);
     }
 
     #[test]

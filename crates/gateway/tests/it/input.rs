@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::{
     fakes::{NOTIFICATION, SESSION},
+    shares::begin_body,
     support::{Gateway, answer, token},
 };
 
@@ -223,16 +224,14 @@ async fn chunked(gateway: &Gateway, chunks: usize) -> String {
 #[tokio::test]
 async fn long_bodies_that_do_not_end_hold_up_no_short_ones() {
     let gateway = Gateway::start().await;
-    let token = token("host-1");
-    let head = format!(
-        "POST /api/v1/live/rooms HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 9999\r\n\r\n"
-    );
     let mut waiting = Vec::new();
-    for _ in 0..512 {
-        let mut client = TcpStream::connect(gateway.address).await.unwrap();
-        client.write_all(head.as_bytes()).await.unwrap();
-        waiting.push(client);
+    for person in 0..64 {
+        for _ in 0..8 {
+            let bearer = format!("Bearer {}", token(&format!("person {person}")));
+            waiting.push(begin_body(&gateway, &Method::POST, "/api/v1/live/rooms", &bearer).await);
+        }
     }
+    let token = token("host-1");
     let ask = async |length: usize| {
         let body = json!({"description": "x".repeat(length)});
         answer(gateway.post("/api/v1/live/rooms").json(&body).bearer_auth(&token)).await.0

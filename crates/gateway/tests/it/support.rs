@@ -113,7 +113,7 @@ impl Gateway {
         let address = listener.local_addr().expect("its address");
         let router = gateway::start(&config, peers, &runtime).expect("a start");
         let own = (*runtime).clone();
-        tokio::spawn(async move { gateway::listen(router, listener, &own).await });
+        tokio::spawn(async move { gateway::listen(router, listener, &config, &own).await });
         Self { fake, address, runtime, client: reqwest::Client::new() }
     }
 

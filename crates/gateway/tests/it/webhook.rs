@@ -84,6 +84,18 @@ async fn until(gateway: &Gateway, from: &str, expected: u16) {
 }
 
 #[tokio::test]
+async fn half_closed_webhook_is_answered() {
+    let gateway = behind_a_proxy("1000/1000").await;
+    let mut clients = begin(&gateway, "203.0.113.1", 1).await;
+    let client = &mut clients[0];
+    client.write_all(b"{\"a\": 12}").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
 async fn bodies_that_never_end_take_no_more_than_their_places() {
     let gateway = behind_a_proxy("1000/1000").await;
     let mut silent = Vec::new();

@@ -1,6 +1,6 @@
 //! The database as `doctor` sees it.
 
-use chassis::db::{self, Schema};
+use chassis::db::{self, Needs, Schema};
 use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 
@@ -12,9 +12,9 @@ const MIGRATE: &str = "run `greenroom migrate`";
 pub async fn examine(pool: &PgPool, patient: &Patient, report: &mut Report) -> bool {
     if !report.check("database", connect(pool)).await {
         report
-            .skip(&["migrations", "roles", "database_clock", "deployment"], "the database cannot be reached")
+            .skip(&["migrations", "roles", "database_clock", "deployment"], "the database cannot be used")
             .await;
-        report.skip(&live::CHECKS, "the database cannot be reached").await;
+        report.skip(&live::CHECKS, "the database cannot be used").await;
         return false;
     }
     if !report.check("migrations", migrations(pool)).await {
@@ -40,6 +40,13 @@ async fn connect(pool: &PgPool) -> Result<String, Trouble> {
             "see that the user, the password and the database of DATABASE_URL exist",
         ),
     })?;
+    if !db::ask(pool).await.map_err(|error| failed(&error))?.suits(Needs::Writes) {
+        return Err(Trouble::new(
+            db::READ_ONLY,
+            "see that DATABASE_URL leads to the primary, that its disk is not full, and that \
+             default_transaction_read_only is off for the database and the user",
+        ));
+    }
     Ok(format!("Successfully connected to the database (PostgreSQL {version})"))
 }
 

@@ -14,6 +14,7 @@ mod database_gone;
 mod diagnosis;
 mod doctor;
 mod estimates;
+mod failover;
 mod grants;
 mod live;
 mod livekit_faults;

@@ -5,7 +5,38 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::program::greenroom;
+use crate::program::{command, greenroom};
+
+/// What `/readyz` of a process first answers.
+async fn first_readiness(service: &str, environment: &[(&str, &str)]) -> u16 {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let internal = "t".repeat(32);
+    let shared = [("INTERNAL_TOKEN", internal.as_str()), ("OPS_LISTEN", &free), ("RUST_LOG", "off")];
+    let _process = command(&["serve", service], &[&shared, environment].concat()).spawn().unwrap();
+    testkit::eventually("the operations port answers", || async {
+        reqwest::get(format!("http://{free}/readyz")).await.map(|answer| answer.status().as_u16())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn gateway_is_ready_at_once_and_a_service_with_its_database() {
+    let secret = "s".repeat(32);
+    let nowhere = "http://127.0.0.1:1";
+    let gateway = [
+        ("GATEWAY_LISTEN", "127.0.0.1:0"),
+        ("BOOKING_URL", nowhere),
+        ("ROOM_URL", nowhere),
+        ("TOKEN_URL", nowhere),
+        ("SYNC_URL", nowhere),
+        ("AUTH_HS256_SECRET", &secret),
+        ("AUTH_ISSUER", "test"),
+        ("AUTH_AUDIENCE", "test"),
+    ];
+    assert_eq!(first_readiness("gateway", &gateway).await, 200);
+    let sync = [("SYNC_LISTEN", "127.0.0.1:0"), ("DATABASE_URL", "postgres://127.0.0.1:1/x")];
+    assert_eq!(first_readiness("sync", &sync).await, 503);
+}
 
 #[tokio::test]
 async fn every_problem_of_a_service_is_listed_at_once() {

@@ -110,8 +110,8 @@ impl World {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let runtime = testkit::runtime();
         let router = assembly::start(&self.services, &runtime).await.unwrap();
-        let served = (*runtime).clone();
-        tokio::spawn(async move { gateway::listen(router, listener, &served).await });
+        let (served, settings) = ((*runtime).clone(), self.services.gateway.clone());
+        tokio::spawn(async move { gateway::listen(router, listener, &settings, &served).await });
         testkit::eventually("all dependencies answer", || async {
             let report = runtime.readiness.report();
             if report.status == "ok" { Ok(()) } else { Err(report) }
@@ -336,6 +336,7 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             },
             cors: Cors::None,
             trusted_proxies: gateway::TrustedProxies::default(),
+            connections_per_address: 0,
             api_url: Some(url.to_owned()),
             streams: gateway::config::StreamsConfig::signed_with(vec![SecretString::from(testkit::secret())]),
             nip98: Nip98Config { bases: vec![url.parse().unwrap()], window: Nip98Config::WINDOW },

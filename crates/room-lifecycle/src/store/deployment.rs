@@ -1,7 +1,7 @@
 //! Which LiveKit and which database this deployment is, and which names on LiveKit are ours.
 
 use domain::Owner;
-use sqlx::{PgExecutor, Result};
+use sqlx::{PgExecutor, PgPool, Result};
 use uuid::Uuid;
 
 #[derive(Clone, Debug)]
@@ -11,8 +11,26 @@ pub struct Deployment {
     pub ours: bool,
 }
 
-/// The deployment; the first service that starts on a fresh database sets it up.
-pub async fn find_deployment(db: impl PgExecutor<'_>, url: &str, key: &str) -> Result<Deployment> {
+/// The deployment; the first service that starts on a fresh database sets it up. Afterwards this only reads.
+pub async fn find_deployment(db: &PgPool, url: &str, key: &str) -> Result<Deployment> {
+    let found = sqlx::query!(
+        r#"select id, livekit_url is null as "fresh!",
+                  (livekit_url, api_key_id, database_identity) is not distinct from ($1, $2, database_identity())
+                  as "ours!"
+           from deployment"#,
+        url,
+        key
+    )
+    .fetch_one(db)
+    .await?;
+    if found.fresh {
+        return set_up(db, url, key).await;
+    }
+    Ok(Deployment { id: found.id, ours: found.ours })
+}
+
+/// The deployment, set up unless another process was first.
+async fn set_up(db: impl PgExecutor<'_>, url: &str, key: &str) -> Result<Deployment> {
     sqlx::query_as!(
         Deployment,
         r#"with first as (

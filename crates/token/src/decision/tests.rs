@@ -99,7 +99,7 @@ fn a_record_that_does_not_prove_the_room_asks_room_lifecycle() {
         Join { closing_at: Some(NOW + Duration::seconds(20)), ..open() },
     ];
     for row in unproven {
-        for ensured in [Ensured::NotAsked, Ensured::Doubted, Ensured::Generation(OWNER, GENERATION)] {
+        for ensured in [Ensured::NotAsked, Ensured::Doubted, answered(OWNER, GENERATION, None)] {
             assert_eq!(decide(&row, ensured), Decision::EnsureFirst(OWNER), "{row:?}");
         }
     }
@@ -109,10 +109,28 @@ fn a_record_that_does_not_prove_the_room_asks_room_lifecycle() {
 fn only_the_generation_that_was_ensured_is_signed() {
     let row = open();
     assert_eq!(decide(&row, Ensured::Doubted), Decision::EnsureFirst(OWNER));
-    assert_eq!(decide(&row, Ensured::Generation(OWNER, GENERATION - 1)), Decision::EnsureFirst(OWNER));
-    assert!(matches!(decide(&row, Ensured::Generation(OWNER, GENERATION)), Decision::Sign(_)));
+    assert_eq!(decide(&row, answered(OWNER, GENERATION - 1, None)), Decision::EnsureFirst(OWNER));
+    assert!(matches!(decide(&row, answered(OWNER, GENERATION, None)), Decision::Sign(_)));
     let another = Owner::LiveSession(Uuid::nil());
-    assert_eq!(decide(&row, Ensured::Generation(another, GENERATION)), Decision::EnsureFirst(OWNER));
+    assert_eq!(decide(&row, answered(another, GENERATION, None)), Decision::EnsureFirst(OWNER));
+}
+
+#[test]
+fn observation_counts_for_the_generation_that_was_observed() {
+    let stale = Join { confirmed_at: Some(NOW - Duration::HOUR), ..open() };
+    let signs = |row: &Join, generation, seen_at| {
+        matches!(decide(row, answered(OWNER, generation, Some(seen_at))), Decision::Sign(_))
+    };
+    assert!(signs(&stale, GENERATION, NOW));
+    assert!(!signs(&stale, GENERATION - 1, NOW));
+    assert!(!signs(&stale, GENERATION, NOW - domain::FRESH - Duration::MILLISECOND));
+    assert!(!signs(&stale, GENERATION, NOW + Duration::MILLISECOND));
+    assert!(!signs(&Join { closing_at: Some(NOW), ..stale.clone() }, GENERATION, NOW));
+    assert!(!signs(&Join { room_status: Some(RoomStatus::Ended), ..stale }, GENERATION, NOW));
+}
+
+fn answered(owner: Owner, generation: i32, seen_at: Option<OffsetDateTime>) -> Ensured {
+    Ensured::Generation { owner, generation, seen_at }
 }
 
 prop_compose! {
@@ -150,18 +168,23 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn whatever_is_signed_was_allowed_and_seen(row in any_row(), generation in 1..5_i32) {
-        for ensured in [Ensured::NotAsked, Ensured::Doubted, Ensured::Generation(OWNER, generation)] {
+    fn whatever_is_signed_was_allowed_and_seen(
+        row in any_row(),
+        generation in 1..5_i32,
+        seen_at in proptest::option::of(time_near_now()),
+    ) {
+        for ensured in [Ensured::NotAsked, Ensured::Doubted, answered(OWNER, generation, seen_at)] {
             let Decision::Sign(admission) = decide(&row, ensured) else { continue };
             prop_assert!(row.role.map(Part::from) == Some(admission.permit.part) && !row.kicked && row.status.is_open());
             prop_assert!(row.opens_at <= row.now && row.now < row.closes_at);
             prop_assert!(admission.permit.left > Duration::ZERO && row.now + admission.permit.left == row.closes_at);
             prop_assert!(row.room_status == Some(RoomStatus::Active) && row.closing_at.is_none());
-            prop_assert!(row.confirmed_at.is_some_and(|at| at <= row.now && row.now - at <= domain::FRESH));
             prop_assert!(ensured != Ensured::Doubted);
-            if let Ensured::Generation(_, generation) = ensured {
-                prop_assert_eq!(row.generation, Some(generation));
-            }
+            let was_answered = matches!(ensured, Ensured::Generation { .. });
+            let seen = [row.confirmed_at, seen_at.filter(|_| was_answered)];
+            let is_fresh = |at: OffsetDateTime| at <= row.now && row.now - at <= domain::FRESH;
+            prop_assert!(seen.into_iter().flatten().any(is_fresh));
+            prop_assert!(!was_answered || row.generation == Some(generation));
         }
     }
 

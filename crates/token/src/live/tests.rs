@@ -127,14 +127,18 @@ prop_compose! {
     }
 }
 
+fn answered(owner: Owner, generation: i32) -> Ensured {
+    Ensured::Generation { owner, generation, seen_at: None }
+}
+
 proptest! {
     #[test]
     fn whatever_is_signed_was_allowed_and_seen(row in any_row(), generation in 1..4_i32) {
         let ensured = [
             Ensured::NotAsked,
             Ensured::Doubted,
-            Ensured::Generation(OWNER, generation),
-            Ensured::Generation(Owner::LiveSession(Uuid::from_u128(8)), generation),
+            answered(OWNER, generation),
+            answered(Owner::LiveSession(Uuid::from_u128(8)), generation),
         ];
         for ensured in ensured {
             let Decision::Sign(admission) = decide(&row, ensured) else { continue };
@@ -147,7 +151,9 @@ proptest! {
             match ensured {
                 Ensured::NotAsked => {}
                 Ensured::Doubted => prop_assert!(false, "signed in doubt"),
-                Ensured::Generation(owner, of) => prop_assert!(owner == OWNER && row.generation == Some(of)),
+                Ensured::Generation { owner, generation, .. } => {
+                    prop_assert!(owner == OWNER && row.generation == Some(generation));
+                }
             }
         }
     }

@@ -1,0 +1,100 @@
+//! A connection that a handler can observe while hyper reads and writes it.
+//!
+//! A client may close its half of a connection after a whole request and still wait for the answer, so hyper must not
+//! end the connection then. A client that is gone looks the same until something is written to it. Who answers for
+//! long needs to know when to try: [`Peer`] tells.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures::FutureExt as _;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::TcpStream,
+};
+
+/// How often a connection is looked at whose next request hides what comes after it.
+const HIDDEN_CHECK: Duration = Duration::from_millis(500);
+
+/// The client's end of a connection: an extension of each request that [`super::serve`] passes on.
+#[derive(Clone, Debug)]
+pub struct Peer(Arc<Mutex<TcpStream>>);
+
+impl Peer {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self(Arc::new(Mutex::new(stream)))
+    }
+
+    pub(super) fn io(&self) -> Io {
+        Io(Arc::clone(&self.0))
+    }
+
+    /// Completes when the client sends nothing more: it closed its half of the connection, or is gone.
+    ///
+    /// Only for handlers whose answer is under way: it takes part in the reading of the connection, and is to be awaited
+    /// in the task that serves it.
+    pub async fn finished(&self) {
+        while !poll_fn(|cx| self.poll_finished(cx)).await {
+            tokio::time::sleep(HIDDEN_CHECK).await;
+        }
+    }
+
+    /// Ready with false: there is something to read, so nothing is known of what comes after it.
+    fn poll_finished(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        let stream = locked(&self.0);
+        let mut byte = [0];
+        match ready!(stream.poll_peek(cx, &mut ReadBuf::new(&mut byte))) {
+            Ok(0) | Err(_) => Poll::Ready(true),
+            Ok(_) => {
+                let ready = stream.ready(Interest::READABLE).now_or_never();
+                Poll::Ready(ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed())))
+            }
+        }
+    }
+}
+
+/// Never contended: everything about a connection happens in its task.
+fn locked(stream: &Mutex<TcpStream>) -> MutexGuard<'_, TcpStream> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What hyper reads and writes.
+pub(super) struct Io(Arc<Mutex<TcpStream>>);
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *locked(&self.0)).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *locked(&self.0)).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *locked(&self.0)).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        locked(&self.0).is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *locked(&self.0)).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *locked(&self.0)).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,76 @@
+//! How many connections one address may have, so that no client takes the places of all others.
+//!
+//! Counted is the peer itself, before anything is read: proxies of ours bring many clients, and this machine's own
+//! programs are not strangers, so neither is counted.
+
+use std::net::IpAddr;
+
+use crate::{
+    address::{TrustedProxies, network_of},
+    shares::{Share, Shares},
+};
+
+pub(crate) struct Connections {
+    /// None: no bound.
+    of_one: Option<Shares>,
+    uncounted: TrustedProxies,
+}
+
+impl Connections {
+    /// `of_one`: connections of one address; 0 is no bound.
+    pub(crate) fn at_most(of_one: u32, uncounted: TrustedProxies) -> Self {
+        let of_one = (of_one > 0).then(|| Shares::of(of_one as usize));
+        Self { of_one, uncounted }
+    }
+
+    /// Lets one more connection in, which holds what is returned. None: this address has enough of them.
+    pub(crate) fn admit(&self, peer: IpAddr) -> Option<Option<Share>> {
+        match &self.of_one {
+            Some(shares) if !peer.is_loopback() && !self.uncounted.contain(peer) => {
+                let admitted = shares.take(network_of(peer));
+                if admitted.is_none() {
+                    metrics::counter!("greenroom_connections_refused_total").increment(1);
+                }
+                admitted.map(Some)
+            }
+            _ => Some(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admitted(connections: &Connections, peer: &str) -> Option<Option<Share>> {
+        connections.admit(peer.parse().unwrap())
+    }
+
+    #[test]
+    fn address_gets_its_connections_and_no_more() {
+        let connections = Connections::at_most(2, TrustedProxies::default());
+        for (one, same, other) in [
+            ("198.51.100.7", "198.51.100.7", "198.51.100.8"),
+            ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:3::1"),
+        ] {
+            let held = [admitted(&connections, one).unwrap(), admitted(&connections, same).unwrap()];
+            assert!(admitted(&connections, one).is_none() && admitted(&connections, same).is_none());
+            assert!(admitted(&connections, other).is_some());
+            drop(held);
+            assert!(admitted(&connections, one).is_some());
+        }
+    }
+
+    #[test]
+    fn trusted_proxies_and_loopback_are_not_counted() {
+        let trusted = TrustedProxies::parse("10.0.0.0/8, 2001:db8::/32").unwrap();
+        let connections = Connections::at_most(1, trusted);
+        for peer in ["10.1.2.3", "2001:db8::1", "127.0.0.1", "127.9.9.9", "::1"] {
+            let held: Vec<_> = (0..3).map(|_| admitted(&connections, peer)).collect();
+            assert!(held.iter().all(Option::is_some), "{peer}");
+        }
+        let unbounded = Connections::at_most(0, TrustedProxies::default());
+        let held: Vec<_> = (0..3).map(|_| admitted(&unbounded, "198.51.100.7")).collect();
+        assert!(held.iter().all(Option::is_some));
+    }
+}
