@@ -14,6 +14,7 @@ pub mod owners;
 pub mod people;
 pub mod recordings;
 
+use chassis::db::Statement;
 use domain::{EndedReason, Owner, OwnerKind, RoomStatus};
 use sqlx::{PgExecutor, PgPool, Result};
 use time::OffsetDateTime;
@@ -81,10 +82,10 @@ macro_rules! records {
 }
 
 /// The records with these ids or of these owners.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_records(db: impl PgExecutor<'_>, ids: &[Uuid], owners: &[Uuid]) -> Result<Vec<Record>> {
     records!("", "livekit_rooms", "where r.id = any($1) or r.owner = any($2)", ids, owners)
         .fetch_all(db)
+        .statement("SELECT list_records")
         .await
 }
 
@@ -97,7 +98,6 @@ pub async fn find_record(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<
 /// by a trigger its name. Returns what was written. (Conflicts on any constraint: of two at once the later one may meet
 /// the name before the owner.) A name is there already only if somebody deleted the record by hand:
 /// it goes to the new one. Our record decides who gets in; LiveKit's limit is a fence around it (correctness.md §5).
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result<Vec<Record>> {
     let ids = |kind| owners.iter().map(|owner| owner.id_as(kind)).collect::<Vec<Option<Uuid>>>();
     let names: Vec<String> = owners.iter().map(|owner| owner.room_name(1)).collect();
@@ -136,11 +136,11 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
         &names,
     )
     .fetch_all(db)
+    .statement("INSERT insert_intents")
     .await
 }
 
 /// The result of CreateRoom: the record, active at this generation. None: somebody else moved it on.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_active(
     db: impl PgExecutor<'_>,
     record: &Record,
@@ -170,6 +170,7 @@ pub async fn set_active(
         expires_at,
     )
     .fetch_optional(db)
+    .statement("UPDATE set_active")
     .await
 }
 
@@ -186,6 +187,7 @@ pub async fn set_confirmed(db: impl PgExecutor<'_>, record: &Record, at: OffsetD
         record.room_sid.as_deref()
     )
     .execute(db)
+    .statement("UPDATE set_confirmed")
     .await?;
     Ok(done.rows_affected() > 0)
 }
@@ -207,6 +209,7 @@ pub async fn set_adopted(
         at
     )
     .execute(db)
+    .statement("UPDATE set_adopted")
     .await?;
     Ok(done.rows_affected() > 0)
 }
@@ -241,6 +244,7 @@ pub async fn set_next_generation(db: impl PgExecutor<'_>, record: &Record, why: 
         record.room_name
     )
     .execute(db)
+    .statement("UPDATE set_next_generation")
     .await?;
     Ok(done.rows_affected() > 0)
 }
@@ -257,6 +261,7 @@ pub async fn set_attempt_failed(db: impl PgExecutor<'_>, record: &Record, error:
         error
     )
     .execute(db)
+    .statement("UPDATE set_attempt_failed")
     .await
     .map(drop)
 }
@@ -288,6 +293,7 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Strin
         id
     )
     .fetch_optional(db)
+    .statement("UPDATE set_ended")
     .await
 }
 

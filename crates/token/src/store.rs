@@ -4,6 +4,7 @@ mod live;
 mod nest;
 mod session;
 
+use chassis::db::Statement;
 use proto::types::v1::Caller;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -14,7 +15,6 @@ pub use nest::{NestJoin, find_nest_join};
 pub use session::{Join, find_join};
 
 /// Keeps name, e-mail and picture as the identity provider tells them.
-#[tracing::instrument(level = "debug", skip_all)]
 pub async fn remember_person(executor: impl PgExecutor<'_>, person: &Caller) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"select 1 as "done!" from remember_person($1, $2, $3, $4)"#,
@@ -24,13 +24,13 @@ pub async fn remember_person(executor: impl PgExecutor<'_>, person: &Caller) -> 
         person.avatar_url
     )
     .fetch_optional(executor)
+    .statement("SELECT remember_person")
     .await
     .map(drop)
 }
 
 /// How many of these tokens (room, person, time of issue) were followed by a join within `grace` seconds, or were
 /// given to somebody who was in the room already. A token whose room is gone counts as not followed.
-#[tracing::instrument(level = "debug", skip_all)]
 pub async fn count_joins_seen(
     executor: impl PgExecutor<'_>,
     rooms: &[Uuid],
@@ -52,5 +52,6 @@ pub async fn count_joins_seen(
         grace
     )
     .fetch_one(executor)
+    .statement("SELECT count_joins_seen")
     .await
 }

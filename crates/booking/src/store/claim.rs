@@ -1,5 +1,6 @@
 //! Taking deliveries: under a lease that is committed before anything is sent, and only the head of a stream.
 
+use chassis::db::Statement;
 use sqlx::PgExecutor;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -155,7 +156,13 @@ pub async fn claim_deliveries(
     limit: i64,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let rows = claim!("", "order by d.due_at limit $4", channel, LEASE_SECONDS, RETRY_HOURS, limit);
-    Ok(rows.fetch_all(executor).await?.into_iter().map(Claimed::from).collect())
+    Ok(rows
+        .fetch_all(executor)
+        .statement("SELECT claim_deliveries")
+        .await?
+        .into_iter()
+        .map(Claimed::from)
+        .collect())
 }
 
 /// The mail that shows whether the server works again: the oldest one to a recipient who was not refused within an hour.
@@ -181,5 +188,5 @@ pub async fn claim_probe(
         LEASE_SECONDS,
         RETRY_HOURS,
     );
-    Ok(row.fetch_optional(executor).await?.map(Claimed::from))
+    Ok(row.fetch_optional(executor).statement("SELECT claim_probe").await?.map(Claimed::from))
 }

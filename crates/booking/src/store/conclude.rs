@@ -1,5 +1,6 @@
 //! What became of a claimed delivery. A worker that lost its lease marks nothing.
 
+use chassis::db::Statement;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
@@ -92,7 +93,7 @@ async fn mark(
         outcome.why(),
         refused,
     );
-    Ok(concluded.execute(executor).await?.rows_affected() == 1)
+    Ok(concluded.execute(executor).statement("UPDATE mark").await?.rows_affected() == 1)
 }
 
 /// The host hears of each mail to the guest that was given up, once and without its address; a mail about that is
@@ -128,7 +129,7 @@ async fn give_up(
         why,
         refused,
     );
-    given_up.fetch_one(executor).await
+    given_up.fetch_one(executor).statement("UPDATE give_up").await
 }
 
 async fn wait(
@@ -146,5 +147,6 @@ async fn wait(
         why,
     )
     .fetch_one(executor)
+    .statement("SELECT wait")
     .await
 }

@@ -2,6 +2,7 @@
 //!
 //! What is pending stands in partial indexes; what was delivered long ago costs nothing.
 
+use chassis::db::Statement;
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -23,7 +24,7 @@ pub async fn expand_notifications(
     let is_alone = sqlx::query_scalar!(
         r#"select pg_try_advisory_xact_lock(hashtextextended('expand notifications', 7)) as "alone!""#
     );
-    if !is_alone.fetch_one(&mut *transaction).await? {
+    if !is_alone.fetch_one(&mut *transaction).statement("UPDATE expand_notifications").await? {
         return Ok(None);
     }
     let expanded = sqlx::query_scalar!(
@@ -74,7 +75,7 @@ pub async fn expand_notifications(
         MAILS_TO_STRANGER,
         MAILS_OF_INVITER,
     );
-    expanded.fetch_one(transaction).await.map(Some)
+    expanded.fetch_one(transaction).statement("UPDATE expand_notifications").await.map(Some)
 }
 
 /// Deletes at most `limit` deliveries that were made or dropped more than `keep` seconds ago: how many. What was given
@@ -92,7 +93,7 @@ pub async fn delete_deliveries(
         keep,
         limit,
     );
-    Ok(deleted.execute(executor).await?.rows_affected())
+    Ok(deleted.execute(executor).statement("DELETE delete_deliveries").await?.rows_affected())
 }
 
 /// What is to be sent on a channel, what waits for an address, and what was given up.
@@ -128,6 +129,7 @@ pub async fn find_backlog(
         channels,
     )
     .fetch_all(executor)
+    .statement("SELECT find_backlog")
     .await
 }
 
@@ -200,5 +202,6 @@ pub async fn list_deliveries(
         Uuid::max(),
     )
     .fetch_all(executor)
+    .statement("SELECT list_deliveries")
     .await
 }

@@ -1,5 +1,6 @@
 //! What people were told; the rows of a booking's own changes are written with the change.
 
+use chassis::db::Statement;
 use chassis::status::Reason;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -31,6 +32,7 @@ pub async fn insert_room_failed(
         why.code(),
     )
     .execute(executor)
+    .statement("INSERT insert_room_failed")
     .await?;
     Ok(())
 }
@@ -56,6 +58,7 @@ pub async fn list_notifications(
         Uuid::max(),
     )
     .fetch_all(executor)
+    .statement("SELECT list_notifications")
     .await
 }
 
@@ -74,5 +77,6 @@ pub async fn mark_notification_read(
         user_id,
     )
     .fetch_optional(executor)
+    .statement("UPDATE mark_notification_read")
     .await
 }

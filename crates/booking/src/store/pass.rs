@@ -2,6 +2,7 @@
 //! bookings only, up to those that are open for joining now, and goes on by primary keys (`any(array(…))`: as a join,
 //! the planner may read a whole table): neither the past nor the far future costs anything.
 
+use chassis::db::Statement;
 use sqlx::PgExecutor;
 
 /// Bookings that one statement moves.
@@ -30,6 +31,7 @@ pub async fn start_attended(executor: impl PgExecutor<'_>) -> Result<u64, sqlx::
         BATCH,
     )
     .execute(executor)
+    .statement("UPDATE start_attended")
     .await?;
     Ok(started.rows_affected())
 }
@@ -72,5 +74,6 @@ pub async fn close_overdue(executor: impl PgExecutor<'_>) -> Result<Settled, sql
         BATCH,
     )
     .fetch_one(executor)
+    .statement("UPDATE close_overdue")
     .await
 }

@@ -1,5 +1,6 @@
 //! Reading bookings, with the names of their people and the room as it stands.
 
+use chassis::db::Statement;
 use chassis::page::Cursor;
 use domain::{Role, SessionStatus};
 use proto::{room::v1::Room, types::v1::Caller};
@@ -112,11 +113,17 @@ pub(super) use bookings;
 
 /// The database's clock.
 pub async fn find_now(executor: impl PgExecutor<'_>) -> Result<OffsetDateTime, sqlx::Error> {
-    sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(executor).await
+    sqlx::query_scalar!(r#"select app_now() as "now!""#)
+        .fetch_one(executor)
+        .statement("SELECT find_now")
+        .await
 }
 
 pub async fn find_booking(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Booking>, sqlx::Error> {
-    bookings!([""] "sessions", "where s.id = $1", id).fetch_optional(executor).await
+    bookings!([""] "sessions", "where s.id = $1", id)
+        .fetch_optional(executor)
+        .statement("SELECT find_booking")
+        .await
 }
 
 pub async fn find_booking_by_key(
@@ -126,6 +133,7 @@ pub async fn find_booking_by_key(
 ) -> Result<Option<Booking>, sqlx::Error> {
     bookings!([""] "sessions", "where s.created_by = $1 and s.idempotency_key = $2", created_by, key)
         .fetch_optional(executor)
+        .statement("SELECT find_booking_by_key")
         .await
 }
 
@@ -138,6 +146,7 @@ pub async fn is_kicked(executor: impl PgExecutor<'_>, id: Uuid, user_id: &str) -
         user_id
     )
     .fetch_one(executor)
+    .statement("SELECT is_kicked")
     .await
 }
 
@@ -187,5 +196,6 @@ pub async fn list_bookings(
         Uuid::max(),
     )
     .fetch_all(executor)
+    .statement("SELECT list_bookings")
     .await
 }

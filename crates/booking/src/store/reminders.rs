@@ -1,6 +1,7 @@
 //! Reminders come into being when they are due: however many bookings lie ahead, only those whose moment has just
 //! come are looked at, by `sessions_open_by_start`.
 
+use chassis::db::Statement;
 use sqlx::PgExecutor;
 
 /// Reminds host and guest of each open booking whose start is `before` (seconds) away, once per start. Not of one that
@@ -33,5 +34,5 @@ pub async fn insert_reminders(executor: impl PgExecutor<'_>, before: &[f64]) -> 
            on conflict on constraint notifications_dedupe_key do nothing"#,
         before,
     );
-    Ok(made.execute(executor).await?.rows_affected())
+    Ok(made.execute(executor).statement("INSERT insert_reminders").await?.rows_affected())
 }

@@ -52,6 +52,7 @@ pub async fn lock_people(
         caller.avatar_url,
     )
     .fetch_one(executor)
+    .statement("SELECT lock_people")
     .await
     .map(drop)
 }
@@ -135,6 +136,7 @@ pub async fn find_obstacles(
         new.duration_minutes,
     )
     .fetch_one(executor)
+    .statement("SELECT find_obstacles")
     .await
 }
 
@@ -164,6 +166,7 @@ pub async fn is_slot_taken(
         booking.id,
     )
     .fetch_one(executor)
+    .statement("SELECT is_slot_taken")
     .await
 }
 
@@ -195,7 +198,7 @@ pub async fn reschedule_booking(
         new.description,
         new.moved,
     );
-    Ok(changed.fetch_optional(executor).await?.is_some())
+    Ok(changed.fetch_optional(executor).statement("UPDATE reschedule_booking").await?.is_some())
 }
 
 /// False: the booking is not open any more, or the `guest` who cancels was kicked.
@@ -221,7 +224,7 @@ pub async fn cancel_booking(
         reason,
         guest,
     );
-    Ok(changed.fetch_optional(executor).await?.is_some())
+    Ok(changed.fetch_optional(executor).statement("UPDATE cancel_booking").await?.is_some())
 }
 
 /// False: the booking is not open any more.
@@ -238,5 +241,6 @@ pub async fn end_booking(executor: impl PgExecutor<'_>, id: Uuid) -> Result<bool
         id,
     )
     .fetch_one(executor)
+    .statement("UPDATE end_booking")
     .await
 }

@@ -53,7 +53,7 @@ impl Peer {
             Ok(0) | Err(_) => Poll::Ready(true),
             Ok(_) => {
                 let ready = stream.ready(Interest::READABLE).now_or_never();
-                Poll::Ready(ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed())))
+                Poll::Ready(ready.is_some_and(|ready| ready.is_ok_and(tokio::io::Ready::is_read_closed)))
             }
         }
     }

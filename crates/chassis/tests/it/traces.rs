@@ -65,7 +65,7 @@ async fn clients_have_spans_only_in_a_trace() {
 }
 
 /// The spans of one run of a pass.
-async fn spans_of(work: fn() -> Result<(), &'static str>) -> Vec<SpanData> {
+async fn spans_of(work: fn() -> Result<(), sqlx::Error>) -> Vec<SpanData> {
     let (exporter, _guard) = exporting();
     let lifecycle = Lifecycle::new();
     let (ran, mut runs) = tokio::sync::mpsc::unbounded_channel();
@@ -97,7 +97,7 @@ async fn passes_have_spans_only_when_they_matter() {
         tracing::info!("something was done");
         Ok(())
     };
-    for work in [changes, logs, || Err("why"), || panic!("on purpose")] {
+    for work in [changes, logs, || Err(sqlx::Error::RowNotFound), || panic!("on purpose")] {
         let spans = spans_of(work).await;
         let passes: Vec<_> = spans.iter().filter(|span| span.name == "pass test").collect();
         assert_eq!(passes.len(), 2, "{spans:#?}");
@@ -106,7 +106,7 @@ async fn passes_have_spans_only_when_they_matter() {
             assert!(passes.iter().any(|pass| pass.span_context.span_id() == step.parent_span_id));
         }
     }
-    let failed = spans_of(|| Err("why")).await;
+    let failed = spans_of(|| Err(sqlx::Error::RowNotFound)).await;
     let failed = failed.iter().find(|span| span.name == "pass test").unwrap();
     assert!(matches!(failed.status, opentelemetry::trace::Status::Error { .. }), "{failed:?}");
 }

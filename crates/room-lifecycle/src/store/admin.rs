@@ -1,5 +1,6 @@
 //! What operators look at.
 
+use chassis::db::Statement;
 use chassis::page::Cursor;
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
@@ -26,6 +27,7 @@ pub async fn list_stuck(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Stuck
         limit
     )
     .fetch_all(db)
+    .statement("SELECT list_stuck")
     .await
 }
 
@@ -54,6 +56,7 @@ pub async fn list_unmade(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Unma
         limit
     )
     .fetch_all(db)
+    .statement("SELECT list_unmade")
     .await
 }
 
@@ -95,7 +98,6 @@ macro_rules! events {
 }
 
 /// Events of all rooms, or of the one that has or had this name.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_events(
     db: impl PgExecutor<'_>,
     room_name: Option<&str>,
@@ -103,7 +105,7 @@ pub async fn list_events(
     limit: i64,
 ) -> Result<Vec<Event>> {
     match room_name {
-        None => events!("", after, limit).fetch_all(db).await,
+        None => events!("", after, limit).fetch_all(db).statement("SELECT list_events").await,
         Some(name) => {
             events!(
                 "and room_id = (select n.room_id from livekit_room_names n where n.room_name = $5)",
@@ -112,6 +114,7 @@ pub async fn list_events(
                 name
             )
             .fetch_all(db)
+            .statement("SELECT list_events")
             .await
         }
     }

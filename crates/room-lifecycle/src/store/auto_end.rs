@@ -1,5 +1,6 @@
 //! Live sessions and nests that nobody is in any more: when they are to end, and the end itself.
 
+use chassis::db::Statement;
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -20,7 +21,6 @@ pub const CLOSING: Duration = Duration::seconds(20);
 /// seat, or has just joined a nest or had its room made anew, is about to come: a browser may ask him for a minute
 /// whether it may use his microphone. Beside that, what protects them is a start or a departure in the recent past:
 /// one in the future was written before the clock was set back.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         r#"with owners as (
@@ -74,6 +74,7 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
         COMING.as_seconds_f64()
     )
     .fetch_all(db)
+    .statement("UPDATE set_closing")
     .await?;
     Ok(done.len() as u64)
 }
@@ -86,13 +87,13 @@ pub async fn set_open(db: impl PgExecutor<'_>, room: Uuid, closing_at: OffsetDat
         closing_at
     )
     .execute(db)
+    .statement("UPDATE set_open")
     .await?;
     Ok(done.rows_affected() > 0)
 }
 
 /// Whether the announced time has passed and nobody came since, nor took a seat or joined the nest. The room's record
 /// stays locked: an announcement that somebody takes back in this moment is taken back, or finds its owner ended.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn lock_closing(db: impl PgExecutor<'_>, record: &Record) -> Result<bool> {
     let closing = sqlx::query_scalar!(
         "select k.id from livekit_rooms k
@@ -115,6 +116,7 @@ pub async fn lock_closing(db: impl PgExecutor<'_>, record: &Record) -> Result<bo
         CLOSING.as_seconds_f64()
     )
     .fetch_optional(db)
+    .statement("SELECT lock_closing")
     .await?;
     Ok(closing.is_some())
 }

@@ -1,5 +1,6 @@
 //! Which LiveKit and which database this deployment is, and which names on LiveKit are ours.
 
+use chassis::db::Statement;
 use domain::Owner;
 use sqlx::{PgExecutor, PgPool, Result};
 use uuid::Uuid;
@@ -22,6 +23,7 @@ pub async fn find_deployment(db: &PgPool, url: &str, key: &str) -> Result<Deploy
         key
     )
     .fetch_one(db)
+    .statement("SELECT find_deployment")
     .await?;
     if found.fresh {
         return set_up(db, url, key).await;
@@ -47,6 +49,7 @@ async fn set_up(db: impl PgExecutor<'_>, url: &str, key: &str) -> Result<Deploym
         key
     )
     .fetch_one(db)
+    .statement("UPDATE set_up")
     .await
 }
 
@@ -59,6 +62,7 @@ pub async fn set_adopted(db: impl PgExecutor<'_>, url: &str, key: &str) -> Resul
         key
     )
     .execute(db)
+    .statement("UPDATE set_adopted")
     .await
     .map(drop)
 }
@@ -76,7 +80,6 @@ pub struct Stray {
 ///
 /// Records and owners decide, never `livekit_room_names`. A room that is named after an open owner is a stray only when
 /// the owner's record has moved on to a later generation.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_strays(db: impl PgExecutor<'_>, names: &[String]) -> Result<Vec<Stray>> {
     let (owners, generations): (Vec<_>, Vec<_>) = names
         .iter()
@@ -100,5 +103,6 @@ pub async fn list_strays(db: impl PgExecutor<'_>, names: &[String]) -> Result<Ve
         &generations as &[Option<i32>]
     )
     .fetch_all(db)
+    .statement("SELECT list_strays")
     .await
 }

@@ -1,5 +1,6 @@
 //! What a diagnosis reads: what an id names, and one room with everything that the records say of it.
 
+use chassis::db::Statement;
 use domain::{EndedReason, Owner, OwnerKind, RoomStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
@@ -18,7 +19,6 @@ pub struct Named {
 }
 
 /// Whatever has this id, each table by its primary key.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn find_named(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Named>> {
     sqlx::query_as!(
         Named,
@@ -43,11 +43,11 @@ pub async fn find_named(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Name
         id
     )
     .fetch_optional(db)
+    .statement("SELECT find_named")
     .await
 }
 
 /// Whose room is called so on LiveKit, or was in another generation.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn find_named_room(db: impl PgExecutor<'_>, name: &str) -> Result<Option<Named>> {
     sqlx::query_as!(
         Named,
@@ -62,12 +62,16 @@ pub async fn find_named_room(db: impl PgExecutor<'_>, name: &str) -> Result<Opti
         name
     )
     .fetch_optional(db)
+    .statement("SELECT find_named_room")
     .await
 }
 
 /// The public key of whoever made the nest.
 pub async fn find_nest_host(db: impl PgExecutor<'_>, nest: Uuid) -> Result<Option<String>> {
-    sqlx::query_scalar!("select created_by from nests where id = $1", nest).fetch_optional(db).await
+    sqlx::query_scalar!("select created_by from nests where id = $1", nest)
+        .fetch_optional(db)
+        .statement("SELECT find_nest_host")
+        .await
 }
 
 /// Whether the live session has a place for one more, as a join counts them.
@@ -81,7 +85,7 @@ pub async fn has_place(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Re
         session,
         user
     );
-    Ok(free.fetch_optional(db).await?.unwrap_or(false))
+    Ok(free.fetch_optional(db).statement("SELECT has_place").await?.unwrap_or(false))
 }
 
 /// An owner of a room as the records have it.
@@ -110,7 +114,6 @@ pub struct RecordedRoom {
 }
 
 /// One round trip.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn find_ground(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option<Ground>> {
     let row = sqlx::query!(
         r#"select o.open as "open!", o.ended_reason as "ended_reason: EndedReason", o.opens_at as "opens_at!",
@@ -126,6 +129,7 @@ pub async fn find_ground(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option
         owner.id_as(OwnerKind::Nest)
     )
     .fetch_optional(db)
+    .statement("SELECT find_ground")
     .await?;
     Ok(row.map(|row| Ground {
         open: row.open,

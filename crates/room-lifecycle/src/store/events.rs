@@ -1,5 +1,6 @@
 //! LiveKit's webhooks as they came, and our own milestones beside them.
 
+use chassis::db::Statement;
 use serde_json::Value;
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
@@ -20,7 +21,6 @@ pub struct Event {
 /// Stores an event, marks its room if it is one of ours, and wakes the replicas. False: it was here before.
 ///
 /// That a room started which we are making, or have under this SID, tells nothing: it comes for every room we make.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool> {
     sqlx::query_scalar!(
         r#"with room as (
@@ -47,6 +47,7 @@ pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool
         event.payload
     )
     .fetch_one(db)
+    .statement("INSERT insert_event")
     .await
 }
 
@@ -65,6 +66,7 @@ pub async fn insert_removal(db: impl PgExecutor<'_>, room: Uuid, identity: &str,
         sid
     )
     .execute(db)
+    .statement("INSERT insert_removal")
     .await
     .map(drop)
 }
@@ -79,11 +81,12 @@ pub async fn delete_old_events(db: impl PgExecutor<'_>, keep: Duration, limit: i
         limit
     )
     .execute(db)
+    .statement("DELETE delete_old_events")
     .await?;
     Ok(done.rows_affected())
 }
 
 /// The database's now.
 pub async fn find_now(db: impl PgExecutor<'_>) -> Result<OffsetDateTime> {
-    sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(db).await
+    sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(db).statement("SELECT find_now").await
 }

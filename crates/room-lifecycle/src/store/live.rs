@@ -8,6 +8,7 @@ pub mod rooms;
 pub mod seats;
 pub mod sessions;
 
+use chassis::db::Statement;
 use domain::{AccessLevel, EndReason, LiveStatus, RoomStatus};
 use proto::types::v1::Caller;
 use sqlx::{PgExecutor, Result};
@@ -103,6 +104,7 @@ pub async fn remember_person(db: impl PgExecutor<'_>, caller: &Caller) -> Result
         caller.avatar_url
     )
     .execute(db)
+    .statement("SELECT remember_person")
     .await
     .map(drop)
 }

@@ -1,6 +1,7 @@
 //! Marks: "look at this room". Anyone may write one, every replica drains them, and a claim is a committed lease
 //! of 15 s: a replica that dies gives its marks back by the clock, and no transaction is held over LiveKit calls.
 
+use chassis::db::Statement;
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -25,6 +26,7 @@ pub async fn claim_marks(db: impl PgExecutor<'_>, limit: i64) -> Result<Claimed>
         limit
     )
     .fetch_all(db)
+    .statement("UPDATE claim_marks")
     .await?;
     Ok(Claimed {
         ids: rows.iter().map(|row| row.id).collect(),
@@ -46,13 +48,14 @@ pub async fn conclude_marks(db: impl PgExecutor<'_>, ids: &[i64], done: &[Uuid])
         done
     )
     .execute(db)
+    .statement("UPDATE conclude_marks")
     .await
     .map(drop)
 }
 
 /// Marks a room and wakes every replica.
 pub async fn insert_mark(db: impl PgExecutor<'_>, room: Uuid) -> Result<()> {
-    sqlx::query!("select mark_room($1)", room).execute(db).await.map(drop)
+    sqlx::query!("select mark_room($1)", room).execute(db).statement("INSERT insert_mark").await.map(drop)
 }
 
 /// A LiveKit listing, as arrays for one statement.
@@ -68,7 +71,6 @@ pub struct Listing {
 /// Active rooms of open owners that were made before the listing and are not in it, soonest first. (One that was
 /// made in the future was made before the clock was set back.) LiveKit ends a nest's room when it stands empty: that
 /// one is not missing.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<Vec<Missing>> {
     sqlx::query_as!(
         Missing,
@@ -93,6 +95,7 @@ pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<
         listing.at
     )
     .fetch_all(db)
+    .statement("SELECT list_missing")
     .await
 }
 
@@ -111,6 +114,7 @@ pub async fn count_recent(db: impl PgExecutor<'_>, at: OffsetDateTime) -> Result
         at
     )
     .fetch_one(db)
+    .statement("SELECT count_recent")
     .await
 }
 
@@ -127,6 +131,7 @@ pub async fn insert_marks(db: impl PgExecutor<'_>, rooms: &[Uuid], per_second: i
         i64::from(per_second)
     )
     .execute(db)
+    .statement("INSERT insert_marks")
     .await
     .map(drop)
 }
@@ -134,7 +139,6 @@ pub async fn insert_marks(db: impl PgExecutor<'_>, rooms: &[Uuid], per_second: i
 /// Marks every open room that is due: its owner closed, it waits to be made, LiveKit shows another SID, somebody
 /// is inside (by LiveKit's count or ours), it is watched, its timers are too short, or it is its turn (1 of 30).
 /// Active rooms that the listing lacks are not among them: whether that is believed is decided elsewhere.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_due_marks(
     db: impl PgExecutor<'_>,
     listing: &Listing,
@@ -171,6 +175,7 @@ pub async fn insert_due_marks(
         turn
     )
     .execute(db)
+    .statement("INSERT insert_due_marks")
     .await?;
     Ok(done.rows_affected())
 }
@@ -188,6 +193,7 @@ pub async fn set_seen(db: impl PgExecutor<'_>, listing: &Listing) -> Result<u64>
         listing.at
     )
     .execute(db)
+    .statement("UPDATE set_seen")
     .await?;
     Ok(done.rows_affected())
 }
@@ -201,11 +207,15 @@ pub async fn list_pending(db: impl PgExecutor<'_>) -> Result<Vec<Uuid>> {
          where r.status in ('pending', 'failed') and o.open order by o.opens_at"
     )
     .fetch_all(db)
+    .statement("SELECT list_pending")
     .await
 }
 
 /// One replica at a time lists LiveKit and cleans up; held until the transaction ends.
 pub async fn try_pass_lock(db: impl PgExecutor<'_>) -> Result<bool> {
     const KEY: i64 = 0x6772_6e72_6d01;
-    sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "mine!""#, KEY).fetch_one(db).await
+    sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "mine!""#, KEY)
+        .fetch_one(db)
+        .statement("SELECT try_pass_lock")
+        .await
 }

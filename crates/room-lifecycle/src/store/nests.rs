@@ -2,6 +2,7 @@
 
 pub mod people;
 
+use chassis::db::Statement;
 use sqlx::{PgExecutor, Result};
 use time::Duration;
 use uuid::Uuid;
@@ -26,7 +27,6 @@ pub struct Nest {
 }
 
 /// One round trip; every table is reached by a key. None: there is none, or it has ended.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn find_nest(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Nest>> {
     sqlx::query_as!(
         Nest,
@@ -48,11 +48,11 @@ pub async fn find_nest(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Nest>
         NAMED
     )
     .fetch_optional(db)
+    .statement("SELECT find_nest")
     .await
 }
 
 /// A new nest, with its host as admin and speaker.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_nest(
     db: impl PgExecutor<'_>,
     host: &str,
@@ -71,6 +71,7 @@ pub async fn insert_nest(
         hls_stream
     )
     .fetch_one(db)
+    .statement("INSERT insert_nest")
     .await
 }
 
@@ -81,6 +82,7 @@ pub async fn lock_nest(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Strin
         id
     )
     .fetch_optional(db)
+    .statement("SELECT lock_nest")
     .await
 }
 
@@ -91,6 +93,7 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<bool> {
         id
     )
     .execute(db)
+    .statement("UPDATE set_ended")
     .await?;
     Ok(done.rows_affected() > 0)
 }
@@ -98,7 +101,6 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<bool> {
 /// Makes somebody a participant, as a listener, unless he is one or the nest is full: one round trip. Full is by who
 /// is on LiveKit now; of many who come at once some more get in, and LiveKit's own limit is the fence around it.
 /// Whether he is in; None: there is no such nest.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_participant(db: impl PgExecutor<'_>, nest: Uuid, pubkey: &str) -> Result<Option<bool>> {
     sqlx::query_scalar!(
         r#"with nest as materialized (
@@ -129,5 +131,6 @@ pub async fn insert_participant(db: impl PgExecutor<'_>, nest: Uuid, pubkey: &st
         REMEMBERED
     )
     .fetch_optional(db)
+    .statement("INSERT insert_participant")
     .await
 }

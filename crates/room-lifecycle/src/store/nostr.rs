@@ -1,11 +1,11 @@
 //! Signed requests that were carried out.
 
+use chassis::db::Statement;
 use proto::room::v1::Proof;
 use sqlx::{PgExecutor, Result};
 
 /// Remembers a signed request, in the transaction of its effect. False: it was carried out before, or is just now by
 /// somebody else. Kept by the clock that signatures are checked with, beyond the widest window there is for them.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_seen(db: impl PgExecutor<'_>, proof: &Proof) -> Result<bool> {
     let done = sqlx::query!(
         "insert into nostr_seen (event_id, body_hash, expires_at)
@@ -15,6 +15,7 @@ pub async fn insert_seen(db: impl PgExecutor<'_>, proof: &Proof) -> Result<bool>
         proof.body_hash
     )
     .execute(db)
+    .statement("INSERT insert_seen")
     .await?;
     Ok(done.rows_affected() > 0)
 }
@@ -27,6 +28,7 @@ pub async fn is_seen(db: impl PgExecutor<'_>, proof: &Proof) -> Result<bool> {
         proof.body_hash
     )
     .fetch_one(db)
+    .statement("SELECT is_seen")
     .await
 }
 
@@ -39,6 +41,7 @@ pub async fn delete_expired(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> 
         limit
     )
     .execute(db)
+    .statement("DELETE delete_expired")
     .await?;
     Ok(done.rows_affected())
 }

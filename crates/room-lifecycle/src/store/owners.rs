@@ -1,5 +1,6 @@
 //! What rooms belong to: bookings, live sessions and nests, whether they may have a room, and which of them lack one.
 
+use chassis::db::Statement;
 use domain::{EndedReason, Owner, OwnerKind, SessionStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
@@ -28,6 +29,7 @@ pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Se
         id
     )
     .fetch_optional(db)
+    .statement("SELECT find_session")
     .await
 }
 
@@ -47,13 +49,13 @@ pub async fn find_standing(db: impl PgExecutor<'_>, owner: Owner) -> Result<Opti
         owner.id_as(OwnerKind::Nest)
     )
     .fetch_optional(db)
+    .statement("SELECT find_standing")
     .await
 }
 
 /// Open owners that have no open room, soonest first, with the ended one if there is: never recorded, or ended and
 /// open again. Comparisons of sets that are reached by partial indexes: what is over costs nothing. (The limit is of
 /// open ones: bookings that nobody completed after their window keep nobody waiting.)
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_owners_without_room(
     db: impl PgExecutor<'_>,
     limit: i64,
@@ -85,6 +87,7 @@ pub async fn list_owners_without_room(
         limit
     )
     .fetch_all(db)
+    .statement("SELECT list_owners_without_room")
     .await?;
     Ok(rows.into_iter().map(|row| (row.kind.owner(row.id), row.room_id)).collect())
 }

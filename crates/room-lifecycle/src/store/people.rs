@@ -1,5 +1,6 @@
 //! Who is in a room, as far as looks at LiveKit and its events say.
 
+use chassis::db::Statement;
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -15,7 +16,6 @@ pub struct Look<'a> {
 
 /// Brings `livekit_participants` in line with a look: whoever is there has joined; whoever is not has left when an
 /// earlier look, at least 5 s before, missed him too, or when a `left` event of his current SID came.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u64> {
     let done = sqlx::query!(
         "with room as (
@@ -53,6 +53,7 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
         look.at
     )
     .execute(db)
+    .statement("UPDATE set_presence")
     .await?;
     Ok(done.rows_affected())
 }
@@ -68,6 +69,7 @@ pub async fn set_left_with_room(db: impl PgExecutor<'_>) -> Result<u64> {
            and (select r.status from livekit_rooms r where r.id = p.room_id) = 'ended'"
     )
     .execute(db)
+    .statement("UPDATE set_left_with_room")
     .await?;
     Ok(done.rows_affected())
 }
@@ -93,6 +95,7 @@ pub async fn list_people(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Pers
         room
     )
     .fetch_all(db)
+    .statement("SELECT list_people")
     .await
 }
 
@@ -123,6 +126,7 @@ pub async fn set_kicked(
         watch
     )
     .fetch_optional(db)
+    .statement("UPDATE set_kicked")
     .await?;
     Ok(kicked.is_some())
 }
@@ -162,6 +166,7 @@ pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<U
         room
     )
     .fetch_all(db)
+    .statement("SELECT list_unwelcome")
     .await
 }
 
@@ -169,5 +174,6 @@ pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<U
 pub async fn list_watched(db: impl PgExecutor<'_>) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!("select id from livekit_rooms where watched_until > app_now() and status = 'active'")
         .fetch_all(db)
+        .statement("SELECT list_watched")
         .await
 }

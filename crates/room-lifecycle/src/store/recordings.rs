@@ -1,5 +1,6 @@
 //! The SQL of recordings. What is open is found by partial indexes: however many have ended, they cost nothing.
 
+use chassis::db::Statement;
 use domain::{RecordingKind, RecordingStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
@@ -109,6 +110,7 @@ pub async fn insert_recording(
         new.request_hash,
     )
     .fetch_optional(db)
+    .statement("INSERT insert_recording")
     .await
 }
 
@@ -123,7 +125,7 @@ pub async fn find_by_key(
         started_by,
         key
     );
-    Ok(row.fetch_optional(db).await?.map(|row| (row.id, row.request_hash)))
+    Ok(row.fetch_optional(db).statement("SELECT find_by_key").await?.map(|row| (row.id, row.request_hash)))
 }
 
 /// Whether the room is being recorded.
@@ -136,17 +138,24 @@ pub async fn is_recorded(db: impl PgExecutor<'_>, room: Uuid, kind: RecordingKin
         kind.as_str()
     )
     .fetch_one(db)
+    .statement("SELECT is_recorded")
     .await
 }
 
 /// Deleted or not.
 pub async fn find_recording(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
-    recordings!("", "recordings", "where c.id = $1", id).fetch_optional(db).await
+    recordings!("", "recordings", "where c.id = $1", id)
+        .fetch_optional(db)
+        .statement("SELECT find_recording")
+        .await
 }
 
 /// One that is not deleted.
 pub async fn find_readable(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
-    recordings!("", "recordings", "where c.id = $1 and c.deleted_at is null", id).fetch_optional(db).await
+    recordings!("", "recordings", "where c.id = $1 and c.deleted_at is null", id)
+        .fetch_optional(db)
+        .statement("SELECT find_readable")
+        .await
 }
 
 /// A place's recordings that are not deleted, newest first; or the one of them with this id.
@@ -181,6 +190,7 @@ pub async fn list_recordings(
         limit,
     )
     .fetch_all(db)
+    .statement("SELECT list_recordings")
     .await
 }
 
@@ -198,6 +208,7 @@ pub async fn set_stop_asked(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<
         id,
     )
     .fetch_optional(db)
+    .statement("UPDATE set_stop_asked")
     .await
 }
 
@@ -216,6 +227,7 @@ pub async fn set_deleted(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Rec
         id,
     )
     .fetch_optional(db)
+    .statement("UPDATE set_deleted")
     .await
 }
 
@@ -230,6 +242,7 @@ pub async fn set_expired(db: impl PgExecutor<'_>, keep: time::Duration, limit: i
         limit
     )
     .execute(db)
+    .statement("UPDATE set_expired")
     .await?;
     Ok(done.rows_affected())
 }
@@ -251,6 +264,7 @@ pub async fn claim_deleted(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Re
         limit,
     )
     .fetch_all(db)
+    .statement("UPDATE claim_deleted")
     .await
 }
 
@@ -258,6 +272,7 @@ pub async fn claim_deleted(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Re
 pub async fn delete_recording(db: impl PgExecutor<'_>, id: Uuid) -> Result<()> {
     sqlx::query!("delete from recordings where id = $1 and deleted_at is not null", id)
         .execute(db)
+        .statement("DELETE delete_recording")
         .await
         .map(drop)
 }

@@ -1,5 +1,6 @@
 //! Writing the listing.
 
+use chassis::db::Statement;
 use sqlx::{PgExecutor, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -25,6 +26,7 @@ pub async fn lock_versions(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Er
         VERSIONS
     )
     .fetch_one(executor)
+    .statement("SELECT lock_versions")
     .await?;
     Ok(())
 }
@@ -39,6 +41,7 @@ pub async fn lock_rows(executor: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<
         rooms
     )
     .fetch_all(executor)
+    .statement("SELECT lock_rows")
     .await
 }
 
@@ -67,5 +70,6 @@ pub async fn upsert_unaligned(
         rooms
     )
     .fetch_all(executor)
+    .statement("INSERT upsert_unaligned")
     .await
 }

@@ -1,5 +1,6 @@
 //! The comparison of all rows, page by page along the primary keys.
 
+use chassis::db::Statement;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -33,6 +34,7 @@ pub async fn find_page(
         size
     )
     .fetch_one(executor)
+    .statement("SELECT find_page")
     .await
 }
 
@@ -52,6 +54,7 @@ pub async fn insert_marks_of_unaligned(
         last
     )
     .execute(executor)
+    .statement("INSERT insert_marks_of_unaligned")
     .await?;
     Ok(marked.rows_affected())
 }
@@ -70,9 +73,13 @@ pub async fn count_strays(
         last
     )
     .fetch_one(executor)
+    .statement("SELECT count_strays")
     .await
 }
 
 pub async fn find_now(executor: impl PgExecutor<'_>) -> Result<OffsetDateTime, sqlx::Error> {
-    sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(executor).await
+    sqlx::query_scalar!(r#"select app_now() as "now!""#)
+        .fetch_one(executor)
+        .statement("SELECT find_now")
+        .await
 }

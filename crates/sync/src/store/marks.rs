@@ -1,5 +1,6 @@
 //! Marks: taken, deleted when their row is written, and set aside when it could not be.
 
+use chassis::db::Statement;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -30,6 +31,7 @@ pub async fn take_marks(executor: impl PgExecutor<'_>) -> Result<Vec<Mark>, sqlx
         BATCH
     )
     .fetch_all(executor)
+    .statement("UPDATE take_marks")
     .await
 }
 
@@ -51,12 +53,16 @@ pub async fn take_marks_of_room(
         marks
     )
     .fetch_all(executor)
+    .statement("UPDATE take_marks_of_room")
     .await
 }
 
 /// Marks whose rows are written.
 pub async fn delete_marks(executor: impl PgExecutor<'_>, marks: &[i64]) -> Result<(), sqlx::Error> {
-    sqlx::query!("delete from live_stream_dirty where id = any($1)", marks).execute(executor).await?;
+    sqlx::query!("delete from live_stream_dirty where id = any($1)", marks)
+        .execute(executor)
+        .statement("DELETE delete_marks")
+        .await?;
     Ok(())
 }
 
@@ -86,6 +92,7 @@ pub async fn set_rooms_aside(
         error
     )
     .execute(executor)
+    .statement("UPDATE set_rooms_aside")
     .await?;
     Ok(())
 }
@@ -98,6 +105,7 @@ pub async fn list_due_rooms(executor: impl PgExecutor<'_>) -> Result<Vec<Uuid>, 
          limit 100"
     )
     .fetch_all(executor)
+    .statement("SELECT list_due_rooms")
     .await
 }
 
@@ -120,5 +128,6 @@ pub async fn find_waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, sqlx
            from live_stream_dirty"#
     )
     .fetch_one(executor)
+    .statement("SELECT find_waiting")
     .await
 }

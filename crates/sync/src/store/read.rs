@@ -1,5 +1,6 @@
 //! Reading the listing: pages for clients, changes for the feed.
 
+use chassis::db::Statement;
 use chassis::page::Cursor;
 use serde_json::Value;
 use sqlx::PgExecutor;
@@ -188,9 +189,17 @@ pub async fn list_streams(
     limit: i64,
 ) -> Result<Vec<Row>, sqlx::Error> {
     match (&filter.search, filter.status) {
-        (None, None) => page!([""], [""], [""], viewer, filter, limit).fetch_all(executor).await,
+        (None, None) => {
+            page!([""], [""], [""], viewer, filter, limit)
+                .fetch_all(executor)
+                .statement("SELECT list_streams")
+                .await
+        }
         (None, Some(status)) => {
-            page!([""], ["and c.status = $8"], [""], viewer, filter, limit, status).fetch_all(executor).await
+            page!([""], ["and c.status = $8"], [""], viewer, filter, limit, status)
+                .fetch_all(executor)
+                .statement("SELECT list_streams")
+                .await
         }
         (Some(search), status) => search_streams(executor, viewer, filter, limit, search, status).await,
     }
@@ -208,6 +217,7 @@ async fn search_streams(
         (Search::Text(pattern), None) => {
             search!("c.search_text like lower($8::text) ", "", viewer, filter, limit, pattern)
                 .fetch_all(executor)
+                .statement("SELECT search_streams")
                 .await
         }
         (Search::Text(pattern), Some(status)) => {
@@ -221,6 +231,7 @@ async fn search_streams(
                 status
             )
             .fetch_all(executor)
+            .statement("SELECT search_streams")
             .await
         }
         // chr(1114111) is the last character: the upper bound of all that begins so.
@@ -235,6 +246,7 @@ async fn search_streams(
                 beginning
             )
             .fetch_all(executor)
+            .statement("SELECT search_streams")
             .await
         }
         (Search::Title(beginning), Some(status)) => {
@@ -249,6 +261,7 @@ async fn search_streams(
                 status
             )
             .fetch_all(executor)
+            .statement("SELECT search_streams")
             .await
         }
     }
@@ -268,6 +281,7 @@ pub async fn list_changes(
         limit
     )
     .fetch_all(executor)
+    .statement("SELECT list_changes")
     .await
 }
 
@@ -279,6 +293,7 @@ pub async fn find_position(executor: impl PgExecutor<'_>) -> Result<i64, sqlx::E
                             order by version desc limit 1), 0) as "position!""#
     )
     .fetch_one(executor)
+    .statement("SELECT find_position")
     .await
 }
 
@@ -293,5 +308,6 @@ pub async fn count_changes(executor: impl PgExecutor<'_>, after: i64, most: i64)
         most
     )
     .fetch_one(executor)
+    .statement("SELECT count_changes")
     .await
 }

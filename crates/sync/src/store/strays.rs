@@ -1,5 +1,6 @@
 //! Rows of the listing that say `live` and belong to no live room that ever had a session.
 
+use chassis::db::Statement;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -26,6 +27,7 @@ pub async fn list_strays(
         limit
     )
     .fetch_all(executor)
+    .statement("SELECT list_strays")
     .await
 }
 
@@ -59,5 +61,6 @@ pub async fn end_strays(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<V
         ids
     )
     .fetch_all(executor)
+    .statement("UPDATE end_strays")
     .await
 }

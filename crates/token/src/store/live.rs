@@ -1,5 +1,6 @@
 //! What a join of one person in one live room depends on.
 
+use chassis::db::Statement;
 use domain::{LiveStatus, LobbyStatus, RoomStatus, SeatRole};
 use proto::types::v1::Caller;
 use sqlx::PgExecutor;
@@ -40,7 +41,6 @@ pub struct LiveJoin {
 }
 
 /// One round trip; every table is reached by a unique key (docs/benchmarks.md has the plan).
-#[tracing::instrument(level = "debug", skip_all)]
 pub async fn find_live_join(
     executor: impl PgExecutor<'_>,
     live_room_id: Uuid,
@@ -79,5 +79,6 @@ pub async fn find_live_join(
         &caller.groups
     )
     .fetch_optional(executor)
+    .statement("SELECT find_live_join")
     .await
 }

@@ -1,5 +1,6 @@
 //! What a join of one person, or of a guest, in one nest depends on.
 
+use chassis::db::Statement;
 use domain::RoomStatus;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -27,7 +28,6 @@ pub struct NestJoin {
 }
 
 /// One round trip; every table is reached by a unique key. A guest has no `pubkey`.
-#[tracing::instrument(level = "debug", skip_all)]
 pub async fn find_nest_join(
     executor: impl PgExecutor<'_>,
     nest_id: Uuid,
@@ -51,5 +51,6 @@ pub async fn find_nest_join(
         pubkey
     )
     .fetch_optional(executor)
+    .statement("SELECT find_nest_join")
     .await
 }

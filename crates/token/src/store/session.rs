@@ -1,5 +1,6 @@
 //! What a join of one person in one booked session depends on.
 
+use chassis::db::Statement;
 use domain::{Role, RoomStatus, SessionStatus};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -38,7 +39,6 @@ pub struct Join {
 }
 
 /// One round trip; every table is reached by a unique key (docs/benchmarks.md has the plan).
-#[tracing::instrument(level = "debug", skip_all)]
 pub async fn find_join(
     executor: impl PgExecutor<'_>,
     session_id: Uuid,
@@ -69,5 +69,6 @@ pub async fn find_join(
         user_id
     )
     .fetch_optional(executor)
+    .statement("SELECT find_join")
     .await
 }

@@ -2,6 +2,7 @@
 //! events keep; here seats, `host_present` and the peak are made equal to it, and seats that nobody came back to
 //! are released.
 
+use chassis::db::Statement;
 use sqlx::{PgExecutor, Result};
 use time::Duration;
 use uuid::Uuid;
@@ -52,7 +53,6 @@ macro_rules! changes {
 }
 
 /// Whether anything of a live room's session differs from what LiveKit shows. Reads only: most looks find nothing new.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<bool> {
     let row = changes!(
         r#"select exists (select from changes) or exists (
@@ -69,6 +69,7 @@ pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<boo
         LINGERS.as_seconds_f64(),
     )
     .fetch_one(db)
+    .statement("SELECT is_stale")
     .await?;
     Ok(row.stale)
 }
@@ -92,11 +93,11 @@ pub async fn lock_room(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<Op
         livekit_room
     )
     .fetch_optional(db)
+    .statement("SELECT lock_room")
     .await
 }
 
 /// Makes the seats equal to what LiveKit shows.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u64> {
     let done = changes!(
         "update live_room_attendance a
@@ -113,6 +114,7 @@ pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u6
         DISCONNECTED.as_seconds_f64(),
     )
     .execute(db)
+    .statement("UPDATE set_seats")
     .await?;
     Ok(done.rows_affected())
 }
@@ -129,12 +131,12 @@ pub async fn insert_unknown_people(db: impl PgExecutor<'_>, livekit_room: Uuid) 
         LINGERS.as_seconds_f64(),
     )
     .execute(db)
+    .statement("INSERT insert_unknown_people")
     .await?;
     Ok(done.rows_affected())
 }
 
 /// Makes the session's numbers equal to its seats and to what LiveKit shows of the host.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_sessions s
@@ -154,6 +156,7 @@ pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<
         livekit_room
     )
     .execute(db)
+    .statement("UPDATE set_numbers")
     .await?;
     Ok(done.rows_affected() > 0)
 }
@@ -161,7 +164,6 @@ pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<
 /// Releases seats that are held no longer, unless somebody is seen in them, and the places of those who wait no
 /// longer. Locks no session, for it only makes room, and waits for nobody. A hold beyond the longest there is was
 /// written before the clock was set back: it starts again.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_released(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "with due as (
@@ -183,6 +185,7 @@ pub async fn set_released(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
         DISCONNECTED.as_seconds_f64()
     )
     .execute(db)
+    .statement("UPDATE set_released")
     .await?;
     Ok(done.rows_affected())
 }

@@ -1,6 +1,7 @@
 //! The lobby: who waits, and who is let in. Somebody waits as long as his place in the queue is held for him. Whoever
 //! lets people in holds the lock of the session.
 
+use chassis::db::Statement;
 use chassis::page::Cursor;
 use domain::{LobbyStatus, SeatRole};
 use sqlx::{PgConnection, PgExecutor, Result};
@@ -42,6 +43,7 @@ pub async fn list_waiting(
         limit
     )
     .fetch_all(db)
+    .statement("SELECT list_waiting")
     .await
 }
 
@@ -53,6 +55,7 @@ pub async fn count_waiting(db: impl PgExecutor<'_>, session: Uuid) -> Result<i64
         session
     )
     .fetch_one(db)
+    .statement("SELECT count_waiting")
     .await
 }
 
@@ -66,6 +69,7 @@ pub async fn find_seat(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Re
         user
     )
     .fetch_optional(db)
+    .statement("SELECT find_seat")
     .await
 }
 
@@ -81,6 +85,7 @@ pub async fn find_open_seat(db: impl PgExecutor<'_>, session: Uuid, user: &str) 
         user
     )
     .fetch_optional(db)
+    .statement("SELECT find_open_seat")
     .await
 }
 
@@ -95,7 +100,6 @@ pub async fn admit_one(connection: &mut PgConnection, session: Uuid, user: &str)
 }
 
 /// Lets in those who wait, or only one of them.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 async fn set_admitted(db: &mut PgConnection, session: Uuid, only: Option<&str>) -> Result<u64> {
     let done = sqlx::query!(
         "with next as (
@@ -120,6 +124,7 @@ async fn set_admitted(db: &mut PgConnection, session: Uuid, only: Option<&str>) 
         UNSEEN.as_seconds_f64()
     )
     .execute(db)
+    .statement("UPDATE set_admitted")
     .await?;
     Ok(done.rows_affected())
 }
@@ -134,12 +139,12 @@ pub async fn set_rejected(db: impl PgExecutor<'_>, session: Uuid, user: &str) ->
         user
     )
     .execute(db)
+    .statement("UPDATE set_rejected")
     .await?;
     Ok(done.rows_affected() > 0)
 }
 
 /// Live sessions that let people in by themselves and have both somebody who waits and a place for him.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_sessions_to_admit(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select s.id from live_room_sessions s
@@ -154,5 +159,6 @@ pub async fn list_sessions_to_admit(db: impl PgExecutor<'_>, limit: i64) -> Resu
         limit
     )
     .fetch_all(db)
+    .statement("SELECT list_sessions_to_admit")
     .await
 }

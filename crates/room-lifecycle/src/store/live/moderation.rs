@@ -1,5 +1,6 @@
 //! What a host did with the people of his room: roles, hands, bans, and everybody who was there.
 
+use chassis::db::Statement;
 use chassis::page::Cursor;
 use domain::{LobbyStatus, SeatRole};
 use sqlx::{PgExecutor, Result};
@@ -10,7 +11,6 @@ use super::seats::Seat;
 
 /// The role of somebody with an admitted seat, a mark for his room, and a watch over it: tokens of the other role are
 /// still about. None: he has no seat. The seat is locked before the room, as everywhere.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_role(
     db: impl PgExecutor<'_>,
     session: Uuid,
@@ -47,6 +47,7 @@ pub async fn set_role(
         watch.as_seconds_f64()
     )
     .fetch_optional(db)
+    .statement("UPDATE set_role")
     .await
 }
 
@@ -58,7 +59,6 @@ pub struct Role {
 }
 
 /// What these people are in a session; who is its host, the room says. Of strangers nothing.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_roles(db: impl PgExecutor<'_>, session: Uuid, users: &[String]) -> Result<Vec<Role>> {
     sqlx::query_as!(
         Role,
@@ -72,11 +72,11 @@ pub async fn list_roles(db: impl PgExecutor<'_>, session: Uuid, users: &[String]
         users
     )
     .fetch_all(db)
+    .statement("SELECT list_roles")
     .await
 }
 
 /// Keeps somebody out of a live room, watches its open session's room and marks it. A ban that was over is a new one.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_ban(
     db: impl PgExecutor<'_>,
     room: Uuid,
@@ -115,12 +115,12 @@ pub async fn insert_ban(
         watch.as_seconds_f64()
     )
     .fetch_optional(db)
+    .statement("INSERT insert_ban")
     .await
     .map(drop)
 }
 
 /// Lifts a ban, and what was a kick out of the open session.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn delete_ban(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Result<()> {
     sqlx::query!(
         "with lifted as (delete from live_room_bans where live_room_id = $1 and user_id = $2),
@@ -137,6 +137,7 @@ pub async fn delete_ban(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Resu
         user
     )
     .execute(db)
+    .statement("DELETE delete_ban")
     .await
     .map(drop)
 }
@@ -159,6 +160,7 @@ pub async fn set_hand(
         raised
     )
     .fetch_optional(db)
+    .statement("UPDATE set_hand")
     .await
 }
 
@@ -187,6 +189,7 @@ pub async fn find_tally(db: impl PgExecutor<'_>, session: Uuid) -> Result<Option
         session
     )
     .fetch_optional(db)
+    .statement("SELECT find_tally")
     .await
 }
 
@@ -210,7 +213,6 @@ pub struct Seated {
 }
 
 /// Everybody of a session: raised hands first, longest up; then those who came, longest there.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_seated(
     db: impl PgExecutor<'_>,
     session: Uuid,
@@ -247,5 +249,6 @@ pub async fn list_seated(
         Uuid::nil()
     )
     .fetch_all(db)
+    .statement("SELECT list_seated")
     .await
 }

@@ -1,5 +1,6 @@
 //! Permanent rooms: one per person, whoever asks for it first and how often.
 
+use chassis::db::Statement;
 use chassis::page::Cursor;
 use domain::{AccessLevel, LobbyStatus, SeatRole};
 use sqlx::{PgExecutor, Result};
@@ -10,7 +11,10 @@ use crate::live::request::RoomFields;
 
 /// A person's own room, with its current session.
 pub async fn find_room_of(db: impl PgExecutor<'_>, host: &str) -> Result<Option<Live>> {
-    let row = select_current!("", "where r.host_user_id = $1", host).fetch_optional(db).await?;
+    let row = select_current!("", "where r.host_user_id = $1", host)
+        .fetch_optional(db)
+        .statement("SELECT find_room_of")
+        .await?;
     Ok(row.map(|row| live!(row)))
 }
 
@@ -22,11 +26,11 @@ pub async fn is_host(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Result<
         user
     )
     .fetch_one(db)
+    .statement("SELECT is_host")
     .await
 }
 
 /// A room that this reader may read, with its current session, unless that is over and was not for him.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn find_readable(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>) -> Result<Option<Live>> {
     let row = select_current!(
         "and (s.id = o.id
@@ -38,17 +42,17 @@ pub async fn find_readable(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'
         reader.is_admin,
         reader.groups,
     );
-    Ok(row.fetch_optional(db).await?.map(|row| live!(row)))
+    Ok(row.fetch_optional(db).statement("SELECT find_readable").await?.map(|row| live!(row)))
 }
 
 /// A room with its current session.
 pub async fn find_live(db: impl PgExecutor<'_>, room: Uuid) -> Result<Option<Live>> {
-    let row = select_current!("", "where r.id = $1", room).fetch_optional(db).await?;
+    let row =
+        select_current!("", "where r.id = $1", room).fetch_optional(db).statement("SELECT find_live").await?;
     Ok(row.map(|row| live!(row)))
 }
 
 /// A room with this one of its sessions.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn find_live_with(
     db: impl PgExecutor<'_>,
     room: Uuid,
@@ -61,7 +65,7 @@ pub async fn find_live_with(
         room,
         session,
     );
-    Ok(row.fetch_optional(db).await?.map(|row| live!(row)))
+    Ok(row.fetch_optional(db).statement("SELECT find_live_with").await?.map(|row| live!(row)))
 }
 
 /// Who is in a room, and what its reader is there.
@@ -77,7 +81,6 @@ pub struct State {
 }
 
 /// Everything about a room at one moment, for one of its readers.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn find_state(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>) -> Result<Option<State>> {
     let row = select_live!(
         r#", seats.waiting as "waiting!", seats.inside as "inside!", mine.role as "seat_role?: SeatRole",
@@ -101,7 +104,7 @@ pub async fn find_state(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>)
         reader.is_admin,
         reader.groups,
     );
-    Ok(row.fetch_optional(db).await?.map(|row| State {
+    Ok(row.fetch_optional(db).statement("SELECT find_state").await?.map(|row| State {
         waiting: row.waiting,
         inside: row.inside,
         seat_role: row.seat_role,
@@ -113,7 +116,6 @@ pub async fn find_state(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>)
 
 /// Sessions of a room that the reader may read, each by its own level, latest first. None: he may not read the
 /// room, or there is none.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_sessions(
     db: impl PgExecutor<'_>,
     room: Uuid,
@@ -143,6 +145,7 @@ pub async fn list_sessions(
         Uuid::max(),
     )
     .fetch_all(db)
+    .statement("SELECT list_sessions")
     .await?;
     // A room without sessions is one row without a session.
     let found = !rows.is_empty();
@@ -157,7 +160,7 @@ pub async fn insert_room(db: impl PgExecutor<'_>, host: &str, name: &str, slug: 
         name,
         slug
     );
-    Ok(done.execute(db).await?.rows_affected() > 0)
+    Ok(done.execute(db).statement("INSERT insert_room").await?.rows_affected() > 0)
 }
 
 /// Sets what the host wants changed. False: the room is not his.
@@ -187,5 +190,5 @@ pub async fn update_room(
         fields.topic_keys.as_deref(),
         fields.groups.as_deref(),
     );
-    Ok(done.execute(db).await?.rows_affected() > 0)
+    Ok(done.execute(db).statement("UPDATE update_room").await?.rows_affected() > 0)
 }

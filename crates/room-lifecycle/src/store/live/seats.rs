@@ -1,6 +1,7 @@
 //! Seats: who has a place in a session, and who takes or gives one up. Whoever takes a place, or makes one free for
 //! others, holds the lock of the session; the statements that count run after it is had, on a snapshot of their own.
 
+use chassis::db::Statement;
 use domain::{LiveStatus, LobbyStatus, SeatRole};
 use proto::types::v1::Caller;
 use sqlx::{PgExecutor, Result};
@@ -59,7 +60,6 @@ impl Place {
 }
 
 /// One round trip; every table is reached by a unique key.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn find_place(db: impl PgExecutor<'_>, room: Uuid, who: Reader<'_>) -> Result<Option<Place>> {
     sqlx::query_as!(
         Place,
@@ -98,6 +98,7 @@ pub async fn find_place(db: impl PgExecutor<'_>, room: Uuid, who: Reader<'_>) ->
         who.groups
     )
     .fetch_optional(db)
+    .statement("SELECT find_place")
     .await
 }
 
@@ -108,6 +109,7 @@ pub async fn lock_session(db: impl PgExecutor<'_>, session: Uuid) -> Result<bool
         session
     )
     .fetch_optional(db)
+    .statement("SELECT lock_session")
     .await?;
     Ok(locked.is_some())
 }
@@ -119,6 +121,7 @@ pub async fn lock_session_of(db: impl PgExecutor<'_>, room: Uuid) -> Result<Opti
         room
     )
     .fetch_optional(db)
+    .statement("SELECT lock_session_of")
     .await
 }
 
@@ -133,7 +136,6 @@ pub struct Taking {
 
 /// Takes a seat, or takes it again. None: all places are taken. LiveKit's people get to know him, and we what his
 /// token says of him.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Caller) -> Result<Option<Seat>> {
     let held_for = if taking.seat.lobby_status == LobbyStatus::Waiting { WAITS } else { UNSEEN };
     sqlx::query_as!(
@@ -178,6 +180,7 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
         caller.avatar_url
     )
     .fetch_optional(db)
+    .statement("INSERT insert_seat")
     .await
 }
 
@@ -191,6 +194,7 @@ pub async fn set_left(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Res
         user
     )
     .execute(db)
+    .statement("UPDATE set_left")
     .await?;
     Ok(done.rows_affected() > 0)
 }
@@ -207,6 +211,7 @@ pub async fn set_disconnected(db: impl PgExecutor<'_>, session: Uuid, user: &str
         DISCONNECTED.as_seconds_f64()
     )
     .execute(db)
+    .statement("UPDATE set_disconnected")
     .await?;
     Ok(done.rows_affected() > 0)
 }

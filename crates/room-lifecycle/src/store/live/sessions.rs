@@ -1,6 +1,7 @@
 //! Sessions, their projection, and what time or others have to change in them. Callers lock the room first
 //! ([`settle_as_host`], [`settle`]), then write the session, and settle again before they commit.
 
+use chassis::db::Statement;
 use domain::{AccessLevel, EndReason, LiveStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
@@ -10,7 +11,6 @@ use crate::live::request::NewSession;
 
 /// Locks a room of this host until the transaction ends, and settles it. Some(true): something was put right;
 /// None: the room is not his.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn settle_as_host(db: impl PgExecutor<'_>, room: Uuid, host: &str) -> Result<Option<bool>> {
     sqlx::query_scalar!(
         r#"select settle_live_room(id) as "healed!" from live_rooms where id = $1 and host_user_id = $2"#,
@@ -18,19 +18,21 @@ pub async fn settle_as_host(db: impl PgExecutor<'_>, room: Uuid, host: &str) -> 
         host
     )
     .fetch_optional(db)
+    .statement("SELECT settle_as_host")
     .await
 }
 
 /// Locks a room until the transaction ends, and makes its projection equal to its open session. True: something was
 /// changed.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn settle(db: impl PgExecutor<'_>, room: Uuid) -> Result<bool> {
-    sqlx::query_scalar!(r#"select settle_live_room($1) as "changed!""#, room).fetch_one(db).await
+    sqlx::query_scalar!(r#"select settle_live_room($1) as "changed!""#, room)
+        .fetch_one(db)
+        .statement("SELECT settle")
+        .await
 }
 
 /// A new session; what it does not say, the room says. None: there is an open one that did not lock the room, or
 /// the key stands already.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_session(
     db: impl PgExecutor<'_>,
     room: Uuid,
@@ -64,6 +66,7 @@ pub async fn insert_session(
         new.idempotency_key.as_ref().map(|_| new.hash()),
     )
     .fetch_optional(db)
+    .statement("INSERT insert_session")
     .await
 }
 
@@ -78,11 +81,14 @@ pub async fn find_session_by_key(
         host,
         key
     );
-    Ok(row.fetch_optional(db).await?.map(|row| (row.id, row.request_hash)))
+    Ok(row
+        .fetch_optional(db)
+        .statement("SELECT find_session_by_key")
+        .await?
+        .map(|row| (row.id, row.request_hash)))
 }
 
 /// Moves an open session on to its lobby, or live. False: it is over.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_session_status(db: impl PgExecutor<'_>, session: Uuid, status: LiveStatus) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_sessions
@@ -94,12 +100,11 @@ pub async fn set_session_status(db: impl PgExecutor<'_>, session: Uuid, status: 
         session,
         status.as_str()
     );
-    Ok(done.execute(db).await?.rows_affected() > 0)
+    Ok(done.execute(db).statement("UPDATE set_session_status").await?.rows_affected() > 0)
 }
 
 /// Ends or cancels an open session; the reason that it has then: `time` if it was to end because it is empty, and is
 /// past its end. None: it was over.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_session_over(
     db: impl PgExecutor<'_>,
     session: Uuid,
@@ -117,6 +122,7 @@ pub async fn set_session_over(
         reason.as_str()
     )
     .fetch_optional(db)
+    .statement("UPDATE set_session_over")
     .await
 }
 
@@ -128,18 +134,19 @@ pub async fn set_host_present(db: impl PgExecutor<'_>, session: Uuid, present: b
         session,
         present
     );
-    Ok(done.execute(db).await?.rows_affected() > 0)
+    Ok(done.execute(db).statement("UPDATE set_host_present").await?.rows_affected() > 0)
 }
 
 /// Rooms that settling would change.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
-    sqlx::query_scalar!(r#"select id as "id!" from unsettled_live_rooms limit $1"#, limit).fetch_all(db).await
+    sqlx::query_scalar!(r#"select id as "id!" from unsettled_live_rooms limit $1"#, limit)
+        .fetch_all(db)
+        .statement("SELECT list_unsettled")
+        .await
 }
 
 /// Rooms whose open session has to move on by its own plan, longest due first: its lobby opens, it starts, or it is
 /// missed.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select room_id from live_room_sessions
@@ -152,6 +159,7 @@ pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> 
         limit
     )
     .fetch_all(db)
+    .statement("SELECT list_due")
     .await
 }
 
@@ -164,5 +172,6 @@ pub async fn count_stuck(db: impl PgExecutor<'_>) -> Result<i64> {
              and (r.current_session_id is null or s.status in ('ended', 'cancelled'))"#
     )
     .fetch_one(db)
+    .statement("SELECT count_stuck")
     .await
 }

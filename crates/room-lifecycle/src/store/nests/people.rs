@@ -1,5 +1,6 @@
 //! Who may do what in a nest, and the guests whom only LiveKit knows.
 
+use chassis::db::Statement;
 use domain::NestRole;
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
@@ -24,7 +25,6 @@ impl Participant {
 }
 
 /// Those of these keys that are participants.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_participants(
     db: impl PgExecutor<'_>,
     nest: Uuid,
@@ -37,12 +37,12 @@ pub async fn list_participants(
         keys
     )
     .fetch_all(db)
+    .statement("SELECT list_participants")
     .await
 }
 
 /// What a participant may do from now on, and a mark for his room, which is watched until `watch`: tokens that
 /// allow more are still about.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn set_role(
     db: impl PgExecutor<'_>,
     nest: Uuid,
@@ -74,6 +74,7 @@ pub async fn set_role(
         watch.map(Duration::as_seconds_f64)
     )
     .fetch_optional(db)
+    .statement("UPDATE set_role")
     .await
     .map(drop)
 }
@@ -87,13 +88,13 @@ pub async fn set_watched(db: impl PgExecutor<'_>, room: Uuid, watch: Duration) -
         watch.as_seconds_f64()
     )
     .execute(db)
+    .statement("UPDATE set_watched")
     .await
     .map(drop)
 }
 
 /// Guests have no record before they are seen: from then on they count as everybody else does. Those who left long
 /// ago are forgotten, because each of them comes back as another one.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn insert_guests(
     db: impl PgExecutor<'_>,
     room: Uuid,
@@ -116,6 +117,7 @@ pub async fn insert_guests(
         GUESTS_REMEMBERED.as_seconds_f64()
     )
     .execute(db)
+    .statement("INSERT insert_guests")
     .await?;
     Ok(done.rows_affected())
 }

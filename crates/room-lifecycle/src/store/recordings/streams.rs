@@ -1,5 +1,6 @@
 //! Streams of nests: recordings of another kind, whose segments are played while they are written.
 
+use chassis::db::Statement;
 use sqlx::{PgExecutor, Result};
 use time::Duration;
 use uuid::Uuid;
@@ -11,7 +12,6 @@ const LONGEST_BACKOFF: Duration = Duration::minutes(5);
 const REMEMBERED: Duration = Duration::minutes(10);
 
 /// Open nests that somebody is in, whose stream is wanted and neither runs nor has failed just now.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         r#"select n.id
@@ -36,11 +36,11 @@ pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> 
         REMEMBERED.as_seconds_f64()
     )
     .fetch_all(db)
+    .statement("SELECT list_due")
     .await
 }
 
 /// The folder of the stream that an open nest has now.
-#[tracing::instrument(level = "debug", skip_all, fields(otel.kind = "client", db.system = "postgresql"))]
 pub async fn find_folder(db: impl PgExecutor<'_>, nest: Uuid) -> Result<Option<String>> {
     sqlx::query_scalar!(
         "select c.file
@@ -51,6 +51,7 @@ pub async fn find_folder(db: impl PgExecutor<'_>, nest: Uuid) -> Result<Option<S
         nest
     )
     .fetch_optional(db)
+    .statement("SELECT find_folder")
     .await
 }
 
@@ -65,6 +66,7 @@ pub async fn set_forgotten(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
         limit
     )
     .execute(db)
+    .statement("UPDATE set_forgotten")
     .await?;
     Ok(done.rows_affected())
 }

@@ -1,6 +1,7 @@
 //! What LiveKit says of recordings, written where they are still open, and nowhere else: whoever comes second changes
 //! nothing.
 
+use chassis::db::Statement;
 use domain::{RecordingKind, RecordingStatus};
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
@@ -43,6 +44,7 @@ pub async fn is_any_recorded(db: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<
         rooms
     )
     .fetch_one(db)
+    .statement("SELECT is_any_recorded")
     .await
 }
 
@@ -68,6 +70,7 @@ pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
         ALONE.as_seconds_f64()
     )
     .fetch_all(db)
+    .statement("SELECT list_open")
     .await?;
     let open = rows.into_iter().map(|row| Open {
         recording: Recording {
@@ -120,6 +123,7 @@ pub async fn set_seen(
         &way as &[String],
     )
     .fetch_optional(db)
+    .statement("UPDATE set_seen")
     .await
 }
 
@@ -142,6 +146,7 @@ pub async fn set_finished(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Resul
         end.started_at,
     )
     .fetch_optional(db)
+    .statement("UPDATE set_finished")
     .await
 }
 
@@ -172,6 +177,7 @@ pub async fn claim_awaiting(db: impl PgExecutor<'_>, soon: Duration, limit: i64)
         limit
     )
     .fetch_all(db)
+    .statement("UPDATE claim_awaiting")
     .await?;
     let awaiting = rows.into_iter().map(|row| Awaiting {
         recording: Recording {
@@ -241,6 +247,7 @@ pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<
         end.never_begun,
     )
     .fetch_optional(db)
+    .statement("UPDATE set_closed")
     .await
 }
 
@@ -263,5 +270,6 @@ pub async fn list_strays(
         recordings
     )
     .fetch_all(db)
+    .statement("SELECT list_strays")
     .await
 }
