@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,19 +19,24 @@ use crate::{
 pub struct Runtime {
     pub lifecycle: Lifecycle,
     pub readiness: Readiness,
-    databases: Arc<Mutex<HashMap<String, Expiry>>>,
+    pub databases: Databases,
 }
 
 impl Runtime {
     /// What is noted of a service's database, by the name that readiness gives it.
     #[must_use]
     pub fn expiry(&self, dependency: &str) -> Expiry {
-        let databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
-        databases.get(dependency).cloned().unwrap_or_default()
+        self.databases.locked().get(dependency).cloned().unwrap_or_default()
     }
+}
 
-    fn keep(&self, dependency: String, expiry: Expiry) {
-        self.databases.lock().unwrap_or_else(PoisonError::into_inner).insert(dependency, expiry);
+/// The databases of the services of a process.
+#[derive(Clone, Debug, Default)]
+pub struct Databases(Arc<Mutex<HashMap<String, Expiry>>>);
+
+impl Databases {
+    fn locked(&self) -> MutexGuard<'_, HashMap<String, Expiry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,7 +70,7 @@ pub async fn database_for(
     runtime: &Runtime,
 ) -> Result<PgPool, StartError> {
     let (pool, probe) = db::probed_pool(settings, needs)?;
-    runtime.keep(settings.dependency(), probe.expiry().clone());
+    runtime.databases.locked().insert(settings.dependency(), probe.expiry().clone());
     let (observed, service) = (pool.clone(), settings.service());
     runtime.readiness.watch(&runtime.lifecycle, settings.dependency(), true, move || {
         let probe = probe.clone();
