@@ -94,10 +94,11 @@ pub struct Record<'a> {
 }
 
 /// What is stored about a person. Empty: not known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'a> {
     pub name: Option<&'a str>,
     pub email: Option<&'a str>,
+    pub email_verified: Option<bool>,
     pub avatar: Option<&'a str>,
     /// How he was called when he was booked.
     pub booked: Option<&'a str>,

@@ -179,7 +179,9 @@ fn is_over(reason: Reason) -> bool {
 /// Whether the caller's token tells what we do not know yet. Empty texts tell nothing.
 fn is_news(caller: &Caller, known: Known<'_>) -> bool {
     let told = [(&caller.name, known.name), (&caller.email, known.email), (&caller.avatar_url, known.avatar)];
+    let verified = caller.email_verified.filter(|_| !caller.email.is_empty());
     told.into_iter().any(|(told, known)| !told.is_empty() && known != Some(told))
+        || verified.is_some() && verified != known.email_verified
 }
 
 /// What the others see: as he is called now, as we know him, as he was booked, or his id.

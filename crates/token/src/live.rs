@@ -53,6 +53,7 @@ impl Row for LiveJoin {
         Some(Known {
             name: self.own_name.as_deref(),
             email: self.own_email.as_deref(),
+            email_verified: self.own_email_verified,
             avatar: self.own_avatar.as_deref(),
             booked: None,
         })

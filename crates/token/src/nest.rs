@@ -69,7 +69,7 @@ impl Row for NestDoor {
 
     /// Of a key nothing else is known; of a guest nothing at all.
     fn known(&self) -> Option<Known<'_>> {
-        self.join.is_participant.then_some(Known { name: None, email: None, avatar: None, booked: None })
+        self.join.is_participant.then(Known::default)
     }
 }
 

@@ -48,6 +48,7 @@ impl Row for Join {
         Some(Known {
             name: self.own_name.as_deref(),
             email: self.own_email.as_deref(),
+            email_verified: self.own_email_verified,
             avatar: self.own_avatar.as_deref(),
             booked: self.guest_name.as_deref().filter(|_| !role.is_host()),
         })

@@ -17,11 +17,12 @@ pub use session::{Join, find_join};
 /// Keeps name, e-mail and picture as the identity provider tells them.
 pub async fn remember_person(executor: impl PgExecutor<'_>, person: &Caller) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        r#"select 1 as "done!" from remember_person($1, $2, $3, $4)"#,
+        r#"select 1 as "done!" from remember_person($1, $2, $3, $4, $5)"#,
         person.user_id,
         person.name,
         person.email,
-        person.avatar_url
+        person.avatar_url,
+        person.email_verified
     )
     .fetch_optional(executor)
     .statement("SELECT remember_person")

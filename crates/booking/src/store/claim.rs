@@ -135,7 +135,8 @@ macro_rules! claim {
                       c.created_at < app_now() - make_interval(hours => $3) as "is_old!", app_now() as "now!",
                       n.id as notification_id, n.kind, n.payload::text as "payload!", n.created_at as happened_at,
                       n.user_id,
-                      coalesce(u.email, case when n.user_id = s.guest_id then s.guest_email end) as email,
+                      mail_address(u.email, u.email_verified,
+                                  case when n.user_id = s.guest_id then s.guest_email end) as email,
                       s.id as "booking_id?", s.title as "title?", s.status in ('scheduled', 'in_progress') as is_open,
                       s.scheduled_at as "scheduled_at?", s.duration_minutes as "duration_minutes?",
                       s.meeting_url as "meeting_url?", s.link_version as "link_version?"
@@ -176,7 +177,8 @@ pub async fn claim_probe(
          left join app_users u on u.id = n.user_id
          cross join lateral (
              select case when n.user_id is null then 'admins'
-                         else lower(coalesce(u.email, case when n.user_id = s.guest_id then s.guest_email end))
+                         else lower(mail_address(u.email, u.email_verified,
+                                                 case when n.user_id = s.guest_id then s.guest_email end))
                     end as recipient) r",
         "and r.recipient is not null
          and not exists (

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use chassis::page::Cursor;
 
-/// Mails within an hour to an address that nobody signed in with, and to all such addresses because of one person: a
-/// booking names whom it likes, and must not make us a relay of his.
+/// Mails within an hour to an address that nobody signed in with or that the identity provider has not verified, and to
+/// all such addresses because of one person: they must not make us a relay.
 const MAILS_TO_STRANGER: i64 = 5;
 const MAILS_OF_INVITER: i64 = 20;
 
@@ -37,12 +37,7 @@ pub async fn expand_notifications(
            addressed as (
                select e.*, channel, stranger, inviter
                from expanded e cross join unnest($1::text[]) channel
-               left join lateral (
-                   select lower(s.guest_email) as stranger,
-                          case when s.created_by in (s.host_id, s.guest_id) then s.created_by end as inviter
-                   from sessions s left join app_users u on u.id = s.guest_id
-                   where channel = 'email' and s.id = e.session_id and s.guest_id = e.user_id
-                     and s.guest_email is not null and u.email is null) unproved on true),
+               left join lateral unproved_address(e.user_id, e.session_id) unproved on channel = 'email'),
            counted as (
                select a.*,
                       case when stranger is not null then

@@ -44,12 +44,13 @@ pub async fn lock_people(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"select lock_people($1)::text as locked,
-                  case when $2 <> '' then remember_person($2, $3, $4, $5)::text end as remembered"#,
+                  case when $2 <> '' then remember_person($2, $3, $4, $5, $6)::text end as remembered"#,
         people,
         caller.user_id,
         caller.name,
         caller.email,
         caller.avatar_url,
+        caller.email_verified,
     )
     .fetch_one(executor)
     .statement("SELECT lock_people")
@@ -73,7 +74,7 @@ pub async fn insert_booking(
                                duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash)
          select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
          where $7 between app_now() - make_interval(secs => $20) and app_now() + make_interval(secs => $21)
-           and admit_new_booking($4, $17, $18, $19, $2, $3, $12, $7, $8, $14, $15, $16)
+           and admit_new_booking($4, $17, $18, $19, $22, $2, $3, $12, $7, $8, $14, $15, $16)
          on conflict on constraint sessions_idempotency_key do nothing
          returning *, true as tell",
         "placed as (
@@ -102,6 +103,7 @@ pub async fn insert_booking(
         new.creator.avatar_url,
         STARTS_AGO.as_seconds_f64(),
         STARTS_AHEAD.as_seconds_f64(),
+        new.creator.email_verified,
     )
     .fetch_optional(executor)
     .statement("INSERT insert_booking")

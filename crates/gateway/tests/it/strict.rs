@@ -315,3 +315,21 @@ async fn tokens_with_unusable_names_and_pictures_lose_them() {
     }
     assert_eq!(ask("sub", "auth0|ana of üx").await.0, 200);
 }
+
+#[tokio::test]
+async fn verification_of_an_address_travels_to_the_services() {
+    let gateway = patient().await;
+    for (claim, expected) in [
+        (json!(false), Some(false)),
+        (json!("false"), Some(false)),
+        (json!(0), Some(false)),
+        (json!(true), Some(true)),
+        (Value::Null, None),
+    ] {
+        let mut claims = crate::support::claims("ana");
+        claims["email_verified"] = claim.clone();
+        let request = gateway.get("/api/bookings").bearer_auth(crate::support::sign(&claims));
+        assert_eq!(answer(request).await.0, 200);
+        assert_eq!(gateway.fake.last().caller.unwrap().email_verified, expected, "{claim}");
+    }
+}

@@ -97,11 +97,12 @@ impl<'a> From<&'a Caller> for Reader<'a> {
 /// Remembers what a caller's token says of him.
 pub async fn remember_person(db: impl PgExecutor<'_>, caller: &Caller) -> Result<()> {
     sqlx::query!(
-        "select remember_person($1, $2, $3, $4)",
+        "select remember_person($1, $2, $3, $4, $5)",
         caller.user_id,
         caller.name,
         caller.email,
-        caller.avatar_url
+        caller.avatar_url,
+        caller.email_verified
     )
     .execute(db)
     .statement("SELECT remember_person")

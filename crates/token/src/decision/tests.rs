@@ -26,6 +26,7 @@ fn open() -> Join {
         guest_name: None,
         own_name: None,
         own_email: None,
+        own_email_verified: None,
         own_avatar: None,
         other_id: "hanna".into(),
         other_name: None,

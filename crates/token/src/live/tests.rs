@@ -26,6 +26,7 @@ fn seated() -> LiveJoin {
         kicked: false,
         own_name: None,
         own_email: None,
+        own_email_verified: None,
         own_avatar: None,
         room_id: Some(Uuid::nil()),
         room_status: Some(RoomStatus::Active),

@@ -31,6 +31,7 @@ pub struct LiveJoin {
     pub kicked: bool,
     pub own_name: Option<String>,
     pub own_email: Option<String>,
+    pub own_email_verified: Option<bool>,
     pub own_avatar: Option<String>,
     pub room_id: Option<Uuid>,
     pub room_status: Option<RoomStatus>,
@@ -61,7 +62,8 @@ pub async fn find_live_join(
                a.lobby_status as "lobby_status?: LobbyStatus", a.left_at is not null as "left!",
                b.user_id is not null and coalesce(b.until > app_now(), true) as "banned!",
                coalesce(p.status = 'kicked', false) as "kicked!",
-               own.display_name as "own_name?", own.email as "own_email?", own.avatar_url as "own_avatar?",
+               own.display_name as "own_name?", own.email as "own_email?",
+               own.email_verified as own_email_verified, own.avatar_url as "own_avatar?",
                r.id as "room_id?", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
                r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"
         from live_rooms l

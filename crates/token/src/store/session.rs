@@ -26,6 +26,7 @@ pub struct Join {
     pub guest_name: Option<String>,
     pub own_name: Option<String>,
     pub own_email: Option<String>,
+    pub own_email_verified: Option<bool>,
     pub own_avatar: Option<String>,
     pub other_id: String,
     pub other_name: Option<String>,
@@ -52,7 +53,8 @@ pub async fn find_join(
                w.opens_at as "opens_at!", w.closes_at as "closes_at!",
                case $2 when s.host_id then 'host' when s.guest_id then 'guest' end as "role: Role",
                coalesce(p.status = 'kicked', false) as "kicked!", s.guest_name,
-               own.display_name as "own_name?", own.email as "own_email?", own.avatar_url as "own_avatar?",
+               own.display_name as "own_name?", own.email as "own_email?",
+               own.email_verified as own_email_verified, own.avatar_url as "own_avatar?",
                o.id as "other_id!", other.display_name as "other_name?", other.avatar_url as "other_avatar?",
                r.id as "room_id?", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
                r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"

@@ -234,6 +234,29 @@ async fn a_party_with_a_new_name_is_remembered_and_a_stranger_is_not(
     assert_eq!(strangers.fetch_one(&pool).await.unwrap(), 0);
 }
 
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn verification_of_an_address_is_remembered(options: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = open(options, &connect).await;
+    let booking = seed::booking(&pool, State::OpenNow).await;
+    seed::active_room(&pool, &booking).await;
+    let world = world(&connect, &FakeRoom::silent()).await;
+    let session = booking.id.to_string();
+    let known = async || {
+        let known = sqlx::query_scalar!("select email_verified from app_users where id = $1", booking.host);
+        known.fetch_one(&pool).await.unwrap()
+    };
+    let email = format!("{}@example.org", booking.host);
+    for verified in [Some(false), Some(true)] {
+        let caller = Caller { email: email.clone(), email_verified: verified, ..person(&booking.host) };
+        world.ask(caller, &session, false).await.unwrap();
+        eventually("what the token says", async || match known().await {
+            told if told == verified => Ok(()),
+            other => Err(other),
+        })
+        .await;
+    }
+}
+
 pub async fn kick(pool: &PgPool, user: &str) {
     sqlx::query!(
         "update livekit_participants set status = 'kicked', kicked_at = app_now() where user_id = $1",
