@@ -67,3 +67,5 @@ begin
     end if;
     return changed;
 end $$;
+
+select greenroom_grants();

@@ -19,3 +19,5 @@ create trigger recordings_mark_nest_ended
     when (new.kind = 'file' and old.ended_at is null and old.finished_at is null
           and (new.ended_at is not null or new.finished_at is not null))
     execute function recordings_mark_nest();
+
+select greenroom_grants();

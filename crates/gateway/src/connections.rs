@@ -16,6 +16,9 @@ pub(crate) struct Connections {
     uncounted: TrustedProxies,
 }
 
+/// The place of a connection that was let in; None: it is not counted.
+pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] Option<Share>);
+
 impl Connections {
     /// `of_one`: connections of one address; 0 is no bound.
     pub(crate) fn at_most(of_one: u32, uncounted: TrustedProxies) -> Self {
@@ -24,16 +27,16 @@ impl Connections {
     }
 
     /// Lets one more connection in, which holds what is returned. None: this address has enough of them.
-    pub(crate) fn admit(&self, peer: IpAddr) -> Option<Option<Share>> {
+    pub(crate) fn admit(&self, peer: IpAddr) -> Option<Place> {
         match &self.of_one {
             Some(shares) if !peer.is_loopback() && !self.uncounted.contain(peer) => {
                 let admitted = shares.take(network_of(peer));
                 if admitted.is_none() {
                     metrics::counter!("greenroom_connections_refused_total").increment(1);
                 }
-                admitted.map(Some)
+                admitted.map(|share| Place(Some(share)))
             }
-            _ => Some(None),
+            _ => Some(Place(None)),
         }
     }
 }
@@ -42,7 +45,7 @@ impl Connections {
 mod tests {
     use super::*;
 
-    fn admitted(connections: &Connections, peer: &str) -> Option<Option<Share>> {
+    fn admitted(connections: &Connections, peer: &str) -> Option<Place> {
         connections.admit(peer.parse().unwrap())
     }
 
