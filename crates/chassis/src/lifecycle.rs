@@ -91,7 +91,7 @@ impl Lifecycle {
     ) -> Result<T, Lost> {
         let request_id = context::current().map_or_else(|| Arc::from(""), |context| context.request_id);
         let own = context::Context { deadline: Instant::now() + budget, request_id };
-        let work = Expiry::inherited(work);
+        let work = Expiry::inherited(Box::pin(work)); // boxed: each layer below would hold its size again
         let timed = async move { tokio::time::timeout(budget, context::scope(own, work)).await };
         match self.spawn(name, timed).await {
             Ok(Some(Ok(value))) => Ok(value),

@@ -64,7 +64,8 @@ pub fn every<F, E>(
     telemetry::meters::begin_pass(name);
     let task = Expiry::inherited(async move {
         while !stopping.is_cancelled() {
-            let bounded = Expiry::inherited(timed(name, within(LONGEST_PASS, pass())));
+            // Boxed: each layer around it would hold its size again, and passes are large.
+            let bounded = Expiry::inherited(timed(name, within(LONGEST_PASS, Box::pin(pass()))));
             traced(&tasks, name, bounded).await;
             let pause = period.mul_f64(rand::random_range(0.9..1.1));
             tokio::select! {

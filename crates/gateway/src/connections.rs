@@ -16,9 +16,6 @@ pub(crate) struct Connections {
     uncounted: TrustedProxies,
 }
 
-/// The place of a connection that was let in; None: it is not counted.
-pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] Option<Share>);
-
 impl Connections {
     /// `of_one`: connections of one address; 0 is no bound.
     pub(crate) fn at_most(of_one: u32, uncounted: TrustedProxies) -> Self {
@@ -27,25 +24,30 @@ impl Connections {
     }
 
     /// Lets one more connection in, which holds what is returned. None: this address has enough of them.
-    pub(crate) fn admit(&self, peer: IpAddr) -> Option<Place> {
+    pub(crate) fn admit(&self, peer: IpAddr) -> Option<Admitted> {
         match &self.of_one {
             Some(shares) if !peer.is_loopback() && !self.uncounted.contain(peer) => {
                 let admitted = shares.take(network_of(peer));
                 if admitted.is_none() {
                     metrics::counter!("greenroom_connections_refused_total").increment(1);
                 }
-                admitted.map(|share| Place(Some(share)))
+                admitted.map(|share| Admitted { _share: Some(share) })
             }
-            _ => Some(Place(None)),
+            _ => Some(Admitted { _share: None }),
         }
     }
+}
+
+/// A connection that was let in, while it lasts.
+pub(crate) struct Admitted {
+    _share: Option<Share>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn admitted(connections: &Connections, peer: &str) -> Option<Place> {
+    fn admitted(connections: &Connections, peer: &str) -> Option<Admitted> {
         connections.admit(peer.parse().unwrap())
     }
 

@@ -15,7 +15,7 @@ use std::{
 
 use futures::FutureExt as _;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
     net::TcpStream,
 };
 
@@ -53,7 +53,7 @@ impl Peer {
             Ok(0) | Err(_) => Poll::Ready(true),
             Ok(_) => {
                 let ready = stream.ready(Interest::READABLE).now_or_never();
-                Poll::Ready(ready.is_some_and(|ready| ready.is_ok_and(tokio::io::Ready::is_read_closed)))
+                Poll::Ready(ready.is_some_and(|ready| ready.is_ok_and(Ready::is_read_closed)))
             }
         }
     }
