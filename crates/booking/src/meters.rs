@@ -21,6 +21,7 @@ pub const METERS: &[Meter] = &[
             ("result", &["delivered", "later", "dead", "dropped", "untried"]),
         ],
     ),
+    Meter::gauge("greenroom_deliveries_waiting", "Deliveries that wait for an address, by channel."),
     Meter::gauge("greenroom_deliveries_pending", "Deliveries that wait, by channel."),
     Meter::gauge(
         "greenroom_deliveries_oldest_pending_seconds",

@@ -15,6 +15,7 @@ const REFUSED: &[&str] = &[
     "nip98_kind",
     "nip98_method",
     "nip98_missing",
+    "nip98_no_payload",
     "nip98_no_urls",
     "nip98_payload",
     "nip98_scheme",
@@ -27,12 +28,18 @@ const REFUSED: &[&str] = &[
     "signature",
     "subject",
     "ticket",
+    "too_large",
     "unknown_key",
 ];
 
 pub const METERS: &[Meter] = &[
     Meter::open_counter("greenroom_http_requests_total", "HTTP requests, by route, method and status."),
     Meter::histogram("greenroom_http_request_duration_seconds", "Time until an HTTP request was answered."),
+    Meter::counter(
+        "greenroom_connections_refused_total",
+        "Connections closed at once because their address had too many.",
+        &[],
+    ),
     Meter::counter(
         "greenroom_sign_ins_refused_total",
         "Tokens, signatures, tickets and links that were refused, by reason.",

@@ -45,6 +45,11 @@ pub const METERS: &[Meter] = &[
         &[("by", &["pass", "go_live", "verb"])],
     ),
     Meter::counter(
+        "greenroom_live_sessions_ended_total",
+        "Live sessions that ended or were cancelled, by reason.",
+        &[("reason", &["host", "empty", "time", "missed", "reset"])],
+    ),
+    Meter::counter(
         "greenroom_live_sessions_auto_ended_total",
         "Live sessions that ended because they stayed empty.",
         &[],
@@ -70,7 +75,7 @@ pub const METERS: &[Meter] = &[
     Meter::counter(
         "greenroom_recordings_ended_total",
         "Recordings that ended, by status and by what noticed it.",
-        &[("status", &["complete", "failed", "aborted"]), ("by", &["livekit", "watch", "start", "stop"])],
+        &[("status", &["complete", "failed", "aborted"]), ("by", &["livekit", "file", "watch", "start", "stop"])],
     ),
     Meter::counter(
         "greenroom_recordings_orphaned_total",
