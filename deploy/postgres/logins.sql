@@ -46,7 +46,7 @@ from logins where role || '_login' not in (select rolname from pg_roles) \gexec
 select format('alter role %I with login noinherit password %L', role || '_login', password) from logins \gexec
 select format('grant %I to %I', role, role || '_login') from logins \gexec
 
--- Nobody else may connect. The owner's to say: of an administrator who is not, PUBLIC's right to connect stays.
+-- No other role may connect. Only the owner may revoke that: run by another administrator, PUBLIC keeps its right.
 select pg_has_role(datdba, 'usage') as owner from pg_database where datname = current_database() \gset
 \if :owner
 select format('revoke all on database %I from public', current_database()) \gexec
