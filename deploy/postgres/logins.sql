@@ -55,7 +55,7 @@ select format('grant connect on database %I to %I', current_database(), role || 
 select format('revoke all on database %1$I from public; grant connect on database %1$I to %2$s; '
               'grant connect, temporary on database %1$I to %3$I;',
               current_database(), string_agg(format('%I', role || '_login'), ', '), current_user)
-       as "for the owner of the database to run, so that nobody else may connect"
+       as "for the owner of the database to run, so that no other role may connect"
 from logins;
 \endif
 commit;

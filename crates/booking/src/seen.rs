@@ -25,7 +25,7 @@ struct State {
 }
 
 impl Seen {
-    /// Whether this person comes for the first time with this address.
+    /// Whether this person's request is the first with this address.
     fn is_new(&self, caller: &Caller) -> bool {
         let person = self.0.hasher.hash_one((&caller.user_id, &caller.email));
         let mut people = self.0.people.lock();

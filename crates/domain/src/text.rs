@@ -107,7 +107,7 @@ fn balanced(text: &[char]) -> Vec<bool> {
     balanced
 }
 
-/// Takes no ink and is no white space. Unicode's `Default_Ignorable_Code_Point`, control characters, and four that
+/// Invisible, and not white space: Unicode's `Default_Ignorable_Code_Point`, control characters, and four that
 /// Unicode counts among the visible ones although they are empty.
 fn is_invisible(character: char) -> bool {
     character.is_control()

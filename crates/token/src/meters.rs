@@ -1,4 +1,4 @@
-//! What token measures.
+//! The metrics of token.
 
 use chassis::telemetry::meters::Meter;
 

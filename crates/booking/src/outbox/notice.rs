@@ -20,7 +20,7 @@ pub enum Notice {
     MailUndeliverable(String, String),
 }
 
-/// A meeting as it was when it happened; of a reminder and of what waited for an address, as it is now.
+/// A meeting as it was at the event; for a reminder, and for a mail that waited for an address, as it is now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Meeting {
     pub title: String,

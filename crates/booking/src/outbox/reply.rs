@@ -76,7 +76,7 @@ impl From<Failure> for Sent {
     }
 }
 
-/// A server that falls silent or says goodbye. Once it knows the recipient, that may be the reason.
+/// A server that stops answering or closes the connection. Once it knows the recipient, the recipient may be the cause.
 fn unanswered(stage: Stage, why: String) -> Sent {
     match stage {
         Stage::Connect | Stage::Sender => Sent::Unreachable(why),

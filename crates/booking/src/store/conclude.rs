@@ -41,7 +41,7 @@ impl Outcome {
     }
 }
 
-/// `was_refused`: the receiver said no to this recipient, or nothing any more. False: the lease went to another worker,
+/// `was_refused`: the receiver refused this recipient, or stopped answering. False: the lease went to another worker,
 /// which concludes it.
 pub async fn conclude_delivery(
     executor: impl PgExecutor<'_>,
