@@ -1,10 +1,10 @@
--- Statements whose estimated cost does not grow with what is stored: with it grow what the planner believes to join, and
--- the plans that it then chooses (docs/decisions/0018-estimates-do-not-grow.md).
+-- Keeps the estimated cost of statements independent of the number of stored rows: with a growing estimate the planner
+-- chooses other plans, and JIT (docs/decisions/0019-estimates-do-not-grow.md).
 
--- The owner of a room, by its key and kind. A join with the view `room_owners` is estimated by its whole size, because a
--- union has no statistics; here each branch is one row of one table, found by its primary key. At most one argument is
--- not null, as in `livekit_rooms`; a null key is not looked for. Inlined where it is called: neither strict, nor with
--- settings, nor security definer. The view stays the only definition.
+-- The owner of a room, by its key and kind. A join with the view `room_owners` is estimated by its whole size, because
+-- a union has no statistics; here each branch is one row of one table, found by its primary key. At most one argument
+-- is not null, as in `livekit_rooms`; a null key is not looked for. Inlined where it is called: neither strict, nor
+-- with settings, nor security definer. The view stays the only definition.
 create function room_owner(p_session_id uuid, p_live_session_id uuid, p_nest_id uuid) returns setof room_owners
 language sql stable parallel safe
 as $$

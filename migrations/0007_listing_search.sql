@@ -2,8 +2,8 @@
 
 create extension if not exists pg_trgm; -- trusted: the owner of the database may create it
 
--- What a search looks through. Declared immutable, which `array_to_string` is for texts and cannot say; in plpgsql,
--- because a function in SQL whose body claims less than it does itself is never inlined and slower.
+-- The text that a search is compared with. Declared immutable: `array_to_string` is immutable for texts, but is
+-- declared stable. In plpgsql: a function in SQL whose body is less immutable than itself is never inlined, and slower.
 create function stream_search_text(p_title text, p_description text, p_tags text[]) returns text
 language plpgsql immutable parallel safe
 as $$

@@ -55,7 +55,7 @@ end $$;
 
 -- ---------------------------------------------------------------- names of rooms
 
--- Every name that a record has or had is in livekit_room_names, whoever writes the record.
+-- Every name that a record has or had is in livekit_room_names, whichever program writes the record.
 create function livekit_rooms_write_name() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp
 as $$

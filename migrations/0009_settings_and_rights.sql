@@ -1,8 +1,8 @@
--- Settings are rows, which the owner of the database may write; and PUBLIC has no right on anything of ours.
+-- Settings are rows, which the owner of the database may write. PUBLIC has no right on our tables and functions.
 
 -- ---------------------------------------------------------------- settings
 
--- What `greenroom migrate` was told, for all services and psql. A change counts for the next statement.
+-- The settings of `greenroom migrate`, for all services and psql. A change counts for the next statement.
 create table settings (
     name       text primary key,
     value      text not null,
@@ -15,7 +15,7 @@ insert into settings (name, value) values
     ('join_opens_before', coalesce(nullif(current_setting('greenroom.join_opens_before', true), ''), '15 min')),
     ('join_closes_after', coalesce(nullif(current_setting('greenroom.join_closes_after', true), ''), '2 h'));
 
--- A setting of the join window. In plpgsql, like app_now(): it is called where it stands, and keeps its plan.
+-- A setting of the join window. In plpgsql, like app_now(): it is not inlined, and keeps its plan.
 create function join_setting(p_name text) returns interval
 language plpgsql stable parallel safe
 as $$
@@ -26,8 +26,8 @@ begin
 end $$;
 
 -- The join window: the only definition. In two forms, because a function with a subquery in it cannot be inlined, and a
--- call of join_setting() for each row costs more than the rest of the row. Statements over many rows give the setting as
--- `(select join_setting('…'))`, which Postgres evaluates once for each statement.
+-- call of join_setting() for each row costs more than the rest of the row. Statements over many rows give the setting
+-- as `(select join_setting('…'))`, which Postgres evaluates once for each statement.
 create function booking_opens_at(scheduled_at timestamptz, opens_before interval) returns timestamptz
 language sql stable parallel safe
 return scheduled_at - opens_before;
@@ -91,18 +91,18 @@ from nests n;
 
 -- ---------------------------------------------------------------- who may do what
 
--- What this role makes from now on is closed to PUBLIC as well. (Postgres grants PUBLIC nothing on tables, and EXECUTE on
--- every function. The default can only be changed for all schemas of the database.)
+-- What this role makes from now on is closed to PUBLIC as well. (Postgres grants PUBLIC nothing on tables, and EXECUTE
+-- on every function. The default can only be changed for all schemas of the database.)
 alter default privileges revoke execute on functions from public;
 
--- Functions with their caller's rights let nobody do more: the services may call them all. Those with their owner's
+-- Functions with their caller's rights grant nothing new: the services may call them all. Functions with their owner's
 -- rights are granted one by one.
 insert into service_grants (service, rights, objects)
 select service, 'execute', 'functions with the rights of the caller'
 from unnest(array['booking', 'room_lifecycle', 'token', 'sync']) service;
 
--- Relations and functions of ours: in our schema, of an owner whose rights the caller has, and of no extension. Others may
--- have tables there that our owner may not even read.
+-- Relations and functions of ours: in our schema, of an owner whose rights the caller has, and of no extension. Others
+-- may have tables there that our owner may not even read.
 create or replace function greenroom_grants() returns void
 language plpgsql volatile set search_path = pg_catalog, public, pg_temp
 as $$
@@ -136,7 +136,7 @@ begin
         execute format('revoke all on routine %s from public', given.name);
     end loop;
 
-    -- The rows of service_grants, as GRANT words them; of two of them the words stand for what there is.
+    -- The rows of service_grants as GRANT statements; two of them mean all tables, or all functions.
     tables := (select string_agg(c.oid::regclass::text, ', ')
                from pg_class c
                where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')

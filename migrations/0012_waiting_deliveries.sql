@@ -27,8 +27,8 @@ as $$
 declare
     unproved uuid[];
 begin
-    -- What begins to wait just now is seen below, or sees this address: `await_address` takes the lock alone. There are few
-    -- locks for all people, because a transaction may tell the addresses of many.
+    -- A delivery that begins to wait at this moment is found below, or finds this address: `await_address` takes the
+    -- lock exclusively. 64 locks serve all people, because one transaction may write the addresses of many.
     perform pg_advisory_xact_lock_shared(hashtext('addresses'), hashtext(p_user) & 63);
     with woken as (
         update notification_deliveries d

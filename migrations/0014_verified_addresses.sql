@@ -3,9 +3,9 @@
 -- null: it does not say. An address that is not verified counts as a stranger's.
 alter table app_users add column email_verified boolean;
 
--- Upserts a person; writes nothing when nothing changed, so that it may stand on hot paths. Empty texts mean "not told"
--- and keep what is known. Whether an address is verified is known of this address only: another one starts from what is
--- said with it, and the same one keeps what was said before while nothing is.
+-- Upserts a person; writes nothing when nothing changed, so that hot paths may call it. Empty texts mean "not given"
+-- and keep the stored value. `email_verified` belongs to the address: a new address takes the given value, also null;
+-- the same address keeps the stored value when none is given.
 create function remember_person(p_id text, p_name text, p_email text, p_picture text, p_email_verified boolean)
 returns void
 language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp

@@ -46,7 +46,7 @@ from logins where role || '_login' not in (select rolname from pg_roles) \gexec
 select format('alter role %I with login noinherit password %L', role || '_login', password) from logins \gexec
 select format('grant %I to %I', role, role || '_login') from logins \gexec
 
--- Nobody else may connect. The owner's to say: of an administrator who is not, PUBLIC's right to connect stays.
+-- No other role may connect. Only the owner may revoke that: run by another administrator, PUBLIC keeps its right.
 select pg_has_role(datdba, 'usage') as owner from pg_database where datname = current_database() \gset
 \if :owner
 select format('revoke all on database %I from public', current_database()) \gexec
@@ -55,7 +55,7 @@ select format('grant connect on database %I to %I', current_database(), role || 
 select format('revoke all on database %1$I from public; grant connect on database %1$I to %2$s; '
               'grant connect, temporary on database %1$I to %3$I;',
               current_database(), string_agg(format('%I', role || '_login'), ', '), current_user)
-       as "for the owner of the database to run, so that nobody else may connect"
+       as "for the owner of the database to run, so that no other role may connect"
 from logins;
 \endif
 commit;

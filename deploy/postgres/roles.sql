@@ -1,11 +1,11 @@
 -- The database roles of the services, and of old clients that read and write the listing (greenroom_legacy): no
--- login, no right but what the migrations grant. Once per cluster, repeatable. The user who runs it becomes a member, so
--- that one DATABASE_URL can `set role` to each. Run by the owner of the database who may not create roles, it changes
--- nothing, and fails only if a role is missing.
+-- login, no right but what the migrations grant. Once per cluster, repeatable. The user who runs it becomes a member,
+-- so that one DATABASE_URL can `set role` to each. Run by the owner of the database who may not create roles, it
+-- changes nothing, and fails only if a role is missing.
 do $$
 declare
     name text;
-    -- From PostgreSQL 16 on a member may lack the right to `set role`: so does whoever created the role.
+    -- From PostgreSQL 16 on a member may lack the right to `set role`, also the one who created the role.
     usable constant text :=
         case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end;
 begin

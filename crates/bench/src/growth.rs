@@ -1,5 +1,5 @@
-//! Bookings, going live and tokens beside 100,000 stored bookings, live sessions and nests, and beside none: two
-//! databases, each with its own services and its own livekit-dev, asked in turns.
+//! Bookings, going live and tokens with 100,000 stored bookings, live sessions and nests, and with none. Each of the
+//! two databases has its own services and its own livekit-dev. They are measured alternately.
 //!
 //! What is stored is over, so that no pass has anything to do for it: the difference is what each statement costs.
 
@@ -24,7 +24,7 @@ const STORED: i64 = 100_000;
 const ROOMS: i32 = 64;
 const HOSTS: usize = 16;
 
-/// One of the two, and the rates of its rounds.
+/// One of the two databases, and the rates that were measured.
 struct Side<'a> {
     ground: &'a Ground,
     stack: Stack,

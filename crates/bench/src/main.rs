@@ -69,7 +69,7 @@ enum What {
     Tokens,
     /// POST bookings against bare inserts
     Bookings,
-    /// Bookings, going live and tokens beside 100,000 of each stored, and beside none
+    /// Bookings, going live and tokens with 100,000 of each stored, and with none
     Growth,
     /// A pass over 10,000 rooms, without and with a history; --rooms changes their number
     Pass,

@@ -11,7 +11,7 @@ use crate::{
     store::{self, Booking},
 };
 
-/// Attempts when the obstacle is gone each time that it is looked for after the refusal.
+/// Attempts when a conflict refuses the insert and is not found afterwards.
 const ATTEMPTS: usize = 3;
 
 impl Bookings {
@@ -61,7 +61,7 @@ impl Bookings {
             _ if new.is_limited() && obstacles.open_full => Error::TooManyOpen,
             Some(retry_after) if new.is_limited() => Error::TooManyForPair { retry_after },
             _ if obstacles.slot_taken => Error::SlotTaken,
-            _ => Error::Contended, // the obstacle is gone a moment later
+            _ => Error::Contended, // the conflict has ended since
         })
     }
 

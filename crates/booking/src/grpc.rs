@@ -67,7 +67,8 @@ impl Bookings {
     }
 
     /// A refusal of other fields, and of the start if it is out of range by the database's clock: a request is
-    /// refused for everything that is wrong with it. What the database does not say now it says to the next request.
+    /// refused for everything that is wrong with it. When the database does not answer, that field is checked by the
+    /// next request.
     async fn with_start(&self, refusal: Refusal, start: Option<&Timestamp>) -> Refusal {
         let Ok(Some(start)) = moment("scheduledAt", start) else { return refusal };
         match store::find_now(&self.pool).await {

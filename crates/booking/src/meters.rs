@@ -1,4 +1,4 @@
-//! What booking measures.
+//! The metrics of booking.
 
 use chassis::telemetry::meters::Meter;
 

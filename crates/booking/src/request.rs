@@ -73,7 +73,7 @@ impl NewBooking {
         let host_id = fields.check(id("hostId", host_id));
         let guest_id = fields.check(id("guestId", request.guest_id));
         if host_id == guest_id && !host_id.is_empty() {
-            fields.refuse(Refusal::invalid("guestId", "must be somebody else than the host"));
+            fields.refuse(Refusal::invalid("guestId", "must be another person than the host"));
         }
         let title = fields.check(title(&request.title));
         let description = fields.check(description(&request.description));

@@ -1,5 +1,5 @@
-//! People who only read are remembered too: a mail that waits for a person's address is sent once they come, whatever
-//! they come for.
+//! Stores the address of people whose request changes nothing. A mail that waits for a person's address is then sent
+//! after any request of that person.
 
 use std::{
     collections::HashSet,
@@ -12,7 +12,7 @@ use proto::types::v1::Caller;
 
 use crate::{grpc::Bookings, store};
 
-/// People whose address this process has written; when there are more, it begins again.
+/// People whose address this process has written. When there are more, the set is cleared.
 const MOST_SEEN: usize = 10_000;
 
 #[derive(Clone, Default)]
@@ -25,7 +25,7 @@ struct State {
 }
 
 impl Seen {
-    /// Whether this person comes for the first time with this address.
+    /// Whether this person's request is the first with this address.
     fn is_new(&self, caller: &Caller) -> bool {
         let person = self.0.hasher.hash_one((&caller.user_id, &caller.email));
         let mut people = self.0.people.lock();

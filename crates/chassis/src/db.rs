@@ -132,13 +132,13 @@ fn is_contention(error: &sqlx::Error) -> bool {
     matches!(sqlstate(error).as_deref(), Some("40001" | "40P01"))
 }
 
-/// Whether a write failed because the server, or the login, takes none.
+/// Whether a write failed because the server or the login is read-only.
 pub fn is_read_only(error: &sqlx::Error) -> bool {
     sqlstate(error).as_deref() == Some("25006")
 }
 
-/// Whether the database may answer later, as it is: it is away, starting, read-only, or full. Wrong settings do not
-/// mend by waiting.
+/// Whether the database may answer later, as it is: it cannot be reached, is starting, read-only, or full. Waiting
+/// does not correct wrong settings.
 pub fn is_outage(error: &sqlx::Error) -> bool {
     let is_refusal = sqlstate(error).is_some_and(|code| code.starts_with("28") || code == "3D000");
     reason(error) == Reason::DatabaseUnavailable && !is_refusal

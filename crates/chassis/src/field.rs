@@ -1,5 +1,5 @@
-//! Texts, ids and times of requests, checked: each refused by the name under which clients send it, and all of a request
-//! together ([`Fields`]).
+//! Texts, ids and times of requests, checked: each refused by the name under which clients send it, and all of a
+//! request together ([`Fields`]).
 //!
 //! Texts for people are cleaned before they are measured, and ids never are ([`domain::text`]).
 
@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::{grpc::datetime, status::Refusal};
 
-/// Gathers what is wrong with the fields of a request, so that its sender hears of everything at once.
+/// Collects the wrong fields of a request, so that one answer names all of them.
 #[derive(Default)]
 pub struct Fields(Option<Refusal>);
 
@@ -61,7 +61,7 @@ pub fn line(field: &str, value: &str, most: usize) -> Result<String, Refusal> {
 /// One line of at most `most` characters, or nothing. Blanks are nothing.
 ///
 /// # Errors
-/// `invalid_request`, naming the field, also for a text that has characters and none that is visible.
+/// `invalid_request` with the field, also for a text that has characters but no visible one.
 pub fn maybe_line(field: &str, value: &str, most: usize) -> Result<String, Refusal> {
     if value.trim().is_empty() { Ok(String::new()) } else { line(field, value, most) }
 }
@@ -69,7 +69,7 @@ pub fn maybe_line(field: &str, value: &str, most: usize) -> Result<String, Refus
 /// A text of at most `most` characters, or nothing. Blanks are nothing.
 ///
 /// # Errors
-/// `invalid_request`, naming the field, also for a text that has characters and none that is visible.
+/// `invalid_request` with the field, also for a text that has characters but no visible one.
 pub fn prose(field: &str, value: &str, most: usize) -> Result<String, Refusal> {
     if value.trim().is_empty() {
         return Ok(String::new());

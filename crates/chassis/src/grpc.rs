@@ -41,8 +41,8 @@ pub struct Settings {
     pub max_in_flight: usize,
 }
 
-/// Health, and reflection by setting, added to a service's own routes. It is healthy while `needed`, the dependency that
-/// the service requires, is up: what `/readyz` says of a process with this service alone.
+/// Health, and reflection by setting, added to a service's own routes. It is healthy while `needed`, the dependency
+/// that the service requires, is up: what `/readyz` says of a process with this service alone.
 pub fn with_health<S: tonic::server::NamedService>(
     routes: Routes,
     settings: &Settings,
@@ -82,7 +82,7 @@ pub fn with_health<S: tonic::server::NamedService>(
     }
 }
 
-/// Notes what statements of these calls tell of the service's database.
+/// Records failures of these calls that are about the service's database.
 fn noted(routes: Routes, expiry: Expiry) -> Routes {
     let note = move |request, next: Next| {
         let expiry = expiry.clone();

@@ -139,8 +139,7 @@ async fn converse(
     }
 }
 
-/// With the headers that keep browsers from guessing: no answer is taken for another type than it says, and no page of
-/// ours is shown in a frame of another one.
+/// Adds headers for browsers: `nosniff` on every answer, and on pages that no other page may show them in a frame.
 fn hardened(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -42,7 +42,7 @@ pub struct Dependency {
 }
 
 impl Dependency {
-    /// Whether this changed anything that is told.
+    /// Records a probe. Returns whether the reported state or problem changed.
     fn observe(&mut self, problem: Option<&str>) -> bool {
         let (before, well) = (self.state, problem.is_none());
         self.streak = if well { self.streak.max(0) + 1 } else { self.streak.min(0) - 1 };
@@ -186,7 +186,7 @@ fn readyz(readiness: &Readiness) -> axum::response::Response {
     answer(readiness.report())
 }
 
-/// The same for a port that strangers reach: what an error says may name hosts.
+/// The same for a public port, without the text of errors: they may name hosts.
 #[must_use]
 pub fn public_readyz(readiness: &Readiness) -> axum::response::Response {
     let mut report = readiness.report();

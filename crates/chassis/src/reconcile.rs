@@ -29,8 +29,8 @@ use crate::{
 /// A pass that takes longer is given up: what it waits for is gone. The next one finds what it left.
 const LONGEST_PASS: Duration = Duration::from_mins(5);
 
-/// How often a connection that listens is asked what server it leads to, and how long it has to answer: a host that
-/// vanished without a word says nothing, and neither does a server that others do not write to any more.
+/// How often a connection that listens is asked what server it leads to, and how long it has to answer. A host
+/// that lost its power sends nothing, and neither does a server that gets no writes any more.
 #[derive(Clone, Copy)]
 struct Check {
     every: Duration,

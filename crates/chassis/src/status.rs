@@ -139,7 +139,7 @@ impl Refusal {
         Self { errors, ..Self::new(reason, message).with("field", field) }
     }
 
-    /// 400 for all of these fields. None when there are none.
+    /// 400 for all of these fields. None when no field is wrong.
     #[must_use]
     pub fn invalid_fields(errors: Vec<FieldError>) -> Option<Self> {
         let FieldError { field, message } = errors.first()?.clone();

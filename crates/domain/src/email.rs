@@ -17,8 +17,8 @@ const LONGEST_ADDRESS: usize = 254;
 /// RFC 1035 §2.3.4.
 const LONGEST_LABEL: usize = 63;
 
-/// An address as it goes to a mail server: without surrounding blanks, its domain in lower case and, if it has other
-/// letters than ASCII, in punycode. The part before the `@` is as it was written.
+/// An address as it goes to a mail server: without surrounding blanks, its domain in lower case and, if it is not
+/// ASCII, in punycode. The part before the `@` is as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EmailAddress(Address);
 
@@ -72,7 +72,8 @@ impl From<EmailAddress> for Address {
     }
 }
 
-/// RFC 5321 §2.3.5: a domain of two labels or more. The last label of an IP address is a number, that of a domain is not.
+/// RFC 5321 §2.3.5: a domain of two labels or more. The last label of an IP address is a number, that of a domain is
+/// not.
 fn is_host_name(domain: &str) -> bool {
     let is_label = |label: &str| {
         (1..=LONGEST_LABEL).contains(&label.len())

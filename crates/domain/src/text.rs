@@ -1,8 +1,8 @@
 //! Texts for people, cleaned in one place, and ids, which are never cleaned.
 //!
-//! Characters that nobody sees, or that change the direction of what follows them, make two texts look the same or
-//! one text look like another. They are removed from texts for people. An id stands for one thing byte by byte, so an
-//! id that has such a character is refused instead.
+//! Characters that are invisible, or that change the direction of what follows them, make two texts look the same or
+//! one text look like another. They are removed from texts for people. Ids are compared byte by byte, so an id that has
+//! such a character is refused instead.
 
 use std::borrow::Cow;
 
@@ -38,7 +38,7 @@ pub fn is_id(text: &str) -> bool {
     (1..=LONGEST_ID).contains(&text.len()) && is_plain(text)
 }
 
-/// The same for ids that are not a person's, whatever their length; an empty text is plain too.
+/// The same for ids that are not a person's, of any length; an empty text is plain too.
 #[must_use]
 pub fn is_plain(text: &str) -> bool {
     text.trim().len() == text.len()
@@ -107,7 +107,7 @@ fn balanced(text: &[char]) -> Vec<bool> {
     balanced
 }
 
-/// Takes no ink and is no white space. Unicode's `Default_Ignorable_Code_Point`, control characters, and four that
+/// Invisible, and not white space: Unicode's `Default_Ignorable_Code_Point`, control characters, and four that
 /// Unicode counts among the visible ones although they are empty.
 fn is_invisible(character: char) -> bool {
     character.is_control()

@@ -57,7 +57,7 @@ impl TrustedProxies {
         network_of(client)
     }
 
-    /// The peer of a request that names others before it (`X-Forwarded-For`) and is none of our proxies.
+    /// The peer of a request with `X-Forwarded-For` that is not one of the trusted proxies.
     pub(crate) fn stranger_that_forwards(
         &self,
         extensions: &Extensions,

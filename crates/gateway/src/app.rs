@@ -66,7 +66,7 @@ struct Shared {
     bodies: Semaphore,
     bodies_of_keys: Semaphore,
     bodies_of_one: Shares,
-    /// A proxy that is not trusted was told of.
+    /// `X-Forwarded-For` of a peer that is not trusted was logged.
     forwarded_noticed: AtomicBool,
     config: HttpConfig,
     runtime: Runtime,

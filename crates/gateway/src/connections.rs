@@ -1,7 +1,7 @@
 //! How many connections one address may have, so that no client takes the places of all others.
 //!
-//! Counted is the peer itself, before anything is read: proxies of ours bring many clients, and this machine's own
-//! programs are not strangers, so neither is counted.
+//! Connections are counted by peer address, before anything is read. Trusted proxies bring many clients, and programs
+//! on this machine are trusted: neither is counted.
 
 use std::net::IpAddr;
 

@@ -248,7 +248,7 @@ pub(crate) async fn repair(
     };
     let proof = asker.proof().cloned();
     let request = room::RepairRequest { caller: Some(caller), kind: kind.clone(), id: id.clone(), proof };
-    // Who may not repair learns that, and not whether somebody else has just repaired the room.
+    // 403 comes before 429: a caller who may not repair does not learn whether the room was just repaired.
     match app.diagnosis().check_repair(request.clone()).await {
         Err(status) if status.code() != Code::Unimplemented => return Err(status.into()), // an older replica
         _ => {}

@@ -1,7 +1,7 @@
-//! What stands around every route: request id, budget, trace, metrics, the line in the log, and a stop for panics.
+//! The layer around every route: request id, budget, trace, metrics, the line in the log, and a stop for panics.
 //!
 //! One layer instead of five, because each costs every request a box and a clone: this is the hot path that
-//! `make bench` compares with a bare handler. It stands outside of CORS, so that preflights are logged too; panics are
+//! `make bench` compares with a bare handler. It is outside of CORS, so that preflights are logged too; panics are
 //! caught inside of CORS ([`CaughtLayer`]), so that pages may read their answer.
 
 mod line;
@@ -102,7 +102,7 @@ where
     }
 }
 
-/// `debug`: there for traces, free when there are none.
+/// At `debug`: it costs nothing when traces are off.
 fn span(method: &'static str, route: Option<&MatchedPath>, request_id: &str) -> Span {
     let route = route.map(MatchedPath::as_str);
     let blank = if route.is_some() { " " } else { "" };

@@ -125,7 +125,7 @@ fn written(pairs: impl Iterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> S
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
-/// A JSON object; an empty body is an empty object. Whether unknown fields are refused, its type says.
+/// A JSON object; an empty body is an empty object. The type decides whether unknown fields are refused.
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
@@ -273,7 +273,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// Empty: there is none.
+/// Returns the header's value; empty without one.
 fn idempotency_key(headers: &HeaderMap) -> Result<String, Refusal> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(String::new()) };
     let key = key.to_str().ok().map(str::trim);

@@ -39,8 +39,9 @@ pub(crate) async fn livez() -> &'static str {
     "ok"
 }
 
-/// Each dependency with its state. A gateway requires none of them: it answers 200 for as long as it serves, `degraded`
-/// when one is down. 503 only from `greenroom up`, whose database is part of the same process, while that is down.
+/// Returns each dependency with its state. A gateway requires no dependency: it answers 200 for as long as it serves,
+/// `degraded` when one is down. 503 only from `greenroom up`, whose database is part of the same process, while that is
+/// down.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "Operation", security(()),
     responses((status = 200, body = Readiness, description = "ready, perhaps degraded"),
         (status = 503, body = Readiness, description = "the database of `greenroom up` is down")))]
@@ -62,8 +63,9 @@ pub(crate) struct Readiness {
 struct DependencyReport {
     /// starting · up · down
     state: String,
-    /// Whether the process cannot serve without it: nothing of a gateway's, the databases of `greenroom up`.
+    /// Whether the process cannot serve without it: false for all of a gateway's, true for the databases of `greenroom
+    /// up`.
     required: bool,
-    /// Why it is down, where that is `the database is read-only`.
+    /// Why it is down; only when that is `the database is read-only`.
     problem: Option<String>,
 }

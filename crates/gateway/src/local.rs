@@ -1,8 +1,8 @@
 //! What a request says of the machine that it was sent to, and of the page that sent it.
 //!
 //! A web page can point a name of its own at this machine (DNS rebinding): its requests then carry that name as `Host`.
-//! A name that only looks like a loopback address is such a name, so the host must *be* a loopback address or
-//! `localhost`.
+//! A name such as `127.attacker.example` only looks like a loopback address, so the host must parse to a loopback
+//! address or be `localhost`.
 
 use std::net::{IpAddr, Ipv6Addr};
 

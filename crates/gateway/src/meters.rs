@@ -1,4 +1,4 @@
-//! What the gateway measures.
+//! The metrics of the gateway.
 
 use chassis::telemetry::meters::Meter;
 

@@ -58,8 +58,8 @@ pub(crate) fn advice(refused: Refused) -> &'static str {
     }
 }
 
-/// A request that somebody signed. Who, is told together with the body, and counted then: until the body is known to
-/// be the signer's, anybody may have sent it.
+/// A signed request whose body is not checked yet. The signer is known, and counted, only together with the body: until
+/// the body's hash is compared, any client may have sent the request.
 pub(crate) struct Signed {
     verified: Verified,
     app: App,
@@ -101,8 +101,8 @@ impl Signed {
         self.over(&Received(Bytes::new()))
     }
 
-    /// The signer of a request with this body, and the proof of it. A body that is not empty must be signed with it:
-    /// else whoever sees the header could send another one.
+    /// The signer of a request with this body, and the proof of it. A body that is not empty must be signed
+    /// with it: otherwise a client that has seen the header could send another body.
     pub(crate) fn over(self, body: &Received) -> Result<(Caller, Proof), Rejection> {
         let Self { verified: Verified { public_key, event_id, payload }, app, address, moderates } = self;
         let body_hash: [u8; 32] = Sha256::digest(&body.0).into();

@@ -29,7 +29,7 @@ mod recordings;
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes a part of a body that `error` writes")]
 struct WrongField {
-    /// As the request has it.
+    /// The name as the request has it.
     #[schema(example = "guest.name")]
     field: String,
     #[schema(example = "must be a text")]

@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
-/// 0 is what services take for "not told".
+/// 0 means "not given" to services.
 pub(crate) fn limit(limit: Option<Limit>) -> i32 {
     limit.map_or(0, |Limit(limit)| limit)
 }

@@ -71,7 +71,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Nostr(command) => nostr::run(command),
     };
     outcome.unwrap_or_else(|error| {
-        let _ = writeln!(std::io::stderr(), "greenroom: {}", chain(error.as_ref())); // whoever closed it does not want to know
+        let _ = writeln!(std::io::stderr(), "greenroom: {}", chain(error.as_ref())); // stderr may be closed
         ExitCode::from(if error.is::<Invalid>() { 2 } else { 1 })
     })
 }

@@ -1,7 +1,7 @@
 //! `greenroom migrate`: roles, migrations, grants and the join windows, in that order.
 //!
-//! Repeatable, and safe when several run at once: what sqlx does not lock itself stands under an advisory lock. It needs
-//! the rights of the database's owner and no others, when the roles exist already.
+//! Repeatable, and safe when several run at once: an advisory lock covers what sqlx does not lock itself. It needs only
+//! the rights of the database's owner when the roles exist already.
 
 use std::{
     process::ExitCode,
@@ -39,7 +39,8 @@ pub struct WindowArgs {
     /// How long before its start a booking can be joined [default: as stored; at first 15min]
     #[arg(long, env = "JOIN_OPENS_BEFORE")]
     join_opens_before: Option<String>,
-    /// How long after its start a booking can be joined (at least 15 min past its end) [default: as stored; at first 2h]
+    /// How long after its start a booking can be joined (at least 15 min past its end) [default: as stored; at first
+    /// 2h]
     #[arg(long, env = "JOIN_CLOSES_AFTER")]
     join_closes_after: Option<String>,
 }

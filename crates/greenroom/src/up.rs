@@ -211,7 +211,7 @@ async fn all_answer(runtime: &Runtime) {
             .partition(|(name, required)| *required || gateway::SERVICES.contains(name));
         if ours.is_empty() && (elsewhere.is_empty() || begun.elapsed() > ELSEWHERE_TIMEOUT) {
             for (dependency, _) in elsewhere {
-                tracing::warn!(dependency, "dependency does not answer yet");
+                tracing::warn!(dependency, "dependency did not answer in time");
             }
             return;
         }

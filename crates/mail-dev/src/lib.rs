@@ -39,7 +39,7 @@ pub enum Fault {
     Hang,
     /// The mail is taken and gets no answer.
     TakeAndHang,
-    /// This line is the answer at this point. Before the recipient is known, the fault for everybody counts.
+    /// This line is the answer at this point. Before the recipient is known, the fault for all recipients counts.
     Answer(At, &'static str),
     /// The connection is closed at this point, without an answer.
     Close(At),
@@ -147,7 +147,7 @@ impl MailDev {
         self.0.extensions.lock().clone().unwrap_or_else(|| vec!["8BITMIME", "SMTPUTF8"])
     }
 
-    /// Closes the connections that are open, without a word.
+    /// Closes the connections that are open, without an answer.
     pub fn hang_up(&self) {
         std::mem::take(&mut *self.0.open.lock()).cancel();
     }

@@ -66,7 +66,7 @@ impl Account {
         chown(path, Some(self.uid), Some(self.gid))
     }
 
-    /// Lets this account pass through `dir`, which stays closed to everybody else.
+    /// Lets this account pass through `dir`, which stays closed to all other accounts.
     pub fn let_through(&self, dir: &Path) -> io::Result<()> {
         chown(dir, None, Some(self.gid))?;
         fs::set_permissions(dir, fs::Permissions::from_mode(0o710))

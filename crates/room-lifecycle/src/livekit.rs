@@ -140,7 +140,7 @@ impl LiveKit {
         timed("CreateRoom", Box::pin(self.write.create_room(&blueprint.name, options))).await
     }
 
-    /// Hands every room to `each` while the answer arrives. After an error some were missing.
+    /// Passes every room to `each` while the answer arrives. After an error some were missing.
     pub async fn list_all_rooms(&self, each: impl FnMut(listing::Summary)) -> Result<(), LiveKitError> {
         timed("ListRooms", Box::pin(self.lister.list(each))).await
     }

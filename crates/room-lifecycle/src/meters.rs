@@ -1,4 +1,4 @@
-//! What room-lifecycle measures.
+//! The metrics of room-lifecycle.
 
 use chassis::telemetry::meters::Meter;
 

@@ -1,6 +1,7 @@
 //! Rooms on LiveKit that no open owner of ours stands behind (I2).
 //!
-//! A room with a record that is not ended, or with an open owner, is never an orphan, whatever `livekit_room_names` says.
+//! A room with a record that is not ended, or with an open owner, is never an orphan, even without a row in
+//! `livekit_room_names`.
 //! Ours is a name we once wrote down, or metadata with our deployment id; all others are never touched. A retired
 //! name is deleted. A room with our id and a name we do not know (the database was restored from before it was
 //! made) is deleted only when it is empty and was seen twice, 30 s apart; with people in it, or when nobody could

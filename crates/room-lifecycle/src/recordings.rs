@@ -2,8 +2,8 @@
 //!
 //! As everywhere, intent is committed first ([`start`]): the path of the file has the recording's id in it, so that
 //! what LiveKit runs is found again although its answer was lost. What LiveKit says is then compared with what is open
-//! ([`watch`]), what to do is decided in [`decide`], and an end is written where nothing had ended it before. One that is
-//! complete is announced when its file was seen ([`files`]).
+//! ([`watch`]), what to do is decided in [`decide`], and an end is written where nothing had ended it before. A
+//! complete recording is announced when its file was found ([`files`]).
 
 pub mod decide;
 mod error;

@@ -96,8 +96,8 @@ pub async fn find_record(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<
 
 /// Commits the intent to have a room for each of these owners that is open and has none: the record, its people, and
 /// by a trigger its name. Returns what was written. (Conflicts on any constraint: of two at once the later one may meet
-/// the name before the owner.) A name is there already only if somebody deleted the record by hand:
-/// it goes to the new one. Our record decides who gets in; LiveKit's limit is a fence around it (correctness.md §5).
+/// the name before the owner.) A name exists already only if the record was deleted by hand: it goes
+/// to the new one. Our record decides who gets in; LiveKit's limit is a fence around it (correctness.md §5).
 pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result<Vec<Record>> {
     let ids = |kind| owners.iter().map(|owner| owner.id_as(kind)).collect::<Vec<Option<Uuid>>>();
     let names: Vec<String> = owners.iter().map(|owner| owner.room_name(1)).collect();

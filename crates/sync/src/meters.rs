@@ -1,4 +1,4 @@
-//! What sync measures.
+//! The metrics of sync.
 
 use chassis::telemetry::meters::Meter;
 

@@ -1,8 +1,8 @@
-//! What token measures.
+//! The metrics of token.
 
 use chassis::telemetry::meters::Meter;
 
-/// What can become of a request for a token. Kept by hand: an unlisted result is counted from its first time on.
+/// Outcomes of a request for a token. Maintained by hand: an outcome that is not listed has no counter at 0.
 const RESULTS: &[&str] = &[
     "issued",
     "banned",
@@ -32,7 +32,7 @@ pub const METERS: &[Meter] = &[
     ),
     Meter::counter(
         "greenroom_joins_total",
-        "Tokens whose holder was seen in the room within 30 s, or was not.",
+        "Tokens whose holder was, or was not, in the room within 30 s.",
         &[("result", &["seen", "not_seen"])],
     ),
 ];

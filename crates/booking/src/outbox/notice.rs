@@ -20,7 +20,7 @@ pub enum Notice {
     MailUndeliverable(String, String),
 }
 
-/// A meeting as it was when it happened; of a reminder and of what waited for an address, as it is now.
+/// A meeting as it was at the event; for a reminder, and for a mail that waited for an address, as it is now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Meeting {
     pub title: String,
@@ -64,8 +64,8 @@ impl From<&About> for Meeting {
     }
 }
 
-/// Why a delivery is not to be sent any more: a reminder that does not hold, and what waited for an address for too
-/// long. None for every other.
+/// Why a delivery is not to be sent any more: the reminder is out of date, or the wait for an address took too long.
+/// None: it is to be sent.
 pub fn stale(delivery: &Claimed) -> Option<Sent> {
     let dropped = |why: &str| Some(Sent::Dropped(why.to_owned()));
     if delivery.waited && !delivery.booking.as_ref().is_some_and(|booking| booking.is_ahead(delivery.now)) {

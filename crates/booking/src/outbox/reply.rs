@@ -51,7 +51,7 @@ pub struct Failure {
     pub trouble: Trouble,
 }
 
-/// "Service not available, closing transmission channel" (RFC 5321 §4.2.3), to whatever command.
+/// "Service not available, closing transmission channel" (RFC 5321 §4.2.3); an answer to any command.
 const CLOSING: u16 = 421;
 /// The server wants a sign-in, or another one (RFC 4954 §6).
 const SIGN_IN: [u16; 4] = [530, 534, 535, 538];
@@ -76,7 +76,7 @@ impl From<Failure> for Sent {
     }
 }
 
-/// A server that falls silent or says goodbye. Once it knows the recipient, that may be the reason.
+/// A server that stops answering or closes the connection. Once it knows the recipient, the recipient may be the cause.
 fn unanswered(stage: Stage, why: String) -> Sent {
     match stage {
         Stage::Connect | Stage::Sender => Sent::Unreachable(why),
@@ -99,8 +99,8 @@ fn words(error: &smtp::Error) -> String {
 }
 
 /// Whether an answer means that this address will never take a mail: by its enhanced status (RFC 3463: 5.1 but for the
-/// sender's address, 5.2 and 5.4), or without one by its code. Everything else may be about us, "554 5.7.1 Relay access
-/// denied" for one, and would set aside everybody's mail.
+/// sender's address, 5.2 and 5.4), or without one by its code. Every other answer may be about the sending
+/// server ("554 5.7.1 Relay access denied"), and would set aside the mail of all recipients.
 fn is_about_recipient(code: u16, words: &str) -> bool {
     let is_permanent = (500..600).contains(&code);
     match words.split_whitespace().find_map(enhanced_status) {

@@ -99,7 +99,8 @@ impl MailServer {
     async fn attempt(&self, envelope: &Envelope, stage: &mut Stage) -> Result<(), Trouble> {
         while let Some(connection) = self.reusable() {
             match self.over(connection, REUSE_TIMEOUT, envelope, stage).await {
-                // Closed while it waited, as the others may be: nothing of the mail was seen, so it is no repeat.
+                // Closed while idle; the other idle connections may be too. Nothing of the mail was sent, so this is no
+                // repeat.
                 Err(trouble) if *stage == Stage::Sender && !trouble.is_answer() => self.idle.lock().clear(),
                 sent => return sent,
             }
@@ -131,7 +132,7 @@ impl MailServer {
                     }
                 });
             }
-            Err(_) => {} // whatever it would say next is not about this mail
+            Err(_) => {} // the next answer would not be about this mail
         }
         sent
     }
@@ -203,7 +204,7 @@ async fn deliver(
     Ok(())
 }
 
-/// Keeps a connection for the next mail, and says goodbye when there is none.
+/// Keeps a connection for the next mail, and closes it with QUIT when it stays unused.
 fn park(idle: &Idle, connection: AsyncSmtpConnection) {
     let mut connections = idle.lock();
     if connections.len() >= MOST_IDLE {

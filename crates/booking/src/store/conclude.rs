@@ -41,7 +41,7 @@ impl Outcome {
     }
 }
 
-/// `was_refused`: the receiver said no to this recipient, or nothing any more. False: the lease went to another worker,
+/// `was_refused`: the receiver refused this recipient, or stopped answering. False: the lease went to another worker,
 /// which concludes it.
 pub async fn conclude_delivery(
     executor: impl PgExecutor<'_>,
@@ -96,8 +96,8 @@ async fn mark(
     Ok(concluded.execute(executor).statement("UPDATE mark").await?.rows_affected() == 1)
 }
 
-/// The host hears of each mail to the guest that was given up, once and without its address; a mail about that is
-/// itself followed by none.
+/// Gives a delivery up. The host gets one notification of each mail to the guest that was given up, without the
+/// address. A mail about such a notification is never followed by another one.
 async fn give_up(
     executor: impl PgExecutor<'_>,
     delivery: &Claimed,

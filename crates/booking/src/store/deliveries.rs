@@ -1,6 +1,6 @@
 //! Deliveries: one for each notification and channel, made here, listed, counted and deleted by age.
 //!
-//! What is pending stands in partial indexes; what was delivered long ago costs nothing.
+//! Pending deliveries are in partial indexes; delivered ones cost nothing.
 
 use chassis::db::Statement;
 use sqlx::{PgConnection, PgExecutor};
@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use chassis::page::Cursor;
 
-/// Mails within an hour to an address that nobody signed in with or that the identity provider has not verified, and to
-/// all such addresses because of one person: they must not make us a relay.
+/// Mails within an hour to an address that no user signed in with or that the identity provider has not verified, and
+/// to all such addresses because of one person. The limits keep this server from being an open relay.
 const MAILS_TO_STRANGER: i64 = 5;
 const MAILS_OF_INVITER: i64 = 20;
 

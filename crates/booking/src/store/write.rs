@@ -110,7 +110,7 @@ pub async fn insert_booking(
     .await
 }
 
-/// What stands against a new booking, at `now`.
+/// Limits and conflicts that refuse a new booking, at `now`.
 #[derive(Clone, Copy, Debug)]
 pub struct Obstacles {
     pub open_full: bool,

@@ -280,7 +280,8 @@ async fn told(post: &Post, user: &str, email: &str, verified: Option<bool>) -> (
         .execute(&post.pool)
         .await
         .unwrap();
-    let known = sqlx::query!(r#"select email as "email!", email_verified from app_users where id = $1"#, user);
+    let known =
+        sqlx::query!(r#"select email as "email!", email_verified from app_users where id = $1"#, user);
     let known = known.fetch_one(&post.pool).await.unwrap();
     (known.email, known.email_verified)
 }
@@ -341,7 +342,10 @@ async fn unverified_address_gets_five_mails_an_hour(pool: PgPoolOptions, connect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unverified_addresses_share_the_limit_of_their_inviter(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn unverified_addresses_share_the_limit_of_their_inviter(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let post = Post::by_mail(pool, connect).await;
     for number in 0..25 {
         let guest = format!("guest-{number}");

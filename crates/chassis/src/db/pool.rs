@@ -31,9 +31,9 @@ use super::{
 const BOUNDS: [(&str, &str); 3] =
     [("lock_timeout", "5s"), ("statement_timeout", "15s"), ("idle_in_transaction_session_timeout", "30s")];
 
-/// How the server plans our statements. Statements that take arrays would be planned anew at every call, which costs
-/// more than running them; and the passes must reach few rows in large tables by index, whatever their history. JIT
-/// compiles the functions of a plan at each execution: that takes 100 times longer than our largest statement.
+/// How the server plans our statements. Statements that take arrays would be planned again at each call, which costs
+/// more than running them. Passes must reach few rows of large tables by index. JIT compiles the functions of a plan at
+/// each execution: that takes 100 times longer than our largest statement.
 const PLANNER: [(&str, &str); 3] =
     [("plan_cache_mode", "force_generic_plan"), ("random_page_cost", "1.1"), ("jit", "off")];
 
@@ -73,8 +73,8 @@ pub fn connect_options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Err
 
 /// A pool that connects when it is first used, acts under the service's role, and gives up an acquire after 2 s.
 ///
-/// A role that does not exist, or that the login is no member of, is passed over (with a warning from [`check_role`]): `up`
-/// runs on a database whose owner may not make roles.
+/// A role that does not exist, or that the login is no member of, is passed over (with a warning from [`check_role`]):
+/// `up` runs on a database whose owner may not make roles.
 pub fn pool(settings: &Settings) -> Result<PgPool, sqlx::Error> {
     probed_pool(settings, Needs::Writes).map(|(pool, _)| pool)
 }
@@ -90,7 +90,7 @@ fn patient_pool(
     patience: Patience,
 ) -> Result<(PgPool, Probe), sqlx::Error> {
     let role = settings.role;
-    let needs = role.map(|_| needs); // tools look at a database whatever it is
+    let needs = role.map(|_| needs); // tools may read a standby too
     let options = connect_options(&settings.url)?;
     let options = if role.is_some() { options.options(BOUNDS) } else { options };
     let (standby, expiry) = (Arc::new(AtomicBool::new(false)), Expiry::default());

@@ -1,9 +1,8 @@
 //! What kind of server a connection leads to, and which connections are not to be used any more.
 //!
-//! After a failover, connections that outlived it lead to a server that is read-only or old: each of them would fail
-//! every write, for as long as the pool keeps it. sqlx does not tell the pool which connection a statement failed on.
-//! So a failure that says something about the server is noted, and the service's pool closes every connection that was
-//! opened before it.
+//! Connections that survive a failover lead to a server that is read-only or has old rows. Each would fail every write
+//! for as long as the pool keeps it. sqlx does not report to the pool on which connection a statement failed. So a
+//! failure that is about the server is recorded, and the service's pool closes every connection that was opened before.
 
 use std::{
     fmt,
@@ -62,7 +61,7 @@ pub enum Unusable {
     Failed(sqlx::Error),
 }
 
-/// How readiness names a read-only database, be it a standby or a primary that takes no writes.
+/// How readiness names a read-only database: a standby, or a primary that takes no writes.
 pub const READ_ONLY: &str = "the database is read-only";
 
 impl fmt::Display for Unusable {
@@ -85,8 +84,8 @@ pub struct Expiry(Arc<Mutex<Expired>>);
 struct Expired {
     /// Connections that were opened before are closed, instead of used again.
     before: Option<Instant>,
-    /// Readiness says that the server does not suit: new connections would be no better, so none is replaced until it
-    /// does.
+    /// Readiness found the server unsuitable. New connections would lead to the same server, so connections are not
+    /// replaced until readiness finds it suitable.
     unsuitable: bool,
 }
 

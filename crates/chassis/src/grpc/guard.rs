@@ -141,7 +141,7 @@ fn with_reason(answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-/// What a caller of ours asks names its span; anybody else could invent names without end.
+/// Only authenticated callers name the span: others could invent any number of names.
 fn span(path: &str, is_ours: bool, request_id: &str) -> Span {
     let path = if is_ours { path } else { "/unknown/unknown" };
     let (service, method) = spans::named(path);

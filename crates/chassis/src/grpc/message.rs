@@ -25,7 +25,7 @@ pub fn caller(caller: Option<Caller>) -> Result<Caller, Refusal> {
     Ok(caller)
 }
 
-/// A person's name as others see it; empty when nobody would see anything.
+/// A person's name as others see it; empty when it has no visible character.
 #[must_use]
 pub fn display_name(name: &str) -> String {
     let name = text::line(name);

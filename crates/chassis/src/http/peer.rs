@@ -1,8 +1,8 @@
 //! A connection that a handler can observe while hyper reads and writes it.
 //!
 //! A client may close its half of a connection after a whole request and still wait for the answer, so hyper must not
-//! end the connection then. A client that is gone looks the same until something is written to it. Who answers for
-//! long needs to know when to try: [`Peer`] tells.
+//! end the connection then. A client that has disconnected looks the same until something is written to it. [`Peer`]
+//! reports the end of the client's half, so that a long answer can test the connection by a write.
 
 use std::{
     future::poll_fn,
@@ -35,10 +35,10 @@ impl Peer {
         Io(Arc::clone(&self.0))
     }
 
-    /// Completes when the client sends nothing more: it closed its half of the connection, or is gone.
+    /// Completes when the client sends nothing more: it closed its half of the connection, or disconnected.
     ///
-    /// Only for handlers whose answer is under way: it takes part in the reading of the connection, and is to be awaited
-    /// in the task that serves it.
+    /// Only for handlers whose answer is under way: it takes part in the reading of the connection, and is to be
+    /// awaited in the task that serves it.
     pub async fn finished(&self) {
         while !poll_fn(|cx| self.poll_finished(cx)).await {
             tokio::time::sleep(HIDDEN_CHECK).await;

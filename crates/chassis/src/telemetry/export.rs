@@ -36,12 +36,12 @@ pub(super) fn provider(service: &'static str, otlp: &Otlp) -> Result<SdkTracerPr
         .build())
 }
 
-/// What becomes a span or an event of one: spans of ours down to `debug`, and what is logged from `info`.
+/// What is exported: our own spans down to `debug`, and log events from `info`.
 ///
-/// Every span and event that is wanted is asked for again each time. When all filters answer once and for all, a
-/// `log_enabled!` without a record leaves their last answers behind, and the next span or log line of that thread is
-/// dropped (tokio-rs/tracing#2519). The pools switch off the statement logging that does this; this keeps traces whole
-/// whatever other crates do.
+/// This filter is evaluated for each span and event (its interest is never cached). With cached interest, a
+/// `log_enabled!` that no record follows leaves stale filter bits, and the next span or log line of that thread is
+/// dropped (tokio-rs/tracing#2519). The pools switch off sqlx's statement logging, which did this; the filter keeps
+/// traces whole when another crate does it.
 pub(super) struct Wanted {
     spans: Targets,
 }

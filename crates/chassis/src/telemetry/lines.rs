@@ -1,4 +1,4 @@
-//! How a log line looks: JSON for machines, or one for a terminal; both end with the ids that it belongs to.
+//! Formats log lines: JSON, or text for a terminal. Both end with the ids of the trace and of the request.
 
 use std::{fmt, io, panic::PanicHookInfo};
 

@@ -144,7 +144,7 @@ pub fn metrics() -> PrometheusHandle {
         .clone()
 }
 
-/// Describes the metrics of a service and has its counters begin at 0, also those of `tasks` that panic.
+/// Describes the metrics of a service and sets its counters to 0, also the panics of each of `tasks`.
 pub fn describe(meters: &[Meter], tasks: &'static [&'static str]) {
     let _recorder = metrics();
     meters.iter().for_each(Meter::describe);

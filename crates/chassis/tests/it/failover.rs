@@ -42,7 +42,7 @@ async fn end_other_sessions(outside: &mut PgConnection) {
     .await;
 }
 
-/// A session that stays what it is, whatever new ones are, and a table to write to.
+/// A session that stays as it is (the setting counts for new ones), and a table to write to.
 async fn outside(connect: &PgConnectOptions) -> PgConnection {
     let mut outside = PgConnection::connect_with(connect).await.unwrap();
     run(&mut outside, "create table notes (n int); grant all on notes to public").await;

@@ -26,7 +26,7 @@ impl App {
         self.0.config.trusted_proxies.client(&parts.extensions, &parts.headers)
     }
 
-    /// Warns, once, of a proxy that is not trusted: all its clients count as one.
+    /// Logs, once, `X-Forwarded-For` of a peer that is not trusted: all its clients count as one.
     pub(super) fn notice_forwarded(&self, parts: &Parts) {
         if self.0.forwarded_noticed.load(Ordering::Relaxed) {
             return;

@@ -157,8 +157,8 @@ fn email(claim: &Value) -> String {
     email.map(|email| email.to_string()).unwrap_or_default()
 }
 
-/// What the provider says of the address; None when it says nothing. Providers write the claim as a flag, a text or a
-/// number, and what is none of these does not verify anything.
+/// What the provider says of the address; None when it says nothing. Providers write the claim as a boolean, a
+/// text or a number; any other value counts as not verified.
 fn email_verified(claim: &Value) -> Option<bool> {
     match claim {
         Value::Null => None,

@@ -58,7 +58,7 @@ pub(super) struct Line {
 }
 
 enum Outcome {
-    /// Its client is gone if the line is dropped now.
+    /// If the line is dropped now, the client disconnected.
     Unanswered,
     Streaming(Box<Stream>),
     Written,

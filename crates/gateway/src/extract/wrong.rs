@@ -1,8 +1,8 @@
-//! What is wrong with a JSON object or a query: all fields that are, each with a message of ours.
+//! Finds all wrong fields of a JSON object or a query, each with a message of our own.
 //!
-//! serde stops at the first field that it cannot read, and describes it in its own words. So a document that could not
-//! be read is read again: the field gets a sample that fits it, which also says what was expected there, and reading
-//! goes on behind it. This costs nothing while requests are right, and is bounded when they are not.
+//! serde stops at the first field that it cannot read, and its messages are not for clients. So a document that could
+//! not be read is read again: the field is replaced by a sample that fits it, which also shows what was expected, and
+//! reading continues. This costs nothing for valid requests, and is bounded for others.
 
 use std::fmt::Display;
 
@@ -12,7 +12,7 @@ use serde_path_to_error::{Path, Segment};
 
 /// Fields that one answer names.
 const MOST: usize = 20;
-/// Begins the messages that our own readers of values write; serde's never do.
+/// The first character of our own messages; serde's messages never begin with it.
 const OURS: char = '\u{1}';
 
 const TEXT: &str = "must be a text";
@@ -115,7 +115,7 @@ pub(super) struct Reading<'a> {
     pub(super) read: &'a dyn Fn(&Value) -> Option<Failure>,
 }
 
-/// Samples of what can stand in JSON.
+/// Samples of JSON values.
 pub(super) fn samples_of_json() -> Vec<(Value, &'static str)> {
     let mut samples = vec![(json!(""), TEXT), (json!(1), WHOLE), (json!(0.5), NUMBER), (json!(false), FLAG)];
     samples.extend(texts());
@@ -123,7 +123,7 @@ pub(super) fn samples_of_json() -> Vec<(Value, &'static str)> {
     samples
 }
 
-/// Samples of what can stand in a query, where everything is a text.
+/// Samples of query values, which are all texts.
 pub(super) fn samples_of_query() -> Vec<(Value, &'static str)> {
     let mut samples = vec![(json!("1"), WHOLE), (json!("0.5"), NUMBER), (json!("true"), FLAG)];
     samples.extend(texts());

@@ -58,8 +58,8 @@ const SLOT: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(3);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
-/// Pings to a reader that sends nothing more, and how far they are apart: one that only closed its half of the
-/// connection reads them, and the connection of one that is gone fails at the second.
+/// Pings to a reader that sends nothing more, and how far they are apart: a reader that only closed its
+/// half of the connection reads them; the connection of one that disconnected fails at the second.
 const DOUBTFUL: u32 = 4;
 const DOUBTED_EVERY: Duration = Duration::from_millis(400);
 

@@ -254,7 +254,7 @@ async fn body_must_be_signed_on_every_route_that_changes_something() {
     assert!(gateway.fake.calls().is_empty());
 }
 
-/// Whoever has seen a header could else use up the requests of its key.
+/// Otherwise a client that has seen a header could use up the rate limit of its key.
 #[tokio::test]
 async fn another_body_counts_against_the_address_and_not_the_key() {
     let gateway = Gateway::with(checked(HttpArgs {

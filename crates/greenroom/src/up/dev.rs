@@ -1,5 +1,5 @@
-//! What exists only where nobody else says who people are: the routes under `/dev`. They answer to this machine alone,
-//! because whoever reaches them reads every mail and signs in as anybody.
+//! The routes under `/dev`, which exist only while no identity provider is configured. They answer to this machine
+//! alone: a client that reaches them can read every mail and sign in as any user.
 
 use axum::{
     Router,
@@ -13,8 +13,8 @@ use mail_dev::MailDev;
 
 use super::{inbox, sign_in::refuse};
 
-/// `router` with the sign-in and the inbox. Whatever is asked for under `/dev`, be there such a route or not, only this
-/// machine is answered.
+/// `router` with the sign-in and the inbox. Every path under `/dev`, also one without a route, answers only requests of
+/// this machine.
 pub fn add(router: Router, sign_in: Router, mail: Option<MailDev>, cors: &Cors) -> Router {
     let dev = sign_in.merge(mail.map(inbox::router).unwrap_or_default());
     let dev = match cors.layer() {

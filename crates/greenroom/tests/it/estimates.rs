@@ -126,7 +126,7 @@ fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The queries of what is deployed: not those that stand only in tests, in the test kit or in the benchmarks.
+/// The queries of what is deployed: not those that are only in tests, in the test kit or in the benchmarks.
 fn queries() -> Vec<Query> {
     let crates = fs::read_dir(Path::new(WORKSPACE).join("crates")).unwrap();
     let (mut deployed, mut others) = (Vec::new(), Vec::new());

@@ -27,7 +27,7 @@ const END_SESSIONS: &str = "select pg_terminate_backend(pid) from pg_stat_activi
 /// Seen on LiveKit too long ago for a token.
 const STALE: &str = "update livekit_rooms set confirmed_at = app_now() - interval '1 minute'";
 
-/// A session that stays what it is, whatever new ones are.
+/// A session that stays as it is; the setting counts for new ones.
 async fn outside(connect: &PgConnectOptions) -> PgConnection {
     PgConnection::connect_with(connect).await.unwrap()
 }
@@ -176,12 +176,12 @@ async fn standby_behind_the_address_costs_only_its_time() {
         "the rows of a standby may be old"
     );
 
-    wire.lead_to(at(&primary.1)); // and nobody cuts the connections to the standby
+    wire.lead_to(at(&primary.1)); // the connections to the standby stay open
     writes_work(&replica, 300).await;
     are_down(&replica, &[]).await;
     assert_eq!(replica.get("gus", &token_of(&id)).await.0, StatusCode::OK);
 
-    // The primary is demoted under its connections, which nobody cuts, and the standby is promoted.
+    // The primary is demoted while its connections stay open, and the standby is promoted.
     let mut demoted = outside(&primary.1).await;
     run(&mut demoted, "alter system set default_transaction_read_only = on").await;
     run(&mut demoted, "select pg_reload_conf()").await;

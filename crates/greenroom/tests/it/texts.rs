@@ -1,5 +1,5 @@
 //! Every text that a request can carry, found in the OpenAPI document: texts for people are stored cleaned, everything
-//! else is refused by its name when it has what nobody sees. A new field fails this test until it is classified.
+//! else is refused by its name when it has an invisible character. A new field fails this test until it is classified.
 
 use gateway::{Rate, nostr::sign::Keys};
 use reqwest::{Method, StatusCode};

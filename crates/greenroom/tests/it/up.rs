@@ -224,7 +224,7 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode()
 }
 
-/// Nobody else can read or list anything below this directory.
+/// No other account can read or list anything below this directory.
 fn assert_private(dir: &Path) {
     for entry in fs::read_dir(dir).unwrap().flatten() {
         let path = entry.path();

@@ -57,7 +57,7 @@ pub fn session(row: LiveSession) -> pb::LiveSession {
     }
 }
 
-/// Empty: the session has no room on LiveKit, for its lobby is not open yet, or it is over.
+/// Empty: the session has no room on LiveKit, because its lobby is not open yet or it is over.
 const fn livekit(session: LiveStatus, room: Option<RoomStatus>) -> &'static str {
     if !session.has_room() {
         return "";

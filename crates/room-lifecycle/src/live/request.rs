@@ -129,7 +129,7 @@ impl NewSession {
     }
 }
 
-/// Empty: none any more.
+/// Empty: the image is removed.
 fn image(url: &str) -> Result<String, Refusal> {
     if url.is_empty() { Ok(String::new()) } else { public_url("cover_image_url", url) }
 }

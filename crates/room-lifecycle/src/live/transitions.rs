@@ -33,8 +33,8 @@ impl Rooms {
         started.and(settled)
     }
 
-    /// Opens lobbies, starts sessions whose time has come, and cancels those that were missed. Their rooms are marked, and made by whoever drains
-    /// the marks.
+    /// Opens lobbies, starts sessions whose start has come, and cancels those that were missed. Their rooms are marked;
+    /// the replica that drains the marks creates them.
     pub async fn start_due(&self) -> Result<(), Error> {
         for _ in 0..MOST_ROUNDS {
             let due = sessions::list_due(&self.pool, ROUND).await?;

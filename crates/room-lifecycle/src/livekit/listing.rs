@@ -1,7 +1,7 @@
 //! All rooms on LiveKit in one answer, read while it arrives.
 //!
-//! Not through livekit-api, which keeps the answer, and each room as a whole: most of that are the codecs that every room
-//! names, and nobody here looks at.
+//! Not through livekit-api, which keeps the whole answer and every field of each room. Most of that is the list of
+//! codecs, which is not used here.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl Lister {
         })
     }
 
-    /// Hands every room to `each`. After an error some were missing.
+    /// Passes every room to `each`. After an error some were missing.
     pub async fn list(&self, mut each: impl FnMut(Summary)) -> Result<(), LiveKitError> {
         let mut answer = self.ask().await?;
         let mut buffer = BytesMut::new();

@@ -1,5 +1,5 @@
-//! What LiveKit calls complete is believed when its file is there: until then the recording stays `ending`, and nobody
-//! is told of it. State and deadline are in the database, so that a restart loses nothing.
+//! A recording that LiveKit reports as complete stays `ending`, and is not announced, until its file is found. State
+//! and deadline are in the database, so that a restart loses nothing.
 
 use domain::{RecordingKind, RecordingStatus};
 use futures::{StreamExt, stream};

@@ -127,7 +127,7 @@ impl RecordingService for Rooms {
     }
 }
 
-/// Stands for a place that is wrong, until the request is refused.
+/// Placeholder for a wrong place, until the request is refused.
 const NOWHERE: Place = Place::Session(Uuid::nil());
 
 /// The recording that a request is about.

@@ -75,8 +75,8 @@ pub struct Stray {
     pub known: bool,
 }
 
-/// Which of these LiveKit names belong neither to a record that is not ended nor to an open owner. Read after LiveKit was
-/// listed: whatever we made is then visible here, or retired.
+/// Which of these LiveKit names belong neither to a record that is not ended nor to an open owner. Read after LiveKit
+/// was listed: every room of ours in that list then has its record here, or is retired.
 ///
 /// Records and owners decide, never `livekit_room_names`. A room that is named after an open owner is a stray only when
 /// the owner's record has moved on to a later generation.

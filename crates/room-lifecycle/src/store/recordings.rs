@@ -194,7 +194,7 @@ pub async fn list_recordings(
     .await
 }
 
-/// Somebody wants it to stop: noted before LiveKit is told. None: it is over, or LiveKit is done with it.
+/// Records that a stop was requested, before LiveKit is called. None: it is over, or LiveKit has completed it.
 pub async fn set_stop_asked(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
     recordings!(
         "with asked as (

@@ -1,4 +1,4 @@
-//! Records and owners decide what an orphan is, whatever `livekit_room_names` says.
+//! Records and owners decide what an orphan is, also where `livekit_room_names` lacks a name.
 
 use domain::{Owner, RoomStatus};
 use livekit_api::services::room::CreateRoomOptions;
@@ -109,7 +109,7 @@ async fn room_of_closed_owner_is_removed_without_its_name(_: PgPoolOptions, conn
     assert!(world.names().is_empty());
 }
 
-/// Whoever writes a record: its names are known from then on.
+/// The trigger writes the names of every record, also of one that is written by hand.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn names_follow_records_that_are_written_by_hand(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;

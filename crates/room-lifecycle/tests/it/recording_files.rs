@@ -82,7 +82,7 @@ async fn what_is_deleted_is_found_by_nobody_and_its_file_goes_with_the_pass(
     assert!(world.file(&recording).exists());
     world.recordings_pass(&rooms).await.unwrap();
     assert_eq!((world.kept(recording.id).await, world.file(&recording).exists()), (None, false));
-    assert_eq!(world.announced().await, 0, "nobody is told of what is deleted");
+    assert_eq!(world.announced().await, 0, "a deleted recording is not announced");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

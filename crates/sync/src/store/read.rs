@@ -234,7 +234,7 @@ async fn search_streams(
             .statement("SELECT search_streams")
             .await
         }
-        // chr(1114111) is the last character: the upper bound of all that begins so.
+        // chr(1114111) is the last character: the upper bound of all titles with this beginning.
         (Search::Title(beginning), None) => {
             search!(
                 "left(lower(c.title), 8) ~>=~ lower($8::text)

@@ -117,7 +117,7 @@ async fn search_reads_few_rows_of_many(options: PgPoolOptions, connect: PgConnec
     }
 }
 
-/// A row is found by its new text at once, whoever changed it.
+/// A row is found by its new text at once, whichever writer changed it.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn search_text_follows_every_writer(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;

@@ -127,7 +127,8 @@ pub async fn set_seen(
     .await
 }
 
-/// LiveKit has completed it: its file is looked for from now on. None: LiveKit had completed it before, or it is over.
+/// Records that LiveKit has completed it: its file is looked for from now on. None: that was recorded before, or it is
+/// over.
 pub async fn set_finished(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<Option<Recording>> {
     recordings!(
         "with finished as (

@@ -108,7 +108,7 @@ impl World {
         rooms.look_for_files().await.unwrap();
     }
 
-    /// How many people were told of a recording.
+    /// Counts notifications of a recording.
     pub async fn announced(&self) -> i64 {
         sqlx::query_scalar!(r#"select count(*) as "n!" from notifications where kind = 'recording_ready'"#)
             .fetch_one(&self.pool)
