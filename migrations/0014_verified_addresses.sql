@@ -97,7 +97,15 @@ begin
 end $$;
 -- What is sent with a person's name to other people's browsers is an https URL; tokens bring the next one.
 update app_users set avatar_url = null
-where avatar_url !~* '^https://[^/?#@[:space:]]+([/?#]|$)' or octet_length(avatar_url) > 2048;
+where avatar_url !~* '^https://[^/?#@[:space:]]+([/?#]|$)' or octet_length(avatar_url) > 2048
+   or avatar_url ~* '^https://([^/?#:]*[.])?(localhost|local)[.]?([:/?#]|$)'
+   or avatar_url ~ '^https://(\[|[0-9.]+([:/?#]|$))';
+update live_rooms set cover_image_url = null
+where cover_image_url !~* '^https://[^/?#@[:space:]]+([/?#]|$)' or octet_length(cover_image_url) > 2048
+   or cover_image_url ~* '^https://([^/?#:]*[.])?(localhost|local)[.]?([:/?#]|$)'
+   or cover_image_url ~ '^https://(\[|[0-9.]+([:/?#]|$))';
+-- An address that no mail can reach would hide the one that a booking has for its guest.
+update app_users set email = null where email !~ '^[^@[:space:],;<>]+@[^@[:space:],;<>]+[.][^@[:space:],;<>]+$';
 
 insert into service_grants (service, rights, objects) values
     ('booking', 'execute', 'function remember_person(text, text, text, text, boolean)'),

@@ -18,7 +18,7 @@ pub const METERS: &[Meter] = &[
         "Attempts to deliver a notification, by channel and result.",
         &[
             ("channel", &["email", "webhook"]),
-            ("result", &["delivered", "later", "dead", "dropped", "untried"]),
+            ("result", &["delivered", "later", "dead", "dropped", "untried", "waiting"]),
         ],
     ),
     Meter::gauge("greenroom_deliveries_waiting", "Deliveries that wait for an address, by channel."),
@@ -30,4 +30,4 @@ pub const METERS: &[Meter] = &[
     Meter::gauge("greenroom_deliveries_dead", "Deliveries that were given up, by channel."),
 ];
 
-pub const TASKS: &[&str] = &[];
+pub const TASKS: &[&str] = &["create_booking", "reschedule_booking", "cancel_booking", "end_booking"];

@@ -25,9 +25,14 @@ struct State {
 }
 
 impl Seen {
+    /// Whether an address is verified can change without the address.
+    fn key(&self, caller: &Caller) -> u64 {
+        self.0.hasher.hash_one((&caller.user_id, &caller.email, caller.email_verified))
+    }
+
     /// Whether this person's request is the first with this address.
     fn is_new(&self, caller: &Caller) -> bool {
-        let person = self.0.hasher.hash_one((&caller.user_id, &caller.email));
+        let person = self.key(caller);
         let mut people = self.0.people.lock();
         if people.len() >= MOST_SEEN {
             people.clear();
@@ -36,7 +41,7 @@ impl Seen {
     }
 
     fn forget(&self, caller: &Caller) {
-        self.0.people.lock().remove(&self.0.hasher.hash_one((&caller.user_id, &caller.email)));
+        self.0.people.lock().remove(&self.key(caller));
     }
 }
 

@@ -20,6 +20,7 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 
 use crate::config::Process;
 
+pub use lines::Lines;
 pub use meters::metrics;
 pub use passes::{QuietPasses, changed};
 pub use traces::{Trace, carry_trace, client, is_traced, pass};

@@ -66,10 +66,14 @@ impl Cors {
     }
 }
 
-/// For nests: any page, any method, any header.
-pub(crate) fn for_all() -> CorsLayer {
+/// For nests: any page (with [`Cors::Local`], those of this machine), any method, any header.
+pub(crate) fn of_nests(setting: &Cors) -> CorsLayer {
+    let origins = match setting {
+        Cors::Local => AllowOrigin::predicate(|origin, _| local::is_origin(origin)),
+        Cors::None | Cors::Any | Cors::Origins(_) => AllowOrigin::from(Any),
+    };
     CorsLayer::new()
-        .allow_origin(Any)
+        .allow_origin(origins)
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request()) // `*` would not cover Authorization
         .expose_headers(EXPOSED)

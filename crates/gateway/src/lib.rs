@@ -119,7 +119,7 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
         None => router.layer((EdgeLayer, CaughtLayer)),
     };
     let nests = nests.method_not_allowed_fallback(no_method).with_state(app);
-    Ok(router.merge(nests.layer((EdgeLayer, cors::for_all(), CaughtLayer))))
+    Ok(router.merge(nests.layer((EdgeLayer, cors::of_nests(&config.cors), CaughtLayer))))
 }
 
 async fn no_method(_: Anybody) -> Rejection {

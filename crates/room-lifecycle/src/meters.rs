@@ -75,7 +75,10 @@ pub const METERS: &[Meter] = &[
     Meter::counter(
         "greenroom_recordings_ended_total",
         "Recordings that ended, by status and by what noticed it.",
-        &[("status", &["complete", "failed", "aborted"]), ("by", &["livekit", "file", "watch", "start", "stop"])],
+        &[
+            ("status", &["complete", "failed", "aborted"]),
+            ("by", &["livekit", "file", "watch", "start", "stop"]),
+        ],
     ),
     Meter::counter(
         "greenroom_recordings_orphaned_total",
@@ -94,14 +97,18 @@ pub const TASKS: &[&str] = &[
     "give role",
     "go live",
     "kick",
+    "live session",
     "mute",
+    "my live room",
     "nest permissions",
     "open room",
     "refresh room",
     "repair",
     "repair by diagnosis",
     "retime room",
+    "save live room",
     "second look",
     "settle room",
     "stream nest",
+    "update live room",
 ];

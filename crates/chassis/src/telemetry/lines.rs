@@ -22,8 +22,10 @@ use tracing_subscriber::{
 
 use crate::context;
 
-pub(super) struct Lines {
-    pub(super) json: bool,
+/// The format of a line; JSON or text.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines {
+    pub json: bool,
 }
 
 impl<S, N> FormatEvent<S, N> for Lines

@@ -40,7 +40,8 @@ pub struct End {
 pub async fn is_any_recorded(db: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from recordings
-                          where room_id = any($1) and status in ('starting', 'active', 'ending')) as "is!""#,
+                          where room_id = any($1) and status in ('starting', 'active', 'ending')
+                            and finished_at is null) as "is!""#,
         rooms
     )
     .fetch_one(db)
