@@ -1,12 +1,13 @@
-//! A tap on the connections to Postgres: it records the statements that the server refuses.
+//! A tap on the connections to Postgres: it records the statements that are run, and those that the server refuses.
 //!
-//! Postgres writes each of them into its log, the whole statement with it. A test that reads the answers on the wire
-//! depends neither on the server's log nor on statistics, and not on what other tests do.
+//! Postgres writes each of the latter into its log, the whole statement with it. A test that reads the messages on the
+//! wire depends neither on the server's log nor on statistics, and not on what other tests do.
 
 use std::{
+    collections::HashMap,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -19,8 +20,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// Forwards connections to Postgres until it is dropped.
 #[derive(Debug)]
 pub struct Tap {
-    errors: Arc<Mutex<Vec<String>>>,
+    heard: Heard,
     _running: DropGuard,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Heard {
+    statements: Arc<Mutex<Vec<String>>>,
+    errors: Arc<Mutex<Vec<String>>>,
 }
 
 impl Tap {
@@ -30,12 +37,12 @@ impl Tap {
         let address = listener.local_addr().expect("the port's address");
         let target = format!("{}:{}", connect.get_host(), connect.get_port());
         let running = CancellationToken::new();
-        let tap = Self { errors: Arc::default(), _running: running.clone().drop_guard() };
-        let errors = Arc::clone(&tap.errors);
+        let tap = Self { heard: Heard::default(), _running: running.clone().drop_guard() };
+        let heard = tap.heard.clone();
         let accepting = running.clone();
         tokio::spawn(accepting.run_until_cancelled_owned(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let talk = forward(near, target.clone(), Arc::clone(&errors));
+                let talk = forward(near, target.clone(), heard.clone());
                 tokio::spawn(running.clone().run_until_cancelled_owned(talk));
             }
         }));
@@ -45,8 +52,18 @@ impl Tap {
     /// The errors that the server sent so far, as `<SQLSTATE> <message>`.
     #[must_use]
     pub fn errors(&self) -> Vec<String> {
-        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.heard.errors).clone()
     }
+
+    /// The statements that clients ran so far, prepared or not, as they wrote them.
+    #[must_use]
+    pub fn statements(&self) -> Vec<String> {
+        locked(&self.heard.statements).clone()
+    }
+}
+
+fn locked<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The same database at another address, in clear text: the tap reads the messages.
@@ -54,17 +71,41 @@ fn through(connect: &PgConnectOptions, address: SocketAddr) -> PgConnectOptions 
     connect.clone().host(&address.ip().to_string()).port(address.port()).ssl_mode(PgSslMode::Disable)
 }
 
-async fn forward(near: TcpStream, target: String, errors: Arc<Mutex<Vec<String>>>) {
+async fn forward(near: TcpStream, target: String, heard: Heard) {
     let Ok(far) = TcpStream::connect(target).await else { return };
-    let (mut from_client, to_client) = near.into_split();
-    let (from_server, mut to_server) = far.into_split();
+    let _ = (near.set_nodelay(true), far.set_nodelay(true)); // only slower without
+    let (from_client, to_client) = near.into_split();
+    let (from_server, to_server) = far.into_split();
     tokio::select! {
-        _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
-        _ = answers(from_server, to_client, &errors) => {}
+        _ = requests(from_client, to_server, &heard.statements) => {}
+        _ = answers(from_server, to_client, &heard.errors) => {}
     }
 }
 
-/// Passes the server's messages on: a type, a length that counts itself, and the content.
+/// Passes the client's messages on; the first one has no type.
+async fn requests(
+    mut client: impl AsyncRead + Unpin,
+    mut server: impl AsyncWrite + Unpin,
+    statements: &Mutex<Vec<String>>,
+) -> io::Result<()> {
+    let start = content(&mut client).await?;
+    server.write_all(&start).await?;
+    let mut prepared = HashMap::new();
+    loop {
+        let kind = client.read_u8().await?;
+        let message = content(&mut client).await?;
+        let mut texts = message[4..].split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        match (kind, texts.next(), texts.next()) {
+            (b'P', Some(name), Some(text)) => drop(prepared.insert(name.into_owned(), text.into_owned())),
+            (b'B', _, Some(name)) => locked(statements).extend(prepared.get(&*name).cloned()),
+            (b'Q', Some(text), _) => locked(statements).push(text.into_owned()),
+            _ => {}
+        }
+        server.write_all(&[&[kind], &message[..]].concat()).await?;
+    }
+}
+
+/// Passes the server's messages on.
 async fn answers(
     mut server: impl AsyncRead + Unpin,
     mut client: impl AsyncWrite + Unpin,
@@ -72,17 +113,21 @@ async fn answers(
 ) -> io::Result<()> {
     loop {
         let kind = server.read_u8().await?;
-        let length = server.read_u32().await?;
-        let mut content = vec![0; usize::try_from(length).unwrap_or_default().saturating_sub(4)];
-        server.read_exact(&mut content).await?;
+        let message = content(&mut server).await?;
         if kind == b'E' {
-            errors.lock().unwrap_or_else(PoisonError::into_inner).push(describe(&content));
+            locked(errors).push(describe(&message[4..]));
         }
-        let mut message = vec![kind];
-        message.extend(length.to_be_bytes());
-        message.extend(content);
-        client.write_all(&message).await?;
+        client.write_all(&[&[kind], &message[..]].concat()).await?;
     }
+}
+
+/// A message without its type: a length that counts itself, and the content.
+async fn content(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let length = from.read_u32().await?;
+    let mut message = length.to_be_bytes().to_vec();
+    message.resize(usize::try_from(length).unwrap_or_default().max(4), 0);
+    from.read_exact(&mut message[4..]).await?;
+    Ok(message)
 }
 
 /// The fields C (SQLSTATE) and M (message) of an `ErrorResponse`.

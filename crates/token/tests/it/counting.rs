@@ -32,5 +32,7 @@ async fn tokens_are_counted_by_owner_and_result(options: PgPoolOptions, connect:
     ] {
         assert!(counted.contains(line), "{line} is not in:\n{counted}");
     }
-    assert!(!counted.contains(r#"owner="nest""#), "to join a nest is two steps, and no refusal:\n{counted}");
+    let nests = counted.lines().filter(|line| line.contains(r#"owner="nest""#));
+    let counted: Vec<&str> = nests.filter(|line| !line.ends_with(" 0")).collect();
+    assert!(counted.is_empty(), "to join a nest is two steps, and no refusal: {counted:?}");
 }
