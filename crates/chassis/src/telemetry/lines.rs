@@ -1,6 +1,6 @@
 //! Formats log lines: JSON, or text for a terminal. Both end with the ids of the trace and of the request.
 
-use std::{fmt, io, panic::PanicHookInfo};
+use std::{fmt, io, panic::PanicHookInfo, sync::Arc};
 
 use opentelemetry::{
     Context,
@@ -57,6 +57,11 @@ fn with_trace(work: impl FnOnce(&SpanContext) -> fmt::Result) -> fmt::Result {
     })
 }
 
+/// The id of the request under way, if there is one.
+fn request_id() -> Option<Arc<str>> {
+    context::current().map(|request| request.request_id).filter(|id| !id.is_empty())
+}
+
 fn json(writer: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
     let metadata = event.metadata();
     writer.write_str("{\"timestamp\":\"")?;
@@ -67,11 +72,8 @@ fn json(writer: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
     let Members { writer, has_request, outcome } = members;
     outcome?;
     member(writer, "target", |writer| string(writer, format_args!("{}", metadata.target())))?;
-    if !has_request
-        && let Some(request) = context::current()
-        && !request.request_id.is_empty()
-    {
-        member(writer, "request.id", |writer| string(writer, format_args!("{}", request.request_id)))?;
+    if !has_request && let Some(id) = request_id() {
+        member(writer, "request.id", |writer| string(writer, format_args!("{id}")))?;
     }
     with_trace(|ids| {
         write!(writer, ",\"trace_id\":\"{}\",\"span_id\":\"{}\"", ids.trace_id(), ids.span_id())
@@ -94,6 +96,11 @@ where
     SystemTime.format_time(writer)?;
     write!(writer, "{plain} {color}{:>5}{plain} {dim}{}:{plain} ", metadata.level(), metadata.target())?;
     context.format_fields(writer.by_ref(), event)?;
+    if event.metadata().fields().field("request.id").is_none()
+        && let Some(id) = request_id()
+    {
+        write!(writer, " {dim}request.id={id}{plain}")?;
+    }
     with_trace(|ids| write!(writer, " {dim}trace_id={} span_id={}{plain}", ids.trace_id(), ids.span_id()))
 }
 
@@ -192,4 +199,49 @@ pub(super) fn log_panic(panic: &PanicHookInfo<'_>) {
         panic.backtrace = backtrace.as_ref().map(tracing::field::display),
         "panicked"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        sync::Mutex,
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_name_their_request_in_both_formats() {
+        for (json, id) in [(false, "request.id=abc"), (true, r#""request.id":"abc""#)] {
+            let log = Log::default();
+            let written = log.clone();
+            let format = tracing_subscriber::fmt().event_format(Lines { json });
+            let _guard =
+                tracing::subscriber::set_default(format.with_writer(move || written.clone()).finish());
+            let request = context::Context {
+                deadline: Instant::now() + Duration::from_mins(1),
+                request_id: Arc::from("abc"),
+            };
+            context::scope(request, async { tracing::error!(room.name = "session-1", "room created") }).await;
+            let line = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            assert!(
+                line.contains("room created") && line.contains("session-1") && line.contains(id),
+                "{line}"
+            );
+        }
+    }
 }

@@ -97,4 +97,13 @@ mod tests {
         let answer = ask("GET", "/dev/no-such-route", "localhost", None).await;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     }
+
+    #[tokio::test]
+    async fn sign_in_refusals_have_no_parser_words() {
+        let answer = ask("POST", "/dev/sign-in", "localhost:8080", None).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        let body = axum::body::to_bytes(answer.into_body(), 4096).await.unwrap();
+        let text = String::from_utf8_lossy(&body);
+        assert!(text.contains("userId and name") && !text.contains("deserialize"), "{text}");
+    }
 }

@@ -17,6 +17,9 @@ use serde_json::json;
 pub const ISSUER: &str = "greenroom-dev";
 pub const AUDIENCE: &str = "greenroom";
 const HOURS: i64 = 12;
+/// Why a body is refused; a parser's words do not help.
+const SHAPE: &str =
+    r#"Send a JSON object with the texts userId and name, and email if you like, as application/json."#;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,7 +66,7 @@ async fn sign_in(
     let person = match person {
         Ok(Json(person)) if (1..=200).contains(&person.user_id.len()) => person,
         Ok(_) => return refuse(StatusCode::BAD_REQUEST, "userId must have 1 to 200 bytes."),
-        Err(problem) => return refuse(StatusCode::BAD_REQUEST, &problem.body_text()),
+        Err(_) => return refuse(StatusCode::BAD_REQUEST, SHAPE),
     };
     let now = Clock::default().now().unix_timestamp();
     let claims = Claims {
@@ -78,11 +81,15 @@ async fn sign_in(
     let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
     match jsonwebtoken::encode(&Header::default(), &claims, &key) {
         Ok(token) => ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "token": token }))).into_response(),
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => {
+            tracing::error!(%error, "a development token could not be signed");
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "The token could not be signed; the log says why.")
+        }
     }
 }
 
 pub fn refuse(status: StatusCode, message: &str) -> Response {
-    let body = json!({"error": "Access Denied", "message": message, "code": "invalid_request"});
+    let error = status.canonical_reason().unwrap_or_default();
+    let body = json!({"error": error, "message": message, "code": "invalid_request"});
     (status, Json(body)).into_response()
 }
