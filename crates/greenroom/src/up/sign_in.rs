@@ -19,7 +19,7 @@ pub const AUDIENCE: &str = "greenroom";
 const HOURS: i64 = 12;
 /// Why a body is refused; a parser's words do not help.
 const SHAPE: &str =
-    r#"Send a JSON object with the texts userId and name, and email if you like, as application/json."#;
+    "Send a JSON object with the texts userId and name, and email if you like, as application/json.";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
