@@ -130,7 +130,7 @@ pub(crate) struct LiveSession {
     started_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
     ended_at: Option<OffsetDateTime>,
-    /// Why it is over: `host` (ended or cancelled), `empty` (nobody was in it), `time` (empty after `ends_at`), `missed`
+    /// Why it is over: `host` (ended or cancelled), `empty` (it stayed empty), `time` (empty after `ends_at`), `missed`
     /// (not live within 2 h of `starts_at`, or before `ends_at`), `reset`; null while it is open, and for sessions that
     /// ended before reasons were written
     end_reason: Option<String>,

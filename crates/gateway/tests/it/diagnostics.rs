@@ -132,7 +132,7 @@ async fn repair_is_403_and_401_before_429() {
         }
     }
     gateway.fake.set(Mood::Well);
-    assert_eq!(repair("host-1").await.0, 200, "nobody has taken the room's turn");
+    assert_eq!(repair("host-1").await.0, 200, "the turn of the room is not used up");
     gateway.fake.set(Mood::RefuseAt("check_repair", Refusal::new(Reason::NotHost, "Why not.")));
     assert_eq!(repair("guest-1").await.0, 403, "after one");
     gateway.fake.set(Mood::Well);

@@ -147,7 +147,7 @@ async fn a_nest_is_diagnosed_for_anybody_and_repaired_for_its_host_by_his_key_al
     assert_eq!(told["repaired"], json!(true), "{told}");
     assert_eq!(as_host().await.status(), StatusCode::UNAUTHORIZED, "a replay is not told to wait");
     let (status, told) = replica.nostr(Some(&stranger), Method::POST, &repair, None).await;
-    assert_eq!(status, StatusCode::FORBIDDEN, "nor is whoever may not: {told}");
+    assert_eq!(status, StatusCode::FORBIDDEN, "refused without the right: {told}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
