@@ -54,6 +54,8 @@ pub(super) struct Line {
     started: Instant,
     method: &'static str,
     route: Option<MatchedPath>,
+    /// The request's own: a line that is written when it is dropped has no other.
+    trace: Trace,
     outcome: Outcome,
 }
 
@@ -69,12 +71,11 @@ struct Stream {
     status: StatusCode,
     notes: Notes,
     request_id: String,
-    trace: Trace,
 }
 
 impl Line {
     pub(super) fn begin(started: Instant, method: &'static str, route: Option<MatchedPath>) -> Self {
-        Self { started, method, route, outcome: Outcome::Unanswered }
+        Self { started, method, route, trace: Trace::current(), outcome: Outcome::Unanswered }
     }
 
     pub(super) fn route(&self) -> &str {
@@ -86,9 +87,7 @@ impl Line {
         let (status, notes) = (response.status(), NOTES.with(RefCell::take));
         let code = response.extensions().get::<Code>().map(|code| code.0);
         if is_event_stream(response) {
-            let request_id = request_id();
-            let stream = Stream { status, notes, request_id, trace: Trace::current() };
-            self.outcome = Outcome::Streaming(Box::new(stream));
+            self.outcome = Outcome::Streaming(Box::new(Stream { status, notes, request_id: request_id() }));
             let body = std::mem::take(response.body_mut()).into_data_stream();
             *response.body_mut() = Body::from_stream(body.inspect(move |_| {
                 let _ends_with_the_body = &self;
@@ -130,15 +129,17 @@ impl Drop for Line {
             Outcome::Written => {}
             Outcome::Unanswered => {
                 let notes = NOTES.try_with(RefCell::take).unwrap_or_default();
-                tracing::info!(
-                    method = self.method,
-                    route = self.route(),
-                    duration_ms = millis(self.started),
-                    user.id = notes.user.as_deref(),
-                    "request abandoned by its client"
-                );
+                self.trace.scope(|| {
+                    tracing::info!(
+                        method = self.method,
+                        route = self.route(),
+                        duration_ms = millis(self.started),
+                        user.id = notes.user.as_deref(),
+                        "request abandoned by its client"
+                    );
+                });
             }
-            Outcome::Streaming(stream) => stream.trace.scope(|| {
+            Outcome::Streaming(stream) => self.trace.scope(|| {
                 tracing::info!(
                     method = self.method,
                     route = self.route(),

@@ -74,6 +74,9 @@ const EXCEPTIONS: [(&str, &str); 11] = [
     ),
 ];
 
+/// Statements that read all that is open: how each begins, and why.
+const READ_ALL: [(&str, &str); 0] = [];
+
 /// A query as `sqlx` described it.
 struct Query {
     text: String,
@@ -88,8 +91,8 @@ impl Query {
         Self { text: described["query"].as_str().unwrap().to_owned(), types }
     }
 
-    /// The estimated cost of the generic plan: unlike `explain (generic_plan)`, this works on Postgres 15.
-    async fn cost(&self, connection: &mut PgConnection) -> f64 {
+    /// The generic plan: unlike `explain (generic_plan)`, this works on Postgres 15.
+    async fn plan(&self, connection: &mut PgConnection) -> Value {
         let list = |items: String| if items.is_empty() { items } else { format!("({items})") };
         let (types, nulls) = (list(self.types.join(", ")), list(vec!["null"; self.types.len()].join(", ")));
         let prepare = format!("prepare estimated{types} as {}", self.text);
@@ -97,8 +100,7 @@ impl Query {
         let explain = format!("explain (format json) execute estimated{nulls}");
         let plan = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_one(&mut *connection).await.unwrap();
         sqlx::raw_sql("deallocate estimated").execute(&mut *connection).await.unwrap();
-        let plan: Value = plan.get(0);
-        plan[0]["Plan"]["Total Cost"].as_f64().unwrap()
+        plan.get::<Value, _>(0)[0]["Plan"].take()
     }
 }
 
@@ -139,7 +141,7 @@ fn queries() -> Vec<Query> {
     let (deployed, others) = (source(&deployed), source(&others));
     let described = fs::read_dir(Path::new(WORKSPACE).join(".sqlx")).unwrap();
     let queries = described.map(|entry| Query::read(&entry.unwrap().path()));
-    queries
+    let queries: Vec<Query> = queries
         .filter(|query| {
             if query.text.trim_start().starts_with("do ") {
                 return false; // a block is not planned as a whole
@@ -147,21 +149,33 @@ fn queries() -> Vec<Query> {
             let text = format!("\"{}\"", plain(&query.text));
             deployed.contains(&text) || !others.contains(&text) // in neither: put together by a macro
         })
-        .collect()
+        .collect();
+    assert!(queries.len() > 150, "only {} queries were found", queries.len());
+    queries
+}
+
+/// So many open bookings, live sessions and nests, and what belongs to them.
+async fn fill(connect: &PgConnectOptions, stored: u32) -> PgConnection {
+    let mut owner = PgConnection::connect_with(connect).await.unwrap();
+    let fill = include_str!("estimates/fill.sql").replace("$stored", &stored.to_string());
+    sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut owner).await.unwrap();
+    owner
+}
+
+/// A connection like those of services.
+async fn service(connect: &PgConnectOptions) -> PgConnection {
+    let url = SecretString::from(connect.to_url_lossy().to_string());
+    PgConnection::connect_with(&connect_options(&url).unwrap()).await.unwrap()
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn statement_costs_stay_small_beside_100_000_of_each(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut owner = PgConnection::connect_with(&connect).await.unwrap();
-    let fill = include_str!("estimates/fill.sql").replace("$stored", &STORED.to_string());
-    sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut owner).await.unwrap();
-    let url = SecretString::from(connect.to_url_lossy().to_string());
-    let mut service = PgConnection::connect_with(&connect_options(&url).unwrap()).await.unwrap();
-    let queries = queries();
-    assert!(queries.len() > 150, "only {} queries were found", queries.len());
+    fill(&connect, STORED).await;
+    let mut service = service(&connect).await;
     let (mut too_much, mut needed) = (Vec::new(), BTreeSet::new());
-    for query in &queries {
-        let (cost, text) = (query.cost(&mut service).await, plain(&query.text));
+    for query in &queries() {
+        let plan = query.plan(&mut service).await;
+        let (cost, text) = (plan["Total Cost"].as_f64().unwrap(), plain(&query.text));
         match EXCEPTIONS.iter().position(|(beginning, _)| text.starts_with(beginning)) {
             Some(exception) if cost >= NEEDED => drop(needed.insert(exception)),
             None if cost > MOST => too_much.push(format!("{cost:.0}: {text}")),
@@ -170,6 +184,50 @@ async fn statement_costs_stay_small_beside_100_000_of_each(_: PgPoolOptions, con
     }
     assert!(too_much.is_empty(), "cost more than {MOST}:\n{}", too_much.join("\n"));
     for (number, (beginning, _)) in EXCEPTIONS.iter().enumerate() {
+        assert!(needed.contains(&number), "this exception is not needed any more: {beginning}");
+    }
+}
+
+/// The partial indexes that a plan reads from beginning to end.
+fn read_whole(plan: &Value, partial: &BTreeSet<String>, found: &mut BTreeSet<String>) {
+    if let Some(index) = plan["Index Name"].as_str()
+        && plan["Index Cond"].is_null()
+        && partial.contains(index)
+    {
+        found.insert(index.to_owned());
+    }
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        read_whole(child, partial, found);
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn only_passes_read_all_that_is_open(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut owner = fill(&connect, 2_000).await;
+    sqlx::raw_sql(include_str!("estimates/all_over.sql")).execute(&mut owner).await.unwrap();
+    sqlx::raw_sql("vacuum full analyze").execute(&mut owner).await.unwrap();
+    let partial = sqlx::query_scalar!(
+        r#"select relname::text as "name!" from pg_index join pg_class c on c.oid = indexrelid
+           where indpred is not null and relnamespace = 'public'::regnamespace"#
+    );
+    let partial: BTreeSet<String> = partial.fetch_all(&mut owner).await.unwrap().into_iter().collect();
+    assert!(partial.len() > 20, "only {partial:?} were found");
+    let mut service = service(&connect).await;
+    let (mut wrong, mut needed) = (Vec::new(), BTreeSet::new());
+    for query in &queries() {
+        let mut found = BTreeSet::new();
+        read_whole(&query.plan(&mut service).await, &partial, &mut found);
+        if found.is_empty() {
+            continue;
+        }
+        let text = plain(&query.text);
+        match READ_ALL.iter().position(|(beginning, _)| text.starts_with(beginning)) {
+            Some(exception) => drop(needed.insert(exception)),
+            None => wrong.push(format!("{found:?}: {text}")),
+        }
+    }
+    assert!(wrong.is_empty(), "read all that is open:\n{}", wrong.join("\n"));
+    for (number, (beginning, _)) in READ_ALL.iter().enumerate() {
         assert!(needed.contains(&number), "this exception is not needed any more: {beginning}");
     }
 }

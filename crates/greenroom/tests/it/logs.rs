@@ -3,6 +3,10 @@
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::processes::{Processes, Service, bearer};
 
@@ -117,4 +121,74 @@ async fn refusals_at_the_edge_have_their_line(_: PgPoolOptions, connect: PgConne
     }
     all.client.get(url("/livez")).header("x-request-id", "probe").send().await.unwrap();
     assert!(!all.gateway.all().iter().any(|line| line.contains("probe")), "probes are logged at debug");
+}
+
+/// A request under this id and in our trace, sent over a connection of its own.
+async fn sent(all: &Processes, path: &str, request_id: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(all.gateway.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\nx-request-id: {request_id}\r\n\
+         traceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n\r\n",
+        bearer("hanna", &json!({}))
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn streams_and_abandoned_requests_are_lines_of_their_trace(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let all = Processes::start(&connect, &[]).await;
+    let mut reader = sent(&all, "/api/v1/live/streams/events", "stream").await;
+    reader.read_u8().await.unwrap();
+    assert!(all.gateway.logged("event stream ended").is_empty());
+    drop(reader);
+    let ended = line(&all.gateway, "event stream ended", |_| true).await;
+    let fields = ["request.id", "trace_id", "user.id", "status"].map(|field| ended[field].clone());
+    assert_eq!(json!(fields), json!(["stream", TRACE, "hanna", 200]), "{ended}");
+
+    let pool = options.connect_with(connect).await.unwrap();
+    let mut held = pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table sessions in access exclusive mode").execute(&mut *held).await.unwrap();
+    let client = sent(&all, "/api/bookings", "abandoned").await;
+    eventually("its statement waits", async || {
+        let waiting = sqlx::query_scalar!(
+            r#"select count(*) as "n!" from pg_locks where not granted and relation = 'sessions'::regclass"#
+        );
+        (waiting.fetch_one(&pool).await.unwrap() > 0).then_some(())
+    })
+    .await;
+    client.set_zero_linger().unwrap(); // it resets the connection: a client that closes only its half is answered
+    drop(client);
+    let abandoned = line(&all.gateway, "request abandoned by its client", |_| true).await;
+    let fields = ["request.id", "trace_id", "user.id", "route"].map(|field| abandoned[field].clone());
+    assert_eq!(json!(fields), json!(["abandoned", TRACE, "hanna", "/api/bookings"]), "{abandoned}");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn rows_of_the_listing_are_named_in_small_batches(options: PgPoolOptions, connect: PgConnectOptions) {
+    let all = Processes::start(&connect, &[]).await;
+    let pool = options.connect_with(connect).await.unwrap();
+    for rooms in [11, 10] {
+        sqlx::query!(
+            "with room as (
+                 insert into live_rooms (host_user_id, title, room_name, room_slug)
+                 select host, 'Stars', 'room-' || host, 'room-' || host
+                 from (select $1::int || '-' || i from generate_series(1, $1::int) i) hosts (host)
+                 returning id, host_user_id)
+             insert into live_room_sessions (room_id, session_title, status, starts_at, created_by)
+             select id, 'Tonight', 'scheduled', app_now() + interval '1 hour', host_user_id from room",
+            rooms
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        line(&all.sync, "listing synced", |line| line["rows"] == rooms).await;
+    }
+    let named = || all.sync.logged("listing row synced").len();
+    eventually("the second batch's rows are named", async || (named() >= 10).then_some(())).await;
+    assert_eq!(named(), 10, "rows of the first batch are not named");
+    assert_eq!(all.sync.logged("listing synced").len(), 2, "one line for each batch");
 }
