@@ -75,7 +75,51 @@ const EXCEPTIONS: [(&str, &str); 11] = [
 ];
 
 /// Statements that read all that is open: how each begins, and why.
-const READ_ALL: [(&str, &str); 0] = [];
+const READ_ALL: [(&str, &str); 19] = [
+    ("with due as ( select a.session_id, a.user_id, a.held_until", "a pass: the seats that are held"),
+    (
+        "select id as \"id!\" from unsettled_live_rooms limit $1",
+        "a pass: live rooms that settling would change",
+    ),
+    (
+        "select r.id, r.host_user_id, r.status, r.current_session_id, s.id as \"open_session_id?\"",
+        "admin: stuck live rooms",
+    ),
+    (
+        "select count(*) as \"count!\" from live_rooms r left join live_room_sessions s",
+        "a metric: stuck live rooms",
+    ),
+    ("with suspects as ( select open_room as id", "doctor: all open rows of the listing"),
+    ("select s.id from live_room_sessions s where s.open_room is not null", "a pass: lets people in"),
+    ("with owners as ( select s.id, coalesce(s.started_at", "a pass: live sessions and nests that are empty"),
+    ("with lacking as materialized ( select s.id as session_id", "a pass: open owners without a room"),
+    (
+        "with absent as materialized ( select r.room_name from livekit_rooms",
+        "a pass: rooms that LiveKit lacks",
+    ),
+    (
+        "with seen as ( select * from unnest($1::text[], $2::text[], $3::int[])",
+        "a pass: the rooms that are due",
+    ),
+    (
+        "select count(*) as \"count!\" from livekit_rooms where open_owner",
+        "a pass: rooms that were seen lately",
+    ),
+    ("select r.room_name, o.kind as \"owner_kind!\"", "admin: rooms that LiveKit has not made"),
+    ("select r.id from livekit_rooms r cross join lateral room_owner", "repair: the same"),
+    (
+        "select n.id from nests n join livekit_rooms r on r.nest_id = n.id",
+        "a pass: streams that are to begin",
+    ),
+    ("with fresh as ( select id from notifications", "a pass: the oldest notifications, up to a limit"),
+    (
+        "select e.id as \"id!\" from unnest($1::text[], $2::text[], $3::uuid[])",
+        "a pass: strays of recordings",
+    ),
+    ("select d.id as \"id!\", d.notification_id", "admin: deliveries that are not concluded"),
+    ("select channel as \"channel!\", pending as", "a metric: deliveries that are not concluded"),
+    ("select c.id, c.room_id, c.generation, c.egress_id", "a pass: all open recordings"),
+];
 
 /// A query as `sqlx` described it.
 struct Query {

@@ -7,6 +7,6 @@ update live_rooms set status = 'idle', current_session_id = null;
 update live_room_sessions set status = 'ended', ended_at = now();
 update live_room_attendance set left_at = now(), held_until = null;
 update community_live_streams set status = 'ended', ended_at = now();
-update nests set status = 'ended';
+update nests set status = 'ended', ended_at = now();
 update livekit_rooms set status = 'ended', ended_at = now();
 update livekit_participants set status = 'left', left_at = now();
