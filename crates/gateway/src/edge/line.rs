@@ -1,7 +1,8 @@
 //! One line in the log for each request: who asked for what, and how it ended.
 //!
 //! Handlers note what only they know ([`note_user`], [`note_refused`]); the edge writes the line when the answer is
-//! there, or when an event stream ends. A client that disconnects before its answer has a line too.
+//! there, or when an event stream ends. A request that is cut off before its answer, as by the end of the process, has a
+//! line too.
 
 use std::{cell::RefCell, time::Instant};
 
@@ -60,7 +61,7 @@ pub(super) struct Line {
 }
 
 enum Outcome {
-    /// If the line is dropped now, the client disconnected.
+    /// If the line is dropped now, the request was cut off.
     Unanswered,
     Streaming(Box<Stream>),
     Written,
@@ -135,7 +136,7 @@ impl Drop for Line {
                         route = self.route(),
                         duration_ms = millis(self.started),
                         user.id = notes.user.as_deref(),
-                        "request abandoned by its client"
+                        "request cut off"
                     );
                 });
             }

@@ -69,7 +69,7 @@ const EXCEPTIONS: [(&str, &str); 11] = [
         "admin: lists stuck live rooms",
     ),
     (
-        "with suspects as ( select room_id as id from live_room_sessions",
+        "with suspects as ( select open_room as id from live_room_sessions",
         "doctor: compares all open rows of the listing",
     ),
 ];

@@ -3,14 +3,11 @@
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 use crate::processes::{Processes, Service, bearer};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// The one line with this message that `is` picks.
 async fn line(service: &Service, message: &str, is: impl Fn(&Value) -> bool) -> Value {
@@ -26,8 +23,7 @@ async fn line(service: &Service, message: &str, is: impl Fn(&Value) -> bool) -> 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_request_is_one_line_in_each_process(_: PgPoolOptions, connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
-    let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
-    let booked = all.book("hanna", &[("traceparent", &parent), ("x-request-id", "req-1")]).await;
+    let booked = all.book("hanna", &[("traceparent", PARENT), ("x-request-id", "req-1")]).await;
     assert_eq!(booked.status(), 201);
     let booking: Value = booked.json().await.unwrap();
     let id = booking["data"]["id"].as_str().unwrap();
@@ -123,48 +119,18 @@ async fn refusals_at_the_edge_have_their_line(_: PgPoolOptions, connect: PgConne
     assert!(!all.gateway.all().iter().any(|line| line.contains("probe")), "probes are logged at debug");
 }
 
-/// A request under this id and in our trace, sent over a connection of its own.
-async fn sent(all: &Processes, path: &str, request_id: &str) -> TcpStream {
-    let mut connection = TcpStream::connect(all.gateway.url.strip_prefix("http://").unwrap()).await.unwrap();
-    let head = format!(
-        "GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\nx-request-id: {request_id}\r\n\
-         traceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n\r\n",
-        bearer("hanna", &json!({}))
-    );
-    connection.write_all(head.as_bytes()).await.unwrap();
-    connection
-}
-
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn streams_and_abandoned_requests_are_lines_of_their_trace(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn event_stream_is_a_line_of_its_trace_when_it_ends(_: PgPoolOptions, connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
-    let mut reader = sent(&all, "/api/v1/live/streams/events", "stream").await;
-    reader.read_u8().await.unwrap();
+    let stream = all.client.get(format!("{}/api/v1/live/streams/events", all.gateway.url));
+    let stream = stream.bearer_auth(bearer("hanna", &json!({}))).header("x-request-id", "stream");
+    let mut reader = stream.header("traceparent", PARENT).send().await.unwrap();
+    reader.chunk().await.unwrap();
     assert!(all.gateway.logged("event stream ended").is_empty());
     drop(reader);
     let ended = line(&all.gateway, "event stream ended", |_| true).await;
     let fields = ["request.id", "trace_id", "user.id", "status"].map(|field| ended[field].clone());
     assert_eq!(json!(fields), json!(["stream", TRACE, "hanna", 200]), "{ended}");
-
-    let pool = options.connect_with(connect).await.unwrap();
-    let mut held = pool.begin().await.unwrap();
-    sqlx::raw_sql("lock table sessions in access exclusive mode").execute(&mut *held).await.unwrap();
-    let client = sent(&all, "/api/bookings", "abandoned").await;
-    eventually("its statement waits", async || {
-        let waiting = sqlx::query_scalar!(
-            r#"select count(*) as "n!" from pg_locks where not granted and relation = 'sessions'::regclass"#
-        );
-        (waiting.fetch_one(&pool).await.unwrap() > 0).then_some(())
-    })
-    .await;
-    client.set_zero_linger().unwrap(); // it resets the connection: a client that closes only its half is answered
-    drop(client);
-    let abandoned = line(&all.gateway, "request abandoned by its client", |_| true).await;
-    let fields = ["request.id", "trace_id", "user.id", "route"].map(|field| abandoned[field].clone());
-    assert_eq!(json!(fields), json!(["abandoned", TRACE, "hanna", "/api/bookings"]), "{abandoned}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
