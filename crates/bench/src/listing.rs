@@ -35,7 +35,7 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     let services = ["sync", "gateway"];
     let stack = Stack::some(&ground.greenroom, &ground.shared, Keys::Secret(&secret), &services).await?;
     let bearer = secret.token("reader-0")?;
-    stack::wait_until(stack.address, &Prepared::get(PAGE.to_owned(), Some(bearer))).await?;
+    stack::wait_until(stack.address, &Prepared::get(PAGE.to_owned(), Some(bearer)), |_| true).await?;
 
     let bare = (0..READERS).map(|reader| Ok(Prepared::get(format!("/reader-{reader}"), None)));
     let own = (0..READERS)

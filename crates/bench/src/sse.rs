@@ -56,7 +56,7 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     let services = ["sync", "gateway"];
     let stack = Stack::some(&ground.greenroom, &ground.shared, Keys::Secret(&secret), &services).await?;
     let page = Prepared::get(PAGE.to_owned(), Some(secret.token("first-reader")?));
-    stack::wait_until(stack.address, &page).await?;
+    stack::wait_until(stack.address, &page, |_| true).await?;
 
     let (sender, mut told) = unbounded_channel();
     let mut crowd = Crowd { address: stack.address, sender, listening: JoinSet::new(), refused: None };

@@ -93,10 +93,12 @@ impl Shared {
 }
 
 impl Stack {
-    /// Five processes.
+    /// Five processes. The gateway is ready before the others: it is waited for what it says of them.
     pub async fn split(greenroom: &Path, shared: &Shared, keys: Keys<'_>) -> Result<Self> {
         let stack = Self::of(greenroom, shared, keys, &SERVICES)?;
-        stack.ready("/readyz").await?;
+        let report = Prepared::get("/readyz".to_owned(), None);
+        let is_whole = |body: &[u8]| String::from_utf8_lossy(body).contains(r#""status":"ok""#);
+        wait_until(stack.address, &report, is_whole).await?;
         Ok(stack)
     }
 
@@ -205,16 +207,20 @@ impl Stack {
 
 /// Until the path answers 200, at most 30 s.
 pub async fn wait_for(address: SocketAddr, path: &str) -> Result<()> {
-    wait_until(address, &Prepared::get(path.to_owned(), None)).await
+    wait_until(address, &Prepared::get(path.to_owned(), None), |_| true).await
 }
 
-/// Until the request is answered with 200, at most 30 s.
-pub async fn wait_until(address: SocketAddr, request: &Prepared) -> Result<()> {
+/// Until the request is answered with 200 and such a body, at most 30 s.
+pub async fn wait_until(
+    address: SocketAddr,
+    request: &Prepared,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Result<()> {
     let (started, path) = (Instant::now(), &request.path);
     loop {
         let answer = load::once(address, request).await;
         match answer {
-            Ok((StatusCode::OK, _)) => return Ok(()),
+            Ok((StatusCode::OK, body)) if is_wanted(&body) => return Ok(()),
             _ if started.elapsed() < Duration::from_secs(30) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
