@@ -55,7 +55,8 @@ impl Record {
     }
 }
 
-/// `$with` select records of rooms `from $rooms r` … `$rest`: the one list of a record's columns.
+/// `$with` select records of rooms `from $rooms r` … `$rest`: the one list of a record's columns. (`offset 0`: asked for
+/// each room, by the index; otherwise the planner may read everybody's rows once instead.)
 macro_rules! records {
     ($with:tt, $rooms:tt, $rest:tt, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
@@ -67,10 +68,10 @@ macro_rules! records {
                    r.max_participants as "max_participants!", r.made_at, r.expires_at, r.confirmed_at, r.closing_at,
                    r.watched_until, r.next_attempt_at,
                    exists (select from livekit_participants p
-                           where p.joined_room = r.id) as "occupied!",
+                           where p.joined_room = r.id offset 0) as "occupied!",
                    exists (select from live_room_attendance a
                            where a.open_session = r.live_session_id
-                             and a.lobby_status = 'admitted') as "seated!",
+                             and a.lobby_status = 'admitted' offset 0) as "seated!",
                    o.ended_reason as "ended_reason: EndedReason", o.meeting_url, o.open as "open!",
                    o.opens_at as "opens_at!", o.closes_at as "closes_at!", app_now() as "now!"
             from "# + $rooms + " r

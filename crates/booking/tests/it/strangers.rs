@@ -29,10 +29,7 @@ async fn sent_and_dropped(post: &Post, why: &str) -> (u64, usize) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_stranger_gets_five_mails_an_hour_whoever_names_him(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn stranger_gets_five_mails_an_hour_from_all_inviters(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool, connect).await;
     let why = "too many mails to an address that nobody signed in with";
     for creator in ["ada", "eve"] {
@@ -53,7 +50,7 @@ async fn a_stranger_gets_five_mails_an_hour_whoever_names_him(
 }
 
 /// What a person's token says of their address; the address, and whether it is known to be verified.
-async fn told(post: &Post, user: &str, email: &str, verified: Option<bool>) -> (String, Option<bool>) {
+async fn remembered(post: &Post, user: &str, email: &str, verified: Option<bool>) -> (String, Option<bool>) {
     sqlx::query!("select remember_person($1, '', $2, '', $3)", user, email, verified)
         .execute(&post.pool)
         .await
@@ -81,21 +78,21 @@ async fn verification_belongs_to_one_address(pool: PgPoolOptions, connect: PgCon
         ("c@example.org", Some(false), Some(false)),
         ("d@example.org", None, None),
     ] {
-        let (known, told) = told(&post, "sue", email, verified).await;
+        let (known, told) = remembered(&post, "sue", email, verified).await;
         assert!(email.is_empty() || known == email, "{known}");
         assert_eq!(told, expected, "{email} {verified:?}");
     }
     // The version before does not know whether an address is verified.
     let old = sqlx::query!("select remember_person('sue', '', 'd@example.org', '')");
     old.execute(&post.pool).await.unwrap();
-    assert_eq!(told(&post, "sue", "", None).await.1, None);
+    assert_eq!(remembered(&post, "sue", "", None).await.1, None);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn unverified_address_gets_five_mails_an_hour(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let why = "too many mails to an address that nobody signed in with";
-    told(&post, "eve", "Victim@example.net", Some(false)).await;
+    remembered(&post, "eve", "Victim@example.net", Some(false)).await;
     // As a host of bookings of her own, as their guest, and under a second name.
     let own = invited(&post, "eve", "bob", "bob@example.org").await;
     let as_guest = invited(&post, "ada", "eve", "victim@example.net").await;
@@ -104,15 +101,15 @@ async fn unverified_address_gets_five_mails_an_hour(pool: PgPoolOptions, connect
         post.happened("booking_rescheduled", as_guest, "eve").await;
     }
     assert_eq!(sent_and_dropped(&post, why).await, (5, 3));
-    told(&post, "mallory", "victim@example.net", Some(false)).await;
+    remembered(&post, "mallory", "victim@example.net", Some(false)).await;
     let other = invited(&post, "mallory", "bob", "bob@example.org").await;
     post.happened("booking_created", other, "mallory").await;
     assert_eq!(sent_and_dropped(&post, why).await, (5, 4), "the address counts, not the account");
-    told(&post, "vic", "victim@example.net", Some(true)).await;
+    remembered(&post, "vic", "victim@example.net", Some(true)).await;
     let theirs = invited(&post, "vic", "bob", "bob@example.org").await;
     post.happened("booking_created", theirs, "vic").await;
     assert_eq!(sent_and_dropped(&post, why).await, (6, 4), "who proved it has all mails");
-    told(&post, "eve", "Victim@example.net", Some(true)).await;
+    remembered(&post, "eve", "Victim@example.net", Some(true)).await;
     for _ in 0..7 {
         post.happened("booking_rescheduled", own, "eve").await;
     }
@@ -127,7 +124,7 @@ async fn unverified_addresses_share_the_limit_of_their_inviter(
     let post = Post::by_mail(pool, connect).await;
     for number in 0..25 {
         let guest = format!("guest-{number}");
-        told(&post, &guest, &format!("{guest}@victims.example"), Some(false)).await;
+        remembered(&post, &guest, &format!("{guest}@victims.example"), Some(false)).await;
         let booking = invited(&post, "eve", &guest, "").await;
         sqlx::query!("update sessions set guest_email = null where id = $1", booking)
             .execute(&post.pool)
@@ -142,12 +139,12 @@ async fn unverified_addresses_share_the_limit_of_their_inviter(
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn unverified_address_does_not_replace_the_invited_one(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
-    told(&post, "sue", "victim@example.net", Some(false)).await;
+    remembered(&post, "sue", "victim@example.net", Some(false)).await;
     let booking = invited(&post, "ada", "sue", "sue@guests.example").await;
     post.happened("booking_created", booking, "sue").await;
     post.pass().await;
     assert_eq!(post.mail.mails()[0].to, ["sue@guests.example"]);
-    told(&post, "sue", "sue@home.example", Some(true)).await;
+    remembered(&post, "sue", "sue@home.example", Some(true)).await;
     post.happened("booking_rescheduled", booking, "sue").await;
     post.pass().await;
     assert_eq!(post.mail.mails()[0].to, ["sue@home.example"]);

@@ -236,7 +236,7 @@ async fn address_told_while_a_wait_begins_is_not_missed(pool: PgPoolOptions, con
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn waiting_mails_cost_a_pass_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn waiting_mails_are_not_read_by_passes(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool.max_connections(1), connect).await;
     sqlx::query!(
         "with made as (

@@ -304,15 +304,16 @@ mod tests {
         let (pool, probe) = patient_pool(&settings, Needs::Writes, patience).unwrap();
         let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
         for connection in &mut both {
-            let turn = "set default_transaction_read_only = on";
-            sqlx::raw_sql(turn).execute(&mut **connection).await.unwrap();
+            let read_only = "set default_transaction_read_only = on";
+            sqlx::raw_sql(read_only).execute(&mut **connection).await.unwrap();
         }
-        drop(both);
+        let [_, held] = both; // the other one is in use when the write is refused
         let write = testkit::eventually("a write works", || async {
             let written = sqlx::raw_sql("create temp table if not exists written ()").execute(&pool).await;
             written.map(drop).inspect_err(super::super::server::note)
         });
         probe.expiry().scope(write).await;
+        drop(held);
         let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
         for connection in &mut both {
             assert!(!ask_server(&mut **connection).await.unwrap().read_only);

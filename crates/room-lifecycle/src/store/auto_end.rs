@@ -28,9 +28,10 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
                       $3::double precision as patience
                from live_room_sessions s
                where s.open_room is not null and s.status = 'live'
+                 -- `offset 0`: asked one by one, by the index. As a join, the planner may read every open seat.
                  and not exists (select from live_room_attendance a
                                  where a.open_session = s.id and a.lobby_status = 'admitted'
-                                   and a.held_until > app_now())
+                                   and a.held_until > app_now() offset 0)
                union all
                select n.id, n.created_at, null, $5::double precision
                from nests n
@@ -102,7 +103,7 @@ pub async fn lock_closing(db: impl PgExecutor<'_>, record: &Record) -> Result<bo
            and not exists (select from livekit_participants p where p.joined_room = k.id)
            and not exists (select from live_room_attendance a
                            where a.open_session = k.live_session_id and a.lobby_status = 'admitted'
-                             and a.held_until > app_now())
+                             and a.held_until > app_now() offset 0)
            and not exists (select from nest_participants p
                            where p.nest_id = k.nest_id and p.joined_at >= $3::timestamptz - make_interval(secs => $4))
            and not exists (select from livekit_events e

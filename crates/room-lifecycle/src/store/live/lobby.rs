@@ -148,10 +148,10 @@ pub async fn set_rejected(db: impl PgExecutor<'_>, session: Uuid, user: &str) ->
 pub async fn list_sessions_to_admit(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select s.id from live_room_sessions s
-         where s.open_room is not null and s.status = 'live' and s.auto_admit
-           and exists (select from live_room_attendance w
-                       where w.open_session = s.id and w.lobby_status = 'waiting'
-                         and (w.held_until is null or w.held_until > app_now()))
+         where s.id = any(array(select distinct w.waiting_session from live_room_attendance w
+                                where w.waiting_session is not null
+                                  and (w.held_until is null or w.held_until > app_now())))
+           and s.status = 'live' and s.auto_admit
            and (select count(*) from live_room_attendance t
                 where t.open_session = s.id and t.lobby_status = 'admitted'
                   and t.role <> 'host' and (t.held_until is null or t.held_until > app_now())) < s.max_participants
