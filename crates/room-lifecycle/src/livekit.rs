@@ -1,4 +1,4 @@
-//! The one place that talks to LiveKit, through livekit-api (but [`listing`]).
+//! The one place that talks to LiveKit, through livekit-api (but [`listing`] and [`probe`]).
 //!
 //! What it promises is how a failure may be read: `NotFound` is LiveKit's own word, everything else but a success
 //! is *unknown*: an error or a timeout is never absence, and a call that failed may have had its effect. Several
@@ -6,6 +6,8 @@
 
 pub mod egress;
 pub mod listing;
+pub mod probe;
+mod twirp;
 
 use std::{
     future::Future,
@@ -94,6 +96,7 @@ pub struct LiveKit {
     egress: Arc<EgressClient>,
     egress_read: Arc<EgressClient>,
     lister: listing::Lister,
+    prober: twirp::Twirp,
     may_delete: Arc<AtomicBool>,
 }
 
@@ -114,6 +117,7 @@ impl LiveKit {
             egress: egress(EGRESS),
             egress_read: egress(READ),
             lister: listing::Lister::new(config, READ)?,
+            prober: twirp::Twirp::new(config, probe::TIMEOUT)?,
             may_delete: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -232,7 +236,7 @@ where
     let started = Instant::now();
     let span = telemetry::client(|| span(method));
     let outcome = call.instrument(span.clone()).await.map_err(LiveKitError::from);
-    if !method.starts_with("List") {
+    if !method.starts_with("List") && method != "UpdateSubscriptions" {
         telemetry::changed();
     }
     if let Err(error) = &outcome {

@@ -7,6 +7,7 @@ mod crashes;
 mod diagnosis;
 mod diagnosis_callers;
 mod ensure;
+mod ghosts;
 mod grpc;
 mod harness;
 mod hints;

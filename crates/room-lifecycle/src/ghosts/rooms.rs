@@ -1,0 +1,109 @@
+//! A room with nobody but ghosts in it gets its next generation: LiveKit does not let go of them in any other way.
+
+use std::collections::BTreeSet;
+
+use domain::RoomStatus;
+use futures::{StreamExt, stream};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::decide::Turn;
+use crate::{
+    Rooms,
+    error::Error,
+    livekit::probe::Answer,
+    plan::Why,
+    reconcile::WIDTH,
+    store::{
+        self, Record,
+        ghosts::{self, Answers},
+    },
+};
+
+/// Rooms that one turn looks at: each takes 3 s of LiveKit's time, and all at once.
+const MOST_ROOMS: i64 = 32;
+
+impl Rooms {
+    /// Probes everybody in rooms of ghosts once more, and replaces those in which nobody answers.
+    pub(super) async fn renew_rooms_of_ghosts(&self, turn: &Turn) -> Result<(), Error> {
+        let rooms = ghosts::list_rooms_of_ghosts(&self.pool, MOST_ROOMS).await?;
+        if rooms.is_empty() || !self.makes_rooms().await {
+            return Ok(());
+        }
+        let probed = stream::iter(rooms.into_iter().map(|room| self.probe_everybody(room, turn.now)));
+        let silent: Vec<Option<Record>> = probed.buffer_unordered(WIDTH).collect().await;
+        let silent: Vec<Record> = silent.into_iter().flatten().collect();
+        // Silence proves nothing if LiveKit has stopped working meanwhile.
+        if silent.is_empty() || !self.makes_rooms().await {
+            return Ok(());
+        }
+        let renewed = silent.into_iter().map(|record| self.renew_unless_anybody_came(record, turn.now));
+        stream::iter(renewed).buffer_unordered(WIDTH).collect::<()>().await;
+        Ok(())
+    }
+
+    /// The room's record, if LiveKit lists somebody in it, and nobody there or known to us answers.
+    async fn probe_everybody(&self, room: Uuid, at: OffsetDateTime) -> Option<Record> {
+        match self.try_probe_everybody(room, at).await {
+            Ok(silent) => silent,
+            Err(error) => {
+                tracing::warn!(%error, room.id = %room, "a room of ghosts could not be looked at; it is tried again");
+                None
+            }
+        }
+    }
+
+    async fn try_probe_everybody(&self, room: Uuid, at: OffsetDateTime) -> Result<Option<Record>, Error> {
+        let record = store::find_record_by_id(&self.pool, room).await?;
+        let Some(record) = record.filter(|record| record.open && record.status == RoomStatus::Active) else {
+            return Ok(None);
+        };
+        let known = ghosts::list_recent(&self.pool, room).await?;
+        let inside = match self.livekit.list_participants(&record.room_name).await {
+            Ok(inside) => inside,
+            Err(error) => {
+                self.note(room, known.into_iter().map(|identity| (identity, Answer::Unknown)), at).await?;
+                return Err(error.into());
+            }
+        };
+        let sids: Vec<String> = inside.iter().map(|one| one.sid.clone()).collect();
+        ghosts::forget_unlisted(&self.pool, room, &sids).await?;
+        let everybody: BTreeSet<String> = inside.into_iter().map(|one| one.identity).chain(known).collect();
+        let name = record.room_name.as_str();
+        let probes = stream::iter(everybody.into_iter().map(|identity| async move {
+            let answer = self.livekit.probe(name, &identity).await;
+            (identity, answer)
+        }));
+        let found: Vec<(String, Answer)> = probes.buffer_unordered(WIDTH).collect().await;
+        let silent = !sids.is_empty() && found.iter().all(|(_, answer)| *answer == Answer::Silent);
+        self.note(room, found, at).await?;
+        Ok(silent.then_some(record))
+    }
+
+    async fn note(
+        &self,
+        room: Uuid,
+        found: impl IntoIterator<Item = (String, Answer)>,
+        at: OffsetDateTime,
+    ) -> Result<(), Error> {
+        let mut answers = Answers::default();
+        found.into_iter().for_each(|(identity, answer)| answers.add(room, &identity, answer));
+        Ok(ghosts::set_answers(&self.pool, &answers, at).await?)
+    }
+
+    async fn renew_unless_anybody_came(&self, record: Record, since: OffsetDateTime) {
+        if let Err(error) = self.try_renew(&record, since).await {
+            tracing::warn!(%error, room.id = %record.id, "a room of ghosts could not be replaced; it is tried again");
+        }
+    }
+
+    async fn try_renew(&self, record: &Record, since: OffsetDateTime) -> Result<(), Error> {
+        if ghosts::has_anybody_come(&self.pool, record.id, since).await? {
+            return Ok(());
+        }
+        self.renew(record, Why::Ghosts).await?;
+        metrics::counter!("greenroom_ghost_rooms_replaced_total").increment(1);
+        ghosts::forget_unlisted(&self.pool, record.id, &[]).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,374 @@
+//! Ghosts: whom to probe, and what the answers were (docs/decisions/0022).
+//!
+//! The statements that write participants take no lock that they would have to wait for (`skip locked`): they write
+//! rows of many rooms, and others lock a room before its participants.
+
+use chassis::db::Statement;
+use sqlx::{PgExecutor, Result};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::{
+    ghosts::decide::{APART, GHOSTS_APART, Person, RENEWED_AFTER, Turn},
+    livekit::probe::Answer,
+};
+
+/// A replica that stops loses its turn after this time. Longer than a turn takes.
+const LEASE: Duration = Duration::seconds(30);
+
+/// Takes the turn to probe. None: another replica has it, or there is nobody to probe.
+pub async fn take_turn(db: impl PgExecutor<'_>, replica: Uuid) -> Result<Option<Turn>> {
+    sqlx::query_as!(
+        Turn,
+        r#"with before as (
+               select turn_at from ghost_watch
+               where (holder is null or holder = $1 or leased_until <= app_now()
+                      or leased_until > app_now() + make_interval(secs => 2 * $2::double precision))
+                 and (alarmed_at is not null
+                      or exists (select from livekit_participants p
+                                 where p.silent_since is not null)
+                      or exists (select from livekit_participants p
+                                 where p.status = 'joined'
+                                   and (p.checked_at <= app_now() - make_interval(secs => $3)
+                                        or p.checked_at > app_now())))
+               for no key update skip locked)
+           update ghost_watch w
+           set holder = $1, leased_until = app_now() + make_interval(secs => $2), turn_at = app_now()
+           from before
+           returning app_now() as "now!", before.turn_at as last, w.alarmed_at, w.answering_since"#,
+        replica,
+        LEASE.as_seconds_f64(),
+        APART.as_seconds_f64()
+    )
+    .fetch_optional(db)
+    .statement("UPDATE take_turn")
+    .await
+}
+
+/// What a turn found out about LiveKit.
+pub async fn set_watch(
+    db: impl PgExecutor<'_>,
+    replica: Uuid,
+    alarmed_at: Option<OffsetDateTime>,
+    answering_since: Option<OffsetDateTime>,
+) -> Result<()> {
+    sqlx::query!(
+        "update ghost_watch set alarmed_at = $2, answering_since = $3
+         where holder = $1 and (alarmed_at, answering_since) is distinct from ($2, $3)",
+        replica,
+        alarmed_at,
+        answering_since
+    )
+    .execute(db)
+    .statement("UPDATE set_watch")
+    .await
+    .map(drop)
+}
+
+/// Participants `$where`, in active rooms: the one list of what is read of them.
+macro_rules! people {
+    ($where:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Person,
+            r#"select p.room_id as room, r.room_name, p.user_id as identity, p.participant_sid as sid,
+                      nullif(p.alive_at, '-infinity') as alive_at, p.silent_since,
+                      p.ghost_since is not null as "is_ghost!", r.live_session_id is not null as "in_live_session!"
+               from livekit_participants p
+               join livekit_rooms r on r.id = p.room_id and r.status = 'active'
+               where "# + $where,
+            $($argument),+
+        )
+    };
+}
+
+/// Those who have joined and were not checked lately, with the oldest sign of life first.
+pub async fn list_quiet(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Person>> {
+    people!(
+        "p.status = 'joined'
+           and (p.checked_at <= app_now() - make_interval(secs => $2) or p.checked_at > app_now())
+         order by p.checked_at limit $1",
+        limit,
+        APART.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .statement("SELECT list_quiet")
+    .await
+}
+
+/// Those who have joined and gave no sign of life since the alarm.
+pub async fn list_unheard(
+    db: impl PgExecutor<'_>,
+    alarmed_at: OffsetDateTime,
+    limit: i64,
+) -> Result<Vec<Person>> {
+    people!(
+        "p.status = 'joined' and (p.alive_at < $1 or p.alive_at > app_now())
+           and (p.checked_at <= app_now() - make_interval(secs => $3) or p.checked_at > app_now())
+         order by p.checked_at limit $2",
+        alarmed_at,
+        limit,
+        APART.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .statement("SELECT list_unheard")
+    .await
+}
+
+/// Those who were silent, long enough ago for the second probe.
+pub async fn list_suspects(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Person>> {
+    people!(
+        "p.silent_since is not null and p.status = 'joined'
+           and (p.checked_at <= app_now() - make_interval(secs => $2) or p.checked_at > app_now())
+         order by p.checked_at limit $1",
+        limit,
+        APART.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .statement("SELECT list_suspects")
+    .await
+}
+
+/// Ghosts that were not probed for a while.
+pub async fn list_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Person>> {
+    people!(
+        "p.silent_since is not null and p.ghost_since is not null and p.status <> 'joined'
+           and (p.checked_at <= app_now() - make_interval(secs => $2) or p.checked_at > app_now())
+         order by p.checked_at limit $1",
+        limit,
+        GHOSTS_APART.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .statement("SELECT list_ghosts")
+    .await
+}
+
+/// Whether somebody who has joined is suspected, or gave no sign of life since the alarm.
+pub async fn is_anybody_unheard(db: impl PgExecutor<'_>, alarmed_at: OffsetDateTime) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from livekit_participants p
+                          join livekit_rooms r on r.id = p.room_id and r.status = 'active'
+                          where p.status = 'joined'
+                            and (p.silent_since is not null or p.alive_at < $1)) as "unheard!""#,
+        alarmed_at
+    )
+    .fetch_one(db)
+    .statement("SELECT is_anybody_unheard")
+    .await
+}
+
+/// What probes that were begun at `asked_at` found of participants.
+#[derive(Debug, Default)]
+pub struct Answers {
+    rooms: Vec<Uuid>,
+    identities: Vec<String>,
+    answers: Vec<String>,
+}
+
+impl Answers {
+    pub fn add(&mut self, room: Uuid, identity: &str, answer: Answer) {
+        self.rooms.push(room);
+        self.identities.push(identity.to_owned());
+        self.answers.push(answer.as_str().to_owned());
+    }
+}
+
+/// Writes what probes found. Silence counts from the first one after the last sign of life; an event that came while
+/// LiveKit was asked is younger. A ghost that answers is none: its room is marked, and a check finds them joined.
+pub async fn set_answers(db: impl PgExecutor<'_>, answers: &Answers, asked_at: OffsetDateTime) -> Result<()> {
+    sqlx::query!(
+        r#"with asked as ( -- nothing here waits for a lock: who holds it may wait for another row of these
+               select p.room_id, p.user_id, p.ghost_since, t.answer,
+                      exists (select from livekit_events e
+                              where e.room_id = p.room_id and e.identity = p.user_id
+                                and e.received_at >= p.silent_since) as heard,
+                      exists (select from livekit_events e
+                              where e.room_id = p.room_id and e.identity = p.user_id
+                                and e.received_at >= $4) as heard_meanwhile
+               from unnest($1::uuid[], $2::text[], $3::text[]) as t(room_id, user_id, answer)
+               join livekit_participants p on p.room_id = t.room_id and p.user_id = t.user_id
+               for no key update of p skip locked),
+           written as (
+               update livekit_participants p
+               set checked_at = $4,
+                   alive_at = case a.answer when 'alive' then least(greatest(p.alive_at, $4), app_now())
+                                            else p.alive_at end,
+                   ghost_since = case a.answer when 'alive' then null else p.ghost_since end,
+                   silent_since = case when a.answer = 'alive' then null
+                                       when a.answer = 'unknown' or p.ghost_since is not null
+                                       then least(p.silent_since, $4) -- or the clock was set back
+                                       when a.heard_meanwhile then null
+                                       when p.silent_since <= $4 and not a.heard then p.silent_since
+                                       else $4 end
+               from asked a
+               where p.room_id = a.room_id and p.user_id = a.user_id)
+           select mark_room(room_id) is not null as "marked!"
+           from asked where ghost_since is not null and answer = 'alive'"#,
+        &answers.rooms,
+        &answers.identities,
+        &answers.answers,
+        asked_at
+    )
+    .fetch_all(db)
+    .statement("UPDATE set_answers")
+    .await
+    .map(drop)
+}
+
+/// Forgets the silences of those who have joined: LiveKit does not work, and what it said of them proves nothing.
+pub async fn clear_silences(db: impl PgExecutor<'_>) -> Result<u64> {
+    let done = sqlx::query!(
+        "with silent as (
+             select room_id, user_id from livekit_participants
+             where silent_since is not null and status = 'joined'
+             for no key update skip locked)
+         update livekit_participants p set silent_since = null
+         from silent where p.room_id = silent.room_id and p.user_id = silent.user_id"
+    )
+    .execute(db)
+    .statement("UPDATE clear_silences")
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Somebody who counts as left from now on.
+#[derive(Debug)]
+pub struct Ghost {
+    pub room: Uuid,
+    pub identity: String,
+    pub sid: Option<String>,
+}
+
+/// Makes ghosts of those who were silent for the second time in a probe that was begun at `asked_at`, unless an event
+/// about them came since the first one, or they have another participant SID by now.
+pub async fn set_ghosts(
+    db: impl PgExecutor<'_>,
+    people: &[&Person],
+    asked_at: OffsetDateTime,
+) -> Result<Vec<Ghost>> {
+    let rooms: Vec<Uuid> = people.iter().map(|person| person.room).collect();
+    let identities: Vec<String> = people.iter().map(|person| person.identity.clone()).collect();
+    let sids: Vec<Option<String>> = people.iter().map(|person| person.sid.clone()).collect();
+    sqlx::query_as!(
+        Ghost,
+        r#"with ghosts as (
+               select p.room_id, p.user_id
+               from unnest($1::uuid[], $2::text[], $3::text[]) as t(room_id, user_id, sid)
+               join livekit_participants p on p.room_id = t.room_id and p.user_id = t.user_id
+               where p.status = 'joined' and p.participant_sid is not distinct from t.sid
+                 and p.silent_since <= $4::timestamptz - make_interval(secs => $5)
+                 and not exists (select from livekit_events e
+                                 where e.room_id = p.room_id and e.identity = p.user_id
+                                   and e.received_at >= p.silent_since)
+               for no key update of p skip locked)
+           update livekit_participants p
+           set status = 'left', left_at = app_now(), absent_since = null, ghost_since = app_now(), checked_at = $4
+           from ghosts g
+           where p.room_id = g.room_id and p.user_id = g.user_id
+           returning p.room_id as room, p.user_id as identity, p.participant_sid as sid"#,
+        &rooms,
+        &identities,
+        &sids as &[Option<String>],
+        asked_at,
+        APART.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .statement("UPDATE set_ghosts")
+    .await
+}
+
+/// The participant SIDs of a room's ghosts.
+pub async fn list_sids(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select participant_sid as "sid!" from livekit_participants
+           where room_id = $1 and ghost_since is not null and participant_sid is not null"#,
+        room
+    )
+    .fetch_all(db)
+    .statement("SELECT list_sids")
+    .await
+}
+
+/// Active rooms with ghosts and with no participant who has joined. Each ghost was silent 60 s ago, and not all of them
+/// were probed just now.
+pub async fn list_rooms_of_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"select p.room_id as "room!"
+           from livekit_participants p
+           join livekit_rooms r on r.id = p.room_id and r.status = 'active'
+           where p.silent_since is not null and p.ghost_since is not null
+             and not exists (select from livekit_participants j where j.room_id = p.room_id and j.status = 'joined')
+           group by p.room_id
+           having max(p.silent_since) <= app_now() - make_interval(secs => $2)
+              and min(p.checked_at) <= app_now() - make_interval(secs => $3)
+           order by min(p.checked_at) limit $1"#,
+        limit,
+        RENEWED_AFTER.as_seconds_f64(),
+        APART.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .statement("SELECT list_rooms_of_ghosts")
+    .await
+}
+
+/// The identities of a room's ghosts, and of those who gave a sign of life since the first of them was silent: LiveKit's
+/// list may lack somebody who is there (livekit.md §3).
+pub async fn list_recent(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "select p.user_id from livekit_participants p
+         where p.room_id = $1
+           and (p.ghost_since is not null
+                or p.alive_at >= (select min(g.silent_since) from livekit_participants g
+                                  where g.room_id = $1 and g.ghost_since is not null))",
+        room
+    )
+    .fetch_all(db)
+    .statement("SELECT list_recent")
+    .await
+}
+
+/// Whether somebody has joined a room: we count them as joined, or an event since then says so.
+pub async fn has_anybody_come(db: impl PgExecutor<'_>, room: Uuid, since: OffsetDateTime) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from livekit_participants p where p.room_id = $1 and p.status = 'joined')
+               or exists (select from livekit_events e
+                          where e.room_id = $1 and e.received_at >= $2 and e.event_type = 'participant_joined')
+               as "come!""#,
+        room,
+        since
+    )
+    .fetch_one(db)
+    .statement("SELECT has_anybody_come")
+    .await
+}
+
+/// Forgets ghosts that LiveKit cannot list any more: their room has ended, or is in another generation.
+pub async fn forget_ghosts(db: impl PgExecutor<'_>) -> Result<u64> {
+    let done = sqlx::query!(
+        "with gone as (
+             select p.room_id, p.user_id
+             from livekit_participants p join livekit_rooms r on r.id = p.room_id
+             where p.silent_since is not null and p.status <> 'joined'
+               and (r.status = 'ended' or r.made_at > p.left_at)
+             for no key update of p skip locked)
+         update livekit_participants p set silent_since = null, ghost_since = null
+         from gone where p.room_id = gone.room_id and p.user_id = gone.user_id"
+    )
+    .execute(db)
+    .statement("UPDATE forget_ghosts")
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Forgets the ghosts of a room that LiveKit does not list: these are the participant SIDs that it does.
+pub async fn forget_unlisted(db: impl PgExecutor<'_>, room: Uuid, sids: &[String]) -> Result<u64> {
+    let done = sqlx::query!(
+        "update livekit_participants set silent_since = null, ghost_since = null
+         where room_id = $1 and ghost_since is not null and participant_sid <> all($2)",
+        room,
+        sids
+    )
+    .execute(db)
+    .statement("UPDATE forget_unlisted")
+    .await?;
+    Ok(done.rows_affected())
+}
