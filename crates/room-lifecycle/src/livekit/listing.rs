@@ -1,13 +1,14 @@
-//! All rooms on LiveKit in one answer, read while it arrives.
+//! All rooms on LiveKit in one answer, read while it arrives; and whether LiveKit accepts our key.
 //!
-//! Not through livekit-api, which keeps the whole answer and every field of each room. Most of that is the list of
-//! codecs, which is not used here.
+//! Not through livekit-api: it keeps the whole answer and every field of each room, most of which is the list of
+//! codecs, and it hides the status of an answer that is not Twirp's. The refusal of a key is such an answer.
 
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use chassis::config;
 use livekit_api::access_token::{AccessToken, VideoGrants};
+use livekit_protocol::ListRoomsRequest;
 use prost::Message;
 use reqwest::{Client, Response, StatusCode, Url, header};
 use secrecy::{ExposeSecret, SecretString};
@@ -17,6 +18,8 @@ use super::LiveKitError;
 
 /// More than one room, or the text of a refusal, may take.
 const LONGEST: usize = 1024 * 1024;
+/// A room that nothing makes.
+const NO_ROOM: &str = "greenroom-readiness";
 /// The field `rooms` of `ListRoomsResponse`, with its length before it.
 const ROOMS: usize = 1 << 3 | LENGTH_DELIMITED;
 const LENGTH_DELIMITED: usize = 2;
@@ -59,9 +62,9 @@ impl Lister {
 
     /// Passes every room to `each`. After an error some were missing.
     pub async fn list(&self, mut each: impl FnMut(Summary)) -> Result<(), LiveKitError> {
-        let mut answer = self.ask().await?;
+        let mut answer = self.ask(ListRoomsRequest::default()).await?;
         let mut buffer = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unknown)? {
+        while let Some(chunk) = answer.chunk().await? {
             buffer.extend_from_slice(&chunk);
             while let Some(room) = next_room(&mut buffer)? {
                 each(room);
@@ -70,15 +73,19 @@ impl Lister {
         if buffer.is_empty() { Ok(()) } else { Err(unknown("the list of rooms ends within a room")) }
     }
 
-    async fn ask(&self) -> Result<Response, LiveKitError> {
+    /// Whether LiveKit answers and accepts our key.
+    pub async fn check(&self) -> Result<(), LiveKitError> {
+        self.ask(ListRoomsRequest { names: vec![NO_ROOM.to_owned()] }).await.map(drop)
+    }
+
+    async fn ask(&self, request: ListRoomsRequest) -> Result<Response, LiveKitError> {
         let mut url: Url = self.url.parse().map_err(unknown)?;
         url.set_path("/twirp/livekit.RoomService/ListRooms");
         let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
         let token = AccessToken::with_api_key(&self.key, self.secret.expose_secret()).with_grants(grants);
-        // All rooms: a message without fields.
-        let request = self.http.post(url).bearer_auth(token.to_jwt().map_err(unknown)?);
-        let request = request.header(header::CONTENT_TYPE, "application/protobuf");
-        let answer = request.send().await.map_err(|error| unknown(error.without_url()))?;
+        let body = request.encode_to_vec();
+        let request = self.http.post(url).bearer_auth(token.to_jwt().map_err(unknown)?).body(body);
+        let answer = request.header(header::CONTENT_TYPE, "application/protobuf").send().await?;
         if answer.status() == StatusCode::OK { Ok(answer) } else { Err(refused(answer).await) }
     }
 }
@@ -97,10 +104,11 @@ async fn refused(mut answer: Response) -> LiveKitError {
     {
         text.extend_from_slice(&chunk);
     }
-    match serde_json::from_slice::<Twirp>(&text) {
-        Ok(Twirp { code, .. }) if code == "not_found" => LiveKitError::NotFound,
-        Ok(Twirp { code, msg }) => LiveKitError::Refused { code, text: msg },
-        Err(_) => unknown(answer.status()),
+    match (serde_json::from_slice::<Twirp>(&text), answer.status()) {
+        (Ok(Twirp { code, msg }), _) => LiveKitError::twirp(code, &msg),
+        // The token is verified before Twirp has the request.
+        (Err(_), StatusCode::UNAUTHORIZED) => LiveKitError::key_refused(&String::from_utf8_lossy(&text)),
+        (Err(_), status) => LiveKitError::Unreadable(format!("its status is {status}")),
     }
 }
 
