@@ -30,10 +30,10 @@ use livekit_protocol::{ParticipantInfo, ParticipantPermission, Room};
 use secrecy::ExposeSecret;
 use tracing::{Instrument, Span, field};
 
+pub use self::failure::{LiveKitError, reason};
+
 const READ: Duration = Duration::from_secs(2);
 const WRITE: Duration = Duration::from_secs(3);
-
-pub use self::failure::{LiveKitError, reason};
 
 /// What a room is made with. Times in whole seconds.
 #[derive(Clone, Debug)]

@@ -65,6 +65,14 @@ impl LiveKit {
         self.call("StartRoomCompositeEgress", Box::pin(call)).await
     }
 
+    /// Resolves when LiveKit says that it has no Redis, through which it would reach recorders.
+    pub async fn lacks_recorders(&self) -> LiveKitError {
+        match self.list_recordings().await {
+            Err(error) if error.has_no_recorders() => error,
+            Ok(_) | Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Every recording that is not over.
     pub async fn list_recordings(&self) -> Result<Vec<EgressInfo>, LiveKitError> {
         self.list_egress(EgressListOptions { active: true, ..EgressListOptions::default() }).await

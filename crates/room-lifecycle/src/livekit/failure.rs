@@ -120,6 +120,8 @@ fn innermost(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use livekit_api::{access_token::AccessToken, services::ServerErrorCode};
 
     use super::*;
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn refusals_of_livekit_hold_no_token() {
         let refusal = |code: &str| {
-            let twirp = ServerErrorCode { code: code.to_owned(), msg: token(), meta: Default::default() };
+            let twirp = ServerErrorCode { code: code.to_owned(), msg: token(), meta: HashMap::new() };
             LiveKitError::from(ServiceError::Twirp(ServerError::Twirp(twirp)))
         };
         for error in [refusal("unauthenticated"), refusal("not_found"), LiveKitError::key_refused(&token())] {

@@ -144,7 +144,11 @@ impl Rooms {
         }
         let target = output.target(wish.kind, &recording.file);
         let audio_only = record.kind == OwnerKind::Nest;
-        let started = self.livekit.start_recording(&record.room_name, target, audio_only).await;
+        // Without Redis LiveKit refuses a list at once, and a start after 21 s.
+        let started = tokio::select! {
+            started = self.livekit.start_recording(&record.room_name, target, audio_only) => started,
+            without_redis = self.livekit.lacks_recorders() => Err(without_redis),
+        };
         self.note_start(recording, started, waiting).await
     }
 

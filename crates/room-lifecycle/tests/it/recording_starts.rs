@@ -8,9 +8,10 @@ use chassis::{
 };
 use domain::{LiveStatus, Owner, RecordingKind, RecordingStatus};
 use livekit_dev::{Code, Fault, Worker};
+use livekit_protocol::EgressStatus::{EgressAborted, EgressFailed};
 use room_lifecycle::{
     Error, Rooms,
-    recordings::{Place, Recording, Wish},
+    recordings::{Place, Recording, Wish, settings::OutputSettings},
 };
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -175,7 +176,7 @@ async fn unknown_start_fails_after_50_seconds(_: PgPoolOptions, connect: PgConne
     assert_eq!(world.status_of(&started).await, RecordingStatus::Failed);
     assert_eq!((world.notified().await.len(), world.failures().await), (1, 1));
     let again = start(&survivor, &booking, keyed(&booking)).await.unwrap();
-    assert_ne!((again.id, again.egress_id), (started.id, None), "the same key starts another one at once");
+    assert_ne!(again.id, started.id, "the same key starts another one at once");
 }
 
 /// The process that asked LiveKit dies, and LiveKit has started the recording.
@@ -204,12 +205,25 @@ async fn unreachable_livekit_is_refused_at_once(_: PgPoolOptions, connect: PgCon
     world.assert_another_can_start(&up, &booking).await;
 }
 
+/// Such a LiveKit refuses a start after 21 s.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn livekit_without_redis_is_refused_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let output = OutputSettings::Folder { path: path.to_string_lossy().into_owned(), read: path };
+    let rooms = world.rooms_with(|config| config.recordings.output = Some(output)).await;
+    let (booking, _) = world.open_room(&rooms).await;
+    world.server().faults().set(START, Fault::Hang);
+    assert_eq!(reason(start(&rooms, &booking, wish(&booking)).await), Reason::RecordingUnavailable);
+    assert_eq!((world.notified().await, world.failures().await), (vec![], 1));
+}
+
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn recorder_that_fails_later_is_notified(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
-    use livekit_protocol::EgressStatus::{EgressAborted, EgressFailed};
     for (number, end) in [EgressFailed, EgressAborted].into_iter().enumerate() {
         let recording = record(&rooms, &booking).await.unwrap();
         world.put(&recording, end);
@@ -222,8 +236,8 @@ async fn recorder_that_fails_later_is_notified(_: PgPoolOptions, connect: PgConn
     assert_eq!(world.status_of(&unwanted).await, RecordingStatus::Aborted);
     let deleted = record(&rooms, &booking).await.unwrap();
     rooms.delete_recording(&host(&booking), place(&booking), deleted.id, None).await.unwrap();
-    world.put(&deleted, EgressFailed);
     rooms.watch_recordings().await.unwrap();
+    assert!(!world.status_of(&deleted).await.is_open());
     assert_eq!(world.notified().await.len(), 2, "not of what the host ended");
 }
 
