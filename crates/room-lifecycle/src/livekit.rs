@@ -7,6 +7,7 @@
 pub mod egress;
 mod failure;
 pub mod listing;
+mod twirp;
 
 use std::{
     future::Future,

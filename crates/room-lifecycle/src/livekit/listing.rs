@@ -1,22 +1,23 @@
 //! All rooms on LiveKit in one answer, read while it arrives; and whether LiveKit accepts our key.
 //!
-//! Not through livekit-api: it keeps the whole answer and every field of each room, most of which is the list of
-//! codecs, and it hides the status of an answer that is not Twirp's. The refusal of a key is such an answer.
+//! Not through livekit-api, which keeps the whole answer and every field of each room. Most of that is the list of
+//! codecs, which is not used here.
 
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use chassis::config;
-use livekit_api::access_token::{AccessToken, VideoGrants};
+use livekit_api::access_token::VideoGrants;
 use livekit_protocol::ListRoomsRequest;
 use prost::Message;
-use reqwest::{Client, Response, StatusCode, Url, header};
-use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use reqwest::Response;
 
-use super::LiveKitError;
+use super::{
+    LiveKitError,
+    twirp::{Twirp, unknown},
+};
 
-/// More than one room, or the text of a refusal, may take.
+/// More than one room may take.
 const LONGEST: usize = 1024 * 1024;
 /// A room that nothing makes.
 const NO_ROOM: &str = "greenroom-readiness";
@@ -40,29 +41,16 @@ pub struct Summary {
 }
 
 #[derive(Clone, Debug)]
-pub struct Lister {
-    http: Client,
-    url: String,
-    key: String,
-    secret: SecretString,
-}
+pub struct Lister(Twirp);
 
 impl Lister {
     pub fn new(config: &config::LiveKit, timeout: Duration) -> reqwest::Result<Self> {
-        // reqwest panics without a default; an error means that there is one already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self {
-            http,
-            url: config.url.clone(),
-            key: config.api_key.clone(),
-            secret: config.api_secret.clone(),
-        })
+        Ok(Self(Twirp::new(config, timeout)?))
     }
 
     /// Passes every room to `each`. After an error some were missing.
     pub async fn list(&self, mut each: impl FnMut(Summary)) -> Result<(), LiveKitError> {
-        let mut answer = self.ask(ListRoomsRequest::default()).await?;
+        let mut answer = self.ask(&ListRoomsRequest::default()).await?; // without names: all rooms
         let mut buffer = BytesMut::new();
         while let Some(chunk) = answer.chunk().await? {
             buffer.extend_from_slice(&chunk);
@@ -75,40 +63,12 @@ impl Lister {
 
     /// Whether LiveKit answers and accepts our key.
     pub async fn check(&self) -> Result<(), LiveKitError> {
-        self.ask(ListRoomsRequest { names: vec![NO_ROOM.to_owned()] }).await.map(drop)
+        self.ask(&ListRoomsRequest { names: vec![NO_ROOM.to_owned()] }).await.map(drop)
     }
 
-    async fn ask(&self, request: ListRoomsRequest) -> Result<Response, LiveKitError> {
-        let mut url: Url = self.url.parse().map_err(unknown)?;
-        url.set_path("/twirp/livekit.RoomService/ListRooms");
+    async fn ask(&self, request: &ListRoomsRequest) -> Result<Response, LiveKitError> {
         let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
-        let token = AccessToken::with_api_key(&self.key, self.secret.expose_secret()).with_grants(grants);
-        let body = request.encode_to_vec();
-        let request = self.http.post(url).bearer_auth(token.to_jwt().map_err(unknown)?).body(body);
-        let answer = request.header(header::CONTENT_TYPE, "application/protobuf").send().await?;
-        if answer.status() == StatusCode::OK { Ok(answer) } else { Err(refused(answer).await) }
-    }
-}
-
-/// Why LiveKit refused, as Twirp says it.
-async fn refused(mut answer: Response) -> LiveKitError {
-    #[derive(Deserialize)]
-    struct Twirp {
-        code: String,
-        #[serde(default)]
-        msg: String,
-    }
-    let mut text = Vec::new();
-    while let Ok(Some(chunk)) = answer.chunk().await
-        && text.len() < LONGEST
-    {
-        text.extend_from_slice(&chunk);
-    }
-    match (serde_json::from_slice::<Twirp>(&text), answer.status()) {
-        (Ok(Twirp { code, msg }), _) => LiveKitError::twirp(code, &msg),
-        // The token is verified before Twirp has the request.
-        (Err(_), StatusCode::UNAUTHORIZED) => LiveKitError::key_refused(&String::from_utf8_lossy(&text)),
-        (Err(_), status) => LiveKitError::Unreadable(format!("its status is {status}")),
+        self.0.call("ListRooms", grants, request).await
     }
 }
 
@@ -137,11 +97,6 @@ fn field(buffer: &[u8]) -> Result<Option<(usize, usize, usize)>, LiveKitError> {
         Err(_) if buffer.len() < LONGEST_HEAD => Ok(None),
         _ => Err(unknown("the list of rooms is not one")),
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
-fn unknown(why: impl ToString) -> LiveKitError {
-    LiveKitError::Unknown(why.to_string())
 }
 
 #[cfg(test)]
