@@ -41,6 +41,17 @@ pub(crate) struct Clock {
     wait_speed: u32,
     /// Counts the moves, for those who wait.
     moves: watch::Sender<u64>,
+    /// How many wait now.
+    waiting: watch::Sender<usize>,
+}
+
+/// Counts a wait for as long as it lasts, and also if its caller goes away.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
 }
 
 impl Clock {
@@ -54,6 +65,7 @@ impl Clock {
             started: Instant::now(),
             wait_speed: config.wait_speed,
             moves: watch::Sender::default(),
+            waiting: watch::Sender::default(),
         }
     }
 
@@ -65,8 +77,13 @@ impl Clock {
 
     /// Resolves when the hand of the waits has gone on by this much.
     pub(crate) async fn wait(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
         let mut moves = self.moves.subscribe();
         let end_ms = self.now_ms(Hand::Waits).saturating_add(milliseconds(time));
+        self.waiting.send_modify(|waiting| *waiting += 1);
+        let _counted = Waiting(&self.waiting);
         loop {
             let left = u64::try_from(end_ms - self.now_ms(Hand::Waits)).unwrap_or(0);
             if left == 0 {
@@ -83,6 +100,12 @@ impl Clock {
                 _ = moves.changed() => {}
             }
         }
+    }
+
+    /// Resolves when so many wait at the same time.
+    pub(crate) async fn waits_reach(&self, count: usize) {
+        // The sender lives as long as `self`.
+        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting >= count).await;
     }
 
     /// Milliseconds since the epoch (waits: since the start), as this hand shows them.

@@ -185,4 +185,10 @@ impl LiveKitDev {
         // The sender lives as long as `self`.
         let _ = calls.wait_for(reached).await;
     }
+
+    /// Resolves when so many calls wait at the same time for somebody who does not answer: then a test may move the
+    /// clock's hand `Waits`.
+    pub async fn waits_reach(&self, count: usize) {
+        self.clock().waits_reach(count).await;
+    }
 }

@@ -188,7 +188,7 @@ impl Rooms {
             async move { rooms.watch_ghosts().await }
         });
         let rooms = self.clone();
-        // Its own, because LiveKit may need 25 s for a recorder: nothing else waits for that.
+        // Its own, because recorders may take 25 s to answer: nothing else waits for that.
         every(&self.lifecycle, "recordings", config.pass_period, self.recordings_nudge.clone(), move || {
             let rooms = rooms.clone();
             async move {
@@ -221,7 +221,7 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     let probed = rooms.livekit.clone();
     runtime.readiness.watch(&runtime.lifecycle, "livekit", false, move || {
         let livekit = probed.clone();
-        async move { livekit.list_rooms(vec!["greenroom-readiness".to_owned()]).await.map(drop) }
+        async move { livekit.check().await }
     });
     runtime.expiry(&config.database.dependency()).enter(|| rooms.spawn_loops(config));
     let live = LiveRoomServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);

@@ -227,6 +227,16 @@ async fn admins_get_a_mail_when_a_room_failed(pool: PgPoolOptions, connect: PgCo
     assert_eq!(post.subjects("admin"), ["No room yet: Lesson"]);
 }
 
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn host_gets_a_mail_when_a_recording_failed(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    let booking = post.booking("Lesson", 5000).await;
+    post.happened("recording_failed", booking, "ada").await;
+    post.pass().await;
+    assert_eq!(post.states().await, ["delivered"]);
+    assert_eq!(post.subjects("ada"), ["Recording failed: Lesson"]);
+}
+
 /// A booking by `creator` of a guest who never signed in.
 async fn invited(post: &Post, creator: &str, guest: &str, address: &str) -> Uuid {
     sqlx::query_scalar!(

@@ -1,4 +1,4 @@
-//! All rooms on LiveKit in one answer, read while it arrives.
+//! All rooms on LiveKit in one answer, read while it arrives; and whether LiveKit accepts our key.
 //!
 //! Not through livekit-api, which keeps the whole answer and every field of each room. Most of that is the list of
 //! codecs, which is not used here.
@@ -10,6 +10,7 @@ use chassis::config;
 use livekit_api::access_token::VideoGrants;
 use livekit_protocol::ListRoomsRequest;
 use prost::Message;
+use reqwest::Response;
 
 use super::{
     LiveKitError,
@@ -18,6 +19,8 @@ use super::{
 
 /// More than one room may take.
 const LONGEST: usize = 1024 * 1024;
+/// A room that nothing makes.
+const NO_ROOM: &str = "greenroom-readiness";
 /// The field `rooms` of `ListRoomsResponse`, with its length before it.
 const ROOMS: usize = 1 << 3 | LENGTH_DELIMITED;
 const LENGTH_DELIMITED: usize = 2;
@@ -47,17 +50,25 @@ impl Lister {
 
     /// Passes every room to `each`. After an error some were missing.
     pub async fn list(&self, mut each: impl FnMut(Summary)) -> Result<(), LiveKitError> {
-        let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
-        // All rooms: a message without fields.
-        let mut answer = self.0.call("ListRooms", grants, &ListRoomsRequest::default()).await?;
+        let mut answer = self.ask(&ListRoomsRequest::default()).await?; // without names: all rooms
         let mut buffer = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unknown)? {
+        while let Some(chunk) = answer.chunk().await? {
             buffer.extend_from_slice(&chunk);
             while let Some(room) = next_room(&mut buffer)? {
                 each(room);
             }
         }
         if buffer.is_empty() { Ok(()) } else { Err(unknown("the list of rooms ends within a room")) }
+    }
+
+    /// Whether LiveKit answers and accepts our key.
+    pub async fn check(&self) -> Result<(), LiveKitError> {
+        self.ask(&ListRoomsRequest { names: vec![NO_ROOM.to_owned()] }).await.map(drop)
+    }
+
+    async fn ask(&self, request: &ListRoomsRequest) -> Result<Response, LiveKitError> {
+        let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
+        self.0.call("ListRooms", grants, request).await
     }
 }
 

@@ -47,7 +47,7 @@ impl Twirp {
         let token = AccessToken::with_api_key(&self.key, self.secret.expose_secret()).with_grants(grants);
         let call = self.http.post(url).bearer_auth(token.to_jwt().map_err(unknown)?);
         let call = call.header(header::CONTENT_TYPE, "application/protobuf").body(request.encode_to_vec());
-        let answer = call.send().await.map_err(|error| unknown(error.without_url()))?;
+        let answer = call.send().await?;
         if answer.status() == StatusCode::OK { Ok(answer) } else { Err(refused(answer).await) }
     }
 }
@@ -66,10 +66,11 @@ async fn refused(mut answer: Response) -> LiveKitError {
     {
         text.extend_from_slice(&chunk);
     }
-    match serde_json::from_slice::<Refusal>(&text) {
-        Ok(Refusal { code, .. }) if code == "not_found" => LiveKitError::NotFound,
-        Ok(Refusal { code, msg }) => LiveKitError::Refused { code, text: msg },
-        Err(_) => unknown(answer.status()),
+    match (serde_json::from_slice::<Refusal>(&text), answer.status()) {
+        (Ok(Refusal { code, msg }), _) => LiveKitError::twirp(code, &msg),
+        // LiveKit verifies the token before Twirp has the request.
+        (Err(_), StatusCode::UNAUTHORIZED) => LiveKitError::key_refused(&String::from_utf8_lossy(&text)),
+        (Err(_), status) => LiveKitError::Unreadable(format!("its status is {status}")),
     }
 }
 

@@ -182,7 +182,7 @@ async fn nobody_is_a_ghost_while_redis_hangs_or_right_after(_: PgPoolOptions, co
     world.turns(&rooms, 60).await;
     assert_eq!(world.both(&meeting).await, ["joined", "joined"]);
     faults.clear();
-    faults.set_next("UpdateSubscriptions", 4, Fault::NoResponse);
+    faults.set_next("UpdateSubscriptions", 2, Fault::NoResponse);
     world.turns(&rooms, 60).await;
     assert_eq!(world.both(&meeting).await, ["joined", "joined"]);
 }
