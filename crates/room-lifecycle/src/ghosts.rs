@@ -179,7 +179,7 @@ impl Rooms {
         mut inside: Vec<ParticipantInfo>,
     ) -> Result<Vec<ParticipantInfo>, Error> {
         if record.kind == domain::OwnerKind::Nest || record.watched_until.is_some() {
-            let ghosts = ghosts::list_sids(&self.pool, record.id).await?;
+            let ghosts = ghosts::rooms::list_sids(&self.pool, record.id).await?;
             inside.retain(|one| !ghosts.contains(&one.sid));
         }
         Ok(inside)

@@ -55,7 +55,7 @@ impl Rooms {
         // Marks do not wait for a LiveKit that could be neither listed nor cleaned up.
         let drained = self.drain().await.map(drop);
         let left = done(people::set_left_with_room(&self.pool).await);
-        let ghosts = done(ghosts::forget_ghosts(&self.pool).await);
+        let ghosts = done(ghosts::rooms::forget_ghosts(&self.pool).await);
         let streamed = self.stream_nests().await;
         let released = self.release_held().await;
         let announced = self.announce_ends().await;

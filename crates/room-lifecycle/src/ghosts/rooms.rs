@@ -16,7 +16,7 @@ use crate::{
     reconcile::WIDTH,
     store::{
         self, Record,
-        ghosts::{self, Answers},
+        ghosts::{self, Answers, rooms},
     },
 };
 
@@ -26,11 +26,11 @@ const MOST_ROOMS: i64 = 32;
 impl Rooms {
     /// Probes everybody in rooms of ghosts once more, and replaces those in which nobody answers.
     pub(super) async fn renew_rooms_of_ghosts(&self, turn: &Turn) -> Result<(), Error> {
-        let rooms = ghosts::list_rooms_of_ghosts(&self.pool, MOST_ROOMS).await?;
-        if rooms.is_empty() || !self.makes_rooms().await {
+        let due = rooms::list_rooms_of_ghosts(&self.pool, MOST_ROOMS).await?;
+        if due.is_empty() || !self.makes_rooms().await {
             return Ok(());
         }
-        let probed = stream::iter(rooms.into_iter().map(|room| self.probe_everybody(room, turn.now)));
+        let probed = stream::iter(due.into_iter().map(|room| self.probe_everybody(room, turn.now)));
         let silent: Vec<Option<Record>> = probed.buffer_unordered(WIDTH).collect().await;
         let silent: Vec<Record> = silent.into_iter().flatten().collect();
         // Silence proves nothing if LiveKit has stopped working meanwhile.
@@ -58,7 +58,7 @@ impl Rooms {
         let Some(record) = record.filter(|record| record.open && record.status == RoomStatus::Active) else {
             return Ok(None);
         };
-        let known = ghosts::list_recent(&self.pool, room).await?;
+        let known = rooms::list_recent(&self.pool, room).await?;
         let inside = match self.livekit.list_participants(&record.room_name).await {
             Ok(inside) => inside,
             Err(error) => {
@@ -67,7 +67,7 @@ impl Rooms {
             }
         };
         let sids: Vec<String> = inside.iter().map(|one| one.sid.clone()).collect();
-        ghosts::forget_unlisted(&self.pool, room, &sids).await?;
+        rooms::forget_unlisted(&self.pool, room, &sids).await?;
         let everybody: BTreeSet<String> = inside.into_iter().map(|one| one.identity).chain(known).collect();
         let name = record.room_name.as_str();
         let probes = stream::iter(everybody.into_iter().map(|identity| async move {
@@ -98,12 +98,12 @@ impl Rooms {
     }
 
     async fn try_renew(&self, record: &Record, since: OffsetDateTime) -> Result<(), Error> {
-        if ghosts::has_anybody_come(&self.pool, record.id, since).await? {
+        if rooms::has_anybody_come(&self.pool, record.id, since).await? {
             return Ok(());
         }
         self.renew(record, Why::Ghosts).await?;
         metrics::counter!("greenroom_ghost_rooms_replaced_total").increment(1);
-        ghosts::forget_unlisted(&self.pool, record.id, &[]).await?;
+        rooms::forget_unlisted(&self.pool, record.id, &[]).await?;
         Ok(())
     }
 }
