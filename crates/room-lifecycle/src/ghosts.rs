@@ -1,10 +1,10 @@
 //! Ghosts leave: participants that LiveKit lists for ever because the node that they were on was killed
 //! (docs/decisions/0022).
 //!
-//! One replica at a time probes those who have been quiet for longest. The first silence has everybody probed who gave
-//! no sign of life since then; the second one, 10 s later, makes a ghost. Silence counts only if LiveKit creates a new
-//! room after it, and did so each time since the first one: while its Redis hangs, everybody is as silent as a ghost. A
-//! timeout proves nothing. What is decided is in [`decide`].
+//! One replica at a time probes the participants that have been quiet for longest. After the first silence all are
+//! probed that gave no sign of life since then; the second one, 10 s later, makes a ghost. Silence counts only if LiveKit
+//! creates a new room after it, and did so each time since the first one: while its Redis hangs, all participants are as
+//! silent as ghosts. A timeout proves nothing. What is decided is in [`decide`].
 
 pub mod decide;
 mod rooms;
@@ -24,13 +24,11 @@ use crate::{
     },
 };
 
-/// LiveKit's own timers end a probe room that nobody deletes; the clean-up of orphans is faster.
+/// LiveKit's own timers end a probe room that is not deleted; the clean-up of orphans is faster.
 const PROBE_ROOM_TIMEOUT: u32 = 30;
-/// How many participants are listed for each probe of a quiet one, so that there are some in other rooms.
-const LISTED_PER_PROBE: usize = 16;
 
 impl Rooms {
-    /// One turn, once a second: probes whoever is due, and writes what is known then. Nothing while another replica
+    /// One turn, once a second: probes the participants that are due, and writes the answers. Nothing while another replica
     /// does it, nor where deletion is off: there no probe room could be deleted.
     pub async fn watch_ghosts(&self) -> Result<(), Error> {
         if !self.livekit.may_delete() {
@@ -40,7 +38,7 @@ impl Rooms {
             return Ok(());
         };
         let mut due = self.list_due(&turn).await?;
-        // After the first silences were written, and before anybody is probed again.
+        // After the first silences were written, and before the second probes.
         let wanted = !due.suspects.is_empty() || !due.unheard.is_empty();
         let before = if wanted { Some(self.makes_rooms().await) } else { None };
         if before == Some(false) {
@@ -63,15 +61,14 @@ impl Rooms {
     async fn list_due(&self, turn: &Turn) -> Result<Due, Error> {
         let budget = turn.budget();
         let limit = |probes: usize| i64::try_from(probes).unwrap_or(i64::MAX);
-        let most = limit(MOST_PROBES);
         let mut due = Due {
-            quiet: ghosts::list_quiet(&self.pool, limit(budget.probes * LISTED_PER_PROBE)).await?,
+            quiet: ghosts::list_quiet(&self.pool).await?,
             ghosts: ghosts::list_ghosts(&self.pool, limit(budget.ghosts)).await?,
             ..Due::default()
         };
         if let Some(alarmed_at) = turn.alarmed_at {
-            due.suspects = ghosts::list_suspects(&self.pool, most).await?;
-            due.unheard = ghosts::list_unheard(&self.pool, alarmed_at, most).await?;
+            due.suspects = ghosts::list_suspects(&self.pool).await?;
+            due.unheard = ghosts::list_unheard(&self.pool, alarmed_at, limit(budget.rooms)).await?;
         }
         Ok(due)
     }
@@ -116,7 +113,7 @@ impl Rooms {
         makes_rooms: Option<bool>,
     ) -> Result<(), Error> {
         let is_unheard = match turn.alarmed_at {
-            Some(alarmed_at) => ghosts::is_anybody_unheard(&self.pool, alarmed_at).await?,
+            Some(alarmed_at) => ghosts::is_any_unheard(&self.pool, alarmed_at).await?,
             None => false,
         };
         let alarmed_at = turn.alarm(asked, is_unheard);

@@ -1,4 +1,4 @@
-//! Whom to probe, what an answer means, and when a room of ghosts is replaced. Pure: probing and writing are done
+//! Which participants to probe, what an answer means, and when a room of ghosts is replaced. Pure: probing and writing are done
 //! elsewhere, and the statements that write check again what may have changed meanwhile.
 
 use std::collections::HashSet;
@@ -16,13 +16,13 @@ pub const ROOMS_PER_SECOND: i64 = 50;
 pub const MOST_PROBES: usize = 512;
 /// Between the two probes that find a ghost. A participant with a younger sign of life or probe is left alone.
 pub const APART: Duration = Duration::seconds(10);
-/// Between two probes of a ghost: if one is answered, it is none.
+/// Between two probes of a ghost: one that is answered ends it.
 pub const GHOSTS_APART: Duration = Duration::seconds(15);
 /// A room of ghosts keeps its name for so long after LiveKit answers again: clients come back 8 to 14 s after a crash,
 /// and give up when their room is not there.
 pub const RENEWED_AFTER: Duration = Duration::seconds(60);
 
-/// Probes are allowed for at most this long: a turn that comes late does not probe everybody at once.
+/// Probes are allowed for at most this long: a turn that comes late does not probe all at once.
 const LONGEST_TURN: Duration = Duration::seconds(5);
 /// How many turns the first one counts for, and one before which the clock was set back.
 const SHORTEST_TURN: Duration = Duration::SECOND;
@@ -132,8 +132,8 @@ impl Turn {
         answers.then(|| self.answering_since.unwrap_or(self.now))
     }
 
-    /// The alarm after the answers of a turn. The first silence of somebody who gave a sign of life since the last alarm
-    /// is a new one. `unheard`: somebody is still without a sign of life since then.
+    /// The alarm after the answers of a turn. The first silence of a participant that gave a sign of life since the
+    /// last alarm is a new one. `unheard`: a participant is still without a sign of life since then.
     #[must_use]
     pub fn alarm(&self, asked: &[(Person, Answer)], unheard: bool) -> Option<OffsetDateTime> {
         let is_new = |person: &Person| {
@@ -159,7 +159,7 @@ impl Turn {
     }
 }
 
-/// Whether LiveKit has no node with somebody who counts as joined.
+/// Whether no node of LiveKit has a participant that counts as joined.
 #[must_use]
 pub fn is_silence(person: &Person, answer: Answer) -> bool {
     answer == Answer::Silent && !person.is_ghost

@@ -133,42 +133,41 @@ fn livekit_answers_since_the_last_failure() {
     assert_eq!(turn(100).answering(Some(true), &[]), Some(at(100)));
 }
 
-/// Turns as the service takes them, with the 3 s that each silence takes.
+/// Turns as the service takes them, with the 3 s that each silence takes. LiveKit's first rooms fail: they are given to
+/// the node that was killed.
 #[test]
 fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
     let mut people: Vec<Person> =
-        (0..1_000).flat_map(|room| [person(room, "host"), person(room, "guest")]).collect();
+        ["host", "guest"].into_iter().flat_map(|who| (0..1_000).map(move |room| person(room, who))).collect();
     let mut checked: HashMap<(Uuid, String), OffsetDateTime> = HashMap::new();
     let key = |person: &Person| (person.room, person.identity.clone());
-    let mut now = at(1);
-    let mut turn = Turn { now, last: None, alarmed_at: None, answering_since: None };
+    let mut turn = Turn { now: at(1), last: None, alarmed_at: Some(at(1)), answering_since: None };
+    let mut now = at(8);
     while !people.is_empty() {
         turn = Turn { now, last: Some(turn.now), ..turn };
-        assert!(turn.now <= at(57), "{} are left", people.len());
         let is_due = |person: &&Person| checked.get(&key(person)).is_none_or(|at| now - *at >= APART);
         people.sort_by_key(|person| checked.get(&key(person)).copied());
-        let due: Vec<Person> = people.iter().filter(is_due).cloned().collect();
-        let mut lists = Due { quiet: due.iter().take(80).cloned().collect(), ..Due::default() };
-        if turn.alarmed_at.is_some() {
-            lists.suspects =
-                due.iter().filter(|one| one.silent_since.is_some()).take(MOST_PROBES).cloned().collect();
-            lists.unheard = due.into_iter().take(MOST_PROBES).collect();
-        }
-        let chosen = lists.choose(turn.budget());
-        for person in &chosen {
+        let due: Vec<&Person> = people.iter().filter(is_due).collect();
+        let quietest: HashSet<Uuid> = due.iter().map(|one| one.room).take(turn.budget().rooms).collect();
+        let suspects = due.iter().filter(|one| one.silent_since.is_some()).take(MOST_PROBES);
+        let unheard = due.iter().filter(|one| quietest.contains(&one.room)).take(MOST_PROBES);
+        let lists = Due {
+            suspects: suspects.copied().cloned().collect(),
+            unheard: unheard.copied().cloned().collect(),
+            quiet: due.iter().take(80).copied().cloned().collect(),
+            ghosts: Vec::new(),
+        };
+        let asked: Vec<_> =
+            lists.choose(turn.budget()).into_iter().map(|person| (person, Answer::Silent)).collect();
+        for (person, _) in &asked {
             checked.insert(key(person), now);
-            let known = people.iter_mut().find(|one| key(one) == key(person)).unwrap();
-            known.silent_since.get_or_insert(now);
+            people.iter_mut().find(|one| key(one) == key(person)).unwrap().silent_since.get_or_insert(now);
         }
-        let asked: Vec<_> = chosen.into_iter().map(|person| (person, Answer::Silent)).collect();
-        let found: Vec<_> = asked
-            .iter()
-            .filter(|(person, answer)| turn.is_second_silence(person, *answer))
-            .map(|(one, _)| key(one))
-            .collect();
+        let second = asked.iter().filter(|(person, answer)| turn.is_second_silence(person, *answer));
+        let found: HashSet<_> = second.map(|(person, _)| key(person)).collect();
         people.retain(|one| !found.contains(&key(one)));
-        turn.alarmed_at = turn.alarm(&asked, true);
-        // Probes 3 s, writing 0.2 s, and the pause between two turns.
+        // Probes 3 s, two rooms and writing 0.3 s, and the pause between two turns.
         now += if asked.is_empty() { Duration::seconds(1) } else { Duration::milliseconds(4_300) };
     }
+    assert!(now <= at(60), "it took {}", now - at(0));
 }

@@ -1,4 +1,4 @@
-//! A room with nobody but ghosts in it gets its next generation: LiveKit does not let go of them in any other way.
+//! A room with only ghosts in it gets its next generation: LiveKit does not let go of them in any other way.
 
 use std::collections::BTreeSet;
 
@@ -24,27 +24,27 @@ use crate::{
 const MOST_ROOMS: i64 = 32;
 
 impl Rooms {
-    /// Probes everybody in rooms of ghosts once more, and replaces those in which nobody answers.
+    /// Probes all participants of rooms of ghosts once more, and replaces the rooms without an answer.
     pub(super) async fn renew_rooms_of_ghosts(&self, turn: &Turn) -> Result<(), Error> {
         let due = rooms::list_rooms_of_ghosts(&self.pool, MOST_ROOMS).await?;
         if due.is_empty() || !self.makes_rooms().await {
             return Ok(());
         }
-        let probed = stream::iter(due.into_iter().map(|room| self.probe_everybody(room, turn.now)));
+        let probed = stream::iter(due.into_iter().map(|room| self.probe_all_inside(room, turn.now)));
         let silent: Vec<Option<Record>> = probed.buffer_unordered(WIDTH).collect().await;
         let silent: Vec<Record> = silent.into_iter().flatten().collect();
         // Silence proves nothing if LiveKit has stopped working meanwhile.
         if silent.is_empty() || !self.makes_rooms().await {
             return Ok(());
         }
-        let renewed = silent.into_iter().map(|record| self.renew_unless_anybody_came(record, turn.now));
+        let renewed = silent.into_iter().map(|record| self.renew_if_unchanged(record, turn.now));
         stream::iter(renewed).buffer_unordered(WIDTH).collect::<()>().await;
         Ok(())
     }
 
-    /// The room's record, if LiveKit lists somebody in it, and nobody there or known to us answers.
-    async fn probe_everybody(&self, room: Uuid, at: OffsetDateTime) -> Option<Record> {
-        match self.try_probe_everybody(room, at).await {
+    /// The room's record, if LiveKit lists participants in it, and neither those nor others that we know of answer.
+    async fn probe_all_inside(&self, room: Uuid, at: OffsetDateTime) -> Option<Record> {
+        match self.try_probe_all_inside(room, at).await {
             Ok(silent) => silent,
             Err(error) => {
                 tracing::warn!(%error, room.id = %room, "a room of ghosts could not be looked at; it is tried again");
@@ -53,7 +53,7 @@ impl Rooms {
         }
     }
 
-    async fn try_probe_everybody(&self, room: Uuid, at: OffsetDateTime) -> Result<Option<Record>, Error> {
+    async fn try_probe_all_inside(&self, room: Uuid, at: OffsetDateTime) -> Result<Option<Record>, Error> {
         let record = store::find_record_by_id(&self.pool, room).await?;
         let Some(record) = record.filter(|record| record.open && record.status == RoomStatus::Active) else {
             return Ok(None);
@@ -68,9 +68,9 @@ impl Rooms {
         };
         let sids: Vec<String> = inside.iter().map(|one| one.sid.clone()).collect();
         rooms::forget_unlisted(&self.pool, room, &sids).await?;
-        let everybody: BTreeSet<String> = inside.into_iter().map(|one| one.identity).chain(known).collect();
+        let identities: BTreeSet<String> = inside.into_iter().map(|one| one.identity).chain(known).collect();
         let name = record.room_name.as_str();
-        let probes = stream::iter(everybody.into_iter().map(|identity| async move {
+        let probes = stream::iter(identities.into_iter().map(|identity| async move {
             let answer = self.livekit.probe(name, &identity).await;
             (identity, answer)
         }));
@@ -91,14 +91,14 @@ impl Rooms {
         Ok(ghosts::set_answers(&self.pool, &answers, at).await?)
     }
 
-    async fn renew_unless_anybody_came(&self, record: Record, since: OffsetDateTime) {
+    async fn renew_if_unchanged(&self, record: Record, since: OffsetDateTime) {
         if let Err(error) = self.try_renew(&record, since).await {
             tracing::warn!(%error, room.id = %record.id, "a room of ghosts could not be replaced; it is tried again");
         }
     }
 
     async fn try_renew(&self, record: &Record, since: OffsetDateTime) -> Result<(), Error> {
-        if rooms::has_anybody_come(&self.pool, record.id, since).await? {
+        if rooms::has_new_participant(&self.pool, record.id, since).await? {
             return Ok(());
         }
         self.renew(record, Why::Ghosts).await?;

@@ -1,4 +1,4 @@
-//! Ghosts: whom to probe, and what the answers were (docs/decisions/0022).
+//! Ghosts: which participants to probe, and what the answers were (docs/decisions/0022).
 //!
 //! The statements that write participants take no lock that they would have to wait for (`skip locked`): they write
 //! rows of many rooms, and others lock a room before its participants.
@@ -18,7 +18,7 @@ use crate::{
 /// A replica that stops loses its turn after this time. Longer than a turn takes.
 const LEASE: Duration = Duration::seconds(30);
 
-/// Takes the turn to probe. None: another replica has it, or there is nobody to probe.
+/// Takes the turn to probe. None: another replica has it, or there is no participant to probe.
 pub async fn take_turn(db: impl PgExecutor<'_>, replica: Uuid) -> Result<Option<Turn>> {
     sqlx::query_as!(
         Turn,
@@ -67,12 +67,14 @@ pub async fn set_watch(
     .map(drop)
 }
 
-/// Participants `$where`, in active rooms: the one list of what is read of them.
+/// `$with` participants `$where`, in active rooms: the one list of what is read of them.
 macro_rules! people {
-    ($where:literal, $($argument:expr),+ $(,)?) => {
+    ($with:literal, $where:literal, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
             Person,
-            r#"select p.room_id as room, r.room_name, p.user_id as identity, p.participant_sid as sid,
+            $with
+            + r#"
+               select p.room_id as room, r.room_name, p.user_id as identity, p.participant_sid as sid,
                       nullif(p.alive_at, '-infinity') as alive_at, p.silent_since,
                       p.ghost_since is not null as "is_ghost!", r.live_session_id is not null as "in_live_session!"
                from livekit_participants p
@@ -83,13 +85,14 @@ macro_rules! people {
     };
 }
 
-/// Those who have joined and were not checked lately, with the oldest sign of life first.
-pub async fn list_quiet(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Person>> {
+/// Those who have joined and were not checked lately, with the oldest sign of life first. (The limit is written out:
+/// Postgres expects a tenth of all rows of one that it does not know.)
+pub async fn list_quiet(db: impl PgExecutor<'_>) -> Result<Vec<Person>> {
     people!(
+        "",
         "p.status = 'joined'
-           and (p.checked_at <= app_now() - make_interval(secs => $2) or p.checked_at > app_now())
-         order by p.checked_at limit $1",
-        limit,
+           and (p.checked_at <= app_now() - make_interval(secs => $1) or p.checked_at > app_now())
+         order by p.checked_at limit 256",
         APART.as_seconds_f64()
     )
     .fetch_all(db)
@@ -97,18 +100,29 @@ pub async fn list_quiet(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Perso
     .await
 }
 
-/// Those who have joined and gave no sign of life since the alarm.
+/// Those who have joined and gave no sign of life since the alarm: all who are in so many rooms, the quietest rooms
+/// first.
 pub async fn list_unheard(
     db: impl PgExecutor<'_>,
     alarmed_at: OffsetDateTime,
-    limit: i64,
+    rooms: i64,
 ) -> Result<Vec<Person>> {
     people!(
-        "p.status = 'joined' and (p.alive_at < $1 or p.alive_at > app_now())
+        "with quiet as materialized (
+             select p.room_id, p.checked_at
+             from livekit_participants p
+             join livekit_rooms r on r.id = p.room_id and r.status = 'active'
+             where p.status = 'joined' and (p.alive_at < $1 or p.alive_at > app_now())
+               and (p.checked_at <= app_now() - make_interval(secs => $3) or p.checked_at > app_now())
+             order by p.checked_at limit 1024),
+         quietest as materialized (
+             select room_id, min(checked_at) as checked_at from quiet group by room_id order by 2 limit $2)",
+        "p.room_id = any(array(select room_id from quietest))
+           and p.status = 'joined' and (p.alive_at < $1 or p.alive_at > app_now())
            and (p.checked_at <= app_now() - make_interval(secs => $3) or p.checked_at > app_now())
-         order by p.checked_at limit $2",
+         order by (select q.checked_at from quietest q where q.room_id = p.room_id), p.room_id limit 512",
         alarmed_at,
-        limit,
+        rooms,
         APART.as_seconds_f64()
     )
     .fetch_all(db)
@@ -117,12 +131,12 @@ pub async fn list_unheard(
 }
 
 /// Those who were silent, long enough ago for the second probe.
-pub async fn list_suspects(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Person>> {
+pub async fn list_suspects(db: impl PgExecutor<'_>) -> Result<Vec<Person>> {
     people!(
+        "",
         "p.silent_since is not null and p.status = 'joined'
-           and (p.checked_at <= app_now() - make_interval(secs => $2) or p.checked_at > app_now())
-         order by p.checked_at limit $1",
-        limit,
+           and (p.checked_at <= app_now() - make_interval(secs => $1) or p.checked_at > app_now())
+         order by p.checked_at, p.room_id limit 512",
         APART.as_seconds_f64()
     )
     .fetch_all(db)
@@ -133,6 +147,7 @@ pub async fn list_suspects(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Pe
 /// Ghosts that were not probed for a while.
 pub async fn list_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Person>> {
     people!(
+        "",
         "p.silent_since is not null and p.ghost_since is not null and p.status <> 'joined'
            and (p.checked_at <= app_now() - make_interval(secs => $2) or p.checked_at > app_now())
          order by p.checked_at limit $1",
@@ -144,8 +159,8 @@ pub async fn list_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Pers
     .await
 }
 
-/// Whether somebody who has joined is suspected, or gave no sign of life since the alarm.
-pub async fn is_anybody_unheard(db: impl PgExecutor<'_>, alarmed_at: OffsetDateTime) -> Result<bool> {
+/// Whether a participant that has joined is suspected, or gave no sign of life since the alarm.
+pub async fn is_any_unheard(db: impl PgExecutor<'_>, alarmed_at: OffsetDateTime) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from livekit_participants p
                           join livekit_rooms r on r.id = p.room_id and r.status = 'active'
@@ -154,7 +169,7 @@ pub async fn is_anybody_unheard(db: impl PgExecutor<'_>, alarmed_at: OffsetDateT
         alarmed_at
     )
     .fetch_one(db)
-    .statement("SELECT is_anybody_unheard")
+    .statement("SELECT is_any_unheard")
     .await
 }
 
@@ -175,7 +190,7 @@ impl Answers {
 }
 
 /// Writes what probes found. Silence counts from the first one after the last sign of life; an event that came while
-/// LiveKit was asked is younger. A ghost that answers is none: its room is marked, and a check finds them joined.
+/// LiveKit was asked is younger. A ghost that answers is not one any more: its room is marked, and a check finds them joined.
 pub async fn set_answers(db: impl PgExecutor<'_>, answers: &Answers, asked_at: OffsetDateTime) -> Result<()> {
     sqlx::query!(
         r#"with asked as ( -- nothing here waits for a lock: who holds it may wait for another row of these
@@ -232,7 +247,7 @@ pub async fn clear_silences(db: impl PgExecutor<'_>) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Somebody who counts as left from now on.
+/// A participant that counts as left from now on.
 #[derive(Debug)]
 pub struct Ghost {
     pub room: Uuid,

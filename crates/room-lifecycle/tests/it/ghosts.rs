@@ -103,7 +103,7 @@ async fn ghost_that_comes_back_has_joined(_: PgPoolOptions, connect: PgConnectOp
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ghost_beside_the_living_leaves_and_nobody_is_disturbed(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn ghost_beside_others_leaves_without_disturbing_them(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
     let meeting = world.meeting(&rooms).await;
     world.server().restart();
@@ -130,7 +130,7 @@ async fn seats_and_viewers_follow_ghosts(_: PgPoolOptions, connect: PgConnectOpt
     world.turns(&rooms, 30).await;
     assert_eq!(world.numbers(&open).await, (0, 1, false));
     let seat = world.written(&open, "ann").await;
-    assert!(seat.disconnected && seat.held && !seat.left, "held for a while, as for anybody who left");
+    assert!(seat.disconnected && seat.held && !seat.left, "held for a while, as after any departure");
     world.pass_time(Duration::minutes(2));
     rooms.release_held().await.unwrap();
     assert_eq!(world.seated(&open).await, 0);
@@ -175,7 +175,7 @@ async fn failed_probe_proves_nothing(_: PgPoolOptions, connect: PgConnectOptions
 
 /// Seen with a real server: it answers so about living participants, and still once after Redis works again.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nobody_is_a_ghost_while_redis_hangs_or_right_after(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn no_ghost_is_found_while_redis_hangs_or_right_after(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
     let meeting = world.meeting(&rooms).await;
     let faults = world.server().faults();
@@ -273,12 +273,9 @@ async fn room_of_ghosts_is_kept_for_a_minute_after_an_outage(_: PgPoolOptions, c
     assert_eq!(world.both(&booking).await, ["joined", "joined"]);
 }
 
-/// LiveKit's list can lack somebody who is there (livekit.md §3).
+/// LiveKit's list can lack a participant that is there (livekit.md §3).
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_kept_when_somebody_in_it_answers_whom_livekit_does_not_list(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn room_is_kept_while_an_unlisted_participant_answers(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
     let meeting = world.meeting(&rooms).await;
     let host = meeting.booking.host.clone();
@@ -293,7 +290,7 @@ async fn room_is_kept_when_somebody_in_it_answers_whom_livekit_does_not_list(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ghost_that_answers_is_none(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn ghost_that_answers_has_joined(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
     let meeting = world.meeting(&rooms).await;
     world
@@ -335,14 +332,14 @@ async fn probes_are_five_a_second_and_the_quietest_come_first(_: PgPoolOptions, 
     assert_eq!(answered.fetch_all(&world.pool).await.unwrap().len(), 5, "all that were quiet");
     world.turns(&rooms, 40).await;
     let spared = world.probes();
-    assert!((16..=80).contains(&spared), "{spared}: nobody is probed more often than every 10 s");
+    assert!((16..=80).contains(&spared), "{spared}: no participant is probed more often than every 10 s");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn rooms_are_probed_at_fifty_a_second_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
     let meeting = world.meeting(&rooms).await;
-    // As many rooms that LiveKit does not have: nobody answers for their people, either.
+    // As many rooms that LiveKit does not have: no node answers for their people, either.
     world
         .execute(
             "with booked as (
@@ -420,7 +417,7 @@ async fn probe_rooms_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
 
 /// A copy of the database does not touch the original's LiveKit.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nobody_is_probed_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn no_participant_is_probed_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
     world.meeting(&rooms).await;
     world.execute("update deployment set database_identity = 'another'").await;

@@ -42,7 +42,7 @@ pub async fn list_rooms_of_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result
 }
 
 /// The identities of a room's ghosts, and of those who gave a sign of life since the first of them was silent: LiveKit's
-/// list may lack somebody who is there (livekit.md §3).
+/// list may lack a participant that is there (livekit.md §3).
 pub async fn list_recent(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<String>> {
     sqlx::query_scalar!(
         "select p.user_id from livekit_participants p
@@ -57,8 +57,8 @@ pub async fn list_recent(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Stri
     .await
 }
 
-/// Whether somebody has joined a room: we count them as joined, or an event since then says so.
-pub async fn has_anybody_come(db: impl PgExecutor<'_>, room: Uuid, since: OffsetDateTime) -> Result<bool> {
+/// Whether a participant has joined a room: they count as joined, or an event since then says so.
+pub async fn has_new_participant(db: impl PgExecutor<'_>, room: Uuid, since: OffsetDateTime) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from livekit_participants p where p.room_id = $1 and p.status = 'joined')
                or exists (select from livekit_events e
@@ -68,7 +68,7 @@ pub async fn has_anybody_come(db: impl PgExecutor<'_>, room: Uuid, since: Offset
         since
     )
     .fetch_one(db)
-    .statement("SELECT has_anybody_come")
+    .statement("SELECT has_new_participant")
     .await
 }
 
