@@ -161,7 +161,9 @@ fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
             lists.choose(turn.budget()).into_iter().map(|person| (person, Answer::Silent)).collect();
         for (person, _) in &asked {
             checked.insert(key(person), now);
-            people.iter_mut().find(|one| key(one) == key(person)).unwrap().silent_since.get_or_insert(now);
+            let known =
+                people.iter_mut().find(|one| one.room == person.room && one.identity == person.identity);
+            known.unwrap().silent_since.get_or_insert(now);
         }
         let second = asked.iter().filter(|(person, answer)| turn.is_second_silence(person, *answer));
         let found: HashSet<_> = second.map(|(person, _)| key(person)).collect();
