@@ -2,9 +2,9 @@
 //! (docs/decisions/0022).
 //!
 //! One replica at a time probes the participants that have been quiet for longest. After the first silence all are
-//! probed that gave no sign of life since then; the second one, 10 s later, makes a ghost. Silence counts only if LiveKit
-//! creates a new room after it, and did so each time since the first one: while its Redis hangs, all participants are as
-//! silent as ghosts. A timeout proves nothing. What is decided is in [`decide`].
+//! probed that gave no sign of life since then; the second one, 10 s later, makes a ghost. Silence counts only if
+//! LiveKit creates a new room after it, and did so each time since the first one: while its Redis hangs, all
+//! participants are as silent as ghosts. A timeout proves nothing. What is decided is in [`decide`].
 
 pub mod decide;
 mod rooms;
@@ -28,8 +28,8 @@ use crate::{
 const PROBE_ROOM_TIMEOUT: u32 = 30;
 
 impl Rooms {
-    /// One turn, once a second: probes the participants that are due, and writes the answers. Nothing while another replica
-    /// does it, nor where deletion is off: there no probe room could be deleted.
+    /// One turn, once a second: probes the participants that are due, and writes the answers. Nothing while another
+    /// replica does it, nor where deletion is off: there no probe room could be deleted.
     pub async fn watch_ghosts(&self) -> Result<(), Error> {
         if !self.livekit.may_delete() {
             return Ok(());
@@ -51,7 +51,7 @@ impl Rooms {
         let makes_rooms =
             if is_silent && before != Some(false) { Some(self.makes_rooms().await) } else { before };
         self.conclude(&turn, &asked, Silence::between(before, makes_rooms)).await?;
-        self.watch_on(&turn, &asked, makes_rooms).await?;
+        self.watch_on(&turn, &asked, is_silent, makes_rooms).await?;
         if makes_rooms.is_none() && turn.may_renew() {
             self.renew_rooms_of_ghosts(&turn).await?;
         }
@@ -110,13 +110,13 @@ impl Rooms {
         &self,
         turn: &Turn,
         asked: &[(Person, Answer)],
+        is_silent: bool,
         makes_rooms: Option<bool>,
     ) -> Result<(), Error> {
-        let is_unheard = match turn.alarmed_at {
-            Some(alarmed_at) => ghosts::is_any_unheard(&self.pool, alarmed_at).await?,
-            None => false,
-        };
-        let alarmed_at = turn.alarm(asked, is_unheard);
+        let unheard = (is_silent && makes_rooms == Some(false))
+            || ((is_silent || turn.alarmed_at.is_some())
+                && ghosts::is_any_unheard(&self.pool, turn.alarmed_at).await?);
+        let alarmed_at = turn.alarm(asked, unheard);
         if alarmed_at.is_some() && turn.alarmed_at.is_none() {
             tracing::warn!("a participant was on no node of LiveKit; all that are quiet are probed");
         }

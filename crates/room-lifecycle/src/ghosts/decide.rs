@@ -133,13 +133,15 @@ impl Turn {
     }
 
     /// The alarm after the answers of a turn. The first silence of a participant that gave a sign of life since the
-    /// last alarm is a new one. `unheard`: a participant is still without a sign of life since then.
+    /// last alarm is a new one. Not `unheard`: all gave a sign of life meanwhile, or have left; that can be the answer
+    /// to a silence, too, because LiveKit took 3 s to say it.
     #[must_use]
     pub fn alarm(&self, asked: &[(Person, Answer)], unheard: bool) -> Option<OffsetDateTime> {
         let is_new = |person: &Person| {
             self.alarmed_at.is_none_or(|alarm| person.alive_at.is_some_and(|alive| alive >= alarm))
         };
-        if asked.iter().any(|(person, answer)| is_silence(person, *answer) && is_new(person)) {
+        let is_news = |(person, answer): &(Person, Answer)| is_silence(person, *answer) && is_new(person);
+        if unheard && asked.iter().any(is_news) {
             return Some(self.now);
         }
         self.alarmed_at.filter(|_| unheard)

@@ -98,7 +98,8 @@ fn silence_counts_only_while_livekit_creates_rooms() {
 #[test]
 fn first_silence_raises_the_alarm_until_all_are_heard() {
     let asked = |answer| vec![(Person { alive_at: Some(at(50)), ..person(1, "a") }, answer)];
-    assert_eq!(turn(100).alarm(&asked(Answer::Silent), false), Some(at(100)));
+    assert_eq!(turn(100).alarm(&asked(Answer::Silent), true), Some(at(100)));
+    assert_eq!(turn(100).alarm(&asked(Answer::Silent), false), None, "they left while LiveKit was asked");
     assert_eq!(turn(100).alarm(&asked(Answer::Alive), true), None);
     assert_eq!(turn(100).alarm(&asked(Answer::Unknown), true), None);
     let alarmed = |since| Turn { alarmed_at: Some(at(since)), ..turn(100) };
@@ -111,7 +112,7 @@ fn first_silence_raises_the_alarm_until_all_are_heard() {
         "alive after it: another crash"
     );
     let ghost = vec![(Person { is_ghost: true, ..person(1, "a") }, Answer::Silent)];
-    assert_eq!(turn(100).alarm(&ghost, false), None);
+    assert_eq!(turn(100).alarm(&ghost, true), None);
 }
 
 #[test]

@@ -160,7 +160,7 @@ pub async fn list_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Pers
 }
 
 /// Whether a participant that has joined is suspected, or gave no sign of life since the alarm.
-pub async fn is_any_unheard(db: impl PgExecutor<'_>, alarmed_at: OffsetDateTime) -> Result<bool> {
+pub async fn is_any_unheard(db: impl PgExecutor<'_>, alarmed_at: Option<OffsetDateTime>) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from livekit_participants p
                           join livekit_rooms r on r.id = p.room_id and r.status = 'active'
