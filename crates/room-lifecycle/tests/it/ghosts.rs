@@ -425,3 +425,26 @@ async fn no_participant_is_probed_where_deletion_is_off(_: PgPoolOptions, connec
     world.turns(&rooms, 30).await;
     assert_eq!(world.probes(), 0);
 }
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn departure_that_a_probe_meets_raises_no_alarm(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms) = world(connect).await;
+    let meeting = world.meeting(&rooms).await;
+    let guest = meeting.booking.guest.clone();
+    let left = world.server().participants(&meeting.record.room_name);
+    let sid = left.into_iter().find(|one| one.identity == guest).unwrap().sid;
+    world.server().leave(&meeting.record.room_name, &guest).unwrap();
+    world.pass_time(Duration::SECOND);
+    let turn = tokio::spawn({
+        let rooms = Rooms::clone(&rooms);
+        async move { rooms.watch_ghosts().await }
+    });
+    world.reached("UpdateSubscriptions", 2).await;
+    world.tell(&rooms, &meeting.record, "participant_left", &guest, &sid).await;
+    turn.await.unwrap().unwrap();
+    let alarms = sqlx::query_scalar!("select count(*) from ghost_watch where alarmed_at is not null");
+    assert_eq!(alarms.fetch_one(&world.pool).await.unwrap(), Some(0));
+    world.check(&rooms, &meeting).await;
+    world.turns(&rooms, 30).await;
+    assert_eq!(world.both(&meeting).await, ["joined", "left"]);
+}
