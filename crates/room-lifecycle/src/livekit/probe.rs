@@ -48,7 +48,7 @@ impl From<Result<(), LiveKitError>> for Answer {
 }
 
 impl LiveKit {
-    /// Asks whether a node has the participant: an UpdateSubscriptions without tracks, which changes nothing. LiveKit
+    /// Asks whether a node has the participant: an `UpdateSubscriptions` without tracks, which changes nothing. LiveKit
     /// passes it on to the node without reading its store, and answers the same for an identity that never joined.
     pub async fn probe(&self, room: &str, identity: &str) -> Answer {
         let answer =

@@ -178,14 +178,14 @@ pub async fn is_any_unheard(db: impl PgExecutor<'_>, alarmed_at: Option<OffsetDa
 pub struct Answers {
     rooms: Vec<Uuid>,
     identities: Vec<String>,
-    answers: Vec<String>,
+    found: Vec<String>,
 }
 
 impl Answers {
     pub fn add(&mut self, room: Uuid, identity: &str, answer: Answer) {
         self.rooms.push(room);
         self.identities.push(identity.to_owned());
-        self.answers.push(answer.as_str().to_owned());
+        self.found.push(answer.as_str().to_owned());
     }
 }
 
@@ -222,7 +222,7 @@ pub async fn set_answers(db: impl PgExecutor<'_>, answers: &Answers, asked_at: O
            from asked where ghost_since is not null and answer = 'alive'"#,
         &answers.rooms,
         &answers.identities,
-        &answers.answers,
+        &answers.found,
         asked_at
     )
     .fetch_all(db)
