@@ -210,7 +210,7 @@ pub async fn claim_awaiting(db: impl PgExecutor<'_>, soon: Duration, limit: i64)
 
 /// Closes an open recording, and notifies its people: of a file, or its host of a failure. None: it was closed before.
 ///
-/// LiveKit aborts what it could not begin; what was stopped before it began is aborted too, and is no failure.
+/// What was stopped before it began is no failure. LiveKit calls it aborted, like what it could not begin.
 pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<Option<Recording>> {
     recordings!(
         "with closed as (
@@ -224,7 +224,7 @@ pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<
              select c.id, c.room_id, c.error, c.status = 'complete' as complete, c.answered or not $9 as announced
              from closed c
              where c.kind = 'file' and c.deleted_at is null
-               and (c.status <> 'aborted' or c.stop_asked_at is null)),
+               and (c.stop_asked_at is null or c.status <> 'aborted' and not $8)),
          event as (
              insert into livekit_events (event_id, room_id, event_type, payload)
              select 'GR_' || gen_random_uuid(), o.room_id, 'recording_failed',
