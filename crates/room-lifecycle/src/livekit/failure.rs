@@ -1,8 +1,6 @@
 //! Why LiveKit did not do what it was asked, in words that may be logged and stored: LiveKit's refusal of a token
 //! repeats the whole token (livekit-observed.md, A2), and none of our words do.
 
-use std::error::Error as _;
-
 use livekit_api::services::{ServerError, ServiceError};
 
 /// Characters of a text of LiveKit that are kept.
