@@ -43,8 +43,7 @@ pub struct End {
 pub async fn is_any_recorded(db: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from recordings
-                          where room_id = any($1) and status in ('starting', 'active', 'ending')
-                            and finished_at is null) as "is!""#,
+                          where open_room = any($1) and finished_at is null) as "is!""#,
         rooms
     )
     .fetch_one(db)
@@ -69,7 +68,7 @@ pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
            join livekit_rooms r on r.id = c.room_id
            left join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o on true
            left join livekit_room_names n on n.room_id = c.room_id and n.generation = c.generation
-           where c.status in ('starting', 'active', 'ending') and c.finished_at is null
+           where c.open_room is not null and c.finished_at is null
            order by c.created_at"#,
         ALONE.as_seconds_f64()
     )
@@ -284,7 +283,7 @@ pub async fn list_strays(
         r#"select e.id as "id!" from unnest($1::text[], $2::text[], $3::uuid[]) as e(id, room, recording)
            where exists (select from livekit_room_names n where n.room_name = e.room)
              and not exists (select from recordings c
-                             where c.status in ('starting', 'active', 'ending')
+                             where c.open_room is not null
                                and (c.egress_id = e.id or (c.egress_id is null and c.id = e.recording)))"#,
         ids,
         rooms,
