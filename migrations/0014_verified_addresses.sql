@@ -41,7 +41,10 @@ begin
     perform remember_person(p_id, p_name, p_email, p_picture, null::boolean);
 end $$;
 
--- As before, with what is said of the creator's address. The form without it is the previous version's.
+-- Locks the two people and returns whether the creator may book them in this slot now; then stores what the creator's
+-- token says of them. A creator without an id (a service) is not stored. Each query of a volatile function has a
+-- snapshot of its own, so that everything committed before the locks were granted is visible. `admit_booking` is the
+-- form of the previous version, which looks for no conflict.
 create function admit_new_booking(
     p_creator text, p_name text, p_email text, p_picture text, p_email_verified boolean, p_host text, p_guest text,
     p_key text, p_scheduled_at timestamptz, p_minutes integer, p_limited boolean, p_most_open bigint,

@@ -50,12 +50,12 @@ begin
     update live_room_attendance a
     set left_at = app_now(), disconnected_at = null, held_until = null
     from live_room_sessions s
-    where a.live_room_id = p_room_id and a.left_at is null and s.id = a.session_id
+    where a.open_room = p_room_id and s.id = a.session_id
       and s.status in ('ended', 'cancelled');
     get diagnostics touched = row_count;
     changed := changed or touched > 0;
     select * into open_session from live_room_sessions
-    where room_id = p_room_id and status in ('scheduled', 'lobby', 'live');
+    where open_room = p_room_id;
     if (room.status, room.current_session_id, room.host_present)
        is distinct from
        (coalesce(open_session.status, 'idle'), open_session.id, coalesce(open_session.host_present, false)) then

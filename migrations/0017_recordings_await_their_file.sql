@@ -6,8 +6,8 @@ alter table recordings
 
 -- LiveKit is done with it: it holds its room no longer, and another recording can start.
 drop index recordings_one_open;
-create unique index recordings_one_open on recordings (room_id, kind)
-    where status in ('starting', 'active', 'ending') and finished_at is null;
+create unique index recordings_one_open on recordings (open_room, kind)
+    where open_room is not null and finished_at is null;
 create index recordings_awaiting_file on recordings (finished_at)
     where status = 'ending' and finished_at is not null;
 

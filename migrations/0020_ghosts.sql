@@ -9,8 +9,16 @@ alter table livekit_participants
     add column silent_since timestamptz,
     -- Since when they count as left, although LiveKit may list `participant_sid` as active.
     add column ghost_since  timestamptz;
-create index livekit_participants_to_probe on livekit_participants (checked_at) where status = 'joined';
-create index livekit_participants_silent on livekit_participants (checked_at) where silent_since is not null;
+-- As in migration 0010: a partial index has a column of its own.
+alter table livekit_participants
+    add column joined_checked_at timestamptz
+        generated always as (case when status = 'joined' then checked_at end) stored,
+    add column silent_checked_at timestamptz
+        generated always as (case when silent_since is not null then checked_at end) stored;
+create index livekit_participants_to_probe on livekit_participants (joined_checked_at)
+    where joined_checked_at is not null;
+create index livekit_participants_silent on livekit_participants (silent_checked_at)
+    where silent_checked_at is not null;
 
 -- One replica at a time probes: a lease, and what it knows of LiveKit.
 create table ghost_watch (

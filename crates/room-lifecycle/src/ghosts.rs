@@ -34,9 +34,11 @@ impl Rooms {
         if !self.livekit.may_delete() {
             return Ok(());
         }
-        let Some(turn) = ghosts::take_turn(&self.pool, self.replica).await?.map(Turn::settled) else {
-            return Ok(());
-        };
+        let Some(turn) = ghosts::take_turn(&self.pool, self.replica).await? else { return Ok(()) };
+        if turn.last.is_some_and(|last| last > turn.now) {
+            ghosts::set_clock_back(&self.pool).await?;
+        }
+        let turn = turn.settled();
         let mut due = self.list_due(&turn).await?;
         // After the first silences were written, and before the second probes.
         let wanted = !due.suspects.is_empty() || !due.unheard.is_empty();

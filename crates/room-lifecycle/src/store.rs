@@ -68,9 +68,9 @@ macro_rules! records {
                    r.max_participants as "max_participants!", r.made_at, r.expires_at, r.confirmed_at, r.closing_at,
                    r.watched_until, r.next_attempt_at,
                    exists (select from livekit_participants p
-                           where p.room_id = r.id and p.status = 'joined') as "occupied!",
+                           where p.joined_room = r.id) as "occupied!",
                    exists (select from live_room_attendance a
-                           where a.session_id = r.live_session_id and a.left_at is null
+                           where a.open_session = r.live_session_id
                              and a.lobby_status = 'admitted') as "seated!",
                    o.ended_reason as "ended_reason: EndedReason", o.meeting_url, o.open as "open!",
                    o.opens_at as "opens_at!", o.closes_at as "closes_at!", app_now() as "now!"
@@ -285,7 +285,7 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Strin
          people as (
              update livekit_participants p
              set status = 'left', left_at = app_now(), absent_since = null
-             from ended where p.room_id = ended.id and p.status = 'joined'),
+             from ended where p.joined_room = ended.id),
          told as (
              insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
              select 'GR_' || gen_random_uuid(), id, room_sid, 'room_ended', jsonb_build_object('reason', ended_reason)

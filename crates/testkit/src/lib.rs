@@ -13,6 +13,7 @@
 mod database;
 mod eventually;
 mod livekit;
+mod log;
 mod runtime;
 pub mod seed;
 mod serve;
@@ -22,6 +23,7 @@ mod wire;
 pub use database::{advance_database_clock, database, slow_database_clock};
 pub use eventually::{Look, eventually};
 pub use livekit::{LiveKit, livekit, livekit_with};
+pub use log::Log;
 pub use runtime::{TestRuntime, runtime};
 pub use serve::{Served, internal, serve_routes};
 pub use tap::Tap;

@@ -29,7 +29,8 @@ pub async fn expand_notifications(
     }
     let expanded = sqlx::query_scalar!(
         r#"with fresh as (
-               select id from notifications where expanded_at is null order by created_at, id limit $2),
+               select id from notifications where unexpanded_since is not null order by unexpanded_since, id
+               limit $2),
            expanded as (
                update notifications set expanded_at = app_now()
                where id = any(array(select id from fresh)) and expanded_at is null

@@ -16,14 +16,14 @@ pub async fn start_attended(executor: impl PgExecutor<'_>) -> Result<u64, sqlx::
              cross join lateral booking_window(s.scheduled_at, s.duration_minutes) w
              where s.status = 'scheduled' and w.opens_at <= app_now() and app_now() < w.closes_at
                -- the latest start whose window has opened: the same as opens_at <= now, but an index can use it
-               and s.scheduled_at <= (select clock.now + (clock.now - o.opens_at)
+               and s.open_start <= (select clock.now + (clock.now - o.opens_at)
                                       from (select app_now() as now) clock
                                       cross join lateral booking_window(clock.now, 5) o)
                -- asked per booking: as a join, the planner may begin with everybody who was ever in a room
                and (select count(*) from livekit_rooms r
-                    join livekit_participants p on p.room_id = r.id and p.status = 'joined'
+                    join livekit_participants p on p.joined_room = r.id
                     where r.session_id = s.id) > 0
-             order by s.scheduled_at
+             order by s.open_start
              limit $1
              for update of s skip locked)
          update sessions s set status = 'in_progress', updated_at = app_now()
@@ -50,9 +50,8 @@ pub async fn close_overdue(executor: impl PgExecutor<'_>) -> Result<Settled, sql
         r#"with overdue as (
                select s.id from sessions s
                cross join lateral booking_window(s.scheduled_at, s.duration_minutes) w
-               where s.status in ('scheduled', 'in_progress') and w.closes_at <= app_now()
-                 and s.scheduled_at <= app_now()
-               order by s.scheduled_at
+               where s.open_start <= app_now() and w.closes_at <= app_now()
+               order by s.open_start
                limit $1
                for update of s skip locked),
            settled as (

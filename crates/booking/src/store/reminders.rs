@@ -18,9 +18,8 @@ pub async fn insert_reminders(executor: impl PgExecutor<'_>, before: &[f64]) -> 
                   concat_ws(':', 'reminder', s.id, extract(epoch from s.scheduled_at), before.secs, person)
            from unnest($1::float8[]) before (secs)
            join sessions s
-             on s.status in ('scheduled', 'in_progress')
-            and s.scheduled_at <= app_now() + make_interval(secs => before.secs)
-            and s.scheduled_at > app_now() + make_interval(secs => before.secs - least(before.secs / 2, 3600))
+             on s.open_start <= app_now() + make_interval(secs => before.secs)
+            and s.open_start > app_now() + make_interval(secs => before.secs - least(before.secs / 2, 3600))
            cross join lateral unnest(array[s.host_id, s.guest_id]) person
            -- `offset 0`: asked per booking. As joins, the planner may read every notification that was ever made.
            where not exists (

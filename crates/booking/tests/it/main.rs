@@ -20,6 +20,7 @@ mod reschedule;
 mod rooms;
 mod serve;
 mod sharing;
+mod strangers;
 mod validation;
 mod waiting;
 mod webhooks;

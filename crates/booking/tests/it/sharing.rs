@@ -84,7 +84,7 @@ async fn a_worker_that_lost_its_lease_marks_nothing(pool: PgPoolOptions, connect
 }
 
 /// What the tables' statistics say was read of `notification_deliveries` and `sessions`.
-async fn rows_read(post: &Post) -> i64 {
+pub async fn rows_read(post: &Post) -> i64 {
     sqlx::query_scalar!("select pg_stat_force_next_flush()::text as flushed")
         .fetch_one(&post.pool)
         .await

@@ -297,6 +297,29 @@ mod tests {
     }
 
     #[sqlx::test(migrations = false)]
+    async fn refused_write_expires_all_connections_from_before(_: PgPoolOptions, connect: PgConnectOptions) {
+        let patience = Patience { unasked: NEVER, answer: NEVER, abandoned: NEVER };
+        let url = testkit::database(&connect, "greenroom_token").url;
+        let settings = Settings { url, role: Some("greenroom_token"), max_connections: 2 };
+        let (pool, probe) = patient_pool(&settings, Needs::Writes, patience).unwrap();
+        let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+        for connection in &mut both {
+            let turn = "set default_transaction_read_only = on";
+            sqlx::raw_sql(turn).execute(&mut **connection).await.unwrap();
+        }
+        drop(both);
+        let write = testkit::eventually("a write works", || async {
+            let written = sqlx::raw_sql("create temp table if not exists written ()").execute(&pool).await;
+            written.map(drop).inspect_err(super::super::server::note)
+        });
+        probe.expiry().scope(write).await;
+        let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+        for connection in &mut both {
+            assert!(!ask_server(&mut **connection).await.unwrap().read_only);
+        }
+    }
+
+    #[sqlx::test(migrations = false)]
     async fn nobody_waits_for_an_idle_connection_whose_database_vanished(
         _: PgPoolOptions,
         connect: PgConnectOptions,

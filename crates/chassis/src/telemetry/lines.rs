@@ -203,26 +203,11 @@ pub(super) fn log_panic(panic: &PanicHookInfo<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        sync::Mutex,
-        time::{Duration, Instant},
-    };
+    use std::time::{Duration, Instant};
+
+    use testkit::Log;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[tokio::test]
     async fn lines_name_their_request_in_both_formats() {
@@ -237,7 +222,7 @@ mod tests {
                 request_id: Arc::from("abc"),
             };
             context::scope(request, async { tracing::error!(room.name = "session-1", "room created") }).await;
-            let line = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            let line = log.text();
             assert!(
                 line.contains("room created") && line.contains("session-1") && line.contains(id),
                 "{line}"

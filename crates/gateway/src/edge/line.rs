@@ -1,7 +1,8 @@
 //! One line in the log for each request: who asked for what, and how it ended.
 //!
 //! Handlers note what only they know ([`note_user`], [`note_refused`]); the edge writes the line when the answer is
-//! there, or when an event stream ends. A client that disconnects before its answer has a line too.
+//! there, or when an event stream ends. A request that is cut off before its answer, as by the end of the process, has a
+//! line too.
 
 use std::{cell::RefCell, time::Instant};
 
@@ -54,11 +55,13 @@ pub(super) struct Line {
     started: Instant,
     method: &'static str,
     route: Option<MatchedPath>,
+    /// The request's own: a line that is written when it is dropped has no other.
+    trace: Trace,
     outcome: Outcome,
 }
 
 enum Outcome {
-    /// If the line is dropped now, the client disconnected.
+    /// If the line is dropped now, the request was cut off.
     Unanswered,
     Streaming(Box<Stream>),
     Written,
@@ -69,12 +72,11 @@ struct Stream {
     status: StatusCode,
     notes: Notes,
     request_id: String,
-    trace: Trace,
 }
 
 impl Line {
     pub(super) fn begin(started: Instant, method: &'static str, route: Option<MatchedPath>) -> Self {
-        Self { started, method, route, outcome: Outcome::Unanswered }
+        Self { started, method, route, trace: Trace::current(), outcome: Outcome::Unanswered }
     }
 
     pub(super) fn route(&self) -> &str {
@@ -86,9 +88,7 @@ impl Line {
         let (status, notes) = (response.status(), NOTES.with(RefCell::take));
         let code = response.extensions().get::<Code>().map(|code| code.0);
         if is_event_stream(response) {
-            let request_id = request_id();
-            let stream = Stream { status, notes, request_id, trace: Trace::current() };
-            self.outcome = Outcome::Streaming(Box::new(stream));
+            self.outcome = Outcome::Streaming(Box::new(Stream { status, notes, request_id: request_id() }));
             let body = std::mem::take(response.body_mut()).into_data_stream();
             *response.body_mut() = Body::from_stream(body.inspect(move |_| {
                 let _ends_with_the_body = &self;
@@ -130,15 +130,17 @@ impl Drop for Line {
             Outcome::Written => {}
             Outcome::Unanswered => {
                 let notes = NOTES.try_with(RefCell::take).unwrap_or_default();
-                tracing::info!(
-                    method = self.method,
-                    route = self.route(),
-                    duration_ms = millis(self.started),
-                    user.id = notes.user.as_deref(),
-                    "request abandoned by its client"
-                );
+                self.trace.scope(|| {
+                    tracing::info!(
+                        method = self.method,
+                        route = self.route(),
+                        duration_ms = millis(self.started),
+                        user.id = notes.user.as_deref(),
+                        "request cut off"
+                    );
+                });
             }
-            Outcome::Streaming(stream) => stream.trace.scope(|| {
+            Outcome::Streaming(stream) => self.trace.scope(|| {
                 tracing::info!(
                     method = self.method,
                     route = self.route(),

@@ -53,7 +53,7 @@ async fn lag(pool: &PgPool) -> Result<&'static str, Trouble> {
 async fn count_drift(executor: impl PgExecutor<'_>) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"with suspects as (
-               select room_id as id from live_room_sessions where status in ('scheduled', 'lobby', 'live')
+               select open_room as id from live_room_sessions where open_room is not null
                union
                select id from community_live_streams where managed and status in ('pending', 'live'))
            select count(*) as "count!"

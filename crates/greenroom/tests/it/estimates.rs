@@ -69,9 +69,56 @@ const EXCEPTIONS: [(&str, &str); 11] = [
         "admin: lists stuck live rooms",
     ),
     (
-        "with suspects as ( select room_id as id from live_room_sessions",
+        "with suspects as ( select open_room as id from live_room_sessions",
         "doctor: compares all open rows of the listing",
     ),
+];
+
+/// Statements that read all that is open: how each begins, and why.
+const READ_ALL: [(&str, &str); 19] = [
+    ("with due as ( select a.session_id, a.user_id, a.held_until", "a pass: the seats that are held"),
+    (
+        "select id as \"id!\" from unsettled_live_rooms limit $1",
+        "a pass: live rooms that settling would change",
+    ),
+    (
+        "select r.id, r.host_user_id, r.status, r.current_session_id, s.id as \"open_session_id?\"",
+        "admin: stuck live rooms",
+    ),
+    (
+        "select count(*) as \"count!\" from live_rooms r left join live_room_sessions s",
+        "a metric: stuck live rooms",
+    ),
+    ("with suspects as ( select open_room as id", "doctor: all open rows of the listing"),
+    ("select s.id from live_room_sessions s where s.open_room is not null", "a pass: lets people in"),
+    ("with owners as ( select s.id, coalesce(s.started_at", "a pass: live sessions and nests that are empty"),
+    ("with lacking as materialized ( select s.id as session_id", "a pass: open owners without a room"),
+    (
+        "with absent as materialized ( select r.room_name from livekit_rooms",
+        "a pass: rooms that LiveKit lacks",
+    ),
+    (
+        "with seen as ( select * from unnest($1::text[], $2::text[], $3::int[])",
+        "a pass: the rooms that are due",
+    ),
+    (
+        "select count(*) as \"count!\" from livekit_rooms where open_owner",
+        "a pass: rooms that were seen lately",
+    ),
+    ("select r.room_name, o.kind as \"owner_kind!\"", "admin: rooms that LiveKit has not made"),
+    ("select r.id from livekit_rooms r cross join lateral room_owner", "repair: the same"),
+    (
+        "select n.id from nests n join livekit_rooms r on r.nest_id = n.id",
+        "a pass: streams that are to begin",
+    ),
+    ("with fresh as ( select id from notifications", "a pass: the oldest notifications, up to a limit"),
+    (
+        "select e.id as \"id!\" from unnest($1::text[], $2::text[], $3::uuid[])",
+        "a pass: strays of recordings",
+    ),
+    ("select d.id as \"id!\", d.notification_id", "admin: deliveries that are not concluded"),
+    ("select channel as \"channel!\", pending as", "a metric: deliveries that are not concluded"),
+    ("select c.id, c.room_id, c.generation, c.egress_id", "a pass: all open recordings"),
 ];
 
 /// A query as `sqlx` described it.
@@ -88,8 +135,8 @@ impl Query {
         Self { text: described["query"].as_str().unwrap().to_owned(), types }
     }
 
-    /// The estimated cost of the generic plan: unlike `explain (generic_plan)`, this works on Postgres 15.
-    async fn cost(&self, connection: &mut PgConnection) -> f64 {
+    /// The generic plan: unlike `explain (generic_plan)`, this works on Postgres 15.
+    async fn plan(&self, connection: &mut PgConnection) -> Value {
         let list = |items: String| if items.is_empty() { items } else { format!("({items})") };
         let (types, nulls) = (list(self.types.join(", ")), list(vec!["null"; self.types.len()].join(", ")));
         let prepare = format!("prepare estimated{types} as {}", self.text);
@@ -97,8 +144,7 @@ impl Query {
         let explain = format!("explain (format json) execute estimated{nulls}");
         let plan = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_one(&mut *connection).await.unwrap();
         sqlx::raw_sql("deallocate estimated").execute(&mut *connection).await.unwrap();
-        let plan: Value = plan.get(0);
-        plan[0]["Plan"]["Total Cost"].as_f64().unwrap()
+        plan.get::<Value, _>(0)[0]["Plan"].take()
     }
 }
 
@@ -139,7 +185,7 @@ fn queries() -> Vec<Query> {
     let (deployed, others) = (source(&deployed), source(&others));
     let described = fs::read_dir(Path::new(WORKSPACE).join(".sqlx")).unwrap();
     let queries = described.map(|entry| Query::read(&entry.unwrap().path()));
-    queries
+    let queries: Vec<Query> = queries
         .filter(|query| {
             if query.text.trim_start().starts_with("do ") {
                 return false; // a block is not planned as a whole
@@ -147,21 +193,33 @@ fn queries() -> Vec<Query> {
             let text = format!("\"{}\"", plain(&query.text));
             deployed.contains(&text) || !others.contains(&text) // in neither: put together by a macro
         })
-        .collect()
+        .collect();
+    assert!(queries.len() > 150, "only {} queries were found", queries.len());
+    queries
+}
+
+/// So many open bookings, live sessions and nests, and what belongs to them.
+async fn fill(connect: &PgConnectOptions, stored: u32) -> PgConnection {
+    let mut owner = PgConnection::connect_with(connect).await.unwrap();
+    let fill = include_str!("estimates/fill.sql").replace("$stored", &stored.to_string());
+    sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut owner).await.unwrap();
+    owner
+}
+
+/// A connection like those of services.
+async fn service(connect: &PgConnectOptions) -> PgConnection {
+    let url = SecretString::from(connect.to_url_lossy().to_string());
+    PgConnection::connect_with(&connect_options(&url).unwrap()).await.unwrap()
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn statement_costs_stay_small_beside_100_000_of_each(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut owner = PgConnection::connect_with(&connect).await.unwrap();
-    let fill = include_str!("estimates/fill.sql").replace("$stored", &STORED.to_string());
-    sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut owner).await.unwrap();
-    let url = SecretString::from(connect.to_url_lossy().to_string());
-    let mut service = PgConnection::connect_with(&connect_options(&url).unwrap()).await.unwrap();
-    let queries = queries();
-    assert!(queries.len() > 150, "only {} queries were found", queries.len());
+    fill(&connect, STORED).await;
+    let mut service = service(&connect).await;
     let (mut too_much, mut needed) = (Vec::new(), BTreeSet::new());
-    for query in &queries {
-        let (cost, text) = (query.cost(&mut service).await, plain(&query.text));
+    for query in &queries() {
+        let plan = query.plan(&mut service).await;
+        let (cost, text) = (plan["Total Cost"].as_f64().unwrap(), plain(&query.text));
         match EXCEPTIONS.iter().position(|(beginning, _)| text.starts_with(beginning)) {
             Some(exception) if cost >= NEEDED => drop(needed.insert(exception)),
             None if cost > MOST => too_much.push(format!("{cost:.0}: {text}")),
@@ -170,6 +228,50 @@ async fn statement_costs_stay_small_beside_100_000_of_each(_: PgPoolOptions, con
     }
     assert!(too_much.is_empty(), "cost more than {MOST}:\n{}", too_much.join("\n"));
     for (number, (beginning, _)) in EXCEPTIONS.iter().enumerate() {
+        assert!(needed.contains(&number), "this exception is not needed any more: {beginning}");
+    }
+}
+
+/// The partial indexes that a plan reads from beginning to end.
+fn read_whole(plan: &Value, partial: &BTreeSet<String>, found: &mut BTreeSet<String>) {
+    if let Some(index) = plan["Index Name"].as_str()
+        && plan["Index Cond"].is_null()
+        && partial.contains(index)
+    {
+        found.insert(index.to_owned());
+    }
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        read_whole(child, partial, found);
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn only_passes_read_all_that_is_open(_: PgPoolOptions, connect: PgConnectOptions) {
+    let mut owner = fill(&connect, 2_000).await;
+    sqlx::raw_sql(include_str!("estimates/all_over.sql")).execute(&mut owner).await.unwrap();
+    sqlx::raw_sql("vacuum full analyze").execute(&mut owner).await.unwrap();
+    let partial = sqlx::query_scalar!(
+        r#"select relname::text as "name!" from pg_index join pg_class c on c.oid = indexrelid
+           where indpred is not null and relnamespace = 'public'::regnamespace"#
+    );
+    let partial: BTreeSet<String> = partial.fetch_all(&mut owner).await.unwrap().into_iter().collect();
+    assert!(partial.len() > 20, "only {partial:?} were found");
+    let mut service = service(&connect).await;
+    let (mut wrong, mut needed) = (Vec::new(), BTreeSet::new());
+    for query in &queries() {
+        let mut found = BTreeSet::new();
+        read_whole(&query.plan(&mut service).await, &partial, &mut found);
+        if found.is_empty() {
+            continue;
+        }
+        let text = plain(&query.text);
+        match READ_ALL.iter().position(|(beginning, _)| text.starts_with(beginning)) {
+            Some(exception) => drop(needed.insert(exception)),
+            None => wrong.push(format!("{found:?}: {text}")),
+        }
+    }
+    assert!(wrong.is_empty(), "read all that is open:\n{}", wrong.join("\n"));
+    for (number, (beginning, _)) in READ_ALL.iter().enumerate() {
         assert!(needed.contains(&number), "this exception is not needed any more: {beginning}");
     }
 }

@@ -7,6 +7,7 @@ use testkit::eventually;
 use crate::processes::{Processes, Service, bearer};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// The one line with this message that `is` picks.
 async fn line(service: &Service, message: &str, is: impl Fn(&Value) -> bool) -> Value {
@@ -22,8 +23,7 @@ async fn line(service: &Service, message: &str, is: impl Fn(&Value) -> bool) -> 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_request_is_one_line_in_each_process(_: PgPoolOptions, connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
-    let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
-    let booked = all.book("hanna", &[("traceparent", &parent), ("x-request-id", "req-1")]).await;
+    let booked = all.book("hanna", &[("traceparent", PARENT), ("x-request-id", "req-1")]).await;
     assert_eq!(booked.status(), 201);
     let booking: Value = booked.json().await.unwrap();
     let id = booking["data"]["id"].as_str().unwrap();
@@ -160,4 +160,44 @@ async fn refusals_at_the_edge_have_their_line(_: PgPoolOptions, connect: PgConne
     }
     all.client.get(url("/livez")).header("x-request-id", "probe").send().await.unwrap();
     assert!(!all.gateway.all().iter().any(|line| line.contains("probe")), "probes are logged at debug");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn event_stream_is_a_line_of_its_trace_when_it_ends(_: PgPoolOptions, connect: PgConnectOptions) {
+    let all = Processes::start(&connect, &[]).await;
+    let stream = all.client.get(format!("{}/api/v1/live/streams/events", all.gateway.url));
+    let stream = stream.bearer_auth(bearer("hanna", &json!({}))).header("x-request-id", "stream");
+    let mut reader = stream.header("traceparent", PARENT).send().await.unwrap();
+    reader.chunk().await.unwrap();
+    assert!(all.gateway.logged("event stream ended").is_empty());
+    drop(reader);
+    let ended = line(&all.gateway, "event stream ended", |_| true).await;
+    let fields = ["request.id", "trace_id", "user.id", "status"].map(|field| ended[field].clone());
+    assert_eq!(json!(fields), json!(["stream", TRACE, "hanna", 200]), "{ended}");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn rows_of_the_listing_are_named_in_small_batches(options: PgPoolOptions, connect: PgConnectOptions) {
+    let all = Processes::start(&connect, &[]).await;
+    let pool = options.connect_with(connect).await.unwrap();
+    for rooms in [11, 10] {
+        sqlx::query!(
+            "with room as (
+                 insert into live_rooms (host_user_id, title, room_name, room_slug)
+                 select host, 'Stars', 'room-' || host, 'room-' || host
+                 from (select $1::int || '-' || i from generate_series(1, $1::int) i) hosts (host)
+                 returning id, host_user_id)
+             insert into live_room_sessions (room_id, session_title, status, starts_at, created_by)
+             select id, 'Tonight', 'scheduled', app_now() + interval '1 hour', host_user_id from room",
+            rooms
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        line(&all.sync, "listing synced", |line| line["rows"] == rooms).await;
+    }
+    let named = || all.sync.logged("listing row synced").len();
+    eventually("the second batch's rows are named", async || (named() >= 10).then_some(())).await;
+    assert_eq!(named(), 10, "rows of the first batch are not named");
+    assert_eq!(all.sync.logged("listing synced").len(), 2, "one line for each batch");
 }

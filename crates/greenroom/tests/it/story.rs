@@ -1,37 +1,20 @@
-//! Whoever is not let in is told a request id, and that id finds the decision in the log of the service that made it.
-
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
+//! A refusal has a request id, and that id finds the decision in the log of the service that made it.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use testkit::seed::{self, State};
+use testkit::{
+    Log,
+    seed::{self, State},
+};
 
 use crate::world::World;
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// The lines of one request, as operators find them.
-    fn of(&self, request_id: &str) -> Vec<Value> {
-        let text = String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned();
-        let lines = text.lines().filter(|line| line.contains(request_id));
-        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
+/// The lines of one request, as operators find them.
+fn lines_of(request_id: &str, log: &Log) -> Vec<Value> {
+    let text = log.text();
+    let lines = text.lines().filter(|line| line.contains(request_id));
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -67,7 +50,7 @@ async fn the_id_of_a_refusal_finds_one_line_of_the_service_that_decided(pool: Pg
     for (who, path, code, kind, id) in cases {
         let (_, told) = replica.send(who.map(|who| replica.token(who)), Method::GET, &path, None).await;
         assert_eq!(told["code"], code, "{told}");
-        let lines = log.of(told["request_id"].as_str().unwrap());
+        let lines = lines_of(told["request_id"].as_str().unwrap(), &log);
         // The gateway's own line of the request has the code too; it decided only about the sign-in.
         let is_decision =
             |line: &&Value| line["code"] == code && (kind.is_empty() || line["owner.kind"].is_string());

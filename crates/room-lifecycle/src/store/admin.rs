@@ -22,7 +22,7 @@ pub async fn list_stuck(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Stuck
         r#"select r.id, r.host_user_id, r.status, r.current_session_id, s.id as "open_session_id?"
            from (select id from unsettled_live_rooms limit $1) u
            join live_rooms r on r.id = u.id
-           left join live_room_sessions s on s.room_id = r.id and s.status in ('scheduled', 'lobby', 'live')
+           left join live_room_sessions s on s.open_room = r.id
            order by r.id"#,
         limit
     )

@@ -27,26 +27,26 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
                select s.id, coalesce(s.started_at, s.lobby_open_at, s.starts_at) as started_at, s.ends_at,
                       $3::double precision as patience
                from live_room_sessions s
-               where s.status = 'live'
+               where s.open_room is not null and s.status = 'live'
                  and not exists (select from live_room_attendance a
-                                 where a.session_id = s.id and a.left_at is null and a.lobby_status = 'admitted'
+                                 where a.open_session = s.id and a.lobby_status = 'admitted'
                                    and a.held_until > app_now())
                union all
                select n.id, n.created_at, null, $5::double precision
                from nests n
-               where n.status = 'open'
+               where n.open_since is not null
                  and not exists (select from nest_participants p
                                  where p.nest_id = n.id
                                    and p.joined_at between app_now() - make_interval(secs => $6) and app_now())),
            empty as materialized (
                select k.id, o.started_at, o.ends_at, o.patience
                from owners o
-               join livekit_rooms k on k.owner = o.id and k.status = 'active'
+               join livekit_rooms k on k.open_owner = o.id and k.status = 'active'
                where (k.closing_at is null or k.closing_at > app_now() + make_interval(secs => $4)
                       or k.closing_at < app_now() - interval '1 minute')
                  and not (k.nest_id is not null
                           and coalesce(k.made_at between app_now() - make_interval(secs => $6) and app_now(), false))
-                 and not exists (select from livekit_participants p where p.room_id = k.id and p.status = 'joined')),
+                 and not exists (select from livekit_participants p where p.joined_room = k.id)),
            quiet as (
                select e.id
                from empty e
@@ -99,9 +99,9 @@ pub async fn lock_closing(db: impl PgExecutor<'_>, record: &Record) -> Result<bo
         "select k.id from livekit_rooms k
          where k.id = $1 and k.generation = $2 and k.status = 'active'
            and k.closing_at = $3 and k.closing_at <= app_now()
-           and not exists (select from livekit_participants p where p.room_id = k.id and p.status = 'joined')
+           and not exists (select from livekit_participants p where p.joined_room = k.id)
            and not exists (select from live_room_attendance a
-                           where a.session_id = k.live_session_id and a.left_at is null and a.lobby_status = 'admitted'
+                           where a.open_session = k.live_session_id and a.lobby_status = 'admitted'
                              and a.held_until > app_now())
            and not exists (select from nest_participants p
                            where p.nest_id = k.nest_id and p.joined_at >= $3::timestamptz - make_interval(secs => $4))

@@ -78,7 +78,7 @@ pub async fn find_nest_host(db: impl PgExecutor<'_>, nest: Uuid) -> Result<Optio
 pub async fn has_place(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<bool> {
     let free = sqlx::query_scalar!(
         r#"select (select count(*) from live_room_attendance t
-                   where t.session_id = s.id and t.left_at is null and t.lobby_status = 'admitted'
+                   where t.open_session = s.id and t.lobby_status = 'admitted'
                      and t.role <> 'host' and t.user_id <> $2
                      and (t.held_until is null or t.held_until > app_now())) < s.max_participants as "free!"
            from live_room_sessions s where s.id = $1"#,

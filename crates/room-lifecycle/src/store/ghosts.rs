@@ -26,13 +26,10 @@ pub async fn take_turn(db: impl PgExecutor<'_>, replica: Uuid) -> Result<Option<
                select turn_at from ghost_watch
                where (holder is null or holder = $1 or leased_until <= app_now()
                       or leased_until > app_now() + make_interval(secs => 2 * $2::double precision))
-                 and (alarmed_at is not null
+                 and (alarmed_at is not null or turn_at > app_now()
+                      or exists (select from livekit_participants p where p.silent_checked_at <= app_now())
                       or exists (select from livekit_participants p
-                                 where p.silent_since is not null)
-                      or exists (select from livekit_participants p
-                                 where p.status = 'joined'
-                                   and (p.checked_at <= app_now() - make_interval(secs => $3)
-                                        or p.checked_at > app_now())))
+                                 where p.joined_checked_at <= app_now() - make_interval(secs => $3)))
                for no key update skip locked)
            update ghost_watch w
            set holder = $1, leased_until = app_now() + make_interval(secs => $2), turn_at = app_now()
@@ -45,6 +42,27 @@ pub async fn take_turn(db: impl PgExecutor<'_>, replica: Uuid) -> Result<Option<
     .fetch_optional(db)
     .statement("UPDATE take_turn")
     .await
+}
+
+/// The clock was set back: what was written later than now counts as written now, and is due.
+pub async fn set_clock_back(db: impl PgExecutor<'_>) -> Result<()> {
+    sqlx::query!(
+        "with ahead as (
+             select q.room_id, q.user_id from livekit_participants q
+             where (q.room_id, q.user_id) in (
+                 select room_id, user_id from livekit_participants where joined_checked_at > app_now()
+                 union all
+                 select room_id, user_id from livekit_participants where silent_checked_at > app_now())
+             for no key update skip locked)
+         update livekit_participants p
+         set checked_at = '-infinity', alive_at = least(p.alive_at, app_now()),
+             silent_since = least(p.silent_since, app_now())
+         from ahead where p.room_id = ahead.room_id and p.user_id = ahead.user_id"
+    )
+    .execute(db)
+    .statement("UPDATE set_clock_back")
+    .await
+    .map(drop)
 }
 
 /// What a turn found out about LiveKit.
@@ -90,9 +108,7 @@ macro_rules! people {
 pub async fn list_quiet(db: impl PgExecutor<'_>) -> Result<Vec<Person>> {
     people!(
         "",
-        "p.status = 'joined'
-           and (p.checked_at <= app_now() - make_interval(secs => $1) or p.checked_at > app_now())
-         order by p.checked_at limit 256",
+        "p.joined_checked_at <= app_now() - make_interval(secs => $1) order by p.joined_checked_at limit 256",
         APART.as_seconds_f64()
     )
     .fetch_all(db)
@@ -109,17 +125,15 @@ pub async fn list_unheard(
 ) -> Result<Vec<Person>> {
     people!(
         "with quiet as materialized (
-             select p.room_id, p.checked_at
+             select p.room_id, p.joined_checked_at as checked_at
              from livekit_participants p
              join livekit_rooms r on r.id = p.room_id and r.status = 'active'
-             where p.status = 'joined' and (p.alive_at < $1 or p.alive_at > app_now())
-               and (p.checked_at <= app_now() - make_interval(secs => $3) or p.checked_at > app_now())
-             order by p.checked_at limit 1024),
+             where p.joined_checked_at <= app_now() - make_interval(secs => $3) and p.alive_at < $1
+             order by p.joined_checked_at limit 1024),
          quietest as materialized (
              select room_id, min(checked_at) as checked_at from quiet group by room_id order by 2 limit $2)",
-        "p.room_id = any(array(select room_id from quietest))
-           and p.status = 'joined' and (p.alive_at < $1 or p.alive_at > app_now())
-           and (p.checked_at <= app_now() - make_interval(secs => $3) or p.checked_at > app_now())
+        "p.joined_room = any(array(select room_id from quietest))
+           and p.joined_checked_at <= app_now() - make_interval(secs => $3) and p.alive_at < $1
          order by (select q.checked_at from quietest q where q.room_id = p.room_id), p.room_id limit 512",
         alarmed_at,
         rooms,
@@ -134,9 +148,8 @@ pub async fn list_unheard(
 pub async fn list_suspects(db: impl PgExecutor<'_>) -> Result<Vec<Person>> {
     people!(
         "",
-        "p.silent_since is not null and p.status = 'joined'
-           and (p.checked_at <= app_now() - make_interval(secs => $1) or p.checked_at > app_now())
-         order by p.checked_at, p.room_id limit 512",
+        "p.silent_checked_at <= app_now() - make_interval(secs => $1) and p.status = 'joined'
+         order by p.silent_checked_at, p.room_id limit 512",
         APART.as_seconds_f64()
     )
     .fetch_all(db)
@@ -148,9 +161,9 @@ pub async fn list_suspects(db: impl PgExecutor<'_>) -> Result<Vec<Person>> {
 pub async fn list_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Person>> {
     people!(
         "",
-        "p.silent_since is not null and p.ghost_since is not null and p.status <> 'joined'
-           and (p.checked_at <= app_now() - make_interval(secs => $2) or p.checked_at > app_now())
-         order by p.checked_at limit $1",
+        "p.silent_checked_at <= app_now() - make_interval(secs => $2)
+           and p.ghost_since is not null and p.status <> 'joined'
+         order by p.silent_checked_at limit $1",
         limit,
         GHOSTS_APART.as_seconds_f64()
     )
@@ -164,8 +177,10 @@ pub async fn is_any_unheard(db: impl PgExecutor<'_>, alarmed_at: Option<OffsetDa
     sqlx::query_scalar!(
         r#"select exists (select from livekit_participants p
                           join livekit_rooms r on r.id = p.room_id and r.status = 'active'
-                          where p.status = 'joined'
-                            and (p.silent_since is not null or p.alive_at < $1)) as "unheard!""#,
+                          where p.silent_checked_at <= app_now() and p.status = 'joined')
+               or exists (select from livekit_participants p
+                          join livekit_rooms r on r.id = p.room_id and r.status = 'active'
+                          where p.joined_checked_at <= app_now() and p.alive_at < $1) as "unheard!""#,
         alarmed_at
     )
     .fetch_one(db)
@@ -236,7 +251,7 @@ pub async fn clear_silences(db: impl PgExecutor<'_>) -> Result<u64> {
     let done = sqlx::query!(
         "with silent as (
              select room_id, user_id from livekit_participants
-             where silent_since is not null and status = 'joined'
+             where silent_checked_at <= app_now() and status = 'joined'
              for no key update skip locked)
          update livekit_participants p set silent_since = null
          from silent where p.room_id = silent.room_id and p.user_id = silent.user_id"

@@ -131,7 +131,7 @@ macro_rules! select_live {
             + $more
             + "
             from live_rooms r
-            left join live_room_sessions o on o.room_id = r.id and o.status in ('scheduled', 'lobby', 'live')
+            left join live_room_sessions o on o.open_room = r.id
             left join livekit_rooms ok on ok.live_session_id = o.id "
             $(+ $sessions)+
             + "

@@ -78,7 +78,8 @@ pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<
         // up.
         r#"with absent as materialized (
                select r.room_name from livekit_rooms r
-               where r.status = 'active' and (coalesce(r.made_at, r.created_at) < $2 or r.made_at > app_now())
+               where r.open_owner is not null and r.status = 'active'
+                 and (coalesce(r.made_at, r.created_at) < $2 or r.made_at > app_now())
                except select unnest($1::text[]))
            select missing.id as "id!", missing.opens_at <= app_now() + interval '30 minutes' as "soon!"
            from absent a
@@ -88,7 +89,7 @@ pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<
                cross join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o
                where r.room_name = a.room_name and o.open
                  and (r.nest_id is null
-                      or exists (select from livekit_participants p where p.room_id = r.id and p.status = 'joined'))
+                      or exists (select from livekit_participants p where p.joined_room = r.id))
                offset 0) missing
            order by missing.opens_at"#,
         &listing.names,
@@ -110,7 +111,7 @@ pub struct Missing {
 pub async fn count_recent(db: impl PgExecutor<'_>, at: OffsetDateTime) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from livekit_rooms
-           where status = 'active' and confirmed_at > $1::timestamptz - interval '90 seconds'"#,
+           where open_owner is not null and status = 'active' and confirmed_at > $1::timestamptz - interval '90 seconds'"#,
         at
     )
     .fetch_one(db)
@@ -155,8 +156,8 @@ pub async fn insert_due_marks(
          left join seen on seen.name = r.room_name
          left join lateral (
              select true as inside from livekit_participants p
-             where p.room_id = r.id and p.status = 'joined' limit 1) joined on true
-         where r.status in ('pending', 'active', 'failed')
+             where p.joined_room = r.id limit 1) joined on true
+         where r.open_owner is not null
            and (not o.open
                 or (r.status <> 'active'
                     and (coalesce(r.next_attempt_at, app_now()) <= app_now()
@@ -186,7 +187,7 @@ pub async fn set_seen(db: impl PgExecutor<'_>, listing: &Listing) -> Result<u64>
         "update livekit_rooms r
          set confirmed_at = $3
          from unnest($1::text[], $2::text[]) as seen(name, sid)
-         where r.status = 'active' and r.room_name = seen.name and r.room_sid = seen.sid
+         where r.open_owner is not null and r.status = 'active' and r.room_name = seen.name and r.room_sid = seen.sid
            and r.confirmed_at < $3::timestamptz - interval '60 seconds'",
         &listing.names,
         &listing.sids,

@@ -38,8 +38,7 @@ pub async fn find_nest(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Nest>
                         where p.nest_id = n.id and p.is_admin
                         order by p.joined_at, p.pubkey limit $2) as "admins!",
                   exists (select from livekit_rooms r
-                          join recordings c on c.room_id = r.id and c.kind = 'file'
-                                               and c.status in ('starting', 'active', 'ending')
+                          join recordings c on c.open_room = r.id and c.kind = 'file'
                                                and c.finished_at is null
                           where r.nest_id = n.id) as "recording!"
            from nests n
@@ -107,9 +106,9 @@ pub async fn insert_participant(db: impl PgExecutor<'_>, nest: Uuid, pubkey: &st
                select n.id, k.id as room_id, p.pubkey is not null as known,
                       not coalesce(p.is_admin, false)
                       and (select count(*) from livekit_participants i
-                           where i.room_id = k.id and i.status = 'joined') >= o.capacity
+                           where i.joined_room = k.id) >= o.capacity
                       and not exists (select from livekit_participants i
-                                      where i.room_id = k.id and i.user_id = $2 and i.status = 'joined')
+                                      where i.joined_room = k.id and i.user_id = $2)
                       or p.pubkey is null
                       and (select count(*) from nest_participants q where q.nest_id = n.id) >= $3 as full
                from nests n

@@ -65,19 +65,16 @@ pub async fn list_owners_without_room(
                select s.id as session_id, null::uuid as live_session_id, null::uuid as nest_id,
                       s.scheduled_at as starts_at
                from sessions s
-               where s.status in ('scheduled', 'in_progress')
-                 and not exists (select from livekit_rooms r
-                                 where r.owner = s.id and r.status in ('pending', 'active', 'failed'))
+               where s.open_start is not null
+                 and not exists (select from livekit_rooms r where r.open_owner = s.id)
                union all
                select null, l.id, null, l.starts_at from live_room_sessions l
-               where l.status in ('lobby', 'live')
-                 and not exists (select from livekit_rooms r
-                                 where r.owner = l.id and r.status in ('pending', 'active', 'failed'))
+               where l.open_room is not null and l.status in ('lobby', 'live')
+                 and not exists (select from livekit_rooms r where r.open_owner = l.id)
                union all
                select null, null, n.id, n.created_at from nests n
-               where n.status = 'open'
-                 and not exists (select from livekit_rooms r
-                                 where r.owner = n.id and r.status in ('pending', 'active', 'failed')))
+               where n.open_since is not null
+                 and not exists (select from livekit_rooms r where r.open_owner = n.id))
            select o.owner as "id!", o.kind as "kind!: OwnerKind", r.id as "room_id?"
            from lacking l
            cross join lateral room_owner(l.session_id, l.live_session_id, l.nest_id) o

@@ -45,7 +45,7 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
                                    and e.participant_sid = q.participant_sid
                                    and e.event_type in ('participant_left', 'participant_connection_aborted')) as sure
                from livekit_participants q
-               where q.room_id = $1 and q.status = 'joined'
+               where q.joined_room = $1
                  and not exists (select from seen where seen.user_id = q.user_id)) gone, room
          where p.room_id = room.id and p.user_id = gone.user_id
            and p.status = 'joined' -- or a kick that was waited for would be undone
@@ -67,7 +67,7 @@ pub async fn set_left_with_room(db: impl PgExecutor<'_>) -> Result<u64> {
         "update livekit_participants p
          set status = 'left', absent_since = null,
              left_at = coalesce((select r.ended_at from livekit_rooms r where r.id = p.room_id), app_now())
-         where p.status = 'joined'
+         where p.joined_room is not null
            -- asked per participant: as a join, the planner may begin with every room that ever ended
            and (select r.status from livekit_rooms r where r.id = p.room_id) = 'ended'"
     )

@@ -132,8 +132,7 @@ pub async fn find_by_key(
 pub async fn is_recorded(db: impl PgExecutor<'_>, room: Uuid, kind: RecordingKind) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from recordings
-                          where room_id = $1 and kind = $2 and status in ('starting', 'active', 'ending')
-                            and finished_at is null) as "is!""#,
+                          where open_room = $1 and kind = $2 and finished_at is null) as "is!""#,
         room,
         kind.as_str()
     )

@@ -67,7 +67,7 @@ pub async fn find_live_join(
                r.id as "room_id?", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
                r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"
         from live_rooms l
-        left join live_room_sessions s on s.room_id = l.id and s.status in ('scheduled', 'lobby', 'live')
+        left join live_room_sessions s on s.open_room = l.id
         left join live_room_attendance a on a.session_id = s.id and a.user_id = $2
         left join live_room_bans b on b.live_room_id = l.id and b.user_id = $2
         left join app_users own on own.id = $2

@@ -26,8 +26,8 @@ pub async fn list_rooms_of_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result
         r#"select p.room_id as "room!"
            from livekit_participants p
            join livekit_rooms r on r.id = p.room_id and r.status = 'active'
-           where p.silent_since is not null and p.ghost_since is not null
-             and not exists (select from livekit_participants j where j.room_id = p.room_id and j.status = 'joined')
+           where p.silent_checked_at <= app_now() and p.ghost_since is not null
+             and not exists (select from livekit_participants j where j.joined_room = p.room_id)
            group by p.room_id
            having max(p.silent_since) <= app_now() - make_interval(secs => $2)
               and min(p.checked_at) <= app_now() - make_interval(secs => $3)
@@ -60,7 +60,7 @@ pub async fn list_recent(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Stri
 /// Whether a participant has joined a room: they count as joined, or an event since then says so.
 pub async fn has_new_participant(db: impl PgExecutor<'_>, room: Uuid, since: OffsetDateTime) -> Result<bool> {
     sqlx::query_scalar!(
-        r#"select exists (select from livekit_participants p where p.room_id = $1 and p.status = 'joined')
+        r#"select exists (select from livekit_participants p where p.joined_room = $1)
                or exists (select from livekit_events e
                           where e.room_id = $1 and e.received_at >= $2 and e.event_type = 'participant_joined')
                as "come!""#,
@@ -78,7 +78,7 @@ pub async fn forget_ghosts(db: impl PgExecutor<'_>) -> Result<u64> {
         "with gone as (
              select p.room_id, p.user_id
              from livekit_participants p join livekit_rooms r on r.id = p.room_id
-             where p.silent_since is not null and p.status <> 'joined'
+             where p.silent_checked_at <= app_now() and p.status <> 'joined'
                and (r.status = 'ended' or r.made_at > p.left_at)
              for no key update of p skip locked)
          update livekit_participants p set silent_since = null, ghost_since = null

@@ -59,10 +59,10 @@ pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<boo
                select from room
                where room.host_present <> exists (
                          select from livekit_participants p
-                         where p.room_id = room.id and p.user_id = room.host_user_id and p.status = 'joined')
+                         where p.joined_room = room.id and p.user_id = room.host_user_id)
                   or room.peak_viewers < (
                          select count(*) from live_room_attendance a
-                         where a.session_id = room.session_id and a.left_at is null and a.lobby_status = 'admitted'
+                         where a.open_session = room.session_id and a.lobby_status = 'admitted'
                            and a.joined_at is not null and a.disconnected_at is null
                            and a.role <> 'host')) as "stale!""#,
         livekit_room,
@@ -146,10 +146,10 @@ pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<
          join live_rooms r on r.id = t.room_id
          cross join lateral (
              select exists (select from livekit_participants p
-                            where p.room_id = k.id and p.user_id = r.host_user_id and p.status = 'joined')
+                            where p.joined_room = k.id and p.user_id = r.host_user_id)
                         as host_present,
                     (select count(*)::integer from live_room_attendance a
-                     where a.session_id = t.id and a.left_at is null and a.lobby_status = 'admitted'
+                     where a.open_session = t.id and a.lobby_status = 'admitted'
                        and a.joined_at is not null and a.disconnected_at is null and a.role <> 'host') as viewers) n
          where k.id = $1 and s.id = t.id and s.status in ('lobby', 'live')
            and (s.host_present <> n.host_present or s.peak_viewers < n.viewers)",

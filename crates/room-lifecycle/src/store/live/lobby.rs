@@ -33,7 +33,7 @@ pub async fn list_waiting(
         r#"select a.user_id, u.display_name as "name?", u.avatar_url as "avatar_url?", a.seated_at as since,
                   md5(a.user_id)::uuid as "key!"
            from live_room_attendance a left join app_users u on u.id = a.user_id
-           where a.session_id = $1 and a.lobby_status = 'waiting' and a.left_at is null
+           where a.open_session = $1 and a.lobby_status = 'waiting'
              and (a.held_until is null or a.held_until > app_now())
              and ($2::timestamptz is null or (a.seated_at, md5(a.user_id)::uuid) > ($2, $3::uuid))
            order by a.seated_at, md5(a.user_id)::uuid limit $4"#,
@@ -50,7 +50,7 @@ pub async fn list_waiting(
 pub async fn count_waiting(db: impl PgExecutor<'_>, session: Uuid) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from live_room_attendance
-           where session_id = $1 and lobby_status = 'waiting' and left_at is null
+           where open_session = $1 and lobby_status = 'waiting'
              and (held_until is null or held_until > app_now())"#,
         session
     )
@@ -104,14 +104,14 @@ async fn set_admitted(db: &mut PgConnection, session: Uuid, only: Option<&str>) 
     let done = sqlx::query!(
         "with next as (
              select w.user_id from live_room_attendance w
-             where w.session_id = $1 and w.lobby_status = 'waiting' and w.left_at is null
+             where w.open_session = $1 and w.lobby_status = 'waiting'
                and (w.held_until is null or w.held_until > app_now())
                and ($2::text is null or w.user_id = $2)
              order by w.seated_at, md5(w.user_id)::uuid
              limit (select greatest(s.max_participants - count(t.user_id), 0)
                     from live_room_sessions s
                     left join live_room_attendance t
-                      on t.session_id = s.id and t.left_at is null and t.lobby_status = 'admitted'
+                      on t.open_session = s.id and t.lobby_status = 'admitted'
                          and t.role <> 'host' and (t.held_until is null or t.held_until > app_now())
                     where s.id = $1 group by s.id))
          update live_room_attendance a
@@ -148,12 +148,12 @@ pub async fn set_rejected(db: impl PgExecutor<'_>, session: Uuid, user: &str) ->
 pub async fn list_sessions_to_admit(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select s.id from live_room_sessions s
-         where s.status = 'live' and s.auto_admit
+         where s.open_room is not null and s.status = 'live' and s.auto_admit
            and exists (select from live_room_attendance w
-                       where w.session_id = s.id and w.lobby_status = 'waiting' and w.left_at is null
+                       where w.open_session = s.id and w.lobby_status = 'waiting'
                          and (w.held_until is null or w.held_until > app_now()))
            and (select count(*) from live_room_attendance t
-                where t.session_id = s.id and t.left_at is null and t.lobby_status = 'admitted'
+                where t.open_session = s.id and t.lobby_status = 'admitted'
                   and t.role <> 'host' and (t.held_until is null or t.held_until > app_now())) < s.max_participants
          limit $1",
         limit

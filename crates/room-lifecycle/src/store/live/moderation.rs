@@ -97,14 +97,14 @@ pub async fn insert_ban(
                set is_banned = true, left_at = coalesce(a.left_at, app_now()), held_until = null,
                    disconnected_at = null, hand_raised_at = null
                from live_room_sessions s
-               where s.room_id = $1 and s.status in ('scheduled', 'lobby', 'live') and a.session_id = s.id
+               where s.open_room = $1 and a.session_id = s.id
                  and a.user_id = $2
                returning a.session_id),
            watched as (
                update livekit_rooms k
                set watched_until = greatest(k.watched_until, app_now() + make_interval(secs => $5))
                from live_room_sessions s
-               where s.room_id = $1 and s.status in ('lobby', 'live') and k.live_session_id = s.id
+               where s.open_room = $1 and s.status in ('lobby', 'live') and k.live_session_id = s.id
                  and (select count(*) from seats) >= 0 -- seats are locked before the room
                returning k.id)
            select mark_room(id) is not null as "marked!" from watched"#,
@@ -131,7 +131,7 @@ pub async fn delete_ban(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Resu
              where s.room_id = $1 and p.room_id = k.id and p.user_id = $2 and p.status = 'kicked')
          update live_room_attendance a set is_banned = false
          from live_room_sessions s
-         where s.room_id = $1 and s.status in ('scheduled', 'lobby', 'live') and a.session_id = s.id
+         where s.open_room = $1 and a.session_id = s.id
            and a.user_id = $2 and a.is_banned",
         room,
         user
@@ -184,7 +184,7 @@ pub async fn find_tally(db: impl PgExecutor<'_>, session: Uuid) -> Result<Option
                       count(*) filter (where a.lobby_status = 'admitted' and a.joined_at is not null
                                          and a.disconnected_at is null) as inside,
                       count(a.hand_raised_at) as hands
-               from live_room_attendance a where a.session_id = s.id and a.left_at is null) seats
+               from live_room_attendance a where a.open_session = s.id) seats
            where s.id = $1"#,
         session
     )

@@ -96,7 +96,7 @@ pub async fn find_state(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>)
                                         and (a.held_until is null or a.held_until > app_now())))::integer as waiting,
                     (count(*) filter (where a.lobby_status = 'admitted' and a.joined_at is not null
                                         and a.disconnected_at is null))::integer as inside
-             from live_room_attendance a where a.session_id = o.id and a.left_at is null) seats",
+             from live_room_attendance a where a.open_session = o.id) seats",
         "where r.id = $1
            and may_read_live_room(coalesce(o.access_level, r.access_level), r.host_user_id, r.metadata, $2, $3, $4)",
         room,

@@ -68,7 +68,7 @@ pub async fn find_place(db: impl PgExecutor<'_>, room: Uuid, who: Reader<'_>) ->
                   r.host_user_id = $2 as "is_host!", s.id as "session?", s.status as "status?: LiveStatus",
                   coalesce(s.auto_admit, false) as "auto_admit!",
                   exists (select from live_room_attendance w
-                          where w.session_id = s.id and w.lobby_status = 'waiting' and w.left_at is null
+                          where w.open_session = s.id and w.lobby_status = 'waiting'
                             and (w.held_until is null or w.held_until > app_now()))
                       as "somebody_waits!",
                   coalesce(s.status in ('scheduled', 'lobby') and s.starts_at <= app_now()
@@ -83,7 +83,7 @@ pub async fn find_place(db: impl PgExecutor<'_>, room: Uuid, who: Reader<'_>) ->
                   a.held_until as "held_until?",
                   app_now() as "now!"
            from live_rooms r
-           left join live_room_sessions s on s.room_id = r.id and s.status in ('scheduled', 'lobby', 'live')
+           left join live_room_sessions s on s.open_room = r.id
            left join live_room_attendance a on a.session_id = s.id and a.user_id = $2
            left join live_room_bans b on b.live_room_id = r.id and b.user_id = $2
            left join livekit_rooms k on k.live_session_id = s.id
@@ -117,7 +117,7 @@ pub async fn lock_session(db: impl PgExecutor<'_>, session: Uuid) -> Result<bool
 /// Locks the session of a live room that people may come to, if there is one.
 pub async fn lock_session_of(db: impl PgExecutor<'_>, room: Uuid) -> Result<Option<Uuid>> {
     sqlx::query_scalar!(
-        "select id from live_room_sessions where room_id = $1 and status in ('lobby', 'live') for no key update",
+        "select id from live_room_sessions where open_room = $1 and status in ('lobby', 'live') for no key update",
         room
     )
     .fetch_optional(db)
@@ -147,7 +147,7 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
                from live_room_sessions s
                where s.id = $1
                  and ($5 or (select count(*) from live_room_attendance t
-                             where t.session_id = $1 and t.left_at is null and t.lobby_status = 'admitted'
+                             where t.open_session = $1 and t.lobby_status = 'admitted'
                                and t.role <> 'host' and t.user_id <> $2
                                and (t.held_until is null or t.held_until > app_now())) < s.max_participants)
                on conflict (session_id, user_id) do update

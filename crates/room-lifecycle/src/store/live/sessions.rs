@@ -150,12 +150,11 @@ pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<U
 pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select room_id from live_room_sessions
-         where status in ('scheduled', 'lobby')
-           and starts_at <= app_now() + interval '1 day' -- the longest buffer
+         where due_start <= app_now() + interval '1 day' -- the longest buffer
            and (starts_at <= app_now()
                 or status = 'scheduled'
                    and coalesce(lobby_open_at, starts_at - make_interval(mins => lobby_buffer_minutes)) <= app_now())
-         order by starts_at limit $1",
+         order by due_start limit $1",
         limit
     )
     .fetch_all(db)

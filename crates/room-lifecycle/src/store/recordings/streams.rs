@@ -21,10 +21,10 @@ pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> 
                select count(*) as failures, max(c.ended_at) as last from recordings c
                where c.room_id = r.id and c.kind = 'hls' and c.status in ('failed', 'aborted')
                  and c.ended_at > app_now() - make_interval(secs => $4)) f
-           where n.status = 'open' and n.hls_stream
-             and exists (select from livekit_participants p where p.room_id = r.id and p.status = 'joined')
+           where n.open_since is not null and n.hls_stream
+             and exists (select from livekit_participants p where p.joined_room = r.id)
              and not exists (select from recordings c
-                             where c.room_id = r.id and c.kind = 'hls' and c.status in ('starting', 'active', 'ending'))
+                             where c.open_room = r.id and c.kind = 'hls')
              and (f.failures = 0
                   or f.last <= app_now() - least(make_interval(secs => $2 * power(2, least(f.failures, 20) - 1)),
                                                  make_interval(secs => $3)))
@@ -46,7 +46,9 @@ pub async fn find_folder(db: impl PgExecutor<'_>, nest: Uuid) -> Result<Option<S
         "select c.file
          from nests n
          join livekit_rooms r on r.nest_id = n.id
-         join recordings c on c.room_id = r.id and c.kind = 'hls' and c.status in ('starting', 'active', 'ending')
+         -- `limit`: as a plain join, the planner may begin with all that are open
+         cross join lateral (
+             select file from recordings where open_room = r.id and kind = 'hls' limit 1) c
          where n.id = $1 and n.status = 'open'",
         nest
     )

@@ -43,8 +43,7 @@ pub struct End {
 pub async fn is_any_recorded(db: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from recordings
-                          where room_id = any($1) and status in ('starting', 'active', 'ending')
-                            and finished_at is null) as "is!""#,
+                          where open_room = any($1) and finished_at is null) as "is!""#,
         rooms
     )
     .fetch_one(db)
@@ -69,7 +68,7 @@ pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
            join livekit_rooms r on r.id = c.room_id
            left join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o on true
            left join livekit_room_names n on n.room_id = c.room_id and n.generation = c.generation
-           where c.status in ('starting', 'active', 'ending') and c.finished_at is null
+           where c.open_room is not null and c.finished_at is null
            order by c.created_at"#,
         ALONE.as_seconds_f64()
     )
@@ -210,7 +209,7 @@ pub async fn claim_awaiting(db: impl PgExecutor<'_>, soon: Duration, limit: i64)
 
 /// Closes an open recording, and notifies its people: of a file, or its host of a failure. None: it was closed before.
 ///
-/// LiveKit aborts what it could not begin; what was stopped before it began is aborted too, and is no failure.
+/// What was stopped before it began is no failure. LiveKit calls it aborted, like what it could not begin.
 pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<Option<Recording>> {
     recordings!(
         "with closed as (
@@ -224,7 +223,7 @@ pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<
              select c.id, c.room_id, c.error, c.status = 'complete' as complete, c.answered or not $9 as announced
              from closed c
              where c.kind = 'file' and c.deleted_at is null
-               and (c.status <> 'aborted' or c.stop_asked_at is null)),
+               and (c.stop_asked_at is null or c.status <> 'aborted' and not $8)),
          event as (
              insert into livekit_events (event_id, room_id, event_type, payload)
              select 'GR_' || gen_random_uuid(), o.room_id, 'recording_failed',
@@ -284,7 +283,7 @@ pub async fn list_strays(
         r#"select e.id as "id!" from unnest($1::text[], $2::text[], $3::uuid[]) as e(id, room, recording)
            where exists (select from livekit_room_names n where n.room_name = e.room)
              and not exists (select from recordings c
-                             where c.status in ('starting', 'active', 'ending')
+                             where c.open_room is not null
                                and (c.egress_id = e.id or (c.egress_id is null and c.id = e.recording)))"#,
         ids,
         rooms,
