@@ -3,7 +3,12 @@
 //! Readiness is watched, not asked: a probe of each dependency runs every 2 s, two failures in a row make it
 //! `down`, two successes make it `up` again, so that one lost packet takes nobody out of the balancer.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
 use serde::Serialize;
@@ -18,6 +23,8 @@ use crate::{
 
 const PERIOD: Duration = Duration::from_secs(2);
 const PATIENCE: u32 = 2;
+/// Different problems of one outage that are logged.
+const PROBLEMS_LOGGED: usize = 8;
 const BOUNDS: Bounds = Bounds::of(256);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -90,7 +97,8 @@ impl Readiness {
         });
     }
 
-    /// Probes a dependency every 2 s until the process stops. An `Err` is logged when the state changes.
+    /// Probes a dependency every 2 s until the process stops. An `Err` is logged when the state changes, and when an
+    /// outage has another problem than before.
     pub fn watch<F, E>(
         &self,
         lifecycle: &Lifecycle,
@@ -105,6 +113,7 @@ impl Readiness {
         self.insert(name.clone(), required);
         let stopping = lifecycle.stopping().clone();
         lifecycle.spawn("readiness", async move {
+            let mut logged = BTreeSet::new();
             while !stopping.is_cancelled() {
                 let outcome = tokio::time::timeout(PERIOD, probe()).await;
                 let problem = match outcome {
@@ -112,7 +121,7 @@ impl Readiness {
                     Ok(Err(error)) => Some(error.to_string()),
                     Err(_) => Some("no answer within 2 s".to_owned()),
                 };
-                readiness.observe(&name, problem.as_deref());
+                readiness.observe(&name, problem.as_deref(), &mut logged);
                 let pause = match readiness.state(&name) {
                     Some(State::Starting) => PERIOD / 10, // a first success is wanted quickly: `up` waits for it
                     Some(State::Down) => PERIOD / 2,
@@ -123,7 +132,7 @@ impl Readiness {
         });
     }
 
-    fn observe(&self, name: &str, problem: Option<&str>) {
+    fn observe(&self, name: &str, problem: Option<&str>, logged: &mut BTreeSet<String>) {
         let before = self.state(name);
         self.0
             .send_if_modified(|all| all.get_mut(name).is_some_and(|dependency| dependency.observe(problem)));
@@ -131,10 +140,13 @@ impl Readiness {
         metrics::gauge!("greenroom_dependency_up", "dependency" => name.to_owned())
             .set(if now == Some(State::Up) { 1.0 } else { 0.0 });
         match (now, problem) {
-            (Some(State::Down), Some(problem)) if before != now => {
+            (Some(State::Down), Some(problem))
+                if logged.len() < PROBLEMS_LOGGED && logged.insert(problem.to_owned()) =>
+            {
                 tracing::warn!(dependency = name, problem, "dependency is down");
             }
             (Some(State::Up), _) if before == Some(State::Down) => {
+                logged.clear();
                 tracing::info!(dependency = name, "dependency is up again");
             }
             _ => {}
@@ -243,6 +255,23 @@ mod tests {
             assert_eq!(dependency.problem.is_some(), dependency.state == Down && !well);
         }
         assert_eq!(states, [Up, Up, Up, Up, Down, Down, Up]);
+    }
+
+    #[test]
+    fn each_problem_of_an_outage_is_logged_once() {
+        let readiness = Readiness::default();
+        readiness.insert("livekit".to_owned(), false);
+        let mut logged = BTreeSet::new();
+        let mut observe = |problem: Option<&str>| {
+            readiness.observe("livekit", problem, &mut logged);
+            logged.len()
+        };
+        let silent = Some("no answer");
+        assert_eq!([silent, silent, silent].map(&mut observe), [0, 1, 1], "down after two");
+        let refused = Some("the key is refused");
+        assert_eq!([refused, silent, refused].map(&mut observe), [2, 2, 2]);
+        assert_eq!(readiness.report().dependencies["livekit"].problem.as_deref(), refused);
+        assert_eq!([None, None, silent, silent].map(&mut observe), [2, 0, 0, 1], "another outage");
     }
 
     /// Everything that the server says until it closes the connection.

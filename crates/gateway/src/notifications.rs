@@ -18,7 +18,8 @@ use crate::{
 pub(crate) struct Notification {
     #[schema(format = Uuid)]
     id: String,
-    /// `booking_created` · `booking_rescheduled` · `booking_cancelled` · `reminder` · `mail_undeliverable` …
+    /// `booking_created` · `booking_rescheduled` · `booking_cancelled` · `reminder` · `recording_ready` ·
+    /// `recording_failed` · `mail_undeliverable` …
     kind: String,
     /// What it is about; its fields depend on the kind.
     #[schema(value_type = Object)]

@@ -29,6 +29,9 @@ pub struct Args {
     /// This deployment's gateway as clients see it; without it webhooks are not checked
     #[arg(long, env = "API_URL")]
     api_url: Option<String>,
+    /// Where recordings go, as room-lifecycle has it; without it recording is not checked
+    #[arg(long, env = "RECORDING_OUTPUT")]
+    recording_output: Option<String>,
 }
 
 /// What is examined.
@@ -37,6 +40,8 @@ pub struct Patient {
     pub database: SecretString,
     /// Without a slash at the end.
     pub api_url: Option<String>,
+    /// `RECORDING_OUTPUT` is set.
+    pub records: bool,
 }
 
 /// Why a check failed, for a person.
@@ -150,7 +155,8 @@ impl Args {
             let database = self.database.check("greenroom", problems);
             let api_url = given(self.api_url);
             let api_url = api_url.and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
-            let patient = Patient { livekit: livekit?, database: database?.url, api_url };
+            let records = given(self.recording_output).is_some();
+            let patient = Patient { livekit: livekit?, database: database?.url, api_url, records };
             Some((patient, self.json))
         })
     }
@@ -161,7 +167,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let pool = db::pool(&db::Settings { url: patient.database.clone(), role: None, max_connections: 1 })?;
     let mut report = Report { json, findings: Vec::new(), printed: Ok(()) };
     let livekit = livekit::Client::new(&patient.livekit)?;
-    let room = livekit::examine(&livekit, &mut report).await;
+    let room = livekit::examine(&livekit, patient.records, &mut report).await;
     let has_database = database::examine(&pool, &patient, &mut report).await;
     match (room, has_database) {
         (Some(room), true) => webhook::examine(&pool, &patient, &room, &mut report).await?,

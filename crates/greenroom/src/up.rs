@@ -207,11 +207,12 @@ async fn all_answer(runtime: &Runtime) {
         let dependencies = runtime.readiness.report().dependencies;
         let missing = dependencies.iter().filter(|(_, dependency)| dependency.state != State::Up);
         let (ours, elsewhere): (Vec<_>, Vec<_>) = missing
-            .map(|(name, dependency)| (name.as_str(), dependency.required))
-            .partition(|(name, required)| *required || gateway::SERVICES.contains(name));
+            .map(|(name, dependency)| (name.as_str(), dependency))
+            .partition(|(name, dependency)| dependency.required || gateway::SERVICES.contains(name));
         if ours.is_empty() && (elsewhere.is_empty() || begun.elapsed() > ELSEWHERE_TIMEOUT) {
-            for (dependency, _) in elsewhere {
-                tracing::warn!(dependency, "dependency did not answer in time");
+            for (name, dependency) in elsewhere {
+                let problem = dependency.problem.as_deref().unwrap_or("no answer yet");
+                tracing::warn!(dependency = name, problem, "started without a dependency");
             }
             return;
         }

@@ -14,6 +14,26 @@ pub enum Store {
     RedisLike,
 }
 
+/// How a server ends before it starts again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// It is killed. Redis keeps its node, which never answers again.
+    #[default]
+    Crash,
+    /// It is told to stop twice: clients are sent away, and the process ends before most of its webhooks are sent. Its
+    /// node is not in Redis any more, but its rooms and participants are.
+    Graceful {
+        /// How many of the due webhooks are sent (seen: 1 and 2 of 5 or 6, or none).
+        webhooks: usize,
+    },
+}
+
+/// How long a call for a room or a participant waits that no node answers.
+pub const NO_RESPONSE: Duration = Duration::from_secs(3);
+
+/// How long the start of a recording waits that no worker takes (seen: 20.9 to 23.4 s).
+pub const NO_WORKER: Duration = Duration::from_secs(22);
+
 /// The settings of one server.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -30,9 +50,12 @@ pub struct Config {
     pub empty_timeout: Duration,
     /// How long a room outlives its last participant, unless the request says otherwise.
     pub departure_timeout: Duration,
-    /// How long a call waits that nobody answers, before it fails with 503 `no response from servers`. The real
-    /// ones need 3 s (rooms) and 6 to 9 s (egress).
-    pub no_response_delay: Duration,
+    /// How many seconds of waiting pass in one: calls that nobody answers wait as long as with the real server
+    /// ([`NO_RESPONSE`], [`NO_WORKER`]), on the clock's hand `Waits`. With 0 they wait until a test moves that hand.
+    pub wait_speed: u32,
+    /// How long after a crash its node still counts as available (real: up to 5 s): until then `CreateRoom` and joins
+    /// of its rooms go to the dead node, too. None by default, because the rooms' time may stand still.
+    pub dead_node_lingers: Duration,
     /// The rooms' time stands still until a test moves it, so that a slow machine cannot make rooms expire.
     pub standing_clock: bool,
     pub webhooks: WebhookConfig,
@@ -90,7 +113,8 @@ impl Config {
             store: Store::default(),
             empty_timeout: Duration::from_mins(5),
             departure_timeout: Duration::from_secs(20),
-            no_response_delay: Duration::from_millis(50),
+            wait_speed: 1,
+            dead_node_lingers: Duration::ZERO,
             standing_clock: false,
             webhooks: WebhookConfig::default(),
             recordings: None,

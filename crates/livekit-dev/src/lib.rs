@@ -27,7 +27,7 @@ mod webhook;
 pub use self::{
     auth::TokenError,
     clock::Hand,
-    config::{Config, Store, Switches, WebhookConfig, Worker},
+    config::{Config, NO_RESPONSE, NO_WORKER, Stop, Store, Switches, WebhookConfig, Worker},
     faults::{ANY_METHOD, Armed, Fault, Faults},
     rtc::JoinError,
     server::LiveKitDev,

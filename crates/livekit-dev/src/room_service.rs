@@ -45,10 +45,11 @@ fn create(
     request: &proto::CreateRoomRequest,
 ) -> Result<proto::Room, TwirpError> {
     call.require(|grant| grant.room_create)?;
-    limits::check_name(&request.name, "room name")?;
+    limits::check_room_name(&request.name)?;
     limits::check_metadata(&request.metadata)?;
     if !request.room_preset.is_empty() {
-        return Err(TwirpError::new(Code::InvalidArgument, "room_preset does not exist"));
+        let msg = "unknown room configuration in create room request";
+        return Err(TwirpError::internal_rpc(Code::InvalidArgument, msg));
     }
     let store = server.config().store;
     if request.egress.is_some() && store == Store::Memory {
@@ -56,10 +57,11 @@ fn create(
     }
     let now_ms = server.clock().now_ms(Hand::Rooms);
     let spec = RoomSpec::from(request);
-    let room = server.change(|world, config| world.ensure_room(&spec, config, now_ms));
+    let room = server.change(|world, config| world.create_room(&spec, config, now_ms));
+    let room = room.ok_or_else(TwirpError::no_response)?;
     if request.egress.as_ref().is_some_and(|egress| egress.room.is_some()) {
         // No worker takes the recording: the call fails although the room is there.
-        return Err(TwirpError::no_response());
+        return Err(TwirpError::no_worker());
     }
     Ok(room)
 }
@@ -89,6 +91,7 @@ fn delete(
     match deleted {
         Ok(()) => Ok(proto::DeleteRoomResponse {}),
         Err(DeleteError::Absent) => Err(no_room()),
+        Err(DeleteError::NoAnswer) => Err(TwirpError::no_response()),
         Err(DeleteError::NoNode) => Err(TwirpError::internal_rpc(Code::Unknown, "could not find object")),
     }
 }

@@ -31,19 +31,22 @@ pub enum JoinError {
     NoGrant,
     #[error("permissions denied")]
     Denied,
-    #[error("participant identity cannot be empty")]
+    #[error("identity cannot be empty")]
     NoIdentity,
-    #[error("participant identity exceeds limits: max length 256")]
+    #[error("participant identity length exceeds limits: max length 256")]
     LongIdentity,
     #[error("no room name")]
     NoRoomName,
-    #[error("room name exceeds limits: max length 256")]
+    #[error("room name length exceeds limits: max length 256")]
     LongRoomName,
     #[error("requested room does not exist")]
     RoomNotFound,
     /// The room is full, or the metadata is too long. The caller cannot tell which.
     #[error("connection closed by media")]
     ClosedByMedia,
+    /// The room's node was killed a moment ago, and nobody has noticed.
+    #[error("timed out while waiting for signal response")]
+    NoAnswer,
 }
 
 impl JoinError {
@@ -54,7 +57,7 @@ impl JoinError {
                 StatusCode::BAD_REQUEST
             }
             Self::RoomNotFound => StatusCode::NOT_FOUND,
-            Self::ClosedByMedia => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ClosedByMedia | Self::NoAnswer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -126,6 +129,7 @@ pub(crate) fn admit(server: &LiveKitDev, claims: &Claims) -> Result<ParticipantI
     admitted.map_err(|error| match error {
         AdmitError::RoomAbsent => JoinError::RoomNotFound,
         AdmitError::RoomFull => JoinError::ClosedByMedia,
+        AdmitError::NoAnswer => JoinError::NoAnswer,
     })
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod egress;
 pub(crate) mod event;
 pub(crate) mod occupant;
 pub(crate) mod people;
+mod restart;
 pub(crate) mod room;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,9 +15,9 @@ use livekit_protocol::{DisconnectReason, Room as RoomInfo};
 use self::{
     egress::Egress,
     event::{Event, EventKind},
-    room::{Room, RoomSpec},
+    room::{Host, Room, RoomSpec},
 };
-use crate::config::{Config, Store, Switches};
+use crate::config::{Config, Switches};
 
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -32,11 +33,37 @@ pub(crate) struct World {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeleteError {
     Absent,
-    /// The store lists it, and its node is gone.
+    /// The store lists it, and its node was killed: nobody answers.
+    NoAnswer,
+    /// The store lists it, and does not know its node.
     NoNode,
 }
 
 impl World {
+    /// As the API creates a room: it is written to the store whatever was there. None: its dead node is asked.
+    pub(crate) fn create_room(
+        &mut self,
+        spec: &RoomSpec,
+        config: &Config,
+        now_ms: i64,
+    ) -> (Option<RoomInfo>, Vec<Event>) {
+        if self.lingers(&spec.name, config, now_ms / 1000) {
+            return (None, Vec::new());
+        }
+        let (info, events) = self.ensure_room(spec, config, now_ms);
+        if let Some(room) = self.rooms.get_mut(&spec.name).filter(|room| !room.is_listed()) {
+            room.store();
+        }
+        (Some(info), events)
+    }
+
+    /// Whether the dead node of this room still counts as one that works.
+    pub(crate) fn lingers(&self, name: &str, config: &Config, now_s: i64) -> bool {
+        let lingering = i64::try_from(config.dead_node_lingers.as_secs()).unwrap_or(i64::MAX);
+        let host = self.rooms.get(name).map(|room| room.host);
+        matches!(host, Some(Host::Crashed { at_s }) if now_s - at_s < lingering)
+    }
+
     /// Returns the live room as it is, makes a remembered one live again, or makes a new one.
     pub(crate) fn ensure_room(
         &mut self,
@@ -45,7 +72,7 @@ impl World {
         now_ms: i64,
     ) -> (RoomInfo, Vec<Event>) {
         if let Some(room) = self.rooms.get_mut(&spec.name) {
-            if room.live {
+            if room.is_live() {
                 return (room.snapshot(), Vec::new());
             }
             room.revive(spec);
@@ -65,13 +92,15 @@ impl World {
     /// All rooms in the store, or those of them with these names.
     pub(crate) fn list_rooms(&self, names: &[String]) -> Vec<RoomInfo> {
         let wanted = |room: &&Room| names.is_empty() || names.contains(&room.info.name);
-        self.rooms.values().filter(wanted).map(Room::snapshot).collect()
+        self.rooms.values().filter(wanted).filter_map(Room::listed).collect()
     }
 
     pub(crate) fn delete_room(&mut self, name: &str, now_s: i64) -> Result<Vec<Event>, DeleteError> {
-        let room = self.rooms.get_mut(name).ok_or(DeleteError::Absent)?;
-        if !room.live {
-            return Err(DeleteError::NoNode);
+        let room = self.rooms.get_mut(name).filter(|room| room.is_listed()).ok_or(DeleteError::Absent)?;
+        match room.host {
+            Host::Live => {}
+            Host::Crashed { .. } => return Err(DeleteError::NoAnswer),
+            Host::Stopped => return Err(DeleteError::NoNode),
         }
         let events = room.close(DisconnectReason::RoomDeleted, now_s);
         let info = room.info.clone();
@@ -85,34 +114,13 @@ impl World {
     /// What the server does once a second.
     pub(crate) fn tick(&mut self, now_s: i64) -> Vec<Event> {
         let mut events = Vec::new();
-        for room in self.rooms.values_mut().filter(|room| room.live) {
+        for room in self.rooms.values_mut().filter(|room| room.is_live()) {
             events.extend(room.remove_stalled_joins(now_s));
         }
-        let is_over = |_: &String, room: &mut Room| room.live && room.is_over(now_s);
+        let is_over = |_: &String, room: &mut Room| room.is_live() && room.is_over(now_s);
         for (_, mut room) in self.rooms.extract_if(.., is_over) {
             events.extend(room.close(DisconnectReason::RoomClosed, now_s));
         }
         events
-    }
-
-    /// Nothing is told: the queues of a stopped server die with it.
-    pub(crate) fn restart(&mut self, store: Store) {
-        self.deleted.clear();
-        match store {
-            Store::Memory => {
-                self.rooms.clear();
-                self.egresses.clear();
-            }
-            Store::RedisLike => {
-                for room in self.rooms.values_mut() {
-                    room.live = false;
-                    room.occupants.retain(|_, occupant| occupant.listed);
-                    for occupant in room.occupants.values_mut() {
-                        occupant.connected = false;
-                        occupant.late_close.clear();
-                    }
-                }
-            }
-        }
     }
 }

@@ -80,9 +80,7 @@ async fn finish(server: &LiveKitDev, plan: &Plan, answered: Answered) -> Respons
     match answered {
         Ok(response) => response,
         Err(error) => {
-            if error.after_waiting {
-                server.pause(server.config().no_response_delay).await;
-            }
+            server.wait(error.after).await;
             error.into_response()
         }
     }

@@ -11,6 +11,7 @@ pub mod diagnosis;
 pub mod ensure;
 mod error;
 mod gate;
+pub mod ghosts;
 mod grpc;
 pub mod live;
 pub mod livekit;
@@ -64,6 +65,8 @@ const WATCH: Duration = Duration::from_secs(1);
 const DUE: Duration = Duration::from_secs(1);
 /// Files of recordings that LiveKit has completed are looked for this often.
 const FILES: Duration = Duration::from_secs(5);
+/// Signs of life are looked for this often.
+const PROBES: Duration = Duration::from_secs(1);
 /// Marks are polled this often when no NOTIFY comes.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -77,6 +80,8 @@ pub struct Rooms {
     app_url: Option<Arc<str>>,
     address: Arc<chassis::config::LiveKit>,
     deployment: Uuid,
+    /// This process: one replica at a time looks for ghosts.
+    replica: Uuid,
     policy: config::Policy,
     nest_kind: nests::link::EventKind,
     webhook_keys: Arc<[config::WebhookKey]>,
@@ -112,6 +117,7 @@ impl Rooms {
             app_url: config.app_url.as_deref().map(Arc::from),
             address: Arc::new(config.livekit.clone()),
             deployment: found.id,
+            replica: Uuid::new_v4(),
             policy: config.policy,
             nest_kind: config.nest_kind,
             webhook_keys: config.webhook_keys.clone().into(),
@@ -176,7 +182,13 @@ impl Rooms {
             async move { rooms.watch().await }
         });
         let rooms = self.clone();
-        // Its own, because LiveKit may need 25 s for a recorder: nothing else waits for that.
+        // Its own, because LiveKit waits 3 s before it says that no node has a participant.
+        every(&self.lifecycle, "ghosts", PROBES, Nudge::default(), move || {
+            let rooms = rooms.clone();
+            async move { rooms.watch_ghosts().await }
+        });
+        let rooms = self.clone();
+        // Its own, because recorders may take 25 s to answer: nothing else waits for that.
         every(&self.lifecycle, "recordings", config.pass_period, self.recordings_nudge.clone(), move || {
             let rooms = rooms.clone();
             async move {
@@ -209,7 +221,7 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     let probed = rooms.livekit.clone();
     runtime.readiness.watch(&runtime.lifecycle, "livekit", false, move || {
         let livekit = probed.clone();
-        async move { livekit.list_rooms(vec!["greenroom-readiness".to_owned()]).await.map(drop) }
+        async move { livekit.check().await }
     });
     runtime.expiry(&config.database.dependency()).enter(|| rooms.spawn_loops(config));
     let live = LiveRoomServiceServer::new(rooms.clone()).max_decoding_message_size(MESSAGE_LIMIT);

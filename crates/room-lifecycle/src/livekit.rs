@@ -1,11 +1,14 @@
-//! The one place that talks to LiveKit, through livekit-api (but [`listing`]).
+//! The one place that talks to LiveKit, through livekit-api (but [`listing`] and [`probe`]).
 //!
 //! What it promises is how a failure may be read: `NotFound` is LiveKit's own word, everything else but a success
 //! is *unknown*: an error or a timeout is never absence, and a call that failed may have had its effect. Several
-//! clients, because the crate has one timeout per client: reads 2 s, writes 3 s, recorders 25 s ([`egress`]).
+//! clients, because the crate has one timeout per client: reads 2 s, writes 3 s, recorders longer ([`egress`]).
 
 pub mod egress;
+mod failure;
 pub mod listing;
+pub mod probe;
+mod twirp;
 
 use std::{
     future::Future,
@@ -21,7 +24,7 @@ use std::{
 use chassis::{config, telemetry};
 use futures::FutureExt;
 use livekit_api::services::{
-    ServerError, ServiceError,
+    ServiceResult,
     egress::EgressClient,
     room::{CreateRoomOptions, RoomClient, UpdateParticipantOptions},
 };
@@ -29,53 +32,10 @@ use livekit_protocol::{ParticipantInfo, ParticipantPermission, Room};
 use secrecy::ExposeSecret;
 use tracing::{Instrument, Span, field};
 
+pub use self::failure::{LiveKitError, reason};
+
 const READ: Duration = Duration::from_secs(2);
 const WRITE: Duration = Duration::from_secs(3);
-const EGRESS: Duration = Duration::from_secs(25);
-
-/// Why LiveKit did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum LiveKitError {
-    /// LiveKit says that it does not have this room or participant.
-    #[error("LiveKit does not know it")]
-    NotFound,
-    /// LiveKit refused with another Twirp code.
-    #[error("LiveKit refused: {code}: {text}")]
-    Refused { code: String, text: String },
-    /// No answer, or one that cannot be read (livekit-api hides the status of answers that are not Twirp's, a
-    /// wrong key's among them): nothing is known about the effect.
-    #[error("LiveKit did not answer: {0}")]
-    Unknown(String),
-    /// Deletion is off: this database was made for another LiveKit, or is a copy (`greenroom repair adopt`).
-    #[error(
-        "deleting and stopping are off: this database is not the one that this deployment was set up with"
-    )]
-    NotOurs,
-}
-
-impl From<ServiceError> for LiveKitError {
-    fn from(error: ServiceError) -> Self {
-        match error {
-            ServiceError::Twirp(ServerError::Twirp(twirp)) => match twirp.code.as_str() {
-                "not_found" => Self::NotFound,
-                _ => Self::Refused { code: twirp.code, text: twirp.msg },
-            },
-            error => Self::Unknown(error.to_string()),
-        }
-    }
-}
-
-impl LiveKitError {
-    /// For spans: Twirp's code, or that there was none.
-    fn kind(&self) -> &str {
-        match self {
-            Self::NotFound => "not_found",
-            Self::Refused { code, .. } => code,
-            Self::Unknown(_) => "no_answer",
-            Self::NotOurs => "not_ours",
-        }
-    }
-}
 
 /// What a room is made with. Times in whole seconds.
 #[derive(Clone, Debug)]
@@ -92,8 +52,10 @@ pub struct LiveKit {
     read: Arc<RoomClient>,
     write: Arc<RoomClient>,
     egress: Arc<EgressClient>,
+    egress_start: Arc<EgressClient>,
     egress_read: Arc<EgressClient>,
     lister: listing::Lister,
+    prober: twirp::Twirp,
     may_delete: Arc<AtomicBool>,
 }
 
@@ -104,16 +66,18 @@ impl LiveKit {
             let client = RoomClient::with_api_key(&config.url, &config.api_key, secret);
             Arc::new(client.with_failover(false).with_request_timeout(timeout))
         };
-        let egress = |timeout| {
+        let recorders = |timeout| {
             let client = EgressClient::with_api_key(&config.url, &config.api_key, secret);
             Arc::new(client.with_failover(false).with_request_timeout(timeout))
         };
         Ok(Self {
             read: rooms(READ),
             write: rooms(WRITE),
-            egress: egress(EGRESS),
-            egress_read: egress(READ),
+            egress: recorders(egress::WRITE),
+            egress_start: recorders(egress::START),
+            egress_read: recorders(READ),
             lister: listing::Lister::new(config, READ)?,
+            prober: twirp::Twirp::new(config, probe::TIMEOUT)?,
             may_delete: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -137,7 +101,31 @@ impl LiveKit {
             metadata: blueprint.metadata,
             ..CreateRoomOptions::default()
         };
-        timed("CreateRoom", Box::pin(self.write.create_room(&blueprint.name, options))).await
+        self.call("CreateRoom", Box::pin(self.write.create_room(&blueprint.name, options))).await
+    }
+
+    /// Whether LiveKit answers and accepts our key.
+    pub async fn check(&self) -> Result<(), LiveKitError> {
+        timed("ListRooms", Box::pin(self.lister.check())).await
+    }
+
+    /// Makes a call through livekit-api. It hides the status of an answer that is not Twirp's; whether LiveKit refuses
+    /// our key is then found out by a call of our own.
+    async fn call<T>(
+        &self,
+        method: &'static str,
+        call: Pin<Box<impl Future<Output = ServiceResult<T>>>>,
+    ) -> Result<T, LiveKitError> {
+        let named = async {
+            match call.await.map_err(LiveKitError::from) {
+                Err(unreadable @ LiveKitError::Unreadable(_)) => match Box::pin(self.lister.check()).await {
+                    Err(refused @ LiveKitError::KeyRefused(_)) => Err(refused),
+                    Ok(()) | Err(_) => Err(unreadable),
+                },
+                outcome => outcome,
+            }
+        };
+        timed(method, Box::pin(named)).await
     }
 
     /// Passes every room to `each` while the answer arrives. After an error some were missing.
@@ -147,12 +135,12 @@ impl LiveKit {
 
     /// The rooms of these names that exist; all rooms, kept as a whole, when `names` is empty.
     pub async fn list_rooms(&self, names: Vec<String>) -> Result<Vec<Room>, LiveKitError> {
-        timed("ListRooms", Box::pin(self.read.list_rooms(names))).await
+        self.call("ListRooms", Box::pin(self.read.list_rooms(names))).await
     }
 
     /// Who is in a room; nobody in a room that LiveKit does not know.
     pub async fn list_participants(&self, room: &str) -> Result<Vec<ParticipantInfo>, LiveKitError> {
-        timed("ListParticipants", Box::pin(self.read.list_participants(room))).await
+        self.call("ListParticipants", Box::pin(self.read.list_participants(room))).await
     }
 
     /// Deletes a room whose name was retired by a committed row; `Ok` when it is gone, whoever did it.
@@ -165,7 +153,7 @@ impl LiveKit {
         }
         match self.try_delete(name).await {
             Err(LiveKitError::Refused { code, .. }) if code == "unknown" => {
-                timed("CreateRoom", Box::pin(self.write.create_room(name, CreateRoomOptions::default())))
+                self.call("CreateRoom", Box::pin(self.write.create_room(name, CreateRoomOptions::default())))
                     .await?;
                 self.try_delete(name).await
             }
@@ -174,14 +162,14 @@ impl LiveKit {
     }
 
     async fn try_delete(&self, name: &str) -> Result<(), LiveKitError> {
-        match timed("DeleteRoom", Box::pin(self.write.delete_room(name))).await {
+        match self.call("DeleteRoom", Box::pin(self.write.delete_room(name))).await {
             Err(LiveKitError::NotFound) => Ok(()),
             outcome => outcome,
         }
     }
 
     pub async fn remove_participant(&self, room: &str, identity: &str) -> Result<(), LiveKitError> {
-        timed("RemoveParticipant", Box::pin(self.write.remove_participant(room, identity))).await
+        self.call("RemoveParticipant", Box::pin(self.write.remove_participant(room, identity))).await
     }
 
     /// Replaces all that a participant may do; tracks that he may no longer publish end.
@@ -193,7 +181,7 @@ impl LiveKit {
     ) -> Result<(), LiveKitError> {
         let options =
             UpdateParticipantOptions { permission: Some(permission), ..UpdateParticipantOptions::default() };
-        timed("UpdateParticipant", Box::pin(self.write.update_participant(room, identity, options)))
+        self.call("UpdateParticipant", Box::pin(self.write.update_participant(room, identity, options)))
             .await
             .map(drop)
     }
@@ -208,7 +196,7 @@ impl LiveKit {
     ) -> Result<bool, LiveKitError> {
         let call = Box::pin(self.write.mute_published_track(room, identity, track_sid, muted));
         // Of a track that is gone LiveKit's answer has none, and livekit-api panics over that.
-        match AssertUnwindSafe(timed("MutePublishedTrack", call)).catch_unwind().await {
+        match AssertUnwindSafe(self.call("MutePublishedTrack", call)).catch_unwind().await {
             Ok(Ok(_)) => Ok(true),
             Ok(Err(LiveKitError::Refused { code, .. })) if code == "failed_precondition" => Ok(false),
             Ok(Err(LiveKitError::NotFound)) | Err(_) => Ok(false),
@@ -217,7 +205,9 @@ impl LiveKit {
     }
 
     pub async fn update_metadata(&self, room: &str, metadata: &str) -> Result<(), LiveKitError> {
-        timed("UpdateRoomMetadata", Box::pin(self.write.update_room_metadata(room, metadata))).await.map(drop)
+        self.call("UpdateRoomMetadata", Box::pin(self.write.update_room_metadata(room, metadata)))
+            .await
+            .map(drop)
     }
 }
 
@@ -232,7 +222,7 @@ where
     let started = Instant::now();
     let span = telemetry::client(|| span(method));
     let outcome = call.instrument(span.clone()).await.map_err(LiveKitError::from);
-    if !method.starts_with("List") {
+    if !method.starts_with("List") && method != "UpdateSubscriptions" {
         telemetry::changed();
     }
     if let Err(error) = &outcome {

@@ -23,6 +23,21 @@ pub const METERS: &[Meter] = &[
         "greenroom_livekit_deletion_allowed",
         "Whether rooms may be deleted on LiveKit; 0 until `repair adopt`.",
     ),
+    Meter::counter(
+        "greenroom_ghost_probes_total",
+        "Participants about whom LiveKit's nodes were asked, by answer.",
+        &[("answer", &["alive", "silent", "unknown"])],
+    ),
+    Meter::counter(
+        "greenroom_ghosts_total",
+        "Participants who count as left although LiveKit lists them as active.",
+        &[],
+    ),
+    Meter::counter(
+        "greenroom_ghost_rooms_replaced_total",
+        "Rooms with only ghosts in them that were given up for a next generation.",
+        &[],
+    ),
     Meter::histogram("greenroom_livekit_call_seconds", "Time of a call to LiveKit, by method and result."),
     Meter::counter(
         "greenroom_webhooks_total",

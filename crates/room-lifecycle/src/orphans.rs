@@ -3,7 +3,7 @@
 //! A room with a record that is not ended, or with an open owner, is never an orphan, even without a row in
 //! `livekit_room_names`.
 //! Ours is a name we once wrote down, or metadata with our deployment id; all others are never touched. A retired
-//! name is deleted. A room with our id and a name we do not know (the database was restored from before it was
+//! name is deleted, and so is a room that a search for ghosts created. A room with our id and a name we do not know (the database was restored from before it was
 //! made) is deleted only when it is empty and was seen twice, 30 s apart; with people in it, or when nobody could
 //! look, it is reported.
 
@@ -62,7 +62,7 @@ impl Rooms {
         let mut ours: HashSet<&str> = ours.collect();
         let mut unknown = Vec::new();
         for Stray { name, known } in deployment::list_strays(&self.pool, names).await? {
-            if known {
+            if known || self.is_probe_room(&name) {
                 strays.retired.push(name);
             } else if ours.remove(name.as_str()) {
                 unknown.push(name);

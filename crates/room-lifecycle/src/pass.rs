@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     livekit::{LiveKitError, listing::Summary},
     store::{
-        self, events,
+        self, events, ghosts,
         marks::{self, Listing, Missing},
         nostr, people,
     },
@@ -55,13 +55,15 @@ impl Rooms {
         // Marks do not wait for a LiveKit that could be neither listed nor cleaned up.
         let drained = self.drain().await.map(drop);
         let left = done(people::set_left_with_room(&self.pool).await);
+        let ghosts = done(ghosts::rooms::forget_ghosts(&self.pool).await);
         let streamed = self.stream_nests().await;
         let released = self.release_held().await;
         let announced = self.announce_ends().await;
         let old = done(events::delete_old_events(&self.pool, self.events_keep, RETENTION_BATCH).await);
         let forgotten = self.forget_proofs().await;
         first_failure([
-            checked, live, recorded, swept, drained, left, streamed, released, announced, old, forgotten,
+            checked, live, recorded, swept, drained, left, ghosts, streamed, released, announced, old,
+            forgotten,
         ])
     }
 

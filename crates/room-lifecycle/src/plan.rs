@@ -58,6 +58,8 @@ pub enum Why {
     Retimed,
     /// A kicked person is in it whom LiveKit cannot find.
     Haunted,
+    /// Only ghosts are in it.
+    Ghosts,
 }
 
 impl Why {
@@ -68,6 +70,7 @@ impl Why {
             Self::Missing => "missing",
             Self::Retimed => "retimed",
             Self::Haunted => "haunted",
+            Self::Ghosts => "ghosts",
         }
     }
 }

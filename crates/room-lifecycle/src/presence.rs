@@ -42,6 +42,7 @@ impl Rooms {
         if self.finish_auto_end(record, !inside.iter().any(is_person)).await? {
             return Ok(());
         }
+        let inside = self.without_ghosts(record, inside).await?;
         if record.kind == OwnerKind::Nest {
             self.align_nest(record, &inside, metadata).await?;
         }

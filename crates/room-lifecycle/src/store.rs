@@ -6,6 +6,7 @@ pub mod auto_end;
 pub mod deployment;
 pub mod diagnosis;
 pub mod events;
+pub mod ghosts;
 pub mod live;
 pub mod marks;
 pub mod nests;

@@ -16,15 +16,22 @@ pub struct LiveKit {
     _running: DropGuard,
 }
 
+/// How many seconds of LiveKit's waits pass in one: 3 s take 50 ms.
+const WAIT_SPEED: u32 = 60;
+
 /// With its defaults: no webhooks, no room that a join would create.
 pub async fn livekit() -> LiveKit {
     livekit_with(|_| {}).await
 }
 
+/// Another store, another pace: `config.store = Store::RedisLike` is a LiveKit whose rooms survive a crash,
+/// `config.wait_speed = 1` lets calls that nobody answers wait as long as with a real one, and 0 until the test moves
+/// the hand `Waits`.
 pub async fn livekit_with(amend: impl FnOnce(&mut Config)) -> LiveKit {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("the port's address");
     let mut config = Config::new("devkey", crate::secret());
+    config.wait_speed = WAIT_SPEED;
     amend(&mut config);
     let settings = config::LiveKit {
         api_key: config.api_key.clone(),

@@ -61,6 +61,14 @@ impl Letter {
                 paragraphs: vec![format!("The recording of \u{201c}{title}\u{201d} is ready.")],
                 links: Vec::new(),
             },
+            Notice::RecordingFailed(title) => Self {
+                subject: one_line(&format!("Recording failed: {title}")),
+                paragraphs: vec![
+                    format!("The recording of \u{201c}{title}\u{201d} failed. There is no file."),
+                    "While the meeting is on, you can start another recording.".to_owned(),
+                ],
+                links: Vec::new(),
+            },
         }
     }
 

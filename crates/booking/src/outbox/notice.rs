@@ -16,6 +16,8 @@ pub enum Notice {
     /// For admins: title and why.
     RoomFailed(String, String),
     RecordingReady(String),
+    /// For the host.
+    RecordingFailed(String),
     /// For the host: the title, and the kind of the mail that did not reach the guest.
     MailUndeliverable(String, String),
 }
@@ -102,11 +104,14 @@ impl Notice {
             "reminder" => delivery.booking.as_ref().map(|booking| Self::Reminder(booking.into())),
             "mail_undeliverable" => title.zip(kind).map(|(title, kind)| Self::MailUndeliverable(title, kind)),
             "room_failed" => title.zip(code).map(|(title, code)| Self::RoomFailed(title, code)),
-            "recording_ready" => {
-                Some(Self::RecordingReady(title.unwrap_or_else(|| "your meeting".to_owned())))
-            }
+            "recording_ready" => Some(Self::RecordingReady(title.unwrap_or_else(untitled))),
+            "recording_failed" => Some(Self::RecordingFailed(title.unwrap_or_else(untitled))),
             kind => return Err(format!("there are no words for `{kind}`")),
         };
         notice.ok_or_else(|| "its payload lacks what the words need".to_owned())
     }
+}
+
+fn untitled() -> String {
+    "your meeting".to_owned()
 }

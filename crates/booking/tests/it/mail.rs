@@ -227,6 +227,16 @@ async fn admins_get_a_mail_when_a_room_failed(pool: PgPoolOptions, connect: PgCo
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn host_gets_a_mail_when_a_recording_failed(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let post = Post::by_mail(pool, connect).await;
+    let booking = post.booking("Lesson", 5000).await;
+    post.happened("recording_failed", booking, "ada").await;
+    post.pass().await;
+    assert_eq!(post.states().await, ["delivered"]);
+    assert_eq!(post.subjects("ada"), ["Recording failed: Lesson"]);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn what_was_told_is_forgotten_after_its_time_and_what_was_given_up_is_not(
     pool: PgPoolOptions,
     connect: PgConnectOptions,

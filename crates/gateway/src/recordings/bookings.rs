@@ -29,7 +29,9 @@ fn path(session_id: &str) -> String {
     format!("/api/sessions/{session_id}/recordings")
 }
 
-/// Starts to record the meeting. `starting` until LiveKit has a recorder at work: read it again to see.
+/// Starts to record the meeting. Answers within 3 s. `starting` until LiveKit has a recorder at work: read
+/// it again to see. 503 `recording_unavailable`: it has failed, or recording is not set up. A recording that fails later
+/// is the notification `recording_failed`.
 #[utoipa::path(post, path = "/api/sessions/{sessionId}/recordings", operation_id = "startRecording",
     tag = "Recordings", params(("sessionId" = uuid::Uuid, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "The same key is the same recording")),

@@ -53,7 +53,9 @@ fn path(room_id: &str) -> String {
     format!("{FAMILY}/rooms/{room_id}/recordings")
 }
 
-/// Starts to record what is on. `starting` until LiveKit has a recorder at work: read it again to see.
+/// Starts to record what is on. Answers within 3 s. `starting` until LiveKit has a recorder at work: read
+/// it again to see. 503 `recording_unavailable`: it has failed, or recording is not set up. A recording that fails later
+/// is the notification `recording_failed`.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/recordings", operation_id = "startLiveRecording",
     tag = "Recordings", params(("room_id" = uuid::Uuid, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "The same key is the same recording")),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chassis::{clock::Clock, config};
 use livekit_api::access_token::{AccessToken, VideoGrants};
 use reqwest::{Response, StatusCode, header};
+use room_lifecycle::livekit::reason;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
@@ -40,9 +41,11 @@ impl Client {
     }
 
     async fn call(&self, method: &str, body: Value) -> Result<Value, Trouble> {
-        let token =
-            self.token("", VideoGrants { room_create: true, room_list: true, ..VideoGrants::default() })?;
-        let url = format!("{}/twirp/livekit.RoomService/{method}", self.config.url);
+        let service = if method.ends_with("Egress") { "Egress" } else { "RoomService" };
+        let grants =
+            VideoGrants { room_create: true, room_list: true, room_record: true, ..VideoGrants::default() };
+        let token = self.token("", grants)?;
+        let url = format!("{}/twirp/livekit.{service}/{method}", self.config.url);
         let answer = self.http.post(&url).bearer_auth(token).json(&body).send().await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
         match answer.status() {
@@ -95,17 +98,17 @@ fn innermost(error: &reqwest::Error) -> String {
     innermost.to_string()
 }
 
+/// Without tokens: LiveKit's refusal repeats the one it was sent.
 async fn text(answer: Response) -> String {
-    let text = answer.text().await.unwrap_or_default();
-    text.trim().chars().take(200).collect()
+    reason(&answer.text().await.unwrap_or_default())
 }
 
 /// The name of the room that was made and deleted again; None when LiveKit did not do both.
-pub async fn examine(livekit: &Client, report: &mut Report) -> Option<String> {
+pub async fn examine(livekit: &Client, records: bool, report: &mut Report) -> Option<String> {
     if !report.check("livekit", connect(livekit)).await {
         report
             .skip(
-                &["livekit_key", "test_room", "token", "auto_create", "livekit_clock"],
+                &["livekit_key", "test_room", "token", "auto_create", "livekit_clock", "recording"],
                 "LiveKit cannot be reached",
             )
             .await;
@@ -113,9 +116,10 @@ pub async fn examine(livekit: &Client, report: &mut Report) -> Option<String> {
     }
     report.check("livekit_clock", clock(livekit)).await;
     if !report.check("livekit_key", key(livekit)).await {
-        report.skip(&["test_room", "token", "auto_create"], "LiveKit refuses the key").await;
+        report.skip(&["test_room", "token", "auto_create", "recording"], "LiveKit refuses the key").await;
         return None;
     }
+    report.check("recording", recording(livekit, records)).await;
     let room = format!("greenroom-doctor-{}", Uuid::new_v4());
     report.check("auto_create", auto_create(livekit)).await;
     if !report.check("test_room", create(livekit, &room)).await {
@@ -141,6 +145,21 @@ async fn connect(livekit: &Client) -> Result<&'static str, Trouble> {
 async fn key(livekit: &Client) -> Result<String, Trouble> {
     livekit.call("ListRooms", json!({})).await?;
     Ok(format!("LiveKit accepts the API key {}", livekit.config.api_key))
+}
+
+/// Recording is optional. Whether a recorder runs is known only when one is asked for.
+async fn recording(livekit: &Client, records: bool) -> Outcome {
+    if !records {
+        return Outcome::Skipped("RECORDING_OUTPUT is not set, so nothing can be recorded".to_owned());
+    }
+    match livekit.call("ListEgress", json!({"active": true})).await {
+        Ok(_) => Outcome::Well("LiveKit has Redis, through which it reaches recorders".to_owned()),
+        Err(trouble) if trouble.cause.contains("egress not connected") => Outcome::Failed(Trouble::new(
+            "RECORDING_OUTPUT is set, but LiveKit has no Redis: it reaches no recorder",
+            "set the same `redis:` in livekit.yaml and egress.yaml, and restart LiveKit",
+        )),
+        Err(trouble) => Outcome::Failed(trouble),
+    }
 }
 
 async fn create(livekit: &Client, room: &str) -> Result<&'static str, Trouble> {

@@ -184,6 +184,7 @@ impl Ground {
             ("LIVEKIT_API_SECRET", text(&self.livekit.livekit_api_secret)),
             ("INTERNAL_TOKEN", self.internal_token.clone()),
             ("API_URL", self.url.clone()),
+            ("RECORDING_OUTPUT", setting("RECORDING_OUTPUT").unwrap_or_else(|| text(&self.recordings))),
         ]
     }
 }

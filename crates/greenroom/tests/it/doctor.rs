@@ -41,7 +41,12 @@ async fn a_deployment_that_is_well_passes_every_test(_: PgPoolOptions, connect: 
     assert!(lines.contains(&"✅ Test room created successfully!"));
     assert!(lines.contains(&"✅ Test room deleted again"));
     assert!(lines.contains(&"✅ LiveKit's webhooks arrive"));
-    assert!(lines.iter().all(|line| line.starts_with('✅')), "{}", said.out);
+    let other = |line: &&&str| !line.starts_with('✅');
+    let other: Vec<_> = lines.iter().filter(other).collect();
+    assert_eq!(
+        other,
+        [&"➖ recording: not checked: RECORDING_OUTPUT is not set, so nothing can be recorded"]
+    );
     assert_eq!(lines.last(), Some(&"✅ ALL TESTS PASSED"));
     replica.stop().await;
 }
@@ -63,6 +68,26 @@ async fn each_fault_is_told_apart_with_its_cause_and_what_to_do(_: PgPoolOptions
         assert_eq!(report["ok"], false);
         assert!(failed.iter().any(|finding| finding["check"] == check), "{check}: {report:#}");
         assert!(failed.iter().all(|finding| finding["fix"].is_string()));
+        assert!(!said.out.contains("eyJ"), "LiveKit repeats the token, and doctor does not: {}", said.out);
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn recording_without_redis_is_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = ("RECORDING_OUTPUT", "file:///out");
+    for (world, ok) in
+        [(World::new(&connect).await, false), (World::recording(&connect, folder.path()).await, true)]
+    {
+        if world.stand_in().is_none() {
+            return; // a real server may have Redis or not
+        }
+        let said = doctor(&world, &connect, &[output, ("API_URL", "")], true).await;
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        let checks = report["checks"].as_array().unwrap();
+        let recording = checks.iter().find(|finding| finding["check"] == "recording").unwrap();
+        assert_eq!(recording["ok"], ok, "{recording}");
+        assert!(recording["message"].as_str().unwrap().contains("Redis"), "{recording}");
     }
 }
 

@@ -11,6 +11,7 @@ const WRITES: [(&str, &[&str]); 4] = [
         "greenroom_room_lifecycle",
         &[
             "deployment",
+            "ghost_watch",
             "livekit_events",
             "livekit_participants",
             "livekit_room_names",

@@ -89,6 +89,49 @@ async fn refused_tokens_say_why_and_are_not_logged(_: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn wrong_livekit_secret_is_named_and_no_token_logged(_: PgPoolOptions, connect: PgConnectOptions) {
+    let wrong = "0".repeat(32);
+    let settings = [("LIVEKIT_API_SECRET", wrong.as_str()), ("RUST_LOG", "debug")];
+    let all = Processes::start(&connect, &settings).await;
+    let down = line(&all.room, "dependency is down", |line| line["dependency"] == "livekit").await;
+    let problem = down["problem"].as_str().unwrap();
+    assert!(problem.starts_with("LiveKit refuses our API key or secret"), "{problem}");
+    assert!(problem.contains("token signature is invalid"), "{problem}");
+    let ready = all.client.get(format!("{}/readyz", all.room.ops)).send().await.unwrap();
+    let ready: Value = ready.json().await.unwrap();
+    assert_eq!(ready["dependencies"]["livekit"]["problem"], problem, "{ready}");
+
+    let booked: Value = all.book("hanna", &[]).await.json().await.unwrap();
+    let id = booked["data"]["id"].as_str().unwrap();
+    for path in ["livekit/create-room", "recordings"] {
+        let asked = all.client.post(format!("{}/api/sessions/{id}/{path}", all.gateway.url));
+        let asked = asked.bearer_auth(bearer("hanna", &json!({}))).json(&json!({})).send().await.unwrap();
+        assert!(!asked.text().await.unwrap().contains("eyJ"), "{path}");
+    }
+    for service in [&all.room, &all.booking, &all.gateway] {
+        let log = service.all();
+        let tokens: Vec<_> = log.iter().filter(|line| line.contains("eyJ")).collect();
+        assert!(tokens.is_empty(), "{tokens:#?}");
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn missing_recording_output_is_named(_: PgPoolOptions, connect: PgConnectOptions) {
+    let all = Processes::start(&connect, &[]).await;
+    let booked: Value = all.book("hanna", &[]).await.json().await.unwrap();
+    let url =
+        format!("{}/api/sessions/{}/recordings", all.gateway.url, booked["data"]["id"].as_str().unwrap());
+    let asked = all.client.post(url).bearer_auth(bearer("hanna", &json!({}))).json(&json!({}));
+    let answer = asked.send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (503, &"3600".parse().unwrap()));
+    let refused: Value = answer.json().await.unwrap();
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.starts_with("Recording is not set up here"), "{refused}");
+    let named = line(&all.room, "recording refused: the setting is missing", |_| true).await;
+    assert_eq!(named["setting"], "RECORDING_OUTPUT", "{named}");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn refusals_at_the_edge_have_their_line(_: PgPoolOptions, connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[("CORS_ORIGINS", "https://app.example")]).await;
     let url = |path: &str| format!("{}{path}", all.gateway.url);

@@ -48,9 +48,13 @@ pub fn open_directory() -> TempDir {
     dir
 }
 
+const LOG: &str = "log";
+
 /// A running `up` on free ports.
 pub struct Up {
     child: Child,
+    /// Where its log goes.
+    log: TempDir,
     pub url: String,
 }
 
@@ -59,13 +63,22 @@ impl Up {
         let data_dir = data_dir.to_str().unwrap();
         let arguments =
             ["up", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data-dir", data_dir];
-        let mut child = command(&arguments, environment).stdout(Stdio::piped()).spawn().unwrap();
+        let log = tempfile::tempdir().unwrap();
+        let stderr = fs::File::create(log.path().join(LOG)).unwrap();
+        let mut child =
+            command(&arguments, environment).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first =
             tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.expect("ready in time");
-        let line = first.unwrap().expect("a line on stdout");
-        let url = line.strip_prefix("ready ").expect("the first line says ready").to_owned();
-        Self { child, url }
+        let mut up = Self { child, log, url: String::new() };
+        let line = first.unwrap().unwrap_or_else(|| panic!("nothing on stdout: {}", up.log()));
+        line.strip_prefix("ready ").expect("the first line says ready").clone_into(&mut up.url);
+        up
+    }
+
+    /// What it has logged by now.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log.path().join(LOG)).unwrap()
     }
 
     pub fn pid(&self) -> u32 {

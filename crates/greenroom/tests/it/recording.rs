@@ -1,6 +1,7 @@
 //! What is recorded and streamed, from the first request to the file.
 
 use gateway::nostr::sign::Keys;
+use livekit_dev::{Code, Fault, Worker};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -48,6 +49,46 @@ async fn a_meeting_is_recorded_and_both_parties_get_the_file(_: PgPoolOptions, c
             told["data"].as_array().unwrap().iter().filter_map(|one| one["kind"].as_str()).collect();
         assert!(kinds.contains(&"recording_ready"), "{person}: {kinds:?}");
     }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn host_reads_that_a_recording_did_not_start(_: PgPoolOptions, connect: PgConnectOptions) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::recording(&connect, folder.path()).await;
+    if world.stand_in().is_none() {
+        return;
+    }
+    let replica = world.replica().await;
+    let livekit = world.stand_in().unwrap();
+    let session = replica.book("host", "guest", 1).await;
+    let path = format!("/api/sessions/{session}/recordings");
+    let refuse = Fault::Refuse { code: Code::Unavailable };
+    livekit.faults().set_next("StartRoomCompositeEgress", 1, refuse);
+    let (status, refused) = replica.post("host", &path, json!({})).await;
+    assert_eq!((status.as_u16(), &refused["code"]), (503, &json!("recording_unavailable")), "{refused}");
+
+    livekit.faults().set("StartRoomCompositeEgress", Fault::Hang);
+    livekit.set_worker(Worker::Absent);
+    let (status, started) = replica.post("host", &path, json!({})).await;
+    assert_eq!((status.as_u16(), &started["data"]["status"]), (202, &json!("starting")), "{started}");
+    livekit.faults().clear();
+    let failures = async |person: &str| {
+        let (_, told) = replica.get(person, "/api/notifications").await;
+        let all = told["data"].as_array().unwrap().clone();
+        all.into_iter().filter(|one| one["kind"] == "recording_failed").collect::<Vec<_>>()
+    };
+    let failed = testkit::eventually("the host is notified", async || {
+        let failed = failures("host").await;
+        if failed.is_empty() { Err(failed) } else { Ok(failed) }
+    })
+    .await;
+    let payload = &failed[0]["payload"];
+    assert_eq!((failed.len(), &payload["recordingId"]), (1, &started["data"]["id"]), "{payload}");
+    assert!(failures("guest").await.is_empty());
+    livekit.set_worker(Worker::Works);
+    let (status, again) = replica.post("host", &path, json!({})).await;
+    assert_eq!(status.as_u16(), 202, "{again}");
+    assert_eq!(replica.stop().await, 0, "no background task panicked");
 }
 
 /// Recording as the clients of nests do it: start, look at the list until it runs, stop, fetch, delete.

@@ -80,6 +80,24 @@ async fn a_killed_up_leaves_nothing_running_and_its_tokens_and_data_survive() {
 }
 
 #[tokio::test]
+async fn refused_livekit_key_is_named_at_the_start() {
+    let livekit = testkit::livekit().await;
+    let wrong = "0".repeat(32);
+    let environment = [
+        ("LIVEKIT_URL", livekit.settings.url.as_str()),
+        ("LIVEKIT_API_KEY", &livekit.settings.api_key),
+        ("LIVEKIT_API_SECRET", &wrong),
+    ];
+    let dir = open_directory();
+    let up = Up::start(dir.path(), &environment).await;
+    let log = up.log();
+    let named = log.lines().find(|line| line.contains("started without a dependency")).expect(&log);
+    assert!(named.contains("LiveKit refuses our API key or secret"), "{named}");
+    assert!(!log.contains("eyJ"), "{log}");
+    up.stop(Signal::TERM).await;
+}
+
+#[tokio::test]
 async fn mails_are_shown_in_the_development_inbox() {
     let dir = open_directory();
     let up = Up::start(dir.path(), &[]).await;

@@ -13,6 +13,8 @@ mod auth;
 mod egress;
 mod expiry;
 mod faults;
+mod flush;
+mod ghosts;
 mod participants;
 mod recording;
 mod restart;

@@ -12,6 +12,8 @@ use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use uuid::Uuid;
 
+use crate::livekit::reason;
+
 /// How long a probe's token lives; LiveKit adds a minute.
 const TTL: time::Duration = time::Duration::seconds(10);
 
@@ -181,6 +183,5 @@ fn told(error: &reqwest::Error, patience: Duration) -> String {
 }
 
 async fn text(answer: Response) -> String {
-    let text = answer.text().await.unwrap_or_default();
-    text.trim().chars().take(200).collect()
+    reason(&answer.text().await.unwrap_or_default())
 }

@@ -1,7 +1,9 @@
 //! Recordings on LiveKit, which calls them egress.
 //!
-//! A start waits up to 9 s for a recorder before LiveKit says that there is none (livekit.md §5), so this client waits
-//! for 25 s: a client that gives up before cannot know whether it records.
+//! Without a recorder LiveKit answers a start after 21 to 25 s (livekit-observed.md, A1). A client that gives up
+//! before that cannot know whether it records.
+
+use std::time::Duration;
 
 use livekit_api::services::egress::{
     EgressListFilter, EgressListOptions, EgressOutput, RoomCompositeOptions,
@@ -10,8 +12,12 @@ use livekit_protocol::{
     EgressInfo, EncodedFileOutput, EncodedFileType, SegmentedFileOutput, SegmentedFileProtocol,
 };
 
-use super::{LiveKit, LiveKitError, timed};
+use super::{LiveKit, LiveKitError};
 
+/// What LiveKit may take to find a recorder, or to say that there is none.
+pub(super) const START: Duration = Duration::from_secs(40);
+/// What a recorder may take to answer a stop.
+pub(super) const WRITE: Duration = Duration::from_secs(25);
 /// Seconds of one segment of a stream.
 const SEGMENT: u32 = 4;
 
@@ -55,8 +61,16 @@ impl LiveKit {
         audio_only: bool,
     ) -> Result<EgressInfo, LiveKitError> {
         let options = RoomCompositeOptions { audio_only, ..RoomCompositeOptions::default() };
-        let call = self.egress.start_room_composite_egress(room, vec![target.into()], options);
-        timed("StartRoomCompositeEgress", Box::pin(call)).await
+        let call = self.egress_start.start_room_composite_egress(room, vec![target.into()], options);
+        self.call("StartRoomCompositeEgress", Box::pin(call)).await
+    }
+
+    /// Resolves when LiveKit says that it has no Redis, through which it would reach recorders.
+    pub async fn lacks_recorders(&self) -> LiveKitError {
+        match self.list_recordings().await {
+            Err(error) if error.has_no_recorders() => error,
+            Ok(_) | Err(_) => std::future::pending().await,
+        }
     }
 
     /// Every recording that is not over.
@@ -79,7 +93,7 @@ impl LiveKit {
     }
 
     async fn list_egress(&self, options: EgressListOptions) -> Result<Vec<EgressInfo>, LiveKitError> {
-        timed("ListEgress", Box::pin(self.egress_read.list_egress(options))).await
+        self.call("ListEgress", Box::pin(self.egress_read.list_egress(options))).await
     }
 
     /// Off for a copy of the database, like deletion: it would end the recordings of the original.
@@ -87,7 +101,7 @@ impl LiveKit {
         if !self.may_delete() {
             return Err(LiveKitError::NotOurs);
         }
-        timed("StopEgress", Box::pin(self.egress.stop_egress(id))).await
+        self.call("StopEgress", Box::pin(self.egress.stop_egress(id))).await
     }
 }
 

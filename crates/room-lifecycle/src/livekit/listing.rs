@@ -1,4 +1,4 @@
-//! All rooms on LiveKit in one answer, read while it arrives.
+//! All rooms on LiveKit in one answer, read while it arrives; and whether LiveKit accepts our key.
 //!
 //! Not through livekit-api, which keeps the whole answer and every field of each room. Most of that is the list of
 //! codecs, which is not used here.
@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use chassis::config;
-use livekit_api::access_token::{AccessToken, VideoGrants};
+use livekit_api::access_token::VideoGrants;
+use livekit_protocol::ListRoomsRequest;
 use prost::Message;
-use reqwest::{Client, Response, StatusCode, Url, header};
-use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use reqwest::Response;
 
-use super::LiveKitError;
+use super::{
+    LiveKitError,
+    twirp::{Twirp, unknown},
+};
 
-/// More than one room, or the text of a refusal, may take.
+/// More than one room may take.
 const LONGEST: usize = 1024 * 1024;
+/// A room that nothing makes.
+const NO_ROOM: &str = "greenroom-readiness";
 /// The field `rooms` of `ListRoomsResponse`, with its length before it.
 const ROOMS: usize = 1 << 3 | LENGTH_DELIMITED;
 const LENGTH_DELIMITED: usize = 2;
@@ -37,31 +41,18 @@ pub struct Summary {
 }
 
 #[derive(Clone, Debug)]
-pub struct Lister {
-    http: Client,
-    url: String,
-    key: String,
-    secret: SecretString,
-}
+pub struct Lister(Twirp);
 
 impl Lister {
     pub fn new(config: &config::LiveKit, timeout: Duration) -> reqwest::Result<Self> {
-        // reqwest panics without a default; an error means that there is one already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self {
-            http,
-            url: config.url.clone(),
-            key: config.api_key.clone(),
-            secret: config.api_secret.clone(),
-        })
+        Ok(Self(Twirp::new(config, timeout)?))
     }
 
     /// Passes every room to `each`. After an error some were missing.
     pub async fn list(&self, mut each: impl FnMut(Summary)) -> Result<(), LiveKitError> {
-        let mut answer = self.ask().await?;
+        let mut answer = self.ask(&ListRoomsRequest::default()).await?; // without names: all rooms
         let mut buffer = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unknown)? {
+        while let Some(chunk) = answer.chunk().await? {
             buffer.extend_from_slice(&chunk);
             while let Some(room) = next_room(&mut buffer)? {
                 each(room);
@@ -70,37 +61,14 @@ impl Lister {
         if buffer.is_empty() { Ok(()) } else { Err(unknown("the list of rooms ends within a room")) }
     }
 
-    async fn ask(&self) -> Result<Response, LiveKitError> {
-        let mut url: Url = self.url.parse().map_err(unknown)?;
-        url.set_path("/twirp/livekit.RoomService/ListRooms");
-        let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
-        let token = AccessToken::with_api_key(&self.key, self.secret.expose_secret()).with_grants(grants);
-        // All rooms: a message without fields.
-        let request = self.http.post(url).bearer_auth(token.to_jwt().map_err(unknown)?);
-        let request = request.header(header::CONTENT_TYPE, "application/protobuf");
-        let answer = request.send().await.map_err(|error| unknown(error.without_url()))?;
-        if answer.status() == StatusCode::OK { Ok(answer) } else { Err(refused(answer).await) }
+    /// Whether LiveKit answers and accepts our key.
+    pub async fn check(&self) -> Result<(), LiveKitError> {
+        self.ask(&ListRoomsRequest { names: vec![NO_ROOM.to_owned()] }).await.map(drop)
     }
-}
 
-/// Why LiveKit refused, as Twirp says it.
-async fn refused(mut answer: Response) -> LiveKitError {
-    #[derive(Deserialize)]
-    struct Twirp {
-        code: String,
-        #[serde(default)]
-        msg: String,
-    }
-    let mut text = Vec::new();
-    while let Ok(Some(chunk)) = answer.chunk().await
-        && text.len() < LONGEST
-    {
-        text.extend_from_slice(&chunk);
-    }
-    match serde_json::from_slice::<Twirp>(&text) {
-        Ok(Twirp { code, .. }) if code == "not_found" => LiveKitError::NotFound,
-        Ok(Twirp { code, msg }) => LiveKitError::Refused { code, text: msg },
-        Err(_) => unknown(answer.status()),
+    async fn ask(&self, request: &ListRoomsRequest) -> Result<Response, LiveKitError> {
+        let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
+        self.0.call("ListRooms", grants, request).await
     }
 }
 
@@ -129,11 +97,6 @@ fn field(buffer: &[u8]) -> Result<Option<(usize, usize, usize)>, LiveKitError> {
         Err(_) if buffer.len() < LONGEST_HEAD => Ok(None),
         _ => Err(unknown("the list of rooms is not one")),
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
-fn unknown(why: impl ToString) -> LiveKitError {
-    LiveKitError::Unknown(why.to_string())
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::store::recordings::watch::{End, Open};
 
-/// A start whose answer was lost is on LiveKit by now, or never will be.
-const UNKNOWN_FOR: Duration = Duration::seconds(30);
+/// A start whose answer was lost is on LiveKit by now, or never will be: longer than the call and its flow may take.
+const UNKNOWN_FOR: Duration = Duration::seconds(50);
 /// A recorder has begun by now, or has not noticed that it cannot.
 const STARTING_FOR: Duration = Duration::seconds(60);
 /// A recorder that was told to stop does so by now; one that is `ending` may have much to upload, and is asked whether
@@ -76,7 +76,13 @@ impl End {
             seconds: None,
             started_at: None,
             never_begun: false,
+            caller_waits: false,
         }
+    }
+
+    /// A start that has left nothing on LiveKit.
+    pub(super) fn never_begun(why: &str) -> Self {
+        Self { never_begun: true, ..Self::failed(why) }
     }
 }
 
@@ -86,12 +92,15 @@ pub fn decide(open: &Open, sight: Sight) -> Step {
     let recording = &open.recording;
     let age = open.now - recording.created_at;
     match sight {
+        Sight::NoRecorders if recording.egress_id.is_none() => {
+            Step::Close(End::never_begun("LiveKit has no recorders"))
+        }
         Sight::NoRecorders => Step::Close(End::failed("LiveKit has no recorders")),
         Sight::Absent(_) if recording.egress_id.is_some() => {
             Step::Close(End::failed("LiveKit does not know it any more"))
         }
         Sight::Absent(at) if at - recording.created_at > UNKNOWN_FOR => {
-            Step::Close(End::failed("LiveKit has not started it"))
+            Step::Close(End::never_begun("LiveKit has not started it"))
         }
         Sight::Unknown | Sight::Absent(_) => Step::Wait,
         Sight::There { seen, .. } if seen.end.is_some() => Step::Follow(seen),
@@ -143,6 +152,7 @@ pub fn seen(info: &EgressInfo) -> Seen {
         seconds: seconds(info),
         started_at,
         never_begun: false,
+        caller_waits: false,
     });
     Seen { egress_id: info.egress_id.clone(), status: open, started_at, end }
 }

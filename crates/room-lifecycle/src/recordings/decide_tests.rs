@@ -55,8 +55,8 @@ fn then(step: Step) -> Then {
 #[test]
 fn what_livekit_does_not_know_is_failed_once_a_list_is_late_enough() {
     let lost = |now, listed| decide(&open(now, None, None, true), Sight::Absent(at(listed)));
-    assert_eq!(lost(31, 30), Step::Wait, "the list may have been made before the start came through");
-    assert!(is_closed(&lost(31, 31)));
+    assert_eq!(lost(51, 50), Step::Wait, "the list may have been made before the start came through");
+    assert!(is_closed(&lost(51, 51)));
     assert!(
         is_closed(&decide(&open(1, Some("EG_1"), None, true), Sight::Absent(at(1)))),
         "it was there once"

@@ -2,6 +2,9 @@
 
 use chassis::status::{Reason, Refusal};
 
+/// Seconds. What is not set up needs an operator, and no retry helps.
+const NOT_SET_UP_FOR: &str = "3600";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordingError {
     #[error("there is no such recording")]
@@ -12,7 +15,10 @@ pub enum RecordingError {
     NotActive,
     #[error("the idempotency key belongs to another request")]
     KeyReused,
-    /// No output is set, or LiveKit has no recorder for us.
+    /// `RECORDING_OUTPUT` is not set.
+    #[error("no output for recordings is set")]
+    NotSetUp,
+    /// LiveKit has no recorder for us, or cannot be asked for one.
     #[error("nothing can be recorded")]
     Unavailable,
     /// The row is there and its file is not.
@@ -51,6 +57,11 @@ impl From<RecordingError> for Refusal {
                 Self::invalid("id", "There is no such room, or you are not an admin of it.")
             }
             RecordingError::NoNest => Self::invalid("id", "The room is over."),
+            RecordingError::NotSetUp => Self::new(
+                Reason::RecordingUnavailable,
+                "Recording is not set up here. Ask the operator of this service for it.",
+            )
+            .with("retry_after", NOT_SET_UP_FOR),
             RecordingError::Unavailable => Self::unavailable(Reason::RecordingUnavailable, 10),
         }
     }

@@ -19,6 +19,7 @@ use super::{
     output::Part,
     place,
     read::{Parts, has_file},
+    start::STOP_WITHIN,
 };
 use crate::{Rooms, error::Error, nests::request, store::recordings};
 
@@ -48,7 +49,7 @@ impl RecordingService for Rooms {
         let (caller, place, id) = about(&mut request)?;
         let (rooms, by, proof) = (self.clone(), caller.clone(), proof(place, request.proof)?);
         let flow = Box::pin(async move { rooms.stop_recording(&by, place, id, proof.as_ref()).await });
-        let stopped = if let Some(stopped) = self.patiently("stop recording", flow).await? {
+        let stopped = if let Some(stopped) = self.patiently("stop recording", STOP_WITHIN, flow).await? {
             stopped
         } else {
             self.may_record(&caller, place).await?;
@@ -94,7 +95,7 @@ impl RecordingService for Rooms {
         let (caller, place, id) = about(&mut request)?;
         let (rooms, proof) = (self.clone(), proof(place, request.proof)?);
         let flow = Box::pin(async move { rooms.delete_recording(&caller, place, id, proof.as_ref()).await });
-        if self.patiently("delete recording", flow).await?.is_none()
+        if self.patiently("delete recording", STOP_WITHIN, flow).await?.is_none()
             && recordings::find_readable(&self.pool, id).await.map_err(Error::from)?.is_some()
         {
             return Err(Error::Unsettled.into());

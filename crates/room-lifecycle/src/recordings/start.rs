@@ -1,7 +1,11 @@
-//! Starting: committed intent → LiveKit → conditional result. LiveKit may need 9 s to say that it has no recorder,
-//! longer than a browser waits: the work goes on alone, and who asked is told `starting`.
+//! Starting: committed intent → LiveKit → conditional result. LiveKit may need 25 s to say that it has no recorder,
+//! longer than a browser waits: the work goes on alone, and its caller reads `starting`. A failure that the caller was
+//! not answered with reaches the host by a notification.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use chassis::{context, db::retried};
 use domain::{Owner, OwnerKind, RecordingKind, RecordingStatus, RoomStatus};
@@ -21,12 +25,19 @@ use crate::{
     },
 };
 
-/// LiveKit's own 25 s, and the statements around them.
-const FLOW: Duration = Duration::from_secs(30);
+/// What LiveKit may take for a start (40 s), and the statements around it.
+const FLOW: Duration = Duration::from_secs(45);
 /// What of a caller's budget is kept for the answer that it is still starting.
 const SPARE: Duration = Duration::from_secs(1);
-/// How long anybody waits.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A caller's budget where none is given.
+const BUDGET: Duration = Duration::from_secs(10);
+/// What a caller waits for a start: the answer comes within 3 s.
+const START_WITHIN: Duration = Duration::from_millis(2500);
+/// What a caller waits for a stop or a deletion.
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(9);
+
+/// Whether the request that asked for a start still waits for its answer.
+type Waiting = Weak<()>;
 
 /// A recording as somebody wants it.
 #[derive(Clone, Debug)]
@@ -56,10 +67,26 @@ impl Rooms {
     pub async fn start_recording(&self, caller: &Caller, wish: Wish) -> Result<Recording, Error> {
         let id = wish.id;
         let (rooms, caller) = (self.clone(), caller.clone());
-        let flow = Box::pin(async move { rooms.record(&caller, &wish).await });
-        match self.patiently("start recording", flow).await? {
+        let waits = Arc::new(());
+        let waiting = Arc::downgrade(&waits);
+        let flow = Box::pin(async move { rooms.record_for(&caller, &wish, &waiting).await });
+        let answer = match self.patiently("start recording", START_WITHIN, flow).await? {
             Some(started) => Ok(started),
-            None => recordings::find_recording(&self.pool, id).await?.ok_or(Error::Unsettled),
+            None => self.answer_starting(id).await,
+        };
+        drop(waits); // when the answer is decided, or with this future
+        answer
+    }
+
+    /// The answer while it is not known whether a recording has started.
+    async fn answer_starting(&self, id: Uuid) -> Result<Recording, Error> {
+        if let Some(open) = recordings::set_answered(&self.pool, id).await? {
+            return Ok(open);
+        }
+        match recordings::find_recording(&self.pool, id).await? {
+            Some(over) if over.status == RecordingStatus::Failed => Err(RecordingError::Unavailable.into()),
+            Some(over) => Ok(over),
+            None => Err(Error::Unsettled),
         }
     }
 
@@ -67,9 +94,10 @@ impl Rooms {
     pub(super) async fn patiently<T: Send + 'static>(
         &self,
         name: &'static str,
+        within: Duration,
         flow: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<Option<T>, Error> {
-        let wait = context::remaining(PATIENCE).saturating_sub(SPARE);
+        let wait = context::remaining(BUDGET).saturating_sub(SPARE).min(within);
         match tokio::time::timeout(wait, self.lifecycle.outlive(name, FLOW, flow)).await {
             Ok(outcome) => outcome?.map(Some),
             Err(_) => Ok(None),
@@ -78,8 +106,13 @@ impl Rooms {
 
     /// The whole flow, for as long as it takes.
     pub async fn record(&self, caller: &Caller, wish: &Wish) -> Result<Recording, Error> {
+        let waits = Arc::new(());
+        self.record_for(caller, wish, &Arc::downgrade(&waits)).await
+    }
+
+    async fn record_for(&self, caller: &Caller, wish: &Wish, waiting: &Waiting) -> Result<Recording, Error> {
         let owner = self.may_record(caller, wish.place).await?;
-        self.begin_recording(&caller.user_id, owner, wish).await
+        self.begin_recording(&caller.user_id, owner, wish, waiting).await
     }
 
     /// The same, for whoever may.
@@ -88,11 +121,12 @@ impl Rooms {
         started_by: &str,
         owner: Owner,
         wish: &Wish,
+        waiting: &Waiting,
     ) -> Result<Recording, Error> {
         if let Some(repeated) = self.repeated(started_by, wish).await? {
             return Ok(repeated);
         }
-        let output = self.output.as_ref().ok_or(RecordingError::Unavailable)?;
+        let output = self.output.as_ref().ok_or_else(not_set_up)?;
         let record = store::find_record(&self.pool, owner.id()).await?.ok_or(RecordingError::NotActive)?;
         match record.kind {
             OwnerKind::Session if !record.open => {
@@ -110,8 +144,12 @@ impl Rooms {
         }
         let target = output.target(wish.kind, &recording.file);
         let audio_only = record.kind == OwnerKind::Nest;
-        let started = self.livekit.start_recording(&record.room_name, target, audio_only).await;
-        self.note_start(recording, started).await
+        // Without Redis LiveKit refuses a list at once, and a start after 21 s.
+        let started = tokio::select! {
+            started = self.livekit.start_recording(&record.room_name, target, audio_only) => started,
+            without_redis = self.livekit.lacks_recorders() => Err(without_redis),
+        };
+        self.note_start(recording, started, waiting).await
     }
 
     async fn intend_recording(
@@ -160,7 +198,11 @@ impl Rooms {
         match recordings::find_by_key(&self.pool, started_by, key).await? {
             None => Ok(None),
             Some((id, Some(hash))) if hash == wish.hash() => {
-                Ok(recordings::find_recording(&self.pool, id).await?)
+                // The first request may still wait, and be refused: this one is told that it starts.
+                match recordings::set_answered(&self.pool, id).await? {
+                    None => Ok(recordings::find_recording(&self.pool, id).await?),
+                    open => Ok(open),
+                }
             }
             Some(_) => Err(RecordingError::KeyReused.into()),
         }
@@ -172,20 +214,29 @@ impl Rooms {
         &self,
         recording: Recording,
         started: Result<EgressInfo, LiveKitError>,
+        waiting: &Waiting,
     ) -> Result<Recording, Error> {
         match started {
             Ok(info) => self.note_taken(&recording, &info).await,
             Err(LiveKitError::NotFound) => {
-                self.close_unbegun(&recording, "LiveKit does not have the room").await?;
+                self.close_unbegun(&recording, "LiveKit does not have the room", waiting).await?;
                 marks::insert_mark(&self.pool, recording.room_id).await?;
                 Err(RecordingError::NotActive.into())
             }
-            Err(error @ LiveKitError::Refused { .. }) => {
+            Err(
+                error @ (LiveKitError::Refused { .. }
+                | LiveKitError::KeyRefused(_)
+                | LiveKitError::Unreachable(_)),
+            ) => {
                 tracing::warn!(%error, recording.id = %recording.id, "LiveKit did not start a recording");
-                self.close_unbegun(&recording, "LiveKit had no recorder for it").await?;
+                let why = match error {
+                    LiveKitError::Refused { .. } => "LiveKit had no recorder for it",
+                    _ => "LiveKit could not be asked for a recorder",
+                };
+                self.close_unbegun(&recording, why, waiting).await?;
                 Err(RecordingError::Unavailable.into())
             }
-            Err(error @ (LiveKitError::Unknown(_) | LiveKitError::NotOurs)) => {
+            Err(error @ (LiveKitError::Unreadable(_) | LiveKitError::Unknown(_) | LiveKitError::NotOurs)) => {
                 tracing::warn!(%error, recording.id = %recording.id, "nobody knows whether a recording has started");
                 Ok(recordings::find_recording(&self.pool, recording.id).await?.unwrap_or(recording))
             }
@@ -211,8 +262,14 @@ impl Rooms {
         }
     }
 
-    async fn close_unbegun(&self, recording: &Recording, why: &str) -> Result<(), Error> {
-        let end = End { never_begun: true, ..End::failed(why) };
+    async fn close_unbegun(&self, recording: &Recording, why: &str, waiting: &Waiting) -> Result<(), Error> {
+        let caller_waits = waiting.strong_count() > 0;
+        let end = End { caller_waits, ..End::never_begun(why) };
         self.close_recording(recording, &end, "start").await.map(drop)
     }
+}
+
+fn not_set_up() -> RecordingError {
+    tracing::warn!(setting = "RECORDING_OUTPUT", "recording refused: the setting is missing");
+    RecordingError::NotSetUp
 }

@@ -2,6 +2,8 @@
 //! start it where it is due, and the watch over recordings follows, stops and closes it as it does all others. One that
 //! failed is begun again, later each time.
 
+use std::sync::Weak;
+
 use domain::{Owner, RecordingKind};
 use uuid::Uuid;
 
@@ -29,7 +31,7 @@ impl Rooms {
 
     async fn stream_nest(&self, nest: Uuid) {
         let wish = Wish::new(Place::Nest(nest), RecordingKind::Hls, None);
-        match self.begin_recording(NOBODY, Owner::Nest(nest), &wish).await {
+        match self.begin_recording(NOBODY, Owner::Nest(nest), &wish, &Weak::new()).await {
             Ok(_) => tracing::info!(nest.id = %nest, "a nest is streamed"),
             // Another replica was faster, or the nest has just ended.
             Err(Error::Recording(RecordingError::AlreadyRecording | RecordingError::NoNest)) => {}

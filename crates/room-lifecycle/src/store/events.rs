@@ -30,6 +30,14 @@ pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool
                values ($1, (select room_id from room), $4, $2, $5, $6, $7)
                on conflict (event_id) do nothing
                returning room_id),
+           alive as ( -- not if that means to wait: a webhook has an answer to give
+               update livekit_participants p
+               set alive_at = app_now(), checked_at = app_now(),
+                   silent_since = case when p.ghost_since is not null then p.silent_since end
+               from (select q.room_id, q.user_id
+                     from stored join livekit_participants q on q.room_id = stored.room_id and q.user_id = $5
+                     for no key update of q skip locked) free
+               where p.room_id = free.room_id and p.user_id = free.user_id),
            marked as (
                select mark_room(room_id) from stored
                where room_id is not null

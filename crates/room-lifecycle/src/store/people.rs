@@ -15,7 +15,8 @@ pub struct Look<'a> {
 }
 
 /// Brings `livekit_participants` in line with a look: whoever is there has joined; whoever is not has left when an
-/// earlier look, at least 5 s before, missed him too, or when a `left` event of his current SID came.
+/// earlier look, at least 5 s before, missed him too, or when a `left` event of his current SID came. A ghost has left
+/// until they are there under another SID.
 pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u64> {
     let done = sqlx::query!(
         "with room as (
@@ -25,9 +26,11 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
          there as (
              update livekit_participants p
              set status = 'joined', participant_sid = seen.sid, joined_at = coalesce(p.joined_at, app_now()),
-                 left_at = null, absent_since = null
+                 left_at = null, absent_since = null, ghost_since = null,
+                 silent_since = case when p.participant_sid = seen.sid then p.silent_since end
              from seen, room
              where p.room_id = room.id and p.user_id = seen.user_id and p.status <> 'kicked'
+               and (p.ghost_since is null or p.participant_sid is distinct from seen.sid)
                and (p.status <> 'joined' or p.participant_sid is distinct from seen.sid
                     or p.absent_since is not null)
              returning p.user_id)

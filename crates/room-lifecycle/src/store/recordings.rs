@@ -193,6 +193,22 @@ pub async fn list_recordings(
     .await
 }
 
+/// Records that an answer says that it starts: a failure from here on is notified. None: it is over.
+pub async fn set_answered(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
+    recordings!(
+        "with answered as (
+             update recordings set answered = true
+             where id = $1 and status in ('starting', 'active', 'ending')
+             returning *)",
+        "answered",
+        "",
+        id,
+    )
+    .fetch_optional(db)
+    .statement("UPDATE set_answered")
+    .await
+}
+
 /// Records that a stop was requested, before LiveKit is called. None: it is over, or LiveKit has completed it.
 pub async fn set_stop_asked(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
     recordings!(

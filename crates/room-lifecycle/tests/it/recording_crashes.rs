@@ -24,7 +24,7 @@ async fn settle(world: &World) {
         world.hurry().await;
         survivor.pass().await.unwrap();
         world.recordings_pass(&survivor).await.unwrap();
-        world.pass_time(Duration::seconds(31));
+        world.pass_time(Duration::seconds(51));
     }
     let mut open = sqlx::query_scalar!(
         r#"select egress_id as "id!" from recordings where status in ('starting', 'active', 'ending')"#

@@ -167,7 +167,7 @@ async fn a_start_whose_answer_was_lost_is_found_by_its_path(_: PgPoolOptions, co
     faults.set_next("StartRoomCompositeEgress", 1, Fault::BadGateway);
     let lost = record(&rooms, &booking).await.unwrap();
     assert_eq!((lost.status, lost.egress_id), (RecordingStatus::Starting, None));
-    world.pass_time(Duration::seconds(29));
+    world.pass_time(Duration::seconds(49));
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.kept(lost.id).await.unwrap().status, RecordingStatus::Starting, "it may be on its way");
     world.pass_time(Duration::seconds(3));

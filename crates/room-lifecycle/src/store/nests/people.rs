@@ -104,7 +104,7 @@ pub async fn insert_guests(
     let done = sqlx::query!(
         "with forgotten as (
              delete from livekit_participants
-             where room_id = $1 and role = 'guest' and status = 'left'
+             where room_id = $1 and role = 'guest' and status = 'left' and ghost_since is null
                and left_at < $3::timestamptz - make_interval(secs => $4))
          insert into livekit_participants (room_id, user_id, role)
          select $1, identity, 'guest'

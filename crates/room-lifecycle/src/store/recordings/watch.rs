@@ -34,6 +34,9 @@ pub struct End {
     pub started_at: Option<OffsetDateTime>,
     /// Nothing was begun: the same idempotency key may try again.
     pub never_begun: bool,
+    /// The request that asked for it is refused with this end. There is no notification, unless another answer said
+    /// that it starts.
+    pub caller_waits: bool,
 }
 
 /// Whether one of these rooms has an open recording.
@@ -204,7 +207,9 @@ pub async fn claim_awaiting(db: impl PgExecutor<'_>, soon: Duration, limit: i64)
     Ok(awaiting.collect())
 }
 
-/// Closes an open recording, and tells its people when there is something to see. None: it was closed before.
+/// Closes an open recording, and notifies its people: of a file, or its host of a failure. None: it was closed before.
+///
+/// What was stopped before it began is no failure. LiveKit calls it aborted, like what it could not begin.
 pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<Option<Recording>> {
     recordings!(
         "with closed as (
@@ -214,27 +219,40 @@ pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<
                  idempotency_key = case when $8 then null else idempotency_key end
              where id = $1 and status in ('starting', 'active', 'ending')
              returning *),
+         outcome as (
+             select c.id, c.room_id, c.error, c.status = 'complete' as complete, c.answered or not $9 as announced
+             from closed c
+             where c.kind = 'file' and c.deleted_at is null
+               and (c.stop_asked_at is null or c.status <> 'aborted' and not $8)),
+         event as (
+             insert into livekit_events (event_id, room_id, event_type, payload)
+             select 'GR_' || gen_random_uuid(), o.room_id, 'recording_failed',
+                    jsonb_strip_nulls(jsonb_build_object('recordingId', o.id, 'error', o.error))
+             from outcome o
+             where not o.complete),
          told as (
              insert into notifications (user_id, kind, session_id, payload, dedupe_key)
-             select t.person, 'recording_ready', t.session_id,
+             select t.person, t.kind, t.session_id,
                     jsonb_strip_nulls(jsonb_build_object(
                         'recordingId', t.id, 'bookingId', t.session_id, 'liveRoomId', t.live_room_id,
-                        'title', t.title, 'durationSeconds', $6::float8)),
-                    concat_ws(':', 'recording_ready', t.id, t.person)
+                        'title', t.title, 'durationSeconds', $6::float8, 'error', t.error)),
+                    concat_ws(':', t.kind, t.id, t.person)
              from (
-                 select c.id, s.id as session_id, null::uuid as live_room_id, s.title, p.person
-                 from closed c
-                 join livekit_rooms r on r.id = c.room_id
-                 join sessions s on s.id = r.session_id
-                 cross join lateral unnest(array[s.host_id, s.guest_id]) as p(person)
-                 where c.status = 'complete' and c.kind = 'file' and c.deleted_at is null
-                 union all
-                 select c.id, null, l.room_id, coalesce(l.session_title, h.title), h.host_user_id
-                 from closed c
-                 join livekit_rooms r on r.id = c.room_id
-                 join live_room_sessions l on l.id = r.live_session_id
-                 join live_rooms h on h.id = l.room_id
-                 where c.status = 'complete' and c.kind = 'file' and c.deleted_at is null) t
+                 select o.id, case when o.complete then 'recording_ready' else 'recording_failed' end as kind,
+                        case when not o.complete then o.error end as error, p.session_id, p.live_room_id, p.title, p.person
+                 from outcome o
+                 join livekit_rooms r on r.id = o.room_id
+                 cross join lateral (
+                     select s.id as session_id, null::uuid as live_room_id, s.title,
+                            unnest(case when o.complete then array[s.host_id, s.guest_id] else array[s.host_id] end) as person
+                     from sessions s
+                     where s.id = r.session_id
+                     union all
+                     select null, l.room_id, coalesce(l.session_title, h.title), h.host_user_id
+                     from live_room_sessions l
+                     join live_rooms h on h.id = l.room_id
+                     where l.id = r.live_session_id) p
+                 where o.complete or o.announced) t
              on conflict on constraint notifications_dedupe_key do nothing)",
         "closed",
         "",
@@ -246,6 +264,7 @@ pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<
         end.seconds,
         end.started_at,
         end.never_begun,
+        end.caller_waits,
     )
     .fetch_optional(db)
     .statement("UPDATE set_closed")

@@ -1,0 +1,176 @@
+use std::collections::HashMap;
+
+use super::*;
+
+fn at(seconds: i64) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::seconds(seconds)
+}
+
+fn turn(now: i64) -> Turn {
+    Turn { now: at(now), last: Some(at(now - 1)), alarmed_at: None, answering_since: None }
+}
+
+fn person(room: u128, identity: &str) -> Person {
+    Person {
+        room: Uuid::from_u128(room),
+        room_name: format!("session-{room}"),
+        identity: identity.to_owned(),
+        sid: Some(format!("PA_{room}_{identity}")),
+        alive_at: None,
+        silent_since: None,
+        is_ghost: false,
+        in_live_session: false,
+    }
+}
+
+fn names(people: &[Person]) -> Vec<String> {
+    people.iter().map(|person| format!("{}{}", person.room.as_u128(), person.identity)).collect()
+}
+
+#[test]
+fn probes_follow_the_time_since_the_last_turn() {
+    let budget = |last: Option<i64>| Turn { last: last.map(at), ..turn(100) }.settled().budget();
+    assert_eq!(budget(Some(99)), Budget { probes: 5, ghosts: 1, rooms: 50 });
+    assert_eq!(budget(Some(96)), Budget { probes: 20, ghosts: 4, rooms: 200 });
+    assert_eq!(budget(Some(0)), Budget { probes: 25, ghosts: 5, rooms: 250 }, "no more than for 5 s");
+    assert_eq!(budget(None), budget(Some(99)));
+    assert_eq!(budget(Some(900)), budget(Some(99)), "the clock was set back");
+    let soon = Turn { last: Some(at(100) - Duration::milliseconds(900)), ..turn(100) };
+    assert_eq!(soon.budget(), Budget { probes: 4, ghosts: 1, rooms: 45 });
+}
+
+#[test]
+fn quiet_people_are_probed_one_of_each_room_first() {
+    let budget = Budget { probes: 3, ghosts: 1, rooms: 0 };
+    let quiet = vec![person(1, "a"), person(1, "b"), person(1, "c"), person(2, "a"), person(3, "a")];
+    let due = Due { quiet: quiet.clone(), ..Due::default() };
+    assert_eq!(names(&due.choose(budget)), ["1a", "2a", "3a"]);
+    let due = Due { quiet: quiet[..3].to_vec(), ..Due::default() };
+    assert_eq!(names(&due.choose(budget)), ["1a", "1b", "1c"], "none of the probes is lost");
+    let ghosts = vec![person(4, "g"), person(5, "g")];
+    let due = Due { quiet, ghosts, ..Due::default() };
+    assert_eq!(names(&due.choose(budget)), ["4g", "1a", "2a"], "ghosts have a share of the same probes");
+}
+
+#[test]
+fn suspects_come_before_others_and_rooms_are_bounded() {
+    let due = Due {
+        suspects: vec![person(1, "a"), person(2, "a")],
+        unheard: vec![person(1, "b"), person(2, "a"), person(3, "a"), person(4, "a"), person(3, "b")],
+        quiet: vec![person(1, "b"), person(5, "a")],
+        ghosts: Vec::new(),
+    };
+    let chosen = due.choose(Budget { probes: 2, ghosts: 1, rooms: 3 });
+    assert_eq!(names(&chosen), ["1a", "2a", "1b", "3a", "3b", "5a"]);
+}
+
+#[test]
+fn one_turn_probes_a_bounded_number() {
+    let unheard = (0..2_000).map(|number| person(1, &number.to_string())).collect();
+    let due = Due { unheard, ..Due::default() };
+    assert_eq!(due.choose(Budget { probes: 5, ghosts: 1, rooms: 50 }).len(), MOST_PROBES);
+}
+
+#[test]
+fn ghost_needs_two_silences_ten_seconds_apart() {
+    let silent = |since: Option<i64>| Person { silent_since: since.map(at), ..person(1, "a") };
+    let is_second = |since, answer| turn(100).is_second_silence(&silent(since), answer);
+    assert!(is_second(Some(90), Answer::Silent));
+    assert!(!is_second(Some(91), Answer::Silent));
+    assert!(!is_second(None, Answer::Silent));
+    assert!(!is_second(Some(200), Answer::Silent), "the clock was set back");
+    assert!(!is_second(Some(90), Answer::Unknown), "a timeout proves nothing");
+    assert!(!is_second(Some(90), Answer::Alive));
+    let ghost = Person { is_ghost: true, ..silent(Some(90)) };
+    assert!(!turn(100).is_second_silence(&ghost, Answer::Silent));
+}
+
+#[test]
+fn silence_counts_only_while_livekit_creates_rooms() {
+    assert_eq!(Silence::between(None, None), Silence::Counts);
+    assert_eq!(Silence::between(None, Some(true)), Silence::Counts);
+    assert_eq!(Silence::between(None, Some(false)), Silence::Void);
+    assert_eq!(Silence::between(Some(true), Some(false)), Silence::Void);
+    assert_eq!(Silence::between(Some(false), Some(false)), Silence::Void);
+    assert_eq!(Silence::between(Some(true), Some(true)), Silence::Proves);
+}
+
+#[test]
+fn first_silence_raises_the_alarm_until_all_are_heard() {
+    let asked = |answer| vec![(Person { alive_at: Some(at(50)), ..person(1, "a") }, answer)];
+    assert_eq!(turn(100).alarm(&asked(Answer::Silent), true), Some(at(100)));
+    assert_eq!(turn(100).alarm(&asked(Answer::Silent), false), None, "they left while LiveKit was asked");
+    assert_eq!(turn(100).alarm(&asked(Answer::Alive), true), None);
+    assert_eq!(turn(100).alarm(&asked(Answer::Unknown), true), None);
+    let alarmed = |since| Turn { alarmed_at: Some(at(since)), ..turn(100) };
+    assert_eq!(alarmed(90).alarm(&asked(Answer::Silent), true), Some(at(90)), "silent since before it");
+    assert_eq!(alarmed(90).alarm(&asked(Answer::Alive), true), Some(at(90)));
+    assert_eq!(alarmed(90).alarm(&asked(Answer::Alive), false), None);
+    assert_eq!(
+        alarmed(40).alarm(&asked(Answer::Silent), true),
+        Some(at(100)),
+        "alive after it: another crash"
+    );
+    let ghost = vec![(Person { is_ghost: true, ..person(1, "a") }, Answer::Silent)];
+    assert_eq!(turn(100).alarm(&ghost, true), None);
+}
+
+#[test]
+fn rooms_are_replaced_a_minute_after_livekit_answers_again() {
+    let since = |seconds: Option<i64>| Turn { answering_since: seconds.map(at), ..turn(100) };
+    assert!(since(Some(40)).may_renew());
+    assert!(!since(Some(41)).may_renew());
+    assert!(!since(None).may_renew());
+}
+
+#[test]
+fn livekit_answers_since_the_last_failure() {
+    let since = Turn { answering_since: Some(at(40)), ..turn(100) };
+    assert_eq!(since.answering(None, &[]), Some(at(40)), "nothing was asked");
+    assert_eq!(since.answering(None, &[Answer::Unknown, Answer::Silent]), Some(at(40)));
+    assert_eq!(since.answering(None, &[Answer::Unknown]), None);
+    assert_eq!(since.answering(Some(false), &[Answer::Silent]), None, "it creates no rooms");
+    assert_eq!(turn(100).answering(None, &[Answer::Alive]), Some(at(100)));
+    assert_eq!(turn(100).answering(Some(true), &[]), Some(at(100)));
+}
+
+/// Turns as the service takes them, with the 3 s that each silence takes. LiveKit's first rooms fail: they are given to
+/// the node that was killed.
+#[test]
+fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
+    let mut people: Vec<Person> =
+        ["host", "guest"].into_iter().flat_map(|who| (0..1_000).map(move |room| person(room, who))).collect();
+    let mut checked: HashMap<(Uuid, String), OffsetDateTime> = HashMap::new();
+    let key = |person: &Person| (person.room, person.identity.clone());
+    let mut turn = Turn { now: at(1), last: None, alarmed_at: Some(at(1)), answering_since: None };
+    let mut now = at(8);
+    while !people.is_empty() {
+        turn = Turn { now, last: Some(turn.now), ..turn };
+        let is_due = |person: &&Person| checked.get(&key(person)).is_none_or(|at| now - *at >= APART);
+        people.sort_by_key(|person| checked.get(&key(person)).copied());
+        let due: Vec<&Person> = people.iter().filter(is_due).collect();
+        let quietest: HashSet<Uuid> = due.iter().map(|one| one.room).take(turn.budget().rooms).collect();
+        let suspects = due.iter().filter(|one| one.silent_since.is_some()).take(MOST_PROBES);
+        let unheard = due.iter().filter(|one| quietest.contains(&one.room)).take(MOST_PROBES);
+        let lists = Due {
+            suspects: suspects.copied().cloned().collect(),
+            unheard: unheard.copied().cloned().collect(),
+            quiet: due.iter().take(80).copied().cloned().collect(),
+            ghosts: Vec::new(),
+        };
+        let asked: Vec<_> =
+            lists.choose(turn.budget()).into_iter().map(|person| (person, Answer::Silent)).collect();
+        for (person, _) in &asked {
+            checked.insert(key(person), now);
+            let known =
+                people.iter_mut().find(|one| one.room == person.room && one.identity == person.identity);
+            known.unwrap().silent_since.get_or_insert(now);
+        }
+        let second = asked.iter().filter(|(person, answer)| turn.is_second_silence(person, *answer));
+        let found: HashSet<_> = second.map(|(person, _)| key(person)).collect();
+        people.retain(|one| !found.contains(&key(one)));
+        // Probes 3 s, two rooms and writing 0.3 s, and the pause between two turns.
+        now += if asked.is_empty() { Duration::seconds(1) } else { Duration::milliseconds(4_300) };
+    }
+    assert!(now <= at(60), "it took {}", now - at(0));
+}

@@ -1,0 +1,89 @@
+//! Whether a node of LiveKit has a participant. The list of participants does not tell: after a crash it keeps those of
+//! the dead node (livekit-observed.md E2).
+
+use std::time::Duration;
+
+use livekit_api::access_token::VideoGrants;
+use livekit_protocol::UpdateSubscriptionsRequest;
+
+use super::{LiveKit, LiveKitError, timed};
+
+/// LiveKit itself waits 3.00 s for a node, and says so.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a probe found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A node has the participant.
+    Alive,
+    /// No node of LiveKit has them: `unavailable`, "no response from servers".
+    Silent,
+    /// A timeout, or anything else. It proves nothing.
+    Unknown,
+}
+
+impl Answer {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Silent => "silent",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<Result<(), LiveKitError>> for Answer {
+    fn from(outcome: Result<(), LiveKitError>) -> Self {
+        match outcome {
+            Ok(()) => Self::Alive,
+            Err(LiveKitError::Refused { code, text })
+                if code == "unavailable" && text.contains("no response from servers") =>
+            {
+                Self::Silent
+            }
+            Err(_) => Self::Unknown,
+        }
+    }
+}
+
+impl LiveKit {
+    /// Asks whether a node has the participant: an `UpdateSubscriptions` without tracks, which changes nothing. LiveKit
+    /// passes it on to the node without reading its store, and answers the same for an identity that never joined.
+    pub async fn probe(&self, room: &str, identity: &str) -> Answer {
+        let answer =
+            Answer::from(timed("UpdateSubscriptions", Box::pin(self.ask_node(room, identity))).await);
+        metrics::counter!("greenroom_ghost_probes_total", "answer" => answer.as_str()).increment(1);
+        answer
+    }
+
+    async fn ask_node(&self, room: &str, identity: &str) -> Result<(), LiveKitError> {
+        let grants = VideoGrants { room_admin: true, room: room.to_owned(), ..VideoGrants::default() };
+        let request = UpdateSubscriptionsRequest {
+            room: room.to_owned(),
+            identity: identity.to_owned(),
+            ..UpdateSubscriptionsRequest::default()
+        };
+        self.prober.call("UpdateSubscriptions", grants, &request).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: &str, text: &str) -> Answer {
+        Answer::from(Err(LiveKitError::Refused { code: code.to_owned(), text: text.to_owned() }))
+    }
+
+    #[test]
+    fn only_no_response_from_servers_is_silence() {
+        assert_eq!(refused("unavailable", "twirp error unknown: no response from servers"), Answer::Silent);
+        assert_eq!(refused("unavailable", "the server is shutting down"), Answer::Unknown);
+        assert_eq!(refused("deadline_exceeded", "request timed out"), Answer::Unknown);
+        assert_eq!(refused("internal", "no response from servers"), Answer::Unknown);
+        assert_eq!(Answer::from(Err(LiveKitError::NotFound)), Answer::Unknown);
+        assert_eq!(Answer::from(Err(LiveKitError::Unknown("timed out".to_owned()))), Answer::Unknown);
+        assert_eq!(Answer::from(Ok(())), Answer::Alive);
+    }
+}

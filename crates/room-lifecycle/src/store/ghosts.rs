@@ -1,0 +1,309 @@
+//! Ghosts: which participants to probe, and what the answers were (docs/decisions/0022).
+//!
+//! The statements that write participants take no lock that they would have to wait for (`skip locked`): they write
+//! rows of many rooms, and others lock a room before its participants.
+
+pub mod rooms;
+
+use chassis::db::Statement;
+use sqlx::{PgExecutor, Result};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::{
+    ghosts::decide::{APART, GHOSTS_APART, Person, Turn},
+    livekit::probe::Answer,
+};
+
+/// A replica that stops loses its turn after this time. Longer than a turn takes.
+const LEASE: Duration = Duration::seconds(30);
+
+/// Takes the turn to probe. None: another replica has it, or there is no participant to probe.
+pub async fn take_turn(db: impl PgExecutor<'_>, replica: Uuid) -> Result<Option<Turn>> {
+    sqlx::query_as!(
+        Turn,
+        r#"with before as (
+               select turn_at from ghost_watch
+               where (holder is null or holder = $1 or leased_until <= app_now()
+                      or leased_until > app_now() + make_interval(secs => 2 * $2::double precision))
+                 and (alarmed_at is not null or turn_at > app_now()
+                      or exists (select from livekit_participants p where p.silent_checked_at <= app_now())
+                      or exists (select from livekit_participants p
+                                 where p.joined_checked_at <= app_now() - make_interval(secs => $3)))
+               for no key update skip locked)
+           update ghost_watch w
+           set holder = $1, leased_until = app_now() + make_interval(secs => $2), turn_at = app_now()
+           from before
+           returning app_now() as "now!", before.turn_at as last, w.alarmed_at, w.answering_since"#,
+        replica,
+        LEASE.as_seconds_f64(),
+        APART.as_seconds_f64()
+    )
+    .fetch_optional(db)
+    .statement("UPDATE take_turn")
+    .await
+}
+
+/// The clock was set back: what was written later than now counts as written now, and is due.
+pub async fn set_clock_back(db: impl PgExecutor<'_>) -> Result<()> {
+    sqlx::query!(
+        "with ahead as (
+             select q.room_id, q.user_id from livekit_participants q
+             where (q.room_id, q.user_id) in (
+                 select room_id, user_id from livekit_participants where joined_checked_at > app_now()
+                 union all
+                 select room_id, user_id from livekit_participants where silent_checked_at > app_now())
+             for no key update skip locked)
+         update livekit_participants p
+         set checked_at = '-infinity', alive_at = least(p.alive_at, app_now()),
+             silent_since = least(p.silent_since, app_now())
+         from ahead where p.room_id = ahead.room_id and p.user_id = ahead.user_id"
+    )
+    .execute(db)
+    .statement("UPDATE set_clock_back")
+    .await
+    .map(drop)
+}
+
+/// What a turn found out about LiveKit.
+pub async fn set_watch(
+    db: impl PgExecutor<'_>,
+    replica: Uuid,
+    alarmed_at: Option<OffsetDateTime>,
+    answering_since: Option<OffsetDateTime>,
+) -> Result<()> {
+    sqlx::query!(
+        "update ghost_watch set alarmed_at = $2, answering_since = $3
+         where holder = $1 and (alarmed_at, answering_since) is distinct from ($2, $3)",
+        replica,
+        alarmed_at,
+        answering_since
+    )
+    .execute(db)
+    .statement("UPDATE set_watch")
+    .await
+    .map(drop)
+}
+
+/// `$with` participants `$where`, in active rooms: the one list of what is read of them.
+macro_rules! people {
+    ($with:literal, $where:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Person,
+            $with
+            + r#"
+               select p.room_id as room, r.room_name, p.user_id as identity, p.participant_sid as sid,
+                      nullif(p.alive_at, '-infinity') as alive_at, p.silent_since,
+                      p.ghost_since is not null as "is_ghost!", r.live_session_id is not null as "in_live_session!"
+               from livekit_participants p
+               join livekit_rooms r on r.id = p.room_id and r.status = 'active'
+               where "# + $where,
+            $($argument),+
+        )
+    };
+}
+
+/// Those who have joined and were not checked lately, with the oldest sign of life first. (The limit is written out:
+/// Postgres expects a tenth of all rows of one that it does not know.)
+pub async fn list_quiet(db: impl PgExecutor<'_>) -> Result<Vec<Person>> {
+    people!(
+        "",
+        "p.joined_checked_at <= app_now() - make_interval(secs => $1) order by p.joined_checked_at limit 256",
+        APART.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .statement("SELECT list_quiet")
+    .await
+}
+
+/// Those who have joined and gave no sign of life since the alarm: all who are in so many rooms, the quietest rooms
+/// first.
+pub async fn list_unheard(
+    db: impl PgExecutor<'_>,
+    alarmed_at: OffsetDateTime,
+    rooms: i64,
+) -> Result<Vec<Person>> {
+    people!(
+        "with quiet as materialized (
+             select p.room_id, p.joined_checked_at as checked_at
+             from livekit_participants p
+             join livekit_rooms r on r.id = p.room_id and r.status = 'active'
+             where p.joined_checked_at <= app_now() - make_interval(secs => $3) and p.alive_at < $1
+             order by p.joined_checked_at limit 1024),
+         quietest as materialized (
+             select room_id, min(checked_at) as checked_at from quiet group by room_id order by 2 limit $2)",
+        "p.joined_room = any(array(select room_id from quietest))
+           and p.joined_checked_at <= app_now() - make_interval(secs => $3) and p.alive_at < $1
+         order by (select q.checked_at from quietest q where q.room_id = p.room_id), p.room_id limit 512",
+        alarmed_at,
+        rooms,
+        APART.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .statement("SELECT list_unheard")
+    .await
+}
+
+/// Those who were silent, long enough ago for the second probe.
+pub async fn list_suspects(db: impl PgExecutor<'_>) -> Result<Vec<Person>> {
+    people!(
+        "",
+        "p.silent_checked_at <= app_now() - make_interval(secs => $1) and p.status = 'joined'
+         order by p.silent_checked_at, p.room_id limit 512",
+        APART.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .statement("SELECT list_suspects")
+    .await
+}
+
+/// Ghosts that were not probed for a while.
+pub async fn list_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Person>> {
+    people!(
+        "",
+        "p.silent_checked_at <= app_now() - make_interval(secs => $2)
+           and p.ghost_since is not null and p.status <> 'joined'
+         order by p.silent_checked_at limit $1",
+        limit,
+        GHOSTS_APART.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .statement("SELECT list_ghosts")
+    .await
+}
+
+/// Whether a participant that has joined is suspected, or gave no sign of life since the alarm.
+pub async fn is_any_unheard(db: impl PgExecutor<'_>, alarmed_at: Option<OffsetDateTime>) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from livekit_participants p
+                          join livekit_rooms r on r.id = p.room_id and r.status = 'active'
+                          where p.silent_checked_at <= app_now() and p.status = 'joined')
+               or exists (select from livekit_participants p
+                          join livekit_rooms r on r.id = p.room_id and r.status = 'active'
+                          where p.joined_checked_at <= app_now() and p.alive_at < $1) as "unheard!""#,
+        alarmed_at
+    )
+    .fetch_one(db)
+    .statement("SELECT is_any_unheard")
+    .await
+}
+
+/// What probes that were begun at `asked_at` found of participants.
+#[derive(Debug, Default)]
+pub struct Answers {
+    rooms: Vec<Uuid>,
+    identities: Vec<String>,
+    found: Vec<String>,
+}
+
+impl Answers {
+    pub fn add(&mut self, room: Uuid, identity: &str, answer: Answer) {
+        self.rooms.push(room);
+        self.identities.push(identity.to_owned());
+        self.found.push(answer.as_str().to_owned());
+    }
+}
+
+/// Writes what probes found. Silence counts from the first one after the last sign of life; an event that came while
+/// LiveKit was asked is younger. A ghost that answers is not one any more: its room is marked, and a check finds them joined.
+pub async fn set_answers(db: impl PgExecutor<'_>, answers: &Answers, asked_at: OffsetDateTime) -> Result<()> {
+    sqlx::query!(
+        r#"with asked as ( -- nothing here waits for a lock: who holds it may wait for another row of these
+               select p.room_id, p.user_id, p.ghost_since, t.answer,
+                      exists (select from livekit_events e
+                              where e.room_id = p.room_id and e.identity = p.user_id
+                                and e.received_at >= p.silent_since) as heard,
+                      exists (select from livekit_events e
+                              where e.room_id = p.room_id and e.identity = p.user_id
+                                and e.received_at >= $4) as heard_meanwhile
+               from unnest($1::uuid[], $2::text[], $3::text[]) as t(room_id, user_id, answer)
+               join livekit_participants p on p.room_id = t.room_id and p.user_id = t.user_id
+               for no key update of p skip locked),
+           written as (
+               update livekit_participants p
+               set checked_at = $4,
+                   alive_at = case a.answer when 'alive' then least(greatest(p.alive_at, $4), app_now())
+                                            else p.alive_at end,
+                   ghost_since = case a.answer when 'alive' then null else p.ghost_since end,
+                   silent_since = case when a.answer = 'alive' then null
+                                       when a.answer = 'unknown' or p.ghost_since is not null
+                                       then least(p.silent_since, $4) -- or the clock was set back
+                                       when a.heard_meanwhile then null
+                                       when p.silent_since <= $4 and not a.heard then p.silent_since
+                                       else $4 end
+               from asked a
+               where p.room_id = a.room_id and p.user_id = a.user_id)
+           select mark_room(room_id) is not null as "marked!"
+           from asked where ghost_since is not null and answer = 'alive'"#,
+        &answers.rooms,
+        &answers.identities,
+        &answers.found,
+        asked_at
+    )
+    .fetch_all(db)
+    .statement("UPDATE set_answers")
+    .await
+    .map(drop)
+}
+
+/// Forgets the silences of those who have joined: LiveKit does not work, and what it said of them proves nothing.
+pub async fn clear_silences(db: impl PgExecutor<'_>) -> Result<u64> {
+    let done = sqlx::query!(
+        "with silent as (
+             select room_id, user_id from livekit_participants
+             where silent_checked_at <= app_now() and status = 'joined'
+             for no key update skip locked)
+         update livekit_participants p set silent_since = null
+         from silent where p.room_id = silent.room_id and p.user_id = silent.user_id"
+    )
+    .execute(db)
+    .statement("UPDATE clear_silences")
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// A participant that counts as left from now on.
+#[derive(Debug)]
+pub struct Ghost {
+    pub room: Uuid,
+    pub identity: String,
+    pub sid: Option<String>,
+}
+
+/// Makes ghosts of those who were silent for the second time in a probe that was begun at `asked_at`, unless an event
+/// about them came since the first one, or they have another participant SID by now.
+pub async fn set_ghosts(
+    db: impl PgExecutor<'_>,
+    people: &[&Person],
+    asked_at: OffsetDateTime,
+) -> Result<Vec<Ghost>> {
+    let rooms: Vec<Uuid> = people.iter().map(|person| person.room).collect();
+    let identities: Vec<String> = people.iter().map(|person| person.identity.clone()).collect();
+    let sids: Vec<Option<String>> = people.iter().map(|person| person.sid.clone()).collect();
+    sqlx::query_as!(
+        Ghost,
+        r#"with ghosts as (
+               select p.room_id, p.user_id
+               from unnest($1::uuid[], $2::text[], $3::text[]) as t(room_id, user_id, sid)
+               join livekit_participants p on p.room_id = t.room_id and p.user_id = t.user_id
+               where p.status = 'joined' and p.participant_sid is not distinct from t.sid
+                 and p.silent_since <= $4::timestamptz - make_interval(secs => $5)
+                 and not exists (select from livekit_events e
+                                 where e.room_id = p.room_id and e.identity = p.user_id
+                                   and e.received_at >= p.silent_since)
+               for no key update of p skip locked)
+           update livekit_participants p
+           set status = 'left', left_at = app_now(), absent_since = null, ghost_since = app_now(), checked_at = $4
+           from ghosts g
+           where p.room_id = g.room_id and p.user_id = g.user_id
+           returning p.room_id as room, p.user_id as identity, p.participant_sid as sid"#,
+        &rooms,
+        &identities,
+        &sids as &[Option<String>],
+        asked_at,
+        APART.as_seconds_f64()
+    )
+    .fetch_all(db)
+    .statement("UPDATE set_ghosts")
+    .await
+}

@@ -1,0 +1,253 @@
+//! What becomes of a start that fails: refused in time, or notified to the host afterwards.
+
+use std::time::Duration as Wait;
+
+use chassis::{
+    context,
+    status::{Reason, Refusal},
+};
+use domain::{LiveStatus, Owner, RecordingKind, RecordingStatus};
+use livekit_dev::{Code, Fault, Worker};
+use livekit_protocol::EgressStatus::{EgressAborted, EgressFailed};
+use room_lifecycle::{
+    Error, Rooms,
+    recordings::{Place, Recording, Wish, settings::OutputSettings},
+};
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+
+use crate::{
+    crashes::cut,
+    harness::{
+        Booking, World, reason,
+        recordings::{host, place, record, wish},
+    },
+};
+
+const START: &str = "StartRoomCompositeEgress";
+
+fn keyed(booking: &Booking) -> Wish {
+    Wish::new(place(booking), RecordingKind::File, Some("a key".to_owned()))
+}
+
+/// Starts as a caller who has a second.
+async fn start(rooms: &Rooms, booking: &Booking, wish: Wish) -> Result<Recording, Error> {
+    let (budget, caller) = (Wait::from_secs(2), host(booking));
+    context::with_budget(budget, rooms.start_recording(&caller, wish)).await
+}
+
+impl World {
+    /// LiveKit says nothing until `fail_starts`, then that it has no recorder.
+    fn hang_starts(&self) {
+        self.server().faults().set(START, Fault::Hang);
+        self.server().faults().set(START, Fault::Refuse { code: Code::Unavailable });
+    }
+
+    async fn fail_starts(&self, id: uuid::Uuid) {
+        self.server().faults().clear();
+        testkit::eventually("the start has failed", async || {
+            let now = self.kept(id).await.unwrap().status;
+            if now == RecordingStatus::Failed { Ok(()) } else { Err(now) }
+        })
+        .await;
+    }
+
+    /// Who got which notification of a recording that failed.
+    async fn notified(&self) -> Vec<(String, Value)> {
+        let told = sqlx::query!(
+            r#"select user_id as "user!", payload from notifications
+               where kind = 'recording_failed' order by created_at"#
+        );
+        let told = told.fetch_all(&self.pool).await.unwrap();
+        told.into_iter().map(|row| (row.user, row.payload)).collect()
+    }
+
+    async fn failures(&self) -> i64 {
+        let events = sqlx::query_scalar!(
+            r#"select count(*) as "n!" from livekit_events where event_type = 'recording_failed'"#
+        );
+        events.fetch_one(&self.pool).await.unwrap()
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn failure_within_the_wait_is_refused_and_not_notified(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    world.server().faults().set_next(START, 1, Fault::Refuse { code: Code::Unavailable });
+    let refused = start(&rooms, &booking, wish(&booking)).await;
+    assert_eq!(reason(refused), Reason::RecordingUnavailable);
+    assert_eq!((world.notified().await, world.failures().await), (vec![], 1));
+    world.assert_another_can_start(&rooms, &booking).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn failure_after_the_answer_reaches_the_host(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    world.server().faults().set(START, Fault::Hang);
+    world.server().set_worker(Worker::Absent);
+    let begun = std::time::Instant::now();
+    let started = rooms.start_recording(&host(&booking), wish(&booking)).await.unwrap();
+    assert!(begun.elapsed() < Wait::from_secs(6), "{:?}", begun.elapsed());
+    assert_eq!(started.status, RecordingStatus::Starting);
+    world.fail_starts(started.id).await;
+    let title = sqlx::query_scalar!("select title from sessions where id = $1", booking.id);
+    let payload = json!({"recordingId": started.id, "bookingId": booking.id, "error": "LiveKit had no recorder for it",
+                         "title": title.fetch_one(&world.pool).await.unwrap()});
+    assert_eq!(world.notified().await, [(booking.host.clone(), payload)]);
+    assert_eq!(world.failures().await, 1);
+    world.assert_another_can_start(&rooms, &booking).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn failure_reaches_a_live_rooms_host(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (host, session) = world.host_with(LiveStatus::Live).await;
+    rooms.ensure(Owner::LiveSession(session), false).await.unwrap();
+    world.hang_starts();
+    let wish = Wish::new(Place::LiveRoom(host.room.id), RecordingKind::File, None);
+    let started =
+        context::with_budget(Wait::from_secs(2), rooms.start_recording(&host.caller, wish)).await.unwrap();
+    world.fail_starts(started.id).await;
+    let told = world.notified().await;
+    assert_eq!((told.len(), &told[0].0), (1, &host.caller.user_id));
+    assert_eq!(told[0].1["liveRoomId"], json!(host.room.id));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn failure_is_notified_when_a_repeated_request_was_answered(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
+    let world = World::recording(connect).await;
+    let (rooms, other) = (world.rooms().await, world.rooms().await);
+    let (booking, _) = world.open_room(&rooms).await;
+    world.hang_starts();
+    let (caller, wish) = (host(&booking), keyed(&booking));
+    let first = rooms.start_recording(&caller, wish);
+    let second = async {
+        world.reached(START, 1).await;
+        let repeated = other.start_recording(&host(&booking), keyed(&booking)).await.unwrap();
+        world.server().faults().clear();
+        repeated
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((reason(first), second.status), (Reason::RecordingUnavailable, RecordingStatus::Starting));
+    assert_eq!(world.notified().await.len(), 1);
+    let again = start(&rooms, &booking, keyed(&booking)).await.unwrap();
+    assert_ne!(again.id, second.id, "the key starts another one");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn failure_is_notified_when_the_caller_has_gone(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    world.hang_starts();
+    let (caller, wish) = (host(&booking), wish(&booking));
+    let id = wish.id;
+    assert!(cut(1, rooms.start_recording(&caller, wish)).await.is_none());
+    world.reached(START, 1).await;
+    world.fail_starts(id).await;
+    assert_eq!(world.notified().await.len(), 1);
+}
+
+/// The process that asked LiveKit dies, and LiveKit has not started anything.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn unknown_start_fails_after_50_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let (killed, survivor) = (world.rooms().await, world.rooms().await);
+    let (booking, _) = world.open_room(&survivor).await;
+    world.hang_starts();
+    let started = start(&killed, &booking, keyed(&booking)).await.unwrap();
+    drop(killed);
+    world.server().faults().clear();
+    world.pass_time(Duration::seconds(49));
+    survivor.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&started).await, RecordingStatus::Starting, "it may be on its way");
+    assert_eq!(reason(record(&survivor, &booking).await), Reason::AlreadyRecording);
+    world.pass_time(Duration::seconds(2));
+    survivor.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&started).await, RecordingStatus::Failed);
+    assert_eq!((world.notified().await.len(), world.failures().await), (1, 1));
+    let again = start(&survivor, &booking, keyed(&booking)).await.unwrap();
+    assert_ne!(again.id, started.id, "the same key starts another one at once");
+}
+
+/// The process that asked LiveKit dies, and LiveKit has started the recording.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn start_of_a_killed_process_goes_on(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let (killed, survivor) = (world.rooms().await, world.rooms().await);
+    let (booking, _) = world.open_room(&survivor).await;
+    world.server().faults().set(START, Fault::HangAfterEffect);
+    let started = start(&killed, &booking, wish(&booking)).await.unwrap();
+    drop(killed);
+    world.server().faults().clear();
+    world.work();
+    survivor.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&started).await, RecordingStatus::Active);
+    assert_eq!((world.notified().await, world.failures().await), (vec![], 0));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn unreachable_livekit_is_refused_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let up = world.rooms().await;
+    let down = world.rooms_with(|config| config.livekit.url = "http://127.0.0.1:1".to_owned()).await;
+    let (booking, _) = world.open_room(&up).await;
+    assert_eq!(reason(record(&down, &booking).await), Reason::RecordingUnavailable);
+    world.assert_another_can_start(&up, &booking).await;
+}
+
+/// Such a LiveKit refuses a start after 21 s.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn livekit_without_redis_is_refused_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let output = OutputSettings::Folder { path: path.to_string_lossy().into_owned(), read: path };
+    let rooms = world.rooms_with(|config| config.recordings.output = Some(output)).await;
+    let (booking, _) = world.open_room(&rooms).await;
+    world.server().faults().set(START, Fault::Hang);
+    assert_eq!(reason(start(&rooms, &booking, wish(&booking)).await), Reason::RecordingUnavailable);
+    assert_eq!((world.notified().await, world.failures().await), (vec![], 1));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn recorder_that_fails_later_is_notified(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::recording(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    for (number, end) in [EgressFailed, EgressAborted].into_iter().enumerate() {
+        let recording = record(&rooms, &booking).await.unwrap();
+        world.put(&recording, end);
+        rooms.watch_recordings().await.unwrap();
+        assert_eq!(world.notified().await.len(), number + 1, "{end:?}");
+    }
+    let unwanted = record(&rooms, &booking).await.unwrap();
+    rooms.stop_recording(&host(&booking), place(&booking), unwanted.id, None).await.unwrap();
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&unwanted).await, RecordingStatus::Aborted);
+    let deleted = record(&rooms, &booking).await.unwrap();
+    rooms.delete_recording(&host(&booking), place(&booking), deleted.id, None).await.unwrap();
+    rooms.watch_recordings().await.unwrap();
+    assert!(!world.status_of(&deleted).await.is_open());
+    assert_eq!(world.notified().await.len(), 2, "not of what the host ended");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn start_without_an_output_says_that_it_is_not_set_up(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.open_room(&rooms).await;
+    let refusal = Refusal::from(start(&rooms, &booking, wish(&booking)).await.unwrap_err());
+    assert_eq!(refusal.reason, Reason::RecordingUnavailable);
+    assert!(refusal.message.contains("not set up") && !refusal.message.contains("moment"), "{refusal}");
+    assert_eq!((world.failures().await, world.server().calls(START)), (0, 0));
+}
