@@ -190,9 +190,9 @@ impl LiveKitDev {
 
     /// The process ends in this way and comes back.
     pub fn restart_after(&self, stop: Stop) {
-        let now_s = self.clock().now_s(Hand::Rooms);
+        let now_ms = self.clock().now_ms(Hand::Rooms);
         self.change(|world, config| {
-            let told = world.restart(config.store, stop, now_s);
+            let told = world.restart(config.store, stop, now_ms);
             self.webhooks().forget();
             ((), told)
         });
@@ -200,8 +200,9 @@ impl LiveKitDev {
 
     /// Redis loses its data while the server runs on. Nothing happens to a server that has none.
     pub fn flush(&self) {
+        let now_ms = self.clock().now_ms(Hand::Rooms);
         if self.config().store == Store::RedisLike {
-            self.alter(crate::state::World::flush);
+            self.alter(|world| world.flush(self.config(), now_ms));
         }
     }
 
@@ -210,7 +211,7 @@ impl LiveKitDev {
     }
 
     pub fn set_switches(&self, switches: Switches) {
-        self.alter(|world| world.switches = switches);
+        self.alter(|world| world.set_switches(switches));
     }
 }
 

@@ -196,6 +196,11 @@ impl Room {
         self.host == Host::Live
     }
 
+    /// Whether anybody is connected.
+    pub(crate) fn is_occupied(&self) -> bool {
+        self.is_live() && self.occupants.values().any(|occupant| occupant.connected)
+    }
+
     pub(crate) fn is_listed(&self) -> bool {
         !matches!(self.row, Row::Lost)
     }
