@@ -92,6 +92,11 @@ impl World {
         self.rooms.values().filter(wanted).filter_map(Room::listed).collect()
     }
 
+    /// Those that this node holds.
+    pub(crate) fn living_rooms(&self) -> Vec<RoomInfo> {
+        self.rooms.values().filter(|room| room.is_live()).map(Room::snapshot).collect()
+    }
+
     pub(crate) fn delete_room(&mut self, name: &str, now_s: i64) -> Result<Vec<Event>, DeleteError> {
         let room = self.rooms.get_mut(name).filter(|room| room.is_listed()).ok_or(DeleteError::Absent)?;
         match room.host {

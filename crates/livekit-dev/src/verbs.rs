@@ -144,6 +144,11 @@ impl LiveKitDev {
         self.look(|world| world.list_rooms(&[]))
     }
 
+    /// The rooms of this node, lost by the store or not.
+    pub fn living_rooms(&self) -> Vec<Room> {
+        self.look(crate::state::World::living_rooms)
+    }
+
     pub fn room(&self, name: &str) -> Option<Room> {
         self.look(|world| world.rooms.get(name).and_then(crate::state::room::Room::listed))
     }
