@@ -22,8 +22,8 @@ pub enum Stop {
     Crash,
     /// It is killed and back later. The start takes the dead node out of Redis; its rooms and participants stay there.
     Outage,
-    /// It is told to stop twice: clients are sent away, and the process ends before most of its webhooks are sent. Rooms
-    /// with people in them are closed, and empty ones stay in Redis without a node.
+    /// It receives SIGTERM twice: clients are disconnected, and the process ends before most of its webhooks are sent.
+    /// Rooms with participants are closed, and empty ones stay in Redis without a node.
     Graceful {
         /// How many of the due webhooks are sent (seen: 1 and 2 of 5 or 6, or none).
         webhooks: usize,
@@ -52,7 +52,7 @@ pub struct Config {
     pub empty_timeout: Duration,
     /// How long a room outlives its last participant, unless the request says otherwise.
     pub departure_timeout: Duration,
-    /// How many seconds of waiting pass in one: calls that nobody answers wait as long as with the real server
+    /// How many seconds of waiting pass in one: calls that no node answers wait as long as with the real server
     /// ([`NO_RESPONSE`], [`NO_WORKER`]), on the clock's hand `Waits`. With 0 they wait until a test moves that hand.
     pub wait_speed: u32,
     /// How long after a crash the dead node still counts as available (seen: 5 s). Until then `CreateRoom` and joins of

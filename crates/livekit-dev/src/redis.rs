@@ -1,6 +1,6 @@
 //! A Redis that does not answer: what each call says then, and after how long.
 //!
-//! Calls for one participant go over Redis' bus only, so that nobody answers them. The others read the store first.
+//! Calls for one participant go over Redis' bus only, and no node answers them. The others read the store first.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(crate) fn trouble(server: &LiveKitDev, method: &str) -> Option<TwirpError> {
     Some(TwirpError::internal_rpc(Code::Unknown, &format!("{what}{why}")).after(after))
 }
 
-/// Why nobody can join.
+/// Refuses every join while Redis is in trouble.
 pub(crate) fn check(server: &LiveKitDev) -> Result<(), JoinError> {
     match (server.config().store, server.switches().redis) {
         (Store::Memory, _) | (_, Redis::Works) => Ok(()),

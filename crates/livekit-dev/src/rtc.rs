@@ -49,7 +49,7 @@ pub enum JoinError {
     /// The room is full, or the metadata is too long. The caller cannot tell which.
     #[error("connection closed by media")]
     ClosedByMedia,
-    /// The room's node was killed a moment ago, and nobody has noticed.
+    /// The room's node was killed a moment ago and still counts as available.
     #[error("timed out while waiting for signal response")]
     NoAnswer,
     /// Redis does not answer, or has no node.

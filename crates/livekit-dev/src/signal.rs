@@ -3,8 +3,8 @@
 //! tests call them now.
 //!
 //! A token that may create its room is an exception, because such a socket does something without a single message: the
-//! server creates the room if there is none, and writes it to the store. Nothing is said on it, and its participant stays
-//! for as long as the socket.
+//! server creates the room if there is none, and writes it to the store. No message is sent on it, and its participant
+//! stays until the socket closes.
 
 use std::time::Duration;
 

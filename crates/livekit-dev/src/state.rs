@@ -44,7 +44,7 @@ pub(crate) enum CreateError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeleteError {
     Absent,
-    /// The store lists it, and its node was killed: nobody answers.
+    /// The store lists it, and its node was killed: no answer comes.
     NoAnswer,
     /// The store lists it, and does not know its node.
     NoNode,

@@ -197,9 +197,9 @@ impl LiveKitDev {
     pub fn restart_after(&self, stop: Stop) {
         let now_ms = self.clock().now_ms(Hand::Rooms);
         self.change(|world, config| {
-            let told = world.restart(config.store, stop, now_ms);
+            let sent = world.restart(config.store, stop, now_ms);
             self.webhooks().forget();
-            ((), told)
+            ((), sent)
         });
     }
 

@@ -27,7 +27,7 @@ pub async fn livekit() -> LiveKit {
 }
 
 /// Another store, another pace: `config.store = Store::RedisLike` is a LiveKit whose rooms survive a crash,
-/// `config.wait_speed = 1` lets calls that nobody answers wait as long as with a real one, and 0 until the test moves
+/// `config.wait_speed = 1` lets calls that no node answers wait as long as with a real one, and 0 until the test moves
 /// the hand `Waits`. The seconds after a crash and after a flush in which the real server creates no room (5 and 2) are
 /// left out unless `config.dead_node_lingers` and `config.node_returns_after` say otherwise.
 pub async fn livekit_with(amend: impl FnOnce(&mut Config)) -> LiveKit {

@@ -26,12 +26,12 @@ pub(crate) struct Nodes {
 }
 
 impl World {
-    /// Returns what is still told: the queues of a stopped server die with it.
+    /// Returns the events that are still sent: the queues of a stopped server are lost.
     pub(crate) fn restart(&mut self, store: Store, stop: Stop, now_ms: i64) -> Vec<Event> {
         let now_s = now_ms / 1000;
         self.deleted.clear();
         self.nodes = Nodes::default();
-        let (host, told) = match stop {
+        let (host, sent) = match stop {
             Stop::Crash => (Host::Crashed { at_s: now_s }, Vec::new()),
             Stop::Outage => (Host::Stopped, Vec::new()),
             Stop::Graceful { webhooks } => (Host::Stopped, self.send_away(webhooks, now_s)),
@@ -46,10 +46,10 @@ impl World {
                 self.nodes.crashed_at_ms = (stop == Stop::Crash).then_some(now_ms);
             }
         }
-        told
+        sent
     }
 
-    /// Redis loses its data, and everybody talks on.
+    /// Redis loses its data, and participants stay connected.
     pub(crate) fn flush(&mut self, config: &Config, now_ms: i64) {
         self.rooms.retain(|_, room| room.is_live());
         self.rooms.values_mut().for_each(Room::lose);
@@ -102,7 +102,7 @@ impl World {
         self.egresses.retain(|_, egress| egress.listed);
     }
 
-    /// Everybody is sent away with their rooms, and the first of the due webhooks are sent.
+    /// Closes the occupied rooms, and returns the first of the due events.
     fn send_away(&mut self, webhooks: usize, now_s: i64) -> Vec<Event> {
         let reason = DisconnectReason::ServerShutdown;
         let occupied = |_: &String, room: &mut Room| room.is_occupied();

@@ -178,7 +178,7 @@ impl Room {
         }
     }
 
-    /// The store loses the room and its participants. Who is only there is nowhere now.
+    /// The store loses the room and its participants. Stale participants are gone.
     pub(crate) fn lose(&mut self) {
         self.row = Row::Lost;
         self.occupants.retain(|_, occupant| occupant.connected);
@@ -196,7 +196,7 @@ impl Room {
         self.host == Host::Live
     }
 
-    /// Whether anybody is connected.
+    /// Whether a participant is connected.
     pub(crate) fn is_occupied(&self) -> bool {
         self.is_live() && self.occupants.values().any(|occupant| occupant.connected)
     }

@@ -1,4 +1,4 @@
-//! A Redis that hangs or is away: nobody can be told from a ghost, and nothing else is known either.
+//! A Redis that hangs or is down: the living answer as stale participants do, and every other call fails.
 
 use livekit_api::services::room::CreateRoomOptions;
 use reqwest::Method;

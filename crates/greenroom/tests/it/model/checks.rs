@@ -1,6 +1,6 @@
 //! What must be so when it is quiet (docs/architecture.md): asked of the database and of LiveKit's own list, never of
-//! the services. Participants whom LiveKit lists although they are gone are nowhere; those of a room that its store has
-//! lost are inside.
+//! the services. Participants that LiveKit lists although they are gone do not count; those of a room that its store
+//! has lost do.
 
 use livekit_dev::LiveKitDev;
 use livekit_protocol::ParticipantInfo;
