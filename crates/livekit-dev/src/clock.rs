@@ -23,7 +23,7 @@ pub enum Hand {
     Tokens,
     /// How long an event has waited in its webhook queue.
     Webhooks,
-    /// How long a call waits that nobody answers. This hand has a speed of its own (`Config::wait_speed`).
+    /// How long a call waits for an answer that does not come. This hand has a speed of its own (`Config::wait_speed`).
     Waits,
 }
 

@@ -17,11 +17,13 @@ pub enum Store {
 /// How a server ends before it starts again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stop {
-    /// It is killed. Redis keeps its node, which never answers again.
+    /// It is killed and back within 5 s. Redis keeps its node, which never answers again.
     #[default]
     Crash,
-    /// It is told to stop twice: clients are sent away, and the process ends before most of its webhooks are sent. Its
-    /// node is not in Redis any more, but its rooms and participants are.
+    /// It is killed and back later. The start takes the dead node out of Redis; its rooms and participants stay there.
+    Outage,
+    /// It receives SIGTERM twice: clients are disconnected, and the process ends before most of its webhooks are sent.
+    /// Rooms with participants are closed, and empty ones stay in Redis without a node.
     Graceful {
         /// How many of the due webhooks are sent (seen: 1 and 2 of 5 or 6, or none).
         webhooks: usize,
@@ -50,12 +52,14 @@ pub struct Config {
     pub empty_timeout: Duration,
     /// How long a room outlives its last participant, unless the request says otherwise.
     pub departure_timeout: Duration,
-    /// How many seconds of waiting pass in one: calls that nobody answers wait as long as with the real server
+    /// How many seconds of waiting pass in one: calls that no node answers wait as long as with the real server
     /// ([`NO_RESPONSE`], [`NO_WORKER`]), on the clock's hand `Waits`. With 0 they wait until a test moves that hand.
     pub wait_speed: u32,
-    /// How long after a crash its node still counts as available (real: up to 5 s): until then `CreateRoom` and joins
-    /// of its rooms go to the dead node, too. None by default, because the rooms' time may stand still.
+    /// How long after a crash the dead node still counts as available (seen: 5 s). Until then `CreateRoom` and joins of
+    /// its rooms ask that node, and so does the first `CreateRoom` of another name (seen: some of them).
     pub dead_node_lingers: Duration,
+    /// How long after a flush the node is not in Redis, so that no room can be created (seen: less than 2 s).
+    pub node_returns_after: Duration,
     /// The rooms' time stands still until a test moves it, so that a slow machine cannot make rooms expire.
     pub standing_clock: bool,
     pub webhooks: WebhookConfig,
@@ -77,6 +81,18 @@ pub enum Worker {
     Absent,
     /// Was killed: its recordings stay as they are for ever, and nobody answers for them.
     Dead,
+}
+
+/// How Redis is, for a server that has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Redis {
+    #[default]
+    Works,
+    /// Calls that need it time out, and the living answer as stale participants do, once more when it works again.
+    Hangs,
+    /// Connections are refused.
+    Down,
 }
 
 /// How webhooks are queued and retried.
@@ -114,7 +130,8 @@ impl Config {
             empty_timeout: Duration::from_mins(5),
             departure_timeout: Duration::from_secs(20),
             wait_speed: 1,
-            dead_node_lingers: Duration::ZERO,
+            dead_node_lingers: Duration::from_secs(5),
+            node_returns_after: Duration::from_secs(2),
             standing_clock: false,
             webhooks: WebhookConfig::default(),
             recordings: None,
@@ -139,4 +156,5 @@ pub struct Switches {
     pub stale_recreate: bool,
     /// The worker of recordings.
     pub worker: Worker,
+    pub redis: Redis,
 }

@@ -11,12 +11,15 @@ use crate::{
     clock::Hand,
     config::Store,
     limits,
-    state::{DeleteError, room::RoomSpec},
+    state::{CreateError, DeleteError, room::RoomSpec},
     twirp::{
         codec::{Answered, Call},
         error::{Code, TwirpError},
     },
 };
+
+/// What the store says when it has no node, not even the one that is asked.
+pub(crate) const NO_NODES: &str = "could not find any available nodes";
 
 /// `None` for a method that does not exist.
 pub(crate) fn dispatch(server: &LiveKitDev, method: &str, call: &Call) -> Option<Answered> {
@@ -58,7 +61,10 @@ fn create(
     let now_ms = server.clock().now_ms(Hand::Rooms);
     let spec = RoomSpec::from(request);
     let room = server.change(|world, config| world.create_room(&spec, config, now_ms));
-    let room = room.ok_or_else(TwirpError::no_response)?;
+    let room = room.map_err(|error| match error {
+        CreateError::NoAnswer => TwirpError::no_response(),
+        CreateError::NoNodes => TwirpError::internal_rpc(Code::Unknown, NO_NODES),
+    })?;
     if request.egress.as_ref().is_some_and(|egress| egress.room.is_some()) {
         // No worker takes the recording: the call fails although the room is there.
         return Err(TwirpError::no_worker());

@@ -186,7 +186,7 @@ impl LiveKitDev {
         let _ = calls.wait_for(reached).await;
     }
 
-    /// Resolves when so many calls wait at the same time for somebody who does not answer: then a test may move the
+    /// Resolves when so many calls wait at the same time for an answer that does not come. A test may then move the
     /// clock's hand `Waits`.
     pub async fn waits_reach(&self, count: usize) {
         self.clock().waits_reach(count).await;

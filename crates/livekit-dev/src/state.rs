@@ -15,6 +15,7 @@ use livekit_protocol::{DisconnectReason, Room as RoomInfo};
 use self::{
     egress::Egress,
     event::{Event, EventKind},
+    restart::Nodes,
     room::{Host, Room, RoomSpec},
 };
 use crate::config::{Config, Switches};
@@ -27,50 +28,46 @@ pub(crate) struct World {
     pub egresses: BTreeMap<String, Egress>,
     /// Rooms that a stale re-create would bring back.
     deleted: HashMap<String, RoomInfo>,
+    nodes: Nodes,
+}
+
+/// Why a room was not created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CreateError {
+    /// A dead node was asked.
+    NoAnswer,
+    /// The store has no node at all.
+    NoNodes,
 }
 
 /// Why a room could not be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeleteError {
     Absent,
-    /// The store lists it, and its node was killed: nobody answers.
+    /// The store lists it, and its node was killed: no answer comes.
     NoAnswer,
     /// The store lists it, and does not know its node.
     NoNode,
 }
 
 impl World {
-    /// As the API creates a room: it is written to the store whatever was there. None: its dead node is asked.
+    /// As the API creates a room: first a node is looked for.
     pub(crate) fn create_room(
         &mut self,
         spec: &RoomSpec,
         config: &Config,
         now_ms: i64,
-    ) -> (Option<RoomInfo>, Vec<Event>) {
-        if self.lingers(&spec.name, config, now_ms / 1000) {
-            return (None, Vec::new());
+    ) -> (Result<RoomInfo, CreateError>, Vec<Event>) {
+        if let Err(error) = self.find_node(&spec.name, config, now_ms) {
+            return (Err(error), Vec::new());
         }
         let (info, events) = self.ensure_room(spec, config, now_ms);
-        if let Some(room) = self.rooms.get_mut(&spec.name).filter(|room| !room.is_listed()) {
-            room.store();
-        }
-        (Some(info), events)
+        (Ok(info), events)
     }
 
-    /// Whether the dead node of this room still counts as one that works.
-    pub(crate) fn lingers(&self, name: &str, config: &Config, now_s: i64) -> bool {
-        let lingering = i64::try_from(config.dead_node_lingers.as_secs()).unwrap_or(i64::MAX);
-        let host = self.rooms.get(name).map(|room| room.host);
-        matches!(host, Some(Host::Crashed { at_s }) if now_s - at_s < lingering)
-    }
-
-    /// Returns the live room as it is, makes a remembered one live again, or makes a new one.
-    pub(crate) fn ensure_room(
-        &mut self,
-        spec: &RoomSpec,
-        config: &Config,
-        now_ms: i64,
-    ) -> (RoomInfo, Vec<Event>) {
+    /// Returns the live room as it is, makes a remembered one live again, or makes a new one. A live room that the store
+    /// has lost is not written there: only a change of its participants does that.
+    fn ensure_room(&mut self, spec: &RoomSpec, config: &Config, now_ms: i64) -> (RoomInfo, Vec<Event>) {
         if let Some(room) = self.rooms.get_mut(&spec.name) {
             if room.is_live() {
                 return (room.snapshot(), Vec::new());
@@ -93,6 +90,11 @@ impl World {
     pub(crate) fn list_rooms(&self, names: &[String]) -> Vec<RoomInfo> {
         let wanted = |room: &&Room| names.is_empty() || names.contains(&room.info.name);
         self.rooms.values().filter(wanted).filter_map(Room::listed).collect()
+    }
+
+    /// Those that this node holds.
+    pub(crate) fn living_rooms(&self) -> Vec<RoomInfo> {
+        self.rooms.values().filter(|room| room.is_live()).map(Room::snapshot).collect()
     }
 
     pub(crate) fn delete_room(&mut self, name: &str, now_s: i64) -> Result<Vec<Event>, DeleteError> {

@@ -144,6 +144,11 @@ impl LiveKitDev {
         self.look(|world| world.list_rooms(&[]))
     }
 
+    /// The rooms of this node, lost by the store or not.
+    pub fn living_rooms(&self) -> Vec<Room> {
+        self.look(crate::state::World::living_rooms)
+    }
+
     pub fn room(&self, name: &str) -> Option<Room> {
         self.look(|world| world.rooms.get(name).and_then(crate::state::room::Room::listed))
     }
@@ -190,18 +195,19 @@ impl LiveKitDev {
 
     /// The process ends in this way and comes back.
     pub fn restart_after(&self, stop: Stop) {
-        let now_s = self.clock().now_s(Hand::Rooms);
+        let now_ms = self.clock().now_ms(Hand::Rooms);
         self.change(|world, config| {
-            let told = world.restart(config.store, stop, now_s);
+            let sent = world.restart(config.store, stop, now_ms);
             self.webhooks().forget();
-            ((), told)
+            ((), sent)
         });
     }
 
     /// Redis loses its data while the server runs on. Nothing happens to a server that has none.
     pub fn flush(&self) {
+        let now_ms = self.clock().now_ms(Hand::Rooms);
         if self.config().store == Store::RedisLike {
-            self.alter(crate::state::World::flush);
+            self.alter(|world| world.flush(self.config(), now_ms));
         }
     }
 
@@ -210,7 +216,7 @@ impl LiveKitDev {
     }
 
     pub fn set_switches(&self, switches: Switches) {
-        self.alter(|world| world.switches = switches);
+        self.alter(|world| world.set_switches(switches));
     }
 }
 

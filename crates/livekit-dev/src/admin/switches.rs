@@ -40,6 +40,7 @@ pub(super) async fn clock(State(server): State<LiveKitDev>, Json(body): Json<Adv
 enum How {
     #[default]
     Crash,
+    Outage,
     Graceful,
 }
 
@@ -56,6 +57,7 @@ pub(super) async fn restart(State(server): State<LiveKitDev>, body: Bytes) -> Re
     let restart = if body.is_empty() { Ok(Restart::default()) } else { serde_json::from_slice(&body) };
     let stop = match restart {
         Ok(Restart { stop: How::Crash, webhooks: _ }) => Stop::Crash,
+        Ok(Restart { stop: How::Outage, webhooks: _ }) => Stop::Outage,
         Ok(Restart { stop: How::Graceful, webhooks }) => Stop::Graceful { webhooks: webhooks.unwrap_or(1) },
         Err(error) => return refusal(StatusCode::BAD_REQUEST, &error),
     };

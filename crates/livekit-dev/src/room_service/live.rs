@@ -30,8 +30,8 @@ pub(super) fn update_metadata(
     })
 }
 
-/// A track that nobody has is a success without a track. Whether unmuting is allowed is asked where the participant
-/// is, before their tracks are looked at: nobody answers for one who is gone.
+/// An unknown track is a success without a track. The participant's node checks whether unmuting is allowed, before it
+/// looks for the track; for a stale participant there is no such node.
 pub(super) fn mute(
     server: &LiveKitDev,
     call: &Call,

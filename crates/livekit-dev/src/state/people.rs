@@ -9,7 +9,7 @@ use livekit_protocol::{
 };
 
 use super::{
-    World,
+    CreateError, World,
     event::{Event, EventKind},
     occupant::{Occupant, PublishError},
     room::{Room, RoomSpec},
@@ -36,8 +36,7 @@ pub(crate) struct Admission {
 pub(crate) enum AdmitError {
     RoomAbsent,
     RoomFull,
-    /// The room's dead node is asked.
-    NoAnswer,
+    NoNode(CreateError),
 }
 
 impl World {
@@ -58,8 +57,8 @@ impl World {
         if !self.would_find_room(&admission, config) {
             return (Err(AdmitError::RoomAbsent), Vec::new());
         }
-        if self.lingers(&admission.room.name, config, now_ms / 1000) {
-            return (Err(AdmitError::NoAnswer), Vec::new());
+        if let Err(error) = self.find_node(&admission.room.name, config, now_ms) {
+            return (Err(AdmitError::NoNode(error)), Vec::new());
         }
         let (info, mut events) = self.ensure_room(&admission.room, config, now_ms);
         let late = self.switches.late_duplicate_close;
@@ -173,6 +172,12 @@ impl World {
     /// Whether a live participant would answer a call that is meant for them.
     pub(crate) fn is_connected(&self, room: &str, identity: &str) -> bool {
         self.rooms.get(room).is_some_and(|room| room.connected(identity).is_some())
+    }
+
+    /// Whether this very session is connected.
+    pub(crate) fn is_session(&self, room: &str, identity: &str, sid: &str) -> bool {
+        let occupant = self.rooms.get(room).and_then(|room| room.connected(identity));
+        occupant.is_some_and(|occupant| occupant.info.sid == sid)
     }
 
     /// Empty name and metadata change nothing; a permission replaces the whole set.

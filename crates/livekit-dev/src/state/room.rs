@@ -178,7 +178,7 @@ impl Room {
         }
     }
 
-    /// The store loses the room and its participants. Who is only there is nowhere now.
+    /// The store loses the room and its participants. Stale participants are gone.
     pub(crate) fn lose(&mut self) {
         self.row = Row::Lost;
         self.occupants.retain(|_, occupant| occupant.connected);
@@ -194,6 +194,11 @@ impl Room {
 
     pub(crate) fn is_live(&self) -> bool {
         self.host == Host::Live
+    }
+
+    /// Whether a participant is connected.
+    pub(crate) fn is_occupied(&self) -> bool {
+        self.is_live() && self.occupants.values().any(|occupant| occupant.connected)
     }
 
     pub(crate) fn is_listed(&self) -> bool {

@@ -61,7 +61,7 @@ pub(crate) struct TwirpError {
     msg: String,
     /// What the error says beside its message: the route of a `bad_route`, the argument that is wrong.
     meta: Option<(&'static str, String)>,
-    /// How long the server waits for somebody else before it answers so.
+    /// How long the server waits before it answers so.
     pub after: Duration,
 }
 

@@ -1,12 +1,16 @@
 //! Redis loses its data while the server runs on.
 
+use std::time::Duration;
+
 use livekit_api::services::room::CreateRoomOptions;
+use livekit_dev::{Config, Store};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
     receiver::Receiver,
-    target::{Target, code},
+    rtc::upgrade,
+    target::{Target, code, message},
 };
 
 const FLUSH: &str = "the Redis of a real server is not emptied by a test";
@@ -65,22 +69,67 @@ async fn lost_room_is_listed_again_when_its_count_changes() {
 }
 
 #[tokio::test]
-async fn lost_room_that_is_created_again_is_the_living_one_and_its_deletion_puts_everybody_out() {
+async fn lost_room_that_is_created_again_is_the_living_one_and_stays_lost() {
+    let Some((target, room)) = flushed().await else { return };
+    let again = target.rooms().create_room(&room.name, CreateRoomOptions::default()).await.unwrap();
+    assert_eq!((&again.sid, again.num_participants), (&room.sid, 1));
+    assert_eq!(count(&target).await, 0);
+    assert_eq!(code(target.rooms().delete_room(&room.name).await), "not_found");
+}
+
+/// Of the socket nothing more than the upgrade is needed, and its token must be one that may create the room.
+#[tokio::test]
+async fn socket_that_may_create_the_room_writes_it_back_and_its_deletion_puts_everybody_out() {
     let Some((target, room)) = flushed().await else { return };
     let Some(dev) = target.dev(FLUSH) else { return };
     let mut receiver = Receiver::start().await;
     dev.webhooks_to(&receiver.url).await;
-    let again = target.rooms().create_room(&room.name, CreateRoomOptions::default()).await.unwrap();
-    assert_eq!((&again.sid, again.num_participants), (&room.sid, 1));
+    let video = json!({"roomJoin": true, "roomCreate": true, "room": room.name, "hidden": true});
+    assert_eq!(upgrade(&target, &target.token("helper", &video)).await.0, 101);
+    assert_eq!(target.rooms().list_rooms(Vec::new()).await.unwrap()[0].sid, room.sid);
     target.rooms().delete_room(&room.name).await.unwrap();
+    assert_eq!(count(&target).await, 0);
+    let told = [receiver.next().await.json(), receiver.next().await.json(), receiver.next().await.json()];
+    let left = told.iter().find(|event| event["event"] == "participant_left").unwrap();
+    assert_eq!(left["participant"]["identity"], "ann");
+    assert_eq!(left["participant"]["disconnectReason"], "ROOM_DELETED");
+    assert_eq!(told.iter().filter(|event| event["event"] == "participant_connection_aborted").count(), 1);
+    assert_eq!(told.iter().filter(|event| event["event"] == "room_finished").count(), 1);
+}
+
+#[tokio::test]
+async fn socket_of_the_same_identity_puts_the_older_client_out() {
+    let Some((target, room)) = flushed().await else { return };
+    let Some(dev) = target.dev(FLUSH) else { return };
+    dev.join(&target.token("bob", &json!({"roomJoin": true, "roomCreate": true, "room": room.name}))).await;
+    let mut receiver = Receiver::start().await;
+    dev.webhooks_to(&receiver.url).await;
+    let video = json!({"roomJoin": true, "roomCreate": true, "room": room.name});
+    assert_eq!(upgrade(&target, &target.token("ann", &video)).await.0, 101);
     let left = receiver.next().await.json();
     assert_eq!(
         (&left["event"], &left["participant"]["identity"]),
         (&json!("participant_left"), &json!("ann"))
     );
-    assert_eq!(left["participant"]["disconnectReason"], "ROOM_DELETED");
-    assert_eq!(receiver.names(1).await, ["room_finished"]);
-    assert_eq!(count(&target).await, 0);
+    assert_eq!(left["participant"]["disconnectReason"], "DUPLICATE_IDENTITY");
+}
+
+#[tokio::test]
+async fn no_room_is_created_until_the_node_is_back_in_redis() {
+    let returns = |config: &mut Config| {
+        config.store = Store::RedisLike;
+        config.standing_clock = true;
+        config.node_returns_after = Duration::from_secs(2);
+    };
+    let Some(target) = Target::configured(FLUSH, returns).await else { return };
+    let Some(dev) = target.dev(FLUSH) else { return };
+    let create = async || target.rooms().create_room("new", CreateRoomOptions::default()).await;
+    dev.post("flush", json!({})).await;
+    let refused = create().await.unwrap_err();
+    assert_eq!(message(&refused), "twirp error unknown: could not find any available nodes");
+    assert_eq!(code::<()>(Err(refused)), "unknown");
+    dev.advance(2).await;
+    create().await.unwrap();
 }
 
 #[tokio::test]

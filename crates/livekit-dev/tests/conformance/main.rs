@@ -17,6 +17,7 @@ mod flush;
 mod ghosts;
 mod participants;
 mod recording;
+mod redis;
 mod restart;
 mod rooms;
 mod rtc;

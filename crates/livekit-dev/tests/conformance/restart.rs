@@ -1,6 +1,9 @@
 //! A server that comes back: without Redis it has forgotten, with Redis it remembers too much.
 
+use std::time::Duration;
+
 use livekit_api::services::room::{CreateRoomOptions, SendDataOptions};
+use livekit_dev::{Config, Store};
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -65,31 +68,36 @@ async fn crash_with_redis_leaves_rooms_that_nothing_answers_for() {
 }
 
 #[tokio::test]
-async fn graceful_stop_with_redis_leaves_rooms_whose_node_is_not_found() {
+async fn outage_with_redis_leaves_rooms_whose_node_is_not_found() {
     let Some(target) = Target::redis_like().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
     let room = target.create("zombie").await;
-    dev.post("restart", json!({"stop": "graceful"})).await;
+    dev.join_as("ghost", &room.name).await;
+    dev.post("restart", json!({"stop": "outage"})).await;
     let rooms = target.rooms();
     assert_eq!(rooms.list_rooms(Vec::new()).await.unwrap()[0].sid, room.sid);
+    assert_eq!(rooms.list_participants(&room.name).await.unwrap()[0].identity, "ghost");
     let refused = rooms.delete_room(&room.name).await.unwrap_err();
     assert_eq!(message(&refused), "twirp error unknown: could not find object");
     assert_eq!(code::<()>(Err(refused)), "unknown");
+    assert_eq!(code(rooms.remove_participant(&room.name, "ghost").await), "unavailable");
     let sent = rooms.send_data(&room.name, Vec::new(), SendDataOptions::default()).await;
     assert_eq!(code(sent), "unavailable");
 }
 
 #[tokio::test]
-async fn who_was_told_of_at_a_graceful_stop_is_not_listed() {
+async fn graceful_stop_with_redis_closes_occupied_rooms_and_leaves_the_empty_ones() {
     let Some(target) = Target::redis_like().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
-    let room = target.create("stopped").await.name;
-    for identity in ["ann", "bob"] {
-        dev.join_as(identity, &room).await;
-    }
-    dev.post("restart", json!({"stop": "graceful", "webhooks": 1})).await;
-    let listed = target.rooms().list_participants(&room).await.unwrap();
-    assert_eq!(listed.into_iter().map(|ghost| ghost.identity).collect::<Vec<_>>(), ["bob"]);
+    let (occupied, empty) = (target.create("occupied").await.name, target.create("empty").await.name);
+    dev.join_as("ann", &occupied).await;
+    dev.post("restart", json!({"stop": "graceful"})).await;
+    let rooms = target.rooms();
+    let listed = rooms.list_rooms(Vec::new()).await.unwrap();
+    assert_eq!(listed.into_iter().map(|room| room.name).collect::<Vec<_>>(), [empty.as_str()]);
+    assert!(rooms.list_participants(&occupied).await.unwrap().is_empty());
+    assert_eq!(code(rooms.delete_room(&occupied).await), "not_found");
+    assert_eq!(code(rooms.delete_room(&empty).await), "unknown");
 }
 
 #[tokio::test]
@@ -104,7 +112,7 @@ async fn zombie_never_expires_by_itself() {
 
 #[tokio::test]
 async fn zombie_that_is_created_again_is_the_same_room_and_can_be_deleted() {
-    for stop in ["crash", "graceful"] {
+    for stop in ["crash", "outage", "graceful"] {
         let Some(target) = Target::redis_like().await else { return };
         let Some(dev) = target.dev(RESTART) else { return };
         let room = target.create("zombie").await;
@@ -183,22 +191,25 @@ async fn next_start_takes_a_dead_node_out_of_redis_when_it_was_silent_for_five_s
 
 #[tokio::test]
 async fn node_that_was_killed_counts_as_available_for_a_while() {
-    let linger = |config: &mut livekit_dev::Config| {
-        config.store = livekit_dev::Store::RedisLike;
+    let linger = |config: &mut Config| {
+        config.store = Store::RedisLike;
         config.standing_clock = true;
-        config.dead_node_lingers = std::time::Duration::from_secs(5);
+        config.dead_node_lingers = Duration::from_secs(5);
     };
     let Some(target) = Target::configured(RESTART, linger).await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
     let room = target.create("zombie").await;
     let token = target.joining("ann", &room.name);
-    let create = async || target.rooms().create_room(&room.name, CreateRoomOptions::default()).await;
+    let create = async |name: &str| target.rooms().create_room(name, CreateRoomOptions::default()).await;
     let join = async || dev.send(reqwest::Method::POST, "join", &json!({"token": token})).await.status();
     dev.restart().await;
-    assert_eq!(code(create().await), "unavailable");
+    assert_eq!(code(create(&room.name).await), "unavailable");
     assert_eq!(join().await, StatusCode::INTERNAL_SERVER_ERROR);
-    target.create("another").await;
-    dev.advance(5).await;
-    assert_eq!(create().await.unwrap().sid, room.sid);
+    assert_eq!(code(create("new").await), "unavailable", "a new room may be given to the dead node");
+    create("newer").await.unwrap();
+    dev.advance(4).await;
+    assert_eq!(code(create(&room.name).await), "unavailable");
+    dev.advance(1).await;
+    assert_eq!(create(&room.name).await.unwrap().sid, room.sid);
     assert_eq!(join().await, StatusCode::OK);
 }

@@ -12,7 +12,7 @@ async fn read(response: Response) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap().trim_end().to_owned())
 }
 
-async fn upgrade(target: &Target, token: &str) -> (u16, String) {
+pub async fn upgrade(target: &Target, token: &str) -> (u16, String) {
     let request = target.request(Method::GET, &format!("/rtc?access_token={token}"));
     let request = request
         .header("connection", "upgrade")

@@ -60,6 +60,8 @@ impl Target {
     async fn own(configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new("devkey", "secret");
         config.wait_speed = 60; // 3 s take 50 ms
+        config.dead_node_lingers = Duration::ZERO;
+        config.node_returns_after = Duration::ZERO;
         configure(&mut config);
         let (key, secret) = (config.api_key.clone(), config.api_secret.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,5 +1,5 @@
-//! How long calls wait that nobody answers. The clock's hand for waits stands still here until a test moves it, so what
-//! answers without a move answers at once.
+//! How long calls wait for an answer that does not come. Here the clock's hand for waits moves only when a test moves it:
+//! what answers without a move answers at once.
 
 use std::time::Duration;
 

@@ -218,7 +218,7 @@ async fn with_another_livekit_nothing_is_deleted(_: PgPoolOptions, connect: PgCo
 async fn room_that_only_livekits_store_knows_is_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::with_store(connect, Store::RedisLike).await;
     let rooms = world.rooms().await;
-    for stop in [Stop::Crash, Stop::Graceful { webhooks: 0 }] {
+    for stop in [Stop::Crash, Stop::Outage] {
         let (booking, record) = world.open_room(&rooms).await;
         world.join(&record.room_name, "ghost");
         world.server().restart_after(stop);
