@@ -2,10 +2,13 @@
 //!
 //! What it promises is how a failure may be read: `NotFound` is LiveKit's own word, everything else but a success
 //! is *unknown*: an error or a timeout is never absence, and a call that failed may have had its effect. Several
-//! clients, because the crate has one timeout per client: reads 2 s, writes 3 s, recorders 25 s ([`egress`]).
+//! clients, because the crate has one timeout per client: reads 2 s, writes 4 s (LiveKit itself gives up a node after
+//! 3.00 s, and says so), recorders 25 s ([`egress`]). Nor is every answer the truth: [`deletion`].
 
+mod deletion;
 pub mod egress;
 pub mod listing;
+mod signal;
 
 use std::{
     future::Future,
@@ -30,7 +33,7 @@ use secrecy::ExposeSecret;
 use tracing::{Instrument, Span, field};
 
 const READ: Duration = Duration::from_secs(2);
-const WRITE: Duration = Duration::from_secs(3);
+const WRITE: Duration = Duration::from_secs(4);
 const EGRESS: Duration = Duration::from_secs(25);
 
 /// Why LiveKit did not do what it was asked.
@@ -94,6 +97,7 @@ pub struct LiveKit {
     egress: Arc<EgressClient>,
     egress_read: Arc<EgressClient>,
     lister: listing::Lister,
+    signal: signal::Signal,
     may_delete: Arc<AtomicBool>,
 }
 
@@ -114,6 +118,7 @@ impl LiveKit {
             egress: egress(EGRESS),
             egress_read: egress(READ),
             lister: listing::Lister::new(config, READ)?,
+            signal: signal::Signal::new(config, deletion::ATTEMPT)?,
             may_delete: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -153,31 +158,6 @@ impl LiveKit {
     /// Who is in a room; nobody in a room that LiveKit does not know.
     pub async fn list_participants(&self, room: &str) -> Result<Vec<ParticipantInfo>, LiveKitError> {
         timed("ListParticipants", Box::pin(self.read.list_participants(room))).await
-    }
-
-    /// Deletes a room whose name was retired by a committed row; `Ok` when it is gone, whoever did it.
-    ///
-    /// A room that only LiveKit's store knows (its node died) answers 500: it is made again, then deleted
-    /// (livekit.md §2).
-    pub async fn delete_room(&self, name: &str) -> Result<(), LiveKitError> {
-        if !self.may_delete() {
-            return Err(LiveKitError::NotOurs);
-        }
-        match self.try_delete(name).await {
-            Err(LiveKitError::Refused { code, .. }) if code == "unknown" => {
-                timed("CreateRoom", Box::pin(self.write.create_room(name, CreateRoomOptions::default())))
-                    .await?;
-                self.try_delete(name).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    async fn try_delete(&self, name: &str) -> Result<(), LiveKitError> {
-        match timed("DeleteRoom", Box::pin(self.write.delete_room(name))).await {
-            Err(LiveKitError::NotFound) => Ok(()),
-            outcome => outcome,
-        }
     }
 
     pub async fn remove_participant(&self, room: &str, identity: &str) -> Result<(), LiveKitError> {
