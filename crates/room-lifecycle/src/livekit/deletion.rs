@@ -32,7 +32,8 @@ impl LiveKit {
     /// name that a committed row has retired, because it may create the room to delete it. `again`: an attempt failed.
     pub async fn close_room(&self, name: &str, again: bool) -> Result<(), LiveKitError> {
         self.check_ours()?;
-        match if again { Err(LiveKitError::NotFound) } else { self.try_delete(name).await } {
+        let deleted = if again { Err(LiveKitError::NotFound) } else { self.try_delete(name).await };
+        match deleted {
             Err(error) if error.is_no_proof() => {}
             outcome => return outcome,
         }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod crashes;
+mod dead_node;
 mod diagnosis;
 mod diagnosis_callers;
 mod ensure;
@@ -44,4 +45,7 @@ mod recording_files;
 mod recording_watch;
 mod recordings;
 mod refusals;
+mod to_close;
+mod unlisted;
+mod unlisted_crashes;
 mod webhooks;
