@@ -32,18 +32,25 @@ use crate::{
     store::{self, diagnosis::Ground},
 };
 
-/// How long a diagnosis waits for parts of itself: the gateway waits 2 s for everything.
+/// How long a diagnosis waits for parts of itself (the gateway waits 2 s for everything), and any answer for what goes on
+/// without it.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// What LiveKit may take before it counts as silent.
     pub look: Duration,
     /// What a room that is missing may take to be made anew while its caller waits.
     pub remake: Duration,
+    /// What LiveKit may take to delete a room or to remove a participant while an answer waits for it.
+    pub answer: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { look: Duration::from_millis(900), remake: Duration::from_millis(700) }
+        Self {
+            look: Duration::from_millis(900),
+            remake: Duration::from_millis(700),
+            answer: Duration::from_millis(500),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// LiveKit's own timers end a room this long after its window.
-const AFTERGLOW: Duration = Duration::hours(1);
+pub(crate) const AFTERGLOW: Duration = Duration::hours(1);
 /// How often a row may move on under our feet before we ask the caller to come again.
 const TURNS: usize = 8;
 
@@ -112,10 +112,7 @@ impl Rooms {
     async fn advance(&self, gate: &mut Gate, record: &Record) -> Result<(), Error> {
         match record.status {
             RoomStatus::Pending | RoomStatus::Failed => self.make(record).await.map(drop),
-            RoomStatus::Ended => store::set_next_generation(&self.pool, record, Why::Reopened.as_str())
-                .await
-                .map(drop)
-                .map_err(Error::from),
+            RoomStatus::Ended => self.retire(record, Why::Reopened, false).await.map(drop),
             RoomStatus::Active => {
                 if self.look(record).await? == Look::Unrecorded {
                     gate.observe(record);
@@ -182,9 +179,8 @@ impl Rooms {
     /// The room was made but its result could not be written. Only after its name is retired by a committed row
     /// may it be deleted; without a database nothing is done, and the orphan pass decides.
     async fn compensate(&self, record: &Record) {
-        match store::set_next_generation(&self.pool, record, "compensated").await {
-            Ok(true) => self.delete_retired(&record.room_name).await,
-            Ok(false) => {} // somebody completed it: it is in use
+        match self.retire(record, Why::Compensated, true).await {
+            Ok(_) => {} // false: somebody completed it, and it is in use
             Err(error) => {
                 tracing::error!(%error, room.name = record.room_name, "a room was made and could not be recorded");
             }
@@ -192,7 +188,7 @@ impl Rooms {
     }
 
     /// Our CreateRoom came too late. The row says whether the name is retired; then nobody may find the room.
-    async fn drop_if_retired(&self, made: &Record) -> Result<(), Error> {
+    pub(crate) async fn drop_if_retired(&self, made: &Record) -> Result<(), Error> {
         let now = store::find_record_by_id(&self.pool, made.id).await?;
         let in_use =
             now.is_some_and(|now| now.generation == made.generation && now.status != RoomStatus::Ended);
@@ -200,13 +196,6 @@ impl Rooms {
             self.delete_retired(&made.room_name).await;
         }
         Ok(())
-    }
-
-    /// Deletes a room whose name a committed row has retired. What fails here the orphan pass finishes.
-    pub(crate) async fn delete_retired(&self, name: &str) {
-        if let Err(error) = self.livekit.delete_room(name).await {
-            tracing::warn!(%error, room.name = name, "a retired room is still on LiveKit; the next pass tries again");
-        }
     }
 
     /// Looks at an active room on LiveKit and records what is there.
@@ -224,7 +213,9 @@ impl Rooms {
                 }
             }
             Some(room) => self.adopt(record, &room.sid).await?,
-            None => self.replace_missing(record).await?,
+            None if self.replace_missing(record).await? => {}
+            // It lives, and a token would not open it: LiveKit looks for it in the same list.
+            None => return Err(LiveKitError::Unknown("the room lives and is not listed".to_owned()).into()),
         }
         Ok(Look::Recorded)
     }
@@ -239,22 +230,11 @@ impl Rooms {
         Ok(())
     }
 
-    /// A list without the room may be wrong; people inside it never are. Only an empty room is replaced.
-    pub(crate) async fn replace_missing(&self, record: &Record) -> Result<(), Error> {
-        if !self.livekit.list_participants(&record.room_name).await?.is_empty() {
-            return Err(LiveKitError::Unknown(
-                "a room with people in it is missing from the list".to_owned(),
-            )
-            .into());
-        }
-        if record.kind != OwnerKind::Nest || record.occupied {
-            metrics::counter!("greenroom_rooms_missing_total").increment(1);
-        }
-        store::set_next_generation(&self.pool, record, Why::Missing.as_str()).await?;
-        Ok(())
-    }
-
-    async fn blueprint(&self, record: &Record, expires_at: OffsetDateTime) -> Result<Blueprint, Error> {
+    pub(crate) async fn blueprint(
+        &self,
+        record: &Record,
+        expires_at: OffsetDateTime,
+    ) -> Result<Blueprint, Error> {
         let left = (expires_at - record.now).whole_seconds().max(60);
         Ok(Blueprint {
             name: record.room_name.clone(),

@@ -6,6 +6,7 @@
 
 mod admin;
 mod auto_end;
+mod closing;
 pub mod config;
 pub mod diagnosis;
 pub mod ensure;
@@ -16,6 +17,7 @@ mod grpc;
 pub mod live;
 pub mod livekit;
 pub mod meters;
+mod missing;
 mod moderation;
 pub mod nests;
 mod opening;
@@ -67,7 +69,7 @@ const DUE: Duration = Duration::from_secs(1);
 const FILES: Duration = Duration::from_secs(5);
 /// Signs of life are looked for this often.
 const PROBES: Duration = Duration::from_secs(1);
-/// Marks are polled this often when no NOTIFY comes.
+/// Marks are polled this often when no NOTIFY comes, and so are rooms that are to be closed.
 const POLL: Duration = Duration::from_secs(1);
 
 /// The service: what its requests and its loops share.
@@ -95,6 +97,7 @@ pub struct Rooms {
     clock: Clock,
     lifecycle: Lifecycle,
     gates: gate::Gates,
+    closings: closing::Closings,
     memory: Arc<Mutex<pass::Memory>>,
     marks_nudge: Nudge,
     pass_nudge: Nudge,
@@ -129,6 +132,7 @@ impl Rooms {
             clock: config.clock,
             lifecycle: lifecycle.clone(),
             gates: gate::Gates::default(),
+            closings: closing::Closings::default(),
             memory: Arc::default(),
             marks_nudge: Nudge::default(),
             pass_nudge: Nudge::default(),
@@ -170,6 +174,11 @@ impl Rooms {
         every(&self.lifecycle, "room_marks", POLL, self.marks_nudge.clone(), move || {
             let rooms = rooms.clone();
             async move { rooms.drain().await.map(drop) }
+        });
+        let rooms = self.clone();
+        every(&self.lifecycle, "rooms_to_close", POLL, Nudge::default(), move || {
+            let rooms = rooms.clone();
+            async move { rooms.close_due().await }
         });
         let rooms = self.clone();
         every(&self.lifecycle, "live_rooms", DUE, Nudge::default(), move || {

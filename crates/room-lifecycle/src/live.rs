@@ -5,7 +5,7 @@
 //! locks are taken in one order: room, session, seats.
 
 mod answer;
-mod attendance;
+pub(crate) mod attendance;
 pub mod decide;
 mod error;
 mod grpc;

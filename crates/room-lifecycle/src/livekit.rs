@@ -2,12 +2,15 @@
 //!
 //! What it promises is how a failure may be read: `NotFound` is LiveKit's own word, everything else but a success
 //! is *unknown*: an error or a timeout is never absence, and a call that failed may have had its effect. Several
-//! clients, because the crate has one timeout per client: reads 2 s, writes 3 s, recorders longer ([`egress`]).
+//! clients, because the crate has one timeout per client: reads 2 s, writes 4 s (LiveKit itself gives up a node after
+//! 3.00 s, and says so), recorders longer ([`egress`]). Nor is every answer the truth: [`deletion`].
 
+mod deletion;
 pub mod egress;
 mod failure;
 pub mod listing;
 pub mod probe;
+mod signal;
 mod twirp;
 
 use std::{
@@ -35,7 +38,7 @@ use tracing::{Instrument, Span, field};
 pub use self::failure::{LiveKitError, reason};
 
 const READ: Duration = Duration::from_secs(2);
-const WRITE: Duration = Duration::from_secs(3);
+const WRITE: Duration = Duration::from_secs(4);
 
 /// What a room is made with. Times in whole seconds.
 #[derive(Clone, Debug)]
@@ -56,6 +59,7 @@ pub struct LiveKit {
     egress_read: Arc<EgressClient>,
     lister: listing::Lister,
     prober: twirp::Twirp,
+    signal: signal::Signal,
     may_delete: Arc<AtomicBool>,
 }
 
@@ -78,6 +82,7 @@ impl LiveKit {
             egress_read: recorders(READ),
             lister: listing::Lister::new(config, READ)?,
             prober: twirp::Twirp::new(config, probe::TIMEOUT)?,
+            signal: signal::Signal::new(config, deletion::ATTEMPT)?,
             may_delete: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -111,11 +116,14 @@ impl LiveKit {
 
     /// Makes a call through livekit-api. It hides the status of an answer that is not Twirp's; whether LiveKit refuses
     /// our key is then found out by a call of our own.
-    async fn call<T>(
+    async fn call<T, E>(
         &self,
         method: &'static str,
-        call: Pin<Box<impl Future<Output = ServiceResult<T>>>>,
-    ) -> Result<T, LiveKitError> {
+        call: Pin<Box<impl Future<Output = Result<T, E>>>>,
+    ) -> Result<T, LiveKitError>
+    where
+        LiveKitError: From<E>,
+    {
         let named = async {
             match call.await.map_err(LiveKitError::from) {
                 Err(unreadable @ LiveKitError::Unreadable(_)) => match Box::pin(self.lister.check()).await {
@@ -141,31 +149,6 @@ impl LiveKit {
     /// Who is in a room; nobody in a room that LiveKit does not know.
     pub async fn list_participants(&self, room: &str) -> Result<Vec<ParticipantInfo>, LiveKitError> {
         self.call("ListParticipants", Box::pin(self.read.list_participants(room))).await
-    }
-
-    /// Deletes a room whose name was retired by a committed row; `Ok` when it is gone, whoever did it.
-    ///
-    /// A room that only LiveKit's store knows (its node died) answers 500: it is made again, then deleted
-    /// (livekit.md §2).
-    pub async fn delete_room(&self, name: &str) -> Result<(), LiveKitError> {
-        if !self.may_delete() {
-            return Err(LiveKitError::NotOurs);
-        }
-        match self.try_delete(name).await {
-            Err(LiveKitError::Refused { code, .. }) if code == "unknown" => {
-                self.call("CreateRoom", Box::pin(self.write.create_room(name, CreateRoomOptions::default())))
-                    .await?;
-                self.try_delete(name).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    async fn try_delete(&self, name: &str) -> Result<(), LiveKitError> {
-        match self.call("DeleteRoom", Box::pin(self.write.delete_room(name))).await {
-            Err(LiveKitError::NotFound) => Ok(()),
-            outcome => outcome,
-        }
     }
 
     pub async fn remove_participant(&self, room: &str, identity: &str) -> Result<(), LiveKitError> {

@@ -20,6 +20,10 @@ pub const METERS: &[Meter] = &[
     ),
     Meter::gauge("greenroom_rooms_orphaned", "Rooms on LiveKit that no record needs, by kind."),
     Meter::gauge(
+        "greenroom_rooms_to_close",
+        "Rooms that are over or were replaced and that LiveKit still had to delete after the last pass.",
+    ),
+    Meter::gauge(
         "greenroom_livekit_deletion_allowed",
         "Whether rooms may be deleted on LiveKit; 0 until `repair adopt`.",
     ),
@@ -104,6 +108,7 @@ pub const METERS: &[Meter] = &[
 
 pub const TASKS: &[&str] = &[
     "ban",
+    "close room",
     "create nest",
     "create room",
     "end nest",
@@ -118,6 +123,7 @@ pub const TASKS: &[&str] = &[
     "nest permissions",
     "open room",
     "refresh room",
+    "remove participant",
     "repair",
     "repair by diagnosis",
     "retime room",

@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     livekit::LiveKitError,
     roles::track_source,
-    store::{self, people},
+    store::{self, Record, people},
 };
 
 /// How long beyond the life of a token a room with a kick is watched.
@@ -38,15 +38,27 @@ impl Rooms {
         if !people::set_kicked(&self.pool, record.id, user, watch).await? {
             return Ok(false);
         }
-        match self.livekit.remove_participant(&record.room_name, user).await {
-            Ok(()) | Err(LiveKitError::NotFound) => {}
-            // The mark is committed and the room is watched: the next look puts him out.
-            Err(error) => {
-                tracing::warn!(%error, room.owner = %record.owner_id, "LiveKit did not remove a kicked participant yet");
-            }
-        }
+        self.remove(&record, user).await;
         self.marks_nudge.now();
         Ok(true)
+    }
+
+    /// Has LiveKit remove a participant whom a committed row keeps out. The room is marked and watched: what fails here, or
+    /// takes longer than an answer may wait, the next check repeats.
+    pub(crate) async fn remove(&self, record: &Record, user: &str) {
+        let (rooms, room, user) = (self.clone(), record.clone(), user.to_owned());
+        let removing = self.briefly("remove participant", async move {
+            match rooms.livekit.remove_participant(&room.room_name, &user).await {
+                Ok(()) => people::insert_removed(&rooms.pool, room.id, &user).await?,
+                // Not found is not out: LiveKit can lack someone who is there. The next check looks.
+                Err(LiveKitError::NotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+            Ok(())
+        });
+        if let Some(Err(error)) = removing.await {
+            tracing::warn!(%error, room.owner = %record.owner_id, "LiveKit did not remove a participant yet");
+        }
     }
 
     /// Mutes or unmutes what somebody publishes from a source: whether there was anything to change. Only LiveKit can

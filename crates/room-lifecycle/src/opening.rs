@@ -1,5 +1,5 @@
-//! What LiveKit is told of an owner once its change is committed. Waited for at most 3 s: what does not come in
-//! time goes on without us, and what fails a pass does again.
+//! What LiveKit is told of an owner once its change is committed. A room is waited for at most 3 s, everything else as long
+//! as an answer may wait: what does not come in time goes on without us, and what fails a pass does again.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     store::{Record, live::LiveSession},
 };
 
-/// How long an answer waits for LiveKit.
+/// How long an answer waits for a room.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) enum Work {
@@ -51,7 +51,7 @@ impl Rooms {
             }
             Work::Settle => {
                 let flow = self.run("settle room", async move { rooms.settle(owner).await });
-                tokio::time::timeout(PATIENCE, flow).await
+                tokio::time::timeout(self.patience.answer, flow).await
             }
         };
         match told {

@@ -7,12 +7,9 @@
 //! made) is deleted only when it is empty and was seen twice, 30 s apart; with people in it, or when nobody could
 //! look, it is reported.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::PoisonError,
-};
+use std::{collections::HashMap, sync::PoisonError};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -58,25 +55,28 @@ impl Rooms {
     pub(crate) async fn find_strays(&self, overview: &Overview) -> Result<Strays, Error> {
         let names = &overview.listing.names;
         let mut strays = Strays::default();
-        let ours = names.iter().zip(&overview.ours).filter_map(|(name, ours)| ours.then_some(name.as_str()));
-        let mut ours: HashSet<&str> = ours.collect();
+        let rooms = names.iter().zip(&overview.listing.people).zip(&overview.ours);
+        let ours = rooms.filter_map(|((name, &people), ours)| ours.then_some((name.as_str(), people)));
+        let mut ours: HashMap<&str, i32> = ours.collect();
         let mut unknown = Vec::new();
         for Stray { name, known } in deployment::list_strays(&self.pool, names).await? {
             if known || self.is_probe_room(&name) {
                 strays.retired.push(name);
-            } else if ours.remove(name.as_str()) {
-                unknown.push(name);
+            } else if let Some(people) = ours.remove(name.as_str()) {
+                unknown.push((name, people));
             }
         }
-        let mut looks = stream::iter(unknown.into_iter().map(|name| async move {
+        let mut looks = stream::iter(unknown.into_iter().map(|(name, counted)| async move {
             let inside = self.livekit.list_participants(&name).await;
-            (name, inside)
+            // A list may lack participants who are there and counted (decisions/0020).
+            let empty = inside.map(|inside| inside.is_empty() && counted == 0);
+            (name, empty)
         }))
         .buffer_unordered(WIDTH);
-        while let Some((name, inside)) = looks.next().await {
-            match inside {
-                Ok(inside) if inside.is_empty() => strays.unknown.push(name),
-                Ok(_) => strays.inhabited.push(name),
+        while let Some((name, empty)) = looks.next().await {
+            match empty {
+                Ok(true) => strays.unknown.push(name),
+                Ok(false) => strays.inhabited.push(name),
                 Err(error) => {
                     tracing::warn!(%error, room.name = name, "nobody knows who is in an unknown room");
                     strays.unseen += 1;
@@ -125,7 +125,8 @@ impl Rooms {
     }
 
     async fn delete_all(&self, names: &[String]) {
-        stream::iter(names).for_each_concurrent(WIDTH, |name| self.delete_retired(name)).await;
+        // All at once: how many calls there are at a time, and how long is waited for them, is bounded elsewhere.
+        join_all(names.iter().map(|name| self.delete_retired(name))).await;
     }
 
     /// Remembers the unknown rooms and returns those that were first seen at least 30 s before `at`.

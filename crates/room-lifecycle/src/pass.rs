@@ -54,6 +54,8 @@ impl Rooms {
         let swept = self.sweep(checked.is_ok()).await;
         // Marks do not wait for a LiveKit that could be neither listed nor cleaned up.
         let drained = self.drain().await.map(drop);
+        let closed = self.close_due().await;
+        let counted = self.count_to_close().await;
         let left = done(people::set_left_with_room(&self.pool).await);
         let ghosts = done(ghosts::rooms::forget_ghosts(&self.pool).await);
         let streamed = self.stream_nests().await;
@@ -62,8 +64,8 @@ impl Rooms {
         let old = done(events::delete_old_events(&self.pool, self.events_keep, RETENTION_BATCH).await);
         let forgotten = self.forget_proofs().await;
         first_failure([
-            checked, live, recorded, swept, drained, left, ghosts, streamed, released, announced, old,
-            forgotten,
+            checked, live, recorded, swept, drained, closed, counted, left, ghosts, streamed, released,
+            announced, old, forgotten,
         ])
     }
 

@@ -60,6 +60,10 @@ pub enum Why {
     Haunted,
     /// Only ghosts are in it.
     Ghosts,
+    /// It lives, and LiveKit's lists lack its participants.
+    Unlisted,
+    /// It was created and could not be recorded.
+    Compensated,
 }
 
 impl Why {
@@ -71,6 +75,8 @@ impl Why {
             Self::Retimed => "retimed",
             Self::Haunted => "haunted",
             Self::Ghosts => "ghosts",
+            Self::Unlisted => "unlisted",
+            Self::Compensated => "compensated",
         }
     }
 }
@@ -104,7 +110,8 @@ pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> Step {
             Sight::There { .. } if !window_open && too_short(record) => Step::NextGeneration(Why::Retimed),
             Sight::There { .. } => Step::Confirm,
             Sight::Absent => {
-                if record.kind != OwnerKind::Session && !record.seated && !record.occupied {
+                let needed = record.seated || record.occupied || record.unlisted_since.is_some();
+                if record.kind != OwnerKind::Session && !needed {
                     return Step::Rest; // nobody needs it; whoever asks has it made anew
                 }
                 let rested = record.made_at.is_none_or(|at| record.now - at >= PATIENCE);

@@ -24,6 +24,7 @@ fn active() -> Record {
         confirmed_at: Some(now),
         closing_at: None,
         watched_until: None,
+        unlisted_since: None,
         next_attempt_at: None,
         occupied: false,
         seated: false,

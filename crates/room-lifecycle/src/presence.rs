@@ -25,12 +25,16 @@ impl Rooms {
             self.abandon_auto_end(record).await?;
         }
         let inside = looked?;
+        if self.close_unlisted(record, &inside).await? {
+            return self.make_next(record).await;
+        }
         if record.kind == OwnerKind::Nest {
             self.note_guests(record, &inside).await?;
         }
         let active = || inside.iter().filter(|one| is_person(one) && is_active(one));
         let look = people::Look {
             room: record.id,
+            generation: record.generation,
             identities: &active().map(|one| one.identity.clone()).collect::<Vec<_>>(),
             sids: &active().map(|one| one.sid.clone()).collect::<Vec<_>>(),
             at: record.now,

@@ -86,8 +86,14 @@ impl Rooms {
             return Err(crate::livekit::LiveKitError::Unknown("it could not be looked at".to_owned()).into());
         }
         match plan::plan(record, sight, self.policy) {
-            // Nobody needs a live room or a nest that LiveKit lost: nobody is in it either.
-            Step::Rest if *sight == Sight::Absent => self.finish_auto_end(record, true).await.map(drop),
+            // Nobody needs a live room or a nest that LiveKit lost: nobody is in it either, but whoever was kicked just now.
+            Step::Rest if *sight == Sight::Absent => {
+                if self.awaits_removal(record).await? {
+                    self.replace_missing(record).await?;
+                    return self.make_next(record).await;
+                }
+                self.finish_auto_end(record, true).await.map(drop)
+            }
             Step::Rest => Ok(()),
             Step::Close => self.close(record.id).await,
             Step::Make => self.make(record).await.map(drop),
@@ -106,16 +112,11 @@ impl Rooms {
 
     /// Retires the record's room for its next generation, deletes what was there, and makes the next one.
     pub(crate) async fn renew(&self, record: &Record, why: Why) -> Result<(), Error> {
-        if store::set_next_generation(&self.pool, record, why.as_str()).await? {
-            tracing::info!(room.owner = %record.owner_id, why = why.as_str(), "the room goes on in its next generation");
-            if record.status == RoomStatus::Active {
-                self.delete_retired(&record.room_name).await;
-            }
-        }
+        self.retire(record, why, record.status == RoomStatus::Active).await?;
         self.make_next(record).await
     }
 
-    async fn make_next(&self, record: &Record) -> Result<(), Error> {
+    pub(crate) async fn make_next(&self, record: &Record) -> Result<(), Error> {
         let Some(next) = store::find_record_by_id(&self.pool, record.id).await? else {
             return Ok(());
         };
@@ -127,9 +128,13 @@ impl Rooms {
 
     /// Ends the room of an owner that is not open: one conditional update, then the room on LiveKit.
     pub(crate) async fn close(&self, id: Uuid) -> Result<(), Error> {
-        if let Some(name) = store::set_ended(&self.pool, id).await? {
-            tracing::info!(room.id = %id, room.name = name, "room ended");
-            self.delete_retired(&name).await;
+        if let Some(ended) = store::set_ended(&self.pool, id, self.livekit.may_delete()).await? {
+            tracing::info!(room.id = %id, room.name = ended.room_name, "room ended");
+            if ended.to_close {
+                self.close_retired(&ended.room_name, false).await;
+            } else {
+                self.delete_retired(&ended.room_name).await;
+            }
         }
         Ok(())
     }

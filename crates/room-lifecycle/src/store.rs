@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod auto_end;
+pub mod closing;
 pub mod deployment;
 pub mod diagnosis;
 pub mod events;
@@ -37,6 +38,8 @@ pub struct Record {
     pub confirmed_at: Option<OffsetDateTime>,
     pub closing_at: Option<OffsetDateTime>,
     pub watched_until: Option<OffsetDateTime>,
+    /// LiveKit's list lacks the room or its participants since then, and it lives ([`crate::missing`]).
+    pub unlisted_since: Option<OffsetDateTime>,
     pub next_attempt_at: Option<OffsetDateTime>,
     pub occupied: bool,
     /// Somebody has a seat in the live session. Of bookings: false.
@@ -67,7 +70,7 @@ macro_rules! records {
             select r.id as "id!", r.owner as "owner_id!", o.kind as "kind!: OwnerKind", r.room_name as "room_name!", r.room_sid,
                    r.generation as "generation!", r.status as "status!: RoomStatus",
                    r.max_participants as "max_participants!", r.made_at, r.expires_at, r.confirmed_at, r.closing_at,
-                   r.watched_until, r.next_attempt_at,
+                   r.watched_until, r.unlisted_since, r.next_attempt_at,
                    exists (select from livekit_participants p
                            where p.joined_room = r.id offset 0) as "occupied!",
                    exists (select from live_room_attendance a
@@ -201,24 +204,35 @@ pub async fn set_adopted(
     sid: &str,
     at: OffsetDateTime,
 ) -> Result<bool> {
-    let done = sqlx::query!(
-        "update livekit_rooms
-         set room_sid = $3, confirmed_at = $4, made_at = app_now(), closing_at = null
-         where id = $1 and generation = $2 and status = 'active' and room_sid is distinct from $3",
+    let adopted = sqlx::query_scalar!(
+        "with adopted as (
+             update livekit_rooms
+             set room_sid = $3, confirmed_at = $4, made_at = app_now(), closing_at = null, unlisted_since = null
+             where id = $1 and generation = $2 and status = 'active' and room_sid is distinct from $3
+             returning id),
+         people as ( -- whoever was in the room that was lost has left, unless the next check finds them
+             update livekit_participants p set absent_since = least(p.absent_since, $4::timestamptz - interval '5 seconds')
+             from adopted where p.room_id = adopted.id and p.status = 'joined')
+         select id from adopted",
         record.id,
         record.generation,
         sid,
         at
     )
-    .execute(db)
+    .fetch_optional(db)
     .statement("UPDATE set_adopted")
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(adopted.is_some())
 }
 
-/// Retires the record's name: the next generation is pending under a new one. False: somebody else moved it on,
-/// or its owner is not open.
-pub async fn set_next_generation(db: impl PgExecutor<'_>, record: &Record, why: &str) -> Result<bool> {
+/// Retires the record's name: the next generation is pending under a new one, who was in this one has left, and with
+/// `to_close` its room is to be closed. False: somebody else moved it on, or its owner is not open.
+pub async fn set_next_generation(
+    db: impl PgExecutor<'_>,
+    record: &Record,
+    why: &str,
+    to_close: bool,
+) -> Result<bool> {
     let name = record.owner().room_name(record.generation + 1);
     let done = sqlx::query!(
         "with owner as (
@@ -229,10 +243,19 @@ pub async fn set_next_generation(db: impl PgExecutor<'_>, record: &Record, why: 
              update livekit_rooms r
              set generation = r.generation + 1, room_name = $4, room_sid = null, status = 'pending',
                  confirmed_at = null, made_at = null, expires_at = null, closing_at = null, ended_at = null,
-                 ended_reason = null, attempts = 0, next_attempt_at = null, last_error = null
+                 ended_reason = null, attempts = 0, next_attempt_at = null, last_error = null,
+                 unlisted_since = null
              from owner o
              where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.owner
-             returning r.id, r.room_name)
+             returning r.id, r.room_name),
+         people as (
+             update livekit_participants p
+             set status = 'left', left_at = app_now(), absent_since = null
+             from bumped where p.room_id = bumped.id and p.status = 'joined'),
+         closing as ( -- due for others when the replica that retired it has had time to close it
+             insert into rooms_to_close (room_name, room_id, not_before)
+             select $7, id, app_now() + interval '2 seconds' from bumped where $8
+             on conflict (room_name) do nothing)
          insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
          select 'GR_' || gen_random_uuid(), id, $5, 'room_retired',
                 jsonb_build_object('why', $6::text, 'name', $7::text, 'next', room_name)
@@ -243,7 +266,8 @@ pub async fn set_next_generation(db: impl PgExecutor<'_>, record: &Record, why: 
         name,
         record.room_sid.as_deref(),
         why,
-        record.room_name
+        record.room_name,
+        to_close
     )
     .execute(db)
     .statement("UPDATE set_next_generation")
@@ -268,31 +292,46 @@ pub async fn set_attempt_failed(db: impl PgExecutor<'_>, record: &Record, error:
     .map(drop)
 }
 
-/// Ends a room whose owner is no longer open; the name it had, to be deleted on LiveKit. None: there was nothing
-/// to end.
-pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<String>> {
-    sqlx::query_scalar!(
-        "with owner as (
+/// A room that was ended just now.
+#[derive(Debug)]
+pub struct Ended {
+    pub room_name: String,
+    /// A row says that it is to be closed.
+    pub to_close: bool,
+}
+
+/// Ends a room whose owner is no longer open. With `may_close` a room that was made on LiveKit is to be closed there.
+/// None: there was nothing to end.
+pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid, may_close: bool) -> Result<Option<Ended>> {
+    sqlx::query_as!(
+        Ended,
+        r#"with owner as (
              select o.owner, o.ended_reason
              from livekit_rooms k cross join lateral room_owner(k.session_id, k.live_session_id, k.nest_id) o
              where k.id = $1 and not o.open),
          ended as (
              update livekit_rooms r
              set status = 'ended', ended_at = app_now(), ended_reason = o.ended_reason, closing_at = null,
-                 watched_until = null
+                 watched_until = null, unlisted_since = null
              from owner o
              where r.id = $1 and r.status <> 'ended' and o.owner = r.owner
-             returning r.id, r.room_name, r.room_sid, r.ended_reason),
+             returning r.id, r.room_name, r.room_sid, r.ended_reason,
+                       $2 and r.room_sid is not null as to_close),
          people as (
              update livekit_participants p
              set status = 'left', left_at = app_now(), absent_since = null
              from ended where p.joined_room = ended.id),
+         closing as ( -- due for others when the replica that ended it has had time to close it
+             insert into rooms_to_close (room_name, room_id, not_before)
+             select room_name, id, app_now() + interval '2 seconds' from ended where to_close
+             on conflict (room_name) do nothing),
          told as (
              insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
              select 'GR_' || gen_random_uuid(), id, room_sid, 'room_ended', jsonb_build_object('reason', ended_reason)
              from ended)
-         select room_name from ended",
-        id
+         select room_name as "room_name!", to_close as "to_close!" from ended"#,
+        id,
+        may_close
     )
     .fetch_optional(db)
     .statement("UPDATE set_ended")

@@ -25,6 +25,7 @@ const WRITES: [(&str, &[&str]); 4] = [
             "nostr_seen",
             "recordings",
             "room_marks",
+            "rooms_to_close",
         ],
     ),
     ("greenroom_sync", &["community_live_streams", "live_stream_dirty"]),

@@ -2,12 +2,16 @@
 //! equal to it, and the pass releases the seats that nobody came back to.
 
 use chassis::db::retried;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
     Rooms,
     error::Error,
-    store::live::{attendance, lobby, seats, sessions},
+    store::live::{
+        attendance::{self, Locked},
+        lobby, seats, sessions,
+    },
 };
 
 /// Seats released by one pass.
@@ -22,20 +26,16 @@ impl Rooms {
         if !attendance::is_stale(&self.pool, livekit_room).await? {
             return Ok(());
         }
-        retried(|| self.project(livekit_room)).await
+        retried(|| self.lock_and_project(livekit_room)).await
     }
 
-    async fn project(&self, livekit_room: Uuid) -> Result<(), Error> {
+    async fn lock_and_project(&self, livekit_room: Uuid) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         let Some(live) = attendance::lock_room(&mut *transaction, livekit_room).await? else { return Ok(()) };
         if !seats::lock_session(&mut *transaction, live.session).await? {
             return Ok(());
         }
-        attendance::insert_unknown_people(&mut *transaction, livekit_room).await?;
-        attendance::set_seats(&mut *transaction, livekit_room).await?;
-        if attendance::set_numbers(&mut *transaction, livekit_room).await? {
-            sessions::settle(&mut *transaction, live.room).await?;
-        }
+        project(&mut transaction, live, livekit_room).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -55,4 +55,18 @@ impl Rooms {
         }
         Ok(transaction.commit().await?)
     }
+}
+
+/// Makes the seats equal to what LiveKit shows; the live room and its session are locked.
+pub(crate) async fn project(
+    transaction: &mut PgConnection,
+    live: Locked,
+    livekit_room: Uuid,
+) -> Result<(), Error> {
+    attendance::insert_unknown_people(&mut *transaction, livekit_room).await?;
+    attendance::set_seats(&mut *transaction, livekit_room).await?;
+    if attendance::set_numbers(&mut *transaction, livekit_room).await? {
+        sessions::settle(&mut *transaction, live.room).await?;
+    }
+    Ok(())
 }

@@ -9,6 +9,8 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub struct Look<'a> {
     pub room: Uuid,
+    /// Of the room that was looked into: a look of an earlier one says nothing of who is there now.
+    pub generation: i32,
     pub identities: &'a [String],
     pub sids: &'a [String],
     pub at: OffsetDateTime,
@@ -20,7 +22,8 @@ pub struct Look<'a> {
 pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u64> {
     let done = sqlx::query!(
         "with room as (
-             select id from livekit_rooms where id = $1 and status = 'active' for no key update),
+             select id from livekit_rooms
+             where id = $1 and generation = $5 and status = 'active' for no key update),
          seen as (
              select * from unnest($2::text[], $3::text[]) as s(user_id, sid)),
          there as (
@@ -53,7 +56,8 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
         look.room,
         look.identities,
         look.sids,
-        look.at
+        look.at,
+        look.generation
     )
     .execute(db)
     .statement("UPDATE set_presence")
@@ -103,7 +107,8 @@ pub async fn list_people(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Pers
 }
 
 /// Puts a person out for the whole booking, has the room watched for as long as a token may live, and marks it.
-/// Kicked again, he was kicked when he was first: a join that lingers since then still counts. The room is locked
+/// Kicked again, he was kicked when he was first: a join that lingers since then still counts. Who was joined left when
+/// they were kicked, to the microsecond: [`awaits_removal`] tells them by it. The room is locked
 /// before the person, as everywhere.
 pub async fn set_kicked(
     db: impl PgExecutor<'_>,
@@ -116,11 +121,11 @@ pub async fn set_kicked(
                update livekit_rooms r set watched_until = greatest(r.watched_until, $3)
                where r.id = $1
                  and exists (select from livekit_participants p where p.room_id = r.id and p.user_id = $2)
-               returning r.id),
+               returning r.id, app_now() as now),
            kicked as (
                update livekit_participants p
-               set status = 'kicked', kicked_at = coalesce(p.kicked_at, app_now()),
-                   left_at = coalesce(p.left_at, app_now()), absent_since = null
+               set status = 'kicked', kicked_at = coalesce(p.kicked_at, watched.now),
+                   left_at = coalesce(p.left_at, watched.now), absent_since = null
                from watched where p.room_id = watched.id and p.user_id = $2
                returning p.room_id)
            select mark_room(room_id) is not null as "marked!" from kicked"#,
@@ -170,6 +175,50 @@ pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<U
     )
     .fetch_all(db)
     .statement("SELECT list_unwelcome")
+    .await
+}
+
+/// LiveKit has removed this participant, whom we last saw under this SID.
+pub async fn insert_removed(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Result<()> {
+    sqlx::query!(
+        "insert into livekit_events (event_id, room_id, event_type, identity, participant_sid)
+         select 'GR_' || gen_random_uuid(), room_id, 'participant_removed', user_id, participant_sid
+         from livekit_participants where room_id = $1 and user_id = $2 and participant_sid is not null",
+        room,
+        user
+    )
+    .execute(db)
+    .statement("INSERT insert_removed")
+    .await
+    .map(drop)
+}
+
+/// Whether someone was in the room when they were kicked, within the last minute, or is in it and banned, and LiveKit
+/// has not said since that they left.
+pub async fn awaits_removal(db: impl PgExecutor<'_>, room: Uuid) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"with out as (
+               select p.user_id, p.participant_sid from livekit_participants p
+               where p.room_id = $1 and p.status = 'kicked' and p.joined_at is not null
+                 and p.left_at >= p.kicked_at and p.kicked_at > app_now() - interval '1 minute'
+               union all
+               select p.user_id, p.participant_sid
+               from livekit_rooms r
+               join live_room_sessions s on s.id = r.live_session_id
+               join live_room_bans b on b.live_room_id = s.room_id and (b.until is null or b.until > app_now())
+               join livekit_participants p on p.room_id = r.id and p.user_id = b.user_id and p.status = 'joined'
+               where r.id = $1)
+           select exists (
+               select from out
+               where not exists (select from livekit_events e
+                                 where e.room_id = $1 and e.identity = out.user_id
+                                   and e.participant_sid = out.participant_sid
+                                   and e.event_type in ('participant_left', 'participant_connection_aborted',
+                                                        'participant_removed'))) as "awaits!""#,
+        room
+    )
+    .fetch_one(db)
+    .statement("SELECT awaits_removal")
     .await
 }
 

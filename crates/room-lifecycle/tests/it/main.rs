@@ -4,6 +4,7 @@
 
 mod admin;
 mod crashes;
+mod dead_node;
 mod diagnosis;
 mod diagnosis_callers;
 mod ensure;
@@ -47,4 +48,7 @@ mod recording_starts;
 mod recording_watch;
 mod recordings;
 mod refusals;
+mod to_close;
+mod unlisted;
+mod unlisted_crashes;
 mod webhooks;

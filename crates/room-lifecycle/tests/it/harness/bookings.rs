@@ -22,6 +22,29 @@ impl World {
         (booking, record)
     }
 
+    /// A booking that is open now, with both people in its room.
+    pub async fn meeting(&self, rooms: &Rooms) -> (Booking, Record) {
+        let (booking, record) = self.open_room(rooms).await;
+        for who in [&booking.host, &booking.guest] {
+            self.join(&record.room_name, who);
+        }
+        self.check(rooms, &record).await;
+        (booking, record)
+    }
+
+    /// One check of a room, which goes well.
+    pub async fn check(&self, rooms: &Rooms, record: &Record) {
+        assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id]);
+    }
+
+    /// The names that committed rows say are to be closed.
+    pub async fn to_close(&self) -> Vec<String> {
+        sqlx::query_scalar!("select room_name from rooms_to_close order by room_name")
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+    }
+
     pub async fn record(&self, booking: &Booking) -> Record {
         store::find_record(&self.pool, booking.id).await.unwrap().unwrap()
     }

@@ -29,6 +29,14 @@ impl World {
         names
     }
 
+    /// Who talks there, sorted, whatever LiveKit lists.
+    pub fn inside(&self, room: &str) -> Vec<String> {
+        let mut inside: Vec<String> =
+            self.server().connected(room).into_iter().map(|one| one.identity).collect();
+        inside.sort();
+        inside
+    }
+
     pub fn token(&self, room: &str, identity: &str) -> String {
         self.signed_for(
             identity,

@@ -64,7 +64,11 @@ impl World {
             app_url: None,
             recordings: self.recording_settings(),
             // Longer than the gateway waits: a machine that is busy with other tests is no silent LiveKit.
-            patience: Patience { look: Duration::from_secs(8), remake: Duration::from_secs(8) },
+            patience: Patience {
+                look: Duration::from_secs(8),
+                remake: Duration::from_secs(8),
+                answer: Duration::from_secs(8),
+            },
             clock: Clock::default(),
         }
     }

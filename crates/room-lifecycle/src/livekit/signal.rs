@@ -1,0 +1,81 @@
+//! A connection that joins a room and says nothing: the one thing that makes a LiveKit whose Redis has lost its data write
+//! a living room to it again (seen with 1.13.5; CreateRoom returns such a room and does not write it).
+
+use std::time::Duration;
+
+use chassis::config;
+use livekit_api::access_token::{AccessToken, VideoGrants};
+use reqwest::{Client, StatusCode, Url, header};
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+use super::LiveKitError;
+
+const TTL: Duration = Duration::from_mins(1);
+
+#[derive(Clone, Debug)]
+pub struct Signal {
+    http: Client,
+    url: String,
+    key: String,
+    secret: SecretString,
+}
+
+impl Signal {
+    pub fn new(config: &config::LiveKit, timeout: Duration) -> reqwest::Result<Self> {
+        // reqwest panics without a default; an error means that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Client::builder().timeout(timeout).http1_only();
+        Ok(Self {
+            http: http.redirect(reqwest::redirect::Policy::none()).build()?,
+            url: config.url.clone(),
+            key: config.api_key.clone(),
+            secret: config.api_secret.clone(),
+        })
+    }
+
+    /// Joins a room, invisible and mute, creates it if there is none, and goes.
+    pub async fn knock(&self, room: &str) -> Result<(), LiveKitError> {
+        let mut url: Url = self.url.parse().map_err(unknown)?;
+        url.set_path("/rtc");
+        url.query_pairs_mut()
+            .append_pair("access_token", &self.token(room)?)
+            .append_pair("protocol", "15")
+            .append_pair("auto_subscribe", "0");
+        let request =
+            self.http.get(url).header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "websocket");
+        let request = request.header(header::SEC_WEBSOCKET_VERSION, "13");
+        // Any key will do: nothing is read.
+        let request = request.header(header::SEC_WEBSOCKET_KEY, "Z3JlZW5yb29tIGtub2Nrcw==");
+        // The address has the token in it.
+        let answer = request.send().await.map_err(|error| unknown(error.without_url()))?;
+        match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS => Ok(()),
+            StatusCode::NOT_FOUND => Err(LiveKitError::NotFound),
+            status => Err(unknown(format!("a connection was answered with {status}"))),
+        }
+    }
+
+    fn token(&self, room: &str) -> Result<String, LiveKitError> {
+        let grants = VideoGrants {
+            room_join: true,
+            room_create: true,
+            room: room.to_owned(),
+            hidden: true,
+            can_publish: Some(false),
+            can_subscribe: Some(false),
+            can_publish_data: Some(false),
+            ..VideoGrants::default()
+        };
+        AccessToken::with_api_key(&self.key, self.secret.expose_secret())
+            .with_identity(&format!("greenroom-{}", Uuid::new_v4()))
+            .with_grants(grants)
+            .with_ttl(TTL)
+            .to_jwt()
+            .map_err(unknown)
+    }
+}
+
+fn unknown(error: impl std::fmt::Display) -> LiveKitError {
+    LiveKitError::Unknown(error.to_string())
+}

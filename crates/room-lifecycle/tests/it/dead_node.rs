@@ -1,0 +1,224 @@
+//! After a crash of a LiveKit with Redis every room that is over goes all the same, and no answer waits for it (I2, I9).
+
+use std::time::Instant;
+
+use domain::RoomStatus;
+use livekit_api::services::room::CreateRoomOptions;
+use livekit_dev::{Fault, Hand, Stop, Store};
+use proto::room::v1::{EndRoomRequest, room_service_server::RoomService};
+use room_lifecycle::{Config, live::decide::Verb};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+use tonic::Request;
+
+use crate::harness::{State, World, nests::key, owner, refused, seats::person};
+
+/// How long an answer waits in tests that look at it.
+fn brief(config: &mut Config) {
+    config.patience.answer = std::time::Duration::from_millis(50);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn ended_rooms_go_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    for stop in [Stop::Crash, Stop::Graceful { webhooks: 0 }] {
+        let (ended, _) = world.meeting(&rooms).await;
+        let (cancelled, _) = world.meeting(&rooms).await;
+        let host = world.host().await;
+        host.go_live(&rooms).await.unwrap();
+        let nest = world.nest(&rooms).await;
+        world.server().restart_after(stop);
+        assert_eq!(world.names().len(), 4, "{stop:?}: Redis keeps them");
+        world.complete(&ended).await;
+        world.set_status(&cancelled, "cancelled").await;
+        host.change(&rooms, Verb::End).await.unwrap();
+        nest.end(&rooms, &key(1)).await.unwrap();
+        rooms.drain().await.unwrap();
+        assert!(world.names().is_empty(), "{stop:?}: {:?}", world.names());
+        assert!(world.to_close().await.is_empty());
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn replaced_room_goes_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let booking = world.booking(State::OpensTomorrow).await;
+    rooms.ensure(owner(&booking), false).await.unwrap();
+    world.server().restart();
+    world.reschedule(&booking, Duration::days(1)).await;
+    rooms.drain().await.unwrap();
+    assert_eq!(world.record(&booking).await.generation, 2);
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn node_that_never_answers_is_not_waited_for(_: PgPoolOptions, connect: PgConnectOptions) {
+    let livekit = testkit::livekit_with(|config| {
+        config.standing_clock = true;
+        config.store = Store::RedisLike;
+        config.wait_speed = 0; // its 3 s never pass
+    });
+    let world = World::beside(connect, std::sync::Arc::new(livekit.await)).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.meeting(&rooms).await;
+    world.server().restart();
+    world.complete(&booking).await;
+    rooms.drain().await.unwrap();
+    assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn listed_orphans_of_a_dead_node_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let id = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
+    for (name, metadata) in [("retired", String::new()), ("unknown", format!(r#"{{"deployment": "{id}"}}"#))]
+    {
+        let options = CreateRoomOptions { metadata, ..CreateRoomOptions::default() };
+        world.admin().create_room(name, options).await.unwrap();
+    }
+    world.execute("insert into livekit_room_names values ('retired', gen_random_uuid(), 1)").await;
+    world.server().restart();
+    rooms.pass().await.unwrap();
+    assert_eq!(world.names(), ["unknown"], "the pass removes what is certainly over");
+    let strays = rooms.find_orphans().await.unwrap();
+    assert_eq!(strays.unknown, ["unknown"]);
+    rooms.delete_orphan("unknown").await.unwrap(); // `greenroom repair orphans --yes`
+    assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn end_is_answered_before_livekit_deletes(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms_with(brief).await;
+    let (booking, record) = world.meeting(&rooms).await;
+    world.complete(&booking).await;
+    world.server().faults().set("DeleteRoom", Fault::Hang);
+    let made = world.server().calls("CreateRoom");
+    let caller = Some(chassis::grpc::system_caller());
+    let request = EndRoomRequest { caller, session_id: booking.id.to_string() };
+    rooms.end_room(Request::new(request)).await.unwrap();
+    assert_eq!(world.server().calls("CreateRoom"), made, "the first attempt has not been given up yet");
+    assert_eq!(world.inside(&record.room_name).len(), 2);
+    world.server().faults().clear();
+    testkit::eventually("it goes on by itself", async || world.names().is_empty().then_some(())).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn kick_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms_with(brief).await;
+    let (booking, record) = world.meeting(&rooms).await;
+    world.server().faults().set("RemoveParticipant", Fault::Hang);
+    let began = Instant::now();
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    assert!(began.elapsed() < std::time::Duration::from_secs(3), "LiveKit itself takes 3 s");
+    assert_eq!(world.inside(&record.room_name).len(), 2);
+    world.server().faults().clear();
+    testkit::eventually("it goes on by itself", async || {
+        (world.inside(&record.room_name) == [booking.host.as_str()]).then_some(())
+    })
+    .await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn ban_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms_with(brief).await;
+    let open = world.live(&rooms, 5).await;
+    crate::live_seats::seen(&world, &rooms, &open, "ann").await;
+    world.server().faults().set("RemoveParticipant", Fault::Hang);
+    let began = Instant::now();
+    let host = person(&open.room.host);
+    rooms.ban(&host, open.room.id, "ann", None).await.unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(3), "LiveKit itself takes 3 s");
+    world.server().faults().clear();
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn ended_room_is_closed_within_seconds_when_livekit_works(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    let old = world.token(&record.room_name, &booking.guest);
+    world.server().faults().set("*", refused());
+    world.complete(&booking).await;
+    rooms.drain().await.unwrap();
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    for _ in 0..60 {
+        world.pass_time(Duration::seconds(2));
+        rooms.close_due().await.unwrap();
+    }
+    world.server().restart();
+    world.server().faults().clear();
+    world.server().join(&old).unwrap();
+    world.pass_time(Duration::seconds(1));
+    rooms.close_due().await.unwrap();
+    assert!(world.inside(&record.room_name).is_empty(), "after a second, however long LiveKit was away");
+    assert!(world.server().join(&old).is_err());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn while_livekit_fails_one_room_at_a_time_is_tried(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    world.server().faults().set("DeleteRoom", refused());
+    for _ in 0..8 {
+        let (booking, _) = world.open_room(&rooms).await;
+        world.complete(&booking).await;
+    }
+    rooms.drain().await.unwrap();
+    assert_eq!(world.to_close().await.len(), 8);
+    for _ in 0..3 {
+        world.pass_time(Duration::seconds(2));
+        let before = world.server().calls("DeleteRoom");
+        rooms.close_due().await.unwrap();
+        assert_eq!(world.server().calls("DeleteRoom"), before + 1);
+    }
+    world.server().faults().clear();
+    world.pass_time(Duration::seconds(2));
+    rooms.close_due().await.unwrap();
+    assert!(world.to_close().await.is_empty(), "all of them as soon as one succeeds");
+    assert!(world.names().is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn takeover_waits_until_the_crash_is_noticed(_: PgPoolOptions, connect: PgConnectOptions) {
+    let livekit = testkit::livekit_with(|config| {
+        config.standing_clock = true;
+        config.store = Store::RedisLike;
+        config.dead_node_lingers = std::time::Duration::from_secs(5);
+    });
+    let world = World::beside(connect, std::sync::Arc::new(livekit.await)).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    world.server().restart();
+    world.complete(&booking).await;
+    rooms.drain().await.unwrap();
+    assert_eq!(world.to_close().await, [record.room_name.as_str()], "CreateRoom asks the dead node as well");
+    world.server().advance(Hand::Rooms, std::time::Duration::from_secs(5));
+    world.pass_time(Duration::seconds(1));
+    rooms.close_due().await.unwrap();
+    assert!(world.names().is_empty());
+    assert!(world.to_close().await.is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn nothing_is_taken_over_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let (booking, _) = world.meeting(&rooms).await;
+    let live = world.live(&rooms, 5).await;
+    let elsewhere = world.rooms_with(|config| config.livekit.url += "/").await;
+    world.server().restart();
+    world.complete(&booking).await;
+    world.alter(live.session, "status", "'ended', ended_at = app_now()").await;
+    let made = world.server().calls("CreateRoom");
+    elsewhere.pass().await.unwrap();
+    world.pass_time(Duration::seconds(31));
+    elsewhere.pass().await.unwrap();
+    assert_eq!((world.server().calls("CreateRoom"), world.server().calls("DeleteRoom")), (made, 0));
+    assert!(world.to_close().await.is_empty(), "no row promises it either");
+}

@@ -1,0 +1,131 @@
+//! The row that says "to be closed": whatever dies between its steps, some replica closes the room (I2).
+
+use livekit_dev::{Fault, Store};
+use room_lifecycle::store;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+
+use crate::{
+    crashes::{cut, cuts},
+    harness::{World, refused},
+};
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn row_of_a_room_that_ended_outlives_its_replica(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let (dies, lives) = (world.rooms().await, world.rooms().await);
+    let (booking, record) = world.meeting(&lives).await;
+    world.server().flush(); // nothing lists it
+    world.complete(&booking).await;
+    let ended = store::set_ended(&world.pool, record.id, true).await.unwrap().unwrap();
+    drop(dies); // between the row and DeleteRoom
+    assert!(ended.to_close);
+    lives.close_due().await.unwrap();
+    assert_eq!(world.inside(&record.room_name).len(), 2, "its own replica has 2 s");
+    world.pass_time(Duration::seconds(2));
+    lives.close_due().await.unwrap();
+    assert!(world.inside(&record.room_name).is_empty());
+    assert!(world.to_close().await.is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn room_created_to_be_deleted_is_deleted_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let (dies, lives) = (world.rooms().await, world.rooms().await);
+    let (booking, record) = world.meeting(&lives).await;
+    world.server().flush();
+    world.complete(&booking).await;
+    world.server().faults().set_next("DeleteRoom", 1, refused());
+    dies.drain().await.unwrap();
+    // It comes back, has the room created, and dies before it is deleted.
+    world.server().faults().set("DeleteRoom", Fault::Hang);
+    world.pass_time(Duration::seconds(2));
+    let deletes = world.server().calls("DeleteRoom");
+    tokio::select! {
+        _ = dies.close_due() => unreachable!("DeleteRoom hangs"),
+        () = world.reached("DeleteRoom", deletes + 1) => {}
+    }
+    drop(dies);
+    world.server().faults().clear();
+    assert_eq!(world.to_close().await, [record.room_name.as_str()]);
+    world.pass_time(Duration::seconds(16));
+    lives.close_due().await.unwrap();
+    assert!(world.names().is_empty() && world.inside(&record.room_name).is_empty());
+    assert!(world.to_close().await.is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn end_of_an_unlisted_room_is_finished_whatever_dies(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let steady = world.rooms().await;
+    let mut ended = Vec::new();
+    for polls in cuts().step_by(4) {
+        let (booking, record) = world.meeting(&steady).await;
+        world.server().flush();
+        world.complete(&booking).await;
+        ended.push(record.room_name);
+        let dies = world.rooms().await;
+        if cut(polls, dies.drain()).await.is_some() {
+            break;
+        }
+    }
+    testkit::eventually("what was cut is over", || world.quiet()).await;
+    for _ in 0..3 {
+        world.hurry().await;
+        world.pass_time(Duration::seconds(16));
+        steady.pass().await.unwrap();
+    }
+    for room in ended {
+        assert!(world.inside(&room).is_empty(), "{room}");
+    }
+    assert!(world.names().is_empty());
+    assert!(world.to_close().await.is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn two_replicas_close_a_room_together(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let (one, two) = (world.rooms().await, world.rooms().await);
+    let (booking, record) = world.meeting(&one).await;
+    world.server().flush();
+    world.complete(&booking).await;
+    let (first, second) = tokio::join!(one.drain(), two.drain());
+    first.unwrap();
+    second.unwrap();
+    world.pass_time(Duration::seconds(16));
+    let (first, second) = tokio::join!(one.close_due(), two.close_due());
+    first.unwrap();
+    second.unwrap();
+    assert!(world.names().is_empty() && world.inside(&record.room_name).is_empty());
+    assert!(world.to_close().await.is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn room_that_a_record_uses_again_is_not_closed(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (_, record) = world.meeting(&rooms).await;
+    world
+        .execute(&format!(
+            "insert into rooms_to_close (room_name, room_id, not_before)
+             values ('{}', '{}', app_now())",
+            record.room_name, record.id
+        ))
+        .await;
+    rooms.pass().await.unwrap();
+    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert!(world.to_close().await.is_empty(), "the row is dropped");
+    assert_eq!(world.server().calls("DeleteRoom"), 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn row_from_before_the_clock_was_set_back_is_due(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    world.complete(&booking).await;
+    store::set_ended(&world.pool, record.id, true).await.unwrap();
+    world.pass_time(Duration::hours(-1));
+    rooms.close_due().await.unwrap();
+    assert!(world.names().is_empty());
+}

@@ -1,0 +1,298 @@
+//! No room without a ruler: LiveKit's Redis loses its data, and the participants talk on unlisted. A room that was lost is
+//! replaced at once, one that lives is kept until two checks lack its participants.
+
+use chassis::status::Reason;
+use domain::RoomStatus;
+use livekit_dev::{Fault, Store};
+use room_lifecycle::live::decide::Verb;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+
+use crate::{
+    harness::{
+        Booking, Replica, World,
+        nests::{OpenNest, key},
+        owner, reason, refused,
+        seats::person,
+    },
+    live_seats::seen,
+};
+use room_lifecycle::store::Record;
+
+/// A meeting that LiveKit's store has forgotten.
+async fn flushed(connect: PgConnectOptions) -> (World, Replica, Booking, Record) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    world.join(&record.room_name, "observer");
+    world.server().flush();
+    assert!(world.names().is_empty());
+    assert_eq!(world.inside(&record.room_name).len(), 3, "they talk on");
+    (world, rooms, booking, record)
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn lost_room_is_replaced_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    world.server().restart();
+    world.check(&rooms, &record).await;
+    let next = world.record(&booking).await;
+    assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
+    assert_eq!(world.names(), [next.room_name], "what CreateRoom made to find out is gone");
+    assert!(world.to_close().await.is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn living_room_is_kept_when_its_list_is_lost(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = flushed(connect).await;
+    world.check(&rooms, &record).await;
+    world.pass_time(Duration::seconds(4));
+    world.check(&rooms, &record).await;
+    let kept = world.record(&booking).await;
+    assert_eq!((kept.generation, &kept.room_sid), (1, &record.room_sid));
+    assert_eq!(world.inside(&record.room_name).len(), 3);
+    assert_eq!(world.server().calls("DeleteRoom"), 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn living_room_is_replaced_after_two_checks(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = flushed(connect).await;
+    rooms.pass().await.unwrap();
+    assert_eq!(world.record(&booking).await.generation, 1);
+    world.pass_time(Duration::seconds(5));
+    rooms.drain().await.unwrap(); // the first check has marked it for then
+    let next = world.record(&booking).await;
+    assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
+    assert!(world.inside(&record.room_name).is_empty(), "sent to where someone rules");
+    assert_eq!(world.status(&booking, &booking.guest).await, "left");
+    assert!(world.to_close().await.is_empty());
+    world.join(&next.room_name, &booking.guest);
+    world.check(&rooms, &next).await;
+    assert_eq!(world.status(&booking, &booking.guest).await, "joined");
+    world.assert_one_room_per_open_owner().await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn room_that_is_listed_again_is_kept(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = flushed(connect).await;
+    rooms.pass().await.unwrap();
+    world.server().leave(&record.room_name, "observer").unwrap();
+    for who in [&booking.host, &booking.guest] {
+        world.join(&record.room_name, who); // both clients reconnect: LiveKit writes them down again
+    }
+    for _ in 0..3 {
+        world.pass_time(Duration::seconds(5));
+        world.check(&rooms, &record).await;
+    }
+    let kept = world.record(&booking).await;
+    assert_eq!((kept.generation, kept.unlisted_since), (1, None));
+    assert_eq!(world.inside(&record.room_name).len(), 2);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn one_empty_list_never_ends_a_meeting(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    let lie = || {
+        for method in ["ListRooms", "ListParticipants"] {
+            world.server().faults().set_next(method, 1, Fault::EmptyList);
+        }
+    };
+    for apart in [6, 1, 61, 6] {
+        lie();
+        world.check(&rooms, &record).await;
+        world.pass_time(Duration::seconds(apart));
+        world.server().faults().clear();
+        world.check(&rooms, &record).await;
+        world.pass_time(Duration::seconds(apart));
+    }
+    // Two of them, but less than 5 s apart, and two that have nothing to do with each other.
+    for apart in [4, 61] {
+        lie();
+        world.check(&rooms, &record).await;
+        world.pass_time(Duration::seconds(apart));
+        lie();
+        world.check(&rooms, &record).await;
+        world.server().faults().clear();
+        world.check(&rooms, &record).await;
+    }
+    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert_eq!(world.server().calls("DeleteRoom"), 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn list_that_lacks_only_the_room_is_outweighed(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    world.server().faults().set("ListRooms", Fault::EmptyList);
+    for _ in 0..4 {
+        world.check(&rooms, &record).await;
+        world.pass_time(Duration::seconds(6));
+    }
+    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.inside(&record.room_name).len(), 2);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn kick_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = flushed(connect).await;
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    rooms.watch().await.unwrap();
+    assert_eq!(world.inside(&record.room_name).len(), 3, "not after one check either");
+    for _ in 0..3 {
+        world.pass_time(Duration::seconds(1));
+        rooms.watch().await.unwrap();
+    }
+    assert!(world.inside(&record.room_name).is_empty());
+    let next = world.record(&booking).await;
+    assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
+    world.join(&next.room_name, &booking.host);
+    world.check(&rooms, &next).await;
+    assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
+    assert_eq!(world.status(&booking, &booking.host).await, "joined");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn last_one_kicked_is_out_of_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let open = world.live(&rooms, 5).await;
+    seen(&world, &rooms, &open, "ann").await;
+    let record = world.live_record(&open).await;
+    world.server().flush();
+    assert!(rooms.kick_seated(&person(&open.room.host), open.room.id, "ann").await.unwrap());
+    for _ in 0..4 {
+        rooms.watch().await.unwrap();
+        world.pass_time(Duration::seconds(1));
+    }
+    assert!(world.inside(&record.room_name).is_empty(), "nobody else needs the room");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn ban_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let open = world.live(&rooms, 5).await;
+    for who in ["ann", "ben"] {
+        seen(&world, &rooms, &open, who).await;
+    }
+    let record = world.live_record(&open).await;
+    world.server().flush();
+    rooms.ban(&person(&open.room.host), open.room.id, "ann", None).await.unwrap();
+    for _ in 0..4 {
+        rooms.watch().await.unwrap();
+        world.pass_time(Duration::seconds(1));
+    }
+    assert!(world.inside(&record.room_name).is_empty());
+    assert_eq!(world.live_record(&open).await.generation, 2);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn one_lost_among_listed_is_out_after_a_kick(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = flushed(connect).await;
+    world.server().leave(&record.room_name, "observer").unwrap(); // the room is listed again, with a count of two
+    world.join(&record.room_name, &booking.host);
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    rooms.watch().await.unwrap();
+    assert_eq!(world.inside(&record.room_name).len(), 2);
+    world.pass_time(Duration::seconds(5));
+    rooms.watch().await.unwrap();
+    assert!(world.inside(&record.room_name).is_empty());
+    assert_eq!(world.record(&booking).await.generation, 2);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn kick_that_livekit_carries_out_disturbs_no_others(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
+    // Its webhook is lost, and lists lie for a while.
+    for method in ["ListRooms", "ListParticipants"] {
+        world.server().faults().set(method, Fault::EmptyList);
+    }
+    for _ in 0..4 {
+        rooms.watch().await.unwrap();
+        world.pass_time(Duration::seconds(1));
+    }
+    world.server().faults().clear();
+    rooms.watch().await.unwrap();
+    assert_eq!(world.inside(&record.room_name), [booking.host.as_str()]);
+    assert_eq!(world.record(&booking).await.generation, 1);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn end_acts_at_once_in_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = flushed(connect).await;
+    world.complete(&booking).await;
+    rooms.drain().await.unwrap();
+    assert!(world.inside(&record.room_name).is_empty());
+    assert!(world.to_close().await.is_empty());
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
+    assert!(world.names().is_empty());
+
+    let open = world.live(&rooms, 5).await;
+    let live = world.live_record(&open).await;
+    let nest = OpenNest::of(&rooms, &key(1)).await;
+    let nested = world.nest_record(&nest).await;
+    world.join(&live.room_name, "ann");
+    world.join(&nested.room_name, &key(2));
+    world.server().flush();
+    rooms.change_session(&person(&open.room.host), open.room.id, Verb::End).await.unwrap();
+    nest.end(&rooms, &key(1)).await.unwrap();
+    for room in [&live.room_name, &nested.room_name] {
+        assert!(world.inside(room).is_empty(), "{room}");
+    }
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn no_token_is_given_for_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = flushed(connect).await;
+    assert_eq!(reason(rooms.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
+    assert_eq!(world.inside(&record.room_name).len(), 3, "LiveKit would answer the token with 404");
+    world.pass_time(Duration::seconds(5));
+    let other = world.rooms().await; // who fails shares the failure for a second
+    let next = other.ensure(owner(&booking), true).await.unwrap();
+    assert_eq!(next.generation, 2);
+    world.join(&next.room_name, &booking.host);
+    assert!(world.inside(&record.room_name).is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn unlisted_room_is_left_alone_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = flushed(connect).await;
+    let elsewhere = world.rooms_with(|config| config.livekit.url += "/").await;
+    drop(rooms);
+    let before = world.server().all_calls();
+    world.check(&elsewhere, &record).await;
+    let old = world.inside(&record.room_name);
+    assert_eq!(old.len(), 3, "the original's meeting goes on");
+    assert_eq!(world.record(&booking).await.generation, 2, "as for every room that lists lack");
+    let made = before.get("CreateRoom").copied().unwrap_or_default();
+    assert_eq!(world.server().calls("CreateRoom"), made + 1, "only the next generation's");
+    assert_eq!(world.server().calls("DeleteRoom"), 0);
+    assert!(world.to_close().await.is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn failing_create_room_gives_nothing_up(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = flushed(connect).await;
+    for fault in [refused(), Fault::BadGateway, Fault::FailAfterEffect] {
+        world.server().faults().set_next("CreateRoom", 1, fault);
+        world.server().flush();
+        assert!(rooms.reconcile(&[record.id]).await.unwrap().is_empty());
+        world.pass_time(Duration::seconds(6));
+        let other = world.rooms().await; // who fails shares the failure for a second
+        world.server().faults().set_next("CreateRoom", 1, refused());
+        world.server().flush();
+        assert_eq!(reason(other.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
+        world.pass_time(Duration::seconds(6));
+    }
+    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.inside(&record.room_name).len(), 3);
+}
