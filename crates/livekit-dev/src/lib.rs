@@ -28,7 +28,7 @@ pub use self::{
     auth::TokenError,
     clock::Hand,
     config::{Config, Store, Switches, WebhookConfig, Worker},
-    faults::{ANY_METHOD, Armed, Fault, Faults},
+    faults::{ANY_METHOD, About, Armed, Fault, Faults},
     rtc::JoinError,
     server::LiveKitDev,
     state::occupant::PublishError,

@@ -8,10 +8,12 @@ mod admin;
 mod auto_end;
 pub mod config;
 pub mod diagnosis;
+mod drain;
 pub mod ensure;
 mod error;
 mod gate;
 mod grpc;
+mod lanes;
 pub mod live;
 pub mod livekit;
 pub mod meters;
@@ -19,6 +21,7 @@ mod moderation;
 pub mod nests;
 mod opening;
 pub mod orphans;
+mod participant_calls;
 pub mod pass;
 pub mod plan;
 mod presence;
@@ -90,6 +93,7 @@ pub struct Rooms {
     clock: Clock,
     lifecycle: Lifecycle,
     gates: gate::Gates,
+    lanes: Arc<lanes::ServiceLanes>,
     memory: Arc<Mutex<pass::Memory>>,
     marks_nudge: Nudge,
     pass_nudge: Nudge,
@@ -123,6 +127,7 @@ impl Rooms {
             clock: config.clock,
             lifecycle: lifecycle.clone(),
             gates: gate::Gates::default(),
+            lanes: Arc::new(lanes::ServiceLanes::new(config.pace)),
             memory: Arc::default(),
             marks_nudge: Nudge::default(),
             pass_nudge: Nudge::default(),

@@ -29,6 +29,8 @@ use livekit_protocol::{ParticipantInfo, ParticipantPermission, Room};
 use secrecy::ExposeSecret;
 use tracing::{Instrument, Span, field};
 
+use crate::lanes;
+
 const READ: Duration = Duration::from_secs(2);
 const WRITE: Duration = Duration::from_secs(3);
 const EGRESS: Duration = Duration::from_secs(25);
@@ -231,7 +233,7 @@ where
 {
     let started = Instant::now();
     let span = telemetry::client(|| span(method));
-    let outcome = call.instrument(span.clone()).await.map_err(LiveKitError::from);
+    let outcome = lanes::waiting(call.instrument(span.clone())).await.map_err(LiveKitError::from);
     if !method.starts_with("List") {
         telemetry::changed();
     }

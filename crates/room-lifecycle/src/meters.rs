@@ -24,6 +24,15 @@ pub const METERS: &[Meter] = &[
         "Whether rooms may be deleted on LiveKit; 0 until `repair adopt`.",
     ),
     Meter::histogram("greenroom_livekit_call_seconds", "Time of a call to LiveKit, by method and result."),
+    Meter::gauge(
+        "greenroom_slow_work",
+        "Looks and calls that LiveKit is slow to answer, under way, by kind.",
+    ),
+    Meter::counter(
+        "greenroom_slow_work_dropped_total",
+        "Looks and calls that were dropped because LiveKit was slow, to be retried.",
+        &[("why", &["limit", "no_permit"])],
+    ),
     Meter::counter(
         "greenroom_webhooks_total",
         "Webhooks of LiveKit, by result.",
@@ -89,6 +98,7 @@ pub const METERS: &[Meter] = &[
 
 pub const TASKS: &[&str] = &[
     "ban",
+    "clean up",
     "create nest",
     "create room",
     "end nest",
@@ -102,6 +112,7 @@ pub const TASKS: &[&str] = &[
     "my live room",
     "nest permissions",
     "open room",
+    "participant call",
     "refresh room",
     "repair",
     "repair by diagnosis",
@@ -109,6 +120,7 @@ pub const TASKS: &[&str] = &[
     "save live room",
     "second look",
     "settle room",
+    "slow room",
     "stream nest",
     "update live room",
 ];

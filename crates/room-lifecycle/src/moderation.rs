@@ -10,8 +10,9 @@ use crate::{
     config::Policy,
     error::Error,
     livekit::LiveKitError,
+    participant_calls::{About, Call},
     roles::track_source,
-    store::{self, people},
+    store::{self, Record, people},
 };
 
 /// How long beyond the life of a token a room with a kick is watched.
@@ -38,15 +39,23 @@ impl Rooms {
         if !people::set_kicked(&self.pool, record.id, user, watch).await? {
             return Ok(false);
         }
-        match self.livekit.remove_participant(&record.room_name, user).await {
-            Ok(()) | Err(LiveKitError::NotFound) => {}
-            // The mark is committed and the room is watched: the next look puts him out.
-            Err(error) => {
-                tracing::warn!(%error, room.owner = %record.owner_id, "LiveKit did not remove a kicked participant yet");
-            }
-        }
-        self.marks_nudge.now();
+        self.remove_now(&record, user).await;
         Ok(true)
+    }
+
+    /// Removes a participant who was kicked or banned. The mark is committed and the room is watched: the next look
+    /// repeats what fails, and an answer does not wait for a slow LiveKit.
+    pub(crate) async fn remove_now(&self, record: &Record, user: &str) {
+        let about = About { call: Call::Remove, room: record.id, identity: user.to_owned(), sid: None };
+        let (rooms, room, identity) = (self.clone(), record.room_name.clone(), user.to_owned());
+        let removal = async move {
+            match rooms.livekit.remove_participant(&room, &identity).await {
+                Ok(()) | Err(LiveKitError::NotFound) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        };
+        drop(self.call_about(about, record.now, removal).await); // it is logged there
+        self.marks_nudge.now();
     }
 
     /// Mutes or unmutes what somebody publishes from a source: whether there was anything to change. Only LiveKit can

@@ -12,7 +12,6 @@ use crate::{
     Rooms,
     error::Error,
     live::{LiveError, sessions::not_host},
-    livekit::LiveKitError,
     opening::Work,
     store::{
         self, events,
@@ -122,13 +121,7 @@ impl Rooms {
     /// The look that the ban has marked repeats what fails here.
     async fn remove_from(&self, session: Uuid, user: &str) -> Result<(), Error> {
         let Some(record) = store::find_record(&self.pool, session).await? else { return Ok(()) };
-        match self.livekit.remove_participant(&record.room_name, user).await {
-            Ok(()) | Err(LiveKitError::NotFound) => {}
-            Err(error) => {
-                tracing::warn!(%error, room.owner = %session, "LiveKit did not remove a banned participant yet");
-            }
-        }
-        self.marks_nudge.now();
+        self.remove_now(&record, user).await;
         Ok(())
     }
 

@@ -44,4 +44,5 @@ mod recording_files;
 mod recording_watch;
 mod recordings;
 mod refusals;
+mod slow_rooms;
 mod webhooks;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chassis::{clock::Clock, lifecycle::Lifecycle};
 use room_lifecycle::{
     Config, Rooms,
-    config::{Policy, ROLE, WebhookKey},
+    config::{Pace, Policy, ROLE, WebhookKey},
     diagnosis::Patience,
     nests::link::EventKind,
 };
@@ -65,6 +65,7 @@ impl World {
             recordings: self.recording_settings(),
             // Longer than the gateway waits: a machine that is busy with other tests is no silent LiveKit.
             patience: Patience { look: Duration::from_secs(8), remake: Duration::from_secs(8) },
+            pace: Pace { quick: Duration::from_secs(8), ..Pace::default() },
             clock: Clock::default(),
         }
     }
