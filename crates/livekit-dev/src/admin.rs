@@ -41,6 +41,7 @@ pub(crate) fn router(server: &LiveKitDev) -> Router<LiveKitDev> {
         .route("/_dev/calls", get(switches::calls))
         .route("/_dev/clock", post(switches::clock))
         .route("/_dev/restart", post(switches::restart))
+        .route("/_dev/flush", post(switches::flush))
         .route("/_dev/switches", get(switches::get).put(switches::set))
         .route("/_dev/faults", get(switches::faults).post(switches::arm).delete(switches::clear_faults))
         .route("/_dev/webhooks", get(webhooks::get).put(webhooks::set_urls))

@@ -21,10 +21,11 @@ pub enum TokenError {
     NotBearer,
     #[error("invalid authorization token")]
     Unreadable,
-    #[error("invalid API key")]
-    UnknownKey,
-    #[error("invalid authorization token: {0}")]
-    Refused(&'static str),
+    #[error("invalid API key: {0}")]
+    UnknownKey(String),
+    /// The answer repeats the whole token: it is a secret that must not be logged.
+    #[error("invalid token: {token}, error: {reason}")]
+    Refused { token: String, reason: &'static str },
 }
 
 impl IntoResponse for TokenError {
@@ -73,7 +74,7 @@ pub(crate) fn verify(server: &LiveKitDev, token: &str) -> Result<Claims, TokenEr
     let unverified: Claims =
         jsonwebtoken::dangerous::insecure_decode(token).map_err(|_| TokenError::Unreadable)?.claims;
     if unverified.iss != config.api_key {
-        return Err(TokenError::UnknownKey);
+        return Err(TokenError::UnknownKey(unverified.iss));
     }
     // Times are compared below, with the clock that tests can move.
     let mut validation = Validation::new(Algorithm::HS256);
@@ -81,30 +82,30 @@ pub(crate) fn verify(server: &LiveKitDev, token: &str) -> Result<Claims, TokenEr
     validation.validate_nbf = false;
     validation.required_spec_claims.clear();
     let key = DecodingKey::from_secret(config.api_secret.as_bytes());
-    let claims = decode::<Claims>(token, &key, &validation).map_err(|error| refusal(error.kind()))?.claims;
-    check_times(&claims, server.clock().now_s(Hand::Tokens))?;
-    Ok(claims)
+    let now_s = server.clock().now_s(Hand::Tokens);
+    decode::<Claims>(token, &key, &validation)
+        .map_err(|error| unverifiable(error.kind()))
+        .and_then(|decoded| check_times(&decoded.claims, now_s).map(|()| decoded.claims))
+        .map_err(|reason| TokenError::Refused { token: token.to_owned(), reason })
 }
 
-fn refusal(kind: &ErrorKind) -> TokenError {
-    TokenError::Refused(match kind {
+fn unverifiable(kind: &ErrorKind) -> &'static str {
+    match kind {
         ErrorKind::InvalidSignature => "token signature is invalid: signature is invalid",
         ErrorKind::InvalidAlgorithm => "token signature is invalid: signing method is invalid",
         _ => "token is malformed",
-    })
+    }
 }
 
-fn check_times(claims: &Claims, now_s: i64) -> Result<(), TokenError> {
+fn check_times(claims: &Claims, now_s: i64) -> Result<(), &'static str> {
     let Some(exp) = claims.exp else {
-        return Err(TokenError::Refused(
-            "token has invalid claims: token is missing required claim: exp claim is required",
-        ));
+        return Err("token has invalid claims: token is missing required claim: exp claim is required");
     };
     if now_s >= exp.saturating_add(LEEWAY_S) {
-        return Err(TokenError::Refused("token has invalid claims: token is expired"));
+        return Err("token has invalid claims: token is expired");
     }
     if claims.nbf.is_some_and(|nbf| now_s < nbf.saturating_sub(LEEWAY_S)) {
-        return Err(TokenError::Refused("token has invalid claims: token is not valid yet"));
+        return Err("token has invalid claims: token is not valid yet");
     }
     Ok(())
 }

@@ -1,13 +1,16 @@
-//! The one source of time. Three hands can be moved forward on their own, because they are compared with
-//! different things: rooms with each other, tokens and webhook signatures with the clocks of *other* processes.
-//! Moving the rooms on by an hour therefore never makes a caller's token expire.
+//! The one source of time. Four hands can be moved forward on their own, because they are compared with
+//! different things: rooms with each other, tokens and webhook signatures with the clocks of *other* processes, waits
+//! with the patience of a client. Moving the rooms on by an hour therefore never makes a caller's token expire.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::config::Config;
 
 /// What a forward move applies to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +23,8 @@ pub enum Hand {
     Tokens,
     /// How long an event has waited in its webhook queue.
     Webhooks,
+    /// How long a call waits for an answer that does not come. This hand has a speed of its own (`Config::wait_speed`).
+    Waits,
 }
 
 /// Wall time plus an offset in milliseconds for each hand.
@@ -30,31 +35,88 @@ pub(crate) struct Clock {
     rooms: AtomicU64,
     tokens: AtomicU64,
     webhooks: AtomicU64,
+    waits: AtomicU64,
+    /// When the hand of the waits started, and how many seconds it goes on in one.
+    started: Instant,
+    wait_speed: u32,
+    /// Counts the moves, for those who wait.
+    moves: watch::Sender<u64>,
+    /// How many wait now.
+    waiting: watch::Sender<usize>,
+}
+
+/// Counts a wait for as long as it lasts, and also if its caller goes away.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
 }
 
 impl Clock {
-    pub(crate) fn new(standing: bool) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
-            standing_ms: standing.then(wall_ms),
+            standing_ms: config.standing_clock.then(wall_ms),
             rooms: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             webhooks: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
+            started: Instant::now(),
+            wait_speed: config.wait_speed,
+            moves: watch::Sender::default(),
+            waiting: watch::Sender::default(),
         }
     }
 
     pub(crate) fn advance(&self, hand: Hand, by: Duration) {
         let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.offset(hand).fetch_add(by, Ordering::Relaxed);
+        self.moves.send_modify(|moves| *moves += 1);
     }
 
-    /// Milliseconds since the epoch, as this hand shows them.
+    /// Resolves when the hand of the waits has gone on by this much.
+    pub(crate) async fn wait(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        let mut moves = self.moves.subscribe();
+        let end_ms = self.now_ms(Hand::Waits).saturating_add(milliseconds(time));
+        self.waiting.send_modify(|waiting| *waiting += 1);
+        let _counted = Waiting(&self.waiting);
+        loop {
+            let left = u64::try_from(end_ms - self.now_ms(Hand::Waits)).unwrap_or(0);
+            if left == 0 {
+                return;
+            }
+            let passing = async {
+                match u64::from(self.wait_speed) {
+                    0 => std::future::pending().await,
+                    speed => tokio::time::sleep(Duration::from_millis(left.div_ceil(speed))).await,
+                }
+            };
+            tokio::select! {
+                () = passing => {}
+                _ = moves.changed() => {}
+            }
+        }
+    }
+
+    /// Resolves when so many wait at the same time.
+    pub(crate) async fn waits_reach(&self, count: usize) {
+        // The sender lives as long as `self`.
+        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting >= count).await;
+    }
+
+    /// Milliseconds since the epoch (waits: since the start), as this hand shows them.
     pub(crate) fn now_ms(&self, hand: Hand) -> i64 {
         let offset = i64::try_from(self.offset(hand).load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         let base = match hand {
-            Hand::Rooms => self.standing_ms,
-            Hand::Tokens | Hand::Webhooks => None,
+            Hand::Rooms => self.standing_ms.unwrap_or_else(wall_ms),
+            Hand::Tokens | Hand::Webhooks => wall_ms(),
+            Hand::Waits => milliseconds(self.started.elapsed()).saturating_mul(i64::from(self.wait_speed)),
         };
-        base.unwrap_or_else(wall_ms).saturating_add(offset)
+        base.saturating_add(offset)
     }
 
     /// Whole seconds since the epoch, as this hand shows them.
@@ -67,8 +129,13 @@ impl Clock {
             Hand::Rooms => &self.rooms,
             Hand::Tokens => &self.tokens,
             Hand::Webhooks => &self.webhooks,
+            Hand::Waits => &self.waits,
         }
     }
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Seconds since the epoch that every process agrees on: what signatures for others are stamped with.

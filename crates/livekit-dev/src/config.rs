@@ -14,6 +14,28 @@ pub enum Store {
     RedisLike,
 }
 
+/// How a server ends before it starts again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// It is killed and back within 5 s. Redis keeps its node, which never answers again.
+    #[default]
+    Crash,
+    /// It is killed and back later. The start takes the dead node out of Redis; its rooms and participants stay there.
+    Outage,
+    /// It receives SIGTERM twice: clients are disconnected, and the process ends before most of its webhooks are sent.
+    /// Rooms with participants are closed, and empty ones stay in Redis without a node.
+    Graceful {
+        /// How many of the due webhooks are sent (seen: 1 and 2 of 5 or 6, or none).
+        webhooks: usize,
+    },
+}
+
+/// How long a call for a room or a participant waits that no node answers.
+pub const NO_RESPONSE: Duration = Duration::from_secs(3);
+
+/// How long the start of a recording waits that no worker takes (seen: 20.9 to 23.4 s).
+pub const NO_WORKER: Duration = Duration::from_secs(22);
+
 /// The settings of one server.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -30,9 +52,14 @@ pub struct Config {
     pub empty_timeout: Duration,
     /// How long a room outlives its last participant, unless the request says otherwise.
     pub departure_timeout: Duration,
-    /// How long a call waits that nobody answers, before it fails with 503 `no response from servers`. The real
-    /// ones need 3 s (rooms) and 6 to 9 s (egress).
-    pub no_response_delay: Duration,
+    /// How many seconds of waiting pass in one: calls that no node answers wait as long as with the real server
+    /// ([`NO_RESPONSE`], [`NO_WORKER`]), on the clock's hand `Waits`. With 0 they wait until a test moves that hand.
+    pub wait_speed: u32,
+    /// How long after a crash the dead node still counts as available (seen: 5 s). Until then `CreateRoom` and joins of
+    /// its rooms ask that node, and so does the first `CreateRoom` of another name (seen: some of them).
+    pub dead_node_lingers: Duration,
+    /// How long after a flush the node is not in Redis, so that no room can be created (seen: less than 2 s).
+    pub node_returns_after: Duration,
     /// The rooms' time stands still until a test moves it, so that a slow machine cannot make rooms expire.
     pub standing_clock: bool,
     pub webhooks: WebhookConfig,
@@ -54,6 +81,18 @@ pub enum Worker {
     Absent,
     /// Was killed: its recordings stay as they are for ever, and nobody answers for them.
     Dead,
+}
+
+/// How Redis is, for a server that has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Redis {
+    #[default]
+    Works,
+    /// Calls that need it time out, and the living answer as stale participants do, once more when it works again.
+    Hangs,
+    /// Connections are refused.
+    Down,
 }
 
 /// How webhooks are queued and retried.
@@ -90,7 +129,9 @@ impl Config {
             store: Store::default(),
             empty_timeout: Duration::from_mins(5),
             departure_timeout: Duration::from_secs(20),
-            no_response_delay: Duration::from_millis(50),
+            wait_speed: 1,
+            dead_node_lingers: Duration::from_secs(5),
+            node_returns_after: Duration::from_secs(2),
             standing_clock: false,
             webhooks: WebhookConfig::default(),
             recordings: None,
@@ -115,4 +156,5 @@ pub struct Switches {
     pub stale_recreate: bool,
     /// The worker of recordings.
     pub worker: Worker,
+    pub redis: Redis,
 }

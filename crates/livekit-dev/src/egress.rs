@@ -13,7 +13,7 @@ use livekit_protocol as proto;
 use self::job::Job;
 use crate::{
     LiveKitDev,
-    config::{Store, Worker},
+    config::{NO_RESPONSE, Store, Worker},
     state::egress::StopError,
     twirp::{
         codec::{Answered, Call},
@@ -38,7 +38,7 @@ pub(crate) fn dispatch(server: &LiveKitDev, method: &str, call: &Call) -> Option
             call.answer(|request: proto::UpdateLayoutRequest| find(server, call, &request.egress_id))
         }
         "UpdateStream" => {
-            call.answer(|request: proto::UpdateStreamRequest| find(server, call, &request.egress_id))
+            call.answer(|request: proto::UpdateStreamRequest| update_stream(server, call, &request.egress_id))
         }
         _ => return None,
     })
@@ -56,7 +56,7 @@ where
             return Err(TwirpError::internal_rpc(Code::NotFound, "requested room does not exist"));
         }
         if !has_worker(server) {
-            return Err(TwirpError::no_response());
+            return Err(TwirpError::no_worker());
         }
         let (output, source) = (job.output(), job.source());
         let now_ns = server.now_ns();
@@ -91,20 +91,30 @@ fn stop(
     call: &Call,
     request: &proto::StopEgressRequest,
 ) -> Result<proto::EgressInfo, TwirpError> {
-    require(server, call)?;
+    require(server, call).map_err(worker_first)?;
     let now_ns = server.now_ns();
     let stopped = server.change(|world, _| match world.stop_egress(&request.egress_id, now_ns) {
         Ok((info, events)) => (Ok(info), events),
         Err(error) => (Err(error), Vec::new()),
     });
     stopped.map_err(|error| match error {
-        StopError::Absent => absent(),
+        StopError::Absent => worker_first(absent()),
         StopError::Ended(status) => {
             let msg = format!("egress with status {} cannot be stopped", status.as_str_name());
-            TwirpError::internal_rpc(Code::FailedPrecondition, &msg)
+            worker_first(TwirpError::new(Code::FailedPrecondition, msg))
         }
         StopError::Silent => TwirpError::silent(),
     })
+}
+
+/// Streams are taken as they are.
+fn update_stream(server: &LiveKitDev, call: &Call, id: &str) -> Result<proto::EgressInfo, TwirpError> {
+    find(server, call, id).map_err(worker_first)
+}
+
+/// The worker is asked before the store, and only who has the recording would answer.
+fn worker_first(error: TwirpError) -> TwirpError {
+    if error.code == Code::Unauthenticated { error } else { error.after(NO_RESPONSE) }
 }
 
 fn find(server: &LiveKitDev, call: &Call, id: &str) -> Result<proto::EgressInfo, TwirpError> {

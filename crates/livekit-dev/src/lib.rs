@@ -14,6 +14,7 @@ mod grants;
 mod ids;
 mod limits;
 mod proto_json;
+mod redis;
 mod room_service;
 mod router;
 mod rtc;
@@ -27,7 +28,7 @@ mod webhook;
 pub use self::{
     auth::TokenError,
     clock::Hand,
-    config::{Config, Store, Switches, WebhookConfig, Worker},
+    config::{Config, NO_RESPONSE, NO_WORKER, Redis, Stop, Store, Switches, WebhookConfig, Worker},
     faults::{ANY_METHOD, About, Armed, Fault, Faults},
     rtc::JoinError,
     server::LiveKitDev,

@@ -11,12 +11,15 @@ use crate::{
     clock::Hand,
     config::Store,
     limits,
-    state::{DeleteError, room::RoomSpec},
+    state::{CreateError, DeleteError, room::RoomSpec},
     twirp::{
         codec::{Answered, Call},
         error::{Code, TwirpError},
     },
 };
+
+/// What the store says when it has no node, not even the one that is asked.
+pub(crate) const NO_NODES: &str = "could not find any available nodes";
 
 /// `None` for a method that does not exist.
 pub(crate) fn dispatch(server: &LiveKitDev, method: &str, call: &Call) -> Option<Answered> {
@@ -45,10 +48,11 @@ fn create(
     request: &proto::CreateRoomRequest,
 ) -> Result<proto::Room, TwirpError> {
     call.require(|grant| grant.room_create)?;
-    limits::check_name(&request.name, "room name")?;
+    limits::check_room_name(&request.name)?;
     limits::check_metadata(&request.metadata)?;
     if !request.room_preset.is_empty() {
-        return Err(TwirpError::new(Code::InvalidArgument, "room_preset does not exist"));
+        let msg = "unknown room configuration in create room request";
+        return Err(TwirpError::internal_rpc(Code::InvalidArgument, msg));
     }
     let store = server.config().store;
     if request.egress.is_some() && store == Store::Memory {
@@ -56,10 +60,14 @@ fn create(
     }
     let now_ms = server.clock().now_ms(Hand::Rooms);
     let spec = RoomSpec::from(request);
-    let room = server.change(|world, config| world.ensure_room(&spec, config, now_ms));
+    let room = server.change(|world, config| world.create_room(&spec, config, now_ms));
+    let room = room.map_err(|error| match error {
+        CreateError::NoAnswer => TwirpError::no_response(),
+        CreateError::NoNodes => TwirpError::internal_rpc(Code::Unknown, NO_NODES),
+    })?;
     if request.egress.as_ref().is_some_and(|egress| egress.room.is_some()) {
         // No worker takes the recording: the call fails although the room is there.
-        return Err(TwirpError::no_response());
+        return Err(TwirpError::no_worker());
     }
     Ok(room)
 }
@@ -89,6 +97,7 @@ fn delete(
     match deleted {
         Ok(()) => Ok(proto::DeleteRoomResponse {}),
         Err(DeleteError::Absent) => Err(no_room()),
+        Err(DeleteError::NoAnswer) => Err(TwirpError::no_response()),
         Err(DeleteError::NoNode) => Err(TwirpError::internal_rpc(Code::Unknown, "could not find object")),
     }
 }

@@ -1,9 +1,11 @@
 //! The answers before the WebSocket upgrade: `/rtc`, `/rtc/validate`, and the paths of the newer protocol, which
 //! this server does not have and says so in the way that makes a client fall back.
 
+use std::time::Duration;
+
 use axum::{
     Extension,
-    extract::{Query, State},
+    extract::{Query, Request, State},
     http::{HeaderMap, StatusCode, header::UPGRADE},
     response::{IntoResponse, Response},
 };
@@ -15,8 +17,11 @@ use crate::{
     auth::{Caller, TokenError},
     clock::Hand,
     grants::Claims,
-    limits, signal,
+    limits, redis,
+    room_service::NO_NODES,
+    signal,
     state::{
+        CreateError,
         people::{Admission, AdmitError},
         room::{Room, RoomSpec},
     },
@@ -31,19 +36,25 @@ pub enum JoinError {
     NoGrant,
     #[error("permissions denied")]
     Denied,
-    #[error("participant identity cannot be empty")]
+    #[error("identity cannot be empty")]
     NoIdentity,
-    #[error("participant identity exceeds limits: max length 256")]
+    #[error("participant identity length exceeds limits: max length 256")]
     LongIdentity,
     #[error("no room name")]
     NoRoomName,
-    #[error("room name exceeds limits: max length 256")]
+    #[error("room name length exceeds limits: max length 256")]
     LongRoomName,
     #[error("requested room does not exist")]
     RoomNotFound,
     /// The room is full, or the metadata is too long. The caller cannot tell which.
     #[error("connection closed by media")]
     ClosedByMedia,
+    /// The room's node was killed a moment ago and still counts as available.
+    #[error("timed out while waiting for signal response")]
+    NoAnswer,
+    /// Redis does not answer, or has no node.
+    #[error("{0}")]
+    Store(&'static str),
 }
 
 impl JoinError {
@@ -54,7 +65,18 @@ impl JoinError {
                 StatusCode::BAD_REQUEST
             }
             Self::RoomNotFound => StatusCode::NOT_FOUND,
-            Self::ClosedByMedia => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ClosedByMedia | Self::NoAnswer | Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl JoinError {
+    /// How long the real server takes to say so.
+    fn after(&self) -> Duration {
+        match self {
+            Self::NoAnswer => Duration::from_secs(12),
+            Self::Store(redis::TIMED_OUT) => Duration::from_secs(23),
+            _ => Duration::ZERO,
         }
     }
 }
@@ -84,30 +106,42 @@ pub(crate) async fn validate(
     }
     match check(&server, claims.as_ref(), &query) {
         Ok(_) => "success".into_response(),
-        Err(error) => error.into_response(),
+        Err(error) => refuse(&server, error).await,
     }
+}
+
+async fn refuse(server: &LiveKitDev, error: JoinError) -> Response {
+    server.wait(error.after()).await;
+    error.into_response()
 }
 
 pub(crate) async fn connect(
     State(server): State<LiveKitDev>,
     Extension(Caller(claims)): Extension<Caller>,
     Query(query): Query<ConnectQuery>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Response {
     if let Some(response) = server.go_wrong("rtc").await {
         return response;
     }
-    if !wants_websocket(&headers) {
+    if !wants_websocket(request.headers()) {
         return StatusCode::NOT_FOUND.into_response();
     }
     let admission = match check(&server, claims.as_ref(), &query) {
         Ok(admission) => admission,
-        Err(error) => return error.into_response(),
+        Err(error) => return refuse(&server, error).await,
     };
-    if server.look(|world| world.rooms.get(&admission.room.name).is_some_and(Room::is_full)) {
+    let room = admission.room.name.clone();
+    if server.look(|world| world.rooms.get(&room).is_some_and(Room::is_full)) {
         return JoinError::ClosedByMedia.into_response();
     }
-    signal::connect()
+    if !admission.may_create {
+        return signal::absent();
+    }
+    match enter(&server, admission) {
+        Ok(participant) => signal::connect(server, room, &participant, request),
+        Err(error) => refuse(&server, error).await,
+    }
 }
 
 /// `404 page not found` without the words about the room: a client then tries `/rtc`.
@@ -117,7 +151,10 @@ pub(crate) fn page_not_found() -> Response {
 
 /// Joins as far as the token goes: signalling, not yet active.
 pub(crate) fn admit(server: &LiveKitDev, claims: &Claims) -> Result<ParticipantInfo, JoinError> {
-    let admission = check(server, Some(claims), &ConnectQuery::default())?;
+    enter(server, check(server, Some(claims), &ConnectQuery::default())?)
+}
+
+fn enter(server: &LiveKitDev, admission: Admission) -> Result<ParticipantInfo, JoinError> {
     if admission.metadata.len() > limits::METADATA {
         return Err(JoinError::ClosedByMedia);
     }
@@ -126,6 +163,8 @@ pub(crate) fn admit(server: &LiveKitDev, claims: &Claims) -> Result<ParticipantI
     admitted.map_err(|error| match error {
         AdmitError::RoomAbsent => JoinError::RoomNotFound,
         AdmitError::RoomFull => JoinError::ClosedByMedia,
+        AdmitError::NoNode(CreateError::NoAnswer) => JoinError::NoAnswer,
+        AdmitError::NoNode(CreateError::NoNodes) => JoinError::Store(NO_NODES),
     })
 }
 
@@ -162,6 +201,7 @@ fn check(server: &LiveKitDev, claims: Option<&Claims>, query: &ConnectQuery) -> 
         permission: grant.permission(),
         dependent: grant.is_dependent(kind),
     };
+    redis::check(server)?;
     let found = server.look(|world| world.would_find_room(&admission, server.config()));
     if found { Ok(admission) } else { Err(JoinError::RoomNotFound) }
 }

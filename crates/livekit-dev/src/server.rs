@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     egress,
     faults::{About, Faults},
-    state::{World, event::Event},
+    state::{World, event::Event, room::Room},
     webhook::{Webhooks, delivery},
 };
 
@@ -42,7 +42,7 @@ struct Inner {
 
 impl LiveKitDev {
     pub fn new(config: Config) -> Self {
-        let clock = Arc::new(Clock::new(config.standing_clock));
+        let clock = Arc::new(Clock::new(&config));
         Self(Arc::new(Inner {
             webhooks: Arc::new(Webhooks::new(&config, clock.clone())),
             clock,
@@ -113,8 +113,9 @@ impl LiveKitDev {
         read(&self.0.world.lock())
     }
 
+    /// Whether the store has the room.
     pub(crate) fn knows_room(&self, name: &str) -> bool {
-        self.look(|world| world.rooms.contains_key(name))
+        self.look(|world| world.rooms.get(name).is_some_and(Room::is_listed))
     }
 
     pub fn config(&self) -> &Config {
@@ -148,6 +149,11 @@ impl LiveKitDev {
         self.stopping().run_until_cancelled(tokio::time::sleep(time)).await;
     }
 
+    /// Waits on the clock's hand for waits, but not into a shutdown.
+    pub(crate) async fn wait(&self, time: Duration) {
+        self.stopping().run_until_cancelled(self.clock().wait(time)).await;
+    }
+
     /// Counts a call to something that is not Twirp and lets its faults happen; a response ends the call.
     pub(crate) async fn go_wrong(&self, method: &str) -> Option<Response> {
         self.count_call(method);
@@ -178,5 +184,11 @@ impl LiveKitDev {
         let reached = |calls: &HashMap<String, u64>| calls.get(method).is_some_and(|calls| *calls >= count);
         // The sender lives as long as `self`.
         let _ = calls.wait_for(reached).await;
+    }
+
+    /// Resolves when so many calls wait at the same time for an answer that does not come. A test may then move the
+    /// clock's hand `Waits`.
+    pub async fn waits_reach(&self, count: usize) {
+        self.clock().waits_reach(count).await;
     }
 }

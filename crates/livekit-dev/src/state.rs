@@ -5,6 +5,7 @@ pub(crate) mod egress;
 pub(crate) mod event;
 pub(crate) mod occupant;
 pub(crate) mod people;
+mod restart;
 pub(crate) mod room;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,9 +15,10 @@ use livekit_protocol::{DisconnectReason, Room as RoomInfo};
 use self::{
     egress::Egress,
     event::{Event, EventKind},
-    room::{Room, RoomSpec},
+    restart::Nodes,
+    room::{Host, Room, RoomSpec},
 };
-use crate::config::{Config, Store, Switches};
+use crate::config::{Config, Switches};
 
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -26,26 +28,48 @@ pub(crate) struct World {
     pub egresses: BTreeMap<String, Egress>,
     /// Rooms that a stale re-create would bring back.
     deleted: HashMap<String, RoomInfo>,
+    nodes: Nodes,
+}
+
+/// Why a room was not created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CreateError {
+    /// A dead node was asked.
+    NoAnswer,
+    /// The store has no node at all.
+    NoNodes,
 }
 
 /// Why a room could not be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeleteError {
     Absent,
-    /// The store lists it, and its node is gone.
+    /// The store lists it, and its node was killed: no answer comes.
+    NoAnswer,
+    /// The store lists it, and does not know its node.
     NoNode,
 }
 
 impl World {
-    /// Returns the live room as it is, makes a remembered one live again, or makes a new one.
-    pub(crate) fn ensure_room(
+    /// As the API creates a room: first a node is looked for.
+    pub(crate) fn create_room(
         &mut self,
         spec: &RoomSpec,
         config: &Config,
         now_ms: i64,
-    ) -> (RoomInfo, Vec<Event>) {
+    ) -> (Result<RoomInfo, CreateError>, Vec<Event>) {
+        if let Err(error) = self.find_node(&spec.name, config, now_ms) {
+            return (Err(error), Vec::new());
+        }
+        let (info, events) = self.ensure_room(spec, config, now_ms);
+        (Ok(info), events)
+    }
+
+    /// Returns the live room as it is, makes a remembered one live again, or makes a new one. A live room that the store
+    /// has lost is not written there: only a change of its participants does that.
+    fn ensure_room(&mut self, spec: &RoomSpec, config: &Config, now_ms: i64) -> (RoomInfo, Vec<Event>) {
         if let Some(room) = self.rooms.get_mut(&spec.name) {
-            if room.live {
+            if room.is_live() {
                 return (room.snapshot(), Vec::new());
             }
             room.revive(spec);
@@ -65,13 +89,20 @@ impl World {
     /// All rooms in the store, or those of them with these names.
     pub(crate) fn list_rooms(&self, names: &[String]) -> Vec<RoomInfo> {
         let wanted = |room: &&Room| names.is_empty() || names.contains(&room.info.name);
-        self.rooms.values().filter(wanted).map(Room::snapshot).collect()
+        self.rooms.values().filter(wanted).filter_map(Room::listed).collect()
+    }
+
+    /// Those that this node holds.
+    pub(crate) fn living_rooms(&self) -> Vec<RoomInfo> {
+        self.rooms.values().filter(|room| room.is_live()).map(Room::snapshot).collect()
     }
 
     pub(crate) fn delete_room(&mut self, name: &str, now_s: i64) -> Result<Vec<Event>, DeleteError> {
-        let room = self.rooms.get_mut(name).ok_or(DeleteError::Absent)?;
-        if !room.live {
-            return Err(DeleteError::NoNode);
+        let room = self.rooms.get_mut(name).filter(|room| room.is_listed()).ok_or(DeleteError::Absent)?;
+        match room.host {
+            Host::Live => {}
+            Host::Crashed { .. } => return Err(DeleteError::NoAnswer),
+            Host::Stopped => return Err(DeleteError::NoNode),
         }
         let events = room.close(DisconnectReason::RoomDeleted, now_s);
         let info = room.info.clone();
@@ -85,34 +116,13 @@ impl World {
     /// What the server does once a second.
     pub(crate) fn tick(&mut self, now_s: i64) -> Vec<Event> {
         let mut events = Vec::new();
-        for room in self.rooms.values_mut().filter(|room| room.live) {
+        for room in self.rooms.values_mut().filter(|room| room.is_live()) {
             events.extend(room.remove_stalled_joins(now_s));
         }
-        let is_over = |_: &String, room: &mut Room| room.live && room.is_over(now_s);
+        let is_over = |_: &String, room: &mut Room| room.is_live() && room.is_over(now_s);
         for (_, mut room) in self.rooms.extract_if(.., is_over) {
             events.extend(room.close(DisconnectReason::RoomClosed, now_s));
         }
         events
-    }
-
-    /// Nothing is told: the queues of a stopped server die with it.
-    pub(crate) fn restart(&mut self, store: Store) {
-        self.deleted.clear();
-        match store {
-            Store::Memory => {
-                self.rooms.clear();
-                self.egresses.clear();
-            }
-            Store::RedisLike => {
-                for room in self.rooms.values_mut() {
-                    room.live = false;
-                    room.occupants.retain(|_, occupant| occupant.listed);
-                    for occupant in room.occupants.values_mut() {
-                        occupant.connected = false;
-                        occupant.late_close.clear();
-                    }
-                }
-            }
-        }
     }
 }

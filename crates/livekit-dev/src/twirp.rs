@@ -15,7 +15,7 @@ use self::{
     codec::{Answered, Call, Codec},
     error::{Code, TwirpError},
 };
-use crate::{LiveKitDev, auth::Caller, egress, faults::Plan, room_service, rtc};
+use crate::{LiveKitDev, auth::Caller, egress, faults::Plan, redis, room_service, rtc};
 
 /// Services of a real server that this one does not play.
 const ABSENT_SERVICES: [&str; 3] = ["livekit.AgentDispatchService", "livekit.Ingress", "livekit.SIP"];
@@ -38,9 +38,15 @@ pub(crate) async fn handle(
     if let Some(refused) = plan.before(&server).await {
         return refused;
     }
+    // Who brought no token is refused before anything is looked up.
+    let trouble = caller.0.as_ref().and_then(|_| redis::trouble(&server, &method));
     let call = Call { codec, body, caller, view: plan.view() };
-    let Some(answered) = dispatch(&server, &service, &method, &call) else {
-        return absent(&service, &verb, &uri);
+    let answered = match trouble {
+        Some(error) => Err(error),
+        None => match dispatch(&server, &service, &method, &call) {
+            Some(answered) => answered,
+            None => return absent(&service, &verb, &uri),
+        },
     };
     finish(&server, &plan, answered).await
 }
@@ -80,9 +86,7 @@ async fn finish(server: &LiveKitDev, plan: &Plan, answered: Answered) -> Respons
     match answered {
         Ok(response) => response,
         Err(error) => {
-            if error.after_waiting {
-                server.pause(server.config().no_response_delay).await;
-            }
+            server.wait(error.after).await;
             error.into_response()
         }
     }

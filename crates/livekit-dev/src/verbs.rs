@@ -10,7 +10,7 @@ use livekit_protocol::{
 use crate::{
     LiveKitDev, auth,
     clock::Hand,
-    config::{Switches, Worker},
+    config::{Stop, Store, Switches, Worker},
     egress,
     rtc::{self, JoinError},
     state::occupant::PublishError,
@@ -139,18 +139,23 @@ impl LiveKitDev {
 
 /// What there is.
 impl LiveKitDev {
-    /// The rooms in the store, zombies included.
+    /// The rooms in the store, zombies included and lost ones not.
     pub fn rooms(&self) -> Vec<Room> {
         self.look(|world| world.list_rooms(&[]))
     }
 
+    /// The rooms of this node, lost by the store or not.
+    pub fn living_rooms(&self) -> Vec<Room> {
+        self.look(crate::state::World::living_rooms)
+    }
+
     pub fn room(&self, name: &str) -> Option<Room> {
-        self.look(|world| world.rooms.get(name).map(crate::state::room::Room::snapshot))
+        self.look(|world| world.rooms.get(name).and_then(crate::state::room::Room::listed))
     }
 
     /// Whether a node holds the room, or only the store lists it.
     pub fn is_live(&self, room: &str) -> bool {
-        self.look(|world| world.rooms.get(room).is_some_and(|room| room.live))
+        self.look(|world| world.rooms.get(room).is_some_and(crate::state::room::Room::is_live))
     }
 
     /// The participants of a room that the store lists.
@@ -182,13 +187,28 @@ impl LiveKitDev {
         self.tick();
     }
 
-    /// The process dies and comes back: queued webhooks are gone, and so are the rooms, or (Redis-like) they stay
+    /// The process is killed and comes back: queued webhooks are gone, and so are the rooms, or (Redis-like) they stay
     /// listed with nothing behind them. Nothing is told. Switches, faults and counts stay.
     pub fn restart(&self) {
-        self.alter(|world| {
-            world.restart(self.config().store);
+        self.restart_after(Stop::Crash);
+    }
+
+    /// The process ends in this way and comes back.
+    pub fn restart_after(&self, stop: Stop) {
+        let now_ms = self.clock().now_ms(Hand::Rooms);
+        self.change(|world, config| {
+            let sent = world.restart(config.store, stop, now_ms);
             self.webhooks().forget();
+            ((), sent)
         });
+    }
+
+    /// Redis loses its data while the server runs on. Nothing happens to a server that has none.
+    pub fn flush(&self) {
+        let now_ms = self.clock().now_ms(Hand::Rooms);
+        if self.config().store == Store::RedisLike {
+            self.alter(|world| world.flush(self.config(), now_ms));
+        }
     }
 
     pub fn switches(&self) -> Switches {
@@ -196,7 +216,7 @@ impl LiveKitDev {
     }
 
     pub fn set_switches(&self, switches: Switches) {
-        self.alter(|world| world.switches = switches);
+        self.alter(|world| world.set_switches(switches));
     }
 }
 

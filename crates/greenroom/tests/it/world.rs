@@ -55,6 +55,18 @@ impl World {
         world
     }
 
+    /// With Redis, and with the real server's waits.
+    pub async fn redis_like(connect: &PgConnectOptions) -> Self {
+        Self::with(connect, |config| {
+            let real = livekit_dev::Config::new("", "");
+            config.store = Store::RedisLike;
+            config.wait_speed = real.wait_speed;
+            config.dead_node_lingers = real.dead_node_lingers;
+            config.node_returns_after = real.node_returns_after;
+        })
+        .await
+    }
+
     async fn with(connect: &PgConnectOptions, amend: impl FnOnce(&mut livekit_dev::Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

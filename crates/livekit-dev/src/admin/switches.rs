@@ -4,15 +4,16 @@ use std::{collections::HashMap, time::Duration};
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Query, State},
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use livekit_protocol::ListRoomsResponse;
 use serde::Deserialize;
 
-use super::message;
-use crate::{Armed, Hand, LiveKitDev, Switches};
+use super::{message, refusal};
+use crate::{Armed, Hand, LiveKitDev, Stop, Store, Switches};
 
 pub(super) async fn rooms(State(server): State<LiveKitDev>) -> Response {
     message(&ListRoomsResponse { rooms: server.rooms() })
@@ -34,9 +35,42 @@ pub(super) async fn clock(State(server): State<LiveKitDev>, Json(body): Json<Adv
     StatusCode::NO_CONTENT
 }
 
-pub(super) async fn restart(State(server): State<LiveKitDev>) -> StatusCode {
-    server.restart();
-    StatusCode::NO_CONTENT
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum How {
+    #[default]
+    Crash,
+    Outage,
+    Graceful,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Restart {
+    stop: How,
+    /// How many of the due webhooks a graceful stop sends: one, unless said otherwise.
+    webhooks: Option<usize>,
+}
+
+/// A body is not needed: then it is a crash.
+pub(super) async fn restart(State(server): State<LiveKitDev>, body: Bytes) -> Response {
+    let restart = if body.is_empty() { Ok(Restart::default()) } else { serde_json::from_slice(&body) };
+    let stop = match restart {
+        Ok(Restart { stop: How::Crash, webhooks: _ }) => Stop::Crash,
+        Ok(Restart { stop: How::Outage, webhooks: _ }) => Stop::Outage,
+        Ok(Restart { stop: How::Graceful, webhooks }) => Stop::Graceful { webhooks: webhooks.unwrap_or(1) },
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, &error),
+    };
+    server.restart_after(stop);
+    StatusCode::NO_CONTENT.into_response()
+}
+
+pub(super) async fn flush(State(server): State<LiveKitDev>) -> Response {
+    if server.config().store == Store::Memory {
+        return (StatusCode::CONFLICT, "there is no Redis: start with --store redis-like").into_response();
+    }
+    server.flush();
+    StatusCode::NO_CONTENT.into_response()
 }
 
 pub(super) async fn get(State(server): State<LiveKitDev>) -> Json<Switches> {

@@ -20,16 +20,18 @@ pub(super) fn update_metadata(
     limits::check_metadata(&request.metadata)?;
     call.require_admin(&request.room)?;
     server.alter(|world| {
-        let room = world.rooms.get_mut(&request.room).ok_or_else(no_room)?;
-        if !room.live {
+        let room = world.rooms.get_mut(&request.room).filter(|room| room.is_listed()).ok_or_else(no_room)?;
+        if !room.is_live() {
             return Err(TwirpError::no_response());
         }
         room.info.metadata = request.metadata;
+        room.store();
         Ok(room.snapshot())
     })
 }
 
-/// A track that nobody has is a success without a track.
+/// An unknown track is a success without a track. The participant's node checks whether unmuting is allowed, before it
+/// looks for the track; for a stale participant there is no such node.
 pub(super) fn mute(
     server: &LiveKitDev,
     call: &Call,
@@ -68,10 +70,11 @@ pub(super) fn send_data(
 ) -> Result<proto::SendDataResponse, TwirpError> {
     call.require_admin(&request.room)?;
     if !matches!(request.nonce.len(), 0 | 16) {
-        return Err(TwirpError::new(Code::InvalidArgument, "nonce should be 16-bytes or not present"));
+        let msg = format!("nonce should be 16-bytes or not present, got: {} bytes", request.nonce.len());
+        return Err(TwirpError::new(Code::InvalidArgument, msg));
     }
     server.alter(|world| {
-        let room = world.rooms.get_mut(&request.room).filter(|room| room.live);
+        let room = world.rooms.get_mut(&request.room).filter(|room| room.is_live());
         let room = room.ok_or_else(TwirpError::no_response)?;
         let seen = !request.nonce.is_empty() && room.data.iter().any(|sent| sent.nonce == request.nonce);
         if !seen {
@@ -97,8 +100,7 @@ fn not_implemented(call: &Call, room: &str, destination: &str) -> Answered {
     call.require_admin(room)?;
     call.require(|grant| grant.destination_room == destination)?;
     if room == destination {
-        let msg = "destination room cannot be the same as the source room";
-        return Err(TwirpError::new(Code::InvalidArgument, msg));
+        return Err(TwirpError::argument("destination room cannot be the same as source room", ""));
     }
     Err(TwirpError::internal_rpc(Code::Unknown, "not implemented"))
 }
@@ -109,7 +111,7 @@ pub(super) fn perform_rpc(server: &LiveKitDev, call: &Call) -> Answered {
     call.require_admin(&request.room)?;
     let identity = &request.destination_identity;
     if identity.is_empty() {
-        return Err(TwirpError::new(Code::InvalidArgument, "destination_identity is required"));
+        return Err(TwirpError::internal_rpc(Code::InvalidArgument, "destination identity is required"));
     }
     if !server.look(|world| world.is_connected(&request.room, identity)) {
         return Err(TwirpError::no_response());

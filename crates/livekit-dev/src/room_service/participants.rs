@@ -58,7 +58,7 @@ pub(super) fn update(
     call: &Call,
     request: proto::UpdateParticipantRequest,
 ) -> Result<proto::ParticipantInfo, TwirpError> {
-    limits::check_name(&request.name, "name")?;
+    limits::check_name(&request.name)?;
     limits::check_metadata(&request.metadata)?;
     limits::check_attributes(&request.attributes)?;
     call.require_admin(&request.room)?;

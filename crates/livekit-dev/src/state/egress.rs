@@ -13,7 +13,7 @@ use super::{
     World,
     event::{Event, EventKind},
     people::{Admission, occupant},
-    room::RoomSpec,
+    room::{Room, RoomSpec},
 };
 use crate::{
     config::Worker,
@@ -29,6 +29,8 @@ const KEPT_NS: i64 = 24 * 3600 * 1_000_000_000;
 pub(crate) struct Egress {
     pub info: EgressInfo,
     pub output: Output,
+    /// The store has it; its worker goes on either way.
+    pub listed: bool,
 }
 
 /// Why a recording could not be stopped.
@@ -70,20 +72,21 @@ impl World {
         let output = output.of(&info);
         info.started_at = 0;
         let event = Event::about_egress(EventKind::EgressStarted, info.clone());
-        self.egresses.insert(info.egress_id.clone(), Egress { info: info.clone(), output });
+        self.egresses.insert(info.egress_id.clone(), Egress { info: info.clone(), output, listed: true });
         (info, vec![event])
     }
 
     pub(crate) fn list_egress(&self, room: &str, active: bool) -> Vec<EgressInfo> {
-        let infos = self.egresses.values().map(|egress| &egress.info);
-        infos
+        let listed = self.egresses.values().filter(|egress| egress.listed);
+        listed
+            .map(|egress| &egress.info)
             .filter(|info| (room.is_empty() || info.room_name == room) && (!active || !is_over(info)))
             .cloned()
             .collect()
     }
 
     pub(crate) fn find_egress(&self, id: &str) -> Option<EgressInfo> {
-        self.egresses.get(id).map(|egress| egress.info.clone())
+        self.egresses.get(id).filter(|egress| egress.listed).map(|egress| egress.info.clone())
     }
 
     pub(crate) fn stop_egress(
@@ -91,7 +94,7 @@ impl World {
         id: &str,
         now_ns: i64,
     ) -> Result<(EgressInfo, Vec<Event>), StopError> {
-        let info = self.find_egress(id).ok_or(StopError::Absent)?;
+        let info = self.egresses.get(id).ok_or(StopError::Absent)?.info.clone();
         if is_over(&info) {
             return Err(StopError::Ended(info.status()));
         }
@@ -117,6 +120,7 @@ impl World {
         if egress.info.status() == status {
             return Some((egress.info.clone(), Vec::new()));
         }
+        egress.listed = true;
         egress.info.set_status(status);
         egress.info.updated_at = now_ns;
         error.clone_into(&mut egress.info.error);
@@ -172,7 +176,8 @@ impl World {
     pub(crate) fn work(&mut self, now_ns: i64) -> Vec<Event> {
         self.egresses.retain(|_, egress| !is_over(&egress.info) || now_ns - egress.info.ended_at < KEPT_NS);
         let mut events = Vec::new();
-        for info in self.list_egress("", true) {
+        let all: Vec<EgressInfo> = self.egresses.values().map(|egress| egress.info.clone()).collect();
+        for info in all.into_iter().filter(|info| !is_over(info)) {
             let (room, id) = (&info.room_name, &info.egress_id);
             if self.switches.worker == Worker::Dead {
                 let lost = DisconnectReason::ConnectionTimeout;
@@ -191,7 +196,7 @@ impl World {
         match info.status() {
             _ if self.switches.worker == Worker::Waits => None,
             EgressStatus::EgressStarting
-                if room.is_empty() || self.rooms.get(room).is_some_and(|room| room.live) =>
+                if room.is_empty() || self.rooms.get(room).is_some_and(Room::is_live) =>
             {
                 Some((EgressStatus::EgressActive, ""))
             }
@@ -217,7 +222,7 @@ impl World {
             permission: grant.permission(),
             dependent: true,
         };
-        let Some(room) = self.rooms.get_mut(&info.room_name).filter(|room| room.live) else {
+        let Some(room) = self.rooms.get_mut(&info.room_name).filter(|room| room.is_live()) else {
             return Vec::new();
         };
         room.enter(occupant(admission, now_ns / 1_000_000), now_ns / 1_000_000_000);

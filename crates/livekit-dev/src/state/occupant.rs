@@ -88,7 +88,9 @@ impl Occupant {
         self.touch();
     }
 
+    /// A change of what the others see; the node writes it to the store.
     pub(crate) fn touch(&mut self) {
+        self.listed = true;
         self.info.version += 1;
         self.info.is_publisher = !self.info.tracks.is_empty();
     }

@@ -9,10 +9,10 @@ use livekit_protocol::{
 };
 
 use super::{
-    World,
+    CreateError, World,
     event::{Event, EventKind},
     occupant::{Occupant, PublishError},
-    room::RoomSpec,
+    room::{Room, RoomSpec},
 };
 use crate::{config::Config, ids};
 
@@ -36,12 +36,14 @@ pub(crate) struct Admission {
 pub(crate) enum AdmitError {
     RoomAbsent,
     RoomFull,
+    NoNode(CreateError),
 }
 
 impl World {
     /// A room that only the store remembers is good enough.
     pub(crate) fn would_find_room(&self, admission: &Admission, config: &Config) -> bool {
-        config.auto_create || admission.may_create || self.rooms.contains_key(&admission.room.name)
+        let listed = self.rooms.get(&admission.room.name).is_some_and(Room::is_listed);
+        config.auto_create || admission.may_create || listed
     }
 
     /// The participant is signalling, and nobody is told of them yet. A refusal may still have told other things:
@@ -54,6 +56,9 @@ impl World {
     ) -> (Result<ParticipantInfo, AdmitError>, Vec<Event>) {
         if !self.would_find_room(&admission, config) {
             return (Err(AdmitError::RoomAbsent), Vec::new());
+        }
+        if let Err(error) = self.find_node(&admission.room.name, config, now_ms) {
+            return (Err(AdmitError::NoNode(error)), Vec::new());
         }
         let (info, mut events) = self.ensure_room(&admission.room, config, now_ms);
         let late = self.switches.late_duplicate_close;
@@ -91,6 +96,7 @@ impl World {
             occupant.listed = false;
         }
         let participant = occupant.info.clone();
+        room.store();
         let joined = EventKind::ParticipantJoined;
         let mut events = vec![Event::about_participant(joined, room.snapshot(), participant.clone())];
         events.extend(late_close);
@@ -119,6 +125,7 @@ impl World {
         let occupant = room.connected_mut(identity).ok_or(PublishError::Absent)?;
         let track = occupant.publish(source, name)?;
         let participant = occupant.info.clone();
+        room.store();
         let kind = EventKind::TrackPublished;
         let event = Event::about_track(kind, room.snapshot(), &participant, track.clone());
         Ok((track, vec![event]))
@@ -134,6 +141,7 @@ impl World {
         let occupant = room.connected_mut(identity)?;
         let track = occupant.unpublish(track_sid)?;
         let participant = occupant.info.clone();
+        room.store();
         let kind = EventKind::TrackUnpublished;
         let event = Event::about_track(kind, room.snapshot(), &participant, track.clone());
         Some((track, vec![event]))
@@ -166,6 +174,12 @@ impl World {
         self.rooms.get(room).is_some_and(|room| room.connected(identity).is_some())
     }
 
+    /// Whether this very session is connected.
+    pub(crate) fn is_session(&self, room: &str, identity: &str, sid: &str) -> bool {
+        let occupant = self.rooms.get(room).and_then(|room| room.connected(identity));
+        occupant.is_some_and(|occupant| occupant.info.sid == sid)
+    }
+
     /// Empty name and metadata change nothing; a permission replaces the whole set.
     pub(crate) fn update_participant(
         &mut self,
@@ -183,6 +197,7 @@ impl World {
         let revoked =
             request.permission.map(|permission| occupant.set_permission(permission)).unwrap_or_default();
         let participant = occupant.info.clone();
+        room.store();
         let snapshot = room.snapshot();
         let kind = EventKind::TrackUnpublished;
         let unpublished = |track| Event::about_track(kind, snapshot.clone(), &participant, track);

@@ -29,11 +29,33 @@ const CODECS: [&str; 10] = [
     "video/rtx",
 ];
 
+/// Which node the store names for a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// This one.
+    Live,
+    /// One that was killed. The store still has it, and it answers nothing.
+    Crashed { at_s: i64 },
+    /// One that the store does not have any more.
+    Stopped,
+}
+
+/// What the store has of a room.
+#[derive(Clone, Debug)]
+enum Row {
+    /// The room as it is.
+    Current,
+    /// The room as it was when it was last written: the counts are those before a restart.
+    Stale(Box<Info>),
+    /// Nothing: the store has lost it.
+    Lost,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
     pub info: Info,
-    /// Whether this node holds the room, or only the store still lists it.
-    pub live: bool,
+    pub host: Host,
+    row: Row,
     pub occupants: BTreeMap<String, Occupant>,
     /// Brought back by mistake: the next tick closes it.
     pub doomed: bool,
@@ -66,6 +88,22 @@ impl From<&CreateRoomRequest> for RoomSpec {
 }
 
 impl RoomSpec {
+    /// What is asked for counts, for a room that exists too.
+    fn overwrite(&self, info: &mut Info) {
+        for (field, wanted) in [
+            (&mut info.empty_timeout, self.empty_timeout),
+            (&mut info.departure_timeout, self.departure_timeout),
+            (&mut info.max_participants, self.max_participants),
+        ] {
+            if wanted != 0 {
+                *field = wanted;
+            }
+        }
+        if !self.metadata.is_empty() {
+            info.metadata.clone_from(&self.metadata);
+        }
+    }
+
     /// What a joining token asks for when its room does not exist.
     pub(crate) fn from_token(name: &str, config: Option<&RoomConfiguration>) -> Self {
         let config = config.cloned().unwrap_or_default();
@@ -93,7 +131,7 @@ impl Room {
             ..Info::default()
         };
         let mut room = Self::around(info);
-        room.overwrite(spec);
+        spec.overwrite(&mut room.info);
         room
     }
 
@@ -101,7 +139,8 @@ impl Room {
     pub(crate) fn around(info: Info) -> Self {
         Self {
             info,
-            live: true,
+            host: Host::Live,
+            row: Row::Current,
             occupants: BTreeMap::new(),
             doomed: false,
             data: Vec::new(),
@@ -115,26 +154,63 @@ impl Room {
         Self { doomed: true, ..Self::around(info) }
     }
 
-    /// Makes a room live again that only the store remembers. Its age counts on.
+    /// Makes a room live again that only the store remembers. Its age counts on, its ghosts stay listed, and so do the
+    /// counts of before until one of them changes.
     pub(crate) fn revive(&mut self, spec: &RoomSpec) {
         let occupants = std::mem::take(&mut self.occupants);
+        let mut row = self.listed();
         *self = Self { occupants, ..Self::around(self.info.clone()) };
-        self.overwrite(spec);
+        spec.overwrite(&mut self.info);
+        if let Some(row) = &mut row {
+            spec.overwrite(row);
+        }
+        self.row = row.map_or(Row::Current, |row| Row::Stale(Box::new(row)));
     }
 
-    fn overwrite(&mut self, spec: &RoomSpec) {
-        let info = &mut self.info;
-        for (field, wanted) in [
-            (&mut info.empty_timeout, spec.empty_timeout),
-            (&mut info.departure_timeout, spec.departure_timeout),
-            (&mut info.max_participants, spec.max_participants),
-        ] {
-            if wanted != 0 {
-                *field = wanted;
-            }
+    /// The node is gone: only what the store has is left of the room and of its participants.
+    pub(crate) fn abandon(&mut self, host: Host) {
+        self.row = self.listed().map_or(Row::Lost, |row| Row::Stale(Box::new(row)));
+        self.host = host;
+        self.occupants.retain(|_, occupant| occupant.listed);
+        for occupant in self.occupants.values_mut() {
+            occupant.connected = false;
+            occupant.late_close.clear();
         }
-        if !spec.metadata.is_empty() {
-            info.metadata.clone_from(&spec.metadata);
+    }
+
+    /// The store loses the room and its participants. Stale participants are gone.
+    pub(crate) fn lose(&mut self) {
+        self.row = Row::Lost;
+        self.occupants.retain(|_, occupant| occupant.connected);
+        for occupant in self.occupants.values_mut() {
+            occupant.listed = false;
+        }
+    }
+
+    /// The node writes the room as it is.
+    pub(crate) fn store(&mut self) {
+        self.row = Row::Current;
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.host == Host::Live
+    }
+
+    /// Whether a participant is connected.
+    pub(crate) fn is_occupied(&self) -> bool {
+        self.is_live() && self.occupants.values().any(|occupant| occupant.connected)
+    }
+
+    pub(crate) fn is_listed(&self) -> bool {
+        !matches!(self.row, Row::Lost)
+    }
+
+    /// What the store has.
+    pub(crate) fn listed(&self) -> Option<Info> {
+        match &self.row {
+            Row::Current => Some(self.snapshot()),
+            Row::Stale(row) => Some(row.as_ref().clone()),
+            Row::Lost => None,
         }
     }
 
@@ -163,11 +239,11 @@ impl Room {
     }
 
     pub(crate) fn connected(&self, identity: &str) -> Option<&Occupant> {
-        self.occupants.get(identity).filter(|occupant| self.live && occupant.connected)
+        self.occupants.get(identity).filter(|occupant| self.is_live() && occupant.connected)
     }
 
     pub(crate) fn connected_mut(&mut self, identity: &str) -> Option<&mut Occupant> {
-        let live = self.live;
+        let live = self.is_live();
         self.occupants.get_mut(identity).filter(|occupant| live && occupant.connected)
     }
 
@@ -175,6 +251,7 @@ impl Room {
         if !occupant.dependent {
             self.first_joined_at.get_or_insert(now_s);
         }
+        self.store();
         self.occupants.insert(occupant.info.identity.clone(), occupant);
     }
 
@@ -187,6 +264,7 @@ impl Room {
         if !occupant.dependent {
             self.last_left_at = Some(now_s);
         }
+        self.store();
         let room = self.snapshot();
         let mut events: Vec<Event> = Vec::new();
         for track in &occupant.info.tracks {

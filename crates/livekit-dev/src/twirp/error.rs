@@ -1,5 +1,7 @@
 //! Twirp errors: the codes, their statuses, and the two ways in which LiveKit words a message.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::StatusCode,
@@ -7,6 +9,8 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+use crate::config::{NO_RESPONSE, NO_WORKER};
 
 /// The codes of the Twirp specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,16 +59,16 @@ impl Code {
 pub(crate) struct TwirpError {
     pub code: Code,
     msg: String,
-    /// The route of a `bad_route`.
-    invalid_route: Option<String>,
-    /// Nobody answered: the caller learns it only after the server has given up waiting.
-    pub after_waiting: bool,
+    /// What the error says beside its message: the route of a `bad_route`, the argument that is wrong.
+    meta: Option<(&'static str, String)>,
+    /// How long the server waits before it answers so.
+    pub after: Duration,
 }
 
 impl TwirpError {
     /// An error that the method's own code makes.
     pub(crate) fn new(code: Code, msg: impl Into<String>) -> Self {
-        Self { code, msg: msg.into(), invalid_route: None, after_waiting: false }
+        Self { code, msg: msg.into(), meta: None, after: Duration::ZERO }
     }
 
     /// An error that passes through LiveKit's internal RPC layer, which puts a prefix before the message
@@ -77,28 +81,43 @@ impl TwirpError {
         Self::new(Code::Unauthenticated, "permissions denied")
     }
 
+    /// Twirp's own error for an argument: LiveKit writes what is wrong where the argument's name belongs.
+    pub(crate) fn argument(wrong: &str, detail: &str) -> Self {
+        let error = Self::new(Code::InvalidArgument, format!("{wrong} {detail}"));
+        Self { meta: Some(("argument", wrong.to_owned())), ..error }
+    }
+
     /// No node holds the room or the participant that the call is for.
     pub(crate) fn no_response() -> Self {
-        let error = Self::internal_rpc(Code::Unavailable, "no response from servers");
-        Self { after_waiting: true, ..error }
+        Self::internal_rpc(Code::Unavailable, "no response from servers").after(NO_RESPONSE)
+    }
+
+    /// No worker takes the recording.
+    pub(crate) fn no_worker() -> Self {
+        Self { after: NO_WORKER, ..Self::no_response() }
     }
 
     /// Whoever holds it was asked, and did not answer.
     pub(crate) fn silent() -> Self {
-        let error = Self::internal_rpc(Code::DeadlineExceeded, "request timed out");
-        Self { after_waiting: true, ..error }
+        Self::internal_rpc(Code::DeadlineExceeded, "request timed out").after(NO_RESPONSE)
+    }
+
+    /// The same error, after so long.
+    pub(crate) fn after(self, after: Duration) -> Self {
+        Self { after, ..self }
     }
 
     pub(crate) fn bad_route(msg: impl Into<String>, verb: &str, path: &str) -> Self {
-        Self { invalid_route: Some(format!("{verb} {path}")), ..Self::new(Code::BadRoute, msg) }
+        let meta = Some(("twirp_invalid_route", format!("{verb} {path}")));
+        Self { meta, ..Self::new(Code::BadRoute, msg) }
     }
 }
 
 impl IntoResponse for TwirpError {
     fn into_response(self) -> Response {
         let mut body = json!({"code": self.code, "msg": self.msg});
-        if let Some(route) = self.invalid_route {
-            body["meta"] = json!({"twirp_invalid_route": route});
+        if let Some((name, value)) = self.meta {
+            body["meta"] = json!({name: value});
         }
         (self.code.status(), Json(body)).into_response()
     }

@@ -76,14 +76,19 @@ async fn garbage_is_an_invalid_token() {
 async fn another_key_is_an_invalid_api_key() {
     let target = Target::start().await;
     let token = sign(&target.secret, &claims("nobody's key", "", &json!({"roomList": true})));
-    assert!(refused(&target, &token).await.starts_with("invalid API key"));
+    assert_eq!(refused(&target, &token).await.trim_end(), "invalid API key: nobody's key");
 }
 
 #[tokio::test]
-async fn another_secret_is_an_invalid_token_with_a_reason() {
+async fn refusal_of_another_secret_repeats_the_token_and_says_why() {
     let target = Target::start().await;
     let token = sign("another secret of at least thirty-two bytes", &lister(&target));
-    assert!(refused(&target, &token).await.starts_with("invalid authorization token: "));
+    let reason = refused(&target, &token).await;
+    let reason = reason.strip_prefix(&format!("invalid token: {token}, error: ")).unwrap();
+    assert!(reason.contains("signature is invalid"), "{reason}");
+    let answer = target.validate(&token).await;
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    assert!(answer.text().await.unwrap().starts_with("invalid token: "));
 }
 
 #[tokio::test]
@@ -96,7 +101,7 @@ async fn a_token_is_good_for_a_minute_of_leeway_on_both_sides() {
         assert_eq!(status, StatusCode::OK, "{claim} within the leeway");
         claims[claim] = json!(now_s() + bad);
         let reason = refused(&target, &sign(&target.secret, &claims)).await;
-        assert!(reason.starts_with("invalid authorization token: "), "{claim}: {reason}");
+        assert!(reason.starts_with("invalid token: "), "{claim}: {reason}");
     }
 }
 

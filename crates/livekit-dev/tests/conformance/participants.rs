@@ -36,9 +36,22 @@ async fn a_missing_participant_is_not_found_by_any_verb() {
 #[tokio::test]
 async fn limits_of_an_update_come_before_permissions() {
     let target = Target::start().await;
-    let body = json!({"room": "any", "identity": "any", "name": "x".repeat(257)});
-    let (status, error) = target.json("UpdateParticipant", &json!({}), &body).await;
-    assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
+    let attributes = |length| json!({"a": "x".repeat(length)});
+    for (field, value, wrong, limit) in [
+        ("name", json!("x".repeat(257)), "name length exceeds limits", 256),
+        ("metadata", json!("x".repeat(512 * 1024 + 1)), "metadata size exceeds limits", 512 * 1024),
+        ("attributes", attributes(64 * 1024), "attribute size exceeds limits", 64 * 1024),
+    ] {
+        let mut body = json!({"room": "any", "identity": "any"});
+        body[field] = value;
+        let (status, error) = target.json("UpdateParticipant", &json!({}), &body).await;
+        assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
+        assert_eq!(error["msg"], format!("{wrong} {limit}"));
+        assert_eq!(error["meta"], json!({"argument": wrong}));
+    }
+    let fits = json!({"room": "any", "identity": "any", "attributes": attributes(64 * 1024 - 1)});
+    let (status, _) = target.json("UpdateParticipant", &json!({}), &fits).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -49,6 +62,7 @@ async fn muting_where_nobody_is_is_unavailable() {
     let body = json!({"room": room, "identity": "nobody", "track_sid": "TR_x", "muted": true});
     let (status, error) = target.json("MutePublishedTrack", &admin, &body).await;
     assert_eq!((status, &error["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
+    assert_eq!(error["msg"], "twirp error unknown: no response from servers");
 }
 
 #[tokio::test]

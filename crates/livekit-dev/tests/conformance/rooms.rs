@@ -4,7 +4,7 @@ use livekit_api::services::room::{CreateRoomOptions, SendDataOptions};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::target::{Target, code, fresh};
+use crate::target::{Target, code, fresh, message};
 
 #[tokio::test]
 async fn create_room_twice_returns_the_same_room_and_ignores_the_second_options() {
@@ -43,7 +43,9 @@ async fn a_name_over_256_bytes_is_refused() {
     let fits = format!("{:x<256}", fresh("long"));
     target.rooms().create_room(&fits, CreateRoomOptions::default()).await.unwrap();
     let result = target.rooms().create_room(&format!("{fits}x"), CreateRoomOptions::default()).await;
-    assert_eq!(code(result), "invalid_argument");
+    let refused = result.unwrap_err();
+    assert_eq!(message(&refused), "twirp error unknown: room name length exceeds limits: max length 256");
+    assert_eq!(code::<()>(Err(refused)), "invalid_argument");
     target.rooms().delete_room(&fits).await.unwrap();
 }
 
@@ -60,6 +62,7 @@ async fn an_unknown_preset_is_refused() {
     let body = json!({"name": fresh("preset"), "room_preset": "nothing"});
     let (status, error) = target.json("CreateRoom", &json!({"roomCreate": true}), &body).await;
     assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
+    assert_eq!(error["msg"], "twirp error unknown: unknown room configuration in create room request");
 }
 
 #[tokio::test]
@@ -116,6 +119,7 @@ async fn a_nonce_has_sixteen_bytes_or_none() {
     let body = json!({"room": room.name, "data": "aGk=", "nonce": "AAAA"});
     let (status, error) = target.json("SendData", &admin, &body).await;
     assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
+    assert_eq!(error["msg"], "nonce should be 16-bytes or not present, got: 3 bytes");
 }
 
 #[tokio::test]

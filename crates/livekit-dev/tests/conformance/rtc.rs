@@ -12,7 +12,7 @@ async fn read(response: Response) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap().trim_end().to_owned())
 }
 
-async fn upgrade(target: &Target, token: &str) -> (u16, String) {
+pub async fn upgrade(target: &Target, token: &str) -> (u16, String) {
     let request = target.request(Method::GET, &format!("/rtc?access_token={token}"));
     let request = request
         .header("connection", "upgrade")
@@ -72,17 +72,18 @@ async fn a_token_that_cannot_join_is_refused() {
     let target = Target::start().await;
     let room = target.create("refused").await.name;
     let long = "x".repeat(257);
-    let refusals: [(&str, Value, u16); 6] = [
-        ("ann", json!({"room": room}), 401),
-        ("", json!({"roomJoin": true, "room": room}), 400),
-        ("ann", json!({"roomJoin": true}), 400),
-        (long.as_str(), json!({"roomJoin": true, "room": room}), 400),
-        ("ann", json!({"roomJoin": true, "room": long}), 400),
-        ("ann", Value::Null, 401),
+    let too_long = |what| format!("{what} length exceeds limits: max length 256");
+    let refusals: [(&str, Value, u16, String); 6] = [
+        ("ann", json!({"room": room}), 401, "permissions denied".to_owned()),
+        ("", json!({"roomJoin": true, "room": room}), 400, "identity cannot be empty".to_owned()),
+        ("ann", json!({"roomJoin": true}), 400, "no room name".to_owned()),
+        (long.as_str(), json!({"roomJoin": true, "room": room}), 400, too_long("participant identity")),
+        ("ann", json!({"roomJoin": true, "room": long}), 400, too_long("room name")),
+        ("ann", Value::Null, 401, "no permissions to access the room".to_owned()),
     ];
-    for (identity, video, status) in refusals {
+    for (identity, video, status, text) in refusals {
         let answer = read(target.validate(&target.token(identity, &video)).await).await;
-        assert_eq!(answer.0, status, "{identity} {video}: {}", answer.1);
+        assert_eq!(answer, (status, text), "{identity} {video}");
     }
 }
 

@@ -7,7 +7,7 @@ use livekit_api::services::{
     egress::EgressClient,
     room::{CreateRoomOptions, RoomClient},
 };
-use livekit_dev::{Config, LiveKitDev};
+use livekit_dev::{Config, LiveKitDev, Store};
 use livekit_protocol::Room;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -15,6 +15,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::tokens;
+
+/// Why what follows a restart is skipped.
+pub const RESTART: &str = "a real server is not restarted by a test";
 
 pub struct Target {
     pub url: String,
@@ -49,8 +52,16 @@ impl Target {
         Some(Self::own(configure).await)
     }
 
+    /// A livekit-dev whose store survives it.
+    pub async fn redis_like() -> Option<Self> {
+        Self::configured(RESTART, |config| config.store = Store::RedisLike).await
+    }
+
     async fn own(configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new("devkey", "secret");
+        config.wait_speed = 60; // 3 s take 50 ms
+        config.dead_node_lingers = Duration::ZERO;
+        config.node_returns_after = Duration::ZERO;
         configure(&mut config);
         let (key, secret) = (config.api_key.clone(), config.api_secret.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -181,6 +192,14 @@ impl Dev<'_> {
 
     pub async fn webhooks_idle(&self) {
         assert!(self.send(Method::GET, "webhooks/idle", &Value::Null).await.status().is_success());
+    }
+}
+
+/// The words of a refusal.
+pub fn message(error: &ServiceError) -> &str {
+    match error {
+        ServiceError::Twirp(ServerError::Twirp(error)) => &error.msg,
+        other => panic!("not a Twirp error: {other:?}"),
     }
 }
 

@@ -5,6 +5,7 @@
 mod queues;
 mod server;
 mod support;
+mod waits;
 
 #[path = "../support/receiver.rs"]
 mod receiver;

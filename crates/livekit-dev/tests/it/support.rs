@@ -30,6 +30,9 @@ impl Served {
         let receiver = Receiver::start().await;
         let mut config = Config::new(KEY, SECRET);
         config.auto_create = true;
+        config.wait_speed = 60; // 3 s take 50 ms
+        config.dead_node_lingers = Duration::ZERO;
+        config.node_returns_after = Duration::ZERO;
         config.webhook_urls = vec![receiver.url.clone()];
         config.webhooks.retry_base = Duration::from_millis(1);
         configure(&mut config);

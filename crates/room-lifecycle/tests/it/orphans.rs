@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;
-use livekit_dev::Store;
+use livekit_dev::{Stop, Store};
 use room_lifecycle::store::deployment;
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection,
@@ -215,15 +215,18 @@ async fn with_another_livekit_nothing_is_deleted(_: PgPoolOptions, connect: PgCo
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_only_the_store_of_livekit_knows_is_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn room_that_only_livekits_store_knows_is_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::with_store(connect, Store::RedisLike).await;
     let rooms = world.rooms().await;
-    let (booking, record) = world.open_room(&rooms).await;
-    world.server().restart();
-    assert!(!world.server().is_live(&record.room_name), "a zombie");
-    world.complete(&booking).await;
-    rooms.drain().await.unwrap();
-    assert!(world.names().is_empty());
+    for stop in [Stop::Crash, Stop::Outage] {
+        let (booking, record) = world.open_room(&rooms).await;
+        world.join(&record.room_name, "ghost");
+        world.server().restart_after(stop);
+        assert!(!world.server().is_live(&record.room_name), "a zombie");
+        world.complete(&booking).await;
+        rooms.drain().await.unwrap();
+        assert!(world.names().is_empty(), "{stop:?}");
+    }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

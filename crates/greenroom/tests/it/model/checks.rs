@@ -1,5 +1,6 @@
 //! What must be so when it is quiet (docs/architecture.md): asked of the database and of LiveKit's own list, never of
-//! the services.
+//! the services. Participants that LiveKit lists although they are gone do not count; those of a room that its store
+//! has lost do.
 
 use livekit_dev::LiveKitDev;
 use livekit_protocol::ParticipantInfo;
@@ -34,8 +35,15 @@ struct Inside {
 impl Inside {
     fn of(livekit: &LiveKitDev) -> Self {
         let mut inside = Self::default();
-        for room in livekit.rooms() {
-            for one in livekit.participants(&room.name) {
+        let (listed, mut rooms) = (livekit.rooms(), livekit.living_rooms());
+        rooms.retain(|room| !listed.iter().any(|other| other.name == room.name));
+        rooms.extend(listed.iter().cloned());
+        for room in rooms {
+            let shown = listed.contains(&room).then(|| livekit.participants(&room.name));
+            for one in livekit.connected(&room.name) {
+                if shown.as_ref().is_some_and(|shown| !shown.iter().any(|other| other.sid == one.sid)) {
+                    continue;
+                }
                 inside.rooms.push(room.name.clone());
                 inside.rights.push(may(&one));
                 inside.people.push(one.identity);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use livekit_dev::{ANY_METHOD, Code, Fault, Mishap, Order, Switches};
+use livekit_dev::{ANY_METHOD, Code, Fault, Mishap, Order, Redis, Stop, Switches};
 
 use super::{dice::Dice, expect::On, stage::Stage};
 
@@ -54,10 +54,7 @@ impl Stage {
         self.troubled = true;
         match dice.roll(20) {
             0..=4 => self.break_livekit(dice),
-            5 => {
-                self.say("LiveKit restarts".to_owned());
-                self.livekit.restart();
-            }
+            5 => self.restart_livekit(dice),
             6..=8 => self.lose_webhooks(dice),
             9 => {
                 let at = dice.roll(2);
@@ -73,6 +70,7 @@ impl Stage {
             11 | 18 | 19 => {
                 self.say("nothing fails any more".to_owned());
                 self.livekit.faults().clear();
+                self.livekit.set_switches(Switches { redis: Redis::Works, ..self.livekit.switches() });
                 self.wires.iter().for_each(testkit::Wire::join);
                 self.was_cut();
             }
@@ -83,6 +81,19 @@ impl Stage {
                 self.livekit.advance_clock(Duration::from_hours(dice.pick(&[1, 30])));
             }
             _ => self.edit(dice).await,
+        }
+    }
+
+    /// Without Redis an outage is as a crash, and there is nothing to flush.
+    fn restart_livekit(&mut self, dice: &mut Dice) {
+        let roll = dice.roll(6);
+        self.say(format!("LiveKit: {}", ["crash", "crash", "outage", "stop", "flush", "Redis hangs"][roll]));
+        match roll {
+            0 | 1 => self.livekit.restart(),
+            2 => self.livekit.restart_after(Stop::Outage),
+            3 => self.livekit.restart_after(Stop::Graceful { webhooks: dice.roll(3) }),
+            4 => self.livekit.flush(),
+            _ => self.livekit.set_switches(Switches { redis: Redis::Hangs, ..self.livekit.switches() }),
         }
     }
 

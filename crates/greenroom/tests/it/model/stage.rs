@@ -1,7 +1,10 @@
 //! Where a round is played: one LiveKit, one database behind a wire per replica, two replicas, the people and rooms of
 //! the round, and what has been done so far, which is told when something is wrong.
 
-use std::time::{Duration, Instant};
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 use chassis::clock::Clock;
 use gateway::Rate;
@@ -74,7 +77,7 @@ struct Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        if std::thread::panicking() || std::env::var_os("MODEL_JOURNAL").is_some() {
+        if std::thread::panicking() || env::var_os("MODEL_JOURNAL").is_some() {
             println!("model: what was done in this round:\n  {}", self.lines.join("\n  "));
             println!("model: again with MODEL_SEED={}", self.seed);
         }
@@ -86,7 +89,9 @@ impl Stage {
     pub async fn new(connect: &PgConnectOptions) -> Option<Self> {
         let database = format!("{}:{}", connect.get_host(), connect.get_port());
         let wires = vec![Wire::to(database.clone()).await, Wire::to(database).await];
-        let mut world = World::new(connect).await;
+        let beside_redis = env::var("MODEL_STORE").is_ok_and(|store| store == "redis-like");
+        let mut world =
+            if beside_redis { World::redis_like(connect).await } else { World::new(connect).await };
         let livekit = world.stand_in()?.clone();
         // Three hosts do all that is done to people, as fast as they are answered.
         world.services.gateway.rates.moderation = Rate::new(1_000, 1_000);
@@ -253,6 +258,8 @@ impl Stage {
         }
         self.settle().await;
         assert_eq!(self.livekit.rooms(), [], "MODEL_SEED={}: rooms that nobody needs", self.journal.seed);
+        let living = self.livekit.living_rooms();
+        assert_eq!(living, [], "MODEL_SEED={}: rooms that Redis has lost", self.journal.seed);
         for held in &self.tokens {
             let joined = self.livekit.join(&held.text);
             assert!(joined.is_err(), "MODEL_SEED={}: an old token: {joined:?}", self.journal.seed);
