@@ -67,7 +67,7 @@ impl Rooms {
             let sid =
                 inside.iter().find(|there| there.identity == one.user_id).map(|there| there.sid.clone());
             let is_due = sid.is_some() || one.lingering_since.is_some();
-            is_due.then(|| self.remove(record, one, sid))
+            is_due.then(|| self.remove_unwelcome(record, one, sid))
         });
         let outcomes = join_all(removals).await;
         if outcomes.iter().any(|outcome| matches!(outcome, Ok(Removal::Haunted))) {
@@ -77,7 +77,7 @@ impl Rooms {
     }
 
     /// Removes one participant. That LiveKit fails to is no reason to put others out.
-    async fn remove(
+    async fn remove_unwelcome(
         &self,
         record: &Record,
         unwelcome: people::Unwelcome,
