@@ -52,8 +52,8 @@ pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool
 }
 
 /// A kicked person was found inside and removed under this SID. LiveKit gave him a fresh token meanwhile, good for
-/// at least 10 min (livekit.md §3): the room is watched for as long. Whatever stay began before `at`, when the room was
-/// looked at, is over. None: LiveKit did not list them.
+/// at least 10 min (livekit.md §3): the room is watched for as long. Stays that began before `at`, when the room was
+/// looked at, are over. `sid` is None when LiveKit did not list them.
 pub async fn insert_removal(
     db: impl PgExecutor<'_>,
     room: Uuid,

@@ -139,10 +139,10 @@ pub struct Unwelcome {
     pub lingering_since: Option<OffsetDateTime>,
 }
 
-/// Whoever was kicked out of the room, or is banned from the live room that it is for. One scan of what LiveKit said of
-/// each: whoever has an old token comes back as often as he likes. A stay without an end is over all the same when a
-/// later one has ended, or when the participant was removed after its begin: LiveKit has one of an identity in a room. A
-/// crash ends stays without a word.
+/// People who were kicked out of the room, or are banned from the live room that it is for. One scan of what LiveKit said
+/// of each, because an old token lets them come back any number of times. A stay without an end is over when a later one
+/// has ended, or when the participant was removed after it began: LiveKit has one participant per identity in a room,
+/// and a crash ends stays without an event.
 pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Unwelcome>> {
     sqlx::query_as!(
         Unwelcome,
