@@ -2,7 +2,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 
-const PACE: Pace = Pace { quick: Duration::from_millis(20), limit: Duration::from_secs(60) };
+const PACE: Pace = Pace { quick: Duration::from_millis(20), limit: Duration::from_mins(1) };
 
 fn lanes(quick: usize, slow: usize) -> Lanes<u8> {
     Lanes::new("test", Width { quick, slow }, PACE)
