@@ -66,6 +66,7 @@ impl Lifecycle {
     ) -> JoinHandle<Option<T>> {
         let hard = self.hard.clone();
         let crashes = Arc::clone(&self.crashes);
+        let task = Expiry::inherited(task);
         let guarded = async move {
             let caught = std::panic::AssertUnwindSafe(task).catch_unwind();
             match hard.run_until_cancelled(caught).await {
@@ -91,7 +92,7 @@ impl Lifecycle {
     ) -> Result<T, Lost> {
         let request_id = context::current().map_or_else(|| Arc::from(""), |context| context.request_id);
         let own = context::Context { deadline: Instant::now() + budget, request_id };
-        let work = Expiry::inherited(Box::pin(work)); // boxed: each layer below would hold its size again
+        let work = Box::pin(work); // each layer below would hold its size again
         let timed = async move { tokio::time::timeout(budget, context::scope(own, work)).await };
         match self.spawn(name, timed).await {
             Ok(Some(Ok(value))) => Ok(value),

@@ -21,7 +21,7 @@ use tracing::{Span, field};
 
 use crate::{
     clock::Clock,
-    db::{self, DatabaseError, Expiry, Needs, READ_ONLY},
+    db::{self, DatabaseError, Needs, READ_ONLY},
     lifecycle::Lifecycle,
     telemetry,
 };
@@ -62,10 +62,10 @@ pub fn every<F, E>(
 {
     let (stopping, tasks) = (lifecycle.stopping().clone(), lifecycle.clone());
     telemetry::meters::begin_pass(name);
-    let task = Expiry::inherited(async move {
+    let task = async move {
         while !stopping.is_cancelled() {
             // Boxed: each layer around it would hold its size again, and passes are large.
-            let bounded = Expiry::inherited(timed(name, within(LONGEST_PASS, Box::pin(pass()))));
+            let bounded = timed(name, within(LONGEST_PASS, Box::pin(pass())));
             traced(&tasks, name, bounded).await;
             let pause = period.mul_f64(rand::random_range(0.9..1.1));
             tokio::select! {
@@ -74,7 +74,7 @@ pub fn every<F, E>(
                 () = tokio::time::sleep(pause) => {}
             }
         }
-    });
+    };
     lifecycle.spawn(name, task);
 }
 

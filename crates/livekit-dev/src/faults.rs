@@ -1,7 +1,13 @@
 //! Misbehaviour on demand, per method and for a number of calls. A fault changes how a call is answered, and
 //! only those before the effect change what it does.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
@@ -55,6 +61,7 @@ pub enum Fault {
 pub struct Faults {
     armed: Mutex<Vec<Armed>>,
     cleared: watch::Sender<u64>,
+    hanging: Arc<AtomicUsize>,
 }
 
 /// One fault that is set.
@@ -65,18 +72,40 @@ pub struct Armed {
     pub fault: Fault,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<u32>,
+    /// Only for calls about this room, or about this participant of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
+}
+
+/// What a call is about, as far as its request says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    pub room: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+}
+
+impl About {
+    fn covers(&self, call: &Self) -> bool {
+        self.room == call.room && (self.identity.is_none() || self.identity == call.identity)
+    }
 }
 
 impl Faults {
     /// For every call of the method from now on. Methods are `CreateRoom`, `ListEgress`, …, and `rtc`,
     /// `rtc/validate` and `health` for what is not Twirp; [`ANY_METHOD`] is all of them.
     pub fn set(&self, method: impl Into<String>, fault: Fault) {
-        self.arm(Armed { method: method.into(), fault, calls: None });
+        self.arm(Armed { method: method.into(), fault, calls: None, about: None });
+    }
+
+    /// For every call of the method about a room, or about a participant of it.
+    pub fn set_about(&self, method: impl Into<String>, about: About, fault: Fault) {
+        self.arm(Armed { method: method.into(), fault, calls: None, about: Some(about) });
     }
 
     /// For the next calls of the method only.
     pub fn set_next(&self, method: impl Into<String>, calls: u32, fault: Fault) {
-        self.arm(Armed { method: method.into(), fault, calls: Some(calls) });
+        self.arm(Armed { method: method.into(), fault, calls: Some(calls), about: None });
     }
 
     /// All of them; calls that hang go on.
@@ -91,6 +120,11 @@ impl Faults {
         self.cleared.send_modify(|times| *times += 1);
     }
 
+    /// How many calls hang now.
+    pub fn hanging(&self) -> usize {
+        self.hanging.load(Ordering::Relaxed)
+    }
+
     pub fn list(&self) -> Vec<Armed> {
         self.armed.lock().clone()
     }
@@ -102,15 +136,19 @@ impl Faults {
     }
 
     /// What befalls one call; counts it.
-    pub(crate) fn plan(&self, method: &str) -> Plan {
+    pub(crate) fn plan(&self, method: &str, about: &About) -> Plan {
         let mut all = self.armed.lock();
         let mut faults = Vec::new();
-        for armed in all.iter_mut().filter(|armed| armed.method == method || armed.method == ANY_METHOD) {
+        let befalls = |armed: &&mut Armed| {
+            (armed.method == method || armed.method == ANY_METHOD)
+                && armed.about.as_ref().is_none_or(|wanted| wanted.covers(about))
+        };
+        for armed in all.iter_mut().filter(befalls) {
             armed.calls = armed.calls.map(|calls| calls.saturating_sub(1));
             faults.push(armed.fault.clone());
         }
         all.retain(|armed| armed.calls != Some(0));
-        Plan { faults, cleared: self.cleared.subscribe() }
+        Plan { faults, cleared: self.cleared.subscribe(), hanging: Arc::clone(&self.hanging) }
     }
 }
 
@@ -118,6 +156,16 @@ impl Faults {
 pub(crate) struct Plan {
     faults: Vec<Fault>,
     cleared: watch::Receiver<u64>,
+    hanging: Arc<AtomicUsize>,
+}
+
+/// A call that hangs, until it goes on or its caller gives up.
+struct Hanging<'a>(&'a AtomicUsize);
+
+impl Drop for Hanging<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What one answer leaves out.
@@ -194,6 +242,8 @@ impl Plan {
     }
 
     async fn hang(&self, server: &LiveKitDev) {
+        self.hanging.fetch_add(1, Ordering::Relaxed);
+        let _hanging = Hanging(&self.hanging);
         let mut cleared = self.cleared.clone();
         // The sender lives as long as the server, so this is only ever a clearing.
         server.stopping().run_until_cancelled(cleared.changed()).await;

@@ -29,7 +29,7 @@ pub use self::{
     auth::TokenError,
     clock::Hand,
     config::{Config, NO_RESPONSE, NO_WORKER, Redis, Stop, Store, Switches, WebhookConfig, Worker},
-    faults::{ANY_METHOD, Armed, Fault, Faults},
+    faults::{ANY_METHOD, About, Armed, Fault, Faults},
     rtc::JoinError,
     server::LiveKitDev,
     state::occupant::PublishError,

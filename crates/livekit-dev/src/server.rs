@@ -12,7 +12,7 @@ use crate::{
     clock::{Clock, Hand},
     config::Config,
     egress,
-    faults::Faults,
+    faults::{About, Faults},
     state::{World, event::Event, room::Room},
     webhook::{Webhooks, delivery},
 };
@@ -157,7 +157,7 @@ impl LiveKitDev {
     /// Counts a call to something that is not Twirp and lets its faults happen; a response ends the call.
     pub(crate) async fn go_wrong(&self, method: &str) -> Option<Response> {
         self.count_call(method);
-        let plan = self.0.faults.plan(method);
+        let plan = self.0.faults.plan(method, &About::default());
         if let Some(response) = plan.before(self).await {
             return Some(response);
         }

@@ -34,7 +34,7 @@ pub(crate) async fn handle(
         Err(error) => return error.into_response(),
     };
     server.count_call(&method);
-    let plan = server.faults().plan(&method);
+    let plan = server.faults().plan(&method, &codec.about(&method, &body));
     if let Some(refused) = plan.before(&server).await {
         return refused;
     }

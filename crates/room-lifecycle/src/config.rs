@@ -10,8 +10,11 @@ use chassis::{
 use domain::RoomCreation;
 use secrecy::SecretString;
 
-pub use crate::recordings::settings::{RecordingArgs, RecordingSettings};
 use crate::{diagnosis::Patience, nests::link::EventKind};
+pub use crate::{
+    lanes::Pace,
+    recordings::settings::{RecordingArgs, RecordingSettings},
+};
 
 /// The database role of this service.
 pub const ROLE: &str = "greenroom_room_lifecycle";
@@ -70,6 +73,8 @@ pub struct Config {
     pub recordings: RecordingSettings,
     /// Other than the default only where a test needs it.
     pub patience: Patience,
+    /// Other than the default only where a test needs it.
+    pub pace: Pace,
     /// For webhook tokens and timers only.
     pub clock: Clock,
 }
@@ -137,6 +142,7 @@ impl Args {
             app_url,
             recordings,
             patience: Patience::default(),
+            pace: Pace::default(),
             clock: Clock::default(),
         })
     }

@@ -45,6 +45,8 @@ pub enum Error {
     NotHost,
     #[error("the room kept changing while it was looked at")]
     Unsettled,
+    #[error("a call about a participant has not succeeded yet")]
+    Unfinished,
 }
 
 impl DatabaseError for Error {
@@ -74,7 +76,7 @@ impl From<Error> for Refusal {
                 Self::unavailable(Reason::LivekitUnavailable, 2)
             }
             Error::Http(_) | Error::Lost(Lost::Panicked) => Self::internal(),
-            Error::Lost(Lost::Deadline) | Error::Unsettled => {
+            Error::Lost(Lost::Deadline) | Error::Unsettled | Error::Unfinished => {
                 Self::unavailable(Reason::LivekitUnavailable, 1)
             }
             Error::Lost(Lost::Stopping) => Self::unavailable(Reason::ServiceUnavailable, 1),

@@ -9,11 +9,13 @@ mod auto_end;
 mod closing;
 pub mod config;
 pub mod diagnosis;
+mod drain;
 pub mod ensure;
 mod error;
 mod gate;
 pub mod ghosts;
 mod grpc;
+mod lanes;
 pub mod live;
 pub mod livekit;
 pub mod meters;
@@ -22,6 +24,7 @@ mod moderation;
 pub mod nests;
 mod opening;
 pub mod orphans;
+mod participant_calls;
 pub mod pass;
 pub mod plan;
 mod presence;
@@ -98,6 +101,7 @@ pub struct Rooms {
     lifecycle: Lifecycle,
     gates: gate::Gates,
     closings: closing::Closings,
+    lanes: Arc<lanes::ServiceLanes>,
     memory: Arc<Mutex<pass::Memory>>,
     marks_nudge: Nudge,
     pass_nudge: Nudge,
@@ -133,6 +137,7 @@ impl Rooms {
             lifecycle: lifecycle.clone(),
             gates: gate::Gates::default(),
             closings: closing::Closings::default(),
+            lanes: Arc::new(lanes::ServiceLanes::new(config.pace)),
             memory: Arc::default(),
             marks_nudge: Nudge::default(),
             pass_nudge: Nudge::default(),

@@ -36,6 +36,7 @@ use secrecy::ExposeSecret;
 use tracing::{Instrument, Span, field};
 
 pub use self::failure::{LiveKitError, reason};
+use crate::lanes;
 
 const READ: Duration = Duration::from_secs(2);
 const WRITE: Duration = Duration::from_secs(4);
@@ -204,7 +205,7 @@ where
 {
     let started = Instant::now();
     let span = telemetry::client(|| span(method));
-    let outcome = call.instrument(span.clone()).await.map_err(LiveKitError::from);
+    let outcome = lanes::waiting(call.instrument(span.clone())).await.map_err(LiveKitError::from);
     if !method.starts_with("List") && method != "UpdateSubscriptions" {
         telemetry::changed();
     }

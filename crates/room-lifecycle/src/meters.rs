@@ -43,6 +43,15 @@ pub const METERS: &[Meter] = &[
         &[],
     ),
     Meter::histogram("greenroom_livekit_call_seconds", "Time of a call to LiveKit, by method and result."),
+    Meter::gauge(
+        "greenroom_slow_work",
+        "Looks and calls that LiveKit is slow to answer, under way, by kind.",
+    ),
+    Meter::counter(
+        "greenroom_slow_work_dropped_total",
+        "Looks and calls that were dropped because LiveKit was slow, to be retried.",
+        &[("why", &["limit", "no_permit"])],
+    ),
     Meter::counter(
         "greenroom_webhooks_total",
         "Webhooks of LiveKit, by result.",
@@ -108,6 +117,7 @@ pub const METERS: &[Meter] = &[
 
 pub const TASKS: &[&str] = &[
     "ban",
+    "clean up",
     "close room",
     "create nest",
     "create room",
@@ -122,14 +132,15 @@ pub const TASKS: &[&str] = &[
     "my live room",
     "nest permissions",
     "open room",
+    "participant call",
     "refresh room",
-    "remove participant",
     "repair",
     "repair by diagnosis",
     "retime room",
     "save live room",
     "second look",
     "settle room",
+    "slow room",
     "stream nest",
     "update live room",
 ];

@@ -10,6 +10,7 @@ use crate::{
     config::Policy,
     error::Error,
     livekit::LiveKitError,
+    participant_calls::{About, Call},
     roles::track_source,
     store::{self, Record, people},
 };
@@ -44,21 +45,22 @@ impl Rooms {
     }
 
     /// Has LiveKit remove a participant whom a committed row keeps out. The room is marked and watched: what fails here, or
-    /// takes longer than an answer may wait, the next check repeats.
+    /// takes longer than an answer may wait, the next look repeats.
     pub(crate) async fn remove(&self, record: &Record, user: &str) {
-        let (rooms, room, user) = (self.clone(), record.clone(), user.to_owned());
-        let removing = self.briefly("remove participant", async move {
-            match rooms.livekit.remove_participant(&room.room_name, &user).await {
-                Ok(()) => people::insert_removed(&rooms.pool, room.id, &user).await?,
-                // Not found is not out: LiveKit can lack someone who is there. The next check looks.
-                Err(LiveKitError::NotFound) => {}
-                Err(error) => return Err(error.into()),
+        let about = About { call: Call::Remove, room: record.id, identity: user.to_owned(), sid: None };
+        let (rooms, room, identity) = (self.clone(), record.clone(), user.to_owned());
+        let removal = async move {
+            match rooms.livekit.remove_participant(&room.room_name, &identity).await {
+                Ok(()) => {
+                    people::insert_removed(&rooms.pool, room.id, &identity).await?;
+                    Ok(())
+                }
+                // Not found is not out: LiveKit can lack someone who is there. The next look decides.
+                Err(LiveKitError::NotFound) => Ok(()),
+                Err(error) => Err(error.into()),
             }
-            Ok(())
-        });
-        if let Some(Err(error)) = removing.await {
-            tracing::warn!(%error, room.owner = %record.owner_id, "LiveKit did not remove a participant yet");
-        }
+        };
+        drop(self.call_about(about, record.now, removal).await); // it is logged there
     }
 
     /// Mutes or unmutes what somebody publishes from a source: whether there was anything to change. Only LiveKit can

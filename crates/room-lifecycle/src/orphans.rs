@@ -9,7 +9,8 @@
 
 use std::{collections::HashMap, sync::PoisonError};
 
-use futures::{StreamExt, future::join_all, stream};
+use chassis::db::DatabaseError;
+use futures::{StreamExt, stream};
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -17,8 +18,8 @@ use uuid::Uuid;
 use crate::{
     Rooms,
     error::Error,
+    lanes::Run,
     pass::Overview,
-    reconcile::WIDTH,
     store::deployment::{self, Stray},
 };
 
@@ -31,6 +32,8 @@ const ALARM_ABOVE: usize = 20;
 /// So are fewer, when they are more than one in twenty of ours; a handful never are, or a small installation would
 /// keep its first orphan for ever.
 const HANDFUL: usize = 3;
+/// Rooms looked into or deleted at once: many, because each may take as long as LiveKit waits for a node that died.
+const AT_ONCE: usize = 128;
 
 /// The strays of a listing, sorted by what may be done with them.
 #[derive(Debug, Default)]
@@ -72,7 +75,7 @@ impl Rooms {
             let empty = inside.map(|inside| inside.is_empty() && counted == 0);
             (name, empty)
         }))
-        .buffer_unordered(WIDTH);
+        .buffer_unordered(AT_ONCE);
         while let Some((name, empty)) = looks.next().await {
             match empty {
                 Ok(true) => strays.unknown.push(name),
@@ -93,8 +96,26 @@ impl Rooms {
             .is_ok_and(|metadata| metadata.deployment == self.deployment)
     }
 
+    /// Removes strays. When LiveKit is slow this continues in the background, and a pass meanwhile starts no other.
+    pub(crate) async fn clean_up(&self, overview: Overview, at: OffsetDateTime) -> Result<(), Error> {
+        let rooms = self.clone();
+        match self.lanes.clean_ups.run(&(), async move { rooms.remove_strays(&overview, at).await }).await {
+            Run::Done(outcome) => outcome,
+            Run::Busy | Run::Dropped => Ok(()),
+            Run::Slow(rest) => {
+                self.lifecycle.spawn("clean up", async move {
+                    if let Some(Err(error)) = rest.await {
+                        error.database().inspect(|error| chassis::db::note(error));
+                        tracing::warn!(%error, "strays could not be removed; the next pass tries again");
+                    }
+                });
+                Ok(())
+            }
+        }
+    }
+
     /// Deletes what is certainly ours and certainly over.
-    pub(crate) async fn remove_strays(&self, overview: &Overview, at: OffsetDateTime) -> Result<(), Error> {
+    async fn remove_strays(&self, overview: &Overview, at: OffsetDateTime) -> Result<(), Error> {
         let strays = self.find_strays(overview).await?;
         let ours = overview.ours.iter().filter(|&&ours| ours).count();
         #[expect(clippy::cast_precision_loss, reason = "gauges")]
@@ -125,8 +146,7 @@ impl Rooms {
     }
 
     async fn delete_all(&self, names: &[String]) {
-        // All at once: how many calls there are at a time, and how long is waited for them, is bounded elsewhere.
-        join_all(names.iter().map(|name| self.delete_retired(name))).await;
+        stream::iter(names).for_each_concurrent(AT_ONCE, |name| self.delete_retired(name)).await;
     }
 
     /// Remembers the unknown rooms and returns those that were first seen at least 30 s before `at`.

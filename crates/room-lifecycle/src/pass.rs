@@ -123,7 +123,7 @@ impl Rooms {
         let seen = done(marks::set_seen(&self.pool, &overview.listing).await);
         let missing = self.mark_missing(&overview.listing).await;
         let unlocked = done(lock.commit().await);
-        let cleaned = if may_clean { self.remove_strays(&overview, at).await } else { Ok(()) };
+        let cleaned = if may_clean { self.clean_up(overview, at).await } else { Ok(()) };
         first_failure([due, seen, missing, unlocked, cleaned])
     }
 

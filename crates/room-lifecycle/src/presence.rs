@@ -1,14 +1,15 @@
 //! Who is in a room, and who must not be: attendance, and the kicked who come back.
 
 use domain::OwnerKind;
+use futures::future::join_all;
 use livekit_protocol::{ParticipantInfo, participant_info};
 use time::Duration;
-use uuid::Uuid;
 
 use crate::{
     Rooms,
     error::Error,
     livekit::LiveKitError,
+    participant_calls::{About, Call},
     plan::Why,
     store::{Record, events, people},
 };
@@ -47,52 +48,82 @@ impl Rooms {
             return Ok(());
         }
         let inside = self.without_ghosts(record, inside).await?;
-        if record.kind == OwnerKind::Nest {
-            self.align_nest(record, &inside, metadata).await?;
-        }
-        if record.watched_until.is_some() {
-            self.put_out(record, &inside).await?;
-            if record.kind == OwnerKind::LiveSession {
-                self.align_people(record, &inside).await?;
+        let aligned = async {
+            match record.kind {
+                OwnerKind::Nest => self.align_nest(record, &inside, metadata).await,
+                OwnerKind::LiveSession if record.watched_until.is_some() => {
+                    self.align_people(record, &inside).await
+                }
+                OwnerKind::LiveSession | OwnerKind::Session => Ok(()),
             }
-        }
-        Ok(())
+        };
+        let removed = async {
+            if record.watched_until.is_some() { self.put_out(record, &inside).await } else { Ok(()) }
+        };
+        // Side by side: LiveKit answers neither about the other's participants.
+        let (aligned, removed) = futures::join!(aligned, removed);
+        one_failure([aligned, removed])
     }
 
     /// Removes everybody kicked or banned who is there, or who joined and was not seen to leave.
     async fn put_out(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
-        for unwelcome in people::list_unwelcome(&self.pool, record.id).await? {
-            let there = inside.iter().find(|one| one.identity == unwelcome.user_id);
-            if there.is_none() && unwelcome.lingering_since.is_none() {
-                continue;
-            }
-            match self.livekit.remove_participant(&record.room_name, &unwelcome.user_id).await {
+        let unwelcome = people::list_unwelcome(&self.pool, record.id).await?;
+        let removals = unwelcome.into_iter().filter_map(|one| {
+            let sid =
+                inside.iter().find(|there| there.identity == one.user_id).map(|there| there.sid.clone());
+            let is_due = sid.is_some() || one.lingering_since.is_some();
+            is_due.then(|| self.remove_unwelcome(record, one, sid))
+        });
+        let outcomes = join_all(removals).await;
+        if outcomes.iter().any(|outcome| matches!(outcome, Ok(Removal::Haunted))) {
+            return self.renew(record, Why::Haunted).await;
+        }
+        one_failure(outcomes.into_iter().map(|outcome| outcome.map(drop)))
+    }
+
+    /// Removes one participant. That LiveKit fails to is no reason to put others out.
+    async fn remove_unwelcome(
+        &self,
+        record: &Record,
+        unwelcome: people::Unwelcome,
+        sid: Option<String>,
+    ) -> Result<Removal, Error> {
+        let people::Unwelcome { user_id: identity, lingering_since } = unwelcome;
+        let about = About { call: Call::Remove, room: record.id, identity, sid };
+        let (rooms, record, one) = (self.clone(), record.clone(), about.clone());
+        self.call_about(about, record.now, async move {
+            match rooms.livekit.remove_participant(&record.room_name, &one.identity).await {
                 Ok(()) => {
-                    if let Some(there) = there {
-                        events::insert_removal(&self.pool, record.id, &unwelcome.user_id, &there.sid).await?;
-                    }
+                    let sid = one.sid.as_deref();
+                    events::insert_removal(&rooms.pool, record.id, &one.identity, sid, record.now).await?;
                     tracing::info!(room.owner = %record.owner_id, "an unwelcome participant was put out again");
+                    Ok(Removal::Out)
                 }
                 // LiveKit can lack somebody who is there (livekit.md §3): not found is not out.
                 Err(LiveKitError::NotFound) => {
-                    if unwelcome.lingering_since.is_some_and(|since| record.now - since >= HAUNTED_AFTER) {
-                        return self.renew(record, Why::Haunted).await;
-                    }
+                    let is_haunted = lingering_since.is_some_and(|since| record.now - since >= HAUNTED_AFTER);
+                    Ok(if is_haunted { Removal::Haunted } else { Removal::Out })
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => Err(error.into()),
             }
-        }
-        Ok(())
+        })
+        .await
     }
+}
 
-    /// Looks at every room with a recent kick; once a second.
-    pub async fn watch(&self) -> Result<(), Error> {
-        let watched: Vec<Uuid> = people::list_watched(&self.pool).await?;
-        if !watched.is_empty() {
-            self.reconcile(&watched).await?;
-        }
-        Ok(())
-    }
+/// What came of a removal.
+enum Removal {
+    /// Removed, or not found.
+    Out,
+    /// Not found for longer than it takes a participant to leave.
+    Haunted,
+}
+
+/// The first failure, and rather one of the room than of a participant.
+pub(crate) fn one_failure(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
+    let failures = outcomes.into_iter().filter_map(Result::err);
+    let chosen = failures.reduce(|first, next| if matches!(first, Error::Unfinished) { next } else { first });
+    chosen.map_or(Ok(()), Err)
 }
 
 /// Recorders and agents are no people of ours.

@@ -1,9 +1,8 @@
 //! `reconcile_room`: the one code path that every webhook, kick, change of a booking and periodic pass ends in.
 //!
-//! Marks are claimed in batches; a batch costs one ListRooms, and one ListParticipants per active room. A room
-//! that fails keeps its mark, and is due again soon. No retries inside: a later drain is the retry.
+//! No retries inside: a later drain is the retry ([`crate::drain`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use domain::RoomStatus;
 use futures::{StreamExt, stream};
@@ -13,48 +12,33 @@ use crate::{
     Rooms,
     error::Error,
     plan::{self, Sight, Step, Why},
-    store::{self, Record, marks},
+    store::{self, Record},
 };
 
-const BATCH: i64 = 256;
 /// Rooms worked on at once.
 pub(crate) const WIDTH: usize = 32;
 
-impl Rooms {
-    /// Looks at every marked room that is due; how many there were.
-    pub async fn drain(&self) -> Result<usize, Error> {
-        let mut drained = 0;
-        loop {
-            let claimed = marks::claim_marks(&self.pool, BATCH).await?;
-            if claimed.ids.is_empty() {
-                return Ok(drained);
-            }
-            let rooms: HashSet<Uuid> = claimed.rooms.into_iter().collect();
-            let rooms: Vec<Uuid> = rooms.into_iter().collect();
-            let done = self.reconcile(&rooms).await?;
-            self.nudge_recordings_of(&rooms).await?;
-            marks::conclude_marks(&self.pool, &claimed.ids, &done).await?;
-            drained += done.len();
-            if done.len() < rooms.len() {
-                return Ok(drained); // what failed comes back soon
-            }
+/// What one ListRooms showed of some records.
+pub(crate) struct Sights(Option<HashMap<String, Sight>>);
+
+impl Sights {
+    pub fn of(&self, record: &Record) -> Sight {
+        match &self.0 {
+            None => Sight::Unknown,
+            Some(listed) => listed.get(&record.room_name).cloned().unwrap_or(Sight::Absent),
         }
     }
+}
 
-    /// Brings these rooms one step on, and returns those that went well.
+impl Rooms {
+    /// Brings these rooms one step on, and returns those that went well. For flows that wait for their own room.
     pub async fn reconcile(&self, rooms: &[Uuid]) -> Result<Vec<Uuid>, Error> {
         let records = store::list_records(&self.pool, rooms, &[]).await?;
         let gone = rooms.iter().filter(|id| !records.iter().any(|record| record.id == **id)).copied();
         let mut done: Vec<Uuid> = gone.collect();
-        let active: Vec<String> = records
-            .iter()
-            .filter(|record| record.open && record.status == RoomStatus::Active)
-            .map(|record| record.room_name.clone())
-            .collect();
-        // Without a look nothing is absent: the rest of the batch still goes on.
-        let listed = if active.is_empty() { Some(HashMap::new()) } else { self.list(active).await };
+        let sights = self.find_sights(&records).await;
         let mut work = stream::iter(records.into_iter().map(|record| {
-            let sight = listed.as_ref().map_or(Sight::Unknown, |listed| sight(&record, listed));
+            let sight = sights.of(&record);
             async move { (record.id, self.reconcile_room(&record, &sight).await) }
         }))
         .buffer_unordered(WIDTH);
@@ -69,18 +53,27 @@ impl Rooms {
         Ok(done)
     }
 
-    async fn list(&self, names: Vec<String>) -> Option<HashMap<String, Sight>> {
+    /// Lists the active ones of these rooms. Without a list none is absent: the others still continue.
+    pub(crate) async fn find_sights(&self, records: &[Record]) -> Sights {
+        let active = records.iter().filter(|record| record.open && record.status == RoomStatus::Active);
+        let names: Vec<String> = active.map(|record| record.room_name.clone()).collect();
+        if names.is_empty() {
+            return Sights(Some(HashMap::new()));
+        }
         match self.livekit.list_rooms(names).await {
-            Ok(rooms) => Some(rooms.into_iter().map(|room| (room.name.clone(), Sight::from(room))).collect()),
+            Ok(rooms) => {
+                let shown = rooms.into_iter().map(|room| (room.name.clone(), Sight::from(room)));
+                Sights(Some(shown.collect()))
+            }
             Err(error) => {
                 tracing::warn!(%error, "LiveKit could not be listed");
-                None
+                Sights(None)
             }
         }
     }
 
     /// Plans and applies the next step of one room.
-    async fn reconcile_room(&self, record: &Record, sight: &Sight) -> Result<(), Error> {
+    pub(crate) async fn reconcile_room(&self, record: &Record, sight: &Sight) -> Result<(), Error> {
         if record.status == RoomStatus::Active && record.open && *sight == Sight::Unknown {
             self.abandon_auto_end(record).await?; // one look that failed starts it again
             return Err(crate::livekit::LiveKitError::Unknown("it could not be looked at".to_owned()).into());
@@ -138,9 +131,4 @@ impl Rooms {
         }
         Ok(())
     }
-}
-
-/// What one batch of a listing says about a record.
-fn sight(record: &Record, listed: &HashMap<String, Sight>) -> Sight {
-    listed.get(&record.room_name).cloned().unwrap_or(Sight::Absent)
 }

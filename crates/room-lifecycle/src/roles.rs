@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use domain::{Grants, NestRole, OwnerKind, SeatRole, Source};
+use futures::future::join_all;
 use livekit_protocol::{ParticipantInfo, ParticipantPermission, TrackSource};
 use time::Duration;
 
@@ -13,7 +14,8 @@ use crate::{
     error::Error,
     livekit::LiveKitError,
     nests,
-    presence::is_person,
+    participant_calls::{About, Call},
+    presence::{is_person, one_failure},
     store::{
         Record,
         live::moderation,
@@ -23,9 +25,6 @@ use crate::{
 
 /// How often a role may change while LiveKit is told of it before the rest is left to the next look.
 const TURNS: usize = 4;
-
-/// What LiveKit lets each person do who is there.
-type Shown<'a> = HashMap<&'a str, ParticipantPermission>;
 
 impl Rooms {
     /// Puts right what LiveKit shows of people's rights in a live room or a nest. The roles of a booking never change.
@@ -38,27 +37,53 @@ impl Rooms {
             return Ok(());
         }
         let people = inside.iter().filter(|one| is_person(one));
-        let mut shown: Shown<'_> =
-            people.map(|one| (one.identity.as_str(), one.permission.clone().unwrap_or_default())).collect();
-        let keys: Vec<String> = shown.keys().map(|&identity| identity.to_owned()).collect();
-        let mut failed = Ok(());
-        for _ in 0..TURNS {
-            if shown.is_empty() {
-                break;
-            }
-            let wrong = self.find_grants(record, &keys).await?.wrong(&shown);
-            if wrong.is_empty() {
-                break;
-            }
-            for (identity, grants) in wrong {
-                match self.set_permission(record, identity, shown.remove(identity), grants).await {
-                    Ok(Some(permission)) => drop(shown.insert(identity, permission)),
-                    Ok(None) => {} // gone, or LiveKit cannot find him just now
-                    Err(error) => failed = Err(error), // of him; the others go on
-                }
-            }
+        let people: HashMap<&str, &ParticipantInfo> =
+            people.map(|one| (one.identity.as_str(), one)).collect();
+        if people.is_empty() {
+            return Ok(());
         }
-        failed
+        let keys: Vec<String> = people.keys().map(|&identity| identity.to_owned()).collect();
+        let roles = self.find_grants(record, &keys).await?;
+        let wrong = people.into_values().filter_map(|one| {
+            let (had, grants) = (one.permission.clone().unwrap_or_default(), roles.of(&one.identity));
+            (!allows(&had, grants)).then(|| self.correct_beside_others(record, one, had, grants))
+        });
+        one_failure(join_all(wrong).await)
+    }
+
+    /// Corrects what LiveKit lets one participant do. Their failure is theirs: others are corrected all the same.
+    async fn correct_beside_others(
+        &self,
+        record: &Record,
+        one: &ParticipantInfo,
+        had: ParticipantPermission,
+        grants: Grants,
+    ) -> Result<(), Error> {
+        let (room, identity, sid) = (record.id, one.identity.clone(), Some(one.sid.clone()));
+        let about = About { call: Call::SetPermission, room, identity: identity.clone(), sid };
+        let (rooms, record, now) = (self.clone(), record.clone(), record.now);
+        self.call_about(about, now, async move { rooms.correct(&record, &identity, had, grants).await }).await
+    }
+
+    /// Tells LiveKit what a participant may do until it was told of the role that they have then.
+    async fn correct(
+        &self,
+        record: &Record,
+        identity: &str,
+        mut had: ParticipantPermission,
+        mut grants: Grants,
+    ) -> Result<(), Error> {
+        for _ in 0..TURNS {
+            let Some(told) = self.set_permission(record, identity, &had, grants).await? else {
+                break; // gone, or LiveKit cannot find them now
+            };
+            grants = self.find_grants(record, &[identity.to_owned()]).await?.of(identity);
+            if allows(&told, grants) {
+                break;
+            }
+            had = told;
+        }
+        Ok(())
     }
 
     async fn find_grants(&self, record: &Record, keys: &[String]) -> Result<Roles, Error> {
@@ -78,18 +103,16 @@ impl Rooms {
         Ok(Roles { known, others })
     }
 
-    /// What LiveKit was told. None: he is not there.
+    /// What LiveKit was told. None: they are not there.
     async fn set_permission(
         &self,
         record: &Record,
         identity: &str,
-        had: Option<ParticipantPermission>,
+        had: &ParticipantPermission,
         grants: Grants,
     ) -> Result<Option<ParticipantPermission>, Error> {
         let wanted = permission(grants);
-        if had.is_some_and(|had| {
-            (had.can_publish && !wanted.can_publish) || (had.can_publish_data && !wanted.can_publish_data)
-        }) {
+        if (had.can_publish && !wanted.can_publish) || (had.can_publish_data && !wanted.can_publish_data) {
             people::set_watched(&self.pool, record.id, self.watch_for(record.kind)).await?;
         }
         match self.livekit.set_permission(&record.room_name, identity, wanted.clone()).await {
@@ -118,14 +141,8 @@ struct Roles {
 }
 
 impl Roles {
-    /// Those who are shown with other rights than theirs, and these.
-    fn wrong<'a>(&self, shown: &Shown<'a>) -> Vec<(&'a str, Grants)> {
-        let of = |identity| self.known.get(identity).copied().unwrap_or(self.others);
-        let people = shown.iter().map(|(&identity, permission)| (identity, permission, of(identity)));
-        people
-            .filter(|(_, permission, grants)| !allows(permission, *grants))
-            .map(|(identity, _, grants)| (identity, grants))
-            .collect()
+    fn of(&self, identity: &str) -> Grants {
+        self.known.get(identity).copied().unwrap_or(self.others)
     }
 }
 

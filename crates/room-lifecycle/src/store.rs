@@ -212,7 +212,7 @@ pub async fn set_adopted(
              returning id),
          people as ( -- whoever was in the room that was lost has left, unless the next check finds them
              update livekit_participants p set absent_since = least(p.absent_since, $4::timestamptz - interval '5 seconds')
-             from adopted where p.room_id = adopted.id and p.status = 'joined')
+             from adopted where p.joined_room = adopted.id)
          select id from adopted",
         record.id,
         record.generation,
@@ -251,7 +251,7 @@ pub async fn set_next_generation(
          people as (
              update livekit_participants p
              set status = 'left', left_at = app_now(), absent_since = null
-             from bumped where p.room_id = bumped.id and p.status = 'joined'),
+             from bumped where p.joined_room = bumped.id),
          closing as ( -- due for others when the replica that retired it has had time to close it
              insert into rooms_to_close (room_name, room_id, not_before)
              select $7, id, app_now() + interval '2 seconds' from bumped where $8

@@ -325,6 +325,7 @@ fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str,
             app_url: None,
             recordings: room_lifecycle::config::RecordingSettings::default(),
             patience: room_lifecycle::diagnosis::Patience::default(),
+            pace: room_lifecycle::config::Pace::default(),
             clock: Clock::default(),
         },
         token: token::Config {

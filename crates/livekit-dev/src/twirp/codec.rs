@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::error::{Code, TwirpError};
 use crate::{
     auth::Caller,
-    faults::View,
+    faults::{About, View},
     grants::VideoGrant,
     proto_json::{self, Answer},
 };
@@ -33,12 +33,45 @@ impl Codec {
         }
     }
 
+    /// The room and the participant that a request names: its first two fields, in all methods about one room.
+    pub(crate) fn about(self, method: &str, body: &[u8]) -> About {
+        if method.starts_with("ListRooms") {
+            return About::default();
+        }
+        match self {
+            Self::Protobuf => About {
+                room: FirstField::decode(body).map(|named| named.text).unwrap_or_default(),
+                identity: SecondField::decode(body).ok().map(|named| named.text),
+            },
+            Self::Json => {
+                let request: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+                let text = |key: &str| request[key].as_str().map(str::to_owned);
+                About {
+                    room: text("room").or_else(|| text("name")).unwrap_or_default(),
+                    identity: text("identity"),
+                }
+            }
+        }
+    }
+
     fn content_type(self) -> &'static str {
         match self {
             Self::Protobuf => "application/protobuf",
             Self::Json => "application/json",
         }
     }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FirstField {
+    #[prost(string, tag = "1")]
+    text: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SecondField {
+    #[prost(string, tag = "2")]
+    text: String,
 }
 
 /// One call to one method: who makes it, what it says, and what is to be left out of the answer.

@@ -7,7 +7,7 @@ use livekit_protocol::ParticipantInfo;
 use crate::{
     Rooms,
     error::Error,
-    presence::{is_active, is_person},
+    presence::{is_active, is_person, one_failure},
     store::{Record, nests::people},
 };
 
@@ -37,12 +37,14 @@ impl Rooms {
         inside: &[ParticipantInfo],
         metadata: Option<&str>,
     ) -> Result<(), Error> {
-        let people = self.align_people(record, inside).await;
-        let told = match metadata {
-            Some(metadata) => self.align_metadata(record, metadata).await,
-            None => Ok(()),
+        let told = async {
+            match metadata {
+                Some(metadata) => self.align_metadata(record, metadata).await,
+                None => Ok(()),
+            }
         };
-        people.and(told)
+        let (people, told) = futures::join!(self.align_people(record, inside), told);
+        one_failure([people, told])
     }
 
     async fn align_metadata(&self, record: &Record, shown: &str) -> Result<(), Error> {

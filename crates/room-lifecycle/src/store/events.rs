@@ -60,18 +60,26 @@ pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool
 }
 
 /// A kicked person was found inside and removed under this SID. LiveKit gave him a fresh token meanwhile, good for
-/// at least 10 min (livekit.md §3): the room is watched for as long.
-pub async fn insert_removal(db: impl PgExecutor<'_>, room: Uuid, identity: &str, sid: &str) -> Result<()> {
+/// at least 10 min (livekit.md §3): the room is watched for as long. Stays that began before `at`, when the room was
+/// looked at, are over. `sid` is None when LiveKit did not list them.
+pub async fn insert_removal(
+    db: impl PgExecutor<'_>,
+    room: Uuid,
+    identity: &str,
+    sid: Option<&str>,
+    at: OffsetDateTime,
+) -> Result<()> {
     sqlx::query!(
         "with watched as (
              update livekit_rooms
              set watched_until = greatest(watched_until, app_now() + interval '15 minutes')
              where id = $1)
-         insert into livekit_events (event_id, room_id, event_type, identity, participant_sid)
-         values ('GR_' || gen_random_uuid(), $1, 'participant_removed', $2, $3)",
+         insert into livekit_events (event_id, room_id, event_type, identity, participant_sid, received_at)
+         values ('GR_' || gen_random_uuid(), $1, 'participant_removed', $2, $3, $4)",
         room,
         identity,
-        sid
+        sid,
+        at
     )
     .execute(db)
     .statement("INSERT insert_removal")

@@ -34,18 +34,25 @@ pub async fn claim_marks(db: impl PgExecutor<'_>, limit: i64) -> Result<Claimed>
     })
 }
 
-/// The rooms were looked at, and those in `done` went well; a mark made meanwhile has another id and stays. What failed
-/// is due again after 2 s, or when its room may be made again (at most a minute: the clock may have been set back).
-pub async fn conclude_marks(db: impl PgExecutor<'_>, ids: &[i64], done: &[Uuid]) -> Result<()> {
+/// Deletes the marks in `done`, and makes those in `again` due after so many seconds each, or when their rooms may be
+/// made again: at most a minute, because the clock may have been set back. A mark that was made meanwhile has another id
+/// and stays.
+pub async fn conclude_marks(
+    db: impl PgExecutor<'_>,
+    done: &[i64],
+    again: &[i64],
+    seconds: &[f64],
+) -> Result<()> {
     sqlx::query!(
-        "with done as (delete from room_marks where id = any($1) and room_id = any($2))
+        "with done as (delete from room_marks where id = any($1))
          update room_marks m
-         set not_before = least(greatest(app_now() + interval '2 seconds', r.next_attempt_at),
+         set not_before = least(greatest(app_now() + make_interval(secs => again.seconds), r.next_attempt_at),
                                 app_now() + interval '1 minute')
-         from livekit_rooms r
-         where r.id = m.room_id and m.id = any($1) and m.room_id <> all($2)",
-        ids,
-        done
+         from unnest($2::bigint[], $3::float8[]) as again(id, seconds), livekit_rooms r
+         where m.id = again.id and r.id = m.room_id",
+        done,
+        again,
+        seconds
     )
     .execute(db)
     .statement("UPDATE conclude_marks")

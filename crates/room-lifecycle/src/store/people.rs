@@ -147,22 +147,32 @@ pub struct Unwelcome {
     pub lingering_since: Option<OffsetDateTime>,
 }
 
-/// Whoever was kicked out of the room, or is banned from the live room that it is for. One scan of what LiveKit said of
-/// each: whoever has an old token comes back as often as he likes.
+/// People who were kicked out of the room, or are banned from the live room that it is for. One scan of what LiveKit said
+/// of each, because an old token lets them come back any number of times. A stay without an end is over when a later one
+/// has ended, or when the participant was removed after it began: LiveKit has one participant per identity in a room,
+/// and a crash ends stays without an event.
 pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Unwelcome>> {
     sqlx::query_as!(
         Unwelcome,
         r#"select p.user_id,
-                  (select min(stay.joined) filter (where not stay.gone)
-                   from (select min(e.received_at) filter (where e.event_type = 'participant_joined'
-                                                             and e.received_at > since.at
-                                                             and e.room_sid = r.room_sid) as joined,
-                                bool_or(e.participant_sid is not null
-                                        and e.event_type in ('participant_left', 'participant_connection_aborted',
-                                                             'participant_removed')) as gone
-                         from livekit_events e
-                         where e.room_id = p.room_id and e.identity = p.user_id
-                         group by e.participant_sid) stay) as lingering_since
+                  (select min(stay.joined) filter (
+                              where not stay.gone
+                                and stay.joined > all (array[stay.last_over, stay.last_removed]) is not false)
+                   from (select stay.joined, stay.gone,
+                                max(stay.joined) filter (where stay.gone) over () as last_over,
+                                max(stay.removed) over () as last_removed
+                         from (select min(e.received_at) filter (where e.event_type = 'participant_joined'
+                                                                   and e.received_at > since.at
+                                                                   and e.room_sid = r.room_sid) as joined,
+                                      max(e.received_at) filter (
+                                          where e.event_type = 'participant_removed') as removed,
+                                      bool_or(e.participant_sid is not null
+                                              and e.event_type in ('participant_left',
+                                                                   'participant_connection_aborted',
+                                                                   'participant_removed')) as gone
+                               from livekit_events e
+                               where e.room_id = p.room_id and e.identity = p.user_id
+                               group by e.participant_sid) stay) stay) as lingering_since
            from livekit_participants p
            join livekit_rooms r on r.id = p.room_id
            left join live_room_sessions s on s.id = r.live_session_id

@@ -160,7 +160,7 @@ async fn a_remove_that_fails_is_tried_again(_: PgPoolOptions, connect: PgConnect
         assert!(world.marks(record.id).await > 0, "and still to be done");
         world.server().faults().clear();
     }
-    world.hurry().await;
+    world.pass_time(Duration::seconds(3));
     rooms.drain().await.unwrap();
     assert_eq!((connected(&world, &record), world.marks(record.id).await), (0, 0));
 }

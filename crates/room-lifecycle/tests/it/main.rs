@@ -48,6 +48,7 @@ mod recording_starts;
 mod recording_watch;
 mod recordings;
 mod refusals;
+mod slow_rooms;
 mod to_close;
 mod unlisted;
 mod unlisted_crashes;

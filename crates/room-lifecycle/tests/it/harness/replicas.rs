@@ -5,7 +5,7 @@ use std::time::Duration;
 use chassis::{clock::Clock, lifecycle::Lifecycle};
 use room_lifecycle::{
     Config, Rooms,
-    config::{Policy, ROLE, WebhookKey},
+    config::{Pace, Policy, ROLE, WebhookKey},
     diagnosis::Patience,
     nests::link::EventKind,
 };
@@ -69,6 +69,7 @@ impl World {
                 remake: Duration::from_secs(8),
                 answer: Duration::from_secs(8),
             },
+            pace: Pace { quick: Duration::from_secs(8), ..Pace::default() },
             clock: Clock::default(),
         }
     }
