@@ -87,8 +87,7 @@ async fn banned_viewer_is_out_and_stays_out(_: PgPoolOptions, connect: PgConnect
     assert_eq!(status, StatusCode::OK, "{told}");
     world.empty(name).await;
     drop(gus);
-    let _again = world.join(token).await;
-    world.empty(name).await;
+    world.join_and_be_removed(token).await;
     let (status, told) = replica.get("gus", &format!("{room}/access-token")).await;
     assert_eq!(status, StatusCode::FORBIDDEN, "{told}");
     await_viewers(&replica, &room, 0).await;

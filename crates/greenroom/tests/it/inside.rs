@@ -15,6 +15,7 @@ use livekit_api::{
     services::{ServerError, ServiceError, room::RoomClient},
 };
 use livekit_protocol::{ParticipantPermission, participant_info::State};
+use reqwest::StatusCode;
 use secrecy::ExposeSecret;
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -82,6 +83,24 @@ impl World {
 
     /// Joins with this token, and returns when LiveKit lists the participant as active.
     pub async fn join(&self, token: &str) -> Participant {
+        let participant = self.begin_join(token);
+        let Participant { room, identity, .. } = &participant;
+        self.await_participants(room, &format!("{identity} is active"), |people| people.contains(identity))
+            .await;
+        participant
+    }
+
+    /// Joins with a token that LiveKit accepts, and returns when the participant has been removed again.
+    pub async fn join_and_be_removed(&self, token: &str) {
+        assert_eq!(self.validate(token).await.0, StatusCode::OK);
+        let Participant { room, process, .. } = self.begin_join(token);
+        if let Some((mut child, _stdin)) = process {
+            tokio::time::timeout(CLIENT_TIMEOUT, child.wait()).await.expect("it is removed").unwrap();
+        }
+        self.empty(&room).await;
+    }
+
+    fn begin_join(&self, token: &str) -> Participant {
         let livekit = &self.services.room.livekit;
         let verifier = TokenVerifier::with_api_key(&livekit.api_key, livekit.api_secret.expose_secret());
         let claims = verifier.verify(token).unwrap();
@@ -92,8 +111,6 @@ impl World {
         } else {
             Some(client(&livekit.ws_url, token))
         };
-        self.await_participants(&room, &format!("{identity} is active"), |people| people.contains(&identity))
-            .await;
         Participant { room, identity, process }
     }
 

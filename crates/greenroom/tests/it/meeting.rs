@@ -88,8 +88,7 @@ async fn a_kicked_guest_gets_no_token_and_an_old_one_lets_him_in_for_seconds_at_
     if let Some(livekit) = &world.livekit {
         livekit.server.set_webhook_urls(Vec::new()); // and nobody tells us
     }
-    let _again = world.join(token).await;
-    world.empty(room).await;
+    world.join_and_be_removed(token).await;
     replica.admit("una", &id).await;
 }
 

@@ -31,7 +31,7 @@ async fn the_final_state_does_not_depend_on_webhooks(_: PgPoolOptions, connect: 
     ];
     for (way, mishap) in ways {
         if let Some(mishap) = mishap {
-            let Some(livekit) = world.stand_in() else { break };
+            let Some(livekit) = world.stand_in() else { break }; // the first way was checked
             livekit.clear_mishaps();
             livekit.befall(mishap);
         }
