@@ -60,8 +60,7 @@ async fn promoted_viewer_may_publish_on_livekit(_: PgPoolOptions, connect: PgCon
     let name = admitted["room_name"].as_str().unwrap();
     let _gus = world.join(admitted["token"].as_str().unwrap()).await;
     for (verb, may) in [("promote", true), ("demote", false)] {
-        let (status, told) =
-            replica.post("una", &format!("{room}/{verb}"), json!({"user_id": "gus"})).await;
+        let (status, told) = replica.post("una", &format!("{room}/{verb}"), json!({"user_id": "gus"})).await;
         assert_eq!(status, StatusCode::OK, "{verb}: {told}");
         testkit::eventually(&format!("gus may publish: {may}"), async || {
             let permission = world.permission(name, "gus").await;
@@ -105,10 +104,8 @@ async fn ended_session_puts_everybody_out(_: PgPoolOptions, connect: PgConnectOp
     let una = admit(&replica, "una", &room).await;
     let gus = admit(&replica, "gus", &room).await;
     let name = una["room_name"].as_str().unwrap();
-    let _inside = [
-        world.join(una["token"].as_str().unwrap()).await,
-        world.join(gus["token"].as_str().unwrap()).await,
-    ];
+    let _inside =
+        [world.join(una["token"].as_str().unwrap()).await, world.join(gus["token"].as_str().unwrap()).await];
     let (status, told) = replica.post("una", &format!("{room}/end"), json!({})).await;
     assert_eq!(status, StatusCode::OK, "{told}");
     world.empty(name).await;

@@ -113,10 +113,7 @@ async fn an_end_is_an_end_even_while_livekit_fails(_: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_token_after_a_lost_room_opens_a_new_generation(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn the_token_after_a_lost_room_opens_a_new_generation(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     world.services.room.pass_period = Duration::from_hours(1);
     let (one, other) = (world.replica().await, world.replica().await);
