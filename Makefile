@@ -9,7 +9,7 @@ export SQLX_OFFLINE := true
 WITH_POSTGRES := target/debug/with-postgres
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak check prepare bench conformance fuzz secrets tools with-postgres
+.PHONY: help run test soak check prepare bench conformance test-livekit fuzz secrets tools with-postgres
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -41,6 +41,9 @@ bench: with-postgres ## Load against bare baselines (release build)
 
 conformance: tools ## livekit-dev's promise; with LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET against that server
 	$(CARGO) test -p livekit-dev --test conformance
+
+test-livekit: with-postgres ## Beside a real LiveKit of its own: LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET, GATEWAY_PORT
+	.ci/test-livekit $(ARGS)
 
 fuzz: tools ## Fuzz what strangers send, SECONDS=60 for each target; ARGS="nip98" for one of them
 	SECONDS_EACH=$(or $(filter-out 0,$(SECONDS)),60) .ci/fuzz $(ARGS)

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod attendance;
 mod collector;
 mod database_gone;
 mod diagnosis;
@@ -16,6 +17,7 @@ mod doctor;
 mod estimates;
 mod failover;
 mod grants;
+mod inside;
 mod live;
 mod livekit_faults;
 mod logs;

@@ -1,6 +1,5 @@
 //! The main job on real input: book, meet in a room that exists, be refused with a reason, end.
 
-use livekit_dev::JoinError;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{
@@ -69,41 +68,40 @@ async fn a_kicked_guest_gets_no_token_and_an_old_one_lets_him_in_for_seconds_at_
     connect: PgConnectOptions,
 ) {
     let mut world = World::new(&connect).await;
-    if world.stand_in().is_none() {
+    if !world.has_clients() {
         return;
     }
     let replica = world.replica().await;
-    let livekit = world.stand_in().unwrap();
     let id = replica.book("una", "gus", 1).await;
     let admitted = replica.admit("gus", &id).await;
     let (token, room) = (admitted["token"].as_str().unwrap(), admitted["roomName"].as_str().unwrap());
-    livekit.join(token).unwrap();
+    let gus = world.join(token).await;
     let kick = format!("/api/sessions/{id}/livekit/kick");
     assert_eq!(replica.post("gus", &kick, json!({"userId": "una"})).await.0, StatusCode::FORBIDDEN);
     let (status, answer) = replica.post("una", &kick, json!({"userId": "gus"})).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
-    assert!(livekit.connected(room).is_empty());
+    world.empty(room).await;
+    drop(gus);
 
     let (status, refused) = replica.get("gus", &format!("/api/sessions/{id}/livekit/access-token")).await;
     assert_eq!((status, refused["code"].as_str()), (StatusCode::FORBIDDEN, Some("kicked")));
-    livekit.set_webhook_urls(Vec::new()); // and nobody tells us
-    livekit.join(token).unwrap();
-    testkit::eventually("he is out again", || async { livekit.connected(room).is_empty().then_some(()) })
-        .await;
+    if let Some(livekit) = &world.livekit {
+        livekit.server.set_webhook_urls(Vec::new()); // and nobody tells us
+    }
+    world.join_and_be_removed(token).await;
     replica.admit("una", &id).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn attendance_moves_the_booking_on(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
-    if world.stand_in().is_none() {
+    if !world.has_clients() {
         return;
     }
     let replica = world.replica().await;
-    let livekit = world.stand_in().unwrap();
     let id = replica.book("una", "gus", 1).await;
     let token = replica.admit("una", &id).await["token"].as_str().unwrap().to_owned();
-    livekit.join(&token).unwrap();
+    let _una = world.join(&token).await;
     testkit::eventually("the meeting is in progress", || async {
         let (_, booking) = replica.get("gus", &format!("/api/bookings/{id}")).await;
         if booking["data"]["isLive"] == true { Ok(()) } else { Err(booking) }
@@ -122,15 +120,13 @@ async fn attendance_moves_the_booking_on(_: PgPoolOptions, connect: PgConnectOpt
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_room_that_nobody_made_opens_for_nobody(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
-    if world.stand_in().is_none() {
-        return;
-    }
     let replica = world.replica().await;
-    let livekit = world.stand_in().unwrap();
     let id = replica.book("una", "gus", 1).await;
-    let token = replica.admit("una", &id).await["token"].as_str().unwrap().to_owned();
-    livekit.restart();
-    assert!(matches!(livekit.join(&token), Err(JoinError::RoomNotFound)), "auto_create is off");
+    let admitted = replica.admit("una", &id).await;
+    world.lose(admitted["roomName"].as_str().unwrap()).await;
+    let (status, text) = world.validate(admitted["token"].as_str().unwrap()).await;
+    let refused = (StatusCode::NOT_FOUND, "requested room does not exist");
+    assert_eq!((status, text.trim()), refused, "auto_create is off");
 }
 
 /// The statement at the end of data-model.md, as it stands there.

@@ -24,11 +24,14 @@ use testkit::{LiveKit, TestRuntime};
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 
+use crate::inside;
+
 const ISSUER: &str = "https://id.test";
 const AUDIENCE: &str = "greenroom";
 
 pub struct World {
-    livekit: Option<LiveKit>,
+    /// None against a real server.
+    pub livekit: Option<LiveKit>,
     /// A change before a replica starts is that replica's.
     pub services: Services,
     secret: String,
@@ -69,10 +72,11 @@ impl World {
 
     async fn with(connect: &PgConnectOptions, amend: impl FnOnce(&mut livekit_dev::Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", inside::gateway_port())).await.unwrap();
         let first_url = format!("http://{}", listener.local_addr().unwrap());
         let webhook = format!("{first_url}/api/v1/livekit/webhook");
-        let (livekit, settings) = if let Some(settings) = real_livekit() {
+        let (livekit, settings) = if let Some(settings) = inside::real_livekit() {
+            inside::prepare(&settings).await;
             (None, settings)
         } else {
             let livekit = testkit::livekit_with(|config| {
@@ -96,7 +100,7 @@ impl World {
     /// The stand-in, for what cannot be asked of a real server: None, with a word, when the suite runs against one.
     pub fn stand_in(&self) -> Option<&LiveKitDev> {
         if self.livekit.is_none() {
-            println!("skipped: it needs faults, webhooks or participants that only livekit-dev has");
+            println!("skipped: it needs faults, webhooks or recorders that only livekit-dev has");
         }
         self.livekit.as_ref().map(|livekit| &livekit.server)
     }
@@ -281,18 +285,6 @@ impl Replica {
     pub async fn stop(self) -> usize {
         self.runtime.lifecycle.stop(Duration::from_secs(10)).await
     }
-}
-
-/// The server that the suite was told to run against.
-fn real_livekit() -> Option<config::LiveKit> {
-    let setting = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let url = setting("LIVEKIT_URL")?.trim_end_matches('/').to_owned();
-    Some(config::LiveKit {
-        api_key: setting("LIVEKIT_API_KEY").expect("LIVEKIT_API_KEY beside LIVEKIT_URL"),
-        api_secret: setting("LIVEKIT_API_SECRET").expect("LIVEKIT_API_SECRET beside LIVEKIT_URL").into(),
-        ws_url: url.replacen("http", "ws", 1),
-        url,
-    })
 }
 
 fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str, url: &str) -> Services {
