@@ -81,7 +81,7 @@ impl Rooms {
         });
         let mut ended = join_all(looks).await;
         ended.extend(rooms.iter().filter(|id| !known.contains(*id)).map(|id| (*id, Ended::Done)));
-        self.conclude(&marked, &ended).await
+        self.conclude_marked(&marked, &ended).await
     }
 
     /// Looks at one room beside others.
@@ -98,7 +98,7 @@ impl Rooms {
                 let (rooms, marked) = (self.clone(), Marked::from([(id, marks.to_vec())]));
                 self.lifecycle.spawn("slow room", async move {
                     let ended = rooms.ended(id, now, is_seen, rest.await);
-                    if let Err(error) = rooms.conclude(&marked, &[(id, ended)]).await {
+                    if let Err(error) = rooms.conclude_marked(&marked, &[(id, ended)]).await {
                         error.database().inspect(|error| chassis::db::note(error));
                         tracing::warn!(%error, room.id = %id, "the marks of a slow room wait for their lease");
                     }
@@ -134,7 +134,7 @@ impl Rooms {
     }
 
     /// Deletes the marks of rooms that are done, and leaves the others one mark each.
-    async fn conclude(&self, marked: &Marked, ended: &[(Uuid, Ended)]) -> Result<usize, Error> {
+    async fn conclude_marked(&self, marked: &Marked, ended: &[(Uuid, Ended)]) -> Result<usize, Error> {
         let (mut done, mut again, mut seconds) = (Vec::new(), Vec::new(), Vec::new());
         let mut rooms = Vec::new();
         for (id, ended) in ended {

@@ -27,7 +27,6 @@ use std::{
 use chassis::{config, telemetry};
 use futures::FutureExt;
 use livekit_api::services::{
-    ServiceResult,
     egress::EgressClient,
     room::{CreateRoomOptions, RoomClient, UpdateParticipantOptions},
 };
@@ -134,7 +133,7 @@ impl LiveKit {
                 outcome => outcome,
             }
         };
-        timed(method, Box::pin(named)).await
+        timed::<T, LiveKitError>(method, Box::pin(named)).await
     }
 
     /// Passes every room to `each` while the answer arrives. After an error some were missing.

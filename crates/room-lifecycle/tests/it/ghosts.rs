@@ -27,7 +27,7 @@ async fn world(connect: PgConnectOptions) -> (World, Replica) {
 }
 
 impl World {
-    async fn meeting(&self, rooms: &Rooms) -> Meeting {
+    async fn watched_meeting(&self, rooms: &Rooms) -> Meeting {
         let (booking, record) = self.open_room(rooms).await;
         let meeting = Meeting { booking, record };
         self.enter_meeting(rooms, &meeting, &meeting.booking.host).await;
@@ -39,11 +39,11 @@ impl World {
     /// Joins, and a check finds them.
     async fn enter_meeting(&self, rooms: &Rooms, meeting: &Meeting, who: &str) -> String {
         let sid = self.join(&meeting.record.room_name, who).sid;
-        self.check(rooms, meeting).await;
+        self.check_meeting(rooms, meeting).await;
         sid
     }
 
-    async fn check(&self, rooms: &Rooms, meeting: &Meeting) {
+    async fn check_meeting(&self, rooms: &Rooms, meeting: &Meeting) {
         let id = meeting.record.id;
         assert_eq!(rooms.reconcile(&[id]).await.unwrap(), [id]);
     }
@@ -75,7 +75,7 @@ impl World {
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn participants_of_a_crash_leave_within_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     world.turns(&rooms, 30).await;
     assert_eq!(world.both(&meeting).await, ["joined", "joined"], "they are alive");
     world.server().restart();
@@ -83,16 +83,16 @@ async fn participants_of_a_crash_leave_within_a_minute(_: PgPoolOptions, connect
     assert_eq!(world.both(&meeting).await, ["left", "left"]);
     let listed = world.server().participants(&meeting.record.room_name);
     assert_eq!(listed.len(), 2, "LiveKit lists them for ever");
-    world.check(&rooms, &meeting).await;
+    world.check_meeting(&rooms, &meeting).await;
     world.pass_time(Duration::seconds(6));
-    world.check(&rooms, &meeting).await;
+    world.check_meeting(&rooms, &meeting).await;
     assert_eq!(world.both(&meeting).await, ["left", "left"], "whatever LiveKit lists");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn ghost_that_comes_back_has_joined(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.turns(&rooms, 30).await;
     let guest = meeting.booking.guest.clone();
@@ -105,7 +105,7 @@ async fn ghost_that_comes_back_has_joined(_: PgPoolOptions, connect: PgConnectOp
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn ghost_beside_others_leaves_without_disturbing_them(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     let host = meeting.booking.host.clone();
     let sid = world.enter_meeting(&rooms, &meeting, &host).await;
@@ -162,7 +162,7 @@ async fn live_session_of_ghosts_ends_when_it_stays_empty(_: PgPoolOptions, conne
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn failed_probe_proves_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     let faults = world.server().faults();
     let refuse = |code| Fault::Refuse { code };
     for fault in [refuse(Code::Unavailable), refuse(Code::DeadlineExceeded), Fault::BadGateway] {
@@ -177,7 +177,7 @@ async fn failed_probe_proves_nothing(_: PgPoolOptions, connect: PgConnectOptions
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn no_ghost_is_found_while_redis_hangs_or_right_after(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     let faults = world.server().faults();
     faults.set("UpdateSubscriptions", Fault::NoResponse);
     faults.set("CreateRoom", Fault::Refuse { code: Code::Unknown });
@@ -192,7 +192,7 @@ async fn no_ghost_is_found_while_redis_hangs_or_right_after(_: PgPoolOptions, co
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn ghosts_wait_until_livekit_creates_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     let faults = world.server().faults();
     faults.set("CreateRoom", Fault::Refuse { code: Code::Unknown });
@@ -208,7 +208,7 @@ async fn ghosts_wait_until_livekit_creates_rooms(_: PgPoolOptions, connect: PgCo
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn event_between_two_probes_is_a_sign_of_life(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.turns(&rooms, 5).await;
     world.tell(&rooms, &meeting.record, "track_published", &meeting.booking.guest, "PA_guest").await;
@@ -225,7 +225,7 @@ async fn event_is_a_sign_of_life_although_its_participant_is_locked(
     connect: PgConnectOptions,
 ) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.turns(&rooms, 5).await;
     let lock = world
@@ -241,7 +241,7 @@ async fn event_is_a_sign_of_life_although_its_participant_is_locked(
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn room_of_ghosts_is_replaced_after_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     world.turns(&rooms, 70).await;
     world.server().restart();
     world.turns(&rooms, 59).await;
@@ -258,11 +258,11 @@ async fn room_of_ghosts_is_replaced_after_a_minute(_: PgPoolOptions, connect: Pg
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn room_of_ghosts_is_kept_for_a_minute_after_an_outage(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.turns(&rooms, 50).await;
     assert_eq!(world.both(&meeting).await, ["left", "left"]);
-    let booking = world.meeting(&rooms).await;
+    let booking = world.watched_meeting(&rooms).await;
     world.server().faults().set("*", Fault::BadGateway);
     world.turns(&rooms, 20).await;
     world.server().faults().clear();
@@ -277,7 +277,7 @@ async fn room_of_ghosts_is_kept_for_a_minute_after_an_outage(_: PgPoolOptions, c
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn room_is_kept_while_an_unlisted_participant_answers(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     let host = meeting.booking.host.clone();
     world.server().restart();
     world.turns(&rooms, 30).await;
@@ -292,14 +292,14 @@ async fn room_is_kept_while_an_unlisted_participant_answers(_: PgPoolOptions, co
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn ghost_that_answers_has_joined(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     world
         .execute(
             "update livekit_participants set status = 'left', left_at = app_now(), ghost_since = app_now(),
                                              silent_since = app_now() where role = 'guest'",
         )
         .await;
-    world.check(&rooms, &meeting).await;
+    world.check_meeting(&rooms, &meeting).await;
     assert_eq!(world.both(&meeting).await, ["joined", "left"]);
     world.turns(&rooms, 16).await;
     world.hurry().await;
@@ -312,7 +312,7 @@ async fn probes_are_five_a_second_and_the_quietest_come_first(_: PgPoolOptions, 
     let (world, rooms) = world(connect).await;
     let mut meetings = Vec::new();
     for _ in 0..8 {
-        meetings.push(world.meeting(&rooms).await);
+        meetings.push(world.watched_meeting(&rooms).await);
     }
     for meeting in &meetings[..3] {
         for who in [&meeting.booking.host, &meeting.booking.guest] {
@@ -340,7 +340,7 @@ async fn probes_are_five_a_second_and_the_quietest_come_first(_: PgPoolOptions, 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn rooms_are_probed_at_fifty_a_second_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     // As many rooms that LiveKit does not have: no node answers for their people, either.
     world
         .execute(
@@ -371,7 +371,7 @@ async fn rooms_are_probed_at_fifty_a_second_after_a_crash(_: PgPoolOptions, conn
 async fn one_replica_at_a_time_probes(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
     let other = world.rooms().await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     world.turns(&rooms, 1).await;
     let probed = world.probes();
     assert!(probed > 0);
@@ -389,7 +389,7 @@ async fn one_replica_at_a_time_probes(_: PgPoolOptions, connect: PgConnectOption
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn clock_that_is_set_back_stops_no_probe(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     world.turns(&rooms, 30).await;
     world.server().restart();
     world.turns(&rooms, 5).await;
@@ -404,7 +404,7 @@ async fn clock_that_is_set_back_stops_no_probe(_: PgPoolOptions, connect: PgConn
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn probe_rooms_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     let created = world.server().calls("CreateRoom");
     world.turns(&rooms, 30).await;
     assert_eq!(world.server().calls("CreateRoom"), created, "while nothing is wrong there are none");
@@ -421,7 +421,7 @@ async fn probe_rooms_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn no_participant_is_probed_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    world.meeting(&rooms).await;
+    world.watched_meeting(&rooms).await;
     world.execute("update deployment set database_identity = 'another'").await;
     rooms.pass().await.unwrap();
     world.turns(&rooms, 30).await;
@@ -431,7 +431,7 @@ async fn no_participant_is_probed_where_deletion_is_off(_: PgPoolOptions, connec
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn departure_that_a_probe_meets_raises_no_alarm(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
-    let meeting = world.meeting(&rooms).await;
+    let meeting = world.watched_meeting(&rooms).await;
     let guest = meeting.booking.guest.clone();
     let left = world.server().participants(&meeting.record.room_name);
     let sid = left.into_iter().find(|one| one.identity == guest).unwrap().sid;
@@ -446,7 +446,7 @@ async fn departure_that_a_probe_meets_raises_no_alarm(_: PgPoolOptions, connect:
     turn.await.unwrap().unwrap();
     let alarms = sqlx::query_scalar!("select count(*) from ghost_watch where alarmed_at is not null");
     assert_eq!(alarms.fetch_one(&world.pool).await.unwrap(), Some(0));
-    world.check(&rooms, &meeting).await;
+    world.check_meeting(&rooms, &meeting).await;
     world.turns(&rooms, 30).await;
     assert_eq!(world.both(&meeting).await, ["joined", "left"]);
 }
