@@ -16,6 +16,7 @@ use crate::harness::{State, World, nests::key, owner, refused, seats::person};
 /// How long an answer waits in tests that look at it.
 fn brief(config: &mut Config) {
     config.patience.answer = std::time::Duration::from_millis(50);
+    config.pace.quick = config.patience.answer;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
