@@ -307,7 +307,8 @@ mod tests {
             let read_only = "set default_transaction_read_only = on";
             sqlx::raw_sql(read_only).execute(&mut **connection).await.unwrap();
         }
-        let [_, held] = both; // the other one is in use when the write is refused
+        let [free, held] = both; // the other one is in use when the write is refused
+        drop(free);
         let write = testkit::eventually("a write works", || async {
             let written = sqlx::raw_sql("create temp table if not exists written ()").execute(&pool).await;
             written.map(drop).inspect_err(super::super::server::note)
