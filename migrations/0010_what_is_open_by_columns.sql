@@ -150,8 +150,20 @@ cross join lateral (
      order by coalesce(l.started_at, l.starts_at) desc, l.created_at desc, l.id desc
      limit 1)) s;
 
--- The new columns have no statistics yet: without them almost every row would count as open.
-analyze sessions, live_room_sessions, live_room_attendance, livekit_rooms, livekit_participants, nests, recordings,
-    notifications;
+-- The new columns have no statistics yet: without them almost every row would count as open. Empty tables stay without:
+-- the planner takes them for small then, and not for empty.
+do $$
+declare
+    filled text;
+    has_rows boolean;
+begin
+    foreach filled in array array['sessions', 'live_room_sessions', 'live_room_attendance', 'livekit_rooms',
+                                  'livekit_participants', 'nests', 'recordings', 'notifications'] loop
+        execute format('select exists (select from %I)', filled) into has_rows;
+        if has_rows then
+            execute format('analyze %I', filled);
+        end if;
+    end loop;
+end $$;
 
 select greenroom_grants();
