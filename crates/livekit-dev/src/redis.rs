@@ -8,6 +8,7 @@ use crate::{
     LiveKitDev,
     config::{Redis, Store},
     rtc::JoinError,
+    state::World,
     twirp::error::{Code, TwirpError},
 };
 
@@ -23,7 +24,7 @@ pub(crate) fn trouble(server: &LiveKitDev, method: &str) -> Option<TwirpError> {
         return None;
     }
     if goes_over_the_bus(method) {
-        return server.alter(|world| world.is_deaf()).then(TwirpError::no_response);
+        return server.alter(World::is_deaf).then(TwirpError::no_response);
     }
     let (what, limit) = match method {
         "CreateRoom" => ("could not get node for room: ", 5),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::{
     extract::Request,
     http::{
-        HeaderMap, StatusCode,
+        HeaderMap, HeaderValue, StatusCode,
         header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
     },
     response::{IntoResponse, Response},
@@ -68,7 +68,7 @@ pub(crate) fn connect(
 }
 
 fn accept(headers: &HeaderMap) -> String {
-    let key = headers.get(SEC_WEBSOCKET_KEY).map(|key| key.as_bytes()).unwrap_or_default();
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(WEBSOCKET).finalize())
 }
 

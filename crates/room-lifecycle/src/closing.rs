@@ -109,7 +109,7 @@ impl Rooms {
     /// Deletes a room whose name a committed row has retired and says is to be closed. What fails is due `again`.
     pub(crate) async fn close_retired(&self, name: &str, again: bool) {
         let (rooms, room) = (self.clone(), name.to_owned());
-        self.delete_apart(name, async move {
+        let deletion = Box::pin(async move {
             let closed = rooms.livekit.close_room(&room, again).await;
             rooms.closings.failing.store(closed.is_err(), Ordering::Relaxed);
             match closed {
@@ -119,14 +119,15 @@ impl Rooms {
                     Err(error.into())
                 }
             }
-        })
-        .await;
+        });
+        self.delete_apart(name, deletion).await;
     }
 
     /// Deletes a room that LiveKit lists and that nobody needs. What fails the orphan pass finds again.
     pub(crate) async fn delete_retired(&self, name: &str) {
         let (rooms, room) = (self.clone(), name.to_owned());
-        self.delete_apart(name, async move { Ok(rooms.livekit.delete_room(&room).await?) }).await;
+        let deletion = Box::pin(async move { Ok(rooms.livekit.delete_room(&room).await?) });
+        self.delete_apart(name, deletion).await;
     }
 
     /// Runs a deletion detached, and waits for it for as long as an answer may wait.

@@ -89,7 +89,7 @@ impl Rooms {
         let (id, now) = (record.id, record.now);
         let is_seen = sight != Sight::Unknown;
         let rooms = self.clone();
-        let look = async move { rooms.reconcile_room(&record, &sight).await };
+        let look = Box::pin(async move { rooms.reconcile_room(&record, &sight).await });
         match self.lanes.rooms.run(&id, look).await {
             Run::Done(outcome) => self.ended(id, now, is_seen, Some(outcome)),
             Run::Dropped => self.ended(id, now, is_seen, None),

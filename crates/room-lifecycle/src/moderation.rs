@@ -49,7 +49,7 @@ impl Rooms {
     pub(crate) async fn remove(&self, record: &Record, user: &str) {
         let about = About { call: Call::Remove, room: record.id, identity: user.to_owned(), sid: None };
         let (rooms, room, identity) = (self.clone(), record.clone(), user.to_owned());
-        let removal = async move {
+        let removal = Box::pin(async move {
             match rooms.livekit.remove_participant(&room.room_name, &identity).await {
                 Ok(()) => {
                     people::insert_removed(&rooms.pool, room.id, &identity).await?;
@@ -59,7 +59,7 @@ impl Rooms {
                 Err(LiveKitError::NotFound) => Ok(()),
                 Err(error) => Err(error.into()),
             }
-        };
+        });
         drop(self.call_about(about, record.now, removal).await); // it is logged there
     }
 

@@ -46,11 +46,12 @@ impl Rooms {
         let told = match work {
             Work::Rest => return,
             Work::Open(intent) => {
-                let flow = self.run("open room", async move { rooms.open_room(owner, intent).await });
+                let flow =
+                    self.run("open room", Box::pin(async move { rooms.open_room(owner, intent).await }));
                 tokio::time::timeout(PATIENCE, flow).await
             }
             Work::Settle => {
-                let flow = self.run("settle room", async move { rooms.settle(owner).await });
+                let flow = self.run("settle room", Box::pin(async move { rooms.settle(owner).await }));
                 tokio::time::timeout(self.patience.answer, flow).await
             }
         };

@@ -90,8 +90,8 @@ impl Rooms {
     ) -> Result<Removal, Error> {
         let people::Unwelcome { user_id: identity, lingering_since } = unwelcome;
         let about = About { call: Call::Remove, room: record.id, identity, sid };
-        let (rooms, record, one) = (self.clone(), record.clone(), about.clone());
-        self.call_about(about, record.now, async move {
+        let (rooms, record, now, one) = (self.clone(), record.clone(), record.now, about.clone());
+        let removal = Box::pin(async move {
             match rooms.livekit.remove_participant(&record.room_name, &one.identity).await {
                 Ok(()) => {
                     let sid = one.sid.as_deref();
@@ -106,8 +106,8 @@ impl Rooms {
                 }
                 Err(error) => Err(error.into()),
             }
-        })
-        .await
+        });
+        self.call_about(about, now, removal).await
     }
 }
 

@@ -62,7 +62,8 @@ impl Rooms {
         let (room, identity, sid) = (record.id, one.identity.clone(), Some(one.sid.clone()));
         let about = About { call: Call::SetPermission, room, identity: identity.clone(), sid };
         let (rooms, record, now) = (self.clone(), record.clone(), record.now);
-        self.call_about(about, now, async move { rooms.correct(&record, &identity, had, grants).await }).await
+        let call = Box::pin(async move { rooms.correct(&record, &identity, had, grants).await });
+        self.call_about(about, now, call).await
     }
 
     /// Tells LiveKit what a participant may do until it was told of the role that they have then.

@@ -28,13 +28,13 @@ pub(crate) struct Nodes {
 impl World {
     /// Returns the events that are still sent: the queues of a stopped server are lost.
     pub(crate) fn restart(&mut self, store: Store, stop: Stop, now_ms: i64) -> Vec<Event> {
-        let now_s = now_ms / 1000;
+        let at_s = now_ms / 1000;
         self.deleted.clear();
         self.nodes = Nodes::default();
-        let (host, sent) = match stop {
-            Stop::Crash => (Host::Crashed { at_s: now_s }, Vec::new()),
+        let (left_as, events) = match stop {
+            Stop::Crash => (Host::Crashed { at_s }, Vec::new()),
             Stop::Outage => (Host::Stopped, Vec::new()),
-            Stop::Graceful { webhooks } => (Host::Stopped, self.send_away(webhooks, now_s)),
+            Stop::Graceful { webhooks } => (Host::Stopped, self.send_away(webhooks, at_s)),
         };
         match store {
             Store::Memory => {
@@ -42,11 +42,11 @@ impl World {
                 self.egresses.clear();
             }
             Store::RedisLike => {
-                self.abandon(host, now_s);
+                self.abandon(left_as, at_s);
                 self.nodes.crashed_at_ms = (stop == Stop::Crash).then_some(now_ms);
             }
         }
-        sent
+        events
     }
 
     /// Redis loses its data, and participants stay connected.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use livekit_api::services::{
     ServiceError,
-    egress::{EgressClient, RoomCompositeOptions},
+    egress::{EgressClient, EgressListOptions, RoomCompositeOptions},
     room::{CreateRoomOptions, RoomClient},
 };
 use livekit_dev::{Config, Hand, NO_RESPONSE, NO_WORKER, Store};
@@ -124,7 +124,7 @@ async fn recording_that_no_worker_takes_waits_twenty_two_seconds() {
 async fn recordings_of_others_are_refused_after_three_seconds_and_lists_at_once() {
     let served = Served::with(|config| config.wait_speed = 0).await;
     let client = egress(&served);
-    client.list_egress(Default::default()).await.unwrap_err();
+    client.list_egress(EgressListOptions::default()).await.unwrap_err();
     let stop = egress(&served);
     let call = tokio::spawn(async move { stop.stop_egress("EG_no").await.map(drop) });
     assert_waits(&served, NO_RESPONSE, call).await;

@@ -18,8 +18,10 @@ const SIGNATURE: &str = "token signature is invalid";
 /// What every token begins with.
 const TOKEN: &str = "eyJ";
 
+type Spoil = fn(&mut LiveKit);
+
 fn wrong_key(livekit: &mut LiveKit) {
-    livekit.api_key = "unheard-of".to_owned();
+    "unheard-of".clone_into(&mut livekit.api_key);
 }
 
 fn wrong_secret(livekit: &mut LiveKit) {
@@ -44,8 +46,7 @@ async fn started(config: &Config) -> testkit::TestRuntime {
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn refused_key_is_named_at_the_start(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
-    let cases: [(fn(&mut LiveKit), &str); 2] =
-        [(wrong_key, "invalid API key: unheard-of"), (wrong_secret, SIGNATURE)];
+    let cases: [(Spoil, &str); 2] = [(wrong_key, "invalid API key: unheard-of"), (wrong_secret, SIGNATURE)];
     for (wrong, why) in cases {
         let mut config = world.config();
         wrong(&mut config.livekit);
