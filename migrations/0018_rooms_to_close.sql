@@ -15,8 +15,11 @@ alter table livekit_rooms
     -- The first check in which LiveKit's list lacked the room or its participants, while CreateRoom answered with its SID.
     add column unlisted_since timestamptz;
 
--- The participants of a room that were kicked: few, among many.
-create index livekit_participants_kicked on livekit_participants (room_id) where status = 'kicked';
+-- The participants of a room that were kicked: few, among many. As in migration 0010: a partial index has a column of
+-- its own.
+alter table livekit_participants
+    add column kicked_room uuid generated always as (case when status = 'kicked' then room_id end) stored;
+create index livekit_participants_kicked on livekit_participants (kicked_room) where kicked_room is not null;
 
 insert into service_grants (service, rights, objects) values
     ('room_lifecycle', 'insert, update, delete', 'rooms_to_close');

@@ -89,7 +89,7 @@ const HISTORY: [&str; 10] = [
 ];
 
 /// Statements that read all that is open: how each begins, and why.
-const READ_ALL: [(&str, &str); 23] = [
+const READ_ALL: [(&str, &str); 25] = [
     ("with due as ( select a.session_id, a.user_id, a.held_until", "a pass: the seats that are held"),
     (
         "select id as \"id!\" from unsettled_live_rooms limit $1",
@@ -137,6 +137,8 @@ const READ_ALL: [(&str, &str); 23] = [
     ("select d.id as \"id!\", d.notification_id", "admin: deliveries that are not concluded"),
     ("select channel as \"channel!\", pending as", "a metric: deliveries that are not concluded"),
     ("select c.id, c.room_id, c.generation, c.egress_id", "a pass: all open recordings"),
+    ("select p.room_id as room, r.room_name, p.user_id as identity", "a pass: the participants to probe next"),
+    ("with quiet as materialized ( select p.room_id, p.joined_checked_at", "a pass: the same after an alarm"),
 ];
 
 /// A query as `sqlx` described it.

@@ -209,7 +209,7 @@ pub async fn awaits_removal(db: impl PgExecutor<'_>, room: Uuid) -> Result<bool>
     sqlx::query_scalar!(
         r#"with out as (
                select p.user_id, p.participant_sid from livekit_participants p
-               where p.room_id = $1 and p.status = 'kicked' and p.joined_at is not null
+               where p.kicked_room = $1 and p.joined_at is not null
                  and p.left_at >= p.kicked_at and p.kicked_at > app_now() - interval '1 minute'
                union all
                select p.user_id, p.participant_sid
