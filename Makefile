@@ -23,7 +23,7 @@ test: with-postgres ## All tests, against a real Postgres (POSTGRES=18: that ver
 
 soak: with-postgres ## Live rooms under random faults for SECONDS=3600 (see docs/testing.md); ARGS="MODEL_SEED=7"
 	$(WITH_POSTGRES) -- env MODEL_SECONDS=$(or $(filter-out 0,$(SECONDS)),3600) $(ARGS) \
-		$(CARGO) test -p greenroom --test it -- whatever_happens_live_rooms_come_to_rest --nocapture
+		$(CARGO) test -p greenroom --test it -- whatever_happens --nocapture
 
 check: with-postgres ## Format, lints, checked queries, licences and sources, alert rules
 	$(CARGO) fmt --all --check

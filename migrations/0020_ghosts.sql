@@ -31,6 +31,14 @@ create table ghost_watch (
 );
 insert into ghost_watch default values;
 
+-- As in migration 0010: without statistics almost every row would count as silent.
+do $$
+begin
+    if exists (select from livekit_participants) then
+        analyze livekit_participants;
+    end if;
+end $$;
+
 insert into service_grants (service, rights, objects) values
     ('room_lifecycle', 'insert, update, delete', 'ghost_watch');
 select greenroom_grants();

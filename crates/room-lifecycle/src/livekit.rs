@@ -32,6 +32,7 @@ use livekit_api::services::{
 };
 use livekit_protocol::{ParticipantInfo, ParticipantPermission, Room};
 use secrecy::ExposeSecret;
+use tokio::sync::Semaphore;
 use tracing::{Instrument, Span, field};
 
 pub use self::failure::{LiveKitError, reason};
@@ -59,6 +60,7 @@ pub struct LiveKit {
     egress_read: Arc<EgressClient>,
     lister: listing::Lister,
     prober: twirp::Twirp,
+    probes: Arc<Semaphore>,
     signal: signal::Signal,
     may_delete: Arc<AtomicBool>,
 }
@@ -82,6 +84,7 @@ impl LiveKit {
             egress_read: recorders(READ),
             lister: listing::Lister::new(config, READ)?,
             prober: twirp::Twirp::new(config, probe::TIMEOUT)?,
+            probes: Arc::new(Semaphore::new(probe::AT_ONCE)),
             signal: signal::Signal::new(config, deletion::ATTEMPT)?,
             may_delete: Arc::new(AtomicBool::new(false)),
         })

@@ -52,7 +52,7 @@ impl Rooms {
         let removal = Box::pin(async move {
             match rooms.livekit.remove_participant(&room.room_name, &identity).await {
                 Ok(()) => {
-                    people::insert_removed(&rooms.pool, room.id, &identity).await?;
+                    people::insert_removed(&rooms.pool, room.id, &identity, room.now).await?;
                     Ok(())
                 }
                 // Not found is not out: LiveKit can lack someone who is there. The next look decides.
@@ -73,11 +73,25 @@ impl Rooms {
         muted: bool,
     ) -> Result<bool, Error> {
         let Some(record) = store::find_record(&self.pool, owner.id()).await? else { return Ok(false) };
-        let inside = self.livekit.list_participants(&record.room_name).await?;
+        let (rooms, identity) = (self.clone(), identity.to_owned());
+        let flow =
+            Box::pin(async move { rooms.mute_tracks(&record.room_name, &identity, source, muted).await });
+        let late = || LiveKitError::Unknown("it takes longer than an answer waits".to_owned());
+        self.briefly("mute", flow).await.unwrap_or_else(|| Err(late().into()))
+    }
+
+    async fn mute_tracks(
+        &self,
+        room: &str,
+        identity: &str,
+        source: Source,
+        muted: bool,
+    ) -> Result<bool, Error> {
+        let inside = self.livekit.list_participants(room).await?;
         let Some(there) = inside.iter().find(|one| one.identity == identity) else { return Ok(false) };
         let mut changed = false;
         for track in published(there, source).filter(|track| track.muted != muted) {
-            changed |= self.livekit.mute_track(&record.room_name, identity, &track.sid, muted).await?;
+            changed |= self.livekit.mute_track(room, identity, &track.sid, muted).await?;
         }
         Ok(changed)
     }

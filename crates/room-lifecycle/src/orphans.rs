@@ -141,8 +141,15 @@ impl Rooms {
             );
             return Ok(());
         }
-        self.delete_all(&unknown).await;
+        stream::iter(&unknown).for_each_concurrent(AT_ONCE, |name| self.delete_if_empty(name)).await;
         Ok(())
+    }
+
+    /// Retired rooms were deleted first, which may have taken a while: someone may have come meanwhile.
+    async fn delete_if_empty(&self, name: &str) {
+        if self.livekit.list_participants(name).await.is_ok_and(|inside| inside.is_empty()) {
+            self.delete_retired(name).await;
+        }
     }
 
     async fn delete_all(&self, names: &[String]) {

@@ -16,12 +16,14 @@ pub enum Sight {
     There {
         sid: String,
         metadata: String,
+        /// LiveKit's number of participants, up to 5 s old.
+        counted: u32,
     },
 }
 
 impl From<Room> for Sight {
     fn from(room: Room) -> Self {
-        Self::There { sid: room.sid, metadata: room.metadata }
+        Self::There { sid: room.sid, metadata: room.metadata, counted: room.num_participants }
     }
 }
 
@@ -31,6 +33,14 @@ impl Sight {
         match self {
             Self::Unknown | Self::Absent => None,
             Self::There { metadata, .. } => Some(metadata),
+        }
+    }
+
+    #[must_use]
+    pub fn counted(&self) -> u32 {
+        match self {
+            Self::Unknown | Self::Absent => 0,
+            Self::There { counted, .. } => *counted,
         }
     }
 }

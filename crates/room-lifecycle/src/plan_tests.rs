@@ -47,7 +47,7 @@ fn pending() -> Record {
 }
 
 fn there(sid: &str) -> Sight {
-    Sight::There { sid: sid.to_owned(), metadata: String::new() }
+    Sight::There { sid: sid.to_owned(), metadata: String::new(), counted: 0 }
 }
 
 #[test]
@@ -165,7 +165,10 @@ fn apply(record: Record, sight: &Sight, step: &Step) -> (Record, Sight) {
             let (made_at, expires_at) = (Some(record.now), Some(record.closes_at + Duration::HOUR));
             let sid = format!("RM_of_{}", record.generation);
             let made = Record { status: RoomStatus::Active, room_sid: Some(sid.clone()), ..record };
-            (Record { made_at, expires_at, ..made }, Sight::There { sid, metadata: String::new() })
+            (
+                Record { made_at, expires_at, ..made },
+                Sight::There { sid, metadata: String::new(), counted: 0 },
+            )
         }
         Step::Adopt { sid } => (Record { room_sid: Some(sid.clone()), ..record }, sight.clone()),
     }

@@ -9,8 +9,9 @@ use crate::{
     Rooms,
     error::Error,
     livekit::LiveKitError,
+    missing::List,
     participant_calls::{About, Call},
-    plan::Why,
+    plan::{Sight, Why},
     store::{Record, events, people},
 };
 
@@ -18,15 +19,16 @@ use crate::{
 const HAUNTED_AFTER: Duration = Duration::seconds(30);
 
 impl Rooms {
-    /// Looks at who is in an active room: attendance first, then whoever was kicked is put out. `metadata` is what its
-    /// room was seen with.
-    pub(crate) async fn look_inside(&self, record: &Record, metadata: Option<&str>) -> Result<(), Error> {
+    /// Looks at who is in an active room: attendance first, then who was kicked is removed. `sight` is what LiveKit's list
+    /// says of the room.
+    pub(crate) async fn look_inside(&self, record: &Record, sight: &Sight) -> Result<(), Error> {
         let looked = self.livekit.list_participants(&record.room_name).await;
         if looked.is_err() {
             self.abandon_auto_end(record).await?;
         }
         let inside = looked?;
-        if self.close_unlisted(record, &inside).await? {
+        let list = self.check_list(record, sight, &inside).await?;
+        if list == List::Replaced {
             return self.make_next(record).await;
         }
         if record.kind == OwnerKind::Nest {
@@ -39,18 +41,19 @@ impl Rooms {
             identities: &active().map(|one| one.identity.clone()).collect::<Vec<_>>(),
             sids: &active().map(|one| one.sid.clone()).collect::<Vec<_>>(),
             at: record.now,
+            is_partial: list == List::Partial,
         };
         people::set_presence(&self.pool, &look).await?;
         if record.kind == OwnerKind::LiveSession {
             self.project_presence(record.id).await?;
         }
-        if self.finish_auto_end(record, !inside.iter().any(is_person)).await? {
+        if self.finish_auto_end(record, list == List::Whole && !inside.iter().any(is_person)).await? {
             return Ok(());
         }
         let inside = self.without_ghosts(record, inside).await?;
         let aligned = async {
             match record.kind {
-                OwnerKind::Nest => self.align_nest(record, &inside, metadata).await,
+                OwnerKind::Nest => self.align_nest(record, &inside, sight.metadata()).await,
                 OwnerKind::LiveSession if record.watched_until.is_some() => {
                     self.align_people(record, &inside).await
                 }

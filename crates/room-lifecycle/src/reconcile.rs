@@ -92,9 +92,9 @@ impl Rooms {
             Step::Make => self.make(record).await.map(drop),
             Step::Adopt { sid } => {
                 self.adopt(record, &sid).await?;
-                self.look_inside(record, None).await
+                self.look_inside(record, &Sight::Unknown).await
             }
-            Step::Confirm => self.look_inside(record, sight.metadata()).await,
+            Step::Confirm => self.look_inside(record, sight).await,
             Step::NextGeneration(Why::Missing) => {
                 self.replace_missing(record).await?;
                 self.make_next(record).await

@@ -247,6 +247,7 @@ pub async fn set_next_generation(
                  unlisted_since = null
              from owner o
              where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.owner
+               and r.room_sid is not distinct from $5 -- or the room under the name is another one
              returning r.id, r.room_name),
          people as (
              update livekit_participants p

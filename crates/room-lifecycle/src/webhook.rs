@@ -76,6 +76,10 @@ impl Rooms {
             tracing::warn!(%why, "a webhook was refused");
         })?;
         self.observe_lag(&event);
+        if event.room_name.as_deref().is_some_and(|name| self.is_probe_room(name)) {
+            metrics::counter!("greenroom_webhooks_total", "result" => "ignored").increment(1);
+            return Ok(()); // of a room that was created to see whether LiveKit creates rooms
+        }
         let new = events::insert_event(&self.pool, &event).await?;
         let result = if new { "stored" } else { "repeated" };
         metrics::counter!("greenroom_webhooks_total", "result" => result).increment(1);

@@ -137,7 +137,10 @@ const READ_ALL: [(&str, &str); 25] = [
     ("select d.id as \"id!\", d.notification_id", "admin: deliveries that are not concluded"),
     ("select channel as \"channel!\", pending as", "a metric: deliveries that are not concluded"),
     ("select c.id, c.room_id, c.generation, c.egress_id", "a pass: all open recordings"),
-    ("select p.room_id as room, r.room_name, p.user_id as identity", "a pass: the participants to probe next"),
+    (
+        "select p.room_id as room, r.room_name, p.user_id as identity",
+        "a pass: the participants to probe next",
+    ),
     ("with quiet as materialized ( select p.room_id, p.joined_checked_at", "a pass: the same after an alarm"),
 ];
 

@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use livekit_dev::Store;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use self::{dice::Dice, stage::Stage};
@@ -62,7 +63,16 @@ impl Budget {
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn whatever_happens_live_rooms_come_to_rest(_: PgPoolOptions, connect: PgConnectOptions) {
-    let Some(mut stage) = Box::pin(Stage::new(&connect)).await else { return };
+    play(&connect, Store::Memory).await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn whatever_happens_beside_redis_they_come_to_rest(_: PgPoolOptions, connect: PgConnectOptions) {
+    play(&connect, Store::RedisLike).await;
+}
+
+async fn play(connect: &PgConnectOptions, store: Store) {
+    let Some(mut stage) = Box::pin(Stage::new(connect, store)).await else { return };
     let (started, budget) = (Instant::now(), Budget::from_env());
     for number in 0..budget.rounds {
         if number > 0 && started.elapsed() >= budget.time {

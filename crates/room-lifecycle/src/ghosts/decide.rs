@@ -44,7 +44,7 @@ pub struct Turn {
 pub struct Budget {
     /// Participants with the oldest signs of life.
     pub probes: usize,
-    /// Ghosts, out of those.
+    /// Ghosts, beside those.
     pub ghosts: usize,
     /// Rooms whose participants are probed after a silence.
     pub rooms: usize,
@@ -118,7 +118,7 @@ impl Turn {
         let milliseconds = i64::try_from(elapsed.whole_milliseconds()).unwrap_or(0);
         let share = |per_second: i64| usize::try_from(per_second * milliseconds / 1000).unwrap_or(0);
         let probes = share(PROBES_PER_SECOND);
-        Budget { probes, ghosts: probes.div_ceil(5), rooms: share(ROOMS_PER_SECOND) }
+        Budget { probes, ghosts: probes, rooms: share(ROOMS_PER_SECOND) }
     }
 
     /// What is known of LiveKit after the answers of a turn. `makes_rooms`: whether it created a new room, if it was
@@ -177,7 +177,7 @@ impl Due {
         }
         let ghosts = self.ghosts.into_iter().take(budget.ghosts);
         let quiet = one_of_each_room_first(self.quiet);
-        for person in ghosts.chain(quiet).take(budget.probes) {
+        for person in ghosts.chain(quiet.into_iter().take(budget.probes)) {
             chosen.add(person);
         }
         chosen.people

@@ -30,13 +30,13 @@ fn names(people: &[Person]) -> Vec<String> {
 #[test]
 fn probes_follow_the_time_since_the_last_turn() {
     let budget = |last: Option<i64>| Turn { last: last.map(at), ..turn(100) }.settled().budget();
-    assert_eq!(budget(Some(99)), Budget { probes: 5, ghosts: 1, rooms: 50 });
-    assert_eq!(budget(Some(96)), Budget { probes: 20, ghosts: 4, rooms: 200 });
-    assert_eq!(budget(Some(0)), Budget { probes: 25, ghosts: 5, rooms: 250 }, "no more than for 5 s");
+    assert_eq!(budget(Some(99)), Budget { probes: 5, ghosts: 5, rooms: 50 });
+    assert_eq!(budget(Some(96)), Budget { probes: 20, ghosts: 20, rooms: 200 });
+    assert_eq!(budget(Some(0)), Budget { probes: 25, ghosts: 25, rooms: 250 }, "no more than for 5 s");
     assert_eq!(budget(None), budget(Some(99)));
     assert_eq!(budget(Some(900)), budget(Some(99)), "the clock was set back");
     let soon = Turn { last: Some(at(100) - Duration::milliseconds(900)), ..turn(100) };
-    assert_eq!(soon.budget(), Budget { probes: 4, ghosts: 1, rooms: 45 });
+    assert_eq!(soon.budget(), Budget { probes: 4, ghosts: 4, rooms: 45 });
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn quiet_people_are_probed_one_of_each_room_first() {
     assert_eq!(names(&due.choose(budget)), ["1a", "1b", "1c"], "none of the probes is lost");
     let ghosts = vec![person(4, "g"), person(5, "g")];
     let due = Due { quiet, ghosts, ..Due::default() };
-    assert_eq!(names(&due.choose(budget)), ["4g", "1a", "2a"], "ghosts have a share of the same probes");
+    assert_eq!(names(&due.choose(budget)), ["4g", "1a", "2a", "3a"], "ghosts have probes of their own");
 }
 
 #[test]

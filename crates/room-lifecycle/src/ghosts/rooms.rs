@@ -98,11 +98,18 @@ impl Rooms {
     }
 
     async fn try_renew(&self, record: &Record, since: OffsetDateTime) -> Result<(), Error> {
-        if rooms::has_new_participant(&self.pool, record.id, since).await? {
+        // Who came back during the probes has another participant SID; their webhook may be late.
+        let inside = self.livekit.list_participants(&record.room_name).await?;
+        let ghosts = rooms::list_sids(&self.pool, record.id).await?;
+        if inside.iter().any(|one| !ghosts.contains(&one.sid))
+            || rooms::has_new_participant(&self.pool, record.id, since).await?
+        {
             return Ok(());
         }
-        self.renew(record, Why::Ghosts).await?;
-        metrics::counter!("greenroom_ghost_rooms_replaced_total").increment(1);
+        if self.retire(record, Why::Ghosts, record.status == RoomStatus::Active).await? {
+            metrics::counter!("greenroom_ghost_rooms_replaced_total").increment(1);
+        }
+        self.make_next(record).await?;
         rooms::forget_unlisted(&self.pool, record.id, &[]).await?;
         Ok(())
     }

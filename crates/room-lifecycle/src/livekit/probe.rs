@@ -10,6 +10,8 @@ use super::{LiveKit, LiveKitError, timed};
 
 /// LiveKit itself waits 3.00 s for a node, and says so.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+/// Probes of one process at a time: LiveKit needs 3 s for a silent one.
+pub(super) const AT_ONCE: usize = 512;
 
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,7 @@ impl LiveKit {
     /// Asks whether a node has the participant: an `UpdateSubscriptions` without tracks, which changes nothing. LiveKit
     /// passes it on to the node without reading its store, and answers the same for an identity that never joined.
     pub async fn probe(&self, room: &str, identity: &str) -> Answer {
+        let _place = self.probes.acquire().await;
         let answer =
             Answer::from(timed("UpdateSubscriptions", Box::pin(self.ask_node(room, identity))).await);
         metrics::counter!("greenroom_ghost_probes_total", "answer" => answer.as_str()).increment(1);

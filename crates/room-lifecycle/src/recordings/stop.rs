@@ -54,10 +54,8 @@ impl Rooms {
         let Some(egress_id) = recording.egress_id.clone() else { return Ok(recording) };
         match self.livekit.stop_recording(&egress_id).await {
             Ok(info) => self.follow_recording(recording, &decide::seen(&info)).await,
-            Err(LiveKitError::NotFound) => {
-                self.close_recording(&recording, &End::failed("LiveKit does not know it any more"), "stop")
-                    .await
-            }
+            // Not found is not over: LiveKit's store may have lost a recording that goes on. The watch decides.
+            Err(LiveKitError::NotFound) => Ok(recording),
             Err(error) if error.is_over() => match self.livekit.find_recording(&egress_id).await {
                 Ok(Some(info)) => self.follow_recording(recording, &decide::seen(&info)).await,
                 Ok(None) | Err(_) => Ok(recording),

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Rooms,
     error::Error,
-    livekit::LiveKitError,
+    livekit::{LiveKitError, probe::Answer},
     reconcile::WIDTH,
     store::{
         events,
@@ -31,7 +31,7 @@ use crate::{
 
 /// LiveKit can lack somebody who is there: a recorder has died when so many looks, over so long, lack it.
 const RECORDER_LACKED: Lacked = Lacked { looks: 3, over: Duration::seconds(15) };
-/// A recording is gone when so many lists of it, over so long, were empty.
+/// A recording is gone when so many looks for it, over so long, did not find it.
 const RECORDING_LACKED: Lacked = Lacked { looks: 2, over: Duration::seconds(30) };
 
 /// What looks for something have not found, one after the other.
@@ -136,11 +136,22 @@ impl Rooms {
                 Sight::There { seen: seen(&info), abandoned: false }
             }
             Ok(None) if recording.egress_id.is_none() => Sight::Absent(at),
-            Ok(None) if self.is_lacking(What::Recording(recording.id), at, RECORDING_LACKED) => {
-                Sight::Absent(at)
-            }
-            Err(LiveKitError::NotFound) => Sight::Absent(at),
-            Ok(None) | Err(_) => Sight::Unknown,
+            Err(LiveKitError::NotFound) if recording.egress_id.is_none() => Sight::Absent(at),
+            Ok(None) | Err(LiveKitError::NotFound) => self.find_recorder(open, at).await,
+            Err(_) => Sight::Unknown,
+        }
+    }
+
+    /// LiveKit says that it does not have a recording that it had. Its store may have lost it while the recorder goes on:
+    /// LiveKit's nodes know whether the recorder is in the room.
+    async fn find_recorder(&self, open: &Open, at: OffsetDateTime) -> Sight {
+        if !self.is_lacking(What::Recording(open.recording.id), at, RECORDING_LACKED) {
+            return Sight::Unknown;
+        }
+        let recorder = open.recording.egress_id.as_deref().unwrap_or_default();
+        match self.livekit.probe(&open.room_name, recorder).await {
+            Answer::Silent => Sight::Absent(at),
+            Answer::Alive | Answer::Unknown => Sight::Unknown,
         }
     }
 
@@ -184,6 +195,7 @@ impl Rooms {
         recordings::set_stop_asked(&self.pool, recording.id).await?;
         let why = match (self.livekit.stop_recording(egress_id).await, then) {
             (Err(error @ LiveKitError::NotOurs), _) => return Err(error.into()),
+            (Err(LiveKitError::NotFound), Then::Look) => return Ok(()), // the next look decides whether it goes on
             (Err(LiveKitError::NotFound), _) => "LiveKit does not know it any more",
             (Err(error), Then::CloseIfSilent(why)) if error.is_silence() => why,
             (Ok(info), then) => {

@@ -32,7 +32,9 @@ pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool
                returning room_id),
            alive as ( -- not if that means to wait: a webhook has an answer to give
                update livekit_participants p
-               set alive_at = app_now(), checked_at = app_now(),
+               set alive_at = app_now(),
+                   -- a ghost that does something is probed at once: it may be none
+                   checked_at = case when p.ghost_since is null then app_now() else '-infinity' end,
                    silent_since = case when p.ghost_since is not null then p.silent_since end
                from (select q.room_id, q.user_id
                      from stored join livekit_participants q on q.room_id = stored.room_id and q.user_id = $5

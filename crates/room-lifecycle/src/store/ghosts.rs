@@ -15,7 +15,8 @@ use crate::{
     livekit::probe::Answer,
 };
 
-/// A replica that stops loses its turn after this time. Longer than a turn takes.
+/// A replica that stops loses its turn after this time. A turn that takes longer overlaps with the next one, which does
+/// no harm: each statement checks again what it changes.
 const LEASE: Duration = Duration::seconds(30);
 
 /// Takes the turn to probe. None: another replica has it, or there is no participant to probe.
@@ -94,7 +95,8 @@ macro_rules! people {
             + r#"
                select p.room_id as room, r.room_name, p.user_id as identity, p.participant_sid as sid,
                       nullif(p.alive_at, '-infinity') as alive_at, p.silent_since,
-                      p.ghost_since is not null as "is_ghost!", r.live_session_id is not null as "in_live_session!"
+                      p.ghost_since is not null and p.status <> 'joined' as "is_ghost!",
+                      r.live_session_id is not null as "in_live_session!"
                from livekit_participants p
                join livekit_rooms r on r.id = p.room_id and r.status = 'active'
                where "# + $where,

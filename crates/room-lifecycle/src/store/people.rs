@@ -14,6 +14,8 @@ pub struct Look<'a> {
     pub identities: &'a [String],
     pub sids: &'a [String],
     pub at: OffsetDateTime,
+    /// LiveKit counts more participants than it listed: who is not there has left only if an event says so.
+    pub is_partial: bool,
 }
 
 /// Brings `livekit_participants` in line with a look: whoever is there has joined; whoever is not has left when an
@@ -42,7 +44,7 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
              status = case when gone.sure then 'left' else p.status end,
              left_at = case when gone.sure then app_now() else p.left_at end
          from (select q.user_id,
-                      q.absent_since <= $4::timestamptz - interval '5 seconds'
+                      (not $6 and q.absent_since <= $4::timestamptz - interval '5 seconds')
                       or exists (select from livekit_events e
                                  where e.room_id = $1 and e.identity = q.user_id
                                    and e.participant_sid = q.participant_sid
@@ -57,7 +59,8 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
         look.identities,
         look.sids,
         look.at,
-        look.generation
+        look.generation,
+        look.is_partial
     )
     .execute(db)
     .statement("UPDATE set_presence")
@@ -188,14 +191,20 @@ pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<U
     .await
 }
 
-/// LiveKit has removed this participant, whom we last saw under this SID.
-pub async fn insert_removed(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Result<()> {
+/// LiveKit has removed this participant, whom we last saw under this SID. Stays that began before `at` are over.
+pub async fn insert_removed(
+    db: impl PgExecutor<'_>,
+    room: Uuid,
+    user: &str,
+    at: OffsetDateTime,
+) -> Result<()> {
     sqlx::query!(
-        "insert into livekit_events (event_id, room_id, event_type, identity, participant_sid)
-         select 'GR_' || gen_random_uuid(), room_id, 'participant_removed', user_id, participant_sid
+        "insert into livekit_events (event_id, room_id, event_type, identity, participant_sid, received_at)
+         select 'GR_' || gen_random_uuid(), room_id, 'participant_removed', user_id, participant_sid, $3
          from livekit_participants where room_id = $1 and user_id = $2 and participant_sid is not null",
         room,
-        user
+        user,
+        at
     )
     .execute(db)
     .statement("INSERT insert_removed")
@@ -238,4 +247,70 @@ pub async fn list_watched(db: impl PgExecutor<'_>) -> Result<Vec<Uuid>> {
         .fetch_all(db)
         .statement("SELECT list_watched")
         .await
+}
+
+/// Participants that a list of a room lacks.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// Joined, and no event says that they left.
+    pub joined: i64,
+    /// Of those, who were lacking at `since` too.
+    pub lasting: i64,
+    /// Who left or was removed a moment ago: LiveKit's number may still count them.
+    pub left: i64,
+}
+
+/// Compares a list of a room with what is known of its participants.
+pub async fn find_lacking(
+    db: impl PgExecutor<'_>,
+    room: Uuid,
+    identities: &[String],
+    since: Option<OffsetDateTime>,
+) -> Result<Lacking> {
+    sqlx::query_as!(
+        Lacking,
+        r#"with lacking as (
+               select q.absent_since from livekit_participants q
+               where q.joined_room = $1 and q.user_id <> all($2)
+                 and not exists (select from livekit_events e
+                                 where e.room_id = $1 and e.identity = q.user_id
+                                   and e.participant_sid = q.participant_sid
+                                   and e.event_type in ('participant_left', 'participant_connection_aborted')))
+           select count(*) as "joined!", count(*) filter (where absent_since <= $3) as "lasting!",
+                  (select count(*) from livekit_participants p
+                   where p.room_id = $1 and p.left_at > app_now() - interval '7 seconds'
+                     and (p.status = 'left'
+                          or p.status = 'kicked'
+                             and exists (select from livekit_events e
+                                         where e.room_id = $1 and e.identity = p.user_id
+                                           and e.participant_sid = p.participant_sid
+                                           and e.event_type in ('participant_left', 'participant_removed',
+                                                                'participant_connection_aborted')))) as "left!"
+           from lacking"#,
+        room,
+        identities,
+        since
+    )
+    .fetch_one(db)
+    .statement("SELECT find_lacking")
+    .await
+}
+
+/// Whether an event says that a participant has joined the room of this SID, and none that they left.
+pub async fn was_entered(db: impl PgExecutor<'_>, room: Uuid, room_sid: &str) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (
+               select from livekit_events e
+               where e.room_id = $1 and e.room_sid = $2 and e.event_type = 'participant_joined'
+                 and not exists (select from livekit_events l
+                                 where l.room_id = $1 and l.identity = e.identity
+                                   and l.participant_sid = e.participant_sid
+                                   and l.event_type in ('participant_left', 'participant_connection_aborted',
+                                                        'participant_removed'))) as "entered!""#,
+        room,
+        room_sid
+    )
+    .fetch_one(db)
+    .statement("SELECT was_entered")
+    .await
 }

@@ -256,6 +256,25 @@ async fn room_of_ghosts_is_replaced_after_a_minute(_: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn room_of_ghosts_is_kept_when_someone_comes(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms) = world(connect).await;
+    let meeting = world.watched_meeting(&rooms).await;
+    world.turns(&rooms, 70).await;
+    world.server().restart();
+    world.turns(&rooms, 59).await;
+    // During the last probes: the list before them lacks the newcomer, and the webhook is late.
+    world.join(&meeting.record.room_name, "newcomer");
+    for _ in 0..20 {
+        let fault = Fault::OmitParticipant("newcomer".to_owned());
+        world.server().faults().set_next("ListParticipants", 1, fault);
+        world.turns(&rooms, 1).await;
+        world.server().faults().clear();
+    }
+    assert_eq!(world.record(&meeting.booking).await.generation, 1);
+    assert!(world.inside(&meeting.record.room_name).contains(&"newcomer".to_owned()));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn room_of_ghosts_is_kept_for_a_minute_after_an_outage(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;

@@ -10,6 +10,7 @@ mod diagnosis_callers;
 mod ensure;
 mod ghosts;
 mod grpc;
+mod half_listed;
 mod harness;
 mod hints;
 mod kick;

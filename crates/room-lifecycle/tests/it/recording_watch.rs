@@ -46,6 +46,22 @@ async fn a_recording_that_fails_aborts_or_meets_a_limit_in_any_state_is_closed(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn recording_that_livekits_store_has_lost_goes_on(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, recording) = recorded(connect).await;
+    let room = world.record(&booking).await.room_name;
+    world.server().flush();
+    for _ in 0..4 {
+        rooms.watch_recordings().await.unwrap();
+        world.pass_time(Duration::seconds(20));
+    }
+    assert_eq!(world.status_of(&recording).await, RecordingStatus::Active, "its recorder is in the room");
+    world.server().leave(&room, recording.egress_id.as_deref().unwrap()).unwrap();
+    rooms.watch_recordings().await.unwrap();
+    let closed = world.kept(recording.id).await.unwrap();
+    assert_eq!(closed.error.as_deref(), Some("LiveKit does not know it any more"));
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_recorder_that_dies_while_it_records_is_noticed_by_its_absence(
     _: PgPoolOptions,
     connect: PgConnectOptions,
@@ -153,7 +169,11 @@ async fn a_stop_of_what_is_over_or_unknown_on_livekit_ends_it_here(
     assert_eq!(stopped.error.as_deref(), Some("as the test said"), "LiveKit's own reason");
     let unknown = record(&rooms, &booking).await.unwrap();
     world.execute("update recordings set egress_id = 'EG_unknown' where status = 'starting'").await;
-    assert_eq!(stop(&rooms, &booking, &unknown).await.status, RecordingStatus::Failed);
+    assert!(stop(&rooms, &booking, &unknown).await.status.is_open(), "LiveKit's store may have lost it");
+    rooms.watch_recordings().await.unwrap();
+    world.pass_time(Duration::seconds(31));
+    rooms.watch_recordings().await.unwrap();
+    assert_eq!(world.status_of(&unknown).await, RecordingStatus::Failed);
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.running(), [], "and what it really was is stopped");
 }
@@ -244,10 +264,7 @@ async fn livekit_that_was_restarted_does_not_lock_the_room(_: PgPoolOptions, con
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_empty_list_is_believed_when_another_one_agrees_half_a_minute_later(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn empty_lists_are_believed_when_the_recorder_has_gone(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     let faults = world.server().faults();
     let look = async |empty: bool, seconds| {
@@ -263,7 +280,10 @@ async fn an_empty_list_is_believed_when_another_one_agrees_half_a_minute_later(
     assert_eq!(look(false, 31).await, RecordingStatus::Active, "it is there");
     assert_eq!(look(true, 31).await, RecordingStatus::Active, "the first one again");
     assert_eq!(look(true, 29).await, RecordingStatus::Active);
-    assert_eq!(look(true, 2).await, RecordingStatus::Failed);
+    assert_eq!(look(true, 2).await, RecordingStatus::Active, "its recorder is in the room");
+    let room = world.record(&booking).await.room_name;
+    world.server().leave(&room, recording.egress_id.as_deref().unwrap()).unwrap();
+    assert_eq!(look(true, 1).await, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
 }
 

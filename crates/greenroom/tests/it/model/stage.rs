@@ -8,7 +8,7 @@ use std::{
 
 use chassis::clock::Clock;
 use gateway::Rate;
-use livekit_dev::{LiveKitDev, Mishap, Order, Switches};
+use livekit_dev::{LiveKitDev, Mishap, Order, Store, Switches};
 use reqwest::Client;
 use serde_json::Value;
 use sqlx::{
@@ -86,12 +86,13 @@ impl Drop for Journal {
 
 impl Stage {
     /// None against a real LiveKit server, which has no faults.
-    pub async fn new(connect: &PgConnectOptions) -> Option<Self> {
+    pub async fn new(connect: &PgConnectOptions, store: Store) -> Option<Self> {
         let database = format!("{}:{}", connect.get_host(), connect.get_port());
         let wires = vec![Wire::to(database.clone()).await, Wire::to(database).await];
-        let beside_redis = env::var("MODEL_STORE").is_ok_and(|store| store == "redis-like");
-        let mut world =
-            if beside_redis { World::redis_like(connect).await } else { World::new(connect).await };
+        let mut world = match store {
+            Store::Memory => World::new(connect).await,
+            Store::RedisLike => World::redis_like(connect).await,
+        };
         let livekit = world.stand_in()?.clone();
         // Three hosts do all that is done to people, as fast as they are answered.
         world.services.gateway.rates.moderation = Rate::new(1_000, 1_000);

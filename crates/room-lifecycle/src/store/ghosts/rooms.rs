@@ -93,8 +93,12 @@ pub async fn forget_ghosts(db: impl PgExecutor<'_>) -> Result<u64> {
 /// Forgets the ghosts of a room that LiveKit does not list: these are the participant SIDs that it does.
 pub async fn forget_unlisted(db: impl PgExecutor<'_>, room: Uuid, sids: &[String]) -> Result<u64> {
     let done = sqlx::query!(
-        "update livekit_participants set silent_since = null, ghost_since = null
-         where room_id = $1 and ghost_since is not null and participant_sid <> all($2)",
+        "with unlisted as (
+             select room_id, user_id from livekit_participants
+             where room_id = $1 and ghost_since is not null and participant_sid <> all($2)
+             for no key update skip locked)
+         update livekit_participants p set silent_since = null, ghost_since = null
+         from unlisted u where p.room_id = u.room_id and p.user_id = u.user_id",
         room,
         sids
     )

@@ -1,0 +1,122 @@
+//! LiveKit's list has some of those who are in a room, or lacks a room that clients have come back to: the living stay.
+
+use domain::RoomStatus;
+use livekit_api::services::room::CreateRoomOptions;
+use livekit_dev::{Fault, Store};
+use room_lifecycle::store::{self, Record};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use time::Duration;
+
+use crate::{
+    harness::{Booking, Replica, World, owner},
+    webhooks::event,
+};
+
+/// A meeting that LiveKit's store had forgotten and has written down again, with its host alone and a count of two.
+async fn half_listed(connect: PgConnectOptions) -> (World, Replica, Booking, Record) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    world.join(&record.room_name, "observer");
+    world.server().flush();
+    world.server().leave(&record.room_name, "observer").unwrap(); // LiveKit writes the room down again
+    world.join(&record.room_name, &booking.host); // the client reconnects
+    assert_eq!(world.names(), std::slice::from_ref(&record.room_name));
+    assert_eq!(world.inside(&record.room_name).len(), 2);
+    (world, rooms, booking, record)
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn counted_participant_stays_joined(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = half_listed(connect).await;
+    for _ in 0..4 {
+        world.check(&rooms, &record).await;
+        assert_eq!(world.status(&booking, &booking.guest).await, "joined");
+        world.pass_time(Duration::seconds(2)); // the last one 6 s after the first
+    }
+    assert_eq!(world.record(&booking).await.generation, 1);
+    assert_eq!(world.inside(&record.room_name).len(), 2);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn half_listed_room_is_replaced_after_two_checks(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = half_listed(connect).await;
+    world.check(&rooms, &record).await;
+    world.pass_time(Duration::seconds(8));
+    rooms.drain().await.unwrap(); // the first check has marked it for then
+    let next = world.record(&booking).await;
+    assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
+    assert!(world.inside(&record.room_name).is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn participant_who_leaves_a_half_listed_room_has_left(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = half_listed(connect).await;
+    world.check(&rooms, &record).await;
+    world.server().leave(&record.room_name, &booking.guest).unwrap();
+    for _ in 0..2 {
+        world.pass_time(Duration::seconds(5));
+        world.check(&rooms, &record).await;
+    }
+    assert_eq!(world.status(&booking, &booking.guest).await, "left");
+    assert_eq!(world.record(&booking).await.generation, 1);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn counted_participant_stays_joined_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms, booking, record) = half_listed(connect).await;
+    let elsewhere = world.rooms_with(|config| config.livekit.url += "/").await;
+    drop(rooms);
+    for _ in 0..4 {
+        world.check(&elsewhere, &record).await;
+        world.pass_time(Duration::seconds(6));
+    }
+    assert_eq!(world.status(&booking, &booking.guest).await, "joined");
+    assert_eq!(world.inside(&record.room_name).len(), 2);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn room_that_clients_came_back_to_is_adopted(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    world.server().restart();
+    world.admin().create_room(&record.room_name, CreateRoomOptions::default()).await.unwrap();
+    world.join(&record.room_name, &booking.host);
+    world.server().faults().set_next("ListRooms", 1, Fault::EmptyList);
+    world.check(&rooms, &record).await;
+    let kept = world.record(&booking).await;
+    assert_eq!((kept.generation, kept.status), (1, RoomStatus::Active));
+    assert_ne!(kept.room_sid, record.room_sid);
+    assert_eq!(world.inside(&record.room_name), [booking.host.as_str()]);
+    assert_eq!(world.server().calls("DeleteRoom"), 0);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn room_that_was_adopted_meanwhile_is_not_retired(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.meeting(&rooms).await;
+    world.remake_on_livekit(&record.room_name).await;
+    rooms.ensure(owner(&booking), true).await.unwrap();
+    assert!(!store::set_next_generation(&world.pool, &record, "missing", true).await.unwrap());
+    assert_eq!(world.record(&booking).await.generation, 1);
+    assert!(world.to_close().await.is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn unlisted_room_of_someone_no_check_has_found_is_closed(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::with_store(connect, Store::RedisLike).await;
+    let rooms = world.rooms().await;
+    let (booking, record) = world.open_room(&rooms).await;
+    let sid = world.join(&record.room_name, &booking.host).sid;
+    let body = event("EV_1", "participant_joined", &record, &booking.host, &sid);
+    rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    world.server().flush();
+    for _ in 0..2 {
+        world.check(&rooms, &record).await;
+        world.pass_time(Duration::seconds(5));
+    }
+    assert_eq!(world.record(&booking).await.generation, 2);
+    assert!(world.inside(&record.room_name).is_empty(), "no one is left in a room that no one can end");
+}
