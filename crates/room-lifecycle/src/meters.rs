@@ -55,7 +55,7 @@ pub const METERS: &[Meter] = &[
     Meter::counter(
         "greenroom_webhooks_total",
         "Webhooks of LiveKit, by result.",
-        &[("result", &["stored", "repeated", "refused"])],
+        &[("result", &["stored", "repeated", "refused", "ignored"])],
     ),
     Meter::histogram("greenroom_webhook_lag_seconds", "Age of LiveKit's webhooks when they arrive."),
     Meter::counter(
