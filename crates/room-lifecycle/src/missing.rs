@@ -53,8 +53,6 @@ struct Check {
     unlisted: bool,
     /// Someone was in the room.
     occupied: bool,
-    /// An earlier check has found the same.
-    repeated: bool,
 }
 
 impl Check {
@@ -68,9 +66,8 @@ impl Check {
     }
 
     fn lacks_people(&self) -> bool {
-        let lacking = if self.repeated { self.lacking.lasting } else { self.lacking.joined };
         let explained = self.lacking.joined + self.lacking.left;
-        (self.excess() > 0 && lacking > 0)
+        (self.excess() > 0 && self.lacking.lasting > 0)
             || (self.removal && self.excess() > explained)
             || (self.unlisted && self.listed == 0 && (self.occupied || self.removal))
     }
@@ -115,8 +112,7 @@ impl Rooms {
             return Ok(false);
         }
         let lacking = self.find_lacking(record, &inside).await?;
-        let repeated = is_repeated(record);
-        let check = Check { listed, counted, lacking, removal, unlisted: true, occupied, repeated };
+        let check = Check { listed, counted, lacking, removal, unlisted: true, occupied };
         if self.is_unruled(record, &check).await? {
             return self.give_up(record, Why::Unlisted, true).await;
         }
@@ -166,7 +162,6 @@ impl Rooms {
             removal,
             unlisted: record.unlisted_since.is_some() && listed == 0,
             occupied: record.occupied,
-            repeated: is_repeated(record),
         };
         if self.livekit.may_delete() && self.is_unruled(record, &check).await? {
             self.give_up(record, Why::Unlisted, true).await?;
@@ -177,7 +172,9 @@ impl Rooms {
 
     async fn find_lacking(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<Lacking, Error> {
         let identities: Vec<String> = inside.iter().map(|one| one.identity.clone()).collect();
-        Ok(people::find_lacking(&self.pool, record.id, &identities, record.unlisted_since).await?)
+        let lacking = people::find_lacking(&self.pool, record.id, &identities, record.unlisted_since).await?;
+        let is_repeated = is_repeated(record);
+        Ok(Lacking { lasting: if is_repeated { lacking.lasting } else { lacking.joined }, ..lacking })
     }
 
     /// Whether someone has joined whom no check has found yet.

@@ -135,8 +135,7 @@ impl Rooms {
                 self.found(What::Recording(recording.id));
                 Sight::There { seen: seen(&info), abandoned: false }
             }
-            Ok(None) if recording.egress_id.is_none() => Sight::Absent(at),
-            Err(LiveKitError::NotFound) if recording.egress_id.is_none() => Sight::Absent(at),
+            Ok(None) | Err(LiveKitError::NotFound) if recording.egress_id.is_none() => Sight::Absent(at),
             Ok(None) | Err(LiveKitError::NotFound) => self.find_recorder(open, at).await,
             Err(_) => Sight::Unknown,
         }
