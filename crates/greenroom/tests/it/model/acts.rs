@@ -171,7 +171,9 @@ impl Stage {
         }
         if !dice.one_in(3) {
             if dice.one_in(4) {
-                let ends = starts.unwrap_or(now) + time::Duration::minutes(dice.pick(&[5, 60, 600]));
+                // A start in the past counts as now.
+                let starts = starts.map_or(now, |starts| starts.max(now));
+                let ends = starts + time::Duration::minutes(dice.pick(&[5, 60, 600]));
                 body["ends_at"] = ends.format(&Rfc3339).unwrap().into();
             }
             return Act::GoLive { starts, body, key: None };
