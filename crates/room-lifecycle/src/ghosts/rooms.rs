@@ -23,6 +23,13 @@ use crate::{
 /// Rooms that one turn looks at: each takes 3 s of LiveKit's time, and all at once.
 const MOST_ROOMS: i64 = 32;
 
+/// A room in which no participant answers.
+struct Silent {
+    record: Record,
+    /// The participants that LiveKit lists, as they were probed.
+    sids: Vec<String>,
+}
+
 impl Rooms {
     /// Probes all participants of rooms of ghosts once more, and replaces the rooms without an answer.
     pub(super) async fn renew_rooms_of_ghosts(&self, turn: &Turn) -> Result<(), Error> {
@@ -31,19 +38,19 @@ impl Rooms {
             return Ok(());
         }
         let probed = stream::iter(due.into_iter().map(|room| self.probe_all_inside(room, turn.now)));
-        let silent: Vec<Option<Record>> = probed.buffer_unordered(WIDTH).collect().await;
-        let silent: Vec<Record> = silent.into_iter().flatten().collect();
+        let silent: Vec<Option<Silent>> = probed.buffer_unordered(WIDTH).collect().await;
+        let silent: Vec<Silent> = silent.into_iter().flatten().collect();
         // Silence proves nothing if LiveKit has stopped working meanwhile.
         if silent.is_empty() || !self.makes_rooms().await {
             return Ok(());
         }
-        let renewed = silent.into_iter().map(|record| self.renew_if_unchanged(record, turn.now));
+        let renewed = silent.into_iter().map(|silent| self.renew_if_unchanged(silent, turn.now));
         stream::iter(renewed).buffer_unordered(WIDTH).collect::<()>().await;
         Ok(())
     }
 
-    /// The room's record, if LiveKit lists participants in it, and neither those nor others that we know of answer.
-    async fn probe_all_inside(&self, room: Uuid, at: OffsetDateTime) -> Option<Record> {
+    /// The room, if LiveKit lists participants in it, and neither those nor others that we know of answer.
+    async fn probe_all_inside(&self, room: Uuid, at: OffsetDateTime) -> Option<Silent> {
         match self.try_probe_all_inside(room, at).await {
             Ok(silent) => silent,
             Err(error) => {
@@ -53,7 +60,7 @@ impl Rooms {
         }
     }
 
-    async fn try_probe_all_inside(&self, room: Uuid, at: OffsetDateTime) -> Result<Option<Record>, Error> {
+    async fn try_probe_all_inside(&self, room: Uuid, at: OffsetDateTime) -> Result<Option<Silent>, Error> {
         let record = store::find_record_by_id(&self.pool, room).await?;
         let Some(record) = record.filter(|record| record.open && record.status == RoomStatus::Active) else {
             return Ok(None);
@@ -75,9 +82,9 @@ impl Rooms {
             (identity, answer)
         }));
         let found: Vec<(String, Answer)> = probes.buffer_unordered(WIDTH).collect().await;
-        let silent = !sids.is_empty() && found.iter().all(|(_, answer)| *answer == Answer::Silent);
+        let is_silent = !sids.is_empty() && found.iter().all(|(_, answer)| *answer == Answer::Silent);
         self.note(room, found, at).await?;
-        Ok(silent.then_some(record))
+        Ok(is_silent.then_some(Silent { record, sids }))
     }
 
     async fn note(
@@ -91,17 +98,17 @@ impl Rooms {
         Ok(ghosts::set_answers(&self.pool, &answers, at).await?)
     }
 
-    async fn renew_if_unchanged(&self, record: Record, since: OffsetDateTime) {
-        if let Err(error) = self.try_renew(&record, since).await {
-            tracing::warn!(%error, room.id = %record.id, "a room of ghosts could not be replaced; it is tried again");
+    async fn renew_if_unchanged(&self, silent: Silent, since: OffsetDateTime) {
+        if let Err(error) = self.try_renew(&silent, since).await {
+            tracing::warn!(%error, room.id = %silent.record.id, "a room of ghosts could not be replaced; it is tried again");
         }
     }
 
-    async fn try_renew(&self, record: &Record, since: OffsetDateTime) -> Result<(), Error> {
+    async fn try_renew(&self, silent: &Silent, since: OffsetDateTime) -> Result<(), Error> {
+        let Silent { record, sids } = silent;
         // Who came back during the probes has another participant SID; their webhook may be late.
         let inside = self.livekit.list_participants(&record.room_name).await?;
-        let ghosts = rooms::list_sids(&self.pool, record.id).await?;
-        if inside.iter().any(|one| !ghosts.contains(&one.sid))
+        if inside.iter().any(|one| !sids.contains(&one.sid))
             || rooms::has_new_participant(&self.pool, record.id, since).await?
         {
             return Ok(());

@@ -8,7 +8,7 @@ use time::Duration;
 
 use crate::{
     harness::{
-        Booking, Replica, World,
+        Booking, Replica, World, owner,
         seats::{Open, join},
     },
     webhooks::event,
@@ -253,6 +253,18 @@ async fn room_of_ghosts_is_replaced_after_a_minute(_: PgPoolOptions, connect: Pg
     assert_eq!(next.generation, 2);
     assert!(world.names().contains(&next.room_name));
     assert!(world.server().participants(&next.room_name).is_empty());
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn room_of_ghosts_is_replaced_with_a_kicked_one_in_it(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms) = world(connect).await;
+    let meeting = world.watched_meeting(&rooms).await;
+    world.turns(&rooms, 70).await;
+    world.server().restart();
+    assert!(rooms.kick(owner(&meeting.booking), &meeting.booking.guest).await.unwrap());
+    world.turns(&rooms, 79).await;
+    assert_eq!(world.both(&meeting).await, ["left", "kicked"]);
+    assert_eq!(world.record(&meeting.booking).await.generation, 2);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
