@@ -1,80 +1,20 @@
 //! Participants of a crash leave, and no living one is taken for one of them.
 
 use domain::{LiveStatus, RoomStatus};
-use livekit_dev::{Code, Fault, Store};
-use room_lifecycle::{Rooms, store::Record};
+use livekit_dev::{Code, Fault};
+use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 
-use crate::{
-    harness::{
-        Booking, Replica, World, owner,
-        seats::{Open, join},
-    },
-    webhooks::event,
+use crate::harness::{
+    World,
+    meetings::redis_world,
+    seats::{Open, join},
 };
-
-/// A booking with its host and its guest inside, on a LiveKit with Redis.
-struct Meeting {
-    booking: Booking,
-    record: Record,
-}
-
-async fn world(connect: PgConnectOptions) -> (World, Replica) {
-    let world = World::with_store(connect, Store::RedisLike).await;
-    let rooms = world.rooms().await;
-    (world, rooms)
-}
-
-impl World {
-    async fn watched_meeting(&self, rooms: &Rooms) -> Meeting {
-        let (booking, record) = self.open_room(rooms).await;
-        let meeting = Meeting { booking, record };
-        self.enter_meeting(rooms, &meeting, &meeting.booking.host).await;
-        self.enter_meeting(rooms, &meeting, &meeting.booking.guest).await;
-        assert_eq!(self.both(&meeting).await, ["joined", "joined"]);
-        meeting
-    }
-
-    /// Joins, and a check finds them.
-    async fn enter_meeting(&self, rooms: &Rooms, meeting: &Meeting, who: &str) -> String {
-        let sid = self.join(&meeting.record.room_name, who).sid;
-        self.check_meeting(rooms, meeting).await;
-        sid
-    }
-
-    async fn check_meeting(&self, rooms: &Rooms, meeting: &Meeting) {
-        let id = meeting.record.id;
-        assert_eq!(rooms.reconcile(&[id]).await.unwrap(), [id]);
-    }
-
-    async fn both(&self, meeting: &Meeting) -> [String; 2] {
-        let booking = &meeting.booking;
-        [self.status(booking, &booking.host).await, self.status(booking, &booking.guest).await]
-    }
-
-    /// Turns of one second each.
-    async fn turns(&self, rooms: &Rooms, seconds: u32) {
-        for _ in 0..seconds {
-            self.pass_time(Duration::SECOND);
-            rooms.watch_ghosts().await.unwrap();
-        }
-    }
-
-    fn probes(&self) -> u64 {
-        self.server().calls("UpdateSubscriptions")
-    }
-
-    /// A webhook about this participant.
-    async fn tell(&self, rooms: &Rooms, record: &Record, kind: &str, who: &str, sid: &str) {
-        let body = event(&format!("EV_{kind}_{sid}"), kind, record, who, sid);
-        rooms.receive_webhook(&self.signed(&body), &body).await.unwrap();
-    }
-}
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn participants_of_a_crash_leave_within_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
+    let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.turns(&rooms, 30).await;
     assert_eq!(world.both(&meeting).await, ["joined", "joined"], "they are alive");
@@ -91,7 +31,7 @@ async fn participants_of_a_crash_leave_within_a_minute(_: PgPoolOptions, connect
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn ghost_that_comes_back_has_joined(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
+    let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.turns(&rooms, 30).await;
@@ -104,7 +44,7 @@ async fn ghost_that_comes_back_has_joined(_: PgPoolOptions, connect: PgConnectOp
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn ghost_beside_others_leaves_without_disturbing_them(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
+    let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     let host = meeting.booking.host.clone();
@@ -120,7 +60,7 @@ async fn ghost_beside_others_leaves_without_disturbing_them(_: PgPoolOptions, co
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn seats_and_viewers_follow_ghosts(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
+    let (world, rooms) = redis_world(connect).await;
     let open = world.live(&rooms, 5).await;
     let host = open.room.host.clone();
     enter(&world, &rooms, &open, &host).await;
@@ -144,7 +84,7 @@ async fn enter(world: &World, rooms: &Rooms, open: &Open, who: &str) {
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn live_session_of_ghosts_ends_when_it_stays_empty(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
+    let (world, rooms) = redis_world(connect).await;
     let open = world.live(&rooms, 5).await;
     let host = open.room.host.clone();
     enter(&world, &rooms, &open, &host).await;
@@ -161,7 +101,7 @@ async fn live_session_of_ghosts_ends_when_it_stays_empty(_: PgPoolOptions, conne
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn failed_probe_proves_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
+    let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     let faults = world.server().faults();
     let refuse = |code| Fault::Refuse { code };
@@ -176,7 +116,7 @@ async fn failed_probe_proves_nothing(_: PgPoolOptions, connect: PgConnectOptions
 /// Seen with a real server: it answers so about living participants, and still once after Redis works again.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn no_ghost_is_found_while_redis_hangs_or_right_after(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
+    let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     let faults = world.server().faults();
     faults.set("UpdateSubscriptions", Fault::NoResponse);
@@ -191,7 +131,7 @@ async fn no_ghost_is_found_while_redis_hangs_or_right_after(_: PgPoolOptions, co
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn ghosts_wait_until_livekit_creates_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
+    let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     let faults = world.server().faults();
@@ -207,7 +147,7 @@ async fn ghosts_wait_until_livekit_creates_rooms(_: PgPoolOptions, connect: PgCo
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn event_between_two_probes_is_a_sign_of_life(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
+    let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.turns(&rooms, 5).await;
@@ -224,7 +164,7 @@ async fn event_is_a_sign_of_life_although_its_participant_is_locked(
     _: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
-    let (world, rooms) = world(connect).await;
+    let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     world.turns(&rooms, 5).await;
@@ -239,90 +179,8 @@ async fn event_is_a_sign_of_life_although_its_participant_is_locked(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_of_ghosts_is_replaced_after_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
-    let meeting = world.watched_meeting(&rooms).await;
-    world.turns(&rooms, 70).await;
-    world.server().restart();
-    world.turns(&rooms, 59).await;
-    rooms.pass().await.unwrap();
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
-    assert_eq!(world.names(), std::slice::from_ref(&meeting.record.room_name), "clients may still come back");
-    world.turns(&rooms, 20).await;
-    let next = world.record(&meeting.booking).await;
-    assert_eq!(next.generation, 2);
-    assert!(world.names().contains(&next.room_name));
-    assert!(world.server().participants(&next.room_name).is_empty());
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_of_ghosts_is_replaced_with_a_kicked_one_in_it(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
-    let meeting = world.watched_meeting(&rooms).await;
-    world.turns(&rooms, 70).await;
-    world.server().restart();
-    assert!(rooms.kick(owner(&meeting.booking), &meeting.booking.guest).await.unwrap());
-    world.turns(&rooms, 79).await;
-    assert_eq!(world.both(&meeting).await, ["left", "kicked"]);
-    assert_eq!(world.record(&meeting.booking).await.generation, 2);
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_of_ghosts_is_kept_when_someone_comes(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
-    let meeting = world.watched_meeting(&rooms).await;
-    world.turns(&rooms, 70).await;
-    world.server().restart();
-    world.turns(&rooms, 59).await;
-    // During the last probes: the list before them lacks the newcomer, and the webhook is late.
-    world.join(&meeting.record.room_name, "newcomer");
-    for _ in 0..20 {
-        let fault = Fault::OmitParticipant("newcomer".to_owned());
-        world.server().faults().set_next("ListParticipants", 1, fault);
-        world.turns(&rooms, 1).await;
-        world.server().faults().clear();
-    }
-    assert_eq!(world.record(&meeting.booking).await.generation, 1);
-    assert!(world.inside(&meeting.record.room_name).contains(&"newcomer".to_owned()));
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_of_ghosts_is_kept_for_a_minute_after_an_outage(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
-    let meeting = world.watched_meeting(&rooms).await;
-    world.server().restart();
-    world.turns(&rooms, 50).await;
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
-    let booking = world.watched_meeting(&rooms).await;
-    world.server().faults().set("*", Fault::BadGateway);
-    world.turns(&rooms, 20).await;
-    world.server().faults().clear();
-    world.turns(&rooms, 59).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 1);
-    world.turns(&rooms, 20).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 2);
-    assert_eq!(world.both(&booking).await, ["joined", "joined"]);
-}
-
-/// LiveKit's list can lack a participant that is there (livekit.md §3).
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_is_kept_while_an_unlisted_participant_answers(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
-    let meeting = world.watched_meeting(&rooms).await;
-    let host = meeting.booking.host.clone();
-    world.server().restart();
-    world.turns(&rooms, 30).await;
-    let sid = world.join(&meeting.record.room_name, &host).sid;
-    world.server().faults().set("ListParticipants", Fault::OmitParticipant(host.clone()));
-    world.tell(&rooms, &meeting.record, "participant_joined", &host, &sid).await;
-    world.turns(&rooms, 150).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 1);
-    assert_eq!(world.server().connected(&meeting.record.room_name)[0].sid, sid);
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn ghost_that_answers_has_joined(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
+    let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world
         .execute(
@@ -338,146 +196,23 @@ async fn ghost_that_answers_has_joined(_: PgPoolOptions, connect: PgConnectOptio
     assert_eq!(world.both(&meeting).await, ["joined", "joined"]);
 }
 
+/// The guest is believed to be a ghost and is not; the next probe would be 10 s later.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn probes_are_five_a_second_and_the_quietest_come_first(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
-    let mut meetings = Vec::new();
-    for _ in 0..8 {
-        meetings.push(world.watched_meeting(&rooms).await);
-    }
-    for meeting in &meetings[..3] {
-        for who in [&meeting.booking.host, &meeting.booking.guest] {
-            let kind = if *who == meeting.booking.host { "participant_joined" } else { "track_published" };
-            world.tell(&rooms, &meeting.record, kind, who, &format!("PA_{who}")).await;
-        }
-    }
-    world.pass_time(Duration::seconds(15)); // all are due
-    world.turns(&rooms, 1).await;
-    let quiet = sqlx::query_scalar!(
-        r#"select distinct room_id as "room!" from livekit_participants where checked_at > '-infinity'
-           and not exists (select from livekit_events e where e.room_id = livekit_participants.room_id
-                           and e.event_id like 'EV%')"#
-    );
-    assert_eq!(quiet.fetch_all(&world.pool).await.unwrap().len(), 5, "all five that were quiet");
-    for seconds in 1..=3 {
-        assert!(world.probes() <= 5 * seconds, "{} probes in {seconds} s", world.probes());
-        world.turns(&rooms, 1).await;
-    }
-    world.turns(&rooms, 40).await;
-    let spared = world.probes();
-    assert!((16..=80).contains(&spared), "{spared}: no participant is probed more often than every 10 s");
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_are_probed_at_fifty_a_second_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
+async fn event_about_a_ghost_has_it_probed_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
+    let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
-    // As many rooms that LiveKit does not have: no node answers for their people, either.
     world
         .execute(
-            "with booked as (
-                 insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url)
-                 select 'h' || i, 'g' || i, 'h' || i, 't', app_now(), 60, 'u' from generate_series(1, 120) i
-                 returning id),
-             rooms as (
-                 insert into livekit_rooms (session_id, room_name, room_sid, status, max_participants, made_at)
-                 select id, 'session-' || id, 'RM_' || id, 'active', 5, app_now() from booked
-                 returning id)
-             insert into livekit_participants (room_id, user_id, role, status, participant_sid)
-             select id, role, role, 'joined', 'PA_' || role from rooms cross join (values ('host'), ('guest')) r (role)",
+            "update livekit_participants set checked_at = app_now(); \
+             update livekit_participants set status = 'left', left_at = app_now(), ghost_since = app_now(),
+                                             silent_since = app_now() where role = 'guest'",
         )
         .await;
-    world.server().restart();
-    world.turns(&rooms, 1).await;
-    assert_eq!(world.probes(), 5);
-    world.turns(&rooms, 1).await;
-    assert!((100..=5 + 100 + 5).contains(&world.probes()), "{}: 50 rooms", world.probes());
-    world.turns(&rooms, 30).await;
-    let left = sqlx::query_scalar!("select count(*) from livekit_participants where status = 'left'");
-    assert_eq!(left.fetch_one(&world.pool).await.unwrap(), Some(242));
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn one_replica_at_a_time_probes(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
-    let other = world.rooms().await;
-    let meeting = world.watched_meeting(&rooms).await;
-    world.turns(&rooms, 1).await;
-    let probed = world.probes();
-    assert!(probed > 0);
-    world.pass_time(Duration::seconds(20));
-    other.watch_ghosts().await.unwrap();
-    assert_eq!(world.probes(), probed);
-    world.pass_time(Duration::seconds(11));
-    other.watch_ghosts().await.unwrap();
-    assert!(world.probes() > probed, "the first one has stopped");
-    world.server().restart();
-    world.turns(&other, 30).await;
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn clock_that_is_set_back_stops_no_probe(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
-    let meeting = world.watched_meeting(&rooms).await;
-    world.turns(&rooms, 30).await;
-    world.server().restart();
-    world.turns(&rooms, 5).await;
-    world.pass_time(Duration::minutes(-30));
-    world.turns(&rooms, 40).await;
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
-    world.pass_time(Duration::minutes(-30));
-    world.turns(&rooms, 100).await;
-    assert_eq!(world.record(&meeting.booking).await.generation, 2);
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn probe_rooms_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
-    let meeting = world.watched_meeting(&rooms).await;
-    let created = world.server().calls("CreateRoom");
-    world.turns(&rooms, 30).await;
-    assert_eq!(world.server().calls("CreateRoom"), created, "while nothing is wrong there are none");
-    world.server().restart();
-    world.server().faults().set_next("DeleteRoom", 3, Fault::BadGateway);
-    world.turns(&rooms, 30).await;
-    assert!(world.server().calls("CreateRoom") > created);
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
-    rooms.pass().await.unwrap();
-    assert_eq!(world.names(), [meeting.record.room_name]);
-}
-
-/// A copy of the database does not touch the original's LiveKit.
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn no_participant_is_probed_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
-    world.watched_meeting(&rooms).await;
-    world.execute("update deployment set database_identity = 'another'").await;
-    rooms.pass().await.unwrap();
-    world.turns(&rooms, 30).await;
-    assert_eq!(world.probes(), 0);
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn departure_that_a_probe_meets_raises_no_alarm(_: PgPoolOptions, connect: PgConnectOptions) {
-    let (world, rooms) = world(connect).await;
-    let meeting = world.watched_meeting(&rooms).await;
-    let guest = meeting.booking.guest.clone();
-    let left = world.server().participants(&meeting.record.room_name);
-    let sid = left.into_iter().find(|one| one.identity == guest).unwrap().sid;
-    world.server().leave(&meeting.record.room_name, &guest).unwrap();
-    world.pass_time(Duration::SECOND);
-    let turn = tokio::spawn({
-        let rooms = Rooms::clone(&rooms);
-        async move { rooms.watch_ghosts().await }
-    });
-    world.reached("UpdateSubscriptions", 2).await;
-    world.tell(&rooms, &meeting.record, "participant_left", &guest, &sid).await;
-    turn.await.unwrap().unwrap();
-    let alarms = sqlx::query_scalar!("select count(*) from ghost_watch where alarmed_at is not null");
-    assert_eq!(alarms.fetch_one(&world.pool).await.unwrap(), Some(0));
-    world.check_meeting(&rooms, &meeting).await;
-    world.turns(&rooms, 30).await;
+    world.turns(&rooms, 2).await;
     assert_eq!(world.both(&meeting).await, ["joined", "left"]);
+    world.tell(&rooms, &meeting.record, "track_published", &meeting.booking.guest, "PA_guest").await;
+    world.turns(&rooms, 1).await;
+    world.hurry().await;
+    rooms.drain().await.unwrap();
+    assert_eq!(world.both(&meeting).await, ["joined", "joined"]);
 }

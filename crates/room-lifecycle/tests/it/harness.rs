@@ -7,6 +7,7 @@ pub mod hosts;
 mod invariants;
 mod livekit;
 mod locks;
+pub mod meetings;
 pub mod nest_recordings;
 pub mod nests;
 pub mod recordings;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;
-use livekit_dev::{Stop, Store};
-use room_lifecycle::store::deployment;
+use livekit_dev::{Fault, Stop, Store};
+use room_lifecycle::{Rooms, store::deployment};
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -113,6 +113,28 @@ async fn an_unknown_room_of_ours_is_deleted_when_it_was_seen_empty_for_30_second
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["inhabited"], "with people inside it is reported only");
     assert_eq!(rooms.find_orphans().await.unwrap().inhabited, ["inhabited"]);
+}
+
+/// Retired rooms are deleted first; that can take as long as LiveKit waits for a node that died.
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn unknown_room_that_fills_during_a_clean_up_is_kept(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    put(&world, "unknown", &ours(&world).await).await;
+    rooms.pass().await.unwrap();
+    world.pass_time(Duration::seconds(31));
+    put(&world, "retired", "").await;
+    retire(&world, "retired").await;
+    world.server().faults().set("DeleteRoom", Fault::Hang);
+    let pass = tokio::spawn({
+        let rooms = Rooms::clone(&rooms);
+        async move { rooms.pass().await }
+    });
+    world.reached("DeleteRoom", 1).await;
+    world.join("unknown", "ann");
+    world.server().faults().clear();
+    pass.await.unwrap().unwrap();
+    assert_eq!(world.names(), ["unknown"]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -3,7 +3,8 @@
 
 use std::time::Duration as Wait;
 
-use domain::{RoomStatus, SeatRole};
+use chassis::status::Reason;
+use domain::{RoomStatus, SeatRole, Source};
 use livekit_dev::{About, Code, Fault};
 use livekit_protocol::TrackSource;
 use room_lifecycle::store::{Record, marks};
@@ -13,7 +14,7 @@ use time::Duration;
 
 use crate::{
     harness::{
-        Booking, Replica, State, World, owner,
+        Booking, Replica, State, World, owner, reason,
         seats::{Open, person},
     },
     webhooks::event,
@@ -205,6 +206,19 @@ async fn kick_of_a_ghost_is_answered_while_livekit_hangs(_: PgPoolOptions, conne
         (!world.is_there(&record, &booking.guest)).then_some(())
     })
     .await;
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn mute_is_answered_while_livekit_hangs(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms_with(|config| config.patience.answer = Wait::from_millis(50)).await;
+    let open = world.live(&rooms, 10).await;
+    let host = person(&open.room.host);
+    rooms.join_live_room(&person("vera"), open.room.id).await.unwrap();
+    world.server().faults().set("ListParticipants", Fault::Hang);
+    let answer = rooms.mute_seated(&host, open.room.id, "vera", Source::Microphone).await;
+    assert_eq!(reason(answer), Reason::LivekitUnavailable);
+    assert_eq!(world.server().faults().hanging(), 1, "the answer did not wait for it");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

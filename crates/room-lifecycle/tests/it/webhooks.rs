@@ -53,6 +53,24 @@ pub fn event(id: &str, kind: &str, room: &Record, identity: &str, sid: &str) -> 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn webhooks_of_probe_rooms_are_not_stored(_: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(connect).await;
+    let rooms = world.rooms().await;
+    let deployment = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
+    let other = "00000000-0000-4000-8000-000000000000";
+    for (n, name) in [format!("greenroom-probe-{deployment}-1"), format!("greenroom-probe-{other}-1")]
+        .into_iter()
+        .enumerate()
+    {
+        let event = json!({"id": format!("EV_{n}"), "event": "room_started", "createdAt": "1700000001",
+                           "room": {"name": name, "sid": "RM_1"}});
+        let body = event.to_string().into_bytes();
+        rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
+    }
+    assert_eq!(world.stored().await, 1, "only that of another deployment");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_good_one_is_stored_and_marks_its_room_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
