@@ -97,8 +97,9 @@ impl Rooms {
         let removal = Box::pin(async move {
             match rooms.livekit.remove_participant(&record.room_name, &one.identity).await {
                 Ok(()) => {
-                    let sid = one.sid.as_deref();
-                    events::insert_removal(&rooms.pool, record.id, &one.identity, sid, record.now).await?;
+                    let (sid, watch) = (one.sid.as_deref(), rooms.policy.watch_for());
+                    events::insert_removal(&rooms.pool, record.id, &one.identity, sid, record.now, watch)
+                        .await?;
                     tracing::info!(room.owner = %record.owner_id, "an unwelcome participant was put out again");
                     Ok(Removal::Out)
                 }

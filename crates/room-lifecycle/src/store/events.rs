@@ -61,8 +61,8 @@ pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool
     .await
 }
 
-/// A kicked person was found inside and removed under this SID. LiveKit gave him a fresh token meanwhile, good for
-/// at least 10 min (livekit.md §3): the room is watched for as long. Stays that began before `at`, when the room was
+/// A kicked person was found inside and removed under this SID. LiveKit gave them another token meanwhile, which lives as
+/// long as the first one did: the room is watched for that time. Stays that began before `at`, when the room was
 /// looked at, are over. `sid` is None when LiveKit did not list them.
 pub async fn insert_removal(
     db: impl PgExecutor<'_>,
@@ -70,18 +70,20 @@ pub async fn insert_removal(
     identity: &str,
     sid: Option<&str>,
     at: OffsetDateTime,
+    watch: Duration,
 ) -> Result<()> {
     sqlx::query!(
         "with watched as (
              update livekit_rooms
-             set watched_until = greatest(watched_until, app_now() + interval '15 minutes')
+             set watched_until = greatest(watched_until, app_now() + make_interval(secs => $5))
              where id = $1)
          insert into livekit_events (event_id, room_id, event_type, identity, participant_sid, received_at)
          values ('GR_' || gen_random_uuid(), $1, 'participant_removed', $2, $3, $4)",
         room,
         identity,
         sid,
-        at
+        at,
+        watch.as_seconds_f64()
     )
     .execute(db)
     .statement("INSERT insert_removal")

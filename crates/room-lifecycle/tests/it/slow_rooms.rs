@@ -218,6 +218,9 @@ async fn mute_is_answered_while_livekit_hangs(_: PgPoolOptions, connect: PgConne
     world.server().faults().set("ListParticipants", Fault::Hang);
     let answer = rooms.mute_seated(&host, open.room.id, "vera", Source::Microphone).await;
     assert_eq!(reason(answer), Reason::LivekitUnavailable);
+    for _ in 0..20 {
+        world.live_record(&open).await; // LiveKit hears of a call that was given up
+    }
     assert_eq!(world.server().faults().hanging(), 1, "the answer did not wait for it");
 }
 

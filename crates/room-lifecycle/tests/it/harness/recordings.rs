@@ -3,9 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use domain::{RecordingKind, RecordingStatus};
-use livekit_api::services::egress::{EgressClient, RoomCompositeOptions};
+use livekit_api::services::egress::{EgressClient, EgressOutput, RoomCompositeOptions};
 use livekit_dev::{Store, Worker};
-use livekit_protocol::{EgressInfo, EgressStatus};
+use livekit_protocol::{EgressInfo, EgressStatus, EncodedFileOutput};
 use proto::types::v1::Caller;
 use room_lifecycle::{
     Error, Rooms,
@@ -151,6 +151,10 @@ impl World {
         let settings = &self.livekit.settings;
         let secret = secrecy::ExposeSecret::expose_secret(&settings.api_secret);
         let client = EgressClient::with_api_key(&settings.url, &settings.api_key, secret);
-        client.start_room_composite_egress(room, Vec::new(), RoomCompositeOptions::default()).await.unwrap();
+        let output = EgressOutput::File(EncodedFileOutput::default());
+        client
+            .start_room_composite_egress(room, vec![output], RoomCompositeOptions::default())
+            .await
+            .unwrap();
     }
 }
