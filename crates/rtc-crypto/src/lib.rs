@@ -1,0 +1,25 @@
+//! Crypto providers on ring for str0m (SRTP, STUN, certificate fingerprints) and for dimpl, the DTLS below str0m.
+//!
+//! str0m and dimpl bring no crypto of their own in this workspace: their features need aws-lc-rs or a second
+//! generation of the `RustCrypto` crates (`docs/decisions/0023`). ring does all but single AES blocks and AES counter
+//! mode, which come from the `aes` and `ctr` crates. A mistake here shows only as silence on the media path; that is
+//! why every primitive is checked against published vectors, and two connections against each other.
+
+mod certificate;
+mod dtls;
+mod hash;
+mod srtp;
+
+use str0m::crypto::CryptoProvider;
+
+/// Returns the provider to give to `str0m::RtcConfig::set_crypto_provider`.
+#[must_use]
+pub fn provider() -> CryptoProvider {
+    CryptoProvider {
+        srtp_provider: &srtp::Srtp,
+        sha1_hmac_provider: &hash::Hashes,
+        sha1_provider: &hash::Hashes,
+        sha256_provider: &hash::Hashes,
+        dtls_provider: &dtls::Dtls,
+    }
+}
