@@ -1,0 +1,324 @@
+//! The task of a client: it owns the socket, the UDP port and the connections.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use livekit_protocol::{DataPacket, TrackInfo, signal_request};
+use prost::Message as _;
+use str0m::media::Mid;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior, timeout};
+
+use crate::connect::Joined;
+use crate::publish::{Outgoing, PACKET_MS, Track};
+use crate::requests::{Resuming, resumed};
+use crate::seen::Shared;
+use crate::socket::{Incoming, Socket};
+use crate::transport::{Effect, Transport};
+use crate::{Error, Options};
+
+/// How long the server may take to read a message, or to end a connection that is broken.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Reliable packets that are kept for a resume.
+const KEPT_PACKETS: usize = 256;
+const LARGEST_DATAGRAM: usize = 2000;
+
+pub type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What the handle asks of the task.
+pub enum Command {
+    Request(Box<signal_request::Message>),
+    Publish(Box<Track>, Reply<TrackInfo>),
+    Unpublish(String),
+    Mute(String, bool),
+    Level(String, i8),
+    Data(Box<DataPacket>, bool),
+    Garbage(Vec<u8>),
+    Resume(Box<Options>, Reply<()>),
+    /// Closes the socket with or without a close frame.
+    CutSocket {
+        close_frame: bool,
+    },
+    Udp(bool),
+}
+
+/// Changes that the next offer of the publisher connection has to make.
+#[derive(Default)]
+pub struct Wanted {
+    pub offer: bool,
+    pub restart: bool,
+    pub audios: u32,
+    pub videos: u32,
+}
+
+pub struct Engine {
+    pub options: Options,
+    pub shared: Shared,
+    pub socket: Option<Socket>,
+    pub socket_number: u32,
+    pub resuming: Option<Resuming>,
+    /// Commands that wait until the resume is over.
+    pub deferred: VecDeque<Command>,
+    pub publisher: Transport,
+    pub subscriber: Option<Transport>,
+    /// Which of two connections makes the participant active.
+    pub subscriber_primary: bool,
+    pub tracks: Vec<Outgoing>,
+    pub wanted: Wanted,
+    pub offers: u32,
+    pub last_offer: Option<String>,
+    pub last_answer: Option<String>,
+    pub channels_offered: bool,
+    /// Messages that wait for the loop to send them.
+    pub outbox: Vec<signal_request::Message>,
+    /// Packets that no open channel has taken yet.
+    unsent: VecDeque<(&'static str, Vec<u8>)>,
+    pub kept: VecDeque<(u32, Vec<u8>)>,
+    sequence: u32,
+    udp_on: bool,
+    ticks: u32,
+    pub pings: i64,
+    /// Sections of the publisher connection in which the server sends.
+    pub received_mids: Vec<Mid>,
+    /// Sections of the tracks of this client, also of those that are gone.
+    pub sent_mids: Vec<Mid>,
+}
+
+impl Engine {
+    pub fn new(options: Options, shared: Shared, joined: Joined) -> Self {
+        let channels_offered = joined.first_offer.is_some();
+        let mut engine = Self {
+            options,
+            shared,
+            socket: Some(joined.socket),
+            socket_number: 1,
+            resuming: None,
+            deferred: VecDeque::new(),
+            publisher: joined.publisher,
+            subscriber: joined.subscriber,
+            subscriber_primary: false,
+            tracks: Vec::new(),
+            wanted: Wanted::default(),
+            offers: 1,
+            last_offer: joined.first_offer,
+            last_answer: None,
+            channels_offered,
+            outbox: Vec::new(),
+            unsent: VecDeque::new(),
+            kept: VecDeque::new(),
+            sequence: 0,
+            udp_on: true,
+            ticks: 0,
+            pings: 0,
+            received_mids: Vec::new(),
+            sent_mids: Vec::new(),
+        };
+        if !channels_offered {
+            engine.offers = 0;
+        }
+        engine.on_message(joined.first);
+        engine
+    }
+
+    /// Runs until the handle is dropped. Dropping it is a crash of the client: nothing is said, the sockets are gone.
+    pub async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let (mut buffer, mut second) = (vec![0; LARGEST_DATAGRAM], vec![0; LARGEST_DATAGRAM]);
+        let mut packets = interval(Duration::from_millis(PACKET_MS.into()));
+        let mut pings = interval(Duration::from_secs(5));
+        pings.reset();
+        loop {
+            self.settle().await;
+            let deadline = self.deadline();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) if self.resuming.is_some() => self.deferred.push_back(command),
+                    Some(command) => self.on_command(command).await,
+                    None => return,
+                },
+                resumed = resumed(&mut self.resuming) => self.on_resumed(resumed).await,
+                incoming = next(&mut self.socket) => match incoming {
+                    Incoming::Message(message) => self.on_message(*message),
+                    Incoming::Closed(code) => self.on_closed(code),
+                },
+                received = self.publisher.udp.recv_from(&mut buffer) => {
+                    if let (Ok((len, source)), true) = (received, self.udp_on) {
+                        self.publisher.on_datagram(source, &buffer[..len]);
+                    }
+                }
+                received = receive(self.subscriber.as_ref(), &mut second) => {
+                    if let (Ok((len, source)), true, Some(subscriber)) = (received, self.udp_on, &mut self.subscriber) {
+                        subscriber.on_datagram(source, &second[..len]);
+                    }
+                }
+                () = tokio::time::sleep_until(deadline.into()) => self.on_timeout(),
+                _ = packets.tick() => self.on_tick(),
+                _ = pings.tick() => self.ping(),
+            }
+        }
+    }
+
+    /// Does what follows from the last change until nothing does: offers, datagrams, messages.
+    async fn settle(&mut self) {
+        loop {
+            self.negotiate();
+            self.poll();
+            self.flush_data();
+            if self.outbox.is_empty() {
+                return;
+            }
+            for message in std::mem::take(&mut self.outbox) {
+                let Some(socket) = &mut self.socket else { continue };
+                match timeout(PATIENCE, socket.send(message)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => self.read_to_the_end().await,
+                    Err(_) => self.on_closed(None),
+                }
+            }
+        }
+    }
+
+    /// A socket that takes nothing more may still have something to say: why it ends.
+    async fn read_to_the_end(&mut self) {
+        while self.socket.is_some() {
+            match timeout(PATIENCE, next(&mut self.socket)).await {
+                Ok(Incoming::Message(message)) => self.on_message(*message),
+                Ok(Incoming::Closed(code)) => self.on_closed(code),
+                Err(_) => self.on_closed(None),
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let subscriber = self.subscriber.as_ref().map(|subscriber| subscriber.timeout);
+        subscriber.map_or(self.publisher.timeout, |at| at.min(self.publisher.timeout))
+    }
+
+    fn on_timeout(&mut self) {
+        let now = Instant::now();
+        for transport in std::iter::once(&mut self.publisher).chain(&mut self.subscriber) {
+            if transport.timeout <= now {
+                transport.timed_out(now);
+            }
+        }
+    }
+
+    fn poll(&mut self) {
+        let effects = self.publisher.poll();
+        self.apply(effects, false);
+        if let Some(subscriber) = &mut self.subscriber {
+            let effects = subscriber.poll();
+            self.apply(effects, true);
+        }
+        let connected = self.connected();
+        if self.shared.read(|seen| seen.connected) != connected {
+            self.shared.change(|seen| {
+                seen.connected = connected;
+                seen.connections += u32::from(connected);
+            });
+        }
+    }
+
+    /// All connections that were started are up, and the one that the server counts is among them.
+    fn connected(&self) -> bool {
+        let transports = || std::iter::once(&self.publisher).chain(&self.subscriber);
+        let counted = if self.subscriber_primary { self.subscriber.as_ref() } else { Some(&self.publisher) };
+        counted.is_some_and(Transport::connected) && transports().all(|one| !one.started() || one.connected())
+    }
+
+    fn apply(&mut self, effects: Vec<Effect>, subscriber: bool) {
+        for effect in effects {
+            match effect {
+                Effect::Send(to, packet) if self.udp_on => {
+                    // A full socket buffer is a lost packet, which every network may have.
+                    let Some(transport) = self.transport(subscriber) else { return };
+                    let _ = transport.udp.try_send_to(&packet, to);
+                }
+                Effect::Send(..) => {}
+                Effect::Event(event) => self.on_event(*event, subscriber),
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.ticks = self.ticks.wrapping_add(1);
+        if !self.publisher.connected() {
+            return;
+        }
+        let now = Instant::now();
+        let mut packets = Vec::new();
+        for track in &mut self.tracks {
+            packets.extend(track.packets(&self.publisher.rtc, now, self.ticks));
+        }
+        for (mid, rid, packet) in packets {
+            if let Some(stream) = self.publisher.rtc.direct_api().stream_tx_by_mid(mid, rid) {
+                stream.write_rtp(packet);
+            }
+            self.poll();
+        }
+    }
+
+    /// Queues a packet for its channel, with a sequence number if it is reliable.
+    pub fn send_data(&mut self, mut packet: DataPacket, reliable: bool) {
+        let label = if reliable { "_reliable" } else { "_lossy" };
+        if reliable {
+            self.sequence += 1;
+            packet.sequence = self.sequence;
+        }
+        let bytes = packet.encode_to_vec();
+        if reliable {
+            if self.kept.len() == KEPT_PACKETS {
+                self.kept.pop_front();
+            }
+            self.kept.push_back((self.sequence, bytes.clone()));
+        }
+        self.unsent.push_back((label, bytes));
+    }
+
+    /// Sends again what the server has not received before a resume.
+    pub fn replay_after(&mut self, sequence: u32) {
+        self.unsent.retain(|(label, _)| *label != "_reliable");
+        let missed = self.kept.iter().filter(|(kept, _)| *kept > sequence);
+        self.unsent.extend(missed.map(|(_, bytes)| ("_reliable", bytes.clone())));
+    }
+
+    fn flush_data(&mut self) {
+        if !self.publisher.connected() {
+            return;
+        }
+        while let Some((label, bytes)) = self.unsent.front() {
+            if !self.publisher.write(label, bytes) {
+                return;
+            }
+            self.unsent.pop_front();
+            self.poll();
+        }
+    }
+
+    pub fn set_udp(&mut self, on: bool) {
+        self.udp_on = on;
+    }
+}
+
+/// Waits for ever without a subscriber connection.
+async fn receive(transport: Option<&Transport>, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
+    match transport {
+        Some(transport) => transport.udp.recv_from(buffer).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for ever without a socket.
+async fn next(socket: &mut Option<Socket>) -> Incoming {
+    match socket {
+        Some(socket) => socket.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn interval(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    interval
+}

@@ -1,0 +1,36 @@
+//! A LiveKit client without devices, browser or libwebrtc, for tests and load.
+//!
+//! It joins over `/rtc/v1` (one peer connection) or `/rtc` (two), publishes synthetic tracks, counts what it receives,
+//! sends and receives data, resumes, and keeps every message that the server sent. It knows nothing of livekit-dev: the
+//! same client runs against a real server (full ICE, trickled candidates, a server that is the DTLS client).
+//!
+//! ```no_run
+//! # async fn example(url: &str, token: &str, other: &str) -> Result<(), rtc_client::Error> {
+//! use rtc_client::{Client, Options, Track};
+//! let ann = Client::join(Options::new(url, token)).await?;
+//! let bob = Client::join(Options::new(url, other)).await?;
+//! let camera = ann.publish(Track::camera()).await?;
+//! bob.until("ten frames", |seen| seen.received(&camera.sid).is_some_and(|track| track.frames >= 10)).await?;
+//! # Ok(()) }
+//! ```
+
+mod client;
+mod connect;
+mod engine;
+mod error;
+mod incoming;
+mod join;
+mod options;
+mod payload;
+mod publish;
+mod requests;
+mod responses;
+mod seen;
+mod socket;
+mod transport;
+
+pub use client::Client;
+pub use error::{Error, Refusal};
+pub use options::{Options, SignalPath};
+pub use publish::Track;
+pub use seen::{Data, End, Received, Seen};

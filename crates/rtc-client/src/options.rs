@@ -1,0 +1,81 @@
+//! How a client joins.
+
+use livekit_protocol::{ClientInfo, client_info};
+
+/// The newest protocol of livekit-client 2.23.
+const PROTOCOL: i32 = 17;
+const CLIENT_PROTOCOL: i32 = 2;
+
+/// The two signalling paths of a LiveKit server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SignalPath {
+    /// `/rtc/v1`: one peer connection, all options in `join_request`.
+    #[default]
+    V1,
+    /// `/rtc`: one peer connection for each direction, options as query parameters.
+    V0,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "independent settings")]
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub url: String,
+    pub token: String,
+    pub path: SignalPath,
+    pub auto_subscribe: bool,
+    pub adaptive_stream: bool,
+    /// Sends the token in the `Authorization` header only, as the native SDKs do.
+    pub token_in_header: bool,
+    /// Speaks JSON in text frames instead of protobuf in binary ones.
+    pub json: bool,
+    /// Without media the client never sends or answers an offer, and so stays JOINED.
+    pub media: bool,
+    /// What the client says about itself.
+    pub client_info: ClientInfo,
+    /// Sections for audio and video to receive that the first offer of `/rtc/v1` has.
+    pub first_sections: (u32, u32),
+    /// Goes on sending what the server has unpublished, as a client that does not keep to the protocol would.
+    pub keeps_unpublished: bool,
+}
+
+impl Options {
+    pub fn new(url: &str, token: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            token: token.to_owned(),
+            path: SignalPath::V1,
+            auto_subscribe: true,
+            adaptive_stream: false,
+            token_in_header: false,
+            json: false,
+            media: true,
+            client_info: ClientInfo {
+                sdk: client_info::Sdk::Rust.into(),
+                version: "0.1.0".to_owned(),
+                protocol: PROTOCOL,
+                client_protocol: CLIENT_PROTOCOL,
+                ..ClientInfo::default()
+            },
+            first_sections: (3, 3),
+            keeps_unpublished: false,
+        }
+    }
+
+    #[must_use]
+    pub fn over(mut self, path: SignalPath) -> Self {
+        self.path = path;
+        self
+    }
+
+    #[must_use]
+    pub fn without_media(mut self) -> Self {
+        self.media = false;
+        self
+    }
+
+    #[must_use]
+    pub fn without_auto_subscribe(mut self) -> Self {
+        self.auto_subscribe = false;
+        self
+    }
+}
