@@ -9,7 +9,7 @@ export SQLX_OFFLINE := true
 WITH_POSTGRES := target/debug/with-postgres
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak check prepare bench conformance test-livekit fuzz secrets tools with-postgres
+.PHONY: help run test soak call check prepare bench conformance test-livekit fuzz secrets tools sdk with-postgres
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -18,7 +18,11 @@ run: tools ## Everything in one process on http://127.0.0.1:8080 (debug build); 
 	$(CARGO) build --workspace
 	target/debug/greenroom up $(ARGS)
 
-test: with-postgres ## All tests, against a real Postgres (POSTGRES=18: that version) and livekit-dev; ARGS="-p booking" …
+call: ## Two participants meet in a booked session of the running `make run`; URL=http://127.0.0.1:8080
+	@.ci/sdk python
+	@target/sdk/venv/bin/python .ci/call $(URL)
+
+test: with-postgres $(if $(ARGS),,sdk) ## All tests, against a real Postgres (POSTGRES=18: that version) and livekit-dev; ARGS="-p booking" …
 	$(WITH_POSTGRES) $(if $(POSTGRES),--major $(POSTGRES)) -- $(CARGO) test $(or $(ARGS),--workspace)
 
 soak: with-postgres ## Live rooms under random faults for SECONDS=3600 (see docs/testing.md); ARGS="MODEL_SEED=7"
@@ -54,6 +58,10 @@ secrets: ## A .env with strong secrets, for docker compose; never overwrites one
 # -p, not --workspace: it must build while .sqlx is out of date.
 with-postgres: tools
 	$(CARGO) build --quiet -p postgres-dev
+
+# The clients that test livekit-dev: Chromium with livekit-client, and the Python SDK.
+sdk: tools
+	@.ci/sdk
 
 tools:
 	@.ci/tools

@@ -2,11 +2,20 @@
 //!
 //! Prints the settings that reach it, then `ready <url>`. A secret that is not given is made anew at each start.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
-use anyhow::ensure;
-use chassis::{lifecycle, telemetry::Telemetry};
-use livekit_dev::{Config, LiveKitDev, Store};
+use anyhow::Context;
+use chassis::{
+    config::{Invalid, Problems, check},
+    lifecycle,
+    telemetry::Telemetry,
+};
+use livekit_dev::{Config, LiveKitDev, RtcConfig, Store};
 use rand::distr::{Alphanumeric, SampleString};
 use tokio_util::sync::CancellationToken;
 
@@ -27,30 +36,101 @@ pub struct Args {
     /// Let a join create a missing room, as LiveKit does by default
     #[arg(long)]
     auto_create: bool,
+    /// Keep the counts of rooms exact; LiveKit's may be 5 s old in webhooks, joins and lists
+    #[arg(long)]
+    exact_numbers: bool,
     /// What survives a restart of the server behind it
     #[arg(long, value_enum, default_value = "memory")]
     store: Store,
     /// Record, and write what is recorded into this folder; needs `--store redis-like`
     #[arg(long)]
     recordings: Option<PathBuf>,
+    #[command(flatten)]
+    rtc: RtcArgs,
+}
+
+/// Where the media of the built-in LiveKit flows.
+#[derive(Clone, clap::Args)]
+pub struct RtcArgs {
+    /// UDP port for media [default: 7882, or a free one if that is taken]
+    #[arg(long)]
+    rtc_port: Option<u16>,
+    /// Address for media; may be repeated. Firefox needs one that is not a loopback address, and so do other machines
+    #[arg(long, default_value = "127.0.0.1")]
+    rtc_address: Vec<IpAddr>,
+}
+
+impl RtcArgs {
+    pub fn check(&self, problems: &mut Problems) {
+        for address in self.rtc_address.iter().filter(|address| !RtcConfig::can_offer(**address)) {
+            problems.add(
+                "--rtc-address",
+                format_args!(
+                    "clients cannot be offered {address}; give one that this machine has in its network, such as \
+                     192.168.1.10, or 127.0.0.1 for clients on this machine only"
+                ),
+            );
+        }
+    }
+
+    /// `usual` is taken if no port was asked for and it is free.
+    pub fn config(&self, usual: Option<u16>) -> anyhow::Result<RtcConfig> {
+        let config = RtcConfig { addresses: self.rtc_address.clone(), ..RtcConfig::default() };
+        match self.rtc_port {
+            Some(port) => {
+                config.on_port(port).with_context(|| format!("--rtc-port: UDP port {port} cannot be used"))
+            }
+            None => config
+                .on_port_or_free(usual.unwrap_or(RtcConfig::PORT))
+                .context("--rtc-address: no UDP port can be used"),
+        }
+    }
+}
+
+/// One address with its port for each, as the start-up text names them.
+pub fn media_addresses(config: &RtcConfig) -> String {
+    let addresses = config.addresses.iter().map(|ip| SocketAddr::from((*ip, config.port)).to_string());
+    addresses.collect::<Vec<_>>().join(", ")
+}
+
+impl Args {
+    fn check(&self) -> Result<(), Invalid> {
+        check(|problems| {
+            if self.api_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+                problems.add("LIVEKIT_API_SECRET", "must have at least 32 bytes");
+            }
+            if self.recordings.is_some() && self.store != Store::RedisLike {
+                problems.add(
+                    "--recordings",
+                    "needs --store redis-like: LiveKit reaches its recorders through Redis",
+                );
+            }
+            self.rtc.check(problems);
+            Some(())
+        })
+    }
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    args.check()?;
     let secret = args.api_secret.unwrap_or_else(generate);
-    ensure!(secret.len() >= 32, "the API secret must have at least 32 bytes");
-    let records = args.recordings.is_none() || args.store == Store::RedisLike;
-    ensure!(records, "--recordings needs --store redis-like: LiveKit reaches its recorders through Redis");
     let _telemetry = Telemetry::init("livekit-dev", &terminal())?;
     let listener = bind(args.listen).await?;
     let address = listener.local_addr()?;
     say(format_args!("LIVEKIT_URL=http://{address}\nLIVEKIT_WS_URL=ws://{address}"))?;
     say(format_args!("LIVEKIT_API_KEY={}\nLIVEKIT_API_SECRET={secret}", args.api_key))?;
+    let rtc = args.rtc.config(None)?;
+    say(format_args!("media over UDP on {} (Firefox needs --rtc-address)", media_addresses(&rtc)))?;
     say(format_args!("ready http://{address}"))?;
     let mut config = Config::new(args.api_key, secret);
     config.webhook_urls = args.webhook_url;
     config.auto_create = args.auto_create;
+    if args.exact_numbers {
+        config.numbers_lag = Duration::ZERO;
+    }
     config.store = args.store;
     config.recordings = args.recordings;
+    config.rtc = rtc;
     let shutdown = CancellationToken::new();
     let stopping = shutdown.clone();
     tokio::spawn(async move {
@@ -65,4 +145,38 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// A secret nobody guesses: 48 letters and digits.
 pub fn generate() -> String {
     Alphanumeric.sample_string(&mut rand::rng(), 48)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches};
+
+    use super::*;
+
+    fn args(arguments: &[&str]) -> Args {
+        let command = Args::augment_args(clap::Command::new("livekit-dev").no_binary_name(true));
+        Args::from_arg_matches(&command.get_matches_from(arguments)).unwrap()
+    }
+
+    #[test]
+    fn all_problems_of_the_settings_are_named_at_once() {
+        let said = args(&[
+            "--recordings",
+            "x",
+            "--api-secret",
+            "short",
+            "--rtc-address",
+            "0.0.0.0",
+            "--rtc-address",
+            "169.254.7.7",
+            "--rtc-address",
+            "127.0.0.1",
+        ]);
+        let problems = said.check().unwrap_err().to_string();
+        assert!(problems.starts_with("4 problem(s) with the settings:"), "{problems}");
+        for named in ["--recordings: ", "LIVEKIT_API_SECRET: ", "offered 0.0.0.0;", "offered 169.254.7.7;"] {
+            assert!(problems.contains(named), "{problems}");
+        }
+        args(&[]).check().unwrap();
+    }
 }

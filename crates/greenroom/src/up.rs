@@ -30,10 +30,11 @@ use postgres_dev::Postgres;
 use rustix::fs::Mode;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     assembly,
+    livekit_dev::RtcArgs,
     migrate::{self, WindowArgs, Windows},
     out::say,
     serve::bind,
@@ -63,9 +64,27 @@ pub struct Args {
     #[arg(long)]
     fresh: bool,
     #[command(flatten)]
+    rtc: RtcArgs,
+    #[command(flatten)]
     windows: WindowArgs,
     #[command(flatten)]
     process: ProcessArgs,
+}
+
+/// The built-in LiveKit. It outlives the services, which tell it last things.
+#[derive(Default)]
+struct LiveKitTask {
+    stop: CancellationToken,
+    task: TaskTracker,
+}
+
+impl LiveKitTask {
+    /// Returns when its clients have heard of it, or after the time that livekit-dev gives them.
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.close();
+        self.task.wait().await;
+    }
 }
 
 /// What was checked before anything is started.
@@ -90,6 +109,7 @@ impl Args {
             let database =
                 url.and_then(|url| problems.url("DATABASE_URL", Some(url), &["postgres", "postgresql"]));
             settings::check_sign_in(self.listen, problems);
+            self.rtc.check(problems);
             Some(Checked {
                 process: process.check(problems),
                 ops_is_chosen,
@@ -115,15 +135,15 @@ async fn run_in(args: &Args, checked: &Checked) -> anyhow::Result<()> {
     let data_dir = DataDir::open(&args.data_dir, args.fresh)?;
     let (postgres, database) = database(args, checked).await?;
     migrate::apply(&database, checked.windows, Duration::from_mins(1)).await?;
-    let stop_livekit = CancellationToken::new();
+    let livekit = LiveKitTask::default();
     let runtime = Runtime::default();
     let outcome = tokio::select! {
-        outcome = serve(args, checked, &data_dir, database, &stop_livekit, &runtime) => outcome,
+        outcome = serve(args, checked, &data_dir, database, &livekit, &runtime) => outcome,
         signal = lifecycle::signal() => signal.map_err(Into::into),
     };
     tracing::info!("stopping");
     runtime.lifecycle.stop(checked.process.grace).await;
-    stop_livekit.cancel();
+    livekit.end().await;
     tokio::task::spawn_blocking(move || drop(postgres)).await?;
     data_dir.close();
     outcome
@@ -150,7 +170,7 @@ async fn serve(
     checked: &Checked,
     data_dir: &DataDir,
     database: SecretString,
-    stop_livekit: &CancellationToken,
+    livekit: &LiveKitTask,
     runtime: &Runtime,
 ) -> anyhow::Result<()> {
     let listener = bind(args.listen).await?;
@@ -158,9 +178,10 @@ async fn serve(
     let operations = operations_port(checked).await?;
     tracing::info!(address = %operations.local_addr()?, "operations port");
 
-    let (mut ground, livekit) = Ground::lay(args.livekit_url.clone(), data_dir, database, address).await?;
-    if let Some((config, listener)) = livekit {
-        tokio::spawn(LiveKitDev::new(config).serve(listener, stop_livekit.clone()));
+    let (mut ground, built_in) =
+        Ground::lay(args.livekit_url.clone(), data_dir, database, address, &args.rtc).await?;
+    if let Some((config, listener)) = built_in {
+        livekit.task.spawn(LiveKitDev::new(config).serve(listener, livekit.stop.clone()));
     }
     let mail = mail(&mut ground, runtime).await?;
     let services = ground.services()?;

@@ -44,6 +44,7 @@ pub(crate) fn router(server: &LiveKitDev) -> Router<LiveKitDev> {
         .route("/_dev/flush", post(switches::flush))
         .route("/_dev/switches", get(switches::get).put(switches::set))
         .route("/_dev/faults", get(switches::faults).post(switches::arm).delete(switches::clear_faults))
+        .route("/_dev/client-faults", post(switches::client_fault))
         .route("/_dev/webhooks", get(webhooks::get).put(webhooks::set_urls))
         .route("/_dev/webhooks/chaos", post(webhooks::arm).delete(webhooks::clear))
         .route("/_dev/webhooks/hold", put(webhooks::hold))
@@ -67,8 +68,8 @@ async fn guard(State(server): State<LiveKitDev>, request: Request, next: Next) -
 
 /// A message as Twirp's JSON writes it.
 fn message<T: Answer>(message: &T) -> Response {
-    match proto_json::to_value(message) {
-        Ok(value) => Json(value).into_response(),
+    match proto_json::to_json(message) {
+        Ok(json) => Json(json).into_response(),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }
 }

@@ -144,7 +144,7 @@ pub(crate) fn wall_s() -> i64 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time")]
-fn wall_ms() -> i64 {
+pub(crate) fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,8 +1,14 @@
 //! What a server is started with, and the switches that a test may turn while it runs.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
+use str0m::Candidate;
 
 /// What survives a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -60,9 +66,12 @@ pub struct Config {
     pub dead_node_lingers: Duration,
     /// How long after a flush the node is not in Redis, so that no room can be created (seen: less than 2 s).
     pub node_returns_after: Duration,
+    /// How old the counts of a room may be in webhooks, joins and lists (seen: 5 s). With 0 they are exact.
+    pub numbers_lag: Duration,
     /// The rooms' time stands still until a test moves it, so that a slow machine cannot make rooms expire.
     pub standing_clock: bool,
     pub webhooks: WebhookConfig,
+    pub rtc: RtcConfig,
     /// Where a worker writes what it records, and nowhere else; none: there is no worker. Workers are reached through
     /// Redis, so a server that keeps its store in memory has none either way.
     pub recordings: Option<PathBuf>,
@@ -93,6 +102,73 @@ pub enum Redis {
     Hangs,
     /// Connections are refused.
     Down,
+}
+
+/// How often a port is looked for that is free on all addresses.
+const ATTEMPTS: usize = 16;
+
+/// Where media flows, and how long clients may be silent.
+#[derive(Clone, Debug)]
+pub struct RtcConfig {
+    /// One UDP socket each; clients are offered all of them.
+    pub addresses: Vec<IpAddr>,
+    /// 0: a free one for each address.
+    pub port: u16,
+    /// Whether H264 is offered besides VP8.
+    pub h264: bool,
+    /// A client without any packet for so long is asked to resume.
+    pub silence: Duration,
+    /// How long a silent client may then take before its session ends.
+    pub cleanup: Duration,
+    /// The period in which joins, and leaves of participants without tracks, are announced.
+    pub presence: Duration,
+    /// The period of connection quality, and the shortest one of a room's counts.
+    pub room: Duration,
+}
+
+impl RtcConfig {
+    /// The port of real servers.
+    pub const PORT: u16 = 7882;
+
+    /// Whether clients can be offered the address: not one that means many, or that only a link knows.
+    pub fn can_offer(address: IpAddr) -> bool {
+        let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+        !link_local && Candidate::host(SocketAddr::new(address, Self::PORT), "udp").is_ok()
+    }
+
+    /// The same with this port, which must be free on all addresses.
+    pub fn on_port(mut self, port: u16) -> io::Result<Self> {
+        self.port = port;
+        self.addresses.iter().try_for_each(|ip| UdpSocket::bind((*ip, port)).map(drop))?;
+        Ok(self)
+    }
+
+    /// The same with this port, or a free one if it is taken on any of the addresses.
+    pub fn on_port_or_free(mut self, port: u16) -> io::Result<Self> {
+        self.port = port;
+        for _ in 0..ATTEMPTS {
+            if let Ok(free) = self.clone().on_port(self.port) {
+                return Ok(free);
+            }
+            let first = self.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            self.port = UdpSocket::bind((first, 0))?.local_addr()?.port();
+        }
+        Ok(self)
+    }
+}
+
+impl Default for RtcConfig {
+    fn default() -> Self {
+        Self {
+            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            port: 0,
+            h264: false,
+            silence: Duration::from_secs(15),
+            cleanup: Duration::from_secs(5),
+            presence: Duration::from_secs(3),
+            room: Duration::from_secs(5),
+        }
+    }
 }
 
 /// How webhooks are queued and retried.
@@ -132,8 +208,10 @@ impl Config {
             wait_speed: 1,
             dead_node_lingers: Duration::from_secs(5),
             node_returns_after: Duration::from_secs(2),
+            numbers_lag: Duration::from_secs(5),
             standing_clock: false,
             webhooks: WebhookConfig::default(),
+            rtc: RtcConfig::default(),
             recordings: None,
         }
     }

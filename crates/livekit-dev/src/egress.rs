@@ -3,18 +3,22 @@
 //! A server without a worker answers as LiveKit does without one: 503 for every start, and without Redis nothing can
 //! be listed or stopped. The states that a recording goes through are in [`crate::state::egress`].
 
+mod check;
 mod job;
 pub(crate) mod media;
 pub(crate) mod output;
+mod streams;
 mod worker;
 
 use livekit_protocol as proto;
+use serde_json::json;
 
 use self::job::Job;
 use crate::{
     LiveKitDev,
     config::{NO_RESPONSE, Store, Worker},
-    state::egress::StopError,
+    room_service,
+    state::{self, egress::StopError},
     twirp::{
         codec::{Answered, Call},
         error::{Code, TwirpError},
@@ -34,12 +38,8 @@ pub(crate) fn dispatch(server: &LiveKitDev, method: &str, call: &Call) -> Option
         "StartWebEgress" => start::<proto::WebEgressRequest>(server, call),
         "ListEgress" => call.answer(|request| list(server, call, &request)),
         "StopEgress" => call.answer(|request| stop(server, call, &request)),
-        "UpdateLayout" => {
-            call.answer(|request: proto::UpdateLayoutRequest| find(server, call, &request.egress_id))
-        }
-        "UpdateStream" => {
-            call.answer(|request: proto::UpdateStreamRequest| update_stream(server, call, &request.egress_id))
-        }
+        "UpdateLayout" => call.answer(|request| update_layout(server, call, &request)),
+        "UpdateStream" => call.answer(|request| update_stream(server, call, &request)),
         _ => return None,
     })
 }
@@ -58,6 +58,7 @@ where
         if !has_worker(server) {
             return Err(TwirpError::no_worker());
         }
+        job.check().map_err(|wrong| refused(&wrong))?;
         let (output, source) = (job.output(), job.source());
         let now_ns = server.now_ns();
         Ok(server.change(|world, _| world.start_egress(room, job.request(), output, source, now_ns)))
@@ -99,17 +100,59 @@ fn stop(
     });
     stopped.map_err(|error| match error {
         StopError::Absent => worker_first(absent()),
-        StopError::Ended(status) => {
-            let msg = format!("egress with status {} cannot be stopped", status.as_str_name());
-            worker_first(TwirpError::new(Code::FailedPrecondition, msg))
-        }
+        StopError::Ended(status) => worker_first(ended(status, "stopped")),
         StopError::Silent => TwirpError::silent(),
     })
 }
 
-/// Streams are taken as they are.
-fn update_stream(server: &LiveKitDev, call: &Call, id: &str) -> Result<proto::EgressInfo, TwirpError> {
-    find(server, call, id).map_err(worker_first)
+/// The layout is metadata of the recorder, which is a participant only while it records.
+fn update_layout(
+    server: &LiveKitDev,
+    call: &Call,
+    request: &proto::UpdateLayoutRequest,
+) -> Result<proto::EgressInfo, TwirpError> {
+    let info = find(server, call, &request.egress_id)?;
+    let update = proto::UpdateParticipantRequest {
+        room: info.room_name.clone(),
+        identity: info.egress_id.clone(),
+        metadata: json!({"layout": request.layout}).to_string(),
+        ..proto::UpdateParticipantRequest::default()
+    };
+    room_service::update_participant(server, call, update)?;
+    Ok(info)
+}
+
+/// Only the worker that has the recording answers. Without an answer the store gives the reason.
+fn update_stream(
+    server: &LiveKitDev,
+    call: &Call,
+    request: &proto::UpdateStreamRequest,
+) -> Result<proto::EgressInfo, TwirpError> {
+    let info = find(server, call, &request.egress_id).map_err(worker_first)?;
+    if state::egress::is_over(&info) {
+        return Err(worker_first(ended(info.status(), "updated")));
+    }
+    if server.switches().worker == Worker::Dead {
+        return Err(TwirpError::no_response());
+    }
+    let Some(protocol) = info.request.as_ref().and_then(streams::protocol) else {
+        let msg = "UpdateStream called on non-streaming egress";
+        return Err(TwirpError::internal_rpc(Code::InvalidArgument, msg));
+    };
+    for url in &request.add_output_urls {
+        streams::check_url(url, protocol).map_err(|wrong| refused(&wrong))?;
+    }
+    Ok(info)
+}
+
+fn ended(status: proto::EgressStatus, what: &str) -> TwirpError {
+    let msg = format!("egress with status {} cannot be {what}", status.as_str_name());
+    TwirpError::new(Code::FailedPrecondition, msg)
+}
+
+/// The worker's refusal comes through LiveKit's internal RPC layer.
+fn refused(wrong: &check::Wrong) -> TwirpError {
+    TwirpError::internal_rpc(Code::InvalidArgument, &wrong.to_string())
 }
 
 /// The worker is asked before the store, and only who has the recording would answer.

@@ -13,6 +13,7 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
+use livekit_protocol::{ConnectionQuality, DisconnectReason, leave_request::Action};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -46,6 +47,8 @@ pub enum Fault {
     NoResponse,
     /// A proxy answers: 502 with HTML; nothing happens.
     BadGateway,
+    /// The upgrade of a join succeeds, and then this happens; nothing joins.
+    AfterUpgrade(AfterUpgrade),
     /// Lists are empty, and single participants are not found.
     EmptyList,
     /// Lists of rooms lack this one.
@@ -54,6 +57,38 @@ pub enum Fault {
     OmitParticipant(String),
     /// Lists of recordings lack this one.
     OmitEgress(String),
+}
+
+/// What a client reads from a socket that was upgraded, instead of `join`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterUpgrade {
+    /// A close frame.
+    Close,
+    /// Nothing, as long as the client waits.
+    Silence,
+    /// `leave` with `SERVER_SHUTDOWN`.
+    Leave,
+    /// `pong`, which is neither `join` nor `leave`.
+    Unexpected,
+}
+
+/// What befalls one connected client, at once and once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "client_fault", content = "with", rename_all = "snake_case")]
+pub enum ClientFault {
+    /// The socket ends without a close frame. The participant stays.
+    CutSocket,
+    /// Nothing more is sent on the socket, until the client resumes.
+    SilenceSocket,
+    /// UDP packets are dropped both ways, for good.
+    DropMedia,
+    /// A resume is answered as for an unknown session.
+    RefuseResume,
+    /// The connection quality that clients are shown.
+    Quality(ConnectionQuality),
+    /// The client is sent away; what it does then is its affair.
+    Leave { reason: DisconnectReason, action: Action },
 }
 
 /// The faults that are set. `calls` counts down to none; without it a fault stays until it is cleared.
@@ -192,6 +227,14 @@ impl View {
 }
 
 impl Plan {
+    /// Lets all faults of a call without an effect happen; a response ends it.
+    pub(crate) async fn go_wrong(&self, server: &LiveKitDev) -> Option<Response> {
+        match self.before(server).await {
+            Some(response) => Some(response),
+            None => self.after(server).await,
+        }
+    }
+
     /// Before the effect; a response ends the call here.
     pub(crate) async fn before(&self, server: &LiveKitDev) -> Option<Response> {
         for fault in &self.faults {
@@ -206,7 +249,8 @@ impl Plan {
                     return Some(TwirpError::no_response().into_response());
                 }
                 Fault::BadGateway => return Some(bad_gateway()),
-                Fault::HangAfterEffect
+                Fault::AfterUpgrade(_)
+                | Fault::HangAfterEffect
                 | Fault::FailAfterEffect
                 | Fault::EmptyList
                 | Fault::OmitRoom(_)
@@ -225,6 +269,13 @@ impl Plan {
         let failed =
             || TwirpError::new(Code::Internal, "failed by a fault, after the effect").into_response();
         self.faults.contains(&Fault::FailAfterEffect).then(failed)
+    }
+
+    pub(crate) fn after_upgrade(&self) -> Option<AfterUpgrade> {
+        self.faults.iter().find_map(|fault| match fault {
+            Fault::AfterUpgrade(fault) => Some(*fault),
+            _ => None,
+        })
     }
 
     pub(crate) fn view(&self) -> View {

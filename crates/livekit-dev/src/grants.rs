@@ -17,6 +17,7 @@ pub(crate) struct Claims {
     pub name: String,
     pub kind: String,
     pub video: Option<VideoGrant>,
+    pub sip: Option<SipGrant>,
     pub room_config: Option<RoomConfiguration>,
     pub metadata: String,
     pub attributes: HashMap<String, String>,
@@ -31,6 +32,7 @@ pub(crate) struct VideoGrant {
     pub room_record: bool,
     pub room_admin: bool,
     pub room_join: bool,
+    pub ingress_admin: bool,
     pub room: String,
     pub destination_room: String,
     pub can_publish: Option<bool>,
@@ -43,6 +45,13 @@ pub(crate) struct VideoGrant {
     pub hidden: bool,
     pub recorder: bool,
     pub agent: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SipGrant {
+    pub admin: bool,
+    pub call: bool,
 }
 
 impl Claims {

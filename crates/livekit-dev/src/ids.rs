@@ -8,6 +8,9 @@ use rand::{RngExt, seq::SliceRandom};
 const ALPHABET: &[u8; 57] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 const LENGTH: usize = 12;
 
+/// Base62, of which a password is made: 32 random bytes are 43 or 44 of its characters.
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 pub(crate) fn room() -> String {
     prefixed("RM_")
 }
@@ -18,6 +21,10 @@ pub(crate) fn participant() -> String {
 
 pub(crate) fn egress() -> String {
     prefixed("EG_")
+}
+
+pub(crate) fn dispatch() -> String {
+    prefixed("AD_")
 }
 
 pub(crate) fn event() -> String {
@@ -41,9 +48,18 @@ pub(crate) fn track(kind: TrackType, source: TrackSource) -> String {
     prefixed(&format!("TR_{kind}{source}"))
 }
 
+/// A random UUID.
+pub(crate) fn uuid() -> String {
+    let random: u128 = rand::rng().random();
+    let version = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let digits = format!("{version:032x}");
+    format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
+}
+
 /// The `turn_password` that every `Room` carries.
 pub(crate) fn password() -> String {
-    characters(32)
+    let length = if rand::rng().random_bool(0.7) { 43 } else { 44 };
+    characters(DIGITS, length)
 }
 
 pub(crate) fn shuffle<T>(items: &mut [T]) {
@@ -51,10 +67,10 @@ pub(crate) fn shuffle<T>(items: &mut [T]) {
 }
 
 fn prefixed(prefix: &str) -> String {
-    format!("{prefix}{}", characters(LENGTH))
+    format!("{prefix}{}", characters(ALPHABET, LENGTH))
 }
 
-fn characters(count: usize) -> String {
+fn characters(alphabet: &[u8], count: usize) -> String {
     let mut random = rand::rng();
-    (0..count).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
+    (0..count).map(|_| char::from(alphabet[random.random_range(0..alphabet.len())])).collect()
 }

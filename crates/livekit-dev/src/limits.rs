@@ -9,7 +9,7 @@ pub(crate) const NAME: usize = 256;
 /// Metadata of rooms and participants, in bytes.
 pub(crate) const METADATA: usize = 512 * 1024;
 /// All keys and values of a participant together, in bytes.
-const ATTRIBUTES: usize = 64 * 1024;
+pub(crate) const ATTRIBUTES: usize = 64 * 1024;
 /// The body of a request, in bytes.
 pub(crate) const BODY: usize = 10 * 1024 * 1024;
 

@@ -18,6 +18,8 @@ use crate::{
     },
 };
 
+pub(crate) use self::participants::change as update_participant;
+
 /// What the store says when it has no node, not even the one that is asked.
 pub(crate) const NO_NODES: &str = "could not find any available nodes";
 
@@ -35,11 +37,15 @@ pub(crate) fn dispatch(server: &LiveKitDev, method: &str, call: &Call) -> Option
         "MutePublishedTrack" => call.answer(|request| live::mute(server, call, &request)),
         "UpdateSubscriptions" => call.answer(|request| live::update_subscriptions(server, call, &request)),
         "SendData" => call.answer(|request| live::send_data(server, call, request)),
-        "ForwardParticipant" => live::forward(call),
-        "MoveParticipant" => live::move_to(call),
-        "PerformRpc" => live::perform_rpc(server, call),
+        "ForwardParticipant" => live::forward(server, call),
+        "MoveParticipant" => live::move_to(server, call),
         _ => return None,
     })
+}
+
+/// The one call that waits for a client.
+pub(crate) async fn perform_rpc(server: &LiveKitDev, call: &Call) -> Answered {
+    live::perform_rpc(server, call).await
 }
 
 fn create(
@@ -61,15 +67,19 @@ fn create(
     let now_ms = server.clock().now_ms(Hand::Rooms);
     let spec = RoomSpec::from(request);
     let room = server.change(|world, config| world.create_room(&spec, config, now_ms));
-    let room = room.map_err(|error| match error {
-        CreateError::NoAnswer => TwirpError::no_response(),
-        CreateError::NoNodes => TwirpError::internal_rpc(Code::Unknown, NO_NODES),
-    })?;
+    let room = room.map_err(create_error)?;
     if request.egress.as_ref().is_some_and(|egress| egress.room.is_some()) {
         // No worker takes the recording: the call fails although the room is there.
         return Err(TwirpError::no_worker());
     }
     Ok(room)
+}
+
+pub(crate) fn create_error(error: CreateError) -> TwirpError {
+    match error {
+        CreateError::NoAnswer => TwirpError::no_response(),
+        CreateError::NoNodes => TwirpError::internal_rpc(Code::Unknown, NO_NODES),
+    }
 }
 
 fn list(

@@ -4,41 +4,51 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderValue, header::DATE},
-    middleware,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_LENGTH, DATE},
+    },
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, get},
 };
-use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 
-use crate::{Hand, LiveKitDev, admin, auth, limits, rtc, twirp};
-
-/// How long a browser may keep the answer to a preflight.
-const PREFLIGHT_AGE: Duration = Duration::from_hours(24);
+use crate::{Hand, LiveKitDev, admin, auth, cors, limits, rtc, twirp};
 
 impl LiveKitDev {
     pub fn router(&self) -> Router {
-        let cors = CorsLayer::new()
-            .allow_origin(Any)
-            .allow_methods(AllowMethods::mirror_request())
-            .allow_headers(AllowHeaders::mirror_request())
-            .max_age(PREFLIGHT_AGE);
         Router::new()
-            .route("/", get(health))
-            .route("/rtc", get(rtc::connect))
-            .route("/rtc/validate", get(rtc::validate))
+            .route("/", any(health))
+            .route("/rtc", any(rtc::connect))
+            .route("/rtc/validate", any(rtc::validate))
+            .route("/rtc/v1", any(rtc::connect_v1))
+            .route("/rtc/v1/validate", any(rtc::validate_v1))
+            // Workers of agents connect to the first, which this server does not have. WHIP clients probe the second.
+            .route("/agent", any(async || StatusCode::NOT_FOUND))
+            .route("/whip/v1", get(async || StatusCode::NO_CONTENT).fallback(async || rtc::page_not_found()))
             .route("/twirp/{service}/{*method}", any(twirp::handle))
             // Clients put a slash after the host and another one before the path.
             .route("//twirp/{service}/{*method}", any(twirp::handle))
             .fallback(async || rtc::page_not_found())
             .layer(DefaultBodyLimit::max(limits::BODY))
             .layer(middleware::from_fn_with_state(self.clone(), auth::authenticate))
-            .layer(cors)
+            .layer(middleware::from_fn(refuse_large_bodies))
+            .layer(middleware::from_fn(cors::allow))
             .layer(middleware::map_response_with_state(self.clone(), dated))
             .merge(admin::router(self))
             .with_state(self.clone())
     }
+}
+
+/// Refuses a body whose `Content-Length` is too large, on every path and before the token is read. A body without a
+/// length is cut at the limit, and then cannot be decoded.
+async fn refuse_large_bodies(request: Request, next: Next) -> Response {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > limits::BODY as u64) {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "request body too large").into_response();
+    }
+    next.run(request).await
 }
 
 /// The server's own idea of the time: the hand that tokens are judged by.

@@ -1,29 +1,38 @@
-//! The answers before the WebSocket upgrade: `/rtc`, `/rtc/validate`, and the paths of the newer protocol, which
-//! this server does not have and says so in the way that makes a client fall back.
+//! The answers before the WebSocket upgrade: `/rtc` and `/rtc/v1`, and their `validate`, which tells a browser why an
+//! upgrade failed.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use axum::{
-    Extension,
-    extract::{Query, Request, State},
-    http::{HeaderMap, StatusCode, header::UPGRADE},
+    extract::{
+        ConnectInfo, FromRequestParts, Query,
+        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
+    http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
 use livekit_protocol::ParticipantInfo;
-use serde::Deserialize;
 
 use crate::{
-    LiveKitDev,
+    Config, LiveKitDev,
     auth::{Caller, TokenError},
     clock::Hand,
-    grants::Claims,
+    grants::{Claims, VideoGrant},
     limits, redis,
     room_service::NO_NODES,
-    signal,
+    signal::{
+        self, Arrival,
+        join::{self, Attributes, Join, UnreadableJoin},
+    },
     state::{
-        CreateError,
+        CreateError, World,
         people::{Admission, AdmitError},
-        room::{Room, RoomSpec},
+        room::RoomSpec,
     },
 };
 
@@ -32,6 +41,8 @@ use crate::{
 pub enum JoinError {
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableJoin),
     #[error("no permissions to access the room")]
     NoGrant,
     #[error("permissions denied")]
@@ -61,9 +72,11 @@ impl JoinError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Token(_) | Self::NoGrant | Self::Denied => StatusCode::UNAUTHORIZED,
-            Self::NoIdentity | Self::LongIdentity | Self::NoRoomName | Self::LongRoomName => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Unreadable(_)
+            | Self::NoIdentity
+            | Self::LongIdentity
+            | Self::NoRoomName
+            | Self::LongRoomName => StatusCode::BAD_REQUEST,
             Self::RoomNotFound => StatusCode::NOT_FOUND,
             Self::ClosedByMedia | Self::NoAnswer | Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -87,24 +100,64 @@ impl IntoResponse for JoinError {
     }
 }
 
-/// What a client may bring in the query that its token must allow.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct ConnectQuery {
-    #[serde(default)]
-    attributes: String,
-    #[serde(default)]
-    metadata: String,
+/// The paths of the two protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// `/rtc`: two peer connections.
+    V0,
+    /// `/rtc/v1`: one.
+    V1,
 }
 
-pub(crate) async fn validate(
-    State(server): State<LiveKitDev>,
-    Extension(Caller(claims)): Extension<Caller>,
-    Query(query): Query<ConnectQuery>,
-) -> Response {
-    if let Some(response) = server.go_wrong("rtc/validate").await {
+impl Path {
+    fn read(self, query: &HashMap<String, String>, attributes: Attributes) -> Result<Join, UnreadableJoin> {
+        match self {
+            Self::V0 => join::from_query(query, attributes),
+            Self::V1 => join::from_request(query),
+        }
+    }
+
+    /// What faults and counts of calls name it.
+    fn method(self) -> &'static str {
+        match self {
+            Self::V0 => "rtc",
+            Self::V1 => "rtc/v1",
+        }
+    }
+}
+
+/// A request that a client makes to connect, or to ask why it could not.
+pub(crate) struct Connecting {
+    server: LiveKitDev,
+    caller: Caller,
+    query: HashMap<String, String>,
+}
+
+impl FromRequestParts<LiveKitDev> for Connecting {
+    type Rejection = Infallible;
+
+    /// A query that cannot be read is an empty one.
+    async fn from_request_parts(parts: &mut Parts, server: &LiveKitDev) -> Result<Self, Infallible> {
+        let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
+        let query = Query::try_from_uri(&parts.uri).map(|query| query.0).unwrap_or_default();
+        Ok(Self { server: server.clone(), caller, query })
+    }
+}
+
+pub(crate) async fn validate(connecting: Connecting) -> Response {
+    validated(connecting, Path::V0).await
+}
+
+pub(crate) async fn validate_v1(connecting: Connecting) -> Response {
+    validated(connecting, Path::V1).await
+}
+
+async fn validated(connecting: Connecting, path: Path) -> Response {
+    let Connecting { server, caller, query } = connecting;
+    if let Some(response) = server.go_wrong(&format!("{}/validate", path.method())).await {
         return response;
     }
-    match check(&server, claims.as_ref(), &query) {
+    match check(&server, caller.0.as_ref(), path.read(&query, Attributes::Strict)) {
         Ok(_) => "success".into_response(),
         Err(error) => refuse(&server, error).await,
     }
@@ -115,31 +168,44 @@ async fn refuse(server: &LiveKitDev, error: JoinError) -> Response {
     error.into_response()
 }
 
-pub(crate) async fn connect(
-    State(server): State<LiveKitDev>,
-    Extension(Caller(claims)): Extension<Caller>,
-    Query(query): Query<ConnectQuery>,
-    request: Request,
-) -> Response {
-    if let Some(response) = server.go_wrong("rtc").await {
+/// A request without an upgrade has none of it.
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+pub(crate) async fn connect(connecting: Connecting, address: Address, upgrade: Upgrade) -> Response {
+    connected(connecting, address, upgrade, Path::V0).await
+}
+
+pub(crate) async fn connect_v1(connecting: Connecting, address: Address, upgrade: Upgrade) -> Response {
+    connected(connecting, address, upgrade, Path::V1).await
+}
+
+async fn connected(connecting: Connecting, address: Address, upgrade: Upgrade, path: Path) -> Response {
+    let Connecting { server, caller, query } = connecting;
+    let Ok(upgrade) = upgrade else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let Some(place) = server.places().take(address.0) else {
+        return (StatusCode::TOO_MANY_REQUESTS, "too many connections").into_response();
+    };
+    let plan = server.plan(path.method());
+    if let Some(response) = plan.go_wrong(&server).await {
         return response;
     }
-    if !wants_websocket(request.headers()) {
-        return StatusCode::NOT_FOUND.into_response();
+    if let Some(fault) = plan.after_upgrade() {
+        return signal::fault::upgrade(server, upgrade, place, fault);
     }
-    let admission = match check(&server, claims.as_ref(), &query) {
-        Ok(admission) => admission,
-        Err(error) => return refuse(&server, error).await,
+    let join = path.read(&query, Attributes::Optional);
+    let (admission, join) = match check(&server, caller.0.as_ref(), join) {
+        Ok(checked) => checked,
+        Err(error) => {
+            // Some refusals take their time, and a client that waits for one keeps no other client out.
+            drop(place);
+            return refuse(&server, error).await;
+        }
     };
-    let room = admission.room.name.clone();
-    if server.look(|world| world.rooms.get(&room).is_some_and(Room::is_full)) {
-        return JoinError::ClosedByMedia.into_response();
-    }
-    if !admission.may_create {
-        return signal::absent();
-    }
-    match enter(&server, admission) {
-        Ok(participant) => signal::connect(server, room, &participant, request),
+    let claims = caller.0.unwrap_or_default();
+    match signal::connect(server.clone(), Arrival { claims, admission, join, place }, upgrade) {
+        Ok(upgraded) => upgraded,
         Err(error) => refuse(&server, error).await,
     }
 }
@@ -149,17 +215,26 @@ pub(crate) fn page_not_found() -> Response {
     (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
 }
 
-/// Joins as far as the token goes: signalling, not yet active.
+/// Joins as far as the token goes: listed, not active.
 pub(crate) fn admit(server: &LiveKitDev, claims: &Claims) -> Result<ParticipantInfo, JoinError> {
-    enter(server, check(server, Some(claims), &ConnectQuery::default())?)
+    let (admission, _) = check(server, Some(claims), Ok(Join::default()))?;
+    enter(server, admission, |_, _, participant| participant.clone())
 }
 
-fn enter(server: &LiveKitDev, admission: Admission) -> Result<ParticipantInfo, JoinError> {
+/// `then` runs in the moment of the join, before anything else can change the rooms.
+pub(crate) fn enter<T>(
+    server: &LiveKitDev,
+    admission: Admission,
+    then: impl FnOnce(&World, &Config, &ParticipantInfo) -> T,
+) -> Result<T, JoinError> {
     if admission.metadata.len() > limits::METADATA {
         return Err(JoinError::ClosedByMedia);
     }
     let now_ms = server.clock().now_ms(Hand::Rooms);
-    let admitted = server.change(|world, config| world.admit(admission, config, now_ms));
+    let admitted = server.change(|world, config| {
+        let (admitted, effects) = world.admit(admission, config, now_ms);
+        (admitted.map(|participant| then(world, config, &participant)), effects)
+    });
     admitted.map_err(|error| match error {
         AdmitError::RoomAbsent => JoinError::RoomNotFound,
         AdmitError::RoomFull => JoinError::ClosedByMedia,
@@ -169,43 +244,76 @@ fn enter(server: &LiveKitDev, admission: Admission) -> Result<ParticipantInfo, J
 }
 
 /// What `/rtc` and `/rtc/validate` both ask, in their order.
-fn check(server: &LiveKitDev, claims: Option<&Claims>, query: &ConnectQuery) -> Result<Admission, JoinError> {
+fn check(
+    server: &LiveKitDev,
+    claims: Option<&Claims>,
+    join: Result<Join, UnreadableJoin>,
+) -> Result<(Admission, Join), JoinError> {
     let (claims, grant) =
         claims.and_then(|claims| Some((claims, claims.video.as_ref()?))).ok_or(JoinError::NoGrant)?;
+    let join = join?;
     if !grant.room_join {
         return Err(JoinError::Denied);
     }
-    match claims.identity().len() {
+    check_names(claims.identity(), &grant.room)?;
+    let mut admission = Admission::of(claims, grant, &join);
+    redis::check(server)?;
+    if !server.look(|world| world.would_find_room(&admission, server.config())) {
+        return Err(JoinError::RoomNotFound);
+    }
+    let brings_own = !join.attributes.is_empty() || !join.metadata.is_empty();
+    if brings_own && !grant.can_update_own_metadata.unwrap_or(false) {
+        return Err(JoinError::NoGrant);
+    }
+    if !join.metadata.is_empty() {
+        admission.metadata.clone_from(&join.metadata);
+    }
+    // An attribute of the token can be replaced, and not taken away.
+    let own = join.attributes.iter().filter(|(_, value)| !value.is_empty());
+    admission.attributes.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+    Ok((admission, join))
+}
+
+fn check_names(identity: &str, room: &str) -> Result<(), JoinError> {
+    match identity.len() {
         0 => return Err(JoinError::NoIdentity),
         length if length > limits::NAME => return Err(JoinError::LongIdentity),
         _ => {}
     }
-    match grant.room.len() {
-        0 => return Err(JoinError::NoRoomName),
-        length if length > limits::NAME => return Err(JoinError::LongRoomName),
-        _ => {}
+    match room.len() {
+        0 => Err(JoinError::NoRoomName),
+        length if length > limits::NAME => Err(JoinError::LongRoomName),
+        _ => Ok(()),
     }
-    let brings_own = !query.attributes.is_empty() || !query.metadata.is_empty();
-    if brings_own && !grant.can_update_own_metadata.unwrap_or(false) {
-        return Err(JoinError::Denied);
-    }
-    let kind = claims.participant_kind();
-    let admission = Admission {
-        room: RoomSpec::from_token(&grant.room, claims.room_config.as_ref()),
-        may_create: grant.room_create,
-        identity: claims.identity().to_owned(),
-        name: claims.name.clone(),
-        metadata: claims.metadata.clone(),
-        attributes: claims.attributes.clone(),
-        kind,
-        permission: grant.permission(),
-        dependent: grant.is_dependent(kind),
-    };
-    redis::check(server)?;
-    let found = server.look(|world| world.would_find_room(&admission, server.config()));
-    if found { Ok(admission) } else { Err(JoinError::RoomNotFound) }
 }
 
-fn wants_websocket(headers: &HeaderMap) -> bool {
-    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+impl Admission {
+    /// As the token says.
+    fn of(claims: &Claims, grant: &VideoGrant, join: &Join) -> Self {
+        let kind = claims.participant_kind();
+        Self {
+            room: RoomSpec::from_token(&grant.room, claims.room_config.as_ref()),
+            may_create: grant.room_create,
+            identity: claims.identity().to_owned(),
+            name: claims.name.clone(),
+            metadata: claims.metadata.clone(),
+            attributes: claims.attributes.clone(),
+            kind,
+            permission: grant.permission(),
+            dependent: grant.is_dependent(kind),
+            client: join.client.clone(),
+        }
+    }
+}
+
+/// Where a client connects from. Tests may run the router without a socket.
+pub(crate) struct Address(IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Address {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let known = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Ok(Self(known.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.0.ip())))
+    }
 }

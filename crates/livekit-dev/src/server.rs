@@ -1,19 +1,21 @@
 //! The running state and what runs it.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::response::Response;
 use axum::serve::ListenerExt;
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::{Clock, Hand},
     config::Config,
     egress,
-    faults::{About, Faults},
-    state::{World, event::Event, room::Room},
+    faults::{About, Faults, Plan},
+    media::{Command, Media},
+    signal::places::Places,
+    state::{World, notice::Effect, room::Room},
     webhook::{Webhooks, delivery},
 };
 
@@ -34,6 +36,10 @@ struct Inner {
     world: Mutex<World>,
     faults: Faults,
     webhooks: Arc<Webhooks>,
+    media: Media,
+    places: Places,
+    /// The tasks of upgraded sockets, which outlive their requests.
+    sockets: TaskTracker,
     /// Calls received, by method.
     calls: watch::Sender<HashMap<String, u64>>,
     /// The shutdown of the latest `serve`: whoever waits on purpose stops waiting then.
@@ -49,18 +55,24 @@ impl LiveKitDev {
             config,
             world: Mutex::default(),
             faults: Faults::default(),
+            media: Media::default(),
+            places: Places::default(),
+            sockets: TaskTracker::new(),
             calls: watch::Sender::default(),
             stopping: Mutex::default(),
         }))
     }
 
-    /// HTTP, expiry and webhooks, until `shutdown`. Webhooks that are queued then are lost, as with LiveKit.
+    /// HTTP, media, expiry and webhooks, until `shutdown`. Webhooks that are queued then are lost, as with LiveKit.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
+        let shutdown = shutdown.child_token();
         *self.0.stopping.lock() = shutdown.clone();
         let client = delivery::client().map_err(io::Error::other)?;
         let stopped = shutdown.clone().cancelled_owned();
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true))); // only slower without
-        let http = axum::serve(listener, self.router()).with_graceful_shutdown(stopped);
+        let mut media = self.0.media.start(&self, &shutdown)?;
+        let service = self.router().into_make_service_with_connect_info::<SocketAddr>();
+        let http = axum::serve(listener, service).with_graceful_shutdown(stopped);
         let webhooks = self.0.webhooks.clone().run(client, shutdown.clone());
         let expiry = shutdown.run_until_cancelled(self.expire());
         let hard_stop = async {
@@ -74,8 +86,21 @@ impl LiveKitDev {
                 stopped = hard_stop => stopped,
             }
         };
-        let (served, (), _) = tokio::join!(http, webhooks, expiry);
-        served
+        // Without media the server would only seem to be there.
+        let media = async {
+            let ended = media.stopped().await;
+            if let Err(error) = &ended {
+                tracing::error!(%error, "media engine ended");
+                shutdown.cancel();
+            }
+            ended
+        };
+        let (served, (), _, media) = tokio::join!(http, webhooks, expiry, media);
+        self.0.sockets.close();
+        // Clients read that the server is going.
+        let _ = tokio::time::timeout(GRACE, self.0.sockets.wait()).await;
+        self.0.sockets.reopen();
+        served.and(media)
     }
 
     async fn expire(&self) {
@@ -93,13 +118,16 @@ impl LiveKitDev {
         egress::work(self);
     }
 
-    /// A transition. Its events are queued before anybody else can change the rooms, so queues keep the order in
-    /// which things happened.
-    pub(crate) fn change<T>(&self, transition: impl FnOnce(&mut World, &Config) -> (T, Vec<Event>)) -> T {
+    /// A transition. Its effects are queued before anything else can change the rooms, so webhooks and clients see
+    /// changes in the order in which they happened.
+    pub(crate) fn change<T>(&self, transition: impl FnOnce(&mut World, &Config) -> (T, Vec<Effect>)) -> T {
         let mut world = self.0.world.lock();
-        let (result, events) = transition(&mut world, &self.0.config);
-        for event in events {
-            self.0.webhooks.emit(event, world.switches.full_room_in_webhooks);
+        let (result, effects) = transition(&mut world, &self.0.config);
+        for effect in effects {
+            match effect {
+                Effect::Webhook(event) => self.0.webhooks.emit(*event, world.switches.full_room_in_webhooks),
+                Effect::Notice(notice) => self.0.media.post(Command::Notice(notice)),
+            }
         }
         result
     }
@@ -140,6 +168,18 @@ impl LiveKitDev {
         &self.0.webhooks
     }
 
+    pub(crate) fn media(&self) -> &Media {
+        &self.0.media
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.0.places
+    }
+
+    pub(crate) fn sockets(&self) -> &TaskTracker {
+        &self.0.sockets
+    }
+
     pub(crate) fn stopping(&self) -> CancellationToken {
         self.0.stopping.lock().clone()
     }
@@ -156,12 +196,13 @@ impl LiveKitDev {
 
     /// Counts a call to something that is not Twirp and lets its faults happen; a response ends the call.
     pub(crate) async fn go_wrong(&self, method: &str) -> Option<Response> {
+        self.plan(method).go_wrong(self).await
+    }
+
+    /// Counts a call to something that is not Twirp.
+    pub(crate) fn plan(&self, method: &str) -> Plan {
         self.count_call(method);
-        let plan = self.0.faults.plan(method, &About::default());
-        if let Some(response) = plan.before(self).await {
-            return Some(response);
-        }
-        plan.after(self).await
+        self.0.faults.plan(method, &About::default())
     }
 
     pub(crate) fn count_call(&self, method: &str) {
@@ -190,5 +231,24 @@ impl LiveKitDev {
     /// clock's hand `Waits`.
     pub async fn waits_reach(&self, count: usize) {
         self.clock().waits_reach(count).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn server_without_its_media_engine_stops() {
+        let server = LiveKitDev::new(Config::new("key", "secret"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let serving = tokio::spawn(server.clone().serve(listener, CancellationToken::new()));
+        while server.media().addresses().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        server.media().post(Command::Panic);
+        let ended = tokio::time::timeout(Duration::from_secs(30), serving).await;
+        let error = ended.expect("serve goes on").unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "the media engine panicked");
     }
 }

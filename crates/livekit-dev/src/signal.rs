@@ -1,100 +1,112 @@
-//! Where signalling and media begin: everything after a connection has been found good. Not built yet. What comes
-//! here upgrades the socket, joins with `LiveKitDev::connect`, and calls `activate`, `publish` and `leave` where
-//! tests call them now.
+//! Signalling: the WebSocket of a client, on `/rtc` (two peer connections) and `/rtc/v1` (one).
 //!
-//! A token that may create its room is an exception, because such a socket does something without a single message: the
-//! server creates the room if there is none, and writes it to the store. No message is sent on it, and its participant
-//! stays until the socket closes.
+//! A join is decided before the upgrade, under the world's lock, and the media engine learns of the client in the same
+//! moment. From then on a socket task only carries messages: requests to the engine, and what the engine answers
+//! back. It knows neither rooms nor media.
 
-use std::time::Duration;
+pub(crate) mod fault;
+pub(crate) mod join;
+pub(crate) mod message;
+pub(crate) mod places;
+mod socket;
+pub(crate) mod token;
 
-use axum::{
-    extract::Request,
-    http::{
-        HeaderMap, HeaderValue, StatusCode,
-        header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
-    },
-    response::{IntoResponse, Response},
+use axum::{extract::ws::WebSocketUpgrade, response::Response};
+
+use self::{join::Join, places::Place, socket::Socket};
+use crate::{
+    JoinError, LiveKitDev,
+    clock::Hand,
+    grants::Claims,
+    media::{self, Command, Entry, Incoming, Outgoing, Resume},
+    rtc,
+    state::people::{Admission, Session},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use livekit_protocol::{DisconnectReason, ParticipantInfo};
-use sha1::{Digest, Sha1};
-use tokio::io::AsyncReadExt;
 
-use crate::{LiveKitDev, clock::Hand};
+/// The largest message of a client, in bytes.
+const MESSAGE: usize = 2 * 1024 * 1024;
 
-/// RFC 6455, 1.3.
-const WEBSOCKET: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// The opcode of a frame that closes.
-const CLOSE: u8 = 8;
-
-/// How soon a socket closes whose participant was put out.
-const LOOK: Duration = Duration::from_millis(50);
-
-pub(crate) fn absent() -> Response {
-    let text = "livekit-dev has no signalling yet; POST /_dev/join makes this token's participant join";
-    (StatusCode::NOT_IMPLEMENTED, text).into_response()
+/// What a connection that was found good is about to do.
+pub(crate) struct Arrival {
+    pub claims: Claims,
+    pub admission: Admission,
+    pub join: Join,
+    pub place: Place,
 }
 
-/// Answers the upgrade. The participant, who has entered the room, leaves with the socket.
+/// Joins or resumes, and answers with the upgrade.
 pub(crate) fn connect(
     server: LiveKitDev,
-    room: String,
-    participant: &ParticipantInfo,
-    request: Request,
-) -> Response {
-    let accept = accept(request.headers());
-    let (identity, sid) = (participant.identity.clone(), participant.sid.clone());
-    let upgrade = hyper::upgrade::on(request);
-    tokio::spawn(async move {
-        let stopping = server.stopping();
-        stopping.run_until_cancelled(stay(&server, &room, (&identity, &sid), upgrade)).await;
-        let now_s = server.clock().now_s(Hand::Rooms);
-        server.change(|world, _| {
-            let there = world.is_session(&room, &identity, &sid);
-            let reason = DisconnectReason::SignalClose;
-            ((), if there { world.leave(&room, &identity, reason, now_s) } else { Vec::new() })
-        });
-    });
-    let headers = [
-        (CONNECTION, "upgrade".to_owned()),
-        (UPGRADE, "websocket".to_owned()),
-        (SEC_WEBSOCKET_ACCEPT, accept),
-    ];
-    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
-}
-
-fn accept(headers: &HeaderMap) -> String {
-    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
-    STANDARD.encode(Sha1::new().chain_update(key).chain_update(WEBSOCKET).finalize())
-}
-
-/// Until either side closes.
-async fn stay(server: &LiveKitDev, room: &str, (identity, sid): (&str, &str), upgrade: OnUpgrade) {
-    let Ok(upgraded) = upgrade.await else { return };
-    let put_out = async {
-        let mut looks = tokio::time::interval(LOOK);
-        while server.look(|world| world.is_session(room, identity, sid)) {
-            looks.tick().await;
-        }
+    arrival: Arrival,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, JoinError> {
+    let (outgoing, waiting) = media::outgoing();
+    let Arrival { claims, admission, join, place } = arrival;
+    let (session, connection) = if join.reconnect {
+        resume(&server, &admission, &claims, join, outgoing)
+    } else {
+        enter(&server, admission, &claims, join, outgoing)?
     };
-    tokio::select! {
-        () = closed(TokioIo::new(upgraded)) => {}
-        () = put_out => {}
-    }
+    let upgrade = upgrade.max_message_size(MESSAGE).max_frame_size(MESSAGE);
+    let (failed, closed) = (server.clone(), Incoming::Closed { session: session.clone(), connection });
+    let tracked = server.sockets().token();
+    let response = upgrade
+        .on_failed_upgrade(move |_| drop(tokio::spawn(async move { failed.media().receive(closed).await })))
+        .on_upgrade(async move |stream| {
+            let _tracked = tracked;
+            Socket { server, session, connection, waiting, place }.run(stream).await;
+        });
+    Ok(response)
 }
 
-/// What a client says is read and not understood.
-async fn closed(mut socket: TokioIo<Upgraded>) {
-    let mut buffer = [0; 1024];
-    loop {
-        match socket.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) if buffer[0] & 0x0f == CLOSE => return,
-            Ok(_) => {}
-        }
-    }
+type Entered = (Session, u64);
+
+fn enter(
+    server: &LiveKitDev,
+    admission: Admission,
+    claims: &Claims,
+    join: Join,
+    outgoing: Outgoing,
+) -> Result<Entered, JoinError> {
+    let connection = server.media().next_connection();
+    let now_ms = server.clock().now_ms(Hand::Rooms);
+    let (room, identity) = (admission.room.name.clone(), admission.identity.clone());
+    let session = rtc::enter(server, admission, |world, config, info| {
+        let session = Session { room: room.clone(), identity, sid: info.sid.clone() };
+        let response = message::join(world, config, &session, &join);
+        let room_sid = response.room.as_ref().map(|room| room.sid.clone()).unwrap_or_default();
+        let info = info.clone();
+        let claims = claims.clone();
+        let entry =
+            Entry { session: session.clone(), room_sid, connection, info, claims, join, response, outgoing };
+        server.media().post(Command::Enter(Box::new(entry)));
+        session
+    })?;
+    tracing::debug!(room = %session.room, identity = %session.identity, now_ms, "client joined");
+    Ok((session, connection))
+}
+
+/// The session is found by the identity of the token, as the real server does. A room that the token may create is
+/// created.
+fn resume(
+    server: &LiveKitDev,
+    admission: &Admission,
+    claims: &Claims,
+    join: Join,
+    outgoing: Outgoing,
+) -> Entered {
+    let connection = server.media().next_connection();
+    let now_ms = server.clock().now_ms(Hand::Rooms);
+    let session = server.change(|world, config| {
+        let (sid, effects) = world.resume(admission, config, now_ms);
+        let (room, identity) = (admission.room.name.clone(), admission.identity.clone());
+        let session = Session { room, identity, sid: sid.unwrap_or_default() };
+        let others = world.visible_participants(&session);
+        let room = world.rooms.get(&session.room).map(crate::state::room::Room::snapshot);
+        let claims = claims.clone();
+        let resume = Resume { session: session.clone(), connection, others, room, claims, join, outgoing };
+        server.media().post(Command::Resume(Box::new(resume)));
+        (session, effects)
+    });
+    (session, connection)
 }

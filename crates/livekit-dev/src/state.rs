@@ -3,10 +3,13 @@
 
 pub(crate) mod egress;
 pub(crate) mod event;
+pub(crate) mod notice;
+mod numbers;
 pub(crate) mod occupant;
 pub(crate) mod people;
 mod restart;
 pub(crate) mod room;
+mod tracks;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +17,8 @@ use livekit_protocol::{DisconnectReason, Room as RoomInfo};
 
 use self::{
     egress::Egress,
-    event::{Event, EventKind},
+    event::EventKind,
+    notice::Effect,
     restart::Nodes,
     room::{Host, Room, RoomSpec},
 };
@@ -57,7 +61,7 @@ impl World {
         spec: &RoomSpec,
         config: &Config,
         now_ms: i64,
-    ) -> (Result<RoomInfo, CreateError>, Vec<Event>) {
+    ) -> (Result<RoomInfo, CreateError>, Vec<Effect>) {
         if let Err(error) = self.find_node(&spec.name, config, now_ms) {
             return (Err(error), Vec::new());
         }
@@ -67,20 +71,20 @@ impl World {
 
     /// Returns the live room as it is, makes a remembered one live again, or makes a new one. A live room that the store
     /// has lost is not written there: only a change of its participants does that.
-    fn ensure_room(&mut self, spec: &RoomSpec, config: &Config, now_ms: i64) -> (RoomInfo, Vec<Event>) {
+    fn ensure_room(&mut self, spec: &RoomSpec, config: &Config, now_ms: i64) -> (RoomInfo, Vec<Effect>) {
         if let Some(room) = self.rooms.get_mut(&spec.name) {
             if room.is_live() {
                 return (room.snapshot(), Vec::new());
             }
             room.revive(spec);
-            return (room.snapshot(), vec![room.event(EventKind::RoomStarted)]);
+            return (room.snapshot(), vec![room.event(EventKind::RoomStarted).into()]);
         }
         let room = match self.deleted.remove(&spec.name) {
             Some(stale) => Room::doomed(stale),
             None => Room::new(spec, config, now_ms),
         };
         // A stale room never went away as far as its node knows, so it does not start.
-        let events = if room.doomed { Vec::new() } else { vec![room.event(EventKind::RoomStarted)] };
+        let events = if room.doomed { Vec::new() } else { vec![room.event(EventKind::RoomStarted).into()] };
         let info = room.snapshot();
         self.rooms.insert(spec.name.clone(), room);
         (info, events)
@@ -97,7 +101,7 @@ impl World {
         self.rooms.values().filter(|room| room.is_live()).map(Room::snapshot).collect()
     }
 
-    pub(crate) fn delete_room(&mut self, name: &str, now_s: i64) -> Result<Vec<Event>, DeleteError> {
+    pub(crate) fn delete_room(&mut self, name: &str, now_s: i64) -> Result<Vec<Effect>, DeleteError> {
         let room = self.rooms.get_mut(name).filter(|room| room.is_listed()).ok_or(DeleteError::Absent)?;
         match room.host {
             Host::Live => {}
@@ -114,15 +118,54 @@ impl World {
     }
 
     /// What the server does once a second.
-    pub(crate) fn tick(&mut self, now_s: i64) -> Vec<Event> {
+    pub(crate) fn tick(&mut self, now_s: i64) -> Vec<Effect> {
         let mut events = Vec::new();
         for room in self.rooms.values_mut().filter(|room| room.is_live()) {
             events.extend(room.remove_stalled_joins(now_s));
+            room.tick_numbers(now_s * 1000);
         }
         let is_over = |_: &String, room: &mut Room| room.is_live() && room.is_over(now_s);
         for (_, mut room) in self.rooms.extract_if(.., is_over) {
             events.extend(room.close(DisconnectReason::RoomClosed, now_s));
         }
         events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use livekit_protocol::{ClientInfo, ParticipantPermission, participant_info::Kind};
+
+    use super::{World, people::Admission, room::RoomSpec};
+    use crate::Config;
+
+    fn admission(may_create: bool) -> Admission {
+        Admission {
+            room: RoomSpec::from_token("a", None),
+            may_create,
+            identity: "ann".to_owned(),
+            name: String::new(),
+            metadata: String::new(),
+            attributes: HashMap::new(),
+            kind: Kind::Standard,
+            permission: ParticipantPermission::default(),
+            dependent: false,
+            client: ClientInfo::default(),
+        }
+    }
+
+    /// The room was deleted after the token was checked.
+    #[test]
+    fn resume_makes_a_room_only_if_its_token_may() {
+        let config = Config::new("key", "secret");
+        for may_create in [false, true] {
+            let mut world = World::default();
+            let (found, effects) = world.resume(&admission(may_create), &config, 0);
+            assert_eq!(found, None);
+            let made = (effects.is_empty(), world.rooms.contains_key("a"));
+            assert_eq!(made, (!may_create, may_create));
+        }
     }
 }

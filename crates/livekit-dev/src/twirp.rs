@@ -2,23 +2,30 @@
 
 pub(crate) mod codec;
 pub(crate) mod error;
+mod lenient;
 
 use axum::{
     Extension,
     body::Bytes,
-    extract::{Path, State},
+    extract::{Path, State, rejection::BytesRejection},
     http::{HeaderMap, Method, Uri},
     response::{IntoResponse, Response},
 };
 
 use self::{
     codec::{Answered, Call, Codec},
-    error::{Code, TwirpError},
+    error::TwirpError,
 };
-use crate::{LiveKitDev, auth::Caller, egress, faults::Plan, redis, room_service, rtc};
+use crate::{LiveKitDev, agents, auth::Caller, egress, faults::Plan, redis, room_service, rtc, telephony};
 
-/// Services of a real server that this one does not play.
-const ABSENT_SERVICES: [&str; 3] = ["livekit.AgentDispatchService", "livekit.Ingress", "livekit.SIP"];
+/// The services of a real server.
+const SERVICES: [&str; 5] = [
+    "livekit.RoomService",
+    "livekit.Egress",
+    "livekit.AgentDispatchService",
+    "livekit.Ingress",
+    "livekit.SIP",
+];
 
 pub(crate) async fn handle(
     State(server): State<LiveKitDev>,
@@ -27,12 +34,13 @@ pub(crate) async fn handle(
     verb: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let codec = match check_route(&verb, &uri, &headers) {
         Ok(codec) => codec,
         Err(error) => return error.into_response(),
     };
+    let Ok(body) = body else { return codec.malformed().into_response() };
     server.count_call(&method);
     let plan = server.faults().plan(&method, &codec.about(&method, &body));
     if let Some(refused) = plan.before(&server).await {
@@ -43,7 +51,7 @@ pub(crate) async fn handle(
     let call = Call { codec, body, caller, view: plan.view() };
     let answered = match trouble {
         Some(error) => Err(error),
-        None => match dispatch(&server, &service, &method, &call) {
+        None => match dispatch(&server, &service, &method, &call).await {
             Some(answered) => answered,
             None => return absent(&service, &verb, &uri),
         },
@@ -59,20 +67,22 @@ fn check_route(verb: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Codec, T
     Codec::of(headers).map_err(|given| bad_route(format!("unexpected Content-Type: \"{given}\"")))
 }
 
-fn dispatch(server: &LiveKitDev, service: &str, method: &str, call: &Call) -> Option<Answered> {
+async fn dispatch(server: &LiveKitDev, service: &str, method: &str, call: &Call) -> Option<Answered> {
     match service {
+        "livekit.RoomService" if method == "PerformRpc" => {
+            Some(room_service::perform_rpc(server, call).await)
+        }
         "livekit.RoomService" => room_service::dispatch(server, method, call),
         "livekit.Egress" => egress::dispatch(server, method, call),
+        "livekit.AgentDispatchService" => agents::dispatch(server, method, call),
+        "livekit.Ingress" => telephony::ingress(server, method, call),
+        "livekit.SIP" => telephony::sip(server, method, call),
         _ => None,
     }
 }
 
 fn absent(service: &str, verb: &Method, uri: &Uri) -> Response {
-    if ABSENT_SERVICES.contains(&service) {
-        let msg = format!("livekit-dev does not have {service}");
-        return TwirpError::new(Code::Unimplemented, msg).into_response();
-    }
-    if !matches!(service, "livekit.RoomService" | "livekit.Egress") {
+    if !SERVICES.contains(&service) {
         return rtc::page_not_found();
     }
     let msg = format!("no handler for path \"{}\"", uri.path());

@@ -1,6 +1,6 @@
 //! What a test does to a running server from the same process; `/_dev` offers the same over HTTP.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use livekit_protocol::{
     DisconnectReason, EgressInfo, EgressStatus, ParticipantInfo, Room, SendDataRequest, TrackInfo,
@@ -8,10 +8,11 @@ use livekit_protocol::{
 };
 
 use crate::{
-    LiveKitDev, auth,
+    ClientFault, LiveKitDev, auth,
     clock::Hand,
     config::{Stop, Store, Switches, Worker},
     egress,
+    media::Command,
     rtc::{self, JoinError},
     state::occupant::PublishError,
     webhook::{
@@ -197,9 +198,13 @@ impl LiveKitDev {
     pub fn restart_after(&self, stop: Stop) {
         let now_ms = self.clock().now_ms(Hand::Rooms);
         self.change(|world, config| {
-            let sent = world.restart(config.store, stop, now_ms);
+            let effects = world.restart(config.store, stop, now_ms);
             self.webhooks().forget();
-            ((), sent)
+            if matches!(stop, Stop::Crash | Stop::Outage) {
+                // Clients see their sockets and media end, without a word.
+                self.media().post(Command::Forget);
+            }
+            ((), effects)
         });
     }
 
@@ -217,6 +222,20 @@ impl LiveKitDev {
 
     pub fn set_switches(&self, switches: Switches) {
         self.alter(|world| world.set_switches(switches));
+    }
+}
+
+/// Clients.
+impl LiveKitDev {
+    /// Plays a fault of a connected client, at once.
+    pub fn inject_client_fault(&self, room: &str, identity: &str, fault: ClientFault) {
+        let (room, identity) = (room.to_owned(), identity.to_owned());
+        self.media().post(Command::Fault { room, identity, fault });
+    }
+
+    /// Where media is received, while the server is served.
+    pub fn media_addresses(&self) -> Vec<SocketAddr> {
+        self.media().addresses()
     }
 }
 

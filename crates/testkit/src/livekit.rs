@@ -37,6 +37,7 @@ pub async fn livekit_with(amend: impl FnOnce(&mut Config)) -> LiveKit {
     config.wait_speed = WAIT_SPEED;
     config.dead_node_lingers = Duration::ZERO;
     config.node_returns_after = Duration::ZERO;
+    config.numbers_lag = Duration::ZERO;
     amend(&mut config);
     let settings = config::LiveKit {
         api_key: config.api_key.clone(),

@@ -33,6 +33,9 @@ pub struct Kept {
     pub sign_in_secret: String,
     /// The stand-in's port; None until it was started once.
     pub livekit_port: Option<u16>,
+    /// Where its media flowed, if that port is free again.
+    #[serde(default)]
+    pub rtc_port: Option<u16>,
 }
 
 impl DataDir {
@@ -51,6 +54,7 @@ impl DataDir {
                 livekit_api_secret: generate(),
                 sign_in_secret: generate(),
                 livekit_port: None,
+                rtc_port: None,
             }
         };
         if fresh {

@@ -15,7 +15,11 @@ use super::{
     data_dir::{DataDir, Kept},
     sign_in,
 };
-use crate::{assembly::Services, serve::bind};
+use crate::{
+    assembly::Services,
+    livekit_dev::{RtcArgs, media_addresses},
+    serve::bind,
+};
 
 const LIVEKIT_PORT: u16 = 7880;
 
@@ -68,12 +72,13 @@ impl Ground {
         data_dir: &DataDir,
         database: SecretString,
         address: SocketAddr,
+        rtc: &RtcArgs,
     ) -> anyhow::Result<(Self, Option<(LiveKitDevConfig, TcpListener)>)> {
         let mut livekit: LiveKitArgs = from_environment()?;
         livekit.livekit_url = given(livekit_url);
         let url = format!("http://{address}");
         let stand_in = if livekit.livekit_url.is_none() && setting("LIVEKIT_WS_URL").is_none() {
-            Some(stand_in(&mut livekit, data_dir, &url).await?)
+            Some(stand_in(&mut livekit, data_dir, &url, rtc).await?)
         } else {
             let ws_url = livekit.livekit_url.as_ref().map(|url| url.replacen("http", "ws", 1));
             livekit.livekit_ws_url = setting("LIVEKIT_WS_URL").or(ws_url);
@@ -194,6 +199,7 @@ async fn stand_in(
     livekit: &mut LiveKitArgs,
     data_dir: &DataDir,
     url: &str,
+    rtc: &RtcArgs,
 ) -> anyhow::Result<(LiveKitDevConfig, TcpListener)> {
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let listener = match data_dir.kept.livekit_port {
@@ -206,7 +212,9 @@ async fn stand_in(
         },
     };
     let address = listener.local_addr()?;
-    let kept = Kept { livekit_port: Some(address.port()), ..data_dir.kept.clone() };
+    let rtc = rtc.config(data_dir.kept.rtc_port)?;
+    let ports = (Some(address.port()), Some(rtc.port));
+    let kept = Kept { livekit_port: ports.0, rtc_port: ports.1, ..data_dir.kept.clone() };
     data_dir.keep(&kept)?;
     let (key, secret) = (kept.livekit_api_key, kept.livekit_api_secret);
     *livekit = LiveKitArgs {
@@ -216,6 +224,8 @@ async fn stand_in(
         livekit_url: Some(format!("http://{address}")),
     };
     let mut config = LiveKitDevConfig::new(key, secret);
+    tracing::info!(addresses = media_addresses(&rtc), "media over UDP; Firefox needs --rtc-address");
+    config.rtc = rtc;
     config.store = Store::RedisLike; // recorders are reached through Redis
     config.recordings = Some(data_dir.recordings());
     config.webhook_urls = vec![format!("{url}/api/v1/livekit/webhook")];

@@ -1,35 +1,22 @@
-//! What a test asks of LiveKit in a way that livekit-dev and a real server both answer: rooms, and participants.
-//!
-//! On livekit-dev a participant is a call. On a real server it is a process: the program that `LIVEKIT_CLIENT` names
-//! (`.ci/livekit-client`), because only a client with media becomes active there.
+//! What a test asks of LiveKit in a way that livekit-dev and a real server both answer: rooms, and participants with
+//! media.
 
 use std::{
-    process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use chassis::config;
-use livekit_api::{
-    access_token::TokenVerifier,
-    services::{ServerError, ServiceError, room::RoomClient},
-};
-use livekit_protocol::{ParticipantPermission, participant_info::State};
+use livekit_api::services::{ServerError, ServiceError, room::RoomClient};
+use livekit_protocol::{DisconnectReason, ParticipantPermission, participant_info::State};
 use reqwest::StatusCode;
 use secrecy::ExposeSecret;
-use tokio::process::{Child, ChildStdin, Command};
+use testkit::Participant;
 
 use crate::world::World;
 
-/// How long a client may take to become active or to leave; its process has to start first.
+/// How long participants may take to become active or to leave.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// A participant; dropped, its process dies without leaving.
-pub struct Participant {
-    room: String,
-    identity: String,
-    process: Option<(Child, ChildStdin)>,
-}
 
 /// The server that the suite was told to run against.
 pub fn real_livekit() -> Option<config::LiveKit> {
@@ -63,6 +50,11 @@ pub async fn prepare(livekit: &config::LiveKit) {
     }
 }
 
+/// The names of the room and of the participant.
+fn names(participant: &Participant) -> (String, String) {
+    participant.0.seen(|seen| (seen.room.name.clone(), seen.participant.identity.clone()))
+}
+
 fn rooms_api(livekit: &config::LiveKit) -> RoomClient {
     RoomClient::with_api_key(&livekit.url, &livekit.api_key, livekit.api_secret.expose_secret())
 }
@@ -72,20 +64,11 @@ fn setting(name: &str) -> Option<String> {
 }
 
 impl World {
-    /// False, with a word, against a real server without a program for clients.
-    pub fn has_clients(&self) -> bool {
-        let has = self.livekit.is_some() || setting("LIVEKIT_CLIENT").is_some();
-        if !has {
-            println!("skipped: people join a real server by the program that LIVEKIT_CLIENT names");
-        }
-        has
-    }
-
     /// Joins with this token, and returns when LiveKit lists the participant as active.
     pub async fn join(&self, token: &str) -> Participant {
-        let participant = self.begin_join(token);
-        let Participant { room, identity, .. } = &participant;
-        self.await_participants(room, &format!("{identity} is active"), |people| people.contains(identity))
+        let participant = Participant::join(&self.services.room.livekit, token).await;
+        let (room, identity) = names(&participant);
+        self.await_participants(&room, &format!("{identity} is active"), |people| people.contains(&identity))
             .await;
         participant
     }
@@ -93,38 +76,10 @@ impl World {
     /// Joins with a token that LiveKit accepts, and returns when the participant has been removed again.
     pub async fn join_and_be_removed(&self, token: &str) {
         assert_eq!(self.validate(token).await.0, StatusCode::OK);
-        let Participant { room, process, .. } = self.begin_join(token);
-        if let Some((mut child, _stdin)) = process {
-            tokio::time::timeout(CLIENT_TIMEOUT, child.wait()).await.expect("it is removed").unwrap();
-        }
-        self.empty(&room).await;
-    }
-
-    fn begin_join(&self, token: &str) -> Participant {
-        let livekit = &self.services.room.livekit;
-        let verifier = TokenVerifier::with_api_key(&livekit.api_key, livekit.api_secret.expose_secret());
-        let claims = verifier.verify(token).unwrap();
-        let (room, identity) = (claims.video.room, claims.sub);
-        let process = if let Some(dev) = &self.livekit {
-            dev.server.join(token).unwrap();
-            None
-        } else {
-            Some(client(&livekit.ws_url, token))
-        };
-        Participant { room, identity, process }
-    }
-
-    /// Leaves as a client does that says so.
-    pub async fn leave(&self, participant: Participant) {
-        let Participant { room, identity, process } = participant;
-        match (&self.livekit, process) {
-            (Some(dev), _) => drop(dev.server.leave(&room, &identity)),
-            (None, Some((mut child, stdin))) => {
-                drop(stdin);
-                tokio::time::timeout(CLIENT_TIMEOUT, child.wait()).await.expect("it leaves").unwrap();
-            }
-            (None, None) => {}
-        }
+        let participant = Participant::try_join(&self.services.room.livekit, token).await.unwrap();
+        assert_eq!(participant.ended().await, Some(DisconnectReason::ParticipantRemoved));
+        let (room, identity) = names(&participant);
+        self.await_participants(&room, "they are gone", |people| !people.contains(&identity)).await;
     }
 
     /// The identities of a room's active participants, by LiveKit's list; none in a room that it does not know.
@@ -177,20 +132,4 @@ impl World {
     fn rooms_api(&self) -> RoomClient {
         rooms_api(&self.services.room.livekit)
     }
-}
-
-/// The token is passed in the environment: arguments are visible to every user of the machine.
-fn client(ws_url: &str, token: &str) -> (Child, ChildStdin) {
-    let program = setting("LIVEKIT_CLIENT").expect("a test that joins asks has_clients() first");
-    let mut child = Command::new("sh")
-        .args(["-c", &format!("exec {program}")])
-        .env("LIVEKIT_WS_URL", ws_url)
-        .env("LIVEKIT_TOKEN", token)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let stdin = child.stdin.take().unwrap();
-    (child, stdin)
 }

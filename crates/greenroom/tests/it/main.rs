@@ -10,6 +10,7 @@
 
 mod access;
 mod attendance;
+mod clients;
 mod collector;
 mod database_gone;
 mod diagnosis;

@@ -68,9 +68,6 @@ async fn a_kicked_guest_gets_no_token_and_an_old_one_lets_him_in_for_seconds_at_
     connect: PgConnectOptions,
 ) {
     let mut world = World::new(&connect).await;
-    if !world.has_clients() {
-        return;
-    }
     let replica = world.replica().await;
     let id = replica.book("una", "gus", 1).await;
     let admitted = replica.admit("gus", &id).await;
@@ -95,9 +92,6 @@ async fn a_kicked_guest_gets_no_token_and_an_old_one_lets_him_in_for_seconds_at_
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn attendance_moves_the_booking_on(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
-    if !world.has_clients() {
-        return;
-    }
     let replica = world.replica().await;
     let id = replica.book("una", "gus", 1).await;
     let token = replica.admit("una", &id).await["token"].as_str().unwrap().to_owned();

@@ -3,7 +3,7 @@
 //!
 //! A round is one seed: people and rooms of its own, a phase in which nothing fails and answers are foretold, then
 //! phases with faults. `MODEL_SEED=7` plays that round alone, `MODEL_SECONDS` or `MODEL_ROUNDS` as many as they allow
-//! (`make soak`). The seed and who is inside by then decide what is tried; when that is, and how parallel requests
+//! (`make soak`). Some of the people are simulated on LiveKit, others have clients with media. The seed and who is inside by then decide what is tried; when that is, and how parallel requests
 //! meet, is the machine's. Each step has dice of its own, so that a difference stays within its step.
 
 mod acts;
@@ -14,6 +14,7 @@ mod expect;
 mod faults;
 mod stage;
 mod standing;
+mod tabs;
 
 use std::{
     env,

@@ -2,7 +2,9 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
+use livekit_protocol::DisconnectReason;
 use reqwest::{Client, StatusCode};
+use rtc_client::Options;
 use rustix::process::Signal;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -47,6 +49,30 @@ async fn everything_answers_once_ready_is_said_and_all_of_it_ends() {
     assert!(up.stop(Signal::TERM).await.success());
     assert!(sqlx::PgPool::connect(&database).await.is_err(), "Postgres has ended too");
     assert!(!dir.path().join("env").exists());
+}
+
+#[tokio::test]
+async fn clients_in_a_room_read_that_the_server_goes() {
+    let dir = open_directory();
+    let up = Up::start(dir.path(), &[]).await;
+    let host = sign_in(&up.url).await;
+    let booked = client()
+        .post(format!("{}/api/bookings", up.url))
+        .bearer_auth(&host)
+        .json(&json!({"guestId": "gus", "title": "T", "scheduledAt": later(time::Duration::ZERO), "durationMinutes": 30}));
+    let booked: Value = booked.send().await.unwrap().json().await.unwrap();
+    let id = booked["data"]["id"].as_str().unwrap();
+    let admitted =
+        client().get(format!("{}/api/sessions/{id}/livekit/access-token", up.url)).bearer_auth(&host);
+    let admitted: Value = admitted.send().await.unwrap().json().await.unwrap();
+    let text = |name: &str| admitted["data"][name].as_str().unwrap().to_owned();
+    let una = rtc_client::Client::join(Options::new(&text("wsUrl"), &text("token"))).await.unwrap();
+    una.until("connected", |seen| seen.connected).await.unwrap();
+    let stopping = tokio::spawn(up.stop(Signal::TERM));
+    una.until("the end", |seen| seen.closed).await.unwrap();
+    let reason = una.seen(|seen| Some(seen.end.as_ref()?.leave.as_ref()?.reason()));
+    assert_eq!(reason, Some(DisconnectReason::ServerShutdown));
+    assert!(stopping.await.unwrap().success());
 }
 
 #[tokio::test]
@@ -167,9 +193,12 @@ async fn first_mail_reaches_a_guest_who_signs_in_later() {
 }
 
 fn tomorrow() -> String {
-    let now = chassis::clock::Clock::default().now();
-    let tomorrow = now + time::Duration::days(1);
-    tomorrow.format(&time::format_description::well_known::Rfc3339).unwrap()
+    later(time::Duration::days(1))
+}
+
+fn later(by: time::Duration) -> String {
+    let at = chassis::clock::Clock::default().now() + by;
+    at.format(&time::format_description::well_known::Rfc3339).unwrap()
 }
 
 #[tokio::test]
@@ -203,9 +232,12 @@ async fn with_an_identity_provider_there_is_no_sign_in() {
 
 #[tokio::test]
 async fn an_address_that_others_can_reach_is_refused_without_an_identity_provider() {
-    let said = greenroom(&["up", "--listen", "0.0.0.0:0"], &[("JOIN_OPENS_BEFORE", "soon")]).await;
+    let arguments = ["up", "--listen", "0.0.0.0:0", "--rtc-address", "0.0.0.0"];
+    let said = greenroom(&arguments, &[("JOIN_OPENS_BEFORE", "soon")]).await;
     assert_eq!(said.code, 2);
-    assert!(said.err.contains("AUTH_JWKS_URL") && said.err.contains("JOIN_OPENS_BEFORE"), "{}", said.err);
+    for named in ["AUTH_JWKS_URL", "JOIN_OPENS_BEFORE", "--rtc-address: clients cannot be offered 0.0.0.0"] {
+        assert!(said.err.contains(named), "{}", said.err);
+    }
 }
 
 #[tokio::test]

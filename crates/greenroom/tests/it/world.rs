@@ -58,6 +58,15 @@ impl World {
         world
     }
 
+    /// Where LiveKit notices in milliseconds that a client is gone, and not in 20 s.
+    pub async fn noticing(connect: &PgConnectOptions) -> Self {
+        Self::with(connect, |config| {
+            config.rtc.silence = Duration::from_millis(500);
+            config.rtc.cleanup = Duration::from_millis(200);
+        })
+        .await
+    }
+
     /// With Redis, and with the real server's waits.
     pub async fn redis_like(connect: &PgConnectOptions) -> Self {
         Self::with(connect, |config| {

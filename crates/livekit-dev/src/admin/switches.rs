@@ -13,7 +13,7 @@ use livekit_protocol::ListRoomsResponse;
 use serde::Deserialize;
 
 use super::{message, refusal};
-use crate::{Armed, Hand, LiveKitDev, Stop, Store, Switches};
+use crate::{Armed, ClientFault, Hand, LiveKitDev, Stop, Store, Switches};
 
 pub(super) async fn rooms(State(server): State<LiveKitDev>) -> Response {
     message(&ListRoomsResponse { rooms: server.rooms() })
@@ -89,6 +89,24 @@ pub(super) async fn faults(State(server): State<LiveKitDev>) -> Json<Vec<Armed>>
 
 pub(super) async fn arm(State(server): State<LiveKitDev>, Json(armed): Json<Armed>) -> StatusCode {
     server.faults().arm(armed);
+    StatusCode::NO_CONTENT
+}
+
+/// `{"room": …, "identity": …, "client_fault": "cut_socket"}`.
+#[derive(Deserialize)]
+pub(super) struct Befalling {
+    room: String,
+    identity: String,
+    #[serde(flatten)]
+    fault: ClientFault,
+}
+
+/// Nothing happens if no such client is connected.
+pub(super) async fn client_fault(
+    State(server): State<LiveKitDev>,
+    Json(befalling): Json<Befalling>,
+) -> StatusCode {
+    server.inject_client_fault(&befalling.room, &befalling.identity, befalling.fault);
     StatusCode::NO_CONTENT
 }
 

@@ -1,15 +1,18 @@
 //! What the six ways to start a recording have in common.
 
 use livekit_protocol::{
-    EgressSourceType, EncodedFileOutput, ParticipantEgressRequest, RoomCompositeEgressRequest,
-    SegmentedFileOutput, StartEgressRequest, TrackCompositeEgressRequest, TrackEgressRequest,
-    WebEgressRequest, egress_info::Request, output, track_egress_request,
+    EgressSourceType, ParticipantEgressRequest, RoomCompositeEgressRequest, StartEgressRequest,
+    TrackCompositeEgressRequest, TrackEgressRequest, WebEgressRequest, egress_info::Request, output,
+    track_egress_request,
 };
 
-use super::output::Output;
+use super::{
+    check::{Check, Encoded},
+    output::Output,
+};
 
 /// A request to record something.
-pub(super) trait Job {
+pub(super) trait Job: Check {
     /// Empty for a web page.
     fn room_name(&self) -> &str;
     fn output(&self) -> Output;
@@ -18,9 +21,11 @@ pub(super) trait Job {
     fn request(&self) -> Request;
 }
 
-fn first(files: &[EncodedFileOutput], segments: &[SegmentedFileOutput]) -> Output {
-    match (files.first(), segments.first()) {
-        (Some(file), _) => Output::file(&file.filepath),
+/// A file before segments; what else there is, is not written.
+fn first(request: &impl Encoded) -> Output {
+    let outputs = request.outputs();
+    match (outputs.files.first(), outputs.segments.first()) {
+        (Some(path), _) => Output::file(path),
         (None, Some(segments)) => Output::segments(segments),
         (None, None) => Output::Elsewhere,
     }
@@ -34,7 +39,7 @@ macro_rules! jobs {
             }
 
             fn output(&self) -> Output {
-                first(&self.file_outputs, &self.segment_outputs)
+                first(self)
             }
 
             fn source(&self) -> EgressSourceType {
@@ -60,7 +65,7 @@ impl Job for WebEgressRequest {
     }
 
     fn output(&self) -> Output {
-        first(&self.file_outputs, &self.segment_outputs)
+        first(self)
     }
 
     fn source(&self) -> EgressSourceType {

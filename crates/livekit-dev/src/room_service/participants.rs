@@ -62,6 +62,15 @@ pub(super) fn update(
     limits::check_metadata(&request.metadata)?;
     limits::check_attributes(&request.attributes)?;
     call.require_admin(&request.room)?;
+    change(server, call, request)
+}
+
+/// With all rights in the room.
+pub(crate) fn change(
+    server: &LiveKitDev,
+    call: &Call,
+    request: proto::UpdateParticipantRequest,
+) -> Result<proto::ParticipantInfo, TwirpError> {
     find(server, call, &request.room, &request.identity)?;
     let updated = server.change(|world, _| match world.update_participant(request) {
         Some((participant, events)) => (Some(participant), events),

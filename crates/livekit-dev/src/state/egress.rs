@@ -5,13 +5,14 @@
 //! that dies leaves them so for ever.
 
 use livekit_protocol::{
-    DisconnectReason, EgressInfo, EgressSourceType, EgressStatus, egress_info::Request,
+    ClientInfo, DisconnectReason, EgressInfo, EgressSourceType, EgressStatus, egress_info::Request,
     participant_info::Kind,
 };
 
 use super::{
     World,
     event::{Event, EventKind},
+    notice::Effect,
     people::{Admission, occupant},
     room::{Room, RoomSpec},
 };
@@ -58,7 +59,7 @@ impl World {
         output: Output,
         source: EgressSourceType,
         now_ns: i64,
-    ) -> (EgressInfo, Vec<Event>) {
+    ) -> (EgressInfo, Vec<Effect>) {
         let mut info = EgressInfo {
             egress_id: ids::egress(),
             room_id: self.rooms.get(room).map(|room| room.info.sid.clone()).unwrap_or_default(),
@@ -73,7 +74,7 @@ impl World {
         info.started_at = 0;
         let event = Event::about_egress(EventKind::EgressStarted, info.clone());
         self.egresses.insert(info.egress_id.clone(), Egress { info: info.clone(), output, listed: true });
-        (info, vec![event])
+        (info, vec![event.into()])
     }
 
     pub(crate) fn list_egress(&self, room: &str, active: bool) -> Vec<EgressInfo> {
@@ -93,7 +94,7 @@ impl World {
         &mut self,
         id: &str,
         now_ns: i64,
-    ) -> Result<(EgressInfo, Vec<Event>), StopError> {
+    ) -> Result<(EgressInfo, Vec<Effect>), StopError> {
         let info = self.egresses.get(id).ok_or(StopError::Absent)?.info.clone();
         if is_over(&info) {
             return Err(StopError::Ended(info.status()));
@@ -115,7 +116,7 @@ impl World {
         status: EgressStatus,
         error: &str,
         now_ns: i64,
-    ) -> Option<(EgressInfo, Vec<Event>)> {
+    ) -> Option<(EgressInfo, Vec<Effect>)> {
         let egress = self.egresses.get_mut(id)?;
         if egress.info.status() == status {
             return Some((egress.info.clone(), Vec::new()));
@@ -135,7 +136,7 @@ impl World {
             events.extend(self.enter_recorder(&info, now_ns));
         }
         let kind = if is_over(&info) { EventKind::EgressEnded } else { EventKind::EgressUpdated };
-        events.push(Event::about_egress(kind, info.clone()));
+        events.push(Event::about_egress(kind, info.clone()).into());
         if is_over(&info) {
             let client = DisconnectReason::ClientInitiated;
             events.extend(self.leave(&info.room_name, &info.egress_id, client, now_ns / 1_000_000_000));
@@ -143,7 +144,7 @@ impl World {
         Some((info, events))
     }
 
-    pub(crate) fn end_egress(&mut self, id: &str, end: End, now_ns: i64) -> Vec<Event> {
+    pub(crate) fn end_egress(&mut self, id: &str, end: End, now_ns: i64) -> Vec<Effect> {
         let Some(egress) = self.egresses.get_mut(id).filter(|egress| !is_over(&egress.info)) else {
             return Vec::new();
         };
@@ -173,7 +174,7 @@ impl World {
     }
 
     /// What the worker does next; one that is dead has left its rooms.
-    pub(crate) fn work(&mut self, now_ns: i64) -> Vec<Event> {
+    pub(crate) fn work(&mut self, now_ns: i64) -> Vec<Effect> {
         self.egresses.retain(|_, egress| !is_over(&egress.info) || now_ns - egress.info.ended_at < KEPT_NS);
         let mut events = Vec::new();
         let all: Vec<EgressInfo> = self.egresses.values().map(|egress| egress.info.clone()).collect();
@@ -209,7 +210,10 @@ impl World {
     }
 
     /// The recorder is a participant whom nobody sees and who keeps no room open.
-    fn enter_recorder(&mut self, info: &EgressInfo, now_ns: i64) -> Vec<Event> {
+    fn enter_recorder(&mut self, info: &EgressInfo, now_ns: i64) -> Vec<Effect> {
+        if info.room_name.is_empty() {
+            return Vec::new();
+        }
         let grant = VideoGrant { hidden: true, recorder: true, ..VideoGrant::default() };
         let admission = Admission {
             room: RoomSpec::default(),
@@ -221,6 +225,7 @@ impl World {
             kind: Kind::Egress,
             permission: grant.permission(),
             dependent: true,
+            client: ClientInfo::default(),
         };
         let Some(room) = self.rooms.get_mut(&info.room_name).filter(|room| room.is_live()) else {
             return Vec::new();

@@ -1,12 +1,14 @@
 //! One participant of one room: what the server's memory holds (`connected`) and what its store lists
 //! (`listed`) are two things, and they drift apart after a restart or a late close.
 
+use std::collections::HashMap;
+
 use livekit_protocol::{
     DisconnectReason, ParticipantInfo, ParticipantPermission, TrackInfo, TrackSource, TrackType,
-    participant_info::State,
+    participant_info::{Kind, State},
 };
 
-use super::event::Event;
+use super::notice::Effect;
 use crate::ids;
 
 #[derive(Clone, Debug)]
@@ -19,7 +21,7 @@ pub(crate) struct Occupant {
     /// The store has their row.
     pub listed: bool,
     /// The late close of the session that this one replaced, told right after this one becomes active.
-    pub late_close: Vec<Event>,
+    pub late_close: Vec<Effect>,
 }
 
 /// Why a track was refused.
@@ -38,17 +40,24 @@ impl Occupant {
         self.connected && self.info.state == State::Active as i32
     }
 
-    pub(crate) fn publish(&mut self, source: TrackSource, name: &str) -> Result<TrackInfo, PublishError> {
+    /// Whether this is a recorder: while one is there the room has an active recording.
+    #[expect(deprecated, reason = "servers still read the grant")]
+    pub(crate) fn records(&self) -> bool {
+        let granted = self.info.permission.as_ref().is_some_and(|permission| permission.recorder);
+        granted || self.info.kind == Kind::Egress as i32
+    }
+
+    pub(crate) fn publish(&mut self, track: TrackInfo) -> Result<(), PublishError> {
         if !self.is_active() {
             return Err(PublishError::NotActive);
         }
-        if !self.may_publish(source) {
+        if !self.may_publish(track.source()) {
             return Err(PublishError::NotAllowed);
         }
-        let track = new_track(source, name);
-        self.info.tracks.push(track.clone());
+        self.info.tracks.push(track);
+        self.info.is_publisher = true;
         self.touch();
-        Ok(track)
+        Ok(())
     }
 
     pub(crate) fn unpublish(&mut self, track_sid: &str) -> Option<TrackInfo> {
@@ -66,18 +75,22 @@ impl Occupant {
         Some(track)
     }
 
-    /// Replaces the whole set and takes away the tracks that it no longer allows.
+    /// Replaces the whole set. Returns the tracks that it no longer allows; they are still there.
     pub(crate) fn set_permission(&mut self, permission: ParticipantPermission) -> Vec<TrackInfo> {
         self.info.permission = Some(permission);
-        let tracks = std::mem::take(&mut self.info.tracks);
-        let (kept, revoked) = tracks.into_iter().partition(|track| self.may_publish(track.source()));
-        self.info.tracks = kept;
-        self.touch();
-        revoked
+        let forbidden = |track: &&TrackInfo| !self.may_publish(track.source());
+        self.info.tracks.iter().filter(forbidden).cloned().collect()
     }
 
-    /// An empty value deletes its key.
-    pub(crate) fn merge_attributes(&mut self, changes: impl IntoIterator<Item = (String, String)>) {
+    /// With permission to publish, an active participant is a publisher from now on, even without a track.
+    pub(crate) fn count_as_publisher(&mut self) {
+        let may = self.info.permission.as_ref().is_some_and(|permission| permission.can_publish);
+        self.info.is_publisher = self.is_active() && may;
+    }
+
+    /// An empty value deletes its key. Any change counts, also one to the same values.
+    pub(crate) fn merge_attributes(&mut self, changes: HashMap<String, String>) -> bool {
+        let counts = !changes.is_empty();
         for (key, value) in changes {
             if value.is_empty() {
                 self.info.attributes.remove(&key);
@@ -85,14 +98,13 @@ impl Occupant {
                 self.info.attributes.insert(key, value);
             }
         }
-        self.touch();
+        counts
     }
 
     /// A change of what the others see; the node writes it to the store.
     pub(crate) fn touch(&mut self) {
         self.listed = true;
         self.info.version += 1;
-        self.info.is_publisher = !self.info.tracks.is_empty();
     }
 
     /// The last snapshot of a session, without its tracks: they have been told before.
@@ -105,7 +117,7 @@ impl Occupant {
     }
 
     /// An empty list of sources allows all; a list only narrows.
-    fn may_publish(&self, source: TrackSource) -> bool {
+    pub(crate) fn may_publish(&self, source: TrackSource) -> bool {
         self.info.permission.as_ref().is_some_and(|permission| {
             let sources = &permission.can_publish_sources;
             permission.can_publish && (sources.is_empty() || sources.contains(&(source as i32)))
@@ -113,7 +125,8 @@ impl Occupant {
     }
 }
 
-fn new_track(source: TrackSource, name: &str) -> TrackInfo {
+/// The track of a participant without a client.
+pub(crate) fn new_track(source: TrackSource, name: &str) -> TrackInfo {
     let kind = match source {
         TrackSource::Camera | TrackSource::ScreenShare => TrackType::Video,
         TrackSource::Microphone | TrackSource::ScreenShareAudio | TrackSource::Unknown => TrackType::Audio,

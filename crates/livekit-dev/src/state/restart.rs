@@ -6,7 +6,7 @@ use livekit_protocol::DisconnectReason;
 
 use super::{
     CreateError, World,
-    event::Event,
+    notice::Effect,
     room::{Host, Room},
 };
 use crate::config::{Config, Redis, Stop, Store, Switches};
@@ -27,7 +27,7 @@ pub(crate) struct Nodes {
 
 impl World {
     /// Returns the events that are still sent: the queues of a stopped server are lost.
-    pub(crate) fn restart(&mut self, store: Store, stop: Stop, now_ms: i64) -> Vec<Event> {
+    pub(crate) fn restart(&mut self, store: Store, stop: Stop, now_ms: i64) -> Vec<Effect> {
         let at_s = now_ms / 1000;
         self.deleted.clear();
         self.nodes = Nodes::default();
@@ -103,12 +103,12 @@ impl World {
     }
 
     /// Closes the occupied rooms, and returns the first of the due events.
-    fn send_away(&mut self, webhooks: usize, now_s: i64) -> Vec<Event> {
+    fn send_away(&mut self, webhooks: usize, now_s: i64) -> Vec<Effect> {
         let reason = DisconnectReason::ServerShutdown;
         let occupied = |_: &String, room: &mut Room| room.is_occupied();
         let closed = self.rooms.extract_if(.., occupied).flat_map(|(_, mut room)| room.close(reason, now_s));
-        let due: Vec<Event> = closed.collect();
-        due.into_iter().take(webhooks).collect()
+        let (due, notices): (Vec<Effect>, Vec<Effect>) = closed.partition(Effect::is_webhook);
+        due.into_iter().take(webhooks).chain(notices).collect()
     }
 }
 

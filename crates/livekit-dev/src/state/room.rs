@@ -1,33 +1,24 @@
 //! One room: its snapshot, who is in it, and when it is over.
 
+mod spec;
+
 use std::collections::BTreeMap;
 
 use livekit_protocol::{
-    Codec, CreateRoomRequest, DisconnectReason, Room as Info, RoomConfiguration, SendDataRequest,
-    participant_info::{self, State},
+    AgentDispatch, DisconnectReason, Room as Info, SendDataRequest, participant_info::State,
 };
 
+pub(crate) use self::spec::RoomSpec;
 use super::{
     event::{Event, EventKind},
+    notice::{Changed, Effect, Notice},
+    numbers::{Counts, Numbers},
     occupant::Occupant,
 };
-use crate::{config::Config, ids};
+use crate::config::Config;
 
 /// A participant that has not become active this long after joining is removed.
 const JOIN_TIMEOUT_S: i64 = 60;
-
-const CODECS: [&str; 10] = [
-    "audio/PCMU",
-    "audio/PCMA",
-    "audio/opus",
-    "audio/red",
-    "video/VP8",
-    "video/H264",
-    "video/VP9",
-    "video/AV1",
-    "video/H265",
-    "video/rtx",
-];
 
 /// Which node the store names for a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,78 +52,20 @@ pub(crate) struct Room {
     pub doomed: bool,
     /// What `SendData` delivered to this room.
     pub data: Vec<SendDataRequest>,
+    /// The agents that the room wants.
+    pub dispatches: Vec<AgentDispatch>,
+    numbers: Numbers,
     first_joined_at: Option<i64>,
     last_left_at: Option<i64>,
 }
 
-/// What a new room is made from; 0 and empty mean the default.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RoomSpec {
-    pub name: String,
-    pub empty_timeout: u32,
-    pub departure_timeout: u32,
-    pub max_participants: u32,
-    pub metadata: String,
-}
-
-impl From<&CreateRoomRequest> for RoomSpec {
-    fn from(request: &CreateRoomRequest) -> Self {
-        Self {
-            name: request.name.clone(),
-            empty_timeout: request.empty_timeout,
-            departure_timeout: request.departure_timeout,
-            max_participants: request.max_participants,
-            metadata: request.metadata.clone(),
-        }
-    }
-}
-
-impl RoomSpec {
-    /// What is asked for counts, for a room that exists too.
-    fn overwrite(&self, info: &mut Info) {
-        for (field, wanted) in [
-            (&mut info.empty_timeout, self.empty_timeout),
-            (&mut info.departure_timeout, self.departure_timeout),
-            (&mut info.max_participants, self.max_participants),
-        ] {
-            if wanted != 0 {
-                *field = wanted;
-            }
-        }
-        if !self.metadata.is_empty() {
-            info.metadata.clone_from(&self.metadata);
-        }
-    }
-
-    /// What a joining token asks for when its room does not exist.
-    pub(crate) fn from_token(name: &str, config: Option<&RoomConfiguration>) -> Self {
-        let config = config.cloned().unwrap_or_default();
-        Self {
-            name: name.to_owned(),
-            empty_timeout: config.empty_timeout,
-            departure_timeout: config.departure_timeout,
-            max_participants: config.max_participants,
-            metadata: config.metadata,
-        }
-    }
-}
-
 impl Room {
     pub(crate) fn new(spec: &RoomSpec, config: &Config, now_ms: i64) -> Self {
-        let info = Info {
-            sid: ids::room(),
-            name: spec.name.clone(),
-            empty_timeout: seconds(config.empty_timeout),
-            departure_timeout: seconds(config.departure_timeout),
-            creation_time: now_ms / 1000,
-            creation_time_ms: now_ms,
-            turn_password: ids::password(),
-            enabled_codecs: CODECS.iter().map(|mime| codec(mime)).collect(),
-            ..Info::default()
-        };
-        let mut room = Self::around(info);
-        spec.overwrite(&mut room.info);
-        room
+        Self {
+            dispatches: spec.dispatches(now_ms),
+            numbers: Numbers::new(config.numbers_lag, now_ms),
+            ..Self::around(spec.info(config, now_ms))
+        }
     }
 
     /// A live object around a snapshot: it knows nobody, whatever its predecessor knew.
@@ -144,6 +77,8 @@ impl Room {
             occupants: BTreeMap::new(),
             doomed: false,
             data: Vec::new(),
+            dispatches: Vec::new(),
+            numbers: Numbers::default(),
             first_joined_at: None,
             last_left_at: None,
         }
@@ -158,8 +93,10 @@ impl Room {
     /// counts of before until one of them changes.
     pub(crate) fn revive(&mut self, spec: &RoomSpec) {
         let occupants = std::mem::take(&mut self.occupants);
+        let dispatches = std::mem::take(&mut self.dispatches);
         let mut row = self.listed();
-        *self = Self { occupants, ..Self::around(self.info.clone()) };
+        let numbers = self.numbers.again();
+        *self = Self { occupants, dispatches, numbers, ..Self::around(self.info.clone()) };
         spec.overwrite(&mut self.info);
         if let Some(row) = &mut row {
             spec.overwrite(row);
@@ -190,6 +127,16 @@ impl Room {
     /// The node writes the room as it is.
     pub(crate) fn store(&mut self) {
         self.row = Row::Current;
+        self.numbers.touch(self.counts());
+    }
+
+    /// Refreshes the counts at once.
+    pub(crate) fn count_now(&mut self) {
+        self.numbers.refresh_now(self.counts());
+    }
+
+    pub(crate) fn tick_numbers(&mut self, now_ms: i64) {
+        self.numbers.tick(self.counts(), now_ms);
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -214,17 +161,40 @@ impl Room {
         }
     }
 
+    /// The room as it is shown: its counts are those of the last refresh.
     pub(crate) fn snapshot(&self) -> Info {
-        let present = || self.occupants.values().filter(|occupant| occupant.connected && !occupant.dependent);
-        let publishers = present().filter(|occupant| occupant.info.is_publisher);
-        let mut recorders = self.occupants.values().filter(|occupant| {
-            occupant.connected && occupant.info.kind == participant_info::Kind::Egress as i32
-        });
+        self.with(self.numbers.shown(self.counts()))
+    }
+
+    /// The room as it is.
+    fn current(&self) -> Info {
+        self.with(self.counts())
+    }
+
+    fn with(&self, counts: Counts) -> Info {
         Info {
-            num_participants: count(present()),
-            num_publishers: count(publishers),
-            active_recording: recorders.next().is_some(),
+            num_participants: counts.participants,
+            num_publishers: counts.publishers,
+            active_recording: self.recorders().next().is_some(),
             ..self.info.clone()
+        }
+    }
+
+    fn recorders(&self) -> impl Iterator<Item = &Occupant> {
+        self.occupants.values().filter(|occupant| occupant.connected && occupant.records())
+    }
+
+    /// What a participant who has just entered is shown: the room as it was before.
+    pub(crate) fn shown_to(&self, identity: &str) -> Info {
+        let mut others = self.recorders().filter(|occupant| occupant.info.identity != identity);
+        Info { active_recording: others.next().is_some(), ..self.snapshot() }
+    }
+
+    fn counts(&self) -> Counts {
+        let connected = || self.occupants.values().filter(|occupant| occupant.connected);
+        Counts {
+            participants: count(connected().filter(|occupant| !occupant.dependent)),
+            publishers: count(connected().filter(|occupant| occupant.info.is_publisher)),
         }
     }
 
@@ -234,7 +204,7 @@ impl Room {
 
     /// Dependent participants neither need nor take a place.
     pub(crate) fn is_full(&self) -> bool {
-        let info = self.snapshot();
+        let info = self.current();
         info.max_participants > 0 && info.num_participants >= info.max_participants
     }
 
@@ -247,16 +217,22 @@ impl Room {
         self.occupants.get_mut(identity).filter(|occupant| live && occupant.connected)
     }
 
-    pub(crate) fn enter(&mut self, occupant: Occupant, now_s: i64) {
+    /// A version counts each change: it is 0 in what the participant hears first, and 1 from now on.
+    pub(crate) fn enter(&mut self, mut occupant: Occupant, now_s: i64) {
         if !occupant.dependent {
             self.first_joined_at.get_or_insert(now_s);
         }
-        self.store();
+        occupant.touch();
+        let records = occupant.records();
         self.occupants.insert(occupant.info.identity.clone(), occupant);
+        self.store();
+        if records {
+            self.count_now();
+        }
     }
 
     /// Ends one session: its tracks first, then the participant, who never arrived if they were not active.
-    pub(crate) fn leave(&mut self, identity: &str, reason: DisconnectReason, now_s: i64) -> Vec<Event> {
+    pub(crate) fn leave(&mut self, identity: &str, reason: DisconnectReason, now_s: i64) -> Vec<Effect> {
         let Some(occupant) = self.connected(identity).cloned() else {
             return Vec::new();
         };
@@ -265,31 +241,50 @@ impl Room {
             self.last_left_at = Some(now_s);
         }
         self.store();
+        if occupant.records() {
+            self.count_now();
+        }
         let room = self.snapshot();
-        let mut events: Vec<Event> = Vec::new();
+        let mut effects: Vec<Effect> = Vec::new();
         for track in &occupant.info.tracks {
             let kind = EventKind::TrackUnpublished;
-            events.push(Event::about_track(kind, room.clone(), &occupant.info, track.clone()));
+            effects.push(Event::about_track(kind, room.clone(), &occupant.info, track.clone()).into());
         }
         let kind = if occupant.is_active() {
             EventKind::ParticipantLeft
         } else {
             EventKind::ParticipantConnectionAborted
         };
-        events.extend(occupant.late_close.iter().cloned());
-        events.push(Event::about_participant(kind, room, occupant.farewell(reason)));
-        events
+        effects.extend(occupant.late_close.iter().cloned());
+        let published = occupant.info.is_publisher;
+        let farewell = occupant.farewell(reason);
+        effects.push(Event::about_participant(kind, room, farewell.clone()).into());
+        effects.push(self.changed(false));
+        let room = self.info.sid.clone();
+        effects.push(Notice::Left { room, info: Box::new(farewell), published }.into());
+        effects
     }
 
-    pub(crate) fn close(&mut self, reason: DisconnectReason, now_s: i64) -> Vec<Event> {
+    /// Clients see the room's new counts some time later, and a change of its metadata at once.
+    pub(crate) fn changed(&self, at_once: bool) -> Effect {
+        Notice::RoomChanged { info: Box::new(self.current()), at_once }.into()
+    }
+
+    /// Clients see this participant as they are now.
+    pub(crate) fn updated(&self, identity: &str, changed: Changed) -> Option<Effect> {
+        let info = Box::new(self.connected(identity)?.info.clone());
+        Some(Notice::Updated { room: self.info.sid.clone(), info, changed }.into())
+    }
+
+    pub(crate) fn close(&mut self, reason: DisconnectReason, now_s: i64) -> Vec<Effect> {
         let identities: Vec<String> = self.occupants.keys().cloned().collect();
-        let mut events: Vec<Event> =
+        let mut effects: Vec<Effect> =
             identities.iter().flat_map(|identity| self.leave(identity, reason, now_s)).collect();
-        events.push(self.event(EventKind::RoomFinished));
-        events
+        effects.push(self.event(EventKind::RoomFinished).into());
+        effects
     }
 
-    pub(crate) fn remove_stalled_joins(&mut self, now_s: i64) -> Vec<Event> {
+    pub(crate) fn remove_stalled_joins(&mut self, now_s: i64) -> Vec<Effect> {
         let stalled = |occupant: &&Occupant| {
             occupant.connected
                 && occupant.info.state != State::Active as i32
@@ -315,14 +310,6 @@ impl Room {
         };
         now_s - since >= i64::from(timeout)
     }
-}
-
-fn codec(mime: &str) -> Codec {
-    Codec { mime: mime.to_owned(), fmtp_line: String::new() }
-}
-
-fn seconds(duration: std::time::Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
 fn count<'a>(occupants: impl Iterator<Item = &'a Occupant>) -> u32 {

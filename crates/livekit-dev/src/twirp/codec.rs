@@ -8,11 +8,14 @@ use axum::{
 use prost::Message;
 use serde::de::DeserializeOwned;
 
-use super::error::{Code, TwirpError};
+use super::{
+    error::{Code, TwirpError},
+    lenient,
+};
 use crate::{
     auth::Caller,
     faults::{About, View},
-    grants::VideoGrant,
+    grants::{SipGrant, VideoGrant},
     proto_json::{self, Answer},
 };
 
@@ -52,6 +55,24 @@ impl Codec {
                 }
             }
         }
+    }
+
+    /// A body that cannot be decoded, or that was cut because it is too large.
+    pub(crate) fn malformed(self) -> TwirpError {
+        let encoding = match self {
+            Self::Protobuf => "protobuf",
+            Self::Json => "json",
+        };
+        TwirpError::new(Code::Malformed, format!("the {encoding} request could not be decoded"))
+    }
+
+    /// The answer of a method that lists `items`, when there are none.
+    pub(crate) fn empty_list(self) -> impl IntoResponse {
+        let body = match self {
+            Self::Protobuf => "",
+            Self::Json => "{\"items\":[]}",
+        };
+        ([(CONTENT_TYPE, self.content_type())], body)
     }
 
     fn content_type(self) -> &'static str {
@@ -95,18 +116,16 @@ impl Call {
 
     pub(crate) fn decode<Req: Message + Default + DeserializeOwned>(&self) -> Result<Req, TwirpError> {
         match self.codec {
-            Codec::Protobuf => Req::decode(self.body.clone())
-                .map_err(|_| TwirpError::new(Code::Malformed, "the protobuf request could not be decoded")),
-            Codec::Json => serde_json::from_slice(&self.body)
-                .map_err(|_| TwirpError::new(Code::Malformed, "the json request could not be decoded")),
+            Codec::Protobuf => Req::decode(self.body.clone()).map_err(|_| self.codec.malformed()),
+            Codec::Json => lenient::parse(&self.body).map_err(|_| self.codec.malformed()),
         }
     }
 
     fn encode<Res: Message + Answer>(&self, answer: &Res) -> Answered {
         let body = match self.codec {
             Codec::Protobuf => answer.encode_to_vec(),
-            Codec::Json => proto_json::to_value(answer)
-                .and_then(|value| serde_json::to_vec(&value))
+            Codec::Json => proto_json::to_json(answer)
+                .and_then(|json| serde_json::to_vec(&json))
                 .map_err(|error| TwirpError::new(Code::Internal, error.to_string()))?,
         };
         Ok(([(CONTENT_TYPE, self.codec.content_type())], body).into_response())
@@ -115,6 +134,12 @@ impl Call {
     /// A grant that is not bound to a room.
     pub(crate) fn require(&self, holds: impl FnOnce(&VideoGrant) -> bool) -> Result<(), TwirpError> {
         let grant = self.caller.0.as_ref().and_then(|claims| claims.video.as_ref());
+        if grant.is_some_and(holds) { Ok(()) } else { Err(TwirpError::denied()) }
+    }
+
+    /// A grant for telephony.
+    pub(crate) fn require_sip(&self, holds: impl FnOnce(&SipGrant) -> bool) -> Result<(), TwirpError> {
+        let grant = self.caller.0.as_ref().and_then(|claims| claims.sip.as_ref());
         if grant.is_some_and(holds) { Ok(()) } else { Err(TwirpError::denied()) }
     }
 

@@ -1,6 +1,6 @@
 //! Twirp errors: the codes, their statuses, and the two ways in which LiveKit words a message.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Json,
@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::config::{NO_RESPONSE, NO_WORKER};
 
@@ -113,12 +112,18 @@ impl TwirpError {
     }
 }
 
+/// The body of an error, in Twirp's order of fields.
+#[derive(Serialize)]
+struct Body {
+    code: Code,
+    msg: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<BTreeMap<&'static str, String>>,
+}
+
 impl IntoResponse for TwirpError {
     fn into_response(self) -> Response {
-        let mut body = json!({"code": self.code, "msg": self.msg});
-        if let Some((name, value)) = self.meta {
-            body["meta"] = json!({name: value});
-        }
-        (self.code.status(), Json(body)).into_response()
+        let meta = self.meta.map(|meta| BTreeMap::from([meta]));
+        (self.code.status(), Json(Body { code: self.code, msg: self.msg, meta })).into_response()
     }
 }

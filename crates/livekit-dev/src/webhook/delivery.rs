@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response, StatusCode};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -90,6 +90,7 @@ async fn post(client: &Client, url: &str, message: &Message) -> Attempt {
         .post(url)
         .header(CONTENT_TYPE, "application/webhook+json")
         .header(USER_AGENT, "LiveKit")
+        .header(ACCEPT_ENCODING, "gzip")
         .header(AUTHORIZATION, &message.authorization)
         .body(message.body.clone());
     match request.send().await {

@@ -4,6 +4,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
+    reasons::{ADMIN, CLOCK},
     target::Target,
     tokens::{claims, now_s, sign},
 };
@@ -28,6 +29,15 @@ async fn refused(target: &Target, token: &str) -> String {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(serde_json::from_str::<Value>(&text).is_err(), "plain text: {text}");
     text
+}
+
+/// The reason in a refusal of this token. Builds of the real server differ in the words before it: newer ones repeat the
+/// token, as livekit-dev does.
+async fn reason(target: &Target, token: &str) -> String {
+    let text = refused(target, token).await;
+    let newer = text.strip_prefix(&format!("invalid token: {token}, error: "));
+    let older = text.strip_prefix("invalid authorization token: ").filter(|_| !target.is_dev());
+    newer.or(older).unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
 #[tokio::test]
@@ -76,19 +86,21 @@ async fn garbage_is_an_invalid_token() {
 async fn another_key_is_an_invalid_api_key() {
     let target = Target::start().await;
     let token = sign(&target.secret, &claims("nobody's key", "", &json!({"roomList": true})));
-    assert_eq!(refused(&target, &token).await.trim_end(), "invalid API key: nobody's key");
+    let text = refused(&target, &token).await;
+    // Builds of the real server differ in this, too.
+    let older = text == "invalid API key" && !target.is_dev();
+    assert!(older || text == "invalid API key: nobody's key", "{text}");
 }
 
 #[tokio::test]
 async fn refusal_of_another_secret_repeats_the_token_and_says_why() {
     let target = Target::start().await;
     let token = sign("another secret of at least thirty-two bytes", &lister(&target));
-    let reason = refused(&target, &token).await;
-    let reason = reason.strip_prefix(&format!("invalid token: {token}, error: ")).unwrap();
-    assert!(reason.contains("signature is invalid"), "{reason}");
+    let reason = reason(&target, &token).await;
+    assert_eq!(reason, "token signature is invalid: signature is invalid");
     let answer = target.validate(&token).await;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    assert!(answer.text().await.unwrap().starts_with("invalid token: "));
+    assert!(answer.text().await.unwrap().ends_with(&reason));
 }
 
 #[tokio::test]
@@ -100,20 +112,20 @@ async fn a_token_is_good_for_a_minute_of_leeway_on_both_sides() {
         let (status, _) = text(list(&target).bearer_auth(sign(&target.secret, &claims))).await;
         assert_eq!(status, StatusCode::OK, "{claim} within the leeway");
         claims[claim] = json!(now_s() + bad);
-        let reason = refused(&target, &sign(&target.secret, &claims)).await;
-        assert!(reason.starts_with("invalid token: "), "{claim}: {reason}");
+        let reason = reason(&target, &sign(&target.secret, &claims)).await;
+        let why = if claim == "exp" { "expired" } else { "not valid yet" };
+        assert_eq!(reason, format!("token has invalid claims: token is {why}"));
     }
 }
 
 #[tokio::test]
 async fn a_token_without_an_end_is_refused() {
     let target = Target::start().await;
-    if target.dev("servers built before August 2026 accept tokens without exp").is_none() {
-        return;
-    }
     let mut claims = lister(&target);
     claims.as_object_mut().unwrap().remove("exp");
-    assert!(refused(&target, &sign(&target.secret, &claims)).await.contains("exp"));
+    let token = sign(&target.secret, &claims);
+    let missing = "token has invalid claims: token is missing required claim: exp claim is required";
+    assert_eq!(reason(&target, &token).await, missing);
 }
 
 #[tokio::test]
@@ -128,7 +140,7 @@ async fn the_token_may_stand_in_the_query() {
 #[tokio::test]
 async fn moving_the_rooms_on_leaves_tokens_alone() {
     let target = Target::start().await;
-    let Some(dev) = target.dev("the clock of a real server cannot be moved") else {
+    let Some(dev) = target.dev(CLOCK) else {
         return;
     };
     let token = sign(&target.secret, &lister(&target));
@@ -141,7 +153,7 @@ async fn moving_the_rooms_on_leaves_tokens_alone() {
 #[tokio::test]
 async fn the_admin_api_asks_for_key_and_secret() {
     let target = Target::start().await;
-    if target.dev("a real server has no admin API").is_none() {
+    if target.dev(ADMIN).is_none() {
         return;
     }
     let bare = target.request(Method::GET, "/_dev/rooms").send().await.unwrap();

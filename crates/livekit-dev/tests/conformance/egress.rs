@@ -2,10 +2,13 @@
 
 use livekit_api::services::egress::{EgressListOptions, RoomCompositeOptions};
 use livekit_dev::Store;
+use reqwest::StatusCode;
+use serde_json::json;
 
-use crate::target::{Target, code, fresh};
-
-const RECORDERS: &str = "a real server may have recorders, or Redis";
+use crate::{
+    reasons::{HAS_REDIS, RECORDERS},
+    target::{Target, code, fresh},
+};
 
 #[tokio::test]
 async fn recording_a_room_that_does_not_exist_is_not_found() {
@@ -27,13 +30,23 @@ async fn without_a_recorder_a_recording_is_unavailable() {
 }
 
 #[tokio::test]
-async fn without_redis_recordings_cannot_be_listed_or_stopped() {
+async fn without_redis_recordings_cannot_be_listed_or_changed() {
     let target = Target::start().await;
-    if target.dev(RECORDERS).is_none() {
-        return;
+    let grant = json!({"roomRecord": true});
+    for method in ["ListEgress", "UpdateLayout", "StopEgress", "UpdateStream"] {
+        let (status, error) =
+            target.call("Egress", method, &grant, &json!({"egress_id": "EG_nothing"})).await;
+        if !target.is_dev() && error["code"] != "internal" {
+            println!("skipped: {HAS_REDIS}");
+            return;
+        }
+        assert_eq!(
+            (status, &error["code"]),
+            (StatusCode::INTERNAL_SERVER_ERROR, &json!("internal")),
+            "{method}"
+        );
+        assert_eq!(error["msg"], "twirp error unknown: egress not connected (redis required)");
     }
-    assert_eq!(code(target.egress().list_egress(EgressListOptions::default()).await), "internal");
-    assert_eq!(code(target.egress().stop_egress("EG_nothing").await), "internal");
 }
 
 #[tokio::test]

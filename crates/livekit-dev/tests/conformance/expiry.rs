@@ -3,9 +3,10 @@
 use livekit_api::services::room::CreateRoomOptions;
 use serde_json::json;
 
-use crate::target::{Dev, Target, fresh};
-
-const CLOCK: &str = "the clock of a real server cannot be moved";
+use crate::{
+    reasons::CLOCK,
+    target::{Dev, Target, fresh},
+};
 
 /// Time passes only when it is moved.
 async fn standing() -> Option<Target> {

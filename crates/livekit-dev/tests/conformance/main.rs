@@ -9,19 +9,28 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod agents;
 mod auth;
+mod cors;
+mod data;
 mod egress;
 mod expiry;
-mod faults;
-mod flush;
-mod ghosts;
+mod hub;
+mod media;
 mod participants;
+mod people;
+mod reasons;
 mod recording;
-mod redis;
-mod restart;
+mod refusals;
+mod replay;
+mod resumes;
 mod rooms;
 mod rtc;
+mod seats;
+mod signalling;
 mod target;
+mod telephony;
+mod validate;
 mod webhooks;
 mod wire;
 

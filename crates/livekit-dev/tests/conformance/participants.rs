@@ -3,13 +3,21 @@
 use std::collections::HashMap;
 
 use livekit_api::services::room::UpdateParticipantOptions;
-use livekit_protocol::{ParticipantPermission, participant_info::State};
-use reqwest::{Method, StatusCode};
+use livekit_protocol::{
+    DataPacket, ParticipantInfo, ParticipantPermission, RpcError, RpcRequest, RpcResponse, data_packet,
+    participant_info::State, request_response::Reason, rpc_response,
+};
+use reqwest::StatusCode;
+use rtc_client::{Client, Error, SignalPath, Track};
 use serde_json::json;
 
+use crate::people::eventually;
+use crate::reasons::RACE;
 use crate::target::{Target, code, fresh};
 
-const JOINS: &str = "a participant of a real server needs media";
+fn active(info: &ParticipantInfo) -> Option<ParticipantInfo> {
+    (info.state() == State::Active).then(|| info.clone())
+}
 
 fn renamed(name: &str) -> UpdateParticipantOptions {
     UpdateParticipantOptions { name: name.to_owned(), ..Default::default() }
@@ -68,15 +76,16 @@ async fn muting_where_nobody_is_is_unavailable() {
 #[tokio::test]
 async fn a_participant_is_listed_with_what_the_token_says() {
     let target = Target::start().await;
-    let Some(dev) = target.dev(JOINS) else { return };
     let room = target.create("claims").await;
     let video = json!({"roomJoin": true, "room": room.name, "canPublish": false, "hidden": true});
     let mut claims = crate::tokens::claims(&target.key, "ann", &video);
     claims["name"] = json!("Ann");
     claims["metadata"] = json!("about ann");
     claims["attributes"] = json!({"seat": "4"});
-    dev.join(&crate::tokens::sign(&target.secret, &claims)).await;
-    let ann = target.rooms().get_participant(&room.name, "ann").await.unwrap();
+    let token = crate::tokens::sign(&target.secret, &claims);
+    let client = Client::connect(target.options(&token)).await.unwrap();
+    let ann = target.listed(&room.name, "ann", active).await;
+    assert_eq!(ann.sid, client.sid());
     assert!(ann.sid.starts_with("PA_") && ann.sid.len() == 15);
     assert_eq!((ann.name.as_str(), ann.metadata.as_str()), ("Ann", "about ann"));
     assert_eq!((ann.attributes["seat"].as_str(), ann.state()), ("4", State::Active));
@@ -90,9 +99,8 @@ async fn a_participant_is_listed_with_what_the_token_says() {
 #[tokio::test]
 async fn an_update_merges_attributes_and_empty_values_change_nothing() {
     let target = Target::start().await;
-    let Some(dev) = target.dev(JOINS) else { return };
     let room = target.create("update").await.name;
-    dev.join_as("ann", &room).await;
+    let _ann = target.enter("ann", &room).await;
     let attributes = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     };
@@ -113,47 +121,120 @@ async fn an_update_merges_attributes_and_empty_values_change_nothing() {
 #[tokio::test]
 async fn a_new_permission_replaces_the_whole_set_and_takes_tracks_away() {
     let target = Target::start().await;
-    let Some(dev) = target.dev(JOINS) else { return };
     let room = target.create("permission").await.name;
-    dev.join_as("ann", &room).await;
-    dev.publish("ann", &room, "CAMERA").await;
+    let client = target.enter("ann", &room).await;
+    client.publish(Track::camera()).await.unwrap();
+    target.listed(&room, "ann", |ann| (!ann.tracks.is_empty()).then_some(())).await;
     let permission = ParticipantPermission { can_publish_data: true, ..Default::default() };
     let options = UpdateParticipantOptions { permission: Some(permission), ..Default::default() };
     let ann = target.rooms().update_participant(&room, "ann", options).await.unwrap();
     let permission = ann.permission.unwrap();
     assert!(!permission.can_subscribe && !permission.can_publish && permission.can_publish_data);
-    assert!(ann.tracks.is_empty() && !ann.is_publisher);
+    let without = |ann: &ParticipantInfo| (ann.tracks.is_empty() && !ann.is_publisher).then_some(());
+    target.listed(&room, "ann", without).await;
+}
+
+/// The room counts them, too.
+#[tokio::test]
+async fn participant_who_may_publish_again_is_a_publisher() {
+    let target = Target::start().await;
+    let room = target.create("publisher").await.name;
+    let ann = target.enter("ann", &room).await;
+    assert!(!ann.seen(|seen| seen.participant.is_publisher), "nothing changed yet");
+    for can_publish in [false, true] {
+        let permission = ParticipantPermission { can_publish, can_subscribe: true, ..Default::default() };
+        let options = UpdateParticipantOptions { permission: Some(permission), ..Default::default() };
+        target.rooms().update_participant(&room, "ann", options).await.unwrap();
+        let same = |ann: &ParticipantInfo| (ann.is_publisher == can_publish).then_some(());
+        target.listed(&room, "ann", same).await;
+        let counted = async || {
+            let listed = target.rooms().list_rooms(vec![room.clone()]).await.unwrap();
+            (listed[0].num_publishers == u32::from(can_publish)).then_some(())
+        };
+        eventually("the count", counted).await;
+    }
+}
+
+#[tokio::test]
+async fn publisher_without_tracks_stays_a_publisher() {
+    let target = Target::start().await;
+    let room = target.create("publisher").await.name;
+    let ann = target.enter("ann", &room).await;
+    // Joined and active are 1 and 2; a publication has two updates.
+    let track = ann.publish(Track::microphone()).await.unwrap();
+    ann.until("a publisher", |seen| seen.participant.version >= 4).await.unwrap();
+    assert!(ann.seen(|seen| seen.participant.is_publisher));
+    ann.unpublish(&track.sid);
+    ann.until("no track", |seen| seen.participant.tracks.is_empty()).await.unwrap();
+    assert!(ann.seen(|seen| seen.participant.version >= 5 && seen.participant.is_publisher));
+    let without = |ann: &ParticipantInfo| (ann.tracks.is_empty() && ann.is_publisher).then_some(());
+    target.listed(&room, "ann", without).await;
+}
+
+#[tokio::test]
+async fn rpc_that_the_participant_refuses_is_an_error() {
+    let target = Target::start().await;
+    let room = target.create("rpc").await.name;
+    let ann = target.enter("ann", &room).await;
+    let admin = json!({"roomAdmin": true, "room": room});
+    let body = json!({"room": room, "destination_identity": "ann", "method": "nothing"});
+    let call = target.json("PerformRpc", &admin, &body);
+    let refusal = async {
+        let request = ann.find("the call", |seen| seen.data.iter().find_map(call_of)).await.unwrap();
+        let message = "Method not supported at destination".to_owned();
+        let error = RpcError { code: 1400, message, ..Default::default() };
+        let value = Some(rpc_response::Value::Error(error));
+        let response = RpcResponse { request_id: request.id.clone(), value };
+        let packet = DataPacket {
+            destination_identities: vec![request.id],
+            value: Some(data_packet::Value::RpcResponse(response)),
+            ..Default::default()
+        };
+        ann.send_packet(packet, true);
+    };
+    let ((status, error), ()) = tokio::join!(call, refusal);
+    assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
+    assert_eq!(error["msg"], "twirp error unknown: RpcError 1400: Method not supported at destination");
+    let Some(dev) = target.dev_part() else { return };
+    dev.join_as("bob", &room).await;
+    let body = json!({"room": room, "destination_identity": "bob", "method": "nothing"});
+    assert_eq!(target.json("PerformRpc", &admin, &body).await, (status, error), "a test participant");
+}
+
+fn call_of(data: &rtc_client::Data) -> Option<RpcRequest> {
+    match &data.packet.value {
+        Some(data_packet::Value::RpcRequest(request)) => Some(request.clone()),
+        _ => None,
+    }
 }
 
 #[tokio::test]
 async fn a_removed_participant_is_gone_and_the_same_token_joins_again() {
     let target = Target::start().await;
-    let Some(dev) = target.dev(JOINS) else { return };
     let room = target.create("remove").await.name;
-    let token = target.joining("ann", &room);
-    let first = dev.join(&token).await;
+    let options = target.options(&target.joining("ann", &room));
+    let first = Client::connect(options.clone()).await.unwrap();
     target.rooms().remove_participant(&room, "ann").await.unwrap();
-    assert!(target.rooms().list_participants(&room).await.unwrap().is_empty());
-    let second = dev.join(&token).await;
-    assert_ne!(first["sid"], second["sid"]);
+    target.gone(&room, "ann").await;
+    let second = Client::connect(options).await.unwrap();
+    assert_ne!(first.sid(), second.sid());
 }
 
 #[tokio::test]
 async fn a_second_session_of_an_identity_replaces_the_first() {
     let target = Target::start().await;
-    let Some(dev) = target.dev(JOINS) else { return };
     let room = target.create("duplicate").await.name;
-    let first = dev.join_as("ann", &room).await;
-    let second = dev.join_as("ann", &room).await;
-    assert_ne!(first["sid"], second["sid"]);
-    let listed = target.rooms().list_participants(&room).await.unwrap();
-    assert_eq!(listed.iter().map(|ann| json!(ann.sid)).collect::<Vec<_>>(), [second["sid"].clone()]);
+    let first = target.enter("ann", &room).await;
+    let second = target.enter("ann", &room).await;
+    assert_ne!(first.sid(), second.sid());
+    target.listed(&room, "ann", |ann| (ann.sid == second.sid()).then_some(())).await;
+    assert_eq!(target.rooms().list_participants(&room).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_late_close_of_a_duplicate_hides_somebody_who_is_there() {
     let target = Target::start().await;
-    let Some(dev) = target.dev("the race of a real server cannot be won on purpose") else {
+    let Some(dev) = target.dev(RACE) else {
         return;
     };
     dev.switch(json!({"late_duplicate_close": true})).await;
@@ -168,46 +249,43 @@ async fn a_late_close_of_a_duplicate_hides_somebody_who_is_there() {
 #[tokio::test]
 async fn tracks_have_ids_that_tell_their_source() {
     let target = Target::start().await;
-    let Some(dev) = target.dev(JOINS) else { return };
     let room = target.create("tracks").await.name;
-    dev.join_as("ann", &room).await;
-    for (source, prefix) in [
-        ("CAMERA", "TR_VC"),
-        ("MICROPHONE", "TR_AM"),
-        ("SCREEN_SHARE", "TR_VS"),
-        ("SCREEN_SHARE_AUDIO", "TR_As"),
+    let ann = target.enter("ann", &room).await;
+    for (track, prefix) in [
+        (Track::camera(), "TR_VC"),
+        (Track::microphone(), "TR_AM"),
+        (Track::screen(), "TR_VS"),
+        (Track::screen_audio(), "TR_As"),
     ] {
-        let track = dev.publish("ann", &room, source).await;
-        let sid = track["sid"].as_str().unwrap();
+        let sid = ann.publish(track).await.unwrap().sid;
         assert!(sid.starts_with(prefix) && sid.len() == 17, "{sid}");
     }
-    let ann = target.rooms().get_participant(&room, "ann").await.unwrap();
-    assert!(ann.is_publisher && ann.tracks.len() == 4);
+    target.listed(&room, "ann", |ann| (ann.is_publisher && ann.tracks.len() == 4).then_some(())).await;
 }
 
 #[tokio::test]
 async fn sources_in_a_token_narrow_what_may_be_published() {
     let target = Target::start().await;
-    let Some(dev) = target.dev(JOINS) else { return };
     let room = target.create("sources").await.name;
     let video = json!({"roomJoin": true, "room": room, "canPublishSources": ["microphone"]});
-    dev.join(&target.token("ann", &video)).await;
-    dev.publish("ann", &room, "MICROPHONE").await;
-    let camera = json!({"room": room, "identity": "ann", "source": "CAMERA"});
-    assert_eq!(dev.send(Method::POST, "publish", &camera).await.status(), StatusCode::FORBIDDEN);
+    let ann = target.enter_with(SignalPath::V1, "ann", &video).await;
+    ann.publish(Track::microphone()).await.unwrap();
+    let Err(Error::Request(refusal)) = ann.publish(Track::camera()).await else { panic!("published") };
+    assert_eq!(refusal.reason(), Reason::NotAllowed);
 }
 
 #[tokio::test]
 async fn a_track_can_be_muted_but_not_unmuted() {
     let target = Target::start().await;
-    let Some(dev) = target.dev(JOINS) else { return };
     let room = target.create("mute").await.name;
-    dev.join_as("ann", &room).await;
-    let sid = dev.publish("ann", &room, "MICROPHONE").await["sid"].as_str().unwrap().to_owned();
+    let ann = target.enter("ann", &room).await;
+    let sid = ann.publish(Track::microphone()).await.unwrap().sid;
+    target.listed(&room, "ann", |ann| (!ann.tracks.is_empty()).then_some(())).await;
     let muted = target.rooms().mute_published_track(&room, "ann", &sid, true).await.unwrap();
     assert!(muted.muted);
     let unmuted = target.rooms().mute_published_track(&room, "ann", &sid, false).await;
     assert_eq!(code(unmuted), "failed_precondition");
+    let Some(dev) = target.dev_part() else { return };
     dev.switch(json!({"remote_unmute": true})).await;
     let unmuted = target.rooms().mute_published_track(&room, "ann", &sid, false).await.unwrap();
     assert!(!unmuted.muted);
@@ -217,9 +295,8 @@ async fn a_track_can_be_muted_but_not_unmuted() {
 #[tokio::test]
 async fn muting_an_unknown_track_succeeds_without_a_track() {
     let target = Target::start().await;
-    let Some(dev) = target.dev(JOINS) else { return };
     let room = target.create("mute").await.name;
-    dev.join_as("ann", &room).await;
+    let _ann = target.enter("ann", &room).await;
     let admin = json!({"roomAdmin": true, "room": room});
     let body = json!({"room": room, "identity": "ann", "track_sid": "TR_x", "muted": true});
     let answer = target.json("MutePublishedTrack", &admin, &body).await;

@@ -14,11 +14,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    reasons::WORKERS,
     receiver::Receiver,
     target::{Dev, Target, code},
 };
-
-const WORKERS: &str = "the workers of a real server are not ours to hold, move and kill";
 
 struct Studio {
     target: Target,

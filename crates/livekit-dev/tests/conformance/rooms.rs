@@ -4,7 +4,10 @@ use livekit_api::services::room::{CreateRoomOptions, SendDataOptions};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::target::{Target, code, fresh, message};
+use crate::{
+    reasons::{RACE, RECORDERS},
+    target::{Target, code, fresh, message},
+};
 
 #[tokio::test]
 async fn create_room_twice_returns_the_same_room_and_ignores_the_second_options() {
@@ -33,7 +36,8 @@ async fn a_new_room_has_an_id_of_its_own_and_the_default_options() {
     assert!(!characters.contains(['0', '1', 'I', 'O', 'l']), "{characters}");
     assert_eq!((room.empty_timeout, room.departure_timeout, room.max_participants), (300, 20, 0));
     assert_eq!(room.creation_time, room.creation_time_ms / 1000);
-    assert!(!room.turn_password.is_empty());
+    let password = &room.turn_password;
+    assert!(matches!(password.len(), 43 | 44) && password.chars().all(|c| c.is_ascii_alphanumeric()));
     assert!(room.enabled_codecs.iter().any(|codec| codec.mime == "audio/opus"));
 }
 
@@ -52,8 +56,14 @@ async fn a_name_over_256_bytes_is_refused() {
 #[tokio::test]
 async fn metadata_over_512_kibibytes_is_refused() {
     let target = Target::start().await;
-    let options = CreateRoomOptions { metadata: "x".repeat(512 * 1024 + 1), ..Default::default() };
-    assert_eq!(code(target.rooms().create_room(&fresh("metadata"), options).await), "invalid_argument");
+    let body = json!({"name": fresh("metadata"), "metadata": "x".repeat(512 * 1024 + 1)});
+    let (status, error) = target.json("CreateRoom", &json!({"roomCreate": true}), &body).await;
+    assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
+    let wrong = "metadata size exceeds limits";
+    assert_eq!(
+        (&error["msg"], &error["meta"]),
+        (&json!(format!("{wrong} 524288")), &json!({"argument": wrong}))
+    );
 }
 
 #[tokio::test]
@@ -123,21 +133,22 @@ async fn a_nonce_has_sixteen_bytes_or_none() {
 }
 
 #[tokio::test]
-async fn moving_and_forwarding_are_for_the_cloud_only() {
+async fn rpc_needs_a_destination() {
     let target = Target::start().await;
-    let rooms = target.rooms();
-    if target.dev("the wording differs between versions, and a cloud server can do it").is_none() {
-        return;
-    }
-    assert_eq!(code(rooms.forward_participant("a", "someone", "b").await), "unknown");
-    assert_eq!(code(rooms.move_participant("a", "someone", "b").await), "unknown");
-    assert_eq!(code(rooms.move_participant("a", "someone", "a").await), "invalid_argument");
+    let room = target.create("rpc").await.name;
+    let admin = json!({"roomAdmin": true, "room": room});
+    let (status, error) = target.json("PerformRpc", &admin, &json!({"room": room, "method": "m"})).await;
+    assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
+    assert_eq!(error["msg"], "twirp error unknown: destination identity is required");
+    let nobody = json!({"room": room, "destination_identity": "nobody", "method": "m"});
+    let (status, error) = target.json("PerformRpc", &admin, &nobody).await;
+    assert_eq!((status, &error["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
 }
 
 #[tokio::test]
 async fn a_room_with_a_recording_needs_a_recorder() {
     let target = Target::start().await;
-    if target.dev("a real server may have recorders").is_none() {
+    if target.dev(RECORDERS).is_none() {
         return;
     }
     let body = json!({"name": "recorded", "egress": {"room": {}}});
@@ -148,7 +159,7 @@ async fn a_room_with_a_recording_needs_a_recorder() {
 #[tokio::test]
 async fn a_recreated_room_may_be_the_old_one_and_die_at_once() {
     let target = Target::start().await;
-    let Some(dev) = target.dev("the race of a real server cannot be won on purpose") else {
+    let Some(dev) = target.dev(RACE) else {
         return;
     };
     dev.switch(json!({"stale_recreate": true})).await;

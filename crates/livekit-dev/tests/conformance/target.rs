@@ -7,17 +7,20 @@ use livekit_api::services::{
     egress::EgressClient,
     room::{CreateRoomOptions, RoomClient},
 };
-use livekit_dev::{Config, LiveKitDev, Store};
+use livekit_dev::{Config, LiveKitDev};
 use livekit_protocol::Room;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::tokens;
+use crate::{reasons::CREATES_NO_ROOMS, tokens};
 
-/// Why what follows a restart is skipped.
-pub const RESTART: &str = "a real server is not restarted by a test";
+/// How old the counts of a room may be.
+const NUMBERS_LAG: Duration = Duration::from_secs(5);
+
+/// How often a livekit-dev for replays announces presence.
+const ANNOUNCEMENTS: Duration = Duration::from_millis(300);
 
 pub struct Target {
     pub url: String,
@@ -25,6 +28,8 @@ pub struct Target {
     pub secret: String,
     pub http: Client,
     rooms: RoomClient,
+    /// In the name of each room that `create` makes, so that webhooks find their test.
+    pub tag: String,
     /// Stops the livekit-dev that this test started.
     own: Option<DropGuard>,
 }
@@ -52,9 +57,42 @@ impl Target {
         Some(Self::own(configure).await)
     }
 
-    /// A livekit-dev whose store survives it.
-    pub async fn redis_like() -> Option<Self> {
-        Self::configured(RESTART, |config| config.store = Store::RedisLike).await
+    /// A server on which a join creates its room; none if the real one does not.
+    pub async fn creating_rooms() -> Option<Self> {
+        let target = Self::start().await;
+        if target.is_dev() {
+            return Some(Self::own(|config| config.auto_create = true).await);
+        }
+        let creates = target.creates_rooms().await;
+        if !creates {
+            println!("skipped: {CREATES_NO_ROOMS}");
+        }
+        creates.then_some(target)
+    }
+
+    /// Whether a join creates its room.
+    pub async fn creates_rooms(&self) -> bool {
+        let token = self.joining("probe", &fresh("probe"));
+        self.validate(&token).await.status().is_success()
+    }
+
+    /// A livekit-dev that counts as late as a real server does, or the server that is asked.
+    pub async fn lagging() -> Self {
+        let target = Self::start().await;
+        if target.is_dev() { Self::own(|config| config.numbers_lag = NUMBERS_LAG).await } else { target }
+    }
+
+    /// A livekit-dev that announces presence more often than a real server, or the server that is asked.
+    pub async fn announcing_soon() -> Self {
+        let target = Self::start().await;
+        if target.is_dev() { Self::own(|config| config.rtc.presence = ANNOUNCEMENTS).await } else { target }
+    }
+
+    /// A livekit-dev that soon sends a webhook again, or the server that is asked.
+    pub async fn trying_again_soon() -> Self {
+        let target = Self::start().await;
+        let soon = |config: &mut Config| config.webhooks.retry_base = Duration::from_millis(1);
+        if target.is_dev() { Self::own(soon).await } else { target }
     }
 
     async fn own(configure: impl FnOnce(&mut Config)) -> Self {
@@ -62,6 +100,7 @@ impl Target {
         config.wait_speed = 60; // 3 s take 50 ms
         config.dead_node_lingers = Duration::ZERO;
         config.node_returns_after = Duration::ZERO;
+        config.numbers_lag = Duration::ZERO;
         configure(&mut config);
         let (key, secret) = (config.api_key.clone(), config.api_secret.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -82,6 +121,7 @@ impl Target {
             url,
             key: key.to_owned(),
             secret: secret.to_owned(),
+            tag: format!("{:08x}", rand::random::<u32>()),
             own,
         }
     }
@@ -94,6 +134,11 @@ impl Target {
         self.own.is_some().then_some(Dev(self))
     }
 
+    /// What only a livekit-dev can be asked, at the end of a test whose other parts ran against every server.
+    pub fn dev_part(&self) -> Option<Dev<'_>> {
+        self.own.is_some().then_some(Dev(self))
+    }
+
     pub fn is_dev(&self) -> bool {
         self.own.is_some()
     }
@@ -102,19 +147,14 @@ impl Target {
         &self.rooms
     }
 
-    /// A client that gives up soon.
-    pub fn impatient_rooms(&self) -> RoomClient {
-        RoomClient::with_api_key(&self.url, &self.key, &self.secret)
-            .with_request_timeout(Duration::from_secs(2))
-    }
-
     pub fn egress(&self) -> EgressClient {
         EgressClient::with_api_key(&self.url, &self.key, &self.secret)
             .with_request_timeout(Duration::from_secs(20))
     }
 
     pub async fn create(&self, what: &str) -> Room {
-        self.rooms().create_room(&fresh(what), CreateRoomOptions::default()).await.unwrap()
+        let name = fresh(&format!("{what}-{}", self.tag));
+        self.rooms().create_room(&name, CreateRoomOptions::default()).await.unwrap()
     }
 
     pub fn token(&self, identity: &str, video: &Value) -> String {
@@ -129,12 +169,51 @@ impl Target {
         self.http.request(method, format!("{}{path}", self.url))
     }
 
-    /// A Twirp call in JSON, with these grants.
+    /// A Twirp call to `RoomService` in JSON, with these grants.
     pub async fn json(&self, method: &str, video: &Value, body: &Value) -> (StatusCode, Value) {
-        let token = self.token("", video);
-        let path = format!("/twirp/livekit.RoomService/{method}");
+        self.call("RoomService", method, video, body).await
+    }
+
+    /// A Twirp call in JSON, with these grants.
+    pub async fn call(
+        &self,
+        service: &str,
+        method: &str,
+        video: &Value,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        self.call_with(&self.token("", video), service, method, body).await
+    }
+
+    /// A Twirp call in JSON, with this token.
+    pub async fn call_with(
+        &self,
+        token: &str,
+        service: &str,
+        method: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        let path = format!("/twirp/livekit.{service}/{method}");
         let response = self.request(Method::POST, &path).bearer_auth(token).json(body).send().await.unwrap();
         (response.status(), response.json().await.unwrap())
+    }
+
+    /// A socket that says nothing: its participant has joined and never becomes active. They leave when it is dropped.
+    pub async fn sit(&self, identity: &str, room: &str) -> reqwest::Upgraded {
+        let response = self.upgrade(&self.joining(identity, room)).await;
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        response.upgrade().await.unwrap()
+    }
+
+    /// The answer to a WebSocket upgrade on `/rtc`.
+    pub async fn upgrade(&self, token: &str) -> Response {
+        let request = self.request(Method::GET, &format!("/rtc?access_token={token}"));
+        let request = request
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        request.send().await.unwrap()
     }
 
     pub async fn validate(&self, token: &str) -> Response {
@@ -193,6 +272,11 @@ impl Dev<'_> {
     pub async fn webhooks_idle(&self) {
         assert!(self.send(Method::GET, "webhooks/idle", &Value::Null).await.status().is_success());
     }
+}
+
+/// Status and text of an answer.
+pub async fn read(response: Response) -> (u16, String) {
+    (response.status().as_u16(), response.text().await.unwrap().trim_end().to_owned())
 }
 
 /// The words of a refusal.

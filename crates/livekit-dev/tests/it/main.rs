@@ -1,9 +1,28 @@
 //! What the library promises to tests in the same process: queues, mishaps, time and shutdown.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
 
+mod calls;
+mod client_faults;
+mod clients;
+mod data;
+mod lifecycle;
+mod limits;
+mod media;
+mod permissions;
+mod presence;
 mod queues;
+mod resumes;
+mod revoked;
 mod server;
+mod signalling;
+mod slow_server;
+mod subscriptions;
 mod support;
 mod waits;
 

@@ -33,6 +33,7 @@ impl Served {
         config.wait_speed = 60; // 3 s take 50 ms
         config.dead_node_lingers = Duration::ZERO;
         config.node_returns_after = Duration::ZERO;
+        config.numbers_lag = Duration::ZERO;
         config.webhook_urls = vec![receiver.url.clone()];
         config.webhooks.retry_base = Duration::from_millis(1);
         configure(&mut config);
@@ -52,4 +53,14 @@ impl Served {
 
 pub fn token(room: &str, identity: &str) -> String {
     tokens::sign(SECRET, &tokens::claims(KEY, identity, &tokens::joining(room)))
+}
+
+/// Waits until it holds, for at most 30 s.
+pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let holding = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), holding).await.is_ok(), "{what}");
 }

@@ -41,8 +41,8 @@ impl Received {
 
 pub struct Receiver {
     pub url: String,
-    arrivals: mpsc::UnboundedReceiver<Received>,
-    answers: Arc<Mutex<VecDeque<u16>>>,
+    pub arrivals: mpsc::UnboundedReceiver<Received>,
+    pub answers: Arc<Mutex<VecDeque<u16>>>,
 }
 
 type Shared = (mpsc::UnboundedSender<Received>, Arc<Mutex<VecDeque<u16>>>);

@@ -321,6 +321,9 @@ impl Stage {
 
     /// LiveKit may refuse: the room may be over, or full.
     pub fn enter(&mut self, held: &Token) {
+        if self.open_tab(held) {
+            return self.say(format!("{} enters {} with a client", held.identity, held.room_name));
+        }
         let entered = self.livekit.join(&held.text).map(|one| one.sid).map_err(|error| error.to_string());
         self.say(format!("{} enters {}: {entered:?}", held.identity, held.room_name));
     }

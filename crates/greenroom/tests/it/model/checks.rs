@@ -3,7 +3,7 @@
 //! has lost do.
 
 use livekit_dev::LiveKitDev;
-use livekit_protocol::ParticipantInfo;
+use livekit_protocol::{ParticipantInfo, participant_info::State};
 use sqlx::PgPool;
 
 /// What is not as it should be.
@@ -40,7 +40,8 @@ impl Inside {
         rooms.extend(listed.iter().cloned());
         for room in rooms {
             let shown = listed.contains(&room).then(|| livekit.participants(&room.name));
-            for one in livekit.connected(&room.name) {
+            let active = |one: &ParticipantInfo| one.state() == State::Active;
+            for one in livekit.connected(&room.name).into_iter().filter(active) {
                 if shown.as_ref().is_some_and(|shown| !shown.iter().any(|other| other.sid == one.sid)) {
                     continue;
                 }

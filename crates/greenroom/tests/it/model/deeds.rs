@@ -124,6 +124,9 @@ impl Stage {
         let mut inside = self.inside(asked.room);
         inside.sort();
         let Some((room, who)) = inside.get(asked.who % inside.len().max(1)) else { return };
+        if self.tabs.publish(room, who) {
+            return self.say(format!("{who} publishes in {room} with a client"));
+        }
         let told = self.livekit.publish(room, who, TrackSource::Microphone).map(drop);
         self.say(format!("{who} publishes in {room}: {told:?}"));
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use livekit_dev::{ANY_METHOD, Code, Fault, Mishap, Order, Redis, Stop, Switches};
+use livekit_dev::{ANY_METHOD, ClientFault, Code, Fault, Mishap, Order, Redis, Stop, Switches};
 
 use super::{dice::Dice, expect::On, stage::Stage};
 
@@ -52,7 +52,7 @@ const EDITS: [&str; 18] = [
 impl Stage {
     pub async fn befall(&mut self, dice: &mut Dice) {
         self.troubled = true;
-        match dice.roll(20) {
+        match dice.roll(22) {
             0..=4 => self.break_livekit(dice),
             5 => self.restart_livekit(dice),
             6..=8 => self.lose_webhooks(dice),
@@ -80,6 +80,7 @@ impl Stage {
                 self.say("LiveKit's empty rooms expire".to_owned());
                 self.livekit.advance_clock(Duration::from_hours(dice.pick(&[1, 30])));
             }
+            20 | 21 => self.trouble_clients(dice),
             _ => self.edit(dice).await,
         }
     }
@@ -114,6 +115,24 @@ impl Stage {
         let (method, calls) = (dice.pick(&METHODS), dice.pick(&[1, 2, 5, 20]));
         self.say(format!("LiveKit, {calls} calls of {method}: {fault:?}"));
         self.livekit.faults().set_next(method, calls, fault);
+    }
+
+    /// Simulated participants have none of it.
+    fn trouble_clients(&mut self, dice: &mut Dice) {
+        let faults = [
+            ClientFault::CutSocket,
+            ClientFault::SilenceSocket,
+            ClientFault::DropMedia,
+            ClientFault::RefuseResume,
+        ];
+        let (fault, mut troubled) = (dice.pick(&faults), 0);
+        for room in self.livekit.rooms() {
+            for one in self.livekit.connected(&room.name) {
+                self.livekit.inject_client_fault(&room.name, &one.identity, fault);
+                troubled += 1;
+            }
+        }
+        self.say(format!("clients among {troubled} participants: {fault:?}"));
     }
 
     fn lose_webhooks(&mut self, dice: &mut Dice) {

@@ -19,11 +19,13 @@ use testkit::Wire;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{acts::Key, checks, dice::Dice, expect::On, standing::Standing};
+use super::{acts::Key, checks, dice::Dice, expect::On, standing::Standing, tabs::Tabs};
 use crate::world::{Replica, World};
 
 pub const ROOMS: usize = 3;
 const PEOPLE: usize = 7;
+/// Those who have clients with media: a host, and two others.
+const WITH_CLIENTS: [usize; 3] = [0, 5, 6];
 /// Connections that were cut are asked before they are used when they were idle for 5 s: until then one fails.
 const CONVALESCENCE: Duration = Duration::from_secs(6);
 /// Leases, back-offs, held seats and lingering people are over after it.
@@ -46,6 +48,7 @@ pub struct Stage {
     pub people: Vec<String>,
     pub rooms: Vec<Room>,
     pub tokens: Vec<Token>,
+    pub tabs: Tabs,
     journal: Journal,
 }
 
@@ -110,6 +113,7 @@ impl Stage {
             people: Vec::new(),
             rooms: Vec::new(),
             tokens: Vec::new(),
+            tabs: Tabs::default(),
             journal: Journal::default(),
         };
         for at in 0..stage.wires.len() {
@@ -153,7 +157,7 @@ impl Stage {
         self.journal = Journal { seed, lines: Vec::new() };
         let number = Uuid::new_v4().simple().to_string();
         self.people = (0..PEOPLE).map(|n| format!("p{n}-{seed}-{}", &number[..6])).collect();
-        (self.rooms, self.tokens) = (Vec::new(), Vec::new());
+        (self.rooms, self.tokens, self.tabs) = (Vec::new(), Vec::new(), Tabs::default());
         for host in &self.people[..ROOMS] {
             let id = testkit::eventually("a room of one's own", || async {
                 let (status, told) = self.replica(0).get(host, "/api/v1/live/rooms/me").await;
@@ -163,6 +167,15 @@ impl Stage {
             let standing = vec![Standing::default(); PEOPLE];
             self.rooms.push(Room { id: id.parse().unwrap(), on: On::Idle, keys: Vec::new(), standing });
         }
+    }
+
+    /// Enters with a client, if the token's owner has one.
+    pub fn open_tab(&mut self, held: &Token) -> bool {
+        let has_client = WITH_CLIENTS.iter().any(|who| self.people[*who] == held.identity);
+        if has_client {
+            self.tabs.open(&self.world.services.room.livekit, held);
+        }
+        has_client
     }
 
     /// The replica dies, and another one takes its place.

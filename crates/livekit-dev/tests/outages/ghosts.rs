@@ -6,8 +6,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::{
+    reasons::RESTART,
     receiver::Receiver,
-    target::{RESTART, Target, code},
+    target::{Target, code},
 };
 
 /// A room whose only participant, `ghost`, was there when the server was killed.

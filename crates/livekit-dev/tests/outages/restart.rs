@@ -8,8 +8,9 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::{
+    reasons::RESTART,
     receiver::Receiver,
-    target::{RESTART, Target, code, message},
+    target::{Target, code, message},
 };
 
 #[tokio::test]

@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     receiver::Receiver,
-    rtc::upgrade,
-    target::{Target, code, message},
+    target::{Target, code, message, read},
 };
 
 const FLUSH: &str = "the Redis of a real server is not emptied by a test";
@@ -85,7 +84,7 @@ async fn socket_that_may_create_the_room_writes_it_back_and_its_deletion_puts_ev
     let mut receiver = Receiver::start().await;
     dev.webhooks_to(&receiver.url).await;
     let video = json!({"roomJoin": true, "roomCreate": true, "room": room.name, "hidden": true});
-    assert_eq!(upgrade(&target, &target.token("helper", &video)).await.0, 101);
+    assert_eq!(read(target.upgrade(&target.token("helper", &video)).await).await.0, 101);
     assert_eq!(target.rooms().list_rooms(Vec::new()).await.unwrap()[0].sid, room.sid);
     target.rooms().delete_room(&room.name).await.unwrap();
     assert_eq!(count(&target).await, 0);
@@ -105,7 +104,7 @@ async fn socket_of_the_same_identity_puts_the_older_client_out() {
     let mut receiver = Receiver::start().await;
     dev.webhooks_to(&receiver.url).await;
     let video = json!({"roomJoin": true, "roomCreate": true, "room": room.name});
-    assert_eq!(upgrade(&target, &target.token("ann", &video)).await.0, 101);
+    assert_eq!(read(target.upgrade(&target.token("ann", &video)).await).await.0, 101);
     let left = receiver.next().await.json();
     assert_eq!(
         (&left["event"], &left["participant"]["identity"]),

@@ -1,0 +1,16 @@
+//! Why a test does not ask a real server. A test that is skipped prints one of these.
+
+pub const CLOCK: &str = "the clock of a real server cannot be moved";
+pub const RESTART: &str = "a real server is not restarted by a test";
+pub const RACE: &str = "the race of a real server cannot be won on purpose";
+pub const MISHAPS: &str = "the webhooks of a real server cannot be lost, held or moved in time";
+pub const ADMIN: &str = "a real server has no admin API";
+pub const WORKERS: &str = "the workers of a real server are not ours to hold, move and kill";
+pub const REFUSALS_OF_WORKERS: &str = "a real server may have no worker, and only workers refuse";
+pub const RECORDERS: &str = "a real server may have recorders, or Redis";
+
+// Which of these apply depends on the configuration of the server.
+pub const NO_WEBHOOKS: &str = "a real server sends webhooks where its configuration says";
+pub const HAS_REDIS: &str = "this server has Redis";
+pub const CREATES_ROOMS: &str = "this server creates rooms on join";
+pub const CREATES_NO_ROOMS: &str = "this server creates no rooms on join";

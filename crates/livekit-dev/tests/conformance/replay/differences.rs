@@ -1,0 +1,66 @@
+//! What may differ between a recording and a replay, and why. Everything else must be equal.
+
+use serde_json::Value;
+
+/// Messages of the server that are not compared.
+const NOT_COMPARED: &[(&[&str], &str)] = &[
+    (
+        &["offer", "answer", "trickle", "media_sections_requirement"],
+        "a client negotiates as often as it likes",
+    ),
+    (&["pong", "pong_resp"], "their number depends on how long a replay takes"),
+    (
+        &["speakers_changed", "connection_quality", "stream_state_update"],
+        "on clocks, from what the network does",
+    ),
+    (&["subscribed_quality_update"], "follows the layers that a browser's estimate lets it send"),
+    (&["room_update"], "at the end of a period of 5 s that began before the replay"),
+];
+
+// Not compared either (`shape.rs`): the echo of a client's own `leave`, which a browser that closes first does not see;
+// that a participant came or became ACTIVE, which is announced on a clock of 3 s or with the first track.
+
+/// Ends of others that are not compared: when a room is deleted, some of those inside still hear that the others go;
+/// and a participant who never published leaves on the clock, which those who leave soon after do not hear.
+pub fn is_quiet_end(info: &Value) -> bool {
+    let reason = &info["disconnect_reason"];
+    reason == "ROOM_DELETED" || (reason == "CLIENT_INITIATED" && info["is_publisher"] != true)
+}
+
+/// Fields whose presence is not compared.
+pub const IGNORED_FIELDS: &[(&str, &str)] = &[
+    ("num_participants", "a count of the last refresh, up to 5 s old"),
+    ("num_publishers", "a count of the last refresh, up to 5 s old"),
+    ("numParticipants", "a count of the last refresh, up to 5 s old"),
+    ("numPublishers", "a count of the last refresh, up to 5 s old"),
+    ("ice_servers", "empty in livekit-dev: every browser would ask public STUN servers"),
+];
+
+/// The tracks of a participant without permission go one after the other, in the order of a map: only their number is
+/// compared.
+pub fn loses_tracks(info: &Value) -> bool {
+    info["permission"]["can_publish"] != true
+}
+
+/// Webhooks that may come in any order among each other.
+pub const UNORDERED: &[(&str, &str)] =
+    &[("\"track_unpublished\"", "the real server keeps the tracks of a participant in a map")];
+
+/// Not compared for a bystander: the recordings 10c and 19 leave it out.
+pub const SUBSCRIPTION_LANE: &str = "subscription permissions";
+
+/// The lane in which a message is compared, in its order; none where it is not compared.
+///
+/// The real server sends the lanes from different goroutines: their order among each other changes from run to run.
+pub fn lane_of(kind: &str) -> Option<&'static str> {
+    if NOT_COMPARED.iter().any(|(kinds, _)| kinds.contains(&kind)) {
+        return None;
+    }
+    Some(match kind {
+        "refresh_token" => "tokens",
+        "track_published" => "published tracks",
+        "track_subscribed" => "subscribed tracks",
+        "subscription_permission_update" => SUBSCRIPTION_LANE,
+        _ => "main",
+    })
+}

@@ -1,0 +1,115 @@
+//! What `/_dev/client-faults` does to one client.
+
+use std::time::Duration;
+
+use livekit_protocol::{
+    ConnectionQuality, DisconnectReason, leave_request::Action, signal_response::Message,
+};
+use rtc_client::{Client, Error};
+use serde_json::{Value, json};
+
+use crate::{
+    clients::{PATHS, count, served, served_with, settled},
+    support::{KEY, SECRET, Served, eventually},
+};
+
+/// The fault befalls ann.
+async fn inject(served: &Served, room: &str, fault: &Value) {
+    let mut body = json!({"room": room, "identity": "ann"});
+    body.as_object_mut().unwrap().extend(fault.as_object().unwrap().clone());
+    let request = reqwest::Client::new().post(format!("{}/_dev/client-faults", served.url));
+    let response = request.basic_auth(KEY, Some(SECRET)).json(&body).send().await.unwrap();
+    assert!(response.status().is_success(), "{}", response.text().await.unwrap());
+}
+
+async fn end(client: &Client) -> Option<(DisconnectReason, Action)> {
+    client.until("the end", |seen| seen.closed).await.unwrap();
+    let leave = client.seen(|seen| seen.end.as_ref().and_then(|end| end.leave.clone()));
+    leave.map(|leave| (leave.reason(), leave.action()))
+}
+
+#[tokio::test]
+async fn cut_socket_ends_without_a_word_and_can_resume() {
+    let served = served().await;
+    for path in PATHS {
+        let room = format!("cut-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        inject(&served, &room, &json!({"client_fault": "cut_socket"})).await;
+        assert_eq!(end(&ann).await, None);
+        assert_eq!(ann.seen(|seen| seen.end.clone()).unwrap().code, None);
+        ann.resume().await.unwrap();
+        settled(&ann).await;
+    }
+}
+
+#[tokio::test]
+async fn silenced_socket_hears_nothing_until_a_resume() {
+    let served = served().await;
+    let ann = served.client("silenced", "ann").await;
+    let bob = served.client("silenced", "bob").await;
+    inject(&served, "silenced", &json!({"client_fault": "silence_socket"})).await;
+    served.api().update_room_metadata("silenced", "news").await.unwrap();
+    bob.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
+    settled(&bob).await;
+    assert_eq!(ann.seen(|seen| seen.room.metadata.clone()), "");
+    ann.cut_socket();
+    ann.resume().await.unwrap();
+    ann.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
+    settled(&ann).await;
+}
+
+#[tokio::test]
+async fn dropped_media_is_a_silent_client() {
+    let served = served_with(|config| {
+        config.rtc.silence = Duration::from_millis(500);
+        config.rtc.cleanup = Duration::from_millis(200);
+    })
+    .await;
+    let ann = served.client("dropped", "ann").await;
+    inject(&served, "dropped", &json!({"client_fault": "drop_media"})).await;
+    assert_eq!(end(&ann).await, Some((DisconnectReason::ConnectionTimeout, Action::Resume)));
+    eventually("ann is removed", || served.server.connected("dropped").is_empty()).await;
+}
+
+#[tokio::test]
+async fn refused_resume_asks_to_join_again() {
+    let served = served().await;
+    let ann = served.client("refused", "ann").await;
+    inject(&served, "refused", &json!({"client_fault": "refuse_resume"})).await;
+    ann.cut_socket();
+    let Err(Error::Left(leave)) = ann.resume().await else { panic!("the resume was accepted") };
+    assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
+}
+
+#[tokio::test]
+async fn quality_that_is_set_is_shown() {
+    let served = served().await;
+    let ann = served.client("quality", "ann").await;
+    inject(&served, "quality", &json!({"client_fault": "quality", "with": "POOR"})).await;
+    let poor = |message: &Message| match message {
+        Message::ConnectionQuality(update) => {
+            update.updates.iter().any(|info| info.quality() == ConnectionQuality::Poor)
+        }
+        _ => false,
+    };
+    ann.until("the quality", |seen| seen.messages.iter().any(|(_, message)| poor(message))).await.unwrap();
+    assert_eq!(count(&ann, poor), 1, "it is said once");
+}
+
+#[tokio::test]
+async fn leave_that_is_sent_says_what_was_asked() {
+    let served = served().await;
+    let ann = served.client("leave", "ann").await;
+    let leave = json!({"reason": "SERVER_SHUTDOWN", "action": "RECONNECT"});
+    inject(&served, "leave", &json!({"client_fault": "leave", "with": leave})).await;
+    assert_eq!(end(&ann).await, Some((DisconnectReason::ServerShutdown, Action::Reconnect)));
+    assert_eq!(served.server.connected("leave").len(), 1, "what the client does then is its affair");
+}
+
+#[tokio::test]
+async fn fault_of_an_unknown_client_does_nothing() {
+    let served = served().await;
+    let bob = served.client("unknown", "bob").await;
+    inject(&served, "unknown", &json!({"client_fault": "cut_socket"})).await;
+    settled(&bob).await;
+}

@@ -1,0 +1,160 @@
+//! How browsers' sessions go on, and how they end.
+
+use std::time::Duration;
+
+use livekit_api::services::room::CreateRoomOptions;
+use livekit_dev::{ClientFault, Hand};
+use livekit_protocol::DisconnectReason;
+use serde_json::json;
+
+use crate::{
+    browser::{Browser, PATHS, Page},
+    python::Python,
+    server::Server,
+};
+
+/// Two who see and hear each other.
+async fn call(server: &Server, browser: &Browser, room: &str, single: bool) -> (Page, Page) {
+    let ann = browser.joined(server, room, "ann", single).await;
+    let bob = browser.joined(server, room, "bob", single).await;
+    for page in [&ann, &bob] {
+        page.publish(json!({"camera": true, "microphone": true})).await;
+    }
+    ann.all_arrive(&["bob"]).await;
+    bob.all_arrive(&["ann"]).await;
+    (ann, bob)
+}
+
+#[tokio::test]
+async fn browser_without_its_socket_resumes_its_session() {
+    let (server, browser) = (Server::start().await, Browser::start().await);
+    for single in PATHS {
+        let (ann, bob) = call(&server, &browser, &format!("resume-{single}"), single).await;
+        let (sid, events) = (ann.sid().await, server.livekit.events().len());
+        ann.call("simulate", json!("signal-reconnect")).await;
+        bob.call("send", json!("meanwhile")).await;
+        ann.happens_times("reconnected", 1).await;
+        bob.call("send", json!("after")).await;
+        let heard: Vec<_> =
+            ann.hears("after").await.into_iter().map(|message| message["text"].clone()).collect();
+        assert_eq!(heard, ["meanwhile", "after"]);
+        assert_eq!(ann.sid().await, sid);
+        ann.all_arrive(&["bob"]).await;
+        bob.all_arrive(&["ann"]).await;
+        assert_eq!(server.livekit.events().len(), events);
+    }
+}
+
+#[tokio::test]
+async fn browser_that_joins_again_is_seen_again() {
+    let (server, browser) = (Server::start().await, Browser::start().await);
+    for single in PATHS {
+        let (ann, bob) = call(&server, &browser, &format!("again-{single}"), single).await;
+        let mut sids = vec![ann.sid().await];
+        for times in 1..=2 {
+            ann.call("simulate", json!("full-reconnect")).await;
+            ann.happens_times("reconnected", times).await;
+            let sid = ann.sid().await;
+            assert!(!sids.contains(&sid), "{sid} of {sids:?}");
+            sids.push(sid);
+            ann.all_flow(&["bob"]).await;
+            bob.all_arrive(&["ann"]).await;
+        }
+    }
+}
+
+/// Rooms are made by the API only, as with Greenroom.
+async fn without_auto_create() -> Server {
+    Server::with(|_| {}).await
+}
+
+#[tokio::test]
+async fn restarted_server_gets_its_browsers_back() {
+    let (server, browser) = (without_auto_create().await, Browser::start().await);
+    for single in PATHS {
+        let room = format!("restart-{single}");
+        server.api().create_room(&room, CreateRoomOptions::default()).await.unwrap();
+        let (ann, bob) = call(&server, &browser, &room, single).await;
+        let sids = [ann.sid().await, bob.sid().await];
+        server.livekit.restart();
+        server.api().create_room(&room, CreateRoomOptions::default()).await.unwrap();
+        for page in [&ann, &bob] {
+            page.happens_times("reconnected", 1).await;
+            assert!(!sids.contains(&page.sid().await));
+        }
+        for (page, other) in [(&ann, "bob"), (&bob, "ann")] {
+            page.all_flow(&[other]).await;
+            page.arrives(other, "camera").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn browser_gives_up_when_its_room_is_gone() {
+    let (server, browser) = (without_auto_create().await, Browser::start().await);
+    for single in PATHS {
+        let room = format!("gone-{single}");
+        server.api().create_room(&room, CreateRoomOptions::default()).await.unwrap();
+        let ann = browser.joined(&server, &room, "ann", single).await;
+        server.livekit.restart();
+        ann.happens_times("disconnected", 1).await;
+        assert_quiet(&server).await;
+    }
+}
+
+/// No client asks for anything more.
+async fn assert_quiet(server: &Server) {
+    let calls = server.livekit.all_calls();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(server.livekit.all_calls(), calls, "a client goes on asking");
+}
+
+/// All tokens, those that the server has refreshed included, expire; then the participant's socket is cut.
+fn expire_at_a_resume(server: &Server, room: &str, identity: &str) {
+    server.livekit.advance(Hand::Tokens, Duration::from_hours(1));
+    server.livekit.inject_client_fault(room, identity, ClientFault::CutSocket);
+}
+
+#[tokio::test]
+async fn browser_gives_up_when_its_token_has_expired() {
+    let browser = Browser::start().await;
+    for (single, validate) in [(true, "rtc/v1/validate"), (false, "rtc/validate")] {
+        let server = Server::start().await;
+        let room = format!("expired-{single}");
+        let ann = browser.joined(&server, &room, "ann", single).await;
+        ann.publish(json!({"microphone": true})).await;
+        expire_at_a_resume(&server, &room, "ann");
+        ann.happens_times("disconnected", 1).await;
+        // It has asked once why, and was answered 401.
+        assert_eq!(server.livekit.calls(validate), 1);
+        assert_quiet(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn python_gives_up_when_its_token_has_expired() {
+    for single in PATHS {
+        let server = Server::start().await;
+        let room = format!("expired-python-{single}");
+        let pia = Python::joined(&server, &room, "pia", single).await;
+        expire_at_a_resume(&server, &room, "pia");
+        pia.call("ends", json!({})).await;
+        assert_quiet(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn closed_page_leaves() {
+    let (server, browser) = (Server::start().await, Browser::start().await);
+    for single in PATHS {
+        let (room, name) = (format!("closed-{single}"), format!("ann-{single}"));
+        let bob = browser.joined(&server, &room, "bob", single).await;
+        let ann = browser.joined(&server, &room, &name, single).await;
+        bob.happens("participantConnected", &name).await;
+        ann.close().await;
+        bob.happens("participantDisconnected", &name).await;
+        let left = server.event("participant_left", &name).await;
+        let reason = left.participant.map(|participant| participant.disconnect_reason());
+        assert_eq!(reason, Some(DisconnectReason::ClientInitiated));
+    }
+}
