@@ -33,6 +33,8 @@ pub struct Asked {
 
 pub struct Ground {
     pub greenroom: PathBuf,
+    /// The executable of a real LiveKit server.
+    pub livekit_server: Option<PathBuf>,
     pub asked: Asked,
     pub database: Database,
     pub shared: Shared,
@@ -64,7 +66,7 @@ impl Ground {
         ];
         let livekit = Process::start("livekit-dev", &env::current_exe()?, &["child", "livekit"], &env)?;
         stack::wait_for(shared.livekit, "/").await?;
-        Ok(Self { greenroom, asked, database, shared, livekit })
+        Ok(Self { greenroom, livekit_server: None, asked, database, shared, livekit })
     }
 
     /// A child of this program that serves a baseline, ready.

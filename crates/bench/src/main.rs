@@ -21,6 +21,7 @@ mod kicks;
 mod listing;
 mod live;
 mod load;
+mod media;
 mod nests;
 mod pass;
 mod people;
@@ -42,7 +43,7 @@ use crate::ground::{Asked, Ground};
 #[derive(Debug, Parser)]
 struct Cli {
     /// How long each load lasts; longer than the 5 s for which a room is fresh, so that looks at LiveKit are in it
-    /// [default: 6, and 60 for go live]
+    /// [default: 6, and 60 for go live and media]
     #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
     /// How often each load is repeated
@@ -57,6 +58,9 @@ struct Cli {
     /// The executable under test [default: greenroom beside this program]
     #[arg(long, global = true)]
     greenroom: Option<PathBuf>,
+    /// A real LiveKit server's executable, for `media`: the same load on it in the same run
+    #[arg(long, global = true, env = "LIVEKIT_SERVER")]
+    livekit_server: Option<PathBuf>,
     #[command(subcommand)]
     what: Option<What>,
 }
@@ -91,6 +95,8 @@ enum What {
     Diagnosis,
     /// Whoever was kicked and comes back with his old token: until he is out, at 1,000 open rooms
     Kicks,
+    /// What media costs livekit-dev, and how long a join takes to the first frame
+    Media,
     /// How Postgres plans the SELECTs of token and of the listing with a history
     Plan,
     /// A process that this program starts for itself
@@ -136,7 +142,7 @@ fn main() -> Result<()> {
     runtime.block_on(measure(cli))
 }
 
-const ALL: [What; 14] = [
+const ALL: [What; 15] = [
     What::Tokens,
     What::Bookings,
     What::Growth,
@@ -150,6 +156,7 @@ const ALL: [What; 14] = [
     What::Nests,
     What::Diagnosis,
     What::Kicks,
+    What::Media,
     What::Plan,
 ];
 
@@ -172,7 +179,8 @@ async fn measure(cli: Cli) -> Result<()> {
     let mut failed = Vec::new();
     for (number, part) in parts.into_iter().enumerate() {
         eprintln!("{part:?}");
-        let ground = Ground::prepare(greenroom.clone(), asked, "part").await?;
+        let mut ground = Ground::prepare(greenroom.clone(), asked, "part").await?;
+        ground.livekit_server.clone_from(&cli.livekit_server);
         if number == 0 {
             println!("{}", ground.describe().await?);
         }
@@ -206,6 +214,7 @@ async fn section(ground: &Ground, part: What) -> Result<String> {
         What::Nests => nests::measure(ground).await,
         What::Diagnosis => diagnosis::measure(ground).await,
         What::Kicks => kicks::measure(ground).await,
+        What::Media => media::measure(ground).await,
         What::Plan => plan::measure(ground).await,
         What::All | What::Child { .. } => Ok(String::new()), // no parts
     }

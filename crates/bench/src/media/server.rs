@@ -1,0 +1,111 @@
+//! The servers that take the load: livekit-dev, and a real one where its executable is given.
+
+use std::{env, net::SocketAddr, path::Path};
+
+use anyhow::{Result, ensure};
+use http::StatusCode;
+use jsonwebtoken::{EncodingKey, Header};
+use rtc_client::Options;
+use serde_json::{Value, json};
+
+use crate::{
+    baseline::LISTEN,
+    ground::Ground,
+    load::{self, Prepared},
+    people,
+    process::{Process, Usage},
+    stack,
+};
+
+const KEY: &str = "benchkey";
+
+pub struct Server {
+    pub name: &'static str,
+    pub door: Door,
+    process: Process,
+}
+
+/// Where a server is, and the key to it.
+#[derive(Clone)]
+pub struct Door {
+    address: SocketAddr,
+    secret: String,
+}
+
+impl Server {
+    /// New ones: livekit-dev, and the real server if there is one.
+    pub async fn all(ground: &Ground) -> Result<Vec<Self>> {
+        let mut servers = vec![Self::dev().await?];
+        if let Some(executable) = &ground.livekit_server {
+            servers.push(Self::real(executable).await?);
+        }
+        Ok(servers)
+    }
+
+    async fn dev() -> Result<Self> {
+        let door = Door::new()?;
+        let env = [
+            (LISTEN.to_owned(), door.address.to_string()),
+            ("LIVEKIT_API_KEY".to_owned(), KEY.to_owned()),
+            ("LIVEKIT_API_SECRET".to_owned(), door.secret.clone()),
+        ];
+        let process = Process::start("livekit-dev", &env::current_exe()?, &["child", "livekit"], &env)?;
+        Self::ready("livekit-dev", door, process).await
+    }
+
+    async fn real(executable: &Path) -> Result<Self> {
+        let door = Door::new()?;
+        let (tcp, udp) = (stack::free_port()?.port(), stack::free_port()?.port());
+        let config = json!({
+            "port": door.address.port(),
+            "bind_addresses": [door.address.ip()],
+            "keys": { KEY: door.secret },
+            "rtc": { "node_ip": door.address.ip(), "use_external_ip": false, "tcp_port": tcp, "udp_port": udp },
+            "room": { "auto_create": false },
+            "logging": { "level": "error" },
+        });
+        // YAML contains JSON.
+        let arguments = ["--config-body", &config.to_string()];
+        let process = Process::start("livekit-server", executable, &arguments, &[])?;
+        Self::ready("livekit-server", door, process).await
+    }
+
+    async fn ready(name: &'static str, door: Door, process: Process) -> Result<Self> {
+        stack::wait_for(door.address, "/").await?;
+        Ok(Self { name, door, process })
+    }
+
+    pub fn usage(&self) -> Usage {
+        self.process.usage()
+    }
+
+    pub async fn stop(self) -> Result<()> {
+        self.process.stop().await
+    }
+}
+
+impl Door {
+    fn new() -> Result<Self> {
+        Ok(Self { address: stack::free_port()?, secret: people::secret() })
+    }
+
+    pub fn options(&self, room: &str, identity: &str) -> Result<Options> {
+        let token = self.token(identity, &json!({ "roomJoin": true, "room": room }))?;
+        Ok(Options::new(&format!("http://{}", self.address), &token))
+    }
+
+    pub async fn create_room(&self, name: &str) -> Result<()> {
+        let token = self.token("", &json!({ "roomCreate": true }))?;
+        let path = "/twirp/livekit.RoomService/CreateRoom".to_owned();
+        let request = Prepared::post(path, Some(token), json!({ "name": name }).to_string());
+        let (status, answer) = load::once(self.address, &request).await?;
+        ensure!(status == StatusCode::OK, "{status}: {}", String::from_utf8_lossy(&answer));
+        Ok(())
+    }
+
+    fn token(&self, identity: &str, video: &Value) -> Result<String> {
+        let claims = json!({ "iss": KEY, "sub": identity, "exp": 4_102_444_800_u64, "video": video });
+        let key = EncodingKey::from_secret(self.secret.as_bytes());
+        Ok(jsonwebtoken::encode(&Header::default(), &claims, &key)?)
+    }
+}
