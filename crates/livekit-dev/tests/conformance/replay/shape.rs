@@ -16,7 +16,8 @@ pub struct Line {
 /// Turns the messages of one socket into lines. It remembers each participant, because a repeated update says nothing new.
 #[derive(Default)]
 pub struct Shaper {
-    known: BTreeMap<String, String>,
+    /// The session and the latest line of each, by identity.
+    known: BTreeMap<String, (Value, String)>,
 }
 
 impl Shaper {
@@ -50,7 +51,7 @@ impl Shaper {
     }
 
     fn remember(&mut self, info: &Value) {
-        self.known.insert(identity(info), without_state(info));
+        self.known.insert(identity(info), (info["sid"].clone(), without_state(info)));
     }
 
     fn updates(&mut self, body: &Value) -> Vec<String> {
@@ -58,10 +59,10 @@ impl Shaper {
         for info in items(&body["participants"]) {
             let gone = info["state"] == "DISCONNECTED";
             let line = without_state(info);
-            // That a participant came or became ACTIVE is announced on a clock, or with its first track.
-            let news = match self.known.insert(identity(info), line.clone()) {
-                Some(known) => known != line,
-                None => !items(&info["tracks"]).is_empty(),
+            // That a session came or became ACTIVE is announced on a clock, or with its first track.
+            let news = match self.known.insert(identity(info), (info["sid"].clone(), line.clone())) {
+                Some((sid, known)) if sid == info["sid"] => known != line,
+                _ => !items(&info["tracks"]).is_empty(),
             };
             if gone {
                 self.known.remove(&identity(info));
