@@ -4,6 +4,7 @@
 
 mod guard;
 mod message;
+mod reflection;
 mod spans;
 mod tokens;
 
@@ -69,17 +70,10 @@ pub fn with_health<S: tonic::server::NamedService>(
     if !settings.reflection {
         return routes;
     }
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1();
-    match reflection {
-        Ok(reflection) => routes.add_service(reflection),
-        Err(error) => {
-            tracing::warn!(%error, "reflection is not served");
-            routes
-        }
-    }
+    reflection::added(routes.clone(), S::NAME).unwrap_or_else(|error| {
+        tracing::warn!(%error, "reflection is not served");
+        routes
+    })
 }
 
 /// Records failures of these calls that are about the service's database.

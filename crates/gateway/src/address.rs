@@ -3,40 +3,32 @@
 //! `X-Forwarded-For` is written by whoever likes to, so it is read from the right, only as far as the hops are
 //! proxies of ours. An IPv6 client is its /64: one household, not 2^64 of them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap, HeaderName};
+use ipnet::{IpNet, Ipv6Net};
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Networks whose `X-Forwarded-For` is believed.
 #[derive(Clone, Debug, Default)]
-pub struct TrustedProxies(Vec<(IpAddr, u8)>);
+pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
     /// Addresses and CIDR networks, separated by commas.
     pub fn parse(text: &str) -> Result<Self, String> {
         let network = |text: &str| {
-            let wrong = || format!("`{text}` is neither an address nor a network");
-            let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
-            let address: IpAddr = address.parse().map_err(|_| wrong())?;
-            let longest = if address.is_ipv4() { 32 } else { 128 };
-            let bits = bits.map_or(Ok(longest), str::parse::<u8>).map_err(|_| wrong())?;
-            if bits > longest {
-                return Err(wrong());
-            }
-            Ok((address, bits))
+            let address = || text.parse::<IpAddr>().map(IpNet::from);
+            text.parse()
+                .or_else(|_| address())
+                .map_err(|_| format!("`{text}` is neither an address nor a network"))
         };
         text.split(',').map(|text| network(text.trim())).collect::<Result<_, _>>().map(Self)
     }
 
     pub(crate) fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|&(network, bits)| match (network, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => prefix4(network, bits) == prefix4(address, bits),
-            (IpAddr::V6(network), IpAddr::V6(address)) => prefix6(network, bits) == prefix6(address, bits),
-            _ => false,
-        })
+        self.0.iter().any(|network| network.contains(&address))
     }
 
     /// The right-most hop that is none of our proxies; /64 of an IPv6 address.
@@ -75,7 +67,7 @@ impl TrustedProxies {
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(prefix6(address, 64))),
+        IpAddr::V6(address) => Ipv6Net::new_assert(address, 64).network().into(),
     }
 }
 
@@ -85,14 +77,6 @@ fn hop(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     let address = bare.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
     address.ok().map(|address: IpAddr| address.to_canonical())
-}
-
-fn prefix4(address: Ipv4Addr, bits: u8) -> u32 {
-    address.to_bits() & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0)
-}
-
-fn prefix6(address: Ipv6Addr, bits: u8) -> u128 {
-    address.to_bits() & u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)
 }
 
 #[cfg(test)]

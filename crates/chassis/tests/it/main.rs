@@ -7,6 +7,7 @@ mod diagnosis_doc;
 mod errors_doc;
 mod failover;
 mod reconcile;
+mod reflection;
 mod stop;
 mod traces;
 mod transport;

@@ -108,7 +108,7 @@ pub fn verify(header: &[u8], expected: &Expected<'_>) -> Result<Verified, Refuse
     if !method.eq_ignore_ascii_case(expected.method) {
         return Err(Refused::Method);
     }
-    let payload = payload.map(|hex| unhex(hex).ok_or(Refused::Payload)).transpose()?;
+    let payload = payload.map(|text| unhex(text).ok_or(Refused::Payload)).transpose()?;
     event.verify().map_err(|_| Refused::Signature)?;
     Ok(Verified { public_key: event.pubkey.to_hex(), event_id: event.id.to_bytes(), payload })
 }
@@ -176,16 +176,9 @@ fn is_ours(signed: &str, expected: &Expected<'_>) -> Result<(), Refused> {
     }
 }
 
-/// So many bytes, each as two hex digits, and nothing else.
-fn unhex<const N: usize>(hex: &str) -> Option<[u8; N]> {
+/// Exactly `N` bytes, each as two hex digits.
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    if pairs.len() != N || !rest.is_empty() {
-        return None;
-    }
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
+    hex::decode_to_slice(text, &mut bytes).ok()?;
     Some(bytes)
 }

@@ -1,7 +1,5 @@
 //! The other side of [`super::nip98`]: the header that a client writes. For `greenroom nostr sign`, and for tests.
 
-use std::fmt::Write as _;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use nostr::{
     event::{EventBuilder, FinalizeEvent as _, Kind, Tag},
@@ -21,18 +19,11 @@ pub fn authorization(
 ) -> Result<String, Error> {
     let mut tags = vec![Tag::parse(["u", url])?, Tag::parse(["method", method])?];
     if let Some(body) = body {
-        tags.push(Tag::parse(["payload", &hex(&Sha256::digest(body))])?);
+        tags.push(Tag::parse(["payload", &hex::encode(Sha256::digest(body))])?);
     }
     let event = EventBuilder::new(Kind::HttpAuth, "")
         .tags(tags)
         .custom_created_at(Timestamp::from_secs(unix_seconds))
         .finalize(keys)?;
     Ok(format!("Nostr {}", STANDARD.encode(event.as_json())))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // a String takes everything
-        text
-    })
 }

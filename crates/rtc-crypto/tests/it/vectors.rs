@@ -12,9 +12,7 @@ fn srtp() -> &'static dyn SrtpProvider {
 }
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: String = text.split_whitespace().collect();
-    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
-    (0..digits.len()).step_by(2).map(byte).collect()
+    hex::decode(text.split_whitespace().collect::<String>()).unwrap()
 }
 
 fn array<const N: usize>(text: &str) -> [u8; N] {
