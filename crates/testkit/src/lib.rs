@@ -24,7 +24,7 @@ mod wire;
 pub use database::{advance_database_clock, database, slow_database_clock};
 pub use eventually::{Look, eventually};
 pub use livekit::{LiveKit, livekit, livekit_with};
-pub use log::Log;
+pub use log::{Log, show_logs};
 pub use participant::Participant;
 pub use runtime::{TestRuntime, runtime};
 pub use serve::{Served, internal, serve_routes};

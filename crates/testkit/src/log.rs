@@ -26,3 +26,12 @@ impl Write for Log {
         Ok(())
     }
 }
+
+/// Prints the logs of this process from here on, as `RUST_LOG` filters them. For a test under a debugger: add it as the
+/// first line, run that test alone with `--nocapture`, and remove it again (docs/development.md).
+pub fn show_logs() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // An error means that this process shows its logs already.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+}

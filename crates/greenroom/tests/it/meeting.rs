@@ -123,7 +123,7 @@ async fn a_room_that_nobody_made_opens_for_nobody(_: PgPoolOptions, connect: PgC
     assert_eq!((status, text.trim()), refused, "auto_create is off");
 }
 
-/// The statement at the end of data-model.md, as it stands there.
+/// The statement that operators of the replaced system use, unchanged.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn operators_find_the_room_of_a_session_with_their_old_sql(
     pool_options: PgPoolOptions,

@@ -1,4 +1,4 @@
-//! Rooms go, whatever LiveKit's store says of them (livekit-observed.md E; measured again for decision 0020).
+//! Rooms go, whatever LiveKit's store says of them (livekit.md §2.3; decisions/0020).
 //!
 //! Two of its answers are not the truth. A room of a node that died answers 503 `unavailable` after 3 s, every time,
 //! and stays: CreateRoom takes it over in milliseconds. A room that lives while Redis has lost its data answers 404,

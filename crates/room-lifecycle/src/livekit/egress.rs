@@ -1,6 +1,6 @@
 //! Recordings on LiveKit, which calls them egress.
 //!
-//! Without a recorder LiveKit answers a start after 21 to 25 s (livekit-observed.md, A1). A client that gives up
+//! Without a recorder LiveKit answers a start after 21 to 25 s (livekit.md §5). A client that gives up
 //! before that cannot know whether it records.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Why LiveKit did not do what it was asked, in words that may be logged and stored: LiveKit's refusal of a token
-//! repeats the whole token (livekit-observed.md, A2), and none of our words do.
+//! repeats the whole token (livekit.md §1.1), and none of our words do.
 
 use livekit_api::services::{ServerError, ServiceError};
 

@@ -1,5 +1,5 @@
 //! Whether a node of LiveKit has a participant. The list of participants does not tell: after a crash it keeps those of
-//! the dead node (livekit-observed.md E2).
+//! the dead node (livekit.md §2.3).
 
 use std::time::Duration;
 
