@@ -12,7 +12,7 @@ WITH_POSTGRES := target/debug/with-postgres
 .PHONY: help setup run serve call test soak check audit words prepare settings bench conformance test-livekit fuzz secrets build with-postgres
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
+	@grep -Eh '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
 setup: ## Install what is missing: asks once on a terminal; GREENROOM_SETUP=no only lists it
 	@.ci/setup

@@ -20,22 +20,23 @@ const ROLE: &str = "greenroom_booking";
 pub struct Args {
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// Address of the booking service [default: 0.0.0.0:50051]
+    /// Address of the gRPC port [default: `0.0.0.0:50051`]
     #[arg(long, env = "BOOKING_LISTEN")]
     pub booking_listen: Option<String>,
-    /// Where the room-lifecycle service is [default: <http://127.0.0.1:50052>]
+    /// Where the room-lifecycle service is [default: `http://127.0.0.1:50052`]
     #[arg(long, env = "ROOM_URL")]
     pub room_url: Option<String>,
-    /// Where the web pages are; a meeting is at <url>/meeting/<booking>
+    /// Where the web pages are; a meeting is at `<APP_URL>/meeting/<id>`. `NEXT_PUBLIC_APP_URL` is read too [required]
     #[arg(long, env = "APP_URL")]
     pub app_url: Option<String>,
     /// The name of `APP_URL` in systems that Greenroom replaces
     #[arg(long, env = "NEXT_PUBLIC_APP_URL", hide = true)]
     pub next_public_app_url: Option<String>,
-    /// Who may book: `either` party, the `guest`, or only our own `service`s and admins [default: either]
+    /// Who may book: `either` party, the `guest`, or only our own `service`s and admins [default: `either`]
     #[arg(long, env = "BOOKING_POLICY")]
     pub booking_policy: Option<String>,
-    /// When a booking's room is made: `at_booking` or `at_opening` [default: `at_booking`]
+    /// When a booking's room is created on LiveKit: `at_booking`, or `at_opening` of its window. The same value for
+    /// room-lifecycle [default: `at_booking`]
     #[arg(long, env = "ROOM_CREATION")]
     pub room_creation: Option<String>,
     #[command(flatten)]

@@ -25,19 +25,19 @@ pub use crate::cors::Cors;
 
 #[derive(clap::Args, Clone, Default)]
 pub struct Args {
-    /// Address of the HTTP interface [default: 0.0.0.0:8080]
+    /// Address of the HTTP port [default: `0.0.0.0:8080`]
     #[arg(long, env = "GATEWAY_LISTEN")]
     pub gateway_listen: Option<String>,
-    /// Where the booking service is, `http://host:50051`
+    /// Where the booking service is, `http://booking:50051` [required]
     #[arg(long, env = "BOOKING_URL")]
     pub booking_url: Option<String>,
-    /// Where the room-lifecycle service is, `http://host:50052`
+    /// Where the room-lifecycle service is, `http://room-lifecycle:50052` [required]
     #[arg(long, env = "ROOM_URL")]
     pub room_url: Option<String>,
-    /// Where the token service is, `http://host:50053`
+    /// Where the token service is, `http://token:50053` [required]
     #[arg(long, env = "TOKEN_URL")]
     pub token_url: Option<String>,
-    /// Where the sync service is, `http://host:50054`
+    /// Where the sync service is, `http://sync:50054` [required]
     #[arg(long, env = "SYNC_URL")]
     pub sync_url: Option<String>,
     #[command(flatten)]
@@ -49,61 +49,73 @@ pub struct Args {
 /// The settings that do not depend on where the services run: `up` uses these alone.
 #[derive(clap::Args, Clone, Default)]
 pub struct HttpArgs {
-    /// The identity provider's key set; https, http only from this machine. Either this or `AUTH_HS256_SECRET`
+    /// The identity provider's key set: https, or http on this machine [required: this or `AUTH_HS256_SECRET`]
     #[arg(long, env = "AUTH_JWKS_URL")]
     pub auth_jwks_url: Option<String>,
-    /// The secret that HS256 tokens are signed with, at least 32 bytes. Either this or `AUTH_JWKS_URL`
+    /// The secret that HS256 tokens are signed with, at least 32 bytes [required: this or `AUTH_JWKS_URL`]
     #[arg(long, env = "AUTH_HS256_SECRET", hide_env_values = true)]
     pub auth_hs256_secret: Option<String>,
-    /// `iss` of the tokens, exactly
+    /// `iss` of the tokens, exactly [required]
     #[arg(long, env = "AUTH_ISSUER")]
     pub auth_issuer: Option<String>,
-    /// What `aud` of the tokens must be or contain
+    /// What `aud` of the tokens must be or contain [required]
     #[arg(long, env = "AUTH_AUDIENCE")]
     pub auth_audience: Option<String>,
-    /// Who is an admin: a JSON pointer and the value it must have, `/app_metadata/role=admin` [default: nobody]
+    /// The claim that makes a user an admin, as a JSON pointer and its value: `/app_metadata/role=admin`. Never a claim
+    /// that users can edit themselves [default: no admins]
     #[arg(long, env = "ADMIN_CLAIM")]
     pub admin_claim: Option<String>,
-    /// Where a token lists the person's groups: a claim or a JSON pointer [default: nowhere]
+    /// A claim or JSON pointer that lists the user's groups [default: no groups]
     #[arg(long, env = "GROUPS_CLAIM")]
     pub groups_claim: Option<String>,
     /// Web origins that may call from a browser, separated by commas, or `*` [default: none]
+    ///
+    /// Without it `greenroom up` allows `http://localhost`, `http://127.0.0.1` and `http://[::1]` at any port.
     #[arg(long, env = "CORS_ORIGINS")]
     pub cors_origins: Option<String>,
-    /// Proxies whose `X-Forwarded-For` is believed: addresses and networks, separated by commas [default: none]
+    /// Addresses and networks whose `X-Forwarded-For` is trusted, separated by commas [default: none]
+    ///
+    /// The first such header of another peer is logged as a warning.
     #[arg(long, env = "TRUSTED_PROXIES")]
     pub trusted_proxies: Option<String>,
-    /// Connections of one address at once; 0: no bound. Those of `TRUSTED_PROXIES` and of this machine are not counted
-    /// [default: 512]
+    /// Connections of one address (IPv6: of one /64) to one replica; one more is closed at once. `0`: no limit
+    /// [default: `512`]
+    ///
+    /// Peers in `TRUSTED_PROXIES` and on this machine are not counted.
     #[arg(long, env = "CONNECTIONS_PER_ADDRESS")]
     pub connections_per_address: Option<String>,
-    /// This gateway as clients see it, `https://api.example.org` [default: links are relative]
+    /// This gateway as clients see it, `https://api.example.org` [default: links are relative, and no Nostr signature
+    /// is accepted]
     #[arg(long, env = "API_URL")]
     pub api_url: Option<String>,
-    /// Further base URLs at which clients reach this gateway, separated by commas: NIP-98 signatures name one of these
-    /// or `API_URL` [default: none]
+    /// Further base URLs at which clients reach this gateway, separated by commas. Nostr clients sign for one of these
+    /// or for `API_URL` (docs/nests.md) [default: none]
     #[arg(long, env = "PUBLIC_URLS")]
     pub public_urls: Option<String>,
-    /// How far a Nostr client's clock and ours may be apart, 1 s to 120 s [default: 60s]
+    /// How far a Nostr client's clock and ours may differ, in either direction; 1 s to 120 s [default: `60s`]
     #[arg(long, env = "NIP98_WINDOW")]
     pub nip98_window: Option<String>,
-    /// Anybody may read the listing of public live rooms, without a token [default: false]
+    /// Whether the listing of public live rooms and its stream of events can be read without a token [default: `false`]
     #[arg(long, env = "PUBLIC_LISTING")]
     pub public_listing: Option<String>,
-    /// What links and tickets are signed with, at least 32 bytes; `new,old` while it is being replaced
-    /// [default: `INTERNAL_TOKEN`]
+    /// The secret that signs links and tickets, at least 32 bytes; `new,old` during a rotation; the same for all
+    /// gateways [default: `INTERNAL_TOKEN`]
     #[arg(long, env = "LINK_SECRET", hide_env_values = true)]
     pub link_secret: Option<String>,
-    /// Requests of one signed-in person, `<per second>/<burst>` [default: 100/1000]
+    /// Requests of one user, `<per second>/<burst>`, for each replica [default: `100/1000`]
     #[arg(long, env = "RATE_LIMIT_USER")]
     pub rate_limit_user: Option<String>,
-    /// Requests of one address without a valid token, `<per second>/<burst>` [default: 20/100]
+    /// Requests of one address without a valid token, `<per second>/<burst>`. Webhooks of an address that are not
+    /// answered 200 are counted separately, with the same limit [default: `20/100`]
     #[arg(long, env = "RATE_LIMIT_ANONYMOUS")]
     pub rate_limit_anonymous: Option<String>,
-    /// Kicks, recordings and other moderation of one person, `<per second>/<burst>` [default: 5/5]
+    /// Moderation requests of one user, `<per second>/<burst>` [default: `5/5`]
+    ///
+    /// These are: admit, admit all, reject, promote, demote, mute, kick, ban, unban; kicks from a meeting; starting,
+    /// stopping and deleting a recording; and the same requests of a Nostr key.
     #[arg(long, env = "RATE_LIMIT_MODERATION")]
     pub rate_limit_moderation: Option<String>,
-    /// Tokens with `ensure=now` for one person, `<per second>/<burst>` [default: 1/5]
+    /// Token requests with `?ensure=now` of one user, `<per second>/<burst>` [default: `1/5`]
     #[arg(long, env = "RATE_LIMIT_ENSURE")]
     pub rate_limit_ensure: Option<String>,
 }

@@ -27,10 +27,10 @@ const DIM: Style = Style::new().dimmed();
 pub struct Diagnose {
     /// The id of a booking, live room or nest, a LiveKit room name, the link of a meeting, or an naddr
     reference: String,
-    /// One JSON object instead of lines
+    /// Prints one JSON object instead of lines
     #[arg(long)]
     json: bool,
-    /// This deployment's gateway as clients see it; without it the gateway is not asked
+    /// This deployment's gateway as clients see it [default: the gateway is not checked]
     #[arg(long, env = "API_URL")]
     api_url: Option<String>,
     #[command(flatten)]

@@ -19,17 +19,17 @@ use crate::out::say;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// One JSON object instead of lines
+    /// Prints one JSON object instead of lines
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     livekit: LiveKitArgs,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// This deployment's gateway as clients see it; without it webhooks are not checked
+    /// This deployment's gateway as clients see it [default: webhooks are not checked]
     #[arg(long, env = "API_URL")]
     api_url: Option<String>,
-    /// Where recordings go, as room-lifecycle has it; without it recording is not checked
+    /// As in room-lifecycle; only whether it is set [default: recording is not checked]
     #[arg(long, env = "RECORDING_OUTPUT")]
     recording_output: Option<String>,
 }

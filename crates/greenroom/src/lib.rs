@@ -15,6 +15,7 @@ mod nostr;
 mod out;
 mod repair;
 mod serve;
+pub mod settings;
 mod up;
 
 use std::{io::Write, process::ExitCode};
@@ -51,6 +52,9 @@ enum Command {
     /// Keys and signed requests, to try the routes of nests with curl
     #[command(subcommand)]
     Nostr(nostr::Nostr),
+    /// The settings, as the documentation lists them
+    #[command(subcommand)]
+    Settings(settings::Settings),
     /// Exit code 0 when a service is ready; for images without a shell
     Healthcheck(healthcheck::Args),
 }
@@ -69,6 +73,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Repair(repair) => repair::run(repair).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Nostr(command) => nostr::run(command),
+        Command::Settings(command) => settings::run(&command),
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "greenroom: {}", chain(error.as_ref())); // stderr may be closed

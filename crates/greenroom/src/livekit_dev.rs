@@ -23,23 +23,25 @@ use crate::{migrate::terminal, out::say, serve::bind};
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Address of the HTTP port
     #[arg(long, default_value = "127.0.0.1:7880")]
     listen: SocketAddr,
+    /// The id of the API key
     #[arg(long, env = "LIVEKIT_API_KEY", default_value = "devkey")]
     api_key: String,
-    /// At least 32 bytes [default: a new one, printed]
+    /// The secret of the API key, at least 32 bytes [default: a new one, printed]
     #[arg(long, env = "LIVEKIT_API_SECRET", hide_env_values = true)]
     api_secret: Option<String>,
-    /// Where webhooks go; may be repeated
+    /// Where webhooks go; may be repeated [default: none]
     #[arg(long)]
     webhook_url: Vec<String>,
-    /// Let a join create a missing room, as LiveKit does by default
+    /// Lets a join create a missing room, as LiveKit does by default
     #[arg(long)]
     auto_create: bool,
-    /// Keep the counts of rooms exact; LiveKit's may be 5 s old in webhooks, joins and lists
+    /// Keeps the counts of rooms exact. LiveKit's may be 5 s old in webhooks, joins and lists
     #[arg(long)]
     exact_numbers: bool,
-    /// What survives a restart of the server behind it
+    /// What survives a restart of the server: `memory` (nothing) or `redis-like`
     #[arg(long, value_enum, default_value = "memory")]
     store: Store,
     /// Record, and write what is recorded into this folder; needs `--store redis-like`
@@ -52,10 +54,11 @@ pub struct Args {
 /// Where the media of the built-in LiveKit flows.
 #[derive(Clone, clap::Args)]
 pub struct RtcArgs {
-    /// UDP port for media [default: 7882, or a free one if that is taken]
+    /// UDP port for media [default: 7882, or a free port if that is taken]
     #[arg(long)]
     rtc_port: Option<u16>,
-    /// Address for media; may be repeated. Firefox needs one that is not a loopback address, and so do other machines
+    /// Address for media; may be repeated. Firefox and other machines need one that is not a loopback address;
+    /// `0.0.0.0` and link-local addresses are refused
     #[arg(long, default_value = "127.0.0.1")]
     rtc_address: Vec<IpAddr>,
 }

@@ -22,10 +22,11 @@ use crate::out::say;
 
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
-    /// postgres://user:password@host:port/database; the user must own the database
+    /// `postgres://user:password@host:port/database`, as the owner of the database, who needs no other rights when the
+    /// roles exist (docs/deploy.md, "Managed Postgres") [required]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
-    /// How long to wait for the database to answer [default: 60s]
+    /// How long to wait for the database to answer [default: `60s`]
     #[arg(long)]
     wait: Option<String>,
     #[command(flatten)]
@@ -36,11 +37,11 @@ pub struct Args {
 /// as it is stored.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct WindowArgs {
-    /// How long before its start a booking can be joined [default: as stored; at first 15min]
+    /// How long before its start a booking can be joined; at most 7 days [default: as stored; at first `15min`]
     #[arg(long, env = "JOIN_OPENS_BEFORE")]
     join_opens_before: Option<String>,
-    /// How long after its start a booking can be joined (at least 15 min past its end) [default: as stored; at first
-    /// 2h]
+    /// How long after its start a booking can be joined; in any case until 15 min after its end; at most 7 days
+    /// [default: as stored; at first `2h`]
     #[arg(long, env = "JOIN_CLOSES_AFTER")]
     join_closes_after: Option<String>,
 }

@@ -24,7 +24,7 @@ use crate::{livekit_dev::generate, out::say};
 pub enum Repair {
     /// Make the rooms that should be on LiveKit and are not
     Rooms {
-        /// Only tell what would be done
+        /// Shows what would be done, and changes nothing
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
@@ -37,7 +37,8 @@ pub enum Repair {
     Listing(listing::Args),
     /// List the rooms on LiveKit that nobody of ours needs, and delete them
     Orphans {
-        /// Delete them, however many they are
+        /// Deletes the orphans, however many there are; never a room whose record is not ended or whose owner is open.
+        /// Without it they are only listed
         #[arg(long)]
         yes: bool,
         #[command(flatten)]

@@ -47,20 +47,19 @@ const ELSEWHERE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, clap::Args)]
 pub struct Args {
-    /// Address of the HTTP interface
+    /// Address of the HTTP port. Any address other than a loopback one needs `AUTH_JWKS_URL` or `AUTH_HS256_SECRET`
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where the database and the generated secrets are kept
+    /// Folder of the database and the generated secrets. Its file `env` has the settings of the running process
     #[arg(long, default_value = ".data")]
     data_dir: PathBuf,
-    /// A real LiveKit server, http:// or https:// (with `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET`)
-    /// [default: the built-in stand-in]
+    /// A real LiveKit server, with `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` [default: livekit-dev]
     #[arg(long, env = "LIVEKIT_URL")]
     livekit_url: Option<String>,
-    /// postgres://user:password@host:port/database [default: a private Postgres in the data directory]
+    /// `postgres://user:password@host:port/database` [default: a private Postgres in the data directory]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
-    /// Begin with an empty database and new secrets
+    /// Starts with an empty database and new secrets
     #[arg(long)]
     fresh: bool,
     #[command(flatten)]

@@ -25,31 +25,34 @@ pub struct Args {
     pub service: ServiceArgs,
     #[command(flatten)]
     pub livekit: LiveKitArgs,
-    /// Address of the gRPC port [default: 0.0.0.0:50052]
+    /// Address of the gRPC port [default: `0.0.0.0:50052`]
     #[arg(long, env = "ROOM_LISTEN")]
     pub room_listen: Option<String>,
-    /// Keys that LiveKit may sign webhooks with: `key:secret[,…]` [default: the API key]
+    /// Keys that LiveKit may sign webhooks with: `key:secret[,…]`, each secret at least 32 bytes [default: the API key]
     #[arg(long, env = "LIVEKIT_WEBHOOK_KEYS", hide_env_values = true)]
     pub livekit_webhook_keys: Option<String>,
-    /// A second secret for the API key, accepted for webhooks only
+    /// A second secret of the API key, accepted for webhooks only [default: none]
     #[arg(long, env = "LIVEKIT_WEBHOOK_SECRET", hide_env_values = true)]
     pub livekit_webhook_secret: Option<String>,
-    /// When a booking's room is made on LiveKit: `at_booking` or `at_opening` [default: `at_booking`]
+    /// When a booking's room is created on LiveKit, as in booking [default: `at_booking`]
     #[arg(long, env = "ROOM_CREATION")]
     pub room_creation: Option<String>,
-    /// How long access tokens live; whoever is kicked is watched for as long [default: 1h]
+    /// How long access tokens live, as in token, 1 min to 24 h. A room with a kick is watched for as long [default:
+    /// `1h`]
     #[arg(long, env = "TOKEN_TTL")]
     pub token_ttl: Option<String>,
-    /// The events by which Nostr clients announce a nest: 30312 or 30311 [default: 30312]
+    /// The events by which Nostr clients announce a nest, in its link: `30312`, or `30311` for older clients [default:
+    /// `30312`]
     #[arg(long, env = "NESTS_EVENT_KIND")]
     pub nests_event_kind: Option<String>,
-    /// How often everything is compared with LiveKit [default: 10s]
+    /// How often everything is compared with LiveKit; 100 ms to 5 min [default: `10s`]
     #[arg(long, env = "PASS_PERIOD")]
     pub pass_period: Option<String>,
-    /// Where people's pages come from, `https://app.example.org`; only for diagnoses [default: not known]
+    /// Where the web pages are, `https://app.example.org`. Diagnoses compare its scheme with that of `LIVEKIT_WS_URL`
+    /// [default: unknown]
     #[arg(long, env = "APP_URL")]
     pub app_url: Option<String>,
-    /// How long webhooks and milestones are kept [default: 30days]
+    /// How long webhooks and milestones are kept, 25 h to 10 years [default: `30days`]
     #[arg(long, env = "EVENTS_KEEP")]
     pub events_keep: Option<String>,
     #[command(flatten)]

@@ -14,7 +14,7 @@ pub const ROLE: &str = "greenroom_sync";
 pub struct Args {
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// Address of the gRPC port [default: 0.0.0.0:50054]
+    /// Address of the gRPC port [default: `0.0.0.0:50054`]
     #[arg(long, env = "SYNC_LISTEN")]
     pub sync_listen: Option<String>,
 }

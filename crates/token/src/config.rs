@@ -17,17 +17,19 @@ pub struct Args {
     pub service: ServiceArgs,
     #[command(flatten)]
     pub livekit: LiveKitArgs,
-    /// Address of the gRPC port [default: 0.0.0.0:50053]
+    /// Address of the gRPC port [default: `0.0.0.0:50053`]
     #[arg(long, env = "TOKEN_LISTEN")]
     pub token_listen: Option<String>,
-    /// Where room-lifecycle is: <http://host:port>
+    /// Where the room-lifecycle service is, `http://host:port` [required]
     #[arg(long, env = "ROOM_URL")]
     pub room_url: Option<String>,
-    /// How long an access token lives, 1min to 24h, never past the end of the meeting's window [default: 1h]
+    /// How long an access token lives, 1 min to 24 h; never past the end of the window [default: `1h`]
     #[arg(long, env = "TOKEN_TTL")]
     pub token_ttl: Option<String>,
-    /// Admins of nests get LiveKit's `roomAdmin`, for clients that need it. It lets a browser drive LiveKit behind our
-    /// back, also after its person is no admin any more [default: false]
+    /// Whether tokens of a nest's admins carry LiveKit's `roomAdmin`, for clients that need it (docs/nests.md)
+    /// [default: `false`]
+    ///
+    /// With it a browser can change the room on LiveKit without Greenroom, also after its user lost the admin role.
     #[arg(long, env = "NESTS_ROOM_ADMIN_GRANT")]
     pub nests_room_admin_grant: Option<String>,
 }

@@ -21,35 +21,39 @@ const MOST_REMINDERS: usize = 10;
 
 #[derive(clap::Args, Clone, Default)]
 pub struct TellingArgs {
-    /// The mail server: `smtp://user:password@host:587?tls=required`, `smtps://…` or `smtp://host:25`
-    /// [default: no e-mail]
+    /// The mail server: `smtp://user:password@host:587?tls=required` (STARTTLS), `smtps://…` (TLS from the start),
+    /// `smtp://host:25` (no TLS) [default: no e-mail]
     #[arg(long, env = "SMTP_URL", hide_env_values = true)]
     pub smtp_url: Option<String>,
-    /// Who mails are from, `Greenroom <no-reply@example.org>`; with `SMTP_URL`
+    /// The sender of e-mails, `Greenroom <no-reply@example.org>` [required with `SMTP_URL`]
     #[arg(long, env = "MAIL_FROM")]
     pub mail_from: Option<String>,
-    /// Where mails for the admins go [default: nowhere]
+    /// The address that gets e-mails for the admins [default: none]
     #[arg(long, env = "ADMIN_EMAIL")]
     pub admin_email: Option<String>,
-    /// Where webhooks to the product's own back end go [default: nowhere]
+    /// The endpoint of the product's own back end for webhooks (docs/notifications.md) [default: no webhooks]
     #[arg(long, env = "NOTIFY_WEBHOOK_URL", hide_env_values = true)]
     pub notify_webhook_url: Option<String>,
-    /// What those webhooks are signed with, `whsec_…`; `new,old` while it is being replaced
+    /// The secret that signs these webhooks: `whsec_` and base64 of 24 to 64 bytes; `new,old` during a rotation
+    /// [required with `NOTIFY_WEBHOOK_URL`]
     #[arg(long, env = "NOTIFY_WEBHOOK_SECRET", hide_env_values = true)]
     pub notify_webhook_secret: Option<String>,
-    /// Let webhooks go to private addresses too [default: false]
+    /// Whether webhooks may go to private addresses: for development, or for a back end in the same network [default:
+    /// `false`]
     #[arg(long, env = "NOTIFY_WEBHOOK_ALLOW_PRIVATE")]
     pub notify_webhook_allow_private: Option<String>,
-    /// How long before its start people are reminded of a meeting, by commas; `none` [default: 24h,15min]
+    /// How long before the start of a meeting reminders are sent, separated by commas: up to 10 durations of at most 30
+    /// days, or `none` [default: `24h,15min`]
     #[arg(long, env = "REMINDERS")]
     pub reminders: Option<String>,
-    /// How long deliveries are kept once they are made or dropped; those given up stay [default: 30days]
+    /// How long deliveries are kept after they were sent or dropped, 4 days to 10 years. Deliveries that were given up
+    /// are kept [default: `30days`]
     #[arg(long, env = "DELIVERIES_KEEP")]
     pub deliveries_keep: Option<String>,
-    /// What links are signed with, as in the gateway [default: `INTERNAL_TOKEN`]
+    /// The secret that signs links in e-mails; the same value as the gateway's [default: `INTERNAL_TOKEN`]
     #[arg(long, env = "LINK_SECRET", hide_env_values = true)]
     pub link_secret: Option<String>,
-    /// The gateway as clients see it [default: mails have no links to calendar files]
+    /// The gateway as clients see it [default: e-mails have no link to the calendar file]
     #[arg(long, env = "API_URL")]
     pub api_url: Option<String>,
 }

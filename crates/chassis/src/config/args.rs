@@ -11,19 +11,19 @@ use crate::{db, grpc};
 /// What every process has: logs, traces, the operations port, how long it may take to stop.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ProcessArgs {
-    /// `json` or `pretty` [default: json]
+    /// Format of the logs on stderr: `json` or `pretty` [default: `json`]
     #[arg(long, env = "LOG_FORMAT")]
     pub log_format: Option<String>,
-    /// Where OpenTelemetry traces go (OTLP over gRPC), http:// or https://; none: no traces
+    /// Where traces go, OTLP over gRPC: `http://collector:4317` or `https://…` [default: no traces]
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otel_exporter_otlp_endpoint: Option<String>,
-    /// A PEM file with the certificates that the endpoint is verified by [default: those of the system]
+    /// A PEM file with the certificates that verify an `https://` endpoint [default: the system's authorities]
     #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
     pub otel_exporter_otlp_certificate: Option<String>,
-    /// Address of /metrics, /livez and /readyz [default: 0.0.0.0:9090]
+    /// Address of `/metrics`, `/livez` and `/readyz` [default: `0.0.0.0:9090`]
     #[arg(long, env = "OPS_LISTEN")]
     pub ops_listen: Option<String>,
-    /// How long a stop may wait for work under way [default: 20s]
+    /// How long a stop waits for work in progress [default: `20s`]
     #[arg(long, env = "SHUTDOWN_GRACE")]
     pub shutdown_grace: Option<String>,
 }
@@ -85,10 +85,10 @@ fn otlp(endpoint: Option<String>, certificate: Option<String>, problems: &mut Pr
 /// The database of a service.
 #[derive(Args, Clone, Default)]
 pub struct DatabaseArgs {
-    /// postgres://user:password@host:port/database
+    /// `postgres://user:password@host:port/database`; the user must be a member of the service's role [required]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// Connections of this service, 2-50: a pass holds one while it uses another [default: 8]
+    /// Connections of this service, 2-50: a pass holds one while it uses another [default: `8`]
     #[arg(long, env = "DATABASE_POOL")]
     pub database_pool: Option<String>,
 }
@@ -108,10 +108,10 @@ impl DatabaseArgs {
 /// How our services trust each other.
 #[derive(Args, Clone, Default)]
 pub struct InternalArgs {
-    /// Shared token of the services, at least 32 bytes; `new,old` while it is being replaced
+    /// The token that the services share, at least 32 bytes of visible ASCII; `new,old` during a rotation [required]
     #[arg(long, env = "INTERNAL_TOKEN", hide_env_values = true)]
     pub internal_token: Option<String>,
-    /// Serve gRPC reflection [default: false]
+    /// Whether gRPC reflection is served (docs/grpc.md) [default: `false`]
     #[arg(long, env = "GRPC_REFLECTION")]
     pub grpc_reflection: Option<String>,
 }
@@ -155,15 +155,17 @@ impl ServiceArgs {
 /// The key of our LiveKit server and where it is.
 #[derive(Args, Clone, Default)]
 pub struct LiveKitArgs {
+    /// The id of LiveKit's API key [required]
     #[arg(long, env = "LIVEKIT_API_KEY")]
     pub livekit_api_key: Option<String>,
-    /// At least 32 bytes
+    /// The secret of LiveKit's API key, at least 32 bytes [required]
     #[arg(long, env = "LIVEKIT_API_SECRET", hide_env_values = true)]
     pub livekit_api_secret: Option<String>,
-    /// Where browsers reach LiveKit: ws:// or wss://
+    /// Where browsers reach LiveKit: `wss://…` or `ws://…` [required]
     #[arg(long, env = "LIVEKIT_WS_URL")]
     pub livekit_ws_url: Option<String>,
-    /// Where our servers reach LiveKit: http:// or https:// [default: that of browsers, with the scheme changed]
+    /// Where our servers reach LiveKit: `https://…` or `http://…`. Part of the deployment's identity
+    /// (docs/decisions/0005) [default: `LIVEKIT_WS_URL` with http(s)]
     #[arg(long, env = "LIVEKIT_URL")]
     pub livekit_url: Option<String>,
 }

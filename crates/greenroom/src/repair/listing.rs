@@ -18,10 +18,10 @@ use crate::out::say;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// End the rows that say live and belong to no live room
+    /// Ends rows of `community_live_streams` that say `live` and belong to no live room that ever had a session
     #[arg(long)]
     end_strays: bool,
-    /// Only show what would be done
+    /// Shows what would be done, and changes nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

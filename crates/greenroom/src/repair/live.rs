@@ -14,7 +14,7 @@ use crate::out::say;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only tell what would be done
+    /// Shows what would be done, and changes nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

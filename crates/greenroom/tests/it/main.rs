@@ -36,6 +36,7 @@ mod recording;
 mod repair;
 mod repair_live;
 mod serve;
+mod settings;
 mod story;
 mod texts;
 mod traces;

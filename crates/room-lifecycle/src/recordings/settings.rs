@@ -8,28 +8,30 @@ use url::Url;
 
 #[derive(clap::Args, Clone, Default)]
 pub struct RecordingArgs {
-    /// Where LiveKit's recorders write: `file:///path`, by their own paths, or `s3://bucket/prefix`
-    /// [default: nothing is recorded]
+    /// Where LiveKit's recorders write: `file:///path`, as the recorders see it, or `s3://bucket/prefix`
+    /// (docs/recording.md) [default: nothing is recorded]
     #[arg(long, env = "RECORDING_OUTPUT")]
     pub recording_output: Option<String>,
     /// The same folder as this process sees it [default: the path of `RECORDING_OUTPUT`]
     #[arg(long, env = "RECORDING_READ")]
     pub recording_read: Option<String>,
-    /// Whether nests that ask for it are streamed over HLS, into the same output [default: false]
+    /// Whether nests that ask for it are streamed over HLS, into `RECORDING_OUTPUT` (docs/nests.md) [default: `false`;
+    /// `greenroom up`: `true`]
     #[arg(long, env = "NESTS_HLS")]
     pub nests_hls: Option<String>,
-    /// How long recordings are kept [default: for ever]
+    /// How long recordings are kept, 1 min to 10 years [default: for ever]
     #[arg(long, env = "RECORDINGS_KEEP")]
     pub recordings_keep: Option<String>,
     /// The S3 service, `https://s3.example.org` [default: that of AWS in the region]
     #[arg(long, env = "S3_ENDPOINT")]
     pub s3_endpoint: Option<String>,
-    /// [default: us-east-1]
+    /// The region of the bucket [default: `us-east-1`]
     #[arg(long, env = "S3_REGION")]
     pub s3_region: Option<String>,
-    /// For reading and deleting; recorders have their own
+    /// The id of the key that reads and deletes recordings; recorders have their own [required with `s3://`]
     #[arg(long, env = "S3_ACCESS_KEY")]
     pub s3_access_key: Option<String>,
+    /// The secret of that key [required with `s3://`]
     #[arg(long, env = "S3_SECRET_KEY", hide_env_values = true)]
     pub s3_secret_key: Option<String>,
 }

@@ -28,7 +28,7 @@ struct Inside {
     rooms: Vec<String>,
     people: Vec<String>,
     people_sids: Vec<String>,
-    /// What they may do there, in the order of architecture.md §5, and `on air` if they publish.
+    /// What they may do there, in the order of `may`, and `on air` if they publish.
     rights: Vec<String>,
 }
 

@@ -1,0 +1,149 @@
+//! `greenroom settings`: docs/settings.md and .env.example, written from the command line's own definitions.
+//!
+//! A setting is described once, at its field: the text, then `[default: …]` or `[required]`, then further paragraphs.
+
+mod env;
+mod markdown;
+
+use std::process::ExitCode;
+
+use chassis::config::{DatabaseArgs, InternalArgs, LiveKitArgs, ProcessArgs};
+use clap::{Args, Command, CommandFactory, Subcommand};
+
+use crate::{Cli, out::say};
+
+#[derive(Subcommand)]
+pub enum Settings {
+    /// All settings as Markdown: docs/settings.md
+    Markdown,
+    /// The settings of a deployment with docker compose: .env.example
+    Env,
+}
+
+pub fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    say(match settings {
+        Settings::Markdown => markdown(),
+        Settings::Env => env(),
+    }
+    .trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// docs/settings.md.
+#[must_use]
+pub fn markdown() -> String {
+    markdown::written(&Cli::command())
+}
+
+/// `.env.example`.
+#[must_use]
+pub fn env() -> String {
+    env::written(&Cli::command())
+}
+
+/// The environment variables that `greenroom <path>` reads, without those that only replaced systems set.
+#[must_use]
+pub fn variables_of(path: &[&str]) -> Vec<String> {
+    let settings = of(find(&Cli::command(), path));
+    settings.into_iter().filter(|setting| setting.is_variable).map(|setting| setting.name).collect()
+}
+
+/// One setting, as its field describes it.
+#[derive(Clone)]
+struct Setting {
+    /// `TOKEN_TTL`, or `--fresh` when only the command line has it.
+    name: String,
+    is_variable: bool,
+    /// `default: …` or `required …`, without brackets. Empty: a switch.
+    marker: String,
+    text: String,
+}
+
+fn find<'a>(root: &'a Command, path: &[&str]) -> &'a Command {
+    path.iter().fold(root, |command, name| {
+        command.get_subcommands().find(|found| found.get_name() == *name).unwrap_or(command)
+    })
+}
+
+fn of(command: &Command) -> Vec<Setting> {
+    let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    shown.filter(|argument| !argument.is_positional()).map(setting).collect()
+}
+
+fn of_args<A: Args>() -> Vec<Setting> {
+    of(&A::augment_args(Command::new("settings")))
+}
+
+fn setting(argument: &clap::Arg) -> Setting {
+    let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+    let flag = argument.get_long().unwrap_or_default();
+    let text = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
+    let (marker, text) = split_marker(&text.replace("\n\n", " "));
+    let default: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    let takes_value = argument.get_action().takes_values();
+    let marker = match marker {
+        Some(marker) => marker,
+        None if takes_value && !default.is_empty() => format!("default: `{}`", default.join(" ")),
+        None => String::new(),
+    };
+    let is_variable = variable.is_some();
+    Setting { name: variable.unwrap_or_else(|| format!("--{flag}")), is_variable, marker, text }
+}
+
+/// `[default: …]` or `[required…]`, and the text around it.
+fn split_marker(text: &str) -> (Option<String>, String) {
+    let found = ["[default: ", "[required"].iter().find_map(|start| text.find(start));
+    let Some((start, length)) = found.and_then(|start| Some((start, closing(&text[start..])?))) else {
+        return (None, text.to_owned());
+    };
+    let marker = text[start + 1..start + length].to_owned();
+    let before = text[..start].trim_end();
+    let after = text[start + length + 1..].trim().trim_end_matches('.');
+    let between = if after.is_empty() || before.is_empty() { "" } else { ". " };
+    (Some(marker), format!("{before}{between}{after}"))
+}
+
+/// Where the bracket ends that the text begins with: `[` and `]` in code inside are not it.
+fn closing(text: &str) -> Option<usize> {
+    let mut is_code = false;
+    text.char_indices().find_map(|(at, character)| {
+        is_code ^= character == '`';
+        (character == ']' && !is_code).then_some(at)
+    })
+}
+
+/// What several services share, in the order of the document.
+fn shared() -> [(&'static str, Vec<Setting>); 3] {
+    let process = [of_args::<ProcessArgs>(), of_args::<InternalArgs>()].concat();
+    [
+        ("Every service", process),
+        ("Services with a database: booking, room-lifecycle, token, sync", of_args::<DatabaseArgs>()),
+        ("LiveKit: room-lifecycle, token, doctor, diagnose, repair", of_args::<LiveKitArgs>()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marker_is_split_from_the_text_around_it() {
+        let split = |text: &str| split_marker(text);
+        assert_eq!(split("Plain"), (None, "Plain".to_owned()));
+        assert_eq!(split("Why [default: `8`]"), (Some("default: `8`".into()), "Why".into()));
+        assert_eq!(split("Why [required] More."), (Some("required".into()), "Why. More".into()));
+        let code = split("Keys, `key:secret[,…]` [default: `a[1]` or none]");
+        assert_eq!(code, (Some("default: `a[1]` or none".into()), "Keys, `key:secret[,…]`".into()));
+    }
+
+    #[test]
+    fn every_setting_of_a_service_says_its_default_or_that_it_is_required() {
+        let root = Cli::command();
+        for service in find(&root, &["serve"]).get_subcommands() {
+            for setting in of(service) {
+                assert!(!setting.marker.is_empty(), "{}: `[default: …]` or `[required]`", setting.name);
+                assert!(!setting.text.is_empty(), "{} has no text", setting.name);
+            }
+        }
+    }
+}

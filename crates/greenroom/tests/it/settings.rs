@@ -1,0 +1,156 @@
+//! docs/settings.md, .env.example, docker-compose.yml and deploy/k8s have the settings of the code.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+type Names = BTreeSet<String>;
+
+const COMMANDS: [(&str, &[&str]); 6] = [
+    ("gateway", &["serve", "gateway"]),
+    ("booking", &["serve", "booking"]),
+    ("room-lifecycle", &["serve", "room-lifecycle"]),
+    ("token", &["serve", "token"]),
+    ("sync", &["serve", "sync"]),
+    ("migrate", &["migrate"]),
+];
+
+/// Ports inside a container: compose and the manifests publish and check these numbers.
+const PORTS: [&str; 5] = ["GATEWAY_LISTEN", "BOOKING_LISTEN", "ROOM_LISTEN", "TOKEN_LISTEN", "SYNC_LISTEN"];
+
+/// Not a flag: tracing reads it itself.
+const LOG_FILTER: &str = "RUST_LOG";
+
+/// What a place does not pass on, and why.
+const NOT_IN_K8S: [(&str, &str); 1] = [("RECORDING_READ", "a bucket is read by its name, not at a path")];
+
+fn file(path: &str) -> String {
+    fs::read_to_string(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)).unwrap()
+}
+
+fn settings_of(path: &[&str]) -> Names {
+    let mut names: Names = greenroom::settings::variables_of(path).into_iter().collect();
+    names.retain(|name| !PORTS.contains(&name.as_str()));
+    names.insert(LOG_FILTER.to_owned());
+    names
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() > 2
+        && text.chars().all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_')
+}
+
+/// The first name of a line `NAME: value` or `NAME=value`, also behind a `#`.
+fn named(line: &str) -> Option<String> {
+    let line = line.trim_start().trim_start_matches('#').trim_start();
+    let name = line.split([':', '=']).next()?;
+    (is_name(name) && name.len() < line.len()).then(|| name.to_owned())
+}
+
+/// `environment` of each service and each `x-…` block of docker-compose.yml, with the blocks it merges.
+fn compose() -> BTreeMap<String, Names> {
+    let text = file("docker-compose.yml");
+    let mut blocks: BTreeMap<String, Names> = BTreeMap::new();
+    let (mut block, mut is_service) = (String::new(), false);
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        if indent == 0 && line.starts_with(|letter: char| letter.is_ascii_lowercase()) {
+            is_service = line == "services:";
+            block = line.split('&').nth(1).unwrap_or_default().trim().to_owned();
+        } else if is_service && indent == 2 && line.ends_with(':') {
+            block = line.trim().trim_end_matches(':').to_owned();
+        }
+        let merged = line.trim().strip_prefix("<<: ").map(|merged| merged.trim_matches(['[', ']']));
+        let merged =
+            merged.iter().flat_map(|merged| merged.split(", ")).filter_map(|one| one.strip_prefix('*'));
+        let mut names: Names = merged.flat_map(|one| blocks.get(one).cloned().unwrap_or_default()).collect();
+        names.extend(named(line).filter(|_| !line.trim_start().starts_with('#')));
+        blocks.entry(block.clone()).or_default().extend(names);
+    }
+    blocks
+}
+
+/// `env` and `envFrom` of each Deployment and Job.
+fn k8s(workload: &str) -> Names {
+    let text = file(&format!("deploy/k8s/{workload}.yaml"));
+    let named_here =
+        text.lines().filter_map(|line| line.trim().strip_prefix("- name: ")).filter(|name| is_name(name));
+    let mut names: Names = named_here.map(str::to_owned).collect();
+    for map in ["common", "gateway"] {
+        if text.contains(&format!("configMapRef: {{ name: greenroom-{map} }}")) {
+            let variables = file(&format!("deploy/k8s/{map}.env"));
+            names.extend(variables.lines().filter(|line| !line.starts_with('#')).filter_map(named));
+        }
+    }
+    names
+}
+
+fn missing(needed: &Names, there: &Names, excused: &[(&str, &str)]) -> Vec<String> {
+    let excused = |name: &&String| excused.iter().any(|(one, _)| one == *name);
+    needed.difference(there).filter(|name| !excused(name)).cloned().collect()
+}
+
+#[test]
+fn generated_pages_are_up_to_date() {
+    for (path, written) in
+        [("docs/settings.md", greenroom::settings::markdown()), (".env.example", greenroom::settings::env())]
+    {
+        assert!(file(path).trim_end() == written.trim_end(), "{path} is out of date: run `make settings`");
+    }
+}
+
+#[test]
+fn compose_passes_every_setting_to_its_service() {
+    let compose = compose();
+    for (service, path) in COMMANDS {
+        let lacks = missing(&settings_of(path), &compose[service], &[]);
+        assert!(lacks.is_empty(), "{service} in docker-compose.yml lacks {lacks:?}");
+    }
+}
+
+#[test]
+fn compose_passes_no_setting_that_is_not_read() {
+    let compose = compose();
+    for (service, path) in COMMANDS {
+        let unread = missing(&compose[service], &settings_of(path), &[]);
+        assert!(unread.is_empty(), "{service} in docker-compose.yml does not read {unread:?}");
+    }
+}
+
+#[test]
+fn manifests_pass_every_setting_to_its_service() {
+    for (service, path) in COMMANDS {
+        let lacks = missing(&settings_of(path), &k8s(service), &NOT_IN_K8S);
+        assert!(lacks.is_empty(), "{service} in deploy/k8s lacks {lacks:?}");
+    }
+}
+
+#[test]
+fn manifests_have_no_unknown_setting() {
+    let known: Names = COMMANDS.iter().flat_map(|(_, path)| settings_of(path)).collect();
+    for (service, _) in COMMANDS {
+        let unknown = missing(&k8s(service), &known, &[]);
+        assert!(unknown.is_empty(), "{service} in deploy/k8s has unknown settings: {unknown:?}");
+    }
+}
+
+#[test]
+fn env_example_has_every_variable_of_compose() {
+    let text = file("docker-compose.yml");
+    let referenced: Names = text
+        .split("${")
+        .skip(1)
+        .filter_map(|rest| rest.split([':', '}']).next())
+        .filter(|name| is_name(name))
+        .map(str::to_owned)
+        .collect();
+    let example: Names = file(".env.example").lines().filter_map(named).collect();
+    assert_eq!(missing(&referenced, &example, &[]), [""; 0], "docker-compose.yml reads, .env.example lacks");
+    assert_eq!(
+        missing(&example, &referenced, &[]),
+        [""; 0],
+        ".env.example has, docker-compose.yml does not read"
+    );
+}
