@@ -58,7 +58,7 @@ pub async fn measure(ground: &Ground) -> Result<String> {
             format!("{:.2}", idle(pool, &telling).await?),
         ]);
     }
-    Ok(format!("## Telling people\n\n{}", table.finish()))
+    Ok(format!("## Notifications\n\n{}", table.finish()))
 }
 
 /// Seconds from the first claim until the last one is marked.

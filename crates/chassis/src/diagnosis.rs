@@ -95,113 +95,113 @@ causes! {
         "The database does not answer.",
         "Postgres is down, cannot be reached, is read-only, or has no free connection.",
         "Try again in a minute. If it lasts, report the request id.",
-        operator: "`/readyz` names what is down; `greenroom doctor` tells why. See that Postgres runs and DATABASE_URL leads to it.";
+        operator: "`/readyz` names what is down; `greenroom doctor` says why. Check that Postgres runs and DATABASE_URL points to it.";
     DatabaseBusy = "database_busy", C,
         "The database is too busy to answer.",
-        "Many people come at the same moment, or a statement was cancelled.",
+        "There are many requests at the same moment, or a statement was cancelled.",
         "Try again in a few seconds.",
-        operator: "Look at `greenroom_db_connections` and at what Postgres is waiting for.";
+        operator: "Check `greenroom_db_connections`, and what Postgres waits for.";
     ServiceUnavailable = "service_unavailable", C,
-        "A service that has to be asked does not answer in time.",
-        "It is starting, stopping or overloaded, or the way to it is cut.",
+        "A service did not answer in time.",
+        "It is starting, stopping or overloaded, or cannot be reached.",
         "Try again in a minute. If it lasts, report the request id.",
-        operator: "The check that failed names the service: see that it runs, its `/readyz`, and its log beside the request id.";
+        operator: "The check that failed names the service: check that it runs, its `/readyz`, and its log with the request id.";
     Internal = "internal", C,
         "Something went wrong on our side.",
         "A failure in the program.",
         "Report the request id.",
         operator: "The request id finds the failure in the logs (`request.id`).";
     RoomIdMismatch = "room_id_mismatch", B,
-        "The id names something else than a room.",
-        "The id of a live session, a LiveKit record or a notification was taken for that of a booking or live room.",
-        "Use the id that the fact `belongs_to` tells, or the link of the meeting.";
+        "The id does not belong to a room.",
+        "It is the id of a live session, a LiveKit record or a notification, not of a booking or live room.",
+        "Use the id in the fact `belongs_to`, or the link of the meeting.";
     RoomNotKnown = "room_not_known", B,
-        "There is no such room, or it is none of yours.",
-        "A mistake in the link, another account than the one that was invited, or no account at all.",
-        "Compare the link with the one you were sent, and sign in as the person who was invited.",
-        operator: "No booking, live room, nest or LiveKit room name is called so in this database: see that DATABASE_URL is the right one.";
+        "There is no such room, or you may not know about it.",
+        "The link has a mistake, or you are signed in with another account than the invited one, or not signed in.",
+        "Compare the link with the one in your invitation, and sign in with the invited account.",
+        operator: "This database has no booking, live room, nest or LiveKit room with this reference: check that DATABASE_URL is correct.";
     Unauthenticated = "unauthenticated", Refused,
         "We do not know who you are.",
-        "No sign-in, or one that has expired or is not ours.",
-        "Sign in again, then ask again.",
-        operator: "If all sign-ins are refused compare AUTH_ISSUER, AUTH_AUDIENCE and the keys with a token.";
+        "You are not signed in, or your sign-in has expired or is invalid.",
+        "Sign in again, then retry.",
+        operator: "If all sign-ins are refused, compare AUTH_ISSUER, AUTH_AUDIENCE and the keys with a token.";
     SessionCancelled = "session_cancelled", Refused,
         "The session was cancelled.",
         "One of its two parties cancelled it.",
-        "Make a new booking.";
+        "Create a new booking.";
     MeetingEnded = "meeting_ended", Refused,
         "The meeting is over.",
-        "Its host ended it, or its time ran out.",
-        "Make a new booking. Before it ends, either party can move a meeting.";
+        "Its host ended it, or its time is over.",
+        "Create a new booking. Before it ends, either party can move a meeting.";
     RoomNotActive = "room_not_active", Refused,
-        "Nothing is on in this room.",
-        "Its host has not gone live yet, or it is over.",
+        "This room has no open session.",
+        "Its host is not live yet, or the session is over.",
         "Wait until the host goes live.";
     Banned = "banned", Refused,
         "You are banned from this live room.",
         "Its host banned you.",
-        "Ask the host, who can lift it.";
+        "Ask the host, who can lift the ban.";
     Kicked = "kicked", Refused,
-        "You were put out of this meeting.",
+        "You were removed from this meeting.",
         "Its host removed you.",
         "Ask the host for a new booking, or for the next session.";
     Rejected = "rejected", Refused,
-        "You were turned away from this session.",
-        "Its host did not let you in.",
-        "Ask the host, or come to the next session.";
+        "You were rejected in this session.",
+        "Its host did not admit you.",
+        "Ask the host, or join the next session.";
     NotParticipant = "not_participant", Refused,
-        "You take no part in this meeting.",
-        "You are signed in as somebody else than its host and its guest.",
-        "Sign in as the person who was invited.";
+        "You are not a participant of this meeting.",
+        "You are signed in, but not as its host or its guest.",
+        "Sign in with the invited account.";
     LivekitUnreachable = "livekit_unreachable", A,
         "The video server does not answer.",
         "LiveKit is down, starting, or cannot be reached from our servers.",
-        "Try again in a minute; the room is made as soon as it answers. If it lasts, report the request id.",
-        operator: "See that LiveKit runs, that LIVEKIT_URL is right, and that no firewall is between; `greenroom doctor` tells more.";
+        "Try again in a minute; the room is created as soon as it answers. If it lasts, report the request id.",
+        operator: "Check that LiveKit runs, that LIVEKIT_URL is correct, and that no firewall blocks it; `greenroom doctor` says more.";
     /// Facts: `clock_skew_seconds`, LiveKit's clock less ours.
     ClockSkew = "clock_skew", A,
-        "The clocks of our servers are apart.",
+        "The clocks of our servers differ.",
         "The clock of LiveKit or of the database is wrong by more than 30 s: tokens are too old or not valid yet.",
-        "Nothing helps but the operator: report the request id.",
-        operator: "Let NTP set the clocks of LiveKit's and the database's machines.";
+        "Only an operator can fix this: report the request id.",
+        operator: "Set the clocks of LiveKit's and the database's machines with NTP.";
     LivekitKeyRefused = "livekit_key_refused", A,
         "The video server refuses our key.",
-        "LiveKit was given other keys, or ours were changed.",
-        "Nothing helps but the operator: report the request id.",
+        "LiveKit has other keys, or ours were changed.",
+        "Only an operator can fix this: report the request id.",
         operator: "LIVEKIT_API_KEY and LIVEKIT_API_SECRET must be a pair under `keys:` in livekit.yaml, the same for all services.";
     RoomPending = "room_pending", A,
-        "The room is not made on the video server yet.",
-        "LiveKit did not answer when it was to be made; it is tried again by itself.",
+        "The room does not exist on the video server yet.",
+        "LiveKit did not answer when the room was created; Greenroom retries.",
         "Try again in a minute.",
-        operator: "`greenroom repair rooms` makes it now and says what fails.";
+        operator: "`greenroom repair rooms` creates it now and says what fails.";
     RoomMissing = "room_missing_on_livekit", A,
         "The video server has lost the room.",
-        "LiveKit was restarted, or somebody deleted the room there.",
-        "Ask for a new token with `?ensure=now`, or repair the room: it is made anew.",
-        operator: "`POST …/repair` or `greenroom repair rooms` makes it anew.";
+        "LiveKit was restarted, or the room was deleted there.",
+        "Ask for a new token with `?ensure=now`, or repair the room: it is recreated.",
+        operator: "`POST …/repair` or `greenroom repair rooms` recreates it.";
     SidMismatch = "sid_mismatch", A,
-        "The room on the video server is another one than we know.",
-        "LiveKit made it anew under the same name, after a restart or because `auto_create` is on.",
-        "Ask for a new token with `?ensure=now`, or repair the room: the new one is taken over.",
-        operator: "`POST …/repair` takes it over. Set `room: { auto_create: false }` in livekit.yaml.";
+        "The room on the video server is not the one that we know.",
+        "LiveKit recreated it under the same name, after a restart or because `auto_create` is on.",
+        "Ask for a new token with `?ensure=now`, or repair the room: the new one is adopted.",
+        operator: "`POST …/repair` adopts it. Set `room: { auto_create: false }` in livekit.yaml.";
     TokenRefused = "token_refused_by_livekit", A,
         "The video server refuses tokens for this room.",
-        "LiveKit has another secret for our key, or the address of our servers leads to another LiveKit than the room's.",
-        "Nothing helps but the operator: report the request id.",
-        operator: "See that the API secret is the same everywhere and that LIVEKIT_URL is one server or one cluster.";
+        "LiveKit has another secret for our key, or LIVEKIT_URL points to another LiveKit than the room's.",
+        "Only an operator can fix this: report the request id.",
+        operator: "Check that the API secret is the same everywhere and that LIVEKIT_URL is one server or one cluster.";
     InsecureWebsocketUrl = "insecure_websocket_url", A,
         "Browsers do not connect to the video server's address.",
-        "It begins with ws://, and pages that came over https may only use wss://.",
-        "Nothing helps but the operator: report the request id.",
+        "It starts with ws://, and pages loaded over https may only use wss://.",
+        "Only an operator can fix this: report the request id.",
         operator: "Put TLS in front of LiveKit and set LIVEKIT_WS_URL to its wss:// address.";
     RoomFull = "room_full", Refused,
-        "Every place is taken.",
-        "As many people are inside as the session takes.",
-        "Ask again; a place is free 2 min after somebody lost his connection at the latest.";
+        "Every seat is taken.",
+        "The session has as many participants as it allows.",
+        "Try again; a seat is free 2 min after a participant lost their connection at the latest.";
     WaitingInLobby = "waiting_in_lobby", Refused,
-        "You wait in the lobby.",
-        "The session has not begun, or its host lets people in one by one.",
-        "Stay in the lobby: you are let in by itself or by the host.";
+        "You are waiting in the lobby.",
+        "The session has not started, or its host admits participants one by one.",
+        "Stay in the lobby: you are admitted automatically or by the host.";
     /// Facts: `opens_at`.
     TooEarly = "too_early", Refused,
         "The meeting is not open yet.",
@@ -209,19 +209,19 @@ causes! {
         "Come back when it opens; the fact `opens_at` says when.",
         operator: "JOIN_OPENS_BEFORE says how early meetings open.";
     AutoCreateOn = "auto_create_on", Ok,
-        "You can get in; the video server makes rooms by itself.",
-        "`auto_create` is on: whoever joins with an old token brings a room back that is over.",
-        "Nothing for you to do.",
+        "You can join; the video server creates rooms by itself.",
+        "`auto_create` is on: a client that joins with an old token recreates a room that is over.",
+        "You do not have to do anything.",
         operator: "Set `room: { auto_create: false }` in livekit.yaml and restart LiveKit.";
     WebhooksSilent = "webhooks_silent", Ok,
-        "You can get in; the video server does not report to us.",
-        "LiveKit's webhooks do not arrive, or are signed with an unknown key: who comes and goes is noticed later.",
-        "Nothing for you to do.",
-        operator: "In livekit.yaml `webhook:` must name our webhook route and an API key of LIVEKIT_WEBHOOK_KEYS.";
+        "You can join; the video server does not report to us.",
+        "LiveKit's webhooks do not arrive, or are signed with an unknown key: joins and departures are noticed later.",
+        "You do not have to do anything.",
+        operator: "In livekit.yaml `webhook:` must have our webhook route and an API key of LIVEKIT_WEBHOOK_KEYS.";
     Ok = "ok", Ok,
-        "You can get in.",
+        "You can join.",
         "Nothing is wrong on our side.",
-        "Join. If it still fails, it is the browser or the network: allow camera and microphone, and try another network.";
+        "Join. If it still fails, the cause is the browser or the network: allow camera and microphone, and try another network.";
 }
 
 impl Cause {
