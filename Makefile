@@ -43,7 +43,7 @@ check: ## Format, lints, docs, checked queries, dependencies, interfaces, links,
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	.ci/queries verify
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	.ci/dependencies
 	.ci/unused
 	.ci/proto

@@ -26,7 +26,7 @@ pub struct Args {
     /// Where the room-lifecycle service is [default: `http://127.0.0.1:50052`]
     #[arg(long, env = "ROOM_URL")]
     pub room_url: Option<String>,
-    /// Where the web pages are; a meeting is at `<APP_URL>/meeting/<id>`. `NEXT_PUBLIC_APP_URL` is read too [required]
+    /// Where the web pages are; a meeting is at `<APP_URL>/meeting/<id>`. `NEXT_PUBLIC_APP_URL` is read too [always required]
     #[arg(long, env = "APP_URL")]
     pub app_url: Option<String>,
     /// The name of `APP_URL` in systems that Greenroom replaces

@@ -28,16 +28,16 @@ pub struct Args {
     /// Address of the HTTP port [default: `0.0.0.0:8080`]
     #[arg(long, env = "GATEWAY_LISTEN")]
     pub gateway_listen: Option<String>,
-    /// Where the booking service is, `http://booking:50051` [required]
+    /// Where the booking service is, `http://booking:50051` [always required]
     #[arg(long, env = "BOOKING_URL")]
     pub booking_url: Option<String>,
-    /// Where the room-lifecycle service is, `http://room-lifecycle:50052` [required]
+    /// Where the room-lifecycle service is, `http://room-lifecycle:50052` [always required]
     #[arg(long, env = "ROOM_URL")]
     pub room_url: Option<String>,
-    /// Where the token service is, `http://token:50053` [required]
+    /// Where the token service is, `http://token:50053` [always required]
     #[arg(long, env = "TOKEN_URL")]
     pub token_url: Option<String>,
-    /// Where the sync service is, `http://sync:50054` [required]
+    /// Where the sync service is, `http://sync:50054` [always required]
     #[arg(long, env = "SYNC_URL")]
     pub sync_url: Option<String>,
     #[command(flatten)]
@@ -55,10 +55,10 @@ pub struct HttpArgs {
     /// The secret that HS256 tokens are signed with, at least 32 bytes [required: this or `AUTH_JWKS_URL`]
     #[arg(long, env = "AUTH_HS256_SECRET", hide_env_values = true)]
     pub auth_hs256_secret: Option<String>,
-    /// `iss` of the tokens, exactly [required]
+    /// `iss` of the tokens, exactly [always required]
     #[arg(long, env = "AUTH_ISSUER")]
     pub auth_issuer: Option<String>,
-    /// What `aud` of the tokens must be or contain [required]
+    /// What `aud` of the tokens must be or contain [always required]
     #[arg(long, env = "AUTH_AUDIENCE")]
     pub auth_audience: Option<String>,
     /// The claim that makes a user an admin, as a JSON pointer and its value: `/app_metadata/role=admin`. Never a claim

@@ -1,5 +1,5 @@
 //! Recordings of bookings (`/api/sessions/{sessionId}/recordings`) and of live rooms: the same things in the words of
-//! two families ([`bookings`], [`live`]), and the file behind a signed link ([`file`]).
+//! two families ([`bookings`], [`live`]), and the file behind a signed link ([`mod@file`]).
 
 pub(crate) mod bookings;
 pub(crate) mod file;

@@ -23,7 +23,7 @@ use crate::out::say;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
     /// `postgres://user:password@host:port/database`, as the owner of the database, who needs no other rights when the
-    /// roles exist (docs/deploy.md, "Managed Postgres") [required]
+    /// roles exist (docs/deploy.md, "Managed Postgres") [always required]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
     /// How long to wait for the database to answer [default: `60s`]

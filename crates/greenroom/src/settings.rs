@@ -1,6 +1,6 @@
 //! `greenroom settings`: docs/settings.md and .env.example, written from the command line's own definitions.
 //!
-//! A setting is described once, at its field: the text, then `[default: …]` or `[required]`, then further paragraphs.
+//! A setting is described once, at its field: the text, then `[default: …]` or `[always required]`, then further paragraphs.
 
 mod env;
 mod markdown;
@@ -54,7 +54,7 @@ struct Setting {
     /// `TOKEN_TTL`, or `--fresh` when only the command line has it.
     name: String,
     is_variable: bool,
-    /// `default: …` or `required …`, without brackets. Empty: a switch.
+    /// `default: …` or `required…`, without brackets. Empty: a switch.
     marker: String,
     text: String,
 }
@@ -92,11 +92,11 @@ fn setting(argument: &clap::Arg) -> Setting {
 
 /// `[default: …]` or `[required…]`, and the text around it.
 fn split_marker(text: &str) -> (Option<String>, String) {
-    let found = ["[default: ", "[required"].iter().find_map(|start| text.find(start));
+    let found = ["[default: ", "[required", "[always required"].iter().find_map(|start| text.find(start));
     let Some((start, length)) = found.and_then(|start| Some((start, closing(&text[start..])?))) else {
         return (None, text.to_owned());
     };
-    let marker = text[start + 1..start + length].to_owned();
+    let marker = text[start + 1..start + length].trim_start_matches("always ").to_owned();
     let before = text[..start].trim_end();
     let after = text[start + length + 1..].trim().trim_end_matches('.');
     let between = if after.is_empty() || before.is_empty() { "" } else { ". " };
@@ -131,7 +131,7 @@ mod tests {
         let split = |text: &str| split_marker(text);
         assert_eq!(split("Plain"), (None, "Plain".to_owned()));
         assert_eq!(split("Why [default: `8`]"), (Some("default: `8`".into()), "Why".into()));
-        assert_eq!(split("Why [required] More."), (Some("required".into()), "Why. More".into()));
+        assert_eq!(split("Why [always required] More."), (Some("required".into()), "Why. More".into()));
         let code = split("Keys, `key:secret[,…]` [default: `a[1]` or none]");
         assert_eq!(code, (Some("default: `a[1]` or none".into()), "Keys, `key:secret[,…]`".into()));
     }
@@ -141,7 +141,7 @@ mod tests {
         let root = Cli::command();
         for service in find(&root, &["serve"]).get_subcommands() {
             for setting in of(service) {
-                assert!(!setting.marker.is_empty(), "{}: `[default: …]` or `[required]`", setting.name);
+                assert!(!setting.marker.is_empty(), "{}: `[default: …]` or `[always required]`", setting.name);
                 assert!(!setting.text.is_empty(), "{} has no text", setting.name);
             }
         }

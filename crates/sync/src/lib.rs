@@ -1,7 +1,7 @@
 //! Keeps the legacy listing aligned with the live rooms, and shows it.
 //!
 //! The listing is a projection: one view of the database says what each row should be. Whoever changes a live room
-//! leaves a mark in the same transaction; [`drain`] takes marks and makes rows equal to the view, and [`compare`]
+//! leaves a mark in the same transaction; [`drain`] takes marks and makes rows equal to the view, and [`compare()`]
 //! finds what nobody marked. Everything can be killed at any point and run again, and by any number of replicas.
 
 mod align;

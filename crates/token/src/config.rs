@@ -20,7 +20,7 @@ pub struct Args {
     /// Address of the gRPC port [default: `0.0.0.0:50053`]
     #[arg(long, env = "TOKEN_LISTEN")]
     pub token_listen: Option<String>,
-    /// Where the room-lifecycle service is, `http://host:port` [required]
+    /// Where the room-lifecycle service is, `http://host:port` [always required]
     #[arg(long, env = "ROOM_URL")]
     pub room_url: Option<String>,
     /// How long an access token lives, 1 min to 24 h; never past the end of the window [default: `1h`]

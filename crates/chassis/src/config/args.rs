@@ -85,7 +85,7 @@ fn otlp(endpoint: Option<String>, certificate: Option<String>, problems: &mut Pr
 /// The database of a service.
 #[derive(Args, Clone, Default)]
 pub struct DatabaseArgs {
-    /// `postgres://user:password@host:port/database`; the user must be a member of the service's role [required]
+    /// `postgres://user:password@host:port/database`; the user must be a member of the service's role [always required]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
     /// Connections of this service, 2-50: a pass holds one while it uses another [default: `8`]
@@ -108,7 +108,7 @@ impl DatabaseArgs {
 /// How our services trust each other.
 #[derive(Args, Clone, Default)]
 pub struct InternalArgs {
-    /// The token that the services share, at least 32 bytes of visible ASCII; `new,old` during a rotation [required]
+    /// The token that the services share, at least 32 bytes of visible ASCII; `new,old` during a rotation [always required]
     #[arg(long, env = "INTERNAL_TOKEN", hide_env_values = true)]
     pub internal_token: Option<String>,
     /// Whether gRPC reflection is served (docs/grpc.md) [default: `false`]
@@ -155,13 +155,13 @@ impl ServiceArgs {
 /// The key of our LiveKit server and where it is.
 #[derive(Args, Clone, Default)]
 pub struct LiveKitArgs {
-    /// The id of LiveKit's API key [required]
+    /// The id of LiveKit's API key [always required]
     #[arg(long, env = "LIVEKIT_API_KEY")]
     pub livekit_api_key: Option<String>,
-    /// The secret of LiveKit's API key, at least 32 bytes [required]
+    /// The secret of LiveKit's API key, at least 32 bytes [always required]
     #[arg(long, env = "LIVEKIT_API_SECRET", hide_env_values = true)]
     pub livekit_api_secret: Option<String>,
-    /// Where browsers reach LiveKit: `wss://…` or `ws://…` [required]
+    /// Where browsers reach LiveKit: `wss://…` or `ws://…` [always required]
     #[arg(long, env = "LIVEKIT_WS_URL")]
     pub livekit_ws_url: Option<String>,
     /// Where our servers reach LiveKit: `https://…` or `http://…`. Part of the deployment's identity

@@ -58,9 +58,9 @@ fn compose() -> BTreeMap<String, Names> {
         let indent = line.len() - line.trim_start().len();
         if indent == 0 && line.starts_with(|letter: char| letter.is_ascii_lowercase()) {
             is_service = line == "services:";
-            block = line.split('&').nth(1).unwrap_or_default().trim().to_owned();
+            block = String::from(line.split('&').nth(1).unwrap_or_default().trim());
         } else if is_service && indent == 2 && line.ends_with(':') {
-            block = line.trim().trim_end_matches(':').to_owned();
+            block = String::from(line.trim().trim_end_matches(':'));
         }
         let merged = line.trim().strip_prefix("<<: ").map(|merged| merged.trim_matches(['[', ']']));
         let merged =
