@@ -56,7 +56,8 @@ struct Left {
 
 pub async fn measure(ground: &Ground) -> Result<String> {
     let secret = SignIn::hs256();
-    let columns = ["", "pairs/s (100)", "201, p50 ms", "p99", "failed", "event, p50 ms (≤ 20)", "p99 (≤ 100)"];
+    let columns =
+        ["", "pairs/s (100)", "201, p50 ms", "p99", "failed", "event, p50 ms (≤ 20)", "p99 (≤ 100)"];
     let columns = [&columns[..], &["listed, p50 ms (≤ 20)", "p99 (≤ 100)", "never seen (0)"]].concat();
     let title =
         format!("Go live and end for {} s: from the 201 to the listing", ground.asked.steady.as_secs());

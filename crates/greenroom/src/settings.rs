@@ -141,7 +141,11 @@ mod tests {
         let root = Cli::command();
         for service in find(&root, &["serve"]).get_subcommands() {
             for setting in of(service) {
-                assert!(!setting.marker.is_empty(), "{}: `[default: …]` or `[always required]`", setting.name);
+                assert!(
+                    !setting.marker.is_empty(),
+                    "{}: `[default: …]` or `[always required]`",
+                    setting.name
+                );
                 assert!(!setting.text.is_empty(), "{} has no text", setting.name);
             }
         }
