@@ -68,7 +68,7 @@ pub struct Config {
     pub node_returns_after: Duration,
     /// How old the counts of a room may be in webhooks, joins and lists (seen: 5 s). With 0 they are exact.
     pub numbers_lag: Duration,
-    /// The rooms' time stands still until a test moves it, so that a slow machine cannot make rooms expire.
+    /// The rooms' time does not pass until a test moves it, so that a slow machine cannot make rooms expire.
     pub standing_clock: bool,
     pub webhooks: WebhookConfig,
     pub rtc: RtcConfig,
@@ -88,7 +88,7 @@ pub enum Worker {
     Waits,
     /// Takes no more jobs; those that it has go on.
     Absent,
-    /// Was killed: its recordings stay as they are for ever, and nobody answers for them.
+    /// Was killed: its recordings stay as they are for ever, and no worker answers for them.
     Dead,
 }
 

@@ -118,7 +118,7 @@ struct Layer {
     sequence: u64,
     /// The length of a frame; 0 is the shortest one.
     frame_bytes: usize,
-    /// Switched off by the server when nobody watches the layer (dynacast).
+    /// Switched off by the server when the layer has no subscriber (dynacast).
     off: bool,
     keyframe_due: bool,
 }

@@ -19,7 +19,7 @@ const IDLE: Duration = Duration::from_hours(1);
 
 pub struct Transport {
     pub rtc: Rtc,
-    /// Its own: DTLS and RTP are told apart by addresses, and a server has one for all its connections.
+    /// Its own: DTLS and RTP are distinguished by addresses, and a server has one for all its connections.
     pub udp: UdpSocket,
     address: SocketAddr,
     pending: Option<SdpPendingOffer>,

@@ -13,7 +13,7 @@ use crate::{
     support::{KEY, SECRET, Served, eventually},
 };
 
-/// The fault befalls ann.
+/// The fault is ann's.
 async fn inject(served: &Served, room: &str, fault: &Value) {
     let mut body = json!({"room": room, "identity": "ann"});
     body.as_object_mut().unwrap().extend(fault.as_object().unwrap().clone());
