@@ -11,6 +11,7 @@ mod calls;
 mod client_faults;
 mod clients;
 mod data;
+mod h264;
 mod lifecycle;
 mod limits;
 mod media;
