@@ -45,17 +45,20 @@ async fn cut_socket_ends_without_a_word_and_can_resume() {
 #[tokio::test]
 async fn silenced_socket_hears_nothing_until_a_resume() {
     let served = served().await;
-    let ann = served.client("silenced", "ann").await;
-    let bob = served.client("silenced", "bob").await;
-    inject(&served, "silenced", &json!({"client_fault": "silence_socket"})).await;
-    served.api().update_room_metadata("silenced", "news").await.unwrap();
-    bob.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
-    settled(&bob).await;
-    assert_eq!(ann.seen(|seen| seen.room.metadata.clone()), "");
-    ann.cut_socket();
-    ann.resume().await.unwrap();
-    ann.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
-    settled(&ann).await;
+    for path in PATHS {
+        let room = format!("silenced-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        inject(&served, &room, &json!({"client_fault": "silence_socket"})).await;
+        served.api().update_room_metadata(&room, "news").await.unwrap();
+        bob.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
+        settled(&bob).await;
+        assert_eq!(ann.seen(|seen| seen.room.metadata.clone()), "");
+        ann.cut_socket();
+        ann.resume().await.unwrap();
+        ann.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
+        settled(&ann).await;
+    }
 }
 
 #[tokio::test]
@@ -65,45 +68,59 @@ async fn dropped_media_is_a_silent_client() {
         config.rtc.cleanup = Duration::from_millis(200);
     })
     .await;
-    let ann = served.client("dropped", "ann").await;
-    inject(&served, "dropped", &json!({"client_fault": "drop_media"})).await;
-    assert_eq!(end(&ann).await, Some((DisconnectReason::ConnectionTimeout, Action::Resume)));
-    eventually("ann is removed", || served.server.connected("dropped").is_empty()).await;
+    for path in PATHS {
+        let room = format!("dropped-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        inject(&served, &room, &json!({"client_fault": "drop_media"})).await;
+        assert_eq!(end(&ann).await, Some((DisconnectReason::ConnectionTimeout, Action::Resume)));
+        eventually("ann is removed", || served.server.connected(&room).is_empty()).await;
+    }
 }
 
 #[tokio::test]
 async fn refused_resume_asks_to_join_again() {
     let served = served().await;
-    let ann = served.client("refused", "ann").await;
-    inject(&served, "refused", &json!({"client_fault": "refuse_resume"})).await;
-    ann.cut_socket();
-    let Err(Error::Left(leave)) = ann.resume().await else { panic!("the resume was accepted") };
-    assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
+    for path in PATHS {
+        let room = format!("refused-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        inject(&served, &room, &json!({"client_fault": "refuse_resume"})).await;
+        ann.cut_socket();
+        let Err(Error::Left(leave)) = ann.resume().await else { panic!("the resume was accepted") };
+        assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
+    }
 }
 
 #[tokio::test]
 async fn quality_that_is_set_is_shown() {
     let served = served().await;
-    let ann = served.client("quality", "ann").await;
-    inject(&served, "quality", &json!({"client_fault": "quality", "with": "POOR"})).await;
-    let poor = |message: &Message| match message {
-        Message::ConnectionQuality(update) => {
-            update.updates.iter().any(|info| info.quality() == ConnectionQuality::Poor)
-        }
-        _ => false,
-    };
-    ann.until("the quality", |seen| seen.messages.iter().any(|(_, message)| poor(message))).await.unwrap();
-    assert_eq!(count(&ann, poor), 1, "it is said once");
+    for path in PATHS {
+        let room = format!("quality-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        inject(&served, &room, &json!({"client_fault": "quality", "with": "POOR"})).await;
+        let poor = |message: &Message| match message {
+            Message::ConnectionQuality(update) => {
+                update.updates.iter().any(|info| info.quality() == ConnectionQuality::Poor)
+            }
+            _ => false,
+        };
+        ann.until("the quality", |seen| seen.messages.iter().any(|(_, message)| poor(message)))
+            .await
+            .unwrap();
+        assert_eq!(count(&ann, poor), 1, "it is said once");
+    }
 }
 
 #[tokio::test]
 async fn leave_that_is_sent_says_what_was_asked() {
     let served = served().await;
-    let ann = served.client("leave", "ann").await;
-    let leave = json!({"reason": "SERVER_SHUTDOWN", "action": "RECONNECT"});
-    inject(&served, "leave", &json!({"client_fault": "leave", "with": leave})).await;
-    assert_eq!(end(&ann).await, Some((DisconnectReason::ServerShutdown, Action::Reconnect)));
-    assert_eq!(served.server.connected("leave").len(), 1, "what the client does then is its affair");
+    for path in PATHS {
+        let room = format!("leave-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let leave = json!({"reason": "SERVER_SHUTDOWN", "action": "RECONNECT"});
+        inject(&served, &room, &json!({"client_fault": "leave", "with": leave})).await;
+        assert_eq!(end(&ann).await, Some((DisconnectReason::ServerShutdown, Action::Reconnect)));
+        assert_eq!(served.server.connected(&room).len(), 1, "what the client does then is its affair");
+    }
 }
 
 #[tokio::test]

@@ -100,28 +100,34 @@ async fn lossy_data_arrives_at_most_once_on_its_channel() {
 #[tokio::test]
 async fn addressed_data_reaches_only_the_named() {
     let served = served().await;
-    let ann = served.client("addressed", "ann").await;
-    let bob = served.client("addressed", "bob").await;
-    let cat = served.client("addressed", "cat").await;
-    ann.send_to(b"for cat", true, &["cat"]);
-    ann.send(b"for all", true);
-    receives(&cat, b"for cat").await;
-    receives(&bob, b"for all").await;
-    assert_eq!(bob.seen(|seen| seen.data.len()), 1);
+    for path in PATHS {
+        let room = format!("addressed-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let cat = served.client_over(path, &room, "cat").await;
+        ann.send_to(b"for cat", true, &["cat"]);
+        ann.send(b"for all", true);
+        receives(&cat, b"for cat").await;
+        receives(&bob, b"for all").await;
+        assert_eq!(bob.seen(|seen| seen.data.len()), 1);
+    }
 }
 
 #[tokio::test]
 async fn data_without_permission_is_dropped() {
     let served = served().await;
-    let ann = served.client_with("mute", "ann", &json!({"canPublishData": false})).await;
-    let bob = served.client("mute", "bob").await;
-    let cat = served.client("mute", "cat").await;
-    ann.send(b"forbidden", true);
-    bob.send_to(b"allowed", true, &["ann"]);
-    receives(&ann, b"allowed").await;
-    bob.send(b"to all", true);
-    receives(&cat, b"to all").await;
-    assert_eq!(cat.seen(|seen| seen.data.len()), 1);
+    for path in PATHS {
+        let room = format!("mute-{path:?}");
+        let ann = served.client_with(path, &room, "ann", &json!({"canPublishData": false})).await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let cat = served.client_over(path, &room, "cat").await;
+        ann.send(b"forbidden", true);
+        bob.send_to(b"allowed", true, &["ann"]);
+        receives(&ann, b"allowed").await;
+        bob.send(b"to all", true);
+        receives(&cat, b"to all").await;
+        assert_eq!(cat.seen(|seen| seen.data.len()), 1);
+    }
 }
 
 /// Calls the API with a token for all of the room.

@@ -22,6 +22,7 @@ mod resumes;
 mod revoked;
 mod server;
 mod signalling;
+mod silence;
 mod slow_server;
 mod subscriptions;
 mod support;

@@ -100,7 +100,7 @@ async fn state_with_an_unknown_track_asks_to_join_again() {
 #[tokio::test]
 async fn update_of_oneself_is_limited_in_each_part() {
     let served = served().await;
-    let ann = served.client_with("limits", "ann", &json!({"canUpdateOwnMetadata": true})).await;
+    let ann = served.client_with(PATHS[0], "limits", "ann", &json!({"canUpdateOwnMetadata": true})).await;
     let update = |name: usize, metadata: usize, attribute: usize| UpdateParticipantMetadata {
         name: "n".repeat(name),
         metadata: "m".repeat(metadata),
