@@ -18,6 +18,7 @@ mod media;
 mod permissions;
 mod presence;
 mod queues;
+mod races;
 mod resumes;
 mod revoked;
 mod server;
