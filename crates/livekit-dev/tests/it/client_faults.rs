@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use livekit_dev::{AfterUpgrade, Fault};
 use livekit_protocol::{
     ConnectionQuality, DisconnectReason, leave_request::Action, signal_response::Message,
 };
-use rtc_client::{Client, Error};
+use rtc_client::{Client, Error, Track};
 use serde_json::{Value, json};
 
 use crate::{
-    clients::{PATHS, count, served, served_with, settled},
+    clients::{PATHS, count, more_packets, served, served_with, settled},
     support::{KEY, SECRET, Served, eventually},
 };
 
@@ -71,10 +72,49 @@ async fn dropped_media_is_a_silent_client() {
     for path in PATHS {
         let room = format!("dropped-{path:?}");
         let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let (own, other) = (
+            bob.publish(Track::microphone()).await.unwrap(),
+            ann.publish(Track::microphone()).await.unwrap(),
+        );
+        more_packets(&ann, &own.sid).await;
+        // Packets of 20 ms each: a client whose packets arrive is not silent, however short the timers are.
+        let before = bob.seen(|seen| seen.packets(&other.sid));
+        bob.until("sound for 2 s", |seen| seen.packets(&other.sid) > before + 100).await.unwrap();
+        assert!(!ann.seen(|seen| seen.closed));
         inject(&served, &room, &json!({"client_fault": "drop_media"})).await;
         assert_eq!(end(&ann).await, Some((DisconnectReason::ConnectionTimeout, Action::Resume)));
-        eventually("ann is removed", || served.server.connected(&room).is_empty()).await;
+        let gone = || served.server.connected(&room).iter().all(|person| person.identity != "ann");
+        eventually("ann is removed", gone).await;
     }
+}
+
+#[tokio::test]
+async fn fault_after_the_upgrade_is_all_that_a_client_reads() {
+    let served = served().await;
+    for path in PATHS {
+        let method = if path == PATHS[0] { "rtc/v1" } else { "rtc" };
+        for fault in [AfterUpgrade::Close, AfterUpgrade::Leave, AfterUpgrade::Unexpected] {
+            served.server.faults().set(method, Fault::AfterUpgrade(fault));
+            let error = match Client::join(served.options("upgraded", "ann").over(path)).await {
+                Ok(_) => panic!("joined in spite of {fault:?}"),
+                Err(error) => error,
+            };
+            match (fault, &error) {
+                (AfterUpgrade::Close, Error::Closed)
+                | (AfterUpgrade::Unexpected, Error::UnexpectedMessage) => {}
+                (AfterUpgrade::Leave, Error::Left(leave)) => {
+                    assert_eq!(
+                        (leave.reason(), leave.action()),
+                        (DisconnectReason::ServerShutdown, Action::Disconnect)
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+            served.server.faults().clear();
+        }
+    }
+    assert!(served.server.connected("upgraded").is_empty());
 }
 
 #[tokio::test]

@@ -157,3 +157,35 @@ async fn api_data_reaches_clients_once_per_nonce() {
         });
     }
 }
+
+#[tokio::test]
+async fn api_data_takes_the_channel_of_its_kind() {
+    let served = served().await;
+    for path in PATHS {
+        let room = format!("kind-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let options = |kind| SendDataOptions { kind, ..Default::default() };
+        served.api().send_data(&room, b"reliable".to_vec(), options(Kind::Reliable)).await.unwrap();
+        receives(&ann, b"reliable").await;
+        served.api().send_data(&room, b"lossy".to_vec(), options(Kind::Lossy)).await.unwrap();
+        receives(&ann, b"lossy").await;
+        let channels: Vec<String> =
+            ann.seen(|seen| seen.data.iter().map(|data| data.channel.clone()).collect());
+        assert_eq!(channels, ["_reliable", "_lossy"]);
+    }
+}
+
+#[tokio::test]
+async fn api_data_for_the_absent_reaches_no_other() {
+    let served = served().await;
+    for path in PATHS {
+        let room = format!("absent-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        for (text, sid) in [("absent", "PA_absent".to_owned()), ("present", ann.sid())] {
+            let body = json!({"room": room, "kind": "RELIABLE", "data": STANDARD.encode(text), "destination_sids": [sid]});
+            assert!(call_api(&served, "SendData", &body).await.status().is_success());
+        }
+        receives(&ann, b"present").await;
+        assert_eq!(ann.seen(|seen| seen.data.len()), 1);
+    }
+}

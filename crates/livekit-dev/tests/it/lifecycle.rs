@@ -241,6 +241,8 @@ async fn recording_is_announced_to_clients() {
     let served = served_with(|config| {
         config.store = livekit_dev::Store::RedisLike;
         config.recordings = Some(folder.path().to_owned());
+        // That it is recorded does not wait for the period of the counts.
+        config.rtc.room = Duration::from_hours(1);
     })
     .await;
     let ann = served.client("recorded", "ann").await;
