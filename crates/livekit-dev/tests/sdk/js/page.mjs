@@ -2,7 +2,7 @@
 // TIMEOUT_MS and then says what there was instead.
 import { ConnectionState, Room, RoomEvent, RpcError, Track } from 'livekit-client';
 
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 90_000;
 const POLL_MS = 100;
 
 let room;
