@@ -96,10 +96,8 @@ async fn fault_after_the_upgrade_is_all_that_a_client_reads() {
         let method = if path == PATHS[0] { "rtc/v1" } else { "rtc" };
         for fault in [AfterUpgrade::Close, AfterUpgrade::Leave, AfterUpgrade::Unexpected] {
             served.server.faults().set(method, Fault::AfterUpgrade(fault));
-            let error = match Client::join(served.options("upgraded", "ann").over(path)).await {
-                Ok(_) => panic!("joined in spite of {fault:?}"),
-                Err(error) => error,
-            };
+            let joined = Client::join(served.options("upgraded", "ann").over(path)).await;
+            let Err(error) = joined else { panic!("joined in spite of {fault:?}") };
             match (fault, &error) {
                 (AfterUpgrade::Close, Error::Closed)
                 | (AfterUpgrade::Unexpected, Error::UnexpectedMessage) => {}
