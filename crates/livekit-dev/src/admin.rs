@@ -2,7 +2,7 @@
 //!
 //! Guarded by HTTP Basic with the API key and secret, whatever address is bound: unlike a Twirp bearer token it
 //! needs no tool to make (`curl -u devkey:secret`), and unlike an open loopback it stays closed to web pages and
-//! to whoever reaches a server in a container.
+//! to every client that reaches a server in a container.
 
 mod participants;
 mod recordings;

@@ -30,7 +30,7 @@ pub enum Hand {
 /// Wall time plus an offset in milliseconds for each hand.
 #[derive(Debug)]
 pub(crate) struct Clock {
-    /// The rooms' time does not follow the wall: it stands here until it is moved.
+    /// The rooms' time does not follow the wall: it stays here until it is moved.
     standing_ms: Option<i64>,
     rooms: AtomicU64,
     tokens: AtomicU64,

@@ -68,7 +68,7 @@ pub struct Config {
     pub node_returns_after: Duration,
     /// How old the counts of a room may be in webhooks, joins and lists (seen: 5 s). With 0 they are exact.
     pub numbers_lag: Duration,
-    /// The rooms' time stands still until a test moves it, so that a slow machine cannot make rooms expire.
+    /// The rooms' time does not pass until a test moves it, so that a slow machine cannot make rooms expire.
     pub standing_clock: bool,
     pub webhooks: WebhookConfig,
     pub rtc: RtcConfig,
@@ -88,7 +88,7 @@ pub enum Worker {
     Waits,
     /// Takes no more jobs; those that it has go on.
     Absent,
-    /// Was killed: its recordings stay as they are for ever, and nobody answers for them.
+    /// Was killed: its recordings stay as they are for ever, and no worker answers for them.
     Dead,
 }
 
@@ -136,24 +136,29 @@ impl RtcConfig {
         !link_local && Candidate::host(SocketAddr::new(address, Self::PORT), "udp").is_ok()
     }
 
-    /// The same with this port, which must be free on all addresses.
+    /// The same with this port, which must be free on all addresses. With 0 it is one that is.
     pub fn on_port(mut self, port: u16) -> io::Result<Self> {
+        if port == 0 {
+            return self.on_free_port();
+        }
         self.port = port;
         self.addresses.iter().try_for_each(|ip| UdpSocket::bind((*ip, port)).map(drop))?;
         Ok(self)
     }
 
     /// The same with this port, or a free one if it is taken on any of the addresses.
-    pub fn on_port_or_free(mut self, port: u16) -> io::Result<Self> {
-        self.port = port;
-        for _ in 0..ATTEMPTS {
-            if let Ok(free) = self.clone().on_port(self.port) {
-                return Ok(free);
-            }
-            let first = self.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            self.port = UdpSocket::bind((first, 0))?.local_addr()?.port();
-        }
-        Ok(self)
+    pub fn on_port_or_free(self, port: u16) -> io::Result<Self> {
+        self.clone().on_port(port).or_else(|_| self.on_free_port())
+    }
+
+    /// A port that is free on the first address may be taken on another one.
+    fn on_free_port(self) -> io::Result<Self> {
+        let first = self.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let attempt = || {
+            let port = UdpSocket::bind((first, 0))?.local_addr()?.port();
+            self.clone().on_port(port)
+        };
+        (1..ATTEMPTS).find_map(|_| attempt().ok()).map_or_else(attempt, Ok)
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn dispatch(server: &LiveKitDev, method: &str, call: &Call) -> Option
     })
 }
 
-/// A room that is named must exist; then a worker takes the job, or nobody does.
+/// A room that is named must exist; then a worker takes the job, or none does.
 fn start<J>(server: &LiveKitDev, call: &Call) -> Answered
 where
     J: Job + prost::Message + Default + serde::de::DeserializeOwned,

@@ -53,7 +53,7 @@ pub enum Fault {
     EmptyList,
     /// Lists of rooms lack this one.
     OmitRoom(String),
-    /// Nobody of this identity is in the store.
+    /// No participant of this identity is in the store.
     OmitParticipant(String),
     /// Lists of recordings lack this one.
     OmitEgress(String),
@@ -73,7 +73,7 @@ pub enum AfterUpgrade {
     Unexpected,
 }
 
-/// What befalls one connected client, at once and once.
+/// A fault of one connected client: at once, and once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "client_fault", content = "with", rename_all = "snake_case")]
 pub enum ClientFault {
@@ -170,15 +170,15 @@ impl Faults {
         }
     }
 
-    /// What befalls one call; counts it.
+    /// Returns the fault that this call meets, and counts it.
     pub(crate) fn plan(&self, method: &str, about: &About) -> Plan {
         let mut all = self.armed.lock();
         let mut faults = Vec::new();
-        let befalls = |armed: &&mut Armed| {
+        let matching = |armed: &&mut Armed| {
             (armed.method == method || armed.method == ANY_METHOD)
                 && armed.about.as_ref().is_none_or(|wanted| wanted.covers(about))
         };
-        for armed in all.iter_mut().filter(befalls) {
+        for armed in all.iter_mut().filter(matching) {
             armed.calls = armed.calls.map(|calls| calls.saturating_sub(1));
             faults.push(armed.fault.clone());
         }
@@ -187,7 +187,7 @@ impl Faults {
     }
 }
 
-/// What befalls one call.
+/// What one call meets.
 pub(crate) struct Plan {
     faults: Vec<Fault>,
     cleared: watch::Receiver<u64>,

@@ -1,4 +1,4 @@
-//! The one source of randomness: ids in LiveKit's shapes (a prefix and characters that nobody confuses when
+//! The one source of randomness: ids in LiveKit's shapes (a prefix and characters that are not confused when
 //! reading them aloud), and the order of shuffled webhooks.
 
 use livekit_protocol::{TrackSource, TrackType};

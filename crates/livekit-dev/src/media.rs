@@ -2,7 +2,7 @@
 //! outgoing messages). One per server, on a thread of its own.
 //!
 //! The world decides who is in a room and what is published; the engine hears of it by [`Notice`]s, in the order of
-//! the world's changes. It never reads the world to decide about media, and tells the world what clients do by
+//! the world's changes. It never reads the world to decide about media, and reports what clients do by
 //! transitions like everything else.
 
 mod announce;
@@ -95,7 +95,7 @@ pub(crate) struct Resume {
     pub outgoing: Outgoing,
 }
 
-/// What the server tells the engine; posted under the world's lock, so that it keeps the order of changes.
+/// What the server says to the engine; posted under the world's lock, so that it keeps the order of changes.
 #[derive(Debug)]
 pub(crate) enum Command {
     Enter(Box<Entry>),

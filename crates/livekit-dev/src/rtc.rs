@@ -1,4 +1,4 @@
-//! The answers before the WebSocket upgrade: `/rtc` and `/rtc/v1`, and their `validate`, which tells a browser why an
+//! The answers before the WebSocket upgrade: `/rtc` and `/rtc/v1`, and their `validate`, which says to a browser why an
 //! upgrade failed.
 
 use std::{

@@ -42,7 +42,7 @@ struct Inner {
     sockets: TaskTracker,
     /// Calls received, by method.
     calls: watch::Sender<HashMap<String, u64>>,
-    /// The shutdown of the latest `serve`: whoever waits on purpose stops waiting then.
+    /// The shutdown of the latest `serve`: those that wait on purpose stop waiting then.
     stopping: Mutex<CancellationToken>,
 }
 
@@ -132,7 +132,7 @@ impl LiveKitDev {
         result
     }
 
-    /// A change that nobody is told of.
+    /// A change without events and notices.
     pub(crate) fn alter<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
         change(&mut self.0.world.lock())
     }

@@ -1,5 +1,5 @@
 //! The rooms of one server. Every transition is a plain function of the state and a time; it returns what
-//! happened and leaves telling anybody to the caller.
+//! happened and leaves events and notices to the caller.
 
 pub(crate) mod egress;
 pub(crate) mod event;

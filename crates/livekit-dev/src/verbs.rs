@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Nobody of this identity is connected to this room (or they have no such track).
+/// No participant of this identity is connected to this room (or they have no such track).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("participant does not exist")]
 pub struct NotConnected;
@@ -189,7 +189,7 @@ impl LiveKitDev {
     }
 
     /// The process is killed and comes back: queued webhooks are gone, and so are the rooms, or (Redis-like) they stay
-    /// listed with nothing behind them. Nothing is told. Switches, faults and counts stay.
+    /// listed with nothing behind them. No event is sent. Switches, faults and counts stay.
     pub fn restart(&self) {
         self.restart_after(Stop::Crash);
     }
@@ -251,13 +251,13 @@ impl LiveKitDev {
         self.webhooks().idle().await;
     }
 
-    /// This befalls every event from now on.
-    pub fn befall(&self, mishap: Mishap) {
+    /// Every event meets this mishap from now on.
+    pub fn inject_mishap(&self, mishap: Mishap) {
         self.arm_mishap(ArmedMishap { mishap, event: None, times: None });
     }
 
-    /// This befalls the next event of this name (`room_finished`, …).
-    pub fn befall_next(&self, event: &str, mishap: Mishap) {
+    /// The next event of this name meets this mishap (`room_finished`, …).
+    pub fn inject_mishap_into_next(&self, event: &str, mishap: Mishap) {
         self.arm_mishap(ArmedMishap { mishap, event: Some(event.to_owned()), times: Some(1) });
     }
 
@@ -278,7 +278,7 @@ impl LiveKitDev {
         self.webhooks().release(order);
     }
 
-    /// The latest events, whether or not anybody was told.
+    /// The latest events, whether or not they were sent.
     pub fn events(&self) -> Vec<WebhookEvent> {
         self.webhooks().emitted()
     }

@@ -62,7 +62,7 @@ pub(crate) struct Webhooks {
     state: Mutex<State>,
     /// Something can be sent.
     wake: Notify,
-    /// Counts the changes that somebody who waits for idleness wants to see.
+    /// Counts the changes that those who wait for idleness want to see.
     progress: watch::Sender<u64>,
 }
 

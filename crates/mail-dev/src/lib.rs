@@ -67,7 +67,7 @@ pub struct MailDev(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     inbox: Mutex<Inbox>,
-    /// By recipient; the empty one stands for all.
+    /// By recipient; the empty one means all.
     faults: Mutex<HashMap<String, Fault>>,
     is_down: AtomicBool,
     /// What `EHLO` names instead of the default.
@@ -152,12 +152,12 @@ impl MailDev {
         std::mem::take(&mut *self.0.open.lock()).cancel();
     }
 
-    /// Closes every new connection at once, until it is told otherwise.
+    /// Closes every new connection at once, until that is switched off.
     pub fn be_down(&self, is_down: bool) {
         self.0.is_down.store(is_down, Ordering::SeqCst);
     }
 
-    /// What happens to mails for this recipient, or with "" for everybody.
+    /// What happens to mails for this recipient, or with "" for all.
     pub fn fault(&self, recipient: &str, fault: Option<Fault>) {
         let mut faults = self.0.faults.lock();
         match fault {

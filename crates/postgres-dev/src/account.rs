@@ -78,7 +78,7 @@ impl Account {
     }
 }
 
-/// Whether `path` belongs to whoever runs this process.
+/// Whether `path` belongs to the user of this process.
 pub fn is_ours(path: &Path) -> io::Result<bool> {
     Ok(fs::symlink_metadata(path)?.uid() == rustix::process::geteuid().as_raw())
 }

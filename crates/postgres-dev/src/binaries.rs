@@ -60,8 +60,8 @@ impl Binaries {
         if !dir.join("initdb").is_file() {
             return None;
         }
-        let told = Command::new(&server).arg("--version").current_dir("/").output().ok()?;
-        let major = major(&String::from_utf8_lossy(&told.stdout))?;
+        let output = Command::new(&server).arg("--version").current_dir("/").output().ok()?;
+        let major = major(&String::from_utf8_lossy(&output.stdout))?;
         Some(Self { major, dir })
     }
 }
@@ -84,8 +84,8 @@ fn installed() -> Vec<Binaries> {
 }
 
 /// The major version in `postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)`.
-fn major(told: &str) -> Option<u32> {
-    let version = told.split_once("(PostgreSQL) ")?.1;
+fn major(version: &str) -> Option<u32> {
+    let version = version.split_once("(PostgreSQL) ")?.1;
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }

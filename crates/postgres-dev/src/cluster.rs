@@ -25,7 +25,7 @@ impl Cluster {
     pub fn at(home: PathBuf, account: Option<Account>) -> anyhow::Result<Self> {
         fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
         fs::set_permissions(&home, fs::Permissions::from_mode(0o700))
-            .with_context(|| format!("{} belongs to somebody else (was it made by root?)", home.display()))?;
+            .with_context(|| format!("{} belongs to another user (was it made by root?)", home.display()))?;
         let password = home.join("password");
         if !password.exists() {
             private_file(&password)?

@@ -41,7 +41,7 @@ impl Running {
         let port = free_port()?;
         match Self::start_on(port, cluster, binaries, durability) {
             Err(error) if is_taken(port) => {
-                tracing::warn!(%error, port, "somebody took Postgres' port; it gets another one");
+                tracing::warn!(%error, port, "the port of Postgres was taken; using another one");
                 Self::start_on(free_port()?, cluster, binaries, durability)
             }
             started => started,
@@ -61,7 +61,7 @@ impl Running {
             let child = command.spawn();
             let _ = told_pid.send(child.as_ref().map(Child::id).map_err(ToString::to_string));
             if let Ok(mut child) = child {
-                let _ = tell_end.send(child.wait()); // nobody listens when the server was dropped first
+                let _ = tell_end.send(child.wait()); // no receiver is left when the server was dropped first
             }
         })?;
         let pid = pid.recv()?.map_err(|error| anyhow!("Postgres cannot be started: {error}"))?;
@@ -150,7 +150,7 @@ fn has_setpriv() -> bool {
 
 /// A server of this very data directory that outlived its parent is stopped; a file that only says so is removed
 /// (its number may belong to another process by now, and Postgres would not start). The caller holds the lock of
-/// the data directory, so it is nobody else's.
+/// the data directory, so no other user has it.
 fn leave_no_other(data: &Path) -> anyhow::Result<()> {
     let file = data.join("postmaster.pid");
     let begun = Instant::now();

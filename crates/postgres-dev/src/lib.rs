@@ -136,7 +136,7 @@ fn reachable(data_dir: &Path, account: Option<&Account>) -> anyhow::Result<PathB
     );
     fs::create_dir_all(&stand_in)?;
     if !account::is_ours(&stand_in)? {
-        bail!("{} belongs to somebody else; give another --data-dir", stand_in.display());
+        bail!("{} belongs to another user; give another --data-dir", stand_in.display());
     }
     account.let_through(&stand_in)?;
     Ok(stand_in)

@@ -18,10 +18,10 @@ pub struct Joined {
 }
 
 pub async fn join(options: &Options) -> Result<Joined, Error> {
-    let mut publisher = Transport::new().await?;
+    let mut publisher = Transport::new(options.h264).await?;
     let (mut subscriber, mut first_offer) = (None, None);
     match options.path {
-        SignalPath::V0 => subscriber = Some(Transport::new().await?),
+        SignalPath::V0 => subscriber = Some(Transport::new(options.h264).await?),
         SignalPath::V1 if options.media => {
             first_offer = offer_with_sections(&mut publisher, options.first_sections);
         }

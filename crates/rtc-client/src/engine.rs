@@ -89,6 +89,7 @@ pub struct Engine {
 impl Engine {
     pub fn new(options: Options, shared: Shared, joined: Joined) -> Self {
         let channels_offered = joined.first_offer.is_some();
+        let udp_on = options.udp;
         let mut engine = Self {
             options,
             shared,
@@ -109,7 +110,7 @@ impl Engine {
             unsent: VecDeque::new(),
             kept: VecDeque::new(),
             sequence: 0,
-            udp_on: true,
+            udp_on,
             ticks: 0,
             pings: 0,
             received_mids: Vec::new(),

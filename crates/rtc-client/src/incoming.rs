@@ -3,11 +3,16 @@
 use livekit_protocol::DataPacket;
 use prost::Message as _;
 use str0m::Event;
+use str0m::format::Codec;
+use str0m::media::KeyframeRequestKind;
 
 use crate::engine::Engine;
-use crate::payload::{FrameStart, vp8_start};
+use crate::payload::{FrameStart, starts_h264_key_frame, vp8_start};
 use crate::seen::Data;
 use crate::transport::Transport;
+
+/// A picture that has not begun is asked for once in so many frames.
+const PATIENCE: u64 = 8;
 
 impl Engine {
     pub fn on_event(&mut self, event: Event, subscriber: bool) {
@@ -43,23 +48,37 @@ impl Engine {
         let Some(mid) = transport.rtc.direct_api().stream_rx(&ssrc).map(|stream| stream.mid()) else {
             return;
         };
-        let video = transport.rtc.media(mid).is_some_and(|media| media.kind().is_video());
+        let pt = packet.header.payload_type;
+        let codec = transport.rtc.codec_config().find(|params| params.pt() == pt);
+        let Some(codec) = codec.map(|params| params.spec().codec) else { return };
+        let video = codec.is_video();
         let (sequence, marker) = (*packet.seq_no, packet.header.marker);
-        self.shared.change(|seen| {
-            let Some(sid) = seen.sections.get(&mid.to_string()).cloned() else { return };
+        let undecodable = self.shared.change(|seen| {
+            let Some(sid) = seen.sections.get(&mid.to_string()).cloned() else { return false };
             let track = seen.received.entry(sid).or_default();
             track.number(sequence);
             // Padding only: probing, or the end of a track.
             if packet.payload.is_empty() {
-                return;
+                return false;
             }
             track.packets += 1;
             track.bytes += packet.payload.len() as u64;
             track.frames += u64::from(!video || marker);
-            if video && let Some(FrameStart::Key(width, height)) = vp8_start(&packet.payload) {
+            track.h264 = codec == Codec::H264;
+            if track.h264 {
+                track.keyframes += u64::from(starts_h264_key_frame(&packet.payload));
+            } else if video && let Some(FrameStart::Key(width, height)) = vp8_start(&packet.payload) {
                 track.keyframes += 1;
                 track.size = Some((width, height));
             }
+            video && track.keyframes == 0 && track.frames % PATIENCE == 1
         });
+        // The first packets may come before the answer that says what they are, as in any client.
+        if undecodable
+            && let Some(transport) = self.transport(subscriber)
+            && let Some(stream) = transport.rtc.direct_api().stream_rx(&ssrc)
+        {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+        }
     }
 }

@@ -30,10 +30,14 @@ pub struct Options {
     pub json: bool,
     /// Without media the client never sends or answers an offer, and so stays JOINED.
     pub media: bool,
+    /// Without UDP packets get lost in both directions, until `Client::set_udp`.
+    pub udp: bool,
     /// What the client says about itself.
     pub client_info: ClientInfo,
     /// Sections for audio and video to receive that the first offer of `/rtc/v1` has.
     pub first_sections: (u32, u32),
+    /// Offers H264 beside VP8, and publishes it where a track asks for it and the server takes it.
+    pub h264: bool,
     /// Goes on sending what the server has unpublished, as a client that does not keep to the protocol would.
     pub keeps_unpublished: bool,
 }
@@ -49,6 +53,7 @@ impl Options {
             token_in_header: false,
             json: false,
             media: true,
+            udp: true,
             client_info: ClientInfo {
                 sdk: client_info::Sdk::Rust.into(),
                 version: "0.1.0".to_owned(),
@@ -57,6 +62,7 @@ impl Options {
                 ..ClientInfo::default()
             },
             first_sections: (3, 3),
+            h264: false,
             keeps_unpublished: false,
         }
     }

@@ -1,4 +1,5 @@
-//! Synthetic media: Opus silence and VP8 frames whose headers are those of real ones, and what is read from received ones.
+//! Synthetic media: Opus silence, and VP8 and H264 frames whose headers are those of real ones; and what is read from
+//! received ones.
 
 /// A valid Opus packet: 20 ms of silence.
 pub const OPUS_SILENCE: &[u8] = &[0xf8, 0xff, 0xfe];
@@ -60,6 +61,21 @@ impl Vp8 {
     }
 }
 
+/// Returns the payloads of an H264 frame (RFC 6184): the parameters in an aggregate and a slice, or a slice alone.
+pub fn h264_packets(keyframe: bool) -> Vec<Vec<u8>> {
+    if keyframe {
+        let aggregate = vec![0x78, 0, 4, 0x67, 0x42, 0xe0, 0x1f, 0, 4, 0x68, 0xce, 0x38, 0x80];
+        vec![aggregate, vec![0x65, 0x88, 0x84, 0x00]]
+    } else {
+        vec![vec![0x61, 0x9a, 0x00, 0x00]]
+    }
+}
+
+/// Whether the payload is the first of a key frame: the aggregate with its parameters.
+pub fn starts_h264_key_frame(payload: &[u8]) -> bool {
+    payload.first() == Some(&0x78) && payload.get(3).is_some_and(|header| header & 0x1f == 7)
+}
+
 /// What the first packet of a VP8 frame says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FrameStart {
@@ -96,7 +112,7 @@ pub fn vp8_start(payload: &[u8]) -> Option<FrameStart> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FrameStart, Vp8, vp8_start};
+    use super::{FrameStart, Vp8, h264_packets, starts_h264_key_frame, vp8_start};
 
     #[test]
     fn synthetic_frames_are_read_back() {
@@ -105,6 +121,14 @@ mod tests {
             assert_eq!(vp8_start(&vp8.frame(true, (1280, 720))), Some(FrameStart::Key(1280, 720)));
             assert_eq!(vp8_start(&vp8.frame(false, (1280, 720))), Some(FrameStart::Delta));
         }
+    }
+
+    #[test]
+    fn key_frame_of_h264_is_known_by_its_first_packet() {
+        let starts = |keyframe| {
+            h264_packets(keyframe).iter().map(|one| starts_h264_key_frame(one)).collect::<Vec<_>>()
+        };
+        assert_eq!((starts(true), starts(false)), (vec![true, false], vec![false]));
     }
 
     #[test]

@@ -9,12 +9,12 @@ use livekit_protocol::{
 use str0m::Rtc;
 use str0m::change::SdpApi;
 use str0m::format::{Codec, PayloadParams};
-use str0m::media::{Direction, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
+use str0m::media::{Direction, MediaKind, Mid, Pt, Rid, Simulcast, SimulcastLayer};
 use str0m::rtp::{ExtensionValues, RtpWrite};
 use tokio::sync::oneshot;
 
 use crate::Error;
-use crate::payload::{OPUS_SILENCE, Vp8};
+use crate::payload::{OPUS_SILENCE, Vp8, h264_packets};
 
 /// A synthetic track to publish.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Track {
     pub level: i8,
     /// Bits per second of each layer. Without them a frame is one small packet, and comes less often.
     pub bitrates: Vec<u32>,
+    /// H264 instead of VP8, if the client offers it (`Options::h264`) and the server takes it.
+    pub h264: bool,
     /// Sent instead of the request that follows from the other fields; its cids are replaced.
     pub request: Option<AddTrackRequest>,
 }
@@ -41,6 +43,7 @@ impl Track {
             layers: layers.to_vec(),
             level: -127,
             bitrates: Vec::new(),
+            h264: false,
             request: None,
         }
     }
@@ -94,6 +97,20 @@ impl Track {
         self
     }
 
+    #[must_use]
+    pub fn in_h264(mut self) -> Self {
+        self.h264 = true;
+        self
+    }
+
+    fn codec(&self) -> Codec {
+        match self.kind() {
+            MediaKind::Audio => Codec::Opus,
+            MediaKind::Video if self.h264 => Codec::H264,
+            MediaKind::Video => Codec::Vp8,
+        }
+    }
+
     /// The time between two frames, or packets of sound.
     fn interval_ms(&self) -> u32 {
         match (self.kind(), self.bitrates.is_empty()) {
@@ -118,7 +135,7 @@ struct Layer {
     sequence: u64,
     /// The length of a frame; 0 is the shortest one.
     frame_bytes: usize,
-    /// Switched off by the server when nobody watches the layer (dynacast).
+    /// Switched off by the server when the layer has no subscriber (dynacast).
     off: bool,
     keyframe_due: bool,
 }
@@ -176,8 +193,8 @@ impl Outgoing {
         }
         let (width, height) = self.track.layers.last().copied().unwrap_or_default();
         let video = self.track.kind() == MediaKind::Video;
-        let codec =
-            SimulcastCodec { codec: "vp8".to_owned(), cid: self.cid.clone(), ..SimulcastCodec::default() };
+        let codec = if self.track.h264 { "h264" } else { "vp8" }.to_owned();
+        let codec = SimulcastCodec { codec, cid: self.cid.clone(), ..SimulcastCodec::default() };
         AddTrackRequest {
             cid: self.cid.clone(),
             name: self.track.name.clone(),
@@ -225,8 +242,7 @@ impl Outgoing {
 
     /// Applies what the server says about wanted layers.
     pub fn set_qualities(&mut self, update: &SubscribedQualityUpdate) {
-        let codecs = update.subscribed_codecs.iter().filter(|codec| codec.codec.eq_ignore_ascii_case("vp8"));
-        for wanted in codecs.flat_map(|codec| &codec.qualities) {
+        for wanted in update.subscribed_codecs.iter().flat_map(|codec| &codec.qualities) {
             let index = match wanted.quality() {
                 VideoQuality::Low => 0,
                 VideoQuality::Medium => 1,
@@ -253,16 +269,22 @@ impl Outgoing {
         self.track.kind() == MediaKind::Video
     }
 
+    /// The codec of the track, or VP8 if the server has not taken it.
+    fn payload_type(&self, rtc: &Rtc, mid: Mid) -> Option<(Codec, Pt)> {
+        let negotiated = rtc.media(mid)?.remote_pts();
+        let of = |codec| {
+            let params = rtc.codec_config().iter().filter(move |params| params.spec().codec == codec);
+            params.map(PayloadParams::pt).find(|pt| negotiated.contains(pt)).map(|pt| (codec, pt))
+        };
+        of(self.track.codec()).or_else(|| of(Codec::Vp8).filter(|_| self.is_video()))
+    }
+
     /// What is due at this tick: a packet of sound, or the packets of a frame of each layer.
     pub fn packets(&mut self, rtc: &Rtc, now: Instant, tick: u32) -> Vec<(Mid, Option<Rid>, RtpWrite)> {
         let interval = self.track.interval_ms();
         let due = tick.is_multiple_of(interval / PACKET_MS);
         let Some(mid) = self.mid.filter(|_| due && !self.muted && !self.removed) else { return Vec::new() };
-        let codec = if self.is_video() { Codec::Vp8 } else { Codec::Opus };
-        let Some(pt) = rtc.codec_config().find(|params| params.spec().codec == codec).map(PayloadParams::pt)
-        else {
-            return Vec::new();
-        };
+        let Some((codec, pt)) = self.payload_type(rtc, mid) else { return Vec::new() };
         let clock = if self.is_video() { 90 } else { 48 };
         self.timestamp = self.timestamp.wrapping_add(clock * interval);
         let timestamp = self.timestamp;
@@ -279,8 +301,11 @@ impl Outgoing {
         let mut packets = Vec::new();
         for layer in self.layers.iter_mut().filter(|layer| !layer.off) {
             let keyframe = std::mem::take(&mut layer.keyframe_due);
-            let mut payloads =
-                layer.vp8.packets(keyframe, layer.size, layer.frame_bytes).into_iter().peekable();
+            let payloads = match codec {
+                Codec::H264 => h264_packets(keyframe),
+                _ => layer.vp8.packets(keyframe, layer.size, layer.frame_bytes),
+            };
+            let mut payloads = payloads.into_iter().peekable();
             while let Some(payload) = payloads.next() {
                 layer.sequence += 1;
                 let packet = RtpWrite::new(pt, layer.sequence.into(), timestamp, now, payload).nackable(true);

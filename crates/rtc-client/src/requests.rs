@@ -223,7 +223,7 @@ impl Engine {
         self.shared.read(|seen| seen.sections.contains_key(&mid.to_string()))
     }
 
-    /// Tells the server this client's address, which the SDP has as well.
+    /// Sends the server this client's address, which the SDP has as well.
     pub fn trickle(&mut self) {
         let Some(candidate) = self.publisher.local_candidate() else { return };
         let init = json!({"candidate": candidate, "sdpMid": "0", "sdpMLineIndex": 0});

@@ -74,10 +74,8 @@ impl Engine {
             if info.sid == seen.participant.sid {
                 seen.participant = info;
             } else if info.state() == participant_info::State::Disconnected {
-                // The end of an earlier session does not remove the one that replaced it.
-                if seen.others.get(&info.identity).is_some_and(|known| known.sid == info.sid) {
-                    seen.others.remove(&info.identity);
-                }
+                // SDKs know participants by identity: whichever session it was, the participant is gone.
+                seen.others.remove(&info.identity);
             } else if info.identity != seen.participant.identity {
                 seen.others.insert(info.identity.clone(), info);
             }

@@ -41,7 +41,9 @@ pub struct Received {
     pub bytes: u64,
     pub frames: u64,
     pub keyframes: u64,
-    /// Width and height in the last key frame: they tell which layer arrives.
+    /// Whether the last packet was H264.
+    pub h264: bool,
+    /// Width and height in the last key frame of VP8: they tell which layer arrives.
     pub size: Option<(u16, u16)>,
     /// Packets that are missing below the highest sequence number so far.
     pub lost: u64,

@@ -19,7 +19,7 @@ const IDLE: Duration = Duration::from_hours(1);
 
 pub struct Transport {
     pub rtc: Rtc,
-    /// Its own: DTLS and RTP are told apart by addresses, and a server has one for all its connections.
+    /// Its own: DTLS and RTP are distinguished by addresses, and a server has one for all its connections.
     pub udp: UdpSocket,
     address: SocketAddr,
     pending: Option<SdpPendingOffer>,
@@ -50,7 +50,7 @@ pub enum Effect {
 }
 
 impl Transport {
-    pub async fn new() -> Result<Self, Error> {
+    pub async fn new(h264: bool) -> Result<Self, Error> {
         let udp = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let address = udp.local_addr()?;
         let now = Instant::now();
@@ -60,6 +60,7 @@ impl Transport {
             .clear_codecs()
             .enable_opus(true, false)
             .enable_vp8(true)
+            .enable_h264(h264)
             .build(now);
         let candidate = Candidate::host(address, "udp").map_err(|error| Error::Media(error.to_string()))?;
         rtc.add_local_candidate(candidate);

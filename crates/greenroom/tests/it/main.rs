@@ -35,6 +35,7 @@ mod races;
 mod recording;
 mod repair;
 mod repair_live;
+mod rtc_port;
 mod serve;
 mod settings;
 mod story;

@@ -60,9 +60,13 @@ pub struct Up {
 
 impl Up {
     pub async fn start(data_dir: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::start_with(data_dir, &[], environment).await
+    }
+
+    pub async fn start_with(data_dir: &Path, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let data_dir = data_dir.to_str().unwrap();
-        let arguments =
-            ["up", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data-dir", data_dir];
+        let usual = ["up", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data-dir", data_dir];
+        let arguments = [&usual, more].concat();
         let log = tempfile::tempdir().unwrap();
         let stderr = fs::File::create(log.path().join(LOG)).unwrap();
         let mut child =

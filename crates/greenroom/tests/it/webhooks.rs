@@ -30,7 +30,7 @@ async fn the_final_state_does_not_depend_on_webhooks(_: PgPoolOptions, connect: 
         if let Some(mishap) = mishap {
             let Some(livekit) = world.stand_in() else { break }; // the first way was checked
             livekit.clear_mishaps();
-            livekit.befall(mishap);
+            livekit.inject_mishap(mishap);
         }
         let (host, guest) = ("una".to_owned(), format!("gus {way}"));
         let id = replica.book(&host, &guest, 1).await;

@@ -94,7 +94,7 @@ pub(super) async fn arm(State(server): State<LiveKitDev>, Json(armed): Json<Arme
 
 /// `{"room": …, "identity": …, "client_fault": "cut_socket"}`.
 #[derive(Deserialize)]
-pub(super) struct Befalling {
+pub(super) struct InjectedFault {
     room: String,
     identity: String,
     #[serde(flatten)]
@@ -104,9 +104,9 @@ pub(super) struct Befalling {
 /// Nothing happens if no such client is connected.
 pub(super) async fn client_fault(
     State(server): State<LiveKitDev>,
-    Json(befalling): Json<Befalling>,
+    Json(injected): Json<InjectedFault>,
 ) -> StatusCode {
-    server.inject_client_fault(&befalling.room, &befalling.identity, befalling.fault);
+    server.inject_client_fault(&injected.room, &injected.identity, injected.fault);
     StatusCode::NO_CONTENT
 }
 

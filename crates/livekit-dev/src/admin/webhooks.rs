@@ -1,4 +1,4 @@
-//! Where webhooks go, what befalls them, and what became of them.
+//! Where webhooks go, which faults they meet, and what became of them.
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};

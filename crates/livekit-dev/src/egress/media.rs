@@ -11,7 +11,7 @@ const FRAME: u32 = 1024;
 const SILENCE: [u8; 9] = [0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80];
 /// AAC-LC, 48 kHz, stereo.
 const CONFIG: [u8; 2] = [0x11, 0x90];
-/// An hour: nobody listens to more silence than that.
+/// An hour: more silence than that is of no use.
 const MOST_FRAMES: u32 = RATE * 3600 / FRAME;
 
 /// How many frames so many nanoseconds are; at least one, or there would be nothing to play.

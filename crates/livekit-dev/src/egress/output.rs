@@ -161,7 +161,7 @@ fn write(root: &Path, path: &str, bytes: &[u8]) -> Result<i64, WriteError> {
     if let Some(folder) = whole.parent() {
         fs::create_dir_all(folder)?;
     }
-    // Whoever reads a playlist while it is written anew sees the old one or the new one, whole.
+    // A reader of a playlist that is being rewritten sees the old one or the new one, whole.
     let aside = whole.with_added_extension("new");
     fs::write(&aside, bytes)?;
     fs::rename(&aside, &whole)?;

@@ -2,7 +2,7 @@
 
 use crate::{LiveKitDev, state::egress::End};
 
-/// One step of every recording. Files are written outside of the lock, and before anybody is told that they are there.
+/// One step of every recording. Files are written outside of the lock, and before any event says that they are there.
 pub(crate) fn work(server: &LiveKitDev) {
     let Some(root) = &server.config().recordings else { return };
     for egress in server.look(crate::state::World::ending_egresses) {

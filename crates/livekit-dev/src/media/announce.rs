@@ -93,7 +93,7 @@ impl Engine {
 
     fn announce(&mut self, room: &str, info: &ParticipantInfo, at_once: bool) {
         if self.rooms.get_mut(room).is_some_and(|clock| clock.push(info, at_once)) {
-            self.tell(room, info);
+            self.send_update(room, info);
         }
     }
 
@@ -128,8 +128,8 @@ impl Engine {
         }
     }
 
-    /// To everybody in the room, themselves included. Hidden participants are seen by themselves only.
-    fn tell(&mut self, room: &str, info: &ParticipantInfo) {
+    /// To all clients of the room, their own included. Hidden participants are seen by themselves only.
+    fn send_update(&mut self, room: &str, info: &ParticipantInfo) {
         let hidden = info.permission.as_ref().is_some_and(|permission| permission.hidden);
         let message = message::update(vec![info.clone()]);
         for client in self.clients.values_mut().filter(|client| client.room == room) {
@@ -168,11 +168,11 @@ impl Engine {
         for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
             self.announce_room(&room, now);
             let due = self.rooms.get_mut(&room).map(|clock| clock.presence_due(now)).unwrap_or_default();
-            self.tell_batch(&room, &due);
+            self.send_batch(&room, &due);
         }
     }
 
-    fn tell_batch(&mut self, room: &str, batch: &[ParticipantInfo]) {
+    fn send_batch(&mut self, room: &str, batch: &[ParticipantInfo]) {
         for client in self.clients.values_mut().filter(|client| client.room == room) {
             let visible = |info: &&ParticipantInfo| {
                 let hidden = info.permission.as_ref().is_some_and(|permission| permission.hidden);

@@ -69,7 +69,7 @@ pub(super) struct Client {
     pub last_data: u32,
     pub quality_told: BTreeMap<String, i32>,
     pub speakers_told: BTreeMap<String, f64>,
-    /// Participants who left while the socket was lost. The resume tells of them.
+    /// Participants who left while the socket was lost. The resume reports them.
     pub missed_ends: Vec<ParticipantInfo>,
     pub refresh_at: Instant,
     pub silent_since: Option<Instant>,

@@ -148,8 +148,8 @@ impl Engine {
         if !missed.is_empty() {
             self.send(&sid, message::update(missed));
         }
-        let everybody = others.into_iter().chain([info]).collect();
-        self.send(&sid, message::update(everybody));
+        let all = others.into_iter().chain([info]).collect();
+        self.send(&sid, message::update(all));
         if room.is_some() {
             self.send(&sid, Message::RoomUpdate(RoomUpdate { room }));
         }

@@ -85,49 +85,49 @@ pub(super) fn choose(layers: &[Layer], quality: i32, now: Instant) -> Option<Enc
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Dynacast {
     /// None: nothing has been said. -1: nothing is wanted.
-    told: Option<i32>,
+    requested: Option<i32>,
     lower_since: Option<Instant>,
 }
 
 impl Dynacast {
     /// What is to be said now, if anything: more at once, less after a while.
     fn next(&mut self, wanted: i32, now: Instant) -> Option<i32> {
-        let told = match self.told {
+        let requested = match self.requested {
             None if wanted < 0 => return None,
             None => -1,
-            Some(told) => told,
+            Some(requested) => requested,
         };
-        if wanted == told && self.told.is_some() {
+        if wanted == requested && self.requested.is_some() {
             self.lower_since = None;
             return None;
         }
         let since = *self.lower_since.get_or_insert(now);
         let delay = if wanted < 0 { PAUSE } else { DOWNGRADE };
-        if wanted < told && now.saturating_duration_since(since) < delay {
+        if wanted < requested && now.saturating_duration_since(since) < delay {
             return None;
         }
-        self.told = Some(wanted);
+        self.requested = Some(wanted);
         self.lower_since = None;
         Some(wanted)
     }
 }
 
 impl Engine {
-    /// Tells publishers which layers are wanted.
+    /// Asks publishers for the layers that are wanted.
     pub(super) fn dynacast(&mut self, now: Instant) {
-        let mut wishes: Vec<(Sid, String, i32)> = Vec::new();
+        let mut needs: Vec<(Sid, String, i32)> = Vec::new();
         for (sid, client) in &self.clients {
             for published in client.announced().filter(|published| published.kind == MediaKind::Video) {
-                wishes.push((sid.clone(), published.info.sid.clone(), self.best_wanted(published)));
+                needs.push((sid.clone(), published.info.sid.clone(), self.best_wanted(published)));
             }
         }
-        for (sid, track, wanted) in wishes {
+        for (sid, track, wanted) in needs {
             let Some(client) = self.clients.get_mut(&sid) else { continue };
-            let told = client.track(&track).and_then(|published| {
+            let update = client.track(&track).and_then(|published| {
                 let best = published.dynacast.next(wanted, now)?;
                 Some(quality_update(&published.info, best))
             });
-            if let Some(update) = told {
+            if let Some(update) = update {
                 client.send(Message::SubscribedQualityUpdate(update));
             }
         }

@@ -335,6 +335,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn reliable_messages_wait_however_many_they_are() {
+        let mut peer = peer();
+        assert!((0..2 * LOSSY_WAITING).all(|_| peer.send_data("_reliable", [0].into(), true)));
+        assert_eq!(peer.waiting["_reliable"].len(), 2 * LOSSY_WAITING);
+    }
+
+    #[tokio::test]
     async fn panic_of_a_connection_ends_that_connection_only() {
         let mut peer = peer();
         assert_eq!(peer.guard::<()>(|_| panic!("as str0m might")), None);

@@ -168,7 +168,7 @@ impl Engine {
         }
     }
 
-    /// Everybody who wants all tracks gets this one.
+    /// All who want every track get this one.
     fn track_announced(&mut self, sid: &Sid, room: &str, track: &str) {
         let subscribers: Vec<Sid> = self
             .members(room)

@@ -106,14 +106,14 @@ fn tell(sid: &Sid, client: &mut Client, levels: &BTreeMap<Sid, f64>) {
         .filter_map(|speaker| Some((speaker.to_string(), *levels.get(speaker)?)))
         .filter(|(_, level)| *level > 0.0)
         .collect();
-    let told = std::mem::replace(&mut client.speakers_told, now.clone());
+    let before = std::mem::replace(&mut client.speakers_told, now.clone());
     let mut speakers = Vec::new();
     for (speaker, level) in &now {
-        if told.get(speaker).is_none_or(|before| before.to_bits() != level.to_bits()) {
+        if before.get(speaker).is_none_or(|level_before| level_before.to_bits() != level.to_bits()) {
             speakers.push(speaker_info(speaker, *level));
         }
     }
-    for speaker in told.keys().filter(|speaker| !now.contains_key(*speaker)) {
+    for speaker in before.keys().filter(|speaker| !now.contains_key(*speaker)) {
         speakers.push(speaker_info(speaker, 0.0));
     }
     if !speakers.is_empty() {

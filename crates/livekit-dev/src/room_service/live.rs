@@ -1,4 +1,4 @@
-//! Calls that only a live room or participant can answer. Most do not ask the store first: where nobody is,
+//! Calls that only a live room or participant can answer. Most do not ask the store first: without participants,
 //! they end with `no response from servers` after a while, not with `not_found`.
 
 use livekit_protocol as proto;

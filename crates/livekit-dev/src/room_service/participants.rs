@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// A room that does not exist has nobody in it.
+/// A room that does not exist has no participants.
 pub(super) fn list(
     server: &LiveKitDev,
     call: &Call,

@@ -39,7 +39,7 @@ pub(crate) struct Egress {
 pub(crate) enum StopError {
     Absent,
     Ended(EgressStatus),
-    /// The worker is gone, and nobody else knows.
+    /// The worker is gone, and no other one knows.
     Silent,
 }
 
@@ -109,7 +109,7 @@ impl World {
         self.move_egress(id, status, error, now_ns).ok_or(StopError::Absent)
     }
 
-    /// To this state, whatever it was; told if it is another one. None: there is no such recording.
+    /// To this state, whatever it was; with an event if it is another one. None: there is no such recording.
     pub(crate) fn move_egress(
         &mut self,
         id: &str,
@@ -209,7 +209,7 @@ impl World {
         }
     }
 
-    /// The recorder is a participant whom nobody sees and who keeps no room open.
+    /// The recorder is a participant that others do not see and that keeps no room open.
     fn enter_recorder(&mut self, info: &EgressInfo, now_ns: i64) -> Vec<Effect> {
         if info.room_name.is_empty() {
             return Vec::new();

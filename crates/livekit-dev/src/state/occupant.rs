@@ -20,7 +20,7 @@ pub(crate) struct Occupant {
     pub connected: bool,
     /// The store has their row.
     pub listed: bool,
-    /// The late close of the session that this one replaced, told right after this one becomes active.
+    /// The late close of the session that this one replaced, sent right after this one becomes active.
     pub late_close: Vec<Effect>,
 }
 
@@ -107,7 +107,7 @@ impl Occupant {
         self.info.version += 1;
     }
 
-    /// The last snapshot of a session, without its tracks: they have been told before.
+    /// The last snapshot of a session, without its tracks: their events came before.
     pub(crate) fn farewell(mut self, reason: DisconnectReason) -> ParticipantInfo {
         self.info.tracks.clear();
         self.info.state = State::Disconnected as i32;

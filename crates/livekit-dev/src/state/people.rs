@@ -57,7 +57,7 @@ impl World {
         config.auto_create || admission.may_create || listed
     }
 
-    /// The participant is signalling, and nobody is told of them yet. A refusal may still have told other things:
+    /// The participant is signalling, and no event says so yet. A refusal may still have other effects:
     /// the room was made for them, or their older session is over.
     pub(crate) fn admit(
         &mut self,
@@ -126,7 +126,7 @@ impl World {
         Some((participant, effects))
     }
 
-    /// Nothing happens (and nothing is told) if they are not connected.
+    /// Nothing happens (and no event is sent) if they are not connected.
     pub(crate) fn leave(
         &mut self,
         room: &str,
@@ -151,7 +151,7 @@ impl World {
         room.leave(&session.identity, reason, now_s)
     }
 
-    /// The rows of the store: whoever is listed, connected or not.
+    /// The rows of the store: all that are listed, connected or not.
     pub(crate) fn list_participants(&self, room: &str) -> Vec<ParticipantInfo> {
         let Some(room) = self.rooms.get(room) else {
             return Vec::new();
@@ -193,7 +193,7 @@ impl World {
         (occupant.map(|occupant| occupant.info.sid.clone()), effects)
     }
 
-    /// Everybody in the room but this session and those who are hidden.
+    /// All in the room but this session and those who are hidden.
     pub(crate) fn visible_participants(&self, session: &Session) -> Vec<ParticipantInfo> {
         let hidden =
             |info: &ParticipantInfo| info.permission.as_ref().is_some_and(|permission| permission.hidden);

@@ -68,7 +68,7 @@ impl Room {
         }
     }
 
-    /// A live object around a snapshot: it knows nobody, whatever its predecessor knew.
+    /// A live object around a snapshot: it knows no participants, whatever its predecessor knew.
     pub(crate) fn around(info: Info) -> Self {
         Self {
             info,
@@ -296,7 +296,7 @@ impl Room {
         identities.iter().flat_map(|identity| self.leave(identity, reason, now_s)).collect()
     }
 
-    /// Whole seconds, compared with `>=`. Only a room that somebody has left counts from that moment.
+    /// Whole seconds, compared with `>=`. Only a room that a participant has left counts from that moment.
     pub(crate) fn is_over(&self, now_s: i64) -> bool {
         if self.doomed {
             return true;

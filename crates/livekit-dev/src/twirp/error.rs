@@ -96,7 +96,7 @@ impl TwirpError {
         Self { after: NO_WORKER, ..Self::no_response() }
     }
 
-    /// Whoever holds it was asked, and did not answer.
+    /// The node that holds it was asked, and did not answer.
     pub(crate) fn silent() -> Self {
         Self::internal_rpc(Code::DeadlineExceeded, "request timed out").after(NO_RESPONSE)
     }

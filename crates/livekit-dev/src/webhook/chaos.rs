@@ -1,4 +1,4 @@
-//! What can befall an event on its way to the queues.
+//! What can happen to an event on its way to the queues.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::message::Message;
 use crate::{faults::millis, ids};
 
-/// What befalls an event. In JSON: `{"chaos": "delay", "with": 250}`.
+/// What happens to an event. In JSON: `{"chaos": "delay", "with": 250}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "chaos", content = "with", rename_all = "snake_case")]
 pub enum Mishap {
@@ -65,7 +65,7 @@ impl Chaos {
         }
     }
 
-    /// Nothing befalls later events. A hold stays, and so does an event that waits for its swap.
+    /// Later events meet no mishap. A hold stays, and so does an event that waits for its swap.
     pub(crate) fn clear(&mut self) {
         self.armed.clear();
     }
@@ -98,7 +98,7 @@ impl Chaos {
 
     pub(super) fn pass(&mut self, message: &Arc<Message>) -> Passed {
         let mut passed = Vec::new();
-        match self.befall(message) {
+        match self.mishap(message) {
             Some(Mishap::Drop) => {
                 return Passed { dropped: true, ..Passed::default() };
             }
@@ -119,7 +119,7 @@ impl Chaos {
         Passed { messages: passed, dropped: false }
     }
 
-    fn befall(&mut self, message: &Message) -> Option<Mishap> {
+    fn mishap(&mut self, message: &Message) -> Option<Mishap> {
         let meant = |armed: &ArmedMishap| armed.event.as_ref().is_none_or(|event| *event == message.event);
         let at = self.armed.iter().position(meant)?;
         let armed = &mut self.armed[at];

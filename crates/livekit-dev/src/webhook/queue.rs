@@ -23,11 +23,11 @@ pub(super) struct Item {
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
-    /// Somebody is sending from it.
+    /// A sender is at work on it.
     taken: bool,
 }
 
-/// A queue exists as long as it has items or somebody sends from it.
+/// A queue exists as long as it has items or a sender.
 #[derive(Debug, Default)]
 pub(super) struct Queues(HashMap<Key, Queue>);
 
@@ -48,7 +48,7 @@ impl Queues {
         true
     }
 
-    /// The queues that nobody sends from yet; the caller does from now on.
+    /// The queues without a sender. The caller is their sender from now on.
     pub(super) fn take_over(&mut self) -> Vec<Key> {
         let mut keys = Vec::new();
         for (key, queue) in self.0.iter_mut().filter(|(_, queue)| !queue.taken && !queue.items.is_empty()) {

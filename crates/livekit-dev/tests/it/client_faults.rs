@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
+use livekit_dev::{AfterUpgrade, Fault};
 use livekit_protocol::{
     ConnectionQuality, DisconnectReason, leave_request::Action, signal_response::Message,
 };
-use rtc_client::{Client, Error};
+use rtc_client::{Client, Error, Track};
 use serde_json::{Value, json};
 
 use crate::{
-    clients::{PATHS, count, served, served_with, settled},
+    clients::{PATHS, count, more_packets, served, served_with, settled},
     support::{KEY, SECRET, Served, eventually},
 };
 
-/// The fault befalls ann.
+/// The fault is ann's.
 async fn inject(served: &Served, room: &str, fault: &Value) {
     let mut body = json!({"room": room, "identity": "ann"});
     body.as_object_mut().unwrap().extend(fault.as_object().unwrap().clone());
@@ -45,17 +46,20 @@ async fn cut_socket_ends_without_a_word_and_can_resume() {
 #[tokio::test]
 async fn silenced_socket_hears_nothing_until_a_resume() {
     let served = served().await;
-    let ann = served.client("silenced", "ann").await;
-    let bob = served.client("silenced", "bob").await;
-    inject(&served, "silenced", &json!({"client_fault": "silence_socket"})).await;
-    served.api().update_room_metadata("silenced", "news").await.unwrap();
-    bob.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
-    settled(&bob).await;
-    assert_eq!(ann.seen(|seen| seen.room.metadata.clone()), "");
-    ann.cut_socket();
-    ann.resume().await.unwrap();
-    ann.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
-    settled(&ann).await;
+    for path in PATHS {
+        let room = format!("silenced-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        inject(&served, &room, &json!({"client_fault": "silence_socket"})).await;
+        served.api().update_room_metadata(&room, "news").await.unwrap();
+        bob.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
+        settled(&bob).await;
+        assert_eq!(ann.seen(|seen| seen.room.metadata.clone()), "");
+        ann.cut_socket();
+        ann.resume().await.unwrap();
+        ann.until("the news", |seen| seen.room.metadata == "news").await.unwrap();
+        settled(&ann).await;
+    }
 }
 
 #[tokio::test]
@@ -65,45 +69,96 @@ async fn dropped_media_is_a_silent_client() {
         config.rtc.cleanup = Duration::from_millis(200);
     })
     .await;
-    let ann = served.client("dropped", "ann").await;
-    inject(&served, "dropped", &json!({"client_fault": "drop_media"})).await;
-    assert_eq!(end(&ann).await, Some((DisconnectReason::ConnectionTimeout, Action::Resume)));
-    eventually("ann is removed", || served.server.connected("dropped").is_empty()).await;
+    for path in PATHS {
+        let room = format!("dropped-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let (own, other) = (
+            bob.publish(Track::microphone()).await.unwrap(),
+            ann.publish(Track::microphone()).await.unwrap(),
+        );
+        more_packets(&ann, &own.sid).await;
+        // Packets of 20 ms each: a client whose packets arrive is not silent, however short the timers are.
+        let before = bob.seen(|seen| seen.packets(&other.sid));
+        bob.until("sound for 2 s", |seen| seen.packets(&other.sid) > before + 100).await.unwrap();
+        assert!(!ann.seen(|seen| seen.closed));
+        inject(&served, &room, &json!({"client_fault": "drop_media"})).await;
+        assert_eq!(end(&ann).await, Some((DisconnectReason::ConnectionTimeout, Action::Resume)));
+        let gone = || served.server.connected(&room).iter().all(|person| person.identity != "ann");
+        eventually("ann is removed", gone).await;
+    }
+}
+
+#[tokio::test]
+async fn fault_after_the_upgrade_is_all_that_a_client_reads() {
+    let served = served().await;
+    for path in PATHS {
+        let method = if path == PATHS[0] { "rtc/v1" } else { "rtc" };
+        for fault in [AfterUpgrade::Close, AfterUpgrade::Leave, AfterUpgrade::Unexpected] {
+            served.server.faults().set(method, Fault::AfterUpgrade(fault));
+            let joined = Client::join(served.options("upgraded", "ann").over(path)).await;
+            let Err(error) = joined else { panic!("joined in spite of {fault:?}") };
+            match (fault, &error) {
+                (AfterUpgrade::Close, Error::Closed)
+                | (AfterUpgrade::Unexpected, Error::UnexpectedMessage) => {}
+                (AfterUpgrade::Leave, Error::Left(leave)) => {
+                    assert_eq!(
+                        (leave.reason(), leave.action()),
+                        (DisconnectReason::ServerShutdown, Action::Disconnect)
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+            served.server.faults().clear();
+        }
+    }
+    assert!(served.server.connected("upgraded").is_empty());
 }
 
 #[tokio::test]
 async fn refused_resume_asks_to_join_again() {
     let served = served().await;
-    let ann = served.client("refused", "ann").await;
-    inject(&served, "refused", &json!({"client_fault": "refuse_resume"})).await;
-    ann.cut_socket();
-    let Err(Error::Left(leave)) = ann.resume().await else { panic!("the resume was accepted") };
-    assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
+    for path in PATHS {
+        let room = format!("refused-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        inject(&served, &room, &json!({"client_fault": "refuse_resume"})).await;
+        ann.cut_socket();
+        let Err(Error::Left(leave)) = ann.resume().await else { panic!("the resume was accepted") };
+        assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
+    }
 }
 
 #[tokio::test]
 async fn quality_that_is_set_is_shown() {
     let served = served().await;
-    let ann = served.client("quality", "ann").await;
-    inject(&served, "quality", &json!({"client_fault": "quality", "with": "POOR"})).await;
-    let poor = |message: &Message| match message {
-        Message::ConnectionQuality(update) => {
-            update.updates.iter().any(|info| info.quality() == ConnectionQuality::Poor)
-        }
-        _ => false,
-    };
-    ann.until("the quality", |seen| seen.messages.iter().any(|(_, message)| poor(message))).await.unwrap();
-    assert_eq!(count(&ann, poor), 1, "it is said once");
+    for path in PATHS {
+        let room = format!("quality-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        inject(&served, &room, &json!({"client_fault": "quality", "with": "POOR"})).await;
+        let poor = |message: &Message| match message {
+            Message::ConnectionQuality(update) => {
+                update.updates.iter().any(|info| info.quality() == ConnectionQuality::Poor)
+            }
+            _ => false,
+        };
+        ann.until("the quality", |seen| seen.messages.iter().any(|(_, message)| poor(message)))
+            .await
+            .unwrap();
+        assert_eq!(count(&ann, poor), 1, "it is said once");
+    }
 }
 
 #[tokio::test]
 async fn leave_that_is_sent_says_what_was_asked() {
     let served = served().await;
-    let ann = served.client("leave", "ann").await;
-    let leave = json!({"reason": "SERVER_SHUTDOWN", "action": "RECONNECT"});
-    inject(&served, "leave", &json!({"client_fault": "leave", "with": leave})).await;
-    assert_eq!(end(&ann).await, Some((DisconnectReason::ServerShutdown, Action::Reconnect)));
-    assert_eq!(served.server.connected("leave").len(), 1, "what the client does then is its affair");
+    for path in PATHS {
+        let room = format!("leave-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let leave = json!({"reason": "SERVER_SHUTDOWN", "action": "RECONNECT"});
+        inject(&served, &room, &json!({"client_fault": "leave", "with": leave})).await;
+        assert_eq!(end(&ann).await, Some((DisconnectReason::ServerShutdown, Action::Reconnect)));
+        assert_eq!(served.server.connected(&room).len(), 1, "what the client does then is its affair");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use livekit_api::services::room::RoomClient;
 use livekit_dev::Config;
-use livekit_protocol::{WebhookEvent, participant_info, signal_request, signal_response::Message};
+use livekit_protocol::{
+    DisconnectReason, WebhookEvent, leave_request::Action, participant_info, signal_request,
+    signal_response::Message,
+};
 use rtc_client::{Client, Options, SignalPath};
 use serde_json::{Value, json};
 
@@ -54,8 +57,8 @@ impl Served {
         self.active(room, self.options(room, identity).over(path)).await
     }
 
-    pub async fn client_with(&self, room: &str, identity: &str, grants: &Value) -> Client {
-        self.active(room, self.options_with(room, identity, grants)).await
+    pub async fn client_with(&self, path: SignalPath, room: &str, identity: &str, grants: &Value) -> Client {
+        self.active(room, self.options_with(room, identity, grants).over(path)).await
     }
 
     /// Connects. A client knows that its connection is up a moment before the server does.
@@ -74,13 +77,22 @@ impl Served {
         RoomClient::with_api_key(&self.url, KEY, SECRET)
     }
 
-    /// The names of the events about one participant so far.
-    pub fn events_of(&self, identity: &str) -> Vec<String> {
+    /// The names of the events about one participant of a room so far.
+    pub fn events_of(&self, room: &str, identity: &str) -> Vec<String> {
         let about = |event: &&WebhookEvent| {
-            event.participant.as_ref().is_some_and(|participant| participant.identity == identity)
+            event.room.as_ref().is_some_and(|in_room| in_room.name == room)
+                && event.participant.as_ref().is_some_and(|participant| participant.identity == identity)
         };
         self.server.events().iter().filter(about).map(|event| event.event.clone()).collect()
     }
+}
+
+/// The reason and the action of the leave that ended the socket.
+pub async fn left(client: &Client) -> (DisconnectReason, Action) {
+    client.until("the end", |seen| seen.closed).await.unwrap();
+    let leave = client.seen(|seen| seen.end.as_ref().and_then(|end| end.leave.clone()));
+    let leave = leave.expect("a leave before the close");
+    (leave.reason(), leave.action())
 }
 
 /// How many messages of this kind have arrived.

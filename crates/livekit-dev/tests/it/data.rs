@@ -100,28 +100,34 @@ async fn lossy_data_arrives_at_most_once_on_its_channel() {
 #[tokio::test]
 async fn addressed_data_reaches_only_the_named() {
     let served = served().await;
-    let ann = served.client("addressed", "ann").await;
-    let bob = served.client("addressed", "bob").await;
-    let cat = served.client("addressed", "cat").await;
-    ann.send_to(b"for cat", true, &["cat"]);
-    ann.send(b"for all", true);
-    receives(&cat, b"for cat").await;
-    receives(&bob, b"for all").await;
-    assert_eq!(bob.seen(|seen| seen.data.len()), 1);
+    for path in PATHS {
+        let room = format!("addressed-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let cat = served.client_over(path, &room, "cat").await;
+        ann.send_to(b"for cat", true, &["cat"]);
+        ann.send(b"for all", true);
+        receives(&cat, b"for cat").await;
+        receives(&bob, b"for all").await;
+        assert_eq!(bob.seen(|seen| seen.data.len()), 1);
+    }
 }
 
 #[tokio::test]
 async fn data_without_permission_is_dropped() {
     let served = served().await;
-    let ann = served.client_with("mute", "ann", &json!({"canPublishData": false})).await;
-    let bob = served.client("mute", "bob").await;
-    let cat = served.client("mute", "cat").await;
-    ann.send(b"forbidden", true);
-    bob.send_to(b"allowed", true, &["ann"]);
-    receives(&ann, b"allowed").await;
-    bob.send(b"to all", true);
-    receives(&cat, b"to all").await;
-    assert_eq!(cat.seen(|seen| seen.data.len()), 1);
+    for path in PATHS {
+        let room = format!("mute-{path:?}");
+        let ann = served.client_with(path, &room, "ann", &json!({"canPublishData": false})).await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let cat = served.client_over(path, &room, "cat").await;
+        ann.send(b"forbidden", true);
+        bob.send_to(b"allowed", true, &["ann"]);
+        receives(&ann, b"allowed").await;
+        bob.send(b"to all", true);
+        receives(&cat, b"to all").await;
+        assert_eq!(cat.seen(|seen| seen.data.len()), 1);
+    }
 }
 
 /// Calls the API with a token for all of the room.
@@ -149,5 +155,37 @@ async fn api_data_reaches_clients_once_per_nonce() {
             let packet = &seen.data[0].packet;
             assert_eq!((packet.sequence, packet.participant_sid.as_str()), (0, ""));
         });
+    }
+}
+
+#[tokio::test]
+async fn api_data_takes_the_channel_of_its_kind() {
+    let served = served().await;
+    for path in PATHS {
+        let room = format!("kind-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let options = |kind| SendDataOptions { kind, ..Default::default() };
+        served.api().send_data(&room, b"reliable".to_vec(), options(Kind::Reliable)).await.unwrap();
+        receives(&ann, b"reliable").await;
+        served.api().send_data(&room, b"lossy".to_vec(), options(Kind::Lossy)).await.unwrap();
+        receives(&ann, b"lossy").await;
+        let channels: Vec<String> =
+            ann.seen(|seen| seen.data.iter().map(|data| data.channel.clone()).collect());
+        assert_eq!(channels, ["_reliable", "_lossy"]);
+    }
+}
+
+#[tokio::test]
+async fn api_data_for_the_absent_reaches_no_other() {
+    let served = served().await;
+    for path in PATHS {
+        let room = format!("absent-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        for (text, sid) in [("absent", "PA_absent".to_owned()), ("present", ann.sid())] {
+            let body = json!({"room": room, "kind": "RELIABLE", "data": STANDARD.encode(text), "destination_sids": [sid]});
+            assert!(call_api(&served, "SendData", &body).await.status().is_success());
+        }
+        receives(&ann, b"present").await;
+        assert_eq!(ann.seen(|seen| seen.data.len()), 1);
     }
 }

@@ -14,25 +14,31 @@ use crate::clients::{PATHS, more_frames, served, served_with, settled, token_wit
 #[tokio::test]
 async fn unreadable_message_ends_one_connection_only() {
     let served = served().await;
-    let ann = served.client("garbage", "ann").await;
-    let bob = served.client("garbage", "bob").await;
-    ann.garbage(vec![0xff; 64]);
-    ann.until("the end", |seen| seen.closed).await.unwrap();
-    settled(&bob).await;
-    ann.resume().await.unwrap();
+    for path in PATHS {
+        let room = format!("garbage-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        ann.garbage(vec![0xff; 64]);
+        ann.until("the end", |seen| seen.closed).await.unwrap();
+        settled(&bob).await;
+        ann.resume().await.unwrap();
+    }
 }
 
 #[tokio::test]
 async fn unreadable_offer_ends_one_connection_only() {
     let served = served().await;
-    let bob = served.client("offer", "bob").await;
-    for sdp in ["v=0\r\nm=audio".to_owned(), String::new(), "a=\r\n".repeat(100_000)] {
-        let ann = served.client("offer", "ann").await;
-        let offer = SessionDescription { r#type: "offer".to_owned(), sdp, id: 9, ..Default::default() };
-        ann.request(signal_request::Message::Offer(offer));
-        ann.until("the end", |seen| seen.closed).await.unwrap();
+    for path in PATHS {
+        let room = format!("offer-{path:?}");
+        let bob = served.client_over(path, &room, "bob").await;
+        for sdp in ["v=0\r\nm=audio".to_owned(), String::new(), "a=\r\n".repeat(100_000)] {
+            let ann = served.client_over(path, &room, "ann").await;
+            let offer = SessionDescription { r#type: "offer".to_owned(), sdp, id: 9, ..Default::default() };
+            ann.request(signal_request::Message::Offer(offer));
+            ann.until("the end", |seen| seen.closed).await.unwrap();
+        }
+        settled(&bob).await;
     }
-    settled(&bob).await;
 }
 
 /// 256 messages wait for a client, and the system's buffers hold some more.
@@ -69,12 +75,17 @@ async fn upgraded(url: &str, token: &str) -> reqwest::Upgraded {
 #[tokio::test]
 async fn thirty_third_track_is_refused() {
     let served = served().await;
-    let ann = Client::join(served.options("tracks", "ann").without_media()).await.unwrap();
-    for _ in 0..32 {
-        ann.publish(Track::microphone()).await.unwrap();
+    for path in PATHS {
+        let room = format!("tracks-{path:?}");
+        let ann = Client::join(served.options(&room, "ann").over(path).without_media()).await.unwrap();
+        for _ in 0..32 {
+            ann.publish(Track::microphone()).await.unwrap();
+        }
+        let Err(Error::Request(response)) = ann.publish(Track::microphone()).await else {
+            panic!("published")
+        };
+        assert_eq!(response.reason(), Reason::LimitExceeded);
     }
-    let Err(Error::Request(response)) = ann.publish(Track::microphone()).await else { panic!("published") };
-    assert_eq!(response.reason(), Reason::LimitExceeded);
 }
 
 #[tokio::test]
@@ -134,34 +145,48 @@ async fn join_request_that_inflates_too_far_is_refused() {
 
 #[tokio::test]
 async fn second_address_carries_media() {
-    let served = served_with(|config| {
-        config.rtc.addresses = vec!["127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap()];
-    })
-    .await;
-    let ann = served.client("addresses", "ann").await;
-    let addresses = served.server.media_addresses();
-    let ips: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
-    assert_eq!(ips, ["127.0.0.1", "127.0.0.2"]);
-    let bob = served.client("addresses", "bob").await;
-    let camera = ann.publish(Track::camera()).await.unwrap();
-    more_frames(&bob, &camera.sid).await;
+    for given in [["127.0.0.1", "127.0.0.2"].as_slice(), &["127.0.0.2"]] {
+        let addresses = given.iter().map(|address| address.parse().unwrap()).collect();
+        let served = served_with(|config| config.rtc.addresses = addresses).await;
+        for path in PATHS {
+            let room = format!("addresses-{path:?}");
+            let ann = served.client_over(path, &room, "ann").await;
+            let addresses = served.server.media_addresses();
+            let ips: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+            assert_eq!(ips, given);
+            let bob = served.client_over(path, &room, "bob").await;
+            let camera = ann.publish(Track::camera()).await.unwrap();
+            more_frames(&bob, &camera.sid).await;
+        }
+    }
 }
 
 #[tokio::test]
 async fn json_client_is_answered_in_json() {
     let served = served().await;
-    let options = Options { json: true, ..served.options("json", "ann") };
-    let ann = Client::connect(options).await.unwrap();
-    settled(&ann).await;
+    for path in PATHS {
+        let room = format!("json-{path:?}");
+        let options = Options { json: true, ..served.options(&room, "ann").over(path) };
+        let ann = Client::connect(options).await.unwrap();
+        settled(&ann).await;
+    }
 }
 
+/// Whether the client never negotiates, or its packets get lost.
 #[tokio::test]
 async fn client_that_does_not_become_active_is_removed() {
     let served = served().await;
-    let ann = Client::join(served.options("stalled", "ann").without_media()).await.unwrap();
-    served.server.advance_clock(Duration::from_mins(1));
-    ann.until("the end", |seen| seen.closed).await.unwrap();
-    let leave = ann.seen(|seen| seen.end.clone()).unwrap().leave.unwrap();
-    assert_eq!(leave.reason(), livekit_protocol::DisconnectReason::JoinFailure);
-    assert_eq!(served.events_of("ann"), ["participant_connection_aborted"]);
+    for path in PATHS {
+        for media in [false, true] {
+            let room = format!("stalled-{path:?}-{media}");
+            let mut options = served.options(&room, "ann").over(path);
+            (options.media, options.udp) = (media, false);
+            let ann = Client::join(options).await.unwrap();
+            served.server.advance_clock(Duration::from_mins(1));
+            ann.until("the end", |seen| seen.closed).await.unwrap();
+            let leave = ann.seen(|seen| seen.end.as_ref().and_then(|end| end.leave.clone())).unwrap();
+            assert_eq!(leave.reason(), livekit_protocol::DisconnectReason::JoinFailure);
+            assert_eq!(served.events_of(&room, "ann"), ["participant_connection_aborted"]);
+        }
+    }
 }

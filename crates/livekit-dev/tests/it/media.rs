@@ -1,9 +1,9 @@
 //! Tracks: published, forwarded, chosen.
 
 use livekit_protocol::{UpdateTrackSettings, VideoQuality, signal_request, signal_response::Message};
-use rtc_client::{Client, SignalPath, Track};
+use rtc_client::{Client, Track};
 
-use crate::clients::{PATHS, more_frames, more_packets, served, served_with, stops};
+use crate::clients::{PATHS, more_frames, more_packets, served, stops};
 
 #[tokio::test]
 async fn audio_and_video_flow_both_ways_on_all_paths() {
@@ -20,21 +20,6 @@ async fn audio_and_video_flow_both_ways_on_all_paths() {
                 more_packets(to, &microphone.sid).await;
             }
         }
-    }
-}
-
-#[tokio::test]
-async fn h264_is_offered_only_if_it_is_switched_on() {
-    for on in [false, true] {
-        let served = served_with(|config| config.rtc.h264 = on).await;
-        let ann = served.client("h264", "ann").await;
-        let codecs = |message: &Message| match message {
-            Message::Join(join) => Some(join.enabled_publish_codecs.clone()),
-            _ => None,
-        };
-        let codecs = ann.seen(|seen| seen.find(codecs)).unwrap();
-        assert_eq!(codecs.iter().any(|codec| codec.mime == "video/H264"), on);
-        assert!(codecs.iter().any(|codec| codec.mime == "video/VP8"));
     }
 }
 
@@ -105,99 +90,115 @@ fn settings(track: &str, disabled: bool, height: u32) -> signal_request::Message
 #[tokio::test]
 async fn hidden_tile_gets_no_packets() {
     let served = served().await;
-    let ann = served.client("hidden", "ann").await;
-    let bob = served.client("hidden", "bob").await;
-    let camera = ann.publish(Track::camera()).await.unwrap();
-    let microphone = ann.publish(Track::microphone()).await.unwrap();
-    more_frames(&bob, &camera.sid).await;
-    bob.request(settings(&camera.sid, true, 0));
-    stops(&bob, &camera.sid, &microphone.sid).await;
-    bob.request(settings(&camera.sid, false, 0));
-    more_frames(&bob, &camera.sid).await;
+    for path in PATHS {
+        let room = format!("hidden-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let camera = ann.publish(Track::camera()).await.unwrap();
+        let microphone = ann.publish(Track::microphone()).await.unwrap();
+        more_frames(&bob, &camera.sid).await;
+        bob.request(settings(&camera.sid, true, 0));
+        stops(&bob, &camera.sid, &microphone.sid).await;
+        bob.request(settings(&camera.sid, false, 0));
+        more_frames(&bob, &camera.sid).await;
+    }
 }
 
 #[tokio::test]
 async fn small_tile_gets_the_small_layer() {
     let served = served().await;
-    let ann = served.client("small", "ann").await;
-    let bob = served.client("small", "bob").await;
-    let camera = ann.publish(Track::camera()).await.unwrap();
-    let size = |client: &Client| client.seen(|seen| seen.received(&camera.sid).and_then(|track| track.size));
-    bob.until("the large layer", |seen| {
-        seen.received(&camera.sid).and_then(|track| track.size) == Some((1280, 720))
-    })
-    .await
-    .unwrap();
-    bob.request(settings(&camera.sid, false, 180));
-    bob.until("the small layer", |seen| {
-        seen.received(&camera.sid).and_then(|track| track.size) == Some((320, 180))
-    })
-    .await
-    .unwrap();
-    assert_eq!(size(&bob), Some((320, 180)));
-    more_frames(&bob, &camera.sid).await;
+    for path in PATHS {
+        let room = format!("small-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let camera = ann.publish(Track::camera()).await.unwrap();
+        let size =
+            |client: &Client| client.seen(|seen| seen.received(&camera.sid).and_then(|track| track.size));
+        bob.until("the large layer", |seen| {
+            seen.received(&camera.sid).and_then(|track| track.size) == Some((1280, 720))
+        })
+        .await
+        .unwrap();
+        bob.request(settings(&camera.sid, false, 180));
+        bob.until("the small layer", |seen| {
+            seen.received(&camera.sid).and_then(|track| track.size) == Some((320, 180))
+        })
+        .await
+        .unwrap();
+        assert_eq!(size(&bob), Some((320, 180)));
+        more_frames(&bob, &camera.sid).await;
+    }
 }
 
 #[tokio::test]
 async fn publisher_learns_which_layers_are_wanted() {
     let served = served().await;
-    let ann = served.client("dynacast", "ann").await;
-    let bob = served.client("dynacast", "bob").await;
-    let camera = ann.publish(Track::camera()).await.unwrap();
-    more_frames(&bob, &camera.sid).await;
-    let enabled = |seen: &rtc_client::Seen| {
-        let updates = seen.messages.iter().rev().find_map(|(_, message)| match message {
-            Message::SubscribedQualityUpdate(update) => Some(update.clone()),
-            _ => None,
-        });
-        updates.map(|update| update.subscribed_codecs[0].qualities.iter().filter(|q| q.enabled).count())
-    };
-    ann.until("all layers are wanted", |seen| enabled(seen) == Some(3)).await.unwrap();
-    bob.subscribe(&camera.sid, false);
-    ann.until("no layer is wanted", |seen| enabled(seen) == Some(0)).await.unwrap();
-    bob.subscribe(&camera.sid, true);
-    ann.until("all layers are wanted again", |seen| enabled(seen) == Some(3)).await.unwrap();
+    for path in PATHS {
+        let room = format!("dynacast-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let camera = ann.publish(Track::camera()).await.unwrap();
+        more_frames(&bob, &camera.sid).await;
+        let enabled = |seen: &rtc_client::Seen| {
+            let updates = seen.messages.iter().rev().find_map(|(_, message)| match message {
+                Message::SubscribedQualityUpdate(update) => Some(update.clone()),
+                _ => None,
+            });
+            updates.map(|update| update.subscribed_codecs[0].qualities.iter().filter(|q| q.enabled).count())
+        };
+        ann.until("all layers are wanted", |seen| enabled(seen) == Some(3)).await.unwrap();
+        bob.subscribe(&camera.sid, false);
+        ann.until("no layer is wanted", |seen| enabled(seen) == Some(0)).await.unwrap();
+        bob.subscribe(&camera.sid, true);
+        ann.until("all layers are wanted again", |seen| enabled(seen) == Some(3)).await.unwrap();
+    }
 }
 
 #[tokio::test]
 async fn speaker_is_announced_until_silent() {
     let served = served().await;
-    let ann = served.client("speakers", "ann").await;
-    let bob = served.client("speakers", "bob").await;
-    let microphone = ann.publish(Track::speaking()).await.unwrap();
-    let sid = ann.sid();
-    let speaking = |seen: &rtc_client::Seen| {
-        let mut active = None;
-        for (_, message) in &seen.messages {
-            if let Message::SpeakersChanged(changed) = message {
-                let ours = changed.speakers.iter().find(|speaker| speaker.sid == sid);
-                active = ours.map(|speaker| speaker.active).or(active);
+    for path in PATHS {
+        let room = format!("speakers-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let microphone = ann.publish(Track::speaking()).await.unwrap();
+        let sid = ann.sid();
+        let speaking = |seen: &rtc_client::Seen| {
+            let mut active = None;
+            for (_, message) in &seen.messages {
+                if let Message::SpeakersChanged(changed) = message {
+                    let ours = changed.speakers.iter().find(|speaker| speaker.sid == sid);
+                    active = ours.map(|speaker| speaker.active).or(active);
+                }
             }
+            active
+        };
+        for client in [&bob, &ann] {
+            client.until("ann speaks", |seen| speaking(seen) == Some(true)).await.unwrap();
         }
-        active
-    };
-    for client in [&bob, &ann] {
-        client.until("ann speaks", |seen| speaking(seen) == Some(true)).await.unwrap();
-    }
-    ann.set_level(&microphone.sid, -80);
-    for client in [&bob, &ann] {
-        client.until("ann is silent", |seen| speaking(seen) == Some(false)).await.unwrap();
+        ann.set_level(&microphone.sid, -80);
+        for client in [&bob, &ann] {
+            client.until("ann is silent", |seen| speaking(seen) == Some(false)).await.unwrap();
+        }
     }
 }
 
 #[tokio::test]
 async fn published_track_is_described_as_it_was_asked_for() {
     let served = served().await;
-    let ann = served.client_over(SignalPath::V1, "described", "ann").await;
-    let bob = served.client("described", "bob").await;
-    let camera = ann.publish(Track::camera()).await.unwrap();
-    more_frames(&bob, &camera.sid).await;
-    let listed = served.server.participants("described").into_iter().find(|p| p.identity == "ann").unwrap();
-    let track = &listed.tracks[0];
-    assert_eq!(track.sid, camera.sid);
-    assert_eq!(track.mime_type, "video/VP8");
-    assert_eq!(track.stream, "camera");
-    assert!(!track.mid.is_empty());
-    assert_eq!(track.codecs[0].layers.len(), 3);
-    assert!(listed.is_publisher);
+    for path in PATHS {
+        let room = format!("described-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let camera = ann.publish(Track::camera()).await.unwrap();
+        more_frames(&bob, &camera.sid).await;
+        let listed = served.server.participants(&room).into_iter().find(|p| p.identity == "ann").unwrap();
+        let track = &listed.tracks[0];
+        assert_eq!(track.sid, camera.sid);
+        assert_eq!(track.mime_type, "video/VP8");
+        assert_eq!(track.stream, "camera");
+        assert!(!track.mid.is_empty());
+        assert_eq!(track.codecs[0].layers.len(), 3);
+        assert!(listed.is_publisher);
+    }
 }

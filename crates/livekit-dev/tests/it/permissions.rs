@@ -9,7 +9,7 @@ use rtc_client::{Client, Error, Track};
 use serde_json::json;
 
 use crate::{
-    clients::{count, more_frames, more_packets, served, settled, stops},
+    clients::{PATHS, count, more_frames, more_packets, served, settled, stops},
     support::Served,
 };
 
@@ -37,197 +37,226 @@ async fn refused(client: &Client, track: Track) -> Reason {
 #[tokio::test]
 async fn revoked_publisher_is_unpublished_until_permitted() {
     let served = served().await;
-    let ann = served.client("revoked", "ann").await;
-    let bob = served.client("revoked", "bob").await;
-    let camera = ann.publish(Track::camera()).await.unwrap();
-    let other = bob.publish(Track::microphone()).await.unwrap();
-    let cat = served.client("revoked", "cat").await;
-    more_frames(&cat, &camera.sid).await;
-    more_packets(&cat, &other.sid).await;
-    permit(&served, "revoked", "ann", ParticipantPermission { can_publish: false, ..all() }).await;
-    let revoked = |message: &Message| matches!(message, Message::TrackUnpublished(gone) if gone.track_sid == camera.sid);
-    ann.until("track_unpublished", |seen| seen.messages.iter().any(|(_, message)| revoked(message)))
-        .await
-        .unwrap();
-    cat.until("no tracks", |seen| seen.others.get("ann").is_some_and(|ann| ann.tracks.is_empty()))
-        .await
-        .unwrap();
-    // The client goes on sending, and nothing is forwarded.
-    stops(&cat, &camera.sid, &other.sid).await;
-    assert_eq!(refused(&ann, Track::microphone()).await, Reason::NotAllowed);
-    permit(&served, "revoked", "ann", all()).await;
-    let again = ann.publish(Track::microphone()).await.unwrap();
-    more_packets(&cat, &again.sid).await;
-    let events = served.events_of("ann");
-    assert!(events.contains(&"track_unpublished".to_owned()), "{events:?}");
+    for path in PATHS {
+        let room = format!("revoked-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let camera = ann.publish(Track::camera()).await.unwrap();
+        let other = bob.publish(Track::microphone()).await.unwrap();
+        let cat = served.client_over(path, &room, "cat").await;
+        more_frames(&cat, &camera.sid).await;
+        more_packets(&cat, &other.sid).await;
+        permit(&served, &room, "ann", ParticipantPermission { can_publish: false, ..all() }).await;
+        let revoked = |message: &Message| matches!(message, Message::TrackUnpublished(gone) if gone.track_sid == camera.sid);
+        ann.until("track_unpublished", |seen| seen.messages.iter().any(|(_, message)| revoked(message)))
+            .await
+            .unwrap();
+        cat.until("no tracks", |seen| seen.others.get("ann").is_some_and(|ann| ann.tracks.is_empty()))
+            .await
+            .unwrap();
+        // The client goes on sending, and nothing is forwarded.
+        stops(&cat, &camera.sid, &other.sid).await;
+        assert_eq!(refused(&ann, Track::microphone()).await, Reason::NotAllowed);
+        permit(&served, &room, "ann", all()).await;
+        let again = ann.publish(Track::microphone()).await.unwrap();
+        more_packets(&cat, &again.sid).await;
+        let events = served.events_of(&room, "ann");
+        assert!(events.contains(&"track_unpublished".to_owned()), "{events:?}");
+    }
 }
 
 #[tokio::test]
 async fn promoted_participant_publishes_at_once() {
     let served = served().await;
-    let ann = served.client_with("promoted", "ann", &json!({"canPublish": false})).await;
-    let bob = served.client("promoted", "bob").await;
-    assert_eq!(refused(&ann, Track::camera()).await, Reason::NotAllowed);
-    permit(&served, "promoted", "ann", all()).await;
-    let camera = ann.publish(Track::camera()).await.unwrap();
-    more_frames(&bob, &camera.sid).await;
+    for path in PATHS {
+        let room = format!("promoted-{path:?}");
+        let ann = served.client_with(path, &room, "ann", &json!({"canPublish": false})).await;
+        let bob = served.client_over(path, &room, "bob").await;
+        assert_eq!(refused(&ann, Track::camera()).await, Reason::NotAllowed);
+        permit(&served, &room, "ann", all()).await;
+        let camera = ann.publish(Track::camera()).await.unwrap();
+        more_frames(&bob, &camera.sid).await;
+    }
 }
 
 #[tokio::test]
 async fn sources_limit_what_is_published() {
     let served = served().await;
-    let ann = served.client_with("sources", "ann", &json!({"canPublishSources": ["microphone"]})).await;
-    assert_eq!(refused(&ann, Track::camera()).await, Reason::NotAllowed);
-    let microphone = ann.publish(Track::microphone()).await.unwrap();
-    assert_eq!(microphone.source(), TrackSource::Microphone);
+    for path in PATHS {
+        let room = format!("sources-{path:?}");
+        let ann = served.client_with(path, &room, "ann", &json!({"canPublishSources": ["microphone"]})).await;
+        assert_eq!(refused(&ann, Track::camera()).await, Reason::NotAllowed);
+        let microphone = ann.publish(Track::microphone()).await.unwrap();
+        assert_eq!(microphone.source(), TrackSource::Microphone);
+    }
 }
 
 #[tokio::test]
 async fn subscriber_gets_tracks_only_while_permitted() {
     let served = served().await;
-    let ann = served.client("subscribe", "ann").await;
-    let bob = served.client_with("subscribe", "bob", &json!({"canSubscribe": false})).await;
-    let cat = served.client("subscribe", "cat").await;
-    let camera = ann.publish(Track::camera()).await.unwrap();
-    more_frames(&cat, &camera.sid).await;
-    assert_eq!(bob.seen(|seen| seen.packets(&camera.sid)), 0);
-    permit(&served, "subscribe", "bob", all()).await;
-    more_frames(&bob, &camera.sid).await;
-    permit(&served, "subscribe", "bob", ParticipantPermission { can_subscribe: false, ..all() }).await;
-    ann.send(b"still data", true);
-    bob.until("data", |seen| !seen.payloads().is_empty()).await.unwrap();
-    let before = bob.seen(|seen| seen.packets(&camera.sid));
-    more_frames(&cat, &camera.sid).await;
-    more_frames(&cat, &camera.sid).await;
-    let after = bob.seen(|seen| seen.packets(&camera.sid));
-    assert!(after <= before + 20, "{before} {after}");
+    for path in PATHS {
+        let room = format!("subscribe-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_with(path, &room, "bob", &json!({"canSubscribe": false})).await;
+        let cat = served.client_over(path, &room, "cat").await;
+        let camera = ann.publish(Track::camera()).await.unwrap();
+        more_frames(&cat, &camera.sid).await;
+        assert_eq!(bob.seen(|seen| seen.packets(&camera.sid)), 0);
+        permit(&served, &room, "bob", all()).await;
+        more_frames(&bob, &camera.sid).await;
+        permit(&served, &room, "bob", ParticipantPermission { can_subscribe: false, ..all() }).await;
+        ann.send(b"still data", true);
+        bob.until("data", |seen| !seen.payloads().is_empty()).await.unwrap();
+        let before = bob.seen(|seen| seen.packets(&camera.sid));
+        more_frames(&cat, &camera.sid).await;
+        more_frames(&cat, &camera.sid).await;
+        let after = bob.seen(|seen| seen.packets(&camera.sid));
+        assert!(after <= before + 20, "{before} {after}");
+    }
 }
 
 #[tokio::test]
 async fn muted_track_is_not_forwarded() {
     let served = served().await;
-    let ann = served.client("muted", "ann").await;
-    let bob = served.client("muted", "bob").await;
-    let microphone = ann.publish(Track::microphone()).await.unwrap();
-    let camera = ann.publish(Track::camera()).await.unwrap();
-    more_packets(&bob, &microphone.sid).await;
-    more_frames(&bob, &camera.sid).await;
-    served.api().mute_published_track("muted", "ann", &microphone.sid, true).await.unwrap();
-    let muted = |message: &Message| matches!(message, Message::Mute(mute) if mute.muted);
-    ann.until("mute", |seen| seen.messages.iter().any(|(_, message)| muted(message))).await.unwrap();
-    for client in [&ann, &bob] {
-        let shown = |info: &livekit_protocol::ParticipantInfo| {
-            info.tracks.iter().any(|track| track.sid == microphone.sid && track.muted)
-        };
-        client
-            .until("the track is muted", |seen| {
-                shown(&seen.participant) || seen.others.get("ann").is_some_and(shown)
-            })
-            .await
-            .unwrap();
+    for path in PATHS {
+        let room = format!("muted-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let microphone = ann.publish(Track::microphone()).await.unwrap();
+        let camera = ann.publish(Track::camera()).await.unwrap();
+        more_packets(&bob, &microphone.sid).await;
+        more_frames(&bob, &camera.sid).await;
+        served.api().mute_published_track(&room, "ann", &microphone.sid, true).await.unwrap();
+        let muted = |message: &Message| matches!(message, Message::Mute(mute) if mute.muted);
+        ann.until("mute", |seen| seen.messages.iter().any(|(_, message)| muted(message))).await.unwrap();
+        for client in [&ann, &bob] {
+            let shown = |info: &livekit_protocol::ParticipantInfo| {
+                info.tracks.iter().any(|track| track.sid == microphone.sid && track.muted)
+            };
+            client
+                .until("the track is muted", |seen| {
+                    shown(&seen.participant) || seen.others.get("ann").is_some_and(shown)
+                })
+                .await
+                .unwrap();
+        }
+        stops(&bob, &microphone.sid, &camera.sid).await;
+        ann.mute(&microphone.sid, false);
+        more_packets(&bob, &microphone.sid).await;
     }
-    stops(&bob, &microphone.sid, &camera.sid).await;
-    ann.mute(&microphone.sid, false);
-    more_packets(&bob, &microphone.sid).await;
 }
 
 #[tokio::test]
 async fn muted_track_is_not_forwarded_although_it_is_sent() {
     let served = served().await;
-    let ann = served.client("sent", "ann").await;
-    let bob = served.client("sent", "bob").await;
-    let microphone = ann.publish(Track::microphone()).await.unwrap();
-    let camera = ann.publish(Track::camera()).await.unwrap();
-    more_packets(&bob, &microphone.sid).await;
-    more_frames(&bob, &camera.sid).await;
-    // The request alone: the client goes on sending.
-    let mute = |muted| MuteTrackRequest { sid: microphone.sid.clone(), muted };
-    ann.request(signal_request::Message::Mute(mute(true)));
-    bob.until("the track is muted", |seen| seen.others["ann"].tracks.iter().any(|track| track.muted))
-        .await
-        .unwrap();
-    stops(&bob, &microphone.sid, &camera.sid).await;
-    ann.request(signal_request::Message::Mute(mute(false)));
-    more_packets(&bob, &microphone.sid).await;
+    for path in PATHS {
+        let room = format!("sent-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let microphone = ann.publish(Track::microphone()).await.unwrap();
+        let camera = ann.publish(Track::camera()).await.unwrap();
+        more_packets(&bob, &microphone.sid).await;
+        more_frames(&bob, &camera.sid).await;
+        // The request alone: the client goes on sending.
+        let mute = |muted| MuteTrackRequest { sid: microphone.sid.clone(), muted };
+        ann.request(signal_request::Message::Mute(mute(true)));
+        bob.until("the track is muted", |seen| seen.others["ann"].tracks.iter().any(|track| track.muted))
+            .await
+            .unwrap();
+        stops(&bob, &microphone.sid, &camera.sid).await;
+        ann.request(signal_request::Message::Mute(mute(false)));
+        more_packets(&bob, &microphone.sid).await;
+    }
 }
 
 #[tokio::test]
 async fn own_metadata_needs_permission() {
     let served = served().await;
-    let ann = served.client_with("own", "ann", &json!({"canUpdateOwnMetadata": true})).await;
-    let bob = served.client("own", "bob").await;
-    let update = |request_id| {
-        signal_request::Message::UpdateMetadata(UpdateParticipantMetadata {
-            name: "Ann 2".to_owned(),
-            request_id,
-            ..UpdateParticipantMetadata::default()
-        })
-    };
-    let answer = |client: &Client| {
-        client.seen(|seen| {
-            seen.find(|message| match message {
-                Message::RequestResponse(response) => Some(response.reason()),
-                _ => None,
+    for path in PATHS {
+        let room = format!("own-{path:?}");
+        let ann = served.client_with(path, &room, "ann", &json!({"canUpdateOwnMetadata": true})).await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let update = |request_id| {
+            signal_request::Message::UpdateMetadata(UpdateParticipantMetadata {
+                name: "Ann 2".to_owned(),
+                request_id,
+                ..UpdateParticipantMetadata::default()
             })
-        })
-    };
-    for (client, reason) in [(&ann, Reason::Ok), (&bob, Reason::NotAllowed)] {
-        client.request(update(7));
-        let answered =
-            |message: &Message| matches!(message, Message::RequestResponse(r) if r.request_id == 7);
-        client
-            .until("an answer", |seen| seen.messages.iter().any(|(_, message)| answered(message)))
+        };
+        let answer = |client: &Client| {
+            client.seen(|seen| {
+                seen.find(|message| match message {
+                    Message::RequestResponse(response) => Some(response.reason()),
+                    _ => None,
+                })
+            })
+        };
+        for (client, reason) in [(&ann, Reason::Ok), (&bob, Reason::NotAllowed)] {
+            client.request(update(7));
+            let answered =
+                |message: &Message| matches!(message, Message::RequestResponse(r) if r.request_id == 7);
+            client
+                .until("an answer", |seen| seen.messages.iter().any(|(_, message)| answered(message)))
+                .await
+                .unwrap();
+            assert_eq!(answer(client), Some(reason));
+        }
+        bob.until("the new name", |seen| seen.others.get("ann").is_some_and(|ann| ann.name == "Ann 2"))
             .await
             .unwrap();
-        assert_eq!(answer(client), Some(reason));
     }
-    bob.until("the new name", |seen| seen.others.get("ann").is_some_and(|ann| ann.name == "Ann 2"))
-        .await
-        .unwrap();
 }
 
 #[tokio::test]
 async fn track_permitted_to_nobody_reaches_nobody() {
     let served = served().await;
-    let ann = served.client("private", "ann").await;
-    let bob = served.client("private", "bob").await;
-    let camera = ann.publish(Track::camera()).await.unwrap();
-    more_frames(&bob, &camera.sid).await;
-    let other = ann.publish(Track::microphone()).await.unwrap();
-    more_packets(&bob, &other.sid).await;
-    let one = livekit_protocol::TrackPermission {
-        participant_identity: "bob".to_owned(),
-        track_sids: vec![other.sid.clone()],
-        ..Default::default()
-    };
-    let permission = SubscriptionPermission { all_participants: false, track_permissions: vec![one] };
-    ann.request(signal_request::Message::SubscriptionPermission(permission));
-    let told = |message: &Message| matches!(message, Message::SubscriptionPermissionUpdate(u) if u.track_sid == camera.sid && !u.allowed);
-    bob.until("the refusal", |seen| seen.messages.iter().any(|(_, message)| told(message))).await.unwrap();
-    stops(&bob, &camera.sid, &other.sid).await;
-    let all = SubscriptionPermission { all_participants: true, track_permissions: Vec::new() };
-    ann.request(signal_request::Message::SubscriptionPermission(all));
-    more_frames(&bob, &camera.sid).await;
+    for path in PATHS {
+        let room = format!("private-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let camera = ann.publish(Track::camera()).await.unwrap();
+        more_frames(&bob, &camera.sid).await;
+        let other = ann.publish(Track::microphone()).await.unwrap();
+        more_packets(&bob, &other.sid).await;
+        let one = livekit_protocol::TrackPermission {
+            participant_identity: "bob".to_owned(),
+            track_sids: vec![other.sid.clone()],
+            ..Default::default()
+        };
+        let permission = SubscriptionPermission { all_participants: false, track_permissions: vec![one] };
+        ann.request(signal_request::Message::SubscriptionPermission(permission));
+        let told = |message: &Message| matches!(message, Message::SubscriptionPermissionUpdate(u) if u.track_sid == camera.sid && !u.allowed);
+        bob.until("the refusal", |seen| seen.messages.iter().any(|(_, message)| told(message)))
+            .await
+            .unwrap();
+        stops(&bob, &camera.sid, &other.sid).await;
+        let all = SubscriptionPermission { all_participants: true, track_permissions: Vec::new() };
+        ann.request(signal_request::Message::SubscriptionPermission(all));
+        more_frames(&bob, &camera.sid).await;
+    }
 }
 
 #[tokio::test]
 async fn hidden_participant_is_seen_by_nobody() {
     let served = served().await;
-    let bob = served.client("hidden", "bob").await;
-    let spy = served.client_with("hidden", "spy", &json!({"hidden": true})).await;
-    let cat = served.client("hidden", "cat").await;
-    bob.until("cat is there", |seen| seen.others.contains_key("cat")).await.unwrap();
-    let sees_spy = |message: &Message| match message {
-        Message::Update(update) => update.participants.iter().any(|info| info.identity == "spy"),
-        Message::Join(join) => join.other_participants.iter().any(|info| info.identity == "spy"),
-        _ => false,
-    };
-    let name = UpdateParticipantOptions { name: "Spy 2".to_owned(), ..Default::default() };
-    served.api().update_participant("hidden", "spy", name).await.unwrap();
-    spy.until("its new name", |seen| seen.participant.name == "Spy 2").await.unwrap();
-    settled(&bob).await;
-    settled(&cat).await;
-    assert_eq!(count(&bob, sees_spy) + count(&cat, sees_spy), 0);
-    let camera = bob.publish(Track::camera()).await.unwrap();
-    more_frames(&spy, &camera.sid).await;
+    for path in PATHS {
+        let room = format!("hidden-{path:?}");
+        let bob = served.client_over(path, &room, "bob").await;
+        let spy = served.client_with(path, &room, "spy", &json!({"hidden": true})).await;
+        let cat = served.client_over(path, &room, "cat").await;
+        bob.until("cat is there", |seen| seen.others.contains_key("cat")).await.unwrap();
+        let sees_spy = |message: &Message| match message {
+            Message::Update(update) => update.participants.iter().any(|info| info.identity == "spy"),
+            Message::Join(join) => join.other_participants.iter().any(|info| info.identity == "spy"),
+            _ => false,
+        };
+        let name = UpdateParticipantOptions { name: "Spy 2".to_owned(), ..Default::default() };
+        served.api().update_participant(&room, "spy", name).await.unwrap();
+        spy.until("its new name", |seen| seen.participant.name == "Spy 2").await.unwrap();
+        settled(&bob).await;
+        settled(&cat).await;
+        assert_eq!(count(&bob, sees_spy) + count(&cat, sees_spy), 0);
+        let camera = bob.publish(Track::camera()).await.unwrap();
+        more_frames(&spy, &camera.sid).await;
+    }
 }

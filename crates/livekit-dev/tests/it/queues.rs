@@ -1,4 +1,4 @@
-//! Webhook queues: retries, limits, and what can befall an event.
+//! Webhook queues: retries, limits, and what can happen to an event.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ async fn a_full_queue_drops_what_comes_next() {
 #[tokio::test]
 async fn an_event_that_waited_too_long_is_dropped_before_its_first_attempt() {
     let served = Served::start().await;
-    served.server.befall_next("room_started", Mishap::Delay(Duration::from_millis(50)));
+    served.server.inject_mishap_into_next("room_started", Mishap::Delay(Duration::from_millis(50)));
     served.join("a", "ann");
     served.server.advance(Hand::Webhooks, Duration::from_secs(31));
     served.server.webhooks_idle().await;
@@ -82,7 +82,7 @@ async fn an_event_that_waited_too_long_is_dropped_before_its_first_attempt() {
 #[tokio::test]
 async fn an_event_can_be_lost() {
     let mut served = Served::start().await;
-    served.server.befall_next("room_started", Mishap::Drop);
+    served.server.inject_mishap_into_next("room_started", Mishap::Drop);
     served.join("a", "ann");
     assert_eq!(served.receiver.names(1).await, ["participant_joined"]);
     assert_eq!(outcomes(&served)[0], ("room_started".to_owned(), 0, Outcome::Dropped));
@@ -92,7 +92,7 @@ async fn an_event_can_be_lost() {
 #[tokio::test]
 async fn an_event_can_come_twice_with_the_same_id() {
     let mut served = Served::start().await;
-    served.server.befall_next("room_started", Mishap::Duplicate);
+    served.server.inject_mishap_into_next("room_started", Mishap::Duplicate);
     served.join("a", "ann");
     let (first, second) = (served.receiver.next().await, served.receiver.next().await);
     assert_eq!(first.body, second.body);
@@ -103,7 +103,7 @@ async fn an_event_can_come_twice_with_the_same_id() {
 #[tokio::test]
 async fn an_event_can_change_places_with_the_next_of_its_room() {
     let mut served = Served::start().await;
-    served.server.befall_next("room_started", Mishap::Swap);
+    served.server.inject_mishap_into_next("room_started", Mishap::Swap);
     served.join("a", "ann");
     assert_eq!(served.receiver.names(2).await, ["participant_joined", "room_started"]);
 }

@@ -5,7 +5,7 @@ use livekit_protocol::{ParticipantPermission, TrackSource, signal_response::Mess
 use rtc_client::{Client, SignalPath, Track};
 
 use crate::{
-    clients::{PATHS, count, more_frames, more_packets, served},
+    clients::{PATHS, count, more_frames, more_packets, served, stops},
     support::Served,
 };
 
@@ -95,5 +95,23 @@ async fn next_track_does_not_take_a_section_that_was_revoked() {
         more_packets(&bob, &second.sid).await;
         assert!(before.is_some() && mid().is_some());
         assert_ne!(mid(), before);
+    }
+}
+
+/// Also if the client does not stop sending it.
+#[tokio::test]
+async fn revoked_track_is_not_forwarded_although_it_is_sent() {
+    let served = served().await;
+    for path in PATHS {
+        let room = format!("sent-{path:?}");
+        let ann = stubborn_client(&served, path, &room).await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let cat = served.client_over(path, &room, "cat").await;
+        let track = ann.publish(Track::microphone()).await.unwrap();
+        let other = cat.publish(Track::microphone()).await.unwrap();
+        more_packets(&bob, &track.sid).await;
+        permit(&served, &room, &ann, &[]).await;
+        is_unpublished(&ann, &track.sid).await;
+        stops(&bob, &track.sid, &other.sid).await;
     }
 }

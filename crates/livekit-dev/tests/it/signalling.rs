@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Instant};
 
 use livekit_protocol::{
-    AddTrackRequest, DisconnectReason, SessionDescription, SyncState, TrackInfo, TrackPublishedResponse,
-    TrackSource, TrackType, UpdateParticipantMetadata, leave_request::Action, request_response::Reason,
-    signal_request, signal_response::Message,
+    AddTrackRequest, AudioTrackFeature, DisconnectReason, MuteTrackRequest, SessionDescription, SyncState,
+    TrackInfo, TrackPublishedResponse, TrackSource, TrackType, UpdateLocalAudioTrack, UpdateLocalVideoTrack,
+    UpdateParticipantMetadata, leave_request::Action, request_response::Reason, signal_request,
+    signal_response::Message,
 };
-use rtc_client::Client;
+use rtc_client::{Client, Track};
 use serde_json::json;
 use str0m::{
     Rtc, RtcConfig,
@@ -100,7 +101,7 @@ async fn state_with_an_unknown_track_asks_to_join_again() {
 #[tokio::test]
 async fn update_of_oneself_is_limited_in_each_part() {
     let served = served().await;
-    let ann = served.client_with("limits", "ann", &json!({"canUpdateOwnMetadata": true})).await;
+    let ann = served.client_with(PATHS[0], "limits", "ann", &json!({"canUpdateOwnMetadata": true})).await;
     let update = |name: usize, metadata: usize, attribute: usize| UpdateParticipantMetadata {
         name: "n".repeat(name),
         metadata: "m".repeat(metadata),
@@ -155,6 +156,82 @@ async fn answer_over_256_kib_ends_one_connection_only() {
         }
     }
     settled(&bob).await;
+}
+
+/// A readable offer, with a line that means nothing.
+fn padded_offer(length: usize) -> String {
+    let mut rtc = rtc();
+    let mut api = rtc.sdp_api();
+    api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+    let mut sdp = api.apply().unwrap().0.to_sdp_string();
+    let padding = length - sdp.len() - "a=x-padding:\r\n".len();
+    sdp += &["a=x-padding:", &"x".repeat(padding), "\r\n"].concat();
+    sdp
+}
+
+#[tokio::test]
+async fn offer_over_256_kib_ends_one_connection_only() {
+    let served = served().await;
+    let bob = served.client("offer", "bob").await;
+    let limit = 256 * 1024;
+    for path in PATHS {
+        for (length, closed) in [(limit, false), (limit + 1, true)] {
+            let ann = Client::join(served.options("offer", "ann").over(path).without_media()).await.unwrap();
+            ann.request(signal_request::Message::Offer(description("offer", padded_offer(length))));
+            if closed {
+                ann.until("the end", |seen| seen.closed).await.unwrap();
+            } else {
+                settled(&ann).await;
+            }
+        }
+    }
+    settled(&bob).await;
+}
+
+#[tokio::test]
+async fn change_of_an_own_track_reaches_others() {
+    let served = served().await;
+    for path in PATHS {
+        let room = format!("tracks-{path:?}");
+        let ann = served.client_over(path, &room, "ann").await;
+        let bob = served.client_over(path, &room, "bob").await;
+        let microphone = ann.publish(Track::microphone()).await.unwrap();
+        let screen = ann.publish(Track::screen()).await.unwrap();
+        bob.until("both", |seen| seen.others.get("ann").is_some_and(|ann| ann.tracks.len() == 2))
+            .await
+            .unwrap();
+        let features = vec![AudioTrackFeature::TfNoiseSuppression as i32];
+        ann.request(signal_request::Message::UpdateAudioTrack(UpdateLocalAudioTrack {
+            track_sid: microphone.sid.clone(),
+            features: features.clone(),
+        }));
+        ann.request(signal_request::Message::UpdateVideoTrack(UpdateLocalVideoTrack {
+            track_sid: screen.sid.clone(),
+            width: 77,
+            height: 55,
+        }));
+        let changed = |track: &TrackInfo| {
+            (track.sid == microphone.sid && track.audio_features == features)
+                || (track.sid == screen.sid && (track.width, track.height) == (77, 55))
+        };
+        bob.until("the changes", |seen| seen.others["ann"].tracks.iter().all(changed)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn track_that_cannot_be_is_refused() {
+    let served = served().await;
+    for path in PATHS {
+        let room = format!("refused-{path:?}");
+        let ann = Client::join(served.options(&room, "ann").over(path).without_media()).await.unwrap();
+        let data =
+            AddTrackRequest { cid: "d".to_owned(), r#type: TrackType::Data as i32, ..Default::default() };
+        ann.request(signal_request::Message::AddTrack(data));
+        let mute = MuteTrackRequest { sid: "TR_unknown".to_owned(), muted: true };
+        ann.request(signal_request::Message::Mute(mute));
+        settled(&ann).await;
+        assert_eq!(reasons(&ann), [Reason::UnsupportedType, Reason::NotFound]);
+    }
 }
 
 #[tokio::test]

@@ -57,10 +57,16 @@ pub fn token(room: &str, identity: &str) -> String {
 
 /// Waits until it holds, for at most 30 s.
 pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let holding = async {
-        while !holds() {
+    comes_right(|| (!holds()).then(|| what.to_owned())).await;
+}
+
+/// Waits until nothing is wrong, for at most 30 s.
+pub async fn comes_right(wrong: impl Fn() -> Option<String>) {
+    let right = async {
+        while wrong().is_some() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(30), holding).await.is_ok(), "{what}");
+    let in_time = tokio::time::timeout(Duration::from_secs(30), right).await;
+    assert!(in_time.is_ok(), "{}", wrong().unwrap_or_else(|| "it came right too late".to_owned()));
 }

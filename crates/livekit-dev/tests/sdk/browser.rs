@@ -88,6 +88,11 @@ impl Page {
         self.call("sid", Value::Null).await
     }
 
+    /// Waits until the page has joined again, in a session after this one: its SID.
+    pub async fn joins_again(&self, before: Value) -> Value {
+        self.call("joinsAgain", before).await
+    }
+
     /// Turns sources on and off.
     pub async fn publish(&self, sources: Value) {
         self.call("publish", sources).await;

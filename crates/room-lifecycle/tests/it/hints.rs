@@ -51,8 +51,8 @@ async fn scenario(world: &World, delivery: Delivery) -> Vec<(String, String, Str
     let server = world.server();
     match delivery {
         Delivery::Kept => {}
-        Delivery::Lost => server.befall(Mishap::Drop),
-        Delivery::Tripled => server.befall(Mishap::Duplicate),
+        Delivery::Lost => server.inject_mishap(Mishap::Drop),
+        Delivery::Tripled => server.inject_mishap(Mishap::Duplicate),
         Delivery::Shuffled | Delivery::Reversed => server.hold_webhooks(),
     }
     let mut meetings = Vec::new();

@@ -282,7 +282,7 @@ async fn rooms_of_nests_that_are_no_more_are_removed(_: PgPoolOptions, connect: 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn with_all_webhooks_lost_people_are_seen_and_missed(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest) = world(connect).await;
-    world.server().befall(Mishap::Drop);
+    world.server().inject_mishap(Mishap::Drop);
     nest.join(&rooms, &key(2)).await.unwrap();
     world.enter_nest(&nest, &key(2), NestRole::Speaker).await;
     world.enter_nest(&nest, "guest-1", NestRole::Guest).await;

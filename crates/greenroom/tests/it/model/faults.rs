@@ -139,9 +139,9 @@ impl Stage {
         let what = dice.roll(7);
         self.say(format!("webhooks: {what}"));
         match what {
-            0 => self.livekit.befall(Mishap::Drop),
-            1 => self.livekit.befall(Mishap::Duplicate),
-            2 => self.livekit.befall(Mishap::Swap),
+            0 => self.livekit.inject_mishap(Mishap::Drop),
+            1 => self.livekit.inject_mishap(Mishap::Duplicate),
+            2 => self.livekit.inject_mishap(Mishap::Swap),
             3 => self.livekit.hold_webhooks(),
             4 => self.livekit.release_webhooks(dice.pick(&[Order::Reversed, Order::Shuffled])),
             5 => self.livekit.set_switches(Switches {

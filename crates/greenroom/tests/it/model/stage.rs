@@ -211,7 +211,7 @@ impl Stage {
         self.livekit.clear_mishaps();
         if dice.one_in(2) {
             self.say("quiet, and no webhook comes".to_owned());
-            self.livekit.befall(Mishap::Drop);
+            self.livekit.inject_mishap(Mishap::Drop);
         } else {
             self.say("quiet".to_owned());
         }

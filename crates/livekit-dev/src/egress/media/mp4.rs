@@ -10,7 +10,7 @@ const MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
 /// The whole file.
 pub(crate) fn file(frames: u32) -> Vec<u8> {
     let ftyp = boxed(*b"ftyp", &[&b"isom"[..], &be(0x200), b"isom", b"iso2", b"mp41"].concat());
-    // Where the samples begin is told in what stands before them, and does not change its length.
+    // The boxes before the samples say where these begin. That number does not change the boxes' length.
     let before = ftyp.len() + moov(frames, 0).len() + 8;
     let moov = moov(frames, u32::try_from(before).unwrap_or(u32::MAX));
     let mdat = boxed(*b"mdat", &SILENCE.repeat(usize::try_from(frames).unwrap_or_default()));

@@ -1,8 +1,8 @@
 // The fixture page: one participant with livekit-client. drive.mjs calls these functions; each waits for at most
 // TIMEOUT_MS and then says what there was instead.
-import { Room, RoomEvent, RpcError } from 'livekit-client';
+import { ConnectionState, Room, RoomEvent, RpcError, Track } from 'livekit-client';
 
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 90_000;
 const POLL_MS = 100;
 
 let room;
@@ -75,10 +75,18 @@ async function received({ identity, source }) {
   return undefined;
 }
 
+/** What the browser made and sent of a track of its own. */
+async function sent(publication) {
+  const stats = [...((await publication.track?.getRTCStatsReport())?.values() ?? [])];
+  const of = (type) => stats.find((entry) => entry.type === type);
+  return [publication.source, of('media-source')?.frames ?? null, of('outbound-rtp')?.packetsSent ?? null];
+}
+
 /** All that this participant knows, for the message of a failure. */
-const state = () => ({
+const state = async () => ({
   state: room?.state,
   events,
+  sent: await Promise.all([...(room?.localParticipant.trackPublications.values() ?? [])].map(sent)),
   people: [...(room?.remoteParticipants.values() ?? [])].map((participant) => [
     participant.identity,
     publications(participant.identity).map((publication) => `${publication.source} ${publication.subscriptionStatus}`),
@@ -98,7 +106,7 @@ async function grows(what, numbers) {
       if (numbers.some((number) => current[number] < start[number])) start = current;
       return numbers.some((number) => current[number] > start[number]);
     },
-    async () => [what, await received(what), state()],
+    async () => [what, await received(what), await state()],
   );
 }
 
@@ -110,6 +118,23 @@ const ofAll = (identities, wait) =>
     identities.flatMap((identity) => ['camera', 'microphone'].map((source) => wait({ identity, source }))),
   ).then(() => null);
 
+/**
+ * A camera that draws. After a full reconnect livekit-client opens the camera again, and Chromium's fake one then gives
+ * no frame at all on a busy machine; a track of the application goes on.
+ */
+async function publishDrawing() {
+  const canvas = document.createElement('canvas');
+  const pen = canvas.getContext('2d');
+  let hue = 0;
+  setInterval(() => {
+    hue = (hue + 20) % 360;
+    pen.fillStyle = `hsl(${hue} 80% 50%)`;
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+  }, 66);
+  const [track] = canvas.captureStream(15).getVideoTracks();
+  await room.localParticipant.publishTrack(track, { source: Track.Source.Camera });
+}
+
 window.fixture = {
   async join({ url, token, options }) {
     room = new Room({
@@ -118,7 +143,8 @@ window.fixture = {
       ...options,
     });
     listen();
-    await room.connect(url, token);
+    // A busy machine may need longer than livekit-client waits.
+    await room.connect(url, token, { peerConnectionTimeout: TIMEOUT_MS, websocketTimeout: TIMEOUT_MS });
   },
 
   /** Tries to join; how the application hears that it was refused. */
@@ -135,8 +161,16 @@ window.fixture = {
 
   sid: async () => eventually(() => room.localParticipant.sid || undefined, state),
 
-  /** Turns sources on and off: `{camera: true, microphone: false}`. */
-  async publish({ camera, microphone, screen }) {
+  /** Waits until the participant has joined again, in a session after this one: its SID. */
+  joinsAgain: async (before) =>
+    eventually(() => {
+      const { sid } = room.localParticipant;
+      return room.state === ConnectionState.Connected && sid && sid !== before ? sid : undefined;
+    }, state),
+
+  /** Turns sources on and off: `{camera: true, microphone: false}`. A drawing takes the place of the camera. */
+  async publish({ camera, microphone, screen, drawing }) {
+    if (drawing) await publishDrawing();
     if (camera !== undefined) await room.localParticipant.setCameraEnabled(camera);
     if (microphone !== undefined) await room.localParticipant.setMicrophoneEnabled(microphone);
     if (screen !== undefined) await room.localParticipant.setScreenShareEnabled(screen, { audio: true });
@@ -162,7 +196,7 @@ window.fixture = {
         const [after, besideAfter] = await both();
         return after === before && besideAfter > besideBefore;
       },
-      async () => [await both(), state()],
+      async () => [await both(), await state()],
     );
   },
 
@@ -226,12 +260,12 @@ window.fixture = {
   hears: async (text) =>
     eventually(
       () => (messages.some((message) => message.text === text) ? messages : undefined),
-      () => [messages, state()],
+      async () => [messages, await state()],
     ),
 
   /** Waits until the participant is, or is not, among the active speakers. */
   async speaks({ identity, active }) {
     const speakers = () => room.activeSpeakers.map((participant) => participant.identity);
-    await eventually(() => speakers().includes(identity) === active || undefined, () => [speakers(), state()]);
+    await eventually(() => speakers().includes(identity) === active || undefined, async () => [speakers(), await state()]);
   },
 };

@@ -16,7 +16,7 @@ import sys
 
 from livekit import rtc
 
-TIMEOUT_S = 30
+TIMEOUT_S = 90
 POLL_S = 0.1
 
 WIDTH, HEIGHT, FRAME_S = 320, 180, 1 / 15
