@@ -10,6 +10,7 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Serialize, Serializer};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -38,6 +39,12 @@ macro_rules! reasons {
             #[must_use]
             pub const fn http(self) -> u16 {
                 match self { $(Self::$variant => $http,)+ }
+            }
+        }
+
+        impl Serialize for Reason {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.code())
             }
         }
 

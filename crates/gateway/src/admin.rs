@@ -1,9 +1,10 @@
 //! `/api/v1/admin`: what operators look at, with the admin claim only.
 
 use axum::{
-    Json as Answer,
-    extract::{FromRequestParts, State},
+    Json,
+    extract::{FromRef, FromRequestParts, State},
 };
+use chassis::status::Reason::{InvalidRequest, NotAdmin};
 use chassis::status::{Reason, Refusal};
 use http::request::Parts;
 use proto::{booking::v1 as pb, types::v1::Caller};
@@ -14,9 +15,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
+    auth::Auth,
+    clients::Clients,
     error::Rejection,
     extract::Query,
-    wire::{self, Envelope, told},
+    wire::{self, Envelope, non_empty},
 };
 
 mod rooms;
@@ -33,11 +36,15 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 /// A person with the admin claim.
 pub(crate) struct Admin(pub(crate) Caller);
 
-impl FromRequestParts<App> for Admin {
+impl<S> FromRequestParts<S> for Admin
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let caller = app.sign_in(parts).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let caller = Auth::from_ref(state).sign_in(parts).await?;
         if caller.is_admin {
             Ok(Self(caller))
         } else {
@@ -84,10 +91,10 @@ impl TryFrom<pb::Delivery> for Delivery {
             kind: delivery.kind,
             channel: delivery.channel,
             state: delivery.state,
-            user_id: told(delivery.user_id),
-            booking_id: told(delivery.booking_id),
+            user_id: non_empty(delivery.user_id),
+            booking_id: non_empty(delivery.booking_id),
             attempts: delivery.attempts,
-            last_error: told(delivery.last_error),
+            last_error: non_empty(delivery.last_error),
             created_at: wire::time("delivery.created_at", delivery.created_at)?,
             due_at: wire::time("delivery.due_at", delivery.due_at)?,
             dead_at: wire::time_or_null(delivery.dead_at),
@@ -119,12 +126,13 @@ pub(crate) struct ListDeliveries {
 
 /// Notifications that could not be delivered, newest first, and why.
 #[utoipa::path(get, path = "/api/v1/admin/notifications", operation_id = "listDeliveries", tag = "Operation",
-    params(ListDeliveries), responses((status = 200, body = Envelope<Vec<Delivery>>, description = "a page")))]
+    params(ListDeliveries), responses((status = 200, body = Envelope<Vec<Delivery>>, description = "a page")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotAdmin]))))]
 pub(crate) async fn notifications(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     Admin(caller): Admin,
     Query(query): Query<ListDeliveries>,
-) -> Result<Answer<Envelope<Vec<Delivery>>>, Rejection> {
+) -> Result<Json<Envelope<Vec<Delivery>>>, Rejection> {
     let state = match query.state.unwrap_or_default() {
         DeliveryState::Dead => "dead",
         DeliveryState::Pending => "pending",
@@ -136,7 +144,7 @@ pub(crate) async fn notifications(
         limit: wire::limit(query.limit),
         cursor: query.cursor.unwrap_or_default(),
     };
-    let page = app.booking().list_deliveries(request).await?.into_inner();
+    let page = clients.booking().list_deliveries(request).await?.into_inner();
     let deliveries = page.deliveries.into_iter().map(Delivery::try_from);
     Ok(Envelope::page(deliveries.collect::<Result<_, _>>()?, page.next_cursor))
 }

@@ -1,13 +1,16 @@
-//! `/api/v1/diagnostics/rooms`: why somebody cannot get in, and one step to set it right.
+//! `/api/v1/diagnostics/rooms`: why a caller cannot join a room, and one step that repairs it.
 //!
-//! Always an answer within 2 s: what the services do not say by then the gateway says itself (scenario C), with the
-//! check that failed. Anybody may ask; what he is told of a room is room-lifecycle's to decide.
+//! A diagnosis is answered within 2 s. If a service does not answer by then, the gateway answers itself (scenario C) and
+//! names the check that failed. Any client may ask; room-lifecycle decides what it may know of the room.
 
 use std::{collections::HashMap, time::Duration};
 
 use axum::{
-    Json as Answer,
+    Json,
     extract::{FromRequestParts, RawPathParams, State},
+};
+use chassis::status::Reason::{
+    InvalidRequest, LivekitUnavailable, NotHost, RoomNotActive, RoomNotFound, TooLarge,
 };
 use chassis::{
     context,
@@ -21,9 +24,11 @@ use tonic::{Code, Status};
 use utoipa::ToSchema;
 
 use crate::{
-    app::{App, Asker},
+    clients::Clients,
     error::{self, Rejection},
-    extract::{Json, Nothing},
+    extract::{EmptyObject, JsonBody},
+    limits::Limits,
+    principal::Principal,
 };
 
 /// What all services together may take.
@@ -116,18 +121,18 @@ impl From<room::Check> for Finding {
 }
 
 impl From<room::Diagnosis> for Verdict {
-    fn from(told: room::Diagnosis) -> Self {
-        let made = told.checks.into_iter().map(Finding::from);
+    fn from(found: room::Diagnosis) -> Self {
+        let made = found.checks.into_iter().map(Finding::from);
         Self {
             checks: std::iter::once(Finding::of_gateway("api", true)).chain(made).collect(),
-            scenario: told.scenario,
-            code: told.code,
-            diagnosis: told.diagnosis,
-            likely_cause: told.likely_cause,
-            fix: told.fix,
-            repaired: told.repaired,
+            scenario: found.scenario,
+            code: found.code,
+            diagnosis: found.diagnosis,
+            likely_cause: found.likely_cause,
+            fix: found.fix,
+            repaired: found.repaired,
             request_id: error::request_id().to_string(),
-            facts: told.facts.into(),
+            facts: found.facts.into(),
         }
     }
 }
@@ -154,118 +159,130 @@ impl Verdict {
 }
 
 /// The service that did not answer, as a check, and what came instead.
-struct Failed(&'static str, Status);
+struct FailedCall(&'static str, Status);
 
 const ROOMS: &str = "room_service";
 const TOKENS: &str = "token_service";
 
-enum Sought {
+enum RoomLookup {
     Room { kind: String, id: String },
     NotKnown(room::Diagnosis),
 }
 
-async fn find(app: &App, asker: &Asker, reference: String) -> Result<Sought, Status> {
-    let request = room::FindRoomRequest { caller: asker.caller().cloned(), reference };
-    let found = app.diagnosis().find_room(request).await?.into_inner();
+async fn find(clients: &Clients, principal: &Principal, reference: String) -> Result<RoomLookup, Status> {
+    let request = room::FindRoomRequest { caller: principal.caller().cloned(), reference };
+    let found = clients.diagnosis().find_room(request).await?.into_inner();
     Ok(match found.not_known {
-        Some(not_known) => Sought::NotKnown(not_known),
-        None => Sought::Room { kind: found.kind, id: found.id },
+        Some(not_known) => RoomLookup::NotKnown(not_known),
+        None => RoomLookup::Room { kind: found.kind, id: found.id },
     })
 }
 
-async fn examine(app: &App, asker: &Asker, kind: String, id: String) -> Result<room::Diagnosis, Failed> {
-    let caller = asker.caller_in(&kind).cloned();
+async fn examine(
+    clients: &Clients,
+    principal: &Principal,
+    kind: String,
+    id: String,
+) -> Result<room::Diagnosis, FailedCall> {
+    let caller = principal.caller_in(&kind).cloned();
     let request = token::ExplainRequest { caller: caller.clone(), kind: kind.clone(), id: id.clone() };
-    let told = app.token().explain(request).await.map_err(|status| Failed(TOKENS, status))?.into_inner();
-    let request = room::DiagnoseRequest { caller, kind, id, code: told.code };
-    let told = app.diagnosis().diagnose(request).await.map_err(|status| Failed(ROOMS, status))?;
-    Ok(told.into_inner())
+    let explained =
+        clients.token().explain(request).await.map_err(|status| FailedCall(TOKENS, status))?.into_inner();
+    let request = room::DiagnoseRequest { caller, kind, id, code: explained.code };
+    let diagnosis =
+        clients.diagnosis().diagnose(request).await.map_err(|status| FailedCall(ROOMS, status))?;
+    Ok(diagnosis.into_inner())
 }
 
 /// An answer, whatever the services do.
-fn conclude(asker: &Asker, outcome: Result<room::Diagnosis, Failed>) -> Verdict {
-    let told = match outcome {
-        Ok(told) => Verdict::from(told),
-        Err(Failed(check, status)) => {
-            Verdict::of_refusal(error::from_service(&status), Some(check), asker.is_admin())
+fn conclude(principal: &Principal, outcome: Result<room::Diagnosis, FailedCall>) -> Verdict {
+    let verdict = match outcome {
+        Ok(found) => Verdict::from(found),
+        Err(FailedCall(check, status)) => {
+            Verdict::of_refusal(error::from_service(&status), Some(check), principal.is_admin())
         }
     };
     tracing::info!(
-        request.id = told.request_id,
-        scenario = told.scenario,
-        code = told.code,
-        repaired = told.repaired,
-        user.id = asker.caller().map(|caller| caller.user_id.as_str()),
+        request.id = verdict.request_id,
+        scenario = verdict.scenario,
+        code = verdict.code,
+        repaired = verdict.repaired,
+        user.id = principal.caller().map(|caller| caller.user_id.as_str()),
         "a room was diagnosed"
     );
-    told
+    verdict
 }
 
 /// Why the caller cannot get in. `ref` is the id of a booking, live room or nest, a LiveKit room name, the link of a
 /// meeting or an naddr, percent-encoded.
 #[utoipa::path(get, path = "/api/v1/diagnostics/rooms/{ref}", operation_id = "diagnoseRoom", tag = "Diagnosis",
     params(("ref" = String, Path)), security((), ("bearer" = []), ("nostr" = [])),
-    responses((status = 200, body = Verdict, description = "whatever is wrong")))]
+    responses((status = 200, body = Verdict, description = "whatever is wrong")),
+    extensions(("x-refuses" = json!([]))))]
 pub(crate) async fn diagnose(
-    State(app): State<App>,
-    asker: Asker,
+    State(clients): State<Clients>,
+    State(limits): State<Limits>,
+    principal: Principal,
     Reference(reference): Reference,
-) -> Result<Answer<Verdict>, Rejection> {
-    app.count_diagnosis(&asker)?;
-    if let Asker::Refused(_, refusal) = asker {
-        return Ok(Answer(Verdict::of_refusal(refusal, None, false)));
+) -> Result<Json<Verdict>, Rejection> {
+    limits.limit_diagnosis(principal.key())?;
+    if let Principal::Refused(_, refusal) = principal {
+        return Ok(Json(Verdict::of_refusal(refusal, None, false)));
     }
     let outcome = context::with_budget(BUDGET, async {
-        match find(&app, &asker, reference).await.map_err(|status| Failed(ROOMS, status))? {
-            Sought::NotKnown(not_known) => Ok(not_known),
-            Sought::Room { kind, id } => examine(&app, &asker, kind, id).await,
+        match find(&clients, &principal, reference).await.map_err(|status| FailedCall(ROOMS, status))? {
+            RoomLookup::NotKnown(not_known) => Ok(not_known),
+            RoomLookup::Room { kind, id } => examine(&clients, &principal, kind, id).await,
         }
     })
     .await;
-    Ok(Answer(conclude(&asker, outcome)))
+    Ok(Json(conclude(&principal, outcome)))
 }
 
 /// Brings the room one step to where it should be, and diagnoses it again.
 #[utoipa::path(post, path = "/api/v1/diagnostics/rooms/{ref}/repair", operation_id = "repairRoom",
     tag = "Diagnosis", params(("ref" = String, Path)), security(("bearer" = []), ("nostr" = [])),
-    responses((status = 200, body = Verdict, description = "as it is now")))]
+    responses((status = 200, body = Verdict, description = "as it is now")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable]))))]
 pub(crate) async fn repair(
-    State(app): State<App>,
-    asker: Asker,
+    State(clients): State<Clients>,
+    State(limits): State<Limits>,
+    principal: Principal,
     Reference(reference): Reference,
-    _: Json<Nothing>,
-) -> Result<Answer<Verdict>, Rejection> {
-    asker.somebody()?;
-    let Sought::Room { kind, id } = find(&app, &asker, reference).await? else {
+    _: JsonBody<EmptyObject>,
+) -> Result<Json<Verdict>, Rejection> {
+    principal.require_authenticated()?;
+    let RoomLookup::Room { kind, id } = find(&clients, &principal, reference).await? else {
         return Err(Refusal::new(Reason::RoomNotFound, "There is no such room.").into());
     };
-    let Some(caller) = asker.caller_in(&kind).cloned() else {
+    let Some(caller) = principal.caller_in(&kind).cloned() else {
         return Err(Refusal::new(
             Reason::NotHost,
             "Only the host of the nest, by his key, and admins repair it.",
         )
         .into());
     };
-    let proof = asker.proof().cloned();
+    let proof = principal.proof().cloned();
     let request = room::RepairRequest { caller: Some(caller), kind: kind.clone(), id: id.clone(), proof };
     // 403 comes before 429: a caller who may not repair does not learn whether the room was just repaired.
-    match app.diagnosis().check_repair(request.clone()).await {
+    match clients.diagnosis().check_repair(request.clone()).await {
         Err(status) if status.code() != Code::Unimplemented => return Err(status.into()), // an older replica
         _ => {}
     }
-    app.count_repair(&id)?; // before it is done: of many who ask at once, one is served
-    let outcome = app.diagnosis().repair(request).await;
+    limits.limit_repair(&id)?; // before it is done: of many who ask at once, one is served
+    let outcome = clients.diagnosis().repair(request).await;
     let denied = |status: &Status| {
         matches!(status.code(), Code::PermissionDenied | Code::NotFound | Code::Unauthenticated)
     };
     if outcome.as_ref().is_err_and(denied) {
-        app.forget_repair(&id); // what changed since the check uses up no repair
+        limits.refund_repair(&id); // what changed since the check uses up no repair
     }
     let repaired = outcome?.into_inner().repaired;
-    let outcome = context::with_budget(BUDGET, examine(&app, &asker, kind, id)).await;
-    let mut told = conclude(&asker, outcome);
-    told.repaired = repaired && !matches!(told.scenario.as_str(), "A" | "C");
-    Ok(Answer(told))
+    let outcome = context::with_budget(BUDGET, examine(&clients, &principal, kind, id)).await;
+    let mut verdict = conclude(&principal, outcome);
+    verdict.repaired = repaired && !matches!(verdict.scenario.as_str(), "A" | "C");
+    Ok(Json(verdict))
 }
 
 /// What the caller pasted, decoded once.

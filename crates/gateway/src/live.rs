@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     error::Rejection,
-    wire::{self, told},
+    wire::{self, non_empty},
 };
 
 mod lobby;
@@ -23,14 +23,6 @@ mod rooms;
 mod seats;
 mod sessions;
 mod token;
-
-/// Where all routes of the family begin.
-pub(crate) const FAMILY: &str = "/api/v1/live";
-
-/// Whether a path is answered in the words of this family, be there such a route or not.
-pub(crate) fn is_of_family(path: &str) -> bool {
-    path.strip_prefix(FAMILY).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -96,13 +88,13 @@ impl From<pb::LiveRoom> for LiveRoom {
             status: room.status,
             room_name: room.room_name,
             room_slug: room.room_slug,
-            livekit_room_name: told(room.livekit_room_name),
+            livekit_room_name: non_empty(room.livekit_room_name),
             host_user_id: room.host_user_id,
-            current_session_id: told(room.current_session_id),
+            current_session_id: non_empty(room.current_session_id),
             host_present: room.host_present,
             access_level: room.access_level,
             topic_keys: room.topic_keys,
-            cover_image_url: told(room.cover_image_url),
+            cover_image_url: non_empty(room.cover_image_url),
         }
     }
 }
@@ -145,15 +137,15 @@ impl From<pb::LiveSession> for LiveSession {
         Self {
             id: session.id,
             room_id: session.room_id,
-            session_title: told(session.session_title),
+            session_title: non_empty(session.session_title),
             status: session.status,
-            livekit: told(session.livekit),
+            livekit: non_empty(session.livekit),
             access_level: session.access_level,
             starts_at: wire::time_or_null(session.starts_at),
             ends_at: wire::time_or_null(session.ends_at),
             started_at: wire::time_or_null(session.started_at),
             ended_at: wire::time_or_null(session.ended_at),
-            end_reason: told(session.end_reason),
+            end_reason: non_empty(session.end_reason),
             auto_admit: session.auto_admit,
             lobby_buffer_minutes: session.lobby_buffer_minutes,
             max_participants: session.max_participants,

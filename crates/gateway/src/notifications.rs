@@ -1,15 +1,17 @@
 //! `/api/notifications`: what happened to the caller's bookings, newest first.
 
-use axum::{Json as Answer, extract::State};
+use axum::{Json, extract::State};
+use chassis::status::Reason::{InvalidRequest, NotificationNotFound, TooLarge};
 use proto::booking::v1 as pb;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    app::{App, SignedIn},
+    auth::SignedIn,
+    clients::Clients,
     error::Rejection,
-    extract::{Id, Json, Nothing, Query},
+    extract::{EmptyObject, Id, JsonBody, Query},
     wire::{self, Envelope},
 };
 
@@ -58,18 +60,19 @@ pub(crate) struct ListNotifications {
 /// The caller's notifications, newest first.
 #[utoipa::path(get, path = "/api/notifications", operation_id = "listNotifications", tag = "Notifications",
     params(ListNotifications),
-    responses((status = 200, body = Envelope<Vec<Notification>>, description = "a page")))]
+    responses((status = 200, body = Envelope<Vec<Notification>>, description = "a page")),
+    extensions(("x-refuses" = json!([InvalidRequest]))))]
 pub(crate) async fn list(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Query(query): Query<ListNotifications>,
-) -> Result<Answer<Envelope<Vec<Notification>>>, Rejection> {
+) -> Result<Json<Envelope<Vec<Notification>>>, Rejection> {
     let request = pb::ListNotificationsRequest {
         caller: Some(caller),
         limit: wire::limit(query.limit),
         cursor: query.cursor.unwrap_or_default(),
     };
-    let page = app.booking().list_notifications(request).await?.into_inner();
+    let page = clients.booking().list_notifications(request).await?.into_inner();
     let notifications = page.notifications.into_iter().map(Notification::try_from);
     Ok(Envelope::page(notifications.collect::<Result<_, _>>()?, page.next_cursor))
 }
@@ -77,15 +80,16 @@ pub(crate) async fn list(
 /// Marks a notification as read; again, the same answer.
 #[utoipa::path(post, path = "/api/notifications/{notificationId}/read", operation_id = "readNotification",
     tag = "Notifications", params(("notificationId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<Notification>, description = "the notification")))]
+    responses((status = 200, body = Envelope<Notification>, description = "the notification")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotificationNotFound]))))]
 pub(crate) async fn read(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(notification_id): Id,
-    _: Json<Nothing>,
-) -> Result<Answer<Envelope<Notification>>, Rejection> {
+    _: JsonBody<EmptyObject>,
+) -> Result<Json<Envelope<Notification>>, Rejection> {
     let request = pb::MarkNotificationReadRequest { caller: Some(caller), notification_id };
-    let answer = app.booking().mark_notification_read(request).await?.into_inner();
+    let answer = clients.booking().mark_notification_read(request).await?.into_inner();
     let notification = answer.notification.ok_or(Rejection::Incomplete("notification"))?;
     Notification::try_from(notification).map(Envelope::new)
 }

@@ -26,7 +26,7 @@ impl<T> Envelope<T> {
     }
 
     pub(crate) fn page(data: T, next_cursor: String) -> axum::Json<Self> {
-        axum::Json(Self { success: true, data, next_cursor: told(next_cursor) })
+        axum::Json(Self { success: true, data, next_cursor: non_empty(next_cursor) })
     }
 }
 
@@ -40,18 +40,18 @@ pub(crate) struct Person {
 
 impl From<proto::booking::v1::Person> for Person {
     fn from(person: proto::booking::v1::Person) -> Self {
-        Self { id: person.id, name: person.name, avatar_url: told(person.avatar_url) }
+        Self { id: person.id, name: person.name, avatar_url: non_empty(person.avatar_url) }
     }
 }
 
 impl From<proto::token::v1::Person> for Person {
     fn from(person: proto::token::v1::Person) -> Self {
-        Self { id: person.id, name: person.name, avatar_url: told(person.avatar_url) }
+        Self { id: person.id, name: person.name, avatar_url: non_empty(person.avatar_url) }
     }
 }
 
-/// proto3 writes "nothing" as the empty text; JSON writes null.
-pub(crate) fn told(text: String) -> Option<String> {
+/// Converts proto3's empty text, which is how it writes an absent value, to `None`.
+pub(crate) fn non_empty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 

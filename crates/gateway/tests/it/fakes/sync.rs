@@ -31,9 +31,9 @@ pub fn stream(id: &str, version: i64) -> sync::Stream {
 }
 
 #[derive(Clone)]
-pub struct Listing(Arc<Mutex<Told>>);
+pub struct Listing(Arc<Mutex<ListingState>>);
 
-struct Told {
+struct ListingState {
     rows: Vec<sync::Stream>,
     /// Versions up to here are forgotten.
     forgotten: i64,
@@ -43,7 +43,7 @@ struct Told {
 impl Default for Listing {
     fn default() -> Self {
         let changes = broadcast::Sender::new(100_000);
-        Self(Arc::new(Mutex::new(Told { rows: Vec::new(), forgotten: 0, changes })))
+        Self(Arc::new(Mutex::new(ListingState { rows: Vec::new(), forgotten: 0, changes })))
     }
 }
 
@@ -74,7 +74,7 @@ impl Listing {
     }
 }
 
-impl Told {
+impl ListingState {
     fn head(&self) -> i64 {
         self.rows.iter().map(|row| row.version).max().unwrap_or_default().max(self.forgotten)
     }
