@@ -6,6 +6,7 @@ use axum::{
 };
 use chassis::status::Reason::{InvalidRequest, NotAdmin};
 use chassis::status::{Reason, Refusal};
+use domain::{DeliveryChannel, DeliveryState, SessionId};
 use http::request::Parts;
 use proto::{booking::v1 as pb, types::v1::Caller};
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use crate::{
     clients::Clients,
     error::Rejection,
     extract::Query,
-    wire::{self, Envelope, non_empty},
+    wire::{self, Envelope},
 };
 
 mod rooms;
@@ -62,13 +63,11 @@ pub(crate) struct Delivery {
     #[schema(format = Uuid)]
     notification_id: String,
     kind: String,
-    /// email · webhook
-    channel: String,
-    /// dead · pending · waiting: no address of the person is known
-    state: String,
+    channel: DeliveryChannel,
+    state: DeliveryState,
     /// Null: for the admins.
     user_id: Option<String>,
-    #[schema(format = Uuid)]
+    #[schema(value_type = Option<SessionId>)]
     booking_id: Option<String>,
     attempts: i32,
     last_error: Option<String>,
@@ -89,26 +88,17 @@ impl TryFrom<pb::Delivery> for Delivery {
             id: delivery.id,
             notification_id: delivery.notification_id,
             kind: delivery.kind,
-            channel: delivery.channel,
-            state: delivery.state,
-            user_id: non_empty(delivery.user_id),
-            booking_id: non_empty(delivery.booking_id),
+            channel: delivery.channel.try_into()?,
+            state: delivery.state.try_into()?,
+            user_id: delivery.user_id,
+            booking_id: delivery.booking_id,
             attempts: delivery.attempts,
-            last_error: non_empty(delivery.last_error),
+            last_error: delivery.last_error,
             created_at: wire::time("delivery.created_at", delivery.created_at)?,
             due_at: wire::time("delivery.due_at", delivery.due_at)?,
             dead_at: wire::time_or_null(delivery.dead_at),
         })
     }
-}
-
-#[derive(Deserialize, ToSchema, Clone, Copy, Default)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum DeliveryState {
-    #[default]
-    Dead,
-    Pending,
-    Waiting,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -133,16 +123,11 @@ pub(crate) async fn notifications(
     Admin(caller): Admin,
     Query(query): Query<ListDeliveries>,
 ) -> Result<Json<Envelope<Vec<Delivery>>>, Rejection> {
-    let state = match query.state.unwrap_or_default() {
-        DeliveryState::Dead => "dead",
-        DeliveryState::Pending => "pending",
-        DeliveryState::Waiting => "waiting",
-    };
     let request = pb::ListDeliveriesRequest {
         caller: Some(caller),
-        state: state.to_owned(),
+        state: query.state.map(Into::into),
         limit: wire::limit(query.limit),
-        cursor: query.cursor.unwrap_or_default(),
+        cursor: query.cursor,
     };
     let page = clients.booking().list_deliveries(request).await?.into_inner();
     let deliveries = page.deliveries.into_iter().map(Delivery::try_from);

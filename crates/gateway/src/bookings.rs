@@ -6,6 +6,7 @@ use chassis::status::Reason::{
     IdempotencyKeyReused, InvalidRequest, InvalidSessionId, Kicked, MeetingEnded, MeetingStarted, NotAdmin,
     NotParticipant, SessionCancelled, SessionNotFound, SlotTaken, TooLarge,
 };
+use domain::{Role, RoomStatus, SessionId, SessionStatus};
 use http::{StatusCode, header};
 use proto::booking::v1 as pb;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use crate::{
     error::Rejection,
     extract::{Id, JsonBody, KeyedBody, Query},
     links::Links,
-    wire::{self, Envelope, Person, non_empty},
+    wire::{self, Envelope, Person},
 };
 
 /// A scheduled session between a host and a guest.
@@ -26,12 +27,11 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "the shape that clients read")]
 pub(crate) struct Booking {
-    #[schema(format = Uuid)]
+    #[schema(value_type = SessionId)]
     id: String,
     title: String,
     description: String,
-    #[schema(value_type = BookingStatus)]
-    status: String,
+    status: SessionStatus,
     /// Whether the meeting is going on.
     is_live: bool,
     #[serde(with = "time::serde::rfc3339")]
@@ -64,41 +64,11 @@ pub(crate) struct Booking {
     updated_at: OffsetDateTime,
 }
 
-#[derive(Deserialize, ToSchema, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum BookingStatus {
-    Scheduled,
-    InProgress,
-    Completed,
-    Cancelled,
-    NoShow,
-}
-
-impl BookingStatus {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::InProgress => "in_progress",
-            Self::Completed => "completed",
-            Self::Cancelled => "cancelled",
-            Self::NoShow => "no_show",
-        }
-    }
-}
-
-#[derive(Deserialize, ToSchema, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum BookingRole {
-    Host,
-    Guest,
-}
-
 /// The booking's LiveKit room as we have it on record.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BookingRoom {
-    /// pending · active · ended · failed
-    status: String,
+    status: RoomStatus,
     room_name: String,
     /// Null until LiveKit has answered.
     room_sid: Option<String>,
@@ -109,6 +79,7 @@ impl Booking {
         let booking = booking.ok_or(Rejection::Incomplete("booking"))?;
         let host = booking.host.ok_or(Rejection::Incomplete("booking.host"))?;
         let guest = booking.guest.ok_or(Rejection::Incomplete("booking.guest"))?;
+        let status = booking.status.try_into()?;
         let is_host = host.id == reader;
         let calendar = (is_host || guest.id == reader)
             .then(|| links.calendars().path(&booking.id, &reader, booking.link_version))
@@ -117,8 +88,8 @@ impl Booking {
             id: booking.id,
             title: booking.title,
             description: booking.description,
-            is_live: booking.status == BookingStatus::InProgress.as_str(),
-            status: booking.status,
+            is_live: status == SessionStatus::InProgress,
+            status,
             scheduled_at: wire::time("booking.scheduled_at", booking.scheduled_at)?,
             duration_minutes: booking.duration_minutes,
             opens_at: wire::time("booking.opens_at", booking.opens_at)?,
@@ -133,16 +104,20 @@ impl Booking {
             is_host,
             is_provider: is_host,
             can_record: is_host,
-            room: booking.room.map(|room| BookingRoom {
-                status: room.status,
-                room_name: room.room_name,
-                room_sid: non_empty(room.room_sid),
-            }),
+            room: booking.room.map(BookingRoom::try_from).transpose()?,
             cancelled_at: wire::time_or_null(booking.cancelled_at),
-            cancel_reason: non_empty(booking.cancel_reason),
+            cancel_reason: booking.cancel_reason,
             created_at: wire::time("booking.created_at", booking.created_at)?,
             updated_at: wire::time("booking.updated_at", booking.updated_at)?,
         })
+    }
+}
+
+impl TryFrom<pb::Room> for BookingRoom {
+    type Error = Rejection;
+
+    fn try_from(room: pb::Room) -> Result<Self, Rejection> {
+        Ok(Self { status: room.status.try_into()?, room_name: room.room_name, room_sid: room.room_sid })
     }
 }
 
@@ -192,9 +167,9 @@ pub(crate) async fn create(
     let request = pb::CreateBookingRequest {
         caller: Some(caller),
         guest_id: body.guest_id,
-        host_id: body.host_id.unwrap_or_default(),
+        host_id: body.host_id,
         title: body.title,
-        description: body.description.unwrap_or_default(),
+        description: body.description,
         scheduled_at: Some(timestamp(body.scheduled_at)),
         duration_minutes: body.duration_minutes,
         guest: body.guest.map(|guest| pb::GuestContact { name: guest.name, email: guest.email }),
@@ -211,9 +186,9 @@ pub(crate) async fn create(
 pub(crate) struct ListBookings {
     /// Only bookings in which the caller has this role.
     #[param(inline)]
-    role: Option<BookingRole>,
+    role: Option<Role>,
     #[param(inline)]
-    status: Option<BookingStatus>,
+    status: Option<SessionStatus>,
     /// Bookings that start at this time or later, RFC 3339.
     #[serde(default, with = "time::serde::rfc3339::option")]
     from: Option<OffsetDateTime>,
@@ -238,18 +213,14 @@ pub(crate) async fn list(
     Query(query): Query<ListBookings>,
 ) -> Result<Json<Envelope<Vec<Booking>>>, Rejection> {
     let reader = caller.user_id.clone();
-    let role = query.role.map_or("", |role| match role {
-        BookingRole::Host => "host",
-        BookingRole::Guest => "guest",
-    });
     let request = pb::ListBookingsRequest {
         caller: Some(caller),
-        role: role.to_owned(),
-        status: query.status.map_or("", BookingStatus::as_str).to_owned(),
+        role: query.role.map(Into::into),
+        status: query.status.map(Into::into),
         from: query.from.map(timestamp),
         to: query.to.map(timestamp),
         limit: wire::limit(query.limit),
-        cursor: query.cursor.unwrap_or_default(),
+        cursor: query.cursor,
     };
     let page = clients.booking().list_bookings(request).await?.into_inner();
     let bookings = page
@@ -338,11 +309,7 @@ pub(crate) async fn cancel(
     JsonBody(body): JsonBody<CancelBooking>,
 ) -> BookingAnswer {
     let reader = caller.user_id.clone();
-    let request = pb::CancelBookingRequest {
-        caller: Some(caller),
-        booking_id,
-        reason: body.reason.unwrap_or_default(),
-    };
+    let request = pb::CancelBookingRequest { caller: Some(caller), booking_id, reason: body.reason };
     let answer = clients.booking().cancel_booking(request).await?.into_inner();
     Booking::read(&links, answer.booking, reader).map(Envelope::new)
 }

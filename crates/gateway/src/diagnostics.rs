@@ -17,6 +17,7 @@ use chassis::{
     diagnosis::Cause,
     status::{Reason, Refusal},
 };
+use domain::{Scenario, TargetKind};
 use http::request::Parts;
 use proto::{room::v1 as room, token::v1 as token};
 use serde::Serialize;
@@ -40,7 +41,7 @@ pub(crate) struct Verdict {
     checks: Vec<Finding>,
     /// ok · A (the room is known, LiveKit or tokens fail) · B (not known) · C (a service or the database fails) ·
     /// refused (all is well but for this caller, or at this time)
-    scenario: String,
+    scenario: Scenario,
     /// One of docs/diagnosis.md; it does not change.
     code: String,
     diagnosis: String,
@@ -69,9 +70,8 @@ struct Finding {
 /// What can be told of the room, as far as the caller may know of it.
 #[derive(Default, Serialize, ToSchema)]
 struct Facts {
-    /// session · `live_room` · nest
     #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
+    kind: Option<TargetKind>,
     /// Of a booking.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -97,7 +97,7 @@ impl From<HashMap<String, String>> for Facts {
     fn from(mut facts: HashMap<String, String>) -> Self {
         let mut take = |fact: &str| facts.remove(fact);
         Self {
-            kind: take("kind"),
+            kind: take("kind").and_then(|kind| kind.parse().ok()),
             opens_at: take("opens_at"),
             closes_at: take("closes_at"),
             names: take("names"),
@@ -120,12 +120,14 @@ impl From<room::Check> for Finding {
     }
 }
 
-impl From<room::Diagnosis> for Verdict {
-    fn from(found: room::Diagnosis) -> Self {
+impl TryFrom<room::Diagnosis> for Verdict {
+    type Error = Rejection;
+
+    fn try_from(found: room::Diagnosis) -> Result<Self, Rejection> {
         let made = found.checks.into_iter().map(Finding::from);
-        Self {
+        Ok(Self {
             checks: std::iter::once(Finding::of_gateway("api", true)).chain(made).collect(),
-            scenario: found.scenario,
+            scenario: found.scenario.try_into()?,
             code: found.code,
             diagnosis: found.diagnosis,
             likely_cause: found.likely_cause,
@@ -133,7 +135,7 @@ impl From<room::Diagnosis> for Verdict {
             repaired: found.repaired,
             request_id: error::request_id().to_string(),
             facts: found.facts.into(),
-        }
+        })
     }
 }
 
@@ -146,7 +148,7 @@ impl Verdict {
         checks.extend(failed.map(|check| Finding::of_gateway(check, false)));
         Self {
             checks,
-            scenario: cause.scenario().as_str().to_owned(),
+            scenario: cause.scenario(),
             code: cause.code().to_owned(),
             diagnosis: words.diagnosis.to_owned(),
             likely_cause: words.likely_cause.to_owned(),
@@ -159,52 +161,58 @@ impl Verdict {
 }
 
 /// The service that did not answer, as a check, and what came instead.
-struct FailedCall(&'static str, Status);
+struct FailedCall(&'static str, Rejection);
 
 const ROOMS: &str = "room_service";
 const TOKENS: &str = "token_service";
 
 enum RoomLookup {
-    Room { kind: String, id: String },
+    Room { kind: TargetKind, id: String },
     NotKnown(room::Diagnosis),
 }
 
-async fn find(clients: &Clients, principal: &Principal, reference: String) -> Result<RoomLookup, Status> {
+async fn find(clients: &Clients, principal: &Principal, reference: String) -> Result<RoomLookup, Rejection> {
     let request = room::FindRoomRequest { caller: principal.caller().cloned(), reference };
     let found = clients.diagnosis().find_room(request).await?.into_inner();
     Ok(match found.not_known {
         Some(not_known) => RoomLookup::NotKnown(not_known),
-        None => RoomLookup::Room { kind: found.kind, id: found.id },
+        None => RoomLookup::Room { kind: found.kind.try_into()?, id: found.id },
     })
 }
 
 async fn examine(
     clients: &Clients,
     principal: &Principal,
-    kind: String,
+    kind: TargetKind,
     id: String,
 ) -> Result<room::Diagnosis, FailedCall> {
-    let caller = principal.caller_in(&kind).cloned();
-    let request = token::ExplainRequest { caller: caller.clone(), kind: kind.clone(), id: id.clone() };
-    let explained =
-        clients.token().explain(request).await.map_err(|status| FailedCall(TOKENS, status))?.into_inner();
-    let request = room::DiagnoseRequest { caller, kind, id, code: explained.code };
+    let caller = principal.caller_in(kind).cloned();
+    let request = token::ExplainRequest { caller: caller.clone(), kind: kind.into(), id: id.clone() };
+    let explained = clients
+        .token()
+        .explain(request)
+        .await
+        .map_err(|status| FailedCall(TOKENS, status.into()))?
+        .into_inner();
+    let request = room::DiagnoseRequest { caller, kind: kind.into(), id, code: explained.code };
     let diagnosis =
-        clients.diagnosis().diagnose(request).await.map_err(|status| FailedCall(ROOMS, status))?;
+        clients.diagnosis().diagnose(request).await.map_err(|status| FailedCall(ROOMS, status.into()))?;
     Ok(diagnosis.into_inner())
 }
 
 /// An answer, whatever the services do.
 fn conclude(principal: &Principal, outcome: Result<room::Diagnosis, FailedCall>) -> Verdict {
+    let outcome =
+        outcome.and_then(|found| Verdict::try_from(found).map_err(|rejection| FailedCall(ROOMS, rejection)));
     let verdict = match outcome {
-        Ok(found) => Verdict::from(found),
-        Err(FailedCall(check, status)) => {
-            Verdict::of_refusal(error::from_service(&status), Some(check), principal.is_admin())
+        Ok(verdict) => verdict,
+        Err(FailedCall(check, rejection)) => {
+            Verdict::of_refusal(rejection.into_refusal(), Some(check), principal.is_admin())
         }
     };
     tracing::info!(
         request.id = verdict.request_id,
-        scenario = verdict.scenario,
+        scenario = verdict.scenario.as_str(),
         code = verdict.code,
         repaired = verdict.repaired,
         user.id = principal.caller().map(|caller| caller.user_id.as_str()),
@@ -230,7 +238,7 @@ pub(crate) async fn diagnose(
         return Ok(Json(Verdict::of_refusal(refusal, None, false)));
     }
     let outcome = context::with_budget(BUDGET, async {
-        match find(&clients, &principal, reference).await.map_err(|status| FailedCall(ROOMS, status))? {
+        match find(&clients, &principal, reference).await.map_err(|rejection| FailedCall(ROOMS, rejection))? {
             RoomLookup::NotKnown(not_known) => Ok(not_known),
             RoomLookup::Room { kind, id } => examine(&clients, &principal, kind, id).await,
         }
@@ -256,7 +264,7 @@ pub(crate) async fn repair(
     let RoomLookup::Room { kind, id } = find(&clients, &principal, reference).await? else {
         return Err(Refusal::new(Reason::RoomNotFound, "There is no such room.").into());
     };
-    let Some(caller) = principal.caller_in(&kind).cloned() else {
+    let Some(caller) = principal.caller_in(kind).cloned() else {
         return Err(Refusal::new(
             Reason::NotHost,
             "Only the host of the nest, by his key, and admins repair it.",
@@ -264,7 +272,7 @@ pub(crate) async fn repair(
         .into());
     };
     let proof = principal.proof().cloned();
-    let request = room::RepairRequest { caller: Some(caller), kind: kind.clone(), id: id.clone(), proof };
+    let request = room::RepairRequest { caller: Some(caller), kind: kind.into(), id: id.clone(), proof };
     // 403 comes before 429: a caller who may not repair does not learn whether the room was just repaired.
     match clients.diagnosis().check_repair(request.clone()).await {
         Err(status) if status.code() != Code::Unimplemented => return Err(status.into()), // an older replica
@@ -281,7 +289,7 @@ pub(crate) async fn repair(
     let repaired = outcome?.into_inner().repaired;
     let outcome = context::with_budget(BUDGET, examine(&clients, &principal, kind, id)).await;
     let mut verdict = conclude(&principal, outcome);
-    verdict.repaired = repaired && !matches!(verdict.scenario.as_str(), "A" | "C");
+    verdict.repaired = repaired && !matches!(verdict.scenario, Scenario::A | Scenario::C);
     Ok(Json(verdict))
 }
 

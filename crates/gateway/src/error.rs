@@ -10,6 +10,7 @@ use chassis::{
     context,
     status::{FieldError, Reason, Refusal},
 };
+use domain::UnknownValue;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use tonic_types::StatusExt as _;
@@ -30,6 +31,9 @@ pub enum Rejection {
     NoMethod,
     #[error("a service answered without {0}")]
     Incomplete(&'static str),
+    /// A service is newer than this gateway, or forgot to set a field.
+    #[error("a service answered with an unknown value: {0}")]
+    Unknown(#[from] UnknownValue),
 }
 
 /// How people read it: the tone of the clients that have always read it.
@@ -74,11 +78,28 @@ pub(crate) fn title(reason: Reason) -> &'static str {
     }
 }
 
+impl Rejection {
+    /// As a service would have refused; what only the gateway refuses is internal to others.
+    pub(crate) fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::Service(status) => from_service(&status),
+            Self::NoRoute | Self::NoMethod => Refusal::internal(),
+            Self::Incomplete(what) => {
+                tracing::error!(what, "a service answered incompletely");
+                Refusal::internal()
+            }
+            Self::Unknown(UnknownValue { name, value }) => {
+                tracing::error!(name, value, "a service answered with an unknown value");
+                Refusal::internal()
+            }
+        }
+    }
+}
+
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let refusal = match self {
-            Self::Refused(refusal) => refusal,
-            Self::Service(status) => from_service(&status),
             Self::NoRoute => {
                 let message = "There is no such route; /docs lists all.";
                 return body(StatusCode::NOT_FOUND, "Not Found", message, "route_not_found", Map::new());
@@ -88,10 +109,7 @@ impl IntoResponse for Rejection {
                 let status = StatusCode::METHOD_NOT_ALLOWED;
                 return body(status, "Method Not Allowed", message, "method_not_allowed", Map::new());
             }
-            Self::Incomplete(what) => {
-                tracing::error!(what, "a service answered incompletely");
-                Refusal::internal()
-            }
+            rejection => rejection.into_refusal(),
         };
         refuse(refusal)
     }

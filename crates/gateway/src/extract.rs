@@ -145,7 +145,7 @@ where
 pub(crate) struct EmptyObject {}
 
 /// A JSON object, and the `Idempotency-Key` beside it: both are checked before either is refused.
-pub(crate) struct KeyedBody<T>(pub(crate) String, pub(crate) T);
+pub(crate) struct KeyedBody<T>(pub(crate) Option<String>, pub(crate) T);
 
 impl<S, T> FromRequest<S> for KeyedBody<T>
 where
@@ -268,7 +268,7 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
 }
 
 /// A header that creating requests may carry.
-pub(crate) struct IdempotencyKey(pub(crate) String);
+pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Rejection;
@@ -278,11 +278,11 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// Returns the header's value; empty without one.
-fn idempotency_key(headers: &HeaderMap) -> Result<String, Refusal> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(String::new()) };
+/// Returns the header's value, if there is one.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().map(str::trim);
     let key = key.filter(|key| (1..=200).contains(&key.len()) && !key.contains('\t'));
-    key.map(str::to_owned)
+    key.map(|key| Some(key.to_owned()))
         .ok_or_else(|| Refusal::invalid("Idempotency-Key", "must have 1 to 200 visible ASCII characters"))
 }

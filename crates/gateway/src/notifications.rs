@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State};
 use chassis::status::Reason::{InvalidRequest, NotificationNotFound, TooLarge};
+use domain::NotificationKind;
 use proto::booking::v1 as pb;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -20,9 +21,7 @@ use crate::{
 pub(crate) struct Notification {
     #[schema(format = Uuid)]
     id: String,
-    /// `booking_created` · `booking_rescheduled` · `booking_cancelled` · `reminder` · `recording_ready` ·
-    /// `recording_failed` · `mail_undeliverable` …
-    kind: String,
+    kind: NotificationKind,
     /// What it is about; its fields depend on the kind.
     #[schema(value_type = Object)]
     payload: serde_json::Value,
@@ -39,7 +38,7 @@ impl TryFrom<pb::Notification> for Notification {
         let payload = serde_json::from_str(&notification.payload_json);
         Ok(Self {
             id: notification.id,
-            kind: notification.kind,
+            kind: notification.kind.try_into()?,
             payload: payload.map_err(|_| Rejection::Incomplete("notification.payload_json"))?,
             created_at: wire::time("notification.created_at", notification.created_at)?,
             read_at: wire::time_or_null(notification.read_at),
@@ -70,7 +69,7 @@ pub(crate) async fn list(
     let request = pb::ListNotificationsRequest {
         caller: Some(caller),
         limit: wire::limit(query.limit),
-        cursor: query.cursor.unwrap_or_default(),
+        cursor: query.cursor,
     };
     let page = clients.booking().list_notifications(request).await?.into_inner();
     let notifications = page.notifications.into_iter().map(Notification::try_from);

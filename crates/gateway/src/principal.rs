@@ -5,6 +5,7 @@ use std::{hash::Hash, net::IpAddr};
 
 use axum::extract::{FromRef, FromRequestParts};
 use chassis::status::{Reason, Refusal};
+use domain::TargetKind;
 use http::{header, request::Parts};
 use proto::{room::v1::Proof, types::v1::Caller};
 
@@ -13,9 +14,6 @@ use crate::{
     error::Rejection,
     nostr::{self, Signed},
 };
-
-/// The kind of rooms whose participants are known by their keys.
-const NEST: &str = "nest";
 
 pub(crate) enum Principal {
     Person(Caller),
@@ -53,10 +51,10 @@ impl Principal {
 
     /// Returns the caller as a room of this kind knows them. The `sub` of a token may look like a public key, but is
     /// not one: callers of a nest sign.
-    pub(crate) fn caller_in(&self, kind: &str) -> Option<&Caller> {
+    pub(crate) fn caller_in(&self, kind: TargetKind) -> Option<&Caller> {
         match self {
-            Self::Person(caller) if kind != NEST || caller.is_admin => Some(caller),
-            Self::Signer(caller, _) if kind == NEST => Some(caller),
+            Self::Person(caller) if kind != TargetKind::Nest || caller.is_admin => Some(caller),
+            Self::Signer(caller, _) if kind == TargetKind::Nest => Some(caller),
             Self::Person(_) | Self::Signer(..) | Self::Anonymous(_) | Self::Refused(..) => None,
         }
     }

@@ -13,13 +13,7 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::file::FileRequest;
-use crate::{
-    app::App,
-    clients::Clients,
-    error::Rejection,
-    links::Links,
-    wire::{self, non_empty},
-};
+use crate::{app::App, clients::Clients, error::Rejection, links::Links, wire};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -43,9 +37,12 @@ pub(crate) trait RecordingFamily {
     /// The path of the recordings of a booking or live room.
     fn path(owner_id: &str) -> String;
 
-    fn answer(recording: pb::Recording, download_url: Option<String>) -> Self::Answer;
+    fn answer(recording: pb::Recording, download_url: Option<String>) -> Result<Self::Answer, Rejection>;
 
-    fn page(recordings: Vec<(pb::Recording, Option<String>)>, next_cursor: String) -> Self::Page;
+    fn page(
+        recordings: Vec<(pb::Recording, Option<String>)>,
+        next_cursor: Option<String>,
+    ) -> Result<Self::Page, Rejection>;
 }
 
 type AnswerOf<F> = Result<(StatusCode, Json<<F as RecordingFamily>::Answer>), Rejection>;
@@ -68,7 +65,7 @@ impl Recordings {
         &self,
         caller: Caller,
         owner_id: String,
-        idempotency_key: String,
+        idempotency_key: Option<String>,
     ) -> AnswerOf<F> {
         let path = F::path(&owner_id);
         let request = pb::StartRecordingRequest {
@@ -116,7 +113,7 @@ impl Recordings {
             caller: Some(caller),
             place: Some(F::place(owner_id)),
             limit: wire::limit(page.limit),
-            cursor: page.cursor.unwrap_or_default(),
+            cursor: page.cursor,
         };
         let page = self.clients.recordings().list_recordings(request).await?.into_inner();
         let with_url = |recording| {
@@ -124,7 +121,7 @@ impl Recordings {
             Ok::<_, Rejection>((recording, url))
         };
         let recordings = page.recordings.into_iter().map(with_url).collect::<Result<_, _>>()?;
-        Ok(Json(F::page(recordings, page.next_cursor)))
+        F::page(recordings, page.next_cursor).map(Json)
     }
 
     async fn delete<F: RecordingFamily>(
@@ -150,13 +147,13 @@ impl Recordings {
     ) -> AnswerOf<F> {
         let recording = answer.recording.ok_or(Rejection::Incomplete("recording"))?;
         let download_url = self.download_url(path, &recording)?;
-        Ok((status, Json(F::answer(recording, download_url))))
+        Ok((status, Json(F::answer(recording, download_url)?)))
     }
 
     /// Returns the URL of the file, if there is one: the output's own link, or one of ours below `path`.
     fn download_url(&self, path: &str, recording: &pb::Recording) -> Result<Option<String>, Rejection> {
-        if !recording.downloadable || !recording.download_url.is_empty() {
-            return Ok(non_empty(recording.download_url.clone()));
+        if !recording.downloadable || recording.download_url.is_some() {
+            return Ok(recording.download_url.clone());
         }
         let ticket = self.links.sign_file(recording.id.clone()).ok_or(Rejection::Incomplete("link"))?;
         Ok(Some(self.links.url(&format!("{path}/{}/file?ticket={ticket}", recording.id))))

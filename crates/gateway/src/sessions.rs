@@ -5,6 +5,7 @@ use chassis::status::Reason::{
     self, InvalidRequest, InvalidSessionId, LivekitUnavailable, MeetingEnded, NotHost, NotParticipant,
     SessionCancelled, SessionNotFound, TooEarly, TooLarge,
 };
+use domain::{ParticipantStatus, Role, RoomId, RoomStatus, SessionId, SessionStatus};
 use http::{HeaderValue, header};
 use proto::{booking::v1 as booking, room::v1 as room, token::v1 as token};
 use serde::{Deserialize, Serialize};
@@ -17,19 +18,18 @@ use crate::{
     error::Rejection,
     extract::{EmptyObject, Id, JsonBody, Query},
     limits::Limits,
-    wire::{self, Envelope, Person, non_empty},
+    wire::{self, Envelope, Person},
 };
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MadeRoom {
-    #[schema(format = Uuid)]
+    #[schema(value_type = RoomId)]
     room_id: String,
     room_name: String,
     /// Null until LiveKit has answered.
     room_sid: Option<String>,
-    /// pending · active · ended · failed
-    status: String,
+    status: RoomStatus,
     meeting_url: String,
 }
 
@@ -52,8 +52,8 @@ pub(crate) async fn create_room(
     Ok(Envelope::new(MadeRoom {
         room_id: room.id,
         room_name: room.room_name,
-        room_sid: non_empty(room.room_sid),
-        status: room.status,
+        room_sid: room.room_sid,
+        status: room.status.try_into()?,
         meeting_url: answer.meeting_url,
     }))
 }
@@ -88,8 +88,7 @@ pub(crate) struct AccessToken {
     room_name: String,
     identity: String,
     participant_name: String,
-    /// host · guest
-    role: String,
+    role: Role,
     is_host: bool,
     is_provider: bool,
     can_record: bool,
@@ -115,14 +114,15 @@ impl TryFrom<token::IssueForSessionResponse> for AccessToken {
     type Error = Rejection;
 
     fn try_from(issued: token::IssueForSessionResponse) -> Result<Self, Rejection> {
-        let is_host = issued.role == "host";
+        let role = Role::try_from(issued.role)?;
+        let is_host = role.is_host();
         Ok(Self {
             token: issued.token,
             ws_url: issued.ws_url,
             room_name: issued.room_name,
             identity: issued.identity,
             participant_name: issued.participant_name,
-            role: issued.role,
+            role,
             is_host,
             is_provider: is_host,
             can_record: issued.can_record,
@@ -199,10 +199,9 @@ pub(crate) struct MeetingStatus {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct StatusSession {
-    #[schema(format = Uuid)]
+    #[schema(value_type = SessionId)]
     id: String,
-    #[schema(value_type = crate::bookings::BookingStatus)]
-    status: String,
+    status: SessionStatus,
     #[serde(with = "time::serde::rfc3339")]
     opens_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -212,8 +211,7 @@ struct StatusSession {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct StatusRoom {
-    /// pending · active · ended · failed
-    status: String,
+    status: RoomStatus,
     room_name: String,
     room_sid: Option<String>,
     /// Goes up each time the room had to be made anew on LiveKit.
@@ -228,10 +226,8 @@ struct StatusRoom {
 struct Participant {
     user_id: String,
     name: String,
-    /// host · guest
-    role: String,
-    /// invited · joined · left · kicked
-    status: String,
+    role: Role,
+    status: ParticipantStatus,
     #[serde(with = "time::serde::rfc3339::option")]
     joined_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -245,38 +241,46 @@ impl TryFrom<room::GetSessionStatusResponse> for MeetingStatus {
         Ok(Self {
             session: StatusSession {
                 id: status.session_id,
-                status: status.session_status,
+                status: status.session_status.try_into()?,
                 opens_at: wire::time("status.opens_at", status.opens_at)?,
                 closes_at: wire::time("status.closes_at", status.closes_at)?,
             },
-            room: status.room.map(StatusRoom::from),
-            participants: status.participants.into_iter().map(Participant::from).collect(),
+            room: status.room.map(StatusRoom::try_from).transpose()?,
+            participants: status
+                .participants
+                .into_iter()
+                .map(Participant::try_from)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
 
-impl From<room::Room> for StatusRoom {
-    fn from(room: room::Room) -> Self {
-        Self {
-            status: room.status,
+impl TryFrom<room::Room> for StatusRoom {
+    type Error = Rejection;
+
+    fn try_from(room: room::Room) -> Result<Self, Rejection> {
+        Ok(Self {
+            status: room.status.try_into()?,
             room_name: room.room_name,
-            room_sid: non_empty(room.room_sid),
+            room_sid: room.room_sid,
             generation: room.generation,
             confirmed_at: wire::time_or_null(room.confirmed_at),
-        }
+        })
     }
 }
 
-impl From<room::Participant> for Participant {
-    fn from(participant: room::Participant) -> Self {
-        Self {
+impl TryFrom<room::Participant> for Participant {
+    type Error = Rejection;
+
+    fn try_from(participant: room::Participant) -> Result<Self, Rejection> {
+        Ok(Self {
             user_id: participant.user_id,
             name: participant.name,
-            role: participant.role,
-            status: participant.status,
+            role: participant.role.try_into()?,
+            status: participant.status.try_into()?,
             joined_at: wire::time_or_null(participant.joined_at),
             left_at: wire::time_or_null(participant.left_at),
-        }
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 use axum::{Json, extract::State};
 use chassis::field;
 use chassis::status::Reason::InvalidRequest;
+use domain::StreamStatus;
 use proto::sync::v1 as pb;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{IntoParams, ToSchema};
@@ -17,7 +18,7 @@ use crate::{
     clients::Clients,
     error::Rejection,
     extract::{self, Query},
-    wire::{self, non_empty},
+    wire,
 };
 
 mod events;
@@ -60,14 +61,6 @@ impl<'de> Deserialize<'de> for Search {
     }
 }
 
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum StreamStatus {
-    Pending,
-    Live,
-    Ended,
-}
-
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StreamPage {
     /// always true
@@ -87,19 +80,14 @@ pub(crate) async fn list(
     ListingReader(caller): ListingReader,
     Query(query): Query<ListStreams>,
 ) -> Result<Json<StreamPage>, Rejection> {
-    let status = query.status.map_or("", |status| match status {
-        StreamStatus::Pending => "pending",
-        StreamStatus::Live => "live",
-        StreamStatus::Ended => "ended",
-    });
     let request = pb::ListStreamsRequest {
         caller,
-        status: status.to_owned(),
-        query: query.q.map_or_else(String::new, |Search(text)| text),
+        status: query.status.map(Into::into),
+        query: query.q.map(|Search(text)| text),
         limit: wire::limit(query.limit),
-        cursor: query.cursor.unwrap_or_default(),
+        cursor: query.cursor,
     };
     let page = clients.sync().list_streams(request).await?.into_inner();
     let streams = page.streams.into_iter().map(StreamRow::try_from).collect::<Result<_, _>>()?;
-    Ok(Json(StreamPage { ok: true, streams, next_cursor: non_empty(page.next_cursor) }))
+    Ok(Json(StreamPage { ok: true, streams, next_cursor: page.next_cursor }))
 }

@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State};
 use chassis::status::Reason::{InvalidRequest, LivekitUnavailable, NotAdmin};
+use domain::{LiveRoomId, LiveRoomStatus, LiveSessionId, OwnerKind, RoomId, RoomStatus};
 use proto::{room::v1 as room, sync::v1 as sync};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +14,7 @@ use crate::{
     clients::Clients,
     error::Rejection,
     extract::Query,
-    wire::{self, Envelope, non_empty},
+    wire::{self, Envelope},
 };
 
 #[derive(Serialize, ToSchema)]
@@ -28,14 +29,14 @@ pub(crate) struct StuckRooms {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct StuckLiveRoom {
-    #[schema(format = Uuid)]
+    #[schema(value_type = LiveRoomId)]
     id: String,
     host_user_id: String,
-    /// As it is written: idle · scheduled · lobby · live
-    status: String,
-    #[schema(format = Uuid)]
+    /// As it is written.
+    status: LiveRoomStatus,
+    #[schema(value_type = Option<LiveSessionId>)]
     current_session_id: Option<String>,
-    #[schema(format = Uuid)]
+    #[schema(value_type = Option<LiveSessionId>)]
     open_session_id: Option<String>,
 }
 
@@ -43,12 +44,11 @@ struct StuckLiveRoom {
 #[serde(rename_all = "camelCase")]
 struct UnmadeRoom {
     room_name: String,
-    /// session · `live_session` · nest
-    owner_kind: String,
+    owner_kind: OwnerKind,
     #[schema(format = Uuid)]
     owner_id: String,
-    /// pending · failed
-    status: String,
+    /// Pending or failed.
+    status: RoomStatus,
     attempts: i32,
     last_error: Option<String>,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -57,30 +57,34 @@ struct UnmadeRoom {
     created_at: Option<OffsetDateTime>,
 }
 
-impl From<room::StuckLiveRoom> for StuckLiveRoom {
-    fn from(stuck: room::StuckLiveRoom) -> Self {
-        Self {
+impl TryFrom<room::StuckLiveRoom> for StuckLiveRoom {
+    type Error = Rejection;
+
+    fn try_from(stuck: room::StuckLiveRoom) -> Result<Self, Rejection> {
+        Ok(Self {
             id: stuck.id,
             host_user_id: stuck.host_user_id,
-            status: stuck.status,
-            current_session_id: non_empty(stuck.current_session_id),
-            open_session_id: non_empty(stuck.open_session_id),
-        }
+            status: stuck.status.try_into()?,
+            current_session_id: stuck.current_session_id,
+            open_session_id: stuck.open_session_id,
+        })
     }
 }
 
-impl From<room::UnmadeRoom> for UnmadeRoom {
-    fn from(unmade: room::UnmadeRoom) -> Self {
-        Self {
+impl TryFrom<room::UnmadeRoom> for UnmadeRoom {
+    type Error = Rejection;
+
+    fn try_from(unmade: room::UnmadeRoom) -> Result<Self, Rejection> {
+        Ok(Self {
             room_name: unmade.room_name,
-            owner_kind: unmade.owner_kind,
+            owner_kind: unmade.owner_kind.try_into()?,
             owner_id: unmade.owner_id,
-            status: unmade.status,
+            status: unmade.status.try_into()?,
             attempts: unmade.attempts,
-            last_error: non_empty(unmade.last_error),
+            last_error: unmade.last_error,
             next_attempt_at: wire::time_or_null(unmade.next_attempt_at),
             created_at: wire::time_or_null(unmade.created_at),
-        }
+        })
     }
 }
 
@@ -104,8 +108,8 @@ pub(crate) async fn stuck(
     let request = room::ListStuckRoomsRequest { caller: Some(caller), limit: wire::limit(query.limit) };
     let found = clients.admin().list_stuck_rooms(request).await?.into_inner();
     Ok(Envelope::new(StuckRooms {
-        live_rooms: found.live_rooms.into_iter().map(StuckLiveRoom::from).collect(),
-        rooms: found.rooms.into_iter().map(UnmadeRoom::from).collect(),
+        live_rooms: found.live_rooms.into_iter().map(StuckLiveRoom::try_from).collect::<Result<_, _>>()?,
+        rooms: found.rooms.into_iter().map(UnmadeRoom::try_from).collect::<Result<_, _>>()?,
     }))
 }
 
@@ -173,7 +177,7 @@ pub(crate) struct RoomEvent {
     /// LiveKit's, or our own (`GR_…`).
     id: String,
     event_type: String,
-    #[schema(format = Uuid)]
+    #[schema(value_type = Option<RoomId>)]
     room_id: Option<String>,
     room_sid: Option<String>,
     identity: Option<String>,
@@ -189,10 +193,10 @@ impl From<room::Event> for RoomEvent {
         Self {
             id: event.id,
             event_type: event.event_type,
-            room_id: non_empty(event.room_id),
-            room_sid: non_empty(event.room_sid),
-            identity: non_empty(event.identity),
-            participant_sid: non_empty(event.participant_sid),
+            room_id: event.room_id,
+            room_sid: event.room_sid,
+            identity: event.identity,
+            participant_sid: event.participant_sid,
             received_at: wire::time_or_null(event.received_at),
             payload: serde_json::from_str(&event.payload_json).unwrap_or_default(),
         }
@@ -223,9 +227,9 @@ pub(crate) async fn events(
 ) -> Result<Json<Envelope<Vec<RoomEvent>>>, Rejection> {
     let request = room::ListEventsRequest {
         caller: Some(caller),
-        room_name: query.room_name.unwrap_or_default(),
+        room_name: query.room_name,
         limit: wire::limit(query.limit),
-        cursor: query.cursor.unwrap_or_default(),
+        cursor: query.cursor,
     };
     let page = clients.admin().list_events(request).await?.into_inner();
     Ok(Envelope::page(page.events.into_iter().map(RoomEvent::from).collect(), page.next_cursor))

@@ -144,7 +144,7 @@ fn query_errors_name_all_parameters() {
 fn blank_query_values_count_as_absent() {
     let asked = extract::query::<TestQuery>("limit=&colour=+&from=%20%09&cursor=&limit=5").unwrap();
     assert!(asked.colour.is_none() && asked.from.is_none() && asked.cursor.is_none());
-    assert_eq!(crate::wire::limit(asked.limit), 5);
+    assert_eq!(crate::wire::limit(asked.limit), Some(5));
     let asked = extract::query::<TestQuery>("limit&other=").unwrap();
-    assert_eq!(crate::wire::limit(asked.limit), 0);
+    assert_eq!(crate::wire::limit(asked.limit), None);
 }

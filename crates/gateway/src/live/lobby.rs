@@ -16,7 +16,7 @@ use crate::{
     clients::Clients,
     error::Rejection,
     extract::{Id, JsonBody, Query},
-    wire::{self, non_empty},
+    wire,
 };
 
 #[derive(Serialize, ToSchema)]
@@ -45,7 +45,7 @@ impl TryFrom<pb::Waiting> for LobbyEntry {
         Ok(Self {
             user_id: waiting.user_id,
             name: waiting.name,
-            avatar_url: non_empty(waiting.avatar_url),
+            avatar_url: waiting.avatar_url,
             waiting_since: wire::time("waiting.waiting_since", waiting.waiting_since)?,
         })
     }
@@ -66,11 +66,11 @@ pub(crate) async fn list(
         caller: Some(caller),
         room_id,
         limit: wire::limit(page.limit),
-        cursor: page.cursor.unwrap_or_default(),
+        cursor: page.cursor,
     };
     let page = clients.seats().list_lobby(request).await?.into_inner();
     let waiting = page.waiting.into_iter().map(LobbyEntry::try_from).collect::<Result<_, _>>()?;
-    Ok(Json(Lobby { ok: true, waiting, next_cursor: non_empty(page.next_cursor) }))
+    Ok(Json(Lobby { ok: true, waiting, next_cursor: page.next_cursor }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -90,7 +90,7 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     pub(super) fn of(shown: RoomAndSession, answer: pb::SeatResponse) -> Result<Json<Self>, Rejection> {
-        let seat = answer.seat.ok_or(Rejection::Incomplete("seat"))?.into();
+        let seat = answer.seat.ok_or(Rejection::Incomplete("seat"))?.try_into()?;
         Ok(Json(Self { ok: true, room: shown.room, session: shown.session, seat }))
     }
 }

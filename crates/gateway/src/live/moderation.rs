@@ -8,6 +8,7 @@ use chassis::grpc::timestamp;
 use chassis::status::Reason::{
     InvalidRequest, LivekitUnavailable, NotHost, NotParticipant, RoomNotActive, RoomNotFound, TooLarge,
 };
+use domain::{LobbyStatus, SeatRole, Source};
 use proto::{room::v1 as pb, types::v1::Caller};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -23,7 +24,7 @@ use crate::{
     clients::Clients,
     error::Rejection,
     extract::{Id, JsonBody, Query},
-    wire::{self, non_empty},
+    wire,
 };
 
 /// The room as it is shown, and the request about that person.
@@ -70,8 +71,7 @@ pub(crate) async fn demote(
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct MuteRequest {
     user_id: String,
-    /// camera · microphone · `screen_share` · `screen_share_audio`
-    source: String,
+    source: Source,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -97,7 +97,7 @@ pub(crate) async fn mute(
     JsonBody(MuteRequest { user_id, source }): JsonBody<MuteRequest>,
 ) -> Result<Json<Muted>, Rejection> {
     let RoomAndSession { ok, room, session } = shown(&clients, &caller, &room_id).await?;
-    let request = pb::MuteRequest { caller: Some(caller), room_id, user_id, source };
+    let request = pb::MuteRequest { caller: Some(caller), room_id, user_id, source: source.into() };
     let changed = clients.moderation().mute(request).await?.into_inner().changed;
     Ok(Json(Muted { ok, room, session, changed }))
 }
@@ -186,7 +186,7 @@ pub(crate) async fn hand(
 ) -> Result<Json<Raised>, Rejection> {
     let request = pb::RaiseHandRequest { caller: Some(caller), room_id, raised: body.raised };
     let answer = clients.moderation().raise_hand(request).await?.into_inner();
-    let seat = answer.seat.ok_or(Rejection::Incomplete("seat"))?.into();
+    let seat = answer.seat.ok_or(Rejection::Incomplete("seat"))?.try_into()?;
     Ok(Json(Raised { ok: true, seat }))
 }
 
@@ -213,10 +213,8 @@ struct SeatedPerson {
     user_id: String,
     name: String,
     avatar_url: Option<String>,
-    /// host · guest · speaker
-    role: String,
-    /// waiting · admitted · rejected
-    lobby_status: String,
+    role: SeatRole,
+    lobby_status: LobbyStatus,
     /// On LiveKit now.
     in_room: bool,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -229,21 +227,23 @@ struct SeatedPerson {
     is_banned: bool,
 }
 
-impl From<pb::SeatedPerson> for SeatedPerson {
-    fn from(person: pb::SeatedPerson) -> Self {
-        Self {
+impl TryFrom<pb::SeatedPerson> for SeatedPerson {
+    type Error = Rejection;
+
+    fn try_from(person: pb::SeatedPerson) -> Result<Self, Rejection> {
+        Ok(Self {
             user_id: person.user_id,
             name: person.name,
-            avatar_url: non_empty(person.avatar_url),
-            role: person.role,
-            lobby_status: person.lobby_status,
+            avatar_url: person.avatar_url,
+            role: person.role.try_into()?,
+            lobby_status: person.lobby_status.try_into()?,
             in_room: person.in_room,
             joined_at: wire::time_or_null(person.joined_at),
             left_at: wire::time_or_null(person.left_at),
             hand_raised_at: wire::time_or_null(person.hand_raised_at),
             is_kicked: person.is_kicked,
             is_banned: person.is_banned,
-        }
+        })
     }
 }
 
@@ -262,7 +262,7 @@ pub(crate) async fn summary(
         caller: Some(caller),
         room_id,
         limit: wire::limit(page.limit),
-        cursor: page.cursor.unwrap_or_default(),
+        cursor: page.cursor,
     };
     let answer = clients.moderation().get_summary(request).await?.into_inner();
     let RoomAndSession { ok, room, session } = RoomAndSession::of(answer.room, answer.session)?;
@@ -275,7 +275,7 @@ pub(crate) async fn summary(
         in_room: counts.in_room,
         hands_raised: answer.hands_raised,
         peak_viewers: answer.peak_viewers,
-        people: answer.people.into_iter().map(SeatedPerson::from).collect(),
-        next_cursor: non_empty(answer.next_cursor),
+        people: answer.people.into_iter().map(SeatedPerson::try_from).collect::<Result<_, _>>()?,
+        next_cursor: answer.next_cursor,
     }))
 }

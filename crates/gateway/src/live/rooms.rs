@@ -2,17 +2,17 @@
 
 use axum::{Json, extract::State};
 use chassis::status::Reason::{InvalidRequest, NotHost, RoomNotFound, TooLarge};
+use domain::{AccessLevel, LobbyStatus, SeatRole};
 use proto::room::v1 as pb;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AccessLevel, LiveRoom, LiveSession, RoomAndSession, RoomAnswer, keys, room_answer};
+use super::{LiveRoom, LiveSession, RoomAndSession, RoomAnswer, keys, room_answer};
 use crate::{
     auth::SignedIn,
     clients::Clients,
     error::Rejection,
     extract::{Id, JsonBody},
-    wire::non_empty,
 };
 
 /// What a host may set; what is absent stays as it is.
@@ -40,7 +40,7 @@ impl From<RoomFields> for pb::LiveRoomFields {
             description: fields.description,
             room_name: fields.room_name,
             cover_image_url: fields.cover_image_url,
-            access_level: fields.access_level.map(|level| level.as_str().to_owned()),
+            access_level: fields.access_level.map(Into::into),
             topic_keys: fields.topic_keys.map(keys),
             groups: fields.groups.map(keys),
         }
@@ -123,11 +123,10 @@ struct Counts {
 
 #[derive(Serialize, ToSchema)]
 struct Viewer {
-    /// host · speaker · guest
-    role: String,
+    role: SeatRole,
     is_host: bool,
-    /// waiting · admitted · rejected; null: no seat
-    lobby_status: Option<String>,
+    /// Null: no seat.
+    lobby_status: Option<LobbyStatus>,
     is_banned: bool,
 }
 
@@ -138,20 +137,28 @@ impl TryFrom<pb::GetRoomStateResponse> for RoomState {
         let counts = state.counts.ok_or(Rejection::Incomplete("counts"))?;
         Ok(Self {
             ok: true,
-            room: state.room.ok_or(Rejection::Incomplete("room"))?.into(),
-            session: state.session.map(LiveSession::from),
+            room: state.room.ok_or(Rejection::Incomplete("room"))?.try_into()?,
+            session: state.session.map(LiveSession::try_from).transpose()?,
             counts: Counts {
                 lobby_waiting: counts.lobby_waiting,
                 in_room: counts.in_room,
                 max_participants: counts.max_participants,
                 host_present: counts.host_present,
             },
-            viewer: state.viewer.map(|viewer| Viewer {
-                role: viewer.role,
-                is_host: viewer.is_host,
-                lobby_status: non_empty(viewer.lobby_status),
-                is_banned: viewer.is_banned,
-            }),
+            viewer: state.viewer.map(Viewer::try_from).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<pb::Viewer> for Viewer {
+    type Error = Rejection;
+
+    fn try_from(viewer: pb::Viewer) -> Result<Self, Rejection> {
+        Ok(Self {
+            role: viewer.role.try_into()?,
+            is_host: viewer.is_host,
+            lobby_status: viewer.lobby_status.map(TryInto::try_into).transpose()?,
+            is_banned: viewer.is_banned,
         })
     }
 }

@@ -4,6 +4,7 @@ use axum::{Json, extract::State};
 use chassis::status::Reason::{
     Banned, InvalidRequest, Kicked, Rejected, RoomFull, RoomNotActive, RoomNotFound,
 };
+use domain::LiveSessionId;
 use proto::room::v1 as pb;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -16,7 +17,7 @@ pub(crate) struct Joined {
     /// always true
     ok: bool,
     seat: Seat,
-    #[schema(format = Uuid)]
+    #[schema(value_type = LiveSessionId)]
     session_id: String,
 }
 
@@ -33,7 +34,7 @@ pub(crate) async fn join(
 ) -> Result<Json<Joined>, Rejection> {
     let request = pb::SeatRequest { caller: Some(caller), room_id };
     let joined = clients.seats().join(request).await?.into_inner();
-    let seat = joined.seat.ok_or(Rejection::Incomplete("seat"))?.into();
+    let seat = joined.seat.ok_or(Rejection::Incomplete("seat"))?.try_into()?;
     Ok(Json(Joined { ok: true, seat, session_id: joined.session_id }))
 }
 
@@ -45,9 +46,11 @@ pub(crate) struct Left {
     seat: Option<Seat>,
 }
 
-impl From<pb::SeatResponse> for Left {
-    fn from(answer: pb::SeatResponse) -> Self {
-        Self { ok: true, seat: answer.seat.map(Seat::from) }
+impl TryFrom<pb::SeatResponse> for Left {
+    type Error = Rejection;
+
+    fn try_from(answer: pb::SeatResponse) -> Result<Self, Rejection> {
+        Ok(Self { ok: true, seat: answer.seat.map(Seat::try_from).transpose()? })
     }
 }
 
@@ -62,7 +65,7 @@ pub(crate) async fn leave(
     Id(room_id): Id,
 ) -> Result<Json<Left>, Rejection> {
     let request = pb::SeatRequest { caller: Some(caller), room_id };
-    Ok(Json(clients.seats().leave(request).await?.into_inner().into()))
+    clients.seats().leave(request).await?.into_inner().try_into().map(Json)
 }
 
 /// The connection is gone: the seat is held for two minutes.
@@ -76,5 +79,5 @@ pub(crate) async fn disconnect(
     Id(room_id): Id,
 ) -> Result<Json<Left>, Rejection> {
     let request = pb::SeatRequest { caller: Some(caller), room_id };
-    Ok(Json(clients.seats().disconnect(request).await?.into_inner().into()))
+    clients.seats().disconnect(request).await?.into_inner().try_into().map(Json)
 }

@@ -10,13 +10,14 @@ use chassis::status::Reason::{
     IdempotencyKeyReused, InvalidRequest, MeetingStarted, NotHost, RoomNotActive, RoomNotFound, RoomNotIdle,
     TooLarge,
 };
+use domain::AccessLevel;
 use http::{StatusCode, header};
 use proto::room::v1 as pb;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{AccessLevel, LiveSession, RoomAndSession, RoomAnswer, keys, room_answer};
+use super::{LiveSession, RoomAndSession, RoomAnswer, keys, room_answer};
 use crate::{
     auth::SignedIn,
     clients::Clients,
@@ -24,7 +25,7 @@ use crate::{
     extract::{Id, KeyedBody, Query},
     family::LIVE,
     links::Links,
-    wire::{self, non_empty},
+    wire,
 };
 
 #[derive(Serialize, ToSchema)]
@@ -62,11 +63,11 @@ pub(crate) async fn list(
         caller: Some(caller),
         room_id,
         limit: wire::limit(page.limit),
-        cursor: page.cursor.unwrap_or_default(),
+        cursor: page.cursor,
     };
     let page = clients.live().list_sessions(request).await?.into_inner();
-    let sessions = page.sessions.into_iter().map(LiveSession::from).collect();
-    Ok(Json(SessionPage { ok: true, sessions, next_cursor: non_empty(page.next_cursor) }))
+    let sessions = page.sessions.into_iter().map(LiveSession::try_from).collect::<Result<_, _>>()?;
+    Ok(Json(SessionPage { ok: true, sessions, next_cursor: page.next_cursor }))
 }
 
 /// Everything may be absent: then it is live at once, as the room is.
@@ -117,13 +118,13 @@ pub(crate) async fn go_live(
     let request = pb::GoLiveRequest {
         caller: Some(caller),
         room_id,
-        session_title: body.session_title.unwrap_or_default(),
+        session_title: body.session_title,
         starts_at: body.starts_at.map(timestamp),
         ends_at: body.ends_at.map(timestamp),
         auto_admit: body.auto_admit,
         lobby_buffer_minutes: body.lobby_buffer_minutes,
         max_participants: body.max_participants,
-        access_level: body.access_level.map_or("", AccessLevel::as_str).to_owned(),
+        access_level: body.access_level.map(Into::into),
         topic_keys: body.topic_keys.map(keys),
         idempotency_key,
     };

@@ -5,6 +5,7 @@ use chassis::status::Reason::{
     Banned, InvalidRequest, Kicked, LivekitUnavailable, NotParticipant, Rejected, RoomFull, RoomNotActive,
     RoomNotFound, WaitingInLobby,
 };
+use domain::SeatRole;
 use http::{HeaderValue, header};
 use proto::{room::v1 as room, token::v1 as pb};
 use serde::Serialize;
@@ -30,8 +31,7 @@ pub(crate) struct LiveAccessToken {
     ws_url: String,
     room_name: String,
     identity: String,
-    /// host · speaker · guest
-    role: String,
+    role: SeatRole,
     is_host: bool,
     can_record: bool,
     #[serde(with = "time::serde::rfc3339")]
@@ -42,14 +42,15 @@ impl TryFrom<pb::IssueForLiveRoomResponse> for LiveAccessToken {
     type Error = Rejection;
 
     fn try_from(issued: pb::IssueForLiveRoomResponse) -> Result<Self, Rejection> {
+        let role = SeatRole::try_from(issued.role)?;
         Ok(Self {
             ok: true,
             token: issued.token,
             ws_url: issued.ws_url,
             room_name: issued.room_name,
             identity: issued.identity,
-            is_host: issued.role == "host",
-            role: issued.role,
+            is_host: role.is_host(),
+            role,
             can_record: issued.can_record,
             expires_at: wire::time("token.expires_at", issued.expires_at)?,
         })

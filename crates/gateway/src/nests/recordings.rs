@@ -10,8 +10,12 @@ use chassis::status::Reason::{
     RecordingStopped, RecordingUnavailable, RoomNotActive, RoomNotFound, TooLarge,
 };
 use chassis::status::{Reason, Refusal};
+use domain::RecordingId;
 use http::{HeaderValue, StatusCode, header, request::Parts};
-use proto::{room::v1 as pb, types::v1::Caller};
+use proto::{
+    room::v1::{self as pb, recording_place::Place},
+    types::v1::Caller,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -53,7 +57,7 @@ where
 /// A recording that runs, or has a file.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NestRecording {
-    #[schema(format = Uuid)]
+    #[schema(value_type = RecordingId)]
     id: String,
     /// Unix seconds.
     started: i64,
@@ -77,7 +81,7 @@ impl NestRecording {
 }
 
 fn place(nest_id: String) -> pb::RecordingPlace {
-    pb::RecordingPlace { nest_id, ..pb::RecordingPlace::default() }
+    pb::RecordingPlace { place: Some(Place::NestId(nest_id)) }
 }
 
 fn reading(caller: Caller, RecordingIds(nest, recording_id): RecordingIds) -> pb::RecordingRequest {
@@ -106,7 +110,7 @@ pub(crate) async fn start(
     let request = pb::StartRecordingRequest {
         caller: Some(caller),
         place: Some(place(nest)),
-        idempotency_key: String::new(),
+        idempotency_key: None,
         proof: Some(proof),
     };
     clients.recordings().start_recording(request).await?;
@@ -162,8 +166,8 @@ pub(crate) async fn list(
     let request = pb::ListRecordingsRequest {
         caller: Some(caller),
         place: Some(place(nest.clone())),
-        limit: LISTED,
-        cursor: String::new(),
+        limit: Some(LISTED),
+        cursor: None,
     };
     let page = clients.recordings().list_recordings(request).await?.into_inner();
     let shown = page.recordings.into_iter().filter(|one| one.downloadable || one.ended_at.is_none());

@@ -32,7 +32,7 @@ pub(crate) struct NewNest {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedNest {
     #[serde(rename = "roomId")]
-    #[schema(format = Uuid)]
+    #[schema(value_type = domain::NestId)]
     room_id: String,
     /// Where the nest can be heard: LiveKit, `wss+livekit://…`; if it is streamed, the playlist too.
     endpoints: Vec<String>,

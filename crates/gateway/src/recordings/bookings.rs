@@ -6,8 +6,9 @@ use chassis::status::Reason::{
     MeetingEnded, NotHost, NotParticipant, RecordingNotFound, RecordingUnavailable, RoomNotActive,
     SessionCancelled, SessionNotFound, TooLarge,
 };
+use domain::{RecordingId, RecordingStatus};
 use http::StatusCode;
-use proto::room::v1 as pb;
+use proto::room::v1::{self as pb, recording_place::Place};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -20,17 +21,16 @@ use crate::{
     auth::{ModerationRateLimited, SignedIn},
     error::Rejection,
     extract::{EmptyObject, Id, Ids, JsonBody, KeyedBody, Query},
-    wire::{self, Envelope, non_empty},
+    wire::{self, Envelope},
 };
 
 /// What was recorded, is being recorded, or could not be.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Recording {
-    #[schema(format = Uuid)]
+    #[schema(value_type = RecordingId)]
     id: String,
-    /// starting · active · ending · complete · failed · aborted
-    status: String,
+    status: RecordingStatus,
     started_by: String,
     /// Null until it has begun.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -46,18 +46,18 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    fn new(recording: pb::Recording, download_url: Option<String>) -> Self {
-        Self {
+    fn new(recording: pb::Recording, download_url: Option<String>) -> Result<Self, Rejection> {
+        Ok(Self {
             download_url,
             id: recording.id,
-            status: recording.status,
+            status: recording.status.try_into()?,
             started_by: recording.started_by,
             started_at: wire::time_or_null(recording.started_at),
             ended_at: wire::time_or_null(recording.ended_at),
             duration_seconds: recording.duration_seconds,
             size_bytes: recording.size_bytes,
-            error: non_empty(recording.error),
-        }
+            error: recording.error,
+        })
     }
 }
 
@@ -68,20 +68,23 @@ impl RecordingFamily for Booking {
     type Page = Envelope<Vec<Recording>>;
 
     fn place(session_id: String) -> pb::RecordingPlace {
-        pb::RecordingPlace { session_id, ..pb::RecordingPlace::default() }
+        pb::RecordingPlace { place: Some(Place::SessionId(session_id)) }
     }
 
     fn path(session_id: &str) -> String {
         format!("/api/sessions/{session_id}/recordings")
     }
 
-    fn answer(recording: pb::Recording, download_url: Option<String>) -> Self::Answer {
-        Envelope::new(Recording::new(recording, download_url)).0
+    fn answer(recording: pb::Recording, download_url: Option<String>) -> Result<Self::Answer, Rejection> {
+        Ok(Envelope::new(Recording::new(recording, download_url)?).0)
     }
 
-    fn page(recordings: Vec<(pb::Recording, Option<String>)>, next_cursor: String) -> Self::Page {
+    fn page(
+        recordings: Vec<(pb::Recording, Option<String>)>,
+        next_cursor: Option<String>,
+    ) -> Result<Self::Page, Rejection> {
         let recordings = recordings.into_iter().map(|(recording, url)| Recording::new(recording, url));
-        Envelope::page(recordings.collect(), next_cursor).0
+        Ok(Envelope::page(recordings.collect::<Result<_, _>>()?, next_cursor).0)
     }
 }
 

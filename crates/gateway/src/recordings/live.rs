@@ -5,8 +5,9 @@ use chassis::status::Reason::{
     AlreadyRecording, IdempotencyKeyReused, InvalidRequest, LivekitUnavailable, NotHost, RecordingNotFound,
     RecordingUnavailable, RoomNotActive, RoomNotFound,
 };
+use domain::{RecordingId, RecordingStatus};
 use http::StatusCode;
-use proto::room::v1 as pb;
+use proto::room::v1::{self as pb, recording_place::Place};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -20,16 +21,15 @@ use crate::{
     error::Rejection,
     extract::{Id, IdempotencyKey, Ids, Query},
     family::LIVE,
-    wire::{self, non_empty},
+    wire,
 };
 
 /// What was recorded, is being recorded, or could not be.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Recording {
-    #[schema(format = Uuid)]
+    #[schema(value_type = RecordingId)]
     id: String,
-    /// starting · active · ending · complete · failed · aborted
-    status: String,
+    status: RecordingStatus,
     started_by: String,
     /// Null until it has begun.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -45,18 +45,18 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    fn new(recording: pb::Recording, download_url: Option<String>) -> Self {
-        Self {
+    fn new(recording: pb::Recording, download_url: Option<String>) -> Result<Self, Rejection> {
+        Ok(Self {
             download_url,
             id: recording.id,
-            status: recording.status,
+            status: recording.status.try_into()?,
             started_by: recording.started_by,
             started_at: wire::time_or_null(recording.started_at),
             ended_at: wire::time_or_null(recording.ended_at),
             duration_seconds: recording.duration_seconds,
             size_bytes: recording.size_bytes,
-            error: non_empty(recording.error),
-        }
+            error: recording.error,
+        })
     }
 }
 
@@ -84,20 +84,23 @@ impl RecordingFamily for LiveRoom {
     type Page = LiveRecordingPage;
 
     fn place(room_id: String) -> pb::RecordingPlace {
-        pb::RecordingPlace { live_room_id: room_id, ..pb::RecordingPlace::default() }
+        pb::RecordingPlace { place: Some(Place::LiveRoomId(room_id)) }
     }
 
     fn path(room_id: &str) -> String {
         format!("{LIVE}/rooms/{room_id}/recordings")
     }
 
-    fn answer(recording: pb::Recording, download_url: Option<String>) -> Self::Answer {
-        LiveRecordingAnswer { ok: true, recording: Recording::new(recording, download_url) }
+    fn answer(recording: pb::Recording, download_url: Option<String>) -> Result<Self::Answer, Rejection> {
+        Ok(LiveRecordingAnswer { ok: true, recording: Recording::new(recording, download_url)? })
     }
 
-    fn page(recordings: Vec<(pb::Recording, Option<String>)>, next_cursor: String) -> Self::Page {
+    fn page(
+        recordings: Vec<(pb::Recording, Option<String>)>,
+        next_cursor: Option<String>,
+    ) -> Result<Self::Page, Rejection> {
         let recordings = recordings.into_iter().map(|(recording, url)| Recording::new(recording, url));
-        LiveRecordingPage { ok: true, recordings: recordings.collect(), next_cursor: non_empty(next_cursor) }
+        Ok(LiveRecordingPage { ok: true, recordings: recordings.collect::<Result<_, _>>()?, next_cursor })
     }
 }
 

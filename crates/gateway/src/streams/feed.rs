@@ -191,8 +191,8 @@ impl Feed {
 /// Returns `None` for a row that cannot be converted, after logging it: it must not stop the others.
 fn row(version: i64, mut stream: pb::Stream) -> Option<FeedRow> {
     let groups = std::mem::take(&mut stream.groups);
-    let (id, host) = (stream.id.clone(), stream.created_by.clone());
-    let is_public = stream.access_level == "public";
+    let (id, host) = (stream.id.clone(), stream.created_by.clone().unwrap_or_default());
+    let is_public = stream.access_level() == proto::types::v1::AccessLevel::Public;
     match frame(version, stream) {
         Ok(frame) => Some(FeedRow { version, frame, is_public, host, groups }),
         Err(error) => {

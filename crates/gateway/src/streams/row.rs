@@ -1,34 +1,30 @@
 //! A row of the listing, in answers and in events.
 
+use domain::{AccessLevel, LiveRoomId, StreamStatus};
 use proto::sync::v1 as pb;
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::{
-    error::Rejection,
-    wire::{self, non_empty},
-};
+use crate::{error::Rejection, wire};
 
 /// A row of the listing.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StreamRow {
     /// The live room's.
-    #[schema(format = Uuid)]
+    #[schema(value_type = LiveRoomId)]
     id: String,
     title: String,
     description: String,
     stream_type: String,
     tags: Vec<String>,
-    /// public · group
-    access_level: String,
+    access_level: AccessLevel,
     cover_image_url: Option<String>,
     co_hosts: Vec<String>,
     #[serde(with = "time::serde::rfc3339::option")]
     scheduled_for: Option<OffsetDateTime>,
-    /// pending · live · ended
-    status: String,
+    status: StreamStatus,
     enable_chat: bool,
     enable_polls: bool,
     enable_replay: bool,
@@ -61,15 +57,15 @@ impl TryFrom<pb::Stream> for StreamRow {
             description: stream.description,
             stream_type: stream.stream_type,
             tags: stream.tags,
-            access_level: stream.access_level,
-            cover_image_url: non_empty(stream.cover_image_url),
+            access_level: stream.access_level.try_into()?,
+            cover_image_url: stream.cover_image_url,
             co_hosts: stream.co_hosts,
             scheduled_for: wire::time_or_null(stream.scheduled_for),
-            status: stream.status,
+            status: stream.status.try_into()?,
             enable_chat: stream.enable_chat,
             enable_polls: stream.enable_polls,
             enable_replay: stream.enable_replay,
-            created_by: non_empty(stream.created_by),
+            created_by: stream.created_by,
             started_at: wire::time_or_null(stream.started_at),
             ended_at: wire::time_or_null(stream.ended_at),
             viewer_count: stream.viewer_count,

@@ -2,6 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use domain::{AccessLevel, StreamStatus};
 use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use proto::{
@@ -19,9 +20,9 @@ pub fn stream(id: &str, version: i64) -> sync::Stream {
         id: id.into(),
         title: format!("Evening {version}"),
         stream_type: "audio".into(),
-        access_level: "public".into(),
-        status: "live".into(),
-        created_by: "host-1".into(),
+        access_level: AccessLevel::Public.into(),
+        status: StreamStatus::Live.into(),
+        created_by: Some("host-1".into()),
         scheduled_for: Some(at(0)),
         viewer_count: 3,
         metadata_json: r#"{"a":1}"#.into(),
@@ -93,10 +94,10 @@ impl ListingState {
 }
 
 fn told(mut row: sync::Stream, reader: &Caller) -> Option<StreamEvent> {
-    let may_read = row.access_level == "public"
+    let may_read = row.access_level() == proto::types::v1::AccessLevel::Public
         || reader.system
         || reader.is_admin
-        || reader.user_id == row.created_by
+        || reader.user_id == row.created_by()
         || reader.groups.iter().any(|group| row.groups.contains(group));
     if !reader.system {
         row.groups.clear();
@@ -112,7 +113,7 @@ impl SyncService for Fake {
     ) -> Answer<sync::ListStreamsResponse> {
         self.take("list_streams", request, |request| request.caller.clone()).await?;
         let streams = self.listing().0.lock().rows.clone();
-        Ok(Response::new(sync::ListStreamsResponse { streams, next_cursor: "more".into() }))
+        Ok(Response::new(sync::ListStreamsResponse { streams, next_cursor: Some("more".into()) }))
     }
 
     type WatchStreamsStream = Pin<Box<dyn futures::Stream<Item = Result<StreamEvent, Status>> + Send>>;
