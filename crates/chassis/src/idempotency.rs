@@ -27,7 +27,7 @@ impl Repeatable for GoLiveRequest {
 }
 
 impl Repeatable for StartRecordingRequest {
-    /// Each request is signed anew: the proof of a repeated one is another.
+    /// Each attempt is signed again, and so has another proof.
     fn content(&self) -> Self {
         Self { caller: None, idempotency_key: None, proof: None, ..self.clone() }
     }

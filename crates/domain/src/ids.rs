@@ -40,17 +40,17 @@ macro_rules! ids {
 }
 
 ids! {
-    /// `sessions.id`: a booking and its meeting.
+    /// The id of a booking and its meeting (`sessions`).
     SessionId,
-    /// `live_rooms.id`: a host's permanent room.
+    /// The id of a host's permanent room (`live_rooms`).
     LiveRoomId,
-    /// `live_room_sessions.id`: one broadcast in a live room.
+    /// The id of one broadcast in a live room (`live_room_sessions`).
     LiveSessionId,
-    /// `livekit_rooms.id`: the record of a room on LiveKit.
+    /// The id of the record of a room on LiveKit (`livekit_rooms`).
     RoomId,
-    /// `nests.id`.
+    /// The id of a nest (`nests`).
     NestId,
-    /// `recordings.id`.
+    /// The id of a recording (`recordings`).
     RecordingId,
 }
 

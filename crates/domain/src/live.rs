@@ -3,7 +3,7 @@
 use crate::text_enum::text_enum;
 
 text_enum! {
-    /// `live_rooms.status`, as it is computed from the open session.
+    /// The status of a live room, which is that of its open session.
     pub enum LiveRoomStatus as proto::types::v1::LiveRoomStatus {
         /// No session is open.
         Idle = "idle",
@@ -14,7 +14,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// `live_room_sessions.status`. Open: `scheduled`, `lobby`, `live`; the others are final.
+    /// The status of a session of a live room. Open: `scheduled`, `lobby`, `live`; the others are final.
     pub enum LiveStatus as proto::types::v1::LiveStatus {
         Scheduled = "scheduled",
         Lobby = "lobby",
@@ -58,7 +58,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// `live_room_sessions.end_reason`: why a session is over.
+    /// Why a session of a live room is over.
     pub enum EndReason as proto::types::v1::EndReason {
         /// The host ended or cancelled it.
         Host = "host",
@@ -74,7 +74,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// `live_room_attendance.lobby_status`.
+    /// Whether a person is let in to a live session.
     pub enum LobbyStatus as proto::types::v1::LobbyStatus {
         Waiting = "waiting",
         Admitted = "admitted",
@@ -83,7 +83,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// `access_level` of live rooms, sessions and streams.
+    /// Who may read a live room, a session of it, or a stream.
     pub enum AccessLevel as proto::types::v1::AccessLevel {
         /// Any signed-in user.
         Public = "public",

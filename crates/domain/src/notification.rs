@@ -3,7 +3,7 @@
 use crate::text_enum::text_enum;
 
 text_enum! {
-    /// `notifications.kind`.
+    /// What a notification is about.
     pub enum NotificationKind as proto::types::v1::NotificationKind {
         BookingCreated = "booking_created",
         BookingRescheduled = "booking_rescheduled",
@@ -19,7 +19,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// `notification_deliveries.channel`.
+    /// The channel of a delivery.
     pub enum DeliveryChannel as proto::types::v1::DeliveryChannel {
         Email = "email",
         Webhook = "webhook",

@@ -3,7 +3,7 @@
 use crate::text_enum::text_enum;
 
 text_enum! {
-    /// `recordings.status`: `starting` → `active` → `ending` → one of the other three, and to those from anywhere.
+    /// The status of a recording: `starting` → `active` → `ending` → one of the other three, and to those from anywhere.
     pub enum RecordingStatus as proto::types::v1::RecordingStatus {
         Starting = "starting",
         Active = "active",
@@ -24,7 +24,7 @@ impl RecordingStatus {
 }
 
 text_enum! {
-    /// `recordings.kind`.
+    /// What a recording is written as.
     pub enum RecordingKind {
         /// One MP4 file.
         File = "file",

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{LiveSessionId, NestId, SessionId, text_enum::text_enum};
 
 text_enum! {
-    /// `livekit_rooms.status`: `pending(g)` → `active(g, sid)` → `ended`.
+    /// The status of the record of a room on LiveKit: `pending` → `active` → `ended`, in each generation.
     pub enum RoomStatus as proto::types::v1::RoomStatus {
         Pending = "pending",
         Active = "active",
@@ -27,7 +27,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// `livekit_participants.status`.
+    /// The status of a participant of a meeting.
     pub enum ParticipantStatus as proto::types::v1::ParticipantStatus {
         Invited = "invited",
         Joined = "joined",
@@ -57,7 +57,7 @@ impl FromStr for RoomCreation {
 }
 
 text_enum! {
-    /// `room_owners.kind`: what a room belongs to, in logs and metrics too.
+    /// What a room belongs to.
     pub enum OwnerKind as proto::types::v1::OwnerKind {
         /// A booking.
         Session = "session",

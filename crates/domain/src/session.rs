@@ -3,7 +3,7 @@
 use crate::text_enum::text_enum;
 
 text_enum! {
-    /// `sessions.status`. Open: `scheduled` and `in_progress`; the others are final.
+    /// The status of a booking. Open: `scheduled` and `in_progress`; the others are final.
     pub enum SessionStatus as proto::types::v1::SessionStatus {
         Scheduled = "scheduled",
         InProgress = "in_progress",

@@ -4,7 +4,7 @@
 use crate::text_enum::text_enum;
 
 text_enum! {
-    /// `community_live_streams.status`.
+    /// The status of a row of the listing.
     pub enum StreamStatus as proto::types::v1::StreamStatus {
         Pending = "pending",
         Live = "live",

@@ -56,7 +56,7 @@ impl Rooms {
         self.follow(&mut gate, owner, None).await
     }
 
-    /// PlanStep by step to a record that may be given out; one caller of this process at a time.
+    /// Step by step to a record that may be given out; one caller of this process at a time.
     async fn follow(
         &self,
         gate: &mut Gate,

@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Rooms {
-    /// Stops a recording; of one that is over: the recording as it is. The start is committed before LiveKit is told, so
-    /// that one which has not begun yet is stopped when it does.
+    /// Stops a recording; of one that is over: the recording as it is. The request to stop is committed before LiveKit
+    /// is called, so that one which has not begun yet is stopped when it does.
     pub async fn stop_recording(
         &self,
         caller: &Caller,
