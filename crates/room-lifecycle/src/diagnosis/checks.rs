@@ -197,7 +197,7 @@ pub(super) fn browser_url(findings: &mut Findings, ws_url: &str, app_url: Option
     findings.add("browser_url", Duration::ZERO, detail, insecure.then_some(Cause::InsecureWebsocketUrl));
 }
 
-/// LiveKit tells of every room that it makes; a room of which it describe_record nothing means that its webhooks are lost.
+/// LiveKit tells of every room that it makes; a room of which it reported nothing means that its webhooks are lost.
 pub(super) fn webhooks(
     findings: &mut Findings,
     room: Option<&RecordedRoom>,

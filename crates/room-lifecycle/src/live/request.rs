@@ -87,12 +87,12 @@ impl NewSession {
             idempotency_key: wrong.check(idempotency_key(request.idempotency_key)),
             request_hash: Vec::new(),
         };
-        new.request_hash = new.hash(room_id);
+        new.request_hash = new.hash(&room_id);
         new
     }
 
     /// Of the checked values: blanks around a text do not make it another request.
-    fn hash(&self, room_id: String) -> Vec<u8> {
+    fn hash(&self, room_id: &str) -> Vec<u8> {
         request_hash(&GoLiveRequest {
             caller: None,
             idempotency_key: None,
