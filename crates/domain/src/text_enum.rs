@@ -1,10 +1,11 @@
 //! The macro that writes the name of each state once.
 
+// `$text` is a `tt`: utoipa does not see a literal that a macro passes on as `literal`.
 /// An enum whose values are texts in columns, JSON, logs and metrics. With `as <proto enum>` it is converted to and from
 /// the enum of the interface that has the same variants; the compiler finds a variant that only one of them has.
 macro_rules! text_enum {
     ($(#[$meta:meta])* pub enum $name:ident as $wire:ty {
-        $($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?
+        $($(#[$doc:meta])* $variant:ident = $text:tt),+ $(,)?
     }) => {
         $crate::text_enum::text_enum! {
             $(#[$meta])* pub enum $name { $($(#[$doc])* $variant = $text),+ }
@@ -49,7 +50,7 @@ macro_rules! text_enum {
         }
     };
     ($(#[$meta:meta])* pub enum $name:ident {
-        $($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?
+        $($(#[$doc:meta])* $variant:ident = $text:tt),+ $(,)?
     }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
@@ -119,5 +120,38 @@ pub struct UnknownValue {
 impl UnknownValue {
     pub(crate) const fn new(name: &'static str, value: i32) -> Self {
         Self { name, value }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{LiveStatus, SessionStatus};
+
+    #[test]
+    fn texts_are_written_once_for_all_uses() {
+        for status in SessionStatus::ALL {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+            assert_eq!(status.as_str().parse(), Ok(status));
+        }
+        assert!("open".parse::<SessionStatus>().is_err());
+    }
+
+    #[cfg(feature = "openapi")]
+    #[test]
+    fn schema_has_the_texts_of_json() {
+        let schema = serde_json::to_value(<SessionStatus as utoipa::PartialSchema>::schema()).unwrap();
+        let texts: Vec<_> = SessionStatus::ALL.iter().map(|status| status.as_str()).collect();
+        assert_eq!(schema["enum"], serde_json::json!(texts), "{schema}");
+    }
+
+    #[cfg(feature = "proto")]
+    #[test]
+    fn unknown_and_unspecified_values_are_refused() {
+        for status in LiveStatus::ALL {
+            assert_eq!(LiveStatus::try_from(i32::from(status)), Ok(status));
+        }
+        for unknown in [0, 99, -1] {
+            assert_eq!(LiveStatus::try_from(unknown).unwrap_err().value, unknown);
+        }
     }
 }
