@@ -3,8 +3,9 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "greenroom/types/v1/caller.proto",
+    "greenroom/types/v1/states.proto",
     "greenroom/booking/v1/booking.proto",
     "greenroom/room/v1/room.proto",
     "greenroom/room/v1/live.proto",

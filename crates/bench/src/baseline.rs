@@ -137,7 +137,7 @@ async fn in_process(
     State(pool): State<PgPool>,
     Path((session, user)): Path<(Uuid, String)>,
 ) -> Result<Json<serde_json::Value>, StatusCode> {
-    let row = token::store::find_join(&pool, session, &user).await;
+    let row = token::store::find_join(&pool, session.into(), &user).await;
     let row = row.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?.ok_or(StatusCode::NOT_FOUND)?;
     Ok(body(row.room_name.as_deref().unwrap_or_default(), &row.title))
 }

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use chassis::lifecycle::Lifecycle;
 use clap::Parser;
-use domain::Owner;
+use domain::{Owner, SessionId};
 use room_lifecycle::Rooms;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
@@ -103,7 +103,7 @@ pub async fn make_rooms() -> Result<()> {
     for session in open {
         let (rooms, place) = (rooms.clone(), Arc::clone(&places).acquire_owned().await?);
         making.spawn(async move {
-            let made = rooms.ensure(Owner::Session(session), false).await;
+            let made = rooms.ensure(Owner::Session(SessionId(session)), false).await;
             drop(place);
             made.map(drop)
         });

@@ -2,6 +2,7 @@
 //! prepared them, with the generic plan that a long-lived connection ends up with.
 
 use anyhow::{Context, Result};
+use domain::StreamStatus;
 use proto::types::v1::Caller;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row};
 use sync::{
@@ -34,7 +35,7 @@ pub async fn measure(ground: &Ground) -> Result<String> {
 async fn booking(ground: &Ground, title: String) -> Result<String> {
     let party = people::book(&ground.database.pool, 1).await?.pop().context("no booking")?;
     let mut connection = service(ground, token::config::ROLE)?.acquire().await?;
-    token::store::find_join(&mut *connection, party.booking, &party.user).await?.context("no join")?;
+    token::store::find_join(&mut *connection, party.booking.into(), &party.user).await?.context("no join")?;
     let arguments = format!("'{}', '{}'", party.booking, party.user);
     explain(&mut connection, &title, "%booking_window%", &arguments).await
 }
@@ -44,14 +45,14 @@ async fn live_room(ground: &Ground, title: String) -> Result<String> {
     let room: Uuid = room.fetch_one(&ground.database.pool).await?;
     let mut connection = service(ground, token::config::ROLE)?.acquire().await?;
     let caller = Caller { user_id: "seat-7".to_owned(), ..Caller::default() };
-    token::store::find_live_join(&mut *connection, room, &caller).await?.context("no join")?;
+    token::store::find_live_join(&mut *connection, room.into(), &caller).await?.context("no join")?;
     let arguments = format!("'{room}', 'seat-7', false, '{{}}'");
     explain(&mut connection, &title, "%live_room_bans%", &arguments).await
 }
 
 async fn listing(ground: &Ground, title: String) -> Result<String> {
     let mut connection = service(ground, sync::ROLE)?.acquire().await?;
-    let filter = Filter { status: Some("live"), ..Filter::default() };
+    let filter = Filter { status: Some(StreamStatus::Live), ..Filter::default() };
     let viewer = Viewer { user: Some("reader".to_owned()), ..Viewer::default() };
     list_streams(&mut *connection, &viewer, &filter, 21).await?;
     let last = Uuid::max();

@@ -3,9 +3,8 @@
 //! A meeting may be ended before it opens: the contract names no exception, and the host decides when it is over.
 
 use chassis::db::retried;
-use domain::{Role, SessionStatus};
+use domain::{Role, SessionId, SessionStatus};
 use proto::types::v1::Caller;
-use uuid::Uuid;
 
 use crate::{
     error::Error,
@@ -15,7 +14,12 @@ use crate::{
 };
 
 impl Bookings {
-    pub(crate) async fn cancel(self, caller: Caller, id: Uuid, reason: String) -> Result<Booking, Error> {
+    pub(crate) async fn cancel(
+        self,
+        caller: Caller,
+        id: SessionId,
+        reason: String,
+    ) -> Result<Booking, Error> {
         let booking = self.found_for_party(&caller, id).await?;
         let guest = as_guest(&caller, &booking);
         if retried(|| store::cancel_booking(&self.pool, id, guest, &reason)).await? {
@@ -36,7 +40,7 @@ impl Bookings {
         }
     }
 
-    pub(crate) async fn end(self, caller: Caller, id: Uuid) -> Result<Booking, Error> {
+    pub(crate) async fn end(self, caller: Caller, id: SessionId) -> Result<Booking, Error> {
         let booking = self.found_for_party(&caller, id).await?;
         if !is_privileged(&caller) && booking.role_of(&caller.user_id) != Some(Role::Host) {
             return Err(Error::NotHost);

@@ -1,6 +1,7 @@
 //! Booking: commit first, then ask for the room. Whoever repeats a request by its key gets the same booking.
 
 use chassis::{db::retried, status::Reason};
+use domain::SessionId;
 use uuid::Uuid;
 
 use crate::{
@@ -16,7 +17,7 @@ const ATTEMPTS: usize = 3;
 
 impl Bookings {
     pub(crate) async fn create(self, new: NewBooking) -> Result<Booking, Error> {
-        let id = Uuid::new_v4();
+        let id = SessionId(Uuid::new_v4());
         let meeting_url = format!("{}/meeting/{id}", self.app_url);
         for _ in 0..ATTEMPTS {
             let placed = retried(|| async {
@@ -40,7 +41,7 @@ impl Bookings {
         if self.room_creation == RoomCreation::AtBooking {
             match self.rooms.create(booking.id).await {
                 Ok(room) => booking.set_room(room),
-                Err(why) => self.tell_room_failed(booking.id, why).await,
+                Err(why) => self.notify_room_failed(booking.id, why).await,
             }
         }
         Ok(booking)
@@ -70,10 +71,14 @@ impl Bookings {
         let booking = store::find_booking_by_key(&self.pool, &new.creator.user_id, key)
             .await?
             .ok_or(Error::NotFound)?;
-        if booking.request_hash.as_deref() == Some(&new.hash()) { Ok(booking) } else { Err(Error::KeyReused) }
+        if booking.request_hash.as_ref() == Some(&new.request_hash) {
+            Ok(booking)
+        } else {
+            Err(Error::KeyReused)
+        }
     }
 
-    async fn tell_room_failed(&self, id: Uuid, why: Reason) {
+    async fn notify_room_failed(&self, id: SessionId, why: Reason) {
         if let Err(error) = store::insert_room_failed(&self.pool, id, why).await {
             tracing::error!(%error, session.id = %id, "admins could not be told that a room is missing");
         }

@@ -10,6 +10,7 @@ use chassis::{
     reconcile::Nudge,
     status::Refusal,
 };
+use domain::SessionId;
 use prost_types::Timestamp;
 use proto::{
     booking::v1::{self as pb, booking_service_server::BookingService},
@@ -17,7 +18,6 @@ use proto::{
 };
 use sqlx::PgPool;
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
 use crate::{
     answer, calendar,
@@ -49,7 +49,7 @@ pub struct Bookings {
 }
 
 impl Bookings {
-    pub(crate) async fn found(&self, id: Uuid) -> Result<Booking, Error> {
+    pub(crate) async fn found(&self, id: SessionId) -> Result<Booking, Error> {
         let booking = store::find_booking(&self.pool, id).await?.ok_or(Error::NotFound)?;
         if booking.is_overdue() {
             self.nudge.now();
@@ -57,7 +57,7 @@ impl Bookings {
         Ok(booking)
     }
 
-    pub(crate) async fn found_for_party(&self, caller: &Caller, id: Uuid) -> Result<Booking, Error> {
+    pub(crate) async fn found_for_party(&self, caller: &Caller, id: SessionId) -> Result<Booking, Error> {
         let booking = self.found(id).await?;
         if is_privileged(caller) || booking.role_of(&caller.user_id).is_some() {
             Ok(booking)
@@ -78,7 +78,13 @@ impl Bookings {
     }
 
     /// The same for a booking that would start at another time.
-    async fn with_new_start(&self, refusal: Refusal, caller: &Caller, id: Uuid, change: &Change) -> Refusal {
+    async fn with_new_start(
+        &self,
+        refusal: Refusal,
+        caller: &Caller,
+        id: SessionId,
+        change: &Change,
+    ) -> Refusal {
         let Some(start) = change.scheduled_at else { return refusal };
         match self.found_for_party(caller, id).await {
             Ok(Booking { scheduled_at, now, .. }) if start != scheduled_at && !may_start(start, now) => {
@@ -137,7 +143,7 @@ impl BookingService for Bookings {
         let (limit, filter) = request::page(&request)?;
         let rows = store::list_bookings(&self.pool, &caller.user_id, &filter, one_more(limit)).await;
         let (rows, next_cursor) =
-            page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.scheduled_at, id: row.id });
+            page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.scheduled_at, id: row.id.0 });
         let bookings = rows.into_iter().map(answer::booking).collect();
         self.has_seen(&caller).await;
         Ok(Response::new(pb::ListBookingsResponse { bookings, next_cursor }))
@@ -189,11 +195,11 @@ impl BookingService for Bookings {
     ) -> Result<Response<pb::ListNotificationsResponse>, Status> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let (limit, after) = page::asked(request.limit, &request.cursor)?;
+        let (limit, after) = page::asked(request.limit, request.cursor.as_deref())?;
         let rows = store::list_notifications(&self.pool, &caller.user_id, after, one_more(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
-        let notifications = rows.into_iter().map(answer::notification).collect();
+        let notifications = rows.into_iter().filter_map(answer::notification).collect();
         self.has_seen(&caller).await;
         Ok(Response::new(pb::ListNotificationsResponse { notifications, next_cursor }))
     }
@@ -209,7 +215,8 @@ impl BookingService for Bookings {
             .await
             .map_err(Error::from)?
             .ok_or(Error::NotificationNotFound)?;
-        Ok(Response::new(pb::MarkNotificationReadResponse { notification: Some(answer::notification(row)) }))
+        let notification = answer::notification(row).ok_or(Error::NotificationNotFound)?;
+        Ok(Response::new(pb::MarkNotificationReadResponse { notification: Some(notification) }))
     }
 
     async fn get_calendar(

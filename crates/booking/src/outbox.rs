@@ -73,12 +73,12 @@ impl Outbox {
     pub fn start(&self, runtime: &Runtime, nudge: &Nudge) {
         let lifecycle = &runtime.lifecycle;
         let nudges: Vec<Nudge> = self.workers.iter().map(|_| Nudge::default()).collect();
-        let (expanding, told) = (self.clone(), nudges.clone());
+        let (expanding, workers) = (self.clone(), nudges.clone());
         every(lifecycle, "notifications", POLL, nudge.clone(), move || {
-            let (outbox, told) = (expanding.clone(), told.clone());
+            let (outbox, workers) = (expanding.clone(), workers.clone());
             async move {
                 if outbox.expand().await? > 0 {
-                    told.iter().for_each(Nudge::now);
+                    workers.iter().for_each(Nudge::now);
                 }
                 Ok::<_, sqlx::Error>(())
             }

@@ -4,12 +4,13 @@
 //! clock decides.
 
 use chassis::{
-    field::{Fields, id, idempotency_key, line, maybe_line, moment, prose},
-    grpc::{caller, uuid},
+    field::{Fields, id, idempotency_key, line, maybe_line, maybe_one_of, moment, non_empty, prose},
+    grpc::{caller, timestamp, uuid},
+    idempotency::request_hash,
     page::{self, Cursor},
     status::Refusal,
 };
-use domain::{EmailAddress, Role, SessionStatus};
+use domain::{DeliveryState, EmailAddress, Role, SessionId};
 use proto::{
     booking::v1::{
         CancelBookingRequest, CreateBookingRequest, GuestContact, ListBookingsRequest, ListDeliveriesRequest,
@@ -17,14 +18,12 @@ use proto::{
     },
     types::v1::Caller,
 };
-use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use crate::{
     config::Policy,
     error::Error,
-    store::{Booking, DeliveryState, Filter},
+    store::{Booking, Filter},
 };
 
 /// Open bookings of one creator.
@@ -54,6 +53,8 @@ pub struct NewBooking {
     pub guest_name: Option<String>,
     pub guest_email: Option<String>,
     pub idempotency_key: Option<String>,
+    /// What makes two requests with the same key the same.
+    pub request_hash: Vec<u8>,
 }
 
 /// What a reschedule wants changed.
@@ -69,14 +70,14 @@ impl NewBooking {
     pub fn check(request: CreateBookingRequest, policy: Policy) -> Result<Self, Error> {
         let creator = caller(request.caller)?;
         let mut fields = Fields::default();
-        let host_id = if request.host_id.is_empty() { creator.user_id.clone() } else { request.host_id };
+        let host_id = request.host_id.and_then(non_empty).unwrap_or_else(|| creator.user_id.clone());
         let host_id = fields.check(id("hostId", host_id));
         let guest_id = fields.check(id("guestId", request.guest_id));
         if host_id == guest_id && !host_id.is_empty() {
             fields.refuse(Refusal::invalid("guestId", "must be another person than the host"));
         }
         let title = fields.check(title(&request.title));
-        let description = fields.check(description(&request.description));
+        let description = fields.check(description(&request.description.unwrap_or_default()));
         let scheduled_at = fields.check(moment("scheduledAt", request.scheduled_at.as_ref()));
         if request.scheduled_at.is_none() {
             fields.refuse(Refusal::invalid("scheduledAt", "is missing"));
@@ -86,16 +87,33 @@ impl NewBooking {
         let idempotency_key = fields.check(idempotency_key(request.idempotency_key));
         fields.finish()?;
         may_book(&creator, &host_id, &guest_id, policy)?;
+        let start = scheduled_at.unwrap_or(OffsetDateTime::UNIX_EPOCH); // a missing one was refused
+        // Of the checked values: blanks around a text do not make it another request.
+        let request_hash = request_hash(&CreateBookingRequest {
+            caller: None,
+            idempotency_key: None,
+            host_id: Some(host_id.clone()),
+            guest_id: guest_id.clone(),
+            title: title.clone(),
+            description: Some(description.clone()),
+            scheduled_at: Some(timestamp(start)),
+            duration_minutes,
+            guest: Some(GuestContact {
+                name: guest_name.clone().unwrap_or_default(),
+                email: guest_email.clone().unwrap_or_default(),
+            }),
+        });
         Ok(Self {
             host_id,
             guest_id,
             title,
             description,
-            scheduled_at: scheduled_at.unwrap_or(OffsetDateTime::UNIX_EPOCH), // a missing one was refused
+            scheduled_at: start,
             duration_minutes,
             guest_name,
             guest_email,
             idempotency_key,
+            request_hash,
             creator,
         })
     }
@@ -103,28 +121,6 @@ impl NewBooking {
     /// The limits on bookings are for people.
     pub fn is_limited(&self) -> bool {
         !is_privileged(&self.creator)
-    }
-
-    /// What makes two requests the same: every field that a booking is made of, each with its length.
-    pub fn hash(&self) -> Vec<u8> {
-        let start = self.scheduled_at.unix_timestamp_nanos().to_string();
-        let duration = self.duration_minutes.to_string();
-        let mut hash = Sha256::new();
-        for field in [
-            Some(&self.host_id),
-            Some(&self.guest_id),
-            Some(&self.title),
-            Some(&self.description),
-            Some(&start),
-            Some(&duration),
-            self.guest_name.as_ref(),
-            self.guest_email.as_ref(),
-        ] {
-            let length = field.map_or(-1, |text| i128::try_from(text.len()).unwrap_or(i128::MAX));
-            hash.update(length.to_be_bytes());
-            hash.update(field.map_or(&b""[..], |text| text.as_bytes()));
-        }
-        hash.finalize().to_vec()
     }
 }
 
@@ -144,33 +140,33 @@ pub fn page(request: &ListBookingsRequest) -> Result<(usize, Filter), Refusal> {
     let mut fields = Fields::default();
     let limit = fields.check(page::limit(request.limit));
     let filter = Filter {
-        role: fields.check(role(&request.role)),
-        status: fields.check(status(&request.status)),
+        role: fields.check(maybe_one_of("role", request.role)),
+        status: fields.check(maybe_one_of("status", request.status)),
         from: fields.check(moment("from", request.from.as_ref())),
         to: fields.check(moment("to", request.to.as_ref())),
-        after: fields.check(Cursor::parse(&request.cursor)),
+        after: fields.check(Cursor::parse(request.cursor.as_deref())),
     };
     fields.finish()?;
     Ok((limit, filter))
 }
 
-/// A page of deliveries: how many, after which one, and whether of those that were given up.
+/// A page of deliveries: how many, after which one, and in which state; given up, if the request does not say.
 pub fn deliveries(
     request: &ListDeliveriesRequest,
 ) -> Result<(usize, Option<Cursor>, DeliveryState), Refusal> {
     let mut fields = Fields::default();
     let limit = fields.check(page::limit(request.limit));
-    let after = fields.check(Cursor::parse(&request.cursor));
-    let state = fields.check(delivery_state(&request.state));
+    let after = fields.check(Cursor::parse(request.cursor.as_deref()));
+    let state = fields.check(maybe_one_of("state", request.state));
     fields.finish()?;
-    Ok((limit, after, state))
+    Ok((limit, after, state.unwrap_or_default()))
 }
 
 /// The booking that is cancelled, and why.
-pub fn cancellation(request: &CancelBookingRequest) -> Result<(Uuid, String), Refusal> {
+pub fn cancellation(request: &CancelBookingRequest) -> Result<(SessionId, String), Refusal> {
     let mut fields = Fields::default();
     let id = fields.check(uuid("booking_id", &request.booking_id));
-    let reason = fields.check(prose("reason", &request.reason, 1_000));
+    let reason = fields.check(prose("reason", request.reason.as_deref().unwrap_or_default(), 1_000));
     fields.finish()?;
     Ok((id, reason))
 }
@@ -227,33 +223,4 @@ fn email(field: &str, text: &str) -> Result<Option<String>, Refusal> {
     }
     let email: Result<EmailAddress, _> = text.parse();
     email.map(|email| Some(email.to_string())).map_err(|invalid| Refusal::invalid(field, invalid.to_string()))
-}
-
-fn role(value: &str) -> Result<Option<Role>, Refusal> {
-    match value {
-        "" => Ok(None),
-        "host" => Ok(Some(Role::Host)),
-        "guest" => Ok(Some(Role::Guest)),
-        _ => Err(Refusal::invalid("role", "must be host or guest")),
-    }
-}
-
-fn status(value: &str) -> Result<Option<SessionStatus>, Refusal> {
-    if value.is_empty() {
-        return Ok(None);
-    }
-    let known = SessionStatus::ALL.into_iter().find(|status| status.as_str() == value);
-    known.map(Some).ok_or_else(|| {
-        let message = "must be scheduled, in_progress, completed, cancelled or no_show";
-        Refusal::invalid("status", message)
-    })
-}
-
-/// Which deliveries an admin lists; those that were given up, if the request does not say.
-fn delivery_state(state: &str) -> Result<DeliveryState, Refusal> {
-    if state.is_empty() {
-        return Ok(DeliveryState::default());
-    }
-    let known = DeliveryState::ALL.into_iter().find(|known| known.as_str() == state);
-    known.ok_or_else(|| Refusal::invalid("state", "must be dead, pending or waiting"))
 }

@@ -2,9 +2,8 @@
 //! booking is still the one it was made for.
 
 use chassis::db::retried;
-use domain::SessionStatus;
+use domain::{SessionId, SessionStatus};
 use proto::types::v1::Caller;
-use uuid::Uuid;
 
 use crate::{
     error::Error,
@@ -24,7 +23,12 @@ enum Attempt {
 }
 
 impl Bookings {
-    pub(crate) async fn reschedule(self, caller: Caller, id: Uuid, change: Change) -> Result<Booking, Error> {
+    pub(crate) async fn reschedule(
+        self,
+        caller: Caller,
+        id: SessionId,
+        change: Change,
+    ) -> Result<Booking, Error> {
         let booking = self.found_for_party(&caller, id).await?;
         let people = [booking.host_id, booking.guest_id]; // they never change
         for _ in 0..ATTEMPTS {
@@ -43,7 +47,7 @@ impl Bookings {
     async fn try_reschedule(
         &self,
         caller: &Caller,
-        id: Uuid,
+        id: SessionId,
         people: &[String],
         change: &Change,
     ) -> Result<Attempt, Error> {

@@ -9,11 +9,11 @@ use chassis::{
     status::{Reason, Refusal},
     transport::Transport,
 };
+use domain::SessionId;
 use proto::room::v1::{
     CreateRoomRequest, EndRoomRequest, RetimeRoomRequest, Room, room_service_client::RoomServiceClient,
 };
 use tonic::{Response, Status};
-use uuid::Uuid;
 
 const BUDGET: Duration = Duration::from_secs(3);
 
@@ -26,7 +26,7 @@ impl Rooms {
     }
 
     /// The room, or why it was not made; a booking that was closed meanwhile needs none.
-    pub async fn create(&self, session_id: Uuid) -> Result<Option<Room>, Reason> {
+    pub async fn create(&self, session_id: SessionId) -> Result<Option<Room>, Reason> {
         let request = CreateRoomRequest { caller: Some(system_caller()), session_id: session_id.to_string() };
         match asked(session_id, "CreateRoom", self.0.clone().create_room(request)).await {
             Ok(answer) => Ok(answer.room),
@@ -35,19 +35,19 @@ impl Rooms {
         }
     }
 
-    pub async fn retime(&self, session_id: Uuid) {
+    pub async fn retime(&self, session_id: SessionId) {
         let request = RetimeRoomRequest { caller: Some(system_caller()), session_id: session_id.to_string() };
         let _ = asked(session_id, "RetimeRoom", self.0.clone().retime_room(request)).await;
     }
 
-    pub async fn end(&self, session_id: Uuid) {
+    pub async fn end(&self, session_id: SessionId) {
         let request = EndRoomRequest { caller: Some(system_caller()), session_id: session_id.to_string() };
         let _ = asked(session_id, "EndRoom", self.0.clone().end_room(request)).await;
     }
 }
 
 async fn asked<T>(
-    session_id: Uuid,
+    session_id: SessionId,
     method: &'static str,
     call: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, Reason> {

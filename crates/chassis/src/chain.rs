@@ -18,7 +18,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "database"))]
 mod tests {
     use crate::service::StartError;
 

@@ -8,32 +8,7 @@ use std::{fmt, str::FromStr};
 
 use crate::status::Reason;
 
-/// What kind of answer it is, for people who sort reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scenario {
-    Ok,
-    /// The room is known, but tokens fail or LiveKit refuses.
-    A,
-    /// The room is not known, or not to this caller.
-    B,
-    /// A service of ours or the database fails.
-    C,
-    /// All is well but for this caller, or at this time.
-    Refused,
-}
-
-impl Scenario {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::A => "A",
-            Self::B => "B",
-            Self::C => "C",
-            Self::Refused => "refused",
-        }
-    }
-}
+pub use domain::Scenario;
 
 /// A cause as people read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //!
 //! Texts for people are cleaned before they are measured, and ids never are ([`domain::text`]).
 
-use domain::text;
+use domain::{ClosedSet, UserId, text};
 use prost_types::Timestamp;
 use time::OffsetDateTime;
 
@@ -90,14 +90,13 @@ pub fn prose(field: &str, value: &str, most: usize) -> Result<String, Refusal> {
 /// # Errors
 /// `invalid_request`, naming the field.
 pub fn id(field: &str, value: String) -> Result<String, Refusal> {
-    if text::is_id(&value) {
-        return Ok(value);
-    }
-    let most = text::LONGEST_ID;
-    let message = format!(
-        "must be the id of a person: 1 to {most} bytes, without blanks at its ends, line breaks or invisible characters"
-    );
-    Err(Refusal::invalid(field, message))
+    UserId::try_from(value).map(UserId::into_string).map_err(|_| {
+        let most = text::LONGEST_ID;
+        let message = format!(
+            "must be the id of a person: 1 to {most} bytes, without blanks at its ends, line breaks or invisible characters"
+        );
+        Refusal::invalid(field, message)
+    })
 }
 
 /// An id of at most `most` characters that is not a person's, or nothing.
@@ -114,13 +113,45 @@ pub fn maybe_key(field: &str, value: String, most: usize) -> Result<String, Refu
     Err(Refusal::invalid(field, message))
 }
 
-/// The value of an `Idempotency-Key`; None without one.
+/// The value of an `Idempotency-Key`; None without one, or for an empty one.
 ///
 /// # Errors
 /// `invalid_request`, naming the header.
-pub fn idempotency_key(value: String) -> Result<Option<String>, Refusal> {
-    let key = maybe_key("Idempotency-Key", value, 200)?;
-    Ok(Some(key).filter(|key| !key.is_empty()))
+pub fn idempotency_key(value: Option<String>) -> Result<Option<String>, Refusal> {
+    let Some(value) = value else { return Ok(None) };
+    maybe_key("Idempotency-Key", value, 200).map(non_empty)
+}
+
+/// None for the empty text.
+#[must_use]
+pub fn non_empty(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// A value of a closed set.
+///
+/// # Errors
+/// `invalid_request`, naming the field and all values, for one that this program does not know.
+pub fn one_of<T: ClosedSet + TryFrom<i32>>(field: &str, value: i32) -> Result<T, Refusal> {
+    T::try_from(value).map_err(|_| {
+        let texts = match T::TEXTS {
+            [one] => (*one).to_owned(),
+            [first @ .., last] => format!("{} or {last}", first.join(", ")),
+            [] => String::new(),
+        };
+        Refusal::invalid(field, format!("must be {texts}"))
+    })
+}
+
+/// A value of a closed set, or nothing.
+///
+/// # Errors
+/// As [`one_of`].
+pub fn maybe_one_of<T: ClosedSet + TryFrom<i32>>(
+    field: &str,
+    value: Option<i32>,
+) -> Result<Option<T>, Refusal> {
+    value.map(|value| one_of(field, value)).transpose()
 }
 
 /// A URL that pages load for other people ([`domain::public_url`]).
@@ -171,6 +202,17 @@ mod tests {
             assert!(line("title", blank, 5).is_err(), "{blank:?}");
             assert_eq!(maybe_line("title", blank, 5).unwrap(), "");
             assert_eq!(prose("description", blank, 5).unwrap(), "");
+        }
+    }
+
+    #[test]
+    fn unknown_value_is_refused_with_all_that_are_known() {
+        use domain::{AccessLevel, DeliveryState};
+        assert_eq!(one_of::<AccessLevel>("level", 2).unwrap(), AccessLevel::Group);
+        assert_eq!(maybe_one_of::<AccessLevel>("level", None).unwrap(), None);
+        for unknown in [0, 99, -1] {
+            let refusal = one_of::<DeliveryState>("state", unknown).unwrap_err();
+            assert_eq!(refusal.errors[0].message, "must be dead, pending or waiting", "{unknown}");
         }
     }
 

@@ -14,9 +14,11 @@ pub mod diagnosis;
 pub mod field;
 pub mod grpc;
 pub mod http;
+pub mod idempotency;
 pub mod lifecycle;
 pub mod ops;
 pub mod page;
+#[cfg(feature = "database")]
 pub mod reconcile;
 pub mod service;
 pub mod signed;

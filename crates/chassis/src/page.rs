@@ -14,13 +14,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// None for the first page.
+    /// None for the first page, also for an empty text.
     /// # Errors
     /// `invalid_request` for anything that no page gave.
-    pub fn parse(text: &str) -> Result<Option<Self>, Refusal> {
-        if text.is_empty() {
-            return Ok(None);
-        }
+    pub fn parse(text: Option<&str>) -> Result<Option<Self>, Refusal> {
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
         let wrong = || Refusal::invalid("cursor", "must be the cursor of a page of this list");
         Self::decode(text).map(Some).ok_or_else(wrong)
     }
@@ -43,13 +41,12 @@ impl Cursor {
     }
 }
 
-/// How many rows a page has; 0 stands for not told.
+/// How many rows a page has: 20, if the request does not say.
 ///
 /// # Errors
 /// `invalid_request` beyond 1 to 100.
-pub fn limit(value: i32) -> Result<usize, Refusal> {
-    match usize::try_from(value) {
-        Ok(0) => Ok(20),
+pub fn limit(value: Option<i32>) -> Result<usize, Refusal> {
+    match usize::try_from(value.unwrap_or(20)) {
         Ok(limit @ 1..=100) => Ok(limit),
         Ok(_) | Err(_) => Err(Refusal::invalid("limit", "must be 1 to 100")),
     }
@@ -59,7 +56,7 @@ pub fn limit(value: i32) -> Result<usize, Refusal> {
 ///
 /// # Errors
 /// `invalid_request` for all that is wrong with either.
-pub fn asked(value: i32, cursor: &str) -> Result<(usize, Option<Cursor>), Refusal> {
+pub fn asked(value: Option<i32>, cursor: Option<&str>) -> Result<(usize, Option<Cursor>), Refusal> {
     let mut fields = Fields::default();
     let page = (fields.check(limit(value)), fields.check(Cursor::parse(cursor)));
     fields.finish().map(|()| page)
@@ -72,11 +69,11 @@ pub fn one_more(limit: usize) -> i64 {
 }
 
 /// One page of rows that were read with one more than `limit`, and the cursor of the next page.
-pub fn page<T>(mut rows: Vec<T>, limit: usize, end: impl Fn(&T) -> Cursor) -> (Vec<T>, String) {
+pub fn page<T>(mut rows: Vec<T>, limit: usize, end: impl Fn(&T) -> Cursor) -> (Vec<T>, Option<String>) {
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| more).map(|last| end(last).encode());
-    (rows, next.unwrap_or_default())
+    (rows, next)
 }
 
 #[cfg(test)]
@@ -90,12 +87,12 @@ mod tests {
         fn a_cursor_survives_the_wire(micros in 0..253_402_300_799_999_999_i64, id in any::<u128>()) {
             let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).unwrap();
             let cursor = Cursor { at, id: Uuid::from_u128(id) };
-            prop_assert_eq!(Cursor::parse(&cursor.encode()).unwrap(), Some(cursor));
+            prop_assert_eq!(Cursor::parse(Some(&cursor.encode())).unwrap(), Some(cursor));
         }
 
         #[test]
         fn anything_else_is_refused_or_is_a_time_that_postgres_knows(text in "[A-Za-z0-9_-]{1,40}") {
-            if let Ok(Some(cursor)) = Cursor::parse(&text) {
+            if let Ok(Some(cursor)) = Cursor::parse(Some(&text)) {
                 prop_assert!((0..=9999).contains(&cursor.at.year()));
             }
         }

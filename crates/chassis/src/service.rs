@@ -1,18 +1,17 @@
 //! How a service comes up: what it shares with its process, and a database it may trust before it serves.
 
+#[cfg(feature = "database")]
+mod database;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use sqlx::PgPool;
+use crate::{db::Expiry, lifecycle::Lifecycle, ops::Readiness};
 
-use crate::{
-    db::{self, DatabaseError, Expiry, Needs, Schema},
-    lifecycle::Lifecycle,
-    ops::Readiness,
-};
+#[cfg(feature = "database")]
+pub use database::{database, database_for, once_it_answers};
 
 /// What a service gets from the process that it runs in.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +42,7 @@ impl Databases {
 /// Why a service did not start, or stopped serving.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[cfg(feature = "database")]
     #[error("the database refused: {0}")]
     Database(#[from] sqlx::Error),
     #[error("the database is behind this program (missing migrations: {0:?}); run `greenroom migrate`")]
@@ -55,64 +55,4 @@ pub enum StartError {
     Grpc(#[from] tonic::transport::Error),
     #[error("{0}")]
     Setting(String),
-}
-
-/// The service's pool, once the database answers with a schema that is not behind. Waits for a database that is
-/// down; readiness says so meanwhile.
-pub async fn database(settings: &db::Settings, runtime: &Runtime) -> Result<PgPool, StartError> {
-    database_for(settings, Needs::Writes, runtime).await
-}
-
-/// [`database`], for a service that needs this of it.
-pub async fn database_for(
-    settings: &db::Settings,
-    needs: Needs,
-    runtime: &Runtime,
-) -> Result<PgPool, StartError> {
-    let (pool, probe) = db::probed_pool(settings, needs)?;
-    runtime.databases.locked().insert(settings.dependency(), probe.expiry().clone());
-    let (observed, service) = (pool.clone(), settings.service());
-    runtime.readiness.watch(&runtime.lifecycle, settings.dependency(), true, move || {
-        let probe = probe.clone();
-        db::observe_pool(&observed, &service);
-        async move { probe.ask().await }
-    });
-    match once_it_answers(runtime, || examine(&pool, settings)).await? {
-        Schema::Current => Ok(pool),
-        Schema::Behind(versions) => Err(StartError::Behind(versions)),
-        Schema::Differs(version) => Err(StartError::Differs(version)),
-    }
-}
-
-async fn examine(pool: &PgPool, settings: &db::Settings) -> Result<Schema, sqlx::Error> {
-    let schema = db::schema(pool).await?;
-    if let Some(role) = settings.role
-        && schema == Schema::Current
-    {
-        db::check_role(pool, role).await?;
-    }
-    Ok(schema)
-}
-
-/// What a service needs of its database before it serves, tried until the database answers: a process that started
-/// while a failover is under way waits, as one does that was there before.
-pub async fn once_it_answers<T, E: DatabaseError + Into<StartError>, F: Future<Output = Result<T, E>>>(
-    runtime: &Runtime,
-    mut attempt: impl FnMut() -> F,
-) -> Result<T, StartError> {
-    let stopping = runtime.lifecycle.stopping();
-    loop {
-        match attempt().await {
-            Err(error) => match error.database() {
-                Some(cause) if db::is_outage(cause) => {
-                    tracing::info!(error = %cause, "waiting for the database");
-                }
-                _ => return Err(error.into()),
-            },
-            Ok(done) => return Ok(done),
-        }
-        if stopping.run_until_cancelled(tokio::time::sleep(Duration::from_millis(250))).await.is_none() {
-            return Err(StartError::Stopped);
-        }
-    }
 }

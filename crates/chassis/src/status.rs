@@ -10,6 +10,8 @@ use std::{
     str::FromStr,
 };
 
+use domain::OwnerKind;
+use serde::{Serialize, Serializer};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -38,6 +40,12 @@ macro_rules! reasons {
             #[must_use]
             pub const fn http(self) -> u16 {
                 match self { $(Self::$variant => $http,)+ }
+            }
+        }
+
+        impl Serialize for Reason {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.code())
             }
         }
 
@@ -180,10 +188,10 @@ impl Refusal {
 
     /// Logs that somebody was not let in, once, where it was decided: the id that he is told finds this line.
     #[must_use]
-    pub fn logged(self, owner_kind: &str, owner_id: &str, user_id: &str) -> Self {
+    pub fn logged(self, owner_kind: OwnerKind, owner_id: &str, user_id: &str) -> Self {
         tracing::info!(
             code = self.reason.code(),
-            owner.kind = owner_kind,
+            owner.kind = owner_kind.as_str(),
             owner.id = owner_id,
             user.id = user_id,
             "a join was refused"

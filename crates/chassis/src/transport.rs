@@ -32,12 +32,12 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub struct Transport {
-    way: Way,
+    connection: Connection,
     token: HeaderValue,
 }
 
 #[derive(Clone)]
-enum Way {
+enum Connection {
     Channel(Channel),
     InProcess(Guard<Routes>),
 }
@@ -51,13 +51,13 @@ impl Transport {
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
-        Self { way: Way::Channel(endpoint.connect_lazy()), token: tokens.outgoing() }
+        Self { connection: Connection::Channel(endpoint.connect_lazy()), token: tokens.outgoing() }
     }
 
     /// The routes of a service of this process, behind its guard.
     #[must_use]
     pub fn in_process(routes: Guard<Routes>, tokens: &InternalTokens) -> Self {
-        Self { way: Way::InProcess(routes), token: tokens.outgoing() }
+        Self { connection: Connection::InProcess(routes), token: tokens.outgoing() }
     }
 
     /// The span of a call, if it is part of a trace, and the headers that carry the call's context.
@@ -91,13 +91,13 @@ impl Service<Request<Body>> for Transport {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let span = self.prepare(&mut request);
-        match &self.way {
-            Way::InProcess(routes) => {
+        match &self.connection {
+            Connection::InProcess(routes) => {
                 let call = routes.clone().oneshot(request);
                 let call = call.map(|answer| Ok(answer.unwrap_or_else(|never| match never {})));
                 observed(span, call).boxed()
             }
-            Way::Channel(channel) => {
+            Connection::Channel(channel) => {
                 let call = channel.clone().oneshot(request);
                 let budget = context::remaining(LONGEST);
                 let call = async move {

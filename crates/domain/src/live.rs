@@ -1,28 +1,30 @@
 //! The states of live rooms, their sessions, and the people in them.
 
-/// `live_room_sessions.status`. Open: `scheduled`, `lobby`, `live`; the others are final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum LiveStatus {
-    Scheduled,
-    Lobby,
-    Live,
-    Ended,
-    Cancelled,
+use crate::text_enum::text_enum;
+
+text_enum! {
+    /// The status of a live room, which is that of its open session.
+    pub enum LiveRoomStatus as proto::types::v1::LiveRoomStatus {
+        /// No session is open.
+        Idle = "idle",
+        Scheduled = "scheduled",
+        Lobby = "lobby",
+        Live = "live",
+    }
+}
+
+text_enum! {
+    /// The status of a session of a live room. Open: `scheduled`, `lobby`, `live`; the others are final.
+    pub enum LiveStatus as proto::types::v1::LiveStatus {
+        Scheduled = "scheduled",
+        Lobby = "lobby",
+        Live = "live",
+        Ended = "ended",
+        Cancelled = "cancelled",
+    }
 }
 
 impl LiveStatus {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::Lobby => "lobby",
-            Self::Live => "live",
-            Self::Ended => "ended",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     #[must_use]
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Scheduled | Self::Lobby | Self::Live)
@@ -33,73 +35,59 @@ impl LiveStatus {
     pub const fn has_room(self) -> bool {
         matches!(self, Self::Lobby | Self::Live)
     }
-}
 
-/// `live_room_sessions.end_reason`: why a session is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum EndReason {
-    /// The host ended or cancelled it.
-    Host,
-    /// It was empty for too long.
-    Empty,
-    /// It was empty after its `ends_at`.
-    Time,
-    /// It did not go live in time.
-    Missed,
-    /// An admin or the host reset the room, or a repair completed a half-written end.
-    Reset,
-}
-
-impl EndReason {
+    /// The status of a room whose open session has this one.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn of_room(self) -> LiveRoomStatus {
         match self {
-            Self::Host => "host",
-            Self::Empty => "empty",
-            Self::Time => "time",
-            Self::Missed => "missed",
-            Self::Reset => "reset",
+            Self::Scheduled => LiveRoomStatus::Scheduled,
+            Self::Lobby => LiveRoomStatus::Lobby,
+            Self::Live => LiveRoomStatus::Live,
+            Self::Ended | Self::Cancelled => LiveRoomStatus::Idle,
         }
     }
 }
 
-/// `live_room_attendance.lobby_status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum LobbyStatus {
-    Waiting,
-    Admitted,
-    Rejected,
-}
-
-impl LobbyStatus {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Admitted => "admitted",
-            Self::Rejected => "rejected",
-        }
+text_enum! {
+    /// Whether the room of an open live session is on LiveKit.
+    pub enum Readiness as proto::types::v1::Readiness {
+        Starting = "starting",
+        Ready = "ready",
+        Failed = "failed",
     }
 }
 
-/// `access_level` of live rooms, sessions and streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum AccessLevel {
-    /// Any signed-in user.
-    Public,
-    /// The host, admins, and members of the room's groups.
-    Group,
+text_enum! {
+    /// Why a session of a live room is over.
+    pub enum EndReason as proto::types::v1::EndReason {
+        /// The host ended or cancelled it.
+        Host = "host",
+        /// It was empty for too long.
+        Empty = "empty",
+        /// It was empty after its `ends_at`.
+        Time = "time",
+        /// It did not go live in time.
+        Missed = "missed",
+        /// An admin or the host reset the room, or a repair completed a half-written end.
+        Reset = "reset",
+    }
 }
 
-impl AccessLevel {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Group => "group",
-        }
+text_enum! {
+    /// Whether a person is let in to a live session.
+    pub enum LobbyStatus as proto::types::v1::LobbyStatus {
+        Waiting = "waiting",
+        Admitted = "admitted",
+        Rejected = "rejected",
+    }
+}
+
+text_enum! {
+    /// Who may read a live room, a session of it, or a stream.
+    pub enum AccessLevel as proto::types::v1::AccessLevel {
+        /// Any signed-in user.
+        Public = "public",
+        /// The host, admins, and members of the room's groups.
+        Group = "group",
     }
 }

@@ -1,31 +1,21 @@
 //! Recordings: what they are of, and how they stand.
 
-/// `recordings.status`: `starting` → `active` → `ending` → one of the other three, and to those from anywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum RecordingStatus {
-    Starting,
-    Active,
-    Ending,
-    Complete,
-    Failed,
-    /// Stopped before it began.
-    Aborted,
+use crate::text_enum::text_enum;
+
+text_enum! {
+    /// The status of a recording: `starting` → `active` → `ending` → one of the other three, and to those from anywhere.
+    pub enum RecordingStatus as proto::types::v1::RecordingStatus {
+        Starting = "starting",
+        Active = "active",
+        Ending = "ending",
+        Complete = "complete",
+        Failed = "failed",
+        /// Stopped before it began.
+        Aborted = "aborted",
+    }
 }
 
 impl RecordingStatus {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Active => "active",
-            Self::Ending => "ending",
-            Self::Complete => "complete",
-            Self::Failed => "failed",
-            Self::Aborted => "aborted",
-        }
-    }
-
     /// Something can still come of it, and the room has no other.
     #[must_use]
     pub const fn is_open(self) -> bool {
@@ -33,22 +23,12 @@ impl RecordingStatus {
     }
 }
 
-/// `recordings.kind`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum RecordingKind {
-    /// One MP4 file.
-    File,
-    /// A playlist and segments that can be played while they are made.
-    Hls,
-}
-
-impl RecordingKind {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Hls => "hls",
-        }
+text_enum! {
+    /// What a recording is written as.
+    pub enum RecordingKind {
+        /// One MP4 file.
+        File = "file",
+        /// A playlist and segments that can be played while they are made.
+        Hls = "hls",
     }
 }

@@ -1,20 +1,22 @@
 //! What each role may do in a LiveKit room: the one table, for tokens and for live changes alike.
 
-/// A person's part in a meeting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum Role {
-    Host,
-    Guest,
+use crate::text_enum::text_enum;
+
+text_enum! {
+    /// A person's part in a meeting.
+    pub enum Role as proto::types::v1::Role {
+        Host = "host",
+        Guest = "guest",
+    }
 }
 
-/// A person's part in a live session: the role of his seat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum SeatRole {
-    Host,
-    Speaker,
-    Guest,
+text_enum! {
+    /// A person's part in a live session: the role of their seat.
+    pub enum SeatRole as proto::types::v1::SeatRole {
+        Host = "host",
+        Speaker = "speaker",
+        Guest = "guest",
+    }
 }
 
 /// A person's part in a nest.
@@ -30,26 +32,13 @@ pub enum NestRole {
     Guest,
 }
 
-/// A track source as LiveKit's grants name it (`canPublishSources`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    Camera,
-    Microphone,
-    ScreenShare,
-    ScreenShareAudio,
-}
-
-impl Source {
-    pub const ALL: [Self; 4] = [Self::Camera, Self::Microphone, Self::ScreenShare, Self::ScreenShareAudio];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Camera => "camera",
-            Self::Microphone => "microphone",
-            Self::ScreenShare => "screen_share",
-            Self::ScreenShareAudio => "screen_share_audio",
-        }
+text_enum! {
+    /// A track source as LiveKit's grants name it (`canPublishSources`).
+    pub enum Source as proto::types::v1::Source {
+        Camera = "camera",
+        Microphone = "microphone",
+        ScreenShare = "screen_share",
+        ScreenShareAudio = "screen_share_audio",
     }
 }
 
@@ -127,14 +116,6 @@ impl NestRole {
 
 impl Role {
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::Guest => "guest",
-        }
-    }
-
-    #[must_use]
     pub const fn is_host(self) -> bool {
         matches!(self, Self::Host)
     }
@@ -154,15 +135,6 @@ impl Role {
 }
 
 impl SeatRole {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::Speaker => "speaker",
-            Self::Guest => "guest",
-        }
-    }
-
     #[must_use]
     pub const fn is_host(self) -> bool {
         matches!(self, Self::Host)

@@ -5,35 +5,35 @@ use std::str::FromStr;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// `livekit_rooms.status`: `pending(g)` → `active(g, sid)` → `ended`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum RoomStatus {
-    Pending,
-    Active,
-    Ended,
-    Failed,
-}
+use crate::{LiveSessionId, NestId, SessionId, text_enum::text_enum};
 
-impl RoomStatus {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Active => "active",
-            Self::Ended => "ended",
-            Self::Failed => "failed",
-        }
+text_enum! {
+    /// The status of the record of a room on LiveKit: `pending` → `active` → `ended`, in each generation.
+    pub enum RoomStatus as proto::types::v1::RoomStatus {
+        Pending = "pending",
+        Active = "active",
+        Ended = "ended",
+        Failed = "failed",
     }
 }
 
-/// Why a room ended. After `window` it may open again, in its next generation, when its owner is moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum EndedReason {
-    Host,
-    Cancelled,
-    Window,
+text_enum! {
+    /// Why a room ended. After `window` it may open again, in its next generation, when its owner is moved.
+    pub enum EndedReason {
+        Host = "host",
+        Cancelled = "cancelled",
+        Window = "window",
+    }
+}
+
+text_enum! {
+    /// The status of a participant of a meeting.
+    pub enum ParticipantStatus as proto::types::v1::ParticipantStatus {
+        Invited = "invited",
+        Joined = "joined",
+        Left = "left",
+        Kicked = "kicked",
+    }
 }
 
 /// `ROOM_CREATION`: when a booking's room is made. Booking and room-lifecycle must agree on it.
@@ -56,22 +56,33 @@ impl FromStr for RoomCreation {
     }
 }
 
-/// `room_owners.kind`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum OwnerKind {
-    Session,
-    LiveSession,
-    Nest,
+text_enum! {
+    /// What a room belongs to.
+    pub enum OwnerKind as proto::types::v1::OwnerKind {
+        /// A booking.
+        Session = "session",
+        /// One broadcast in a live room.
+        LiveSession = "live_session",
+        Nest = "nest",
+    }
+}
+
+text_enum! {
+    /// What a reference names: the things that have rooms, as people know them.
+    pub enum TargetKind as proto::types::v1::TargetKind {
+        Session = "session",
+        LiveRoom = "live_room",
+        Nest = "nest",
+    }
 }
 
 impl OwnerKind {
     #[must_use]
     pub const fn owner(self, id: Uuid) -> Owner {
         match self {
-            Self::Session => Owner::Session(id),
-            Self::LiveSession => Owner::LiveSession(id),
-            Self::Nest => Owner::Nest(id),
+            Self::Session => Owner::Session(SessionId(id)),
+            Self::LiveSession => Owner::LiveSession(LiveSessionId(id)),
+            Self::Nest => Owner::Nest(NestId(id)),
         }
     }
 }
@@ -80,18 +91,20 @@ impl OwnerKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
     /// A booking.
-    Session(Uuid),
+    Session(SessionId),
     /// One broadcast in a live room.
-    LiveSession(Uuid),
+    LiveSession(LiveSessionId),
     /// An audio room of Nostr clients.
-    Nest(Uuid),
+    Nest(NestId),
 }
 
 impl Owner {
     #[must_use]
     pub const fn id(self) -> Uuid {
         match self {
-            Self::Session(id) | Self::LiveSession(id) | Self::Nest(id) => id,
+            Self::Session(SessionId(id)) | Self::LiveSession(LiveSessionId(id)) | Self::Nest(NestId(id)) => {
+                id
+            }
         }
     }
 
@@ -129,9 +142,9 @@ impl Owner {
         let (id, suffix) = rest.split_at_checked(36)?; // a hyphenated UUID
         let id = Uuid::try_parse(id).ok()?;
         let owner = match kind {
-            "session" => Self::Session(id),
-            "live" => Self::LiveSession(id),
-            "nest" => Self::Nest(id),
+            "session" => Self::Session(SessionId(id)),
+            "live" => Self::LiveSession(LiveSessionId(id)),
+            "nest" => Self::Nest(NestId(id)),
             _ => return None,
         };
         let generation = if suffix.is_empty() { 1 } else { suffix.strip_prefix("-g")?.parse().ok()? };
@@ -157,25 +170,25 @@ mod tests {
 
     #[test]
     fn each_generation_has_its_own_name() {
-        let owner = Owner::Session(Uuid::nil());
+        let owner = Owner::Session(SessionId::default());
         assert_eq!(owner.room_name(1), "session-00000000-0000-0000-0000-000000000000");
         assert_eq!(owner.room_name(3), "session-00000000-0000-0000-0000-000000000000-g3");
-        let owner = Owner::LiveSession(Uuid::nil());
+        let owner = Owner::LiveSession(LiveSessionId::default());
         assert_eq!(owner.room_name(2), "live-00000000-0000-0000-0000-000000000000-g2");
-        let owner = Owner::Nest(Uuid::nil());
+        let owner = Owner::Nest(NestId::default());
         assert_eq!(owner.room_name(1), "nest-00000000-0000-0000-0000-000000000000");
     }
 
     #[test]
     fn room_name_is_parsed_into_owner_and_generation() {
         let id = Uuid::from_u128(7);
-        for owner in [Owner::Session(id), Owner::LiveSession(id), Owner::Nest(id)] {
+        for owner in OwnerKind::ALL.map(|kind| kind.owner(id)) {
             for generation in [1, 2, 12, i32::MAX] {
                 let name = owner.room_name(generation);
                 assert_eq!(Owner::from_room_name(&name), Some((owner, generation)), "{name}");
             }
         }
-        let name = Owner::Session(id).room_name(1);
+        let name = Owner::Session(SessionId(id)).room_name(1);
         for suffix in ["-g1", "-g0", "-g02", "-g-2", "-g", "x", "-g2147483648"] {
             assert_eq!(Owner::from_room_name(&format!("{name}{suffix}")), None, "{suffix}");
         }

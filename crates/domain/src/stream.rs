@@ -1,4 +1,16 @@
-//! The files of a stream, by the names that players ask for: a playlist, and segments beside it.
+//! Streams: their states in the listing, and the files of one, by the names that players ask for: a playlist, and segments
+//! beside it.
+
+use crate::text_enum::text_enum;
+
+text_enum! {
+    /// The status of a row of the listing.
+    pub enum StreamStatus as proto::types::v1::StreamStatus {
+        Pending = "pending",
+        Live = "live",
+        Ended = "ended",
+    }
+}
 
 /// What a file of a stream is. None: that is no name of one, and nothing is looked for under it.
 #[must_use]

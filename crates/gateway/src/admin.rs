@@ -1,10 +1,12 @@
 //! `/api/v1/admin`: what operators look at, with the admin claim only.
 
 use axum::{
-    Json as Answer,
-    extract::{FromRequestParts, State},
+    Json,
+    extract::{FromRef, FromRequestParts, State},
 };
+use chassis::status::Reason::{InvalidRequest, NotAdmin};
 use chassis::status::{Reason, Refusal};
+use domain::{DeliveryChannel, DeliveryState, SessionId};
 use http::request::Parts;
 use proto::{booking::v1 as pb, types::v1::Caller};
 use serde::{Deserialize, Serialize};
@@ -14,9 +16,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
+    auth::Auth,
+    clients::Clients,
     error::Rejection,
     extract::Query,
-    wire::{self, Envelope, told},
+    wire::{self, Envelope},
 };
 
 mod rooms;
@@ -33,11 +37,15 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 /// A person with the admin claim.
 pub(crate) struct Admin(pub(crate) Caller);
 
-impl FromRequestParts<App> for Admin {
+impl<S> FromRequestParts<S> for Admin
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let caller = app.sign_in(parts).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let caller = Auth::from_ref(state).sign_in(parts).await?;
         if caller.is_admin {
             Ok(Self(caller))
         } else {
@@ -55,13 +63,11 @@ pub(crate) struct Delivery {
     #[schema(format = Uuid)]
     notification_id: String,
     kind: String,
-    /// email · webhook
-    channel: String,
-    /// dead · pending · waiting: no address of the person is known
-    state: String,
+    channel: DeliveryChannel,
+    state: DeliveryState,
     /// Null: for the admins.
     user_id: Option<String>,
-    #[schema(format = Uuid)]
+    #[schema(value_type = Option<SessionId>)]
     booking_id: Option<String>,
     attempts: i32,
     last_error: Option<String>,
@@ -82,26 +88,17 @@ impl TryFrom<pb::Delivery> for Delivery {
             id: delivery.id,
             notification_id: delivery.notification_id,
             kind: delivery.kind,
-            channel: delivery.channel,
-            state: delivery.state,
-            user_id: told(delivery.user_id),
-            booking_id: told(delivery.booking_id),
+            channel: delivery.channel.try_into()?,
+            state: delivery.state.try_into()?,
+            user_id: delivery.user_id,
+            booking_id: delivery.booking_id,
             attempts: delivery.attempts,
-            last_error: told(delivery.last_error),
+            last_error: delivery.last_error,
             created_at: wire::time("delivery.created_at", delivery.created_at)?,
             due_at: wire::time("delivery.due_at", delivery.due_at)?,
             dead_at: wire::time_or_null(delivery.dead_at),
         })
     }
-}
-
-#[derive(Deserialize, ToSchema, Clone, Copy, Default)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum DeliveryState {
-    #[default]
-    Dead,
-    Pending,
-    Waiting,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -119,24 +116,20 @@ pub(crate) struct ListDeliveries {
 
 /// Notifications that could not be delivered, newest first, and why.
 #[utoipa::path(get, path = "/api/v1/admin/notifications", operation_id = "listDeliveries", tag = "Operation",
-    params(ListDeliveries), responses((status = 200, body = Envelope<Vec<Delivery>>, description = "a page")))]
+    params(ListDeliveries), responses((status = 200, body = Envelope<Vec<Delivery>>, description = "a page")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotAdmin]))))]
 pub(crate) async fn notifications(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     Admin(caller): Admin,
     Query(query): Query<ListDeliveries>,
-) -> Result<Answer<Envelope<Vec<Delivery>>>, Rejection> {
-    let state = match query.state.unwrap_or_default() {
-        DeliveryState::Dead => "dead",
-        DeliveryState::Pending => "pending",
-        DeliveryState::Waiting => "waiting",
-    };
+) -> Result<Json<Envelope<Vec<Delivery>>>, Rejection> {
     let request = pb::ListDeliveriesRequest {
         caller: Some(caller),
-        state: state.to_owned(),
+        state: query.state.map(Into::into),
         limit: wire::limit(query.limit),
-        cursor: query.cursor.unwrap_or_default(),
+        cursor: query.cursor,
     };
-    let page = app.booking().list_deliveries(request).await?.into_inner();
+    let page = clients.booking().list_deliveries(request).await?.into_inner();
     let deliveries = page.deliveries.into_iter().map(Delivery::try_from);
     Ok(Envelope::page(deliveries.collect::<Result<_, _>>()?, page.next_cursor))
 }

@@ -1,164 +1,196 @@
-//! Who asks: the bearer token of a request, verified against the one source of keys.
-//!
-//! The key decides the algorithm, never the token; times are judged by the process clock with 30 s of leeway.
-//! A verified token is remembered by its SHA-256 for at most 60 s and never past its expiry, so that the
-//! signature is not computed again for every request of a session. Tokens are never logged.
+//! Who is asking: the person of a bearer token, a ticket or a signed link. A request that proves nothing counts against
+//! its address.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use chassis::{service::Runtime, service::StartError};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use axum::extract::{FromRef, FromRequestParts};
+use chassis::{
+    clock::Clock,
+    service::{Runtime, StartError},
+    status::{Reason, Refusal},
+};
+use http::request::Parts;
 use proto::types::v1::Caller;
-use secrecy::ExposeSecret;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 
+use self::{key::Refused, token::TokenVerifier};
 use crate::{
-    config::{AuthConfig, KeySource},
-    edge::note_detail,
+    config::{HttpConfig, Nip98Config},
+    edge::{note_refused, note_user},
+    error::Rejection,
+    limits::{Limits, Sender},
 };
 
 mod cache;
+pub(crate) mod claim_paths;
 mod claims;
 mod jwks;
+mod key;
+mod token;
 
-pub use claims::{AdminClaim, GroupsClaim};
-
-/// Below the largest head, so that a client with a larger token is answered (docs/errors.md).
-const LONGEST_TOKEN: usize = 12 * 1024;
-
-/// Why a token was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("there is no bearer token")]
-    Missing,
-    #[error("the token cannot be read")]
-    Malformed,
-    #[error("the token is larger than 12 KiB")]
-    TooLarge,
-    #[error("the token was signed by nobody we know")]
-    UnknownKey,
-    #[error("the token's signature or algorithm is wrong")]
-    Signature,
-    #[error("the token was issued by another issuer")]
-    Issuer,
-    #[error("the token is meant for another audience")]
-    Audience,
-    #[error("the token has expired")]
-    Expired,
-    #[error("the token is not valid yet")]
-    NotYetValid,
-    #[error("the token names no subject, or one with blanks at its ends or invisible characters")]
-    Subject,
-    /// Not the caller's fault: the keys were never fetched.
-    #[error("the identity provider's keys are not known yet")]
-    NoKeys,
-}
-
-/// A key and the one algorithm it verifies.
 #[derive(Clone)]
-pub(crate) struct Key {
-    decoding: DecodingKey,
-    validation: Validation,
-}
+pub(crate) struct Auth(Arc<Inner>);
 
-impl Key {
-    fn new(decoding: DecodingKey, algorithm: Algorithm) -> Self {
-        let mut validation = Validation::new(algorithm);
-        // Only the signature: jsonwebtoken would judge times by the system clock (see `claims`).
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        validation.required_spec_claims.clear();
-        Self { decoding, validation }
-    }
-
-    fn verify(&self, token: &str) -> Result<Value, Refused> {
-        jsonwebtoken::decode(token, &self.decoding, &self.validation)
-            .map(|token| token.claims)
-            .map_err(|_| Refused::Signature)
-    }
-}
-
-enum Keys {
-    Secret(Arc<Key>),
-    Jwks(jwks::Jwks),
-}
-
-pub(crate) struct Auth {
-    keys: Keys,
-    config: AuthConfig,
-    cache: cache::Cache,
+struct Inner {
+    tokens: TokenVerifier,
+    nip98: Nip98Config,
+    /// The clock that tokens are verified by.
+    clock: Clock,
+    limits: Limits,
 }
 
 impl Auth {
-    /// Starts fetching keys if they are somewhere else.
-    pub(crate) fn start(config: AuthConfig, runtime: &Runtime) -> Result<Self, StartError> {
-        let keys = match &config.keys {
-            KeySource::Hs256(secret) => Keys::Secret(Arc::new(Key::new(
-                DecodingKey::from_secret(secret.expose_secret().as_bytes()),
-                Algorithm::HS256,
-            ))),
-            KeySource::Jwks(url) => Keys::Jwks(jwks::Jwks::start(url.clone(), runtime)?),
+    /// Starts to fetch the keys of the identity provider, if a URL names them.
+    pub(crate) fn start(config: &HttpConfig, limits: Limits, runtime: &Runtime) -> Result<Self, StartError> {
+        Ok(Self(Arc::new(Inner {
+            tokens: TokenVerifier::start(config.auth.clone(), runtime)?,
+            nip98: config.nip98.clone(),
+            clock: config.auth.clock,
+            limits,
+        })))
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(crate) fn nip98(&self) -> &Nip98Config {
+        &self.0.nip98
+    }
+
+    /// Unix seconds.
+    pub(crate) fn now(&self) -> i64 {
+        self.0.clock.now().unix_timestamp()
+    }
+
+    /// Authenticates the bearer of a ticket or a link (`what`). None: it is not valid, and `why` says so.
+    pub(crate) fn authenticate(
+        &self,
+        bearer: Option<Caller>,
+        parts: &Parts,
+        what: &'static str,
+        why: &'static str,
+    ) -> Result<Caller, Rejection> {
+        match bearer {
+            Some(caller) => self.limit(caller),
+            None => Err(self.refuse(parts, what, Refusal::new(Reason::Unauthenticated, why))),
+        }
+    }
+
+    /// Limits the bearer of a link, who is not known, by address. A link that is not valid counts as a failed sign-in.
+    pub(crate) fn check_link(&self, is_valid: bool, parts: &Parts) -> Result<(), Rejection> {
+        if is_valid {
+            return self.limits().limit_address(parts);
+        }
+        let why = "The link is not good, or not any more; read the recording again.";
+        Err(self.refuse(parts, "link", Refusal::new(Reason::Unauthenticated, why)))
+    }
+
+    pub(crate) async fn sign_in(&self, parts: &mut Parts) -> Result<Caller, Rejection> {
+        self.limits().notice_forwarded(parts);
+        let verified = match token::bearer(&parts.headers) {
+            Ok(token) => self.0.tokens.verify(token).await,
+            Err(refused) => Err(refused),
         };
-        Ok(Self { keys, config, cache: cache::Cache::default() })
-    }
-
-    /// The person whose token this is.
-    pub(crate) async fn verify(&self, token: &str) -> Result<Caller, Refused> {
-        if token.len() > LONGEST_TOKEN {
-            return Err(Refused::TooLarge);
-        }
-        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let now = self.config.clock.now().unix_timestamp();
-        if let Some(caller) = self.cache.find(&digest, now, Instant::now()) {
-            return Ok(caller);
-        }
-        let key = self.key(token).await?;
-        let claims = key.verify(token)?;
-        let verified = claims::judge(&claims, &self.config, now)
-            .inspect_err(|refused| note_detail(&detail(*refused, &claims, now)))?;
-        self.cache.remember(digest, &verified.caller, verified.expires_at, Instant::now());
-        Ok(verified.caller)
-    }
-
-    async fn key(&self, token: &str) -> Result<Arc<Key>, Refused> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| Refused::Malformed)?;
-        if header.crit.is_some() {
-            return Err(Refused::Malformed); // RFC 7515 §4.1.11: we understand no extension
-        }
-        match &self.keys {
-            Keys::Secret(key) => Ok(Arc::clone(key)),
-            Keys::Jwks(jwks) => {
-                let found = jwks.find(header.kid.as_deref()).await;
-                found.inspect_err(|_| note_detail(&format!("kid {:?}", header.kid.unwrap_or_default())))
+        match verified {
+            Ok(caller) => {
+                parts.extensions.insert(Sender::Person(caller.user_id.clone()));
+                self.limit(caller)
+            }
+            Err(refused @ Refused::NoKeys) => {
+                note_refused(reason(refused));
+                Err(Refusal::unavailable(Reason::ServiceUnavailable, 2).into())
+            }
+            Err(refused @ Refused::TooLarge) => Err(self.refuse(
+                parts,
+                reason(refused),
+                Refusal::new(Reason::TokenTooLarge, unauthenticated(refused)),
+            )),
+            Err(refused) => {
+                let refusal = Refusal::new(Reason::Unauthenticated, unauthenticated(refused));
+                Err(self.refuse(parts, reason(refused), refusal))
             }
         }
     }
-}
 
-/// What was wrong in the claims of a token whose signature is right, for the operator.
-fn detail(refused: Refused, claims: &Value, now: i64) -> String {
-    let claim = |name: &str| format!("{name} {}", claims[name]);
-    match refused {
-        Refused::Issuer => claim("iss"),
-        Refused::Audience => claim("aud"),
-        Refused::Expired => format!("{}, now {now}", claim("exp")),
-        Refused::NotYetValid => format!("{}, now {now}", claim("nbf")),
-        Refused::Subject => claim("sub"),
-        Refused::Missing
-        | Refused::Malformed
-        | Refused::TooLarge
-        | Refused::UnknownKey
-        | Refused::Signature
-        | Refused::NoKeys => String::new(),
+    fn limit(&self, caller: Caller) -> Result<Caller, Rejection> {
+        note_user(&caller.user_id);
+        self.limits().limit_user(&caller.user_id).map(|()| caller)
+    }
+
+    fn refuse(&self, parts: &Parts, reason: &'static str, refusal: Refusal) -> Rejection {
+        note_refused(reason);
+        if let Err(rate_limited) = self.limits().limit_address(parts) {
+            return rate_limited;
+        }
+        metrics::counter!("greenroom_sign_ins_refused_total", "reason" => reason).increment(1);
+        refusal.into()
     }
 }
 
-/// The token of an `Authorization: Bearer …` header.
-pub(crate) fn bearer(headers: &http::HeaderMap) -> Result<&str, Refused> {
-    let value = headers.get(http::header::AUTHORIZATION).ok_or(Refused::Missing)?;
-    let (scheme, token) =
-        value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(Refused::Malformed)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(Refused::Malformed) }
+fn unauthenticated(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Missing => "Send a token as `Authorization: Bearer …`.",
+        Refused::Expired => "The token has expired; sign in again.",
+        Refused::TooLarge => {
+            "The token is larger than 12 KiB. Signing in again does not help: the identity provider must write fewer \
+             claims into it."
+        }
+        Refused::NotYetValid => "The token is not valid yet; the clocks may be apart.",
+        Refused::Malformed
+        | Refused::UnknownKey
+        | Refused::Signature
+        | Refused::Issuer
+        | Refused::Audience
+        | Refused::Subject
+        | Refused::NoKeys => "The token is not accepted here; sign in again.",
+    }
+}
+
+fn reason(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Missing => "missing",
+        Refused::Malformed => "malformed",
+        Refused::TooLarge => "too_large",
+        Refused::UnknownKey => "unknown_key",
+        Refused::Signature => "signature",
+        Refused::Issuer => "issuer",
+        Refused::Audience => "audience",
+        Refused::Expired => "expired",
+        Refused::NotYetValid => "not_yet_valid",
+        Refused::Subject => "subject",
+        Refused::NoKeys => "no_keys",
+    }
+}
+
+/// The person of a verified token. A request without one counts against its address.
+pub(crate) struct SignedIn(pub(crate) Caller);
+
+impl<S> FromRequestParts<S> for SignedIn
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        Auth::from_ref(state).sign_in(parts).await.map(Self)
+    }
+}
+
+/// A signed-in person whose request also counts against the stricter limit for moderation. It checks no permission:
+/// the services do.
+pub(crate) struct ModerationRateLimited(pub(crate) Caller);
+
+impl<S> FromRequestParts<S> for ModerationRateLimited
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let auth = Auth::from_ref(state);
+        let caller = auth.sign_in(parts).await?;
+        auth.limits().limit_moderation(&caller.user_id).map(|()| Self(caller))
+    }
 }

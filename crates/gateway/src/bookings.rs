@@ -1,7 +1,12 @@
 //! `/api/bookings`: booking, reading, moving and cancelling, each answered with the booking as it is now.
 
-use axum::{Json as Answer, extract::State, response::IntoResponse};
+use axum::{Json, extract::State, response::IntoResponse};
 use chassis::grpc::timestamp;
+use chassis::status::Reason::{
+    IdempotencyKeyReused, InvalidRequest, InvalidSessionId, Kicked, MeetingEnded, MeetingStarted, NotAdmin,
+    NotParticipant, SessionCancelled, SessionNotFound, SlotTaken, TooLarge,
+};
+use domain::{Role, RoomStatus, SessionId, SessionStatus};
 use http::{StatusCode, header};
 use proto::booking::v1 as pb;
 use serde::{Deserialize, Serialize};
@@ -9,10 +14,12 @@ use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    app::{App, SignedIn},
+    auth::SignedIn,
+    clients::Clients,
     error::Rejection,
-    extract::{Id, Json, Keyed, Query},
-    wire::{self, Envelope, Person, told},
+    extract::{Id, JsonBody, KeyedBody, Query},
+    links::Links,
+    wire::{self, Envelope, Person},
 };
 
 /// A scheduled session between a host and a guest.
@@ -20,12 +27,11 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "the shape that clients read")]
 pub(crate) struct Booking {
-    #[schema(format = Uuid)]
+    #[schema(value_type = SessionId)]
     id: String,
     title: String,
     description: String,
-    #[schema(value_type = BookingStatus)]
-    status: String,
+    status: SessionStatus,
     /// Whether the meeting is going on.
     is_live: bool,
     #[serde(with = "time::serde::rfc3339")]
@@ -58,67 +64,38 @@ pub(crate) struct Booking {
     updated_at: OffsetDateTime,
 }
 
-#[derive(Deserialize, ToSchema, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum BookingStatus {
-    Scheduled,
-    InProgress,
-    Completed,
-    Cancelled,
-    NoShow,
-}
-
-impl BookingStatus {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::InProgress => "in_progress",
-            Self::Completed => "completed",
-            Self::Cancelled => "cancelled",
-            Self::NoShow => "no_show",
-        }
-    }
-}
-
-#[derive(Deserialize, ToSchema, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum BookingRole {
-    Host,
-    Guest,
-}
-
 /// The booking's LiveKit room as we have it on record.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BookingRoom {
-    /// pending · active · ended · failed
-    status: String,
+    status: RoomStatus,
     room_name: String,
     /// Null until LiveKit has answered.
     room_sid: Option<String>,
 }
 
 impl Booking {
-    fn read(app: &App, booking: Option<pb::Booking>, reader: String) -> Result<Self, Rejection> {
+    fn read(links: &Links, booking: Option<pb::Booking>, reader: String) -> Result<Self, Rejection> {
         let booking = booking.ok_or(Rejection::Incomplete("booking"))?;
         let host = booking.host.ok_or(Rejection::Incomplete("booking.host"))?;
         let guest = booking.guest.ok_or(Rejection::Incomplete("booking.guest"))?;
+        let status = booking.status.try_into()?;
         let is_host = host.id == reader;
         let calendar = (is_host || guest.id == reader)
-            .then(|| app.calendar_links().path(&booking.id, &reader, booking.link_version))
+            .then(|| links.calendars().path(&booking.id, &reader, booking.link_version))
             .flatten();
         Ok(Self {
             id: booking.id,
             title: booking.title,
             description: booking.description,
-            is_live: booking.status == BookingStatus::InProgress.as_str(),
-            status: booking.status,
+            is_live: status == SessionStatus::InProgress,
+            status,
             scheduled_at: wire::time("booking.scheduled_at", booking.scheduled_at)?,
             duration_minutes: booking.duration_minutes,
             opens_at: wire::time("booking.opens_at", booking.opens_at)?,
             closes_at: wire::time("booking.closes_at", booking.closes_at)?,
             meeting_url: booking.meeting_url,
-            calendar_url: calendar.map(|path| app.link(&path)),
+            calendar_url: calendar.map(|path| links.url(&path)),
             host_id: host.id.clone(),
             guest_id: guest.id.clone(),
             host: host.into(),
@@ -127,20 +104,24 @@ impl Booking {
             is_host,
             is_provider: is_host,
             can_record: is_host,
-            room: booking.room.map(|room| BookingRoom {
-                status: room.status,
-                room_name: room.room_name,
-                room_sid: told(room.room_sid),
-            }),
+            room: booking.room.map(BookingRoom::try_from).transpose()?,
             cancelled_at: wire::time_or_null(booking.cancelled_at),
-            cancel_reason: told(booking.cancel_reason),
+            cancel_reason: booking.cancel_reason,
             created_at: wire::time("booking.created_at", booking.created_at)?,
             updated_at: wire::time("booking.updated_at", booking.updated_at)?,
         })
     }
 }
 
-type BookingAnswer = Result<Answer<Envelope<Booking>>, Rejection>;
+impl TryFrom<pb::Room> for BookingRoom {
+    type Error = Rejection;
+
+    fn try_from(room: pb::Room) -> Result<Self, Rejection> {
+        Ok(Self { status: room.status.try_into()?, room_name: room.room_name, room_sid: room.room_sid })
+    }
+}
+
+type BookingAnswer = Result<Json<Envelope<Booking>>, Rejection>;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -173,27 +154,30 @@ pub(crate) struct GuestContact {
         description = "A second request with the same key gets the first one's booking")),
     request_body = CreateBooking,
     responses((status = 201, body = Envelope<Booking>, description = "booked",
-        headers(("Location" = String, description = "the booking")))))]
+        headers(("Location" = String, description = "the booking")))),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, NotParticipant, NotAdmin, SlotTaken, IdempotencyKeyReused]))))]
 pub(crate) async fn create(
-    State(app): State<App>,
+    State(clients): State<Clients>,
+    State(links): State<Links>,
     SignedIn(caller): SignedIn,
-    Keyed(idempotency_key, body): Keyed<CreateBooking>,
+    KeyedBody(idempotency_key, body): KeyedBody<CreateBooking>,
 ) -> Result<impl IntoResponse, Rejection> {
     let reader = caller.user_id.clone();
     let request = pb::CreateBookingRequest {
         caller: Some(caller),
         guest_id: body.guest_id,
-        host_id: body.host_id.unwrap_or_default(),
+        host_id: body.host_id,
         title: body.title,
-        description: body.description.unwrap_or_default(),
+        description: body.description,
         scheduled_at: Some(timestamp(body.scheduled_at)),
         duration_minutes: body.duration_minutes,
         guest: body.guest.map(|guest| pb::GuestContact { name: guest.name, email: guest.email }),
         idempotency_key,
     };
-    let answer = app.booking().create_booking(request).await?.into_inner();
-    let booking = Booking::read(&app, answer.booking, reader)?;
-    let location = app.link(&format!("/api/bookings/{}", booking.id));
+    let answer = clients.booking().create_booking(request).await?.into_inner();
+    let booking = Booking::read(&links, answer.booking, reader)?;
+    let location = links.url(&format!("/api/bookings/{}", booking.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Envelope::new(booking)))
 }
 
@@ -202,9 +186,9 @@ pub(crate) async fn create(
 pub(crate) struct ListBookings {
     /// Only bookings in which the caller has this role.
     #[param(inline)]
-    role: Option<BookingRole>,
+    role: Option<Role>,
     #[param(inline)]
-    status: Option<BookingStatus>,
+    status: Option<SessionStatus>,
     /// Bookings that start at this time or later, RFC 3339.
     #[serde(default, with = "time::serde::rfc3339::option")]
     from: Option<OffsetDateTime>,
@@ -220,31 +204,29 @@ pub(crate) struct ListBookings {
 
 /// The caller's bookings, latest start first.
 #[utoipa::path(get, path = "/api/bookings", operation_id = "listBookings", tag = "Bookings",
-    params(ListBookings), responses((status = 200, body = Envelope<Vec<Booking>>, description = "a page")))]
+    params(ListBookings), responses((status = 200, body = Envelope<Vec<Booking>>, description = "a page")),
+    extensions(("x-refuses" = json!([InvalidRequest]))))]
 pub(crate) async fn list(
-    State(app): State<App>,
+    State(clients): State<Clients>,
+    State(links): State<Links>,
     SignedIn(caller): SignedIn,
     Query(query): Query<ListBookings>,
-) -> Result<Answer<Envelope<Vec<Booking>>>, Rejection> {
+) -> Result<Json<Envelope<Vec<Booking>>>, Rejection> {
     let reader = caller.user_id.clone();
-    let role = query.role.map_or("", |role| match role {
-        BookingRole::Host => "host",
-        BookingRole::Guest => "guest",
-    });
     let request = pb::ListBookingsRequest {
         caller: Some(caller),
-        role: role.to_owned(),
-        status: query.status.map_or("", BookingStatus::as_str).to_owned(),
+        role: query.role.map(Into::into),
+        status: query.status.map(Into::into),
         from: query.from.map(timestamp),
         to: query.to.map(timestamp),
         limit: wire::limit(query.limit),
-        cursor: query.cursor.unwrap_or_default(),
+        cursor: query.cursor,
     };
-    let page = app.booking().list_bookings(request).await?.into_inner();
+    let page = clients.booking().list_bookings(request).await?.into_inner();
     let bookings = page
         .bookings
         .into_iter()
-        .map(|booking| Booking::read(&app, Some(booking), reader.clone()))
+        .map(|booking| Booking::read(&links, Some(booking), reader.clone()))
         .collect::<Result<_, _>>()?;
     Ok(Envelope::page(bookings, page.next_cursor))
 }
@@ -252,16 +234,18 @@ pub(crate) async fn list(
 /// One booking.
 #[utoipa::path(get, path = "/api/bookings/{bookingId}", operation_id = "getBooking", tag = "Bookings",
     params(("bookingId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<Booking>, description = "the booking")))]
+    responses((status = 200, body = Envelope<Booking>, description = "the booking")),
+    extensions(("x-refuses" = json!([InvalidSessionId, NotParticipant, SessionNotFound]))))]
 pub(crate) async fn get(
-    State(app): State<App>,
+    State(clients): State<Clients>,
+    State(links): State<Links>,
     SignedIn(caller): SignedIn,
     Id(booking_id): Id,
 ) -> BookingAnswer {
     let reader = caller.user_id.clone();
     let request = pb::GetBookingRequest { caller: Some(caller), booking_id };
-    let answer = app.booking().get_booking(request).await?.into_inner();
-    Booking::read(&app, answer.booking, reader).map(Envelope::new)
+    let answer = clients.booking().get_booking(request).await?.into_inner();
+    Booking::read(&links, answer.booking, reader).map(Envelope::new)
 }
 
 /// What is absent stays as it is.
@@ -281,12 +265,16 @@ pub(crate) struct PatchBooking {
 /// Moves, lengthens or renames a booking that has not begun; not for a guest who was kicked. The meeting URL stays.
 #[utoipa::path(patch, path = "/api/bookings/{bookingId}", operation_id = "patchBooking", tag = "Bookings",
     params(("bookingId" = uuid::Uuid, Path)), request_body = PatchBooking,
-    responses((status = 200, body = Envelope<Booking>, description = "the booking as it is now")))]
+    responses((status = 200, body = Envelope<Booking>, description = "the booking as it is now")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, InvalidSessionId, TooLarge, NotParticipant, Kicked, SessionNotFound, SlotTaken,
+        MeetingStarted, MeetingEnded, SessionCancelled]))))]
 pub(crate) async fn patch(
-    State(app): State<App>,
+    State(clients): State<Clients>,
+    State(links): State<Links>,
     SignedIn(caller): SignedIn,
     Id(booking_id): Id,
-    Json(body): Json<PatchBooking>,
+    JsonBody(body): JsonBody<PatchBooking>,
 ) -> BookingAnswer {
     let reader = caller.user_id.clone();
     let request = pb::RescheduleBookingRequest {
@@ -297,8 +285,8 @@ pub(crate) async fn patch(
         title: body.title,
         description: body.description,
     };
-    let answer = app.booking().reschedule_booking(request).await?.into_inner();
-    Booking::read(&app, answer.booking, reader).map(Envelope::new)
+    let answer = clients.booking().reschedule_booking(request).await?.into_inner();
+    Booking::read(&links, answer.booking, reader).map(Envelope::new)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -310,19 +298,18 @@ pub(crate) struct CancelBooking {
 /// Cancels a booking; again, the same answer. Not for a guest who was kicked.
 #[utoipa::path(post, path = "/api/bookings/{bookingId}/cancel", operation_id = "cancelBooking",
     tag = "Bookings", params(("bookingId" = uuid::Uuid, Path)), request_body = CancelBooking,
-    responses((status = 200, body = Envelope<Booking>, description = "the cancelled booking")))]
+    responses((status = 200, body = Envelope<Booking>, description = "the cancelled booking")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, InvalidSessionId, TooLarge, NotParticipant, Kicked, SessionNotFound, MeetingEnded]))))]
 pub(crate) async fn cancel(
-    State(app): State<App>,
+    State(clients): State<Clients>,
+    State(links): State<Links>,
     SignedIn(caller): SignedIn,
     Id(booking_id): Id,
-    Json(body): Json<CancelBooking>,
+    JsonBody(body): JsonBody<CancelBooking>,
 ) -> BookingAnswer {
     let reader = caller.user_id.clone();
-    let request = pb::CancelBookingRequest {
-        caller: Some(caller),
-        booking_id,
-        reason: body.reason.unwrap_or_default(),
-    };
-    let answer = app.booking().cancel_booking(request).await?.into_inner();
-    Booking::read(&app, answer.booking, reader).map(Envelope::new)
+    let request = pb::CancelBookingRequest { caller: Some(caller), booking_id, reason: body.reason };
+    let answer = clients.booking().cancel_booking(request).await?.into_inner();
+    Booking::read(&links, answer.booking, reader).map(Envelope::new)
 }

@@ -1,19 +1,22 @@
-//! `/api/bookings/{id}/calendar.ics`: the booking for calendar programs, which send no token: a signed link stands for
-//! the person it was shown to, until the booking's links are withdrawn.
+//! `/api/bookings/{id}/calendar.ics`: the booking for calendar programs, which send no token. A signed link identifies the
+//! person it was issued to, until the booking's links are revoked.
 
 use axum::{
-    extract::{FromRequestParts, State},
+    extract::{FromRef, FromRequestParts, State},
     response::IntoResponse,
 };
+use chassis::status::Reason::{InvalidRequest, InvalidSessionId, NotParticipant, SessionNotFound};
 use http::{HeaderValue, header, request::Parts};
 use proto::{booking::v1 as pb, types::v1::Caller};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
-    app::App,
+    auth::Auth,
+    clients::Clients,
     error::Rejection,
     extract::{Id, Query},
+    links::Links,
 };
 
 /// A signed-in person, or the person of a signed link and the version that it was signed for.
@@ -24,27 +27,33 @@ pub(crate) struct CalendarReader {
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Link {
+pub(crate) struct CalendarLinkQuery {
     /// The three parts of a signed link, as `calendarUrl` has them.
     user: Option<String>,
     version: Option<i32>,
     signature: Option<String>,
 }
 
-impl FromRequestParts<App> for CalendarReader {
+impl<S> FromRequestParts<S> for CalendarReader
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+    Links: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let Query(link) = Query::<Link>::from_request_parts(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let Query(link) = Query::<CalendarLinkQuery>::from_request_parts(parts, state).await?;
+        let auth = Auth::from_ref(state);
         let signature = link.signature.filter(|_| !parts.headers.contains_key(header::AUTHORIZATION));
         let Some(signature) = signature else {
-            return Ok(Self { caller: app.sign_in(parts).await?, link_version: None });
+            return Ok(Self { caller: auth.sign_in(parts).await?, link_version: None });
         };
-        let Id(booking) = Id::from_request_parts(parts, app).await?;
+        let Id(booking) = Id::from_request_parts(parts, state).await?;
         let (user, version) = (link.user.unwrap_or_default(), link.version.unwrap_or_default());
-        let is_good = app.calendar_links().verify(&booking, &user, version, &signature);
+        let is_good = Links::from_ref(state).calendars().verify(&booking, &user, version, &signature);
         let bearer = is_good.then(|| Caller { user_id: user, ..Caller::default() });
-        let caller = app.believe(
+        let caller = auth.authenticate(
             bearer,
             parts,
             "link",
@@ -56,15 +65,16 @@ impl FromRequestParts<App> for CalendarReader {
 
 /// The booking as an iCalendar file, for its parties or by the signed link `calendarUrl`.
 #[utoipa::path(get, path = "/api/bookings/{bookingId}/calendar.ics", operation_id = "getCalendar", tag = "Bookings",
-    params(("bookingId" = uuid::Uuid, Path), Link), security(("bearer" = []), ("calendarLink" = [])),
-    responses((status = 200, body = String, content_type = "text/calendar", description = "RFC 5545")))]
+    params(("bookingId" = uuid::Uuid, Path), CalendarLinkQuery), security(("bearer" = []), ("calendarLink" = [])),
+    responses((status = 200, body = String, content_type = "text/calendar", description = "RFC 5545")),
+    extensions(("x-refuses" = json!([InvalidRequest, InvalidSessionId, NotParticipant, SessionNotFound]))))]
 pub(crate) async fn get(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     CalendarReader { caller, link_version }: CalendarReader,
     Id(booking_id): Id,
 ) -> Result<impl IntoResponse, Rejection> {
     let request = pb::GetCalendarRequest { caller: Some(caller), booking_id, link_version };
-    let calendar = app.booking().get_calendar(request).await?.into_inner().calendar;
+    let calendar = clients.booking().get_calendar(request).await?.into_inner().calendar;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/calendar; charset=utf-8")),
         (header::CONTENT_DISPOSITION, HeaderValue::from_static("inline; filename=\"booking.ics\"")),

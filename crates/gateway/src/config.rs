@@ -17,8 +17,8 @@ use url::{Host, Url};
 
 use crate::{
     address::TrustedProxies,
-    auth::{AdminClaim, GroupsClaim},
-    limits::Rate,
+    auth::claim_paths::{AdminClaim, GroupsClaim},
+    rate::Rate,
 };
 
 pub use crate::cors::Cors;

@@ -10,6 +10,9 @@ use crate::{
     shares::{Share, Shares},
 };
 
+/// Connections at once. Many, because each listener of the event stream holds one for as long as it listens.
+pub(crate) const CONNECTIONS: u32 = 8_192;
+
 pub(crate) struct Connections {
     /// None: no bound.
     of_one: Option<Shares>,

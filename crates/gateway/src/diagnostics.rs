@@ -1,19 +1,23 @@
-//! `/api/v1/diagnostics/rooms`: why somebody cannot get in, and one step to set it right.
+//! `/api/v1/diagnostics/rooms`: why a caller cannot join a room, and one step that repairs it.
 //!
-//! Always an answer within 2 s: what the services do not say by then the gateway says itself (scenario C), with the
-//! check that failed. Anybody may ask; what he is told of a room is room-lifecycle's to decide.
+//! A diagnosis is answered within 2 s. If a service does not answer by then, the gateway answers itself (scenario C) and
+//! names the check that failed. Any client may ask; room-lifecycle decides what it may know of the room.
 
 use std::{collections::HashMap, time::Duration};
 
 use axum::{
-    Json as Answer,
+    Json,
     extract::{FromRequestParts, RawPathParams, State},
+};
+use chassis::status::Reason::{
+    InvalidRequest, LivekitUnavailable, NotHost, RoomNotActive, RoomNotFound, TooLarge,
 };
 use chassis::{
     context,
     diagnosis::Cause,
     status::{Reason, Refusal},
 };
+use domain::{Scenario, TargetKind};
 use http::request::Parts;
 use proto::{room::v1 as room, token::v1 as token};
 use serde::Serialize;
@@ -21,9 +25,11 @@ use tonic::{Code, Status};
 use utoipa::ToSchema;
 
 use crate::{
-    app::{App, Asker},
+    clients::Clients,
     error::{self, Rejection},
-    extract::{Json, Nothing},
+    extract::{EmptyObject, JsonBody},
+    limits::Limits,
+    principal::Principal,
 };
 
 /// What all services together may take.
@@ -35,7 +41,7 @@ pub(crate) struct Verdict {
     checks: Vec<Finding>,
     /// ok · A (the room is known, LiveKit or tokens fail) · B (not known) · C (a service or the database fails) ·
     /// refused (all is well but for this caller, or at this time)
-    scenario: String,
+    scenario: Scenario,
     /// One of docs/diagnosis.md; it does not change.
     code: String,
     diagnosis: String,
@@ -64,9 +70,8 @@ struct Finding {
 /// What can be told of the room, as far as the caller may know of it.
 #[derive(Default, Serialize, ToSchema)]
 struct Facts {
-    /// session · `live_room` · nest
     #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
+    kind: Option<TargetKind>,
     /// Of a booking.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -92,7 +97,7 @@ impl From<HashMap<String, String>> for Facts {
     fn from(mut facts: HashMap<String, String>) -> Self {
         let mut take = |fact: &str| facts.remove(fact);
         Self {
-            kind: take("kind"),
+            kind: take("kind").and_then(|kind| kind.parse().ok()),
             opens_at: take("opens_at"),
             closes_at: take("closes_at"),
             names: take("names"),
@@ -115,20 +120,22 @@ impl From<room::Check> for Finding {
     }
 }
 
-impl From<room::Diagnosis> for Verdict {
-    fn from(told: room::Diagnosis) -> Self {
-        let made = told.checks.into_iter().map(Finding::from);
-        Self {
+impl TryFrom<room::Diagnosis> for Verdict {
+    type Error = Rejection;
+
+    fn try_from(found: room::Diagnosis) -> Result<Self, Rejection> {
+        let made = found.checks.into_iter().map(Finding::from);
+        Ok(Self {
             checks: std::iter::once(Finding::of_gateway("api", true)).chain(made).collect(),
-            scenario: told.scenario,
-            code: told.code,
-            diagnosis: told.diagnosis,
-            likely_cause: told.likely_cause,
-            fix: told.fix,
-            repaired: told.repaired,
+            scenario: found.scenario.try_into()?,
+            code: found.code,
+            diagnosis: found.diagnosis,
+            likely_cause: found.likely_cause,
+            fix: found.fix,
+            repaired: found.repaired,
             request_id: error::request_id().to_string(),
-            facts: told.facts.into(),
-        }
+            facts: found.facts.into(),
+        })
     }
 }
 
@@ -141,7 +148,7 @@ impl Verdict {
         checks.extend(failed.map(|check| Finding::of_gateway(check, false)));
         Self {
             checks,
-            scenario: cause.scenario().as_str().to_owned(),
+            scenario: cause.scenario(),
             code: cause.code().to_owned(),
             diagnosis: words.diagnosis.to_owned(),
             likely_cause: words.likely_cause.to_owned(),
@@ -154,118 +161,136 @@ impl Verdict {
 }
 
 /// The service that did not answer, as a check, and what came instead.
-struct Failed(&'static str, Status);
+struct FailedCall(&'static str, Rejection);
 
 const ROOMS: &str = "room_service";
 const TOKENS: &str = "token_service";
 
-enum Sought {
-    Room { kind: String, id: String },
+enum RoomLookup {
+    Room { kind: TargetKind, id: String },
     NotKnown(room::Diagnosis),
 }
 
-async fn find(app: &App, asker: &Asker, reference: String) -> Result<Sought, Status> {
-    let request = room::FindRoomRequest { caller: asker.caller().cloned(), reference };
-    let found = app.diagnosis().find_room(request).await?.into_inner();
+async fn find(clients: &Clients, principal: &Principal, reference: String) -> Result<RoomLookup, Rejection> {
+    let request = room::FindRoomRequest { caller: principal.caller().cloned(), reference };
+    let found = clients.diagnosis().find_room(request).await?.into_inner();
     Ok(match found.not_known {
-        Some(not_known) => Sought::NotKnown(not_known),
-        None => Sought::Room { kind: found.kind, id: found.id },
+        Some(not_known) => RoomLookup::NotKnown(not_known),
+        None => RoomLookup::Room { kind: found.kind.try_into()?, id: found.id },
     })
 }
 
-async fn examine(app: &App, asker: &Asker, kind: String, id: String) -> Result<room::Diagnosis, Failed> {
-    let caller = asker.caller_in(&kind).cloned();
-    let request = token::ExplainRequest { caller: caller.clone(), kind: kind.clone(), id: id.clone() };
-    let told = app.token().explain(request).await.map_err(|status| Failed(TOKENS, status))?.into_inner();
-    let request = room::DiagnoseRequest { caller, kind, id, code: told.code };
-    let told = app.diagnosis().diagnose(request).await.map_err(|status| Failed(ROOMS, status))?;
-    Ok(told.into_inner())
+async fn examine(
+    clients: &Clients,
+    principal: &Principal,
+    kind: TargetKind,
+    id: String,
+) -> Result<room::Diagnosis, FailedCall> {
+    let caller = principal.caller_in(kind).cloned();
+    let request = token::ExplainRequest { caller: caller.clone(), kind: kind.into(), id: id.clone() };
+    let explained = clients
+        .token()
+        .explain(request)
+        .await
+        .map_err(|status| FailedCall(TOKENS, status.into()))?
+        .into_inner();
+    let request = room::DiagnoseRequest { caller, kind: kind.into(), id, code: explained.code };
+    let diagnosis =
+        clients.diagnosis().diagnose(request).await.map_err(|status| FailedCall(ROOMS, status.into()))?;
+    Ok(diagnosis.into_inner())
 }
 
 /// An answer, whatever the services do.
-fn conclude(asker: &Asker, outcome: Result<room::Diagnosis, Failed>) -> Verdict {
-    let told = match outcome {
-        Ok(told) => Verdict::from(told),
-        Err(Failed(check, status)) => {
-            Verdict::of_refusal(error::from_service(&status), Some(check), asker.is_admin())
+fn conclude(principal: &Principal, outcome: Result<room::Diagnosis, FailedCall>) -> Verdict {
+    let outcome =
+        outcome.and_then(|found| Verdict::try_from(found).map_err(|rejection| FailedCall(ROOMS, rejection)));
+    let verdict = match outcome {
+        Ok(verdict) => verdict,
+        Err(FailedCall(check, rejection)) => {
+            Verdict::of_refusal(rejection.into_refusal(), Some(check), principal.is_admin())
         }
     };
     tracing::info!(
-        request.id = told.request_id,
-        scenario = told.scenario,
-        code = told.code,
-        repaired = told.repaired,
-        user.id = asker.caller().map(|caller| caller.user_id.as_str()),
+        request.id = verdict.request_id,
+        scenario = verdict.scenario.as_str(),
+        code = verdict.code,
+        repaired = verdict.repaired,
+        user.id = principal.caller().map(|caller| caller.user_id.as_str()),
         "a room was diagnosed"
     );
-    told
+    verdict
 }
 
 /// Why the caller cannot get in. `ref` is the id of a booking, live room or nest, a LiveKit room name, the link of a
 /// meeting or an naddr, percent-encoded.
 #[utoipa::path(get, path = "/api/v1/diagnostics/rooms/{ref}", operation_id = "diagnoseRoom", tag = "Diagnosis",
     params(("ref" = String, Path)), security((), ("bearer" = []), ("nostr" = [])),
-    responses((status = 200, body = Verdict, description = "whatever is wrong")))]
+    responses((status = 200, body = Verdict, description = "whatever is wrong")),
+    extensions(("x-refuses" = json!([]))))]
 pub(crate) async fn diagnose(
-    State(app): State<App>,
-    asker: Asker,
+    State(clients): State<Clients>,
+    State(limits): State<Limits>,
+    principal: Principal,
     Reference(reference): Reference,
-) -> Result<Answer<Verdict>, Rejection> {
-    app.count_diagnosis(&asker)?;
-    if let Asker::Refused(_, refusal) = asker {
-        return Ok(Answer(Verdict::of_refusal(refusal, None, false)));
+) -> Result<Json<Verdict>, Rejection> {
+    limits.limit_diagnosis(principal.key())?;
+    if let Principal::Refused(_, refusal) = principal {
+        return Ok(Json(Verdict::of_refusal(refusal, None, false)));
     }
     let outcome = context::with_budget(BUDGET, async {
-        match find(&app, &asker, reference).await.map_err(|status| Failed(ROOMS, status))? {
-            Sought::NotKnown(not_known) => Ok(not_known),
-            Sought::Room { kind, id } => examine(&app, &asker, kind, id).await,
+        match find(&clients, &principal, reference).await.map_err(|rejection| FailedCall(ROOMS, rejection))? {
+            RoomLookup::NotKnown(not_known) => Ok(not_known),
+            RoomLookup::Room { kind, id } => examine(&clients, &principal, kind, id).await,
         }
     })
     .await;
-    Ok(Answer(conclude(&asker, outcome)))
+    Ok(Json(conclude(&principal, outcome)))
 }
 
 /// Brings the room one step to where it should be, and diagnoses it again.
 #[utoipa::path(post, path = "/api/v1/diagnostics/rooms/{ref}/repair", operation_id = "repairRoom",
     tag = "Diagnosis", params(("ref" = String, Path)), security(("bearer" = []), ("nostr" = [])),
-    responses((status = 200, body = Verdict, description = "as it is now")))]
+    responses((status = 200, body = Verdict, description = "as it is now")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable]))))]
 pub(crate) async fn repair(
-    State(app): State<App>,
-    asker: Asker,
+    State(clients): State<Clients>,
+    State(limits): State<Limits>,
+    principal: Principal,
     Reference(reference): Reference,
-    _: Json<Nothing>,
-) -> Result<Answer<Verdict>, Rejection> {
-    asker.somebody()?;
-    let Sought::Room { kind, id } = find(&app, &asker, reference).await? else {
+    _: JsonBody<EmptyObject>,
+) -> Result<Json<Verdict>, Rejection> {
+    principal.require_authenticated()?;
+    let RoomLookup::Room { kind, id } = find(&clients, &principal, reference).await? else {
         return Err(Refusal::new(Reason::RoomNotFound, "There is no such room.").into());
     };
-    let Some(caller) = asker.caller_in(&kind).cloned() else {
+    let Some(caller) = principal.caller_in(kind).cloned() else {
         return Err(Refusal::new(
             Reason::NotHost,
             "Only the host of the nest, by his key, and admins repair it.",
         )
         .into());
     };
-    let proof = asker.proof().cloned();
-    let request = room::RepairRequest { caller: Some(caller), kind: kind.clone(), id: id.clone(), proof };
+    let proof = principal.proof().cloned();
+    let request = room::RepairRequest { caller: Some(caller), kind: kind.into(), id: id.clone(), proof };
     // 403 comes before 429: a caller who may not repair does not learn whether the room was just repaired.
-    match app.diagnosis().check_repair(request.clone()).await {
+    match clients.diagnosis().check_repair(request.clone()).await {
         Err(status) if status.code() != Code::Unimplemented => return Err(status.into()), // an older replica
         _ => {}
     }
-    app.count_repair(&id)?; // before it is done: of many who ask at once, one is served
-    let outcome = app.diagnosis().repair(request).await;
+    limits.limit_repair(&id)?; // before it is done: of many who ask at once, one is served
+    let outcome = clients.diagnosis().repair(request).await;
     let denied = |status: &Status| {
         matches!(status.code(), Code::PermissionDenied | Code::NotFound | Code::Unauthenticated)
     };
     if outcome.as_ref().is_err_and(denied) {
-        app.forget_repair(&id); // what changed since the check uses up no repair
+        limits.refund_repair(&id); // what changed since the check uses up no repair
     }
     let repaired = outcome?.into_inner().repaired;
-    let outcome = context::with_budget(BUDGET, examine(&app, &asker, kind, id)).await;
-    let mut told = conclude(&asker, outcome);
-    told.repaired = repaired && !matches!(told.scenario.as_str(), "A" | "C");
-    Ok(Answer(told))
+    let outcome = context::with_budget(BUDGET, examine(&clients, &principal, kind, id)).await;
+    let mut verdict = conclude(&principal, outcome);
+    verdict.repaired = repaired && !matches!(verdict.scenario, Scenario::A | Scenario::C);
+    Ok(Json(verdict))
 }
 
 /// What the caller pasted, decoded once.

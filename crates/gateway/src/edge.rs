@@ -37,7 +37,7 @@ use tracing::{Span, field};
 use self::line::{Line, NOTES};
 use crate::{
     error::{self, Rejection},
-    live, nests,
+    family::Family,
 };
 
 pub(crate) use self::line::{note_detail, note_refused, note_user};
@@ -83,7 +83,7 @@ where
         }
         let (request_id, echo) = request_id(request.headers());
         let route = request.extensions().get::<MatchedPath>().cloned();
-        let in_words = words(request.uri().path());
+        let family = Family::of(request.uri().path());
         let method = method(request.method());
         let span = span(method, route.as_ref(), &request_id);
         let trace = Trace::carried_by(request.headers());
@@ -92,7 +92,7 @@ where
         let work = context::scope(context, async move {
             let line = Line::begin(started, method, route);
             let mut response = call.await?;
-            in_words(&mut response);
+            error::word_for(family, &mut response);
             response.headers_mut().insert(REQUEST_ID, echo);
             observe(line.route(), method, &response, started);
             line.answered(&mut response);
@@ -136,34 +136,25 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Map<CatchUnwind<AssertUnwindSafe<S::Future>>, fn(std::thread::Result<Answer>) -> Answer>;
+    type Future = Map<CatchUnwind<AssertUnwindSafe<S::Future>>, fn(std::thread::Result<Handled>) -> Handled>;
 
     fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(poller)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        AssertUnwindSafe(self.inner.call(request)).catch_unwind().map(answer)
+        AssertUnwindSafe(self.inner.call(request)).catch_unwind().map(after_panic)
     }
 }
 
-type Answer = Result<Response, Infallible>;
+type Handled = Result<Response, Infallible>;
 
-fn answer(outcome: std::thread::Result<Answer>) -> Answer {
+fn after_panic(outcome: std::thread::Result<Handled>) -> Handled {
     outcome.unwrap_or_else(|_panic| {
         telemetry::meters::count_panic("http request");
         tracing::error!("a handler panicked");
         Ok(Rejection::from(Refusal::internal()).into_response())
     })
-}
-
-/// How refusals of this path are worded.
-fn words(path: &str) -> fn(&mut Response) {
-    match () {
-        () if nests::is_of_family(path) => error::in_words_of_nests,
-        () if live::is_of_family(path) => error::in_words_of_live,
-        () => |_| (),
-    }
 }
 
 /// The caller's id if it is one, else ours; as text, and as the header that tells it.

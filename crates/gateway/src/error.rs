@@ -10,9 +10,12 @@ use chassis::{
     context,
     status::{FieldError, Reason, Refusal},
 };
+use domain::UnknownValue;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use tonic_types::StatusExt as _;
+
+use crate::family::Family;
 
 /// Why a request gets no answer of its route.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,9 @@ pub enum Rejection {
     NoMethod,
     #[error("a service answered without {0}")]
     Incomplete(&'static str),
+    /// A service is newer than this gateway, or forgot to set a field.
+    #[error("a service answered with an unknown value: {0}")]
+    Unknown(#[from] UnknownValue),
 }
 
 /// How people read it: the tone of the clients that have always read it.
@@ -72,11 +78,28 @@ pub(crate) fn title(reason: Reason) -> &'static str {
     }
 }
 
+impl Rejection {
+    /// As a service would have refused; what only the gateway refuses is internal to others.
+    pub(crate) fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::Service(status) => from_service(&status),
+            Self::NoRoute | Self::NoMethod => Refusal::internal(),
+            Self::Incomplete(what) => {
+                tracing::error!(what, "a service answered incompletely");
+                Refusal::internal()
+            }
+            Self::Unknown(UnknownValue { name, value }) => {
+                tracing::error!(name, value, "a service answered with an unknown value");
+                Refusal::internal()
+            }
+        }
+    }
+}
+
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let refusal = match self {
-            Self::Refused(refusal) => refusal,
-            Self::Service(status) => from_service(&status),
             Self::NoRoute => {
                 let message = "There is no such route; /docs lists all.";
                 return body(StatusCode::NOT_FOUND, "Not Found", message, "route_not_found", Map::new());
@@ -86,16 +109,13 @@ impl IntoResponse for Rejection {
                 let status = StatusCode::METHOD_NOT_ALLOWED;
                 return body(status, "Method Not Allowed", message, "method_not_allowed", Map::new());
             }
-            Self::Incomplete(what) => {
-                tracing::error!(what, "a service answered incompletely");
-                Refusal::internal()
-            }
+            rejection => rejection.into_refusal(),
         };
-        answer(refusal)
+        refuse(refusal)
     }
 }
 
-/// The id that the caller is told, and that finds the request in our logs.
+/// The request id of the answer, which finds the request in our logs.
 pub(crate) fn request_id() -> Arc<str> {
     context::current().map_or_else(|| Arc::from(""), |context| context.request_id)
 }
@@ -115,7 +135,7 @@ pub(crate) fn from_service(status: &tonic::Status) -> Refusal {
     Refusal::from_status(status)
 }
 
-fn answer(refusal: Refusal) -> Response {
+fn refuse(refusal: Refusal) -> Response {
     let reason = refusal.reason;
     let status = StatusCode::from_u16(reason.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let later = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
@@ -176,8 +196,17 @@ pub(crate) struct Code(pub(crate) &'static str);
 #[derive(Clone)]
 struct Fields(Map<String, Value>);
 
-/// A refusal as clients of `/api/v1/live` read it: `ok` is false, and `error` is the code in capitals.
-pub(crate) fn in_words_of_live(response: &mut Response) {
+/// Words a refusal as the clients of its family read it.
+pub(crate) fn word_for(family: Family, response: &mut Response) {
+    match family {
+        Family::Api => {}
+        Family::Live => word_for_live(response),
+        Family::Nests => word_for_nests(response),
+    }
+}
+
+/// In `/api/v1/live`, `ok` is false and `error` is the code in capitals.
+fn word_for_live(response: &mut Response) {
     let Some(Fields(mut fields)) = response.extensions_mut().remove() else { return };
     let code = fields.get("code").and_then(Value::as_str).unwrap_or_default().to_ascii_uppercase();
     fields.insert("error".to_owned(), code.into());
@@ -185,8 +214,8 @@ pub(crate) fn in_words_of_live(response: &mut Response) {
     *response.body_mut() = Value::Object(fields).to_string().into();
 }
 
-/// A refusal as clients of nests read it: they show the text of `error`, and sign with Nostr keys.
-pub(crate) fn in_words_of_nests(response: &mut Response) {
+/// Clients of nests show the text of `error`, and sign with Nostr keys.
+fn word_for_nests(response: &mut Response) {
     let Some(Fields(mut fields)) = response.extensions_mut().remove() else { return };
     if let Some(challenge) = response.headers_mut().get_mut(header::WWW_AUTHENTICATE) {
         *challenge = HeaderValue::from_static("Nostr");

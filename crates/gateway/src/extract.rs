@@ -3,7 +3,7 @@
 
 use axum::{
     body::{Body, HttpBody as _},
-    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+    extract::{FromRef, FromRequest, FromRequestParts, RawPathParams, Request},
 };
 use bytes::Bytes;
 use chassis::{
@@ -15,12 +15,15 @@ use futures::TryStreamExt as _;
 use http::{HeaderMap, header, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{borrow::Cow, net::IpAddr, time::Duration};
+use std::{borrow::Cow, time::Duration};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use self::wrong::{Failure, Reading, samples_of_json, samples_of_query};
-use crate::{app::App, error::Rejection};
+use crate::{
+    error::Rejection,
+    limits::{BODIES_OF_ONE, Limits, Sender},
+};
 
 mod wrong;
 
@@ -28,14 +31,8 @@ pub(crate) use self::wrong::ours;
 
 /// The largest body of a route.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
-/// What every connection may send without a place for its body: nearly all requests are shorter.
+/// What every connection may send without a slot for its body: nearly all requests are shorter.
 pub(crate) const SMALL_BODY: usize = 1024;
-/// Places for longer bodies.
-pub(crate) const BODIES: usize = 448;
-/// Places for longer bodies of requests that only a Nostr key has signed.
-pub(crate) const BODIES_OF_KEYS: usize = 64;
-/// Longer bodies of one person, key or, without either, address.
-pub(crate) const BODIES_OF_ONE: usize = 8;
 /// UTF-8's, which some editors and clients write before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much of a body that is too large is read away, so that the client hears the answer.
@@ -126,30 +123,42 @@ fn written(pairs: impl Iterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> S
 }
 
 /// A JSON object; an empty body is an empty object. The type decides whether unknown fields are refused.
-pub(crate) struct Json<T>(pub(crate) T);
+pub(crate) struct JsonBody<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+impl<S, T> FromRequest<S> for JsonBody<T>
+where
+    S: Send + Sync,
+    Limits: FromRef<S>,
+    T: DeserializeOwned,
+{
     type Rejection = Rejection;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
-        Ok(json(&receive(request, app, app.bodies()).await?).map(Self)?)
+    async fn from_request(request: Request, state: &S) -> Result<Self, Rejection> {
+        let limits = Limits::from_ref(state);
+        Ok(json(&receive(request, &limits, limits.bodies()).await?).map(Self)?)
     }
 }
 
 /// The body of a route that takes none: nothing, or an object without fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Nothing {}
+pub(crate) struct EmptyObject {}
 
 /// A JSON object, and the `Idempotency-Key` beside it: both are checked before either is refused.
-pub(crate) struct Keyed<T>(pub(crate) String, pub(crate) T);
+pub(crate) struct KeyedBody<T>(pub(crate) Option<String>, pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<App> for Keyed<T> {
+impl<S, T> FromRequest<S> for KeyedBody<T>
+where
+    S: Send + Sync,
+    Limits: FromRef<S>,
+    T: DeserializeOwned,
+{
     type Rejection = Rejection;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Rejection> {
+        let limits = Limits::from_ref(state);
         let key = idempotency_key(request.headers());
-        match (key, json(&receive(request, app, app.bodies()).await?)) {
+        match (key, json(&receive(request, &limits, limits.bodies()).await?)) {
             (Ok(key), Ok(body)) => Ok(Self(key, body)),
             (Err(key), Err(body)) => Err(body.and(key).into()),
             (Err(refusal), Ok(_)) | (Ok(_), Err(refusal)) => Err(refusal.into()),
@@ -157,25 +166,21 @@ impl<T: DeserializeOwned> FromRequest<App> for Keyed<T> {
     }
 }
 
-/// The body of a route, within its limit; one that is not small waits for a place, and its sender has few of those.
-pub(crate) async fn receive(request: Request, app: &App, places: &Semaphore) -> Result<Bytes, Rejection> {
+/// Reads the body of a route, within its limit. A body over 1 KiB waits for a slot, and its sender has few of those.
+pub(crate) async fn receive(
+    request: Request,
+    limits: &Limits,
+    slots: &Semaphore,
+) -> Result<Bytes, Rejection> {
     let (mut parts, body) = request.into_parts();
     let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
     if most.is_some_and(|most| most <= SMALL_BODY) {
         return read(&parts.headers, body, BODY_LIMIT).await;
     }
-    let sender = parts.extensions.remove().unwrap_or_else(|| Sender::Address(app.client_address(&parts)));
-    let _share = app.body_of(&sender).ok_or_else(too_many)?;
-    let _place = place(places).await?;
+    let sender = parts.extensions.remove().unwrap_or_else(|| Sender::Address(limits.client_address(&parts)));
+    let _share = limits.body_of(&sender).ok_or_else(too_many)?;
+    let _slot = slot(slots).await?;
     read(&parts.headers, body, BODY_LIMIT).await
-}
-
-/// Whose body is read: an extension of the request, once that is known.
-#[derive(Clone, Hash)]
-pub(crate) enum Sender {
-    Person(String),
-    Key(String),
-    Address(IpAddr),
 }
 
 fn too_many() -> Refusal {
@@ -184,10 +189,10 @@ fn too_many() -> Refusal {
     Refusal::new(Reason::RateLimited, message).with("retry_after", "1")
 }
 
-async fn place(places: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {
-    let place = tokio::time::timeout(Duration::from_secs(1), places.acquire()).await;
-    let place = place.ok().and_then(Result::ok);
-    place.ok_or_else(|| Refusal::unavailable(Reason::ServiceUnavailable, 1))
+async fn slot(slots: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {
+    let slot = tokio::time::timeout(Duration::from_secs(1), slots.acquire()).await;
+    let slot = slot.ok().and_then(Result::ok);
+    slot.ok_or_else(|| Refusal::unavailable(Reason::ServiceUnavailable, 1))
 }
 
 /// One JSON object, with or without a byte order mark; nothing is an empty one.
@@ -263,7 +268,7 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
 }
 
 /// A header that creating requests may carry.
-pub(crate) struct IdempotencyKey(pub(crate) String);
+pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Rejection;
@@ -273,11 +278,11 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// Returns the header's value; empty without one.
-fn idempotency_key(headers: &HeaderMap) -> Result<String, Refusal> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(String::new()) };
+/// Returns the header's value, if there is one.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().map(str::trim);
     let key = key.filter(|key| (1..=200).contains(&key.len()) && !key.contains('\t'));
-    key.map(str::to_owned)
+    key.map(|key| Some(key.to_owned()))
         .ok_or_else(|| Refusal::invalid("Idempotency-Key", "must have 1 to 200 visible ASCII characters"))
 }

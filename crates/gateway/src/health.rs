@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, extract::State, response::Response};
-use chassis::ops::{self, State as DependencyState};
+use chassis::{
+    ops::{self, State as DependencyState},
+    service::Runtime,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use crate::app::App;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Health {
@@ -22,8 +23,8 @@ pub(crate) struct Health {
 /// Always 200 while the process lives.
 #[utoipa::path(get, path = "/health", operation_id = "getHealth", tag = "Operation", security(()),
     responses((status = 200, body = Health, description = "it lives")))]
-pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
-    let report = app.runtime().readiness.report();
+pub(crate) async fn health(State(runtime): State<Runtime>) -> Json<Health> {
+    let report = runtime.readiness.report();
     let state = |(name, dependency): (String, ops::Dependency)| (name, dependency.state);
     Json(Health {
         status: if report.status == "ok" { "ok" } else { "degraded" },
@@ -45,8 +46,8 @@ pub(crate) async fn livez() -> &'static str {
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "Operation", security(()),
     responses((status = 200, body = Readiness, description = "ready, perhaps degraded"),
         (status = 503, body = Readiness, description = "the database of `greenroom up` is down")))]
-pub(crate) async fn readyz(State(app): State<App>) -> Response {
-    ops::public_readyz(&app.runtime().readiness)
+pub(crate) async fn readyz(State(runtime): State<Runtime>) -> Response {
+    ops::public_readyz(&runtime.readiness)
 }
 
 /// As `chassis::ops` writes it.

@@ -13,7 +13,7 @@ use chassis::status::{Reason, Refusal};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
-    limits::{Limiter, Rate},
+    rate::{Limiter, Rate},
     shares::{Share, Shares},
 };
 

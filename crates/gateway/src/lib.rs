@@ -26,9 +26,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{
-    app::{Anybody, App},
+    app::App,
     edge::{CaughtLayer, EdgeLayer},
     error::Rejection,
+    limits::AddressRateLimited,
 };
 
 mod address;
@@ -37,6 +38,7 @@ mod app;
 mod auth;
 mod bookings;
 mod calendar;
+mod clients;
 pub mod config;
 mod connections;
 mod cors;
@@ -44,9 +46,11 @@ mod diagnostics;
 mod edge;
 mod error;
 mod extract;
+mod family;
 mod health;
 mod intake;
 mod limits;
+mod links;
 mod listen;
 mod live;
 pub mod local;
@@ -55,6 +59,8 @@ mod nests;
 pub mod nostr;
 mod notifications;
 mod openapi;
+mod principal;
+mod rate;
 mod recordings;
 mod sessions;
 mod shares;
@@ -64,34 +70,11 @@ mod webhook;
 mod wire;
 
 pub use address::TrustedProxies;
-pub use auth::{AdminClaim, GroupsClaim};
+pub use auth::claim_paths::{AdminClaim, GroupsClaim};
+pub use clients::Peers;
 pub use config::{Args, Config, HttpArgs, HttpConfig};
-pub use limits::Rate;
 pub use listen::listen;
-
-/// The services behind the gateway.
-#[derive(Clone)]
-pub struct Peers {
-    pub booking: Transport,
-    pub room: Transport,
-    pub token: Transport,
-    pub sync: Transport,
-}
-
-impl Peers {
-    /// Channels to the addresses of the settings.
-    #[must_use]
-    pub fn at(config: &Config) -> Self {
-        let to =
-            |endpoint: &tonic::transport::Endpoint| Transport::to(endpoint.clone(), &config.internal.tokens);
-        Self {
-            booking: to(&config.peers.booking),
-            room: to(&config.peers.room),
-            token: to(&config.peers.token),
-            sync: to(&config.peers.sync),
-        }
-    }
-}
+pub use rate::Rate;
 
 /// The services behind a gateway, as its readiness names them.
 pub const SERVICES: [&str; 4] = ["booking", "room-lifecycle", "token", "sync"];
@@ -110,7 +93,7 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
     let documentation = documentation(&document)?.layer(from_fn_with_state(app.clone(), count));
     let router = router
         .route("/webhooks/livekit", post(webhook::receive))
-        .fallback(async |_: Anybody| Rejection::NoRoute)
+        .fallback(async |_: AddressRateLimited| Rejection::NoRoute)
         .method_not_allowed_fallback(no_method)
         .with_state(app.clone())
         .merge(documentation);
@@ -122,7 +105,7 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
     Ok(router.merge(nests.layer((EdgeLayer, cors::of_nests(&config.cors), CaughtLayer))))
 }
 
-async fn no_method(_: Anybody) -> Rejection {
+async fn no_method(_: AddressRateLimited) -> Rejection {
     Rejection::NoMethod
 }
 
@@ -165,7 +148,7 @@ fn documentation(document: &utoipa::openapi::OpenApi) -> Result<Router, StartErr
 }
 
 /// Counts a request against its address before it is served.
-async fn count(_: Anybody, request: Request, next: Next) -> Response {
+async fn count(_: AddressRateLimited, request: Request, next: Next) -> Response {
     next.run(request).await
 }
 

@@ -1,233 +1,230 @@
-//! Rate limits: one token bucket per key, in a map that cannot grow without end.
-//!
-//! A bucket is one number, the time at which it will be full again (GCRA). Full buckets are swept; when the map
-//! is full of others, new keys share one bucket: a flood of addresses limits itself and costs no memory.
+//! Rate limits and the memory that requests may take: what counts against an address, a person, a key or a room, and
+//! the extractors of routes that need no sign-in.
 
 use std::{
-    collections::HashMap,
-    hash::{BuildHasher, Hash, RandomState},
-    str::FromStr,
+    hash::Hash,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use axum::extract::{FromRef, FromRequestParts};
+use chassis::status::{Reason, Refusal};
+use http::request::Parts;
+use tokio::sync::Semaphore;
 
-/// Keys remembered at once by one limiter.
-const CAPACITY: usize = 100_000;
-const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// The bucket of all keys that find no place.
-const SHARED: u64 = 0;
+use crate::{
+    address::TrustedProxies,
+    config::HttpConfig,
+    error::Rejection,
+    intake::Intake,
+    rate::Limiter,
+    shares::{Share, Shares},
+};
 
-/// One request each so often, and so many at once after a pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    interval: Duration,
-    burst: u32,
+/// Bodies over 1 KiB that are read at once.
+pub(crate) const BODIES: usize = 448;
+/// The same, of requests that only a Nostr key has signed: keys are free, and must not take the slots of people.
+pub(crate) const BODIES_OF_KEYS: usize = 64;
+/// Bodies over 1 KiB of one person, key or, without either, address.
+pub(crate) const BODIES_OF_ONE: usize = 8;
+
+#[derive(Clone)]
+pub(crate) struct Limits(Arc<Each>);
+
+struct Each {
+    users: Limiter,
+    addresses: Limiter,
+    moderation: Limiter,
+    forced_refreshes: Limiter,
+    diagnoses: Limiter,
+    repairs: Limiter,
+    webhooks: Intake,
+    bodies: Semaphore,
+    bodies_of_keys: Semaphore,
+    bodies_of_one: Shares,
+    trusted_proxies: TrustedProxies,
+    /// `X-Forwarded-For` of a peer that is not trusted was logged.
+    forwarded_noticed: AtomicBool,
 }
 
-impl Rate {
-    /// Neither may be 0; `FromStr` sees to it.
-    #[must_use]
-    pub const fn new(per_second: u32, burst: u32) -> Self {
-        const SECOND: Duration = Duration::from_secs(1);
-        let interval = match SECOND.checked_div(per_second) {
-            Some(interval) => interval,
-            None => SECOND,
-        };
-        Self { interval, burst }
+/// Whose body is read: an extension of the request, once that is known.
+#[derive(Clone, Hash)]
+pub(crate) enum Sender {
+    Person(String),
+    Key(String),
+    Address(IpAddr),
+}
+
+impl Limits {
+    pub(crate) fn new(config: &HttpConfig) -> Self {
+        let rates = &config.rates;
+        Self(Arc::new(Each {
+            users: Limiter::new(rates.user),
+            addresses: Limiter::new(rates.anonymous),
+            moderation: Limiter::new(rates.moderation),
+            forced_refreshes: Limiter::new(rates.ensure),
+            diagnoses: Limiter::new(rates.diagnosis),
+            repairs: Limiter::new(rates.repair),
+            webhooks: Intake::new(rates.anonymous),
+            bodies: Semaphore::new(BODIES),
+            bodies_of_keys: Semaphore::new(BODIES_OF_KEYS),
+            bodies_of_one: Shares::of(BODIES_OF_ONE),
+            trusted_proxies: config.trusted_proxies.clone(),
+            forwarded_noticed: AtomicBool::new(false),
+        }))
     }
 
-    #[must_use]
-    pub const fn once_in(period: Duration) -> Self {
-        Self { interval: period, burst: 1 }
-    }
-}
-
-impl FromStr for Rate {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = "must be `<per second>/<burst>`, both from 1 to 1000000";
-        let (per_second, burst) = text.split_once('/').ok_or(wrong)?;
-        let number = |text: &str| text.trim().parse().ok().filter(|n| (1..=1_000_000).contains(n));
-        Ok(Self::new(number(per_second).ok_or(wrong)?, number(burst).ok_or(wrong)?))
-    }
-}
-
-#[derive(Debug)]
-pub struct Limiter {
-    /// How long one request's token takes to come back.
-    interval: Duration,
-    /// How far ahead of now a bucket may be.
-    tolerance: Duration,
-    capacity: usize,
-    hasher: RandomState,
-    buckets: Mutex<Buckets>,
-}
-
-#[derive(Debug)]
-struct Buckets {
-    /// Keyed hash of the key → when its bucket is full again.
-    full_at: HashMap<u64, Instant>,
-    swept_at: Instant,
-}
-
-impl Limiter {
-    #[must_use]
-    pub fn new(rate: Rate) -> Self {
-        Self::with_capacity(rate, CAPACITY)
+    /// Returns the client's address, or the nearest hop that is not a trusted proxy.
+    pub(crate) fn client_address(&self, parts: &Parts) -> IpAddr {
+        self.notice_forwarded(parts);
+        self.0.trusted_proxies.client(&parts.extensions, &parts.headers)
     }
 
-    fn with_capacity(rate: Rate, capacity: usize) -> Self {
-        Self {
-            interval: rate.interval,
-            tolerance: rate.interval * rate.burst,
-            capacity,
-            hasher: RandomState::new(),
-            buckets: Mutex::new(Buckets { full_at: HashMap::new(), swept_at: Instant::now() }),
+    /// Logs, once, `X-Forwarded-For` of a peer that is not trusted: all its clients count as one.
+    pub(crate) fn notice_forwarded(&self, parts: &Parts) {
+        if self.0.forwarded_noticed.load(Ordering::Relaxed) {
+            return;
         }
-    }
-
-    /// Takes one token of `key` at `now`; without one, says how long until there is.
-    pub fn take(&self, key: impl Hash, now: Instant) -> Result<(), Duration> {
-        self.look(key, now).map(|mut found| {
-            let (key, full_at) = found.after;
-            found.buckets.full_at.insert(key, full_at);
-        })
-    }
-
-    /// Whether `key` has a token at `now`, which it keeps.
-    pub fn has(&self, key: impl Hash, now: Instant) -> Result<(), Duration> {
-        self.look(key, now).map(drop)
-    }
-
-    /// Gives back a token of `key` that was taken for nothing. One of the shared bucket stays taken.
-    pub fn give_back(&self, key: impl Hash) {
-        let key = self.key(key);
-        if let Some(full_at) = self.buckets.lock().full_at.get_mut(&key)
-            && let Some(before) = full_at.checked_sub(self.interval)
+        let proxies = &self.0.trusted_proxies;
+        if let Some(peer) = proxies.stranger_that_forwards(&parts.extensions, &parts.headers)
+            && !self.0.forwarded_noticed.swap(true, Ordering::Relaxed)
         {
-            *full_at = before;
+            tracing::warn!(
+                %peer,
+                "X-Forwarded-For from a peer that is not trusted was ignored: if it is a proxy of yours, all its \
+                 clients are limited as one address; name it in TRUSTED_PROXIES"
+            );
         }
     }
 
-    fn key(&self, key: impl Hash) -> u64 {
-        self.hasher.hash_one(key).max(SHARED + 1)
+    /// Takes a token of the request's address.
+    pub(crate) fn limit_address(&self, parts: &Parts) -> Result<(), Rejection> {
+        self.limit_address_at(self.client_address(parts))
     }
 
-    fn look(&self, key: impl Hash, now: Instant) -> Result<Found<'_>, Duration> {
-        let key = self.key(key);
-        let mut buckets = self.buckets.lock();
-        buckets.sweep(now, self.capacity);
-        let key = if buckets.full_at.len() < self.capacity || buckets.full_at.contains_key(&key) {
-            key
-        } else {
-            SHARED
-        };
-        let bucket = buckets.full_at.get(&key).copied().unwrap_or(now);
-        let full_at = bucket.max(now) + self.interval;
-        match full_at.saturating_duration_since(now).checked_sub(self.tolerance) {
-            Some(missing) if !missing.is_zero() => Err(missing),
-            _ => Ok(Found { buckets, after: (key, full_at) }),
-        }
+    pub(crate) fn limit_address_at(&self, address: IpAddr) -> Result<(), Rejection> {
+        self.0.addresses.take(address, Instant::now()).map_err(rate_limited)
+    }
+
+    /// Checks that an address has a token, and takes none.
+    fn check_address(&self, address: IpAddr) -> Result<(), Rejection> {
+        self.0.addresses.has(address, Instant::now()).map_err(rate_limited)
+    }
+
+    pub(crate) fn limit_user(&self, user_id: &str) -> Result<(), Rejection> {
+        self.0.users.take(user_id, Instant::now()).map_err(rate_limited)
+    }
+
+    /// A second, stricter limit of requests that moderate.
+    pub(crate) fn limit_moderation(&self, user_id: &str) -> Result<(), Rejection> {
+        self.0.moderation.take(user_id, Instant::now()).map_err(rate_limited)
+    }
+
+    /// Takes a token of a Nostr key. Keys are counted apart from people: a `sub` may look like a key.
+    pub(crate) fn limit_key(&self, public_key: &str, moderates: bool) -> Result<(), Rejection> {
+        let (key, now) = (("nostr", public_key), Instant::now());
+        self.0.users.take(key, now).map_err(rate_limited)?;
+        if moderates { self.0.moderation.take(key, now).map_err(rate_limited) } else { Ok(()) }
+    }
+
+    /// Checks that a Nostr key has a token, and takes none.
+    pub(crate) fn check_key(&self, public_key: &str) -> Result<(), Rejection> {
+        self.0.users.has(("nostr", public_key), Instant::now()).map_err(rate_limited)
+    }
+
+    /// Limits how often a person may have a room checked on LiveKit before a token is signed (`?ensure=now`).
+    pub(crate) fn limit_forced_refresh(&self, user_id: &str) -> Result<(), Rejection> {
+        self.0.forced_refreshes.take(user_id, Instant::now()).map_err(rate_limited)
+    }
+
+    /// One more diagnosis of this principal.
+    pub(crate) fn limit_diagnosis(&self, principal: impl Hash) -> Result<(), Rejection> {
+        self.0.diagnoses.take(principal, Instant::now()).map_err(rate_limited)
+    }
+
+    /// One more repair of this room.
+    pub(crate) fn limit_repair(&self, room: &str) -> Result<(), Rejection> {
+        self.0.repairs.take(room, Instant::now()).map_err(rate_limited)
+    }
+
+    /// Gives back the token of a repair that was refused.
+    pub(crate) fn refund_repair(&self, room: &str) {
+        self.0.repairs.give_back(room);
+    }
+
+    pub(crate) fn webhooks(&self) -> &Intake {
+        &self.0.webhooks
+    }
+
+    /// Slots for bodies over 1 KiB.
+    pub(crate) fn bodies(&self) -> &Semaphore {
+        &self.0.bodies
+    }
+
+    /// The same for requests that only a Nostr key has signed.
+    pub(crate) fn bodies_of_keys(&self) -> &Semaphore {
+        &self.0.bodies_of_keys
+    }
+
+    /// One more body over 1 KiB of this sender. None: the sender has [`BODIES_OF_ONE`] already.
+    pub(crate) fn body_of(&self, sender: &Sender) -> Option<Share> {
+        self.0.bodies_of_one.take(sender)
     }
 }
 
-/// A token that is there, and its bucket without it.
-struct Found<'a> {
-    buckets: MutexGuard<'a, Buckets>,
-    after: (u64, Instant),
+fn rate_limited(missing: Duration) -> Rejection {
+    let seconds = missing.as_secs() + u64::from(missing.subsec_nanos() > 0);
+    Refusal::new(Reason::RateLimited, "Too many requests; wait a moment before the next one.")
+        .with("retry_after", seconds.max(1).to_string())
+        .into()
 }
 
-impl Buckets {
-    /// Forgets full buckets: now and then, and when there is no place left, but never more than once a second.
-    fn sweep(&mut self, now: Instant, capacity: usize) {
-        let since = now.saturating_duration_since(self.swept_at);
-        if since >= SWEEP_EVERY || (self.full_at.len() >= capacity && since >= Duration::from_secs(1)) {
-            self.full_at.retain(|_, full_at| *full_at > now);
-            self.swept_at = now;
-        }
+/// A request of a client that is known by its address only; it has taken a token of that address.
+pub(crate) struct AddressRateLimited;
+
+impl<S> FromRequestParts<S> for AddressRateLimited
+where
+    S: Send + Sync,
+    Limits: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        Limits::from_ref(state).limit_address(parts).map(|()| Self)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A request whose address has a token left. Checked before work that costs more; the token is not taken.
+pub(crate) struct AddressHasToken;
 
-    fn passed(limiter: &Limiter, key: &str, now: Instant, tries: usize) -> usize {
-        (0..tries).filter(|_| limiter.take(key, now).is_ok()).count()
+impl<S> FromRequestParts<S> for AddressHasToken
+where
+    S: Send + Sync,
+    Limits: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let limits = Limits::from_ref(state);
+        limits.check_address(limits.client_address(parts)).map(|()| Self)
     }
+}
 
-    #[test]
-    fn a_burst_passes_then_the_rate() {
-        let limiter = Limiter::new(Rate::new(100, 1000));
-        let start = Instant::now();
-        assert_eq!(passed(&limiter, "ana", start, 2000), 1000);
-        assert_eq!(passed(&limiter, "ana", start + Duration::from_secs(1), 2000), 100);
-        assert_eq!(passed(&limiter, "ben", start, 10), 10);
-    }
+/// The address that a request comes from. Nothing is counted.
+pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
-    #[test]
-    fn a_refusal_says_when_and_costs_nothing() {
-        let limiter = Limiter::new(Rate::new(5, 1));
-        let start = Instant::now();
-        assert_eq!(limiter.take("ana", start), Ok(()));
-        for _ in 0..100 {
-            assert_eq!(limiter.take("ana", start), Err(Duration::from_millis(200)));
-        }
-        assert_eq!(limiter.take("ana", start + Duration::from_millis(200)), Ok(()));
-    }
+impl<S> FromRequestParts<S> for ClientAddress
+where
+    S: Send + Sync,
+    Limits: FromRef<S>,
+{
+    type Rejection = std::convert::Infallible;
 
-    #[test]
-    fn a_rate_may_be_less_than_one_a_second() {
-        let limiter = Limiter::new(Rate::once_in(Duration::from_secs(30)));
-        let start = Instant::now();
-        assert_eq!(limiter.take("room", start), Ok(()));
-        let later = start + Duration::from_secs(10);
-        assert_eq!(limiter.take("room", later), Err(Duration::from_secs(20)));
-        assert_eq!(limiter.take("room", start + Duration::from_secs(30)), Ok(()));
-    }
-
-    #[test]
-    fn a_look_takes_nothing() {
-        let limiter = Limiter::new(Rate::new(1, 2));
-        let start = Instant::now();
-        for left in [2, 1] {
-            assert_eq!((0..10).filter(|_| limiter.has("ana", start).is_ok()).count(), 10, "{left} left");
-            assert_eq!(limiter.take("ana", start), Ok(()));
-        }
-        assert_eq!(limiter.has("ana", start), Err(Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn what_is_given_back_is_there_again_and_no_more() {
-        let limiter = Limiter::new(Rate::new(1, 2));
-        let start = Instant::now();
-        assert_eq!(passed(&limiter, "ana", start, 5), 2);
-        limiter.give_back("ana");
-        limiter.give_back("ben");
-        assert_eq!(passed(&limiter, "ana", start, 5), 1);
-        assert_eq!(passed(&limiter, "ben", start, 5), 2);
-    }
-
-    #[test]
-    fn full_buckets_are_forgotten_and_a_flood_of_keys_shares_one() {
-        let limiter = Limiter::with_capacity(Rate::new(1, 1), 10);
-        let start = Instant::now();
-        let keys =
-            |range: std::ops::Range<u32>, now| range.filter(|key| limiter.take(key, now).is_ok()).count();
-        assert_eq!(keys(0..10, start), 10);
-        assert_eq!(keys(10..1000, start), 1, "the shared bucket has one token");
-        assert!(limiter.buckets.lock().full_at.len() <= 11);
-        assert_eq!(keys(10..15, start + Duration::from_secs(20)), 5);
-        assert_eq!(limiter.buckets.lock().full_at.len(), 5);
-    }
-
-    #[test]
-    fn rates_are_written_as_rate_and_burst() {
-        assert_eq!("100/1000".parse(), Ok(Rate::new(100, 1000)));
-        for wrong in ["", "5", "0/5", "5/0", "-1/5", "a/b"] {
-            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
-        }
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(Limits::from_ref(state).client_address(parts)))
     }
 }

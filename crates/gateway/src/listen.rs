@@ -7,10 +7,14 @@ use chassis::{
 };
 use tokio::net::TcpListener;
 
-use crate::{config::HttpConfig, connections::Connections, extract, intake, streams, webhook};
+use crate::{
+    config::HttpConfig,
+    connections::{CONNECTIONS, Connections},
+    extract, intake, limits,
+    streams::hub,
+    webhook,
+};
 
-/// Many, because each listener of the stream of events has one for as long as he listens.
-pub(crate) const CONNECTIONS: u32 = 8_192;
 const BOUNDS: Bounds = Bounds::of(CONNECTIONS);
 
 /// The memory limit of the gateway in `docker-compose.yml` and `deploy/k8s/kustomization.yaml`, in bytes.
@@ -25,9 +29,9 @@ const CONNECTION: usize = 16 * 1024;
 /// Who has signed in or signs with a Nostr key: bodies that do not end, 8,192 × 1 KiB = 8 MiB and (448 + 64) × 64 KiB
 /// = 32 MiB. 320 MiB.
 const HELD: usize = CONNECTIONS as usize * (CONNECTION + LARGEST_HEAD + extract::SMALL_BODY)
-    + (extract::BODIES + extract::BODIES_OF_KEYS) * extract::BODY_LIMIT
+    + (limits::BODIES + limits::BODIES_OF_KEYS) * extract::BODY_LIMIT
     + intake::PLACES * webhook::BODY_LIMIT
-    + streams::MISSED;
+    + hub::MISSED;
 const _: () = assert!(HELD + OWN <= MEMORY, "clients could have the gateway killed");
 
 /// Serves routes until the process stops: open requests are finished, then connections close.

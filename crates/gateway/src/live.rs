@@ -4,18 +4,18 @@
 //! routes speak the same way ([`crate::error`]). Who is host, and who may read, room-lifecycle decides.
 
 use axum::Json as Answer;
+use domain::{
+    AccessLevel, EndReason, LiveRoomId, LiveRoomStatus, LiveSessionId, LiveStatus, LobbyStatus, Readiness,
+    SeatRole,
+};
 use proto::room::v1 as pb;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use time::OffsetDateTime;
 use tonic::{Response, Status};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{
-    app::App,
-    error::Rejection,
-    wire::{self, told},
-};
+use crate::{app::App, error::Rejection, wire};
 
 mod lobby;
 mod moderation;
@@ -23,14 +23,6 @@ mod rooms;
 mod seats;
 mod sessions;
 mod token;
-
-/// Where all routes of the family begin.
-pub(crate) const FAMILY: &str = "/api/v1/live";
-
-/// Whether a path is answered in the words of this family, be there such a route or not.
-pub(crate) fn is_of_family(path: &str) -> bool {
-    path.strip_prefix(FAMILY).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -67,61 +59,59 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 /// A host's permanent room.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LiveRoom {
-    #[schema(format = Uuid)]
+    #[schema(value_type = LiveRoomId)]
     id: String,
     title: String,
     description: String,
-    /// idle · scheduled · lobby · live
-    status: String,
+    status: LiveRoomStatus,
     room_name: String,
     room_slug: String,
     /// Null while nothing is on.
     livekit_room_name: Option<String>,
     host_user_id: String,
     /// Null while nothing is on.
+    #[schema(value_type = Option<LiveSessionId>)]
     current_session_id: Option<String>,
     host_present: bool,
-    /// public · group
-    access_level: String,
+    access_level: AccessLevel,
     topic_keys: Vec<String>,
     cover_image_url: Option<String>,
 }
 
-impl From<pb::LiveRoom> for LiveRoom {
-    fn from(room: pb::LiveRoom) -> Self {
-        Self {
+impl TryFrom<pb::LiveRoom> for LiveRoom {
+    type Error = Rejection;
+
+    fn try_from(room: pb::LiveRoom) -> Result<Self, Rejection> {
+        Ok(Self {
             id: room.id,
             title: room.title,
             description: room.description,
-            status: room.status,
+            status: room.status.try_into()?,
             room_name: room.room_name,
             room_slug: room.room_slug,
-            livekit_room_name: told(room.livekit_room_name),
+            livekit_room_name: room.livekit_room_name,
             host_user_id: room.host_user_id,
-            current_session_id: told(room.current_session_id),
+            current_session_id: room.current_session_id,
             host_present: room.host_present,
-            access_level: room.access_level,
+            access_level: room.access_level.try_into()?,
             topic_keys: room.topic_keys,
-            cover_image_url: told(room.cover_image_url),
-        }
+            cover_image_url: room.cover_image_url,
+        })
     }
 }
 
 /// One broadcast.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LiveSession {
-    #[schema(format = Uuid)]
+    #[schema(value_type = LiveSessionId)]
     id: String,
-    #[schema(format = Uuid)]
+    #[schema(value_type = LiveRoomId)]
     room_id: String,
     session_title: Option<String>,
-    /// scheduled · lobby · live · ended · cancelled
-    status: String,
-    /// Its room on LiveKit: starting · ready · failed; null while it has none: before the lobby opens, and when the
-    /// session is over
-    livekit: Option<String>,
-    /// public · group
-    access_level: String,
+    status: LiveStatus,
+    /// Its room on LiveKit; null while it has none: before the lobby opens, and when the session is over
+    livekit: Option<Readiness>,
+    access_level: AccessLevel,
     #[serde(with = "time::serde::rfc3339::option")]
     starts_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -133,32 +123,34 @@ pub(crate) struct LiveSession {
     /// Why it is over: `host` (ended or cancelled), `empty` (it stayed empty), `time` (empty after `ends_at`), `missed`
     /// (not live within 2 h of `starts_at`, or before `ends_at`), `reset`; null while it is open, and for sessions that
     /// ended before reasons were written
-    end_reason: Option<String>,
+    end_reason: Option<EndReason>,
     auto_admit: bool,
     lobby_buffer_minutes: i32,
     max_participants: i32,
     topic_keys: Vec<String>,
 }
 
-impl From<pb::LiveSession> for LiveSession {
-    fn from(session: pb::LiveSession) -> Self {
-        Self {
+impl TryFrom<pb::LiveSession> for LiveSession {
+    type Error = Rejection;
+
+    fn try_from(session: pb::LiveSession) -> Result<Self, Rejection> {
+        Ok(Self {
             id: session.id,
             room_id: session.room_id,
-            session_title: told(session.session_title),
-            status: session.status,
-            livekit: told(session.livekit),
-            access_level: session.access_level,
+            session_title: session.session_title,
+            status: session.status.try_into()?,
+            livekit: session.livekit.map(TryInto::try_into).transpose()?,
+            access_level: session.access_level.try_into()?,
             starts_at: wire::time_or_null(session.starts_at),
             ends_at: wire::time_or_null(session.ends_at),
             started_at: wire::time_or_null(session.started_at),
             ended_at: wire::time_or_null(session.ended_at),
-            end_reason: told(session.end_reason),
+            end_reason: session.end_reason.map(TryInto::try_into).transpose()?,
             auto_admit: session.auto_admit,
             lobby_buffer_minutes: session.lobby_buffer_minutes,
             max_participants: session.max_participants,
             topic_keys: session.topic_keys,
-        }
+        })
     }
 }
 
@@ -174,8 +166,8 @@ pub(crate) struct RoomAndSession {
 
 impl RoomAndSession {
     fn of(room: Option<pb::LiveRoom>, session: Option<pb::LiveSession>) -> Result<Self, Rejection> {
-        let room = room.ok_or(Rejection::Incomplete("room"))?.into();
-        Ok(Self { ok: true, room, session: session.map(LiveSession::from) })
+        let room = room.ok_or(Rejection::Incomplete("room"))?.try_into()?;
+        Ok(Self { ok: true, room, session: session.map(LiveSession::try_from).transpose()? })
     }
 }
 
@@ -189,34 +181,15 @@ fn room_answer(answer: Result<Response<pb::LiveRoomResponse>, Status>) -> RoomAn
 /// A person's place in a session.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Seat {
-    /// host · speaker · guest
-    role: String,
-    /// waiting · admitted · rejected
-    lobby_status: String,
+    role: SeatRole,
+    lobby_status: LobbyStatus,
 }
 
-impl From<pb::Seat> for Seat {
-    fn from(seat: pb::Seat) -> Self {
-        Self { role: seat.role, lobby_status: seat.lobby_status }
-    }
-}
+impl TryFrom<pb::Seat> for Seat {
+    type Error = Rejection;
 
-/// Who may read a room, or a session of it.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum AccessLevel {
-    /// Every signed-in person.
-    Public,
-    /// The host, admins, and members of the room's groups.
-    Group,
-}
-
-impl AccessLevel {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Group => "group",
-        }
+    fn try_from(seat: pb::Seat) -> Result<Self, Rejection> {
+        Ok(Self { role: seat.role.try_into()?, lobby_status: seat.lobby_status.try_into()? })
     }
 }
 

@@ -4,10 +4,11 @@
 //! may call, whatever `CORS_ORIGINS` says: the clients are many, and no cookie or token of theirs is at stake.
 
 use axum::{
-    Json as Answer,
-    extract::{FromRequestParts, RawPathParams, State},
+    Json,
+    extract::{FromRef, FromRequestParts, RawPathParams, State},
     routing::put,
 };
+use chassis::status::Reason::{InvalidRequest, LivekitUnavailable, RoomNotFound, TooLarge};
 use chassis::status::{Reason, Refusal};
 use http::{StatusCode, request::Parts};
 use proto::room::v1 as pb;
@@ -17,26 +18,16 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::{
-    app::{Anybody, App},
+    app::App,
+    clients::Clients,
     error::Rejection,
+    limits::{AddressRateLimited, Limits},
     nostr::{Received, Signed},
 };
 
 mod play;
 mod recordings;
 mod token;
-
-/// Where all routes of the family begin, but the one that would play a nest.
-const FAMILY: &str = "/api/v1/nests";
-/// The other one. The first segment of `/api/v1/live` routes is never a UUID.
-const PLAYED: &str = "/api/v1/live/";
-
-/// Whether a path is answered in the words of this family, be there such a route or not.
-pub(crate) fn is_of_family(path: &str) -> bool {
-    let of_nests = path.strip_prefix(FAMILY).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let of_one = || path.strip_prefix(PLAYED).and_then(|rest| rest.split('/').next());
-    of_nests || of_one().is_some_and(|id| Uuid::try_parse(id).is_ok())
-}
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -54,13 +45,17 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 /// The nest in the path. What is no UUID is no nest.
 pub(crate) struct NestId(String);
 
-impl FromRequestParts<App> for NestId {
+impl<S> FromRequestParts<S> for NestId
+where
+    S: Send + Sync,
+    Limits: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let params = RawPathParams::from_request_parts(parts, app).await;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
         let Some(id) = path_ids(params.as_ref().ok()).next().flatten() else {
-            app.count_address(parts)?;
+            Limits::from_ref(state).limit_address(parts)?;
             return Err(no_nest());
         };
         Ok(Self(id.to_string()))
@@ -105,15 +100,16 @@ impl From<pb::Nest> for NestInfo {
 /// Who is host, who speaks, who is an admin.
 #[utoipa::path(get, path = "/api/v1/nests/{id}/info", operation_id = "getNestInfo", tag = "Nests",
     params(("id" = Uuid, Path)), security(()),
-    responses((status = 200, body = NestInfo, description = "the nest")))]
+    responses((status = 200, body = NestInfo, description = "the nest")),
+    extensions(("x-refuses" = json!([RoomNotFound]))))]
 pub(crate) async fn info(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     NestId(nest_id): NestId,
-    _: Anybody,
-) -> Result<Answer<NestInfo>, Rejection> {
+    _: AddressRateLimited,
+) -> Result<Json<NestInfo>, Rejection> {
     let request = pb::GetNestRequest { caller: None, nest_id };
-    let nest = app.nests().get_nest(request).await?.into_inner().nest;
-    Ok(Answer(nest.ok_or(Rejection::Incomplete("nest"))?.into()))
+    let nest = clients.nests().get_nest(request).await?.into_inner().nest;
+    Ok(Json(nest.ok_or(Rejection::Incomplete("nest"))?.into()))
 }
 
 /// What changes for a participant; what is absent stays as it is.
@@ -132,9 +128,10 @@ pub(crate) struct NestPermissions {
 /// Raises a participant to speaker or admin, mutes him, or takes that back. For admins; everybody may stop speaking.
 #[utoipa::path(post, path = "/api/v1/nests/{id}/permissions", operation_id = "setNestPermissions", tag = "Nests",
     params(("id" = Uuid, Path)), request_body = NestPermissions, security(("nostr" = [])),
-    responses((status = 202, description = "changed"), (status = 204, description = "it was so already")))]
+    responses((status = 202, description = "changed"), (status = 204, description = "it was so already")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound, LivekitUnavailable]))))]
 pub(crate) async fn permissions(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     NestId(nest_id): NestId,
     signed: Signed,
     body: Received,
@@ -150,22 +147,23 @@ pub(crate) async fn permissions(
         mute_microphone: wanted.mute_microphone,
         is_admin: wanted.is_admin,
     };
-    let changed = app.nests().set_permissions(request).await?.into_inner().changed;
+    let changed = clients.nests().set_permissions(request).await?.into_inner().changed;
     Ok(if changed { StatusCode::ACCEPTED } else { StatusCode::NO_CONTENT })
 }
 
 /// Ends the nest for everybody; for its host.
 #[utoipa::path(delete, path = "/api/v1/nests/{id}", operation_id = "endNest", tag = "Nests",
     params(("id" = Uuid, Path)), security(("nostr" = [])),
-    responses((status = 204, description = "it is over")))]
+    responses((status = 204, description = "it is over")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound]))))]
 pub(crate) async fn end(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     NestId(nest_id): NestId,
     signed: Signed,
     body: Received,
 ) -> Result<StatusCode, Rejection> {
     let (caller, proof) = signed.over(&body)?;
     let request = pb::EndNestRequest { caller: Some(caller), proof: Some(proof), nest_id };
-    app.nests().end_nest(request).await?;
+    clients.nests().end_nest(request).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, OriginalUri, Request};
 use bytes::Bytes;
 use chassis::status::{Reason, Refusal};
 use http::{HeaderMap, header, request::Parts};
@@ -14,7 +14,14 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use self::nip98::{Expected, Refused, Verified};
-use crate::{app::App, config::Nip98Config, edge::note_refused, error::Rejection, extract};
+use crate::{
+    auth::Auth,
+    config::Nip98Config,
+    edge::{note_refused, note_user},
+    error::Rejection,
+    extract,
+    limits::{Limits, Sender},
+};
 
 pub mod nip98;
 pub mod sign;
@@ -26,8 +33,8 @@ fn authorization(headers: &HeaderMap) -> Result<&[u8], Refused> {
     if values.next().is_some() { Err(Refused::Scheme) } else { Ok(value.as_bytes()) }
 }
 
-/// Holds a request against these settings, at `now` (unix seconds).
-pub(crate) fn judge(parts: &Parts, config: &Nip98Config, now: i64) -> Result<Verified, Refused> {
+/// Verifies the header of a request by these settings, at `now` (unix seconds).
+fn verify(parts: &Parts, config: &Nip98Config, now: i64) -> Result<Verified, Refused> {
     // Routes that were nested would see another path than the one that was signed.
     let original = parts.extensions.get::<OriginalUri>();
     let expected = Expected {
@@ -40,8 +47,8 @@ pub(crate) fn judge(parts: &Parts, config: &Nip98Config, now: i64) -> Result<Ver
     nip98::verify(authorization(&parts.headers)?, &expected)
 }
 
-/// What whoever was refused is told.
-pub(crate) fn advice(refused: Refused) -> &'static str {
+/// Returns the message of a refusal.
+fn advice(refused: Refused) -> &'static str {
     match refused {
         Refused::Missing | Refused::Scheme => "Sign the request: `Authorization: Nostr …` (NIP-98).",
         Refused::Size => "The signature is too large: a NIP-98 header has at most 8 KiB.",
@@ -62,28 +69,55 @@ pub(crate) fn advice(refused: Refused) -> &'static str {
 /// the body's hash is compared, any client may have sent the request.
 pub(crate) struct Signed {
     verified: Verified,
-    app: App,
+    limits: Limits,
     address: IpAddr,
     moderates: bool,
 }
 
-impl FromRequestParts<App> for Signed {
+impl<S> FromRequestParts<S> for Signed
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let verified = app.verify_signed(parts)?;
-        Ok(Self { verified, app: app.clone(), address: app.client_address(parts), moderates: false })
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let auth = Auth::from_ref(state);
+        let verified = verify_signed(&auth, parts)?;
+        let limits = auth.limits().clone();
+        Ok(Self { verified, address: limits.client_address(parts), limits, moderates: false })
     }
 }
 
-/// A request that somebody signed to moderate or record: far fewer per second.
-pub(crate) struct SignedToModerate(pub(crate) Signed);
+/// Returns the key that signed this request, provided that its body is the one that was signed. A key that is rate
+/// limited is refused before the body is read.
+fn verify_signed(auth: &Auth, parts: &mut Parts) -> Result<Verified, Rejection> {
+    auth.limits().notice_forwarded(parts);
+    match verify(parts, auth.nip98(), auth.now()) {
+        Ok(verified) => {
+            note_user(&verified.public_key);
+            parts.extensions.insert(Sender::Key(verified.public_key.clone()));
+            auth.limits().check_key(&verified.public_key).map(|()| verified)
+        }
+        Err(refused) => {
+            auth.limits().limit_address(parts)?;
+            Err(unauthenticated(refused))
+        }
+    }
+}
 
-impl FromRequestParts<App> for SignedToModerate {
+/// A signed request that also counts against the stricter limit for moderation and recordings. It checks no permission.
+pub(crate) struct SignedModerationRateLimited(pub(crate) Signed);
+
+impl<S> FromRequestParts<S> for SignedModerationRateLimited
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let signed = Signed::from_request_parts(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let signed = Signed::from_request_parts(parts, state).await?;
         Ok(Self(Signed { moderates: true, ..signed }))
     }
 }
@@ -104,7 +138,7 @@ impl Signed {
     /// The signer of a request with this body, and the proof of it. A body that is not empty must be signed
     /// with it: otherwise a client that has seen the header could send another body.
     pub(crate) fn over(self, body: &Received) -> Result<(Caller, Proof), Rejection> {
-        let Self { verified: Verified { public_key, event_id, payload }, app, address, moderates } = self;
+        let Self { verified: Verified { public_key, event_id, payload }, limits, address, moderates } = self;
         let body_hash: [u8; 32] = Sha256::digest(&body.0).into();
         let refused = match payload {
             None if body.0.is_empty() => None,
@@ -112,17 +146,17 @@ impl Signed {
             Some(signed) => (signed != body_hash).then_some(Refused::Payload),
         };
         if let Some(refused) = refused {
-            app.count_at(address)?;
+            limits.limit_address_at(address)?;
             return Err(unauthenticated(refused));
         }
-        app.count_key(&public_key, moderates)?;
+        limits.limit_key(&public_key, moderates)?;
         let caller = Caller { user_id: public_key, ..Caller::default() };
         Ok((caller, Proof { event_id: event_id.to_vec(), body_hash: body_hash.to_vec() }))
     }
 }
 
 /// Counts the refusal by its reason.
-pub(crate) fn unauthenticated(refused: Refused) -> Rejection {
+fn unauthenticated(refused: Refused) -> Rejection {
     metrics::counter!("greenroom_sign_ins_refused_total", "reason" => refused.to_string()).increment(1);
     note_refused(refused.to_string());
     let reason = if refused == Refused::Size { Reason::TokenTooLarge } else { Reason::Unauthenticated };
@@ -132,11 +166,16 @@ pub(crate) fn unauthenticated(refused: Refused) -> Rejection {
 /// A body as it came, which a signature may cover byte by byte; none is an empty one.
 pub(crate) struct Received(Bytes);
 
-impl FromRequest<App> for Received {
+impl<S> FromRequest<S> for Received
+where
+    S: Send + Sync,
+    Limits: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Rejection> {
-        extract::receive(request, app, app.bodies_of_keys()).await.map(Self)
+    async fn from_request(request: Request, state: &S) -> Result<Self, Rejection> {
+        let limits = Limits::from_ref(state);
+        extract::receive(request, &limits, limits.bodies_of_keys()).await.map(Self)
     }
 }
 

@@ -1,15 +1,18 @@
 //! `/api/notifications`: what happened to the caller's bookings, newest first.
 
-use axum::{Json as Answer, extract::State};
+use axum::{Json, extract::State};
+use chassis::status::Reason::{InvalidRequest, NotificationNotFound, TooLarge};
+use domain::NotificationKind;
 use proto::booking::v1 as pb;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    app::{App, SignedIn},
+    auth::SignedIn,
+    clients::Clients,
     error::Rejection,
-    extract::{Id, Json, Nothing, Query},
+    extract::{EmptyObject, Id, JsonBody, Query},
     wire::{self, Envelope},
 };
 
@@ -18,9 +21,7 @@ use crate::{
 pub(crate) struct Notification {
     #[schema(format = Uuid)]
     id: String,
-    /// `booking_created` · `booking_rescheduled` · `booking_cancelled` · `reminder` · `recording_ready` ·
-    /// `recording_failed` · `mail_undeliverable` …
-    kind: String,
+    kind: NotificationKind,
     /// What it is about; its fields depend on the kind.
     #[schema(value_type = Object)]
     payload: serde_json::Value,
@@ -37,7 +38,7 @@ impl TryFrom<pb::Notification> for Notification {
         let payload = serde_json::from_str(&notification.payload_json);
         Ok(Self {
             id: notification.id,
-            kind: notification.kind,
+            kind: notification.kind.try_into()?,
             payload: payload.map_err(|_| Rejection::Incomplete("notification.payload_json"))?,
             created_at: wire::time("notification.created_at", notification.created_at)?,
             read_at: wire::time_or_null(notification.read_at),
@@ -58,18 +59,19 @@ pub(crate) struct ListNotifications {
 /// The caller's notifications, newest first.
 #[utoipa::path(get, path = "/api/notifications", operation_id = "listNotifications", tag = "Notifications",
     params(ListNotifications),
-    responses((status = 200, body = Envelope<Vec<Notification>>, description = "a page")))]
+    responses((status = 200, body = Envelope<Vec<Notification>>, description = "a page")),
+    extensions(("x-refuses" = json!([InvalidRequest]))))]
 pub(crate) async fn list(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Query(query): Query<ListNotifications>,
-) -> Result<Answer<Envelope<Vec<Notification>>>, Rejection> {
+) -> Result<Json<Envelope<Vec<Notification>>>, Rejection> {
     let request = pb::ListNotificationsRequest {
         caller: Some(caller),
         limit: wire::limit(query.limit),
-        cursor: query.cursor.unwrap_or_default(),
+        cursor: query.cursor,
     };
-    let page = app.booking().list_notifications(request).await?.into_inner();
+    let page = clients.booking().list_notifications(request).await?.into_inner();
     let notifications = page.notifications.into_iter().map(Notification::try_from);
     Ok(Envelope::page(notifications.collect::<Result<_, _>>()?, page.next_cursor))
 }
@@ -77,15 +79,16 @@ pub(crate) async fn list(
 /// Marks a notification as read; again, the same answer.
 #[utoipa::path(post, path = "/api/notifications/{notificationId}/read", operation_id = "readNotification",
     tag = "Notifications", params(("notificationId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<Notification>, description = "the notification")))]
+    responses((status = 200, body = Envelope<Notification>, description = "the notification")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotificationNotFound]))))]
 pub(crate) async fn read(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(notification_id): Id,
-    _: Json<Nothing>,
-) -> Result<Answer<Envelope<Notification>>, Rejection> {
+    _: JsonBody<EmptyObject>,
+) -> Result<Json<Envelope<Notification>>, Rejection> {
     let request = pb::MarkNotificationReadRequest { caller: Some(caller), notification_id };
-    let answer = app.booking().mark_notification_read(request).await?.into_inner();
+    let answer = clients.booking().mark_notification_read(request).await?.into_inner();
     let notification = answer.notification.ok_or(Rejection::Incomplete("notification"))?;
     Notification::try_from(notification).map(Envelope::new)
 }

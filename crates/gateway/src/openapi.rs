@@ -1,17 +1,15 @@
-//! The OpenAPI 3.1 document: paths and shapes from the handlers, refusals from the one table below.
+//! The OpenAPI 3.1 document: paths, shapes and refusals from the handlers.
 //!
-//! Handlers document what they answer; which codes a route can refuse with stands here, because it follows from
-//! the service behind it, and the text, status and body of a code are the same everywhere.
+//! A handler documents what it answers, and the codes that it refuses with, in the extension [`REFUSES`] beside it. The
+//! responses of those codes are written here, because the status and body of a code are the same everywhere.
 
 use std::collections::BTreeMap;
 
 use chassis::status::Reason::{
-    self, DatabaseBusy, DatabaseUnavailable, IdempotencyKeyReused, Internal, InvalidRequest,
-    InvalidSessionId, Kicked, LivekitUnavailable, MeetingEnded, MeetingStarted, NotAdmin, NotHost,
-    NotParticipant, NotificationNotFound, RateLimited, RoomNotActive, RoomNotFound, ServiceUnavailable,
-    SessionCancelled, SessionNotFound, SlotTaken, TokenTooLarge, TooEarly, TooLarge, Unauthenticated,
-    UnsupportedEncoding,
+    self, DatabaseBusy, DatabaseUnavailable, Internal, RateLimited, ServiceUnavailable, TokenTooLarge,
+    TooLarge, Unauthenticated, UnsupportedEncoding,
 };
+use serde_json::Value;
 use utoipa::{
     Modify, OpenApi, ToSchema,
     openapi::{
@@ -21,9 +19,11 @@ use utoipa::{
     },
 };
 
-mod live;
-mod nests;
-mod recordings;
+use crate::family::Family;
+
+/// The extension in which a handler lists the codes that it refuses with, besides [`SIGNED_IN`]. The document that clients
+/// read does not have it.
+const REFUSES: &str = "x-refuses";
 
 /// A field of the request that is wrong, and what it must be.
 #[derive(ToSchema)]
@@ -140,94 +140,11 @@ const SIGNED_IN: &[Reason] = &[
     ServiceUnavailable,
 ];
 
-/// What each operation can refuse with besides; `None` for one that refuses nothing.
-fn reasons(operation: &str) -> Option<&'static [Reason]> {
-    Some(match operation {
-        "createBooking" => {
-            &[InvalidRequest, TooLarge, NotParticipant, NotAdmin, SlotTaken, IdempotencyKeyReused]
-        }
-        "listBookings" | "listNotifications" => &[InvalidRequest],
-        "getBooking" | "getMeetingStatus" => &[InvalidSessionId, NotParticipant, SessionNotFound],
-        "getCalendar" => &[InvalidRequest, InvalidSessionId, NotParticipant, SessionNotFound],
-        "patchBooking" => &[
-            InvalidRequest,
-            InvalidSessionId,
-            TooLarge,
-            NotParticipant,
-            Kicked,
-            SessionNotFound,
-            SlotTaken,
-            MeetingStarted,
-            MeetingEnded,
-            SessionCancelled,
-        ],
-        "cancelBooking" => &[
-            InvalidRequest,
-            InvalidSessionId,
-            TooLarge,
-            NotParticipant,
-            Kicked,
-            SessionNotFound,
-            MeetingEnded,
-        ],
-        "listDeliveries" | "listStuckRooms" | "listEvents" => &[InvalidRequest, NotAdmin],
-        "listOrphans" => &[NotAdmin, LivekitUnavailable],
-        "getDrift" => &[NotAdmin],
-        "readNotification" => &[InvalidRequest, TooLarge, NotificationNotFound],
-        "createRoom" => &[
-            InvalidRequest,
-            TooLarge,
-            InvalidSessionId,
-            NotParticipant,
-            SessionNotFound,
-            MeetingEnded,
-            SessionCancelled,
-            LivekitUnavailable,
-        ],
-        "getAccessToken" => &[
-            InvalidRequest,
-            InvalidSessionId,
-            NotParticipant,
-            Kicked,
-            TooEarly,
-            SessionNotFound,
-            MeetingEnded,
-            SessionCancelled,
-            LivekitUnavailable,
-        ],
-        "endRoom" => &[
-            InvalidRequest,
-            TooLarge,
-            InvalidSessionId,
-            NotHost,
-            NotParticipant,
-            SessionNotFound,
-            MeetingEnded,
-            SessionCancelled,
-        ],
-        "kickParticipant" => &[
-            InvalidRequest,
-            InvalidSessionId,
-            TooLarge,
-            NotHost,
-            NotParticipant,
-            SessionNotFound,
-            MeetingEnded,
-            SessionCancelled,
-            LivekitUnavailable,
-        ],
-        "diagnoseRoom" => &[],
-        "repairRoom" => &[InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable],
-        "receiveWebhook" => &[TooLarge],
-        _ => return None,
-    })
-}
-
 /// The finished document: `base` is where clients reach this gateway.
 pub(crate) fn finish(mut document: openapi::OpenApi, base: Option<&str>) -> openapi::OpenApi {
     document.servers = Some(vec![Server::new(base.unwrap_or("/"))]);
     for (path, item) in &mut document.paths.paths {
-        let is_live = crate::live::is_of_family(path);
+        let is_live = Family::of(path) == Family::Live;
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().filter_map(Option::as_mut) {
             let is_nests = operation.tags.iter().flatten().any(|tag| tag == "Nests");
@@ -238,13 +155,10 @@ pub(crate) fn finish(mut document: openapi::OpenApi, base: Option<&str>) -> open
 }
 
 fn refusals(operation: &mut Operation, problem: &str) {
-    let own = operation.operation_id.as_deref();
-    let Some(own) = own.and_then(|id| {
-        let tables = [reasons, live::reasons, nests::reasons, recordings::reasons];
-        tables.into_iter().find_map(|reasons| reasons(id))
-    }) else {
+    let Some(own) = operation.extensions.as_mut().and_then(|extensions| extensions.remove(REFUSES)) else {
         return;
     };
+    let own: Vec<Reason> = codes(&own).collect();
     operation.security.get_or_insert_with(|| vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
     let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     let anonymous =
@@ -253,7 +167,7 @@ fn refusals(operation: &mut Operation, problem: &str) {
     let usual = SIGNED_IN.iter().filter(|reason| !(anonymous && of_tokens(reason)));
     // A route that reads a body refuses a compressed one.
     let encoding: &[Reason] = if own.contains(&TooLarge) { &[UnsupportedEncoding] } else { &[] };
-    for reason in usual.chain(own).chain(encoding) {
+    for reason in usual.chain(&own).chain(encoding) {
         by_status.entry(reason.http()).or_default().push(reason.code());
     }
     for (status, codes) in by_status {
@@ -265,4 +179,8 @@ fn refusals(operation: &mut Operation, problem: &str) {
             .build();
         operation.responses.responses.insert(status.to_string(), RefOr::T(response));
     }
+}
+
+fn codes(list: &Value) -> impl Iterator<Item = Reason> {
+    list.as_array().into_iter().flatten().filter_map(|code| code.as_str()?.parse().ok())
 }

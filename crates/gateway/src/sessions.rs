@@ -1,6 +1,11 @@
 //! `/api/sessions/{sessionId}/livekit`: the meeting of a booking – its room, its tokens, its people, its end.
 
-use axum::{Json as Answer, extract::State, response::IntoResponse};
+use axum::{Json, extract::State, response::IntoResponse};
+use chassis::status::Reason::{
+    self, InvalidRequest, InvalidSessionId, LivekitUnavailable, MeetingEnded, NotHost, NotParticipant,
+    SessionCancelled, SessionNotFound, TooEarly, TooLarge,
+};
+use domain::{ParticipantStatus, Role, RoomId, RoomStatus, SessionId, SessionStatus};
 use http::{HeaderValue, header};
 use proto::{booking::v1 as booking, room::v1 as room, token::v1 as token};
 use serde::{Deserialize, Serialize};
@@ -8,43 +13,47 @@ use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    app::{App, Moderator, SignedIn},
+    auth::{ModerationRateLimited, SignedIn},
+    clients::Clients,
     error::Rejection,
-    extract::{Id, Json, Nothing, Query},
-    wire::{self, Envelope, Person, told},
+    extract::{EmptyObject, Id, JsonBody, Query},
+    limits::Limits,
+    wire::{self, Envelope, Person},
 };
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MadeRoom {
-    #[schema(format = Uuid)]
+    #[schema(value_type = RoomId)]
     room_id: String,
     room_name: String,
     /// Null until LiveKit has answered.
     room_sid: Option<String>,
-    /// pending · active · ended · failed
-    status: String,
+    status: RoomStatus,
     meeting_url: String,
 }
 
 /// The booking's room, made if there is none; again, the same room.
 #[utoipa::path(post, path = "/api/sessions/{sessionId}/livekit/create-room", operation_id = "createRoom",
     tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<MadeRoom>, description = "the room")))]
+    responses((status = 200, body = Envelope<MadeRoom>, description = "the room")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, InvalidSessionId, NotParticipant, SessionNotFound, MeetingEnded,
+        SessionCancelled, LivekitUnavailable]))))]
 pub(crate) async fn create_room(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(session_id): Id,
-    _: Json<Nothing>,
-) -> Result<Answer<Envelope<MadeRoom>>, Rejection> {
+    _: JsonBody<EmptyObject>,
+) -> Result<Json<Envelope<MadeRoom>>, Rejection> {
     let request = room::CreateRoomRequest { caller: Some(caller), session_id };
-    let answer = app.room().create_room(request).await?.into_inner();
+    let answer = clients.room().create_room(request).await?.into_inner();
     let room = answer.room.ok_or(Rejection::Incomplete("room"))?;
     Ok(Envelope::new(MadeRoom {
         room_id: room.id,
         room_name: room.room_name,
-        room_sid: told(room.room_sid),
-        status: room.status,
+        room_sid: room.room_sid,
+        status: room.status.try_into()?,
         meeting_url: answer.meeting_url,
     }))
 }
@@ -79,8 +88,7 @@ pub(crate) struct AccessToken {
     room_name: String,
     identity: String,
     participant_name: String,
-    /// host · guest
-    role: String,
+    role: Role,
     is_host: bool,
     is_provider: bool,
     can_record: bool,
@@ -106,14 +114,15 @@ impl TryFrom<token::IssueForSessionResponse> for AccessToken {
     type Error = Rejection;
 
     fn try_from(issued: token::IssueForSessionResponse) -> Result<Self, Rejection> {
-        let is_host = issued.role == "host";
+        let role = Role::try_from(issued.role)?;
+        let is_host = role.is_host();
         Ok(Self {
             token: issued.token,
             ws_url: issued.ws_url,
             room_name: issued.room_name,
             identity: issued.identity,
             participant_name: issued.participant_name,
-            role: issued.role,
+            role,
             is_host,
             is_provider: is_host,
             can_record: issued.can_record,
@@ -132,19 +141,23 @@ impl TryFrom<token::IssueForSessionResponse> for AccessToken {
 /// A LiveKit token that opens the booking's room for the caller.
 #[utoipa::path(get, path = "/api/sessions/{sessionId}/livekit/access-token", operation_id = "getAccessToken",
     tag = "Meetings", params(("sessionId" = uuid::Uuid, Path), Ensure),
-    responses((status = 200, body = Envelope<AccessToken>, description = "the token; never cached")))]
+    responses((status = 200, body = Envelope<AccessToken>, description = "the token; never cached")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, InvalidSessionId, NotParticipant, Reason::Kicked, TooEarly, SessionNotFound,
+        MeetingEnded, SessionCancelled, LivekitUnavailable]))))]
 pub(crate) async fn access_token(
-    State(app): State<App>,
+    State(limits): State<Limits>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(session_id): Id,
     Query(query): Query<Ensure>,
 ) -> Result<impl IntoResponse, Rejection> {
     let ensure_now = query.now();
     if ensure_now {
-        app.look_again(&caller)?;
+        limits.limit_forced_refresh(&caller.user_id)?;
     }
     let request = token::IssueForSessionRequest { caller: Some(caller), session_id, ensure_now };
-    let issued = app.token().issue_for_session(request).await?.into_inner();
+    let issued = clients.token().issue_for_session(request).await?.into_inner();
     let answer = Envelope::new(AccessToken::try_from(issued)?);
     let no_store = HeaderValue::from_static("no-store");
     Ok(([(header::CACHE_CONTROL, no_store)], answer))
@@ -161,16 +174,19 @@ pub(crate) struct RoomEnded {
 /// Ends the meeting for everybody; again, the same answer.
 #[utoipa::path(post, path = "/api/sessions/{sessionId}/livekit/end-room", operation_id = "endRoom",
     tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomEnded, description = "it is over")))]
+    responses((status = 200, body = RoomEnded, description = "it is over")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, InvalidSessionId, NotHost, NotParticipant, SessionNotFound, MeetingEnded,
+        SessionCancelled]))))]
 pub(crate) async fn end_room(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(booking_id): Id,
-    _: Json<Nothing>,
-) -> Result<Answer<RoomEnded>, Rejection> {
+    _: JsonBody<EmptyObject>,
+) -> Result<Json<RoomEnded>, Rejection> {
     let request = booking::EndBookingRequest { caller: Some(caller), booking_id };
-    app.booking().end_booking(request).await?;
-    Ok(Answer(RoomEnded { success: true, message: "Room ended successfully" }))
+    clients.booking().end_booking(request).await?;
+    Ok(Json(RoomEnded { success: true, message: "Room ended successfully" }))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -183,10 +199,9 @@ pub(crate) struct MeetingStatus {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct StatusSession {
-    #[schema(format = Uuid)]
+    #[schema(value_type = SessionId)]
     id: String,
-    #[schema(value_type = crate::bookings::BookingStatus)]
-    status: String,
+    status: SessionStatus,
     #[serde(with = "time::serde::rfc3339")]
     opens_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -196,8 +211,7 @@ struct StatusSession {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct StatusRoom {
-    /// pending · active · ended · failed
-    status: String,
+    status: RoomStatus,
     room_name: String,
     room_sid: Option<String>,
     /// Goes up each time the room had to be made anew on LiveKit.
@@ -212,10 +226,8 @@ struct StatusRoom {
 struct Participant {
     user_id: String,
     name: String,
-    /// host · guest
-    role: String,
-    /// invited · joined · left · kicked
-    status: String,
+    role: Role,
+    status: ParticipantStatus,
     #[serde(with = "time::serde::rfc3339::option")]
     joined_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -229,52 +241,61 @@ impl TryFrom<room::GetSessionStatusResponse> for MeetingStatus {
         Ok(Self {
             session: StatusSession {
                 id: status.session_id,
-                status: status.session_status,
+                status: status.session_status.try_into()?,
                 opens_at: wire::time("status.opens_at", status.opens_at)?,
                 closes_at: wire::time("status.closes_at", status.closes_at)?,
             },
-            room: status.room.map(StatusRoom::from),
-            participants: status.participants.into_iter().map(Participant::from).collect(),
+            room: status.room.map(StatusRoom::try_from).transpose()?,
+            participants: status
+                .participants
+                .into_iter()
+                .map(Participant::try_from)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
 
-impl From<room::Room> for StatusRoom {
-    fn from(room: room::Room) -> Self {
-        Self {
-            status: room.status,
+impl TryFrom<room::Room> for StatusRoom {
+    type Error = Rejection;
+
+    fn try_from(room: room::Room) -> Result<Self, Rejection> {
+        Ok(Self {
+            status: room.status.try_into()?,
             room_name: room.room_name,
-            room_sid: told(room.room_sid),
+            room_sid: room.room_sid,
             generation: room.generation,
             confirmed_at: wire::time_or_null(room.confirmed_at),
-        }
+        })
     }
 }
 
-impl From<room::Participant> for Participant {
-    fn from(participant: room::Participant) -> Self {
-        Self {
+impl TryFrom<room::Participant> for Participant {
+    type Error = Rejection;
+
+    fn try_from(participant: room::Participant) -> Result<Self, Rejection> {
+        Ok(Self {
             user_id: participant.user_id,
             name: participant.name,
-            role: participant.role,
-            status: participant.status,
+            role: participant.role.try_into()?,
+            status: participant.status.try_into()?,
             joined_at: wire::time_or_null(participant.joined_at),
             left_at: wire::time_or_null(participant.left_at),
-        }
+        })
     }
 }
 
 /// The meeting, its room and who was there.
 #[utoipa::path(get, path = "/api/sessions/{sessionId}/livekit/status", operation_id = "getMeetingStatus",
     tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<MeetingStatus>, description = "as the records have it")))]
+    responses((status = 200, body = Envelope<MeetingStatus>, description = "as the records have it")),
+    extensions(("x-refuses" = json!([InvalidSessionId, NotParticipant, SessionNotFound]))))]
 pub(crate) async fn status(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(session_id): Id,
-) -> Result<Answer<Envelope<MeetingStatus>>, Rejection> {
+) -> Result<Json<Envelope<MeetingStatus>>, Rejection> {
     let request = room::GetSessionStatusRequest { caller: Some(caller), session_id };
-    let status = app.room().get_session_status(request).await?.into_inner();
+    let status = clients.room().get_session_status(request).await?.into_inner();
     MeetingStatus::try_from(status).map(Envelope::new)
 }
 
@@ -295,15 +316,18 @@ pub(crate) struct Kicked {
 /// Puts a participant out for good; again, the same answer.
 #[utoipa::path(post, path = "/api/sessions/{sessionId}/livekit/kick", operation_id = "kickParticipant",
     tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)), request_body = Kick,
-    responses((status = 200, body = Envelope<Kicked>, description = "out, and kept out")))]
+    responses((status = 200, body = Envelope<Kicked>, description = "out, and kept out")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, InvalidSessionId, TooLarge, NotHost, NotParticipant, SessionNotFound, MeetingEnded,
+        SessionCancelled, LivekitUnavailable]))))]
 pub(crate) async fn kick(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(clients): State<Clients>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Id(session_id): Id,
-    Json(body): Json<Kick>,
-) -> Result<Answer<Envelope<Kicked>>, Rejection> {
+    JsonBody(body): JsonBody<Kick>,
+) -> Result<Json<Envelope<Kicked>>, Rejection> {
     let request =
         room::KickParticipantRequest { caller: Some(caller), session_id, user_id: body.user_id.clone() };
-    app.room().kick_participant(request).await?;
+    clients.room().kick_participant(request).await?;
     Ok(Envelope::new(Kicked { user_id: body.user_id, status: "kicked" }))
 }

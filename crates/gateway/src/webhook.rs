@@ -7,30 +7,43 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use chassis::status::Reason::TooLarge;
 use chassis::status::{Reason, Refusal};
 use http::{HeaderMap, StatusCode, header};
 use proto::room::v1::ReceiveWebhookRequest;
 
-use crate::{app::App, error::Rejection, extract, intake::BODY_WITHIN, shares::Share};
+use crate::{
+    clients::Clients, error::Rejection, extract, intake::BODY_WITHIN, limits::Limits, shares::Share,
+};
 
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
 
 /// Events of LiveKit, signed by LiveKit. Also at `/webhooks/livekit`.
 #[utoipa::path(post, path = "/api/v1/livekit/webhook", operation_id = "receiveWebhook", tag = "Operation",
     request_body(content = String, content_type = "application/webhook+json"), security(("livekit" = [])),
-    responses((status = 200, description = "taken")))]
-pub(crate) async fn receive(State(app): State<App>, request: Request) -> Result<Response, Rejection> {
+    responses((status = 200, description = "taken")),
+    extensions(("x-refuses" = json!([TooLarge]))))]
+pub(crate) async fn receive(
+    State(limits): State<Limits>,
+    State(clients): State<Clients>,
+    request: Request,
+) -> Result<Response, Rejection> {
     let (parts, body) = request.into_parts();
-    let address = app.client_address(&parts);
-    let (_place, reading) = app.webhooks().begin(address)?;
-    let taken = pass_on(&app, &parts.headers, body, reading).await;
+    let address = limits.client_address(&parts);
+    let (_place, reading) = limits.webhooks().begin(address)?;
+    let taken = pass_on(&clients, &parts.headers, body, reading).await;
     if taken.is_err() {
-        app.webhooks().failed(address);
+        limits.webhooks().failed(address);
     }
     taken
 }
 
-async fn pass_on(app: &App, headers: &HeaderMap, body: Body, reading: Share) -> Result<Response, Rejection> {
+async fn pass_on(
+    clients: &Clients,
+    headers: &HeaderMap,
+    body: Body,
+    reading: Share,
+) -> Result<Response, Rejection> {
     let authorization = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -39,7 +52,7 @@ async fn pass_on(app: &App, headers: &HeaderMap, body: Body, reading: Share) -> 
     drop(reading);
     let body = body.map_err(|_| Refusal::unavailable(Reason::ServiceUnavailable, 1))?.map_err(unread)?;
     let request = ReceiveWebhookRequest { authorization: authorization.to_owned(), body: body.into() };
-    match app.room().receive_webhook(request).await {
+    match clients.room().receive_webhook(request).await {
         Ok(_) => Ok(StatusCode::OK.into_response()),
         Err(status) => {
             let refusal = Refusal::from_status(&status);

@@ -25,8 +25,8 @@ impl<T> Envelope<T> {
         axum::Json(Self { success: true, data, next_cursor: None })
     }
 
-    pub(crate) fn page(data: T, next_cursor: String) -> axum::Json<Self> {
-        axum::Json(Self { success: true, data, next_cursor: told(next_cursor) })
+    pub(crate) fn page(data: T, next_cursor: Option<String>) -> axum::Json<Self> {
+        axum::Json(Self { success: true, data, next_cursor })
     }
 }
 
@@ -40,19 +40,14 @@ pub(crate) struct Person {
 
 impl From<proto::booking::v1::Person> for Person {
     fn from(person: proto::booking::v1::Person) -> Self {
-        Self { id: person.id, name: person.name, avatar_url: told(person.avatar_url) }
+        Self { id: person.id, name: person.name, avatar_url: person.avatar_url }
     }
 }
 
 impl From<proto::token::v1::Person> for Person {
     fn from(person: proto::token::v1::Person) -> Self {
-        Self { id: person.id, name: person.name, avatar_url: told(person.avatar_url) }
+        Self { id: person.id, name: person.name, avatar_url: person.avatar_url }
     }
-}
-
-/// proto3 writes "nothing" as the empty text; JSON writes null.
-pub(crate) fn told(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
 }
 
 /// A time that must be there.
@@ -77,7 +72,6 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
-/// 0 means "not given" to services.
-pub(crate) fn limit(limit: Option<Limit>) -> i32 {
-    limit.map_or(0, |Limit(limit)| limit)
+pub(crate) fn limit(limit: Option<Limit>) -> Option<i32> {
+    limit.map(|Limit(limit)| limit)
 }

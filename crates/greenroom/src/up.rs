@@ -40,7 +40,7 @@ use crate::{
     serve::bind,
 };
 
-use self::{data_dir::DataDir, settings::Ground};
+use self::{data_dir::DataDir, settings::UpSettings};
 
 /// How long LiveKit, a mail server or an identity provider may keep `ready` waiting once our own services are up.
 const ELSEWHERE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -178,7 +178,7 @@ async fn serve(
     tracing::info!(address = %operations.local_addr()?, "operations port");
 
     let (mut ground, built_in) =
-        Ground::lay(args.livekit_url.clone(), data_dir, database, address, &args.rtc).await?;
+        UpSettings::lay(args.livekit_url.clone(), data_dir, database, address, &args.rtc).await?;
     if let Some((config, listener)) = built_in {
         livekit.task.spawn(LiveKitDev::new(config).serve(listener, livekit.stop.clone()));
     }
@@ -204,7 +204,7 @@ async fn serve(
 }
 
 /// The mail server that `up` brings along when there is no other.
-async fn mail(ground: &mut Ground, runtime: &Runtime) -> anyhow::Result<Option<MailDev>> {
+async fn mail(ground: &mut UpSettings, runtime: &Runtime) -> anyhow::Result<Option<MailDev>> {
     let Some(listener) = ground.mail().await? else { return Ok(None) };
     let mail = MailDev::new();
     let serving = mail.clone().serve(listener, runtime.lifecycle.stopping().clone());

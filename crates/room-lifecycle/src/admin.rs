@@ -1,7 +1,7 @@
 //! What operators may ask: what is stuck, what is on LiveKit without need, and what happened.
 
 use chassis::{
-    field::{Fields, maybe_key},
+    field::{Fields, maybe_key, non_empty},
     grpc::{caller, timestamp},
     page::{self, Cursor},
     status::{Reason, Refusal},
@@ -10,21 +10,19 @@ use proto::{
     room::v1::{self as pb, admin_service_server::AdminService},
     types::v1::Caller,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
-use crate::{Rooms, error::Error, store::admin};
+use crate::{Rooms, RpcResult, error::Error, store::admin};
 
 /// Characters of a room's name on LiveKit.
 const LONGEST_NAME: usize = 500;
-
-type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl AdminService for Rooms {
     async fn list_stuck_rooms(
         &self,
         request: Request<pb::ListStuckRoomsRequest>,
-    ) -> Answer<pb::ListStuckRoomsResponse> {
+    ) -> RpcResult<pb::ListStuckRoomsResponse> {
         let request = request.into_inner();
         as_admin(request.caller)?;
         let limit = i64::try_from(page::limit(request.limit)?).unwrap_or(i64::MAX);
@@ -40,7 +38,7 @@ impl AdminService for Rooms {
     async fn list_orphans(
         &self,
         request: Request<pb::ListOrphansRequest>,
-    ) -> Answer<pb::ListOrphansResponse> {
+    ) -> RpcResult<pb::ListOrphansResponse> {
         as_admin(request.into_inner().caller)?;
         let strays = self.find_orphans().await?;
         Ok(Response::new(pb::ListOrphansResponse {
@@ -50,21 +48,24 @@ impl AdminService for Rooms {
         }))
     }
 
-    async fn list_events(&self, request: Request<pb::ListEventsRequest>) -> Answer<pb::ListEventsResponse> {
+    async fn list_events(
+        &self,
+        request: Request<pb::ListEventsRequest>,
+    ) -> RpcResult<pb::ListEventsResponse> {
         let request = request.into_inner();
         as_admin(request.caller)?;
         let mut wrong = Fields::default();
-        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
-        let room = wrong.check(maybe_key("roomName", request.room_name, LONGEST_NAME));
+        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
+        let room = wrong.check(maybe_key("roomName", request.room_name.unwrap_or_default(), LONGEST_NAME));
         wrong.finish()?;
-        let room = Some(room).filter(|name| !name.is_empty());
+        let room = non_empty(room);
         let events = admin::list_events(&self.pool, room.as_deref(), after, page::one_more(limit)).await;
         let (events, next_cursor) = page::page(events.map_err(Error::from)?, limit, |event| Cursor {
             at: event.received_at,
             id: event.key,
         });
         Ok(Response::new(pb::ListEventsResponse {
-            events: events.into_iter().map(told).collect(),
+            events: events.into_iter().map(event).collect(),
             next_cursor,
         }))
     }
@@ -79,11 +80,11 @@ fn as_admin(who: Option<Caller>) -> Result<(), Refusal> {
 }
 
 fn stuck_room(room: admin::StuckLiveRoom) -> pb::StuckLiveRoom {
-    let id = |id: Option<uuid::Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+    let id = |id: Option<domain::LiveSessionId>| id.map(|id| id.to_string());
     pb::StuckLiveRoom {
         id: room.id.to_string(),
         host_user_id: room.host_user_id,
-        status: room.status,
+        status: room.status.into(),
         current_session_id: id(room.current_session_id),
         open_session_id: id(room.open_session_id),
     }
@@ -92,24 +93,24 @@ fn stuck_room(room: admin::StuckLiveRoom) -> pb::StuckLiveRoom {
 fn unmade_room(room: admin::Unmade) -> pb::UnmadeRoom {
     pb::UnmadeRoom {
         room_name: room.room_name,
-        owner_kind: room.owner_kind,
+        owner_kind: room.owner_kind.into(),
         owner_id: room.owner_id.to_string(),
-        status: room.status,
+        status: room.status.into(),
         attempts: room.attempts,
-        last_error: room.last_error.unwrap_or_default(),
+        last_error: room.last_error,
         next_attempt_at: room.next_attempt_at.map(timestamp),
         created_at: Some(timestamp(room.created_at)),
     }
 }
 
-fn told(event: admin::Event) -> pb::Event {
+fn event(event: admin::Event) -> pb::Event {
     pb::Event {
         id: event.event_id,
         event_type: event.event_type,
-        room_id: event.room_id.map(|id| id.to_string()).unwrap_or_default(),
-        room_sid: event.room_sid.unwrap_or_default(),
-        identity: event.identity.unwrap_or_default(),
-        participant_sid: event.participant_sid.unwrap_or_default(),
+        room_id: event.room_id.map(|id| id.to_string()),
+        room_sid: event.room_sid.and_then(non_empty),
+        identity: event.identity.and_then(non_empty),
+        participant_sid: event.participant_sid.and_then(non_empty),
         received_at: Some(timestamp(event.received_at)),
         payload_json: event.payload,
     }

@@ -4,7 +4,7 @@
 //! back.
 
 use chassis::db::retried;
-use domain::{EndReason, LiveStatus, OwnerKind};
+use domain::{EndReason, LiveStatus, NestId, OwnerKind};
 
 use crate::{
     Rooms,
@@ -92,7 +92,7 @@ impl Rooms {
         let reason =
             sessions::set_session_over(&mut *transaction, live.session, LiveStatus::Ended, EndReason::Empty)
                 .await?;
-        sessions::settle(&mut *transaction, live.room).await?;
+        sessions::refresh_projection(&mut *transaction, live.room).await?;
         transaction.commit().await?;
         reason.into_iter().for_each(count_ended);
         Ok(true)
@@ -101,11 +101,11 @@ impl Rooms {
     async fn auto_end_nest(&self, record: &Record) -> Result<bool, Error> {
         let nest = record.owner_id;
         let mut transaction = chassis::db::begin(&self.pool).await?;
-        let open = nests::lock_nest(&mut *transaction, nest).await?.is_some();
+        let open = nests::lock_nest(&mut *transaction, NestId(nest)).await?.is_some();
         if !open || !auto_end::lock_closing(&mut *transaction, record).await? {
             return Ok(false);
         }
-        nests::set_ended(&mut *transaction, nest).await?;
+        nests::set_ended(&mut *transaction, NestId(nest)).await?;
         transaction.commit().await?;
         Ok(true)
     }

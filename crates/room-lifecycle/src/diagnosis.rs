@@ -22,14 +22,14 @@ use self::{
     verdict::{Diagnosis, Findings},
 };
 pub use self::{
-    access::{Found, Kind, Target},
+    access::{FoundTarget, Target},
     probe::Probe,
 };
 use crate::{
     Rooms,
     error::Error,
     nests::{accept, refuse_replayed},
-    store::{self, diagnosis::Ground},
+    store::{self, diagnosis::RoomFacts},
 };
 
 /// How long a diagnosis waits for parts of itself (the gateway waits 2 s for everything), and any answer for what goes on
@@ -76,8 +76,8 @@ impl Rooms {
     pub async fn diagnose_reference(&self, caller: &Caller, reference: &str) -> Result<Diagnosis, Error> {
         match self.find_target(Some(caller), reference).await? {
             None => Ok(verdict::not_known(is_admin(Some(caller)))),
-            Some(Found::Other { names, belongs_to }) => Ok(verdict::mismatch(names, belongs_to)),
-            Some(Found::Room(target)) => self.diagnose(Some(caller), target, None).await,
+            Some(FoundTarget::Other { names, belongs_to }) => Ok(verdict::mismatch(names, belongs_to)),
+            Some(FoundTarget::Room(target)) => self.diagnose(Some(caller), target, None).await,
         }
     }
 
@@ -169,7 +169,7 @@ impl Rooms {
         Ok(findings)
     }
 
-    async fn examine_livekit(&self, findings: &mut Findings, ground: &Ground) {
+    async fn examine_livekit(&self, findings: &mut Findings, ground: &RoomFacts) {
         let room = ground.room.as_ref();
         let name = room.map_or("greenroom-probe", |room| room.name.as_str());
         let active = room.is_some_and(checks::is_made);

@@ -7,9 +7,9 @@
 use std::collections::{HashMap, HashSet};
 
 use chassis::db::DatabaseError;
+use domain::RoomId;
 use futures::future::join_all;
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use crate::{
     Rooms,
@@ -30,7 +30,7 @@ const AGAIN: Duration = Duration::seconds(2);
 const BUSY: Duration = Duration::seconds(1);
 
 /// The ids of the marks of each room.
-type Marked = HashMap<Uuid, Vec<i64>>;
+type Marked = HashMap<RoomId, Vec<i64>>;
 
 /// How a look ended.
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +67,9 @@ impl Rooms {
     /// Looks at these rooms until each look has ended or is slow; how many are done. Rooms without a mark are left out
     /// while they back off.
     async fn look_at(&self, marked: Marked) -> Result<usize, Error> {
-        let rooms: Vec<Uuid> = marked.keys().copied().collect();
+        let rooms: Vec<RoomId> = marked.keys().copied().collect();
         let mut records = store::list_records(&self.pool, &rooms, &[]).await?;
-        let known: HashSet<Uuid> = records.iter().map(|record| record.id).collect();
+        let known: HashSet<RoomId> = records.iter().map(|record| record.id).collect();
         records.retain(|record| {
             !marked[&record.id].is_empty() || !self.lanes.rooms.is_backing_off(&record.id, record.now)
         });
@@ -111,7 +111,7 @@ impl Rooms {
     /// What a look came to; None: it was dropped. What no list showed has not failed by itself.
     fn ended(
         &self,
-        id: Uuid,
+        id: RoomId,
         now: OffsetDateTime,
         is_seen: bool,
         outcome: Option<Result<(), Error>>,
@@ -134,7 +134,7 @@ impl Rooms {
     }
 
     /// Deletes the marks of rooms that are done, and leaves the others one mark each.
-    async fn conclude_marked(&self, marked: &Marked, ended: &[(Uuid, Ended)]) -> Result<usize, Error> {
+    async fn conclude_marked(&self, marked: &Marked, ended: &[(RoomId, Ended)]) -> Result<usize, Error> {
         let (mut done, mut again, mut seconds) = (Vec::new(), Vec::new(), Vec::new());
         let mut rooms = Vec::new();
         for (id, ended) in ended {

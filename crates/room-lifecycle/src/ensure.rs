@@ -5,9 +5,8 @@
 //! ground for a token is always a row that was read again as active (docs/decisions/0002-generations.md).
 
 use chassis::{db, lifecycle::Lost};
-use domain::{Owner, OwnerKind, REFRESH_AFTER, RoomStatus, is_fresh};
+use domain::{NestId, Owner, OwnerKind, REFRESH_AFTER, RoomStatus, is_fresh};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use crate::{
     Rooms,
@@ -252,7 +251,7 @@ impl Rooms {
         let owner = match record.kind {
             OwnerKind::Session => "session_id",
             OwnerKind::LiveSession => "live_session_id",
-            OwnerKind::Nest => return self.nest_metadata(record.owner_id).await,
+            OwnerKind::Nest => return self.nest_metadata(NestId(record.owner_id)).await,
         };
         Ok(serde_json::json!({ "deployment": self.deployment, owner: record.owner_id }).to_string())
     }
@@ -279,6 +278,5 @@ fn is_servable(record: &Record, asked_at: Option<OffsetDateTime>) -> bool {
 
 /// The id in a request.
 pub(crate) fn session_owner(id: &str) -> Result<Owner, Error> {
-    let id: Uuid = chassis::grpc::uuid("session_id", id)?;
-    Ok(Owner::Session(id))
+    Ok(Owner::Session(chassis::grpc::uuid("session_id", id)?))
 }

@@ -9,6 +9,7 @@
 pub mod decide;
 mod rooms;
 
+use domain::RoomId;
 use futures::{StreamExt, stream};
 use livekit_protocol::ParticipantInfo;
 use uuid::Uuid;
@@ -17,7 +18,7 @@ use self::decide::{Due, MOST_PROBES, Person, Silence, Turn};
 use crate::{
     Rooms,
     error::Error,
-    livekit::{Blueprint, probe::Answer},
+    livekit::{Blueprint, probe::ProbeAnswer},
     store::{
         Record, events,
         ghosts::{self, Answers, Ghost},
@@ -75,7 +76,7 @@ impl Rooms {
         Ok(due)
     }
 
-    async fn probe_all(&self, people: Vec<Person>) -> Vec<(Person, Answer)> {
+    async fn probe_all(&self, people: Vec<Person>) -> Vec<(Person, ProbeAnswer)> {
         let probes = stream::iter(people.into_iter().map(|person| async move {
             let answer = self.livekit.probe(&person.room_name, &person.identity).await;
             (person, answer)
@@ -84,7 +85,12 @@ impl Rooms {
     }
 
     /// Writes what probes found.
-    async fn conclude(&self, turn: &Turn, asked: &[(Person, Answer)], silence: Silence) -> Result<(), Error> {
+    async fn conclude(
+        &self,
+        turn: &Turn,
+        asked: &[(Person, ProbeAnswer)],
+        silence: Silence,
+    ) -> Result<(), Error> {
         let second = asked.iter().filter(|(person, answer)| turn.is_second_silence(person, *answer));
         let second: Vec<&Person> = second.map(|(person, _)| person).collect();
         let found = if silence == Silence::Proves && !second.is_empty() {
@@ -98,7 +104,7 @@ impl Rooms {
         let mut answers = Answers::default();
         for (person, answer) in asked.iter().filter(|(person, _)| !found_them(person)) {
             let void = silence == Silence::Void && decide::is_silence(person, *answer);
-            answers.add(person.room, &person.identity, if void { Answer::Unknown } else { *answer });
+            answers.add(person.room, &person.identity, if void { ProbeAnswer::Unknown } else { *answer });
         }
         ghosts::set_answers(&self.pool, &answers, turn.now).await?;
         if silence == Silence::Void {
@@ -111,7 +117,7 @@ impl Rooms {
     async fn watch_on(
         &self,
         turn: &Turn,
-        asked: &[(Person, Answer)],
+        asked: &[(Person, ProbeAnswer)],
         is_silent: bool,
         makes_rooms: Option<bool>,
     ) -> Result<(), Error> {
@@ -122,7 +128,7 @@ impl Rooms {
         if alarmed_at.is_some() && turn.alarmed_at.is_none() {
             tracing::warn!("a participant was on no node of LiveKit; all that are quiet are probed");
         }
-        let answers: Vec<Answer> = asked.iter().map(|(_, answer)| *answer).collect();
+        let answers: Vec<ProbeAnswer> = asked.iter().map(|(_, answer)| *answer).collect();
         let answering_since = turn.answering(makes_rooms, &answers);
         Ok(ghosts::set_watch(&self.pool, self.replica, alarmed_at, answering_since).await?)
     }
@@ -136,13 +142,13 @@ impl Rooms {
                 "a ghost counts as left"
             );
         }
-        let mut live: Vec<Uuid> =
+        let mut live: Vec<RoomId> =
             people.iter().filter(|person| person.in_live_session).map(|person| person.room).collect();
         live.sort_unstable();
         live.dedup();
-        live.retain(|room| found.iter().any(|ghost| ghost.room == *room));
+        live.retain(|room| found.iter().any(|ghost| ghost.room == RoomId(room.0)));
         for room in live {
-            self.project_presence(room).await?;
+            self.project_presence(RoomId(room.0)).await?;
         }
         Ok(())
     }

@@ -5,25 +5,26 @@ use chassis::{
     grpc::{caller, timestamp, uuid},
     status::Refusal,
 };
-use domain::{Owner, OwnerKind, Role};
+use domain::{Owner, OwnerKind, Role, SessionId};
 use proto::{
-    room::v1::{self as pb, room_service_server::RoomService},
+    room::v1::{self as pb, ensure_room_request::Owner as Wire, room_service_server::RoomService},
     types::v1::Caller,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
 use crate::{
-    Rooms,
+    Rooms, RpcResult,
     ensure::session_owner,
     error::Error,
     store::{self, Record, owners::Session, people},
 };
 
-type Answer<T> = Result<Response<T>, Status>;
-
 #[tonic::async_trait]
 impl RoomService for Rooms {
-    async fn create_room(&self, request: Request<pb::CreateRoomRequest>) -> Answer<pb::CreateRoomResponse> {
+    async fn create_room(
+        &self,
+        request: Request<pb::CreateRoomRequest>,
+    ) -> RpcResult<pb::CreateRoomResponse> {
         let request = request.into_inner();
         // Our own services know the session; the flow itself says whether it is there and open.
         let owner = match request.caller {
@@ -38,13 +39,16 @@ impl RoomService for Rooms {
         }))
     }
 
-    async fn ensure_room(&self, request: Request<pb::EnsureRoomRequest>) -> Answer<pb::EnsureRoomResponse> {
+    async fn ensure_room(
+        &self,
+        request: Request<pb::EnsureRoomRequest>,
+    ) -> RpcResult<pb::EnsureRoomResponse> {
         let request = request.into_inner();
         as_system(request.caller)?;
-        let owner = match (request.live_session_id.as_str(), request.nest_id.as_str()) {
-            ("", "") => session_owner(&request.session_id)?,
-            ("", nest) => Owner::Nest(uuid("nest_id", nest)?),
-            (live, _) => Owner::LiveSession(uuid("live_session_id", live)?),
+        let owner = match request.owner.unwrap_or(Wire::SessionId(String::new())) {
+            Wire::SessionId(id) => session_owner(&id)?,
+            Wire::LiveSessionId(id) => Owner::LiveSession(uuid("live_session_id", &id)?),
+            Wire::NestId(id) => Owner::Nest(uuid("nest_id", &id)?),
         };
         let rooms = self.clone();
         if request.ahead {
@@ -53,33 +57,40 @@ impl RoomService for Rooms {
         }
         let ensured = self.run("ensure room", async move { rooms.ensure(owner, request.now).await }).await;
         // Somebody waits for it at the door; who he is, the token service knows.
-        let record =
-            ensured.map_err(|error| Refusal::from(error).logged(kind(owner), &owner.id().to_string(), ""))?;
+        let record = ensured
+            .map_err(|error| Refusal::from(error).logged(owner.kind(), &owner.id().to_string(), ""))?;
         Ok(Response::new(pb::EnsureRoomResponse { room: Some(room(&record)) }))
     }
 
-    async fn end_room(&self, request: Request<pb::EndRoomRequest>) -> Answer<pb::EndRoomResponse> {
+    async fn end_room(&self, request: Request<pb::EndRoomRequest>) -> RpcResult<pb::EndRoomResponse> {
         let request = request.into_inner();
         as_system(request.caller)?;
         let owner = session_owner(&request.session_id)?;
         let rooms = self.clone();
-        self.briefly("end room", async move { rooms.settle(owner).await }).await.unwrap_or(Ok(()))?;
+        self.briefly("end room", async move { rooms.reconcile_owner(owner).await })
+            .await
+            .unwrap_or(Ok(()))?;
         Ok(Response::new(pb::EndRoomResponse {}))
     }
 
-    async fn retime_room(&self, request: Request<pb::RetimeRoomRequest>) -> Answer<pb::RetimeRoomResponse> {
+    async fn retime_room(
+        &self,
+        request: Request<pb::RetimeRoomRequest>,
+    ) -> RpcResult<pb::RetimeRoomResponse> {
         let request = request.into_inner();
         as_system(request.caller)?;
         let owner = session_owner(&request.session_id)?;
         let rooms = self.clone();
-        self.briefly("retime room", async move { rooms.settle(owner).await }).await.unwrap_or(Ok(()))?;
+        self.briefly("retime room", async move { rooms.reconcile_owner(owner).await })
+            .await
+            .unwrap_or(Ok(()))?;
         Ok(Response::new(pb::RetimeRoomResponse {}))
     }
 
     async fn get_session_status(
         &self,
         request: Request<pb::GetSessionStatusRequest>,
-    ) -> Answer<pb::GetSessionStatusResponse> {
+    ) -> RpcResult<pb::GetSessionStatusResponse> {
         let request = request.into_inner();
         let (session, owner) = self.as_party(request.caller, &request.session_id).await?;
         let record = store::find_record(&self.pool, owner.id()).await.map_err(Error::from)?;
@@ -89,7 +100,7 @@ impl RoomService for Rooms {
         };
         Ok(Response::new(pb::GetSessionStatusResponse {
             session_id: owner.id().to_string(),
-            session_status: session.status.as_str().to_owned(),
+            session_status: session.status.into(),
             opens_at: Some(timestamp(session.opens_at)),
             closes_at: Some(timestamp(session.closes_at)),
             room: record.as_ref().map(room),
@@ -100,7 +111,7 @@ impl RoomService for Rooms {
     async fn kick_participant(
         &self,
         request: Request<pb::KickParticipantRequest>,
-    ) -> Answer<pb::KickParticipantResponse> {
+    ) -> RpcResult<pb::KickParticipantResponse> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
@@ -131,7 +142,7 @@ impl RoomService for Rooms {
     async fn receive_webhook(
         &self,
         request: Request<pb::ReceiveWebhookRequest>,
-    ) -> Answer<pb::ReceiveWebhookResponse> {
+    ) -> RpcResult<pb::ReceiveWebhookResponse> {
         let request = request.into_inner();
         self.receive_webhook(&request.authorization, &request.body).await?;
         Ok(Response::new(pb::ReceiveWebhookResponse {}))
@@ -140,7 +151,7 @@ impl RoomService for Rooms {
 
 impl Rooms {
     async fn session(&self, owner: Owner) -> Result<Session, Error> {
-        store::owners::find_session(&self.pool, owner.id()).await?.ok_or(Error::NoSession)
+        store::owners::find_session(&self.pool, SessionId(owner.id())).await?.ok_or(Error::NoSession)
     }
 
     /// The session, for one of its parties, an admin, or our own services.
@@ -169,21 +180,12 @@ fn role(session: &Session, caller: &Caller) -> Option<Role> {
     }
 }
 
-/// As the view `room_owners` names it.
-const fn kind(owner: Owner) -> &'static str {
-    match owner {
-        Owner::Session(_) => "session",
-        Owner::LiveSession(_) => "live_session",
-        Owner::Nest(_) => "nest",
-    }
-}
-
 fn room(record: &Record) -> pb::Room {
     pb::Room {
         id: record.id.to_string(),
-        status: record.status.as_str().to_owned(),
+        status: record.status.into(),
         room_name: record.room_name.clone(),
-        room_sid: record.room_sid.clone().unwrap_or_default(),
+        room_sid: record.room_sid.clone(),
         generation: record.generation,
         confirmed_at: record.confirmed_at.map(timestamp),
     }
@@ -193,8 +195,8 @@ fn participant(person: people::Person) -> pb::Participant {
     pb::Participant {
         name: person.name.unwrap_or_else(|| person.user_id.clone()),
         user_id: person.user_id,
-        role: person.role,
-        status: person.status,
+        role: person.role.into(),
+        status: person.status.into(),
         joined_at: person.joined_at.map(timestamp),
         left_at: person.left_at.map(timestamp),
     }

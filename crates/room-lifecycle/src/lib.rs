@@ -62,6 +62,9 @@ use uuid::Uuid;
 pub use config::{Args, Config};
 pub use error::Error;
 
+/// What a call of the interface is answered with.
+pub(crate) type RpcResult<T> = Result<tonic::Response<T>, tonic::Status>;
+
 /// How long a flow that touches LiveKit may take, whoever waits for it.
 const FLOW: Duration = Duration::from_secs(10);
 /// Rooms with a recent kick are looked at this often.
@@ -161,7 +164,7 @@ impl Rooms {
     }
 
     /// The owner changed: brings its room one step on, now.
-    async fn settle(&self, owner: Owner) -> Result<(), Error> {
+    async fn reconcile_owner(&self, owner: Owner) -> Result<(), Error> {
         let Some(record) = store::find_record(&self.pool, owner.id()).await? else {
             return Ok(());
         };

@@ -41,7 +41,7 @@ impl Work {
 
 impl Rooms {
     /// Has the owner's room made, or brought in line.
-    pub(crate) async fn tell_livekit(&self, owner: Owner, work: Work) {
+    pub(crate) async fn apply_to_livekit(&self, owner: Owner, work: Work) {
         let rooms = self.clone();
         let told = match work {
             Work::Rest => return,
@@ -51,7 +51,8 @@ impl Rooms {
                 tokio::time::timeout(PATIENCE, flow).await
             }
             Work::Settle => {
-                let flow = self.run("settle room", Box::pin(async move { rooms.settle(owner).await }));
+                let flow =
+                    self.run("settle room", Box::pin(async move { rooms.reconcile_owner(owner).await }));
                 tokio::time::timeout(self.patience.answer, flow).await
             }
         };

@@ -2,8 +2,8 @@
 //! answer delays neither the look at its room nor the calls about other participants.
 
 use chassis::db::DatabaseError;
+use domain::RoomId;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use crate::{Rooms, error::Error, lanes::Run};
 
@@ -17,7 +17,7 @@ pub(crate) enum Call {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct About {
     pub call: Call,
-    pub room: Uuid,
+    pub room: RoomId,
     pub identity: String,
     /// None: LiveKit does not list them.
     pub sid: Option<String>,

@@ -5,9 +5,8 @@
 
 use std::{collections::HashSet, sync::PoisonError, time::Duration};
 
-use domain::Owner;
+use domain::{Owner, RoomId};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use crate::{
     Rooms,
@@ -32,7 +31,7 @@ const MOST_ROUNDS: usize = 20;
 pub struct Memory {
     turn: i32,
     /// Rooms that a suspicious listing lacked.
-    suspects: HashSet<Uuid>,
+    suspects: HashSet<RoomId>,
     pub(crate) strays: crate::orphans::Sightings,
     pub(crate) recordings: crate::recordings::watch::Missing,
 }
@@ -90,7 +89,7 @@ impl Rooms {
         if !absent.is_empty() {
             recorded = done(store::insert_intents(&self.pool, &absent).await);
         }
-        let ended: Vec<Uuid> = ended.into_iter().filter_map(|(_, room)| room).collect();
+        let ended: Vec<RoomId> = ended.into_iter().filter_map(|(_, room)| room).collect();
         let mut marked = Ok(());
         if !ended.is_empty() {
             marked = done(marks::insert_marks(&self.pool, &ended, RECREATED_PER_SECOND).await);
@@ -158,7 +157,7 @@ impl Rooms {
 
     /// Which of the missing rooms to act on: all of a few; when suspiciously many vanished at once, only those that
     /// are missing twice and soon needed.
-    fn believe(&self, missing: &[Missing], suspicious: bool) -> Vec<Uuid> {
+    fn believe(&self, missing: &[Missing], suspicious: bool) -> Vec<RoomId> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if !suspicious {
             memory.suspects.clear();

@@ -46,7 +46,7 @@ impl Sight {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum PlanStep {
     /// Nothing to do now.
     Rest,
     /// The owner is not open: end the record, then delete the room.
@@ -98,37 +98,39 @@ const BACKOFF: Duration = Duration::minutes(1);
 
 /// What the passes do with a room.
 #[must_use]
-pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> Step {
+pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> PlanStep {
     let window_open = record.open && record.opens_at <= record.now;
     match record.status {
-        RoomStatus::Ended if record.open => Step::NextGeneration(Why::Reopened),
-        RoomStatus::Ended => Step::Rest,
-        _ if !record.open => Step::Close,
+        RoomStatus::Ended if record.open => PlanStep::NextGeneration(Why::Reopened),
+        RoomStatus::Ended => PlanStep::Rest,
+        _ if !record.open => PlanStep::Close,
         RoomStatus::Pending | RoomStatus::Failed => {
             let wanted = policy.at_booking || window_open;
             // Nobody waits for longer than a minute: a later time was written before the clock was set back.
             let due =
                 record.next_attempt_at.is_none_or(|at| at <= record.now || at > record.now + 2 * BACKOFF);
-            if wanted && due { Step::Make } else { Step::Rest }
+            if wanted && due { PlanStep::Make } else { PlanStep::Rest }
         }
         RoomStatus::Active => match sight {
-            Sight::Unknown => Step::Rest,
+            Sight::Unknown => PlanStep::Rest,
             Sight::There { sid, .. } if Some(sid) != record.room_sid.as_ref() => {
-                Step::Adopt { sid: sid.clone() }
+                PlanStep::Adopt { sid: sid.clone() }
             }
             // Nobody holds a token before the window opens, so nobody is inside.
-            Sight::There { .. } if !window_open && too_short(record) => Step::NextGeneration(Why::Retimed),
-            Sight::There { .. } => Step::Confirm,
+            Sight::There { .. } if !window_open && too_short(record) => {
+                PlanStep::NextGeneration(Why::Retimed)
+            }
+            Sight::There { .. } => PlanStep::Confirm,
             Sight::Absent => {
                 let needed = record.seated || record.occupied || record.unlisted_since.is_some();
                 if record.kind != OwnerKind::Session && !needed {
-                    return Step::Rest; // nobody needs it; whoever asks has it made anew
+                    return PlanStep::Rest; // nobody needs it; whoever asks has it made anew
                 }
                 let rested = record.made_at.is_none_or(|at| record.now - at >= PATIENCE);
                 if window_open || (policy.at_booking && rested) {
-                    Step::NextGeneration(Why::Missing)
+                    PlanStep::NextGeneration(Why::Missing)
                 } else {
-                    Step::Rest
+                    PlanStep::Rest
                 }
             }
         },

@@ -1,3 +1,4 @@
+use domain::{OwnerKind, RoomId, RoomStatus};
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -11,7 +12,7 @@ const AT_OPENING: Policy = Policy { at_booking: false, ..AT_BOOKING };
 fn active() -> Record {
     let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     Record {
-        id: Uuid::nil(),
+        id: RoomId::default(),
         owner_id: Uuid::nil(),
         kind: OwnerKind::Session,
         room_name: "session-x".to_owned(),
@@ -52,21 +53,21 @@ fn there(sid: &str) -> Sight {
 
 #[test]
 fn an_active_room_follows_what_was_seen() {
-    let missing = Step::NextGeneration(Why::Missing);
+    let missing = PlanStep::NextGeneration(Why::Missing);
     let just_made = Record { made_at: Some(early().now - Duration::minutes(9)), ..early() };
     let short = Record { expires_at: Some(early().closes_at - Duration::seconds(1)), ..early() };
     let short_and_open = Record { opens_at: short.now, ..short.clone() };
     for (what, record, sight, policy, step) in [
-        ("nobody looked", active(), Sight::Unknown, AT_BOOKING, Step::Rest),
-        ("as recorded", active(), there("RM_1"), AT_BOOKING, Step::Confirm),
-        ("another SID", active(), there("RM_2"), AT_BOOKING, Step::Adopt { sid: "RM_2".to_owned() }),
+        ("nobody looked", active(), Sight::Unknown, AT_BOOKING, PlanStep::Rest),
+        ("as recorded", active(), there("RM_1"), AT_BOOKING, PlanStep::Confirm),
+        ("another SID", active(), there("RM_2"), AT_BOOKING, PlanStep::Adopt { sid: "RM_2".to_owned() }),
         ("lost, window open", active(), Sight::Absent, AT_BOOKING, missing.clone()),
         ("lost, window open", active(), Sight::Absent, AT_OPENING, missing.clone()),
         ("lost early", early(), Sight::Absent, AT_BOOKING, missing),
-        ("lost early, just made", just_made, Sight::Absent, AT_BOOKING, Step::Rest),
-        ("lost early, at opening", early(), Sight::Absent, AT_OPENING, Step::Rest),
-        ("timers too short", short, there("RM_1"), AT_BOOKING, Step::NextGeneration(Why::Retimed)),
-        ("too short, people may be inside", short_and_open, there("RM_1"), AT_BOOKING, Step::Confirm),
+        ("lost early, just made", just_made, Sight::Absent, AT_BOOKING, PlanStep::Rest),
+        ("lost early, at opening", early(), Sight::Absent, AT_OPENING, PlanStep::Rest),
+        ("timers too short", short, there("RM_1"), AT_BOOKING, PlanStep::NextGeneration(Why::Retimed)),
+        ("too short, people may be inside", short_and_open, there("RM_1"), AT_BOOKING, PlanStep::Confirm),
     ] {
         assert_eq!(plan(&record, &sight, policy), step, "{what}");
     }
@@ -75,9 +76,9 @@ fn an_active_room_follows_what_was_seen() {
 #[test]
 fn a_lost_live_room_is_made_anew_only_while_somebody_has_a_seat() {
     let empty = Record { kind: OwnerKind::LiveSession, ..active() };
-    assert_eq!(plan(&empty, &Sight::Absent, AT_BOOKING), Step::Rest);
+    assert_eq!(plan(&empty, &Sight::Absent, AT_BOOKING), PlanStep::Rest);
     for needed in [Record { seated: true, ..empty.clone() }, Record { occupied: true, ..empty }] {
-        assert_eq!(plan(&needed, &Sight::Absent, AT_BOOKING), Step::NextGeneration(Why::Missing));
+        assert_eq!(plan(&needed, &Sight::Absent, AT_BOOKING), PlanStep::NextGeneration(Why::Missing));
     }
 }
 
@@ -93,13 +94,13 @@ fn a_pending_room_is_made_when_it_is_wanted_and_due() {
     };
     let (day, second) = (Duration::DAY, Duration::SECOND);
     for (record, policy, step) in [
-        (with(-day, None), AT_OPENING, Step::Make),
-        (with(Duration::ZERO, Some(Duration::ZERO)), AT_OPENING, Step::Make),
-        (with(second, None), AT_OPENING, Step::Rest),
-        (with(day, None), AT_BOOKING, Step::Make),
-        (with(day, Some(second)), AT_BOOKING, Step::Rest),
-        (with(day, Some(Duration::MINUTE)), AT_BOOKING, Step::Rest),
-        (with(day, Some(Duration::HOUR)), AT_BOOKING, Step::Make),
+        (with(-day, None), AT_OPENING, PlanStep::Make),
+        (with(Duration::ZERO, Some(Duration::ZERO)), AT_OPENING, PlanStep::Make),
+        (with(second, None), AT_OPENING, PlanStep::Rest),
+        (with(day, None), AT_BOOKING, PlanStep::Make),
+        (with(day, Some(second)), AT_BOOKING, PlanStep::Rest),
+        (with(day, Some(Duration::MINUTE)), AT_BOOKING, PlanStep::Rest),
+        (with(day, Some(Duration::HOUR)), AT_BOOKING, PlanStep::Make),
     ] {
         assert_eq!(plan(&record, &Sight::Unknown, policy), step, "{record:?}");
         let failed = Record { status: RoomStatus::Failed, ..record };
@@ -111,12 +112,12 @@ fn a_pending_room_is_made_when_it_is_wanted_and_due() {
 fn a_closed_owner_closes_its_room_and_an_open_one_opens_it_again() {
     for status in [RoomStatus::Pending, RoomStatus::Active, RoomStatus::Failed] {
         let record = Record { status, open: false, ..active() };
-        assert_eq!(plan(&record, &Sight::Unknown, AT_BOOKING), Step::Close);
+        assert_eq!(plan(&record, &Sight::Unknown, AT_BOOKING), PlanStep::Close);
     }
     let ended = Record { status: RoomStatus::Ended, ..active() };
-    assert_eq!(plan(&ended, &Sight::Unknown, AT_BOOKING), Step::NextGeneration(Why::Reopened));
+    assert_eq!(plan(&ended, &Sight::Unknown, AT_BOOKING), PlanStep::NextGeneration(Why::Reopened));
     let over = Record { open: false, ..ended };
-    assert_eq!(plan(&over, &there("RM_1"), AT_BOOKING), Step::Rest);
+    assert_eq!(plan(&over, &there("RM_1"), AT_BOOKING), PlanStep::Rest);
 }
 
 prop_compose! {
@@ -152,16 +153,16 @@ fn any_sight() -> impl Strategy<Value = Sight> {
 }
 
 /// What the world is after a step that went well.
-fn apply(record: Record, sight: &Sight, step: &Step) -> (Record, Sight) {
+fn apply(record: Record, sight: &Sight, step: &PlanStep) -> (Record, Sight) {
     match step {
-        Step::Rest | Step::Confirm => (record, sight.clone()),
-        Step::Close => (Record { status: RoomStatus::Ended, ..record }, Sight::Absent),
-        Step::NextGeneration(_) => {
+        PlanStep::Rest | PlanStep::Confirm => (record, sight.clone()),
+        PlanStep::Close => (Record { status: RoomStatus::Ended, ..record }, Sight::Absent),
+        PlanStep::NextGeneration(_) => {
             let generation = record.generation + 1;
             let fresh = Record { status: RoomStatus::Pending, room_sid: None, made_at: None, ..record };
             (Record { generation, expires_at: None, next_attempt_at: None, ..fresh }, Sight::Absent)
         }
-        Step::Make => {
+        PlanStep::Make => {
             let (made_at, expires_at) = (Some(record.now), Some(record.closes_at + Duration::HOUR));
             let sid = format!("RM_of_{}", record.generation);
             let made = Record { status: RoomStatus::Active, room_sid: Some(sid.clone()), ..record };
@@ -170,7 +171,7 @@ fn apply(record: Record, sight: &Sight, step: &Step) -> (Record, Sight) {
                 Sight::There { sid, metadata: String::new(), counted: 0 },
             )
         }
-        Step::Adopt { sid } => (Record { room_sid: Some(sid.clone()), ..record }, sight.clone()),
+        PlanStep::Adopt { sid } => (Record { room_sid: Some(sid.clone()), ..record }, sight.clone()),
     }
 }
 
@@ -184,7 +185,7 @@ proptest! {
             (record, sight) = apply(record, &sight, &step);
         }
         let step = plan(&record, &sight, policy);
-        prop_assert!(matches!(step, Step::Rest | Step::Confirm), "{:?} for {:?}", step, record);
+        prop_assert!(matches!(step, PlanStep::Rest | PlanStep::Confirm), "{:?} for {:?}", step, record);
     }
 
     #[test]
@@ -192,7 +193,7 @@ proptest! {
         let step = plan(&record, &Sight::Unknown, Policy { at_booking, ..AT_BOOKING });
         let believed = matches!(
             step,
-            Step::Confirm | Step::Adopt { .. } | Step::NextGeneration(Why::Missing | Why::Retimed)
+            PlanStep::Confirm | PlanStep::Adopt { .. } | PlanStep::NextGeneration(Why::Missing | Why::Retimed)
         );
         prop_assert!(!believed);
     }
@@ -202,10 +203,10 @@ proptest! {
         record in any_record(), sight in any_sight(), at_booking: bool,
     ) {
         match plan(&record, &sight, Policy { at_booking, ..AT_BOOKING }) {
-            Step::Close => prop_assert!(!record.open && record.status != RoomStatus::Ended),
-            Step::Make | Step::NextGeneration(_) | Step::Adopt { .. } => prop_assert!(record.open),
-            Step::Confirm => prop_assert!(record.open && record.status == RoomStatus::Active),
-            Step::Rest => prop_assert!(record.open || record.status == RoomStatus::Ended),
+            PlanStep::Close => prop_assert!(!record.open && record.status != RoomStatus::Ended),
+            PlanStep::Make | PlanStep::NextGeneration(_) | PlanStep::Adopt { .. } => prop_assert!(record.open),
+            PlanStep::Confirm => prop_assert!(record.open && record.status == RoomStatus::Active),
+            PlanStep::Rest => prop_assert!(record.open || record.status == RoomStatus::Ended),
         }
     }
 
@@ -218,7 +219,7 @@ let opens_at = record.opens_at.min(record.now);
         let record = Record { open: true, status: RoomStatus::Active, room_sid, opens_at, ..record };
         for sid in ["RM_1", "RM_2"] {
             let step = plan(&record, &there(sid), Policy { at_booking, ..AT_BOOKING });
-            let kept = matches!(step, Step::Confirm | Step::Adopt { .. });
+            let kept = matches!(step, PlanStep::Confirm | PlanStep::Adopt { .. });
             prop_assert!(kept);
         }
     }

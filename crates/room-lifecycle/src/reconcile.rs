@@ -4,14 +4,13 @@
 
 use std::collections::HashMap;
 
-use domain::RoomStatus;
+use domain::{RoomId, RoomStatus};
 use futures::{StreamExt, stream};
-use uuid::Uuid;
 
 use crate::{
     Rooms,
     error::Error,
-    plan::{self, Sight, Step, Why},
+    plan::{self, PlanStep, Sight, Why},
     store::{self, Record},
 };
 
@@ -32,10 +31,10 @@ impl Sights {
 
 impl Rooms {
     /// Brings these rooms one step on, and returns those that went well. For flows that wait for their own room.
-    pub async fn reconcile(&self, rooms: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+    pub async fn reconcile(&self, rooms: &[RoomId]) -> Result<Vec<RoomId>, Error> {
         let records = store::list_records(&self.pool, rooms, &[]).await?;
         let gone = rooms.iter().filter(|id| !records.iter().any(|record| record.id == **id)).copied();
-        let mut done: Vec<Uuid> = gone.collect();
+        let mut done: Vec<RoomId> = gone.collect();
         let sights = self.find_sights(&records).await;
         let mut work = stream::iter(records.into_iter().map(|record| {
             let sight = sights.of(&record);
@@ -80,26 +79,26 @@ impl Rooms {
         }
         match plan::plan(record, sight, self.policy) {
             // Nobody needs a live room or a nest that LiveKit lost: nobody is in it either, but whoever was kicked just now.
-            Step::Rest if *sight == Sight::Absent => {
+            PlanStep::Rest if *sight == Sight::Absent => {
                 if self.awaits_removal(record).await? {
                     self.replace_missing(record).await?;
                     return self.make_next(record).await;
                 }
                 self.finish_auto_end(record, true).await.map(drop)
             }
-            Step::Rest => Ok(()),
-            Step::Close => self.close(record.id).await,
-            Step::Make => self.make(record).await.map(drop),
-            Step::Adopt { sid } => {
+            PlanStep::Rest => Ok(()),
+            PlanStep::Close => self.close(record.id).await,
+            PlanStep::Make => self.make(record).await.map(drop),
+            PlanStep::Adopt { sid } => {
                 self.adopt(record, &sid).await?;
                 self.look_inside(record, &Sight::Unknown).await
             }
-            Step::Confirm => self.look_inside(record, sight).await,
-            Step::NextGeneration(Why::Missing) => {
+            PlanStep::Confirm => self.look_inside(record, sight).await,
+            PlanStep::NextGeneration(Why::Missing) => {
                 self.replace_missing(record).await?;
                 self.make_next(record).await
             }
-            Step::NextGeneration(why) => self.renew(record, why).await,
+            PlanStep::NextGeneration(why) => self.renew(record, why).await,
         }
     }
 
@@ -114,14 +113,14 @@ impl Rooms {
             return Ok(());
         };
         match plan::plan(&next, &Sight::Unknown, self.policy) {
-            Step::Make => self.make(&next).await.map(drop),
+            PlanStep::Make => self.make(&next).await.map(drop),
             _ => Ok(()),
         }
     }
 
     /// Ends the room of an owner that is not open: one conditional update, then the room on LiveKit.
-    pub(crate) async fn close(&self, id: Uuid) -> Result<(), Error> {
-        if let Some(ended) = store::set_ended(&self.pool, id, self.livekit.may_delete()).await? {
+    pub(crate) async fn close(&self, id: RoomId) -> Result<(), Error> {
+        if let Some(ended) = store::set_ended(&self.pool, RoomId(id.0), self.livekit.may_delete()).await? {
             tracing::info!(room.id = %id, room.name = ended.room_name, "room ended");
             if ended.to_close {
                 self.close_retired(&ended.room_name, false).await;

@@ -21,16 +21,15 @@ pub(crate) mod watch;
 use std::slice;
 
 use chassis::status::Refusal;
-use domain::Owner;
+use domain::{Owner, RecordingId};
 use proto::{
-    room::v1::{Proof, RecordingPlace},
+    room::v1::{Proof, RecordingPlace, recording_place::Place as Wire},
     types::v1::Caller,
 };
 use sqlx::{Postgres, Transaction};
-use uuid::Uuid;
 
-pub use self::{error::RecordingError, start::Wish};
-pub use crate::store::recordings::{Place, Recording};
+pub use self::{error::RecordingError, start::StartRequest};
+pub use crate::store::recordings::{Recording, RecordingScope};
 use crate::{
     Rooms,
     error::Error,
@@ -38,28 +37,27 @@ use crate::{
     nests::accept,
     store::{
         self,
-        live::{Reader, rooms},
+        live::{RoomReader, rooms},
         nests::people,
     },
 };
 
-/// The place in a request.
-fn place(place: Option<RecordingPlace>) -> Result<Place, Refusal> {
+/// What a request is about.
+fn scope(place: Option<RecordingPlace>) -> Result<RecordingScope, Refusal> {
     use chassis::grpc::uuid;
-    let place = place.unwrap_or_default();
-    match (place.session_id.as_str(), place.live_room_id.as_str(), place.nest_id.as_str()) {
-        (session, "", "") => Ok(Place::Session(uuid("session_id", session)?)),
-        ("", room, "") => Ok(Place::LiveRoom(uuid("room_id", room)?)),
-        ("", "", nest) => Ok(Place::Nest(uuid("nest_id", nest)?)),
-        _ => Err(Refusal::invalid("place", "must be one")),
+    match place.and_then(|place| place.place) {
+        Some(Wire::SessionId(id)) => Ok(RecordingScope::Session(uuid("session_id", &id)?)),
+        Some(Wire::LiveRoomId(id)) => Ok(RecordingScope::LiveRoom(uuid("room_id", &id)?)),
+        Some(Wire::NestId(id)) => Ok(RecordingScope::Nest(uuid("nest_id", &id)?)),
+        None => Err(Refusal::invalid("place", "must be one")),
     }
 }
 
 impl Rooms {
     /// Refuses who may not start, stop and delete; whose room it is that can be recorded now.
-    async fn may_record(&self, caller: &Caller, place: Place) -> Result<Owner, Error> {
-        match place {
-            Place::Session(id) => {
+    async fn may_record(&self, caller: &Caller, scope: RecordingScope) -> Result<Owner, Error> {
+        match scope {
+            RecordingScope::Session(id) => {
                 let session = store::owners::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
                 if caller.user_id == session.host_id {
                     Ok(Owner::Session(id))
@@ -69,8 +67,8 @@ impl Rooms {
                     Err(Error::NotParticipant)
                 }
             }
-            Place::LiveRoom(id) => {
-                let live = rooms::find_readable(&self.pool, id, Reader::from(caller)).await?;
+            RecordingScope::LiveRoom(id) => {
+                let live = rooms::find_readable(&self.pool, id, RoomReader::from(caller)).await?;
                 let live = live.ok_or(LiveError::NoRoom)?;
                 if live.room.host_user_id != caller.user_id {
                     return Err(Error::NotHost);
@@ -78,7 +76,7 @@ impl Rooms {
                 Ok(Owner::LiveSession(live.room.open_session.unwrap_or_default()))
             }
             // Also of a nest that is over: its recordings stay its admins'.
-            Place::Nest(id) => {
+            RecordingScope::Nest(id) => {
                 let found =
                     people::list_participants(&self.pool, id, slice::from_ref(&caller.user_id)).await?;
                 match found.first() {
@@ -89,10 +87,12 @@ impl Rooms {
         }
     }
 
-    /// Refuses who may not see a place's recordings: of a booking its parties and admins may, of a live room the host,
+    /// Refuses who may not see the recordings of a scope: of a booking its parties and admins may, of a live room the host,
     /// of a nest its admins.
-    async fn may_read(&self, caller: &Caller, place: Place) -> Result<(), Error> {
-        let Place::Session(id) = place else { return self.may_record(caller, place).await.map(drop) };
+    async fn may_read(&self, caller: &Caller, scope: RecordingScope) -> Result<(), Error> {
+        let RecordingScope::Session(id) = scope else {
+            return self.may_record(caller, scope).await.map(drop);
+        };
         let session = store::owners::find_session(&self.pool, id).await?.ok_or(Error::NoSession)?;
         let is_party = [&session.host_id, &session.guest_id].contains(&&caller.user_id);
         if is_party || caller.is_admin { Ok(()) } else { Err(Error::NotParticipant) }
@@ -107,9 +107,9 @@ impl Rooms {
         Ok(transaction)
     }
 
-    /// One of a place's recordings that nobody deleted.
-    async fn recording_of(&self, place: Place, id: Uuid) -> Result<Recording, Error> {
-        let found = store::recordings::list_recordings(&self.pool, place, Some(id), None, 1).await?.pop();
+    /// One of the scope's recordings that nobody deleted.
+    async fn recording_of(&self, scope: RecordingScope, id: RecordingId) -> Result<Recording, Error> {
+        let found = store::recordings::list_recordings(&self.pool, scope, Some(id), None, 1).await?.pop();
         Ok(found.ok_or(RecordingError::NoRecording)?)
     }
 }

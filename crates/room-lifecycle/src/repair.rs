@@ -1,7 +1,6 @@
 //! What `greenroom repair` does, beside the running services and with the same steps: it has none of its own.
 
-use domain::RoomStatus;
-use uuid::Uuid;
+use domain::{RoomId, RoomStatus};
 
 use crate::{
     Rooms,
@@ -24,7 +23,7 @@ impl Rooms {
     pub async fn find_broken(&self) -> Result<Findings, Error> {
         let at = events::find_now(&self.pool).await?;
         let overview = self.list_all(at).await?;
-        let missing: Vec<Uuid> = marks::list_missing(&self.pool, &overview.listing)
+        let missing: Vec<RoomId> = marks::list_missing(&self.pool, &overview.listing)
             .await?
             .into_iter()
             .map(|room| room.id)

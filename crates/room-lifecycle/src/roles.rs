@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use domain::{Grants, NestRole, OwnerKind, SeatRole, Source};
+use domain::{Grants, LiveSessionId, NestId, NestRole, OwnerKind, SeatRole, Source};
 use futures::future::join_all;
 use livekit_protocol::{ParticipantInfo, ParticipantPermission, TrackSource};
 use time::Duration;
@@ -90,13 +90,13 @@ impl Rooms {
     async fn find_grants(&self, record: &Record, keys: &[String]) -> Result<Roles, Error> {
         let (others, known) = match record.kind {
             OwnerKind::Nest => {
-                let known = people::list_participants(&self.pool, record.owner_id, keys).await?;
+                let known = people::list_participants(&self.pool, NestId(record.owner_id), keys).await?;
                 let known =
                     known.into_iter().map(|one| (one.pubkey.clone(), Participant::role(&one).grants()));
                 (NestRole::Guest.grants(), known.collect())
             }
             OwnerKind::LiveSession | OwnerKind::Session => {
-                let known = moderation::list_roles(&self.pool, record.owner_id, keys).await?;
+                let known = moderation::list_roles(&self.pool, LiveSessionId(record.owner_id), keys).await?;
                 let known = known.into_iter().map(|one| (one.user_id, one.role.grants()));
                 (SeatRole::Guest.grants(), known.collect())
             }

@@ -17,7 +17,7 @@ pub mod people;
 pub mod recordings;
 
 use chassis::db::Statement;
-use domain::{EndedReason, Owner, OwnerKind, RoomStatus};
+use domain::{EndedReason, Owner, OwnerKind, RoomId, RoomStatus};
 use sqlx::{PgExecutor, PgPool, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -25,7 +25,7 @@ use uuid::Uuid;
 /// A room, its owner, and the database's now: what every decision is made on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    pub id: Uuid,
+    pub id: RoomId,
     pub owner_id: Uuid,
     pub kind: OwnerKind,
     pub room_name: String,
@@ -67,7 +67,7 @@ macro_rules! records {
             Record,
             $with
             + r#"
-            select r.id as "id!", r.owner as "owner_id!", o.kind as "kind!: OwnerKind", r.room_name as "room_name!", r.room_sid,
+            select r.id as "id!: domain::RoomId", r.owner as "owner_id!", o.kind as "kind!: OwnerKind", r.room_name as "room_name!", r.room_sid,
                    r.generation as "generation!", r.status as "status!: RoomStatus",
                    r.max_participants as "max_participants!", r.made_at, r.expires_at, r.confirmed_at, r.closing_at,
                    r.watched_until, r.unlisted_since, r.next_attempt_at,
@@ -87,8 +87,8 @@ macro_rules! records {
 }
 
 /// The records with these ids or of these owners.
-pub async fn list_records(db: impl PgExecutor<'_>, ids: &[Uuid], owners: &[Uuid]) -> Result<Vec<Record>> {
-    records!("", "livekit_rooms", "where r.id = any($1) or r.owner = any($2)", ids, owners)
+pub async fn list_records(db: impl PgExecutor<'_>, ids: &[RoomId], owners: &[Uuid]) -> Result<Vec<Record>> {
+    records!("", "livekit_rooms", "where r.id = any($1) or r.owner = any($2)", ids as &[RoomId], owners)
         .fetch_all(db)
         .statement("SELECT list_records")
         .await
@@ -168,7 +168,7 @@ pub async fn set_active(
              where before.room_sid is distinct from a.room_sid)",
         "active",
         "",
-        record.id,
+        record.id.0,
         record.generation,
         sid,
         record.now,
@@ -186,7 +186,7 @@ pub async fn set_confirmed(db: impl PgExecutor<'_>, record: &Record, at: OffsetD
          set confirmed_at = case when confirmed_at > app_now() then $3 else greatest(confirmed_at, $3) end,
              closing_at = null
          where id = $1 and generation = $2 and status = 'active' and room_sid = $4",
-        record.id,
+        record.id.0,
         record.generation,
         at,
         record.room_sid.as_deref()
@@ -214,7 +214,7 @@ pub async fn set_adopted(
              update livekit_participants p set absent_since = least(p.absent_since, $4::timestamptz - interval '5 seconds')
              from adopted where p.joined_room = adopted.id)
          select id from adopted",
-        record.id,
+        record.id.0,
         record.generation,
         sid,
         at
@@ -261,7 +261,7 @@ pub async fn set_next_generation(
          select 'GR_' || gen_random_uuid(), id, $5, 'room_retired',
                 jsonb_build_object('why', $6::text, 'name', $7::text, 'next', room_name)
          from bumped",
-        record.id,
+        record.id.0,
         record.generation,
         record.status.as_str(),
         name,
@@ -283,7 +283,7 @@ pub async fn set_attempt_failed(db: impl PgExecutor<'_>, record: &Record, error:
          set attempts = attempts + 1, last_error = left($3, 500),
              next_attempt_at = app_now() + make_interval(secs => least(2 ^ least(attempts, 6), 60))
          where id = $1 and generation = $2 and status in ('pending', 'failed')",
-        record.id,
+        record.id.0,
         record.generation,
         error
     )
@@ -303,7 +303,7 @@ pub struct Ended {
 
 /// Ends a room whose owner is no longer open. With `may_close` a room that was made on LiveKit is to be closed there.
 /// None: there was nothing to end.
-pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid, may_close: bool) -> Result<Option<Ended>> {
+pub async fn set_ended(db: impl PgExecutor<'_>, id: RoomId, may_close: bool) -> Result<Option<Ended>> {
     sqlx::query_as!(
         Ended,
         r#"with owner as (
@@ -331,7 +331,7 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid, may_close: bool) -> Re
              select 'GR_' || gen_random_uuid(), id, room_sid, 'room_ended', jsonb_build_object('reason', ended_reason)
              from ended)
          select room_name as "room_name!", to_close as "to_close!" from ended"#,
-        id,
+        id.0,
         may_close
     )
     .fetch_optional(db)
@@ -340,6 +340,6 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid, may_close: bool) -> Re
 }
 
 /// The current form of a record, or None when it is gone.
-pub async fn find_record_by_id(pool: &PgPool, id: Uuid) -> Result<Option<Record>> {
+pub async fn find_record_by_id(pool: &PgPool, id: RoomId) -> Result<Option<Record>> {
     Ok(list_records(pool, &[id], &[]).await?.pop())
 }

@@ -1,6 +1,7 @@
 //! Rows as the interface tells them.
 
 use chassis::{
+    field::non_empty,
     grpc::{MESSAGE_LIMIT, timestamp},
     page::{Cursor, page},
 };
@@ -8,7 +9,7 @@ use prost::Message;
 use proto::sync::v1::{ListStreamsResponse, Stream};
 
 use crate::{
-    store::Row,
+    store::StreamRow,
     viewer::{Viewer, names},
 };
 
@@ -16,8 +17,8 @@ use crate::{
 const MOST_BYTES: usize = MESSAGE_LIMIT / 2;
 
 /// A page of rows that were read with one more than `limit`; shorter where the texts of legacy clients are long.
-pub fn streams(rows: Vec<Row>, limit: usize, viewer: &Viewer) -> ListStreamsResponse {
-    let end = |row: &Row| Cursor { at: row.scheduled_for, id: row.id };
+pub fn streams(rows: Vec<StreamRow>, limit: usize, viewer: &Viewer) -> ListStreamsResponse {
+    let end = |row: &StreamRow| Cursor { at: row.scheduled_for, id: row.id };
     let (rows, mut next_cursor) = page(rows, limit, end);
     let mut bytes = 0;
     let mut streams = Vec::with_capacity(rows.len());
@@ -27,7 +28,7 @@ pub fn streams(rows: Vec<Row>, limit: usize, viewer: &Viewer) -> ListStreamsResp
         let stream = stream(row, viewer);
         bytes += stream.encoded_len();
         if let Some(last) = last.filter(|_| bytes > MOST_BYTES) {
-            next_cursor = Cursor::encode(last);
+            next_cursor = Some(Cursor::encode(last));
             break;
         }
         streams.push(stream);
@@ -36,8 +37,9 @@ pub fn streams(rows: Vec<Row>, limit: usize, viewer: &Viewer) -> ListStreamsResp
     ListStreamsResponse { streams, next_cursor }
 }
 
-pub fn stream(row: Row, viewer: &Viewer) -> Stream {
+pub fn stream(row: StreamRow, viewer: &Viewer) -> Stream {
     let groups = row.groups.as_ref().filter(|_| viewer.is_system).map(names).unwrap_or_default();
+    let access_level = row.access_level().into();
     Stream {
         groups: groups.into_iter().map(str::to_owned).collect(),
         id: row.id.to_string(),
@@ -45,15 +47,15 @@ pub fn stream(row: Row, viewer: &Viewer) -> Stream {
         description: row.description,
         stream_type: row.stream_type,
         tags: row.tags,
-        access_level: row.access_level,
-        cover_image_url: row.cover_image_url,
+        access_level,
+        cover_image_url: non_empty(row.cover_image_url),
         co_hosts: row.co_hosts,
         scheduled_for: Some(timestamp(row.scheduled_for)),
-        status: row.status,
+        status: row.status.into(),
         enable_chat: row.enable_chat,
         enable_polls: row.enable_polls,
         enable_replay: row.enable_replay,
-        created_by: row.created_by,
+        created_by: non_empty(row.created_by),
         started_at: row.started_at.map(timestamp),
         ended_at: row.ended_at.map(timestamp),
         viewer_count: row.viewer_count,

@@ -9,7 +9,7 @@ use chassis::reconcile::Nudge;
 use sqlx::PgPool;
 use tokio::sync::{Mutex, broadcast};
 
-use crate::store::{self, Row};
+use crate::store::{self, StreamRow};
 
 /// Changes that are kept for readers who lag.
 const RING: usize = 1024;
@@ -21,7 +21,7 @@ const BREATH: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub struct Feed {
     pool: PgPool,
-    ring: broadcast::Sender<Arc<Row>>,
+    ring: broadcast::Sender<Arc<StreamRow>>,
     /// The last version that went into the ring; none while nobody follows.
     position: Arc<Mutex<Option<i64>>>,
     nudge: Nudge,
@@ -44,7 +44,7 @@ impl Feed {
     }
 
     /// Everything after the version that is returned will come.
-    pub async fn follow(&self) -> Result<(broadcast::Receiver<Arc<Row>>, i64), sqlx::Error> {
+    pub async fn follow(&self) -> Result<(broadcast::Receiver<Arc<StreamRow>>, i64), sqlx::Error> {
         let mut position = self.position.lock().await;
         let receiver = self.ring.subscribe();
         if let Some(position) = *position {

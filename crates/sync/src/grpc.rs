@@ -1,10 +1,9 @@
 //! The interface: the listing in pages, its changes as they happen, and how far it is behind.
 
 use chassis::{
-    field::{Fields, maybe_line},
+    field::{Fields, maybe_line, maybe_one_of},
     grpc::timestamp,
     page::{self, one_more},
-    status::Refusal,
 };
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use proto::sync::v1::{
@@ -30,10 +29,14 @@ impl SyncService for Listing {
         let request = request.into_inner();
         let viewer = Viewer::of(request.caller)?;
         let mut wrong = Fields::default();
-        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
+        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
         let filter = Filter {
-            status: wrong.check(status(&request.status)),
-            search: Search::of(&wrong.check(maybe_line("q", &request.query, 100))),
+            status: wrong.check(maybe_one_of("status", request.status)),
+            search: Search::of(&wrong.check(maybe_line(
+                "q",
+                request.query.as_deref().unwrap_or_default(),
+                100,
+            ))),
             after,
         };
         wrong.finish()?;
@@ -69,12 +72,4 @@ impl SyncService for Listing {
             compared_at: found.map(|found| timestamp(found.at)),
         }))
     }
-}
-
-fn status(value: &str) -> Result<Option<&'static str>, Refusal> {
-    if value.is_empty() {
-        return Ok(None);
-    }
-    let known = ["pending", "live", "ended"].into_iter().find(|status| *status == value);
-    known.map(Some).ok_or_else(|| Refusal::invalid("status", "must be pending, live or ended"))
 }

@@ -12,5 +12,5 @@ pub use compare::{count_strays, find_now, find_page, insert_marks_of_unaligned};
 pub use marks::{
     BATCH, Mark, delete_marks, find_waiting, list_due_rooms, set_rooms_aside, take_marks, take_marks_of_room,
 };
-pub use read::{Filter, Row, Search, count_changes, find_position, list_changes, list_streams};
+pub use read::{Filter, Search, StreamRow, count_changes, find_position, list_changes, list_streams};
 pub use strays::{Stray, StrayEnd, end_strays, list_strays};

@@ -4,10 +4,11 @@
 //! follow the feed, so the same rule stands here a second time; a test holds the two together.
 
 use chassis::{grpc, status::Refusal};
+use domain::AccessLevel;
 use proto::types::v1::Caller;
 use serde_json::Value;
 
-use crate::store::Row;
+use crate::store::StreamRow;
 
 /// Nobody in particular by default: who sees what is public.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +33,8 @@ impl Viewer {
         })
     }
 
-    pub fn may_read(&self, row: &Row) -> bool {
-        row.access_level == "public"
+    pub fn may_read(&self, row: &StreamRow) -> bool {
+        row.access_level() == AccessLevel::Public
             || self.is_admin
             || self.user.as_deref() == Some(row.created_by.as_str())
             || row.groups.as_ref().is_some_and(|groups| self.is_in(groups))

@@ -12,7 +12,7 @@ use crate::{
     answer,
     error::Error,
     feed::Feed,
-    store::{self, Row},
+    store::{self, StreamRow},
     viewer::Viewer,
 };
 
@@ -21,12 +21,12 @@ const MOST_MISSED: i64 = 1_000;
 /// Missed changes that are read, and held for him, at once.
 const PAGE: i64 = 100;
 
-struct Reader {
+struct Follower {
     pool: PgPool,
     viewer: Viewer,
-    changes: broadcast::Receiver<Arc<Row>>,
+    changes: broadcast::Receiver<Arc<StreamRow>>,
     stopping: CancellationToken,
-    /// The last version that he has been told of, or may not see.
+    /// The last version that was sent, or that the viewer may not see.
     position: i64,
     /// Changes after `position` are still to be read from the listing.
     catching_up: bool,
@@ -42,7 +42,7 @@ pub async fn watch(
     stopping: CancellationToken,
 ) -> Result<impl Stream<Item = Result<StreamEvent, Error>> + Send + 'static, Error> {
     let (changes, from) = feed.follow().await?;
-    let mut reader = Reader {
+    let mut reader = Follower {
         pool,
         viewer,
         changes,
@@ -53,12 +53,12 @@ pub async fn watch(
     };
     match after {
         Some(after) => reader.resume(after).await?,
-        None => reader.tell_position(),
+        None => reader.push_position(),
     }
     Ok(try_unfold(reader, |mut reader| async move { reader.next().await.map(|event| Some((event, reader))) }))
 }
 
-impl Reader {
+impl Follower {
     /// Goes on after the reader's last version, or tells him to begin anew: he has missed too much, or his version is
     /// of another database.
     async fn resume(&mut self, after: i64) -> Result<(), Error> {
@@ -111,17 +111,17 @@ impl Reader {
         }
         self.catching_up = rows.len() == usize::try_from(PAGE).unwrap_or_default();
         if !self.catching_up {
-            self.tell_position();
+            self.push_position();
         }
         Ok(())
     }
 
-    /// Everything up to here has been told.
-    fn tell_position(&mut self) {
+    /// Everything up to here was sent.
+    fn push_position(&mut self) {
         self.waiting.push_back(StreamEvent { version: self.position, event: None });
     }
 
-    fn take(&mut self, row: &Row) {
+    fn take(&mut self, row: &StreamRow) {
         self.position = row.version;
         if self.viewer.may_read(row) {
             let event = Some(Event::Stream(answer::stream(row.clone(), &self.viewer)));

@@ -5,7 +5,7 @@
 pub mod live;
 pub mod nest;
 
-use domain::{Owner, RoomStatus};
+use domain::{Owner, OwnerKind, RoomStatus, SessionId};
 use sqlx::PgPool;
 use time::Duration;
 use uuid::Uuid;
@@ -118,7 +118,7 @@ pub async fn pending_room(pool: &PgPool, booking: &Booking) -> Room {
 }
 
 async fn room(pool: &PgPool, booking: &Booking, status: RoomStatus) -> Room {
-    let room = record(pool, Owner::Session(booking.id), status).await;
+    let room = record(pool, Owner::Session(SessionId(booking.id)), status).await;
     for (user, role) in [(&booking.host, "host"), (&booking.guest, "guest")] {
         sqlx::query!(
             "insert into livekit_participants (room_id, user_id, role) values ($1, $2, $3)",
@@ -134,11 +134,6 @@ async fn room(pool: &PgPool, booking: &Booking, status: RoomStatus) -> Room {
 }
 
 async fn record(pool: &PgPool, owner: Owner, status: RoomStatus) -> Room {
-    let (session, live_session, nest) = match owner {
-        Owner::Session(id) => (Some(id), None, None),
-        Owner::LiveSession(id) => (None, Some(id), None),
-        Owner::Nest(id) => (None, None, Some(id)),
-    };
     let name = owner.room_name(1);
     let sid = (status == RoomStatus::Active).then(|| format!("RM_{}", &crate::secret()[..12]));
     let id = sqlx::query_scalar!(
@@ -146,9 +141,9 @@ async fn record(pool: &PgPool, owner: Owner, status: RoomStatus) -> Room {
                                     max_participants, confirmed_at)
          values ($1, $2, $3, $4, $5, $6, 10, case when $5::text is not null then app_now() end)
          returning id",
-        session,
-        live_session,
-        nest,
+        owner.id_as(OwnerKind::Session),
+        owner.id_as(OwnerKind::LiveSession),
+        owner.id_as(OwnerKind::Nest),
         name,
         sid,
         status.as_str(),

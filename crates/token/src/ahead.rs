@@ -10,7 +10,9 @@ use std::{
 
 use chassis::{context, grpc::system_caller, lifecycle::Lifecycle, transport::Transport};
 use domain::Owner;
-use proto::room::v1::{EnsureRoomRequest, room_service_client::RoomServiceClient};
+use proto::room::v1::{
+    EnsureRoomRequest, ensure_room_request::Owner as Wire, room_service_client::RoomServiceClient,
+};
 
 /// Looks under way at once.
 const LOOKS: usize = 64;
@@ -48,10 +50,10 @@ impl Ahead {
 
 /// `EnsureRoom` for the owner, as one of our own services.
 pub fn request_for(owner: Owner) -> EnsureRoomRequest {
-    let request = EnsureRoomRequest { caller: Some(system_caller()), ..EnsureRoomRequest::default() };
-    match owner {
-        Owner::Session(id) => EnsureRoomRequest { session_id: id.to_string(), ..request },
-        Owner::LiveSession(id) => EnsureRoomRequest { live_session_id: id.to_string(), ..request },
-        Owner::Nest(id) => EnsureRoomRequest { nest_id: id.to_string(), ..request },
-    }
+    let owner = match owner {
+        Owner::Session(id) => Wire::SessionId(id.to_string()),
+        Owner::LiveSession(id) => Wire::LiveSessionId(id.to_string()),
+        Owner::Nest(id) => Wire::NestId(id.to_string()),
+    };
+    EnsureRoomRequest { caller: Some(system_caller()), owner: Some(owner), ..EnsureRoomRequest::default() }
 }

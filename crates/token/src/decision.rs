@@ -3,9 +3,8 @@
 //! Who may come in is decided by the row's own rules (`session`, `live`, `nest`); what the room's record
 //! must prove before anything is signed is the same for all.
 
-use domain::{Grants, Owner, Role, RoomStatus, SeatRole, is_fresh};
+use domain::{Grants, Owner, Role, RoomId, RoomStatus, SeatRole, is_fresh};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 /// What is known about the room besides its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +84,7 @@ pub struct Permit {
 /// The record of a room, as far as there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    pub id: Option<Uuid>,
+    pub id: Option<RoomId>,
     pub status: Option<RoomStatus>,
     pub name: Option<&'a str>,
     pub generation: Option<i32>,
@@ -105,7 +104,7 @@ pub struct Known<'a> {
 }
 
 /// One person at one door: a row with everything that the answer depends on.
-pub trait Row {
+pub trait Door {
     /// The database's clock when the row was read: decisions are made by it.
     fn now(&self) -> OffsetDateTime;
     /// The same without the offset of drills and tests: tokens are dated by it, for LiveKit reads them.
@@ -121,7 +120,7 @@ pub trait Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission<'a> {
     pub permit: Permit,
-    pub room_id: Uuid,
+    pub room_id: RoomId,
     pub room_name: &'a str,
 }
 
@@ -134,7 +133,7 @@ pub enum Decision<'a> {
 }
 
 #[must_use]
-pub fn decide(row: &impl Row, ensured: Ensured) -> Decision<'_> {
+pub fn decide(row: &impl Door, ensured: Ensured) -> Decision<'_> {
     let permit = match row.permit() {
         Ok(permit) => permit,
         Err(refused) => return Decision::Refuse(refused),
@@ -151,7 +150,7 @@ fn usable_room(
     now: OffsetDateTime,
     owner: Owner,
     ensured: Ensured,
-) -> Option<(Uuid, &str)> {
+) -> Option<(RoomId, &str)> {
     let (as_ensured, seen_at) = match ensured {
         Ensured::NotAsked => (true, None),
         Ensured::Doubted => (false, None),

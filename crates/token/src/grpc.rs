@@ -4,6 +4,7 @@ use chassis::{
     grpc::{caller, uuid},
     status::Refusal,
 };
+use domain::{LiveRoomId, NestId, OwnerKind, SessionId};
 use proto::{
     token::v1::{
         ExplainRequest, ExplainResponse, IssueForLiveRoomRequest, IssueForLiveRoomResponse,
@@ -13,7 +14,6 @@ use proto::{
     types::v1::Caller,
 };
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
 use crate::{
     decision::Refused,
@@ -41,8 +41,8 @@ impl Issuer {
         let caller = caller(request.caller).map_err(Error::Request)?;
         let room_id = uuid("room_id", &request.room_id).map_err(Error::Request)?;
         let find = async || self.live_join(room_id, &caller).await;
-        let (_, issued) = self.issue(&caller, request.ensure_now, find).await?;
-        Ok(live::response(issued))
+        let (row, issued) = self.issue(&caller, request.ensure_now, find).await?;
+        Ok(live::response(&row, issued))
     }
 
     async fn for_nest(&self, request: IssueForNestRequest) -> Result<IssueForNestResponse, Error> {
@@ -54,16 +54,16 @@ impl Issuer {
         Ok(nest::response(issued))
     }
 
-    pub(crate) async fn session_join(&self, id: Uuid, caller: &Caller) -> Result<Join, Error> {
+    pub(crate) async fn session_join(&self, id: SessionId, caller: &Caller) -> Result<Join, Error> {
         store::find_join(&self.pool, id, &caller.user_id).await?.ok_or(Error::SessionNotFound)
     }
 
-    pub(crate) async fn live_join(&self, id: Uuid, caller: &Caller) -> Result<LiveJoin, Error> {
+    pub(crate) async fn live_join(&self, id: LiveRoomId, caller: &Caller) -> Result<LiveJoin, Error> {
         store::find_live_join(&self.pool, id, caller).await?.ok_or(Refused::NoLiveRoom.into())
     }
 
     /// Without a `person`: a guest.
-    pub(crate) async fn nest_door(&self, id: Uuid, person: Option<&Caller>) -> Result<NestDoor, Error> {
+    pub(crate) async fn nest_door(&self, id: NestId, person: Option<&Caller>) -> Result<NestDoor, Error> {
         let pubkey = person.map(|person| person.user_id.as_str());
         let join = store::find_nest_join(&self.pool, id, pubkey).await?.ok_or(Refused::NoNest)?;
         Ok(NestDoor { join, is_guest: person.is_none(), room_admin_grant: self.room_admin_grant })
@@ -77,8 +77,8 @@ impl TokenService for Issuer {
         request: Request<IssueForSessionRequest>,
     ) -> Result<Response<IssueForSessionResponse>, Status> {
         let request = request.into_inner();
-        let asked = Asked::new("session", &request.session_id, request.caller.as_ref());
-        asked.answer(self.for_session(request).await)
+        let call = TokenCall::new(OwnerKind::Session, &request.session_id, request.caller.as_ref());
+        call.answer(self.for_session(request).await)
     }
 
     async fn issue_for_live_room(
@@ -86,8 +86,8 @@ impl TokenService for Issuer {
         request: Request<IssueForLiveRoomRequest>,
     ) -> Result<Response<IssueForLiveRoomResponse>, Status> {
         let request = request.into_inner();
-        let asked = Asked::new("live", &request.room_id, request.caller.as_ref());
-        asked.answer(self.for_live_room(request).await)
+        let call = TokenCall::new(OwnerKind::LiveSession, &request.room_id, request.caller.as_ref());
+        call.answer(self.for_live_room(request).await)
     }
 
     async fn issue_for_nest(
@@ -95,8 +95,8 @@ impl TokenService for Issuer {
         request: Request<IssueForNestRequest>,
     ) -> Result<Response<IssueForNestResponse>, Status> {
         let request = request.into_inner();
-        let asked = Asked::new("nest", &request.nest_id, request.caller.as_ref());
-        asked.answer(self.for_nest(request).await)
+        let call = TokenCall::new(OwnerKind::Nest, &request.nest_id, request.caller.as_ref());
+        call.answer(self.for_nest(request).await)
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
@@ -105,14 +105,14 @@ impl TokenService for Issuer {
 }
 
 /// Who wanted to come in where: what is counted and logged beside the answer.
-struct Asked {
-    owner: &'static str,
+struct TokenCall {
+    owner: OwnerKind,
     id: String,
     user: String,
 }
 
-impl Asked {
-    fn new(owner: &'static str, id: &str, caller: Option<&Caller>) -> Self {
+impl TokenCall {
+    fn new(owner: OwnerKind, id: &str, caller: Option<&Caller>) -> Self {
         let user = caller.map(|caller| caller.user_id.clone()).unwrap_or_default();
         Self { owner, id: id.to_owned(), user }
     }
@@ -127,7 +127,8 @@ impl Asked {
             error => Refusal::from(error).logged(self.owner, &self.id, &self.user),
         });
         let result = issued.as_ref().map_or_else(|refusal| refusal.reason.code(), |_| "issued");
-        metrics::counter!("greenroom_tokens_total", "owner" => self.owner, "result" => result).increment(1);
+        metrics::counter!("greenroom_tokens_total", "owner" => self.owner.as_str(), "result" => result)
+            .increment(1);
         Ok(Response::new(issued?))
     }
 }

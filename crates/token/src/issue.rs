@@ -1,6 +1,6 @@
 //! From a row to a token: read, decide, have the room ensured if only room-lifecycle can tell, read again, sign.
 //!
-//! The same for every kind of room; what differs stands in the rows ([`Row`]). The caller waits for nothing else: his
+//! The same for every kind of room; what differs stands in the rows ([`Door`]). The caller waits for nothing else: his
 //! name is kept, the room looked at ahead and his arrival watched for off the path.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use crate::{
     Config,
     ahead::{Ahead, request_for},
-    decision::{Admission, Decision, Ensured, Known, Part, Row, decide},
+    decision::{Admission, Decision, Door, Ensured, Known, Part, decide},
     error::Error,
     joins::Joins,
     sign::{Signer, Ticket},
@@ -74,7 +74,7 @@ impl Issuer {
     }
 
     /// A token from the row that `find` reads, as often as it has to be read; the row comes with it.
-    pub async fn issue<R: Row, F: Future<Output = Result<R, Error>>>(
+    pub async fn issue<R: Door, F: Future<Output = Result<R, Error>>>(
         &self,
         caller: &Caller,
         ensure_now: bool,
@@ -117,7 +117,7 @@ impl Issuer {
         }
     }
 
-    fn sign(&self, caller: &Caller, row: &impl Row, admission: Admission<'_>) -> Result<Issued, Error> {
+    fn sign(&self, caller: &Caller, row: &impl Door, admission: Admission<'_>) -> Result<Issued, Error> {
         let Admission { permit, room_id, room_name } = admission;
         if row.record().confirmed_at.is_some_and(|at| row.now() - at > REFRESH_AFTER) {
             self.ahead.look(permit.owner);
@@ -178,9 +178,10 @@ fn is_over(reason: Reason) -> bool {
 
 /// Whether the caller's token tells what we do not know yet. Empty texts tell nothing.
 fn is_news(caller: &Caller, known: Known<'_>) -> bool {
-    let told = [(&caller.name, known.name), (&caller.email, known.email), (&caller.avatar_url, known.avatar)];
+    let texts =
+        [(&caller.name, known.name), (&caller.email, known.email), (&caller.avatar_url, known.avatar)];
     let verified = caller.email_verified.filter(|_| !caller.email.is_empty());
-    told.into_iter().any(|(told, known)| !told.is_empty() && known != Some(told))
+    texts.into_iter().any(|(new, known)| !new.is_empty() && known != Some(new))
         || verified.is_some() && verified != known.email_verified
 }
 

@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
+use domain::RoomId;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::store;
 
@@ -26,7 +26,7 @@ pub struct Joins(Mutex<VecDeque<Issued>>);
 
 #[derive(Debug)]
 struct Issued {
-    room_id: Uuid,
+    room_id: RoomId,
     user_id: String,
     at: OffsetDateTime,
     due: Instant,
@@ -41,7 +41,7 @@ pub struct Seen {
 
 impl Joins {
     /// Watches for the join that should follow a token issued at `at` (the database's now).
-    pub fn expect(&self, room_id: Uuid, user_id: &str, at: OffsetDateTime) {
+    pub fn expect(&self, room_id: RoomId, user_id: &str, at: OffsetDateTime) {
         let mut queue = self.queue();
         if queue.len() < MOST {
             queue.push_back(Issued { room_id, user_id: user_id.to_owned(), at, due: Instant::now() + GRACE });
@@ -49,7 +49,7 @@ impl Joins {
     }
 
     /// Looks for the joins of all tokens that are due at `at`. What a failed look took is not looked at again.
-    pub async fn settle(&self, pool: &PgPool, at: Instant) -> Result<Seen, sqlx::Error> {
+    pub async fn count_arrivals(&self, pool: &PgPool, at: Instant) -> Result<Seen, sqlx::Error> {
         let due = self.take_due(at);
         if due.is_empty() {
             return Ok(Seen::default());
@@ -88,7 +88,7 @@ mod tests {
     fn no_more_than_the_bound_is_watched_and_nobody_before_the_grace_is_over() {
         let joins = Joins::default();
         for _ in 0..MOST + 5 {
-            joins.expect(Uuid::nil(), "ana", OffsetDateTime::UNIX_EPOCH);
+            joins.expect(RoomId::default(), "ana", OffsetDateTime::UNIX_EPOCH);
         }
         assert_eq!(joins.take_due(Instant::now()).len(), 0);
         assert_eq!(joins.take_due(Instant::now() + GRACE).len(), MOST);

@@ -51,7 +51,7 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
     let (watched, asked) = (Arc::clone(&joins), pool.clone());
     let pass = move || {
         let (joins, pool) = (Arc::clone(&watched), asked.clone());
-        async move { joins.settle(&pool, Instant::now()).await.map(drop) }
+        async move { joins.count_arrivals(&pool, Instant::now()).await.map(drop) }
     };
     let expiry = runtime.expiry(&config.database.dependency());
     expiry.enter(|| reconcile::every(&runtime.lifecycle, "joins", JOINS_PERIOD, Nudge::default(), pass));

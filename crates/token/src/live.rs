@@ -4,13 +4,12 @@
 //! lobby were decided there, under the session's lock. Here the seat is read again at every token.
 
 use chassis::grpc::timestamp;
-use domain::{LiveStatus, LobbyStatus, Owner, SeatRole};
+use domain::{LiveSessionId, LiveStatus, LobbyStatus, Owner, SeatRole};
 use proto::token::v1::IssueForLiveRoomResponse;
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use crate::{
-    decision::{Known, Permit, Record, Refused, Row},
+    decision::{Door, Known, Permit, Record, Refused},
     issue::Issued,
     store::LiveJoin,
 };
@@ -18,7 +17,7 @@ use crate::{
 /// A session goes on after its planned end until nobody is left inside; tokens are short then.
 const OVERTIME: Duration = Duration::minutes(5);
 
-impl Row for LiveJoin {
+impl Door for LiveJoin {
     fn now(&self) -> OffsetDateTime {
         self.now
     }
@@ -61,7 +60,7 @@ impl Row for LiveJoin {
 }
 
 /// The session that people may come to: one that is only scheduled has no room yet.
-fn session_with_room(row: &LiveJoin) -> Option<Uuid> {
+fn session_with_room(row: &LiveJoin) -> Option<LiveSessionId> {
     row.session_id.filter(|_| row.session_status.is_some_and(LiveStatus::has_room))
 }
 
@@ -84,13 +83,13 @@ fn seat(row: &LiveJoin) -> Result<SeatRole, Refused> {
     }
 }
 
-pub fn response(issued: Issued) -> IssueForLiveRoomResponse {
+pub fn response(row: &LiveJoin, issued: Issued) -> IssueForLiveRoomResponse {
     IssueForLiveRoomResponse {
         token: issued.token,
         ws_url: issued.ws_url,
         room_name: issued.room_name,
         identity: issued.identity,
-        role: issued.part.name.to_owned(),
+        role: row.role.map(i32::from).unwrap_or_default(),
         can_record: issued.part.can_record,
         expires_at: Some(timestamp(issued.expires_at)),
     }

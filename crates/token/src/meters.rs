@@ -1,6 +1,7 @@
 //! The metrics of token.
 
 use chassis::telemetry::meters::Meter;
+use domain::{ClosedSet, OwnerKind};
 
 /// Outcomes of a request for a token. Maintained by hand: an outcome that is not listed has no counter at 0.
 const RESULTS: &[&str] = &[
@@ -28,7 +29,7 @@ pub const METERS: &[Meter] = &[
     Meter::counter(
         "greenroom_tokens_total",
         "Requests for an access token, by kind of room and result.",
-        &[("owner", &["session", "live", "nest"]), ("result", RESULTS)],
+        &[("owner", OwnerKind::TEXTS), ("result", RESULTS)],
     ),
     Meter::counter(
         "greenroom_joins_total",
@@ -38,3 +39,16 @@ pub const METERS: &[Meter] = &[
 ];
 
 pub const TASKS: &[&str] = &["look ahead", "remember person"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owner_values_are_documented() {
+        let docs = include_str!("../../../docs/metrics.md");
+        let row = docs.lines().find(|line| line.starts_with("| `greenroom_tokens_total`")).unwrap();
+        let values = OwnerKind::TEXTS.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(" · ");
+        assert!(row.contains(&format!("`owner`: {values};")), "{row}");
+    }
+}

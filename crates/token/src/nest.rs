@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
-    decision::{Known, Part, Permit, Record, Refused, Row},
+    decision::{Door, Known, Part, Permit, Record, Refused},
     issue::Issued,
     store::NestJoin,
 };
@@ -36,7 +36,7 @@ impl NestDoor {
     }
 }
 
-impl Row for NestDoor {
+impl Door for NestDoor {
     fn now(&self) -> OffsetDateTime {
         self.join.now
     }

@@ -1,17 +1,17 @@
 //! Booked sessions: who may come in, and what he is told with his token.
 
-use chassis::grpc::timestamp;
+use chassis::{field::non_empty, grpc::timestamp};
 use domain::{Owner, Role, SessionStatus};
 use proto::token::v1::{IssueForSessionResponse, Person};
 use time::OffsetDateTime;
 
 use crate::{
-    decision::{Known, Permit, Record, Refused, Row},
+    decision::{Door, Known, Permit, Record, Refused},
     issue::Issued,
     store::Join,
 };
 
-impl Row for Join {
+impl Door for Join {
     fn now(&self) -> OffsetDateTime {
         self.now
     }
@@ -77,7 +77,7 @@ pub fn response(row: &Join, issued: Issued) -> IssueForSessionResponse {
         room_name: issued.room_name,
         identity: issued.identity,
         participant_name: issued.name,
-        role: issued.part.name.to_owned(),
+        role: row.role.map(i32::from).unwrap_or_default(),
         can_record: issued.part.can_record,
         expires_at: Some(timestamp(issued.expires_at)),
         title: row.title.clone(),
@@ -93,6 +93,6 @@ fn other_person(row: &Join) -> Person {
     Person {
         id: row.other_id.clone(),
         name: row.other_name.as_ref().or(booked).unwrap_or(&row.other_id).clone(),
-        avatar_url: row.other_avatar.clone().unwrap_or_default(),
+        avatar_url: row.other_avatar.clone().and_then(non_empty),
     }
 }

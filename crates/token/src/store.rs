@@ -5,10 +5,10 @@ mod nest;
 mod session;
 
 use chassis::db::Statement;
+use domain::RoomId;
 use proto::types::v1::Caller;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 pub use live::{LiveJoin, find_live_join};
 pub use nest::{NestJoin, find_nest_join};
@@ -34,7 +34,7 @@ pub async fn remember_person(executor: impl PgExecutor<'_>, person: &Caller) -> 
 /// given to somebody who was in the room already. A token whose room is gone counts as not followed.
 pub async fn count_joins_seen(
     executor: impl PgExecutor<'_>,
-    rooms: &[Uuid],
+    rooms: &[RoomId],
     users: &[String],
     issued: &[OffsetDateTime],
     grace: f64,
@@ -47,7 +47,7 @@ pub async fn count_joins_seen(
         where p.joined_at <= t.issued_at + make_interval(secs => $4)
           and (p.status = 'joined' or coalesce(p.left_at, p.kicked_at) >= t.issued_at)
         "#,
-        rooms,
+        rooms as &[RoomId],
         users,
         issued,
         grace

@@ -1,7 +1,7 @@
 //! The least that could give a page of the listing: sync's own SELECT and its answer, over tonic, as JSON of all
 //! columns. No authentication, no limits, no logs.
 
-use std::env;
+use std::{env, error::Error};
 
 use anyhow::Result;
 use axum::{
@@ -11,6 +11,7 @@ use axum::{
     routing::get,
 };
 use chassis::grpc::{MESSAGE_LIMIT, datetime};
+use domain::{AccessLevel, StreamStatus};
 use futures::stream::Empty;
 use proto::{
     sync::v1::{
@@ -49,9 +50,10 @@ impl SyncService for Store {
     ) -> Result<Response<ListStreamsResponse>, Status> {
         let request = request.into_inner();
         let viewer = Viewer::of(request.caller)?;
-        let limit = usize::try_from(request.limit).unwrap_or_default();
-        let filter = Filter { status: Some("live"), ..Filter::default() };
-        let rows = list_streams(&self.0, &viewer, &filter, i64::from(request.limit) + 1).await;
+        let limit = usize::try_from(request.limit.unwrap_or(PAGE)).unwrap_or_default();
+        let filter = Filter { status: Some(StreamStatus::Live), ..Filter::default() };
+        let rows =
+            list_streams(&self.0, &viewer, &filter, i64::from(request.limit.unwrap_or(PAGE)) + 1).await;
         let rows = rows.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(answer::streams(rows, limit, &viewer)))
     }
@@ -87,7 +89,7 @@ pub async fn http() -> Result<()> {
 struct Page {
     ok: bool,
     streams: Vec<Row>,
-    next_cursor: String,
+    next_cursor: Option<String>,
 }
 
 /// As the gateway writes it.
@@ -98,16 +100,16 @@ struct Row {
     description: String,
     stream_type: String,
     tags: Vec<String>,
-    access_level: String,
-    cover_image_url: String,
+    access_level: AccessLevel,
+    cover_image_url: Option<String>,
     co_hosts: Vec<String>,
     #[serde(with = "time::serde::rfc3339::option")]
     scheduled_for: Option<OffsetDateTime>,
-    status: String,
+    status: StreamStatus,
     enable_chat: bool,
     enable_polls: bool,
     enable_replay: bool,
-    created_by: String,
+    created_by: Option<String>,
     #[serde(with = "time::serde::rfc3339::option")]
     started_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -124,15 +126,15 @@ async fn page(
     Path(user_id): Path<String>,
 ) -> Result<Json<Page>, StatusCode> {
     let caller = Some(Caller { user_id, ..Caller::default() });
-    let status = "live".to_owned();
-    let request = ListStreamsRequest { caller, status, limit: PAGE, ..ListStreamsRequest::default() };
+    let status = Some(StreamStatus::Live.into());
+    let request = ListStreamsRequest { caller, status, limit: Some(PAGE), ..ListStreamsRequest::default() };
     let page = client.list_streams(request).await.map_err(|_| StatusCode::BAD_GATEWAY)?.into_inner();
     let streams = page.streams.into_iter().map(row).collect::<Result<_, _>>();
     let streams = streams.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(Json(Page { ok: true, streams, next_cursor: page.next_cursor }))
 }
 
-fn row(stream: Stream) -> Result<Row, serde_json::Error> {
+fn row(stream: Stream) -> Result<Row, Box<dyn Error + Send + Sync>> {
     let time = |at: Option<_>| at.as_ref().and_then(datetime);
     Ok(Row {
         metadata: serde_json::from_str(&stream.metadata_json)?,
@@ -141,11 +143,11 @@ fn row(stream: Stream) -> Result<Row, serde_json::Error> {
         description: stream.description,
         stream_type: stream.stream_type,
         tags: stream.tags,
-        access_level: stream.access_level,
+        access_level: stream.access_level.try_into()?,
         cover_image_url: stream.cover_image_url,
         co_hosts: stream.co_hosts,
         scheduled_for: time(stream.scheduled_for),
-        status: stream.status,
+        status: stream.status.try_into()?,
         enable_chat: stream.enable_chat,
         enable_polls: stream.enable_polls,
         enable_replay: stream.enable_replay,

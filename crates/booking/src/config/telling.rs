@@ -7,10 +7,10 @@ use chassis::{
     config::{Problems, given},
     signed::{CalendarLinks, link_secrets},
 };
+use domain::SessionId;
 use lettre::{Address, message::Mailbox};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
-use uuid::Uuid;
 
 use crate::outbox::{Guard, MailServer};
 
@@ -112,7 +112,7 @@ pub struct Links {
 }
 
 impl Links {
-    pub fn calendar(&self, booking: Uuid, user: &str, version: i32) -> Option<String> {
+    pub fn calendar(&self, booking: SessionId, user: &str, version: i32) -> Option<String> {
         let path = self.calendar.path(&booking.to_string(), user, version)?;
         Some(format!("{}{path}", self.api_url))
     }

@@ -117,8 +117,8 @@ fn described(kind: &str) -> &'static str {
 }
 
 fn when(moment: OffsetDateTime) -> String {
-    let told = moment.to_offset(UtcOffset::UTC).format(WHEN);
-    told.unwrap_or_else(|_| moment.to_string()) // it has all that the format names
+    let text = moment.to_offset(UtcOffset::UTC).format(WHEN);
+    text.unwrap_or_else(|_| moment.to_string()) // it has all that the format names
 }
 
 /// What may stand in a header: a line break would begin another one.

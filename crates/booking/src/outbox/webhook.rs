@@ -78,7 +78,7 @@ impl Hook {
             .body(body);
         match request.send().await {
             Ok(answer) => judge(answer).await,
-            Err(error) => Sent::Unreachable(told(&error)),
+            Err(error) => Sent::Unreachable(root_cause(&error)),
         }
     }
 
@@ -126,7 +126,7 @@ async fn judge(mut answer: Response) -> Sent {
 }
 
 /// The innermost cause says why; the URL may carry a secret and is left out.
-fn told(error: &reqwest::Error) -> String {
+fn root_cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", TIMEOUT.as_secs());
     }

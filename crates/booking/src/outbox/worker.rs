@@ -139,7 +139,7 @@ impl Worker {
             let was_refused = matches!(sent, Sent::Rejected(_) | Sent::Refused(_) | Sent::Unanswered(_));
             (outcome(&delivery, sent), was_refused)
         };
-        self.tell(&delivery, &outcome);
+        self.record_outcome(&delivery, &outcome);
         store::conclude_delivery(&self.pool, &delivery, &outcome, was_refused).await.map(drop)
     }
 
@@ -163,7 +163,7 @@ impl Worker {
         }
     }
 
-    fn tell(&self, delivery: &Claimed, outcome: &Outcome) {
+    fn record_outcome(&self, delivery: &Claimed, outcome: &Outcome) {
         let result = outcome.name();
         metrics::counter!("greenroom_deliveries_total", "channel" => self.channel, "result" => result)
             .increment(1);

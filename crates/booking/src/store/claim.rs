@@ -1,6 +1,7 @@
 //! Taking deliveries: under a lease that is committed before anything is sent, and only the head of a stream.
 
 use chassis::db::Statement;
+use domain::SessionId;
 use sqlx::PgExecutor;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -35,7 +36,7 @@ pub struct Claimed {
 /// The booking that a delivery is about.
 #[derive(Clone, Debug)]
 pub struct About {
-    pub id: Uuid,
+    pub id: SessionId,
     pub title: String,
     pub is_open: bool,
     pub scheduled_at: OffsetDateTime,
@@ -55,7 +56,7 @@ impl About {
     }
 }
 
-struct Row {
+struct ClaimRow {
     id: Uuid,
     lease_id: Uuid,
     attempts: i32,
@@ -77,8 +78,8 @@ struct Row {
     link_version: Option<i32>,
 }
 
-impl From<Row> for Claimed {
-    fn from(row: Row) -> Self {
+impl From<ClaimRow> for Claimed {
+    fn from(row: ClaimRow) -> Self {
         Self {
             id: row.id,
             lease_id: row.lease_id,
@@ -94,7 +95,7 @@ impl From<Row> for Claimed {
             email: row.email,
             booking: row.booking_id.and_then(|id| {
                 Some(About {
-                    id,
+                    id: SessionId(id),
                     title: row.title?,
                     is_open: row.is_open?,
                     scheduled_at: row.scheduled_at?,
@@ -111,7 +112,7 @@ impl From<Row> for Claimed {
 macro_rules! claim {
     ($joined:tt, $chosen:tt, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
-            Row,
+            ClaimRow,
             r#"with head as (
                    select d.id from notification_deliveries d "# + $joined + r#"
                    where d.channel = $1

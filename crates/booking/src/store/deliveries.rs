@@ -3,6 +3,7 @@
 //! Pending deliveries are in partial indexes; delivered ones cost nothing.
 
 use chassis::db::Statement;
+use domain::{DeliveryChannel, DeliveryState, SessionId};
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -129,39 +130,15 @@ pub async fn find_backlog(
     .await
 }
 
-/// Which deliveries admins list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DeliveryState {
-    /// Given up.
-    #[default]
-    Dead,
-    /// To be sent.
-    Pending,
-    /// The address of the person is not known.
-    Waiting,
-}
-
-impl DeliveryState {
-    pub const ALL: [Self; 3] = [Self::Dead, Self::Pending, Self::Waiting];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Dead => "dead",
-            Self::Pending => "pending",
-            Self::Waiting => "waiting",
-        }
-    }
-}
-
 /// A delivery as admins see it.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub id: Uuid,
     pub notification_id: Uuid,
     pub kind: String,
-    pub channel: String,
+    pub channel: DeliveryChannel,
     pub user_id: Option<String>,
-    pub session_id: Option<Uuid>,
+    pub session_id: Option<SessionId>,
     pub attempts: i32,
     pub last_error: Option<String>,
     pub created_at: OffsetDateTime,
@@ -178,8 +155,9 @@ pub async fn list_deliveries(
 ) -> Result<Vec<Delivery>, sqlx::Error> {
     sqlx::query_as!(
         Delivery,
-        r#"select d.id as "id!", d.notification_id as "notification_id!", n.kind, d.channel as "channel!", n.user_id,
-                  n.session_id, d.attempts as "attempts!", d.last_error, d.created_at as "created_at!",
+        r#"select d.id as "id!", d.notification_id as "notification_id!", n.kind,
+                  d.channel as "channel!: DeliveryChannel", n.user_id, n.session_id as "session_id: SessionId",
+                  d.attempts as "attempts!", d.last_error, d.created_at as "created_at!",
                   d.due_at as "due_at!", d.dead_at
            from (select * from notification_deliveries where $1 = 'dead' and dead_at is not null
                  union all

@@ -2,6 +2,7 @@
 
 use chassis::db::Statement;
 use chassis::status::Reason;
+use domain::SessionId;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ pub struct Notification {
 /// Tells the admins, once per booking, that its room could not be made at once.
 pub async fn insert_room_failed(
     executor: impl PgExecutor<'_>,
-    session_id: Uuid,
+    session_id: SessionId,
     why: Reason,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
@@ -28,7 +29,7 @@ pub async fn insert_room_failed(
          values ('room_failed', $1::uuid, jsonb_build_object('bookingId', $1::uuid, 'code', $2::text),
                  'room_failed:' || $1::uuid)
          on conflict on constraint notifications_dedupe_key do nothing",
-        session_id,
+        session_id.0,
         why.code(),
     )
     .execute(executor)

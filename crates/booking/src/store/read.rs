@@ -2,7 +2,7 @@
 
 use chassis::db::Statement;
 use chassis::page::Cursor;
-use domain::{Role, SessionStatus};
+use domain::{Role, RoomStatus, SessionId, SessionStatus};
 use proto::{room::v1::Room, types::v1::Caller};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// A booking as it was at `now`.
 #[derive(Clone, Debug)]
 pub struct Booking {
-    pub id: Uuid,
+    pub id: SessionId,
     pub title: String,
     pub description: String,
     pub status: SessionStatus,
@@ -26,7 +26,7 @@ pub struct Booking {
     pub guest_id: String,
     pub guest_name: String,
     pub guest_avatar: String,
-    pub room_status: Option<String>,
+    pub room_status: Option<RoomStatus>,
     pub room_name: Option<String>,
     pub room_sid: Option<String>,
     pub sequence: i32,
@@ -58,19 +58,24 @@ impl Booking {
             Some(Role::Guest) => (&mut self.guest_name, &mut self.guest_avatar),
             None => return,
         };
-        for (known, told) in [(name, &person.name), (avatar, &person.avatar_url)] {
-            if !told.is_empty() {
-                known.clone_from(told);
+        for (known, new) in [(name, &person.name), (avatar, &person.avatar_url)] {
+            if !new.is_empty() {
+                known.clone_from(new);
             }
         }
     }
 
-    /// Its room, as room-lifecycle told it after this was read.
+    /// Its room, as room-lifecycle answered after this was read.
     pub fn set_room(&mut self, room: Option<Room>) {
         let Some(room) = room else { return };
-        self.room_status = Some(room.status);
+        let Ok(status) = room.status.try_into().inspect_err(|error| {
+            tracing::error!(%error, session.id = %self.id, "room answered with an unknown status");
+        }) else {
+            return;
+        };
+        self.room_status = Some(status);
         self.room_name = Some(room.room_name);
-        self.room_sid = Some(room.room_sid).filter(|sid| !sid.is_empty());
+        self.room_sid = room.room_sid;
     }
 
     /// Its window has closed, and the pass has not said so yet.
@@ -94,7 +99,7 @@ macro_rules! bookings {
                    coalesce(h.avatar_url, '') as "host_avatar!",
                    s.guest_id as "guest_id!", coalesce(g.display_name, s.guest_name, s.guest_id) as "guest_name!",
                    coalesce(g.avatar_url, '') as "guest_avatar!",
-                   r.status as "room_status?", r.room_name as "room_name?", r.room_sid as "room_sid?",
+                   r.status as "room_status?: domain::RoomStatus", r.room_name as "room_name?", r.room_sid as "room_sid?",
                    s.sequence as "sequence!", s.link_version as "link_version!", s.request_hash, s.cancelled_at,
                    coalesce(s.cancel_reason, '') as "cancel_reason!",
                    s.created_at as "created_at!", s.updated_at as "updated_at!", app_now() as "now!"
@@ -119,8 +124,11 @@ pub async fn find_now(executor: impl PgExecutor<'_>) -> Result<OffsetDateTime, s
         .await
 }
 
-pub async fn find_booking(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Booking>, sqlx::Error> {
-    bookings!([""] "sessions", "where s.id = $1", id)
+pub async fn find_booking(
+    executor: impl PgExecutor<'_>,
+    id: SessionId,
+) -> Result<Option<Booking>, sqlx::Error> {
+    bookings!([""] "sessions", "where s.id = $1", id.0)
         .fetch_optional(executor)
         .statement("SELECT find_booking")
         .await
@@ -138,11 +146,15 @@ pub async fn find_booking_by_key(
 }
 
 /// Whether this person was put out of the booking's meeting: room-lifecycle writes it, and it holds for good.
-pub async fn is_kicked(executor: impl PgExecutor<'_>, id: Uuid, user_id: &str) -> Result<bool, sqlx::Error> {
+pub async fn is_kicked(
+    executor: impl PgExecutor<'_>,
+    id: SessionId,
+    user_id: &str,
+) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (select from livekit_participants p join livekit_rooms r on r.id = p.room_id
                           where r.session_id = $1 and p.user_id = $2 and p.status = 'kicked') as "kicked!""#,
-        id,
+        id.0,
         user_id
     )
     .fetch_one(executor)

@@ -2,10 +2,10 @@
 //! statement; every write of a state names the state it leaves.
 
 use chassis::db::Statement;
+use domain::SessionId;
 use proto::types::v1::Caller;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{Booking, read::bookings};
 use crate::request::{MOST_OPEN, MOST_PER_PAIR, NewBooking, STARTS_AGO, STARTS_AHEAD};
@@ -64,7 +64,7 @@ pub async fn lock_people(
 /// start is out of range, a limit is reached, or the slot is taken.
 pub async fn insert_booking(
     executor: impl PgExecutor<'_>,
-    id: Uuid,
+    id: SessionId,
     new: &NewBooking,
     meeting_url: &str,
 ) -> Result<Option<Booking>, sqlx::Error> {
@@ -82,7 +82,7 @@ pub async fn insert_booking(
              select id, part.user_id, part.role,
                     tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
              from changed cross join lateral (values (host_id, 'host'), (guest_id, 'guest')) part (user_id, role))",
-        id,
+        id.0,
         new.host_id,
         new.guest_id,
         new.creator.user_id,
@@ -94,7 +94,7 @@ pub async fn insert_booking(
         new.guest_name,
         new.guest_email,
         new.idempotency_key,
-        new.idempotency_key.as_ref().map(|_| new.hash()),
+        new.idempotency_key.as_ref().map(|_| new.request_hash.as_slice()),
         new.is_limited(),
         MOST_OPEN,
         MOST_PER_PAIR,
@@ -165,7 +165,7 @@ pub async fn is_slot_taken(
         booking.guest_id,
         new.scheduled_at,
         new.duration_minutes,
-        booking.id,
+        booking.id.0,
     )
     .fetch_one(executor)
     .statement("SELECT is_slot_taken")
@@ -191,7 +191,7 @@ pub async fn reschedule_booking(
              update session_participants p
              set slot = tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
              from changed where p.session_id = changed.id and tell)",
-        read.id,
+        read.id.0,
         read.sequence,
         read.status.as_str(),
         new.scheduled_at,
@@ -206,7 +206,7 @@ pub async fn reschedule_booking(
 /// False: the booking is not open any more, or the `guest` who cancels was kicked.
 pub async fn cancel_booking(
     executor: impl PgExecutor<'_>,
-    id: Uuid,
+    id: SessionId,
     guest: Option<&str>,
     reason: &str,
 ) -> Result<bool, sqlx::Error> {
@@ -222,7 +222,7 @@ pub async fn cancel_booking(
          returning *, true as tell",
         "freed as (
              update session_participants p set active = false from changed where p.session_id = changed.id)",
-        id,
+        id.0,
         reason,
         guest,
     );
@@ -230,7 +230,7 @@ pub async fn cancel_booking(
 }
 
 /// False: the booking is not open any more.
-pub async fn end_booking(executor: impl PgExecutor<'_>, id: Uuid) -> Result<bool, sqlx::Error> {
+pub async fn end_booking(executor: impl PgExecutor<'_>, id: SessionId) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"with changed as (
                update sessions set status = 'completed', updated_at = app_now()
@@ -240,7 +240,7 @@ pub async fn end_booking(executor: impl PgExecutor<'_>, id: Uuid) -> Result<bool
            freed as (
                update session_participants p set active = false from changed where p.session_id = changed.id)
            select exists (select from changed) as "changed!""#,
-        id,
+        id.0,
     )
     .fetch_one(executor)
     .statement("UPDATE end_booking")

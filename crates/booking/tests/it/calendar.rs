@@ -119,7 +119,7 @@ async fn words_stay_words_and_lines_stay_short(pool: PgPoolOptions, connect: PgC
     let title = r"Ünïcödé, back\slash; and more, so that the line has to be folded: 日本語日本語日本語日本語";
     let description = "one\r\nEND:VEVENT\r\nBEGIN:VEVENT\nATTENDEE:mailto:eve@example.org\u{7}";
     let mut request = world.request(3000).await;
-    (request.title, request.description) = (title.into(), description.into());
+    (request.title, request.description) = (title.into(), Some(description.into()));
     let booking = created(world.client.clone().create_booking(request).await);
     let file = file(&world, &booking.id).await;
     assert!(file.split("\r\n").all(|line| line.len() <= 75 && !line.contains('\n')), "{file}");

@@ -24,12 +24,13 @@ async fn taken_slot_is_refused_without_a_failed_statement(pool: PgPoolOptions, c
             caller: Some(person("bob")),
             guest_id: "eve".into(),
             scheduled_at: Some(timestamp(start + time::Duration::minutes(minutes))),
-            idempotency_key: key.into(),
+            idempotency_key: Some(key.into()),
             ..first.clone()
         };
         assert_eq!(reason(client.create_booking(overlapping).await), Reason::SlotTaken, "{minutes}");
     }
-    let by_admin = CreateBookingRequest { caller: Some(admin()), host_id: "ada".into(), ..first.clone() };
+    let by_admin =
+        CreateBookingRequest { caller: Some(admin()), host_id: Some("ada".into()), ..first.clone() };
     assert_eq!(reason(client.create_booking(by_admin).await), Reason::SlotTaken);
     let answers = join_all((0..20).map(|n| {
         let mut client = client.clone();
@@ -71,7 +72,7 @@ async fn other_refusals_are_no_failed_statements(pool: PgPoolOptions, connect: P
     let (tap, connect) = Tap::on(&connect).await;
     let world = World::new(pool, connect).await;
     let mut client = world.client.clone();
-    let keyed = CreateBookingRequest { idempotency_key: "key".into(), ..world.request(10).await };
+    let keyed = CreateBookingRequest { idempotency_key: Some("key".into()), ..world.request(10).await };
     let first = created(client.create_booking(keyed.clone()).await);
     let repeats = join_all((0..20).map(|_| {
         let (mut client, request) = (client.clone(), keyed.clone());
@@ -81,7 +82,7 @@ async fn other_refusals_are_no_failed_statements(pool: PgPoolOptions, connect: P
     assert!(repeats.iter().all(|id| *id == first.id));
     let other = CreateBookingRequest { title: "Second lesson".into(), ..keyed.clone() };
     assert_eq!(reason(client.create_booking(other).await), Reason::IdempotencyKeyReused);
-    let late = CreateBookingRequest { idempotency_key: String::new(), ..world.request(-60).await };
+    let late = CreateBookingRequest { idempotency_key: None, ..world.request(-60).await };
     assert_eq!(reason(client.create_booking(late).await), Reason::InvalidRequest);
     for n in 1..10 {
         world.book(100 + n * 60).await;

@@ -58,7 +58,7 @@ async fn of_500_overlapping_bookings_exactly_one_is_made(pool: PgPoolOptions, co
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn parallel_repeats_are_one_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
-    let request = CreateBookingRequest { idempotency_key: "once".into(), ..world.request(60).await };
+    let request = CreateBookingRequest { idempotency_key: Some("once".into()), ..world.request(60).await };
     let other = world.replica().await;
     let answers =
         join_all(
@@ -93,7 +93,7 @@ async fn people_who_book_and_move_in_crossing_order_never_deadlock(
         };
         let request = CreateBookingRequest {
             caller: Some(admin()), // no limit stands in the way
-            host_id: host.clone(),
+            host_id: Some(host.clone()),
             guest_id: guest.clone(),
             scheduled_at: start(n % 10),
             ..world.request(0).await

@@ -5,7 +5,10 @@ use chassis::{
     grpc::{datetime, timestamp},
     status::Reason,
 };
-use proto::{booking::v1::*, types::v1::Caller};
+use proto::{
+    booking::v1::*,
+    types::v1::{Caller, RoomStatus, SessionStatus},
+};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::harness::*;
@@ -19,22 +22,22 @@ async fn a_booking_has_its_room_its_people_and_its_notices(pool: PgPoolOptions, 
             avatar_url: "https://img.example.org/ada".into(),
             ..person("ada")
         }),
-        description: "Limits\nand series".into(),
+        description: Some("Limits\nand series".into()),
         guest: Some(GuestContact { name: "Bob B.".into(), email: "bob@example.org".into() }),
         ..world.request(10).await
     };
     let booking = created(world.client.clone().create_booking(request.clone()).await);
     assert_eq!(booking.meeting_url, format!("https://app.example.org/meeting/{}", booking.id));
-    assert_eq!((booking.title.as_str(), booking.status.as_str()), ("First lesson", "scheduled"));
+    assert_eq!((booking.title.as_str(), booking.status()), ("First lesson", SessionStatus::Scheduled));
     let (start, opens) = (booking.scheduled_at.unwrap(), booking.opens_at.unwrap());
     assert_eq!(start.seconds - opens.seconds, 15 * 60);
     assert_eq!(booking.closes_at.unwrap().seconds - start.seconds, 2 * 3600);
     let (host, guest) = (booking.host.unwrap(), booking.guest.unwrap());
     assert_eq!((host.id.as_str(), host.name.as_str()), ("ada", "Ada"));
-    assert_eq!(host.avatar_url, "https://img.example.org/ada");
+    assert_eq!(host.avatar_url(), "https://img.example.org/ada");
     assert_eq!((guest.id.as_str(), guest.name.as_str()), ("bob", "Bob B."));
     let room = booking.room.unwrap();
-    assert_eq!((room.status.as_str(), room.room_sid.as_str()), ("active", "RM_test"));
+    assert_eq!((room.status(), room.room_sid()), (RoomStatus::Active, "RM_test"));
     assert_eq!(room.room_name, format!("session-{}", booking.id));
     assert_eq!(world.told(&booking.id).await, ["booking_created ada", "booking_created bob"]);
     assert_eq!(world.active_slots(&booking.id).await, 2);
@@ -72,7 +75,7 @@ async fn the_policy_says_who_books(pool: PgPoolOptions, connect: PgConnectOption
     let world = World::new(pool.clone(), connect.clone()).await;
     let as_caller = |caller: Caller, request: &CreateBookingRequest| CreateBookingRequest {
         caller: Some(caller),
-        host_id: "ada".into(),
+        host_id: Some("ada".into()),
         ..request.clone()
     };
     let request = world.request(100).await;
@@ -106,7 +109,7 @@ async fn with_at_opening_no_room_is_asked_for(pool: PgPoolOptions, connect: PgCo
     let later = |config: &mut booking::Config| config.room_creation = RoomCreation::AtOpening;
     let world = World::with(pool, connect, later).await;
     let booking = world.book(600).await;
-    assert_eq!(booking.room.unwrap().status, "pending");
+    assert_eq!(booking.room.unwrap().status(), RoomStatus::Pending);
     assert_eq!(world.rooms.calls("CreateRoom"), 0);
     assert_eq!(world.told(&booking.id).await.len(), 2);
 }
@@ -114,7 +117,7 @@ async fn with_at_opening_no_room_is_asked_for(pool: PgPoolOptions, connect: PgCo
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn the_same_key_gives_the_same_booking_as_it_is_now(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
-    let keyed = CreateBookingRequest { idempotency_key: "key-1".into(), ..world.request(10).await };
+    let keyed = CreateBookingRequest { idempotency_key: Some("key-1".into()), ..world.request(10).await };
     let mut client = world.client.clone();
     let first = created(client.create_booking(keyed.clone()).await);
     assert_eq!(created(client.create_booking(keyed.clone()).await).id, first.id);
@@ -125,12 +128,13 @@ async fn the_same_key_gives_the_same_booking_as_it_is_now(pool: PgPoolOptions, c
     };
     client.cancel_booking(cancel).await.unwrap();
     let again = created(client.create_booking(keyed.clone()).await);
-    assert_eq!((again.id.as_str(), again.status.as_str()), (first.id.as_str(), "cancelled"));
+    assert_eq!((again.id.as_str(), again.status()), (first.id.as_str(), SessionStatus::Cancelled));
 
     let other_title = CreateBookingRequest { title: "Second lesson".into(), ..keyed.clone() };
     let other = client.create_booking(other_title).await;
     assert_eq!(reason(other), Reason::IdempotencyKeyReused);
-    let other_creator = CreateBookingRequest { caller: Some(person("bob")), host_id: "ada".into(), ..keyed };
+    let other_creator =
+        CreateBookingRequest { caller: Some(person("bob")), host_id: Some("ada".into()), ..keyed };
     assert_ne!(created(client.create_booking(other_creator).await).id, first.id);
     assert_eq!(world.rooms.calls("CreateRoom"), 2);
 }
@@ -138,13 +142,13 @@ async fn the_same_key_gives_the_same_booking_as_it_is_now(pool: PgPoolOptions, c
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_repeat_is_answered_after_its_start_has_gone_by(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
-    let keyed = CreateBookingRequest { idempotency_key: "key-1".into(), ..world.request(-4).await };
+    let keyed = CreateBookingRequest { idempotency_key: Some("key-1".into()), ..world.request(-4).await };
     let first = created(world.client.clone().create_booking(keyed.clone()).await);
     // The database's clock goes on for new connections: a replica that starts an hour later.
     testkit::advance_database_clock(&world.pool, time::Duration::hours(1)).await;
     let mut later = world.replica().await;
     assert_eq!(created(later.create_booking(keyed.clone()).await).id, first.id);
-    let keyless = CreateBookingRequest { idempotency_key: "key-2".into(), ..keyed };
+    let keyless = CreateBookingRequest { idempotency_key: Some("key-2".into()), ..keyed };
     let refusal = refused(later.create_booking(keyless).await);
     assert_eq!(refusal.facts.get("field").unwrap(), "scheduledAt");
 }
@@ -166,7 +170,7 @@ async fn a_pair_is_booked_at_most_ten_times_an_hour(pool: PgPoolOptions, connect
     assert!((3000..=3600).contains(&wait), "{wait}");
     let by_admin = CreateBookingRequest {
         caller: Some(admin()),
-        host_id: "ada".into(),
+        host_id: Some("ada".into()),
         guest_id: "bob".into(),
         ..swapped.clone()
     };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use chassis::status::{Reason, Refusal};
 use proto::{
     room::v1::{self as room, room_service_server::*},
-    types::v1::Caller,
+    types::v1::{Caller, RoomStatus},
 };
 use sqlx::PgPool;
 use tonic::{Request, Response, Status};
@@ -122,9 +122,9 @@ pub async fn insert_room(pool: &PgPool, booking: &str) -> room::Room {
     .await
     .unwrap();
     room::Room {
-        status: "active".into(),
+        status: RoomStatus::Active.into(),
         room_name: format!("session-{id}"),
-        room_sid: "RM_test".into(),
+        room_sid: Some("RM_test".into()),
         ..Default::default()
     }
 }

@@ -1,7 +1,10 @@
 //! Telling by e-mail: who gets what, in which order, and what a mail server may do meanwhile.
 
 use mail_dev::Fault;
-use proto::booking::v1::*;
+use proto::{
+    booking::v1::*,
+    types::v1::{DeliveryChannel, DeliveryState},
+};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::eventually;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +44,7 @@ async fn both_people_read_what_happens_to_their_booking_in_order(
         .cancel_booking(CancelBookingRequest {
             caller: Some(person("ada")),
             booking_id: booking.id.clone(),
-            reason: "ill".into(),
+            reason: Some("ill".into()),
         })
         .await
         .unwrap();
@@ -264,27 +267,27 @@ async fn admins_see_what_was_given_up_and_what_waits(pool: PgPoolOptions, connec
     post.mail.be_down(true);
     post.pass().await;
     let world = World::new(pool, connect).await;
-    let list = async |caller, state: &str| {
+    let list = async |caller, state: i32| {
         let request =
-            ListDeliveriesRequest { caller: Some(caller), state: state.into(), ..Default::default() };
+            ListDeliveriesRequest { caller: Some(caller), state: Some(state), ..Default::default() };
         world.client.clone().list_deliveries(request).await
     };
     for (state, kind, user, attempts) in [
-        ("dead", "unheard_of", "bob", 1),
-        ("pending", "booking_created", "ada", 1),
-        ("waiting", "booking_created", "eve", 0),
+        (DeliveryState::Dead, "unheard_of", "bob", 1),
+        (DeliveryState::Pending, "booking_created", "ada", 1),
+        (DeliveryState::Waiting, "booking_created", "eve", 0),
     ] {
-        let listed = list(admin(), state).await.unwrap().into_inner().deliveries;
+        let listed = list(admin(), state.into()).await.unwrap().into_inner().deliveries;
         assert_eq!(listed.len(), 1);
         let delivery = &listed[0];
-        assert_eq!((delivery.kind.as_str(), delivery.user_id.as_str()), (kind, user));
-        assert_eq!((delivery.state.as_str(), delivery.channel.as_str()), (state, "email"));
-        assert_eq!(
-            (delivery.booking_id.as_str(), delivery.attempts),
-            (booking.to_string().as_str(), attempts)
-        );
-        assert!(!delivery.last_error.is_empty());
+        assert_eq!((delivery.kind.as_str(), delivery.user_id()), (kind, user));
+        assert_eq!((delivery.state(), delivery.channel()), (state, DeliveryChannel::Email));
+        assert_eq!((delivery.booking_id(), delivery.attempts), (booking.to_string().as_str(), attempts));
+        assert!(!delivery.last_error().is_empty());
     }
-    assert_eq!(reason(list(person("ada"), "dead").await), chassis::status::Reason::NotAdmin);
-    assert_eq!(reason(list(admin(), "gone").await), chassis::status::Reason::InvalidRequest);
+    assert_eq!(
+        reason(list(person("ada"), DeliveryState::Dead.into()).await),
+        chassis::status::Reason::NotAdmin
+    );
+    assert_eq!(reason(list(admin(), 99).await), chassis::status::Reason::InvalidRequest);
 }

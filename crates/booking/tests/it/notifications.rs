@@ -1,13 +1,17 @@
 //! A person's notifications: their own, by pages, read once.
 
 use chassis::status::Reason;
-use proto::{booking::v1::*, types::v1::Caller};
+use proto::{
+    booking::v1::*,
+    types::v1::{Caller, NotificationKind},
+};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::harness::*;
 
 async fn list(world: &World, who: Caller, limit: i32, cursor: &str) -> ListNotificationsResponse {
-    let request = ListNotificationsRequest { caller: Some(who), limit, cursor: cursor.into() };
+    let request =
+        ListNotificationsRequest { caller: Some(who), limit: Some(limit), cursor: Some(cursor.into()) };
     world.client.clone().list_notifications(request).await.unwrap().into_inner()
 }
 
@@ -18,10 +22,10 @@ async fn people_see_their_own_newest_first(pool: PgPoolOptions, connect: PgConne
     let first = world.book(100).await;
     let second = world.book(200).await;
     let page = list(&world, person("bob"), 1, "").await;
-    let rest = list(&world, person("bob"), 1, &page.next_cursor).await;
-    assert_eq!(rest.next_cursor, "");
+    let rest = list(&world, person("bob"), 1, page.next_cursor()).await;
+    assert_eq!(rest.next_cursor, None);
     for (notification, booking) in [(&page.notifications[0], &second), (&rest.notifications[0], &first)] {
-        assert_eq!(notification.kind, "booking_created");
+        assert_eq!(notification.kind(), NotificationKind::BookingCreated);
         let payload: serde_json::Value = serde_json::from_str(&notification.payload_json).unwrap();
         assert_eq!(payload["bookingId"], booking.id.as_str());
         assert_eq!(payload["meetingUrl"], booking.meeting_url.as_str());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use booking::Moved;
+use proto::types::v1::SessionStatus;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use testkit::eventually;
@@ -18,9 +19,9 @@ async fn a_meeting_is_in_progress_once_somebody_is_in_it(pool: PgPoolOptions, co
     world.attend(&unopened.id, "bob", "joined").await;
     world.attend(&empty.id, "bob", "left").await;
     booking::reconcile(&world.pool).await.unwrap();
-    assert_eq!(world.get(&open.id).await.status, "in_progress");
-    assert_eq!(world.get(&unopened.id).await.status, "scheduled");
-    assert_eq!(world.get(&empty.id).await.status, "scheduled");
+    assert_eq!(world.get(&open.id).await.status(), SessionStatus::InProgress);
+    assert_eq!(world.get(&unopened.id).await.status(), SessionStatus::Scheduled);
+    assert_eq!(world.get(&empty.id).await.status(), SessionStatus::Scheduled);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -59,11 +60,12 @@ async fn at_the_close_it_is_completed_when_both_were_there_and_no_show_otherwise
     booking::reconcile(&world.pool).await.unwrap();
     let mut states = Vec::new();
     for id in &booked {
-        states.push(world.get(id).await.status);
+        states.push(world.get(id).await.status());
         assert_eq!(world.active_slots(id).await, 0);
     }
-    assert_eq!(states, ["completed", "no_show", "no_show", "no_show"]);
-    assert_eq!(world.get(&long.id).await.status, "scheduled");
+    let [completed, missed] = [SessionStatus::Completed, SessionStatus::NoShow];
+    assert_eq!(states, [completed, missed, missed, missed]);
+    assert_eq!(world.get(&long.id).await.status(), SessionStatus::Scheduled);
 }
 
 /// One row that no program can read would stop every pass over all of them.
@@ -115,7 +117,7 @@ async fn an_overdue_booking_that_is_read_is_settled_at_once(pool: PgPoolOptions,
         let booking = world.book(100).await;
         world.pass_minutes(&booking.id, 100 + 121).await;
         let settled = eventually("settled", async || {
-            Some(world.get(&booking.id).await.status).filter(|status| status == "no_show")
+            Some(world.get(&booking.id).await.status()).filter(|status| *status == SessionStatus::NoShow)
         });
         tokio::time::timeout(Duration::from_secs(5), settled).await.expect("long before its period");
     }

@@ -1,6 +1,6 @@
 //! Reminders: once per start, as the booking is when they are sent, or not at all.
 
-use proto::booking::v1::*;
+use proto::{booking::v1::*, types::v1::NotificationKind};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use uuid::Uuid;
 
@@ -71,7 +71,7 @@ async fn a_booking_that_was_moved_ten_times_has_one_reminder(pool: PgPoolOptions
     // Not by mails: the service's own worker has the old clock, and leases of one clock mean nothing to the other.
     let request = ListNotificationsRequest { caller: Some(person("bob")), ..Default::default() };
     let told = world.client.clone().list_notifications(request).await.unwrap().into_inner().notifications;
-    assert_eq!(told.iter().filter(|one| one.kind == "reminder").count(), 1);
+    assert_eq!(told.iter().filter(|one| one.kind() == NotificationKind::Reminder).count(), 1);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

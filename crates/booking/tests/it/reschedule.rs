@@ -4,7 +4,10 @@ use chassis::{
     grpc::{datetime, timestamp},
     status::Reason,
 };
-use proto::{booking::v1::*, types::v1::Caller};
+use proto::{
+    booking::v1::*,
+    types::v1::{Caller, SessionStatus},
+};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use tonic::{Response, Status};
@@ -112,7 +115,7 @@ async fn once_open_only_the_end_grows_and_once_started_only_words_change(
         assert_eq!(reason(ask(&world, request).await), Reason::MeetingStarted);
     }
     let renamed = done(&world, renamed).await;
-    assert_eq!((renamed.title.as_str(), renamed.status.as_str()), ("Renamed", "in_progress"));
+    assert_eq!((renamed.title.as_str(), renamed.status()), ("Renamed", SessionStatus::InProgress));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use chassis::context;
-use proto::booking::v1::*;
+use proto::{
+    booking::v1::*,
+    types::v1::{RoomStatus, SessionStatus},
+};
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -18,7 +21,7 @@ async fn stands_pending_within(world: &World, limit: Duration) -> Booking {
     let booking = world.book(10).await;
     assert!(started.elapsed() < limit, "{:?}", started.elapsed());
     let room = booking.room.clone().unwrap();
-    assert_eq!((room.status.as_str(), room.room_sid.as_str()), ("pending", ""));
+    assert_eq!((room.status(), room.room_sid), (RoomStatus::Pending, None));
     assert_eq!(room.room_name, format!("session-{}", booking.id));
     assert_eq!(
         world.told(&booking.id).await,
@@ -33,7 +36,7 @@ async fn a_booking_stands_when_its_room_is_refused(pool: PgPoolOptions, connect:
     world.rooms.be(Mode::Fails);
     let booking = stands_pending_within(&world, Duration::from_secs(3)).await;
     insert_room(&world.pool, &booking.id).await;
-    assert_eq!(world.get(&booking.id).await.room.unwrap().status, "active");
+    assert_eq!(world.get(&booking.id).await.room.unwrap().status(), RoomStatus::Active);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -74,8 +77,8 @@ async fn cancel_move_and_end_stand_when_the_room_service_fails(
     client.cancel_booking(cancel).await.unwrap();
     let end = EndBookingRequest { caller: Some(person("ada")), booking_id: ended.id.clone() };
     client.end_booking(end).await.unwrap();
-    assert_eq!(world.get(&moved.id).await.status, "cancelled");
-    assert_eq!(world.get(&ended.id).await.status, "completed");
+    assert_eq!(world.get(&moved.id).await.status(), SessionStatus::Cancelled);
+    assert_eq!(world.get(&ended.id).await.status(), SessionStatus::Completed);
     assert_eq!((world.rooms.calls("RetimeRoom"), world.rooms.calls("EndRoom")), (1, 2));
 }
 

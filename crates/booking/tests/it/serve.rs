@@ -7,6 +7,7 @@ use chassis::{
     transport::Transport,
 };
 use proto::booking::v1::{booking_service_client::BookingServiceClient, *};
+use proto::types::v1::RoomStatus;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::net::TcpListener;
 use tonic::{Code, transport::Endpoint};
@@ -24,9 +25,10 @@ async fn it_serves_on_a_socket_and_stops_when_told(pool: PgPoolOptions, connect:
     let server = tokio::spawn(async move { booking::serve(config, listener, &runtime).await });
     let mut client = BookingServiceClient::new(Transport::to(endpoint.clone(), &world.config.grpc.tokens));
     let booking = created(client.create_booking(world.request(10).await).await);
-    assert_eq!(booking.room.unwrap().status, "active");
+    assert_eq!(booking.room.unwrap().status(), RoomStatus::Active);
 
-    let huge = CreateBookingRequest { description: "d".repeat(1024 * 1024), ..world.request(100).await };
+    let huge =
+        CreateBookingRequest { description: Some("d".repeat(1024 * 1024)), ..world.request(100).await };
     assert_eq!(reason(client.create_booking(huge).await), Reason::TooLarge);
     let wrong = InternalTokens::parse(&"w".repeat(32)).unwrap();
     let mut outsider = BookingServiceClient::new(Transport::to(endpoint, &wrong));

@@ -22,8 +22,8 @@ use sqlx::{
 use tokio::time::timeout;
 
 use super::{
-    Settings,
-    server::{Expiry, Needs, Unusable, ask, note},
+    Expiry, Settings,
+    server::{Needs, Unusable, ask, note},
 };
 
 /// How long a service's statements may take. A caller who gives up leaves his statement behind, and the connection is

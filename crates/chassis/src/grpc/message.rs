@@ -39,8 +39,8 @@ pub fn system_caller() -> Caller {
 }
 
 /// An id as requests carry it.
-pub fn uuid(field: &str, value: &str) -> Result<uuid::Uuid, Refusal> {
-    value.parse().map_err(|_| match field {
+pub fn uuid<T: From<uuid::Uuid>>(field: &str, value: &str) -> Result<T, Refusal> {
+    value.parse::<uuid::Uuid>().map(T::from).map_err(|_| match field {
         "session_id" | "booking_id" => {
             Refusal::about(Reason::InvalidSessionId, field, "The id is not a UUID.")
         }

@@ -72,11 +72,11 @@ impl<P> QuietPasses<P> {
             return Vec::new();
         }
         let Some(Held { pass: Pass(changed), spans, .. }) = all.remove(&trace) else { return Vec::new() };
-        if changed.load(Ordering::Relaxed) || spans.iter().any(is_told) { spans } else { Vec::new() }
+        if changed.load(Ordering::Relaxed) || spans.iter().any(is_kept) { spans } else { Vec::new() }
     }
 }
 
-fn is_told(span: &SpanData) -> bool {
+fn is_kept(span: &SpanData) -> bool {
     matches!(span.status, Status::Error { .. }) || !span.events.is_empty()
 }
 

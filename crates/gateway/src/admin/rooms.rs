@@ -1,6 +1,8 @@
 //! What is stuck, what LiveKit has without need, what the listing is behind, and what happened.
 
-use axum::{Json as Answer, extract::State};
+use axum::{Json, extract::State};
+use chassis::status::Reason::{InvalidRequest, LivekitUnavailable, NotAdmin};
+use domain::{LiveRoomId, LiveRoomStatus, LiveSessionId, OwnerKind, RoomId, RoomStatus};
 use proto::{room::v1 as room, sync::v1 as sync};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,10 +11,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Admin;
 use crate::{
-    app::App,
+    clients::Clients,
     error::Rejection,
     extract::Query,
-    wire::{self, Envelope, told},
+    wire::{self, Envelope},
 };
 
 #[derive(Serialize, ToSchema)]
@@ -27,14 +29,14 @@ pub(crate) struct StuckRooms {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct StuckLiveRoom {
-    #[schema(format = Uuid)]
+    #[schema(value_type = LiveRoomId)]
     id: String,
     host_user_id: String,
-    /// As it is written: idle · scheduled · lobby · live
-    status: String,
-    #[schema(format = Uuid)]
+    /// As it is written.
+    status: LiveRoomStatus,
+    #[schema(value_type = Option<LiveSessionId>)]
     current_session_id: Option<String>,
-    #[schema(format = Uuid)]
+    #[schema(value_type = Option<LiveSessionId>)]
     open_session_id: Option<String>,
 }
 
@@ -42,12 +44,11 @@ struct StuckLiveRoom {
 #[serde(rename_all = "camelCase")]
 struct UnmadeRoom {
     room_name: String,
-    /// session · `live_session` · nest
-    owner_kind: String,
+    owner_kind: OwnerKind,
     #[schema(format = Uuid)]
     owner_id: String,
-    /// pending · failed
-    status: String,
+    /// Pending or failed.
+    status: RoomStatus,
     attempts: i32,
     last_error: Option<String>,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -56,30 +57,34 @@ struct UnmadeRoom {
     created_at: Option<OffsetDateTime>,
 }
 
-impl From<room::StuckLiveRoom> for StuckLiveRoom {
-    fn from(stuck: room::StuckLiveRoom) -> Self {
-        Self {
+impl TryFrom<room::StuckLiveRoom> for StuckLiveRoom {
+    type Error = Rejection;
+
+    fn try_from(stuck: room::StuckLiveRoom) -> Result<Self, Rejection> {
+        Ok(Self {
             id: stuck.id,
             host_user_id: stuck.host_user_id,
-            status: stuck.status,
-            current_session_id: told(stuck.current_session_id),
-            open_session_id: told(stuck.open_session_id),
-        }
+            status: stuck.status.try_into()?,
+            current_session_id: stuck.current_session_id,
+            open_session_id: stuck.open_session_id,
+        })
     }
 }
 
-impl From<room::UnmadeRoom> for UnmadeRoom {
-    fn from(unmade: room::UnmadeRoom) -> Self {
-        Self {
+impl TryFrom<room::UnmadeRoom> for UnmadeRoom {
+    type Error = Rejection;
+
+    fn try_from(unmade: room::UnmadeRoom) -> Result<Self, Rejection> {
+        Ok(Self {
             room_name: unmade.room_name,
-            owner_kind: unmade.owner_kind,
+            owner_kind: unmade.owner_kind.try_into()?,
             owner_id: unmade.owner_id,
-            status: unmade.status,
+            status: unmade.status.try_into()?,
             attempts: unmade.attempts,
-            last_error: told(unmade.last_error),
+            last_error: unmade.last_error,
             next_attempt_at: wire::time_or_null(unmade.next_attempt_at),
             created_at: wire::time_or_null(unmade.created_at),
-        }
+        })
     }
 }
 
@@ -93,17 +98,18 @@ pub(crate) struct AtMost {
 
 /// What a pass would have to set right now.
 #[utoipa::path(get, path = "/api/v1/admin/stuck-rooms", operation_id = "listStuckRooms", tag = "Operation",
-    params(AtMost), responses((status = 200, body = Envelope<StuckRooms>, description = "usually nothing")))]
+    params(AtMost), responses((status = 200, body = Envelope<StuckRooms>, description = "usually nothing")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotAdmin]))))]
 pub(crate) async fn stuck(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     Admin(caller): Admin,
     Query(query): Query<AtMost>,
-) -> Result<Answer<Envelope<StuckRooms>>, Rejection> {
+) -> Result<Json<Envelope<StuckRooms>>, Rejection> {
     let request = room::ListStuckRoomsRequest { caller: Some(caller), limit: wire::limit(query.limit) };
-    let found = app.admin().list_stuck_rooms(request).await?.into_inner();
+    let found = clients.admin().list_stuck_rooms(request).await?.into_inner();
     Ok(Envelope::new(StuckRooms {
-        live_rooms: found.live_rooms.into_iter().map(StuckLiveRoom::from).collect(),
-        rooms: found.rooms.into_iter().map(UnmadeRoom::from).collect(),
+        live_rooms: found.live_rooms.into_iter().map(StuckLiveRoom::try_from).collect::<Result<_, _>>()?,
+        rooms: found.rooms.into_iter().map(UnmadeRoom::try_from).collect::<Result<_, _>>()?,
     }))
 }
 
@@ -119,14 +125,15 @@ pub(crate) struct Orphans {
 
 /// Rooms on LiveKit that nobody of ours needs, by name.
 #[utoipa::path(get, path = "/api/v1/admin/orphans", operation_id = "listOrphans", tag = "Operation",
-    responses((status = 200, body = Envelope<Orphans>, description = "usually nothing")))]
+    responses((status = 200, body = Envelope<Orphans>, description = "usually nothing")),
+    extensions(("x-refuses" = json!([NotAdmin, LivekitUnavailable]))))]
 pub(crate) async fn orphans(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     Admin(caller): Admin,
-) -> Result<Answer<Envelope<Orphans>>, Rejection> {
+) -> Result<Json<Envelope<Orphans>>, Rejection> {
     let request = room::ListOrphansRequest { caller: Some(caller) };
     let room::ListOrphansResponse { retired, unknown, inhabited } =
-        app.admin().list_orphans(request).await?.into_inner();
+        clients.admin().list_orphans(request).await?.into_inner();
     Ok(Envelope::new(Orphans { retired, unknown, inhabited }))
 }
 
@@ -147,13 +154,14 @@ pub(crate) struct ListingStatus {
 
 /// How far the listing is behind.
 #[utoipa::path(get, path = "/api/v1/admin/drift", operation_id = "getDrift", tag = "Operation",
-    responses((status = 200, body = Envelope<ListingStatus>, description = "as one replica of sync sees it")))]
+    responses((status = 200, body = Envelope<ListingStatus>, description = "as one replica of sync sees it")),
+    extensions(("x-refuses" = json!([NotAdmin]))))]
 pub(crate) async fn drift(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     Admin(caller): Admin,
-) -> Result<Answer<Envelope<ListingStatus>>, Rejection> {
+) -> Result<Json<Envelope<ListingStatus>>, Rejection> {
     let request = sync::GetStatusRequest { caller: Some(caller) };
-    let status = app.streams().status(request).await?;
+    let status = clients.sync().get_status(request).await?.into_inner();
     Ok(Envelope::new(ListingStatus {
         dirty: status.dirty,
         set_aside: status.set_aside,
@@ -169,7 +177,7 @@ pub(crate) struct RoomEvent {
     /// LiveKit's, or our own (`GR_…`).
     id: String,
     event_type: String,
-    #[schema(format = Uuid)]
+    #[schema(value_type = Option<RoomId>)]
     room_id: Option<String>,
     room_sid: Option<String>,
     identity: Option<String>,
@@ -185,10 +193,10 @@ impl From<room::Event> for RoomEvent {
         Self {
             id: event.id,
             event_type: event.event_type,
-            room_id: told(event.room_id),
-            room_sid: told(event.room_sid),
-            identity: told(event.identity),
-            participant_sid: told(event.participant_sid),
+            room_id: event.room_id,
+            room_sid: event.room_sid,
+            identity: event.identity,
+            participant_sid: event.participant_sid,
             received_at: wire::time_or_null(event.received_at),
             payload: serde_json::from_str(&event.payload_json).unwrap_or_default(),
         }
@@ -210,18 +218,19 @@ pub(crate) struct ListEvents {
 
 /// LiveKit's webhooks and our own milestones, latest first.
 #[utoipa::path(get, path = "/api/v1/admin/events", operation_id = "listEvents", tag = "Operation",
-    params(ListEvents), responses((status = 200, body = Envelope<Vec<RoomEvent>>, description = "a page")))]
+    params(ListEvents), responses((status = 200, body = Envelope<Vec<RoomEvent>>, description = "a page")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotAdmin]))))]
 pub(crate) async fn events(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     Admin(caller): Admin,
     Query(query): Query<ListEvents>,
-) -> Result<Answer<Envelope<Vec<RoomEvent>>>, Rejection> {
+) -> Result<Json<Envelope<Vec<RoomEvent>>>, Rejection> {
     let request = room::ListEventsRequest {
         caller: Some(caller),
-        room_name: query.room_name.unwrap_or_default(),
+        room_name: query.room_name,
         limit: wire::limit(query.limit),
-        cursor: query.cursor.unwrap_or_default(),
+        cursor: query.cursor,
     };
-    let page = app.admin().list_events(request).await?.into_inner();
+    let page = clients.admin().list_events(request).await?.into_inner();
     Ok(Envelope::page(page.events.into_iter().map(RoomEvent::from).collect(), page.next_cursor))
 }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 use url::Url;
 
-use super::{Key, Refused};
+use super::key::{Key, Refused};
 
 const REFRESH_EVERY: Duration = Duration::from_mins(5);
 /// While there are no keys at all.

@@ -33,7 +33,7 @@ pub(crate) fn ours(message: &str) -> String {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Step {
+enum PathStep {
     Key(String),
     Index(usize),
 }
@@ -41,7 +41,7 @@ enum Step {
 /// Where reading stopped.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
-    path: Vec<Step>,
+    path: Vec<PathStep>,
     kind: Kind,
 }
 
@@ -57,11 +57,11 @@ enum Kind {
 
 impl Failure {
     pub(super) fn of(path: &Path, error: &impl Display) -> Self {
-        let mut path: Vec<Step> = path
+        let mut path: Vec<PathStep> = path
             .iter()
             .filter_map(|segment| match segment {
-                Segment::Seq { index } => Some(Step::Index(*index)),
-                Segment::Map { key } => Some(Step::Key(key.clone())),
+                Segment::Seq { index } => Some(PathStep::Index(*index)),
+                Segment::Map { key } => Some(PathStep::Key(key.clone())),
                 Segment::Enum { .. } | Segment::Unknown => None,
             })
             .collect();
@@ -73,7 +73,7 @@ impl Failure {
         ];
         for (start, kind) in named {
             if let Some(name) = text.strip_prefix(start).and_then(|rest| rest.split('`').next()) {
-                let name = Step::Key(name.to_owned());
+                let name = PathStep::Key(name.to_owned());
                 if kind == Kind::Missing || path.last() != Some(&name) {
                     path.push(name);
                 }
@@ -93,15 +93,15 @@ impl Failure {
         Self { path, kind }
     }
 
-    fn is_within(&self, path: &[Step]) -> bool {
+    fn is_within(&self, path: &[PathStep]) -> bool {
         self.path.starts_with(path)
     }
 
     /// The field as clients write it: `guest.name`, `topic_keys.[2]`.
     fn field(&self, whole: &str) -> String {
         let steps = self.path.iter().map(|step| match step {
-            Step::Key(key) => key.clone(),
-            Step::Index(index) => format!("[{index}]"),
+            PathStep::Key(key) => key.clone(),
+            PathStep::Index(index) => format!("[{index}]"),
         });
         if self.path.is_empty() { whole.to_owned() } else { steps.collect::<Vec<_>>().join(".") }
     }
@@ -184,7 +184,7 @@ impl Reading<'_> {
     }
 
     /// Puts there what can be read, and says what was expected. None: nothing can.
-    fn fit(&self, document: &mut Value, path: &[Step], given: Option<&Value>) -> Option<String> {
+    fn fit(&self, document: &mut Value, path: &[PathStep], given: Option<&Value>) -> Option<String> {
         let expected = self.expected(document, path, given)?;
         let fitting = at(document, path).cloned();
         // Nothing at all is best: a sample of an object lacks fields, which the client never named.
@@ -196,7 +196,7 @@ impl Reading<'_> {
         Some(expected)
     }
 
-    fn expected(&self, document: &mut Value, path: &[Step], given: Option<&Value>) -> Option<String> {
+    fn expected(&self, document: &mut Value, path: &[PathStep], given: Option<&Value>) -> Option<String> {
         if let Some((before, after)) = given.and_then(Value::as_str).and_then(|text| text.rsplit_once(' '))
             && self.fits(document, path, format!("{before}+{after}").into())
         {
@@ -219,7 +219,7 @@ impl Reading<'_> {
     }
 
     /// Puts a value there, and tries whether reading gets past it. An object that lacks fields is one.
-    fn fits(&self, document: &mut Value, path: &[Step], value: Value) -> bool {
+    fn fits(&self, document: &mut Value, path: &[PathStep], value: Value) -> bool {
         let is_object = value.is_object();
         set(document, path, value)
             && (self.read)(document).is_none_or(|failure| {
@@ -241,22 +241,22 @@ fn one_of(names: &[String]) -> String {
     }
 }
 
-fn at<'a>(document: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {
+fn at<'a>(document: &'a mut Value, path: &[PathStep]) -> Option<&'a mut Value> {
     path.iter().try_fold(document, |value, step| match step {
-        Step::Key(key) => value.get_mut(key),
-        Step::Index(index) => value.get_mut(index),
+        PathStep::Key(key) => value.get_mut(key),
+        PathStep::Index(index) => value.get_mut(index),
     })
 }
 
 /// False: there is no such place, or it is the whole document.
-fn set(document: &mut Value, path: &[Step], value: Value) -> bool {
+fn set(document: &mut Value, path: &[PathStep], value: Value) -> bool {
     let Some((last, parents)) = path.split_last() else { return false };
     match (at(document, parents), last) {
-        (Some(Value::Object(fields)), Step::Key(key)) => {
+        (Some(Value::Object(fields)), PathStep::Key(key)) => {
             fields.insert(key.clone(), value);
             true
         }
-        (Some(Value::Array(values)), Step::Index(index)) if *index < values.len() => {
+        (Some(Value::Array(values)), PathStep::Index(index)) if *index < values.len() => {
             values[*index] = value;
             true
         }
@@ -264,8 +264,8 @@ fn set(document: &mut Value, path: &[Step], value: Value) -> bool {
     }
 }
 
-fn remove(document: &mut Value, path: &[Step]) -> bool {
-    let Some((Step::Key(key), parents)) = path.split_last() else { return false };
+fn remove(document: &mut Value, path: &[PathStep]) -> bool {
+    let Some((PathStep::Key(key), parents)) = path.split_last() else { return false };
     let parent = at(document, parents).and_then(Value::as_object_mut);
     parent.is_some_and(|fields| fields.remove(key).is_some())
 }

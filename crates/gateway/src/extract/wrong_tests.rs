@@ -106,7 +106,7 @@ fn body_that_is_no_json_object_has_one_error() {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Asked {
+struct TestQuery {
     limit: Option<Limit>,
     colour: Option<Colour>,
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -115,7 +115,7 @@ struct Asked {
 }
 
 fn wrong_query(query: &str) -> Vec<String> {
-    let refusal = extract::query::<Asked>(query).unwrap_err();
+    let refusal = extract::query::<TestQuery>(query).unwrap_err();
     refusal.errors.into_iter().map(|error| format!("{}: {}", error.field, error.message)).collect()
 }
 
@@ -142,9 +142,9 @@ fn query_errors_name_all_parameters() {
 
 #[test]
 fn blank_query_values_count_as_absent() {
-    let asked = extract::query::<Asked>("limit=&colour=+&from=%20%09&cursor=&limit=5").unwrap();
+    let asked = extract::query::<TestQuery>("limit=&colour=+&from=%20%09&cursor=&limit=5").unwrap();
     assert!(asked.colour.is_none() && asked.from.is_none() && asked.cursor.is_none());
-    assert_eq!(crate::wire::limit(asked.limit), 5);
-    let asked = extract::query::<Asked>("limit&other=").unwrap();
-    assert_eq!(crate::wire::limit(asked.limit), 0);
+    assert_eq!(crate::wire::limit(asked.limit), Some(5));
+    let asked = extract::query::<TestQuery>("limit&other=").unwrap();
+    assert_eq!(crate::wire::limit(asked.limit), None);
 }

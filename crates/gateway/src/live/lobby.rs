@@ -3,18 +3,20 @@
 //! The room is read before somebody is let in: host actions answer it, and a read that failed afterwards would make a
 //! failure of what was done.
 
-use axum::{Json as Answer, extract::State};
+use axum::{Json, extract::State};
+use chassis::status::Reason::{InvalidRequest, NotHost, RoomFull, RoomNotActive, RoomNotFound, TooLarge};
 use proto::{room::v1 as pb, types::v1::Caller};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::{LiveRoom, LiveSession, RoomAndSession, Seat, room_answer, sessions::Page};
+use super::{LiveRoom, LiveSession, RoomAndSession, Seat, room_answer, sessions::PageQuery};
 use crate::{
-    app::{App, Moderator, SignedIn},
+    auth::{ModerationRateLimited, SignedIn},
+    clients::Clients,
     error::Rejection,
-    extract::{Id, Json, Query},
-    wire::{self, told},
+    extract::{Id, JsonBody, Query},
+    wire,
 };
 
 #[derive(Serialize, ToSchema)]
@@ -43,7 +45,7 @@ impl TryFrom<pb::Waiting> for LobbyEntry {
         Ok(Self {
             user_id: waiting.user_id,
             name: waiting.name,
-            avatar_url: told(waiting.avatar_url),
+            avatar_url: waiting.avatar_url,
             waiting_since: wire::time("waiting.waiting_since", waiting.waiting_since)?,
         })
     }
@@ -51,27 +53,28 @@ impl TryFrom<pb::Waiting> for LobbyEntry {
 
 /// Who waits, longest first; for the host.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/lobby", operation_id = "listLobby", tag = "Live rooms",
-    params(("room_id" = uuid::Uuid, Path), Page),
-    responses((status = 200, body = Lobby, description = "a page")))]
+    params(("room_id" = uuid::Uuid, Path), PageQuery),
+    responses((status = 200, body = Lobby, description = "a page")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound]))))]
 pub(crate) async fn list(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
-    Query(page): Query<Page>,
-) -> Result<Answer<Lobby>, Rejection> {
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Lobby>, Rejection> {
     let request = pb::ListLobbyRequest {
         caller: Some(caller),
         room_id,
         limit: wire::limit(page.limit),
-        cursor: page.cursor.unwrap_or_default(),
+        cursor: page.cursor,
     };
-    let page = app.seats().list_lobby(request).await?.into_inner();
+    let page = clients.seats().list_lobby(request).await?.into_inner();
     let waiting = page.waiting.into_iter().map(LobbyEntry::try_from).collect::<Result<_, _>>()?;
-    Ok(Answer(Lobby { ok: true, waiting, next_cursor: told(page.next_cursor) }))
+    Ok(Json(Lobby { ok: true, waiting, next_cursor: page.next_cursor }))
 }
 
 #[derive(Deserialize, ToSchema)]
-pub(crate) struct Whom {
+pub(crate) struct TargetUser {
     pub(super) user_id: String,
 }
 
@@ -86,45 +89,52 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
-    pub(super) fn of(shown: RoomAndSession, answer: pb::SeatResponse) -> Result<Answer<Self>, Rejection> {
-        let seat = answer.seat.ok_or(Rejection::Incomplete("seat"))?.into();
-        Ok(Answer(Self { ok: true, room: shown.room, session: shown.session, seat }))
+    pub(super) fn of(shown: RoomAndSession, answer: pb::SeatResponse) -> Result<Json<Self>, Rejection> {
+        let seat = answer.seat.ok_or(Rejection::Incomplete("seat"))?.try_into()?;
+        Ok(Json(Self { ok: true, room: shown.room, session: shown.session, seat }))
     }
 }
 
-pub(super) async fn shown(app: &App, caller: &Caller, room_id: &str) -> Result<RoomAndSession, Rejection> {
+pub(super) async fn shown(
+    clients: &Clients,
+    caller: &Caller,
+    room_id: &str,
+) -> Result<RoomAndSession, Rejection> {
     let request = pb::LiveRoomRequest { caller: Some(caller.clone()), room_id: room_id.to_owned() };
-    room_answer(app.live().get_room(request).await).map(|Answer(shown)| shown)
+    room_answer(clients.live().get_room(request).await).map(|Json(shown)| shown)
 }
 
 /// Lets in somebody who waits; for the host.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/admit", operation_id = "admitFromLobby",
-    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = Whom,
-    responses((status = 200, body = Admitted, description = "admitted")))]
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
+    responses((status = 200, body = Admitted, description = "admitted")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, RoomFull]))))]
 pub(crate) async fn admit(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(clients): State<Clients>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Id(room_id): Id,
-    Json(body): Json<Whom>,
-) -> Result<Answer<Admitted>, Rejection> {
-    let shown = shown(&app, &caller, &room_id).await?;
+    JsonBody(body): JsonBody<TargetUser>,
+) -> Result<Json<Admitted>, Rejection> {
+    let shown = shown(&clients, &caller, &room_id).await?;
     let request = pb::AdmitRequest { caller: Some(caller), room_id, user_id: body.user_id };
-    Admitted::of(shown, app.seats().admit(request).await?.into_inner())
+    Admitted::of(shown, clients.seats().admit(request).await?.into_inner())
 }
 
 /// Turns away somebody who waits; for the host.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/reject", operation_id = "rejectFromLobby",
-    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = Whom,
-    responses((status = 200, body = Admitted, description = "rejected")))]
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
+    responses((status = 200, body = Admitted, description = "rejected")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn reject(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(clients): State<Clients>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Id(room_id): Id,
-    Json(body): Json<Whom>,
-) -> Result<Answer<Admitted>, Rejection> {
-    let shown = shown(&app, &caller, &room_id).await?;
+    JsonBody(body): JsonBody<TargetUser>,
+) -> Result<Json<Admitted>, Rejection> {
+    let shown = shown(&clients, &caller, &room_id).await?;
     let request = pb::AdmitRequest { caller: Some(caller), room_id, user_id: body.user_id };
-    Admitted::of(shown, app.seats().reject(request).await?.into_inner())
+    Admitted::of(shown, clients.seats().reject(request).await?.into_inner())
 }
 
 #[derive(Serialize, ToSchema)]
@@ -141,14 +151,16 @@ pub(crate) struct AdmittedAll {
 /// Lets in all who wait, longest first, as far as there is room; for the host.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/admit-all", operation_id = "admitAllFromLobby",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = AdmittedAll, description = "how many")))]
+    responses((status = 200, body = AdmittedAll, description = "how many")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn admit_all(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(clients): State<Clients>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Id(room_id): Id,
-) -> Result<Answer<AdmittedAll>, Rejection> {
-    let RoomAndSession { ok, room, session } = shown(&app, &caller, &room_id).await?;
+) -> Result<Json<AdmittedAll>, Rejection> {
+    let RoomAndSession { ok, room, session } = shown(&clients, &caller, &room_id).await?;
     let request = pb::SeatRequest { caller: Some(caller), room_id };
-    let pb::AdmitAllResponse { admitted, still_waiting } = app.seats().admit_all(request).await?.into_inner();
-    Ok(Answer(AdmittedAll { ok, room, session, admitted, still_waiting }))
+    let pb::AdmitAllResponse { admitted, still_waiting } =
+        clients.seats().admit_all(request).await?.into_inner();
+    Ok(Json(AdmittedAll { ok, room, session, admitted, still_waiting }))
 }

@@ -3,8 +3,12 @@
 //! As with the lobby, the room is read before anything is done: a read that failed afterwards would make a failure of
 //! what was done.
 
-use axum::{Json as Answer, extract::State};
+use axum::{Json, extract::State};
 use chassis::grpc::timestamp;
+use chassis::status::Reason::{
+    InvalidRequest, LivekitUnavailable, NotHost, NotParticipant, RoomNotActive, RoomNotFound, TooLarge,
+};
+use domain::{LobbyStatus, SeatRole, Source};
 use proto::{room::v1 as pb, types::v1::Caller};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -12,60 +16,62 @@ use utoipa::ToSchema;
 
 use super::{
     LiveRoom, LiveSession, RoomAndSession, RoomAnswer, Seat,
-    lobby::{Admitted, Whom, shown},
-    sessions::Page,
+    lobby::{Admitted, TargetUser, shown},
+    sessions::PageQuery,
 };
 use crate::{
-    app::{App, Moderator, SignedIn},
+    auth::{ModerationRateLimited, SignedIn},
+    clients::Clients,
     error::Rejection,
-    extract::{Id, Json, Query},
-    wire::{self, told},
+    extract::{Id, JsonBody, Query},
+    wire,
 };
 
 /// The room as it is shown, and the request about that person.
 async fn moderated(
-    app: &App,
+    clients: &Clients,
     caller: Caller,
     room_id: String,
-    Whom { user_id }: Whom,
+    TargetUser { user_id }: TargetUser,
 ) -> Result<(RoomAndSession, pb::ModerateRequest), Rejection> {
-    let shown = shown(app, &caller, &room_id).await?;
+    let shown = shown(clients, &caller, &room_id).await?;
     Ok((shown, pb::ModerateRequest { caller: Some(caller), room_id, user_id }))
 }
 
 /// Somebody with a seat becomes a speaker, at once and for his next tokens; for the host.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/promote", operation_id = "promoteInLiveRoom",
-    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = Whom,
-    responses((status = 200, body = Admitted, description = "he may publish")))]
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
+    responses((status = 200, body = Admitted, description = "he may publish")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn promote(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(clients): State<Clients>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Id(room_id): Id,
-    Json(body): Json<Whom>,
-) -> Result<Answer<Admitted>, Rejection> {
-    let (shown, request) = moderated(&app, caller, room_id, body).await?;
-    Admitted::of(shown, app.moderation().promote(request).await?.into_inner())
+    JsonBody(body): JsonBody<TargetUser>,
+) -> Result<Json<Admitted>, Rejection> {
+    let (shown, request) = moderated(&clients, caller, room_id, body).await?;
+    Admitted::of(shown, clients.moderation().promote(request).await?.into_inner())
 }
 
 /// A speaker becomes a viewer, at once and for his next tokens; for the host.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/demote", operation_id = "demoteInLiveRoom",
-    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = Whom,
-    responses((status = 200, body = Admitted, description = "he does not publish any more")))]
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
+    responses((status = 200, body = Admitted, description = "he does not publish any more")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn demote(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(clients): State<Clients>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Id(room_id): Id,
-    Json(body): Json<Whom>,
-) -> Result<Answer<Admitted>, Rejection> {
-    let (shown, request) = moderated(&app, caller, room_id, body).await?;
-    Admitted::of(shown, app.moderation().demote(request).await?.into_inner())
+    JsonBody(body): JsonBody<TargetUser>,
+) -> Result<Json<Admitted>, Rejection> {
+    let (shown, request) = moderated(&clients, caller, room_id, body).await?;
+    Admitted::of(shown, clients.moderation().demote(request).await?.into_inner())
 }
 
 #[derive(Deserialize, ToSchema)]
-pub(crate) struct Silence {
+pub(crate) struct MuteRequest {
     user_id: String,
-    /// camera · microphone · `screen_share` · `screen_share_audio`
-    source: String,
+    source: Source,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -80,37 +86,40 @@ pub(crate) struct Muted {
 
 /// Mutes what somebody publishes from a source; he can unmute himself; for the host.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/mute", operation_id = "muteInLiveRoom",
-    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = Silence,
-    responses((status = 200, body = Muted, description = "muted")))]
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = MuteRequest,
+    responses((status = 200, body = Muted, description = "muted")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable]))))]
 pub(crate) async fn mute(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(clients): State<Clients>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Id(room_id): Id,
-    Json(Silence { user_id, source }): Json<Silence>,
-) -> Result<Answer<Muted>, Rejection> {
-    let RoomAndSession { ok, room, session } = shown(&app, &caller, &room_id).await?;
-    let request = pb::MuteRequest { caller: Some(caller), room_id, user_id, source };
-    let changed = app.moderation().mute(request).await?.into_inner().changed;
-    Ok(Answer(Muted { ok, room, session, changed }))
+    JsonBody(MuteRequest { user_id, source }): JsonBody<MuteRequest>,
+) -> Result<Json<Muted>, Rejection> {
+    let RoomAndSession { ok, room, session } = shown(&clients, &caller, &room_id).await?;
+    let request = pb::MuteRequest { caller: Some(caller), room_id, user_id, source: source.into() };
+    let changed = clients.moderation().mute(request).await?.into_inner().changed;
+    Ok(Json(Muted { ok, room, session, changed }))
 }
 
 /// Puts somebody out of the open session for good; for the host.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/kick", operation_id = "kickFromLiveRoom",
-    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = Whom,
-    responses((status = 200, body = RoomAndSession, description = "he is out")))]
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
+    responses((status = 200, body = RoomAndSession, description = "he is out")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn kick(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(clients): State<Clients>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Id(room_id): Id,
-    Json(body): Json<Whom>,
+    JsonBody(body): JsonBody<TargetUser>,
 ) -> RoomAnswer {
-    let (shown, request) = moderated(&app, caller, room_id, body).await?;
-    app.moderation().kick(request).await?;
-    Ok(Answer(shown))
+    let (shown, request) = moderated(&clients, caller, room_id, body).await?;
+    clients.moderation().kick(request).await?;
+    Ok(Json(shown))
 }
 
 #[derive(Deserialize, ToSchema)]
-pub(crate) struct Banning {
+pub(crate) struct BanRequest {
     user_id: String,
     /// Absent: until it is lifted.
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -119,38 +128,40 @@ pub(crate) struct Banning {
 
 /// Keeps somebody out of the room, until a time or until it is lifted; for the host.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/ban", operation_id = "banFromLiveRoom",
-    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = Banning,
-    responses((status = 200, body = RoomAndSession, description = "he is out, and stays out")))]
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = BanRequest,
+    responses((status = 200, body = RoomAndSession, description = "he is out, and stays out")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound]))))]
 pub(crate) async fn ban(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(clients): State<Clients>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Id(room_id): Id,
-    Json(body): Json<Banning>,
+    JsonBody(body): JsonBody<BanRequest>,
 ) -> RoomAnswer {
-    let shown = shown(&app, &caller, &room_id).await?;
+    let shown = shown(&clients, &caller, &room_id).await?;
     let until = body.until.map(timestamp);
     let request = pb::BanRequest { caller: Some(caller), room_id, user_id: body.user_id, until };
-    app.moderation().ban(request).await?;
-    Ok(Answer(shown))
+    clients.moderation().ban(request).await?;
+    Ok(Json(shown))
 }
 
 /// Lifts a ban, and a kick out of the open session with it; for the host.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/unban", operation_id = "unbanFromLiveRoom",
-    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = Whom,
-    responses((status = 200, body = RoomAndSession, description = "he may come again")))]
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
+    responses((status = 200, body = RoomAndSession, description = "he may come again")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound]))))]
 pub(crate) async fn unban(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(clients): State<Clients>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Id(room_id): Id,
-    Json(body): Json<Whom>,
+    JsonBody(body): JsonBody<TargetUser>,
 ) -> RoomAnswer {
-    let (shown, request) = moderated(&app, caller, room_id, body).await?;
-    app.moderation().unban(request).await?;
-    Ok(Answer(shown))
+    let (shown, request) = moderated(&clients, caller, room_id, body).await?;
+    clients.moderation().unban(request).await?;
+    Ok(Json(shown))
 }
 
 #[derive(Deserialize, ToSchema)]
-pub(crate) struct Hand {
+pub(crate) struct HandRequest {
     raised: bool,
 }
 
@@ -163,18 +174,20 @@ pub(crate) struct Raised {
 
 /// Raises or lowers the caller's own hand; he needs a seat.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/hand", operation_id = "raiseHand",
-    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = Hand,
-    responses((status = 200, body = Raised, description = "the host sees it in the summary")))]
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = HandRequest,
+    responses((status = 200, body = Raised, description = "the host sees it in the summary")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, NotParticipant, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn hand(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
-    Json(body): Json<Hand>,
-) -> Result<Answer<Raised>, Rejection> {
+    JsonBody(body): JsonBody<HandRequest>,
+) -> Result<Json<Raised>, Rejection> {
     let request = pb::RaiseHandRequest { caller: Some(caller), room_id, raised: body.raised };
-    let answer = app.moderation().raise_hand(request).await?.into_inner();
-    let seat = answer.seat.ok_or(Rejection::Incomplete("seat"))?.into();
-    Ok(Answer(Raised { ok: true, seat }))
+    let answer = clients.moderation().raise_hand(request).await?.into_inner();
+    let seat = answer.seat.ok_or(Rejection::Incomplete("seat"))?.try_into()?;
+    Ok(Json(Raised { ok: true, seat }))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -200,10 +213,8 @@ struct SeatedPerson {
     user_id: String,
     name: String,
     avatar_url: Option<String>,
-    /// host · guest · speaker
-    role: String,
-    /// waiting · admitted · rejected
-    lobby_status: String,
+    role: SeatRole,
+    lobby_status: LobbyStatus,
     /// On LiveKit now.
     in_room: bool,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -216,44 +227,47 @@ struct SeatedPerson {
     is_banned: bool,
 }
 
-impl From<pb::SeatedPerson> for SeatedPerson {
-    fn from(person: pb::SeatedPerson) -> Self {
-        Self {
+impl TryFrom<pb::SeatedPerson> for SeatedPerson {
+    type Error = Rejection;
+
+    fn try_from(person: pb::SeatedPerson) -> Result<Self, Rejection> {
+        Ok(Self {
             user_id: person.user_id,
             name: person.name,
-            avatar_url: told(person.avatar_url),
-            role: person.role,
-            lobby_status: person.lobby_status,
+            avatar_url: person.avatar_url,
+            role: person.role.try_into()?,
+            lobby_status: person.lobby_status.try_into()?,
             in_room: person.in_room,
             joined_at: wire::time_or_null(person.joined_at),
             left_at: wire::time_or_null(person.left_at),
             hand_raised_at: wire::time_or_null(person.hand_raised_at),
             is_kicked: person.is_kicked,
             is_banned: person.is_banned,
-        }
+        })
     }
 }
 
 /// The open session or the last one with its people, raised hands first, longest up; for the host.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/summary", operation_id = "getLiveSummary",
-    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path), Page),
-    responses((status = 200, body = Summary, description = "a page of the people")))]
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path), PageQuery),
+    responses((status = 200, body = Summary, description = "a page of the people")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound]))))]
 pub(crate) async fn summary(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
-    Query(page): Query<Page>,
-) -> Result<Answer<Summary>, Rejection> {
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Summary>, Rejection> {
     let request = pb::GetSummaryRequest {
         caller: Some(caller),
         room_id,
         limit: wire::limit(page.limit),
-        cursor: page.cursor.unwrap_or_default(),
+        cursor: page.cursor,
     };
-    let answer = app.moderation().get_summary(request).await?.into_inner();
+    let answer = clients.moderation().get_summary(request).await?.into_inner();
     let RoomAndSession { ok, room, session } = RoomAndSession::of(answer.room, answer.session)?;
     let counts = answer.counts.unwrap_or_default();
-    Ok(Answer(Summary {
+    Ok(Json(Summary {
         ok,
         room,
         session,
@@ -261,7 +275,7 @@ pub(crate) async fn summary(
         in_room: counts.in_room,
         hands_raised: answer.hands_raised,
         peak_viewers: answer.peak_viewers,
-        people: answer.people.into_iter().map(SeatedPerson::from).collect(),
-        next_cursor: told(answer.next_cursor),
+        people: answer.people.into_iter().map(SeatedPerson::try_from).collect::<Result<_, _>>()?,
+        next_cursor: answer.next_cursor,
     }))
 }

@@ -1,16 +1,18 @@
 //! A host's permanent room: made on first use, one per person, and read by those who may.
 
-use axum::{Json as Answer, extract::State};
+use axum::{Json, extract::State};
+use chassis::status::Reason::{InvalidRequest, NotHost, RoomNotFound, TooLarge};
+use domain::{AccessLevel, LobbyStatus, SeatRole};
 use proto::room::v1 as pb;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AccessLevel, LiveRoom, LiveSession, RoomAndSession, RoomAnswer, keys, room_answer};
+use super::{LiveRoom, LiveSession, RoomAndSession, RoomAnswer, keys, room_answer};
 use crate::{
-    app::{App, SignedIn},
+    auth::SignedIn,
+    clients::Clients,
     error::Rejection,
-    extract::{Id, Json},
-    wire::told,
+    extract::{Id, JsonBody},
 };
 
 /// What a host may set; what is absent stays as it is.
@@ -38,7 +40,7 @@ impl From<RoomFields> for pb::LiveRoomFields {
             description: fields.description,
             room_name: fields.room_name,
             cover_image_url: fields.cover_image_url,
-            access_level: fields.access_level.map(|level| level.as_str().to_owned()),
+            access_level: fields.access_level.map(Into::into),
             topic_keys: fields.topic_keys.map(keys),
             groups: fields.groups.map(keys),
         }
@@ -47,46 +49,54 @@ impl From<RoomFields> for pb::LiveRoomFields {
 
 /// The caller's own room, made on first use; any number of calls at once give one room.
 #[utoipa::path(get, path = "/api/v1/live/rooms/me", operation_id = "getMyLiveRoom", tag = "Live rooms",
-    responses((status = 200, body = RoomAndSession, description = "the caller's room")))]
-pub(crate) async fn mine(State(app): State<App>, SignedIn(caller): SignedIn) -> RoomAnswer {
+    responses((status = 200, body = RoomAndSession, description = "the caller's room")),
+    extensions(("x-refuses" = json!([]))))]
+pub(crate) async fn mine(State(clients): State<Clients>, SignedIn(caller): SignedIn) -> RoomAnswer {
     let request = pb::GetMyRoomRequest { caller: Some(caller) };
-    room_answer(app.live().get_my_room(request).await)
+    room_answer(clients.live().get_my_room(request).await)
 }
 
 /// The caller's own room, made on first use, with these fields.
 #[utoipa::path(post, path = "/api/v1/live/rooms", operation_id = "saveMyLiveRoom", tag = "Live rooms",
     request_body = RoomFields,
-    responses((status = 200, body = RoomAndSession, description = "the caller's room")))]
+    responses((status = 200, body = RoomAndSession, description = "the caller's room")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge]))))]
 pub(crate) async fn save(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
-    Json(body): Json<RoomFields>,
+    JsonBody(body): JsonBody<RoomFields>,
 ) -> RoomAnswer {
     let request = pb::SaveMyRoomRequest { caller: Some(caller), fields: Some(body.into()) };
-    room_answer(app.live().save_my_room(request).await)
+    room_answer(clients.live().save_my_room(request).await)
 }
 
 /// Changes a room; for its host.
 #[utoipa::path(patch, path = "/api/v1/live/rooms/{room_id}", operation_id = "patchLiveRoom", tag = "Live rooms",
     params(("room_id" = uuid::Uuid, Path)), request_body = RoomFields,
-    responses((status = 200, body = RoomAndSession, description = "the room as it is now")))]
+    responses((status = 200, body = RoomAndSession, description = "the room as it is now")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound]))))]
 pub(crate) async fn patch(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
-    Json(body): Json<RoomFields>,
+    JsonBody(body): JsonBody<RoomFields>,
 ) -> RoomAnswer {
     let request = pb::UpdateRoomRequest { caller: Some(caller), room_id, fields: Some(body.into()) };
-    room_answer(app.live().update_room(request).await)
+    room_answer(clients.live().update_room(request).await)
 }
 
 /// A room, for its readers.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}", operation_id = "getLiveRoom", tag = "Live rooms",
     params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "the room")))]
-pub(crate) async fn get(State(app): State<App>, SignedIn(caller): SignedIn, Id(room_id): Id) -> RoomAnswer {
+    responses((status = 200, body = RoomAndSession, description = "the room")),
+    extensions(("x-refuses" = json!([InvalidRequest, RoomNotFound]))))]
+pub(crate) async fn get(
+    State(clients): State<Clients>,
+    SignedIn(caller): SignedIn,
+    Id(room_id): Id,
+) -> RoomAnswer {
     let request = pb::LiveRoomRequest { caller: Some(caller), room_id };
-    room_answer(app.live().get_room(request).await)
+    room_answer(clients.live().get_room(request).await)
 }
 
 /// The room, what is on in it, and who is there.
@@ -113,11 +123,10 @@ struct Counts {
 
 #[derive(Serialize, ToSchema)]
 struct Viewer {
-    /// host · speaker · guest
-    role: String,
+    role: SeatRole,
     is_host: bool,
-    /// waiting · admitted · rejected; null: no seat
-    lobby_status: Option<String>,
+    /// Null: no seat.
+    lobby_status: Option<LobbyStatus>,
     is_banned: bool,
 }
 
@@ -128,20 +137,28 @@ impl TryFrom<pb::GetRoomStateResponse> for RoomState {
         let counts = state.counts.ok_or(Rejection::Incomplete("counts"))?;
         Ok(Self {
             ok: true,
-            room: state.room.ok_or(Rejection::Incomplete("room"))?.into(),
-            session: state.session.map(LiveSession::from),
+            room: state.room.ok_or(Rejection::Incomplete("room"))?.try_into()?,
+            session: state.session.map(LiveSession::try_from).transpose()?,
             counts: Counts {
                 lobby_waiting: counts.lobby_waiting,
                 in_room: counts.in_room,
                 max_participants: counts.max_participants,
                 host_present: counts.host_present,
             },
-            viewer: state.viewer.map(|viewer| Viewer {
-                role: viewer.role,
-                is_host: viewer.is_host,
-                lobby_status: told(viewer.lobby_status),
-                is_banned: viewer.is_banned,
-            }),
+            viewer: state.viewer.map(Viewer::try_from).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<pb::Viewer> for Viewer {
+    type Error = Rejection;
+
+    fn try_from(viewer: pb::Viewer) -> Result<Self, Rejection> {
+        Ok(Self {
+            role: viewer.role.try_into()?,
+            is_host: viewer.is_host,
+            lobby_status: viewer.lobby_status.map(TryInto::try_into).transpose()?,
+            is_banned: viewer.is_banned,
         })
     }
 }
@@ -149,13 +166,14 @@ impl TryFrom<pb::GetRoomStateResponse> for RoomState {
 /// The room, its open session, how many are there, and what the caller is in it.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/state", operation_id = "getLiveRoomState",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomState, description = "as the records have it")))]
+    responses((status = 200, body = RoomState, description = "as the records have it")),
+    extensions(("x-refuses" = json!([InvalidRequest, RoomNotFound]))))]
 pub(crate) async fn state(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
-) -> Result<Answer<RoomState>, Rejection> {
+) -> Result<Json<RoomState>, Rejection> {
     let request = pb::LiveRoomRequest { caller: Some(caller), room_id };
-    let state = app.live().get_room_state(request).await?.into_inner();
-    RoomState::try_from(state).map(Answer)
+    let state = clients.live().get_room_state(request).await?.into_inner();
+    RoomState::try_from(state).map(Json)
 }

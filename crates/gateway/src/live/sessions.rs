@@ -1,23 +1,31 @@
 //! Broadcasts: going live, scheduling, and the host's verbs. Each can be said again and answers the same.
 
 use axum::{
-    Json as Answer,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
 };
 use chassis::grpc::timestamp;
+use chassis::status::Reason::{
+    IdempotencyKeyReused, InvalidRequest, MeetingStarted, NotHost, RoomNotActive, RoomNotFound, RoomNotIdle,
+    TooLarge,
+};
+use domain::AccessLevel;
 use http::{StatusCode, header};
 use proto::room::v1 as pb;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{AccessLevel, FAMILY, LiveSession, RoomAndSession, RoomAnswer, keys, room_answer};
+use super::{LiveSession, RoomAndSession, RoomAnswer, keys, room_answer};
 use crate::{
-    app::{App, SignedIn},
+    auth::SignedIn,
+    clients::Clients,
     error::Rejection,
-    extract::{Id, Keyed, Query},
-    wire::{self, told},
+    extract::{Id, KeyedBody, Query},
+    family::LIVE,
+    links::Links,
+    wire,
 };
 
 #[derive(Serialize, ToSchema)]
@@ -32,7 +40,7 @@ pub(crate) struct SessionPage {
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Page {
+pub(crate) struct PageQuery {
     /// Default: 20.
     #[param(value_type = Option<i32>, minimum = 1, maximum = 100)]
     pub(super) limit: Option<wire::Limit>,
@@ -42,23 +50,24 @@ pub(crate) struct Page {
 
 /// The room's sessions, latest first.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/sessions", operation_id = "listLiveSessions",
-    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path), Page),
-    responses((status = 200, body = SessionPage, description = "a page")))]
+    tag = "Live rooms", params(("room_id" = uuid::Uuid, Path), PageQuery),
+    responses((status = 200, body = SessionPage, description = "a page")),
+    extensions(("x-refuses" = json!([InvalidRequest, RoomNotFound]))))]
 pub(crate) async fn list(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
-    Query(page): Query<Page>,
-) -> Result<Answer<SessionPage>, Rejection> {
+    Query(page): Query<PageQuery>,
+) -> Result<Json<SessionPage>, Rejection> {
     let request = pb::ListSessionsRequest {
         caller: Some(caller),
         room_id,
         limit: wire::limit(page.limit),
-        cursor: page.cursor.unwrap_or_default(),
+        cursor: page.cursor,
     };
-    let page = app.live().list_sessions(request).await?.into_inner();
-    let sessions = page.sessions.into_iter().map(LiveSession::from).collect();
-    Ok(Answer(SessionPage { ok: true, sessions, next_cursor: told(page.next_cursor) }))
+    let page = clients.live().list_sessions(request).await?.into_inner();
+    let sessions = page.sessions.into_iter().map(LiveSession::try_from).collect::<Result<_, _>>()?;
+    Ok(Json(SessionPage { ok: true, sessions, next_cursor: page.next_cursor }))
 }
 
 /// Everything may be absent: then it is live at once, as the room is.
@@ -96,113 +105,135 @@ pub(crate) struct GoLive {
     responses(
         (status = 201, body = RoomAndSession, description = "a new session",
             headers(("Location" = String, description = "the room's state, with the session"))),
-        (status = 200, body = RoomAndSession, description = "it was there already")))]
+        (status = 200, body = RoomAndSession, description = "it was there already")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotIdle, IdempotencyKeyReused]))))]
 pub(crate) async fn go_live(
-    State(app): State<App>,
+    State(clients): State<Clients>,
+    State(links): State<Links>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
-    Keyed(idempotency_key, body): Keyed<GoLive>,
+    KeyedBody(idempotency_key, body): KeyedBody<GoLive>,
 ) -> Result<Response, Rejection> {
     let request = pb::GoLiveRequest {
         caller: Some(caller),
         room_id,
-        session_title: body.session_title.unwrap_or_default(),
+        session_title: body.session_title,
         starts_at: body.starts_at.map(timestamp),
         ends_at: body.ends_at.map(timestamp),
         auto_admit: body.auto_admit,
         lobby_buffer_minutes: body.lobby_buffer_minutes,
         max_participants: body.max_participants,
-        access_level: body.access_level.map_or("", AccessLevel::as_str).to_owned(),
+        access_level: body.access_level.map(Into::into),
         topic_keys: body.topic_keys.map(keys),
         idempotency_key,
     };
-    let answer = app.live().go_live(request).await?.into_inner();
+    let answer = clients.live().go_live(request).await?.into_inner();
     if answer.session.is_none() {
         return Err(Rejection::Incomplete("session"));
     }
-    let told = RoomAndSession::of(answer.room, answer.session)?;
+    let started = RoomAndSession::of(answer.room, answer.session)?;
     if !answer.created {
-        return Ok(Answer(told).into_response());
+        return Ok(Json(started).into_response());
     }
-    let location = app.link(&format!("{FAMILY}/rooms/{}/state", told.room.id));
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Answer(told)).into_response())
+    let location = links.url(&format!("{LIVE}/rooms/{}/state", started.room.id));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(started)).into_response())
 }
 
 /// The open session starts now; for the host. Again, the same.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/start", operation_id = "startLiveSession",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "live")))]
-pub(crate) async fn start(State(app): State<App>, SignedIn(caller): SignedIn, Id(room_id): Id) -> RoomAnswer {
+    responses((status = 200, body = RoomAndSession, description = "live")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, RoomNotActive]))))]
+pub(crate) async fn start(
+    State(clients): State<Clients>,
+    SignedIn(caller): SignedIn,
+    Id(room_id): Id,
+) -> RoomAnswer {
     let request = pb::LiveRoomRequest { caller: Some(caller), room_id };
-    room_answer(app.live().start_session(request).await)
+    room_answer(clients.live().start_session(request).await)
 }
 
 /// The lobby of the scheduled session opens now; for the host. Again, the same.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/open-lobby", operation_id = "openLobby",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "people can wait in it")))]
+    responses((status = 200, body = RoomAndSession, description = "people can wait in it")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn open_lobby(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
 ) -> RoomAnswer {
     let request = pb::LiveRoomRequest { caller: Some(caller), room_id };
-    room_answer(app.live().open_lobby(request).await)
+    room_answer(clients.live().open_lobby(request).await)
 }
 
 /// Ends the open session, or cancels the one that never opened; for the host. Again, the same answer.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/end", operation_id = "endLiveSession",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "it is over")))]
-pub(crate) async fn end(State(app): State<App>, SignedIn(caller): SignedIn, Id(room_id): Id) -> RoomAnswer {
+    responses((status = 200, body = RoomAndSession, description = "it is over")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound]))))]
+pub(crate) async fn end(
+    State(clients): State<Clients>,
+    SignedIn(caller): SignedIn,
+    Id(room_id): Id,
+) -> RoomAnswer {
     let request = pb::LiveRoomRequest { caller: Some(caller), room_id };
-    room_answer(app.live().end_session(request).await)
+    room_answer(clients.live().end_session(request).await)
 }
 
 /// Cancels the session that is not live yet; for the host. Again, the same answer.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/cancel", operation_id = "cancelLiveSession",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "cancelled")))]
+    responses((status = 200, body = RoomAndSession, description = "cancelled")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, MeetingStarted]))))]
 pub(crate) async fn cancel(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
 ) -> RoomAnswer {
     let request = pb::LiveRoomRequest { caller: Some(caller), room_id };
-    room_answer(app.live().cancel_session(request).await)
+    room_answer(clients.live().cancel_session(request).await)
 }
 
 /// Whatever is open is over and the room is idle; for the host and admins.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/reset", operation_id = "resetLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "idle")))]
-pub(crate) async fn reset(State(app): State<App>, SignedIn(caller): SignedIn, Id(room_id): Id) -> RoomAnswer {
+    responses((status = 200, body = RoomAndSession, description = "idle")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound]))))]
+pub(crate) async fn reset(
+    State(clients): State<Clients>,
+    SignedIn(caller): SignedIn,
+    Id(room_id): Id,
+) -> RoomAnswer {
     let request = pb::LiveRoomRequest { caller: Some(caller), room_id };
-    room_answer(app.live().reset_room(request).await)
+    room_answer(clients.live().reset_room(request).await)
 }
 
 /// The host says that he is there.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/host-present", operation_id = "markHostPresent",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "noted")))]
+    responses((status = 200, body = RoomAndSession, description = "noted")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn host_present(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
 ) -> RoomAnswer {
     let request = pb::SetHostPresentRequest { caller: Some(caller), room_id, present: true };
-    room_answer(app.live().set_host_present(request).await)
+    room_answer(clients.live().set_host_present(request).await)
 }
 
 /// The host says that he is gone.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/host-absent", operation_id = "markHostAbsent",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "noted")))]
+    responses((status = 200, body = RoomAndSession, description = "noted")),
+    extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn host_absent(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
 ) -> RoomAnswer {
     let request = pb::SetHostPresentRequest { caller: Some(caller), room_id, present: false };
-    room_answer(app.live().set_host_present(request).await)
+    room_answer(clients.live().set_host_present(request).await)
 }

@@ -1,6 +1,11 @@
 //! A LiveKit token for the open session. Asking for one takes the seat, so that a client has one call to make.
 
-use axum::{Json as Answer, extract::State, response::IntoResponse};
+use axum::{Json, extract::State, response::IntoResponse};
+use chassis::status::Reason::{
+    Banned, InvalidRequest, Kicked, LivekitUnavailable, NotParticipant, Rejected, RoomFull, RoomNotActive,
+    RoomNotFound, WaitingInLobby,
+};
+use domain::SeatRole;
 use http::{HeaderValue, header};
 use proto::{room::v1 as room, token::v1 as pb};
 use serde::Serialize;
@@ -8,9 +13,11 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
-    app::{App, SignedIn},
+    auth::SignedIn,
+    clients::Clients,
     error::Rejection,
     extract::{Id, Query},
+    limits::Limits,
     sessions::Ensure,
     wire,
 };
@@ -24,8 +31,7 @@ pub(crate) struct LiveAccessToken {
     ws_url: String,
     room_name: String,
     identity: String,
-    /// host · speaker · guest
-    role: String,
+    role: SeatRole,
     is_host: bool,
     can_record: bool,
     #[serde(with = "time::serde::rfc3339")]
@@ -36,14 +42,15 @@ impl TryFrom<pb::IssueForLiveRoomResponse> for LiveAccessToken {
     type Error = Rejection;
 
     fn try_from(issued: pb::IssueForLiveRoomResponse) -> Result<Self, Rejection> {
+        let role = SeatRole::try_from(issued.role)?;
         Ok(Self {
             ok: true,
             token: issued.token,
             ws_url: issued.ws_url,
             room_name: issued.room_name,
             identity: issued.identity,
-            is_host: issued.role == "host",
-            role: issued.role,
+            is_host: role.is_host(),
+            role,
             can_record: issued.can_record,
             expires_at: wire::time("token.expires_at", issued.expires_at)?,
         })
@@ -53,21 +60,25 @@ impl TryFrom<pb::IssueForLiveRoomResponse> for LiveAccessToken {
 /// A LiveKit token for the open session; joins by itself.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/access-token", operation_id = "getLiveAccessToken",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path), Ensure),
-    responses((status = 200, body = LiveAccessToken, description = "the token; never cached")))]
+    responses((status = 200, body = LiveAccessToken, description = "the token; never cached")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, NotParticipant, Kicked, Banned, WaitingInLobby, Rejected, RoomNotFound,
+        RoomNotActive, RoomFull, LivekitUnavailable]))))]
 pub(crate) async fn access_token(
-    State(app): State<App>,
+    State(limits): State<Limits>,
+    State(clients): State<Clients>,
     SignedIn(caller): SignedIn,
     Id(room_id): Id,
     Query(query): Query<Ensure>,
 ) -> Result<impl IntoResponse, Rejection> {
     let ensure_now = query.now();
     if ensure_now {
-        app.look_again(&caller)?;
+        limits.limit_forced_refresh(&caller.user_id)?;
     }
     let seat = room::SeatRequest { caller: Some(caller.clone()), room_id: room_id.clone() };
-    app.seats().join(seat).await?;
+    clients.seats().join(seat).await?;
     let request = pb::IssueForLiveRoomRequest { caller: Some(caller), room_id, ensure_now };
-    let issued = app.token().issue_for_live_room(request).await?.into_inner();
+    let issued = clients.token().issue_for_live_room(request).await?.into_inner();
     let no_store = HeaderValue::from_static("no-store");
-    Ok(([(header::CACHE_CONTROL, no_store)], Answer(LiveAccessToken::try_from(issued)?)))
+    Ok(([(header::CACHE_CONTROL, no_store)], Json(LiveAccessToken::try_from(issued)?)))
 }

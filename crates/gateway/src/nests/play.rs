@@ -1,17 +1,19 @@
 //! A nest over HLS: the playlist and the segments of the stream that it has now.
 
 use axum::{
-    extract::{FromRequestParts, RawPathParams, State},
+    extract::{FromRef, FromRequestParts, RawPathParams, State},
     response::{IntoResponse, Response},
 };
+use chassis::status::Reason::{RecordingUnavailable, RoomNotFound};
 use domain::{PLAYLIST, stream_file};
 use http::{header, request::Parts};
 use proto::room::v1::ReadStreamRequest;
 
 use super::{NestId, no_nest};
 use crate::{
-    app::{Anybody, App},
+    clients::Clients,
     error::Rejection,
+    limits::{AddressRateLimited, Limits},
     recordings::file,
 };
 
@@ -25,16 +27,20 @@ pub(crate) struct StreamFile {
     file: String,
 }
 
-impl FromRequestParts<App> for StreamFile {
+impl<S> FromRequestParts<S> for StreamFile
+where
+    S: Send + Sync,
+    Limits: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let NestId(nest) = NestId::from_request_parts(parts, app).await?;
-        let params = RawPathParams::from_request_parts(parts, app).await;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let NestId(nest) = NestId::from_request_parts(parts, state).await?;
+        let params = RawPathParams::from_request_parts(parts, state).await;
         let params = params.map_err(|_| no_nest())?;
         let file = params.iter().nth(1).map_or("", |(_, file)| file);
         if stream_file(file).is_none() {
-            app.count_address(parts)?;
+            Limits::from_ref(state).limit_address(parts)?;
             return Err(no_nest());
         }
         Ok(Self { nest, file: file.to_owned() })
@@ -45,14 +51,15 @@ impl FromRequestParts<App> for StreamFile {
 #[utoipa::path(get, path = "/api/v1/live/{id}/{file}", operation_id = "getNestStream", tag = "Nests",
     params(("id" = Uuid, Path), ("file" = String, Path)), security(()),
     responses((status = 200, body = Vec<u8>, content_type = "application/vnd.apple.mpegurl",
-        description = "the playlist; segments have the types of theirs")))]
+        description = "the playlist; segments have the types of theirs")),
+    extensions(("x-refuses" = json!([RoomNotFound, RecordingUnavailable]))))]
 pub(crate) async fn play(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     StreamFile { nest, file }: StreamFile,
-    _: Anybody,
+    _: AddressRateLimited,
 ) -> Result<Response, Rejection> {
     let request = ReadStreamRequest { nest_id: nest, file };
-    let (file, bytes) = file::begin(app.recordings().read_stream(request).await?.into_inner()).await?;
+    let (file, bytes) = file::begin(clients.recordings().read_stream(request).await?.into_inner()).await?;
     let cached = if file.content_type == PLAYLIST { "no-store" } else { SEGMENTS };
     let headers = [
         (header::CONTENT_TYPE, file.content_type),

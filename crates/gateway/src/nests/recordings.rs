@@ -1,22 +1,33 @@
 //! `/api/v1/nests/{id}/recording`: what a nest's admins record, in the words that their clients know.
 
 use axum::{
-    Json as Answer,
-    extract::{FromRequestParts, RawPathParams, State},
+    Json,
+    extract::{FromRef, FromRequestParts, RawPathParams, State},
     response::Response,
 };
+use chassis::status::Reason::{
+    AlreadyRecording, InvalidRequest, LivekitUnavailable, RecordingNotFinished, RecordingNotFound,
+    RecordingStopped, RecordingUnavailable, RoomNotActive, RoomNotFound, TooLarge,
+};
 use chassis::status::{Reason, Refusal};
+use domain::RecordingId;
 use http::{HeaderValue, StatusCode, header, request::Parts};
-use proto::{room::v1 as pb, types::v1::Caller};
+use proto::{
+    room::v1::{self as pb, recording_place::Place},
+    types::v1::Caller,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{FAMILY, NestId, path_ids};
+use super::{NestId, path_ids};
 use crate::{
-    app::App,
+    clients::Clients,
     error::Rejection,
-    nostr::{Received, Signed, SignedToModerate},
-    recordings::file::{self, Asked},
+    family::NESTS,
+    limits::Limits,
+    links::Links,
+    nostr::{Received, Signed, SignedModerationRateLimited},
+    recordings::file::{self, FileRequest},
 };
 
 /// Recordings in a list: clients know no pages.
@@ -25,14 +36,18 @@ const LISTED: i32 = 100;
 /// Nest and recording in the path. What is no UUID is neither.
 pub(crate) struct RecordingIds(String, String);
 
-impl FromRequestParts<App> for RecordingIds {
+impl<S> FromRequestParts<S> for RecordingIds
+where
+    S: Send + Sync,
+    Limits: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let NestId(nest) = NestId::from_request_parts(parts, app).await?;
-        let params = RawPathParams::from_request_parts(parts, app).await;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let NestId(nest) = NestId::from_request_parts(parts, state).await?;
+        let params = RawPathParams::from_request_parts(parts, state).await;
         let Some(recording) = path_ids(params.as_ref().ok()).nth(1).flatten() else {
-            app.count_address(parts)?;
+            Limits::from_ref(state).limit_address(parts)?;
             return Err(Refusal::new(Reason::RecordingNotFound, "There is no such recording.").into());
         };
         Ok(Self(nest, recording.to_string()))
@@ -42,7 +57,7 @@ impl FromRequestParts<App> for RecordingIds {
 /// A recording that runs, or has a file.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NestRecording {
-    #[schema(format = Uuid)]
+    #[schema(value_type = RecordingId)]
     id: String,
     /// Unix seconds.
     started: i64,
@@ -54,19 +69,19 @@ pub(crate) struct NestRecording {
 }
 
 impl NestRecording {
-    fn of(app: &App, nest: &str, recording: pb::Recording) -> Self {
+    fn of(links: &Links, nest: &str, recording: pb::Recording) -> Self {
         let begun = recording.started_at.or(recording.created_at);
         Self {
             started: begun.map_or(0, |at| at.seconds),
             stopped: recording.ended_at.map(|at| at.seconds),
-            url: app.link(&format!("{FAMILY}/{nest}/recording/{}", recording.id)),
+            url: links.url(&format!("{NESTS}/{nest}/recording/{}", recording.id)),
             id: recording.id,
         }
     }
 }
 
 fn place(nest_id: String) -> pb::RecordingPlace {
-    pb::RecordingPlace { nest_id, ..pb::RecordingPlace::default() }
+    pb::RecordingPlace { place: Some(Place::NestId(nest_id)) }
 }
 
 fn reading(caller: Caller, RecordingIds(nest, recording_id): RecordingIds) -> pb::RecordingRequest {
@@ -81,72 +96,82 @@ fn changing(signed: Signed, ids: RecordingIds, body: &Received) -> Result<pb::Re
 /// Starts to record what is heard. For admins.
 #[utoipa::path(post, path = "/api/v1/nests/{id}/recording", operation_id = "startNestRecording", tag = "Nests",
     params(("id" = Uuid, Path)), security(("nostr" = [])),
-    responses((status = 202, description = "it starts")))]
+    responses((status = 202, description = "it starts")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, RoomNotFound, RoomNotActive, AlreadyRecording, LivekitUnavailable,
+        RecordingUnavailable]))))]
 pub(crate) async fn start(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     NestId(nest): NestId,
-    SignedToModerate(signed): SignedToModerate,
+    SignedModerationRateLimited(signed): SignedModerationRateLimited,
     body: Received,
 ) -> Result<StatusCode, Rejection> {
     let (caller, proof) = signed.over(&body)?;
     let request = pb::StartRecordingRequest {
         caller: Some(caller),
         place: Some(place(nest)),
-        idempotency_key: String::new(),
+        idempotency_key: None,
         proof: Some(proof),
     };
-    app.recordings().start_recording(request).await?;
+    clients.recordings().start_recording(request).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 /// Stops a recording. For admins.
 #[utoipa::path(patch, path = "/api/v1/nests/{id}/recording/{rid}", operation_id = "stopNestRecording", tag = "Nests",
     params(("id" = Uuid, Path), ("rid" = Uuid, Path)), security(("nostr" = [])),
-    responses((status = 202, description = "it ends; its file comes soon")))]
+    responses((status = 202, description = "it ends; its file comes soon")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, RoomNotFound, RecordingNotFound, RecordingStopped, LivekitUnavailable,
+        RecordingUnavailable]))))]
 pub(crate) async fn stop(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     ids: RecordingIds,
-    SignedToModerate(signed): SignedToModerate,
+    SignedModerationRateLimited(signed): SignedModerationRateLimited,
     body: Received,
 ) -> Result<StatusCode, Rejection> {
-    app.recordings().stop_recording(changing(signed, ids, &body)?).await?;
+    clients.recordings().stop_recording(changing(signed, ids, &body)?).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 /// Deletes a recording and its file; one that still runs is stopped. For admins.
 #[utoipa::path(delete, path = "/api/v1/nests/{id}/recording/{rid}", operation_id = "deleteNestRecording",
     tag = "Nests", params(("id" = Uuid, Path), ("rid" = Uuid, Path)), security(("nostr" = [])),
-    responses((status = 202, description = "nobody finds it any more")))]
+    responses((status = 202, description = "nobody finds it any more")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, RoomNotFound, RecordingNotFound, LivekitUnavailable, RecordingUnavailable]))))]
 pub(crate) async fn delete(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     ids: RecordingIds,
-    SignedToModerate(signed): SignedToModerate,
+    SignedModerationRateLimited(signed): SignedModerationRateLimited,
     body: Received,
 ) -> Result<StatusCode, Rejection> {
-    app.recordings().delete_recording(changing(signed, ids, &body)?).await?;
+    clients.recordings().delete_recording(changing(signed, ids, &body)?).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 /// The nest's newest recordings that run or have a file. For admins.
 #[utoipa::path(get, path = "/api/v1/nests/{id}/recording", operation_id = "listNestRecordings", tag = "Nests",
     params(("id" = Uuid, Path)), security(("nostr" = [])),
-    responses((status = 200, body = Vec<NestRecording>, description = "newest first, at most 100")))]
+    responses((status = 200, body = Vec<NestRecording>, description = "newest first, at most 100")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound, RecordingUnavailable]))))]
 pub(crate) async fn list(
-    State(app): State<App>,
+    State(clients): State<Clients>,
+    State(links): State<Links>,
     NestId(nest): NestId,
     signed: Signed,
     body: Received,
-) -> Result<Answer<Vec<NestRecording>>, Rejection> {
+) -> Result<Json<Vec<NestRecording>>, Rejection> {
     let (caller, _) = signed.over(&body)?;
     let request = pb::ListRecordingsRequest {
         caller: Some(caller),
         place: Some(place(nest.clone())),
-        limit: LISTED,
-        cursor: String::new(),
+        limit: Some(LISTED),
+        cursor: None,
     };
-    let page = app.recordings().list_recordings(request).await?.into_inner();
+    let page = clients.recordings().list_recordings(request).await?.into_inner();
     let shown = page.recordings.into_iter().filter(|one| one.downloadable || one.ended_at.is_none());
-    Ok(Answer(shown.map(|recording| NestRecording::of(&app, &nest, recording)).collect()))
+    Ok(Json(shown.map(|recording| NestRecording::of(&links, &nest, recording)).collect()))
 }
 
 /// The file of a recording: its sound. For admins.
@@ -156,21 +181,24 @@ pub(crate) async fn list(
     security(("nostr" = [])), responses(
         (status = 200, body = Vec<u8>, content_type = "audio/mp4", description = "all of it"),
         (status = 206, body = Vec<u8>, content_type = "audio/mp4", description = "the part"),
-        (status = 416, description = "the part lies beyond the end")))]
+        (status = 416, description = "the part lies beyond the end")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, RoomNotFound, RecordingNotFound, RecordingNotFinished,
+        RecordingUnavailable]))))]
 pub(crate) async fn read(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     ids: RecordingIds,
     signed: Signed,
     headers: http::HeaderMap,
     body: Received,
 ) -> Result<Response, Rejection> {
     let (caller, _) = signed.over(&body)?;
-    let recording = app.recordings().get_recording(reading(caller, ids)).await?.into_inner().recording;
+    let recording = clients.recordings().get_recording(reading(caller, ids)).await?.into_inner().recording;
     let recording = recording.ok_or(Rejection::Incomplete("recording"))?;
     if recording.ended_at.is_none() {
         return Err(Refusal::new(Reason::RecordingNotFinished, "Recording not finished").into());
     }
-    let mut response = file::answer(&app, Asked::of(recording.id, &headers)).await?;
+    let mut response = file::respond(&clients, FileRequest::new(recording.id, &headers)).await?;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/mp4"));
     Ok(response)
 }

@@ -1,6 +1,7 @@
 //! LiveKit tokens of a nest: with a new one, for whoever signed, and for guests.
 
-use axum::{Json as Answer, extract::State, response::IntoResponse};
+use axum::{Json, extract::State, response::IntoResponse};
+use chassis::status::Reason::{InvalidRequest, LivekitUnavailable, RoomFull, RoomNotFound, TooLarge};
 use chassis::status::{Reason, Refusal};
 use http::{HeaderValue, header};
 use proto::{room::v1 as room, token::v1 as pb, types::v1::Caller};
@@ -8,10 +9,13 @@ use serde::{Deserialize, Serialize};
 use tonic::Status;
 use utoipa::ToSchema;
 
-use super::{NestId, PLAYED};
+use super::NestId;
 use crate::{
-    app::{Address, Anybody, App, Welcome},
+    clients::Clients,
     error::Rejection,
+    family::HLS,
+    limits::{AddressHasToken, AddressRateLimited, ClientAddress, Limits},
+    links::Links,
     nostr::{Received, Signed},
 };
 
@@ -28,7 +32,7 @@ pub(crate) struct NewNest {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedNest {
     #[serde(rename = "roomId")]
-    #[schema(format = Uuid)]
+    #[schema(value_type = domain::NestId)]
     room_id: String,
     /// Where the nest can be heard: LiveKit, `wss+livekit://…`; if it is streamed, the playlist too.
     endpoints: Vec<String>,
@@ -44,12 +48,14 @@ pub(crate) struct NestToken {
 /// The caller's new nest, and his token for it.
 #[utoipa::path(put, path = "/api/v1/nests", operation_id = "createNest", tag = "Nests",
     request_body = NewNest, security(("nostr" = [])),
-    responses((status = 200, body = CreatedNest, description = "the nest; also with a slash at the end")))]
+    responses((status = 200, body = CreatedNest, description = "the nest; also with a slash at the end")),
+    extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound, LivekitUnavailable]))))]
 pub(crate) async fn create(
-    State(app): State<App>,
-    _: Welcome,
+    State(clients): State<Clients>,
+    State(links): State<Links>,
+    _: AddressHasToken,
     signed: Signed,
-    _: Anybody, // keys cost nothing: whoever makes nests with ever new ones pays with his address
+    _: AddressRateLimited, // keys cost nothing: whoever makes nests with ever new ones pays with his address
     body: Received,
 ) -> Result<impl IntoResponse, Rejection> {
     let (caller, proof) = signed.over(&body)?;
@@ -60,12 +66,12 @@ pub(crate) async fn create(
         relays: wanted.relays,
         hls_stream: wanted.hls_stream,
     };
-    let nest = app.nests().create_nest(request).await?.into_inner().nest;
+    let nest = clients.nests().create_nest(request).await?.into_inner().nest;
     let room::Nest { id: room_id, streamed, .. } = nest.ok_or(Rejection::Incomplete("nest"))?;
-    let issued = issue(&app, Some(caller), &room_id).await?;
+    let issued = issue(&clients, Some(caller), &room_id).await?;
     let mut endpoints = vec![endpoint(&issued.ws_url)?];
     if streamed {
-        endpoints.push(app.link(&format!("{PLAYED}{room_id}/live.m3u8")));
+        endpoints.push(links.url(&format!("{HLS}{room_id}/live.m3u8")));
     }
     Ok(no_store(CreatedNest { room_id, endpoints, token: issued.token }))
 }
@@ -73,22 +79,25 @@ pub(crate) async fn create(
 /// A LiveKit token for the signer, who is a participant from now on.
 #[utoipa::path(get, path = "/api/v1/nests/{id}", operation_id = "getNestToken", tag = "Nests",
     params(("id" = uuid::Uuid, Path)), security(("nostr" = [])),
-    responses((status = 200, body = NestToken, description = "the token; never cached")))]
+    responses((status = 200, body = NestToken, description = "the token; never cached")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, RoomNotFound, RoomFull, LivekitUnavailable]))))]
 pub(crate) async fn join(
-    State(app): State<App>,
+    State(clients): State<Clients>,
+    State(limits): State<Limits>,
     NestId(nest_id): NestId,
-    Address(address): Address,
+    ClientAddress(address): ClientAddress,
     signed: Signed,
     body: Received,
 ) -> Result<impl IntoResponse, Rejection> {
     let (caller, _) = signed.over(&body)?;
     // Most who ask are participants already: their token is one call, and only a first join is three.
-    let issued = match issue(&app, Some(caller.clone()), &nest_id).await {
+    let issued = match issue(&clients, Some(caller.clone()), &nest_id).await {
         Err(status) if Refusal::from_status(&status).reason == Reason::NotParticipant => {
-            app.count_at(address)?; // as for a new nest: ever new keys cost nothing
+            limits.limit_address_at(address)?; // as for a new nest: ever new keys cost nothing
             let request = room::JoinNestRequest { caller: Some(caller.clone()), nest_id: nest_id.clone() };
-            app.nests().join_nest(request).await?;
-            issue(&app, Some(caller), &nest_id).await?
+            clients.nests().join_nest(request).await?;
+            issue(&clients, Some(caller), &nest_id).await?
         }
         issued => issued?,
     };
@@ -98,19 +107,24 @@ pub(crate) async fn join(
 /// A LiveKit token for somebody without a key, who listens.
 #[utoipa::path(get, path = "/api/v1/nests/{id}/guest", operation_id = "getNestGuestToken", tag = "Nests",
     params(("id" = uuid::Uuid, Path)), security(()),
-    responses((status = 200, body = NestToken, description = "the token; never cached")))]
+    responses((status = 200, body = NestToken, description = "the token; never cached")),
+    extensions(("x-refuses" = json!([RoomNotFound, LivekitUnavailable]))))]
 pub(crate) async fn guest(
-    State(app): State<App>,
+    State(clients): State<Clients>,
     NestId(nest_id): NestId,
-    _: Anybody,
+    _: AddressRateLimited,
 ) -> Result<impl IntoResponse, Rejection> {
-    let issued = issue(&app, None, &nest_id).await?;
+    let issued = issue(&clients, None, &nest_id).await?;
     Ok(no_store(NestToken { token: issued.token }))
 }
 
-async fn issue(app: &App, caller: Option<Caller>, nest_id: &str) -> Result<pb::IssueForNestResponse, Status> {
+async fn issue(
+    clients: &Clients,
+    caller: Option<Caller>,
+    nest_id: &str,
+) -> Result<pb::IssueForNestResponse, Status> {
     let request = pb::IssueForNestRequest { caller, nest_id: nest_id.to_owned() };
-    app.token().issue_for_nest(request).await.map(tonic::Response::into_inner)
+    clients.token().issue_for_nest(request).await.map(tonic::Response::into_inner)
 }
 
 /// LiveKit's URL as Nostr events name it: `wss+livekit://host`.
@@ -120,5 +134,5 @@ fn endpoint(ws_url: &str) -> Result<String, Rejection> {
 }
 
 fn no_store<T: Serialize>(answer: T) -> impl IntoResponse {
-    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Answer(answer))
+    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(answer))
 }

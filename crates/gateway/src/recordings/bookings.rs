@@ -1,32 +1,91 @@
 //! `/api/sessions/{sessionId}/recordings`.
 
-use axum::{Json as Answer, extract::State, response::Response};
+use axum::{Json, extract::State, response::Response};
+use chassis::status::Reason::{
+    AlreadyRecording, IdempotencyKeyReused, InvalidRequest, InvalidSessionId, LivekitUnavailable,
+    MeetingEnded, NotHost, NotParticipant, RecordingNotFound, RecordingUnavailable, RoomNotActive,
+    SessionCancelled, SessionNotFound, TooLarge,
+};
+use domain::{RecordingId, RecordingStatus};
 use http::StatusCode;
-use proto::room::v1 as pb;
+use proto::room::v1::{self as pb, recording_place::Place};
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
 
-use super::{Page, file::Asked, list_request, recording, request_about, start_request};
+use super::{
+    AnswerOf, PageQuery, RecordingFamily, Recordings,
+    file::{FileLinkQuery, FileRequest},
+};
 use crate::{
-    app::{App, Moderator, SignedIn},
+    auth::{ModerationRateLimited, SignedIn},
     error::Rejection,
-    extract::{Id, Ids, Json, Keyed, Nothing, Query},
-    wire::Envelope,
+    extract::{EmptyObject, Id, Ids, JsonBody, KeyedBody, Query},
+    wire::{self, Envelope},
 };
 
-recording!("camelCase");
-
-type Told = Result<(StatusCode, Answer<Envelope<Recording>>), Rejection>;
-
-fn place(session_id: &str) -> pb::RecordingPlace {
-    pb::RecordingPlace { session_id: session_id.to_owned(), ..pb::RecordingPlace::default() }
+/// What was recorded, is being recorded, or could not be.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Recording {
+    #[schema(value_type = RecordingId)]
+    id: String,
+    status: RecordingStatus,
+    started_by: String,
+    /// Null until it has begun.
+    #[serde(with = "time::serde::rfc3339::option")]
+    started_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    ended_at: Option<OffsetDateTime>,
+    duration_seconds: Option<f64>,
+    size_bytes: Option<i64>,
+    /// Where the file is, for an hour, without a token. Null: there is none.
+    download_url: Option<String>,
+    /// Why it has no file, or a part only.
+    error: Option<String>,
 }
 
-fn tell(app: &App, session_id: &str, status: StatusCode, answer: pb::RecordingResponse) -> Told {
-    let recording = answer.recording.ok_or(Rejection::Incomplete("recording"))?;
-    Ok((status, Envelope::new(Recording::of(app, &path(session_id), recording)?)))
+impl Recording {
+    fn new(recording: pb::Recording, download_url: Option<String>) -> Result<Self, Rejection> {
+        Ok(Self {
+            download_url,
+            id: recording.id,
+            status: recording.status.try_into()?,
+            started_by: recording.started_by,
+            started_at: wire::time_or_null(recording.started_at),
+            ended_at: wire::time_or_null(recording.ended_at),
+            duration_seconds: recording.duration_seconds,
+            size_bytes: recording.size_bytes,
+            error: recording.error,
+        })
+    }
 }
 
-fn path(session_id: &str) -> String {
-    format!("/api/sessions/{session_id}/recordings")
+pub(crate) struct Booking;
+
+impl RecordingFamily for Booking {
+    type Answer = Envelope<Recording>;
+    type Page = Envelope<Vec<Recording>>;
+
+    fn place(session_id: String) -> pb::RecordingPlace {
+        pb::RecordingPlace { place: Some(Place::SessionId(session_id)) }
+    }
+
+    fn path(session_id: &str) -> String {
+        format!("/api/sessions/{session_id}/recordings")
+    }
+
+    fn answer(recording: pb::Recording, download_url: Option<String>) -> Result<Self::Answer, Rejection> {
+        Ok(Envelope::new(Recording::new(recording, download_url)?).0)
+    }
+
+    fn page(
+        recordings: Vec<(pb::Recording, Option<String>)>,
+        next_cursor: Option<String>,
+    ) -> Result<Self::Page, Rejection> {
+        let recordings = recordings.into_iter().map(|(recording, url)| Recording::new(recording, url));
+        Ok(Envelope::page(recordings.collect::<Result<_, _>>()?, next_cursor).0)
+    }
 }
 
 /// Starts to record the meeting. Answers within 3 s. `starting` until LiveKit has a recorder at work: read
@@ -35,90 +94,99 @@ fn path(session_id: &str) -> String {
 #[utoipa::path(post, path = "/api/sessions/{sessionId}/recordings", operation_id = "startRecording",
     tag = "Recordings", params(("sessionId" = uuid::Uuid, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "The same key is the same recording")),
-    responses((status = 202, body = Envelope<Recording>, description = "it starts")))]
+    responses((status = 202, body = Envelope<Recording>, description = "it starts")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, InvalidSessionId, NotHost, NotParticipant, SessionNotFound, RoomNotActive,
+        AlreadyRecording, IdempotencyKeyReused, MeetingEnded, SessionCancelled, LivekitUnavailable,
+        RecordingUnavailable]))))]
 pub(crate) async fn start(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(recordings): State<Recordings>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Id(session_id): Id,
-    Keyed(idempotency_key, _): Keyed<Nothing>,
-) -> Told {
-    let request = start_request(caller, place(&session_id), idempotency_key);
-    let started = app.recordings().start_recording(request).await?.into_inner();
-    tell(&app, &session_id, StatusCode::ACCEPTED, started)
+    KeyedBody(idempotency_key, _): KeyedBody<EmptyObject>,
+) -> AnswerOf<Booking> {
+    recordings.start::<Booking>(caller, session_id, idempotency_key).await
 }
 
 /// Stops it; again, the same answer. `ending` until its file is written.
 #[utoipa::path(post, path = "/api/sessions/{sessionId}/recordings/{recordingId}/stop",
     operation_id = "stopRecording", tag = "Recordings",
     params(("sessionId" = uuid::Uuid, Path), ("recordingId" = uuid::Uuid, Path)),
-    responses((status = 202, body = Envelope<Recording>, description = "it ends")))]
+    responses((status = 202, body = Envelope<Recording>, description = "it ends")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, InvalidSessionId, NotHost, NotParticipant, SessionNotFound,
+        RecordingNotFound, LivekitUnavailable, RecordingUnavailable]))))]
 pub(crate) async fn stop(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(recordings): State<Recordings>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Ids(session_id, recording_id): Ids,
-    _: Json<Nothing>,
-) -> Told {
-    let request = request_about(caller, place(&session_id), recording_id);
-    let stopped = app.recordings().stop_recording(request).await?.into_inner();
-    tell(&app, &session_id, StatusCode::ACCEPTED, stopped)
+    _: JsonBody<EmptyObject>,
+) -> AnswerOf<Booking> {
+    recordings.stop::<Booking>(caller, session_id, recording_id).await
 }
 
 /// The meeting's recordings, newest first.
 #[utoipa::path(get, path = "/api/sessions/{sessionId}/recordings", operation_id = "listRecordings",
-    tag = "Recordings", params(("sessionId" = uuid::Uuid, Path), Page),
-    responses((status = 200, body = Envelope<Vec<Recording>>, description = "a page")))]
+    tag = "Recordings", params(("sessionId" = uuid::Uuid, Path), PageQuery),
+    responses((status = 200, body = Envelope<Vec<Recording>>, description = "a page")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, InvalidSessionId, NotParticipant, SessionNotFound, RecordingNotFound,
+        RecordingUnavailable]))))]
 pub(crate) async fn list(
-    State(app): State<App>,
+    State(recordings): State<Recordings>,
     SignedIn(caller): SignedIn,
     Id(session_id): Id,
-    Query(page): Query<Page>,
-) -> Result<Answer<Envelope<Vec<Recording>>>, Rejection> {
-    let request = list_request(caller, place(&session_id), page);
-    let page = app.recordings().list_recordings(request).await?.into_inner();
-    let path = path(&session_id);
-    let recordings = page.recordings.into_iter().map(|recording| Recording::of(&app, &path, recording));
-    Ok(Envelope::page(recordings.collect::<Result<_, _>>()?, page.next_cursor))
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Envelope<Vec<Recording>>>, Rejection> {
+    recordings.list::<Booking>(caller, session_id, page).await
 }
 
 /// One of the meeting's recordings.
 #[utoipa::path(get, path = "/api/sessions/{sessionId}/recordings/{recordingId}", operation_id = "getRecording",
     tag = "Recordings", params(("sessionId" = uuid::Uuid, Path), ("recordingId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<Recording>, description = "the recording")))]
+    responses((status = 200, body = Envelope<Recording>, description = "the recording")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, InvalidSessionId, NotParticipant, SessionNotFound, RecordingNotFound,
+        RecordingUnavailable]))))]
 pub(crate) async fn get(
-    State(app): State<App>,
+    State(recordings): State<Recordings>,
     SignedIn(caller): SignedIn,
     Ids(session_id, recording_id): Ids,
-) -> Told {
-    let request = request_about(caller, place(&session_id), recording_id);
-    let found = app.recordings().get_recording(request).await?.into_inner();
-    tell(&app, &session_id, StatusCode::OK, found)
+) -> AnswerOf<Booking> {
+    recordings.get::<Booking>(caller, session_id, recording_id).await
 }
 
 /// Deletes a recording and its file; one that still runs is stopped.
 #[utoipa::path(delete, path = "/api/sessions/{sessionId}/recordings/{recordingId}",
     operation_id = "deleteRecording", tag = "Recordings",
     params(("sessionId" = uuid::Uuid, Path), ("recordingId" = uuid::Uuid, Path)),
-    responses((status = 204, description = "nobody finds it any more")))]
+    responses((status = 204, description = "deleted")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, TooLarge, InvalidSessionId, NotHost, NotParticipant, SessionNotFound,
+        RecordingNotFound, LivekitUnavailable, RecordingUnavailable]))))]
 pub(crate) async fn delete(
-    State(app): State<App>,
-    Moderator(caller): Moderator,
+    State(recordings): State<Recordings>,
+    ModerationRateLimited(caller): ModerationRateLimited,
     Ids(session_id, recording_id): Ids,
-    _: Json<Nothing>,
+    _: JsonBody<EmptyObject>,
 ) -> Result<StatusCode, Rejection> {
-    let request = request_about(caller, place(&session_id), recording_id);
-    app.recordings().delete_recording(request).await?;
-    Ok(StatusCode::NO_CONTENT)
+    recordings.delete::<Booking>(caller, session_id, recording_id).await
 }
 
-/// The file, for whoever has its `downloadUrl`.
+/// Returns the file to any client that has its `downloadUrl`.
 #[utoipa::path(get, path = "/api/sessions/{sessionId}/recordings/{recordingId}/file",
     operation_id = "getRecordingFile", tag = "Recordings", params(
-        ("sessionId" = uuid::Uuid, Path), ("recordingId" = uuid::Uuid, Path), super::file::Link,
+        ("sessionId" = uuid::Uuid, Path), ("recordingId" = uuid::Uuid, Path), FileLinkQuery,
         ("Range" = Option<String>, Header, description = "A part of it: `bytes=0-499`")),
     security(("recordingLink" = [])), responses(
         (status = 200, body = Vec<u8>, content_type = "video/mp4", description = "all of it"),
         (status = 206, body = Vec<u8>, content_type = "video/mp4", description = "the part"),
-        (status = 416, description = "the part lies beyond the end")))]
-pub(crate) async fn file(State(app): State<App>, asked: Asked) -> Result<Response, Rejection> {
-    super::file::answer(&app, asked).await
+        (status = 416, description = "the part lies beyond the end")),
+    extensions(("x-refuses" = json!([
+        InvalidRequest, InvalidSessionId, RecordingNotFound, RecordingUnavailable]))))]
+pub(crate) async fn file(
+    State(recordings): State<Recordings>,
+    request: FileRequest,
+) -> Result<Response, Rejection> {
+    recordings.file(request).await
 }

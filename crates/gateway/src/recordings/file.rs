@@ -1,9 +1,9 @@
-//! The file of a recording, streamed from room-lifecycle to whoever has a link: whole, or the part that a player asks
-//! for (RFC 9110 §14).
+//! The file of a recording, streamed from room-lifecycle to the bearer of a link: whole, or the part that a player
+//! requests (RFC 9110 §14).
 
 use axum::{
     body::Body,
-    extract::FromRequestParts,
+    extract::{FromRef, FromRequestParts},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -18,21 +18,23 @@ use tonic::Streaming;
 use utoipa::IntoParams;
 
 use crate::{
-    app::App,
+    auth::Auth,
+    clients::Clients,
     error::Rejection,
     extract::{Ids, Query},
+    links::Links,
 };
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Link {
+pub(crate) struct FileLinkQuery {
     /// Comes with the link.
     #[serde(default)]
     ticket: String,
 }
 
-/// A recording that the bearer of a link asks for, and which part of it.
-pub(crate) struct Asked {
+/// The recording that the bearer of a link requests, and which part of its file.
+pub(crate) struct FileRequest {
     recording: String,
     range: Option<Range>,
 }
@@ -44,20 +46,26 @@ enum Range {
     End(u64),
 }
 
-impl FromRequestParts<App> for Asked {
+impl<S> FromRequestParts<S> for FileRequest
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+    Links: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let Ids(_, recording) = Ids::from_request_parts(parts, app).await?;
-        let Query(Link { ticket }) = Query::from_request_parts(parts, app).await?;
-        app.believe_link(app.links().verify(&ticket, &recording, app.now()), parts)?;
-        Ok(Self::of(recording, &parts.headers))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let Ids(_, recording) = Ids::from_request_parts(parts, state).await?;
+        let Query(FileLinkQuery { ticket }) = Query::from_request_parts(parts, state).await?;
+        let is_valid = Links::from_ref(state).verify_file(&ticket, &recording);
+        Auth::from_ref(state).check_link(is_valid, parts)?;
+        Ok(Self::new(recording, &parts.headers))
     }
 }
 
-impl Asked {
-    /// A recording that is to be sent to whoever was found to be allowed to have it.
-    pub(crate) fn of(recording: String, headers: &HeaderMap) -> Self {
+impl FileRequest {
+    /// A request that was already authorised.
+    pub(crate) fn new(recording: String, headers: &HeaderMap) -> Self {
         Self { recording, range: range(headers) }
     }
 }
@@ -77,21 +85,21 @@ fn range(headers: &HeaderMap) -> Option<Range> {
     }
 }
 
-pub(crate) async fn answer(app: &App, asked: Asked) -> Result<Response, Rejection> {
-    let (first, last) = match asked.range {
+pub(crate) async fn respond(clients: &Clients, wanted: FileRequest) -> Result<Response, Rejection> {
+    let (first, last) = match wanted.range {
         None => (None, None),
         Some(Range::From(first, last)) => (Some(first), last),
         Some(Range::End(length)) => (None, Some(length)),
     };
-    let recording_id = asked.recording.clone();
+    let recording_id = wanted.recording.clone();
     let request = ReadRecordingRequest { caller: Some(system_caller()), recording_id, first, last };
-    let (file, bytes) = begin(app.recordings().read_recording(request).await?.into_inner()).await?;
-    let status = match (asked.range, file.length) {
+    let (file, bytes) = begin(clients.recordings().read_recording(request).await?.into_inner()).await?;
+    let status = match (wanted.range, file.length) {
         (Some(_), 0) => StatusCode::RANGE_NOT_SATISFIABLE,
         (Some(_), _) => StatusCode::PARTIAL_CONTENT,
         (None, _) => StatusCode::OK,
     };
-    let headers = headers(status, &file, &asked.recording)?;
+    let headers = headers(status, &file, &wanted.recording)?;
     Ok((status, headers, bytes).into_response())
 }
 

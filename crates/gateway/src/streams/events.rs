@@ -19,15 +19,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use chassis::status::Reason::InvalidRequest;
 use chassis::{
     context,
     http::Peer,
+    service::Runtime,
     status::{Reason, Refusal},
 };
 use futures::{StreamExt as _, stream};
 use http::{HeaderName, HeaderValue, header, request::Parts};
 use proto::{
-    sync::v1::{StreamEvent, WatchStreamsRequest, stream_event::Event},
+    sync::v1::{StreamEvent, stream_event::Event},
     types::v1::Caller,
 };
 use serde::Deserialize;
@@ -44,10 +46,11 @@ use uuid::Uuid;
 
 use super::{
     feed::{self, Change},
-    listeners::{Listening, Who},
-    reader::{Address, TicketReader},
+    hub::Streams,
+    listeners::{ListenerKey, Listening},
+    reader::TicketReader,
 };
-use crate::{app::App, error::Rejection, extract::Query};
+use crate::{error::Rejection, extract::Query, limits::ClientAddress};
 
 /// Nobody listens longer without showing again who he is.
 const LONGEST: Duration = Duration::from_hours(1);
@@ -73,25 +76,25 @@ pub(crate) struct Watch {
     last_event_id: Option<i64>,
 }
 
-/// What a listener says that he has read.
+/// The last event id that a listener has read.
 pub(crate) struct LastEventId(Option<i64>);
 
 #[derive(Deserialize)]
-struct Asked {
+struct EventsQuery {
     last_event_id: Option<i64>,
 }
 
-impl FromRequestParts<App> for LastEventId {
+impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let Query(asked) = Query::<Asked>::from_request_parts(parts, app).await?;
-        let (name, told) = match parts.headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let Query(query) = Query::<EventsQuery>::from_request_parts(parts, state).await?;
+        let (name, given) = match parts.headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) {
             Some(value) => ("Last-Event-ID", Some(value.to_str().ok().and_then(|text| text.parse().ok()))),
-            None => ("last_event_id", asked.last_event_id.map(Some)),
+            None => ("last_event_id", query.last_event_id.map(Some)),
         };
         let wrong = || Refusal::invalid(name, "must be an id that this stream gave");
-        told.map(|id| id.filter(|id| *id >= 0).ok_or_else(wrong)).transpose().map(Self).map_err(Into::into)
+        given.map(|id| id.filter(|id| *id >= 0).ok_or_else(wrong)).transpose().map(Self).map_err(Into::into)
     }
 }
 
@@ -101,20 +104,24 @@ impl FromRequestParts<App> for LastEventId {
 #[utoipa::path(get, path = "/api/v1/live/streams/events", operation_id = "watchStreams", tag = "Listing",
     params(Watch, ("Last-Event-ID" = Option<i64>, Header, description = "The last `id` that was read")),
     security(("bearer" = []), ("ticket" = [])),
-    responses((status = 200, body = String, content_type = "text/event-stream", description = "the changes")))]
+    responses((status = 200, body = String, content_type = "text/event-stream", description = "the changes")),
+    extensions(("x-refuses" = json!([InvalidRequest]))))]
 pub(crate) async fn watch(
-    State(app): State<App>,
+    State(streams): State<Streams>,
+    State(runtime): State<Runtime>,
     TicketReader(reader): TicketReader,
-    Address(address): Address,
+    ClientAddress(address): ClientAddress,
     LastEventId(last): LastEventId,
     peer: Option<Extension<Peer>>,
 ) -> Result<Response, Rejection> {
-    let streams = app.streams();
-    let who = reader.as_ref().map_or(Who::Address(address), |caller| Who::Person(&caller.user_id));
-    let listening = streams.listeners.place(&who)?;
-    let joined = streams.feed.join().await?;
+    let who =
+        reader.as_ref().map_or(ListenerKey::Address(address), |caller| ListenerKey::Person(&caller.user_id));
+    let listening = streams.listeners().place(&who)?;
+    let joined = streams.feed().join().await?;
     let missed = match last {
-        Some(last) if last != joined.position => missed(&app, reader.clone(), last, joined.position).await?,
+        Some(last) if last != joined.position => {
+            missed(&streams, reader.clone(), last, joined.position).await?
+        }
         Some(_) => Missed { frames: Vec::new(), until: joined.position },
         None => Missed::one(position(joined.position), joined.position),
     };
@@ -122,9 +129,9 @@ pub(crate) async fn watch(
         reader,
         after: missed.until,
         changes: joined.changes,
-        pings: Pings::every(streams.heartbeat, peer.map(|Extension(peer)| peer)),
+        pings: Pings::every(streams.heartbeat(), peer.map(|Extension(peer)| peer)),
         until: Instant::now() + LONGEST,
-        stopping: app.runtime().lifecycle.stopping().clone(),
+        stopping: runtime.lifecycle.stopping().clone(),
         _listening: listening,
     };
     let missed = missed.frames.into_iter().map(|Held { frame, .. }| frame);
@@ -168,17 +175,21 @@ struct Held {
 }
 
 /// What `reader` missed after `last`. `position` is the feed's: what is told here must reach as far.
-async fn missed(app: &App, reader: Option<Caller>, last: i64, position: i64) -> Result<Missed, Rejection> {
+async fn missed(
+    streams: &Streams,
+    reader: Option<Caller>,
+    last: i64,
+    position: i64,
+) -> Result<Missed, Rejection> {
     let reading = async {
-        let _place = app.streams().catching_up.acquire().await.map_err(|_| late())?;
-        let request = WatchStreamsRequest { caller: reader, after_version: Some(last) };
-        let mut events = app.streams().sync.clone().watch_streams(request).await?.into_inner();
+        let _slot = streams.catching_up().acquire().await.map_err(|_| late())?;
+        let mut events = streams.changes_after(reader, last).await?;
         let (mut frames, mut left) = (Vec::new(), MISSED);
         loop {
             let StreamEvent { version, event } = events.message().await?.ok_or_else(late)?;
             let held = match event {
                 Some(Event::Stream(stream)) => {
-                    hold(&app.streams().missed, feed::frame(version, stream)?, &mut left)
+                    hold(streams.missed(), feed::frame(version, stream)?, &mut left)
                 }
                 None if version >= position.max(last) => return Ok(Missed { frames, until: version }),
                 Some(Event::Reset(_)) | None => None,

@@ -31,7 +31,7 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::StreamRow;
+use super::row::StreamRow;
 use crate::error::Rejection;
 
 /// Changes that a listener may be behind; beyond he is dropped.
@@ -42,13 +42,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
 pub(super) enum Change {
-    Row(Arc<Row>),
+    Row(Arc<FeedRow>),
     /// Something was missed: read the listing anew. With the frame that says so.
     Reset(Bytes),
 }
 
 /// A row as listeners get it.
-pub(super) struct Row {
+pub(super) struct FeedRow {
     pub(super) version: i64,
     pub(super) frame: Bytes,
     is_public: bool,
@@ -56,7 +56,7 @@ pub(super) struct Row {
     groups: Vec<String>,
 }
 
-impl Row {
+impl FeedRow {
     /// `may_read_live_room()` of the database, for rows that are told to many at once.
     pub(super) fn is_for(&self, reader: Option<&Caller>) -> bool {
         self.is_public
@@ -188,15 +188,15 @@ impl Feed {
     }
 }
 
-/// None, once logged, for a row that cannot be told: it must not stop the others.
-fn row(version: i64, mut stream: pb::Stream) -> Option<Row> {
+/// Returns `None` for a row that cannot be converted, after logging it: it must not stop the others.
+fn row(version: i64, mut stream: pb::Stream) -> Option<FeedRow> {
     let groups = std::mem::take(&mut stream.groups);
-    let (id, host) = (stream.id.clone(), stream.created_by.clone());
-    let is_public = stream.access_level == "public";
+    let (id, host) = (stream.id.clone(), stream.created_by.clone().unwrap_or_default());
+    let is_public = stream.access_level() == proto::types::v1::AccessLevel::Public;
     match frame(version, stream) {
-        Ok(frame) => Some(Row { version, frame, is_public, host, groups }),
+        Ok(frame) => Some(FeedRow { version, frame, is_public, host, groups }),
         Err(error) => {
-            tracing::error!(stream.id = id, %error, "a row of the listing cannot be told");
+            tracing::error!(stream.id = id, %error, "row of the listing skipped");
             None
         }
     }

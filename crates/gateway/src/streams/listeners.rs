@@ -13,7 +13,7 @@ use crate::shares::{Share, Shares};
 const OF_ONE: usize = 20;
 
 #[derive(Hash)]
-pub(super) enum Who<'a> {
+pub(super) enum ListenerKey<'a> {
     Person(&'a str),
     Address(IpAddr),
 }
@@ -29,7 +29,7 @@ impl Listeners {
     }
 
     /// A place, until what is returned is dropped.
-    pub(super) fn place(&self, who: &Who<'_>) -> Result<Listening, Refusal> {
+    pub(super) fn place(&self, who: &ListenerKey<'_>) -> Result<Listening, Refusal> {
         let share = self.of_one.take(who).ok_or_else(|| {
             let message = format!("{OF_ONE} streams of events are open already; close one of them first.");
             Refusal::new(Reason::RateLimited, message).with("retry_after", "5")
@@ -57,15 +57,17 @@ impl Drop for Listening {
 mod tests {
     use super::*;
 
-    fn refused(listeners: &Listeners, who: &Who<'_>) -> Option<Reason> {
+    fn refused(listeners: &Listeners, who: &ListenerKey<'_>) -> Option<Reason> {
         listeners.place(who).err().map(|refusal| refusal.reason)
     }
 
     #[test]
     fn a_reader_has_so_many_places_and_gets_them_back() {
         let listeners = Listeners::at_most(100);
-        let address = |last| Who::Address(IpAddr::from([203, 0, 113, last]));
-        for (who, other) in [(Who::Person("ana"), Who::Person("ben")), (address(1), address(2))] {
+        let address = |last| ListenerKey::Address(IpAddr::from([203, 0, 113, last]));
+        for (who, other) in
+            [(ListenerKey::Person("ana"), ListenerKey::Person("ben")), (address(1), address(2))]
+        {
             let mut held: Vec<_> = (0..OF_ONE).map(|_| listeners.place(&who).unwrap()).collect();
             assert_eq!(refused(&listeners, &who), Some(Reason::RateLimited));
             assert_eq!(refused(&listeners, &other), None);
@@ -78,9 +80,10 @@ mod tests {
     #[test]
     fn there_are_so_many_places_in_all() {
         let listeners = Listeners::at_most(2);
-        let held = [Who::Person("ana"), Who::Person("ben")].map(|who| listeners.place(&who).unwrap());
-        assert_eq!(refused(&listeners, &Who::Person("carl")), Some(Reason::ServiceUnavailable));
+        let held = [ListenerKey::Person("ana"), ListenerKey::Person("ben")]
+            .map(|who| listeners.place(&who).unwrap());
+        assert_eq!(refused(&listeners, &ListenerKey::Person("carl")), Some(Reason::ServiceUnavailable));
         drop(held);
-        assert_eq!(refused(&listeners, &Who::Person("carl")), None);
+        assert_eq!(refused(&listeners, &ListenerKey::Person("carl")), None);
     }
 }

@@ -1,25 +1,30 @@
-//! Who reads the listing: a signed-in person, the bearer of a ticket, or, where the listing is public, anybody.
+//! Readers of the listing: a signed-in person, the bearer of a ticket, or, where the listing is public, any client.
 
-use std::{convert::Infallible, net::IpAddr};
-
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use http::{header, request::Parts};
 use proto::types::v1::Caller;
 use serde::Deserialize;
 
-use crate::{app::App, error::Rejection, extract::Query};
+use super::hub::Streams;
+use crate::{auth::Auth, error::Rejection, extract::Query};
 
-/// None: anybody. A token that is not good is never taken for none.
-pub(crate) struct Reader(pub(super) Option<Caller>);
+/// None: an anonymous client. A token that is not valid never counts as none.
+pub(crate) struct ListingReader(pub(super) Option<Caller>);
 
-impl FromRequestParts<App> for Reader {
+impl<S> FromRequestParts<S> for ListingReader
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+    Streams: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        if parts.headers.contains_key(header::AUTHORIZATION) || !app.streams().anybody_reads {
-            return app.sign_in(parts).await.map(|caller| Self(Some(caller)));
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let auth = Auth::from_ref(state);
+        if parts.headers.contains_key(header::AUTHORIZATION) || !Streams::from_ref(state).is_public() {
+            return auth.sign_in(parts).await.map(|caller| Self(Some(caller)));
         }
-        app.count_address(parts)?;
+        auth.limits().limit_address(parts)?;
         Ok(Self(None))
     }
 }
@@ -28,33 +33,28 @@ impl FromRequestParts<App> for Reader {
 pub(crate) struct TicketReader(pub(super) Option<Caller>);
 
 #[derive(Deserialize)]
-struct Shown {
+struct TicketQuery {
     ticket: Option<String>,
 }
 
-impl FromRequestParts<App> for TicketReader {
+impl<S> FromRequestParts<S> for TicketReader
+where
+    S: Send + Sync,
+    Auth: FromRef<S>,
+    Streams: FromRef<S>,
+{
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Rejection> {
-        let Query(Shown { ticket }) = Query::from_request_parts(parts, app).await?;
-        match ticket.filter(|_| !parts.headers.contains_key(header::AUTHORIZATION)) {
-            Some(ticket) => {
-                let bearer = app.streams().tickets.verify(&ticket, app.now());
-                let why = "The ticket is not good, or not any more; ask for a new one.";
-                app.believe(bearer, parts, "ticket", why).map(|caller| Self(Some(caller)))
-            }
-            None => Reader::from_request_parts(parts, app).await.map(|Reader(caller)| Self(caller)),
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let Query(TicketQuery { ticket }) = Query::from_request_parts(parts, state).await?;
+        if let Some(ticket) = ticket.filter(|_| !parts.headers.contains_key(header::AUTHORIZATION)) {
+            let auth = Auth::from_ref(state);
+            let bearer = Streams::from_ref(state).tickets().verify(&ticket, auth.now());
+            let why = "The ticket is not good, or not any more; ask for a new one.";
+            auth.authenticate(bearer, parts, "ticket", why).map(|caller| Self(Some(caller)))
+        } else {
+            let ListingReader(caller) = ListingReader::from_request_parts(parts, state).await?;
+            Ok(Self(caller))
         }
-    }
-}
-
-/// Where the reader is; who he is when he is nobody in particular.
-pub(crate) struct Address(pub(super) IpAddr);
-
-impl FromRequestParts<App> for Address {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self(app.client_address(parts)))
     }
 }

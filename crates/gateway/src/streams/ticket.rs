@@ -1,57 +1,19 @@
-//! Tickets: what a browser's `EventSource`, which sends no headers, opens a stream of events with.
-//!
-//! A URL ends up in logs, so it never carries the JWT. A ticket opens the stream of events and nothing else, for 60 s,
-//! and says what the filter needs: who, admin or not, which groups.
+//! `POST /streams/ticket`: a ticket that opens the event stream ([`super::tickets`]).
 
-use axum::{Json as Answer, extract::State, response::IntoResponse};
+use axum::{Json, extract::State, response::IntoResponse};
 use http::{HeaderValue, header};
-use proto::types::v1::Caller;
-use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+use super::{hub::Streams, tickets::TicketClaims};
 use crate::{
-    app::{App, SignedIn},
+    auth::{Auth, SignedIn},
     error::Rejection,
-    signer::Signer,
 };
 
-const PURPOSE: &str = "greenroom: ticket of the stream of events, 1";
 /// Seconds.
 const LIFETIME: i64 = 60;
-
-pub(super) struct Tickets(Signer);
-
-#[derive(Deserialize, Serialize)]
-struct Claims {
-    sub: String,
-    admin: bool,
-    groups: Vec<String>,
-    /// Unix seconds.
-    exp: i64,
-}
-
-impl Tickets {
-    pub(super) fn signed_with(secrets: &[SecretString]) -> Self {
-        Self(Signer::of(PURPOSE, secrets))
-    }
-
-    fn sign(&self, claims: &Claims) -> Option<String> {
-        self.0.sign(claims)
-    }
-
-    /// Whom the ticket lets in at `now` (unix seconds).
-    pub(super) fn verify(&self, ticket: &str, now: i64) -> Option<Caller> {
-        let claims: Claims = self.0.verify(ticket)?;
-        (now < claims.exp).then(|| Caller {
-            user_id: claims.sub,
-            is_admin: claims.admin,
-            groups: claims.groups,
-            ..Caller::default()
-        })
-    }
-}
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StreamTicket {
@@ -66,74 +28,17 @@ pub(crate) struct StreamTicket {
 
 /// A ticket that opens the stream of events within the next 60 s.
 #[utoipa::path(post, path = "/api/v1/live/streams/ticket", operation_id = "createStreamTicket", tag = "Listing",
-    responses((status = 200, body = StreamTicket, description = "the ticket; never cached")))]
+    responses((status = 200, body = StreamTicket, description = "the ticket; never cached")),
+    extensions(("x-refuses" = json!([]))))]
 pub(crate) async fn create(
-    State(app): State<App>,
+    State(auth): State<Auth>,
+    State(streams): State<Streams>,
     SignedIn(caller): SignedIn,
 ) -> Result<impl IntoResponse, Rejection> {
-    let exp = app.now() + LIFETIME;
+    let exp = auth.now() + LIFETIME;
     let expires_at = OffsetDateTime::from_unix_timestamp(exp).map_err(|_| Rejection::Incomplete("ticket"))?;
-    let claims = Claims { sub: caller.user_id, admin: caller.is_admin, groups: caller.groups, exp };
-    let ticket = app.streams().tickets.sign(&claims).ok_or(Rejection::Incomplete("ticket"))?;
+    let claims = TicketClaims { sub: caller.user_id, admin: caller.is_admin, groups: caller.groups, exp };
+    let ticket = streams.tickets().sign(&claims).ok_or(Rejection::Incomplete("ticket"))?;
     let no_store = HeaderValue::from_static("no-store");
-    Ok(([(header::CACHE_CONTROL, no_store)], Answer(StreamTicket { ok: true, ticket, expires_at })))
-}
-
-#[cfg(test)]
-mod tests {
-    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    use hmac::{Hmac, KeyInit, Mac};
-    use sha2::Sha256;
-
-    use super::*;
-
-    fn tickets(secrets: &[&str]) -> Tickets {
-        let secrets: Vec<SecretString> = secrets.iter().map(|&secret| SecretString::from(secret)).collect();
-        Tickets::signed_with(&secrets)
-    }
-
-    fn ticket(tickets: &Tickets) -> String {
-        let claims = Claims { sub: "ana".into(), admin: false, groups: vec!["a".into()], exp: 60 };
-        tickets.sign(&claims).unwrap()
-    }
-
-    #[test]
-    fn a_ticket_says_who_until_it_expires() {
-        let tickets = tickets(&["one"]);
-        let ticket = ticket(&tickets);
-        let caller = tickets.verify(&ticket, 59).unwrap();
-        assert_eq!((caller.user_id.as_str(), caller.is_admin, caller.system), ("ana", false, false));
-        assert_eq!(caller.groups, ["a"]);
-        assert!(tickets.verify(&ticket, 60).is_none());
-    }
-
-    #[test]
-    fn a_secret_can_be_replaced_and_another_ones_tickets_are_refused() {
-        let old = ticket(&tickets(&["old"]));
-        assert!(tickets(&["new", "old"]).verify(&old, 0).is_some());
-        assert!(tickets(&["new"]).verify(&old, 0).is_none());
-        assert!(tickets(&["old"]).verify(&ticket(&tickets(&["new", "old"])), 0).is_none());
-    }
-
-    #[test]
-    fn whatever_is_changed_is_refused() {
-        let tickets = tickets(&["one"]);
-        let good = ticket(&tickets);
-        let (payload, signature) = good.split_once('.').unwrap();
-        let admin = URL_SAFE_NO_PAD.encode(r#"{"sub":"ana","admin":true,"groups":[],"exp":99}"#);
-        let mut plain = Hmac::<Sha256>::new_from_slice(b"one").unwrap();
-        plain.update(payload.as_bytes());
-        let underived = URL_SAFE_NO_PAD.encode(plain.finalize().into_bytes());
-        for wrong in [
-            String::new(),
-            ".".to_owned(),
-            payload.to_owned(),
-            format!("{payload}."),
-            format!("{admin}.{signature}"),
-            format!("{payload}.{underived}"),
-            format!("{payload}.{}", &signature[1..]),
-        ] {
-            assert!(tickets.verify(&wrong, 0).is_none(), "{wrong}");
-        }
-    }
+    Ok(([(header::CACHE_CONTROL, no_store)], Json(StreamTicket { ok: true, ticket, expires_at })))
 }

@@ -74,7 +74,7 @@ async fn the_summary_lists_the_people_in_pages() {
     }]);
     assert_eq!(told["people"], gus);
     let call = gateway.fake.last().request;
-    assert!(call.contains("limit: 1") && call.contains("cursor: \"here\""), "{call}");
+    assert!(call.contains("limit: Some(1)") && call.contains("cursor: Some(\"here\")"), "{call}");
 }
 
 #[tokio::test]

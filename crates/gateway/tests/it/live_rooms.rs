@@ -58,7 +58,7 @@ async fn what_a_host_sets_arrives_and_what_is_absent_stays() {
             "description: None",
             "room_name: None",
             "cover_image_url: Some(\"\")",
-            "access_level: Some(\"group\")",
+            "access_level: Some(Group)",
             "topic_keys: Some(TopicKeys { keys: [\"a\"] })",
             "groups: Some(TopicKeys { keys: [\"g\"] })",
         ] {

@@ -26,7 +26,7 @@ async fn admins_start_stop_list_and_delete_by_signed_requests() {
     assert_eq!(answer(by(&gateway, &host, &Method::POST, &nest("/recording"))).await, (202, json!("")));
     let asked = gateway.fake.last();
     assert_eq!(asked.caller.unwrap().user_id, host.public_key());
-    assert!(asked.request.contains(&format!("nest_id: {NEST:?}")), "{}", asked.request);
+    assert!(asked.request.contains(&format!("NestId({NEST:?})")), "{}", asked.request);
     for method in [Method::PATCH, Method::DELETE] {
         assert_eq!(answer(by(&gateway, &host, &method, &one())).await, (202, json!("")));
         assert!(gateway.fake.last().request.contains(RECORDING));

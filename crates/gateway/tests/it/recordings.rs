@@ -47,12 +47,12 @@ async fn starting_and_stopping_are_accepted_and_carry_place_and_key() {
     assert_eq!((status, &body["data"]["status"]), (202, &json!("starting")));
     assert_eq!(body["data"]["downloadUrl"], Value::Null, "there is no file yet");
     let call = gateway.fake.last().request;
-    assert!(call.contains(SESSION) && call.contains(r#"idempotency_key: "k""#), "{call}");
+    assert!(call.contains(SESSION) && call.contains(r#"idempotency_key: Some("k")"#), "{call}");
     let stop = format!("{}/{RECORDING}/stop", live());
     let (status, body) = answer(gateway.post(&stop).bearer_auth(token("host-1"))).await;
     assert_eq!((status, &body["recording"]["status"]), (202, &json!("complete")));
     let call = gateway.fake.last().request;
-    assert!(call.contains(&format!("live_room_id: {ROOM:?}")) && call.contains(RECORDING), "{call}");
+    assert!(call.contains(&format!("LiveRoomId({ROOM:?})")) && call.contains(RECORDING), "{call}");
     let (status, body) =
         answer(gateway.post(&format!("{}/no/stop", live())).bearer_auth(token("host-1"))).await;
     assert_eq!((status, &body["field"]), (400, &json!("recording_id")));

@@ -37,7 +37,9 @@ async fn what_is_looked_for_arrives() {
     let path = format!("{LISTING}?status=pending&q=jazz%20night&limit=50&cursor=c");
     assert_eq!(answer(gateway.get(&path).bearer_auth(token("ana"))).await.0, 200);
     let call = gateway.fake.last();
-    for part in ["status: \"pending\"", "query: \"jazz night\"", "limit: 50", "cursor: \"c\""] {
+    for part in
+        ["status: Some(Pending)", "query: Some(\"jazz night\")", "limit: Some(50)", "cursor: Some(\"c\")"]
+    {
         assert!(call.request.contains(part), "{part} is not in {}", call.request);
     }
     assert_eq!(call.caller.unwrap().user_id, "ana");
@@ -88,4 +90,13 @@ async fn readers_without_a_token_are_counted_by_their_address() {
     assert!(refused > 0, "20 at once passed");
     let elsewhere = gateway.get(LISTING).header("x-forwarded-for", "203.0.113.2");
     assert_eq!(answer(elsewhere).await.0, 200);
+}
+
+#[tokio::test]
+async fn unknown_value_of_a_service_is_answered_as_internal() {
+    let gateway = Gateway::start().await;
+    let unknown = proto::sync::v1::Stream { status: 99, ..stream(ROOM, 1) };
+    gateway.fake.listing().write(unknown);
+    let (status, body) = answer(gateway.get("/api/v1/live/streams").bearer_auth(token("ana"))).await;
+    assert_eq!((status, &body["code"]), (500, &json!("internal")));
 }

@@ -114,7 +114,7 @@ async fn rows_of_groups_are_told_to_whom_they_concern() {
         listen(&gateway, "admin").await,
     ];
     let mut row = stream(ROOM, 1);
-    (row.access_level, row.groups) = ("group".into(), vec!["band".into()]);
+    (row.access_level, row.groups) = (proto::types::v1::AccessLevel::Group.into(), vec!["band".into()]);
     gateway.fake.listing().write(row);
     gateway.fake.listing().write(stream(ROOM, 2));
     for events in &mut told {

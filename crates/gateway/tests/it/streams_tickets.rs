@@ -34,7 +34,7 @@ async fn a_ticket_listens_as_its_bearer() {
     let mut listening = Events::open(gateway.get(&events(&ticket))).await;
     let mut again = Events::open(gateway.get(&events(&ticket))).await;
     let mut row = stream(ROOM, 1);
-    row.access_level = "group".into();
+    row.access_level = proto::types::v1::AccessLevel::Group.into();
     row.groups = vec!["choir".into()];
     gateway.fake.listing().write(row);
     assert_eq!(listening.next_row().await["id"], json!(ROOM));

@@ -23,8 +23,8 @@ use crate::{
 
 const LIVEKIT_PORT: u16 = 7880;
 
-/// What the services stand on.
-pub struct Ground {
+/// What the settings of all services are made from.
+pub struct UpSettings {
     database: SecretString,
     livekit: LiveKitArgs,
     internal_token: String,
@@ -65,7 +65,7 @@ fn from_environment<A: Args>() -> anyhow::Result<A> {
     Ok(A::from_arg_matches(&command.try_get_matches_from(Vec::<String>::new())?)?)
 }
 
-impl Ground {
+impl UpSettings {
     /// Finds or brings along LiveKit; the stand-in is to be served on the listener that comes with it.
     pub async fn lay(
         livekit_url: Option<String>,
@@ -137,7 +137,7 @@ impl Ground {
         if booking.next_public_app_url.is_none() {
             booking.app_url.get_or_insert_with(|| self.url.clone());
         }
-        self.tell(&mut booking.telling);
+        self.set_notifications(&mut booking.telling);
         let gateway = self.gateway()?;
         let mut services = check(|problems| {
             let booking = booking.check(problems);
@@ -153,7 +153,7 @@ impl Ground {
         Ok(services)
     }
 
-    fn tell(&self, telling: &mut booking::TellingArgs) {
+    fn set_notifications(&self, telling: &mut booking::TellingArgs) {
         telling.api_url.get_or_insert_with(|| self.url.clone());
         if let Some(smtp_url) = &self.smtp_url {
             telling.smtp_url = Some(smtp_url.clone());

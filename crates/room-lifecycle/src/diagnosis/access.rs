@@ -5,7 +5,7 @@ use chassis::{
     diagnosis::Cause,
     status::{Reason, Refusal},
 };
-use domain::{LiveStatus, Owner};
+use domain::{LiveRoomId, LiveStatus, NestId, Owner, SessionId, TargetKind};
 use proto::types::v1::Caller;
 use uuid::Uuid;
 
@@ -20,43 +20,19 @@ use crate::{
     store::{
         self,
         diagnosis::{self as sql, Named},
-        live::{Reader, seats},
+        live::{RoomReader, seats},
     },
 };
 
-/// The three things that have rooms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Session,
-    LiveRoom,
-    Nest,
-}
-
-impl Kind {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Session => "session",
-            Self::LiveRoom => "live_room",
-            Self::Nest => "nest",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Session, Self::LiveRoom, Self::Nest].into_iter().find(|kind| kind.as_str() == name)
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
-    pub kind: Kind,
+    pub kind: TargetKind,
     pub id: Uuid,
 }
 
 /// What a reference leads to, for somebody who may know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundTarget {
     Room(Target),
     /// An id of another kind of thing, and the room that it belongs to.
     Other {
@@ -81,30 +57,30 @@ impl Rooms {
         &self,
         caller: Option<&Caller>,
         reference: &str,
-    ) -> Result<Option<Found>, Error> {
+    ) -> Result<Option<FoundTarget>, Error> {
         let named = match reference::parse(reference) {
             None => return Ok(None),
             Some(Reference::Id(id)) => sql::find_named(&self.pool, id).await?,
             Some(Reference::RoomName(name)) => sql::find_named_room(&self.pool, &name).await?,
             Some(Reference::Meeting(id)) => {
-                sql::find_named(&self.pool, id).await?.filter(|named| named.is("session"))
+                sql::find_named(&self.pool, id.0).await?.filter(|named| named.is("session"))
             }
             Some(Reference::Nest(id)) => {
-                sql::find_named(&self.pool, id).await?.filter(|named| named.is("nest"))
+                sql::find_named(&self.pool, id.0).await?.filter(|named| named.is("nest"))
             }
         };
         let Some((named, target)) = named.and_then(|named| Some((named.clone(), named.target()?))) else {
             return Ok(None);
         };
-        let told = named.user_id.as_deref().is_none_or(|user| {
+        let may_know = named.user_id.as_deref().is_none_or(|user| {
             super::is_admin(caller) || caller.is_some_and(|caller| caller.user_id == user)
         });
-        if !told || self.access(caller, target).await?.is_none() {
+        if !may_know || self.access(caller, target).await?.is_none() {
             return Ok(None);
         }
         Ok(Some(match named.names_instead() {
-            None => Found::Room(target),
-            Some(other) => Found::Other { names: other, belongs_to: target },
+            None => FoundTarget::Room(target),
+            Some(other) => FoundTarget::Other { names: other, belongs_to: target },
         }))
     }
 
@@ -116,28 +92,32 @@ impl Rooms {
     ) -> Result<Option<Access>, Error> {
         let is_admin = super::is_admin(caller);
         Ok(match target.kind {
-            Kind::Session => {
-                let Some(session) = store::owners::find_session(&self.pool, target.id).await? else {
+            TargetKind::Session => {
+                let Some(session) = store::owners::find_session(&self.pool, SessionId(target.id)).await?
+                else {
                     return Ok(None);
                 };
                 let is = |party: &str| caller.is_some_and(|caller| caller.user_id == party);
                 let (is_host, is_guest) = (is(&session.host_id), is(&session.guest_id));
-                let owner = Some(Owner::Session(target.id));
+                let owner = Some(Owner::Session(SessionId(target.id)));
                 (is_admin || is_host || is_guest).then_some(Access { is_host, is_admin, owner })
             }
-            Kind::LiveRoom => {
+            TargetKind::LiveRoom => {
                 let Some(caller) = caller else { return Ok(None) };
-                let place = seats::find_place(&self.pool, target.id, Reader::from(caller)).await?;
+                let place =
+                    seats::find_place(&self.pool, LiveRoomId(target.id), RoomReader::from(caller)).await?;
                 place.filter(|place| place.may_read).map(|place| {
                     let session = place.session.filter(|_| place.status.is_some_and(LiveStatus::has_room));
                     Access { is_host: place.is_host, is_admin, owner: session.map(Owner::LiveSession) }
                 })
             }
-            Kind::Nest => sql::find_nest_host(&self.pool, target.id).await?.map(|host| Access {
-                is_host: caller.is_some_and(|caller| caller.user_id == host),
-                is_admin,
-                owner: Some(Owner::Nest(target.id)),
-            }),
+            TargetKind::Nest => {
+                sql::find_nest_host(&self.pool, NestId(target.id)).await?.map(|host| Access {
+                    is_host: caller.is_some_and(|caller| caller.user_id == host),
+                    is_admin,
+                    owner: Some(Owner::Nest(NestId(target.id))),
+                })
+            }
         })
     }
 
@@ -153,11 +133,13 @@ impl Rooms {
         Ok(match (decision, target.kind) {
             _ if system => Standing::Observer,
             // To a nest the first join adds whoever comes.
-            (None, _) | (Some(Reason::NotParticipant), Kind::Nest) => Standing::Admitted,
-            (Some(Reason::NotParticipant), Kind::LiveRoom) => self.would_be_seated(caller, target.id).await?,
-            (Some(Reason::NotParticipant), Kind::Session) if access.is_admin => Standing::Observer,
-            (Some(Reason::RoomNotFound), Kind::Nest) => {
-                let nest = store::owners::find_standing(&self.pool, Owner::Nest(target.id)).await?;
+            (None, _) | (Some(Reason::NotParticipant), TargetKind::Nest) => Standing::Admitted,
+            (Some(Reason::NotParticipant), TargetKind::LiveRoom) => {
+                self.would_be_seated(caller, LiveRoomId(target.id)).await?
+            }
+            (Some(Reason::NotParticipant), TargetKind::Session) if access.is_admin => Standing::Observer,
+            (Some(Reason::RoomNotFound), TargetKind::Nest) => {
+                let nest = store::owners::find_standing(&self.pool, Owner::Nest(NestId(target.id))).await?;
                 let open = nest.is_some_and(|nest| nest.open);
                 // It is open, but not to guests.
                 Standing::Refused(if open { Cause::Unauthenticated } else { Cause::RoomNotActive })
@@ -167,7 +149,7 @@ impl Rooms {
     }
 
     /// What a join would lead to, without taking the seat.
-    async fn would_be_seated(&self, caller: Option<&Caller>, room: Uuid) -> Result<Standing, Error> {
+    async fn would_be_seated(&self, caller: Option<&Caller>, room: LiveRoomId) -> Result<Standing, Error> {
         let Some(caller) = caller else { return Ok(Standing::Refused(Cause::Unauthenticated)) };
         match predict_join(&self.pool, caller, room).await {
             Ok(true) => Ok(Standing::Admitted),
@@ -188,7 +170,7 @@ impl Named {
     }
 
     fn target(&self) -> Option<Target> {
-        Some(Target { kind: Kind::parse(&self.kind)?, id: self.target? })
+        Some(Target { kind: self.kind.parse().ok()?, id: self.target? })
     }
 
     /// None: the reference is one that a room is known by.

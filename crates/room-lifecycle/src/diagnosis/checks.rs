@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use chassis::diagnosis::Cause;
-use domain::{EndedReason, RoomStatus};
+use domain::{EndedReason, RoomStatus, TargetKind};
 use time::OffsetDateTime;
 
 use super::{
     Standing,
-    access::Kind,
     probe::{Health, ListError, Listed, Opened, Timed},
     verdict::Findings,
 };
 use crate::{
     config::Policy,
-    store::diagnosis::{Ground, RecordedRoom},
+    store::diagnosis::{RecordedRoom, RoomFacts},
 };
 
 /// Clocks that are further apart will sooner or later make tokens useless: LiveKit allows them a minute.
@@ -43,20 +42,20 @@ pub(super) fn skip(findings: &mut Findings) {
 /// What the records say of the room, and of the caller.
 pub(super) fn record(
     findings: &mut Findings,
-    kind: Kind,
-    ground: Option<&Ground>,
+    kind: TargetKind,
+    ground: Option<&RoomFacts>,
     standing: Standing,
     policy: Policy,
 ) {
     if let Some(ground) = ground {
-        findings.tell_window(kind, ground.opens_at, ground.closes_at);
+        findings.add_window(kind, ground.opens_at, ground.closes_at);
     }
     let cause = match (standing, ground) {
         (Standing::Refused(cause), _) => Some(cause),
         (_, None) => Some(Cause::RoomNotActive),
         (_, Some(ground)) if !ground.open => Some(closed(kind, ground.ended_reason)),
         (_, Some(ground)) => {
-            let early = kind == Kind::Session && ground.now < ground.opens_at;
+            let early = kind == TargetKind::Session && ground.now < ground.opens_at;
             let made = ground.room.as_ref().is_some_and(is_made);
             match () {
                 () if !made && (policy.at_booking || !early) => Some(Cause::RoomPending),
@@ -65,7 +64,7 @@ pub(super) fn record(
             }
         }
     };
-    findings.add("record", Duration::ZERO, told(ground), cause);
+    findings.add("record", Duration::ZERO, describe_record(ground), cause);
 }
 
 /// LiveKit had it made, as far as the records know.
@@ -73,15 +72,15 @@ pub(super) fn is_made(room: &RecordedRoom) -> bool {
     room.status == RoomStatus::Active
 }
 
-fn closed(kind: Kind, reason: Option<EndedReason>) -> Cause {
+fn closed(kind: TargetKind, reason: Option<EndedReason>) -> Cause {
     match (kind, reason) {
-        (Kind::Session, Some(EndedReason::Cancelled)) => Cause::SessionCancelled,
-        (Kind::Session, _) => Cause::MeetingEnded,
-        (Kind::LiveRoom | Kind::Nest, _) => Cause::RoomNotActive,
+        (TargetKind::Session, Some(EndedReason::Cancelled)) => Cause::SessionCancelled,
+        (TargetKind::Session, _) => Cause::MeetingEnded,
+        (TargetKind::LiveRoom | TargetKind::Nest, _) => Cause::RoomNotActive,
     }
 }
 
-fn told(ground: Option<&Ground>) -> String {
+fn describe_record(ground: Option<&RoomFacts>) -> String {
     let Some(ground) = ground else { return "nothing is on".to_owned() };
     let open = if ground.open { "open" } else { "closed" };
     let Some(room) = &ground.room else { return format!("{open}; its room was never recorded") };
@@ -198,7 +197,7 @@ pub(super) fn browser_url(findings: &mut Findings, ws_url: &str, app_url: Option
     findings.add("browser_url", Duration::ZERO, detail, insecure.then_some(Cause::InsecureWebsocketUrl));
 }
 
-/// LiveKit tells of every room that it makes; a room of which it told nothing means that its webhooks are lost.
+/// LiveKit tells of every room that it makes; a room of which it reported nothing means that its webhooks are lost.
 pub(super) fn webhooks(
     findings: &mut Findings,
     room: Option<&RecordedRoom>,

@@ -1,28 +1,27 @@
 //! What may be asked about a room that somebody cannot get into, request by request.
 
 use chassis::{
-    field::Fields,
+    field::{Fields, one_of},
     grpc::{caller, uuid},
     status::Refusal,
 };
+use domain::TargetKind;
 use proto::{
     room::v1::{self as pb, diagnosis_service_server::DiagnosisService},
     types::v1::Caller,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 use uuid::Uuid;
 
 use super::{
-    Decision, Found, Kind, Target,
+    Decision, FoundTarget, Target,
     verdict::{self, Diagnosis},
 };
-use crate::{Rooms, nests};
-
-type Answer<T> = Result<Response<T>, Status>;
+use crate::{Rooms, RpcResult, nests};
 
 #[tonic::async_trait]
 impl DiagnosisService for Rooms {
-    async fn find_room(&self, request: Request<pb::FindRoomRequest>) -> Answer<pb::FindRoomResponse> {
+    async fn find_room(&self, request: Request<pb::FindRoomRequest>) -> RpcResult<pb::FindRoomResponse> {
         let request = request.into_inner();
         let caller = anybody(request.caller)?;
         let instead = |not_known: Diagnosis| pb::FindRoomResponse {
@@ -32,39 +31,39 @@ impl DiagnosisService for Rooms {
         let found = self.find_target(caller.as_ref(), &request.reference).await?;
         Ok(Response::new(match found {
             None => instead(verdict::not_known(super::is_admin(caller.as_ref()))),
-            Some(Found::Other { names, belongs_to }) => instead(verdict::mismatch(names, belongs_to)),
-            Some(Found::Room(target)) => pb::FindRoomResponse {
-                kind: target.kind.as_str().to_owned(),
-                id: target.id.to_string(),
-                not_known: None,
-            },
+            Some(FoundTarget::Other { names, belongs_to }) => instead(verdict::mismatch(names, belongs_to)),
+            Some(FoundTarget::Room(target)) => {
+                pb::FindRoomResponse { kind: target.kind.into(), id: target.id.to_string(), not_known: None }
+            }
         }))
     }
 
-    async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> Answer<pb::Diagnosis> {
+    async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> RpcResult<pb::Diagnosis> {
         let request = request.into_inner();
         let caller = anybody(request.caller)?;
         let mut wrong = Fields::default();
-        let target = wrong
-            .check_or(target(&request.kind, &request.id), Target { kind: Kind::Session, id: Uuid::nil() });
+        let target = wrong.check_or(
+            target(request.kind, &request.id),
+            Target { kind: TargetKind::Session, id: Uuid::nil() },
+        );
         let decision = wrong.check(decision(&request.code));
         wrong.finish()?;
         Ok(Response::new(self.diagnose(caller.as_ref(), target, decision).await?.into()))
     }
 
-    async fn check_repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::CheckRepairResponse> {
+    async fn check_repair(&self, request: Request<pb::RepairRequest>) -> RpcResult<pb::CheckRepairResponse> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let target = target(&request.kind, &request.id)?;
+        let target = target(request.kind, &request.id)?;
         let proof = request.proof.map(|given| nests::proof(Some(given))).transpose()?;
         Rooms::check_repair(self, &caller, proof.as_ref(), target).await?;
         Ok(Response::new(pb::CheckRepairResponse {}))
     }
 
-    async fn repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::RepairResponse> {
+    async fn repair(&self, request: Request<pb::RepairRequest>) -> RpcResult<pb::RepairResponse> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
-        let target = target(&request.kind, &request.id)?;
+        let target = target(request.kind, &request.id)?;
         let proof = request.proof.map(|given| nests::proof(Some(given))).transpose()?;
         let rooms = self.clone();
         let flow = async move { rooms.repair_target(&caller, proof.as_ref(), target).await };
@@ -78,10 +77,8 @@ fn anybody(who: Option<Caller>) -> Result<Option<Caller>, Refusal> {
     who.map(|who| caller(Some(who))).transpose()
 }
 
-fn target(kind: &str, id: &str) -> Result<Target, Refusal> {
-    let kind =
-        Kind::parse(kind).ok_or_else(|| Refusal::invalid("kind", "must be session, live_room or nest"))?;
-    Ok(Target { kind, id: uuid("id", id)? })
+fn target(kind: i32, id: &str) -> Result<Target, Refusal> {
+    Ok(Target { kind: one_of("kind", kind)?, id: uuid("id", id)? })
 }
 
 fn decision(code: &str) -> Result<Decision, Refusal> {
@@ -94,17 +91,17 @@ fn decision(code: &str) -> Result<Decision, Refusal> {
 }
 
 impl From<Diagnosis> for pb::Diagnosis {
-    fn from(told: Diagnosis) -> Self {
-        let words = told.cause.words();
+    fn from(diagnosis: Diagnosis) -> Self {
+        let words = diagnosis.cause.words();
         Self {
-            checks: told.checks.into_iter().map(check).collect(),
-            scenario: told.cause.scenario().as_str().to_owned(),
-            code: told.cause.code().to_owned(),
+            checks: diagnosis.checks.into_iter().map(check).collect(),
+            scenario: diagnosis.cause.scenario().into(),
+            code: diagnosis.cause.code().to_owned(),
             diagnosis: words.diagnosis.to_owned(),
             likely_cause: words.likely_cause.to_owned(),
-            fix: told.fix.to_owned(),
-            facts: told.facts.into_iter().map(|(fact, value)| (fact.to_owned(), value)).collect(),
-            repaired: told.repaired,
+            fix: diagnosis.fix.to_owned(),
+            facts: diagnosis.facts.into_iter().map(|(fact, value)| (fact.to_owned(), value)).collect(),
+            repaired: diagnosis.repaired,
         }
     }
 }

@@ -62,8 +62,12 @@ impl Probe {
 
     pub async fn health(&self) -> Timed<Health> {
         timed(async {
-            let answer =
-                self.http.get(&self.config.url).send().await.map_err(|error| told(&error, self.patience))?;
+            let answer = self
+                .http
+                .get(&self.config.url)
+                .send()
+                .await
+                .map_err(|error| root_cause(&error, self.patience))?;
             let status = answer.status();
             if status != StatusCode::OK {
                 return Err(format!("{} answers {status}: {}", self.config.url, text(answer).await));
@@ -94,7 +98,7 @@ impl Probe {
             let url = format!("{}/twirp/livekit.RoomService/ListRooms", self.config.url);
             let body = serde_json::json!({ "names": [name] });
             let answer = self.http.post(url).bearer_auth(token).json(&body).send().await;
-            let answer = answer.map_err(|error| ListError::Silent(told(&error, self.patience)))?;
+            let answer = answer.map_err(|error| ListError::Silent(root_cause(&error, self.patience)))?;
             match answer.status() {
                 StatusCode::OK => {}
                 StatusCode::UNAUTHORIZED => return Err(ListError::KeyRefused(text(answer).await)),
@@ -104,7 +108,7 @@ impl Probe {
                 }
             }
             let rooms: Rooms =
-                answer.json().await.map_err(|error| ListError::Silent(told(&error, self.patience)))?;
+                answer.json().await.map_err(|error| ListError::Silent(root_cause(&error, self.patience)))?;
             Ok(rooms.rooms.into_iter().find(|room| room.name == name).map(|room| room.sid))
         })
         .await
@@ -130,7 +134,7 @@ impl Probe {
             let url = format!("{}/rtc/validate?access_token={token}", self.config.url);
             let answer = match self.http.get(url).send().await {
                 Ok(answer) => answer,
-                Err(error) => return Opened::Silent(told(&error.without_url(), self.patience)),
+                Err(error) => return Opened::Silent(root_cause(&error.without_url(), self.patience)),
             };
             match answer.status() {
                 StatusCode::OK => Opened::Accepted,
@@ -171,7 +175,7 @@ async fn timed<T>(look: impl Future<Output = T>) -> Timed<T> {
 }
 
 /// The innermost reason, which says most.
-fn told(error: &reqwest::Error, patience: Duration) -> String {
+fn root_cause(error: &reqwest::Error, patience: Duration) -> String {
     if error.is_timeout() {
         return format!("no answer within {} ms", patience.as_millis());
     }

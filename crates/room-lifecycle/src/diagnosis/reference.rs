@@ -1,6 +1,7 @@
 //! What people paste when they cannot get in: an id, a LiveKit room name, the link of a meeting, an naddr. Pure, and
 //! total: whatever is none of these is no reference, and never an error.
 
+use domain::{NestId, SessionId};
 use nostr::nips::nip19::{FromBech32, Nip19Coordinate};
 use uuid::Uuid;
 
@@ -17,8 +18,8 @@ pub enum Reference {
     Id(Uuid),
     /// A room on LiveKit, of any generation.
     RoomName(String),
-    Meeting(Uuid),
-    Nest(Uuid),
+    Meeting(SessionId),
+    Nest(NestId),
 }
 
 /// None: nothing of ours is written so.
@@ -83,15 +84,19 @@ mod tests {
         assert_eq!(parse(&format!(" {ID}\n")), Some(Reference::Id(id)));
         for url in ["https://app.example.org/meeting/", "http://x/en/meeting/"] {
             for end in ["", "/", "?tab=1", "#now"] {
-                assert_eq!(parse(&format!("{url}{ID}{end}")), Some(Reference::Meeting(id)), "{url} {end}");
+                assert_eq!(
+                    parse(&format!("{url}{ID}{end}")),
+                    Some(Reference::Meeting(SessionId(id))),
+                    "{url} {end}"
+                );
             }
         }
         for name in [format!("session-{ID}"), format!("live-{ID}-g3"), format!("nest-{ID}")] {
             assert_eq!(parse(&name), Some(Reference::RoomName(name.clone())));
         }
         for kind in NEST_KINDS {
-            assert_eq!(parse(&naddr(kind, ID)), Some(Reference::Nest(id)));
-            assert_eq!(parse(&format!("nostr:{}", naddr(kind, ID))), Some(Reference::Nest(id)));
+            assert_eq!(parse(&naddr(kind, ID)), Some(Reference::Nest(NestId(id))));
+            assert_eq!(parse(&format!("nostr:{}", naddr(kind, ID))), Some(Reference::Nest(NestId(id))));
         }
     }
 

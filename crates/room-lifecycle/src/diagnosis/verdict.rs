@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chassis::diagnosis::Cause;
+use domain::TargetKind;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Target, access::Kind};
+use super::Target;
 
 /// One look, and what it found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,16 +96,16 @@ impl Findings {
         self.list.push(Finding { check, ok: None, detail: why.into(), cause: None, took: Duration::ZERO });
     }
 
-    pub fn tell_time(&mut self, fact: &'static str, time: OffsetDateTime) {
+    pub fn add_time(&mut self, fact: &'static str, time: OffsetDateTime) {
         if let Ok(time) = time.format(&Rfc3339) {
             self.facts.insert(fact, time);
         }
     }
 
-    pub fn tell_window(&mut self, kind: Kind, opens_at: OffsetDateTime, closes_at: OffsetDateTime) {
-        if kind == Kind::Session {
-            self.tell_time("opens_at", opens_at);
-            self.tell_time("closes_at", closes_at);
+    pub fn add_window(&mut self, kind: TargetKind, opens_at: OffsetDateTime, closes_at: OffsetDateTime) {
+        if kind == TargetKind::Session {
+            self.add_time("opens_at", opens_at);
+            self.add_time("closes_at", closes_at);
         }
     }
 
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn details_are_for_admins() {
-        let target = Target { kind: Kind::Nest, id: uuid::Uuid::nil() };
+        let target = Target { kind: TargetKind::Nest, id: uuid::Uuid::nil() };
         let found = || {
             let mut findings = Findings::new(target);
             findings.add(

@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
+use domain::RoomId;
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
-use crate::livekit::probe::Answer;
+use crate::livekit::probe::ProbeAnswer;
 
 /// Probes a second while nothing is wrong.
 pub const PROBES_PER_SECOND: i64 = 5;
@@ -53,7 +53,7 @@ pub struct Budget {
 /// A participant who has joined, or a ghost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
-    pub room: Uuid,
+    pub room: RoomId,
     pub room_name: String,
     pub identity: String,
     pub sid: Option<String>,
@@ -124,11 +124,12 @@ impl Turn {
     /// What is known of LiveKit after the answers of a turn. `makes_rooms`: whether it created a new room, if it was
     /// asked for one.
     #[must_use]
-    pub fn answering(&self, makes_rooms: Option<bool>, answers: &[Answer]) -> Option<OffsetDateTime> {
+    pub fn answering(&self, makes_rooms: Option<bool>, answers: &[ProbeAnswer]) -> Option<OffsetDateTime> {
         if makes_rooms.is_none() && answers.is_empty() {
             return self.answering_since;
         }
-        let answers = makes_rooms.unwrap_or_else(|| answers.iter().any(|&answer| answer != Answer::Unknown));
+        let answers =
+            makes_rooms.unwrap_or_else(|| answers.iter().any(|&answer| answer != ProbeAnswer::Unknown));
         answers.then(|| self.answering_since.unwrap_or(self.now))
     }
 
@@ -136,11 +137,12 @@ impl Turn {
     /// last alarm is a new one. Not `unheard`: all gave a sign of life meanwhile, or have left; that can be the answer
     /// to a silence, too, because LiveKit took 3 s to say it.
     #[must_use]
-    pub fn alarm(&self, asked: &[(Person, Answer)], unheard: bool) -> Option<OffsetDateTime> {
+    pub fn alarm(&self, asked: &[(Person, ProbeAnswer)], unheard: bool) -> Option<OffsetDateTime> {
         let is_new = |person: &Person| {
             self.alarmed_at.is_none_or(|alarm| person.alive_at.is_some_and(|alive| alive >= alarm))
         };
-        let is_news = |(person, answer): &(Person, Answer)| is_silence(person, *answer) && is_new(person);
+        let is_news =
+            |(person, answer): &(Person, ProbeAnswer)| is_silence(person, *answer) && is_new(person);
         if unheard && asked.iter().any(is_news) {
             return Some(self.now);
         }
@@ -156,15 +158,15 @@ impl Turn {
     /// Whether this silence is the second one, 10 s after the first. It makes a ghost if LiveKit created new rooms all
     /// the while, and no event came: that is for the caller to check.
     #[must_use]
-    pub fn is_second_silence(&self, person: &Person, answer: Answer) -> bool {
+    pub fn is_second_silence(&self, person: &Person, answer: ProbeAnswer) -> bool {
         is_silence(person, answer) && person.silent_since.is_some_and(|since| self.now - since >= APART)
     }
 }
 
 /// Whether no node of LiveKit has a participant that counts as joined.
 #[must_use]
-pub fn is_silence(person: &Person, answer: Answer) -> bool {
-    answer == Answer::Silent && !person.is_ghost
+pub fn is_silence(person: &Person, answer: ProbeAnswer) -> bool {
+    answer == ProbeAnswer::Silent && !person.is_ghost
 }
 
 impl Due {
@@ -187,8 +189,8 @@ impl Due {
 #[derive(Default)]
 struct Chosen {
     people: Vec<Person>,
-    seen: HashSet<(Uuid, String)>,
-    rooms: HashSet<Uuid>,
+    seen: HashSet<(RoomId, String)>,
+    rooms: HashSet<RoomId>,
 }
 
 impl Chosen {

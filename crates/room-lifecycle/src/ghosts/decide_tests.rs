@@ -1,6 +1,8 @@
 use std::collections::HashMap;
+use uuid::Uuid;
 
 use super::*;
+use domain::RoomId;
 
 fn at(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::seconds(seconds)
@@ -12,7 +14,7 @@ fn turn(now: i64) -> Turn {
 
 fn person(room: u128, identity: &str) -> Person {
     Person {
-        room: Uuid::from_u128(room),
+        room: RoomId(Uuid::from_u128(room)),
         room_name: format!("session-{room}"),
         identity: identity.to_owned(),
         sid: Some(format!("PA_{room}_{identity}")),
@@ -24,7 +26,7 @@ fn person(room: u128, identity: &str) -> Person {
 }
 
 fn names(people: &[Person]) -> Vec<String> {
-    people.iter().map(|person| format!("{}{}", person.room.as_u128(), person.identity)).collect()
+    people.iter().map(|person| format!("{}{}", person.room.0.as_u128(), person.identity)).collect()
 }
 
 #[test]
@@ -75,14 +77,14 @@ fn one_turn_probes_a_bounded_number() {
 fn ghost_needs_two_silences_ten_seconds_apart() {
     let silent = |since: Option<i64>| Person { silent_since: since.map(at), ..person(1, "a") };
     let is_second = |since, answer| turn(100).is_second_silence(&silent(since), answer);
-    assert!(is_second(Some(90), Answer::Silent));
-    assert!(!is_second(Some(91), Answer::Silent));
-    assert!(!is_second(None, Answer::Silent));
-    assert!(!is_second(Some(200), Answer::Silent), "the clock was set back");
-    assert!(!is_second(Some(90), Answer::Unknown), "a timeout proves nothing");
-    assert!(!is_second(Some(90), Answer::Alive));
+    assert!(is_second(Some(90), ProbeAnswer::Silent));
+    assert!(!is_second(Some(91), ProbeAnswer::Silent));
+    assert!(!is_second(None, ProbeAnswer::Silent));
+    assert!(!is_second(Some(200), ProbeAnswer::Silent), "the clock was set back");
+    assert!(!is_second(Some(90), ProbeAnswer::Unknown), "a timeout proves nothing");
+    assert!(!is_second(Some(90), ProbeAnswer::Alive));
     let ghost = Person { is_ghost: true, ..silent(Some(90)) };
-    assert!(!turn(100).is_second_silence(&ghost, Answer::Silent));
+    assert!(!turn(100).is_second_silence(&ghost, ProbeAnswer::Silent));
 }
 
 #[test]
@@ -98,20 +100,24 @@ fn silence_counts_only_while_livekit_creates_rooms() {
 #[test]
 fn first_silence_raises_the_alarm_until_all_are_heard() {
     let asked = |answer| vec![(Person { alive_at: Some(at(50)), ..person(1, "a") }, answer)];
-    assert_eq!(turn(100).alarm(&asked(Answer::Silent), true), Some(at(100)));
-    assert_eq!(turn(100).alarm(&asked(Answer::Silent), false), None, "they left while LiveKit was asked");
-    assert_eq!(turn(100).alarm(&asked(Answer::Alive), true), None);
-    assert_eq!(turn(100).alarm(&asked(Answer::Unknown), true), None);
-    let alarmed = |since| Turn { alarmed_at: Some(at(since)), ..turn(100) };
-    assert_eq!(alarmed(90).alarm(&asked(Answer::Silent), true), Some(at(90)), "silent since before it");
-    assert_eq!(alarmed(90).alarm(&asked(Answer::Alive), true), Some(at(90)));
-    assert_eq!(alarmed(90).alarm(&asked(Answer::Alive), false), None);
+    assert_eq!(turn(100).alarm(&asked(ProbeAnswer::Silent), true), Some(at(100)));
     assert_eq!(
-        alarmed(40).alarm(&asked(Answer::Silent), true),
+        turn(100).alarm(&asked(ProbeAnswer::Silent), false),
+        None,
+        "they left while LiveKit was asked"
+    );
+    assert_eq!(turn(100).alarm(&asked(ProbeAnswer::Alive), true), None);
+    assert_eq!(turn(100).alarm(&asked(ProbeAnswer::Unknown), true), None);
+    let alarmed = |since| Turn { alarmed_at: Some(at(since)), ..turn(100) };
+    assert_eq!(alarmed(90).alarm(&asked(ProbeAnswer::Silent), true), Some(at(90)), "silent since before it");
+    assert_eq!(alarmed(90).alarm(&asked(ProbeAnswer::Alive), true), Some(at(90)));
+    assert_eq!(alarmed(90).alarm(&asked(ProbeAnswer::Alive), false), None);
+    assert_eq!(
+        alarmed(40).alarm(&asked(ProbeAnswer::Silent), true),
         Some(at(100)),
         "alive after it: another crash"
     );
-    let ghost = vec![(Person { is_ghost: true, ..person(1, "a") }, Answer::Silent)];
+    let ghost = vec![(Person { is_ghost: true, ..person(1, "a") }, ProbeAnswer::Silent)];
     assert_eq!(turn(100).alarm(&ghost, true), None);
 }
 
@@ -127,10 +133,10 @@ fn rooms_are_replaced_a_minute_after_livekit_answers_again() {
 fn livekit_answers_since_the_last_failure() {
     let since = Turn { answering_since: Some(at(40)), ..turn(100) };
     assert_eq!(since.answering(None, &[]), Some(at(40)), "nothing was asked");
-    assert_eq!(since.answering(None, &[Answer::Unknown, Answer::Silent]), Some(at(40)));
-    assert_eq!(since.answering(None, &[Answer::Unknown]), None);
-    assert_eq!(since.answering(Some(false), &[Answer::Silent]), None, "it creates no rooms");
-    assert_eq!(turn(100).answering(None, &[Answer::Alive]), Some(at(100)));
+    assert_eq!(since.answering(None, &[ProbeAnswer::Unknown, ProbeAnswer::Silent]), Some(at(40)));
+    assert_eq!(since.answering(None, &[ProbeAnswer::Unknown]), None);
+    assert_eq!(since.answering(Some(false), &[ProbeAnswer::Silent]), None, "it creates no rooms");
+    assert_eq!(turn(100).answering(None, &[ProbeAnswer::Alive]), Some(at(100)));
     assert_eq!(turn(100).answering(Some(true), &[]), Some(at(100)));
 }
 
@@ -140,7 +146,7 @@ fn livekit_answers_since_the_last_failure() {
 fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
     let mut people: Vec<Person> =
         ["host", "guest"].into_iter().flat_map(|who| (0..1_000).map(move |room| person(room, who))).collect();
-    let mut checked: HashMap<(Uuid, String), OffsetDateTime> = HashMap::new();
+    let mut checked: HashMap<(RoomId, String), OffsetDateTime> = HashMap::new();
     let key = |person: &Person| (person.room, person.identity.clone());
     let mut turn = Turn { now: at(1), last: None, alarmed_at: Some(at(1)), answering_since: None };
     let mut now = at(8);
@@ -149,7 +155,7 @@ fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
         let is_due = |person: &&Person| checked.get(&key(person)).is_none_or(|at| now - *at >= APART);
         people.sort_by_key(|person| checked.get(&key(person)).copied());
         let due: Vec<&Person> = people.iter().filter(is_due).collect();
-        let quietest: HashSet<Uuid> = due.iter().map(|one| one.room).take(turn.budget().rooms).collect();
+        let quietest: HashSet<RoomId> = due.iter().map(|one| one.room).take(turn.budget().rooms).collect();
         let suspects = due.iter().filter(|one| one.silent_since.is_some()).take(MOST_PROBES);
         let unheard = due.iter().filter(|one| quietest.contains(&one.room)).take(MOST_PROBES);
         let lists = Due {
@@ -159,7 +165,7 @@ fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
             ghosts: Vec::new(),
         };
         let asked: Vec<_> =
-            lists.choose(turn.budget()).into_iter().map(|person| (person, Answer::Silent)).collect();
+            lists.choose(turn.budget()).into_iter().map(|person| (person, ProbeAnswer::Silent)).collect();
         for (person, _) in &asked {
             checked.insert(key(person), now);
             let known =

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use domain::RoomStatus;
+use domain::{RoomId, RoomStatus};
 use futures::{StreamExt, stream};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::decide::Turn;
 use crate::{
     Rooms,
     error::Error,
-    livekit::probe::Answer,
+    livekit::probe::ProbeAnswer,
     plan::Why,
     reconcile::WIDTH,
     store::{
@@ -37,7 +36,8 @@ impl Rooms {
         if due.is_empty() || !self.makes_rooms().await {
             return Ok(());
         }
-        let probed = stream::iter(due.into_iter().map(|room| self.probe_all_inside(room, turn.now)));
+        let probed =
+            stream::iter(due.into_iter().map(|room| self.probe_all_inside(RoomId(room.0), turn.now)));
         let silent: Vec<Option<Silent>> = probed.buffer_unordered(WIDTH).collect().await;
         let silent: Vec<Silent> = silent.into_iter().flatten().collect();
         // Silence proves nothing if LiveKit has stopped working meanwhile.
@@ -50,7 +50,7 @@ impl Rooms {
     }
 
     /// The room, if LiveKit lists participants in it, and neither those nor others that we know of answer.
-    async fn probe_all_inside(&self, room: Uuid, at: OffsetDateTime) -> Option<Silent> {
+    async fn probe_all_inside(&self, room: RoomId, at: OffsetDateTime) -> Option<Silent> {
         match self.try_probe_all_inside(room, at).await {
             Ok(silent) => silent,
             Err(error) => {
@@ -60,7 +60,7 @@ impl Rooms {
         }
     }
 
-    async fn try_probe_all_inside(&self, room: Uuid, at: OffsetDateTime) -> Result<Option<Silent>, Error> {
+    async fn try_probe_all_inside(&self, room: RoomId, at: OffsetDateTime) -> Result<Option<Silent>, Error> {
         let record = store::find_record_by_id(&self.pool, room).await?;
         let Some(record) = record.filter(|record| record.open && record.status == RoomStatus::Active) else {
             return Ok(None);
@@ -69,7 +69,8 @@ impl Rooms {
         let inside = match self.livekit.list_participants(&record.room_name).await {
             Ok(inside) => inside,
             Err(error) => {
-                self.note(room, known.into_iter().map(|identity| (identity, Answer::Unknown)), at).await?;
+                self.note(room, known.into_iter().map(|identity| (identity, ProbeAnswer::Unknown)), at)
+                    .await?;
                 return Err(error.into());
             }
         };
@@ -81,16 +82,16 @@ impl Rooms {
             let answer = self.livekit.probe(name, &identity).await;
             (identity, answer)
         }));
-        let found: Vec<(String, Answer)> = probes.buffer_unordered(WIDTH).collect().await;
-        let is_silent = !sids.is_empty() && found.iter().all(|(_, answer)| *answer == Answer::Silent);
+        let found: Vec<(String, ProbeAnswer)> = probes.buffer_unordered(WIDTH).collect().await;
+        let is_silent = !sids.is_empty() && found.iter().all(|(_, answer)| *answer == ProbeAnswer::Silent);
         self.note(room, found, at).await?;
         Ok(is_silent.then_some(Silent { record, sids }))
     }
 
     async fn note(
         &self,
-        room: Uuid,
-        found: impl IntoIterator<Item = (String, Answer)>,
+        room: RoomId,
+        found: impl IntoIterator<Item = (String, ProbeAnswer)>,
         at: OffsetDateTime,
     ) -> Result<(), Error> {
         let mut answers = Answers::default();

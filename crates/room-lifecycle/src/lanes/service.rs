@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use uuid::Uuid;
+use domain::RoomId;
 
 use super::{Lanes, Pace, Width};
 use crate::participant_calls::About;
@@ -17,7 +17,7 @@ const CLEAN_UP: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(crate) struct ServiceLanes {
     /// Looks at rooms.
-    pub rooms: Lanes<Uuid>,
+    pub rooms: Lanes<RoomId>,
     /// Calls about single participants.
     pub participants: Lanes<About>,
     pub clean_ups: Lanes<()>,

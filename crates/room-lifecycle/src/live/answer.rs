@@ -1,7 +1,7 @@
 //! Rows as the interface tells them.
 
-use chassis::grpc::timestamp;
-use domain::{LiveStatus, LobbyStatus, Owner, RoomStatus, SeatRole};
+use chassis::{field::non_empty, grpc::timestamp};
+use domain::{LiveRoomStatus, LiveStatus, Owner, Readiness, RoomStatus, SeatRole};
 use proto::room::v1 as pb;
 
 use crate::store::live::{Live, LiveRoom, LiveSession, rooms::State};
@@ -16,35 +16,32 @@ pub fn room(row: LiveRoom) -> pb::LiveRoom {
         id: row.id.to_string(),
         title: row.title,
         description: row.description,
-        status: row.open_status.map_or("idle", LiveStatus::as_str).to_owned(),
+        status: row.open_status.map_or(LiveRoomStatus::Idle, LiveStatus::of_room).into(),
         room_name: row.room_name,
         room_slug: row.room_slug,
         host_user_id: row.host_user_id,
-        current_session_id: row.open_session.map(|id| id.to_string()).unwrap_or_default(),
+        current_session_id: row.open_session.map(|id| id.to_string()),
         host_present: row.host_present,
-        access_level: row.access_level.as_str().to_owned(),
+        access_level: row.access_level.into(),
         topic_keys: row.topic_keys,
-        cover_image_url: row.cover_image_url.unwrap_or_default(),
+        cover_image_url: row.cover_image_url.and_then(non_empty),
     }
 }
 
 /// Of what people may come to now; until the intent is written, the name that it will get.
-fn livekit_room_name(row: &LiveRoom) -> String {
-    let (Some(session), Some(status)) = (row.open_session, row.open_status) else { return String::new() };
-    if !status.has_room() {
-        return String::new();
-    }
-    row.livekit_room_name.clone().unwrap_or_else(|| Owner::LiveSession(session).room_name(1))
+fn livekit_room_name(row: &LiveRoom) -> Option<String> {
+    let session = row.open_session.filter(|_| row.open_status.is_some_and(LiveStatus::has_room))?;
+    Some(row.livekit_room_name.clone().unwrap_or_else(|| Owner::LiveSession(session).room_name(1)))
 }
 
 pub fn session(row: LiveSession) -> pb::LiveSession {
     pb::LiveSession {
         id: row.id.to_string(),
         room_id: row.room_id.to_string(),
-        session_title: row.session_title.unwrap_or_default(),
-        status: row.status.as_str().to_owned(),
-        livekit: livekit(row.status, row.livekit).to_owned(),
-        access_level: row.access_level.as_str().to_owned(),
+        session_title: row.session_title.and_then(non_empty),
+        status: row.status.into(),
+        livekit: livekit(row.status, row.livekit).map(Into::into),
+        access_level: row.access_level.into(),
         starts_at: Some(timestamp(row.starts_at)),
         ends_at: row.ends_at.map(timestamp),
         started_at: row.started_at.map(timestamp),
@@ -53,20 +50,20 @@ pub fn session(row: LiveSession) -> pb::LiveSession {
         lobby_buffer_minutes: row.lobby_buffer_minutes,
         max_participants: row.max_participants,
         topic_keys: row.topic_keys,
-        end_reason: row.end_reason.map_or("", domain::EndReason::as_str).to_owned(),
+        end_reason: row.end_reason.map(Into::into),
     }
 }
 
-/// Empty: the session has no room on LiveKit, because its lobby is not open yet or it is over.
-const fn livekit(session: LiveStatus, room: Option<RoomStatus>) -> &'static str {
+/// None: the session has no room on LiveKit, because its lobby is not open yet or it is over.
+const fn livekit(session: LiveStatus, room: Option<RoomStatus>) -> Option<Readiness> {
     if !session.has_room() {
-        return "";
+        return None;
     }
-    match room {
-        Some(RoomStatus::Active) => "ready",
-        Some(RoomStatus::Failed) => "failed",
-        Some(RoomStatus::Pending | RoomStatus::Ended) | None => "starting",
-    }
+    Some(match room {
+        Some(RoomStatus::Active) => Readiness::Ready,
+        Some(RoomStatus::Failed) => Readiness::Failed,
+        Some(RoomStatus::Pending | RoomStatus::Ended) | None => Readiness::Starting,
+    })
 }
 
 /// A room at one moment; `viewer` is nobody for our own services.
@@ -74,9 +71,9 @@ pub fn state(state: State, viewer: &str) -> pb::GetRoomStateResponse {
     let is_host = viewer == state.live.room.host_user_id;
     let role = if is_host { SeatRole::Host } else { state.seat_role.unwrap_or(SeatRole::Guest) };
     let viewer = pb::Viewer {
-        role: role.as_str().to_owned(),
+        role: role.into(),
         is_host,
-        lobby_status: state.lobby_status.map_or("", LobbyStatus::as_str).to_owned(),
+        lobby_status: state.lobby_status.map(Into::into),
         is_banned: state.is_banned,
     };
     let counts = pb::Counts {

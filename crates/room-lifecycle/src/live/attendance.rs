@@ -2,8 +2,8 @@
 //! equal to it, and the pass releases the seats that nobody came back to.
 
 use chassis::db::retried;
+use domain::{LiveSessionId, RoomId};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::{
     Rooms,
@@ -22,14 +22,14 @@ const ADMITTING: i64 = 500;
 impl Rooms {
     /// Makes the seats of a live room's session equal to what LiveKit shows; writes nothing when they are. Of other
     /// rooms there is nothing to do.
-    pub async fn project_presence(&self, livekit_room: Uuid) -> Result<(), Error> {
+    pub async fn project_presence(&self, livekit_room: RoomId) -> Result<(), Error> {
         if !attendance::is_stale(&self.pool, livekit_room).await? {
             return Ok(());
         }
         retried(|| self.lock_and_project(livekit_room)).await
     }
 
-    async fn lock_and_project(&self, livekit_room: Uuid) -> Result<(), Error> {
+    async fn lock_and_project(&self, livekit_room: RoomId) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         let Some(live) = attendance::lock_room(&mut *transaction, livekit_room).await? else { return Ok(()) };
         if !seats::lock_session(&mut *transaction, live.session).await? {
@@ -48,7 +48,7 @@ impl Rooms {
         Ok(())
     }
 
-    async fn let_in(&self, session: Uuid) -> Result<(), Error> {
+    async fn let_in(&self, session: LiveSessionId) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         if seats::lock_session(&mut *transaction, session).await? {
             lobby::admit_waiting(&mut transaction, session).await?;
@@ -61,12 +61,12 @@ impl Rooms {
 pub(crate) async fn project(
     transaction: &mut PgConnection,
     live: Locked,
-    livekit_room: Uuid,
+    livekit_room: RoomId,
 ) -> Result<(), Error> {
     attendance::insert_unknown_people(&mut *transaction, livekit_room).await?;
     attendance::set_seats(&mut *transaction, livekit_room).await?;
     if attendance::set_numbers(&mut *transaction, livekit_room).await? {
-        sessions::settle(&mut *transaction, live.room).await?;
+        sessions::refresh_projection(&mut *transaction, live.room).await?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ const MISSED_AFTER: Duration = Duration::hours(2);
 
 /// What going live leads to.
 #[derive(Clone, Copy, Debug)]
-pub enum Way<'a> {
+pub enum GoLiveDecision<'a> {
     /// Nothing is on: a new session begins so.
     Create(LiveStatus),
     /// The open session has to move on by its own plan first.
@@ -26,9 +26,13 @@ pub enum Way<'a> {
 }
 
 /// A host goes live, or schedules.
-pub fn go_live<'a>(open: Option<&'a LiveSession>, wish: &NewSession, now: OffsetDateTime) -> Way<'a> {
+pub fn go_live<'a>(
+    open: Option<&'a LiveSession>,
+    wish: &NewSession,
+    now: OffsetDateTime,
+) -> GoLiveDecision<'a> {
     let Some(open) = open else {
-        return Way::Create(match wish.later(now) {
+        return GoLiveDecision::Create(match wish.later(now) {
             None => LiveStatus::Live,
             Some(start) if start.saturating_sub(buffer(wish.buffer_minutes())) <= now => LiveStatus::Lobby,
             Some(_) => LiveStatus::Scheduled,
@@ -36,15 +40,15 @@ pub fn go_live<'a>(open: Option<&'a LiveSession>, wish: &NewSession, now: Offset
     };
     let due = due(open, now);
     match wish.later(now) {
-        _ if due == Some(LiveStatus::Cancelled) => Way::Due,
+        _ if due == Some(LiveStatus::Cancelled) => GoLiveDecision::Due,
         // Its lobby is open, or nearly: that is the session he means.
         None if open.status == LiveStatus::Scheduled => {
             let soon = open.lobby_opens_at().saturating_sub(buffer(open.lobby_buffer_minutes)) <= now;
-            if soon { Way::Start(open) } else { Way::Refuse(open) }
+            if soon { GoLiveDecision::Start(open) } else { GoLiveDecision::Refuse(open) }
         }
-        Some(start) if open.starts_at != start => Way::Refuse(open),
-        _ if due.is_some() => Way::Due,
-        _ => Way::Keep(open),
+        Some(start) if open.starts_at != start => GoLiveDecision::Refuse(open),
+        _ if due.is_some() => GoLiveDecision::Due,
+        _ => GoLiveDecision::Keep(open),
     }
 }
 
@@ -93,7 +97,7 @@ impl Verb {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum Step<'a> {
+pub enum SessionDecision<'a> {
     /// The open session has to move on by its own plan first.
     Due,
     /// It is so already; the open session, if there is one.
@@ -103,26 +107,30 @@ pub enum Step<'a> {
 }
 
 /// What a verb does with the open session.
-pub fn step(verb: Verb, open: Option<&LiveSession>, now: OffsetDateTime) -> Result<Step<'_>, LiveError> {
+pub fn step(
+    verb: Verb,
+    open: Option<&LiveSession>,
+    now: OffsetDateTime,
+) -> Result<SessionDecision<'_>, LiveError> {
     use LiveStatus::{Cancelled, Ended, Live, Scheduled};
     let Some(open) = open else {
         return match verb {
-            Verb::End | Verb::Cancel | Verb::Reset => Ok(Step::Keep(None)),
+            Verb::End | Verb::Cancel | Verb::Reset => Ok(SessionDecision::Keep(None)),
             Verb::Start | Verb::OpenLobby | Verb::HostPresent(_) => Err(LiveError::NotActive),
         };
     };
     if due(open, now).is_some() {
-        return Ok(Step::Due);
+        return Ok(SessionDecision::Due);
     }
     Ok(match (verb, open.status) {
-        (Verb::Start, Live) => Step::Keep(Some(open)),
-        (Verb::Start, _) => Step::Become(open, Live),
-        (Verb::OpenLobby, Scheduled) => Step::Become(open, LiveStatus::Lobby),
-        (Verb::OpenLobby, _) => Step::Keep(Some(open)), // it is open, or more
+        (Verb::Start, Live) => SessionDecision::Keep(Some(open)),
+        (Verb::Start, _) => SessionDecision::Become(open, Live),
+        (Verb::OpenLobby, Scheduled) => SessionDecision::Become(open, LiveStatus::Lobby),
+        (Verb::OpenLobby, _) => SessionDecision::Keep(Some(open)), // it is open, or more
         (Verb::Cancel, Live) => return Err(LiveError::Started),
-        (Verb::Cancel, _) | (Verb::End | Verb::Reset, Scheduled) => Step::Become(open, Cancelled),
-        (Verb::End | Verb::Reset, _) => Step::Become(open, Ended),
-        (Verb::HostPresent(present), _) => Step::HostPresent(open, present),
+        (Verb::Cancel, _) | (Verb::End | Verb::Reset, Scheduled) => SessionDecision::Become(open, Cancelled),
+        (Verb::End | Verb::Reset, _) => SessionDecision::Become(open, Ended),
+        (Verb::HostPresent(present), _) => SessionDecision::HostPresent(open, present),
     })
 }
 

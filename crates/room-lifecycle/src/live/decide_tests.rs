@@ -1,6 +1,5 @@
-use domain::AccessLevel;
+use domain::{AccessLevel, LiveRoomId, LiveSessionId};
 use time::macros::datetime;
-use uuid::Uuid;
 
 use super::*;
 
@@ -9,8 +8,8 @@ const NOW: OffsetDateTime = datetime!(2026-05-01 12:00 UTC);
 /// An open session that starts in so many minutes, with a buffer of 15.
 fn open(status: LiveStatus, starts_in: i64) -> LiveSession {
     LiveSession {
-        id: Uuid::nil(),
-        room_id: Uuid::nil(),
+        id: LiveSessionId::default(),
+        room_id: LiveRoomId::default(),
         session_title: None,
         topic_keys: Vec::new(),
         status,
@@ -61,11 +60,11 @@ fn going_live_is_a_table() {
     ] {
         let there = there.map(|(status, starts_in)| open(status, starts_in));
         let decided = match go_live(there.as_ref(), &wish(wanted), NOW) {
-            Way::Create(status) => format!("Create({status:?})"),
-            Way::Due => "Due".to_owned(),
-            Way::Keep(_) => "Keep".to_owned(),
-            Way::Start(_) => "Start".to_owned(),
-            Way::Refuse(_) => "Refuse".to_owned(),
+            GoLiveDecision::Create(status) => format!("Create({status:?})"),
+            GoLiveDecision::Due => "Due".to_owned(),
+            GoLiveDecision::Keep(_) => "Keep".to_owned(),
+            GoLiveDecision::Start(_) => "Start".to_owned(),
+            GoLiveDecision::Refuse(_) => "Refuse".to_owned(),
         };
         assert_eq!(decided, way, "{there:?} {wanted:?}");
     }
@@ -76,7 +75,7 @@ fn what_was_missed_is_in_nobodys_way() {
     let mut missed = open(LiveStatus::Scheduled, -60);
     missed.ends_at = Some(NOW);
     for wanted in [None, Some(10), Some(60)] {
-        assert!(matches!(go_live(Some(&missed), &wish(wanted), NOW), Way::Due));
+        assert!(matches!(go_live(Some(&missed), &wish(wanted), NOW), GoLiveDecision::Due));
     }
 }
 
@@ -84,7 +83,7 @@ fn what_was_missed_is_in_nobodys_way() {
 fn a_lobby_that_opens_at_another_time_is_what_counts() {
     let mut early = open(LiveStatus::Scheduled, 120);
     early.lobby_open_at = Some(NOW + Duration::minutes(15));
-    assert!(matches!(go_live(Some(&early), &wish(None), NOW), Way::Start(_)));
+    assert!(matches!(go_live(Some(&early), &wish(None), NOW), GoLiveDecision::Start(_)));
     assert_eq!(due(&early, NOW), None);
     assert_eq!(due(&early, NOW + Duration::minutes(15)), Some(LiveStatus::Lobby));
 }
@@ -137,10 +136,10 @@ fn verbs_are_a_table() {
         ];
         for (open, wanted) in sessions.iter().zip(steps) {
             let decided = match step(verb, open.as_ref(), NOW) {
-                Ok(Step::Due) => "Due".to_owned(),
-                Ok(Step::Keep(_)) => "Keep".to_owned(),
-                Ok(Step::Become(_, status)) => format!("Become({status:?})"),
-                Ok(Step::HostPresent(..)) => "HostPresent".to_owned(),
+                Ok(SessionDecision::Due) => "Due".to_owned(),
+                Ok(SessionDecision::Keep(_)) => "Keep".to_owned(),
+                Ok(SessionDecision::Become(_, status)) => format!("Become({status:?})"),
+                Ok(SessionDecision::HostPresent(..)) => "HostPresent".to_owned(),
                 Err(why) => format!("{why:?}"),
             };
             assert_eq!(decided, wanted, "{verb:?} {open:?}");

@@ -1,8 +1,8 @@
 //! Why not: what live rooms refuse, once.
 
 use chassis::status::{Reason, Refusal};
+use domain::LiveSessionId;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LiveError {
@@ -10,7 +10,7 @@ pub enum LiveError {
     #[error("there is no such live room")]
     NoRoom,
     #[error("the room has another open session")]
-    NotIdle { session: Uuid, starts_at: OffsetDateTime },
+    NotIdle { session: LiveSessionId, starts_at: OffsetDateTime },
     #[error("nothing is on in the room")]
     NotActive,
     #[error("the session is live")]

@@ -8,12 +8,12 @@ use chassis::{
     page::{self, Cursor, one_more, page},
     status::{Reason, Refusal},
 };
+use domain::LiveRoomId;
 use proto::{
     room::v1::{self as pb, live_room_service_server::LiveRoomService},
     types::v1::Caller,
 };
-use tonic::{Request, Response, Status};
-use uuid::Uuid;
+use tonic::{Request, Response};
 
 use super::{
     LiveError, answer,
@@ -21,25 +21,23 @@ use super::{
     request::{NewSession, RoomFields},
 };
 use crate::{
-    Rooms,
+    Rooms, RpcResult,
     error::Error,
     store::{
         events,
-        live::{Live, Reader, rooms},
+        live::{Live, RoomReader, rooms},
     },
 };
 
-type Answer<T> = Result<Response<T>, Status>;
-
 #[tonic::async_trait]
 impl LiveRoomService for Rooms {
-    async fn get_my_room(&self, request: Request<pb::GetMyRoomRequest>) -> Answer<pb::LiveRoomResponse> {
+    async fn get_my_room(&self, request: Request<pb::GetMyRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         let caller = person(request.into_inner().caller)?;
         let rooms = self.clone();
         self.written("my live room", Box::pin(async move { rooms.my_room(&caller).await })).await
     }
 
-    async fn save_my_room(&self, request: Request<pb::SaveMyRoomRequest>) -> Answer<pb::LiveRoomResponse> {
+    async fn save_my_room(&self, request: Request<pb::SaveMyRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         let request = request.into_inner();
         let caller = person(request.caller)?;
         let mut wrong = Fields::default();
@@ -53,7 +51,7 @@ impl LiveRoomService for Rooms {
         self.written("save live room", Box::pin(flow)).await
     }
 
-    async fn update_room(&self, request: Request<pb::UpdateRoomRequest>) -> Answer<pb::LiveRoomResponse> {
+    async fn update_room(&self, request: Request<pb::UpdateRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
@@ -65,10 +63,10 @@ impl LiveRoomService for Rooms {
         self.written("update live room", Box::pin(flow)).await
     }
 
-    async fn get_room(&self, request: Request<pb::LiveRoomRequest>) -> Answer<pb::LiveRoomResponse> {
+    async fn get_room(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         let (caller, room) = about(request)?;
         let found =
-            rooms::find_readable(&self.pool, room, Reader::from(&caller)).await.map_err(Error::from)?;
+            rooms::find_readable(&self.pool, room, RoomReader::from(&caller)).await.map_err(Error::from)?;
         let found = found.ok_or(Error::Live(LiveError::NoRoom))?;
         Ok(Response::new(answer::live(found)))
     }
@@ -76,9 +74,10 @@ impl LiveRoomService for Rooms {
     async fn get_room_state(
         &self,
         request: Request<pb::LiveRoomRequest>,
-    ) -> Answer<pb::GetRoomStateResponse> {
+    ) -> RpcResult<pb::GetRoomStateResponse> {
         let (caller, room) = about(request)?;
-        let state = rooms::find_state(&self.pool, room, Reader::from(&caller)).await.map_err(Error::from)?;
+        let state =
+            rooms::find_state(&self.pool, room, RoomReader::from(&caller)).await.map_err(Error::from)?;
         let state = state.ok_or(Error::Live(LiveError::NoRoom))?;
         Ok(Response::new(answer::state(state, &caller.user_id)))
     }
@@ -86,23 +85,23 @@ impl LiveRoomService for Rooms {
     async fn list_sessions(
         &self,
         request: Request<pb::ListSessionsRequest>,
-    ) -> Answer<pb::ListSessionsResponse> {
+    ) -> RpcResult<pb::ListSessionsResponse> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
-        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
+        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         let rows =
-            rooms::list_sessions(&self.pool, room, Reader::from(&caller), after, one_more(limit)).await;
+            rooms::list_sessions(&self.pool, room, RoomReader::from(&caller), after, one_more(limit)).await;
         let rows = rows.map_err(Error::from)?.ok_or(Error::Live(LiveError::NoRoom))?;
         let (rows, next_cursor) =
-            page(rows, limit, |row| Cursor { at: row.started_at.unwrap_or(row.starts_at), id: row.id });
+            page(rows, limit, |row| Cursor { at: row.started_at.unwrap_or(row.starts_at), id: row.id.0 });
         let sessions = rows.into_iter().map(answer::session).collect();
         Ok(Response::new(pb::ListSessionsResponse { sessions, next_cursor }))
     }
 
-    async fn go_live(&self, request: Request<pb::GoLiveRequest>) -> Answer<pb::GoLiveResponse> {
+    async fn go_live(&self, request: Request<pb::GoLiveRequest>) -> RpcResult<pb::GoLiveResponse> {
         let mut request = request.into_inner();
         let caller = caller(request.caller.take())?;
         let mut wrong = Fields::default();
@@ -121,30 +120,30 @@ impl LiveRoomService for Rooms {
         }))
     }
 
-    async fn start_session(&self, request: Request<pb::LiveRoomRequest>) -> Answer<pb::LiveRoomResponse> {
+    async fn start_session(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         self.changed(request, Verb::Start).await
     }
 
-    async fn open_lobby(&self, request: Request<pb::LiveRoomRequest>) -> Answer<pb::LiveRoomResponse> {
+    async fn open_lobby(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         self.changed(request, Verb::OpenLobby).await
     }
 
-    async fn end_session(&self, request: Request<pb::LiveRoomRequest>) -> Answer<pb::LiveRoomResponse> {
+    async fn end_session(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         self.changed(request, Verb::End).await
     }
 
-    async fn cancel_session(&self, request: Request<pb::LiveRoomRequest>) -> Answer<pb::LiveRoomResponse> {
+    async fn cancel_session(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         self.changed(request, Verb::Cancel).await
     }
 
-    async fn reset_room(&self, request: Request<pb::LiveRoomRequest>) -> Answer<pb::LiveRoomResponse> {
+    async fn reset_room(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         self.changed(request, Verb::Reset).await
     }
 
     async fn set_host_present(
         &self,
         request: Request<pb::SetHostPresentRequest>,
-    ) -> Answer<pb::LiveRoomResponse> {
+    ) -> RpcResult<pb::LiveRoomResponse> {
         let pb::SetHostPresentRequest { caller, room_id, present } = request.into_inner();
         let request = Request::new(pb::LiveRoomRequest { caller, room_id });
         self.changed(request, Verb::HostPresent(present)).await
@@ -166,7 +165,7 @@ impl Rooms {
         &self,
         request: Request<pb::LiveRoomRequest>,
         verb: Verb,
-    ) -> Answer<pb::LiveRoomResponse> {
+    ) -> RpcResult<pb::LiveRoomResponse> {
         let (caller, room) = about(request)?;
         let rooms = self.clone();
         let flow = async move { rooms.change_session(&caller, room, verb).await };
@@ -177,12 +176,12 @@ impl Rooms {
         &self,
         name: &'static str,
         flow: Pin<Box<impl Future<Output = Result<Live, Error>> + Send + 'static>>,
-    ) -> Answer<pb::LiveRoomResponse> {
+    ) -> RpcResult<pb::LiveRoomResponse> {
         Ok(Response::new(answer::live(self.run(name, flow).await?)))
     }
 }
 
-fn about(request: Request<pb::LiveRoomRequest>) -> Result<(Caller, Uuid), Refusal> {
+fn about(request: Request<pb::LiveRoomRequest>) -> Result<(Caller, LiveRoomId), Refusal> {
     let request = request.into_inner();
     Ok((caller(request.caller)?, uuid("room_id", &request.room_id)?))
 }

@@ -1,46 +1,43 @@
 //! What a host may ask about the people in his room, request by request.
 
 use chassis::{
-    field::{Fields, id, moment},
+    field::{Fields, id, moment, non_empty, one_of},
     grpc::{timestamp, uuid},
     page::{self, Cursor},
     status::Refusal,
 };
-use domain::{SeatRole, Source};
+use domain::{LiveRoomId, SeatRole, Source};
 use proto::{
     room::v1::{self as pb, moderation_service_server::ModerationService},
     types::v1::Caller,
 };
 use time::OffsetDateTime;
-use tonic::{Request, Response, Status};
-use uuid::Uuid;
+use tonic::{Request, Response};
 
 use super::{
     LiveError, answer,
     grpc_seats::{person, seat},
     moderation::Summary,
 };
-use crate::{Rooms, error::Error, store::live::moderation::Seated};
-
-type Answer<T> = Result<Response<T>, Status>;
+use crate::{Rooms, RpcResult, error::Error, store::live::moderation::Seated};
 
 #[tonic::async_trait]
 impl ModerationService for Rooms {
-    async fn promote(&self, request: Request<pb::ModerateRequest>) -> Answer<pb::SeatResponse> {
+    async fn promote(&self, request: Request<pb::ModerateRequest>) -> RpcResult<pb::SeatResponse> {
         self.give_role(request, SeatRole::Speaker).await
     }
 
-    async fn demote(&self, request: Request<pb::ModerateRequest>) -> Answer<pb::SeatResponse> {
+    async fn demote(&self, request: Request<pb::ModerateRequest>) -> RpcResult<pb::SeatResponse> {
         self.give_role(request, SeatRole::Guest).await
     }
 
-    async fn mute(&self, request: Request<pb::MuteRequest>) -> Answer<pb::MuteResponse> {
+    async fn mute(&self, request: Request<pb::MuteRequest>) -> RpcResult<pb::MuteResponse> {
         let request = request.into_inner();
         let caller = person(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
         let user = wrong.check(id("user_id", request.user_id));
-        let source = wrong.check_or(source(&request.source), Source::Microphone);
+        let source = wrong.check_or(one_of("source", request.source), Source::Microphone);
         wrong.finish()?;
         let rooms = self.clone();
         let changed =
@@ -48,14 +45,14 @@ impl ModerationService for Rooms {
         Ok(Response::new(pb::MuteResponse { changed }))
     }
 
-    async fn kick(&self, request: Request<pb::ModerateRequest>) -> Answer<pb::KickResponse> {
+    async fn kick(&self, request: Request<pb::ModerateRequest>) -> RpcResult<pb::KickResponse> {
         let (caller, room, user) = meant(request)?;
         let rooms = self.clone();
         let kicked = self.run("kick", async move { rooms.kick_seated(&caller, room, &user).await }).await?;
         if kicked { Ok(Response::new(pb::KickResponse {})) } else { Err(nobody_sits().into()) }
     }
 
-    async fn ban(&self, request: Request<pb::BanRequest>) -> Answer<pb::BanResponse> {
+    async fn ban(&self, request: Request<pb::BanRequest>) -> RpcResult<pb::BanResponse> {
         let request = request.into_inner();
         let caller = person(request.caller)?;
         let mut wrong = Fields::default();
@@ -68,25 +65,28 @@ impl ModerationService for Rooms {
         Ok(Response::new(pb::BanResponse {}))
     }
 
-    async fn unban(&self, request: Request<pb::ModerateRequest>) -> Answer<pb::BanResponse> {
+    async fn unban(&self, request: Request<pb::ModerateRequest>) -> RpcResult<pb::BanResponse> {
         let (caller, room, user) = meant(request)?;
         self.unban(&caller, room, &user).await?;
         Ok(Response::new(pb::BanResponse {}))
     }
 
-    async fn raise_hand(&self, request: Request<pb::RaiseHandRequest>) -> Answer<pb::SeatResponse> {
+    async fn raise_hand(&self, request: Request<pb::RaiseHandRequest>) -> RpcResult<pb::SeatResponse> {
         let request = request.into_inner();
         let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
         let taken = self.raise_hand(&caller, room, request.raised).await?.ok_or(LiveError::NoSeat);
         Ok(Response::new(pb::SeatResponse { seat: Some(seat(taken.map_err(Error::from)?)) }))
     }
 
-    async fn get_summary(&self, request: Request<pb::GetSummaryRequest>) -> Answer<pb::GetSummaryResponse> {
+    async fn get_summary(
+        &self,
+        request: Request<pb::GetSummaryRequest>,
+    ) -> RpcResult<pb::GetSummaryResponse> {
         let request = request.into_inner();
         let caller = person(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
-        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
+        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         let summary = self.summary(&caller, room, after, page::one_more(limit)).await?;
         Ok(Response::new(summary_response(summary, limit)))
@@ -98,7 +98,7 @@ impl Rooms {
         &self,
         request: Request<pb::ModerateRequest>,
         role: SeatRole,
-    ) -> Answer<pb::SeatResponse> {
+    ) -> RpcResult<pb::SeatResponse> {
         let (caller, room, user) = meant(request)?;
         let rooms = self.clone();
         let changed = self
@@ -108,20 +108,13 @@ impl Rooms {
     }
 }
 
-fn meant(request: Request<pb::ModerateRequest>) -> Result<(Caller, Uuid, String), Refusal> {
+fn meant(request: Request<pb::ModerateRequest>) -> Result<(Caller, LiveRoomId, String), Refusal> {
     let request = request.into_inner();
     let caller = person(request.caller)?;
     let mut wrong = Fields::default();
     let room = wrong.check(uuid("room_id", &request.room_id));
     let user = wrong.check(id("user_id", request.user_id));
     wrong.finish().map(|()| (caller, room, user))
-}
-
-fn source(name: &str) -> Result<Source, Refusal> {
-    let named = Source::ALL.into_iter().find(|source| source.as_str() == name);
-    named.ok_or_else(|| {
-        Refusal::invalid("source", "must be camera, microphone, screen_share or screen_share_audio")
-    })
 }
 
 /// Postgres takes later times, and no program that reads them.
@@ -163,9 +156,9 @@ fn seated(one: Seated) -> pb::SeatedPerson {
     pb::SeatedPerson {
         name: one.name.unwrap_or_else(|| one.user_id.clone()),
         user_id: one.user_id,
-        avatar_url: one.avatar_url.unwrap_or_default(),
-        role: one.role.as_str().to_owned(),
-        lobby_status: one.lobby_status.as_str().to_owned(),
+        avatar_url: one.avatar_url.and_then(non_empty),
+        role: one.role.into(),
+        lobby_status: one.lobby_status.into(),
         in_room: one.in_room,
         joined_at: one.joined_at.map(timestamp),
         left_at: one.left_at.map(timestamp),

@@ -1,53 +1,52 @@
 //! What may be asked about seats, request by request.
 
 use chassis::{
-    field::{Fields, id},
+    field::{Fields, id, non_empty},
     grpc::{caller, timestamp, uuid},
     page::{self, Cursor},
     status::{Reason, Refusal},
 };
+use domain::{LiveRoomId, OwnerKind};
 use proto::{
     room::v1::{self as pb, seat_service_server::SeatService},
     types::v1::Caller,
 };
-use tonic::{Request, Response, Status};
-use uuid::Uuid;
+use tonic::{Request, Response};
 
 use crate::{
-    Rooms,
+    Rooms, RpcResult,
     store::live::{lobby::Waiting, seats::Seat},
 };
 
-type Answer<T> = Result<Response<T>, Status>;
-
 #[tonic::async_trait]
 impl SeatService for Rooms {
-    async fn join(&self, request: Request<pb::SeatRequest>) -> Answer<pb::JoinResponse> {
+    async fn join(&self, request: Request<pb::SeatRequest>) -> RpcResult<pb::JoinResponse> {
         let (caller, room) = asked(request)?;
         let joined = self.join_live_room(&caller, room).await;
-        let (taken, session) = joined
-            .map_err(|error| Refusal::from(error).logged("live", &room.to_string(), &caller.user_id))?;
+        let (taken, session) = joined.map_err(|error| {
+            Refusal::from(error).logged(OwnerKind::LiveSession, &room.to_string(), &caller.user_id)
+        })?;
         Ok(Response::new(pb::JoinResponse { seat: Some(seat(taken)), session_id: session.to_string() }))
     }
 
-    async fn leave(&self, request: Request<pb::SeatRequest>) -> Answer<pb::SeatResponse> {
+    async fn leave(&self, request: Request<pb::SeatRequest>) -> RpcResult<pb::SeatResponse> {
         let (caller, room) = asked(request)?;
         let left = self.leave_live_room(&caller, room).await?;
         Ok(Response::new(pb::SeatResponse { seat: left.map(seat) }))
     }
 
-    async fn disconnect(&self, request: Request<pb::SeatRequest>) -> Answer<pb::SeatResponse> {
+    async fn disconnect(&self, request: Request<pb::SeatRequest>) -> RpcResult<pb::SeatResponse> {
         let (caller, room) = asked(request)?;
         let held = self.disconnect_from_live_room(&caller, room).await?;
         Ok(Response::new(pb::SeatResponse { seat: held.map(seat) }))
     }
 
-    async fn list_lobby(&self, request: Request<pb::ListLobbyRequest>) -> Answer<pb::ListLobbyResponse> {
+    async fn list_lobby(&self, request: Request<pb::ListLobbyRequest>) -> RpcResult<pb::ListLobbyResponse> {
         let request = request.into_inner();
         let caller = person(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
-        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
+        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         let waiting = self.list_lobby(&caller, room, after, page::one_more(limit)).await?;
         let (waiting, next_cursor) = page::page(waiting, limit, |one| Cursor { at: one.since, id: one.key });
@@ -55,13 +54,13 @@ impl SeatService for Rooms {
         Ok(Response::new(pb::ListLobbyResponse { waiting, next_cursor }))
     }
 
-    async fn admit(&self, request: Request<pb::AdmitRequest>) -> Answer<pb::SeatResponse> {
+    async fn admit(&self, request: Request<pb::AdmitRequest>) -> RpcResult<pb::SeatResponse> {
         let (caller, room, user) = meant(request)?;
         let admitted = self.admit(&caller, room, &user).await?.ok_or_else(nobody_waits)?;
         Ok(Response::new(pb::SeatResponse { seat: Some(seat(admitted)) }))
     }
 
-    async fn admit_all(&self, request: Request<pb::SeatRequest>) -> Answer<pb::AdmitAllResponse> {
+    async fn admit_all(&self, request: Request<pb::SeatRequest>) -> RpcResult<pb::AdmitAllResponse> {
         let (caller, room) = asked(request)?;
         let (admitted, waiting) = self.admit_all(&caller, room).await?;
         Ok(Response::new(pb::AdmitAllResponse {
@@ -70,7 +69,7 @@ impl SeatService for Rooms {
         }))
     }
 
-    async fn reject(&self, request: Request<pb::AdmitRequest>) -> Answer<pb::SeatResponse> {
+    async fn reject(&self, request: Request<pb::AdmitRequest>) -> RpcResult<pb::SeatResponse> {
         let (caller, room, user) = meant(request)?;
         let rejected = self.reject(&caller, room, &user).await?.ok_or_else(nobody_waits)?;
         Ok(Response::new(pb::SeatResponse { seat: Some(seat(rejected)) }))
@@ -86,12 +85,12 @@ pub(super) fn person(who: Option<Caller>) -> Result<Caller, Refusal> {
     Ok(caller)
 }
 
-fn asked(request: Request<pb::SeatRequest>) -> Result<(Caller, Uuid), Refusal> {
+fn asked(request: Request<pb::SeatRequest>) -> Result<(Caller, LiveRoomId), Refusal> {
     let request = request.into_inner();
     Ok((person(request.caller)?, uuid("room_id", &request.room_id)?))
 }
 
-fn meant(request: Request<pb::AdmitRequest>) -> Result<(Caller, Uuid, String), Refusal> {
+fn meant(request: Request<pb::AdmitRequest>) -> Result<(Caller, LiveRoomId, String), Refusal> {
     let request = request.into_inner();
     let caller = person(request.caller)?;
     let mut wrong = Fields::default();
@@ -105,14 +104,14 @@ fn nobody_waits() -> Refusal {
 }
 
 pub(super) fn seat(seat: Seat) -> pb::Seat {
-    pb::Seat { role: seat.role.as_str().to_owned(), lobby_status: seat.lobby_status.as_str().to_owned() }
+    pb::Seat { role: seat.role.into(), lobby_status: seat.lobby_status.into() }
 }
 
 fn who_waits(waiting: Waiting) -> pb::Waiting {
     pb::Waiting {
         name: waiting.name.unwrap_or_else(|| waiting.user_id.clone()),
         user_id: waiting.user_id,
-        avatar_url: waiting.avatar_url.unwrap_or_default(),
+        avatar_url: waiting.avatar_url.and_then(non_empty),
         waiting_since: Some(timestamp(waiting.since)),
     }
 }

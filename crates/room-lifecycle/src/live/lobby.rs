@@ -2,10 +2,9 @@
 //! of the session, as for a join.
 
 use chassis::{db::retried, page::Cursor};
-use domain::LobbyStatus;
+use domain::{LiveRoomId, LiveSessionId, LobbyStatus};
 use proto::types::v1::Caller;
 use sqlx::{Postgres, Transaction};
-use uuid::Uuid;
 
 use super::{
     LiveError,
@@ -16,7 +15,7 @@ use crate::{
     error::Error,
     store::live::{
         lobby::{self, Waiting},
-        seats::{self, Place, Seat},
+        seats::{self, Seat, SeatView},
     },
 };
 
@@ -25,7 +24,7 @@ impl Rooms {
     pub async fn list_lobby(
         &self,
         caller: &Caller,
-        room: Uuid,
+        room: LiveRoomId,
         after: Option<Cursor>,
         limit: i64,
     ) -> Result<Vec<Waiting>, Error> {
@@ -36,12 +35,12 @@ impl Rooms {
     }
 
     /// Lets somebody in who waits; done again, the same. None: nobody of that name waits.
-    pub async fn admit(&self, caller: &Caller, room: Uuid, user: &str) -> Result<Option<Seat>, Error> {
+    pub async fn admit(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<Option<Seat>, Error> {
         let session = self.session_of_host(caller, room).await?;
         retried(|| self.let_one_in(session, user)).await
     }
 
-    async fn let_one_in(&self, session: Uuid, user: &str) -> Result<Option<Seat>, Error> {
+    async fn let_one_in(&self, session: LiveSessionId, user: &str) -> Result<Option<Seat>, Error> {
         let mut transaction = self.begin_in(session).await?;
         let seat = lobby::find_open_seat(&mut *transaction, session, user).await?;
         match seat.map(|seat| seat.lobby_status) {
@@ -58,12 +57,12 @@ impl Rooms {
     }
 
     /// Lets in all who wait, as far as there is room: how many came in, and how many still wait.
-    pub async fn admit_all(&self, caller: &Caller, room: Uuid) -> Result<(u64, i64), Error> {
+    pub async fn admit_all(&self, caller: &Caller, room: LiveRoomId) -> Result<(u64, i64), Error> {
         let session = self.session_of_host(caller, room).await?;
         retried(|| self.let_all_in(session)).await
     }
 
-    async fn let_all_in(&self, session: Uuid) -> Result<(u64, i64), Error> {
+    async fn let_all_in(&self, session: LiveSessionId) -> Result<(u64, i64), Error> {
         let mut transaction = self.begin_in(session).await?;
         let admitted = lobby::admit_waiting(&mut transaction, session).await?;
         let waiting = lobby::count_waiting(&mut *transaction, session).await?;
@@ -72,7 +71,7 @@ impl Rooms {
     }
 
     /// Turns somebody away who waits; done again, the same. None: nobody of that name waits.
-    pub async fn reject(&self, caller: &Caller, room: Uuid, user: &str) -> Result<Option<Seat>, Error> {
+    pub async fn reject(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<Option<Seat>, Error> {
         let session = self.session_of_host(caller, room).await?;
         lobby::set_rejected(&self.pool, session, user).await?;
         let seat = lobby::find_seat(&self.pool, session, user).await?;
@@ -80,14 +79,18 @@ impl Rooms {
     }
 
     /// A transaction that holds the lock of an open session.
-    pub(super) async fn begin_in(&self, session: Uuid) -> Result<Transaction<'_, Postgres>, Error> {
+    pub(super) async fn begin_in(&self, session: LiveSessionId) -> Result<Transaction<'_, Postgres>, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         let open = seats::lock_session(&mut *transaction, session).await?;
         if open { Ok(transaction) } else { Err(LiveError::NotActive.into()) }
     }
 
     /// The session of the caller's own room that people may come to.
-    pub(super) async fn session_of_host(&self, caller: &Caller, room: Uuid) -> Result<Uuid, Error> {
+    pub(super) async fn session_of_host(
+        &self,
+        caller: &Caller,
+        room: LiveRoomId,
+    ) -> Result<LiveSessionId, Error> {
         let mut place = self.find_place_of_host(caller, room).await?;
         if place.due {
             self.advance_live_room(room).await?;
@@ -96,7 +99,7 @@ impl Rooms {
         Ok(session_with_room(&place)?)
     }
 
-    async fn find_place_of_host(&self, caller: &Caller, room: Uuid) -> Result<Place, Error> {
+    async fn find_place_of_host(&self, caller: &Caller, room: LiveRoomId) -> Result<SeatView, Error> {
         let place = readable(&self.pool, caller, room).await?;
         if place.is_host { Ok(place) } else { Err(Error::NotHost) }
     }

@@ -2,10 +2,9 @@
 //! is brought in line, and the room is watched for as long as a token of the other kind may be about.
 
 use chassis::{db::retried, page::Cursor, status::Refusal};
-use domain::{Owner, SeatRole, Source};
+use domain::{LiveRoomId, LiveSessionId, Owner, SeatRole, Source};
 use proto::types::v1::Caller;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::seats::readable;
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
     store::{
         self, events,
         live::{
-            Live, Reader,
+            Live, RoomReader,
             moderation::{self, Seated, Tally},
             rooms,
             seats::{self, Seat},
@@ -36,7 +35,7 @@ impl Rooms {
     pub async fn set_seat_role(
         &self,
         caller: &Caller,
-        room: Uuid,
+        room: LiveRoomId,
         user: &str,
         role: SeatRole,
     ) -> Result<Option<Seat>, Error> {
@@ -44,12 +43,17 @@ impl Rooms {
         spare_host(caller, user)?;
         let seat = retried(|| self.save_role(session, user, role)).await?;
         if seat.is_some() {
-            self.tell_livekit(Owner::LiveSession(session), Work::Settle).await;
+            self.apply_to_livekit(Owner::LiveSession(session), Work::Settle).await;
         }
         Ok(seat)
     }
 
-    async fn save_role(&self, session: Uuid, user: &str, role: SeatRole) -> Result<Option<Seat>, Error> {
+    async fn save_role(
+        &self,
+        session: LiveSessionId,
+        user: &str,
+        role: SeatRole,
+    ) -> Result<Option<Seat>, Error> {
         let mut transaction = self.begin_in(session).await?;
         let seat =
             moderation::set_role(&mut *transaction, session, user, role, self.policy.watch_for()).await?;
@@ -61,7 +65,7 @@ impl Rooms {
     pub async fn mute_seated(
         &self,
         caller: &Caller,
-        room: Uuid,
+        room: LiveRoomId,
         user: &str,
         source: Source,
     ) -> Result<bool, Error> {
@@ -70,7 +74,7 @@ impl Rooms {
     }
 
     /// Puts somebody out of the open session for good. False: he never had a seat in it.
-    pub async fn kick_seated(&self, caller: &Caller, room: Uuid, user: &str) -> Result<bool, Error> {
+    pub async fn kick_seated(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<bool, Error> {
         let session = self.session_of_host(caller, room).await?;
         spare_host(caller, user)?;
         let kicked = self.kick(Owner::LiveSession(session), user).await?;
@@ -85,7 +89,7 @@ impl Rooms {
     pub async fn ban(
         &self,
         caller: &Caller,
-        room: Uuid,
+        room: LiveRoomId,
         user: &str,
         until: Option<OffsetDateTime>,
     ) -> Result<(), Error> {
@@ -106,10 +110,10 @@ impl Rooms {
     async fn save_ban(
         &self,
         caller: &Caller,
-        room: Uuid,
+        room: LiveRoomId,
         user: &str,
         until: Option<OffsetDateTime>,
-    ) -> Result<Option<Uuid>, Error> {
+    ) -> Result<Option<LiveSessionId>, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         let session = seats::lock_session_of(&mut *transaction, room).await?;
         let watch = self.policy.watch_for();
@@ -119,28 +123,33 @@ impl Rooms {
     }
 
     /// The look that the ban has marked repeats what fails here.
-    async fn remove_from(&self, session: Uuid, user: &str) -> Result<(), Error> {
-        let Some(record) = store::find_record(&self.pool, session).await? else { return Ok(()) };
+    async fn remove_from(&self, session: LiveSessionId, user: &str) -> Result<(), Error> {
+        let Some(record) = store::find_record(&self.pool, session.0).await? else { return Ok(()) };
         self.remove(&record, user).await;
         self.marks_nudge.now();
         Ok(())
     }
 
     /// Lifts a ban, and a kick out of the open session with it: he is welcome again.
-    pub async fn unban(&self, caller: &Caller, room: Uuid, user: &str) -> Result<(), Error> {
+    pub async fn unban(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<(), Error> {
         self.refuse_who_is_no_host(caller, room).await?;
         Ok(retried(|| moderation::delete_ban(&self.pool, room, user)).await?)
     }
 
-    async fn refuse_who_is_no_host(&self, caller: &Caller, room: Uuid) -> Result<(), Error> {
+    async fn refuse_who_is_no_host(&self, caller: &Caller, room: LiveRoomId) -> Result<(), Error> {
         if rooms::is_host(&self.pool, room, &caller.user_id).await? {
             return Ok(());
         }
-        Err(not_host(&self.pool, room, Reader::from(caller)).await?)
+        Err(not_host(&self.pool, room, RoomReader::from(caller)).await?)
     }
 
     /// The caller's own hand. None: he has no seat.
-    pub async fn raise_hand(&self, caller: &Caller, room: Uuid, raised: bool) -> Result<Option<Seat>, Error> {
+    pub async fn raise_hand(
+        &self,
+        caller: &Caller,
+        room: LiveRoomId,
+        raised: bool,
+    ) -> Result<Option<Seat>, Error> {
         let place = readable(&self.pool, caller, room).await?;
         let session = place.session.ok_or(LiveError::NotActive)?;
         Ok(retried(|| moderation::set_hand(&self.pool, session, &caller.user_id, raised)).await?)
@@ -150,7 +159,7 @@ impl Rooms {
     pub async fn summary(
         &self,
         caller: &Caller,
-        room: Uuid,
+        room: LiveRoomId,
         after: Option<Cursor>,
         limit: i64,
     ) -> Result<Summary, Error> {

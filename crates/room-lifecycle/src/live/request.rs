@@ -2,12 +2,13 @@
 //! the clock is checked where the database's clock is known ([`NewSession::check_times`]).
 
 use chassis::{
-    field::{Fields, idempotency_key, line, maybe_key, maybe_line, moment, prose, public_url},
+    field::{Fields, idempotency_key, line, maybe_key, maybe_line, maybe_one_of, moment, prose, public_url},
+    grpc::timestamp,
+    idempotency::request_hash,
     status::Refusal,
 };
 use domain::AccessLevel;
 use proto::room::v1::{GoLiveRequest, LiveRoomFields, TopicKeys};
-use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
 /// How far ahead a session may start, and how long after its start it may end.
@@ -40,7 +41,7 @@ impl RoomFields {
             description: wrong.check(prose_of(fields.description)),
             room_name: wrong.check(name_of(fields.room_name)),
             cover_image_url: wrong.check(fields.cover_image_url.map(|url| image(&url)).transpose()),
-            access_level: wrong.check(fields.access_level.as_deref().map(access_level).transpose()),
+            access_level: wrong.check(maybe_one_of("access_level", fields.access_level)),
             topic_keys: wrong.check(topics(fields.topic_keys)),
             groups: wrong.check(groups(fields.groups)),
         }
@@ -60,25 +61,51 @@ pub struct NewSession {
     pub access_level: Option<AccessLevel>,
     pub topic_keys: Option<Vec<String>>,
     pub idempotency_key: Option<String>,
+    /// What makes two requests with the same key the same.
+    pub request_hash: Vec<u8>,
 }
 
 impl NewSession {
     /// Adds what is wrong to `wrong`.
     pub fn check(request: GoLiveRequest, wrong: &mut Fields) -> Self {
-        let access = Some(request.access_level).filter(|level| !level.is_empty());
         let buffer = |minutes| within("lobby_buffer_minutes", minutes, 0, 1_440);
         let most = |people| within("max_participants", people, 1, 10_000);
-        Self {
-            session_title: wrong.check(maybe_line("session_title", &request.session_title, 200)),
+        let room_id = request.room_id;
+        let mut new = Self {
+            session_title: wrong.check(maybe_line(
+                "session_title",
+                request.session_title.as_deref().unwrap_or_default(),
+                200,
+            )),
             starts_at: wrong.check(moment("starts_at", request.starts_at.as_ref())),
             ends_at: wrong.check(moment("ends_at", request.ends_at.as_ref())),
             auto_admit: request.auto_admit,
             lobby_buffer_minutes: wrong.check(request.lobby_buffer_minutes.map(buffer).transpose()),
             max_participants: wrong.check(request.max_participants.map(most).transpose()),
-            access_level: wrong.check(access.as_deref().map(access_level).transpose()),
+            access_level: wrong.check(maybe_one_of("access_level", request.access_level)),
             topic_keys: wrong.check(topics(request.topic_keys)),
             idempotency_key: wrong.check(idempotency_key(request.idempotency_key)),
-        }
+            request_hash: Vec::new(),
+        };
+        new.request_hash = new.hash(&room_id);
+        new
+    }
+
+    /// Of the checked values: blanks around a text do not make it another request.
+    fn hash(&self, room_id: &str) -> Vec<u8> {
+        request_hash(&GoLiveRequest {
+            caller: None,
+            idempotency_key: None,
+            room_id: room_id.to_ascii_lowercase(),
+            session_title: Some(self.session_title.clone()),
+            starts_at: self.starts_at.map(timestamp),
+            ends_at: self.ends_at.map(timestamp),
+            auto_admit: self.auto_admit,
+            lobby_buffer_minutes: self.lobby_buffer_minutes,
+            max_participants: self.max_participants,
+            access_level: self.access_level.map(Into::into),
+            topic_keys: self.topic_keys.clone().map(|keys| TopicKeys { keys }),
+        })
     }
 
     /// When it starts, if that is still to come.
@@ -102,44 +129,11 @@ impl NewSession {
         }
         wrong.finish()
     }
-
-    /// What makes two requests the same: every field that was told, each with its length.
-    pub fn hash(&self) -> Vec<u8> {
-        let time = |time: OffsetDateTime| time.unix_timestamp_nanos().to_string();
-        let mut hash = Sha256::new();
-        let mut add = |field: Option<&str>| {
-            let length = field.map_or(-1, |text| i128::try_from(text.len()).unwrap_or(i128::MAX));
-            hash.update(length.to_be_bytes());
-            hash.update(field.unwrap_or_default());
-        };
-        for field in [
-            Some(self.session_title.clone()),
-            self.starts_at.map(time),
-            self.ends_at.map(time),
-            self.auto_admit.map(|admit| admit.to_string()),
-            self.lobby_buffer_minutes.map(|minutes| minutes.to_string()),
-            self.max_participants.map(|people| people.to_string()),
-            self.access_level.map(|level| level.as_str().to_owned()),
-            self.topic_keys.as_ref().map(|keys| keys.len().to_string()),
-        ] {
-            add(field.as_deref());
-        }
-        self.topic_keys.iter().flatten().for_each(|key| add(Some(key)));
-        hash.finalize().to_vec()
-    }
 }
 
 /// Empty: the image is removed.
 fn image(url: &str) -> Result<String, Refusal> {
     if url.is_empty() { Ok(String::new()) } else { public_url("cover_image_url", url) }
-}
-
-fn access_level(text: &str) -> Result<AccessLevel, Refusal> {
-    match text {
-        "public" => Ok(AccessLevel::Public),
-        "group" => Ok(AccessLevel::Group),
-        _ => Err(Refusal::invalid("access_level", "must be public or group")),
-    }
 }
 
 fn topics(keys: Option<TopicKeys>) -> Result<Option<Vec<String>>, Refusal> {

@@ -1,5 +1,6 @@
 //! Permanent rooms: everybody has one as soon as he asks for it, and keeps its address.
 
+use domain::LiveRoomId;
 use proto::types::v1::Caller;
 use uuid::Uuid;
 
@@ -7,7 +8,7 @@ use super::{LiveError, request::RoomFields, sessions::not_host};
 use crate::{
     Rooms,
     error::Error,
-    store::live::{self, Live, Reader, rooms},
+    store::live::{self, Live, RoomReader, rooms},
 };
 
 /// What the name of a person adds to the address of his room.
@@ -35,10 +36,15 @@ impl Rooms {
     }
 
     /// Sets what the host wants changed.
-    pub async fn update_room(&self, caller: &Caller, room: Uuid, fields: &RoomFields) -> Result<Live, Error> {
+    pub async fn update_room(
+        &self,
+        caller: &Caller,
+        room: LiveRoomId,
+        fields: &RoomFields,
+    ) -> Result<Live, Error> {
         let mut connection = self.pool.acquire().await?;
         if !rooms::update_room(&mut *connection, room, &caller.user_id, fields).await? {
-            return Err(not_host(&mut *connection, room, Reader::from(caller)).await?);
+            return Err(not_host(&mut *connection, room, RoomReader::from(caller)).await?);
         }
         Ok(rooms::find_live(&mut *connection, room).await?.ok_or(LiveError::NoRoom)?)
     }

@@ -2,11 +2,10 @@
 //! the session, so that of fifty people at the last three seats exactly three get one.
 
 use chassis::db::retried;
-use domain::{LiveStatus, LobbyStatus};
+use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus};
 use proto::types::v1::Caller;
 use sqlx::{PgExecutor, PgPool};
 use time::Duration;
-use uuid::Uuid;
 
 use super::LiveError;
 use crate::{
@@ -15,8 +14,8 @@ use crate::{
     store::{
         diagnosis::has_place,
         live::{
-            Reader, lobby,
-            seats::{self, Place, Seat, Taking},
+            RoomReader, lobby,
+            seats::{self, Seat, SeatView, Taking},
         },
     },
 };
@@ -30,7 +29,7 @@ const TURNS: usize = 4;
 
 /// What a join leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum JoinStep {
     /// His seat is as it should be.
     Keep(Seat),
     /// He takes this one. Reserved: the place is his, or needs none.
@@ -39,15 +38,19 @@ enum Way {
 
 impl Rooms {
     /// The caller's seat in the open session, and the session; called again: the same.
-    pub async fn join_live_room(&self, caller: &Caller, room: Uuid) -> Result<(Seat, Uuid), Error> {
+    pub async fn join_live_room(
+        &self,
+        caller: &Caller,
+        room: LiveRoomId,
+    ) -> Result<(Seat, LiveSessionId), Error> {
         for _ in 0..TURNS {
             let place = readable(&self.pool, caller, room).await?;
             if place.due {
                 self.advance_live_room(room).await?;
                 continue;
             }
-            let (session, way) = decide(&place)?;
-            if let Way::Keep(seat) = way
+            let (session, step) = decide(&place)?;
+            if let JoinStep::Keep(seat) = step
                 && (seat.lobby_status == LobbyStatus::Admitted || !lets_in(&place))
             {
                 return Ok((seat, session));
@@ -60,7 +63,12 @@ impl Rooms {
     }
 
     /// None: the session that was read is not open any more.
-    async fn take_seat(&self, caller: &Caller, room: Uuid, session: Uuid) -> Result<Option<Seat>, Error> {
+    async fn take_seat(
+        &self,
+        caller: &Caller,
+        room: LiveRoomId,
+        session: LiveSessionId,
+    ) -> Result<Option<Seat>, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         if !seats::lock_session(&mut *transaction, session).await? {
             return Ok(None);
@@ -69,10 +77,10 @@ impl Rooms {
         if lets_in(&place) && lobby::admit_waiting(&mut transaction, session).await? > 0 {
             place = readable(&mut *transaction, caller, room).await?;
         }
-        let (_, way) = decide(&place)?;
-        let seat = match way {
-            Way::Keep(seat) => seat,
-            Way::Take { seat, reserved } => {
+        let (_, step) = decide(&place)?;
+        let seat = match step {
+            JoinStep::Keep(seat) => seat,
+            JoinStep::Take { seat, reserved } => {
                 let taking = Taking { session, seat, reserved };
                 seats::insert_seat(&mut *transaction, taking, caller).await?.ok_or(LiveError::Full)?
             }
@@ -82,14 +90,14 @@ impl Rooms {
     }
 
     /// The seat that the caller had, if any; it is given up.
-    pub async fn leave_live_room(&self, caller: &Caller, room: Uuid) -> Result<Option<Seat>, Error> {
+    pub async fn leave_live_room(&self, caller: &Caller, room: LiveRoomId) -> Result<Option<Seat>, Error> {
         let place = readable(&self.pool, caller, room).await?;
         let Some(session) = place.session.filter(|_| place.taken) else { return Ok(place.seat()) };
         retried(|| self.give_up_seat(&place, session, &caller.user_id)).await?;
         Ok(place.seat())
     }
 
-    async fn give_up_seat(&self, place: &Place, session: Uuid, user: &str) -> Result<(), Error> {
+    async fn give_up_seat(&self, place: &SeatView, session: LiveSessionId, user: &str) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         let open = seats::lock_session(&mut *transaction, session).await?;
         seats::set_left(&mut *transaction, session, user).await?;
@@ -103,7 +111,7 @@ impl Rooms {
     pub async fn disconnect_from_live_room(
         &self,
         caller: &Caller,
-        room: Uuid,
+        room: LiveRoomId,
     ) -> Result<Option<Seat>, Error> {
         let place = readable(&self.pool, caller, room).await?;
         if let Some(session) = place.session.filter(|_| place.taken) {
@@ -114,12 +122,12 @@ impl Rooms {
 }
 
 /// What a join would lead to, without taking the seat: whether the caller would be let in, or wait in the lobby.
-pub(crate) async fn predict_join(pool: &PgPool, caller: &Caller, room: Uuid) -> Result<bool, Error> {
+pub(crate) async fn predict_join(pool: &PgPool, caller: &Caller, room: LiveRoomId) -> Result<bool, Error> {
     let place = readable(pool, caller, room).await?;
-    let (session, way) = decide(&place)?;
-    let (seat, reserved) = match way {
-        Way::Keep(seat) => (seat, true),
-        Way::Take { seat, reserved } => (seat, reserved),
+    let (session, step) = decide(&place)?;
+    let (seat, reserved) = match step {
+        JoinStep::Keep(seat) => (seat, true),
+        JoinStep::Take { seat, reserved } => (seat, reserved),
     };
     if !reserved && !has_place(pool, session, &caller.user_id).await? {
         return Err(LiveError::Full.into());
@@ -128,24 +136,28 @@ pub(crate) async fn predict_join(pool: &PgPool, caller: &Caller, room: Uuid) -> 
 }
 
 /// The room as one of its readers finds it.
-pub(super) async fn readable(db: impl PgExecutor<'_>, caller: &Caller, room: Uuid) -> Result<Place, Error> {
-    let place = seats::find_place(db, room, Reader::from(caller)).await?;
+pub(super) async fn readable(
+    db: impl PgExecutor<'_>,
+    caller: &Caller,
+    room: LiveRoomId,
+) -> Result<SeatView, Error> {
+    let place = seats::find_place(db, room, RoomReader::from(caller)).await?;
     Ok(place.filter(|place| place.may_read).ok_or(LiveError::NoRoom)?)
 }
 
 /// The session that people may come to: one that is only scheduled has no room yet.
-pub(super) fn session_with_room(place: &Place) -> Result<Uuid, LiveError> {
+pub(super) fn session_with_room(place: &SeatView) -> Result<LiveSessionId, LiveError> {
     let session = place.session.filter(|_| place.status.is_some_and(LiveStatus::has_room));
     session.ok_or(LiveError::NotActive)
 }
 
 /// Somebody waits whom the session lets in by itself as soon as there is room; before anybody else.
-fn lets_in(place: &Place) -> bool {
+fn lets_in(place: &SeatView) -> bool {
     place.somebody_waits && place.auto_admit && place.status == Some(LiveStatus::Live)
 }
 
 /// What a join leads to. Of several reasons to refuse, the one that lasts longest is told.
-fn decide(place: &Place) -> Result<(Uuid, Way), LiveError> {
+fn decide(place: &SeatView) -> Result<(LiveSessionId, JoinStep), LiveError> {
     let session = session_with_room(place)?;
     if place.banned {
         return Err(LiveError::Banned);
@@ -158,18 +170,19 @@ fn decide(place: &Place) -> Result<(Uuid, Way), LiveError> {
     let lasts = place.held_until.is_none_or(|until| until > place.now + RENEWED_BELOW);
     let waits_on = place.held_until.is_some_and(|until| until > place.now + WAITING_RENEWED_BELOW);
     let held = place.held_until.is_none_or(|until| until > place.now);
-    let take = |lobby_status, reserved| Way::Take { seat: Seat { role: place.role, lobby_status }, reserved };
-    let way = match (taken, place.lobby_status) {
+    let take =
+        |lobby_status, reserved| JoinStep::Take { seat: Seat { role: place.role, lobby_status }, reserved };
+    let step = match (taken, place.lobby_status) {
         _ if place.is_host => match taken {
-            Some(seat) if was_admitted && lasts && place.role_kept => Way::Keep(seat),
+            Some(seat) if was_admitted && lasts && place.role_kept => JoinStep::Keep(seat),
             _ => take(LobbyStatus::Admitted, true),
         },
         (_, Some(LobbyStatus::Rejected)) => return Err(LiveError::Rejected),
-        (Some(seat), Some(LobbyStatus::Admitted)) if lasts && place.role_kept => Way::Keep(seat),
+        (Some(seat), Some(LobbyStatus::Admitted)) if lasts && place.role_kept => JoinStep::Keep(seat),
         (Some(_), Some(LobbyStatus::Admitted)) => take(LobbyStatus::Admitted, held),
         // Once let in, he need not wait again.
         (None, Some(LobbyStatus::Admitted)) => take(LobbyStatus::Admitted, false),
-        (Some(seat), Some(LobbyStatus::Waiting)) if waits_on => Way::Keep(seat),
+        (Some(seat), Some(LobbyStatus::Waiting)) if waits_on => JoinStep::Keep(seat),
         (Some(_), Some(LobbyStatus::Waiting)) if held => take(LobbyStatus::Waiting, true),
         // He waits no longer: he comes anew.
         (_, Some(LobbyStatus::Waiting) | None) => {
@@ -177,5 +190,5 @@ fn decide(place: &Place) -> Result<(Uuid, Way), LiveError> {
             take(if open { LobbyStatus::Admitted } else { LobbyStatus::Waiting }, false)
         }
     };
-    Ok((session, way))
+    Ok((session, step))
 }

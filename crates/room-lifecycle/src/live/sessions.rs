@@ -3,14 +3,13 @@
 //! whatever it says, the session is what the database says.
 
 use chassis::db::retried;
-use domain::{EndReason, LiveStatus, Owner};
+use domain::{EndReason, LiveRoomId, LiveSessionId, LiveStatus, Owner};
 use proto::types::v1::Caller;
 use sqlx::{PgConnection, PgExecutor};
-use uuid::Uuid;
 
 use super::{
     LiveError,
-    decide::{self, Step, Verb, Way},
+    decide::{self, GoLiveDecision, SessionDecision, Verb},
     request::NewSession,
     transitions::count_healed,
 };
@@ -20,7 +19,7 @@ use crate::{
     opening::Work,
     store::{
         self, Record,
-        live::{Live, LiveSession, Reader, rooms, seats, sessions},
+        live::{Live, LiveSession, RoomReader, rooms, seats, sessions},
     },
 };
 
@@ -30,7 +29,7 @@ const TURNS: usize = 4;
 /// What a transaction came to: the session that is answered with, if there ever was one, and what LiveKit has to be
 /// told of it.
 struct Outcome {
-    session: Option<Uuid>,
+    session: Option<LiveSessionId>,
     created: bool,
     work: Work,
 }
@@ -40,7 +39,7 @@ impl Rooms {
     pub async fn go_live(
         &self,
         caller: &Caller,
-        room: Uuid,
+        room: LiveRoomId,
         new: &NewSession,
     ) -> Result<(Live, bool), Error> {
         self.refuse_strangers(caller, room, None).await?;
@@ -57,7 +56,7 @@ impl Rooms {
     }
 
     /// Does this with the open session; done again, the answer is the same.
-    pub async fn change_session(&self, caller: &Caller, room: Uuid, verb: Verb) -> Result<Live, Error> {
+    pub async fn change_session(&self, caller: &Caller, room: LiveRoomId, verb: Verb) -> Result<Live, Error> {
         self.refuse_strangers(caller, room, Some(verb)).await?;
         for _ in 0..TURNS {
             match self.in_turn(room, || self.take_step(caller, room, verb)).await? {
@@ -69,8 +68,13 @@ impl Rooms {
     }
 
     /// Only those queue for a room who may change it: nobody else can keep its host waiting.
-    async fn refuse_strangers(&self, caller: &Caller, room: Uuid, verb: Option<Verb>) -> Result<(), Error> {
-        let reader = Reader::from(caller);
+    async fn refuse_strangers(
+        &self,
+        caller: &Caller,
+        room: LiveRoomId,
+        verb: Option<Verb>,
+    ) -> Result<(), Error> {
+        let reader = RoomReader::from(caller);
         if may_as_admin(verb, reader) || rooms::is_host(&self.pool, room, &caller.user_id).await? {
             return Ok(());
         }
@@ -81,15 +85,20 @@ impl Rooms {
     /// connection each for the room's lock.
     async fn in_turn<F: Future<Output = Result<Option<Outcome>, Error>>>(
         &self,
-        room: Uuid,
+        room: LiveRoomId,
         transaction: impl FnMut() -> F,
     ) -> Result<Option<Outcome>, Error> {
-        let _turn = self.gates.enter(room).await;
+        let _turn = self.gates.enter(room.0).await;
         retried(transaction).await
     }
 
     /// Goes live. None: the open session has to move on by its own plan first.
-    async fn place(&self, caller: &Caller, room: Uuid, new: &NewSession) -> Result<Option<Outcome>, Error> {
+    async fn place(
+        &self,
+        caller: &Caller,
+        room: LiveRoomId,
+        new: &NewSession,
+    ) -> Result<Option<Outcome>, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         lock(&mut transaction, caller, room, None).await?;
         if let Some(session) = repeated(&mut transaction, caller, new).await? {
@@ -99,20 +108,20 @@ impl Rooms {
         for _ in 0..TURNS {
             let live = find(&mut transaction, room).await?;
             new.check_times(live.now)?;
-            let way = decide::go_live(live.open_session(), new, live.now);
-            let is_new = matches!(way, Way::Create(_));
-            let outcome = match way {
-                Way::Due => return Ok(None),
-                Way::Keep(open) => done(open.id, false, Work::lacking(open)),
-                Way::Start(open) => {
+            let start = decide::go_live(live.open_session(), new, live.now);
+            let is_new = matches!(start, GoLiveDecision::Create(_));
+            let outcome = match start {
+                GoLiveDecision::Due => return Ok(None),
+                GoLiveDecision::Keep(open) => done(open.id, false, Work::lacking(open)),
+                GoLiveDecision::Start(open) => {
                     let intent = move_on(&mut transaction, open, LiveStatus::Live).await?;
                     done(open.id, false, Work::Open(intent))
                 }
-                Way::Create(status) => match create(&mut transaction, &live, new, status).await? {
+                GoLiveDecision::Create(status) => match create(&mut transaction, &live, new, status).await? {
                     Some(outcome) => outcome,
                     None => continue,
                 },
-                Way::Refuse(open) => {
+                GoLiveDecision::Refuse(open) => {
                     count_conflict("not_idle");
                     return Err(LiveError::NotIdle { session: open.id, starts_at: open.starts_at }.into());
                 }
@@ -129,25 +138,30 @@ impl Rooms {
     }
 
     /// One of the other verbs. None: the open session has to move on by its own plan first.
-    async fn take_step(&self, caller: &Caller, room: Uuid, verb: Verb) -> Result<Option<Outcome>, Error> {
+    async fn take_step(
+        &self,
+        caller: &Caller,
+        room: LiveRoomId,
+        verb: Verb,
+    ) -> Result<Option<Outcome>, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         lock(&mut transaction, caller, room, Some(verb)).await?;
         let live = find(&mut transaction, room).await?;
         let mut ended = None;
         let work = match decide::step(verb, live.open_session(), live.now)? {
-            Step::Due => return Ok(None),
-            Step::Keep(open) => open.map_or(Work::Rest, Work::lacking),
-            Step::Become(open, status) if status.is_open() => {
+            SessionDecision::Due => return Ok(None),
+            SessionDecision::Keep(open) => open.map_or(Work::Rest, Work::lacking),
+            SessionDecision::Become(open, status) if status.is_open() => {
                 let intent = move_on(&mut transaction, open, status).await?;
                 Work::of(status, intent)
             }
-            Step::Become(open, status) => {
+            SessionDecision::Become(open, status) => {
                 ended = end(&mut transaction, open, status, verb.end_reason()).await?;
                 Work::of(status, None)
             }
-            Step::HostPresent(open, present) => {
+            SessionDecision::HostPresent(open, present) => {
                 sessions::set_host_present(&mut *transaction, open.id, present).await?;
-                sessions::settle(&mut *transaction, room).await?;
+                sessions::refresh_projection(&mut *transaction, room).await?;
                 Work::Rest
             }
         };
@@ -158,9 +172,9 @@ impl Rooms {
     }
 
     /// Tells LiveKit, and then the caller what is so.
-    async fn answer(&self, room: Uuid, outcome: Outcome) -> Result<Live, Error> {
+    async fn answer(&self, room: LiveRoomId, outcome: Outcome) -> Result<Live, Error> {
         if let Some(session) = outcome.session {
-            self.tell_livekit(Owner::LiveSession(session), outcome.work).await;
+            self.apply_to_livekit(Owner::LiveSession(session), outcome.work).await;
         }
         let live = rooms::find_live_with(&self.pool, room, outcome.session).await?;
         Ok(live.ok_or(LiveError::NoRoom)?)
@@ -171,14 +185,14 @@ impl Rooms {
 async fn lock(
     connection: &mut PgConnection,
     caller: &Caller,
-    room: Uuid,
+    room: LiveRoomId,
     verb: Option<Verb>,
 ) -> Result<(), Error> {
-    let reader = Reader::from(caller);
+    let reader = RoomReader::from(caller);
     let healed = if may_as_admin(verb, reader) {
-        sessions::settle(&mut *connection, room).await?
+        sessions::refresh_projection(&mut *connection, room).await?
     } else {
-        match sessions::settle_as_host(&mut *connection, room, &caller.user_id).await? {
+        match sessions::project_as_host(&mut *connection, room, &caller.user_id).await? {
             Some(healed) => healed,
             None => return Err(not_host(connection, room, reader).await?),
         }
@@ -190,21 +204,21 @@ async fn lock(
 }
 
 /// What an admin may do in the room of somebody else.
-fn may_as_admin(verb: Option<Verb>, reader: Reader<'_>) -> bool {
+fn may_as_admin(verb: Option<Verb>, reader: RoomReader<'_>) -> bool {
     verb == Some(Verb::Reset) && reader.is_admin
 }
 
 /// Why somebody may not do what the host of a room may.
 pub(super) async fn not_host(
     db: impl PgExecutor<'_>,
-    room: Uuid,
-    reader: Reader<'_>,
+    room: LiveRoomId,
+    reader: RoomReader<'_>,
 ) -> Result<Error, Error> {
     let known = rooms::find_readable(db, room, reader).await?.is_some();
     Ok(if known { Error::NotHost } else { LiveError::NoRoom.into() })
 }
 
-async fn find(connection: &mut PgConnection, room: Uuid) -> Result<Live, Error> {
+async fn find(connection: &mut PgConnection, room: LiveRoomId) -> Result<Live, Error> {
     Ok(rooms::find_live(connection, room).await?.ok_or(LiveError::NoRoom)?)
 }
 
@@ -213,10 +227,10 @@ async fn repeated(
     connection: &mut PgConnection,
     caller: &Caller,
     new: &NewSession,
-) -> Result<Option<Uuid>, Error> {
+) -> Result<Option<LiveSessionId>, Error> {
     let Some(key) = &new.idempotency_key else { return Ok(None) };
     match sessions::find_session_by_key(connection, &caller.user_id, key).await? {
-        Some((session, hash)) if hash.as_deref() == Some(&new.hash()) => Ok(Some(session)),
+        Some((session, hash)) if hash.as_ref() == Some(&new.request_hash) => Ok(Some(session)),
         Some(_) => Err(LiveError::KeyReused.into()),
         None => Ok(None),
     }
@@ -233,10 +247,10 @@ async fn create(
     let Some(session) = sessions::insert_session(&mut *connection, room, new, status, starts_at).await?
     else {
         count_conflict("race");
-        sessions::settle(connection, room).await?;
+        sessions::refresh_projection(connection, room).await?;
         return Ok(None);
     };
-    let intent = settle(connection, room, session, status).await?;
+    let intent = project_and_intend(connection, room, session, status).await?;
     Ok(Some(done(session, true, Work::of(status, intent))))
 }
 
@@ -250,7 +264,7 @@ pub(super) async fn move_on(
     if status == LiveStatus::Live && open.auto_admit {
         seats::admit_waiting(&mut *connection, open.id).await?;
     }
-    settle(connection, open.room_id, open.id, status).await
+    project_and_intend(connection, open.room_id, open.id, status).await
 }
 
 /// Ends or cancels the locked room's open session; why it is over. None: it was over before.
@@ -261,25 +275,25 @@ pub(super) async fn end(
     reason: EndReason,
 ) -> Result<Option<EndReason>, Error> {
     let reason = sessions::set_session_over(&mut *connection, open.id, status, reason).await?;
-    sessions::settle(&mut *connection, open.room_id).await?;
+    sessions::refresh_projection(&mut *connection, open.room_id).await?;
     Ok(reason)
 }
 
 /// Makes the room's projection follow its session, and writes the intent to have a room if the session needs one.
-async fn settle(
+async fn project_and_intend(
     connection: &mut PgConnection,
-    room: Uuid,
-    session: Uuid,
+    room: LiveRoomId,
+    session: LiveSessionId,
     status: LiveStatus,
 ) -> Result<Option<Box<Record>>, Error> {
-    sessions::settle(&mut *connection, room).await?;
+    sessions::refresh_projection(&mut *connection, room).await?;
     if !status.has_room() {
         return Ok(None);
     }
     Ok(store::insert_intents(connection, &[Owner::LiveSession(session)]).await?.pop().map(Box::new))
 }
 
-fn done(session: Uuid, created: bool, work: Work) -> Outcome {
+fn done(session: LiveSessionId, created: bool, work: Work) -> Outcome {
     Outcome { session: Some(session), created, work }
 }
 

@@ -2,9 +2,8 @@
 //! transaction per room, the same for the pass and for whoever meets a session that is due; nothing is kept in
 //! memory, and what one pass leaves the next one finds.
 
-use domain::EndReason;
+use domain::{EndReason, LiveRoomId};
 use futures::{StreamExt, stream};
-use uuid::Uuid;
 
 use super::{
     decide,
@@ -63,17 +62,17 @@ impl Rooms {
         Ok(())
     }
 
-    async fn settle_live_room(&self, room: Uuid) -> Result<(), Error> {
-        if sessions::settle(&self.pool, room).await? {
+    async fn settle_live_room(&self, room: LiveRoomId) -> Result<(), Error> {
+        if sessions::refresh_projection(&self.pool, room).await? {
             count_healed("pass");
         }
         Ok(())
     }
 
     /// Takes the step that is due in a room, if there is one.
-    pub(super) async fn advance_live_room(&self, room: Uuid) -> Result<(), Error> {
+    pub(super) async fn advance_live_room(&self, room: LiveRoomId) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
-        if sessions::settle(&mut *transaction, room).await? {
+        if sessions::refresh_projection(&mut *transaction, room).await? {
             count_healed("pass");
         }
         let Some(live) = rooms::find_live(&mut *transaction, room).await? else { return Ok(()) };
@@ -101,7 +100,7 @@ impl Rooms {
 /// Takes these steps, a few at a time; whether none failed.
 async fn all_done<F>(failed: &str, steps: impl Iterator<Item = F>) -> bool
 where
-    F: Future<Output = (Uuid, Result<(), Error>)>,
+    F: Future<Output = (LiveRoomId, Result<(), Error>)>,
 {
     let mut steps = stream::iter(steps).buffer_unordered(WIDTH);
     let mut all_done = true;
@@ -114,7 +113,7 @@ where
     all_done
 }
 
-fn is_full(round: &[Uuid]) -> bool {
+fn is_full(round: &[LiveRoomId]) -> bool {
     i64::try_from(round.len()) == Ok(ROUND)
 }
 

@@ -15,7 +15,7 @@ pub(super) const AT_ONCE: usize = 512;
 
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ProbeAnswer {
     /// A node has the participant.
     Alive,
     /// No node of LiveKit has them: `unavailable`, "no response from servers".
@@ -24,7 +24,7 @@ pub enum Answer {
     Unknown,
 }
 
-impl Answer {
+impl ProbeAnswer {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Answer {
     }
 }
 
-impl From<Result<(), LiveKitError>> for Answer {
+impl From<Result<(), LiveKitError>> for ProbeAnswer {
     fn from(outcome: Result<(), LiveKitError>) -> Self {
         match outcome {
             Ok(()) => Self::Alive,
@@ -52,10 +52,10 @@ impl From<Result<(), LiveKitError>> for Answer {
 impl LiveKit {
     /// Asks whether a node has the participant: an `UpdateSubscriptions` without tracks, which changes nothing. LiveKit
     /// passes it on to the node without reading its store, and answers the same for an identity that never joined.
-    pub async fn probe(&self, room: &str, identity: &str) -> Answer {
+    pub async fn probe(&self, room: &str, identity: &str) -> ProbeAnswer {
         let _place = self.probes.acquire().await;
         let answer =
-            Answer::from(timed("UpdateSubscriptions", Box::pin(self.ask_node(room, identity))).await);
+            ProbeAnswer::from(timed("UpdateSubscriptions", Box::pin(self.ask_node(room, identity))).await);
         metrics::counter!("greenroom_ghost_probes_total", "answer" => answer.as_str()).increment(1);
         answer
     }
@@ -75,18 +75,24 @@ impl LiveKit {
 mod tests {
     use super::*;
 
-    fn refused(code: &str, text: &str) -> Answer {
-        Answer::from(Err(LiveKitError::Refused { code: code.to_owned(), text: text.to_owned() }))
+    fn refused(code: &str, text: &str) -> ProbeAnswer {
+        ProbeAnswer::from(Err(LiveKitError::Refused { code: code.to_owned(), text: text.to_owned() }))
     }
 
     #[test]
     fn only_no_response_from_servers_is_silence() {
-        assert_eq!(refused("unavailable", "twirp error unknown: no response from servers"), Answer::Silent);
-        assert_eq!(refused("unavailable", "the server is shutting down"), Answer::Unknown);
-        assert_eq!(refused("deadline_exceeded", "request timed out"), Answer::Unknown);
-        assert_eq!(refused("internal", "no response from servers"), Answer::Unknown);
-        assert_eq!(Answer::from(Err(LiveKitError::NotFound)), Answer::Unknown);
-        assert_eq!(Answer::from(Err(LiveKitError::Unknown("timed out".to_owned()))), Answer::Unknown);
-        assert_eq!(Answer::from(Ok(())), Answer::Alive);
+        assert_eq!(
+            refused("unavailable", "twirp error unknown: no response from servers"),
+            ProbeAnswer::Silent
+        );
+        assert_eq!(refused("unavailable", "the server is shutting down"), ProbeAnswer::Unknown);
+        assert_eq!(refused("deadline_exceeded", "request timed out"), ProbeAnswer::Unknown);
+        assert_eq!(refused("internal", "no response from servers"), ProbeAnswer::Unknown);
+        assert_eq!(ProbeAnswer::from(Err(LiveKitError::NotFound)), ProbeAnswer::Unknown);
+        assert_eq!(
+            ProbeAnswer::from(Err(LiveKitError::Unknown("timed out".to_owned()))),
+            ProbeAnswer::Unknown
+        );
+        assert_eq!(ProbeAnswer::from(Ok(())), ProbeAnswer::Alive);
     }
 }

@@ -2,6 +2,7 @@
 //! after every look into it, so that a change which LiveKit was not told of, or a reconnect with an old token, is put
 //! right by whoever looks next.
 
+use domain::NestId;
 use livekit_protocol::ParticipantInfo;
 
 use crate::{
@@ -22,7 +23,7 @@ impl Rooms {
         if guests.is_empty() {
             return Ok(());
         }
-        let known = people::list_participants(&self.pool, record.owner_id, &guests).await?;
+        let known = people::list_participants(&self.pool, NestId(record.owner_id), &guests).await?;
         guests.retain(|identity| !known.iter().any(|one| one.pubkey == *identity));
         if !guests.is_empty() {
             people::insert_guests(&self.pool, record.id, &guests, record.now).await?;
@@ -50,7 +51,7 @@ impl Rooms {
     async fn align_metadata(&self, record: &Record, shown: &str) -> Result<(), Error> {
         let mut shown = shown.to_owned();
         for _ in 0..TURNS {
-            let wanted = self.nest_metadata(record.owner_id).await?;
+            let wanted = self.nest_metadata(NestId(record.owner_id)).await?;
             if wanted == shown {
                 break;
             }

@@ -1,5 +1,6 @@
 //! A nest as others are told of it: over gRPC, and on LiveKit in the metadata of its room.
 
+use domain::NestId;
 use proto::room::v1 as pb;
 use serde::Serialize;
 use uuid::Uuid;
@@ -24,7 +25,7 @@ struct Info {
 #[derive(Serialize)]
 struct Metadata {
     deployment: Uuid,
-    nest_id: Uuid,
+    nest_id: NestId,
     #[serde(flatten)]
     info: Option<Info>,
 }
@@ -46,7 +47,7 @@ impl Rooms {
     }
 
     /// The metadata of a nest's room; clients read it instead of asking us.
-    pub(crate) async fn nest_metadata(&self, nest: Uuid) -> Result<String, Error> {
+    pub(crate) async fn nest_metadata(&self, nest: NestId) -> Result<String, Error> {
         let info = match nests::find_nest(&self.pool, nest).await? {
             Some(found) => Some(Info {
                 link: link::encode(nest, &found.host, self.nest_kind).map_err(NestError::from)?,

@@ -2,16 +2,14 @@
 
 use chassis::field::Fields;
 use proto::room::v1::{self as pb, nest_service_server::NestService};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
-use super::{permissions::Wish, request};
-use crate::{Rooms, error::Error};
-
-type Answer<T> = Result<Response<T>, Status>;
+use super::{permissions::PermissionChange, request};
+use crate::{Rooms, RpcResult, error::Error};
 
 #[tonic::async_trait]
 impl NestService for Rooms {
-    async fn create_nest(&self, request: Request<pb::CreateNestRequest>) -> Answer<pb::NestResponse> {
+    async fn create_nest(&self, request: Request<pb::CreateNestRequest>) -> RpcResult<pb::NestResponse> {
         let request = request.into_inner();
         let host = request::signer(request.caller)?;
         let mut wrong = Fields::default();
@@ -24,13 +22,13 @@ impl NestService for Rooms {
         Ok(Response::new(pb::NestResponse { nest: Some(self.nest_message(nest).map_err(Error::from)?) }))
     }
 
-    async fn get_nest(&self, request: Request<pb::GetNestRequest>) -> Answer<pb::NestResponse> {
+    async fn get_nest(&self, request: Request<pb::GetNestRequest>) -> RpcResult<pb::NestResponse> {
         let nest = request::nest_id(&request.into_inner().nest_id).map_err(Error::from)?;
         let nest = self.nest(nest).await?;
         Ok(Response::new(pb::NestResponse { nest: Some(self.nest_message(nest).map_err(Error::from)?) }))
     }
 
-    async fn join_nest(&self, request: Request<pb::JoinNestRequest>) -> Answer<pb::JoinNestResponse> {
+    async fn join_nest(&self, request: Request<pb::JoinNestRequest>) -> RpcResult<pb::JoinNestResponse> {
         let request = request.into_inner();
         let pubkey = request::signer(request.caller)?;
         let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
@@ -41,7 +39,7 @@ impl NestService for Rooms {
     async fn set_permissions(
         &self,
         request: Request<pb::SetPermissionsRequest>,
-    ) -> Answer<pb::SetPermissionsResponse> {
+    ) -> RpcResult<pb::SetPermissionsResponse> {
         let request = request.into_inner();
         let caller = request::signer(request.caller)?;
         let mut wrong = Fields::default();
@@ -49,19 +47,19 @@ impl NestService for Rooms {
         let participant = wrong.check(request::participant(&request.participant));
         wrong.finish()?;
         let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
-        let wish = Wish {
+        let change = PermissionChange {
             participant,
             can_publish: request.can_publish,
             mute_microphone: request.mute_microphone,
             is_admin: request.is_admin,
         };
         let rooms = self.clone();
-        let flow = async move { rooms.set_permissions(&caller, &proof, nest, &wish).await };
+        let flow = async move { rooms.set_permissions(&caller, &proof, nest, &change).await };
         let changed = self.run("nest permissions", flow).await?;
         Ok(Response::new(pb::SetPermissionsResponse { changed }))
     }
 
-    async fn end_nest(&self, request: Request<pb::EndNestRequest>) -> Answer<pb::EndNestResponse> {
+    async fn end_nest(&self, request: Request<pb::EndNestRequest>) -> RpcResult<pb::EndNestResponse> {
         let request = request.into_inner();
         let host = request::signer(request.caller)?;
         let proof = request::proof(request.proof)?;

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use domain::NestId;
 use nostr::{
     event::Kind,
     key::PublicKey,
@@ -10,7 +11,6 @@ use nostr::{
         nip19::{FromBech32, Nip19Coordinate, ToBech32},
     },
 };
-use uuid::Uuid;
 
 /// The host's key cannot stand in an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +49,7 @@ impl EventKind {
 }
 
 /// The address of a nest by its host (hex).
-pub fn encode(nest: Uuid, host: &str, kind: EventKind) -> Result<String, NotAKey> {
+pub fn encode(nest: NestId, host: &str, kind: EventKind) -> Result<String, NotAKey> {
     let host = PublicKey::from_hex(host).map_err(|error| NotAKey(error.to_string()))?;
     let event = Coordinate::new(Kind::from_u16(kind.number()), host).identifier(nest.to_string());
     event.to_bech32().map_err(|error| NotAKey(error.to_string()))
@@ -57,7 +57,7 @@ pub fn encode(nest: Uuid, host: &str, kind: EventKind) -> Result<String, NotAKey
 
 /// The nest that an address names, whatever its host and kind are said to be. None: it names none of ours.
 #[must_use]
-pub fn decode(address: &str) -> Option<Uuid> {
+pub fn decode(address: &str) -> Option<NestId> {
     let event = Nip19Coordinate::from_bech32(address).ok()?;
     event.coordinate.identifier.parse().ok()
 }

@@ -1,11 +1,12 @@
 use super::*;
+use domain::NestId;
 
 const HOST: &str = "3bf0c63fcb93463407af97a5e5ee64fa883d107ef9e558472c4eb9aaaefa459d";
 
 /// Type, length, value, as NIP-19 writes them: nothing else is in it.
 #[test]
 fn an_address_is_identifier_author_and_kind() {
-    let nest: Uuid = "67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap();
+    let nest: NestId = "67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap();
     for (kind, number) in [(EventKind::InteractiveRoom, 30_312), (EventKind::LiveEvent, 30_311)] {
         let address = encode(nest, HOST, kind).unwrap();
         assert!(address.starts_with("naddr1"), "{address}");
@@ -25,5 +26,5 @@ fn what_is_no_address_of_a_nest_names_none() {
     for address in ["", "naddr1", "naddr1qqqqqq", &other, HOST, "67e55044-10b1-426f-9247-bb680e5fe0c8"] {
         assert_eq!(decode(address), None, "{address}");
     }
-    assert!(encode(Uuid::nil(), "host", EventKind::default()).is_err());
+    assert!(encode(NestId::default(), "host", EventKind::default()).is_err());
 }

@@ -2,9 +2,8 @@
 //! LiveKit that does not answer keeps nobody from deciding; the mark that is saved with the change has it told later.
 
 use chassis::db::retried;
-use domain::{NestRole, Owner, Source};
+use domain::{NestId, NestRole, Owner, Source};
 use proto::room::v1::Proof;
-use uuid::Uuid;
 
 use super::{NestError, WATCHED, accept};
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
 
 /// What somebody wants of a participant.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct PermissionChange {
     pub participant: String,
     pub can_publish: Option<bool>,
     pub mute_microphone: Option<bool>,
@@ -46,15 +45,15 @@ impl Rooms {
         &self,
         caller: &str,
         proof: &Proof,
-        nest: Uuid,
-        wish: &Wish,
+        nest: NestId,
+        change: &PermissionChange,
     ) -> Result<bool, Error> {
-        let changed = retried(|| self.save_permissions(caller, proof, nest, wish)).await?;
+        let changed = retried(|| self.save_permissions(caller, proof, nest, change)).await?;
         if changed {
-            self.tell_livekit(Owner::Nest(nest), Work::Settle).await;
+            self.apply_to_livekit(Owner::Nest(nest), Work::Settle).await;
         }
-        let Some(muted) = wish.mute_microphone else { return Ok(changed) };
-        match self.mute(Owner::Nest(nest), &wish.participant, Source::Microphone, muted).await {
+        let Some(muted) = change.mute_microphone else { return Ok(changed) };
+        match self.mute(Owner::Nest(nest), &change.participant, Source::Microphone, muted).await {
             Ok(done) => Ok(done || changed),
             // The request was carried out, and is not accepted again.
             Err(error) if changed => {
@@ -69,16 +68,16 @@ impl Rooms {
         &self,
         caller: &str,
         proof: &Proof,
-        nest: Uuid,
-        wish: &Wish,
+        nest: NestId,
+        change: &PermissionChange,
     ) -> Result<bool, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         accept(&mut transaction, proof).await?;
         let host = nests::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
-        let keys = [caller.to_owned(), wish.participant.clone()];
+        let keys = [caller.to_owned(), change.participant.clone()];
         let found = people::list_participants(&mut *transaction, nest, &keys).await?;
         let role = |key: &str| found.iter().find(|one| one.pubkey == key).map(people::Participant::role);
-        let (Some(by), Some(participant)) = (role(caller), role(&wish.participant)) else {
+        let (Some(by), Some(participant)) = (role(caller), role(&change.participant)) else {
             return Err(NestError::NotInNest.into());
         };
         let by = match by.is_admin() {
@@ -86,11 +85,11 @@ impl Rooms {
             true => By::Admin,
             false => By::Other,
         };
-        let parties = Parties { by, is_self: caller == wish.participant, participant };
-        let wanted = decide(parties, wish)?;
+        let parties = Parties { by, is_self: caller == change.participant, participant };
+        let wanted = decide(parties, change)?;
         if wanted != participant {
             let watch = is_less(wanted, participant).then_some(WATCHED);
-            people::set_role(&mut *transaction, nest, &wish.participant, wanted, watch).await?;
+            people::set_role(&mut *transaction, nest, &change.participant, wanted, watch).await?;
         }
         transaction.commit().await?;
         Ok(wanted != participant)
@@ -98,15 +97,15 @@ impl Rooms {
 }
 
 /// The participant's role as it is to be. An admin may all, everybody may stop speaking; who is an admin the host
-/// alone decides, and not of himself: from others that wish is ignored, as clients expect.
-fn decide(parties: Parties, wish: &Wish) -> Result<NestRole, NestError> {
-    let stops_himself = parties.is_self && wish.can_publish == Some(false);
+/// alone decides, and not of himself: from others that change is ignored, as clients expect.
+fn decide(parties: Parties, change: &PermissionChange) -> Result<NestRole, NestError> {
+    let stops_himself = parties.is_self && change.can_publish == Some(false);
     if parties.by == By::Other && !stops_himself {
         return Err(NestError::NotAllowed);
     }
     let names_admins = parties.by == By::Host && !parties.is_self;
-    let is_admin = wish.is_admin.filter(|_| names_admins).unwrap_or(parties.participant.is_admin());
-    let is_speaker = wish.can_publish.unwrap_or(parties.participant.is_speaker());
+    let is_admin = change.is_admin.filter(|_| names_admins).unwrap_or(parties.participant.is_admin());
+    let is_speaker = change.can_publish.unwrap_or(parties.participant.is_speaker());
     Ok(NestRole::of(is_admin, is_speaker))
 }
 

@@ -4,12 +4,12 @@ const ADMIN: Parties = Parties { by: By::Admin, is_self: false, participant: Nes
 const HOST: Parties = Parties { by: By::Host, ..ADMIN };
 const LISTENER: Parties = Parties { by: By::Other, ..ADMIN };
 
-fn publish(can_publish: bool) -> Wish {
-    Wish { can_publish: Some(can_publish), ..Wish::default() }
+fn publish(can_publish: bool) -> PermissionChange {
+    PermissionChange { can_publish: Some(can_publish), ..PermissionChange::default() }
 }
 
-fn admin(is_admin: bool) -> Wish {
-    Wish { is_admin: Some(is_admin), ..Wish::default() }
+fn admin(is_admin: bool) -> PermissionChange {
+    PermissionChange { is_admin: Some(is_admin), ..PermissionChange::default() }
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn only_an_admin_lets_speak_and_everybody_may_stop() {
     let himself = Parties { is_self: true, participant: NestRole::Speaker, ..LISTENER };
     assert_eq!(decide(himself, &publish(false)), Ok(NestRole::Listener));
     assert_eq!(decide(himself, &publish(true)), Err(NestError::NotAllowed));
-    let muting = Wish { mute_microphone: Some(true), ..Wish::default() };
+    let muting = PermissionChange { mute_microphone: Some(true), ..PermissionChange::default() };
     assert_eq!(decide(himself, &muting), Err(NestError::NotAllowed));
 }
 

@@ -1,9 +1,9 @@
 //! Requests about nests, checked.
 
 use chassis::{grpc::caller, status::Refusal};
+use domain::{NestId, Pubkey};
 use proto::{room::v1::Proof, types::v1::Caller};
 use url::Url;
-use uuid::Uuid;
 
 use super::NestError;
 use crate::error::Error;
@@ -16,7 +16,10 @@ const HASH: usize = 32;
 /// The caller's public key.
 pub(super) fn signer(who: Option<Caller>) -> Result<String, Error> {
     let caller = caller(who)?;
-    if is_key(&caller.user_id) { Ok(caller.user_id) } else { Err(NestError::NoKey.into()) }
+    match caller.user_id.parse::<Pubkey>() {
+        Ok(key) if key.to_string() == caller.user_id => Ok(caller.user_id),
+        _ => Err(NestError::NoKey.into()),
+    }
 }
 
 pub(crate) fn proof(proof: Option<Proof>) -> Result<Proof, Refusal> {
@@ -29,18 +32,15 @@ pub(crate) fn proof(proof: Option<Proof>) -> Result<Proof, Refusal> {
 }
 
 /// What is no id names no nest.
-pub(crate) fn nest_id(text: &str) -> Result<Uuid, NestError> {
+pub(crate) fn nest_id(text: &str) -> Result<NestId, NestError> {
     text.parse().map_err(|_| NestError::NoNest)
 }
 
 /// A participant's public key, written in either case.
 pub(super) fn participant(text: &str) -> Result<String, Refusal> {
-    let key = text.to_ascii_lowercase();
-    if is_key(&key) {
-        Ok(key)
-    } else {
-        Err(Refusal::invalid("participant", "must be a public key of 64 hex digits"))
-    }
+    text.parse::<Pubkey>()
+        .map(|key| key.to_string())
+        .map_err(|invalid| Refusal::invalid("participant", invalid.to_string()))
 }
 
 pub(super) fn relays(relays: Vec<String>) -> Result<Vec<String>, Refusal> {
@@ -54,10 +54,6 @@ pub(super) fn relays(relays: Vec<String>) -> Result<Vec<String>, Refusal> {
         ));
     }
     Ok(relays)
-}
-
-fn is_key(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Relays may be in a private network, as developers have them: this server never connects to one.

@@ -2,10 +2,9 @@
 //! moment: whatever it says, the nest is what the database says.
 
 use chassis::db::retried;
-use domain::Owner;
+use domain::{NestId, Owner};
 use proto::room::v1::Proof;
 use sqlx::{PgConnection, PgExecutor};
-use uuid::Uuid;
 
 use super::NestError;
 use crate::{
@@ -31,7 +30,7 @@ impl Rooms {
         let (nest, intent) = retried(|| self.insert_nest(host, proof, relays, hls_stream)).await?;
         metrics::counter!("greenroom_nests_created_total").increment(1);
         tracing::info!(nest.id = %nest.id, "nest created");
-        self.tell_livekit(Owner::Nest(nest.id), Work::Open(intent)).await;
+        self.apply_to_livekit(Owner::Nest(NestId(nest.id.0)), Work::Open(intent)).await;
         Ok(nest)
     }
 
@@ -46,31 +45,31 @@ impl Rooms {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         accept(&mut transaction, proof).await?;
         let id = nests::insert_nest(&mut *transaction, host, relays, hls_stream).await?;
-        let intent = store::insert_intents(&mut *transaction, &[Owner::Nest(id)]).await?.pop();
+        let intent = store::insert_intents(&mut *transaction, &[Owner::Nest(NestId(id.0))]).await?.pop();
         let nest = nests::find_nest(&mut *transaction, id).await?.ok_or(NestError::NoNest)?;
         transaction.commit().await?;
         Ok((nest, intent.map(Box::new)))
     }
 
     /// An open nest.
-    pub async fn nest(&self, nest: Uuid) -> Result<Nest, Error> {
+    pub async fn nest(&self, nest: NestId) -> Result<Nest, Error> {
         Ok(nests::find_nest(&self.pool, nest).await?.ok_or(NestError::NoNest)?)
     }
 
     /// The caller is a participant from now on.
-    pub async fn join_nest(&self, pubkey: &str, nest: Uuid) -> Result<(), Error> {
+    pub async fn join_nest(&self, pubkey: &str, nest: NestId) -> Result<(), Error> {
         let is_in = retried(|| nests::insert_participant(&self.pool, nest, pubkey)).await?;
         if is_in.ok_or(NestError::NoNest)? { Ok(()) } else { Err(NestError::Full.into()) }
     }
 
     /// Ends the caller's nest, and its room.
-    pub async fn end_nest(&self, host: &str, proof: &Proof, nest: Uuid) -> Result<(), Error> {
+    pub async fn end_nest(&self, host: &str, proof: &Proof, nest: NestId) -> Result<(), Error> {
         retried(|| self.set_nest_ended(host, proof, nest)).await?;
-        self.tell_livekit(Owner::Nest(nest), Work::Settle).await;
+        self.apply_to_livekit(Owner::Nest(nest), Work::Settle).await;
         Ok(())
     }
 
-    async fn set_nest_ended(&self, host: &str, proof: &Proof, nest: Uuid) -> Result<(), Error> {
+    async fn set_nest_ended(&self, host: &str, proof: &Proof, nest: NestId) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         accept(&mut transaction, proof).await?;
         let owner = nests::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;

@@ -1,12 +1,11 @@
 //! What to do with an open recording, decided from its row and what LiveKit shows. Pure.
 
-use domain::RecordingStatus;
+use domain::{RecordingId, RecordingStatus};
 use livekit_protocol::{
     EgressInfo, EgressStatus, FileInfo, SegmentsInfo,
     egress_info::{Request, Result as Single},
 };
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use crate::store::recordings::watch::{End, Open};
 
@@ -42,7 +41,7 @@ pub enum Sight {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub enum RecordingStep {
     Wait,
     /// Write what LiveKit says.
     Follow(Seen),
@@ -88,24 +87,24 @@ impl End {
 
 /// The next step of an open recording.
 #[must_use]
-pub fn decide(open: &Open, sight: Sight) -> Step {
+pub fn decide(open: &Open, sight: Sight) -> RecordingStep {
     let recording = &open.recording;
     let age = open.now - recording.created_at;
     match sight {
         Sight::NoRecorders if recording.egress_id.is_none() => {
-            Step::Close(End::never_begun("LiveKit has no recorders"))
+            RecordingStep::Close(End::never_begun("LiveKit has no recorders"))
         }
-        Sight::NoRecorders => Step::Close(End::failed("LiveKit has no recorders")),
+        Sight::NoRecorders => RecordingStep::Close(End::failed("LiveKit has no recorders")),
         Sight::Absent(_) if recording.egress_id.is_some() => {
-            Step::Close(End::failed("LiveKit does not know it any more"))
+            RecordingStep::Close(End::failed("LiveKit does not know it any more"))
         }
         Sight::Absent(at) if at - recording.created_at > UNKNOWN_FOR => {
-            Step::Close(End::never_begun("LiveKit has not started it"))
+            RecordingStep::Close(End::never_begun("LiveKit has not started it"))
         }
-        Sight::Unknown | Sight::Absent(_) => Step::Wait,
-        Sight::There { seen, .. } if seen.end.is_some() => Step::Follow(seen),
+        Sight::Unknown | Sight::Absent(_) => RecordingStep::Wait,
+        Sight::There { seen, .. } if seen.end.is_some() => RecordingStep::Follow(seen),
         Sight::There { seen, abandoned } => {
-            let stop = |then| Step::Stop { egress_id: seen.egress_id.clone(), then };
+            let stop = |then| RecordingStep::Stop { egress_id: seen.egress_id.clone(), then };
             let asked_for = recording.stop_asked_at.map(|asked| open.now - asked);
             let ending = seen.status == Some(RecordingStatus::Ending);
             if seen.status == Some(RecordingStatus::Starting) && age > STARTING_FOR {
@@ -117,10 +116,10 @@ pub fn decide(open: &Open, sight: Sight) -> Step {
             match asked_for {
                 Some(time) if time > STOPPING_FOR && ending => stop(Then::CloseIfSilent("the recorder died")),
                 Some(time) if time > STOPPING_FOR => stop(Then::Close("the recorder did not stop")),
-                Some(_) if ending => Step::Follow(seen),
+                Some(_) if ending => RecordingStep::Follow(seen),
                 Some(_) => stop(Then::Look),
                 None if ending || !open.wanted => stop(Then::Look),
-                None => Step::Follow(seen),
+                None => RecordingStep::Follow(seen),
             }
         }
     }
@@ -207,14 +206,14 @@ fn moment(nanoseconds: i64) -> Option<OffsetDateTime> {
 
 /// The recording whose id is in one of the paths that a request asked for.
 #[must_use]
-pub fn recording_of(info: &EgressInfo) -> Option<Uuid> {
+pub fn recording_of(info: &EgressInfo) -> Option<RecordingId> {
     let Some(Request::RoomComposite(request)) = &info.request else { return None };
     let files = request.file_outputs.iter().map(|file| file.filepath.as_str());
     let segments = request.segment_outputs.iter().map(|output| output.filename_prefix.as_str());
     files.chain(segments).find_map(id_in)
 }
 
-fn id_in(path: &str) -> Option<Uuid> {
+fn id_in(path: &str) -> Option<RecordingId> {
     path.rsplit('/').find_map(|part| part.split('.').next()?.parse().ok())
 }
 

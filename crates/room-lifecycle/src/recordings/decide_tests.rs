@@ -1,5 +1,6 @@
-use domain::RecordingKind;
+use domain::{RecordingId, RecordingKind, RoomId};
 use livekit_protocol::{EncodedFileOutput, FileInfo, RoomCompositeEgressRequest, SegmentedFileOutput};
+use uuid::Uuid;
 
 use super::*;
 use crate::store::recordings::Recording;
@@ -11,8 +12,8 @@ fn at(seconds: i64) -> OffsetDateTime {
 /// Made at 0; now it is `now`.
 fn open(now: i64, egress_id: Option<&str>, stop_asked: Option<i64>, wanted: bool) -> Open {
     let recording = Recording {
-        id: Uuid::from_u128(1),
-        room_id: Uuid::from_u128(2),
+        id: RecordingId(Uuid::from_u128(1)),
+        room_id: RoomId(Uuid::from_u128(2)),
         generation: 1,
         egress_id: egress_id.map(str::to_owned),
         started_by: "host".into(),
@@ -38,13 +39,13 @@ fn there(status: EgressStatus) -> Sight {
     Sight::There { seen: seen(&info(status)), abandoned: false }
 }
 
-fn is_closed(step: &Step) -> bool {
-    matches!(step, Step::Close(end) if end.status == RecordingStatus::Failed)
+fn is_closed(step: &RecordingStep) -> bool {
+    matches!(step, RecordingStep::Close(end) if end.status == RecordingStatus::Failed)
 }
 
-fn then(step: Step) -> Then {
+fn then(step: RecordingStep) -> Then {
     match step {
-        Step::Stop { egress_id, then } => {
+        RecordingStep::Stop { egress_id, then } => {
             assert_eq!(egress_id, "EG_1");
             then
         }
@@ -55,27 +56,35 @@ fn then(step: Step) -> Then {
 #[test]
 fn what_livekit_does_not_know_is_failed_once_a_list_is_late_enough() {
     let lost = |now, listed| decide(&open(now, None, None, true), Sight::Absent(at(listed)));
-    assert_eq!(lost(51, 50), Step::Wait, "the list may have been made before the start came through");
+    assert_eq!(
+        lost(51, 50),
+        RecordingStep::Wait,
+        "the list may have been made before the start came through"
+    );
     assert!(is_closed(&lost(51, 51)));
     assert!(
         is_closed(&decide(&open(1, Some("EG_1"), None, true), Sight::Absent(at(1)))),
         "it was there once"
     );
     assert!(is_closed(&decide(&open(1, None, None, true), Sight::NoRecorders)));
-    assert_eq!(decide(&open(9_999, None, None, true), Sight::Unknown), Step::Wait, "an error is no absence");
+    assert_eq!(
+        decide(&open(9_999, None, None, true), Sight::Unknown),
+        RecordingStep::Wait,
+        "an error is no absence"
+    );
 }
 
 #[test]
 fn a_start_that_takes_longer_than_a_minute_is_stopped_and_closed() {
     let starting = |now| decide(&open(now, Some("EG_1"), None, true), there(EgressStatus::EgressStarting));
-    assert!(matches!(starting(60), Step::Follow(_)));
+    assert!(matches!(starting(60), RecordingStep::Follow(_)));
     assert!(matches!(then(starting(61)), Then::Close(_)));
 }
 
 #[test]
 fn what_nobody_wants_any_more_is_stopped() {
     let active = || there(EgressStatus::EgressActive);
-    assert!(matches!(decide(&open(9, Some("EG_1"), None, true), active()), Step::Follow(_)));
+    assert!(matches!(decide(&open(9, Some("EG_1"), None, true), active()), RecordingStep::Follow(_)));
     assert_eq!(then(decide(&open(9, Some("EG_1"), Some(5), true), active())), Then::Look);
     assert_eq!(then(decide(&open(9, Some("EG_1"), None, false), active())), Then::Look, "its room is over");
 }
@@ -85,7 +94,7 @@ fn a_stop_that_has_no_effect_closes_the_recording_after_a_minute() {
     let asked = |now, status| decide(&open(now, Some("EG_1"), Some(0), true), there(status));
     assert_eq!(then(asked(60, EgressStatus::EgressActive)), Then::Look);
     assert!(matches!(then(asked(61, EgressStatus::EgressActive)), Then::Close(_)));
-    assert!(matches!(asked(60, EgressStatus::EgressEnding), Step::Follow(_)));
+    assert!(matches!(asked(60, EgressStatus::EgressEnding), RecordingStep::Follow(_)));
     let uploading = then(asked(61, EgressStatus::EgressEnding));
     assert!(matches!(uploading, Then::CloseIfSilent(_)), "a long upload is no death");
 }
@@ -105,7 +114,7 @@ fn an_end_is_taken_over_whatever_else_is_so() {
         (EgressStatus::EgressLimitReached, RecordingStatus::Failed),
     ] {
         let step = decide(&open(999, Some("EG_1"), Some(0), false), there(livekit));
-        let Step::Follow(Seen { end: Some(end), .. }) = step else { panic!("{step:?}") };
+        let RecordingStep::Follow(Seen { end: Some(end), .. }) = step else { panic!("{step:?}") };
         assert_eq!(end.status, ours);
     }
 }
@@ -150,7 +159,7 @@ fn numbers_of_livekit_saturate() {
 
 #[test]
 fn the_recording_of_an_info_is_in_its_path() {
-    let id = Uuid::from_u128(7);
+    let id = RecordingId(Uuid::from_u128(7));
     let of = |request| {
         let request = Some(Request::RoomComposite(request));
         recording_of(&EgressInfo { request, ..EgressInfo::default() })

@@ -1,100 +1,103 @@
 //! Recordings, request by request.
 
 use chassis::{
-    field::{Fields, idempotency_key},
+    field::{Fields, idempotency_key, non_empty},
     grpc::{caller, timestamp, uuid},
     page::{self, Cursor, one_more, page},
     status::Refusal,
 };
-use domain::RecordingKind;
+use domain::{RecordingId, RecordingKind, SessionId};
 use proto::{
     room::v1::{self as pb, Proof, recording_service_server::RecordingService},
     types::v1::Caller,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 use uuid::Uuid;
 
 use super::{
-    Place, Recording, Wish,
+    Recording, RecordingScope, StartRequest,
     output::Part,
-    place,
     read::{Parts, has_file},
+    scope,
     start::STOP_WITHIN,
 };
-use crate::{Rooms, error::Error, nests::request, store::recordings};
-
-type Answer<T> = Result<Response<T>, Status>;
+use crate::{Rooms, RpcResult, error::Error, nests::request, store::recordings};
 
 #[tonic::async_trait]
 impl RecordingService for Rooms {
     async fn start_recording(
         &self,
         request: Request<pb::StartRecordingRequest>,
-    ) -> Answer<pb::RecordingResponse> {
+    ) -> RpcResult<pb::RecordingResponse> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
-        let place = wrong.check_or(place(request.place), NOWHERE);
+        let scope = wrong.check_or(scope(request.place), NOWHERE);
         let key = wrong.check(idempotency_key(request.idempotency_key));
         wrong.finish()?;
-        let proof = proof(place, request.proof)?;
-        let wish = Wish::new(place, RecordingKind::File, key);
-        let wish = Wish { proof, ..wish };
-        let started = Rooms::start_recording(self, &caller, wish).await?;
-        self.told(started).await
+        let proof = proof(scope, request.proof)?;
+        let start = StartRequest { proof, ..StartRequest::new(scope, RecordingKind::File, key) };
+        let started = Rooms::start_recording(self, &caller, start).await?;
+        self.respond(started).await
     }
 
-    async fn stop_recording(&self, request: Request<pb::RecordingRequest>) -> Answer<pb::RecordingResponse> {
+    async fn stop_recording(
+        &self,
+        request: Request<pb::RecordingRequest>,
+    ) -> RpcResult<pb::RecordingResponse> {
         let mut request = request.into_inner();
-        let (caller, place, id) = about(&mut request)?;
-        let (rooms, by, proof) = (self.clone(), caller.clone(), proof(place, request.proof)?);
-        let flow = Box::pin(async move { rooms.stop_recording(&by, place, id, proof.as_ref()).await });
+        let (caller, scope, id) = about(&mut request)?;
+        let (rooms, by, proof) = (self.clone(), caller.clone(), proof(scope, request.proof)?);
+        let flow = Box::pin(async move { rooms.stop_recording(&by, scope, id, proof.as_ref()).await });
         let stopped = if let Some(stopped) = self.patiently("stop recording", STOP_WITHIN, flow).await? {
             stopped
         } else {
-            self.may_record(&caller, place).await?;
-            self.recording_of(place, id).await? // the wish stands in it
+            self.may_record(&caller, scope).await?;
+            self.recording_of(scope, id).await? // the request is recorded in it
         };
-        self.told(stopped).await
+        self.respond(stopped).await
     }
 
     async fn list_recordings(
         &self,
         request: Request<pb::ListRecordingsRequest>,
-    ) -> Answer<pb::ListRecordingsResponse> {
+    ) -> RpcResult<pb::ListRecordingsResponse> {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
-        let place = wrong.check_or(place(request.place), NOWHERE);
-        let (limit, after) = wrong.check(page::asked(request.limit, &request.cursor));
+        let scope = wrong.check_or(scope(request.place), NOWHERE);
+        let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
-        self.may_read(&caller, place).await?;
-        let rows = recordings::list_recordings(&self.pool, place, None, after, one_more(limit)).await;
+        self.may_read(&caller, scope).await?;
+        let rows = recordings::list_recordings(&self.pool, scope, None, after, one_more(limit)).await;
         let (rows, next_cursor) =
-            page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
-        let mut told = Vec::with_capacity(rows.len());
+            page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id.0 });
+        let mut recordings = Vec::with_capacity(rows.len());
         for row in rows {
-            told.push(self.tell(row).await?);
+            recordings.push(self.to_proto(row).await?);
         }
-        Ok(Response::new(pb::ListRecordingsResponse { recordings: told, next_cursor }))
+        Ok(Response::new(pb::ListRecordingsResponse { recordings, next_cursor }))
     }
 
-    async fn get_recording(&self, request: Request<pb::RecordingRequest>) -> Answer<pb::RecordingResponse> {
+    async fn get_recording(
+        &self,
+        request: Request<pb::RecordingRequest>,
+    ) -> RpcResult<pb::RecordingResponse> {
         let mut request = request.into_inner();
-        let (caller, place, id) = about(&mut request)?;
-        self.may_read(&caller, place).await?;
-        let found = self.recording_of(place, id).await?;
-        self.told(found).await
+        let (caller, scope, id) = about(&mut request)?;
+        self.may_read(&caller, scope).await?;
+        let found = self.recording_of(scope, id).await?;
+        self.respond(found).await
     }
 
     async fn delete_recording(
         &self,
         request: Request<pb::RecordingRequest>,
-    ) -> Answer<pb::DeleteRecordingResponse> {
+    ) -> RpcResult<pb::DeleteRecordingResponse> {
         let mut request = request.into_inner();
-        let (caller, place, id) = about(&mut request)?;
-        let (rooms, proof) = (self.clone(), proof(place, request.proof)?);
-        let flow = Box::pin(async move { rooms.delete_recording(&caller, place, id, proof.as_ref()).await });
+        let (caller, scope, id) = about(&mut request)?;
+        let (rooms, proof) = (self.clone(), proof(scope, request.proof)?);
+        let flow = Box::pin(async move { rooms.delete_recording(&caller, scope, id, proof.as_ref()).await });
         if self.patiently("delete recording", STOP_WITHIN, flow).await?.is_none()
             && recordings::find_readable(&self.pool, id).await.map_err(Error::from)?.is_some()
         {
@@ -105,7 +108,7 @@ impl RecordingService for Rooms {
 
     type ReadRecordingStream = Parts;
 
-    async fn read_recording(&self, request: Request<pb::ReadRecordingRequest>) -> Answer<Parts> {
+    async fn read_recording(&self, request: Request<pb::ReadRecordingRequest>) -> RpcResult<Parts> {
         let request = request.into_inner();
         if !caller(request.caller)?.system {
             return Err(Error::NotParticipant.into());
@@ -121,7 +124,7 @@ impl RecordingService for Rooms {
 
     type ReadStreamStream = Parts;
 
-    async fn read_stream(&self, request: Request<pb::ReadStreamRequest>) -> Answer<Parts> {
+    async fn read_stream(&self, request: Request<pb::ReadStreamRequest>) -> RpcResult<Parts> {
         let request = request.into_inner();
         let nest = request::nest_id(&request.nest_id).map_err(Error::from)?;
         Ok(Response::new(Rooms::read_stream(self, nest, &request.file).await?))
@@ -129,29 +132,29 @@ impl RecordingService for Rooms {
 }
 
 /// Placeholder for a wrong place, until the request is refused.
-const NOWHERE: Place = Place::Session(Uuid::nil());
+const NOWHERE: RecordingScope = RecordingScope::Session(SessionId(Uuid::nil()));
 
 /// The recording that a request is about.
-fn about(request: &mut pb::RecordingRequest) -> Result<(Caller, Place, Uuid), Refusal> {
+fn about(request: &mut pb::RecordingRequest) -> Result<(Caller, RecordingScope, RecordingId), Refusal> {
     let caller = caller(request.caller.take())?;
     let mut wrong = Fields::default();
-    let place = wrong.check_or(place(request.place.take()), NOWHERE);
+    let scope = wrong.check_or(scope(request.place.take()), NOWHERE);
     let id = wrong.check(uuid("recording_id", &request.recording_id));
-    wrong.finish().map(|()| (caller, place, id))
+    wrong.finish().map(|()| (caller, scope, id))
 }
 
 /// What changes a nest's recordings is signed.
-fn proof(place: Place, proof: Option<Proof>) -> Result<Option<Proof>, Error> {
-    if matches!(place, Place::Nest(_)) { Ok(Some(request::proof(proof)?)) } else { Ok(None) }
+fn proof(scope: RecordingScope, proof: Option<Proof>) -> Result<Option<Proof>, Error> {
+    if matches!(scope, RecordingScope::Nest(_)) { Ok(Some(request::proof(proof)?)) } else { Ok(None) }
 }
 
 impl Rooms {
-    async fn told(&self, recording: Recording) -> Answer<pb::RecordingResponse> {
-        let recording = Some(self.tell(recording).await?);
+    async fn respond(&self, recording: Recording) -> RpcResult<pb::RecordingResponse> {
+        let recording = Some(self.to_proto(recording).await?);
         Ok(Response::new(pb::RecordingResponse { recording }))
     }
 
-    async fn tell(&self, row: Recording) -> Result<pb::Recording, Error> {
+    async fn to_proto(&self, row: Recording) -> Result<pb::Recording, Error> {
         let output = self.output.as_ref().filter(|_| has_file(&row));
         let link = match output {
             Some(output) => output.link(&row.file).await?,
@@ -159,16 +162,16 @@ impl Rooms {
         };
         Ok(pb::Recording {
             id: row.id.to_string(),
-            status: row.status.as_str().to_owned(),
+            status: row.status.into(),
             started_by: row.started_by,
             created_at: Some(timestamp(row.created_at)),
             started_at: row.started_at.map(timestamp),
             ended_at: row.ended_at.map(timestamp),
             duration_seconds: row.seconds,
             size_bytes: row.size,
-            error: row.error.unwrap_or_default(),
+            error: row.error.and_then(non_empty),
             downloadable: output.is_some(),
-            download_url: link.unwrap_or_default(),
+            download_url: link.and_then(non_empty),
         })
     }
 }

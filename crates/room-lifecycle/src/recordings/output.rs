@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use domain::RecordingKind;
+use domain::{RecordingId, RecordingKind};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use http::Method;
 use object_store::{
@@ -15,7 +15,6 @@ use object_store::{
     signer::Signer,
 };
 use secrecy::ExposeSecret;
-use uuid::Uuid;
 
 use super::{RecordingError, settings::OutputSettings};
 use crate::{error::Error, livekit::egress::Target};
@@ -33,7 +32,7 @@ const WHOLE_PLAYLIST: &str = "whole.m3u8";
 
 /// The name of what is recorded: LiveKit's recording is found by the id in it.
 #[must_use]
-pub fn file_name(kind: RecordingKind, id: Uuid) -> String {
+pub fn file_name(kind: RecordingKind, id: RecordingId) -> String {
     match kind {
         RecordingKind::File => format!("{id}.mp4"),
         RecordingKind::Hls => id.to_string(),
@@ -44,11 +43,11 @@ pub fn file_name(kind: RecordingKind, id: Uuid) -> String {
 pub struct Output {
     /// What stands before every name, by the recorders' paths.
     base: String,
-    place: Place,
+    place: StorageLocation,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum StorageLocation {
     Folder(PathBuf),
     Bucket(Arc<AmazonS3>),
 }
@@ -75,7 +74,7 @@ impl Output {
     pub fn new(settings: &OutputSettings) -> object_store::Result<Self> {
         Ok(match settings {
             OutputSettings::Folder { path, read } => {
-                Self { base: format!("{path}/"), place: Place::Folder(read.clone()) }
+                Self { base: format!("{path}/"), place: StorageLocation::Folder(read.clone()) }
             }
             OutputSettings::Bucket { name, prefix, endpoint, region, access_key, secret_key } => {
                 let mut bucket = AmazonS3Builder::new()
@@ -98,7 +97,7 @@ impl Output {
                 }
                 let bucket = bucket.with_client_options(client);
                 let base = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-                Self { base, place: Place::Bucket(Arc::new(bucket.build()?)) }
+                Self { base, place: StorageLocation::Bucket(Arc::new(bucket.build()?)) }
             }
         })
     }
@@ -117,8 +116,8 @@ impl Output {
     /// The store, and the path of a file in it. A folder is made when it is first needed.
     fn find(&self, file: &str) -> object_store::Result<(Arc<dyn ObjectStore>, Path)> {
         Ok(match &self.place {
-            Place::Bucket(bucket) => (bucket.clone(), Path::from(format!("{}{file}", self.base))),
-            Place::Folder(folder) => {
+            StorageLocation::Bucket(bucket) => (bucket.clone(), Path::from(format!("{}{file}", self.base))),
+            StorageLocation::Folder(folder) => {
                 let store = LocalFileSystem::new_with_prefix(folder).or_else(|error| {
                     std::fs::create_dir_all(folder).map_err(|_| error)?;
                     LocalFileSystem::new_with_prefix(folder)
@@ -130,7 +129,7 @@ impl Output {
 
     /// A link that the output itself serves; none: we do.
     pub(super) async fn link(&self, file: &str) -> object_store::Result<Option<String>> {
-        let Place::Bucket(bucket) = &self.place else { return Ok(None) };
+        let StorageLocation::Bucket(bucket) = &self.place else { return Ok(None) };
         let path = Path::from(format!("{}{file}", self.base));
         Ok(Some(bucket.signed_url(Method::GET, &path, LINK).await?.to_string()))
     }

@@ -2,11 +2,10 @@
 
 use std::pin::Pin;
 
-use domain::{RecordingKind, RecordingStatus, stream_file};
+use domain::{NestId, RecordingId, RecordingKind, RecordingStatus, stream_file};
 use futures::{Stream, StreamExt, stream};
 use proto::room::v1::{self as pb, read_recording_response::Part as Answered};
 use tonic::Status;
-use uuid::Uuid;
 
 use super::{
     Recording, RecordingError,
@@ -23,7 +22,7 @@ pub(super) type Parts = Pin<Box<dyn Stream<Item = Result<pb::ReadRecordingRespon
 
 impl Rooms {
     /// The file of a recording that somebody was given a link to.
-    pub(super) async fn read(&self, id: Uuid, part: Part) -> Result<Parts, Error> {
+    pub(super) async fn read(&self, id: RecordingId, part: Part) -> Result<Parts, Error> {
         let row = recordings::find_readable(&self.pool, id).await?.filter(has_file);
         let row = row.ok_or(RecordingError::NoRecording)?;
         let output = self.output.as_ref().ok_or(RecordingError::NoFile)?;
@@ -31,7 +30,7 @@ impl Rooms {
     }
 
     /// A file of a nest's stream. Its name alone comes from a client, and it is one of a few plain ones.
-    pub(super) async fn read_stream(&self, nest: Uuid, file: &str) -> Result<Parts, Error> {
+    pub(super) async fn read_stream(&self, nest: NestId, file: &str) -> Result<Parts, Error> {
         let kind = stream_file(file).ok_or(NestError::NoNest)?;
         let output = self.output.as_ref().ok_or(NestError::NoNest)?;
         let folder = streams::find_folder(&self.pool, nest).await?.ok_or(NestError::NoNest)?;

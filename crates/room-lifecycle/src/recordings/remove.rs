@@ -2,11 +2,11 @@
 //! that cannot be removed now is tried again after the others.
 
 use chassis::db::retried;
+use domain::RecordingId;
 use futures::{StreamExt, stream};
 use proto::{room::v1::Proof, types::v1::Caller};
-use uuid::Uuid;
 
-use super::{Place, Recording, output::Output};
+use super::{Recording, RecordingScope, output::Output};
 use crate::{Rooms, error::Error, store::recordings};
 
 /// Recordings removed by one pass.
@@ -19,12 +19,12 @@ impl Rooms {
     pub async fn delete_recording(
         &self,
         caller: &Caller,
-        place: Place,
-        id: Uuid,
+        scope: RecordingScope,
+        id: RecordingId,
         proof: Option<&Proof>,
     ) -> Result<(), Error> {
-        self.may_record(caller, place).await?;
-        self.recording_of(place, id).await?;
+        self.may_record(caller, scope).await?;
+        self.recording_of(scope, id).await?;
         let deleted = retried(|| self.set_deleted(id, proof)).await?;
         if let Some(running) = deleted.filter(|recording| recording.status.is_open()) {
             self.stop_on_livekit(running).await?;
@@ -33,7 +33,7 @@ impl Rooms {
         Ok(())
     }
 
-    async fn set_deleted(&self, id: Uuid, proof: Option<&Proof>) -> Result<Option<Recording>, Error> {
+    async fn set_deleted(&self, id: RecordingId, proof: Option<&Proof>) -> Result<Option<Recording>, Error> {
         let mut transaction = self.begin_change(proof).await?;
         let deleted = recordings::set_deleted(&mut *transaction, id).await?;
         transaction.commit().await?;

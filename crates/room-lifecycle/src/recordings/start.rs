@@ -7,14 +7,16 @@ use std::{
     time::Duration,
 };
 
-use chassis::{context, db::retried};
-use domain::{Owner, OwnerKind, RecordingKind, RecordingStatus, RoomStatus};
+use chassis::{context, db::retried, idempotency::request_hash};
+use domain::{Owner, OwnerKind, RecordingId, RecordingKind, RecordingStatus, RoomStatus};
 use livekit_protocol::EgressInfo;
-use proto::{room::v1::Proof, types::v1::Caller};
-use sha2::{Digest, Sha256};
+use proto::{
+    room::v1::{Proof, RecordingPlace, StartRecordingRequest, recording_place::Place as Wire},
+    types::v1::Caller,
+};
 use uuid::Uuid;
 
-use super::{Place, Recording, RecordingError, decide, output::file_name};
+use super::{Recording, RecordingError, RecordingScope, decide, output::file_name};
 use crate::{
     Rooms,
     error::Error,
@@ -41,35 +43,45 @@ type Waiting = Weak<()>;
 
 /// A recording as somebody wants it.
 #[derive(Clone, Debug)]
-pub struct Wish {
-    pub place: Place,
+pub struct StartRequest {
+    pub scope: RecordingScope,
     pub kind: RecordingKind,
     pub idempotency_key: Option<String>,
     /// Of the signed request, for a nest.
     pub proof: Option<Proof>,
     /// Whoever waits finds the recording by it.
-    pub id: Uuid,
+    pub id: RecordingId,
 }
 
-impl Wish {
+impl StartRequest {
     #[must_use]
-    pub fn new(place: Place, kind: RecordingKind, idempotency_key: Option<String>) -> Self {
-        Self { place, kind, idempotency_key, proof: None, id: Uuid::new_v4() }
+    pub fn new(scope: RecordingScope, kind: RecordingKind, idempotency_key: Option<String>) -> Self {
+        Self { scope, kind, idempotency_key, proof: None, id: RecordingId(Uuid::new_v4()) }
     }
 
     fn hash(&self) -> Vec<u8> {
-        Sha256::digest(format!("{:?} {}", self.place, self.kind.as_str())).to_vec()
+        let place = match self.scope {
+            RecordingScope::Session(id) => Wire::SessionId(id.to_string()),
+            RecordingScope::LiveRoom(id) => Wire::LiveRoomId(id.to_string()),
+            RecordingScope::Nest(id) => Wire::NestId(id.to_string()),
+        };
+        request_hash(&StartRecordingRequest {
+            caller: None,
+            idempotency_key: None,
+            proof: None,
+            place: Some(RecordingPlace { place: Some(place) }),
+        })
     }
 }
 
 impl Rooms {
     /// Starts a recording as a task of its own; answers with what is known when the caller's time is nearly over.
-    pub async fn start_recording(&self, caller: &Caller, wish: Wish) -> Result<Recording, Error> {
-        let id = wish.id;
+    pub async fn start_recording(&self, caller: &Caller, start: StartRequest) -> Result<Recording, Error> {
+        let id = start.id;
         let (rooms, caller) = (self.clone(), caller.clone());
         let waits = Arc::new(());
         let waiting = Arc::downgrade(&waits);
-        let flow = Box::pin(async move { rooms.record_for(&caller, &wish, &waiting).await });
+        let flow = Box::pin(async move { rooms.record_for(&caller, &start, &waiting).await });
         let answer = match self.patiently("start recording", START_WITHIN, flow).await? {
             Some(started) => Ok(started),
             None => self.answer_starting(id).await,
@@ -79,7 +91,7 @@ impl Rooms {
     }
 
     /// The answer while it is not known whether a recording has started.
-    async fn answer_starting(&self, id: Uuid) -> Result<Recording, Error> {
+    async fn answer_starting(&self, id: RecordingId) -> Result<Recording, Error> {
         if let Some(open) = recordings::set_answered(&self.pool, id).await? {
             return Ok(open);
         }
@@ -105,14 +117,19 @@ impl Rooms {
     }
 
     /// The whole flow, for as long as it takes.
-    pub async fn record(&self, caller: &Caller, wish: &Wish) -> Result<Recording, Error> {
+    pub async fn record(&self, caller: &Caller, start: &StartRequest) -> Result<Recording, Error> {
         let waits = Arc::new(());
-        self.record_for(caller, wish, &Arc::downgrade(&waits)).await
+        self.record_for(caller, start, &Arc::downgrade(&waits)).await
     }
 
-    async fn record_for(&self, caller: &Caller, wish: &Wish, waiting: &Waiting) -> Result<Recording, Error> {
-        let owner = self.may_record(caller, wish.place).await?;
-        self.begin_recording(&caller.user_id, owner, wish, waiting).await
+    async fn record_for(
+        &self,
+        caller: &Caller,
+        start: &StartRequest,
+        waiting: &Waiting,
+    ) -> Result<Recording, Error> {
+        let owner = self.may_record(caller, start.scope).await?;
+        self.begin_recording(&caller.user_id, owner, start, waiting).await
     }
 
     /// The same, for whoever may.
@@ -120,10 +137,10 @@ impl Rooms {
         &self,
         started_by: &str,
         owner: Owner,
-        wish: &Wish,
+        start: &StartRequest,
         waiting: &Waiting,
     ) -> Result<Recording, Error> {
-        if let Some(repeated) = self.repeated(started_by, wish).await? {
+        if let Some(repeated) = self.repeated(started_by, start).await? {
             return Ok(repeated);
         }
         let output = self.output.as_ref().ok_or_else(not_set_up)?;
@@ -138,11 +155,11 @@ impl Rooms {
         if !record.open || record.status != RoomStatus::Active {
             return Err(RecordingError::NotActive.into());
         }
-        let recording = self.intend_recording(started_by, wish, &record).await?;
-        if recording.id != wish.id {
+        let recording = self.intend_recording(started_by, start, &record).await?;
+        if recording.id != start.id {
             return Ok(recording); // a request with the same key was faster
         }
-        let target = output.target(wish.kind, &recording.file);
+        let target = output.target(start.kind, &recording.file);
         let audio_only = record.kind == OwnerKind::Nest;
         // Without Redis LiveKit refuses a list at once, and a start after 21 s.
         let started = tokio::select! {
@@ -155,25 +172,25 @@ impl Rooms {
     async fn intend_recording(
         &self,
         started_by: &str,
-        wish: &Wish,
+        start: &StartRequest,
         record: &Record,
     ) -> Result<Recording, Error> {
         let new = NewRecording {
-            id: wish.id,
+            id: start.id,
             started_by: started_by.to_owned(),
-            kind: wish.kind,
-            file: file_name(wish.kind, wish.id),
-            idempotency_key: wish.idempotency_key.clone(),
-            request_hash: wish.hash(),
+            kind: start.kind,
+            file: file_name(start.kind, start.id),
+            idempotency_key: start.idempotency_key.clone(),
+            request_hash: start.hash(),
         };
-        let made = retried(|| self.insert_recording(record, &new, wish.proof.as_ref())).await?;
+        let made = retried(|| self.insert_recording(record, &new, start.proof.as_ref())).await?;
         if let Some(made) = made {
             return Ok(made);
         }
-        if let Some(repeated) = self.repeated(started_by, wish).await? {
+        if let Some(repeated) = self.repeated(started_by, start).await? {
             return Ok(repeated);
         }
-        let is_recorded = recordings::is_recorded(&self.pool, record.id, wish.kind).await?;
+        let is_recorded = recordings::is_recorded(&self.pool, record.id, start.kind).await?;
         Err(if is_recorded { RecordingError::AlreadyRecording } else { RecordingError::NotActive }.into())
     }
 
@@ -193,11 +210,11 @@ impl Rooms {
     }
 
     /// The recording that this request made before.
-    async fn repeated(&self, started_by: &str, wish: &Wish) -> Result<Option<Recording>, Error> {
-        let Some(key) = &wish.idempotency_key else { return Ok(None) };
+    async fn repeated(&self, started_by: &str, start: &StartRequest) -> Result<Option<Recording>, Error> {
+        let Some(key) = &start.idempotency_key else { return Ok(None) };
         match recordings::find_by_key(&self.pool, started_by, key).await? {
             None => Ok(None),
-            Some((id, Some(hash))) if hash == wish.hash() => {
+            Some((id, Some(hash))) if hash == start.hash() => {
                 // The first request may still wait, and be refused: this one is told that it starts.
                 match recordings::set_answered(&self.pool, id).await? {
                     None => Ok(recordings::find_recording(&self.pool, id).await?),

@@ -1,11 +1,10 @@
 //! Stopping, and every other way to an end.
 
 use chassis::db::retried;
-use domain::RecordingStatus;
+use domain::{RecordingId, RecordingStatus};
 use proto::{room::v1::Proof, types::v1::Caller};
-use uuid::Uuid;
 
-use super::{Place, Recording, RecordingError, decide};
+use super::{Recording, RecordingError, RecordingScope, decide};
 use crate::{
     Rooms,
     error::Error,
@@ -17,17 +16,17 @@ use crate::{
 };
 
 impl Rooms {
-    /// Stops a recording; of one that is over: the recording as it is. The wish is committed before LiveKit is told, so
-    /// that one which has not begun yet is stopped when it does.
+    /// Stops a recording; of one that is over: the recording as it is. The request to stop is committed before LiveKit
+    /// is called, so that one which has not begun yet is stopped when it does.
     pub async fn stop_recording(
         &self,
         caller: &Caller,
-        place: Place,
-        id: Uuid,
+        scope: RecordingScope,
+        id: RecordingId,
         proof: Option<&Proof>,
     ) -> Result<Recording, Error> {
-        self.may_record(caller, place).await?;
-        let recording = self.recording_of(place, id).await?;
+        self.may_record(caller, scope).await?;
+        let recording = self.recording_of(scope, id).await?;
         match retried(|| self.set_stop_asked(&recording, proof)).await? {
             Some(asked) => self.stop_on_livekit(asked).await,
             None => Ok(recordings::find_recording(&self.pool, id).await?.unwrap_or(recording)),

@@ -4,10 +4,9 @@
 
 use std::sync::Weak;
 
-use domain::{Owner, RecordingKind};
-use uuid::Uuid;
+use domain::{NestId, Owner, RecordingKind};
 
-use super::{Place, RecordingError, Wish};
+use super::{RecordingError, RecordingScope, StartRequest};
 use crate::{Rooms, error::Error, store::recordings::streams};
 
 /// Streams that one pass starts.
@@ -24,14 +23,14 @@ impl Rooms {
         }
         for nest in streams::list_due(&self.pool, STARTED).await? {
             let rooms = self.clone();
-            self.lifecycle.spawn("stream nest", async move { rooms.stream_nest(nest).await });
+            self.lifecycle.spawn("stream nest", async move { rooms.stream_nest(NestId(nest.0)).await });
         }
         Ok(())
     }
 
-    async fn stream_nest(&self, nest: Uuid) {
-        let wish = Wish::new(Place::Nest(nest), RecordingKind::Hls, None);
-        match self.begin_recording(NOBODY, Owner::Nest(nest), &wish, &Weak::new()).await {
+    async fn stream_nest(&self, nest: NestId) {
+        let start = StartRequest::new(RecordingScope::Nest(nest), RecordingKind::Hls, None);
+        match self.begin_recording(NOBODY, Owner::Nest(nest), &start, &Weak::new()).await {
             Ok(_) => tracing::info!(nest.id = %nest, "a nest is streamed"),
             // Another replica was faster, or the nest has just ended.
             Err(Error::Recording(RecordingError::AlreadyRecording | RecordingError::NoNest)) => {}

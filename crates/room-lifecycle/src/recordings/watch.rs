@@ -6,19 +6,19 @@
 
 use std::{collections::HashMap, sync::PoisonError};
 
+use domain::{RecordingId, RoomId};
 use futures::{StreamExt, stream};
 use livekit_protocol::{EgressInfo, EgressStatus};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use super::{
     Recording,
-    decide::{Sight, Step, Then, decide, recording_of, seen},
+    decide::{RecordingStep, Sight, Then, decide, recording_of, seen},
 };
 use crate::{
     Rooms,
     error::Error,
-    livekit::{LiveKitError, probe::Answer},
+    livekit::{LiveKitError, probe::ProbeAnswer},
     reconcile::WIDTH,
     store::{
         events,
@@ -44,12 +44,12 @@ struct Lacked {
 /// Of which recording something is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum What {
-    Recording(Uuid),
-    Recorder(Uuid),
+    Recording(RecordingId),
+    Recorder(RecordingId),
 }
 
 impl What {
-    const fn recording(self) -> Uuid {
+    const fn recording(self) -> RecordingId {
         match self {
             Self::Recording(id) | Self::Recorder(id) => id,
         }
@@ -90,7 +90,7 @@ impl Rooms {
     }
 
     /// Has the watch look at once if one of these rooms, which were just looked at, is being recorded.
-    pub(crate) async fn nudge_recordings_of(&self, rooms: &[Uuid]) -> Result<(), Error> {
+    pub(crate) async fn nudge_recordings_of(&self, rooms: &[RoomId]) -> Result<(), Error> {
         if watch::is_any_recorded(&self.pool, rooms).await? {
             self.recordings_nudge.now();
         }
@@ -149,8 +149,8 @@ impl Rooms {
         }
         let recorder = open.recording.egress_id.as_deref().unwrap_or_default();
         match self.livekit.probe(&open.room_name, recorder).await {
-            Answer::Silent => Sight::Absent(at),
-            Answer::Alive | Answer::Unknown => Sight::Unknown,
+            ProbeAnswer::Silent => Sight::Absent(at),
+            ProbeAnswer::Alive | ProbeAnswer::Unknown => Sight::Unknown,
         }
     }
 
@@ -181,12 +181,12 @@ impl Rooms {
         memory.recordings.0.retain(|what, _| open.iter().any(|open| open.recording.id == what.recording()));
     }
 
-    async fn step_recording(&self, recording: &Recording, step: Step) -> Result<(), Error> {
+    async fn step_recording(&self, recording: &Recording, step: RecordingStep) -> Result<(), Error> {
         match step {
-            Step::Wait => Ok(()),
-            Step::Follow(seen) => self.follow_recording(recording.clone(), &seen).await.map(drop),
-            Step::Close(end) => self.close_recording(recording, &end, "watch").await.map(drop),
-            Step::Stop { egress_id, then } => self.stop_by_watch(recording, &egress_id, &then).await,
+            RecordingStep::Wait => Ok(()),
+            RecordingStep::Follow(seen) => self.follow_recording(recording.clone(), &seen).await.map(drop),
+            RecordingStep::Close(end) => self.close_recording(recording, &end, "watch").await.map(drop),
+            RecordingStep::Stop { egress_id, then } => self.stop_by_watch(recording, &egress_id, &then).await,
         }
     }
 
@@ -219,7 +219,8 @@ impl Rooms {
         }
         let ids: Vec<String> = listed.iter().map(|info| info.egress_id.clone()).collect();
         let rooms: Vec<String> = listed.iter().map(|info| info.room_name.clone()).collect();
-        let named: Vec<Uuid> = listed.iter().map(|info| recording_of(info).unwrap_or_default()).collect();
+        let named: Vec<RecordingId> =
+            listed.iter().map(|info| recording_of(info).unwrap_or_default()).collect();
         let strays = watch::list_strays(&self.pool, &ids, &rooms, &named).await?;
         stream::iter(strays).for_each_concurrent(WIDTH, |id| self.stop_stray(id)).await;
         Ok(())

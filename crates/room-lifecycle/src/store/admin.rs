@@ -2,6 +2,7 @@
 
 use chassis::db::Statement;
 use chassis::page::Cursor;
+use domain::{LiveRoomId, LiveRoomStatus, LiveSessionId, OwnerKind, RoomId, RoomStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -9,17 +10,19 @@ use uuid::Uuid;
 /// A live room that settling would change.
 #[derive(Debug)]
 pub struct StuckLiveRoom {
-    pub id: Uuid,
+    pub id: LiveRoomId,
     pub host_user_id: String,
-    pub status: String,
-    pub current_session_id: Option<Uuid>,
-    pub open_session_id: Option<Uuid>,
+    pub status: LiveRoomStatus,
+    pub current_session_id: Option<LiveSessionId>,
+    pub open_session_id: Option<LiveSessionId>,
 }
 
 pub async fn list_stuck(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<StuckLiveRoom>> {
     sqlx::query_as!(
         StuckLiveRoom,
-        r#"select r.id, r.host_user_id, r.status, r.current_session_id, s.id as "open_session_id?"
+        r#"select r.id, r.host_user_id, r.status as "status: LiveRoomStatus",
+                  r.current_session_id as "current_session_id: LiveSessionId",
+                  s.id as "open_session_id?: LiveSessionId"
            from (select id from unsettled_live_rooms limit $1) u
            join live_rooms r on r.id = u.id
            left join live_room_sessions s on s.open_room = r.id
@@ -35,9 +38,9 @@ pub async fn list_stuck(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Stuck
 #[derive(Debug)]
 pub struct Unmade {
     pub room_name: String,
-    pub owner_kind: String,
+    pub owner_kind: OwnerKind,
     pub owner_id: Uuid,
-    pub status: String,
+    pub status: RoomStatus,
     pub attempts: i32,
     pub last_error: Option<String>,
     pub next_attempt_at: Option<OffsetDateTime>,
@@ -47,8 +50,8 @@ pub struct Unmade {
 pub async fn list_unmade(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Unmade>> {
     sqlx::query_as!(
         Unmade,
-        r#"select r.room_name, o.kind as "owner_kind!", r.owner as "owner_id!", r.status, r.attempts, r.last_error,
-                  r.next_attempt_at, r.created_at
+        r#"select r.room_name, o.kind as "owner_kind!: OwnerKind", r.owner as "owner_id!",
+                  r.status as "status: RoomStatus", r.attempts, r.last_error, r.next_attempt_at, r.created_at
            from livekit_rooms r
            cross join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o
            where r.status in ('pending', 'failed') and r.attempts > 0 and o.open
@@ -64,7 +67,7 @@ pub async fn list_unmade(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Unma
 pub struct Event {
     pub event_id: String,
     pub event_type: String,
-    pub room_id: Option<Uuid>,
+    pub room_id: Option<RoomId>,
     pub room_sid: Option<String>,
     pub identity: Option<String>,
     pub participant_sid: Option<String>,
@@ -80,7 +83,7 @@ macro_rules! events {
     ($of:literal, $after:expr, $limit:expr $(, $argument:expr)?) => {
         sqlx::query_as!(
             Event,
-            r#"select event_id, event_type, room_id, room_sid, identity, participant_sid, received_at,
+            r#"select event_id, event_type, room_id as "room_id: RoomId", room_sid, identity, participant_sid, received_at,
                       payload::text as "payload!", md5(event_id)::uuid as "key!"
                from livekit_events
                where received_at <= coalesce($1, 'infinity'::timestamptz)

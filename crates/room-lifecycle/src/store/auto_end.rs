@@ -1,9 +1,9 @@
 //! Live sessions and nests that nobody is in any more: when they are to end, and the end itself.
 
 use chassis::db::Statement;
+use domain::RoomId;
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use super::nests::COMING;
 use crate::store::Record;
@@ -81,10 +81,10 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
 }
 
 /// Takes an announcement back, unless another one was made since.
-pub async fn set_open(db: impl PgExecutor<'_>, room: Uuid, closing_at: OffsetDateTime) -> Result<bool> {
+pub async fn set_open(db: impl PgExecutor<'_>, room: RoomId, closing_at: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
         "update livekit_rooms set closing_at = null where id = $1 and closing_at = $2",
-        room,
+        room.0,
         closing_at
     )
     .execute(db)
@@ -111,7 +111,7 @@ pub async fn lock_closing(db: impl PgExecutor<'_>, record: &Record) -> Result<bo
                              and left(e.identity, 3) is distinct from 'EG_'
                              and e.received_at >= $3::timestamptz - make_interval(secs => $4))
          for no key update",
-        record.id,
+        record.id.0,
         record.generation,
         record.closing_at,
         CLOSING.as_seconds_f64()

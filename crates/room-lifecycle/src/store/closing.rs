@@ -80,7 +80,7 @@ pub async fn set_unlisted(
                select mark_room(id, $3::timestamptz + make_interval(secs => $4))
                from unlisted where unlisted_since = $3)
            select unlisted_since as "since!" from unlisted left join marked on true"#,
-        record.id,
+        record.id.0,
         record.generation,
         record.now,
         apart.as_seconds_f64()
@@ -94,7 +94,7 @@ pub async fn set_unlisted(
 pub async fn set_listed(db: impl PgExecutor<'_>, record: &Record) -> Result<()> {
     sqlx::query!(
         "update livekit_rooms set unlisted_since = null where id = $1 and generation = $2",
-        record.id,
+        record.id.0,
         record.generation
     )
     .execute(db)

@@ -1,7 +1,7 @@
 //! What a diagnosis reads: what an id names, and one room with everything that the records say of it.
 
 use chassis::db::Statement;
-use domain::{EndedReason, Owner, OwnerKind, RoomStatus};
+use domain::{EndedReason, LiveSessionId, NestId, Owner, OwnerKind, RoomStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -67,22 +67,22 @@ pub async fn find_named_room(db: impl PgExecutor<'_>, name: &str) -> Result<Opti
 }
 
 /// The public key of whoever made the nest.
-pub async fn find_nest_host(db: impl PgExecutor<'_>, nest: Uuid) -> Result<Option<String>> {
-    sqlx::query_scalar!("select created_by from nests where id = $1", nest)
+pub async fn find_nest_host(db: impl PgExecutor<'_>, nest: NestId) -> Result<Option<String>> {
+    sqlx::query_scalar!("select created_by from nests where id = $1", nest.0)
         .fetch_optional(db)
         .statement("SELECT find_nest_host")
         .await
 }
 
 /// Whether the live session has a place for one more, as a join counts them.
-pub async fn has_place(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<bool> {
+pub async fn has_place(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
     let free = sqlx::query_scalar!(
         r#"select (select count(*) from live_room_attendance t
                    where t.open_session = s.id and t.lobby_status = 'admitted'
                      and t.role <> 'host' and t.user_id <> $2
                      and (t.held_until is null or t.held_until > app_now())) < s.max_participants as "free!"
            from live_room_sessions s where s.id = $1"#,
-        session,
+        session.0,
         user
     );
     Ok(free.fetch_optional(db).statement("SELECT has_place").await?.unwrap_or(false))
@@ -90,7 +90,7 @@ pub async fn has_place(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Re
 
 /// An owner of a room as the records have it.
 #[derive(Clone, Debug)]
-pub struct Ground {
+pub struct RoomFacts {
     pub open: bool,
     pub ended_reason: Option<EndedReason>,
     pub opens_at: OffsetDateTime,
@@ -114,7 +114,7 @@ pub struct RecordedRoom {
 }
 
 /// One round trip.
-pub async fn find_ground(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option<Ground>> {
+pub async fn find_ground(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option<RoomFacts>> {
     let row = sqlx::query!(
         r#"select o.open as "open!", o.ended_reason as "ended_reason: EndedReason", o.opens_at as "opens_at!",
                   o.closes_at as "closes_at!", app_now() as "now!", clock_timestamp() as "wall!",
@@ -131,7 +131,7 @@ pub async fn find_ground(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option
     .fetch_optional(db)
     .statement("SELECT find_ground")
     .await?;
-    Ok(row.map(|row| Ground {
+    Ok(row.map(|row| RoomFacts {
         open: row.open,
         ended_reason: row.ended_reason,
         opens_at: row.opens_at,

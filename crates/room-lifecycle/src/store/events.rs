@@ -1,10 +1,10 @@
 //! LiveKit's webhooks as they came, and our own milestones beside them.
 
 use chassis::db::Statement;
+use domain::RoomId;
 use serde_json::Value;
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 /// What is kept of a webhook.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool
 /// looked at, are over. `sid` is None when LiveKit did not list them.
 pub async fn insert_removal(
     db: impl PgExecutor<'_>,
-    room: Uuid,
+    room: RoomId,
     identity: &str,
     sid: Option<&str>,
     at: OffsetDateTime,
@@ -79,7 +79,7 @@ pub async fn insert_removal(
              where id = $1)
          insert into livekit_events (event_id, room_id, event_type, identity, participant_sid, received_at)
          values ('GR_' || gen_random_uuid(), $1, 'participant_removed', $2, $3, $4)",
-        room,
+        room.0,
         identity,
         sid,
         at,

@@ -6,13 +6,14 @@
 pub mod rooms;
 
 use chassis::db::Statement;
+use domain::RoomId;
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
     ghosts::decide::{APART, GHOSTS_APART, Person, Turn},
-    livekit::probe::Answer,
+    livekit::probe::ProbeAnswer,
 };
 
 /// A replica that stops loses its turn after this time. A turn that takes longer overlaps with the next one, which does
@@ -193,13 +194,13 @@ pub async fn is_any_unheard(db: impl PgExecutor<'_>, alarmed_at: Option<OffsetDa
 /// What probes that were begun at `asked_at` found of participants.
 #[derive(Debug, Default)]
 pub struct Answers {
-    rooms: Vec<Uuid>,
+    rooms: Vec<RoomId>,
     identities: Vec<String>,
     found: Vec<String>,
 }
 
 impl Answers {
-    pub fn add(&mut self, room: Uuid, identity: &str, answer: Answer) {
+    pub fn add(&mut self, room: RoomId, identity: &str, answer: ProbeAnswer) {
         self.rooms.push(room);
         self.identities.push(identity.to_owned());
         self.found.push(answer.as_str().to_owned());
@@ -237,7 +238,7 @@ pub async fn set_answers(db: impl PgExecutor<'_>, answers: &Answers, asked_at: O
                where p.room_id = a.room_id and p.user_id = a.user_id)
            select mark_room(room_id) is not null as "marked!"
            from asked where ghost_since is not null and answer = 'alive'"#,
-        &answers.rooms,
+        &answers.rooms as &[RoomId],
         &answers.identities,
         &answers.found,
         asked_at
@@ -267,7 +268,7 @@ pub async fn clear_silences(db: impl PgExecutor<'_>) -> Result<u64> {
 /// A participant that counts as left from now on.
 #[derive(Debug)]
 pub struct Ghost {
-    pub room: Uuid,
+    pub room: RoomId,
     pub identity: String,
     pub sid: Option<String>,
 }
@@ -279,7 +280,7 @@ pub async fn set_ghosts(
     people: &[&Person],
     asked_at: OffsetDateTime,
 ) -> Result<Vec<Ghost>> {
-    let rooms: Vec<Uuid> = people.iter().map(|person| person.room).collect();
+    let rooms: Vec<RoomId> = people.iter().map(|person| person.room).collect();
     let identities: Vec<String> = people.iter().map(|person| person.identity.clone()).collect();
     let sids: Vec<Option<String>> = people.iter().map(|person| person.sid.clone()).collect();
     sqlx::query_as!(
@@ -299,7 +300,7 @@ pub async fn set_ghosts(
            from ghosts g
            where p.room_id = g.room_id and p.user_id = g.user_id
            returning p.room_id as room, p.user_id as identity, p.participant_sid as sid"#,
-        &rooms,
+        &rooms as &[RoomId],
         &identities,
         &sids as &[Option<String>],
         asked_at,

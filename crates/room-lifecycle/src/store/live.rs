@@ -9,11 +9,10 @@ pub mod seats;
 pub mod sessions;
 
 use chassis::db::Statement;
-use domain::{AccessLevel, EndReason, LiveStatus, RoomStatus};
+use domain::{AccessLevel, EndReason, LiveRoomId, LiveSessionId, LiveStatus, RoomStatus};
 use proto::types::v1::Caller;
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 /// A live room with one of its sessions, and the database's now.
 #[derive(Clone, Debug)]
@@ -26,7 +25,7 @@ pub struct Live {
 
 #[derive(Clone, Debug)]
 pub struct LiveRoom {
-    pub id: Uuid,
+    pub id: LiveRoomId,
     pub title: String,
     pub description: String,
     pub room_name: String,
@@ -37,7 +36,7 @@ pub struct LiveRoom {
     pub cover_image_url: Option<String>,
     /// None: idle.
     pub open_status: Option<LiveStatus>,
-    pub open_session: Option<Uuid>,
+    pub open_session: Option<LiveSessionId>,
     pub host_present: bool,
     /// The open session's room on LiveKit, if that is recorded.
     pub livekit_room_name: Option<String>,
@@ -45,8 +44,8 @@ pub struct LiveRoom {
 
 #[derive(Clone, Debug)]
 pub struct LiveSession {
-    pub id: Uuid,
-    pub room_id: Uuid,
+    pub id: LiveSessionId,
+    pub room_id: LiveRoomId,
     pub session_title: Option<String>,
     pub topic_keys: Vec<String>,
     pub status: LiveStatus,
@@ -82,13 +81,13 @@ impl LiveSession {
 
 /// Who reads, as `may_read_live_room()` asks it.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a> {
+pub struct RoomReader<'a> {
     pub user_id: &'a str,
     pub is_admin: bool,
     pub groups: &'a [String],
 }
 
-impl<'a> From<&'a Caller> for Reader<'a> {
+impl<'a> From<&'a Caller> for RoomReader<'a> {
     fn from(caller: &'a Caller) -> Self {
         Self { user_id: &caller.user_id, is_admin: caller.is_admin || caller.system, groups: &caller.groups }
     }
@@ -115,12 +114,12 @@ pub async fn remember_person(db: impl PgExecutor<'_>, caller: &Caller) -> Result
 macro_rules! select_live {
     ($more:literal, $($sessions:literal)+, $rest:literal, $($argument:expr),+ $(,)?) => {
         sqlx::query!(
-            r#"select r.id as "room_id!", r.title as "title!", r.description as "description!",
+            r#"select r.id as "room_id!: domain::LiveRoomId", r.title as "title!", r.description as "description!",
                       r.room_name as "room_name!", r.room_slug as "room_slug!", r.host_user_id as "host_user_id!",
                       r.access_level as "room_access!: domain::AccessLevel", r.topic_keys as "room_topics!",
-                      r.cover_image_url, o.status as "open_status?: domain::LiveStatus", o.id as "open_session?",
+                      r.cover_image_url, o.status as "open_status?: domain::LiveStatus", o.id as "open_session?: domain::LiveSessionId",
                       coalesce(o.host_present, false) as "host_present!", ok.room_name as "livekit_room_name?",
-                      s.id as "session_id?", s.session_title as "session_title?",
+                      s.id as "session_id?: domain::LiveSessionId", s.session_title as "session_title?",
                       s.topic_keys as "session_topics?", s.status as "session_status?: domain::LiveStatus",
                       s.access_level as "session_access?: domain::AccessLevel", s.starts_at as "starts_at?",
                       s.ends_at as "ends_at?", s.started_at as "started_at?", s.ended_at as "ended_at?",

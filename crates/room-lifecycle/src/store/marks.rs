@@ -2,15 +2,15 @@
 //! of 15 s: a replica that dies gives its marks back by the clock, and no transaction is held over LiveKit calls.
 
 use chassis::db::Statement;
+use domain::RoomId;
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 /// Marks claimed for one drain: their ids, and the rooms they name.
 #[derive(Debug, Default)]
 pub struct Claimed {
     pub ids: Vec<i64>,
-    pub rooms: Vec<Uuid>,
+    pub rooms: Vec<RoomId>,
 }
 
 /// Claims marks that are due. Nobody writes one for later than a few minutes: the clock was set back.
@@ -22,7 +22,7 @@ pub async fn claim_marks(db: impl PgExecutor<'_>, limit: i64) -> Result<Claimed>
              order by not_before limit $1 for update skip locked)
          update room_marks m set not_before = app_now() + interval '15 seconds'
          from due where m.id = due.id
-         returning m.id, m.room_id",
+         returning m.id, m.room_id as \"room_id: RoomId\"",
         limit
     )
     .fetch_all(db)
@@ -61,8 +61,8 @@ pub async fn conclude_marks(
 }
 
 /// Marks a room and wakes every replica.
-pub async fn insert_mark(db: impl PgExecutor<'_>, room: Uuid) -> Result<()> {
-    sqlx::query!("select mark_room($1)", room).execute(db).statement("INSERT insert_mark").await.map(drop)
+pub async fn insert_mark(db: impl PgExecutor<'_>, room: RoomId) -> Result<()> {
+    sqlx::query!("select mark_room($1)", room.0).execute(db).statement("INSERT insert_mark").await.map(drop)
 }
 
 /// A LiveKit listing, as arrays for one statement.
@@ -109,7 +109,7 @@ pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing {
-    pub id: Uuid,
+    pub id: RoomId,
     /// Its window is open or opens within 30 minutes.
     pub soon: bool,
 }
@@ -128,14 +128,14 @@ pub async fn count_recent(db: impl PgExecutor<'_>, at: OffsetDateTime) -> Result
 
 /// Marks these rooms, at most `per_second` of them each second, in the order given. Those beyond 9 min are left for
 /// the next pass: a mark 10 min ahead would be taken for one from before the clock was set back.
-pub async fn insert_marks(db: impl PgExecutor<'_>, rooms: &[Uuid], per_second: i32) -> Result<()> {
+pub async fn insert_marks(db: impl PgExecutor<'_>, rooms: &[RoomId], per_second: i32) -> Result<()> {
     sqlx::query!(
         "insert into room_marks (room_id, not_before)
          select t.id, app_now() + make_interval(secs => ((t.n - 1) / $2)::int)
          from unnest($1::uuid[]) with ordinality as t(id, n)
          where (t.n - 1) / $2 < 9 * 60
            and not exists (select from room_marks m where m.room_id = t.id)",
-        rooms,
+        rooms as &[RoomId],
         i64::from(per_second)
     )
     .execute(db)
@@ -207,9 +207,9 @@ pub async fn set_seen(db: impl PgExecutor<'_>, listing: &Listing) -> Result<u64>
 }
 
 /// Open rooms that LiveKit has not answered for yet, soonest first.
-pub async fn list_pending(db: impl PgExecutor<'_>) -> Result<Vec<Uuid>> {
+pub async fn list_pending(db: impl PgExecutor<'_>) -> Result<Vec<RoomId>> {
     sqlx::query_scalar!(
-        "select r.id
+        "select r.id as \"id: RoomId\"
          from livekit_rooms r
          cross join lateral room_owner(r.session_id, r.live_session_id, r.nest_id) o
          where r.status in ('pending', 'failed') and o.open order by o.opens_at"

@@ -3,9 +3,9 @@
 pub mod people;
 
 use chassis::db::Statement;
+use domain::NestId;
 use sqlx::{PgExecutor, Result};
 use time::Duration;
-use uuid::Uuid;
 
 /// Whoever has joined a nest has so long to connect before it may end for emptiness.
 pub const COMING: Duration = Duration::minutes(1);
@@ -17,7 +17,7 @@ const REMEMBERED: i64 = 5_000;
 /// An open nest as `/info` and the room's metadata tell it. Keys are hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nest {
-    pub id: Uuid,
+    pub id: NestId,
     pub host: String,
     pub relays: Vec<String>,
     pub hls_stream: bool,
@@ -27,7 +27,7 @@ pub struct Nest {
 }
 
 /// One round trip; every table is reached by a key. None: there is none, or it has ended.
-pub async fn find_nest(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Nest>> {
+pub async fn find_nest(db: impl PgExecutor<'_>, id: NestId) -> Result<Option<Nest>> {
     sqlx::query_as!(
         Nest,
         r#"select n.id, n.created_by as host, n.relays, n.hls_stream,
@@ -43,7 +43,7 @@ pub async fn find_nest(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Nest>
                           where r.nest_id = n.id) as "recording!"
            from nests n
            where n.id = $1 and n.status = 'open'"#,
-        id,
+        id.0,
         NAMED
     )
     .fetch_optional(db)
@@ -57,14 +57,14 @@ pub async fn insert_nest(
     host: &str,
     relays: &[String],
     hls_stream: bool,
-) -> Result<Uuid> {
+) -> Result<NestId> {
     sqlx::query_scalar!(
         "with nest as (
              insert into nests (created_by, relays, hls_stream) values ($1, $2, $3)
              returning id, created_by, created_at)
          insert into nest_participants (nest_id, pubkey, is_admin, is_speaker, joined_at)
          select id, created_by, true, true, created_at from nest
-         returning nest_id",
+         returning nest_id as \"nest_id: NestId\"",
         host,
         relays,
         hls_stream
@@ -75,10 +75,10 @@ pub async fn insert_nest(
 }
 
 /// Locks an open nest until the transaction ends; its host. None: there is none, or it has ended.
-pub async fn lock_nest(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<String>> {
+pub async fn lock_nest(db: impl PgExecutor<'_>, id: NestId) -> Result<Option<String>> {
     sqlx::query_scalar!(
         "select created_by from nests where id = $1 and status = 'open' for no key update",
-        id
+        id.0
     )
     .fetch_optional(db)
     .statement("SELECT lock_nest")
@@ -86,10 +86,10 @@ pub async fn lock_nest(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Strin
 }
 
 /// Ends an open nest; its room is marked by a trigger. False: there was none.
-pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<bool> {
+pub async fn set_ended(db: impl PgExecutor<'_>, id: NestId) -> Result<bool> {
     let done = sqlx::query!(
         "update nests set status = 'ended', ended_at = app_now() where id = $1 and status = 'open'",
-        id
+        id.0
     )
     .execute(db)
     .statement("UPDATE set_ended")
@@ -100,7 +100,7 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: Uuid) -> Result<bool> {
 /// Makes somebody a participant, as a listener, unless he is one or the nest is full: one round trip. Full is by who
 /// is on LiveKit now; of many who come at once some more get in, and LiveKit's own limit is the fence around it.
 /// Whether he is in; None: there is no such nest.
-pub async fn insert_participant(db: impl PgExecutor<'_>, nest: Uuid, pubkey: &str) -> Result<Option<bool>> {
+pub async fn insert_participant(db: impl PgExecutor<'_>, nest: NestId, pubkey: &str) -> Result<Option<bool>> {
     sqlx::query_scalar!(
         r#"with nest as materialized (
                select n.id, k.id as room_id, p.pubkey is not null as known,
@@ -125,7 +125,7 @@ pub async fn insert_participant(db: impl PgExecutor<'_>, nest: Uuid, pubkey: &st
                select room_id, $2, 'listener' from nest where not known and not nest.full and room_id is not null
                on conflict do nothing)
            select not nest.full as "is_in!" from nest"#,
-        nest,
+        nest.0,
         pubkey,
         REMEMBERED
     )

@@ -1,10 +1,9 @@
 //! What rooms belong to: bookings, live sessions and nests, whether they may have a room, and which of them lack one.
 
 use chassis::db::Statement;
-use domain::{EndedReason, Owner, OwnerKind, SessionStatus};
+use domain::{EndedReason, Owner, OwnerKind, RoomId, SessionId, SessionStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 /// A booking as this service needs to know it.
 #[derive(Clone, Debug)]
@@ -18,7 +17,7 @@ pub struct Session {
     pub closes_at: OffsetDateTime,
 }
 
-pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Session>> {
+pub async fn find_session(db: impl PgExecutor<'_>, id: SessionId) -> Result<Option<Session>> {
     sqlx::query_as!(
         Session,
         r#"select s.status as "status: SessionStatus", s.host_id, s.guest_id, o.open as "open!",
@@ -26,7 +25,7 @@ pub async fn find_session(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Se
                   o.opens_at as "opens_at!", o.closes_at as "closes_at!"
            from sessions s cross join lateral room_owner(s.id, null, null) o
            where s.id = $1"#,
-        id
+        id.0
     )
     .fetch_optional(db)
     .statement("SELECT find_session")
@@ -59,7 +58,7 @@ pub async fn find_standing(db: impl PgExecutor<'_>, owner: Owner) -> Result<Opti
 pub async fn list_owners_without_room(
     db: impl PgExecutor<'_>,
     limit: i64,
-) -> Result<Vec<(Owner, Option<Uuid>)>> {
+) -> Result<Vec<(Owner, Option<RoomId>)>> {
     let rows = sqlx::query!(
         r#"with lacking as materialized (
                select s.id as session_id, null::uuid as live_session_id, null::uuid as nest_id,
@@ -75,7 +74,7 @@ pub async fn list_owners_without_room(
                select null, null, n.id, n.created_at from nests n
                where n.open_since is not null
                  and not exists (select from livekit_rooms r where r.open_owner = n.id))
-           select o.owner as "id!", o.kind as "kind!: OwnerKind", r.id as "room_id?"
+           select o.owner as "id!", o.kind as "kind!: OwnerKind", r.id as "room_id?: RoomId"
            from lacking l
            cross join lateral room_owner(l.session_id, l.live_session_id, l.nest_id) o
            left join livekit_rooms r on r.owner = o.owner

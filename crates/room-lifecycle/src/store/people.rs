@@ -1,14 +1,14 @@
 //! Who is in a room, as far as looks at LiveKit and its events say.
 
 use chassis::db::Statement;
+use domain::{ParticipantStatus, Role, RoomId};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 /// One look at a room: who was active there, by participant SID, and when the look began.
 #[derive(Debug)]
 pub struct Look<'a> {
-    pub room: Uuid,
+    pub room: RoomId,
     /// Of the room that was looked into: a look of an earlier one says nothing of who is there now.
     pub generation: i32,
     pub identities: &'a [String],
@@ -55,7 +55,7 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
          where p.room_id = room.id and p.user_id = gone.user_id
            and p.status = 'joined' -- or a kick that was waited for would be undone
            and (gone.sure or p.absent_since is null or p.absent_since > $4)",
-        look.room,
+        look.room.0,
         look.identities,
         look.sids,
         look.at,
@@ -89,20 +89,20 @@ pub async fn set_left_with_room(db: impl PgExecutor<'_>) -> Result<u64> {
 pub struct Person {
     pub user_id: String,
     pub name: Option<String>,
-    pub role: String,
-    pub status: String,
+    pub role: Role,
+    pub status: ParticipantStatus,
     pub joined_at: Option<OffsetDateTime>,
     pub left_at: Option<OffsetDateTime>,
 }
 
-pub async fn list_people(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Person>> {
+pub async fn list_people(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Person>> {
     sqlx::query_as!(
         Person,
-        r#"select p.user_id, coalesce(u.display_name, p.display_name) as name, p.role, p.status, p.joined_at,
-                  p.left_at
+        r#"select p.user_id, coalesce(u.display_name, p.display_name) as name,
+                  p.role as "role: Role", p.status as "status: ParticipantStatus", p.joined_at, p.left_at
            from livekit_participants p left join app_users u on u.id = p.user_id
            where p.room_id = $1 order by p.role desc, p.user_id"#,
-        room
+        room.0
     )
     .fetch_all(db)
     .statement("SELECT list_people")
@@ -115,7 +115,7 @@ pub async fn list_people(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Pers
 /// before the person, as everywhere.
 pub async fn set_kicked(
     db: impl PgExecutor<'_>,
-    room: Uuid,
+    room: RoomId,
     user: &str,
     watch: OffsetDateTime,
 ) -> Result<bool> {
@@ -132,7 +132,7 @@ pub async fn set_kicked(
                from watched where p.room_id = watched.id and p.user_id = $2
                returning p.room_id)
            select mark_room(room_id) is not null as "marked!" from kicked"#,
-        room,
+        room.0,
         user,
         watch
     )
@@ -154,7 +154,7 @@ pub struct Unwelcome {
 /// of each, because an old token lets them come back any number of times. A stay without an end is over when a later one
 /// has ended, or when the participant was removed after it began: LiveKit has one participant per identity in a room,
 /// and a crash ends stays without an event.
-pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Unwelcome>> {
+pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Unwelcome>> {
     sqlx::query_as!(
         Unwelcome,
         r#"select p.user_id,
@@ -184,7 +184,7 @@ pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<U
            cross join lateral (
                select coalesce(case when p.status = 'kicked' then p.kicked_at end, b.created_at) as at) since
            where p.room_id = $1 and (p.status = 'kicked' or b.user_id is not null)"#,
-        room
+        room.0
     )
     .fetch_all(db)
     .statement("SELECT list_unwelcome")
@@ -194,7 +194,7 @@ pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<U
 /// LiveKit has removed this participant, whom we last saw under this SID. Stays that began before `at` are over.
 pub async fn insert_removed(
     db: impl PgExecutor<'_>,
-    room: Uuid,
+    room: RoomId,
     user: &str,
     at: OffsetDateTime,
 ) -> Result<()> {
@@ -202,7 +202,7 @@ pub async fn insert_removed(
         "insert into livekit_events (event_id, room_id, event_type, identity, participant_sid, received_at)
          select 'GR_' || gen_random_uuid(), room_id, 'participant_removed', user_id, participant_sid, $3
          from livekit_participants where room_id = $1 and user_id = $2 and participant_sid is not null",
-        room,
+        room.0,
         user,
         at
     )
@@ -214,7 +214,7 @@ pub async fn insert_removed(
 
 /// Whether someone was in the room when they were kicked, within the last minute, or is in it and banned, and LiveKit
 /// has not said since that they left.
-pub async fn awaits_removal(db: impl PgExecutor<'_>, room: Uuid) -> Result<bool> {
+pub async fn awaits_removal(db: impl PgExecutor<'_>, room: RoomId) -> Result<bool> {
     sqlx::query_scalar!(
         r#"with out as (
                select p.user_id, p.participant_sid from livekit_participants p
@@ -234,7 +234,7 @@ pub async fn awaits_removal(db: impl PgExecutor<'_>, room: Uuid) -> Result<bool>
                                    and e.participant_sid = out.participant_sid
                                    and e.event_type in ('participant_left', 'participant_connection_aborted',
                                                         'participant_removed'))) as "awaits!""#,
-        room
+        room.0
     )
     .fetch_one(db)
     .statement("SELECT awaits_removal")
@@ -242,8 +242,10 @@ pub async fn awaits_removal(db: impl PgExecutor<'_>, room: Uuid) -> Result<bool>
 }
 
 /// Active rooms in which a kick is young enough for an old token to open them.
-pub async fn list_watched(db: impl PgExecutor<'_>) -> Result<Vec<Uuid>> {
-    sqlx::query_scalar!("select id from livekit_rooms where watched_until > app_now() and status = 'active'")
+pub async fn list_watched(db: impl PgExecutor<'_>) -> Result<Vec<RoomId>> {
+    sqlx::query_scalar!(
+        r#"select id as "id: RoomId" from livekit_rooms where watched_until > app_now() and status = 'active'"#
+    )
         .fetch_all(db)
         .statement("SELECT list_watched")
         .await
@@ -263,7 +265,7 @@ pub struct Lacking {
 /// Compares a list of a room with what is known of its participants.
 pub async fn find_lacking(
     db: impl PgExecutor<'_>,
-    room: Uuid,
+    room: RoomId,
     identities: &[String],
     since: Option<OffsetDateTime>,
 ) -> Result<Lacking> {
@@ -287,7 +289,7 @@ pub async fn find_lacking(
                                            and e.event_type in ('participant_left', 'participant_removed',
                                                                 'participant_connection_aborted')))) as "left!"
            from lacking"#,
-        room,
+        room.0,
         identities,
         since
     )
@@ -297,7 +299,7 @@ pub async fn find_lacking(
 }
 
 /// Whether an event says that a participant has joined the room of this SID, and none that they left.
-pub async fn was_entered(db: impl PgExecutor<'_>, room: Uuid, room_sid: &str) -> Result<bool> {
+pub async fn was_entered(db: impl PgExecutor<'_>, room: RoomId, room_sid: &str) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (
                select from livekit_events e
@@ -307,7 +309,7 @@ pub async fn was_entered(db: impl PgExecutor<'_>, room: Uuid, room_sid: &str) ->
                                    and l.participant_sid = e.participant_sid
                                    and l.event_type in ('participant_left', 'participant_connection_aborted',
                                                         'participant_removed'))) as "entered!""#,
-        room,
+        room.0,
         room_sid
     )
     .fetch_one(db)

@@ -1,7 +1,7 @@
 //! The SQL of recordings. What is open is found by partial indexes: however many have ended, they cost nothing.
 
 use chassis::db::Statement;
-use domain::{RecordingKind, RecordingStatus};
+use domain::{LiveRoomId, NestId, RecordingId, RecordingKind, RecordingStatus, RoomId, SessionId};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -10,27 +10,27 @@ use chassis::page::Cursor;
 
 /// Whose recordings; each has at most one room at a time, and a live room one per session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    Session(Uuid),
-    LiveRoom(Uuid),
-    Nest(Uuid),
+pub enum RecordingScope {
+    Session(SessionId),
+    LiveRoom(LiveRoomId),
+    Nest(NestId),
 }
 
-impl Place {
+impl RecordingScope {
     /// As the statements take it: one of these is there.
     pub(crate) const fn ids(self) -> (Option<Uuid>, Option<Uuid>, Option<Uuid>) {
         match self {
-            Self::Session(id) => (Some(id), None, None),
-            Self::LiveRoom(id) => (None, Some(id), None),
-            Self::Nest(id) => (None, None, Some(id)),
+            Self::Session(id) => (Some(id.0), None, None),
+            Self::LiveRoom(id) => (None, Some(id.0), None),
+            Self::Nest(id) => (None, None, Some(id.0)),
         }
     }
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recording {
-    pub id: Uuid,
-    pub room_id: Uuid,
+    pub id: RecordingId,
+    pub room_id: RoomId,
     pub generation: i32,
     pub egress_id: Option<String>,
     pub started_by: String,
@@ -55,7 +55,7 @@ macro_rules! recordings {
             Recording,
             $with
             + r#"
-            select c.id as "id!", c.room_id as "room_id!", c.generation as "generation!", c.egress_id,
+            select c.id as "id!: RecordingId", c.room_id as "room_id!: RoomId", c.generation as "generation!", c.egress_id,
                    c.started_by as "started_by!", c.kind as "kind!: RecordingKind",
                    c.status as "status!: RecordingStatus", c.file as "file!", c.size,
                    extract(epoch from c.duration)::float8 as "seconds?", c.error, c.created_at as "created_at!",
@@ -73,7 +73,7 @@ pub mod watch; // after the macro it uses
 /// What is to be recorded.
 #[derive(Clone, Debug)]
 pub struct NewRecording {
-    pub id: Uuid,
+    pub id: RecordingId,
     pub started_by: String,
     pub kind: RecordingKind,
     pub file: String,
@@ -85,7 +85,7 @@ pub struct NewRecording {
 /// used before.
 pub async fn insert_recording(
     db: impl PgExecutor<'_>,
-    room: Uuid,
+    room: RoomId,
     generation: i32,
     new: &NewRecording,
 ) -> Result<Option<Recording>> {
@@ -100,8 +100,8 @@ pub async fn insert_recording(
              returning *)",
         "made",
         "",
-        new.id,
-        room,
+        new.id.0,
+        room.0,
         generation,
         new.started_by,
         new.kind.as_str(),
@@ -119,9 +119,9 @@ pub async fn find_by_key(
     db: impl PgExecutor<'_>,
     started_by: &str,
     key: &str,
-) -> Result<Option<(Uuid, Option<Vec<u8>>)>> {
+) -> Result<Option<(RecordingId, Option<Vec<u8>>)>> {
     let row = sqlx::query!(
-        "select id, request_hash from recordings where started_by = $1 and idempotency_key = $2",
+        "select id as \"id: RecordingId\", request_hash from recordings where started_by = $1 and idempotency_key = $2",
         started_by,
         key
     );
@@ -129,11 +129,11 @@ pub async fn find_by_key(
 }
 
 /// Whether the room is being recorded.
-pub async fn is_recorded(db: impl PgExecutor<'_>, room: Uuid, kind: RecordingKind) -> Result<bool> {
+pub async fn is_recorded(db: impl PgExecutor<'_>, room: RoomId, kind: RecordingKind) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from recordings
                           where open_room = $1 and kind = $2 and finished_at is null) as "is!""#,
-        room,
+        room.0,
         kind.as_str()
     )
     .fetch_one(db)
@@ -142,30 +142,30 @@ pub async fn is_recorded(db: impl PgExecutor<'_>, room: Uuid, kind: RecordingKin
 }
 
 /// Deleted or not.
-pub async fn find_recording(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
-    recordings!("", "recordings", "where c.id = $1", id)
+pub async fn find_recording(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Option<Recording>> {
+    recordings!("", "recordings", "where c.id = $1", id.0)
         .fetch_optional(db)
         .statement("SELECT find_recording")
         .await
 }
 
 /// One that is not deleted.
-pub async fn find_readable(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
-    recordings!("", "recordings", "where c.id = $1 and c.deleted_at is null", id)
+pub async fn find_readable(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Option<Recording>> {
+    recordings!("", "recordings", "where c.id = $1 and c.deleted_at is null", id.0)
         .fetch_optional(db)
         .statement("SELECT find_readable")
         .await
 }
 
-/// A place's recordings that are not deleted, newest first; or the one of them with this id.
+/// A scope's recordings that are not deleted, newest first; or the one of them with this id.
 pub async fn list_recordings(
     db: impl PgExecutor<'_>,
-    place: Place,
-    id: Option<Uuid>,
+    scope: RecordingScope,
+    id: Option<RecordingId>,
     after: Option<Cursor>,
     limit: i64,
 ) -> Result<Vec<Recording>> {
-    let (session, live_room, nest) = place.ids();
+    let (session, live_room, nest) = scope.ids();
     recordings!(
         "with rooms as (
              select r.id from livekit_rooms r where r.session_id = $1
@@ -182,7 +182,7 @@ pub async fn list_recordings(
         session,
         live_room,
         nest,
-        id,
+        id.map(|id| id.0),
         after.map(|cursor| cursor.at),
         after.map(|cursor| cursor.id),
         Uuid::max(),
@@ -194,7 +194,7 @@ pub async fn list_recordings(
 }
 
 /// Records that an answer says that it starts: a failure from here on is notified. None: it is over.
-pub async fn set_answered(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
+pub async fn set_answered(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Option<Recording>> {
     recordings!(
         "with answered as (
              update recordings set answered = true
@@ -202,7 +202,7 @@ pub async fn set_answered(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Re
              returning *)",
         "answered",
         "",
-        id,
+        id.0,
     )
     .fetch_optional(db)
     .statement("UPDATE set_answered")
@@ -210,7 +210,7 @@ pub async fn set_answered(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Re
 }
 
 /// Records that a stop was requested, before LiveKit is called. None: it is over, or LiveKit has completed it.
-pub async fn set_stop_asked(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
+pub async fn set_stop_asked(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Option<Recording>> {
     recordings!(
         "with asked as (
              update recordings
@@ -220,7 +220,7 @@ pub async fn set_stop_asked(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<
              returning *)",
         "asked",
         "",
-        id,
+        id.0,
     )
     .fetch_optional(db)
     .statement("UPDATE set_stop_asked")
@@ -228,7 +228,7 @@ pub async fn set_stop_asked(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<
 }
 
 /// Nobody finds it any more; the pass removes file and row. What still runs is to be stopped.
-pub async fn set_deleted(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Recording>> {
+pub async fn set_deleted(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Option<Recording>> {
     recordings!(
         "with deleted as (
              update recordings
@@ -239,7 +239,7 @@ pub async fn set_deleted(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Rec
              returning *)",
         "deleted",
         "",
-        id,
+        id.0,
     )
     .fetch_optional(db)
     .statement("UPDATE set_deleted")
@@ -284,8 +284,8 @@ pub async fn claim_deleted(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Re
 }
 
 /// Its file is gone.
-pub async fn delete_recording(db: impl PgExecutor<'_>, id: Uuid) -> Result<()> {
-    sqlx::query!("delete from recordings where id = $1 and deleted_at is not null", id)
+pub async fn delete_recording(db: impl PgExecutor<'_>, id: RecordingId) -> Result<()> {
+    sqlx::query!("delete from recordings where id = $1 and deleted_at is not null", id.0)
         .execute(db)
         .statement("DELETE delete_recording")
         .await

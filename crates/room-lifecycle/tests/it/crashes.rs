@@ -191,5 +191,5 @@ async fn the_marks_of_a_replica_that_died_come_back_with_their_lease(
     world.pass_time(Duration::seconds(16));
     lives.drain().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
-    assert_eq!(world.marks(record.id).await, 0);
+    assert_eq!(world.marks(record.id.0).await, 0);
 }

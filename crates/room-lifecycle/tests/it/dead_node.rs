@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use domain::RoomStatus;
+use domain::{LiveRoomId, RoomStatus};
 use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{Fault, Hand, Stop, Store};
 use proto::room::v1::{EndRoomRequest, room_service_server::RoomService};
@@ -134,7 +134,7 @@ async fn ban_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgCon
     world.server().faults().set("RemoveParticipant", Fault::Hang);
     let began = Instant::now();
     let host = person(&open.room.host);
-    rooms.ban(&host, open.room.id, "ann", None).await.unwrap();
+    rooms.ban(&host, LiveRoomId(open.room.id), "ann", None).await.unwrap();
     assert!(began.elapsed() < std::time::Duration::from_secs(3), "LiveKit itself takes 3 s");
     world.server().faults().clear();
 }

@@ -7,12 +7,12 @@ use chassis::{
     grpc::system_caller,
     status::Reason,
 };
-use domain::LiveStatus;
+use domain::{LiveRoomId, LiveSessionId, LiveStatus, TargetKind};
 use livekit_dev::{Fault, Hand};
 use proto::types::v1::Caller;
 use room_lifecycle::{
     Rooms,
-    diagnosis::{Decision, Kind, Patience, Target, verdict::Diagnosis},
+    diagnosis::{Decision, Patience, Target, verdict::Diagnosis},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
@@ -22,7 +22,7 @@ use crate::harness::{Booking, State, World, hosts, owner};
 const HOST: Option<Reason> = None;
 
 pub fn target(booking: &Booking) -> Target {
-    Target { kind: Kind::Session, id: booking.id }
+    Target { kind: TargetKind::Session, id: booking.id }
 }
 
 async fn diagnose(rooms: &Rooms, caller: &Caller, target: Target, decision: Decision) -> Diagnosis {
@@ -267,13 +267,13 @@ async fn a_live_room_tells_what_a_join_would_lead_to(_: PgPoolOptions, connect: 
     let no_seat = Some(Reason::NotParticipant);
     let visitor = hosts::person("a-visitor");
     let (host, session) = world.host_with(LiveStatus::Live).await;
-    let live = Target { kind: Kind::LiveRoom, id: host.room.id };
-    rooms.ensure(domain::Owner::LiveSession(session), false).await.unwrap();
+    let live = Target { kind: TargetKind::LiveRoom, id: host.room.id };
+    rooms.ensure(domain::Owner::LiveSession(LiveSessionId(session)), false).await.unwrap();
     assert_eq!(diagnose(&rooms, &visitor, live, no_seat).await.cause, Cause::Ok);
     world.execute("update live_room_sessions set auto_admit = false").await;
     assert_eq!(diagnose(&rooms, &visitor, live, no_seat).await.cause, Cause::WaitingInLobby);
     world.execute("update live_room_sessions set auto_admit = true, max_participants = 1").await;
-    rooms.join_live_room(&hosts::person("another"), host.room.id).await.unwrap();
+    rooms.join_live_room(&hosts::person("another"), LiveRoomId(host.room.id)).await.unwrap();
     assert_eq!(diagnose(&rooms, &visitor, live, no_seat).await.cause, Cause::RoomFull);
     world
         .execute(&format!(
@@ -288,7 +288,7 @@ async fn a_live_room_tells_what_a_join_would_lead_to(_: PgPoolOptions, connect: 
     assert_eq!(seats.fetch_one(&world.pool).await.unwrap(), 0, "no seat was taken");
 
     let (idle, _) = world.host_with(LiveStatus::Ended).await;
-    let idle = Target { kind: Kind::LiveRoom, id: idle.room.id };
+    let idle = Target { kind: TargetKind::LiveRoom, id: idle.room.id };
     assert_eq!(diagnose(&rooms, &system_caller(), idle, None).await.cause, Cause::RoomNotActive);
 }
 

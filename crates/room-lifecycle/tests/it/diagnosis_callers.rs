@@ -5,8 +5,8 @@ use chassis::{
     grpc::system_caller,
     status::Reason,
 };
-use domain::LiveStatus;
-use room_lifecycle::diagnosis::{Found, Kind, Target};
+use domain::{LiveStatus, TargetKind};
+use room_lifecycle::diagnosis::{FoundTarget, Target};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::{
@@ -26,14 +26,14 @@ async fn a_room_is_found_by_whatever_people_paste(_: PgPoolOptions, connect: PgC
     let url = format!("https://app.example.org/meeting/{}?from=mail", booking.id);
     for reference in [&booking.id.to_string(), &record.room_name, &second, &url] {
         let found = rooms.find_target(Some(&guest), reference).await.unwrap();
-        assert_eq!(found, Some(Found::Room(target(&booking))), "{reference}");
+        assert_eq!(found, Some(FoundTarget::Room(target(&booking))), "{reference}");
     }
     let other = rooms.find_target(Some(&guest), &record.id.to_string()).await.unwrap();
-    assert_eq!(other, Some(Found::Other { names: "livekit_room", belongs_to: target(&booking) }));
+    assert_eq!(other, Some(FoundTarget::Other { names: "livekit_room", belongs_to: target(&booking) }));
     let (host, session) = world.host_with(LiveStatus::Live).await;
-    let live = Target { kind: Kind::LiveRoom, id: host.room.id };
+    let live = Target { kind: TargetKind::LiveRoom, id: host.room.id };
     let other = rooms.find_target(Some(&guest), &session.to_string()).await.unwrap();
-    assert_eq!(other, Some(Found::Other { names: "live_session", belongs_to: live }));
+    assert_eq!(other, Some(FoundTarget::Other { names: "live_session", belongs_to: live }));
     let told = rooms.diagnose_reference(&system_caller(), &session.to_string()).await.unwrap();
     assert_eq!((told.cause, told.cause.scenario()), (Cause::RoomIdMismatch, Scenario::B));
     assert_eq!(told.facts["belongs_to"], host.room.id.to_string());
@@ -103,7 +103,7 @@ async fn a_signed_repair_of_a_nest_is_carried_out_once(_: PgPoolOptions, connect
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
-    let (host, target) = (hosts::person(&nest.host), Target { kind: Kind::Nest, id: nest.id });
+    let (host, target) = (hosts::person(&nest.host), Target { kind: TargetKind::Nest, id: nest.id });
     let (first, second) = (proof(), proof());
     assert!(rooms.repair_target(&host, Some(&first), target).await.unwrap());
     assert_eq!(reason(rooms.repair_target(&host, Some(&first), target).await), Reason::Unauthenticated);

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::harness::{State, World, owner, reason};
 use chassis::status::Reason;
-use domain::{Owner, RoomStatus};
+use domain::{Owner, RoomStatus, SessionId};
 use uuid::Uuid;
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -84,7 +84,7 @@ async fn a_room_about_to_close_is_looked_at_again_and_stays(_: PgPoolOptions, co
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
-    sqlx::query!("update livekit_rooms set closing_at = app_now() where id = $1", record.id)
+    sqlx::query!("update livekit_rooms set closing_at = app_now() where id = $1", record.id.0)
         .execute(&world.pool)
         .await
         .unwrap();
@@ -151,7 +151,7 @@ async fn whoever_livekit_refuses_gets_a_working_room_by_asking_once_more(
     assert_eq!(world.names(), [format!("session-{}-g2", booking.id)]);
     let known = sqlx::query_scalar!(
         "select room_name from livekit_room_names where room_id = $1 order by generation",
-        first.id
+        first.id.0
     )
     .fetch_all(&world.pool)
     .await
@@ -187,7 +187,7 @@ async fn owners_that_are_not_open_are_refused_with_their_reason(_: PgPoolOptions
         assert_eq!(reason(rooms.ensure(owner(&booking), true).await), why, "{state:?} with a record");
         assert_eq!(world.marks(pending.id).await, 1, "its end is not far");
     }
-    let nobody = Owner::Session(Uuid::new_v4());
+    let nobody = Owner::Session(SessionId(Uuid::new_v4()));
     assert_eq!(reason(rooms.ensure(nobody, false).await), Reason::SessionNotFound);
     assert_eq!(world.server().calls("CreateRoom"), 0);
 }
@@ -246,7 +246,7 @@ async fn a_record_that_somebody_deleted_is_made_anew(_: PgPoolOptions, connect: 
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     let other = world.booking(State::OpenNow).await;
-    sqlx::query!("delete from livekit_rooms where id = $1", first.id).execute(&world.pool).await.unwrap();
+    sqlx::query!("delete from livekit_rooms where id = $1", first.id.0).execute(&world.pool).await.unwrap();
     rooms.pass().await.unwrap();
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&other).await.status, RoomStatus::Active, "nobody else is held up");

@@ -12,10 +12,10 @@ use livekit_dev::Fault;
 use proto::{
     room::v1::{
         CreateRoomRequest, EndRoomRequest, EnsureRoomRequest, GetSessionStatusRequest,
-        KickParticipantRequest, ReceiveWebhookRequest, RetimeRoomRequest,
+        KickParticipantRequest, ReceiveWebhookRequest, RetimeRoomRequest, ensure_room_request::Owner as Wire,
         room_service_client::RoomServiceClient, room_service_server::RoomServiceServer,
     },
-    types::v1::Caller,
+    types::v1::{Caller, ParticipantStatus, Role, SessionStatus},
 };
 use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -63,7 +63,7 @@ async fn ask_all(client: &Client, caller: Option<&Caller>, id: &str, user: &str)
         why(client
             .ensure_room(EnsureRoomRequest {
                 caller: caller(),
-                session_id: session_id(),
+                owner: Some(Wire::SessionId(session_id())),
                 now: false,
                 ..EnsureRoomRequest::default()
             })
@@ -175,18 +175,21 @@ async fn a_status_tells_what_the_parties_need(_: PgPoolOptions, connect: PgConne
         session_id: booking.id.to_string(),
     };
     let before = client.get_session_status(ask(&booking)).await.unwrap().into_inner();
-    assert_eq!((before.room, before.session_status.as_str()), (None, "scheduled"));
+    assert_eq!((before.room, before.session_status), (None, SessionStatus::Scheduled.into()));
     let record = rooms.ensure(owner(&booking), false).await.unwrap();
     world.join(&record.room_name, &booking.guest);
     rooms.reconcile(&[record.id]).await.unwrap();
     let after = client.get_session_status(ask(&booking)).await.unwrap().into_inner();
     assert_eq!(after.room.unwrap().room_name, record.room_name);
-    let people: Vec<(&str, &str, &str)> = after
-        .participants
-        .iter()
-        .map(|one| (one.role.as_str(), one.name.as_str(), one.status.as_str()))
-        .collect();
-    assert_eq!(people, [("host", "Hanna Host", "invited"), ("guest", "Gustav Guest", "joined")]);
+    let people: Vec<_> =
+        after.participants.iter().map(|one| (one.role(), one.name.as_str(), one.status())).collect();
+    assert_eq!(
+        people,
+        [
+            (Role::Host, "Hanna Host", ParticipantStatus::Invited),
+            (Role::Guest, "Gustav Guest", ParticipantStatus::Joined)
+        ]
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -238,7 +241,7 @@ async fn a_service_that_runs_heals_without_being_asked(_: PgPoolOptions, connect
     let again = client
         .ensure_room(EnsureRoomRequest {
             caller: Some(system_caller()),
-            session_id: booking.id.to_string(),
+            owner: Some(Wire::SessionId(booking.id.to_string())),
             now: true,
             ..EnsureRoomRequest::default()
         })

@@ -1,7 +1,7 @@
 //! Kicked stays out (I9): at once, when he comes back with an old token, and when LiveKit cannot find him.
 
 use chassis::status::Reason;
-use domain::Owner;
+use domain::{Owner, SessionId};
 use livekit_dev::{Code, Fault};
 use room_lifecycle::store::{Record, people};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -154,12 +154,12 @@ async fn a_remove_that_fails_is_tried_again(_: PgPoolOptions, connect: PgConnect
         rooms.drain().await.unwrap();
         rooms.watch().await.unwrap();
         assert_eq!(connected(&world, &record), 1);
-        assert!(world.marks(record.id).await > 0, "and still to be done");
+        assert!(world.marks(record.id.0).await > 0, "and still to be done");
         world.server().faults().clear();
     }
     world.pass_time(Duration::seconds(3));
     rooms.drain().await.unwrap();
-    assert_eq!((connected(&world, &record), world.marks(record.id).await), (0, 0));
+    assert_eq!((connected(&world, &record), world.marks(record.id.0).await), (0, 0));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -192,8 +192,8 @@ async fn strangers_cannot_be_kicked_nor_rooms_that_are_not(_: PgPoolOptions, con
     let (booking, record) = world.open_room(&rooms).await;
     assert!(!rooms.kick(owner(&booking), "a-stranger").await.unwrap());
     assert_eq!(world.record(&booking).await.watched_until, None);
-    assert_eq!(world.marks(record.id).await, 0);
-    let nobody = Owner::Session(Uuid::new_v4());
+    assert_eq!(world.marks(record.id.0).await, 0);
+    let nobody = Owner::Session(SessionId(Uuid::new_v4()));
     assert_eq!(reason(rooms.kick(nobody, "x").await), Reason::SessionNotFound);
     let over = world.booking(State::WindowOver).await;
     assert_eq!(reason(rooms.kick(owner(&over), &over.guest).await), Reason::MeetingEnded);
@@ -208,7 +208,7 @@ async fn a_ghost_is_the_first_return_that_did_not_end(_: PgPoolOptions, connect:
         assert_eq!(kicked.len(), 1);
         let kicked_at = sqlx::query_scalar!(
             r#"select kicked_at as "at!" from livekit_participants where room_id = $1 and status = 'kicked'"#,
-            record.id
+            record.id.0
         );
         let kicked_at = kicked_at.fetch_one(&world.pool).await.unwrap();
         kicked[0].lingering_since.map(|since| (since - kicked_at).whole_seconds())
@@ -221,7 +221,7 @@ async fn a_ghost_is_the_first_return_that_did_not_end(_: PgPoolOptions, connect:
                  (event_id, room_id, room_sid, event_type, identity, participant_sid, received_at)
              select gen_random_uuid(), $1, $2, $3, $4, $5, kicked_at + make_interval(secs => $6)
              from livekit_participants where room_id = $1 and status = 'kicked'",
-                record.id,
+                record.id.0,
                 room_sid,
                 kind,
                 who,

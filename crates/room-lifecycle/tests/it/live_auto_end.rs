@@ -1,6 +1,6 @@
 //! A live session that stays empty ends by itself; one that anybody is in, asks for, or may be in does not.
 
-use domain::{LiveStatus, RoomStatus};
+use domain::{LiveRoomId, LiveStatus, RoomStatus};
 use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
@@ -243,7 +243,7 @@ async fn an_announcement_that_nobody_carried_out_is_made_anew(_: PgPoolOptions, 
         let record = world.live_record(&open).await;
         let left = record.closing_at.unwrap() - record.now;
         assert!((Duration::seconds(15)..=Duration::seconds(20)).contains(&left), "{left}");
-        assert!(world.marks(record.id).await > 0);
+        assert!(world.marks(record.id.0).await > 0);
     }
 }
 
@@ -269,7 +269,7 @@ async fn an_end_that_dies_anywhere_is_finished(_: PgPoolOptions, connect: PgConn
         steady.drain().await.unwrap();
         steady.pass().await.unwrap();
         world.assert_ended(&open).await;
-        let closed = rooms.join_live_room(&person("ann"), open.room.id).await;
+        let closed = rooms.join_live_room(&person("ann"), LiveRoomId(open.room.id)).await;
         assert_eq!(crate::harness::reason(closed), chassis::status::Reason::RoomNotActive);
         if announced && ended {
             assert!(polls > 1, "there was something to cut");

@@ -1,7 +1,7 @@
 //! Every verb of a live room, cut between any two steps; afterwards one pass leaves rooms, sessions and LiveKit
 //! whole.
 
-use domain::{LiveStatus, Owner};
+use domain::{LiveRoomId, LiveSessionId, LiveStatus, Owner};
 use room_lifecycle::live::{decide::Verb, request::NewSession};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
@@ -27,12 +27,12 @@ async fn cut_everywhere(connect: PgConnectOptions, status: LiveStatus, is_due: b
     for polls in cuts() {
         let (host, session) = world.host_with(status).await;
         if status.has_room() {
-            steady.ensure(Owner::LiveSession(session), false).await.unwrap();
+            steady.ensure(Owner::LiveSession(LiveSessionId(session)), false).await.unwrap();
         }
         if is_due {
             world.set_plan(session, -1, None).await;
         }
-        if cut(polls, rooms.change_session(&host.caller, host.room.id, verb)).await.is_some() {
+        if cut(polls, rooms.change_session(&host.caller, LiveRoomId(host.room.id), verb)).await.is_some() {
             assert!(polls > 1, "there was something to cut");
             break;
         }
@@ -47,7 +47,7 @@ async fn going_live_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, con
     for polls in cuts() {
         let host: Host = world.host().await;
         let new = NewSession::default();
-        if cut(polls, rooms.go_live(&host.caller, host.room.id, &new)).await.is_some() {
+        if cut(polls, rooms.go_live(&host.caller, LiveRoomId(host.room.id), &new)).await.is_some() {
             assert!(polls > 1, "there was something to cut");
             break;
         }

@@ -1,7 +1,10 @@
 //! Why a live session is over, in every place that ends one, and sessions that did not go live in time.
 
 use domain::{EndReason, LiveStatus};
-use proto::room::v1::{LiveRoomRequest, LiveSession, live_room_service_server::LiveRoomService};
+use proto::{
+    room::v1::{LiveRoomRequest, LiveSession, live_room_service_server::LiveRoomService},
+    types::v1::{EndReason as Reason, LiveStatus as Status, Readiness},
+};
 use room_lifecycle::{Rooms, live::decide::Verb};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
@@ -61,8 +64,8 @@ async fn session_is_missed_when_services_were_down_for_weeks(_: PgPoolOptions, c
     for (host, session) in [(&scheduled, planned), (&waiting, opened)] {
         world.assert_missed(host, session).await;
         let told = told(&rooms, host).await;
-        assert_eq!((told.status.as_str(), told.end_reason.as_str()), ("cancelled", "missed"));
-        assert_eq!((told.livekit.as_str(), told.started_at), ("", None));
+        assert_eq!((told.status(), told.end_reason()), (Status::Cancelled, Reason::Missed));
+        assert_eq!((told.livekit, told.started_at), (None, None));
         assert!(told.ended_at.is_some());
     }
     assert_eq!(world.server().calls("CreateRoom"), 0, "no room is made for it");
@@ -127,12 +130,12 @@ async fn verbs_write_why_a_session_is_over(_: PgPoolOptions, connect: PgConnectO
             if (verb, status) == (Verb::Cancel, LiveStatus::Live) {
                 continue;
             }
-            assert_eq!(told(&rooms, &host).await.end_reason, "");
+            assert_eq!(told(&rooms, &host).await.end_reason, None);
             host.change(&rooms, verb).await.unwrap();
             host.change(&rooms, Verb::Reset).await.unwrap();
             assert_eq!(world.end_reason(session).await, Some(reason), "{verb:?} {status:?}");
             let told = told(&rooms, &host).await;
-            assert_eq!((told.end_reason.as_str(), told.livekit.as_str()), (reason.as_str(), ""));
+            assert_eq!((told.end_reason, told.livekit), (Some(reason.into()), None));
         }
     }
     let (host, session) = world.host_with(LiveStatus::Live).await;
@@ -170,7 +173,7 @@ async fn ends_by_other_writers_have_a_reason(_: PgPoolOptions, connect: PgConnec
     set(half, "ended_at = app_now()").await;
     rooms.settle_live_rooms().await.unwrap();
     assert_eq!(world.end_reason(half).await, Some(EndReason::Reset));
-    assert_eq!(told(&rooms, &host).await.end_reason, "reset");
+    assert_eq!(told(&rooms, &host).await.end_reason(), Reason::Reset);
     let (_, cleaned) = world.host_with(LiveStatus::Lobby).await;
     set(cleaned, "ended_at = app_now()").await;
     world.execute("select repair_live_rooms()").await;
@@ -186,13 +189,13 @@ async fn session_without_a_room_says_nothing_of_livekit(_: PgPoolOptions, connec
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for (status, livekit) in [
-        (LiveStatus::Scheduled, ""),
-        (LiveStatus::Lobby, "starting"),
-        (LiveStatus::Live, "starting"),
-        (LiveStatus::Ended, ""),
-        (LiveStatus::Cancelled, ""),
+        (LiveStatus::Scheduled, None),
+        (LiveStatus::Lobby, Some(Readiness::Starting)),
+        (LiveStatus::Live, Some(Readiness::Starting)),
+        (LiveStatus::Ended, None),
+        (LiveStatus::Cancelled, None),
     ] {
         let (host, _) = world.host_with(status).await;
-        assert_eq!(told(&rooms, &host).await.livekit, livekit, "{status:?}");
+        assert_eq!(told(&rooms, &host).await.livekit, livekit.map(Into::into), "{status:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use chassis::status::Reason;
 use domain::{LiveStatus, LobbyStatus, SeatRole};
+use proto::types::v1::{LiveStatus as Status, Readiness};
 use room_lifecycle::live::decide::Verb;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_session, seat};
@@ -79,9 +80,9 @@ async fn going_live_works_however_a_room_was_left(_: PgPoolOptions, connect: PgC
         assert_eq!(unsettled(&world).await, 1, "{kind}");
         let answer = host.go_live(&rooms).await.unwrap_or_else(|refusal| panic!("{kind}: {refusal}"));
         let (room, session) = (answer.room.unwrap(), answer.session.unwrap());
-        assert_eq!(room.current_session_id, session.id, "{kind}");
-        assert!(["live", "lobby"].contains(&session.status.as_str()), "{kind}: {}", session.status);
-        assert_eq!(session.livekit, "ready", "{kind}");
+        assert_eq!(room.current_session_id(), session.id, "{kind}");
+        assert!(matches!(session.status(), Status::Live | Status::Lobby), "{kind}: {:?}", session.status());
+        assert_eq!(session.livekit(), Readiness::Ready, "{kind}");
         assert_eq!(unsettled(&world).await, 0, "{kind}");
     }
     rooms.pass().await.unwrap(); // the other rooms' sessions were written by hand
@@ -152,7 +153,7 @@ async fn whoever_meets_a_session_that_is_due_moves_it_on_first(_: PgPoolOptions,
     let (host, session) = world.host_with(LiveStatus::Scheduled).await;
     world.set_plan(session, 10, None).await; // its lobby is open
     let ended = host.change(&rooms, Verb::End).await.unwrap().session.unwrap();
-    assert_eq!((ended.id, ended.status), (session, LiveStatus::Ended));
+    assert_eq!((ended.id.0, ended.status), (session, LiveStatus::Ended));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -1,6 +1,6 @@
 //! An end that was announced is taken back by whoever comes, asks or is heard of, and while nobody knows.
 
-use domain::Owner;
+use domain::{LiveSessionId, Owner};
 use livekit_dev::Fault;
 use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -115,7 +115,7 @@ async fn whoever_asks_for_a_token_while_it_closes_keeps_the_session(
     connect: PgConnectOptions,
 ) {
     let (world, rooms, open) = closing(connect).await;
-    rooms.ensure(Owner::LiveSession(open.session), false).await.unwrap();
+    rooms.ensure(Owner::LiveSession(LiveSessionId(open.session)), false).await.unwrap();
     assert!(!world.closes(&open).await);
     world.pass_time(Duration::seconds(21));
     world.look(&rooms, &open).await;
@@ -149,7 +149,7 @@ async fn whoever_asks_for_a_token_keeps_the_session_though_the_look_fails(
     let (world, rooms, open) = closing(connect).await;
     world.server().faults().set("ListRooms", refused());
     world.pass_time(Duration::seconds(6)); // the record is not fresh
-    rooms.ensure(Owner::LiveSession(open.session), false).await.unwrap_err();
+    rooms.ensure(Owner::LiveSession(LiveSessionId(open.session)), false).await.unwrap_err();
     world.server().faults().clear();
     assert!(!world.closes(&open).await);
     world.pass_time(Duration::seconds(16));

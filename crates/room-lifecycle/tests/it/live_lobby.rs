@@ -1,10 +1,10 @@
 //! The lobby and the door: who waits, who is let in and in which order, and who is not.
 
 use chassis::status::Reason;
-use domain::{LiveStatus, LobbyStatus, SeatRole};
+use domain::{LiveRoomId, LiveStatus, LobbyStatus, SeatRole};
 use proto::{
     room::v1::{AdmitRequest, ListLobbyRequest, SeatRequest, seat_service_client::SeatServiceClient},
-    types::v1::Caller,
+    types::v1::{Caller, LobbyStatus as Lobby},
 };
 use room_lifecycle::{Error, Rooms, store::live::seats::Seat};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -32,7 +32,7 @@ async fn wait_in_turn(world: &World, rooms: &Rooms, open: &Open, people: &[&str]
 }
 
 async fn admit(rooms: &Rooms, open: &Open, who: &str) -> Result<Option<Seat>, Error> {
-    rooms.admit(&person(&open.room.host), open.room.id, who).await
+    rooms.admit(&person(&open.room.host), LiveRoomId(open.room.id), who).await
 }
 
 /// The seats of these people, as a join answers them.
@@ -75,7 +75,7 @@ async fn at_the_start_they_come_in_longest_first_as_far_as_there_is_room(
     let people = ["zoe", "ann", "mia", "ben"];
     wait_in_turn(&world, &rooms, &open, &people).await;
     // He goes away and comes back: to the end.
-    rooms.leave_live_room(&person("zoe"), open.room.id).await.unwrap();
+    rooms.leave_live_room(&person("zoe"), LiveRoomId(open.room.id)).await.unwrap();
     wait_in_turn(&world, &rooms, &open, &["zoe", "eve"]).await;
     start(&world, &rooms, &open).await;
     let all = ["ann", "mia", "ben", "zoe", "eve"];
@@ -83,7 +83,7 @@ async fn at_the_start_they_come_in_longest_first_as_far_as_there_is_room(
     assert_eq!(seats(&rooms, &open, &all).await, wanted.collect::<Vec<_>>());
     assert_eq!(refused(&rooms, &open, "late").await, Reason::RoomFull);
     // A place that becomes free is for who waits, by whoever it is noticed.
-    rooms.leave_live_room(&person("mia"), open.room.id).await.unwrap();
+    rooms.leave_live_room(&person("mia"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(refused(&rooms, &open, "late").await, Reason::RoomFull);
     assert_eq!(seats(&rooms, &open, &["zoe", "eve"]).await, [LobbyStatus::Admitted, LobbyStatus::Waiting]);
     world.pass_time(Duration::seconds(50)); // zoe is in since less
@@ -109,13 +109,13 @@ async fn whoever_stops_asking_waits_no_longer(_: PgPoolOptions, connect: PgConne
         );
     }
     // They are not there, released or not.
-    let waiting = rooms.list_lobby(&host, open.room.id, None, 5).await.unwrap();
+    let waiting = rooms.list_lobby(&host, LiveRoomId(open.room.id), None, 5).await.unwrap();
     assert_eq!(waiting.iter().map(|one| one.user_id.as_str()).collect::<Vec<_>>(), ["ann"]);
     assert_eq!(admit(&rooms, &open, "ghost").await.unwrap(), None);
     assert!(!world.written(&open, "gone").await.left);
     world.alter(open.session, "auto_admit", "false").await;
     start(&world, &rooms, &open).await;
-    assert_eq!(rooms.admit_all(&host, open.room.id).await.unwrap(), (1, 0));
+    assert_eq!(rooms.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (1, 0));
     world.alter(open.session, "auto_admit", "true").await;
     assert_eq!(join(&rooms, &open, "gone").await, VIEWER, "who comes back comes anew");
     rooms.release_held().await.unwrap();
@@ -149,13 +149,13 @@ async fn without_auto_admit_the_host_decides_after_the_start_too(
     rooms.release_held().await.unwrap();
     assert_eq!(seats(&rooms, &open, &["ann", "ben", "eve"]).await, [LobbyStatus::Waiting; 3]);
     let host = person(&open.room.host);
-    assert_eq!(rooms.admit_all(&host, open.room.id).await.unwrap(), (2, 1));
-    assert_eq!(rooms.admit_all(&host, open.room.id).await.unwrap(), (0, 1));
+    assert_eq!(rooms.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (2, 1));
+    assert_eq!(rooms.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (0, 1));
     assert_eq!(reason(admit(&rooms, &open, "eve").await), Reason::RoomFull);
     // Whom he let in need not wait again.
-    rooms.leave_live_room(&person("ann"), open.room.id).await.unwrap();
+    rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(join(&rooms, &open, "ann").await, VIEWER);
-    rooms.leave_live_room(&person("ann"), open.room.id).await.unwrap();
+    rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(admit(&rooms, &open, "eve").await.unwrap(), Some(VIEWER));
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomFull);
 }
@@ -168,15 +168,15 @@ async fn whoever_is_turned_away_stays_out(_: PgPoolOptions, connect: PgConnectOp
     wait_in_turn(&world, &rooms, &open, &["ann", "ben"]).await;
     let host = person(&open.room.host);
     for _ in 0..2 {
-        assert_eq!(rooms.reject(&host, open.room.id, "ann").await.unwrap(), Some(REJECTED));
+        assert_eq!(rooms.reject(&host, LiveRoomId(open.room.id), "ann").await.unwrap(), Some(REJECTED));
         assert_eq!(refused(&rooms, &open, "ann").await, Reason::Rejected);
     }
     assert_eq!(admit(&rooms, &open, "ann").await.unwrap(), None);
     assert_eq!(admit(&rooms, &open, "nobody").await.unwrap(), None);
-    assert_eq!(rooms.reject(&host, open.room.id, "nobody").await.unwrap(), None);
+    assert_eq!(rooms.reject(&host, LiveRoomId(open.room.id), "nobody").await.unwrap(), None);
     start(&world, &rooms, &open).await;
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Rejected);
-    assert_eq!(rooms.reject(&host, open.room.id, "ben").await.unwrap(), None, "he is in");
+    assert_eq!(rooms.reject(&host, LiveRoomId(open.room.id), "ben").await.unwrap(), None, "he is in");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -190,7 +190,7 @@ async fn a_refusal_that_an_admission_waits_for_holds(_: PgPoolOptions, connect: 
         .await;
     let admission = tokio::spawn({
         let (rooms, host, room) = (Rooms::clone(&rooms), person(&open.room.host), open.room.id);
-        async move { rooms.admit_all(&host, room).await }
+        async move { rooms.admit_all(&host, LiveRoomId(room)).await }
     });
     testkit::eventually("the admission waits for the seat", async || world.waiting(1).await).await;
     sqlx::raw_sql("commit").execute(&mut refusal).await.unwrap();
@@ -226,7 +226,7 @@ async fn nobody_joins_what_is_not_on(_: PgPoolOptions, connect: PgConnectOptions
         assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomNotActive, "{status:?}");
         assert_eq!(refused(&rooms, &open, &open.room.host).await, Reason::RoomNotActive, "{status:?}");
         assert_eq!(reason(admit(&rooms, &open, "ann").await), Reason::RoomNotActive, "{status:?}");
-        assert_eq!(rooms.leave_live_room(&person("ann"), open.room.id).await.unwrap(), None);
+        assert_eq!(rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap(), None);
     }
     // Its lobby should be open by now: whoever meets it opens it.
     let due = world.open(LiveStatus::Scheduled, 5).await;
@@ -245,15 +245,18 @@ async fn a_room_of_a_group_is_not_there_for_others(_: PgPoolOptions, connect: Pg
     world.execute(r#"update live_rooms set metadata = '{"groups": ["stars"]}'"#).await;
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomNotFound);
     let room = open.room.id;
-    assert_eq!(reason(rooms.leave_live_room(&person("ann"), room).await), Reason::RoomNotFound);
-    assert_eq!(reason(rooms.admit_all(&person("ann"), room).await), Reason::RoomNotFound);
+    assert_eq!(reason(rooms.leave_live_room(&person("ann"), LiveRoomId(room)).await), Reason::RoomNotFound);
+    assert_eq!(reason(rooms.admit_all(&person("ann"), LiveRoomId(room)).await), Reason::RoomNotFound);
     let member = Caller { groups: vec!["moons".to_owned(), "stars".to_owned()], ..person("ann") };
-    assert_eq!(rooms.join_live_room(&member, room).await.unwrap().0, VIEWER);
-    assert_eq!(reason(rooms.admit_all(&member, room).await), Reason::NotHost);
+    assert_eq!(rooms.join_live_room(&member, LiveRoomId(room)).await.unwrap().0, VIEWER);
+    assert_eq!(reason(rooms.admit_all(&member, LiveRoomId(room)).await), Reason::NotHost);
     let admin = Caller { is_admin: true, ..person("adi") };
-    assert_eq!(rooms.join_live_room(&admin, room).await.unwrap().0, VIEWER);
-    assert_eq!(reason(rooms.list_lobby(&admin, room, None, 5).await), Reason::NotHost);
-    assert_eq!(reason(rooms.join_live_room(&person("ann"), Uuid::new_v4()).await), Reason::RoomNotFound);
+    assert_eq!(rooms.join_live_room(&admin, LiveRoomId(room)).await.unwrap().0, VIEWER);
+    assert_eq!(reason(rooms.list_lobby(&admin, LiveRoomId(room), None, 5).await), Reason::NotHost);
+    assert_eq!(
+        reason(rooms.join_live_room(&person("ann"), LiveRoomId(Uuid::new_v4())).await),
+        Reason::RoomNotFound
+    );
 }
 
 fn why<T: std::fmt::Debug>(answer: Result<T, tonic::Status>) -> Reason {
@@ -282,25 +285,31 @@ async fn seats_are_served(_: PgPoolOptions, connect: PgConnectOptions) {
         let joined = client.join(ask(who)).await.unwrap().into_inner();
         assert_eq!(joined.session_id, open.session.to_string());
         let seat = joined.seat.unwrap();
-        assert_eq!((seat.role.as_str(), seat.lobby_status.as_str()), ("guest", "waiting"));
+        assert_eq!((seat.role(), seat.lobby_status()), (proto::types::v1::SeatRole::Guest, Lobby::Waiting));
     }
-    let page = |cursor: &str| ListLobbyRequest {
+    let page = |cursor| ListLobbyRequest {
         caller: Some(person(&open.room.host)),
         room_id: room_id.clone(),
-        limit: 2,
-        cursor: cursor.to_owned(),
+        limit: Some(2),
+        cursor,
     };
-    let first = client.list_lobby(page("")).await.unwrap().into_inner();
+    let first = client.list_lobby(page(None)).await.unwrap().into_inner();
     let names = |waiting: &[proto::room::v1::Waiting]| -> Vec<String> {
         waiting.iter().map(|one| one.name.clone()).collect()
     };
     assert_eq!(names(&first.waiting), ["Name of ann", "Name of ben"]);
-    assert!(first.waiting[0].avatar_url.ends_with("ann.png"));
-    let last = client.list_lobby(page(&first.next_cursor)).await.unwrap().into_inner();
-    assert_eq!((names(&last.waiting), last.next_cursor.as_str()), (vec!["Name of eve".to_owned()], ""));
+    assert!(first.waiting[0].avatar_url().ends_with("ann.png"));
+    let last = client.list_lobby(page(first.next_cursor)).await.unwrap().into_inner();
+    assert_eq!((names(&last.waiting), last.next_cursor), (vec!["Name of eve".to_owned()], None));
 
-    assert_eq!(client.admit(of("ann")).await.unwrap().into_inner().seat.unwrap().lobby_status, "admitted");
-    assert_eq!(client.reject(of("ben")).await.unwrap().into_inner().seat.unwrap().lobby_status, "rejected");
+    assert_eq!(
+        client.admit(of("ann")).await.unwrap().into_inner().seat.unwrap().lobby_status(),
+        Lobby::Admitted
+    );
+    assert_eq!(
+        client.reject(of("ben")).await.unwrap().into_inner().seat.unwrap().lobby_status(),
+        Lobby::Rejected
+    );
     for wrong in [of("ben"), of("zoe"), of(""), of(&"x".repeat(201)), of("a\0")] {
         assert_eq!(why(client.admit(wrong.clone()).await), Reason::InvalidRequest);
     }

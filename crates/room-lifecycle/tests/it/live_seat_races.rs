@@ -1,7 +1,7 @@
 //! Seats when many want them at once, and when whoever gives them out dies: never more than there are, and no half one.
 
 use chassis::status::Reason;
-use domain::SeatRole;
+use domain::{LiveRoomId, SeatRole};
 use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
@@ -24,7 +24,9 @@ async fn of_fifty_people_for_the_last_three_seats_three_get_one(_: PgPoolOptions
     let joins = (0..50).map(|n| {
         let replica = Rooms::clone(if n % 2 == 0 { &rooms } else { &other });
         let room = open.room.id;
-        tokio::spawn(async move { replica.join_live_room(&person(&format!("viewer-{n}")), room).await })
+        tokio::spawn(async move {
+            replica.join_live_room(&person(&format!("viewer-{n}")), LiveRoomId(room)).await
+        })
     });
     let mut got = 0;
     for join in joins.collect::<Vec<_>>() {
@@ -54,7 +56,7 @@ async fn a_join_that_meets_the_end_gets_no_seat(_: PgPoolOptions, connect: PgCon
         .await;
     let late = tokio::spawn({
         let (rooms, room) = (Rooms::clone(&rooms), open.room.id);
-        async move { rooms.join_live_room(&person("ann"), room).await }
+        async move { rooms.join_live_room(&person("ann"), LiveRoomId(room)).await }
     });
     testkit::eventually("the join waits for the session", async || world.waiting(1).await).await;
     sqlx::raw_sql("commit").execute(&mut end).await.unwrap();
@@ -77,11 +79,11 @@ async fn a_crowd_that_comes_and_goes_never_has_more_seats_than_there_are(
         crowd.spawn(async move {
             let one = person(&format!("viewer-{n}"));
             for _ in 0..5 {
-                match rooms.join_live_room(&one, room).await {
-                    Ok(_) => drop(rooms.disconnect_from_live_room(&one, room).await.unwrap()),
+                match rooms.join_live_room(&one, LiveRoomId(room)).await {
+                    Ok(_) => drop(rooms.disconnect_from_live_room(&one, LiveRoomId(room)).await.unwrap()),
                     full => assert_eq!(reason(full), Reason::RoomFull),
                 }
-                rooms.leave_live_room(&one, room).await.unwrap();
+                rooms.leave_live_room(&one, LiveRoomId(room)).await.unwrap();
             }
         });
     }
@@ -112,14 +114,15 @@ async fn joins_and_leaves_that_die_anywhere_leave_no_half_a_seat(
     let (world, rooms, open) = world(connect, 1).await;
     let steady = world.rooms().await;
     for polls in cuts() {
-        let died = cut(polls, rooms.join_live_room(&person("ann"), open.room.id)).await.is_none();
+        let died = cut(polls, rooms.join_live_room(&person("ann"), LiveRoomId(open.room.id))).await.is_none();
         assert!(world.seated(&open).await <= 1);
         assert_eq!(join(&steady, &open, "ann").await, VIEWER);
         assert_eq!(refused(&steady, &open, "ben").await, Reason::RoomFull);
-        let left = cut(polls, rooms.leave_live_room(&person("ann"), open.room.id)).await.is_some();
-        steady.leave_live_room(&person("ann"), open.room.id).await.unwrap();
+        let left =
+            cut(polls, rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id))).await.is_some();
+        steady.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
         assert_eq!(join(&steady, &open, "ben").await, VIEWER);
-        steady.leave_live_room(&person("ben"), open.room.id).await.unwrap();
+        steady.leave_live_room(&person("ben"), LiveRoomId(open.room.id)).await.unwrap();
         if left && !died {
             assert!(polls > 1, "there was something to cut");
             break;

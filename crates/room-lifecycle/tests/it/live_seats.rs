@@ -1,7 +1,7 @@
 //! Seats: never more than there are, never lost to a short disconnect, and always what LiveKit shows (I6).
 
 use chassis::status::Reason;
-use domain::{LobbyStatus, Owner, SeatRole};
+use domain::{LiveRoomId, LiveSessionId, LobbyStatus, Owner, SeatRole};
 use livekit_dev::Fault;
 use room_lifecycle::{Rooms, store::live::seats::Seat};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -150,9 +150,9 @@ async fn viewers_are_those_who_are_there_and_not_the_host(_: PgPoolOptions, conn
         seen(&world, &rooms, &open, who).await;
     }
     assert_eq!(world.numbers(&open).await, (3, 3, true));
-    rooms.leave_live_room(&person("ann"), open.room.id).await.unwrap();
+    rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
     world.exit(&open, "ann").await;
-    rooms.disconnect_from_live_room(&person("ben"), open.room.id).await.unwrap();
+    rooms.disconnect_from_live_room(&person("ben"), LiveRoomId(open.room.id)).await.unwrap();
     world.exit(&open, "ben").await;
     world.exit(&open, &open.room.host).await;
     assert_eq!(world.numbers(&open).await, (1, 3, true), "they say so themselves");
@@ -171,7 +171,7 @@ async fn a_seat_that_was_given_up_stays_so_until_he_comes_back(_: PgPoolOptions,
     let (world, rooms, open) = world(connect, 5).await;
     seen(&world, &rooms, &open, "ann").await;
     for _ in 0..2 {
-        let seat = rooms.leave_live_room(&person("ann"), open.room.id).await.unwrap();
+        let seat = rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
         assert_eq!(seat, Some(VIEWER));
     }
     world.see(&rooms, &open).await; // LiveKit has not noticed yet
@@ -180,7 +180,7 @@ async fn a_seat_that_was_given_up_stays_so_until_he_comes_back(_: PgPoolOptions,
     world.pass_time(Duration::seconds(31));
     world.see(&rooms, &open).await;
     assert!(!world.written(&open, "ann").await.left);
-    let nobody = rooms.leave_live_room(&person("a-stranger"), open.room.id).await.unwrap();
+    let nobody = rooms.leave_live_room(&person("a-stranger"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(nobody, None);
 }
 
@@ -193,7 +193,7 @@ async fn a_disconnect_that_is_told_again_and_again_is_the_first_one(
     seen(&world, &rooms, &open, "ann").await;
     world.exit(&open, "ann").await;
     for _ in 0..3 {
-        rooms.disconnect_from_live_room(&person("ann"), open.room.id).await.unwrap();
+        rooms.disconnect_from_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
         world.pass_time(Duration::seconds(41));
     }
     rooms.release_held().await.unwrap();
@@ -224,7 +224,7 @@ async fn a_restart_of_livekit_costs_nobody_his_seat(_: PgPoolOptions, connect: P
     world.server().restart();
     world.see(&rooms, &open).await;
     let record = world.live_record(&open).await;
-    assert_eq!((record.owner(), record.generation), (Owner::LiveSession(open.session), 2));
+    assert_eq!((record.owner(), record.generation), (Owner::LiveSession(LiveSessionId(open.session)), 2));
     world.see_gone(&rooms, &open).await;
     assert_eq!(world.numbers(&open).await, (0, 2, false));
     world.pass_time(Duration::seconds(100));
@@ -316,7 +316,7 @@ async fn seats_that_another_hand_wrote_become_what_livekit_shows(
 async fn a_kicked_persons_seat_is_closed(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     seen(&world, &rooms, &open, "ann").await;
-    assert!(rooms.kick(Owner::LiveSession(open.session), "ann").await.unwrap());
+    assert!(rooms.kick(Owner::LiveSession(LiveSessionId(open.session)), "ann").await.unwrap());
     world.see(&rooms, &open).await;
     assert!(world.written(&open, "ann").await.left);
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Kicked);

@@ -7,7 +7,10 @@ use chassis::{
 use domain::LiveStatus;
 use futures::future::join_all;
 use livekit_dev::Fault;
-use proto::room::v1::GoLiveRequest;
+use proto::{
+    room::v1::GoLiveRequest,
+    types::v1::{AccessLevel, LiveRoomStatus, LiveStatus as Status, Readiness},
+};
 use room_lifecycle::live::decide::Verb;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::{Duration, OffsetDateTime};
@@ -37,9 +40,12 @@ async fn a_hundred_clicks_make_one_session(_: PgPoolOptions, connect: PgConnectO
     let first = answers[0].session.as_ref().unwrap().id.clone();
     for answer in answers {
         let (room, session) = (answer.room.unwrap(), answer.session.unwrap());
-        assert_eq!((session.id.as_str(), session.status.as_str()), (first.as_str(), "live"));
-        assert_eq!((room.status.as_str(), room.current_session_id.as_str()), ("live", first.as_str()));
-        assert_eq!((session.livekit.as_str(), room.livekit_room_name), ("ready", format!("live-{first}")));
+        assert_eq!((session.id.as_str(), session.status()), (first.as_str(), Status::Live));
+        assert_eq!((room.status(), room.current_session_id()), (LiveRoomStatus::Live, first.as_str()));
+        assert_eq!(
+            (session.livekit(), room.livekit_room_name),
+            (Readiness::Ready, Some(format!("live-{first}")))
+        );
     }
     assert_eq!(world.sessions_of(host.room.id).await, 1);
     assert_eq!(world.names(), [format!("live-{first}")]);
@@ -71,10 +77,10 @@ async fn going_live_again_answers_with_what_is_on(_: PgPoolOptions, connect: PgC
     let rooms = world.rooms().await;
     // What is on and when it starts; what it is after a click on "Go live".
     for (status, starts_in, after) in [
-        (LiveStatus::Live, -1, Some("live")),
-        (LiveStatus::Lobby, 10, Some("lobby")),
-        (LiveStatus::Scheduled, 14, Some("live")), // its lobby is open
-        (LiveStatus::Scheduled, 29, Some("live")), // opens within the buffer
+        (LiveStatus::Live, -1, Some(Status::Live)),
+        (LiveStatus::Lobby, 10, Some(Status::Lobby)),
+        (LiveStatus::Scheduled, 14, Some(Status::Live)), // its lobby is open
+        (LiveStatus::Scheduled, 29, Some(Status::Live)), // opens within the buffer
         (LiveStatus::Scheduled, 31, None),
     ] {
         let (host, session) = world.host_with(status).await;
@@ -83,10 +89,10 @@ async fn going_live_again_answers_with_what_is_on(_: PgPoolOptions, connect: PgC
         let told = answer.map(|answer| {
             let told = answer.session.unwrap();
             assert_eq!(
-                (told.id, answer.created, told.livekit.as_str()),
-                (session.to_string(), false, "ready")
+                (told.id.clone(), answer.created, told.livekit()),
+                (session.to_string(), false, Readiness::Ready)
             );
-            told.status
+            told.status()
         });
         if let Some(after) = after {
             assert_eq!(told.unwrap(), after, "{status:?} {starts_in}");
@@ -105,14 +111,14 @@ async fn going_live_again_answers_with_what_is_on(_: PgPoolOptions, connect: PgC
 async fn a_session_is_scheduled_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
-    for (minutes, status) in [(60, "scheduled"), (10, "lobby"), (-60, "live")] {
+    for (minutes, status) in [(60, LiveStatus::Scheduled), (10, LiveStatus::Lobby), (-60, LiveStatus::Live)] {
         let host = world.host().await;
         let wish = at(&world, &host, minutes).await;
         let first = go_live(&rooms, wish.clone()).await.unwrap();
         let session = first.session.unwrap();
         assert!(first.created);
-        assert_eq!((session.status.as_str(), first.room.unwrap().status.as_str()), (status, status));
-        assert_eq!(session.started_at.is_some(), status == "live");
+        assert_eq!((session.status, first.room.unwrap().status), (status.into(), status.of_room().into()));
+        assert_eq!(session.started_at.is_some(), status == LiveStatus::Live);
         let again = go_live(&rooms, wish).await.unwrap();
         assert_eq!((again.session.unwrap().id, again.created), (session.id.clone(), false), "{status}");
         let other = go_live(&rooms, at(&world, &host, 90).await).await.unwrap_err();
@@ -128,25 +134,27 @@ async fn a_start_by_the_host_is_now_whatever_was_planned(_: PgPoolOptions, conne
     let rooms = world.rooms().await;
     let host = world.host().await;
     let wish = GoLiveRequest {
-        session_title: "Tonight".into(),
+        session_title: Some("Tonight".into()),
         max_participants: Some(3),
         lobby_buffer_minutes: Some(0),
         auto_admit: Some(false),
         topic_keys: Some(proto::room::v1::TopicKeys { keys: vec!["stars".into()] }),
-        access_level: "group".into(),
+        access_level: Some(AccessLevel::Group.into()),
         ..at(&world, &host, 60).await
     };
     let planned = go_live(&rooms, wish).await.unwrap().session.unwrap();
-    assert_eq!(planned.status, "scheduled");
-    assert_eq!((planned.session_title.as_str(), planned.access_level.as_str()), ("Tonight", "group"));
+    assert_eq!(planned.status(), Status::Scheduled);
+    assert_eq!((planned.session_title(), planned.access_level()), ("Tonight", AccessLevel::Group));
     assert_eq!((planned.max_participants, planned.lobby_buffer_minutes, planned.auto_admit), (3, 0, false));
     assert_eq!(planned.topic_keys, ["stars"]);
     let live = host.change(&rooms, Verb::Start).await.unwrap().session.unwrap();
     assert_eq!((live.id.to_string(), live.status), (planned.id, LiveStatus::Live));
     assert_eq!(Some(live.starts_at), datetime(&planned.starts_at.unwrap()));
     assert!(live.started_at.unwrap() < live.starts_at);
-    let room =
-        sqlx::query_scalar!("select max_participants from livekit_rooms where live_session_id = $1", live.id);
+    let room = sqlx::query_scalar!(
+        "select max_participants from livekit_rooms where live_session_id = $1",
+        live.id.0
+    );
     assert_eq!(room.fetch_one(&world.pool).await.unwrap(), 8, "our record decides, LiveKit is the fence");
 }
 
@@ -155,19 +163,19 @@ async fn a_key_makes_one_session_for_ever(_: PgPoolOptions, connect: PgConnectOp
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let host = world.host().await;
-    let wish = GoLiveRequest { idempotency_key: "one".into(), ..at(&world, &host, 10).await };
+    let wish = GoLiveRequest { idempotency_key: Some("one".into()), ..at(&world, &host, 10).await };
     let answers = join_all((0..20).map(|_| go_live(&rooms, wish.clone()))).await;
     let first = answers[0].as_ref().unwrap().session.as_ref().unwrap().id.clone();
     for answer in answers {
         let answer = answer.unwrap();
         assert_eq!((answer.session.unwrap().id, answer.created), (first.clone(), true), "as the first time");
     }
-    let other = GoLiveRequest { session_title: "Another".into(), ..wish.clone() };
+    let other = GoLiveRequest { session_title: Some("Another".into()), ..wish.clone() };
     assert_eq!(go_live(&rooms, other.clone()).await.unwrap_err().reason, Reason::IdempotencyKeyReused);
     host.change(&rooms, Verb::End).await.unwrap();
     world.pass_time(Duration::days(800));
     let late = go_live(&rooms, wish).await.unwrap().session.unwrap();
-    assert_eq!((late.id, late.status.as_str()), (first, "ended"), "as it is now");
+    assert_eq!((late.id.as_str(), late.status()), (first.as_str(), Status::Ended), "as it is now");
     assert_eq!(go_live(&rooms, other).await.unwrap_err().reason, Reason::IdempotencyKeyReused);
     assert!(host.go_live(&rooms).await.unwrap().created, "without the key it is another session");
 }
@@ -184,13 +192,13 @@ async fn without_livekit_a_session_is_starting_until_a_pass_makes_its_room(
     for created in [true, false] {
         let answer = host.go_live(&rooms).await.unwrap();
         let session = answer.session.unwrap();
-        assert_eq!((session.status.as_str(), session.livekit.as_str()), ("live", "starting"));
+        assert_eq!((session.status(), session.livekit()), (Status::Live, Readiness::Starting));
         assert_eq!(answer.created, created);
     }
     world.server().faults().clear();
     world.hurry().await;
     rooms.pass().await.unwrap();
-    assert_eq!(host.go_live(&rooms).await.unwrap().session.unwrap().livekit, "ready");
+    assert_eq!(host.go_live(&rooms).await.unwrap().session.unwrap().livekit(), Readiness::Ready);
     world.assert_one_room_per_open_owner().await;
 }
 
@@ -202,13 +210,13 @@ async fn an_answer_does_not_wait_for_a_livekit_that_hangs(_: PgPoolOptions, conn
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
     let started = std::time::Instant::now();
     let session = host.go_live(&rooms).await.unwrap().session.unwrap();
-    assert_eq!(session.livekit, "starting");
+    assert_eq!(session.livekit(), Readiness::Starting);
     assert!(started.elapsed() < std::time::Duration::from_secs(8), "{:?}", started.elapsed());
     world.server().faults().clear();
     testkit::eventually("a pass makes its room", async || {
         world.hurry().await;
         rooms.pass().await.unwrap();
-        (host.go_live(&rooms).await.unwrap().session.unwrap().livekit == "ready").then_some(())
+        (host.go_live(&rooms).await.unwrap().session.unwrap().livekit() == Readiness::Ready).then_some(())
     })
     .await;
     world.assert_one_room_per_open_owner().await;
@@ -251,8 +259,8 @@ async fn wrong_wishes_are_refused_by_the_name_of_the_field(_: PgPoolOptions, con
     let long = |length| "x".repeat(length);
     for (field, wish) in [
         ("room_id", GoLiveRequest { room_id: "x".into(), ..wish.clone() }),
-        ("session_title", GoLiveRequest { session_title: long(201), ..wish.clone() }),
-        ("session_title", GoLiveRequest { session_title: "\u{200b}\n".into(), ..wish.clone() }),
+        ("session_title", GoLiveRequest { session_title: Some(long(201)), ..wish.clone() }),
+        ("session_title", GoLiveRequest { session_title: Some("\u{200b}\n".into()), ..wish.clone() }),
         ("starts_at", at(&world, &host, 366 * 24 * 60).await),
         ("ends_at", GoLiveRequest { ends_at: soon.starts_at, ..soon.clone() }),
         ("ends_at", GoLiveRequest { ends_at: at(&world, &host, -1).await.starts_at, ..wish.clone() }),
@@ -264,11 +272,11 @@ async fn wrong_wishes_are_refused_by_the_name_of_the_field(_: PgPoolOptions, con
         ("lobby_buffer_minutes", GoLiveRequest { lobby_buffer_minutes: Some(1_441), ..wish.clone() }),
         ("max_participants", GoLiveRequest { max_participants: Some(0), ..wish.clone() }),
         ("max_participants", GoLiveRequest { max_participants: Some(10_001), ..wish.clone() }),
-        ("access_level", GoLiveRequest { access_level: "secret".into(), ..wish.clone() }),
+        ("access_level", GoLiveRequest { access_level: Some(99), ..wish.clone() }),
         ("topic_keys", GoLiveRequest { topic_keys: topics(vec!["x".into(); 21]), ..wish.clone() }),
         ("topic_keys", GoLiveRequest { topic_keys: topics(vec![String::new()]), ..wish.clone() }),
-        ("Idempotency-Key", GoLiveRequest { idempotency_key: long(201), ..wish.clone() }),
-        ("Idempotency-Key", GoLiveRequest { idempotency_key: "\0".into(), ..wish }),
+        ("Idempotency-Key", GoLiveRequest { idempotency_key: Some(long(201)), ..wish.clone() }),
+        ("Idempotency-Key", GoLiveRequest { idempotency_key: Some("\0".into()), ..wish }),
     ] {
         let refusal = go_live(&rooms, wish).await.unwrap_err();
         assert_eq!(
@@ -277,7 +285,7 @@ async fn wrong_wishes_are_refused_by_the_name_of_the_field(_: PgPoolOptions, con
         );
     }
     let all = GoLiveRequest {
-        session_title: long(201),
+        session_title: Some(long(201)),
         starts_at: at(&world, &host, 366 * 24 * 60).await.starts_at,
         ends_at: at(&world, &host, -1).await.starts_at,
         max_participants: Some(0),

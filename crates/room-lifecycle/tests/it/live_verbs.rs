@@ -42,7 +42,7 @@ async fn an_end_is_an_end_however_often_it_is_asked_for(_: PgPoolOptions, connec
         for _ in 0..2 {
             let live = host.change(&rooms, Verb::End).await.unwrap();
             let told = live.session.unwrap();
-            assert_eq!((told.id, told.status, live.room.open_status), (session, over, None));
+            assert_eq!((told.id.0, told.status, live.room.open_status), (session, over, None));
             assert_eq!(first.get_or_insert(told.ended_at), &told.ended_at);
             assert!(told.ended_at.is_some());
         }
@@ -62,7 +62,7 @@ async fn what_is_live_is_not_cancelled(_: PgPoolOptions, connect: PgConnectOptio
         let (host, session) = world.host_with(status).await;
         for _ in 0..2 {
             let told = host.change(&rooms, Verb::Cancel).await.unwrap().session.unwrap();
-            assert_eq!((told.id, told.status), (session, LiveStatus::Cancelled));
+            assert_eq!((told.id.0, told.status), (session, LiveStatus::Cancelled));
         }
     }
     let (host, session) = world.host_with(LiveStatus::Live).await;
@@ -87,7 +87,7 @@ async fn a_lobby_opens_and_a_session_starts_once(_: PgPoolOptions, connect: PgCo
         let live = host.change(&rooms, verb).await.unwrap();
         let told = live.session.unwrap();
         assert_eq!(
-            (told.id, told.status, told.livekit),
+            (told.id.0, told.status, told.livekit),
             (session, status, Some(RoomStatus::Active)),
             "{verb:?}"
         );
@@ -145,7 +145,7 @@ async fn where_nothing_is_on_there_is_nothing_to_do(_: PgPoolOptions, connect: P
         for (host, session) in [(&never, None), (&over, Some(last))] {
             let told = host.change(&rooms, verb).await;
             if matches!(verb, Verb::End | Verb::Cancel | Verb::Reset) {
-                assert_eq!(told.unwrap().session.map(|session| session.id), session);
+                assert_eq!(told.unwrap().session.map(|session| session.id.0), session);
             } else {
                 assert_eq!(told.unwrap_err().reason, Reason::RoomNotActive, "{verb:?}");
             }
@@ -213,7 +213,7 @@ async fn stopped_while_starting(connect: PgConnectOptions, first: Verb, then: Ve
     assert!(!stopped.status.is_open());
     world.server().faults().clear(); // now LiveKit makes the room
     let late = starting.await.unwrap().unwrap().session.unwrap();
-    assert_eq!((late.id, late.status), (session, stopped.status));
+    assert_eq!((late.id.0, late.status), (session, stopped.status));
     testkit::eventually("nothing is left on LiveKit", async || world.names().is_empty().then_some(())).await;
     world.assert_live_rooms_whole().await;
 }

@@ -1,6 +1,7 @@
 //! LiveKit lacks many rooms at once: it is looked at again before anything is made, and a listing that lies never
 //! costs anybody a room with people inside.
 
+use domain::RoomId;
 use livekit_dev::Fault;
 use room_lifecycle::store::{
     events,
@@ -145,7 +146,7 @@ async fn marks_reach_nine_minutes_ahead_and_the_rest_waits_for_a_pass(
     connect: PgConnectOptions,
 ) {
     let world = World::new(connect).await;
-    let lost: Vec<Uuid> = (0..1_500).map(|_| Uuid::new_v4()).collect();
+    let lost: Vec<RoomId> = (0..1_500).map(|_| RoomId(Uuid::new_v4())).collect();
     marks::insert_marks(&world.pool, &lost, 2).await.unwrap();
     let marks = async || {
         sqlx::query!(

@@ -1,7 +1,7 @@
 //! Nests as their clients meet them: made once for each signed request, joined by anybody, ended by their host.
 
 use chassis::status::Reason;
-use domain::{NestRole, Owner, RoomStatus};
+use domain::{NestId, NestRole, Owner, RoomStatus};
 use livekit_dev::Fault;
 use proto::room::v1::{
     CreateNestRequest, GetNestRequest, JoinNestRequest, Nest, SetPermissionsRequest,
@@ -139,7 +139,7 @@ async fn no_change_is_made_again_by_its_old_request(_: PgPoolOptions, connect: P
     nest.speaks(&rooms, &key(2), false).await;
     let refusal = nest.permit(&other, (&nest.host, &key(2)), again).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::Unauthenticated);
-    let ended = other.end_nest(&nest.host, &used, nest.id).await;
+    let ended = other.end_nest(&nest.host, &used, NestId(nest.id)).await;
     assert_eq!(crate::harness::reason(ended), Reason::Unauthenticated);
     assert!(world.nest_is_open(&nest).await);
     assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host]);
@@ -292,7 +292,7 @@ async fn only_the_host_ends_a_nest_and_then_it_is_gone(_: PgPoolOptions, connect
     assert_eq!(nest.end(&rooms, &nest.host).await.unwrap_err().reason, gone);
     assert_eq!(nest.join(&rooms, &nest.host).await.unwrap_err().reason, gone);
     assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap_err(), gone);
-    let ensured = rooms.ensure(Owner::Nest(nest.id), false).await;
+    let ensured = rooms.ensure(Owner::Nest(NestId(nest.id)), false).await;
     assert_eq!(crate::harness::reason(ensured), gone);
 }
 
@@ -319,6 +319,6 @@ async fn what_is_no_id_of_a_nest_is_not_found(_: PgPoolOptions, connect: PgConne
         let joined = told(NestService::join_nest(&*rooms, Request::new(request)).await);
         assert_eq!(joined.unwrap_err().reason, Reason::RoomNotFound, "{id}");
     }
-    let unknown = rooms.ensure(Owner::Nest(Uuid::new_v4()), false).await;
+    let unknown = rooms.ensure(Owner::Nest(NestId(Uuid::new_v4())), false).await;
     assert_eq!(crate::harness::reason(unknown), Reason::RoomNotFound);
 }

@@ -1,6 +1,6 @@
 //! A process that dies in the middle of what a nest wants, and a caller who goes away.
 
-use domain::NestRole;
+use domain::{NestId, NestRole};
 use livekit_dev::Fault;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
@@ -32,7 +32,7 @@ async fn an_end_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let nest = world.nest(&steady).await;
-        if cut(polls, rooms.end_nest(&key(1), &proof(), nest.id)).await.is_some() {
+        if cut(polls, rooms.end_nest(&key(1), &proof(), NestId(nest.id))).await.is_some() {
             break;
         }
     }

@@ -1,7 +1,7 @@
 //! A nest's room by the same passes as all others: made anew while somebody wants in, ended in two steps when nobody
 //! does, removed when nobody stands behind it.
 
-use domain::{NestRole, Owner, RoomStatus};
+use domain::{NestId, NestRole, Owner, RoomStatus};
 use livekit_dev::{Fault, Mishap};
 use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -140,7 +140,7 @@ async fn an_announced_end_is_taken_back_by_whoever_comes_asks_or_is_heard_of(
     let room = world.nest_record(&nest).await.room_name;
     for case in ["asks", "joins", "connects", "is heard of", "fails"] {
         match case {
-            "asks" => drop(rooms.ensure(Owner::Nest(nest.id), false).await.unwrap()),
+            "asks" => drop(rooms.ensure(Owner::Nest(NestId(nest.id)), false).await.unwrap()),
             "joins" => nest.join(&rooms, &key(2)).await.unwrap(),
             "connects" => {
                 drop(world.server().connect(&world.nest_token(&room, "guest-1", NestRole::Guest)).unwrap());
@@ -194,7 +194,7 @@ async fn whoever_comes_back_to_a_nest_that_stood_empty_has_a_minute_to_connect(
     for (who, role) in people {
         world.server().advance_clock(std::time::Duration::from_secs(181));
         world.pass_time(Duration::minutes(16));
-        rooms.ensure(Owner::Nest(nest.id), false).await.unwrap();
+        rooms.ensure(Owner::Nest(NestId(nest.id)), false).await.unwrap();
         for _ in 0..2 {
             world.nest_turn(&rooms, &nest).await;
             assert!(!world.nest_closes(&nest).await && world.nest_is_open(&nest).await, "{who}");
@@ -235,7 +235,7 @@ async fn a_lost_room_is_made_anew_only_while_somebody_needs_it(_: PgPoolOptions,
         world.pass_time(Duration::seconds(6));
     }
     assert!(world.names().is_empty(), "nobody is in it");
-    let record = rooms.ensure(Owner::Nest(nest.id), false).await.unwrap();
+    let record = rooms.ensure(Owner::Nest(NestId(nest.id)), false).await.unwrap();
     assert_eq!((record.generation, record.status), (2, RoomStatus::Active));
     world.enter_nest(&nest, "guest-1", NestRole::Guest).await;
     world.look_at_nest(&rooms, &nest).await;

@@ -1,7 +1,7 @@
 //! What people of a nest may do: decided by its admins, kept by LiveKit at once, and put right whatever happens to it.
 
 use chassis::status::Reason;
-use domain::{NestRole, Owner};
+use domain::{NestId, NestRole, Owner};
 use livekit_dev::{Fault, PublishError, Switches};
 use livekit_protocol::TrackSource;
 use proto::room::v1::SetPermissionsRequest;
@@ -165,7 +165,7 @@ async fn roles_hold_in_the_next_generation(_: PgPoolOptions, connect: PgConnectO
     let (world, rooms, nest, ann) = speaking(connect).await;
     rooms.pass().await.unwrap();
     world.server().restart();
-    rooms.ensure(Owner::Nest(nest.id), true).await.unwrap();
+    rooms.ensure(Owner::Nest(NestId(nest.id)), true).await.unwrap();
     assert_eq!(world.nest_record(&nest).await.generation, 2);
     assert_eq!(world.metadata(&nest).await["speakers"], serde_json::json!([nest.host, ann]));
     world.enter_nest(&nest, &ann, NestRole::Listener).await; // with whatever token
@@ -196,7 +196,7 @@ async fn metadata_that_somebody_changed_is_put_right(_: PgPoolOptions, connect: 
     world.look_at_nest(&rooms, &nest).await;
     assert_eq!(world.metadata(&nest).await, ours);
     let link = ours["link"].as_str().unwrap();
-    assert_eq!(link::decode(link), Some(nest.id));
+    assert_eq!(link::decode(link), Some(nest.id.into()));
     world.remake_on_livekit(&room).await;
     world.look_at_nest(&rooms, &nest).await;
     assert_eq!(world.metadata(&nest).await, ours, "the room was made anew by somebody else");

@@ -1,9 +1,10 @@
 //! Recordings of nests: for admins, by signed requests that count once; and what others see of them.
 
 use chassis::status::Reason;
-use domain::{NestRole, RecordingStatus};
+use domain::{NestId, NestRole, RecordingStatus};
 use livekit_dev::Worker;
 use livekit_protocol::EgressStatus;
+use proto::types::v1::RecordingStatus as Status;
 use room_lifecycle::Rooms;
 use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -36,18 +37,21 @@ async fn an_admin_records_the_sound_and_everybody_sees_that_he_does(
     };
     let name = std::path::Path::new(&asked.file_outputs[0].filepath);
     assert!(asked.audio_only && name.extension().is_some_and(|kind| kind == "mp4"), "{asked:?}");
-    assert!(rooms.nest(nest.id).await.unwrap().recording);
+    assert!(rooms.nest(NestId(nest.id)).await.unwrap().recording);
     rooms.drain().await.unwrap();
     assert_eq!(world.metadata(&nest).await["recording"], json!(true), "a client reads it in the room");
 
     world.work();
     host.stop(&recording.id).await.unwrap();
-    assert!(rooms.nest(nest.id).await.unwrap().recording, "it is not over before its file is written");
+    assert!(
+        rooms.nest(NestId(nest.id)).await.unwrap().recording,
+        "it is not over before its file is written"
+    );
     world.work();
     world.follow(&rooms).await;
     let done = host.get(&recording.id).await.unwrap();
-    assert_eq!((done.status.as_str(), done.downloadable), ("complete", true));
-    assert!(!rooms.nest(nest.id).await.unwrap().recording);
+    assert_eq!((done.status(), done.downloadable), (Status::Complete, true));
+    assert!(!rooms.nest(NestId(nest.id)).await.unwrap().recording);
     rooms.drain().await.unwrap();
     assert_eq!(world.metadata(&nest).await["recording"], json!(false));
     assert_eq!(host.list().await.unwrap().len(), 1);
@@ -180,7 +184,7 @@ async fn a_nest_that_ends_or_a_recorder_that_dies_leaves_nothing_open(
     }
     let kept = world.kept(first.id.parse().unwrap()).await.unwrap();
     assert_eq!(kept.status, RecordingStatus::Failed);
-    assert!(!rooms.nest(nest.id).await.unwrap().recording);
+    assert!(!rooms.nest(NestId(nest.id)).await.unwrap().recording);
 
     world.server().set_worker(Worker::Waits);
     let second = host.start().await.unwrap();

@@ -2,7 +2,7 @@
 //! have, and played by nobody but its own listeners.
 
 use chassis::status::Reason;
-use domain::{NestRole, RecordingStatus};
+use domain::{NestId, NestRole, RecordingStatus};
 use livekit_dev::Worker;
 use livekit_protocol::EgressStatus;
 use room_lifecycle::store::recordings::streams::list_due;
@@ -27,7 +27,7 @@ async fn a_stream_runs_while_somebody_is_in_the_nest(_: PgPoolOptions, connect: 
     let playlist = String::from_utf8(nest.play(&rooms, "live.m3u8").await.unwrap()).unwrap();
     let segment = playlist.lines().find(|line| !line.starts_with('#')).unwrap();
     assert!(!nest.play(&rooms, segment).await.unwrap().is_empty());
-    assert!(!rooms.nest(nest.id).await.unwrap().recording, "a stream is no recording");
+    assert!(!rooms.nest(NestId(nest.id)).await.unwrap().recording, "a stream is no recording");
     rooms.pass().await.unwrap();
     assert_eq!(world.running().len(), 1, "one is enough");
 

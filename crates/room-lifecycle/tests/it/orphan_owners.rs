@@ -1,6 +1,6 @@
 //! Records and owners decide what an orphan is, also where `livekit_room_names` lacks a name.
 
-use domain::{Owner, RoomStatus};
+use domain::{Owner, RoomStatus, SessionId};
 use livekit_api::services::room::CreateRoomOptions;
 use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -81,7 +81,7 @@ async fn open_owner_keeps_later_generation_than_recorded(_: PgPoolOptions, conne
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
-    let later = Owner::Session(booking.id).room_name(2);
+    let later = Owner::Session(SessionId(booking.id)).room_name(2);
     let deployment = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
     let metadata = format!(r#"{{"deployment": "{deployment}", "session_id": "{}"}}"#, booking.id);
     let options = CreateRoomOptions { metadata, ..CreateRoomOptions::default() };

@@ -150,9 +150,9 @@ async fn a_room_that_could_not_be_looked_at_is_looked_at_again_after_two_seconds
     marks::insert_mark(&world.pool, record.id).await.unwrap();
     world.server().faults().set_next("ListRooms", 1, refused());
     assert_eq!(rooms.drain().await.unwrap(), 0);
-    assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id).await), (0, 1), "not at once");
+    assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id.0).await), (0, 1), "not at once");
     world.pass_time(Duration::seconds(2));
-    assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id).await), (1, 0));
+    assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id.0).await), (1, 0));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

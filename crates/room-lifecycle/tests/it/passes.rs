@@ -109,7 +109,7 @@ async fn rooms_of_closed_owners_are_ended_and_deleted(_: PgPoolOptions, connect:
         assert_eq!(world.status(&booking, &booking.guest).await, "joined");
         world.set_status(&booking, status).await;
         rooms.pass().await.unwrap();
-        let ended = sqlx::query!("select status, ended_reason from livekit_rooms where id = $1", record.id)
+        let ended = sqlx::query!("select status, ended_reason from livekit_rooms where id = $1", record.id.0)
             .fetch_one(&world.pool)
             .await
             .unwrap();
@@ -226,7 +226,7 @@ async fn occupied_marked_and_watched_rooms_are_looked_into(_: PgPoolOptions, con
     let (watched, _) = world.open_room(&rooms).await;
     rooms.kick(owner(&watched), &watched.guest).await.unwrap();
     world.join(&record.room_name, &occupied.guest);
-    sqlx::query!("update livekit_participants set status = 'joined' where room_id = $1", empty.id)
+    sqlx::query!("update livekit_participants set status = 'joined' where room_id = $1", empty.id.0)
         .execute(&world.pool)
         .await
         .unwrap();
@@ -286,7 +286,7 @@ async fn old_events_are_removed(_: PgPoolOptions, connect: PgConnectOptions) {
     world.server().restart();
     rooms.ensure(owner(&booking), true).await.unwrap(); // its first room is retired
     let count = || async {
-        sqlx::query_scalar!(r#"select count(*) as "n!" from livekit_events where room_id = $1"#, record.id)
+        sqlx::query_scalar!(r#"select count(*) as "n!" from livekit_events where room_id = $1"#, record.id.0)
             .fetch_one(&world.pool)
             .await
             .unwrap()

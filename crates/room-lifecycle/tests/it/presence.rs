@@ -134,7 +134,7 @@ async fn recorders_are_nobody(_: PgPoolOptions, connect: PgConnectOptions) {
     let (booking, record) = world.open_room(&rooms).await;
     sqlx::query!(
         "update livekit_participants set user_id = 'EG_recorder' where room_id = $1 and user_id = $2",
-        record.id,
+        record.id.0,
         booking.guest
     )
     .execute(&world.pool)
@@ -166,7 +166,7 @@ async fn a_look_that_crosses_the_end_leaves_nobody_inside(_: PgPoolOptions, conn
     assert_ne!(world.status(&booking, &booking.guest).await, "joined");
 
     // Were he written down all the same, a pass would know better.
-    sqlx::query!("update livekit_participants set status = 'joined' where room_id = $1", record.id)
+    sqlx::query!("update livekit_participants set status = 'joined' where room_id = $1", record.id.0)
         .execute(&world.pool)
         .await
         .unwrap();

@@ -6,8 +6,10 @@ use chassis::status::Reason;
 use domain::RecordingStatus;
 use livekit_protocol::EgressStatus;
 use proto::room::v1::{
-    self as pb, RecordingPlace, RecordingRequest, recording_service_server::RecordingService,
+    self as pb, RecordingPlace, RecordingRequest, recording_place::Place,
+    recording_service_server::RecordingService,
 };
+use proto::types::v1::RecordingStatus as Status;
 use room_lifecycle::{
     Rooms,
     recordings::{
@@ -48,7 +50,7 @@ async fn look_after(world: &World, rooms: &Rooms, recording: &Recording, seconds
 async fn told(rooms: &Rooms, booking: &Booking, recording: &Recording) -> pb::Recording {
     let request = RecordingRequest {
         caller: Some(host(booking)),
-        place: Some(RecordingPlace { session_id: booking.id.to_string(), ..RecordingPlace::default() }),
+        place: Some(RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) }),
         recording_id: recording.id.to_string(),
         proof: None,
     };
@@ -69,7 +71,7 @@ async fn recording_is_announced_when_its_file_is_there(_: PgPoolOptions, connect
         assert_eq!(look_after(&world, &rooms, &recording, seconds).await, RecordingStatus::Ending);
     }
     let told = told(&rooms, &booking, &recording).await;
-    assert_eq!((told.status.as_str(), told.ended_at, told.downloadable), ("ending", None, false));
+    assert_eq!((told.status(), told.ended_at, told.downloadable), (Status::Ending, None, false));
     assert_eq!(world.announced().await, 0);
     let stopped = stop(&rooms, &booking, &recording).await;
     assert_eq!((stopped.status, world.server().calls("StopEgress")), (RecordingStatus::Ending, 0));
@@ -98,7 +100,7 @@ async fn recording_fails_when_its_file_is_missing_for_a_minute(_: PgPoolOptions,
         assert_eq!(look_after(&world, &restarted, &recording, 59).await, RecordingStatus::Ending);
         assert_eq!(look_after(&world, &restarted, &recording, 6).await, RecordingStatus::Failed);
         let told = told(&restarted, &booking, &recording).await;
-        assert_eq!((told.error.as_str(), told.downloadable, told.size_bytes), (FILE_MISSING, false, None));
+        assert_eq!((told.error(), told.downloadable, told.size_bytes), (FILE_MISSING, false, None));
         assert!(told.ended_at.is_some());
         std::fs::write(world.file(&recording), b"film").unwrap();
         assert_eq!(look_after(&world, &restarted, &recording, 600).await, RecordingStatus::Failed);
@@ -135,7 +137,7 @@ async fn output_that_cannot_be_read_is_asked_again_for_a_day(_: PgPoolOptions, c
         assert_eq!(look_after(&world, rooms, &recording, seconds).await, RecordingStatus::Ending);
     }
     assert_eq!(look_after(&world, &blind, &recording, 2 * 3_600).await, RecordingStatus::Failed);
-    assert_eq!(told(&rooms, &booking, &recording).await.error, FILE_UNREACHABLE);
+    assert_eq!(told(&rooms, &booking, &recording).await.error(), FILE_UNREACHABLE);
     assert_eq!(world.announced().await, 0);
 }
 
@@ -156,7 +158,7 @@ async fn recording_is_complete_when_the_output_can_be_read_again(
     std::fs::create_dir_all(bucket.file(&recording.file).parent().unwrap()).unwrap();
     std::fs::write(bucket.file(&recording.file), b"film").unwrap();
     assert_eq!(look_after(&world, &rooms, &recording, 61).await, RecordingStatus::Complete);
-    assert_eq!(read(&rooms, recording.id, None, None).await.unwrap().1, b"film");
+    assert_eq!(read(&rooms, recording.id.0, None, None).await.unwrap().1, b"film");
     let (_, missing) = completed(&world, &rooms).await;
     assert_eq!(look_after(&world, &rooms, &missing, 0).await, RecordingStatus::Ending);
     assert_eq!(look_after(&world, &rooms, &missing, 61).await, RecordingStatus::Failed, "a bucket says so");
@@ -171,7 +173,7 @@ async fn limit_with_a_file_is_complete_with_its_reason(_: PgPoolOptions, connect
     world.execute("update recordings set error = 'a limit was reached'").await; // as `decide` reads it
     std::fs::write(world.file(&recording), b"film").unwrap();
     assert_eq!(look_after(&world, &rooms, &recording, 6).await, RecordingStatus::Complete);
-    assert_eq!(told(&rooms, &booking, &recording).await.error, "a limit was reached");
+    assert_eq!(told(&rooms, &booking, &recording).await.error(), "a limit was reached");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use chassis::status::{Reason, Refusal};
 use domain::RecordingStatus;
-use proto::room::v1::{RecordingPlace, RecordingRequest, recording_service_server::RecordingService};
+use proto::room::v1::{
+    RecordingPlace, RecordingRequest, recording_place::Place, recording_service_server::RecordingService,
+};
 use reqwest::StatusCode;
 use room_lifecycle::{
     Config,
@@ -63,18 +65,18 @@ async fn a_file_in_a_bucket_is_opened_by_its_link_alone_and_goes_when_it_is_dele
     let (booking, recording) = finished(&world, &rooms).await;
     let whole = std::fs::read(bucket.file(&recording.file)).unwrap();
 
-    let (file, bytes) = read(&rooms, recording.id, None, None).await.unwrap();
+    let (file, bytes) = read(&rooms, recording.id.0, None, None).await.unwrap();
     assert_eq!((file.size, bytes), (whole.len() as u64, whole.clone()));
-    assert_eq!(read(&rooms, recording.id, Some(4), Some(7)).await.unwrap().1, b"ftyp");
+    assert_eq!(read(&rooms, recording.id.0, Some(4), Some(7)).await.unwrap().1, b"ftyp");
 
     let request = RecordingRequest {
         caller: Some(host(&booking)),
-        place: Some(RecordingPlace { session_id: booking.id.to_string(), ..RecordingPlace::default() }),
+        place: Some(RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) }),
         recording_id: recording.id.to_string(),
         proof: None,
     };
     let told = RecordingService::get_recording(&*rooms, Request::new(request)).await.unwrap().into_inner();
-    let link = told.recording.unwrap().download_url;
+    let link = told.recording.unwrap().download_url.unwrap();
     assert_eq!(get(&link).await, (StatusCode::OK, whole));
     let longer = link.replace("X-Amz-Expires=3600", "X-Amz-Expires=36000");
     assert_ne!(longer, link);
@@ -122,7 +124,7 @@ async fn a_bucket_that_refuses_our_key_loses_nothing(_: PgPoolOptions, connect: 
     let rooms = replica(&world, bucket.settings()).await;
     let (booking, recording) = finished(&world, &rooms).await;
     let stranger = replica(&world, settings(bucket.endpoint.clone(), &testkit::secret())).await;
-    let refused = Refusal::from_status(&read(&stranger, recording.id, None, None).await.unwrap_err());
+    let refused = Refusal::from_status(&read(&stranger, recording.id.0, None, None).await.unwrap_err());
     assert_eq!(refused.reason, Reason::RecordingUnavailable);
 
     stranger.delete_recording(&host(&booking), place(&booking), recording.id, None).await.unwrap();
@@ -148,7 +150,7 @@ async fn a_bucket_that_is_silent_is_given_up_and_recordings_are_followed_meanwhi
     config.pass_period = Duration::from_millis(100);
     into(settings(endpoint, &testkit::secret()))(&mut config);
     let waiting = replica(&world, config.recordings.output.clone().unwrap()).await;
-    let given_up = read(&waiting, recording.id, None, None);
+    let given_up = read(&waiting, recording.id.0, None, None);
     let given_up = tokio::time::timeout(PATIENCE, given_up).await.expect("it is given up").unwrap_err();
     assert_eq!(Refusal::from_status(&given_up).reason, Reason::RecordingUnavailable);
 

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use livekit_protocol::EgressStatus;
 use proto::room::v1::{
     ReadRecordingRequest, RecordingFile, RecordingPlace, RecordingRequest, read_recording_response::Part,
-    recording_service_server::RecordingService,
+    recording_place::Place, recording_service_server::RecordingService,
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;
@@ -39,22 +39,22 @@ async fn a_file_is_read_whole_or_in_part_until_it_is_gone(_: PgPoolOptions, conn
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
-    assert!(read(&rooms, recording.id, None, None).await.is_err(), "it is not finished");
+    assert!(read(&rooms, recording.id.0, None, None).await.is_err(), "it is not finished");
     stop(&rooms, &booking, &recording).await;
     world.work();
     world.follow(&rooms).await;
     let whole = std::fs::read(world.file(&recording)).unwrap();
     let size = whole.len() as u64;
-    let (file, bytes) = read(&rooms, recording.id, None, None).await.unwrap();
+    let (file, bytes) = read(&rooms, recording.id.0, None, None).await.unwrap();
     assert_eq!((file.content_type.as_str(), file.size, file.length), ("video/mp4", size, size));
     assert_eq!(bytes, whole);
-    let (file, bytes) = read(&rooms, recording.id, Some(4), Some(7)).await.unwrap();
+    let (file, bytes) = read(&rooms, recording.id.0, Some(4), Some(7)).await.unwrap();
     assert_eq!(((file.first, file.length), bytes.as_slice()), ((4, 4), &b"ftyp"[..]));
-    assert_eq!(read(&rooms, recording.id, None, Some(9)).await.unwrap().1, whole[whole.len() - 9..]);
-    assert_eq!(read(&rooms, recording.id, Some(size), None).await.unwrap().0.length, 0);
+    assert_eq!(read(&rooms, recording.id.0, None, Some(9)).await.unwrap().1, whole[whole.len() - 9..]);
+    assert_eq!(read(&rooms, recording.id.0, Some(size), None).await.unwrap().0.length, 0);
     std::fs::remove_file(world.file(&recording)).unwrap();
     let gone =
-        chassis::status::Refusal::from_status(&read(&rooms, recording.id, None, None).await.unwrap_err());
+        chassis::status::Refusal::from_status(&read(&rooms, recording.id.0, None, None).await.unwrap_err());
     assert_eq!(gone.reason, Reason::RecordingNotFound);
     let mut request = ReadRecordingRequest { recording_id: recording.id.to_string(), ..Default::default() };
     request.caller = Some(host(&booking));
@@ -73,7 +73,7 @@ async fn what_is_deleted_is_found_by_nobody_and_its_file_goes_with_the_pass(
     assert_eq!(world.running()[0].status(), EgressStatus::EgressEnding, "what runs is stopped");
     let request = RecordingRequest {
         caller: Some(host(&booking)),
-        place: Some(RecordingPlace { session_id: booking.id.to_string(), ..Default::default() }),
+        place: Some(RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) }),
         recording_id: recording.id.to_string(),
         proof: None,
     };

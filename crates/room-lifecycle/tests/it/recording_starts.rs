@@ -11,7 +11,7 @@ use livekit_dev::{Code, Fault, Worker};
 use livekit_protocol::EgressStatus::{EgressAborted, EgressFailed};
 use room_lifecycle::{
     Error, Rooms,
-    recordings::{Place, Recording, Wish, settings::OutputSettings},
+    recordings::{Recording, RecordingScope, StartRequest, settings::OutputSettings},
 };
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -27,12 +27,12 @@ use crate::{
 
 const START: &str = "StartRoomCompositeEgress";
 
-fn keyed(booking: &Booking) -> Wish {
-    Wish::new(place(booking), RecordingKind::File, Some("a key".to_owned()))
+fn keyed(booking: &Booking) -> StartRequest {
+    StartRequest::new(place(booking), RecordingKind::File, Some("a key".to_owned()))
 }
 
 /// Starts as a caller who has a second.
-async fn start(rooms: &Rooms, booking: &Booking, wish: Wish) -> Result<Recording, Error> {
+async fn start(rooms: &Rooms, booking: &Booking, wish: StartRequest) -> Result<Recording, Error> {
     let (budget, caller) = (Wait::from_secs(2), host(booking));
     context::with_budget(budget, rooms.start_recording(&caller, wish)).await
 }
@@ -44,7 +44,7 @@ impl World {
         self.server().faults().set(START, Fault::Refuse { code: Code::Unavailable });
     }
 
-    async fn fail_starts(&self, id: uuid::Uuid) {
+    async fn fail_starts(&self, id: domain::RecordingId) {
         self.server().faults().clear();
         testkit::eventually("the start has failed", async || {
             let now = self.kept(id).await.unwrap().status;
@@ -108,9 +108,9 @@ async fn failure_reaches_a_live_rooms_host(_: PgPoolOptions, connect: PgConnectO
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Live).await;
-    rooms.ensure(Owner::LiveSession(session), false).await.unwrap();
+    rooms.ensure(Owner::LiveSession(session.into()), false).await.unwrap();
     world.hang_starts();
-    let wish = Wish::new(Place::LiveRoom(host.room.id), RecordingKind::File, None);
+    let wish = StartRequest::new(RecordingScope::LiveRoom(host.room.id.into()), RecordingKind::File, None);
     let started =
         context::with_budget(Wait::from_secs(2), rooms.start_recording(&host.caller, wish)).await.unwrap();
     world.fail_starts(started.id).await;

@@ -1,14 +1,14 @@
 //! Starting, stopping and finding recordings, when all goes well and when it is refused.
 
 use chassis::status::Reason;
-use domain::{LiveStatus, Owner, RecordingKind, RecordingStatus};
+use domain::{LiveRoomId, LiveSessionId, LiveStatus, Owner, RecordingKind, RecordingStatus};
 use livekit_dev::{Fault, Worker};
 use livekit_protocol::EgressStatus;
 use proto::room::v1::{
-    ListRecordingsRequest, RecordingPlace, RecordingRequest, StartRecordingRequest,
+    ListRecordingsRequest, RecordingPlace, RecordingRequest, StartRecordingRequest, recording_place::Place,
     recording_service_server::RecordingService,
 };
-use room_lifecycle::recordings::{Place, Wish};
+use room_lifecycle::recordings::{RecordingScope, StartRequest};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tonic::Request;
 
@@ -67,7 +67,7 @@ async fn a_key_makes_one_recording_however_often_it_is_sent(_: PgPoolOptions, co
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
-    let keyed = |place| Wish::new(place, RecordingKind::File, Some("a key".to_owned()));
+    let keyed = |place| StartRequest::new(place, RecordingKind::File, Some("a key".to_owned()));
     let caller = host(&booking);
     let (first, second) = (keyed(place(&booking)), keyed(place(&booking)));
     let (first, second) = tokio::join!(rooms.record(&caller, &first), rooms.record(&caller, &second));
@@ -93,11 +93,11 @@ async fn without_a_recorder_nothing_is_left_behind(_: PgPoolOptions, connect: Pg
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().set_worker(Worker::Absent);
-    let keyed = Wish::new(place(&booking), RecordingKind::File, Some("a key".to_owned()));
+    let keyed = StartRequest::new(place(&booking), RecordingKind::File, Some("a key".to_owned()));
     assert_eq!(reason(rooms.record(&host(&booking), &keyed).await), Reason::RecordingUnavailable);
     assert_eq!(world.kept(keyed.id).await.unwrap().status, RecordingStatus::Failed);
     world.server().set_worker(Worker::Waits);
-    let again = Wish::new(place(&booking), RecordingKind::File, Some("a key".to_owned()));
+    let again = StartRequest::new(place(&booking), RecordingKind::File, Some("a key".to_owned()));
     let again = rooms.record(&host(&booking), &again).await.unwrap();
     assert_eq!(again.status, RecordingStatus::Starting, "the same key tries again");
 }
@@ -151,7 +151,7 @@ async fn hosts_record_parties_read_and_strangers_do_neither(_: PgPoolOptions, co
         assert_eq!(reason(rooms.delete_recording(&who, place, id, None).await), why);
     }
     let list = |who| {
-        let place = RecordingPlace { session_id: booking.id.to_string(), ..RecordingPlace::default() };
+        let place = RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) };
         let request = ListRecordingsRequest { caller: Some(who), place: Some(place), ..Default::default() };
         RecordingService::list_recordings(&*rooms, Request::new(request))
     };
@@ -180,9 +180,13 @@ async fn a_host_records_what_is_on_in_his_live_room(_: PgPoolOptions, connect: P
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Live).await;
-    rooms.ensure(Owner::LiveSession(session), false).await.unwrap();
+    rooms.ensure(Owner::LiveSession(LiveSessionId(session)), false).await.unwrap();
     let wish = |key: Option<&str>| {
-        Wish::new(Place::LiveRoom(host.room.id), RecordingKind::File, key.map(str::to_owned))
+        StartRequest::new(
+            RecordingScope::LiveRoom(LiveRoomId(host.room.id)),
+            RecordingKind::File,
+            key.map(str::to_owned),
+        )
     };
     assert_eq!(reason(rooms.record(&person("stranger"), &wish(None)).await), Reason::NotHost);
     let recording = rooms.record(&host.caller, &wish(None)).await.unwrap();
@@ -194,7 +198,8 @@ async fn a_host_records_what_is_on_in_his_live_room(_: PgPoolOptions, connect: P
     let told = sqlx::query_scalar!("select user_id from notifications where kind = 'recording_ready'");
     assert_eq!(told.fetch_all(&world.pool).await.unwrap(), [Some(host.caller.user_id.clone())]);
     let (idle, _) = world.host_with(LiveStatus::Ended).await;
-    let wish = Wish::new(Place::LiveRoom(idle.room.id), RecordingKind::File, None);
+    let wish =
+        StartRequest::new(RecordingScope::LiveRoom(LiveRoomId(idle.room.id)), RecordingKind::File, None);
     assert_eq!(reason(rooms.record(&idle.caller, &wish).await), Reason::RoomNotActive);
 }
 
@@ -204,7 +209,7 @@ async fn who_waits_is_told_that_it_starts_when_livekit_is_slow(_: PgPoolOptions,
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set("StartRoomCompositeEgress", Fault::Hang);
-    let place = RecordingPlace { session_id: booking.id.to_string(), ..RecordingPlace::default() };
+    let place = RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) };
     let request = StartRecordingRequest {
         caller: Some(host(&booking)),
         place: Some(place),
@@ -213,7 +218,7 @@ async fn who_waits_is_told_that_it_starts_when_livekit_is_slow(_: PgPoolOptions,
     let budget = std::time::Duration::from_secs(6);
     let asked = RecordingService::start_recording(&*rooms, Request::new(request));
     let told = chassis::context::with_budget(budget, asked).await.unwrap().into_inner().recording.unwrap();
-    assert_eq!(told.status, "starting");
+    assert_eq!(told.status(), proto::types::v1::RecordingStatus::Starting);
     world.server().faults().clear();
     let id = told.id.parse().unwrap();
     testkit::eventually("the work went on without its caller", async || {
@@ -232,7 +237,7 @@ async fn who_stops_or_deletes_is_answered_although_livekit_is_slow(
     let (booking, recording) = world.recorded(&rooms).await;
     world.server().faults().set("StopEgress", Fault::Hang);
     let request = || {
-        let place = RecordingPlace { session_id: booking.id.to_string(), ..RecordingPlace::default() };
+        let place = RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) };
         let recording_id = recording.id.to_string();
         Request::new(RecordingRequest {
             caller: Some(host(&booking)),
@@ -244,7 +249,7 @@ async fn who_stops_or_deletes_is_answered_although_livekit_is_slow(
     let budget = std::time::Duration::from_secs(6);
     let asked = RecordingService::stop_recording(&*rooms, request());
     let told = chassis::context::with_budget(budget, asked).await.unwrap().into_inner().recording.unwrap();
-    assert_eq!(told.status, "ending");
+    assert_eq!(told.status(), proto::types::v1::RecordingStatus::Ending);
     let asked = RecordingService::delete_recording(&*rooms, request());
     chassis::context::with_budget(budget, asked).await.unwrap();
     world.server().faults().clear();

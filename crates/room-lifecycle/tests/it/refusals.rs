@@ -2,12 +2,12 @@
 //! with the whole statement.
 
 use chassis::status::Reason;
-use domain::RecordingKind;
+use domain::{LiveRoomId, RecordingKind};
 use futures::future::join_all;
 use proto::room::v1::{
     CreateNestRequest, GetMyRoomRequest, GoLiveRequest, live_room_service_server::LiveRoomService,
 };
-use room_lifecycle::recordings::Wish;
+use room_lifecycle::recordings::StartRequest;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::Tap;
 use tonic::Request;
@@ -40,25 +40,25 @@ async fn repeated_live_requests_are_no_failed_statements(_: PgPoolOptions, conne
     let host = world.host().await;
     assert!(join_all((0..20).map(|n| host.go_live(&replicas[n % 2]))).await.iter().all(Result::is_ok));
     let keyed = |title: &str| GoLiveRequest {
-        session_title: title.to_owned(),
-        idempotency_key: "key".to_owned(),
+        session_title: Some(title.to_owned()),
+        idempotency_key: Some("key".to_owned()),
         ..host.wish()
     };
     let other = world.host().await;
-    let keyed_by_other = GoLiveRequest { idempotency_key: "key".to_owned(), ..other.wish() };
+    let keyed_by_other = GoLiveRequest { idempotency_key: Some("key".to_owned()), ..other.wish() };
     go_live(&replicas[0], keyed_by_other.clone()).await.unwrap();
     go_live(&replicas[1], keyed_by_other.clone()).await.unwrap();
-    let reused = GoLiveRequest { session_title: "Another".to_owned(), ..keyed_by_other };
+    let reused = GoLiveRequest { session_title: Some("Another".to_owned()), ..keyed_by_other };
     assert_eq!(go_live(&replicas[0], reused).await.unwrap_err().reason, Reason::IdempotencyKeyReused);
     go_live(&replicas[0], keyed("One")).await.unwrap(); // what is on
     let room = host.room.id;
     let join = |n: usize| {
         let (rooms, caller) = (&replicas[n % 2], person("vera"));
-        async move { rooms.join_live_room(&caller, room).await }
+        async move { rooms.join_live_room(&caller, LiveRoomId(room)).await }
     };
     assert!(join_all((0..20).map(join)).await.iter().all(Result::is_ok));
     for _ in 0..2 {
-        replicas[0].ban(&host.caller, room, "vera", None).await.unwrap();
+        replicas[0].ban(&host.caller, LiveRoomId(room), "vera", None).await.unwrap();
     }
     assert_eq!(reason(join(0).await), Reason::Banned);
     assert_no_errors(&tap);
@@ -75,7 +75,7 @@ async fn repeated_recordings_are_no_failed_statements(_: PgPoolOptions, connect:
     assert_eq!(made.len(), 1);
     assert!(refused.into_iter().all(|answer| reason(answer) == Reason::AlreadyRecording));
     let caller = host(&booking);
-    let keyed = || Wish::new(place(&booking), RecordingKind::File, Some("key".to_owned()));
+    let keyed = || StartRequest::new(place(&booking), RecordingKind::File, Some("key".to_owned()));
     for _ in 0..2 {
         assert_eq!(reason(replicas[0].record(&caller, &keyed()).await), Reason::AlreadyRecording);
     }

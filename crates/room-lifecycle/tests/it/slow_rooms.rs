@@ -4,7 +4,7 @@
 use std::time::Duration as Wait;
 
 use chassis::status::Reason;
-use domain::{RoomStatus, SeatRole, Source};
+use domain::{LiveRoomId, RoomId, RoomStatus, SeatRole, Source};
 use livekit_dev::{About, Code, Fault};
 use livekit_protocol::TrackSource;
 use room_lifecycle::store::{Record, marks};
@@ -43,7 +43,7 @@ impl World {
             let booking = self.booking(State::OpenNow).await;
             let pending = testkit::seed::pending_room(&self.pool, &booking).await;
             self.server().faults().set_about("CreateRoom", room(&pending.name), Fault::Hang);
-            marks::insert_mark(&self.pool, pending.id).await.unwrap();
+            marks::insert_mark(&self.pool, RoomId(pending.id)).await.unwrap();
             bookings.push(booking);
         }
         bookings
@@ -127,11 +127,12 @@ async fn slow_look_is_finished_and_its_mark_deleted(_: PgPoolOptions, connect: P
         marks::insert_mark(&world.pool, record.id).await.unwrap();
         world.server().faults().set_about("ListParticipants", room(&record.room_name), Fault::Hang);
         assert_eq!(rooms.drain().await.unwrap(), 0);
-        assert_eq!(world.marks(record.id).await, 1);
+        assert_eq!(world.marks(record.id.0).await, 1);
         world.server().faults().clear();
         // There is no other drain.
         for _ in 0..50 {
-            if world.status(&booking, &booking.guest).await == "joined" && world.marks(record.id).await == 0 {
+            if world.status(&booking, &booking.guest).await == "joined" && world.marks(record.id.0).await == 0
+            {
                 return Some(());
             }
             tokio::task::yield_now().await;
@@ -166,7 +167,7 @@ async fn call_about_one_participant_delays_no_other(_: PgPoolOptions, connect: P
     sqlx::query!(
         "insert into livekit_participants (room_id, user_id, role, status, kicked_at)
          values ($1, 'other', 'guest', 'kicked', app_now())",
-        record.id
+        record.id.0
     )
     .execute(&world.pool)
     .await
@@ -186,7 +187,7 @@ async fn call_about_one_participant_delays_no_other(_: PgPoolOptions, connect: P
         world.status(&booking, &booking.host).await == "left"
     };
     world.drained_beside(&rooms, 1, "the host has left", left).await;
-    assert!(world.marks(record.id).await > 0, "the removal is not forgotten");
+    assert!(world.marks(record.id.0).await > 0, "the removal is not forgotten");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -214,9 +215,9 @@ async fn mute_is_answered_while_livekit_hangs(_: PgPoolOptions, connect: PgConne
     let rooms = world.rooms_with(|config| config.patience.answer = Wait::from_millis(50)).await;
     let open = world.live(&rooms, 10).await;
     let host = person(&open.room.host);
-    rooms.join_live_room(&person("vera"), open.room.id).await.unwrap();
+    rooms.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.unwrap();
     world.server().faults().set("ListParticipants", Fault::Hang);
-    let answer = rooms.mute_seated(&host, open.room.id, "vera", Source::Microphone).await;
+    let answer = rooms.mute_seated(&host, LiveRoomId(open.room.id), "vera", Source::Microphone).await;
     assert_eq!(reason(answer), Reason::LivekitUnavailable);
     for _ in 0..20 {
         world.live_record(&open).await; // LiveKit hears of a call that was given up
@@ -232,7 +233,7 @@ async fn permission_call_that_hangs_delays_no_other(_: PgPoolOptions, connect: P
     let record = world.live_record(&open).await;
     let others = ["vera", "ann", "bob", "cem", "dora"];
     for who in others.into_iter().chain(["ghost"]) {
-        rooms.join_live_room(&person(who), open.room.id).await.unwrap();
+        rooms.join_live_room(&person(who), LiveRoomId(open.room.id)).await.unwrap();
         let token = world.token_for(&record.room_name, who, SeatRole::Guest.grants());
         world.server().join(&token).unwrap();
     }
@@ -252,7 +253,7 @@ async fn permission_call_that_hangs_delays_no_other(_: PgPoolOptions, connect: P
 
 async fn promote(rooms: &Replica, open: &Open, who: &str) {
     let host = person(&open.room.host);
-    rooms.set_seat_role(&host, open.room.id, who, SeatRole::Speaker).await.unwrap().unwrap();
+    rooms.set_seat_role(&host, LiveRoomId(open.room.id), who, SeatRole::Speaker).await.unwrap().unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -359,12 +360,15 @@ async fn room_that_fails_backs_off_and_keeps_one_mark(_: PgPoolOptions, connect:
     for wait in [2, 2, 4, 8, 8] {
         let looks = world.server().calls("ListParticipants");
         rooms.drain().await.unwrap();
-        assert_eq!((world.server().calls("ListParticipants"), world.marks(record.id).await), (looks + 1, 1));
+        assert_eq!(
+            (world.server().calls("ListParticipants"), world.marks(record.id.0).await),
+            (looks + 1, 1)
+        );
         world.pass_time(Duration::seconds(wait) - Duration::milliseconds(500));
         rooms.drain().await.unwrap();
         assert_eq!(world.server().calls("ListParticipants"), looks + 1, "not before {wait} s");
         world.pass_time(Duration::milliseconds(500));
     }
     world.server().faults().clear();
-    assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id).await), (1, 0));
+    assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id.0).await), (1, 0));
 }

@@ -2,7 +2,7 @@
 //! replaced at once, one that lives is kept until two checks lack its participants.
 
 use chassis::status::Reason;
-use domain::RoomStatus;
+use domain::{LiveRoomId, RoomStatus};
 use livekit_dev::{Fault, Store};
 use room_lifecycle::live::decide::Verb;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -165,7 +165,7 @@ async fn last_one_kicked_is_out_of_an_unlisted_room(_: PgPoolOptions, connect: P
     seen(&world, &rooms, &open, "ann").await;
     let record = world.live_record(&open).await;
     world.server().flush();
-    assert!(rooms.kick_seated(&person(&open.room.host), open.room.id, "ann").await.unwrap());
+    assert!(rooms.kick_seated(&person(&open.room.host), LiveRoomId(open.room.id), "ann").await.unwrap());
     for _ in 0..4 {
         rooms.watch().await.unwrap();
         world.pass_time(Duration::seconds(1));
@@ -183,7 +183,7 @@ async fn ban_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect: 
     }
     let record = world.live_record(&open).await;
     world.server().flush();
-    rooms.ban(&person(&open.room.host), open.room.id, "ann", None).await.unwrap();
+    rooms.ban(&person(&open.room.host), LiveRoomId(open.room.id), "ann", None).await.unwrap();
     for _ in 0..4 {
         rooms.watch().await.unwrap();
         world.pass_time(Duration::seconds(1));
@@ -243,7 +243,7 @@ async fn end_acts_at_once_in_an_unlisted_room(_: PgPoolOptions, connect: PgConne
     world.join(&live.room_name, "ann");
     world.join(&nested.room_name, &key(2));
     world.server().flush();
-    rooms.change_session(&person(&open.room.host), open.room.id, Verb::End).await.unwrap();
+    rooms.change_session(&person(&open.room.host), LiveRoomId(open.room.id), Verb::End).await.unwrap();
     nest.end(&rooms, &key(1)).await.unwrap();
     for room in [&live.room_name, &nested.room_name] {
         assert!(world.inside(room).is_empty(), "{room}");

@@ -1,7 +1,7 @@
 //! An unlisted room is replaced whole or not at all, whoever dies and however many are at it; and whoever was in it has
 //! left with it.
 
-use domain::RoomStatus;
+use domain::{LiveSessionId, RoomStatus};
 use livekit_dev::Store;
 use room_lifecycle::{
     Rooms,
@@ -112,7 +112,7 @@ async fn who_was_in_a_lost_room_has_left_with_it(_: PgPoolOptions, connect: PgCo
     for who in [&booking.host, &booking.guest] {
         assert_eq!(world.status(&booking, who).await, "left");
     }
-    rooms.ensure(domain::Owner::LiveSession(open.session), true).await.unwrap();
+    rooms.ensure(domain::Owner::LiveSession(LiveSessionId(open.session)), true).await.unwrap();
     assert_eq!(world.live_record(&open).await.generation, 2);
     assert!(world.written(&open, "ann").await.disconnected, "the seat is kept for them, empty");
     assert_eq!(world.numbers(&open).await.0, 0, "nor do viewers count who are not there");

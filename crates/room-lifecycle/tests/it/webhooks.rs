@@ -81,13 +81,13 @@ async fn a_good_one_is_stored_and_marks_its_room_once(_: PgPoolOptions, connect:
     for _ in 0..3 {
         rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
     }
-    assert_eq!((world.stored().await, world.marks(record.id).await), (1, 1));
+    assert_eq!((world.stored().await, world.marks(record.id.0).await), (1, 1));
     heard.recv().await.unwrap();
     let stored = sqlx::query!("select * from livekit_events where event_id = 'EV_1'")
         .fetch_one(&world.pool)
         .await
         .unwrap();
-    assert_eq!((stored.room_id, stored.room_sid), (Some(record.id), record.room_sid));
+    assert_eq!((stored.room_id, stored.room_sid), (Some(record.id.0), record.room_sid));
     assert_eq!(stored.event_type, "participant_joined");
     assert_eq!((stored.identity.as_deref(), stored.participant_sid.as_deref()), (Some("ann"), Some("PA_1")));
     assert!(!stored.payload.to_string().contains("secret of LiveKit"));
@@ -145,7 +145,7 @@ async fn whatever_is_not_signed_for_this_body_and_time_is_refused(
     ] {
         assert_eq!(reason(rooms.receive_webhook(&token, &body).await), Reason::Unauthenticated, "{what}");
     }
-    assert_eq!((world.stored().await, world.marks(record.id).await), (0, 0));
+    assert_eq!((world.stored().await, world.marks(record.id.0).await), (0, 0));
     let clocks_differ = [set("exp", json!(now - 50)), set("nbf", json!(now + 50))];
     for token in clocks_differ.into_iter().chain([of_life(600), format!("Bearer {}", world.signed(&body))]) {
         rooms.receive_webhook(&token, &body).await.unwrap();
@@ -192,7 +192,7 @@ async fn a_body_of_a_newer_server_is_understood(_: PgPoolOptions, connect: PgCon
     .to_string()
     .into_bytes();
     rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
-    assert_eq!((world.stored().await, world.marks(record.id).await), (1, 1));
+    assert_eq!((world.stored().await, world.marks(record.id.0).await), (1, 1));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chassis::status::Reason;
 use domain::LiveStatus;
-use proto::sync::v1::stream_event::Event;
+use proto::{sync::v1::stream_event::Event, types::v1::StreamStatus};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_room, live_session};
 use tonic::Code;
@@ -20,7 +20,7 @@ async fn a_change_is_told_with_the_row_as_it_is(options: PgPoolOptions, connect:
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
     let told = next_row(&mut events).await;
-    assert_eq!((told.id, told.status.as_str()), (room.id.to_string(), "live"));
+    assert_eq!((told.id.as_str(), told.status()), (room.id.to_string().as_str(), StreamStatus::Live));
     assert!(told.version > position);
     // Written by another replica.
     world.sql("update live_room_sessions set session_title = 'Renamed'").await;
@@ -155,7 +155,7 @@ async fn our_own_services_see_all_and_are_told_the_groups(options: PgPoolOptions
     let mut told = std::collections::BTreeMap::new();
     while told.len() < 6 {
         let stream = next_row(&mut ours).await;
-        if stream.title == stream.created_by {
+        if stream.title == stream.created_by() {
             told.insert(stream.title, stream.groups); // not before it has the title of its kind
         }
     }

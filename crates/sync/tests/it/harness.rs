@@ -163,7 +163,7 @@ impl Service {
 
     /// The titles that `caller` sees.
     pub async fn titles(&self, caller: Option<Caller>) -> Vec<String> {
-        let request = ListStreamsRequest { caller, limit: 100, ..ListStreamsRequest::default() };
+        let request = ListStreamsRequest { caller, limit: Some(100), ..ListStreamsRequest::default() };
         let mut titles: Vec<_> =
             self.list(request).await.unwrap().streams.into_iter().map(|stream| stream.title).collect();
         titles.sort();

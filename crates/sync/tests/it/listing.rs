@@ -1,7 +1,7 @@
 //! The listing in pages: its order, its filters, and who sees what.
 
 use chassis::status::Reason;
-use domain::LiveStatus;
+use domain::{LiveStatus, StreamStatus};
 use proto::sync::v1::ListStreamsRequest;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::live::{live_room, live_session};
@@ -22,15 +22,15 @@ async fn pages_walk_from_the_latest_start_and_have_every_row_once(
     world.sql("insert into community_live_streams (id, title, status, scheduled_for) values (gen_random_uuid(), 'Alien', 'live', now())").await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
-    let (mut seen, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    let (mut seen, mut cursor, mut pages) = (Vec::new(), None, 0);
     loop {
-        let page = service.list(ListStreamsRequest { limit: 10, cursor, ..request() }).await.unwrap();
+        let page = service.list(ListStreamsRequest { limit: Some(10), cursor, ..request() }).await.unwrap();
         pages += 1;
         seen.extend(page.streams.into_iter().map(|stream| {
             assert_ne!(stream.title, "Alien", "only what sync wrote");
             (stream.scheduled_for.unwrap().seconds, stream.id)
         }));
-        if page.next_cursor.is_empty() {
+        if page.next_cursor.is_none() {
             break;
         }
         cursor = page.next_cursor;
@@ -59,9 +59,10 @@ async fn status_and_text_narrow_it(options: PgPoolOptions, connect: PgConnectOpt
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
     let hosts = async |status: &str, query: &str| {
-        let wanted = ListStreamsRequest { status: status.into(), query: query.into(), ..request() };
+        let status = status.parse::<StreamStatus>().ok().map(Into::into);
+        let wanted = ListStreamsRequest { status, query: Some(query.into()), ..request() };
         let streams = service.list(wanted).await.unwrap().streams;
-        let mut hosts: Vec<_> = streams.into_iter().map(|stream| stream.created_by).collect();
+        let mut hosts: Vec<_> = streams.into_iter().filter_map(|stream| stream.created_by).collect();
         hosts.sort();
         hosts.concat()
     };
@@ -97,11 +98,11 @@ async fn what_is_wrong_is_refused_by_its_name(options: PgPoolOptions, connect: P
     let world = World::new(options, connect).await;
     let service = world.service().await;
     for (wrong, field) in [
-        (ListStreamsRequest { status: "over".into(), ..request() }, "status"),
-        (ListStreamsRequest { query: "q".repeat(101), ..request() }, "q"),
-        (ListStreamsRequest { query: "\0\u{200b}".into(), ..request() }, "q"),
-        (ListStreamsRequest { limit: 101, ..request() }, "limit"),
-        (ListStreamsRequest { cursor: "here".into(), ..request() }, "cursor"),
+        (ListStreamsRequest { status: Some(99), ..request() }, "status"),
+        (ListStreamsRequest { query: Some("q".repeat(101)), ..request() }, "q"),
+        (ListStreamsRequest { query: Some("\0\u{200b}".into()), ..request() }, "q"),
+        (ListStreamsRequest { limit: Some(101), ..request() }, "limit"),
+        (ListStreamsRequest { cursor: Some("here".into()), ..request() }, "cursor"),
     ] {
         assert_eq!(refused(service.list(wrong).await), (Reason::InvalidRequest, field.to_owned()));
     }
@@ -196,7 +197,7 @@ async fn a_strangers_page_never_meets_the_rows_of_groups(options: PgPoolOptions,
     ] {
         let pool = &world.pool;
         let viewer = sync::viewer::Viewer::of(caller.clone()).unwrap();
-        let status = Some("live").filter(|_| !status.is_empty());
+        let status = Some(StreamStatus::Live).filter(|_| !status.is_empty());
         let filter = sync::store::Filter { status, ..sync::store::Filter::default() };
         let mut tx = chassis::db::begin(pool).await.unwrap();
         sqlx::raw_sql("set local plan_cache_mode = force_generic_plan").execute(&mut *tx).await.unwrap();
@@ -224,13 +225,13 @@ async fn rows_that_were_typed_or_grew_too_large_are_read_all_the_same(
         .sql("update community_live_streams set metadata = jsonb_build_object('a', repeat('x', 100000))")
         .await;
     let service = world.service().await;
-    let (mut cursor, mut rows, mut pages) = (String::new(), 0, 0);
+    let (mut cursor, mut rows, mut pages) = (None, 0, 0);
     loop {
-        let page = service.list(ListStreamsRequest { limit: 100, cursor, ..request() }).await.unwrap();
+        let page = service.list(ListStreamsRequest { limit: Some(100), cursor, ..request() }).await.unwrap();
         rows += page.streams.len();
         pages += 1;
         assert!(page.streams.iter().all(|stream| stream.metadata_json == "{}"));
-        if page.next_cursor.is_empty() {
+        if page.next_cursor.is_none() {
             break;
         }
         cursor = page.next_cursor;

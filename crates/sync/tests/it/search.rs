@@ -1,6 +1,7 @@
 //! The text search of the listing: complete whichever way it goes, and by index.
 
 use chassis::page::Cursor;
+use domain::StreamStatus;
 use proto::types::v1::Caller;
 use sqlx::{
     PgPool,
@@ -19,7 +20,7 @@ async fn all(
     pool: &PgPool,
     caller: &Caller,
     search: Option<Search>,
-    status: Option<&'static str>,
+    status: Option<StreamStatus>,
 ) -> Vec<Uuid> {
     let viewer = Viewer::of(Some(caller.clone())).unwrap();
     let (mut found, mut filter) = (Vec::new(), Filter { status, search, after: None });
@@ -52,7 +53,7 @@ async fn search_finds_the_same_rows_however_many_match(options: PgPoolOptions, c
         for (caller, expected) in
             [(person("eve"), 960), (person("host-8"), 961), (member("eve", "staff"), 1_080), (admin(), 1_200)]
         {
-            for status in [None, Some("live")] {
+            for status in [None, Some(StreamStatus::Live)] {
                 let rows = all(&world.pool, &caller, None, status).await;
                 assert_eq!(rows.len(), expected, "{caller:?}");
                 let titled: Vec<Uuid> = sqlx::query_scalar!(
@@ -101,7 +102,7 @@ async fn search_reads_few_rows_of_many(options: PgPoolOptions, connect: PgConnec
         ("room", 20, 1_200),
         ("ro", 20, 1_200),
     ] {
-        for status in [None, Some("live")] {
+        for status in [None, Some(StreamStatus::Live)] {
             let filter = Filter { status, search: Search::of(query), after: None };
             let mut tx = chassis::db::begin(&world.pool).await.unwrap();
             sqlx::raw_sql("set local plan_cache_mode = force_generic_plan; set local random_page_cost = 1.1")

@@ -1,6 +1,6 @@
 //! Live rooms, their sessions and the seats in them, written with SQL as if room-lifecycle had.
 
-use domain::{LiveStatus, LobbyStatus, Owner, RoomStatus, SeatRole};
+use domain::{LiveSessionId, LiveStatus, LobbyStatus, Owner, RoomStatus, SeatRole};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -76,10 +76,10 @@ pub async fn seat(pool: &PgPool, session: Uuid, user: &str, role: SeatRole, lobb
 
 /// The session's room, generation 1, seen on LiveKit just now (in the record: LiveKit itself is not told).
 pub async fn active_room(pool: &PgPool, session: Uuid) -> Room {
-    record(pool, Owner::LiveSession(session), RoomStatus::Active).await
+    record(pool, Owner::LiveSession(LiveSessionId(session)), RoomStatus::Active).await
 }
 
 /// The committed intent to make the session's room.
 pub async fn pending_room(pool: &PgPool, session: Uuid) -> Room {
-    record(pool, Owner::LiveSession(session), RoomStatus::Pending).await
+    record(pool, Owner::LiveSession(LiveSessionId(session)), RoomStatus::Pending).await
 }

@@ -1,6 +1,6 @@
 //! Nests and their people, written with SQL as if room-lifecycle had.
 
-use domain::{Owner, RoomStatus};
+use domain::{NestId, Owner, RoomStatus};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -47,5 +47,5 @@ pub async fn participant(pool: &PgPool, nest: &Nest, pubkey: &str, is_admin: boo
 
 /// The nest's room, generation 1, seen on LiveKit just now (in the record: LiveKit itself is not told).
 pub async fn active_room(pool: &PgPool, nest: &Nest) -> Room {
-    record(pool, Owner::Nest(nest.id), RoomStatus::Active).await
+    record(pool, Owner::Nest(NestId(nest.id)), RoomStatus::Active).await
 }

@@ -1,21 +1,22 @@
 //! Every rule on its own, then all of them on any row: of bookings, for what is the same for all is shown by them.
 
-use domain::SessionStatus;
+use domain::{LiveSessionId, Role, RoomId, RoomStatus, SessionId, SessionStatus};
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
 use crate::store::Join;
 
 const NOW: OffsetDateTime = time::macros::datetime!(2026-03-01 12:00 UTC);
 const GENERATION: i32 = 3;
-const OWNER: Owner = Owner::Session(Uuid::nil());
+const OWNER: Owner = Owner::Session(SessionId(Uuid::nil()));
 
 /// A row that a token is signed from.
 fn open() -> Join {
     Join {
         now: NOW,
         signed_at: NOW,
-        session_id: Uuid::nil(),
+        session_id: SessionId::default(),
         title: "A lesson".into(),
         scheduled_at: NOW - Duration::minutes(5),
         status: SessionStatus::Scheduled,
@@ -31,7 +32,7 @@ fn open() -> Join {
         other_id: "hanna".into(),
         other_name: None,
         other_avatar: None,
-        room_id: Some(Uuid::nil()),
+        room_id: Some(RoomId::default()),
         room_status: Some(RoomStatus::Active),
         room_name: Some("session-1".into()),
         generation: Some(GENERATION),
@@ -112,7 +113,7 @@ fn only_the_generation_that_was_ensured_is_signed() {
     assert_eq!(decide(&row, Ensured::Doubted), Decision::EnsureFirst(OWNER));
     assert_eq!(decide(&row, answered(OWNER, GENERATION - 1, None)), Decision::EnsureFirst(OWNER));
     assert!(matches!(decide(&row, answered(OWNER, GENERATION, None)), Decision::Sign(_)));
-    let another = Owner::LiveSession(Uuid::nil());
+    let another = Owner::LiveSession(LiveSessionId::default());
     assert_eq!(decide(&row, answered(another, GENERATION, None)), Decision::EnsureFirst(OWNER));
 }
 
@@ -156,7 +157,7 @@ prop_compose! {
     ) -> Join {
         Join {
             status, opens_at, closes_at, role, kicked,
-            room_id: room.map(|_| Uuid::nil()),
+            room_id: room.map(|_| RoomId::default()),
             room_name: room.map(|_| "session-1".to_owned()),
             room_status: room.map(|room| room.0),
             generation: room.map(|room| room.1),

@@ -1,13 +1,14 @@
 //! The rules one by one in a table, their order, how long a token may live, then all rules on any row.
 
-use domain::RoomStatus;
+use domain::{LiveSessionId, RoomId, RoomStatus};
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
 use crate::decision::{Decision, Ensured, Part, decide};
 
 const NOW: OffsetDateTime = time::macros::datetime!(2026-03-01 12:00 UTC);
-const SESSION: Uuid = Uuid::from_u128(7);
+const SESSION: LiveSessionId = LiveSessionId(Uuid::from_u128(7));
 const OWNER: Owner = Owner::LiveSession(SESSION);
 
 /// A guest with a seat in a live session without an end, whose room was seen just now.
@@ -28,7 +29,7 @@ fn seated() -> LiveJoin {
         own_email: None,
         own_email_verified: None,
         own_avatar: None,
-        room_id: Some(Uuid::nil()),
+        room_id: Some(RoomId::default()),
         room_status: Some(RoomStatus::Active),
         room_name: Some("live-7".into()),
         generation: Some(2),
@@ -139,7 +140,7 @@ proptest! {
             Ensured::NotAsked,
             Ensured::Doubted,
             answered(OWNER, generation),
-            answered(Owner::LiveSession(Uuid::from_u128(8)), generation),
+            answered(Owner::LiveSession(LiveSessionId(Uuid::from_u128(8))), generation),
         ];
         for ensured in ensured {
             let Decision::Sign(admission) = decide(&row, ensured) else { continue };

@@ -1,7 +1,8 @@
 //! Who comes into a nest, as what, for how long; then the same for any row.
 
-use domain::{Grants, RoomStatus, Source};
+use domain::{Grants, NestId, RoomId, RoomStatus, Source};
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
 use crate::decision::{Decision, Ensured, decide};
@@ -14,13 +15,13 @@ fn listener() -> NestDoor {
         join: NestJoin {
             now: NOW,
             signed_at: NOW,
-            nest_id: Uuid::from_u128(7),
+            nest_id: NestId(Uuid::from_u128(7)),
             open: true,
             guests_allowed: true,
             is_participant: true,
             is_admin: false,
             is_speaker: false,
-            room_id: Some(Uuid::nil()),
+            room_id: Some(RoomId::default()),
             room_status: Some(RoomStatus::Active),
             room_name: Some("nest-7".into()),
             generation: Some(1),

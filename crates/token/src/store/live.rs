@@ -1,11 +1,10 @@
 //! What a join of one person in one live room depends on.
 
 use chassis::db::Statement;
-use domain::{LiveStatus, LobbyStatus, RoomStatus, SeatRole};
+use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, RoomId, RoomStatus, SeatRole};
 use proto::types::v1::Caller;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 /// A live room, its open session and the caller's place in it, as one snapshot.
 #[derive(Clone, Debug)]
@@ -17,7 +16,7 @@ pub struct LiveJoin {
     /// By the open session's access level, or the room's when nothing is on.
     pub may_read: bool,
     /// None: nothing is open.
-    pub session_id: Option<Uuid>,
+    pub session_id: Option<LiveSessionId>,
     pub session_status: Option<LiveStatus>,
     pub ends_at: Option<OffsetDateTime>,
     /// None: the caller never had a seat in this session. Who is the host is told by the room, not by the seat.
@@ -33,7 +32,7 @@ pub struct LiveJoin {
     pub own_email: Option<String>,
     pub own_email_verified: Option<bool>,
     pub own_avatar: Option<String>,
-    pub room_id: Option<Uuid>,
+    pub room_id: Option<RoomId>,
     pub room_status: Option<RoomStatus>,
     pub room_name: Option<String>,
     pub generation: Option<i32>,
@@ -44,7 +43,7 @@ pub struct LiveJoin {
 /// One round trip; every table is reached by a unique key (docs/benchmarks.md has the plan).
 pub async fn find_live_join(
     executor: impl PgExecutor<'_>,
-    live_room_id: Uuid,
+    live_room_id: LiveRoomId,
     caller: &Caller,
 ) -> Result<Option<LiveJoin>, sqlx::Error> {
     sqlx::query_as!(
@@ -53,7 +52,7 @@ pub async fn find_live_join(
         select app_now() as "now!", clock_timestamp() as "signed_at!",
                may_read_live_room(coalesce(s.access_level, l.access_level), l.host_user_id, l.metadata,
                                   $2, $3, $4) as "may_read!",
-               s.id as "session_id?", s.status as "session_status?: LiveStatus", s.ends_at as "ends_at?",
+               s.id as "session_id?: LiveSessionId", s.status as "session_status?: LiveStatus", s.ends_at as "ends_at?",
                case when a.user_id is null then null
                     when a.user_id = l.host_user_id then 'host'
                     when a.role = 'speaker' then 'speaker'
@@ -64,7 +63,7 @@ pub async fn find_live_join(
                coalesce(p.status = 'kicked', false) as "kicked!",
                own.display_name as "own_name?", own.email as "own_email?",
                own.email_verified as own_email_verified, own.avatar_url as "own_avatar?",
-               r.id as "room_id?", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
+               r.id as "room_id?: RoomId", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
                r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"
         from live_rooms l
         left join live_room_sessions s on s.open_room = l.id
@@ -75,7 +74,7 @@ pub async fn find_live_join(
         left join livekit_participants p on p.room_id = r.id and p.user_id = $2
         where l.id = $1
         "#,
-        live_room_id,
+        live_room_id.0,
         caller.user_id,
         caller.is_admin,
         &caller.groups

@@ -1,10 +1,9 @@
 //! What a join of one person, or of a guest, in one nest depends on.
 
 use chassis::db::Statement;
-use domain::RoomStatus;
+use domain::{NestId, RoomId, RoomStatus};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 /// A nest, the caller's place in it and its room, as one snapshot.
 #[derive(Clone, Debug)]
@@ -13,13 +12,13 @@ pub struct NestJoin {
     /// The database's clock, and the same without the offset of drills, as for bookings.
     pub now: OffsetDateTime,
     pub signed_at: OffsetDateTime,
-    pub nest_id: Uuid,
+    pub nest_id: NestId,
     pub open: bool,
     pub guests_allowed: bool,
     pub is_participant: bool,
     pub is_admin: bool,
     pub is_speaker: bool,
-    pub room_id: Option<Uuid>,
+    pub room_id: Option<RoomId>,
     pub room_status: Option<RoomStatus>,
     pub room_name: Option<String>,
     pub generation: Option<i32>,
@@ -30,7 +29,7 @@ pub struct NestJoin {
 /// One round trip; every table is reached by a unique key. A guest has no `pubkey`.
 pub async fn find_nest_join(
     executor: impl PgExecutor<'_>,
-    nest_id: Uuid,
+    nest_id: NestId,
     pubkey: Option<&str>,
 ) -> Result<Option<NestJoin>, sqlx::Error> {
     sqlx::query_as!(
@@ -40,14 +39,14 @@ pub async fn find_nest_join(
                n.id as nest_id, n.status = 'open' as "open!", n.guests_allowed,
                p.pubkey is not null as "is_participant!",
                coalesce(p.is_admin, false) as "is_admin!", coalesce(p.is_speaker, false) as "is_speaker!",
-               r.id as "room_id?", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
+               r.id as "room_id?: RoomId", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
                r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"
         from nests n
         left join nest_participants p on p.nest_id = n.id and p.pubkey = $2
         left join livekit_rooms r on r.owner = n.id
         where n.id = $1
         "#,
-        nest_id,
+        nest_id.0,
         pubkey
     )
     .fetch_optional(executor)

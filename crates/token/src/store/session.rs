@@ -1,10 +1,9 @@
 //! What a join of one person in one booked session depends on.
 
 use chassis::db::Statement;
-use domain::{Role, RoomStatus, SessionStatus};
+use domain::{Role, RoomId, RoomStatus, SessionId, SessionStatus};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 /// Everything that a join of one person in one session depends on, as one snapshot.
 #[derive(Clone, Debug)]
@@ -13,7 +12,7 @@ pub struct Join {
     pub now: OffsetDateTime,
     /// The database's clock without the offset of drills and tests: tokens are dated by it, for LiveKit reads them.
     pub signed_at: OffsetDateTime,
-    pub session_id: Uuid,
+    pub session_id: SessionId,
     pub title: String,
     pub scheduled_at: OffsetDateTime,
     pub status: SessionStatus,
@@ -31,7 +30,7 @@ pub struct Join {
     pub other_id: String,
     pub other_name: Option<String>,
     pub other_avatar: Option<String>,
-    pub room_id: Option<Uuid>,
+    pub room_id: Option<RoomId>,
     pub room_status: Option<RoomStatus>,
     pub room_name: Option<String>,
     pub generation: Option<i32>,
@@ -42,7 +41,7 @@ pub struct Join {
 /// One round trip; every table is reached by a unique key (docs/benchmarks.md has the plan).
 pub async fn find_join(
     executor: impl PgExecutor<'_>,
-    session_id: Uuid,
+    session_id: SessionId,
     user_id: &str,
 ) -> Result<Option<Join>, sqlx::Error> {
     sqlx::query_as!(
@@ -56,7 +55,7 @@ pub async fn find_join(
                own.display_name as "own_name?", own.email as "own_email?",
                own.email_verified as own_email_verified, own.avatar_url as "own_avatar?",
                o.id as "other_id!", other.display_name as "other_name?", other.avatar_url as "other_avatar?",
-               r.id as "room_id?", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
+               r.id as "room_id?: RoomId", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
                r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"
         from sessions s
         cross join lateral booking_window(s.scheduled_at, s.duration_minutes) w
@@ -67,7 +66,7 @@ pub async fn find_join(
         left join livekit_participants p on p.room_id = r.id and p.user_id = $2
         where s.id = $1
         "#,
-        session_id,
+        session_id.0,
         user_id
     )
     .fetch_optional(executor)

@@ -27,8 +27,8 @@ async fn tokens_are_counted_by_owner_and_result(options: PgPoolOptions, connect:
     let counted = recorder.handle().render();
     for line in [
         r#"greenroom_tokens_total{owner="session",result="too_early"} 1"#,
-        r#"greenroom_tokens_total{owner="live",result="issued"} 2"#,
-        r#"greenroom_tokens_total{owner="live",result="not_participant"} 1"#,
+        r#"greenroom_tokens_total{owner="live_session",result="issued"} 2"#,
+        r#"greenroom_tokens_total{owner="live_session",result="not_participant"} 1"#,
     ] {
         assert!(counted.contains(line), "{line} is not in:\n{counted}");
     }

@@ -1,6 +1,7 @@
 //! When room-lifecycle is asked, and what may happen while it answers.
 
 use chassis::status::{Reason, Refusal};
+use proto::room::v1::ensure_room_request::Owner;
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -23,7 +24,7 @@ async fn open_booking(options: PgPoolOptions, connect: &PgConnectOptions) -> (Pg
 
 /// What `EnsureRoom` does when all is well: the room is active at `generation`, seen just now.
 async fn settle(pool: &PgPool, booking: &Booking, generation: i32) -> Result<i32, Status> {
-    let name = domain::Owner::Session(booking.id).room_name(generation);
+    let name = domain::Owner::Session(booking.id.into()).room_name(generation);
     sqlx::query!(
         "update livekit_rooms set status = 'active', room_sid = 'RM_' || $2, generation = $2::text::int,
                 room_name = $3, confirmed_at = app_now(), closing_at = null
@@ -48,11 +49,11 @@ async fn a_room_that_is_not_ready_is_ensured_first(options: PgPoolOptions, conne
     });
     let world = world(&connect, &fake).await;
     let issued = world.issue(&booking.host, &booking).await.unwrap();
-    assert_eq!(issued.room_name, domain::Owner::Session(booking.id).room_name(2));
+    assert_eq!(issued.room_name, domain::Owner::Session(booking.id.into()).room_name(2));
     world.issue(&booking.guest, &booking).await.unwrap();
     let asked = fake.asked();
     assert_eq!(asked.len(), 1, "the second token finds a fresh record");
-    assert_eq!(asked[0].session_id, booking.id.to_string());
+    assert_eq!(asked[0].owner, Some(Owner::SessionId(booking.id.to_string())));
     assert!(asked[0].caller.as_ref().unwrap().system && !asked[0].now);
 }
 

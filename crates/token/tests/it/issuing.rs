@@ -1,8 +1,9 @@
 //! Who gets a token, who does not, and what the token opens.
 
 use chassis::status::Reason;
+use domain::SessionId;
 use livekit_api::access_token::{AccessToken, VideoGrants};
-use proto::types::v1::Caller;
+use proto::types::v1::{Caller, Role};
 use secrecy::ExposeSecret;
 use sqlx::{
     PgPool,
@@ -32,7 +33,7 @@ async fn a_party_gets_a_token_and_learns_what_the_meeting_is(
     let room = seed::active_room(&pool, &booking).await;
 
     let host = world.issue(&booking.host, &booking).await.unwrap();
-    assert_eq!((host.role.as_str(), host.can_record), ("host", true));
+    assert_eq!((host.role(), host.can_record), (Role::Host, true));
     assert_eq!(
         (host.identity.as_str(), host.participant_name.as_str()),
         (booking.host.as_str(), "Hanna Host")
@@ -41,10 +42,10 @@ async fn a_party_gets_a_token_and_learns_what_the_meeting_is(
     assert_eq!(host.ws_url, world.livekit.settings.ws_url);
     let other = host.other_participant.unwrap();
     assert_eq!((other.id.as_str(), other.name.as_str()), (booking.guest.as_str(), "Gustav Guest"));
-    assert_eq!(other.avatar_url, format!("https://example.org/{}.png", booking.guest));
+    assert_eq!(other.avatar_url(), format!("https://example.org/{}.png", booking.guest));
 
     let guest = world.issue(&booking.guest, &booking).await.unwrap();
-    assert_eq!((guest.role.as_str(), guest.can_record), ("guest", false));
+    assert_eq!((guest.role(), guest.can_record), (Role::Guest, false));
     assert_eq!(guest.other_participant.unwrap().name, "Hanna Host");
     assert_eq!(guest.room_name, host.room_name);
     assert!(fake.asked().is_empty(), "a fresh record needs no look at LiveKit");
@@ -102,7 +103,7 @@ async fn the_decision_and_the_view_agree_on_what_is_open(options: PgPoolOptions,
         [State::OpenNow, State::OpensTomorrow, State::WindowOver, State::Completed, State::Cancelled];
     for state in states {
         let booking = seed::booking(&pool, state).await;
-        let row = store::find_join(&pool, booking.id, &booking.host).await.unwrap().unwrap();
+        let row = store::find_join(&pool, SessionId(booking.id), &booking.host).await.unwrap().unwrap();
         let over =
             matches!(decide(&row, Ensured::NotAsked), Decision::Refuse(Refused::Cancelled | Refused::Ended));
         let open =

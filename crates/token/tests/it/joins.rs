@@ -1,5 +1,6 @@
 //! Tokens that were followed by a join, and those that were not.
 
+use domain::RoomId;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::{self, State};
 use token::joins::{GRACE, Joins, Seen};
@@ -28,12 +29,20 @@ async fn tokens_are_counted_by_whether_their_person_arrived(
         let room = seed::active_room(&pool, &booking).await;
         let change = format!("update livekit_participants set {arrival} where user_id = '{}'", booking.guest);
         sqlx::raw_sql(sqlx::AssertSqlSafe(change)).execute(&pool).await.unwrap();
-        joins.expect(room.id, &booking.guest, issued_at);
+        joins.expect(RoomId(room.id), &booking.guest, issued_at);
     }
-    assert_eq!(joins.settle(&pool, now).await.unwrap(), Seen::default(), "not before the grace is over");
-    let counted = joins.settle(&pool, Instant::now() + GRACE).await.unwrap();
+    assert_eq!(
+        joins.count_arrivals(&pool, now).await.unwrap(),
+        Seen::default(),
+        "not before the grace is over"
+    );
+    let counted = joins.count_arrivals(&pool, Instant::now() + GRACE).await.unwrap();
     assert_eq!(counted, Seen { seen: 3, not_seen: 3 });
-    assert_eq!(joins.settle(&pool, Instant::now() + GRACE).await.unwrap(), Seen::default(), "counted once");
+    assert_eq!(
+        joins.count_arrivals(&pool, Instant::now() + GRACE).await.unwrap(),
+        Seen::default(),
+        "counted once"
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -43,7 +52,7 @@ async fn joins_of_live_rooms_count_like_those_of_bookings(options: PgPoolOptions
     let joins = Joins::default();
     let issued_at = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&pool).await.unwrap();
     for user in ["gus", "sam"] {
-        joins.expect(room.id, user, issued_at);
+        joins.expect(RoomId(room.id), user, issued_at);
     }
     sqlx::query!(
         "insert into livekit_participants (room_id, user_id, role, status, joined_at)
@@ -53,6 +62,6 @@ async fn joins_of_live_rooms_count_like_those_of_bookings(options: PgPoolOptions
     .execute(&pool)
     .await
     .unwrap();
-    let counted = joins.settle(&pool, Instant::now() + GRACE).await.unwrap();
+    let counted = joins.count_arrivals(&pool, Instant::now() + GRACE).await.unwrap();
     assert_eq!(counted, Seen { seen: 1, not_seen: 1 });
 }

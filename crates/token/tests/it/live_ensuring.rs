@@ -7,6 +7,7 @@ use std::sync::{
 
 use chassis::status::{Reason, Refusal};
 use domain::{LiveStatus, LobbyStatus, Owner, SeatRole};
+use proto::room::v1::ensure_room_request::Owner as Asked;
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -34,7 +35,7 @@ async fn settle(pool: &PgPool, session: Uuid, generation: i32) -> Result<i32, St
          where live_session_id = $1",
         session,
         generation,
-        Owner::LiveSession(session).room_name(generation)
+        Owner::LiveSession(session.into()).room_name(generation)
     )
     .execute(pool)
     .await
@@ -61,11 +62,11 @@ async fn a_room_that_is_not_ready_is_ensured_first(options: PgPoolOptions, conne
     let fake = settling(&pool, session, 2, "");
     let world = world(&connect, &fake).await;
     let issued = world.enter("gus", &room).await.unwrap();
-    assert_eq!(issued.room_name, Owner::LiveSession(session).room_name(2));
+    assert_eq!(issued.room_name, Owner::LiveSession(session.into()).room_name(2));
     world.enter("gus", &room).await.unwrap();
     let asked = fake.asked();
     assert_eq!(asked.len(), 1, "the second token finds a fresh record");
-    assert_eq!((asked[0].live_session_id.clone(), asked[0].session_id.as_str()), (session.to_string(), ""));
+    assert_eq!(asked[0].owner, Some(Asked::LiveSessionId(session.to_string())));
     assert!(asked[0].caller.as_ref().unwrap().system && !asked[0].now && !asked[0].ahead);
 }
 
@@ -160,9 +161,10 @@ async fn a_session_that_began_while_the_last_ones_room_was_ensured_is_ensured_it
         let next = sqlx::query_scalar!("select id from live_room_sessions where status = 'live'");
         ensured.push(next.fetch_one(&pool).await.unwrap());
         let [last, next] = ensured[ensured.len() - 2..] else { unreachable!() };
-        assert_eq!(issued.room_name, Owner::LiveSession(next).room_name(1), "{answer:?}");
-        let asked: Vec<String> = fake.asked().into_iter().map(|asked| asked.live_session_id).collect();
-        assert_eq!(asked, [last.to_string(), next.to_string()], "{answer:?}");
+        assert_eq!(issued.room_name, Owner::LiveSession(next.into()).room_name(1), "{answer:?}");
+        let asked: Vec<_> = fake.asked().into_iter().filter_map(|asked| asked.owner).collect();
+        let expected = [last, next].map(|session| Asked::LiveSessionId(session.to_string()));
+        assert_eq!(asked, expected, "{answer:?}");
         run(&pool, "update livekit_rooms set status = 'pending'").await;
     }
 }
@@ -232,5 +234,5 @@ async fn a_fresh_record_that_grows_old_is_looked_at_ahead_by_one_for_all(
     .await;
     assert_eq!(asked.len(), 1);
     assert!(asked[0].ahead && !asked[0].now);
-    assert_eq!(asked[0].live_session_id, session.to_string());
+    assert_eq!(asked[0].owner, Some(Asked::LiveSessionId(session.to_string())));
 }

@@ -2,7 +2,7 @@
 
 use chassis::status::Reason;
 use domain::{LiveStatus, LobbyStatus, SeatRole};
-use proto::types::v1::Caller;
+use proto::types::v1::{Caller, SeatRole as Seat};
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -45,7 +45,10 @@ async fn host_and_speaker_publish_and_a_guest_sees_hears_and_chats(
         [("hanna", "host", true, stage), ("sam", "speaker", false, stage), ("gus", "guest", false, &[])]
     {
         let issued = world.enter(user, &room).await.unwrap();
-        assert_eq!((issued.identity.as_str(), issued.role.as_str()), (user, role));
+        assert_eq!(
+            (issued.identity.as_str(), domain::SeatRole::try_from(issued.role).unwrap().as_str()),
+            (user, role)
+        );
         assert_eq!((issued.room_name.as_str(), issued.can_record), (livekit_room.name.as_str(), can_record));
         assert_eq!(issued.ws_url, world.livekit.settings.ws_url);
         let claims = world.verified(&issued.token);
@@ -145,11 +148,11 @@ async fn in_the_lobby_host_and_admitted_people_get_in(options: PgPoolOptions, co
     )
     .await;
     let world = world(&connect, &FakeRoom::silent()).await;
-    assert_eq!(world.enter("hanna", &room).await.unwrap().role, "host", "the host never waits");
-    assert_eq!(world.enter("sam", &room).await.unwrap().role, "speaker");
+    assert_eq!(world.enter("hanna", &room).await.unwrap().role(), Seat::Host, "the host never waits");
+    assert_eq!(world.enter("sam", &room).await.unwrap().role(), Seat::Speaker);
     assert_eq!(world.enter("gus", &room).await.unwrap_err().reason, Reason::WaitingInLobby);
     run(&pool, "update live_room_attendance set lobby_status = 'admitted'").await;
-    assert_eq!(world.enter("gus", &room).await.unwrap().role, "guest");
+    assert_eq!(world.enter("gus", &room).await.unwrap().role(), Seat::Guest);
 }
 
 /// Whatever stands in his seat.
@@ -164,9 +167,9 @@ async fn the_host_is_who_the_room_says(options: PgPoolOptions, connect: PgConnec
     .await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let hanna = world.enter("hanna", &room).await.unwrap();
-    assert_eq!((hanna.role.as_str(), hanna.can_record), ("host", true));
+    assert_eq!((hanna.role(), hanna.can_record), (Seat::Host, true));
     let gus = world.enter("gus", &room).await.unwrap();
-    assert_eq!((gus.role.as_str(), gus.can_record), ("guest", false));
+    assert_eq!((gus.role(), gus.can_record), (Seat::Guest, false));
     assert_eq!(world.verified(&gus.token).video.can_publish, Some(false));
 }
 

@@ -3,8 +3,9 @@
 use chassis::status::Reason;
 use domain::LiveStatus;
 use proto::{
+    room::v1::ensure_room_request::Owner,
     token::v1::{ExplainRequest, ExplainResponse},
-    types::v1::Caller,
+    types::v1::{Caller, TargetKind},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::{
@@ -94,11 +95,15 @@ async fn a_stale_room_is_ensured_as_the_nests_own(options: PgPoolOptions, connec
     world.enter_nest(Some(&nest.host), &nest).await.unwrap();
     let asked = fake.asked();
     assert_eq!(asked.len(), 1);
-    assert_eq!(asked[0].nest_id, nest.id.to_string());
-    assert!(asked[0].session_id.is_empty() && asked[0].live_session_id.is_empty());
+    assert_eq!(asked[0].owner, Some(Owner::NestId(nest.id.to_string())));
 }
 
-async fn explain(world: &World, caller: Option<Caller>, kind: &str, id: impl ToString) -> ExplainResponse {
+async fn explain(
+    world: &World,
+    caller: Option<Caller>,
+    kind: TargetKind,
+    id: impl ToString,
+) -> ExplainResponse {
     let request = ExplainRequest { caller, kind: kind.into(), id: id.to_string() };
     world.client.clone().explain(request).await.unwrap().into_inner()
 }
@@ -111,33 +116,38 @@ async fn what_a_caller_would_be_told_is_told_without_a_token_or_a_look(
     let pool = open(options, &connect).await;
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
-    let code =
-        async |caller: Option<&str>, kind: &str, id| explain(&world, caller.map(person), kind, id).await.code;
+    let code = async |caller: Option<&str>, kind: TargetKind, id| {
+        explain(&world, caller.map(person), kind, id).await.code
+    };
     let (now, later) =
         (seed::booking(&pool, State::OpenNow).await, seed::booking(&pool, State::OpensTomorrow).await);
-    assert_eq!(code(Some(&now.guest), "session", now.id).await, "ok", "though there is no room yet");
-    assert_eq!(code(Some("eve"), "session", now.id).await, "not_participant");
-    assert_eq!(code(None, "session", now.id).await, "unauthenticated");
-    let early = explain(&world, Some(person(&later.host)), "session", later.id).await;
+    assert_eq!(
+        code(Some(&now.guest), TargetKind::Session, now.id).await,
+        "ok",
+        "though there is no room yet"
+    );
+    assert_eq!(code(Some("eve"), TargetKind::Session, now.id).await, "not_participant");
+    assert_eq!(code(None, TargetKind::Session, now.id).await, "unauthenticated");
+    let early = explain(&world, Some(person(&later.host)), TargetKind::Session, later.id).await;
     assert_eq!(early.code, "too_early");
     assert!(early.facts.contains_key("opens_at"), "{:?}", early.facts);
-    assert_eq!(code(Some("eve"), "session", uuid::Uuid::nil()).await, "session_not_found");
+    assert_eq!(code(Some("eve"), TargetKind::Session, uuid::Uuid::nil()).await, "session_not_found");
 
     let live = live::live_room(&pool, "hanna").await;
-    assert_eq!(code(Some("hanna"), "live_room", live.id).await, "room_not_active");
+    assert_eq!(code(Some("hanna"), TargetKind::LiveRoom, live.id).await, "room_not_active");
     live::live_session(&pool, &live, LiveStatus::Live).await;
-    assert_eq!(code(Some("gus"), "live_room", live.id).await, "not_participant");
+    assert_eq!(code(Some("gus"), TargetKind::LiveRoom, live.id).await, "not_participant");
 
     let nest = nest::nest(&pool, &key('a')).await;
-    assert_eq!(code(Some(&nest.host), "nest", nest.id).await, "ok");
-    assert_eq!(code(None, "nest", nest.id).await, "ok", "guests may");
+    assert_eq!(code(Some(&nest.host), TargetKind::Nest, nest.id).await, "ok");
+    assert_eq!(code(None, TargetKind::Nest, nest.id).await, "ok", "guests may");
     assert!(fake.asked().is_empty());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn a_kind_that_does_not_exist_is_refused(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = world(&connect, &FakeRoom::silent()).await;
-    let request = ExplainRequest { kind: "house".into(), id: uuid::Uuid::nil().to_string(), caller: None };
+    let request = ExplainRequest { kind: 99, id: uuid::Uuid::nil().to_string(), caller: None };
     let refused = world.client.clone().explain(request).await.unwrap_err();
     assert_eq!(chassis::status::Refusal::from_status(&refused).reason, Reason::InvalidRequest);
 }

@@ -15,7 +15,7 @@ use proto::{
         IssueForLiveRoomRequest, IssueForLiveRoomResponse, IssueForNestRequest, IssueForNestResponse,
         IssueForSessionRequest, IssueForSessionResponse, token_service_client::TokenServiceClient,
     },
-    types::v1::Caller,
+    types::v1::{Caller, RoomStatus},
 };
 use secrecy::ExposeSecret;
 use sqlx::{
@@ -173,7 +173,8 @@ impl room_service_server::RoomService for FakeRoom {
     ) -> Result<Response<room::EnsureRoomResponse>, Status> {
         self.asked.lock().unwrap().push(request.into_inner());
         let generation = (self.act)().await?;
-        let room = Some(room::Room { generation, status: "active".into(), ..room::Room::default() });
+        let room =
+            Some(room::Room { generation, status: RoomStatus::Active.into(), ..room::Room::default() });
         Ok(Response::new(room::EnsureRoomResponse { room }))
     }
 

@@ -1,5 +1,6 @@
 //! What operators see.
 
+use domain::{LiveRoomStatus, OwnerKind, RoomStatus};
 use proto::room::v1::{self as room, admin_service_server::AdminService};
 use tonic::{Request, Response};
 
@@ -15,16 +16,16 @@ impl AdminService for Fake {
         let stuck = room::StuckLiveRoom {
             id: super::ROOM.into(),
             host_user_id: "host-1".into(),
-            status: "live".into(),
+            status: LiveRoomStatus::Live.into(),
             ..room::StuckLiveRoom::default()
         };
         let unmade = room::UnmadeRoom {
             room_name: "session-x".into(),
-            owner_kind: "session".into(),
+            owner_kind: OwnerKind::Session.into(),
             owner_id: super::SESSION.into(),
-            status: "pending".into(),
+            status: RoomStatus::Pending.into(),
             attempts: 3,
-            last_error: "LiveKit did not answer".into(),
+            last_error: Some("LiveKit did not answer".into()),
             next_attempt_at: Some(at(60)),
             created_at: Some(at(0)),
         };
@@ -53,6 +54,6 @@ impl AdminService for Fake {
             payload_json: r#"{"event":"room_started"}"#.into(),
             ..room::Event::default()
         };
-        Ok(Response::new(room::ListEventsResponse { events: vec![event], next_cursor: "more".into() }))
+        Ok(Response::new(room::ListEventsResponse { events: vec![event], next_cursor: Some("more".into()) }))
     }
 }

@@ -1,18 +1,18 @@
 //! The booking service.
 
+use domain::{DeliveryChannel, DeliveryState, NotificationKind, RoomStatus, SessionStatus};
 use proto::booking::v1::{self as booking, booking_service_server::BookingService};
 use tonic::{Request, Response};
 
 use super::{Answer, Fake, NOTIFICATION, SESSION, at};
 
 fn the_booking() -> booking::Booking {
-    let person = |id: &str, name: &str| {
-        Some(booking::Person { id: id.into(), name: name.into(), avatar_url: String::new() })
-    };
+    let person =
+        |id: &str, name: &str| Some(booking::Person { id: id.into(), name: name.into(), avatar_url: None });
     booking::Booking {
         id: SESSION.into(),
         title: "Algebra".into(),
-        status: "in_progress".into(),
+        status: SessionStatus::InProgress.into(),
         scheduled_at: Some(at(0)),
         duration_minutes: 60,
         opens_at: Some(at(-900)),
@@ -21,9 +21,9 @@ fn the_booking() -> booking::Booking {
         host: person("host-1", "Hanna"),
         guest: person("guest-1", "Gus"),
         room: Some(booking::Room {
-            status: "pending".into(),
+            status: RoomStatus::Pending.into(),
             room_name: format!("session-{SESSION}"),
-            room_sid: String::new(),
+            room_sid: None,
         }),
         created_at: Some(at(-90_000)),
         updated_at: Some(at(-80_000)),
@@ -35,7 +35,7 @@ fn the_booking() -> booking::Booking {
 fn the_notification() -> booking::Notification {
     booking::Notification {
         id: NOTIFICATION.into(),
-        kind: "booking_created".into(),
+        kind: NotificationKind::BookingCreated.into(),
         payload_json: r#"{"bookingId":"x"}"#.into(),
         created_at: Some(at(0)),
         read_at: None,
@@ -72,7 +72,7 @@ impl BookingService for Fake {
         self.take("list_bookings", request, caller).await?;
         Ok(Response::new(booking::ListBookingsResponse {
             bookings: vec![the_booking()],
-            next_cursor: "more".into(),
+            next_cursor: Some("more".into()),
         }))
     }
 
@@ -114,7 +114,7 @@ impl BookingService for Fake {
         self.take("list_notifications", request, caller).await?;
         Ok(Response::new(booking::ListNotificationsResponse {
             notifications: vec![the_notification()],
-            next_cursor: String::new(),
+            next_cursor: None,
         }))
     }
 
@@ -147,18 +147,15 @@ impl BookingService for Fake {
             id: NOTIFICATION.into(),
             notification_id: NOTIFICATION.into(),
             kind: "booking_created".into(),
-            channel: "email".into(),
-            state: "dead".into(),
+            channel: DeliveryChannel::Email.into(),
+            state: DeliveryState::Dead.into(),
             attempts: 3,
-            last_error: "550".into(),
+            last_error: Some("550".into()),
             created_at: Some(at(0)),
             due_at: Some(at(0)),
             dead_at: Some(at(60)),
             ..booking::Delivery::default()
         };
-        Ok(Response::new(booking::ListDeliveriesResponse {
-            deliveries: vec![delivery],
-            next_cursor: String::new(),
-        }))
+        Ok(Response::new(booking::ListDeliveriesResponse { deliveries: vec![delivery], next_cursor: None }))
     }
 }

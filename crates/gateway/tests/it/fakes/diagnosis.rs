@@ -1,12 +1,14 @@
 //! Diagnosis: the session and the nest are known to everybody, and everything is well.
 
+use domain::{Scenario, TargetKind};
 use proto::room::v1::{self as pb, diagnosis_service_server::DiagnosisService};
 use tonic::{Request, Response};
 
 use super::{Answer, Fake, NEST, SESSION};
 
-fn diagnosis(scenario: &str, code: &str) -> pb::Diagnosis {
-    let record = pb::Check { check: "record".into(), ok: Some(scenario == "ok"), ..pb::Check::default() };
+fn diagnosis(scenario: Scenario, code: &str) -> pb::Diagnosis {
+    let record =
+        pb::Check { check: "record".into(), ok: Some(scenario == Scenario::Ok), ..pb::Check::default() };
     pb::Diagnosis {
         checks: vec![record],
         scenario: scenario.into(),
@@ -24,16 +26,16 @@ impl DiagnosisService for Fake {
         let is_nest = request.reference.contains(NEST);
         let known = is_nest || request.reference.contains(SESSION);
         Ok(Response::new(pb::FindRoomResponse {
-            kind: if is_nest { "nest" } else { "session" }.into(),
+            kind: if is_nest { TargetKind::Nest } else { TargetKind::Session }.into(),
             id: if is_nest { NEST } else { SESSION }.into(),
-            not_known: (!known).then(|| diagnosis("B", "room_not_known")),
+            not_known: (!known).then(|| diagnosis(Scenario::B, "room_not_known")),
         }))
     }
 
     async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> Answer<pb::Diagnosis> {
         let caller = |request: &pb::DiagnoseRequest| request.caller.clone();
         self.take("diagnose", request, caller).await?;
-        Ok(Response::new(diagnosis("ok", "ok")))
+        Ok(Response::new(diagnosis(Scenario::Ok, "ok")))
     }
 
     async fn check_repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::CheckRepairResponse> {
@@ -44,7 +46,7 @@ impl DiagnosisService for Fake {
     async fn repair(&self, request: Request<pb::RepairRequest>) -> Answer<pb::RepairResponse> {
         let caller = |request: &pb::RepairRequest| request.caller.clone();
         let (request, _) = self.take("repair", request, caller).await?;
-        if request.kind == "nest" {
+        if request.kind() == proto::types::v1::TargetKind::Nest {
             self.once(request.proof)?;
         }
         Ok(Response::new(pb::RepairResponse { repaired: true }))

@@ -1,5 +1,6 @@
 //! The live room of `host-1`, and what is on in it.
 
+use domain::{AccessLevel, LiveRoomStatus, LiveStatus, Readiness, SeatRole};
 use proto::room::v1::{self as room, live_room_service_server::LiveRoomService};
 use tonic::{Request, Response};
 
@@ -11,14 +12,14 @@ pub(super) fn the_room() -> room::LiveRoom {
     room::LiveRoom {
         id: ROOM.into(),
         title: "Evenings".into(),
-        status: "live".into(),
+        status: LiveRoomStatus::Live.into(),
         room_name: "Hanna's room".into(),
         room_slug: "hanna-s-room".into(),
-        livekit_room_name: format!("live-{LIVE_SESSION}"),
+        livekit_room_name: Some(format!("live-{LIVE_SESSION}")),
         host_user_id: "host-1".into(),
-        current_session_id: LIVE_SESSION.into(),
+        current_session_id: Some(LIVE_SESSION.into()),
         host_present: true,
-        access_level: "public".into(),
+        access_level: AccessLevel::Public.into(),
         topic_keys: vec!["music".into()],
         ..room::LiveRoom::default()
     }
@@ -28,9 +29,9 @@ pub(super) fn the_session() -> room::LiveSession {
     room::LiveSession {
         id: LIVE_SESSION.into(),
         room_id: ROOM.into(),
-        status: "live".into(),
-        livekit: "starting".into(),
-        access_level: "group".into(),
+        status: LiveStatus::Live.into(),
+        livekit: Some(Readiness::Starting.into()),
+        access_level: AccessLevel::Group.into(),
         starts_at: Some(at(0)),
         started_at: Some(at(0)),
         auto_admit: true,
@@ -86,12 +87,8 @@ impl LiveRoomService for Fake {
         let (_, caller) = self.take("get_room_state", request, |request| request.caller.clone()).await?;
         let is_host = caller.user_id == "host-1";
         let counts = room::Counts { lobby_waiting: 2, in_room: 3, max_participants: 100, host_present: true };
-        let viewer = room::Viewer {
-            role: "host".into(),
-            is_host: true,
-            lobby_status: String::new(),
-            is_banned: false,
-        };
+        let viewer =
+            room::Viewer { role: SeatRole::Host.into(), is_host: true, lobby_status: None, is_banned: false };
         Ok(Response::new(room::GetRoomStateResponse {
             room: Some(the_room()),
             session: None,
@@ -107,7 +104,7 @@ impl LiveRoomService for Fake {
         self.take("list_sessions", request, |request| request.caller.clone()).await?;
         Ok(Response::new(room::ListSessionsResponse {
             sessions: vec![the_session()],
-            next_cursor: "more".into(),
+            next_cursor: Some("more".into()),
         }))
     }
 
@@ -117,7 +114,7 @@ impl LiveRoomService for Fake {
         Ok(Response::new(room::GoLiveResponse {
             room: Some(the_room()),
             session: Some(the_session()),
-            created: request.session_title != "again",
+            created: request.session_title() != "again",
         }))
     }
 

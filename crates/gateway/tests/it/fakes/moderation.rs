@@ -1,5 +1,6 @@
 //! What the host of the live room does with its people.
 
+use domain::{LobbyStatus, SeatRole};
 use proto::room::v1::{self as room, moderation_service_server::ModerationService};
 use tonic::{Request, Response};
 
@@ -9,12 +10,12 @@ use super::{Answer, Fake, at, seats::seat};
 impl ModerationService for Fake {
     async fn promote(&self, request: Request<room::ModerateRequest>) -> Answer<room::SeatResponse> {
         self.take("promote", request, |request| request.caller.clone()).await?;
-        Ok(Response::new(room::SeatResponse { seat: Some(seat("speaker", "admitted")) }))
+        Ok(Response::new(room::SeatResponse { seat: Some(seat(SeatRole::Speaker, LobbyStatus::Admitted)) }))
     }
 
     async fn demote(&self, request: Request<room::ModerateRequest>) -> Answer<room::SeatResponse> {
         self.take("demote", request, |request| request.caller.clone()).await?;
-        Ok(Response::new(room::SeatResponse { seat: Some(seat("guest", "admitted")) }))
+        Ok(Response::new(room::SeatResponse { seat: Some(seat(SeatRole::Guest, LobbyStatus::Admitted)) }))
     }
 
     async fn mute(&self, request: Request<room::MuteRequest>) -> Answer<room::MuteResponse> {
@@ -39,7 +40,7 @@ impl ModerationService for Fake {
 
     async fn raise_hand(&self, request: Request<room::RaiseHandRequest>) -> Answer<room::SeatResponse> {
         self.take("raise_hand", request, |request| request.caller.clone()).await?;
-        Ok(Response::new(room::SeatResponse { seat: Some(seat("guest", "admitted")) }))
+        Ok(Response::new(room::SeatResponse { seat: Some(seat(SeatRole::Guest, LobbyStatus::Admitted)) }))
     }
 
     async fn get_summary(
@@ -50,8 +51,8 @@ impl ModerationService for Fake {
         let gus = room::SeatedPerson {
             user_id: "guest-1".into(),
             name: "Gus".into(),
-            role: "guest".into(),
-            lobby_status: "admitted".into(),
+            role: SeatRole::Guest.into(),
+            lobby_status: LobbyStatus::Admitted.into(),
             in_room: true,
             joined_at: Some(at(0)),
             hand_raised_at: Some(at(60)),
@@ -69,7 +70,7 @@ impl ModerationService for Fake {
             peak_viewers: 5,
             hands_raised: 1,
             people: vec![gus],
-            next_cursor: "more".into(),
+            next_cursor: Some("more".into()),
         }))
     }
 }

@@ -1,9 +1,13 @@
 //! One recording of the booking, complete, and its file: ten digits.
 
 use chassis::status::{Reason, Refusal};
+use domain::RecordingStatus;
 use futures::{StreamExt, stream};
 use proto::{
-    room::v1::{self as room, read_recording_response::Part, recording_service_server::RecordingService},
+    room::v1::{
+        self as room, read_recording_response::Part, recording_place::Place,
+        recording_service_server::RecordingService,
+    },
     types::v1::Caller,
 };
 use tonic::{Request, Response, Status};
@@ -16,7 +20,7 @@ const FILE: &[u8] = b"0123456789";
 fn the_recording() -> room::Recording {
     room::Recording {
         id: RECORDING.into(),
-        status: "complete".into(),
+        status: RecordingStatus::Complete.into(),
         started_by: "host-1".into(),
         started_at: Some(at(0)),
         ended_at: Some(at(60)),
@@ -34,7 +38,7 @@ fn one() -> Response<room::RecordingResponse> {
 impl Fake {
     /// Of a nest, a proof is taken once; of others there is none.
     fn proven(&self, place: Option<room::RecordingPlace>, proof: Option<room::Proof>) -> Result<(), Refusal> {
-        if place.is_some_and(|place| place.nest_id.is_empty()) {
+        if place.is_some_and(|place| !matches!(place.place, Some(Place::NestId(_)))) {
             assert_eq!(proof, None);
             return Ok(());
         }
@@ -52,7 +56,11 @@ impl RecordingService for Fake {
     ) -> Answer<room::RecordingResponse> {
         let (request, _) = self.take("StartRecording", request, |request| request.caller.clone()).await?;
         self.proven(request.place, request.proof)?;
-        let recording = room::Recording { status: "starting".into(), downloadable: false, ..the_recording() };
+        let recording = room::Recording {
+            status: RecordingStatus::Starting.into(),
+            downloadable: false,
+            ..the_recording()
+        };
         Ok(Response::new(room::RecordingResponse { recording: Some(recording) }))
     }
 
@@ -71,7 +79,7 @@ impl RecordingService for Fake {
     ) -> Answer<room::ListRecordingsResponse> {
         self.take("ListRecordings", request, |request| request.caller.clone()).await?;
         let recordings = vec![the_recording()];
-        Ok(Response::new(room::ListRecordingsResponse { recordings, next_cursor: String::new() }))
+        Ok(Response::new(room::ListRecordingsResponse { recordings, next_cursor: None }))
     }
 
     async fn get_recording(

@@ -1,5 +1,6 @@
 //! The rooms of bookings.
 
+use domain::{ParticipantStatus, Role, RoomStatus, SessionStatus};
 use proto::room::v1::{self as room, room_service_server::RoomService};
 use tonic::{Request, Response, Status};
 
@@ -8,9 +9,9 @@ use super::{Answer, Fake, SESSION, at};
 fn the_room() -> room::Room {
     room::Room {
         id: SESSION.into(),
-        status: "active".into(),
+        status: RoomStatus::Active.into(),
         room_name: format!("session-{SESSION}"),
-        room_sid: "RM_x".into(),
+        room_sid: Some("RM_x".into()),
         generation: 1,
         confirmed_at: Some(at(0)),
     }
@@ -50,15 +51,15 @@ impl RoomService for Fake {
         self.take("get_session_status", request, caller).await?;
         Ok(Response::new(room::GetSessionStatusResponse {
             session_id: SESSION.into(),
-            session_status: "scheduled".into(),
+            session_status: SessionStatus::Scheduled.into(),
             opens_at: Some(at(-900)),
             closes_at: Some(at(7200)),
             room: Some(the_room()),
             participants: vec![room::Participant {
                 user_id: "host-1".into(),
                 name: "Hanna".into(),
-                role: "host".into(),
-                status: "joined".into(),
+                role: Role::Host.into(),
+                status: ParticipantStatus::Joined.into(),
                 joined_at: Some(at(0)),
                 left_at: None,
             }],

@@ -1,11 +1,12 @@
 //! Seats in the live room: everybody but the host waits.
 
+use domain::{LobbyStatus, SeatRole};
 use proto::room::v1::{self as room, seat_service_server::SeatService};
 use tonic::{Request, Response};
 
 use super::{Answer, Fake, LIVE_SESSION, at};
 
-pub(super) fn seat(role: &str, lobby_status: &str) -> room::Seat {
+pub(super) fn seat(role: SeatRole, lobby_status: LobbyStatus) -> room::Seat {
     room::Seat { role: role.into(), lobby_status: lobby_status.into() }
 }
 
@@ -13,8 +14,11 @@ pub(super) fn seat(role: &str, lobby_status: &str) -> room::Seat {
 impl SeatService for Fake {
     async fn join(&self, request: Request<room::SeatRequest>) -> Answer<room::JoinResponse> {
         let (_, caller) = self.take("join", request, |request| request.caller.clone()).await?;
-        let seat =
-            if caller.user_id == "host-1" { seat("host", "admitted") } else { seat("guest", "waiting") };
+        let seat = if caller.user_id == "host-1" {
+            seat(SeatRole::Host, LobbyStatus::Admitted)
+        } else {
+            seat(SeatRole::Guest, LobbyStatus::Waiting)
+        };
         Ok(Response::new(room::JoinResponse { seat: Some(seat), session_id: LIVE_SESSION.into() }))
     }
 
@@ -25,7 +29,7 @@ impl SeatService for Fake {
 
     async fn disconnect(&self, request: Request<room::SeatRequest>) -> Answer<room::SeatResponse> {
         self.take("disconnect", request, |request| request.caller.clone()).await?;
-        Ok(Response::new(room::SeatResponse { seat: Some(seat("guest", "admitted")) }))
+        Ok(Response::new(room::SeatResponse { seat: Some(seat(SeatRole::Guest, LobbyStatus::Admitted)) }))
     }
 
     async fn list_lobby(&self, request: Request<room::ListLobbyRequest>) -> Answer<room::ListLobbyResponse> {
@@ -33,15 +37,15 @@ impl SeatService for Fake {
         let waiting = room::Waiting {
             user_id: "guest-1".into(),
             name: "Gus".into(),
-            avatar_url: String::new(),
+            avatar_url: None,
             waiting_since: Some(at(0)),
         };
-        Ok(Response::new(room::ListLobbyResponse { waiting: vec![waiting], next_cursor: String::new() }))
+        Ok(Response::new(room::ListLobbyResponse { waiting: vec![waiting], next_cursor: None }))
     }
 
     async fn admit(&self, request: Request<room::AdmitRequest>) -> Answer<room::SeatResponse> {
         self.take("admit", request, |request| request.caller.clone()).await?;
-        Ok(Response::new(room::SeatResponse { seat: Some(seat("guest", "admitted")) }))
+        Ok(Response::new(room::SeatResponse { seat: Some(seat(SeatRole::Guest, LobbyStatus::Admitted)) }))
     }
 
     async fn admit_all(&self, request: Request<room::SeatRequest>) -> Answer<room::AdmitAllResponse> {
@@ -51,6 +55,6 @@ impl SeatService for Fake {
 
     async fn reject(&self, request: Request<room::AdmitRequest>) -> Answer<room::SeatResponse> {
         self.take("reject", request, |request| request.caller.clone()).await?;
-        Ok(Response::new(room::SeatResponse { seat: Some(seat("guest", "rejected")) }))
+        Ok(Response::new(room::SeatResponse { seat: Some(seat(SeatRole::Guest, LobbyStatus::Rejected)) }))
     }
 }

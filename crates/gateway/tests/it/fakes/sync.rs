@@ -2,6 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use domain::{AccessLevel, StreamStatus};
 use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use proto::{
@@ -19,9 +20,9 @@ pub fn stream(id: &str, version: i64) -> sync::Stream {
         id: id.into(),
         title: format!("Evening {version}"),
         stream_type: "audio".into(),
-        access_level: "public".into(),
-        status: "live".into(),
-        created_by: "host-1".into(),
+        access_level: AccessLevel::Public.into(),
+        status: StreamStatus::Live.into(),
+        created_by: Some("host-1".into()),
         scheduled_for: Some(at(0)),
         viewer_count: 3,
         metadata_json: r#"{"a":1}"#.into(),
@@ -31,9 +32,9 @@ pub fn stream(id: &str, version: i64) -> sync::Stream {
 }
 
 #[derive(Clone)]
-pub struct Listing(Arc<Mutex<Told>>);
+pub struct Listing(Arc<Mutex<ListingState>>);
 
-struct Told {
+struct ListingState {
     rows: Vec<sync::Stream>,
     /// Versions up to here are forgotten.
     forgotten: i64,
@@ -43,7 +44,7 @@ struct Told {
 impl Default for Listing {
     fn default() -> Self {
         let changes = broadcast::Sender::new(100_000);
-        Self(Arc::new(Mutex::new(Told { rows: Vec::new(), forgotten: 0, changes })))
+        Self(Arc::new(Mutex::new(ListingState { rows: Vec::new(), forgotten: 0, changes })))
     }
 }
 
@@ -74,7 +75,7 @@ impl Listing {
     }
 }
 
-impl Told {
+impl ListingState {
     fn head(&self) -> i64 {
         self.rows.iter().map(|row| row.version).max().unwrap_or_default().max(self.forgotten)
     }
@@ -93,10 +94,10 @@ impl Told {
 }
 
 fn told(mut row: sync::Stream, reader: &Caller) -> Option<StreamEvent> {
-    let may_read = row.access_level == "public"
+    let may_read = row.access_level() == proto::types::v1::AccessLevel::Public
         || reader.system
         || reader.is_admin
-        || reader.user_id == row.created_by
+        || reader.user_id == row.created_by()
         || reader.groups.iter().any(|group| row.groups.contains(group));
     if !reader.system {
         row.groups.clear();
@@ -112,7 +113,7 @@ impl SyncService for Fake {
     ) -> Answer<sync::ListStreamsResponse> {
         self.take("list_streams", request, |request| request.caller.clone()).await?;
         let streams = self.listing().0.lock().rows.clone();
-        Ok(Response::new(sync::ListStreamsResponse { streams, next_cursor: "more".into() }))
+        Ok(Response::new(sync::ListStreamsResponse { streams, next_cursor: Some("more".into()) }))
     }
 
     type WatchStreamsStream = Pin<Box<dyn futures::Stream<Item = Result<StreamEvent, Status>> + Send>>;

@@ -1,6 +1,7 @@
 //! The token service.
 
 use chassis::status::{Reason, Refusal};
+use domain::{Role, SeatRole};
 use proto::{
     token::v1::{self as token, token_service_server::TokenService},
     types::v1::Caller,
@@ -24,7 +25,7 @@ impl TokenService for Fake {
             room_name: format!("session-{SESSION}"),
             identity: caller.user_id,
             participant_name: caller.name,
-            role: if is_host { "host" } else { "guest" }.into(),
+            role: if is_host { Role::Host } else { Role::Guest }.into(),
             can_record: is_host,
             expires_at: Some(at(3600)),
             title: "Algebra".into(),
@@ -34,7 +35,7 @@ impl TokenService for Fake {
             other_participant: Some(token::Person {
                 id: "guest-1".into(),
                 name: "Gus".into(),
-                avatar_url: String::new(),
+                avatar_url: None,
             }),
         }))
     }
@@ -51,7 +52,7 @@ impl TokenService for Fake {
             ws_url: "ws://livekit.test".into(),
             room_name: format!("live-{LIVE_SESSION}"),
             identity: caller.user_id,
-            role: if is_host { "host" } else { "guest" }.into(),
+            role: if is_host { SeatRole::Host } else { SeatRole::Guest }.into(),
             can_record: is_host,
             expires_at: Some(at(3600)),
         }))

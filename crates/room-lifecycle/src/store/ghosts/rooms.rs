@@ -1,18 +1,18 @@
 //! Rooms with ghosts in them.
 
 use chassis::db::Statement;
+use domain::RoomId;
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use crate::ghosts::decide::{APART, RENEWED_AFTER};
 
 /// The participant SIDs of a room's ghosts.
-pub async fn list_sids(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<String>> {
+pub async fn list_sids(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<String>> {
     sqlx::query_scalar!(
         r#"select participant_sid as "sid!" from livekit_participants
            where room_id = $1 and ghost_since is not null and participant_sid is not null"#,
-        room
+        room.0
     )
     .fetch_all(db)
     .statement("SELECT list_sids")
@@ -21,9 +21,9 @@ pub async fn list_sids(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<String
 
 /// Active rooms with ghosts and with no participant who has joined. Each ghost was silent 60 s ago, and not all of them
 /// were probed just now.
-pub async fn list_rooms_of_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
+pub async fn list_rooms_of_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<RoomId>> {
     sqlx::query_scalar!(
-        r#"select p.room_id as "room!"
+        r#"select p.room_id as "room!: RoomId"
            from livekit_participants p
            join livekit_rooms r on r.id = p.room_id and r.status = 'active'
            where p.silent_checked_at <= app_now() and p.ghost_since is not null
@@ -43,14 +43,14 @@ pub async fn list_rooms_of_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result
 
 /// The identities of a room's ghosts, and of those who gave a sign of life since the first of them was silent: LiveKit's
 /// list may lack a participant that is there (livekit.md §3).
-pub async fn list_recent(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<String>> {
+pub async fn list_recent(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<String>> {
     sqlx::query_scalar!(
         "select p.user_id from livekit_participants p
          where p.room_id = $1
            and (p.ghost_since is not null
                 or p.alive_at >= (select min(g.silent_since) from livekit_participants g
                                   where g.room_id = $1 and g.ghost_since is not null))",
-        room
+        room.0
     )
     .fetch_all(db)
     .statement("SELECT list_recent")
@@ -58,13 +58,17 @@ pub async fn list_recent(db: impl PgExecutor<'_>, room: Uuid) -> Result<Vec<Stri
 }
 
 /// Whether a participant has joined a room: they count as joined, or an event since then says so.
-pub async fn has_new_participant(db: impl PgExecutor<'_>, room: Uuid, since: OffsetDateTime) -> Result<bool> {
+pub async fn has_new_participant(
+    db: impl PgExecutor<'_>,
+    room: RoomId,
+    since: OffsetDateTime,
+) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from livekit_participants p where p.joined_room = $1)
                or exists (select from livekit_events e
                           where e.room_id = $1 and e.received_at >= $2 and e.event_type = 'participant_joined')
                as "come!""#,
-        room,
+        room.0,
         since
     )
     .fetch_one(db)
@@ -91,7 +95,7 @@ pub async fn forget_ghosts(db: impl PgExecutor<'_>) -> Result<u64> {
 }
 
 /// Forgets the ghosts of a room that LiveKit does not list: these are the participant SIDs that it does.
-pub async fn forget_unlisted(db: impl PgExecutor<'_>, room: Uuid, sids: &[String]) -> Result<u64> {
+pub async fn forget_unlisted(db: impl PgExecutor<'_>, room: RoomId, sids: &[String]) -> Result<u64> {
     let done = sqlx::query!(
         "with unlisted as (
              select room_id, user_id from livekit_participants
@@ -99,7 +103,7 @@ pub async fn forget_unlisted(db: impl PgExecutor<'_>, room: Uuid, sids: &[String
              for no key update skip locked)
          update livekit_participants p set silent_since = null, ghost_since = null
          from unlisted u where p.room_id = u.room_id and p.user_id = u.user_id",
-        room,
+        room.0,
         sids
     )
     .execute(db)

@@ -3,9 +3,9 @@
 //! are released.
 
 use chassis::db::Statement;
+use domain::{LiveRoomId, LiveSessionId, RoomId};
 use sqlx::{PgExecutor, Result};
 use time::Duration;
-use uuid::Uuid;
 
 use super::seats::DISCONNECTED;
 
@@ -53,7 +53,7 @@ macro_rules! changes {
 }
 
 /// Whether anything of a live room's session differs from what LiveKit shows. Reads only: most looks find nothing new.
-pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<bool> {
+pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<bool> {
     let row = changes!(
         r#"select exists (select from changes) or exists (
                select from room
@@ -65,7 +65,7 @@ pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<boo
                          where a.open_session = room.session_id and a.lobby_status = 'admitted'
                            and a.joined_at is not null and a.disconnected_at is null
                            and a.role <> 'host')) as "stale!""#,
-        livekit_room,
+        livekit_room.0,
         LINGERS.as_seconds_f64(),
     )
     .fetch_one(db)
@@ -77,12 +77,12 @@ pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<boo
 /// A live room and its session, by the session's room on LiveKit.
 #[derive(Clone, Copy, Debug)]
 pub struct Locked {
-    pub room: Uuid,
-    pub session: Uuid,
+    pub room: LiveRoomId,
+    pub session: LiveSessionId,
 }
 
 /// Locks the live room that a room on LiveKit is for.
-pub async fn lock_room(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<Option<Locked>> {
+pub async fn lock_room(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<Option<Locked>> {
     sqlx::query_as!(
         Locked,
         "select r.id as room, k.live_session_id as \"session!\"
@@ -90,7 +90,7 @@ pub async fn lock_room(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<Op
          join live_room_sessions s on s.id = k.live_session_id
          join live_rooms r on r.id = s.room_id
          where k.id = $1 for no key update of r",
-        livekit_room
+        livekit_room.0
     )
     .fetch_optional(db)
     .statement("SELECT lock_room")
@@ -98,7 +98,7 @@ pub async fn lock_room(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<Op
 }
 
 /// Makes the seats equal to what LiveKit shows.
-pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u64> {
+pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<u64> {
     let done = changes!(
         "update live_room_attendance a
          set joined_at = case when c.inside then coalesce(a.joined_at, c.joined_at, app_now()) else a.joined_at end,
@@ -109,7 +109,7 @@ pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u6
                                     then coalesce(a.disconnected_at, app_now()) end,
              held_until = case when not c.inside and not c.is_out then app_now() + make_interval(secs => $3) end
          from changes c where a.session_id = c.session_id and a.user_id = c.user_id",
-        livekit_room,
+        livekit_room.0,
         LINGERS.as_seconds_f64(),
         DISCONNECTED.as_seconds_f64(),
     )
@@ -120,14 +120,14 @@ pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u6
 }
 
 /// Everybody with a seat can be seen: whoever sat down before the room was recorded, or by another hand.
-pub async fn insert_unknown_people(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<u64> {
+pub async fn insert_unknown_people(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<u64> {
     let done = changes!(
         "insert into livekit_participants (room_id, user_id, role, display_name)
          select room.id, c.user_id, case c.role when 'guest' then 'viewer' else c.role end, u.display_name
          from room cross join changes c left join app_users u on u.id = c.user_id
          where c.unknown
          on conflict do nothing",
-        livekit_room,
+        livekit_room.0,
         LINGERS.as_seconds_f64(),
     )
     .execute(db)
@@ -137,7 +137,7 @@ pub async fn insert_unknown_people(db: impl PgExecutor<'_>, livekit_room: Uuid) 
 }
 
 /// Makes the session's numbers equal to its seats and to what LiveKit shows of the host.
-pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<bool> {
+pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_sessions s
          set host_present = n.host_present, peak_viewers = greatest(s.peak_viewers, n.viewers), updated_at = app_now()
@@ -153,7 +153,7 @@ pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: Uuid) -> Result<
                        and a.joined_at is not null and a.disconnected_at is null and a.role <> 'host') as viewers) n
          where k.id = $1 and s.id = t.id and s.status in ('lobby', 'live')
            and (s.host_present <> n.host_present or s.peak_viewers < n.viewers)",
-        livekit_room
+        livekit_room.0
     )
     .execute(db)
     .statement("UPDATE set_numbers")

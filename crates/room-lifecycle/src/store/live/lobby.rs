@@ -3,7 +3,7 @@
 
 use chassis::db::Statement;
 use chassis::page::Cursor;
-use domain::{LobbyStatus, SeatRole};
+use domain::{LiveSessionId, LobbyStatus, SeatRole};
 use sqlx::{PgConnection, PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ pub struct Waiting {
 /// Who waits, longest first.
 pub async fn list_waiting(
     db: impl PgExecutor<'_>,
-    session: Uuid,
+    session: LiveSessionId,
     after: Option<Cursor>,
     limit: i64,
 ) -> Result<Vec<Waiting>> {
@@ -37,7 +37,7 @@ pub async fn list_waiting(
              and (a.held_until is null or a.held_until > app_now())
              and ($2::timestamptz is null or (a.seated_at, md5(a.user_id)::uuid) > ($2, $3::uuid))
            order by a.seated_at, md5(a.user_id)::uuid limit $4"#,
-        session,
+        session.0,
         after.map(|cursor| cursor.at),
         after.map(|cursor| cursor.id),
         limit
@@ -47,12 +47,12 @@ pub async fn list_waiting(
     .await
 }
 
-pub async fn count_waiting(db: impl PgExecutor<'_>, session: Uuid) -> Result<i64> {
+pub async fn count_waiting(db: impl PgExecutor<'_>, session: LiveSessionId) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from live_room_attendance
            where open_session = $1 and lobby_status = 'waiting'
              and (held_until is null or held_until > app_now())"#,
-        session
+        session.0
     )
     .fetch_one(db)
     .statement("SELECT count_waiting")
@@ -60,12 +60,12 @@ pub async fn count_waiting(db: impl PgExecutor<'_>, session: Uuid) -> Result<i64
 }
 
 /// A person's seat, taken or not.
-pub async fn find_seat(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<Option<Seat>> {
+pub async fn find_seat(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<Option<Seat>> {
     sqlx::query_as!(
         Seat,
         r#"select role as "role: SeatRole", lobby_status as "lobby_status: LobbyStatus"
            from live_room_attendance where session_id = $1 and user_id = $2"#,
-        session,
+        session.0,
         user
     )
     .fetch_optional(db)
@@ -74,14 +74,18 @@ pub async fn find_seat(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Re
 }
 
 /// The seat that a person has now; who stopped asking does not wait any more.
-pub async fn find_open_seat(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<Option<Seat>> {
+pub async fn find_open_seat(
+    db: impl PgExecutor<'_>,
+    session: LiveSessionId,
+    user: &str,
+) -> Result<Option<Seat>> {
     sqlx::query_as!(
         Seat,
         r#"select role as "role: SeatRole", lobby_status as "lobby_status: LobbyStatus"
            from live_room_attendance
            where session_id = $1 and user_id = $2 and left_at is null
              and (lobby_status <> 'waiting' or held_until is null or held_until > app_now())"#,
-        session,
+        session.0,
         user
     )
     .fetch_optional(db)
@@ -90,17 +94,17 @@ pub async fn find_open_seat(db: impl PgExecutor<'_>, session: Uuid, user: &str) 
 }
 
 /// Lets in who waits, longest first, as far as there is room. How many came in.
-pub async fn admit_waiting(connection: &mut PgConnection, session: Uuid) -> Result<u64> {
+pub async fn admit_waiting(connection: &mut PgConnection, session: LiveSessionId) -> Result<u64> {
     set_admitted(connection, session, None).await
 }
 
 /// Lets in one person who waits. False: he does not, or there is no room.
-pub async fn admit_one(connection: &mut PgConnection, session: Uuid, user: &str) -> Result<bool> {
+pub async fn admit_one(connection: &mut PgConnection, session: LiveSessionId, user: &str) -> Result<bool> {
     Ok(set_admitted(connection, session, Some(user)).await? > 0)
 }
 
 /// Lets in those who wait, or only one of them.
-async fn set_admitted(db: &mut PgConnection, session: Uuid, only: Option<&str>) -> Result<u64> {
+async fn set_admitted(db: &mut PgConnection, session: LiveSessionId, only: Option<&str>) -> Result<u64> {
     let done = sqlx::query!(
         "with next as (
              select w.user_id from live_room_attendance w
@@ -119,7 +123,7 @@ async fn set_admitted(db: &mut PgConnection, session: Uuid, only: Option<&str>) 
          from next
          where a.session_id = $1 and a.user_id = next.user_id
            and a.lobby_status = 'waiting' and a.left_at is null -- or a refusal that was waited for would be undone",
-        session,
+        session.0,
         only,
         UNSEEN.as_seconds_f64()
     )
@@ -130,12 +134,12 @@ async fn set_admitted(db: &mut PgConnection, session: Uuid, only: Option<&str>) 
 }
 
 /// Turns somebody away who waits.
-pub async fn set_rejected(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<bool> {
+pub async fn set_rejected(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_attendance
          set lobby_status = 'rejected', left_at = app_now(), held_until = null, disconnected_at = null
          where session_id = $1 and user_id = $2 and lobby_status = 'waiting' and left_at is null",
-        session,
+        session.0,
         user
     )
     .execute(db)
@@ -145,9 +149,9 @@ pub async fn set_rejected(db: impl PgExecutor<'_>, session: Uuid, user: &str) ->
 }
 
 /// Live sessions that let people in by themselves and have both somebody who waits and a place for him.
-pub async fn list_sessions_to_admit(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
+pub async fn list_sessions_to_admit(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<LiveSessionId>> {
     sqlx::query_scalar!(
-        "select s.id from live_room_sessions s
+        "select s.id as \"id: LiveSessionId\" from live_room_sessions s
          where s.id = any(array(select distinct w.waiting_session from live_room_attendance w
                                 where w.waiting_session is not null
                                   and (w.held_until is null or w.held_until > app_now())))

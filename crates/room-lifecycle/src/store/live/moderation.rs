@@ -2,7 +2,7 @@
 
 use chassis::db::Statement;
 use chassis::page::Cursor;
-use domain::{LobbyStatus, SeatRole};
+use domain::{LiveRoomId, LiveSessionId, LobbyStatus, SeatRole};
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use super::seats::Seat;
 /// still about. None: he has no seat. The seat is locked before the room, as everywhere.
 pub async fn set_role(
     db: impl PgExecutor<'_>,
-    session: Uuid,
+    session: LiveSessionId,
     user: &str,
     role: SeatRole,
     watch: Duration,
@@ -41,7 +41,7 @@ pub async fn set_role(
                from watched where p.room_id = watched.id and p.user_id = $2)
            select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
            from seat left join marked on true"#,
-        session,
+        session.0,
         user,
         role.as_str(),
         watch.as_seconds_f64()
@@ -59,7 +59,11 @@ pub struct Role {
 }
 
 /// What these people are in a session; who is its host, the room says. Of strangers nothing.
-pub async fn list_roles(db: impl PgExecutor<'_>, session: Uuid, users: &[String]) -> Result<Vec<Role>> {
+pub async fn list_roles(
+    db: impl PgExecutor<'_>,
+    session: LiveSessionId,
+    users: &[String],
+) -> Result<Vec<Role>> {
     sqlx::query_as!(
         Role,
         r#"select a.user_id,
@@ -68,7 +72,7 @@ pub async fn list_roles(db: impl PgExecutor<'_>, session: Uuid, users: &[String]
            from live_room_attendance a
            join live_rooms r on r.id = a.live_room_id
            where a.session_id = $1 and a.user_id = any($2)"#,
-        session,
+        session.0,
         users
     )
     .fetch_all(db)
@@ -79,7 +83,7 @@ pub async fn list_roles(db: impl PgExecutor<'_>, session: Uuid, users: &[String]
 /// Keeps somebody out of a live room, watches its open session's room and marks it. A ban that was over is a new one.
 pub async fn insert_ban(
     db: impl PgExecutor<'_>,
-    room: Uuid,
+    room: LiveRoomId,
     user: &str,
     by: &str,
     until: Option<OffsetDateTime>,
@@ -108,7 +112,7 @@ pub async fn insert_ban(
                  and (select count(*) from seats) >= 0 -- seats are locked before the room
                returning k.id)
            select mark_room(id) is not null as "marked!" from watched"#,
-        room,
+        room.0,
         user,
         by,
         until,
@@ -121,7 +125,7 @@ pub async fn insert_ban(
 }
 
 /// Lifts a ban, and what was a kick out of the open session.
-pub async fn delete_ban(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Result<()> {
+pub async fn delete_ban(db: impl PgExecutor<'_>, room: LiveRoomId, user: &str) -> Result<()> {
     sqlx::query!(
         "with lifted as (delete from live_room_bans where live_room_id = $1 and user_id = $2),
          forgiven as (
@@ -133,7 +137,7 @@ pub async fn delete_ban(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Resu
          from live_room_sessions s
          where s.open_room = $1 and a.session_id = s.id
            and a.user_id = $2 and a.is_banned",
-        room,
+        room.0,
         user
     )
     .execute(db)
@@ -145,7 +149,7 @@ pub async fn delete_ban(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Resu
 /// The hand of somebody with an admitted seat. None: he has none.
 pub async fn set_hand(
     db: impl PgExecutor<'_>,
-    session: Uuid,
+    session: LiveSessionId,
     user: &str,
     raised: bool,
 ) -> Result<Option<Seat>> {
@@ -155,7 +159,7 @@ pub async fn set_hand(
            set hand_raised_at = case when $3 then coalesce(hand_raised_at, app_now()) end
            where session_id = $1 and user_id = $2 and left_at is null and lobby_status = 'admitted'
            returning role as "role: SeatRole", lobby_status as "lobby_status: LobbyStatus""#,
-        session,
+        session.0,
         user,
         raised
     )
@@ -173,7 +177,7 @@ pub struct Tally {
     pub peak_viewers: i32,
 }
 
-pub async fn find_tally(db: impl PgExecutor<'_>, session: Uuid) -> Result<Option<Tally>> {
+pub async fn find_tally(db: impl PgExecutor<'_>, session: LiveSessionId) -> Result<Option<Tally>> {
     sqlx::query_as!(
         Tally,
         r#"select s.peak_viewers, seats.waiting as "waiting!", seats.inside as "inside!", seats.hands as "hands_raised!"
@@ -186,7 +190,7 @@ pub async fn find_tally(db: impl PgExecutor<'_>, session: Uuid) -> Result<Option
                       count(a.hand_raised_at) as hands
                from live_room_attendance a where a.open_session = s.id) seats
            where s.id = $1"#,
-        session
+        session.0
     )
     .fetch_optional(db)
     .statement("SELECT find_tally")
@@ -215,7 +219,7 @@ pub struct Seated {
 /// Everybody of a session: raised hands first, longest up; then those who came, longest there.
 pub async fn list_seated(
     db: impl PgExecutor<'_>,
-    session: Uuid,
+    session: LiveSessionId,
     after: Option<Cursor>,
     limit: i64,
 ) -> Result<Vec<Seated>> {
@@ -242,7 +246,7 @@ pub async fn list_seated(
            left join live_room_bans b on b.live_room_id = s.live_room_id and b.user_id = s.user_id
            where (s.rank, s.key) > (coalesce($2, '-infinity'::timestamptz), coalesce($3::uuid, $5))
            order by s.rank, s.key limit $4"#,
-        session,
+        session.0,
         after.map(|cursor| cursor.at),
         after.map(|cursor| cursor.id),
         limit,

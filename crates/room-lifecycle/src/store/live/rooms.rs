@@ -2,11 +2,11 @@
 
 use chassis::db::Statement;
 use chassis::page::Cursor;
-use domain::{AccessLevel, LobbyStatus, SeatRole};
+use domain::{AccessLevel, LiveRoomId, LiveSessionId, LobbyStatus, SeatRole};
 use sqlx::{PgExecutor, Result};
 use uuid::Uuid;
 
-use super::{Live, LiveSession, Reader, live, select_current, select_live};
+use super::{Live, LiveSession, RoomReader, live, select_current, select_live};
 use crate::live::request::RoomFields;
 
 /// A person's own room, with its current session.
@@ -19,10 +19,10 @@ pub async fn find_room_of(db: impl PgExecutor<'_>, host: &str) -> Result<Option<
 }
 
 /// Whether the room is this person's.
-pub async fn is_host(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Result<bool> {
+pub async fn is_host(db: impl PgExecutor<'_>, room: LiveRoomId, user: &str) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from live_rooms where id = $1 and host_user_id = $2) as "is_host!""#,
-        room,
+        room.0,
         user
     )
     .fetch_one(db)
@@ -31,13 +31,17 @@ pub async fn is_host(db: impl PgExecutor<'_>, room: Uuid, user: &str) -> Result<
 }
 
 /// A room that this reader may read, with its current session, unless that is over and was not for him.
-pub async fn find_readable(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>) -> Result<Option<Live>> {
+pub async fn find_readable(
+    db: impl PgExecutor<'_>,
+    room: LiveRoomId,
+    reader: RoomReader<'_>,
+) -> Result<Option<Live>> {
     let row = select_current!(
         "and (s.id = o.id
               or may_read_live_room(s.access_level, r.host_user_id, r.metadata, $2, $3, $4))",
         "where r.id = $1
            and may_read_live_room(coalesce(o.access_level, r.access_level), r.host_user_id, r.metadata, $2, $3, $4)",
-        room,
+        room.0,
         reader.user_id,
         reader.is_admin,
         reader.groups,
@@ -46,24 +50,26 @@ pub async fn find_readable(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'
 }
 
 /// A room with its current session.
-pub async fn find_live(db: impl PgExecutor<'_>, room: Uuid) -> Result<Option<Live>> {
-    let row =
-        select_current!("", "where r.id = $1", room).fetch_optional(db).statement("SELECT find_live").await?;
+pub async fn find_live(db: impl PgExecutor<'_>, room: LiveRoomId) -> Result<Option<Live>> {
+    let row = select_current!("", "where r.id = $1", room.0)
+        .fetch_optional(db)
+        .statement("SELECT find_live")
+        .await?;
     Ok(row.map(|row| live!(row)))
 }
 
 /// A room with this one of its sessions.
 pub async fn find_live_with(
     db: impl PgExecutor<'_>,
-    room: Uuid,
-    session: Option<Uuid>,
+    room: LiveRoomId,
+    session: Option<LiveSessionId>,
 ) -> Result<Option<Live>> {
     let row = select_live!(
         "",
         "left join live_room_sessions s on s.id = $2 and s.room_id = r.id",
         "where r.id = $1",
-        room,
-        session,
+        room.0,
+        session.map(|session| session.0),
     );
     Ok(row.fetch_optional(db).statement("SELECT find_live_with").await?.map(|row| live!(row)))
 }
@@ -81,7 +87,11 @@ pub struct State {
 }
 
 /// Everything about a room at one moment, for one of its readers.
-pub async fn find_state(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>) -> Result<Option<State>> {
+pub async fn find_state(
+    db: impl PgExecutor<'_>,
+    room: LiveRoomId,
+    reader: RoomReader<'_>,
+) -> Result<Option<State>> {
     let row = select_live!(
         r#", seats.waiting as "waiting!", seats.inside as "inside!", mine.role as "seat_role?: SeatRole",
            mine.lobby_status as "lobby_status?: LobbyStatus",
@@ -99,7 +109,7 @@ pub async fn find_state(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>)
              from live_room_attendance a where a.open_session = o.id) seats",
         "where r.id = $1
            and may_read_live_room(coalesce(o.access_level, r.access_level), r.host_user_id, r.metadata, $2, $3, $4)",
-        room,
+        room.0,
         reader.user_id,
         reader.is_admin,
         reader.groups,
@@ -118,8 +128,8 @@ pub async fn find_state(db: impl PgExecutor<'_>, room: Uuid, reader: Reader<'_>)
 /// room, or there is none.
 pub async fn list_sessions(
     db: impl PgExecutor<'_>,
-    room: Uuid,
-    reader: Reader<'_>,
+    room: LiveRoomId,
+    reader: RoomReader<'_>,
     after: Option<Cursor>,
     limit: i64,
 ) -> Result<Option<Vec<LiveSession>>> {
@@ -135,7 +145,7 @@ pub async fn list_sessions(
         "where r.id = $1
            and may_read_live_room(coalesce(o.access_level, r.access_level), r.host_user_id, r.metadata, $2, $3, $4)
          order by coalesce(s.started_at, s.starts_at) desc, s.id desc",
-        room,
+        room.0,
         reader.user_id,
         reader.is_admin,
         reader.groups,
@@ -166,7 +176,7 @@ pub async fn insert_room(db: impl PgExecutor<'_>, host: &str, name: &str, slug: 
 /// Sets what the host wants changed. False: the room is not his.
 pub async fn update_room(
     db: impl PgExecutor<'_>,
-    room: Uuid,
+    room: LiveRoomId,
     host: &str,
     fields: &RoomFields,
 ) -> Result<bool> {
@@ -180,7 +190,7 @@ pub async fn update_room(
                              else metadata || jsonb_build_object('groups', $9::text[]) end,
              updated_at = app_now()
          where id = $1 and host_user_id = $2",
-        room,
+        room.0,
         host,
         fields.title.as_deref(),
         fields.description.as_deref(),

@@ -2,13 +2,12 @@
 //! others, holds the lock of the session; the statements that count run after it is had, on a snapshot of their own.
 
 use chassis::db::Statement;
-use domain::{LiveStatus, LobbyStatus, SeatRole};
+use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, SeatRole};
 use proto::types::v1::Caller;
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
-use super::Reader;
+use super::RoomReader;
 pub use super::lobby::admit_waiting;
 
 /// A seat that was taken waits so long to be seen on LiveKit (correctness.md §5).
@@ -27,11 +26,11 @@ pub struct Seat {
 /// A live room as one person finds it, and the database's now.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "a row of facts, each decided on by itself")]
-pub struct Place {
+pub struct SeatView {
     pub may_read: bool,
     pub is_host: bool,
     /// The open session.
-    pub session: Option<Uuid>,
+    pub session: Option<LiveSessionId>,
     pub status: Option<LiveStatus>,
     pub auto_admit: bool,
     /// Anybody, who still asks.
@@ -52,7 +51,7 @@ pub struct Place {
     pub now: OffsetDateTime,
 }
 
-impl Place {
+impl SeatView {
     #[must_use]
     pub fn seat(&self) -> Option<Seat> {
         self.lobby_status.map(|lobby_status| Seat { role: self.role, lobby_status })
@@ -60,12 +59,16 @@ impl Place {
 }
 
 /// One round trip; every table is reached by a unique key.
-pub async fn find_place(db: impl PgExecutor<'_>, room: Uuid, who: Reader<'_>) -> Result<Option<Place>> {
+pub async fn find_place(
+    db: impl PgExecutor<'_>,
+    room: LiveRoomId,
+    who: RoomReader<'_>,
+) -> Result<Option<SeatView>> {
     sqlx::query_as!(
-        Place,
+        SeatView,
         r#"select may_read_live_room(coalesce(s.access_level, r.access_level), r.host_user_id, r.metadata,
                                      $2, $3, $4) as "may_read!",
-                  r.host_user_id = $2 as "is_host!", s.id as "session?", s.status as "status?: LiveStatus",
+                  r.host_user_id = $2 as "is_host!", s.id as "session?: LiveSessionId", s.status as "status?: LiveStatus",
                   coalesce(s.auto_admit, false) as "auto_admit!",
                   exists (select from live_room_attendance w
                           where w.open_session = s.id and w.lobby_status = 'waiting'
@@ -92,7 +95,7 @@ pub async fn find_place(db: impl PgExecutor<'_>, room: Uuid, who: Reader<'_>) ->
                select case when r.host_user_id = $2 then 'host' when a.role = 'speaker' then 'speaker'
                            else 'guest' end as role) i
            where r.id = $1"#,
-        room,
+        room.0,
         who.user_id,
         who.is_admin,
         who.groups
@@ -103,10 +106,10 @@ pub async fn find_place(db: impl PgExecutor<'_>, room: Uuid, who: Reader<'_>) ->
 }
 
 /// Locks the session that people may come to. What is read after this is as it stays until the commit.
-pub async fn lock_session(db: impl PgExecutor<'_>, session: Uuid) -> Result<bool> {
+pub async fn lock_session(db: impl PgExecutor<'_>, session: LiveSessionId) -> Result<bool> {
     let locked = sqlx::query_scalar!(
         "select id from live_room_sessions where id = $1 and status in ('lobby', 'live') for no key update",
-        session
+        session.0
     )
     .fetch_optional(db)
     .statement("SELECT lock_session")
@@ -115,10 +118,10 @@ pub async fn lock_session(db: impl PgExecutor<'_>, session: Uuid) -> Result<bool
 }
 
 /// Locks the session of a live room that people may come to, if there is one.
-pub async fn lock_session_of(db: impl PgExecutor<'_>, room: Uuid) -> Result<Option<Uuid>> {
+pub async fn lock_session_of(db: impl PgExecutor<'_>, room: LiveRoomId) -> Result<Option<LiveSessionId>> {
     sqlx::query_scalar!(
-        "select id from live_room_sessions where open_room = $1 and status in ('lobby', 'live') for no key update",
-        room
+        "select id as \"id: LiveSessionId\" from live_room_sessions where open_room = $1 and status in ('lobby', 'live') for no key update",
+        room.0
     )
     .fetch_optional(db)
     .statement("SELECT lock_session_of")
@@ -128,7 +131,7 @@ pub async fn lock_session_of(db: impl PgExecutor<'_>, room: Uuid) -> Result<Opti
 /// What is written of a seat.
 #[derive(Clone, Copy, Debug)]
 pub struct Taking {
-    pub session: Uuid,
+    pub session: LiveSessionId,
     pub seat: Seat,
     /// The place is his already, or needs none: nobody is counted.
     pub reserved: bool,
@@ -169,7 +172,7 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
            told as (select remember_person($2, $7, $8, $9, $10) is not null from seat)
            select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
            from seat cross join told"#,
-        taking.session,
+        taking.session.0,
         caller.user_id,
         taking.seat.role.as_str(),
         taking.seat.lobby_status.as_str(),
@@ -186,12 +189,12 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
 }
 
 /// He gives his seat up.
-pub async fn set_left(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<bool> {
+pub async fn set_left(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_attendance
          set left_at = app_now(), disconnected_at = null, held_until = null
          where session_id = $1 and user_id = $2 and left_at is null",
-        session,
+        session.0,
         user
     )
     .execute(db)
@@ -201,13 +204,13 @@ pub async fn set_left(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Res
 }
 
 /// His connection is gone, as his client says; told again, the first time counts.
-pub async fn set_disconnected(db: impl PgExecutor<'_>, session: Uuid, user: &str) -> Result<bool> {
+pub async fn set_disconnected(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_attendance
          set disconnected_at = app_now(), held_until = app_now() + make_interval(secs => $3)
          where session_id = $1 and user_id = $2 and left_at is null and lobby_status = 'admitted'
            and disconnected_at is null",
-        session,
+        session.0,
         user,
         DISCONNECTED.as_seconds_f64()
     )

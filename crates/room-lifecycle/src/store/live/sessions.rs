@@ -1,33 +1,32 @@
 //! Sessions, their projection, and what time or others have to change in them. Callers lock the room first
-//! ([`settle_as_host`], [`settle`]), then write the session, and settle again before they commit.
+//! ([`project_as_host`], [`refresh_projection`]), then write the session, and refresh the projection again before they commit.
 
 use chassis::db::Statement;
-use domain::{AccessLevel, EndReason, LiveStatus};
+use domain::{AccessLevel, EndReason, LiveRoomId, LiveSessionId, LiveStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use crate::live::request::NewSession;
 
-/// Locks a room of this host until the transaction ends, and settles it. Some(true): something was put right;
+/// Locks a room of this host until the transaction ends, and refreshes its projection. Some(true): something was put right;
 /// None: the room is not his.
-pub async fn settle_as_host(db: impl PgExecutor<'_>, room: Uuid, host: &str) -> Result<Option<bool>> {
+pub async fn project_as_host(db: impl PgExecutor<'_>, room: LiveRoomId, host: &str) -> Result<Option<bool>> {
     sqlx::query_scalar!(
         r#"select settle_live_room(id) as "healed!" from live_rooms where id = $1 and host_user_id = $2"#,
-        room,
+        room.0,
         host
     )
     .fetch_optional(db)
-    .statement("SELECT settle_as_host")
+    .statement("SELECT project_as_host")
     .await
 }
 
 /// Locks a room until the transaction ends, and makes its projection equal to its open session. True: something was
 /// changed.
-pub async fn settle(db: impl PgExecutor<'_>, room: Uuid) -> Result<bool> {
-    sqlx::query_scalar!(r#"select settle_live_room($1) as "changed!""#, room)
+pub async fn refresh_projection(db: impl PgExecutor<'_>, room: LiveRoomId) -> Result<bool> {
+    sqlx::query_scalar!(r#"select settle_live_room($1) as "changed!""#, room.0)
         .fetch_one(db)
-        .statement("SELECT settle")
+        .statement("SELECT refresh_projection")
         .await
 }
 
@@ -35,11 +34,11 @@ pub async fn settle(db: impl PgExecutor<'_>, room: Uuid) -> Result<bool> {
 /// the key stands already.
 pub async fn insert_session(
     db: impl PgExecutor<'_>,
-    room: Uuid,
+    room: LiveRoomId,
     new: &NewSession,
     status: LiveStatus,
     starts_at: OffsetDateTime,
-) -> Result<Option<Uuid>> {
+) -> Result<Option<LiveSessionId>> {
     sqlx::query_scalar!(
         "insert into live_room_sessions
              (room_id, created_by, status, session_title, topic_keys, access_level, starts_at, ends_at, started_at,
@@ -51,8 +50,8 @@ pub async fn insert_session(
                 $8, $9, $10, $11, $12
          from live_rooms r where r.id = $1
          on conflict do nothing
-         returning id",
-        room,
+         returning id as \"id: LiveSessionId\"",
+        room.0,
         status.as_str(),
         new.session_title,
         new.topic_keys.as_deref(),
@@ -63,7 +62,7 @@ pub async fn insert_session(
         new.auto_admit.unwrap_or(true),
         new.max_participants.unwrap_or(100),
         new.idempotency_key,
-        new.idempotency_key.as_ref().map(|_| new.hash()),
+        new.idempotency_key.as_ref().map(|_| new.request_hash.as_slice()),
     )
     .fetch_optional(db)
     .statement("INSERT insert_session")
@@ -75,9 +74,9 @@ pub async fn find_session_by_key(
     db: impl PgExecutor<'_>,
     host: &str,
     key: &str,
-) -> Result<Option<(Uuid, Option<Vec<u8>>)>> {
+) -> Result<Option<(LiveSessionId, Option<Vec<u8>>)>> {
     let row = sqlx::query!(
-        "select id, request_hash from live_room_sessions where created_by = $1 and idempotency_key = $2",
+        "select id as \"id: LiveSessionId\", request_hash from live_room_sessions where created_by = $1 and idempotency_key = $2",
         host,
         key
     );
@@ -89,7 +88,11 @@ pub async fn find_session_by_key(
 }
 
 /// Moves an open session on to its lobby, or live. False: it is over.
-pub async fn set_session_status(db: impl PgExecutor<'_>, session: Uuid, status: LiveStatus) -> Result<bool> {
+pub async fn set_session_status(
+    db: impl PgExecutor<'_>,
+    session: LiveSessionId,
+    status: LiveStatus,
+) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_sessions
          set status = $2,
@@ -97,7 +100,7 @@ pub async fn set_session_status(db: impl PgExecutor<'_>, session: Uuid, status: 
              started_at = case $2 when 'live' then coalesce(started_at, app_now()) else started_at end,
              updated_at = app_now()
          where id = $1 and status in ('scheduled', 'lobby', 'live')",
-        session,
+        session.0,
         status.as_str()
     );
     Ok(done.execute(db).statement("UPDATE set_session_status").await?.rows_affected() > 0)
@@ -107,7 +110,7 @@ pub async fn set_session_status(db: impl PgExecutor<'_>, session: Uuid, status: 
 /// past its end. None: it was over.
 pub async fn set_session_over(
     db: impl PgExecutor<'_>,
-    session: Uuid,
+    session: LiveSessionId,
     status: LiveStatus,
     reason: EndReason,
 ) -> Result<Option<EndReason>> {
@@ -117,7 +120,7 @@ pub async fn set_session_over(
                end_reason = case when $3 = 'empty' and ends_at <= app_now() then 'time' else $3 end
            where id = $1 and status in ('scheduled', 'lobby', 'live')
            returning end_reason as "end_reason!: EndReason""#,
-        session,
+        session.0,
         status.as_str(),
         reason.as_str()
     )
@@ -127,19 +130,23 @@ pub async fn set_session_over(
 }
 
 /// What the host says of himself.
-pub async fn set_host_present(db: impl PgExecutor<'_>, session: Uuid, present: bool) -> Result<bool> {
+pub async fn set_host_present(
+    db: impl PgExecutor<'_>,
+    session: LiveSessionId,
+    present: bool,
+) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_sessions set host_present = $2, updated_at = app_now()
          where id = $1 and status in ('scheduled', 'lobby', 'live') and host_present <> $2",
-        session,
+        session.0,
         present
     );
     Ok(done.execute(db).statement("UPDATE set_host_present").await?.rows_affected() > 0)
 }
 
 /// Rooms that settling would change.
-pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
-    sqlx::query_scalar!(r#"select id as "id!" from unsettled_live_rooms limit $1"#, limit)
+pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<LiveRoomId>> {
+    sqlx::query_scalar!(r#"select id as "id!: LiveRoomId" from unsettled_live_rooms limit $1"#, limit)
         .fetch_all(db)
         .statement("SELECT list_unsettled")
         .await
@@ -147,9 +154,9 @@ pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<U
 
 /// Rooms whose open session has to move on by its own plan, longest due first: its lobby opens, it starts, or it is
 /// missed.
-pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
+pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<LiveRoomId>> {
     sqlx::query_scalar!(
-        "select room_id from live_room_sessions
+        "select room_id as \"room_id: LiveRoomId\" from live_room_sessions
          where due_start <= app_now() + interval '1 day' -- the longest buffer
            and (starts_at <= app_now()
                 or status = 'scheduled'

@@ -1,10 +1,9 @@
 //! Who may do what in a nest, and the guests whom only LiveKit knows.
 
 use chassis::db::Statement;
-use domain::NestRole;
+use domain::{NestId, NestRole, RoomId};
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 /// Guests who left are remembered for so long: for as long as it matters when a nest became empty.
 const GUESTS_REMEMBERED: Duration = Duration::hours(1);
@@ -27,13 +26,13 @@ impl Participant {
 /// Those of these keys that are participants.
 pub async fn list_participants(
     db: impl PgExecutor<'_>,
-    nest: Uuid,
+    nest: NestId,
     keys: &[String],
 ) -> Result<Vec<Participant>> {
     sqlx::query_as!(
         Participant,
         "select pubkey, is_admin, is_speaker from nest_participants where nest_id = $1 and pubkey = any($2)",
-        nest,
+        nest.0,
         keys
     )
     .fetch_all(db)
@@ -45,7 +44,7 @@ pub async fn list_participants(
 /// allow more are still about.
 pub async fn set_role(
     db: impl PgExecutor<'_>,
-    nest: Uuid,
+    nest: NestId,
     pubkey: &str,
     role: NestRole,
     watch: Option<Duration>,
@@ -66,7 +65,7 @@ pub async fn set_role(
                update livekit_participants l set role = $5
                from room where l.room_id = room.id and l.user_id = $2)
            select mark_room(id) is not null as "marked!" from room"#,
-        nest,
+        nest.0,
         pubkey,
         role.is_admin(),
         role.is_speaker(),
@@ -80,11 +79,11 @@ pub async fn set_role(
 }
 
 /// Somebody had more rights on LiveKit than are his: whoever came with an old token comes again.
-pub async fn set_watched(db: impl PgExecutor<'_>, room: Uuid, watch: Duration) -> Result<()> {
+pub async fn set_watched(db: impl PgExecutor<'_>, room: RoomId, watch: Duration) -> Result<()> {
     sqlx::query!(
         "update livekit_rooms set watched_until = greatest(watched_until, app_now() + make_interval(secs => $2))
          where id = $1",
-        room,
+        room.0,
         watch.as_seconds_f64()
     )
     .execute(db)
@@ -97,7 +96,7 @@ pub async fn set_watched(db: impl PgExecutor<'_>, room: Uuid, watch: Duration) -
 /// ago are forgotten, because each of them comes back as another one.
 pub async fn insert_guests(
     db: impl PgExecutor<'_>,
-    room: Uuid,
+    room: RoomId,
     identities: &[String],
     at: OffsetDateTime,
 ) -> Result<u64> {
@@ -111,7 +110,7 @@ pub async fn insert_guests(
          from unnest($2::text[]) as t(identity)
          where not exists (select from livekit_participants p where p.room_id = $1 and p.user_id = identity)
          on conflict do nothing",
-        room,
+        room.0,
         identities,
         at,
         GUESTS_REMEMBERED.as_seconds_f64()

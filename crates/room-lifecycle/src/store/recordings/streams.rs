@@ -1,9 +1,9 @@
 //! Streams of nests: recordings of another kind, whose segments are played while they are written.
 
 use chassis::db::Statement;
+use domain::NestId;
 use sqlx::{PgExecutor, Result};
 use time::Duration;
-use uuid::Uuid;
 
 /// After a failure the next stream is started so much later, twice as long after each further one.
 const FIRST_BACKOFF: Duration = Duration::seconds(10);
@@ -12,9 +12,9 @@ const LONGEST_BACKOFF: Duration = Duration::minutes(5);
 const REMEMBERED: Duration = Duration::minutes(10);
 
 /// Open nests that somebody is in, whose stream is wanted and neither runs nor has failed just now.
-pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> {
+pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<NestId>> {
     sqlx::query_scalar!(
-        r#"select n.id
+        r#"select n.id as "id: NestId"
            from nests n
            join livekit_rooms r on r.nest_id = n.id and r.status = 'active'
            cross join lateral (
@@ -41,7 +41,7 @@ pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>> 
 }
 
 /// The folder of the stream that an open nest has now.
-pub async fn find_folder(db: impl PgExecutor<'_>, nest: Uuid) -> Result<Option<String>> {
+pub async fn find_folder(db: impl PgExecutor<'_>, nest: NestId) -> Result<Option<String>> {
     sqlx::query_scalar!(
         "select c.file
          from nests n
@@ -50,7 +50,7 @@ pub async fn find_folder(db: impl PgExecutor<'_>, nest: Uuid) -> Result<Option<S
          cross join lateral (
              select file from recordings where open_room = r.id and kind = 'hls' limit 1) c
          where n.id = $1 and n.status = 'open'",
-        nest
+        nest.0
     )
     .fetch_optional(db)
     .statement("SELECT find_folder")

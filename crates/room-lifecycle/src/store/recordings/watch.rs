@@ -2,10 +2,9 @@
 //! nothing.
 
 use chassis::db::Statement;
-use domain::{RecordingKind, RecordingStatus};
+use domain::{RecordingId, RecordingKind, RecordingStatus, RoomId};
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use super::Recording;
 
@@ -40,11 +39,11 @@ pub struct End {
 }
 
 /// Whether one of these rooms has an open recording.
-pub async fn is_any_recorded(db: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<bool> {
+pub async fn is_any_recorded(db: impl PgExecutor<'_>, rooms: &[RoomId]) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from recordings
                           where open_room = any($1) and finished_at is null) as "is!""#,
-        rooms
+        rooms as &[RoomId]
     )
     .fetch_one(db)
     .statement("SELECT is_any_recorded")
@@ -77,8 +76,8 @@ pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
     .await?;
     let open = rows.into_iter().map(|row| Open {
         recording: Recording {
-            id: row.id,
-            room_id: row.room_id,
+            id: RecordingId(row.id),
+            room_id: RoomId(row.room_id),
             generation: row.generation,
             egress_id: row.egress_id,
             started_by: row.started_by,
@@ -103,7 +102,7 @@ pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
 /// LiveKit has it under this id, in this state: it moves on, never back. None: it is over, or is another one.
 pub async fn set_seen(
     db: impl PgExecutor<'_>,
-    id: Uuid,
+    id: RecordingId,
     egress_id: &str,
     status: RecordingStatus,
     started_at: Option<OffsetDateTime>,
@@ -119,7 +118,7 @@ pub async fn set_seen(
              returning *)",
         "seen",
         "",
-        id,
+        id.0,
         egress_id,
         status.as_str(),
         started_at,
@@ -132,7 +131,7 @@ pub async fn set_seen(
 
 /// Records that LiveKit has completed it: its file is looked for from now on. None: that was recorded before, or it is
 /// over.
-pub async fn set_finished(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<Option<Recording>> {
+pub async fn set_finished(db: impl PgExecutor<'_>, id: RecordingId, end: &End) -> Result<Option<Recording>> {
     recordings!(
         "with finished as (
              update recordings
@@ -142,7 +141,7 @@ pub async fn set_finished(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Resul
              returning *)",
         "finished",
         "",
-        id,
+        id.0,
         end.error.as_deref(),
         end.egress_id.as_deref(),
         end.size,
@@ -185,8 +184,8 @@ pub async fn claim_awaiting(db: impl PgExecutor<'_>, soon: Duration, limit: i64)
     .await?;
     let awaiting = rows.into_iter().map(|row| Awaiting {
         recording: Recording {
-            id: row.id,
-            room_id: row.room_id,
+            id: RecordingId(row.id),
+            room_id: RoomId(row.room_id),
             generation: row.generation,
             egress_id: row.egress_id,
             started_by: row.started_by,
@@ -210,7 +209,7 @@ pub async fn claim_awaiting(db: impl PgExecutor<'_>, soon: Duration, limit: i64)
 /// Closes an open recording, and notifies its people: of a file, or its host of a failure. None: it was closed before.
 ///
 /// What was stopped before it began is no failure. LiveKit calls it aborted, like what it could not begin.
-pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<Option<Recording>> {
+pub async fn set_closed(db: impl PgExecutor<'_>, id: RecordingId, end: &End) -> Result<Option<Recording>> {
     recordings!(
         "with closed as (
              update recordings
@@ -256,7 +255,7 @@ pub async fn set_closed(db: impl PgExecutor<'_>, id: Uuid, end: &End) -> Result<
              on conflict on constraint notifications_dedupe_key do nothing)",
         "closed",
         "",
-        id,
+        id.0,
         end.status.as_str(),
         end.error.as_deref(),
         end.egress_id.as_deref(),
@@ -277,7 +276,7 @@ pub async fn list_strays(
     db: impl PgExecutor<'_>,
     ids: &[String],
     rooms: &[String],
-    recordings: &[Uuid],
+    recordings: &[RecordingId],
 ) -> Result<Vec<String>> {
     sqlx::query_scalar!(
         r#"select e.id as "id!" from unnest($1::text[], $2::text[], $3::uuid[]) as e(id, room, recording)
@@ -287,7 +286,7 @@ pub async fn list_strays(
                                and (c.egress_id = e.id or (c.egress_id is null and c.id = e.recording)))"#,
         ids,
         rooms,
-        recordings
+        recordings as &[RecordingId]
     )
     .fetch_all(db)
     .statement("SELECT list_strays")

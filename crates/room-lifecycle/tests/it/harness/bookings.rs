@@ -1,6 +1,6 @@
 //! Bookings and what their rooms' records say.
 
-use domain::Owner;
+use domain::{Owner, SessionId};
 use room_lifecycle::{
     Rooms,
     store::{self, Record},
@@ -18,7 +18,7 @@ impl World {
     /// A booking that is open now and has its room.
     pub async fn open_room(&self, rooms: &Rooms) -> (Booking, Record) {
         let booking = self.booking(State::OpenNow).await;
-        let record = rooms.ensure(Owner::Session(booking.id), false).await.unwrap();
+        let record = rooms.ensure(Owner::Session(SessionId(booking.id)), false).await.unwrap();
         (booking, record)
     }
 
@@ -107,5 +107,5 @@ impl World {
 }
 
 pub const fn owner(booking: &Booking) -> Owner {
-    Owner::Session(booking.id)
+    Owner::Session(SessionId(booking.id))
 }

@@ -1,7 +1,7 @@
 //! Hosts, their live rooms, and what must hold of those.
 
 use chassis::status::Refusal;
-use domain::LiveStatus;
+use domain::{LiveRoomId, LiveStatus};
 use proto::{
     room::v1::{GoLiveRequest, GoLiveResponse, live_room_service_server::LiveRoomService},
     types::v1::Caller,
@@ -35,7 +35,7 @@ impl Host {
     }
 
     pub async fn change(&self, rooms: &Rooms, verb: Verb) -> Result<Live, Refusal> {
-        Ok(rooms.change_session(&self.caller, self.room.id, verb).await?)
+        Ok(rooms.change_session(&self.caller, LiveRoomId(self.room.id), verb).await?)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Recordings of nests, over gRPC as the gateway asks for them.
 
 use chassis::status::Refusal;
-use domain::NestRole;
+use domain::{NestRole, RecordingId};
 use futures::TryStreamExt;
 use proto::room::v1::{
     CreateNestRequest, ListRecordingsRequest, Proof, ReadStreamRequest, Recording as Told, RecordingPlace,
-    RecordingRequest, StartRecordingRequest, read_recording_response::Part,
+    RecordingRequest, StartRecordingRequest, read_recording_response::Part, recording_place::Place,
     recording_service_server::RecordingService,
 };
 use room_lifecycle::{Rooms, recordings::Recording};
@@ -26,7 +26,7 @@ pub struct By<'a> {
 
 impl By<'_> {
     fn place(&self) -> RecordingPlace {
-        RecordingPlace { nest_id: self.nest.id.to_string(), ..RecordingPlace::default() }
+        RecordingPlace { place: Some(Place::NestId(self.nest.id.to_string())) }
     }
 
     fn request(&self, id: &str, proof: Option<Proof>) -> Request<RecordingRequest> {
@@ -118,7 +118,7 @@ impl World {
         );
         let mut found = Vec::new();
         for id in ids.fetch_all(&self.pool).await.unwrap() {
-            found.extend(self.kept(id).await);
+            found.extend(self.kept(RecordingId(id)).await);
         }
         found
     }

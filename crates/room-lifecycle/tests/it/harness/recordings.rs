@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use domain::{RecordingKind, RecordingStatus};
+use domain::{RecordingId, RecordingKind, RecordingStatus, SessionId};
 use livekit_api::services::egress::{EgressClient, EgressOutput, RoomCompositeOptions};
 use livekit_dev::{Store, Worker};
 use livekit_protocol::{EgressInfo, EgressStatus, EncodedFileOutput};
@@ -10,11 +10,10 @@ use proto::types::v1::Caller;
 use room_lifecycle::{
     Error, Rooms,
     config::RecordingSettings,
-    recordings::{Place, Recording, Wish, settings::OutputSettings},
+    recordings::{Recording, RecordingScope, StartRequest, settings::OutputSettings},
     store,
 };
 use sqlx::postgres::PgConnectOptions;
-use uuid::Uuid;
 
 use super::{Booking, World, hosts::person};
 
@@ -53,7 +52,7 @@ impl World {
     }
 
     /// As it stands in the database, deleted or not.
-    pub async fn kept(&self, id: Uuid) -> Option<Recording> {
+    pub async fn kept(&self, id: RecordingId) -> Option<Recording> {
         store::recordings::find_recording(&self.pool, id).await.unwrap()
     }
 
@@ -129,12 +128,12 @@ pub fn host(booking: &Booking) -> Caller {
     person(&booking.host)
 }
 
-pub const fn place(booking: &Booking) -> Place {
-    Place::Session(booking.id)
+pub const fn place(booking: &Booking) -> RecordingScope {
+    RecordingScope::Session(SessionId(booking.id))
 }
 
-pub fn wish(booking: &Booking) -> Wish {
-    Wish::new(place(booking), RecordingKind::File, None)
+pub fn wish(booking: &Booking) -> StartRequest {
+    StartRequest::new(place(booking), RecordingKind::File, None)
 }
 
 pub async fn record(rooms: &Rooms, booking: &Booking) -> Result<Recording, Error> {

@@ -1,7 +1,7 @@
 //! Live rooms and who has a seat in them.
 
 use chassis::status::Reason;
-use domain::{LiveStatus, LobbyStatus, Owner, SeatRole};
+use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, Owner, SeatRole};
 use proto::types::v1::Caller;
 use room_lifecycle::{
     Rooms,
@@ -51,7 +51,7 @@ impl World {
     /// Live, with its room on LiveKit.
     pub async fn live(&self, rooms: &Rooms, places: i32) -> Open {
         let open = self.open(LiveStatus::Live, places).await;
-        rooms.ensure(Owner::LiveSession(open.session), false).await.unwrap();
+        rooms.ensure(Owner::LiveSession(LiveSessionId(open.session)), false).await.unwrap();
         open
     }
 
@@ -135,11 +135,11 @@ impl World {
 }
 
 pub async fn join(rooms: &Rooms, open: &Open, who: &str) -> Seat {
-    let (seat, session) = rooms.join_live_room(&person(who), open.room.id).await.unwrap();
-    assert_eq!(session, open.session);
+    let (seat, session) = rooms.join_live_room(&person(who), LiveRoomId(open.room.id)).await.unwrap();
+    assert_eq!(session, LiveSessionId(open.session));
     seat
 }
 
 pub async fn refused(rooms: &Rooms, open: &Open, who: &str) -> Reason {
-    reason(rooms.join_live_room(&person(who), open.room.id).await)
+    reason(rooms.join_live_room(&person(who), LiveRoomId(open.room.id)).await)
 }

@@ -1,0 +1,68 @@
+//! How a service waits for its database, and examines it before it serves.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+
+use super::{Runtime, StartError};
+use crate::db::{self, DatabaseError, Needs, Schema};
+
+/// The service's pool, once the database answers with a schema that is not behind. Waits for a database that is
+/// down; readiness says so meanwhile.
+pub async fn database(settings: &db::Settings, runtime: &Runtime) -> Result<PgPool, StartError> {
+    database_for(settings, Needs::Writes, runtime).await
+}
+
+/// [`database`], for a service that needs this of it.
+pub async fn database_for(
+    settings: &db::Settings,
+    needs: Needs,
+    runtime: &Runtime,
+) -> Result<PgPool, StartError> {
+    let (pool, probe) = db::probed_pool(settings, needs)?;
+    runtime.databases.locked().insert(settings.dependency(), probe.expiry().clone());
+    let (observed, service) = (pool.clone(), settings.service());
+    runtime.readiness.watch(&runtime.lifecycle, settings.dependency(), true, move || {
+        let probe = probe.clone();
+        db::observe_pool(&observed, &service);
+        async move { probe.ask().await }
+    });
+    match once_it_answers(runtime, || examine(&pool, settings)).await? {
+        Schema::Current => Ok(pool),
+        Schema::Behind(versions) => Err(StartError::Behind(versions)),
+        Schema::Differs(version) => Err(StartError::Differs(version)),
+    }
+}
+
+async fn examine(pool: &PgPool, settings: &db::Settings) -> Result<Schema, sqlx::Error> {
+    let schema = db::schema(pool).await?;
+    if let Some(role) = settings.role
+        && schema == Schema::Current
+    {
+        db::check_role(pool, role).await?;
+    }
+    Ok(schema)
+}
+
+/// What a service needs of its database before it serves, tried until the database answers: a process that started
+/// while a failover is under way waits, as one does that was there before.
+pub async fn once_it_answers<T, E: DatabaseError + Into<StartError>, F: Future<Output = Result<T, E>>>(
+    runtime: &Runtime,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, StartError> {
+    let stopping = runtime.lifecycle.stopping();
+    loop {
+        match attempt().await {
+            Err(error) => match error.database() {
+                Some(cause) if db::is_outage(cause) => {
+                    tracing::info!(error = %cause, "waiting for the database");
+                }
+                _ => return Err(error.into()),
+            },
+            Ok(done) => return Ok(done),
+        }
+        if stopping.run_until_cancelled(tokio::time::sleep(Duration::from_millis(250))).await.is_none() {
+            return Err(StartError::Stopped);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Notifications: what people are notified of, and how far each is on its way.
+
+use crate::text_enum::text_enum;
+
+text_enum! {
+    /// What a notification is about.
+    pub enum NotificationKind as proto::types::v1::NotificationKind {
+        BookingCreated = "booking_created",
+        BookingRescheduled = "booking_rescheduled",
+        BookingCancelled = "booking_cancelled",
+        Reminder = "reminder",
+        /// For admins: the room of a booking could not be made at once.
+        RoomFailed = "room_failed",
+        RecordingReady = "recording_ready",
+        RecordingFailed = "recording_failed",
+        /// For the host: an e-mail did not reach the guest.
+        MailUndeliverable = "mail_undeliverable",
+    }
+}
+
+text_enum! {
+    /// The channel of a delivery.
+    pub enum DeliveryChannel as proto::types::v1::DeliveryChannel {
+        Email = "email",
+        Webhook = "webhook",
+    }
+}
+
+text_enum! {
+    /// Which deliveries admins list.
+    #[derive(Default)]
+    pub enum DeliveryState as proto::types::v1::DeliveryState {
+        /// Given up.
+        #[default]
+        Dead = "dead",
+        /// To be sent.
+        Pending = "pending",
+        /// The address of the person is not known.
+        Waiting = "waiting",
+    }
+}

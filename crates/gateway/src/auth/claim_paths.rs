@@ -1,0 +1,132 @@
+//! Where a token says who is an admin and which groups a person is in: settings of the operator.
+
+use serde_json::Value;
+
+/// A JSON pointer and a value. A token is an admin's if the pointer leads to the value, or to a list that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminClaim {
+    pointer: String,
+    value: String,
+}
+
+/// Where a token lists groups: a list of texts, or one text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupsClaim {
+    pointer: String,
+}
+
+impl AdminClaim {
+    /// `/pointer=value`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (pointer, value) = text
+            .split_once('=')
+            .filter(|(pointer, value)| pointer.starts_with('/') && !value.is_empty())
+            .ok_or("must be a JSON pointer and a value, `/app_metadata/role=admin`")?;
+        not_editable(pointer)?;
+        Ok(Self { pointer: pointer.to_owned(), value: value.to_owned() })
+    }
+
+    pub(super) fn holds(&self, claims: &Value) -> bool {
+        let equals = |value: &Value| match value {
+            Value::String(text) => *text == self.value,
+            Value::Bool(flag) => self.value == if *flag { "true" } else { "false" },
+            Value::Number(number) => self.value == number.to_string(),
+            Value::Null | Value::Array(_) | Value::Object(_) => false,
+        };
+        match claims.pointer(&self.pointer) {
+            Some(Value::Array(values)) => values.iter().any(equals),
+            Some(value) => equals(value),
+            None => false,
+        }
+    }
+}
+
+impl GroupsClaim {
+    /// A JSON pointer, or the name of a claim.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let pointer = if text.starts_with('/') {
+            text.to_owned()
+        } else {
+            format!("/{}", text.replace('~', "~0").replace('/', "~1"))
+        };
+        not_editable(&pointer)?;
+        Ok(Self { pointer })
+    }
+
+    pub(super) fn list(&self, claims: &Value) -> Vec<String> {
+        match claims.pointer(&self.pointer) {
+            Some(Value::String(group)) => vec![group.clone()],
+            Some(Value::Array(groups)) => {
+                groups.iter().filter_map(|group| group.as_str().map(str::to_owned)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Refuses claims that users can edit: they could make themselves admins.
+fn not_editable(pointer: &str) -> Result<(), String> {
+    const PROFILE: [&str; 8] =
+        ["name", "nickname", "givenname", "familyname", "preferredusername", "picture", "profile", "website"];
+    let plain = |text: &str| -> String {
+        let letters = text.chars().filter(char::is_ascii_alphanumeric);
+        letters.map(|letter| letter.to_ascii_lowercase()).collect()
+    };
+    for (depth, segment) in pointer.split('/').skip(1).enumerate() {
+        let segment = plain(segment);
+        let metadata = ["usermeta", "unsafemeta", "rawusermeta"].iter().any(|part| segment.contains(part));
+        if metadata || (depth == 0 && PROFILE.contains(&segment.as_str())) {
+            return Err(format!("`{pointer}` can be edited by the users themselves"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_admin_is_who_the_provider_says() {
+        let admin = AdminClaim::parse("/app_metadata/roles=admin").unwrap();
+        for (claims, expected) in [
+            (json!({"app_metadata": {"roles": "admin"}}), true),
+            (json!({"app_metadata": {"roles": ["user", "admin"]}}), true),
+            (json!({"app_metadata": {"roles": "administrator"}}), false),
+            (json!({"app_metadata": {"roles": {"admin": true}}}), false),
+            (json!({"app_metadata": {}}), false),
+            (json!({"user_metadata": {"roles": "admin"}}), false),
+        ] {
+            assert_eq!(admin.holds(&claims), expected, "{claims}");
+        }
+        let flag = AdminClaim::parse("/is_admin=true").unwrap();
+        assert!(flag.holds(&json!({"is_admin": true})) && !flag.holds(&json!({"is_admin": false})));
+    }
+
+    #[test]
+    fn what_people_edit_themselves_makes_nobody_an_admin() {
+        for pointer in [
+            "/user_metadata/role=admin",
+            "/unsafeMetadata/role=admin",
+            "/raw_user_meta_data/role=admin",
+            "/https:~1~1example.org~1user_metadata/role=admin",
+            "/name=admin",
+            "role=admin",
+            "/role=",
+            "/role",
+        ] {
+            assert!(AdminClaim::parse(pointer).is_err(), "{pointer}");
+        }
+        assert!(GroupsClaim::parse("user_metadata").is_err());
+    }
+
+    #[test]
+    fn groups_are_a_list_or_one_text() {
+        let groups = GroupsClaim::parse("https://example.org/groups").unwrap();
+        assert_eq!(groups.list(&json!({"https://example.org/groups": ["a", 1, "b"]})), ["a", "b"]);
+        assert_eq!(groups.list(&json!({"https://example.org/groups": "a"})), ["a"]);
+        assert!(groups.list(&json!({})).is_empty());
+    }
+}

@@ -1,0 +1,57 @@
+//! A key of the identity provider, and why a token is refused.
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde_json::Value;
+
+/// Why a token was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("there is no bearer token")]
+    Missing,
+    #[error("the token cannot be read")]
+    Malformed,
+    #[error("the token is larger than 12 KiB")]
+    TooLarge,
+    #[error("the token was signed by nobody we know")]
+    UnknownKey,
+    #[error("the token's signature or algorithm is wrong")]
+    Signature,
+    #[error("the token was issued by another issuer")]
+    Issuer,
+    #[error("the token is meant for another audience")]
+    Audience,
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    #[error("the token names no subject, or one with blanks at its ends or invisible characters")]
+    Subject,
+    /// Not the caller's fault: the keys were never fetched.
+    #[error("the identity provider's keys are not known yet")]
+    NoKeys,
+}
+
+/// A key and the one algorithm it verifies.
+#[derive(Clone)]
+pub(super) struct Key {
+    decoding: DecodingKey,
+    validation: Validation,
+}
+
+impl Key {
+    pub(super) fn new(decoding: DecodingKey, algorithm: Algorithm) -> Self {
+        let mut validation = Validation::new(algorithm);
+        // Only the signature: jsonwebtoken would verify times by the system clock (see `claims`).
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        Self { decoding, validation }
+    }
+
+    pub(super) fn verify(&self, token: &str) -> Result<Value, Refused> {
+        jsonwebtoken::decode(token, &self.decoding, &self.validation)
+            .map(|token| token.claims)
+            .map_err(|_| Refused::Signature)
+    }
+}

@@ -1,0 +1,109 @@
+//! The bearer token of a request, verified against the one source of keys.
+//!
+//! The key decides the algorithm, never the token; times are verified by the process clock with 30 s of leeway.
+//! A verified token is remembered by its SHA-256 for at most 60 s and never past its expiry, so that the
+//! signature is not computed again for every request of a session. Tokens are never logged.
+
+use std::{sync::Arc, time::Instant};
+
+use chassis::{service::Runtime, service::StartError};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use proto::types::v1::Caller;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{
+    cache, claims, jwks,
+    key::{Key, Refused},
+};
+use crate::{
+    config::{AuthConfig, KeySource},
+    edge::note_detail,
+};
+
+/// Below the largest head, so that a client with a larger token is answered (docs/errors.md).
+const LONGEST_TOKEN: usize = 12 * 1024;
+
+enum Keys {
+    Secret(Arc<Key>),
+    Jwks(jwks::Jwks),
+}
+
+pub(super) struct TokenVerifier {
+    keys: Keys,
+    config: AuthConfig,
+    cache: cache::Cache,
+}
+
+impl TokenVerifier {
+    /// Starts to fetch the keys if a URL names them.
+    pub(super) fn start(config: AuthConfig, runtime: &Runtime) -> Result<Self, StartError> {
+        let keys = match &config.keys {
+            KeySource::Hs256(secret) => Keys::Secret(Arc::new(Key::new(
+                DecodingKey::from_secret(secret.expose_secret().as_bytes()),
+                Algorithm::HS256,
+            ))),
+            KeySource::Jwks(url) => Keys::Jwks(jwks::Jwks::start(url.clone(), runtime)?),
+        };
+        Ok(Self { keys, config, cache: cache::Cache::default() })
+    }
+
+    /// Returns the person whose token this is.
+    pub(super) async fn verify(&self, token: &str) -> Result<Caller, Refused> {
+        if token.len() > LONGEST_TOKEN {
+            return Err(Refused::TooLarge);
+        }
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let now = self.config.clock.now().unix_timestamp();
+        if let Some(caller) = self.cache.find(&digest, now, Instant::now()) {
+            return Ok(caller);
+        }
+        let key = self.key(token).await?;
+        let claims = key.verify(token)?;
+        let verified = claims::verify(&claims, &self.config, now)
+            .inspect_err(|refused| note_detail(&detail(*refused, &claims, now)))?;
+        self.cache.remember(digest, &verified.caller, verified.expires_at, Instant::now());
+        Ok(verified.caller)
+    }
+
+    async fn key(&self, token: &str) -> Result<Arc<Key>, Refused> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Refused::Malformed)?;
+        if header.crit.is_some() {
+            return Err(Refused::Malformed); // RFC 7515 §4.1.11: we understand no extension
+        }
+        match &self.keys {
+            Keys::Secret(key) => Ok(Arc::clone(key)),
+            Keys::Jwks(jwks) => {
+                let found = jwks.find(header.kid.as_deref()).await;
+                found.inspect_err(|_| note_detail(&format!("kid {:?}", header.kid.unwrap_or_default())))
+            }
+        }
+    }
+}
+
+/// What was wrong in the claims of a token whose signature is right, for the operator.
+fn detail(refused: Refused, claims: &Value, now: i64) -> String {
+    let claim = |name: &str| format!("{name} {}", claims[name]);
+    match refused {
+        Refused::Issuer => claim("iss"),
+        Refused::Audience => claim("aud"),
+        Refused::Expired => format!("{}, now {now}", claim("exp")),
+        Refused::NotYetValid => format!("{}, now {now}", claim("nbf")),
+        Refused::Subject => claim("sub"),
+        Refused::Missing
+        | Refused::Malformed
+        | Refused::TooLarge
+        | Refused::UnknownKey
+        | Refused::Signature
+        | Refused::NoKeys => String::new(),
+    }
+}
+
+/// The token of an `Authorization: Bearer …` header.
+pub(super) fn bearer(headers: &http::HeaderMap) -> Result<&str, Refused> {
+    let value = headers.get(http::header::AUTHORIZATION).ok_or(Refused::Missing)?;
+    let (scheme, token) =
+        value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(Refused::Malformed)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(Refused::Malformed) }
+}

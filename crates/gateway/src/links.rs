@@ -1,0 +1,100 @@
+//! URLs that the gateway writes into its answers, and the signed ones among them, which work without a token.
+
+use std::sync::Arc;
+
+use chassis::{clock::Clock, signed::CalendarLinks};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::{config::HttpConfig, signer::Signer};
+
+const FILE_PURPOSE: &str = "greenroom: link to the file of a recording, 1";
+/// Seconds. A link that the output itself signs is valid for as long.
+const FILE_LIFETIME: i64 = 3600;
+
+#[derive(Clone)]
+pub(crate) struct Links(Arc<Signed>);
+
+struct Signed {
+    base: String,
+    calendars: CalendarLinks,
+    files: FileLinks,
+    /// The clock that tokens are verified by.
+    clock: Clock,
+}
+
+impl Links {
+    pub(crate) fn new(config: &HttpConfig) -> Self {
+        let secrets = &config.streams.link_secrets;
+        Self(Arc::new(Signed {
+            base: config.api_url.clone().unwrap_or_default(),
+            calendars: CalendarLinks::signed_with(secrets),
+            files: FileLinks::signed_with(secrets),
+            clock: config.auth.clock,
+        }))
+    }
+
+    /// Returns the URL at which clients reach a path of the gateway.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.0.base)
+    }
+
+    pub(crate) fn calendars(&self) -> &CalendarLinks {
+        &self.0.calendars
+    }
+
+    /// Signs a ticket that opens the file of a recording for an hour.
+    pub(crate) fn sign_file(&self, recording: String) -> Option<String> {
+        self.0.files.sign(recording, self.now() + FILE_LIFETIME)
+    }
+
+    pub(crate) fn verify_file(&self, ticket: &str, recording: &str) -> bool {
+        self.0.files.verify(ticket, recording, self.now())
+    }
+
+    /// Unix seconds.
+    fn now(&self) -> i64 {
+        self.0.clock.now().unix_timestamp()
+    }
+}
+
+struct FileLinks(Signer);
+
+#[derive(Deserialize, Serialize)]
+struct FileClaims {
+    recording: String,
+    /// Unix seconds.
+    exp: i64,
+}
+
+impl FileLinks {
+    fn signed_with(secrets: &[SecretString]) -> Self {
+        Self(Signer::of(FILE_PURPOSE, secrets))
+    }
+
+    fn sign(&self, recording: String, exp: i64) -> Option<String> {
+        self.0.sign(&FileClaims { recording, exp })
+    }
+
+    fn verify(&self, ticket: &str, recording: &str, now: i64) -> bool {
+        let claims = self.0.verify::<FileClaims>(ticket);
+        claims.is_some_and(|claims| claims.recording == recording && now < claims.exp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_link_opens_one_recording_until_it_expires() {
+        let links = FileLinks::signed_with(&[SecretString::from("a secret")]);
+        let ticket = links.sign("one".into(), 100).unwrap();
+        assert!(links.verify(&ticket, "one", 99));
+        assert!(!links.verify(&ticket, "one", 100) && !links.verify(&ticket, "two", 99));
+        assert!(!FileLinks::signed_with(&[SecretString::from("another")]).verify(&ticket, "one", 99));
+        let elsewhere = FileLinks(Signer::of("another purpose", &[SecretString::from("a secret")]));
+        let other = elsewhere.sign("one".into(), 100).unwrap();
+        assert!(!links.verify(&other, "one", 99), "signed for another purpose");
+    }
+}

@@ -1,0 +1,103 @@
+//! Signs and verifies tickets, with which a browser's `EventSource`, which sends no headers, opens the event stream.
+//!
+//! A URL ends up in logs, so it never carries the JWT. A ticket opens the event stream and nothing else, for 60 s. It
+//! holds what the filter needs: user id, admin or not, groups.
+
+use proto::types::v1::Caller;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::signer::Signer;
+
+const PURPOSE: &str = "greenroom: ticket of the stream of events, 1";
+
+pub(super) struct Tickets(Signer);
+
+#[derive(Deserialize, Serialize)]
+pub(super) struct TicketClaims {
+    pub(super) sub: String,
+    pub(super) admin: bool,
+    pub(super) groups: Vec<String>,
+    /// Unix seconds.
+    pub(super) exp: i64,
+}
+
+impl Tickets {
+    pub(super) fn signed_with(secrets: &[SecretString]) -> Self {
+        Self(Signer::of(PURPOSE, secrets))
+    }
+
+    pub(super) fn sign(&self, claims: &TicketClaims) -> Option<String> {
+        self.0.sign(claims)
+    }
+
+    /// Returns the caller that the ticket names, if it is valid at `now` (unix seconds).
+    pub(super) fn verify(&self, ticket: &str, now: i64) -> Option<Caller> {
+        let claims: TicketClaims = self.0.verify(ticket)?;
+        (now < claims.exp).then(|| Caller {
+            user_id: claims.sub,
+            is_admin: claims.admin,
+            groups: claims.groups,
+            ..Caller::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::Sha256;
+
+    use super::*;
+
+    fn tickets(secrets: &[&str]) -> Tickets {
+        let secrets: Vec<SecretString> = secrets.iter().map(|&secret| SecretString::from(secret)).collect();
+        Tickets::signed_with(&secrets)
+    }
+
+    fn ticket(tickets: &Tickets) -> String {
+        let claims = TicketClaims { sub: "ana".into(), admin: false, groups: vec!["a".into()], exp: 60 };
+        tickets.sign(&claims).unwrap()
+    }
+
+    #[test]
+    fn a_ticket_says_who_until_it_expires() {
+        let tickets = tickets(&["one"]);
+        let ticket = ticket(&tickets);
+        let caller = tickets.verify(&ticket, 59).unwrap();
+        assert_eq!((caller.user_id.as_str(), caller.is_admin, caller.system), ("ana", false, false));
+        assert_eq!(caller.groups, ["a"]);
+        assert!(tickets.verify(&ticket, 60).is_none());
+    }
+
+    #[test]
+    fn a_secret_can_be_replaced_and_another_ones_tickets_are_refused() {
+        let old = ticket(&tickets(&["old"]));
+        assert!(tickets(&["new", "old"]).verify(&old, 0).is_some());
+        assert!(tickets(&["new"]).verify(&old, 0).is_none());
+        assert!(tickets(&["old"]).verify(&ticket(&tickets(&["new", "old"])), 0).is_none());
+    }
+
+    #[test]
+    fn whatever_is_changed_is_refused() {
+        let tickets = tickets(&["one"]);
+        let good = ticket(&tickets);
+        let (payload, signature) = good.split_once('.').unwrap();
+        let admin = URL_SAFE_NO_PAD.encode(r#"{"sub":"ana","admin":true,"groups":[],"exp":99}"#);
+        let mut plain = Hmac::<Sha256>::new_from_slice(b"one").unwrap();
+        plain.update(payload.as_bytes());
+        let underived = URL_SAFE_NO_PAD.encode(plain.finalize().into_bytes());
+        for wrong in [
+            String::new(),
+            ".".to_owned(),
+            payload.to_owned(),
+            format!("{payload}."),
+            format!("{admin}.{signature}"),
+            format!("{payload}.{underived}"),
+            format!("{payload}.{}", &signature[1..]),
+        ] {
+            assert!(tickets.verify(&wrong, 0).is_none(), "{wrong}");
+        }
+    }
+}
