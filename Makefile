@@ -29,12 +29,13 @@ soak: with-postgres ## Live rooms under random faults for SECONDS=3600 (see docs
 	$(WITH_POSTGRES) -- env MODEL_SECONDS=$(or $(filter-out 0,$(SECONDS)),3600) $(ARGS) \
 		$(CARGO) test -p greenroom --test it -- whatever_happens --nocapture
 
-check: with-postgres ## Format, lints, checked queries, licences and sources, alert rules
+check: with-postgres ## Format, lints, checked queries, licences and sources, alert rules, the OpenAPI document
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	.ci/queries verify
 	.ci/dependencies
 	.ci/rules
+	.ci/api
 
 prepare: with-postgres ## Describe the checked queries anew in .sqlx, after SQL or migrations changed
 	.ci/queries refresh

@@ -19,6 +19,7 @@ use crate::{
     clients::Clients,
     error::Rejection,
     extract::Query,
+    notifications::NotificationKind,
     wire::{self, Envelope, non_empty},
 };
 
@@ -53,7 +54,7 @@ where
     }
 }
 
-/// A notification that did not reach somebody over a channel, or not yet.
+/// A notification that was not delivered over a channel, or not yet.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Delivery {
@@ -61,10 +62,11 @@ pub(crate) struct Delivery {
     id: String,
     #[schema(format = Uuid)]
     notification_id: String,
+    #[schema(value_type = NotificationKind)]
     kind: String,
     /// email · webhook
     channel: String,
-    /// dead · pending · waiting: no address of the person is known
+    /// `dead` (given up), `pending` (to be sent) or `waiting` (no address of the user is known).
     state: String,
     /// Null: for the admins.
     user_id: Option<String>,
@@ -114,7 +116,7 @@ pub(crate) enum DeliveryState {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListDeliveries {
-    /// Given up (default), to be sent, or waiting for the address of the person.
+    /// Given up (default), to be sent, or waiting for the address of the user.
     #[param(inline)]
     state: Option<DeliveryState>,
     /// Default: 20.
@@ -124,9 +126,11 @@ pub(crate) struct ListDeliveries {
     cursor: Option<String>,
 }
 
-/// Notifications that could not be delivered, newest first, and why.
+/// Lists notifications that were not delivered.
+///
+/// Returns deliveries of one state with their last error, newest first, page by page. Read-only. Admins only.
 #[utoipa::path(get, path = "/api/v1/admin/notifications", operation_id = "listDeliveries", tag = "Operation",
-    params(ListDeliveries), responses((status = 200, body = Envelope<Vec<Delivery>>, description = "a page")),
+    params(ListDeliveries), responses((status = 200, body = Envelope<Vec<Delivery>>, description = "A page.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotAdmin]))))]
 pub(crate) async fn notifications(
     State(clients): State<Clients>,

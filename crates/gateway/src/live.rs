@@ -67,10 +67,10 @@ pub(crate) struct LiveRoom {
     status: String,
     room_name: String,
     room_slug: String,
-    /// Null while nothing is on.
+    /// Null without an open session.
     livekit_room_name: Option<String>,
     host_user_id: String,
-    /// Null while nothing is on.
+    /// Null without an open session.
     current_session_id: Option<String>,
     host_present: bool,
     /// public · group
@@ -154,10 +154,10 @@ impl From<pb::LiveSession> for LiveSession {
     }
 }
 
-/// The room and what is on in it.
+/// The room and its open session.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RoomAndSession {
-    /// always true
+    /// Always true.
     ok: bool,
     room: LiveRoom,
     /// The open session; after an end or a cancel, the one that is over. Null: there is none.
@@ -178,7 +178,7 @@ fn room_answer(answer: Result<Response<pb::LiveRoomResponse>, Status>) -> RoomAn
     RoomAndSession::of(answer.room, answer.session).map(Answer)
 }
 
-/// A person's place in a session.
+/// A user's seat in a session.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Seat {
     /// host · speaker · guest
@@ -193,11 +193,11 @@ impl From<pb::Seat> for Seat {
     }
 }
 
-/// Who may read a room, or a session of it.
+/// Who may read a room, or one of its sessions.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum AccessLevel {
-    /// Every signed-in person.
+    /// Any signed-in person.
     Public,
     /// The host, admins, and members of the room's groups.
     Group,

@@ -20,8 +20,7 @@ use crate::{
 pub(crate) struct Notification {
     #[schema(format = Uuid)]
     id: String,
-    /// `booking_created` · `booking_rescheduled` · `booking_cancelled` · `reminder` · `recording_ready` ·
-    /// `recording_failed` · `mail_undeliverable` …
+    #[schema(value_type = NotificationKind)]
     kind: String,
     /// What it is about; its fields depend on the kind.
     #[schema(value_type = Object)]
@@ -30,6 +29,21 @@ pub(crate) struct Notification {
     created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
     read_at: Option<OffsetDateTime>,
+}
+
+/// What a notification is about. New kinds may come with any release: ignore unknown ones.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes values that the services write")]
+pub(crate) enum NotificationKind {
+    BookingCreated,
+    BookingRescheduled,
+    BookingCancelled,
+    Reminder,
+    RoomFailed,
+    RecordingReady,
+    RecordingFailed,
+    MailUndeliverable,
 }
 
 impl TryFrom<pb::Notification> for Notification {
@@ -57,10 +71,13 @@ pub(crate) struct ListNotifications {
     cursor: Option<String>,
 }
 
-/// The caller's notifications, newest first.
+/// Lists the caller's notifications.
+///
+/// Returns what happened to the caller's bookings and recordings, newest first, page by page. Read-only. Any
+/// signed-in person.
 #[utoipa::path(get, path = "/api/notifications", operation_id = "listNotifications", tag = "Notifications",
     params(ListNotifications),
-    responses((status = 200, body = Envelope<Vec<Notification>>, description = "a page")),
+    responses((status = 200, body = Envelope<Vec<Notification>>, description = "A page.")),
     extensions(("x-refuses" = json!([InvalidRequest]))))]
 pub(crate) async fn list(
     State(clients): State<Clients>,
@@ -77,10 +94,12 @@ pub(crate) async fn list(
     Ok(Envelope::page(notifications.collect::<Result<_, _>>()?, page.next_cursor))
 }
 
-/// Marks a notification as read; again, the same answer.
+/// Marks a notification as read.
+///
+/// Idempotent: a repeat keeps the first `readAt`. The person whose notification it is.
 #[utoipa::path(post, path = "/api/notifications/{notificationId}/read", operation_id = "readNotification",
     tag = "Notifications", params(("notificationId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<Notification>, description = "the notification")),
+    responses((status = 200, body = Envelope<Notification>, description = "The notification.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotificationNotFound]))))]
 pub(crate) async fn read(
     State(clients): State<Clients>,

@@ -12,6 +12,7 @@ mod healthcheck;
 mod livekit_dev;
 mod migrate;
 mod nostr;
+mod openapi;
 mod out;
 mod repair;
 mod serve;
@@ -51,6 +52,8 @@ enum Command {
     /// Keys and signed requests, to try the routes of nests with curl
     #[command(subcommand)]
     Nostr(nostr::Nostr),
+    /// Print the OpenAPI document of the gateway
+    Openapi(openapi::Args),
     /// Exit code 0 when a service is ready; for images without a shell
     Healthcheck(healthcheck::Args),
 }
@@ -69,6 +72,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Repair(repair) => repair::run(repair).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Nostr(command) => nostr::run(command),
+        Command::Openapi(args) => openapi::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "greenroom: {}", chain(error.as_ref())); // stderr may be closed
