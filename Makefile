@@ -37,7 +37,7 @@ soak: with-postgres ## Live rooms under random faults for SECONDS=3600 (see docs
 	$(WITH_POSTGRES) -- env MODEL_SECONDS=$(or $(filter-out 0,$(SECONDS)),3600) $(ARGS) \
 		$(CARGO) test -p greenroom --test it -- whatever_happens --nocapture
 
-check: ## Format, lints, docs, checked queries, dependencies, interfaces, links, alert rules
+check: ## Format, lints, docs, checked queries, dependencies, interfaces, links, alert rules, the OpenAPI document
 	@.ci/setup build check
 	@$(MAKE) --no-print-directory with-postgres
 	$(CARGO) fmt --all --check
@@ -49,6 +49,7 @@ check: ## Format, lints, docs, checked queries, dependencies, interfaces, links,
 	.ci/proto
 	.ci/links
 	.ci/rules
+	.ci/api
 
 audit: build ## Licences, sources, doubles and known vulnerabilities with cargo-deny, which it installs
 	.ci/dependencies audit

@@ -3,7 +3,7 @@
 use crate::text_enum::text_enum;
 
 text_enum! {
-    /// What a notification is about.
+    /// What a notification is about. New kinds may come with any release: clients ignore unknown ones.
     pub enum NotificationKind as proto::types::v1::NotificationKind {
         BookingCreated = "booking_created",
         BookingRescheduled = "booking_rescheduled",

@@ -54,7 +54,7 @@ where
     }
 }
 
-/// A notification that did not reach somebody over a channel, or not yet.
+/// A notification that was not delivered over a channel, or not yet.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Delivery {
@@ -62,8 +62,11 @@ pub(crate) struct Delivery {
     id: String,
     #[schema(format = Uuid)]
     notification_id: String,
+    /// Also kinds that no release of the gateway knows.
+    #[schema(value_type = domain::NotificationKind)]
     kind: String,
     channel: DeliveryChannel,
+    /// `dead` (given up), `pending` (to be sent) or `waiting` (no address of the user is known).
     state: DeliveryState,
     /// Null: for the admins.
     user_id: Option<String>,
@@ -104,7 +107,7 @@ impl TryFrom<pb::Delivery> for Delivery {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListDeliveries {
-    /// Given up (default), to be sent, or waiting for the address of the person.
+    /// Given up (default), to be sent, or waiting for the address of the user.
     #[param(inline)]
     state: Option<DeliveryState>,
     /// Default: 20.
@@ -114,9 +117,11 @@ pub(crate) struct ListDeliveries {
     cursor: Option<String>,
 }
 
-/// Notifications that could not be delivered, newest first, and why.
+/// Lists notifications that were not delivered.
+///
+/// Returns deliveries of one state with their last error, newest first, page by page. Read-only. Admins only.
 #[utoipa::path(get, path = "/api/v1/admin/notifications", operation_id = "listDeliveries", tag = "Operation",
-    params(ListDeliveries), responses((status = 200, body = Envelope<Vec<Delivery>>, description = "a page")),
+    params(ListDeliveries), responses((status = 200, body = Envelope<Vec<Delivery>>, description = "A page.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotAdmin]))))]
 pub(crate) async fn notifications(
     State(clients): State<Clients>,

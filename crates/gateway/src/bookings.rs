@@ -32,24 +32,24 @@ pub(crate) struct Booking {
     title: String,
     description: String,
     status: SessionStatus,
-    /// Whether the meeting is going on.
+    /// Whether the meeting is under way.
     is_live: bool,
     #[serde(with = "time::serde::rfc3339")]
     scheduled_at: OffsetDateTime,
     duration_minutes: i32,
-    /// From here to `closesAt` the meeting can be joined.
+    /// The meeting can be joined from here to `closesAt`.
     #[serde(with = "time::serde::rfc3339")]
     opens_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     closes_at: OffsetDateTime,
     meeting_url: String,
-    /// The booking for calendar programs; the link is the reader's own. Null for who is no party.
+    /// The booking for calendar programs. The link is personal. Null for readers who are not a party.
     calendar_url: Option<String>,
     host_id: String,
     guest_id: String,
     host: Person,
     guest: Person,
-    /// Who reads this.
+    /// The caller.
     current_user_id: String,
     is_host: bool,
     is_provider: bool,
@@ -64,7 +64,7 @@ pub(crate) struct Booking {
     updated_at: OffsetDateTime,
 }
 
-/// The booking's LiveKit room as we have it on record.
+/// The recorded LiveKit room of a booking.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BookingRoom {
@@ -140,7 +140,7 @@ pub(crate) struct CreateBooking {
     guest: Option<GuestContact>,
 }
 
-/// How a guest who has never signed in is called until then.
+/// The name and address of a guest who has never signed in.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GuestContact {
@@ -148,13 +148,18 @@ pub(crate) struct GuestContact {
     email: String,
 }
 
-/// Books a session. Its room is made at once, or as soon as the video server answers (`room.status`: `pending`).
+/// Creates a booking.
+///
+/// Books a session between a host and a guest. The room is created at once, or as soon as the video server answers
+/// (`room.status` is `pending` until then). Idempotent with an `Idempotency-Key`: a repeat with the same key
+/// returns the first booking. Any signed-in person, for a booking in which they are a party; `BOOKING_POLICY` may
+/// restrict it to admins.
 #[utoipa::path(post, path = "/api/bookings", operation_id = "createBooking", tag = "Bookings",
     params(("Idempotency-Key" = Option<String>, Header, max_length = 200,
-        description = "A second request with the same key gets the first one's booking")),
+        description = "A repeat with the same key returns the first booking.")),
     request_body = CreateBooking,
-    responses((status = 201, body = Envelope<Booking>, description = "booked",
-        headers(("Location" = String, description = "the booking")))),
+    responses((status = 201, body = Envelope<Booking>, description = "Booked.",
+        headers(("Location" = String, description = "The booking.")))),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, NotParticipant, NotAdmin, SlotTaken, IdempotencyKeyReused]))))]
 pub(crate) async fn create(
@@ -202,9 +207,12 @@ pub(crate) struct ListBookings {
     cursor: Option<String>,
 }
 
-/// The caller's bookings, latest start first.
+/// Lists the caller's bookings.
+///
+/// Returns the bookings in which the caller is host or guest, latest start first, page by page. Read-only. Any
+/// signed-in person.
 #[utoipa::path(get, path = "/api/bookings", operation_id = "listBookings", tag = "Bookings",
-    params(ListBookings), responses((status = 200, body = Envelope<Vec<Booking>>, description = "a page")),
+    params(ListBookings), responses((status = 200, body = Envelope<Vec<Booking>>, description = "A page.")),
     extensions(("x-refuses" = json!([InvalidRequest]))))]
 pub(crate) async fn list(
     State(clients): State<Clients>,
@@ -231,10 +239,12 @@ pub(crate) async fn list(
     Ok(Envelope::page(bookings, page.next_cursor))
 }
 
-/// One booking.
+/// Returns a booking.
+///
+/// Read-only. Host, guest and admins.
 #[utoipa::path(get, path = "/api/bookings/{bookingId}", operation_id = "getBooking", tag = "Bookings",
     params(("bookingId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<Booking>, description = "the booking")),
+    responses((status = 200, body = Envelope<Booking>, description = "The booking.")),
     extensions(("x-refuses" = json!([InvalidSessionId, NotParticipant, SessionNotFound]))))]
 pub(crate) async fn get(
     State(clients): State<Clients>,
@@ -248,7 +258,7 @@ pub(crate) async fn get(
     Booking::read(&links, answer.booking, reader).map(Envelope::new)
 }
 
-/// What is absent stays as it is.
+/// Absent fields stay as they are.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PatchBooking {
@@ -262,10 +272,13 @@ pub(crate) struct PatchBooking {
     description: Option<String>,
 }
 
-/// Moves, lengthens or renames a booking that has not begun; not for a guest who was kicked. The meeting URL stays.
+/// Changes a booking.
+///
+/// Moves, extends or renames a booking that has not begun. Absent fields stay as they are, and so does the meeting
+/// URL. Idempotent. Host, guest (unless kicked) and admins.
 #[utoipa::path(patch, path = "/api/bookings/{bookingId}", operation_id = "patchBooking", tag = "Bookings",
     params(("bookingId" = uuid::Uuid, Path)), request_body = PatchBooking,
-    responses((status = 200, body = Envelope<Booking>, description = "the booking as it is now")),
+    responses((status = 200, body = Envelope<Booking>, description = "The changed booking.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, InvalidSessionId, TooLarge, NotParticipant, Kicked, SessionNotFound, SlotTaken,
         MeetingStarted, MeetingEnded, SessionCancelled]))))]
@@ -295,10 +308,12 @@ pub(crate) struct CancelBooking {
     reason: Option<String>,
 }
 
-/// Cancels a booking; again, the same answer. Not for a guest who was kicked.
+/// Cancels a booking.
+///
+/// Idempotent: a repeat returns the same booking. Host, guest (unless kicked) and admins.
 #[utoipa::path(post, path = "/api/bookings/{bookingId}/cancel", operation_id = "cancelBooking",
     tag = "Bookings", params(("bookingId" = uuid::Uuid, Path)), request_body = CancelBooking,
-    responses((status = 200, body = Envelope<Booking>, description = "the cancelled booking")),
+    responses((status = 200, body = Envelope<Booking>, description = "The cancelled booking.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, InvalidSessionId, TooLarge, NotParticipant, Kicked, SessionNotFound, MeetingEnded]))))]
 pub(crate) async fn cancel(

@@ -63,10 +63,12 @@ where
     }
 }
 
-/// The booking as an iCalendar file, for its parties or by the signed link `calendarUrl`.
+/// Returns a booking as an iCalendar file.
+///
+/// The file follows RFC 5545. Read-only. Host, guest and admins, or any client with the signed link `calendarUrl`.
 #[utoipa::path(get, path = "/api/bookings/{bookingId}/calendar.ics", operation_id = "getCalendar", tag = "Bookings",
     params(("bookingId" = uuid::Uuid, Path), CalendarLinkQuery), security(("bearer" = []), ("calendarLink" = [])),
-    responses((status = 200, body = String, content_type = "text/calendar", description = "RFC 5545")),
+    responses((status = 200, body = String, content_type = "text/calendar", description = "The iCalendar file.")),
     extensions(("x-refuses" = json!([InvalidRequest, InvalidSessionId, NotParticipant, SessionNotFound]))))]
 pub(crate) async fn get(
     State(clients): State<Clients>,

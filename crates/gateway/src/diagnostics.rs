@@ -48,7 +48,7 @@ pub(crate) struct Verdict {
     likely_cause: String,
     /// What the caller can do about it.
     fix: String,
-    /// Something was wrong, and was set right while it was looked at.
+    /// Whether a repair was made.
     repaired: bool,
     /// Finds the request in our logs; the same as the header `x-request-id`.
     request_id: String,
@@ -60,14 +60,14 @@ pub(crate) struct Verdict {
 struct Finding {
     #[schema(example = "livekit_reachable")]
     check: String,
-    /// null: not made, because of what was found before
+    /// Null: the check was skipped because of an earlier finding.
     ok: Option<bool>,
-    /// For admins; empty for everybody else.
+    /// For admins; empty for other callers.
     detail: String,
     took_ms: u32,
 }
 
-/// What can be told of the room, as far as the caller may know of it.
+/// Facts of the room that the caller may know.
 #[derive(Default, Serialize, ToSchema)]
 struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -221,11 +221,13 @@ fn conclude(principal: &Principal, outcome: Result<room::Diagnosis, FailedCall>)
     verdict
 }
 
-/// Why the caller cannot get in. `ref` is the id of a booking, live room or nest, a LiveKit room name, the link of a
-/// meeting or an naddr, percent-encoded.
+/// Explains why the caller cannot join a room.
+///
+/// `ref` is the id of a booking, live room or nest, a LiveKit room name, the link of a meeting or an naddr,
+/// percent-encoded. Answers within 2 s. Read-only. Any client; details depend on what the caller may know.
 #[utoipa::path(get, path = "/api/v1/diagnostics/rooms/{ref}", operation_id = "diagnoseRoom", tag = "Diagnosis",
     params(("ref" = String, Path)), security((), ("bearer" = []), ("nostr" = [])),
-    responses((status = 200, body = Verdict, description = "whatever is wrong")),
+    responses((status = 200, body = Verdict, description = "The diagnosis.")),
     extensions(("x-refuses" = json!([]))))]
 pub(crate) async fn diagnose(
     State(clients): State<Clients>,
@@ -247,10 +249,13 @@ pub(crate) async fn diagnose(
     Ok(Json(conclude(&principal, outcome)))
 }
 
-/// Brings the room one step to where it should be, and diagnoses it again.
+/// Repairs a room.
+///
+/// Brings the room one step towards its desired state, and diagnoses it again. Idempotent, but limited to one
+/// repair of a room in 30 s. Host and admins.
 #[utoipa::path(post, path = "/api/v1/diagnostics/rooms/{ref}/repair", operation_id = "repairRoom",
     tag = "Diagnosis", params(("ref" = String, Path)), security(("bearer" = []), ("nostr" = [])),
-    responses((status = 200, body = Verdict, description = "as it is now")),
+    responses((status = 200, body = Verdict, description = "The diagnosis after the repair.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable]))))]
 pub(crate) async fn repair(

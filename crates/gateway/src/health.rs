@@ -20,9 +20,11 @@ pub(crate) struct Health {
     dependencies: BTreeMap<String, DependencyState>,
 }
 
-/// Always 200 while the process lives.
+/// Returns the state of the gateway.
+///
+/// Always 200 while the process runs. Read-only. Any client.
 #[utoipa::path(get, path = "/health", operation_id = "getHealth", tag = "Operation", security(()),
-    responses((status = 200, body = Health, description = "it lives")))]
+    responses((status = 200, body = Health, description = "The process runs.")))]
 pub(crate) async fn health(State(runtime): State<Runtime>) -> Json<Health> {
     let report = runtime.readiness.report();
     let state = |(name, dependency): (String, ops::Dependency)| (name, dependency.state);
@@ -33,19 +35,23 @@ pub(crate) async fn health(State(runtime): State<Runtime>) -> Json<Health> {
     })
 }
 
-/// `ok` while the process lives.
+/// Reports that the process runs.
+///
+/// Read-only. Any client.
 #[utoipa::path(get, path = "/livez", operation_id = "getLiveness", tag = "Operation", security(()),
-    responses((status = 200, body = String, description = "it lives")))]
+    responses((status = 200, body = String, description = "The process runs.")))]
 pub(crate) async fn livez() -> &'static str {
     "ok"
 }
 
-/// Returns each dependency with its state. A gateway requires no dependency: it answers 200 for as long as it serves,
-/// `degraded` when one is down. 503 only from `greenroom up`, whose database is part of the same process, while that is
-/// down.
+/// Reports that the gateway is ready.
+///
+/// Returns each dependency with its state. A gateway requires no dependency: it answers 200 for as long as it
+/// serves, `degraded` when one is down. 503 only from `greenroom up`, whose database is part of the same process,
+/// while that is down. Read-only. Any client.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "Operation", security(()),
-    responses((status = 200, body = Readiness, description = "ready, perhaps degraded"),
-        (status = 503, body = Readiness, description = "the database of `greenroom up` is down")))]
+    responses((status = 200, body = Readiness, description = "Ready, or degraded."),
+        (status = 503, body = Readiness, description = "The database of `greenroom up` is down.")))]
 pub(crate) async fn readyz(State(runtime): State<Runtime>) -> Response {
     ops::public_readyz(&runtime.readiness)
 }

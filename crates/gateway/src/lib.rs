@@ -17,6 +17,7 @@ use chassis::{
     transport::Transport,
 };
 use http::header;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -86,11 +87,9 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
         watch(name, peer, runtime);
     }
     let app = App::start(config, peers, runtime)?;
-    let (router, mut document) = api().split_for_parts();
-    let (nests, of_nests) = nests::routes().split_for_parts();
-    document.merge(of_nests);
+    let (router, nests, document) = routes();
     let document = openapi::finish(document, config.api_url.as_deref());
-    let documentation = documentation(&document)?.layer(from_fn_with_state(app.clone(), count));
+    let documentation = documentation(document)?.layer(from_fn_with_state(app.clone(), count));
     let router = router
         .route("/webhooks/livekit", post(webhook::receive))
         .fallback(async |_: AddressRateLimited| Rejection::NoRoute)
@@ -103,6 +102,23 @@ pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Rou
     };
     let nests = nests.method_not_allowed_fallback(no_method).with_state(app);
     Ok(router.merge(nests.layer((EdgeLayer, cors::of_nests(&config.cors), CaughtLayer))))
+}
+
+/// Returns the OpenAPI document of a gateway that clients reach at `api_url`.
+///
+/// # Errors
+/// Never, unless a schema cannot be written as JSON.
+pub fn openapi(api_url: Option<&str>) -> Result<Value, serde_json::Error> {
+    let (_, _, document) = routes();
+    openapi::finish(document, api_url)
+}
+
+/// The routes, those of nests apart because any web page may call them, and the documentation of both.
+fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
+    let (router, mut document) = api().split_for_parts();
+    let (nests, of_nests) = nests::routes().split_for_parts();
+    document.merge(of_nests);
+    (router, nests, document)
 }
 
 async fn no_method(_: AddressRateLimited) -> Rejection {
@@ -135,10 +151,9 @@ fn api() -> OpenApiRouter<App> {
 }
 
 /// `/openapi.json`, written once, and the page to read and try it, served from this binary.
-fn documentation(document: &utoipa::openapi::OpenApi) -> Result<Router, StartError> {
-    let json =
-        document.to_json().map_err(|error| StartError::Setting(format!("the OpenAPI document: {error}")))?;
-    let json = Bytes::from(json);
+fn documentation(document: Result<Value, serde_json::Error>) -> Result<Router, StartError> {
+    let wrong = |error| StartError::Setting(format!("the OpenAPI document: {error}"));
+    let json = Bytes::from(document.map_err(wrong)?.to_string());
     let answer = move || {
         let headers = [(header::CONTENT_TYPE, "application/json")];
         std::future::ready((headers, json.clone()))

@@ -66,10 +66,10 @@ pub(crate) struct LiveRoom {
     status: LiveRoomStatus,
     room_name: String,
     room_slug: String,
-    /// Null while nothing is on.
+    /// Null without an open session.
     livekit_room_name: Option<String>,
     host_user_id: String,
-    /// Null while nothing is on.
+    /// Null without an open session.
     #[schema(value_type = Option<LiveSessionId>)]
     current_session_id: Option<String>,
     host_present: bool,
@@ -154,10 +154,10 @@ impl TryFrom<pb::LiveSession> for LiveSession {
     }
 }
 
-/// The room and what is on in it.
+/// The room and its open session.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RoomAndSession {
-    /// always true
+    /// Always true.
     ok: bool,
     room: LiveRoom,
     /// The open session; after an end or a cancel, the one that is over. Null: there is none.
@@ -178,7 +178,7 @@ fn room_answer(answer: Result<Response<pb::LiveRoomResponse>, Status>) -> RoomAn
     RoomAndSession::of(answer.room, answer.session).map(Answer)
 }
 
-/// A person's place in a session.
+/// A user's seat in a session.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Seat {
     role: SeatRole,

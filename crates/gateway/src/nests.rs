@@ -71,7 +71,7 @@ fn no_nest() -> Rejection {
     Refusal::new(Reason::RoomNotFound, "There is no such nest, or it is over.").into()
 }
 
-/// What everybody may know of a nest.
+/// The public facts of a nest.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NestInfo {
     /// Public key, hex.
@@ -97,10 +97,12 @@ impl From<pb::Nest> for NestInfo {
     }
 }
 
-/// Who is host, who speaks, who is an admin.
+/// Returns host, speakers and admins of a nest.
+///
+/// Read-only. Any client.
 #[utoipa::path(get, path = "/api/v1/nests/{id}/info", operation_id = "getNestInfo", tag = "Nests",
     params(("id" = Uuid, Path)), security(()),
-    responses((status = 200, body = NestInfo, description = "the nest")),
+    responses((status = 200, body = NestInfo, description = "The nest.")),
     extensions(("x-refuses" = json!([RoomNotFound]))))]
 pub(crate) async fn info(
     State(clients): State<Clients>,
@@ -112,23 +114,26 @@ pub(crate) async fn info(
     Ok(Json(nest.ok_or(Rejection::Incomplete("nest"))?.into()))
 }
 
-/// What changes for a participant; what is absent stays as it is.
+/// Changes for a participant. Absent fields stay as they are.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NestPermissions {
     /// Public key, hex.
     participant: String,
-    /// Speaks, or does not any more.
+    /// Whether the participant may speak.
     can_publish: Option<bool>,
-    /// Only `true` does anything: the participant can unmute himself.
+    /// Only `true` has an effect: participants unmute themselves.
     mute_microphone: Option<bool>,
-    /// Counts only from the host.
+    /// Only the host can change this.
     is_admin: Option<bool>,
 }
 
-/// Raises a participant to speaker or admin, mutes him, or takes that back. For admins; everybody may stop speaking.
+/// Changes the permissions of a participant.
+///
+/// Makes a participant a speaker or an admin, mutes them, or takes a permission back. Idempotent: 204 if nothing
+/// changed. Admins of the nest; every participant may stop speaking.
 #[utoipa::path(post, path = "/api/v1/nests/{id}/permissions", operation_id = "setNestPermissions", tag = "Nests",
     params(("id" = Uuid, Path)), request_body = NestPermissions, security(("nostr" = [])),
-    responses((status = 202, description = "changed"), (status = 204, description = "it was so already")),
+    responses((status = 202, description = "Changed."), (status = 204, description = "Nothing changed.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound, LivekitUnavailable]))))]
 pub(crate) async fn permissions(
     State(clients): State<Clients>,
@@ -151,10 +156,12 @@ pub(crate) async fn permissions(
     Ok(if changed { StatusCode::ACCEPTED } else { StatusCode::NO_CONTENT })
 }
 
-/// Ends the nest for everybody; for its host.
+/// Ends a nest.
+///
+/// Ends the nest for all participants. A repeat is 404. The host of the nest.
 #[utoipa::path(delete, path = "/api/v1/nests/{id}", operation_id = "endNest", tag = "Nests",
     params(("id" = Uuid, Path)), security(("nostr" = [])),
-    responses((status = 204, description = "it is over")),
+    responses((status = 204, description = "Ended.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound]))))]
 pub(crate) async fn end(
     State(clients): State<Clients>,

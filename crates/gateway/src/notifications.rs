@@ -56,10 +56,13 @@ pub(crate) struct ListNotifications {
     cursor: Option<String>,
 }
 
-/// The caller's notifications, newest first.
+/// Lists the caller's notifications.
+///
+/// Returns what happened to the caller's bookings and recordings, newest first, page by page. Read-only. Any
+/// signed-in person.
 #[utoipa::path(get, path = "/api/notifications", operation_id = "listNotifications", tag = "Notifications",
     params(ListNotifications),
-    responses((status = 200, body = Envelope<Vec<Notification>>, description = "a page")),
+    responses((status = 200, body = Envelope<Vec<Notification>>, description = "A page.")),
     extensions(("x-refuses" = json!([InvalidRequest]))))]
 pub(crate) async fn list(
     State(clients): State<Clients>,
@@ -76,10 +79,12 @@ pub(crate) async fn list(
     Ok(Envelope::page(notifications.collect::<Result<_, _>>()?, page.next_cursor))
 }
 
-/// Marks a notification as read; again, the same answer.
+/// Marks a notification as read.
+///
+/// Idempotent: a repeat keeps the first `readAt`. The person whose notification it is.
 #[utoipa::path(post, path = "/api/notifications/{notificationId}/read", operation_id = "readNotification",
     tag = "Notifications", params(("notificationId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<Notification>, description = "the notification")),
+    responses((status = 200, body = Envelope<Notification>, description = "The notification.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotificationNotFound]))))]
 pub(crate) async fn read(
     State(clients): State<Clients>,

@@ -33,10 +33,12 @@ pub(crate) struct MadeRoom {
     meeting_url: String,
 }
 
-/// The booking's room, made if there is none; again, the same room.
+/// Returns the room of a booking.
+///
+/// Returns the booking's room, and creates it if necessary. Idempotent. Host, guest and admins.
 #[utoipa::path(post, path = "/api/sessions/{sessionId}/livekit/create-room", operation_id = "createRoom",
     tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<MadeRoom>, description = "the room")),
+    responses((status = 200, body = Envelope<MadeRoom>, description = "The room.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, InvalidSessionId, NotParticipant, SessionNotFound, MeetingEnded,
         SessionCancelled, LivekitUnavailable]))))]
@@ -61,8 +63,8 @@ pub(crate) async fn create_room(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Ensure {
-    /// `now` when LiveKit has just refused a token: the room is looked at again before signing. Once a second for
-    /// each person, five times after a pause; more often is 429 `rate_limited`.
+    /// `now` when LiveKit has just refused a token: the room is checked again before the token is signed. Limited to one
+    /// a second for each person, with bursts of five; beyond, 429 `rate_limited`.
     #[param(inline)]
     ensure: Option<EnsureWhen>,
 }
@@ -82,7 +84,7 @@ impl Ensure {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AccessToken {
-    /// Never stored; a client fetches a new one for each join.
+    /// The LiveKit token. Do not store it: fetch a new one for each join.
     token: String,
     ws_url: String,
     room_name: String,
@@ -138,10 +140,13 @@ impl TryFrom<token::IssueForSessionResponse> for AccessToken {
     }
 }
 
-/// A LiveKit token that opens the booking's room for the caller.
+/// Issues a LiveKit token for a booking.
+///
+/// Returns a token that opens the booking's room for the caller, while the meeting is open. Each call issues a new
+/// token; nothing else changes. Host and guest, unless kicked.
 #[utoipa::path(get, path = "/api/sessions/{sessionId}/livekit/access-token", operation_id = "getAccessToken",
     tag = "Meetings", params(("sessionId" = uuid::Uuid, Path), Ensure),
-    responses((status = 200, body = Envelope<AccessToken>, description = "the token; never cached")),
+    responses((status = 200, body = Envelope<AccessToken>, description = "The token. The answer is never cached.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, InvalidSessionId, NotParticipant, Reason::Kicked, TooEarly, SessionNotFound,
         MeetingEnded, SessionCancelled, LivekitUnavailable]))))]
@@ -165,16 +170,19 @@ pub(crate) async fn access_token(
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RoomEnded {
-    /// always true
+    /// Always true.
     success: bool,
     #[schema(example = "Room ended successfully")]
     message: &'static str,
 }
 
-/// Ends the meeting for everybody; again, the same answer.
+/// Ends a meeting.
+///
+/// Ends the meeting for all participants and closes its room. Idempotent: a repeat returns the same answer. Host
+/// and admins.
 #[utoipa::path(post, path = "/api/sessions/{sessionId}/livekit/end-room", operation_id = "endRoom",
     tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomEnded, description = "it is over")),
+    responses((status = 200, body = RoomEnded, description = "Ended.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, InvalidSessionId, NotHost, NotParticipant, SessionNotFound, MeetingEnded,
         SessionCancelled]))))]
@@ -214,9 +222,9 @@ struct StatusRoom {
     status: RoomStatus,
     room_name: String,
     room_sid: Option<String>,
-    /// Goes up each time the room had to be made anew on LiveKit.
+    /// Increases each time the room is recreated on LiveKit.
     generation: i32,
-    /// When the room was last seen on LiveKit.
+    /// When the room was last observed on LiveKit.
     #[serde(with = "time::serde::rfc3339::option")]
     confirmed_at: Option<OffsetDateTime>,
 }
@@ -284,10 +292,12 @@ impl TryFrom<room::Participant> for Participant {
     }
 }
 
-/// The meeting, its room and who was there.
+/// Returns the state of a meeting.
+///
+/// Returns the booking's window, its room and its participants, as recorded. Read-only. Host, guest and admins.
 #[utoipa::path(get, path = "/api/sessions/{sessionId}/livekit/status", operation_id = "getMeetingStatus",
     tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<MeetingStatus>, description = "as the records have it")),
+    responses((status = 200, body = Envelope<MeetingStatus>, description = "The recorded state.")),
     extensions(("x-refuses" = json!([InvalidSessionId, NotParticipant, SessionNotFound]))))]
 pub(crate) async fn status(
     State(clients): State<Clients>,
@@ -313,10 +323,13 @@ pub(crate) struct Kicked {
     status: &'static str,
 }
 
-/// Puts a participant out for good; again, the same answer.
+/// Removes a participant from a meeting.
+///
+/// Removes the participant permanently: they get no new token for this booking. Idempotent: a repeat returns the
+/// same answer. Host and admins.
 #[utoipa::path(post, path = "/api/sessions/{sessionId}/livekit/kick", operation_id = "kickParticipant",
     tag = "Meetings", params(("sessionId" = uuid::Uuid, Path)), request_body = Kick,
-    responses((status = 200, body = Envelope<Kicked>, description = "out, and kept out")),
+    responses((status = 200, body = Envelope<Kicked>, description = "Removed.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, InvalidSessionId, TooLarge, NotHost, NotParticipant, SessionNotFound, MeetingEnded,
         SessionCancelled, LivekitUnavailable]))))]

@@ -63,17 +63,20 @@ impl<'de> Deserialize<'de> for Search {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StreamPage {
-    /// always true
+    /// Always true.
     ok: bool,
     streams: Vec<StreamRow>,
-    /// Where the next page begins; absent on the last one.
+    /// The cursor of the next page. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
 
-/// The listing, latest start first. Without a token only where the operator has made it public.
+/// Lists the live rooms.
+///
+/// Latest start first, page by page. Read-only. Any signed-in person; without a token only where the operator has
+/// made the listing public.
 #[utoipa::path(get, path = "/api/v1/live/streams", operation_id = "listStreams", tag = "Listing",
-    params(ListStreams), responses((status = 200, body = StreamPage, description = "a page")),
+    params(ListStreams), responses((status = 200, body = StreamPage, description = "A page.")),
     extensions(("x-refuses" = json!([InvalidRequest]))))]
 pub(crate) async fn list(
     State(clients): State<Clients>,

@@ -18,10 +18,12 @@ use crate::{
 
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
 
-/// Events of LiveKit, signed by LiveKit. Also at `/webhooks/livekit`.
+/// Receives an event of LiveKit.
+///
+/// Also served at `/webhooks/livekit`. Idempotent: a repeated event has no effect. LiveKit only, by its signature.
 #[utoipa::path(post, path = "/api/v1/livekit/webhook", operation_id = "receiveWebhook", tag = "Operation",
     request_body(content = String, content_type = "application/webhook+json"), security(("livekit" = [])),
-    responses((status = 200, description = "taken")),
+    responses((status = 200, description = "Accepted.")),
     extensions(("x-refuses" = json!([TooLarge]))))]
 pub(crate) async fn receive(
     State(limits): State<Limits>,

@@ -12,10 +12,10 @@ use crate::{error::Rejection, extract};
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Envelope<T> {
-    /// always true
+    /// Always true.
     success: bool,
     data: T,
-    /// Where the next page begins; absent on the last one.
+    /// The cursor of the next page. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }

@@ -12,6 +12,7 @@ mod healthcheck;
 mod livekit_dev;
 mod migrate;
 mod nostr;
+mod openapi;
 mod out;
 mod repair;
 mod serve;
@@ -55,6 +56,8 @@ enum Command {
     /// The settings, as the documentation lists them
     #[command(subcommand)]
     Settings(settings::Settings),
+    /// Print the OpenAPI document of the gateway
+    Openapi(openapi::Args),
     /// Exit code 0 when a service is ready; for images without a shell
     Healthcheck(healthcheck::Args),
 }
@@ -74,6 +77,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate(args) => migrate::run(args).await,
         Command::Nostr(command) => nostr::run(command),
         Command::Settings(command) => settings::run(&command),
+        Command::Openapi(args) => openapi::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "greenroom: {}", chain(error.as_ref())); // stderr may be closed

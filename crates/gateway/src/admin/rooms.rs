@@ -20,9 +20,9 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StuckRooms {
-    /// Live rooms whose state and open session disagree; the next pass settles them.
+    /// Live rooms whose state and open session disagree. The next pass corrects them.
     live_rooms: Vec<StuckLiveRoom>,
-    /// Rooms of open owners that LiveKit could not make yet.
+    /// Rooms that could not be created on LiveKit yet.
     rooms: Vec<UnmadeRoom>,
 }
 
@@ -96,9 +96,11 @@ pub(crate) struct AtMost {
     limit: Option<wire::Limit>,
 }
 
-/// What a pass would have to set right now.
+/// Lists rooms that need a repair.
+///
+/// Returns what the next pass would have to set right. Usually empty. Read-only. Admins only.
 #[utoipa::path(get, path = "/api/v1/admin/stuck-rooms", operation_id = "listStuckRooms", tag = "Operation",
-    params(AtMost), responses((status = 200, body = Envelope<StuckRooms>, description = "usually nothing")),
+    params(AtMost), responses((status = 200, body = Envelope<StuckRooms>, description = "The list.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotAdmin]))))]
 pub(crate) async fn stuck(
     State(clients): State<Clients>,
@@ -115,17 +117,19 @@ pub(crate) async fn stuck(
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Orphans {
-    /// Ours once; the next pass deletes them.
+    /// Created by this deployment and no longer needed. The next pass deletes them.
     retired: Vec<String>,
-    /// With our deployment's id, empty, in no record; deleted when seen twice.
+    /// With this deployment's id, empty and without a record. Deleted when observed twice.
     unknown: Vec<String>,
-    /// The same with people inside: never deleted.
+    /// The same with participants: never deleted.
     inhabited: Vec<String>,
 }
 
-/// Rooms on LiveKit that nobody of ours needs, by name.
+/// Lists LiveKit rooms without a record.
+///
+/// Returns the names of rooms that no booking, live room or nest needs. Usually empty. Read-only. Admins only.
 #[utoipa::path(get, path = "/api/v1/admin/orphans", operation_id = "listOrphans", tag = "Operation",
-    responses((status = 200, body = Envelope<Orphans>, description = "usually nothing")),
+    responses((status = 200, body = Envelope<Orphans>, description = "The list.")),
     extensions(("x-refuses" = json!([NotAdmin, LivekitUnavailable]))))]
 pub(crate) async fn orphans(
     State(clients): State<Clients>,
@@ -140,9 +144,9 @@ pub(crate) async fn orphans(
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListingStatus {
-    /// Rows of the listing that wait to be made anew.
+    /// Rows of the listing that wait to be written again.
     dirty: i64,
-    /// Of them, those that failed and are tried again later.
+    /// Of them, those that failed and are retried later.
     set_aside: i64,
     /// Age of the oldest one that is due.
     lag_seconds: f64,
@@ -152,9 +156,11 @@ pub(crate) struct ListingStatus {
     compared_at: Option<OffsetDateTime>,
 }
 
-/// How far the listing is behind.
+/// Returns how far the listing is behind.
+///
+/// Returns the state that one replica of the sync service observes. Read-only. Admins only.
 #[utoipa::path(get, path = "/api/v1/admin/drift", operation_id = "getDrift", tag = "Operation",
-    responses((status = 200, body = Envelope<ListingStatus>, description = "as one replica of sync sees it")),
+    responses((status = 200, body = Envelope<ListingStatus>, description = "The state of the listing.")),
     extensions(("x-refuses" = json!([NotAdmin]))))]
 pub(crate) async fn drift(
     State(clients): State<Clients>,
@@ -216,9 +222,11 @@ pub(crate) struct ListEvents {
     cursor: Option<String>,
 }
 
-/// LiveKit's webhooks and our own milestones, latest first.
+/// Lists the events of rooms.
+///
+/// Returns LiveKit's webhooks and our own milestones, latest first, page by page. Read-only. Admins only.
 #[utoipa::path(get, path = "/api/v1/admin/events", operation_id = "listEvents", tag = "Operation",
-    params(ListEvents), responses((status = 200, body = Envelope<Vec<RoomEvent>>, description = "a page")),
+    params(ListEvents), responses((status = 200, body = Envelope<Vec<RoomEvent>>, description = "A page.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotAdmin]))))]
 pub(crate) async fn events(
     State(clients): State<Clients>,

@@ -12,7 +12,7 @@ pub(crate) enum Refused {
     Malformed,
     #[error("the token is larger than 12 KiB")]
     TooLarge,
-    #[error("the token was signed by nobody we know")]
+    #[error("the token was signed with an unknown key")]
     UnknownKey,
     #[error("the token's signature or algorithm is wrong")]
     Signature,

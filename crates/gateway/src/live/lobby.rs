@@ -21,10 +21,10 @@ use crate::{
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Lobby {
-    /// always true
+    /// Always true.
     ok: bool,
     waiting: Vec<LobbyEntry>,
-    /// Where the next page begins; absent on the last one.
+    /// The cursor of the next page. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
@@ -51,10 +51,12 @@ impl TryFrom<pb::Waiting> for LobbyEntry {
     }
 }
 
-/// Who waits, longest first; for the host.
+/// Lists who waits in the lobby.
+///
+/// Longest wait first, page by page. Read-only. Host only.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/lobby", operation_id = "listLobby", tag = "Live rooms",
     params(("room_id" = uuid::Uuid, Path), PageQuery),
-    responses((status = 200, body = Lobby, description = "a page")),
+    responses((status = 200, body = Lobby, description = "A page.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound]))))]
 pub(crate) async fn list(
     State(clients): State<Clients>,
@@ -80,11 +82,11 @@ pub(crate) struct TargetUser {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Admitted {
-    /// always true
+    /// Always true.
     ok: bool,
     room: LiveRoom,
     session: Option<LiveSession>,
-    /// The seat of the person in question.
+    /// The seat of that user.
     seat: Seat,
 }
 
@@ -104,10 +106,12 @@ pub(super) async fn shown(
     room_answer(clients.live().get_room(request).await).map(|Json(shown)| shown)
 }
 
-/// Lets in somebody who waits; for the host.
+/// Admits a participant from the lobby.
+///
+/// Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/admit", operation_id = "admitFromLobby",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
-    responses((status = 200, body = Admitted, description = "admitted")),
+    responses((status = 200, body = Admitted, description = "Admitted.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, RoomFull]))))]
 pub(crate) async fn admit(
@@ -121,10 +125,12 @@ pub(crate) async fn admit(
     Admitted::of(shown, clients.seats().admit(request).await?.into_inner())
 }
 
-/// Turns away somebody who waits; for the host.
+/// Rejects a participant in the lobby.
+///
+/// The participant is rejected for this session. Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/reject", operation_id = "rejectFromLobby",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
-    responses((status = 200, body = Admitted, description = "rejected")),
+    responses((status = 200, body = Admitted, description = "Rejected.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn reject(
     State(clients): State<Clients>,
@@ -139,19 +145,21 @@ pub(crate) async fn reject(
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AdmittedAll {
-    /// always true
+    /// Always true.
     ok: bool,
     room: LiveRoom,
     session: Option<LiveSession>,
     admitted: i32,
-    /// There was no place for these.
+    /// Participants for whom there was no free seat.
     still_waiting: i32,
 }
 
-/// Lets in all who wait, longest first, as far as there is room; for the host.
+/// Admits all participants from the lobby.
+///
+/// Longest wait first, as far as there are free seats. Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/admit-all", operation_id = "admitAllFromLobby",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = AdmittedAll, description = "how many")),
+    responses((status = 200, body = AdmittedAll, description = "The number of admitted participants.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn admit_all(
     State(clients): State<Clients>,

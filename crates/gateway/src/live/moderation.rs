@@ -38,10 +38,12 @@ async fn moderated(
     Ok((shown, pb::ModerateRequest { caller: Some(caller), room_id, user_id }))
 }
 
-/// Somebody with a seat becomes a speaker, at once and for his next tokens; for the host.
+/// Makes a participant a speaker.
+///
+/// Applies at once and to their next tokens. Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/promote", operation_id = "promoteInLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
-    responses((status = 200, body = Admitted, description = "he may publish")),
+    responses((status = 200, body = Admitted, description = "The participant can publish.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn promote(
     State(clients): State<Clients>,
@@ -53,10 +55,12 @@ pub(crate) async fn promote(
     Admitted::of(shown, clients.moderation().promote(request).await?.into_inner())
 }
 
-/// A speaker becomes a viewer, at once and for his next tokens; for the host.
+/// Makes a speaker a viewer.
+///
+/// Applies at once and to their next tokens. Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/demote", operation_id = "demoteInLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
-    responses((status = 200, body = Admitted, description = "he does not publish any more")),
+    responses((status = 200, body = Admitted, description = "The participant can no longer publish.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn demote(
     State(clients): State<Clients>,
@@ -76,18 +80,20 @@ pub(crate) struct MuteRequest {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Muted {
-    /// always true
+    /// Always true.
     ok: bool,
     room: LiveRoom,
     session: Option<LiveSession>,
-    /// False: nothing was published from there, or it was muted already.
+    /// False: nothing was published from that source, or it was muted already.
     changed: bool,
 }
 
-/// Mutes what somebody publishes from a source; he can unmute himself; for the host.
+/// Mutes a source of a participant.
+///
+/// Mutes what the participant publishes from a source. They can unmute themselves. Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/mute", operation_id = "muteInLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = MuteRequest,
-    responses((status = 200, body = Muted, description = "muted")),
+    responses((status = 200, body = Muted, description = "Muted.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive, LivekitUnavailable]))))]
 pub(crate) async fn mute(
@@ -102,10 +108,12 @@ pub(crate) async fn mute(
     Ok(Json(Muted { ok, room, session, changed }))
 }
 
-/// Puts somebody out of the open session for good; for the host.
+/// Removes a participant from the open session.
+///
+/// The participant cannot join this session again. Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/kick", operation_id = "kickFromLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
-    responses((status = 200, body = RoomAndSession, description = "he is out")),
+    responses((status = 200, body = RoomAndSession, description = "Removed.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn kick(
     State(clients): State<Clients>,
@@ -121,15 +129,17 @@ pub(crate) async fn kick(
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct BanRequest {
     user_id: String,
-    /// Absent: until it is lifted.
+    /// Absent: until the ban is lifted.
     #[serde(default, with = "time::serde::rfc3339::option")]
     until: Option<OffsetDateTime>,
 }
 
-/// Keeps somebody out of the room, until a time or until it is lifted; for the host.
+/// Bans a user from a live room.
+///
+/// Bans the user with or without an open session, until a time or until the ban is lifted. Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/ban", operation_id = "banFromLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = BanRequest,
-    responses((status = 200, body = RoomAndSession, description = "he is out, and stays out")),
+    responses((status = 200, body = RoomAndSession, description = "Banned.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound]))))]
 pub(crate) async fn ban(
     State(clients): State<Clients>,
@@ -144,10 +154,12 @@ pub(crate) async fn ban(
     Ok(Json(shown))
 }
 
-/// Lifts a ban, and a kick out of the open session with it; for the host.
+/// Lifts a ban.
+///
+/// Lifts the ban, and with it a kick from the open session. Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/unban", operation_id = "unbanFromLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = TargetUser,
-    responses((status = 200, body = RoomAndSession, description = "he may come again")),
+    responses((status = 200, body = RoomAndSession, description = "The ban is lifted.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound]))))]
 pub(crate) async fn unban(
     State(clients): State<Clients>,
@@ -167,15 +179,17 @@ pub(crate) struct HandRequest {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Raised {
-    /// always true
+    /// Always true.
     ok: bool,
     seat: Seat,
 }
 
-/// Raises or lowers the caller's own hand; he needs a seat.
+/// Raises or lowers the caller's hand.
+///
+/// Idempotent. Participants with a seat.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/hand", operation_id = "raiseHand",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)), request_body = HandRequest,
-    responses((status = 200, body = Raised, description = "the host sees it in the summary")),
+    responses((status = 200, body = Raised, description = "The hand is raised or lowered.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, NotParticipant, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn hand(
@@ -192,7 +206,7 @@ pub(crate) async fn hand(
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Summary {
-    /// always true
+    /// Always true.
     ok: bool,
     room: LiveRoom,
     /// The open session, or the last one. Null: there never was one.
@@ -202,12 +216,12 @@ pub(crate) struct Summary {
     hands_raised: i32,
     peak_viewers: i32,
     people: Vec<SeatedPerson>,
-    /// Where the next page begins; absent on the last one.
+    /// The cursor of the next page. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
 
-/// Somebody who has or had a seat.
+/// A user who has or had a seat.
 #[derive(Serialize, ToSchema)]
 struct SeatedPerson {
     user_id: String,
@@ -247,10 +261,13 @@ impl TryFrom<pb::SeatedPerson> for SeatedPerson {
     }
 }
 
-/// The open session or the last one with its people, raised hands first, longest up; for the host.
+/// Returns the participants of the latest session.
+///
+/// Returns the open session, or the last one, with its participants page by page: raised hands first, longest
+/// raised first. Read-only. Host only.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/summary", operation_id = "getLiveSummary",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path), PageQuery),
-    responses((status = 200, body = Summary, description = "a page of the people")),
+    responses((status = 200, body = Summary, description = "A page of the participants.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound]))))]
 pub(crate) async fn summary(
     State(clients): State<Clients>,

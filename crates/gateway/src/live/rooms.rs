@@ -47,19 +47,23 @@ impl From<RoomFields> for pb::LiveRoomFields {
     }
 }
 
-/// The caller's own room, made on first use; any number of calls at once give one room.
+/// Returns the caller's live room.
+///
+/// Creates it on first use; concurrent calls get the same room. Idempotent. Any signed-in person.
 #[utoipa::path(get, path = "/api/v1/live/rooms/me", operation_id = "getMyLiveRoom", tag = "Live rooms",
-    responses((status = 200, body = RoomAndSession, description = "the caller's room")),
+    responses((status = 200, body = RoomAndSession, description = "The caller's room.")),
     extensions(("x-refuses" = json!([]))))]
 pub(crate) async fn mine(State(clients): State<Clients>, SignedIn(caller): SignedIn) -> RoomAnswer {
     let request = pb::GetMyRoomRequest { caller: Some(caller) };
     room_answer(clients.live().get_my_room(request).await)
 }
 
-/// The caller's own room, made on first use, with these fields.
+/// Changes the caller's live room.
+///
+/// Creates it on first use. Absent fields stay as they are. Idempotent. Any signed-in person.
 #[utoipa::path(post, path = "/api/v1/live/rooms", operation_id = "saveMyLiveRoom", tag = "Live rooms",
     request_body = RoomFields,
-    responses((status = 200, body = RoomAndSession, description = "the caller's room")),
+    responses((status = 200, body = RoomAndSession, description = "The caller's room.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge]))))]
 pub(crate) async fn save(
     State(clients): State<Clients>,
@@ -70,10 +74,12 @@ pub(crate) async fn save(
     room_answer(clients.live().save_my_room(request).await)
 }
 
-/// Changes a room; for its host.
+/// Changes a live room.
+///
+/// Absent fields stay as they are. Idempotent. Host only.
 #[utoipa::path(patch, path = "/api/v1/live/rooms/{room_id}", operation_id = "patchLiveRoom", tag = "Live rooms",
     params(("room_id" = uuid::Uuid, Path)), request_body = RoomFields,
-    responses((status = 200, body = RoomAndSession, description = "the room as it is now")),
+    responses((status = 200, body = RoomAndSession, description = "The changed room.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, NotHost, RoomNotFound]))))]
 pub(crate) async fn patch(
     State(clients): State<Clients>,
@@ -85,10 +91,13 @@ pub(crate) async fn patch(
     room_answer(clients.live().update_room(request).await)
 }
 
-/// A room, for its readers.
+/// Returns a live room.
+///
+/// Read-only. Readers of the room: any signed-in person if its access level is `public`, else the host, admins and
+/// members of its groups.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}", operation_id = "getLiveRoom", tag = "Live rooms",
     params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "the room")),
+    responses((status = 200, body = RoomAndSession, description = "The room.")),
     extensions(("x-refuses" = json!([InvalidRequest, RoomNotFound]))))]
 pub(crate) async fn get(
     State(clients): State<Clients>,
@@ -99,23 +108,23 @@ pub(crate) async fn get(
     room_answer(clients.live().get_room(request).await)
 }
 
-/// The room, what is on in it, and who is there.
+/// The room, its open session and the number of participants.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RoomState {
-    /// always true
+    /// Always true.
     ok: bool,
     room: LiveRoom,
     /// The open session.
     session: Option<LiveSession>,
     counts: Counts,
-    /// The caller; null: neither the host nor in the session, now or before.
+    /// The caller. Null: neither the host nor a participant, now or before.
     viewer: Option<Viewer>,
 }
 
 #[derive(Serialize, ToSchema)]
 struct Counts {
     lobby_waiting: i32,
-    /// Seen on LiveKit, the host among them.
+    /// Participants that are observed on LiveKit, including the host.
     in_room: i32,
     max_participants: i32,
     host_present: bool,
@@ -163,10 +172,13 @@ impl TryFrom<pb::Viewer> for Viewer {
     }
 }
 
-/// The room, its open session, how many are there, and what the caller is in it.
+/// Returns the state of a live room.
+///
+/// Returns the room, its open session, the number of participants and the caller's seat, as recorded. Read-only.
+/// Readers of the room.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/state", operation_id = "getLiveRoomState",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomState, description = "as the records have it")),
+    responses((status = 200, body = RoomState, description = "The recorded state.")),
     extensions(("x-refuses" = json!([InvalidRequest, RoomNotFound]))))]
 pub(crate) async fn state(
     State(clients): State<Clients>,

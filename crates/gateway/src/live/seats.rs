@@ -14,17 +14,20 @@ use crate::{auth::SignedIn, clients::Clients, error::Rejection, extract::Id};
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Joined {
-    /// always true
+    /// Always true.
     ok: bool,
     seat: Seat,
     #[schema(value_type = LiveSessionId)]
     session_id: String,
 }
 
-/// Takes a seat, or takes it again; waits in the lobby when the session says so.
+/// Takes a seat in the open session.
+///
+/// The caller waits in the lobby if the session requires it. Idempotent: a caller with a seat keeps it. Readers of
+/// the room, unless kicked, banned or rejected.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/join", operation_id = "joinLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = Joined, description = "the caller's seat")),
+    responses((status = 200, body = Joined, description = "The caller's seat.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, Kicked, Banned, Rejected, RoomNotFound, RoomNotActive, RoomFull]))))]
 pub(crate) async fn join(
@@ -40,7 +43,7 @@ pub(crate) async fn join(
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Left {
-    /// always true
+    /// Always true.
     ok: bool,
     /// The seat as it was; null: there was none.
     seat: Option<Seat>,
@@ -54,10 +57,12 @@ impl TryFrom<pb::SeatResponse> for Left {
     }
 }
 
-/// Gives the seat up; again, the same.
+/// Gives up the caller's seat.
+///
+/// Idempotent. Readers of the room.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/leave", operation_id = "leaveLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = Left, description = "the place is free")),
+    responses((status = 200, body = Left, description = "The seat is free.")),
     extensions(("x-refuses" = json!([InvalidRequest, RoomNotFound]))))]
 pub(crate) async fn leave(
     State(clients): State<Clients>,
@@ -68,10 +73,12 @@ pub(crate) async fn leave(
     clients.seats().leave(request).await?.into_inner().try_into().map(Json)
 }
 
-/// The connection is gone: the seat is held for two minutes.
+/// Reports that the caller's connection is lost.
+///
+/// The seat is held for two minutes. Idempotent. Readers of the room.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/disconnect", operation_id = "disconnectFromLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = Left, description = "the place is held")),
+    responses((status = 200, body = Left, description = "The seat is held.")),
     extensions(("x-refuses" = json!([InvalidRequest, RoomNotFound]))))]
 pub(crate) async fn disconnect(
     State(clients): State<Clients>,

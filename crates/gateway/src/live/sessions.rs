@@ -30,10 +30,10 @@ use crate::{
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SessionPage {
-    /// always true
+    /// Always true.
     ok: bool,
     sessions: Vec<LiveSession>,
-    /// Where the next page begins; absent on the last one.
+    /// The cursor of the next page. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
@@ -48,10 +48,12 @@ pub(crate) struct PageQuery {
     pub(super) cursor: Option<String>,
 }
 
-/// The room's sessions, latest first.
+/// Lists the sessions of a live room.
+///
+/// Latest first, page by page. Read-only. Readers of the room.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/sessions", operation_id = "listLiveSessions",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path), PageQuery),
-    responses((status = 200, body = SessionPage, description = "a page")),
+    responses((status = 200, body = SessionPage, description = "A page.")),
     extensions(("x-refuses" = json!([InvalidRequest, RoomNotFound]))))]
 pub(crate) async fn list(
     State(clients): State<Clients>,
@@ -70,7 +72,7 @@ pub(crate) async fn list(
     Ok(Json(SessionPage { ok: true, sessions, next_cursor: page.next_cursor }))
 }
 
-/// Everything may be absent: then it is live at once, as the room is.
+/// All fields are optional: without any, the session is live at once, with the room's settings.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct GoLive {
     #[schema(max_length = 200)]
@@ -80,7 +82,7 @@ pub(crate) struct GoLive {
     starts_at: Option<OffsetDateTime>,
     #[serde(default, with = "time::serde::rfc3339::option")]
     ends_at: Option<OffsetDateTime>,
-    /// Whether people are let in without the host. Default: true.
+    /// Whether participants are admitted without the host. Default: true.
     auto_admit: Option<bool>,
     /// How long before its start the lobby opens. Default: 15.
     #[schema(minimum = 0, maximum = 1440)]
@@ -95,17 +97,19 @@ pub(crate) struct GoLive {
     topic_keys: Option<Vec<String>>,
 }
 
-/// Goes live now, or schedules a session. The same wish again gives the same session (200); another one while a
-/// session is open is refused with its id.
+/// Starts or schedules a live session.
+///
+/// Goes live now, or schedules a session with `starts_at`. Idempotent: a repeat returns the same session with
+/// status 200. If another session is open: 409 `room_not_idle` with its id. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/sessions", operation_id = "goLive",
     tag = "Live rooms",
     params(("room_id" = uuid::Uuid, Path), ("Idempotency-Key" = Option<String>, Header, max_length = 200,
-        description = "A second request with the same key gets the first one's session")),
+        description = "A repeat with the same key returns the first session.")),
     request_body = GoLive,
     responses(
-        (status = 201, body = RoomAndSession, description = "a new session",
-            headers(("Location" = String, description = "the room's state, with the session"))),
-        (status = 200, body = RoomAndSession, description = "it was there already")),
+        (status = 201, body = RoomAndSession, description = "A new session.",
+            headers(("Location" = String, description = "The URL of the room's state."))),
+        (status = 200, body = RoomAndSession, description = "The session that existed.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, NotHost, RoomNotFound, RoomNotIdle, IdempotencyKeyReused]))))]
 pub(crate) async fn go_live(
@@ -140,10 +144,12 @@ pub(crate) async fn go_live(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(started)).into_response())
 }
 
-/// The open session starts now; for the host. Again, the same.
+/// Starts the open session.
+///
+/// The scheduled session, or the one whose lobby is open, is live now. Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/start", operation_id = "startLiveSession",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "live")),
+    responses((status = 200, body = RoomAndSession, description = "The session is live.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn start(
     State(clients): State<Clients>,
@@ -154,10 +160,12 @@ pub(crate) async fn start(
     room_answer(clients.live().start_session(request).await)
 }
 
-/// The lobby of the scheduled session opens now; for the host. Again, the same.
+/// Opens the lobby of the scheduled session.
+///
+/// Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/open-lobby", operation_id = "openLobby",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "people can wait in it")),
+    responses((status = 200, body = RoomAndSession, description = "The lobby is open.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn open_lobby(
     State(clients): State<Clients>,
@@ -168,10 +176,13 @@ pub(crate) async fn open_lobby(
     room_answer(clients.live().open_lobby(request).await)
 }
 
-/// Ends the open session, or cancels the one that never opened; for the host. Again, the same answer.
+/// Ends the open session.
+///
+/// Ends the open session, or cancels it if it was never opened. Idempotent: a repeat returns the same answer. Host
+/// only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/end", operation_id = "endLiveSession",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "it is over")),
+    responses((status = 200, body = RoomAndSession, description = "Ended.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound]))))]
 pub(crate) async fn end(
     State(clients): State<Clients>,
@@ -182,10 +193,12 @@ pub(crate) async fn end(
     room_answer(clients.live().end_session(request).await)
 }
 
-/// Cancels the session that is not live yet; for the host. Again, the same answer.
+/// Cancels the scheduled session.
+///
+/// Cancels a session that is not live yet. Idempotent: a repeat returns the same answer. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/cancel", operation_id = "cancelLiveSession",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "cancelled")),
+    responses((status = 200, body = RoomAndSession, description = "Cancelled.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, MeetingStarted]))))]
 pub(crate) async fn cancel(
     State(clients): State<Clients>,
@@ -196,10 +209,12 @@ pub(crate) async fn cancel(
     room_answer(clients.live().cancel_session(request).await)
 }
 
-/// Whatever is open is over and the room is idle; for the host and admins.
+/// Resets a live room.
+///
+/// Ends or cancels the open session; the room is idle. Idempotent. Host and admins only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/reset", operation_id = "resetLiveRoom",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "idle")),
+    responses((status = 200, body = RoomAndSession, description = "The room is idle.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound]))))]
 pub(crate) async fn reset(
     State(clients): State<Clients>,
@@ -210,10 +225,12 @@ pub(crate) async fn reset(
     room_answer(clients.live().reset_room(request).await)
 }
 
-/// The host says that he is there.
+/// Records that the host is present.
+///
+/// Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/host-present", operation_id = "markHostPresent",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "noted")),
+    responses((status = 200, body = RoomAndSession, description = "Recorded.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn host_present(
     State(clients): State<Clients>,
@@ -224,10 +241,12 @@ pub(crate) async fn host_present(
     room_answer(clients.live().set_host_present(request).await)
 }
 
-/// The host says that he is gone.
+/// Records that the host is absent.
+///
+/// Idempotent. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/host-absent", operation_id = "markHostAbsent",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = RoomAndSession, description = "noted")),
+    responses((status = 200, body = RoomAndSession, description = "Recorded.")),
     extensions(("x-refuses" = json!([InvalidRequest, NotHost, RoomNotFound, RoomNotActive]))))]
 pub(crate) async fn host_absent(
     State(clients): State<Clients>,

@@ -24,9 +24,9 @@ use crate::{
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LiveAccessToken {
-    /// always true
+    /// Always true.
     ok: bool,
-    /// Never stored; a client fetches a new one for each join.
+    /// The LiveKit token. Do not store it: fetch a new one for each join.
     token: String,
     ws_url: String,
     room_name: String,
@@ -57,10 +57,13 @@ impl TryFrom<pb::IssueForLiveRoomResponse> for LiveAccessToken {
     }
 }
 
-/// A LiveKit token for the open session; joins by itself.
+/// Issues a LiveKit token for the open session.
+///
+/// Takes a seat if the caller has none, and returns a token for it. Each call issues a new token. Participants who
+/// are admitted.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/access-token", operation_id = "getLiveAccessToken",
     tag = "Live rooms", params(("room_id" = uuid::Uuid, Path), Ensure),
-    responses((status = 200, body = LiveAccessToken, description = "the token; never cached")),
+    responses((status = 200, body = LiveAccessToken, description = "The token. The answer is never cached.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, NotParticipant, Kicked, Banned, WaitingInLobby, Rejected, RoomNotFound,
         RoomNotActive, RoomFull, LivekitUnavailable]))))]

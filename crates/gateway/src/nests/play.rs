@@ -14,7 +14,7 @@ use crate::{
     clients::Clients,
     error::Rejection,
     limits::{AddressRateLimited, Limits},
-    recordings::file,
+    recordings::file::{self, FileBytes},
 };
 
 /// Segments stay as they are for as long as a stream; the next stream has segments of the same names, some seconds
@@ -47,11 +47,13 @@ where
     }
 }
 
-/// A nest's playlist (`live.m3u8`) or a segment of it, while somebody is in the nest. For anybody.
+/// Returns a file of a nest's HLS stream.
+///
+/// Returns the playlist (`live.m3u8`) or a segment of it, while the nest has participants. Read-only. Any client.
 #[utoipa::path(get, path = "/api/v1/live/{id}/{file}", operation_id = "getNestStream", tag = "Nests",
     params(("id" = Uuid, Path), ("file" = String, Path)), security(()),
-    responses((status = 200, body = Vec<u8>, content_type = "application/vnd.apple.mpegurl",
-        description = "the playlist; segments have the types of theirs")),
+    responses((status = 200, body = FileBytes, content_type = "application/vnd.apple.mpegurl",
+        description = "The playlist, or a segment with its own media type.")),
     extensions(("x-refuses" = json!([RoomNotFound, RecordingUnavailable]))))]
 pub(crate) async fn play(
     State(clients): State<Clients>,

@@ -27,7 +27,7 @@ use crate::{
     limits::Limits,
     links::Links,
     nostr::{Received, Signed, SignedModerationRateLimited},
-    recordings::file::{self, FileRequest},
+    recordings::file::{self, FileBytes, FileRequest},
 };
 
 /// Recordings in a list: clients know no pages.
@@ -64,7 +64,7 @@ pub(crate) struct NestRecording {
     /// Unix seconds; absent while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<i64>,
-    /// Where its file is, for an admin's signed request.
+    /// The URL of the file, for a signed request of an admin.
     url: String,
 }
 
@@ -93,10 +93,12 @@ fn changing(signed: Signed, ids: RecordingIds, body: &Received) -> Result<pb::Re
     Ok(pb::RecordingRequest { proof: Some(proof), ..reading(caller, ids) })
 }
 
-/// Starts to record what is heard. For admins.
+/// Starts a recording of a nest.
+///
+/// Records what is heard in the nest. Not idempotent: 409 while a recording runs. Admins of the nest.
 #[utoipa::path(post, path = "/api/v1/nests/{id}/recording", operation_id = "startNestRecording", tag = "Nests",
     params(("id" = Uuid, Path)), security(("nostr" = [])),
-    responses((status = 202, description = "it starts")),
+    responses((status = 202, description = "The recording starts.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, RoomNotFound, RoomNotActive, AlreadyRecording, LivekitUnavailable,
         RecordingUnavailable]))))]
@@ -117,10 +119,12 @@ pub(crate) async fn start(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Stops a recording. For admins.
+/// Stops a recording of a nest.
+///
+/// The file follows soon. A repeat is 400 `recording_stopped`. Admins of the nest.
 #[utoipa::path(patch, path = "/api/v1/nests/{id}/recording/{rid}", operation_id = "stopNestRecording", tag = "Nests",
     params(("id" = Uuid, Path), ("rid" = Uuid, Path)), security(("nostr" = [])),
-    responses((status = 202, description = "it ends; its file comes soon")),
+    responses((status = 202, description = "The recording stops.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, RoomNotFound, RecordingNotFound, RecordingStopped, LivekitUnavailable,
         RecordingUnavailable]))))]
@@ -134,10 +138,13 @@ pub(crate) async fn stop(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Deletes a recording and its file; one that still runs is stopped. For admins.
+/// Deletes a recording of a nest.
+///
+/// Deletes the recording and its file. A recording that still runs is stopped first. A repeat is 404. Admins of the
+/// nest.
 #[utoipa::path(delete, path = "/api/v1/nests/{id}/recording/{rid}", operation_id = "deleteNestRecording",
     tag = "Nests", params(("id" = Uuid, Path), ("rid" = Uuid, Path)), security(("nostr" = [])),
-    responses((status = 202, description = "nobody finds it any more")),
+    responses((status = 202, description = "Deleted.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, RoomNotFound, RecordingNotFound, LivekitUnavailable, RecordingUnavailable]))))]
 pub(crate) async fn delete(
@@ -150,10 +157,12 @@ pub(crate) async fn delete(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// The nest's newest recordings that run or have a file. For admins.
+/// Lists the recordings of a nest.
+///
+/// Returns the newest recordings that run or have a file, at most 100. Read-only. Admins of the nest.
 #[utoipa::path(get, path = "/api/v1/nests/{id}/recording", operation_id = "listNestRecordings", tag = "Nests",
     params(("id" = Uuid, Path)), security(("nostr" = [])),
-    responses((status = 200, body = Vec<NestRecording>, description = "newest first, at most 100")),
+    responses((status = 200, body = Vec<NestRecording>, description = "The recordings, newest first.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound, RecordingUnavailable]))))]
 pub(crate) async fn list(
     State(clients): State<Clients>,
@@ -174,14 +183,16 @@ pub(crate) async fn list(
     Ok(Json(shown.map(|recording| NestRecording::of(&links, &nest, recording)).collect()))
 }
 
-/// The file of a recording: its sound. For admins.
+/// Downloads a recording of a nest.
+///
+/// Returns the sound file, or the part that `Range` names. Read-only. Admins of the nest.
 #[utoipa::path(get, path = "/api/v1/nests/{id}/recording/{rid}", operation_id = "getNestRecording", tag = "Nests",
     params(("id" = Uuid, Path), ("rid" = Uuid, Path),
-        ("Range" = Option<String>, Header, description = "A part of it: `bytes=0-499`")),
+        ("Range" = Option<String>, Header, description = "Requests a part of the file, such as `bytes=0-499`.")),
     security(("nostr" = [])), responses(
-        (status = 200, body = Vec<u8>, content_type = "audio/mp4", description = "all of it"),
-        (status = 206, body = Vec<u8>, content_type = "audio/mp4", description = "the part"),
-        (status = 416, description = "the part lies beyond the end")),
+        (status = 200, body = FileBytes, content_type = "audio/mp4", description = "The whole file."),
+        (status = 206, body = FileBytes, content_type = "audio/mp4", description = "The requested part."),
+        (status = 416, description = "The requested part is beyond the end of the file.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, RoomNotFound, RecordingNotFound, RecordingNotFinished,
         RecordingUnavailable]))))]

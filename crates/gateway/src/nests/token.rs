@@ -21,10 +21,10 @@ use crate::{
 
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewNest {
-    /// Where the nest is announced.
+    /// Relays on which the nest is announced.
     #[serde(default)]
     relays: Vec<String>,
-    /// Wants to be streamed over HLS, where this server does that.
+    /// Streams the nest over HLS, where the server supports it.
     #[serde(default)]
     hls_stream: bool,
 }
@@ -41,21 +41,24 @@ pub(crate) struct CreatedNest {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NestToken {
-    /// Never stored; a client fetches a new one for each join.
+    /// The LiveKit token. Do not store it: fetch a new one for each join.
     token: String,
 }
 
-/// The caller's new nest, and his token for it.
+/// Creates a nest.
+///
+/// Creates a nest and issues the caller's token for it. Also served with a slash at the end of the path. Not
+/// idempotent: each call creates a nest. Any holder of a Nostr key.
 #[utoipa::path(put, path = "/api/v1/nests", operation_id = "createNest", tag = "Nests",
     request_body = NewNest, security(("nostr" = [])),
-    responses((status = 200, body = CreatedNest, description = "the nest; also with a slash at the end")),
+    responses((status = 200, body = CreatedNest, description = "The nest.")),
     extensions(("x-refuses" = json!([InvalidRequest, TooLarge, RoomNotFound, LivekitUnavailable]))))]
 pub(crate) async fn create(
     State(clients): State<Clients>,
     State(links): State<Links>,
     _: AddressHasToken,
     signed: Signed,
-    _: AddressRateLimited, // keys cost nothing: whoever makes nests with ever new ones pays with his address
+    _: AddressRateLimited, // keys are free: many nests with new keys count against their address
     body: Received,
 ) -> Result<impl IntoResponse, Rejection> {
     let (caller, proof) = signed.over(&body)?;
@@ -76,10 +79,12 @@ pub(crate) async fn create(
     Ok(no_store(CreatedNest { room_id, endpoints, token: issued.token }))
 }
 
-/// A LiveKit token for the signer, who is a participant from now on.
+/// Issues a LiveKit token for a nest.
+///
+/// The caller becomes a participant. Each call issues a new token. Any holder of a Nostr key.
 #[utoipa::path(get, path = "/api/v1/nests/{id}", operation_id = "getNestToken", tag = "Nests",
     params(("id" = uuid::Uuid, Path)), security(("nostr" = [])),
-    responses((status = 200, body = NestToken, description = "the token; never cached")),
+    responses((status = 200, body = NestToken, description = "The token. The answer is never cached.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, RoomNotFound, RoomFull, LivekitUnavailable]))))]
 pub(crate) async fn join(
@@ -104,10 +109,12 @@ pub(crate) async fn join(
     Ok(no_store(NestToken { token: issued.token }))
 }
 
-/// A LiveKit token for somebody without a key, who listens.
+/// Issues a listener's LiveKit token for a nest.
+///
+/// Each call issues a new token. Any client, without a key.
 #[utoipa::path(get, path = "/api/v1/nests/{id}/guest", operation_id = "getNestGuestToken", tag = "Nests",
     params(("id" = uuid::Uuid, Path)), security(()),
-    responses((status = 200, body = NestToken, description = "the token; never cached")),
+    responses((status = 200, body = NestToken, description = "The token. The answer is never cached.")),
     extensions(("x-refuses" = json!([RoomNotFound, LivekitUnavailable]))))]
 pub(crate) async fn guest(
     State(clients): State<Clients>,

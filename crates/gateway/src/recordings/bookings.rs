@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::{
     AnswerOf, PageQuery, RecordingFamily, Recordings,
-    file::{FileLinkQuery, FileRequest},
+    file::{FileBytes, FileLinkQuery, FileRequest},
 };
 use crate::{
     auth::{ModerationRateLimited, SignedIn},
@@ -24,7 +24,7 @@ use crate::{
     wire::{self, Envelope},
 };
 
-/// What was recorded, is being recorded, or could not be.
+/// A recording.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Recording {
@@ -32,16 +32,16 @@ pub(crate) struct Recording {
     id: String,
     status: RecordingStatus,
     started_by: String,
-    /// Null until it has begun.
+    /// Null until the recording has begun.
     #[serde(with = "time::serde::rfc3339::option")]
     started_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
     ended_at: Option<OffsetDateTime>,
     duration_seconds: Option<f64>,
     size_bytes: Option<i64>,
-    /// Where the file is, for an hour, without a token. Null: there is none.
+    /// A link to the file. It needs no token and works for an hour. Null: there is no file.
     download_url: Option<String>,
-    /// Why it has no file, or a part only.
+    /// Why there is no file, or only a part.
     error: Option<String>,
 }
 
@@ -88,13 +88,15 @@ impl RecordingFamily for Booking {
     }
 }
 
-/// Starts to record the meeting. Answers within 3 s. `starting` until LiveKit has a recorder at work: read
-/// it again to see. 503 `recording_unavailable`: it has failed, or recording is not set up. A recording that fails later
-/// is the notification `recording_failed`.
+/// Starts a recording of a meeting.
+///
+/// Answers within 3 s. The recording is `starting` until LiveKit has a recorder at work; read it again to see its
+/// state. 503 `recording_unavailable`: the start failed, or recording is not set up. A later failure is the
+/// notification `recording_failed`. Idempotent with an `Idempotency-Key`. Host only.
 #[utoipa::path(post, path = "/api/sessions/{sessionId}/recordings", operation_id = "startRecording",
     tag = "Recordings", params(("sessionId" = uuid::Uuid, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "The same key is the same recording")),
-    responses((status = 202, body = Envelope<Recording>, description = "it starts")),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key returns the first recording.")),
+    responses((status = 202, body = Envelope<Recording>, description = "The recording starts.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, InvalidSessionId, NotHost, NotParticipant, SessionNotFound, RoomNotActive,
         AlreadyRecording, IdempotencyKeyReused, MeetingEnded, SessionCancelled, LivekitUnavailable,
@@ -108,11 +110,13 @@ pub(crate) async fn start(
     recordings.start::<Booking>(caller, session_id, idempotency_key).await
 }
 
-/// Stops it; again, the same answer. `ending` until its file is written.
+/// Stops a recording of a meeting.
+///
+/// The recording is `ending` until its file is written. Idempotent: a repeat returns the same recording. Host only.
 #[utoipa::path(post, path = "/api/sessions/{sessionId}/recordings/{recordingId}/stop",
     operation_id = "stopRecording", tag = "Recordings",
     params(("sessionId" = uuid::Uuid, Path), ("recordingId" = uuid::Uuid, Path)),
-    responses((status = 202, body = Envelope<Recording>, description = "it ends")),
+    responses((status = 202, body = Envelope<Recording>, description = "The recording stops.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, InvalidSessionId, NotHost, NotParticipant, SessionNotFound,
         RecordingNotFound, LivekitUnavailable, RecordingUnavailable]))))]
@@ -125,10 +129,12 @@ pub(crate) async fn stop(
     recordings.stop::<Booking>(caller, session_id, recording_id).await
 }
 
-/// The meeting's recordings, newest first.
+/// Lists the recordings of a meeting.
+///
+/// Newest first, page by page. Read-only. Host, guest and admins.
 #[utoipa::path(get, path = "/api/sessions/{sessionId}/recordings", operation_id = "listRecordings",
     tag = "Recordings", params(("sessionId" = uuid::Uuid, Path), PageQuery),
-    responses((status = 200, body = Envelope<Vec<Recording>>, description = "a page")),
+    responses((status = 200, body = Envelope<Vec<Recording>>, description = "A page.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, InvalidSessionId, NotParticipant, SessionNotFound, RecordingNotFound,
         RecordingUnavailable]))))]
@@ -141,10 +147,12 @@ pub(crate) async fn list(
     recordings.list::<Booking>(caller, session_id, page).await
 }
 
-/// One of the meeting's recordings.
+/// Returns a recording of a meeting.
+///
+/// Read-only. Host, guest and admins.
 #[utoipa::path(get, path = "/api/sessions/{sessionId}/recordings/{recordingId}", operation_id = "getRecording",
     tag = "Recordings", params(("sessionId" = uuid::Uuid, Path), ("recordingId" = uuid::Uuid, Path)),
-    responses((status = 200, body = Envelope<Recording>, description = "the recording")),
+    responses((status = 200, body = Envelope<Recording>, description = "The recording.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, InvalidSessionId, NotParticipant, SessionNotFound, RecordingNotFound,
         RecordingUnavailable]))))]
@@ -156,11 +164,13 @@ pub(crate) async fn get(
     recordings.get::<Booking>(caller, session_id, recording_id).await
 }
 
-/// Deletes a recording and its file; one that still runs is stopped.
+/// Deletes a recording of a meeting.
+///
+/// Deletes the recording and its file. A recording that still runs is stopped first. A repeat is 404. Host only.
 #[utoipa::path(delete, path = "/api/sessions/{sessionId}/recordings/{recordingId}",
     operation_id = "deleteRecording", tag = "Recordings",
     params(("sessionId" = uuid::Uuid, Path), ("recordingId" = uuid::Uuid, Path)),
-    responses((status = 204, description = "deleted")),
+    responses((status = 204, description = "Deleted.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, TooLarge, InvalidSessionId, NotHost, NotParticipant, SessionNotFound,
         RecordingNotFound, LivekitUnavailable, RecordingUnavailable]))))]
@@ -173,15 +183,18 @@ pub(crate) async fn delete(
     recordings.delete::<Booking>(caller, session_id, recording_id).await
 }
 
-/// Returns the file to any client that has its `downloadUrl`.
+/// Downloads a recording of a meeting.
+///
+/// Returns the file, or the part that `Range` names. Read-only. Any client with the link `downloadUrl`, which works
+/// for an hour.
 #[utoipa::path(get, path = "/api/sessions/{sessionId}/recordings/{recordingId}/file",
     operation_id = "getRecordingFile", tag = "Recordings", params(
         ("sessionId" = uuid::Uuid, Path), ("recordingId" = uuid::Uuid, Path), FileLinkQuery,
-        ("Range" = Option<String>, Header, description = "A part of it: `bytes=0-499`")),
+        ("Range" = Option<String>, Header, description = "Requests a part of the file, such as `bytes=0-499`.")),
     security(("recordingLink" = [])), responses(
-        (status = 200, body = Vec<u8>, content_type = "video/mp4", description = "all of it"),
-        (status = 206, body = Vec<u8>, content_type = "video/mp4", description = "the part"),
-        (status = 416, description = "the part lies beyond the end")),
+        (status = 200, body = FileBytes, content_type = "video/mp4", description = "The whole file."),
+        (status = 206, body = FileBytes, content_type = "video/mp4", description = "The requested part."),
+        (status = 416, description = "The requested part is beyond the end of the file.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, InvalidSessionId, RecordingNotFound, RecordingUnavailable]))))]
 pub(crate) async fn file(

@@ -15,7 +15,7 @@ use proto::room::v1::{
 };
 use serde::Deserialize;
 use tonic::Streaming;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     auth::Auth,
@@ -32,6 +32,12 @@ pub(crate) struct FileLinkQuery {
     #[serde(default)]
     ticket: String,
 }
+
+/// The bytes of a file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "describes a body that is streamed")]
+pub(crate) struct FileBytes(Vec<u8>);
 
 /// The recording that the bearer of a link requests, and which part of its file.
 pub(crate) struct FileRequest {

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::{
     AnswerOf, PageQuery, RecordingFamily, Recordings,
-    file::{FileLinkQuery, FileRequest},
+    file::{FileBytes, FileLinkQuery, FileRequest},
 };
 use crate::{
     auth::{ModerationRateLimited, SignedIn},
@@ -24,27 +24,27 @@ use crate::{
     wire,
 };
 
-/// What was recorded, is being recorded, or could not be.
+/// A recording.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Recording {
+pub(crate) struct LiveRecording {
     #[schema(value_type = RecordingId)]
     id: String,
     status: RecordingStatus,
     started_by: String,
-    /// Null until it has begun.
+    /// Null until the recording has begun.
     #[serde(with = "time::serde::rfc3339::option")]
     started_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
     ended_at: Option<OffsetDateTime>,
     duration_seconds: Option<f64>,
     size_bytes: Option<i64>,
-    /// Where the file is, for an hour, without a token. Null: there is none.
+    /// A link to the file. It needs no token and works for an hour. Null: there is no file.
     download_url: Option<String>,
-    /// Why it has no file, or a part only.
+    /// Why there is no file, or only a part.
     error: Option<String>,
 }
 
-impl Recording {
+impl LiveRecording {
     fn new(recording: pb::Recording, download_url: Option<String>) -> Result<Self, Rejection> {
         Ok(Self {
             download_url,
@@ -62,17 +62,17 @@ impl Recording {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LiveRecordingAnswer {
-    /// always true
+    /// Always true.
     ok: bool,
-    recording: Recording,
+    recording: LiveRecording,
 }
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LiveRecordingPage {
-    /// always true
+    /// Always true.
     ok: bool,
-    recordings: Vec<Recording>,
-    /// Where the next page begins; absent on the last one.
+    recordings: Vec<LiveRecording>,
+    /// The cursor of the next page. Absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
@@ -92,25 +92,27 @@ impl RecordingFamily for LiveRoom {
     }
 
     fn answer(recording: pb::Recording, download_url: Option<String>) -> Result<Self::Answer, Rejection> {
-        Ok(LiveRecordingAnswer { ok: true, recording: Recording::new(recording, download_url)? })
+        Ok(LiveRecordingAnswer { ok: true, recording: LiveRecording::new(recording, download_url)? })
     }
 
     fn page(
         recordings: Vec<(pb::Recording, Option<String>)>,
         next_cursor: Option<String>,
     ) -> Result<Self::Page, Rejection> {
-        let recordings = recordings.into_iter().map(|(recording, url)| Recording::new(recording, url));
+        let recordings = recordings.into_iter().map(|(recording, url)| LiveRecording::new(recording, url));
         Ok(LiveRecordingPage { ok: true, recordings: recordings.collect::<Result<_, _>>()?, next_cursor })
     }
 }
 
-/// Starts to record the open session. Answers within 3 s. `starting` until LiveKit has a recorder at work: read
-/// it again to see. 503 `recording_unavailable`: it has failed, or recording is not set up. A recording that fails later
-/// is the notification `recording_failed`.
+/// Starts a recording of a live session.
+///
+/// Answers within 3 s. The recording is `starting` until LiveKit has a recorder at work; read it again to see its
+/// state. 503 `recording_unavailable`: the start failed, or recording is not set up. A later failure is the
+/// notification `recording_failed`. Idempotent with an `Idempotency-Key`. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/recordings", operation_id = "startLiveRecording",
     tag = "Recordings", params(("room_id" = uuid::Uuid, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "The same key is the same recording")),
-    responses((status = 202, body = LiveRecordingAnswer, description = "it starts")),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key returns the first recording.")),
+    responses((status = 202, body = LiveRecordingAnswer, description = "The recording starts.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, NotHost, RoomNotFound, RoomNotActive, AlreadyRecording, IdempotencyKeyReused,
         LivekitUnavailable, RecordingUnavailable]))))]
@@ -123,11 +125,13 @@ pub(crate) async fn start(
     recordings.start::<LiveRoom>(caller, room_id, idempotency_key).await
 }
 
-/// Stops it; again, the same answer. `ending` until its file is written.
+/// Stops a recording of a live session.
+///
+/// The recording is `ending` until its file is written. Idempotent: a repeat returns the same recording. Host only.
 #[utoipa::path(post, path = "/api/v1/live/rooms/{room_id}/recordings/{recording_id}/stop",
     operation_id = "stopLiveRecording", tag = "Recordings",
     params(("room_id" = uuid::Uuid, Path), ("recording_id" = uuid::Uuid, Path)),
-    responses((status = 202, body = LiveRecordingAnswer, description = "it ends")),
+    responses((status = 202, body = LiveRecordingAnswer, description = "The recording stops.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, NotHost, RoomNotFound, RecordingNotFound, LivekitUnavailable, RecordingUnavailable]))))]
 pub(crate) async fn stop(
@@ -138,10 +142,12 @@ pub(crate) async fn stop(
     recordings.stop::<LiveRoom>(caller, room_id, recording_id).await
 }
 
-/// The room's recordings, newest first.
+/// Lists the recordings of a live room.
+///
+/// Newest first, page by page. Read-only. Host only.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/recordings", operation_id = "listLiveRecordings",
     tag = "Recordings", params(("room_id" = uuid::Uuid, Path), PageQuery),
-    responses((status = 200, body = LiveRecordingPage, description = "a page")),
+    responses((status = 200, body = LiveRecordingPage, description = "A page.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, NotHost, RoomNotFound, RecordingNotFound, RecordingUnavailable]))))]
 pub(crate) async fn list(
@@ -153,10 +159,12 @@ pub(crate) async fn list(
     recordings.list::<LiveRoom>(caller, room_id, page).await
 }
 
-/// One of the room's recordings.
+/// Returns a recording of a live room.
+///
+/// Read-only. Host only.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/recordings/{recording_id}", operation_id = "getLiveRecording",
     tag = "Recordings", params(("room_id" = uuid::Uuid, Path), ("recording_id" = uuid::Uuid, Path)),
-    responses((status = 200, body = LiveRecordingAnswer, description = "the recording")),
+    responses((status = 200, body = LiveRecordingAnswer, description = "The recording.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, NotHost, RoomNotFound, RecordingNotFound, RecordingUnavailable]))))]
 pub(crate) async fn get(
@@ -167,11 +175,13 @@ pub(crate) async fn get(
     recordings.get::<LiveRoom>(caller, room_id, recording_id).await
 }
 
-/// Deletes a recording and its file; one that still runs is stopped.
+/// Deletes a recording of a live room.
+///
+/// Deletes the recording and its file. A recording that still runs is stopped first. A repeat is 404. Host only.
 #[utoipa::path(delete, path = "/api/v1/live/rooms/{room_id}/recordings/{recording_id}",
     operation_id = "deleteLiveRecording", tag = "Recordings",
     params(("room_id" = uuid::Uuid, Path), ("recording_id" = uuid::Uuid, Path)),
-    responses((status = 204, description = "deleted")),
+    responses((status = 204, description = "Deleted.")),
     extensions(("x-refuses" = json!([
         InvalidRequest, NotHost, RoomNotFound, RecordingNotFound, LivekitUnavailable, RecordingUnavailable]))))]
 pub(crate) async fn delete(
@@ -182,15 +192,18 @@ pub(crate) async fn delete(
     recordings.delete::<LiveRoom>(caller, room_id, recording_id).await
 }
 
-/// Returns the file to any client that has its `download_url`.
+/// Downloads a recording of a live room.
+///
+/// Returns the file, or the part that `Range` names. Read-only. Any client with the link `download_url`, which
+/// works for an hour.
 #[utoipa::path(get, path = "/api/v1/live/rooms/{room_id}/recordings/{recording_id}/file",
     operation_id = "getLiveRecordingFile", tag = "Recordings", params(
         ("room_id" = uuid::Uuid, Path), ("recording_id" = uuid::Uuid, Path), FileLinkQuery,
-        ("Range" = Option<String>, Header, description = "A part of it: `bytes=0-499`")),
+        ("Range" = Option<String>, Header, description = "Requests a part of the file, such as `bytes=0-499`.")),
     security(("recordingLink" = [])), responses(
-        (status = 200, body = Vec<u8>, content_type = "video/mp4", description = "all of it"),
-        (status = 206, body = Vec<u8>, content_type = "video/mp4", description = "the part"),
-        (status = 416, description = "the part lies beyond the end")),
+        (status = 200, body = FileBytes, content_type = "video/mp4", description = "The whole file."),
+        (status = 206, body = FileBytes, content_type = "video/mp4", description = "The requested part."),
+        (status = 416, description = "The requested part is beyond the end of the file.")),
     extensions(("x-refuses" = json!([InvalidRequest, RecordingNotFound, RecordingUnavailable]))))]
 pub(crate) async fn file(
     State(recordings): State<Recordings>,

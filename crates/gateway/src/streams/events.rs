@@ -32,7 +32,7 @@ use proto::{
     sync::v1::{StreamEvent, stream_event::Event},
     types::v1::Caller,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{
         OwnedSemaphorePermit, Semaphore,
@@ -41,7 +41,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval_at, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
@@ -49,6 +49,7 @@ use super::{
     hub::Streams,
     listeners::{ListenerKey, Listening},
     reader::TicketReader,
+    row::StreamRow,
 };
 use crate::{error::Rejection, extract::Query, limits::ClientAddress};
 
@@ -76,6 +77,23 @@ pub(crate) struct Watch {
     last_event_id: Option<i64>,
 }
 
+/// An event of the listing: its fields are the lines of a server-sent event, and `data` is JSON.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes frames that `feed` writes")]
+pub(crate) enum ListingEvent {
+    /// A row changed.
+    #[schema(title = "ListingRowEvent")]
+    Stream { id: i64, data: Box<StreamRow> },
+    /// So much was missed that the client must read the listing again.
+    #[schema(title = "ListingResetEvent")]
+    Reset { id: i64, data: EmptyData },
+}
+
+/// An empty object.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EmptyData {}
+
 /// The last event id that a listener has read.
 pub(crate) struct LastEventId(Option<i64>);
 
@@ -98,13 +116,17 @@ impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
     }
 }
 
-/// Server-sent events: `event: stream` with the row (as in the listing) whenever it changes, `event: reset` when so
-/// much was missed that the listing should be read anew, and a comment every 15 s. Ends after an hour, when the
-/// gateway stops, and for readers who do not keep up: come again with the last `id`.
+/// Streams changes of the listing.
+///
+/// Server-sent events. `event: stream` has the row (as in the listing) whenever it changes; `event: reset` means
+/// that so much was missed that the client must read the listing again; a comment every 15 s keeps the connection
+/// open. The stream ends after an hour, when the gateway stops, and for readers that are too slow: reconnect with
+/// the last `id`. Read-only. Any signed-in person, the bearer of a ticket, or any client where the listing is
+/// public.
 #[utoipa::path(get, path = "/api/v1/live/streams/events", operation_id = "watchStreams", tag = "Listing",
-    params(Watch, ("Last-Event-ID" = Option<i64>, Header, description = "The last `id` that was read")),
+    params(Watch, ("Last-Event-ID" = Option<i64>, Header, description = "The last `id` that the client has read.")),
     security(("bearer" = []), ("ticket" = [])),
-    responses((status = 200, body = String, content_type = "text/event-stream", description = "the changes")),
+    responses((status = 200, body = ListingEvent, content_type = "text/event-stream", description = "The event stream.")),
     extensions(("x-refuses" = json!([InvalidRequest]))))]
 pub(crate) async fn watch(
     State(streams): State<Streams>,

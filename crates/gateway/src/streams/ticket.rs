@@ -17,18 +17,21 @@ const LIFETIME: i64 = 60;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StreamTicket {
-    /// always true
+    /// Always true.
     ok: bool,
     /// For `?ticket=` of the stream of events.
     ticket: String,
-    /// A stream that was opened before goes on after it.
+    /// A stream that is open by then continues.
     #[serde(with = "time::serde::rfc3339")]
     expires_at: OffsetDateTime,
 }
 
-/// A ticket that opens the stream of events within the next 60 s.
+/// Issues a ticket for the event stream.
+///
+/// The ticket opens the event stream within the next 60 s, for clients that cannot send a header. Each call issues
+/// a new ticket. Any signed-in person.
 #[utoipa::path(post, path = "/api/v1/live/streams/ticket", operation_id = "createStreamTicket", tag = "Listing",
-    responses((status = 200, body = StreamTicket, description = "the ticket; never cached")),
+    responses((status = 200, body = StreamTicket, description = "The ticket. The answer is never cached.")),
     extensions(("x-refuses" = json!([]))))]
 pub(crate) async fn create(
     State(auth): State<Auth>,

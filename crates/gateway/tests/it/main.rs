@@ -9,6 +9,7 @@
 
 mod admin;
 mod calendar;
+mod clients;
 mod diagnostics;
 mod edge;
 mod fakes;

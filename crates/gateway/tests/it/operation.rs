@@ -67,12 +67,19 @@ async fn the_document_is_openapi_3_1_and_says_how_each_route_refuses() {
             let anybody = |way: &Value| way == &json!({});
             let signs_in = !operation["security"].as_array().unwrap().iter().any(anybody);
             for status in ["401", "429", "500", "503"].into_iter().skip(usize::from(!signs_in)) {
-                let response = &operation["responses"][status];
+                let response = resolved(&document, &operation["responses"][status]);
                 let schema = &response["content"]["application/json"]["schema"]["$ref"];
                 let problem =
                     if path.starts_with("/api/v1/live/") && signs_in { "LiveProblem" } else { "Problem" };
                 let expected = format!("#/components/schemas/{problem}");
                 assert_eq!(schema, &json!(expected), "{path} {status}");
+                assert!(response["headers"]["x-request-id"].is_object(), "{path} {status}");
+                let header = match status {
+                    "401" => "WWW-Authenticate",
+                    "429" | "503" => "Retry-After",
+                    _ => continue,
+                };
+                assert!(response["headers"][header].is_object(), "{path} {status} without {header}");
             }
         }
     }
@@ -107,6 +114,12 @@ async fn each_way_to_sign_in_is_described_as_the_operation_takes_it() {
             );
         }
     }
+}
+
+/// What a reference leads to, or the value itself.
+fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    let reference = value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
+    reference.map_or(value, |pointer| document.pointer(pointer).unwrap())
 }
 
 fn assert_no_dangling_references(document: &Value, part: &Value) {

@@ -12,6 +12,7 @@ mod access;
 mod attendance;
 mod clients;
 mod collector;
+mod contract;
 mod database_gone;
 mod diagnosis;
 mod doctor;

@@ -1,0 +1,91 @@
+//! What the handlers do not say themselves: servers, refusals, headers of all answers, webhooks, and one schema per
+//! thing.
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::OpenApi;
+
+use super::{refusals, webhooks};
+use crate::family::Family;
+
+/// Finishes the document. `base` is the URL at which clients reach this gateway.
+pub(crate) fn finish(document: OpenApi, base: Option<&str>) -> Result<Value, serde_json::Error> {
+    let examples = serde_json::from_str(EXAMPLES)?;
+    let mut document = serde_json::to_value(document)?;
+    document["servers"] = json!([{"url": base.unwrap_or("/")}]);
+    for (path, item) in fields_mut(&mut document["paths"]) {
+        for (_, operation) in fields_mut(item) {
+            finish_operation(path, &examples, operation);
+        }
+    }
+    document["webhooks"] = webhooks::section();
+    document["components"]["responses"] = Value::Object(refusals::shared());
+    document["components"]["headers"] = refusals::headers();
+    reference_schemas(&mut document);
+    Ok(document)
+}
+
+/// Examples of requests and answers by operation.
+const EXAMPLES: &str = include_str!("examples.json");
+
+fn finish_operation(path: &str, examples: &Value, operation: &mut Value) {
+    let tags = operation["tags"].as_array().cloned().unwrap_or_default();
+    let family = if tags.contains(&json!("Nests")) { Family::Nests } else { Family::of(path) };
+    for (_, response) in fields_mut(&mut operation["responses"]) {
+        response["headers"]["x-request-id"] = json!({"$ref": "#/components/headers/RequestId"});
+    }
+    refusals::write(operation, family);
+    let id = operation["operationId"].as_str().unwrap_or_default();
+    write_examples(&examples[id], operation);
+    if let Some(Value::String(summary)) = operation.get_mut("summary") {
+        let title = summary.trim_end_matches('.').to_owned();
+        *summary = title;
+    }
+}
+
+/// Writes the example of the request, and that of the answer into each success: they have the same body.
+fn write_examples(example: &Value, operation: &mut Value) {
+    if let Some(request) = operation.pointer_mut("/requestBody/content/application~1json") {
+        request["example"] = example["request"].clone();
+    }
+    for (status, response) in fields_mut(&mut operation["responses"]) {
+        if let Some(answer) = response.pointer_mut("/content/application~1json")
+            && status.starts_with('2')
+        {
+            answer["example"] = example["answer"].clone();
+        }
+    }
+}
+
+fn fields_mut(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
+    value.as_object_mut().into_iter().flatten()
+}
+
+/// Replaces each inline copy of a component's schema by a reference to the component: generic answers have such copies.
+fn reference_schemas(document: &mut Value) {
+    let schemas = document["components"]["schemas"].as_object().cloned().unwrap_or_default();
+    for (name, schema) in fields_mut(&mut document["components"]["schemas"]) {
+        for (_, part) in fields_mut(schema) {
+            reference(part, &schemas, name);
+        }
+    }
+    reference(&mut document["paths"], &schemas, "");
+}
+
+/// References the components in `value`, which is a part of the component `within`.
+fn reference(value: &mut Value, schemas: &Map<String, Value>, within: &str) {
+    let mut components = schemas.iter().filter(|(name, schema)| *name != within && is_shared(schema));
+    if let Some((name, _)) = components.find(|(_, schema)| **schema == *value) {
+        *value = json!({"$ref": format!("#/components/schemas/{name}")});
+        return;
+    }
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(|field| reference(field, schemas, within)),
+        Value::Array(items) => items.iter_mut().for_each(|item| reference(item, schemas, within)),
+        _ => {}
+    }
+}
+
+/// Objects and enums; a schema that is only `string` is equal to many that mean something else.
+fn is_shared(schema: &Value) -> bool {
+    schema.get("properties").is_some() || schema.get("enum").is_some()
+}

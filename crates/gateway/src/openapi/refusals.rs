@@ -1,0 +1,115 @@
+//! The responses of refusals. Those with the same codes everywhere are written once, in `components.responses`.
+
+use std::collections::BTreeMap;
+
+use chassis::status::Reason::{
+    self, DatabaseBusy, DatabaseUnavailable, Internal, RateLimited, ServiceUnavailable, TokenTooLarge,
+    TooLarge, Unauthenticated, UnsupportedEncoding,
+};
+use serde_json::{Map, Value, json};
+
+use super::REFUSES;
+use crate::family::Family;
+
+/// What every route for signed-in people can refuse with.
+const SIGNED_IN: &[Reason] = &[
+    Unauthenticated,
+    TokenTooLarge,
+    RateLimited,
+    Internal,
+    DatabaseUnavailable,
+    DatabaseBusy,
+    ServiceUnavailable,
+];
+
+/// Responses that several operations share, and their codes.
+const SHARED: [(&str, &[Reason]); 7] = [
+    ("Unauthenticated", &[Unauthenticated]),
+    ("TooLarge", &[TooLarge]),
+    ("UnsupportedEncoding", &[UnsupportedEncoding]),
+    ("RateLimited", &[RateLimited]),
+    ("TokenTooLarge", &[TokenTooLarge]),
+    ("Internal", &[Internal]),
+    ("Unavailable", &[DatabaseUnavailable, DatabaseBusy, ServiceUnavailable]),
+];
+
+/// The shared responses, for both shapes of a refusal.
+pub(super) fn shared() -> Map<String, Value> {
+    let mut responses = Map::new();
+    for (name, reasons) in SHARED {
+        for family in [Family::Api, Family::Live] {
+            responses.insert(shared_name(name, family), response(reasons, family));
+        }
+    }
+    responses
+}
+
+fn shared_name(name: &str, family: Family) -> String {
+    format!("{}{name}", if family == Family::Live { "Live" } else { "" })
+}
+
+/// Headers that responses share.
+pub(super) fn headers() -> Value {
+    json!({
+        "RequestId": {
+            "description": "Finds the request in the logs. The client's own `x-request-id`, or a new one.",
+            "schema": {"type": "string"}
+        },
+        "RetryAfter": {
+            "description": "Seconds to wait before the next request.",
+            "schema": {"type": "integer", "minimum": 1}
+        },
+        "WwwAuthenticate": {
+            "description": "The scheme to authenticate with.",
+            "schema": {"type": "string", "enum": ["Bearer", "Nostr"]}
+        }
+    })
+}
+
+/// Writes the responses of the codes that an operation refuses with. Operations without [`REFUSES`] refuse nothing.
+pub(super) fn write(operation: &mut Value, family: Family) {
+    let Some(own) = operation.as_object_mut().and_then(|fields| fields.remove(REFUSES)) else { return };
+    let own: Vec<Reason> = codes(&own).collect();
+    if operation.get("security").is_none() {
+        operation["security"] = json!([{"bearer": []}]);
+    }
+    let ways = operation["security"].as_array();
+    let is_anonymous = ways.is_some_and(|ways| ways.contains(&json!({})));
+    let of_tokens = |reason: &Reason| matches!(reason, Unauthenticated | TokenTooLarge);
+    let usual = SIGNED_IN.iter().filter(|reason| !(is_anonymous && of_tokens(reason)));
+    // A route that reads a body refuses a compressed one.
+    let encoding: &[Reason] = if own.contains(&TooLarge) { &[UnsupportedEncoding] } else { &[] };
+    let mut by_status: BTreeMap<u16, Vec<Reason>> = BTreeMap::new();
+    for reason in usual.chain(&own).chain(encoding) {
+        by_status.entry(reason.http()).or_default().push(*reason);
+    }
+    for (status, reasons) in by_status {
+        let shared = SHARED.iter().find(|(_, codes)| *codes == reasons);
+        operation["responses"][status.to_string()] = match shared {
+            Some((name, _)) => {
+                json!({"$ref": format!("#/components/responses/{}", shared_name(name, family))})
+            }
+            None => response(&reasons, family),
+        };
+    }
+}
+
+fn codes(list: &Value) -> impl Iterator<Item = Reason> {
+    list.as_array().into_iter().flatten().filter_map(|code| code.as_str()?.parse().ok())
+}
+
+fn response(reasons: &[Reason], family: Family) -> Value {
+    let problem = if family == Family::Live { "LiveProblem" } else { "Problem" };
+    let mut headers = json!({"x-request-id": {"$ref": "#/components/headers/RequestId"}});
+    match reasons.first().map(|reason| reason.http()) {
+        Some(401) => headers["WWW-Authenticate"] = json!({"$ref": "#/components/headers/WwwAuthenticate"}),
+        Some(429 | 503) => headers["Retry-After"] = json!({"$ref": "#/components/headers/RetryAfter"}),
+        _ => {}
+    }
+    let codes: Vec<String> = reasons.iter().map(|reason| format!("`{}`", reason.code())).collect();
+    json!({
+        "description": codes.join(" · "),
+        "headers": headers,
+        "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{problem}")}}}
+    })
+}

@@ -1,0 +1,124 @@
+//! The OpenAPI document as a contract: JSON must fit its schema, and may have no field that the schema does not know.
+
+use jsonschema::{Draft, Validator};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+pub struct Contract {
+    document: Value,
+}
+
+impl Contract {
+    pub fn of(mut document: Value) -> Self {
+        close(&mut document["components"]["schemas"], false);
+        close(&mut document["paths"], false);
+        Self { document }
+    }
+
+    /// Checks a live answer: its status is documented, its body fits, and so does the code of a refusal.
+    pub fn check_answer(&self, operation: &Value, status: StatusCode, body: &Value) {
+        let id = &operation["operationId"];
+        let response = operation["responses"].get(status.as_str());
+        let response = response.unwrap_or_else(|| panic!("{id} answers {status}, which is not documented"));
+        let response = self.resolved(response);
+        if let Some(json) = response["content"].get("application/json") {
+            self.check(&format!("the {status} of {id}"), &json["schema"], body);
+        }
+        if status.is_client_error() || status.is_server_error() {
+            let code =
+                body["code"].as_str().unwrap_or_else(|| panic!("{id}: {status} without a code: {body}"));
+            let documented = response["description"].as_str().expect("a description");
+            assert!(documented.contains(&format!("`{code}`")), "{id} refuses with {code}, not {documented}");
+        }
+    }
+
+    pub fn check(&self, what: &str, schema: &Value, value: &Value) {
+        let mut schema = schema.clone();
+        schema["components"] = self.document["components"].clone();
+        let errors: Vec<String> = validator(&schema)
+            .iter_errors(value)
+            .map(|error| format!("{} {error}", error.instance_path()))
+            .collect();
+        assert!(errors.is_empty(), "{what}: {errors:#?} in {value:#}");
+    }
+
+    /// What a reference leads to, or the value itself.
+    fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
+        let reference = value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
+        reference.map_or(value, |pointer| self.document.pointer(pointer).expect("a reference within"))
+    }
+
+    /// Each operation, with its examples not yet checked.
+    pub fn operations(&self) -> impl Iterator<Item = &Value> {
+        let items = self.document["paths"].as_object().expect("paths").values();
+        items.flat_map(|item| item.as_object().expect("operations").values())
+    }
+}
+
+fn validator(schema: &Value) -> Validator {
+    let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
+    options.build(schema).expect("a JSON schema")
+}
+
+/// Refuses unknown fields in objects. A part of an `allOf` does not know the fields of the other parts.
+fn close(value: &mut Value, is_part: bool) {
+    match value {
+        Value::Object(schema) => {
+            let is_object = schema.contains_key("properties") || schema.contains_key("allOf");
+            if is_object && !is_part && !schema.contains_key("additionalProperties") {
+                schema.insert("unevaluatedProperties".to_owned(), json!(false));
+            }
+            for (keyword, part) in schema {
+                close_parts(part, keyword == "allOf");
+            }
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(|part| close(part, is_part)),
+        _ => {}
+    }
+}
+
+fn close_parts(value: &mut Value, are_parts: bool) {
+    match value {
+        Value::Array(parts) => parts.iter_mut().for_each(|part| close(part, are_parts)),
+        value => close(value, false),
+    }
+}
+
+#[test]
+fn contract_refuses_unknown_fields_and_wrong_types() {
+    let document = json!({"paths": {}, "components": {"schemas": {
+        "Base": {"type": "object", "properties": {"id": {"type": "string", "format": "uuid"}}},
+        "Open": {"allOf": [{"properties": {"a": {"type": "integer"}}}, {"properties": {"b": {"type": "null"}}}]}
+    }}});
+    let contract = Contract::of(document);
+    let fits = |name: &str, value: Value| {
+        let mut schema = json!({"$ref": format!("#/components/schemas/{name}")});
+        schema["components"] = contract.document["components"].clone();
+        validator(&schema).is_valid(&value)
+    };
+    assert!(fits("Base", json!({"id": "0198f3a2-4c1e-7d10-9a3b-5e6f708192a3"})));
+    assert!(!fits("Base", json!({"id": "1"})) && !fits("Base", json!({"other": 1})));
+    assert!(fits("Open", json!({"a": 1, "b": null})));
+    assert!(!fits("Open", json!({"a": 1, "c": null})) && !fits("Open", json!({"a": "1"})));
+}
+
+#[test]
+fn every_operation_has_examples_that_fit_its_schemas() {
+    let contract = Contract::of(gateway::openapi(None).expect("a document"));
+    for operation in contract.operations() {
+        let id = operation["operationId"].as_str().expect("an operation id");
+        for text in ["summary", "description"] {
+            assert!(operation[text].as_str().is_some_and(|text| !text.is_empty()), "{id} has no {text}");
+        }
+        let request = operation["requestBody"]["content"].get("application/json");
+        let successes = operation["responses"].as_object().expect("responses").iter();
+        let success = successes.filter(|(status, _)| status.starts_with('2'));
+        let answers = success.filter_map(|(_, response)| response["content"].get("application/json"));
+        for (what, json) in
+            request.into_iter().map(|json| ("request", json)).chain(answers.map(|json| ("answer", json)))
+        {
+            let example = json.get("example").unwrap_or_else(|| panic!("{id} has no example of its {what}"));
+            contract.check(&format!("the example {what} of {id}"), &json["schema"], example);
+        }
+    }
+}
