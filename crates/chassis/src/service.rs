@@ -31,8 +31,16 @@ impl Runtime {
 
 /// The databases of the services of a process.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(
+    not(feature = "database"),
+    expect(clippy::zero_sized_map_values, reason = "without a database nothing is noted")
+)]
 pub struct Databases(Arc<Mutex<HashMap<String, Expiry>>>);
 
+#[cfg_attr(
+    not(feature = "database"),
+    expect(clippy::zero_sized_map_values, reason = "without a database nothing is noted")
+)]
 impl Databases {
     fn locked(&self) -> MutexGuard<'_, HashMap<String, Expiry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

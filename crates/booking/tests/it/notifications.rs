@@ -36,7 +36,7 @@ async fn people_see_their_own_newest_first(pool: PgPoolOptions, connect: PgConne
         assert_eq!(start.unix_timestamp(), booking.scheduled_at.unwrap().seconds);
     }
     for nobody in [person("eve"), admin(), chassis::grpc::system_caller()] {
-        assert!(list(&world, nobody, 0, "").await.notifications.is_empty());
+        assert!(list(&world, nobody, 20, "").await.notifications.is_empty());
     }
 }
 
@@ -44,7 +44,7 @@ async fn people_see_their_own_newest_first(pool: PgPoolOptions, connect: PgConne
 async fn reading_counts_once_and_is_for_the_owner_only(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     world.book(100).await;
-    let unread = list(&world, person("bob"), 0, "").await.notifications.remove(0);
+    let unread = list(&world, person("bob"), 20, "").await.notifications.remove(0);
     assert_eq!(unread.read_at, None);
     let read = async |who: Caller| {
         let request = MarkNotificationReadRequest { caller: Some(who), notification_id: unread.id.clone() };
