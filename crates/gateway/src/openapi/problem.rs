@@ -67,6 +67,9 @@ pub(super) struct Problem {
     /// `too_early`: when the meeting opens.
     #[schema(format = DateTime)]
     opens_at: Option<String>,
+    /// 400 because of `scheduledAt`: the time of the server.
+    #[schema(format = DateTime)]
+    now: Option<String>,
     /// 429 and 503: seconds. Also in the header `Retry-After`.
     retry_after: Option<u64>,
 }
