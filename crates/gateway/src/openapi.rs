@@ -18,7 +18,7 @@ use utoipa::{
 
 pub(crate) use self::finish::finish;
 use self::{
-    problem::{ErrorCode, LiveProblem, Problem, WrongField},
+    problem::{ErrorCode, LiveProblem, NestProblem, Problem, WrongField},
     webhooks::WebhookEvent,
 };
 
@@ -48,7 +48,7 @@ const DESCRIPTION: &str = include_str!("openapi/description.md");
         (name = "Diagnosis", description = "Why a caller cannot join a room, and a repair of it."),
         (name = "Operation", description = "For operators: state, health, and the webhook of LiveKit."),
     ),
-    components(schemas(Problem, LiveProblem, WrongField, ErrorCode, WebhookEvent)),
+    components(schemas(Problem, LiveProblem, NestProblem, WrongField, ErrorCode, WebhookEvent)),
     modifiers(&Security),
     security(("bearer" = []))
 )]

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use chassis::status::Reason;
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{RefOr, Schema, schema::ObjectBuilder},
+    openapi::{
+        RefOr, Schema, Type,
+        schema::{ObjectBuilder, OneOfBuilder},
+    },
 };
 
 /// Codes of requests that reach no handler.
@@ -20,7 +23,7 @@ impl PartialSchema for ErrorCode {
         let description = "The code of a refusal, for programs. New codes may come with any release: treat an unknown \
                            code by its HTTP status.";
         let schema = ObjectBuilder::new()
-            .schema_type(utoipa::openapi::Type::String)
+            .schema_type(Type::String)
             .enum_values(Some(codes))
             .description(Some(description));
         RefOr::T(Schema::Object(schema.build()))
@@ -64,8 +67,36 @@ pub(super) struct Problem {
     /// `too_early`: when the meeting opens.
     #[schema(format = DateTime)]
     opens_at: Option<String>,
+    /// 400 because of `scheduledAt`: the time of the server.
+    #[schema(format = DateTime)]
+    now: Option<String>,
     /// 429 and 503: seconds. Also in the header `Retry-After`.
     retry_after: Option<u64>,
+}
+
+/// A refusal of a route of nests.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that `error` writes")]
+pub(super) struct NestProblem {
+    /// A short title for people. `true` with `recording_stopped` and `recording_not_finished`: show the message.
+    #[schema(schema_with = title_or_true)]
+    error: String,
+    /// What to do about it.
+    message: String,
+    code: ErrorCode,
+    /// Finds the request in the logs. Also in the header `x-request-id`.
+    request_id: String,
+    /// 400: the first field that is wrong.
+    field: Option<String>,
+    /// 400: all fields that are wrong.
+    errors: Option<Vec<WrongField>>,
+    /// 429 and 503: seconds. Also in the header `Retry-After`.
+    retry_after: Option<u64>,
+}
+
+fn title_or_true() -> Schema {
+    let of = |kind| ObjectBuilder::new().schema_type(kind);
+    Schema::OneOf(OneOfBuilder::new().item(of(Type::String)).item(of(Type::Boolean)).build())
 }
 
 /// A refusal of a route below `/api/v1/live`.

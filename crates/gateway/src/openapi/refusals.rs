@@ -33,11 +33,11 @@ const SHARED: [(&str, &[Reason]); 7] = [
     ("Unavailable", &[DatabaseUnavailable, DatabaseBusy, ServiceUnavailable]),
 ];
 
-/// The shared responses, for both shapes of a refusal.
+/// The shared responses, for each shape of a refusal.
 pub(super) fn shared() -> Map<String, Value> {
     let mut responses = Map::new();
     for (name, reasons) in SHARED {
-        for family in [Family::Api, Family::Live] {
+        for family in [Family::Api, Family::Live, Family::Nests] {
             responses.insert(shared_name(name, family), response(reasons, family));
         }
     }
@@ -45,7 +45,16 @@ pub(super) fn shared() -> Map<String, Value> {
 }
 
 fn shared_name(name: &str, family: Family) -> String {
-    format!("{}{name}", if family == Family::Live { "Live" } else { "" })
+    format!("{}{name}", prefix(family))
+}
+
+/// How the names of a family's schemas and responses begin.
+fn prefix(family: Family) -> &'static str {
+    match family {
+        Family::Api => "",
+        Family::Live => "Live",
+        Family::Nests => "Nest",
+    }
 }
 
 /// Headers that responses share.
@@ -99,7 +108,6 @@ fn codes(list: &Value) -> impl Iterator<Item = Reason> {
 }
 
 fn response(reasons: &[Reason], family: Family) -> Value {
-    let problem = if family == Family::Live { "LiveProblem" } else { "Problem" };
     let mut headers = json!({"x-request-id": {"$ref": "#/components/headers/RequestId"}});
     match reasons.first().map(|reason| reason.http()) {
         Some(401) => headers["WWW-Authenticate"] = json!({"$ref": "#/components/headers/WwwAuthenticate"}),
@@ -110,6 +118,6 @@ fn response(reasons: &[Reason], family: Family) -> Value {
     json!({
         "description": codes.join(" · "),
         "headers": headers,
-        "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{problem}")}}}
+        "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{}Problem", prefix(family))}}}
     })
 }

@@ -69,8 +69,11 @@ async fn the_document_is_openapi_3_1_and_says_how_each_route_refuses() {
             for status in ["401", "429", "500", "503"].into_iter().skip(usize::from(!signs_in)) {
                 let response = resolved(&document, &operation["responses"][status]);
                 let schema = &response["content"]["application/json"]["schema"]["$ref"];
-                let problem =
-                    if path.starts_with("/api/v1/live/") && signs_in { "LiveProblem" } else { "Problem" };
+                let problem = match path {
+                    _ if operation["tags"] == json!(["Nests"]) => "NestProblem",
+                    path if path.starts_with("/api/v1/live/") => "LiveProblem",
+                    _ => "Problem",
+                };
                 let expected = format!("#/components/schemas/{problem}");
                 assert_eq!(schema, &json!(expected), "{path} {status}");
                 assert!(response["headers"]["x-request-id"].is_object(), "{path} {status}");

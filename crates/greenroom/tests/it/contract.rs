@@ -10,7 +10,11 @@ pub struct Contract {
 
 impl Contract {
     pub fn of(mut document: Value) -> Self {
-        close(&mut document["components"]["schemas"], false);
+        let mut parts = Vec::new();
+        references_in_all_of(&document, &mut parts);
+        for (name, schema) in document["components"]["schemas"].as_object_mut().into_iter().flatten() {
+            close(schema, parts.contains(name));
+        }
         close(&mut document["paths"], false);
         Self { document }
     }
@@ -77,6 +81,20 @@ fn close(value: &mut Value, is_part: bool) {
     }
 }
 
+/// The names of the components that are a part of an `allOf`.
+fn references_in_all_of(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            let parts = fields.get("allOf").and_then(Value::as_array).into_iter().flatten();
+            let references = parts.filter_map(|part| part["$ref"].as_str()?.rsplit('/').next());
+            names.extend(references.map(str::to_owned));
+            fields.values().for_each(|field| references_in_all_of(field, names));
+        }
+        Value::Array(items) => items.iter().for_each(|item| references_in_all_of(item, names)),
+        _ => {}
+    }
+}
+
 fn close_parts(value: &mut Value, are_parts: bool) {
     match value {
         Value::Array(parts) => parts.iter_mut().for_each(|part| close(part, are_parts)),
@@ -88,7 +106,8 @@ fn close_parts(value: &mut Value, are_parts: bool) {
 fn contract_refuses_unknown_fields_and_wrong_types() {
     let document = json!({"paths": {}, "components": {"schemas": {
         "Base": {"type": "object", "properties": {"id": {"type": "string", "format": "uuid"}}},
-        "Open": {"allOf": [{"properties": {"a": {"type": "integer"}}}, {"properties": {"b": {"type": "null"}}}]}
+        "Part": {"type": "object", "properties": {"a": {"type": "integer"}}},
+        "Open": {"allOf": [{"$ref": "#/components/schemas/Part"}, {"properties": {"b": {"type": "null"}}}]}
     }}});
     let contract = Contract::of(document);
     let fits = |name: &str, value: Value| {
