@@ -50,6 +50,7 @@ impl LiveStatus {
 
 text_enum! {
     /// Whether the room of an open live session is on LiveKit.
+    #[cfg_attr(feature = "openapi", schema(as = LiveReadiness))]
     pub enum Readiness as proto::types::v1::Readiness {
         Starting = "starting",
         Ready = "ready",

@@ -4,6 +4,7 @@ use crate::text_enum::text_enum;
 
 text_enum! {
     /// The status of a booking. Open: `scheduled` and `in_progress`; the others are final.
+    #[cfg_attr(feature = "openapi", schema(as = BookingStatus))]
     pub enum SessionStatus as proto::types::v1::SessionStatus {
         Scheduled = "scheduled",
         InProgress = "in_progress",

@@ -44,7 +44,7 @@ async fn the_id_of_a_refusal_finds_one_line_of_the_service_that_decided(pool: Pg
         (Some(early.guest.as_str()), booking(early.id), "too_early", "session", early.id.to_string()),
         (Some("eve"), booking(open.id), "not_participant", "session", open.id.to_string()),
         (Some(open.guest.as_str()), booking(open.id), "livekit_unavailable", "session", open.id.to_string()),
-        (Some("eve"), live, "room_not_active", "live", idle.clone()),
+        (Some("eve"), live, "room_not_active", "live_session", idle.clone()),
         (None, booking(open.id), "unauthenticated", "", String::new()),
     ];
     for (who, path, code, kind, id) in cases {
