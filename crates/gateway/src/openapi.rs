@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document: paths, shapes and refusals from the handlers, finished by [`finish`].
+//! The OpenAPI 3.1 document: paths, shapes and refusals from the handlers, finished by [`mod@finish`].
 //!
 //! A handler documents what it answers, and the codes that it refuses with, in the extension [`REFUSES`] beside it. The
 //! responses of those codes are the same everywhere and are written by [`refusals`].
