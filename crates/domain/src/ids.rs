@@ -116,28 +116,15 @@ impl FromStr for Pubkey {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            b'A'..=b'F' => Some(byte - b'A' + 10),
-            _ => None,
-        };
         let mut key = [0; 32];
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        if pairs.len() != key.len() || !rest.is_empty() {
-            return Err(InvalidId::Pubkey);
-        }
-        for (byte, [high, low]) in key.iter_mut().zip(pairs) {
-            let (high, low) = digit(*high).zip(digit(*low)).ok_or(InvalidId::Pubkey)?;
-            *byte = high << 4 | low;
-        }
+        hex::decode_to_slice(text, &mut key).map_err(|_| InvalidId::Pubkey)?;
         Ok(Self(key))
     }
 }
 
 impl fmt::Display for Pubkey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        formatter.write_str(&hex::encode(self.0))
     }
 }
 
