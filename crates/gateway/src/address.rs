@@ -1,7 +1,7 @@
-//! Which client a request comes from, when it has no verified token.
+//! The client address of a request, for requests without a verified token.
 //!
-//! `X-Forwarded-For` is written by whoever likes to, so it is read from the right, only as far as the hops are
-//! proxies of ours. An IPv6 client is its /64: one household, not 2^64 of them.
+//! Any client can write `X-Forwarded-For`. It is therefore read from the right, and only as long as the hops are
+//! trusted proxies. An IPv6 client is identified by its /64: one household has 2^64 addresses.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -11,12 +11,12 @@ use ipnet::{IpNet, Ipv6Net};
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Networks whose `X-Forwarded-For` is believed.
+/// Networks whose `X-Forwarded-For` is trusted.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Addresses and CIDR networks, separated by commas.
+    /// Parses addresses and CIDR networks, separated by commas.
     pub fn parse(text: &str) -> Result<Self, String> {
         let network = |text: &str| {
             let address = || text.parse::<IpAddr>().map(IpNet::from);
@@ -31,7 +31,7 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The right-most hop that is none of our proxies; /64 of an IPv6 address.
+    /// Returns the right-most hop that is not a trusted proxy. Of an IPv6 address it returns the /64.
     #[must_use]
     pub fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
         let peer = extensions
@@ -43,18 +43,14 @@ impl TrustedProxies {
         while self.contain(client) {
             match hops.next().and_then(hop) {
                 Some(hop) => client = hop,
-                None => break, // nothing more, or nothing readable: the last hop we know
+                None => break, // no further hop, or an unreadable one: keep the last known hop
             }
         }
         network_of(client)
     }
 
-    /// The peer of a request with `X-Forwarded-For` that is not one of the trusted proxies.
-    pub(crate) fn stranger_that_forwards(
-        &self,
-        extensions: &Extensions,
-        headers: &HeaderMap,
-    ) -> Option<IpAddr> {
+    /// Returns the peer of a request with `X-Forwarded-For`, if the peer is not a trusted proxy.
+    pub(crate) fn untrusted_forwarder(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
         if !headers.contains_key(FORWARDED) {
             return None;
         }
@@ -63,7 +59,7 @@ impl TrustedProxies {
     }
 }
 
-/// What is counted as one client: an address, or the /64 of an IPv6 address.
+/// Returns what counts as one client: an IPv4 address, or the /64 of an IPv6 address.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -71,7 +67,7 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// One hop as proxies write it: an address, some with a port.
+/// Parses one hop as proxies write it: an address, with or without a port.
 fn hop(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -99,14 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarded_address_counts_only_from_a_trusted_proxy() {
+    fn forwarded_address_counts_only_from_a_trusted_proxy() {
         assert_eq!(client("", "198.51.100.7", &["203.0.113.9"]), "198.51.100.7");
         assert_eq!(client("10.0.0.0/8", "198.51.100.7", &["203.0.113.9"]), "198.51.100.7");
         assert_eq!(client("10.0.0.0/8", "10.1.2.3", &["203.0.113.9"]), "203.0.113.9");
     }
 
     #[test]
-    fn the_right_most_untrusted_hop_is_the_client_whatever_it_claims_itself() {
+    fn right_most_untrusted_hop_is_the_client() {
         let trusted = "10.0.0.0/8, 192.0.2.1";
         for (forwarded, client_is) in [
             (vec!["1.1.1.1, 203.0.113.9, 192.0.2.1"], "203.0.113.9"),
@@ -120,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_client_is_its_network_and_a_mapped_one_is_ipv4() {
+    fn ipv6_client_is_its_64_and_a_mapped_address_is_ipv4() {
         assert_eq!(client("", "2001:db8:1:2:3:4:5:6", &[]), "2001:db8:1:2::");
         assert_eq!(client("fd00::/8", "fd00::1", &["[2001:db8::9]:443"]), "2001:db8::");
         assert_eq!(client("10.0.0.1", "::ffff:10.0.0.1", &["203.0.113.9"]), "203.0.113.9");

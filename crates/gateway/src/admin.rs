@@ -1,4 +1,4 @@
-//! `/api/v1/admin`: what operators look at, with the admin claim only.
+//! `/api/v1/admin`: routes for operators. They require the admin claim.
 
 use axum::{
     Json,

@@ -1,5 +1,5 @@
-//! What handlers share, in parts. A handler or extractor asks for the parts that it uses (`State<Clients>`), so no part
-//! and no extractor knows a route, and none of them knows [`App`].
+//! The state that handlers share, in parts. A handler or extractor takes the parts that it uses (`State<Clients>`).
+//! Parts and extractors therefore depend neither on routes nor on [`App`].
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     streams::hub::Streams,
 };
 
-/// The state of all routes. Cloned for each request: one reference count.
+/// The state of all routes. It is cloned for each request, which costs one reference count.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Parts>);
 
@@ -32,7 +32,7 @@ impl App {
     pub(crate) fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Self, StartError> {
         if config.nip98.bases.is_empty() {
             tracing::warn!(
-                "API_URL and PUBLIC_URLS are not set: every signature of a Nostr client is refused"
+                "API_URL and PUBLIC_URLS were not set; every signature of a Nostr client will be refused"
             );
         }
         let limits = Limits::new(config);

@@ -1,5 +1,5 @@
-//! Who is asking: the person of a bearer token, a ticket or a signed link. A request that proves nothing counts against
-//! its address.
+//! Authentication: the person of a bearer token, a ticket or a signed link. A request that fails authentication counts
+//! against its address.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ struct Inner {
 }
 
 impl Auth {
-    /// Starts to fetch the keys of the identity provider, if a URL names them.
+    /// Starts to fetch the keys of the identity provider, if `AUTH_JWKS_URL` is set.
     pub(crate) fn start(config: &HttpConfig, limits: Limits, runtime: &Runtime) -> Result<Self, StartError> {
         Ok(Self(Arc::new(Inner {
             tokens: TokenVerifier::start(config.auth.clone(), runtime)?,
@@ -62,7 +62,8 @@ impl Auth {
         self.0.clock.now().unix_timestamp()
     }
 
-    /// Authenticates the bearer of a ticket or a link (`what`). None: it is not valid, and `why` says so.
+    /// Rate limits the bearer of a ticket or a link (`what`). None: it is not valid, and the refusal has the message
+    /// `why`.
     pub(crate) fn authenticate(
         &self,
         bearer: Option<Caller>,
@@ -76,7 +77,8 @@ impl Auth {
         }
     }
 
-    /// Limits the bearer of a link, who is not known, by address. A link that is not valid counts as a failed sign-in.
+    /// Rate limits the bearer of a link by address: the link names no person. An invalid link counts as a failed
+    /// sign-in.
     pub(crate) fn check_link(&self, is_valid: bool, parts: &Parts) -> Result<(), Rejection> {
         if is_valid {
             return self.limits().limit_address(parts);
@@ -86,7 +88,7 @@ impl Auth {
     }
 
     pub(crate) async fn sign_in(&self, parts: &mut Parts) -> Result<Caller, Rejection> {
-        self.limits().notice_forwarded(parts);
+        self.limits().log_untrusted_forwarder(parts);
         let verified = match token::bearer(&parts.headers) {
             Ok(token) => self.0.tokens.verify(token).await,
             Err(refused) => Err(refused),

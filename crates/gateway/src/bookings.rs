@@ -1,4 +1,4 @@
-//! `/api/bookings`: booking, reading, moving and cancelling, each answered with the booking as it is now.
+//! `/api/bookings`: creates, reads, moves and cancels bookings. Each answer has the current state of the booking.
 
 use axum::{Json, extract::State, response::IntoResponse};
 use chassis::grpc::timestamp;

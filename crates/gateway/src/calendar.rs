@@ -1,5 +1,5 @@
-//! `/api/bookings/{id}/calendar.ics`: the booking for calendar programs, which send no token. A signed link identifies the
-//! person it was issued to, until the booking's links are revoked.
+//! `/api/bookings/{id}/calendar.ics`: a booking as a calendar file. Calendar programs send no token, so a signed link
+//! identifies the person that it was issued to, until the links of the booking are revoked.
 
 use axum::{
     extract::{FromRef, FromRequestParts, State},

@@ -28,7 +28,7 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Channels to the addresses of the settings.
+    /// Opens channels to the addresses of the settings.
     #[must_use]
     pub fn at(config: &Config) -> Self {
         let to = |endpoint: &Endpoint| Transport::to(endpoint.clone(), &config.internal.tokens);

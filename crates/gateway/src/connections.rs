@@ -1,7 +1,7 @@
-//! How many connections one address may have, so that no client takes the places of all others.
+//! Limits the connections of one address, so that one client cannot use up all connections.
 //!
-//! Connections are counted by peer address, before anything is read. Trusted proxies bring many clients, and programs
-//! on this machine are trusted: neither is counted.
+//! Connections are counted by peer address, before anything is read. Trusted proxies are not counted, because they
+//! forward many clients. Programs on this machine are trusted and are not counted.
 
 use std::net::IpAddr;
 
@@ -14,19 +14,19 @@ use crate::{
 pub(crate) const CONNECTIONS: u32 = 8_192;
 
 pub(crate) struct Connections {
-    /// None: no bound.
+    /// None: no limit.
     of_one: Option<Shares>,
     uncounted: TrustedProxies,
 }
 
 impl Connections {
-    /// `of_one`: connections of one address; 0 is no bound.
+    /// `of_one` limits the connections of one address; 0 means no limit.
     pub(crate) fn at_most(of_one: u32, uncounted: TrustedProxies) -> Self {
         let of_one = (of_one > 0).then(|| Shares::of(of_one as usize));
         Self { of_one, uncounted }
     }
 
-    /// Lets one more connection in, which holds what is returned. None: this address has enough of them.
+    /// Admits a connection, which counts until the returned value is dropped. None: the address is at its limit.
     pub(crate) fn admit(&self, peer: IpAddr) -> Option<Admitted> {
         match &self.of_one {
             Some(shares) if !peer.is_loopback() && !self.uncounted.contain(peer) => {
@@ -41,7 +41,7 @@ impl Connections {
     }
 }
 
-/// A connection that was let in, while it lasts.
+/// An admitted connection; it counts until this is dropped.
 pub(crate) struct Admitted {
     _share: Option<Share>,
 }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn address_gets_its_connections_and_no_more() {
+    fn connections_of_one_address_are_limited() {
         let connections = Connections::at_most(2, TrustedProxies::default());
         for (one, same, other) in [
             ("198.51.100.7", "198.51.100.7", "198.51.100.8"),

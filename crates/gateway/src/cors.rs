@@ -1,4 +1,4 @@
-//! Which web pages may call: `CORS_ORIGINS` for all routes but those of nests, which any page may call.
+//! CORS: `CORS_ORIGINS` lists the web pages that may call, for all routes except nests. Any page may call nests.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use url::Url;
 
 use crate::{edge::REQUEST_ID, local};
 
-/// What pages may read besides the usual headers.
+/// Response headers that pages may read besides the default ones.
 const EXPOSED: [HeaderName; 3] = [REQUEST_ID, header::RETRY_AFTER, header::LOCATION];
-/// How long a browser may remember the answer to its preflight.
+/// How long a browser may cache the answer to its preflight.
 const PREFLIGHT: Duration = Duration::from_mins(10);
 
 /// The setting `CORS_ORIGINS`.
@@ -34,12 +34,12 @@ impl Cors {
             HeaderValue::from_str(text)
                 .ok()
                 .filter(|_| is_origin)
-                .ok_or_else(|| format!("`{text}` is no origin such as https://app.example.org"))
+                .ok_or_else(|| format!("`{text}` is not an origin such as https://app.example.org"))
         };
         origins.split(',').map(origin).collect::<Result<_, _>>().map(Self::Origins)
     }
 
-    /// Answers preflights and marks answers. None: no page of another origin may call.
+    /// Returns the layer that answers preflights and adds CORS headers. None: no page of another origin may call.
     #[must_use]
     pub fn layer(&self) -> Option<CorsLayer> {
         let origins = match self {
@@ -66,7 +66,7 @@ impl Cors {
     }
 }
 
-/// For nests: any page (with [`Cors::Local`], those of this machine), any method, any header.
+/// Returns the layer of nests: any page, any method, any header. With [`Cors::Local`], only pages of this machine.
 pub(crate) fn of_nests(setting: &Cors) -> CorsLayer {
     let origins = match setting {
         Cors::Local => AllowOrigin::predicate(|origin, _| local::is_origin(origin)),

@@ -1,7 +1,7 @@
 //! `/api/v1/diagnostics/rooms`: why a caller cannot join a room, and one step that repairs it.
 //!
-//! A diagnosis is answered within 2 s. If a service does not answer by then, the gateway answers itself (scenario C) and
-//! names the check that failed. Any client may ask; room-lifecycle decides what it may know of the room.
+//! A diagnosis is answered within 2 s. If a service does not answer in time, the gateway itself answers scenario C and
+//! names the failed check. Any client may request one; room-lifecycle decides what the client may know about the room.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -32,7 +32,7 @@ use crate::{
     principal::Principal,
 };
 
-/// What all services together may take.
+/// The time limit for all calls to services together.
 const BUDGET: Duration = Duration::from_secs(2);
 
 #[derive(Serialize, ToSchema)]
@@ -115,8 +115,8 @@ impl Finding {
 }
 
 impl From<room::Check> for Finding {
-    fn from(made: room::Check) -> Self {
-        Self { check: made.check, ok: made.ok, detail: made.detail, took_ms: made.took_ms }
+    fn from(check: room::Check) -> Self {
+        Self { check: check.check, ok: check.ok, detail: check.detail, took_ms: check.took_ms }
     }
 }
 
@@ -124,9 +124,9 @@ impl TryFrom<room::Diagnosis> for Verdict {
     type Error = Rejection;
 
     fn try_from(found: room::Diagnosis) -> Result<Self, Rejection> {
-        let made = found.checks.into_iter().map(Finding::from);
+        let findings = found.checks.into_iter().map(Finding::from);
         Ok(Self {
-            checks: std::iter::once(Finding::of_gateway("api", true)).chain(made).collect(),
+            checks: std::iter::once(Finding::of_gateway("api", true)).chain(findings).collect(),
             scenario: found.scenario.try_into()?,
             code: found.code,
             diagnosis: found.diagnosis,
@@ -140,7 +140,7 @@ impl TryFrom<room::Diagnosis> for Verdict {
 }
 
 impl Verdict {
-    /// What the gateway knows without the services, or because of their silence.
+    /// Builds the verdict that the gateway gives without an answer of the services.
     fn of_refusal(refusal: Refusal, failed: Option<&str>, is_admin: bool) -> Self {
         let cause = Cause::of(refusal.reason);
         let words = cause.words();
@@ -160,7 +160,7 @@ impl Verdict {
     }
 }
 
-/// The service that did not answer, as a check, and what came instead.
+/// A failed call: the check that names the service, and the failure.
 struct FailedCall(&'static str, Rejection);
 
 const ROOMS: &str = "room_service";
@@ -200,7 +200,7 @@ async fn examine(
     Ok(diagnosis.into_inner())
 }
 
-/// An answer, whatever the services do.
+/// Builds and logs the verdict. It is also built when a service has failed.
 fn conclude(principal: &Principal, outcome: Result<room::Diagnosis, FailedCall>) -> Verdict {
     let outcome =
         outcome.and_then(|found| Verdict::try_from(found).map_err(|rejection| FailedCall(ROOMS, rejection)));
@@ -216,7 +216,7 @@ fn conclude(principal: &Principal, outcome: Result<room::Diagnosis, FailedCall>)
         code = verdict.code,
         repaired = verdict.repaired,
         user.id = principal.caller().map(|caller| caller.user_id.as_str()),
-        "a room was diagnosed"
+        "room diagnosed"
     );
     verdict
 }
@@ -272,24 +272,25 @@ pub(crate) async fn repair(
     let Some(caller) = principal.caller_in(kind).cloned() else {
         return Err(Refusal::new(
             Reason::NotHost,
-            "Only the host of the nest, by his key, and admins repair it.",
+            "Only the host of the nest, signing with their key, and admins can repair it.",
         )
         .into());
     };
     let proof = principal.proof().cloned();
     let request = room::RepairRequest { caller: Some(caller), kind: kind.into(), id: id.clone(), proof };
-    // 403 comes before 429: a caller who may not repair does not learn whether the room was just repaired.
+    // 403 comes before 429: a caller that may not repair must not learn whether the room was just repaired. An older
+    // replica of room-lifecycle does not implement the check.
     match clients.diagnosis().check_repair(request.clone()).await {
-        Err(status) if status.code() != Code::Unimplemented => return Err(status.into()), // an older replica
+        Err(status) if status.code() != Code::Unimplemented => return Err(status.into()),
         _ => {}
     }
-    limits.limit_repair(&id)?; // before it is done: of many who ask at once, one is served
+    limits.limit_repair(&id)?; // before the repair: of many concurrent requests, one is served
     let outcome = clients.diagnosis().repair(request).await;
     let denied = |status: &Status| {
         matches!(status.code(), Code::PermissionDenied | Code::NotFound | Code::Unauthenticated)
     };
     if outcome.as_ref().is_err_and(denied) {
-        limits.refund_repair(&id); // what changed since the check uses up no repair
+        limits.refund_repair(&id); // the permission changed after the check: no repair was made
     }
     let repaired = outcome?.into_inner().repaired;
     let outcome = context::with_budget(BUDGET, examine(&clients, &principal, kind, id)).await;
@@ -298,7 +299,7 @@ pub(crate) async fn repair(
     Ok(Json(verdict))
 }
 
-/// What the caller pasted, decoded once.
+/// The reference in the path, percent-decoded once.
 pub(crate) struct Reference(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Reference {

@@ -1,8 +1,8 @@
-//! The layer around every route: request id, budget, trace, metrics, the line in the log, and a stop for panics.
+//! The layer around every route: request id, time budget, trace, metrics, log line, and a layer that catches panics.
 //!
-//! One layer instead of five, because each costs every request a box and a clone: this is the hot path that
-//! `make bench` compares with a bare handler. It is outside of CORS, so that preflights are logged too; panics are
-//! caught inside of CORS ([`CaughtLayer`]), so that pages may read their answer.
+//! It is one layer instead of five, because each layer costs every request a box and a clone. This is the hot path that
+//! `make bench` compares with a bare handler. It is outside of CORS, so that preflights are logged too. Panics are
+//! caught inside of CORS ([`CaughtLayer`]), so that pages can read the answer.
 
 mod line;
 
@@ -42,7 +42,7 @@ use crate::{
 
 pub(crate) use self::line::{note_detail, note_refused, note_user};
 
-/// What a request and everything done for it may take.
+/// The time limit of a request, including all calls to services.
 const BUDGET: Duration = Duration::from_secs(10);
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
@@ -102,7 +102,7 @@ where
     }
 }
 
-/// At `debug`: it costs nothing when traces are off.
+/// Creates the span of a request. It has the level `debug`, so it costs nothing when traces are off.
 fn span(method: &'static str, route: Option<&MatchedPath>, request_id: &str) -> Span {
     let route = route.map(MatchedPath::as_str);
     let blank = if route.is_some() { " " } else { "" };
@@ -157,7 +157,7 @@ fn after_panic(outcome: std::thread::Result<Handled>) -> Handled {
     })
 }
 
-/// The caller's id if it is one, else ours; as text, and as the header that tells it.
+/// Returns the client's request id if it is valid, else a new one: as text, and as the value of the response header.
 fn request_id(headers: &HeaderMap) -> (Arc<str>, HeaderValue) {
     let theirs = headers.get(REQUEST_ID).filter(|id| {
         (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
@@ -173,7 +173,7 @@ fn request_id(headers: &HeaderMap) -> (Arc<str>, HeaderValue) {
     (Arc::from(text), header)
 }
 
-/// Only the methods we have: what clients invent must not become labels.
+/// Returns a known method or `OTHER`: methods that clients invent must not become label values.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -213,8 +213,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_handler_that_panics_answers_like_every_other_failure() {
-        let broken = || async { assert_eq!(BUDGET, Duration::ZERO, "on purpose") };
+    async fn panic_in_a_handler_is_answered_as_internal() {
+        let broken = || async { assert_eq!(BUDGET, Duration::ZERO, "a deliberate panic") };
         let router = Router::new().route("/", get(broken));
         let request = Request::builder().header(REQUEST_ID, "abc").body(axum::body::Body::empty());
         let response = router.layer((EdgeLayer, CaughtLayer)).oneshot(request.unwrap()).await.unwrap();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn handlers_never_print_the_token() {
+    async fn token_is_not_printed_with_the_headers() {
         let print = |headers: HeaderMap| std::future::ready(format!("{headers:?}"));
         let router = Router::new().route("/", get(print)).layer(EdgeLayer);
         let request = Request::builder().header("authorization", "Bearer s3cret");

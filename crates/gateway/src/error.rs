@@ -1,7 +1,8 @@
-//! Why not, over HTTP: one body for every refusal, whoever refused.
+//! Refusals over HTTP. All refusals have the same body, from the gateway and from the services.
 //!
-//! `{"error", "message", "code", "request_id", …facts}`, and in `error` the words of the family of routes; 429 and 503
-//! carry `Retry-After`. What went wrong inside stands in the log beside the request id, never in the body.
+//! The body is `{"error", "message", "code", "request_id", …facts}`; the wording of `error` depends on the family of
+//! routes. 429 and 503 have the header `Retry-After`. Internal causes are logged with the request id and are never in
+//! the body.
 
 use std::{error::Error as _, sync::Arc};
 
@@ -17,12 +18,12 @@ use tonic_types::StatusExt as _;
 
 use crate::family::Family;
 
-/// Why a request gets no answer of its route.
+/// The reason why a request is refused or fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A service, or the way to it, failed.
+    /// A service failed, or the connection to it.
     #[error(transparent)]
     Service(#[from] tonic::Status),
     #[error("no such route")]
@@ -36,7 +37,7 @@ pub enum Rejection {
     Unknown(#[from] UnknownValue),
 }
 
-/// How people read it: the tone of the clients that have always read it.
+/// Returns the short title of a refusal for people, in the wording that existing clients have always shown.
 pub(crate) fn title(reason: Reason) -> &'static str {
     match reason {
         Reason::InvalidRequest => "Invalid Request",
@@ -79,14 +80,14 @@ pub(crate) fn title(reason: Reason) -> &'static str {
 }
 
 impl Rejection {
-    /// As a service would have refused; what only the gateway refuses is internal to others.
+    /// Converts to a refusal of a service. Refusals that only the gateway has become internal.
     pub(crate) fn into_refusal(self) -> Refusal {
         match self {
             Self::Refused(refusal) => refusal,
             Self::Service(status) => from_service(&status),
             Self::NoRoute | Self::NoMethod => Refusal::internal(),
             Self::Incomplete(what) => {
-                tracing::error!(what, "a service answered incompletely");
+                tracing::error!(what, "a service answered without a required field");
                 Refusal::internal()
             }
             Self::Unknown(UnknownValue { name, value }) => {
@@ -115,12 +116,12 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// The request id of the answer, which finds the request in our logs.
+/// Returns the request id of the current request, by which its log lines are found.
 pub(crate) fn request_id() -> Arc<str> {
     context::current().map_or_else(|| Arc::from(""), |context| context.request_id)
 }
 
-/// A status of a service as a refusal. What a service refused by itself it has logged itself.
+/// Converts the status of a service to a refusal. A service logs its own refusals, so only failures are logged here.
 pub(crate) fn from_service(status: &tonic::Status) -> Refusal {
     if status.get_details_error_info().is_some() {
         return Refusal::from_status(status);
@@ -130,7 +131,7 @@ pub(crate) fn from_service(status: &tonic::Status) -> Refusal {
         "a call to a service failed"
     );
     if status.source().is_some() {
-        return Refusal::unavailable(Reason::ServiceUnavailable, 1); // it never came back: the way, not the service
+        return Refusal::unavailable(Reason::ServiceUnavailable, 1); // a transport error: the service did not answer
     }
     Refusal::from_status(status)
 }
@@ -188,15 +189,15 @@ fn body(
     response
 }
 
-/// The code of a refusal, for the line in the log.
+/// The code of a refusal, for the request's log line.
 #[derive(Clone, Copy)]
 pub(crate) struct Code(pub(crate) &'static str);
 
-/// The fields of a refusal's body, kept beside it for the words of its family.
+/// The fields of a refusal's body, kept so that the edge can write them in the wording of the family.
 #[derive(Clone)]
 struct Fields(Map<String, Value>);
 
-/// Words a refusal as the clients of its family read it.
+/// Rewrites the body of a refusal in the wording that the clients of its family expect.
 pub(crate) fn word_for(family: Family, response: &mut Response) {
     match family {
         Family::Api => {}
@@ -205,7 +206,7 @@ pub(crate) fn word_for(family: Family, response: &mut Response) {
     }
 }
 
-/// In `/api/v1/live`, `ok` is false and `error` is the code in capitals.
+/// Rewrites a refusal of `/api/v1/live`: `ok` is false and `error` is the code in capitals.
 fn word_for_live(response: &mut Response) {
     let Some(Fields(mut fields)) = response.extensions_mut().remove() else { return };
     let code = fields.get("code").and_then(Value::as_str).unwrap_or_default().to_ascii_uppercase();
@@ -214,7 +215,7 @@ fn word_for_live(response: &mut Response) {
     *response.body_mut() = Value::Object(fields).to_string().into();
 }
 
-/// Clients of nests show the text of `error`, and sign with Nostr keys.
+/// Rewrites a refusal for clients of nests. They show the text of `error`, and they sign with Nostr keys.
 fn word_for_nests(response: &mut Response) {
     let Some(Fields(mut fields)) = response.extensions_mut().remove() else { return };
     if let Some(challenge) = response.headers_mut().get_mut(header::WWW_AUTHENTICATE) {
@@ -223,7 +224,7 @@ fn word_for_nests(response: &mut Response) {
     let code = fields.get("code").and_then(Value::as_str).and_then(|code| code.parse().ok());
     let error: Value = match code {
         Some(Reason::RoomNotFound) => "Room not found".into(),
-        // Of these two they show the message.
+        // For these two codes, clients show the message if `error` is true.
         Some(Reason::RecordingStopped | Reason::RecordingNotFinished) => true.into(),
         _ => return,
     };

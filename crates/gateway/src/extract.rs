@@ -1,5 +1,5 @@
-//! What requests carry: ids in the path, queries, JSON bodies. Whatever is wrong with them is a 400 of ours that
-//! names the field, and is found before any service is called.
+//! Extractors of request data: ids in the path, queries, JSON bodies. Wrong data is answered with a 400 that names the
+//! field, before any service is called.
 
 use axum::{
     body::{Body, HttpBody as _},
@@ -31,14 +31,14 @@ pub(crate) use self::wrong::ours;
 
 /// The largest body of a route.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
-/// What every connection may send without a slot for its body: nearly all requests are shorter.
+/// Bytes of a body that needs no slot. Nearly all requests are shorter.
 pub(crate) const SMALL_BODY: usize = 1024;
-/// UTF-8's, which some editors and clients write before a text.
+/// The byte order mark of UTF-8, which some editors and clients write before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// How much of a body that is too large is read away, so that the client hears the answer.
-const READ_AWAY: usize = 4 * 1024 * 1024;
+/// Bytes of a body that is too large that are read and discarded, so that the client receives the answer.
+const DISCARD_LIMIT: usize = 4 * 1024 * 1024;
 
-/// The id in the path, in the form that services know.
+/// The id in the path, in the canonical form of a UUID.
 pub(crate) struct Id(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -50,7 +50,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// Both ids in the path.
+/// The first two ids in the path.
 pub(crate) struct Ids(pub(crate) String, pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Ids {
@@ -62,7 +62,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Ids {
     }
 }
 
-/// The first ids of the path.
+/// Returns the first `N` ids in the path.
 async fn ids<S: Send + Sync, const N: usize>(parts: &mut Parts, state: &S) -> Result<[String; N], Rejection> {
     let params = RawPathParams::from_request_parts(parts, state).await;
     let params = params.map_err(|_| Refusal::invalid("path", "The path is not valid UTF-8."))?;
@@ -81,7 +81,7 @@ async fn ids<S: Send + Sync, const N: usize>(parts: &mut Parts, state: &S) -> Re
     ids.try_into().map_err(|_| Rejection::NoRoute)
 }
 
-/// Query parameters; unknown ones are ignored, and blank ones are absent.
+/// Query parameters. Unknown ones are ignored, and blank ones count as absent.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
@@ -96,14 +96,15 @@ fn query<T: DeserializeOwned>(query: &str) -> Result<T, Refusal> {
     let is_blank = |value: &str| value.trim().is_empty();
     let pairs = || url::form_urlencoded::parse(query.as_bytes());
     let query = if pairs().any(|(_, value)| is_blank(&value)) {
-        Cow::Owned(written(pairs().filter(|(_, value)| !is_blank(value))))
+        Cow::Owned(encode_query(pairs().filter(|(_, value)| !is_blank(value))))
     } else {
         Cow::Borrowed(query)
     };
     read_query(&query).map_err(|first| {
         let read = |document: &Value| {
             let fields = document.as_object().into_iter().flatten();
-            read_query::<T>(&written(fields.filter_map(|(name, value)| Some((name, value.as_str()?))))).err()
+            read_query::<T>(&encode_query(fields.filter_map(|(name, value)| Some((name, value.as_str()?)))))
+                .err()
         };
         let pairs = url::form_urlencoded::parse(query.as_bytes());
         let document =
@@ -118,7 +119,7 @@ fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Failure> {
         .map_err(|error| Failure::of(error.path(), error.inner()))
 }
 
-fn written(pairs: impl Iterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> String {
+fn encode_query(pairs: impl Iterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> String {
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
@@ -139,12 +140,12 @@ where
     }
 }
 
-/// The body of a route that takes none: nothing, or an object without fields.
+/// The body of a route that needs none: empty, or an object without fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmptyObject {}
 
-/// A JSON object, and the `Idempotency-Key` beside it: both are checked before either is refused.
+/// The header `Idempotency-Key` and a JSON object. Both are checked before either is refused.
 pub(crate) struct KeyedBody<T>(pub(crate) Option<String>, pub(crate) T);
 
 impl<S, T> FromRequest<S> for KeyedBody<T>
@@ -166,7 +167,7 @@ where
     }
 }
 
-/// Reads the body of a route, within its limit. A body over 1 KiB waits for a slot, and its sender has few of those.
+/// Reads the body of a route, within its size limit. A body over 1 KiB waits for a slot; one sender has few slots.
 pub(crate) async fn receive(
     request: Request,
     limits: &Limits,
@@ -195,7 +196,7 @@ async fn slot(slots: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {
     slot.ok_or_else(|| Refusal::unavailable(Reason::ServiceUnavailable, 1))
 }
 
-/// One JSON object, with or without a byte order mark; nothing is an empty one.
+/// Parses one JSON object, with or without a byte order mark. An empty body is an empty object.
 pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let no_object = || Refusal::invalid("body", "The body must be one JSON object.");
     let text = match body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii() {
@@ -218,12 +219,12 @@ pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     Err(refused(&Reading { whole: "body", samples: samples_of_json(), read: &read }, document, &first))
 }
 
-/// Names everything that is wrong.
+/// Returns a refusal that names all wrong fields.
 fn refused(reading: &Reading<'_>, document: Value, first: &Failure) -> Refusal {
-    Refusal::invalid_fields(reading.find(document, first)).unwrap_or_else(Refusal::internal) // there is the first
+    Refusal::invalid_fields(reading.find(document, first)).unwrap_or_else(Refusal::internal) // never empty: `first`
 }
 
-/// Bodies are read as they are: compression would let a small one become a large one.
+/// Refuses compressed bodies: a small compressed body could become a large one.
 fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
     let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     let is_plain = |value: &http::HeaderValue| {
@@ -237,7 +238,7 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::UnsupportedEncoding, message))
 }
 
-/// The whole body, if it is not longer than `limit` and comes within the request's budget.
+/// Reads the whole body, if it is not longer than `limit` and arrives within the time budget of the request.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Rejection> {
     check_encoding(headers)?;
     let late = |_| Refusal::invalid("body", "The body did not come in time.");
@@ -247,17 +248,17 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
             .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         let mut stream = body.into_data_stream();
         let mut whole = Vec::with_capacity(length.unwrap_or(0).min(limit));
-        let mut seen = 0;
+        let mut received = 0;
         let cut = |_| Refusal::invalid("body", "The body was cut off.");
         while let Some(chunk) = stream.try_next().await.map_err(cut)? {
-            seen += chunk.len();
-            if seen <= limit {
+            received += chunk.len();
+            if received <= limit {
                 whole.extend_from_slice(&chunk);
-            } else if seen > READ_AWAY || length.is_some_and(|length| length > READ_AWAY) {
+            } else if received > DISCARD_LIMIT || length.is_some_and(|length| length > DISCARD_LIMIT) {
                 break;
             }
         }
-        if seen > limit {
+        if received > limit {
             let message = format!("The body is larger than {} KiB.", limit / 1024);
             return Err(Refusal::new(Reason::TooLarge, message).into());
         }
@@ -267,7 +268,7 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
     .map_err(late)?
 }
 
-/// A header that creating requests may carry.
+/// The header `Idempotency-Key` of a request that creates something.
 pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
@@ -278,7 +279,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// Returns the header's value, if there is one.
+/// Returns the value of the header `Idempotency-Key`, if there is one.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().map(str::trim);

@@ -1,13 +1,13 @@
-//! The families of routes. The path decides how an answer that is not of its route is worded: clients of the replaced
-//! systems read refusals in their own shape.
+//! The families of routes. The path decides the shape of refusals: clients of the replaced systems expect their own
+//! shape.
 
 use uuid::Uuid;
 
-/// Where the routes of live rooms and of the listing begin.
+/// The path prefix of the routes of live rooms and of the listing.
 pub(crate) const LIVE: &str = "/api/v1/live";
-/// Where the routes of nests begin, but for the one that streams a nest over HLS.
+/// The path prefix of the routes of nests, except the route that streams a nest over HLS.
 pub(crate) const NESTS: &str = "/api/v1/nests";
-/// Where the HLS route begins: a nest's id follows. The first segment of a route of live rooms is never a UUID.
+/// The path prefix of the HLS route, before the id of the nest. In a route of live rooms, no UUID follows this prefix.
 pub(crate) const HLS: &str = "/api/v1/live/";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    /// The family that answers a path, with or without such a route.
+    /// Returns the family of a path, whether the route exists or not.
     pub(crate) fn of(path: &str) -> Self {
         let nest = || path.strip_prefix(HLS).and_then(|rest| rest.split('/').next());
         if is_below(path, NESTS) || nest().is_some_and(|id| Uuid::try_parse(id).is_ok()) {

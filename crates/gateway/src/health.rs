@@ -1,4 +1,4 @@
-//! Whether this gateway lives, and whether it should be sent requests.
+//! Liveness and readiness of this gateway.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub(crate) async fn readyz(State(runtime): State<Runtime>) -> Response {
     ops::public_readyz(&runtime.readiness)
 }
 
-/// As `chassis::ops` writes it.
+/// The body that `chassis::ops` writes.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes a body that chassis writes")]
 pub(crate) struct Readiness {

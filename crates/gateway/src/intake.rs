@@ -1,8 +1,8 @@
-//! Room for webhooks: nobody has signed in when their bodies are read.
+//! Limits of LiveKit's webhooks, whose bodies are read before their sender is authenticated.
 //!
-//! All that are under way share a few places, which bounds the memory of their bodies; one address may be reading few
-//! of those, and pays for each webhook that was not taken. LiveKit pays nothing for what is in order, however often it
-//! comes and whatever strangers send; whoever has no place is told to come again, as LiveKit does.
+//! All webhooks in progress share a fixed number of slots, which bounds the memory of their bodies. One address may
+//! hold few slots while its bodies are read. Rejected webhooks count against the rate limit of their address; valid
+//! webhooks are not rate limited. A webhook without a slot is answered 503, and LiveKit sends it again.
 
 use std::{
     net::IpAddr,
@@ -17,43 +17,43 @@ use crate::{
     shares::{Share, Shares},
 };
 
-/// Webhooks under way at once.
-pub(crate) const PLACES: usize = 64;
-/// Places in which one address may keep us waiting for a body.
-const OF_ONE_ADDRESS: usize = 8;
-/// How long a body may take. LiveKit sends it with the head.
-pub(crate) const BODY_WITHIN: Duration = Duration::from_secs(5);
+/// Webhooks in progress at once.
+pub(crate) const SLOTS: usize = 64;
+/// Bodies of one address that are read at once.
+const READING_PER_ADDRESS: usize = 8;
+/// The time limit for a body. LiveKit sends it together with the head.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Intake {
-    places: Semaphore,
+    slots: Semaphore,
     /// Bodies that are being read, by address.
     reading: Shares,
     failed: Limiter,
 }
 
 impl Intake {
-    /// `rate`: of webhooks of one address that are not taken.
+    /// `rate` limits the rejected webhooks of one address.
     pub(crate) fn new(rate: Rate) -> Self {
         Self {
-            places: Semaphore::new(PLACES),
-            reading: Shares::of(OF_ONE_ADDRESS),
+            slots: Semaphore::new(SLOTS),
+            reading: Shares::of(READING_PER_ADDRESS),
             failed: Limiter::new(rate),
         }
     }
 
-    /// A place for one more webhook, and a body of its address that is being read.
+    /// Takes a slot for a webhook, and a share of the bodies that are read for its address.
     pub(crate) fn begin(&self, address: IpAddr) -> Result<(SemaphorePermit<'_>, Share), Refusal> {
-        self.failed.has(address, Instant::now()).map_err(|_| no_place())?;
-        let place = self.places.try_acquire().map_err(|_| no_place())?;
-        Ok((place, self.reading.take(address).ok_or_else(no_place)?))
+        self.failed.has(address, Instant::now()).map_err(|_| no_slot())?;
+        let slot = self.slots.try_acquire().map_err(|_| no_slot())?;
+        Ok((slot, self.reading.take(address).ok_or_else(no_slot)?))
     }
 
-    /// Counts a webhook of this address that was not taken.
+    /// Counts a rejected webhook of this address.
     pub(crate) fn failed(&self, address: IpAddr) {
-        let _ = self.failed.take(address, Instant::now()); // without a token the next one is not let in
+        let _ = self.failed.take(address, Instant::now()); // without a token `begin` refuses the next webhook
     }
 }
 
-fn no_place() -> Refusal {
+fn no_slot() -> Refusal {
     Refusal::unavailable(Reason::ServiceUnavailable, 1)
 }

@@ -1,8 +1,8 @@
 //! The HTTP gateway: JSON for web clients, gRPC to the services behind it.
 //!
-//! It holds no state but caches and decides nothing about bookings or rooms: it knows who asks ([`auth`]), how
-//! often one may ([`limits`]), what a request must look like, and how a refusal reads ([`error`]).
-//! One file per resource: JSON shapes, handlers, conversions.
+//! It stores nothing except caches, and it decides nothing about bookings or rooms. It authenticates callers
+//! ([`auth`]), limits their rates ([`limits`]), validates requests, and words refusals ([`error`]). Each resource has
+//! one file with its JSON shapes, handlers and conversions.
 
 use axum::{
     Router,
@@ -77,10 +77,11 @@ pub use config::{Args, Config, HttpArgs, HttpConfig};
 pub use listen::listen;
 pub use rate::Rate;
 
-/// The services behind a gateway, as its readiness names them.
+/// The names of the services behind a gateway in its readiness report.
 pub const SERVICES: [&str; 4] = ["booking", "room-lifecycle", "token", "sync"];
 
-/// All routes, ready to serve; watches the peers and, if there is one, the key set.
+/// Returns all routes, ready to serve. Starts to watch the health of the peers and, if `AUTH_JWKS_URL` is set, to fetch
+/// the key set.
 pub fn start(config: &HttpConfig, peers: Peers, runtime: &Runtime) -> Result<Router, StartError> {
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     for (name, peer) in SERVICES.into_iter().zip([&peers.booking, &peers.room, &peers.token, &peers.sync]) {
@@ -113,7 +114,8 @@ pub fn openapi(api_url: Option<&str>) -> Result<Value, serde_json::Error> {
     openapi::finish(document, api_url)
 }
 
-/// The routes, those of nests apart because any web page may call them, and the documentation of both.
+/// Returns the routes, the routes of nests, and the OpenAPI document of both. Nests are separate because any web page
+/// may call them.
 fn routes() -> (Router<App>, Router<App>, utoipa::openapi::OpenApi) {
     let (router, mut document) = api().split_for_parts();
     let (nests, of_nests) = nests::routes().split_for_parts();
@@ -150,7 +152,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(health::readyz))
 }
 
-/// `/openapi.json`, written once, and the page to read and try it, served from this binary.
+/// Returns the routes of `/openapi.json`, which is serialized once, and of `/docs`. The page is part of this binary.
 fn documentation(document: Result<Value, serde_json::Error>) -> Result<Router, StartError> {
     let wrong = |error| StartError::Setting(format!("the OpenAPI document: {error}"));
     let json = Bytes::from(document.map_err(wrong)?.to_string());
@@ -162,18 +164,19 @@ fn documentation(document: Result<Value, serde_json::Error>) -> Result<Router, S
     Ok(Router::from(page).route("/openapi.json", get(answer)))
 }
 
-/// Counts a request against its address before it is served.
+/// Takes a rate-limit token of the request's address before the request is served.
 async fn count(_: AddressRateLimited, request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Serves the gateway of these settings until the process stops.
+/// Serves a gateway with these settings until the process stops.
 pub async fn serve(config: Config, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
     let router = start(&config.http, Peers::at(&config), runtime)?;
     listen(router, listener, &config.http, runtime).await
 }
 
-/// Asks a service's own health. The gateway serves without it: most routes need one service, and none needs all.
+/// Watches the health of a service. The gateway serves while it is down: most routes need one service, and no route
+/// needs all.
 fn watch(name: &'static str, peer: &Transport, runtime: &Runtime) {
     let client = HealthClient::new(peer.clone());
     runtime.readiness.watch(&runtime.lifecycle, name, false, move || {

@@ -1,5 +1,5 @@
-//! Rate limits and the memory that requests may take: what counts against an address, a person, a key or a room, and
-//! the extractors of routes that need no sign-in.
+//! Rate limits and memory limits of requests, by address, person, key or room; and the extractors of routes that need
+//! no sign-in.
 
 use std::{
     hash::Hash,
@@ -27,9 +27,9 @@ use crate::{
 
 /// Bodies over 1 KiB that are read at once.
 pub(crate) const BODIES: usize = 448;
-/// The same, of requests that only a Nostr key has signed: keys are free, and must not take the slots of people.
+/// The same for requests that only a Nostr key has signed. Keys cost nothing, so they have separate slots.
 pub(crate) const BODIES_OF_KEYS: usize = 64;
-/// Bodies over 1 KiB of one person, key or, without either, address.
+/// Bodies over 1 KiB that are read at once for one person or key; without either, for one address.
 pub(crate) const BODIES_OF_ONE: usize = 8;
 
 #[derive(Clone)]
@@ -47,11 +47,11 @@ struct Each {
     bodies_of_keys: Semaphore,
     bodies_of_one: Shares,
     trusted_proxies: TrustedProxies,
-    /// `X-Forwarded-For` of a peer that is not trusted was logged.
-    forwarded_noticed: AtomicBool,
+    /// Whether `X-Forwarded-For` of an untrusted peer was logged.
+    forwarder_logged: AtomicBool,
 }
 
-/// Whose body is read: an extension of the request, once that is known.
+/// The sender of a body: an extension of the request, once it is authenticated.
 #[derive(Clone, Hash)]
 pub(crate) enum Sender {
     Person(String),
@@ -74,29 +74,29 @@ impl Limits {
             bodies_of_keys: Semaphore::new(BODIES_OF_KEYS),
             bodies_of_one: Shares::of(BODIES_OF_ONE),
             trusted_proxies: config.trusted_proxies.clone(),
-            forwarded_noticed: AtomicBool::new(false),
+            forwarder_logged: AtomicBool::new(false),
         }))
     }
 
     /// Returns the client's address, or the nearest hop that is not a trusted proxy.
     pub(crate) fn client_address(&self, parts: &Parts) -> IpAddr {
-        self.notice_forwarded(parts);
+        self.log_untrusted_forwarder(parts);
         self.0.trusted_proxies.client(&parts.extensions, &parts.headers)
     }
 
-    /// Logs, once, `X-Forwarded-For` of a peer that is not trusted: all its clients count as one.
-    pub(crate) fn notice_forwarded(&self, parts: &Parts) {
-        if self.0.forwarded_noticed.load(Ordering::Relaxed) {
+    /// Logs `X-Forwarded-For` of an untrusted peer, once per process: all clients behind it count as one.
+    pub(crate) fn log_untrusted_forwarder(&self, parts: &Parts) {
+        if self.0.forwarder_logged.load(Ordering::Relaxed) {
             return;
         }
         let proxies = &self.0.trusted_proxies;
-        if let Some(peer) = proxies.stranger_that_forwards(&parts.extensions, &parts.headers)
-            && !self.0.forwarded_noticed.swap(true, Ordering::Relaxed)
+        if let Some(peer) = proxies.untrusted_forwarder(&parts.extensions, &parts.headers)
+            && !self.0.forwarder_logged.swap(true, Ordering::Relaxed)
         {
             tracing::warn!(
                 %peer,
-                "X-Forwarded-For from a peer that is not trusted was ignored: if it is a proxy of yours, all its \
-                 clients are limited as one address; name it in TRUSTED_PROXIES"
+                "the X-Forwarded-For header of an untrusted peer was ignored, so all its clients are limited as one \
+                 address; if it is your proxy, add it to TRUSTED_PROXIES"
             );
         }
     }
@@ -119,12 +119,12 @@ impl Limits {
         self.0.users.take(user_id, Instant::now()).map_err(rate_limited)
     }
 
-    /// A second, stricter limit of requests that moderate.
+    /// Takes a token of the stricter limit for moderation.
     pub(crate) fn limit_moderation(&self, user_id: &str) -> Result<(), Rejection> {
         self.0.moderation.take(user_id, Instant::now()).map_err(rate_limited)
     }
 
-    /// Takes a token of a Nostr key. Keys are counted apart from people: a `sub` may look like a key.
+    /// Takes a token of a Nostr key. Keys and users have separate buckets: a `sub` may look like a key.
     pub(crate) fn limit_key(&self, public_key: &str, moderates: bool) -> Result<(), Rejection> {
         let (key, now) = (("nostr", public_key), Instant::now());
         self.0.users.take(key, now).map_err(rate_limited)?;
@@ -136,24 +136,24 @@ impl Limits {
         self.0.users.has(("nostr", public_key), Instant::now()).map_err(rate_limited)
     }
 
-    /// Limits how often a person may have a room checked on LiveKit before a token is signed (`?ensure=now`).
+    /// Takes a token for a check of a room on LiveKit before a LiveKit token is signed (`?ensure=now`).
     pub(crate) fn limit_forced_refresh(&self, user_id: &str) -> Result<(), Rejection> {
         self.0.forced_refreshes.take(user_id, Instant::now()).map_err(rate_limited)
     }
 
-    /// One more diagnosis of this principal.
+    /// Takes a token for a diagnosis by this principal.
     pub(crate) fn limit_diagnosis(&self, principal: impl Hash) -> Result<(), Rejection> {
         self.0.diagnoses.take(principal, Instant::now()).map_err(rate_limited)
     }
 
-    /// One more repair of this room.
+    /// Takes a token for a repair of this room.
     pub(crate) fn limit_repair(&self, room: &str) -> Result<(), Rejection> {
         self.0.repairs.take(room, Instant::now()).map_err(rate_limited)
     }
 
-    /// Gives back the token of a repair that was refused.
+    /// Returns the token of a repair that was refused.
     pub(crate) fn refund_repair(&self, room: &str) {
-        self.0.repairs.give_back(room);
+        self.0.repairs.refund(room);
     }
 
     pub(crate) fn webhooks(&self) -> &Intake {
@@ -170,7 +170,7 @@ impl Limits {
         &self.0.bodies_of_keys
     }
 
-    /// One more body over 1 KiB of this sender. None: the sender has [`BODIES_OF_ONE`] already.
+    /// Takes a share for a body over 1 KiB of this sender. None: the sender holds [`BODIES_OF_ONE`].
     pub(crate) fn body_of(&self, sender: &Sender) -> Option<Share> {
         self.0.bodies_of_one.take(sender)
     }
@@ -183,7 +183,7 @@ fn rate_limited(missing: Duration) -> Rejection {
         .into()
 }
 
-/// A request of a client that is known by its address only; it has taken a token of that address.
+/// A request of a client that is identified by its address. The extractor takes a token of the address.
 pub(crate) struct AddressRateLimited;
 
 impl<S> FromRequestParts<S> for AddressRateLimited
@@ -198,7 +198,7 @@ where
     }
 }
 
-/// A request whose address has a token left. Checked before work that costs more; the token is not taken.
+/// A request whose address has a token left. It is checked before expensive work; no token is taken.
 pub(crate) struct AddressHasToken;
 
 impl<S> FromRequestParts<S> for AddressHasToken
@@ -214,7 +214,7 @@ where
     }
 }
 
-/// The address that a request comes from. Nothing is counted.
+/// The client address of a request. No token is taken.
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 impl<S> FromRequestParts<S> for ClientAddress

@@ -1,4 +1,4 @@
-//! URLs that the gateway writes into its answers, and the signed ones among them, which work without a token.
+//! URLs that the gateway writes into its answers. Signed URLs work without a token.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{config::HttpConfig, signer::Signer};
 
 const FILE_PURPOSE: &str = "greenroom: link to the file of a recording, 1";
-/// Seconds. A link that the output itself signs is valid for as long.
+/// Seconds. A link that the storage of the file signs has the same lifetime.
 const FILE_LIFETIME: i64 = 3600;
 
 #[derive(Clone)]

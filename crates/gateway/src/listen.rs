@@ -1,4 +1,4 @@
-//! How much of the gateway its clients may take.
+//! Serves the routes on a socket, within the memory that clients may use.
 
 use axum::Router;
 use chassis::{
@@ -19,22 +19,23 @@ const BOUNDS: Bounds = Bounds::of(CONNECTIONS);
 
 /// The memory limit of the gateway in `docker-compose.yml` and `deploy/k8s/kustomization.yaml`, in bytes.
 const MEMORY: usize = 384 * 1024 * 1024;
-/// The process itself: keys, buckets of the limiters, channels, what is being answered.
+/// The memory of the process itself: keys, buckets of the limiters, channels, answers in progress.
 const OWN: usize = 64 * 1024 * 1024;
-/// A connection besides its head: hyper's and our state, buffers. Measured with 8,192 of them: 11 KiB silent, 31 KiB
-/// with the largest head.
+/// The memory of a connection without its head: hyper's state, our state, buffers. Measured with 8,192 connections: 11
+/// KiB for a silent one, 31 KiB with the largest head.
 const CONNECTION: usize = 16 * 1024;
-/// What all clients together make us hold. Anybody: connections with heads that do not end, or listeners, who cost no
-/// more, 8,192 × 32 KiB = 256 MiB; 64 webhooks, 64 × 256 KiB = 16 MiB; what listeners missed and do not take, 8 MiB.
-/// Who has signed in or signs with a Nostr key: bodies that do not end, 8,192 × 1 KiB = 8 MiB and (448 + 64) × 64 KiB
-/// = 32 MiB. 320 MiB.
+/// The memory that all clients together can occupy, 320 MiB.
+///
+/// Any client: connections with heads that do not end, or listeners, which cost no more, 8,192 × 32 KiB = 256 MiB; 64
+/// webhooks, 64 × 256 KiB = 16 MiB; events that listeners missed and have not read, 8 MiB. Signed-in users and holders
+/// of a Nostr key: bodies that do not end, 8,192 × 1 KiB = 8 MiB and (448 + 64) × 64 KiB = 32 MiB.
 const HELD: usize = CONNECTIONS as usize * (CONNECTION + LARGEST_HEAD + extract::SMALL_BODY)
     + (limits::BODIES + limits::BODIES_OF_KEYS) * extract::BODY_LIMIT
-    + intake::PLACES * webhook::BODY_LIMIT
-    + hub::MISSED;
-const _: () = assert!(HELD + OWN <= MEMORY, "clients could have the gateway killed");
+    + intake::SLOTS * webhook::BODY_LIMIT
+    + hub::MISSED_BYTES;
+const _: () = assert!(HELD + OWN <= MEMORY, "clients could exceed the memory limit of the gateway");
 
-/// Serves routes until the process stops: open requests are finished, then connections close.
+/// Serves routes until the process stops. On a stop, open requests are finished, then connections close.
 pub async fn listen(
     router: Router,
     listener: TcpListener,

@@ -1,7 +1,7 @@
-//! `/api/v1/live/rooms`: permanent live rooms, their sessions, and the people in them.
+//! `/api/v1/live/rooms`: permanent live rooms, their sessions, and their participants.
 //!
-//! JSON is in `snake_case` and every answer has `ok`, as the clients of the replaced systems read it; refusals of these
-//! routes speak the same way ([`crate::error`]). Who is host, and who may read, room-lifecycle decides.
+//! JSON is in `snake_case` and every answer has `ok`, as the clients of the replaced systems expect. Refusals of these
+//! routes have the same shape ([`crate::error`]). Room-lifecycle decides who is host and who may read.
 
 use axum::Json as Answer;
 use domain::{

@@ -1,15 +1,15 @@
-//! What a request says of the machine that it was sent to, and of the page that sent it.
+//! Checks whether a request was sent to this machine by a local name, and from a local page.
 //!
-//! A web page can point a name of its own at this machine (DNS rebinding): its requests then carry that name as `Host`.
-//! A name such as `127.attacker.example` only looks like a loopback address, so the host must parse to a loopback
-//! address or be `localhost`.
+//! A web page can point its own name at this machine (DNS rebinding). Its requests then have that name as `Host`. A
+//! name such as `127.attacker.example` only looks like a loopback address, so the host must parse as a loopback address
+//! or be `localhost`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, HeaderValue, Uri, header};
 
-/// Whether a request was sent to this machine by its own name, from no page or from one that this machine serves.
-/// A target that names a host (`GET http://… HTTP/1.1`, `:authority`) counts like the header.
+/// Whether a request names this machine as its host, and comes from no page or from a page that this machine serves.
+/// A host in the request target (`GET http://… HTTP/1.1`, `:authority`) counts like the header.
 #[must_use]
 pub fn is_request(uri: &Uri, headers: &HeaderMap) -> bool {
     let target = uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -20,13 +20,13 @@ pub fn is_request(uri: &Uri, headers: &HeaderMap) -> bool {
         && headers.get_all(header::ORIGIN).iter().all(is_origin)
 }
 
-/// Whether an `Origin` is that of a page which this machine serves, at any port.
+/// Whether an `Origin` belongs to a page that this machine serves, at any port.
 #[must_use]
 pub fn is_origin(origin: &HeaderValue) -> bool {
     origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://")).is_some_and(is_host)
 }
 
-/// `localhost`, or a loopback address, perhaps with a port.
+/// Whether a host is `localhost` or a loopback address, with or without a port.
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, port),

@@ -1,7 +1,8 @@
-//! `/api/v1/nests`: open audio rooms of Nostr clients, as those clients have always called them.
+//! `/api/v1/nests`: open audio rooms of Nostr clients, with the routes that those clients have always used.
 //!
-//! Requests are signed one by one ([`crate::nostr`]); guests and the facts about a nest need no signature. Any web page
-//! may call, whatever `CORS_ORIGINS` says: the clients are many, and no cookie or token of theirs is at stake.
+//! Each request is signed ([`crate::nostr`]); guest tokens and the facts of a nest need no signature. Any web page may
+//! call, independent of `CORS_ORIGINS`: there are many clients, and they have no cookie or token that a page could
+//! misuse.
 
 use axum::{
     Json,
@@ -42,7 +43,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .route("/api/v1/nests/", put(token::create))
 }
 
-/// The nest in the path. What is no UUID is no nest.
+/// The nest in the path. An id that is not a UUID is answered with `room_not_found`.
 pub(crate) struct NestId(String);
 
 impl<S> FromRequestParts<S> for NestId
@@ -62,7 +63,7 @@ where
     }
 }
 
-/// The ids of the path, in its order.
+/// Returns the ids of the path, in order; None for a segment that is not a UUID.
 fn path_ids(params: Option<&RawPathParams>) -> impl Iterator<Item = Option<Uuid>> {
     params.into_iter().flatten().map(|(_, text)| Uuid::try_parse(text).ok())
 }
@@ -141,7 +142,7 @@ pub(crate) async fn permissions(
     signed: Signed,
     body: Received,
 ) -> Result<StatusCode, Rejection> {
-    let (caller, proof) = signed.over(&body)?;
+    let (caller, proof) = signed.with_body(&body)?;
     let wanted: NestPermissions = body.json()?;
     let request = pb::SetPermissionsRequest {
         caller: Some(caller),
@@ -169,7 +170,7 @@ pub(crate) async fn end(
     signed: Signed,
     body: Received,
 ) -> Result<StatusCode, Rejection> {
-    let (caller, proof) = signed.over(&body)?;
+    let (caller, proof) = signed.with_body(&body)?;
     let request = pb::EndNestRequest { caller: Some(caller), proof: Some(proof), nest_id };
     clients.nests().end_nest(request).await?;
     Ok(StatusCode::NO_CONTENT)

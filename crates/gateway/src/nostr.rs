@@ -1,7 +1,7 @@
-//! Nostr identities: who signed a request of the nests' routes, and the proof that goes along with what it changes.
+//! Nostr identities: the signer of a request to the routes of nests, and the proof of a request that changes something.
 //!
-//! A request is believed for what its event says of it ([`nip98`]) and for no more: a proof comes only with the body
-//! that it covers. Verified requests count against the key, the others against their address.
+//! The event ([`nip98`]) must cover the whole request: a proof exists only together with the body that was signed.
+//! Verified requests count against the key, others against their address.
 
 use std::net::IpAddr;
 
@@ -26,16 +26,16 @@ use crate::{
 pub mod nip98;
 pub mod sign;
 
-/// The one header that may prove something.
+/// Returns the value of the `Authorization` header. Two such headers are refused.
 fn authorization(headers: &HeaderMap) -> Result<&[u8], Refused> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or(Refused::Missing)?;
     if values.next().is_some() { Err(Refused::Scheme) } else { Ok(value.as_bytes()) }
 }
 
-/// Verifies the header of a request by these settings, at `now` (unix seconds).
+/// Verifies the header of a request with these settings, at `now` (unix seconds).
 fn verify(parts: &Parts, config: &Nip98Config, now: i64) -> Result<Verified, Refused> {
-    // Routes that were nested would see another path than the one that was signed.
+    // A nested router changes the URI of the request; the signed URI is the original one.
     let original = parts.extensions.get::<OriginalUri>();
     let expected = Expected {
         bases: &config.bases,
@@ -92,7 +92,7 @@ where
 /// Returns the key that signed this request, provided that its body is the one that was signed. A key that is rate
 /// limited is refused before the body is read.
 fn verify_signed(auth: &Auth, parts: &mut Parts) -> Result<Verified, Rejection> {
-    auth.limits().notice_forwarded(parts);
+    auth.limits().log_untrusted_forwarder(parts);
     match verify(parts, auth.nip98(), auth.now()) {
         Ok(verified) => {
             note_user(&verified.public_key);
@@ -122,22 +122,22 @@ where
     }
 }
 
-/// Whether a request says that it is signed, well or not.
+/// Whether a request has the scheme of a signature, valid or not.
 pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
     let scheme = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().get(..6));
     scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"nostr "))
 }
 
 impl Signed {
-    /// The signer of a request whose body is not read. While it is young it may be sent again, where nobody asks for
-    /// the proof.
-    pub(crate) fn over_nothing(self) -> Result<(Caller, Proof), Rejection> {
-        self.over(&Received(Bytes::new()))
+    /// Returns the signer of a request whose body is not read. Where no service checks the proof, the request can be
+    /// repeated within the time window.
+    pub(crate) fn with_empty_body(self) -> Result<(Caller, Proof), Rejection> {
+        self.with_body(&Received(Bytes::new()))
     }
 
-    /// The signer of a request with this body, and the proof of it. A body that is not empty must be signed
-    /// with it: otherwise a client that has seen the header could send another body.
-    pub(crate) fn over(self, body: &Received) -> Result<(Caller, Proof), Rejection> {
+    /// Returns the signer of a request with this body, and the proof. A body that is not empty must be covered by the
+    /// signature: otherwise a client that knows the header could send another body.
+    pub(crate) fn with_body(self, body: &Received) -> Result<(Caller, Proof), Rejection> {
         let Self { verified: Verified { public_key, event_id, payload }, limits, address, moderates } = self;
         let body_hash: [u8; 32] = Sha256::digest(&body.0).into();
         let refused = match payload {
@@ -155,7 +155,7 @@ impl Signed {
     }
 }
 
-/// Counts the refusal by its reason.
+/// Counts the refusal by its reason, and returns it.
 fn unauthenticated(refused: Refused) -> Rejection {
     metrics::counter!("greenroom_sign_ins_refused_total", "reason" => refused.to_string()).increment(1);
     note_refused(refused.to_string());
@@ -163,7 +163,7 @@ fn unauthenticated(refused: Refused) -> Rejection {
     Refusal::new(reason, advice(refused)).into()
 }
 
-/// A body as it came, which a signature may cover byte by byte; none is an empty one.
+/// The unchanged bytes of a body, which a signature may cover. A request without a body has an empty one.
 pub(crate) struct Received(Bytes);
 
 impl<S> FromRequest<S> for Received

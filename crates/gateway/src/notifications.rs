@@ -1,4 +1,4 @@
-//! `/api/notifications`: what happened to the caller's bookings, newest first.
+//! `/api/notifications`: notifications about the caller's bookings and recordings, newest first.
 
 use axum::{Json, extract::State};
 use chassis::status::Reason::{InvalidRequest, NotificationNotFound, TooLarge};

@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document: paths, shapes and refusals from the handlers, finished by [`mod@finish`].
 //!
-//! A handler documents what it answers, and the codes that it refuses with, in the extension [`REFUSES`] beside it. The
-//! responses of those codes are the same everywhere and are written by [`refusals`].
+//! A handler documents its answers and, in the extension [`refusals::REFUSES`], the codes that it refuses with. The
+//! responses of those codes are the same everywhere; [`refusals`] writes them.
 
 mod finish;
 mod problem;
@@ -21,10 +21,6 @@ use self::{
     problem::{ErrorCode, LiveProblem, NestProblem, Problem, WrongField},
     webhooks::WebhookEvent,
 };
-
-/// The extension in which a handler lists the codes that it refuses with, besides those of all routes. The finished
-/// document does not have it.
-const REFUSES: &str = "x-refuses";
 
 /// The description of the API, in Markdown.
 const DESCRIPTION: &str = include_str!("openapi/description.md");

@@ -33,7 +33,7 @@ pub(crate) enum Key<'a> {
 }
 
 impl Principal {
-    /// The signed-in person.
+    /// Returns the signed-in person.
     pub(crate) fn caller(&self) -> Option<&Caller> {
         match self {
             Self::Person(caller) => Some(caller),
@@ -41,7 +41,7 @@ impl Principal {
         }
     }
 
-    /// Returns the proof of a signed request, with which a change is made once.
+    /// Returns the proof of a signed request. Room-lifecycle applies a change once per proof.
     pub(crate) fn proof(&self) -> Option<&Proof> {
         match self {
             Self::Signer(_, proof) => Some(proof),
@@ -49,8 +49,8 @@ impl Principal {
         }
     }
 
-    /// Returns the caller as a room of this kind knows them. The `sub` of a token may look like a public key, but is
-    /// not one: callers of a nest sign.
+    /// Returns the caller that a room of this kind accepts. A nest accepts signers and admins only: the `sub` of a
+    /// token may look like a public key, but proves no key.
     pub(crate) fn caller_in(&self, kind: TargetKind) -> Option<&Caller> {
         match self {
             Self::Person(caller) if kind != TargetKind::Nest || caller.is_admin => Some(caller),
@@ -99,7 +99,7 @@ where
             return Ok(Self::Anonymous(address));
         }
         let person = if nostr::is_signed(&parts.headers) {
-            let signed = Signed::from_request_parts(parts, state).await.and_then(Signed::over_nothing);
+            let signed = Signed::from_request_parts(parts, state).await.and_then(Signed::with_empty_body);
             signed.map(|(caller, proof)| Self::Signer(caller, proof))
         } else {
             auth.sign_in(parts).await.map(Self::Person)

@@ -1,7 +1,7 @@
-//! Rate limits: one token bucket per key, in a map that cannot grow without end.
+//! Rate limits: one token bucket per key, in a map of bounded size.
 //!
-//! A bucket is one number, the time at which it will be full again (GCRA). Full buckets are swept; when the map
-//! is full of others, new keys share one bucket: a flood of addresses limits itself and costs no memory.
+//! A bucket is one number, the time at which it will be full again (GCRA). Full buckets are swept. When the map has no
+//! room, new keys share one bucket, so a flood of addresses costs no more memory.
 
 use std::{
     collections::HashMap,
@@ -12,13 +12,13 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Keys remembered at once by one limiter.
+/// Keys of one limiter.
 const CAPACITY: usize = 100_000;
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// The bucket of all keys that find no place.
+/// The key of the bucket that all keys share for which the map has no room.
 const SHARED: u64 = 0;
 
-/// One request each so often, and so many at once after a pause.
+/// A rate limit: one request per interval, and a burst after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     interval: Duration,
@@ -26,7 +26,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Neither may be 0; `FromStr` sees to it.
+    /// Creates a rate. Neither number may be 0; `FromStr` checks that.
     #[must_use]
     pub const fn new(per_second: u32, burst: u32) -> Self {
         const SECOND: Duration = Duration::from_secs(1);
@@ -56,9 +56,9 @@ impl FromStr for Rate {
 
 #[derive(Debug)]
 pub struct Limiter {
-    /// How long one request's token takes to come back.
+    /// The time until the token of one request is available again.
     interval: Duration,
-    /// How far ahead of now a bucket may be.
+    /// How far the time of a bucket may be ahead of now.
     tolerance: Duration,
     capacity: usize,
     hasher: RandomState,
@@ -88,7 +88,7 @@ impl Limiter {
         }
     }
 
-    /// Takes one token of `key` at `now`. Without one, returns the time until there is one.
+    /// Takes one token of `key` at `now`. If there is none, returns the time until there is one.
     pub fn take(&self, key: impl Hash, now: Instant) -> Result<(), Duration> {
         self.find(key, now).map(|mut available| {
             let (key, full_at) = available.after;
@@ -96,13 +96,13 @@ impl Limiter {
         })
     }
 
-    /// Checks that `key` has a token at `now`, and takes none.
+    /// Checks that `key` has a token at `now`. Takes none.
     pub fn has(&self, key: impl Hash, now: Instant) -> Result<(), Duration> {
         self.find(key, now).map(drop)
     }
 
-    /// Gives back a token of `key` that was taken for nothing. One of the shared bucket stays taken.
-    pub fn give_back(&self, key: impl Hash) {
+    /// Returns a token of `key` that was not used. A token of the shared bucket is not returned.
+    pub fn refund(&self, key: impl Hash) {
         let key = self.key(key);
         if let Some(full_at) = self.buckets.lock().full_at.get_mut(&key)
             && let Some(before) = full_at.checked_sub(self.interval)
@@ -133,14 +133,14 @@ impl Limiter {
     }
 }
 
-/// An available token, and its bucket without it.
+/// An available token: the locked buckets, and the state of its bucket after it is taken.
 struct Available<'a> {
     buckets: MutexGuard<'a, Buckets>,
     after: (u64, Instant),
 }
 
 impl Buckets {
-    /// Forgets full buckets: now and then, and when there is no place left, but never more than once a second.
+    /// Removes full buckets every 10 s, and when the map is full, but at most once a second.
     fn sweep(&mut self, now: Instant, capacity: usize) {
         let since = now.saturating_duration_since(self.swept_at);
         if since >= SWEEP_EVERY || (self.full_at.len() >= capacity && since >= Duration::from_secs(1)) {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_then_the_rate() {
+    fn burst_passes_then_the_rate_applies() {
         let limiter = Limiter::new(Rate::new(100, 1000));
         let start = Instant::now();
         assert_eq!(passed(&limiter, "ana", start, 2000), 1000);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_when_and_costs_nothing() {
+    fn refusal_returns_the_wait_and_takes_no_token() {
         let limiter = Limiter::new(Rate::new(5, 1));
         let start = Instant::now();
         assert_eq!(limiter.take("ana", start), Ok(()));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_may_be_less_than_one_a_second() {
+    fn rate_may_be_less_than_one_a_second() {
         let limiter = Limiter::new(Rate::once_in(Duration::from_secs(30)));
         let start = Instant::now();
         assert_eq!(limiter.take("room", start), Ok(()));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_takes_nothing() {
+    fn check_takes_no_token() {
         let limiter = Limiter::new(Rate::new(1, 2));
         let start = Instant::now();
         for left in [2, 1] {
@@ -200,18 +200,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_is_there_again_and_no_more() {
+    fn refunded_token_is_available_once() {
         let limiter = Limiter::new(Rate::new(1, 2));
         let start = Instant::now();
         assert_eq!(passed(&limiter, "ana", start, 5), 2);
-        limiter.give_back("ana");
-        limiter.give_back("ben");
+        limiter.refund("ana");
+        limiter.refund("ben");
         assert_eq!(passed(&limiter, "ana", start, 5), 1);
         assert_eq!(passed(&limiter, "ben", start, 5), 2);
     }
 
     #[test]
-    fn full_buckets_are_forgotten_and_a_flood_of_keys_shares_one() {
+    fn full_buckets_are_swept_and_a_flood_of_keys_shares_one() {
         let limiter = Limiter::with_capacity(Rate::new(1, 1), 10);
         let start = Instant::now();
         let keys =
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_written_as_rate_and_burst() {
+    fn rate_is_parsed_from_rate_and_burst() {
         assert_eq!("100/1000".parse(), Ok(Rate::new(100, 1000)));
         for wrong in ["", "5", "0/5", "5/0", "-1/5", "a/b"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");

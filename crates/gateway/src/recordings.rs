@@ -1,5 +1,5 @@
-//! Recordings of bookings and of live rooms: one set of handlers, and two families that word the answers ([`bookings`],
-//! [`live`]). The file of a recording is behind a signed link ([`mod@file`]).
+//! Recordings of bookings and of live rooms. One set of handlers serves both; the answers of the two families differ in
+//! shape ([`bookings`], [`live`]). A signed link opens the file of a recording ([`mod@file`]).
 
 pub(crate) mod bookings;
 pub(crate) mod file;
@@ -27,7 +27,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(live::file))
 }
 
-/// What is recorded, a booking or a live room, and how its clients read the answers.
+/// The kind of what is recorded, a booking or a live room, and the shape of its answers.
 pub(crate) trait RecordingFamily {
     type Answer: Serialize;
     type Page: Serialize;
@@ -150,7 +150,7 @@ impl Recordings {
         Ok((status, Json(F::answer(recording, download_url)?)))
     }
 
-    /// Returns the URL of the file, if there is one: the output's own link, or one of ours below `path`.
+    /// Returns the URL of the file, if there is one: the link of the storage, or a signed link of ours below `path`.
     fn download_url(&self, path: &str, recording: &pb::Recording) -> Result<Option<String>, Rejection> {
         if !recording.downloadable || recording.download_url.is_some() {
             return Ok(recording.download_url.clone());

@@ -1,4 +1,4 @@
-//! `/api/sessions/{sessionId}/livekit`: the meeting of a booking – its room, its tokens, its people, its end.
+//! `/api/sessions/{sessionId}/livekit`: the meeting of a booking – its room, its tokens, its participants, its end.
 
 use axum::{Json, extract::State, response::IntoResponse};
 use chassis::status::Reason::{

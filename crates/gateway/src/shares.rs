@@ -1,6 +1,7 @@
-//! How many of something each client may hold at once: connections, long bodies, webhooks, streams of events.
+//! Limits how many of something one client holds at once: connections, long bodies, webhooks, event streams.
 //!
-//! Only clients that hold one are remembered, as a keyed hash, so there are never more of them than things to hold.
+//! Only clients that hold something are remembered, as a keyed hash. Memory is therefore bounded by the number of
+//! things.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -11,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 
 pub(crate) struct Shares {
-    /// What one client may hold.
+    /// The limit of one client.
     most: usize,
     hasher: RandomState,
     held: Held,
@@ -25,7 +26,7 @@ impl Shares {
         Self { most, hasher: RandomState::new(), held: Held::default() }
     }
 
-    /// One more for this client, until what is returned is dropped. None: it holds all it may.
+    /// Takes a share for this client, until the returned value is dropped. None: the client is at its limit.
     pub(crate) fn take(&self, client: impl Hash) -> Option<Share> {
         let client = self.hasher.hash_one(client);
         let mut held = self.held.lock();
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn client_holds_its_share_and_no_more() {
+    fn client_holds_no_more_than_its_shares() {
         let shares = Shares::of(2);
         let mut held = vec![shares.take("ana").unwrap(), shares.take("ana").unwrap()];
         assert!(shares.take("ana").is_none());

@@ -1,4 +1,4 @@
-//! What a URL may carry in place of a token: claims with a signature, good for one purpose.
+//! Signed claims that a URL carries instead of a token. A signature is valid for one purpose only.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::signed::Keys;
@@ -12,14 +12,14 @@ impl Signer {
         Self(Keys::derived(secrets, purpose))
     }
 
-    /// None only without a secret, which the settings do not let pass.
+    /// Signs claims. None: there is no secret, which the settings do not allow.
     pub(crate) fn sign(&self, claims: &impl Serialize) -> Option<String> {
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims).ok()?);
         let signature = self.0.sign(&payload)?;
         Some(format!("{payload}.{signature}"))
     }
 
-    /// The claims, if we signed them. Whether they still hold, they say.
+    /// Returns the claims if the signature is valid. The caller checks whether they have expired.
     pub(crate) fn verify<T: DeserializeOwned>(&self, signed: &str) -> Option<T> {
         let (payload, signature) = signed.split_once('.')?;
         self.0.verify(payload, signature).then_some(())?;

@@ -1,7 +1,7 @@
 //! `/api/v1/live/streams`: the listing of live rooms, and every change of it as server-sent events.
 //!
-//! The rows are those of the legacy table `community_live_streams`, column by column. Its readers are signed-in
-//! people and, by setting, anybody.
+//! A row has all columns of the legacy table `community_live_streams`. Readers are signed-in users and, by a setting,
+//! all clients.
 
 use axum::{Json, extract::State};
 use chassis::field;
@@ -50,7 +50,7 @@ pub(crate) struct ListStreams {
     cursor: Option<String>,
 }
 
-/// What is looked for, cleaned.
+/// A cleaned search text.
 struct Search(String);
 
 impl<'de> Deserialize<'de> for Search {

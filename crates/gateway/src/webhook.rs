@@ -1,6 +1,6 @@
-//! LiveKit's webhook: passed on as it came, byte for byte; room-lifecycle checks the signature and decides.
+//! LiveKit's webhook, passed on byte for byte. Room-lifecycle verifies the signature and processes the event.
 //!
-//! LiveKit repeats what is answered with 5xx, so everything but a bad signature and too large a body is one.
+//! LiveKit retries after a 5xx. Every failure is therefore a 5xx, except a bad signature and a body that is too large.
 
 use axum::{
     body::Body,
@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode, header};
 use proto::room::v1::ReceiveWebhookRequest;
 
 use crate::{
-    clients::Clients, error::Rejection, extract, intake::BODY_WITHIN, limits::Limits, shares::Share,
+    clients::Clients, error::Rejection, extract, intake::BODY_TIMEOUT, limits::Limits, shares::Share,
 };
 
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
@@ -32,12 +32,12 @@ pub(crate) async fn receive(
 ) -> Result<Response, Rejection> {
     let (parts, body) = request.into_parts();
     let address = limits.client_address(&parts);
-    let (_place, reading) = limits.webhooks().begin(address)?;
-    let taken = pass_on(&clients, &parts.headers, body, reading).await;
-    if taken.is_err() {
+    let (_slot, reading) = limits.webhooks().begin(address)?;
+    let outcome = pass_on(&clients, &parts.headers, body, reading).await;
+    if outcome.is_err() {
         limits.webhooks().failed(address);
     }
-    taken
+    outcome
 }
 
 async fn pass_on(
@@ -50,7 +50,7 @@ async fn pass_on(
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| Refusal::new(Reason::Unauthenticated, "The webhook is not signed."))?;
-    let body = tokio::time::timeout(BODY_WITHIN, extract::read(headers, body, BODY_LIMIT)).await;
+    let body = tokio::time::timeout(BODY_TIMEOUT, extract::read(headers, body, BODY_LIMIT)).await;
     drop(reading);
     let body = body.map_err(|_| Refusal::unavailable(Reason::ServiceUnavailable, 1))?.map_err(unread)?;
     let request = ReceiveWebhookRequest { authorization: authorization.to_owned(), body: body.into() };
@@ -67,7 +67,7 @@ async fn pass_on(
     }
 }
 
-/// A body that was cut off or came too slowly is one that LiveKit should send again.
+/// Makes a body that was cut off or too slow a 503, so that LiveKit sends it again.
 fn unread(rejection: Rejection) -> Rejection {
     match rejection {
         Rejection::Refused(refusal) if refusal.reason == Reason::InvalidRequest => {

@@ -1,4 +1,4 @@
-//! What the answers of `/api` share: the envelope, people, pages, and times as RFC 3339 in UTC.
+//! The parts that answers of `/api` share: the envelope, persons, pages, and times in RFC 3339 and UTC.
 
 use chassis::grpc;
 use prost_types::Timestamp;
@@ -50,7 +50,7 @@ impl From<proto::token::v1::Person> for Person {
     }
 }
 
-/// A time that must be there.
+/// Converts a required time.
 pub(crate) fn time(field: &'static str, value: Option<Timestamp>) -> Result<OffsetDateTime, Rejection> {
     time_or_null(value).ok_or(Rejection::Incomplete(field))
 }

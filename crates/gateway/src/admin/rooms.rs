@@ -1,4 +1,4 @@
-//! What is stuck, what LiveKit has without need, what the listing is behind, and what happened.
+//! Stuck rooms, orphaned LiveKit rooms, the lag of the listing, and the events of rooms.
 
 use axum::{Json, extract::State};
 use chassis::status::Reason::{InvalidRequest, LivekitUnavailable, NotAdmin};

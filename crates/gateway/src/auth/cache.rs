@@ -1,8 +1,8 @@
-//! Tokens verified a moment ago, by their SHA-256.
+//! A cache of tokens that were verified recently, by their SHA-256.
 //!
-//! Two generations of at most 5,000 each: when the young one is full it becomes the old one and the old one is
-//! dropped. Nothing has to be swept, and a flood of tokens only makes it forget. Callers of more than 4 KiB (groups
-//! without end) are not kept, so that all of them together have at most 40 MiB.
+//! It has two generations of at most 5,000 entries each. When the young generation is full, it replaces the old one. No
+//! sweep is necessary, and a flood of tokens only evicts entries. Callers larger than 4 KiB (very many groups) are not
+//! cached, so all entries together have at most 40 MiB.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,9 @@ use std::{
 use parking_lot::RwLock;
 use proto::types::v1::Caller;
 
+/// Entries of one generation.
 const GENERATION: usize = 5_000;
+/// Bytes of a caller that is cached.
 const LARGEST: usize = 4 * 1024;
 const KEPT_FOR: Duration = Duration::from_mins(1);
 
@@ -29,7 +31,7 @@ struct Generations {
 
 struct Entry {
     caller: Caller,
-    /// By the process clock, as the token says.
+    /// Unix seconds; the expiry in the token.
     expires_at: i64,
     kept_since: Instant,
 }
@@ -55,7 +57,7 @@ impl Cache {
     }
 }
 
-/// Bytes that a caller takes.
+/// Returns the bytes that a caller occupies.
 fn size(caller: &Caller) -> usize {
     let texts = [&caller.user_id, &caller.name, &caller.email, &caller.avatar_url];
     texts.into_iter().chain(&caller.groups).map(|text| text.len() + size_of::<String>()).sum()
@@ -72,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_forgotten_after_a_minute_and_at_its_expiry() {
+    fn token_is_forgotten_after_a_minute_and_at_its_expiry() {
         let (cache, start) = (Cache::default(), Instant::now());
         cache.remember(digest(1), &Caller::default(), 1_000, start);
         assert!(cache.find(&digest(1), 999, start).is_some());
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_tokens_does_not_grow_it() {
+    fn cache_size_is_bounded_in_a_flood_of_tokens() {
         let (cache, start) = (Cache::default(), Instant::now());
         for number in 0..25_000 {
             cache.remember(digest(number), &Caller::default(), i64::MAX, start);
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn large_callers_are_not_kept() {
+    fn large_callers_are_not_cached() {
         let (cache, start) = (Cache::default(), Instant::now());
         let text = |length| "x".repeat(length);
         let groups = |count| vec![String::new(); count];

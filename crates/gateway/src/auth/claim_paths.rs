@@ -1,22 +1,23 @@
-//! Where a token says who is an admin and which groups a person is in: settings of the operator.
+//! The paths of the claims that name admins and groups: settings of the operator.
 
 use serde_json::Value;
 
-/// A JSON pointer and a value. A token is an admin's if the pointer leads to the value, or to a list that has it.
+/// A JSON pointer and a value. A token belongs to an admin if the pointer leads to the value or to a list with the
+/// value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminClaim {
     pointer: String,
     value: String,
 }
 
-/// Where a token lists groups: a list of texts, or one text.
+/// The path of the claim that lists groups: a list of texts, or one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupsClaim {
     pointer: String,
 }
 
 impl AdminClaim {
-    /// `/pointer=value`.
+    /// Parses `/pointer=value`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (pointer, value) = text
             .split_once('=')
@@ -42,7 +43,7 @@ impl AdminClaim {
 }
 
 impl GroupsClaim {
-    /// A JSON pointer, or the name of a claim.
+    /// Parses a JSON pointer, or the name of a claim.
     pub fn parse(text: &str) -> Result<Self, String> {
         let pointer = if text.starts_with('/') {
             text.to_owned()
@@ -64,7 +65,7 @@ impl GroupsClaim {
     }
 }
 
-/// Refuses claims that users can edit: they could make themselves admins.
+/// Refuses claims that users can edit: users could make themselves admins.
 fn not_editable(pointer: &str) -> Result<(), String> {
     const PROFILE: [&str; 8] =
         ["name", "nickname", "givenname", "familyname", "preferredusername", "picture", "profile", "website"];
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_admin_is_who_the_provider_says() {
+    fn admin_claim_matches_only_its_exact_value() {
         let admin = AdminClaim::parse("/app_metadata/roles=admin").unwrap();
         for (claims, expected) in [
             (json!({"app_metadata": {"roles": "admin"}}), true),
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_edit_themselves_makes_nobody_an_admin() {
+    fn claims_that_users_can_edit_are_refused() {
         for pointer in [
             "/user_metadata/role=admin",
             "/unsafeMetadata/role=admin",

@@ -1,7 +1,7 @@
-//! What a token says of a person, once its signature is right.
+//! The claims of a token whose signature is valid.
 //!
-//! Issuer, audience and expiry are mandatory. Who is an admin is read only from where the identity provider
-//! writes; a pointer into metadata that people edit themselves is refused at the start.
+//! Issuer, audience and expiry are mandatory. Admins are recognized only by a claim that the identity provider writes.
+//! The gateway does not start with a pointer into metadata that users can edit.
 
 use chassis::grpc;
 use domain::EmailAddress;
@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::key::Refused;
 use crate::config::AuthConfig;
 
-/// How far the issuer's clock and ours may be apart.
+/// Seconds that the clocks of the issuer and of this process may differ.
 const LEEWAY: f64 = 30.0;
-/// Characters of a name. It goes on into LiveKit's token, which clients send as part of a URL.
+/// Characters of a name. The name becomes part of LiveKit's token, which clients send in a URL.
 const LONGEST_NAME: usize = 200;
 
 pub(super) struct Verified {
@@ -22,7 +22,7 @@ pub(super) struct Verified {
     pub(super) expires_at: i64,
 }
 
-/// Verifies the claims of a token whose signature is right, at `now` (unix seconds).
+/// Verifies the claims of a token whose signature is valid, at `now` (unix seconds).
 pub(super) fn verify(claims: &Value, config: &AuthConfig, now: i64) -> Result<Verified, Refused> {
     #[expect(clippy::cast_precision_loss, reason = "NumericDate is a JSON number")]
     let now = now as f64;
@@ -71,14 +71,14 @@ fn caller(claims: &Value, config: &AuthConfig) -> Result<Caller, Refused> {
     })
 }
 
-/// The address of the person; empty when the claim has none that mail can reach.
+/// Returns the e-mail address of the claim; empty if it is not a deliverable address.
 fn email(claim: &Value) -> String {
     let email = claim.as_str().and_then(|text| text.parse::<EmailAddress>().ok());
     email.map(|email| email.to_string()).unwrap_or_default()
 }
 
-/// What the provider says of the address; None when it says nothing. Providers write the claim as a boolean, a
-/// text or a number; any other value counts as not verified.
+/// Returns whether the provider has verified the address; None without the claim. Providers write the claim as a
+/// boolean, a text or a number. Any other value counts as not verified.
 fn email_verified(claim: &Value) -> Option<bool> {
     match claim {
         Value::Null => None,
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn email_is_unverified_however_the_provider_says_so() {
+    fn email_verified_is_read_from_boolean_text_and_number() {
         for claim in [
             json!(false),
             json!("false"),

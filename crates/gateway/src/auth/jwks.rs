@@ -1,8 +1,8 @@
 //! The identity provider's key set: fetched by one task, read by all requests.
 //!
-//! Refreshed every 5 min. An unknown key id causes one more fetch per 30 s, for all callers together, who wait
-//! for it; whatever they send cannot make us ask more often. A fetch that fails changes nothing: the keys we
-//! have stay, and until there are any the answer is 503, not 401.
+//! It is refreshed every 5 min. Unknown key ids cause at most one more fetch in 30 s, for all callers together; the
+//! callers wait for it. A failed fetch keeps the current keys. As long as there are no keys, the answer is 503, not
+//! 401.
 
 use std::{
     sync::Arc,
@@ -22,20 +22,21 @@ use url::Url;
 use super::key::{Key, Refused};
 
 const REFRESH_EVERY: Duration = Duration::from_mins(5);
-/// While there are no keys at all.
+/// The period of fetches while there are no keys.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// The least time between two fetches for unknown key ids.
+const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(30);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 const LARGEST_SET: usize = 256 * 1024;
-/// 2048 bits in base64url.
+/// Characters of a modulus of 2048 bits in base64url.
 const SHORTEST_MODULUS: usize = 342;
 
-/// Why a key set was not taken; logged, never told.
+/// Why a key set was rejected. It is logged; clients never see it.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error(transparent)]
     Http(#[from] reqwest::Error),
-    #[error("the answer is no key set: {0}")]
+    #[error("the answer is not a key set: {0}")]
     Json(#[from] serde_json::Error),
     #[error("the answer is larger than 256 KiB")]
     TooLarge,
@@ -49,7 +50,7 @@ type KeySet = Arc<[(Option<String>, Arc<Key>)]>;
 #[derive(Clone, Default)]
 struct Snapshot {
     keys: KeySet,
-    /// When the last fetch ended that an unknown key id had caused.
+    /// When the last fetch for an unknown key id ended.
     asked: Option<Instant>,
 }
 
@@ -60,7 +61,7 @@ pub(super) struct Jwks {
 
 impl Jwks {
     pub(super) fn start(url: Url, runtime: &Runtime) -> Result<Self, StartError> {
-        // The first provider of the process wins; it is this one everywhere.
+        // Only the first call in a process has an effect; all calls install the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .timeout(FETCH_TIMEOUT)
@@ -81,7 +82,7 @@ impl Jwks {
         Ok(Self { current, ask })
     }
 
-    /// The key with this id; without an id only the single key of a set will do.
+    /// Returns the key with this id. Without an id, returns the key of a set that has only one.
     pub(super) async fn find(&self, kid: Option<&str>) -> Result<Arc<Key>, Refused> {
         let mut current = self.current.clone();
         let search = async {
@@ -93,7 +94,7 @@ impl Jwks {
                 if let Some(key) = found {
                     return Ok(key);
                 }
-                if asked.is_some_and(|at| at.elapsed() < ASK_AGAIN_AFTER) {
+                if asked.is_some_and(|at| at.elapsed() < UNKNOWN_KEY_INTERVAL) {
                     return Err(if empty { Refused::NoKeys } else { Refused::UnknownKey });
                 }
                 self.ask.notify_one();
@@ -123,7 +124,8 @@ async fn keep_fresh(client: reqwest::Client, url: Url, publish: watch::Sender<Sn
         let fetched = fetch(&client, &url).await;
         metrics::counter!("greenroom_jwks_fetches_total", "result" => if fetched.is_ok() { "ok" } else { "failed" })
             .increment(1);
-        // Whoever asked meanwhile waits for this very answer. Before publishing: a later nudge must not be lost.
+        // Requests that arrived during the fetch are answered by it. Cleared before publishing: a nudge that comes
+        // after the snapshot must not be lost.
         let _ = ask.notified().now_or_never();
         publish.send_modify(|snapshot| {
             match fetched {
@@ -131,7 +133,7 @@ async fn keep_fresh(client: reqwest::Client, url: Url, publish: watch::Sender<Sn
                 Err(error) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     keys = snapshot.keys.len(),
-                    "the identity provider's keys could not be fetched; those we have stay"
+                    "fetching the identity provider's keys failed; the current keys were kept"
                 ),
             }
             if was_asked {
@@ -143,11 +145,12 @@ async fn keep_fresh(client: reqwest::Client, url: Url, publish: watch::Sender<Sn
     }
 }
 
-/// Until the next fetch is due; true when it was asked for.
+/// Waits until the next fetch is due. True: an unknown key id requested it.
 async fn pause(snapshot: &Snapshot, ask: &Notify) -> bool {
     let period = if snapshot.keys.is_empty() { RETRY_EVERY } else { REFRESH_EVERY };
     let asked = async {
-        let quiet = snapshot.asked.map_or(Duration::ZERO, |at| ASK_AGAIN_AFTER.saturating_sub(at.elapsed()));
+        let quiet =
+            snapshot.asked.map_or(Duration::ZERO, |at| UNKNOWN_KEY_INTERVAL.saturating_sub(at.elapsed()));
         tokio::time::sleep(quiet).await;
         ask.notified().await;
     };
@@ -168,7 +171,7 @@ async fn fetch(client: &reqwest::Client, url: &Url) -> Result<KeySet, FetchError
         body.extend_from_slice(&chunk);
     }
     let set: Set = serde_json::from_slice(&body)?;
-    // One by one: a key of a kind we do not know is no reason to lose the others.
+    // One by one: an unknown kind of key must not make the others unusable.
     let keys: KeySet = set.keys.into_iter().filter_map(usable).collect();
     if keys.is_empty() {
         return Err(FetchError::Empty);
@@ -176,7 +179,7 @@ async fn fetch(client: &reqwest::Client, url: &Url) -> Result<KeySet, FetchError
     Ok(keys)
 }
 
-/// A key and its algorithm, if it is one of RS256, ES256 and `EdDSA` and meant for signatures.
+/// Returns a key with its id, if its algorithm is RS256, ES256 or `EdDSA` and its use is signatures.
 fn usable(key: serde_json::Value) -> Option<(Option<String>, Arc<Key>)> {
     let jwk: Jwk = serde_json::from_value(key).ok()?;
     let (algorithm, named) = match &jwk.algorithm {

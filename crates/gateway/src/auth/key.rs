@@ -3,7 +3,7 @@
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
 
-/// Why a token was not accepted.
+/// Why a token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("there is no bearer token")]
@@ -41,7 +41,7 @@ pub(super) struct Key {
 impl Key {
     pub(super) fn new(decoding: DecodingKey, algorithm: Algorithm) -> Self {
         let mut validation = Validation::new(algorithm);
-        // Only the signature: jsonwebtoken would verify times by the system clock (see `claims`).
+        // Only the signature is verified here: jsonwebtoken would verify times by the system clock (see `claims`).
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = false;

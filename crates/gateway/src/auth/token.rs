@@ -1,8 +1,8 @@
-//! The bearer token of a request, verified against the one source of keys.
+//! Verifies the bearer token of a request with the configured source of keys.
 //!
-//! The key decides the algorithm, never the token; times are verified by the process clock with 30 s of leeway.
-//! A verified token is remembered by its SHA-256 for at most 60 s and never past its expiry, so that the
-//! signature is not computed again for every request of a session. Tokens are never logged.
+//! The key decides the algorithm, never the token. Times are verified by the process clock with 30 s of leeway. A
+//! verified token is cached by its SHA-256 for at most 60 s and never past its expiry, so that the signature is not
+//! verified for each request of a session. Tokens are never logged.
 
 use std::{sync::Arc, time::Instant};
 
@@ -22,7 +22,7 @@ use crate::{
     edge::note_detail,
 };
 
-/// Below the largest head, so that a client with a larger token is answered (docs/errors.md).
+/// Bytes. It is below the largest head, so that a client with a larger token gets an answer (docs/errors.md).
 const LONGEST_TOKEN: usize = 12 * 1024;
 
 enum Keys {
@@ -37,7 +37,7 @@ pub(super) struct TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// Starts to fetch the keys if a URL names them.
+    /// Starts to fetch the keys if `AUTH_JWKS_URL` is set.
     pub(super) fn start(config: AuthConfig, runtime: &Runtime) -> Result<Self, StartError> {
         let keys = match &config.keys {
             KeySource::Hs256(secret) => Keys::Secret(Arc::new(Key::new(
@@ -49,7 +49,7 @@ impl TokenVerifier {
         Ok(Self { keys, config, cache: cache::Cache::default() })
     }
 
-    /// Returns the person whose token this is.
+    /// Verifies a token and returns its person.
     pub(super) async fn verify(&self, token: &str) -> Result<Caller, Refused> {
         if token.len() > LONGEST_TOKEN {
             return Err(Refused::TooLarge);
@@ -70,7 +70,7 @@ impl TokenVerifier {
     async fn key(&self, token: &str) -> Result<Arc<Key>, Refused> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Refused::Malformed)?;
         if header.crit.is_some() {
-            return Err(Refused::Malformed); // RFC 7515 §4.1.11: we understand no extension
+            return Err(Refused::Malformed); // RFC 7515 §4.1.11: no critical extension is supported
         }
         match &self.keys {
             Keys::Secret(key) => Ok(Arc::clone(key)),
@@ -82,7 +82,7 @@ impl TokenVerifier {
     }
 }
 
-/// What was wrong in the claims of a token whose signature is right, for the operator.
+/// Describes the wrong claim of a token whose signature is valid, for the operator.
 fn detail(refused: Refused, claims: &Value, now: i64) -> String {
     let claim = |name: &str| format!("{name} {}", claims[name]);
     match refused {
@@ -100,7 +100,7 @@ fn detail(refused: Refused, claims: &Value, now: i64) -> String {
     }
 }
 
-/// The token of an `Authorization: Bearer …` header.
+/// Returns the token of an `Authorization: Bearer …` header.
 pub(super) fn bearer(headers: &http::HeaderMap) -> Result<&str, Refused> {
     let value = headers.get(http::header::AUTHORIZATION).ok_or(Refused::Missing)?;
     let (scheme, token) =

@@ -1,8 +1,8 @@
-//! One line in the log for each request: who asked for what, and how it ended.
+//! One log line for each request: the user, the route and the outcome.
 //!
-//! Handlers note what only they know ([`note_user`], [`note_refused`]); the edge writes the line when the answer is
-//! there, or when an event stream ends. A request that is cut off before its answer, as by the end of the process, has a
-//! line too.
+//! Handlers add what only they know ([`note_user`], [`note_refused`]). The edge writes the line when the request is
+//! answered, or when an event stream ends. A request that is cut off before its answer also has a line, for example
+//! when the process ends.
 
 use std::{cell::RefCell, time::Instant};
 
@@ -13,12 +13,12 @@ use http::{StatusCode, header};
 
 use crate::error::Code;
 
-/// Routes that are asked so often that their lines are of use only while something is looked for.
+/// Routes with so many requests that their lines are logged at `debug`.
 const QUIET: [&str; 5] = ["/livez", "/readyz", "/health", "/metrics", "/api/v1/live/{id}/{file}"];
-/// No text of a token is written longer.
+/// Characters of a detail about a token.
 const LONGEST_DETAIL: usize = 200;
 
-/// What is learned of a request while it is answered.
+/// Facts about a request that become known while it is answered.
 #[derive(Default)]
 pub(super) struct Notes {
     user: Option<String>,
@@ -31,43 +31,43 @@ tokio::task_local! {
 }
 
 fn note(write: impl FnOnce(&mut Notes)) {
-    let _ = NOTES.try_with(|notes| write(&mut notes.borrow_mut())); // outside of a request there is no line
+    let _ = NOTES.try_with(|notes| write(&mut notes.borrow_mut())); // outside of a request there is no log line
 }
 
-/// The person or key that asks.
+/// Notes the person or key of the request.
 pub(crate) fn note_user(id: &str) {
     note(|notes| notes.user = Some(id.to_owned()));
 }
 
-/// Why a token, signature, ticket or link was refused.
+/// Notes why a token, signature, ticket or link was refused.
 pub(crate) fn note_refused(reason: impl Into<String>) {
     note(|notes| notes.refused = Some(reason.into()));
 }
 
-/// What the operator needs to know about a refused token; never the token.
+/// Notes a detail of a refused token for the operator; never the token.
 pub(crate) fn note_detail(detail: &str) {
     let detail = detail.chars().take(LONGEST_DETAIL).collect();
     note(|notes| notes.detail = Some(detail));
 }
 
-/// The line of a request, until it is written.
+/// The log line of a request, until it is written.
 pub(super) struct Line {
     started: Instant,
     method: &'static str,
     route: Option<MatchedPath>,
-    /// The request's own: a line that is written when it is dropped has no other.
+    /// The trace of the request. A line that is written on drop is outside of the request's scope.
     trace: Trace,
     outcome: Outcome,
 }
 
 enum Outcome {
-    /// If the line is dropped now, the request was cut off.
+    /// The request has no answer yet: if the line is dropped, the request was cut off.
     Unanswered,
     Streaming(Box<Stream>),
     Written,
 }
 
-/// What the line of an event stream needs when the request is over.
+/// What the line of an event stream needs after the scope of the request has ended.
 struct Stream {
     status: StatusCode,
     notes: Notes,
@@ -83,7 +83,7 @@ impl Line {
         self.route.as_ref().map_or("none", MatchedPath::as_str)
     }
 
-    /// The request was answered: the line is written, or kept for the end of a stream.
+    /// Writes the line of an answered request. The line of an event stream is written when the stream ends.
     pub(super) fn answered(mut self, response: &mut Response) {
         let (status, notes) = (response.status(), NOTES.with(RefCell::take));
         let code = response.extensions().get::<Code>().map(|code| code.0);
@@ -91,7 +91,7 @@ impl Line {
             self.outcome = Outcome::Streaming(Box::new(Stream { status, notes, request_id: request_id() }));
             let body = std::mem::take(response.body_mut()).into_data_stream();
             *response.body_mut() = Body::from_stream(body.inspect(move |_| {
-                let _ends_with_the_body = &self;
+                let _dropped_with_the_body = &self;
             }));
             return;
         }
@@ -100,7 +100,7 @@ impl Line {
     }
 
     fn write(&self, status: StatusCode, notes: &Notes, code: Option<&str>) {
-        /// The same fields at either level.
+        /// Writes the same fields at either level.
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -159,7 +159,7 @@ fn request_id() -> String {
     context::current().map(|context| context.request_id.to_string()).unwrap_or_default()
 }
 
-/// With microseconds: most requests take a few milliseconds.
+/// Returns milliseconds with a precision of microseconds: most requests take a few milliseconds.
 fn millis(started: Instant) -> f64 {
     let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
     f64::from(micros) / 1000.0

@@ -1,8 +1,8 @@
-//! Finds all wrong fields of a JSON object or a query, each with a message of our own.
+//! Finds all wrong fields of a JSON object or a query, and writes a message for each.
 //!
-//! serde stops at the first field that it cannot read, and its messages are not for clients. So a document that could
-//! not be read is read again: the field is replaced by a sample that fits it, which also shows what was expected, and
-//! reading continues. This costs nothing for valid requests, and is bounded for others.
+//! serde stops at the first field that it cannot read, and its messages are not for clients. A document that cannot be
+//! read is therefore read again: a sample that fits replaces the wrong field, which also shows what was expected, and
+//! reading continues. This costs nothing for valid requests, and the work for others is bounded.
 
 use std::fmt::Display;
 
@@ -10,8 +10,8 @@ use chassis::status::FieldError;
 use serde_json::{Value, json};
 use serde_path_to_error::{Path, Segment};
 
-/// Fields that one answer names.
-const MOST: usize = 20;
+/// Wrong fields that one answer names.
+const MAX_ERRORS: usize = 20;
 /// The first character of our own messages; serde's messages never begin with it.
 const OURS: char = '\u{1}';
 
@@ -27,7 +27,7 @@ const OBJECT: &str = "must be a JSON object";
 const OUT_OF_RANGE: &str = "is out of range";
 const UNREADABLE: &str = "has a value that cannot be read";
 
-/// A message for the reader of a value to fail with, which clients then get as it is.
+/// Marks a message of our own: a `Deserialize` that fails with it makes clients receive it unchanged.
 pub(crate) fn ours(message: &str) -> String {
     format!("{OURS}{message}")
 }
@@ -38,7 +38,7 @@ enum PathStep {
     Index(usize),
 }
 
-/// Where reading stopped.
+/// The path at which reading stopped, and why.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     path: Vec<PathStep>,
@@ -81,7 +81,7 @@ impl Failure {
             }
         }
         let kind = if let Some(message) = text.strip_prefix(OURS) {
-            // serde_json adds where in the text it was.
+            // serde_json appends the position in the text.
             Kind::Ours(message.split(" at line ").next().unwrap_or_default().to_owned())
         } else if let Some((_, expected)) =
             text.strip_prefix("unknown variant `").and_then(|text| text.split_once("expected"))
@@ -97,7 +97,7 @@ impl Failure {
         self.path.starts_with(path)
     }
 
-    /// The field as clients write it: `guest.name`, `topic_keys.[2]`.
+    /// Returns the name of the field for clients: `guest.name`, `topic_keys.[2]`.
     fn field(&self, whole: &str) -> String {
         let steps = self.path.iter().map(|step| match step {
             PathStep::Key(key) => key.clone(),
@@ -107,15 +107,15 @@ impl Failure {
     }
 }
 
-/// How a kind of document is read: by itself, and with which samples its fields are tried.
+/// How a kind of document is read, and the samples that its fields are tried with.
 pub(super) struct Reading<'a> {
-    /// What the document as a whole is called.
+    /// The name of the document as a whole.
     pub(super) whole: &'a str,
     pub(super) samples: Vec<(Value, &'static str)>,
     pub(super) read: &'a dyn Fn(&Value) -> Option<Failure>,
 }
 
-/// Samples of JSON values.
+/// Returns samples of JSON values, each with the message that is right if the sample fits.
 pub(super) fn samples_of_json() -> Vec<(Value, &'static str)> {
     let mut samples = vec![(json!(""), TEXT), (json!(1), WHOLE), (json!(0.5), NUMBER), (json!(false), FLAG)];
     samples.extend(texts());
@@ -123,7 +123,7 @@ pub(super) fn samples_of_json() -> Vec<(Value, &'static str)> {
     samples
 }
 
-/// Samples of query values, which are all texts.
+/// Returns samples of query values, which are all texts.
 pub(super) fn samples_of_query() -> Vec<(Value, &'static str)> {
     let mut samples = vec![(json!("1"), WHOLE), (json!("0.5"), NUMBER), (json!("true"), FLAG)];
     samples.extend(texts());
@@ -136,7 +136,7 @@ fn texts() -> [(Value, &'static str); 2] {
 }
 
 impl Reading<'_> {
-    /// Everything that is wrong with a document, what was found `first` before the rest.
+    /// Returns all errors of a document; the error that was found `first` comes first.
     pub(super) fn find(&self, mut document: Value, first: &Failure) -> Vec<FieldError> {
         let first_field = first.field(self.whole);
         let mut errors = Vec::new();
@@ -146,7 +146,7 @@ impl Reading<'_> {
                 message: "is there more than once".to_owned(),
             });
         }
-        while errors.len() < MOST
+        while errors.len() < MAX_ERRORS
             && let Some(failure) = (self.read)(&document)
         {
             let field = failure.field(self.whole);
@@ -164,7 +164,7 @@ impl Reading<'_> {
         errors
     }
 
-    /// What is wrong there, and whether the document can be read on behind it.
+    /// Returns the message of a failure, and whether the rest of the document can be read.
     fn correct(&self, document: &mut Value, failure: Failure) -> (String, bool) {
         let Failure { path, kind } = failure;
         let given = at(document, &path).cloned();
@@ -183,11 +183,11 @@ impl Reading<'_> {
         }
     }
 
-    /// Puts there what can be read, and says what was expected. None: nothing can.
+    /// Replaces a value by one that can be read, and returns what was expected. None: no sample fits.
     fn fit(&self, document: &mut Value, path: &[PathStep], given: Option<&Value>) -> Option<String> {
         let expected = self.expected(document, path, given)?;
         let fitting = at(document, path).cloned();
-        // Nothing at all is best: a sample of an object lacks fields, which the client never named.
+        // Null is best: a sample of an object lacks fields, and errors about those would confuse the client.
         if !self.fits(document, path, Value::Null)
             && let Some(fitting) = fitting
         {
@@ -218,7 +218,7 @@ impl Reading<'_> {
         self.fits(document, path, Value::Null).then(|| UNREADABLE.to_owned())
     }
 
-    /// Puts a value there, and tries whether reading gets past it. An object that lacks fields is one.
+    /// Sets a value, and returns whether it can be read. An object that only lacks fields counts as readable.
     fn fits(&self, document: &mut Value, path: &[PathStep], value: Value) -> bool {
         let is_object = value.is_object();
         set(document, path, value)
@@ -248,7 +248,7 @@ fn at<'a>(document: &'a mut Value, path: &[PathStep]) -> Option<&'a mut Value> {
     })
 }
 
-/// False: there is no such place, or it is the whole document.
+/// Sets a value. False: the path does not exist, or is the whole document.
 fn set(document: &mut Value, path: &[PathStep], value: Value) -> bool {
     let Some((last, parents)) = path.split_last() else { return false };
     match (at(document, parents), last) {

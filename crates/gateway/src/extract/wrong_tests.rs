@@ -88,14 +88,14 @@ fn body_errors_name_all_missing_and_unknown_fields() {
 #[test]
 fn body_errors_are_bounded_and_repeated_fields_found() {
     let many: Vec<_> = (0..1000).map(|n| format!(r#""f{n}": 1"#)).collect();
-    assert_eq!(wrong(&format!("{{{}}}", many.join(","))).len(), super::MOST);
+    assert_eq!(wrong(&format!("{{{}}}", many.join(","))).len(), super::MAX_ERRORS);
     let found = wrong(r#"{"title": "a", "title": "b"}"#);
     assert_eq!(found[0], "title: is there more than once");
     assert!(found.contains(&"minutes: is missing".to_owned()), "{found:?}");
 }
 
 #[test]
-fn body_that_is_no_json_object_has_one_error() {
+fn body_that_is_not_a_json_object_has_one_error() {
     for body in
         ["{", "[]", "null", "7", r#"{"title": 7, "#, r#"{"title": "\ud800"}"#, "{} {}", &"[".repeat(5000)]
     {

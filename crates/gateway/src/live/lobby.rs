@@ -1,7 +1,7 @@
-//! The lobby: who waits, and whom the host lets in.
+//! The lobby: lists the waiting participants, and admits or rejects them.
 //!
-//! The room is read before somebody is let in: host actions answer it, and a read that failed afterwards would make a
-//! failure of what was done.
+//! Host actions return the room. It is read before the action: a read that failed after the action would answer a
+//! successful action with an error.
 
 use axum::{Json, extract::State};
 use chassis::status::Reason::{InvalidRequest, NotHost, RoomFull, RoomNotActive, RoomNotFound, TooLarge};
@@ -91,19 +91,20 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
-    pub(super) fn of(shown: RoomAndSession, answer: pb::SeatResponse) -> Result<Json<Self>, Rejection> {
+    pub(super) fn of(current: RoomAndSession, answer: pb::SeatResponse) -> Result<Json<Self>, Rejection> {
         let seat = answer.seat.ok_or(Rejection::Incomplete("seat"))?.try_into()?;
-        Ok(Json(Self { ok: true, room: shown.room, session: shown.session, seat }))
+        Ok(Json(Self { ok: true, room: current.room, session: current.session, seat }))
     }
 }
 
-pub(super) async fn shown(
+/// Reads the room and its open session.
+pub(super) async fn read_room(
     clients: &Clients,
     caller: &Caller,
     room_id: &str,
 ) -> Result<RoomAndSession, Rejection> {
     let request = pb::LiveRoomRequest { caller: Some(caller.clone()), room_id: room_id.to_owned() };
-    room_answer(clients.live().get_room(request).await).map(|Json(shown)| shown)
+    room_answer(clients.live().get_room(request).await).map(|Json(current)| current)
 }
 
 /// Admits a participant from the lobby.
@@ -120,9 +121,9 @@ pub(crate) async fn admit(
     Id(room_id): Id,
     JsonBody(body): JsonBody<TargetUser>,
 ) -> Result<Json<Admitted>, Rejection> {
-    let shown = shown(&clients, &caller, &room_id).await?;
+    let current = read_room(&clients, &caller, &room_id).await?;
     let request = pb::AdmitRequest { caller: Some(caller), room_id, user_id: body.user_id };
-    Admitted::of(shown, clients.seats().admit(request).await?.into_inner())
+    Admitted::of(current, clients.seats().admit(request).await?.into_inner())
 }
 
 /// Rejects a participant in the lobby.
@@ -138,9 +139,9 @@ pub(crate) async fn reject(
     Id(room_id): Id,
     JsonBody(body): JsonBody<TargetUser>,
 ) -> Result<Json<Admitted>, Rejection> {
-    let shown = shown(&clients, &caller, &room_id).await?;
+    let current = read_room(&clients, &caller, &room_id).await?;
     let request = pb::AdmitRequest { caller: Some(caller), room_id, user_id: body.user_id };
-    Admitted::of(shown, clients.seats().reject(request).await?.into_inner())
+    Admitted::of(current, clients.seats().reject(request).await?.into_inner())
 }
 
 #[derive(Serialize, ToSchema)]
@@ -150,7 +151,7 @@ pub(crate) struct AdmittedAll {
     room: LiveRoom,
     session: Option<LiveSession>,
     admitted: i32,
-    /// Participants for whom there was no free seat.
+    /// The number of participants that still wait because there was no free seat.
     still_waiting: i32,
 }
 
@@ -166,7 +167,7 @@ pub(crate) async fn admit_all(
     ModerationRateLimited(caller): ModerationRateLimited,
     Id(room_id): Id,
 ) -> Result<Json<AdmittedAll>, Rejection> {
-    let RoomAndSession { ok, room, session } = shown(&clients, &caller, &room_id).await?;
+    let RoomAndSession { ok, room, session } = read_room(&clients, &caller, &room_id).await?;
     let request = pb::SeatRequest { caller: Some(caller), room_id };
     let pb::AdmitAllResponse { admitted, still_waiting } =
         clients.seats().admit_all(request).await?.into_inner();

@@ -1,7 +1,7 @@
-//! What a host does with the people in his room, and the hands that they raise.
+//! Moderation of a live room by its host, and raised hands.
 //!
-//! As with the lobby, the room is read before anything is done: a read that failed afterwards would make a failure of
-//! what was done.
+//! As in the lobby, the room is read before the action: a read that failed after the action would answer a successful
+//! action with an error.
 
 use axum::{Json, extract::State};
 use chassis::grpc::timestamp;
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::{
     LiveRoom, LiveSession, RoomAndSession, RoomAnswer, Seat,
-    lobby::{Admitted, TargetUser, shown},
+    lobby::{Admitted, TargetUser, read_room},
     sessions::PageQuery,
 };
 use crate::{
@@ -27,15 +27,15 @@ use crate::{
     wire,
 };
 
-/// The room as it is shown, and the request about that person.
-async fn moderated(
+/// Reads the room, and builds the request about a participant.
+async fn prepare(
     clients: &Clients,
     caller: Caller,
     room_id: String,
     TargetUser { user_id }: TargetUser,
 ) -> Result<(RoomAndSession, pb::ModerateRequest), Rejection> {
-    let shown = shown(clients, &caller, &room_id).await?;
-    Ok((shown, pb::ModerateRequest { caller: Some(caller), room_id, user_id }))
+    let current = read_room(clients, &caller, &room_id).await?;
+    Ok((current, pb::ModerateRequest { caller: Some(caller), room_id, user_id }))
 }
 
 /// Makes a participant a speaker.
@@ -51,8 +51,8 @@ pub(crate) async fn promote(
     Id(room_id): Id,
     JsonBody(body): JsonBody<TargetUser>,
 ) -> Result<Json<Admitted>, Rejection> {
-    let (shown, request) = moderated(&clients, caller, room_id, body).await?;
-    Admitted::of(shown, clients.moderation().promote(request).await?.into_inner())
+    let (current, request) = prepare(&clients, caller, room_id, body).await?;
+    Admitted::of(current, clients.moderation().promote(request).await?.into_inner())
 }
 
 /// Makes a speaker a viewer.
@@ -68,8 +68,8 @@ pub(crate) async fn demote(
     Id(room_id): Id,
     JsonBody(body): JsonBody<TargetUser>,
 ) -> Result<Json<Admitted>, Rejection> {
-    let (shown, request) = moderated(&clients, caller, room_id, body).await?;
-    Admitted::of(shown, clients.moderation().demote(request).await?.into_inner())
+    let (current, request) = prepare(&clients, caller, room_id, body).await?;
+    Admitted::of(current, clients.moderation().demote(request).await?.into_inner())
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -102,7 +102,7 @@ pub(crate) async fn mute(
     Id(room_id): Id,
     JsonBody(MuteRequest { user_id, source }): JsonBody<MuteRequest>,
 ) -> Result<Json<Muted>, Rejection> {
-    let RoomAndSession { ok, room, session } = shown(&clients, &caller, &room_id).await?;
+    let RoomAndSession { ok, room, session } = read_room(&clients, &caller, &room_id).await?;
     let request = pb::MuteRequest { caller: Some(caller), room_id, user_id, source: source.into() };
     let changed = clients.moderation().mute(request).await?.into_inner().changed;
     Ok(Json(Muted { ok, room, session, changed }))
@@ -121,9 +121,9 @@ pub(crate) async fn kick(
     Id(room_id): Id,
     JsonBody(body): JsonBody<TargetUser>,
 ) -> RoomAnswer {
-    let (shown, request) = moderated(&clients, caller, room_id, body).await?;
+    let (current, request) = prepare(&clients, caller, room_id, body).await?;
     clients.moderation().kick(request).await?;
-    Ok(Json(shown))
+    Ok(Json(current))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -147,11 +147,11 @@ pub(crate) async fn ban(
     Id(room_id): Id,
     JsonBody(body): JsonBody<BanRequest>,
 ) -> RoomAnswer {
-    let shown = shown(&clients, &caller, &room_id).await?;
+    let current = read_room(&clients, &caller, &room_id).await?;
     let until = body.until.map(timestamp);
     let request = pb::BanRequest { caller: Some(caller), room_id, user_id: body.user_id, until };
     clients.moderation().ban(request).await?;
-    Ok(Json(shown))
+    Ok(Json(current))
 }
 
 /// Lifts a ban.
@@ -167,9 +167,9 @@ pub(crate) async fn unban(
     Id(room_id): Id,
     JsonBody(body): JsonBody<TargetUser>,
 ) -> RoomAnswer {
-    let (shown, request) = moderated(&clients, caller, room_id, body).await?;
+    let (current, request) = prepare(&clients, caller, room_id, body).await?;
     clients.moderation().unban(request).await?;
-    Ok(Json(shown))
+    Ok(Json(current))
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -1,4 +1,4 @@
-//! A host's permanent room: made on first use, one per person, and read by those who may.
+//! A host's permanent room: one per person, created on first use.
 
 use axum::{Json, extract::State};
 use chassis::status::Reason::{InvalidRequest, NotHost, RoomNotFound, TooLarge};
@@ -15,7 +15,7 @@ use crate::{
     extract::{Id, JsonBody},
 };
 
-/// What a host may set; what is absent stays as it is.
+/// The fields that a host can set. Absent fields stay as they are.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct RoomFields {
     #[schema(max_length = 200)]

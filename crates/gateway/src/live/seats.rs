@@ -1,4 +1,4 @@
-//! People's places in the open session: taking one, giving it up, losing the connection.
+//! Seats in the open session: takes, gives up and holds them.
 
 use axum::{Json, extract::State};
 use chassis::status::Reason::{

@@ -1,4 +1,4 @@
-//! Broadcasts: going live, scheduling, and the host's verbs. Each can be said again and answers the same.
+//! Live sessions: starts, schedules, ends and cancels them. All operations of the host are idempotent.
 
 use axum::{
     Json,

@@ -1,4 +1,4 @@
-//! A LiveKit token for the open session. Asking for one takes the seat, so that a client has one call to make.
+//! Issues a LiveKit token for the open session. The request also takes a seat, so that a client needs one call only.
 
 use axum::{Json, extract::State, response::IntoResponse};
 use chassis::status::Reason::{

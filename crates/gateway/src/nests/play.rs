@@ -1,4 +1,4 @@
-//! A nest over HLS: the playlist and the segments of the stream that it has now.
+//! A nest over HLS: the playlist and the segments of its current stream.
 
 use axum::{
     extract::{FromRef, FromRequestParts, RawPathParams, State},
@@ -17,11 +17,11 @@ use crate::{
     recordings::file::{self, FileBytes},
 };
 
-/// Segments stay as they are for as long as a stream; the next stream has segments of the same names, some seconds
-/// later.
+/// The cache policy of segments. A segment never changes during a stream, but the next stream uses the same names some
+/// seconds later.
 const SEGMENTS: &str = "public, max-age=5";
 
-/// A nest and the name of a file of a stream. What is no such name is not there, and no service is asked for it.
+/// A nest and the name of a file of its stream. Other names are not found, without a call to a service.
 pub(crate) struct StreamFile {
     nest: String,
     file: String,

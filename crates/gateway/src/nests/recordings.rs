@@ -1,4 +1,4 @@
-//! `/api/v1/nests/{id}/recording`: what a nest's admins record, in the words that their clients know.
+//! `/api/v1/nests/{id}/recording`: recordings of a nest, in the shape that Nostr clients expect.
 
 use axum::{
     Json,
@@ -30,10 +30,10 @@ use crate::{
     recordings::file::{self, FileBytes, FileRequest},
 };
 
-/// Recordings in a list: clients know no pages.
+/// Recordings in a list. The clients do not support pages.
 const LISTED: i32 = 100;
 
-/// Nest and recording in the path. What is no UUID is neither.
+/// Nest and recording in the path. An id that is not a UUID is not found.
 pub(crate) struct RecordingIds(String, String);
 
 impl<S> FromRequestParts<S> for RecordingIds
@@ -84,13 +84,19 @@ fn place(nest_id: String) -> pb::RecordingPlace {
     pb::RecordingPlace { place: Some(Place::NestId(nest_id)) }
 }
 
-fn reading(caller: Caller, RecordingIds(nest, recording_id): RecordingIds) -> pb::RecordingRequest {
+/// Builds a request that needs no proof.
+fn read_request(caller: Caller, RecordingIds(nest, recording_id): RecordingIds) -> pb::RecordingRequest {
     pb::RecordingRequest { caller: Some(caller), place: Some(place(nest)), recording_id, proof: None }
 }
 
-fn changing(signed: Signed, ids: RecordingIds, body: &Received) -> Result<pb::RecordingRequest, Rejection> {
-    let (caller, proof) = signed.over(body)?;
-    Ok(pb::RecordingRequest { proof: Some(proof), ..reading(caller, ids) })
+/// Builds a request that changes something, with its proof.
+fn signed_request(
+    signed: Signed,
+    ids: RecordingIds,
+    body: &Received,
+) -> Result<pb::RecordingRequest, Rejection> {
+    let (caller, proof) = signed.with_body(body)?;
+    Ok(pb::RecordingRequest { proof: Some(proof), ..read_request(caller, ids) })
 }
 
 /// Starts a recording of a nest.
@@ -108,7 +114,7 @@ pub(crate) async fn start(
     SignedModerationRateLimited(signed): SignedModerationRateLimited,
     body: Received,
 ) -> Result<StatusCode, Rejection> {
-    let (caller, proof) = signed.over(&body)?;
+    let (caller, proof) = signed.with_body(&body)?;
     let request = pb::StartRecordingRequest {
         caller: Some(caller),
         place: Some(place(nest)),
@@ -134,7 +140,7 @@ pub(crate) async fn stop(
     SignedModerationRateLimited(signed): SignedModerationRateLimited,
     body: Received,
 ) -> Result<StatusCode, Rejection> {
-    clients.recordings().stop_recording(changing(signed, ids, &body)?).await?;
+    clients.recordings().stop_recording(signed_request(signed, ids, &body)?).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -153,7 +159,7 @@ pub(crate) async fn delete(
     SignedModerationRateLimited(signed): SignedModerationRateLimited,
     body: Received,
 ) -> Result<StatusCode, Rejection> {
-    clients.recordings().delete_recording(changing(signed, ids, &body)?).await?;
+    clients.recordings().delete_recording(signed_request(signed, ids, &body)?).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -171,7 +177,7 @@ pub(crate) async fn list(
     signed: Signed,
     body: Received,
 ) -> Result<Json<Vec<NestRecording>>, Rejection> {
-    let (caller, _) = signed.over(&body)?;
+    let (caller, _) = signed.with_body(&body)?;
     let request = pb::ListRecordingsRequest {
         caller: Some(caller),
         place: Some(place(nest.clone())),
@@ -179,8 +185,8 @@ pub(crate) async fn list(
         cursor: None,
     };
     let page = clients.recordings().list_recordings(request).await?.into_inner();
-    let shown = page.recordings.into_iter().filter(|one| one.downloadable || one.ended_at.is_none());
-    Ok(Json(shown.map(|recording| NestRecording::of(&links, &nest, recording)).collect()))
+    let listed = page.recordings.into_iter().filter(|one| one.downloadable || one.ended_at.is_none());
+    Ok(Json(listed.map(|recording| NestRecording::of(&links, &nest, recording)).collect()))
 }
 
 /// Downloads a recording of a nest.
@@ -203,8 +209,9 @@ pub(crate) async fn read(
     headers: http::HeaderMap,
     body: Received,
 ) -> Result<Response, Rejection> {
-    let (caller, _) = signed.over(&body)?;
-    let recording = clients.recordings().get_recording(reading(caller, ids)).await?.into_inner().recording;
+    let (caller, _) = signed.with_body(&body)?;
+    let recording =
+        clients.recordings().get_recording(read_request(caller, ids)).await?.into_inner().recording;
     let recording = recording.ok_or(Rejection::Incomplete("recording"))?;
     if recording.ended_at.is_none() {
         return Err(Refusal::new(Reason::RecordingNotFinished, "Recording not finished").into());

@@ -1,4 +1,4 @@
-//! LiveKit tokens of a nest: with a new one, for whoever signed, and for guests.
+//! LiveKit tokens of a nest: for its creator, for signers, and for guests.
 
 use axum::{Json, extract::State, response::IntoResponse};
 use chassis::status::Reason::{InvalidRequest, LivekitUnavailable, RoomFull, RoomNotFound, TooLarge};
@@ -58,10 +58,10 @@ pub(crate) async fn create(
     State(links): State<Links>,
     _: AddressHasToken,
     signed: Signed,
-    _: AddressRateLimited, // keys are free: many nests with new keys count against their address
+    _: AddressRateLimited, // keys cost nothing, so many nests with new keys count against their address
     body: Received,
 ) -> Result<impl IntoResponse, Rejection> {
-    let (caller, proof) = signed.over(&body)?;
+    let (caller, proof) = signed.with_body(&body)?;
     let wanted: NewNest = body.json()?;
     let request = room::CreateNestRequest {
         caller: Some(caller.clone()),
@@ -95,11 +95,11 @@ pub(crate) async fn join(
     signed: Signed,
     body: Received,
 ) -> Result<impl IntoResponse, Rejection> {
-    let (caller, _) = signed.over(&body)?;
-    // Most who ask are participants already: their token is one call, and only a first join is three.
+    let (caller, _) = signed.with_body(&body)?;
+    // Most callers are participants already: their token needs one call, and only a first join needs three.
     let issued = match issue(&clients, Some(caller.clone()), &nest_id).await {
         Err(status) if Refusal::from_status(&status).reason == Reason::NotParticipant => {
-            limits.limit_address_at(address)?; // as for a new nest: ever new keys cost nothing
+            limits.limit_address_at(address)?; // as for a new nest: new keys cost nothing
             let request = room::JoinNestRequest { caller: Some(caller.clone()), nest_id: nest_id.clone() };
             clients.nests().join_nest(request).await?;
             issue(&clients, Some(caller), &nest_id).await?
@@ -134,10 +134,10 @@ async fn issue(
     clients.token().issue_for_nest(request).await.map(tonic::Response::into_inner)
 }
 
-/// LiveKit's URL as Nostr events name it: `wss+livekit://host`.
+/// Converts LiveKit's URL to the form that Nostr events use: `wss+livekit://host`.
 fn endpoint(ws_url: &str) -> Result<String, Rejection> {
-    let (scheme, place) = ws_url.split_once("://").ok_or(Rejection::Incomplete("token.ws_url"))?;
-    Ok(format!("{scheme}+livekit://{}", place.trim_end_matches('/')))
+    let (scheme, host) = ws_url.split_once("://").ok_or(Rejection::Incomplete("token.ws_url"))?;
+    Ok(format!("{scheme}+livekit://{}", host.trim_end_matches('/')))
 }
 
 fn no_store<T: Serialize>(answer: T) -> impl IntoResponse {

@@ -1,8 +1,8 @@
-//! NIP-98: an `Authorization` header that is a signed Nostr event, verified. Pure: no clock, no I/O, no state.
+//! Verifies NIP-98: an `Authorization` header that is a signed Nostr event. Pure: no clock, no I/O, no state.
 //!
-//! What comes in is from strangers, so each check is cheaper than the one after it, and the signature comes last. The
-//! same event again is not noticed here: for what changes something, room-lifecycle takes it once, in the transaction
-//! of the effect. <https://github.com/nostr-protocol/nips/blob/master/98.md>
+//! The input is untrusted, so each check is cheaper than the next one, and the signature is the last check. A repeated
+//! event is not detected here. If a request changes something, room-lifecycle accepts its event once, in the
+//! transaction of the change. <https://github.com/nostr-protocol/nips/blob/master/98.md>
 
 use std::time::Duration;
 
@@ -16,36 +16,36 @@ use nostr::{
 use serde::Deserialize;
 use url::Url;
 
-/// The whole header; those of honest clients have about 700 bytes.
+/// Bytes of the whole header. Headers of usual clients have about 700 bytes.
 pub const LONGEST_HEADER: usize = 8 * 1024;
 
-/// Why a header proves nothing. The words are those of `greenroom_sign_ins_refused_total`.
+/// Why a header is refused. The texts are label values of `greenroom_sign_ins_refused_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("nip98_missing")]
     Missing,
-    /// Another scheme than `Nostr`, or several headers.
+    /// A scheme other than `Nostr`, or several headers.
     #[error("nip98_scheme")]
     Scheme,
     #[error("nip98_size")]
     Size,
     #[error("nip98_base64")]
     Base64,
-    /// No event: not JSON, or a field is missing or of the wrong type.
+    /// Not an event: not JSON, or a field is missing or has the wrong type.
     #[error("nip98_json")]
     Json,
     #[error("nip98_kind")]
     Kind,
     #[error("nip98_time")]
     Time,
-    /// A tag that counts is missing, empty or there twice.
+    /// A required tag is missing or empty, or occurs twice.
     #[error("nip98_tags")]
     Tags,
     #[error("nip98_url")]
     Url,
     #[error("nip98_method")]
     Method,
-    /// Of the id or the signature.
+    /// The id or the signature is wrong.
     #[error("nip98_signature")]
     Signature,
     #[error("nip98_payload")]
@@ -53,32 +53,32 @@ pub enum Refused {
     /// The body is not empty, and its hash was not signed.
     #[error("nip98_no_payload")]
     NoPayload,
-    /// Not the caller's fault: nobody has said what our URLs are.
+    /// Not the caller's fault: the URLs of this gateway are not set.
     #[error("nip98_no_urls")]
     NoUrls,
 }
 
-/// What the header is held against.
+/// The request that the header must match.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// As clients reach us.
+    /// The base URLs at which clients reach this gateway.
     pub bases: &'a [Url],
     pub method: &'a str,
-    /// Of the request as it came.
+    /// The URI of the unchanged request.
     pub uri: &'a Uri,
     /// Unix seconds.
     pub now: i64,
-    /// How far the signer's clock and ours may be apart, either way.
+    /// How much the clocks of the signer and of this process may differ, in either direction.
     pub window: Duration,
 }
 
-/// Who signed the request, and what else he signed.
+/// The signer of the request, and what the signature covers besides URL and method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// 64 lower-case hex digits.
     pub public_key: String,
     pub event_id: [u8; 32],
-    /// SHA-256 of the body that the signer has sent.
+    /// SHA-256 of the body, as signed.
     pub payload: Option<[u8; 32]>,
 }
 
@@ -104,7 +104,7 @@ pub fn verify(header: &[u8], expected: &Expected<'_>) -> Result<Verified, Refuse
     let method = tag(&event, "method")?.ok_or(Refused::Tags)?;
     let payload = tag(&event, "payload")?;
     is_ours(signed, expected)?;
-    // Methods are written in capitals, but the original API did not mind.
+    // Methods are written in capitals, but the replaced API ignored case.
     if !method.eq_ignore_ascii_case(expected.method) {
         return Err(Refused::Method);
     }
@@ -113,9 +113,10 @@ pub fn verify(header: &[u8], expected: &Expected<'_>) -> Result<Verified, Refuse
     Ok(Verified { public_key: event.pubkey.to_hex(), event_id: event.id.to_bytes(), payload })
 }
 
-/// An event as NIP-01 writes it. The crate's own reader takes more: ids with something behind them, `note1…`, `npub1…`.
+/// An event as NIP-01 defines it. The parser of the `nostr` crate accepts more: ids with trailing characters, `note1…`,
+/// `npub1…`.
 #[derive(Deserialize)]
-struct Written {
+struct RawEvent {
     id: String,
     pubkey: String,
     created_at: u64,
@@ -125,25 +126,26 @@ struct Written {
     sig: String,
 }
 
+/// Parses an event strictly.
 fn event(json: &[u8]) -> Result<Event, Refused> {
-    // Without the brace serde would read an array of the fields' values, too.
+    // Without this check, serde would also accept an array of the fields' values.
     if json.trim_ascii_start().first() != Some(&b'{') {
         return Err(Refused::Json);
     }
-    let written: Written = serde_json::from_slice(json).map_err(|_| Refused::Json)?;
-    let tags = written.tags.into_iter().map(Tag::parse).collect::<Result<Vec<_>, _>>();
+    let raw: RawEvent = serde_json::from_slice(json).map_err(|_| Refused::Json)?;
+    let tags = raw.tags.into_iter().map(Tag::parse).collect::<Result<Vec<_>, _>>();
     Ok(Event::new(
-        EventId::from_byte_array(unhex(&written.id).ok_or(Refused::Json)?),
-        PublicKey::from_byte_array(unhex(&written.pubkey).ok_or(Refused::Json)?),
-        Timestamp::from_secs(written.created_at),
-        Kind::from(written.kind),
+        EventId::from_byte_array(unhex(&raw.id).ok_or(Refused::Json)?),
+        PublicKey::from_byte_array(unhex(&raw.pubkey).ok_or(Refused::Json)?),
+        Timestamp::from_secs(raw.created_at),
+        Kind::from(raw.kind),
         tags.map_err(|_| Refused::Json)?,
-        written.content,
-        Signature::from_byte_array(unhex(&written.sig).ok_or(Refused::Json)?),
+        raw.content,
+        Signature::from_byte_array(unhex(&raw.sig).ok_or(Refused::Json)?),
     ))
 }
 
-/// The value of a tag that may be there once.
+/// Returns the value of a tag that may occur once.
 fn tag<'a>(event: &'a Event, name: &str) -> Result<Option<&'a str>, Refused> {
     let mut tags = event.tags.iter().filter(|tag| tag.kind() == name);
     let Some(first) = tags.next() else { return Ok(None) };
@@ -153,7 +155,7 @@ fn tag<'a>(event: &'a Event, name: &str) -> Result<Option<&'a str>, Refused> {
     first.content().ok_or(Refused::Tags).map(Some)
 }
 
-/// Host, port, path and query must be those of the request; behind a proxy the scheme may differ.
+/// Checks that host, port, path and query are those of the request. Behind a proxy, the scheme may differ.
 fn is_ours(signed: &str, expected: &Expected<'_>) -> Result<(), Refused> {
     if expected.bases.is_empty() {
         return Err(Refused::NoUrls);
@@ -163,20 +165,20 @@ fn is_ours(signed: &str, expected: &Expected<'_>) -> Result<(), Refused> {
         && signed.username().is_empty()
         && signed.password().is_none()
         && signed.fragment().is_none();
-    let same_place = |base: &Url| {
-        // None: the default of its scheme, whichever that is.
+    let same_target = |base: &Url| {
+        // A port of None is the default of the scheme; the schemes may differ.
         signed.host() == base.host()
             && signed.port() == base.port()
             && signed.path().strip_prefix(base.path().trim_end_matches('/')) == Some(expected.uri.path())
     };
-    if plain && signed.query() == expected.uri.query() && expected.bases.iter().any(same_place) {
+    if plain && signed.query() == expected.uri.query() && expected.bases.iter().any(same_target) {
         Ok(())
     } else {
         Err(Refused::Url)
     }
 }
 
-/// Exactly `N` bytes, each as two hex digits.
+/// Parses exactly `N` bytes, each as two hex digits.
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     hex::decode_to_slice(text, &mut bytes).ok()?;

@@ -1,4 +1,4 @@
-//! The other side of [`super::nip98`]: the header that a client writes. For `greenroom nostr sign`, and for tests.
+//! Writes the header that [`super::nip98`] verifies. For `greenroom nostr sign`, and for tests.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use nostr::{
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use nostr::{error::Error, key::Keys};
 
-/// The `Authorization` header of a request to `url`; with a body its hash is signed, too.
+/// Returns the `Authorization` header of a request to `url`. If there is a body, its hash is signed too.
 pub fn authorization(
     keys: &Keys,
     method: &str,

@@ -1,5 +1,5 @@
-//! What the handlers do not say themselves: servers, refusals, headers of all answers, webhooks, and one schema per
-//! thing.
+//! Finishes the document with what the handlers do not declare: servers, refusals, common headers, webhooks, and
+//! references to shared schemas.
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
@@ -24,7 +24,7 @@ pub(crate) fn finish(document: OpenApi, base: Option<&str>) -> Result<Value, ser
     Ok(document)
 }
 
-/// Examples of requests and answers by operation.
+/// Examples of requests and answers, by operation id.
 const EXAMPLES: &str = include_str!("examples.json");
 
 fn finish_operation(path: &str, examples: &Value, operation: &mut Value) {
@@ -42,7 +42,8 @@ fn finish_operation(path: &str, examples: &Value, operation: &mut Value) {
     }
 }
 
-/// Writes the example of the request, and that of the answer into each success: they have the same body.
+/// Writes the example of the request, and the example of the answer into each success: all successes have the same
+/// body.
 fn write_examples(example: &Value, operation: &mut Value) {
     if let Some(request) = operation.pointer_mut("/requestBody/content/application~1json") {
         request["example"] = example["request"].clone();
@@ -60,7 +61,7 @@ fn fields_mut(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> 
     value.as_object_mut().into_iter().flatten()
 }
 
-/// Replaces each inline copy of a component's schema by a reference to the component: generic answers have such copies.
+/// Replaces each inline copy of a component's schema by a reference to the component. Generic answers have such copies.
 fn reference_schemas(document: &mut Value) {
     let schemas = document["components"]["schemas"].as_object().cloned().unwrap_or_default();
     for (name, schema) in fields_mut(&mut document["components"]["schemas"]) {
@@ -71,7 +72,7 @@ fn reference_schemas(document: &mut Value) {
     reference(&mut document["paths"], &schemas, "");
 }
 
-/// References the components in `value`, which is a part of the component `within`.
+/// Replaces copies of components in `value` by references. `value` is a part of the component `within`.
 fn reference(value: &mut Value, schemas: &Map<String, Value>, within: &str) {
     let mut components = schemas.iter().filter(|(name, schema)| *name != within && is_shared(schema));
     if let Some((name, _)) = components.find(|(_, schema)| **schema == *value) {
@@ -85,7 +86,7 @@ fn reference(value: &mut Value, schemas: &Map<String, Value>, within: &str) {
     }
 }
 
-/// Objects and enums; a schema that is only `string` is equal to many that mean something else.
+/// Whether a schema is an object or an enum. A schema that is only `string` equals many schemas with another meaning.
 fn is_shared(schema: &Value) -> bool {
     schema.get("properties").is_some() || schema.get("enum").is_some()
 }

@@ -1,4 +1,4 @@
-//! The bodies of refusals, as `error` writes them.
+//! The schemas of the bodies of refusals, which `error` writes.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use utoipa::{
     },
 };
 
-/// Codes of requests that reach no handler.
+/// Codes of requests that match no handler.
 const NO_HANDLER: [&str; 2] = ["route_not_found", "method_not_allowed"];
 
 /// The code of a refusal, for programs. New codes may come with any release: treat an unknown one by its HTTP status.

@@ -1,4 +1,4 @@
-//! The responses of refusals. Those with the same codes everywhere are written once, in `components.responses`.
+//! The responses of refusals. Responses that many operations share are written once, in `components.responses`.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,13 @@ use chassis::status::Reason::{
 };
 use serde_json::{Map, Value, json};
 
-use super::REFUSES;
 use crate::family::Family;
 
-/// What every route for signed-in people can refuse with.
+/// The extension in which a handler lists the codes that it refuses with, besides those of all routes. The finished
+/// document does not have it.
+pub(super) const REFUSES: &str = "x-refuses";
+
+/// The codes that every route for signed-in users can refuse with.
 const SIGNED_IN: &[Reason] = &[
     Unauthenticated,
     TokenTooLarge,
@@ -33,7 +36,7 @@ const SHARED: [(&str, &[Reason]); 7] = [
     ("Unavailable", &[DatabaseUnavailable, DatabaseBusy, ServiceUnavailable]),
 ];
 
-/// The shared responses, for each shape of a refusal.
+/// Returns the shared responses, for each shape of a refusal.
 pub(super) fn shared() -> Map<String, Value> {
     let mut responses = Map::new();
     for (name, reasons) in SHARED {
@@ -48,7 +51,7 @@ fn shared_name(name: &str, family: Family) -> String {
     format!("{}{name}", prefix(family))
 }
 
-/// How the names of a family's schemas and responses begin.
+/// Returns the prefix of the names of a family's schemas and responses.
 fn prefix(family: Family) -> &'static str {
     match family {
         Family::Api => "",
@@ -57,7 +60,7 @@ fn prefix(family: Family) -> &'static str {
     }
 }
 
-/// Headers that responses share.
+/// Returns the headers that responses share.
 pub(super) fn headers() -> Value {
     json!({
         "RequestId": {
@@ -75,7 +78,7 @@ pub(super) fn headers() -> Value {
     })
 }
 
-/// Writes the responses of the codes that an operation refuses with. Operations without [`REFUSES`] refuse nothing.
+/// Writes the responses of the codes that an operation refuses with. An operation without [`REFUSES`] has none.
 pub(super) fn write(operation: &mut Value, family: Family) {
     let Some(own) = operation.as_object_mut().and_then(|fields| fields.remove(REFUSES)) else { return };
     let own: Vec<Reason> = codes(&own).collect();

@@ -1,4 +1,4 @@
-//! The webhooks that Greenroom sends to the product's own back end (docs/notifications.md, "Webhooks").
+//! The webhooks that Greenroom sends to the back end of the product (docs/notifications.md, "Webhooks").
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;

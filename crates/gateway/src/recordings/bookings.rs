@@ -1,4 +1,4 @@
-//! `/api/sessions/{sessionId}/recordings`.
+//! `/api/sessions/{sessionId}/recordings`: recordings of the meeting of a booking.
 
 use axum::{Json, extract::State, response::Response};
 use chassis::status::Reason::{

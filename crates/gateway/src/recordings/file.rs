@@ -1,5 +1,5 @@
-//! The file of a recording, streamed from room-lifecycle to the bearer of a link: whole, or the part that a player
-//! requests (RFC 9110 §14).
+//! Streams the file of a recording from room-lifecycle to the bearer of a link: the whole file, or the range that a
+//! player requests (RFC 9110 §14).
 
 use axum::{
     body::Body,
@@ -39,13 +39,13 @@ pub(crate) struct FileLinkQuery {
 #[expect(dead_code, reason = "describes a body that is streamed")]
 pub(crate) struct FileBytes(Vec<u8>);
 
-/// The recording that the bearer of a link requests, and which part of its file.
+/// The requested recording and the requested range of its file.
 pub(crate) struct FileRequest {
     recording: String,
     range: Option<Range>,
 }
 
-/// The bytes from one to another (both are part of it) or to the end; or so many at the end.
+/// A range of bytes: from a first byte to a last byte (inclusive) or to the end, or a number of bytes at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Range {
     From(u64, Option<u64>),
@@ -70,13 +70,13 @@ where
 }
 
 impl FileRequest {
-    /// A request that was already authorised.
+    /// Creates a request whose caller was already authorised.
     pub(crate) fn new(recording: String, headers: &HeaderMap) -> Self {
         Self { recording, range: range(headers) }
     }
 }
 
-/// One range in bytes; others are ignored, as the standard allows, and all is sent.
+/// Parses a single range in bytes. Other ranges are ignored, as the standard allows, and the whole file is sent.
 fn range(headers: &HeaderMap) -> Option<Range> {
     let set = headers.get(header::RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.trim();
     let (first, last) = set.split_once('-')?;
@@ -109,7 +109,7 @@ pub(crate) async fn respond(clients: &Clients, wanted: FileRequest) -> Result<Re
     Ok((status, headers, bytes).into_response())
 }
 
-/// What is coming, and the bytes of it.
+/// Reads the description of the file, and returns it with the stream of bytes.
 pub(crate) async fn begin(
     mut parts: Streaming<ReadRecordingResponse>,
 ) -> Result<(RecordingFile, Body), Rejection> {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_read_as_the_standard_writes_them_and_others_are_ignored() {
+    fn single_byte_ranges_are_parsed_and_others_ignored() {
         let read = |text: &'static str| {
             range(&HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static(text))]))
         };

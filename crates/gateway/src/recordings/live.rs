@@ -1,4 +1,4 @@
-//! `/api/v1/live/rooms/{room_id}/recordings`: of the sessions of a live room.
+//! `/api/v1/live/rooms/{room_id}/recordings`: recordings of the sessions of a live room.
 
 use axum::{Json, extract::State, response::Response};
 use chassis::status::Reason::{

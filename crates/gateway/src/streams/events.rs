@@ -1,10 +1,11 @@
 //! `GET /streams/events`: the listing's changes as server-sent events.
 //!
-//! The first frame tells a position (`id:` alone), so that a browser that comes again has one even if nothing happened.
-//! Whoever comes with a position first gets what he missed, by a call of his own, and then the shared feed above the
-//! version at which that ended. What he missed waits for him in memory, so it is bounded, for him and for all together;
-//! beyond he is told to read the listing anew. Listeners who do not keep up are dropped: by the feed's bound, or,
-//! when they do not read at all, by the connection's.
+//! The first frame has a position (`id:` alone), so that a browser has one when it reconnects, even if nothing
+//! happened. A listener that reconnects with a position first gets the rows that it missed, by its own call to sync.
+//! Then it gets the shared feed above the version at which that call ended. Missed rows wait in memory, so their size
+//! is limited, for each listener and for all together. Beyond the limit, a `reset` event makes the client read the
+//! listing again. Slow listeners are dropped: by the limit of the feed, or, if they do not read at all, by the limit of
+//! the connection.
 
 use std::{
     convert::Infallible,
@@ -53,19 +54,21 @@ use super::{
 };
 use crate::{error::Rejection, extract::Query, limits::ClientAddress};
 
-/// Nobody listens longer without showing again who he is.
-const LONGEST: Duration = Duration::from_hours(1);
-/// Bytes of rows that a listener may have missed; beyond he reads the listing anew.
-const MISSED: usize = 64 * 1024;
-/// What a row takes besides its text.
-const SLOT: usize = 128;
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The longest duration of a stream. The listener must then authenticate again.
+const STREAM_LIFETIME: Duration = Duration::from_hours(1);
+/// Bytes of missed rows that one listener gets. Beyond, it must read the listing again.
+const MISSED_BYTES: usize = 64 * 1024;
+/// Bytes of a waiting row besides its text.
+const ROW_OVERHEAD: usize = 128;
+/// The time limit for reading what a listener missed.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
-/// Pings to a reader that sends nothing more, and how far they are apart: a reader that only closed its
-/// half of the connection reads them; the connection of one that disconnected fails at the second.
-const DOUBTFUL: u32 = 4;
-const DOUBTED_EVERY: Duration = Duration::from_millis(400);
+/// Pings to a reader that has closed its half of the connection. A half-closed reader still reads them; the connection
+/// of a reader that disconnected fails at the second.
+const PROBES: u32 = 4;
+/// The period of these pings.
+const PROBE_INTERVAL: Duration = Duration::from_millis(400);
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -138,7 +141,7 @@ pub(crate) async fn watch(
 ) -> Result<Response, Rejection> {
     let who =
         reader.as_ref().map_or(ListenerKey::Address(address), |caller| ListenerKey::Person(&caller.user_id));
-    let listening = streams.listeners().place(&who)?;
+    let listening = streams.listeners().admit(&who)?;
     let joined = streams.feed().join().await?;
     let missed = match last {
         Some(last) if last != joined.position => {
@@ -152,7 +155,7 @@ pub(crate) async fn watch(
         after: missed.until,
         changes: joined.changes,
         pings: Pings::every(streams.heartbeat(), peer.map(|Extension(peer)| peer)),
-        until: Instant::now() + LONGEST,
+        until: Instant::now() + STREAM_LIFETIME,
         stopping: runtime.lifecycle.stopping().clone(),
         _listening: listening,
     };
@@ -167,18 +170,19 @@ pub(crate) async fn watch(
     Ok((headers, Body::from_stream(frames)).into_response())
 }
 
-/// When to come again: spread, or all would come at once after a restart.
+/// Returns the frame with the reconnection time. It is random, so that not all clients reconnect at once after a
+/// restart.
 fn retry() -> Bytes {
     let (spread, _) = Uuid::new_v4().as_u64_pair();
     format!("retry: {}\n\n", 1_000 + spread % 4_000).into()
 }
 
-/// An `id` without an event: browsers remember it and tell nobody.
+/// Returns a frame with an `id` and no event. Browsers store the id and dispatch no event.
 fn position(version: i64) -> Bytes {
     format!("id: {version}\n\n").into()
 }
 
-/// What a listener gets before the feed, and the version up to which he then has everything.
+/// The frames that a listener gets before the feed, and the version that it then has reached.
 struct Missed {
     frames: Vec<Held>,
     until: i64,
@@ -186,17 +190,17 @@ struct Missed {
 
 impl Missed {
     fn one(frame: Bytes, until: i64) -> Self {
-        Self { frames: vec![Held { frame, _room: None }], until }
+        Self { frames: vec![Held { frame, _permit: None }], until }
     }
 }
 
-/// A frame that waits to be taken, and its room among those of all listeners.
+/// A frame that waits to be sent, and its permit in the memory limit of all listeners.
 struct Held {
     frame: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// What `reader` missed after `last`. `position` is the feed's: what is told here must reach as far.
+/// Reads what `reader` missed after `last`. It must reach `position`, where the feed of this listener begins.
 async fn missed(
     streams: &Streams,
     reader: Option<Caller>,
@@ -206,7 +210,7 @@ async fn missed(
     let reading = async {
         let _slot = streams.catching_up().acquire().await.map_err(|_| late())?;
         let mut events = streams.changes_after(reader, last).await?;
-        let (mut frames, mut left) = (Vec::new(), MISSED);
+        let (mut frames, mut left) = (Vec::new(), MISSED_BYTES);
         loop {
             let StreamEvent { version, event } = events.message().await?.ok_or_else(late)?;
             let held = match event {
@@ -223,15 +227,15 @@ async fn missed(
             frames.push(held);
         }
     };
-    timeout(context::remaining(PATIENCE), reading).await.map_err(|_| late())?
+    timeout(context::remaining(CATCH_UP_TIMEOUT), reading).await.map_err(|_| late())?
 }
 
-/// None: there is no room for the frame, in what is `left` for this listener or among those of all.
+/// Reserves memory for a frame. None: the limit of this listener (`left`) or the limit of all listeners is reached.
 fn hold(all: &Arc<Semaphore>, frame: Bytes, left: &mut usize) -> Option<Held> {
-    let size = frame.len() + SLOT;
+    let size = frame.len() + ROW_OVERHEAD;
     *left = left.checked_sub(size)?;
-    let room = Arc::clone(all).try_acquire_many_owned(u32::try_from(size).ok()?).ok()?;
-    Some(Held { frame, _room: Some(room) })
+    let permit = Arc::clone(all).try_acquire_many_owned(u32::try_from(size).ok()?).ok()?;
+    Some(Held { frame, _permit: Some(permit) })
 }
 
 fn late() -> Rejection {
@@ -240,7 +244,7 @@ fn late() -> Rejection {
 
 struct Listener {
     reader: Option<Caller>,
-    /// Everything up to this version was told.
+    /// The listener has all rows up to this version.
     after: i64,
     changes: broadcast::Receiver<Change>,
     pings: Pings,
@@ -250,7 +254,7 @@ struct Listener {
 }
 
 impl Listener {
-    /// The next frame; none ends the connection.
+    /// Returns the next frame. None ends the connection.
     async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
             let change = tokio::select! {
@@ -277,18 +281,18 @@ impl Listener {
     }
 }
 
-/// When to say that the stream lives: now and then, and several times once the reader sends nothing more.
+/// The times of pings: one per heartbeat, and several at once after the reader has closed its half of the connection.
 struct Pings {
     heartbeat: Duration,
     interval: Interval,
-    /// None: not known, or in doubt already.
+    /// None: not known, or the reader has already closed its half.
     peer: Option<Peer>,
-    doubtful: u32,
+    probes_left: u32,
 }
 
 impl Pings {
     fn every(heartbeat: Duration, peer: Option<Peer>) -> Self {
-        Self { heartbeat, interval: from_now(heartbeat), peer, doubtful: 0 }
+        Self { heartbeat, interval: from_now(heartbeat), peer, probes_left: 0 }
     }
 
     async fn next(&mut self) {
@@ -300,13 +304,13 @@ impl Pings {
         };
         tokio::select! {
             () = finished => {
-                (self.peer, self.doubtful, self.interval) = (None, DOUBTFUL, from_now(DOUBTED_EVERY));
+                (self.peer, self.probes_left, self.interval) = (None, PROBES, from_now(PROBE_INTERVAL));
             }
             _ = self.interval.tick() => {}
         }
-        if self.doubtful > 0 {
-            self.doubtful -= 1;
-            if self.doubtful == 0 {
+        if self.probes_left > 0 {
+            self.probes_left -= 1;
+            if self.probes_left == 0 {
                 self.interval = from_now(self.heartbeat);
             }
         }
@@ -324,19 +328,19 @@ mod tests {
     use super::*;
 
     fn hold_all(all: &Arc<Semaphore>) -> Vec<Held> {
-        let (frame, mut left) = (Bytes::from(vec![b'x'; 1024 - SLOT]), MISSED);
+        let (frame, mut left) = (Bytes::from(vec![b'x'; 1024 - ROW_OVERHEAD]), MISSED_BYTES);
         std::iter::from_fn(|| hold(all, frame.clone(), &mut left)).collect()
     }
 
     #[test]
-    fn what_waits_for_listeners_is_bounded_for_each_and_for_all() {
-        let all = Arc::new(Semaphore::new(2 * MISSED + 1024));
+    fn waiting_frames_are_limited_for_each_and_for_all() {
+        let all = Arc::new(Semaphore::new(2 * MISSED_BYTES + 1024));
         let first = hold_all(&all);
-        assert_eq!(first.len(), MISSED / 1024);
+        assert_eq!(first.len(), MISSED_BYTES / 1024);
         let mut second = hold_all(&all);
-        assert_eq!(hold_all(&all).len(), 1, "no more is left by the others");
+        assert_eq!(hold_all(&all).len(), 1, "the others leave no more memory");
         drop(first);
         second.pop();
-        assert_eq!(all.available_permits(), MISSED + 2 * 1024, "a frame that is taken makes room");
+        assert_eq!(all.available_permits(), MISSED_BYTES + 2 * 1024, "a sent frame frees its memory");
     }
 }

@@ -1,8 +1,8 @@
 //! One stream of changes from sync, shared by all listeners of this process.
 //!
-//! It is open while somebody listens. Each row is written out once, with what decides who may read it; listeners
-//! filter for themselves. A connection that is lost is opened again where it ended. The position is told before the
-//! change that makes it, so that whoever joins in between finds the change below his position or in his channel.
+//! It is open while there are listeners. Each row is serialized once, together with its access rule; listeners filter.
+//! A lost connection is reopened after the last version. The position is published before the change that it belongs
+//! to: a listener that joins in between has the change either below its position or in its channel.
 
 use std::{
     sync::{Arc, Weak},
@@ -34,20 +34,21 @@ use tonic::Status;
 use super::row::StreamRow;
 use crate::error::Rejection;
 
-/// Changes that a listener may be behind; beyond he is dropped.
-const BEHIND: usize = 1_024;
+/// Changes that a listener may be behind before it is dropped.
+const LAG_LIMIT: usize = 1_024;
 /// How long a new listener waits for sync.
-const PATIENCE: Duration = Duration::from_secs(3);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The pause before the first reconnection; it doubles with each failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
 pub(super) enum Change {
     Row(Arc<FeedRow>),
-    /// Something was missed: read the listing anew. With the frame that says so.
+    /// Rows were missed, so clients must read the listing again. With the frame of the event `reset`.
     Reset(Bytes),
 }
 
-/// A row as listeners get it.
+/// A serialized row with its access rule.
 pub(super) struct FeedRow {
     pub(super) version: i64,
     pub(super) frame: Bytes,
@@ -57,7 +58,7 @@ pub(super) struct FeedRow {
 }
 
 impl FeedRow {
-    /// `may_read_live_room()` of the database, for rows that are told to many at once.
+    /// Whether `reader` may read the row. The same rule as `may_read_live_room()` of the database.
     pub(super) fn is_for(&self, reader: Option<&Caller>) -> bool {
         self.is_public
             || reader.is_some_and(|reader| {
@@ -68,16 +69,16 @@ impl FeedRow {
     }
 }
 
-/// The changes from now on, and where that is.
+/// The changes from now on, and the version at which they begin.
 pub(super) struct Joined {
     pub(super) changes: broadcast::Receiver<Change>,
     pub(super) position: i64,
 }
 
-/// Where changes go. It lives as long as the task that follows sync.
+/// The channel of changes. It lives as long as the task that follows sync.
 struct Channel {
     changes: broadcast::Sender<Change>,
-    /// None while there is no connection that has caught up.
+    /// None while no connection has caught up.
     position: watch::Sender<Option<i64>>,
 }
 
@@ -85,8 +86,8 @@ struct Channel {
 pub(super) struct Feed {
     sync: SyncServiceClient<Transport>,
     lifecycle: Lifecycle,
-    /// How often a feed that tells nothing looks whether anybody listens.
-    look_round: Duration,
+    /// The period of the check whether the feed still has listeners.
+    idle_check: Duration,
     open: Arc<Mutex<Weak<Channel>>>,
 }
 
@@ -94,25 +95,26 @@ impl Feed {
     pub(super) fn new(
         sync: SyncServiceClient<Transport>,
         lifecycle: Lifecycle,
-        look_round: Duration,
+        idle_check: Duration,
     ) -> Self {
-        Self { sync, lifecycle, look_round, open: Arc::default() }
+        Self { sync, lifecycle, idle_check, open: Arc::default() }
     }
 
     pub(super) async fn join(&self) -> Result<Joined, Refusal> {
         let (changes, mut position) = self.subscribe();
         let caught_up = async { position.wait_for(Option::is_some).await.ok().and_then(|at| *at) };
-        match timeout(context::remaining(PATIENCE), caught_up).await {
+        match timeout(context::remaining(JOIN_TIMEOUT), caught_up).await {
             Ok(Some(position)) => Ok(Joined { changes, position }),
             Ok(None) | Err(_) => Err(Refusal::unavailable(Reason::ServiceUnavailable, 1)),
         }
     }
 
     fn subscribe(&self) -> (broadcast::Receiver<Change>, watch::Receiver<Option<i64>>) {
+        // Held until this listener has subscribed: `is_abandoned` must not close the channel in between.
         let mut open = self.open.lock();
         let channel = open.upgrade().unwrap_or_else(|| {
             let channel = Arc::new(Channel {
-                changes: broadcast::Sender::new(BEHIND),
+                changes: broadcast::Sender::new(LAG_LIMIT),
                 position: watch::Sender::new(None),
             });
             *open = Arc::downgrade(&channel);
@@ -122,7 +124,7 @@ impl Feed {
         (channel.changes.subscribe(), channel.position.subscribe())
     }
 
-    /// Follows sync until nobody listens any more or the process stops.
+    /// Follows sync until there are no listeners or the process stops.
     async fn follow(self, channel: Arc<Channel>) {
         let stopping = self.lifecycle.stopping().clone();
         let (mut after, mut pause) = (None, FIRST_PAUSE);
@@ -135,7 +137,7 @@ impl Feed {
                     return;
                 }
                 let (code, message) = (status.code(), status.message());
-                tracing::warn!(?code, message, "the stream of changes of the listing was lost");
+                tracing::warn!(?code, message, "the stream of listing changes was lost");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(3));
             }
@@ -143,16 +145,16 @@ impl Feed {
         stopping.run_until_cancelled(following).await;
     }
 
-    /// Passes on what one connection tells; returns when nobody listens any more.
+    /// Relays the events of one connection. Returns when there are no listeners.
     async fn relay(&self, channel: &Channel, after: &mut Option<i64>) -> Result<(), Status> {
         let request = WatchStreamsRequest { caller: Some(system_caller()), after_version: *after };
         let mut events = self.sync.clone().watch_streams(request).await?.into_inner();
-        let mut look_round = tokio::time::interval(self.look_round);
+        let mut idle_check = tokio::time::interval(self.idle_check);
         let mut has_caught_up = false;
         loop {
             let event = tokio::select! {
-                event = events.message() => event?.ok_or_else(|| Status::unavailable("it ended"))?,
-                _ = look_round.tick() => {
+                event = events.message() => event?.ok_or_else(|| Status::unavailable("the stream ended"))?,
+                _ = idle_check.tick() => {
                     if self.is_abandoned(channel) {
                         return Ok(());
                     }
@@ -171,14 +173,15 @@ impl Feed {
                 None => None,
             };
             if let Some(change) = change {
-                let _ = channel.changes.send(change); // to nobody: the next look round ends it
-                tokio::task::yield_now().await; // listeners first, or a burst would leave all of them behind
+                let _ = channel.changes.send(change); // without listeners, the next idle check ends
+                tokio::task::yield_now().await; // lets listeners read first: a burst would leave them all behind
             }
         }
     }
 
-    /// Whether nobody listens; then the next listener has a feed of his own.
+    /// Whether there are no listeners. If so, the next listener opens a new channel.
     fn is_abandoned(&self, channel: &Channel) -> bool {
+        // The lock of `subscribe`: no listener can join between the count and the removal.
         let mut open = self.open.lock();
         let is_abandoned = channel.changes.receiver_count() == 0;
         if is_abandoned {
@@ -188,7 +191,7 @@ impl Feed {
     }
 }
 
-/// Returns `None` for a row that cannot be converted, after logging it: it must not stop the others.
+/// Converts a row. Logs a row that cannot be converted and returns None, because it must not stop the others.
 fn row(version: i64, mut stream: pb::Stream) -> Option<FeedRow> {
     let groups = std::mem::take(&mut stream.groups);
     let (id, host) = (stream.id.clone(), stream.created_by.clone().unwrap_or_default());
@@ -202,16 +205,16 @@ fn row(version: i64, mut stream: pb::Stream) -> Option<FeedRow> {
     }
 }
 
-/// A row as an event.
+/// Serializes a row as an event.
 pub(super) fn frame(version: i64, stream: pb::Stream) -> Result<Bytes, Rejection> {
     let stream = StreamRow::try_from(stream)?;
     let mut text = format!("event: stream\nid: {version}\ndata: ").into_bytes();
     serde_json::to_writer(&mut text, &stream).map_err(|_| Rejection::Incomplete("stream"))?;
     text.extend_from_slice(b"\n\n");
-    Ok(text.into_boxed_slice().into()) // what is counted is what is held
+    Ok(text.into_boxed_slice().into()) // without spare capacity: the counted bytes are the held bytes
 }
 
-/// Browsers tell only of events that have data.
+/// Returns the event `reset`. It has data, because browsers dispatch no event without data.
 pub(super) fn reset(version: i64) -> Bytes {
     format!("event: reset\nid: {version}\ndata: {{}}\n\n").into()
 }

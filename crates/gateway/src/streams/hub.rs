@@ -1,4 +1,4 @@
-//! What the routes of the listing share: the feed of changes, the listeners, and the memory that they may take.
+//! The state that the routes of the listing share: the feed of changes, the listeners, and their memory limits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,14 +13,14 @@ use tonic::{Status, Streaming};
 use super::{feed::Feed, listeners::Listeners, tickets::Tickets};
 use crate::{config::StreamsConfig, connections::CONNECTIONS};
 
-/// Connections that listen at once; the rest of the gateway's are for requests that end.
+/// Listeners at once. The other connections of the gateway are for requests that end.
 const LISTENERS: usize = CONNECTIONS as usize / 4 * 3;
 /// Listeners whose missed rows are being read at once.
 const CATCHING_UP: usize = 64;
-/// Bytes of missed rows that all listeners together have not taken yet.
-pub(crate) const MISSED: usize = 8 * 1024 * 1024;
+/// Bytes of missed rows that wait for all listeners together.
+pub(crate) const MISSED_BYTES: usize = 8 * 1024 * 1024;
 
-/// Cloned for each request: one reference count.
+/// It is cloned for each request, which costs one reference count.
 #[derive(Clone)]
 pub(crate) struct Streams(Arc<Hub>);
 
@@ -47,8 +47,8 @@ impl Streams {
             tickets: Tickets::signed_with(&config.link_secrets),
             listeners: Listeners::at_most(LISTENERS),
             catching_up: Semaphore::new(CATCHING_UP),
-            missed: Arc::new(Semaphore::new(MISSED)),
-            is_public: config.anybody_reads,
+            missed: Arc::new(Semaphore::new(MISSED_BYTES)),
+            is_public: config.is_public,
             heartbeat: config.heartbeat,
         }))
     }
@@ -84,7 +84,7 @@ impl Streams {
         self.0.heartbeat
     }
 
-    /// The changes that `caller` may read after a version.
+    /// Opens the stream of the changes after a version that `caller` may read.
     pub(super) async fn changes_after(
         &self,
         caller: Option<Caller>,

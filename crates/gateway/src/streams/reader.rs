@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::hub::Streams;
 use crate::{auth::Auth, error::Rejection, extract::Query};
 
-/// None: an anonymous client. A token that is not valid never counts as none.
+/// A reader of the listing. None: an anonymous client. An invalid token is refused; it never counts as no token.
 pub(crate) struct ListingReader(pub(super) Option<Caller>);
 
 impl<S> FromRequestParts<S> for ListingReader
@@ -29,7 +29,7 @@ where
     }
 }
 
-/// A reader who may show a ticket instead of a token.
+/// A reader that may send a ticket instead of a token.
 pub(crate) struct TicketReader(pub(super) Option<Caller>);
 
 #[derive(Deserialize)]

@@ -1,7 +1,7 @@
-//! Signs and verifies tickets, with which a browser's `EventSource`, which sends no headers, opens the event stream.
+//! Signs and verifies tickets. A browser's `EventSource` sends no headers, so it opens the event stream with a ticket.
 //!
-//! A URL ends up in logs, so it never carries the JWT. A ticket opens the event stream and nothing else, for 60 s. It
-//! holds what the filter needs: user id, admin or not, groups.
+//! URLs appear in logs, so a URL never has the JWT. A ticket opens only the event stream, for 60 s. It has the facts
+//! that the filter needs: user id, admin flag, groups.
 
 use proto::types::v1::Caller;
 use secrecy::SecretString;
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_says_who_until_it_expires() {
+    fn ticket_names_the_caller_until_it_expires() {
         let tickets = tickets(&["one"]);
         let ticket = ticket(&tickets);
         let caller = tickets.verify(&ticket, 59).unwrap();
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_can_be_replaced_and_another_ones_tickets_are_refused() {
+    fn ticket_of_an_old_secret_is_valid_and_of_another_is_not() {
         let old = ticket(&tickets(&["old"]));
         assert!(tickets(&["new", "old"]).verify(&old, 0).is_some());
         assert!(tickets(&["new"]).verify(&old, 0).is_none());
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_changed_is_refused() {
+    fn changed_ticket_is_refused() {
         let tickets = tickets(&["one"]);
         let good = ticket(&tickets);
         let (payload, signature) = good.split_once('.').unwrap();

@@ -1,0 +1,249 @@
+//! The settings as command-line arguments and environment variables, and their checks.
+//!
+//! The gateway does not start if it would accept tokens of any issuer. Exactly one source of keys is required, and so
+//! are the issuer and the audience. Keys are fetched over https, except from this machine.
+
+use std::time::Duration;
+
+use chassis::{
+    clock::Clock,
+    config::{InternalArgs, Invalid, Problems, check, given},
+    signed::link_secrets,
+};
+use url::{Host, Url};
+
+use super::{
+    AuthConfig, Config, Cors, HttpConfig, KeySource, Nip98Config, PeerAddresses, Rates, StreamsConfig,
+};
+use crate::{
+    address::TrustedProxies,
+    auth::claim_paths::{AdminClaim, GroupsClaim},
+};
+
+#[derive(clap::Args, Clone, Default)]
+pub struct Args {
+    /// Address of the HTTP port [default: `0.0.0.0:8080`]
+    #[arg(long, env = "GATEWAY_LISTEN")]
+    pub gateway_listen: Option<String>,
+    /// Where the booking service is, `http://booking:50051` [always required]
+    #[arg(long, env = "BOOKING_URL")]
+    pub booking_url: Option<String>,
+    /// Where the room-lifecycle service is, `http://room-lifecycle:50052` [always required]
+    #[arg(long, env = "ROOM_URL")]
+    pub room_url: Option<String>,
+    /// Where the token service is, `http://token:50053` [always required]
+    #[arg(long, env = "TOKEN_URL")]
+    pub token_url: Option<String>,
+    /// Where the sync service is, `http://sync:50054` [always required]
+    #[arg(long, env = "SYNC_URL")]
+    pub sync_url: Option<String>,
+    #[command(flatten)]
+    pub internal: InternalArgs,
+    #[command(flatten)]
+    pub http: HttpArgs,
+}
+
+/// The settings that do not depend on where the services run. `greenroom up` uses only these.
+#[derive(clap::Args, Clone, Default)]
+pub struct HttpArgs {
+    /// The identity provider's key set: https, or http on this machine [required: this or `AUTH_HS256_SECRET`]
+    #[arg(long, env = "AUTH_JWKS_URL")]
+    pub auth_jwks_url: Option<String>,
+    /// The secret that HS256 tokens are signed with, at least 32 bytes [required: this or `AUTH_JWKS_URL`]
+    #[arg(long, env = "AUTH_HS256_SECRET", hide_env_values = true)]
+    pub auth_hs256_secret: Option<String>,
+    /// `iss` of the tokens, exactly [always required]
+    #[arg(long, env = "AUTH_ISSUER")]
+    pub auth_issuer: Option<String>,
+    /// What `aud` of the tokens must be or contain [always required]
+    #[arg(long, env = "AUTH_AUDIENCE")]
+    pub auth_audience: Option<String>,
+    /// The claim that makes a user an admin, as a JSON pointer and its value: `/app_metadata/role=admin`. Never a claim
+    /// that users can edit themselves [default: no admins]
+    #[arg(long, env = "ADMIN_CLAIM")]
+    pub admin_claim: Option<String>,
+    /// A claim or JSON pointer that lists the user's groups [default: no groups]
+    #[arg(long, env = "GROUPS_CLAIM")]
+    pub groups_claim: Option<String>,
+    /// Web origins that may call from a browser, separated by commas, or `*` [default: none]
+    ///
+    /// Without it `greenroom up` allows `http://localhost`, `http://127.0.0.1` and `http://[::1]` at any port.
+    #[arg(long, env = "CORS_ORIGINS")]
+    pub cors_origins: Option<String>,
+    /// Addresses and networks whose `X-Forwarded-For` is trusted, separated by commas [default: none]
+    ///
+    /// The first such header of another peer is logged as a warning.
+    #[arg(long, env = "TRUSTED_PROXIES")]
+    pub trusted_proxies: Option<String>,
+    /// Connections of one address (IPv6: of one /64) to one replica; one more is closed at once. `0`: no limit
+    /// [default: `512`]
+    ///
+    /// Peers in `TRUSTED_PROXIES` and on this machine are not counted.
+    #[arg(long, env = "CONNECTIONS_PER_ADDRESS")]
+    pub connections_per_address: Option<String>,
+    /// This gateway as clients see it, `https://api.example.org` [default: links are relative, and no Nostr signature
+    /// is accepted]
+    #[arg(long, env = "API_URL")]
+    pub api_url: Option<String>,
+    /// Further base URLs at which clients reach this gateway, separated by commas. Nostr clients sign for one of these
+    /// or for `API_URL` (docs/nests.md) [default: none]
+    #[arg(long, env = "PUBLIC_URLS")]
+    pub public_urls: Option<String>,
+    /// How far a Nostr client's clock and ours may differ, in either direction; 1 s to 120 s [default: `60s`]
+    #[arg(long, env = "NIP98_WINDOW")]
+    pub nip98_window: Option<String>,
+    /// Whether the listing of public live rooms and its stream of events can be read without a token [default: `false`]
+    #[arg(long, env = "PUBLIC_LISTING")]
+    pub public_listing: Option<String>,
+    /// The secret that signs links and tickets, at least 32 bytes; `new,old` during a rotation; the same for all
+    /// gateways [default: `INTERNAL_TOKEN`]
+    #[arg(long, env = "LINK_SECRET", hide_env_values = true)]
+    pub link_secret: Option<String>,
+    /// Requests of one user, `<per second>/<burst>`, for each replica [default: `100/1000`]
+    #[arg(long, env = "RATE_LIMIT_USER")]
+    pub rate_limit_user: Option<String>,
+    /// Requests of one address without a valid token, `<per second>/<burst>`. Webhooks of an address that are not
+    /// answered 200 are counted separately, with the same limit [default: `20/100`]
+    #[arg(long, env = "RATE_LIMIT_ANONYMOUS")]
+    pub rate_limit_anonymous: Option<String>,
+    /// Moderation requests of one user, `<per second>/<burst>` [default: `5/5`]
+    ///
+    /// These are: admit, admit all, reject, promote, demote, mute, kick, ban, unban; kicks from a meeting; starting,
+    /// stopping and deleting a recording; and the same requests of a Nostr key.
+    #[arg(long, env = "RATE_LIMIT_MODERATION")]
+    pub rate_limit_moderation: Option<String>,
+    /// Token requests with `?ensure=now` of one user, `<per second>/<burst>` [default: `1/5`]
+    #[arg(long, env = "RATE_LIMIT_ENSURE")]
+    pub rate_limit_ensure: Option<String>,
+}
+
+impl Args {
+    /// Checks the settings. The error lists all problems.
+    pub fn check(self) -> Result<Config, Invalid> {
+        check(|problems| self.check_with(problems))
+    }
+
+    pub fn check_with(mut self, problems: &mut Problems) -> Option<Config> {
+        self.http.link_secret = given(self.http.link_secret).or_else(|| self.internal.internal_token.clone());
+        let listen = problems.listen("GATEWAY_LISTEN", self.gateway_listen.as_deref(), 8080);
+        let booking = problems.peer("BOOKING_URL", self.booking_url);
+        let room = problems.peer("ROOM_URL", self.room_url);
+        let token = problems.peer("TOKEN_URL", self.token_url);
+        let sync = problems.peer("SYNC_URL", self.sync_url);
+        let internal = self.internal.check(problems);
+        let http = self.http.check_with(problems);
+        Some(Config {
+            listen,
+            peers: PeerAddresses { booking: booking?, room: room?, token: token?, sync: sync? },
+            internal: internal?,
+            http: http?,
+        })
+    }
+}
+
+impl HttpArgs {
+    pub fn check_with(self, problems: &mut Problems) -> Option<HttpConfig> {
+        let rates = self.rates(problems);
+        let keys = keys(self.auth_jwks_url, self.auth_hs256_secret, problems);
+        let issuer = problems.required("AUTH_ISSUER", self.auth_issuer);
+        let audience = problems.required("AUTH_AUDIENCE", self.auth_audience);
+        let admin = optional("ADMIN_CLAIM", self.admin_claim, AdminClaim::parse, problems);
+        let groups = optional("GROUPS_CLAIM", self.groups_claim, GroupsClaim::parse, problems);
+        let cors = optional("CORS_ORIGINS", self.cors_origins, Cors::parse, problems);
+        let trusted = optional("TRUSTED_PROXIES", self.trusted_proxies, TrustedProxies::parse, problems);
+        let connections_per_address =
+            problems.parse("CONNECTIONS_PER_ADDRESS", self.connections_per_address.as_deref(), 512);
+        let api_url =
+            given(self.api_url).and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
+        let nip98 = Nip98Config {
+            bases: bases(api_url.as_deref(), self.public_urls, problems),
+            window: problems.duration_in(
+                "NIP98_WINDOW",
+                self.nip98_window.as_deref(),
+                Nip98Config::WINDOW,
+                Duration::from_secs(1)..=Duration::from_mins(2),
+                "1 s to 120 s",
+            ),
+        };
+        let is_public = problems.parse("PUBLIC_LISTING", self.public_listing.as_deref(), false);
+        let link_secrets = link_secrets(self.link_secret, problems);
+        Some(HttpConfig {
+            streams: StreamsConfig { is_public, ..StreamsConfig::signed_with(link_secrets?) },
+            auth: AuthConfig {
+                keys: keys?,
+                issuer: issuer?,
+                audience: audience?,
+                admin,
+                groups,
+                clock: Clock::default(),
+            },
+            cors: cors.unwrap_or(Cors::None),
+            trusted_proxies: trusted.unwrap_or_default(),
+            connections_per_address,
+            api_url,
+            rates,
+            nip98,
+        })
+    }
+
+    fn rates(&self, problems: &mut Problems) -> Rates {
+        let defaults = Rates::default();
+        let mut rate =
+            |setting, value: &Option<String>, default| problems.parse(setting, value.as_deref(), default);
+        Rates {
+            user: rate("RATE_LIMIT_USER", &self.rate_limit_user, defaults.user),
+            anonymous: rate("RATE_LIMIT_ANONYMOUS", &self.rate_limit_anonymous, defaults.anonymous),
+            moderation: rate("RATE_LIMIT_MODERATION", &self.rate_limit_moderation, defaults.moderation),
+            ensure: rate("RATE_LIMIT_ENSURE", &self.rate_limit_ensure, defaults.ensure),
+            ..defaults
+        }
+    }
+}
+
+/// Parses an optional setting.
+fn optional<T>(
+    setting: &str,
+    value: Option<String>,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+    problems: &mut Problems,
+) -> Option<T> {
+    let value = given(value)?;
+    parse(value.trim()).map_err(|problem| problems.add(setting, problem)).ok()
+}
+
+/// Checks `AUTH_JWKS_URL` and `AUTH_HS256_SECRET`, of which exactly one is required.
+fn keys(jwks: Option<String>, secret: Option<String>, problems: &mut Problems) -> Option<KeySource> {
+    match (given(jwks), given(secret)) {
+        (Some(jwks), None) => {
+            let url = problems.url("AUTH_JWKS_URL", Some(jwks), &["https", "http"])?;
+            if url.scheme() == "http" && !is_loopback(&url) {
+                problems.add("AUTH_JWKS_URL", "must be https");
+                return None;
+            }
+            Some(KeySource::Jwks(url))
+        }
+        (None, Some(secret)) => problems.secret("AUTH_HS256_SECRET", Some(secret), 32).map(KeySource::Hs256),
+        _ => {
+            problems.add("AUTH_JWKS_URL, AUTH_HS256_SECRET", "exactly one of the two must be set");
+            None
+        }
+    }
+}
+
+/// Returns the base URLs of `API_URL` and `PUBLIC_URLS`.
+fn bases(api_url: Option<&str>, others: Option<String>, problems: &mut Problems) -> Vec<Url> {
+    let mut bases: Vec<Url> = api_url.and_then(|url| url.parse().ok()).into_iter().collect();
+    for url in given(others).iter().flat_map(|urls| urls.split(',')) {
+        bases.extend(problems.url("PUBLIC_URLS", Some(url.trim().to_owned()), &["http", "https"]));
+    }
+    bases
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
