@@ -1,4 +1,4 @@
-//! What operators see, and nobody else.
+//! The routes for operators.
 
 use serde_json::{Value, json};
 
@@ -14,22 +14,22 @@ async fn get(gateway: &Gateway, path: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn nobody_without_the_admin_claim_asks_anybody() {
+async fn admin_routes_are_403_without_the_admin_claim() {
     let gateway = Gateway::start().await;
     for path in PATHS {
         let path = format!("/api/v1/admin/{path}");
-        let (status, told) = answer(gateway.get(&path).bearer_auth(token("host-1"))).await;
-        assert_eq!((status, &told["code"]), (403, &json!("not_admin")), "{path}");
+        let (status, reply) = answer(gateway.get(&path).bearer_auth(token("host-1"))).await;
+        assert_eq!((status, &reply["code"]), (403, &json!("not_admin")), "{path}");
         assert_eq!(answer(gateway.get(&path)).await.0, 401, "{path}");
     }
     assert!(gateway.fake.calls().is_empty());
 }
 
 #[tokio::test]
-async fn what_is_stuck_is_told_with_its_cause() {
+async fn stuck_rooms_are_listed_with_their_last_error() {
     let gateway = Gateway::start().await;
-    let (status, told) = get(&gateway, "stuck-rooms?limit=5").await;
-    assert_eq!(status, 200, "{told}");
+    let (status, reply) = get(&gateway, "stuck-rooms?limit=5").await;
+    assert_eq!(status, 200, "{reply}");
     let stuck = json!([{
         "id": ROOM, "hostUserId": "host-1", "status": "live", "currentSessionId": null, "openSessionId": null,
     }]);
@@ -38,13 +38,13 @@ async fn what_is_stuck_is_told_with_its_cause() {
         "lastError": "LiveKit did not answer", "nextAttemptAt": "2027-01-15T08:01:00Z",
         "createdAt": "2027-01-15T08:00:00Z",
     }]);
-    assert_eq!(told["data"], json!({"liveRooms": stuck, "rooms": unmade}));
+    assert_eq!(reply["data"], json!({"liveRooms": stuck, "rooms": unmade}));
     assert!(gateway.fake.last().request.contains("limit: Some(5)"));
     assert_eq!(get(&gateway, "stuck-rooms?limit=0").await.1["field"], json!("limit"));
 }
 
 #[tokio::test]
-async fn orphans_and_drift_are_told() {
+async fn orphans_and_drift_have_the_documented_shape() {
     let gateway = Gateway::start().await;
     let orphans = json!({"retired": ["session-old"], "unknown": ["session-unknown"], "inhabited": []});
     assert_eq!(get(&gateway, "orphans").await.1["data"], orphans);
@@ -55,11 +55,11 @@ async fn orphans_and_drift_are_told() {
 }
 
 #[tokio::test]
-async fn events_come_in_pages_of_one_room_or_of_all() {
+async fn events_are_paged_and_filtered_by_room() {
     let gateway = Gateway::start().await;
-    let (status, told) = get(&gateway, "events?roomName=session-x&limit=1&cursor=here").await;
-    assert_eq!((status, &told["nextCursor"]), (200, &json!("more")), "{told}");
-    let event = &told["data"][0];
+    let (status, reply) = get(&gateway, "events?roomName=session-x&limit=1&cursor=here").await;
+    assert_eq!((status, &reply["nextCursor"]), (200, &json!("more")), "{reply}");
+    let event = &reply["data"][0];
     assert_eq!((&event["id"], &event["roomId"]), (&json!("EV_1"), &Value::Null));
     assert_eq!(event["payload"], json!({"event": "room_started"}));
     let call = gateway.fake.last().request;

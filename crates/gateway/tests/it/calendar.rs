@@ -1,4 +1,4 @@
-//! The calendar file: by token or by the link of one person and booking; and what admins see of deliveries.
+//! The calendar file, opened by a token or by the link of one person and booking; and the deliveries that admins list.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ async fn link(gateway: &Gateway) -> String {
 }
 
 #[tokio::test]
-async fn a_link_opens_the_file_for_the_person_it_was_shown_to() {
+async fn calendar_link_opens_the_file_for_its_person() {
     let gateway = Gateway::start().await;
     let link = link(&gateway).await;
     let response = gateway.get(&link).send().await.unwrap();
@@ -34,7 +34,7 @@ async fn a_link_opens_the_file_for_the_person_it_was_shown_to() {
 }
 
 #[tokio::test]
-async fn a_link_that_was_changed_or_signed_by_another_is_401() {
+async fn calendar_link_is_401_when_changed_or_signed_otherwise() {
     let gateway = Gateway::start().await;
     let link = link(&gateway).await;
     let calls = gateway.fake.calls().len();
@@ -58,7 +58,7 @@ async fn a_link_that_was_changed_or_signed_by_another_is_401() {
 }
 
 #[tokio::test]
-async fn only_a_party_is_shown_a_link() {
+async fn calendar_link_is_null_for_readers_who_are_not_a_party() {
     let gateway = Gateway::start().await;
     let path = format!("/api/bookings/{SESSION}");
     let (_, body) = answer(gateway.get(&path).bearer_auth(token("admin"))).await;
@@ -66,7 +66,7 @@ async fn only_a_party_is_shown_a_link() {
 }
 
 #[tokio::test]
-async fn deliveries_are_for_admins() {
+async fn deliveries_are_listed_for_admins_only() {
     let gateway = Gateway::start().await;
     for state in ["pending", "waiting"] {
         let path = format!("/api/v1/admin/notifications?state={state}");

@@ -1,4 +1,4 @@
-//! Clients that are generated from the OpenAPI document compile in strict mode, and work.
+//! Clients that are generated from the OpenAPI document compile in strict mode and work.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
 }
 
-/// Runs a program in the repository; its output, if it succeeds.
+/// Runs a program in the repository. Returns its output.
 fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(program);
     let output = command.args(arguments).envs(environment.iter().copied()).current_dir(root()).output();
@@ -25,10 +25,10 @@ fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Strin
     out.into_owned()
 }
 
-/// An empty folder for generated code, with the document in it.
+/// Creates an empty folder for generated code, and writes the document into it.
 fn folder(name: &str) -> (String, String) {
     static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| drop(run(".ci/api", &["tools"], &[]))); // npm must not run twice at once
+    INSTALLED.call_once(|| drop(run(".ci/api", &["tools"], &[]))); // two npm processes must not run at once
     let folder = format!("target/api/{name}");
     let path = root().join(&folder);
     let _ = fs::remove_dir_all(&path); // it may not exist
@@ -38,7 +38,7 @@ fn folder(name: &str) -> (String, String) {
     (format!("{folder}/openapi.json"), folder)
 }
 
-/// What a client prints after its calls, the last of which is refused.
+/// The output of a client after its calls. The last call is refused.
 fn expected(refused: &str) -> Value {
     json!({"title": "Algebra", "over": false, "listed": 1, "refused": refused})
 }

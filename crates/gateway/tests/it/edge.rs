@@ -1,4 +1,4 @@
-//! What every request gets, whatever its route: an id, a budget, a trace, CORS, a JSON answer.
+//! Features of every route: request id, time budget, trace, CORS, JSON answers.
 
 use gateway::HttpArgs;
 use opentelemetry::{global, trace::TracerProvider as _};
@@ -10,11 +10,11 @@ use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _}
 
 use crate::{
     fakes::SESSION,
-    support::{Gateway, answer, args, checked, token, told},
+    support::{Gateway, answer, args, checked, status_and_body, token},
 };
 
 #[tokio::test]
-async fn a_request_id_is_kept_or_made_and_told_everywhere() {
+async fn request_id_is_kept_or_created_and_passed_on() {
     let gateway = Gateway::start().await;
     let longest = "x".repeat(128);
     for id in ["abc-123", longest.as_str()] {
@@ -27,14 +27,14 @@ async fn a_request_id_is_kept_or_made_and_told_everywhere() {
     for id in ["", "with space", "ümlaut", too_long.as_str()] {
         let response = gateway.get("/api/bookings").header("x-request-id", id);
         let response = response.send().await.unwrap();
-        let made = response.headers()["x-request-id"].to_str().unwrap().to_owned();
-        assert!(made.len() == 32 && made != id, "{id} became {made}");
-        assert_eq!(told(response).await.1["request_id"], json!(made));
+        let created = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        assert!(created.len() == 32 && created != id, "{id} became {created}");
+        assert_eq!(status_and_body(response).await.1["request_id"], json!(created));
     }
 }
 
 #[tokio::test]
-async fn the_budget_goes_along_as_the_deadline_of_the_call() {
+async fn time_budget_is_the_deadline_of_the_call() {
     for gateway in [Gateway::start().await, Gateway::in_process().await] {
         let path = format!("/api/sessions/{SESSION}/livekit/access-token");
         assert_eq!(answer(gateway.get(&path).bearer_auth(token("host-1"))).await.0, 200);
@@ -45,7 +45,7 @@ async fn the_budget_goes_along_as_the_deadline_of_the_call() {
 }
 
 #[tokio::test]
-async fn unknown_routes_and_methods_answer_in_json() {
+async fn unknown_routes_and_methods_are_answered_in_json() {
     let gateway = Gateway::start().await;
     for path in ["/", "/api", "/api/bookings/x/y/z", "/API/bookings", "//", "/api/bookings/"] {
         let (status, body) = answer(gateway.get(path)).await;
@@ -64,7 +64,7 @@ async fn unknown_routes_and_methods_answer_in_json() {
 }
 
 #[tokio::test]
-async fn browsers_of_listed_origins_may_call_and_no_others() {
+async fn cors_allows_listed_origins_only() {
     let gateway = Gateway::with(checked(HttpArgs {
         cors_origins: Some("https://app.test, http://localhost:3000".into()),
         ..args()
@@ -93,25 +93,25 @@ async fn browsers_of_listed_origins_may_call_and_no_others() {
 }
 
 #[tokio::test]
-async fn without_the_setting_no_browser_may_call_from_elsewhere() {
+async fn cors_allows_no_origin_without_the_setting() {
     let gateway = Gateway::start().await;
     let request = gateway.get("/health").header("origin", "https://app.test");
     let response = request.send().await.unwrap();
     assert!(!response.headers().contains_key("access-control-allow-origin"));
-    let anybody = Gateway::with(checked(HttpArgs { cors_origins: Some("*".into()), ..args() })).await;
-    let request = anybody.get("/health").header("origin", "https://app.test");
+    let any_origin = Gateway::with(checked(HttpArgs { cors_origins: Some("*".into()), ..args() })).await;
+    let request = any_origin.get("/health").header("origin", "https://app.test");
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
     assert!(!response.headers().contains_key("access-control-allow-credentials"));
 }
 
 #[tokio::test]
-async fn the_trace_of_the_client_goes_on_to_the_service() {
+async fn client_trace_is_passed_on_to_the_service() {
     global::set_text_map_propagator(TraceContextPropagator::new());
     let provider = SdkTracerProvider::builder().build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-    // For the whole process: a scoped one would race with the other tests for who registers a span first. While a
-    // dispatcher is alone, a thread that has not got it yet decides for all: a second one makes it ask both.
+    // Global: a scoped subscriber would race with other tests to register the spans first. With a single dispatcher, a
+    // thread that does not have it yet can disable a callsite for all threads; with a second one, both are asked.
     let _second = Dispatch::new(NoSubscriber::default());
     let ours = Targets::new().with_targets([("gateway", Level::DEBUG), ("chassis", Level::DEBUG)]);
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer.with_filter(ours)))
@@ -121,8 +121,8 @@ async fn the_trace_of_the_client_goes_on_to_the_service() {
     let request = gateway.get("/api/bookings").bearer_auth(token("ana"));
     let request = request.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
     assert_eq!(answer(request).await.0, 200);
-    let told = gateway.fake.last().metadata.get("traceparent").cloned().unwrap();
-    assert!(told.to_str().unwrap().contains(trace), "{told:?}");
+    let traceparent = gateway.fake.last().metadata.get("traceparent").cloned().unwrap();
+    assert!(traceparent.to_str().unwrap().contains(trace), "{traceparent:?}");
 }
 
 #[tokio::test]
@@ -134,21 +134,21 @@ async fn requests_are_counted_by_route_and_never_by_path() {
     assert_eq!(answer(gateway.get("/secret-path")).await.0, 404);
     let invented = Method::from_bytes(b"INVENTED").unwrap();
     assert_eq!(answer(gateway.request(invented, "/api/bookings")).await.0, 405);
-    let told = metrics.render();
+    let rendered = metrics.render();
     for line in [
         r#"greenroom_http_requests_total{route="/api/bookings/{bookingId}",method="GET",status="200"}"#,
         r#"greenroom_http_requests_total{route="none",method="GET",status="404"}"#,
         r#"greenroom_http_request_duration_seconds_bucket{route="/api/bookings/{bookingId}",method="GET""#,
     ] {
-        assert!(told.contains(line), "{line} is not in: {told}");
+        assert!(rendered.contains(line), "{line} is not in: {rendered}");
     }
     for never in [SESSION, "secret-path", "INVENTED"] {
-        assert!(!told.contains(never), "{never}");
+        assert!(!rendered.contains(never), "{never}");
     }
 }
 
 #[tokio::test]
-async fn answers_are_never_sniffed_and_pages_never_framed() {
+async fn answers_forbid_sniffing_and_pages_forbid_framing() {
     let gateway = Gateway::start().await;
     let bookings = || gateway.get("/api/bookings");
     for (request, status) in [

@@ -1,5 +1,5 @@
-//! One booking between `host-1` and `guest-1`, one live room of `host-1`, one listing, and the services that know them:
-//! they record every call, decide by who asks, and do as they are told.
+//! Fake services with one booking between `host-1` and `guest-1`, one live room of `host-1`, one nest and one listing.
+//! They record every call, answer depending on the caller, and behave as the test sets ([`Behaviour`]).
 
 mod admin;
 mod booking;
@@ -31,16 +31,16 @@ pub const SESSION: &str = "0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e01";
 pub const ROOM: &str = "0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e03";
 pub const NOTIFICATION: &str = "0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e02";
 
-/// What the services do with the next calls.
+/// How the services answer the next calls.
 #[derive(Clone, Default)]
-pub enum Mood {
-    /// Answer those who may.
+pub enum Behaviour {
+    /// Answer.
     #[default]
-    Well,
+    Answer,
     Refuse(Refusal),
     /// Refuse this call, and answer the others.
     RefuseAt(&'static str, Refusal),
-    /// Fail without a reason of ours.
+    /// Fail without a reason in the status.
     Fail(Status),
     Panic,
     Hang,
@@ -53,26 +53,26 @@ pub struct Call {
     pub method: &'static str,
     pub caller: Option<Caller>,
     pub metadata: MetadataMap,
-    /// The request as `Debug` writes it.
+    /// The `Debug` output of the request.
     pub request: String,
 }
 
-/// The rest: proofs that were taken, and who is in the nest.
+/// Behaviour and calls, the listing, the accepted proofs, and the participants of the nest.
 #[derive(Clone, Default)]
-pub struct Fake(Arc<Mutex<(Mood, Vec<Call>)>>, Listing, Proofs, Arc<Mutex<HashSet<String>>>);
+pub struct Fake(Arc<Mutex<(Behaviour, Vec<Call>)>>, Listing, Proofs, Arc<Mutex<HashSet<String>>>);
 
 type Proofs = Arc<Mutex<HashSet<(Vec<u8>, Vec<u8>)>>>;
 
 impl Fake {
-    pub fn set(&self, mood: Mood) {
-        self.0.lock().0 = mood;
+    pub fn set(&self, behaviour: Behaviour) {
+        self.0.lock().0 = behaviour;
     }
 
     pub fn calls(&self) -> Vec<Call> {
         self.0.lock().1.clone()
     }
 
-    /// What sync tells.
+    /// The listing that sync serves.
     pub fn listing(&self) -> &Listing {
         &self.1
     }
@@ -81,6 +81,7 @@ impl Fake {
         self.calls().pop().expect("a call")
     }
 
+    /// Records a call, and returns the request and its caller if the behaviour is to answer.
     async fn take<R: Debug>(
         &self,
         method: &'static str,
@@ -90,25 +91,26 @@ impl Fake {
         let metadata = request.metadata().clone();
         let request = request.into_inner();
         let caller = caller(&request);
-        let mood = {
+        let behaviour = {
             let mut inner = self.0.lock();
             inner.1.push(Call { method, caller: caller.clone(), metadata, request: format!("{request:?}") });
             inner.0.clone()
         };
-        match mood {
-            Mood::RefuseAt(at, refusal) if at == method => return Err(refusal.into()),
-            Mood::HangAt(at) if at == method => std::future::pending().await,
-            Mood::Well | Mood::RefuseAt(..) | Mood::HangAt(_) => {}
-            Mood::Refuse(refusal) => return Err(refusal.into()),
-            Mood::Fail(status) => return Err(status),
-            Mood::Panic => panic!("on purpose"),
-            Mood::Hang => std::future::pending().await,
+        match behaviour {
+            Behaviour::RefuseAt(at, refusal) if at == method => return Err(refusal.into()),
+            Behaviour::HangAt(at) if at == method => std::future::pending().await,
+            Behaviour::Answer | Behaviour::RefuseAt(..) | Behaviour::HangAt(_) => {}
+            Behaviour::Refuse(refusal) => return Err(refusal.into()),
+            Behaviour::Fail(status) => return Err(status),
+            Behaviour::Panic => panic!("a deliberate panic"),
+            Behaviour::Hang => std::future::pending().await,
         }
         let caller = caller.unwrap_or_default();
         Ok((request, caller))
     }
 }
 
+/// A time near 2027-01-15T08:00:00Z.
 fn at(seconds: i64) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: 1_800_000_000 + seconds, nanos: 0 }
 }

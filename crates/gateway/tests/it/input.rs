@@ -1,4 +1,4 @@
-//! Bad input: 400 naming the field, 413, and never a call to a service.
+//! Wrong input: 400 with the field, 413, and no call to a service.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -65,10 +65,10 @@ async fn wrong_bodies_of_a_booking_name_their_field() {
     ] {
         let shown: String = body.chars().take(120).collect();
         let request = gateway.post("/api/bookings").bearer_auth(token("ana"));
-        let (status, told) = answer(request.body(body)).await;
-        assert_eq!((status, &told["code"]), (400, &json!("invalid_request")), "{shown}: {told}");
-        assert_eq!(told["field"], field, "{shown}: {told}");
-        assert_eq!(told["error"], "Invalid Request");
+        let (status, reply) = answer(request.body(body)).await;
+        assert_eq!((status, &reply["code"]), (400, &json!("invalid_request")), "{shown}: {reply}");
+        assert_eq!(reply["field"], field, "{shown}: {reply}");
+        assert_eq!(reply["error"], "Invalid Request");
     }
     assert!(gateway.fake.calls().is_empty());
 }
@@ -89,8 +89,8 @@ async fn other_bodies_of_the_wrong_type_name_their_field() {
         (Method::POST, format!("{session}/kick"), r#"{"userId":5}"#, "userId"),
     ] {
         let request = gateway.request(method, &path).bearer_auth(token("host-1"));
-        let (status, told) = answer(request.body(body)).await;
-        assert_eq!((status, told["field"].as_str()), (400, Some(field)), "{path} {body}: {told}");
+        let (status, reply) = answer(request.body(body)).await;
+        assert_eq!((status, reply["field"].as_str()), (400, Some(field)), "{path} {body}: {reply}");
     }
     assert!(gateway.fake.calls().is_empty());
 }
@@ -116,14 +116,14 @@ async fn wrong_queries_name_their_parameter() {
         (access.as_str(), "ensure=later", "ensure"),
     ] {
         let request = gateway.get(&format!("{path}?{query}")).bearer_auth(token("ana"));
-        let (status, told) = answer(request).await;
-        assert_eq!((status, told["field"].as_str()), (400, Some(field)), "{path}?{query}: {told}");
+        let (status, reply) = answer(request).await;
+        assert_eq!((status, reply["field"].as_str()), (400, Some(field)), "{path}?{query}: {reply}");
     }
     assert!(gateway.fake.calls().is_empty());
 }
 
 #[tokio::test]
-async fn ids_that_are_no_uuids_are_refused_before_any_call() {
+async fn ids_that_are_not_uuids_are_refused_before_any_call() {
     let gateway = Gateway::start().await;
     for id in ["1", "not-a-uuid", "0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e0", "%00", "'%20or%201=1", "%ff"] {
         for (method, path) in [
@@ -137,11 +137,11 @@ async fn ids_that_are_no_uuids_are_refused_before_any_call() {
             (Method::POST, format!("/api/sessions/{id}/livekit/kick")),
             (Method::POST, format!("/api/notifications/{id}/read")),
         ] {
-            let (status, told) = answer(gateway.request(method, &path).bearer_auth(token(id))).await;
-            assert_eq!(status, 400, "{path}: {told}");
+            let (status, reply) = answer(gateway.request(method, &path).bearer_auth(token(id))).await;
+            assert_eq!(status, 400, "{path}: {reply}");
             if !path.contains("notifications") && id != "%ff" {
-                assert_eq!(told["code"], "invalid_session_id", "{path}");
-                assert_eq!(told["error"], "Invalid session ID");
+                assert_eq!(reply["code"], "invalid_session_id", "{path}");
+                assert_eq!(reply["error"], "Invalid session ID");
             }
         }
     }
@@ -149,7 +149,7 @@ async fn ids_that_are_no_uuids_are_refused_before_any_call() {
 }
 
 #[tokio::test]
-async fn bodies_of_a_mebibyte_are_413_and_the_client_hears_it() {
+async fn body_of_a_mebibyte_is_413_and_the_client_gets_the_answer() {
     let gateway = Gateway::start().await;
     let huge = with("description", json!("x".repeat(1024 * 1024)));
     for path in [
@@ -158,8 +158,8 @@ async fn bodies_of_a_mebibyte_are_413_and_the_client_hears_it() {
         format!("/api/sessions/{SESSION}/livekit/kick"),
     ] {
         let request = gateway.post(&path).bearer_auth(token("host-1"));
-        let (status, told) = answer(request.body(huge.clone())).await;
-        assert_eq!((status, &told["code"]), (413, &json!("too_large")), "{path}");
+        let (status, reply) = answer(request.body(huge.clone())).await;
+        assert_eq!((status, &reply["code"]), (413, &json!("too_large")), "{path}");
     }
     assert!(chunked(&gateway, 64).await.starts_with("HTTP/1.1 413"), "without a length");
     assert!(gateway.fake.calls().is_empty());
@@ -169,7 +169,7 @@ async fn bodies_of_a_mebibyte_are_413_and_the_client_hears_it() {
 }
 
 #[tokio::test]
-async fn optional_input_may_be_absent_and_unknown_parameters_are_ignored() {
+async fn optional_input_may_be_absent_and_unknown_is_ignored() {
     let gateway = Gateway::start().await;
     let path = format!("/api/bookings/{SESSION}/cancel");
     let request = gateway.post(&path).bearer_auth(token("host-1"));
@@ -177,13 +177,13 @@ async fn optional_input_may_be_absent_and_unknown_parameters_are_ignored() {
     let request = gateway
         .get("/api/bookings?color=red&limit=100&role=host&status=no_show&from=2030-01-01T00:00:00%2B02:00");
     assert_eq!(answer(request.bearer_auth(token("ana"))).await.0, 200);
-    let asked = gateway.fake.last().request;
-    assert!(asked.contains("role: Some(Host)") && asked.contains("status: Some(NoShow)"), "{asked}");
-    assert!(asked.contains("1893448800"), "the offset is taken into account: {asked}");
+    let sent = gateway.fake.last().request;
+    assert!(sent.contains("role: Some(Host)") && sent.contains("status: Some(NoShow)"), "{sent}");
+    assert!(sent.contains("1893448800"), "the offset is applied: {sent}");
     let id = NOTIFICATION.to_uppercase();
     let request = gateway.post(&format!("/api/notifications/{id}/read"));
     assert_eq!(answer(request.bearer_auth(token("ana"))).await.0, 200);
-    assert!(gateway.fake.last().request.contains(NOTIFICATION), "ids have one form");
+    assert!(gateway.fake.last().request.contains(NOTIFICATION), "ids are canonical");
 }
 
 #[tokio::test]
@@ -197,12 +197,12 @@ async fn idempotency_keys_are_passed_on_within_their_limits() {
     assert_eq!(post(longest.clone()).await.0, 201);
     assert!(gateway.fake.last().request.contains(&longest));
     for wrong in ["k".repeat(201), String::new(), "ü".into()] {
-        let (status, told) = post(wrong).await;
-        assert_eq!((status, &told["field"]), (400, &json!("Idempotency-Key")));
+        let (status, reply) = post(wrong).await;
+        assert_eq!((status, &reply["field"]), (400, &json!("Idempotency-Key")));
     }
 }
 
-/// Books with a body of so many chunks of 16 KiB; the answer as it came.
+/// Creates a booking with a body of this number of chunks of 16 KiB. Returns the raw answer.
 async fn chunked(gateway: &Gateway, chunks: usize) -> String {
     let mut socket = TcpStream::connect(gateway.address).await.unwrap();
     let head = format!(
@@ -222,13 +222,13 @@ async fn chunked(gateway: &Gateway, chunks: usize) -> String {
 }
 
 #[tokio::test]
-async fn long_bodies_that_do_not_end_hold_up_no_short_ones() {
+async fn unfinished_long_bodies_do_not_block_short_ones() {
     let gateway = Gateway::start().await;
-    let mut waiting = Vec::new();
+    let mut unfinished = Vec::new();
     for person in 0..64 {
         for _ in 0..8 {
             let bearer = format!("Bearer {}", token(&format!("person {person}")));
-            waiting.push(begin_body(&gateway, &Method::POST, "/api/v1/live/rooms", &bearer).await);
+            unfinished.push(begin_body(&gateway, &Method::POST, "/api/v1/live/rooms", &bearer).await);
         }
     }
     let token = token("host-1");
@@ -236,12 +236,12 @@ async fn long_bodies_that_do_not_end_hold_up_no_short_ones() {
         let body = json!({"description": "x".repeat(length)});
         answer(gateway.post("/api/v1/live/rooms").json(&body).bearer_auth(&token)).await.0
     };
-    eventually("no place for a long body", async || match ask(4_000).await {
+    eventually("no free slot for a long body", async || match ask(4_000).await {
         503 => Ok(()),
         other => Err(other),
     })
     .await;
     assert_eq!(ask(500).await, 200);
-    drop(waiting);
-    eventually("a place", async || (ask(4_000).await == 200).then_some(())).await;
+    drop(unfinished);
+    eventually("a free slot", async || (ask(4_000).await == 200).then_some(())).await;
 }

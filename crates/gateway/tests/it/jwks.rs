@@ -1,4 +1,4 @@
-//! Whose tokens are believed, with an identity provider's key set.
+//! Verification of tokens with the key set of an identity provider.
 
 use gateway::HttpArgs;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -14,7 +14,7 @@ async fn gateway(provider: &Provider) -> Gateway {
     let args = HttpArgs {
         auth_hs256_secret: None,
         auth_jwks_url: Some(provider.url.clone()),
-        // Floods of bad tokens are what these tests are about.
+        // These tests send floods of invalid tokens.
         rate_limit_anonymous: Some("100000/100000".into()),
         ..args()
     };
@@ -30,7 +30,7 @@ async fn status(gateway: &Gateway, token: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn rs256_es256_and_eddsa_are_verified_each_by_its_own_key() {
+async fn rs256_es256_and_eddsa_verify_with_their_own_key_only() {
     let (ec, ed) = (ec("ec"), ed());
     let provider = Provider::start(&[rsa(), &ec, &ed]).await;
     let gateway = gateway(&provider).await;
@@ -47,7 +47,7 @@ async fn rs256_es256_and_eddsa_are_verified_each_by_its_own_key() {
 }
 
 #[tokio::test]
-async fn the_public_key_is_no_secret_to_sign_with() {
+async fn token_signed_with_the_public_key_as_secret_is_401() {
     let provider = Provider::start(&[rsa()]).await;
     let gateway = gateway(&provider).await;
     let modulus = rsa().public["n"].as_str().unwrap();
@@ -60,14 +60,14 @@ async fn the_public_key_is_no_secret_to_sign_with() {
             assert_eq!(status(&gateway, &token).await, 401);
         }
     }
-    // RS512 by the right key is still not what the key is for.
+    // The key is for RS256 only.
     let mut header = rsa().header();
     header.alg = Algorithm::RS512;
     assert_eq!(status(&gateway, &sign_with(&header, &claims("ana"), &rsa().signing)).await, 401);
 }
 
 #[tokio::test]
-async fn a_key_that_the_token_brings_along_or_points_to_is_not_used() {
+async fn key_in_the_token_header_is_not_used() {
     let (ours, theirs) = (ec("ours"), ec("theirs"));
     let (provider, evil) = (Provider::start(&[&ours]).await, Provider::start(&[&theirs]).await);
     let gateway = gateway(&provider).await;
@@ -80,31 +80,31 @@ async fn a_key_that_the_token_brings_along_or_points_to_is_not_used() {
         let token = sign_with(&header, &claims("ana"), &theirs.signing);
         assert_eq!(status(&gateway, &token).await, 401, "{kid}");
     }
-    assert_eq!(evil.asked(), 0);
+    assert_eq!(evil.fetches(), 0);
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_key_ids_causes_one_fetch() {
+async fn flood_of_unknown_key_ids_causes_one_fetch() {
     let known = ec("known");
     let provider = Provider::start(&[&known]).await;
     let gateway = gateway(&provider).await;
     assert_eq!(status(&gateway, &token(&known)).await, 200);
-    let before = provider.asked();
-    let strangers: Vec<String> = (0..100)
+    let before = provider.fetches();
+    let tokens: Vec<String> = (0..100)
         .map(|number| {
             let mut header = known.header();
             header.kid = Some(format!("unknown-{number}"));
             sign_with(&header, &claims("ana"), &known.signing)
         })
         .collect();
-    let answers = strangers.iter().map(|token| status(&gateway, token));
+    let answers = tokens.iter().map(|token| status(&gateway, token));
     assert!(futures::future::join_all(answers).await.iter().all(|status| *status == 401));
-    assert_eq!(provider.asked() - before, 1);
+    assert_eq!(provider.fetches() - before, 1);
     assert_eq!(status(&gateway, &token(&known)).await, 200);
 }
 
 #[tokio::test]
-async fn a_rotated_key_is_found_at_once_and_the_old_one_is_forgotten() {
+async fn rotated_key_is_found_at_once_and_the_old_one_is_401() {
     let (old, new) = (ec("old"), ec("new"));
     let provider = Provider::start(&[&old]).await;
     let gateway = gateway(&provider).await;
@@ -112,7 +112,7 @@ async fn a_rotated_key_is_found_at_once_and_the_old_one_is_forgotten() {
     provider.publish(&[&new]);
     assert_eq!(status(&gateway, &token(&new)).await, 200);
     let mut another = claims("ben");
-    another["jti"] = json!("not remembered");
+    another["jti"] = json!("not cached");
     let token = sign_with(&old.header(), &another, &old.signing);
     assert_eq!(status(&gateway, &token).await, 401);
 }
@@ -130,7 +130,7 @@ async fn keys_stay_when_a_fetch_fails() {
 }
 
 #[tokio::test]
-async fn without_any_key_the_answer_is_503_until_the_provider_is_back() {
+async fn answer_is_503_until_the_first_keys_are_fetched() {
     let key = ec("key");
     let provider = Provider::start(&[]).await;
     let gateway = gateway(&provider).await;
@@ -147,7 +147,7 @@ async fn without_any_key_the_answer_is_503_until_the_provider_is_back() {
 }
 
 #[tokio::test]
-async fn a_short_rsa_key_is_not_used() {
+async fn short_rsa_key_is_not_used() {
     let (short, key) = (rsa_of("short", 1024), ec("key"));
     let provider = Provider::start(&[&short, &key]).await;
     let gateway = gateway(&provider).await;
@@ -156,7 +156,7 @@ async fn a_short_rsa_key_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_set_elsewhere_or_without_end_is_not_taken() {
+async fn key_set_is_rejected_when_redirected_or_too_large() {
     let key = ec("key");
     let mut moved = Provider::start(&[&key]).await;
     moved.url = moved.url.replace("jwks.json", "moved.json");
@@ -169,7 +169,7 @@ async fn a_set_elsewhere_or_without_end_is_not_taken() {
 }
 
 #[tokio::test]
-async fn a_set_with_keys_of_other_kinds_still_serves_the_ones_we_use() {
+async fn key_set_with_unknown_kinds_serves_the_usable_keys() {
     let key = ec("key");
     let encryption = ec("encryption");
     let mut for_encryption = encryption.public.clone();

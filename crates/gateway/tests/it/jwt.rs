@@ -1,4 +1,4 @@
-//! Whose tokens are believed, with a shared secret.
+//! Verification of tokens with a shared secret.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -25,12 +25,12 @@ fn without(field: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_good_token_names_the_caller_to_the_services() {
+async fn valid_token_names_the_caller_to_the_services() {
     let gateway = Gateway::start().await;
     let mut admin = claims("ana");
     admin["app_metadata"] = json!({"roles": ["admin"]});
     admin["groups"] = json!(["choir", "band"]);
-    admin["name"] = json!("Name\0 of ana"); // Postgres takes no NUL
+    admin["name"] = json!("Name\0 of ana"); // Postgres does not store NUL
     assert_eq!(status(&gateway, &sign(&admin)).await, 200);
     let caller = gateway.fake.last().caller.unwrap();
     assert_eq!((caller.user_id.as_str(), caller.name.as_str()), ("ana", "Name of ana"));
@@ -40,16 +40,16 @@ async fn a_good_token_names_the_caller_to_the_services() {
 }
 
 #[tokio::test]
-async fn a_name_has_200_characters_at_most_whatever_a_token_says() {
+async fn name_of_a_token_is_cut_at_200_characters() {
     let gateway = Gateway::start().await;
-    for (told, name) in [("Ü".repeat(200), "Ü".repeat(200)), ("名".repeat(3_000), "名".repeat(200))] {
-        assert_eq!(status(&gateway, &with("name", told)).await, 200);
+    for (claim, name) in [("Ü".repeat(200), "Ü".repeat(200)), ("名".repeat(3_000), "名".repeat(200))] {
+        assert_eq!(status(&gateway, &with("name", claim)).await, 200);
         assert_eq!(gateway.fake.last().caller.unwrap().name, name);
     }
 }
 
 #[tokio::test]
-async fn a_person_of_more_groups_than_are_remembered_is_known_all_the_same() {
+async fn person_with_too_many_groups_to_cache_is_authenticated() {
     let gateway = Gateway::start().await;
     let groups: Vec<String> = (0..400).map(|number| format!("group {number}")).collect();
     let token = with("groups", groups.clone());
@@ -60,7 +60,7 @@ async fn a_person_of_more_groups_than_are_remembered_is_known_all_the_same() {
 }
 
 #[tokio::test]
-async fn tokens_that_are_not_in_order_are_refused_and_reach_no_service() {
+async fn invalid_tokens_are_401_and_reach_no_service() {
     let gateway = Gateway::start().await;
     let unsigned = |header: Value| {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -105,7 +105,7 @@ async fn tokens_that_are_not_in_order_are_refused_and_reach_no_service() {
 }
 
 #[tokio::test]
-async fn a_missing_or_another_authorization_is_401() {
+async fn missing_or_other_authorization_is_401() {
     let gateway = Gateway::start().await;
     for authorization in [None, Some("Basic YTpi"), Some("Bearer"), Some("bearer")] {
         let mut request = gateway.get(PATH);
@@ -115,11 +115,11 @@ async fn a_missing_or_another_authorization_is_401() {
         assert_eq!(answer(request).await.0, 401, "{authorization:?}");
     }
     let lower = gateway.get(PATH).header("authorization", format!("bearer {}", token("ana")));
-    assert_eq!(answer(lower).await.0, 200, "the scheme has no case");
+    assert_eq!(answer(lower).await.0, 200, "the scheme ignores case");
 }
 
 #[tokio::test]
-async fn what_is_in_order_is_accepted_at_its_edges() {
+async fn valid_tokens_are_accepted_at_the_limits() {
     let gateway = Gateway::start().await;
     for (case, token) in [
         ("expired a moment ago", with("exp", now() - 10)),
@@ -135,7 +135,7 @@ async fn what_is_in_order_is_accepted_at_its_edges() {
 }
 
 #[tokio::test]
-async fn a_process_whose_clock_is_an_hour_off_judges_by_its_clock() {
+async fn token_times_are_verified_by_the_process_clock() {
     let (fast, slow) = (Gateway::off_by(60).await, Gateway::off_by(-60).await);
     let half_an_hour = token("ana");
     assert_eq!(status(&fast, &half_an_hour).await, 401, "it has expired there");
@@ -154,15 +154,15 @@ async fn token_that_is_too_large_is_431_with_the_limit() {
     for bytes in [9 * 1024, 10 * 1024] {
         let large = groups(bytes);
         assert!((12 * 1024 + 1..15 * 1024).contains(&large.len()), "{}", large.len());
-        let (status, told) = answer(gateway.get(PATH).bearer_auth(&large)).await;
-        assert_eq!((status, &told["code"]), (431, &json!("token_too_large")), "{told}");
-        let message = told["message"].as_str().unwrap();
+        let (status, reply) = answer(gateway.get(PATH).bearer_auth(&large)).await;
+        assert_eq!((status, &reply["code"]), (431, &json!("token_too_large")), "{reply}");
+        let message = reply["message"].as_str().unwrap();
         assert!(message.contains("12 KiB") && !message.contains("sign in again"), "{message}");
     }
 }
 
 #[tokio::test]
-async fn times_of_a_token_are_judged_when_out_of_range() {
+async fn token_times_out_of_range_are_verified() {
     let gateway = Gateway::start().await;
     let numbers =
         || [json!(i64::MIN), json!(i64::MAX), json!(u64::MAX), json!(1e300), json!(-1e300), json!(0)];

@@ -1,4 +1,4 @@
-//! Key pairs made for the run, and an identity provider that publishes them.
+//! Key pairs that are generated for the run, and an identity provider that publishes them.
 
 use std::sync::{
     Arc, OnceLock,
@@ -50,7 +50,7 @@ fn random() -> [u8; 32] {
     bytes
 }
 
-/// Made once per run: it is the slow one.
+/// A key pair that is generated once per run, because RSA is slow.
 pub fn rsa() -> &'static KeyPair {
     static KEY: OnceLock<KeyPair> = OnceLock::new();
     KEY.get_or_init(|| rsa_of("rsa", 2048))
@@ -82,24 +82,24 @@ pub fn ed() -> KeyPair {
     }
 }
 
-/// An identity provider's key set on a port.
+/// An identity provider with a key set.
 #[derive(Clone)]
 pub struct Provider {
     pub url: String,
     keys: Arc<Mutex<Option<Vec<Value>>>>,
-    asked: Arc<AtomicUsize>,
-    /// Of white space before the set.
+    fetches: Arc<AtomicUsize>,
+    /// Bytes of white space before the set.
     padding: Arc<AtomicUsize>,
 }
 
 impl Provider {
-    /// Without keys it answers 503.
+    /// Starts the provider. Without keys it answers 503.
     pub async fn start(keys: &[&KeyPair]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let provider = Self {
             url: format!("http://{}/jwks.json", listener.local_addr().expect("its address")),
             keys: Arc::default(),
-            asked: Arc::default(),
+            fetches: Arc::default(),
             padding: Arc::default(),
         };
         if !keys.is_empty() {
@@ -107,7 +107,7 @@ impl Provider {
         }
         let own = provider.clone();
         let answer = move || {
-            own.asked.fetch_add(1, Ordering::SeqCst);
+            own.fetches.fetch_add(1, Ordering::SeqCst);
             let keys = own.keys.lock().clone();
             std::future::ready(match keys {
                 Some(keys) => {
@@ -131,17 +131,18 @@ impl Provider {
         *self.keys.lock() = Some(keys);
     }
 
-    /// Makes the set so many bytes larger.
+    /// Makes the set larger by this number of bytes.
     pub fn pad(&self, bytes: usize) {
         self.padding.store(bytes, Ordering::SeqCst);
     }
 
+    /// Answers 503 from now on.
     pub fn break_down(&self) {
         *self.keys.lock() = None;
     }
 
-    /// How often the set was fetched.
-    pub fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    /// Returns the number of fetches.
+    pub fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::SeqCst)
     }
 }

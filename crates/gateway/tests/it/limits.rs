@@ -1,4 +1,4 @@
-//! How often one may ask.
+//! Rate limits.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{
     support::{Gateway, answer, args, checked, token},
 };
 
-/// Rates at which little comes back while a test runs.
+/// A gateway with rates at which few tokens refill while a test runs.
 async fn slow(user: &str, anonymous: &str) -> Gateway {
     Gateway::with(checked(HttpArgs {
         rate_limit_user: Some(user.into()),
@@ -22,7 +22,7 @@ async fn slow(user: &str, anonymous: &str) -> Gateway {
 }
 
 #[tokio::test]
-async fn a_person_has_a_bucket_of_his_own_wherever_he_is() {
+async fn person_is_rate_limited_across_addresses() {
     let gateway = slow("1/5", "1/5").await;
     let ask = async |person: &str, from: &str| {
         let request = gateway.get("/api/bookings").header("x-forwarded-for", from);
@@ -38,15 +38,15 @@ async fn a_person_has_a_bucket_of_his_own_wherever_he_is() {
             }
         }
     };
-    let come_back = started.elapsed().as_secs() + 1; // on a slow machine
-    assert!((5..=5 + come_back).contains(&passed), "{passed}");
+    let refilled = started.elapsed().as_secs() + 1; // on a slow machine
+    assert!((5..=5 + refilled).contains(&passed), "{passed}");
     assert_eq!(body["code"], json!("rate_limited"));
     assert_eq!(body["retry_after"], json!(1));
     assert_eq!(ask("ben", "203.0.113.9").await.0, 200);
 }
 
 #[tokio::test]
-async fn failed_sign_ins_count_against_the_address_and_good_ones_do_not() {
+async fn only_failed_sign_ins_count_against_the_address() {
     let gateway = slow("1000/1000", "1/3").await;
     let ask = async |token: &str, from: &str| {
         let request = gateway.get("/api/bookings").header("x-forwarded-for", from);
@@ -64,8 +64,8 @@ async fn failed_sign_ins_count_against_the_address_and_good_ones_do_not() {
         assert_eq!(answer.status(), 401);
         passed += 1;
     };
-    let come_back = started.elapsed().as_secs(); // on a slow machine
-    assert!((3..=3 + come_back).contains(&passed), "{passed}");
+    let refilled = started.elapsed().as_secs(); // on a slow machine
+    assert!((3..=3 + refilled).contains(&passed), "{passed}");
     assert_eq!(refused.headers()["retry-after"], "1");
     assert_eq!(ask("nonsense", "203.0.113.2").await.status(), 401, "another address");
     assert_eq!(ask(&token("ana"), "203.0.113.1").await.status(), 200, "the same address, signed in");
@@ -106,7 +106,7 @@ async fn moderation_is_limited_to_five_a_second() {
 }
 
 #[tokio::test]
-async fn looks_at_livekit_that_a_person_asks_for_are_limited_and_tokens_are_not() {
+async fn ensure_now_is_rate_limited_and_plain_tokens_are_not() {
     let gateway = Gateway::start().await;
     let path = format!("/api/sessions/{SESSION}/livekit/access-token");
     let ask = async |person: &str, query: &str| {
@@ -122,8 +122,8 @@ async fn looks_at_livekit_that_a_person_asks_for_are_limited_and_tokens_are_not(
             }
         }
     };
-    let come_back = started.elapsed().as_secs() + 1; // on a slow machine
-    assert!((5..=5 + come_back).contains(&passed), "{passed}");
+    let refilled = started.elapsed().as_secs() + 1; // on a slow machine
+    assert!((5..=5 + refilled).contains(&passed), "{passed}");
     assert_eq!((&body["code"], &body["retry_after"]), (&json!("rate_limited"), &json!(1)));
     assert_eq!(ask("host-1", "").await.0, 200);
     assert_eq!(ask("guest-1", "?ensure=now").await.0, 200);

@@ -5,13 +5,13 @@ use gateway::HttpArgs;
 use serde_json::{Value, json};
 
 use crate::{
-    fakes::{LIVE_SESSION, Mood, ROOM},
+    fakes::{Behaviour, LIVE_SESSION, ROOM},
     live_rooms::room_path,
-    support::{Gateway, answer, args, checked, token, told},
+    support::{Gateway, answer, args, checked, status_and_body, token},
 };
 
 #[tokio::test]
-async fn a_seat_is_taken_given_up_and_held() {
+async fn seat_is_taken_given_up_and_held() {
     let gateway = Gateway::start().await;
     let post =
         async |verb: &str| answer(gateway.post(&room_path(verb)).bearer_auth(token("guest-1"))).await.1;
@@ -25,7 +25,7 @@ async fn a_seat_is_taken_given_up_and_held() {
 }
 
 #[tokio::test]
-async fn a_token_takes_the_seat_first_and_is_never_cached() {
+async fn live_token_takes_a_seat_first_and_is_never_cached() {
     let gateway = Gateway::start().await;
     for (person, query, ensure) in
         [("host-1", "", "ensure_now: false"), ("guest-1", "?ensure=now", "ensure_now: true")]
@@ -40,7 +40,7 @@ async fn a_token_takes_the_seat_first_and_is_never_cached() {
             "role": if is_host { "host" } else { "guest" }, "is_host": is_host, "can_record": is_host,
             "expires_at": "2027-01-15T09:00:00Z",
         });
-        assert_eq!(told(response).await, (200, expected));
+        assert_eq!(status_and_body(response).await, (200, expected));
         let calls = gateway.fake.calls();
         let [.., join, issue] = calls.as_slice() else { panic!("two calls") };
         assert_eq!((join.method, issue.method), ("join", "issue_for_live_room"));
@@ -49,17 +49,17 @@ async fn a_token_takes_the_seat_first_and_is_never_cached() {
 }
 
 #[tokio::test]
-async fn who_gets_no_seat_gets_no_token() {
+async fn live_token_is_refused_without_a_seat() {
     let gateway = Gateway::start().await;
-    gateway.fake.set(Mood::Refuse(Refusal::new(Reason::RoomFull, "Every place is taken.")));
+    gateway.fake.set(Behaviour::Refuse(Refusal::new(Reason::RoomFull, "Every seat is taken.")));
     let request = gateway.get(&room_path("/access-token")).bearer_auth(token("guest-1"));
     let (status, body) = answer(request).await;
     assert_eq!((status, &body["error"]), (409, &json!("ROOM_FULL")));
-    assert_eq!(gateway.fake.calls().len(), 1, "no token was asked for");
+    assert_eq!(gateway.fake.calls().len(), 1, "no token was requested");
 }
 
 #[tokio::test]
-async fn looks_at_livekit_are_limited_here_too() {
+async fn ensure_now_of_a_live_token_is_rate_limited() {
     let settings = HttpArgs { rate_limit_ensure: Some("1/1".into()), ..args() };
     let gateway = Gateway::with(checked(settings)).await;
     let ask = async |query: &str| {
@@ -70,14 +70,14 @@ async fn looks_at_livekit_are_limited_here_too() {
     for _ in 0..20 {
         refused = refused.or(Some(ask("?ensure=now").await).filter(|(status, _)| *status == 429));
     }
-    let (_, body) = refused.expect("20 looks at once");
+    let (_, body) = refused.expect("one of 20 requests is refused");
     assert_eq!((&body["error"], &body["retry_after"]), (&json!("RATE_LIMITED"), &json!(1)));
     assert_eq!(ask("").await.0, 200);
     assert_eq!(ask("?ensure=later").await.1["field"], json!("ensure"));
 }
 
 #[tokio::test]
-async fn the_host_sees_who_waits_and_lets_people_in() {
+async fn host_lists_admits_and_rejects_the_lobby() {
     let gateway = Gateway::start().await;
     let body = answer(gateway.get(&room_path("/lobby?limit=5")).bearer_auth(token("host-1"))).await.1;
     let waiting = json!([{
@@ -100,13 +100,13 @@ async fn the_host_sees_who_waits_and_lets_people_in() {
 }
 
 #[tokio::test]
-async fn a_person_is_named_or_nobody_is_let_in() {
+async fn admit_and_reject_are_400_without_a_user_id() {
     let gateway = Gateway::start().await;
     for (verb, body) in [("admit", json!({})), ("reject", json!({"user_id": 7})), ("admit", Value::Null)] {
         let request = gateway.post(&room_path(&format!("/{verb}"))).json(&body);
-        let (status, told) = answer(request.bearer_auth(token("host-1"))).await;
+        let (status, reply) = answer(request.bearer_auth(token("host-1"))).await;
         let field = if body.is_null() { "body" } else { "user_id" };
-        assert_eq!((status, &told["field"]), (400, &json!(field)), "{told}");
+        assert_eq!((status, &reply["field"]), (400, &json!(field)), "{reply}");
     }
     assert!(gateway.fake.calls().is_empty());
 }

@@ -1,4 +1,4 @@
-//! The host and the people in his room.
+//! Moderation of a live room by its host.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::{
     support::{Gateway, answer, args, checked, token},
 };
 
-/// A gateway whose hosts may moderate as often as the test does.
+/// A gateway whose limit of moderation the tests do not reach.
 async fn gateway() -> Gateway {
     let settings = HttpArgs { rate_limit_moderation: Some("1000/1000".into()), ..args() };
     Gateway::with(checked(settings)).await
@@ -23,23 +23,27 @@ async fn post(gateway: &Gateway, person: &str, verb: &str, body: &Value) -> (u16
 }
 
 #[tokio::test]
-async fn a_host_names_the_person_and_is_answered_the_room() {
+async fn moderation_of_a_user_returns_the_room() {
     let gateway = gateway().await;
-    let whom = json!({"user_id": "guest-1"});
+    let target = json!({"user_id": "guest-1"});
     for (verb, body, rest) in [
-        ("promote", whom.clone(), json!({"seat": {"role": "speaker", "lobby_status": "admitted"}})),
-        ("demote", whom.clone(), json!({"seat": {"role": "guest", "lobby_status": "admitted"}})),
+        ("promote", target.clone(), json!({"seat": {"role": "speaker", "lobby_status": "admitted"}})),
+        ("demote", target.clone(), json!({"seat": {"role": "guest", "lobby_status": "admitted"}})),
         ("mute", json!({"user_id": "guest-1", "source": "microphone"}), json!({"changed": true})),
-        ("kick", whom.clone(), json!({})),
+        ("kick", target.clone(), json!({})),
         ("ban", json!({"user_id": "guest-1", "until": "2027-01-15T08:00:00Z"}), json!({})),
-        ("ban", whom.clone(), json!({})),
-        ("unban", whom.clone(), json!({})),
+        ("ban", target.clone(), json!({})),
+        ("unban", target.clone(), json!({})),
     ] {
-        let (status, told) = post(&gateway, "host-1", verb, &body).await;
-        assert_eq!((status, &told["ok"], &told["room"]["id"]), (200, &json!(true), &json!(ROOM)), "{told}");
-        assert_eq!(told["session"]["id"], json!(LIVE_SESSION));
+        let (status, reply) = post(&gateway, "host-1", verb, &body).await;
+        assert_eq!(
+            (status, &reply["ok"], &reply["room"]["id"]),
+            (200, &json!(true), &json!(ROOM)),
+            "{reply}"
+        );
+        assert_eq!(reply["session"]["id"], json!(LIVE_SESSION));
         for (field, value) in rest.as_object().unwrap() {
-            assert_eq!(&told[field], value, "{verb}");
+            assert_eq!(&reply[field], value, "{verb}");
         }
         let call = gateway.fake.last();
         assert_eq!(call.method, verb);
@@ -49,36 +53,36 @@ async fn a_host_names_the_person_and_is_answered_the_room() {
 }
 
 #[tokio::test]
-async fn a_hand_goes_up_and_down() {
+async fn hand_is_raised_and_lowered() {
     let gateway = Gateway::start().await;
     for raised in [true, false] {
-        let (status, told) = post(&gateway, "guest-1", "hand", &json!({"raised": raised})).await;
+        let (status, reply) = post(&gateway, "guest-1", "hand", &json!({"raised": raised})).await;
         let seat = json!({"role": "guest", "lobby_status": "admitted"});
-        assert_eq!((status, told), (200, json!({"ok": true, "seat": seat})));
+        assert_eq!((status, reply), (200, json!({"ok": true, "seat": seat})));
         assert!(gateway.fake.last().request.contains(&format!("raised: {raised}")));
     }
 }
 
 #[tokio::test]
-async fn the_summary_lists_the_people_in_pages() {
+async fn summary_lists_participants_in_pages() {
     let gateway = Gateway::start().await;
     let request = gateway.get(&room_path("/summary?limit=1&cursor=here")).bearer_auth(token("host-1"));
-    let (status, told) = answer(request).await;
-    assert_eq!((status, &told["ok"], &told["next_cursor"]), (200, &json!(true), &json!("more")));
-    let numbers = ["lobby_waiting", "in_room", "hands_raised", "peak_viewers"].map(|field| &told[field]);
+    let (status, reply) = answer(request).await;
+    assert_eq!((status, &reply["ok"], &reply["next_cursor"]), (200, &json!(true), &json!("more")));
+    let numbers = ["lobby_waiting", "in_room", "hands_raised", "peak_viewers"].map(|field| &reply[field]);
     assert_eq!(numbers, [2, 1, 1, 5]);
     let gus = json!([{
         "user_id": "guest-1", "name": "Gus", "avatar_url": null, "role": "guest", "lobby_status": "admitted",
         "in_room": true, "joined_at": "2027-01-15T08:00:00Z", "left_at": null,
         "hand_raised_at": "2027-01-15T08:01:00Z", "is_kicked": false, "is_banned": false,
     }]);
-    assert_eq!(told["people"], gus);
+    assert_eq!(reply["people"], gus);
     let call = gateway.fake.last().request;
     assert!(call.contains("limit: Some(1)") && call.contains("cursor: Some(\"here\")"), "{call}");
 }
 
 #[tokio::test]
-async fn wrong_bodies_are_refused_by_field_before_anybody_is_asked() {
+async fn wrong_moderation_bodies_name_their_field() {
     let gateway = gateway().await;
     for (verb, body, field) in [
         ("promote", json!({}), "user_id"),
@@ -90,14 +94,14 @@ async fn wrong_bodies_are_refused_by_field_before_anybody_is_asked() {
         ("hand", json!({}), "raised"),
         ("hand", json!({"raised": "yes"}), "raised"),
     ] {
-        let (status, told) = post(&gateway, "host-1", verb, &body).await;
-        assert_eq!((status, &told["field"]), (400, &json!(field)), "{verb} {body}: {told}");
+        let (status, reply) = post(&gateway, "host-1", verb, &body).await;
+        assert_eq!((status, &reply["field"]), (400, &json!(field)), "{verb} {body}: {reply}");
     }
     assert!(gateway.fake.calls().is_empty());
 }
 
 #[tokio::test]
-async fn moderation_has_a_limit_of_its_own() {
+async fn moderation_of_live_rooms_has_a_separate_rate_limit() {
     let settings = HttpArgs { rate_limit_moderation: Some("1/2".into()), ..args() };
     let gateway = Gateway::with(checked(settings)).await;
     for (person, verb) in
@@ -106,16 +110,16 @@ async fn moderation_has_a_limit_of_its_own() {
         let started = Instant::now();
         let mut passed = 0;
         for _ in 0..10 {
-            let (status, told) = post(&gateway, person, verb, &json!({"user_id": "guest-1"})).await;
+            let (status, reply) = post(&gateway, person, verb, &json!({"user_id": "guest-1"})).await;
             if status == 429 {
-                assert_eq!(told["error"], json!("RATE_LIMITED"));
+                assert_eq!(reply["error"], json!("RATE_LIMITED"));
             } else {
                 passed += 1;
             }
         }
-        let come_back = started.elapsed().as_secs(); // on a slow machine
-        assert!((2..=2 + come_back).contains(&passed), "{passed} of 10 {verb} at once");
+        let refilled = started.elapsed().as_secs(); // on a slow machine
+        assert!((2..=2 + refilled).contains(&passed), "{passed} of 10 {verb} at once");
     }
     let (status, _) = post(&gateway, "guest-1", "hand", &json!({"raised": true})).await;
-    assert_eq!(status, 200, "hands are none");
+    assert_eq!(status, 200, "raising a hand is not moderation");
 }

@@ -1,11 +1,11 @@
-//! Permanent live rooms: what clients send and read, and how refusals of the family speak.
+//! Permanent live rooms: requests, answers, and the shape of refusals.
 
 use chassis::status::{Reason, Refusal};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    fakes::{LIVE_SESSION, Mood, ROOM},
+    fakes::{Behaviour, LIVE_SESSION, ROOM},
     support::{Gateway, answer, token},
 };
 
@@ -14,7 +14,7 @@ pub fn room_path(rest: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_room_has_the_documented_shape() {
+async fn live_room_has_the_documented_shape() {
     let gateway = Gateway::start().await;
     let (status, body) = answer(gateway.get("/api/v1/live/rooms/me").bearer_auth(token("host-1"))).await;
     assert_eq!(status, 200);
@@ -38,7 +38,7 @@ async fn a_room_has_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn what_a_host_sets_arrives_and_what_is_absent_stays() {
+async fn live_room_fields_are_passed_on_and_absent_ones_are_not() {
     let gateway = Gateway::start().await;
     let body = json!({
         "title": "T", "access_level": "group", "topic_keys": ["a"], "groups": ["g"], "cover_image_url": "",
@@ -49,8 +49,8 @@ async fn what_a_host_sets_arrives_and_what_is_absent_stays() {
         (Method::PATCH, room_path(""), "update_room"),
     ] {
         let request = gateway.request(method, &path).json(&body).bearer_auth(token("host-1"));
-        let (status, told) = answer(request).await;
-        assert_eq!((status, &told["ok"], &told["room"]["id"]), (200, &json!(true), &json!(ROOM)));
+        let (status, reply) = answer(request).await;
+        assert_eq!((status, &reply["ok"], &reply["room"]["id"]), (200, &json!(true), &json!(ROOM)));
         let call = gateway.fake.last();
         assert_eq!(call.method, called);
         for part in [
@@ -68,7 +68,7 @@ async fn what_a_host_sets_arrives_and_what_is_absent_stays() {
 }
 
 #[tokio::test]
-async fn the_state_says_who_is_there_and_what_the_caller_is() {
+async fn live_room_state_has_counts_and_the_caller() {
     let gateway = Gateway::start().await;
     let body = answer(gateway.get(&room_path("/state")).bearer_auth(token("host-1"))).await.1;
     assert_eq!(
@@ -84,23 +84,23 @@ async fn the_state_says_who_is_there_and_what_the_caller_is() {
 }
 
 #[tokio::test]
-async fn refusals_are_not_ok_and_their_error_is_the_code_in_capitals() {
+async fn live_refusals_are_not_ok_and_have_the_code_in_capitals() {
     let gateway = Gateway::start().await;
     for &reason in Reason::ALL {
-        gateway.fake.set(Mood::Refuse(Refusal::new(reason, "Why not.")));
+        gateway.fake.set(Behaviour::Refuse(Refusal::new(reason, "Why not.")));
         let (status, body) = answer(gateway.get(&room_path("")).bearer_auth(token("ana"))).await;
         assert_eq!(status, reason.http());
         assert_eq!((&body["ok"], &body["code"]), (&json!(false), &json!(reason.code())));
         assert_eq!(body["error"], json!(reason.code().to_uppercase()));
         assert_eq!(body["message"], "Why not.");
     }
-    gateway.fake.set(Mood::Panic);
+    gateway.fake.set(Behaviour::Panic);
     let (status, body) = answer(gateway.get(&room_path("")).bearer_auth(token("ana"))).await;
     assert_eq!((status, &body["error"]), (500, &json!("INTERNAL")));
 }
 
 #[tokio::test]
-async fn the_family_speaks_alike_before_any_service_is_asked() {
+async fn live_refusals_of_the_gateway_have_the_same_shape() {
     let gateway = Gateway::start().await;
     let ana = token("ana");
     for (method, path, bearer, status, error) in [
@@ -112,8 +112,12 @@ async fn the_family_speaks_alike_before_any_service_is_asked() {
     ] {
         let response = gateway.request(method, path).bearer_auth(bearer).send().await.unwrap();
         let request_id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
-        let (told, body) = crate::support::told(response).await;
-        assert_eq!((told, &body["error"], &body["ok"]), (status, &json!(error), &json!(false)), "{path}");
+        let (reply_status, body) = crate::support::status_and_body(response).await;
+        assert_eq!(
+            (reply_status, &body["error"], &body["ok"]),
+            (status, &json!(error), &json!(false)),
+            "{path}"
+        );
         assert_eq!(body["request_id"], json!(request_id));
     }
     let (_, body) = answer(gateway.get("/api/v1/lively").bearer_auth(ana)).await;
@@ -135,8 +139,8 @@ async fn wrong_input_names_its_field() {
         (Method::GET, "/api/v1/live/rooms/not-a-uuid/state".to_owned(), json!({}), "room_id"),
     ] {
         let request = gateway.request(method, &path).body(body.to_string()).bearer_auth(token("host-1"));
-        let (status, told) = answer(request).await;
-        assert_eq!((status, &told["field"]), (400, &json!(field)), "{path} {body}: {told}");
+        let (status, reply) = answer(request).await;
+        assert_eq!((status, &reply["field"]), (400, &json!(field)), "{path} {body}: {reply}");
     }
     let large = json!({"description": "x".repeat(64 * 1024)}).to_string();
     let request = gateway.post("/api/v1/live/rooms").body(large).bearer_auth(token("host-1"));

@@ -1,16 +1,16 @@
-//! Going live and the host's verbs.
+//! Live sessions: going live, and the actions of the host.
 
 use chassis::status::{Reason, Refusal};
 use serde_json::{Value, json};
 
 use crate::{
-    fakes::{LIVE_SESSION, Mood, ROOM},
+    fakes::{Behaviour, LIVE_SESSION, ROOM},
     live_rooms::room_path,
-    support::{Gateway, answer, token, told},
+    support::{Gateway, answer, status_and_body, token},
 };
 
 #[tokio::test]
-async fn a_new_session_is_201_with_its_place_and_the_same_wish_again_is_200() {
+async fn go_live_returns_201_then_200_when_repeated() {
     let gateway = Gateway::start().await;
     for (body, status) in [(json!({}), 201), (json!({"session_title": "again"}), 200)] {
         let request = gateway.post(&room_path("/sessions")).json(&body).bearer_auth(token("host-1"));
@@ -18,8 +18,8 @@ async fn a_new_session_is_201_with_its_place_and_the_same_wish_again_is_200() {
         let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
         let expected = (status == 201).then(|| format!("/api/v1/live/rooms/{ROOM}/state"));
         assert_eq!(location, expected);
-        let (told, body) = told(response).await;
-        assert_eq!((told, &body["ok"]), (status, &json!(true)));
+        let (reply_status, body) = status_and_body(response).await;
+        assert_eq!((reply_status, &body["ok"]), (status, &json!(true)));
         assert_eq!(
             (&body["session"]["id"], &body["session"]["livekit"]),
             (&json!(LIVE_SESSION), &json!("starting"))
@@ -28,7 +28,7 @@ async fn a_new_session_is_201_with_its_place_and_the_same_wish_again_is_200() {
 }
 
 #[tokio::test]
-async fn every_wish_of_a_session_arrives() {
+async fn go_live_fields_are_passed_on() {
     let gateway = Gateway::start().await;
     let body = json!({
         "session_title": "T", "starts_at": "2027-01-15T08:00:00Z", "ends_at": "2027-01-15T10:00:00+01:00",
@@ -37,7 +37,7 @@ async fn every_wish_of_a_session_arrives() {
     });
     let request = gateway.post(&room_path("/sessions")).json(&body).header("idempotency-key", "k");
     assert_eq!(answer(request.bearer_auth(token("host-1"))).await.0, 201);
-    let asked = gateway.fake.last().request;
+    let sent = gateway.fake.last().request;
     for part in [
         "session_title: Some(\"T\")",
         "starts_at: Some(Timestamp { seconds: 1800000000",
@@ -49,18 +49,18 @@ async fn every_wish_of_a_session_arrives() {
         "topic_keys: Some(TopicKeys { keys: [] })",
         "idempotency_key: Some(\"k\")",
     ] {
-        assert!(asked.contains(part), "{part} is not in {asked}");
+        assert!(sent.contains(part), "{part} is not in {sent}");
     }
     let empty = gateway.post(&room_path("/sessions")).bearer_auth(token("host-1"));
-    assert_eq!(answer(empty).await.0, 201, "a body is not needed");
-    let asked = gateway.fake.last().request;
+    assert_eq!(answer(empty).await.0, 201, "a body is optional");
+    let sent = gateway.fake.last().request;
     for part in ["starts_at: None", "auto_admit: None", "topic_keys: None", "access_level: None"] {
-        assert!(asked.contains(part), "{part} is not in {asked}");
+        assert!(sent.contains(part), "{part} is not in {sent}");
     }
 }
 
 #[tokio::test]
-async fn wrong_wishes_name_their_field_and_reach_nobody() {
+async fn wrong_go_live_fields_are_named_and_reach_no_service() {
     let gateway = Gateway::start().await;
     for (field, value) in [
         ("session_title", json!(1)),
@@ -73,22 +73,22 @@ async fn wrong_wishes_name_their_field_and_reach_nobody() {
         ("topic_keys", json!({})),
     ] {
         let request = gateway.post(&room_path("/sessions")).json(&json!({ field: value }));
-        let (status, told) = answer(request.bearer_auth(token("host-1"))).await;
-        assert_eq!((status, &told["field"]), (400, &json!(field)), "{told}");
+        let (status, reply) = answer(request.bearer_auth(token("host-1"))).await;
+        assert_eq!((status, &reply["field"]), (400, &json!(field)), "{reply}");
     }
     let request = gateway.post(&room_path("/sessions")).header("idempotency-key", "x".repeat(201));
-    let (status, told) = answer(request.bearer_auth(token("host-1"))).await;
-    assert_eq!((status, &told["field"]), (400, &json!("Idempotency-Key")));
+    let (status, reply) = answer(request.bearer_auth(token("host-1"))).await;
+    assert_eq!((status, &reply["field"]), (400, &json!("Idempotency-Key")));
     assert!(gateway.fake.calls().is_empty());
 }
 
 #[tokio::test]
-async fn a_room_that_is_not_idle_says_what_is_on() {
+async fn room_not_idle_names_the_open_session() {
     let gateway = Gateway::start().await;
     let refusal = Refusal::new(Reason::RoomNotIdle, "Another session is open.")
         .with("session_id", LIVE_SESSION)
         .with("starts_at", "2027-01-15T08:00:00Z");
-    gateway.fake.set(Mood::Refuse(refusal));
+    gateway.fake.set(Behaviour::Refuse(refusal));
     let request = gateway.post(&room_path("/sessions")).bearer_auth(token("host-1"));
     let (status, body) = answer(request).await;
     assert_eq!((status, &body["error"]), (409, &json!("ROOM_NOT_IDLE")));
@@ -99,7 +99,7 @@ async fn a_room_that_is_not_idle_says_what_is_on() {
 }
 
 #[tokio::test]
-async fn each_verb_reaches_its_service_and_answers_room_and_session() {
+async fn host_actions_call_their_service_and_return_the_room() {
     let gateway = Gateway::start().await;
     for (verb, method, part) in [
         ("start", "start_session", ""),
@@ -121,13 +121,13 @@ async fn each_verb_reaches_its_service_and_answers_room_and_session() {
 }
 
 #[tokio::test]
-async fn sessions_come_in_pages() {
+async fn live_sessions_are_paged() {
     let gateway = Gateway::start().await;
     let request = gateway.get(&room_path("/sessions?limit=3&cursor=c")).bearer_auth(token("ana"));
     let body = answer(request).await.1;
     assert_eq!((&body["ok"], &body["next_cursor"]), (&json!(true), &json!("more")));
     assert_eq!(body["sessions"].as_array().map(Vec::len), Some(1));
     assert_eq!(body["sessions"][0]["ended_at"], Value::Null);
-    let asked = gateway.fake.last().request;
-    assert!(asked.contains("limit: Some(3)") && asked.contains("cursor: Some(\"c\")"), "{asked}");
+    let sent = gateway.fake.last().request;
+    assert!(sent.contains("limit: Some(3)") && sent.contains("cursor: Some(\"c\")"), "{sent}");
 }

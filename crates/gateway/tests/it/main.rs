@@ -1,10 +1,10 @@
-//! The gateway on a real socket, in front of services that record what they are asked.
+//! The gateway on a real socket, in front of fake services that record their calls.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test stops where its ground is missing"
+    reason = "a test fails where its fixture is missing"
 )]
 
 mod admin;
@@ -31,7 +31,7 @@ mod recordings;
 mod shares;
 mod streams;
 mod streams_events;
-mod streams_gone;
+mod streams_half_closed;
 mod streams_tickets;
 mod strict;
 mod support;

@@ -1,4 +1,4 @@
-//! What services answer, as clients read it.
+//! Answers and refusals of services, as clients receive them.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use testkit::{eventually, internal, runtime, serve_routes};
 use tonic::Status;
 
 use crate::{
-    fakes::{Fake, Mood, SESSION},
-    support::{Gateway, answer, args, checked, peers, routes, token, told},
+    fakes::{Behaviour, Fake, SESSION},
+    support::{Gateway, answer, args, checked, peers, routes, status_and_body, token},
 };
 
 fn access_token() -> String {
@@ -21,13 +21,13 @@ async fn every_reason_has_its_status_body_and_facts() {
     let gateway = Gateway::start().await;
     for &reason in Reason::ALL {
         let refusal = Refusal::new(reason, "Why not.").with("opens_at", "2030-01-01T09:45:00Z");
-        gateway.fake.set(Mood::Refuse(refusal));
+        gateway.fake.set(Behaviour::Refuse(refusal));
         let request = gateway.get(&access_token()).bearer_auth(token("host-1"));
         let response = request.send().await.unwrap();
         let later = matches!(reason.http(), 429 | 503);
         assert_eq!(response.headers().contains_key("retry-after"), later, "{reason}");
         assert_eq!(response.headers()["cache-control"], "no-store", "{reason}");
-        let (status, body) = told(response).await;
+        let (status, body) = status_and_body(response).await;
         assert_eq!(status, reason.http(), "{reason}");
         assert_eq!(body["code"], reason.code());
         assert_eq!(
@@ -54,65 +54,66 @@ async fn titles_keep_the_words_of_the_replaced_systems() {
         (Reason::TooEarly, "Meeting Not Started Yet"),
         (Reason::MeetingEnded, "Meeting Has Ended"),
     ] {
-        gateway.fake.set(Mood::Refuse(Refusal::new(reason, "Why not.")));
+        gateway.fake.set(Behaviour::Refuse(Refusal::new(reason, "Why not.")));
         let body = answer(gateway.get(&access_token()).bearer_auth(token("host-1"))).await.1;
         assert_eq!(body["error"], title);
     }
-    gateway
-        .fake
-        .set(Mood::Refuse(Refusal::unavailable(Reason::LivekitUnavailable, 7).with("code", "overwritten")));
+    gateway.fake.set(Behaviour::Refuse(
+        Refusal::unavailable(Reason::LivekitUnavailable, 7).with("code", "overwritten"),
+    ));
     let (status, body) = answer(gateway.get(&access_token()).bearer_auth(token("host-1"))).await;
     assert_eq!((status, &body["retry_after"]), (503, &json!(7)));
-    assert_eq!(body["code"], "livekit_unavailable", "a fact never hides what every body has");
+    assert_eq!(body["code"], "livekit_unavailable", "a fact never replaces a common field");
 }
 
 #[tokio::test]
-async fn a_service_that_panics_or_fails_without_a_reason_is_500_and_tells_nothing() {
+async fn service_failure_without_a_reason_is_500_without_details() {
     for gateway in [Gateway::start().await, Gateway::in_process().await] {
-        for mood in [Mood::Panic, Mood::Fail(Status::unknown("select * from secrets"))] {
-            gateway.fake.set(mood);
+        for behaviour in [Behaviour::Panic, Behaviour::Fail(Status::unknown("select * from secrets"))] {
+            gateway.fake.set(behaviour);
             let (status, body) = answer(gateway.get(&access_token()).bearer_auth(token("host-1"))).await;
             assert_eq!((status, &body["code"]), (500, &json!("internal")));
             assert!(!body.to_string().contains("secrets"));
         }
-        gateway.fake.set(Mood::Well);
+        gateway.fake.set(Behaviour::Answer);
         let (status, _) = answer(gateway.get(&access_token()).bearer_auth(token("host-1"))).await;
-        assert_eq!(status, 200, "and it goes on");
+        assert_eq!(status, 200, "the gateway still serves");
     }
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_is_503_with_retry_after() {
-    let deaf = tokio::net::TcpSocket::new_v4().unwrap(); // it has the port, and nobody listens
-    deaf.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let nowhere = format!("http://{}", deaf.local_addr().unwrap());
+async fn unreachable_service_is_503_with_retry_after() {
+    let unanswered = tokio::net::TcpSocket::new_v4().unwrap(); // holds the port without listening
+    unanswered.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let nowhere = format!("http://{}", unanswered.local_addr().unwrap());
     let endpoint = tonic::transport::Endpoint::from_shared(nowhere).unwrap();
     let transport = chassis::transport::Transport::to(endpoint, &internal().tokens);
-    let gateway = Gateway::before(checked(args()), peers(&transport), Fake::default(), runtime()).await;
+    let gateway = Gateway::in_front_of(checked(args()), peers(&transport), Fake::default(), runtime()).await;
     let response = gateway.get(&access_token()).bearer_auth(token("host-1"));
     let response = response.send().await.unwrap();
     assert_eq!(response.headers()["retry-after"], "1");
-    let (status, body) = told(response).await;
+    let (status, body) = status_and_body(response).await;
     assert_eq!((status, &body["code"]), (503, &json!("service_unavailable")));
 }
 
 #[tokio::test]
-async fn a_service_that_dies_during_the_call_is_503() {
-    // A process of its own, as far as a test can have one: its sockets close when it goes.
+async fn service_that_dies_during_the_call_is_503() {
+    // Simulates another process: its sockets close when its runtime ends.
     let process = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (fake, services) = (Fake::default(), runtime());
     let (own, lifecycle) = (fake.clone(), services.lifecycle.clone());
     let serving = async move { serve_routes(routes(&own, true), &internal(), &lifecycle).await };
     let served = process.spawn(serving).await.unwrap();
-    let gateway = Gateway::before(checked(args()), peers(&served.transport), fake.clone(), runtime()).await;
-    fake.set(Mood::Hang);
+    let gateway =
+        Gateway::in_front_of(checked(args()), peers(&served.transport), fake.clone(), runtime()).await;
+    fake.set(Behaviour::Hang);
     let asking = tokio::spawn(answer(gateway.get(&access_token()).bearer_auth(token("host-1"))));
     eventually("the call", async || fake.calls().pop()).await;
     let started = Instant::now();
     process.shutdown_background();
     let (status, body) = asking.await.unwrap();
     assert_eq!((status, &body["code"]), (503, &json!("service_unavailable")));
-    assert!(started.elapsed() < Duration::from_secs(5), "it was not only the deadline");
+    assert!(started.elapsed() < Duration::from_secs(5), "it fails before the deadline");
 }
 
 #[tokio::test]
@@ -148,13 +149,13 @@ async fn success_has_the_envelope_and_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn a_token_is_never_cached_and_can_be_asked_for_once_more() {
+async fn token_is_never_cached_and_passes_ensure_on() {
     let gateway = Gateway::start().await;
     for (query, ensure) in [("", "ensure_now: false"), ("?ensure=now", "ensure_now: true")] {
         let path = format!("{}{query}", access_token());
         let response = gateway.get(&path).bearer_auth(token("guest-1")).send().await.unwrap();
         assert_eq!(response.headers()["cache-control"], "no-store");
-        let data = &told(response).await.1["data"];
+        let data = &status_and_body(response).await.1["data"];
         assert_eq!(
             (&data["role"], &data["isHost"], &data["canRecord"]),
             (&json!("guest"), &json!(false), &json!(false))
@@ -165,7 +166,7 @@ async fn a_token_is_never_cached_and_can_be_asked_for_once_more() {
 }
 
 #[tokio::test]
-async fn a_new_booking_says_where_it_is_and_an_ended_room_says_so() {
+async fn new_booking_has_a_location_and_end_room_ends_the_booking() {
     let gateway = Gateway::start().await;
     let body = json!({
         "guestId": "guest-1", "title": "Algebra", "scheduledAt": "2030-01-01T10:00:00Z", "durationMinutes": 60,
@@ -176,7 +177,7 @@ async fn a_new_booking_says_where_it_is_and_an_ended_room_says_so() {
     let request = gateway.post(&format!("/api/sessions/{SESSION}/livekit/end-room"));
     let body = answer(request.bearer_auth(token("host-1"))).await.1;
     assert_eq!(body, json!({"success": true, "message": "Room ended successfully"}));
-    assert_eq!(gateway.fake.last().method, "end_booking", "the booking ends, not only its room");
+    assert_eq!(gateway.fake.last().method, "end_booking", "the whole booking ends, with its room");
     let request = gateway.post(&format!("/api/sessions/{SESSION}/livekit/create-room"));
     let body = answer(request.bearer_auth(token("host-1"))).await.1;
     assert_eq!(body["data"]["roomSid"], "RM_x");

@@ -1,18 +1,18 @@
-//! The routes of nests, as their clients call them: `accept` and `content-type: application/json` on every request,
-//! bodies or not.
+//! The routes of nests, as their clients call them: every request has `accept` and `content-type: application/json`,
+//! with or without a body.
 
 use gateway::HttpArgs;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::{
-    fakes::{Mood, NEST},
+    fakes::{Behaviour, NEST},
     nip98::{BASE, Signer, gateway},
-    support::{Gateway, answer, args, checked, told},
+    support::{Gateway, answer, args, checked, status_and_body},
 };
 use chassis::status::{Reason, Refusal};
 
-/// A request as the clients send it.
+/// Builds a request as the clients send it.
 pub fn send(
     gateway: &Gateway,
     signer: Option<&Signer>,
@@ -36,7 +36,7 @@ pub fn nest(rest: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_repair_carries_the_proof_of_its_host() {
+async fn repair_of_a_nest_passes_on_the_proof() {
     let gateway = gateway().await;
     let path = format!("/api/v1/diagnostics/rooms/{NEST}/repair");
     let repaired = send(&gateway, Some(&Signer::new(1)), &Method::POST, &path, None).send().await.unwrap();
@@ -45,7 +45,7 @@ async fn a_repair_carries_the_proof_of_its_host() {
 }
 
 #[tokio::test]
-async fn a_new_nest_is_answered_with_its_endpoint_and_a_token() {
+async fn new_nest_returns_its_endpoints_and_a_token() {
     let gateway = gateway().await;
     let host = Signer::new(1);
     let body = r#"{"relays": ["wss://relay.test"], "hls_stream": true}"#;
@@ -58,17 +58,17 @@ async fn a_new_nest_is_answered_with_its_endpoint_and_a_token() {
     ] {
         let response = send(&gateway, Some(&host), &Method::PUT, path, body).send().await.unwrap();
         assert_eq!(response.headers()["cache-control"], "no-store");
-        let (status, told) = told(response).await;
-        assert_eq!(status, 200, "{path}: {told}");
-        assert_eq!(told, json!({"roomId": NEST, "endpoints": endpoints, "token": "livekit.token"}));
+        let (status, reply) = status_and_body(response).await;
+        assert_eq!(status, 200, "{path}: {reply}");
+        assert_eq!(reply, json!({"roomId": NEST, "endpoints": endpoints, "token": "livekit.token"}));
     }
-    let made = gateway.fake.calls().into_iter().next().unwrap();
-    assert_eq!(made.caller.unwrap().user_id, host.public_key());
-    assert!(made.request.contains("wss://relay.test") && made.request.contains("hls_stream: true"));
+    let first = gateway.fake.calls().into_iter().next().unwrap();
+    assert_eq!(first.caller.unwrap().user_id, host.public_key());
+    assert!(first.request.contains("wss://relay.test") && first.request.contains("hls_stream: true"));
 }
 
 #[tokio::test]
-async fn the_first_token_makes_a_participant_and_the_next_is_one_call() {
+async fn first_nest_token_joins_and_the_next_is_one_call() {
     let gateway = gateway().await;
     let listener = Signer::new(2);
     let calls = || gateway.fake.calls().iter().map(|call| call.method).collect::<Vec<_>>();
@@ -77,13 +77,13 @@ async fn the_first_token_makes_a_participant_and_the_next_is_one_call() {
     assert_eq!(calls(), ["issue_for_nest", "join_nest", "issue_for_nest"]);
     assert_eq!(join().await.0, 200);
     assert_eq!(calls().len(), 4);
-    gateway.fake.set(Mood::Refuse(Refusal::new(Reason::NotParticipant, "Why not.")));
-    assert_eq!(join().await.0, 403, "it is tried once");
+    gateway.fake.set(Behaviour::Refuse(Refusal::new(Reason::NotParticipant, "Why not.")));
+    assert_eq!(join().await.0, 403, "it is retried once only");
     assert_eq!(calls().len(), 6);
 }
 
 #[tokio::test]
-async fn ever_new_keys_pay_with_their_address_and_participants_do_not() {
+async fn first_joins_count_against_the_address_and_later_do_not() {
     let settings =
         HttpArgs { api_url: Some(BASE.into()), rate_limit_anonymous: Some("1/3".into()), ..args() };
     let gateway = Gateway::with(checked(settings)).await;
@@ -95,13 +95,13 @@ async fn ever_new_keys_pay_with_their_address_and_participants_do_not() {
         joined += 1;
     }
     assert!((3..50).contains(&joined), "{joined} new keys of one address");
-    let made = gateway.fake.calls().iter().filter(|call| call.method == "join_nest").count();
-    assert_eq!(made, usize::from(joined));
+    let joins = gateway.fake.calls().iter().filter(|call| call.method == "join_nest").count();
+    assert_eq!(joins, usize::from(joined));
     assert_eq!(join(1).await, 200);
 }
 
 #[tokio::test]
-async fn a_new_nest_from_an_address_with_nothing_left_costs_its_key_nothing() {
+async fn new_nest_takes_no_key_token_when_the_address_has_none() {
     let settings = HttpArgs {
         api_url: Some(BASE.into()),
         rate_limit_user: Some("1/20".into()),
@@ -119,14 +119,14 @@ async fn a_new_nest_from_an_address_with_nothing_left_costs_its_key_nothing() {
         }
     }
     assert_eq!(refused, 60);
-    // Its signature was not looked at, or all that the key had would be gone with those.
+    // The refused requests took no token of the key: their signatures were not verified.
     for _ in 0..3 {
         assert_eq!(answer(send(&gateway, Some(&host), &Method::GET, &nest(""), None)).await.0, 200);
     }
 }
 
 #[tokio::test]
-async fn guests_listen_and_everybody_may_ask_who_is_host() {
+async fn guest_token_and_nest_info_need_no_signature() {
     let gateway = gateway().await;
     let guest = answer(send(&gateway, None, &Method::GET, &nest("/guest"), None)).await;
     assert_eq!(guest, (200, json!({"token": "livekit.token"})));
@@ -137,7 +137,7 @@ async fn guests_listen_and_everybody_may_ask_who_is_host() {
 }
 
 #[tokio::test]
-async fn permissions_say_whether_anything_changed() {
+async fn permissions_are_202_or_204_when_nothing_changed() {
     let gateway = gateway().await;
     let host = Signer::new(1);
     let ask = async |body: Value| {
@@ -146,10 +146,10 @@ async fn permissions_say_whether_anything_changed() {
     };
     assert_eq!(ask(json!({"participant": "ab", "can_publish": false})).await, (202, json!("")));
     assert_eq!(ask(json!({"participant": "ab", "can_publish": true})).await, (204, json!("")));
-    let asked = gateway.fake.last().request;
-    for told in ["participant: \"ab\"", "can_publish: Some(true)", "mute_microphone: None", "is_admin: None"]
+    let sent = gateway.fake.last().request;
+    for part in ["participant: \"ab\"", "can_publish: Some(true)", "mute_microphone: None", "is_admin: None"]
     {
-        assert!(asked.contains(told), "{told} is not in: {asked}");
+        assert!(sent.contains(part), "{part} is not in: {sent}");
     }
 }
 
@@ -176,14 +176,14 @@ async fn wrong_bodies_name_their_field_and_reach_no_service() {
         (&post, r#"{"participant": "a", "participant": "b"}"#, 400, "participant"),
     ] {
         let request = send(&gateway, Some(&host), method, path, Some(body));
-        let (told_status, told) = answer(request).await;
-        assert_eq!((told_status, told["field"].as_str().unwrap_or_default()), (status, field), "{told}");
+        let (reply_status, reply) = answer(request).await;
+        assert_eq!((reply_status, reply["field"].as_str().unwrap_or_default()), (status, field), "{reply}");
     }
     assert!(gateway.fake.calls().is_empty());
 }
 
 #[tokio::test]
-async fn the_host_ends_a_nest_and_who_may_not_is_told_in_the_words_of_nests() {
+async fn nest_refusals_have_the_shape_of_nests() {
     let gateway = gateway().await;
     let host = Signer::new(1);
     let end = || send(&gateway, Some(&host), &Method::DELETE, &nest(""), None).send();
@@ -194,18 +194,18 @@ async fn the_host_ends_a_nest_and_who_may_not_is_told_in_the_words_of_nests() {
         (Reason::InvalidRequest, 400, "Invalid Request"),
         (Reason::LivekitUnavailable, 503, "Video Server Unavailable"),
     ] {
-        gateway.fake.set(Mood::Refuse(Refusal::new(reason, "Why not.")));
+        gateway.fake.set(Behaviour::Refuse(Refusal::new(reason, "Why not.")));
         let response = end().await.unwrap();
         let challenge = response.headers().get("www-authenticate").cloned();
         assert_eq!(challenge.is_some_and(|challenge| challenge == "Nostr"), status == 401);
-        let (told_status, told) = told(response).await;
-        assert_eq!((told_status, &told["error"]), (status, &json!(error)));
-        assert_eq!((&told["code"], told.get("ok")), (&json!(reason.code()), None));
+        let (reply_status, reply) = status_and_body(response).await;
+        assert_eq!((reply_status, &reply["error"]), (status, &json!(error)));
+        assert_eq!((&reply["code"], reply.get("ok")), (&json!(reason.code()), None));
     }
 }
 
 #[tokio::test]
-async fn what_is_no_uuid_is_no_nest() {
+async fn nest_id_that_is_not_a_uuid_is_404() {
     let gateway = gateway().await;
     let host = Signer::new(1);
     for id in ["x", "0", "..%2f..", "%00", "%ff", "naddr1xyz", &"a".repeat(500), &format!("{NEST}0")] {
@@ -217,18 +217,18 @@ async fn what_is_no_uuid_is_no_nest() {
             (Method::DELETE, ""),
         ] {
             let path = format!("/api/v1/nests/{id}{rest}");
-            let (status, told) = answer(send(&gateway, Some(&host), &method, &path, None)).await;
-            assert_eq!((status, &told["error"]), (404, &json!("Room not found")), "{path}: {told}");
+            let (status, reply) = answer(send(&gateway, Some(&host), &method, &path, None)).await;
+            assert_eq!((status, &reply["error"]), (404, &json!("Room not found")), "{path}: {reply}");
         }
     }
     assert!(gateway.fake.calls().is_empty());
     let path = nest("/guest").replace(NEST, &NEST.to_uppercase());
     assert_eq!(answer(send(&gateway, None, &Method::GET, &path, None)).await.0, 200);
-    assert!(gateway.fake.last().request.contains(NEST), "ids have one form");
+    assert!(gateway.fake.last().request.contains(NEST), "ids are canonical");
 }
 
 #[tokio::test]
-async fn any_page_may_call_for_nests_and_for_nothing_else() {
+async fn cors_allows_any_page_for_nests_only() {
     let gateway = gateway().await; // CORS_ORIGINS is not set
     for path in [
         "/api/v1/nests",

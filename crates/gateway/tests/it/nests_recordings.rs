@@ -1,11 +1,11 @@
-//! Recordings of nests and their streams, as the clients of nests call and play them.
+//! Recordings and HLS streams of nests, as their clients use them.
 
 use chassis::status::{Reason, Refusal};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::{
-    fakes::{Mood, NEST, RECORDING},
+    fakes::{Behaviour, NEST, RECORDING},
     nests::{nest, send},
     nip98::{BASE, Signer, gateway},
     support::{Gateway, answer},
@@ -20,13 +20,13 @@ fn by(gateway: &Gateway, signer: &Signer, method: &Method, path: &str) -> Reques
 }
 
 #[tokio::test]
-async fn admins_start_stop_list_and_delete_by_signed_requests() {
+async fn signed_requests_start_stop_list_and_delete_recordings() {
     let gateway = gateway().await;
     let host = Signer::new(1);
     assert_eq!(answer(by(&gateway, &host, &Method::POST, &nest("/recording"))).await, (202, json!("")));
-    let asked = gateway.fake.last();
-    assert_eq!(asked.caller.unwrap().user_id, host.public_key());
-    assert!(asked.request.contains(&format!("NestId({NEST:?})")), "{}", asked.request);
+    let sent = gateway.fake.last();
+    assert_eq!(sent.caller.unwrap().user_id, host.public_key());
+    assert!(sent.request.contains(&format!("NestId({NEST:?})")), "{}", sent.request);
     for method in [Method::PATCH, Method::DELETE] {
         assert_eq!(answer(by(&gateway, &host, &method, &one())).await, (202, json!("")));
         assert!(gateway.fake.last().request.contains(RECORDING));
@@ -38,7 +38,7 @@ async fn admins_start_stop_list_and_delete_by_signed_requests() {
 }
 
 #[tokio::test]
-async fn the_file_is_sound_whole_or_in_part() {
+async fn nest_recording_is_downloaded_whole_or_in_part() {
     let gateway = gateway().await;
     let host = Signer::new(1);
     let whole = by(&gateway, &host, &Method::GET, &one()).send().await.unwrap();
@@ -51,11 +51,11 @@ async fn the_file_is_sound_whole_or_in_part() {
     let part = by(&gateway, &host, &Method::GET, &one()).header("range", "bytes=2-4").send().await.unwrap();
     assert_eq!((part.status().as_u16(), part.text().await.unwrap().as_str()), (206, "234"));
     let calls: Vec<_> = gateway.fake.calls().iter().map(|call| call.method).collect();
-    assert_eq!(calls, ["GetRecording", "ReadRecording"].repeat(2), "who may is asked first");
+    assert_eq!(calls, ["GetRecording", "ReadRecording"].repeat(2), "the permission is checked first");
 }
 
 #[tokio::test]
-async fn refusals_have_the_bodies_that_clients_know() {
+async fn nest_recording_refusals_have_the_bodies_of_nests() {
     let gateway = gateway().await;
     let host = Signer::new(1);
     for (reason, message, status, error) in [
@@ -65,18 +65,18 @@ async fn refusals_have_the_bodies_that_clients_know() {
         (Reason::Unauthenticated, "Why not.", 401, json!("Unauthorized")),
         (Reason::AlreadyRecording, "Why not.", 409, json!("Already Recording")),
     ] {
-        gateway.fake.set(Mood::Refuse(Refusal::new(reason, message)));
-        let (told_status, told) = answer(by(&gateway, &host, &Method::PATCH, &one())).await;
+        gateway.fake.set(Behaviour::Refuse(Refusal::new(reason, message)));
+        let (reply_status, reply) = answer(by(&gateway, &host, &Method::PATCH, &one())).await;
         assert_eq!(
-            (told_status, &told["message"], &told["error"]),
+            (reply_status, &reply["message"], &reply["error"]),
             (status, &json!(message), &error),
-            "{told}"
+            "{reply}"
         );
     }
 }
 
 #[tokio::test]
-async fn unsigned_requests_and_what_are_no_ids_reach_no_service() {
+async fn unsigned_requests_and_wrong_ids_reach_no_service() {
     let gateway = gateway().await;
     let host = Signer::new(1);
     for (method, path) in [
@@ -89,8 +89,8 @@ async fn unsigned_requests_and_what_are_no_ids_reach_no_service() {
         assert_eq!(answer(send(&gateway, None, &method, &path, None)).await.0, 401, "{method} {path}");
         for wrong in ["x", "..%2f..", "%00", &"a".repeat(300)] {
             let path = path.replace(NEST, wrong);
-            let (status, told) = answer(by(&gateway, &host, &method, &path)).await;
-            assert_eq!((status, &told["error"]), (404, &json!("Room not found")), "{path}");
+            let (status, reply) = answer(by(&gateway, &host, &method, &path)).await;
+            assert_eq!((status, &reply["error"]), (404, &json!("Room not found")), "{path}");
         }
     }
     for wrong in ["x", "..%2f..", "%00", "%ff"] {
@@ -101,17 +101,20 @@ async fn unsigned_requests_and_what_are_no_ids_reach_no_service() {
 }
 
 #[tokio::test]
-async fn recording_is_limited_for_each_key() {
+async fn recording_is_rate_limited_for_each_key() {
     let gateway = gateway().await;
     let is_refused = async |signer: &Signer, number: u128| {
-        let body = format!("{{\"n\": {number}}}"); // each its own signature
+        let body = format!("{{\"n\": {number}}}"); // another signature for each request
         let request = send(&gateway, Some(signer), &Method::POST, &nest("/recording"), Some(&body));
         answer(request).await.0 == 429
     };
     let (started, mut passed) = (std::time::Instant::now(), 0);
     while !is_refused(&Signer::new(1), passed).await {
         passed += 1;
-        assert!(passed <= 5 + started.elapsed().as_millis() / 200, "five, and five more a second: {passed}");
+        assert!(
+            passed <= 5 + started.elapsed().as_millis() / 200,
+            "a burst of five, then five a second: {passed}"
+        );
     }
     for number in 0..2 {
         assert!(!is_refused(&Signer::new(2), number).await, "another key");
@@ -119,7 +122,7 @@ async fn recording_is_limited_for_each_key() {
 }
 
 #[tokio::test]
-async fn a_stream_is_played_by_anybody_and_its_playlist_is_never_kept() {
+async fn hls_stream_needs_no_token_and_its_playlist_is_not_cached() {
     let gateway = gateway().await;
     for (file, kind, cached) in [
         ("live.m3u8", "application/vnd.apple.mpegurl", "no-store"),
@@ -139,13 +142,13 @@ async fn a_stream_is_played_by_anybody_and_its_playlist_is_never_kept() {
         ] {
             assert_eq!(headers[name], value, "{file}: {name}");
         }
-        let asked = gateway.fake.last().request;
-        assert!(asked.contains(NEST) && asked.contains(file), "{asked}");
+        let sent = gateway.fake.last().request;
+        assert!(sent.contains(NEST) && sent.contains(file), "{sent}");
     }
 }
 
 #[tokio::test]
-async fn no_other_name_is_looked_for() {
+async fn other_hls_file_names_are_404_and_reach_no_service() {
     let gateway = gateway().await;
     for file in [
         "live.exe",
@@ -164,13 +167,13 @@ async fn no_other_name_is_looked_for() {
         "%ff.ts",
         "a.b.ts",
     ] {
-        let (status, told) = answer(gateway.get(&format!("/api/v1/live/{NEST}/{file}"))).await;
-        assert_eq!((status, &told["error"]), (404, &json!("Room not found")), "{file}: {told}");
+        let (status, reply) = answer(gateway.get(&format!("/api/v1/live/{NEST}/{file}"))).await;
+        assert_eq!((status, &reply["error"]), (404, &json!("Room not found")), "{file}: {reply}");
     }
     assert!(gateway.fake.calls().is_empty());
-    // The routes of live rooms stay what they were.
+    // The routes of live rooms are not affected.
     for path in ["rooms/me", "streams/events", "streams"] {
-        let (status, told): (u16, Value) = answer(gateway.get(&format!("/api/v1/live/{path}"))).await;
-        assert_eq!((status, &told["error"]), (401, &json!("UNAUTHENTICATED")), "{path}: {told}");
+        let (status, reply): (u16, Value) = answer(gateway.get(&format!("/api/v1/live/{path}"))).await;
+        assert_eq!((status, &reply["error"]), (401, &json!("UNAUTHENTICATED")), "{path}: {reply}");
     }
 }

@@ -1,4 +1,4 @@
-//! What operators and readers of the documentation ask.
+//! Health, documentation and settings.
 
 use chassis::config;
 use gateway::{Args, HttpArgs};
@@ -26,16 +26,16 @@ impl Gateway {
 async fn gateway_is_ready_with_and_without_its_services() {
     let (fake, services) = (Fake::default(), runtime());
     let served = serve_routes(routes(&fake, true), &internal(), &services.lifecycle).await;
-    let gateway = Gateway::before(checked(args()), peers(&served.transport), fake, runtime()).await;
+    let gateway = Gateway::in_front_of(checked(args()), peers(&served.transport), fake, runtime()).await;
     let (status, first) = answer(gateway.get("/readyz")).await;
-    assert_eq!(status, 200, "from its first listen: {first}");
+    assert_eq!(status, 200, "as soon as it listens: {first}");
     gateway.ready().await;
     let (_, health) = answer(gateway.get("/health")).await;
     assert_eq!(health["status"], "ok");
     let up = json!({"booking": "up", "room-lifecycle": "up", "token": "up", "sync": "up"});
     assert_eq!(health["dependencies"], up);
     services.lifecycle.kill();
-    eventually("a service that is missed", async || match answer(gateway.get("/readyz")).await {
+    eventually("a service that is down", async || match answer(gateway.get("/readyz")).await {
         (200, report) if report["dependencies"]["sync"]["state"] == "down" => Ok(report),
         other => Err(other),
     })
@@ -51,7 +51,7 @@ async fn gateway_is_ready_with_and_without_its_services() {
 }
 
 #[tokio::test]
-async fn the_document_is_openapi_3_1_and_says_how_each_route_refuses() {
+async fn document_is_openapi_3_1_with_the_refusals_of_each_route() {
     let gateway =
         Gateway::with(checked(HttpArgs { api_url: Some("https://api.test/".into()), ..args() })).await;
     let document = answer(gateway.get("/openapi.json")).await.1;
@@ -64,8 +64,8 @@ async fn the_document_is_openapi_3_1_and_says_how_each_route_refuses() {
         }
         for operation in item.as_object().unwrap().values() {
             assert!(operation["security"].is_array(), "{path}");
-            let anybody = |way: &Value| way == &json!({});
-            let signs_in = !operation["security"].as_array().unwrap().iter().any(anybody);
+            let is_anonymous = |way: &Value| way == &json!({});
+            let signs_in = !operation["security"].as_array().unwrap().iter().any(is_anonymous);
             for status in ["401", "429", "500", "503"].into_iter().skip(usize::from(!signs_in)) {
                 let response = resolved(&document, &operation["responses"][status]);
                 let schema = &response["content"]["application/json"]["schema"]["$ref"];
@@ -100,7 +100,7 @@ async fn the_document_is_openapi_3_1_and_says_how_each_route_refuses() {
 }
 
 #[tokio::test]
-async fn each_way_to_sign_in_is_described_as_the_operation_takes_it() {
+async fn security_schemes_match_the_parameters_of_operations() {
     let document = answer(Gateway::with(checked(args())).await.get("/openapi.json")).await.1;
     let schemes = &document["components"]["securitySchemes"];
     let items = document["paths"].as_object().unwrap().values();
@@ -108,18 +108,19 @@ async fn each_way_to_sign_in_is_described_as_the_operation_takes_it() {
         let (id, ways) = (&operation["operationId"], operation["security"].as_array());
         for name in ways.into_iter().flatten().flat_map(|way| way.as_object().unwrap().keys()) {
             let scheme = &schemes[name];
-            assert!(scheme.is_object(), "{id} signs in by {name}, which nothing describes");
-            let is_taken =
+            assert!(scheme.is_object(), "{id} signs in by {name}, which has no scheme");
+            let is_declared =
                 |parameter: &Value| parameter["in"] == "query" && parameter["name"] == scheme["name"];
             assert!(
-                scheme["in"] != "query" || operation["parameters"].as_array().unwrap().iter().any(is_taken),
-                "{id} takes no parameter {scheme}"
+                scheme["in"] != "query"
+                    || operation["parameters"].as_array().unwrap().iter().any(is_declared),
+                "{id} has no parameter for {scheme}"
             );
         }
     }
 }
 
-/// What a reference leads to, or the value itself.
+/// Resolves a reference; returns any other value unchanged.
 fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     let reference = value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
     reference.map_or(value, |pointer| document.pointer(pointer).unwrap())
@@ -144,7 +145,7 @@ fn assert_no_dangling_references(document: &Value, part: &Value) {
 }
 
 #[tokio::test]
-async fn the_page_to_read_and_try_it_fetches_nothing_from_elsewhere() {
+async fn docs_page_loads_nothing_from_other_hosts() {
     let gateway = Gateway::start().await;
     let (status, page) = answer(gateway.get("/docs")).await;
     let page = page.as_str().unwrap().to_owned();
@@ -158,7 +159,7 @@ async fn the_page_to_read_and_try_it_fetches_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_and_the_port_is_free_again() {
+async fn stop_finishes_and_frees_the_port() {
     let gateway = Gateway::start().await;
     assert_eq!(answer(gateway.get("/livez")).await.0, 200);
     let crashes = gateway.runtime.lifecycle.stop(std::time::Duration::from_secs(5)).await;
@@ -167,13 +168,13 @@ async fn a_stop_finishes_and_the_port_is_free_again() {
 }
 
 #[test]
-fn every_problem_of_the_settings_is_listed_at_once() {
+fn all_problems_of_the_settings_are_listed_at_once() {
     let error = Args {
         http: HttpArgs {
             auth_jwks_url: Some("http://id.example.org/jwks".into()),
             admin_claim: Some("/user_metadata/role=admin".into()),
             cors_origins: Some("https://app.test/path".into()),
-            trusted_proxies: Some("everybody".into()),
+            trusted_proxies: Some("all".into()),
             connections_per_address: Some("some".into()),
             rate_limit_user: Some("many".into()),
             ..HttpArgs::default()
@@ -203,7 +204,7 @@ fn every_problem_of_the_settings_is_listed_at_once() {
 }
 
 #[test]
-fn exactly_one_source_of_keys_is_taken_and_never_a_weak_one() {
+fn settings_need_exactly_one_strong_source_of_keys() {
     let check = |jwks: Option<&str>, secret: Option<&str>| {
         let args = HttpArgs {
             auth_jwks_url: jwks.map(str::to_owned),

@@ -1,4 +1,4 @@
-//! Recordings over HTTP: the shapes of both families, and files behind links.
+//! Recordings over HTTP: the shapes of both families, and links to files.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn below(url: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_recording_has_the_documented_shape_in_both_families() {
+async fn recording_has_the_documented_shape_in_both_families() {
     let gateway = Gateway::start().await;
     let (status, body) = answer(gateway.get(&bookings()).bearer_auth(token("host-1"))).await;
     let mut recording = body["data"][0].clone();
@@ -40,7 +40,7 @@ async fn a_recording_has_the_documented_shape_in_both_families() {
 }
 
 #[tokio::test]
-async fn starting_and_stopping_are_accepted_and_carry_place_and_key() {
+async fn start_and_stop_are_202_and_pass_on_owner_and_key() {
     let gateway = Gateway::start().await;
     let request = gateway.post(&bookings()).bearer_auth(token("host-1")).header("idempotency-key", "k");
     let (status, body) = answer(request).await;
@@ -59,7 +59,7 @@ async fn starting_and_stopping_are_accepted_and_carry_place_and_key() {
 }
 
 #[tokio::test]
-async fn a_link_opens_its_file_whole_or_in_part() {
+async fn recording_link_opens_its_file_whole_or_in_part() {
     let gateway = Gateway::start().await;
     let one = format!("{}/{RECORDING}", bookings());
     let (_, body) = answer(gateway.get(&one).bearer_auth(token("guest-1"))).await;
@@ -72,13 +72,16 @@ async fn a_link_opens_its_file_whole_or_in_part() {
         (&"10".parse().unwrap(), &"bytes".parse().unwrap())
     );
     assert_eq!(whole.text().await.unwrap(), "0123456789");
-    for (range, told, text) in [
+    for (range, content_range, text) in [
         ("bytes=2-4", "bytes 2-4/10", "234"),
         ("bytes=7-", "bytes 7-9/10", "789"),
         ("bytes=-2", "bytes 8-9/10", "89"),
     ] {
         let part = gateway.get(&link).header("range", range).send().await.unwrap();
-        assert_eq!((part.status().as_u16(), part.headers()["content-range"].to_str().unwrap()), (206, told));
+        assert_eq!(
+            (part.status().as_u16(), part.headers()["content-range"].to_str().unwrap()),
+            (206, content_range)
+        );
         assert_eq!(part.text().await.unwrap(), text, "{range}");
     }
     let beyond = gateway.get(&link).header("range", "bytes=10-").send().await.unwrap();
@@ -87,7 +90,7 @@ async fn a_link_opens_its_file_whole_or_in_part() {
 }
 
 #[tokio::test]
-async fn without_its_link_a_file_is_closed_to_everybody() {
+async fn recording_file_is_401_without_its_link() {
     let gateway = Gateway::start().await;
     let file = format!("{}/{RECORDING}/file", bookings());
     let (_, body) =
@@ -103,11 +106,14 @@ async fn without_its_link_a_file_is_closed_to_everybody() {
 }
 
 #[tokio::test]
-async fn recording_is_limited_like_moderation() {
+async fn recording_is_rate_limited_like_moderation() {
     let gateway = Gateway::start().await;
     let (started, mut passed) = (std::time::Instant::now(), 0);
     while answer(gateway.post(&bookings()).bearer_auth(token("host-1"))).await.0 != 429 {
         passed += 1;
-        assert!(passed <= 5 + started.elapsed().as_millis() / 200, "five, and five more a second: {passed}");
+        assert!(
+            passed <= 5 + started.elapsed().as_millis() / 200,
+            "a burst of five, then five a second: {passed}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What one client may hold of what all share.
+//! Limits on what one client holds at once.
 
 use std::sync::{
     Arc,
@@ -17,10 +17,10 @@ use tracing::{
 use crate::{
     nests::send,
     nip98::{self, Signer},
-    support::{Gateway, answer, args, checked, token, told},
+    support::{Gateway, answer, args, checked, status_and_body, token},
 };
 
-/// Begins a request with a long body that does not come.
+/// Begins a request with a long body, and does not send the body.
 pub async fn begin_body(gateway: &Gateway, method: &Method, path: &str, authorization: &str) -> TcpStream {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: a\r\nauthorization: {authorization}\r\ncontent-length: 9999\r\n\r\n"
@@ -30,16 +30,17 @@ pub async fn begin_body(gateway: &Gateway, method: &Method, path: &str, authoriz
     client
 }
 
-async fn begin_eight(gateway: &Gateway, method: &Method, path: &str, who: &str) -> Vec<TcpStream> {
+/// Begins eight such requests.
+async fn begin_eight(gateway: &Gateway, method: &Method, path: &str, authorization: &str) -> Vec<TcpStream> {
     let mut begun = Vec::new();
     for _ in 0..8 {
-        begun.push(begin_body(gateway, method, path, who).await);
+        begun.push(begin_body(gateway, method, path, authorization).await);
     }
     begun
 }
 
-/// Waits until a request is answered so.
-async fn comes(what: &str, status: u16, ask: impl AsyncFn() -> u16) {
+/// Waits until a request is answered with this status.
+async fn eventually_answers(what: &str, status: u16, ask: impl AsyncFn() -> u16) {
     eventually(what, async || match ask().await {
         found if found == status => Ok(()),
         other => Err(other),
@@ -57,14 +58,14 @@ async fn ninth_long_body_of_a_person_is_429() {
     };
     let bearer = format!("Bearer {}", token("ana"));
     let begun = begin_eight(&gateway, &Method::POST, path, &bearer).await;
-    comes("a ninth", 429, async || answer(ask("ana", 2_000)).await.0).await;
+    eventually_answers("the ninth body", 429, async || answer(ask("ana", 2_000)).await.0).await;
     let refused = ask("ana", 2_000).send().await.unwrap();
     assert_eq!(refused.headers()["retry-after"], "1");
-    assert_eq!(told(refused).await.1["error"], "RATE_LIMITED");
-    assert_eq!(answer(ask("ana", 500)).await.0, 200, "short ones are not counted");
+    assert_eq!(status_and_body(refused).await.1["error"], "RATE_LIMITED");
+    assert_eq!(answer(ask("ana", 500)).await.0, 200, "short bodies are not counted");
     assert_eq!(answer(ask("ben", 2_000)).await.0, 200, "another person");
     drop(begun);
-    comes("places that are free again", 200, async || answer(ask("ana", 2_000)).await.0).await;
+    eventually_answers("freed slots", 200, async || answer(ask("ana", 2_000)).await.0).await;
 }
 
 #[tokio::test]
@@ -74,12 +75,12 @@ async fn ninth_long_body_of_a_key_is_429() {
     let (one, other) = (Signer::new(1), Signer::new(2));
     let ask =
         async |signer: &Signer| answer(send(&gateway, Some(signer), &Method::PUT, path, Some(&body))).await.0;
-    let signed = one.authorize(&Method::PUT, path, Some("a body that does not come"));
+    let signed = one.authorize(&Method::PUT, path, Some("a body that is not sent"));
     let begun = begin_eight(&gateway, &Method::PUT, path, &signed).await;
-    comes("a ninth", 429, async || ask(&one).await).await;
+    eventually_answers("the ninth body", 429, async || ask(&one).await).await;
     assert_eq!(ask(&other).await, 200, "another key");
     drop(begun);
-    comes("places that are free again", 200, async || ask(&one).await).await;
+    eventually_answers("freed slots", 200, async || ask(&one).await).await;
 }
 
 /// Counts the warnings about proxies that are not trusted.
@@ -120,7 +121,7 @@ impl Subscriber for Warnings {
 #[tokio::test]
 async fn untrusted_forwarding_peer_is_logged_once() {
     let warned = Arc::new(AtomicUsize::new(0));
-    // A second dispatcher: alone, another test's thread would decide for all which callsites are of interest.
+    // A second dispatcher: with a single one, a thread of another test could disable callsites for all threads.
     let _all = Dispatch::new(NoSubscriber::default());
     let _guard = tracing::subscriber::set_default(Warnings(Arc::clone(&warned)));
     let trusted = HttpArgs { trusted_proxies: Some("127.0.0.0/8".into()), ..args() };
@@ -128,7 +129,7 @@ async fn untrusted_forwarding_peer_is_logged_once() {
         let gateway = Gateway::with(checked(args)).await;
         let signed_in = || gateway.get("/api/bookings").bearer_auth(token("ana"));
         assert_eq!(answer(signed_in()).await.0, 200);
-        assert_eq!(warned.load(Ordering::SeqCst), 0, "nothing was forwarded");
+        assert_eq!(warned.load(Ordering::SeqCst), 0, "no request was forwarded");
         for _ in 0..3 {
             assert_eq!(answer(signed_in().header("x-forwarded-for", "203.0.113.9")).await.0, 200);
             answer(gateway.get("/nowhere").header("x-forwarded-for", "203.0.113.9")).await;

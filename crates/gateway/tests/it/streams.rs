@@ -1,4 +1,4 @@
-//! The listing: its rows, and who may read it.
+//! The listing: its rows and its readers.
 
 use gateway::HttpArgs;
 use serde_json::{Value, json};
@@ -10,13 +10,13 @@ use crate::{
 
 pub const LISTING: &str = "/api/v1/live/streams";
 
-/// A gateway whose listing anybody may read.
+/// A gateway with a public listing.
 pub async fn public() -> Gateway {
     Gateway::with(checked(HttpArgs { public_listing: Some("true".into()), ..args() })).await
 }
 
 #[tokio::test]
-async fn a_row_has_every_column_of_the_legacy_table() {
+async fn row_has_every_column_of_the_legacy_table() {
     let gateway = Gateway::start().await;
     gateway.fake.listing().write(stream(ROOM, 7));
     let (status, body) = answer(gateway.get(LISTING).bearer_auth(token("ana"))).await;
@@ -32,7 +32,7 @@ async fn a_row_has_every_column_of_the_legacy_table() {
 }
 
 #[tokio::test]
-async fn what_is_looked_for_arrives() {
+async fn search_parameters_are_passed_on() {
     let gateway = Gateway::start().await;
     let path = format!("{LISTING}?status=pending&q=jazz%20night&limit=50&cursor=c");
     assert_eq!(answer(gateway.get(&path).bearer_auth(token("ana"))).await.0, 200);
@@ -56,7 +56,7 @@ async fn what_is_looked_for_arrives() {
 }
 
 #[tokio::test]
-async fn only_a_public_listing_is_read_without_a_token() {
+async fn listing_is_401_without_a_token_unless_public() {
     let gateway = Gateway::start().await;
     let (status, body) = answer(gateway.get(LISTING)).await;
     assert_eq!((status, &body["error"]), (401, &json!("UNAUTHENTICATED")));
@@ -64,17 +64,17 @@ async fn only_a_public_listing_is_read_without_a_token() {
     let gateway = public().await;
     let (status, body) = answer(gateway.get(LISTING)).await;
     assert_eq!((status, &body["ok"]), (200, &Value::Bool(true)));
-    assert!(gateway.fake.last().caller.is_none(), "nobody asks");
+    assert!(gateway.fake.last().caller.is_none(), "the call has no caller");
     assert_eq!(answer(gateway.get(LISTING).bearer_auth(token("ana"))).await.0, 200);
     assert_eq!(gateway.fake.last().caller.unwrap().user_id, "ana");
     let refused = answer(gateway.get(LISTING).bearer_auth("wrong")).await;
-    assert_eq!(refused.0, 401, "a wrong token is not none");
+    assert_eq!(refused.0, 401, "a wrong token does not count as no token");
     let me = answer(gateway.get("/api/v1/live/rooms/me")).await;
-    assert_eq!(me.0, 401, "only the listing");
+    assert_eq!(me.0, 401, "only the listing is public");
 }
 
 #[tokio::test]
-async fn readers_without_a_token_are_counted_by_their_address() {
+async fn readers_without_a_token_are_rate_limited_by_address() {
     let settings = HttpArgs {
         public_listing: Some("true".into()),
         rate_limit_anonymous: Some("1/3".into()),

@@ -1,4 +1,4 @@
-//! The stream of events: frames, coming again, and readers who do not keep up.
+//! The event stream: frames, reconnections, and slow readers.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    fakes::{Mood, ROOM, stream},
+    fakes::{Behaviour, ROOM, stream},
     streams::{LISTING, public},
     support::{Gateway, answer, args, checked, claims, sign, token},
 };
@@ -24,7 +24,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Up to its first frame, which says when to come again.
+    /// Opens a stream and reads its first frame, which has the reconnection time.
     pub async fn open(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -37,7 +37,7 @@ impl Events {
         events
     }
 
-    /// The next frame without the empty line that ends it; None: the stream has ended.
+    /// Returns the next frame without the empty line that ends it. None: the stream has ended.
     pub async fn next(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.text.find("\n\n") {
@@ -50,7 +50,7 @@ impl Events {
         }
     }
 
-    /// The row of the next `stream` event.
+    /// Returns the row of the next `stream` event.
     pub async fn next_row(&mut self) -> Value {
         loop {
             let frame = self.next().await.expect("an event");
@@ -77,21 +77,22 @@ async fn listen_after(gateway: &Gateway, last: i64) -> Events {
     Events::open(request.bearer_auth(token("ana"))).await
 }
 
-fn upstreams(gateway: &Gateway) -> usize {
+/// The number of streams that sync was asked for.
+fn watch_calls(gateway: &Gateway) -> usize {
     gateway.fake.calls().iter().filter(|call| call.method == "watch_streams").count()
 }
 
 #[tokio::test]
-async fn a_change_is_told_to_all_by_one_stream_from_sync() {
+async fn change_reaches_all_listeners_by_one_stream_from_sync() {
     let gateway = Gateway::start().await;
     gateway.fake.listing().write(stream(ROOM, 4));
     let mut listening = Vec::new();
     for person in 0..20 {
         let mut events = listen(&gateway, &format!("person {person}")).await;
-        assert_eq!(events.next().await.as_deref(), Some("id: 4"), "where to go on from");
+        assert_eq!(events.next().await.as_deref(), Some("id: 4"), "the position for a reconnection");
         listening.push(events);
     }
-    assert_eq!(upstreams(&gateway), 1);
+    assert_eq!(watch_calls(&gateway), 1);
     assert!(gateway.fake.calls()[0].caller.as_ref().unwrap().system);
     gateway.fake.listing().write(stream(ROOM, 5));
     for events in &mut listening {
@@ -102,13 +103,13 @@ async fn a_change_is_told_to_all_by_one_stream_from_sync() {
 }
 
 #[tokio::test]
-async fn rows_of_groups_are_told_to_whom_they_concern() {
+async fn group_rows_reach_members_host_and_admins_only() {
     let gateway = public().await;
     let mut member = claims("member");
     member["groups"] = json!(["choir", "band"]);
-    let mut anybody = Events::open(gateway.get(&events())).await;
+    let mut anonymous = Events::open(gateway.get(&events())).await;
     let mut stranger = listen(&gateway, "stranger").await;
-    let mut told = vec![
+    let mut readers = vec![
         Events::open(gateway.get(&events()).bearer_auth(sign(&member))).await,
         listen(&gateway, "host-1").await,
         listen(&gateway, "admin").await,
@@ -117,17 +118,17 @@ async fn rows_of_groups_are_told_to_whom_they_concern() {
     (row.access_level, row.groups) = (proto::types::v1::AccessLevel::Group.into(), vec!["band".into()]);
     gateway.fake.listing().write(row);
     gateway.fake.listing().write(stream(ROOM, 2));
-    for events in &mut told {
+    for events in &mut readers {
         assert_eq!(events.next_row().await["version"], 1);
         assert_eq!(events.next_row().await["version"], 2);
     }
-    for events in [&mut anybody, &mut stranger] {
-        assert_eq!(events.next_row().await["version"], 2, "the first is not for him");
+    for events in [&mut anonymous, &mut stranger] {
+        assert_eq!(events.next_row().await["version"], 2, "the row of the group is filtered out");
     }
 }
 
 #[tokio::test]
-async fn who_comes_again_gets_what_he_missed_once_and_no_more() {
+async fn reconnected_listener_gets_missed_rows_once() {
     let gateway = Gateway::start().await;
     for version in 1..=3 {
         gateway.fake.listing().write(stream(ROOM, version));
@@ -140,9 +141,9 @@ async fn who_comes_again_gets_what_he_missed_once_and_no_more() {
     let by_query = gateway.get(&format!("{}?last_event_id=2", events())).bearer_auth(token("ana"));
     let mut by_query = Events::open(by_query).await;
     assert_eq!(by_query.next_row().await["version"], 3);
-    let calls = upstreams(&gateway);
+    let calls = watch_calls(&gateway);
     let mut up_to_date = listen_after(&gateway, 4).await;
-    assert_eq!(upstreams(&gateway), calls, "nothing was missed: nobody is asked");
+    assert_eq!(watch_calls(&gateway), calls, "nothing was missed, so sync is not called");
     gateway.fake.listing().write(stream(ROOM, 5));
     for events in [&mut again, &mut up_to_date] {
         assert_eq!(events.next_row().await["version"], 5);
@@ -150,7 +151,7 @@ async fn who_comes_again_gets_what_he_missed_once_and_no_more() {
 }
 
 #[tokio::test]
-async fn who_missed_too_much_reads_the_listing_anew() {
+async fn reconnected_listener_is_reset_when_it_missed_too_much() {
     let gateway = Gateway::start().await;
     for version in 1..=3 {
         gateway.fake.listing().write(stream(ROOM, version));
@@ -165,11 +166,11 @@ async fn who_missed_too_much_reads_the_listing_anew() {
         gateway.fake.listing().write(stream(ROOM, version));
     }
     let mut again = listen_after(&gateway, 1).await;
-    assert!(again.next().await.unwrap().starts_with("event: reset\n"), "more than is told one by one");
+    assert!(again.next().await.unwrap().starts_with("event: reset\n"), "too much for single rows");
 }
 
 #[tokio::test]
-async fn what_was_missed_is_bounded_in_bytes() {
+async fn missed_rows_are_limited_in_bytes() {
     let gateway = Gateway::start().await;
     for version in 1..=20 {
         let mut row = stream(ROOM, version);
@@ -185,7 +186,7 @@ async fn what_was_missed_is_bounded_in_bytes() {
 }
 
 #[tokio::test]
-async fn a_reader_has_twenty_streams_and_gets_them_back() {
+async fn streams_of_a_reader_are_limited_and_freed() {
     let gateway = public().await;
     let mut held = Vec::new();
     for _ in 0..20 {
@@ -195,12 +196,12 @@ async fn a_reader_has_twenty_streams_and_gets_them_back() {
     for request in [gateway.get(&events()).bearer_auth(token("ana")), gateway.get(&events())] {
         let response = request.send().await.unwrap();
         assert!(response.headers().contains_key("retry-after"));
-        let (status, body) = crate::support::told(response).await;
+        let (status, body) = crate::support::status_and_body(response).await;
         assert_eq!((status, &body["error"]), (429, &json!("RATE_LIMITED")));
     }
     listen(&gateway, "ben").await;
     drop(held);
-    eventually("a place again", async || {
+    eventually("a freed slot", async || {
         let response = gateway.get(&events()).bearer_auth(token("ana")).send().await.unwrap();
         (response.status() == 200).then_some(())
     })
@@ -208,7 +209,7 @@ async fn a_reader_has_twenty_streams_and_gets_them_back() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_none_is_named() {
+async fn wrong_last_event_id_is_400_with_its_field() {
     let gateway = Gateway::start().await;
     for (header, query, field) in [
         (Some("yesterday"), "", "Last-Event-ID"),
@@ -228,34 +229,34 @@ async fn an_id_that_is_none_is_named() {
 }
 
 #[tokio::test]
-async fn a_stream_that_sync_cuts_goes_on_where_it_ended() {
+async fn stream_resumes_after_sync_ends_it() {
     let gateway = Gateway::start().await;
     let listing = gateway.fake.listing();
     listing.write(stream(ROOM, 1));
     let mut events = listen(&gateway, "ana").await;
     listing.write(stream(ROOM, 2));
     assert_eq!(events.next_row().await["version"], 2);
-    listing.write_unseen(stream(ROOM, 3));
+    listing.write_silently(stream(ROOM, 3));
     listing.cut();
     assert_eq!(events.next_row().await["version"], 3);
     listing.write(stream(ROOM, 4));
     assert_eq!(events.next_row().await["version"], 4);
-    listing.write_unseen(stream(ROOM, 5));
+    listing.write_silently(stream(ROOM, 5));
     listing.forget();
     listing.cut();
     assert_eq!(events.next().await.as_deref(), Some("event: reset\nid: 5\ndata: {}"));
 }
 
 #[tokio::test]
-async fn without_sync_nobody_listens() {
+async fn stream_is_503_without_sync() {
     let gateway = Gateway::start().await;
-    gateway.fake.set(Mood::Fail(tonic::Status::unavailable("down")));
+    gateway.fake.set(Behaviour::Fail(tonic::Status::unavailable("down")));
     let response = gateway.get(&events()).bearer_auth(token("ana")).send().await.unwrap();
     assert!(response.headers().contains_key("retry-after"));
-    let (status, body) = crate::support::told(response).await;
+    let (status, body) = crate::support::status_and_body(response).await;
     assert_eq!((status, &body["error"]), (503, &json!("SERVICE_UNAVAILABLE")));
-    gateway.fake.set(Mood::Well);
-    eventually("a listener again", async || {
+    gateway.fake.set(Behaviour::Answer);
+    eventually("a new listener", async || {
         let response = gateway.get(&events()).bearer_auth(token("ana")).send().await.unwrap();
         (response.status() == 200).then_some(())
     })
@@ -263,7 +264,7 @@ async fn without_sync_nobody_listens() {
 }
 
 #[tokio::test]
-async fn silence_is_broken_by_a_comment() {
+async fn silent_stream_gets_comments() {
     let mut config = checked(args());
     config.streams.heartbeat = Duration::from_millis(20);
     let gateway = Gateway::with(config).await;
@@ -275,18 +276,18 @@ async fn silence_is_broken_by_a_comment() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_the_stream_and_waits_for_nobody() {
+async fn stop_ends_streams_at_once() {
     let gateway = Gateway::start().await;
     let mut events = listen(&gateway, "ana").await;
     assert_eq!(events.next().await.as_deref(), Some("id: 0"));
     let crashes =
         tokio::time::timeout(Duration::from_secs(5), gateway.runtime.lifecycle.stop(Duration::from_mins(1)));
-    assert_eq!(crashes.await.expect("a stop without the grace period"), 0);
+    assert_eq!(crashes.await.expect("a stop that does not wait for streams"), 0);
     assert_eq!(events.next().await, None);
 }
 
 #[tokio::test]
-async fn listeners_who_are_gone_are_let_go() {
+async fn feed_closes_when_all_listeners_disconnect() {
     let mut config = checked(HttpArgs { public_listing: Some("true".into()), ..args() });
     config.streams.heartbeat = Duration::from_millis(20);
     let gateway = Gateway::with(config).await;
@@ -302,12 +303,12 @@ async fn listeners_who_are_gone_are_let_go() {
     .await;
     let mut events = listen(&gateway, "ana").await;
     gateway.fake.listing().write(stream(ROOM, 1));
-    assert_eq!(events.next_row().await["version"], 1, "the next one has a stream again");
+    assert_eq!(events.next_row().await["version"], 1, "the next listener gets a new stream");
 }
 
 #[tokio::test]
-async fn a_reader_who_does_not_keep_up_is_dropped_and_holds_up_nobody() {
-    const CHANGES: i64 = 2_500; // 20 MiB: what the kernel keeps for a connection, and the bound, are less
+async fn slow_reader_is_dropped_and_does_not_delay_others() {
+    const CHANGES: i64 = 2_500; // 20 MiB: more than the socket buffers and the limit of the feed
     let gateway = Gateway::start().await;
     let mut slow = TcpStream::connect(gateway.address).await.unwrap();
     let token = token("slow");
@@ -317,9 +318,9 @@ async fn a_reader_who_does_not_keep_up_is_dropped_and_holds_up_nobody() {
     );
     slow.write_all(request.as_bytes()).await.unwrap();
     slow.read_exact(&mut [0; 64]).await.unwrap();
-    let mut keen = listen(&gateway, "keen").await;
+    let mut fast = listen(&gateway, "fast").await;
     let description = "x".repeat(8 * 1024);
-    let reading = tokio::spawn(async move { while keen.next_row().await["version"] != CHANGES {} });
+    let reading = tokio::spawn(async move { while fast.next_row().await["version"] != CHANGES {} });
     for version in 1..=CHANGES {
         let mut row = stream(ROOM, version);
         row.description.clone_from(&description);
@@ -329,9 +330,9 @@ async fn a_reader_who_does_not_keep_up_is_dropped_and_holds_up_nobody() {
         }
     }
     reading.await.unwrap();
-    let mut heard = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut heard)).await;
-    let _ = ended.expect("the stream ends"); // reset is an end too
-    let heard = String::from_utf8_lossy(&heard);
-    assert!(!heard.contains(&format!("id: {CHANGES}\n")), "he got everything");
+    let mut received = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut received)).await;
+    let _ = ended.expect("the stream ends"); // a reset connection counts as ended
+    let received = String::from_utf8_lossy(&received);
+    assert!(!received.contains(&format!("id: {CHANGES}\n")), "the slow reader got everything");
 }

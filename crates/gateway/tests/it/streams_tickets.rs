@@ -1,4 +1,4 @@
-//! Tickets for the stream of events: 60 s, this purpose only.
+//! Tickets of the event stream: valid for 60 s and for this purpose only.
 
 use chassis::clock::Clock;
 use gateway::HttpConfig;
@@ -15,7 +15,7 @@ async fn ticket(gateway: &Gateway, token: String) -> String {
     let request = gateway.post(&format!("{LISTING}/ticket")).bearer_auth(token);
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["cache-control"], "no-store");
-    let (status, body) = crate::support::told(response).await;
+    let (status, body) = crate::support::status_and_body(response).await;
     assert_eq!((status, &body["ok"]), (200, &json!(true)));
     assert!(body["expires_at"].is_string());
     body["ticket"].as_str().unwrap().to_owned()
@@ -26,7 +26,7 @@ fn events(ticket: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_ticket_listens_as_its_bearer() {
+async fn ticket_listens_as_its_bearer() {
     let gateway = Gateway::start().await;
     let mut member = claims("ana");
     member["groups"] = json!(["choir"]);
@@ -38,11 +38,11 @@ async fn a_ticket_listens_as_its_bearer() {
     row.groups = vec!["choir".into()];
     gateway.fake.listing().write(row);
     assert_eq!(listening.next_row().await["id"], json!(ROOM));
-    assert_eq!(again.next_row().await["id"], json!(ROOM), "as often as wished within its time");
+    assert_eq!(again.next_row().await["id"], json!(ROOM), "a ticket can be used repeatedly");
 }
 
 #[tokio::test]
-async fn a_wrong_foreign_or_expired_ticket_is_401() {
+async fn wrong_foreign_or_expired_ticket_is_401() {
     let gateway = Gateway::start().await;
     let good = ticket(&gateway, token("ana")).await;
     let late = |seconds| {
@@ -68,15 +68,15 @@ async fn a_wrong_foreign_or_expired_ticket_is_401() {
 }
 
 #[tokio::test]
-async fn a_ticket_opens_nothing_else_and_is_no_way_around_a_wrong_token() {
+async fn ticket_opens_only_the_event_stream() {
     let gateway = crate::streams::public().await;
     let ticket = ticket(&gateway, token("ana")).await;
     assert_eq!(answer(gateway.get("/api/v1/live/rooms/me").bearer_auth(&ticket)).await.0, 401);
     assert_eq!(answer(gateway.get(&format!("/api/v1/live/rooms/me?ticket={ticket}"))).await.0, 401);
     assert_eq!(answer(gateway.get(&events(&ticket)).bearer_auth("wrong")).await.0, 401);
-    assert_eq!(answer(gateway.get(&events("wrong"))).await.0, 401, "a public listing does not make it good");
+    assert_eq!(answer(gateway.get(&events("wrong"))).await.0, 401, "a public listing does not make it valid");
     let request = gateway.post(&format!("{LISTING}/ticket"));
-    assert_eq!(answer(request).await.0, 401, "anybody needs no ticket, and gets none");
+    assert_eq!(answer(request).await.0, 401, "an anonymous client needs no ticket and gets none");
     let jwt = token("ana");
-    assert_eq!(answer(gateway.get(&events(&jwt))).await.0, 401, "the JWT is no ticket");
+    assert_eq!(answer(gateway.get(&events(&jwt))).await.0, 401, "a JWT is not a ticket");
 }

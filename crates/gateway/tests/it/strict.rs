@@ -1,5 +1,5 @@
-//! What a request has besides or instead of what it should have: unknown fields, several wrong fields, another
-//! encoding, a byte order mark. The routes and their fields come from the OpenAPI document, so that none is forgotten.
+//! Requests with unknown fields, several wrong fields, another encoding, or a byte order mark. The routes and their
+//! fields come from the OpenAPI document, so that the tests cover all.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -9,15 +9,15 @@ use crate::{
     support::{Gateway, answer, args, checked, token},
 };
 
-/// A gateway that answers one person as often as these tests ask.
-async fn patient() -> Gateway {
+/// A gateway whose rate limits these tests do not reach.
+async fn unlimited() -> Gateway {
     let mut config = checked(args());
     let often = gateway::Rate::new(100_000, 100_000);
     (config.rates.user, config.rates.moderation) = (often, often);
     Gateway::with(config).await
 }
 
-/// Operations with a JSON body, or with none where one could be sent.
+/// An operation with a JSON body, or without a body where one could be sent.
 struct Operation {
     method: Method,
     path: String,
@@ -25,7 +25,7 @@ struct Operation {
     is_lenient: bool,
 }
 
-/// All POST, PUT, PATCH and DELETE operations of people. `only` JSON bodies.
+/// Returns the document and all POST, PUT, PATCH and DELETE operations for signed-in users.
 async fn operations(gateway: &Gateway) -> (Value, Vec<Operation>) {
     let (_, document) = answer(gateway.get("/openapi.json")).await;
     let mut found = Vec::new();
@@ -34,7 +34,7 @@ async fn operations(gateway: &Gateway) -> (Value, Vec<Operation>) {
             let method: Method = method.to_uppercase().parse().unwrap();
             let tags = operation["tags"].as_array().cloned().unwrap_or_default();
             if method == Method::GET || path.contains("webhook") || tags.contains(&json!("Nests")) {
-                continue; // webhooks are LiveKit's, and nests' bodies are signed
+                continue; // webhooks are from LiveKit, and bodies for nests are signed
             }
             let schema = operation["requestBody"]["content"]
                 .get("application/json")
@@ -56,7 +56,7 @@ async fn operations(gateway: &Gateway) -> (Value, Vec<Operation>) {
     (document, found)
 }
 
-/// A schema without references and null.
+/// Resolves references, and the option of a nullable schema that is not null.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     if let Some(name) = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()) {
         return resolved(document, &document["components"]["schemas"][name]);
@@ -66,7 +66,7 @@ fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     option.map_or(schema, |option| resolved(document, option))
 }
 
-/// Something that fits a schema.
+/// Returns a value that fits a schema.
 fn sample(document: &Value, schema: &Value) -> Value {
     let schema = resolved(document, schema);
     let kind = match &schema["type"] {
@@ -87,7 +87,7 @@ fn sample(document: &Value, schema: &Value) -> Value {
     }
 }
 
-/// Pointers to all objects in a body.
+/// Returns pointers to all objects in a body.
 fn objects(body: &Value, at: &str) -> Vec<String> {
     let inner = body.as_object().into_iter().flatten();
     let inner = inner.filter(|(_, value)| value.is_object());
@@ -102,29 +102,29 @@ fn send(gateway: &Gateway, operation: &Operation, body: &Value) -> RequestBuilde
 
 #[tokio::test]
 async fn unknown_fields_are_400_in_every_strict_body() {
-    let gateway = patient().await;
+    let gateway = unlimited().await;
     let (document, operations) = operations(&gateway).await;
     for operation in operations {
         let shown = format!("{} {}", operation.method, operation.path);
         let good = operation.schema.as_ref().map_or(json!({}), |schema| sample(&document, schema));
-        let (status, told) = answer(send(&gateway, &operation, &good)).await;
-        assert!(status < 300, "{shown}: {status} {told}");
+        let (status, reply) = answer(send(&gateway, &operation, &good)).await;
+        assert!(status < 300, "{shown}: {status} {reply}");
         for object in objects(&good, "") {
             let mut body = good.clone();
             body.pointer_mut(&object).unwrap()["recurrence"] = json!({"count": 4});
-            let (status, told) = answer(send(&gateway, &operation, &body)).await;
+            let (status, reply) = answer(send(&gateway, &operation, &body)).await;
             if operation.is_lenient {
-                assert!(status < 300, "{shown}: {status} {told}");
+                assert!(status < 300, "{shown}: {status} {reply}");
                 continue;
             }
             let field = format!("{}.recurrence", object.trim_start_matches('/').replace('/', "."))
                 .trim_start_matches('.')
                 .to_owned();
-            assert_eq!((status, &told["code"]), (400, &json!("invalid_request")), "{shown}: {told}");
+            assert_eq!((status, &reply["code"]), (400, &json!("invalid_request")), "{shown}: {reply}");
             assert_eq!(
-                (&told["field"], &told["errors"][0]["field"]),
+                (&reply["field"], &reply["errors"][0]["field"]),
                 (&json!(field), &json!(field)),
-                "{shown}: {told}"
+                "{shown}: {reply}"
             );
         }
     }
@@ -132,7 +132,7 @@ async fn unknown_fields_are_400_in_every_strict_body() {
 
 #[tokio::test]
 async fn schemas_of_strict_bodies_allow_no_other_fields() {
-    let gateway = patient().await;
+    let gateway = unlimited().await;
     let (document, operations) = operations(&gateway).await;
     for operation in operations {
         let Some(schema) = operation.schema.filter(|_| !operation.is_lenient) else { continue };
@@ -144,19 +144,19 @@ async fn schemas_of_strict_bodies_allow_no_other_fields() {
 
 #[tokio::test]
 async fn answers_name_every_wrong_field() {
-    let gateway = patient().await;
+    let gateway = unlimited().await;
     let body = json!({
         "guestId": 5, "title": ["x"], "scheduledAt": "2030-01-01T10:00:00 02:00", "durationMinutes": 1.5,
         "guest": {"name": null, "phone": "1"}, "recurrence": "weekly",
     });
     let request = gateway.post("/api/bookings").bearer_auth(token("ana")).header("idempotency-key", "");
-    let (status, told) = answer(request.json(&body)).await;
-    assert_eq!(status, 400, "{told}");
+    let (status, reply) = answer(request.json(&body)).await;
+    assert_eq!(status, 400, "{reply}");
     let mut fields: Vec<_> =
-        told["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect();
+        reply["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect();
     assert_eq!(
-        (&told["field"], &told["message"]),
-        (&told["errors"][0]["field"], &told["errors"][0]["message"])
+        (&reply["field"], &reply["message"]),
+        (&reply["errors"][0]["field"], &reply["errors"][0]["message"])
     );
     fields.sort_unstable();
     let expected = [
@@ -173,17 +173,17 @@ async fn answers_name_every_wrong_field() {
     assert_eq!(fields, expected);
     let query =
         "/api/bookings?limit=0&role=owner&status=open&from=2030-01-01T00:00:00+02:00&to=x&cursor=&colour=red";
-    let (status, told) = answer(gateway.get(query).bearer_auth(token("ana"))).await;
-    assert_eq!((status, told["errors"].as_array().unwrap().len()), (400, 5), "{told}");
-    let (status, told) = answer(gateway.get("/api/bookings/x").bearer_auth(token("ana"))).await;
-    assert_eq!((status, &told["code"]), (400, &json!("invalid_session_id")));
-    assert_eq!(told["errors"][0]["field"], "bookingId");
+    let (status, reply) = answer(gateway.get(query).bearer_auth(token("ana"))).await;
+    assert_eq!((status, reply["errors"].as_array().unwrap().len()), (400, 5), "{reply}");
+    let (status, reply) = answer(gateway.get("/api/bookings/x").bearer_auth(token("ana"))).await;
+    assert_eq!((status, &reply["code"]), (400, &json!("invalid_session_id")));
+    assert_eq!(reply["errors"][0]["field"], "bookingId");
     assert!(gateway.fake.calls().is_empty());
 }
 
 #[tokio::test]
-async fn messages_have_no_words_of_a_parser() {
-    let gateway = patient().await;
+async fn messages_contain_no_words_of_a_parser() {
+    let gateway = unlimited().await;
     let words = [
         "expected",
         "invalid type",
@@ -198,9 +198,9 @@ async fn messages_have_no_words_of_a_parser() {
         "parse",
         "serde",
     ];
-    let check = |told: Value, shown: &str| {
-        let text = told.to_string();
-        assert!(told["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{shown}: {text}");
+    let check = |reply: Value, shown: &str| {
+        let text = reply.to_string();
+        assert!(reply["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{shown}: {text}");
         assert!(words.iter().all(|word| !text.contains(word)), "{shown}: {text}");
     };
     let (document, operations) = operations(&gateway).await;
@@ -210,10 +210,10 @@ async fn messages_have_no_words_of_a_parser() {
             for wrong in [json!(7.5), json!({"a": 1}), json!(["a", {}]), json!("\u{1}"), json!(1e300)] {
                 let mut body = good.clone();
                 body[name] = wrong.clone();
-                let (status, told) = answer(send(&gateway, operation, &body)).await;
-                assert!(matches!(status, 200..300 | 400), "{} {name} {wrong}: {told}", operation.path);
+                let (status, reply) = answer(send(&gateway, operation, &body)).await;
+                assert!(matches!(status, 200..300 | 400), "{} {name} {wrong}: {reply}", operation.path);
                 if status == 400 {
-                    check(told, &format!("{} {name} {wrong}", operation.path));
+                    check(reply, &format!("{} {name} {wrong}", operation.path));
                 }
             }
         }
@@ -244,19 +244,19 @@ async fn messages_have_no_words_of_a_parser() {
 
 #[tokio::test]
 async fn compressed_bodies_are_415_and_plain_ones_are_read() {
-    let gateway = patient().await;
+    let gateway = unlimited().await;
     let (_, operations) = operations(&gateway).await;
     for operation in &operations {
         for encoding in ["gzip", "br", "deflate", "zstd", "x-gzip", "identity, gzip", "GZIP"] {
             let request = send(&gateway, operation, &json!({})).header("content-encoding", encoding);
             let response = request.send().await.unwrap();
             if operation.schema.is_none() && operation.is_lenient {
-                continue; // its body is not read at all
+                continue; // its body is not read
             }
             assert_eq!(response.headers()["accept-encoding"], "identity", "{} {encoding}", operation.path);
-            let (status, told) = crate::support::told(response).await;
+            let (status, reply) = crate::support::status_and_body(response).await;
             assert_eq!(
-                (status, &told["code"]),
+                (status, &reply["code"]),
                 (415, &json!("unsupported_encoding")),
                 "{} {encoding}",
                 operation.path
@@ -276,7 +276,7 @@ async fn compressed_bodies_are_415_and_plain_ones_are_read() {
 
 #[tokio::test]
 async fn tokens_with_unusable_names_and_pictures_lose_them() {
-    let gateway = patient().await;
+    let gateway = unlimited().await;
     let ask = async |field: &str, value: &str| {
         let mut claims = crate::support::claims("ana");
         claims[field] = json!(value);
@@ -317,8 +317,8 @@ async fn tokens_with_unusable_names_and_pictures_lose_them() {
 }
 
 #[tokio::test]
-async fn verification_of_an_address_travels_to_the_services() {
-    let gateway = patient().await;
+async fn email_verified_is_passed_on_to_the_services() {
+    let gateway = unlimited().await;
     for (claim, expected) in [
         (json!(false), Some(false)),
         (json!("false"), Some(false)),

@@ -1,4 +1,4 @@
-//! A gateway under test: its settings as an operator writes them, its services, and people with tokens.
+//! The fixture: a gateway with its settings as an operator writes them, fake services, and tokens of persons.
 
 use std::net::SocketAddr;
 
@@ -36,7 +36,7 @@ pub struct Gateway {
     client: reqwest::Client,
 }
 
-/// Settings with the shared secret, everything else by default.
+/// Settings with the shared secret and the required ones; all others have their defaults.
 pub fn args() -> HttpArgs {
     HttpArgs {
         auth_hs256_secret: Some(SECRET.into()),
@@ -50,10 +50,10 @@ pub fn args() -> HttpArgs {
 }
 
 pub fn checked(args: HttpArgs) -> HttpConfig {
-    config::check(|problems| args.check_with(problems)).expect("good settings")
+    config::check(|problems| args.check_with(problems)).expect("valid settings")
 }
 
-/// The routes of the fake, and its health.
+/// The routes of the fake services, with or without the health service.
 pub fn routes(fake: &Fake, health: bool) -> Routes {
     let routes = Routes::new(BookingServiceServer::new(fake.clone()))
         .add_service(RoomServiceServer::new(fake.clone()))
@@ -69,7 +69,7 @@ pub fn routes(fake: &Fake, health: bool) -> Routes {
     if health { routes.add_service(tonic_health::server::health_reporter().1) } else { routes }
 }
 
-/// Peers that all lead to one transport.
+/// Peers that all use one transport.
 pub fn peers(transport: &Transport) -> Peers {
     Peers {
         booking: transport.clone(),
@@ -84,34 +84,34 @@ impl Gateway {
         Self::with(checked(args())).await
     }
 
-    /// Its services on a socket of their own.
+    /// Starts a gateway whose services are on another socket.
     pub async fn with(config: HttpConfig) -> Self {
         let (fake, runtime) = (Fake::default(), runtime());
         let served = serve_routes(routes(&fake, true), &internal(), &runtime.lifecycle).await;
-        Self::before(config, peers(&served.transport), fake, runtime).await
+        Self::in_front_of(config, peers(&served.transport), fake, runtime).await
     }
 
-    /// Its services in the same process, as `greenroom up` has them.
+    /// Starts a gateway whose services are in the same process, as in `greenroom up`.
     pub async fn in_process() -> Self {
         let (fake, runtime) = (Fake::default(), runtime());
         let settings = internal();
         let guarded = grpc::GuardLayer::new(&settings).layer(routes(&fake, true));
         let transport = Transport::in_process(guarded, &settings.tokens);
-        Self::before(checked(args()), peers(&transport), fake, runtime).await
+        Self::in_front_of(checked(args()), peers(&transport), fake, runtime).await
     }
 
-    /// Its process clock wrong by so many minutes.
+    /// Starts a gateway whose process clock is wrong by this number of minutes.
     pub async fn off_by(minutes: i64) -> Self {
         let mut config = checked(args());
         config.auth.clock = Clock::off_by(time::Duration::minutes(minutes));
         Self::with(config).await
     }
 
-    pub async fn before(config: HttpConfig, peers: Peers, fake: Fake, runtime: TestRuntime) -> Self {
+    pub async fn in_front_of(config: HttpConfig, peers: Peers, fake: Fake, runtime: TestRuntime) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let router = gateway::start(&config, peers, &runtime).expect("a start");
+        let router = gateway::start(&config, peers, &runtime).expect("the gateway starts");
         let own = (*runtime).clone();
         tokio::spawn(async move { gateway::listen(router, listener, &config, &own).await });
         Self { fake, address, runtime, client: reqwest::Client::new() }
@@ -131,7 +131,7 @@ impl Gateway {
     }
 }
 
-/// Claims of a person that are all in order.
+/// Valid claims of a person.
 pub fn claims(sub: &str) -> Value {
     let now = now();
     json!({
@@ -152,7 +152,7 @@ pub fn sign_with(header: &Header, claims: &Value, key: &EncodingKey) -> String {
     jsonwebtoken::encode(header, claims, key).expect("a token")
 }
 
-/// A good token of a person; `admin` is one.
+/// A valid token of a person; `admin` has the admin claim.
 pub fn token(sub: &str) -> String {
     let mut claims = claims(sub);
     if sub == "admin" {
@@ -161,12 +161,13 @@ pub fn token(sub: &str) -> String {
     sign(&claims)
 }
 
-/// Status and JSON body.
+/// Sends a request, and returns the status and the JSON body.
 pub async fn answer(request: RequestBuilder) -> (u16, Value) {
-    told(request.send().await.expect("an answer")).await
+    status_and_body(request.send().await.expect("an answer")).await
 }
 
-pub async fn told(response: Response) -> (u16, Value) {
+/// Returns the status and the JSON body of a response.
+pub async fn status_and_body(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let text = response.text().await.expect("a body");
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));

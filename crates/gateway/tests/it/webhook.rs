@@ -1,4 +1,4 @@
-//! LiveKit's webhook goes through as it came.
+//! LiveKit's webhook is passed on unchanged.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tokio::{
 use tonic::Status;
 
 use crate::{
-    fakes::Mood,
+    fakes::Behaviour,
     support::{Gateway, answer, args, checked},
 };
 
@@ -36,16 +36,16 @@ async fn too_large_or_unsigned_events_reach_no_service() {
     let gateway = Gateway::start().await;
     let path = "/api/v1/livekit/webhook";
     let request = gateway.post(path).header("authorization", "x");
-    let (status, told) = answer(request.body(vec![b'x'; 256 * 1024 + 1])).await;
-    assert_eq!((status, &told["code"]), (413, &json!("too_large")));
-    // Unsigned, it is not even read.
+    let (status, reply) = answer(request.body(vec![b'x'; 256 * 1024 + 1])).await;
+    assert_eq!((status, &reply["code"]), (413, &json!("too_large")));
+    // The body of an unsigned event is not read.
     for body in [2, 256 * 1024 + 1] {
         assert_eq!(answer(gateway.post(path).body(vec![b'x'; body])).await.0, 401);
     }
     assert!(gateway.fake.calls().is_empty());
 }
 
-/// A gateway behind a proxy, and what anybody may get wrong.
+/// A gateway behind a proxy; `anonymous` limits the rejected webhooks of one address.
 async fn behind_a_proxy(anonymous: &str) -> Gateway {
     Gateway::with(checked(HttpArgs {
         rate_limit_anonymous: Some(anonymous.into()),
@@ -60,7 +60,7 @@ async fn send(gateway: &Gateway, from: &str) -> u16 {
     answer(request.header("authorization", "x").body("{}")).await.0
 }
 
-/// Begins so many webhooks whose bodies do not come.
+/// Begins this number of webhooks, and does not send their bodies.
 async fn begin(gateway: &Gateway, from: &str, number: usize) -> Vec<TcpStream> {
     let mut silent = Vec::new();
     for _ in 0..number {
@@ -75,8 +75,9 @@ async fn begin(gateway: &Gateway, from: &str, number: usize) -> Vec<TcpStream> {
     silent
 }
 
+/// Waits until a webhook is answered with this status.
 async fn until(gateway: &Gateway, from: &str, expected: u16) {
-    eventually("the webhook is answered so", async || match send(gateway, from).await {
+    eventually("the expected status", async || match send(gateway, from).await {
         status if status == expected => Ok(()),
         status => Err(status),
     })
@@ -96,7 +97,7 @@ async fn half_closed_webhook_is_answered() {
 }
 
 #[tokio::test]
-async fn bodies_that_never_end_take_no_more_than_their_places() {
+async fn unfinished_webhook_bodies_are_503_and_free_their_slots() {
     let gateway = behind_a_proxy("1000/1000").await;
     let mut silent = Vec::new();
     for n in 0..8 {
@@ -106,16 +107,16 @@ async fn bodies_that_never_end_take_no_more_than_their_places() {
     let waiting = Instant::now();
     for client in &mut silent {
         let mut answer = [0; 12];
-        let heard = tokio::time::timeout(Duration::from_secs(20), client.read_exact(&mut answer)).await;
-        heard.expect("it is not waited for without end").unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(20), client.read_exact(&mut answer)).await;
+        read.expect("an answer before the timeout").unwrap();
         assert_eq!(&answer, b"HTTP/1.1 503", "LiveKit sends it again");
     }
-    assert!(waiting.elapsed() < Duration::from_secs(9), "that is the budget of a request, not of a body");
+    assert!(waiting.elapsed() < Duration::from_secs(9), "the body has a shorter limit than the request");
     until(&gateway, "198.51.100.1", 200).await;
 }
 
 #[tokio::test]
-async fn one_silent_address_does_not_keep_livekit_out() {
+async fn silent_address_does_not_block_livekit() {
     let gateway = behind_a_proxy("1000/1000").await;
     let _silent = begin(&gateway, "203.0.113.1", 64).await;
     until(&gateway, "203.0.113.1", 503).await;
@@ -125,32 +126,32 @@ async fn one_silent_address_does_not_keep_livekit_out() {
 }
 
 #[tokio::test]
-async fn an_address_pays_for_webhooks_that_are_not_taken_and_only_for_those() {
+async fn only_rejected_webhooks_count_against_the_address() {
     let gateway = behind_a_proxy("1/3").await;
     for _ in 0..10 {
         assert_eq!(send(&gateway, "198.51.100.1").await, 200);
     }
-    gateway.fake.set(Mood::Refuse(Refusal::new(Reason::Unauthenticated, "A bad signature.")));
+    gateway.fake.set(Behaviour::Refuse(Refusal::new(Reason::Unauthenticated, "A bad signature.")));
     until(&gateway, "203.0.113.1", 503).await;
-    assert!(gateway.fake.calls().len() <= 10 + 8, "few of the bad ones reached the service");
+    assert!(gateway.fake.calls().len() <= 10 + 8, "few rejected webhooks reached the service");
     assert_eq!(send(&gateway, "198.51.100.1").await, 401, "another address");
-    gateway.fake.set(Mood::Well);
+    gateway.fake.set(Behaviour::Answer);
     until(&gateway, "203.0.113.1", 200).await;
 }
 
 #[tokio::test]
-async fn livekit_repeats_everything_but_what_it_got_wrong_itself() {
+async fn webhook_failures_are_5xx_except_bad_signature_and_size() {
     let gateway = Gateway::start().await;
     let busy = Refusal::unavailable(Reason::DatabaseUnavailable, 2);
-    for (mood, expected) in [
-        (Mood::Refuse(Refusal::new(Reason::Unauthenticated, "A bad signature.")), 401),
-        (Mood::Refuse(Refusal::new(Reason::TooLarge, "Too large.")), 413),
-        (Mood::Refuse(busy), 503),
-        (Mood::Refuse(Refusal::invalid("body", "What is this?")), 500),
-        (Mood::Fail(Status::internal("broken")), 500),
-        (Mood::Panic, 500),
+    for (behaviour, expected) in [
+        (Behaviour::Refuse(Refusal::new(Reason::Unauthenticated, "A bad signature.")), 401),
+        (Behaviour::Refuse(Refusal::new(Reason::TooLarge, "Too large.")), 413),
+        (Behaviour::Refuse(busy), 503),
+        (Behaviour::Refuse(Refusal::invalid("body", "What is this?")), 500),
+        (Behaviour::Fail(Status::internal("broken")), 500),
+        (Behaviour::Panic, 500),
     ] {
-        gateway.fake.set(mood);
+        gateway.fake.set(behaviour);
         let request = gateway.post("/webhooks/livekit").header("authorization", "x");
         assert_eq!(answer(request.body("{}")).await.0, expected);
     }

@@ -1,5 +1,5 @@
 // NIP-98 headers as nostr-tools signs them, for requests of the nests' clients: `npm ci && npm run make`.
-// Keys are fixed; times are those of the run, and signatures have fresh randomness: each run writes other ones.
+// Keys are fixed. Times and the randomness of signatures are new in each run, so each run writes other headers.
 import { finalizeEvent, getPublicKey } from 'nostr-tools/pure'
 import { getToken } from 'nostr-tools/nip98'
 
@@ -27,7 +27,7 @@ for (const { secret, method, url, body } of requests) {
   const authorization = await getToken(url, method, sign, true, body)
   vectors.push({ public_key: getPublicKey(key(secret)), method: method.toUpperCase(), url, body: body && JSON.stringify(body), created_at: at, authorization })
 }
-// Content and more tags are the signer's business.
+// The signer may add content and more tags.
 const template = {
   kind: 27235, created_at: 1_800_000_000, content: 'a "quoted" line\n\u0001\u007f ünï 🎈 \\',
   tags: [['u', nest], ['method', 'GET'], ['client', 'test', ''], ['x']],

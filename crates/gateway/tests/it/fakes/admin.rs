@@ -1,4 +1,4 @@
-//! What operators see.
+//! The admin service.
 
 use domain::{LiveRoomStatus, OwnerKind, RoomStatus};
 use proto::room::v1::{self as room, admin_service_server::AdminService};

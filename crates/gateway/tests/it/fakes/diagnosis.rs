@@ -1,4 +1,4 @@
-//! Diagnosis: the session and the nest are known to everybody, and everything is well.
+//! The diagnosis service: it finds the session and the nest for all callers, and every check succeeds.
 
 use domain::{Scenario, TargetKind};
 use proto::room::v1::{self as pb, diagnosis_service_server::DiagnosisService};

@@ -1,4 +1,4 @@
-//! The live room of `host-1`, and what is on in it.
+//! The live room of `host-1` and its open session.
 
 use domain::{AccessLevel, LiveRoomStatus, LiveStatus, Readiness, SeatRole};
 use proto::room::v1::{self as room, live_room_service_server::LiveRoomService};
@@ -108,7 +108,7 @@ impl LiveRoomService for Fake {
         }))
     }
 
-    /// A session with the title `again` was there already.
+    /// A session with the title `again` counts as an existing one.
     async fn go_live(&self, request: Request<room::GoLiveRequest>) -> Answer<room::GoLiveResponse> {
         let (request, _) = self.take("go_live", request, |request| request.caller.clone()).await?;
         Ok(Response::new(room::GoLiveResponse {

@@ -1,4 +1,4 @@
-//! What the host of the live room does with its people.
+//! Moderation of the live room.
 
 use domain::{LobbyStatus, SeatRole};
 use proto::room::v1::{self as room, moderation_service_server::ModerationService};

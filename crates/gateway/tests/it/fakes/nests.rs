@@ -1,4 +1,4 @@
-//! One nest, of whoever made it. Proofs are taken once; who has joined is known to the token service.
+//! One nest, whose host is its creator. A proof is accepted once; the token service knows the participants.
 
 use chassis::status::{Reason, Refusal};
 use proto::{
@@ -26,7 +26,7 @@ fn the_nest(host: String) -> room::Nest {
 }
 
 impl Fake {
-    /// Takes a proof once, as room-lifecycle does.
+    /// Accepts a proof once, as room-lifecycle does.
     pub(super) fn once(&self, proof: Option<room::Proof>) -> Result<(), Refusal> {
         let proof = proof.expect("a proof");
         assert_eq!((proof.event_id.len(), proof.body_hash.len()), (32, 32));
@@ -59,7 +59,7 @@ impl NestService for Fake {
         Ok(Response::new(room::JoinNestResponse {}))
     }
 
-    /// Who may publish may do so already.
+    /// Nothing changes if `can_publish` is true.
     async fn set_permissions(
         &self,
         request: Request<room::SetPermissionsRequest>,

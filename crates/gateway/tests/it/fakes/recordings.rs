@@ -1,4 +1,4 @@
-//! One recording of the booking, complete, and its file: ten digits.
+//! One complete recording; its file has ten digits.
 
 use chassis::status::{Reason, Refusal};
 use domain::RecordingStatus;
@@ -36,7 +36,7 @@ fn one() -> Response<room::RecordingResponse> {
 }
 
 impl Fake {
-    /// Of a nest, a proof is taken once; of others there is none.
+    /// Accepts the proof of a nest once. Requests for other rooms have no proof.
     fn proven(&self, place: Option<room::RecordingPlace>, proof: Option<room::Proof>) -> Result<(), Refusal> {
         if place.is_some_and(|place| !matches!(place.place, Some(Place::NestId(_)))) {
             assert_eq!(proof, None);
@@ -107,8 +107,8 @@ impl RecordingService for Fake {
         let length = FILE.len() as u64;
         let file = room::RecordingFile { content_type: kind.into(), size: length, first: 0, length };
         let parts = [Part::File(file), Part::Bytes(FILE.to_vec())];
-        let told = stream::iter(parts).map(|part| Ok(room::ReadRecordingResponse { part: Some(part) }));
-        Ok(Response::new(told.boxed()))
+        let messages = stream::iter(parts).map(|part| Ok(room::ReadRecordingResponse { part: Some(part) }));
+        Ok(Response::new(messages.boxed()))
     }
 
     type ReadRecordingStream = Parts;
@@ -132,7 +132,7 @@ impl RecordingService for Fake {
         };
         let chunks = FILE[first..end].chunks(3).map(|chunk| Part::Bytes(chunk.to_vec()));
         let parts: Vec<Part> = std::iter::once(Part::File(file)).chain(chunks).collect();
-        let told = stream::iter(parts).map(|part| Ok(room::ReadRecordingResponse { part: Some(part) }));
-        Ok(Response::new(told.boxed()))
+        let messages = stream::iter(parts).map(|part| Ok(room::ReadRecordingResponse { part: Some(part) }));
+        Ok(Response::new(messages.boxed()))
     }
 }

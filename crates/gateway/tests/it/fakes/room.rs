@@ -32,15 +32,15 @@ impl RoomService for Fake {
     }
 
     async fn ensure_room(&self, _: Request<room::EnsureRoomRequest>) -> Answer<room::EnsureRoomResponse> {
-        Err(Status::unimplemented("not the gateway's"))
+        Err(Status::unimplemented("the gateway does not call it"))
     }
 
     async fn end_room(&self, _: Request<room::EndRoomRequest>) -> Answer<room::EndRoomResponse> {
-        Err(Status::unimplemented("not the gateway's"))
+        Err(Status::unimplemented("the gateway does not call it"))
     }
 
     async fn retime_room(&self, _: Request<room::RetimeRoomRequest>) -> Answer<room::RetimeRoomResponse> {
-        Err(Status::unimplemented("not the gateway's"))
+        Err(Status::unimplemented("the gateway does not call it"))
     }
 
     async fn get_session_status(

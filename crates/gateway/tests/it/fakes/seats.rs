@@ -1,4 +1,4 @@
-//! Seats in the live room: everybody but the host waits.
+//! Seats in the live room: all participants except the host wait.
 
 use domain::{LobbyStatus, SeatRole};
 use proto::room::v1::{self as room, seat_service_server::SeatService};

@@ -1,4 +1,4 @@
-//! Sync: a listing that tests write, told to whoever may read it as sync tells it.
+//! The sync service: a listing that tests write. Each reader gets the rows that it may read.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -50,19 +50,20 @@ impl Default for Listing {
 
 impl Listing {
     pub fn write(&self, row: sync::Stream) {
-        let mut told = self.0.lock();
-        told.rows.push(row.clone());
-        let _ = told.changes.send(row); // to nobody
+        let mut state = self.0.lock();
+        state.rows.push(row.clone());
+        let _ = state.changes.send(row); // fails without listeners
     }
 
-    /// Written while nobody was told.
-    pub fn write_unseen(&self, row: sync::Stream) {
+    /// Writes a row without sending the change.
+    pub fn write_silently(&self, row: sync::Stream) {
         self.0.lock().rows.push(row);
     }
 
+    /// Forgets all changes up to now: readers that missed them get a reset.
     pub fn forget(&self) {
-        let mut told = self.0.lock();
-        told.forgotten = told.head();
+        let mut state = self.0.lock();
+        state.forgotten = state.head();
     }
 
     /// Ends every stream of changes.
@@ -70,6 +71,7 @@ impl Listing {
         self.0.lock().changes = broadcast::Sender::new(100_000);
     }
 
+    /// The number of open streams of changes.
     pub fn watchers(&self) -> usize {
         self.0.lock().changes.receiver_count()
     }
@@ -80,7 +82,7 @@ impl ListingState {
         self.rows.iter().map(|row| row.version).max().unwrap_or_default().max(self.forgotten)
     }
 
-    /// What a reader has missed, and that this is all.
+    /// The events that a reader has missed, and the event that ends them.
     fn missed(&self, after: Option<i64>, reader: &Caller) -> Vec<StreamEvent> {
         let head = self.head();
         let after = after.unwrap_or(head);
@@ -88,12 +90,13 @@ impl ListingState {
             return vec![StreamEvent { version: head, event: Some(Event::Reset(sync::Reset {})) }];
         }
         let missed = self.rows.iter().filter(|row| row.version > after).cloned();
-        let missed = missed.filter_map(|row| told(row, reader));
+        let missed = missed.filter_map(|row| to_event(row, reader));
         missed.chain([StreamEvent { version: head, event: None }]).collect()
     }
 }
 
-fn told(mut row: sync::Stream, reader: &Caller) -> Option<StreamEvent> {
+/// Returns the row as an event, if `reader` may read it.
+fn to_event(mut row: sync::Stream, reader: &Caller) -> Option<StreamEvent> {
     let may_read = row.access_level() == proto::types::v1::AccessLevel::Public
         || reader.system
         || reader.is_admin
@@ -130,7 +133,7 @@ impl SyncService for Fake {
         let changes = stream::unfold((changes, caller), async |(mut changes, caller)| {
             loop {
                 let row = changes.recv().await.ok()?;
-                if let Some(event) = told(row, &caller) {
+                if let Some(event) = to_event(row, &caller) {
                     return Some((event, (changes, caller)));
                 }
             }

@@ -67,7 +67,7 @@ impl TokenService for Fake {
         let caller = |request: &token::IssueForNestRequest| request.caller.clone().or_else(|| Some(guest()));
         let (request, caller) = self.take("issue_for_nest", request, caller).await?;
         if !is_guest && !self.3.lock().contains(&caller.user_id) {
-            return Err(Refusal::new(Reason::NotParticipant, "Join first.").into());
+            return Err(Refusal::new(Reason::NotParticipant, "Join the nest first.").into());
         }
         Ok(Response::new(token::IssueForNestResponse {
             token: "livekit.token".into(),
@@ -79,8 +79,8 @@ impl TokenService for Fake {
     }
 
     async fn explain(&self, request: Request<token::ExplainRequest>) -> Answer<token::ExplainResponse> {
-        let anybody = || Caller { user_id: "anybody".into(), ..Caller::default() };
-        let caller = |request: &token::ExplainRequest| request.caller.clone().or_else(|| Some(anybody()));
+        let anonymous = || Caller { user_id: "anonymous".into(), ..Caller::default() };
+        let caller = |request: &token::ExplainRequest| request.caller.clone().or_else(|| Some(anonymous()));
         self.take("explain", request, caller).await?;
         Ok(Response::new(token::ExplainResponse { code: "ok".into(), ..token::ExplainResponse::default() }))
     }

@@ -1,4 +1,4 @@
-//! Headers that prove nothing, made from one that would: each differs from it in one thing.
+//! Invalid headers, each derived from a valid one by one change.
 
 mod events;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Signer, encode};
 
-/// What the good header is for.
+/// The request that the valid header is for.
 pub struct Target<'a> {
     pub url: &'a str,
     pub method: &'a str,
@@ -16,7 +16,7 @@ pub struct Target<'a> {
 
 pub type Case = (String, Vec<u8>);
 
-/// Every case, with a word on what is wrong with it.
+/// Returns every case with a description.
 pub fn all(target: &Target<'_>) -> Vec<Case> {
     let signer = Signer::new(1);
     let good = signer.event(27235, target.now, tags(target.url, target.method));
@@ -24,9 +24,11 @@ pub fn all(target: &Target<'_>) -> Vec<Case> {
     framing(&good, &mut cases);
     base64(&good, &mut cases);
     json_text(&good, &mut cases);
+    json_shape_and_bytes(&good, &mut cases);
     fields(&good, &mut cases);
     events::kinds_and_times(&signer, target, &mut cases);
     events::tag_lists(&signer, target, &mut cases);
+    events::payloads_and_types(&signer, target, &mut cases);
     events::urls(&signer, target, &mut cases);
     events::forgeries(&good, &mut cases);
     cases
@@ -66,7 +68,7 @@ fn framing(good: &Value, cases: &mut Vec<Case>) {
 fn base64(good: &Value, cases: &mut Vec<Case>) {
     let mut text = good.to_string();
     while text.len() % 3 != 1 {
-        text.push(' '); // so that there is padding
+        text.push(' '); // makes padding necessary
     }
     let encoded = STANDARD.encode(&text);
     let case = |what: String, encoded: String| (what, format!("Nostr {encoded}").into_bytes());
@@ -146,6 +148,10 @@ fn json_text(good: &Value, cases: &mut Vec<Case>) {
             encode(&format!("{before}{text}{after}")),
         );
     }
+}
+
+fn json_shape_and_bytes(good: &Value, cases: &mut Vec<Case>) {
+    let text = good.to_string();
     let values: Vec<&Value> = ["id", "pubkey", "created_at", "kind", "tags", "content", "sig"]
         .iter()
         .map(|field| &good[field])
@@ -168,7 +174,7 @@ fn json_text(good: &Value, cases: &mut Vec<Case>) {
     }
 }
 
-/// Each field missing, of each wrong type, and there twice.
+/// Each field missing, of each wrong type, and twice.
 fn fields(good: &Value, cases: &mut Vec<Case>) {
     let text = good.to_string();
     for (field, value) in good.as_object().unwrap() {

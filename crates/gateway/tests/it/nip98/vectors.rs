@@ -1,4 +1,4 @@
-//! Headers signed by nostr-tools, which shares no code with ours (`tests/vectors/make.mjs`).
+//! Headers signed by nostr-tools, an independent implementation (`tests/vectors/make.mjs`).
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -22,7 +22,7 @@ struct Vector {
 }
 
 #[tokio::test]
-async fn what_an_independent_implementation_signs_is_believed() {
+async fn signatures_of_nostr_tools_are_accepted() {
     let vectors: Vec<Vector> = serde_json::from_str(include_str!("../../vectors/nip98.json")).unwrap();
     assert!(vectors.len() >= 8);
     for vector in vectors {
@@ -40,11 +40,11 @@ async fn what_an_independent_implementation_signs_is_believed() {
         };
         let shown = format!("{} {}", vector.method, vector.url);
         if let Some(body) = &vector.body {
-            let (status, told) = ask(Some(format!("{body} "))).await;
-            assert_eq!(status, 401, "{shown} with another body: {told}");
+            let (status, reply) = ask(Some(format!("{body} "))).await;
+            assert_eq!(status, 401, "{shown} with another body: {reply}");
         }
-        let (status, told) = ask(vector.body.clone()).await;
-        assert!((200..300).contains(&status), "{shown}: {status} {told}");
+        let (status, reply) = ask(vector.body.clone()).await;
+        assert!((200..300).contains(&status), "{shown}: {status} {reply}");
         let caller = gateway.fake.last().caller.unwrap();
         assert_eq!(caller.user_id, vector.public_key, "{shown}");
         assert!(path.contains(NEST) || path.trim_end_matches('/') == "/api/v1/nests");

@@ -1,9 +1,12 @@
-//! Good headers of events that say the wrong thing, or that nobody signed as they are.
+//! Valid headers with events of wrong content, or with forged events.
 
 use serde_json::{Value, json};
 
 use super::{Case, Target, add, tags};
 use crate::nip98::{Signer, encode};
+
+/// SHA-256 of an empty body.
+const EMPTY_HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 pub fn kinds_and_times(signer: &Signer, target: &Target<'_>, cases: &mut Vec<Case>) {
     let good = || tags(target.url, target.method);
@@ -28,8 +31,7 @@ pub fn kinds_and_times(signer: &Signer, target: &Target<'_>, cases: &mut Vec<Cas
 
 pub fn tag_lists(signer: &Signer, target: &Target<'_>, cases: &mut Vec<Case>) {
     let (u, method) = (json!(["u", target.url]), json!(["method", target.method]));
-    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    let payload = json!(["payload", empty]);
+    let payload = json!(["payload", EMPTY_HASH]);
     for tags in [
         json!([]),
         json!([u]),
@@ -60,7 +62,12 @@ pub fn tag_lists(signer: &Signer, target: &Target<'_>, cases: &mut Vec<Case>) {
         let tags = tags(target.url, method);
         add(cases, format!("method {method:?}"), encode(&signer.event(27235, target.now, tags).to_string()));
     }
-    let (short, long) = (&empty[1..], format!("{empty}0"));
+}
+
+/// Wrong payloads, and tags of wrong types.
+pub fn payloads_and_types(signer: &Signer, target: &Target<'_>, cases: &mut Vec<Case>) {
+    let (u, method) = (json!(["u", target.url]), json!(["method", target.method]));
+    let (short, long) = (&EMPTY_HASH[1..], format!("{EMPTY_HASH}0"));
     let plus = format!("+{short}");
     for payload in [
         "",
@@ -68,10 +75,10 @@ pub fn tag_lists(signer: &Signer, target: &Target<'_>, cases: &mut Vec<Case>) {
         short,
         &long,
         &plus,
-        &empty.replace('e', "g"),
-        &empty.replace('e', "f"),
+        &EMPTY_HASH.replace('e', "g"),
+        &EMPTY_HASH.replace('e', "f"),
         "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
-        &format!("0x{empty}"),
+        &format!("0x{EMPTY_HASH}"),
         &"ü".repeat(32),
     ] {
         let tags = json!([u, method, ["payload", payload]]);
@@ -81,7 +88,7 @@ pub fn tag_lists(signer: &Signer, target: &Target<'_>, cases: &mut Vec<Case>) {
             encode(&signer.event(27235, target.now, tags).to_string()),
         );
     }
-    // Tags that the library would not sign.
+    // Tags that the library does not sign.
     let good = signer.event(27235, target.now, json!([u, method])).to_string();
     for odd in [
         "[]",
@@ -101,64 +108,65 @@ pub fn tag_lists(signer: &Signer, target: &Target<'_>, cases: &mut Vec<Case>) {
     }
 }
 
-/// The URL of another request.
+/// Texts that are not the URL of any request.
+const MALFORMED_URLS: [&str; 23] = [
+    "",
+    "x",
+    "/",
+    "//",
+    "http",
+    "http://",
+    "https://",
+    "http:",
+    "javascript:alert(1)",
+    "data:text/plain,x",
+    "file:///etc/passwd",
+    "nostr:naddr1",
+    "http://[::1",
+    "http://[::1]/",
+    "http://a b/",
+    "http://\u{0}/",
+    "http://%00/",
+    "http://.../",
+    "http://:80/",
+    "http://999.999.999.999/",
+    "https://xn--/",
+    "\u{feff}",
+    "😀",
+];
+
+/// URLs of other requests.
 pub fn urls(signer: &Signer, target: &Target<'_>, cases: &mut Vec<Case>) {
     let (origin, path) = target.url.split_at(target.url.find("/api").unwrap());
-    let (scheme, place) = origin.split_once("://").unwrap();
-    let host = place.split(':').next().unwrap();
-    let mut urls: Vec<String> = [
-        "",
-        "x",
-        "/",
-        path,
-        "//",
-        "http",
-        "http://",
-        "https://",
-        "http:",
-        "javascript:alert(1)",
-        "data:text/plain,x",
-        "file:///etc/passwd",
-        "nostr:naddr1",
-        "http://[::1",
-        "http://[::1]/",
-        "http://a b/",
-        "http://\u{0}/",
-        "http://%00/",
-        "http://.../",
-        "http://:80/",
-        "http://999.999.999.999/",
-        "https://xn--/",
-        "\u{feff}",
-        "😀",
-    ]
-    .map(str::to_owned)
-    .into();
+    let (scheme, authority) = origin.split_once("://").unwrap();
+    let host = authority.split(':').next().unwrap();
+    let mut urls: Vec<String> = MALFORMED_URLS.map(str::to_owned).into();
+    urls.push(path.to_owned());
     for other in [
-        format!("{place}{path}"),
-        format!("//{place}{path}"),
-        format!("ws://{place}{path}"),
-        format!("wss://{place}{path}"),
-        format!("ftp://{place}{path}"),
-        format!("{scheme}s2://{place}{path}"),
+        format!("{authority}{path}"),
+        format!("//{authority}{path}"),
+        format!("ws://{authority}{path}"),
+        format!("wss://{authority}{path}"),
+        format!("ftp://{authority}{path}"),
+        format!("{scheme}s2://{authority}{path}"),
         format!("{scheme}://other.test{path}"),
         format!("{scheme}://{host}.other.test{path}"),
-        format!("{scheme}://{place}.{path}"),
-        format!("{scheme}://x{place}{path}"),
+        format!("{scheme}://{authority}.{path}"),
+        format!("{scheme}://x{authority}{path}"),
         format!("{scheme}://{host}:1{path}"),
         format!("{scheme}://{host}:65536{path}"),
         format!("{scheme}://{host}:x{path}"),
-        format!("{scheme}://user@{place}{path}"),
-        format!("{scheme}://user:secret@{place}{path}"),
-        format!("{scheme}://:secret@{place}{path}"),
-        format!("{scheme}://other.test@{place}{path}"),
-        format!("{scheme}://{place}@other.test{path}"),
-        format!("{scheme}://{place}\\@other.test{path}"),
-        format!("{scheme}://{place}"),
-        format!("{scheme}://{place}/"),
-        format!("{scheme}://{place}/x{path}"),
-        format!("{scheme}://{place}/{path}"),
-        format!("{scheme}://{place}{}", path.to_uppercase()),
+        format!("{scheme}://user@{authority}{path}"),
+        format!("{scheme}://user:secret@{authority}{path}"),
+        format!("{scheme}://:secret@{authority}{path}"),
+        format!("{scheme}://other.test@{authority}{path}"),
+        format!("{scheme}://{authority}@other.test{path}"),
+        format!("{scheme}://{authority}\\@other.test{path}"),
+        format!("{scheme}://{authority}"),
+        format!("{scheme}://{authority}/"),
+        format!("{scheme}://{authority}/x{path}"),
+        format!("{scheme}://{authority}/{path}"),
+        format!("{scheme}://{authority}{}", path.to_uppercase()),
     ] {
         urls.push(other);
     }
@@ -171,7 +179,7 @@ pub fn urls(signer: &Signer, target: &Target<'_>, cases: &mut Vec<Case>) {
     }
 }
 
-/// Events that nobody signed as they are.
+/// Events that were changed after they were signed.
 pub fn forgeries(good: &Value, cases: &mut Vec<Case>) {
     let other = Signer::new(2).event(27235, good["created_at"].as_u64().unwrap(), good["tags"].clone());
     for field in ["id", "pubkey", "sig"] {

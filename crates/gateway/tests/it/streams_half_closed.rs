@@ -1,4 +1,4 @@
-//! Readers of the stream of events that send nothing more: some read on, some are gone.
+//! Readers of the event stream that closed their half of the connection: some still read, some have disconnected.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::{
     support::{Gateway, args, checked, token},
 };
 
-/// A gateway that says nothing by itself while a test runs.
+/// A gateway that sends no heartbeat while a test runs.
 async fn silent() -> Gateway {
     let mut config = checked(args());
     config.streams.heartbeat = Duration::from_hours(1);
     Gateway::with(config).await
 }
 
-/// A reader that has heard the beginning of its stream.
+/// Opens a stream and reads its beginning.
 async fn listen(gateway: &Gateway, person: &str) -> TcpStream {
     let mut reader = TcpStream::connect(gateway.address).await.unwrap();
     let head = format!(
@@ -29,23 +29,23 @@ async fn listen(gateway: &Gateway, person: &str) -> TcpStream {
         token(person)
     );
     reader.write_all(head.as_bytes()).await.unwrap();
-    hear(&mut reader, "id: ").await;
+    read_until(&mut reader, "id: ").await;
     reader
 }
 
-/// Reads until this text was heard.
-async fn hear(reader: &mut TcpStream, text: &str) {
-    let mut heard = Vec::new();
-    let hearing = async {
-        while !String::from_utf8_lossy(&heard).contains(text) {
-            heard.push(reader.read_u8().await.expect("the stream goes on"));
+/// Reads until this text has arrived.
+async fn read_until(reader: &mut TcpStream, text: &str) {
+    let mut received = Vec::new();
+    let reading = async {
+        while !String::from_utf8_lossy(&received).contains(text) {
+            received.push(reader.read_u8().await.expect("the stream stays open"));
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), hearing).await.expect(text);
+    tokio::time::timeout(Duration::from_secs(10), reading).await.expect(text);
 }
 
 #[tokio::test]
-async fn reader_that_is_gone_frees_its_place() {
+async fn disconnected_reader_frees_its_slot() {
     let gateway = silent().await;
     let mut held = Vec::new();
     for _ in 0..20 {
@@ -57,7 +57,7 @@ async fn reader_that_is_gone_frees_its_place() {
     };
     assert_eq!(ask().await, 429);
     drop(held);
-    eventually("a place again", async || (ask().await == 200).then_some(())).await;
+    eventually("a freed slot", async || (ask().await == 200).then_some(())).await;
 }
 
 #[tokio::test]
@@ -66,10 +66,10 @@ async fn half_closed_reader_gets_its_events() {
     let mut reader = listen(&gateway, "ana").await;
     reader.shutdown().await.unwrap();
     for _ in 0..4 {
-        hear(&mut reader, ": ping").await; // only writing tells whether it is gone
+        read_until(&mut reader, ": ping").await; // only writing shows whether it has disconnected
     }
     for version in 1..=2 {
         gateway.fake.listing().write(stream(ROOM, version));
-        hear(&mut reader, &format!("\"version\":{version}")).await;
+        read_until(&mut reader, &format!("\"version\":{version}")).await;
     }
 }
