@@ -62,8 +62,8 @@ impl Auth {
         self.0.clock.now().unix_timestamp()
     }
 
-    /// Rate limits the bearer of a ticket or a link (`what`). None: it is not valid, and the refusal has the message
-    /// `why`.
+    /// Authenticates the bearer of a ticket or a link (`what`), within the rate limit. If `bearer` is None, the ticket or
+    /// link is not valid, and the refusal has the message `why`.
     pub(crate) fn authenticate(
         &self,
         bearer: Option<Caller>,

@@ -151,7 +151,7 @@ impl Limits {
         self.0.repairs.take(room, Instant::now()).map_err(rate_limited)
     }
 
-    /// Returns the token of a repair that was refused.
+    /// Gives back the token of a repair that was refused.
     pub(crate) fn refund_repair(&self, room: &str) {
         self.0.repairs.refund(room);
     }

@@ -101,7 +101,7 @@ impl Limiter {
         self.find(key, now).map(drop)
     }
 
-    /// Returns a token of `key` that was not used. A token of the shared bucket is not returned.
+    /// Gives back an unused token of `key`. A token of the shared bucket is not given back.
     pub fn refund(&self, key: impl Hash) {
         let key = self.key(key);
         if let Some(full_at) = self.buckets.lock().full_at.get_mut(&key)
