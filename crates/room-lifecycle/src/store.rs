@@ -1,5 +1,5 @@
-//! All SQL of this service. Here: the records of rooms, one function per statement; every write is conditional
-//! and says whether it happened, because races between replicas are settled by the row and by nothing else.
+//! All SQL of this service. Here: the records of rooms, one function for each statement. Every write is conditional and
+//! returns whether it happened, because only the row decides races between replicas.
 
 pub mod admin;
 pub mod auto_end;
@@ -22,7 +22,7 @@ use sqlx::{PgExecutor, PgPool, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A room, its owner, and the database's now: what every decision is made on.
+/// A room, its owner, and the database's time: the input of every decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub id: RoomId,
@@ -38,11 +38,11 @@ pub struct Record {
     pub confirmed_at: Option<OffsetDateTime>,
     pub closing_at: Option<OffsetDateTime>,
     pub watched_until: Option<OffsetDateTime>,
-    /// LiveKit's list lacks the room or its participants since then, and it lives ([`crate::missing`]).
+    /// Since when LiveKit's list lacks the room or its participants although it exists ([`crate::missing`]).
     pub unlisted_since: Option<OffsetDateTime>,
     pub next_attempt_at: Option<OffsetDateTime>,
     pub occupied: bool,
-    /// Somebody has a seat in the live session. Of bookings: false.
+    /// Whether a user has a seat in the live session. False for bookings.
     pub seated: bool,
     pub ended_reason: Option<EndedReason>,
     pub meeting_url: Option<String>,
@@ -59,8 +59,8 @@ impl Record {
     }
 }
 
-/// `$with` select records of rooms `from $rooms r` … `$rest`: the one list of a record's columns. (`offset 0`: asked for
-/// each room, by the index; otherwise the planner may read everybody's rows once instead.)
+/// `$with` select records of rooms `from $rooms r` … `$rest`: the only list of a record's columns. (`offset 0` makes Postgres
+/// run a subquery for each room, by the index. Otherwise the planner may read the rows of all rooms once instead.)
 macro_rules! records {
     ($with:tt, $rooms:tt, $rest:tt, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
@@ -86,7 +86,7 @@ macro_rules! records {
     };
 }
 
-/// The records with these ids or of these owners.
+/// Lists the records with these ids or of these owners.
 pub async fn list_records(db: impl PgExecutor<'_>, ids: &[RoomId], owners: &[Uuid]) -> Result<Vec<Record>> {
     records!("", "livekit_rooms", "where r.id = any($1) or r.owner = any($2)", ids as &[RoomId], owners)
         .fetch_all(db)
@@ -94,15 +94,15 @@ pub async fn list_records(db: impl PgExecutor<'_>, ids: &[RoomId], owners: &[Uui
         .await
 }
 
-/// The record of an owner's room.
+/// Finds the record of an owner's room.
 pub async fn find_record(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<Record>> {
     Ok(list_records(db, &[], &[owner]).await?.pop())
 }
 
-/// Commits the intent to have a room for each of these owners that is open and has none: the record, its people, and
-/// by a trigger its name. Returns what was written. (Conflicts on any constraint: of two at once the later one may meet
-/// the name before the owner.) A name exists already only if the record was deleted by hand: it goes
-/// to the new one. Our record decides who gets in; LiveKit's limit is a fence around it (correctness.md §5).
+/// Commits the intent to have a room for each of these owners that is open and has none: the record, its participants,
+/// and by a trigger its name. Returns the new records. (A conflict may be on any constraint: a concurrent intent can meet
+/// the unique name before the unique owner.) A name exists already only if its record was deleted by hand; the new record
+/// takes the name over. Our records decide who may join; LiveKit's limit is only a safety margin (correctness.md §5).
 pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result<Vec<Record>> {
     let ids = |kind| owners.iter().map(|owner| owner.id_as(kind)).collect::<Vec<Option<Uuid>>>();
     let names: Vec<String> = owners.iter().map(|owner| owner.room_name(1)).collect();
@@ -115,9 +115,9 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
                       as t(session_id, live_session_id, nest_id, name)
              cross join lateral room_owner(t.session_id, t.live_session_id, t.nest_id) o
              where o.open
-             on conflict do nothing
+             on conflict do nothing -- another replica has written the intent
              returning *),
-         people as (
+         participants as (
              insert into livekit_participants (room_id, user_id, role, display_name)
              select i.id, p.user_id, p.role, coalesce(u.display_name, case p.role when 'guest' then s.guest_name end)
              from intents i
@@ -145,7 +145,7 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
     .await
 }
 
-/// The result of CreateRoom: the record, active at this generation. None: somebody else moved it on.
+/// Writes the result of CreateRoom. Returns the record, active at this generation. None: it has changed meanwhile.
 pub async fn set_active(
     db: impl PgExecutor<'_>,
     record: &Record,
@@ -160,7 +160,7 @@ pub async fn set_active(
                  attempts = 0, next_attempt_at = null, last_error = null
              where id = $1 and generation = $2 and status in ('pending', 'active', 'failed')
              returning *),
-         told as (
+         event as ( -- only for a new SID: another flow may have written the same result
              insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
              select 'GR_' || gen_random_uuid(), a.id, a.room_sid, 'room_created',
                     jsonb_build_object('name', a.room_name, 'generation', a.generation)
@@ -179,7 +179,7 @@ pub async fn set_active(
     .await
 }
 
-/// Seen on LiveKit under its SID, at `at`. False: the record is no longer what was looked for.
+/// Records that the room was observed on LiveKit under its SID, at `at`. False: the record has changed meanwhile.
 pub async fn set_confirmed(db: impl PgExecutor<'_>, record: &Record, at: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
         "update livekit_rooms
@@ -197,7 +197,7 @@ pub async fn set_confirmed(db: impl PgExecutor<'_>, record: &Record, at: OffsetD
     Ok(done.rows_affected() > 0)
 }
 
-/// There under another SID: people may be inside already, so that one is ours from now on.
+/// Adopts the room that exists under another SID. It may have participants already. False: the record has changed.
 pub async fn set_adopted(
     db: impl PgExecutor<'_>,
     record: &Record,
@@ -210,7 +210,7 @@ pub async fn set_adopted(
              set room_sid = $3, confirmed_at = $4, made_at = app_now(), closing_at = null, unlisted_since = null
              where id = $1 and generation = $2 and status = 'active' and room_sid is distinct from $3
              returning id),
-         people as ( -- whoever was in the room that was lost has left, unless the next check finds them
+         participants as ( -- those of the lost room have left, unless the next check finds them
              update livekit_participants p set absent_since = least(p.absent_since, $4::timestamptz - interval '5 seconds')
              from adopted where p.joined_room = adopted.id)
          select id from adopted",
@@ -225,8 +225,8 @@ pub async fn set_adopted(
     Ok(adopted.is_some())
 }
 
-/// Retires the record's name: the next generation is pending under a new one, who was in this one has left, and with
-/// `to_close` its room is to be closed. False: somebody else moved it on, or its owner is not open.
+/// Retires the record's name. The next generation is pending under a new name, the participants have left, and with
+/// `to_close` the room is to be closed. False: the record has changed, or its owner is not open.
 pub async fn set_next_generation(
     db: impl PgExecutor<'_>,
     record: &Record,
@@ -247,13 +247,13 @@ pub async fn set_next_generation(
                  unlisted_since = null
              from owner o
              where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.owner
-               and r.room_sid is not distinct from $5 -- or the room under the name is another one
+               and r.room_sid is not distinct from $5 -- another SID: the room under the name was replaced meanwhile
              returning r.id, r.room_name),
-         people as (
+         participants as (
              update livekit_participants p
              set status = 'left', left_at = app_now(), absent_since = null
              from bumped where p.joined_room = bumped.id),
-         closing as ( -- due for others when the replica that retired it has had time to close it
+         closing as ( -- due after 2 s for other replicas: this one closes the room first
              insert into rooms_to_close (room_name, room_id, not_before)
              select $7, id, app_now() + interval '2 seconds' from bumped where $8
              on conflict (room_name) do nothing)
@@ -276,7 +276,7 @@ pub async fn set_next_generation(
     Ok(done.rows_affected() > 0)
 }
 
-/// A CreateRoom that failed: when to try again, and why it failed.
+/// Records a failed CreateRoom: its error, and when to retry it.
 pub async fn set_attempt_failed(db: impl PgExecutor<'_>, record: &Record, error: &str) -> Result<()> {
     sqlx::query!(
         "update livekit_rooms
@@ -293,15 +293,15 @@ pub async fn set_attempt_failed(db: impl PgExecutor<'_>, record: &Record, error:
     .map(drop)
 }
 
-/// A room that was ended just now.
+/// A room that has just been ended.
 #[derive(Debug)]
 pub struct Ended {
     pub room_name: String,
-    /// A row says that it is to be closed.
+    /// Whether a row says that it is to be closed.
     pub to_close: bool,
 }
 
-/// Ends a room whose owner is no longer open. With `may_close` a room that was made on LiveKit is to be closed there.
+/// Ends a room whose owner is no longer open. With `may_close` a room that was created on LiveKit is to be closed there.
 /// None: there was nothing to end.
 pub async fn set_ended(db: impl PgExecutor<'_>, id: RoomId, may_close: bool) -> Result<Option<Ended>> {
     sqlx::query_as!(
@@ -318,15 +318,15 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: RoomId, may_close: bool) -> 
              where r.id = $1 and r.status <> 'ended' and o.owner = r.owner
              returning r.id, r.room_name, r.room_sid, r.ended_reason,
                        $2 and r.room_sid is not null as to_close),
-         people as (
+         participants as (
              update livekit_participants p
              set status = 'left', left_at = app_now(), absent_since = null
              from ended where p.joined_room = ended.id),
-         closing as ( -- due for others when the replica that ended it has had time to close it
+         closing as ( -- due after 2 s for other replicas: this one closes the room first
              insert into rooms_to_close (room_name, room_id, not_before)
              select room_name, id, app_now() + interval '2 seconds' from ended where to_close
              on conflict (room_name) do nothing),
-         told as (
+         event as (
              insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
              select 'GR_' || gen_random_uuid(), id, room_sid, 'room_ended', jsonb_build_object('reason', ended_reason)
              from ended)
@@ -339,7 +339,7 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: RoomId, may_close: bool) -> 
     .await
 }
 
-/// The current form of a record, or None when it is gone.
+/// Finds a record by its id. None: it was deleted.
 pub async fn find_record_by_id(pool: &PgPool, id: RoomId) -> Result<Option<Record>> {
     Ok(list_records(pool, &[id], &[]).await?.pop())
 }

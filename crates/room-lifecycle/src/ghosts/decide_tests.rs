@@ -25,8 +25,8 @@ fn person(room: u128, identity: &str) -> Person {
     }
 }
 
-fn names(people: &[Person]) -> Vec<String> {
-    people.iter().map(|person| format!("{}{}", person.room.0.as_u128(), person.identity)).collect()
+fn names(participants: &[Person]) -> Vec<String> {
+    participants.iter().map(|person| format!("{}{}", person.room.0.as_u128(), person.identity)).collect()
 }
 
 #[test]
@@ -42,16 +42,16 @@ fn probes_follow_the_time_since_the_last_turn() {
 }
 
 #[test]
-fn quiet_people_are_probed_one_of_each_room_first() {
+fn quiet_participants_are_probed_one_of_each_room_first() {
     let budget = Budget { probes: 3, ghosts: 1, rooms: 0 };
     let quiet = vec![person(1, "a"), person(1, "b"), person(1, "c"), person(2, "a"), person(3, "a")];
     let due = Due { quiet: quiet.clone(), ..Due::default() };
     assert_eq!(names(&due.choose(budget)), ["1a", "2a", "3a"]);
     let due = Due { quiet: quiet[..3].to_vec(), ..Due::default() };
-    assert_eq!(names(&due.choose(budget)), ["1a", "1b", "1c"], "none of the probes is lost");
+    assert_eq!(names(&due.choose(budget)), ["1a", "1b", "1c"], "every probe is used");
     let ghosts = vec![person(4, "g"), person(5, "g")];
     let due = Due { quiet, ghosts, ..Due::default() };
-    assert_eq!(names(&due.choose(budget)), ["4g", "1a", "2a", "3a"], "ghosts have probes of their own");
+    assert_eq!(names(&due.choose(budget)), ["4g", "1a", "2a", "3a"], "ghosts have a budget of their own");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn first_silence_raises_the_alarm_until_all_are_heard() {
     assert_eq!(
         alarmed(40).alarm(&asked(ProbeAnswer::Silent), true),
         Some(at(100)),
-        "alive after it: another crash"
+        "a sign of life after it: another crash"
     );
     let ghost = vec![(Person { is_ghost: true, ..person(1, "a") }, ProbeAnswer::Silent)];
     assert_eq!(turn(100).alarm(&ghost, true), None);
@@ -124,9 +124,9 @@ fn first_silence_raises_the_alarm_until_all_are_heard() {
 #[test]
 fn rooms_are_replaced_a_minute_after_livekit_answers_again() {
     let since = |seconds: Option<i64>| Turn { answering_since: seconds.map(at), ..turn(100) };
-    assert!(since(Some(40)).may_renew());
-    assert!(!since(Some(41)).may_renew());
-    assert!(!since(None).may_renew());
+    assert!(since(Some(40)).may_replace());
+    assert!(!since(Some(41)).may_replace());
+    assert!(!since(None).may_replace());
 }
 
 #[test]
@@ -140,21 +140,21 @@ fn livekit_answers_since_the_last_failure() {
     assert_eq!(turn(100).answering(Some(true), &[]), Some(at(100)));
 }
 
-/// Turns as the service takes them, with the 3 s that each silence takes. LiveKit's first rooms fail: they are given to
-/// the node that was killed.
+/// Simulates turns as the service takes them. Each silence takes 3 s. LiveKit's first probe rooms fail, because they are
+/// assigned to the killed node.
 #[test]
 fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
-    let mut people: Vec<Person> =
+    let mut participants: Vec<Person> =
         ["host", "guest"].into_iter().flat_map(|who| (0..1_000).map(move |room| person(room, who))).collect();
     let mut checked: HashMap<(RoomId, String), OffsetDateTime> = HashMap::new();
     let key = |person: &Person| (person.room, person.identity.clone());
     let mut turn = Turn { now: at(1), last: None, alarmed_at: Some(at(1)), answering_since: None };
     let mut now = at(8);
-    while !people.is_empty() {
+    while !participants.is_empty() {
         turn = Turn { now, last: Some(turn.now), ..turn };
         let is_due = |person: &&Person| checked.get(&key(person)).is_none_or(|at| now - *at >= APART);
-        people.sort_by_key(|person| checked.get(&key(person)).copied());
-        let due: Vec<&Person> = people.iter().filter(is_due).collect();
+        participants.sort_by_key(|person| checked.get(&key(person)).copied());
+        let due: Vec<&Person> = participants.iter().filter(is_due).collect();
         let quietest: HashSet<RoomId> = due.iter().map(|one| one.room).take(turn.budget().rooms).collect();
         let suspects = due.iter().filter(|one| one.silent_since.is_some()).take(MOST_PROBES);
         let unheard = due.iter().filter(|one| quietest.contains(&one.room)).take(MOST_PROBES);
@@ -168,13 +168,14 @@ fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
             lists.choose(turn.budget()).into_iter().map(|person| (person, ProbeAnswer::Silent)).collect();
         for (person, _) in &asked {
             checked.insert(key(person), now);
-            let known =
-                people.iter_mut().find(|one| one.room == person.room && one.identity == person.identity);
+            let known = participants
+                .iter_mut()
+                .find(|one| one.room == person.room && one.identity == person.identity);
             known.unwrap().silent_since.get_or_insert(now);
         }
         let second = asked.iter().filter(|(person, answer)| turn.is_second_silence(person, *answer));
         let found: HashSet<_> = second.map(|(person, _)| key(person)).collect();
-        people.retain(|one| !found.contains(&key(one)));
+        participants.retain(|one| !found.contains(&key(one)));
         // Probes 3 s, two rooms and writing 0.3 s, and the pause between two turns.
         now += if asked.is_empty() { Duration::seconds(1) } else { Duration::milliseconds(4_300) };
     }

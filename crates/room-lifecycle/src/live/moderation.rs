@@ -43,7 +43,7 @@ impl Rooms {
         spare_host(caller, user)?;
         let seat = retried(|| self.save_role(session, user, role)).await?;
         if seat.is_some() {
-            self.apply_to_livekit(Owner::LiveSession(session), Work::Settle).await;
+            self.apply_to_livekit(Owner::LiveSession(session), Work::Reconcile).await;
         }
         Ok(seat)
     }

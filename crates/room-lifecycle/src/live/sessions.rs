@@ -88,7 +88,7 @@ impl Rooms {
         room: LiveRoomId,
         transaction: impl FnMut() -> F,
     ) -> Result<Option<Outcome>, Error> {
-        let _turn = self.gates.enter(room.0).await;
+        let _turn = self.flow_locks.lock(room.0).await;
         retried(transaction).await
     }
 

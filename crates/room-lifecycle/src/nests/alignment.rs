@@ -8,7 +8,7 @@ use livekit_protocol::ParticipantInfo;
 use crate::{
     Rooms,
     error::Error,
-    presence::{is_active, is_person, one_failure},
+    presence::{is_active, is_standard, one_failure},
     store::{Record, nests::people},
 };
 
@@ -18,7 +18,7 @@ const TURNS: usize = 4;
 impl Rooms {
     /// Makes records for guests who are there, before presence is noted.
     pub(crate) async fn note_guests(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
-        let active = inside.iter().filter(|one| is_person(one) && is_active(one));
+        let active = inside.iter().filter(|one| is_standard(one) && is_active(one));
         let mut guests: Vec<String> = active.map(|one| one.identity.clone()).collect();
         if guests.is_empty() {
             return Ok(());
@@ -44,7 +44,7 @@ impl Rooms {
                 None => Ok(()),
             }
         };
-        let (people, told) = futures::join!(self.align_people(record, inside), told);
+        let (people, told) = futures::join!(self.align_participants(record, inside), told);
         one_failure([people, told])
     }
 

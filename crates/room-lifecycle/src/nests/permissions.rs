@@ -50,7 +50,7 @@ impl Rooms {
     ) -> Result<bool, Error> {
         let changed = retried(|| self.save_permissions(caller, proof, nest, change)).await?;
         if changed {
-            self.apply_to_livekit(Owner::Nest(nest), Work::Settle).await;
+            self.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
         }
         let Some(muted) = change.mute_microphone else { return Ok(changed) };
         match self.mute(Owner::Nest(nest), &change.participant, Source::Microphone, muted).await {

@@ -65,7 +65,7 @@ impl Rooms {
     /// Ends the caller's nest, and its room.
     pub async fn end_nest(&self, host: &str, proof: &Proof, nest: NestId) -> Result<(), Error> {
         retried(|| self.set_nest_ended(host, proof, nest)).await?;
-        self.apply_to_livekit(Owner::Nest(nest), Work::Settle).await;
+        self.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
         Ok(())
     }
 
