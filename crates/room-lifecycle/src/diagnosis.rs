@@ -1,8 +1,8 @@
-//! Diagnoses why a user cannot join: what a reference names, what is wrong with that room, and one step to repair it.
+//! Why somebody cannot get in: what a reference names, what is wrong with that room, and one step to set it right.
 //!
-//! A diagnosis is findings ([`checks`]) and a verdict about them ([`verdict`], pure). Callers that may not know a room get
-//! the same answer as for a room that does not exist, before anything is checked. A diagnosis changes nothing, with one
-//! exception: for a caller that may join, a missing room is recreated, as a token request would do.
+//! A diagnosis is findings ([`checks`]) and a verdict over them ([`verdict`], pure). Nobody is told anything of a room
+//! that he may not know: he gets the very answer of a room that does not exist, before anything is looked at. It
+//! changes nothing, but for whoever may come in and finds the room missing: that is what a token request would do too.
 
 mod access;
 mod checks;
@@ -32,14 +32,15 @@ use crate::{
     store::{self, diagnosis::RoomFacts},
 };
 
-/// The timeouts of a diagnosis, for which the gateway waits 2 s in all, and of answers that wait for background work.
+/// How long a diagnosis waits for parts of itself (the gateway waits 2 s for everything), and any answer for what goes on
+/// without it.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// After this time LiveKit counts as not answering.
+    /// What LiveKit may take before it counts as silent.
     pub look: Duration,
-    /// How long a caller waits until a missing room is recreated.
+    /// What a room that is missing may take to be made anew while its caller waits.
     pub remake: Duration,
-    /// The answer timeout: how long an answer waits for LiveKit to delete a room or to remove a participant.
+    /// What LiveKit may take to delete a room or to remove a participant while an answer waits for it.
     pub answer: Duration,
 }
 
@@ -53,26 +54,25 @@ impl Default for Patience {
     }
 }
 
-/// How long the gateway waits for a diagnosis, if the request has no deadline.
+/// What the gateway waits for everything, and what of it is kept for the way back.
 const BUDGET: Duration = Duration::from_secs(2);
-/// The part of the budget that is reserved for the way back.
-const RESPONSE_RESERVE: Duration = Duration::from_millis(100);
+const SPARE: Duration = Duration::from_millis(100);
 
-/// Whether the caller may join, as far as is known without LiveKit.
+/// Whether the caller may come in, as far as is known before LiveKit is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// They would get a token.
+    /// He would get a token.
     Admitted,
-    /// They do not want to join: an admin or an operator diagnoses the room.
+    /// He does not want to: an admin or an operator looks at the room.
     Observer,
     Refused(Cause),
 }
 
-/// The token service's decision about the caller. None: they would get a token.
+/// What the token service says of the caller: None, he would get one.
 pub type Decision = Option<Reason>;
 
 impl Rooms {
-    /// Diagnoses whatever the reference names, for a caller that does not want to join.
+    /// Whatever the reference leads to, for somebody who does not want to come in.
     pub async fn diagnose_reference(&self, caller: &Caller, reference: &str) -> Result<Diagnosis, Error> {
         match self.find_target(Some(caller), reference).await? {
             None => Ok(verdict::not_known(is_admin(Some(caller)))),
@@ -81,7 +81,7 @@ impl Rooms {
         }
     }
 
-    /// Diagnoses a room that `find_target` found for the same caller.
+    /// Examines a room that `find_target` found for the same caller.
     pub async fn diagnose(
         &self,
         caller: Option<&Caller>,
@@ -94,25 +94,23 @@ impl Rooms {
         let standing = self.standing(&access, caller, target, decision).await?;
         let mut examined = self.examine(target, &access, standing).await?;
         if standing == Standing::Admitted
-            && is_repairable(examined.cause())
+            && is_mendable(examined.cause())
             && let Some(owner) = access.owner
-            && self.recreate(owner).await
+            && self.make_anew(owner).await
         {
             let again = self.examine(target, &access, standing);
-            match tokio::time::timeout(context::remaining(BUDGET).saturating_sub(RESPONSE_RESERVE), again)
-                .await
-            {
+            match tokio::time::timeout(context::remaining(BUDGET).saturating_sub(SPARE), again).await {
                 Ok(again) => {
                     let broken = std::mem::replace(&mut examined, again?).cause();
                     examined.repaired = examined.cause() != broken;
                 }
-                Err(_) => examined.repaired = true, // no time to check again: the first findings are the answer
+                Err(_) => examined.repaired = true, // what was found first is told in time
             }
         }
         Ok(examined.conclude(access.is_admin))
     }
 
-    /// Refuses a repair that would not be carried out, before it counts for the rate limit.
+    /// Refuses a repair that would not be carried out, before it counts as one.
     pub async fn check_repair(
         &self,
         caller: &Caller,
@@ -132,8 +130,8 @@ impl Rooms {
         if access.is_host || access.is_admin { Ok(access) } else { Err(Error::NotHost) }
     }
 
-    /// Reconciles the room once, for its host or an admin. Returns whether that succeeded. A signed request is carried out
-    /// only once.
+    /// One reconcile of the room, for its host or an admin; whether it went well. A request that was signed is carried
+    /// out once.
     pub async fn repair_target(
         &self,
         caller: &Caller,
@@ -149,54 +147,54 @@ impl Rooms {
             Some(record) => Some(record),
             None => self.intend(owner).await?,
         };
-        let Some(record) = record else { return Ok(false) }; // another request is creating it
-        tracing::info!(room.owner = %record.owner_id, "repairing the room on request");
+        let Some(record) = record else { return Ok(false) }; // somebody else is about to make it
+        tracing::info!(room.owner = %record.owner_id, "a repair of the room was asked for");
         Ok(self.reconcile(&[record.id]).await?.contains(&record.id))
     }
 
-    /// Checks everything about the room that the caller may know.
+    /// Looks at everything there is to see of the room.
     async fn examine(&self, target: Target, access: &Access, standing: Standing) -> Result<Findings, Error> {
-        let facts = match access.owner {
+        let ground = match access.owner {
             Some(owner) => store::diagnosis::find_ground(&self.pool, owner).await?,
             None => None,
         };
         let mut findings = Findings::new(target);
-        checks::record(&mut findings, target.kind, facts.as_ref(), standing, self.policy);
-        match facts {
-            Some(facts) if facts.open && !matches!(standing, Standing::Refused(_)) => {
-                self.examine_livekit(&mut findings, &facts).await;
+        checks::record(&mut findings, target.kind, ground.as_ref(), standing, self.policy);
+        match ground {
+            Some(ground) if ground.open && !matches!(standing, Standing::Refused(_)) => {
+                self.examine_livekit(&mut findings, &ground).await;
             }
             _ => checks::skip(&mut findings),
         }
         Ok(findings)
     }
 
-    async fn examine_livekit(&self, findings: &mut Findings, facts: &RoomFacts) {
-        let room = facts.room.as_ref();
+    async fn examine_livekit(&self, findings: &mut Findings, ground: &RoomFacts) {
+        let room = ground.room.as_ref();
         let name = room.map_or("greenroom-probe", |room| room.name.as_str());
         let active = room.is_some_and(checks::is_made);
         let (reached, listed, opened, phantom) = tokio::join!(
             self.probe.health(),
             self.probe.list(name),
-            async { if active { Some(self.probe.validate(name, facts.wall).await) } else { None } },
-            self.probe.validate_phantom(facts.wall),
+            async { if active { Some(self.probe.validate(name, ground.wall).await) } else { None } },
+            self.probe.validate_phantom(ground.wall),
         );
         let room = room.filter(|_| active);
         checks::livekit(findings, &reached, &listed, room);
         checks::token(findings, opened.as_ref(), &phantom, room.is_some() && listed.value.is_ok());
-        checks::clock(findings, &reached, facts.wall);
+        checks::clock(findings, &reached, ground.wall);
         checks::browser_url(findings, &self.address.ws_url, self.app_url.as_deref());
-        checks::webhooks(findings, room, facts.now, self.events_keep);
+        checks::webhooks(findings, room, ground.now, self.events_keep);
     }
 
-    /// Creates, recreates or adopts the room, as a token request would. Continues if the caller stops waiting.
-    async fn recreate(&self, owner: Owner) -> bool {
+    /// The room as a token request would have it: made, made anew or taken over. Goes on when nobody waits any more.
+    async fn make_anew(&self, owner: Owner) -> bool {
         let rooms = self.clone();
         let making = self.run("repair by diagnosis", async move { rooms.ensure(owner, true).await });
         match tokio::time::timeout(self.patience.remake, making).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
-                tracing::info!(%error, owner.id = %owner.id(), "repairing a room during a diagnosis failed");
+                tracing::info!(%error, owner.id = %owner.id(), "a diagnosis could not set the room right");
                 false
             }
             Err(_) => false,
@@ -204,12 +202,12 @@ impl Rooms {
     }
 }
 
-/// Whether the caller is an admin or one of our own services.
+/// Admins, and our own services.
 fn is_admin(caller: Option<&Caller>) -> bool {
     caller.is_some_and(|caller| caller.is_admin || caller.system)
 }
 
-/// Whether a token request repairs this cause by itself.
-fn is_repairable(cause: Cause) -> bool {
+/// What a token request sets right by itself.
+fn is_mendable(cause: Cause) -> bool {
     matches!(cause, Cause::RoomPending | Cause::RoomMissing | Cause::SidMismatch)
 }

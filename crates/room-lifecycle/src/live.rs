@@ -1,8 +1,8 @@
-//! Live rooms: their sessions, their participants, and the changes that are due by time.
+//! Live rooms: their sessions, the people in them, and what time does to both.
 //!
-//! The one open session of a room is the source of truth. The room's status, session and `host_present` are a projection
-//! that every transaction here settles ([`sessions`], correctness.md §5). The decisions are in [`decide`], which is pure.
-//! Locks are taken in one order: room, session, seats.
+//! The truth is the one open session of a room; its status, session and `host_present` are a projection that every
+//! transaction here settles ([`sessions`], correctness.md §5). What is decided stands in [`decide`], and is pure;
+//! locks are taken in one order: room, session, seats.
 
 mod answer;
 pub(crate) mod attendance;

@@ -1,8 +1,8 @@
-//! Nests: open audio rooms of Nostr clients. The gateway authenticates the caller by their signature. Their permissions are
-//! in `nest_participants`, and the checks that record participants apply them to LiveKit.
+//! Nests: open audio rooms of Nostr clients. Who calls was found out by the gateway from his signature; what he may do
+//! stands in `nest_participants`, and LiveKit is brought in line with it by the same looks that see who is there.
 //!
-//! Every change is one transaction with the proof of its request, so that a signed request has its effect once, on
-//! whichever replica it arrives.
+//! Every change is one transaction with the proof of the request that asked for it, so that each signed request has
+//! its effect once, whichever replica it reaches.
 
 mod alignment;
 mod answer;
@@ -21,9 +21,8 @@ pub(crate) use {
     verbs::{accept, refuse_replayed},
 };
 
-/// How long a room is watched after a participant may do less than their token says: the 10 min that a nest's token lives,
-/// and 10 min more.
+/// The life of a nest's token, and ten minutes: as long as one that allows more than its owner may still opens a room.
 pub(crate) const WATCHED: Duration =
     Duration::minutes(10).saturating_add(crate::moderation::WATCH_BEYOND_TTL);
-/// After this many seconds LiveKit ends the empty room of a nest (nests.md). A later token request recreates it.
+/// A nest's room stands empty on LiveKit for so long (nests.md); whoever asks later has it made anew.
 pub(crate) const LIVEKIT_TIMEOUT: u32 = 180;

@@ -1,8 +1,8 @@
-//! Recordings (I11): a room has at most one open recording, and every recording is closed, whatever happens on LiveKit.
+//! Recording (I11): a room has at most one open recording, and whatever happens to it on LiveKit it is closed.
 //!
-//! The intent is committed first ([`start`]). The path of the file contains the recording's id, so that a recording on
-//! LiveKit is found again if LiveKit's answer was lost. Then LiveKit's recordings are compared with the open ones
-//! ([`watch`]), [`decide`] decides the next step, and an end is written if nothing has ended the recording before. A
+//! As everywhere, intent is committed first ([`start`]): the path of the file has the recording's id in it, so that
+//! what LiveKit runs is found again although its answer was lost. What LiveKit says is then compared with what is open
+//! ([`watch`]), what to do is decided in [`decide`], and an end is written where nothing had ended it before. A
 //! complete recording is announced when its file was found ([`files`]).
 
 pub mod decide;
@@ -42,7 +42,7 @@ use crate::{
     },
 };
 
-/// Reads the scope that a request names.
+/// What a request is about.
 fn scope(place: Option<RecordingPlace>) -> Result<RecordingScope, Refusal> {
     use chassis::grpc::uuid;
     match place.and_then(|place| place.place) {
@@ -54,7 +54,7 @@ fn scope(place: Option<RecordingPlace>) -> Result<RecordingScope, Refusal> {
 }
 
 impl Rooms {
-    /// Refuses callers that may not start, stop and delete recordings. Returns the owner whose room can be recorded now.
+    /// Refuses who may not start, stop and delete; whose room it is that can be recorded now.
     async fn may_record(&self, caller: &Caller, scope: RecordingScope) -> Result<Owner, Error> {
         match scope {
             RecordingScope::Session(id) => {
@@ -75,7 +75,7 @@ impl Rooms {
                 }
                 Ok(Owner::LiveSession(live.room.open_session.unwrap_or_default()))
             }
-            // Also for a nest that has ended: its admins keep access to its recordings.
+            // Also of a nest that is over: its recordings stay its admins'.
             RecordingScope::Nest(id) => {
                 let found =
                     people::list_participants(&self.pool, id, slice::from_ref(&caller.user_id)).await?;
@@ -87,8 +87,8 @@ impl Rooms {
         }
     }
 
-    /// Refuses callers that may not read the recordings of a scope. Allowed are: for a booking its parties and admins, for a
-    /// live room the host, for a nest its admins.
+    /// Refuses who may not see the recordings of a scope: of a booking its parties and admins may, of a live room the host,
+    /// of a nest its admins.
     async fn may_read(&self, caller: &Caller, scope: RecordingScope) -> Result<(), Error> {
         let RecordingScope::Session(id) = scope else {
             return self.may_record(caller, scope).await.map(drop);
@@ -98,7 +98,7 @@ impl Rooms {
         if is_party || caller.is_admin { Ok(()) } else { Err(Error::NotParticipant) }
     }
 
-    /// Begins the transaction of a change. For a signed request, accepting its proof is the first statement.
+    /// The transaction of a change; of a signed request, its proof is the first thing in it.
     async fn begin_change(&self, proof: Option<&Proof>) -> Result<Transaction<'static, Postgres>, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         if let Some(proof) = proof {
@@ -107,7 +107,7 @@ impl Rooms {
         Ok(transaction)
     }
 
-    /// Finds a recording of the scope that is not deleted.
+    /// One of the scope's recordings that nobody deleted.
     async fn recording_of(&self, scope: RecordingScope, id: RecordingId) -> Result<Recording, Error> {
         let found = store::recordings::list_recordings(&self.pool, scope, Some(id), None, 1).await?.pop();
         Ok(found.ok_or(RecordingError::NoRecording)?)
