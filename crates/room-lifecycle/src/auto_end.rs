@@ -30,8 +30,8 @@ impl Rooms {
     }
 
     /// Ends the owner if its end was announced for a time before this check, and LiveKit's count agrees. To be called
-    /// after a check that succeeded. `is_listed_empty`: LiveKit lists no participant, in any state. Returns whether the owner
-    /// has ended.
+    /// after a check that succeeded. `is_listed_empty`: LiveKit lists no participant, in any state. Returns whether
+    /// the owner has ended.
     pub async fn finish_auto_end(&self, record: &Record, is_listed_empty: bool) -> Result<bool, Error> {
         let Some(closing_at) = record.closing_at else { return Ok(false) };
         if is_listed_empty && closing_at > record.now {

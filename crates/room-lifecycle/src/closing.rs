@@ -111,8 +111,8 @@ impl Rooms {
         Ok(true)
     }
 
-    /// Deletes a room that a committed row says is to be closed. A failure is retried by [`Self::close_due`]. `again`: an
-    /// attempt has failed before.
+    /// Deletes a room that a committed row says is to be closed. A failure is retried by [`Self::close_due`]. `again`:
+    /// an attempt has failed before.
     pub(crate) async fn close_retired(&self, name: &str, again: bool) {
         let (rooms, room) = (self.clone(), name.to_owned());
         let deletion = Box::pin(async move {
@@ -166,7 +166,8 @@ impl Rooms {
         }
     }
 
-    /// Deletes the rooms that are due, including those that another replica retired. Does nothing while deletion is off.
+    /// Deletes the rooms that are due, including those that another replica retired. Does nothing while deletion is
+    /// off.
     pub async fn close_due(&self) -> Result<(), Error> {
         for _ in 0..MAX_BATCHES {
             if !self.livekit.may_delete() {

@@ -1,8 +1,9 @@
 //! Checks marked and watched rooms, each on its own: no room waits for a slower one.
 //!
-//! Marks are claimed in batches. A batch costs one ListRooms, and one ListParticipants for each active room. A batch ends
-//! when each of its rooms was checked or is slow. A slow check continues as a task of its own, within the bounds of
-//! [`crate::lanes`], and concludes its own marks. A room that fails keeps one mark, which is due again after a back-off.
+//! Marks are claimed in batches. A batch costs one ListRooms, and one ListParticipants for each active room. A batch
+//! ends when each of its rooms was checked or is slow. A slow check continues as a task of its own, within the bounds
+//! of [`crate::lanes`], and concludes its own marks. A room that fails keeps one mark, which is due again after a
+//! back-off.
 
 use std::collections::{HashMap, HashSet};
 
@@ -64,8 +65,8 @@ impl Rooms {
         Ok(())
     }
 
-    /// Checks these rooms until each check has ended or is slow. Returns how many are done. Rooms without a mark are left
-    /// out while they back off.
+    /// Checks these rooms until each check has ended or is slow. Returns how many are done. Rooms without a mark are
+    /// left out while they back off.
     async fn check_rooms(&self, marked: Marked) -> Result<usize, Error> {
         let rooms: Vec<RoomId> = marked.keys().copied().collect();
         let mut records = store::list_records(&self.pool, &rooms, &[]).await?;
@@ -100,7 +101,10 @@ impl Rooms {
                     let ended = rooms.ended(id, now, is_observed, rest.await);
                     if let Err(error) = rooms.conclude_marked(&marked, &[(id, ended)]).await {
                         error.database().inspect(|error| chassis::db::note(error));
-                        tracing::warn!(%error, room.id = %id, "concluding the marks of a slow room failed; their lease will expire");
+                        tracing::warn!(
+                            %error, room.id = %id,
+                            "concluding the marks of a slow room failed; their lease will expire"
+                        );
                     }
                 });
                 Ended::Slow

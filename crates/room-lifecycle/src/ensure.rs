@@ -1,8 +1,8 @@
 //! Ensures that a room exists on LiveKit, before a token for it is signed.
 //!
 //! Committed intent → idempotent CreateRoom → conditional result, in a loop that reads the row again after each step.
-//! Replicas that race reach the same generation, because each change is a compare-and-swap on the row. A token is signed
-//! only for a row that was read again as active (docs/decisions/0002-generations.md).
+//! Replicas that race reach the same generation, because each change is a compare-and-swap on the row. A token is
+//! signed only for a row that was read again as active (docs/decisions/0002-generations.md).
 
 use chassis::{db, lifecycle::Lost};
 use domain::{NestId, Owner, OwnerKind, REFRESH_AFTER, RoomStatus, is_fresh};
@@ -32,7 +32,8 @@ enum CheckOutcome {
 }
 
 impl Rooms {
-    /// Returns the owner's room, observed on LiveKit at most 5 s ago. With `forced`: in a check that began after this call.
+    /// Returns the owner's room, observed on LiveKit at most 5 s ago. With `forced`: in a check that began after this
+    /// call.
     pub async fn ensure(&self, owner: Owner, forced: bool) -> Result<Record, Error> {
         let asked_at = match store::find_record(&self.pool, owner.id()).await? {
             Some(record) if !forced && is_servable(&record, None) => return Ok(record),
@@ -177,13 +178,13 @@ impl Rooms {
         }
     }
 
-    /// Retires a room that was created and could not be recorded. It may be deleted only after a committed row has retired
-    /// its name. Without a database nothing is done, and the clean-up of orphans decides.
+    /// Retires a room that was created and could not be recorded. It may be deleted only after a committed row has
+    /// retired its name. Without a database nothing is done, and the clean-up of orphans decides.
     async fn compensate(&self, record: &Record) {
         match self.retire(record, Why::Compensated, true).await {
             Ok(_) => {} // false: another flow has recorded it, and it is in use
             Err(error) => {
-                tracing::error!(%error, room.name = record.room_name, "recording a created room failed, and so did retiring it");
+                tracing::error!(%error, room.name = record.room_name, "retiring a room that could not be recorded failed");
             }
         }
     }
@@ -249,7 +250,8 @@ impl Rooms {
         })
     }
 
-    /// The metadata of a room on LiveKit: it marks the room as ours and, for a nest, describes the nest to its participants.
+    /// The metadata of a room on LiveKit: it marks the room as ours and, for a nest, describes the nest to its
+    /// participants.
     async fn metadata(&self, record: &Record) -> Result<String, Error> {
         let owner = match record.kind {
             OwnerKind::Session => "session_id",

@@ -1,9 +1,9 @@
 //! Lanes: concurrent work on LiveKit, one piece for each key. No piece waits for the slowest one.
 //!
 //! Work starts in the quick lane. Work that waits longer than [`Pace::quick`] for one answer of LiveKit moves to the
-//! slow lane and continues in the background, for at most [`Pace::limit`]. Its key then counts as slow and starts in the
-//! slow lane, until one of its runs was quick. Both lanes are bounded, so slow keys never hold the permits of quick
-//! ones. Waiting for the database makes work slow only after ten times as long (docs/decisions/0021-lanes.md).
+//! slow lane and continues in the background, for at most [`Pace::limit`]. Its key then counts as slow and starts in
+//! the slow lane, until one of its runs was quick. Both lanes are bounded, so slow keys never hold the permits of
+//! quick ones. Waiting for the database makes work slow only after ten times as long (docs/decisions/0021-lanes.md).
 
 mod known;
 mod permit;

@@ -1,9 +1,9 @@
 //! The one place that calls LiveKit, through livekit-api (except [`listing`] and [`probe`]).
 //!
 //! It defines what a failure means. `NotFound` is LiveKit's own answer. Any other failure is *unknown*: an error or a
-//! timeout never means absence, and a failed call may have had its effect. There are several clients, because the crate
-//! has one timeout for each client. Reads have 2 s, and writes 4 s: LiveKit waits 3.00 s for a node before it answers with
-//! an error. Recorders have longer ([`egress`]). Some answers of LiveKit are wrong: see [`deletion`].
+//! timeout never means absence, and a failed call may have had its effect. There are several clients, because the
+//! crate has one timeout for each client. Reads have 2 s, and writes 4 s: LiveKit waits 3.00 s for a node before it
+//! answers with an error. Recorders have longer ([`egress`]). Some answers of LiveKit are wrong: see [`deletion`].
 
 mod deletion;
 pub mod egress;
@@ -117,8 +117,8 @@ impl LiveKit {
         timed("ListRooms", Box::pin(self.lister.check())).await
     }
 
-    /// Makes a call through livekit-api. The crate hides the HTTP status of an answer that is not Twirp's: a call of our own
-    /// then finds out whether LiveKit refuses our key.
+    /// Makes a call through livekit-api. The crate hides the HTTP status of an answer that is not Twirp's: a call of
+    /// our own then finds out whether LiveKit refuses our key.
     async fn call<T, E>(
         &self,
         method: &'static str,

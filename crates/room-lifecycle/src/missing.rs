@@ -1,8 +1,9 @@
 //! Rooms that LiveKit's list lacks: lost, or in use and out of LiveKit's control (docs/decisions/0020).
 //!
-//! When Redis has lost its data and LiveKit still runs, lists are empty, RemoveParticipant and DeleteRoom answer 404, and
-//! the participants continue to talk. CreateRoom with the old name shows which it is. Another SID: the room was lost. The
-//! SID of the record: the room exists and stays unlisted. One incomplete list never ends a meeting. Two do, 5 s apart.
+//! When Redis has lost its data and LiveKit still runs, lists are empty, RemoveParticipant and DeleteRoom answer 404,
+//! and the participants continue to talk. CreateRoom with the old name shows which it is. Another SID: the room was
+//! lost. The SID of the record: the room exists and stays unlisted. One incomplete list never ends a meeting. Two do,
+//! 5 s apart.
 
 use domain::OwnerKind;
 use livekit_protocol::{ParticipantInfo, participant_info};
@@ -93,7 +94,8 @@ fn listed(participants: &[ParticipantInfo]) -> u32 {
 }
 
 impl Rooms {
-    /// Replaces a lost room by its next generation. False: it exists and is kept, because a list without it may be wrong.
+    /// Replaces a lost room by its next generation. False: it exists and is kept, because a list without it may be
+    /// wrong.
     pub(crate) async fn replace_missing(&self, record: &Record) -> Result<bool, Error> {
         let participants = self.livekit.list_participants(&record.room_name).await?;
         if !self.livekit.may_delete() {

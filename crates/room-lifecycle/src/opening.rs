@@ -61,7 +61,7 @@ impl Rooms {
         match outcome {
             Ok(Ok(()) | Err(Error::Closed(..))) => {} // closed: it has ended meanwhile
             Ok(Err(error)) => {
-                tracing::warn!(%error, room.owner = %owner.id(), "applying a change to LiveKit failed; a pass will retry it");
+                tracing::warn!(%error, room.owner = %owner.id(), "applying a change to LiveKit failed; it will be retried");
             }
             Err(_) => {
                 tracing::warn!(room.owner = %owner.id(), "timed out waiting for LiveKit; continuing in the background");

@@ -1,8 +1,8 @@
 //! Orphans: rooms of ours on LiveKit without an open owner (I2).
 //!
 //! A room with a record that is not ended, or with an open owner, is never an orphan, even without a row in
-//! `livekit_room_names`. A room is ours if we recorded its name, or if its metadata has our deployment id. Other rooms are
-//! never changed.
+//! `livekit_room_names`. A room is ours if we recorded its name, or if its metadata has our deployment id. Other rooms
+//! are never changed.
 //!
 //! A room with a retired name is deleted, and so is a room that a search for ghosts created. A room with our id and an
 //! unknown name was created after the backup that the database was restored from. It is deleted only if it is empty and
@@ -140,7 +140,7 @@ impl Rooms {
         if many > ALARM_ABOVE || (many > HANDFUL && many * 20 > ours) {
             tracing::error!(
                 rooms.unknown = many,
-                "too many unknown rooms were found, and none was deleted: check them, then run `greenroom repair orphans --yes`"
+                "found too many unknown rooms and kept them; check them, then run `greenroom repair orphans --yes`"
             );
             return Ok(());
         }

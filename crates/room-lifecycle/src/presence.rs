@@ -19,8 +19,8 @@ use crate::{
 const STALE_AFTER: Duration = Duration::seconds(30);
 
 impl Rooms {
-    /// Records the participants of an active room, then corrects permissions and removes kicked participants. `observed`
-    /// is what LiveKit's list says about the room.
+    /// Records the participants of an active room, then corrects permissions and removes kicked participants.
+    /// `observed` is what LiveKit's list says about the room.
     pub(crate) async fn sync_participants(&self, record: &Record, observed: &Observed) -> Result<(), Error> {
         let listed = self.livekit.list_participants(&record.room_name).await;
         if listed.is_err() {
@@ -106,7 +106,7 @@ impl Rooms {
                     let (sid, watch) = (one.sid.as_deref(), rooms.policy.watch_for());
                     events::insert_removal(&rooms.pool, record.id, &one.identity, sid, record.now, watch)
                         .await?;
-                    tracing::info!(room.owner = %record.owner_id, "removed a kicked or banned participant that had joined again");
+                    tracing::info!(room.owner = %record.owner_id, "removed an excluded participant again");
                     Ok(Removal::Out)
                 }
                 // LiveKit may lack a participant of the room (livekit.md §3): not found does not mean gone.

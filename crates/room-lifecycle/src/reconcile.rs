@@ -52,7 +52,8 @@ impl Rooms {
         Ok(done)
     }
 
-    /// Lists the active ones of these rooms. If that fails, none counts as absent, and rooms that are not active continue.
+    /// Lists the active ones of these rooms. If that fails, none counts as absent, and rooms that are not active
+    /// continue.
     pub(crate) async fn observe_rooms(&self, records: &[Record]) -> ObservedRooms {
         let active = records.iter().filter(|record| record.open && record.status == RoomStatus::Active);
         let names: Vec<String> = active.map(|record| record.room_name.clone()).collect();
@@ -80,7 +81,8 @@ impl Rooms {
             );
         }
         match plan::plan(record, observed, self.policy) {
-            // LiveKit lost a live room or a nest that is not needed. Only participants that were kicked just now can be in it.
+            // LiveKit lost a live room or a nest that is not needed. Only participants that were kicked just now can
+            // be in it.
             PlanStep::Rest if *observed == Observed::Absent => {
                 if self.awaits_removal(record).await? {
                     self.replace_missing(record).await?;

@@ -160,7 +160,8 @@ fn permission(grants: Grants) -> ParticipantPermission {
     }
 }
 
-/// Whether permissions are those of `grants`. Sources matter only with the permission to publish; an empty list allows all.
+/// Whether permissions are those of `grants`. Sources matter only with the permission to publish; an empty list allows
+/// all.
 fn allows(had: &ParticipantPermission, grants: Grants) -> bool {
     let wanted = permission(grants);
     let same_sources = || {

@@ -59,8 +59,9 @@ impl Record {
     }
 }
 
-/// `$with` select records of rooms `from $rooms r` … `$rest`: the only list of a record's columns. (`offset 0` makes Postgres
-/// run a subquery for each room, by the index. Otherwise the planner may read the rows of all rooms once instead.)
+/// `$with` select records of rooms `from $rooms r` … `$rest`: the only list of a record's columns. (`offset 0` makes
+/// Postgres run a subquery for each room, by the index. Otherwise the planner may read the rows of all rooms once
+/// instead.)
 macro_rules! records {
     ($with:tt, $rooms:tt, $rest:tt, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
@@ -100,9 +101,10 @@ pub async fn find_record(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<
 }
 
 /// Commits the intent to have a room for each of these owners that is open and has none: the record, its participants,
-/// and by a trigger its name. Returns the new records. (A conflict may be on any constraint: a concurrent intent can meet
-/// the unique name before the unique owner.) A name exists already only if its record was deleted by hand; the new record
-/// takes the name over. Our records decide who may join; LiveKit's limit is only a safety margin (correctness.md §5).
+/// and by a trigger its name. Returns the new records. (A conflict may be on any constraint: a concurrent intent can
+/// meet the unique name before the unique owner.) A name exists already only if its record was deleted by hand; the
+/// new record takes the name over. Our records decide who may join; LiveKit's limit is only a safety margin
+/// (correctness.md §5).
 pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result<Vec<Record>> {
     let ids = |kind| owners.iter().map(|owner| owner.id_as(kind)).collect::<Vec<Option<Uuid>>>();
     let names: Vec<String> = owners.iter().map(|owner| owner.room_name(1)).collect();
@@ -153,7 +155,7 @@ pub async fn set_active(
     expires_at: OffsetDateTime,
 ) -> Result<Option<Record>> {
     records!(
-        "with active as (
+        "with active as ( -- compare-and-swap on the generation
              update livekit_rooms
              set status = 'active', room_sid = $3, confirmed_at = $4, expires_at = $5,
                  made_at = case when room_sid = $3 then made_at else app_now() end,
@@ -205,7 +207,7 @@ pub async fn set_adopted(
     at: OffsetDateTime,
 ) -> Result<bool> {
     let adopted = sqlx::query_scalar!(
-        "with adopted as (
+        "with adopted as ( -- compare-and-swap on the generation and the SID
              update livekit_rooms
              set room_sid = $3, confirmed_at = $4, made_at = app_now(), closing_at = null, unlisted_since = null
              where id = $1 and generation = $2 and status = 'active' and room_sid is distinct from $3
@@ -235,11 +237,11 @@ pub async fn set_next_generation(
 ) -> Result<bool> {
     let name = record.owner().room_name(record.generation + 1);
     let done = sqlx::query!(
-        "with owner as (
+        "with owner as ( -- no row if the owner is not open
              select o.owner
              from livekit_rooms k cross join lateral room_owner(k.session_id, k.live_session_id, k.nest_id) o
              where k.id = $1 and o.open),
-         bumped as (
+         next_generation as ( -- compare-and-swap: nothing happens if the record has changed
              update livekit_rooms r
              set generation = r.generation + 1, room_name = $4, room_sid = null, status = 'pending',
                  confirmed_at = null, made_at = null, expires_at = null, closing_at = null, ended_at = null,
@@ -252,15 +254,15 @@ pub async fn set_next_generation(
          participants as (
              update livekit_participants p
              set status = 'left', left_at = app_now(), absent_since = null
-             from bumped where p.joined_room = bumped.id),
+             from next_generation where p.joined_room = next_generation.id),
          closing as ( -- due after 2 s for other replicas: this one closes the room first
              insert into rooms_to_close (room_name, room_id, not_before)
-             select $7, id, app_now() + interval '2 seconds' from bumped where $8
+             select $7, id, app_now() + interval '2 seconds' from next_generation where $8
              on conflict (room_name) do nothing)
          insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
          select 'GR_' || gen_random_uuid(), id, $5, 'room_retired',
                 jsonb_build_object('why', $6::text, 'name', $7::text, 'next', room_name)
-         from bumped",
+         from next_generation",
         record.id.0,
         record.generation,
         record.status.as_str(),
@@ -301,12 +303,12 @@ pub struct Ended {
     pub to_close: bool,
 }
 
-/// Ends a room whose owner is no longer open. With `may_close` a room that was created on LiveKit is to be closed there.
-/// None: there was nothing to end.
+/// Ends a room whose owner is no longer open. With `may_close` a room that was created on LiveKit is to be closed
+/// there. None: there was nothing to end.
 pub async fn set_ended(db: impl PgExecutor<'_>, id: RoomId, may_close: bool) -> Result<Option<Ended>> {
     sqlx::query_as!(
         Ended,
-        r#"with owner as (
+        r#"with owner as ( -- no row while the owner is open
              select o.owner, o.ended_reason
              from livekit_rooms k cross join lateral room_owner(k.session_id, k.live_session_id, k.nest_id) o
              where k.id = $1 and not o.open),

@@ -18,8 +18,8 @@ pub const MOST_PROBES: usize = 512;
 pub const APART: Duration = Duration::seconds(10);
 /// Between two probes of a ghost. An answered probe shows that it is not a ghost any more.
 pub const GHOSTS_APART: Duration = Duration::seconds(15);
-/// A room of ghosts is kept for this time after LiveKit answers again. Clients reconnect 8 to 14 s after a crash, and give
-/// up if their room does not exist.
+/// A room of ghosts is kept for this time after LiveKit answers again. Clients reconnect 8 to 14 s after a crash, and
+/// give up if their room does not exist.
 pub const REPLACED_AFTER: Duration = Duration::seconds(60);
 
 /// The budget of a turn covers at most this time: a late turn does not probe everything at once.
@@ -33,8 +33,8 @@ pub struct Turn {
     pub now: OffsetDateTime,
     /// When the previous turn began.
     pub last: Option<OffsetDateTime>,
-    /// When a probe was silent. Kept until all participants without a sign of life since then have given one, have left or
-    /// are ghosts.
+    /// When a probe was silent. Kept until all participants without a sign of life since then have given one, have
+    /// left or are ghosts.
     pub alarmed_at: Option<OffsetDateTime>,
     /// Since when LiveKit has answered without a failure.
     pub answering_since: Option<OffsetDateTime>,
@@ -123,8 +123,8 @@ impl Turn {
         Budget { probes, ghosts: probes, rooms: share(ROOMS_PER_SECOND) }
     }
 
-    /// Since when LiveKit answers, after the answers of a turn. `can_create_rooms`: whether it created a new room, if it was
-    /// asked to.
+    /// Since when LiveKit answers, after the answers of a turn. `can_create_rooms`: whether it created a new room, if
+    /// it was asked to.
     #[must_use]
     pub fn answering(
         &self,
@@ -139,9 +139,9 @@ impl Turn {
         answers.then(|| self.answering_since.unwrap_or(self.now))
     }
 
-    /// The alarm after the answers of a turn. A silence raises a new alarm if the participant gave a sign of life since the
-    /// last one. `unheard`: whether there still are participants without a sign of life. They may all have given one or
-    /// left while LiveKit took 3 s to answer.
+    /// The alarm after the answers of a turn. A silence raises a new alarm if the participant gave a sign of life
+    /// since the last one. `unheard`: whether there still are participants without a sign of life. They may all have
+    /// given one or left while LiveKit took 3 s to answer.
     #[must_use]
     pub fn alarm(&self, asked: &[(Person, ProbeAnswer)], unheard: bool) -> Option<OffsetDateTime> {
         let is_new = |person: &Person| {
@@ -161,8 +161,8 @@ impl Turn {
         self.answering_since.is_some_and(|since| self.now - since >= REPLACED_AFTER)
     }
 
-    /// Whether this silence is the second one, at least 10 s after the first. It makes a ghost if LiveKit created new rooms
-    /// meanwhile and no event arrived; the caller checks both.
+    /// Whether this silence is the second one, at least 10 s after the first. It makes a ghost if LiveKit created new
+    /// rooms meanwhile and no event arrived; the caller checks both.
     #[must_use]
     pub fn is_second_silence(&self, person: &Person, answer: ProbeAnswer) -> bool {
         is_silence(person, answer) && person.silent_since.is_some_and(|since| self.now - since >= APART)

@@ -140,8 +140,8 @@ fn livekit_answers_since_the_last_failure() {
     assert_eq!(turn(100).answering(Some(true), &[]), Some(at(100)));
 }
 
-/// Simulates turns as the service takes them. Each silence takes 3 s. LiveKit's first probe rooms fail, because they are
-/// assigned to the killed node.
+/// Simulates turns as the service takes them. Each silence takes 3 s. LiveKit's first probe rooms fail, because they
+/// are assigned to the killed node.
 #[test]
 fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
     let mut participants: Vec<Person> =

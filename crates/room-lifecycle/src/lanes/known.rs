@@ -1,4 +1,5 @@
-//! What a process knows of keys: which are in progress, which are slow, and which back off. A restart may lose all of it.
+//! What a process knows of keys: which are in progress, which are slow, and which back off. A restart may lose all of
+//! it.
 
 use std::{
     collections::HashMap,

@@ -1,9 +1,9 @@
 //! Deletes rooms, also where LiveKit answers wrongly (livekit.md §2.3; decisions/0020).
 //!
-//! Two answers are wrong. DeleteRoom of a room on a dead node answers 503 `unavailable` after 3 s, every time, and the room
-//! stays: CreateRoom moves it to another node in milliseconds. DeleteRoom of a room that exists while Redis has lost its
-//! data answers 404, even after CreateRoom has returned it. LiveKit writes it to Redis when a participant joins; then
-//! DeleteRoom works.
+//! Two answers are wrong. DeleteRoom of a room on a dead node answers 503 `unavailable` after 3 s, every time, and the
+//! room stays: CreateRoom moves it to another node in milliseconds. DeleteRoom of a room that exists while Redis has
+//! lost its data answers 404, even after CreateRoom has returned it. LiveKit writes it to Redis when a participant
+//! joins; then DeleteRoom works.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use livekit_api::services::{ServiceResult, room::CreateRoomOptions};
 
 use super::{LiveKit, LiveKitError, timed};
 
-/// A DeleteRoom or a CreateRoom that takes longer has met a dead node. LiveKit itself waits 3 s, and longer in the first 5 s
-/// after a crash. A participant that joined with an old token must not stay for that time (I9).
+/// A DeleteRoom or a CreateRoom that takes longer has met a dead node. LiveKit itself waits 3 s, and longer in the
+/// first 5 s after a crash. A participant that joined with an old token must not stay for that time (I9).
 pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl LiveKit {
@@ -29,9 +29,9 @@ impl LiveKit {
         }
     }
 
-    /// Deletes a room that Redis may have lost, where `not_found` does not prove that it is gone. Only for a name that a
-    /// committed row has retired, because it may create the room in order to delete it. `again`: an attempt has failed
-    /// before.
+    /// Deletes a room that Redis may have lost, where `not_found` does not prove that it is gone. Only for a name that
+    /// a committed row has retired, because it may create the room in order to delete it. `again`: an attempt has
+    /// failed before.
     pub async fn close_room(&self, name: &str, again: bool) -> Result<(), LiveKitError> {
         self.check_ours()?;
         let deleted = if again { Err(LiveKitError::NotFound) } else { self.try_delete(name).await };

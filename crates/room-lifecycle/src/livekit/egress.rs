@@ -78,8 +78,8 @@ impl LiveKit {
         self.list_egress(EgressListOptions { active: true, ..EgressListOptions::default() }).await
     }
 
-    /// Finds one recording, until a day after its end. `NotFound`: LiveKit answers that it does not have it. None: the list
-    /// is empty, which no known version of LiveKit answers.
+    /// Finds one recording, until a day after its end. `NotFound`: LiveKit answers that it does not have it. None: the
+    /// list is empty, which no known version of LiveKit answers.
     pub async fn find_recording(&self, id: &str) -> Result<Option<EgressInfo>, LiveKitError> {
         let filter = EgressListFilter::Egress(id.to_owned());
         let found = self.list_egress(EgressListOptions { filter, ..EgressListOptions::default() }).await?;
@@ -110,7 +110,8 @@ impl LiveKitError {
         matches!(self, Self::Refused { code, .. } if code == wanted)
     }
 
-    /// Whether this LiveKit cannot have recorders at all. This is decided by the text, because the code is only `internal`.
+    /// Whether this LiveKit cannot have recorders at all. This is decided by the text, because the code is only
+    /// `internal`.
     #[must_use]
     pub fn has_no_recorders(&self) -> bool {
         matches!(self, Self::Refused { code, text }

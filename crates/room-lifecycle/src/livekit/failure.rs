@@ -1,5 +1,5 @@
-//! Failures of calls to LiveKit, with texts that may be logged and stored. LiveKit's refusal of a token repeats the whole
-//! token (livekit.md §1.1); our texts contain no token.
+//! Failures of calls to LiveKit, with texts that may be logged and stored. LiveKit's refusal of a token repeats the
+//! whole token (livekit.md §1.1); our texts contain no token.
 
 use livekit_api::services::{ServerError, ServiceError};
 

@@ -1,5 +1,5 @@
-//! Probes: asks whether a node of LiveKit has a participant. The list of participants does not show it: after a crash it
-//! keeps those of the dead node (livekit.md §2.3).
+//! Probes: asks whether a node of LiveKit has a participant. The list of participants does not show it: after a crash
+//! it keeps those of the dead node (livekit.md §2.3).
 
 use std::time::Duration;
 
@@ -50,8 +50,8 @@ impl From<Result<(), LiveKitError>> for ProbeAnswer {
 }
 
 impl LiveKit {
-    /// Asks whether a node has the participant. An `UpdateSubscriptions` without tracks changes nothing. LiveKit forwards it
-    /// to the node without reading its store, and answers the same for an identity that never joined.
+    /// Asks whether a node has the participant. An `UpdateSubscriptions` without tracks changes nothing. LiveKit
+    /// forwards it to the node without reading its store, and answers the same for an identity that never joined.
     pub async fn probe(&self, room: &str, identity: &str) -> ProbeAnswer {
         let _permit = self.probes.acquire().await;
         let answer =

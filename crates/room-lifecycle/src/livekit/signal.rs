@@ -1,5 +1,5 @@
-//! A signal connection that only joins a room. When Redis has lost its data, only this makes LiveKit write an existing room
-//! to Redis again (observed with 1.13.5; CreateRoom returns such a room and does not write it).
+//! A signal connection that only joins a room. When Redis has lost its data, only this makes LiveKit write an existing
+//! room to Redis again (observed with 1.13.5; CreateRoom returns such a room and does not write it).
 
 use std::time::Duration;
 
