@@ -15,7 +15,7 @@ use futures::{StreamExt, stream};
 use livekit_protocol::ParticipantInfo;
 use uuid::Uuid;
 
-use self::decide::{Due, MOST_PROBES, Person, Silence, Turn};
+use self::decide::{Due, MOST_PROBES, Participant, Silence, Turn};
 use crate::{
     Rooms,
     error::Error,
@@ -51,7 +51,7 @@ impl Rooms {
         let chosen = due.choose(turn.budget());
         let turn = Turn { now: events::find_now(&self.pool).await?, ..turn };
         let asked = self.probe_all(chosen).await;
-        let is_silent = asked.iter().any(|(person, answer)| decide::is_silence(person, *answer));
+        let is_silent = asked.iter().any(|(participant, answer)| decide::is_silence(participant, *answer));
         let can_create_rooms =
             if is_silent && before != Some(false) { Some(self.can_create_rooms().await) } else { before };
         self.conclude(&turn, &asked, Silence::between(before, can_create_rooms)).await?;
@@ -78,10 +78,10 @@ impl Rooms {
         Ok(due)
     }
 
-    async fn probe_all(&self, participants: Vec<Person>) -> Vec<(Person, ProbeAnswer)> {
-        let probes = stream::iter(participants.into_iter().map(|person| async move {
-            let answer = self.livekit.probe(&person.room_name, &person.identity).await;
-            (person, answer)
+    async fn probe_all(&self, participants: Vec<Participant>) -> Vec<(Participant, ProbeAnswer)> {
+        let probes = stream::iter(participants.into_iter().map(|participant| async move {
+            let answer = self.livekit.probe(&participant.room_name, &participant.identity).await;
+            (participant, answer)
         }));
         probes.buffer_unordered(MOST_PROBES).collect().await
     }
@@ -90,23 +90,30 @@ impl Rooms {
     async fn conclude(
         &self,
         turn: &Turn,
-        asked: &[(Person, ProbeAnswer)],
+        asked: &[(Participant, ProbeAnswer)],
         silence: Silence,
     ) -> Result<(), Error> {
-        let second = asked.iter().filter(|(person, answer)| turn.is_second_silence(person, *answer));
-        let second: Vec<&Person> = second.map(|(person, _)| person).collect();
+        let second =
+            asked.iter().filter(|(participant, answer)| turn.is_second_silence(participant, *answer));
+        let second: Vec<&Participant> = second.map(|(participant, _)| participant).collect();
         let found = if silence == Silence::Proves && !second.is_empty() {
             ghosts::set_ghosts(&self.pool, &second, turn.now).await?
         } else {
             Vec::new()
         };
-        let found_them = |person: &Person| {
-            found.iter().any(|ghost| (ghost.room, &ghost.identity) == (person.room, &person.identity))
+        let found_them = |participant: &Participant| {
+            found
+                .iter()
+                .any(|ghost| (ghost.room, &ghost.identity) == (participant.room, &participant.identity))
         };
         let mut answers = Answers::default();
-        for (person, answer) in asked.iter().filter(|(person, _)| !found_them(person)) {
-            let void = silence == Silence::Void && decide::is_silence(person, *answer);
-            answers.add(person.room, &person.identity, if void { ProbeAnswer::Unknown } else { *answer });
+        for (participant, answer) in asked.iter().filter(|(participant, _)| !found_them(participant)) {
+            let void = silence == Silence::Void && decide::is_silence(participant, *answer);
+            answers.add(
+                participant.room,
+                &participant.identity,
+                if void { ProbeAnswer::Unknown } else { *answer },
+            );
         }
         ghosts::set_answers(&self.pool, &answers, turn.now).await?;
         if silence == Silence::Void {
@@ -119,7 +126,7 @@ impl Rooms {
     async fn update_watch(
         &self,
         turn: &Turn,
-        asked: &[(Person, ProbeAnswer)],
+        asked: &[(Participant, ProbeAnswer)],
         is_silent: bool,
         can_create_rooms: Option<bool>,
     ) -> Result<(), Error> {
@@ -136,7 +143,7 @@ impl Rooms {
     }
 
     /// Logs the new ghosts, and updates the seats of live sessions: ghosts count as left.
-    async fn release_seats(&self, participants: &[&Person], found: &[Ghost]) -> Result<(), Error> {
+    async fn release_seats(&self, participants: &[&Participant], found: &[Ghost]) -> Result<(), Error> {
         for ghost in found {
             metrics::counter!("greenroom_ghosts_total").increment(1);
             tracing::info!(
@@ -144,8 +151,11 @@ impl Rooms {
                 "counted a ghost as left"
             );
         }
-        let mut live: Vec<RoomId> =
-            participants.iter().filter(|person| person.in_live_session).map(|person| person.room).collect();
+        let mut live: Vec<RoomId> = participants
+            .iter()
+            .filter(|participant| participant.in_live_session)
+            .map(|participant| participant.room)
+            .collect();
         live.sort_unstable();
         live.dedup();
         live.retain(|room| found.iter().any(|ghost| ghost.room == RoomId(room.0)));

@@ -191,13 +191,13 @@ fn room(record: &Record) -> pb::Room {
     }
 }
 
-fn participant(person: people::Person) -> pb::Participant {
+fn participant(one: people::Participant) -> pb::Participant {
     pb::Participant {
-        name: person.name.unwrap_or_else(|| person.user_id.clone()),
-        user_id: person.user_id,
-        role: person.role.into(),
-        status: person.status.into(),
-        joined_at: person.joined_at.map(timestamp),
-        left_at: person.left_at.map(timestamp),
+        name: one.name.unwrap_or_else(|| one.user_id.clone()),
+        user_id: one.user_id,
+        role: one.role.into(),
+        status: one.status.into(),
+        joined_at: one.joined_at.map(timestamp),
+        left_at: one.left_at.map(timestamp),
     }
 }

@@ -1,5 +1,5 @@
-//! All SQL of this service. Here: the records of rooms, one function for each statement. Every write is conditional and
-//! returns whether it happened, because only the row decides races between replicas.
+//! All SQL of this service, one function per statement. This file has the records of rooms. Every write is conditional
+//! and returns whether it happened: only the row decides races between replicas.
 
 pub mod admin;
 pub mod auto_end;
@@ -22,7 +22,7 @@ use sqlx::{PgExecutor, PgPool, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A room, its owner, and the database's time: the input of every decision.
+/// A room, its owner, and the database's now. Every decision is made from these.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub id: RoomId,
@@ -38,11 +38,11 @@ pub struct Record {
     pub confirmed_at: Option<OffsetDateTime>,
     pub closing_at: Option<OffsetDateTime>,
     pub watched_until: Option<OffsetDateTime>,
-    /// Since when LiveKit's list lacks the room or its participants although it exists ([`crate::missing`]).
+    /// Since when LiveKit's list lacks the room or its participants although the room exists ([`crate::missing`]).
     pub unlisted_since: Option<OffsetDateTime>,
     pub next_attempt_at: Option<OffsetDateTime>,
     pub occupied: bool,
-    /// Whether a user has a seat in the live session. False for bookings.
+    /// A user has a seat in the live session. Always `false` for bookings.
     pub seated: bool,
     pub ended_reason: Option<EndedReason>,
     pub meeting_url: Option<String>,
@@ -59,9 +59,8 @@ impl Record {
     }
 }
 
-/// `$with` select records of rooms `from $rooms r` … `$rest`: the only list of a record's columns. (`offset 0` makes
-/// Postgres run a subquery for each room, by the index. Otherwise the planner may read the rows of all rooms once
-/// instead.)
+/// `$with` select records of rooms `from $rooms r` … `$rest`: the one list of a record's columns. (`offset 0` makes the
+/// planner use the index for each room. Without it the planner may read all participants or seats.)
 macro_rules! records {
     ($with:tt, $rooms:tt, $rest:tt, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
@@ -87,7 +86,7 @@ macro_rules! records {
     };
 }
 
-/// Lists the records with these ids or of these owners.
+/// The records with these ids or of these owners.
 pub async fn list_records(db: impl PgExecutor<'_>, ids: &[RoomId], owners: &[Uuid]) -> Result<Vec<Record>> {
     records!("", "livekit_rooms", "where r.id = any($1) or r.owner = any($2)", ids as &[RoomId], owners)
         .fetch_all(db)
@@ -95,16 +94,17 @@ pub async fn list_records(db: impl PgExecutor<'_>, ids: &[RoomId], owners: &[Uui
         .await
 }
 
-/// Finds the record of an owner's room.
+/// The record of an owner's room.
 pub async fn find_record(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<Record>> {
     Ok(list_records(db, &[], &[owner]).await?.pop())
 }
 
-/// Commits the intent to have a room for each of these owners that is open and has none: the record, its participants,
-/// and by a trigger its name. Returns the new records. (A conflict may be on any constraint: a concurrent intent can
-/// meet the unique name before the unique owner.) A name exists already only if its record was deleted by hand; the
-/// new record takes the name over. Our records decide who may join; LiveKit's limit is only a safety margin
-/// (correctness.md §5).
+/// Writes the intent to have a room for each of these owners that is open and has none: the record and its
+/// participants. A trigger writes its name. Returns the written records.
+///
+/// Conflicts on any constraint are ignored: of two concurrent inserts the later one may conflict with the name before
+/// the owner. A name exists without a record only if the record was deleted by hand; then the new record takes it. Our
+/// record decides who may join; LiveKit's own limit is higher and only bounds it (correctness.md §5).
 pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result<Vec<Record>> {
     let ids = |kind| owners.iter().map(|owner| owner.id_as(kind)).collect::<Vec<Option<Uuid>>>();
     let names: Vec<String> = owners.iter().map(|owner| owner.room_name(1)).collect();
@@ -117,9 +117,9 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
                       as t(session_id, live_session_id, nest_id, name)
              cross join lateral room_owner(t.session_id, t.live_session_id, t.nest_id) o
              where o.open
-             on conflict do nothing -- another replica has written the intent
+             on conflict do nothing
              returning *),
-         participants as (
+         participants as ( -- of bookings, live sessions and nests
              insert into livekit_participants (room_id, user_id, role, display_name)
              select i.id, p.user_id, p.role, coalesce(u.display_name, case p.role when 'guest' then s.guest_name end)
              from intents i
@@ -147,7 +147,7 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
     .await
 }
 
-/// Writes the result of CreateRoom. Returns the record, active at this generation. None: it has changed meanwhile.
+/// Writes the result of CreateRoom: the record is active at this generation. `None`: another replica changed it before.
 pub async fn set_active(
     db: impl PgExecutor<'_>,
     record: &Record,
@@ -155,14 +155,14 @@ pub async fn set_active(
     expires_at: OffsetDateTime,
 ) -> Result<Option<Record>> {
     records!(
-        "with active as ( -- compare-and-swap on the generation
+        "with active as (
              update livekit_rooms
              set status = 'active', room_sid = $3, confirmed_at = $4, expires_at = $5,
                  made_at = case when room_sid = $3 then made_at else app_now() end,
                  attempts = 0, next_attempt_at = null, last_error = null
              where id = $1 and generation = $2 and status in ('pending', 'active', 'failed')
              returning *),
-         event as ( -- only for a new SID: another flow may have written the same result
+         event as ( -- `before` is the row as it was: the SID is new
              insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
              select 'GR_' || gen_random_uuid(), a.id, a.room_sid, 'room_created',
                     jsonb_build_object('name', a.room_name, 'generation', a.generation)
@@ -181,7 +181,7 @@ pub async fn set_active(
     .await
 }
 
-/// Records that the room was observed on LiveKit under its SID, at `at`. False: the record has changed meanwhile.
+/// Records that the room was observed on LiveKit under its SID, at `at`. `false`: the record changed since it was read.
 pub async fn set_confirmed(db: impl PgExecutor<'_>, record: &Record, at: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
         "update livekit_rooms
@@ -199,7 +199,8 @@ pub async fn set_confirmed(db: impl PgExecutor<'_>, record: &Record, at: OffsetD
     Ok(done.rows_affected() > 0)
 }
 
-/// Adopts the room that exists under another SID. It may have participants already. False: the record has changed.
+/// Adopts the room that LiveKit has under another SID: participants may be in it already. `false`: the record changed
+/// since it was read.
 pub async fn set_adopted(
     db: impl PgExecutor<'_>,
     record: &Record,
@@ -207,12 +208,12 @@ pub async fn set_adopted(
     at: OffsetDateTime,
 ) -> Result<bool> {
     let adopted = sqlx::query_scalar!(
-        "with adopted as ( -- compare-and-swap on the generation and the SID
+        "with adopted as (
              update livekit_rooms
              set room_sid = $3, confirmed_at = $4, made_at = app_now(), closing_at = null, unlisted_since = null
              where id = $1 and generation = $2 and status = 'active' and room_sid is distinct from $3
              returning id),
-         participants as ( -- those of the lost room have left, unless the next check finds them
+         participants as ( -- those of the lost room count as left, unless the next check finds them
              update livekit_participants p set absent_since = least(p.absent_since, $4::timestamptz - interval '5 seconds')
              from adopted where p.joined_room = adopted.id)
          select id from adopted",
@@ -227,8 +228,9 @@ pub async fn set_adopted(
     Ok(adopted.is_some())
 }
 
-/// Retires the record's name. The next generation is pending under a new name, the participants have left, and with
-/// `to_close` the room is to be closed. False: the record has changed, or its owner is not open.
+/// Retires the record's name: the next generation is pending under a new name, and participants of this generation have
+/// left. With `to_close` the old room is to be closed. `false`: another replica changed the record before, or its owner
+/// is not open.
 pub async fn set_next_generation(
     db: impl PgExecutor<'_>,
     record: &Record,
@@ -237,11 +239,11 @@ pub async fn set_next_generation(
 ) -> Result<bool> {
     let name = record.owner().room_name(record.generation + 1);
     let done = sqlx::query!(
-        "with owner as ( -- no row if the owner is not open
+        "with owner as (
              select o.owner
              from livekit_rooms k cross join lateral room_owner(k.session_id, k.live_session_id, k.nest_id) o
              where k.id = $1 and o.open),
-         next_generation as ( -- compare-and-swap: nothing happens if the record has changed
+         bumped as (
              update livekit_rooms r
              set generation = r.generation + 1, room_name = $4, room_sid = null, status = 'pending',
                  confirmed_at = null, made_at = null, expires_at = null, closing_at = null, ended_at = null,
@@ -249,20 +251,21 @@ pub async fn set_next_generation(
                  unlisted_since = null
              from owner o
              where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.owner
-               and r.room_sid is not distinct from $5 -- another SID: the room under the name was replaced meanwhile
+               -- checked again: meanwhile another room with this name may have been created or adopted
+               and r.room_sid is not distinct from $5
              returning r.id, r.room_name),
          participants as (
              update livekit_participants p
              set status = 'left', left_at = app_now(), absent_since = null
-             from next_generation where p.joined_room = next_generation.id),
-         closing as ( -- due after 2 s for other replicas: this one closes the room first
+             from bumped where p.joined_room = bumped.id),
+         closing as ( -- other replicas wait: the one that retired the name closes the room first
              insert into rooms_to_close (room_name, room_id, not_before)
-             select $7, id, app_now() + interval '2 seconds' from next_generation where $8
+             select $7, id, app_now() + interval '2 seconds' from bumped where $8
              on conflict (room_name) do nothing)
          insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
          select 'GR_' || gen_random_uuid(), id, $5, 'room_retired',
                 jsonb_build_object('why', $6::text, 'name', $7::text, 'next', room_name)
-         from next_generation",
+         from bumped",
         record.id.0,
         record.generation,
         record.status.as_str(),
@@ -278,7 +281,7 @@ pub async fn set_next_generation(
     Ok(done.rows_affected() > 0)
 }
 
-/// Records a failed CreateRoom: its error, and when to retry it.
+/// Records a failed CreateRoom: the error, and when to retry.
 pub async fn set_attempt_failed(db: impl PgExecutor<'_>, record: &Record, error: &str) -> Result<()> {
     sqlx::query!(
         "update livekit_rooms
@@ -295,20 +298,20 @@ pub async fn set_attempt_failed(db: impl PgExecutor<'_>, record: &Record, error:
     .map(drop)
 }
 
-/// A room that has just been ended.
+/// A room that was just ended.
 #[derive(Debug)]
 pub struct Ended {
     pub room_name: String,
-    /// Whether a row says that it is to be closed.
+    /// A row was written that it is to be closed.
     pub to_close: bool,
 }
 
 /// Ends a room whose owner is no longer open. With `may_close` a room that was created on LiveKit is to be closed
-/// there. None: there was nothing to end.
+/// there. `None`: there was nothing to end.
 pub async fn set_ended(db: impl PgExecutor<'_>, id: RoomId, may_close: bool) -> Result<Option<Ended>> {
     sqlx::query_as!(
         Ended,
-        r#"with owner as ( -- no row while the owner is open
+        r#"with owner as (
              select o.owner, o.ended_reason
              from livekit_rooms k cross join lateral room_owner(k.session_id, k.live_session_id, k.nest_id) o
              where k.id = $1 and not o.open),
@@ -324,7 +327,7 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: RoomId, may_close: bool) -> 
              update livekit_participants p
              set status = 'left', left_at = app_now(), absent_since = null
              from ended where p.joined_room = ended.id),
-         closing as ( -- due after 2 s for other replicas: this one closes the room first
+         closing as ( -- other replicas wait: the one that ended the room closes it first
              insert into rooms_to_close (room_name, room_id, not_before)
              select room_name, id, app_now() + interval '2 seconds' from ended where to_close
              on conflict (room_name) do nothing),
@@ -341,7 +344,7 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: RoomId, may_close: bool) -> 
     .await
 }
 
-/// Finds a record by its id. None: it was deleted.
+/// The current record, or `None` if it was deleted.
 pub async fn find_record_by_id(pool: &PgPool, id: RoomId) -> Result<Option<Record>> {
     Ok(list_records(pool, &[id], &[]).await?.pop())
 }

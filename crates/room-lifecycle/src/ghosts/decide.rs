@@ -53,7 +53,7 @@ pub struct Budget {
 
 /// A participant who has joined, or a ghost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
+pub struct Participant {
     pub room: RoomId,
     pub room_name: String,
     pub identity: String,
@@ -70,11 +70,11 @@ pub struct Person {
 #[derive(Clone, Debug, Default)]
 pub struct Due {
     /// Silent once, at least 10 s ago.
-    pub suspects: Vec<Person>,
+    pub suspects: Vec<Participant>,
     /// Without a sign of life since the alarm.
-    pub unheard: Vec<Person>,
-    pub quiet: Vec<Person>,
-    pub ghosts: Vec<Person>,
+    pub unheard: Vec<Participant>,
+    pub quiet: Vec<Participant>,
+    pub ghosts: Vec<Participant>,
 }
 
 /// What the silences of a turn prove.
@@ -143,12 +143,13 @@ impl Turn {
     /// since the last one. `unheard`: whether there still are participants without a sign of life. They may all have
     /// given one or left while LiveKit took 3 s to answer.
     #[must_use]
-    pub fn alarm(&self, asked: &[(Person, ProbeAnswer)], unheard: bool) -> Option<OffsetDateTime> {
-        let is_new = |person: &Person| {
-            self.alarmed_at.is_none_or(|alarm| person.alive_at.is_some_and(|alive| alive >= alarm))
+    pub fn alarm(&self, asked: &[(Participant, ProbeAnswer)], unheard: bool) -> Option<OffsetDateTime> {
+        let is_new = |participant: &Participant| {
+            self.alarmed_at.is_none_or(|alarm| participant.alive_at.is_some_and(|alive| alive >= alarm))
         };
-        let is_news =
-            |(person, answer): &(Person, ProbeAnswer)| is_silence(person, *answer) && is_new(person);
+        let is_news = |(participant, answer): &(Participant, ProbeAnswer)| {
+            is_silence(participant, *answer) && is_new(participant)
+        };
         if unheard && asked.iter().any(is_news) {
             return Some(self.now);
         }
@@ -164,29 +165,30 @@ impl Turn {
     /// Whether this silence is the second one, at least 10 s after the first. It makes a ghost if LiveKit created new
     /// rooms meanwhile and no event arrived; the caller checks both.
     #[must_use]
-    pub fn is_second_silence(&self, person: &Person, answer: ProbeAnswer) -> bool {
-        is_silence(person, answer) && person.silent_since.is_some_and(|since| self.now - since >= APART)
+    pub fn is_second_silence(&self, participant: &Participant, answer: ProbeAnswer) -> bool {
+        is_silence(participant, answer)
+            && participant.silent_since.is_some_and(|since| self.now - since >= APART)
     }
 }
 
 /// Whether an answer says that no node has a participant that counts as joined.
 #[must_use]
-pub fn is_silence(person: &Person, answer: ProbeAnswer) -> bool {
-    answer == ProbeAnswer::Silent && !person.is_ghost
+pub fn is_silence(participant: &Participant, answer: ProbeAnswer) -> bool {
+    answer == ProbeAnswer::Silent && !participant.is_ghost
 }
 
 impl Due {
     /// Chooses the participants to probe, each once.
     #[must_use]
-    pub fn choose(self, budget: Budget) -> Vec<Person> {
+    pub fn choose(self, budget: Budget) -> Vec<Participant> {
         let mut chosen = Chosen::default();
-        for person in self.suspects.into_iter().chain(self.unheard) {
-            chosen.add_of_rooms(person, budget.rooms);
+        for participant in self.suspects.into_iter().chain(self.unheard) {
+            chosen.add_of_rooms(participant, budget.rooms);
         }
         let ghosts = self.ghosts.into_iter().take(budget.ghosts);
         let quiet = one_of_each_room_first(self.quiet);
-        for person in ghosts.chain(quiet.into_iter().take(budget.probes)) {
-            chosen.add(person);
+        for participant in ghosts.chain(quiet.into_iter().take(budget.probes)) {
+            chosen.add(participant);
         }
         chosen.participants
     }
@@ -194,33 +196,34 @@ impl Due {
 
 #[derive(Default)]
 struct Chosen {
-    participants: Vec<Person>,
+    participants: Vec<Participant>,
     added: HashSet<(RoomId, String)>,
     rooms: HashSet<RoomId>,
 }
 
 impl Chosen {
-    fn add(&mut self, person: Person) {
-        if self.participants.len() < MOST_PROBES && self.added.insert((person.room, person.identity.clone()))
+    fn add(&mut self, participant: Participant) {
+        if self.participants.len() < MOST_PROBES
+            && self.added.insert((participant.room, participant.identity.clone()))
         {
-            self.participants.push(person);
+            self.participants.push(participant);
         }
     }
 
     /// Adds a participant unless its room would exceed `most` rooms.
-    fn add_of_rooms(&mut self, person: Person, most: usize) {
-        if self.rooms.len() < most || self.rooms.contains(&person.room) {
-            self.rooms.insert(person.room);
-            self.add(person);
+    fn add_of_rooms(&mut self, participant: Participant, most: usize) {
+        if self.rooms.len() < most || self.rooms.contains(&participant.room) {
+            self.rooms.insert(participant.room);
+            self.add(participant);
         }
     }
 }
 
 /// Sorts one participant of each room before the others. Their order is kept otherwise.
-fn one_of_each_room_first(participants: Vec<Person>) -> Vec<Person> {
+fn one_of_each_room_first(participants: Vec<Participant>) -> Vec<Participant> {
     let mut rooms = HashSet::new();
     let (mut first, others): (Vec<_>, Vec<_>) =
-        participants.into_iter().partition(|person| rooms.insert(person.room));
+        participants.into_iter().partition(|participant| rooms.insert(participant.room));
     first.extend(others);
     first
 }
