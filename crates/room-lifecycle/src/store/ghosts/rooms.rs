@@ -5,7 +5,7 @@ use domain::RoomId;
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 
-use crate::ghosts::decide::{APART, RENEWED_AFTER};
+use crate::ghosts::decide::{APART, REPLACED_AFTER};
 
 /// Lists the participant SIDs of a room's stale participants.
 pub async fn list_sids(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<String>> {
@@ -33,7 +33,7 @@ pub async fn list_rooms_of_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result
               and min(p.checked_at) <= app_now() - make_interval(secs => $3)
            order by min(p.checked_at) limit $1"#,
         limit,
-        RENEWED_AFTER.as_seconds_f64(),
+        REPLACED_AFTER.as_seconds_f64(),
         APART.as_seconds_f64()
     )
     .fetch_all(db)
