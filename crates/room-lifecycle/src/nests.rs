@@ -21,8 +21,8 @@ pub(crate) use {
     request::proof,
 };
 
-/// How long a room is watched after rights were taken away: the lifetime of a nest's token and ten minutes. As long, a
-/// token with the old rights can still open a room.
+/// How long a room is watched after rights were taken away: the lifetime of a nest's token and ten minutes. Until
+/// then a token with the old rights can still open it.
 pub(crate) const WATCHED: Duration =
     Duration::minutes(10).saturating_add(crate::moderation::WATCH_BEYOND_TTL);
 /// `empty_timeout` of a nest's room on LiveKit, in seconds (nests.md). A later request recreates the room.

@@ -111,7 +111,8 @@ pub async fn insert_ban(
                set watched_until = greatest(k.watched_until, app_now() + make_interval(secs => $5))
                from live_room_sessions s
                where s.open_room = $1 and s.status in ('lobby', 'live') and k.live_session_id = s.id
-                 and (select count(*) from seats) >= 0 -- always true: runs `seats` first, which locks the seat before the room
+                 -- always true: runs `seats` first, which locks the seat before the room
+                 and (select count(*) from seats) >= 0
                returning k.id)
            select mark_room(id) is not null as "marked!" from watched"#,
         room.0,
