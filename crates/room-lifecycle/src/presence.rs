@@ -35,7 +35,7 @@ impl Rooms {
             self.note_guests(record, &participants).await?;
         }
         let active = || participants.iter().filter(|one| is_standard(one) && is_active(one));
-        let look = people::Look {
+        let check = people::PresenceCheck {
             room: record.id,
             generation: record.generation,
             identities: &active().map(|one| one.identity.clone()).collect::<Vec<_>>(),
@@ -43,7 +43,7 @@ impl Rooms {
             at: record.now,
             is_partial: list == List::Partial,
         };
-        people::set_presence(&self.pool, &look).await?;
+        people::set_presence(&self.pool, &check).await?;
         if record.kind == OwnerKind::LiveSession {
             self.project_presence(record.id).await?;
         }

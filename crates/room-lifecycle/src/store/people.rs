@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 /// One check of a room: its active participants by participant SID, and when the check began.
 #[derive(Debug)]
-pub struct Look<'a> {
+pub struct PresenceCheck<'a> {
     pub room: RoomId,
     /// The generation of the checked room. A check of an earlier one says nothing about the current participants.
     pub generation: i32,
@@ -21,7 +21,7 @@ pub struct Look<'a> {
 /// Updates `livekit_participants` from a check. Listed participants have joined. An unlisted participant has left if an
 /// earlier check, at least 5 s before, missed it too, or if a `left` event of its current SID arrived. A stale
 /// participant counts as left until it is listed under another SID.
-pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u64> {
+pub async fn set_presence(db: impl PgExecutor<'_>, check: &PresenceCheck<'_>) -> Result<u64> {
     let done = sqlx::query!(
         "with room as ( -- locks the room before its participants, as everywhere
              select id from livekit_rooms
@@ -56,12 +56,12 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
            -- checked again: a concurrent kick may have committed while this statement waited for the row
            and p.status = 'joined'
            and (gone.sure or p.absent_since is null or p.absent_since > $4)",
-        look.room.0,
-        look.identities,
-        look.sids,
-        look.at,
-        look.generation,
-        look.is_partial
+        check.room.0,
+        check.identities,
+        check.sids,
+        check.at,
+        check.generation,
+        check.is_partial
     )
     .execute(db)
     .statement("UPDATE set_presence")
