@@ -1,4 +1,4 @@
-//! What operators may ask: what is stuck, what is on LiveKit without need, and what happened.
+//! The RPCs for operators: stuck rooms, orphans on LiveKit, and stored events.
 
 use chassis::{
     field::{Fields, maybe_key, non_empty},
@@ -14,8 +14,8 @@ use tonic::{Request, Response};
 
 use crate::{Rooms, RpcResult, error::Error, store::admin};
 
-/// Characters of a room's name on LiveKit.
-const LONGEST_NAME: usize = 500;
+/// The longest name of a room on LiveKit, in characters.
+const MAX_NAME_CHARS: usize = 500;
 
 #[tonic::async_trait]
 impl AdminService for Rooms {
@@ -56,7 +56,7 @@ impl AdminService for Rooms {
         as_admin(request.caller)?;
         let mut wrong = Fields::default();
         let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
-        let room = wrong.check(maybe_key("roomName", request.room_name.unwrap_or_default(), LONGEST_NAME));
+        let room = wrong.check(maybe_key("roomName", request.room_name.unwrap_or_default(), MAX_NAME_CHARS));
         wrong.finish()?;
         let room = non_empty(room);
         let events = admin::list_events(&self.pool, room.as_deref(), after, page::one_more(limit)).await;

@@ -1,7 +1,6 @@
-//! A live session or a nest that stays empty ends by itself, in two steps, because LiveKit can lack somebody who is
-//! there (livekit.md §3): the end is announced, and only a later look that finds nobody, after the announced time and
-//! with nothing heard meanwhile, carries it out. Whoever asks for a token, is seen or heard of takes the announcement
-//! back.
+//! Ends live sessions and nests that stay empty, in two steps, because LiveKit may lack a participant of the room
+//! (livekit.md §3). First the end is announced. A later check carries it out if it finds the room empty after the
+//! announced time. A token request, an observed participant or an event of a participant cancels the announcement.
 
 use chassis::db::retried;
 use domain::{EndReason, LiveStatus, NestId, OwnerKind};
@@ -17,29 +16,32 @@ use crate::{
     },
 };
 
-/// Ends that one pass announces.
-const ANNOUNCED: i64 = 1_000;
+/// The most ends that one pass announces.
+const MAX_ANNOUNCED: i64 = 1_000;
 
 impl Rooms {
-    /// Announces the end of live sessions and nests that nobody is in.
+    /// Announces the end of empty live sessions and nests.
     pub async fn announce_ends(&self) -> Result<(), Error> {
-        let announced = auto_end::set_closing(&self.pool, ANNOUNCED).await?;
+        let announced = auto_end::set_closing(&self.pool, MAX_ANNOUNCED).await?;
         if announced > 0 {
-            tracing::info!(rooms = announced, "rooms are empty; they end unless somebody comes");
+            tracing::info!(rooms = announced, "announced the end of empty rooms");
         }
         Ok(())
     }
 
-    /// After a look into a room that succeeded; `inside_empty`: LiveKit lists no person there, in whatever state.
-    /// Ends the owner if its end was announced for a time before the look, and LiveKit's count agrees. True: it has
-    /// ended.
-    pub async fn finish_auto_end(&self, record: &Record, inside_empty: bool) -> Result<bool, Error> {
+    /// Ends the owner if its end was announced for a time before this check, and LiveKit's count agrees. To be called
+    /// after a check that succeeded. `is_listed_empty`: LiveKit lists no participant, in any state. Returns whether
+    /// the owner has ended.
+    pub async fn finish_auto_end(&self, record: &Record, is_listed_empty: bool) -> Result<bool, Error> {
         let Some(closing_at) = record.closing_at else { return Ok(false) };
-        if inside_empty && closing_at > record.now {
+        if is_listed_empty && closing_at > record.now {
             return Ok(false);
         }
-        if inside_empty && self.counts_nobody(record).await? && retried(|| self.auto_end(record)).await? {
-            tracing::info!(room.owner = %record.owner_id, "what stayed empty has ended");
+        if is_listed_empty
+            && self.is_counted_empty(record).await?
+            && retried(|| self.auto_end(record)).await?
+        {
+            tracing::info!(room.owner = %record.owner_id, "ended an owner whose room stayed empty");
             count_auto_ended(record.kind);
             self.close(record.id).await?;
             return Ok(true);
@@ -48,14 +50,16 @@ impl Rooms {
         Ok(false)
     }
 
-    /// What LiveKit counts. A list without the room may be wrong; then those who are inside it tell.
-    async fn counts_nobody(&self, record: &Record) -> Result<bool, Error> {
+    /// Whether LiveKit counts no participants. A list without the room may be wrong: then the participants are listed.
+    async fn is_counted_empty(&self, record: &Record) -> Result<bool, Error> {
         let counted = match self.livekit.list_rooms(vec![record.room_name.clone()]).await {
             Ok(rooms) => match rooms.iter().find(|room| room.name == record.room_name) {
                 Some(room) => Ok(room.num_participants == 0),
-                None => {
-                    self.livekit.list_participants(&record.room_name).await.map(|inside| inside.is_empty())
-                }
+                None => self
+                    .livekit
+                    .list_participants(&record.room_name)
+                    .await
+                    .map(|participants| participants.is_empty()),
             },
             Err(error) => Err(error),
         };
@@ -65,7 +69,7 @@ impl Rooms {
         Ok(counted?)
     }
 
-    /// After a look that failed, or when somebody asks for the room: an announced end is taken back.
+    /// Cancels an announced end, after a check that failed or when the room is requested.
     pub async fn abandon_auto_end(&self, record: &Record) -> Result<(), Error> {
         if let Some(closing_at) = record.closing_at {
             auto_end::set_open(&self.pool, record.id, closing_at).await?;
@@ -73,7 +77,7 @@ impl Rooms {
         Ok(())
     }
 
-    /// What the host's end does, if nobody came since the announcement.
+    /// Ends the owner as the host would, if no participant came since the announcement.
     async fn auto_end(&self, record: &Record) -> Result<bool, Error> {
         match record.kind {
             OwnerKind::Session => Ok(false), // ends with its window
@@ -85,6 +89,7 @@ impl Rooms {
     async fn auto_end_session(&self, record: &Record) -> Result<bool, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         let Some(live) = attendance::lock_room(&mut *transaction, record.id).await? else { return Ok(false) };
+        // Locks in the order of all transactions: room, session. The announcement last: it may have been cancelled.
         let open = seats::lock_session(&mut *transaction, live.session).await?;
         if !open || !auto_end::lock_closing(&mut *transaction, record).await? {
             return Ok(false);
@@ -101,6 +106,7 @@ impl Rooms {
     async fn auto_end_nest(&self, record: &Record) -> Result<bool, Error> {
         let nest = record.owner_id;
         let mut transaction = chassis::db::begin(&self.pool).await?;
+        // The nest first. The announcement may have been cancelled meanwhile.
         let open = nests::lock_nest(&mut *transaction, NestId(nest)).await?.is_some();
         if !open || !auto_end::lock_closing(&mut *transaction, record).await? {
             return Ok(false);

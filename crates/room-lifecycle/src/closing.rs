@@ -1,8 +1,8 @@
-//! Retired rooms go from LiveKit (I2), also those that its list lacks (docs/decisions/0020).
+//! Deletes retired rooms from LiveKit (I2), also those that its list lacks (docs/decisions/0020).
 //!
-//! Retiring a name is one transaction: the record moves on, its participants have left, and a row says that the room is
-//! to be closed. Then a task of its own closes it and removes the row; no answer to a person waits longer than
-//! [`crate::diagnosis::Patience::answer`]. Any replica finishes what another one began.
+//! Retiring a name is one transaction: the record changes to its next generation, its participants count as left, and a
+//! row says that the room is to be closed. Then a detached task deletes the room and removes the row. No answer waits
+//! longer for it than [`crate::diagnosis::Patience::answer`]. Any replica continues the deletions of another one.
 
 use std::{
     collections::HashSet,
@@ -30,50 +30,54 @@ use crate::{
 };
 
 /// Rooms that one process deletes at once.
-const PLACES: usize = 64;
-/// Rooms claimed at once.
+const MAX_DELETIONS: usize = 64;
+/// Rooms that are claimed at once.
 const BATCH: i64 = 64;
-const MOST_ROUNDS: usize = 20;
-/// How long one room may take, waiting for a place included.
-const DEADLINE: Duration = Duration::from_secs(30);
+const MAX_BATCHES: usize = 20;
+/// Bounds the deletion of one room, with its wait for a permit.
+const DELETION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The rooms that this process is deleting: one attempt at a time for each, bounded in number.
+/// The rooms that this process is deleting: a bounded number, and one attempt at a time for each.
 #[derive(Clone, Debug)]
 pub(crate) struct Closings {
     names: Arc<Mutex<HashSet<String>>>,
-    places: Arc<Semaphore>,
-    /// The last attempt failed: one room at a time finds out whether LiveKit works again.
+    permits: Arc<Semaphore>,
+    /// The last attempt failed: one room at a time is tried until LiveKit works again.
     failing: Arc<AtomicBool>,
 }
 
 impl Default for Closings {
     fn default() -> Self {
-        Self { names: Arc::default(), places: Arc::new(Semaphore::new(PLACES)), failing: Arc::default() }
+        Self {
+            names: Arc::default(),
+            permits: Arc::new(Semaphore::new(MAX_DELETIONS)),
+            failing: Arc::default(),
+        }
     }
 }
 
 impl Closings {
-    /// None: an attempt is under way.
-    fn begin(&self, name: &str) -> Option<Closing> {
+    /// Begins an attempt. None: another attempt is in progress.
+    fn begin(&self, name: &str) -> Option<Attempt> {
         let begun = self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
-        begun.then(|| Closing { names: Arc::clone(&self.names), name: name.to_owned() })
+        begun.then(|| Attempt { names: Arc::clone(&self.names), name: name.to_owned() })
     }
 }
 
-struct Closing {
+struct Attempt {
     names: Arc<Mutex<HashSet<String>>>,
     name: String,
 }
 
-impl Drop for Closing {
+impl Drop for Attempt {
     fn drop(&mut self) {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }
 
 impl Rooms {
-    /// Retires the record's name for its next generation; its participants have left, and so have their seats. With
-    /// `to_close` its room is deleted. False: the record has moved on, or its owner is not open.
+    /// Retires the record's name for its next generation. Its participants count as left, and their seats follow. With
+    /// `to_close` its room is deleted. False: the record has changed, or its owner is not open.
     pub(crate) async fn retire(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
         let to_close = to_close && self.livekit.may_delete();
         if !retried(|| self.set_next_generation(record, why, to_close)).await? {
@@ -88,6 +92,7 @@ impl Rooms {
 
     async fn set_next_generation(&self, record: &Record, why: Why, to_close: bool) -> Result<bool, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
+        // Locks in the order of all transactions: live room, session, seats.
         let live = match record.kind {
             OwnerKind::LiveSession => attendance::lock_room(&mut *transaction, record.id).await?,
             OwnerKind::Session | OwnerKind::Nest => None,
@@ -106,7 +111,8 @@ impl Rooms {
         Ok(true)
     }
 
-    /// Deletes a room whose name a committed row has retired and says is to be closed. What fails is due `again`.
+    /// Deletes a room that a committed row says is to be closed. A failure is retried by [`Self::close_due`]. `again`:
+    /// an attempt has failed before.
     pub(crate) async fn close_retired(&self, name: &str, again: bool) {
         let (rooms, room) = (self.clone(), name.to_owned());
         let deletion = Box::pin(async move {
@@ -120,49 +126,50 @@ impl Rooms {
                 }
             }
         });
-        self.delete_apart(name, deletion).await;
+        self.delete_detached(name, deletion).await;
     }
 
-    /// Deletes a room that LiveKit lists and that nobody needs. What fails the orphan pass finds again.
+    /// Deletes a room that LiveKit lists and that is not needed. The clean-up of orphans retries a failure.
     pub(crate) async fn delete_retired(&self, name: &str) {
         let (rooms, room) = (self.clone(), name.to_owned());
         let deletion = Box::pin(async move { Ok(rooms.livekit.delete_room(&room).await?) });
-        self.delete_apart(name, deletion).await;
+        self.delete_detached(name, deletion).await;
     }
 
-    /// Runs a deletion detached, and waits for it for as long as an answer may wait.
-    async fn delete_apart(
+    /// Runs a deletion detached, and waits for it at most for the answer timeout.
+    async fn delete_detached(
         &self,
         name: &str,
         deletion: impl Future<Output = Result<(), Error>> + Send + 'static,
     ) {
-        let Some(turn) = self.closings.begin(name) else { return };
-        let (places, room) = (Arc::clone(&self.closings.places), name.to_owned());
+        let Some(attempt) = self.closings.begin(name) else { return };
+        let (permits, room) = (Arc::clone(&self.closings.permits), name.to_owned());
         let flow = async move {
-            let _turn = turn;
-            let _place = places.acquire().await;
+            let _attempt = attempt;
+            let _permit = permits.acquire().await;
             if let Err(error) = deletion.await {
-                tracing::warn!(%error, room.name = room, "a retired room is still on LiveKit; it is tried again");
+                tracing::warn!(%error, room.name = room, "deleting a retired room failed; it will be retried");
             }
         };
-        let deleting = self.lifecycle.outlive("close room", DEADLINE, flow);
+        let deleting = self.lifecycle.outlive("close room", DELETION_TIMEOUT, flow);
         match tokio::time::timeout(self.patience.answer, deleting).await {
             Ok(Ok(()) | Err(Lost::Stopping | Lost::Panicked)) => {}
             Ok(Err(Lost::Deadline)) => {
-                tracing::warn!(room.name = name, "timed out deleting a retired room; it is tried again");
+                tracing::warn!(room.name = name, "timed out deleting a retired room; it will be retried");
             }
             Err(_) => {
                 tracing::info!(
                     room.name = name,
-                    "LiveKit has not deleted a retired room yet; continuing in the background"
+                    "deleting a retired room took longer than an answer may wait; continuing in the background"
                 );
             }
         }
     }
 
-    /// Closes the rooms that are due, whichever replica retired them. Nothing where deletion is off.
+    /// Deletes the rooms that are due, including those that another replica retired. Does nothing while deletion is
+    /// off.
     pub async fn close_due(&self) -> Result<(), Error> {
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_BATCHES {
             if !self.livekit.may_delete() {
                 break;
             }
@@ -176,25 +183,22 @@ impl Rooms {
         Ok(())
     }
 
-    /// Tells how many retired rooms LiveKit still has to delete.
+    /// Measures how many retired rooms LiveKit still has to delete.
     pub(crate) async fn count_to_close(&self) -> Result<(), Error> {
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("greenroom_rooms_to_close").set(closing::count(&self.pool).await? as f64);
         Ok(())
     }
 
-    /// Runs a flow detached, and waits for it for as long as an answer may wait. None: it goes on.
-    pub(crate) async fn briefly<T: Send + 'static>(
+    /// Runs a flow detached, and waits for it at most for the answer timeout. None: it continues in the background.
+    pub(crate) async fn run_briefly<T: Send + 'static>(
         &self,
         name: &'static str,
         flow: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Option<Result<T, Error>> {
         let outcome = tokio::time::timeout(self.patience.answer, self.run(name, flow)).await.ok();
         if outcome.is_none() {
-            tracing::warn!(
-                task = name,
-                "LiveKit takes longer than an answer waits; continuing in the background"
-            );
+            tracing::warn!(task = name, "timed out waiting for LiveKit; continuing in the background");
         }
         outcome
     }

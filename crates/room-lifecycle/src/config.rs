@@ -67,11 +67,11 @@ pub struct Config {
     pub listen: SocketAddr,
     pub webhook_keys: Vec<WebhookKey>,
     pub policy: Policy,
-    /// What the links of nests name.
+    /// The kind of event that the links of nests contain.
     pub nest_kind: EventKind,
     pub pass_period: Duration,
     pub events_keep: Duration,
-    /// Without a slash at the end.
+    /// Without a trailing slash.
     pub app_url: Option<String>,
     pub recordings: RecordingSettings,
     /// Other than the default only where a test needs it.
@@ -89,10 +89,10 @@ pub struct WebhookKey {
     pub secret: SecretString,
 }
 
-/// What decides when a room is needed and how long a kicked person is watched.
+/// The settings that decide when a room is needed and how long a room is watched after a kick.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// Rooms of bookings are made when they are booked, not when their window opens.
+    /// Rooms of bookings are created when they are booked, not when their window opens.
     pub at_booking: bool,
     pub token_ttl: Duration,
 }
@@ -113,7 +113,7 @@ impl Args {
             Duration::from_millis(100)..=Duration::from_mins(5),
             "100ms to 5min",
         );
-        // A kicked person is watched by his events for as long as a token may live, and ten minutes.
+        // The lower bound: a kicked participant is watched through events for the lifetime of a token plus ten minutes.
         let events_keep = problems.duration_in(
             "EVENTS_KEEP",
             self.events_keep.as_deref(),

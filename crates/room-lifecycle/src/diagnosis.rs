@@ -1,8 +1,8 @@
-//! Why somebody cannot get in: what a reference names, what is wrong with that room, and one step to set it right.
+//! Diagnoses why a user cannot join: the room that a reference names, what is wrong with it, and one step to fix it.
 //!
-//! A diagnosis is findings ([`checks`]) and a verdict over them ([`verdict`], pure). Nobody is told anything of a room
-//! that he may not know: he gets the very answer of a room that does not exist, before anything is looked at. It
-//! changes nothing, but for whoever may come in and finds the room missing: that is what a token request would do too.
+//! A diagnosis is a list of findings ([`checks`]) and a verdict over them ([`verdict`], pure). Callers who may not know
+//! of a room get the same answer as for a room that does not exist, before any check. A diagnosis changes nothing, with
+//! one exception: if the caller may join and the room is missing, it recreates the room, as a token request would.
 
 mod access;
 mod checks;
@@ -32,15 +32,15 @@ use crate::{
     store::{self, diagnosis::RoomFacts},
 };
 
-/// How long a diagnosis waits for parts of itself (the gateway waits 2 s for everything), and any answer for what goes on
-/// without it.
+/// Timeouts of the parts of a diagnosis (the gateway waits 2 s for all of them), and of work that continues without its
+/// caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// What LiveKit may take before it counts as silent.
+    /// How long LiveKit may take to answer a probe before it counts as silent.
     pub look: Duration,
-    /// What a room that is missing may take to be made anew while its caller waits.
+    /// How long the caller waits until a missing room is recreated.
     pub remake: Duration,
-    /// What LiveKit may take to delete a room or to remove a participant while an answer waits for it.
+    /// How long an answer waits until LiveKit has deleted a room or removed a participant.
     pub answer: Duration,
 }
 
@@ -54,25 +54,25 @@ impl Default for Patience {
     }
 }
 
-/// What the gateway waits for everything, and what of it is kept for the way back.
-const BUDGET: Duration = Duration::from_secs(2);
-const SPARE: Duration = Duration::from_millis(100);
+/// How long the gateway waits for a diagnosis, and the part of it that is kept for the way back.
+const DIAGNOSIS_BUDGET: Duration = Duration::from_secs(2);
+const RETURN_RESERVE: Duration = Duration::from_millis(100);
 
-/// Whether the caller may come in, as far as is known before LiveKit is asked.
+/// Whether the caller may join, as far as is known before LiveKit is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// He would get a token.
+pub enum JoinStatus {
+    /// The caller would get a token.
     Admitted,
-    /// He does not want to: an admin or an operator looks at the room.
+    /// An admin or an operator diagnoses the room, and does not join.
     Observer,
     Refused(Cause),
 }
 
-/// What the token service says of the caller: None, he would get one.
+/// The token service's decision about the caller. `None`: the caller would get a token.
 pub type Decision = Option<Reason>;
 
 impl Rooms {
-    /// Whatever the reference leads to, for somebody who does not want to come in.
+    /// Diagnoses the room that a reference names, without a decision of the token service.
     pub async fn diagnose_reference(&self, caller: &Caller, reference: &str) -> Result<Diagnosis, Error> {
         match self.find_target(Some(caller), reference).await? {
             None => Ok(verdict::not_known(is_admin(Some(caller)))),
@@ -81,7 +81,7 @@ impl Rooms {
         }
     }
 
-    /// Examines a room that `find_target` found for the same caller.
+    /// Diagnoses a room that `find_target` found for the same caller.
     pub async fn diagnose(
         &self,
         caller: Option<&Caller>,
@@ -91,26 +91,31 @@ impl Rooms {
         let Some(access) = self.access(caller, target).await? else {
             return Ok(verdict::not_known(is_admin(caller)));
         };
-        let standing = self.standing(&access, caller, target, decision).await?;
-        let mut examined = self.examine(target, &access, standing).await?;
-        if standing == Standing::Admitted
-            && is_mendable(examined.cause())
+        let join_status = self.join_status(&access, caller, target, decision).await?;
+        let mut examined = self.examine(target, &access, join_status).await?;
+        if join_status == JoinStatus::Admitted
+            && is_repairable(examined.cause())
             && let Some(owner) = access.owner
-            && self.make_anew(owner).await
+            && self.recreate_room(owner).await
         {
-            let again = self.examine(target, &access, standing);
-            match tokio::time::timeout(context::remaining(BUDGET).saturating_sub(SPARE), again).await {
+            let again = self.examine(target, &access, join_status);
+            match tokio::time::timeout(
+                context::remaining(DIAGNOSIS_BUDGET).saturating_sub(RETURN_RESERVE),
+                again,
+            )
+            .await
+            {
                 Ok(again) => {
                     let broken = std::mem::replace(&mut examined, again?).cause();
                     examined.repaired = examined.cause() != broken;
                 }
-                Err(_) => examined.repaired = true, // what was found first is told in time
+                Err(_) => examined.repaired = true, // no time left: the first findings are the answer
             }
         }
         Ok(examined.conclude(access.is_admin))
     }
 
-    /// Refuses a repair that would not be carried out, before it counts as one.
+    /// Refuses a repair that would not be carried out, before it counts against the rate limit.
     pub async fn check_repair(
         &self,
         caller: &Caller,
@@ -130,7 +135,7 @@ impl Rooms {
         if access.is_host || access.is_admin { Ok(access) } else { Err(Error::NotHost) }
     }
 
-    /// One reconcile of the room, for its host or an admin; whether it went well. A request that was signed is carried
+    /// Reconciles the room once, for its host or an admin. Returns whether that succeeded. A signed request is carried
     /// out once.
     pub async fn repair_target(
         &self,
@@ -147,54 +152,60 @@ impl Rooms {
             Some(record) => Some(record),
             None => self.intend(owner).await?,
         };
-        let Some(record) = record else { return Ok(false) }; // somebody else is about to make it
-        tracing::info!(room.owner = %record.owner_id, "a repair of the room was asked for");
+        let Some(record) = record else { return Ok(false) }; // another replica is writing the record
+        tracing::info!(room.owner = %record.owner_id, "repair of a room requested");
         Ok(self.reconcile(&[record.id]).await?.contains(&record.id))
     }
 
-    /// Looks at everything there is to see of the room.
-    async fn examine(&self, target: Target, access: &Access, standing: Standing) -> Result<Findings, Error> {
-        let ground = match access.owner {
-            Some(owner) => store::diagnosis::find_ground(&self.pool, owner).await?,
+    /// Runs all checks of the room.
+    async fn examine(
+        &self,
+        target: Target,
+        access: &Access,
+        join_status: JoinStatus,
+    ) -> Result<Findings, Error> {
+        let room_facts = match access.owner {
+            Some(owner) => store::diagnosis::find_room_facts(&self.pool, owner).await?,
             None => None,
         };
         let mut findings = Findings::new(target);
-        checks::record(&mut findings, target.kind, ground.as_ref(), standing, self.policy);
-        match ground {
-            Some(ground) if ground.open && !matches!(standing, Standing::Refused(_)) => {
-                self.examine_livekit(&mut findings, &ground).await;
+        checks::record(&mut findings, target.kind, room_facts.as_ref(), join_status, self.policy);
+        match room_facts {
+            Some(room_facts) if room_facts.open && !matches!(join_status, JoinStatus::Refused(_)) => {
+                self.examine_livekit(&mut findings, &room_facts).await;
             }
             _ => checks::skip(&mut findings),
         }
         Ok(findings)
     }
 
-    async fn examine_livekit(&self, findings: &mut Findings, ground: &RoomFacts) {
-        let room = ground.room.as_ref();
+    async fn examine_livekit(&self, findings: &mut Findings, room_facts: &RoomFacts) {
+        let room = room_facts.room.as_ref();
         let name = room.map_or("greenroom-probe", |room| room.name.as_str());
-        let active = room.is_some_and(checks::is_made);
+        let active = room.is_some_and(checks::is_created);
         let (reached, listed, opened, phantom) = tokio::join!(
             self.probe.health(),
             self.probe.list(name),
-            async { if active { Some(self.probe.validate(name, ground.wall).await) } else { None } },
-            self.probe.validate_phantom(ground.wall),
+            async { if active { Some(self.probe.validate(name, room_facts.wall).await) } else { None } },
+            self.probe.validate_phantom(room_facts.wall),
         );
         let room = room.filter(|_| active);
         checks::livekit(findings, &reached, &listed, room);
         checks::token(findings, opened.as_ref(), &phantom, room.is_some() && listed.value.is_ok());
-        checks::clock(findings, &reached, ground.wall);
+        checks::clock(findings, &reached, room_facts.wall);
         checks::browser_url(findings, &self.address.ws_url, self.app_url.as_deref());
-        checks::webhooks(findings, room, ground.now, self.events_keep);
+        checks::webhooks(findings, room, room_facts.now, self.events_keep);
     }
 
-    /// The room as a token request would have it: made, made anew or taken over. Goes on when nobody waits any more.
-    async fn make_anew(&self, owner: Owner) -> bool {
+    /// Creates, recreates or adopts the room, as a token request would. It continues after its caller timed out.
+    /// Returns whether it succeeded in time.
+    async fn recreate_room(&self, owner: Owner) -> bool {
         let rooms = self.clone();
         let making = self.run("repair by diagnosis", async move { rooms.ensure(owner, true).await });
         match tokio::time::timeout(self.patience.remake, making).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
-                tracing::info!(%error, owner.id = %owner.id(), "a diagnosis could not set the room right");
+                tracing::info!(%error, owner.id = %owner.id(), "repair by diagnosis failed");
                 false
             }
             Err(_) => false,
@@ -202,12 +213,12 @@ impl Rooms {
     }
 }
 
-/// Admins, and our own services.
+/// Whether the caller is an admin or one of our own services.
 fn is_admin(caller: Option<&Caller>) -> bool {
     caller.is_some_and(|caller| caller.is_admin || caller.system)
 }
 
-/// What a token request sets right by itself.
-fn is_mendable(cause: Cause) -> bool {
+/// Whether a token request repairs this cause by itself.
+fn is_repairable(cause: Cause) -> bool {
     matches!(cause, Cause::RoomPending | Cause::RoomMissing | Cause::SidMismatch)
 }

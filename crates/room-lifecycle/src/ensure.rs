@@ -1,8 +1,8 @@
-//! A room that was seen on LiveKit just now, for whoever is about to get a token.
+//! Ensures that a room exists on LiveKit, before a token for it is signed.
 //!
-//! Committed intent → idempotent CreateRoom → conditional result, in a loop that follows what the row says: two
-//! replicas that race end at the same generation, because only the row's compare-and-swap moves anything, and the
-//! ground for a token is always a row that was read again as active (docs/decisions/0002-generations.md).
+//! Committed intent → idempotent CreateRoom → conditional result, in a loop that reads the row again after each step.
+//! Replicas that race reach the same generation, because each change is a compare-and-swap on the row. A token is
+//! signed only for a row that was read again as active (docs/decisions/0002-generations.md).
 
 use chassis::{db, lifecycle::Lost};
 use domain::{NestId, Owner, OwnerKind, REFRESH_AFTER, RoomStatus, is_fresh};
@@ -11,64 +11,65 @@ use time::{Duration, OffsetDateTime};
 use crate::{
     Rooms,
     error::Error,
-    gate::Gate,
-    livekit::{Blueprint, LiveKitError},
+    keyed_lock::FlowState,
+    livekit::{LiveKitError, RoomOptions},
     nests::{self, NestError},
     plan::Why,
     store::{self, Record},
 };
 
-/// LiveKit's own timers end a room this long after its window.
-pub(crate) const AFTERGLOW: Duration = Duration::hours(1);
-/// How often a row may move on under our feet before we ask the caller to come again.
-const TURNS: usize = 8;
+/// Between the end of a room's window and the end of LiveKit's own timers.
+pub(crate) const TIMER_MARGIN: Duration = Duration::hours(1);
+/// Optimistic-locking attempts before the answer is 503.
+const MAX_ATTEMPTS: usize = 8;
 
-/// The outcome of a look at a room that exists.
+/// The outcome of a check of an active room.
 #[derive(PartialEq)]
-enum Look {
+enum CheckOutcome {
     Recorded,
-    /// The room is as its record says, and the database took no write.
+    /// The room is as its record says, and the database is read-only.
     Unrecorded,
 }
 
 impl Rooms {
-    /// The owner's room, seen on LiveKit at most 5 s ago; with `forced`, in a look that began after this call.
+    /// Returns the owner's room, observed on LiveKit at most 5 s ago. With `forced`: in a check that began after this
+    /// call.
     pub async fn ensure(&self, owner: Owner, forced: bool) -> Result<Record, Error> {
         let asked_at = match store::find_record(&self.pool, owner.id()).await? {
             Some(record) if !forced && is_servable(&record, None) => return Ok(record),
             Some(record) => forced.then_some(record.now),
             None => None,
         };
-        let mut gate = self.gates.enter(owner.id()).await;
-        self.follow(&mut gate, owner, asked_at).await
+        let mut state = self.flow_locks.lock(owner.id()).await;
+        self.follow(&mut state, owner, asked_at).await
     }
 
-    /// The room of an owner that most likely has none yet. Told as the write left it, which is no ground for a token:
-    /// those come from [`Self::ensure`], which reads again.
+    /// Returns the room of an owner that most likely has none yet. The record is what the write returned. Do not sign a
+    /// token for it: [`Self::ensure`] reads the row again.
     pub async fn create(&self, owner: Owner) -> Result<Record, Error> {
-        let mut gate = self.gates.enter(owner.id()).await;
+        let mut state = self.flow_locks.lock(owner.id()).await;
         if let Some(intended) = self.intend(owner).await?
-            && let Some(active) = gate.noting(self.make(&intended).await)?
+            && let Some(active) = state.remember_failure(self.create_on_livekit(&intended).await)?
             && is_servable(&active, None)
         {
             return Ok(active);
         }
-        self.follow(&mut gate, owner, None).await
+        self.follow(&mut state, owner, None).await
     }
 
-    /// Step by step to a record that may be given out; one caller of this process at a time.
+    /// Takes steps until the record is servable. One flow of this process at a time.
     async fn follow(
         &self,
-        gate: &mut Gate,
+        state: &mut FlowState,
         owner: Owner,
         asked_at: Option<OffsetDateTime>,
     ) -> Result<Record, Error> {
-        for _ in 0..TURNS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(record) = store::find_record(&self.pool, owner.id()).await? else {
                 self.intend(owner).await?;
                 continue;
             };
-            let record = gate.with_observation(record);
+            let record = state.with_observation(record);
             if !record.open {
                 store::marks::insert_mark(&self.pool, record.id).await?;
                 return Err(Error::Closed(record.kind, record.ended_reason));
@@ -76,75 +77,77 @@ impl Rooms {
             if is_servable(&record, asked_at) {
                 return Ok(record);
             }
-            if gate.failed_just_now() {
-                return Err(LiveKitError::Unknown("it failed for somebody else just now".to_owned()).into());
+            if state.failed_just_now() {
+                return Err(LiveKitError::Unknown("it failed for another request just now".to_owned()).into());
             }
             if asked_at.is_some() && record.status == RoomStatus::Active {
-                let pause = gate.pause();
+                let pause = state.forced_check_delay();
                 if !pause.is_zero() {
-                    tokio::time::sleep(pause).await; // whoever asks meanwhile shares the look
+                    tokio::time::sleep(pause).await; // forced requests that arrive meanwhile share the check
                     continue;
                 }
-                gate.forced_at = Some(std::time::Instant::now());
+                state.forced_at = Some(std::time::Instant::now());
             }
-            self.abandon_auto_end(&record).await?; // somebody asks for the room
-            let advanced = self.advance(gate, &record).await;
-            gate.noting(advanced)?;
+            self.abandon_auto_end(&record).await?; // the room was requested
+            let advanced = self.advance(state, &record).await;
+            state.remember_failure(advanced)?;
         }
         Err(Error::Unsettled)
     }
 
-    /// Looks again at a room whose record is still fresh, so that nobody has to wait for the look. One look for all
-    /// who ask; whatever else the room needs is left to [`Self::ensure`] and the passes.
+    /// Checks a room before its record is stale, so that no caller waits for the check. Concurrent callers share one
+    /// check. Everything else is left to [`Self::ensure`] and the passes.
     pub async fn refresh(&self, owner: Owner) -> Result<(), Error> {
-        let mut gate = self.gates.enter(owner.id()).await;
+        let mut state = self.flow_locks.lock(owner.id()).await;
         let Some(record) = store::find_record(&self.pool, owner.id()).await? else { return Ok(()) };
-        let record = gate.with_observation(record);
+        let record = state.with_observation(record);
         let due = record.confirmed_at.is_none_or(|at| record.now - at > REFRESH_AFTER);
         if due && record.open && record.status == RoomStatus::Active {
-            self.advance(&mut gate, &record).await?;
+            self.advance(&mut state, &record).await?;
         }
         Ok(())
     }
 
-    /// Takes the next step towards an active record that was seen just now.
-    async fn advance(&self, gate: &mut Gate, record: &Record) -> Result<(), Error> {
+    /// Takes the next step towards an active record that was observed just now.
+    async fn advance(&self, state: &mut FlowState, record: &Record) -> Result<(), Error> {
         match record.status {
-            RoomStatus::Pending | RoomStatus::Failed => self.make(record).await.map(drop),
+            RoomStatus::Pending | RoomStatus::Failed => self.create_on_livekit(record).await.map(drop),
             RoomStatus::Ended => self.retire(record, Why::Reopened, false).await.map(drop),
             RoomStatus::Active => {
-                if self.look(record).await? == Look::Unrecorded {
-                    gate.observe(record);
+                if self.check_active(record).await? == CheckOutcome::Unrecorded {
+                    state.observe(record);
                 }
                 Ok(())
             }
         }
     }
 
-    /// Writes the intent to have a room and returns its record, or None when there is one; explains why it may not.
+    /// Writes the intent to have a room and returns its record. None: there is one already. Refuses if the owner is not
+    /// open.
     pub(crate) async fn intend(&self, owner: Owner) -> Result<Option<Record>, Error> {
         let written = store::insert_intents(&self.pool, &[owner]).await?.pop();
         if written.is_none() {
-            let standing = store::owners::find_standing(&self.pool, owner).await?.ok_or(match owner {
+            let owner_state = store::owners::find_standing(&self.pool, owner).await?.ok_or(match owner {
                 Owner::Session(_) | Owner::LiveSession(_) => Error::NoSession,
                 Owner::Nest(_) => NestError::NoNest.into(),
             })?;
-            if !standing.open {
-                return Err(Error::Closed(owner.kind(), standing.ended_reason));
+            if !owner_state.open {
+                return Err(Error::Closed(owner.kind(), owner_state.ended_reason));
             }
         }
         Ok(written)
     }
 
-    /// Makes a pending room on LiveKit and records the result, if the row still wants it: the record then.
-    pub(crate) async fn make(&self, record: &Record) -> Result<Option<Record>, Error> {
-        let expires_at = record.closes_at + AFTERGLOW;
-        let blueprint = self.blueprint(record, expires_at).await?;
+    /// Creates a pending room on LiveKit and records the result. Returns the record, or None if the row has changed
+    /// meanwhile.
+    pub(crate) async fn create_on_livekit(&self, record: &Record) -> Result<Option<Record>, Error> {
+        let expires_at = record.closes_at + TIMER_MARGIN;
+        let room_options = self.room_options(record, expires_at).await?;
         let started = std::time::Instant::now();
-        let made = self.livekit.create_room(blueprint).await;
-        let result = if made.is_ok() { "ok" } else { "failed" };
+        let created = self.livekit.create_room(room_options).await;
+        let result = if created.is_ok() { "ok" } else { "failed" };
         metrics::histogram!("greenroom_room_creation_seconds", "result" => result).record(started.elapsed());
-        let room = match made {
+        let room = match created {
             Ok(room) => room,
             Err(error) => {
                 store::set_attempt_failed(&self.pool, record, &error.to_string()).await?;
@@ -165,7 +168,7 @@ impl Rooms {
                 Ok(Some(active))
             }
             Ok(None) => {
-                self.drop_if_retired(record).await?;
+                self.delete_if_retired(record).await?;
                 Ok(None)
             }
             Err(error) => {
@@ -175,53 +178,53 @@ impl Rooms {
         }
     }
 
-    /// The room was made but its result could not be written. Only after its name is retired by a committed row
-    /// may it be deleted; without a database nothing is done, and the orphan pass decides.
+    /// Retires a room that was created and could not be recorded. It may be deleted only after a committed row has
+    /// retired its name. Without a database nothing is done, and the clean-up of orphans decides.
     async fn compensate(&self, record: &Record) {
         match self.retire(record, Why::Compensated, true).await {
-            Ok(_) => {} // false: somebody completed it, and it is in use
+            Ok(_) => {} // false: another flow has recorded it, and it is in use
             Err(error) => {
-                tracing::error!(%error, room.name = record.room_name, "a room was made and could not be recorded");
+                tracing::error!(%error, room.name = record.room_name, "retiring a room that could not be recorded failed");
             }
         }
     }
 
-    /// Our CreateRoom came too late. The row says whether the name is retired; then nobody may find the room.
-    pub(crate) async fn drop_if_retired(&self, made: &Record) -> Result<(), Error> {
-        let now = store::find_record_by_id(&self.pool, made.id).await?;
+    /// Deletes the room of a CreateRoom that came too late, if the row says that its name is retired.
+    pub(crate) async fn delete_if_retired(&self, created: &Record) -> Result<(), Error> {
+        let now = store::find_record_by_id(&self.pool, created.id).await?;
         let in_use =
-            now.is_some_and(|now| now.generation == made.generation && now.status != RoomStatus::Ended);
+            now.is_some_and(|now| now.generation == created.generation && now.status != RoomStatus::Ended);
         if !in_use {
-            self.delete_retired(&made.room_name).await;
+            self.delete_retired(&created.room_name).await;
         }
         Ok(())
     }
 
-    /// Looks at an active room on LiveKit and records what is there.
-    async fn look(&self, record: &Record) -> Result<Look, Error> {
+    /// Checks an active room on LiveKit and records the result.
+    async fn check_active(&self, record: &Record) -> Result<CheckOutcome, Error> {
         let found = self.livekit.list_rooms(vec![record.room_name.clone()]).await?;
         match found.into_iter().find(|room| room.name == record.room_name) {
             Some(room) if Some(&room.sid) == record.room_sid.as_ref() => {
                 match store::set_confirmed(&self.pool, record, record.now).await {
-                    // A read-only primary still says who may come in, and the room is there: enough for a token.
+                    // With a read-only primary tokens are still signed: access can be decided, and the room exists.
                     Err(error) if db::is_read_only(&error) && record.closing_at.is_none() => {
                         db::note(&error);
-                        return Ok(Look::Unrecorded);
+                        return Ok(CheckOutcome::Unrecorded);
                     }
                     written => written.map(drop)?,
                 }
             }
             Some(room) => self.adopt(record, &room.sid).await?,
             None if self.replace_missing(record).await? => {}
-            // It lives, and a token would not open it: LiveKit looks for it in the same list.
-            None => return Err(LiveKitError::Unknown("the room lives and is not listed".to_owned()).into()),
+            // It exists, but a token would not open it: LiveKit searches the same list for it.
+            None => return Err(LiveKitError::Unknown("the room exists and is not listed".to_owned()).into()),
         }
-        Ok(Look::Recorded)
+        Ok(CheckOutcome::Recorded)
     }
 
-    /// There under another SID (LiveKit was restarted, or made it anew): people may already be inside.
+    /// Adopts a room that exists under another SID, because LiveKit has recreated it. It may have participants already.
     pub(crate) async fn adopt(&self, record: &Record, sid: &str) -> Result<(), Error> {
-        // First, because a SID that is recorded is never looked at for its metadata again.
+        // Before the SID is recorded: the metadata of a recorded SID is never checked again.
         self.livekit.update_metadata(&record.room_name, &self.metadata(record).await?).await?;
         if store::set_adopted(&self.pool, record, sid, record.now).await? {
             tracing::info!(room.owner = %record.owner_id, room.sid = sid, "adopted the room under its new SID");
@@ -229,13 +232,14 @@ impl Rooms {
         Ok(())
     }
 
-    pub(crate) async fn blueprint(
+    /// The options to create a record's room with.
+    pub(crate) async fn room_options(
         &self,
         record: &Record,
         expires_at: OffsetDateTime,
-    ) -> Result<Blueprint, Error> {
+    ) -> Result<RoomOptions, Error> {
         let left = (expires_at - record.now).whole_seconds().max(60);
-        Ok(Blueprint {
+        Ok(RoomOptions {
             name: record.room_name.clone(),
             metadata: self.metadata(record).await?,
             max_participants: u32::try_from(record.max_participants).unwrap_or(0),
@@ -246,7 +250,8 @@ impl Rooms {
         })
     }
 
-    /// What marks a room on LiveKit as ours, and what its people are told of a nest.
+    /// The metadata of a room on LiveKit: it marks the room as ours and, for a nest, describes the nest to its
+    /// participants.
     async fn metadata(&self, record: &Record) -> Result<String, Error> {
         let owner = match record.kind {
             OwnerKind::Session => "session_id",
@@ -256,18 +261,21 @@ impl Rooms {
         Ok(serde_json::json!({ "deployment": self.deployment, owner: record.owner_id }).to_string())
     }
 
-    /// Runs a flow that touches LiveKit as a task of its own, within 10 s, whoever waits for it.
+    /// Runs a flow that calls LiveKit detached, for at most 10 s: a client that disconnects does not cancel it.
     pub async fn run<T: Send + 'static>(
         &self,
         name: &'static str,
         flow: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        self.lifecycle.outlive(name, crate::FLOW, flow).await.map_err(|lost: Lost| Error::from(lost))?
+        self.lifecycle
+            .outlive(name, crate::FLOW_TIMEOUT, flow)
+            .await
+            .map_err(|lost: Lost| Error::from(lost))?
     }
 }
 
-/// Whether a token may be signed for this record: active, not about to close, and seen recently – for a forced
-/// call, since it was asked.
+/// Whether a token may be signed for this record: it is active, not about to close, and was observed recently. For a
+/// forced call: since `asked_at`.
 fn is_servable(record: &Record, asked_at: Option<OffsetDateTime>) -> bool {
     record.open
         && record.status == RoomStatus::Active
@@ -276,7 +284,7 @@ fn is_servable(record: &Record, asked_at: Option<OffsetDateTime>) -> bool {
         && asked_at.is_none_or(|asked| record.confirmed_at.is_some_and(|confirmed| confirmed >= asked))
 }
 
-/// The id in a request.
+/// The owner that a request names.
 pub(crate) fn session_owner(id: &str) -> Result<Owner, Error> {
     Ok(Owner::Session(chassis::grpc::uuid("session_id", id)?))
 }

@@ -1,4 +1,4 @@
-//! Why not: every refusal of this service, once.
+//! The errors of this service, and the refusal for each.
 
 use chassis::{
     db::{self, DatabaseError},
@@ -19,7 +19,7 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     LiveKit(#[from] LiveKitError),
-    #[error("the HTTP client for LiveKit cannot be set up: {0}")]
+    #[error("the HTTP client for LiveKit could not be created: {0}")]
     Http(#[from] reqwest::Error),
     #[error(transparent)]
     Lost(#[from] Lost),
@@ -43,7 +43,7 @@ pub enum Error {
     NotParticipant,
     #[error("the caller is not the host")]
     NotHost,
-    #[error("the room kept changing while it was looked at")]
+    #[error("the room kept changing while it was checked")]
     Unsettled,
     #[error("a call about a participant has not succeeded yet")]
     Unfinished,
@@ -72,7 +72,7 @@ impl From<Error> for Refusal {
         match error {
             Error::Database(error) => db::refusal(&error),
             Error::LiveKit(error) => {
-                tracing::warn!(%error, "LiveKit could not do what a request needs");
+                tracing::warn!(%error, "a request failed because of LiveKit");
                 Self::unavailable(Reason::LivekitUnavailable, 2)
             }
             Error::Http(_) | Error::Lost(Lost::Panicked) => Self::internal(),

@@ -1,10 +1,11 @@
-//! Ghosts leave: participants that LiveKit lists for ever because the node that they were on was killed
+//! Finds ghosts and counts them as left: stale participants that LiveKit lists forever, because their node was killed
 //! (docs/decisions/0022).
 //!
-//! One replica at a time probes the participants that have been quiet for longest. After the first silence all are
-//! probed that gave no sign of life since then; the second one, 10 s later, makes a ghost. Silence counts only if
-//! LiveKit creates a new room after it, and did so each time since the first one: while its Redis hangs, all
-//! participants are as silent as ghosts. A timeout proves nothing. What is decided is in [`decide`].
+//! One replica at a time probes the participants that have been quiet for longest. A probe is silent when LiveKit
+//! answers that no node has the participant. After the first silence, all participants without a sign of life since
+//! then are probed. A second silence, 10 s later, makes a ghost. Silence counts only if LiveKit creates a new room
+//! after it, and did so each time since the first one: while its Redis hangs, all participants are as silent as
+//! ghosts. A timeout proves nothing. [`decide`] makes the decisions.
 
 pub mod decide;
 mod rooms;
@@ -14,23 +15,23 @@ use futures::{StreamExt, stream};
 use livekit_protocol::ParticipantInfo;
 use uuid::Uuid;
 
-use self::decide::{Due, MOST_PROBES, Person, Silence, Turn};
+use self::decide::{Due, MOST_PROBES, Participant, Silence, Turn};
 use crate::{
     Rooms,
     error::Error,
-    livekit::{Blueprint, probe::ProbeAnswer},
+    livekit::{RoomOptions, probe::ProbeAnswer},
     store::{
         Record, events,
         ghosts::{self, Answers, Ghost},
     },
 };
 
-/// LiveKit's own timers end a probe room that is not deleted; the clean-up of orphans is faster.
+/// The timers of a probe room, in seconds, if it is not deleted. The clean-up of orphans is faster.
 const PROBE_ROOM_TIMEOUT: u32 = 30;
 
 impl Rooms {
-    /// One turn, once a second: probes the participants that are due, and writes the answers. Nothing while another
-    /// replica does it, nor where deletion is off: there no probe room could be deleted.
+    /// Takes one turn, once a second: probes the participants that are due, and writes the answers. Does nothing while
+    /// another replica has the turn, or while deletion is off, because then no probe room could be deleted.
     pub async fn watch_ghosts(&self) -> Result<(), Error> {
         if !self.livekit.may_delete() {
             return Ok(());
@@ -41,26 +42,27 @@ impl Rooms {
         }
         let turn = turn.settled();
         let mut due = self.list_due(&turn).await?;
-        // After the first silences were written, and before the second probes.
+        // LiveKit has to create a room between the first silences, which are written, and the second probes.
         let wanted = !due.suspects.is_empty() || !due.unheard.is_empty();
-        let before = if wanted { Some(self.makes_rooms().await) } else { None };
+        let before = if wanted { Some(self.can_create_rooms().await) } else { None };
         if before == Some(false) {
             (due.suspects, due.unheard) = (Vec::new(), Vec::new());
         }
         let chosen = due.choose(turn.budget());
         let turn = Turn { now: events::find_now(&self.pool).await?, ..turn };
         let asked = self.probe_all(chosen).await;
-        let is_silent = asked.iter().any(|(person, answer)| decide::is_silence(person, *answer));
-        let makes_rooms =
-            if is_silent && before != Some(false) { Some(self.makes_rooms().await) } else { before };
-        self.conclude(&turn, &asked, Silence::between(before, makes_rooms)).await?;
-        self.watch_on(&turn, &asked, is_silent, makes_rooms).await?;
-        if makes_rooms.is_none() && turn.may_renew() {
-            self.renew_rooms_of_ghosts(&turn).await?;
+        let is_silent = asked.iter().any(|(participant, answer)| decide::is_silence(participant, *answer));
+        let can_create_rooms =
+            if is_silent && before != Some(false) { Some(self.can_create_rooms().await) } else { before };
+        self.conclude(&turn, &asked, Silence::between(before, can_create_rooms)).await?;
+        self.update_watch(&turn, &asked, is_silent, can_create_rooms).await?;
+        if can_create_rooms.is_none() && turn.may_replace() {
+            self.replace_rooms_of_ghosts(&turn).await?;
         }
         Ok(())
     }
 
+    /// Reads the participants that are due for a probe.
     async fn list_due(&self, turn: &Turn) -> Result<Due, Error> {
         let budget = turn.budget();
         let limit = |probes: usize| i64::try_from(probes).unwrap_or(i64::MAX);
@@ -76,74 +78,84 @@ impl Rooms {
         Ok(due)
     }
 
-    async fn probe_all(&self, people: Vec<Person>) -> Vec<(Person, ProbeAnswer)> {
-        let probes = stream::iter(people.into_iter().map(|person| async move {
-            let answer = self.livekit.probe(&person.room_name, &person.identity).await;
-            (person, answer)
+    async fn probe_all(&self, participants: Vec<Participant>) -> Vec<(Participant, ProbeAnswer)> {
+        let probes = stream::iter(participants.into_iter().map(|participant| async move {
+            let answer = self.livekit.probe(&participant.room_name, &participant.identity).await;
+            (participant, answer)
         }));
         probes.buffer_unordered(MOST_PROBES).collect().await
     }
 
-    /// Writes what probes found.
+    /// Writes the answers of probes, and the ghosts that they prove.
     async fn conclude(
         &self,
         turn: &Turn,
-        asked: &[(Person, ProbeAnswer)],
+        asked: &[(Participant, ProbeAnswer)],
         silence: Silence,
     ) -> Result<(), Error> {
-        let second = asked.iter().filter(|(person, answer)| turn.is_second_silence(person, *answer));
-        let second: Vec<&Person> = second.map(|(person, _)| person).collect();
+        let second =
+            asked.iter().filter(|(participant, answer)| turn.is_second_silence(participant, *answer));
+        let second: Vec<&Participant> = second.map(|(participant, _)| participant).collect();
         let found = if silence == Silence::Proves && !second.is_empty() {
             ghosts::set_ghosts(&self.pool, &second, turn.now).await?
         } else {
             Vec::new()
         };
-        let found_them = |person: &Person| {
-            found.iter().any(|ghost| (ghost.room, &ghost.identity) == (person.room, &person.identity))
+        let found_them = |participant: &Participant| {
+            found
+                .iter()
+                .any(|ghost| (ghost.room, &ghost.identity) == (participant.room, &participant.identity))
         };
         let mut answers = Answers::default();
-        for (person, answer) in asked.iter().filter(|(person, _)| !found_them(person)) {
-            let void = silence == Silence::Void && decide::is_silence(person, *answer);
-            answers.add(person.room, &person.identity, if void { ProbeAnswer::Unknown } else { *answer });
+        for (participant, answer) in asked.iter().filter(|(participant, _)| !found_them(participant)) {
+            let void = silence == Silence::Void && decide::is_silence(participant, *answer);
+            answers.add(
+                participant.room,
+                &participant.identity,
+                if void { ProbeAnswer::Unknown } else { *answer },
+            );
         }
         ghosts::set_answers(&self.pool, &answers, turn.now).await?;
         if silence == Silence::Void {
             ghosts::clear_silences(&self.pool).await?;
         }
-        self.let_go(&second, &found).await
+        self.release_seats(&second, &found).await
     }
 
-    /// The alarm and LiveKit's state after the answers were written.
-    async fn watch_on(
+    /// Writes the alarm and LiveKit's state, after the answers were written.
+    async fn update_watch(
         &self,
         turn: &Turn,
-        asked: &[(Person, ProbeAnswer)],
+        asked: &[(Participant, ProbeAnswer)],
         is_silent: bool,
-        makes_rooms: Option<bool>,
+        can_create_rooms: Option<bool>,
     ) -> Result<(), Error> {
-        let unheard = (is_silent && makes_rooms == Some(false))
+        let unheard = (is_silent && can_create_rooms == Some(false))
             || ((is_silent || turn.alarmed_at.is_some())
                 && ghosts::is_any_unheard(&self.pool, turn.alarmed_at).await?);
         let alarmed_at = turn.alarm(asked, unheard);
         if alarmed_at.is_some() && turn.alarmed_at.is_none() {
-            tracing::warn!("a participant was on no node of LiveKit; all that are quiet are probed");
+            tracing::warn!("no node of LiveKit had a participant; probing all quiet participants");
         }
         let answers: Vec<ProbeAnswer> = asked.iter().map(|(_, answer)| *answer).collect();
-        let answering_since = turn.answering(makes_rooms, &answers);
+        let answering_since = turn.answering(can_create_rooms, &answers);
         Ok(ghosts::set_watch(&self.pool, self.replica, alarmed_at, answering_since).await?)
     }
 
-    /// Ghosts count as left: seats follow.
-    async fn let_go(&self, people: &[&Person], found: &[Ghost]) -> Result<(), Error> {
+    /// Logs the new ghosts, and updates the seats of live sessions: ghosts count as left.
+    async fn release_seats(&self, participants: &[&Participant], found: &[Ghost]) -> Result<(), Error> {
         for ghost in found {
             metrics::counter!("greenroom_ghosts_total").increment(1);
             tracing::info!(
                 room.id = %ghost.room, participant.identity = ghost.identity, participant.sid = ghost.sid,
-                "a ghost counts as left"
+                "counted a ghost as left"
             );
         }
-        let mut live: Vec<RoomId> =
-            people.iter().filter(|person| person.in_live_session).map(|person| person.room).collect();
+        let mut live: Vec<RoomId> = participants
+            .iter()
+            .filter(|participant| participant.in_live_session)
+            .map(|participant| participant.room)
+            .collect();
         live.sort_unstable();
         live.dedup();
         live.retain(|room| found.iter().any(|ghost| ghost.room == RoomId(room.0)));
@@ -153,14 +165,14 @@ impl Rooms {
         Ok(())
     }
 
-    /// Whether LiveKit creates a room. Each has a new name: a room of a name that it knows proves less.
-    async fn makes_rooms(&self) -> bool {
+    /// Whether LiveKit can create a room. Each attempt uses a new name: creating a known room again proves less.
+    async fn can_create_rooms(&self) -> bool {
         let name = format!("{}{}", self.probe_room_prefix(), Uuid::new_v4());
         let metadata = serde_json::json!({ "deployment": self.deployment }).to_string();
-        let blueprint =
-            Blueprint { name: name.clone(), metadata, max_participants: 1, timeout: PROBE_ROOM_TIMEOUT };
-        if let Err(error) = self.livekit.create_room(blueprint).await {
-            tracing::warn!(%error, "LiveKit creates no rooms: silence proves nothing now");
+        let options =
+            RoomOptions { name: name.clone(), metadata, max_participants: 1, timeout: PROBE_ROOM_TIMEOUT };
+        if let Err(error) = self.livekit.create_room(options).await {
+            tracing::warn!(%error, "creating a probe room failed; silences do not count now");
             return false; // if it was created after all, the clean-up of orphans deletes it
         }
         self.delete_retired(&name).await;
@@ -171,22 +183,22 @@ impl Rooms {
         format!("greenroom-probe-{}-", self.deployment)
     }
 
-    /// Whether a room on LiveKit was created only to see that it can be.
+    /// Whether a room on LiveKit was created only to test that LiveKit creates rooms.
     pub(crate) fn is_probe_room(&self, name: &str) -> bool {
         name.starts_with(&self.probe_room_prefix())
     }
 
-    /// Those of LiveKit's list on whose behalf a node answers: a call about any other one fails after 3 s. Who may be in
-    /// a room, and what they may do there, is looked at in nests and after a kick only.
+    /// Removes ghosts from LiveKit's list: a call about a ghost fails after 3 s. Only for nests and rooms with a kick,
+    /// because only there are permissions corrected and participants removed.
     pub(crate) async fn without_ghosts(
         &self,
         record: &Record,
-        mut inside: Vec<ParticipantInfo>,
+        mut listed: Vec<ParticipantInfo>,
     ) -> Result<Vec<ParticipantInfo>, Error> {
         if record.kind == domain::OwnerKind::Nest || record.watched_until.is_some() {
             let ghosts = ghosts::rooms::list_sids(&self.pool, record.id).await?;
-            inside.retain(|one| !ghosts.contains(&one.sid));
+            listed.retain(|one| !ghosts.contains(&one.sid));
         }
-        Ok(inside)
+        Ok(listed)
     }
 }

@@ -1,4 +1,4 @@
-//! What this service does, request by request.
+//! The RPCs of `RoomService`.
 
 use chassis::{
     field::{Fields, id},
@@ -26,7 +26,7 @@ impl RoomService for Rooms {
         request: Request<pb::CreateRoomRequest>,
     ) -> RpcResult<pb::CreateRoomResponse> {
         let request = request.into_inner();
-        // Our own services know the session; the flow itself says whether it is there and open.
+        // For our own services the flow itself checks that the session exists and is open.
         let owner = match request.caller {
             Some(Caller { system: true, .. }) => session_owner(&request.session_id)?,
             who => self.as_party(who, &request.session_id).await?.1,
@@ -56,7 +56,7 @@ impl RoomService for Rooms {
             return Ok(Response::new(pb::EnsureRoomResponse { room: None }));
         }
         let ensured = self.run("ensure room", async move { rooms.ensure(owner, request.now).await }).await;
-        // Somebody waits for it at the door; who he is, the token service knows.
+        // Logged without the user, which only the token service knows.
         let record = ensured
             .map_err(|error| Refusal::from(error).logged(owner.kind(), &owner.id().to_string(), ""))?;
         Ok(Response::new(pb::EnsureRoomResponse { room: Some(room(&record)) }))
@@ -67,7 +67,7 @@ impl RoomService for Rooms {
         as_system(request.caller)?;
         let owner = session_owner(&request.session_id)?;
         let rooms = self.clone();
-        self.briefly("end room", async move { rooms.reconcile_owner(owner).await })
+        self.run_briefly("end room", async move { rooms.reconcile_owner(owner).await })
             .await
             .unwrap_or(Ok(()))?;
         Ok(Response::new(pb::EndRoomResponse {}))
@@ -81,7 +81,7 @@ impl RoomService for Rooms {
         as_system(request.caller)?;
         let owner = session_owner(&request.session_id)?;
         let rooms = self.clone();
-        self.briefly("retime room", async move { rooms.reconcile_owner(owner).await })
+        self.run_briefly("retime room", async move { rooms.reconcile_owner(owner).await })
             .await
             .unwrap_or(Ok(()))?;
         Ok(Response::new(pb::RetimeRoomResponse {}))
@@ -154,7 +154,7 @@ impl Rooms {
         store::owners::find_session(&self.pool, SessionId(owner.id())).await?.ok_or(Error::NoSession)
     }
 
-    /// The session, for one of its parties, an admin, or our own services.
+    /// Returns the session to one of its parties, an admin or our own services.
     async fn as_party(&self, who: Option<Caller>, session_id: &str) -> Result<(Session, Owner), Error> {
         let caller = caller(who)?;
         let owner = session_owner(session_id)?;
@@ -191,13 +191,13 @@ fn room(record: &Record) -> pb::Room {
     }
 }
 
-fn participant(person: people::Person) -> pb::Participant {
+fn participant(one: people::Participant) -> pb::Participant {
     pb::Participant {
-        name: person.name.unwrap_or_else(|| person.user_id.clone()),
-        user_id: person.user_id,
-        role: person.role.into(),
-        status: person.status.into(),
-        joined_at: person.joined_at.map(timestamp),
-        left_at: person.left_at.map(timestamp),
+        name: one.name.unwrap_or_else(|| one.user_id.clone()),
+        user_id: one.user_id,
+        role: one.role.into(),
+        status: one.status.into(),
+        joined_at: one.joined_at.map(timestamp),
+        left_at: one.left_at.map(timestamp),
     }
 }

@@ -1,9 +1,9 @@
-//! Lanes: work on LiveKit that runs side by side, one piece per key, and that never waits for the slowest piece.
+//! Lanes: concurrent work on LiveKit, one piece for each key. No piece waits for the slowest one.
 //!
 //! Work starts in the quick lane. Work that waits longer than [`Pace::quick`] for one answer of LiveKit moves to the
-//! slow lane and continues in the background, for at most [`Pace::limit`]. Its key is then known to be slow and starts in
-//! the slow lane, until a run of it was quick. Both lanes are bounded, so slow keys never hold the permits of quick
-//! ones. A busy database does not make work slow until it has run for ten times as long (docs/decisions/0021-lanes.md).
+//! slow lane and continues in the background, for at most [`Pace::limit`]. Its key then counts as slow and starts in
+//! the slow lane, until one of its runs was quick. Both lanes are bounded, so slow keys never hold the permits of
+//! quick ones. Waiting for the database makes work slow only after ten times as long (docs/decisions/0021-lanes.md).
 
 mod known;
 mod permit;
@@ -36,17 +36,17 @@ impl Default for Pace {
     }
 }
 
-/// Work as a whole is slow after so many times [`Pace::quick`].
-const WHOLE: u32 = 10;
+/// Work counts as slow when all of it takes this many times [`Pace::quick`].
+const TOTAL_FACTOR: u32 = 10;
 
-/// How much runs at once.
+/// How many pieces of work run at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Width {
     pub quick: usize,
     pub slow: usize,
 }
 
-/// What is left of slow work: to be polled by a task of its own. None: it was dropped at the limit.
+/// The rest of slow work, to be polled by a task of its own. None: it was dropped at the limit.
 pub(crate) type Rest<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
 
 pub(crate) enum Run<T> {
@@ -54,14 +54,14 @@ pub(crate) enum Run<T> {
     Slow(Rest<T>),
     /// Reached the limit, or became slow while the slow lane was full.
     Dropped,
-    /// Not started: the key is under way, or is slow and the slow lane is full.
+    /// Not started: work of the key is in progress, or the key is slow and the slow lane is full.
     Busy,
 }
 
 /// The lanes of one kind of work.
 #[derive(Debug)]
 pub(crate) struct Lanes<K> {
-    /// For metrics.
+    /// The label in metrics.
     kind: &'static str,
     pace: Pace,
     quick: Arc<Semaphore>,
@@ -80,13 +80,13 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
         }
     }
 
-    /// Runs `work` until it ends or is slow. Two pieces with one key never run at the same time.
+    /// Runs `work` until it ends or is slow. Two pieces of one key never run at the same time.
     pub async fn run<T: Send + 'static>(
         &self,
         key: &K,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Run<T> {
-        let Some(turn) = self.enter(key).await else { return Run::Busy };
+        let Some(key_guard) = self.enter(key).await else { return Run::Busy };
         let starts_slow = self.known.is_slow(key);
         let permit = if starts_slow {
             Permit::slow(self.kind, &self.slow, self.pace.quick)
@@ -95,7 +95,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
         };
         let Some(permit) = permit else { return Run::Busy };
         let moved = Arc::clone(&permit);
-        let mut work = self.limited(key.clone(), turn, permit, work);
+        let mut work = self.limited(key.clone(), key_guard, permit, work);
         if starts_slow {
             return Run::Slow(work);
         }
@@ -103,17 +103,17 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
             biased;
             outcome = &mut work => return outcome.map_or(Run::Dropped, Run::Done),
             () = moved.moved() => {}
-            () = tokio::time::sleep(self.pace.quick * WHOLE) => moved.move_over(),
+            () = tokio::time::sleep(self.pace.quick * TOTAL_FACTOR) => moved.move_over(),
         }
         self.known.set_slow(key, true);
-        if moved.is_slow() { Run::Slow(work) } else { self.dropped("no_permit") }
+        if moved.is_slow() { Run::Slow(work) } else { self.drop_slow("no_permit") }
     }
 
-    /// Waits until the key is not under way: not at all when it is slow.
+    /// Waits until no work of the key is in progress. Does not wait if the key is slow.
     async fn enter(&self, key: &K) -> Option<OwnedMutexGuard<()>> {
         let lock = self.known.lock(key);
         match Arc::clone(&lock).try_lock_owned() {
-            Ok(turn) => Some(turn),
+            Ok(key_guard) => Some(key_guard),
             Err(_) if self.known.is_slow(key) => None,
             Err(_) => timeout(self.pace.quick, lock.lock_owned()).await.ok(),
         }
@@ -122,7 +122,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
     fn limited<T: Send + 'static>(
         &self,
         key: K,
-        turn: OwnedMutexGuard<()>,
+        key_guard: OwnedMutexGuard<()>,
         permit: Arc<Permit>,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Rest<T> {
@@ -133,23 +133,26 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
                 count_dropped("limit");
             }
             known.set_slow(&key, outcome.is_none() || permit.was_slow());
-            drop(turn);
+            drop(key_guard);
             outcome
         })
     }
 
-    fn dropped<T>(&self, why: &'static str) -> Run<T> {
-        tracing::warn!(kind = self.kind, "LiveKit is slow for too many at once; retried later");
+    fn drop_slow<T>(&self, why: &'static str) -> Run<T> {
+        tracing::warn!(
+            kind = self.kind,
+            "slow work dropped because the slow lane was full; it will be retried"
+        );
         count_dropped(why);
         Run::Dropped
     }
 
-    /// Whether the key waits after failures. One failure alone is retried as soon as work comes.
+    /// Whether the key backs off. A single failure causes no back-off.
     pub fn is_backing_off(&self, key: &K, now: OffsetDateTime) -> bool {
         self.known.is_backing_off(key, now)
     }
 
-    /// Records how a run ended; the key's back-off from `now` on.
+    /// Records how a run ended. Returns the key's back-off from `now` on.
     pub fn note(&self, key: &K, failed: bool, now: OffsetDateTime) -> time::Duration {
         self.known.note(key, failed, now)
     }

@@ -19,7 +19,7 @@ fn held() -> (oneshot::Sender<()>, impl Future<Output = u8> + Send + 'static) {
 
 async fn slow(lanes: &Lanes<u8>, key: u8) -> (oneshot::Sender<()>, Rest<u8>) {
     let (release, work) = held();
-    let Run::Slow(rest) = lanes.run(&key, work).await else { panic!("it is not slow") };
+    let Run::Slow(rest) = lanes.run(&key, work).await else { panic!("the work is not slow") };
     (release, rest)
 }
 
@@ -27,20 +27,22 @@ async fn slow(lanes: &Lanes<u8>, key: u8) -> (oneshot::Sender<()>, Rest<u8>) {
 async fn slow_work_frees_its_permit_and_continues() {
     let lanes = lanes(1, 1);
     let (release, rest) = slow(&lanes, 1).await;
-    assert!(matches!(lanes.run(&2, async { 2 }).await, Run::Done(2)), "the only quick permit is free");
+    assert!(matches!(lanes.run(&2, async { 2 }).await, Run::Done(2)), "the only quick permit is free again");
     release.send(()).unwrap();
     assert_eq!(rest.await, Some(7));
 }
 
 #[tokio::test]
-async fn slow_key_takes_no_quick_permit_until_it_was_quick() {
+async fn slow_key_takes_no_quick_permit_until_a_run_is_quick() {
     let lanes = lanes(1, 1);
     let (release, rest) = slow(&lanes, 1).await;
     release.send(()).unwrap();
     rest.await.unwrap();
     let quick = lanes.quick.acquire().await.unwrap();
-    let Run::Slow(rest) = lanes.run(&1, async { 1 }).await else { panic!("it waits for a quick permit") };
-    assert_eq!(rest.await, Some(1), "and this time it was quick");
+    let Run::Slow(rest) = lanes.run(&1, async { 1 }).await else {
+        panic!("the work waits for a quick permit")
+    };
+    assert_eq!(rest.await, Some(1), "this run is quick");
     drop(quick);
     assert!(matches!(lanes.run(&1, async { 2 }).await, Run::Done(2)));
 }
@@ -53,11 +55,11 @@ async fn slow_work_is_dropped_when_the_slow_lane_is_full() {
     assert!(matches!(lanes.run(&2, work).await, Run::Dropped));
     assert!(released.is_closed());
     assert!(matches!(lanes.run(&2, async { 2 }).await, Run::Busy), "slow keys wait for the slow lane");
-    assert!(matches!(lanes.run(&3, async { 3 }).await, Run::Done(3)), "others have the quick one");
+    assert!(matches!(lanes.run(&3, async { 3 }).await, Run::Done(3)), "other keys use the quick lane");
 }
 
 #[tokio::test]
-async fn key_under_way_is_not_started_again() {
+async fn key_in_progress_is_not_started_again() {
     let lanes = lanes(2, 2);
     let (release, rest) = slow(&lanes, 1).await;
     assert!(matches!(lanes.run(&1, async { 2 }).await, Run::Busy));
@@ -73,11 +75,11 @@ async fn work_is_dropped_at_its_limit() {
     let (release, rest) = slow(&lanes, 1).await;
     assert_eq!(rest.await, None);
     assert!(release.is_closed());
-    assert!(!matches!(lanes.run(&1, async { 2 }).await, Run::Busy), "and its key is free again");
+    assert!(!matches!(lanes.run(&1, async { 2 }).await, Run::Busy), "the key is free again");
 }
 
 #[tokio::test]
-async fn work_that_waits_for_anything_else_is_slow_after_ten_times() {
+async fn work_without_livekit_calls_is_slow_after_ten_times_as_long() {
     let lanes = lanes(1, 1);
     let other = tokio::time::sleep(PACE.quick * 5);
     assert!(matches!(lanes.run(&1, other).await, Run::Done(())));

@@ -1,8 +1,8 @@
-//! The rooms: the only service that changes anything on LiveKit.
+//! Rooms: the only service that changes anything on LiveKit.
 //!
-//! Every flow is committed intent → idempotent step on LiveKit → conditional result ([`ensure`]); every change ends
-//! in [`reconcile`], which can finish any flow from any point; requests, webhooks, kicks and the periodic [`pass`]
-//! only leave marks. What is decided stands in [`plan`], what LiveKit may be believed in [`livekit`].
+//! Every flow is committed intent → idempotent step on LiveKit → conditional result ([`ensure`]). Every change ends in
+//! [`reconcile`], which can finish any flow from any point. Requests, webhooks, kicks and the periodic [`pass`] only
+//! leave marks. [`plan`] makes the decisions; [`livekit`] says which answers of LiveKit are reliable.
 
 mod admin;
 mod auto_end;
@@ -12,9 +12,9 @@ pub mod diagnosis;
 mod drain;
 pub mod ensure;
 mod error;
-mod gate;
 pub mod ghosts;
 mod grpc;
+mod keyed_lock;
 mod lanes;
 pub mod live;
 pub mod livekit;
@@ -62,47 +62,47 @@ use uuid::Uuid;
 pub use config::{Args, Config};
 pub use error::Error;
 
-/// What a call of the interface is answered with.
+/// The result of an RPC.
 pub(crate) type RpcResult<T> = Result<tonic::Response<T>, tonic::Status>;
 
-/// How long a flow that touches LiveKit may take, whoever waits for it.
-const FLOW: Duration = Duration::from_secs(10);
-/// Rooms with a recent kick are looked at this often.
-const WATCH: Duration = Duration::from_secs(1);
-/// Lobbies open and scheduled live sessions start within this.
-const DUE: Duration = Duration::from_secs(1);
-/// Files of recordings that LiveKit has completed are looked for this often.
-const FILES: Duration = Duration::from_secs(5);
-/// Signs of life are looked for this often.
-const PROBES: Duration = Duration::from_secs(1);
-/// Marks are polled this often when no NOTIFY comes, and so are rooms that are to be closed.
-const POLL: Duration = Duration::from_secs(1);
+/// Bounds a flow that calls LiveKit, also after its caller has disconnected.
+const FLOW_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two checks of the rooms with a recent kick.
+const WATCH_PERIOD: Duration = Duration::from_secs(1);
+/// Between two checks for lobbies that have to open and scheduled live sessions that have to start.
+const DUE_PERIOD: Duration = Duration::from_secs(1);
+/// Between two searches for the files of recordings that LiveKit has completed.
+const FILES_PERIOD: Duration = Duration::from_secs(5);
+/// Between two turns of probing participants.
+const PROBE_PERIOD: Duration = Duration::from_secs(1);
+/// Between two polls of the marks when no NOTIFY arrives, and of the rooms that are to be closed.
+const POLL_PERIOD: Duration = Duration::from_secs(1);
 
-/// The service: what its requests and its loops share.
+/// The service: the state that its requests and its loops share.
 #[derive(Clone, Debug)]
 pub struct Rooms {
     pool: PgPool,
     livekit: livekit::LiveKit,
     probe: diagnosis::Probe,
-    /// Where people's pages come from, if that is known.
+    /// The address of the web pages, if it is known.
     app_url: Option<Arc<str>>,
     address: Arc<chassis::config::LiveKit>,
     deployment: Uuid,
-    /// This process: one replica at a time looks for ghosts.
+    /// The id of this process: one replica at a time searches for ghosts.
     replica: Uuid,
     policy: config::Policy,
     nest_kind: nests::link::EventKind,
     webhook_keys: Arc<[config::WebhookKey]>,
     events_keep: time::Duration,
-    /// None: nothing is recorded.
+    /// None: recording is off.
     output: Option<recordings::output::Output>,
     recordings_keep: Option<time::Duration>,
-    /// Nests that ask for it are streamed.
+    /// Whether nests that request it are streamed.
     streams: bool,
     patience: diagnosis::Patience,
     clock: Clock,
     lifecycle: Lifecycle,
-    gates: gate::Gates,
+    flow_locks: keyed_lock::KeyedLocks,
     closings: closing::Closings,
     lanes: Arc<lanes::ServiceLanes>,
     memory: Arc<Mutex<pass::Memory>>,
@@ -114,7 +114,7 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// The service over a database that is up to date; sets up the deployment on a fresh one.
+    /// Creates the service on a migrated database. Sets up the deployment if the database is new.
     pub async fn new(config: &Config, pool: PgPool, lifecycle: &Lifecycle) -> Result<Self, Error> {
         let found =
             store::deployment::find_deployment(&pool, &config.livekit.url, &config.livekit.api_key).await?;
@@ -138,7 +138,7 @@ impl Rooms {
             patience: config.patience,
             clock: config.clock,
             lifecycle: lifecycle.clone(),
-            gates: gate::Gates::default(),
+            flow_locks: keyed_lock::KeyedLocks::default(),
             closings: closing::Closings::default(),
             lanes: Arc::new(lanes::ServiceLanes::new(config.pace)),
             memory: Arc::default(),
@@ -150,20 +150,20 @@ impl Rooms {
         })
     }
 
-    /// Whether rooms may be deleted: not by a copy of the database, nor with another LiveKit.
+    /// Checks whether rooms may be deleted. A copy of the database must not, nor a database of another LiveKit.
     async fn check_deployment(&self) -> Result<(), Error> {
         let found =
             store::deployment::find_deployment(&self.pool, &self.address.url, &self.address.api_key).await?;
         if !found.ours {
             tracing::error!(
-                "this database belongs to another LiveKit or is a copy: nothing is deleted until `greenroom repair adopt`"
+                "the database belonged to another LiveKit or was a copy: deletion is off until `greenroom repair adopt`"
             );
         }
         self.livekit.allow_deletion(found.ours);
         Ok(())
     }
 
-    /// The owner changed: brings its room one step on, now.
+    /// Reconciles the room of an owner that has changed.
     async fn reconcile_owner(&self, owner: Owner) -> Result<(), Error> {
         let Some(record) = store::find_record(&self.pool, owner.id()).await? else {
             return Ok(());
@@ -179,33 +179,33 @@ impl Rooms {
             async move { rooms.pass().await }
         });
         let rooms = self.clone();
-        every(&self.lifecycle, "room_marks", POLL, self.marks_nudge.clone(), move || {
+        every(&self.lifecycle, "room_marks", POLL_PERIOD, self.marks_nudge.clone(), move || {
             let rooms = rooms.clone();
             async move { rooms.drain().await.map(drop) }
         });
         let rooms = self.clone();
-        every(&self.lifecycle, "rooms_to_close", POLL, Nudge::default(), move || {
+        every(&self.lifecycle, "rooms_to_close", POLL_PERIOD, Nudge::default(), move || {
             let rooms = rooms.clone();
             async move { rooms.close_due().await }
         });
         let rooms = self.clone();
-        every(&self.lifecycle, "live_rooms", DUE, Nudge::default(), move || {
+        every(&self.lifecycle, "live_rooms", DUE_PERIOD, Nudge::default(), move || {
             let rooms = rooms.clone();
             async move { rooms.start_due().await }
         });
         let rooms = self.clone();
-        every(&self.lifecycle, "room_watch", WATCH, Nudge::default(), move || {
+        every(&self.lifecycle, "room_watch", WATCH_PERIOD, Nudge::default(), move || {
             let rooms = rooms.clone();
             async move { rooms.watch().await }
         });
         let rooms = self.clone();
-        // Its own, because LiveKit waits 3 s before it says that no node has a participant.
-        every(&self.lifecycle, "ghosts", PROBES, Nudge::default(), move || {
+        // A loop of its own: LiveKit waits 3 s before it answers that no node has a participant.
+        every(&self.lifecycle, "ghosts", PROBE_PERIOD, Nudge::default(), move || {
             let rooms = rooms.clone();
             async move { rooms.watch_ghosts().await }
         });
         let rooms = self.clone();
-        // Its own, because recorders may take 25 s to answer: nothing else waits for that.
+        // A loop of its own: recorders may take 25 s to answer, and nothing else has to wait for that.
         every(&self.lifecycle, "recordings", config.pass_period, self.recordings_nudge.clone(), move || {
             let rooms = rooms.clone();
             async move {
@@ -215,8 +215,8 @@ impl Rooms {
             }
         });
         let rooms = self.clone();
-        // And these, because a bucket may be slow: recordings are followed all the same.
-        every(&self.lifecycle, "recording_files", FILES, self.files_nudge.clone(), move || {
+        // Loops of their own: a slow bucket must not delay the watch of recordings.
+        every(&self.lifecycle, "recording_files", FILES_PERIOD, self.files_nudge.clone(), move || {
             let rooms = rooms.clone();
             async move { rooms.look_for_files().await }
         });
@@ -229,7 +229,7 @@ impl Rooms {
     }
 }
 
-/// Starts the service and its loops; the routes are served by the caller.
+/// Starts the service and its loops. The caller serves the routes.
 pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartError> {
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let pool = service::database(&config.database, runtime).await?;
@@ -265,7 +265,7 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     ))
 }
 
-/// Serves until the process stops.
+/// Serves requests until the process stops.
 pub async fn serve(config: Config, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
     let routes = start(&config, runtime).await?;
     chassis::grpc::serve(routes, listener, &config.grpc, &runtime.lifecycle).await?;

@@ -1,11 +1,11 @@
-//! Live rooms: their sessions, the people in them, and what time does to both.
+//! Live rooms: their sessions, the seats in them, and the transitions that are due by time.
 //!
-//! The truth is the one open session of a room; its status, session and `host_present` are a projection that every
-//! transaction here settles ([`sessions`], correctness.md §5). What is decided stands in [`decide`], and is pure;
-//! locks are taken in one order: room, session, seats.
+//! The truth is the one open session of a room. The room's status, session and `host_present` are a projection, and
+//! every transaction here refreshes it ([`sessions`], correctness.md §5). Decisions are pure functions in [`decide`].
+//! Locks are taken in one order: room, session, seats.
 
-mod answer;
 pub(crate) mod attendance;
+mod convert;
 pub mod decide;
 mod error;
 mod grpc;

@@ -1,9 +1,9 @@
-//! The one place that talks to LiveKit, through livekit-api (but [`listing`] and [`probe`]).
+//! The one place that calls LiveKit, through livekit-api (except [`listing`] and [`probe`]).
 //!
-//! What it promises is how a failure may be read: `NotFound` is LiveKit's own word, everything else but a success
-//! is *unknown*: an error or a timeout is never absence, and a call that failed may have had its effect. Several
-//! clients, because the crate has one timeout per client: reads 2 s, writes 4 s (LiveKit itself gives up a node after
-//! 3.00 s, and says so), recorders longer ([`egress`]). Nor is every answer the truth: [`deletion`].
+//! It defines what a failure means. `NotFound` is LiveKit's own answer. Any other failure is *unknown*: an error or a
+//! timeout never means absence, and a failed call may have had its effect. There are several clients, because the
+//! crate has one timeout for each client. Reads have 2 s, and writes 4 s: LiveKit waits 3.00 s for a node before it
+//! answers with an error. Recorders have longer ([`egress`]). Some answers of LiveKit are wrong: see [`deletion`].
 
 mod deletion;
 pub mod egress;
@@ -38,16 +38,16 @@ use tracing::{Instrument, Span, field};
 pub use self::failure::{LiveKitError, reason};
 use crate::lanes;
 
-const READ: Duration = Duration::from_secs(2);
-const WRITE: Duration = Duration::from_secs(4);
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What a room is made with. Times in whole seconds.
+/// The options to create a room with. Times in whole seconds.
 #[derive(Clone, Debug)]
-pub struct Blueprint {
+pub struct RoomOptions {
     pub name: String,
     pub metadata: String,
     pub max_participants: u32,
-    /// Both of LiveKit's timers: they are the safety net, passes delete rooms.
+    /// Both of LiveKit's timers. They are a safety net: passes delete rooms.
     pub timeout: u32,
 }
 
@@ -77,15 +77,15 @@ impl LiveKit {
             Arc::new(client.with_failover(false).with_request_timeout(timeout))
         };
         Ok(Self {
-            read: rooms(READ),
-            write: rooms(WRITE),
-            egress: recorders(egress::WRITE),
-            egress_start: recorders(egress::START),
-            egress_read: recorders(READ),
-            lister: listing::Lister::new(config, READ)?,
+            read: rooms(READ_TIMEOUT),
+            write: rooms(WRITE_TIMEOUT),
+            egress: recorders(egress::WRITE_TIMEOUT),
+            egress_start: recorders(egress::START_TIMEOUT),
+            egress_read: recorders(READ_TIMEOUT),
+            lister: listing::Lister::new(config, READ_TIMEOUT)?,
             prober: twirp::Twirp::new(config, probe::TIMEOUT)?,
             probes: Arc::new(Semaphore::new(probe::AT_ONCE)),
-            signal: signal::Signal::new(config, deletion::ATTEMPT)?,
+            signal: signal::Signal::new(config, deletion::ATTEMPT_TIMEOUT)?,
             may_delete: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -94,22 +94,22 @@ impl LiveKit {
         self.may_delete.load(Ordering::Relaxed)
     }
 
-    /// Turns deletion on or off; off until the deployment was checked.
+    /// Turns deletion on or off. It is off until the deployment was checked.
     pub fn allow_deletion(&self, allowed: bool) {
         self.may_delete.store(allowed, Ordering::Relaxed);
         metrics::gauge!("greenroom_livekit_deletion_allowed").set(if allowed { 1.0 } else { 0.0 });
     }
 
-    /// Makes a room; called again for a living one: that room, unchanged (livekit.md §1.3).
-    pub async fn create_room(&self, blueprint: Blueprint) -> Result<Room, LiveKitError> {
+    /// Creates a room, or returns the existing one of this name unchanged. Idempotent (livekit.md §1.3).
+    pub async fn create_room(&self, room_options: RoomOptions) -> Result<Room, LiveKitError> {
         let options = CreateRoomOptions {
-            empty_timeout: blueprint.timeout,
-            departure_timeout: blueprint.timeout,
-            max_participants: blueprint.max_participants,
-            metadata: blueprint.metadata,
+            empty_timeout: room_options.timeout,
+            departure_timeout: room_options.timeout,
+            max_participants: room_options.max_participants,
+            metadata: room_options.metadata,
             ..CreateRoomOptions::default()
         };
-        self.call("CreateRoom", Box::pin(self.write.create_room(&blueprint.name, options))).await
+        self.call("CreateRoom", Box::pin(self.write.create_room(&room_options.name, options))).await
     }
 
     /// Whether LiveKit answers and accepts our key.
@@ -117,8 +117,8 @@ impl LiveKit {
         timed("ListRooms", Box::pin(self.lister.check())).await
     }
 
-    /// Makes a call through livekit-api. It hides the status of an answer that is not Twirp's; whether LiveKit refuses
-    /// our key is then found out by a call of our own.
+    /// Makes a call through livekit-api. The crate hides the HTTP status of an answer that is not Twirp's: a call of
+    /// our own then finds out whether LiveKit refuses our key.
     async fn call<T, E>(
         &self,
         method: &'static str,
@@ -139,17 +139,17 @@ impl LiveKit {
         timed::<T, LiveKitError>(method, Box::pin(named)).await
     }
 
-    /// Passes every room to `each` while the answer arrives. After an error some were missing.
+    /// Passes every room to `each` while the answer arrives. After an error some rooms are missing.
     pub async fn list_all_rooms(&self, each: impl FnMut(listing::Summary)) -> Result<(), LiveKitError> {
         timed("ListRooms", Box::pin(self.lister.list(each))).await
     }
 
-    /// The rooms of these names that exist; all rooms, kept as a whole, when `names` is empty.
+    /// Lists the existing rooms of these names. If `names` is empty: all rooms, with the whole answer in memory.
     pub async fn list_rooms(&self, names: Vec<String>) -> Result<Vec<Room>, LiveKitError> {
         self.call("ListRooms", Box::pin(self.read.list_rooms(names))).await
     }
 
-    /// Who is in a room; nobody in a room that LiveKit does not know.
+    /// Lists the participants of a room. Empty if LiveKit does not know the room.
     pub async fn list_participants(&self, room: &str) -> Result<Vec<ParticipantInfo>, LiveKitError> {
         self.call("ListParticipants", Box::pin(self.read.list_participants(room))).await
     }
@@ -158,7 +158,7 @@ impl LiveKit {
         self.call("RemoveParticipant", Box::pin(self.write.remove_participant(room, identity))).await
     }
 
-    /// Replaces all that a participant may do; tracks that he may no longer publish end.
+    /// Replaces the permissions of a participant. Tracks that they may no longer publish end.
     pub async fn set_permission(
         &self,
         room: &str,
@@ -172,7 +172,7 @@ impl LiveKit {
             .map(drop)
     }
 
-    /// Mutes or unmutes a track. False: it is gone, or this LiveKit lets nobody unmute others (livekit.md §1.2).
+    /// Mutes or unmutes a track. False: it does not exist, or this LiveKit does not allow unmuting (livekit.md §1.2).
     pub async fn mute_track(
         &self,
         room: &str,
@@ -181,7 +181,7 @@ impl LiveKit {
         muted: bool,
     ) -> Result<bool, LiveKitError> {
         let call = Box::pin(self.write.mute_published_track(room, identity, track_sid, muted));
-        // Of a track that is gone LiveKit's answer has none, and livekit-api panics over that.
+        // For a missing track LiveKit answers without a track, and livekit-api panics.
         match AssertUnwindSafe(self.call("MutePublishedTrack", call)).catch_unwind().await {
             Ok(Ok(_)) => Ok(true),
             Ok(Err(LiveKitError::Refused { code, .. })) if code == "failed_precondition" => Ok(false),
@@ -197,7 +197,7 @@ impl LiveKit {
     }
 }
 
-/// Measures a call and runs it in a client span. Boxed, because livekit-api's futures have 24 KiB each.
+/// Runs a call in a client span and measures it. Boxed, because a future of livekit-api has 24 KiB.
 async fn timed<T, E>(
     method: &'static str,
     call: Pin<Box<impl Future<Output = Result<T, E>>>>,

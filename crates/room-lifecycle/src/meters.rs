@@ -10,7 +10,7 @@ pub const METERS: &[Meter] = &[
     Meter::gauge("greenroom_rooms_missing", "Rooms that the last pass did not find on LiveKit."),
     Meter::counter(
         "greenroom_rooms_missing_total",
-        "Rooms that were missing on LiveKit and given up for a next generation.",
+        "Rooms that were missing on LiveKit and were replaced by their next generation.",
         &[],
     ),
     Meter::counter(
@@ -29,7 +29,7 @@ pub const METERS: &[Meter] = &[
     ),
     Meter::counter(
         "greenroom_ghost_probes_total",
-        "Participants about whom LiveKit's nodes were asked, by answer.",
+        "Probes that asked LiveKit's nodes for a participant, by answer.",
         &[("answer", &["alive", "silent", "unknown"])],
     ),
     Meter::counter(
@@ -39,17 +39,14 @@ pub const METERS: &[Meter] = &[
     ),
     Meter::counter(
         "greenroom_ghost_rooms_replaced_total",
-        "Rooms with only ghosts in them that were given up for a next generation.",
+        "Rooms that contained only ghosts and were replaced by their next generation.",
         &[],
     ),
     Meter::histogram("greenroom_livekit_call_seconds", "Time of a call to LiveKit, by method and result."),
-    Meter::gauge(
-        "greenroom_slow_work",
-        "Looks and calls that LiveKit is slow to answer, under way, by kind.",
-    ),
+    Meter::gauge("greenroom_slow_work", "Checks and calls in progress that LiveKit answers slowly, by kind."),
     Meter::counter(
         "greenroom_slow_work_dropped_total",
-        "Looks and calls that were dropped because LiveKit was slow, to be retried.",
+        "Checks and calls that were dropped because LiveKit was slow, and will be retried.",
         &[("why", &["limit", "no_permit"])],
     ),
     Meter::counter(
@@ -82,10 +79,10 @@ pub const METERS: &[Meter] = &[
         "Live sessions that ended because they stayed empty.",
         &[],
     ),
-    Meter::counter("greenroom_nests_created_total", "Nests made.", &[]),
+    Meter::counter("greenroom_nests_created_total", "Nests created.", &[]),
     Meter::counter(
         "greenroom_nests_replayed_total",
-        "Signed requests that came a second time and were refused.",
+        "Signed requests that arrived a second time and were refused.",
         &[],
     ),
     Meter::counter(
@@ -102,7 +99,7 @@ pub const METERS: &[Meter] = &[
     Meter::gauge("greenroom_recordings_open", "Rooms that are recorded or streamed, in the last pass."),
     Meter::counter(
         "greenroom_recordings_ended_total",
-        "Recordings that ended, by status and by what noticed it.",
+        "Recordings that ended, by status and by what detected the end.",
         &[
             ("status", &["complete", "failed", "aborted"]),
             ("by", &["livekit", "file", "watch", "start", "stop"]),
@@ -110,7 +107,7 @@ pub const METERS: &[Meter] = &[
     ),
     Meter::counter(
         "greenroom_recordings_orphaned_total",
-        "Recordings on LiveKit that no record knew, and that were stopped.",
+        "Recordings on LiveKit that had no record and were stopped.",
         &[],
     ),
 ];

@@ -1,5 +1,5 @@
-//! Kicked stays out (I9): the decision is committed first, then LiveKit is told, then the room is watched for as
-//! long as an old token may open it.
+//! Kicked participants stay out (I9). The decision is committed first, then LiveKit removes the participant, then the
+//! room is watched for as long as an old token is valid.
 
 use domain::{Owner, Source};
 use livekit_protocol::{ParticipantInfo, TrackInfo};
@@ -10,16 +10,16 @@ use crate::{
     config::Policy,
     error::Error,
     livekit::LiveKitError,
-    participant_calls::{About, Call},
+    participant_calls::{Call, CallKey},
     roles::track_source,
     store::{self, Record, people},
 };
 
-/// How long beyond the life of a token a room with a kick is watched.
+/// A room with a kick is watched this much longer than a token lives.
 pub(crate) const WATCH_BEYOND_TTL: Duration = Duration::minutes(10);
 
 impl Policy {
-    /// How long a room is watched in which somebody may no longer do what his token says.
+    /// How long a room is watched after a participant may do less than their token says.
     #[must_use]
     pub fn watch_for(&self) -> Duration {
         Duration::try_from(self.token_ttl).unwrap_or(Duration::DAY) + WATCH_BEYOND_TTL
@@ -27,7 +27,7 @@ impl Policy {
 }
 
 impl Rooms {
-    /// Puts a person out of a booking or a live session for good. False: he is not in it.
+    /// Removes a participant permanently from a booking or a live session. False: they are not in it. Idempotent.
     pub async fn kick(&self, owner: Owner, user: &str) -> Result<bool, Error> {
         let record = loop {
             match store::find_record(&self.pool, owner.id()).await? {
@@ -44,10 +44,10 @@ impl Rooms {
         Ok(true)
     }
 
-    /// Has LiveKit remove a participant whom a committed row keeps out. The room is marked and watched: what fails here, or
-    /// takes longer than an answer may wait, the next look repeats.
+    /// Removes a participant from LiveKit that a committed row excludes. The room is marked and watched: the next check
+    /// retries a removal that fails or is slow.
     pub(crate) async fn remove(&self, record: &Record, user: &str) {
-        let about = About { call: Call::Remove, room: record.id, identity: user.to_owned(), sid: None };
+        let key = CallKey { call: Call::Remove, room: record.id, identity: user.to_owned(), sid: None };
         let (rooms, room, identity) = (self.clone(), record.clone(), user.to_owned());
         let removal = Box::pin(async move {
             match rooms.livekit.remove_participant(&room.room_name, &identity).await {
@@ -55,16 +55,16 @@ impl Rooms {
                     people::insert_removed(&rooms.pool, room.id, &identity, room.now).await?;
                     Ok(())
                 }
-                // Not found is not out: LiveKit can lack someone who is there. The next look decides.
+                // Not found does not mean gone: LiveKit may lack a participant of the room. The next check decides.
                 Err(LiveKitError::NotFound) => Ok(()),
                 Err(error) => Err(error.into()),
             }
         });
-        drop(self.call_about(about, record.now, removal).await); // it is logged there
+        drop(self.call_participant(key, record.now, removal).await); // call_participant logs a failure
     }
 
-    /// Mutes or unmutes what somebody publishes from a source: whether there was anything to change. Only LiveKit can
-    /// do this: what it does not know, or does not let us do (most servers let nobody unmute others), changes nothing.
+    /// Mutes or unmutes the tracks that a participant publishes from a source. Returns whether anything has changed.
+    /// Nothing changes if LiveKit does not have the track, or does not allow it (most servers do not allow unmuting).
     pub(crate) async fn mute(
         &self,
         owner: Owner,
@@ -76,8 +76,8 @@ impl Rooms {
         let (rooms, identity) = (self.clone(), identity.to_owned());
         let flow =
             Box::pin(async move { rooms.mute_tracks(&record.room_name, &identity, source, muted).await });
-        let late = || LiveKitError::Unknown("it takes longer than an answer waits".to_owned());
-        self.briefly("mute", flow).await.unwrap_or_else(|| Err(late().into()))
+        let late = || LiveKitError::Unknown("timed out".to_owned());
+        self.run_briefly("mute", flow).await.unwrap_or_else(|| Err(late().into()))
     }
 
     async fn mute_tracks(
@@ -87,17 +87,19 @@ impl Rooms {
         source: Source,
         muted: bool,
     ) -> Result<bool, Error> {
-        let inside = self.livekit.list_participants(room).await?;
-        let Some(there) = inside.iter().find(|one| one.identity == identity) else { return Ok(false) };
+        let participants = self.livekit.list_participants(room).await?;
+        let Some(participant) = participants.iter().find(|one| one.identity == identity) else {
+            return Ok(false);
+        };
         let mut changed = false;
-        for track in published(there, source).filter(|track| track.muted != muted) {
+        for track in published(participant, source).filter(|track| track.muted != muted) {
             changed |= self.livekit.mute_track(room, identity, &track.sid, muted).await?;
         }
         Ok(changed)
     }
 }
 
-/// What somebody publishes from a source.
+/// The tracks that a participant publishes from a source.
 pub(crate) fn published(of: &ParticipantInfo, source: Source) -> impl Iterator<Item = &TrackInfo> {
     of.tracks.iter().filter(move |track| track.source == track_source(source) as i32)
 }

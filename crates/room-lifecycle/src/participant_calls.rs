@@ -1,5 +1,5 @@
-//! Calls to LiveKit about one participant. Each has its own time and its own back-off: one that LiveKit does not
-//! answer delays neither the look at its room nor the calls about other participants.
+//! Calls to LiveKit about one participant. Each has its own timeout and its own back-off: a call that LiveKit does not
+//! answer delays neither the check of its room nor the calls about other participants.
 
 use chassis::db::DatabaseError;
 use domain::RoomId;
@@ -13,9 +13,9 @@ pub(crate) enum Call {
     SetPermission,
 }
 
-/// What a call is about. A participant who joins again has another SID, and no back-off.
+/// Identifies a call. A participant that joins again has another SID, and so no back-off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct About {
+pub(crate) struct CallKey {
     pub call: Call,
     pub room: RoomId,
     pub identity: String,
@@ -24,50 +24,50 @@ pub(crate) struct About {
 }
 
 impl Rooms {
-    /// Makes a call, unless one of its kind is under way or backs off. Returns when it has ended or is slow; a slow call
-    /// continues in the background. What has not succeeded by then is [`Error::Unfinished`].
-    pub(crate) async fn call_about<T: Send + 'static>(
+    /// Makes a call, unless the same one is in progress or backs off. Returns when it has ended or is slow. A slow call
+    /// continues in the background. A call that has not succeeded by then returns [`Error::Unfinished`].
+    pub(crate) async fn call_participant<T: Send + 'static>(
         &self,
-        about: About,
+        key: CallKey,
         now: OffsetDateTime,
         call: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        if self.lanes.participants.is_backing_off(&about, now) {
+        if self.lanes.participants.is_backing_off(&key, now) {
             return Err(Error::Unfinished);
         }
-        match self.lanes.participants.run(&about, call).await {
-            Run::Done(outcome) => self.note_call(&about, now, Some(outcome)),
-            Run::Dropped => self.note_call(&about, now, None),
+        match self.lanes.participants.run(&key, call).await {
+            Run::Done(outcome) => self.note_call(&key, now, Some(outcome)),
+            Run::Dropped => self.note_call(&key, now, None),
             Run::Busy => Err(Error::Unfinished),
             Run::Slow(rest) => {
                 let rooms = self.clone();
                 self.lifecycle.spawn("participant call", async move {
                     let outcome = rest.await;
-                    rooms.note_call(&about, now, outcome).map(drop)
+                    rooms.note_call(&key, now, outcome).map(drop)
                 });
                 Err(Error::Unfinished)
             }
         }
     }
 
-    /// Records how a call ended; None: it was dropped.
+    /// Records how a call ended. None: it was dropped.
     fn note_call<T>(
         &self,
-        about: &About,
+        key: &CallKey,
         now: OffsetDateTime,
         outcome: Option<Result<T, Error>>,
     ) -> Result<T, Error> {
         let error = match outcome {
             Some(Ok(answer)) => {
-                self.lanes.participants.note(about, false, now);
+                self.lanes.participants.note(key, false, now);
                 return Ok(answer);
             }
             Some(Err(error)) => error,
             None => Error::Unsettled,
         };
-        self.lanes.participants.note(about, true, now);
+        self.lanes.participants.note(key, true, now);
         error.database().inspect(|error| chassis::db::note(error));
-        tracing::warn!(%error, room.id = %about.room, call = ?about.call, "a call about a participant failed; it is tried again");
+        tracing::warn!(%error, room.id = %key.room, call = ?key.call, "a call about a participant failed; it will be retried");
         Err(Error::Unfinished)
     }
 }

@@ -1,7 +1,7 @@
-//! The periodic pass: one look at all of LiveKit, marks for what is due, strays removed.
+//! The periodic pass: lists all rooms on LiveKit, marks the rooms that are due, and removes strays.
 //!
-//! LiveKit is listed first and the database read after, so that whatever we made is visible or retired and no
-//! clocks are compared. A listing that lacks many rooms at once is not believed until a second one agrees.
+//! LiveKit is listed before the database is read. So every room that we created is listed or retired, and no clocks are
+//! compared. When a list lacks many rooms at once, nothing is done about them until a second list confirms it.
 
 use std::{collections::HashSet, sync::PoisonError, time::Duration};
 
@@ -19,39 +19,39 @@ use crate::{
     },
 };
 
-/// More missing rooms than this, and than a fifth of those seen lately, are looked for a second time.
+/// More missing rooms than this, and than a fifth of those observed lately, are acted upon only after a second list.
 const SUSPICIOUS: usize = 10;
-/// CreateRoom calls a second after LiveKit lost many rooms.
+/// CreateRoom calls a second, after LiveKit lost many rooms.
 const RECREATED_PER_SECOND: i32 = 50;
 const RETENTION_BATCH: i64 = 5_000;
-const MOST_ROUNDS: usize = 20;
+const MAX_BATCHES: usize = 20;
 
-/// What a pass remembers for the next one: nothing that may not be lost.
+/// What a pass remembers for the next one. It may be lost: a restart begins without it.
 #[derive(Debug, Default)]
 pub struct Memory {
-    turn: i32,
+    pass_number: i32,
     /// Rooms that a suspicious listing lacked.
     suspects: HashSet<RoomId>,
-    pub(crate) strays: crate::orphans::Sightings,
+    pub(crate) strays: crate::orphans::FirstObserved,
     pub(crate) recordings: crate::recordings::watch::Missing,
 }
 
-/// What a pass keeps of LiveKit's answer.
+/// The part of LiveKit's list that a pass keeps.
 pub(crate) struct Overview {
     pub listing: Listing,
-    /// Whether the room of the same number has our deployment's id in its metadata.
+    /// For each room of the listing: whether its metadata has our deployment's id.
     pub ours: Vec<bool>,
 }
 
 impl Rooms {
-    /// One whole pass: marks what is due, drains all marks, removes strays and old events. A step that fails stops
-    /// only what builds on it.
+    /// Runs one whole pass: marks what is due, drains all marks, removes strays and old events. A step that fails stops
+    /// only the steps that depend on it.
     pub async fn pass(&self) -> Result<(), Error> {
         let checked = self.check_deployment().await;
         let live = self.live_pass().await;
         let recorded = self.reopen_and_record().await;
         let swept = self.sweep(checked.is_ok()).await;
-        // Marks do not wait for a LiveKit that could be neither listed nor cleaned up.
+        // Marks are drained even if LiveKit could not be listed or cleaned up.
         let drained = self.drain().await.map(drop);
         let closed = self.close_due().await;
         let counted = self.count_to_close().await;
@@ -68,9 +68,9 @@ impl Rooms {
         ])
     }
 
-    /// Forgets signed requests that are too old to be accepted again.
+    /// Deletes the records of signed requests that are too old to be accepted again.
     async fn forget_proofs(&self) -> Result<(), Error> {
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_BATCHES {
             let forgotten = nostr::delete_expired(&self.pool, RETENTION_BATCH).await?;
             if i64::try_from(forgotten) != Ok(RETENTION_BATCH) {
                 break;
@@ -79,8 +79,8 @@ impl Rooms {
         Ok(())
     }
 
-    /// Records rooms of open owners that have none (a booking whose CreateRoom never came), and marks ended ones
-    /// whose owner is open again.
+    /// Writes intents for open owners without a room (a booking whose CreateRoom was never called), and marks ended
+    /// rooms whose owner is open again.
     async fn reopen_and_record(&self) -> Result<(), Error> {
         let lacking = store::owners::list_owners_without_room(&self.pool, 500).await?;
         let (ended, absent): (Vec<_>, Vec<_>) = lacking.into_iter().partition(|(_, room)| room.is_some());
@@ -97,10 +97,11 @@ impl Rooms {
         first_failure([recorded, marked])
     }
 
-    /// Lists LiveKit once, marks every room that is due, and removes strays if that is allowed; nothing when another
-    /// replica is at it.
+    /// Lists LiveKit once, marks every room that is due, and removes strays if that is allowed. Does nothing while
+    /// another replica does it.
     async fn sweep(&self, may_clean: bool) -> Result<(), Error> {
         let mut lock = chassis::db::begin(&self.pool).await?;
+        // An advisory lock until commit: one replica sweeps at a time, and the others skip.
         if !marks::try_pass_lock(&mut *lock).await? {
             return Ok(());
         }
@@ -108,25 +109,26 @@ impl Rooms {
         let listed = self.list_all(at).await;
         let nothing = Listing::default();
         let listing = listed.as_ref().map_or(&nothing, |overview| &overview.listing);
-        let turn = {
+        let pass_number = {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.turn = (memory.turn + 1) % 30;
-            memory.turn
+            memory.pass_number = (memory.pass_number + 1) % 30;
+            memory.pass_number
         };
-        // Owners that closed and rooms that wait to be made do not depend on the listing.
-        let due = done(marks::insert_due_marks(&self.pool, listing, self.policy.at_booking, turn).await);
+        // Owners that closed and rooms that wait to be created do not depend on the listing.
+        let due =
+            done(marks::insert_due_marks(&self.pool, listing, self.policy.at_booking, pass_number).await);
         let overview = match listed {
             Ok(overview) => overview,
             Err(error) => return first_failure([due, Err(error.into())]),
         };
-        let seen = done(marks::set_seen(&self.pool, &overview.listing).await);
+        let observed = done(marks::set_seen(&self.pool, &overview.listing).await);
         let missing = self.mark_missing(&overview.listing).await;
         let unlocked = done(lock.commit().await);
         let cleaned = if may_clean { self.clean_up(overview, at).await } else { Ok(()) };
-        first_failure([due, seen, missing, unlocked, cleaned])
+        first_failure([due, observed, missing, unlocked, cleaned])
     }
 
-    /// Everything on LiveKit, asked for at `at`.
+    /// Lists all rooms on LiveKit. `at`: when the list was requested.
     pub(crate) async fn list_all(&self, at: OffsetDateTime) -> Result<Overview, LiveKitError> {
         let mut overview =
             Overview { listing: Listing { at: Some(at), ..Listing::default() }, ours: Vec::new() };
@@ -150,23 +152,26 @@ impl Rooms {
         };
         let suspicious =
             missing.len() > SUSPICIOUS && missing.len() * 5 > usize::try_from(recent).unwrap_or_default();
-        let believed = self.believe(&missing, suspicious);
-        marks::insert_marks(&self.pool, &believed, RECREATED_PER_SECOND).await?;
+        let confirmed = self.confirm_missing(&missing, suspicious);
+        marks::insert_marks(&self.pool, &confirmed, RECREATED_PER_SECOND).await?;
         Ok(())
     }
 
-    /// Which of the missing rooms to act on: all of a few; when suspiciously many vanished at once, only those that
-    /// are missing twice and soon needed.
-    fn believe(&self, missing: &[Missing], suspicious: bool) -> Vec<RoomId> {
+    /// Which of the missing rooms to act on. All, if they are few. If suspiciously many are missing at once: only those
+    /// that were missing in two lists and are needed soon.
+    fn confirm_missing(&self, missing: &[Missing], suspicious: bool) -> Vec<RoomId> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if !suspicious {
             memory.suspects.clear();
             return missing.iter().map(|room| room.id).collect();
         }
-        tracing::warn!(rooms.missing = missing.len(), "LiveKit lacks many rooms; looking again");
-        let seen_before = std::mem::take(&mut memory.suspects);
+        tracing::warn!(
+            rooms.missing = missing.len(),
+            "many rooms were missing on LiveKit; waiting for a second list"
+        );
+        let missing_before = std::mem::take(&mut memory.suspects);
         memory.suspects = missing.iter().map(|room| room.id).collect();
-        if seen_before.is_empty() {
+        if missing_before.is_empty() {
             let (nudge, lifecycle) = (self.pass_nudge.clone(), self.lifecycle.clone());
             lifecycle.spawn("second look", async move {
                 tokio::time::sleep(Duration::from_secs(5)).await;
@@ -175,7 +180,7 @@ impl Rooms {
         }
         missing
             .iter()
-            .filter(|room| room.soon && seen_before.contains(&room.id))
+            .filter(|room| room.soon && missing_before.contains(&room.id))
             .map(|room| room.id)
             .collect()
     }
@@ -185,12 +190,12 @@ fn done<T>(outcome: sqlx::Result<T>) -> Result<(), Error> {
     Ok(outcome.map(drop)?)
 }
 
-/// The first failure of steps that do not build on each other; of any other the log is told here.
+/// Returns the first failure of independent steps, and logs the others.
 pub(crate) fn first_failure(outcomes: impl IntoIterator<Item = Result<(), Error>>) -> Result<(), Error> {
     let mut failures = outcomes.into_iter().filter_map(Result::err);
     let first = failures.next();
     for error in failures {
-        tracing::warn!(%error, "one more step of the pass failed");
+        tracing::warn!(%error, "another step of the pass failed");
     }
     first.map_or(Ok(()), Err)
 }

@@ -1,5 +1,5 @@
-//! What to do with a room, decided from its record and one look at LiveKit. Pure: applying a step is somebody
-//! else's job, every step can be applied twice, and after any crash the next plan goes on from what is there.
+//! Decides the next step for a room from its record and from what LiveKit lists. Pure: [`crate::reconcile`] applies the
+//! step. Every step can be applied twice. After a crash the next plan continues from the current state.
 
 use domain::{OwnerKind, RoomStatus};
 use livekit_protocol::Room;
@@ -7,13 +7,13 @@ use time::Duration;
 
 use crate::{config::Policy, store::Record};
 
-/// What a successful ListRooms, begun after the record was read, says about the record's name.
+/// What a successful ListRooms says about the record's name. It was called after the record was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sight {
-    /// Nobody looked.
+pub enum Observed {
+    /// There was no list.
     Unknown,
     Absent,
-    There {
+    Present {
         sid: String,
         metadata: String,
         /// LiveKit's number of participants, up to 5 s old.
@@ -21,18 +21,18 @@ pub enum Sight {
     },
 }
 
-impl From<Room> for Sight {
+impl From<Room> for Observed {
     fn from(room: Room) -> Self {
-        Self::There { sid: room.sid, metadata: room.metadata, counted: room.num_participants }
+        Self::Present { sid: room.sid, metadata: room.metadata, counted: room.num_participants }
     }
 }
 
-impl Sight {
+impl Observed {
     #[must_use]
     pub fn metadata(&self) -> Option<&str> {
         match self {
             Self::Unknown | Self::Absent => None,
-            Self::There { metadata, .. } => Some(metadata),
+            Self::Present { metadata, .. } => Some(metadata),
         }
     }
 
@@ -40,37 +40,40 @@ impl Sight {
     pub fn counted(&self) -> u32 {
         match self {
             Self::Unknown | Self::Absent => 0,
-            Self::There { counted, .. } => *counted,
+            Self::Present { counted, .. } => *counted,
         }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlanStep {
-    /// Nothing to do now.
+    /// There is nothing to do now.
     Rest,
     /// The owner is not open: end the record, then delete the room.
     Close,
-    /// Ended, and its owner is open again (its window moved); retimed; or lost by LiveKit: a new generation.
+    /// Replace the room by its next generation; [`Why`] says for which reason.
     NextGeneration(Why),
-    /// Committed intent: make the room on LiveKit.
-    Make,
-    /// There as recorded.
+    /// The intent is committed: create the room on LiveKit.
+    Create,
+    /// The room exists as recorded.
     Confirm,
-    /// There under another SID: it is ours from now on.
+    /// The room exists under another SID: take it over.
     Adopt { sid: String },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// It has ended, and its owner is open again because its window moved.
     Reopened,
+    /// LiveKit has lost it.
     Missing,
+    /// Its timers on LiveKit end before its window.
     Retimed,
-    /// A kicked person is in it whom LiveKit cannot find.
-    Haunted,
-    /// Only ghosts are in it.
+    /// A kicked participant is in it, and LiveKit does not find them.
+    StaleParticipant,
+    /// It contains only ghosts.
     Ghosts,
-    /// It lives, and LiveKit's lists lack its participants.
+    /// It exists, and LiveKit's lists lack its participants.
     Unlisted,
     /// It was created and could not be recorded.
     Compensated,
@@ -83,7 +86,7 @@ impl Why {
             Self::Reopened => "reopened",
             Self::Missing => "missing",
             Self::Retimed => "retimed",
-            Self::Haunted => "haunted",
+            Self::StaleParticipant => "haunted",
             Self::Ghosts => "ghosts",
             Self::Unlisted => "unlisted",
             Self::Compensated => "compensated",
@@ -91,14 +94,14 @@ impl Why {
     }
 }
 
-/// Before its window opens, a lost room is made anew at most this often.
-const PATIENCE: Duration = Duration::minutes(10);
+/// Before its window opens, a lost room is recreated at most once in this time.
+const RECREATE_PERIOD: Duration = Duration::minutes(10);
 /// The longest wait after a failure.
-const BACKOFF: Duration = Duration::minutes(1);
+const MAX_BACKOFF: Duration = Duration::minutes(1);
 
-/// What the passes do with a room.
+/// Decides the next step for a room.
 #[must_use]
-pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> PlanStep {
+pub fn plan(record: &Record, observed: &Observed, policy: Policy) -> PlanStep {
     let window_open = record.open && record.opens_at <= record.now;
     match record.status {
         RoomStatus::Ended if record.open => PlanStep::NextGeneration(Why::Reopened),
@@ -106,27 +109,27 @@ pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> PlanStep {
         _ if !record.open => PlanStep::Close,
         RoomStatus::Pending | RoomStatus::Failed => {
             let wanted = policy.at_booking || window_open;
-            // Nobody waits for longer than a minute: a later time was written before the clock was set back.
+            // No wait is longer than MAX_BACKOFF: a later time was written before the clock was set back.
             let due =
-                record.next_attempt_at.is_none_or(|at| at <= record.now || at > record.now + 2 * BACKOFF);
-            if wanted && due { PlanStep::Make } else { PlanStep::Rest }
+                record.next_attempt_at.is_none_or(|at| at <= record.now || at > record.now + 2 * MAX_BACKOFF);
+            if wanted && due { PlanStep::Create } else { PlanStep::Rest }
         }
-        RoomStatus::Active => match sight {
-            Sight::Unknown => PlanStep::Rest,
-            Sight::There { sid, .. } if Some(sid) != record.room_sid.as_ref() => {
+        RoomStatus::Active => match observed {
+            Observed::Unknown => PlanStep::Rest,
+            Observed::Present { sid, .. } if Some(sid) != record.room_sid.as_ref() => {
                 PlanStep::Adopt { sid: sid.clone() }
             }
-            // Nobody holds a token before the window opens, so nobody is inside.
-            Sight::There { .. } if !window_open && too_short(record) => {
+            // There are no tokens before the window opens, so the room has no participants.
+            Observed::Present { .. } if !window_open && too_short(record) => {
                 PlanStep::NextGeneration(Why::Retimed)
             }
-            Sight::There { .. } => PlanStep::Confirm,
-            Sight::Absent => {
+            Observed::Present { .. } => PlanStep::Confirm,
+            Observed::Absent => {
                 let needed = record.seated || record.occupied || record.unlisted_since.is_some();
                 if record.kind != OwnerKind::Session && !needed {
-                    return PlanStep::Rest; // nobody needs it; whoever asks has it made anew
+                    return PlanStep::Rest; // not needed now; the next token request recreates it
                 }
-                let rested = record.made_at.is_none_or(|at| record.now - at >= PATIENCE);
+                let rested = record.made_at.is_none_or(|at| record.now - at >= RECREATE_PERIOD);
                 if window_open || (policy.at_booking && rested) {
                     PlanStep::NextGeneration(Why::Missing)
                 } else {
@@ -137,7 +140,7 @@ pub fn plan(record: &Record, sight: &Sight, policy: Policy) -> PlanStep {
     }
 }
 
-/// LiveKit's timers, which cannot be changed on a living room, would end it before its window does.
+/// Whether LiveKit's timers would end the room before its window ends. They cannot be changed while a room exists.
 fn too_short(record: &Record) -> bool {
     record.expires_at.is_some_and(|expires| expires < record.closes_at)
 }

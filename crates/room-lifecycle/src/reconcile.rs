@@ -1,6 +1,6 @@
-//! `reconcile_room`: the one code path that every webhook, kick, change of a booking and periodic pass ends in.
+//! `reconcile_room`: the one code path that every webhook, kick, change of a booking and periodic pass leads to.
 //!
-//! No retries inside: a later drain is the retry ([`crate::drain`]).
+//! It does not retry: a later drain does ([`crate::drain`]).
 
 use std::collections::HashMap;
 
@@ -10,117 +10,122 @@ use futures::{StreamExt, stream};
 use crate::{
     Rooms,
     error::Error,
-    plan::{self, PlanStep, Sight, Why},
+    plan::{self, Observed, PlanStep, Why},
     store::{self, Record},
 };
 
-/// Rooms worked on at once.
+/// Rooms that are reconciled at once.
 pub(crate) const WIDTH: usize = 32;
 
-/// What one ListRooms showed of some records.
-pub(crate) struct Sights(Option<HashMap<String, Sight>>);
+/// What one ListRooms says about some records. None: it failed.
+pub(crate) struct ObservedRooms(Option<HashMap<String, Observed>>);
 
-impl Sights {
-    pub fn of(&self, record: &Record) -> Sight {
+impl ObservedRooms {
+    pub fn of(&self, record: &Record) -> Observed {
         match &self.0 {
-            None => Sight::Unknown,
-            Some(listed) => listed.get(&record.room_name).cloned().unwrap_or(Sight::Absent),
+            None => Observed::Unknown,
+            Some(listed) => listed.get(&record.room_name).cloned().unwrap_or(Observed::Absent),
         }
     }
 }
 
 impl Rooms {
-    /// Brings these rooms one step on, and returns those that went well. For flows that wait for their own room.
+    /// Reconciles these rooms once and returns those that succeeded. For flows that wait for their own room.
     pub async fn reconcile(&self, rooms: &[RoomId]) -> Result<Vec<RoomId>, Error> {
         let records = store::list_records(&self.pool, rooms, &[]).await?;
         let gone = rooms.iter().filter(|id| !records.iter().any(|record| record.id == **id)).copied();
         let mut done: Vec<RoomId> = gone.collect();
-        let sights = self.find_sights(&records).await;
+        let observed_rooms = self.observe_rooms(&records).await;
         let mut work = stream::iter(records.into_iter().map(|record| {
-            let sight = sights.of(&record);
-            async move { (record.id, self.reconcile_room(&record, &sight).await) }
+            let observed = observed_rooms.of(&record);
+            async move { (record.id, self.reconcile_room(&record, &observed).await) }
         }))
         .buffer_unordered(WIDTH);
         while let Some((id, outcome)) = work.next().await {
             match outcome {
                 Ok(()) => done.push(id),
                 Err(error) => {
-                    tracing::warn!(%error, room.id = %id, "a room could not be reconciled; it is tried again");
+                    tracing::warn!(%error, room.id = %id, "reconciling a room failed; it will be retried");
                 }
             }
         }
         Ok(done)
     }
 
-    /// Lists the active ones of these rooms. Without a list none is absent: the others still continue.
-    pub(crate) async fn find_sights(&self, records: &[Record]) -> Sights {
+    /// Lists the active ones of these rooms. If that fails, none counts as absent, and rooms that are not active
+    /// continue.
+    pub(crate) async fn observe_rooms(&self, records: &[Record]) -> ObservedRooms {
         let active = records.iter().filter(|record| record.open && record.status == RoomStatus::Active);
         let names: Vec<String> = active.map(|record| record.room_name.clone()).collect();
         if names.is_empty() {
-            return Sights(Some(HashMap::new()));
+            return ObservedRooms(Some(HashMap::new()));
         }
         match self.livekit.list_rooms(names).await {
             Ok(rooms) => {
-                let shown = rooms.into_iter().map(|room| (room.name.clone(), Sight::from(room)));
-                Sights(Some(shown.collect()))
+                let listed = rooms.into_iter().map(|room| (room.name.clone(), Observed::from(room)));
+                ObservedRooms(Some(listed.collect()))
             }
             Err(error) => {
-                tracing::warn!(%error, "LiveKit could not be listed");
-                Sights(None)
+                tracing::warn!(%error, "listing rooms on LiveKit failed");
+                ObservedRooms(None)
             }
         }
     }
 
     /// Plans and applies the next step of one room.
-    pub(crate) async fn reconcile_room(&self, record: &Record, sight: &Sight) -> Result<(), Error> {
-        if record.status == RoomStatus::Active && record.open && *sight == Sight::Unknown {
-            self.abandon_auto_end(record).await?; // one look that failed starts it again
-            return Err(crate::livekit::LiveKitError::Unknown("it could not be looked at".to_owned()).into());
+    pub(crate) async fn reconcile_room(&self, record: &Record, observed: &Observed) -> Result<(), Error> {
+        if record.status == RoomStatus::Active && record.open && *observed == Observed::Unknown {
+            self.abandon_auto_end(record).await?; // a check that failed cancels an announced end
+            return Err(
+                crate::livekit::LiveKitError::Unknown("the room could not be listed".to_owned()).into()
+            );
         }
-        match plan::plan(record, sight, self.policy) {
-            // Nobody needs a live room or a nest that LiveKit lost: nobody is in it either, but whoever was kicked just now.
-            PlanStep::Rest if *sight == Sight::Absent => {
+        match plan::plan(record, observed, self.policy) {
+            // LiveKit lost a live room or a nest that is not needed. Only participants that were kicked just now can
+            // be in it.
+            PlanStep::Rest if *observed == Observed::Absent => {
                 if self.awaits_removal(record).await? {
                     self.replace_missing(record).await?;
-                    return self.make_next(record).await;
+                    return self.create_next(record).await;
                 }
                 self.finish_auto_end(record, true).await.map(drop)
             }
             PlanStep::Rest => Ok(()),
             PlanStep::Close => self.close(record.id).await,
-            PlanStep::Make => self.make(record).await.map(drop),
+            PlanStep::Create => self.create_on_livekit(record).await.map(drop),
             PlanStep::Adopt { sid } => {
                 self.adopt(record, &sid).await?;
-                self.look_inside(record, &Sight::Unknown).await
+                self.sync_participants(record, &Observed::Unknown).await
             }
-            PlanStep::Confirm => self.look_inside(record, sight).await,
+            PlanStep::Confirm => self.sync_participants(record, observed).await,
             PlanStep::NextGeneration(Why::Missing) => {
                 self.replace_missing(record).await?;
-                self.make_next(record).await
+                self.create_next(record).await
             }
-            PlanStep::NextGeneration(why) => self.renew(record, why).await,
+            PlanStep::NextGeneration(why) => self.replace(record, why).await,
         }
     }
 
-    /// Retires the record's room for its next generation, deletes what was there, and makes the next one.
-    pub(crate) async fn renew(&self, record: &Record, why: Why) -> Result<(), Error> {
+    /// Retires the record's room, deletes it, and creates its next generation.
+    pub(crate) async fn replace(&self, record: &Record, why: Why) -> Result<(), Error> {
         self.retire(record, why, record.status == RoomStatus::Active).await?;
-        self.make_next(record).await
+        self.create_next(record).await
     }
 
-    pub(crate) async fn make_next(&self, record: &Record) -> Result<(), Error> {
+    /// Creates the next generation of a room that was retired, if it is needed now.
+    pub(crate) async fn create_next(&self, record: &Record) -> Result<(), Error> {
         let Some(next) = store::find_record_by_id(&self.pool, record.id).await? else {
             return Ok(());
         };
-        match plan::plan(&next, &Sight::Unknown, self.policy) {
-            PlanStep::Make => self.make(&next).await.map(drop),
+        match plan::plan(&next, &Observed::Unknown, self.policy) {
+            PlanStep::Create => self.create_on_livekit(&next).await.map(drop),
             _ => Ok(()),
         }
     }
 
-    /// Ends the room of an owner that is not open: one conditional update, then the room on LiveKit.
+    /// Ends the room of an owner that is not open: first a conditional update, then the deletion on LiveKit.
     pub(crate) async fn close(&self, id: RoomId) -> Result<(), Error> {
-        if let Some(ended) = store::set_ended(&self.pool, RoomId(id.0), self.livekit.may_delete()).await? {
+        if let Some(ended) = store::set_ended(&self.pool, id, self.livekit.may_delete()).await? {
             tracing::info!(room.id = %id, room.name = ended.room_name, "room ended");
             if ended.to_close {
                 self.close_retired(&ended.room_name, false).await;

@@ -1,9 +1,10 @@
-//! Recording (I11): a room has at most one open recording, and whatever happens to it on LiveKit it is closed.
+//! Recording (I11): a room has at most one open recording. Every open recording is closed at some time, whatever
+//! happens to it on LiveKit.
 //!
-//! As everywhere, intent is committed first ([`start`]): the path of the file has the recording's id in it, so that
-//! what LiveKit runs is found again although its answer was lost. What LiveKit says is then compared with what is open
-//! ([`watch`]), what to do is decided in [`decide`], and an end is written where nothing had ended it before. A
-//! complete recording is announced when its file was found ([`files`]).
+//! As everywhere, the intent is committed first ([`start`]). The path of the file contains the recording's id, so that
+//! a recording on LiveKit is found even if LiveKit's answer was lost. The watch compares the open recordings with what
+//! LiveKit lists ([`watch`]), and [`decide`] decides the next step. An end is written once. A complete recording is
+//! announced when its file was found ([`files`]).
 
 pub mod decide;
 mod error;
@@ -42,7 +43,7 @@ use crate::{
     },
 };
 
-/// What a request is about.
+/// The scope of a request.
 fn scope(place: Option<RecordingPlace>) -> Result<RecordingScope, Refusal> {
     use chassis::grpc::uuid;
     match place.and_then(|place| place.place) {
@@ -54,7 +55,8 @@ fn scope(place: Option<RecordingPlace>) -> Result<RecordingScope, Refusal> {
 }
 
 impl Rooms {
-    /// Refuses who may not start, stop and delete; whose room it is that can be recorded now.
+    /// Refuses callers who may not start, stop and delete recordings of a scope. Returns the owner of the room that can
+    /// be recorded now.
     async fn may_record(&self, caller: &Caller, scope: RecordingScope) -> Result<Owner, Error> {
         match scope {
             RecordingScope::Session(id) => {
@@ -75,7 +77,7 @@ impl Rooms {
                 }
                 Ok(Owner::LiveSession(live.room.open_session.unwrap_or_default()))
             }
-            // Also of a nest that is over: its recordings stay its admins'.
+            // Also for a nest that is over: its admins keep its recordings.
             RecordingScope::Nest(id) => {
                 let found =
                     people::list_participants(&self.pool, id, slice::from_ref(&caller.user_id)).await?;
@@ -87,8 +89,8 @@ impl Rooms {
         }
     }
 
-    /// Refuses who may not see the recordings of a scope: of a booking its parties and admins may, of a live room the host,
-    /// of a nest its admins.
+    /// Refuses callers who may not see the recordings of a scope. The parties of a booking and admins may, the host of
+    /// a live room, and the admins of a nest.
     async fn may_read(&self, caller: &Caller, scope: RecordingScope) -> Result<(), Error> {
         let RecordingScope::Session(id) = scope else {
             return self.may_record(caller, scope).await.map(drop);
@@ -98,7 +100,7 @@ impl Rooms {
         if is_party || caller.is_admin { Ok(()) } else { Err(Error::NotParticipant) }
     }
 
-    /// The transaction of a change; of a signed request, its proof is the first thing in it.
+    /// Begins the transaction of a change. The proof of a signed request is the first write in it.
     async fn begin_change(&self, proof: Option<&Proof>) -> Result<Transaction<'static, Postgres>, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         if let Some(proof) = proof {
@@ -107,7 +109,7 @@ impl Rooms {
         Ok(transaction)
     }
 
-    /// One of the scope's recordings that nobody deleted.
+    /// One of the scope's recordings that are not deleted.
     async fn recording_of(&self, scope: RecordingScope, id: RecordingId) -> Result<Recording, Error> {
         let found = store::recordings::list_recordings(&self.pool, scope, Some(id), None, 1).await?.pop();
         Ok(found.ok_or(RecordingError::NoRecording)?)

@@ -1,4 +1,4 @@
-//! What `greenroom repair` does, beside the running services and with the same steps: it has none of its own.
+//! The work of `greenroom repair`. It uses the steps of the running services and may run while they do.
 
 use domain::{RoomId, RoomStatus};
 
@@ -9,17 +9,17 @@ use crate::{
     store::{self, Record, deployment, events, marks},
 };
 
-/// What `repair rooms` would do.
+/// The rooms that `repair rooms` would repair.
 #[derive(Debug, Default)]
 pub struct Findings {
     /// Committed intents that LiveKit has not answered yet.
     pub pending: Vec<Record>,
-    /// Recorded as active, not on LiveKit.
+    /// Recorded as active, and not on LiveKit.
     pub missing: Vec<Record>,
 }
 
 impl Rooms {
-    /// Rooms that should be on LiveKit and are not.
+    /// Finds the rooms that should be on LiveKit and are not.
     pub async fn find_broken(&self) -> Result<Findings, Error> {
         let at = events::find_now(&self.pool).await?;
         let overview = self.list_all(at).await?;
@@ -35,23 +35,23 @@ impl Rooms {
         })
     }
 
-    /// Makes one broken room; the record as it is afterwards.
+    /// Creates one broken room. Returns its record afterwards.
     pub async fn repair(&self, record: &Record) -> Result<Record, Error> {
         self.ensure(record.owner(), record.status == RoomStatus::Active).await
     }
 
-    /// Rooms on LiveKit that nobody of ours needs.
+    /// Finds the rooms on LiveKit that no open owner needs.
     pub async fn find_orphans(&self) -> Result<Strays, Error> {
         let at = events::find_now(&self.pool).await?;
         self.find_strays(&self.list_all(at).await?).await
     }
 
-    /// Deletes an orphan on somebody's word.
+    /// Deletes an orphan that an operator has named.
     pub async fn delete_orphan(&self, name: &str) -> Result<(), Error> {
         Ok(self.livekit.delete_room(name).await?)
     }
 
-    /// Takes the configured LiveKit and this database as the deployment's own.
+    /// Records that this database belongs to the configured LiveKit, and allows deletion.
     pub async fn adopt_deployment(&self) -> Result<(), Error> {
         deployment::set_adopted(&self.pool, &self.address.url, &self.address.api_key).await?;
         self.check_deployment().await

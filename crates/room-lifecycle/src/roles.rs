@@ -1,6 +1,6 @@
-//! What LiveKit lets people do is what their roles allow: whoever comes with whatever token, and whatever LiveKit was
-//! not told. Roles are read again after LiveKit was told of them: two replicas that tell it of two changes end at the
-//! later one.
+//! Keeps the permissions of participants on LiveKit equal to their roles, whatever their tokens say.
+//!
+//! Roles are read again after permissions were set. So when two replicas apply two changes, the later one wins.
 
 use std::collections::HashMap;
 
@@ -14,8 +14,8 @@ use crate::{
     error::Error,
     livekit::LiveKitError,
     nests,
-    participant_calls::{About, Call},
-    presence::{is_person, one_failure},
+    participant_calls::{Call, CallKey},
+    presence::{is_standard, one_failure},
     store::{
         Record,
         live::moderation,
@@ -23,36 +23,36 @@ use crate::{
     },
 };
 
-/// How often a role may change while LiveKit is told of it before the rest is left to the next look.
-const TURNS: usize = 4;
+/// Attempts to set permissions while the role keeps changing. The next check does the rest.
+const MAX_ATTEMPTS: usize = 4;
 
 impl Rooms {
-    /// Puts right what LiveKit shows of people's rights in a live room or a nest. The roles of a booking never change.
-    pub(crate) async fn align_people(
+    /// Corrects the permissions of the participants of a live room or a nest. The roles of a booking never change.
+    pub(crate) async fn align_participants(
         &self,
         record: &Record,
-        inside: &[ParticipantInfo],
+        participants: &[ParticipantInfo],
     ) -> Result<(), Error> {
         if record.kind == OwnerKind::Session {
             return Ok(());
         }
-        let people = inside.iter().filter(|one| is_person(one));
-        let people: HashMap<&str, &ParticipantInfo> =
-            people.map(|one| (one.identity.as_str(), one)).collect();
-        if people.is_empty() {
+        let standard = participants.iter().filter(|one| is_standard(one));
+        let by_identity: HashMap<&str, &ParticipantInfo> =
+            standard.map(|one| (one.identity.as_str(), one)).collect();
+        if by_identity.is_empty() {
             return Ok(());
         }
-        let keys: Vec<String> = people.keys().map(|&identity| identity.to_owned()).collect();
+        let keys: Vec<String> = by_identity.keys().map(|&identity| identity.to_owned()).collect();
         let roles = self.find_grants(record, &keys).await?;
-        let wrong = people.into_values().filter_map(|one| {
+        let wrong = by_identity.into_values().filter_map(|one| {
             let (had, grants) = (one.permission.clone().unwrap_or_default(), roles.of(&one.identity));
-            (!allows(&had, grants)).then(|| self.correct_beside_others(record, one, had, grants))
+            (!allows(&had, grants)).then(|| self.correct_in_lane(record, one, had, grants))
         });
         one_failure(join_all(wrong).await)
     }
 
-    /// Corrects what LiveKit lets one participant do. Their failure is theirs: others are corrected all the same.
-    async fn correct_beside_others(
+    /// Corrects the permissions of one participant in their lane. A failure does not affect others.
+    async fn correct_in_lane(
         &self,
         record: &Record,
         one: &ParticipantInfo,
@@ -60,13 +60,13 @@ impl Rooms {
         grants: Grants,
     ) -> Result<(), Error> {
         let (room, identity, sid) = (record.id, one.identity.clone(), Some(one.sid.clone()));
-        let about = About { call: Call::SetPermission, room, identity: identity.clone(), sid };
+        let key = CallKey { call: Call::SetPermission, room, identity: identity.clone(), sid };
         let (rooms, record, now) = (self.clone(), record.clone(), record.now);
         let call = Box::pin(async move { rooms.correct(&record, &identity, had, grants).await });
-        self.call_about(about, now, call).await
+        self.call_participant(key, now, call).await
     }
 
-    /// Tells LiveKit what a participant may do until it was told of the role that they have then.
+    /// Sets the permissions of a participant until they are those of the role that is read afterwards.
     async fn correct(
         &self,
         record: &Record,
@@ -74,19 +74,20 @@ impl Rooms {
         mut had: ParticipantPermission,
         mut grants: Grants,
     ) -> Result<(), Error> {
-        for _ in 0..TURNS {
-            let Some(told) = self.set_permission(record, identity, &had, grants).await? else {
-                break; // gone, or LiveKit cannot find them now
+        for _ in 0..MAX_ATTEMPTS {
+            let Some(set) = self.set_permission(record, identity, &had, grants).await? else {
+                break; // they left, or LiveKit does not find them now
             };
             grants = self.find_grants(record, &[identity.to_owned()]).await?.of(identity);
-            if allows(&told, grants) {
+            if allows(&set, grants) {
                 break;
             }
-            had = told;
+            had = set;
         }
         Ok(())
     }
 
+    /// Reads what the roles of these participants allow.
     async fn find_grants(&self, record: &Record, keys: &[String]) -> Result<Roles, Error> {
         let (others, known) = match record.kind {
             OwnerKind::Nest => {
@@ -104,7 +105,7 @@ impl Rooms {
         Ok(Roles { known, others })
     }
 
-    /// What LiveKit was told. None: they are not there.
+    /// Sets permissions on LiveKit and returns them. None: LiveKit does not find the participant.
     async fn set_permission(
         &self,
         record: &Record,
@@ -114,6 +115,7 @@ impl Rooms {
     ) -> Result<Option<ParticipantPermission>, Error> {
         let wanted = permission(grants);
         if (had.can_publish && !wanted.can_publish) || (had.can_publish_data && !wanted.can_publish_data) {
+            // A token still allows more: the room is watched until it expires.
             people::set_watched(&self.pool, record.id, self.watch_for(record.kind)).await?;
         }
         match self.livekit.set_permission(&record.room_name, identity, wanted.clone()).await {
@@ -134,10 +136,10 @@ impl Rooms {
     }
 }
 
-/// What each of some people may do.
+/// What each participant may do.
 struct Roles {
     known: HashMap<String, Grants>,
-    /// Of whoever has no role of his own: a guest.
+    /// The grants of participants without a role of their own: those of a guest.
     others: Grants,
 }
 
@@ -158,19 +160,20 @@ fn permission(grants: Grants) -> ParticipantPermission {
     }
 }
 
-/// Sources mean something only to those who publish; without any, all are allowed.
-fn allows(shown: &ParticipantPermission, grants: Grants) -> bool {
+/// Whether permissions are those of `grants`. Sources matter only with the permission to publish; an empty list allows
+/// all.
+fn allows(had: &ParticipantPermission, grants: Grants) -> bool {
     let wanted = permission(grants);
     let same_sources = || {
-        shown.can_publish_sources.len() == wanted.can_publish_sources.len()
-            && wanted.can_publish_sources.iter().all(|source| shown.can_publish_sources.contains(source))
+        had.can_publish_sources.len() == wanted.can_publish_sources.len()
+            && wanted.can_publish_sources.iter().all(|source| had.can_publish_sources.contains(source))
     };
     let sources = !wanted.can_publish || same_sources();
     sources
-        && shown.can_publish == wanted.can_publish
-        && shown.can_subscribe == wanted.can_subscribe
-        && shown.can_publish_data == wanted.can_publish_data
-        && shown.can_update_metadata == wanted.can_update_metadata
+        && had.can_publish == wanted.can_publish
+        && had.can_subscribe == wanted.can_subscribe
+        && had.can_publish_data == wanted.can_publish_data
+        && had.can_update_metadata == wanted.can_update_metadata
 }
 
 pub(crate) const fn track_source(source: Source) -> TrackSource {

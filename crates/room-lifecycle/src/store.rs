@@ -1,5 +1,5 @@
-//! All SQL of this service. Here: the records of rooms, one function per statement; every write is conditional
-//! and says whether it happened, because races between replicas are settled by the row and by nothing else.
+//! All SQL of this service, one function per statement. This file has the records of rooms. Every write is conditional
+//! and returns whether it happened: only the row decides races between replicas.
 
 pub mod admin;
 pub mod auto_end;
@@ -22,7 +22,7 @@ use sqlx::{PgExecutor, PgPool, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A room, its owner, and the database's now: what every decision is made on.
+/// A room, its owner, and the database's now. Every decision is made from these.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub id: RoomId,
@@ -38,11 +38,11 @@ pub struct Record {
     pub confirmed_at: Option<OffsetDateTime>,
     pub closing_at: Option<OffsetDateTime>,
     pub watched_until: Option<OffsetDateTime>,
-    /// LiveKit's list lacks the room or its participants since then, and it lives ([`crate::missing`]).
+    /// Since when LiveKit's list lacks the room or its participants although the room exists ([`crate::missing`]).
     pub unlisted_since: Option<OffsetDateTime>,
     pub next_attempt_at: Option<OffsetDateTime>,
     pub occupied: bool,
-    /// Somebody has a seat in the live session. Of bookings: false.
+    /// A user has a seat in the live session. Always `false` for bookings.
     pub seated: bool,
     pub ended_reason: Option<EndedReason>,
     pub meeting_url: Option<String>,
@@ -59,8 +59,8 @@ impl Record {
     }
 }
 
-/// `$with` select records of rooms `from $rooms r` … `$rest`: the one list of a record's columns. (`offset 0`: asked for
-/// each room, by the index; otherwise the planner may read everybody's rows once instead.)
+/// `$with` select records of rooms `from $rooms r` … `$rest`: the one list of a record's columns. (`offset 0` makes the
+/// planner use the index for each room. Without it the planner may read all participants or seats.)
 macro_rules! records {
     ($with:tt, $rooms:tt, $rest:tt, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
@@ -99,10 +99,12 @@ pub async fn find_record(db: impl PgExecutor<'_>, owner: Uuid) -> Result<Option<
     Ok(list_records(db, &[], &[owner]).await?.pop())
 }
 
-/// Commits the intent to have a room for each of these owners that is open and has none: the record, its people, and
-/// by a trigger its name. Returns what was written. (Conflicts on any constraint: of two at once the later one may meet
-/// the name before the owner.) A name exists already only if the record was deleted by hand: it goes
-/// to the new one. Our record decides who gets in; LiveKit's limit is a fence around it (correctness.md §5).
+/// Writes the intent to have a room for each of these owners that is open and has none: the record and its
+/// participants. A trigger writes its name. Returns the written records.
+///
+/// Conflicts on any constraint are ignored: of two concurrent inserts the later one may conflict with the name before
+/// the owner. A name exists without a record only if the record was deleted by hand; then the new record takes it. Our
+/// record decides who may join; LiveKit's own limit is higher and only bounds it (correctness.md §5).
 pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result<Vec<Record>> {
     let ids = |kind| owners.iter().map(|owner| owner.id_as(kind)).collect::<Vec<Option<Uuid>>>();
     let names: Vec<String> = owners.iter().map(|owner| owner.room_name(1)).collect();
@@ -117,7 +119,7 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
              where o.open
              on conflict do nothing
              returning *),
-         people as (
+         participants as ( -- of bookings, live sessions and nests
              insert into livekit_participants (room_id, user_id, role, display_name)
              select i.id, p.user_id, p.role, coalesce(u.display_name, case p.role when 'guest' then s.guest_name end)
              from intents i
@@ -145,7 +147,7 @@ pub async fn insert_intents(db: impl PgExecutor<'_>, owners: &[Owner]) -> Result
     .await
 }
 
-/// The result of CreateRoom: the record, active at this generation. None: somebody else moved it on.
+/// Writes the result of CreateRoom: the record is active at this generation. `None`: another replica changed it before.
 pub async fn set_active(
     db: impl PgExecutor<'_>,
     record: &Record,
@@ -160,7 +162,7 @@ pub async fn set_active(
                  attempts = 0, next_attempt_at = null, last_error = null
              where id = $1 and generation = $2 and status in ('pending', 'active', 'failed')
              returning *),
-         told as (
+         event as ( -- `before` is the row as it was: the SID is new
              insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
              select 'GR_' || gen_random_uuid(), a.id, a.room_sid, 'room_created',
                     jsonb_build_object('name', a.room_name, 'generation', a.generation)
@@ -179,7 +181,7 @@ pub async fn set_active(
     .await
 }
 
-/// Seen on LiveKit under its SID, at `at`. False: the record is no longer what was looked for.
+/// Records that the room was observed on LiveKit under its SID, at `at`. `false`: the record changed since it was read.
 pub async fn set_confirmed(db: impl PgExecutor<'_>, record: &Record, at: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
         "update livekit_rooms
@@ -197,7 +199,8 @@ pub async fn set_confirmed(db: impl PgExecutor<'_>, record: &Record, at: OffsetD
     Ok(done.rows_affected() > 0)
 }
 
-/// There under another SID: people may be inside already, so that one is ours from now on.
+/// Adopts the room that LiveKit has under another SID: participants may be in it already. `false`: the record changed
+/// since it was read.
 pub async fn set_adopted(
     db: impl PgExecutor<'_>,
     record: &Record,
@@ -210,7 +213,7 @@ pub async fn set_adopted(
              set room_sid = $3, confirmed_at = $4, made_at = app_now(), closing_at = null, unlisted_since = null
              where id = $1 and generation = $2 and status = 'active' and room_sid is distinct from $3
              returning id),
-         people as ( -- whoever was in the room that was lost has left, unless the next check finds them
+         participants as ( -- those of the lost room count as left, unless the next check finds them
              update livekit_participants p set absent_since = least(p.absent_since, $4::timestamptz - interval '5 seconds')
              from adopted where p.joined_room = adopted.id)
          select id from adopted",
@@ -225,8 +228,9 @@ pub async fn set_adopted(
     Ok(adopted.is_some())
 }
 
-/// Retires the record's name: the next generation is pending under a new one, who was in this one has left, and with
-/// `to_close` its room is to be closed. False: somebody else moved it on, or its owner is not open.
+/// Retires the record's name: the next generation is pending under a new name, and participants of this generation have
+/// left. With `to_close` the old room is to be closed. `false`: another replica changed the record before, or its owner
+/// is not open.
 pub async fn set_next_generation(
     db: impl PgExecutor<'_>,
     record: &Record,
@@ -247,13 +251,14 @@ pub async fn set_next_generation(
                  unlisted_since = null
              from owner o
              where r.id = $1 and r.generation = $2 and r.status = $3 and o.owner = r.owner
-               and r.room_sid is not distinct from $5 -- or the room under the name is another one
+               -- checked again: meanwhile another room with this name may have been created or adopted
+               and r.room_sid is not distinct from $5
              returning r.id, r.room_name),
-         people as (
+         participants as (
              update livekit_participants p
              set status = 'left', left_at = app_now(), absent_since = null
              from bumped where p.joined_room = bumped.id),
-         closing as ( -- due for others when the replica that retired it has had time to close it
+         closing as ( -- other replicas wait: the one that retired the name closes the room first
              insert into rooms_to_close (room_name, room_id, not_before)
              select $7, id, app_now() + interval '2 seconds' from bumped where $8
              on conflict (room_name) do nothing)
@@ -276,7 +281,7 @@ pub async fn set_next_generation(
     Ok(done.rows_affected() > 0)
 }
 
-/// A CreateRoom that failed: when to try again, and why it failed.
+/// Records a failed CreateRoom: the error, and when to retry.
 pub async fn set_attempt_failed(db: impl PgExecutor<'_>, record: &Record, error: &str) -> Result<()> {
     sqlx::query!(
         "update livekit_rooms
@@ -293,16 +298,16 @@ pub async fn set_attempt_failed(db: impl PgExecutor<'_>, record: &Record, error:
     .map(drop)
 }
 
-/// A room that was ended just now.
+/// A room that was just ended.
 #[derive(Debug)]
 pub struct Ended {
     pub room_name: String,
-    /// A row says that it is to be closed.
+    /// A row was written that it is to be closed.
     pub to_close: bool,
 }
 
-/// Ends a room whose owner is no longer open. With `may_close` a room that was made on LiveKit is to be closed there.
-/// None: there was nothing to end.
+/// Ends a room whose owner is no longer open. With `may_close` a room that was created on LiveKit is to be closed
+/// there. `None`: there was nothing to end.
 pub async fn set_ended(db: impl PgExecutor<'_>, id: RoomId, may_close: bool) -> Result<Option<Ended>> {
     sqlx::query_as!(
         Ended,
@@ -318,15 +323,15 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: RoomId, may_close: bool) -> 
              where r.id = $1 and r.status <> 'ended' and o.owner = r.owner
              returning r.id, r.room_name, r.room_sid, r.ended_reason,
                        $2 and r.room_sid is not null as to_close),
-         people as (
+         participants as (
              update livekit_participants p
              set status = 'left', left_at = app_now(), absent_since = null
              from ended where p.joined_room = ended.id),
-         closing as ( -- due for others when the replica that ended it has had time to close it
+         closing as ( -- other replicas wait: the one that ended the room closes it first
              insert into rooms_to_close (room_name, room_id, not_before)
              select room_name, id, app_now() + interval '2 seconds' from ended where to_close
              on conflict (room_name) do nothing),
-         told as (
+         event as (
              insert into livekit_events (event_id, room_id, room_sid, event_type, payload)
              select 'GR_' || gen_random_uuid(), id, room_sid, 'room_ended', jsonb_build_object('reason', ended_reason)
              from ended)
@@ -339,7 +344,7 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: RoomId, may_close: bool) -> 
     .await
 }
 
-/// The current form of a record, or None when it is gone.
+/// The current record, or `None` if it was deleted.
 pub async fn find_record_by_id(pool: &PgPool, id: RoomId) -> Result<Option<Record>> {
     Ok(list_records(pool, &[id], &[]).await?.pop())
 }

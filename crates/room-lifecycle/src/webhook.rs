@@ -1,4 +1,4 @@
-//! LiveKit's webhooks: verified over the raw bytes, stored, turned into a mark, and never acted upon.
+//! LiveKit's webhooks: verified over the raw bytes, stored, and turned into a mark. Nothing acts on their content.
 //!
 //! One path for all bodies: we verify the signature ourselves and read the few fields we store from the JSON, so
 //! that a newer server's unknown enum values lose nothing (livekit-api's receiver refuses such a body).
@@ -24,10 +24,12 @@ use crate::{
 
 /// The largest body taken, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
+/// Allowed difference between the clocks, in seconds.
 const LEEWAY: i64 = 60;
-const LONGEST_LIFE: i64 = 600;
+/// The longest lifetime of a webhook token, in seconds.
+const MAX_TOKEN_LIFE: i64 = 600;
 
-/// Why a webhook is not believed.
+/// Why a webhook is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
     #[error("the signature is not by one of our keys")]
@@ -69,16 +71,16 @@ struct Claims {
 }
 
 impl Rooms {
-    /// Stores a webhook and marks its room. Called again with the same event: nothing new.
+    /// Stores a webhook and marks its room. Idempotent for the same event.
     pub async fn receive_webhook(&self, authorization: &str, body: &[u8]) -> Result<(), Error> {
         let event = verify(&self.webhook_keys, authorization, body, self.clock).inspect_err(|why| {
             metrics::counter!("greenroom_webhooks_total", "result" => "refused").increment(1);
-            tracing::warn!(%why, "a webhook was refused");
+            tracing::warn!(%why, "webhook refused");
         })?;
         self.observe_lag(&event);
         if event.room_name.as_deref().is_some_and(|name| self.is_probe_room(name)) {
             metrics::counter!("greenroom_webhooks_total", "result" => "ignored").increment(1);
-            return Ok(()); // of a room that was created to see whether LiveKit creates rooms
+            return Ok(()); // from a room that was created to test LiveKit
         }
         let new = events::insert_event(&self.pool, &event).await?;
         let result = if new { "stored" } else { "repeated" };
@@ -90,7 +92,7 @@ impl Rooms {
         Ok(())
     }
 
-    /// How long the event was under way; LiveKit stamps it in whole seconds.
+    /// Measures the age of the event. LiveKit's timestamps are whole seconds.
     fn observe_lag(&self, event: &Event) {
         let created = event.payload.get("createdAt").and_then(|at| match at {
             Value::String(text) => text.parse::<i64>().ok(),
@@ -104,7 +106,7 @@ impl Rooms {
     }
 }
 
-/// Checks token and hash (correctness.md §8) and reads what is stored.
+/// Verifies the token and the hash (correctness.md §8), and reads the fields to store.
 pub fn verify(
     keys: &[WebhookKey],
     authorization: &str,
@@ -121,7 +123,7 @@ pub fn verify(
     let life = claims.exp.saturating_sub(from.unwrap_or(now));
     if claims.exp.saturating_add(LEEWAY) <= now
         || from.is_some_and(|from| from > now.saturating_add(LEEWAY))
-        || life > LONGEST_LIFE
+        || life > MAX_TOKEN_LIFE
     {
         return Err(Untrusted::Time);
     }
@@ -136,7 +138,7 @@ pub fn verify(
     read(body, &hash)
 }
 
-/// The claims, if this key signed them.
+/// Returns the claims if this key signed them.
 fn claims(key: &WebhookKey, token: &str) -> Option<Claims> {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.set_issuer(&[&key.key]);
@@ -153,7 +155,7 @@ fn read(body: &[u8], hash: &[u8]) -> Result<Event, Untrusted> {
     let mut payload: Value = serde_json::from_slice(body).map_err(|_| Untrusted::NotJson)?;
     remove_nul(&mut payload);
     if let Some(room) = payload.get_mut("room").and_then(Value::as_object_mut) {
-        room.remove("turnPassword"); // a secret of LiveKit's that nobody here needs
+        room.remove("turnPassword"); // a secret of LiveKit that is not needed here
     }
     let text = |path: &str| {
         payload.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
@@ -169,7 +171,7 @@ fn read(body: &[u8], hash: &[u8]) -> Result<Event, Untrusted> {
     })
 }
 
-/// Takes away U+0000, which Postgres cannot store: participants choose their names, metadata and attributes.
+/// Removes U+0000, which Postgres cannot store: participants choose their names, metadata and attributes.
 fn remove_nul(value: &mut Value) {
     match value {
         Value::String(text) => text.retain(|one| one != '\0'),

@@ -1,5 +1,5 @@
-//! What a reference names, and who may know of it: of a booking its parties, of a live room its readers, of a nest
-//! anybody; admins and operators of all.
+//! Finds what a reference names, and checks who may know of it: the parties of a booking, the readers of a live room,
+//! and every caller for a nest. Admins and operators may know of all rooms.
 
 use chassis::{
     diagnosis::Cause,
@@ -10,7 +10,7 @@ use proto::types::v1::Caller;
 use uuid::Uuid;
 
 use super::{
-    Decision, Standing,
+    Decision, JoinStatus,
     reference::{self, Reference},
 };
 use crate::{
@@ -30,29 +30,29 @@ pub struct Target {
     pub id: Uuid,
 }
 
-/// What a reference leads to, for somebody who may know of it.
+/// What a reference names, for a caller who may know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FoundTarget {
     Room(Target),
-    /// An id of another kind of thing, and the room that it belongs to.
+    /// The id of something else, and the room that it belongs to.
     Other {
         names: &'static str,
         belongs_to: Target,
     },
 }
 
-/// What somebody is to a room that he may know of.
+/// The caller's relation to a room that the caller may know of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Access {
     pub is_host: bool,
-    /// Admins, and our own services.
+    /// The caller is an admin or one of our own services.
     pub is_admin: bool,
-    /// None: nothing is on in the live room.
+    /// `None`: the live room has no session that can be joined.
     pub owner: Option<Owner>,
 }
 
 impl Rooms {
-    /// None: there is no such thing, or none for this caller.
+    /// Finds what a reference names. `None`: it does not exist, or the caller may not know of it.
     pub async fn find_target(
         &self,
         caller: Option<&Caller>,
@@ -84,7 +84,7 @@ impl Rooms {
         }))
     }
 
-    /// None: the caller may not know of it, or it is gone.
+    /// The caller's access to a room. `None`: the caller may not know of it, or it was deleted.
     pub(super) async fn access(
         &self,
         caller: Option<&Caller>,
@@ -104,11 +104,11 @@ impl Rooms {
             }
             TargetKind::LiveRoom => {
                 let Some(caller) = caller else { return Ok(None) };
-                let place =
-                    seats::find_place(&self.pool, LiveRoomId(target.id), RoomReader::from(caller)).await?;
-                place.filter(|place| place.may_read).map(|place| {
-                    let session = place.session.filter(|_| place.status.is_some_and(LiveStatus::has_room));
-                    Access { is_host: place.is_host, is_admin, owner: session.map(Owner::LiveSession) }
+                let view = seats::find_seat_view(&self.pool, LiveRoomId(target.id), RoomReader::from(caller))
+                    .await?;
+                view.filter(|view| view.may_read).map(|view| {
+                    let session = view.session.filter(|_| view.status.is_some_and(LiveStatus::has_room));
+                    Access { is_host: view.is_host, is_admin, owner: session.map(Owner::LiveSession) }
                 })
             }
             TargetKind::Nest => {
@@ -121,40 +121,40 @@ impl Rooms {
         })
     }
 
-    /// Whether the caller may come in: the token's decision, and what joining would make of it.
-    pub(super) async fn standing(
+    /// Whether the caller may join: the token service's decision, and for live rooms the outcome of a join.
+    pub(super) async fn join_status(
         &self,
         access: &Access,
         caller: Option<&Caller>,
         target: Target,
         decision: Decision,
-    ) -> Result<Standing, Error> {
+    ) -> Result<JoinStatus, Error> {
         let system = caller.is_some_and(|caller| caller.system);
         Ok(match (decision, target.kind) {
-            _ if system => Standing::Observer,
-            // To a nest the first join adds whoever comes.
-            (None, _) | (Some(Reason::NotParticipant), TargetKind::Nest) => Standing::Admitted,
+            _ if system => JoinStatus::Observer,
+            // A nest adds new participants at their first join.
+            (None, _) | (Some(Reason::NotParticipant), TargetKind::Nest) => JoinStatus::Admitted,
             (Some(Reason::NotParticipant), TargetKind::LiveRoom) => {
                 self.would_be_seated(caller, LiveRoomId(target.id)).await?
             }
-            (Some(Reason::NotParticipant), TargetKind::Session) if access.is_admin => Standing::Observer,
+            (Some(Reason::NotParticipant), TargetKind::Session) if access.is_admin => JoinStatus::Observer,
             (Some(Reason::RoomNotFound), TargetKind::Nest) => {
                 let nest = store::owners::find_standing(&self.pool, Owner::Nest(NestId(target.id))).await?;
                 let open = nest.is_some_and(|nest| nest.open);
-                // It is open, but not to guests.
-                Standing::Refused(if open { Cause::Unauthenticated } else { Cause::RoomNotActive })
+                // The nest is open, but not for guests.
+                JoinStatus::Refused(if open { Cause::Unauthenticated } else { Cause::RoomNotActive })
             }
-            (Some(reason), _) => Standing::Refused(Cause::of(reason)),
+            (Some(reason), _) => JoinStatus::Refused(Cause::of(reason)),
         })
     }
 
-    /// What a join would lead to, without taking the seat.
-    async fn would_be_seated(&self, caller: Option<&Caller>, room: LiveRoomId) -> Result<Standing, Error> {
-        let Some(caller) = caller else { return Ok(Standing::Refused(Cause::Unauthenticated)) };
+    /// The outcome of a join, without taking the seat.
+    async fn would_be_seated(&self, caller: Option<&Caller>, room: LiveRoomId) -> Result<JoinStatus, Error> {
+        let Some(caller) = caller else { return Ok(JoinStatus::Refused(Cause::Unauthenticated)) };
         match predict_join(&self.pool, caller, room).await {
-            Ok(true) => Ok(Standing::Admitted),
-            Ok(false) => Ok(Standing::Refused(Cause::WaitingInLobby)),
-            Err(Error::Live(why)) => Ok(Standing::Refused(Cause::of(refused_by(why)))),
+            Ok(true) => Ok(JoinStatus::Admitted),
+            Ok(false) => Ok(JoinStatus::Refused(Cause::WaitingInLobby)),
+            Err(Error::Live(why)) => Ok(JoinStatus::Refused(Cause::of(refused_by(why)))),
             Err(error) => Err(error),
         }
     }
@@ -173,7 +173,7 @@ impl Named {
         Some(Target { kind: self.kind.parse().ok()?, id: self.target? })
     }
 
-    /// None: the reference is one that a room is known by.
+    /// The kind of an id that is not a room's own. `None`: the reference names the room itself.
     fn names_instead(&self) -> Option<&'static str> {
         ["live_session", "livekit_room", "notification"].into_iter().find(|kind| self.is(kind))
     }

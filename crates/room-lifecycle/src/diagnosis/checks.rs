@@ -1,4 +1,4 @@
-//! What each look says: findings from what the records, LiveKit and the settings show. Nothing is asked here.
+//! The checks of a diagnosis: findings from the records, LiveKit's answers and the settings. They send no requests.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use domain::{EndedReason, RoomStatus, TargetKind};
 use time::OffsetDateTime;
 
 use super::{
-    Standing,
+    JoinStatus,
     probe::{Health, ListError, Listed, Opened, Timed},
     verdict::Findings,
 };
@@ -16,11 +16,11 @@ use crate::{
     store::diagnosis::{RecordedRoom, RoomFacts},
 };
 
-/// Clocks that are further apart will sooner or later make tokens useless: LiveKit allows them a minute.
-const SKEW: time::Duration = time::Duration::seconds(30);
-/// `room_started` comes within milliseconds; later than this it does not come.
-const WEBHOOK_PATIENCE: time::Duration = time::Duration::seconds(30);
-const OF_LIVEKIT: [&str; 9] = [
+/// Clocks further apart than this are a finding. LiveKit allows a minute; beyond that it refuses tokens.
+const MOST_SKEW: time::Duration = time::Duration::seconds(30);
+/// `room_started` usually arrives within milliseconds. After this time it counts as lost.
+const WEBHOOK_TIMEOUT: time::Duration = time::Duration::seconds(30);
+const LIVEKIT_CHECKS: [&str; 9] = [
     "livekit_reachable",
     "livekit_key",
     "room_on_livekit",
@@ -32,43 +32,43 @@ const OF_LIVEKIT: [&str; 9] = [
     "webhooks",
 ];
 
-/// Nobody is to come in: LiveKit is not asked.
+/// Skips the checks of LiveKit: the room is closed, or the caller may not join.
 pub(super) fn skip(findings: &mut Findings) {
-    for check in OF_LIVEKIT {
-        findings.skip(check, "not asked: nobody may come in, or not this caller");
+    for check in LIVEKIT_CHECKS {
+        findings.skip(check, "not checked: the room is closed, or the caller may not join");
     }
 }
 
-/// What the records say of the room, and of the caller.
+/// Checks the record of the room, and whether the caller may join.
 pub(super) fn record(
     findings: &mut Findings,
     kind: TargetKind,
-    ground: Option<&RoomFacts>,
-    standing: Standing,
+    room_facts: Option<&RoomFacts>,
+    join_status: JoinStatus,
     policy: Policy,
 ) {
-    if let Some(ground) = ground {
-        findings.add_window(kind, ground.opens_at, ground.closes_at);
+    if let Some(room_facts) = room_facts {
+        findings.add_window(kind, room_facts.opens_at, room_facts.closes_at);
     }
-    let cause = match (standing, ground) {
-        (Standing::Refused(cause), _) => Some(cause),
+    let cause = match (join_status, room_facts) {
+        (JoinStatus::Refused(cause), _) => Some(cause),
         (_, None) => Some(Cause::RoomNotActive),
-        (_, Some(ground)) if !ground.open => Some(closed(kind, ground.ended_reason)),
-        (_, Some(ground)) => {
-            let early = kind == TargetKind::Session && ground.now < ground.opens_at;
-            let made = ground.room.as_ref().is_some_and(is_made);
+        (_, Some(room_facts)) if !room_facts.open => Some(closed(kind, room_facts.ended_reason)),
+        (_, Some(room_facts)) => {
+            let early = kind == TargetKind::Session && room_facts.now < room_facts.opens_at;
+            let created = room_facts.room.as_ref().is_some_and(is_created);
             match () {
-                () if !made && (policy.at_booking || !early) => Some(Cause::RoomPending),
+                () if !created && (policy.at_booking || !early) => Some(Cause::RoomPending),
                 () if early => Some(Cause::TooEarly),
                 () => None,
             }
         }
     };
-    findings.add("record", Duration::ZERO, describe_record(ground), cause);
+    findings.add("record", Duration::ZERO, describe_record(room_facts), cause);
 }
 
-/// LiveKit had it made, as far as the records know.
-pub(super) fn is_made(room: &RecordedRoom) -> bool {
+/// Whether LiveKit has created the room, according to the record.
+pub(super) fn is_created(room: &RecordedRoom) -> bool {
     room.status == RoomStatus::Active
 }
 
@@ -80,10 +80,10 @@ fn closed(kind: TargetKind, reason: Option<EndedReason>) -> Cause {
     }
 }
 
-fn describe_record(ground: Option<&RoomFacts>) -> String {
-    let Some(ground) = ground else { return "nothing is on".to_owned() };
-    let open = if ground.open { "open" } else { "closed" };
-    let Some(room) = &ground.room else { return format!("{open}; its room was never recorded") };
+fn describe_record(room_facts: Option<&RoomFacts>) -> String {
+    let Some(room_facts) = room_facts else { return "there is no session".to_owned() };
+    let open = if room_facts.open { "open" } else { "closed" };
+    let Some(room) = &room_facts.room else { return format!("{open}; its room was never recorded") };
     let failed = room.last_error.as_ref().map(|error| format!("; last failure: {error}")).unwrap_or_default();
     let sid = room.sid.as_deref().unwrap_or("no SID");
     format!(
@@ -94,7 +94,7 @@ fn describe_record(ground: Option<&RoomFacts>) -> String {
     )
 }
 
-/// Whether LiveKit answers, knows our key, and has the room under the SID that we know.
+/// Checks that LiveKit answers, accepts our key, and has the room under the recorded SID.
 pub(super) fn livekit(
     findings: &mut Findings,
     reached: &Timed<Health>,
@@ -124,7 +124,7 @@ pub(super) fn livekit(
         }
     };
     match (room, found) {
-        (None, _) => skip_room(findings, "the room is not made yet"),
+        (None, _) => skip_room(findings, "the room is not created yet"),
         (Some(room), None) => {
             findings.add(
                 "room_on_livekit",
@@ -149,7 +149,7 @@ fn skip_room(findings: &mut Findings, why: &str) {
     findings.skip("sid_agrees", why);
 }
 
-/// What LiveKit says to a token for the room, and to one for a room that nobody made.
+/// Checks LiveKit's answers to a token for the room, and to a token for a room that does not exist.
 pub(super) fn token(
     findings: &mut Findings,
     opened: Option<&Timed<Opened>>,
@@ -157,11 +157,11 @@ pub(super) fn token(
     answers: bool,
 ) {
     match opened.filter(|_| answers) {
-        None => findings.skip("token_accepted", "there is no room to be tried, or LiveKit does not answer"),
+        None => findings.skip("token_accepted", "there is no room to try, or LiveKit does not answer"),
         Some(opened) => {
             let (detail, cause) = match &opened.value {
                 Opened::Accepted => ("a token opens the room", None),
-                Opened::NoRoom => ("LiveKit knows no such room", Some(Cause::TokenRefused)),
+                Opened::NoRoom => ("LiveKit does not find the room", Some(Cause::TokenRefused)),
                 Opened::Refused(why) => (why.as_str(), Some(Cause::TokenRefused)),
                 Opened::Silent(why) => (why.as_str(), Some(Cause::LivekitUnreachable)),
             };
@@ -175,13 +175,13 @@ pub(super) fn token(
     }
 }
 
-/// LiveKit's clock beside the database's, by which tokens are dated.
+/// Compares LiveKit's clock with the database's, which dates tokens.
 pub(super) fn clock(findings: &mut Findings, reached: &Timed<Health>, ours: OffsetDateTime) {
     let Ok(Some(theirs)) = reached.value else {
         return findings.skip("clock", "LiveKit's answers carry no date");
     };
     let skew = theirs - ours;
-    let cause = (skew.abs() > SKEW).then_some(Cause::ClockSkew);
+    let cause = (skew.abs() > MOST_SKEW).then_some(Cause::ClockSkew);
     if cause.is_some() {
         findings.facts.insert("clock_skew_seconds", skew.whole_seconds().to_string());
     }
@@ -189,7 +189,7 @@ pub(super) fn clock(findings: &mut Findings, reached: &Timed<Health>, ours: Offs
     findings.add("clock", Duration::ZERO, detail, cause);
 }
 
-/// Pages that came over https may not open ws://.
+/// Checks that LiveKit's URL is secure if the page is: browsers refuse ws:// from https:// pages.
 pub(super) fn browser_url(findings: &mut Findings, ws_url: &str, app_url: Option<&str>) {
     let Some(app_url) = app_url else { return findings.skip("browser_url", "APP_URL is not set") };
     let insecure = ws_url.starts_with("ws:") && app_url.starts_with("https:");
@@ -197,7 +197,8 @@ pub(super) fn browser_url(findings: &mut Findings, ws_url: &str, app_url: Option
     findings.add("browser_url", Duration::ZERO, detail, insecure.then_some(Cause::InsecureWebsocketUrl));
 }
 
-/// LiveKit tells of every room that it makes; a room of which it reported nothing means that its webhooks are lost.
+/// Checks that the webhook `room_started` arrived. LiveKit sends it for every room that it creates; without it,
+/// webhooks are lost.
 pub(super) fn webhooks(
     findings: &mut Findings,
     room: Option<&RecordedRoom>,
@@ -205,13 +206,13 @@ pub(super) fn webhooks(
     events_keep: time::Duration,
 ) {
     let Some((room, age)) = room.and_then(|room| Some((room, now - room.made_at?))) else {
-        return findings.skip("webhooks", "the room is not made yet");
+        return findings.skip("webhooks", "the room is not created yet");
     };
     if room.announced {
         return findings.add("webhooks", Duration::ZERO, "room_started arrived", None);
     }
-    if age <= WEBHOOK_PATIENCE || age >= events_keep {
-        return findings.skip("webhooks", "the room is too young or too old to tell");
+    if age <= WEBHOOK_TIMEOUT || age >= events_keep {
+        return findings.skip("webhooks", "the room is too new or too old for this check");
     }
     let detail = format!("no room_started within {} s", age.whole_seconds());
     findings.add("webhooks", Duration::ZERO, detail, Some(Cause::WebhooksSilent));

@@ -1,4 +1,4 @@
-//! What may be asked about a room that somebody cannot get into, request by request.
+//! The gRPC service of diagnoses.
 
 use chassis::{
     field::{Fields, one_of},
@@ -23,7 +23,7 @@ use crate::{Rooms, RpcResult, nests};
 impl DiagnosisService for Rooms {
     async fn find_room(&self, request: Request<pb::FindRoomRequest>) -> RpcResult<pb::FindRoomResponse> {
         let request = request.into_inner();
-        let caller = anybody(request.caller)?;
+        let caller = maybe_caller(request.caller)?;
         let instead = |not_known: Diagnosis| pb::FindRoomResponse {
             not_known: Some(not_known.into()),
             ..pb::FindRoomResponse::default()
@@ -40,7 +40,7 @@ impl DiagnosisService for Rooms {
 
     async fn diagnose(&self, request: Request<pb::DiagnoseRequest>) -> RpcResult<pb::Diagnosis> {
         let request = request.into_inner();
-        let caller = anybody(request.caller)?;
+        let caller = maybe_caller(request.caller)?;
         let mut wrong = Fields::default();
         let target = wrong.check_or(
             target(request.kind, &request.id),
@@ -72,9 +72,9 @@ impl DiagnosisService for Rooms {
     }
 }
 
-/// Nobody in particular, or a caller as he must be.
-fn anybody(who: Option<Caller>) -> Result<Option<Caller>, Refusal> {
-    who.map(|who| caller(Some(who))).transpose()
+/// An anonymous request, or a valid caller.
+fn maybe_caller(sent: Option<Caller>) -> Result<Option<Caller>, Refusal> {
+    sent.map(|sent| caller(Some(sent))).transpose()
 }
 
 fn target(kind: i32, id: &str) -> Result<Target, Refusal> {

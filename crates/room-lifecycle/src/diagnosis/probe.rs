@@ -1,5 +1,5 @@
-//! LiveKit as a client meets it, asked for nothing but answers. Not through livekit-api, which hides the status of
-//! answers that are not Twirp's, a wrong key's among them: here the status is the finding.
+//! Probes LiveKit as a client would, without changing anything. It does not use livekit-api, which hides the HTTP
+//! status of responses that are not Twirp's, such as that of a wrong key. Here the status is the finding.
 
 use std::time::{Duration, Instant};
 
@@ -14,20 +14,20 @@ use uuid::Uuid;
 
 use crate::livekit::reason;
 
-/// How long a probe's token lives; LiveKit adds a minute.
+/// How long a probe's token is valid. LiveKit adds a minute.
 const TTL: time::Duration = time::Duration::seconds(10);
 
-/// An answer, and how long it took to come.
+/// An answer, and how long it took.
 #[derive(Debug)]
 pub struct Timed<T> {
     pub value: T,
     pub took: Duration,
 }
 
-/// LiveKit lives. Its clock, if its answers carry one.
+/// LiveKit's clock, if its answers carry a date. An error if LiveKit does not answer.
 pub type Health = Result<Option<OffsetDateTime>, String>;
 
-/// The SID of a room that is there.
+/// The SID of a listed room. `None`: the room is not listed.
 pub type Listed = Result<Option<String>, ListError>;
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub enum ListError {
     Silent(String),
 }
 
-/// What LiveKit says to a token before the upgrade.
+/// LiveKit's answer to a token, before the upgrade to a websocket.
 #[derive(Debug)]
 pub enum Opened {
     Accepted,
@@ -49,15 +49,15 @@ pub enum Opened {
 pub struct Probe {
     http: Client,
     config: LiveKit,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Probe {
-    pub fn new(config: &LiveKit, patience: Duration) -> reqwest::Result<Self> {
+    pub fn new(config: &LiveKit, timeout: Duration) -> reqwest::Result<Self> {
         // reqwest panics without a default; an error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Client::builder().timeout(patience).redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { http, config: config.clone(), patience })
+        let http = Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build()?;
+        Ok(Self { http, config: config.clone(), timeout })
     }
 
     pub async fn health(&self) -> Timed<Health> {
@@ -67,7 +67,7 @@ impl Probe {
                 .get(&self.config.url)
                 .send()
                 .await
-                .map_err(|error| root_cause(&error, self.patience))?;
+                .map_err(|error| root_cause(&error, self.timeout))?;
             let status = answer.status();
             if status != StatusCode::OK {
                 return Err(format!("{} answers {status}: {}", self.config.url, text(answer).await));
@@ -79,7 +79,7 @@ impl Probe {
         .await
     }
 
-    /// Whether the room of this name is there. The clock of this process is good enough to be let in with.
+    /// Looks for the room of this name in LiveKit's list. The clock of this process is exact enough for the token.
     pub async fn list(&self, name: &str) -> Timed<Listed> {
         #[derive(Deserialize)]
         struct Rooms {
@@ -98,7 +98,7 @@ impl Probe {
             let url = format!("{}/twirp/livekit.RoomService/ListRooms", self.config.url);
             let body = serde_json::json!({ "names": [name] });
             let answer = self.http.post(url).bearer_auth(token).json(&body).send().await;
-            let answer = answer.map_err(|error| ListError::Silent(root_cause(&error, self.patience)))?;
+            let answer = answer.map_err(|error| ListError::Silent(root_cause(&error, self.timeout)))?;
             match answer.status() {
                 StatusCode::OK => {}
                 StatusCode::UNAUTHORIZED => return Err(ListError::KeyRefused(text(answer).await)),
@@ -108,14 +108,14 @@ impl Probe {
                 }
             }
             let rooms: Rooms =
-                answer.json().await.map_err(|error| ListError::Silent(root_cause(&error, self.patience)))?;
+                answer.json().await.map_err(|error| ListError::Silent(root_cause(&error, self.timeout)))?;
             Ok(rooms.rooms.into_iter().find(|room| room.name == name).map(|room| room.sid))
         })
         .await
     }
 
-    /// Whether a token for this room, dated by the database as those of people are, would open it. It would make its
-    /// bearer invisible and mute, and nobody ever joins with it.
+    /// Checks whether LiveKit accepts a token for this room. The database dates the token, like those of users. It
+    /// would make its bearer hidden and mute, and it is never used to join.
     pub async fn validate(&self, room: &str, now: OffsetDateTime) -> Timed<Opened> {
         timed(async {
             let grants = VideoGrants {
@@ -134,7 +134,7 @@ impl Probe {
             let url = format!("{}/rtc/validate?access_token={token}", self.config.url);
             let answer = match self.http.get(url).send().await {
                 Ok(answer) => answer,
-                Err(error) => return Opened::Silent(root_cause(&error.without_url(), self.patience)),
+                Err(error) => return Opened::Silent(root_cause(&error.without_url(), self.timeout)),
             };
             match answer.status() {
                 StatusCode::OK => Opened::Accepted,
@@ -148,7 +148,7 @@ impl Probe {
         .await
     }
 
-    /// The same for a room that nobody made.
+    /// The same for a room that does not exist.
     pub async fn validate_phantom(&self, now: OffsetDateTime) -> Timed<Opened> {
         self.validate(&format!("greenroom-probe-{}", Uuid::new_v4()), now).await
     }
@@ -168,16 +168,16 @@ impl Probe {
     }
 }
 
-async fn timed<T>(look: impl Future<Output = T>) -> Timed<T> {
+async fn timed<T>(probe: impl Future<Output = T>) -> Timed<T> {
     let begun = Instant::now();
-    let value = look.await;
+    let value = probe.await;
     Timed { value, took: begun.elapsed() }
 }
 
-/// The innermost reason, which says most.
-fn root_cause(error: &reqwest::Error, patience: Duration) -> String {
+/// The innermost cause, which is the most precise one.
+fn root_cause(error: &reqwest::Error, timeout: Duration) -> String {
     if error.is_timeout() {
-        return format!("no answer within {} ms", patience.as_millis());
+        return format!("no answer within {} ms", timeout.as_millis());
     }
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {

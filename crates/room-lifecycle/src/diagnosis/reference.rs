@@ -1,20 +1,20 @@
-//! What people paste when they cannot get in: an id, a LiveKit room name, the link of a meeting, an naddr. Pure, and
-//! total: whatever is none of these is no reference, and never an error.
+//! Parses what users paste when they cannot join: an id, a LiveKit room name, the link of a meeting, or an naddr. Pure.
+//! Any other text is not a reference, and never an error.
 
 use domain::{NestId, SessionId};
 use nostr::nips::nip19::{FromBech32, Nip19Coordinate};
 use uuid::Uuid;
 
-/// Longer than any of them with an id of ours inside.
+/// The longest text that is read. Every reference with an id of ours is shorter.
 const LONGEST: usize = 2048;
-/// NIP-53's kinds of a room: the one we make, and the one that a setting may have made.
+/// NIP-53's kinds of a room: the default of `NESTS_EVENT_KIND`, and the other one.
 const NEST_KINDS: [u16; 2] = [30_312, 30_311];
-/// How LiveKit names of ours begin (`domain::Owner::room_name`).
+/// The prefixes of our LiveKit room names (`domain::Owner::room_name`).
 const NAMES: [&str; 3] = ["session-", "live-", "nest-"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
-    /// Of whatever kind: only the database tells.
+    /// An id of any kind. Only the database knows the kind.
     Id(Uuid),
     /// A room on LiveKit, of any generation.
     RoomName(String),
@@ -22,7 +22,7 @@ pub enum Reference {
     Nest(NestId),
 }
 
-/// None: nothing of ours is written so.
+/// Parses a reference. `None`: the text is not one.
 #[must_use]
 pub fn parse(text: &str) -> Option<Reference> {
     let text = text.trim();
@@ -43,7 +43,7 @@ pub fn parse(text: &str) -> Option<Reference> {
     (is_name && !text.contains('\0')).then(|| Reference::RoomName(text.to_owned()))
 }
 
-/// Any URL whose path ends in `/meeting/{id}`: products put their pages where they like.
+/// Any URL whose path ends in `/meeting/{id}`: each product chooses its own host and prefix.
 fn meeting(url: &str) -> Option<Reference> {
     let path = url.split(['?', '#']).next()?.trim_end_matches('/');
     let (before, id) = path.rsplit_once('/')?;
@@ -51,7 +51,7 @@ fn meeting(url: &str) -> Option<Reference> {
     id.parse().map(Reference::Meeting).ok()
 }
 
-/// NIP-19: an address whose identifier is the nest's id.
+/// A NIP-19 address whose identifier is the nest's id.
 fn nest(naddr: &str) -> Option<Reference> {
     let address = Nip19Coordinate::from_bech32(naddr).ok()?.coordinate;
     NEST_KINDS.contains(&address.kind.as_u16()).then_some(())?;
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_to_write_a_room_is_understood() {
+    fn parse_accepts_every_form_of_reference() {
         let id: Uuid = ID.parse().unwrap();
         assert_eq!(parse(&format!(" {ID}\n")), Some(Reference::Id(id)));
         for url in ["https://app.example.org/meeting/", "http://x/en/meeting/"] {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_of_them_is_no_reference() {
+    fn parse_returns_none_for_other_texts() {
         let long = format!("https://x/{}/meeting/{ID}", "y".repeat(LONGEST));
         let wrong = [
             "",
@@ -124,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_pasted_is_read_without_a_panic(text in ".{0,300}", bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn parse_never_panics(text in ".{0,300}", bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             for start in ["", "naddr1", "nostr:naddr1", "https://x/meeting/", "session-"] {
                 let _ = parse(&format!("{start}{text}"));
                 let _ = parse(&format!("{start}{}", String::from_utf8_lossy(&bytes)));

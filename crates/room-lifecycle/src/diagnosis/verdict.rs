@@ -1,4 +1,4 @@
-//! From findings to an answer. Pure: the heaviest cause is told, in the order in which [`Cause`] lists them.
+//! From findings to an answer. Pure. The answer names the most serious cause, by the order of [`Cause`].
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,19 +8,19 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::Target;
 
-/// One look, and what it found.
+/// One check, and what it found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub check: &'static str,
-    /// None: not made, because of what was found before.
+    /// `None`: skipped because of an earlier finding.
     pub ok: Option<bool>,
-    /// For admins.
+    /// For admins only.
     pub detail: String,
     pub cause: Option<Cause>,
     pub took: Duration,
 }
 
-/// Everything that was found of a room.
+/// All findings about a room.
 #[derive(Clone, Debug)]
 pub(super) struct Findings {
     pub list: Vec<Finding>,
@@ -28,7 +28,7 @@ pub(super) struct Findings {
     pub repaired: bool,
 }
 
-/// What is told.
+/// The answer.
 #[derive(Clone, Debug)]
 pub struct Diagnosis {
     pub checks: Vec<Finding>,
@@ -38,19 +38,19 @@ pub struct Diagnosis {
     pub repaired: bool,
 }
 
-/// The cause that weighs most; none at all is well.
+/// The most serious cause. Without causes it is `Ok`.
 #[must_use]
 pub fn verdict(causes: impl IntoIterator<Item = Cause>) -> Cause {
     causes.into_iter().min().unwrap_or(Cause::Ok)
 }
 
-/// The one answer for what does not exist and for what the caller may not know of.
+/// The answer for a room that does not exist, or that the caller may not know of.
 #[must_use]
 pub fn not_known(is_admin: bool) -> Diagnosis {
     Diagnosis::of_record(Cause::RoomNotKnown, is_admin, BTreeMap::new())
 }
 
-/// An id of something else, for somebody who may know of it.
+/// The answer for an id of something else, for a caller who may know of it.
 #[must_use]
 pub(super) fn mismatch(names: &str, belongs_to: Target) -> Diagnosis {
     let facts = BTreeMap::from([
@@ -80,7 +80,7 @@ impl Findings {
         Self { list: Vec::new(), facts, repaired: false }
     }
 
-    /// A look that was made. Without a cause it found nothing wrong.
+    /// Adds a check that ran. Without a cause it found no problem.
     pub fn add(
         &mut self,
         check: &'static str,
@@ -91,7 +91,7 @@ impl Findings {
         self.list.push(Finding { check, ok: Some(cause.is_none()), detail: detail.into(), cause, took });
     }
 
-    /// A look that was not made, and why.
+    /// Adds a skipped check, and why it was skipped.
     pub fn skip(&mut self, check: &'static str, why: impl Into<String>) {
         self.list.push(Finding { check, ok: None, detail: why.into(), cause: None, took: Duration::ZERO });
     }
@@ -113,7 +113,7 @@ impl Findings {
         verdict(self.list.iter().filter_map(|finding| finding.cause))
     }
 
-    /// The answer; only admins are told the details, which name hosts, SIDs and what LiveKit said.
+    /// The answer. Only admins get the details, which contain hosts, SIDs and LiveKit's texts.
     pub fn conclude(mut self, is_admin: bool) -> Diagnosis {
         let cause = self.cause();
         if !is_admin {
@@ -136,18 +136,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_found_one_of_the_causes_is_told_and_it_weighs_most(causes in prop::collection::vec(any_cause(), 0..12)) {
-            let told = verdict(causes.iter().copied());
-            prop_assert!(causes.contains(&told) || causes.is_empty() && told == Cause::Ok);
-            prop_assert!(causes.iter().all(|cause| told <= *cause));
+        fn verdict_is_the_most_serious_cause(causes in prop::collection::vec(any_cause(), 0..12)) {
+            let cause = verdict(causes.iter().copied());
+            prop_assert!(causes.contains(&cause) || causes.is_empty() && cause == Cause::Ok);
+            prop_assert!(causes.iter().all(|other| cause <= *other));
             let mut shuffled = causes;
             shuffled.reverse();
-            prop_assert_eq!(verdict(shuffled), told);
+            prop_assert_eq!(verdict(shuffled), cause);
         }
     }
 
     #[test]
-    fn details_are_for_admins() {
+    fn details_are_only_for_admins() {
         let target = Target { kind: TargetKind::Nest, id: uuid::Uuid::nil() };
         let found = || {
             let mut findings = Findings::new(target);
@@ -160,8 +160,8 @@ mod tests {
             findings
         };
         assert_eq!(found().conclude(true).checks[0].detail, "10.0.0.7 refused");
-        let told = found().conclude(false);
-        assert_eq!((told.checks[0].detail.as_str(), told.cause), ("", Cause::LivekitUnreachable));
-        assert_ne!(told.fix, found().conclude(true).fix);
+        let answer = found().conclude(false);
+        assert_eq!((answer.checks[0].detail.as_str(), answer.cause), ("", Cause::LivekitUnreachable));
+        assert_ne!(answer.fix, found().conclude(true).fix);
     }
 }

@@ -1,5 +1,5 @@
-//! Which participants to probe, what an answer means, and when a room of ghosts is replaced. Pure: probing and writing are done
-//! elsewhere, and the statements that write check again what may have changed meanwhile.
+//! Decides which participants to probe, what an answer means, and when a room of ghosts is replaced. Pure: probes and
+//! writes are elsewhere, and the statements that write check again what may have changed meanwhile.
 
 use std::collections::HashSet;
 
@@ -12,83 +12,84 @@ use crate::livekit::probe::ProbeAnswer;
 pub const PROBES_PER_SECOND: i64 = 5;
 /// Rooms a second whose participants are probed after a silence.
 pub const ROOMS_PER_SECOND: i64 = 50;
-/// Participants that one turn probes: each may take 3 s on LiveKit, and all at the same time.
+/// The most participants that one turn probes. Each may take 3 s on LiveKit; they are probed at the same time.
 pub const MOST_PROBES: usize = 512;
-/// Between the two probes that find a ghost. A participant with a younger sign of life or probe is left alone.
+/// Between the two probes that find a ghost. A participant with a later sign of life or probe is not probed.
 pub const APART: Duration = Duration::seconds(10);
-/// Between two probes of a ghost: one that is answered ends it.
+/// Between two probes of a ghost. An answered probe shows that it is not a ghost any more.
 pub const GHOSTS_APART: Duration = Duration::seconds(15);
-/// A room of ghosts keeps its name for so long after LiveKit answers again: clients come back 8 to 14 s after a crash,
-/// and give up when their room is not there.
-pub const RENEWED_AFTER: Duration = Duration::seconds(60);
+/// A room of ghosts is kept for this time after LiveKit answers again. Clients reconnect 8 to 14 s after a crash, and
+/// give up if their room does not exist.
+pub const REPLACED_AFTER: Duration = Duration::seconds(60);
 
-/// Probes are allowed for at most this long: a turn that comes late does not probe all at once.
+/// The budget of a turn covers at most this time: a late turn does not probe everything at once.
 const LONGEST_TURN: Duration = Duration::seconds(5);
-/// How many turns the first one counts for, and one before which the clock was set back.
+/// The time that the budget covers in the first turn, or after the clock was set back.
 const SHORTEST_TURN: Duration = Duration::SECOND;
 
 /// One replica's turn to probe, and what is known of LiveKit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
     pub now: OffsetDateTime,
-    /// When the turn before began.
+    /// When the previous turn began.
     pub last: Option<OffsetDateTime>,
-    /// When a probe found no node, until all without a sign of life since then are found or are ghosts.
+    /// When a probe was silent. Kept until all participants without a sign of life since then have given one, have
+    /// left or are ghosts.
     pub alarmed_at: Option<OffsetDateTime>,
-    /// Since when LiveKit has answered without a failure in between.
+    /// Since when LiveKit has answered without a failure.
     pub answering_since: Option<OffsetDateTime>,
 }
 
 /// What a turn may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Participants with the oldest signs of life.
+    /// How many participants with the oldest signs of life are probed.
     pub probes: usize,
-    /// Ghosts, beside those.
+    /// How many ghosts are probed in addition.
     pub ghosts: usize,
-    /// Rooms whose participants are probed after a silence.
+    /// In how many rooms participants are probed after a silence.
     pub rooms: usize,
 }
 
 /// A participant who has joined, or a ghost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
+pub struct Participant {
     pub room: RoomId,
     pub room_name: String,
     pub identity: String,
     pub sid: Option<String>,
     /// Their last sign of life: an event about them, or a probe that was answered.
     pub alive_at: Option<OffsetDateTime>,
-    /// The first probe since then that was answered with silence.
+    /// The first silent probe since then.
     pub silent_since: Option<OffsetDateTime>,
     pub is_ghost: bool,
     pub in_live_session: bool,
 }
 
-/// Those who are due, each list with the oldest sign of life first.
+/// The participants that are due. Each list begins with the oldest sign of life.
 #[derive(Clone, Debug, Default)]
 pub struct Due {
-    /// Silent once, 10 s ago or more.
-    pub suspects: Vec<Person>,
+    /// Silent once, at least 10 s ago.
+    pub suspects: Vec<Participant>,
     /// Without a sign of life since the alarm.
-    pub unheard: Vec<Person>,
-    pub quiet: Vec<Person>,
-    pub ghosts: Vec<Person>,
+    pub unheard: Vec<Participant>,
+    pub quiet: Vec<Participant>,
+    pub ghosts: Vec<Participant>,
 }
 
-/// What the silences of a turn are good for.
+/// What the silences of a turn prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// LiveKit does not create rooms. No silence counts, earlier ones included.
+    /// Nothing: LiveKit does not create rooms. Earlier silences do not count either.
     Void,
-    /// LiveKit creates rooms: it is the first one.
+    /// LiveKit creates rooms: a silence counts as the first one.
     Counts,
-    /// It created a room before these probes, too: with an earlier silence it makes a ghost.
+    /// LiveKit created rooms before and after the probes: a second silence makes a ghost.
     Proves,
 }
 
 impl Silence {
-    /// Whether LiveKit created a room before and after the probes, if it was asked for one.
+    /// `before`, `after`: whether LiveKit created a room before and after the probes, if it was asked to.
     #[must_use]
     pub fn between(before: Option<bool>, after: Option<bool>) -> Self {
         match (before, after) {
@@ -100,7 +101,7 @@ impl Silence {
 }
 
 impl Turn {
-    /// Times in the future were written before the clock was set back.
+    /// Corrects times in the future, which were written before the clock was set back.
     #[must_use]
     pub fn settled(self) -> Self {
         let past = |at: Option<OffsetDateTime>| at.map(|at| at.min(self.now));
@@ -112,6 +113,7 @@ impl Turn {
         }
     }
 
+    /// How much this turn may probe, by the time since the previous one.
     #[must_use]
     pub fn budget(&self) -> Budget {
         let elapsed = self.last.map_or(SHORTEST_TURN, |last| self.now - last).min(LONGEST_TURN);
@@ -121,99 +123,107 @@ impl Turn {
         Budget { probes, ghosts: probes, rooms: share(ROOMS_PER_SECOND) }
     }
 
-    /// What is known of LiveKit after the answers of a turn. `makes_rooms`: whether it created a new room, if it was
-    /// asked for one.
+    /// Since when LiveKit answers, after the answers of a turn. `can_create_rooms`: whether it created a new room, if
+    /// it was asked to.
     #[must_use]
-    pub fn answering(&self, makes_rooms: Option<bool>, answers: &[ProbeAnswer]) -> Option<OffsetDateTime> {
-        if makes_rooms.is_none() && answers.is_empty() {
+    pub fn answering(
+        &self,
+        can_create_rooms: Option<bool>,
+        answers: &[ProbeAnswer],
+    ) -> Option<OffsetDateTime> {
+        if can_create_rooms.is_none() && answers.is_empty() {
             return self.answering_since;
         }
         let answers =
-            makes_rooms.unwrap_or_else(|| answers.iter().any(|&answer| answer != ProbeAnswer::Unknown));
+            can_create_rooms.unwrap_or_else(|| answers.iter().any(|&answer| answer != ProbeAnswer::Unknown));
         answers.then(|| self.answering_since.unwrap_or(self.now))
     }
 
-    /// The alarm after the answers of a turn. The first silence of a participant that gave a sign of life since the
-    /// last alarm is a new one. Not `unheard`: all gave a sign of life meanwhile, or have left; that can be the answer
-    /// to a silence, too, because LiveKit took 3 s to say it.
+    /// The alarm after the answers of a turn. A silence raises a new alarm if the participant gave a sign of life
+    /// since the last one. `unheard`: whether there still are participants without a sign of life. They may all have
+    /// given one or left while LiveKit took 3 s to answer.
     #[must_use]
-    pub fn alarm(&self, asked: &[(Person, ProbeAnswer)], unheard: bool) -> Option<OffsetDateTime> {
-        let is_new = |person: &Person| {
-            self.alarmed_at.is_none_or(|alarm| person.alive_at.is_some_and(|alive| alive >= alarm))
+    pub fn alarm(&self, asked: &[(Participant, ProbeAnswer)], unheard: bool) -> Option<OffsetDateTime> {
+        let is_new = |participant: &Participant| {
+            self.alarmed_at.is_none_or(|alarm| participant.alive_at.is_some_and(|alive| alive >= alarm))
         };
-        let is_news =
-            |(person, answer): &(Person, ProbeAnswer)| is_silence(person, *answer) && is_new(person);
+        let is_news = |(participant, answer): &(Participant, ProbeAnswer)| {
+            is_silence(participant, *answer) && is_new(participant)
+        };
         if unheard && asked.iter().any(is_news) {
             return Some(self.now);
         }
         self.alarmed_at.filter(|_| unheard)
     }
 
-    /// Whether rooms of ghosts may be replaced: not while clients may still be coming back.
+    /// Whether rooms of ghosts may be replaced: not while clients may still reconnect.
     #[must_use]
-    pub fn may_renew(&self) -> bool {
-        self.answering_since.is_some_and(|since| self.now - since >= RENEWED_AFTER)
+    pub fn may_replace(&self) -> bool {
+        self.answering_since.is_some_and(|since| self.now - since >= REPLACED_AFTER)
     }
 
-    /// Whether this silence is the second one, 10 s after the first. It makes a ghost if LiveKit created new rooms all
-    /// the while, and no event came: that is for the caller to check.
+    /// Whether this silence is the second one, at least 10 s after the first. It makes a ghost if LiveKit created new
+    /// rooms meanwhile and no event arrived; the caller checks both.
     #[must_use]
-    pub fn is_second_silence(&self, person: &Person, answer: ProbeAnswer) -> bool {
-        is_silence(person, answer) && person.silent_since.is_some_and(|since| self.now - since >= APART)
+    pub fn is_second_silence(&self, participant: &Participant, answer: ProbeAnswer) -> bool {
+        is_silence(participant, answer)
+            && participant.silent_since.is_some_and(|since| self.now - since >= APART)
     }
 }
 
-/// Whether no node of LiveKit has a participant that counts as joined.
+/// Whether an answer says that no node has a participant that counts as joined.
 #[must_use]
-pub fn is_silence(person: &Person, answer: ProbeAnswer) -> bool {
-    answer == ProbeAnswer::Silent && !person.is_ghost
+pub fn is_silence(participant: &Participant, answer: ProbeAnswer) -> bool {
+    answer == ProbeAnswer::Silent && !participant.is_ghost
 }
 
 impl Due {
-    /// The participants to probe, each once.
+    /// Chooses the participants to probe, each once.
     #[must_use]
-    pub fn choose(self, budget: Budget) -> Vec<Person> {
+    pub fn choose(self, budget: Budget) -> Vec<Participant> {
         let mut chosen = Chosen::default();
-        for person in self.suspects.into_iter().chain(self.unheard) {
-            chosen.add_of_rooms(person, budget.rooms);
+        for participant in self.suspects.into_iter().chain(self.unheard) {
+            chosen.add_of_rooms(participant, budget.rooms);
         }
         let ghosts = self.ghosts.into_iter().take(budget.ghosts);
         let quiet = one_of_each_room_first(self.quiet);
-        for person in ghosts.chain(quiet.into_iter().take(budget.probes)) {
-            chosen.add(person);
+        for participant in ghosts.chain(quiet.into_iter().take(budget.probes)) {
+            chosen.add(participant);
         }
-        chosen.people
+        chosen.participants
     }
 }
 
 #[derive(Default)]
 struct Chosen {
-    people: Vec<Person>,
-    seen: HashSet<(RoomId, String)>,
+    participants: Vec<Participant>,
+    added: HashSet<(RoomId, String)>,
     rooms: HashSet<RoomId>,
 }
 
 impl Chosen {
-    fn add(&mut self, person: Person) {
-        if self.people.len() < MOST_PROBES && self.seen.insert((person.room, person.identity.clone())) {
-            self.people.push(person);
+    fn add(&mut self, participant: Participant) {
+        if self.participants.len() < MOST_PROBES
+            && self.added.insert((participant.room, participant.identity.clone()))
+        {
+            self.participants.push(participant);
         }
     }
 
-    /// Adds a participant unless that takes one room too many.
-    fn add_of_rooms(&mut self, person: Person, most: usize) {
-        if self.rooms.len() < most || self.rooms.contains(&person.room) {
-            self.rooms.insert(person.room);
-            self.add(person);
+    /// Adds a participant unless its room would exceed `most` rooms.
+    fn add_of_rooms(&mut self, participant: Participant, most: usize) {
+        if self.rooms.len() < most || self.rooms.contains(&participant.room) {
+            self.rooms.insert(participant.room);
+            self.add(participant);
         }
     }
 }
 
-/// A room counts as quiet as the participant in it with the oldest sign of life.
-fn one_of_each_room_first(people: Vec<Person>) -> Vec<Person> {
+/// Sorts one participant of each room before the others. Their order is kept otherwise.
+fn one_of_each_room_first(participants: Vec<Participant>) -> Vec<Participant> {
     let mut rooms = HashSet::new();
     let (mut first, others): (Vec<_>, Vec<_>) =
-        people.into_iter().partition(|person| rooms.insert(person.room));
+        participants.into_iter().partition(|participant| rooms.insert(participant.room));
     first.extend(others);
     first
 }

@@ -12,8 +12,8 @@ fn turn(now: i64) -> Turn {
     Turn { now: at(now), last: Some(at(now - 1)), alarmed_at: None, answering_since: None }
 }
 
-fn person(room: u128, identity: &str) -> Person {
-    Person {
+fn participant(room: u128, identity: &str) -> Participant {
+    Participant {
         room: RoomId(Uuid::from_u128(room)),
         room_name: format!("session-{room}"),
         identity: identity.to_owned(),
@@ -25,8 +25,11 @@ fn person(room: u128, identity: &str) -> Person {
     }
 }
 
-fn names(people: &[Person]) -> Vec<String> {
-    people.iter().map(|person| format!("{}{}", person.room.0.as_u128(), person.identity)).collect()
+fn names(participants: &[Participant]) -> Vec<String> {
+    participants
+        .iter()
+        .map(|participant| format!("{}{}", participant.room.0.as_u128(), participant.identity))
+        .collect()
 }
 
 #[test]
@@ -42,24 +45,36 @@ fn probes_follow_the_time_since_the_last_turn() {
 }
 
 #[test]
-fn quiet_people_are_probed_one_of_each_room_first() {
+fn quiet_participants_are_probed_one_of_each_room_first() {
     let budget = Budget { probes: 3, ghosts: 1, rooms: 0 };
-    let quiet = vec![person(1, "a"), person(1, "b"), person(1, "c"), person(2, "a"), person(3, "a")];
+    let quiet = vec![
+        participant(1, "a"),
+        participant(1, "b"),
+        participant(1, "c"),
+        participant(2, "a"),
+        participant(3, "a"),
+    ];
     let due = Due { quiet: quiet.clone(), ..Due::default() };
     assert_eq!(names(&due.choose(budget)), ["1a", "2a", "3a"]);
     let due = Due { quiet: quiet[..3].to_vec(), ..Due::default() };
-    assert_eq!(names(&due.choose(budget)), ["1a", "1b", "1c"], "none of the probes is lost");
-    let ghosts = vec![person(4, "g"), person(5, "g")];
+    assert_eq!(names(&due.choose(budget)), ["1a", "1b", "1c"], "every probe is used");
+    let ghosts = vec![participant(4, "g"), participant(5, "g")];
     let due = Due { quiet, ghosts, ..Due::default() };
-    assert_eq!(names(&due.choose(budget)), ["4g", "1a", "2a", "3a"], "ghosts have probes of their own");
+    assert_eq!(names(&due.choose(budget)), ["4g", "1a", "2a", "3a"], "ghosts have a budget of their own");
 }
 
 #[test]
 fn suspects_come_before_others_and_rooms_are_bounded() {
     let due = Due {
-        suspects: vec![person(1, "a"), person(2, "a")],
-        unheard: vec![person(1, "b"), person(2, "a"), person(3, "a"), person(4, "a"), person(3, "b")],
-        quiet: vec![person(1, "b"), person(5, "a")],
+        suspects: vec![participant(1, "a"), participant(2, "a")],
+        unheard: vec![
+            participant(1, "b"),
+            participant(2, "a"),
+            participant(3, "a"),
+            participant(4, "a"),
+            participant(3, "b"),
+        ],
+        quiet: vec![participant(1, "b"), participant(5, "a")],
         ghosts: Vec::new(),
     };
     let chosen = due.choose(Budget { probes: 2, ghosts: 1, rooms: 3 });
@@ -68,14 +83,14 @@ fn suspects_come_before_others_and_rooms_are_bounded() {
 
 #[test]
 fn one_turn_probes_a_bounded_number() {
-    let unheard = (0..2_000).map(|number| person(1, &number.to_string())).collect();
+    let unheard = (0..2_000).map(|number| participant(1, &number.to_string())).collect();
     let due = Due { unheard, ..Due::default() };
     assert_eq!(due.choose(Budget { probes: 5, ghosts: 1, rooms: 50 }).len(), MOST_PROBES);
 }
 
 #[test]
 fn ghost_needs_two_silences_ten_seconds_apart() {
-    let silent = |since: Option<i64>| Person { silent_since: since.map(at), ..person(1, "a") };
+    let silent = |since: Option<i64>| Participant { silent_since: since.map(at), ..participant(1, "a") };
     let is_second = |since, answer| turn(100).is_second_silence(&silent(since), answer);
     assert!(is_second(Some(90), ProbeAnswer::Silent));
     assert!(!is_second(Some(91), ProbeAnswer::Silent));
@@ -83,7 +98,7 @@ fn ghost_needs_two_silences_ten_seconds_apart() {
     assert!(!is_second(Some(200), ProbeAnswer::Silent), "the clock was set back");
     assert!(!is_second(Some(90), ProbeAnswer::Unknown), "a timeout proves nothing");
     assert!(!is_second(Some(90), ProbeAnswer::Alive));
-    let ghost = Person { is_ghost: true, ..silent(Some(90)) };
+    let ghost = Participant { is_ghost: true, ..silent(Some(90)) };
     assert!(!turn(100).is_second_silence(&ghost, ProbeAnswer::Silent));
 }
 
@@ -99,7 +114,7 @@ fn silence_counts_only_while_livekit_creates_rooms() {
 
 #[test]
 fn first_silence_raises_the_alarm_until_all_are_heard() {
-    let asked = |answer| vec![(Person { alive_at: Some(at(50)), ..person(1, "a") }, answer)];
+    let asked = |answer| vec![(Participant { alive_at: Some(at(50)), ..participant(1, "a") }, answer)];
     assert_eq!(turn(100).alarm(&asked(ProbeAnswer::Silent), true), Some(at(100)));
     assert_eq!(
         turn(100).alarm(&asked(ProbeAnswer::Silent), false),
@@ -115,18 +130,18 @@ fn first_silence_raises_the_alarm_until_all_are_heard() {
     assert_eq!(
         alarmed(40).alarm(&asked(ProbeAnswer::Silent), true),
         Some(at(100)),
-        "alive after it: another crash"
+        "a sign of life after it: another crash"
     );
-    let ghost = vec![(Person { is_ghost: true, ..person(1, "a") }, ProbeAnswer::Silent)];
+    let ghost = vec![(Participant { is_ghost: true, ..participant(1, "a") }, ProbeAnswer::Silent)];
     assert_eq!(turn(100).alarm(&ghost, true), None);
 }
 
 #[test]
 fn rooms_are_replaced_a_minute_after_livekit_answers_again() {
     let since = |seconds: Option<i64>| Turn { answering_since: seconds.map(at), ..turn(100) };
-    assert!(since(Some(40)).may_renew());
-    assert!(!since(Some(41)).may_renew());
-    assert!(!since(None).may_renew());
+    assert!(since(Some(40)).may_replace());
+    assert!(!since(Some(41)).may_replace());
+    assert!(!since(None).may_replace());
 }
 
 #[test]
@@ -140,21 +155,24 @@ fn livekit_answers_since_the_last_failure() {
     assert_eq!(turn(100).answering(Some(true), &[]), Some(at(100)));
 }
 
-/// Turns as the service takes them, with the 3 s that each silence takes. LiveKit's first rooms fail: they are given to
-/// the node that was killed.
+/// Simulates turns as the service takes them. Each silence takes 3 s. LiveKit's first probe rooms fail, because they
+/// are assigned to the killed node.
 #[test]
 fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
-    let mut people: Vec<Person> =
-        ["host", "guest"].into_iter().flat_map(|who| (0..1_000).map(move |room| person(room, who))).collect();
+    let mut participants: Vec<Participant> = ["host", "guest"]
+        .into_iter()
+        .flat_map(|who| (0..1_000).map(move |room| participant(room, who)))
+        .collect();
     let mut checked: HashMap<(RoomId, String), OffsetDateTime> = HashMap::new();
-    let key = |person: &Person| (person.room, person.identity.clone());
+    let key = |participant: &Participant| (participant.room, participant.identity.clone());
     let mut turn = Turn { now: at(1), last: None, alarmed_at: Some(at(1)), answering_since: None };
     let mut now = at(8);
-    while !people.is_empty() {
+    while !participants.is_empty() {
         turn = Turn { now, last: Some(turn.now), ..turn };
-        let is_due = |person: &&Person| checked.get(&key(person)).is_none_or(|at| now - *at >= APART);
-        people.sort_by_key(|person| checked.get(&key(person)).copied());
-        let due: Vec<&Person> = people.iter().filter(is_due).collect();
+        let is_due =
+            |participant: &&Participant| checked.get(&key(participant)).is_none_or(|at| now - *at >= APART);
+        participants.sort_by_key(|participant| checked.get(&key(participant)).copied());
+        let due: Vec<&Participant> = participants.iter().filter(is_due).collect();
         let quietest: HashSet<RoomId> = due.iter().map(|one| one.room).take(turn.budget().rooms).collect();
         let suspects = due.iter().filter(|one| one.silent_since.is_some()).take(MOST_PROBES);
         let unheard = due.iter().filter(|one| quietest.contains(&one.room)).take(MOST_PROBES);
@@ -164,17 +182,22 @@ fn thousand_rooms_of_ghosts_are_found_within_a_minute() {
             quiet: due.iter().take(80).copied().cloned().collect(),
             ghosts: Vec::new(),
         };
-        let asked: Vec<_> =
-            lists.choose(turn.budget()).into_iter().map(|person| (person, ProbeAnswer::Silent)).collect();
-        for (person, _) in &asked {
-            checked.insert(key(person), now);
-            let known =
-                people.iter_mut().find(|one| one.room == person.room && one.identity == person.identity);
+        let asked: Vec<_> = lists
+            .choose(turn.budget())
+            .into_iter()
+            .map(|participant| (participant, ProbeAnswer::Silent))
+            .collect();
+        for (participant, _) in &asked {
+            checked.insert(key(participant), now);
+            let known = participants
+                .iter_mut()
+                .find(|one| one.room == participant.room && one.identity == participant.identity);
             known.unwrap().silent_since.get_or_insert(now);
         }
-        let second = asked.iter().filter(|(person, answer)| turn.is_second_silence(person, *answer));
-        let found: HashSet<_> = second.map(|(person, _)| key(person)).collect();
-        people.retain(|one| !found.contains(&key(one)));
+        let second =
+            asked.iter().filter(|(participant, answer)| turn.is_second_silence(participant, *answer));
+        let found: HashSet<_> = second.map(|(participant, _)| key(participant)).collect();
+        participants.retain(|one| !found.contains(&key(one)));
         // Probes 3 s, two rooms and writing 0.3 s, and the pause between two turns.
         now += if asked.is_empty() { Duration::seconds(1) } else { Duration::milliseconds(4_300) };
     }

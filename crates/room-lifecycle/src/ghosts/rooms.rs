@@ -1,4 +1,4 @@
-//! A room with only ghosts in it gets its next generation: LiveKit does not let go of them in any other way.
+//! Replaces rooms that contain only ghosts by their next generation: LiveKit never removes the ghosts from its list.
 
 use std::collections::BTreeSet;
 
@@ -19,64 +19,64 @@ use crate::{
     },
 };
 
-/// Rooms that one turn looks at: each takes 3 s of LiveKit's time, and all at once.
+/// The most rooms that one turn checks. Each may take 3 s on LiveKit; they are checked at the same time.
 const MOST_ROOMS: i64 = 32;
 
 /// A room in which no participant answers.
 struct Silent {
     record: Record,
-    /// The participants that LiveKit lists, as they were probed.
+    /// The participants that LiveKit listed when they were probed.
     sids: Vec<String>,
 }
 
 impl Rooms {
     /// Probes all participants of rooms of ghosts once more, and replaces the rooms without an answer.
-    pub(super) async fn renew_rooms_of_ghosts(&self, turn: &Turn) -> Result<(), Error> {
+    pub(super) async fn replace_rooms_of_ghosts(&self, turn: &Turn) -> Result<(), Error> {
         let due = rooms::list_rooms_of_ghosts(&self.pool, MOST_ROOMS).await?;
-        if due.is_empty() || !self.makes_rooms().await {
+        if due.is_empty() || !self.can_create_rooms().await {
             return Ok(());
         }
         let probed =
-            stream::iter(due.into_iter().map(|room| self.probe_all_inside(RoomId(room.0), turn.now)));
+            stream::iter(due.into_iter().map(|room| self.probe_all_listed(RoomId(room.0), turn.now)));
         let silent: Vec<Option<Silent>> = probed.buffer_unordered(WIDTH).collect().await;
         let silent: Vec<Silent> = silent.into_iter().flatten().collect();
         // Silence proves nothing if LiveKit has stopped working meanwhile.
-        if silent.is_empty() || !self.makes_rooms().await {
+        if silent.is_empty() || !self.can_create_rooms().await {
             return Ok(());
         }
-        let renewed = silent.into_iter().map(|silent| self.renew_if_unchanged(silent, turn.now));
-        stream::iter(renewed).buffer_unordered(WIDTH).collect::<()>().await;
+        let replaced = silent.into_iter().map(|silent| self.replace_if_unchanged(silent, turn.now));
+        stream::iter(replaced).buffer_unordered(WIDTH).collect::<()>().await;
         Ok(())
     }
 
-    /// The room, if LiveKit lists participants in it, and neither those nor others that we know of answer.
-    async fn probe_all_inside(&self, room: RoomId, at: OffsetDateTime) -> Option<Silent> {
-        match self.try_probe_all_inside(room, at).await {
+    /// Returns the room if LiveKit lists participants in it, and all probes of them and of those we know are silent.
+    async fn probe_all_listed(&self, room: RoomId, at: OffsetDateTime) -> Option<Silent> {
+        match self.try_probe_all_listed(room, at).await {
             Ok(silent) => silent,
             Err(error) => {
-                tracing::warn!(%error, room.id = %room, "a room of ghosts could not be looked at; it is tried again");
+                tracing::warn!(%error, room.id = %room, "checking a room of ghosts failed; it will be retried");
                 None
             }
         }
     }
 
-    async fn try_probe_all_inside(&self, room: RoomId, at: OffsetDateTime) -> Result<Option<Silent>, Error> {
+    async fn try_probe_all_listed(&self, room: RoomId, at: OffsetDateTime) -> Result<Option<Silent>, Error> {
         let record = store::find_record_by_id(&self.pool, room).await?;
         let Some(record) = record.filter(|record| record.open && record.status == RoomStatus::Active) else {
             return Ok(None);
         };
         let known = rooms::list_recent(&self.pool, room).await?;
-        let inside = match self.livekit.list_participants(&record.room_name).await {
-            Ok(inside) => inside,
+        let listed = match self.livekit.list_participants(&record.room_name).await {
+            Ok(listed) => listed,
             Err(error) => {
                 self.note(room, known.into_iter().map(|identity| (identity, ProbeAnswer::Unknown)), at)
                     .await?;
                 return Err(error.into());
             }
         };
-        let sids: Vec<String> = inside.iter().map(|one| one.sid.clone()).collect();
+        let sids: Vec<String> = listed.iter().map(|one| one.sid.clone()).collect();
         rooms::forget_unlisted(&self.pool, room, &sids).await?;
-        let identities: BTreeSet<String> = inside.into_iter().map(|one| one.identity).chain(known).collect();
+        let identities: BTreeSet<String> = listed.into_iter().map(|one| one.identity).chain(known).collect();
         let name = record.room_name.as_str();
         let probes = stream::iter(identities.into_iter().map(|identity| async move {
             let answer = self.livekit.probe(name, &identity).await;
@@ -88,6 +88,7 @@ impl Rooms {
         Ok(is_silent.then_some(Silent { record, sids }))
     }
 
+    /// Writes the answers of probes in one room.
     async fn note(
         &self,
         room: RoomId,
@@ -99,17 +100,17 @@ impl Rooms {
         Ok(ghosts::set_answers(&self.pool, &answers, at).await?)
     }
 
-    async fn renew_if_unchanged(&self, silent: Silent, since: OffsetDateTime) {
-        if let Err(error) = self.try_renew(&silent, since).await {
-            tracing::warn!(%error, room.id = %silent.record.id, "a room of ghosts could not be replaced; it is tried again");
+    async fn replace_if_unchanged(&self, silent: Silent, since: OffsetDateTime) {
+        if let Err(error) = self.try_replace(&silent, since).await {
+            tracing::warn!(%error, room.id = %silent.record.id, "replacing a room of ghosts failed; it will be retried");
         }
     }
 
-    async fn try_renew(&self, silent: &Silent, since: OffsetDateTime) -> Result<(), Error> {
+    async fn try_replace(&self, silent: &Silent, since: OffsetDateTime) -> Result<(), Error> {
         let Silent { record, sids } = silent;
-        // Who came back during the probes has another participant SID; their webhook may be late.
-        let inside = self.livekit.list_participants(&record.room_name).await?;
-        if inside.iter().any(|one| !sids.contains(&one.sid))
+        // A participant that reconnected during the probes has another SID, and its webhook may be late.
+        let listed = self.livekit.list_participants(&record.room_name).await?;
+        if listed.iter().any(|one| !sids.contains(&one.sid))
             || rooms::has_new_participant(&self.pool, record.id, since).await?
         {
             return Ok(());
@@ -117,7 +118,7 @@ impl Rooms {
         if self.retire(record, Why::Ghosts, record.status == RoomStatus::Active).await? {
             metrics::counter!("greenroom_ghost_rooms_replaced_total").increment(1);
         }
-        self.make_next(record).await?;
+        self.create_next(record).await?;
         rooms::forget_unlisted(&self.pool, record.id, &[]).await?;
         Ok(())
     }

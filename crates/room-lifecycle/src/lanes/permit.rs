@@ -1,4 +1,4 @@
-//! Permits: what a piece of work holds while it runs, first of the quick lane, then of the slow one.
+//! Permits: a piece of work holds one while it runs, first of the quick lane, then of the slow one.
 
 use std::{
     pin::pin,
@@ -15,15 +15,15 @@ use tokio::{
 };
 
 tokio::task_local! {
-    /// The permit of the work under way.
+    /// The permit of the work in progress.
     static CURRENT: Arc<Permit>;
 }
 
-/// Waits for an answer of LiveKit. Work that waits for long moves to the slow lane meanwhile.
+/// Waits for an answer of LiveKit. Work that waits too long moves to the slow lane meanwhile.
 pub(crate) async fn waiting<T>(answer: impl Future<Output = T>) -> T {
     let Ok(permit) = CURRENT.try_with(Arc::clone) else { return answer.await };
     let mut answer = pin!(answer);
-    if let Ok(answer) = timeout(permit.patience, &mut answer).await {
+    if let Ok(answer) = timeout(permit.slow_after, &mut answer).await {
         return answer;
     }
     permit.move_over();
@@ -33,10 +33,10 @@ pub(crate) async fn waiting<T>(answer: impl Future<Output = T>) -> T {
 #[derive(Debug)]
 pub(super) struct Permit {
     kind: &'static str,
-    patience: Duration,
+    slow_after: Duration,
     held: Mutex<Held>,
     slow_lane: Arc<Semaphore>,
-    /// One answer took longer than the patience.
+    /// One answer took longer than `slow_after`.
     was_slow: AtomicBool,
     moved: Notify,
 }
@@ -53,23 +53,23 @@ impl Permit {
         kind: &'static str,
         lane: &Arc<Semaphore>,
         slow_lane: &Arc<Semaphore>,
-        patience: Duration,
+        slow_after: Duration,
     ) -> Option<Arc<Self>> {
         let permit = Arc::clone(lane).acquire_owned().await.ok()?;
-        Some(Self::new(kind, patience, slow_lane, Held::Quick { _permit: permit }))
+        Some(Self::new(kind, slow_after, slow_lane, Held::Quick { _permit: permit }))
     }
 
-    /// A permit of the slow lane, if there is one now.
-    pub fn slow(kind: &'static str, lane: &Arc<Semaphore>, patience: Duration) -> Option<Arc<Self>> {
+    /// Takes a permit of the slow lane, if one is free now.
+    pub fn slow(kind: &'static str, lane: &Arc<Semaphore>, slow_after: Duration) -> Option<Arc<Self>> {
         let permit = Arc::clone(lane).try_acquire_owned().ok()?;
         count(kind, 1.0);
-        Some(Self::new(kind, patience, lane, Held::Slow { _permit: permit }))
+        Some(Self::new(kind, slow_after, lane, Held::Slow { _permit: permit }))
     }
 
-    fn new(kind: &'static str, patience: Duration, slow_lane: &Arc<Semaphore>, held: Held) -> Arc<Self> {
+    fn new(kind: &'static str, slow_after: Duration, slow_lane: &Arc<Semaphore>, held: Held) -> Arc<Self> {
         Arc::new(Self {
             kind,
-            patience,
+            slow_after,
             held: Mutex::new(held),
             slow_lane: Arc::clone(slow_lane),
             was_slow: AtomicBool::new(false),
@@ -85,7 +85,7 @@ impl Permit {
         self.was_slow.load(Ordering::Relaxed)
     }
 
-    /// Resolves when the work has waited for long.
+    /// Resolves when the work has waited too long.
     pub async fn moved(&self) {
         self.moved.notified().await;
     }
@@ -95,7 +95,7 @@ impl Permit {
         matches!(*self.held.lock().unwrap_or_else(PoisonError::into_inner), Held::Slow { .. })
     }
 
-    /// Exchanges a permit of the quick lane for one of the slow lane, if there is one.
+    /// Exchanges a permit of the quick lane for one of the slow lane, if one is free.
     pub fn move_over(&self) {
         if self.was_slow.swap(true, Ordering::Relaxed) {
             return;

@@ -1,25 +1,25 @@
-//! The lanes of this service, and how wide they are.
+//! The lanes of this service and their widths.
 
 use std::time::Duration;
 
 use domain::RoomId;
 
 use super::{Lanes, Pace, Width};
-use crate::participant_calls::About;
+use crate::participant_calls::CallKey;
 
 const ROOMS: Width = Width { quick: 64, slow: 128 };
 const PARTICIPANTS: Width = Width { quick: 64, slow: 128 };
 /// One at a time.
 const CLEAN_UPS: Width = Width { quick: 1, slow: 1 };
-/// Looking for strays and deleting them is dropped after this time.
-const CLEAN_UP: Duration = Duration::from_mins(1);
+/// A clean-up of strays that takes longer is dropped.
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(crate) struct ServiceLanes {
-    /// Looks at rooms.
+    /// Checks of rooms.
     pub rooms: Lanes<RoomId>,
     /// Calls about single participants.
-    pub participants: Lanes<About>,
+    pub participants: Lanes<CallKey>,
     pub clean_ups: Lanes<()>,
 }
 
@@ -28,7 +28,7 @@ impl ServiceLanes {
         Self {
             rooms: Lanes::new("room", ROOMS, pace),
             participants: Lanes::new("participant", PARTICIPANTS, pace),
-            clean_ups: Lanes::new("clean_up", CLEAN_UPS, Pace { limit: CLEAN_UP, ..pace }),
+            clean_ups: Lanes::new("clean_up", CLEAN_UPS, Pace { limit: CLEAN_UP_TIMEOUT, ..pace }),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Seats follow what LiveKit shows: after every look of a live room its seats, `host_present` and the peak are made
-//! equal to it, and the pass releases the seats that nobody came back to.
+//! Seats follow what LiveKit shows. After every check of a live room its seats, `host_present` and the peak are made
+//! equal to what LiveKit shows. The pass releases seats whose hold has expired.
 
 use chassis::db::retried;
 use domain::{LiveSessionId, RoomId};
@@ -14,14 +14,14 @@ use crate::{
     },
 };
 
-/// Seats released by one pass.
-const RELEASED: i64 = 5_000;
-/// Sessions in which one pass lets people in.
-const ADMITTING: i64 = 500;
+/// How many seats one pass releases at most.
+const RELEASE_LIMIT: i64 = 5_000;
+/// In how many sessions one pass admits waiting users at most.
+const ADMIT_LIMIT: i64 = 500;
 
 impl Rooms {
-    /// Makes the seats of a live room's session equal to what LiveKit shows; writes nothing when they are. Of other
-    /// rooms there is nothing to do.
+    /// Makes the seats of a live room's session equal to what LiveKit shows. Writes nothing when they are equal
+    /// already, or when the room belongs to no live session.
     pub async fn project_presence(&self, livekit_room: RoomId) -> Result<(), Error> {
         if !attendance::is_stale(&self.pool, livekit_room).await? {
             return Ok(());
@@ -31,6 +31,7 @@ impl Rooms {
 
     async fn lock_and_project(&self, livekit_room: RoomId) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
+        // Locks: first the live room, then its session.
         let Some(live) = attendance::lock_room(&mut *transaction, livekit_room).await? else { return Ok(()) };
         if !seats::lock_session(&mut *transaction, live.session).await? {
             return Ok(());
@@ -39,16 +40,16 @@ impl Rooms {
         Ok(transaction.commit().await?)
     }
 
-    /// Releases seats that are held no longer, and gives what is free to those who wait for it.
+    /// Releases seats whose hold has expired, and admits waiting users to the free seats.
     pub async fn release_held(&self) -> Result<(), Error> {
-        attendance::set_released(&self.pool, RELEASED).await?;
-        for session in lobby::list_sessions_to_admit(&self.pool, ADMITTING).await? {
-            retried(|| self.let_in(session)).await?;
+        attendance::set_released(&self.pool, RELEASE_LIMIT).await?;
+        for session in lobby::list_sessions_to_admit(&self.pool, ADMIT_LIMIT).await? {
+            retried(|| self.admit_in(session)).await?;
         }
         Ok(())
     }
 
-    async fn let_in(&self, session: LiveSessionId) -> Result<(), Error> {
+    async fn admit_in(&self, session: LiveSessionId) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         if seats::lock_session(&mut *transaction, session).await? {
             lobby::admit_waiting(&mut transaction, session).await?;
@@ -57,13 +58,13 @@ impl Rooms {
     }
 }
 
-/// Makes the seats equal to what LiveKit shows; the live room and its session are locked.
+/// Makes the seats equal to what LiveKit shows. The caller has locked the live room and its session.
 pub(crate) async fn project(
     transaction: &mut PgConnection,
     live: Locked,
     livekit_room: RoomId,
 ) -> Result<(), Error> {
-    attendance::insert_unknown_people(&mut *transaction, livekit_room).await?;
+    attendance::insert_missing_participants(&mut *transaction, livekit_room).await?;
     attendance::set_seats(&mut *transaction, livekit_room).await?;
     if attendance::set_numbers(&mut *transaction, livekit_room).await? {
         sessions::refresh_projection(&mut *transaction, live.room).await?;

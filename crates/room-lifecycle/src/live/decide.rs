@@ -1,5 +1,5 @@
-//! What becomes of a live room's open session, decided from that session, the wish, and the database's now. Pure:
-//! time, the host and his impatience meet here, and nothing else decides.
+//! Decides the next state of a live room's open session. The inputs are that session, the request, and the database's
+//! now. These functions are pure, and nothing else decides.
 
 use domain::{EndReason, LiveStatus};
 use time::{Duration, OffsetDateTime};
@@ -7,41 +7,41 @@ use time::{Duration, OffsetDateTime};
 use super::{LiveError, request::NewSession};
 use crate::store::live::LiveSession;
 
-/// How late a session may go live: after that it is missed.
+/// How late a session may go live. After that it is missed.
 const MISSED_AFTER: Duration = Duration::hours(2);
 
 /// What going live leads to.
 #[derive(Clone, Copy, Debug)]
 pub enum GoLiveDecision<'a> {
-    /// Nothing is on: a new session begins so.
+    /// No session is open: a new one begins in this status.
     Create(LiveStatus),
-    /// The open session has to move on by its own plan first.
+    /// A transition of the open session is due, and comes first.
     Due,
-    /// The open session is what was wanted.
+    /// The open session is the requested one.
     Keep(&'a LiveSession),
     /// The open session starts.
     Start(&'a LiveSession),
-    /// This one is in the way.
+    /// This session is open, and it is not the requested one.
     Refuse(&'a LiveSession),
 }
 
-/// A host goes live, or schedules.
+/// Decides what happens when a host goes live, or schedules a session.
 pub fn go_live<'a>(
     open: Option<&'a LiveSession>,
-    wish: &NewSession,
+    desired: &NewSession,
     now: OffsetDateTime,
 ) -> GoLiveDecision<'a> {
     let Some(open) = open else {
-        return GoLiveDecision::Create(match wish.later(now) {
+        return GoLiveDecision::Create(match desired.later(now) {
             None => LiveStatus::Live,
-            Some(start) if start.saturating_sub(buffer(wish.buffer_minutes())) <= now => LiveStatus::Lobby,
+            Some(start) if start.saturating_sub(buffer(desired.buffer_minutes())) <= now => LiveStatus::Lobby,
             Some(_) => LiveStatus::Scheduled,
         });
     };
     let due = due(open, now);
-    match wish.later(now) {
+    match desired.later(now) {
         _ if due == Some(LiveStatus::Cancelled) => GoLiveDecision::Due,
-        // Its lobby is open, or nearly: that is the session he means.
+        // Its lobby is open, or opens soon: the host means this session.
         None if open.status == LiveStatus::Scheduled => {
             let soon = open.lobby_opens_at().saturating_sub(buffer(open.lobby_buffer_minutes)) <= now;
             if soon { GoLiveDecision::Start(open) } else { GoLiveDecision::Refuse(open) }
@@ -52,8 +52,8 @@ pub fn go_live<'a>(
     }
 }
 
-/// What the open session has to become by its own plan: its lobby opens, it goes live, or it is missed because it did
-/// not go live in time.
+/// The status that the open session must get by time: its lobby opens, it goes live, or it is cancelled because it was
+/// missed.
 pub fn due(open: &LiveSession, now: OffsetDateTime) -> Option<LiveStatus> {
     match open.status {
         LiveStatus::Scheduled | LiveStatus::Lobby if is_missed(open, now) => Some(LiveStatus::Cancelled),
@@ -67,12 +67,12 @@ pub fn due(open: &LiveSession, now: OffsetDateTime) -> Option<LiveStatus> {
     }
 }
 
-/// Whether it is too late to go live, however long the services were down.
+/// Whether it is too late to go live. A downtime of our services does not extend the time.
 fn is_missed(open: &LiveSession, now: OffsetDateTime) -> bool {
     open.ends_at.is_some_and(|end| end <= now) || open.starts_at.saturating_add(MISSED_AFTER) <= now
 }
 
-/// What a host does with the open session.
+/// What a host can do with the open session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Start,
@@ -84,7 +84,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Why a session is over that this verb ends.
+    /// The end reason of a session that this verb ends.
     #[must_use]
     pub const fn end_reason(self) -> EndReason {
         match self {
@@ -98,15 +98,15 @@ impl Verb {
 
 #[derive(Clone, Copy, Debug)]
 pub enum SessionDecision<'a> {
-    /// The open session has to move on by its own plan first.
+    /// A transition of the open session is due, and comes first.
     Due,
-    /// It is so already; the open session, if there is one.
+    /// Nothing changes. The open session, if there is one.
     Keep(Option<&'a LiveSession>),
     Become(&'a LiveSession, LiveStatus),
     HostPresent(&'a LiveSession, bool),
 }
 
-/// What a verb does with the open session.
+/// Decides what a verb does with the open session.
 pub fn step(
     verb: Verb,
     open: Option<&LiveSession>,
@@ -126,7 +126,7 @@ pub fn step(
         (Verb::Start, Live) => SessionDecision::Keep(Some(open)),
         (Verb::Start, _) => SessionDecision::Become(open, Live),
         (Verb::OpenLobby, Scheduled) => SessionDecision::Become(open, LiveStatus::Lobby),
-        (Verb::OpenLobby, _) => SessionDecision::Keep(Some(open)), // it is open, or more
+        (Verb::OpenLobby, _) => SessionDecision::Keep(Some(open)), // the lobby is open, or the session is live
         (Verb::Cancel, Live) => return Err(LiveError::Started),
         (Verb::Cancel, _) | (Verb::End | Verb::Reset, Scheduled) => SessionDecision::Become(open, Cancelled),
         (Verb::End | Verb::Reset, _) => SessionDecision::Become(open, Ended),

@@ -5,7 +5,7 @@ use super::*;
 
 const NOW: OffsetDateTime = datetime!(2026-05-01 12:00 UTC);
 
-/// An open session that starts in so many minutes, with a buffer of 15.
+/// An open session that starts in `starts_in` minutes, with a buffer of 15 minutes.
 fn open(status: LiveStatus, starts_in: i64) -> LiveSession {
     LiveSession {
         id: LiveSessionId::default(),
@@ -27,15 +27,15 @@ fn open(status: LiveStatus, starts_in: i64) -> LiveSession {
     }
 }
 
-fn wish(starts_in: Option<i64>) -> NewSession {
+fn request(starts_in: Option<i64>) -> NewSession {
     let starts_at = starts_in.map(|minutes| NOW + Duration::minutes(minutes));
     NewSession { starts_at, ..NewSession::default() }
 }
 
 #[test]
-fn going_live_is_a_table() {
+fn go_live_decision_follows_session_and_start() {
     use LiveStatus::{Live, Lobby, Scheduled};
-    for (there, wanted, way) in [
+    for (current, wanted, expected) in [
         (None, None, "Create(Live)"),
         (None, Some(-60), "Create(Live)"),
         (None, Some(0), "Create(Live)"),
@@ -58,38 +58,38 @@ fn going_live_is_a_table() {
         (Some((Scheduled, 60)), Some(-60), "Refuse"),
         (Some((Scheduled, 60)), Some(61), "Refuse"),
     ] {
-        let there = there.map(|(status, starts_in)| open(status, starts_in));
-        let decided = match go_live(there.as_ref(), &wish(wanted), NOW) {
+        let current = current.map(|(status, starts_in)| open(status, starts_in));
+        let decided = match go_live(current.as_ref(), &request(wanted), NOW) {
             GoLiveDecision::Create(status) => format!("Create({status:?})"),
             GoLiveDecision::Due => "Due".to_owned(),
             GoLiveDecision::Keep(_) => "Keep".to_owned(),
             GoLiveDecision::Start(_) => "Start".to_owned(),
             GoLiveDecision::Refuse(_) => "Refuse".to_owned(),
         };
-        assert_eq!(decided, way, "{there:?} {wanted:?}");
+        assert_eq!(decided, expected, "{current:?} {wanted:?}");
     }
 }
 
 #[test]
-fn what_was_missed_is_in_nobodys_way() {
+fn missed_session_does_not_block_going_live() {
     let mut missed = open(LiveStatus::Scheduled, -60);
     missed.ends_at = Some(NOW);
     for wanted in [None, Some(10), Some(60)] {
-        assert!(matches!(go_live(Some(&missed), &wish(wanted), NOW), GoLiveDecision::Due));
+        assert!(matches!(go_live(Some(&missed), &request(wanted), NOW), GoLiveDecision::Due));
     }
 }
 
 #[test]
-fn a_lobby_that_opens_at_another_time_is_what_counts() {
+fn lobby_open_time_overrides_the_buffer() {
     let mut early = open(LiveStatus::Scheduled, 120);
     early.lobby_open_at = Some(NOW + Duration::minutes(15));
-    assert!(matches!(go_live(Some(&early), &wish(None), NOW), GoLiveDecision::Start(_)));
+    assert!(matches!(go_live(Some(&early), &request(None), NOW), GoLiveDecision::Start(_)));
     assert_eq!(due(&early, NOW), None);
     assert_eq!(due(&early, NOW + Duration::minutes(15)), Some(LiveStatus::Lobby));
 }
 
 #[test]
-fn sessions_move_on_by_their_plan() {
+fn due_transition_follows_status_start_and_end() {
     use LiveStatus::{Cancelled, Ended, Live, Lobby, Scheduled};
     for (status, starts_in, ends_in, next) in [
         (Scheduled, 16, None, None),
@@ -117,8 +117,8 @@ fn sessions_move_on_by_their_plan() {
 }
 
 #[test]
-fn verbs_are_a_table() {
-    // nothing, scheduled, lobby, live, due
+fn verb_decision_follows_session_status() {
+    // no session, scheduled, lobby, live, due
     for (verb, steps) in [
         (Verb::Start, ["NotActive", "Become(Live)", "Become(Live)", "Keep", "Due"]),
         (Verb::OpenLobby, ["NotActive", "Become(Lobby)", "Keep", "Keep", "Due"]),

@@ -1,4 +1,4 @@
-//! Why not: what live rooms refuse, once.
+//! The refusals of live rooms, each defined once.
 
 use chassis::status::{Reason, Refusal};
 use domain::LiveSessionId;
@@ -6,26 +6,26 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LiveError {
-    /// Also for who may not read it.
+    /// Also when the caller may not read the room.
     #[error("there is no such live room")]
     NoRoom,
     #[error("the room has another open session")]
     NotIdle { session: LiveSessionId, starts_at: OffsetDateTime },
-    #[error("nothing is on in the room")]
+    #[error("the room has no session that can be joined")]
     NotActive,
     #[error("the session is live")]
     Started,
     #[error("the idempotency key belongs to another request")]
     KeyReused,
-    #[error("the session changes too fast")]
+    #[error("the session changed during every attempt")]
     Contended,
-    #[error("all places are taken")]
+    #[error("all seats are taken")]
     Full,
     #[error("the caller is banned from the room")]
     Banned,
-    #[error("the caller was put out of the session")]
+    #[error("the caller was removed from the session")]
     Kicked,
-    #[error("the caller was turned away")]
+    #[error("the caller was rejected in the lobby")]
     Rejected,
     #[error("the caller has no seat")]
     NoSeat,

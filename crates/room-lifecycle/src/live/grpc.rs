@@ -1,4 +1,4 @@
-//! What live rooms do, request by request. Whatever writes goes on without its caller.
+//! The gRPC service of live rooms. Writes run detached: a client that disconnects does not cancel them.
 
 use std::{future::Future, pin::Pin};
 
@@ -16,7 +16,7 @@ use proto::{
 use tonic::{Request, Response};
 
 use super::{
-    LiveError, answer,
+    LiveError, convert,
     decide::Verb,
     request::{NewSession, RoomFields},
 };
@@ -32,14 +32,14 @@ use crate::{
 #[tonic::async_trait]
 impl LiveRoomService for Rooms {
     async fn get_my_room(&self, request: Request<pb::GetMyRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
-        let caller = person(request.into_inner().caller)?;
+        let caller = require_user(request.into_inner().caller)?;
         let rooms = self.clone();
         self.written("my live room", Box::pin(async move { rooms.my_room(&caller).await })).await
     }
 
     async fn save_my_room(&self, request: Request<pb::SaveMyRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
         let request = request.into_inner();
-        let caller = person(request.caller)?;
+        let caller = require_user(request.caller)?;
         let mut wrong = Fields::default();
         let fields = RoomFields::check(request.fields.unwrap_or_default(), &mut wrong);
         wrong.finish()?;
@@ -64,22 +64,22 @@ impl LiveRoomService for Rooms {
     }
 
     async fn get_room(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
-        let (caller, room) = about(request)?;
+        let (caller, room) = parse(request)?;
         let found =
             rooms::find_readable(&self.pool, room, RoomReader::from(&caller)).await.map_err(Error::from)?;
         let found = found.ok_or(Error::Live(LiveError::NoRoom))?;
-        Ok(Response::new(answer::live(found)))
+        Ok(Response::new(convert::live(found)))
     }
 
     async fn get_room_state(
         &self,
         request: Request<pb::LiveRoomRequest>,
     ) -> RpcResult<pb::GetRoomStateResponse> {
-        let (caller, room) = about(request)?;
+        let (caller, room) = parse(request)?;
         let state =
             rooms::find_state(&self.pool, room, RoomReader::from(&caller)).await.map_err(Error::from)?;
         let state = state.ok_or(Error::Live(LiveError::NoRoom))?;
-        Ok(Response::new(answer::state(state, &caller.user_id)))
+        Ok(Response::new(convert::state(state, &caller.user_id)))
     }
 
     async fn list_sessions(
@@ -97,7 +97,7 @@ impl LiveRoomService for Rooms {
         let rows = rows.map_err(Error::from)?.ok_or(Error::Live(LiveError::NoRoom))?;
         let (rows, next_cursor) =
             page(rows, limit, |row| Cursor { at: row.started_at.unwrap_or(row.starts_at), id: row.id.0 });
-        let sessions = rows.into_iter().map(answer::session).collect();
+        let sessions = rows.into_iter().map(convert::session).collect();
         Ok(Response::new(pb::ListSessionsResponse { sessions, next_cursor }))
     }
 
@@ -114,30 +114,30 @@ impl LiveRoomService for Rooms {
         let flow = async move { rooms.go_live(&caller, room, &new).await };
         let (live, created) = self.run("go live", Box::pin(flow)).await?;
         Ok(Response::new(pb::GoLiveResponse {
-            room: Some(answer::room(live.room)),
-            session: live.session.map(answer::session),
+            room: Some(convert::room(live.room)),
+            session: live.session.map(convert::session),
             created,
         }))
     }
 
     async fn start_session(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
-        self.changed(request, Verb::Start).await
+        self.apply_verb(request, Verb::Start).await
     }
 
     async fn open_lobby(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
-        self.changed(request, Verb::OpenLobby).await
+        self.apply_verb(request, Verb::OpenLobby).await
     }
 
     async fn end_session(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
-        self.changed(request, Verb::End).await
+        self.apply_verb(request, Verb::End).await
     }
 
     async fn cancel_session(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
-        self.changed(request, Verb::Cancel).await
+        self.apply_verb(request, Verb::Cancel).await
     }
 
     async fn reset_room(&self, request: Request<pb::LiveRoomRequest>) -> RpcResult<pb::LiveRoomResponse> {
-        self.changed(request, Verb::Reset).await
+        self.apply_verb(request, Verb::Reset).await
     }
 
     async fn set_host_present(
@@ -146,13 +146,13 @@ impl LiveRoomService for Rooms {
     ) -> RpcResult<pb::LiveRoomResponse> {
         let pb::SetHostPresentRequest { caller, room_id, present } = request.into_inner();
         let request = Request::new(pb::LiveRoomRequest { caller, room_id });
-        self.changed(request, Verb::HostPresent(present)).await
+        self.apply_verb(request, Verb::HostPresent(present)).await
     }
 }
 
 impl Rooms {
-    /// A refusal of other fields, and of the times that the database's clock says are wrong: a request is refused for
-    /// everything that is wrong with it.
+    /// Adds the refusal of the times to a refusal of other fields, so that a refusal names every wrong field. The times
+    /// are checked by the database's clock.
     async fn with_times(&self, refusal: Refusal, new: &NewSession) -> Refusal {
         let checked = events::find_now(&self.pool).await.map(|now| new.check_times(now));
         match checked {
@@ -161,12 +161,12 @@ impl Rooms {
         }
     }
 
-    async fn changed(
+    async fn apply_verb(
         &self,
         request: Request<pb::LiveRoomRequest>,
         verb: Verb,
     ) -> RpcResult<pb::LiveRoomResponse> {
-        let (caller, room) = about(request)?;
+        let (caller, room) = parse(request)?;
         let rooms = self.clone();
         let flow = async move { rooms.change_session(&caller, room, verb).await };
         self.written("live session", Box::pin(flow)).await
@@ -177,18 +177,18 @@ impl Rooms {
         name: &'static str,
         flow: Pin<Box<impl Future<Output = Result<Live, Error>> + Send + 'static>>,
     ) -> RpcResult<pb::LiveRoomResponse> {
-        Ok(Response::new(answer::live(self.run(name, flow).await?)))
+        Ok(Response::new(convert::live(self.run(name, flow).await?)))
     }
 }
 
-fn about(request: Request<pb::LiveRoomRequest>) -> Result<(Caller, LiveRoomId), Refusal> {
+fn parse(request: Request<pb::LiveRoomRequest>) -> Result<(Caller, LiveRoomId), Refusal> {
     let request = request.into_inner();
     Ok((caller(request.caller)?, uuid("room_id", &request.room_id)?))
 }
 
-/// Who asks, if he is a person: our own services have no room.
-fn person(who: Option<Caller>) -> Result<Caller, Refusal> {
-    let caller = caller(who)?;
+/// The caller, who must be a user: our own services have no room.
+fn require_user(sent: Option<Caller>) -> Result<Caller, Refusal> {
+    let caller = caller(sent)?;
     if caller.user_id.is_empty() {
         return Err(Refusal::new(Reason::Unauthenticated, "The request names no person."));
     }

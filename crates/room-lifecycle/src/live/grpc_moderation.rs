@@ -1,4 +1,4 @@
-//! What a host may ask about the people in his room, request by request.
+//! The gRPC service by which a host moderates the participants of a room.
 
 use chassis::{
     field::{Fields, id, moment, non_empty, one_of},
@@ -15,8 +15,8 @@ use time::OffsetDateTime;
 use tonic::{Request, Response};
 
 use super::{
-    LiveError, answer,
-    grpc_seats::{person, seat},
+    LiveError, convert,
+    grpc_seats::{require_user, seat},
     moderation::Summary,
 };
 use crate::{Rooms, RpcResult, error::Error, store::live::moderation::Seated};
@@ -33,7 +33,7 @@ impl ModerationService for Rooms {
 
     async fn mute(&self, request: Request<pb::MuteRequest>) -> RpcResult<pb::MuteResponse> {
         let request = request.into_inner();
-        let caller = person(request.caller)?;
+        let caller = require_user(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
         let user = wrong.check(id("user_id", request.user_id));
@@ -46,15 +46,15 @@ impl ModerationService for Rooms {
     }
 
     async fn kick(&self, request: Request<pb::ModerateRequest>) -> RpcResult<pb::KickResponse> {
-        let (caller, room, user) = meant(request)?;
+        let (caller, room, user) = parse(request)?;
         let rooms = self.clone();
         let kicked = self.run("kick", async move { rooms.kick_seated(&caller, room, &user).await }).await?;
-        if kicked { Ok(Response::new(pb::KickResponse {})) } else { Err(nobody_sits().into()) }
+        if kicked { Ok(Response::new(pb::KickResponse {})) } else { Err(not_seated().into()) }
     }
 
     async fn ban(&self, request: Request<pb::BanRequest>) -> RpcResult<pb::BanResponse> {
         let request = request.into_inner();
-        let caller = person(request.caller)?;
+        let caller = require_user(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
         let user = wrong.check(id("user_id", request.user_id));
@@ -66,14 +66,14 @@ impl ModerationService for Rooms {
     }
 
     async fn unban(&self, request: Request<pb::ModerateRequest>) -> RpcResult<pb::BanResponse> {
-        let (caller, room, user) = meant(request)?;
+        let (caller, room, user) = parse(request)?;
         self.unban(&caller, room, &user).await?;
         Ok(Response::new(pb::BanResponse {}))
     }
 
     async fn raise_hand(&self, request: Request<pb::RaiseHandRequest>) -> RpcResult<pb::SeatResponse> {
         let request = request.into_inner();
-        let (caller, room) = (person(request.caller)?, uuid("room_id", &request.room_id)?);
+        let (caller, room) = (require_user(request.caller)?, uuid("room_id", &request.room_id)?);
         let taken = self.raise_hand(&caller, room, request.raised).await?.ok_or(LiveError::NoSeat);
         Ok(Response::new(pb::SeatResponse { seat: Some(seat(taken.map_err(Error::from)?)) }))
     }
@@ -83,7 +83,7 @@ impl ModerationService for Rooms {
         request: Request<pb::GetSummaryRequest>,
     ) -> RpcResult<pb::GetSummaryResponse> {
         let request = request.into_inner();
-        let caller = person(request.caller)?;
+        let caller = require_user(request.caller)?;
         let mut wrong = Fields::default();
         let room = wrong.check(uuid("room_id", &request.room_id));
         let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
@@ -99,25 +99,25 @@ impl Rooms {
         request: Request<pb::ModerateRequest>,
         role: SeatRole,
     ) -> RpcResult<pb::SeatResponse> {
-        let (caller, room, user) = meant(request)?;
+        let (caller, room, user) = parse(request)?;
         let rooms = self.clone();
         let changed = self
             .run("give role", async move { rooms.set_seat_role(&caller, room, &user, role).await })
             .await?;
-        Ok(Response::new(pb::SeatResponse { seat: Some(seat(changed.ok_or_else(nobody_sits)?)) }))
+        Ok(Response::new(pb::SeatResponse { seat: Some(seat(changed.ok_or_else(not_seated)?)) }))
     }
 }
 
-fn meant(request: Request<pb::ModerateRequest>) -> Result<(Caller, LiveRoomId, String), Refusal> {
+fn parse(request: Request<pb::ModerateRequest>) -> Result<(Caller, LiveRoomId, String), Refusal> {
     let request = request.into_inner();
-    let caller = person(request.caller)?;
+    let caller = require_user(request.caller)?;
     let mut wrong = Fields::default();
     let room = wrong.check(uuid("room_id", &request.room_id));
     let user = wrong.check(id("user_id", request.user_id));
     wrong.finish().map(|()| (caller, room, user))
 }
 
-/// Postgres takes later times, and no program that reads them.
+/// Refuses times after the year 8999: Postgres stores them, but the programs that read them fail.
 fn until(time: Option<OffsetDateTime>) -> Result<Option<OffsetDateTime>, Refusal> {
     match time {
         Some(time) if time.year() >= 9000 => {
@@ -127,7 +127,7 @@ fn until(time: Option<OffsetDateTime>) -> Result<Option<OffsetDateTime>, Refusal
     }
 }
 
-fn nobody_sits() -> Refusal {
+fn not_seated() -> Refusal {
     Refusal::invalid("user_id", "must be a person who has a seat in this session")
 }
 
@@ -147,8 +147,8 @@ fn summary_response(summary: Summary, limit: usize) -> pb::GetSummaryResponse {
         hands_raised: tally.map_or(0, |tally| number(tally.hands_raised)),
         people: people.into_iter().map(seated).collect(),
         next_cursor,
-        room: Some(answer::room(live.room)),
-        session: live.session.map(answer::session),
+        room: Some(convert::room(live.room)),
+        session: live.session.map(convert::session),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a host does with those who wait. Nobody is let in beyond the places there are: they are counted under the lock
-//! of the session, as for a join.
+//! The lobby: a host lists, admits and rejects waiting users. Seats are counted under the session's lock, as for a
+//! join: no more users are admitted than there are seats.
 
 use chassis::{db::retried, page::Cursor};
 use domain::{LiveRoomId, LiveSessionId, LobbyStatus};
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Rooms {
-    /// Who waits, longest first; nobody while nothing is on.
+    /// Lists the waiting users, longest wait first. The list is empty while no session is open.
     pub async fn list_lobby(
         &self,
         caller: &Caller,
@@ -28,19 +28,19 @@ impl Rooms {
         after: Option<Cursor>,
         limit: i64,
     ) -> Result<Vec<Waiting>, Error> {
-        match self.find_place_of_host(caller, room).await?.session {
+        match self.find_view_as_host(caller, room).await?.session {
             Some(session) => Ok(lobby::list_waiting(&self.pool, session, after, limit).await?),
             None => Ok(Vec::new()),
         }
     }
 
-    /// Lets somebody in who waits; done again, the same. None: nobody of that name waits.
+    /// Admits one waiting user. Idempotent. `None`: no user with this id waits.
     pub async fn admit(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<Option<Seat>, Error> {
         let session = self.session_of_host(caller, room).await?;
-        retried(|| self.let_one_in(session, user)).await
+        retried(|| self.admit_locked(session, user)).await
     }
 
-    async fn let_one_in(&self, session: LiveSessionId, user: &str) -> Result<Option<Seat>, Error> {
+    async fn admit_locked(&self, session: LiveSessionId, user: &str) -> Result<Option<Seat>, Error> {
         let mut transaction = self.begin_in(session).await?;
         let seat = lobby::find_open_seat(&mut *transaction, session, user).await?;
         match seat.map(|seat| seat.lobby_status) {
@@ -56,13 +56,13 @@ impl Rooms {
         }
     }
 
-    /// Lets in all who wait, as far as there is room: how many came in, and how many still wait.
+    /// Admits waiting users as long as there are free seats. Returns how many were admitted, and how many still wait.
     pub async fn admit_all(&self, caller: &Caller, room: LiveRoomId) -> Result<(u64, i64), Error> {
         let session = self.session_of_host(caller, room).await?;
-        retried(|| self.let_all_in(session)).await
+        retried(|| self.admit_all_locked(session)).await
     }
 
-    async fn let_all_in(&self, session: LiveSessionId) -> Result<(u64, i64), Error> {
+    async fn admit_all_locked(&self, session: LiveSessionId) -> Result<(u64, i64), Error> {
         let mut transaction = self.begin_in(session).await?;
         let admitted = lobby::admit_waiting(&mut transaction, session).await?;
         let waiting = lobby::count_waiting(&mut *transaction, session).await?;
@@ -70,7 +70,7 @@ impl Rooms {
         Ok((admitted, waiting))
     }
 
-    /// Turns somebody away who waits; done again, the same. None: nobody of that name waits.
+    /// Rejects a waiting user. Idempotent. `None`: no user with this id waits.
     pub async fn reject(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<Option<Seat>, Error> {
         let session = self.session_of_host(caller, room).await?;
         lobby::set_rejected(&self.pool, session, user).await?;
@@ -78,29 +78,29 @@ impl Rooms {
         Ok(seat.filter(|seat| seat.lobby_status == LobbyStatus::Rejected))
     }
 
-    /// A transaction that holds the lock of an open session.
+    /// Begins a transaction that holds the lock of an open session.
     pub(super) async fn begin_in(&self, session: LiveSessionId) -> Result<Transaction<'_, Postgres>, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         let open = seats::lock_session(&mut *transaction, session).await?;
         if open { Ok(transaction) } else { Err(LiveError::NotActive.into()) }
     }
 
-    /// The session of the caller's own room that people may come to.
+    /// The session of the caller's own room that can be joined.
     pub(super) async fn session_of_host(
         &self,
         caller: &Caller,
         room: LiveRoomId,
     ) -> Result<LiveSessionId, Error> {
-        let mut place = self.find_place_of_host(caller, room).await?;
-        if place.due {
+        let mut view = self.find_view_as_host(caller, room).await?;
+        if view.due {
             self.advance_live_room(room).await?;
-            place = self.find_place_of_host(caller, room).await?;
+            view = self.find_view_as_host(caller, room).await?;
         }
-        Ok(session_with_room(&place)?)
+        Ok(session_with_room(&view)?)
     }
 
-    async fn find_place_of_host(&self, caller: &Caller, room: LiveRoomId) -> Result<SeatView, Error> {
-        let place = readable(&self.pool, caller, room).await?;
-        if place.is_host { Ok(place) } else { Err(Error::NotHost) }
+    async fn find_view_as_host(&self, caller: &Caller, room: LiveRoomId) -> Result<SeatView, Error> {
+        let view = readable(&self.pool, caller, room).await?;
+        if view.is_host { Ok(view) } else { Err(Error::NotHost) }
     }
 }

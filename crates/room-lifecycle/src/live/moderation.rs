@@ -1,5 +1,5 @@
-//! What a host does with the people in his room. Saved first, under the session's lock where seats change; then LiveKit
-//! is brought in line, and the room is watched for as long as a token of the other kind may be about.
+//! A host moderates the participants of a room. The change is saved first, under the session's lock where seats change.
+//! Then LiveKit is aligned with it. The room is watched as long as a token with the old rights may be valid.
 
 use chassis::{db::retried, page::Cursor, status::Refusal};
 use domain::{LiveRoomId, LiveSessionId, Owner, SeatRole, Source};
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// A session as its host sees it.
+/// A session with the numbers and seats that its host may see.
 pub struct Summary {
     pub live: Live,
     pub tally: Option<Tally>,
@@ -31,7 +31,7 @@ pub struct Summary {
 }
 
 impl Rooms {
-    /// Somebody with a seat publishes from now on, or not any more. None: nobody of that name has a seat.
+    /// Sets the role of a user who has a seat: a speaker may publish, a guest may not. `None`: the user has no seat.
     pub async fn set_seat_role(
         &self,
         caller: &Caller,
@@ -40,10 +40,10 @@ impl Rooms {
         role: SeatRole,
     ) -> Result<Option<Seat>, Error> {
         let session = self.session_of_host(caller, room).await?;
-        spare_host(caller, user)?;
+        refuse_self(caller, user)?;
         let seat = retried(|| self.save_role(session, user, role)).await?;
         if seat.is_some() {
-            self.apply_to_livekit(Owner::LiveSession(session), Work::Settle).await;
+            self.apply_to_livekit(Owner::LiveSession(session), Work::Reconcile).await;
         }
         Ok(seat)
     }
@@ -61,7 +61,7 @@ impl Rooms {
         Ok(seat)
     }
 
-    /// Mutes what somebody publishes from a source: whether there was anything to mute.
+    /// Mutes the tracks that a user publishes from a source. Returns whether a track was muted.
     pub async fn mute_seated(
         &self,
         caller: &Caller,
@@ -73,19 +73,19 @@ impl Rooms {
         self.mute(Owner::LiveSession(session), user, source, true).await
     }
 
-    /// Puts somebody out of the open session for good. False: he never had a seat in it.
+    /// Removes a user from the open session permanently. `false`: the user never had a seat in it.
     pub async fn kick_seated(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<bool, Error> {
         let session = self.session_of_host(caller, room).await?;
-        spare_host(caller, user)?;
+        refuse_self(caller, user)?;
         let kicked = self.kick(Owner::LiveSession(session), user).await?;
         if kicked {
-            // A crash before this leaves the seat to the next look, which gives it up for whoever was kicked.
+            // After a crash before this line, the next check gives up the seat of the kicked user.
             seats::set_left(&self.pool, session, user).await?;
         }
         Ok(kicked)
     }
 
-    /// Keeps somebody out of the room, be anything on or not.
+    /// Bans a user from the room, with or without an open session.
     pub async fn ban(
         &self,
         caller: &Caller,
@@ -93,8 +93,8 @@ impl Rooms {
         user: &str,
         until: Option<OffsetDateTime>,
     ) -> Result<(), Error> {
-        self.refuse_who_is_no_host(caller, room).await?;
-        spare_host(caller, user)?;
+        self.require_host(caller, room).await?;
+        refuse_self(caller, user)?;
         let now = events::find_now(&self.pool).await?;
         if until.is_some_and(|until| until <= now) {
             return Err(Refusal::invalid("until", "must be in the future").into());
@@ -105,8 +105,8 @@ impl Rooms {
         }
     }
 
-    /// Whoever takes a seat at the same time has it before the ban, and loses it, or finds himself banned. The open
-    /// session, if there is one.
+    /// Saves a ban, and returns the open session, if there is one. A concurrent join waits for the session's lock: it
+    /// takes its seat before the ban and loses it, or it is refused.
     async fn save_ban(
         &self,
         caller: &Caller,
@@ -122,7 +122,7 @@ impl Rooms {
         Ok(session)
     }
 
-    /// The look that the ban has marked repeats what fails here.
+    /// Removes a banned user from LiveKit. If that fails, the check that the ban has marked repeats it.
     async fn remove_from(&self, session: LiveSessionId, user: &str) -> Result<(), Error> {
         let Some(record) = store::find_record(&self.pool, session.0).await? else { return Ok(()) };
         self.remove(&record, user).await;
@@ -130,32 +130,32 @@ impl Rooms {
         Ok(())
     }
 
-    /// Lifts a ban, and a kick out of the open session with it: he is welcome again.
+    /// Lifts a ban, and a kick from the open session: the user may join again.
     pub async fn unban(&self, caller: &Caller, room: LiveRoomId, user: &str) -> Result<(), Error> {
-        self.refuse_who_is_no_host(caller, room).await?;
+        self.require_host(caller, room).await?;
         Ok(retried(|| moderation::delete_ban(&self.pool, room, user)).await?)
     }
 
-    async fn refuse_who_is_no_host(&self, caller: &Caller, room: LiveRoomId) -> Result<(), Error> {
+    async fn require_host(&self, caller: &Caller, room: LiveRoomId) -> Result<(), Error> {
         if rooms::is_host(&self.pool, room, &caller.user_id).await? {
             return Ok(());
         }
         Err(not_host(&self.pool, room, RoomReader::from(caller)).await?)
     }
 
-    /// The caller's own hand. None: he has no seat.
+    /// Raises or lowers the caller's own hand. `None`: the caller has no seat.
     pub async fn raise_hand(
         &self,
         caller: &Caller,
         room: LiveRoomId,
         raised: bool,
     ) -> Result<Option<Seat>, Error> {
-        let place = readable(&self.pool, caller, room).await?;
-        let session = place.session.ok_or(LiveError::NotActive)?;
+        let view = readable(&self.pool, caller, room).await?;
+        let session = view.session.ok_or(LiveError::NotActive)?;
         Ok(retried(|| moderation::set_hand(&self.pool, session, &caller.user_id, raised)).await?)
     }
 
-    /// The open session, or the last one, with a page of its people.
+    /// The open session, or the last one, with a page of its seats.
     pub async fn summary(
         &self,
         caller: &Caller,
@@ -163,7 +163,7 @@ impl Rooms {
         after: Option<Cursor>,
         limit: i64,
     ) -> Result<Summary, Error> {
-        self.refuse_who_is_no_host(caller, room).await?;
+        self.require_host(caller, room).await?;
         let live = rooms::find_live(&self.pool, room).await?.ok_or(LiveError::NoRoom)?;
         let Some(session) = live.session.as_ref().map(|session| session.id) else {
             return Ok(Summary { live, tally: None, people: Vec::new() });
@@ -174,7 +174,7 @@ impl Rooms {
     }
 }
 
-/// A host does nothing to himself.
-fn spare_host(caller: &Caller, user: &str) -> Result<(), Refusal> {
+/// Refuses an action of hosts on themselves.
+fn refuse_self(caller: &Caller, user: &str) -> Result<(), Refusal> {
     if caller.user_id == user { Err(Refusal::invalid("user_id", "is the host")) } else { Ok(()) }
 }

@@ -1,5 +1,5 @@
-//! Requests, checked: each field with its limits, refused by the name under which clients send it. What depends on
-//! the clock is checked where the database's clock is known ([`NewSession::check_times`]).
+//! Checks requests: each field has its limits, and a refusal names the field as clients send it. Times are checked
+//! where the database's clock is known ([`NewSession::check_times`]).
 
 use chassis::{
     field::{Fields, idempotency_key, line, maybe_key, maybe_line, maybe_one_of, moment, prose, public_url},
@@ -17,13 +17,13 @@ const BUFFER_MINUTES: i32 = 15;
 const MOST_TOPICS: usize = 20;
 const MOST_GROUPS: usize = 100;
 
-/// What a host wants changed of his room.
+/// The fields of a room that its host changes.
 #[derive(Clone, Debug, Default)]
 pub struct RoomFields {
     pub title: Option<String>,
     pub description: Option<String>,
     pub room_name: Option<String>,
-    /// Empty: none any more.
+    /// Empty: the image is removed.
     pub cover_image_url: Option<String>,
     pub access_level: Option<AccessLevel>,
     pub topic_keys: Option<Vec<String>>,
@@ -31,7 +31,7 @@ pub struct RoomFields {
 }
 
 impl RoomFields {
-    /// Adds what is wrong to `wrong`.
+    /// Checks the fields, and adds the refusals to `wrong`.
     pub fn check(fields: LiveRoomFields, wrong: &mut Fields) -> Self {
         let line_of = |text: Option<String>| text.map(|text| maybe_line("title", &text, 200)).transpose();
         let prose_of = |text: Option<String>| text.map(|text| prose("description", &text, 5_000)).transpose();
@@ -48,11 +48,11 @@ impl RoomFields {
     }
 }
 
-/// A session as its host wants it. What is absent, the room or a default says.
+/// A session as its host requests it. An absent field comes from the room or a default.
 #[derive(Clone, Debug, Default)]
 pub struct NewSession {
     pub session_title: String,
-    /// None, or past: now.
+    /// `None` or a past time: now.
     pub starts_at: Option<OffsetDateTime>,
     pub ends_at: Option<OffsetDateTime>,
     pub auto_admit: Option<bool>,
@@ -61,15 +61,15 @@ pub struct NewSession {
     pub access_level: Option<AccessLevel>,
     pub topic_keys: Option<Vec<String>>,
     pub idempotency_key: Option<String>,
-    /// What makes two requests with the same key the same.
+    /// Two requests with the same idempotency key are the same request if this is equal.
     pub request_hash: Vec<u8>,
 }
 
 impl NewSession {
-    /// Adds what is wrong to `wrong`.
+    /// Checks the request, and adds the refusals to `wrong`.
     pub fn check(request: GoLiveRequest, wrong: &mut Fields) -> Self {
         let buffer = |minutes| within("lobby_buffer_minutes", minutes, 0, 1_440);
-        let most = |people| within("max_participants", people, 1, 10_000);
+        let most = |participants| within("max_participants", participants, 1, 10_000);
         let room_id = request.room_id;
         let mut new = Self {
             session_title: wrong.check(maybe_line(
@@ -91,7 +91,7 @@ impl NewSession {
         new
     }
 
-    /// Of the checked values: blanks around a text do not make it another request.
+    /// The hash of the checked values: blanks around a text do not make another request.
     fn hash(&self, room_id: &str) -> Vec<u8> {
         request_hash(&GoLiveRequest {
             caller: None,
@@ -108,7 +108,7 @@ impl NewSession {
         })
     }
 
-    /// When it starts, if that is still to come.
+    /// The start, if it is in the future.
     pub fn later(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         self.starts_at.filter(|start| *start > now)
     }
@@ -117,7 +117,7 @@ impl NewSession {
         self.lobby_buffer_minutes.unwrap_or(BUFFER_MINUTES)
     }
 
-    /// Within a year from now, and an end that comes after the start.
+    /// Checks that the start is within a year from now, and that the end comes after it.
     pub fn check_times(&self, now: OffsetDateTime) -> Result<(), Refusal> {
         let mut wrong = Fields::default();
         let start = self.later(now).unwrap_or(now);

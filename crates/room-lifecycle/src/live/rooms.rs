@@ -1,4 +1,4 @@
-//! Permanent rooms: everybody has one as soon as he asks for it, and keeps its address.
+//! Permanent rooms: a user gets one with the first request for it, and keeps its address.
 
 use domain::LiveRoomId;
 use proto::types::v1::Caller;
@@ -11,12 +11,12 @@ use crate::{
     store::live::{self, Live, RoomReader, rooms},
 };
 
-/// What the name of a person adds to the address of his room.
+/// How many characters of the host's name are used in the address of a room.
 const SLUG_LENGTH: usize = 60;
 const ROOM_NAME: &str = "Live room";
 
 impl Rooms {
-    /// The caller's own room; whoever comes first makes it.
+    /// The caller's own room. The first request creates it.
     pub async fn my_room(&self, caller: &Caller) -> Result<Live, Error> {
         live::remember_person(&self.pool, caller).await?;
         if let Some(live) = rooms::find_room_of(&self.pool, &caller.user_id).await? {
@@ -24,10 +24,10 @@ impl Rooms {
         }
         let name = room_name(&caller.name);
         for slug in slugs(caller) {
-            let made = rooms::insert_room(&self.pool, &caller.user_id, &name, &slug).await?;
+            let created = rooms::insert_room(&self.pool, &caller.user_id, &name, &slug).await?;
             if let Some(live) = rooms::find_room_of(&self.pool, &caller.user_id).await? {
-                if made {
-                    tracing::info!(live_room.id = %live.room.id, "a live room was made");
+                if created {
+                    tracing::info!(live_room.id = %live.room.id, "live room created");
                 }
                 return Ok(live);
             }
@@ -35,7 +35,7 @@ impl Rooms {
         Err(LiveError::Contended.into())
     }
 
-    /// Sets what the host wants changed.
+    /// Changes the given fields of a room. Only its host may do this.
     pub async fn update_room(
         &self,
         caller: &Caller,
@@ -50,7 +50,7 @@ impl Rooms {
     }
 }
 
-/// The addresses to try, the last of which is nobody else's: of two Anas the second gets a suffix.
+/// The addresses to try, in order. A taken address gets a suffix, and the last one is always free.
 fn slugs(caller: &Caller) -> [String; 3] {
     let named = [slug(&caller.name), slug(&caller.user_id)].into_iter().find(|slug| !slug.is_empty());
     let base = named.unwrap_or_else(|| "room".to_owned());
@@ -58,7 +58,7 @@ fn slugs(caller: &Caller) -> [String; 3] {
     [base.clone(), format!("{base}-{}", &own[..8]), format!("{base}-{}", Uuid::new_v4().simple())]
 }
 
-/// What is left of a text in an address: small letters and digits, in words.
+/// Converts a text to lower-case letters, digits and hyphens for an address.
 fn slug(text: &str) -> String {
     let mut slug = String::new();
     for character in text.chars().flat_map(char::to_lowercase) {
@@ -74,7 +74,7 @@ fn slug(text: &str) -> String {
     slug.trim_end_matches('-').to_owned()
 }
 
-/// What a room is called at first: like its host.
+/// The first name of a room: the name of its host.
 fn room_name(name: &str) -> String {
     let name: String = name.chars().filter(|character| !character.is_control()).take(200).collect();
     let name = name.trim();
@@ -89,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_person_gets_addresses_and_a_name_that_the_database_takes(name in ".*", id in ".{1,60}") {
+        fn slugs_and_room_name_fit_the_database(name in ".*", id in ".{1,60}") {
             let caller = Caller { user_id: id, name: name.clone(), ..Caller::default() };
             for slug in slugs(&caller) {
                 prop_assert!(slug.len() <= 100 && !slug.starts_with('-'), "{slug}");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_read_like_names() {
+    fn slug_keeps_letters_and_digits_of_the_name() {
         assert_eq!(slug("  Ana María O'Neill "), "ana-mar-a-o-neill");
         assert_eq!(slug("日本"), "");
     }

@@ -1,5 +1,5 @@
-//! Joining, leaving, coming back. Whoever has his seat is answered from one read; a place is given under the lock of
-//! the session, so that of fifty people at the last three seats exactly three get one.
+//! Joins, leaves and reconnects. A caller who has a seat is answered from one read. A new seat is given under the
+//! session's lock: of fifty users who request the last three seats at once, exactly three get one.
 
 use chassis::db::retried;
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus};
@@ -12,7 +12,7 @@ use crate::{
     Rooms,
     error::Error,
     store::{
-        diagnosis::has_place,
+        diagnosis::has_free_seat,
         live::{
             RoomReader, lobby,
             seats::{self, Seat, SeatView, Taking},
@@ -20,38 +20,39 @@ use crate::{
     },
 };
 
-/// A hold that is about to run out is renewed by a join: whoever is told that he has a seat has the time to connect.
+/// A join renews a hold that expires within this time, so that the caller has time to connect.
 const RENEWED_BELOW: Duration = Duration::seconds(30);
-/// The same for those who wait, who ask again every few seconds.
+/// The same for waiting users, who repeat the join every few seconds.
 const WAITING_RENEWED_BELOW: Duration = Duration::minutes(1);
-/// How often a session may move on under our feet before we ask the caller to come again.
-const TURNS: usize = 4;
+/// Attempts of a join before the answer is 503: a transition of the session may come in between each time.
+const ATTEMPTS: usize = 4;
 
 /// What a join leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum JoinStep {
-    /// His seat is as it should be.
+    /// The caller keeps the seat as it is.
     Keep(Seat),
-    /// He takes this one. Reserved: the place is his, or needs none.
+    /// The caller takes this seat. `reserved`: free seats are not counted, because the caller holds this one already or
+    /// it counts against no limit.
     Take { seat: Seat, reserved: bool },
 }
 
 impl Rooms {
-    /// The caller's seat in the open session, and the session; called again: the same.
+    /// Gives the caller a seat in the open session. Returns the seat and the session. Idempotent.
     pub async fn join_live_room(
         &self,
         caller: &Caller,
         room: LiveRoomId,
     ) -> Result<(Seat, LiveSessionId), Error> {
-        for _ in 0..TURNS {
-            let place = readable(&self.pool, caller, room).await?;
-            if place.due {
+        for _ in 0..ATTEMPTS {
+            let view = readable(&self.pool, caller, room).await?;
+            if view.due {
                 self.advance_live_room(room).await?;
                 continue;
             }
-            let (session, step) = decide(&place)?;
+            let (session, step) = decide(&view)?;
             if let JoinStep::Keep(seat) = step
-                && (seat.lobby_status == LobbyStatus::Admitted || !lets_in(&place))
+                && (seat.lobby_status == LobbyStatus::Admitted || !admits_waiting(&view))
             {
                 return Ok((seat, session));
             }
@@ -62,7 +63,7 @@ impl Rooms {
         Err(Error::Unsettled)
     }
 
-    /// None: the session that was read is not open any more.
+    /// `None`: the session that was read is no longer open.
     async fn take_seat(
         &self,
         caller: &Caller,
@@ -73,11 +74,12 @@ impl Rooms {
         if !seats::lock_session(&mut *transaction, session).await? {
             return Ok(None);
         }
-        let mut place = readable(&mut *transaction, caller, room).await?;
-        if lets_in(&place) && lobby::admit_waiting(&mut transaction, session).await? > 0 {
-            place = readable(&mut *transaction, caller, room).await?;
+        // Read again under the lock: the first read may be outdated.
+        let mut view = readable(&mut *transaction, caller, room).await?;
+        if admits_waiting(&view) && lobby::admit_waiting(&mut transaction, session).await? > 0 {
+            view = readable(&mut *transaction, caller, room).await?;
         }
-        let (_, step) = decide(&place)?;
+        let (_, step) = decide(&view)?;
         let seat = match step {
             JoinStep::Keep(seat) => seat,
             JoinStep::Take { seat, reserved } => {
@@ -89,104 +91,104 @@ impl Rooms {
         Ok(Some(seat))
     }
 
-    /// The seat that the caller had, if any; it is given up.
+    /// Gives up the caller's seat, and returns the seat that the caller had.
     pub async fn leave_live_room(&self, caller: &Caller, room: LiveRoomId) -> Result<Option<Seat>, Error> {
-        let place = readable(&self.pool, caller, room).await?;
-        let Some(session) = place.session.filter(|_| place.taken) else { return Ok(place.seat()) };
-        retried(|| self.give_up_seat(&place, session, &caller.user_id)).await?;
-        Ok(place.seat())
+        let view = readable(&self.pool, caller, room).await?;
+        let Some(session) = view.session.filter(|_| view.taken) else { return Ok(view.seat()) };
+        retried(|| self.give_up_seat(&view, session, &caller.user_id)).await?;
+        Ok(view.seat())
     }
 
-    async fn give_up_seat(&self, place: &SeatView, session: LiveSessionId, user: &str) -> Result<(), Error> {
+    async fn give_up_seat(&self, view: &SeatView, session: LiveSessionId, user: &str) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         let open = seats::lock_session(&mut *transaction, session).await?;
         seats::set_left(&mut *transaction, session, user).await?;
-        if open && lets_in(place) {
+        if open && admits_waiting(view) {
             lobby::admit_waiting(&mut transaction, session).await?;
         }
         Ok(transaction.commit().await?)
     }
 
-    /// The caller's client says that it lost its connection: his seat is held for a while.
+    /// Records that the caller's client lost its connection: the seat is held for a while.
     pub async fn disconnect_from_live_room(
         &self,
         caller: &Caller,
         room: LiveRoomId,
     ) -> Result<Option<Seat>, Error> {
-        let place = readable(&self.pool, caller, room).await?;
-        if let Some(session) = place.session.filter(|_| place.taken) {
+        let view = readable(&self.pool, caller, room).await?;
+        if let Some(session) = view.session.filter(|_| view.taken) {
             seats::set_disconnected(&self.pool, session, &caller.user_id).await?;
         }
-        Ok(place.seat())
+        Ok(view.seat())
     }
 }
 
-/// What a join would lead to, without taking the seat: whether the caller would be let in, or wait in the lobby.
+/// What a join would lead to, without taking the seat. `true`: the caller would be admitted; `false`: would wait.
 pub(crate) async fn predict_join(pool: &PgPool, caller: &Caller, room: LiveRoomId) -> Result<bool, Error> {
-    let place = readable(pool, caller, room).await?;
-    let (session, step) = decide(&place)?;
+    let view = readable(pool, caller, room).await?;
+    let (session, step) = decide(&view)?;
     let (seat, reserved) = match step {
         JoinStep::Keep(seat) => (seat, true),
         JoinStep::Take { seat, reserved } => (seat, reserved),
     };
-    if !reserved && !has_place(pool, session, &caller.user_id).await? {
+    if !reserved && !has_free_seat(pool, session, &caller.user_id).await? {
         return Err(LiveError::Full.into());
     }
     Ok(seat.lobby_status == LobbyStatus::Admitted)
 }
 
-/// The room as one of its readers finds it.
+/// The room and the caller's seat in it. Refuses callers who may not read the room.
 pub(super) async fn readable(
     db: impl PgExecutor<'_>,
     caller: &Caller,
     room: LiveRoomId,
 ) -> Result<SeatView, Error> {
-    let place = seats::find_place(db, room, RoomReader::from(caller)).await?;
-    Ok(place.filter(|place| place.may_read).ok_or(LiveError::NoRoom)?)
+    let view = seats::find_seat_view(db, room, RoomReader::from(caller)).await?;
+    Ok(view.filter(|view| view.may_read).ok_or(LiveError::NoRoom)?)
 }
 
-/// The session that people may come to: one that is only scheduled has no room yet.
-pub(super) fn session_with_room(place: &SeatView) -> Result<LiveSessionId, LiveError> {
-    let session = place.session.filter(|_| place.status.is_some_and(LiveStatus::has_room));
+/// The session that can be joined. One that is only scheduled has no room yet.
+pub(super) fn session_with_room(view: &SeatView) -> Result<LiveSessionId, LiveError> {
+    let session = view.session.filter(|_| view.status.is_some_and(LiveStatus::has_room));
     session.ok_or(LiveError::NotActive)
 }
 
-/// Somebody waits whom the session lets in by itself as soon as there is room; before anybody else.
-fn lets_in(place: &SeatView) -> bool {
-    place.somebody_waits && place.auto_admit && place.status == Some(LiveStatus::Live)
+/// Whether there are waiting users that the session admits by itself when a seat is free. They come before new callers.
+fn admits_waiting(view: &SeatView) -> bool {
+    view.has_waiting && view.auto_admit && view.status == Some(LiveStatus::Live)
 }
 
-/// What a join leads to. Of several reasons to refuse, the one that lasts longest is told.
-fn decide(place: &SeatView) -> Result<(LiveSessionId, JoinStep), LiveError> {
-    let session = session_with_room(place)?;
-    if place.banned {
+/// Decides what a join leads to. Of several reasons to refuse, it names the one that lasts longest.
+fn decide(view: &SeatView) -> Result<(LiveSessionId, JoinStep), LiveError> {
+    let session = session_with_room(view)?;
+    if view.banned {
         return Err(LiveError::Banned);
     }
-    if place.kicked {
+    if view.kicked {
         return Err(LiveError::Kicked);
     }
-    let taken = place.seat().filter(|_| place.taken);
-    let was_admitted = place.lobby_status == Some(LobbyStatus::Admitted);
-    let lasts = place.held_until.is_none_or(|until| until > place.now + RENEWED_BELOW);
-    let waits_on = place.held_until.is_some_and(|until| until > place.now + WAITING_RENEWED_BELOW);
-    let held = place.held_until.is_none_or(|until| until > place.now);
+    let taken = view.seat().filter(|_| view.taken);
+    let was_admitted = view.lobby_status == Some(LobbyStatus::Admitted);
+    let lasts = view.held_until.is_none_or(|until| until > view.now + RENEWED_BELOW);
+    let wait_lasts = view.held_until.is_some_and(|until| until > view.now + WAITING_RENEWED_BELOW);
+    let held = view.held_until.is_none_or(|until| until > view.now);
     let take =
-        |lobby_status, reserved| JoinStep::Take { seat: Seat { role: place.role, lobby_status }, reserved };
-    let step = match (taken, place.lobby_status) {
-        _ if place.is_host => match taken {
-            Some(seat) if was_admitted && lasts && place.role_kept => JoinStep::Keep(seat),
+        |lobby_status, reserved| JoinStep::Take { seat: Seat { role: view.role, lobby_status }, reserved };
+    let step = match (taken, view.lobby_status) {
+        _ if view.is_host => match taken {
+            Some(seat) if was_admitted && lasts && view.role_kept => JoinStep::Keep(seat),
             _ => take(LobbyStatus::Admitted, true),
         },
         (_, Some(LobbyStatus::Rejected)) => return Err(LiveError::Rejected),
-        (Some(seat), Some(LobbyStatus::Admitted)) if lasts && place.role_kept => JoinStep::Keep(seat),
+        (Some(seat), Some(LobbyStatus::Admitted)) if lasts && view.role_kept => JoinStep::Keep(seat),
         (Some(_), Some(LobbyStatus::Admitted)) => take(LobbyStatus::Admitted, held),
-        // Once let in, he need not wait again.
+        // An admitted user need not wait again.
         (None, Some(LobbyStatus::Admitted)) => take(LobbyStatus::Admitted, false),
-        (Some(seat), Some(LobbyStatus::Waiting)) if waits_on => JoinStep::Keep(seat),
+        (Some(seat), Some(LobbyStatus::Waiting)) if wait_lasts => JoinStep::Keep(seat),
         (Some(_), Some(LobbyStatus::Waiting)) if held => take(LobbyStatus::Waiting, true),
-        // He waits no longer: he comes anew.
+        // The wait has expired: this is a new join.
         (_, Some(LobbyStatus::Waiting) | None) => {
-            let open = place.auto_admit && place.status == Some(LiveStatus::Live);
+            let open = view.auto_admit && view.status == Some(LiveStatus::Live);
             take(if open { LobbyStatus::Admitted } else { LobbyStatus::Waiting }, false)
         }
     };

@@ -1,6 +1,6 @@
-//! Going live, and what a host does with the session that is on. Each verb is one transaction: lock the room and
-//! settle it, read the open session, decide, write, settle, commit. Only then LiveKit is told ([`crate::opening`]):
-//! whatever it says, the session is what the database says.
+//! Going live, and what a host does with the open session. Each verb is one transaction: lock the room and refresh its
+//! projection, read the open session, decide, write, refresh the projection, commit. LiveKit is called after the commit
+//! ([`crate::opening`]). The database holds the truth, whatever LiveKit answers.
 
 use chassis::db::retried;
 use domain::{EndReason, LiveRoomId, LiveSessionId, LiveStatus, Owner};
@@ -23,11 +23,10 @@ use crate::{
     },
 };
 
-/// How often a session may move on under our feet before we ask the caller to come again.
-const TURNS: usize = 4;
+/// Attempts before the answer is 503: another transition of the session may come in between each time.
+const ATTEMPTS: usize = 4;
 
-/// What a transaction came to: the session that is answered with, if there ever was one, and what LiveKit has to be
-/// told of it.
+/// The result of a transaction: the session for the answer, if there ever was one, and the work on LiveKit.
 struct Outcome {
     session: Option<LiveSessionId>,
     created: bool,
@@ -35,16 +34,16 @@ struct Outcome {
 }
 
 impl Rooms {
-    /// The session that the host wanted, and whether it is a new one.
+    /// Goes live, or schedules a session. Returns the session, and whether it is a new one.
     pub async fn go_live(
         &self,
         caller: &Caller,
         room: LiveRoomId,
         new: &NewSession,
     ) -> Result<(Live, bool), Error> {
-        self.refuse_strangers(caller, room, None).await?;
-        for _ in 0..TURNS {
-            match self.in_turn(room, || self.place(caller, room, new)).await? {
+        self.refuse_unauthorized(caller, room, None).await?;
+        for _ in 0..ATTEMPTS {
+            match self.one_at_a_time(room, || self.try_go_live(caller, room, new)).await? {
                 Some(outcome) => {
                     let created = outcome.created;
                     return Ok((self.answer(room, outcome).await?, created));
@@ -55,11 +54,11 @@ impl Rooms {
         Err(LiveError::Contended.into())
     }
 
-    /// Does this with the open session; done again, the answer is the same.
+    /// Applies a verb to the open session. Idempotent.
     pub async fn change_session(&self, caller: &Caller, room: LiveRoomId, verb: Verb) -> Result<Live, Error> {
-        self.refuse_strangers(caller, room, Some(verb)).await?;
-        for _ in 0..TURNS {
-            match self.in_turn(room, || self.take_step(caller, room, verb)).await? {
+        self.refuse_unauthorized(caller, room, Some(verb)).await?;
+        for _ in 0..ATTEMPTS {
+            match self.one_at_a_time(room, || self.try_verb(caller, room, verb)).await? {
                 Some(outcome) => return self.answer(room, outcome).await,
                 None => self.advance_live_room(room).await?,
             }
@@ -67,8 +66,8 @@ impl Rooms {
         Err(LiveError::Contended.into())
     }
 
-    /// Only those queue for a room who may change it: nobody else can keep its host waiting.
-    async fn refuse_strangers(
+    /// Refuses callers who may not change the room before they queue for it: they must not keep its host waiting.
+    async fn refuse_unauthorized(
         &self,
         caller: &Caller,
         room: LiveRoomId,
@@ -81,19 +80,19 @@ impl Rooms {
         Err(not_host(&self.pool, room, reader).await?)
     }
 
-    /// One verb of a room at a time in this process: those who click again and again wait here, and not with a
-    /// connection each for the room's lock.
-    async fn in_turn<F: Future<Output = Result<Option<Outcome>, Error>>>(
+    /// Runs one verb of a room at a time in this process. Repeated requests wait here, so that they do not each hold a
+    /// database connection while they wait for the room's lock.
+    async fn one_at_a_time<F: Future<Output = Result<Option<Outcome>, Error>>>(
         &self,
         room: LiveRoomId,
         transaction: impl FnMut() -> F,
     ) -> Result<Option<Outcome>, Error> {
-        let _turn = self.gates.enter(room.0).await;
+        let _lock = self.flow_locks.lock(room.0).await;
         retried(transaction).await
     }
 
-    /// Goes live. None: the open session has to move on by its own plan first.
-    async fn place(
+    /// Goes live. `None`: a transition of the open session is due, and comes first.
+    async fn try_go_live(
         &self,
         caller: &Caller,
         room: LiveRoomId,
@@ -101,11 +100,11 @@ impl Rooms {
     ) -> Result<Option<Outcome>, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         lock(&mut transaction, caller, room, None).await?;
-        if let Some(session) = repeated(&mut transaction, caller, new).await? {
+        if let Some(session) = find_repeated(&mut transaction, caller, new).await? {
             transaction.commit().await?;
             return Ok(Some(done(session, true, Work::Rest)));
         }
-        for _ in 0..TURNS {
+        for _ in 0..ATTEMPTS {
             let live = find(&mut transaction, room).await?;
             new.check_times(live.now)?;
             let start = decide::go_live(live.open_session(), new, live.now);
@@ -114,7 +113,7 @@ impl Rooms {
                 GoLiveDecision::Due => return Ok(None),
                 GoLiveDecision::Keep(open) => done(open.id, false, Work::lacking(open)),
                 GoLiveDecision::Start(open) => {
-                    let intent = move_on(&mut transaction, open, LiveStatus::Live).await?;
+                    let intent = apply_transition(&mut transaction, open, LiveStatus::Live).await?;
                     done(open.id, false, Work::Open(intent))
                 }
                 GoLiveDecision::Create(status) => match create(&mut transaction, &live, new, status).await? {
@@ -137,8 +136,8 @@ impl Rooms {
         Err(LiveError::Contended.into())
     }
 
-    /// One of the other verbs. None: the open session has to move on by its own plan first.
-    async fn take_step(
+    /// Applies one of the other verbs. `None`: a transition of the open session is due, and comes first.
+    async fn try_verb(
         &self,
         caller: &Caller,
         room: LiveRoomId,
@@ -152,7 +151,7 @@ impl Rooms {
             SessionDecision::Due => return Ok(None),
             SessionDecision::Keep(open) => open.map_or(Work::Rest, Work::lacking),
             SessionDecision::Become(open, status) if status.is_open() => {
-                let intent = move_on(&mut transaction, open, status).await?;
+                let intent = apply_transition(&mut transaction, open, status).await?;
                 Work::of(status, intent)
             }
             SessionDecision::Become(open, status) => {
@@ -171,7 +170,7 @@ impl Rooms {
         Ok(Some(Outcome { session, created: false, work }))
     }
 
-    /// Tells LiveKit, and then the caller what is so.
+    /// Applies the work to LiveKit, and then reads the answer for the caller.
     async fn answer(&self, room: LiveRoomId, outcome: Outcome) -> Result<Live, Error> {
         if let Some(session) = outcome.session {
             self.apply_to_livekit(Owner::LiveSession(session), outcome.work).await;
@@ -181,7 +180,7 @@ impl Rooms {
     }
 }
 
-/// Locks the room until the transaction ends, for whom the verb is allowed, and settles it.
+/// Checks that the caller may use the verb, locks the room until the transaction ends, and refreshes its projection.
 async fn lock(
     connection: &mut PgConnection,
     caller: &Caller,
@@ -203,12 +202,12 @@ async fn lock(
     Ok(())
 }
 
-/// What an admin may do in the room of somebody else.
+/// Whether an admin may use this verb in the room of another user.
 fn may_as_admin(verb: Option<Verb>, reader: RoomReader<'_>) -> bool {
     verb == Some(Verb::Reset) && reader.is_admin
 }
 
-/// Why somebody may not do what the host of a room may.
+/// The refusal for a caller who is not the host: "not found" if the caller may not even read the room.
 pub(super) async fn not_host(
     db: impl PgExecutor<'_>,
     room: LiveRoomId,
@@ -222,8 +221,8 @@ async fn find(connection: &mut PgConnection, room: LiveRoomId) -> Result<Live, E
     Ok(rooms::find_live(connection, room).await?.ok_or(LiveError::NoRoom)?)
 }
 
-/// The session that this request made before.
-async fn repeated(
+/// The session that an earlier request with the same idempotency key created.
+async fn find_repeated(
     connection: &mut PgConnection,
     caller: &Caller,
     new: &NewSession,
@@ -236,7 +235,7 @@ async fn repeated(
     }
 }
 
-/// A new session in the locked room. None: somebody who does not lock rooms has just opened another one.
+/// Creates a session in the locked room. `None`: a writer that does not lock rooms has just opened another session.
 async fn create(
     connection: &mut PgConnection,
     live: &Live,
@@ -254,8 +253,8 @@ async fn create(
     Ok(Some(done(session, true, Work::of(status, intent))))
 }
 
-/// Moves the locked room's open session on; the intent to have a room, if it has none yet.
-pub(super) async fn move_on(
+/// Sets the status of the locked room's open session. Returns the intent to have a room, if one was written.
+pub(super) async fn apply_transition(
     connection: &mut PgConnection,
     open: &LiveSession,
     status: LiveStatus,
@@ -267,7 +266,7 @@ pub(super) async fn move_on(
     project_and_intend(connection, open.room_id, open.id, status).await
 }
 
-/// Ends or cancels the locked room's open session; why it is over. None: it was over before.
+/// Ends or cancels the locked room's open session, and returns the end reason. `None`: it was over before.
 pub(super) async fn end(
     connection: &mut PgConnection,
     open: &LiveSession,
@@ -279,7 +278,7 @@ pub(super) async fn end(
     Ok(reason)
 }
 
-/// Makes the room's projection follow its session, and writes the intent to have a room if the session needs one.
+/// Refreshes the room's projection, and writes the intent to have a room if the session needs one.
 async fn project_and_intend(
     connection: &mut PgConnection,
     room: LiveRoomId,
@@ -297,12 +296,12 @@ fn done(session: LiveSessionId, created: bool, work: Work) -> Outcome {
     Outcome { session: Some(session), created, work }
 }
 
-/// A session is over; counted after the commit.
+/// Counts a session that is over. Called after the commit.
 pub(crate) fn count_ended(reason: EndReason) {
     metrics::counter!("greenroom_live_sessions_ended_total", "reason" => reason.as_str()).increment(1);
 }
 
-/// `kind`: another session was in the way (409), or one came in between.
+/// Counts a conflict. `kind`: `not_idle` if another session was open (409), `race` if one was opened concurrently.
 fn count_conflict(kind: &'static str) {
     metrics::counter!("greenroom_live_session_conflicts_total", "kind" => kind).increment(1);
 }

@@ -1,13 +1,13 @@
-//! What time and other writers have to change: lobbies open, sessions start, stuck rooms are settled. One short
-//! transaction per room, the same for the pass and for whoever meets a session that is due; nothing is kept in
-//! memory, and what one pass leaves the next one finds.
+//! Transitions that are due: lobbies open, sessions start, and projections that other writers left wrong are refreshed.
+//! Each room has one short transaction, which the pass and the requests share. Nothing is kept in memory: the next pass
+//! finds what one pass left.
 
 use domain::{EndReason, LiveRoomId};
 use futures::{StreamExt, stream};
 
 use super::{
     decide,
-    sessions::{count_ended, end, move_on},
+    sessions::{apply_transition, count_ended, end},
 };
 use crate::{
     Rooms,
@@ -18,42 +18,42 @@ use crate::{
     },
 };
 
-/// Rooms of one round; a pass makes rounds until one is not full.
-const ROUND: i64 = 500;
-/// A fraction of the pool, so that requests find a connection.
+/// Rooms of one batch. A pass reads batches until one is not full.
+const BATCH: i64 = 500;
+/// Concurrent transactions: a fraction of the pool, so that requests find a connection.
 const WIDTH: usize = 3;
-const MOST_ROUNDS: usize = 20;
+const MOST_BATCHES: usize = 20;
 
 impl Rooms {
-    /// Starts what is due, and settles what is not as its open session says.
+    /// Applies the due transitions, and refreshes the projections that differ from their open session.
     pub async fn live_pass(&self) -> Result<(), Error> {
         let started = self.start_due().await;
         let settled = self.settle_live_rooms().await;
         started.and(settled)
     }
 
-    /// Opens lobbies, starts sessions whose start has come, and cancels those that were missed. Their rooms are marked;
-    /// the replica that drains the marks creates them.
+    /// Opens lobbies, starts sessions whose start has come, and cancels missed ones. Their rooms are marked. The
+    /// replica that drains the marks creates the rooms on LiveKit.
     pub async fn start_due(&self) -> Result<(), Error> {
-        for _ in 0..MOST_ROUNDS {
-            let due = sessions::list_due(&self.pool, ROUND).await?;
+        for _ in 0..MOST_BATCHES {
+            let due = sessions::list_due(&self.pool, BATCH).await?;
             let full = is_full(&due);
             let steps = due.into_iter().map(|room| async move { (room, self.advance_live_room(room).await) });
-            if !all_done("a live session could not move on", steps).await || !full {
+            if !run_all("due transition of a live session failed", steps).await || !full {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Heals every room whose projection is not what its open session says; tells how many are stuck after that.
+    /// Refreshes every projection that differs from its open session, and records how many rooms are still stuck.
     pub async fn settle_live_rooms(&self) -> Result<(), Error> {
-        for _ in 0..MOST_ROUNDS {
-            let unsettled = sessions::list_unsettled(&self.pool, ROUND).await?;
-            let full = is_full(&unsettled);
+        for _ in 0..MOST_BATCHES {
+            let outdated = sessions::list_unsettled(&self.pool, BATCH).await?;
+            let full = is_full(&outdated);
             let steps =
-                unsettled.into_iter().map(|room| async move { (room, self.settle_live_room(room).await) });
-            if !all_done("a live room could not be settled", steps).await || !full {
+                outdated.into_iter().map(|room| async move { (room, self.settle_live_room(room).await) });
+            if !run_all("refresh of a live room's projection failed", steps).await || !full {
                 break;
             }
         }
@@ -69,9 +69,10 @@ impl Rooms {
         Ok(())
     }
 
-    /// Takes the step that is due in a room, if there is one.
+    /// Applies the transition that is due in a room, if there is one.
     pub(super) async fn advance_live_room(&self, room: LiveRoomId) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
+        // Locks the room until the transaction ends.
         if sessions::refresh_projection(&mut *transaction, room).await? {
             count_healed("pass");
         }
@@ -83,7 +84,7 @@ impl Rooms {
         };
         let mut ended = None;
         if status.is_open() {
-            if let Some(intent) = move_on(&mut transaction, open, status).await? {
+            if let Some(intent) = apply_transition(&mut transaction, open, status).await? {
                 marks::insert_mark(&mut *transaction, intent.id).await?;
             }
         } else {
@@ -92,32 +93,32 @@ impl Rooms {
         transaction.commit().await?;
         ended.into_iter().for_each(count_ended);
         let (status, end_reason) = (status.as_str(), ended.map(EndReason::as_str));
-        tracing::info!(session.id = %open.id, status, end_reason, "a live session moved on by its plan");
+        tracing::info!(session.id = %open.id, status, end_reason, "due transition of a live session applied");
         Ok(())
     }
 }
 
-/// Takes these steps, a few at a time; whether none failed.
-async fn all_done<F>(failed: &str, steps: impl Iterator<Item = F>) -> bool
+/// Runs these steps, a few at a time. Returns whether all succeeded.
+async fn run_all<F>(failed: &str, steps: impl Iterator<Item = F>) -> bool
 where
     F: Future<Output = (LiveRoomId, Result<(), Error>)>,
 {
     let mut steps = stream::iter(steps).buffer_unordered(WIDTH);
-    let mut all_done = true;
+    let mut succeeded = true;
     while let Some((room, outcome)) = steps.next().await {
         if let Err(error) = outcome {
             tracing::warn!(%error, live_room.id = %room, "{failed}");
-            all_done = false;
+            succeeded = false;
         }
     }
-    all_done
+    succeeded
 }
 
-fn is_full(round: &[LiveRoomId]) -> bool {
-    i64::try_from(round.len()) == Ok(ROUND)
+fn is_full(batch: &[LiveRoomId]) -> bool {
+    i64::try_from(batch.len()) == Ok(BATCH)
 }
 
-/// `by`: `pass`, `go_live`, or `verb` for the other verbs of a host.
+/// Counts a projection that was wrong. `by`: `pass`, `go_live`, or `verb` for the other verbs of a host.
 pub(super) fn count_healed(by: &'static str) {
     metrics::counter!("greenroom_live_rooms_healed_total", "by" => by).increment(1);
 }

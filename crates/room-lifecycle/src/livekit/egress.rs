@@ -1,7 +1,7 @@
-//! Recordings on LiveKit, which calls them egress.
+//! Recordings on LiveKit, where they are called egress.
 //!
-//! Without a recorder LiveKit answers a start after 21 to 25 s (livekit.md §5). A client that gives up
-//! before that cannot know whether it records.
+//! Without a recorder LiveKit answers a start after 21 to 25 s (livekit.md §5). A client that times out earlier cannot
+//! know whether a recording has started.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use livekit_protocol::{
 
 use super::{LiveKit, LiveKitError};
 
-/// What LiveKit may take to find a recorder, or to say that there is none.
-pub(super) const START: Duration = Duration::from_secs(40);
-/// What a recorder may take to answer a stop.
-pub(super) const WRITE: Duration = Duration::from_secs(25);
-/// Seconds of one segment of a stream.
-const SEGMENT: u32 = 4;
+/// Bounds the time until LiveKit has found a recorder, or answers that there is none.
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(40);
+/// Bounds the time until a recorder answers a stop.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
+/// The length of one segment of a stream.
+const SEGMENT_SECONDS: u32 = 4;
 
-/// What a recorder is to write, by its own paths.
+/// What a recorder writes. The paths are the recorder's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// An MP4 file.
     File(String),
-    /// A folder with segments, the playlist of what is on now, and the one of everything.
+    /// A folder with segments, their live playlist, and the playlist of all segments.
     Segments { folder: String, live: &'static str, whole: &'static str },
 }
 
@@ -37,14 +37,14 @@ impl From<Target> for EgressOutput {
                 file_type: EncodedFileType::Mp4 as i32,
                 filepath,
                 disable_manifest: true,
-                output: None, // the recorder knows where its output is, and has the keys to it
+                output: None, // the recorder's own configuration has the storage and its keys
             }),
             Target::Segments { folder, live, whole } => Self::Segments(SegmentedFileOutput {
                 protocol: SegmentedFileProtocol::HlsProtocol as i32,
                 filename_prefix: format!("{folder}/segment"),
                 playlist_name: whole.to_owned(),
                 live_playlist_name: live.to_owned(),
-                segment_duration: SEGMENT,
+                segment_duration: SEGMENT_SECONDS,
                 disable_manifest: true,
                 ..SegmentedFileOutput::default()
             }),
@@ -53,7 +53,7 @@ impl From<Target> for EgressOutput {
 }
 
 impl LiveKit {
-    /// Asks for a recorder in this room. `unavailable`: there is none.
+    /// Starts a recording of this room. `unavailable`: there is no recorder.
     pub async fn start_recording(
         &self,
         room: &str,
@@ -65,7 +65,7 @@ impl LiveKit {
         self.call("StartRoomCompositeEgress", Box::pin(call)).await
     }
 
-    /// Resolves when LiveKit says that it has no Redis, through which it would reach recorders.
+    /// Resolves when LiveKit answers that it has no Redis. It would reach recorders through Redis.
     pub async fn lacks_recorders(&self) -> LiveKitError {
         match self.list_recordings().await {
             Err(error) if error.has_no_recorders() => error,
@@ -73,20 +73,20 @@ impl LiveKit {
         }
     }
 
-    /// Every recording that is not over.
+    /// Lists the recordings that have not ended.
     pub async fn list_recordings(&self) -> Result<Vec<EgressInfo>, LiveKitError> {
         self.list_egress(EgressListOptions { active: true, ..EgressListOptions::default() }).await
     }
 
-    /// One recording, over or not, for a day after its end. `NotFound`: LiveKit says that it does not have it. None: a
-    /// list of it is empty, which no LiveKit that we know answers.
+    /// Finds one recording, until a day after its end. `NotFound`: LiveKit answers that it does not have it. None: the
+    /// list is empty, which no known version of LiveKit answers.
     pub async fn find_recording(&self, id: &str) -> Result<Option<EgressInfo>, LiveKitError> {
         let filter = EgressListFilter::Egress(id.to_owned());
         let found = self.list_egress(EgressListOptions { filter, ..EgressListOptions::default() }).await?;
         Ok(found.into_iter().find(|info| info.egress_id == id))
     }
 
-    /// The recordings of a room, over or not.
+    /// Lists the recordings of a room, also those that have ended.
     pub async fn list_room_recordings(&self, room: &str) -> Result<Vec<EgressInfo>, LiveKitError> {
         let filter = EgressListFilter::Room(room.to_owned());
         self.list_egress(EgressListOptions { filter, ..EgressListOptions::default() }).await
@@ -96,7 +96,7 @@ impl LiveKit {
         self.call("ListEgress", Box::pin(self.egress_read.list_egress(options))).await
     }
 
-    /// Off for a copy of the database, like deletion: it would end the recordings of the original.
+    /// Stops a recording. Off for a copy of the database, like deletion: it would stop the recordings of the original.
     pub async fn stop_recording(&self, id: &str) -> Result<EgressInfo, LiveKitError> {
         if !self.may_delete() {
             return Err(LiveKitError::NotOurs);
@@ -110,20 +110,21 @@ impl LiveKitError {
         matches!(self, Self::Refused { code, .. } if code == wanted)
     }
 
-    /// No recorder is connected to this LiveKit at all. The one text we read: its code, `internal`, says nothing.
+    /// Whether this LiveKit cannot have recorders at all. This is decided by the text, because the code is only
+    /// `internal`.
     #[must_use]
     pub fn has_no_recorders(&self) -> bool {
         matches!(self, Self::Refused { code, text }
                  if code == "internal" && text.contains("egress not connected"))
     }
 
-    /// LiveKit asked the recorder, which did not answer.
+    /// Whether the recorder did not answer LiveKit.
     #[must_use]
     pub fn is_silence(&self) -> bool {
         self.has_code("deadline_exceeded") || self.has_code("unavailable")
     }
 
-    /// What was to be stopped is over.
+    /// Whether the recording to stop has already ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.has_code("failed_precondition")

@@ -1,17 +1,17 @@
-//! Why LiveKit did not do what it was asked, in words that may be logged and stored: LiveKit's refusal of a token
-//! repeats the whole token (livekit.md §1.1), and none of our words do.
+//! Failures of calls to LiveKit, with texts that may be logged and stored. LiveKit's refusal of a token repeats the
+//! whole token (livekit.md §1.1); our texts contain no token.
 
 use livekit_api::services::{ServerError, ServiceError};
 
-/// Characters of a text of LiveKit that are kept.
-const LONGEST_REASON: usize = 200;
-/// What every JSON Web Token begins with: `{"` in base64.
+/// The number of characters that are kept of a text of LiveKit.
+const MAX_REASON_CHARS: usize = 200;
+/// The beginning of every JSON Web Token: `{"` in base64.
 const TOKEN: &str = "eyJ";
 
-/// Why LiveKit did not do what it was asked.
+/// Why a call to LiveKit failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveKitError {
-    /// LiveKit says that it does not have this room or participant.
+    /// LiveKit answers that it does not have this room or participant.
     #[error("LiveKit does not know it")]
     NotFound,
     /// LiveKit refused with another Twirp code.
@@ -23,10 +23,10 @@ pub enum LiveKitError {
     /// There was no connection: the request was not sent.
     #[error("LiveKit cannot be reached: {0}")]
     Unreachable(String),
-    /// An answer that is not LiveKit's, a proxy's for example: nothing is known about the effect.
+    /// The answer is not LiveKit's, but perhaps a proxy's: nothing is known about the effect.
     #[error("the answer of LiveKit cannot be read: {0}")]
     Unreadable(String),
-    /// No answer: nothing is known about the effect.
+    /// There was no answer: nothing is known about the effect.
     #[error("LiveKit did not answer: {0}")]
     Unknown(String),
     /// Deletion is off: this database was made for another LiveKit, or is a copy (`greenroom repair adopt`).
@@ -74,7 +74,7 @@ impl LiveKitError {
         Self::KeyRefused(reason(text))
     }
 
-    /// For spans: Twirp's code, or why there is none.
+    /// The `error.type` of spans: Twirp's code, or why there is none.
     pub(super) fn kind(&self) -> &str {
         match self {
             Self::NotFound => "not_found",
@@ -86,10 +86,10 @@ impl LiveKitError {
     }
 }
 
-/// A text of LiveKit, or of what answers in its place, for logs and records: short, and with each token replaced.
+/// Shortens a text of LiveKit, or of a proxy, and replaces each token, for logs and records.
 #[must_use]
 pub fn reason(text: &str) -> String {
-    without_tokens(text).trim().chars().take(LONGEST_REASON).collect() // shortened last: parts are not recognized
+    without_tokens(text).trim().chars().take(MAX_REASON_CHARS).collect() // shortened last: a part of a token is not recognized
 }
 
 fn without_tokens(text: &str) -> String {
@@ -102,12 +102,12 @@ fn without_tokens(text: &str) -> String {
     safe + rest
 }
 
-/// Base64 for URLs, the dots between the parts, and what either may be escaped as.
+/// Whether a character may belong to a token: URL-safe base64, the dots between its parts, and URL escapes of both.
 fn is_of_token(character: char) -> bool {
     character.is_ascii_alphanumeric() || "-_.%+/=".contains(character)
 }
 
-/// The innermost cause, which says most.
+/// The innermost cause, which is the most specific.
 fn innermost(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
@@ -149,8 +149,8 @@ mod tests {
             assert_eq!(without_tokens(&token[..end]), "<token>");
         }
         assert_eq!(without_tokens(&token.replace('.', "%2E")), "<token>");
-        let late = format!("{}{token}", "x".repeat(LONGEST_REASON - 20));
-        assert!(!reason(&late).contains(TOKEN), "shortening leaves no part of it");
+        let late = format!("{}{token}", "x".repeat(MAX_REASON_CHARS - 20));
+        assert!(!reason(&late).contains(TOKEN), "no part of the token is left");
     }
 
     #[test]

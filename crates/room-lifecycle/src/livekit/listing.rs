@@ -1,7 +1,7 @@
-//! All rooms on LiveKit in one answer, read while it arrives; and whether LiveKit accepts our key.
+//! Lists all rooms on LiveKit in one answer that is read while it arrives, and checks whether LiveKit accepts our key.
 //!
-//! Not through livekit-api, which keeps the whole answer and every field of each room. Most of that is the list of
-//! codecs, which is not used here.
+//! It does not use livekit-api, which keeps the whole answer with every field of each room. Most of that is the list of
+//! codecs, which is not needed here.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use super::{
     twirp::{Twirp, unknown},
 };
 
-/// More than one room may take.
-const LONGEST: usize = 1024 * 1024;
-/// A room that nothing makes.
+/// The most bytes of a room that are accepted.
+const MAX_ROOM_BYTES: usize = 1024 * 1024;
+/// The name of a room that is never created.
 const NO_ROOM: &str = "greenroom-readiness";
-/// The field `rooms` of `ListRoomsResponse`, with its length before it.
+/// The key of the field `rooms` of `ListRoomsResponse`: its number and wire type.
 const ROOMS: usize = 1 << 3 | LENGTH_DELIMITED;
 const LENGTH_DELIMITED: usize = 2;
-/// A key and a length, each as long as a number may be.
-const LONGEST_HEAD: usize = 20;
+/// The most bytes of a key and a length: 10 for each varint.
+const MAX_HEAD_BYTES: usize = 20;
 
-/// What of a room is looked at; the rest of `livekit.Room` is skipped.
+/// The fields of `livekit.Room` that are read. The others are skipped.
 #[derive(Clone, PartialEq, Message)]
 pub struct Summary {
     #[prost(string, tag = "1")]
@@ -48,7 +48,7 @@ impl Lister {
         Ok(Self(Twirp::new(config, timeout)?))
     }
 
-    /// Passes every room to `each`. After an error some were missing.
+    /// Passes every room to `each`. After an error some rooms are missing.
     pub async fn list(&self, mut each: impl FnMut(Summary)) -> Result<(), LiveKitError> {
         let mut answer = self.ask(&ListRoomsRequest::default()).await?; // without names: all rooms
         let mut buffer = BytesMut::new();
@@ -58,7 +58,7 @@ impl Lister {
                 each(room);
             }
         }
-        if buffer.is_empty() { Ok(()) } else { Err(unknown("the list of rooms ends within a room")) }
+        if buffer.is_empty() { Ok(()) } else { Err(unknown("the list of rooms is cut off")) }
     }
 
     /// Whether LiveKit answers and accepts our key.
@@ -72,7 +72,7 @@ impl Lister {
     }
 }
 
-/// Takes the next whole room from what has arrived. None: the rest of it has not.
+/// Takes the next complete room from the buffer. None: more bytes have to arrive.
 fn next_room(buffer: &mut BytesMut) -> Result<Option<Summary>, LiveKitError> {
     while let Some((head, key, length)) = field(buffer)? {
         let Some(content) = buffer.get(head..head + length) else { break };
@@ -85,17 +85,18 @@ fn next_room(buffer: &mut BytesMut) -> Result<Option<Summary>, LiveKitError> {
     Ok(None)
 }
 
-/// The next field: the length of its head, its key, and the length of what follows. None: more has to arrive.
+/// Reads the head of the next field: its own length, the key, and the length of the content. None: more bytes have to
+/// arrive.
 fn field(buffer: &[u8]) -> Result<Option<(usize, usize, usize)>, LiveKitError> {
     let mut rest = buffer;
     let head = prost::decode_length_delimiter(&mut rest)
         .and_then(|key| Ok((key, prost::decode_length_delimiter(&mut rest)?)));
     match head {
-        Ok((key, length)) if key & 7 == LENGTH_DELIMITED && length <= LONGEST => {
+        Ok((key, length)) if key & 7 == LENGTH_DELIMITED && length <= MAX_ROOM_BYTES => {
             Ok(Some((buffer.len() - rest.len(), key, length)))
         }
-        Err(_) if buffer.len() < LONGEST_HEAD => Ok(None),
-        _ => Err(unknown("the list of rooms is not one")),
+        Err(_) if buffer.len() < MAX_HEAD_BYTES => Ok(None),
+        _ => Err(unknown("the list of rooms is not a ListRoomsResponse")),
     }
 }
 
@@ -119,7 +120,7 @@ mod tests {
         ListRoomsResponse { rooms: (0..rooms).map(room).collect() }.encode_to_vec()
     }
 
-    /// The rooms of an answer that arrives in pieces, and the most that was kept of it.
+    /// Reads an answer in pieces. Returns its rooms and the largest size of the buffer.
     fn read(answer: &[u8], piece: usize) -> Result<(Vec<Summary>, usize), LiveKitError> {
         let (mut buffer, mut rooms, mut most) = (BytesMut::new(), Vec::new(), 0);
         for chunk in answer.chunks(piece) {

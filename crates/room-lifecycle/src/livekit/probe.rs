@@ -1,5 +1,5 @@
-//! Whether a node of LiveKit has a participant. The list of participants does not tell: after a crash it keeps those of
-//! the dead node (livekit.md §2.3).
+//! Probes: asks whether a node of LiveKit has a participant. The list of participants does not show it: after a crash
+//! it keeps those of the dead node (livekit.md §2.3).
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use livekit_protocol::UpdateSubscriptionsRequest;
 
 use super::{LiveKit, LiveKitError, timed};
 
-/// LiveKit itself waits 3.00 s for a node, and says so.
+/// More than the 3.00 s that LiveKit itself waits for a node before it answers.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
-/// Probes of one process at a time: LiveKit needs 3 s for a silent one.
+/// Concurrent probes of one process: LiveKit needs 3 s for a silent one.
 pub(super) const AT_ONCE: usize = 512;
 
-/// What a probe found.
+/// The answer of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeAnswer {
     /// A node has the participant.
@@ -50,10 +50,10 @@ impl From<Result<(), LiveKitError>> for ProbeAnswer {
 }
 
 impl LiveKit {
-    /// Asks whether a node has the participant: an `UpdateSubscriptions` without tracks, which changes nothing. LiveKit
-    /// passes it on to the node without reading its store, and answers the same for an identity that never joined.
+    /// Asks whether a node has the participant. An `UpdateSubscriptions` without tracks changes nothing. LiveKit
+    /// forwards it to the node without reading its store, and answers the same for an identity that never joined.
     pub async fn probe(&self, room: &str, identity: &str) -> ProbeAnswer {
-        let _place = self.probes.acquire().await;
+        let _permit = self.probes.acquire().await;
         let answer =
             ProbeAnswer::from(timed("UpdateSubscriptions", Box::pin(self.ask_node(room, identity))).await);
         metrics::counter!("greenroom_ghost_probes_total", "answer" => answer.as_str()).increment(1);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn only_no_response_from_servers_is_silence() {
+    fn probe_is_silent_only_for_no_response_from_servers() {
         assert_eq!(
             refused("unavailable", "twirp error unknown: no response from servers"),
             ProbeAnswer::Silent

@@ -1,5 +1,5 @@
-//! A connection that joins a room and says nothing: the one thing that makes a LiveKit whose Redis has lost its data write
-//! a living room to it again (seen with 1.13.5; CreateRoom returns such a room and does not write it).
+//! A signal connection that only joins a room. When Redis has lost its data, only this makes LiveKit write an existing
+//! room to Redis again (observed with 1.13.5; CreateRoom returns such a room and does not write it).
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::LiveKitError;
 
-const TTL: Duration = Duration::from_mins(1);
+const TOKEN_TTL: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug)]
 pub struct Signal {
@@ -23,7 +23,7 @@ pub struct Signal {
 
 impl Signal {
     pub fn new(config: &config::LiveKit, timeout: Duration) -> reqwest::Result<Self> {
-        // reqwest panics without a default; an error means that there is one already.
+        // reqwest panics without a default provider. An error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder().timeout(timeout).http1_only();
         Ok(Self {
@@ -34,8 +34,8 @@ impl Signal {
         })
     }
 
-    /// Joins a room, invisible and mute, creates it if there is none, and goes.
-    pub async fn knock(&self, room: &str) -> Result<(), LiveKitError> {
+    /// Joins a room hidden and without tracks, and disconnects. Creates the room if it does not exist.
+    pub async fn connect(&self, room: &str) -> Result<(), LiveKitError> {
         let mut url: Url = self.url.parse().map_err(unknown)?;
         url.set_path("/rtc");
         url.query_pairs_mut()
@@ -45,14 +45,14 @@ impl Signal {
         let request =
             self.http.get(url).header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "websocket");
         let request = request.header(header::SEC_WEBSOCKET_VERSION, "13");
-        // Any key will do: nothing is read.
+        // A constant key is enough: the answer is not verified.
         let request = request.header(header::SEC_WEBSOCKET_KEY, "Z3JlZW5yb29tIGtub2Nrcw==");
-        // The address has the token in it.
+        // The URL contains the token and must not be logged.
         let answer = request.send().await.map_err(|error| unknown(error.without_url()))?;
         match answer.status() {
             StatusCode::SWITCHING_PROTOCOLS => Ok(()),
             StatusCode::NOT_FOUND => Err(LiveKitError::NotFound),
-            status => Err(unknown(format!("a connection was answered with {status}"))),
+            status => Err(unknown(format!("the signal connection was answered with {status}"))),
         }
     }
 
@@ -70,7 +70,7 @@ impl Signal {
         AccessToken::with_api_key(&self.key, self.secret.expose_secret())
             .with_identity(&format!("greenroom-{}", Uuid::new_v4()))
             .with_grants(grants)
-            .with_ttl(TTL)
+            .with_ttl(TOKEN_TTL)
             .to_jwt()
             .map_err(unknown)
     }

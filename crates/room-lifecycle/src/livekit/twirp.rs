@@ -1,4 +1,4 @@
-//! Twirp calls of our own, where livekit-api keeps too much of an answer, hides it or panics over it.
+//! Twirp calls of our own, for cases where livekit-api keeps too much of an answer, hides it or panics.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::LiveKitError;
 
-/// The longest text of a refusal that is read.
-const LONGEST_REFUSAL: usize = 1024 * 1024;
+/// The most bytes of a refusal that are read.
+const MAX_REFUSAL_BYTES: usize = 1024 * 1024;
 
 #[derive(Clone, Debug)]
 pub struct Twirp {
@@ -24,7 +24,7 @@ pub struct Twirp {
 
 impl Twirp {
     pub fn new(config: &config::LiveKit, timeout: Duration) -> reqwest::Result<Self> {
-        // reqwest panics without a default; an error means that there is one already.
+        // reqwest panics without a default provider. An error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Self {
@@ -35,7 +35,7 @@ impl Twirp {
         })
     }
 
-    /// Calls a method of RoomService. `Ok` is an answer with status 200 whose body is still to be read.
+    /// Calls a method of RoomService. `Ok` is an answer with status 200; its body has not been read yet.
     pub async fn call(
         &self,
         method: &str,
@@ -52,7 +52,7 @@ impl Twirp {
     }
 }
 
-/// Why LiveKit refused, as Twirp says it.
+/// Reads the Twirp error of a refusal.
 async fn refused(mut answer: Response) -> LiveKitError {
     #[derive(Deserialize)]
     struct Refusal {
@@ -62,19 +62,19 @@ async fn refused(mut answer: Response) -> LiveKitError {
     }
     let mut text = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await
-        && text.len() < LONGEST_REFUSAL
+        && text.len() < MAX_REFUSAL_BYTES
     {
         text.extend_from_slice(&chunk);
     }
     match (serde_json::from_slice::<Refusal>(&text), answer.status()) {
         (Ok(Refusal { code, msg }), _) => LiveKitError::twirp(code, &msg),
-        // LiveKit verifies the token before Twirp has the request.
+        // LiveKit verifies the token before Twirp sees the request, and answers without a Twirp error.
         (Err(_), StatusCode::UNAUTHORIZED) => LiveKitError::key_refused(&String::from_utf8_lossy(&text)),
-        (Err(_), status) => LiveKitError::Unreadable(format!("its status is {status}")),
+        (Err(_), status) => LiveKitError::Unreadable(format!("the HTTP status is {status}")),
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes the error by value")]
 pub(super) fn unknown(why: impl ToString) -> LiveKitError {
     LiveKitError::Unknown(why.to_string())
 }

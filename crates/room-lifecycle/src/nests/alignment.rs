@@ -1,6 +1,6 @@
-//! LiveKit says of a nest what the record says: who may speak ([`crate::roles`]), and the metadata of its room. Done
-//! after every look into it, so that a change which LiveKit was not told of, or a reconnect with an old token, is put
-//! right by whoever looks next.
+//! Aligns LiveKit with the record of a nest: the permissions of its participants ([`crate::roles`]), and the metadata
+//! of its room. This runs after every check of a nest. So the next check corrects a change that did not reach LiveKit,
+//! or a reconnect with an old token.
 
 use domain::NestId;
 use livekit_protocol::ParticipantInfo;
@@ -8,17 +8,21 @@ use livekit_protocol::ParticipantInfo;
 use crate::{
     Rooms,
     error::Error,
-    presence::{is_active, is_person, one_failure},
+    presence::{is_active, is_standard, one_failure},
     store::{Record, nests::people},
 };
 
-/// How often the metadata may change while LiveKit is told of it before the rest is left to the next look.
-const TURNS: usize = 4;
+/// How often one check updates the metadata. They may change during an update; the next check does the rest.
+const ATTEMPTS: usize = 4;
 
 impl Rooms {
-    /// Makes records for guests who are there, before presence is noted.
-    pub(crate) async fn note_guests(&self, record: &Record, inside: &[ParticipantInfo]) -> Result<(), Error> {
-        let active = inside.iter().filter(|one| is_person(one) && is_active(one));
+    /// Inserts records for guests who are in the room, before presence is recorded.
+    pub(crate) async fn note_guests(
+        &self,
+        record: &Record,
+        participants: &[ParticipantInfo],
+    ) -> Result<(), Error> {
+        let active = participants.iter().filter(|one| is_standard(one) && is_active(one));
         let mut guests: Vec<String> = active.map(|one| one.identity.clone()).collect();
         if guests.is_empty() {
             return Ok(());
@@ -31,33 +35,35 @@ impl Rooms {
         Ok(())
     }
 
-    /// Puts right what LiveKit shows of people and room; of `metadata` nothing is known when it is None.
+    /// Aligns participants and room metadata on LiveKit with the record. `metadata` is what LiveKit has; `None`:
+    /// unknown.
     pub(crate) async fn align_nest(
         &self,
         record: &Record,
-        inside: &[ParticipantInfo],
+        participants: &[ParticipantInfo],
         metadata: Option<&str>,
     ) -> Result<(), Error> {
-        let told = async {
+        let metadata = async {
             match metadata {
                 Some(metadata) => self.align_metadata(record, metadata).await,
                 None => Ok(()),
             }
         };
-        let (people, told) = futures::join!(self.align_people(record, inside), told);
-        one_failure([people, told])
+        let (participants, metadata) =
+            futures::join!(self.align_participants(record, participants), metadata);
+        one_failure([participants, metadata])
     }
 
-    async fn align_metadata(&self, record: &Record, shown: &str) -> Result<(), Error> {
-        let mut shown = shown.to_owned();
-        for _ in 0..TURNS {
+    async fn align_metadata(&self, record: &Record, observed: &str) -> Result<(), Error> {
+        let mut observed = observed.to_owned();
+        for _ in 0..ATTEMPTS {
             let wanted = self.nest_metadata(NestId(record.owner_id)).await?;
-            if wanted == shown {
+            if wanted == observed {
                 break;
             }
             self.livekit.update_metadata(&record.room_name, &wanted).await?;
             metrics::counter!("greenroom_nests_corrected_total", "what" => "metadata").increment(1);
-            shown = wanted;
+            observed = wanted;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Why not: what nests refuse, once.
+//! The refusals of nests, each defined once.
 
 use chassis::status::{Reason, Refusal};
 
@@ -6,14 +6,14 @@ use super::link::NotAKey;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NestError {
-    /// Also one that has ended.
+    /// Also for a nest that has ended.
     #[error("there is no such nest")]
     NoNest,
-    #[error("all places are taken")]
+    #[error("the nest is full")]
     Full,
     #[error("the signed request was carried out before")]
     Replayed,
-    #[error("the caller's key is not one")]
+    #[error("the caller has no valid public key")]
     NoKey,
     #[error("the caller may not do this")]
     NotAllowed,
@@ -39,7 +39,7 @@ impl From<NestError> for Refusal {
                 Self::invalid("participant", "you and the participant must both be in the room")
             }
             NestError::Link(error) => {
-                tracing::error!(%error, "a nest has no link");
+                tracing::error!(%error, "encoding the link of a nest failed");
                 Self::internal()
             }
         }

@@ -1,4 +1,4 @@
-//! What nests do, request by request. Whatever writes goes on without its caller.
+//! The gRPC service of nests. Writes run detached: a client that disconnects does not cancel them.
 
 use chassis::field::Fields;
 use proto::room::v1::{self as pb, nest_service_server::NestService};

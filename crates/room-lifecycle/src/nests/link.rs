@@ -1,4 +1,5 @@
-//! How Nostr clients name a nest: the address of its event (NIP-19 `naddr`, NIP-53), whose identifier is the nest's id.
+//! The link of a nest for Nostr clients: the address of its event (NIP-19 `naddr`, NIP-53). The event's identifier is
+//! the nest's id.
 
 use std::str::FromStr;
 
@@ -12,18 +13,18 @@ use nostr::{
     },
 };
 
-/// The host's key cannot stand in an address.
+/// The host's key cannot be encoded in an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no address can be made: {0}")]
+#[error("the address cannot be encoded: {0}")]
 pub struct NotAKey(String);
 
-/// `NESTS_EVENT_KIND`: the events by which clients announce a nest.
+/// `NESTS_EVENT_KIND`: the kind of events by which clients announce a nest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventKind {
     /// 30312, an interactive room.
     #[default]
     InteractiveRoom,
-    /// 30311, a live event: what older clients know.
+    /// 30311, a live event, for older clients.
     LiveEvent,
 }
 
@@ -48,14 +49,14 @@ impl EventKind {
     }
 }
 
-/// The address of a nest by its host (hex).
+/// Encodes the address of a nest. `host` is the host's public key in hex.
 pub fn encode(nest: NestId, host: &str, kind: EventKind) -> Result<String, NotAKey> {
     let host = PublicKey::from_hex(host).map_err(|error| NotAKey(error.to_string()))?;
     let event = Coordinate::new(Kind::from_u16(kind.number()), host).identifier(nest.to_string());
     event.to_bech32().map_err(|error| NotAKey(error.to_string()))
 }
 
-/// The nest that an address names, whatever its host and kind are said to be. None: it names none of ours.
+/// Decodes the nest of an address, and ignores the host and kind in it. `None`: it is not the address of a nest.
 #[must_use]
 pub fn decode(address: &str) -> Option<NestId> {
     let event = Nip19Coordinate::from_bech32(address).ok()?;

@@ -3,9 +3,9 @@ use domain::NestId;
 
 const HOST: &str = "3bf0c63fcb93463407af97a5e5ee64fa883d107ef9e558472c4eb9aaaefa459d";
 
-/// Type, length, value, as NIP-19 writes them: nothing else is in it.
+/// The address has no relays.
 #[test]
-fn an_address_is_identifier_author_and_kind() {
+fn address_holds_identifier_author_and_kind() {
     let nest: NestId = "67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap();
     for (kind, number) in [(EventKind::InteractiveRoom, 30_312), (EventKind::LiveEvent, 30_311)] {
         let address = encode(nest, HOST, kind).unwrap();
@@ -20,7 +20,7 @@ fn an_address_is_identifier_author_and_kind() {
 }
 
 #[test]
-fn what_is_no_address_of_a_nest_names_none() {
+fn decode_returns_none_when_not_an_address_of_a_nest() {
     let other = Coordinate::new(Kind::from_u16(30_312), PublicKey::from_hex(HOST).unwrap());
     let other = other.identifier("kitchen").to_bech32().unwrap();
     for address in ["", "naddr1", "naddr1qqqqqq", &other, HOST, "67e55044-10b1-426f-9247-bb680e5fe0c8"] {

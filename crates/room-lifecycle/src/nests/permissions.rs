@@ -1,5 +1,6 @@
-//! What a participant may do, changed by an admin or by himself: saved first, then LiveKit is brought in line. A
-//! LiveKit that does not answer keeps nobody from deciding; the mark that is saved with the change has it told later.
+//! An admin or the participant changes what a participant may do. The change is saved first, and then LiveKit is
+//! aligned with it. An outage of LiveKit does not refuse the request: the mark that is saved with the change repeats
+//! the alignment later.
 
 use chassis::db::retried;
 use domain::{NestId, NestRole, Owner, Source};
@@ -13,7 +14,7 @@ use crate::{
     store::nests::{self, people},
 };
 
-/// What somebody wants of a participant.
+/// The requested change of a participant.
 #[derive(Clone, Debug, Default)]
 pub struct PermissionChange {
     pub participant: String,
@@ -22,7 +23,7 @@ pub struct PermissionChange {
     pub is_admin: Option<bool>,
 }
 
-/// Who asks, of what he may himself.
+/// The role of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     /// Always an admin.
@@ -31,7 +32,7 @@ enum By {
     Other,
 }
 
-/// Who asks of whom.
+/// Caller and participant of a change.
 #[derive(Clone, Copy, Debug)]
 struct Parties {
     by: By,
@@ -40,7 +41,7 @@ struct Parties {
 }
 
 impl Rooms {
-    /// Whether anything changed.
+    /// Changes what a participant may do. Returns whether anything changed.
     pub async fn set_permissions(
         &self,
         caller: &str,
@@ -50,14 +51,14 @@ impl Rooms {
     ) -> Result<bool, Error> {
         let changed = retried(|| self.save_permissions(caller, proof, nest, change)).await?;
         if changed {
-            self.apply_to_livekit(Owner::Nest(nest), Work::Settle).await;
+            self.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
         }
         let Some(muted) = change.mute_microphone else { return Ok(changed) };
         match self.mute(Owner::Nest(nest), &change.participant, Source::Microphone, muted).await {
             Ok(done) => Ok(done || changed),
-            // The request was carried out, and is not accepted again.
+            // Part of the request was carried out, and its proof is not accepted again.
             Err(error) if changed => {
-                tracing::warn!(%error, nest.id = %nest, "the rights of a participant changed, his microphone did not");
+                tracing::warn!(%error, nest.id = %nest, "participant's permissions changed, microphone was not muted");
                 Ok(true)
             }
             Err(error) => Err(error),
@@ -96,20 +97,21 @@ impl Rooms {
     }
 }
 
-/// The participant's role as it is to be. An admin may all, everybody may stop speaking; who is an admin the host
-/// alone decides, and not of himself: from others that change is ignored, as clients expect.
+/// Decides the participant's new role. Admins may change every participant, and participants may stop speaking. Only
+/// the host may appoint or remove admins, and not the host itself. From others that part of the change is ignored, as
+/// clients expect.
 fn decide(parties: Parties, change: &PermissionChange) -> Result<NestRole, NestError> {
-    let stops_himself = parties.is_self && change.can_publish == Some(false);
-    if parties.by == By::Other && !stops_himself {
+    let stops_speaking = parties.is_self && change.can_publish == Some(false);
+    if parties.by == By::Other && !stops_speaking {
         return Err(NestError::NotAllowed);
     }
-    let names_admins = parties.by == By::Host && !parties.is_self;
-    let is_admin = change.is_admin.filter(|_| names_admins).unwrap_or(parties.participant.is_admin());
+    let may_set_admin = parties.by == By::Host && !parties.is_self;
+    let is_admin = change.is_admin.filter(|_| may_set_admin).unwrap_or(parties.participant.is_admin());
     let is_speaker = change.can_publish.unwrap_or(parties.participant.is_speaker());
     Ok(NestRole::of(is_admin, is_speaker))
 }
 
-/// Whether something is taken away, which tokens that are about still allow.
+/// Whether rights are taken away that older tokens still grant.
 fn is_less(wanted: NestRole, had: NestRole) -> bool {
     let (wanted, had) = (wanted.grants(), had.grants());
     wanted.publish.len() < had.publish.len() || (had.data && !wanted.data)

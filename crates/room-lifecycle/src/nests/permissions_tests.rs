@@ -13,36 +13,36 @@ fn admin(is_admin: bool) -> PermissionChange {
 }
 
 #[test]
-fn only_an_admin_lets_speak_and_everybody_may_stop() {
+fn only_admins_let_speak_and_participants_may_stop() {
     assert_eq!(decide(ADMIN, &publish(true)), Ok(NestRole::Speaker));
     assert_eq!(decide(LISTENER, &publish(true)), Err(NestError::NotAllowed));
-    assert_eq!(decide(LISTENER, &publish(false)), Err(NestError::NotAllowed), "of somebody else");
-    let himself = Parties { is_self: true, participant: NestRole::Speaker, ..LISTENER };
-    assert_eq!(decide(himself, &publish(false)), Ok(NestRole::Listener));
-    assert_eq!(decide(himself, &publish(true)), Err(NestError::NotAllowed));
+    assert_eq!(decide(LISTENER, &publish(false)), Err(NestError::NotAllowed), "of another participant");
+    let own = Parties { is_self: true, participant: NestRole::Speaker, ..LISTENER };
+    assert_eq!(decide(own, &publish(false)), Ok(NestRole::Listener));
+    assert_eq!(decide(own, &publish(true)), Err(NestError::NotAllowed));
     let muting = PermissionChange { mute_microphone: Some(true), ..PermissionChange::default() };
-    assert_eq!(decide(himself, &muting), Err(NestError::NotAllowed));
+    assert_eq!(decide(own, &muting), Err(NestError::NotAllowed));
 }
 
 #[test]
-fn who_is_an_admin_the_host_decides_and_not_of_himself() {
+fn only_the_host_sets_admins_except_the_host() {
     assert_eq!(decide(HOST, &admin(true)), Ok(NestRole::Admin { speaks: false }));
     assert_eq!(decide(ADMIN, &admin(true)), Ok(NestRole::Listener), "ignored");
     let host = NestRole::Admin { speaks: true };
-    let himself = Parties { is_self: true, participant: host, ..HOST };
-    assert_eq!(decide(himself, &admin(false)), Ok(host));
+    let own = Parties { is_self: true, participant: host, ..HOST };
+    assert_eq!(decide(own, &admin(false)), Ok(host));
     let by_another = Parties { participant: host, ..ADMIN };
     assert_eq!(decide(by_another, &admin(false)), Ok(host));
     assert_eq!(decide(LISTENER, &admin(true)), Err(NestError::NotAllowed));
 }
 
 #[test]
-fn tokens_that_are_about_matter_only_when_something_is_taken() {
+fn old_tokens_matter_only_when_rights_are_taken_away() {
     assert!(is_less(NestRole::Listener, NestRole::Speaker));
     assert!(is_less(NestRole::Listener, NestRole::Admin { speaks: false }));
     assert!(
         !is_less(NestRole::Speaker, NestRole::Admin { speaks: true }),
-        "what LiveKit knows of him is the same"
+        "the grants on LiveKit are the same"
     );
     assert!(!is_less(NestRole::Speaker, NestRole::Listener));
 }

@@ -1,4 +1,4 @@
-//! Requests about nests, checked.
+//! Checks the requests about nests.
 
 use chassis::{grpc::caller, status::Refusal};
 use domain::{NestId, Pubkey};
@@ -10,12 +10,12 @@ use crate::error::Error;
 
 const MOST_RELAYS: usize = 20;
 const LONGEST_RELAY: usize = 512;
-/// Of a SHA-256.
-const HASH: usize = 32;
+/// Length of a SHA-256 hash in bytes.
+const HASH_LENGTH: usize = 32;
 
 /// The caller's public key.
-pub(super) fn signer(who: Option<Caller>) -> Result<String, Error> {
-    let caller = caller(who)?;
+pub(super) fn signer(sent: Option<Caller>) -> Result<String, Error> {
+    let caller = caller(sent)?;
     match caller.user_id.parse::<Pubkey>() {
         Ok(key) if key.to_string() == caller.user_id => Ok(caller.user_id),
         _ => Err(NestError::NoKey.into()),
@@ -24,19 +24,19 @@ pub(super) fn signer(who: Option<Caller>) -> Result<String, Error> {
 
 pub(crate) fn proof(proof: Option<Proof>) -> Result<Proof, Refusal> {
     let proof = proof.unwrap_or_default();
-    if proof.event_id.len() == HASH && proof.body_hash.len() == HASH {
+    if proof.event_id.len() == HASH_LENGTH && proof.body_hash.len() == HASH_LENGTH {
         Ok(proof)
     } else {
         Err(Refusal::invalid("proof", "must be two hashes of 32 bytes"))
     }
 }
 
-/// What is no id names no nest.
+/// Parses the id of a nest. A text that is not an id is answered like an unknown nest.
 pub(crate) fn nest_id(text: &str) -> Result<NestId, NestError> {
     text.parse().map_err(|_| NestError::NoNest)
 }
 
-/// A participant's public key, written in either case.
+/// Parses a participant's public key, in upper or lower case.
 pub(super) fn participant(text: &str) -> Result<String, Refusal> {
     text.parse::<Pubkey>()
         .map(|key| key.to_string())
@@ -56,7 +56,7 @@ pub(super) fn relays(relays: Vec<String>) -> Result<Vec<String>, Refusal> {
     Ok(relays)
 }
 
-/// Relays may be in a private network, as developers have them: this server never connects to one.
+/// Whether the text is a relay's URL. Private addresses are allowed, because this server never connects to a relay.
 fn is_relay(text: &str) -> bool {
     let begins = text.starts_with("wss://") || text.starts_with("ws://");
     let is_plain = !text.chars().any(|character| character.is_whitespace() || character.is_control());

@@ -1,4 +1,4 @@
-//! What to do with an open recording, decided from its row and what LiveKit shows. Pure.
+//! Decides the next step of an open recording from its row and from what LiveKit shows. Pure.
 
 use domain::{RecordingId, RecordingStatus};
 use livekit_protocol::{
@@ -9,43 +9,43 @@ use time::{Duration, OffsetDateTime};
 
 use crate::store::recordings::watch::{End, Open};
 
-/// A start whose answer was lost is on LiveKit by now, or never will be: longer than the call and its flow may take.
-const UNKNOWN_FOR: Duration = Duration::seconds(50);
-/// A recorder has begun by now, or has not noticed that it cannot.
-const STARTING_FOR: Duration = Duration::seconds(60);
-/// A recorder that was told to stop does so by now; one that is `ending` may have much to upload, and is asked whether
-/// it lives.
-const STOPPING_FOR: Duration = Duration::seconds(60);
+/// After this time LiveKit lists a start whose answer was lost, or it never will. It is longer than the call and its
+/// flow may take.
+const LOST_START_TIMEOUT: Duration = Duration::seconds(50);
+/// How long a recorder may take to begin.
+const START_TIMEOUT: Duration = Duration::seconds(60);
+/// How long a recorder may take to stop. One that is `ending` may still upload, and is probed after this time.
+const STOP_TIMEOUT: Duration = Duration::seconds(60);
 
 /// What LiveKit says of one recording.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
+pub struct Observed {
     pub egress_id: String,
-    /// None: over, or a state that we do not know.
+    /// `None`: over, or a status that we do not know.
     pub status: Option<RecordingStatus>,
     pub started_at: Option<OffsetDateTime>,
     pub end: Option<End>,
 }
 
-/// What a look for one recording found.
+/// What a check of one recording found.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Sight {
+pub enum Observation {
     /// LiveKit did not answer.
     Unknown,
     /// LiveKit says that it has no recorders at all.
     NoRecorders,
-    /// LiveKit says, or lists that may be believed show, that it does not have it; asked at this time.
+    /// LiveKit does not have it, by its answer or by reliable lists. The time is that of the question.
     Absent(OffsetDateTime),
-    /// `abandoned`: its recorder was not in the room in several looks.
-    There { seen: Seen, abandoned: bool },
+    /// `abandoned`: several checks did not find its recorder in the room.
+    Present { observed: Observed, abandoned: bool },
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum RecordingStep {
     Wait,
     /// Write what LiveKit says.
-    Follow(Seen),
-    /// Tell LiveKit to stop it.
+    Follow(Observed),
+    /// Ask LiveKit to stop it.
     Stop {
         egress_id: String,
         then: Then,
@@ -56,11 +56,11 @@ pub enum RecordingStep {
 /// What follows a stop.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Then {
-    /// Whatever LiveKit says next.
-    Look,
-    /// It is closed if nobody answered for it.
+    /// The recording follows what LiveKit says next.
+    Follow,
+    /// The recording is closed if no recorder answered.
     CloseIfSilent(&'static str),
-    /// It is closed whatever the answer was.
+    /// The recording is closed whatever the answer was.
     Close(&'static str),
 }
 
@@ -79,55 +79,55 @@ impl End {
         }
     }
 
-    /// A start that has left nothing on LiveKit.
+    /// The end of a start that left nothing on LiveKit.
     pub(super) fn never_begun(why: &str) -> Self {
         Self { never_begun: true, ..Self::failed(why) }
     }
 }
 
-/// The next step of an open recording.
+/// Decides the next step of an open recording.
 #[must_use]
-pub fn decide(open: &Open, sight: Sight) -> RecordingStep {
+pub fn decide(open: &Open, observation: Observation) -> RecordingStep {
     let recording = &open.recording;
     let age = open.now - recording.created_at;
-    match sight {
-        Sight::NoRecorders if recording.egress_id.is_none() => {
+    match observation {
+        Observation::NoRecorders if recording.egress_id.is_none() => {
             RecordingStep::Close(End::never_begun("LiveKit has no recorders"))
         }
-        Sight::NoRecorders => RecordingStep::Close(End::failed("LiveKit has no recorders")),
-        Sight::Absent(_) if recording.egress_id.is_some() => {
+        Observation::NoRecorders => RecordingStep::Close(End::failed("LiveKit has no recorders")),
+        Observation::Absent(_) if recording.egress_id.is_some() => {
             RecordingStep::Close(End::failed("LiveKit does not know it any more"))
         }
-        Sight::Absent(at) if at - recording.created_at > UNKNOWN_FOR => {
+        Observation::Absent(at) if at - recording.created_at > LOST_START_TIMEOUT => {
             RecordingStep::Close(End::never_begun("LiveKit has not started it"))
         }
-        Sight::Unknown | Sight::Absent(_) => RecordingStep::Wait,
-        Sight::There { seen, .. } if seen.end.is_some() => RecordingStep::Follow(seen),
-        Sight::There { seen, abandoned } => {
-            let stop = |then| RecordingStep::Stop { egress_id: seen.egress_id.clone(), then };
-            let asked_for = recording.stop_asked_at.map(|asked| open.now - asked);
-            let ending = seen.status == Some(RecordingStatus::Ending);
-            if seen.status == Some(RecordingStatus::Starting) && age > STARTING_FOR {
+        Observation::Unknown | Observation::Absent(_) => RecordingStep::Wait,
+        Observation::Present { observed, .. } if observed.end.is_some() => RecordingStep::Follow(observed),
+        Observation::Present { observed, abandoned } => {
+            let stop = |then| RecordingStep::Stop { egress_id: observed.egress_id.clone(), then };
+            let stop_age = recording.stop_asked_at.map(|asked| open.now - asked);
+            let ending = observed.status == Some(RecordingStatus::Ending);
+            if observed.status == Some(RecordingStatus::Starting) && age > START_TIMEOUT {
                 return stop(Then::Close("the recorder did not begin"));
             }
             if abandoned {
                 return stop(Then::CloseIfSilent("the recorder died"));
             }
-            match asked_for {
-                Some(time) if time > STOPPING_FOR && ending => stop(Then::CloseIfSilent("the recorder died")),
-                Some(time) if time > STOPPING_FOR => stop(Then::Close("the recorder did not stop")),
-                Some(_) if ending => RecordingStep::Follow(seen),
-                Some(_) => stop(Then::Look),
-                None if ending || !open.wanted => stop(Then::Look),
-                None => RecordingStep::Follow(seen),
+            match stop_age {
+                Some(time) if time > STOP_TIMEOUT && ending => stop(Then::CloseIfSilent("the recorder died")),
+                Some(time) if time > STOP_TIMEOUT => stop(Then::Close("the recorder did not stop")),
+                Some(_) if ending => RecordingStep::Follow(observed),
+                Some(_) => stop(Then::Follow),
+                None if ending || !open.wanted => stop(Then::Follow),
+                None => RecordingStep::Follow(observed),
             }
         }
     }
 }
 
-/// What an info says.
+/// Converts LiveKit's info of a recording.
 #[must_use]
-pub fn seen(info: &EgressInfo) -> Seen {
+pub fn observed(info: &EgressInfo) -> Observed {
     let started_at = moment(info.started_at);
     let status = EgressStatus::try_from(info.status).ok();
     let (open, over) = match status {
@@ -153,7 +153,7 @@ pub fn seen(info: &EgressInfo) -> Seen {
         never_begun: false,
         caller_waits: false,
     });
-    Seen { egress_id: info.egress_id.clone(), status: open, started_at, end }
+    Observed { egress_id: info.egress_id.clone(), status: open, started_at, end }
 }
 
 fn error(info: &EgressInfo) -> Option<String> {
@@ -162,7 +162,7 @@ fn error(info: &EgressInfo) -> Option<String> {
     Some(text.replace('\0', "")).filter(|text| !text.is_empty())
 }
 
-/// The file that was written; older servers name it in the field for a single result.
+/// The written file. Older servers send it in the field for a single result.
 #[expect(deprecated, reason = "older servers fill this field only")]
 fn file(info: &EgressInfo) -> Option<&FileInfo> {
     match (info.file_results.first(), &info.result) {
@@ -185,7 +185,7 @@ fn size(info: &EgressInfo) -> Option<i64> {
     Some(file.or(segments(info).map(|segments| segments.size))?.max(0))
 }
 
-/// A number that the database can hold.
+/// Converts a size to a number that the database can hold.
 pub(super) fn saturated(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
@@ -196,7 +196,7 @@ fn seconds(info: &EgressInfo) -> Option<f64> {
     Some(Duration::nanoseconds(nanoseconds.max(0)).as_seconds_f64())
 }
 
-/// LiveKit stamps recordings in nanoseconds; 0 and times before 1970 are no time.
+/// Converts LiveKit's time in nanoseconds. `None`: 0, or a time before 1970.
 fn moment(nanoseconds: i64) -> Option<OffsetDateTime> {
     if nanoseconds <= 0 {
         return None;
@@ -204,7 +204,7 @@ fn moment(nanoseconds: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(nanoseconds)).ok()
 }
 
-/// The recording whose id is in one of the paths that a request asked for.
+/// The recording whose id is in one of the paths of the request.
 #[must_use]
 pub fn recording_of(info: &EgressInfo) -> Option<RecordingId> {
     let Some(Request::RoomComposite(request)) = &info.request else { return None };

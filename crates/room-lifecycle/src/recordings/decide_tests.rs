@@ -9,7 +9,7 @@ fn at(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::seconds(seconds)
 }
 
-/// Made at 0; now it is `now`.
+/// An open recording that was created at 0, at the time `now`.
 fn open(now: i64, egress_id: Option<&str>, stop_asked: Option<i64>, wanted: bool) -> Open {
     let recording = Recording {
         id: RecordingId(Uuid::from_u128(1)),
@@ -35,8 +35,8 @@ fn info(status: EgressStatus) -> EgressInfo {
     EgressInfo { egress_id: "EG_1".into(), status: status as i32, ..EgressInfo::default() }
 }
 
-fn there(status: EgressStatus) -> Sight {
-    Sight::There { seen: seen(&info(status)), abandoned: false }
+fn present(status: EgressStatus) -> Observation {
+    Observation::Present { observed: observed(&info(status)), abandoned: false }
 }
 
 fn is_closed(step: &RecordingStep) -> bool {
@@ -54,76 +54,76 @@ fn then(step: RecordingStep) -> Then {
 }
 
 #[test]
-fn what_livekit_does_not_know_is_failed_once_a_list_is_late_enough() {
-    let lost = |now, listed| decide(&open(now, None, None, true), Sight::Absent(at(listed)));
-    assert_eq!(
-        lost(51, 50),
-        RecordingStep::Wait,
-        "the list may have been made before the start came through"
-    );
+fn absent_recording_fails_when_the_list_is_late_enough() {
+    let lost = |now, listed| decide(&open(now, None, None, true), Observation::Absent(at(listed)));
+    assert_eq!(lost(51, 50), RecordingStep::Wait, "the list may be older than the start");
     assert!(is_closed(&lost(51, 51)));
     assert!(
-        is_closed(&decide(&open(1, Some("EG_1"), None, true), Sight::Absent(at(1)))),
-        "it was there once"
+        is_closed(&decide(&open(1, Some("EG_1"), None, true), Observation::Absent(at(1)))),
+        "LiveKit had it before"
     );
-    assert!(is_closed(&decide(&open(1, None, None, true), Sight::NoRecorders)));
+    assert!(is_closed(&decide(&open(1, None, None, true), Observation::NoRecorders)));
     assert_eq!(
-        decide(&open(9_999, None, None, true), Sight::Unknown),
+        decide(&open(9_999, None, None, true), Observation::Unknown),
         RecordingStep::Wait,
-        "an error is no absence"
+        "an error does not mean absent"
     );
 }
 
 #[test]
-fn a_start_that_takes_longer_than_a_minute_is_stopped_and_closed() {
-    let starting = |now| decide(&open(now, Some("EG_1"), None, true), there(EgressStatus::EgressStarting));
+fn start_is_stopped_and_closed_after_a_minute() {
+    let starting = |now| decide(&open(now, Some("EG_1"), None, true), present(EgressStatus::EgressStarting));
     assert!(matches!(starting(60), RecordingStep::Follow(_)));
     assert!(matches!(then(starting(61)), Then::Close(_)));
 }
 
 #[test]
-fn what_nobody_wants_any_more_is_stopped() {
-    let active = || there(EgressStatus::EgressActive);
+fn unwanted_recording_is_stopped() {
+    let active = || present(EgressStatus::EgressActive);
     assert!(matches!(decide(&open(9, Some("EG_1"), None, true), active()), RecordingStep::Follow(_)));
-    assert_eq!(then(decide(&open(9, Some("EG_1"), Some(5), true), active())), Then::Look);
-    assert_eq!(then(decide(&open(9, Some("EG_1"), None, false), active())), Then::Look, "its room is over");
+    assert_eq!(then(decide(&open(9, Some("EG_1"), Some(5), true), active())), Then::Follow);
+    assert_eq!(then(decide(&open(9, Some("EG_1"), None, false), active())), Then::Follow, "its room is over");
 }
 
 #[test]
-fn a_stop_that_has_no_effect_closes_the_recording_after_a_minute() {
-    let asked = |now, status| decide(&open(now, Some("EG_1"), Some(0), true), there(status));
-    assert_eq!(then(asked(60, EgressStatus::EgressActive)), Then::Look);
+fn stop_without_effect_closes_the_recording_after_a_minute() {
+    let asked = |now, status| decide(&open(now, Some("EG_1"), Some(0), true), present(status));
+    assert_eq!(then(asked(60, EgressStatus::EgressActive)), Then::Follow);
     assert!(matches!(then(asked(61, EgressStatus::EgressActive)), Then::Close(_)));
     assert!(matches!(asked(60, EgressStatus::EgressEnding), RecordingStep::Follow(_)));
     let uploading = then(asked(61, EgressStatus::EgressEnding));
-    assert!(matches!(uploading, Then::CloseIfSilent(_)), "a long upload is no death");
+    assert!(
+        matches!(uploading, Then::CloseIfSilent(_)),
+        "a long upload does not mean that the recorder died"
+    );
 }
 
 #[test]
-fn a_recorder_that_is_not_in_its_room_is_dead_if_nobody_answers_for_it() {
-    let gone = Sight::There { seen: seen(&info(EgressStatus::EgressActive)), abandoned: true };
+fn abandoned_recording_is_closed_when_its_recorder_is_silent() {
+    let gone =
+        Observation::Present { observed: observed(&info(EgressStatus::EgressActive)), abandoned: true };
     assert!(matches!(then(decide(&open(9, Some("EG_1"), None, true), gone)), Then::CloseIfSilent(_)));
 }
 
 #[test]
-fn an_end_is_taken_over_whatever_else_is_so() {
+fn end_on_livekit_is_followed_in_any_state() {
     for (livekit, ours) in [
         (EgressStatus::EgressComplete, RecordingStatus::Complete),
         (EgressStatus::EgressFailed, RecordingStatus::Failed),
         (EgressStatus::EgressAborted, RecordingStatus::Aborted),
         (EgressStatus::EgressLimitReached, RecordingStatus::Failed),
     ] {
-        let step = decide(&open(999, Some("EG_1"), Some(0), false), there(livekit));
-        let RecordingStep::Follow(Seen { end: Some(end), .. }) = step else { panic!("{step:?}") };
+        let step = decide(&open(999, Some("EG_1"), Some(0), false), present(livekit));
+        let RecordingStep::Follow(Observed { end: Some(end), .. }) = step else { panic!("{step:?}") };
         assert_eq!(end.status, ours);
     }
 }
 
 #[test]
-fn a_limit_that_was_reached_leaves_a_file() {
+fn reached_limit_leaves_a_complete_file() {
     let mut info = info(EgressStatus::EgressLimitReached);
     info.file_results = vec![FileInfo { size: 9, duration: 1_500_000_000, ..FileInfo::default() }];
-    let end = seen(&info).end.unwrap();
+    let end = observed(&info).end.unwrap();
     assert_eq!((end.status, end.size, end.seconds), (RecordingStatus::Complete, Some(9), Some(1.5)));
     assert_eq!(end.error.as_deref(), Some("a limit was reached"));
 }
@@ -133,23 +133,23 @@ fn a_limit_that_was_reached_leaves_a_file() {
 fn result_of_an_older_server_counts_as_a_file() {
     let mut info = info(EgressStatus::EgressLimitReached);
     info.result = Some(Single::File(FileInfo { size: 9, duration: 1_500_000_000, ..FileInfo::default() }));
-    let end = seen(&info).end.unwrap();
+    let end = observed(&info).end.unwrap();
     assert_eq!((end.status, end.size, end.seconds), (RecordingStatus::Complete, Some(9), Some(1.5)));
     info.result = Some(Single::Segments(SegmentsInfo { size: 7, ..SegmentsInfo::default() }));
-    let end = seen(&info).end.unwrap();
+    let end = observed(&info).end.unwrap();
     assert_eq!((end.status, end.size), (RecordingStatus::Complete, Some(7)));
     info.result = Some(Single::Stream(livekit_protocol::StreamInfoList::default()));
-    assert_eq!(seen(&info).end.unwrap().status, RecordingStatus::Failed);
+    assert_eq!(observed(&info).end.unwrap().status, RecordingStatus::Failed);
 }
 
 #[test]
-fn numbers_of_livekit_saturate() {
+fn numbers_from_livekit_saturate() {
     for number in [i64::MIN, -1, 0, 1, i64::MAX] {
         let mut info = info(EgressStatus::EgressComplete);
         (info.started_at, info.ended_at, info.updated_at) = (number, number, number);
         info.file_results = vec![FileInfo { size: number, duration: number, ..FileInfo::default() }];
-        let seen = seen(&info);
-        let end = seen.end.unwrap();
+        let observed = observed(&info);
+        let end = observed.end.unwrap();
         assert_eq!(end.size, Some(number.max(0)), "{number}");
         assert!(end.seconds.unwrap() >= 0.0, "{number}");
         assert_eq!(end.started_at.is_some(), number > 0, "{number}");
@@ -158,7 +158,7 @@ fn numbers_of_livekit_saturate() {
 }
 
 #[test]
-fn the_recording_of_an_info_is_in_its_path() {
+fn recording_id_is_read_from_the_path() {
     let id = RecordingId(Uuid::from_u128(7));
     let of = |request| {
         let request = Some(Request::RoomComposite(request));

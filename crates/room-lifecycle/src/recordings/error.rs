@@ -1,9 +1,9 @@
-//! Why not: what recordings refuse, once.
+//! The refusals of recordings, each defined once.
 
 use chassis::status::{Reason, Refusal};
 
-/// Seconds. What is not set up needs an operator, and no retry helps.
-const NOT_SET_UP_FOR: &str = "3600";
+/// Seconds. An operator must set up recording; an earlier retry does not help.
+const NOT_SET_UP_RETRY_AFTER: &str = "3600";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordingError {
@@ -11,23 +11,23 @@ pub enum RecordingError {
     NoRecording,
     #[error("the room is being recorded")]
     AlreadyRecording,
-    #[error("the room is not on")]
+    #[error("the room is not active")]
     NotActive,
     #[error("the idempotency key belongs to another request")]
     KeyReused,
     /// `RECORDING_OUTPUT` is not set.
-    #[error("no output for recordings is set")]
+    #[error("RECORDING_OUTPUT is not set")]
     NotSetUp,
-    /// LiveKit has no recorder for us, or cannot be asked for one.
-    #[error("nothing can be recorded")]
+    /// LiveKit has no recorder for us, or did not answer.
+    #[error("no recorder is available")]
     Unavailable,
-    /// The row is there and its file is not.
-    #[error("the file is not where it was written")]
+    /// The row exists and its file does not.
+    #[error("the file of the recording is missing")]
     NoFile,
     #[error("the recording was stopped before")]
     Stopped,
-    /// Also of a nest that is not there: who is no admin is not told.
-    #[error("the caller is no admin of the nest")]
+    /// Also for a nest that does not exist: only admins may learn which nests exist.
+    #[error("the caller is not an admin of the nest")]
     NotAdmin,
     #[error("the nest is over")]
     NoNest,
@@ -61,7 +61,7 @@ impl From<RecordingError> for Refusal {
                 Reason::RecordingUnavailable,
                 "Recording is not set up here. Ask the operator of this service for it.",
             )
-            .with("retry_after", NOT_SET_UP_FOR),
+            .with("retry_after", NOT_SET_UP_RETRY_AFTER),
             RecordingError::Unavailable => Self::unavailable(Reason::RecordingUnavailable, 10),
         }
     }

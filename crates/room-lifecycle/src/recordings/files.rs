@@ -1,4 +1,4 @@
-//! A recording that LiveKit reports as complete stays `ending`, and is not announced, until its file is found. State
+//! A recording that LiveKit reports as complete stays `ending`, and is not announced, until its file is found. Status
 //! and deadline are in the database, so that a restart loses nothing.
 
 use domain::{RecordingKind, RecordingStatus};
@@ -15,32 +15,33 @@ use crate::{
     },
 };
 
-/// A file that is not in the output this long after LiveKit said that it is complete never will be.
-const FILE_WITHIN: Duration = Duration::seconds(60);
-/// An output that cannot be read says nothing about the file: it is asked again for this long.
-const OUTPUT_WITHIN: Duration = Duration::hours(24);
-/// Files that one pass looks for.
+/// How long after LiveKit reported the recording complete its file may appear in the output.
+const FILE_TIMEOUT: Duration = Duration::seconds(60);
+/// How long an output that cannot be read is retried: an unreadable output says nothing about the file.
+const OUTPUT_TIMEOUT: Duration = Duration::hours(24);
+/// How many files one pass checks for.
 const BATCH: i64 = 200;
-/// Files looked for at once.
+/// How many files are looked for at once.
 const WIDTH: usize = 8;
 
-/// The `error` of a recording whose file was not there, or was empty.
+/// The `error` of a recording whose file was missing or empty.
 pub const FILE_MISSING: &str = "file_missing";
 /// The `error` of a recording whose output could not be read for a day.
 pub const FILE_UNREACHABLE: &str = "file_unreachable";
 
-/// What a look for a file found.
-enum Sight {
-    /// Its bytes.
-    There(u64),
-    /// Not there, or empty.
+/// The result of looking for a file.
+enum FileCheck {
+    /// The file has this many bytes.
+    Found(u64),
+    /// The file is missing or empty.
     Missing,
-    /// The output did not say.
+    /// The output could not be read, and why.
     Unknown(String),
 }
 
 impl Rooms {
-    /// Writes what LiveKit says of the end of an open recording. A file that is complete is looked for first.
+    /// Writes the end of an open recording as LiveKit reports it. A complete recording is closed when its file is
+    /// found.
     pub(super) async fn end_recording(&self, recording: &Recording, end: &End) -> Result<Recording, Error> {
         if end.status != RecordingStatus::Complete || recording.kind != RecordingKind::File {
             return self.close_recording(recording, end, "livekit").await;
@@ -56,11 +57,11 @@ impl Rooms {
 
     /// Looks for the files of recordings that LiveKit has completed.
     pub async fn look_for_files(&self) -> Result<(), Error> {
-        let awaiting = watch::claim_awaiting(&self.pool, FILE_WITHIN, BATCH).await?;
+        let awaiting = watch::claim_awaiting(&self.pool, FILE_TIMEOUT, BATCH).await?;
         let mut unread = 0_u32;
-        let mut looks = stream::iter(awaiting).map(|one| self.look_for_file(one)).buffer_unordered(WIDTH);
+        let mut checks = stream::iter(awaiting).map(|one| self.look_for_file(one)).buffer_unordered(WIDTH);
         let mut problem = None;
-        while let Some(outcome) = looks.next().await {
+        while let Some(outcome) = checks.next().await {
             if let Some(why) = outcome? {
                 unread += 1;
                 problem.get_or_insert(why);
@@ -70,41 +71,41 @@ impl Rooms {
             tracing::warn!(
                 error,
                 recordings = unread,
-                "the recording output could not be read; trying again"
+                "recording output could not be read; the next pass retries"
             );
         }
         Ok(())
     }
 
-    /// Why the output could not be asked, if it could not.
+    /// Looks for one file. Returns why the output could not be read, if it could not.
     async fn look_for_file(&self, awaiting: Awaiting) -> Result<Option<String>, Error> {
         let (recording, age) = (&awaiting.recording, awaiting.now - awaiting.finished_at);
         let (end, why) = match find(self.output.as_ref(), recording).await {
-            Sight::There(size) => (complete(recording, size), None),
-            Sight::Missing if age < FILE_WITHIN => return Ok(None),
-            Sight::Missing => {
+            FileCheck::Found(size) => (complete(recording, size), None),
+            FileCheck::Missing if age < FILE_TIMEOUT => return Ok(None),
+            FileCheck::Missing => {
                 let file = recording.file.as_str();
-                tracing::warn!(recording.id = %recording.id, file, "the file of a recording is missing or empty");
+                tracing::warn!(recording.id = %recording.id, file, "file of a recording was missing or empty");
                 (End::failed(FILE_MISSING), None)
             }
-            Sight::Unknown(why) if age < OUTPUT_WITHIN => return Ok(Some(why)),
-            Sight::Unknown(why) => (End::failed(FILE_UNREACHABLE), Some(why)),
+            FileCheck::Unknown(why) if age < OUTPUT_TIMEOUT => return Ok(Some(why)),
+            FileCheck::Unknown(why) => (End::failed(FILE_UNREACHABLE), Some(why)),
         };
         self.close_recording(recording, &end, "file").await?;
         Ok(why)
     }
 }
 
-async fn find(output: Option<&Output>, recording: &Recording) -> Sight {
-    let Some(output) = output else { return Sight::Unknown("RECORDING_OUTPUT is not set".to_owned()) };
+async fn find(output: Option<&Output>, recording: &Recording) -> FileCheck {
+    let Some(output) = output else { return FileCheck::Unknown("RECORDING_OUTPUT is not set".to_owned()) };
     match output.size(&recording.file).await {
-        Ok(Some(size)) if size > 0 => Sight::There(size),
-        Ok(_) => Sight::Missing,
-        Err(error) => Sight::Unknown(error.to_string()),
+        Ok(Some(size)) if size > 0 => FileCheck::Found(size),
+        Ok(_) => FileCheck::Missing,
+        Err(error) => FileCheck::Unknown(error.to_string()),
     }
 }
 
-/// As LiveKit said it was, with the size that the file has.
+/// The end that LiveKit reported, with the size of the file that was found.
 fn complete(recording: &Recording, size: u64) -> End {
     End {
         status: RecordingStatus::Complete,

@@ -1,4 +1,4 @@
-//! Recordings, request by request.
+//! The gRPC service of recordings.
 
 use chassis::{
     field::{Fields, idempotency_key, non_empty},
@@ -19,7 +19,7 @@ use super::{
     output::Part,
     read::{Parts, has_file},
     scope,
-    start::STOP_WITHIN,
+    start::STOP_TIMEOUT,
 };
 use crate::{Rooms, RpcResult, error::Error, nests::request, store::recordings};
 
@@ -32,7 +32,7 @@ impl RecordingService for Rooms {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
-        let scope = wrong.check_or(scope(request.place), NOWHERE);
+        let scope = wrong.check_or(scope(request.place), PLACEHOLDER_SCOPE);
         let key = wrong.check(idempotency_key(request.idempotency_key));
         wrong.finish()?;
         let proof = proof(scope, request.proof)?;
@@ -46,14 +46,14 @@ impl RecordingService for Rooms {
         request: Request<pb::RecordingRequest>,
     ) -> RpcResult<pb::RecordingResponse> {
         let mut request = request.into_inner();
-        let (caller, scope, id) = about(&mut request)?;
+        let (caller, scope, id) = parse(&mut request)?;
         let (rooms, by, proof) = (self.clone(), caller.clone(), proof(scope, request.proof)?);
         let flow = Box::pin(async move { rooms.stop_recording(&by, scope, id, proof.as_ref()).await });
-        let stopped = if let Some(stopped) = self.patiently("stop recording", STOP_WITHIN, flow).await? {
+        let stopped = if let Some(stopped) = self.run_within("stop recording", STOP_TIMEOUT, flow).await? {
             stopped
         } else {
             self.may_record(&caller, scope).await?;
-            self.recording_of(scope, id).await? // the request is recorded in it
+            self.recording_of(scope, id).await? // with the committed request to stop
         };
         self.respond(stopped).await
     }
@@ -65,7 +65,7 @@ impl RecordingService for Rooms {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let mut wrong = Fields::default();
-        let scope = wrong.check_or(scope(request.place), NOWHERE);
+        let scope = wrong.check_or(scope(request.place), PLACEHOLDER_SCOPE);
         let (limit, after) = wrong.check(page::asked(request.limit, request.cursor.as_deref()));
         wrong.finish()?;
         self.may_read(&caller, scope).await?;
@@ -84,7 +84,7 @@ impl RecordingService for Rooms {
         request: Request<pb::RecordingRequest>,
     ) -> RpcResult<pb::RecordingResponse> {
         let mut request = request.into_inner();
-        let (caller, scope, id) = about(&mut request)?;
+        let (caller, scope, id) = parse(&mut request)?;
         self.may_read(&caller, scope).await?;
         let found = self.recording_of(scope, id).await?;
         self.respond(found).await
@@ -95,10 +95,10 @@ impl RecordingService for Rooms {
         request: Request<pb::RecordingRequest>,
     ) -> RpcResult<pb::DeleteRecordingResponse> {
         let mut request = request.into_inner();
-        let (caller, scope, id) = about(&mut request)?;
+        let (caller, scope, id) = parse(&mut request)?;
         let (rooms, proof) = (self.clone(), proof(scope, request.proof)?);
         let flow = Box::pin(async move { rooms.delete_recording(&caller, scope, id, proof.as_ref()).await });
-        if self.patiently("delete recording", STOP_WITHIN, flow).await?.is_none()
+        if self.run_within("delete recording", STOP_TIMEOUT, flow).await?.is_none()
             && recordings::find_readable(&self.pool, id).await.map_err(Error::from)?.is_some()
         {
             return Err(Error::Unsettled.into());
@@ -131,19 +131,19 @@ impl RecordingService for Rooms {
     }
 }
 
-/// Placeholder for a wrong place, until the request is refused.
-const NOWHERE: RecordingScope = RecordingScope::Session(SessionId(Uuid::nil()));
+/// Placeholder for an invalid scope, until the request is refused.
+const PLACEHOLDER_SCOPE: RecordingScope = RecordingScope::Session(SessionId(Uuid::nil()));
 
-/// The recording that a request is about.
-fn about(request: &mut pb::RecordingRequest) -> Result<(Caller, RecordingScope, RecordingId), Refusal> {
+/// The caller, scope and recording of a request.
+fn parse(request: &mut pb::RecordingRequest) -> Result<(Caller, RecordingScope, RecordingId), Refusal> {
     let caller = caller(request.caller.take())?;
     let mut wrong = Fields::default();
-    let scope = wrong.check_or(scope(request.place.take()), NOWHERE);
+    let scope = wrong.check_or(scope(request.place.take()), PLACEHOLDER_SCOPE);
     let id = wrong.check(uuid("recording_id", &request.recording_id));
     wrong.finish().map(|()| (caller, scope, id))
 }
 
-/// What changes a nest's recordings is signed.
+/// The proof of a request that changes a nest's recordings: such requests are signed.
 fn proof(scope: RecordingScope, proof: Option<Proof>) -> Result<Option<Proof>, Error> {
     if matches!(scope, RecordingScope::Nest(_)) { Ok(Some(request::proof(proof)?)) } else { Ok(None) }
 }

@@ -1,6 +1,6 @@
-//! Where recorders write and we read: a folder that both see, or a bucket.
+//! The storage to which recorders write and from which we read: a folder that both see, or a bucket.
 //!
-//! Files are found by the row alone, whose name for them we made: nothing that a client sends becomes a path.
+//! A file is found by the name in its row. We chose that name: no text from a client becomes a path.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,18 +19,18 @@ use secrecy::ExposeSecret;
 use super::{RecordingError, settings::OutputSettings};
 use crate::{error::Error, livekit::egress::Target};
 
-/// How long a link to a file is good.
-pub const LINK: Duration = Duration::from_hours(1);
-/// How long a bucket may take to connect, and then be silent; its files may take as long as they are large.
-const CONNECT: Duration = Duration::from_secs(2);
-const SILENCE: Duration = Duration::from_secs(3);
-/// A bucket that fails is asked once more, and given up before whoever waits for us gives up (10 s).
-const PATIENCE: Duration = Duration::from_secs(5);
-/// What players of a stream ask for first.
+/// How long a link to a file is valid.
+pub const LINK_LIFETIME: Duration = Duration::from_hours(1);
+/// How long a bucket may take to connect, and then be silent. There is no limit for a whole transfer: files are large.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
+/// A failed request to a bucket is retried once, within this time. Callers of ours wait 10 s.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The file that players of a stream request first.
 pub const LIVE_PLAYLIST: &str = "live.m3u8";
 const WHOLE_PLAYLIST: &str = "whole.m3u8";
 
-/// The name of what is recorded: LiveKit's recording is found by the id in it.
+/// The name of a recording's file or folder. LiveKit's recording is found by the id in it.
 #[must_use]
 pub fn file_name(kind: RecordingKind, id: RecordingId) -> String {
     match kind {
@@ -41,9 +41,9 @@ pub fn file_name(kind: RecordingKind, id: RecordingId) -> String {
 
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// What stands before every name, by the recorders' paths.
+    /// The prefix of every name, as the recorders see it.
     base: String,
-    place: StorageLocation,
+    location: StorageLocation,
 }
 
 #[derive(Clone, Debug)]
@@ -52,12 +52,12 @@ enum StorageLocation {
     Bucket(Arc<AmazonS3>),
 }
 
-/// Which bytes of a file; both ends belong to it.
+/// A range of bytes of a file, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Whole,
     From(u64, Option<u64>),
-    /// So many at its end.
+    /// This many bytes at the end.
     End(u64),
 }
 
@@ -65,7 +65,7 @@ pub enum Part {
 pub struct Opened {
     pub size: u64,
     pub first: u64,
-    /// 0: what was asked for lies beyond the end.
+    /// 0: the requested range is beyond the end.
     pub length: u64,
     pub bytes: BoxStream<'static, object_store::Result<bytes::Bytes>>,
 }
@@ -74,7 +74,7 @@ impl Output {
     pub fn new(settings: &OutputSettings) -> object_store::Result<Self> {
         Ok(match settings {
             OutputSettings::Folder { path, read } => {
-                Self { base: format!("{path}/"), place: StorageLocation::Folder(read.clone()) }
+                Self { base: format!("{path}/"), location: StorageLocation::Folder(read.clone()) }
             }
             OutputSettings::Bucket { name, prefix, endpoint, region, access_key, secret_key } => {
                 let mut bucket = AmazonS3Builder::new()
@@ -84,12 +84,12 @@ impl Output {
                     .with_secret_access_key(secret_key.expose_secret())
                     .with_retry(RetryConfig {
                         max_retries: 1,
-                        retry_timeout: PATIENCE,
+                        retry_timeout: RETRY_TIMEOUT,
                         ..RetryConfig::default()
                     });
                 let mut client = ClientOptions::new()
-                    .with_connect_timeout(CONNECT)
-                    .with_read_timeout(SILENCE)
+                    .with_connect_timeout(CONNECT_TIMEOUT)
+                    .with_read_timeout(READ_TIMEOUT)
                     .with_timeout_disabled();
                 if let Some(endpoint) = endpoint {
                     bucket = bucket.with_endpoint(endpoint.as_str().trim_end_matches('/'));
@@ -97,12 +97,12 @@ impl Output {
                 }
                 let bucket = bucket.with_client_options(client);
                 let base = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-                Self { base, place: StorageLocation::Bucket(Arc::new(bucket.build()?)) }
+                Self { base, location: StorageLocation::Bucket(Arc::new(bucket.build()?)) }
             }
         })
     }
 
-    /// What a recorder is told.
+    /// The output for a recorder.
     pub(super) fn target(&self, kind: RecordingKind, file: &str) -> Target {
         let path = format!("{}{file}", self.base);
         match kind {
@@ -113,9 +113,9 @@ impl Output {
         }
     }
 
-    /// The store, and the path of a file in it. A folder is made when it is first needed.
+    /// The store, and the path of a file in it. A folder is created when it is first needed.
     fn find(&self, file: &str) -> object_store::Result<(Arc<dyn ObjectStore>, Path)> {
-        Ok(match &self.place {
+        Ok(match &self.location {
             StorageLocation::Bucket(bucket) => (bucket.clone(), Path::from(format!("{}{file}", self.base))),
             StorageLocation::Folder(folder) => {
                 let store = LocalFileSystem::new_with_prefix(folder).or_else(|error| {
@@ -127,14 +127,14 @@ impl Output {
         })
     }
 
-    /// A link that the output itself serves; none: we do.
+    /// A signed link to a file in a bucket. `None`: the output is a folder, and we serve the file.
     pub(super) async fn link(&self, file: &str) -> object_store::Result<Option<String>> {
-        let StorageLocation::Bucket(bucket) = &self.place else { return Ok(None) };
+        let StorageLocation::Bucket(bucket) = &self.location else { return Ok(None) };
         let path = Path::from(format!("{}{file}", self.base));
-        Ok(Some(bucket.signed_url(Method::GET, &path, LINK).await?.to_string()))
+        Ok(Some(bucket.signed_url(Method::GET, &path, LINK_LIFETIME).await?.to_string()))
     }
 
-    /// The bytes that a file has. None: it is not there.
+    /// The size of a file in bytes. `None`: the file does not exist.
     pub(super) async fn size(&self, file: &str) -> object_store::Result<Option<u64>> {
         let (store, path) = self.find(file)?;
         match store.head(&path).await {
@@ -161,7 +161,7 @@ impl Output {
         Ok(Opened { size, first, length: end - first, bytes: found.into_stream() })
     }
 
-    /// Removes a file, or a folder of segments; what is not there is removed.
+    /// Removes a file, or a folder of segments. Idempotent: a missing file is no error.
     pub(super) async fn remove(&self, kind: RecordingKind, file: &str) -> object_store::Result<()> {
         let (store, path) = self.find(file)?;
         let paths: Vec<Path> = match kind {
@@ -180,7 +180,7 @@ impl Output {
     }
 }
 
-/// The first byte of a part, and the one behind its last.
+/// The first byte of a part, and the byte after its last one.
 fn within(part: Part, size: u64) -> (u64, u64) {
     match part {
         Part::Whole => (0, size),
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_end_where_the_file_ends() {
+    fn part_ends_at_the_end_of_the_file() {
         assert_eq!(within(Part::Whole, 10), (0, 10));
         assert_eq!(within(Part::From(3, None), 10), (3, 10));
         assert_eq!(within(Part::From(3, Some(5)), 10), (3, 6));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_link_to_a_bucket_is_signed_expires_and_does_not_tell_the_secret() {
+    async fn bucket_link_is_signed_expires_and_hides_the_secret() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let settings = OutputSettings::Bucket {
             name: "films".into(),

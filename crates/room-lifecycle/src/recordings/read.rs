@@ -1,4 +1,4 @@
-//! The bytes: of a recording, and of the stream that a nest has now.
+//! Reads the bytes of a recording, and of the current stream of a nest.
 
 use std::pin::Pin;
 
@@ -21,7 +21,7 @@ use crate::{
 pub(super) type Parts = Pin<Box<dyn Stream<Item = Result<pb::ReadRecordingResponse, Status>> + Send>>;
 
 impl Rooms {
-    /// The file of a recording that somebody was given a link to.
+    /// Opens the file of a recording. The gateway has verified the link to it.
     pub(super) async fn read(&self, id: RecordingId, part: Part) -> Result<Parts, Error> {
         let row = recordings::find_readable(&self.pool, id).await?.filter(has_file);
         let row = row.ok_or(RecordingError::NoRecording)?;
@@ -29,7 +29,7 @@ impl Rooms {
         Ok(sent("video/mp4", output.open(&row.file, part).await?))
     }
 
-    /// A file of a nest's stream. Its name alone comes from a client, and it is one of a few plain ones.
+    /// Opens a file of a nest's stream. Only its name comes from a client, and [`stream_file`] accepts few names.
     pub(super) async fn read_stream(&self, nest: NestId, file: &str) -> Result<Parts, Error> {
         let kind = stream_file(file).ok_or(NestError::NoNest)?;
         let output = self.output.as_ref().ok_or(NestError::NoNest)?;
@@ -42,6 +42,7 @@ impl Rooms {
     }
 }
 
+/// The response: first the file's properties, then its bytes.
 fn sent(content_type: &str, opened: Opened) -> Parts {
     let file = pb::RecordingFile {
         content_type: content_type.to_owned(),

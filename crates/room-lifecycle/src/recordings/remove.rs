@@ -1,5 +1,5 @@
-//! Deletion and retention: the row says first that a recording is deleted, then its file goes, then the row. A file
-//! that cannot be removed now is tried again after the others.
+//! Deletion and retention: first the row records that a recording is deleted, then its file is removed, then the row. A
+//! file that cannot be removed now is retried after the others.
 
 use chassis::db::retried;
 use domain::RecordingId;
@@ -9,13 +9,13 @@ use proto::{room::v1::Proof, types::v1::Caller};
 use super::{Recording, RecordingScope, output::Output};
 use crate::{Rooms, error::Error, store::recordings};
 
-/// Recordings removed by one pass.
+/// How many recordings one pass removes.
 const BATCH: i64 = 200;
-/// Files removed at once.
+/// How many files are removed at once.
 const WIDTH: usize = 8;
 
 impl Rooms {
-    /// From now on nobody finds it; if it still runs it is stopped, and the pass removes what there is.
+    /// Deletes a recording: from now on it is not found. If it still runs it is stopped. The pass removes the file.
     pub async fn delete_recording(
         &self,
         caller: &Caller,
@@ -40,20 +40,20 @@ impl Rooms {
         Ok(deleted)
     }
 
-    /// Removes what was deleted or kept long enough, and streams that are over. A copy of the database leaves the
-    /// files to the original.
+    /// Removes recordings that were deleted or whose retention has ended, and streams that are over. A copy of the
+    /// database removes nothing: the files belong to the original.
     pub async fn remove_recordings(&self) -> Result<(), Error> {
         let Some(output) = self.output.as_ref().filter(|_| self.livekit.may_delete()) else { return Ok(()) };
-        recordings::streams::set_forgotten(&self.pool, BATCH).await?;
+        recordings::streams::set_streams_deleted(&self.pool, BATCH).await?;
         if let Some(keep) = self.recordings_keep {
             recordings::set_expired(&self.pool, keep, BATCH).await?;
         }
         let deleted = recordings::claim_deleted(&self.pool, BATCH).await?;
         let remove = |recording: Recording| async move {
             match self.remove_recording(output, &recording).await {
-                Ok(()) => tracing::info!(recording.id = %recording.id, "a recording was removed"),
+                Ok(()) => tracing::info!(recording.id = %recording.id, "recording removed"),
                 Err(error) => {
-                    tracing::warn!(%error, recording.id = %recording.id, "a recording was not removed; it is tried again");
+                    tracing::warn!(%error, recording.id = %recording.id, "removal of a recording failed; retrying later");
                 }
             }
         };

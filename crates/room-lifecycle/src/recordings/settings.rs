@@ -1,4 +1,4 @@
-//! Where recordings go and how long they are kept.
+//! The settings of recordings: their output, and how long they are kept.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -38,20 +38,20 @@ pub struct RecordingArgs {
 
 #[derive(Clone, Debug, Default)]
 pub struct RecordingSettings {
-    /// None: nothing is recorded.
+    /// `None`: nothing is recorded.
     pub output: Option<OutputSettings>,
-    /// None: for ever.
+    /// `None`: recordings are kept for ever.
     pub keep: Option<time::Duration>,
-    /// Nests that ask for it are streamed.
+    /// Whether nests that ask for it are streamed.
     pub hls: bool,
 }
 
 #[derive(Clone, Debug)]
 pub enum OutputSettings {
     Folder {
-        /// As the recorders have it.
+        /// The path as the recorders see it.
         path: String,
-        /// As we have it.
+        /// The path as we see it.
         read: PathBuf,
     },
     Bucket {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_read_where_it_is_written_unless_told_otherwise() {
+    fn folder_is_read_where_it_is_written_by_default() {
         let read = |args| match output(args).unwrap() {
             Some(OutputSettings::Folder { path, read }) => (path, read),
             other => panic!("{other:?}"),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_needs_a_key_and_its_secret_is_never_printed() {
+    fn bucket_needs_a_key_and_its_secret_is_not_printed() {
         let problems = output(to("s3://bucket/a/b")).unwrap_err();
         assert!(problems.contains("S3_ACCESS_KEY") && problems.contains("S3_SECRET_KEY"));
         let args = RecordingArgs {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_output_is_refused_and_nothing_is_no_output() {
+    fn output_is_refused_when_invalid_and_none_when_not_set() {
         for wrong in ["out", "file://", "file://host/out", "s3://", "https://example.org"] {
             assert!(output(to(wrong)).unwrap_err().contains("RECORDING_OUTPUT"), "{wrong}");
         }

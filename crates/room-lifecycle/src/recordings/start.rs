@@ -1,6 +1,6 @@
-//! Starting: committed intent → LiveKit → conditional result. LiveKit may need 25 s to say that it has no recorder,
-//! longer than a browser waits: the work goes on alone, and its caller reads `starting`. A failure that the caller was
-//! not answered with reaches the host by a notification.
+//! Starts recordings: committed intent → LiveKit → conditional result. LiveKit may need 25 s to answer that it has no
+//! recorder, longer than a browser waits. So the start runs detached, and its caller is answered `starting`. A failure
+//! after that answer reaches the host by a notification.
 
 use std::{
     sync::{Arc, Weak},
@@ -27,29 +27,29 @@ use crate::{
     },
 };
 
-/// What LiveKit may take for a start (40 s), and the statements around it.
-const FLOW: Duration = Duration::from_secs(45);
-/// What of a caller's budget is kept for the answer that it is still starting.
-const SPARE: Duration = Duration::from_secs(1);
-/// A caller's budget where none is given.
-const BUDGET: Duration = Duration::from_secs(10);
-/// What a caller waits for a start: the answer comes within 3 s.
-const START_WITHIN: Duration = Duration::from_millis(2500);
-/// What a caller waits for a stop or a deletion.
-pub(super) const STOP_WITHIN: Duration = Duration::from_secs(9);
+/// How long a flow may take: LiveKit's start (40 s), and the statements around it.
+const FLOW_TIMEOUT: Duration = Duration::from_secs(45);
+/// The part of a caller's time budget that is kept for the answer that the recording is still starting.
+const ANSWER_RESERVE: Duration = Duration::from_secs(1);
+/// A caller's time budget if none is given.
+const DEFAULT_BUDGET: Duration = Duration::from_secs(10);
+/// How long a caller waits for a start: the answer comes within 3 s.
+const START_TIMEOUT: Duration = Duration::from_millis(2500);
+/// How long a caller waits for a stop or a deletion.
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// Whether the request that asked for a start still waits for its answer.
-type Waiting = Weak<()>;
+/// Whether the caller of a start still waits for its answer: the strong reference lives as long as the call.
+type CallerWaits = Weak<()>;
 
-/// A recording as somebody wants it.
+/// The request to start a recording.
 #[derive(Clone, Debug)]
 pub struct StartRequest {
     pub scope: RecordingScope,
     pub kind: RecordingKind,
     pub idempotency_key: Option<String>,
-    /// Of the signed request, for a nest.
+    /// The proof of the signed request, for a nest.
     pub proof: Option<Proof>,
-    /// Whoever waits finds the recording by it.
+    /// The id of the new recording. The caller finds the recording by it before the start has finished.
     pub id: RecordingId,
 }
 
@@ -60,7 +60,7 @@ impl StartRequest {
     }
 
     fn hash(&self) -> Vec<u8> {
-        let place = match self.scope {
+        let scope = match self.scope {
             RecordingScope::Session(id) => Wire::SessionId(id.to_string()),
             RecordingScope::LiveRoom(id) => Wire::LiveRoomId(id.to_string()),
             RecordingScope::Nest(id) => Wire::NestId(id.to_string()),
@@ -69,28 +69,28 @@ impl StartRequest {
             caller: None,
             idempotency_key: None,
             proof: None,
-            place: Some(RecordingPlace { place: Some(place) }),
+            place: Some(RecordingPlace { place: Some(scope) }),
         })
     }
 }
 
 impl Rooms {
-    /// Starts a recording as a task of its own; answers with what is known when the caller's time is nearly over.
+    /// Starts a recording in a detached task. Returns what is known when the caller's time is nearly over.
     pub async fn start_recording(&self, caller: &Caller, start: StartRequest) -> Result<Recording, Error> {
         let id = start.id;
         let (rooms, caller) = (self.clone(), caller.clone());
         let waits = Arc::new(());
         let waiting = Arc::downgrade(&waits);
         let flow = Box::pin(async move { rooms.record_for(&caller, &start, &waiting).await });
-        let answer = match self.patiently("start recording", START_WITHIN, flow).await? {
+        let answer = match self.run_within("start recording", START_TIMEOUT, flow).await? {
             Some(started) => Ok(started),
             None => self.answer_starting(id).await,
         };
-        drop(waits); // when the answer is decided, or with this future
+        drop(waits); // now the answer is decided; a cancelled call drops it with this future
         answer
     }
 
-    /// The answer while it is not known whether a recording has started.
+    /// Answers a start whose outcome is not known yet.
     async fn answer_starting(&self, id: RecordingId) -> Result<Recording, Error> {
         if let Some(open) = recordings::set_answered(&self.pool, id).await? {
             return Ok(open);
@@ -102,21 +102,22 @@ impl Rooms {
         }
     }
 
-    /// What talks to recorders, as a task of its own for as long as it needs. None: its caller's time is nearly over.
-    pub(super) async fn patiently<T: Send + 'static>(
+    /// Runs a flow that calls recorders in a detached task. `None`: the caller's time is nearly over; the flow
+    /// continues.
+    pub(super) async fn run_within<T: Send + 'static>(
         &self,
         name: &'static str,
         within: Duration,
         flow: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<Option<T>, Error> {
-        let wait = context::remaining(BUDGET).saturating_sub(SPARE).min(within);
-        match tokio::time::timeout(wait, self.lifecycle.outlive(name, FLOW, flow)).await {
+        let wait = context::remaining(DEFAULT_BUDGET).saturating_sub(ANSWER_RESERVE).min(within);
+        match tokio::time::timeout(wait, self.lifecycle.outlive(name, FLOW_TIMEOUT, flow)).await {
             Ok(outcome) => outcome?.map(Some),
             Err(_) => Ok(None),
         }
     }
 
-    /// The whole flow, for as long as it takes.
+    /// Starts a recording, and waits as long as the flow takes.
     pub async fn record(&self, caller: &Caller, start: &StartRequest) -> Result<Recording, Error> {
         let waits = Arc::new(());
         self.record_for(caller, start, &Arc::downgrade(&waits)).await
@@ -126,21 +127,21 @@ impl Rooms {
         &self,
         caller: &Caller,
         start: &StartRequest,
-        waiting: &Waiting,
+        waiting: &CallerWaits,
     ) -> Result<Recording, Error> {
         let owner = self.may_record(caller, start.scope).await?;
         self.begin_recording(&caller.user_id, owner, start, waiting).await
     }
 
-    /// The same, for whoever may.
+    /// The same, without the check of permissions.
     pub(super) async fn begin_recording(
         &self,
         started_by: &str,
         owner: Owner,
         start: &StartRequest,
-        waiting: &Waiting,
+        waiting: &CallerWaits,
     ) -> Result<Recording, Error> {
-        if let Some(repeated) = self.repeated(started_by, start).await? {
+        if let Some(repeated) = self.find_repeated(started_by, start).await? {
             return Ok(repeated);
         }
         let output = self.output.as_ref().ok_or_else(not_set_up)?;
@@ -166,7 +167,7 @@ impl Rooms {
             started = self.livekit.start_recording(&record.room_name, target, audio_only) => started,
             without_redis = self.livekit.lacks_recorders() => Err(without_redis),
         };
-        self.note_start(recording, started, waiting).await
+        self.record_start(recording, started, waiting).await
     }
 
     async fn intend_recording(
@@ -183,18 +184,18 @@ impl Rooms {
             idempotency_key: start.idempotency_key.clone(),
             request_hash: start.hash(),
         };
-        let made = retried(|| self.insert_recording(record, &new, start.proof.as_ref())).await?;
-        if let Some(made) = made {
-            return Ok(made);
+        let inserted = retried(|| self.insert_recording(record, &new, start.proof.as_ref())).await?;
+        if let Some(inserted) = inserted {
+            return Ok(inserted);
         }
-        if let Some(repeated) = self.repeated(started_by, start).await? {
+        if let Some(repeated) = self.find_repeated(started_by, start).await? {
             return Ok(repeated);
         }
         let is_recorded = recordings::is_recorded(&self.pool, record.id, start.kind).await?;
         Err(if is_recorded { RecordingError::AlreadyRecording } else { RecordingError::NotActive }.into())
     }
 
-    /// A proof is used up only by a recording that is made.
+    /// Inserts a recording. Without a new row the transaction is rolled back, so that the proof can be used again.
     async fn insert_recording(
         &self,
         record: &Record,
@@ -202,20 +203,25 @@ impl Rooms {
         proof: Option<&Proof>,
     ) -> Result<Option<Recording>, Error> {
         let mut transaction = self.begin_change(proof).await?;
-        let made = recordings::insert_recording(&mut *transaction, record.id, record.generation, new).await?;
-        if made.is_some() {
+        let inserted =
+            recordings::insert_recording(&mut *transaction, record.id, record.generation, new).await?;
+        if inserted.is_some() {
             transaction.commit().await?;
         }
-        Ok(made)
+        Ok(inserted)
     }
 
-    /// The recording that this request made before.
-    async fn repeated(&self, started_by: &str, start: &StartRequest) -> Result<Option<Recording>, Error> {
+    /// The recording that an earlier request with the same idempotency key created.
+    async fn find_repeated(
+        &self,
+        started_by: &str,
+        start: &StartRequest,
+    ) -> Result<Option<Recording>, Error> {
         let Some(key) = &start.idempotency_key else { return Ok(None) };
         match recordings::find_by_key(&self.pool, started_by, key).await? {
             None => Ok(None),
             Some((id, Some(hash))) if hash == start.hash() => {
-                // The first request may still wait, and be refused: this one is told that it starts.
+                // The first request may still wait, and be refused later. This one is answered `starting`.
                 match recordings::set_answered(&self.pool, id).await? {
                     None => Ok(recordings::find_recording(&self.pool, id).await?),
                     open => Ok(open),
@@ -225,18 +231,18 @@ impl Rooms {
         }
     }
 
-    /// What came of asking LiveKit. A refusal closes the recording; of a failure nothing is known, and the watch
-    /// decides.
-    async fn note_start(
+    /// Records LiveKit's answer to a start. A refusal closes the recording. After other failures the outcome is
+    /// unknown, and the watch decides.
+    async fn record_start(
         &self,
         recording: Recording,
         started: Result<EgressInfo, LiveKitError>,
-        waiting: &Waiting,
+        waiting: &CallerWaits,
     ) -> Result<Recording, Error> {
         match started {
-            Ok(info) => self.note_taken(&recording, &info).await,
+            Ok(info) => self.record_taken(&recording, &info).await,
             Err(LiveKitError::NotFound) => {
-                self.close_unbegun(&recording, "LiveKit does not have the room", waiting).await?;
+                self.close_not_begun(&recording, "LiveKit does not have the room", waiting).await?;
                 marks::insert_mark(&self.pool, recording.room_id).await?;
                 Err(RecordingError::NotActive.into())
             }
@@ -250,28 +256,30 @@ impl Rooms {
                     LiveKitError::Refused { .. } => "LiveKit had no recorder for it",
                     _ => "LiveKit could not be asked for a recorder",
                 };
-                self.close_unbegun(&recording, why, waiting).await?;
+                self.close_not_begun(&recording, why, waiting).await?;
                 Err(RecordingError::Unavailable.into())
             }
             Err(error @ (LiveKitError::Unreadable(_) | LiveKitError::Unknown(_) | LiveKitError::NotOurs)) => {
-                tracing::warn!(%error, recording.id = %recording.id, "nobody knows whether a recording has started");
+                tracing::warn!(%error, recording.id = %recording.id, "outcome of a recording's start was unknown");
                 Ok(recordings::find_recording(&self.pool, recording.id).await?.unwrap_or(recording))
             }
         }
     }
 
-    /// A recorder has the job. Whoever stopped or closed the recording meanwhile did not know which one it was.
-    async fn note_taken(&self, recording: &Recording, info: &EgressInfo) -> Result<Recording, Error> {
-        let seen = decide::seen(info);
-        let status = seen.status.unwrap_or(RecordingStatus::Starting);
+    /// Records that a recorder took the job. If the recording was stopped or closed meanwhile, without the egress id,
+    /// LiveKit is asked to stop it now.
+    async fn record_taken(&self, recording: &Recording, info: &EgressInfo) -> Result<Recording, Error> {
+        let observed = decide::observed(info);
+        let status = observed.status.unwrap_or(RecordingStatus::Starting);
         let noted =
-            watch::set_seen(&self.pool, recording.id, &seen.egress_id, status, seen.started_at).await?;
+            watch::set_observed(&self.pool, recording.id, &observed.egress_id, status, observed.started_at)
+                .await?;
         match noted {
             Some(noted) if noted.stop_asked_at.is_none() => Ok(noted),
             Some(noted) => self.stop_on_livekit(noted).await,
             None => {
                 if let Err(error) = self.livekit.stop_recording(&info.egress_id).await {
-                    tracing::warn!(%error, "a recording that nobody wants any more still runs; the next pass stops it");
+                    tracing::warn!(%error, "stop of a closed recording failed; the next pass retries");
                 }
                 let now = recordings::find_recording(&self.pool, recording.id).await?;
                 Ok(now.ok_or(RecordingError::NoRecording)?)
@@ -279,7 +287,12 @@ impl Rooms {
         }
     }
 
-    async fn close_unbegun(&self, recording: &Recording, why: &str, waiting: &Waiting) -> Result<(), Error> {
+    async fn close_not_begun(
+        &self,
+        recording: &Recording,
+        why: &str,
+        waiting: &CallerWaits,
+    ) -> Result<(), Error> {
         let caller_waits = waiting.strong_count() > 0;
         let end = End { caller_waits, ..End::never_begun(why) };
         self.close_recording(recording, &end, "start").await.map(drop)

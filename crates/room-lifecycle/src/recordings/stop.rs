@@ -1,4 +1,4 @@
-//! Stopping, and every other way to an end.
+//! Stops recordings, and writes their ends.
 
 use chassis::db::retried;
 use domain::{RecordingId, RecordingStatus};
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Rooms {
-    /// Stops a recording; of one that is over: the recording as it is. The request to stop is committed before LiveKit
-    /// is called, so that one which has not begun yet is stopped when it does.
+    /// Stops a recording. One that is over is returned as it is. The request to stop is committed before LiveKit is
+    /// called, so that a recording that has not begun yet is stopped when it begins.
     pub async fn stop_recording(
         &self,
         caller: &Caller,
@@ -33,7 +33,7 @@ impl Rooms {
         }
     }
 
-    /// A signed request stops once; the clients of nests know the second one for a wrong request.
+    /// Commits the request to stop. A second signed request to stop is refused, as the clients of nests expect.
     async fn set_stop_asked(
         &self,
         recording: &Recording,
@@ -48,41 +48,48 @@ impl Rooms {
         Ok(asked)
     }
 
-    /// Tells LiveKit to stop it. What LiveKit does not answer the watch asks again.
+    /// Asks LiveKit to stop a recording. If LiveKit does not answer, the watch asks again.
     pub(super) async fn stop_on_livekit(&self, recording: Recording) -> Result<Recording, Error> {
         let Some(egress_id) = recording.egress_id.clone() else { return Ok(recording) };
         match self.livekit.stop_recording(&egress_id).await {
-            Ok(info) => self.follow_recording(recording, &decide::seen(&info)).await,
-            // Not found is not over: LiveKit's store may have lost a recording that goes on. The watch decides.
+            Ok(info) => self.follow_recording(recording, &decide::observed(&info)).await,
+            // "Not found" does not mean over: LiveKit's store may have lost a running recording. The watch decides.
             Err(LiveKitError::NotFound) => Ok(recording),
             Err(error) if error.is_over() => match self.livekit.find_recording(&egress_id).await {
-                Ok(Some(info)) => self.follow_recording(recording, &decide::seen(&info)).await,
+                Ok(Some(info)) => self.follow_recording(recording, &decide::observed(&info)).await,
                 Ok(None) | Err(_) => Ok(recording),
             },
             Err(error) => {
-                tracing::warn!(%error, recording.id = %recording.id, "a recording was not stopped yet");
+                tracing::warn!(%error, recording.id = %recording.id, "stop of a recording failed; the watch retries");
                 Ok(recording)
             }
         }
     }
 
-    /// Writes what LiveKit says of an open recording; the recording as it is then.
+    /// Writes what LiveKit says of an open recording. Returns the recording as it is after that.
     pub(super) async fn follow_recording(
         &self,
         recording: Recording,
-        seen: &decide::Seen,
+        observed: &decide::Observed,
     ) -> Result<Recording, Error> {
-        let moved = match (&seen.end, seen.status) {
+        let moved = match (&observed.end, observed.status) {
             (Some(end), _) => return self.end_recording(&recording, end).await,
             (None, Some(status)) => {
-                watch::set_seen(&self.pool, recording.id, &seen.egress_id, status, seen.started_at).await?
+                watch::set_observed(
+                    &self.pool,
+                    recording.id,
+                    &observed.egress_id,
+                    status,
+                    observed.started_at,
+                )
+                .await?
             }
             (None, None) => None,
         };
         Ok(moved.unwrap_or(recording))
     }
 
-    /// Closes a recording, once; `by` says who found out.
+    /// Closes a recording. Idempotent: the first end counts. `by` is the part of this service that found the end.
     pub(super) async fn close_recording(
         &self,
         recording: &Recording,
@@ -96,10 +103,10 @@ impl Rooms {
         let status = closed.status.as_str();
         metrics::counter!("greenroom_recordings_ended_total", "status" => status, "by" => by).increment(1);
         if closed.status == RecordingStatus::Complete {
-            tracing::info!(recording.id = %closed.id, "a recording is complete");
+            tracing::info!(recording.id = %closed.id, "recording completed");
         } else {
             let error = closed.error.as_deref();
-            tracing::warn!(recording.id = %closed.id, status, error, by, "a recording ended without a whole file");
+            tracing::warn!(recording.id = %closed.id, status, error, by, "recording ended without a complete file");
         }
         Ok(closed)
     }

@@ -1,6 +1,6 @@
-//! HLS: a nest that wants it is streamed while somebody is in it. A stream is a recording of another kind: the passes
-//! start it where it is due, and the watch over recordings follows, stops and closes it as it does all others. One that
-//! failed is begun again, later each time.
+//! HLS: a nest that asks for it is streamed while participants are in it. A stream is a recording of another kind. The
+//! passes start it where it is due, and the watch over recordings follows, stops and closes it like all others. A
+//! failed stream is started again with an increasing delay.
 
 use std::sync::Weak;
 
@@ -9,19 +9,19 @@ use domain::{NestId, Owner, RecordingKind};
 use super::{RecordingError, RecordingScope, StartRequest};
 use crate::{Rooms, error::Error, store::recordings::streams};
 
-/// Streams that one pass starts.
-const STARTED: i64 = 100;
-/// Who starts them.
-const NOBODY: &str = "greenroom";
+/// How many streams one pass starts.
+const START_LIMIT: i64 = 100;
+/// The `started_by` of streams.
+const STARTED_BY: &str = "greenroom";
 
 impl Rooms {
-    /// Starts what is due. LiveKit needs seconds to say that no recorder is free, and the pass does not wait for that.
-    /// A copy of the database streams nothing: it could not stop it.
+    /// Starts the due streams in the background: LiveKit needs seconds to answer that no recorder is free. A copy of
+    /// the database starts no streams, because it could not stop them.
     pub(crate) async fn stream_nests(&self) -> Result<(), Error> {
         if !self.streams || !self.livekit.may_delete() {
             return Ok(());
         }
-        for nest in streams::list_due(&self.pool, STARTED).await? {
+        for nest in streams::list_due(&self.pool, START_LIMIT).await? {
             let rooms = self.clone();
             self.lifecycle.spawn("stream nest", async move { rooms.stream_nest(NestId(nest.0)).await });
         }
@@ -30,12 +30,12 @@ impl Rooms {
 
     async fn stream_nest(&self, nest: NestId) {
         let start = StartRequest::new(RecordingScope::Nest(nest), RecordingKind::Hls, None);
-        match self.begin_recording(NOBODY, Owner::Nest(nest), &start, &Weak::new()).await {
-            Ok(_) => tracing::info!(nest.id = %nest, "a nest is streamed"),
+        match self.begin_recording(STARTED_BY, Owner::Nest(nest), &start, &Weak::new()).await {
+            Ok(_) => tracing::info!(nest.id = %nest, "stream of a nest started"),
             // Another replica was faster, or the nest has just ended.
             Err(Error::Recording(RecordingError::AlreadyRecording | RecordingError::NoNest)) => {}
             Err(error) => {
-                tracing::warn!(%error, nest.id = %nest, "a nest is not streamed; it is tried again");
+                tracing::warn!(%error, nest.id = %nest, "start of a nest's stream failed; a later pass retries");
             }
         }
     }

@@ -1,8 +1,8 @@
-//! The watch over open recordings: what LiveKit lists is compared with what is open here, in a loop of its own that
-//! events about recordings and looks at recorded rooms wake.
+//! The watch over open recordings compares what LiveKit lists with the open rows. It runs in its own loop. Events about
+//! recordings and checks of recorded rooms wake it.
 //!
-//! LiveKit is listed first and the database read after: a recording is committed before it is asked for, so one that
-//! runs and has no open row is nobody's, and is stopped.
+//! LiveKit is listed first, and the database is read after that. A row is committed before its recording is started. So
+//! a recording that runs without an open row is a stray, and is stopped.
 
 use std::{collections::HashMap, sync::PoisonError};
 
@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     Recording,
-    decide::{RecordingStep, Sight, Then, decide, recording_of, seen},
+    decide::{Observation, RecordingStep, Then, decide, observed, recording_of},
 };
 use crate::{
     Rooms,
@@ -29,26 +29,27 @@ use crate::{
     },
 };
 
-/// LiveKit can lack somebody who is there: a recorder has died when so many looks, over so long, lack it.
-const RECORDER_LACKED: Lacked = Lacked { looks: 3, over: Duration::seconds(15) };
-/// A recording is gone when so many looks for it, over so long, did not find it.
-const RECORDING_LACKED: Lacked = Lacked { looks: 2, over: Duration::seconds(30) };
+/// LiveKit's list can lack a participant who is in the room. A recorder is dead after this many checks without it, over
+/// this time.
+const RECORDER_DEAD_AFTER: MissThreshold = MissThreshold { checks: 3, over: Duration::seconds(15) };
+/// A recording is lost after this many checks without it, over this time.
+const RECORDING_LOST_AFTER: MissThreshold = MissThreshold { checks: 2, over: Duration::seconds(30) };
 
-/// What looks for something have not found, one after the other.
+/// How many consecutive checks must miss something, and over which time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lacked {
-    looks: u32,
+struct MissThreshold {
+    checks: u32,
     over: Duration,
 }
 
-/// Of which recording something is missing.
+/// What a check can miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum What {
+enum Subject {
     Recording(RecordingId),
     Recorder(RecordingId),
 }
 
-impl What {
+impl Subject {
     const fn recording(self) -> RecordingId {
         match self {
             Self::Recording(id) | Self::Recorder(id) => id,
@@ -56,23 +57,23 @@ impl What {
     }
 }
 
-/// What looks have lacked since when, and how often.
+/// What consecutive checks have missed: since when, and how often.
 #[derive(Debug, Default)]
-pub(crate) struct Missing(HashMap<What, (OffsetDateTime, u32)>);
+pub(crate) struct Missing(HashMap<Subject, (OffsetDateTime, u32)>);
 
 impl Missing {
-    /// One more look, at `at`, lacks it: whether that is enough.
-    fn note(&mut self, what: What, at: OffsetDateTime, enough: Lacked) -> bool {
-        let (first, looks) = self.0.entry(what).or_insert((at, 0));
-        *looks += 1;
-        *looks >= enough.looks && at - *first >= enough.over
+    /// Counts a check at `at` that missed the subject. Returns whether the threshold is reached.
+    fn note(&mut self, subject: Subject, at: OffsetDateTime, threshold: MissThreshold) -> bool {
+        let (first, checks) = self.0.entry(subject).or_insert((at, 0));
+        *checks += 1;
+        *checks >= threshold.checks && at - *first >= threshold.over
     }
 }
 
 type Listed = Result<Vec<EgressInfo>, LiveKitError>;
 
 impl Rooms {
-    /// Brings every open recording one step on, and stops what runs for nobody.
+    /// Applies the next step of every open recording, and stops stray recordings.
     pub async fn watch_recordings(&self) -> Result<(), Error> {
         let at = events::find_now(&self.pool).await?;
         let listed = self.livekit.list_recordings().await;
@@ -83,13 +84,13 @@ impl Rooms {
         self.step_all(&open, &listed, at).await;
         match listed {
             Ok(listed) => self.stop_strays(&listed).await,
-            // LiveKit has no Redis: nobody records here, and nothing is wrong with that.
+            // LiveKit has no Redis, so there are no recordings. This is no error.
             Err(error) if error.has_no_recorders() => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Has the watch look at once if one of these rooms, which were just looked at, is being recorded.
+    /// Wakes the watch if one of these rooms, which were just checked, is being recorded.
     pub(crate) async fn nudge_recordings_of(&self, rooms: &[RoomId]) -> Result<(), Error> {
         if watch::is_any_recorded(&self.pool, rooms).await? {
             self.recordings_nudge.now();
@@ -99,29 +100,29 @@ impl Rooms {
 
     async fn step_all(&self, open: &[Open], listed: &Listed, at: OffsetDateTime) {
         let step = |open| async move {
-            let sight = self.find_recording(open, listed, at).await;
-            if let Err(error) = self.step_recording(&open.recording, decide(open, sight)).await {
+            let observation = self.find_recording(open, listed, at).await;
+            if let Err(error) = self.step_recording(&open.recording, decide(open, observation)).await {
                 let id = open.recording.id;
-                tracing::warn!(%error, recording.id = %id, "a recording could not be followed; it is tried again");
+                tracing::warn!(%error, recording.id = %id, "step of a recording failed; the next check retries");
             }
         };
         stream::iter(open).for_each_concurrent(WIDTH, step).await;
     }
 
-    /// What LiveKit shows of it.
-    async fn find_recording(&self, open: &Open, listed: &Listed, at: OffsetDateTime) -> Sight {
+    /// Finds an open recording on LiveKit.
+    async fn find_recording(&self, open: &Open, listed: &Listed, at: OffsetDateTime) -> Observation {
         let listed = match listed {
             Ok(listed) => listed,
-            Err(error) if error.has_no_recorders() => return Sight::NoRecorders,
-            Err(_) => return Sight::Unknown,
+            Err(error) if error.has_no_recorders() => return Observation::NoRecorders,
+            Err(_) => return Observation::Unknown,
         };
         let recording = &open.recording;
         if let Some(info) = listed.iter().find(|info| is_of(info, recording)) {
-            self.found(What::Recording(recording.id));
+            self.clear_missing(Subject::Recording(recording.id));
             let abandoned = self.is_abandoned(open, info, at).await;
-            return Sight::There { seen: seen(info), abandoned };
+            return Observation::Present { observed: observed(info), abandoned };
         }
-        // Not among what runs: over, or not there at all.
+        // Not in the list of running recordings: it is over, or LiveKit does not have it.
         let found = match &recording.egress_id {
             Some(id) => self.livekit.find_recording(id).await,
             None => self
@@ -132,59 +133,67 @@ impl Rooms {
         };
         match found {
             Ok(Some(info)) => {
-                self.found(What::Recording(recording.id));
-                Sight::There { seen: seen(&info), abandoned: false }
+                self.clear_missing(Subject::Recording(recording.id));
+                Observation::Present { observed: observed(&info), abandoned: false }
             }
-            Ok(None) | Err(LiveKitError::NotFound) if recording.egress_id.is_none() => Sight::Absent(at),
+            Ok(None) | Err(LiveKitError::NotFound) if recording.egress_id.is_none() => {
+                Observation::Absent(at)
+            }
             Ok(None) | Err(LiveKitError::NotFound) => self.find_recorder(open, at).await,
-            Err(_) => Sight::Unknown,
+            Err(_) => Observation::Unknown,
         }
     }
 
-    /// LiveKit says that it does not have a recording that it had. Its store may have lost it while the recorder goes on:
-    /// LiveKit's nodes know whether the recorder is in the room.
-    async fn find_recorder(&self, open: &Open, at: OffsetDateTime) -> Sight {
-        if !self.is_lacking(What::Recording(open.recording.id), at, RECORDING_LACKED) {
-            return Sight::Unknown;
+    /// Handles a recording that LiveKit had and now does not find. LiveKit's store may have lost it while the recorder
+    /// still runs, so its nodes are probed for the recorder.
+    async fn find_recorder(&self, open: &Open, at: OffsetDateTime) -> Observation {
+        if !self.is_missing(Subject::Recording(open.recording.id), at, RECORDING_LOST_AFTER) {
+            return Observation::Unknown;
         }
         let recorder = open.recording.egress_id.as_deref().unwrap_or_default();
         match self.livekit.probe(&open.room_name, recorder).await {
-            ProbeAnswer::Silent => Sight::Absent(at),
-            ProbeAnswer::Alive | ProbeAnswer::Unknown => Sight::Unknown,
+            ProbeAnswer::Silent => Observation::Absent(at),
+            ProbeAnswer::Alive | ProbeAnswer::Unknown => Observation::Unknown,
         }
     }
 
-    /// A recorder that died leaves its recording active for ever; what shows it is that it is not in the room.
+    /// Whether the recorder has died. Its recording stays active on LiveKit for ever, but the recorder is not in the
+    /// room.
     async fn is_abandoned(&self, open: &Open, info: &EgressInfo, at: OffsetDateTime) -> bool {
         if info.status() != EgressStatus::EgressActive {
             return false;
         }
-        let Ok(inside) = self.livekit.list_participants(&info.room_name).await else { return false };
-        let recorder = What::Recorder(open.recording.id);
-        if inside.iter().any(|one| one.identity == info.egress_id) {
-            self.found(recorder);
+        let Ok(participants) = self.livekit.list_participants(&info.room_name).await else { return false };
+        let recorder = Subject::Recorder(open.recording.id);
+        if participants.iter().any(|one| one.identity == info.egress_id) {
+            self.clear_missing(recorder);
             return false;
         }
-        self.is_lacking(recorder, at, RECORDER_LACKED)
+        self.is_missing(recorder, at, RECORDER_DEAD_AFTER)
     }
 
-    fn found(&self, what: What) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).recordings.0.remove(&what);
+    fn clear_missing(&self, subject: Subject) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).recordings.0.remove(&subject);
     }
 
-    fn is_lacking(&self, what: What, at: OffsetDateTime, enough: Lacked) -> bool {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).recordings.note(what, at, enough)
+    fn is_missing(&self, subject: Subject, at: OffsetDateTime, threshold: MissThreshold) -> bool {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).recordings.note(subject, at, threshold)
     }
 
     fn forget_missing(&self, open: &[Open]) {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.recordings.0.retain(|what, _| open.iter().any(|open| open.recording.id == what.recording()));
+        memory
+            .recordings
+            .0
+            .retain(|subject, _| open.iter().any(|open| open.recording.id == subject.recording()));
     }
 
     async fn step_recording(&self, recording: &Recording, step: RecordingStep) -> Result<(), Error> {
         match step {
             RecordingStep::Wait => Ok(()),
-            RecordingStep::Follow(seen) => self.follow_recording(recording.clone(), &seen).await.map(drop),
+            RecordingStep::Follow(observed) => {
+                self.follow_recording(recording.clone(), &observed).await.map(drop)
+            }
             RecordingStep::Close(end) => self.close_recording(recording, &end, "watch").await.map(drop),
             RecordingStep::Stop { egress_id, then } => self.stop_by_watch(recording, &egress_id, &then).await,
         }
@@ -194,25 +203,26 @@ impl Rooms {
         recordings::set_stop_asked(&self.pool, recording.id).await?;
         let why = match (self.livekit.stop_recording(egress_id).await, then) {
             (Err(error @ LiveKitError::NotOurs), _) => return Err(error.into()),
-            (Err(LiveKitError::NotFound), Then::Look) => return Ok(()), // the next look decides whether it goes on
+            // The next check decides whether it still runs.
+            (Err(LiveKitError::NotFound), Then::Follow) => return Ok(()),
             (Err(LiveKitError::NotFound), _) => "LiveKit does not know it any more",
             (Err(error), Then::CloseIfSilent(why)) if error.is_silence() => why,
             (Ok(info), then) => {
-                self.follow_recording(recording.clone(), &seen(&info)).await?;
+                self.follow_recording(recording.clone(), &observed(&info)).await?;
                 let Then::Close(why) = then else { return Ok(()) };
                 why
             }
             (Err(error), Then::Close(why)) => {
-                tracing::warn!(%error, recording.id = %recording.id, "a recording did not stop");
+                tracing::warn!(%error, recording.id = %recording.id, "recording did not stop");
                 why
             }
-            (Err(error), Then::Look | Then::CloseIfSilent(_)) if error.is_over() => return Ok(()),
-            (Err(error), Then::Look | Then::CloseIfSilent(_)) => return Err(error.into()),
+            (Err(error), Then::Follow | Then::CloseIfSilent(_)) if error.is_over() => return Ok(()),
+            (Err(error), Then::Follow | Then::CloseIfSilent(_)) => return Err(error.into()),
         };
         self.close_recording(recording, &End::failed(why), "watch").await.map(drop)
     }
 
-    /// Stops what runs in rooms of ours without an open recording.
+    /// Stops recordings that run in rooms of ours without an open row.
     async fn stop_strays(&self, listed: &[EgressInfo]) -> Result<(), Error> {
         if listed.is_empty() {
             return Ok(());
@@ -230,17 +240,17 @@ impl Rooms {
         match self.livekit.stop_recording(&id).await {
             Ok(_) => {
                 metrics::counter!("greenroom_recordings_orphaned_total").increment(1);
-                tracing::warn!(egress.id = id, "a recording that nobody asked for was stopped");
+                tracing::warn!(egress.id = id, "stray recording stopped");
             }
             Err(LiveKitError::NotFound) => {}
             Err(error) => {
-                tracing::warn!(%error, egress.id = id, "a recording that nobody asked for still runs");
+                tracing::warn!(%error, egress.id = id, "stop of a stray recording failed");
             }
         }
     }
 }
 
-/// By its id, or while that is unknown by the path.
+/// Whether the info is of this recording: by the egress id, or by the path while the egress id is unknown.
 fn is_of(info: &EgressInfo, recording: &Recording) -> bool {
     match &recording.egress_id {
         Some(id) => info.egress_id == *id,

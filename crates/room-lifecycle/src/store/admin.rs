@@ -1,4 +1,4 @@
-//! What operators look at.
+//! The SQL of the operators' interface.
 
 use chassis::db::Statement;
 use chassis::page::Cursor;
@@ -7,7 +7,7 @@ use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A live room that settling would change.
+/// A live room whose projection differs from its open session.
 #[derive(Debug)]
 pub struct StuckLiveRoom {
     pub id: LiveRoomId,
@@ -34,7 +34,7 @@ pub async fn list_stuck(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Stuck
     .await
 }
 
-/// A room of an open owner that LiveKit has not made, though it was asked.
+/// A room of an open owner for which CreateRoom has failed so far.
 #[derive(Debug)]
 pub struct Unmade {
     pub room_name: String,
@@ -73,12 +73,12 @@ pub struct Event {
     pub participant_sid: Option<String>,
     pub received_at: OffsetDateTime,
     pub payload: String,
-    /// Stands for the event in cursors.
+    /// Identifies the event in cursors.
     pub key: Uuid,
 }
 
-/// Events of which `$of` holds as well, latest first, behind a cursor. A statement for each, because no one plan serves
-/// all events and those of one room.
+/// Selects events after a cursor, latest first, filtered by `$of`. There are two statements, because no single plan
+/// fits both all events and those of one room.
 macro_rules! events {
     ($of:literal, $after:expr, $limit:expr $(, $argument:expr)?) => {
         sqlx::query_as!(
@@ -100,7 +100,7 @@ macro_rules! events {
     };
 }
 
-/// Events of all rooms, or of the one that has or had this name.
+/// Lists events of all rooms, or of the room that has or had this name.
 pub async fn list_events(
     db: impl PgExecutor<'_>,
     room_name: Option<&str>,

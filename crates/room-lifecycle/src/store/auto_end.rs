@@ -1,34 +1,36 @@
-//! Live sessions and nests that nobody is in any more: when they are to end, and the end itself.
+//! The SQL of the automatic end of empty live sessions and nests: the announcement, its withdrawal, and the end.
 
 use chassis::db::Statement;
 use domain::RoomId;
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
 
-use super::nests::COMING;
+use super::nests::CONNECT_TIMEOUT;
 use crate::store::Record;
 
-/// Nobody has come for so long after the start: the end is near (correctness.md §5).
-pub const NOBODY_CAME: Duration = Duration::minutes(15);
-/// Everybody has left a live session for so long (correctness.md §5).
-pub const EMPTY: Duration = Duration::minutes(5);
-/// The same for nests: their people come and go.
-pub const EMPTY_NEST: Duration = Duration::minutes(10);
-/// From the announcement of the end to the end: whoever asks or comes meanwhile takes it back (correctness.md §5).
+/// How long after its start a room waits for its first participant (correctness.md §5).
+pub const FIRST_JOIN_TIMEOUT: Duration = Duration::minutes(15);
+/// How long a live session waits after its last participant left (correctness.md §5).
+pub const EMPTY_TIMEOUT: Duration = Duration::minutes(5);
+/// The same for nests, whose participants come and go.
+pub const NEST_EMPTY_TIMEOUT: Duration = Duration::minutes(10);
+/// The time from the announcement to the end. A request or a join meanwhile withdraws the announcement
+/// (correctness.md §5).
 pub const CLOSING: Duration = Duration::seconds(20);
 
-/// Announces the end of live sessions and nests that are empty, and has their rooms looked at then. Whoever holds a
-/// seat, or has just joined a nest or had its room made anew, is about to come: a browser may ask him for a minute
-/// whether it may use his microphone. Beside that, what protects them is a start or a departure in the recent past:
-/// one in the future was written before the clock was set back.
+/// Announces the end of empty live sessions and nests, and marks their rooms for that time.
+///
+/// It exempts rooms that users are about to join: they hold a seat, or have just joined the nest, or its room was just
+/// created. Their browsers may wait a minute for access to the microphone. It also exempts rooms with a recent start or
+/// departure. A time in the future does not count: it was written before the clock was set back.
 pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
-        r#"with owners as (
+        r#"with owners as ( -- open, and no user is about to join
                select s.id, coalesce(s.started_at, s.lobby_open_at, s.starts_at) as started_at, s.ends_at,
-                      $3::double precision as patience
+                      $3::double precision as empty_timeout
                from live_room_sessions s
                where s.open_room is not null and s.status = 'live'
-                 -- `offset 0`: asked one by one, by the index. As a join, the planner may read every open seat.
+                 -- `offset 0`: uses the index for each session. As a join, the planner may read every open seat.
                  and not exists (select from live_room_attendance a
                                  where a.open_session = s.id and a.lobby_status = 'admitted'
                                    and a.held_until > app_now() offset 0)
@@ -39,8 +41,8 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
                  and not exists (select from nest_participants p
                                  where p.nest_id = n.id
                                    and p.joined_at between app_now() - make_interval(secs => $6) and app_now())),
-           empty as materialized (
-               select k.id, o.started_at, o.ends_at, o.patience
+           empty as materialized ( -- no participant has joined, and no end is announced
+               select k.id, o.started_at, o.ends_at, o.empty_timeout
                from owners o
                join livekit_rooms k on k.open_owner = o.id and k.status = 'active'
                where (k.closing_at is null or k.closing_at > app_now() + make_interval(secs => $4)
@@ -48,7 +50,7 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
                  and not (k.nest_id is not null
                           and coalesce(k.made_at between app_now() - make_interval(secs => $6) and app_now(), false))
                  and not exists (select from livekit_participants p where p.joined_room = k.id)),
-           quiet as (
+           quiet as ( -- empty for long enough, or past the end
                select e.id
                from empty e
                cross join lateral (
@@ -58,7 +60,7 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
                   or not coalesce(
                          case when last.left_at is null
                               then e.started_at between app_now() - make_interval(secs => $2) and app_now()
-                              else last.left_at between app_now() - make_interval(secs => e.patience) and app_now()
+                              else last.left_at between app_now() - make_interval(secs => e.empty_timeout) and app_now()
                          end,
                          false)
                limit $1),
@@ -68,11 +70,11 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
                returning k.id, k.closing_at)
            select mark_room(id, closing_at) is not null as "marked!" from closing"#,
         limit,
-        NOBODY_CAME.as_seconds_f64(),
-        EMPTY.as_seconds_f64(),
+        FIRST_JOIN_TIMEOUT.as_seconds_f64(),
+        EMPTY_TIMEOUT.as_seconds_f64(),
         CLOSING.as_seconds_f64(),
-        EMPTY_NEST.as_seconds_f64(),
-        COMING.as_seconds_f64()
+        NEST_EMPTY_TIMEOUT.as_seconds_f64(),
+        CONNECT_TIMEOUT.as_seconds_f64()
     )
     .fetch_all(db)
     .statement("UPDATE set_closing")
@@ -80,7 +82,7 @@ pub async fn set_closing(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
     Ok(done.len() as u64)
 }
 
-/// Takes an announcement back, unless another one was made since.
+/// Withdraws an announcement, unless another one was made since.
 pub async fn set_open(db: impl PgExecutor<'_>, room: RoomId, closing_at: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
         "update livekit_rooms set closing_at = null where id = $1 and closing_at = $2",
@@ -93,8 +95,9 @@ pub async fn set_open(db: impl PgExecutor<'_>, room: RoomId, closing_at: OffsetD
     Ok(done.rows_affected() > 0)
 }
 
-/// Whether the announced time has passed and nobody came since, nor took a seat or joined the nest. The room's record
-/// stays locked: an announcement that somebody takes back in this moment is taken back, or finds its owner ended.
+/// Whether the announced time has passed, and since the announcement no participant joined the room, no user took a
+/// seat or joined the nest. The room's record stays locked until the transaction ends. So a concurrent withdrawal
+/// either comes first, or finds the owner ended.
 pub async fn lock_closing(db: impl PgExecutor<'_>, record: &Record) -> Result<bool> {
     let closing = sqlx::query_scalar!(
         "select k.id from livekit_rooms k

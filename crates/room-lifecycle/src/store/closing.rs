@@ -1,5 +1,5 @@
-//! Retired names whose rooms are still to be deleted on LiveKit. A row is written by the statement that retires the name
-//! (`set_next_generation`, `set_ended`), and removed when LiveKit has deleted the room.
+//! The SQL of retired names whose rooms are still to be deleted on LiveKit. The statement that retires a name writes
+//! its row (`set_next_generation`, `set_ended`). The row is removed when LiveKit has deleted the room.
 
 use chassis::db::Statement;
 use sqlx::{PgExecutor, Result};
@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 
 use crate::store::Record;
 
-/// Claims names that are due, for 15 s: a replica that dies gives them back by the clock. Rows of names that a record
-/// uses again (it was deleted by hand and written again) are dropped: such a room is never deleted (decisions/0005).
+/// Claims names that are due for 15 s. If the replica dies, the claim expires. Rows of names that a record uses again
+/// are dropped (the record was deleted by hand and inserted again): such a room is never deleted (decisions/0005).
 pub async fn claim(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<String>> {
     sqlx::query_scalar!(
         "with due as (
@@ -18,6 +18,7 @@ pub async fn claim(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<String>> {
              from rooms_to_close c
              -- a later time was written before the clock was set back
              where c.not_before <= app_now() or c.not_before > app_now() + interval '1 minute'
+             -- `skip locked`: another replica is claiming these rows
              order by c.not_before limit $1 for update skip locked),
          dropped as (
              delete from rooms_to_close c using due where due.in_use and c.room_name = due.room_name)
@@ -32,7 +33,7 @@ pub async fn claim(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<String>> {
     .await
 }
 
-/// LiveKit has deleted the room.
+/// Removes the row of a name: LiveKit has deleted its room.
 pub async fn set_closed(db: impl PgExecutor<'_>, name: &str) -> Result<()> {
     sqlx::query!("delete from rooms_to_close where room_name = $1", name)
         .execute(db)
@@ -41,7 +42,7 @@ pub async fn set_closed(db: impl PgExecutor<'_>, name: &str) -> Result<()> {
         .map(drop)
 }
 
-/// It has not: the room is due again after a second, because an old token may open it meanwhile.
+/// Makes a name due again after a second: LiveKit has not deleted its room, and an old token could open it meanwhile.
 pub async fn set_not_closed(db: impl PgExecutor<'_>, name: &str) -> Result<()> {
     sqlx::query!(
         "update rooms_to_close set not_before = app_now() + interval '1 second' where room_name = $1",
@@ -53,7 +54,7 @@ pub async fn set_not_closed(db: impl PgExecutor<'_>, name: &str) -> Result<()> {
     .map(drop)
 }
 
-/// How many there are.
+/// Counts the rooms to be closed.
 pub async fn count(db: impl PgExecutor<'_>) -> Result<i64> {
     sqlx::query_scalar!(r#"select count(*) as "count!" from rooms_to_close"#)
         .fetch_one(db)
@@ -61,9 +62,9 @@ pub async fn count(db: impl PgExecutor<'_>) -> Result<i64> {
         .await
 }
 
-/// LiveKit's list lacks the room or its participants, though it lives. Returns since when, and has it checked again
-/// `apart` after that. What was noted more than a minute ago was another time. None: the record is no longer what was
-/// looked for.
+/// Records that LiveKit's list lacks the room or its participants although the room exists. Returns since when, and
+/// marks the room for a check `apart` later. A time more than a minute ago is replaced. `None`: the record changed
+/// since it was read.
 pub async fn set_unlisted(
     db: impl PgExecutor<'_>,
     record: &Record,
@@ -90,7 +91,7 @@ pub async fn set_unlisted(
     .await
 }
 
-/// LiveKit's list has the room's participants again.
+/// Records that LiveKit's list has the room and its participants again.
 pub async fn set_listed(db: impl PgExecutor<'_>, record: &Record) -> Result<()> {
     sqlx::query!(
         "update livekit_rooms set unlisted_since = null where id = $1 and generation = $2",

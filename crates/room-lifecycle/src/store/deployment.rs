@@ -1,4 +1,4 @@
-//! Which LiveKit and which database this deployment is, and which names on LiveKit are ours.
+//! The SQL of the deployment: its LiveKit, its database, and which names on LiveKit are ours.
 
 use chassis::db::Statement;
 use domain::Owner;
@@ -8,11 +8,11 @@ use uuid::Uuid;
 #[derive(Clone, Debug)]
 pub struct Deployment {
     pub id: Uuid,
-    /// Whether LiveKit and database are those that the deployment was set up with: only then may rooms be deleted.
+    /// Whether LiveKit and the database are those that the deployment was set up with. Only then rooms may be deleted.
     pub ours: bool,
 }
 
-/// The deployment; the first service that starts on a fresh database sets it up. Afterwards this only reads.
+/// Reads the deployment. The first service that starts on a fresh database sets it up.
 pub async fn find_deployment(db: &PgPool, url: &str, key: &str) -> Result<Deployment> {
     let found = sqlx::query!(
         r#"select id, livekit_url is null as "fresh!",
@@ -31,7 +31,7 @@ pub async fn find_deployment(db: &PgPool, url: &str, key: &str) -> Result<Deploy
     Ok(Deployment { id: found.id, ours: found.ours })
 }
 
-/// The deployment, set up unless another process was first.
+/// Sets up the deployment, unless another process was first, and returns it.
 async fn set_up(db: impl PgExecutor<'_>, url: &str, key: &str) -> Result<Deployment> {
     sqlx::query_as!(
         Deployment,
@@ -53,8 +53,8 @@ async fn set_up(db: impl PgExecutor<'_>, url: &str, key: &str) -> Result<Deploym
     .await
 }
 
-/// Takes this LiveKit and this database as the deployment's own. The id stays: rooms made between a backup and the
-/// disaster are still recognised as ours.
+/// Adopts this LiveKit and this database as the deployment's own. The id stays, so that rooms created between a backup
+/// and a disaster are still recognised as ours.
 pub async fn set_adopted(db: impl PgExecutor<'_>, url: &str, key: &str) -> Result<()> {
     sqlx::query!(
         "update deployment set livekit_url = $1, api_key_id = $2, database_identity = database_identity()",
@@ -71,15 +71,15 @@ pub async fn set_adopted(db: impl PgExecutor<'_>, url: &str, key: &str) -> Resul
 #[derive(Debug)]
 pub struct Stray {
     pub name: String,
-    /// We made it once: it is retired, or its room is over.
+    /// We created it before: the name is retired, or its room has ended.
     pub known: bool,
 }
 
-/// Which of these LiveKit names belong neither to a record that is not ended nor to an open owner. Read after LiveKit
-/// was listed: every room of ours in that list then has its record here, or is retired.
+/// Lists which of these LiveKit names belong neither to a record that is not ended nor to an open owner. It must run
+/// after LiveKit was listed: then every room of ours in that list has its record here, or is retired.
 ///
-/// Records and owners decide, never `livekit_room_names`. A room that is named after an open owner is a stray only when
-/// the owner's record has moved on to a later generation.
+/// Records and owners decide, never `livekit_room_names`. A room that is named after an open owner is a stray only if
+/// the owner's record has a later generation.
 pub async fn list_strays(db: impl PgExecutor<'_>, names: &[String]) -> Result<Vec<Stray>> {
     let (owners, generations): (Vec<_>, Vec<_>) = names
         .iter()
@@ -87,7 +87,7 @@ pub async fn list_strays(db: impl PgExecutor<'_>, names: &[String]) -> Result<Ve
         .unzip();
     sqlx::query_as!(
         Stray,
-        r#"with unrecorded as materialized ( -- few: the owners of the others need not be read
+        r#"with unrecorded as materialized ( -- few names, so that few owners must be read
                select t.name, t.owner, t.generation
                from unnest($1::text[], $2::uuid[], $3::integer[]) as t(name, owner, generation)
                where not exists (select from livekit_rooms r where r.room_name = t.name and r.status <> 'ended'))

@@ -1,4 +1,4 @@
-//! What a diagnosis reads: what an id names, and one room with everything that the records say of it.
+//! The SQL of diagnoses: what an id names, and one room with all that the records say of it.
 
 use chassis::db::Statement;
 use domain::{EndedReason, LiveSessionId, NestId, Owner, OwnerKind, RoomStatus};
@@ -6,7 +6,7 @@ use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// What an id or a name stands for, and the room's owner behind it.
+/// What an id or a name identifies, and the owner of its room.
 #[derive(Clone, Debug)]
 pub struct Named {
     /// session · `live_room` · nest · `live_session` · `livekit_room` · notification · `room_name`
@@ -14,11 +14,11 @@ pub struct Named {
     /// session · `live_room` · nest
     pub kind: String,
     pub target: Option<Uuid>,
-    /// Whose it is alone.
+    /// The only user who may know of it.
     pub user_id: Option<String>,
 }
 
-/// Whatever has this id, each table by its primary key.
+/// Finds what has this id. Each table is read by its primary key.
 pub async fn find_named(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Named>> {
     sqlx::query_as!(
         Named,
@@ -47,7 +47,7 @@ pub async fn find_named(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Name
     .await
 }
 
-/// Whose room is called so on LiveKit, or was in another generation.
+/// Finds the owner of the room that has this name on LiveKit, or had it in another generation.
 pub async fn find_named_room(db: impl PgExecutor<'_>, name: &str) -> Result<Option<Named>> {
     sqlx::query_as!(
         Named,
@@ -66,7 +66,7 @@ pub async fn find_named_room(db: impl PgExecutor<'_>, name: &str) -> Result<Opti
     .await
 }
 
-/// The public key of whoever made the nest.
+/// The public key of the nest's host.
 pub async fn find_nest_host(db: impl PgExecutor<'_>, nest: NestId) -> Result<Option<String>> {
     sqlx::query_scalar!("select created_by from nests where id = $1", nest.0)
         .fetch_optional(db)
@@ -74,8 +74,8 @@ pub async fn find_nest_host(db: impl PgExecutor<'_>, nest: NestId) -> Result<Opt
         .await
 }
 
-/// Whether the live session has a place for one more, as a join counts them.
-pub async fn has_place(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
+/// Whether the live session has a free seat for this user. It counts seats like a join.
+pub async fn has_free_seat(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
     let free = sqlx::query_scalar!(
         r#"select (select count(*) from live_room_attendance t
                    where t.open_session = s.id and t.lobby_status = 'admitted'
@@ -85,10 +85,10 @@ pub async fn has_place(db: impl PgExecutor<'_>, session: LiveSessionId, user: &s
         session.0,
         user
     );
-    Ok(free.fetch_optional(db).statement("SELECT has_place").await?.unwrap_or(false))
+    Ok(free.fetch_optional(db).statement("SELECT has_free_seat").await?.unwrap_or(false))
 }
 
-/// An owner of a room as the records have it.
+/// The owner of a room, and its room, according to the records.
 #[derive(Clone, Debug)]
 pub struct RoomFacts {
     pub open: bool,
@@ -96,7 +96,7 @@ pub struct RoomFacts {
     pub opens_at: OffsetDateTime,
     pub closes_at: OffsetDateTime,
     pub now: OffsetDateTime,
-    /// The database's clock without the offset of drills: what LiveKit's is compared with.
+    /// The database's clock without the offset of drills. LiveKit's clock is compared with it.
     pub wall: OffsetDateTime,
     pub room: Option<RecordedRoom>,
 }
@@ -109,12 +109,12 @@ pub struct RecordedRoom {
     pub generation: i32,
     pub made_at: Option<OffsetDateTime>,
     pub last_error: Option<String>,
-    /// LiveKit told that it started, under this SID.
+    /// The webhook `room_started` arrived for this SID.
     pub announced: bool,
 }
 
-/// One round trip.
-pub async fn find_ground(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option<RoomFacts>> {
+/// Reads the owner and its room in one round trip.
+pub async fn find_room_facts(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option<RoomFacts>> {
     let row = sqlx::query!(
         r#"select o.open as "open!", o.ended_reason as "ended_reason: EndedReason", o.opens_at as "opens_at!",
                   o.closes_at as "closes_at!", app_now() as "now!", clock_timestamp() as "wall!",
@@ -129,7 +129,7 @@ pub async fn find_ground(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option
         owner.id_as(OwnerKind::Nest)
     )
     .fetch_optional(db)
-    .statement("SELECT find_ground")
+    .statement("SELECT find_room_facts")
     .await?;
     Ok(row.map(|row| RoomFacts {
         open: row.open,

@@ -1,4 +1,4 @@
-//! LiveKit's webhooks as they came, and our own milestones beside them.
+//! The SQL of events: LiveKit's webhooks as received, and our own milestones.
 
 use chassis::db::Statement;
 use domain::RoomId;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
 
-/// What is kept of a webhook.
+/// The stored part of a webhook.
 #[derive(Debug)]
 pub struct Event {
     pub id: String,
@@ -18,9 +18,9 @@ pub struct Event {
     pub payload: Value,
 }
 
-/// Stores an event, marks its room if it is one of ours, and wakes the replicas. False: it was here before.
+/// Stores an event, marks its room if it is one of ours, and wakes the replicas. `false`: it was stored before.
 ///
-/// That a room started which we are making, or have under this SID, tells nothing: it comes for every room we make.
+/// `room_started` of a room that we are creating, or have under this SID, marks nothing: it comes for every room.
 pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool> {
     sqlx::query_scalar!(
         r#"with room as (
@@ -30,10 +30,10 @@ pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool
                values ($1, (select room_id from room), $4, $2, $5, $6, $7)
                on conflict (event_id) do nothing
                returning room_id),
-           alive as ( -- not if that means to wait: a webhook has an answer to give
+           alive as ( -- `skip locked`: the response to a webhook must not wait for a lock
                update livekit_participants p
                set alive_at = app_now(),
-                   -- a ghost that does something is probed at once: it may be none
+                   -- a stale participant with a new event is probed at once: it may be alive
                    checked_at = case when p.ghost_since is null then app_now() else '-infinity' end,
                    silent_since = case when p.ghost_since is not null then p.silent_since end
                from (select q.room_id, q.user_id
@@ -61,9 +61,9 @@ pub async fn insert_event(db: impl PgExecutor<'_>, event: &Event) -> Result<bool
     .await
 }
 
-/// A kicked person was found inside and removed under this SID. LiveKit gave them another token meanwhile, which lives as
-/// long as the first one did: the room is watched for that time. Stays that began before `at`, when the room was
-/// looked at, are over. `sid` is None when LiveKit did not list them.
+/// Records that a kicked participant was found in the room and removed under this SID. LiveKit gave the participant
+/// another token meanwhile, which is valid as long as the first one. So the room is watched for that time. Stays that
+/// began before `at`, the time of the check, are over. `sid` is `None` if LiveKit did not list the participant.
 pub async fn insert_removal(
     db: impl PgExecutor<'_>,
     room: RoomId,
@@ -91,7 +91,7 @@ pub async fn insert_removal(
     .map(drop)
 }
 
-/// Deletes a batch of what is older than `keep`; how many there were.
+/// Deletes a batch of events that are older than `keep`. Returns how many were deleted.
 pub async fn delete_old_events(db: impl PgExecutor<'_>, keep: Duration, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "delete from livekit_events where event_id in (

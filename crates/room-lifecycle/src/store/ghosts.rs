@@ -1,7 +1,8 @@
-//! Ghosts: which participants to probe, and what the answers were (docs/decisions/0022).
+//! The SQL of stale participants ("ghosts"): which participants to probe, and what the answers were
+//! (docs/decisions/0022).
 //!
-//! The statements that write participants take no lock that they would have to wait for (`skip locked`): they write
-//! rows of many rooms, and others lock a room before its participants.
+//! The statements that write participants never wait for a lock (`skip locked`). They write rows of many rooms, while
+//! other statements lock a room before its participants: waiting could deadlock.
 
 pub mod rooms;
 
@@ -12,19 +13,19 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
-    ghosts::decide::{APART, GHOSTS_APART, Person, Turn},
+    ghosts::decide::{APART, GHOSTS_APART, Participant, Turn},
     livekit::probe::ProbeAnswer,
 };
 
-/// A replica that stops loses its turn after this time. A turn that takes longer overlaps with the next one, which does
-/// no harm: each statement checks again what it changes.
+/// How long a replica keeps its turn if it stops. A turn that takes longer overlaps with the next one. This does no
+/// harm, because each statement checks again what it changes.
 const LEASE: Duration = Duration::seconds(30);
 
-/// Takes the turn to probe. None: another replica has it, or there is no participant to probe.
+/// Takes the turn to probe. `None`: another replica has it, or there is no participant to probe.
 pub async fn take_turn(db: impl PgExecutor<'_>, replica: Uuid) -> Result<Option<Turn>> {
     sqlx::query_as!(
         Turn,
-        r#"with before as (
+        r#"with before as ( -- the one row, if the turn is free and there is something to probe
                select turn_at from ghost_watch
                where (holder is null or holder = $1 or leased_until <= app_now()
                       or leased_until > app_now() + make_interval(secs => 2 * $2::double precision))
@@ -46,7 +47,7 @@ pub async fn take_turn(db: impl PgExecutor<'_>, replica: Uuid) -> Result<Option<
     .await
 }
 
-/// The clock was set back: what was written later than now counts as written now, and is due.
+/// Repairs times after the clock was set back: a time later than now becomes now, and its check is due.
 pub async fn set_clock_back(db: impl PgExecutor<'_>) -> Result<()> {
     sqlx::query!(
         "with ahead as (
@@ -67,7 +68,7 @@ pub async fn set_clock_back(db: impl PgExecutor<'_>) -> Result<()> {
     .map(drop)
 }
 
-/// What a turn found out about LiveKit.
+/// Writes what a turn found out about LiveKit.
 pub async fn set_watch(
     db: impl PgExecutor<'_>,
     replica: Uuid,
@@ -87,11 +88,11 @@ pub async fn set_watch(
     .map(drop)
 }
 
-/// `$with` participants `$where`, in active rooms: the one list of what is read of them.
-macro_rules! people {
+/// `$with` select participants `$where`, in active rooms: the one list of their columns.
+macro_rules! participants {
     ($with:literal, $where:literal, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
-            Person,
+            Participant,
             $with
             + r#"
                select p.room_id as room, r.room_name, p.user_id as identity, p.participant_sid as sid,
@@ -106,10 +107,10 @@ macro_rules! people {
     };
 }
 
-/// Those who have joined and were not checked lately, with the oldest sign of life first. (The limit is written out:
-/// Postgres expects a tenth of all rows of one that it does not know.)
-pub async fn list_quiet(db: impl PgExecutor<'_>) -> Result<Vec<Person>> {
-    people!(
+/// Lists joined participants that were neither probed nor heard of lately, the longest first. (The limit is a literal:
+/// for a parameter the planner assumes a tenth of all rows.)
+pub async fn list_quiet(db: impl PgExecutor<'_>) -> Result<Vec<Participant>> {
+    participants!(
         "",
         "p.joined_checked_at <= app_now() - make_interval(secs => $1) order by p.joined_checked_at limit 256",
         APART.as_seconds_f64()
@@ -119,14 +120,14 @@ pub async fn list_quiet(db: impl PgExecutor<'_>) -> Result<Vec<Person>> {
     .await
 }
 
-/// Those who have joined and gave no sign of life since the alarm: all who are in so many rooms, the quietest rooms
+/// Lists joined participants without a sign of life since the alarm: all of them in `rooms` rooms, the quietest rooms
 /// first.
 pub async fn list_unheard(
     db: impl PgExecutor<'_>,
     alarmed_at: OffsetDateTime,
     rooms: i64,
-) -> Result<Vec<Person>> {
-    people!(
+) -> Result<Vec<Participant>> {
+    participants!(
         "with quiet as materialized (
              select p.room_id, p.joined_checked_at as checked_at
              from livekit_participants p
@@ -147,9 +148,9 @@ pub async fn list_unheard(
     .await
 }
 
-/// Those who were silent, long enough ago for the second probe.
-pub async fn list_suspects(db: impl PgExecutor<'_>) -> Result<Vec<Person>> {
-    people!(
+/// Lists joined participants whose first silence is long enough ago for the second probe.
+pub async fn list_suspects(db: impl PgExecutor<'_>) -> Result<Vec<Participant>> {
+    participants!(
         "",
         "p.silent_checked_at <= app_now() - make_interval(secs => $1) and p.status = 'joined'
          order by p.silent_checked_at, p.room_id limit 512",
@@ -160,9 +161,9 @@ pub async fn list_suspects(db: impl PgExecutor<'_>) -> Result<Vec<Person>> {
     .await
 }
 
-/// Ghosts that were not probed for a while.
-pub async fn list_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Person>> {
-    people!(
+/// Lists stale participants that are due for another probe.
+pub async fn list_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Participant>> {
+    participants!(
         "",
         "p.silent_checked_at <= app_now() - make_interval(secs => $2)
            and p.ghost_since is not null and p.status <> 'joined'
@@ -191,7 +192,7 @@ pub async fn is_any_unheard(db: impl PgExecutor<'_>, alarmed_at: Option<OffsetDa
     .await
 }
 
-/// What probes that were begun at `asked_at` found of participants.
+/// The answers of probes to participants.
 #[derive(Debug, Default)]
 pub struct Answers {
     rooms: Vec<RoomId>,
@@ -207,11 +208,12 @@ impl Answers {
     }
 }
 
-/// Writes what probes found. Silence counts from the first one after the last sign of life; an event that came while
-/// LiveKit was asked is younger. A ghost that answers is not one any more: its room is marked, and a check finds them joined.
+/// Writes the answers of probes that began at `asked_at`. Silence counts from the first silent answer after the last
+/// sign of life. An event that arrived during the probe is a later sign of life. A stale participant that answers is no
+/// longer stale: its room is marked, and a check finds the participant joined.
 pub async fn set_answers(db: impl PgExecutor<'_>, answers: &Answers, asked_at: OffsetDateTime) -> Result<()> {
     sqlx::query!(
-        r#"with asked as ( -- nothing here waits for a lock: who holds it may wait for another row of these
+        r#"with asked as ( -- `skip locked`: waiting could deadlock with a statement that waits for one of these rows
                select p.room_id, p.user_id, p.ghost_since, t.answer,
                       exists (select from livekit_events e
                               where e.room_id = p.room_id and e.identity = p.user_id
@@ -230,7 +232,7 @@ pub async fn set_answers(db: impl PgExecutor<'_>, answers: &Answers, asked_at: O
                    ghost_since = case a.answer when 'alive' then null else p.ghost_since end,
                    silent_since = case when a.answer = 'alive' then null
                                        when a.answer = 'unknown' or p.ghost_since is not null
-                                       then least(p.silent_since, $4) -- or the clock was set back
+                                       then least(p.silent_since, $4) -- `least`: the clock may have been set back
                                        when a.heard_meanwhile then null
                                        when p.silent_since <= $4 and not a.heard then p.silent_since
                                        else $4 end
@@ -249,7 +251,7 @@ pub async fn set_answers(db: impl PgExecutor<'_>, answers: &Answers, asked_at: O
     .map(drop)
 }
 
-/// Forgets the silences of those who have joined: LiveKit does not work, and what it said of them proves nothing.
+/// Clears the silences of joined participants: LiveKit does not work, so that its silence proves nothing.
 pub async fn clear_silences(db: impl PgExecutor<'_>) -> Result<u64> {
     let done = sqlx::query!(
         "with silent as (
@@ -265,7 +267,7 @@ pub async fn clear_silences(db: impl PgExecutor<'_>) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// A participant that counts as left from now on.
+/// A stale participant, which counts as left from now on.
 #[derive(Debug)]
 pub struct Ghost {
     pub room: RoomId,
@@ -273,16 +275,17 @@ pub struct Ghost {
     pub sid: Option<String>,
 }
 
-/// Makes ghosts of those who were silent for the second time in a probe that was begun at `asked_at`, unless an event
-/// about them came since the first one, or they have another participant SID by now.
+/// Marks participants as stale that were silent for the second time, in a probe that began at `asked_at`. Participants
+/// are left out if an event about them arrived since the first silence, or if they have another participant SID now.
 pub async fn set_ghosts(
     db: impl PgExecutor<'_>,
-    people: &[&Person],
+    participants: &[&Participant],
     asked_at: OffsetDateTime,
 ) -> Result<Vec<Ghost>> {
-    let rooms: Vec<RoomId> = people.iter().map(|person| person.room).collect();
-    let identities: Vec<String> = people.iter().map(|person| person.identity.clone()).collect();
-    let sids: Vec<Option<String>> = people.iter().map(|person| person.sid.clone()).collect();
+    let rooms: Vec<RoomId> = participants.iter().map(|participant| participant.room).collect();
+    let identities: Vec<String> =
+        participants.iter().map(|participant| participant.identity.clone()).collect();
+    let sids: Vec<Option<String>> = participants.iter().map(|participant| participant.sid.clone()).collect();
     sqlx::query_as!(
         Ghost,
         r#"with ghosts as (

@@ -1,5 +1,5 @@
-//! The SQL of live rooms. The open session is read as the truth: a room's status, session and `host_present` are
-//! computed from it and never read from the projection, so that no answer repeats what somebody left there.
+//! The SQL of live rooms. The open session is the truth. A room's status, session and `host_present` are computed from
+//! it, and never read from the projection, which may be outdated.
 
 pub mod attendance;
 pub mod lobby;
@@ -18,7 +18,7 @@ use time::{Duration, OffsetDateTime};
 #[derive(Clone, Debug)]
 pub struct Live {
     pub room: LiveRoom,
-    /// Which one, the statement says.
+    /// The statement says which one it is.
     pub session: Option<LiveSession>,
     pub now: OffsetDateTime,
 }
@@ -34,11 +34,11 @@ pub struct LiveRoom {
     pub access_level: AccessLevel,
     pub topic_keys: Vec<String>,
     pub cover_image_url: Option<String>,
-    /// None: idle.
+    /// `None`: idle.
     pub open_status: Option<LiveStatus>,
     pub open_session: Option<LiveSessionId>,
     pub host_present: bool,
-    /// The open session's room on LiveKit, if that is recorded.
+    /// The name of the open session's room on LiveKit, if that room is recorded.
     pub livekit_room_name: Option<String>,
 }
 
@@ -54,13 +54,13 @@ pub struct LiveSession {
     pub ends_at: Option<OffsetDateTime>,
     pub started_at: Option<OffsetDateTime>,
     pub ended_at: Option<OffsetDateTime>,
-    /// None: it is open, or ended before reasons were written.
+    /// `None`: it is open, or it ended before reasons were recorded.
     pub end_reason: Option<EndReason>,
     pub lobby_open_at: Option<OffsetDateTime>,
     pub lobby_buffer_minutes: i32,
     pub auto_admit: bool,
     pub max_participants: i32,
-    /// Of its room on LiveKit, once that is intended.
+    /// The status of its room on LiveKit, once the intent to have one is written.
     pub livekit: Option<RoomStatus>,
 }
 
@@ -79,7 +79,7 @@ impl LiveSession {
     }
 }
 
-/// Who reads, as `may_read_live_room()` asks it.
+/// The reader of a room, as `may_read_live_room()` takes it.
 #[derive(Clone, Copy, Debug)]
 pub struct RoomReader<'a> {
     pub user_id: &'a str,
@@ -93,7 +93,7 @@ impl<'a> From<&'a Caller> for RoomReader<'a> {
     }
 }
 
-/// Remembers what a caller's token says of him.
+/// Saves the name and the other user data of a caller's token.
 pub async fn remember_person(db: impl PgExecutor<'_>, caller: &Caller) -> Result<()> {
     sqlx::query!(
         "select remember_person($1, $2, $3, $4, $5)",
@@ -109,8 +109,8 @@ pub async fn remember_person(db: impl PgExecutor<'_>, caller: &Caller) -> Result
     .map(drop)
 }
 
-/// Select live rooms `r` with their open session `o`, and the session `s` that `$sessions` join: the one list of
-/// their columns. `$more` adds to it.
+/// Selects live rooms `r` with their open session `o`, and the session `s` that `$sessions` join. This is the one list
+/// of their columns; `$more` adds columns.
 macro_rules! select_live {
     ($more:literal, $($sessions:literal)+, $rest:literal, $($argument:expr),+ $(,)?) => {
         sqlx::query!(
@@ -142,7 +142,7 @@ macro_rules! select_live {
 }
 use select_live;
 
-/// The same with the room's current session: the open one, else the last. `$only` says more of which it may be.
+/// The same with the room's current session: the open one, else the last. `$only` restricts it further.
 macro_rules! select_current {
     ($only:literal, $rest:literal, $($argument:expr),+ $(,)?) => {
         select_live!(
@@ -158,7 +158,7 @@ macro_rules! select_current {
 }
 use select_current;
 
-/// One row of [`select_live`].
+/// Converts one row of [`select_live`].
 macro_rules! live {
     ($row:ident) => {
         $crate::store::live::Live {

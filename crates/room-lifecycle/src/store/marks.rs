@@ -1,24 +1,26 @@
-//! Marks: "look at this room". Anyone may write one, every replica drains them, and a claim is a committed lease
-//! of 15 s: a replica that dies gives its marks back by the clock, and no transaction is held over LiveKit calls.
+//! The SQL of marks. A mark says "check this room". Every part of the service may write one, and every replica drains
+//! them. A claim is a committed lease of 15 s: if the replica dies, the lease expires. No transaction is open during
+//! LiveKit calls.
 
 use chassis::db::Statement;
 use domain::RoomId;
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 
-/// Marks claimed for one drain: their ids, and the rooms they name.
+/// Marks that were claimed for one drain: their ids, and their rooms.
 #[derive(Debug, Default)]
 pub struct Claimed {
     pub ids: Vec<i64>,
     pub rooms: Vec<RoomId>,
 }
 
-/// Claims marks that are due. Nobody writes one for later than a few minutes: the clock was set back.
+/// Claims due marks. A mark for more than 10 minutes ahead was written before the clock was set back, and is due too.
 pub async fn claim_marks(db: impl PgExecutor<'_>, limit: i64) -> Result<Claimed> {
     let rows = sqlx::query!(
         "with due as (
              select id from room_marks
              where not_before <= app_now() or not_before > app_now() + interval '10 minutes'
+             -- `skip locked`: another replica is claiming these marks
              order by not_before limit $1 for update skip locked)
          update room_marks m set not_before = app_now() + interval '15 seconds'
          from due where m.id = due.id
@@ -34,8 +36,8 @@ pub async fn claim_marks(db: impl PgExecutor<'_>, limit: i64) -> Result<Claimed>
     })
 }
 
-/// Deletes the marks in `done`, and makes those in `again` due after so many seconds each, or when their rooms may be
-/// made again: at most a minute, because the clock may have been set back. A mark that was made meanwhile has another id
+/// Deletes the marks in `done`. Makes the marks in `again` due after `seconds`, or when CreateRoom may be retried, but
+/// after a minute at most, because the clock may have been set back. A mark that was written meanwhile has another id
 /// and stays.
 pub async fn conclude_marks(
     db: impl PgExecutor<'_>,
@@ -71,18 +73,17 @@ pub struct Listing {
     pub names: Vec<String>,
     pub sids: Vec<String>,
     pub people: Vec<i32>,
-    /// The database's now before the listing was asked for.
+    /// The database's now before the listing was requested.
     pub at: Option<OffsetDateTime>,
 }
 
-/// Active rooms of open owners that were made before the listing and are not in it, soonest first. (One that was
-/// made in the future was made before the clock was set back.) LiveKit ends a nest's room when it stands empty: that
-/// one is not missing.
+/// Lists active rooms of open owners that were created before the listing and are not in it, soonest first. (A creation
+/// in the future was written before the clock was set back.) LiveKit ends an empty room of a nest: such a room is not
+/// missing.
 pub async fn list_missing(db: impl PgExecutor<'_>, listing: &Listing) -> Result<Vec<Missing>> {
     sqlx::query_as!(
         Missing,
-        // Whatever is believed to be in the tables: names are compared as sets, and of the absent ones each is looked
-        // up.
+        // This plan must not depend on table statistics: names are compared as sets, and each absent one is looked up.
         r#"with absent as materialized (
                select r.room_name from livekit_rooms r
                where r.open_owner is not null and r.status = 'active'
@@ -114,7 +115,7 @@ pub struct Missing {
     pub soon: bool,
 }
 
-/// How many rooms were seen on LiveKit within the last passes (a pass notes it when the note is 60 s old).
+/// Counts rooms that were observed on LiveKit in the last passes. (A pass writes the time again when it is 60 s old.)
 pub async fn count_recent(db: impl PgExecutor<'_>, at: OffsetDateTime) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from livekit_rooms
@@ -126,8 +127,8 @@ pub async fn count_recent(db: impl PgExecutor<'_>, at: OffsetDateTime) -> Result
     .await
 }
 
-/// Marks these rooms, at most `per_second` of them each second, in the order given. Those beyond 9 min are left for
-/// the next pass: a mark 10 min ahead would be taken for one from before the clock was set back.
+/// Marks these rooms in the given order, at most `per_second` for each second. Those beyond 9 min are left for the next
+/// pass: a mark 10 min ahead would look as if it was written before the clock was set back.
 pub async fn insert_marks(db: impl PgExecutor<'_>, rooms: &[RoomId], per_second: i32) -> Result<()> {
     sqlx::query!(
         "insert into room_marks (room_id, not_before)
@@ -144,9 +145,9 @@ pub async fn insert_marks(db: impl PgExecutor<'_>, rooms: &[RoomId], per_second:
     .map(drop)
 }
 
-/// Marks every open room that is due: its owner closed, it waits to be made, LiveKit shows another SID, somebody
-/// is inside (by LiveKit's count or ours), it is watched, its timers are too short, or it is its turn (1 of 30).
-/// Active rooms that the listing lacks are not among them: whether that is believed is decided elsewhere.
+/// Marks every open room that is due. The reasons: its owner is closed, it waits to be created, LiveKit shows another
+/// SID, it has participants (by LiveKit's count or ours), it is watched, its timers are too short, or it is one of the
+/// 1 in 30 of this pass. Active rooms that the listing lacks are left out: [`crate::missing`] decides on them.
 pub async fn insert_due_marks(
     db: impl PgExecutor<'_>,
     listing: &Listing,
@@ -154,15 +155,15 @@ pub async fn insert_due_marks(
     turn: i32,
 ) -> Result<u64> {
     let done = sqlx::query!(
-        "with seen as (
+        "with observed as (
              select * from unnest($1::text[], $2::text[], $3::int[]) as s(name, sid, people))
          insert into room_marks (room_id)
          select r.id
          from livekit_rooms r
          join room_owners o on o.owner = r.owner
-         left join seen on seen.name = r.room_name
+         left join observed on observed.name = r.room_name
          left join lateral (
-             select true as inside from livekit_participants p
+             select true as present from livekit_participants p
              where p.joined_room = r.id limit 1) joined on true
          where r.open_owner is not null
            and (not o.open
@@ -170,8 +171,8 @@ pub async fn insert_due_marks(
                     and (coalesce(r.next_attempt_at, app_now()) <= app_now()
                          or r.next_attempt_at > app_now() + interval '2 minutes')
                     and ($4 or o.opens_at <= app_now()))
-                or (r.status = 'active' and seen.name is not null
-                    and (seen.sid <> r.room_sid or seen.people > 0 or joined.inside
+                or (r.status = 'active' and observed.name is not null
+                    and (observed.sid <> r.room_sid or observed.people > 0 or joined.present
                          or r.watched_until > app_now()
                          or (r.expires_at < o.closes_at and app_now() < o.opens_at)
                          or (hashtext(r.id::text) & 2147483647) % 30 = $5)))
@@ -188,13 +189,15 @@ pub async fn insert_due_marks(
     Ok(done.rows_affected())
 }
 
-/// Notes that open rooms were seen, for those whose note is older than 60 s: a pass must not write every row.
+/// Records that open rooms were observed on LiveKit. Only rows whose time is older than 60 s are written: a pass must
+/// not write every row.
 pub async fn set_seen(db: impl PgExecutor<'_>, listing: &Listing) -> Result<u64> {
     let done = sqlx::query!(
         "update livekit_rooms r
          set confirmed_at = $3
-         from unnest($1::text[], $2::text[]) as seen(name, sid)
-         where r.open_owner is not null and r.status = 'active' and r.room_name = seen.name and r.room_sid = seen.sid
+         from unnest($1::text[], $2::text[]) as observed(name, sid)
+         where r.open_owner is not null and r.status = 'active'
+           and r.room_name = observed.name and r.room_sid = observed.sid
            and r.confirmed_at < $3::timestamptz - interval '60 seconds'",
         &listing.names,
         &listing.sids,
@@ -206,7 +209,7 @@ pub async fn set_seen(db: impl PgExecutor<'_>, listing: &Listing) -> Result<u64>
     Ok(done.rows_affected())
 }
 
-/// Open rooms that LiveKit has not answered for yet, soonest first.
+/// Lists open rooms that LiveKit has not created yet, soonest first.
 pub async fn list_pending(db: impl PgExecutor<'_>) -> Result<Vec<RoomId>> {
     sqlx::query_scalar!(
         "select r.id as \"id: RoomId\"
@@ -219,7 +222,8 @@ pub async fn list_pending(db: impl PgExecutor<'_>) -> Result<Vec<RoomId>> {
     .await
 }
 
-/// One replica at a time lists LiveKit and cleans up; held until the transaction ends.
+/// Takes the advisory lock of the pass, without waiting: one replica at a time lists LiveKit and cleans up. The lock is
+/// held until the transaction ends.
 pub async fn try_pass_lock(db: impl PgExecutor<'_>) -> Result<bool> {
     const KEY: i64 = 0x6772_6e72_6d01;
     sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "mine!""#, KEY)

@@ -1,4 +1,4 @@
-//! The SQL of nests: what there is, who comes in, and the end. What people may do stands in [`people`].
+//! The SQL of nests: create, read, join and end. [`people`] has the rights of participants.
 
 pub mod people;
 
@@ -7,14 +7,14 @@ use domain::NestId;
 use sqlx::{PgExecutor, Result};
 use time::Duration;
 
-/// Whoever has joined a nest has so long to connect before it may end for emptiness.
-pub const COMING: Duration = Duration::minutes(1);
-/// So many speakers, and so many admins, are named; the room's metadata on LiveKit has its limits.
-const NAMED: i64 = 1_000;
-/// Participants that a nest has at most, there or not: ever new keys cost their owner nothing, and us a row each.
-const REMEMBERED: i64 = 5_000;
+/// How long a new participant has to connect before the nest may end because it is empty.
+pub const CONNECT_TIMEOUT: Duration = Duration::minutes(1);
+/// How many speakers, and how many admins, are listed. The room's metadata on LiveKit has a limited size.
+const LISTED: i64 = 1_000;
+/// How many participants a nest has at most, present or not. New keys cost their owner nothing, and us a row each.
+const MOST_PARTICIPANTS: i64 = 5_000;
 
-/// An open nest as `/info` and the room's metadata tell it. Keys are hex.
+/// An open nest as `/info` and the room's metadata show it. Keys are hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nest {
     pub id: NestId,
@@ -26,7 +26,7 @@ pub struct Nest {
     pub recording: bool,
 }
 
-/// One round trip; every table is reached by a key. None: there is none, or it has ended.
+/// Reads an open nest in one round trip. Every table is reached by a key. `None`: it does not exist, or has ended.
 pub async fn find_nest(db: impl PgExecutor<'_>, id: NestId) -> Result<Option<Nest>> {
     sqlx::query_as!(
         Nest,
@@ -44,14 +44,14 @@ pub async fn find_nest(db: impl PgExecutor<'_>, id: NestId) -> Result<Option<Nes
            from nests n
            where n.id = $1 and n.status = 'open'"#,
         id.0,
-        NAMED
+        LISTED
     )
     .fetch_optional(db)
     .statement("SELECT find_nest")
     .await
 }
 
-/// A new nest, with its host as admin and speaker.
+/// Inserts a nest, with its host as admin and speaker.
 pub async fn insert_nest(
     db: impl PgExecutor<'_>,
     host: &str,
@@ -74,7 +74,7 @@ pub async fn insert_nest(
     .await
 }
 
-/// Locks an open nest until the transaction ends; its host. None: there is none, or it has ended.
+/// Locks an open nest until the transaction ends, and returns its host. `None`: it does not exist, or has ended.
 pub async fn lock_nest(db: impl PgExecutor<'_>, id: NestId) -> Result<Option<String>> {
     sqlx::query_scalar!(
         "select created_by from nests where id = $1 and status = 'open' for no key update",
@@ -85,7 +85,7 @@ pub async fn lock_nest(db: impl PgExecutor<'_>, id: NestId) -> Result<Option<Str
     .await
 }
 
-/// Ends an open nest; its room is marked by a trigger. False: there was none.
+/// Ends an open nest. A trigger marks its room. `false`: the nest was not open.
 pub async fn set_ended(db: impl PgExecutor<'_>, id: NestId) -> Result<bool> {
     let done = sqlx::query!(
         "update nests set status = 'ended', ended_at = app_now() where id = $1 and status = 'open'",
@@ -97,12 +97,13 @@ pub async fn set_ended(db: impl PgExecutor<'_>, id: NestId) -> Result<bool> {
     Ok(done.rows_affected() > 0)
 }
 
-/// Makes somebody a participant, as a listener, unless he is one or the nest is full: one round trip. Full is by who
-/// is on LiveKit now; of many who come at once some more get in, and LiveKit's own limit is the fence around it.
-/// Whether he is in; None: there is no such nest.
+/// Inserts a user as a listener, unless the user is a participant already or the nest is full. One round trip.
+///
+/// Fullness counts the participants on LiveKit now. Concurrent joins may pass it by a few; LiveKit's own limit bounds
+/// them. Returns whether the user is a participant. `None`: there is no such nest.
 pub async fn insert_participant(db: impl PgExecutor<'_>, nest: NestId, pubkey: &str) -> Result<Option<bool>> {
     sqlx::query_scalar!(
-        r#"with nest as materialized (
+        r#"with nest as materialized ( -- `full`: no capacity left on LiveKit, or too many participants recorded
                select n.id, k.id as room_id, p.pubkey is not null as known,
                       not coalesce(p.is_admin, false)
                       and (select count(*) from livekit_participants i
@@ -120,14 +121,14 @@ pub async fn insert_participant(db: impl PgExecutor<'_>, nest: NestId, pubkey: &
                insert into nest_participants (nest_id, pubkey)
                select id, $2 from nest where not known and not nest.full
                on conflict do nothing),
-           person as (
+           livekit_participant as (
                insert into livekit_participants (room_id, user_id, role)
                select room_id, $2, 'listener' from nest where not known and not nest.full and room_id is not null
                on conflict do nothing)
            select not nest.full as "is_in!" from nest"#,
         nest.0,
         pubkey,
-        REMEMBERED
+        MOST_PARTICIPANTS
     )
     .fetch_optional(db)
     .statement("INSERT insert_participant")

@@ -1,11 +1,12 @@
-//! Signed requests that were carried out.
+//! The SQL of signed requests that were carried out.
 
 use chassis::db::Statement;
 use proto::room::v1::Proof;
 use sqlx::{PgExecutor, Result};
 
-/// Remembers a signed request, in the transaction of its effect. False: it was carried out before, or is just now by
-/// somebody else. Kept by the clock that signatures are checked with, beyond the widest window there is for them.
+/// Records a signed request, in the transaction of its effect. `false`: it was carried out before. If another
+/// transaction is carrying it out, this one waits for its end. The row is kept longer than any signature is valid, by
+/// the same clock that verifies signatures.
 pub async fn insert_seen(db: impl PgExecutor<'_>, proof: &Proof) -> Result<bool> {
     let done = sqlx::query!(
         "insert into nostr_seen (event_id, body_hash, expires_at)
@@ -32,7 +33,7 @@ pub async fn is_seen(db: impl PgExecutor<'_>, proof: &Proof) -> Result<bool> {
     .await
 }
 
-/// Forgets a batch of those that no signature is young enough for; how many there were.
+/// Deletes a batch of rows whose signatures are no longer valid. Returns how many were deleted.
 pub async fn delete_expired(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "delete from nostr_seen where (event_id, body_hash) in (

@@ -1,11 +1,11 @@
-//! What rooms belong to: bookings, live sessions and nests, whether they may have a room, and which of them lack one.
+//! The SQL of the owners of rooms: bookings, live sessions and nests, whether they may have a room, and which lack one.
 
 use chassis::db::Statement;
 use domain::{EndedReason, Owner, OwnerKind, RoomId, SessionId, SessionStatus};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 
-/// A booking as this service needs to know it.
+/// The fields of a booking that this service needs.
 #[derive(Clone, Debug)]
 pub struct Session {
     pub status: SessionStatus,
@@ -32,7 +32,7 @@ pub async fn find_session(db: impl PgExecutor<'_>, id: SessionId) -> Result<Opti
     .await
 }
 
-/// Whether an owner may have a room now, and why not any more.
+/// Whether an owner may have a room now, and if not, why it ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
     pub open: bool,
@@ -52,9 +52,10 @@ pub async fn find_standing(db: impl PgExecutor<'_>, owner: Owner) -> Result<Opti
     .await
 }
 
-/// Open owners that have no open room, soonest first, with the ended one if there is: never recorded, or ended and
-/// open again. Comparisons of sets that are reached by partial indexes: what is over costs nothing. (The limit is of
-/// open ones: bookings that nobody completed after their window keep nobody waiting.)
+/// Lists open owners without an open room, soonest first, with their ended room if there is one. Such a room was never
+/// recorded, or it ended and its owner was opened again. Partial indexes give both sets, so that ended rows cost
+/// nothing. (The limit counts open owners only, so that bookings that were not completed after their window delay no
+/// others.)
 pub async fn list_owners_without_room(
     db: impl PgExecutor<'_>,
     limit: i64,

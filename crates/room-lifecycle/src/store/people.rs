@@ -1,42 +1,42 @@
-//! Who is in a room, as far as looks at LiveKit and its events say.
+//! The SQL of a room's participants, as checks of LiveKit and its events show them.
 
 use chassis::db::Statement;
 use domain::{ParticipantStatus, Role, RoomId};
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 
-/// One look at a room: who was active there, by participant SID, and when the look began.
+/// One check of a room: its active participants by participant SID, and when the check began.
 #[derive(Debug)]
-pub struct Look<'a> {
+pub struct PresenceCheck<'a> {
     pub room: RoomId,
-    /// Of the room that was looked into: a look of an earlier one says nothing of who is there now.
+    /// The generation of the checked room. A check of an earlier one says nothing about the current participants.
     pub generation: i32,
     pub identities: &'a [String],
     pub sids: &'a [String],
     pub at: OffsetDateTime,
-    /// LiveKit counts more participants than it listed: who is not there has left only if an event says so.
+    /// LiveKit counts more participants than it listed. Then an unlisted participant has left only if an event says so.
     pub is_partial: bool,
 }
 
-/// Brings `livekit_participants` in line with a look: whoever is there has joined; whoever is not has left when an
-/// earlier look, at least 5 s before, missed him too, or when a `left` event of his current SID came. A ghost has left
-/// until they are there under another SID.
-pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u64> {
+/// Updates `livekit_participants` from a check. Listed participants have joined. An unlisted participant has left if an
+/// earlier check, at least 5 s before, missed it too, or if a `left` event of its current SID arrived. A stale
+/// participant counts as left until it is listed under another SID.
+pub async fn set_presence(db: impl PgExecutor<'_>, check: &PresenceCheck<'_>) -> Result<u64> {
     let done = sqlx::query!(
-        "with room as (
+        "with room as ( -- locks the room before its participants, as everywhere
              select id from livekit_rooms
              where id = $1 and generation = $5 and status = 'active' for no key update),
-         seen as (
+         observed as (
              select * from unnest($2::text[], $3::text[]) as s(user_id, sid)),
-         there as (
+         present as (
              update livekit_participants p
-             set status = 'joined', participant_sid = seen.sid, joined_at = coalesce(p.joined_at, app_now()),
+             set status = 'joined', participant_sid = observed.sid, joined_at = coalesce(p.joined_at, app_now()),
                  left_at = null, absent_since = null, ghost_since = null,
-                 silent_since = case when p.participant_sid = seen.sid then p.silent_since end
-             from seen, room
-             where p.room_id = room.id and p.user_id = seen.user_id and p.status <> 'kicked'
-               and (p.ghost_since is null or p.participant_sid is distinct from seen.sid)
-               and (p.status <> 'joined' or p.participant_sid is distinct from seen.sid
+                 silent_since = case when p.participant_sid = observed.sid then p.silent_since end
+             from observed, room
+             where p.room_id = room.id and p.user_id = observed.user_id and p.status <> 'kicked'
+               and (p.ghost_since is null or p.participant_sid is distinct from observed.sid)
+               and (p.status <> 'joined' or p.participant_sid is distinct from observed.sid
                     or p.absent_since is not null)
              returning p.user_id)
          update livekit_participants p
@@ -51,16 +51,17 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
                                    and e.event_type in ('participant_left', 'participant_connection_aborted')) as sure
                from livekit_participants q
                where q.joined_room = $1
-                 and not exists (select from seen where seen.user_id = q.user_id)) gone, room
+                 and not exists (select from observed where observed.user_id = q.user_id)) gone, room
          where p.room_id = room.id and p.user_id = gone.user_id
-           and p.status = 'joined' -- or a kick that was waited for would be undone
+           -- checked again: a concurrent kick may have committed while this statement waited for the row
+           and p.status = 'joined'
            and (gone.sure or p.absent_since is null or p.absent_since > $4)",
-        look.room.0,
-        look.identities,
-        look.sids,
-        look.at,
-        look.generation,
-        look.is_partial
+        check.room.0,
+        check.identities,
+        check.sids,
+        check.at,
+        check.generation,
+        check.is_partial
     )
     .execute(db)
     .statement("UPDATE set_presence")
@@ -68,14 +69,14 @@ pub async fn set_presence(db: impl PgExecutor<'_>, look: &Look<'_>) -> Result<u6
     Ok(done.rows_affected())
 }
 
-/// Whoever was still joined when a room ended, because a look and its end crossed, has left.
+/// Sets participants to left that are still joined in an ended room: a check and the room's end ran concurrently.
 pub async fn set_left_with_room(db: impl PgExecutor<'_>) -> Result<u64> {
     let done = sqlx::query!(
         "update livekit_participants p
          set status = 'left', absent_since = null,
              left_at = coalesce((select r.ended_at from livekit_rooms r where r.id = p.room_id), app_now())
          where p.joined_room is not null
-           -- asked per participant: as a join, the planner may begin with every room that ever ended
+           -- a subquery per participant: as a join, the planner may begin with every room that ever ended
            and (select r.status from livekit_rooms r where r.id = p.room_id) = 'ended'"
     )
     .execute(db)
@@ -84,9 +85,9 @@ pub async fn set_left_with_room(db: impl PgExecutor<'_>) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// A participant as the parties see him.
+/// A participant as the parties of a booking see it.
 #[derive(Debug)]
-pub struct Person {
+pub struct Participant {
     pub user_id: String,
     pub name: Option<String>,
     pub role: Role,
@@ -95,9 +96,9 @@ pub struct Person {
     pub left_at: Option<OffsetDateTime>,
 }
 
-pub async fn list_people(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Person>> {
+pub async fn list_people(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Participant>> {
     sqlx::query_as!(
-        Person,
+        Participant,
         r#"select p.user_id, coalesce(u.display_name, p.display_name) as name,
                   p.role as "role: Role", p.status as "status: ParticipantStatus", p.joined_at, p.left_at
            from livekit_participants p left join app_users u on u.id = p.user_id
@@ -109,10 +110,9 @@ pub async fn list_people(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Pe
     .await
 }
 
-/// Puts a person out for the whole booking, has the room watched for as long as a token may live, and marks it.
-/// Kicked again, he was kicked when he was first: a join that lingers since then still counts. Who was joined left when
-/// they were kicked, to the microsecond: [`awaits_removal`] tells them by it. The room is locked
-/// before the person, as everywhere.
+/// Kicks a participant permanently, watches the room as long as a token may be valid, and marks it. Idempotent: the
+/// time of the first kick stays, so that a join since then still counts. A joined participant has left at exactly the
+/// time of the kick; [`awaits_removal`] uses this. The room is locked before the participant, as everywhere.
 pub async fn set_kicked(
     db: impl PgExecutor<'_>,
     room: RoomId,
@@ -142,18 +142,19 @@ pub async fn set_kicked(
     Ok(kicked.is_some())
 }
 
-/// Somebody who must stay out of a room.
+/// A participant who must not be in a room.
 #[derive(Debug)]
 pub struct Unwelcome {
     pub user_id: String,
-    /// Since when LiveKit says that he came back (by SID) without having said that he left.
+    /// When LiveKit reported that the participant came back (by SID). `None`: it did not, or it reported a departure
+    /// after that.
     pub lingering_since: Option<OffsetDateTime>,
 }
 
-/// People who were kicked out of the room, or are banned from the live room that it is for. One scan of what LiveKit said
-/// of each, because an old token lets them come back any number of times. A stay without an end is over when a later one
-/// has ended, or when the participant was removed after it began: LiveKit has one participant per identity in a room,
-/// and a crash ends stays without an event.
+/// Lists users who were kicked from the room, or are banned from its live room. One scan reads all events of each user,
+/// because an old token lets them come back any number of times. A stay without an end is over if a later one has
+/// ended, or if the participant was removed after it began. LiveKit has one participant per identity in a room, and a
+/// crash ends stays without an event.
 pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Unwelcome>> {
     sqlx::query_as!(
         Unwelcome,
@@ -191,7 +192,8 @@ pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec
     .await
 }
 
-/// LiveKit has removed this participant, whom we last saw under this SID. Stays that began before `at` are over.
+/// Records that LiveKit has removed this participant, under the last observed SID. Stays that began before `at` are
+/// over.
 pub async fn insert_removed(
     db: impl PgExecutor<'_>,
     room: RoomId,
@@ -212,11 +214,11 @@ pub async fn insert_removed(
     .map(drop)
 }
 
-/// Whether someone was in the room when they were kicked, within the last minute, or is in it and banned, and LiveKit
-/// has not said since that they left.
+/// Whether a kicked or banned participant may still be on LiveKit: it was in the room when it was kicked within the
+/// last minute, or it is joined and banned, and LiveKit has not reported its departure since.
 pub async fn awaits_removal(db: impl PgExecutor<'_>, room: RoomId) -> Result<bool> {
     sqlx::query_scalar!(
-        r#"with out as (
+        r#"with excluded as (
                select p.user_id, p.participant_sid from livekit_participants p
                where p.kicked_room = $1 and p.joined_at is not null
                  and p.left_at >= p.kicked_at and p.kicked_at > app_now() - interval '1 minute'
@@ -228,10 +230,10 @@ pub async fn awaits_removal(db: impl PgExecutor<'_>, room: RoomId) -> Result<boo
                join livekit_participants p on p.room_id = r.id and p.user_id = b.user_id and p.status = 'joined'
                where r.id = $1)
            select exists (
-               select from out
+               select from excluded x
                where not exists (select from livekit_events e
-                                 where e.room_id = $1 and e.identity = out.user_id
-                                   and e.participant_sid = out.participant_sid
+                                 where e.room_id = $1 and e.identity = x.user_id
+                                   and e.participant_sid = x.participant_sid
                                    and e.event_type in ('participant_left', 'participant_connection_aborted',
                                                         'participant_removed'))) as "awaits!""#,
         room.0
@@ -241,7 +243,7 @@ pub async fn awaits_removal(db: impl PgExecutor<'_>, room: RoomId) -> Result<boo
     .await
 }
 
-/// Active rooms in which a kick is young enough for an old token to open them.
+/// Lists active rooms that are watched: an old token may still open them.
 pub async fn list_watched(db: impl PgExecutor<'_>) -> Result<Vec<RoomId>> {
     sqlx::query_scalar!(
         r#"select id as "id: RoomId" from livekit_rooms where watched_until > app_now() and status = 'active'"#
@@ -251,18 +253,18 @@ pub async fn list_watched(db: impl PgExecutor<'_>) -> Result<Vec<RoomId>> {
         .await
 }
 
-/// Participants that a list of a room lacks.
+/// How many participants a list of a room lacks.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Lacking {
     /// Joined, and no event says that they left.
     pub joined: i64,
-    /// Of those, who were lacking at `since` too.
+    /// Of those, the ones that were lacking at `since` too.
     pub lasting: i64,
-    /// Who left or was removed a moment ago: LiveKit's number may still count them.
+    /// Left or removed a moment ago: LiveKit's number may still count them.
     pub left: i64,
 }
 
-/// Compares a list of a room with what is known of its participants.
+/// Compares a list of a room with the recorded participants.
 pub async fn find_lacking(
     db: impl PgExecutor<'_>,
     room: RoomId,
@@ -298,7 +300,7 @@ pub async fn find_lacking(
     .await
 }
 
-/// Whether an event says that a participant has joined the room of this SID, and none that they left.
+/// Whether an event says that a participant joined the room of this SID, and no event says that the participant left.
 pub async fn was_entered(db: impl PgExecutor<'_>, room: RoomId, room_sid: &str) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (

@@ -1,4 +1,4 @@
-//! The SQL of recordings. What is open is found by partial indexes: however many have ended, they cost nothing.
+//! The SQL of recordings. Partial indexes find open recordings, so that ended ones cost nothing.
 
 use chassis::db::Statement;
 use domain::{LiveRoomId, NestId, RecordingId, RecordingKind, RecordingStatus, RoomId, SessionId};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use chassis::page::Cursor;
 
-/// Whose recordings; each has at most one room at a time, and a live room one per session.
+/// The booking, live room or nest of recordings. Each has at most one room at a time, and a live room one per session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordingScope {
     Session(SessionId),
@@ -17,7 +17,7 @@ pub enum RecordingScope {
 }
 
 impl RecordingScope {
-    /// As the statements take it: one of these is there.
+    /// The arguments of the statements: exactly one of them is `Some`.
     pub(crate) const fn ids(self) -> (Option<Uuid>, Option<Uuid>, Option<Uuid>) {
         match self {
             Self::Session(id) => (Some(id.0), None, None),
@@ -36,7 +36,7 @@ pub struct Recording {
     pub started_by: String,
     pub kind: RecordingKind,
     pub status: RecordingStatus,
-    /// Below the output; its folder, for segments.
+    /// The path of the file below the output, or of the folder of segments.
     pub file: String,
     pub size: Option<i64>,
     pub seconds: Option<f64>,
@@ -70,7 +70,7 @@ macro_rules! recordings {
 pub mod streams;
 pub mod watch; // after the macro it uses
 
-/// What is to be recorded.
+/// A recording to insert.
 #[derive(Clone, Debug)]
 pub struct NewRecording {
     pub id: RecordingId,
@@ -81,8 +81,8 @@ pub struct NewRecording {
     pub request_hash: Vec<u8>,
 }
 
-/// Commits the intent to record this generation of a room. None: it is no longer on, is being recorded, or the key was
-/// used before.
+/// Writes the intent to record this generation of a room. `None`: the generation is no longer active, is being
+/// recorded, or the idempotency key was used before.
 pub async fn insert_recording(
     db: impl PgExecutor<'_>,
     room: RoomId,
@@ -90,7 +90,7 @@ pub async fn insert_recording(
     new: &NewRecording,
 ) -> Result<Option<Recording>> {
     recordings!(
-        "with made as (
+        "with inserted as (
              insert into recordings (id, room_id, generation, started_by, kind, file, idempotency_key, request_hash)
              select $1, r.id, r.generation, $4, $5, $6, $7, $8
              from livekit_rooms r
@@ -98,7 +98,7 @@ pub async fn insert_recording(
              where o.open and r.id = $2 and r.generation = $3 and r.status = 'active'
              on conflict do nothing
              returning *)",
-        "made",
+        "inserted",
         "",
         new.id.0,
         room.0,
@@ -114,7 +114,7 @@ pub async fn insert_recording(
     .await
 }
 
-/// The recording that was made with this key, and the hash of the request.
+/// The recording that was created with this key, and the hash of the request.
 pub async fn find_by_key(
     db: impl PgExecutor<'_>,
     started_by: &str,
@@ -141,7 +141,7 @@ pub async fn is_recorded(db: impl PgExecutor<'_>, room: RoomId, kind: RecordingK
     .await
 }
 
-/// Deleted or not.
+/// Finds a recording, deleted or not.
 pub async fn find_recording(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Option<Recording>> {
     recordings!("", "recordings", "where c.id = $1", id.0)
         .fetch_optional(db)
@@ -149,7 +149,7 @@ pub async fn find_recording(db: impl PgExecutor<'_>, id: RecordingId) -> Result<
         .await
 }
 
-/// One that is not deleted.
+/// Finds a recording that is not deleted.
 pub async fn find_readable(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Option<Recording>> {
     recordings!("", "recordings", "where c.id = $1 and c.deleted_at is null", id.0)
         .fetch_optional(db)
@@ -157,7 +157,7 @@ pub async fn find_readable(db: impl PgExecutor<'_>, id: RecordingId) -> Result<O
         .await
 }
 
-/// A scope's recordings that are not deleted, newest first; or the one of them with this id.
+/// Lists a scope's recordings that are not deleted, newest first, or only the one with this id.
 pub async fn list_recordings(
     db: impl PgExecutor<'_>,
     scope: RecordingScope,
@@ -193,7 +193,7 @@ pub async fn list_recordings(
     .await
 }
 
-/// Records that an answer says that it starts: a failure from here on is notified. None: it is over.
+/// Records that a caller was answered `starting`: a failure after that is notified. `None`: the recording is over.
 pub async fn set_answered(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Option<Recording>> {
     recordings!(
         "with answered as (
@@ -209,7 +209,8 @@ pub async fn set_answered(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Op
     .await
 }
 
-/// Records that a stop was requested, before LiveKit is called. None: it is over, or LiveKit has completed it.
+/// Records that a stop was requested, before LiveKit is called. `None`: the recording is over, or LiveKit has completed
+/// it.
 pub async fn set_stop_asked(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Option<Recording>> {
     recordings!(
         "with asked as (
@@ -227,7 +228,8 @@ pub async fn set_stop_asked(db: impl PgExecutor<'_>, id: RecordingId) -> Result<
     .await
 }
 
-/// Nobody finds it any more; the pass removes file and row. What still runs is to be stopped.
+/// Deletes a recording: it is not found any more, and the pass removes its file and row. For one that still runs, the
+/// request to stop is recorded.
 pub async fn set_deleted(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Option<Recording>> {
     recordings!(
         "with deleted as (
@@ -246,7 +248,8 @@ pub async fn set_deleted(db: impl PgExecutor<'_>, id: RecordingId) -> Result<Opt
     .await
 }
 
-/// Marks a batch of files that ended longer ago than it is kept.
+/// Deletes a batch of recordings whose retention has ended, like [`set_deleted`]. Locked rows are skipped until the
+/// next pass.
 pub async fn set_expired(db: impl PgExecutor<'_>, keep: time::Duration, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "update recordings set deleted_at = app_now()
@@ -262,8 +265,8 @@ pub async fn set_expired(db: impl PgExecutor<'_>, keep: time::Duration, limit: i
     Ok(done.rows_affected())
 }
 
-/// Claims what is over and deleted, longest untried first: for five minutes nobody else removes it. A claim for later
-/// was made before the clock was set back.
+/// Claims deleted recordings that are over, longest untried first. For five minutes no other replica removes them. A
+/// claim beyond that was written before the clock was set back.
 pub async fn claim_deleted(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Recording>> {
     recordings!(
         "with claimed as (
@@ -283,7 +286,7 @@ pub async fn claim_deleted(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Re
     .await
 }
 
-/// Its file is gone.
+/// Deletes the row of a recording whose file was removed.
 pub async fn delete_recording(db: impl PgExecutor<'_>, id: RecordingId) -> Result<()> {
     sqlx::query!("delete from recordings where id = $1 and deleted_at is not null", id.0)
         .execute(db)

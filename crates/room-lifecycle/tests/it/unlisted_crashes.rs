@@ -129,7 +129,7 @@ async fn look_of_a_lost_room_brings_nobody_back(_: PgPoolOptions, connect: PgCon
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     let (identities, sids) = ([booking.guest.clone()], ["PA_late".to_owned()]);
-    let late = people::Look {
+    let late = people::PresenceCheck {
         room: record.id,
         generation: record.generation,
         identities: &identities,

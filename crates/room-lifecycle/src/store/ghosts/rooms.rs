@@ -1,13 +1,13 @@
-//! Rooms with ghosts in them.
+//! The SQL of rooms with stale participants.
 
 use chassis::db::Statement;
 use domain::RoomId;
 use sqlx::{PgExecutor, Result};
 use time::OffsetDateTime;
 
-use crate::ghosts::decide::{APART, RENEWED_AFTER};
+use crate::ghosts::decide::{APART, REPLACED_AFTER};
 
-/// The participant SIDs of a room's ghosts.
+/// Lists the participant SIDs of a room's stale participants.
 pub async fn list_sids(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<String>> {
     sqlx::query_scalar!(
         r#"select participant_sid as "sid!" from livekit_participants
@@ -19,8 +19,8 @@ pub async fn list_sids(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Stri
     .await
 }
 
-/// Active rooms with ghosts and with no participant who has joined. Each ghost was silent 60 s ago, and not all of them
-/// were probed just now.
+/// Lists active rooms with stale participants and without joined ones. Each stale participant was silent 60 s ago, and
+/// not all of them were probed just now.
 pub async fn list_rooms_of_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<RoomId>> {
     sqlx::query_scalar!(
         r#"select p.room_id as "room!: RoomId"
@@ -33,7 +33,7 @@ pub async fn list_rooms_of_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result
               and min(p.checked_at) <= app_now() - make_interval(secs => $3)
            order by min(p.checked_at) limit $1"#,
         limit,
-        RENEWED_AFTER.as_seconds_f64(),
+        REPLACED_AFTER.as_seconds_f64(),
         APART.as_seconds_f64()
     )
     .fetch_all(db)
@@ -41,8 +41,8 @@ pub async fn list_rooms_of_ghosts(db: impl PgExecutor<'_>, limit: i64) -> Result
     .await
 }
 
-/// The identities of a room's ghosts, and of those who gave a sign of life since the first of them was silent: LiveKit's
-/// list may lack a participant that is there (livekit.md §3).
+/// Lists the identities of a room's stale participants, and of participants with a sign of life since the first
+/// silence. LiveKit's list may lack a participant that is in the room (livekit.md §3).
 pub async fn list_recent(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<String>> {
     sqlx::query_scalar!(
         "select p.user_id from livekit_participants p
@@ -57,7 +57,7 @@ pub async fn list_recent(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<St
     .await
 }
 
-/// Whether a participant has joined a room: they count as joined, or an event since then says so.
+/// Whether a room has a joined participant, or an event since `since` says that one joined.
 pub async fn has_new_participant(
     db: impl PgExecutor<'_>,
     room: RoomId,
@@ -76,7 +76,7 @@ pub async fn has_new_participant(
     .await
 }
 
-/// Forgets ghosts that LiveKit cannot list any more: their room has ended, or is in another generation.
+/// Clears stale participants that LiveKit cannot list any more: their room has ended, or has another generation.
 pub async fn forget_ghosts(db: impl PgExecutor<'_>) -> Result<u64> {
     let done = sqlx::query!(
         "with gone as (
@@ -94,7 +94,7 @@ pub async fn forget_ghosts(db: impl PgExecutor<'_>) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Forgets the ghosts of a room that LiveKit does not list: these are the participant SIDs that it does.
+/// Clears the stale participants of a room that LiveKit does not list. `sids` are the participant SIDs that it lists.
 pub async fn forget_unlisted(db: impl PgExecutor<'_>, room: RoomId, sids: &[String]) -> Result<u64> {
     let done = sqlx::query!(
         "with unlisted as (

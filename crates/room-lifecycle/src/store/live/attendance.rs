@@ -1,5 +1,5 @@
-//! Seats as what LiveKit shows: joined, disconnected, gone. The one source is `livekit_participants`, which looks and
-//! events keep; here seats, `host_present` and the peak are made equal to it, and seats that nobody came back to
+//! Seats follow what LiveKit shows: joined, disconnected, left. The one source is `livekit_participants`, which checks
+//! and events update. Here seats, `host_present` and the peak are made equal to it, and seats whose hold has expired
 //! are released.
 
 use chassis::db::Statement;
@@ -7,16 +7,17 @@ use domain::{LiveRoomId, LiveSessionId, RoomId};
 use sqlx::{PgExecutor, Result};
 use time::Duration;
 
-use super::seats::DISCONNECTED;
+use super::seats::DISCONNECT_HOLD;
 
-/// Whoever gave his seat up and is still there so long afterwards has not left: a tab that crashes is gone from
-/// LiveKit after about 20 s (livekit.md §6.6).
-const LINGERS: Duration = Duration::seconds(30);
+/// A user who gave up the seat and is still on LiveKit after this time has not left. LiveKit drops a crashed tab after
+/// about 20 s (livekit.md §6.6).
+const LEAVE_GRACE: Duration = Duration::seconds(30);
 
-/// `$rest` over `room`, the live session of one of our rooms on LiveKit, and `changes`, those of its admitted seats
-/// that do not say what LiveKit shows, or whose people it could not show. Somebody whom the last look missed does not
-/// come back by it. A seat that was released, not given up, is his again as soon as he is seen; never that of
-/// somebody who is out: kicked, or banned.
+/// `$rest` over two CTEs. `room` is the live session of one of our rooms on LiveKit. `changes` are those of its
+/// admitted seats that differ from what LiveKit shows, or whose users have no record that LiveKit could update.
+///
+/// A participant that the last check missed does not get a seat back. A seat that was released, not given up, is taken
+/// again as soon as its user is observed. This never holds for users who are kicked or banned (`is_out`).
 macro_rules! changes {
     ($rest:literal, $($argument:expr),+ $(,)?) => {
         sqlx::query!(
@@ -27,7 +28,7 @@ macro_rules! changes {
                  join live_rooms r on r.id = s.room_id
                  where k.id = $1),
              changes as (
-                 select a.session_id, a.user_id, a.role, p.participant_sid, p.joined_at, i.inside,
+                 select a.session_id, a.user_id, a.role, p.participant_sid, p.joined_at, i.present,
                         i.is_out, p.user_id is null as unknown
                  from room
                  join live_room_attendance a on a.session_id = room.session_id and a.lobby_status = 'admitted'
@@ -38,11 +39,11 @@ macro_rules! changes {
                      select b.user_id is not null or p.status is not distinct from 'kicked' as is_out,
                             coalesce(p.status = 'joined' and b.user_id is null
                                      and (p.absent_since is null
-                                          or a.left_at is null and a.disconnected_at is null), false) as inside) i
-                 where case when i.inside and a.left_at is null
+                                          or a.left_at is null and a.disconnected_at is null), false) as present) i
+                 where case when i.present and a.left_at is null
                             then a.joined_at is null or a.held_until is not null or a.disconnected_at is not null
                                  or a.participant_sid is distinct from p.participant_sid
-                            when i.inside
+                            when i.present
                             then a.held_until is not null or a.left_at <= app_now() - make_interval(secs => $2)
                             else a.left_at is null
                                  and (a.held_until is null or p.user_id is null or i.is_out) end) "
@@ -52,7 +53,8 @@ macro_rules! changes {
     };
 }
 
-/// Whether anything of a live room's session differs from what LiveKit shows. Reads only: most looks find nothing new.
+/// Whether anything of a live room's session differs from what LiveKit shows. Only reads, because most checks find
+/// nothing new.
 pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<bool> {
     let row = changes!(
         r#"select exists (select from changes) or exists (
@@ -66,7 +68,7 @@ pub async fn is_stale(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<b
                            and a.joined_at is not null and a.disconnected_at is null
                            and a.role <> 'host')) as "stale!""#,
         livekit_room.0,
-        LINGERS.as_seconds_f64(),
+        LEAVE_GRACE.as_seconds_f64(),
     )
     .fetch_one(db)
     .statement("SELECT is_stale")
@@ -81,7 +83,7 @@ pub struct Locked {
     pub session: LiveSessionId,
 }
 
-/// Locks the live room that a room on LiveKit is for.
+/// Locks the live room that a room on LiveKit belongs to.
 pub async fn lock_room(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<Option<Locked>> {
     sqlx::query_as!(
         Locked,
@@ -101,17 +103,17 @@ pub async fn lock_room(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<
 pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<u64> {
     let done = changes!(
         "update live_room_attendance a
-         set joined_at = case when c.inside then coalesce(a.joined_at, c.joined_at, app_now()) else a.joined_at end,
-             participant_sid = case when c.inside then c.participant_sid else a.participant_sid end,
+         set joined_at = case when c.present then coalesce(a.joined_at, c.joined_at, app_now()) else a.joined_at end,
+             participant_sid = case when c.present then c.participant_sid else a.participant_sid end,
              left_at = case when c.is_out then app_now() end,
              hand_raised_at = case when a.left_at is null then a.hand_raised_at end,
-             disconnected_at = case when not c.inside and not c.is_out
+             disconnected_at = case when not c.present and not c.is_out
                                     then coalesce(a.disconnected_at, app_now()) end,
-             held_until = case when not c.inside and not c.is_out then app_now() + make_interval(secs => $3) end
+             held_until = case when not c.present and not c.is_out then app_now() + make_interval(secs => $3) end
          from changes c where a.session_id = c.session_id and a.user_id = c.user_id",
         livekit_room.0,
-        LINGERS.as_seconds_f64(),
-        DISCONNECTED.as_seconds_f64(),
+        LEAVE_GRACE.as_seconds_f64(),
+        DISCONNECT_HOLD.as_seconds_f64(),
     )
     .execute(db)
     .statement("UPDATE set_seats")
@@ -119,8 +121,9 @@ pub async fn set_seats(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<
     Ok(done.rows_affected())
 }
 
-/// Everybody with a seat can be seen: whoever sat down before the room was recorded, or by another hand.
-pub async fn insert_unknown_people(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<u64> {
+/// Inserts participants for users with a seat who have no record: they took the seat before the room was recorded, or
+/// another writer inserted the seat. Without a record they cannot be observed.
+pub async fn insert_missing_participants(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<u64> {
     let done = changes!(
         "insert into livekit_participants (room_id, user_id, role, display_name)
          select room.id, c.user_id, case c.role when 'guest' then 'viewer' else c.role end, u.display_name
@@ -128,15 +131,15 @@ pub async fn insert_unknown_people(db: impl PgExecutor<'_>, livekit_room: RoomId
          where c.unknown
          on conflict do nothing",
         livekit_room.0,
-        LINGERS.as_seconds_f64(),
+        LEAVE_GRACE.as_seconds_f64(),
     )
     .execute(db)
-    .statement("INSERT insert_unknown_people")
+    .statement("INSERT insert_missing_participants")
     .await?;
     Ok(done.rows_affected())
 }
 
-/// Makes the session's numbers equal to its seats and to what LiveKit shows of the host.
+/// Makes the session's peak equal to its seats, and `host_present` to what LiveKit shows of the host.
 pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_sessions s
@@ -161,9 +164,9 @@ pub async fn set_numbers(db: impl PgExecutor<'_>, livekit_room: RoomId) -> Resul
     Ok(done.rows_affected() > 0)
 }
 
-/// Releases seats that are held no longer, unless somebody is seen in them, and the places of those who wait no
-/// longer. Locks no session, for it only makes room, and waits for nobody. A hold beyond the longest there is was
-/// written before the clock was set back: it starts again.
+/// Releases seats whose hold has expired, unless LiveKit shows their users in the room, and the places of expired waits
+/// in the lobby. It locks no session, because it only frees seats. Locked seats are skipped until the next pass. A hold
+/// longer than the longest one was written before the clock was set back: it starts again.
 pub async fn set_released(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "with due as (
@@ -182,7 +185,7 @@ pub async fn set_released(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
              held_until = case when due.past then a.held_until else app_now() + make_interval(secs => $2) end
          from due where a.session_id = due.session_id and a.user_id = due.user_id",
         limit,
-        DISCONNECTED.as_seconds_f64()
+        DISCONNECT_HOLD.as_seconds_f64()
     )
     .execute(db)
     .statement("UPDATE set_released")

@@ -1,5 +1,5 @@
-//! The lobby: who waits, and who is let in. Somebody waits as long as his place in the queue is held for him. Whoever
-//! lets people in holds the lock of the session.
+//! The SQL of the lobby: waiting users, and their admission. A user waits until the hold of the place in the queue
+//! expires. Callers that admit users hold the session's lock.
 
 use chassis::db::Statement;
 use chassis::page::Cursor;
@@ -8,20 +8,20 @@ use sqlx::{PgConnection, PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::seats::{Seat, UNSEEN};
+use super::seats::{CONNECT_HOLD, Seat};
 
-/// Somebody who waits.
+/// A waiting user.
 #[derive(Clone, Debug)]
 pub struct Waiting {
     pub user_id: String,
     pub name: Option<String>,
     pub avatar_url: Option<String>,
     pub since: OffsetDateTime,
-    /// Stands for the person in cursors.
+    /// Identifies the user in cursors.
     pub key: Uuid,
 }
 
-/// Who waits, longest first.
+/// Lists the waiting users, longest wait first.
 pub async fn list_waiting(
     db: impl PgExecutor<'_>,
     session: LiveSessionId,
@@ -59,7 +59,7 @@ pub async fn count_waiting(db: impl PgExecutor<'_>, session: LiveSessionId) -> R
     .await
 }
 
-/// A person's seat, taken or not.
+/// A user's seat, taken or given up.
 pub async fn find_seat(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<Option<Seat>> {
     sqlx::query_as!(
         Seat,
@@ -73,7 +73,7 @@ pub async fn find_seat(db: impl PgExecutor<'_>, session: LiveSessionId, user: &s
     .await
 }
 
-/// The seat that a person has now; who stopped asking does not wait any more.
+/// The seat that a user has now. A user whose wait has expired has none.
 pub async fn find_open_seat(
     db: impl PgExecutor<'_>,
     session: LiveSessionId,
@@ -93,17 +93,17 @@ pub async fn find_open_seat(
     .await
 }
 
-/// Lets in who waits, longest first, as far as there is room. How many came in.
+/// Admits waiting users, longest wait first, as long as there are free seats. Returns how many were admitted.
 pub async fn admit_waiting(connection: &mut PgConnection, session: LiveSessionId) -> Result<u64> {
     set_admitted(connection, session, None).await
 }
 
-/// Lets in one person who waits. False: he does not, or there is no room.
+/// Admits one waiting user. `false`: the user does not wait, or all seats are taken.
 pub async fn admit_one(connection: &mut PgConnection, session: LiveSessionId, user: &str) -> Result<bool> {
     Ok(set_admitted(connection, session, Some(user)).await? > 0)
 }
 
-/// Lets in those who wait, or only one of them.
+/// Admits all waiting users, or only one of them, within the free seats.
 async fn set_admitted(db: &mut PgConnection, session: LiveSessionId, only: Option<&str>) -> Result<u64> {
     let done = sqlx::query!(
         "with next as (
@@ -122,10 +122,11 @@ async fn set_admitted(db: &mut PgConnection, session: LiveSessionId, only: Optio
          set lobby_status = 'admitted', held_until = app_now() + make_interval(secs => $3)
          from next
          where a.session_id = $1 and a.user_id = next.user_id
-           and a.lobby_status = 'waiting' and a.left_at is null -- or a refusal that was waited for would be undone",
+           -- checked again: a concurrent rejection may have committed while this statement waited for the row
+           and a.lobby_status = 'waiting' and a.left_at is null",
         session.0,
         only,
-        UNSEEN.as_seconds_f64()
+        CONNECT_HOLD.as_seconds_f64()
     )
     .execute(db)
     .statement("UPDATE set_admitted")
@@ -133,7 +134,7 @@ async fn set_admitted(db: &mut PgConnection, session: LiveSessionId, only: Optio
     Ok(done.rows_affected())
 }
 
-/// Turns somebody away who waits.
+/// Rejects a waiting user.
 pub async fn set_rejected(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_attendance
@@ -148,7 +149,7 @@ pub async fn set_rejected(db: impl PgExecutor<'_>, session: LiveSessionId, user:
     Ok(done.rows_affected() > 0)
 }
 
-/// Live sessions that let people in by themselves and have both somebody who waits and a place for him.
+/// Lists live sessions that admit users by themselves, and have both a waiting user and a free seat.
 pub async fn list_sessions_to_admit(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<LiveSessionId>> {
     sqlx::query_scalar!(
         "select s.id as \"id: LiveSessionId\" from live_room_sessions s

@@ -1,4 +1,4 @@
-//! What a host did with the people of his room: roles, hands, bans, and everybody who was there.
+//! The SQL of moderation: roles, hands, bans, and the list of all seats of a session.
 
 use chassis::db::Statement;
 use chassis::page::Cursor;
@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::seats::Seat;
 
-/// The role of somebody with an admitted seat, a mark for his room, and a watch over it: tokens of the other role are
-/// still about. None: he has no seat. The seat is locked before the room, as everywhere.
+/// Sets the role of a user with an admitted seat, and marks the room. If the role changes, the room is watched, because
+/// tokens of the old role are still valid. `None`: the user has no seat. The seat is locked before the room, as
+/// everywhere.
 pub async fn set_role(
     db: impl PgExecutor<'_>,
     session: LiveSessionId,
@@ -20,7 +21,7 @@ pub async fn set_role(
 ) -> Result<Option<Seat>> {
     sqlx::query_as!(
         Seat,
-        r#"with had as (
+        r#"with had as ( -- the role before; locks the seat
                select role from live_room_attendance
                where session_id = $1 and user_id = $2 and left_at is null and lobby_status = 'admitted'
                for no key update),
@@ -36,7 +37,7 @@ pub async fn set_role(
                where k.live_session_id = $1 and exists (select from had where had.role <> $3)
                returning k.id),
            marked as (select mark_room(id) from watched),
-           person as (
+           participant as (
                update livekit_participants p set role = case $3 when 'guest' then 'viewer' else $3 end
                from watched where p.room_id = watched.id and p.user_id = $2)
            select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
@@ -51,14 +52,14 @@ pub async fn set_role(
     .await
 }
 
-/// Somebody's role in a session.
+/// A user's role in a session.
 #[derive(Clone, Debug)]
 pub struct Role {
     pub user_id: String,
     pub role: SeatRole,
 }
 
-/// What these people are in a session; who is its host, the room says. Of strangers nothing.
+/// Lists the roles of these users in a session. The host comes from the room. Users without a seat are left out.
 pub async fn list_roles(
     db: impl PgExecutor<'_>,
     session: LiveSessionId,
@@ -80,7 +81,8 @@ pub async fn list_roles(
     .await
 }
 
-/// Keeps somebody out of a live room, watches its open session's room and marks it. A ban that was over is a new one.
+/// Bans a user from a live room, and watches and marks the room of its open session. A ban that had expired begins
+/// again.
 pub async fn insert_ban(
     db: impl PgExecutor<'_>,
     room: LiveRoomId,
@@ -109,7 +111,8 @@ pub async fn insert_ban(
                set watched_until = greatest(k.watched_until, app_now() + make_interval(secs => $5))
                from live_room_sessions s
                where s.open_room = $1 and s.status in ('lobby', 'live') and k.live_session_id = s.id
-                 and (select count(*) from seats) >= 0 -- seats are locked before the room
+                 -- always true: runs `seats` first, which locks the seat before the room
+                 and (select count(*) from seats) >= 0
                returning k.id)
            select mark_room(id) is not null as "marked!" from watched"#,
         room.0,
@@ -124,11 +127,11 @@ pub async fn insert_ban(
     .map(drop)
 }
 
-/// Lifts a ban, and what was a kick out of the open session.
+/// Lifts a ban, and a kick from the open session.
 pub async fn delete_ban(db: impl PgExecutor<'_>, room: LiveRoomId, user: &str) -> Result<()> {
     sqlx::query!(
         "with lifted as (delete from live_room_bans where live_room_id = $1 and user_id = $2),
-         forgiven as (
+         unkicked as (
              update livekit_participants p set status = 'left', kicked_at = null
              from livekit_rooms k
              join live_room_sessions s on s.id = k.live_session_id and s.status in ('lobby', 'live')
@@ -146,7 +149,7 @@ pub async fn delete_ban(db: impl PgExecutor<'_>, room: LiveRoomId, user: &str) -
     .map(drop)
 }
 
-/// The hand of somebody with an admitted seat. None: he has none.
+/// Raises or lowers the hand of a user with an admitted seat. `None`: the user has no such seat.
 pub async fn set_hand(
     db: impl PgExecutor<'_>,
     session: LiveSessionId,
@@ -197,7 +200,7 @@ pub async fn find_tally(db: impl PgExecutor<'_>, session: LiveSessionId) -> Resu
     .await
 }
 
-/// Somebody who has or had a seat.
+/// A user who has or had a seat.
 #[derive(Clone, Debug)]
 pub struct Seated {
     pub user_id: String,
@@ -211,12 +214,12 @@ pub struct Seated {
     pub hand_raised_at: Option<OffsetDateTime>,
     pub is_kicked: bool,
     pub is_banned: bool,
-    /// Where he stands in the list.
+    /// Position in the list, with `key`.
     pub rank: OffsetDateTime,
     pub key: Uuid,
 }
 
-/// Everybody of a session: raised hands first, longest up; then those who came, longest there.
+/// Lists all seats of a session: raised hands first, the earliest first; then the others, the earliest seat first.
 pub async fn list_seated(
     db: impl PgExecutor<'_>,
     session: LiveSessionId,
@@ -227,7 +230,7 @@ pub async fn list_seated(
         Seated,
         r#"with seats as (
                select a.*, md5(a.user_id)::uuid as key, h.up_since,
-                      -- Hands go before everybody else, whenever those came.
+                      -- sorts raised hands before all other seats
                       coalesce(h.up_since - interval '1000 years', a.seated_at) as rank
                from live_room_attendance a
                cross join lateral (select case when a.left_at is null then a.hand_raised_at end as up_since) h

@@ -1,4 +1,4 @@
-//! Permanent rooms: one per person, whoever asks for it first and how often.
+//! The SQL of permanent rooms: one per user, however many requests create it concurrently.
 
 use chassis::db::Statement;
 use chassis::page::Cursor;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Live, LiveSession, RoomReader, live, select_current, select_live};
 use crate::live::request::RoomFields;
 
-/// A person's own room, with its current session.
+/// A user's own room, with its current session.
 pub async fn find_room_of(db: impl PgExecutor<'_>, host: &str) -> Result<Option<Live>> {
     let row = select_current!("", "where r.host_user_id = $1", host)
         .fetch_optional(db)
@@ -18,7 +18,7 @@ pub async fn find_room_of(db: impl PgExecutor<'_>, host: &str) -> Result<Option<
     Ok(row.map(|row| live!(row)))
 }
 
-/// Whether the room is this person's.
+/// Whether the user is the host of the room.
 pub async fn is_host(db: impl PgExecutor<'_>, room: LiveRoomId, user: &str) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (select from live_rooms where id = $1 and host_user_id = $2) as "is_host!""#,
@@ -30,7 +30,8 @@ pub async fn is_host(db: impl PgExecutor<'_>, room: LiveRoomId, user: &str) -> R
     .await
 }
 
-/// A room that this reader may read, with its current session, unless that is over and was not for him.
+/// A room that this reader may read, with its current session. A session that is over is left out if the reader could
+/// not read it.
 pub async fn find_readable(
     db: impl PgExecutor<'_>,
     room: LiveRoomId,
@@ -74,19 +75,19 @@ pub async fn find_live_with(
     Ok(row.fetch_optional(db).statement("SELECT find_live_with").await?.map(|row| live!(row)))
 }
 
-/// Who is in a room, and what its reader is there.
+/// The numbers of a room, and the role and lobby status of its reader.
 #[derive(Clone, Debug)]
 pub struct State {
     /// With the open session.
     pub live: Live,
     pub waiting: i32,
-    pub inside: i32,
+    pub in_room: i32,
     pub seat_role: Option<SeatRole>,
     pub lobby_status: Option<LobbyStatus>,
     pub is_banned: bool,
 }
 
-/// Everything about a room at one moment, for one of its readers.
+/// The state of a room at one moment, for one of its readers.
 pub async fn find_state(
     db: impl PgExecutor<'_>,
     room: LiveRoomId,
@@ -116,7 +117,7 @@ pub async fn find_state(
     );
     Ok(row.fetch_optional(db).statement("SELECT find_state").await?.map(|row| State {
         waiting: row.waiting,
-        inside: row.inside,
+        in_room: row.inside,
         seat_role: row.seat_role,
         lobby_status: row.lobby_status,
         is_banned: row.is_banned,
@@ -124,8 +125,8 @@ pub async fn find_state(
     }))
 }
 
-/// Sessions of a room that the reader may read, each by its own level, latest first. None: he may not read the
-/// room, or there is none.
+/// Lists the sessions of a room that the reader may read, each by its own access level, latest first. `None`: the room
+/// does not exist, or the reader may not read it.
 pub async fn list_sessions(
     db: impl PgExecutor<'_>,
     room: LiveRoomId,
@@ -162,7 +163,7 @@ pub async fn list_sessions(
     Ok(found.then(|| rows.into_iter().filter_map(|row| live!(row).session).collect()))
 }
 
-/// A person's room. False: he has one, or somebody else has the slug.
+/// Inserts a user's room. `false`: the user has a room already, or another room has the slug.
 pub async fn insert_room(db: impl PgExecutor<'_>, host: &str, name: &str, slug: &str) -> Result<bool> {
     let done = sqlx::query!(
         "insert into live_rooms (host_user_id, room_name, room_slug) values ($1, $2, $3) on conflict do nothing",
@@ -173,7 +174,7 @@ pub async fn insert_room(db: impl PgExecutor<'_>, host: &str, name: &str, slug: 
     Ok(done.execute(db).statement("INSERT insert_room").await?.rows_affected() > 0)
 }
 
-/// Sets what the host wants changed. False: the room is not his.
+/// Sets the given fields. `false`: the user is not the host of the room.
 pub async fn update_room(
     db: impl PgExecutor<'_>,
     room: LiveRoomId,

@@ -1,5 +1,5 @@
-//! Seats: who has a place in a session, and who takes or gives one up. Whoever takes a place, or makes one free for
-//! others, holds the lock of the session; the statements that count run after it is had, on a snapshot of their own.
+//! The SQL of seats: a user takes a seat in a session, or gives it up. Callers that take a seat, or free one for
+//! others, hold the session's lock. Statements that count run after the lock is taken, on a snapshot of their own.
 
 use chassis::db::Statement;
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, SeatRole};
@@ -10,12 +10,12 @@ use time::{Duration, OffsetDateTime};
 use super::RoomReader;
 pub use super::lobby::admit_waiting;
 
-/// A seat that was taken waits so long to be seen on LiveKit (correctness.md §5).
-pub const UNSEEN: Duration = Duration::seconds(60);
-/// Whoever waits keeps his place in the queue for so long after he asked last.
-pub const WAITS: Duration = Duration::minutes(2);
-/// A seat survives a disconnect for so long (correctness.md §5).
-pub const DISCONNECTED: Duration = Duration::minutes(2);
+/// How long a new seat is held until its user is observed on LiveKit (correctness.md §5).
+pub const CONNECT_HOLD: Duration = Duration::seconds(60);
+/// How long a waiting user's place in the queue is held after the last request.
+pub const LOBBY_HOLD: Duration = Duration::minutes(2);
+/// How long a seat is held after a disconnect (correctness.md §5).
+pub const DISCONNECT_HOLD: Duration = Duration::minutes(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seat {
@@ -23,7 +23,7 @@ pub struct Seat {
     pub lobby_status: LobbyStatus,
 }
 
-/// A live room as one person finds it, and the database's now.
+/// A live room and one user's seat in it, and the database's now.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "a row of facts, each decided on by itself")]
 pub struct SeatView {
@@ -33,19 +33,19 @@ pub struct SeatView {
     pub session: Option<LiveSessionId>,
     pub status: Option<LiveStatus>,
     pub auto_admit: bool,
-    /// Anybody, who still asks.
-    pub somebody_waits: bool,
-    /// The session should be in its next state by now: its lobby open, or live.
+    /// Whether any user waits whose wait has not expired.
+    pub has_waiting: bool,
+    /// A transition of the session is due: its lobby opens, or it goes live.
     pub due: bool,
     pub banned: bool,
     pub kicked: bool,
-    /// What he is in this session; who is the host, the room says.
+    /// The user's role in this session. The host comes from the room.
     pub role: SeatRole,
-    /// None: he never had a seat in this session.
+    /// `None`: the user never had a seat in this session.
     pub lobby_status: Option<LobbyStatus>,
-    /// He has the seat now, and did not leave it.
+    /// The user has the seat now, and has not given it up.
     pub taken: bool,
-    /// It is recorded with the role that he has.
+    /// The seat is recorded with `role`.
     pub role_kept: bool,
     pub held_until: Option<OffsetDateTime>,
     pub now: OffsetDateTime,
@@ -58,8 +58,8 @@ impl SeatView {
     }
 }
 
-/// One round trip; every table is reached by a unique key.
-pub async fn find_place(
+/// Reads a room and a user's seat in one round trip. Every table is reached by a unique key.
+pub async fn find_seat_view(
     db: impl PgExecutor<'_>,
     room: LiveRoomId,
     who: RoomReader<'_>,
@@ -73,7 +73,7 @@ pub async fn find_place(
                   exists (select from live_room_attendance w
                           where w.open_session = s.id and w.lobby_status = 'waiting'
                             and (w.held_until is null or w.held_until > app_now()))
-                      as "somebody_waits!",
+                      as "has_waiting!",
                   coalesce(s.status in ('scheduled', 'lobby') and s.starts_at <= app_now()
                            or s.status = 'scheduled'
                               and coalesce(s.lobby_open_at,
@@ -101,11 +101,12 @@ pub async fn find_place(
         who.groups
     )
     .fetch_optional(db)
-    .statement("SELECT find_place")
+    .statement("SELECT find_seat_view")
     .await
 }
 
-/// Locks the session that people may come to. What is read after this is as it stays until the commit.
+/// Locks a session that can be joined, until the transaction ends. `false`: it cannot be joined. What is read after
+/// this stays as it is until the commit.
 pub async fn lock_session(db: impl PgExecutor<'_>, session: LiveSessionId) -> Result<bool> {
     let locked = sqlx::query_scalar!(
         "select id from live_room_sessions where id = $1 and status in ('lobby', 'live') for no key update",
@@ -117,7 +118,7 @@ pub async fn lock_session(db: impl PgExecutor<'_>, session: LiveSessionId) -> Re
     Ok(locked.is_some())
 }
 
-/// Locks the session of a live room that people may come to, if there is one.
+/// Locks the session of a live room that can be joined, if there is one.
 pub async fn lock_session_of(db: impl PgExecutor<'_>, room: LiveRoomId) -> Result<Option<LiveSessionId>> {
     sqlx::query_scalar!(
         "select id as \"id: LiveSessionId\" from live_room_sessions where open_room = $1 and status in ('lobby', 'live') for no key update",
@@ -128,19 +129,19 @@ pub async fn lock_session_of(db: impl PgExecutor<'_>, room: LiveRoomId) -> Resul
     .await
 }
 
-/// What is written of a seat.
+/// A seat to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Taking {
     pub session: LiveSessionId,
     pub seat: Seat,
-    /// The place is his already, or needs none: nobody is counted.
+    /// Free seats are not counted: the user holds this one already, or it counts against no limit.
     pub reserved: bool,
 }
 
-/// Takes a seat, or takes it again. None: all places are taken. LiveKit's people get to know him, and we what his
-/// token says of him.
+/// Takes a seat, or takes it again. `None`: all seats are taken. Also inserts the participant of the room on LiveKit,
+/// and saves the user data of the caller's token.
 pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Caller) -> Result<Option<Seat>> {
-    let held_for = if taking.seat.lobby_status == LobbyStatus::Waiting { WAITS } else { UNSEEN };
+    let held_for = if taking.seat.lobby_status == LobbyStatus::Waiting { LOBBY_HOLD } else { CONNECT_HOLD };
     sqlx::query_as!(
         Seat,
         r#"with seat as (
@@ -160,18 +161,18 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
                    held_until = greatest(excluded.held_until,
                                          case when a.left_at is null and a.lobby_status = excluded.lobby_status
                                               then a.held_until end),
-                   -- Nobody is a viewer again before he is seen again.
+                   -- a user who comes back counts as a viewer only when observed again
                    disconnected_at = case when a.joined_at is not null
                                           then coalesce(a.disconnected_at, a.left_at) end
                returning a.role, a.lobby_status),
-           person as (
+           participant as (
                insert into livekit_participants (room_id, user_id, role, display_name)
                select k.id, $2, case $3 when 'guest' then 'viewer' else $3 end, nullif($7, '')
                from seat join livekit_rooms k on k.live_session_id = $1
                on conflict do nothing),
-           told as (select remember_person($2, $7, $8, $9, $10) is not null from seat)
+           remembered as (select remember_person($2, $7, $8, $9, $10) is not null from seat)
            select seat.role as "role!: SeatRole", seat.lobby_status as "lobby_status!: LobbyStatus"
-           from seat cross join told"#,
+           from seat cross join remembered"#,
         taking.session.0,
         caller.user_id,
         taking.seat.role.as_str(),
@@ -188,7 +189,7 @@ pub async fn insert_seat(db: impl PgExecutor<'_>, taking: Taking, caller: &Calle
     .await
 }
 
-/// He gives his seat up.
+/// Records that the user gave up the seat.
 pub async fn set_left(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_attendance
@@ -203,7 +204,7 @@ pub async fn set_left(db: impl PgExecutor<'_>, session: LiveSessionId, user: &st
     Ok(done.rows_affected() > 0)
 }
 
-/// His connection is gone, as his client says; told again, the first time counts.
+/// Records that the user's client lost its connection. Idempotent: the first time counts.
 pub async fn set_disconnected(db: impl PgExecutor<'_>, session: LiveSessionId, user: &str) -> Result<bool> {
     let done = sqlx::query!(
         "update live_room_attendance
@@ -212,7 +213,7 @@ pub async fn set_disconnected(db: impl PgExecutor<'_>, session: LiveSessionId, u
            and disconnected_at is null",
         session.0,
         user,
-        DISCONNECTED.as_seconds_f64()
+        DISCONNECT_HOLD.as_seconds_f64()
     )
     .execute(db)
     .statement("UPDATE set_disconnected")

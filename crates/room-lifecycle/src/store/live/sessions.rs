@@ -1,5 +1,5 @@
-//! Sessions, their projection, and what time or others have to change in them. Callers lock the room first
-//! ([`project_as_host`], [`refresh_projection`]), then write the session, and refresh the projection again before they commit.
+//! The SQL of sessions, their projection, and their due transitions. Callers lock the room first ([`project_as_host`],
+//! [`refresh_projection`]), then write the session, and refresh the projection again before they commit.
 
 use chassis::db::Statement;
 use domain::{AccessLevel, EndReason, LiveRoomId, LiveSessionId, LiveStatus};
@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 
 use crate::live::request::NewSession;
 
-/// Locks a room of this host until the transaction ends, and refreshes its projection. Some(true): something was put right;
-/// None: the room is not his.
+/// Locks a room of this host until the transaction ends, and refreshes its projection. `Some(true)`: the projection was
+/// wrong. `None`: the user is not the host of the room.
 pub async fn project_as_host(db: impl PgExecutor<'_>, room: LiveRoomId, host: &str) -> Result<Option<bool>> {
     sqlx::query_scalar!(
         r#"select settle_live_room(id) as "healed!" from live_rooms where id = $1 and host_user_id = $2"#,
@@ -21,7 +21,7 @@ pub async fn project_as_host(db: impl PgExecutor<'_>, room: LiveRoomId, host: &s
     .await
 }
 
-/// Locks a room until the transaction ends, and makes its projection equal to its open session. True: something was
+/// Locks a room until the transaction ends, and makes its projection equal to its open session. `true`: the projection
 /// changed.
 pub async fn refresh_projection(db: impl PgExecutor<'_>, room: LiveRoomId) -> Result<bool> {
     sqlx::query_scalar!(r#"select settle_live_room($1) as "changed!""#, room.0)
@@ -30,8 +30,8 @@ pub async fn refresh_projection(db: impl PgExecutor<'_>, room: LiveRoomId) -> Re
         .await
 }
 
-/// A new session; what it does not say, the room says. None: there is an open one that did not lock the room, or
-/// the key stands already.
+/// Inserts a session. Absent fields come from the room. `None`: a writer that did not lock the room has opened another
+/// session, or the idempotency key exists already.
 pub async fn insert_session(
     db: impl PgExecutor<'_>,
     room: LiveRoomId,
@@ -69,7 +69,7 @@ pub async fn insert_session(
     .await
 }
 
-/// The session that was made with this key, and the hash of the request that made it.
+/// The session that was created with this key, and the hash of the request that created it.
 pub async fn find_session_by_key(
     db: impl PgExecutor<'_>,
     host: &str,
@@ -87,7 +87,7 @@ pub async fn find_session_by_key(
         .map(|row| (row.id, row.request_hash)))
 }
 
-/// Moves an open session on to its lobby, or live. False: it is over.
+/// Sets an open session's status to lobby or live. `false`: the session is over.
 pub async fn set_session_status(
     db: impl PgExecutor<'_>,
     session: LiveSessionId,
@@ -106,8 +106,8 @@ pub async fn set_session_status(
     Ok(done.execute(db).statement("UPDATE set_session_status").await?.rows_affected() > 0)
 }
 
-/// Ends or cancels an open session; the reason that it has then: `time` if it was to end because it is empty, and is
-/// past its end. None: it was over.
+/// Ends or cancels an open session, and returns the recorded end reason. `empty` becomes `time` if the session is past
+/// its end. `None`: it was over before.
 pub async fn set_session_over(
     db: impl PgExecutor<'_>,
     session: LiveSessionId,
@@ -129,7 +129,7 @@ pub async fn set_session_over(
     .await
 }
 
-/// What the host says of himself.
+/// Records whether the host is present, as the host's client says.
 pub async fn set_host_present(
     db: impl PgExecutor<'_>,
     session: LiveSessionId,
@@ -144,7 +144,7 @@ pub async fn set_host_present(
     Ok(done.execute(db).statement("UPDATE set_host_present").await?.rows_affected() > 0)
 }
 
-/// Rooms that settling would change.
+/// Lists rooms whose projection differs from their open session.
 pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<LiveRoomId>> {
     sqlx::query_scalar!(r#"select id as "id!: LiveRoomId" from unsettled_live_rooms limit $1"#, limit)
         .fetch_all(db)
@@ -152,8 +152,7 @@ pub async fn list_unsettled(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<L
         .await
 }
 
-/// Rooms whose open session has to move on by its own plan, longest due first: its lobby opens, it starts, or it is
-/// missed.
+/// Lists rooms with a due transition, longest due first: the lobby opens, the session starts, or it was missed.
 pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<LiveRoomId>> {
     sqlx::query_scalar!(
         "select room_id as \"room_id: LiveRoomId\" from live_room_sessions
@@ -169,7 +168,7 @@ pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<LiveRoo
     .await
 }
 
-/// Rooms that say that something is on while nothing is: what operators watch.
+/// Counts rooms whose projection shows an open session while none is open. Operators watch this number.
 pub async fn count_stuck(db: impl PgExecutor<'_>) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!"

@@ -1,12 +1,13 @@
-//! Who may do what in a nest, and the guests whom only LiveKit knows.
+//! The SQL of a nest's participants: their rights, and guests, which are first observed on LiveKit.
 
 use chassis::db::Statement;
 use domain::{NestId, NestRole, RoomId};
 use sqlx::{PgExecutor, Result};
 use time::{Duration, OffsetDateTime};
 
-/// Guests who left are remembered for so long: for as long as it matters when a nest became empty.
-const GUESTS_REMEMBERED: Duration = Duration::hours(1);
+/// How long the records of guests who left are kept: as long as the time of the last departure matters to an empty
+/// nest.
+const GUEST_RETENTION: Duration = Duration::hours(1);
 
 /// A participant's rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ impl Participant {
     }
 }
 
-/// Those of these keys that are participants.
+/// Lists the participants among these keys.
 pub async fn list_participants(
     db: impl PgExecutor<'_>,
     nest: NestId,
@@ -40,8 +41,8 @@ pub async fn list_participants(
     .await
 }
 
-/// What a participant may do from now on, and a mark for his room, which is watched until `watch`: tokens that
-/// allow more are still about.
+/// Sets a participant's role, and marks the room. With `watch` the room is watched as long, because tokens with more
+/// rights are still valid.
 pub async fn set_role(
     db: impl PgExecutor<'_>,
     nest: NestId,
@@ -61,7 +62,7 @@ pub async fn set_role(
                from participant p
                where k.owner = p.nest_id
                returning k.id),
-           person as (
+           livekit_participant as (
                update livekit_participants l set role = $5
                from room where l.room_id = room.id and l.user_id = $2)
            select mark_room(id) is not null as "marked!" from room"#,
@@ -78,7 +79,8 @@ pub async fn set_role(
     .map(drop)
 }
 
-/// Somebody had more rights on LiveKit than are his: whoever came with an old token comes again.
+/// Extends the watch of a room in which a participant had more rights on LiveKit than recorded: the old token may be
+/// used again.
 pub async fn set_watched(db: impl PgExecutor<'_>, room: RoomId, watch: Duration) -> Result<()> {
     sqlx::query!(
         "update livekit_rooms set watched_until = greatest(watched_until, app_now() + make_interval(secs => $2))
@@ -92,8 +94,8 @@ pub async fn set_watched(db: impl PgExecutor<'_>, room: RoomId, watch: Duration)
     .map(drop)
 }
 
-/// Guests have no record before they are seen: from then on they count as everybody else does. Those who left long
-/// ago are forgotten, because each of them comes back as another one.
+/// Inserts records for guests that were observed. From then on they count like other participants. Also deletes guests
+/// who left long ago: a guest who comes back has another identity.
 pub async fn insert_guests(
     db: impl PgExecutor<'_>,
     room: RoomId,
@@ -113,7 +115,7 @@ pub async fn insert_guests(
         room.0,
         identities,
         at,
-        GUESTS_REMEMBERED.as_seconds_f64()
+        GUEST_RETENTION.as_seconds_f64()
     )
     .execute(db)
     .statement("INSERT insert_guests")

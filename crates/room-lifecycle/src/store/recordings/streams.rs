@@ -1,17 +1,19 @@
-//! Streams of nests: recordings of another kind, whose segments are played while they are written.
+//! The SQL of streams of nests. Streams are recordings of another kind, whose segments are played while they are
+//! written.
 
 use chassis::db::Statement;
 use domain::NestId;
 use sqlx::{PgExecutor, Result};
 use time::Duration;
 
-/// After a failure the next stream is started so much later, twice as long after each further one.
+/// The delay of the next stream after a failure. It doubles with each further failure.
 const FIRST_BACKOFF: Duration = Duration::seconds(10);
 const LONGEST_BACKOFF: Duration = Duration::minutes(5);
-/// So long failures count, and segments of a stream that is over are kept.
-const REMEMBERED: Duration = Duration::minutes(10);
+/// How long failures count, and how long segments are kept after the end of their stream.
+const RETENTION: Duration = Duration::minutes(10);
 
-/// Open nests that somebody is in, whose stream is wanted and neither runs nor has failed just now.
+/// Lists open nests with participants that ask for a stream. Nests are left out if their stream runs, or has failed and
+/// its delay is not over.
 pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<NestId>> {
     sqlx::query_scalar!(
         r#"select n.id as "id: NestId"
@@ -20,7 +22,7 @@ pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<NestId>
            cross join lateral (
                select count(*) as failures, max(c.ended_at) as last from recordings c
                where c.room_id = r.id and c.kind = 'hls' and c.status in ('failed', 'aborted')
-                 and c.ended_at > app_now() - make_interval(secs => $4)) f
+                 and c.ended_at > app_now() - make_interval(secs => $4)) f -- recent failures
            where n.open_since is not null and n.hls_stream
              and exists (select from livekit_participants p where p.joined_room = r.id)
              and not exists (select from recordings c
@@ -33,20 +35,20 @@ pub async fn list_due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<NestId>
         limit,
         FIRST_BACKOFF.as_seconds_f64(),
         LONGEST_BACKOFF.as_seconds_f64(),
-        REMEMBERED.as_seconds_f64()
+        RETENTION.as_seconds_f64()
     )
     .fetch_all(db)
     .statement("SELECT list_due")
     .await
 }
 
-/// The folder of the stream that an open nest has now.
+/// The folder of the current stream of an open nest.
 pub async fn find_folder(db: impl PgExecutor<'_>, nest: NestId) -> Result<Option<String>> {
     sqlx::query_scalar!(
         "select c.file
          from nests n
          join livekit_rooms r on r.nest_id = n.id
-         -- `limit`: as a plain join, the planner may begin with all that are open
+         -- `limit`: as a plain join, the planner may begin with all open recordings
          cross join lateral (
              select file from recordings where open_room = r.id and kind = 'hls' limit 1) c
          where n.id = $1 and n.status = 'open'",
@@ -57,18 +59,19 @@ pub async fn find_folder(db: impl PgExecutor<'_>, nest: NestId) -> Result<Option
     .await
 }
 
-/// Marks a batch of streams that are over: their segments are removed with them.
-pub async fn set_forgotten(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
+/// Deletes a batch of streams that are over: the pass removes their segments and rows. Locked rows are skipped until
+/// the next pass.
+pub async fn set_streams_deleted(db: impl PgExecutor<'_>, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "update recordings set deleted_at = app_now()
          where id in (select id from recordings
                       where kind = 'hls' and deleted_at is null and ended_at < app_now() - make_interval(secs => $1)
                       order by ended_at limit $2 for update skip locked)",
-        REMEMBERED.as_seconds_f64(),
+        RETENTION.as_seconds_f64(),
         limit
     )
     .execute(db)
-    .statement("UPDATE set_forgotten")
+    .statement("UPDATE set_streams_deleted")
     .await?;
     Ok(done.rows_affected())
 }

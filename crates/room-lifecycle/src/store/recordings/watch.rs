@@ -1,5 +1,5 @@
-//! What LiveKit says of recordings, written where they are still open, and nowhere else: whoever comes second changes
-//! nothing.
+//! Writes what LiveKit says of recordings. Only open recordings are written, so that of two concurrent writers the
+//! second one changes nothing.
 
 use chassis::db::Statement;
 use domain::{RecordingId, RecordingKind, RecordingStatus, RoomId};
@@ -8,16 +8,17 @@ use time::{Duration, OffsetDateTime};
 
 use super::Recording;
 
-/// A stream goes on for so long after the last one left: people come back.
-const ALONE: Duration = Duration::seconds(30);
+/// How long a stream continues after the last participant left: participants may come back.
+const EMPTY_STREAM_TIMEOUT: Duration = Duration::seconds(30);
 
 /// An open recording, its room as it was then, and the database's now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Open {
     pub recording: Recording,
-    /// The name that the recorded generation has.
+    /// The LiveKit name of the recorded generation.
     pub room_name: String,
-    /// That generation is still on, and its owner open; of a stream: somebody is in it, or was a moment ago.
+    /// That generation is still active and its owner is open. For a stream, a participant is in it, or was a moment
+    /// ago.
     pub wanted: bool,
     pub now: OffsetDateTime,
 }
@@ -31,10 +32,10 @@ pub struct End {
     pub size: Option<i64>,
     pub seconds: Option<f64>,
     pub started_at: Option<OffsetDateTime>,
-    /// Nothing was begun: the same idempotency key may try again.
+    /// LiveKit began nothing: a retry may use the same idempotency key.
     pub never_begun: bool,
-    /// The request that asked for it is refused with this end. There is no notification, unless another answer said
-    /// that it starts.
+    /// The request that started the recording still waits, and is refused with this end. So there is no notification,
+    /// unless another request was answered `starting`.
     pub caller_waits: bool,
 }
 
@@ -50,7 +51,7 @@ pub async fn is_any_recorded(db: impl PgExecutor<'_>, rooms: &[RoomId]) -> Resul
     .await
 }
 
-/// Every recording that LiveKit is not done with.
+/// Lists the recordings that LiveKit has not completed.
 pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
     let rows = sqlx::query!(
         r#"select c.id, c.room_id, c.generation, c.egress_id, c.started_by, c.kind as "kind: RecordingKind",
@@ -69,7 +70,7 @@ pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
            left join livekit_room_names n on n.room_id = c.room_id and n.generation = c.generation
            where c.open_room is not null and c.finished_at is null
            order by c.created_at"#,
-        ALONE.as_seconds_f64()
+        EMPTY_STREAM_TIMEOUT.as_seconds_f64()
     )
     .fetch_all(db)
     .statement("SELECT list_open")
@@ -99,38 +100,39 @@ pub async fn list_open(db: impl PgExecutor<'_>) -> Result<Vec<Open>> {
     Ok(open.collect())
 }
 
-/// LiveKit has it under this id, in this state: it moves on, never back. None: it is over, or is another one.
-pub async fn set_seen(
+/// Writes the egress id and status of an open recording. The status only moves forward. `None`: the recording is over,
+/// or has another egress id.
+pub async fn set_observed(
     db: impl PgExecutor<'_>,
     id: RecordingId,
     egress_id: &str,
     status: RecordingStatus,
     started_at: Option<OffsetDateTime>,
 ) -> Result<Option<Recording>> {
-    let way: [String; 3] = ["starting", "active", "ending"].map(str::to_owned);
+    let order: [String; 3] = ["starting", "active", "ending"].map(str::to_owned);
     recordings!(
-        "with seen as (
+        "with observed as (
              update recordings
              set egress_id = $2, started_at = coalesce(started_at, $4),
                  status = case when array_position($5::text[], $3) > array_position($5, status) then $3
                                else status end
              where id = $1 and status = any($5) and coalesce(egress_id, $2) = $2
              returning *)",
-        "seen",
+        "observed",
         "",
         id.0,
         egress_id,
         status.as_str(),
         started_at,
-        &way as &[String],
+        &order as &[String],
     )
     .fetch_optional(db)
-    .statement("UPDATE set_seen")
+    .statement("UPDATE set_observed")
     .await
 }
 
-/// Records that LiveKit has completed it: its file is looked for from now on. None: that was recorded before, or it is
-/// over.
+/// Records that LiveKit has completed a recording: its file is looked for from now on. `None`: this was recorded
+/// before, or the recording is over.
 pub async fn set_finished(db: impl PgExecutor<'_>, id: RecordingId, end: &End) -> Result<Option<Recording>> {
     recordings!(
         "with finished as (
@@ -161,8 +163,9 @@ pub struct Awaiting {
     pub now: OffsetDateTime,
 }
 
-/// Claims recordings whose file is to be looked for, longest waiting first: for 5 s, and after `soon` for a minute, no
-/// other replica looks. A claim for later was made before the clock was set back.
+/// Claims recordings whose file is looked for, longest waiting first. A claim excludes other replicas for 5 s, or for a
+/// minute if the recording was completed longer than `soon` ago. A claim beyond that was written before the clock was
+/// set back.
 pub async fn claim_awaiting(db: impl PgExecutor<'_>, soon: Duration, limit: i64) -> Result<Vec<Awaiting>> {
     let rows = sqlx::query!(
         r#"update recordings
@@ -206,9 +209,11 @@ pub async fn claim_awaiting(db: impl PgExecutor<'_>, soon: Duration, limit: i64)
     Ok(awaiting.collect())
 }
 
-/// Closes an open recording, and notifies its people: of a file, or its host of a failure. None: it was closed before.
+/// Closes an open recording. Notifies its participants of a file, or its host of a failure. `None`: it was closed
+/// before.
 ///
-/// What was stopped before it began is no failure. LiveKit calls it aborted, like what it could not begin.
+/// A recording that was stopped before it began is no failure. LiveKit reports it as aborted, like one that it could
+/// not begin.
 pub async fn set_closed(db: impl PgExecutor<'_>, id: RecordingId, end: &End) -> Result<Option<Recording>> {
     recordings!(
         "with closed as (
@@ -218,7 +223,7 @@ pub async fn set_closed(db: impl PgExecutor<'_>, id: RecordingId, end: &End) -> 
                  idempotency_key = case when $8 then null else idempotency_key end
              where id = $1 and status in ('starting', 'active', 'ending')
              returning *),
-         outcome as (
+         outcome as ( -- what to announce
              select c.id, c.room_id, c.error, c.status = 'complete' as complete, c.answered or not $9 as announced
              from closed c
              where c.kind = 'file' and c.deleted_at is null
@@ -229,23 +234,23 @@ pub async fn set_closed(db: impl PgExecutor<'_>, id: RecordingId, end: &End) -> 
                     jsonb_strip_nulls(jsonb_build_object('recordingId', o.id, 'error', o.error))
              from outcome o
              where not o.complete),
-         told as (
+         notified as (
              insert into notifications (user_id, kind, session_id, payload, dedupe_key)
-             select t.person, t.kind, t.session_id,
+             select t.recipient, t.kind, t.session_id,
                     jsonb_strip_nulls(jsonb_build_object(
                         'recordingId', t.id, 'bookingId', t.session_id, 'liveRoomId', t.live_room_id,
                         'title', t.title, 'durationSeconds', $6::float8, 'error', t.error)),
-                    concat_ws(':', t.kind, t.id, t.person)
+                    concat_ws(':', t.kind, t.id, t.recipient)
              from (
                  select o.id, case when o.complete then 'recording_ready' else 'recording_failed' end as kind,
-                        case when not o.complete then o.error end as error, p.session_id, p.live_room_id, p.title, p.person
+                        case when not o.complete then o.error end as error, p.*
                  from outcome o
                  join livekit_rooms r on r.id = o.room_id
                  cross join lateral (
                      select s.id as session_id, null::uuid as live_room_id, s.title,
-                            unnest(case when o.complete then array[s.host_id, s.guest_id] else array[s.host_id] end) as person
-                     from sessions s
-                     where s.id = r.session_id
+                            unnest(case when o.complete then array[s.host_id, s.guest_id]
+                                        else array[s.host_id] end) as recipient
+                     from sessions s where s.id = r.session_id
                      union all
                      select null, l.room_id, coalesce(l.session_title, h.title), h.host_user_id
                      from live_room_sessions l
@@ -270,8 +275,8 @@ pub async fn set_closed(db: impl PgExecutor<'_>, id: RecordingId, end: &End) -> 
     .await
 }
 
-/// Of what runs on LiveKit in rooms of ours (id, room, and the recording that its path names), the ids that no open
-/// recording stands behind.
+/// Lists the egress ids that run in rooms of ours and belong to no open recording. The arguments are the egress ids,
+/// their rooms, and the recordings that their paths name.
 pub async fn list_strays(
     db: impl PgExecutor<'_>,
     ids: &[String],

@@ -1,4 +1,4 @@
-//! Rows as the interface tells them.
+//! Converts rows to the messages of the gRPC interface.
 
 use chassis::{field::non_empty, grpc::timestamp};
 use domain::{LiveRoomStatus, LiveStatus, Owner, Readiness, RoomStatus, SeatRole};
@@ -28,7 +28,7 @@ pub fn room(row: LiveRoom) -> pb::LiveRoom {
     }
 }
 
-/// Of what people may come to now; until the intent is written, the name that it will get.
+/// The LiveKit name of the room that can be joined now. Before the intent is written it is the name that it will get.
 fn livekit_room_name(row: &LiveRoom) -> Option<String> {
     let session = row.open_session.filter(|_| row.open_status.is_some_and(LiveStatus::has_room))?;
     Some(row.livekit_room_name.clone().unwrap_or_else(|| Owner::LiveSession(session).room_name(1)))
@@ -54,7 +54,7 @@ pub fn session(row: LiveSession) -> pb::LiveSession {
     }
 }
 
-/// None: the session has no room on LiveKit, because its lobby is not open yet or it is over.
+/// `None`: the session has no room on LiveKit, because its lobby is not open yet or the session is over.
 const fn livekit(session: LiveStatus, room: Option<RoomStatus>) -> Option<Readiness> {
     if !session.has_room() {
         return None;
@@ -66,7 +66,7 @@ const fn livekit(session: LiveStatus, room: Option<RoomStatus>) -> Option<Readin
     })
 }
 
-/// A room at one moment; `viewer` is nobody for our own services.
+/// The state of a room at one moment. `viewer` is empty for our own services.
 pub fn state(state: State, viewer: &str) -> pb::GetRoomStateResponse {
     let is_host = viewer == state.live.room.host_user_id;
     let role = if is_host { SeatRole::Host } else { state.seat_role.unwrap_or(SeatRole::Guest) };
@@ -78,7 +78,7 @@ pub fn state(state: State, viewer: &str) -> pb::GetRoomStateResponse {
     };
     let counts = pb::Counts {
         lobby_waiting: state.waiting,
-        in_room: state.inside,
+        in_room: state.in_room,
         max_participants: state.live.session.as_ref().map_or(0, |session| session.max_participants),
         host_present: state.live.room.host_present,
     };

@@ -1,5 +1,5 @@
-//! Making, joining and ending a nest. What is written is one transaction; LiveKit is told after it, and waited for a
-//! moment: whatever it says, the nest is what the database says.
+//! Creates, joins and ends nests. Each write is one transaction. LiveKit is called after the commit, and the request
+//! waits a moment for it. The database holds the truth, whatever LiveKit answers.
 
 use chassis::db::retried;
 use domain::{NestId, Owner};
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Rooms {
-    /// The caller's new nest.
+    /// Creates a nest of the caller.
     pub async fn create_nest(
         &self,
         host: &str,
@@ -34,7 +34,7 @@ impl Rooms {
         Ok(nest)
     }
 
-    /// The nest, and the intent to have its room.
+    /// Inserts the nest, and the intent to have its room.
     async fn insert_nest(
         &self,
         host: &str,
@@ -56,22 +56,23 @@ impl Rooms {
         Ok(nests::find_nest(&self.pool, nest).await?.ok_or(NestError::NoNest)?)
     }
 
-    /// The caller is a participant from now on.
+    /// Makes the caller a participant. Idempotent.
     pub async fn join_nest(&self, pubkey: &str, nest: NestId) -> Result<(), Error> {
         let is_in = retried(|| nests::insert_participant(&self.pool, nest, pubkey)).await?;
         if is_in.ok_or(NestError::NoNest)? { Ok(()) } else { Err(NestError::Full.into()) }
     }
 
-    /// Ends the caller's nest, and its room.
+    /// Ends the caller's nest and its room.
     pub async fn end_nest(&self, host: &str, proof: &Proof, nest: NestId) -> Result<(), Error> {
         retried(|| self.set_nest_ended(host, proof, nest)).await?;
-        self.apply_to_livekit(Owner::Nest(nest), Work::Settle).await;
+        self.apply_to_livekit(Owner::Nest(nest), Work::Reconcile).await;
         Ok(())
     }
 
     async fn set_nest_ended(&self, host: &str, proof: &Proof, nest: NestId) -> Result<(), Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         accept(&mut transaction, proof).await?;
+        // Locks the nest until the transaction ends.
         let owner = nests::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
         if owner != host {
             return Err(NestError::NotAllowed.into());
@@ -81,13 +82,13 @@ impl Rooms {
     }
 }
 
-/// A signed request is carried out once: its proof is the first thing that its transaction writes, and two replicas
-/// that have the same one wait for each other there.
+/// Records the proof of a signed request, and refuses a proof that was used before. It is the first write of the
+/// transaction: two replicas with the same proof wait for each other here, so that the request is carried out once.
 pub(crate) async fn accept(transaction: &mut PgConnection, proof: &Proof) -> Result<(), Error> {
     if nostr::insert_seen(transaction, proof).await? { Ok(()) } else { Err(replayed()) }
 }
 
-/// Refuses a signed request that was carried out before, and leaves one that was not as it is.
+/// Refuses a signed request that was carried out before. Writes nothing.
 pub(crate) async fn refuse_replayed(db: impl PgExecutor<'_>, proof: &Proof) -> Result<(), Error> {
     if nostr::is_seen(db, proof).await? { Err(replayed()) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! A nest as others are told of it: over gRPC, and on LiveKit in the metadata of its room.
+//! Converts a nest to its gRPC message, and to the metadata of its room on LiveKit.
 
 use domain::NestId;
 use proto::room::v1 as pb;
@@ -12,7 +12,7 @@ use crate::{
     store::nests::{self, Nest},
 };
 
-/// What is told of an open nest, beside what makes its room ours.
+/// The metadata of an open nest, without the fields that mark its room as ours.
 #[derive(Serialize)]
 struct Info {
     host: String,
@@ -46,7 +46,7 @@ impl Rooms {
         })
     }
 
-    /// The metadata of a nest's room; clients read it instead of asking us.
+    /// The metadata of a nest's room. Clients read it instead of our API.
     pub(crate) async fn nest_metadata(&self, nest: NestId) -> Result<String, Error> {
         let info = match nests::find_nest(&self.pool, nest).await? {
             Some(found) => Some(Info {
@@ -56,7 +56,7 @@ impl Rooms {
                 admins: found.admins,
                 recording: found.recording,
             }),
-            None => None, // it ends in this moment
+            None => None, // it ended a moment ago
         };
         let metadata = Metadata { deployment: self.deployment, nest_id: nest, info };
         Ok(serde_json::to_value(metadata).unwrap_or_default().to_string())
