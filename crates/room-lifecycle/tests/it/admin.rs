@@ -1,4 +1,4 @@
-//! What operators are shown, and that only they are.
+//! The lists for operators, which only admins may read.
 
 use chassis::status::{Reason, Refusal};
 use domain::LiveStatus;
@@ -47,7 +47,7 @@ async fn events(rooms: &Rooms, room: Option<&str>, cursor: Option<String>) -> (V
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_admins_are_shown_anything(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn admin_lists_are_refused_to_others(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let ann = person("ann");
@@ -62,7 +62,7 @@ async fn only_admins_are_shown_anything(_: PgPoolOptions, connect: PgConnectOpti
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_is_stuck_is_shown_until_a_pass_has_healed_it(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stuck_rooms_are_listed_until_repaired_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Ended).await;
@@ -76,21 +76,21 @@ async fn what_is_stuck_is_shown_until_a_pass_has_healed_it(_: PgPoolOptions, con
     assert_eq!(found.live_rooms.len(), 1);
     let stuck = &found.live_rooms[0];
     assert_eq!((stuck.id.as_str(), stuck.status()), (&*host.room.id.to_string(), LiveRoomStatus::Live));
-    assert!(stuck.open_session_id.is_none(), "{session} is over");
+    assert!(stuck.open_session_id.is_none(), "{session} has ended");
     assert_eq!(found.rooms.len(), 1);
     let unmade = &found.rooms[0];
     assert_eq!((unmade.owner_id.as_str(), unmade.attempts), (&*booking.id.to_string(), 1));
     assert!(unmade.last_error().contains("LiveKit"), "{}", unmade.last_error());
 
     world.server().faults().clear();
-    world.hurry().await;
+    world.make_due().await;
     rooms.pass().await.unwrap();
     let healed = shown().await;
     assert!(healed.live_rooms.is_empty() && healed.rooms.is_empty(), "{healed:?}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_nobody_needs_is_shown(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn retired_room_is_listed_as_orphan(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
@@ -105,12 +105,12 @@ async fn a_room_that_nobody_needs_is_shown(_: PgPoolOptions, connect: PgConnectO
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn events_are_paged_once_each_of_one_room_or_of_all(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn events_are_listed_once_each_over_pages(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     let record = rooms.create(owner(&booking)).await.unwrap();
-    let other = Record { room_name: "somebody-elses".to_owned(), ..record.clone() };
+    let other = Record { room_name: "foreign".to_owned(), ..record.clone() };
     for (id, kind, room) in [
         ("EV_1", "track_published", &record),
         ("EV_2", "track_unpublished", &other),
@@ -138,7 +138,7 @@ async fn events_are_paged_once_each_of_one_room_or_of_all(_: PgPoolOptions, conn
     assert_eq!(why(&refused), Reason::InvalidRequest);
 }
 
-/// The plan for any arguments of the statement that was prepared last.
+/// The generic plan of the statement that was prepared last.
 async fn plan(connection: &mut PgConnection, arguments: &str) -> String {
     let name = sqlx::query_scalar!(
         r#"select name as "name!" from pg_prepared_statements
@@ -152,7 +152,7 @@ async fn plan(connection: &mut PgConnection, arguments: &str) -> String {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_page_of_events_is_read_along_an_index_however_many_there_are(pool: PgPool) {
+async fn page_of_events_is_read_with_an_index_scan(pool: PgPool) {
     let mut connection = pool.acquire().await.unwrap();
     sqlx::raw_sql(
         "insert into livekit_events (event_id, room_id, event_type, received_at)
@@ -174,7 +174,7 @@ async fn a_page_of_events_is_read_along_an_index_however_many_there_are(pool: Pg
         assert_eq!(page.len(), 50);
         let plan = plan(&mut connection, &arguments).await;
         assert!(plan.contains(&format!("Index Scan Backward using {index} on")), "{plan}");
-        // What is sorted is the few of one moment.
+        // Only the few events of the same moment are sorted.
         assert!(plan.contains("Presorted Key: ") && !plan.contains("Seq Scan on livekit_events"), "{plan}");
     }
 }

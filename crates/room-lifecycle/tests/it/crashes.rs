@@ -1,5 +1,4 @@
-//! Every flow, cut between any two steps; afterwards a pass finishes it. And a caller who goes away stops the
-//! waiting, never the work.
+//! Cuts every flow between any two steps, as a crash does. Afterwards a pass finishes it.
 
 use std::{
     future::Future,
@@ -13,7 +12,8 @@ use time::Duration;
 
 use crate::harness::{State, World, owner};
 
-/// A future that dies after so many polls, as a process does: at an await, whatever had been asked by then.
+/// A future that is dropped after a number of polls, as in a crash. It stops at an await; requests that were sent
+/// by then may still take effect.
 struct Cut<F> {
     work: Option<Pin<Box<F>>>,
     polls: usize,
@@ -38,31 +38,32 @@ pub async fn cut<F: Future>(polls: usize, work: F) -> Option<F::Output> {
     Cut { work: Some(Box::pin(work)), polls }.await
 }
 
-/// Where to cut: after each poll. On a busy machine work wakes up for nothing again and again; then not all of those.
+/// The numbers of polls to cut after: every one up to 60, then every 15th, because a busy machine wakes futures
+/// for nothing.
 pub fn cuts() -> impl Iterator<Item = usize> {
     (1..60).chain((60..).step_by(15))
 }
 
-/// After this, whatever was cut is due again, and passes have seen it: one to suspect, one to believe, and one for
-/// what was more than fifty.
+/// Makes all unfinished work due and runs three passes: one that suspects a loss, one that confirms it, and one for
+/// what exceeds the 50 rooms of a pass.
 pub async fn recover(world: &World) {
-    testkit::eventually("what was cut is over", || world.quiet()).await;
+    testkit::eventually("the cut work has ended", || world.quiet()).await;
     let survivor = world.rooms().await;
     for _ in 0..3 {
-        world.hurry().await;
+        world.make_due().await;
         survivor.pass().await.unwrap();
         world.pass_time(Duration::seconds(6));
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_ensure_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn ensure_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for polls in cuts() {
         let booking = world.booking(State::OpenNow).await;
         if cut(polls, rooms.ensure(owner(&booking), false)).await.is_some() {
-            assert!(polls > 1, "there was something to cut");
+            assert!(polls > 1, "the first cut came before the end");
             break;
         }
     }
@@ -71,7 +72,7 @@ async fn an_ensure_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, co
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_replacement_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn replacement_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
@@ -86,7 +87,7 @@ async fn a_replacement_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_end_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn end_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
@@ -103,7 +104,7 @@ async fn an_end_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, conne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_renewal_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn renewal_is_finished_by_a_pass_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
@@ -120,37 +121,41 @@ async fn a_renewal_that_dies_anywhere_is_finished_by_a_pass(_: PgPoolOptions, co
         r#"select count(*) as "n!" from livekit_rooms r join room_owners o on o.owner = r.session_id
            where r.expires_at < o.closes_at"#
     );
-    assert_eq!(short.fetch_one(&world.pool).await.unwrap(), 0, "all have timers for their new window");
+    assert_eq!(
+        short.fetch_one(&world.pool).await.unwrap(),
+        0,
+        "all rooms have timeouts for their new window"
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_kick_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn kick_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
-    let mut inside = Vec::new();
+    let mut meetings = Vec::new();
     for polls in cuts() {
         let (booking, record) = world.open_room(&steady).await;
         world.join(&record.room_name, &booking.guest);
         let done = cut(polls, rooms.kick(owner(&booking), &booking.guest)).await.is_some();
-        inside.push((booking, record.room_name));
+        meetings.push((booking, record.room_name));
         if done {
             break;
         }
     }
-    testkit::eventually("what was cut is over", || world.quiet()).await;
+    testkit::eventually("the cut work has ended", || world.quiet()).await;
     steady.watch().await.unwrap();
-    for (booking, room) in inside {
+    for (booking, room) in meetings {
         let kicked = world.status(&booking, &booking.guest).await == "kicked";
         assert_eq!(
             world.server().participants(&room).is_empty(),
             kicked,
-            "kicked in the record: out of the room"
+            "a kicked participant is out of the room"
         );
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_pass_that_dies_anywhere_is_finished_by_the_next_one(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn pass_is_finished_by_the_next_one_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts().step_by(3) {
@@ -160,14 +165,14 @@ async fn a_pass_that_dies_anywhere_is_finished_by_the_next_one(_: PgPoolOptions,
         let (lost, record) = world.open_room(&steady).await;
         world.admin().delete_room(&record.room_name).await.unwrap();
         let whole = cut(polls, rooms.pass()).await.is_some();
-        testkit::eventually("what was cut is over", || world.quiet()).await;
-        world.hurry().await;
+        testkit::eventually("the cut work has ended", || world.quiet()).await;
+        world.make_due().await;
         steady.pass().await.unwrap();
         world.assert_one_room_per_open_owner().await;
         if whole {
             break;
         }
-        // Out of the way of the next round.
+        // Keeps the rooms of this attempt out of the next one.
         world.complete(&pending).await;
         world.complete(&lost).await;
         steady.drain().await.unwrap();
@@ -175,15 +180,12 @@ async fn a_pass_that_dies_anywhere_is_finished_by_the_next_one(_: PgPoolOptions,
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_marks_of_a_replica_that_died_come_back_with_their_lease(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn marks_of_a_dead_replica_are_due_after_their_lease(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (dies, lives) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.open_room(&lives).await;
     world.complete(&booking).await;
-    // It dies between its claim and its work.
+    // The replica dies between its claim and its work.
     room_lifecycle::store::marks::claim_marks(&world.pool, 10).await.unwrap();
     drop(dies);
     lives.drain().await.unwrap();

@@ -1,4 +1,4 @@
-//! After a crash of a LiveKit with Redis every room that is over goes all the same, and no answer waits for it (I2, I9).
+//! After a crash of a LiveKit with Redis, every closed room is still deleted, and no answer waits for that (I2, I9).
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use tonic::Request;
 
 use crate::harness::{State, World, nests::key, owner, refused, seats::person};
 
-/// How long an answer waits in tests that look at it.
+/// Shortens the time that an answer waits for LiveKit.
 fn brief(config: &mut Config) {
     config.patience.answer = std::time::Duration::from_millis(50);
     config.pace.quick = config.patience.answer;
@@ -30,8 +30,8 @@ async fn ended_rooms_go_after_a_crash(_: PgPoolOptions, connect: PgConnectOption
         host.go_live(&rooms).await.unwrap();
         let nest = world.nest(&rooms).await;
         world.server().restart_after(stop);
-        // A graceful stop takes those with it that people are in.
-        assert!(!world.names().is_empty(), "{stop:?}: Redis keeps them");
+        // A graceful stop deletes the occupied rooms.
+        assert!(!world.names().is_empty(), "{stop:?}: Redis keeps the rooms");
         world.complete(&ended).await;
         world.set_status(&cancelled, "cancelled").await;
         host.change(&rooms, Verb::End).await.unwrap();
@@ -60,9 +60,9 @@ async fn node_that_never_answers_is_not_waited_for(_: PgPoolOptions, connect: Pg
     let livekit = testkit::livekit_with(|config| {
         config.standing_clock = true;
         config.store = Store::RedisLike;
-        config.wait_speed = 0; // its 3 s never pass
+        config.wait_speed = 0; // LiveKit's timeout of 3 s never passes
     });
-    let world = World::beside(connect, std::sync::Arc::new(livekit.await)).await;
+    let world = World::with_livekit(connect, std::sync::Arc::new(livekit.await)).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.meeting(&rooms).await;
     world.server().restart();
@@ -84,7 +84,7 @@ async fn listed_orphans_of_a_dead_node_are_deleted(_: PgPoolOptions, connect: Pg
     world.execute("insert into livekit_room_names values ('retired', gen_random_uuid(), 1)").await;
     world.server().restart();
     rooms.pass().await.unwrap();
-    assert_eq!(world.names(), ["unknown"], "the pass removes what is certainly over");
+    assert_eq!(world.names(), ["unknown"], "the pass removes only rooms that are certainly closed");
     let strays = rooms.find_orphans().await.unwrap();
     assert_eq!(strays.unknown, ["unknown"]);
     rooms.delete_orphan("unknown").await.unwrap(); // `greenroom repair orphans --yes`
@@ -98,14 +98,17 @@ async fn end_is_answered_before_livekit_deletes(_: PgPoolOptions, connect: PgCon
     let (booking, record) = world.meeting(&rooms).await;
     world.complete(&booking).await;
     world.server().faults().set("DeleteRoom", Fault::Hang);
-    let made = world.server().calls("CreateRoom");
+    let created = world.server().calls("CreateRoom");
     let caller = Some(chassis::grpc::system_caller());
     let request = EndRoomRequest { caller, session_id: booking.id.to_string() };
     rooms.end_room(Request::new(request)).await.unwrap();
-    assert_eq!(world.server().calls("CreateRoom"), made, "the first attempt has not been given up yet");
-    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert_eq!(world.server().calls("CreateRoom"), created, "the first attempt has not timed out yet");
+    assert_eq!(world.connected(&record.room_name).len(), 2);
     world.server().faults().clear();
-    testkit::eventually("it goes on by itself", async || world.names().is_empty().then_some(())).await;
+    testkit::eventually("the deletion completes in the background", async || {
+        world.names().is_empty().then_some(())
+    })
+    .await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -117,10 +120,10 @@ async fn kick_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgCo
     let began = Instant::now();
     assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
     assert!(began.elapsed() < std::time::Duration::from_secs(3), "LiveKit itself takes 3 s");
-    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert_eq!(world.connected(&record.room_name).len(), 2);
     world.server().faults().clear();
-    testkit::eventually("it goes on by itself", async || {
-        (world.inside(&record.room_name) == [booking.host.as_str()]).then_some(())
+    testkit::eventually("the deletion completes in the background", async || {
+        (world.connected(&record.room_name) == [booking.host.as_str()]).then_some(())
     })
     .await;
 }
@@ -130,7 +133,7 @@ async fn ban_is_answered_before_livekit_removes(_: PgPoolOptions, connect: PgCon
     let world = World::new(connect).await;
     let rooms = world.rooms_with(brief).await;
     let open = world.live(&rooms, 5).await;
-    crate::live_seats::seen(&world, &rooms, &open, "ann").await;
+    crate::live_seats::join_and_connect(&world, &rooms, &open, "ann").await;
     world.server().faults().set("RemoveParticipant", Fault::Hang);
     let began = Instant::now();
     let host = person(&open.room.host);
@@ -158,12 +161,12 @@ async fn ended_room_is_closed_within_seconds_when_livekit_works(_: PgPoolOptions
     world.server().join(&old).unwrap();
     world.pass_time(Duration::seconds(1));
     rooms.close_due().await.unwrap();
-    assert!(world.inside(&record.room_name).is_empty(), "after a second, however long LiveKit was away");
+    assert!(world.connected(&record.room_name).is_empty(), "closed within a second after any outage");
     assert!(world.server().join(&old).is_err());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn while_livekit_fails_one_room_at_a_time_is_tried(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn deletions_are_tried_one_at_a_time_while_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     world.server().faults().set("DeleteRoom", refused());
@@ -182,7 +185,7 @@ async fn while_livekit_fails_one_room_at_a_time_is_tried(_: PgPoolOptions, conne
     world.server().faults().clear();
     world.pass_time(Duration::seconds(2));
     rooms.close_due().await.unwrap();
-    assert!(world.to_close().await.is_empty(), "all of them as soon as one succeeds");
+    assert!(world.to_close().await.is_empty(), "all rooms follow as soon as one deletion succeeds");
     assert!(world.names().is_empty());
 }
 
@@ -193,13 +196,13 @@ async fn takeover_waits_until_the_crash_is_noticed(_: PgPoolOptions, connect: Pg
         config.store = Store::RedisLike;
         config.dead_node_lingers = std::time::Duration::from_secs(5);
     });
-    let world = World::beside(connect, std::sync::Arc::new(livekit.await)).await;
+    let world = World::with_livekit(connect, std::sync::Arc::new(livekit.await)).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.server().restart();
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
-    assert_eq!(world.to_close().await, [record.room_name.as_str()], "CreateRoom asks the dead node as well");
+    assert_eq!(world.to_close().await, [record.room_name.as_str()], "CreateRoom calls the dead node too");
     world.server().advance(Hand::Rooms, std::time::Duration::from_secs(5));
     world.pass_time(Duration::seconds(1));
     rooms.close_due().await.unwrap();
@@ -208,7 +211,7 @@ async fn takeover_waits_until_the_crash_is_noticed(_: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nothing_is_taken_over_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn room_is_not_taken_over_where_deletion_is_off(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::with_store(connect, Store::RedisLike).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.meeting(&rooms).await;
@@ -217,10 +220,10 @@ async fn nothing_is_taken_over_where_deletion_is_off(_: PgPoolOptions, connect: 
     world.server().restart();
     world.complete(&booking).await;
     world.alter(live.session, "status", "'ended', ended_at = app_now()").await;
-    let made = world.server().calls("CreateRoom");
+    let created = world.server().calls("CreateRoom");
     elsewhere.pass().await.unwrap();
     world.pass_time(Duration::seconds(31));
     elsewhere.pass().await.unwrap();
-    assert_eq!((world.server().calls("CreateRoom"), world.server().calls("DeleteRoom")), (made, 0));
-    assert!(world.to_close().await.is_empty(), "no row promises it either");
+    assert_eq!((world.server().calls("CreateRoom"), world.server().calls("DeleteRoom")), (created, 0));
+    assert!(world.to_close().await.is_empty(), "no row asks for a deletion");
 }

@@ -1,4 +1,4 @@
-//! Why somebody cannot get in: each cause made for real, and what is told and mended.
+//! Why a user cannot join: each cause is produced for real; then its report and repair are checked.
 
 use std::{sync::Arc, time::Duration as Wait};
 
@@ -29,181 +29,182 @@ async fn diagnose(rooms: &Rooms, caller: &Caller, target: Target, decision: Deci
     rooms.diagnose(Some(caller), target, decision).await.unwrap()
 }
 
-/// As the host, who would get a token.
+/// Diagnoses as the host, who would get a token.
 async fn by_host(rooms: &Rooms, booking: &Booking) -> Diagnosis {
     diagnose(rooms, &hosts::person(&booking.host), target(booking), HOST).await
 }
 
-/// As `greenroom diagnose` looks.
+/// Diagnoses as `greenroom diagnose` does.
 pub async fn by_operator(rooms: &Rooms, booking: &Booking) -> Diagnosis {
     diagnose(rooms, &system_caller(), target(booking), HOST).await
 }
 
-fn check(told: &Diagnosis, name: &str) -> Option<bool> {
-    told.checks.iter().find(|check| check.check == name).unwrap().ok
+fn check(diagnosis: &Diagnosis, name: &str) -> Option<bool> {
+    diagnosis.checks.iter().find(|check| check.check == name).unwrap().ok
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_healthy_room_is_told_and_not_touched(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn healthy_room_is_reported_and_not_changed(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms_with(|config| config.app_url = Some("http://app.example.org".into())).await;
     let (booking, before) = world.open_room(&rooms).await;
-    let told = by_host(&rooms, &booking).await;
-    assert_eq!((told.cause, told.repaired), (Cause::Ok, false), "{told:?}");
+    let diagnosis = by_host(&rooms, &booking).await;
+    assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::Ok, false), "{diagnosis:?}");
     for name in
         ["record", "livekit_reachable", "livekit_key", "room_on_livekit", "sid_agrees", "token_accepted"]
     {
-        assert_eq!(check(&told, name), Some(true), "{name}");
+        assert_eq!(check(&diagnosis, name), Some(true), "{name}");
     }
-    assert_eq!(told.facts.get("kind").map(String::as_str), Some("session"));
+    assert_eq!(diagnosis.facts.get("kind").map(String::as_str), Some("session"));
     assert_eq!(world.record(&booking).await.generation, before.generation);
     assert_eq!(world.server().participants(&before.room_name), []);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_livekit_that_is_dead_or_hangs_is_unreachable(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn livekit_is_unreachable_when_dead_or_hanging(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms_with(|config| config.patience.look = Wait::from_secs(3)).await;
     let (booking, _) = world.open_room(&rooms).await;
     let dead = world.rooms_with(|config| config.livekit.url = "http://127.0.0.1:1".to_owned()).await;
     for rooms in [&dead, &rooms] {
-        let told = by_host(rooms, &booking).await;
-        assert_eq!(told.cause.scenario(), Scenario::A);
-        assert_eq!(told.cause, Cause::LivekitUnreachable);
-        assert_eq!((check(&told, "livekit_reachable"), check(&told, "livekit_key")), (Some(false), None));
-        assert!(told.checks.iter().all(|check| check.detail.is_empty()), "{told:?}");
-        let told = by_operator(rooms, &booking).await;
-        assert!(told.checks.iter().any(|check| !check.detail.is_empty()), "{told:?}");
+        let diagnosis = by_host(rooms, &booking).await;
+        assert_eq!(diagnosis.cause.scenario(), Scenario::A);
+        assert_eq!(diagnosis.cause, Cause::LivekitUnreachable);
+        assert_eq!(
+            (check(&diagnosis, "livekit_reachable"), check(&diagnosis, "livekit_key")),
+            (Some(false), None)
+        );
+        assert!(diagnosis.checks.iter().all(|check| check.detail.is_empty()), "{diagnosis:?}");
+        let diagnosis = by_operator(rooms, &booking).await;
+        assert!(diagnosis.checks.iter().any(|check| !check.detail.is_empty()), "{diagnosis:?}");
         world.server().faults().set(livekit_dev::ANY_METHOD, Fault::Hang);
     }
     world.server().faults().clear();
     assert_eq!(by_host(&rooms, &booking).await.cause, Cause::Ok);
 }
 
-/// The gateway waits for 2 s; a busy machine may take longer, but not as long as a call to LiveKit may (3 s).
+/// The gateway waits for 2 s. A busy machine may take longer, but less than a LiveKit call may (3 s).
 const IN_TIME: Wait = Wait::from_millis(2_800);
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_livekit_that_hangs_is_told_of_in_time(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn hanging_livekit_is_reported_in_time(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms_with(|config| config.patience = Patience::default()).await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set(livekit_dev::ANY_METHOD, Fault::Hang);
-    let told = tokio::time::timeout(IN_TIME, by_host(&rooms, &booking)).await.unwrap();
-    assert_eq!(told.cause, Cause::LivekitUnreachable);
+    let diagnosis = tokio::time::timeout(IN_TIME, by_host(&rooms, &booking)).await.unwrap();
+    assert_eq!(diagnosis.cause, Cause::LivekitUnreachable);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_takes_long_to_make_anew_is_told_as_missing_in_time(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn room_is_missing_when_recreation_times_out(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms_with(|config| config.patience.remake = Patience::default().remake).await;
     let (booking, record) = world.open_room(&rooms).await;
     world.admin().delete_room(&record.room_name).await.unwrap();
     world.server().faults().set("CreateRoom", Fault::Hang);
-    let told = tokio::time::timeout(IN_TIME, by_host(&rooms, &booking)).await.unwrap();
-    assert_eq!((told.cause, told.repaired), (Cause::RoomMissing, false), "{told:?}");
+    let diagnosis = tokio::time::timeout(IN_TIME, by_host(&rooms, &booking)).await.unwrap();
+    assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::RoomMissing, false), "{diagnosis:?}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_wrong_secret_is_told_from_a_livekit_that_is_down(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn wrong_secret_is_not_reported_as_unreachable(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (booking, _) = world.open_room(&*world.rooms().await).await;
     let wrong = world.rooms_with(|config| config.livekit.api_secret = testkit::secret().into()).await;
-    let told = by_host(&wrong, &booking).await;
-    assert_eq!((told.cause, told.repaired), (Cause::LivekitKeyRefused, false));
-    assert_eq!((check(&told, "livekit_reachable"), check(&told, "livekit_key")), (Some(true), Some(false)));
+    let diagnosis = by_host(&wrong, &booking).await;
+    assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::LivekitKeyRefused, false));
+    assert_eq!(
+        (check(&diagnosis, "livekit_reachable"), check(&diagnosis, "livekit_key")),
+        (Some(true), Some(false))
+    );
     let operators = by_operator(&wrong, &booking).await;
-    assert_ne!(told.fix, operators.fix, "only operators can do something");
+    assert_ne!(diagnosis.fix, operators.fix, "only operators can do something");
     let details = format!("{operators:?}");
     assert!(details.contains("token signature is invalid"), "{details}");
-    assert!(!details.contains("eyJ"), "LiveKit repeats the token, and we do not: {details}");
+    assert!(!details.contains("eyJ"), "the details contain the token: {details}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_deleted_behind_our_back_is_made_anew_for_who_may_come_in(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn deleted_room_is_recreated_when_the_caller_may_join(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.admin().delete_room(&record.room_name).await.unwrap();
 
-    let told = by_operator(&rooms, &booking).await;
-    assert_eq!((told.cause, told.repaired), (Cause::RoomMissing, false));
-    assert_eq!(check(&told, "sid_agrees"), None);
+    let diagnosis = by_operator(&rooms, &booking).await;
+    assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::RoomMissing, false));
+    assert_eq!(check(&diagnosis, "sid_agrees"), None);
     let late = diagnose(&rooms, &hosts::person(&booking.guest), target(&booking), Some(Reason::Kicked)).await;
     assert_eq!((late.cause, late.repaired), (Cause::Kicked, false));
     assert_eq!(
         world.names(),
         Vec::<String>::new(),
-        "neither an operator nor who is refused changes anything"
+        "neither an operator nor a refused caller changes anything"
     );
 
-    let told = by_host(&rooms, &booking).await;
-    assert_eq!((told.cause, told.repaired), (Cause::Ok, true), "{told:?}");
+    let diagnosis = by_host(&rooms, &booking).await;
+    assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::Ok, true), "{diagnosis:?}");
     assert_eq!(world.record(&booking).await.generation, 2);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_corrupt_sid_is_taken_over_and_a_pending_room_is_made(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn corrupt_sid_and_pending_room_are_repaired(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.execute("update livekit_rooms set room_sid = 'RM_corrupt'").await;
-    let told = by_operator(&rooms, &booking).await;
-    assert_eq!((told.cause, check(&told, "sid_agrees")), (Cause::SidMismatch, Some(false)));
-    let told = by_host(&rooms, &booking).await;
-    assert_eq!((told.cause, told.repaired), (Cause::Ok, true));
+    let diagnosis = by_operator(&rooms, &booking).await;
+    assert_eq!((diagnosis.cause, check(&diagnosis, "sid_agrees")), (Cause::SidMismatch, Some(false)));
+    let diagnosis = by_host(&rooms, &booking).await;
+    assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::Ok, true));
     assert_eq!(world.record(&booking).await.room_sid, record.room_sid);
 
     let fresh = world.booking(State::OpenNow).await;
     assert_eq!(by_operator(&rooms, &fresh).await.cause, Cause::RoomPending);
-    let told = by_host(&rooms, &fresh).await;
-    assert_eq!((told.cause, told.repaired), (Cause::Ok, true));
+    let diagnosis = by_host(&rooms, &fresh).await;
+    assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::Ok, true));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn clocks_that_are_apart_are_told_before_the_tokens_they_spoil(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn clock_skew_is_reported_before_refused_tokens(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().advance(Hand::Tokens, Wait::from_secs(50));
-    let told = by_host(&rooms, &booking).await;
-    assert_eq!((told.cause, check(&told, "token_accepted")), (Cause::ClockSkew, Some(true)));
-    let skew: i64 = told.facts["clock_skew_seconds"].parse().unwrap();
+    let diagnosis = by_host(&rooms, &booking).await;
+    assert_eq!((diagnosis.cause, check(&diagnosis, "token_accepted")), (Cause::ClockSkew, Some(true)));
+    let skew: i64 = diagnosis.facts["clock_skew_seconds"].parse().unwrap();
     assert!((45..=55).contains(&skew), "{skew}");
     world.server().advance(Hand::Tokens, Wait::from_hours(1));
-    let told = by_host(&rooms, &booking).await;
-    assert_eq!((told.cause, check(&told, "livekit_key")), (Cause::ClockSkew, Some(false)), "{told:?}");
+    let diagnosis = by_host(&rooms, &booking).await;
+    assert_eq!(
+        (diagnosis.cause, check(&diagnosis, "livekit_key")),
+        (Cause::ClockSkew, Some(false)),
+        "{diagnosis:?}"
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_livekit_that_makes_rooms_by_itself_is_a_warning(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn auto_create_is_a_warning(_: PgPoolOptions, connect: PgConnectOptions) {
     let livekit = testkit::livekit_with(|config| config.auto_create = true).await;
-    let world = World::beside(connect, Arc::new(livekit)).await;
+    let world = World::with_livekit(connect, Arc::new(livekit)).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
-    let told = by_host(&rooms, &booking).await;
-    assert_eq!((told.cause, told.cause.scenario()), (Cause::AutoCreateOn, Scenario::Ok));
-    assert_eq!(world.names().len(), 1, "the probe made no room");
+    let diagnosis = by_host(&rooms, &booking).await;
+    assert_eq!((diagnosis.cause, diagnosis.cause.scenario()), (Cause::AutoCreateOn, Scenario::Ok));
+    assert_eq!(world.names().len(), 1, "the probe created no room");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn silent_webhooks_are_a_warning_once_they_had_the_time(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn silent_webhooks_are_a_warning_after_30_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     assert_eq!(check(&by_host(&rooms, &booking).await, "webhooks"), None);
     world.pass_time(Duration::seconds(31));
-    let told = by_host(&rooms, &booking).await;
-    assert_eq!((told.cause, check(&told, "webhooks")), (Cause::WebhooksSilent, Some(false)));
+    let diagnosis = by_host(&rooms, &booking).await;
+    assert_eq!((diagnosis.cause, check(&diagnosis, "webhooks")), (Cause::WebhooksSilent, Some(false)));
     let sid = record.room_sid.unwrap();
     world
         .execute(&format!(
@@ -216,7 +217,7 @@ async fn silent_webhooks_are_a_warning_once_they_had_the_time(_: PgPoolOptions, 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn plain_websockets_do_not_open_from_pages_over_https(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn plain_websocket_is_reported_when_the_page_is_https(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms_with(|config| config.app_url = Some("https://app.example.org".into())).await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -224,7 +225,7 @@ async fn plain_websockets_do_not_open_from_pages_over_https(_: PgPoolOptions, co
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_booking_that_is_over_or_to_come_is_told_as_such(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn closed_or_future_booking_is_reported_with_its_cause(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for (state, cause) in [
@@ -237,31 +238,33 @@ async fn a_booking_that_is_over_or_to_come_is_told_as_such(_: PgPoolOptions, con
         if state == State::OpensTomorrow {
             rooms.create(owner(&booking)).await.unwrap();
         }
-        let told = by_operator(&rooms, &booking).await;
-        assert_eq!((told.cause, told.cause.scenario()), (cause, Scenario::Refused), "{told:?}");
-        assert!(told.facts.contains_key("opens_at"));
+        let diagnosis = by_operator(&rooms, &booking).await;
+        assert_eq!(
+            (diagnosis.cause, diagnosis.cause.scenario()),
+            (cause, Scenario::Refused),
+            "{diagnosis:?}"
+        );
+        assert!(diagnosis.facts.contains_key("opens_at"));
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_the_token_service_refuses_is_told_and_livekit_is_not_asked(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn token_refusal_is_reported_without_asking_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     let asked = world.server().calls("rtc/validate");
     for &refused in Reason::ALL {
-        let told = diagnose(&rooms, &hosts::person(&booking.guest), target(&booking), Some(refused)).await;
-        assert_eq!(told.cause, Cause::of(refused));
-        assert_eq!(check(&told, "token_accepted"), None);
+        let diagnosis =
+            diagnose(&rooms, &hosts::person(&booking.guest), target(&booking), Some(refused)).await;
+        assert_eq!(diagnosis.cause, Cause::of(refused));
+        assert_eq!(check(&diagnosis, "token_accepted"), None);
     }
     assert_eq!(world.server().calls("rtc/validate"), asked);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_live_room_tells_what_a_join_would_lead_to(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn live_room_diagnosis_predicts_the_join(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let no_seat = Some(Reason::NotParticipant);
@@ -285,16 +288,16 @@ async fn a_live_room_tells_what_a_join_would_lead_to(_: PgPoolOptions, connect: 
     let seats = sqlx::query_scalar!(
         r#"select count(*) as "n!" from live_room_attendance where user_id = 'a-visitor'"#
     );
-    assert_eq!(seats.fetch_one(&world.pool).await.unwrap(), 0, "no seat was taken");
+    assert_eq!(seats.fetch_one(&world.pool).await.unwrap(), 0, "the diagnosis took a seat");
 
     let (idle, _) = world.host_with(LiveStatus::Ended).await;
     let idle = Target { kind: TargetKind::LiveRoom, id: idle.room.id };
     assert_eq!(diagnose(&rooms, &system_caller(), idle, None).await.cause, Cause::RoomNotActive);
 }
 
-/// The token is the last thing that is looked at: until then all is made anew.
+/// The token is checked last: when that hangs, everything before it has been repaired.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_second_look_that_takes_too_long_leaves_what_was_found_first(
+async fn first_diagnosis_is_kept_when_the_second_check_times_out(
     _: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -302,13 +305,13 @@ async fn a_second_look_that_takes_too_long_leaves_what_was_found_first(
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.admin().delete_room(&record.room_name).await.unwrap();
-    let made = world.server().calls("CreateRoom");
+    let created = world.server().calls("CreateRoom");
     let asked = chassis::context::with_budget(Wait::from_millis(700), by_host(&rooms, &booking));
     let hanging = async {
-        world.reached("CreateRoom", made + 1).await;
+        world.reached("CreateRoom", created + 1).await;
         world.server().faults().set("rtc/validate", Fault::Hang);
     };
-    let (told, ()) = futures::join!(asked, hanging);
-    assert_eq!((told.cause, told.repaired), (Cause::RoomMissing, true), "{told:?}");
+    let (diagnosis, ()) = futures::join!(asked, hanging);
+    assert_eq!((diagnosis.cause, diagnosis.repaired), (Cause::RoomMissing, true), "{diagnosis:?}");
     assert_eq!(world.record(&booking).await.generation, 2);
 }

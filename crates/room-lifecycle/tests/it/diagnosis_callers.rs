@@ -1,4 +1,4 @@
-//! Who asks for a diagnosis or a repair: what he may name, what is kept from him, and what he may set right.
+//! Callers of diagnosis and repair: how they may name a room, what is hidden from them, and what they may repair.
 
 use chassis::{
     diagnosis::{Cause, Scenario},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_is_found_by_whatever_people_paste(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn room_is_found_by_id_name_or_url(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
@@ -34,28 +34,25 @@ async fn a_room_is_found_by_whatever_people_paste(_: PgPoolOptions, connect: PgC
     let live = Target { kind: TargetKind::LiveRoom, id: host.room.id };
     let other = rooms.find_target(Some(&guest), &session.to_string()).await.unwrap();
     assert_eq!(other, Some(FoundTarget::Other { names: "live_session", belongs_to: live }));
-    let told = rooms.diagnose_reference(&system_caller(), &session.to_string()).await.unwrap();
-    assert_eq!((told.cause, told.cause.scenario()), (Cause::RoomIdMismatch, Scenario::B));
-    assert_eq!(told.facts["belongs_to"], host.room.id.to_string());
+    let diagnosis = rooms.diagnose_reference(&system_caller(), &session.to_string()).await.unwrap();
+    assert_eq!((diagnosis.cause, diagnosis.cause.scenario()), (Cause::RoomIdMismatch, Scenario::B));
+    assert_eq!(diagnosis.facts["belongs_to"], host.room.id.to_string());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn who_may_not_know_of_a_room_finds_nothing_and_repairs_nothing(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn hidden_room_is_not_found_and_not_repaired(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     let (host, session) = world.host_with(LiveStatus::Live).await;
     world.execute("update live_rooms set access_level = 'group'").await;
     world.execute("update live_room_sessions set access_level = 'group'").await;
-    let notice = sqlx::query_scalar!(
+    let notification = sqlx::query_scalar!(
         "insert into notifications (user_id, kind, session_id, dedupe_key) values ($1, 'reminder', $2, 'k') returning id",
         booking.host,
         booking.id
     );
-    let notice = notice.fetch_one(&world.pool).await.unwrap();
+    let notification = notification.fetch_one(&world.pool).await.unwrap();
     let references = [
         booking.id.to_string(),
         record.room_name.clone(),
@@ -63,7 +60,7 @@ async fn who_may_not_know_of_a_room_finds_nothing_and_repairs_nothing(
         format!("https://app.example.org/meeting/{}", booking.id),
         host.room.id.to_string(),
         session.to_string(),
-        notice.to_string(),
+        notification.to_string(),
     ];
     let stranger = hosts::person("a-stranger");
     for reference in &references {
@@ -73,16 +70,20 @@ async fn who_may_not_know_of_a_room_finds_nothing_and_repairs_nothing(
         assert!(rooms.find_target(Some(&hosts::admin()), reference).await.unwrap().is_some(), "{reference}");
     }
     let guest = hosts::person(&booking.guest);
-    assert_eq!(rooms.find_target(Some(&guest), &notice.to_string()).await.unwrap(), None, "it is the host's");
+    assert_eq!(
+        rooms.find_target(Some(&guest), &notification.to_string()).await.unwrap(),
+        None,
+        "the notification is the host's"
+    );
 
-    let told = rooms.diagnose(Some(&stranger), target(&booking), None).await.unwrap();
-    assert_eq!(told.cause, Cause::RoomNotKnown, "nor when the room is named to us directly");
+    let diagnosis = rooms.diagnose(Some(&stranger), target(&booking), None).await.unwrap();
+    assert_eq!(diagnosis.cause, Cause::RoomNotKnown, "also when the target is given directly");
     assert_eq!(reason(rooms.repair_target(&stranger, None, target(&booking)).await), Reason::RoomNotFound);
     assert_eq!(reason(rooms.repair_target(&guest, None, target(&booking)).await), Reason::NotHost);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_repair_by_host_or_admin_is_one_reconcile(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn repair_by_host_or_admin_is_one_reconcile(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for caller in [None, Some(hosts::admin()), Some(system_caller())] {
@@ -95,11 +96,11 @@ async fn a_repair_by_host_or_admin_is_one_reconcile(_: PgPoolOptions, connect: P
     }
     let unmade = world.booking(State::OpenNow).await;
     assert!(rooms.repair_target(&hosts::person(&unmade.host), None, target(&unmade)).await.unwrap());
-    assert_eq!(by_operator(&rooms, &unmade).await.cause, Cause::Ok, "the intent is made too");
+    assert_eq!(by_operator(&rooms, &unmade).await.cause, Cause::Ok, "the repair also writes the intent");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_signed_repair_of_a_nest_is_carried_out_once(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn signed_repair_of_a_nest_runs_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;

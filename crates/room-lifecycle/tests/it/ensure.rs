@@ -1,4 +1,4 @@
-//! A room that was seen just now: one, the same for everybody, whatever LiveKit does (I1).
+//! `ensure` returns one recently confirmed room, the same for all callers, even when LiveKit fails (I1).
 
 use futures::future::join_all;
 use livekit_dev::Fault;
@@ -12,10 +12,7 @@ use domain::{Owner, RoomStatus, SessionId};
 use uuid::Uuid;
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_first_call_makes_one_room_with_our_metadata_limits_and_timeouts(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn first_ensure_creates_room_with_metadata_and_limits(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
@@ -24,22 +21,22 @@ async fn the_first_call_makes_one_room_with_our_metadata_limits_and_timeouts(
     assert_eq!(record.room_name, format!("session-{}", booking.id));
     assert_eq!((record.status, record.generation), (RoomStatus::Active, 1));
     assert_eq!(world.names(), std::slice::from_ref(&record.room_name));
-    let made = world.server().room(&record.room_name).unwrap();
-    assert_eq!(Some(made.sid), record.room_sid);
+    let created = world.server().room(&record.room_name).unwrap();
+    assert_eq!(Some(created.sid), record.room_sid);
     let deployment = sqlx::query_scalar!("select id from deployment").fetch_one(&world.pool).await.unwrap();
-    let metadata: serde_json::Value = serde_json::from_str(&made.metadata).unwrap();
+    let metadata: serde_json::Value = serde_json::from_str(&created.metadata).unwrap();
     assert_eq!(metadata["deployment"], deployment.to_string());
     assert_eq!(metadata["session_id"], booking.id.to_string());
-    assert_eq!(made.max_participants, 7, "two and a fence");
-    // Until an hour after the window: it began 5 min ago and stays open for 2 h after the start.
-    let left = Duration::seconds(i64::from(made.empty_timeout));
+    assert_eq!(created.max_participants, 7, "two participants and a margin of five");
+    // The timeouts end an hour after the window, which began 5 min ago and closes 2 h after the start.
+    let left = Duration::seconds(i64::from(created.empty_timeout));
     assert!((Duration::minutes(174)..=Duration::minutes(175)).contains(&left), "{left}");
-    assert_eq!(made.empty_timeout, made.departure_timeout);
+    assert_eq!(created.empty_timeout, created.departure_timeout);
     assert_eq!(world.status(&booking, &booking.guest).await, "invited");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn while_the_record_is_fresh_livekit_is_not_called(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn ensure_does_not_call_livekit_when_the_record_is_fresh(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
@@ -50,7 +47,7 @@ async fn while_the_record_is_fresh_livekit_is_not_called(_: PgPoolOptions, conne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_record_that_is_not_fresh_costs_one_list(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn ensure_lists_rooms_once_when_the_record_is_old(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
@@ -65,10 +62,7 @@ async fn a_record_that_is_not_fresh_costs_one_list(_: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_confirmation_from_the_future_is_not_believed_and_heals(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn confirmation_from_the_future_is_replaced(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -80,7 +74,7 @@ async fn a_confirmation_from_the_future_is_not_believed_and_heals(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_about_to_close_is_looked_at_again_and_stays(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn closing_room_is_checked_and_kept_open_by_ensure(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
@@ -94,7 +88,7 @@ async fn a_room_about_to_close_is_looked_at_again_and_stays(_: PgPoolOptions, co
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_hundred_people_at_a_missing_room_get_the_same_one(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn missing_room_is_created_once_for_200_callers(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
@@ -109,7 +103,7 @@ async fn two_hundred_people_at_a_missing_room_get_the_same_one(_: PgPoolOptions,
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_forced_look_skips_freshness_and_is_shared(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn forced_check_ignores_freshness_and_is_shared(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
@@ -117,28 +111,28 @@ async fn a_forced_look_skips_freshness_and_is_shared(_: PgPoolOptions, connect: 
     rooms.ensure(owner(&booking), true).await.unwrap();
     assert_eq!(world.server().calls("ListRooms"), 1);
 
-    let looks_since = |looks| looks + (began.elapsed().as_secs() / 2).saturating_sub(1); // on a slow machine
+    let lists_since = |lists| lists + (began.elapsed().as_secs() / 2).saturating_sub(1); // on a slow machine
     let answers = join_all((0..100).map(|_| rooms.ensure(owner(&booking), true))).await;
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap().room_sid == first.room_sid));
-    let looks = world.server().calls("ListRooms");
-    assert!(looks == 2 || looks <= looks_since(2), "one look, 2 s later, for everybody who asked: {looks}");
+    let lists = world.server().calls("ListRooms");
+    assert!(lists == 2 || lists <= lists_since(2), "one list, 2 s later, for all callers: {lists}");
 
     let mut calls = Vec::new();
     for _ in 0..20 {
         let (rooms, owner) = (Rooms::clone(&rooms), owner(&booking));
         calls.push(tokio::spawn(async move { rooms.ensure(owner, true).await }));
-        world.record(&booking).await; // they come one after the other
+        world.record(&booking).await; // the calls start one after the other
     }
     assert!(join_all(calls).await.into_iter().all(|answer| answer.unwrap().is_ok()));
     let more = world.server().calls("ListRooms");
-    assert!(more == looks + 1 || more <= looks_since(3), "also for those who came while it waited: {more}");
+    assert!(
+        more == lists + 1 || more <= lists_since(3),
+        "callers that came during the wait share it: {more}"
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_livekit_refuses_gets_a_working_room_by_asking_once_more(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn forced_ensure_replaces_a_lost_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
@@ -160,7 +154,7 @@ async fn whoever_livekit_refuses_gets_a_working_room_by_asking_once_more(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_restart_of_livekit_leads_to_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn room_gets_its_next_generation_after_a_livekit_restart(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -173,7 +167,7 @@ async fn a_restart_of_livekit_leads_to_the_next_generation(_: PgPoolOptions, con
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn owners_that_are_not_open_are_refused_with_their_reason(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn closed_owner_is_refused_with_its_reason(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for (state, why) in [
@@ -185,23 +179,20 @@ async fn owners_that_are_not_open_are_refused_with_their_reason(_: PgPoolOptions
         assert_eq!(reason(rooms.ensure(owner(&booking), false).await), why, "{state:?}");
         let pending = testkit::seed::pending_room(&world.pool, &booking).await;
         assert_eq!(reason(rooms.ensure(owner(&booking), true).await), why, "{state:?} with a record");
-        assert_eq!(world.marks(pending.id).await, 1, "its end is not far");
+        assert_eq!(world.marks(pending.id).await, 1, "a mark schedules the end");
     }
-    let nobody = Owner::Session(SessionId(Uuid::new_v4()));
-    assert_eq!(reason(rooms.ensure(nobody, false).await), Reason::SessionNotFound);
+    let unknown = Owner::Session(SessionId(Uuid::new_v4()));
+    assert_eq!(reason(rooms.ensure(unknown, false).await), Reason::SessionNotFound);
     assert_eq!(world.server().calls("CreateRoom"), 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_under_an_unknown_sid_is_adopted_and_gets_our_metadata(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn room_with_unknown_sid_is_adopted_with_our_metadata(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     let metadata = world.server().room(&first.room_name).unwrap().metadata;
-    world.remake_on_livekit(&first.room_name).await;
+    world.recreate_on_livekit(&first.room_name).await;
     let next = rooms.ensure(owner(&booking), true).await.unwrap();
     let there = world.server().room(&first.room_name).unwrap();
     assert_eq!((next.generation, next.room_sid.as_ref()), (1, Some(&there.sid)));
@@ -210,15 +201,12 @@ async fn a_room_under_an_unknown_sid_is_adopted_and_gets_our_metadata(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_adopted_room_gets_our_metadata_even_if_the_first_try_fails(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn adopted_room_gets_our_metadata_after_a_failed_attempt(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     let metadata = world.server().room(&first.room_name).unwrap().metadata;
-    world.remake_on_livekit(&first.room_name).await;
+    world.recreate_on_livekit(&first.room_name).await;
     world.server().faults().set_next("UpdateRoomMetadata", 1, crate::harness::refused());
     assert_eq!(reason(rooms.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
     rooms.pass().await.unwrap();
@@ -227,7 +215,7 @@ async fn an_adopted_room_gets_our_metadata_even_if_the_first_try_fails(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_person_inside_outweighs_a_list_without_the_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn occupied_room_is_kept_when_not_listed(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
@@ -236,12 +224,12 @@ async fn a_person_inside_outweighs_a_list_without_the_room(_: PgPoolOptions, con
     assert_eq!(reason(rooms.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
     world.server().faults().clear();
     world.pass_time(Duration::seconds(6));
-    let other = world.rooms().await; // the first one shares its failure for a second
+    let other = world.rooms().await; // the first replica shares its failure for a second
     assert_eq!(other.ensure(owner(&booking), true).await.unwrap().room_sid, first.room_sid);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_record_that_somebody_deleted_is_made_anew(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn deleted_record_is_recreated(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
@@ -249,7 +237,7 @@ async fn a_record_that_somebody_deleted_is_made_anew(_: PgPoolOptions, connect: 
     sqlx::query!("delete from livekit_rooms where id = $1", first.id.0).execute(&world.pool).await.unwrap();
     rooms.pass().await.unwrap();
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&other).await.status, RoomStatus::Active, "nobody else is held up");
+    assert_eq!(world.record(&other).await.status, RoomStatus::Active, "other bookings are not delayed");
     assert_eq!(rooms.ensure(owner(&booking), false).await.unwrap().room_name, first.room_name);
     world.server().restart();
     rooms.ensure(owner(&booking), true).await.unwrap();
@@ -258,35 +246,32 @@ async fn a_record_that_somebody_deleted_is_made_anew(_: PgPoolOptions, connect: 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_answer_is_never_older_than_five_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn ensured_room_was_confirmed_within_five_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     for step in [1, 4, 5, 6, 60, 3_000, -20, -3_000] {
         world.pass_time(Duration::seconds(step));
         let record = rooms.ensure(owner(&booking), false).await.unwrap();
-        let seen: OffsetDateTime = record.confirmed_at.unwrap();
-        assert!(seen <= record.now && record.now - seen <= Duration::seconds(5), "after {step} s");
+        let confirmed: OffsetDateTime = record.confirmed_at.unwrap();
+        assert!(confirmed <= record.now && record.now - confirmed <= Duration::seconds(5), "after {step} s");
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_look_ahead_renews_a_record_that_grows_old_once_for_all(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn prefetch_renews_an_aging_record_once_for_all(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     let before = world.server().calls("ListRooms");
     rooms.refresh(owner(&booking)).await.unwrap();
-    assert_eq!(world.server().calls("ListRooms"), before, "a young record needs no look");
+    assert_eq!(world.server().calls("ListRooms"), before, "a fresh record needs no check");
     world.pass_time(Duration::seconds(3));
-    let looks = join_all((0..50).map(|_| rooms.refresh(owner(&booking)))).await;
-    assert!(looks.iter().all(Result::is_ok));
+    let lists = join_all((0..50).map(|_| rooms.refresh(owner(&booking)))).await;
+    assert!(lists.iter().all(Result::is_ok));
     assert_eq!(world.server().calls("ListRooms"), before + 1);
     world.complete(&booking).await;
     world.pass_time(Duration::seconds(3));
     rooms.refresh(owner(&booking)).await.unwrap();
-    assert_eq!(world.server().calls("ListRooms"), before + 1, "nobody needs a room that is over");
+    assert_eq!(world.server().calls("ListRooms"), before + 1, "a closed room is not refreshed");
 }

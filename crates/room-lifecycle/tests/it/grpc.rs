@@ -1,4 +1,4 @@
-//! The service as its peers reach it: who may ask what, and work that goes on without its caller.
+//! The gRPC service: which callers may call what, and work that completes without its client.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::harness::{Booking, Replica, State, World, owner};
 
 type Client = RoomServiceClient<Transport>;
 
-/// The routes of a replica without loops, on a socket.
+/// Serves a replica without loops on a socket.
 async fn serve(rooms: &Rooms, runtime: &TestRuntime) -> Client {
     let routes = Routes::new(RoomServiceServer::new(rooms.clone()));
     let served = testkit::serve_routes(routes, &testkit::internal(), &runtime.lifecycle).await;
@@ -53,7 +53,7 @@ fn why<T>(answer: Result<Response<T>, Status>) -> Option<Reason> {
     answer.err().map(|status| Refusal::from_status(&status).reason)
 }
 
-/// What every call says to this caller about this session.
+/// The refusals of all calls for this caller and session.
 async fn ask_all(client: &Client, caller: Option<&Caller>, id: &str, user: &str) -> [Option<Reason>; 6] {
     let (caller, session_id) = (|| caller.cloned(), || id.to_owned());
     let user_id = user.to_owned();
@@ -80,7 +80,7 @@ async fn ask_all(client: &Client, caller: Option<&Caller>, id: &str, user: &str)
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn each_call_answers_whom_it_should(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn each_call_answers_only_permitted_callers(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, _rooms, client, _runtime) = world(connect).await;
     let booking = world.booking(State::OpenNow).await;
     let id = booking.id.to_string();
@@ -102,10 +102,7 @@ async fn each_call_answers_whom_it_should(_: PgPoolOptions, connect: PgConnectOp
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ids_that_are_none_and_sessions_that_are_not_are_told_apart(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn invalid_id_and_unknown_session_have_own_reasons(_: PgPoolOptions, connect: PgConnectOptions) {
     let (_world, _rooms, client, _runtime) = world(connect).await;
     let (wrong, absent) = (Some(Reason::InvalidSessionId), Some(Reason::SessionNotFound));
     for caller in [system_caller(), admin()] {
@@ -115,7 +112,7 @@ async fn ids_that_are_none_and_sessions_that_are_not_are_told_apart(
             let wanted = [wrong, alone(wrong), alone(wrong), wrong, wrong, alone(wrong)];
             assert_eq!(ask_all(&client, Some(&caller), id, "x").await, wanted, "{id}");
         }
-        // To end or retime what is not there is done already.
+        // EndRoom and RetimeRoom of an unknown session have nothing to do and succeed.
         let id = Uuid::new_v4().to_string();
         let wanted = [absent, alone(absent), alone(None), absent, absent, alone(None)];
         assert_eq!(ask_all(&client, Some(&caller), &id, "x").await, wanted);
@@ -123,7 +120,7 @@ async fn ids_that_are_none_and_sessions_that_are_not_are_told_apart(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn closed_sessions_say_why(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn closed_session_is_refused_with_its_reason(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, _rooms, client, _runtime) = world(connect).await;
     for (state, reason) in [
         (State::Completed, Reason::MeetingEnded),
@@ -137,7 +134,7 @@ async fn closed_sessions_say_why(_: PgPoolOptions, connect: PgConnectOptions) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_host_and_strangers_cannot_be_kicked(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn kick_of_host_or_stranger_is_refused(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, mut client, _runtime) = world(connect).await;
     let (booking, _) = world.open_room(&rooms).await;
     for user in [booking.host.as_str(), "a-stranger", ""] {
@@ -152,12 +149,12 @@ async fn the_host_and_strangers_cannot_be_kicked(_: PgPoolOptions, connect: PgCo
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_end_is_done_once_and_may_be_asked_for_twice(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn end_room_is_idempotent(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, mut client, _runtime) = world(connect).await;
     let (booking, record) = world.open_room(&rooms).await;
     let end = || EndRoomRequest { caller: Some(system_caller()), session_id: booking.id.to_string() };
     client.end_room(end()).await.unwrap();
-    assert_eq!(world.names(), [record.room_name], "its owner is still open: nothing ends");
+    assert_eq!(world.names(), [record.room_name], "the owner is still open, so the room stays");
     world.complete(&booking).await;
     for _ in 0..2 {
         client.end_room(end()).await.unwrap();
@@ -167,7 +164,7 @@ async fn an_end_is_done_once_and_may_be_asked_for_twice(_: PgPoolOptions, connec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_status_tells_what_the_parties_need(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn session_status_has_room_and_participants(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, mut client, _runtime) = world(connect).await;
     let booking = world.booking(State::OpenNow).await;
     let ask = |booking: &Booking| GetSessionStatusRequest {
@@ -181,10 +178,10 @@ async fn a_status_tells_what_the_parties_need(_: PgPoolOptions, connect: PgConne
     rooms.reconcile(&[record.id]).await.unwrap();
     let after = client.get_session_status(ask(&booking)).await.unwrap().into_inner();
     assert_eq!(after.room.unwrap().room_name, record.room_name);
-    let people: Vec<_> =
+    let participants: Vec<_> =
         after.participants.iter().map(|one| (one.role(), one.name.as_str(), one.status())).collect();
     assert_eq!(
-        people,
+        participants,
         [
             (Role::Host, "Hanna Host", ParticipantStatus::Invited),
             (Role::Guest, "Gustav Guest", ParticipantStatus::Joined)
@@ -193,7 +190,7 @@ async fn a_status_tells_what_the_parties_need(_: PgPoolOptions, connect: PgConne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_webhook_needs_its_signature_and_nothing_else(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn webhook_is_accepted_by_its_signature_alone(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, _rooms, mut client, _runtime) = world(connect).await;
     let body = br#"{"id": "EV_1", "event": "room_started"}"#.to_vec();
     let send = |authorization: String| ReceiveWebhookRequest { authorization, body: body.clone() };
@@ -202,7 +199,7 @@ async fn a_webhook_needs_its_signature_and_nothing_else(_: PgPoolOptions, connec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn work_goes_on_when_its_caller_is_gone(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn create_room_completes_after_the_client_disconnects(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, _rooms, client, _runtime) = world(connect).await;
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -223,7 +220,7 @@ async fn work_goes_on_when_its_caller_is_gone(_: PgPoolOptions, connect: PgConne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_service_that_runs_heals_without_being_asked(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn running_service_creates_and_removes_rooms_by_itself(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let runtime = testkit::runtime();
     let mut config = world.config();
@@ -232,8 +229,8 @@ async fn a_service_that_runs_heals_without_being_asked(_: PgPoolOptions, connect
     let served = testkit::serve_routes(routes, &config.grpc, &runtime.lifecycle).await;
     let mut client = RoomServiceClient::new(served.transport);
 
-    let booking = world.booking(State::OpenNow).await; // and nobody calls CreateRoom
-    let active = testkit::eventually("its room is made", async || {
+    let booking = world.booking(State::OpenNow).await; // CreateRoom is not called
+    let active = testkit::eventually("the room is created", async || {
         let record = room_lifecycle::store::find_record(&world.pool, booking.id).await.unwrap();
         record.filter(|record| record.status == RoomStatus::Active)
     })
@@ -249,10 +246,10 @@ async fn a_service_that_runs_heals_without_being_asked(_: PgPoolOptions, connect
         .unwrap();
     assert_eq!(again.into_inner().room.unwrap().room_name, active.room_name);
     world.join(&active.room_name, &booking.guest);
-    testkit::eventually("the guest is seen", async || {
+    testkit::eventually("the guest has joined", async || {
         (world.status(&booking, &booking.guest).await == "joined").then_some(())
     })
     .await;
     world.complete(&booking).await;
-    testkit::eventually("its room is gone", async || world.names().is_empty().then_some(())).await;
+    testkit::eventually("the room is deleted", async || world.names().is_empty().then_some(())).await;
 }

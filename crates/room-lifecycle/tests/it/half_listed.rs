@@ -1,4 +1,4 @@
-//! LiveKit's list has some of those who are in a room, or lacks a room that clients have come back to: the living stay.
+//! LiveKit lists only some participants of a room, or lacks a room that clients rejoined. Connected participants stay.
 
 use domain::RoomStatus;
 use livekit_api::services::room::CreateRoomOptions;
@@ -12,17 +12,17 @@ use crate::{
     webhooks::event,
 };
 
-/// A meeting that LiveKit's store had forgotten and has written down again, with its host alone and a count of two.
+/// A meeting that LiveKit's store lost and wrote again, with only the host listed and a count of two.
 async fn half_listed(connect: PgConnectOptions) -> (World, Replica, Booking, Record) {
     let world = World::with_store(connect, Store::RedisLike).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     world.join(&record.room_name, "observer");
     world.server().flush();
-    world.server().leave(&record.room_name, "observer").unwrap(); // LiveKit writes the room down again
+    world.server().leave(&record.room_name, "observer").unwrap(); // LiveKit stores the room again
     world.join(&record.room_name, &booking.host); // the client reconnects
     assert_eq!(world.names(), std::slice::from_ref(&record.room_name));
-    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert_eq!(world.connected(&record.room_name).len(), 2);
     (world, rooms, booking, record)
 }
 
@@ -32,10 +32,10 @@ async fn counted_participant_stays_joined(_: PgPoolOptions, connect: PgConnectOp
     for _ in 0..4 {
         world.check(&rooms, &record).await;
         assert_eq!(world.status(&booking, &booking.guest).await, "joined");
-        world.pass_time(Duration::seconds(2)); // the last one 6 s after the first
+        world.pass_time(Duration::seconds(2)); // the last check is 6 s after the first
     }
     assert_eq!(world.record(&booking).await.generation, 1);
-    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert_eq!(world.connected(&record.room_name).len(), 2);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -43,10 +43,10 @@ async fn half_listed_room_is_replaced_after_two_checks(_: PgPoolOptions, connect
     let (world, rooms, booking, record) = half_listed(connect).await;
     world.check(&rooms, &record).await;
     world.pass_time(Duration::seconds(8));
-    rooms.drain().await.unwrap(); // the first check has marked it for then
+    rooms.drain().await.unwrap(); // the first check has set a mark for this time
     let next = world.record(&booking).await;
     assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
-    assert!(world.inside(&record.room_name).is_empty());
+    assert!(world.connected(&record.room_name).is_empty());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -72,7 +72,7 @@ async fn counted_participant_stays_joined_where_deletion_is_off(_: PgPoolOptions
         world.pass_time(Duration::seconds(6));
     }
     assert_eq!(world.status(&booking, &booking.guest).await, "joined");
-    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert_eq!(world.connected(&record.room_name).len(), 2);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -88,7 +88,7 @@ async fn room_that_clients_came_back_to_is_adopted(_: PgPoolOptions, connect: Pg
     let kept = world.record(&booking).await;
     assert_eq!((kept.generation, kept.status), (1, RoomStatus::Active));
     assert_ne!(kept.room_sid, record.room_sid);
-    assert_eq!(world.inside(&record.room_name), [booking.host.as_str()]);
+    assert_eq!(world.connected(&record.room_name), [booking.host.as_str()]);
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
@@ -97,7 +97,7 @@ async fn room_that_was_adopted_meanwhile_is_not_retired(_: PgPoolOptions, connec
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
-    world.remake_on_livekit(&record.room_name).await;
+    world.recreate_on_livekit(&record.room_name).await;
     rooms.ensure(owner(&booking), true).await.unwrap();
     assert!(!store::set_next_generation(&world.pool, &record, "missing", true).await.unwrap());
     assert_eq!(world.record(&booking).await.generation, 1);
@@ -105,7 +105,10 @@ async fn room_that_was_adopted_meanwhile_is_not_retired(_: PgPoolOptions, connec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unlisted_room_of_someone_no_check_has_found_is_closed(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn unlisted_room_is_closed_when_no_check_found_its_occupant(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let world = World::with_store(connect, Store::RedisLike).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
@@ -118,5 +121,8 @@ async fn unlisted_room_of_someone_no_check_has_found_is_closed(_: PgPoolOptions,
         world.pass_time(Duration::seconds(5));
     }
     assert_eq!(world.record(&booking).await.generation, 2);
-    assert!(world.inside(&record.room_name).is_empty(), "no one is left in a room that no one can end");
+    assert!(
+        world.connected(&record.room_name).is_empty(),
+        "no participant stays in a room that cannot be ended"
+    );
 }

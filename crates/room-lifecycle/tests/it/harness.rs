@@ -1,4 +1,4 @@
-//! One database, one LiveKit, any number of replicas, and a database clock that a test moves.
+//! Fixtures: one database, one LiveKit, any number of replicas, and a database clock that the test moves.
 
 mod bookings;
 pub mod bucket;
@@ -26,12 +26,12 @@ pub use testkit::seed::{Booking, State};
 pub use self::{bookings::owner, livekit::refused, replicas::Replica};
 
 pub struct World {
-    /// With all rights, and the clock of the replicas.
+    /// Has all rights and the replicas' clock.
     pub pool: PgPool,
     pub connect: PgConnectOptions,
     pub livekit: Arc<testkit::LiveKit>,
     offset_ms: Arc<AtomicI64>,
-    /// Where recordings go; None: nothing is recorded.
+    /// Where recordings are written. None: nothing is recorded.
     folder: Option<Arc<TempDir>>,
 }
 
@@ -47,11 +47,11 @@ impl World {
             config.webhooks.retry_base = std::time::Duration::from_millis(10);
         })
         .await;
-        Self::beside(connect, Arc::new(livekit)).await
+        Self::with_livekit(connect, Arc::new(livekit)).await
     }
 
     /// Another database with the same LiveKit.
-    pub async fn beside(connect: PgConnectOptions, livekit: Arc<testkit::LiveKit>) -> Self {
+    pub async fn with_livekit(connect: PgConnectOptions, livekit: Arc<testkit::LiveKit>) -> Self {
         let offset_ms = Arc::<AtomicI64>::default();
         let pool = clock::pool(&connect, &offset_ms, None);
         testkit::slow_database_clock(&pool).await;
@@ -59,7 +59,7 @@ impl World {
     }
 }
 
-/// What a failure is to a caller.
+/// The reason that a caller gets for a failure.
 pub fn reason<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Reason {
     Refusal::from(outcome.unwrap_err()).reason
 }

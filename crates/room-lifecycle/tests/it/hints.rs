@@ -1,4 +1,4 @@
-//! Webhooks are hints: lost, tripled or shuffled, the final state is the same after two passes (I8).
+//! Webhooks are hints: when they are lost, tripled or shuffled, the state after two passes is the same (I8).
 
 use axum::{Router, body::Bytes, extract::State as Shared, http::HeaderMap, routing::post};
 use livekit_dev::{Mishap, Order};
@@ -18,7 +18,7 @@ enum Delivery {
     Reversed,
 }
 
-/// LiveKit's webhooks go to this replica, over HTTP as through the gateway.
+/// Sends LiveKit's webhooks to this replica over HTTP, as through the gateway.
 async fn receive(world: &World, rooms: &Rooms) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -32,7 +32,7 @@ async fn hook(Shared(rooms): Shared<Rooms>, headers: HeaderMap, body: Bytes) {
     rooms.receive_webhook(token, &body).await.unwrap();
 }
 
-/// Everybody's status and how the room ended, without the times.
+/// The status of host and guest, and the room's status and generation.
 async fn state(world: &World, booking: &Booking) -> (String, String, String, i32) {
     let record = world.record(booking).await;
     (
@@ -43,8 +43,8 @@ async fn state(world: &World, booking: &Booking) -> (String, String, String, i32
     )
 }
 
-/// The guest joins, leaves and joins again, and so does the host; then one meeting ends, and from the other the
-/// host leaves. Passes come now and then.
+/// Guest and host join, leave and join again. Then one meeting ends, and the host leaves the other. Passes run
+/// between the steps.
 async fn scenario(world: &World, delivery: Delivery) -> Vec<(String, String, String, i32)> {
     let rooms = world.rooms().await;
     receive(world, &rooms).await;
@@ -81,7 +81,7 @@ async fn scenario(world: &World, delivery: Delivery) -> Vec<(String, String, Str
     }
     server.webhooks_idle().await;
     if delivery == Delivery::Tripled {
-        // A third time, long after.
+        // A third delivery, much later.
         rooms.drain().await.unwrap();
         replay(world, &rooms).await;
     }
@@ -99,7 +99,7 @@ async fn scenario(world: &World, delivery: Delivery) -> Vec<(String, String, Str
     states
 }
 
-/// Everything that was stored, once more.
+/// Delivers all stored webhooks once more.
 async fn replay(world: &World, rooms: &Rooms) {
     let bodies = sqlx::query_scalar!("select payload from livekit_events where event_id not like 'GR\\_%'")
         .fetch_all(&world.pool)
@@ -113,7 +113,7 @@ async fn replay(world: &World, rooms: &Rooms) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn however_webhooks_come_the_final_state_is_the_same(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn final_state_does_not_depend_on_webhook_delivery(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let text = |host: &str, guest: &str, room: &str| (host.into(), guest.into(), room.into(), 1);
     let wanted = [text("left", "left", "ended"), text("left", "joined", "active")];

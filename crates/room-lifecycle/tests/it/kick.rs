@@ -1,4 +1,4 @@
-//! Kicked stays out (I9): at once, when he comes back with an old token, and when LiveKit cannot find him.
+//! A kicked participant is removed at once, after a return with an old token, and when LiveKit cannot find them (I9).
 
 use chassis::status::Reason;
 use domain::{Owner, SessionId};
@@ -25,8 +25,8 @@ fn connected(world: &World, record: &Record) -> usize {
     world.server().connected(&record.room_name).len()
 }
 
-/// LiveKit says that he joined, and cannot find him (livekit.md §3).
-async fn haunt(world: &World, rooms: &Replica, booking: &Booking, record: &Record) {
+/// The guest returns with an old token. LiveKit reports the join but cannot find the participant (livekit.md §3).
+async fn return_as_stale(world: &World, rooms: &Replica, booking: &Booking, record: &Record) {
     let sid = world.join(&record.room_name, &booking.guest).sid;
     world.server().faults().set("*", Fault::OmitParticipant(booking.guest.clone()));
     world.server().faults().set("RemoveParticipant", Fault::Refuse { code: Code::NotFound });
@@ -35,23 +35,20 @@ async fn haunt(world: &World, rooms: &Replica, booking: &Booking, record: &Recor
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_is_kicked_is_out_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn kicked_participant_is_removed_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (_, booking, record) = kicked(&world).await;
     assert_eq!(connected(&world, &record), 0);
     assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
     assert_eq!(world.status(&booking, &booking.host).await, "invited");
     let watched = world.record(&booking).await;
-    let wanted = Duration::minutes(70); // the life of a token and 10 min
+    let wanted = Duration::minutes(70); // the lifetime of a token and 10 min
     let left = watched.watched_until.unwrap() - watched.now;
     assert!((wanted - Duration::minutes(1)..=wanted).contains(&left), "{left}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn with_all_webhooks_lost_he_is_out_again_after_the_next_look(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn returned_participant_is_removed_without_webhooks(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, booking, record) = kicked(&world).await;
     for _ in 0..3 {
@@ -61,33 +58,33 @@ async fn with_all_webhooks_lost_he_is_out_again_after_the_next_look(
         assert_eq!(world.status(&booking, &booking.guest).await, "kicked");
         world.pass_time(Duration::seconds(40));
     }
-    assert_eq!(world.record(&booking).await.generation, 1, "nobody else is disturbed");
-    // Before his media flows as well.
+    assert_eq!(world.record(&booking).await.generation, 1, "other participants are not disturbed");
+    // Also before the participant is active.
     world.server().connect(&world.token(&record.room_name, &booking.guest)).unwrap();
     rooms.watch().await.unwrap();
     assert_eq!(connected(&world, &record), 0);
 }
 
-/// With each return LiveKit renews the token, for as long as the first one lived.
+/// With each return LiveKit renews the token for the lifetime of the first one.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn return_is_watched_as_long_as_its_renewed_token_lives(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, booking, record) = kicked(&world).await;
-    world.join(&record.room_name, &booking.host); // an empty room would expire
+    world.join(&record.room_name, &booking.host); // keeps the room from expiring while empty
     world.pass_time(Duration::minutes(59));
     world.join(&record.room_name, &booking.guest);
     rooms.watch().await.unwrap();
-    assert_eq!(world.inside(&record.room_name), std::slice::from_ref(&booking.host));
+    assert_eq!(world.connected(&record.room_name), std::slice::from_ref(&booking.host));
     let record = world.record(&booking).await;
     let watched = record.watched_until.unwrap() - record.now;
     assert!(
         watched > Duration::minutes(69),
-        "{watched}: a token lives for 60 min, and LiveKit allows for more"
+        "{watched}: a token is valid for 60 min, and LiveKit accepts it a little longer"
     );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn after_the_watch_nobody_looks_every_second(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn room_is_not_checked_every_second_after_the_watch(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, _, _) = kicked(&world).await;
     world.pass_time(Duration::minutes(71));
@@ -97,10 +94,10 @@ async fn after_the_watch_nobody_looks_every_second(_: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whom_livekit_cannot_find_is_removed_until_he_is_out(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn kicked_participant_is_removed_until_gone(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, booking, record) = kicked(&world).await;
-    haunt(&world, &rooms, &booking, &record).await;
+    return_as_stale(&world, &rooms, &booking, &record).await;
     for second in 1..=3 {
         let before = world.server().calls("RemoveParticipant");
         rooms.watch().await.unwrap();
@@ -112,15 +109,15 @@ async fn whom_livekit_cannot_find_is_removed_until_he_is_out(_: PgPoolOptions, c
     world.server().faults().clear_method("ListRooms");
     rooms.watch().await.unwrap();
     let next = world.record(&booking).await;
-    assert_eq!(next.generation, 2, "the last resort is a room without him");
+    assert_eq!(next.generation, 2, "the last resort is a new room without the participant");
     assert_eq!(world.names(), [next.room_name]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn kicked_once_more_a_ghost_does_not_start_over(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn second_kick_does_not_restart_the_removal(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, booking, record) = kicked(&world).await;
-    haunt(&world, &rooms, &booking, &record).await;
+    return_as_stale(&world, &rooms, &booking, &record).await;
     world.pass_time(Duration::seconds(31));
     assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
     rooms.watch().await.unwrap();
@@ -128,10 +125,10 @@ async fn kicked_once_more_a_ghost_does_not_start_over(_: PgPoolOptions, connect:
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn once_he_has_left_nobody_is_haunted(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn kicked_participant_is_not_removed_again_after_leaving(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, booking, record) = kicked(&world).await;
-    haunt(&world, &rooms, &booking, &record).await;
+    return_as_stale(&world, &rooms, &booking, &record).await;
     let sid = &world.server().connected(&record.room_name)[0].sid;
     let body = event("EV_left", "participant_left", &record, &booking.guest, sid);
     rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
@@ -143,18 +140,18 @@ async fn once_he_has_left_nobody_is_haunted(_: PgPoolOptions, connect: PgConnect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_remove_that_fails_is_tried_again(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn failed_removal_is_retried(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.join(&record.room_name, &booking.guest);
     for fault in [Fault::Refuse { code: Code::Unavailable }, Fault::BadGateway] {
         world.server().faults().set("RemoveParticipant", fault);
-        assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "it is decided all the same");
+        assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap(), "the kick is recorded");
         rooms.drain().await.unwrap();
         rooms.watch().await.unwrap();
         assert_eq!(connected(&world, &record), 1);
-        assert!(world.marks(record.id.0).await > 0, "and still to be done");
+        assert!(world.marks(record.id.0).await > 0, "the removal is still marked");
         world.server().faults().clear();
     }
     world.pass_time(Duration::seconds(3));
@@ -163,7 +160,7 @@ async fn a_remove_that_fails_is_tried_again(_: PgPoolOptions, connect: PgConnect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_kick_before_there_is_a_room_holds_when_there_is(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn kick_before_creation_holds_in_the_created_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
@@ -175,7 +172,7 @@ async fn a_kick_before_there_is_a_room_holds_when_there_is(_: PgPoolOptions, con
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_kick_holds_in_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn kick_holds_in_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, booking, _) = kicked(&world).await;
     world.server().restart();
@@ -186,24 +183,24 @@ async fn a_kick_holds_in_the_next_generation(_: PgPoolOptions, connect: PgConnec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn strangers_cannot_be_kicked_nor_rooms_that_are_not(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn kick_needs_an_open_room_and_its_participant(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     assert!(!rooms.kick(owner(&booking), "a-stranger").await.unwrap());
     assert_eq!(world.record(&booking).await.watched_until, None);
     assert_eq!(world.marks(record.id.0).await, 0);
-    let nobody = Owner::Session(SessionId(Uuid::new_v4()));
-    assert_eq!(reason(rooms.kick(nobody, "x").await), Reason::SessionNotFound);
+    let unknown = Owner::Session(SessionId(Uuid::new_v4()));
+    assert_eq!(reason(rooms.kick(unknown, "x").await), Reason::SessionNotFound);
     let over = world.booking(State::WindowOver).await;
     assert_eq!(reason(rooms.kick(owner(&over), &over.guest).await), Reason::MeetingEnded);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_ghost_is_the_first_return_that_did_not_end(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stale_return_is_the_first_without_an_end(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (_, booking, record) = kicked(&world).await;
-    let lingering = async || {
+    let stale_since = async || {
         let kicked = people::list_unwelcome(&world.pool, record.id).await.unwrap();
         assert_eq!(kicked.len(), 1);
         let kicked_at = sqlx::query_scalar!(
@@ -214,7 +211,7 @@ async fn a_ghost_is_the_first_return_that_did_not_end(_: PgPoolOptions, connect:
         kicked[0].lingering_since.map(|since| (since - kicked_at).whole_seconds())
     };
     let sid = record.room_sid.as_deref();
-    let tell =
+    let record_event =
         async |room_sid: Option<&str>, kind: &str, who: &str, participant: Option<&str>, second: f64| {
             sqlx::query!(
                 "insert into livekit_events
@@ -233,27 +230,27 @@ async fn a_ghost_is_the_first_return_that_did_not_end(_: PgPoolOptions, connect:
             .unwrap();
         };
     let (guest, host) = (booking.guest.as_str(), booking.host.as_str());
-    assert_eq!(lingering().await, None);
-    tell(sid, "participant_joined", guest, Some("PA_before"), -5.0).await;
-    tell(Some("RM_other"), "participant_joined", guest, Some("PA_elsewhere"), 1.0).await;
-    tell(sid, "participant_joined", host, Some("PA_host"), 1.0).await;
-    tell(sid, "track_published", guest, Some("PA_track"), 1.0).await;
-    assert_eq!(lingering().await, None, "nobody came back to this room");
+    assert_eq!(stale_since().await, None);
+    record_event(sid, "participant_joined", guest, Some("PA_before"), -5.0).await;
+    record_event(Some("RM_other"), "participant_joined", guest, Some("PA_elsewhere"), 1.0).await;
+    record_event(sid, "participant_joined", host, Some("PA_host"), 1.0).await;
+    record_event(sid, "track_published", guest, Some("PA_track"), 1.0).await;
+    assert_eq!(stale_since().await, None, "no return to this room");
     for (n, gone) in ["left", "connection_aborted", "removed"].into_iter().enumerate() {
         let participant = format!("PA_{n}");
-        tell(sid, &format!("participant_{gone}"), guest, Some(&participant), 2.0).await;
-        tell(sid, "participant_joined", guest, Some(&participant), 3.0).await; // webhooks come in any order
+        record_event(sid, &format!("participant_{gone}"), guest, Some(&participant), 2.0).await;
+        record_event(sid, "participant_joined", guest, Some(&participant), 3.0).await; // webhooks arrive in any order
     }
-    assert_eq!(lingering().await, None, "each return ended");
+    assert_eq!(stale_since().await, None, "each return ended");
     for (participant, second) in [("PA_late", 20.0), ("PA_early", 10.0), ("PA_early", 12.0)] {
-        tell(sid, "participant_joined", guest, Some(participant), second).await;
+        record_event(sid, "participant_joined", guest, Some(participant), second).await;
     }
-    assert_eq!(lingering().await, Some(10));
-    tell(sid, "participant_left", host, Some("PA_early"), 13.0).await;
-    assert_eq!(lingering().await, Some(10), "somebody else left");
-    tell(None, "participant_left", guest, Some("PA_early"), 14.0).await;
-    assert_eq!(lingering().await, Some(20));
-    tell(sid, "participant_joined", guest, None, 15.0).await;
-    tell(sid, "participant_left", guest, None, 16.0).await;
-    assert_eq!(lingering().await, Some(15), "without a SID nobody knows which return ended");
+    assert_eq!(stale_since().await, Some(10));
+    record_event(sid, "participant_left", host, Some("PA_early"), 13.0).await;
+    assert_eq!(stale_since().await, Some(10), "another participant left");
+    record_event(None, "participant_left", guest, Some("PA_early"), 14.0).await;
+    assert_eq!(stale_since().await, Some(20));
+    record_event(sid, "participant_joined", guest, None, 15.0).await;
+    record_event(sid, "participant_left", guest, None, 16.0).await;
+    assert_eq!(stale_since().await, Some(15), "without a SID the ended return is unknown");
 }

@@ -1,5 +1,5 @@
-//! Every verb of a live room, cut between any two steps; afterwards one pass leaves rooms, sessions and LiveKit
-//! whole.
+//! Cuts every verb of a live room between any two steps. Afterwards one pass makes rooms, sessions and LiveKit
+//! consistent.
 
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, Owner};
 use room_lifecycle::live::{decide::Verb, request::NewSession};
@@ -10,9 +10,9 @@ use crate::{
     harness::{World, hosts::Host},
 };
 
-/// After this a survivor has seen everything once.
+/// Runs the live pass and the passes of a surviving replica, and asserts the invariants.
 async fn assert_whole_after_a_pass(world: &World) {
-    testkit::eventually("what was cut is over", || world.quiet()).await;
+    testkit::eventually("the cut work has ended", || world.quiet()).await;
     let survivor = world.rooms().await;
     survivor.live_pass().await.unwrap();
     recover(world).await;
@@ -20,7 +20,7 @@ async fn assert_whole_after_a_pass(world: &World) {
     world.assert_one_room_per_open_owner().await;
 }
 
-/// Cuts a verb everywhere, each time in a room whose session stands so, or is due to start.
+/// Cuts a verb after every poll, each time in a new room whose session has this status or is due to start.
 async fn cut_everywhere(connect: PgConnectOptions, status: LiveStatus, is_due: bool, verb: Verb) {
     let world = World::new(connect).await;
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
@@ -33,7 +33,7 @@ async fn cut_everywhere(connect: PgConnectOptions, status: LiveStatus, is_due: b
             world.set_plan(session, -1, None).await;
         }
         if cut(polls, rooms.change_session(&host.caller, LiveRoomId(host.room.id), verb)).await.is_some() {
-            assert!(polls > 1, "there was something to cut");
+            assert!(polls > 1, "the first cut came before the end");
             break;
         }
     }
@@ -41,14 +41,14 @@ async fn cut_everywhere(connect: PgConnectOptions, status: LiveStatus, is_due: b
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn going_live_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn go_live_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for polls in cuts() {
         let host: Host = world.host().await;
         let new = NewSession::default();
         if cut(polls, rooms.go_live(&host.caller, LiveRoomId(host.room.id), &new)).await.is_some() {
-            assert!(polls > 1, "there was something to cut");
+            assert!(polls > 1, "the first cut came before the end");
             break;
         }
         assert!(world.sessions_of(host.room.id).await <= 1);
@@ -57,48 +57,42 @@ async fn going_live_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, con
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_start_and_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn start_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Scheduled, false, Verb::Start).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_lobby_that_opens_and_dies_anywhere_is_whole_or_nothing(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn open_lobby_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Scheduled, false, Verb::OpenLobby).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_end_and_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn end_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Live, false, Verb::End).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_cancel_and_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn cancel_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Lobby, false, Verb::Cancel).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_reset_and_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn reset_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Live, false, Verb::Reset).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_host_who_comes_and_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn host_present_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Live, false, Verb::HostPresent(true)).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_verb_that_meets_what_is_due_and_dies_anywhere_is_whole_or_nothing(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn end_of_a_due_session_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     cut_everywhere(connect, LiveStatus::Lobby, true, Verb::End).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_pass_that_dies_anywhere_is_finished_by_the_next_one(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn pass_is_finished_by_the_next_one_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for polls in cuts() {

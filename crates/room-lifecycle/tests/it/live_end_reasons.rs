@@ -1,4 +1,4 @@
-//! Why a live session is over, in every place that ends one, and sessions that did not go live in time.
+//! The end reason that each way of ending a live session writes, and sessions that did not go live in time.
 
 use domain::{EndReason, LiveStatus};
 use proto::{
@@ -30,7 +30,7 @@ impl World {
         .unwrap()
     }
 
-    /// The status of a room in the listing.
+    /// The status of a room in the projection for the listing.
     async fn listed(&self, room: Uuid) -> String {
         sqlx::query_scalar!(r#"select status as "status!" from live_stream_projection where id = $1"#, room)
             .fetch_one(&self.pool)
@@ -46,7 +46,7 @@ impl World {
 }
 
 /// The room's session as clients read it.
-async fn told(rooms: &Rooms, host: &Host) -> LiveSession {
+async fn get_session(rooms: &Rooms, host: &Host) -> LiveSession {
     let caller = Some(host.caller.clone());
     let request = LiveRoomRequest { caller, room_id: host.room.id.to_string() };
     let answer = LiveRoomService::get_room(rooms, Request::new(request)).await.unwrap();
@@ -63,12 +63,12 @@ async fn session_is_missed_when_services_were_down_for_weeks(_: PgPoolOptions, c
     rooms.pass().await.unwrap();
     for (host, session) in [(&scheduled, planned), (&waiting, opened)] {
         world.assert_missed(host, session).await;
-        let told = told(&rooms, host).await;
-        assert_eq!((told.status(), told.end_reason()), (Status::Cancelled, Reason::Missed));
-        assert_eq!((told.livekit, told.started_at), (None, None));
-        assert!(told.ended_at.is_some());
+        let shown = get_session(&rooms, host).await;
+        assert_eq!((shown.status(), shown.end_reason()), (Status::Cancelled, Reason::Missed));
+        assert_eq!((shown.livekit, shown.started_at), (None, None));
+        assert!(shown.ended_at.is_some());
     }
-    assert_eq!(world.server().calls("CreateRoom"), 0, "no room is made for it");
+    assert_eq!(world.server().calls("CreateRoom"), 0, "no room is created for a missed session");
     world.assert_live_rooms_whole().await;
     assert!(scheduled.go_live(&rooms).await.unwrap().created, "the room is free");
 }
@@ -99,7 +99,7 @@ async fn session_is_missed_from_two_hours_or_its_end_on(_: PgPoolOptions, connec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn verbs_meet_a_missed_session_as_over(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn verbs_treat_a_missed_session_as_over(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for verb in [Verb::Start, Verb::OpenLobby, Verb::End, Verb::Cancel, Verb::Reset, Verb::HostPresent(true)]
@@ -119,7 +119,7 @@ async fn verbs_meet_a_missed_session_as_over(_: PgPoolOptions, connect: PgConnec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn verbs_write_why_a_session_is_over(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn verbs_write_the_end_reason(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for (verb, reason) in
@@ -130,12 +130,12 @@ async fn verbs_write_why_a_session_is_over(_: PgPoolOptions, connect: PgConnectO
             if (verb, status) == (Verb::Cancel, LiveStatus::Live) {
                 continue;
             }
-            assert_eq!(told(&rooms, &host).await.end_reason, None);
+            assert_eq!(get_session(&rooms, &host).await.end_reason, None);
             host.change(&rooms, verb).await.unwrap();
             host.change(&rooms, Verb::Reset).await.unwrap();
             assert_eq!(world.end_reason(session).await, Some(reason), "{verb:?} {status:?}");
-            let told = told(&rooms, &host).await;
-            assert_eq!((told.end_reason, told.livekit), (Some(reason.into()), None));
+            let shown = get_session(&rooms, &host).await;
+            assert_eq!((shown.end_reason, shown.livekit), (Some(reason.into()), None));
         }
     }
     let (host, session) = world.host_with(LiveStatus::Live).await;
@@ -154,7 +154,7 @@ async fn empty_session_ends_for_time_when_past_its_end(_: PgPoolOptions, connect
         world.set_plan(open.session, 0, ends_in).await;
         announce(&world, &rooms, &open).await;
         world.pass_time(Duration::seconds(21));
-        world.turn(&rooms, &open).await;
+        world.pass_and_check(&rooms, &open).await;
         assert_eq!(world.end_reason(open.session).await, Some(reason), "{ends_in:?}");
     }
 }
@@ -168,24 +168,24 @@ async fn ends_by_other_writers_have_a_reason(_: PgPoolOptions, connect: PgConnec
     };
     let (_, whole) = world.host_with(LiveStatus::Live).await;
     set(whole, "status = 'ended', ended_at = app_now()").await;
-    assert_eq!(world.end_reason(whole).await, Some(EndReason::Host), "old clients end for their host");
+    assert_eq!(world.end_reason(whole).await, Some(EndReason::Host), "an end by an old client is the host's");
     let (host, half) = world.host_with(LiveStatus::Live).await;
     set(half, "ended_at = app_now()").await;
     rooms.settle_live_rooms().await.unwrap();
     assert_eq!(world.end_reason(half).await, Some(EndReason::Reset));
-    assert_eq!(told(&rooms, &host).await.end_reason(), Reason::Reset);
+    assert_eq!(get_session(&rooms, &host).await.end_reason(), Reason::Reset);
     let (_, cleaned) = world.host_with(LiveStatus::Lobby).await;
     set(cleaned, "ended_at = app_now()").await;
     world.execute("select repair_live_rooms()").await;
     assert_eq!(world.end_reason(cleaned).await, Some(EndReason::Reset));
     set(cleaned, "status = 'live', ended_at = null").await;
-    assert_eq!(world.end_reason(cleaned).await, None, "it is open again");
+    assert_eq!(world.end_reason(cleaned).await, None, "the session is open again");
     let (_, old) = world.host_with(LiveStatus::Ended).await;
-    assert_eq!(world.end_reason(old).await, None, "what ended before reasons were written has none");
+    assert_eq!(world.end_reason(old).await, None, "a session that ended before reasons existed has none");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn session_without_a_room_says_nothing_of_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn session_without_a_room_has_no_livekit_status(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for (status, livekit) in [
@@ -196,6 +196,6 @@ async fn session_without_a_room_says_nothing_of_livekit(_: PgPoolOptions, connec
         (LiveStatus::Cancelled, None),
     ] {
         let (host, _) = world.host_with(status).await;
-        assert_eq!(told(&rooms, &host).await.livekit, livekit.map(Into::into), "{status:?}");
+        assert_eq!(get_session(&rooms, &host).await.livekit, livekit.map(Into::into), "{status:?}");
     }
 }

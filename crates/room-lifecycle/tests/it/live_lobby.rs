@@ -1,4 +1,4 @@
-//! The lobby and the door: who waits, who is let in and in which order, and who is not.
+//! The lobby and joins: which users wait, which are admitted and in which order, and which are refused.
 
 use chassis::status::Reason;
 use domain::{LiveRoomId, LiveStatus, LobbyStatus, SeatRole};
@@ -19,13 +19,13 @@ use crate::harness::{
 
 const REJECTED: Seat = Seat { role: SeatRole::Guest, lobby_status: LobbyStatus::Rejected };
 
-async fn lobby(world: &World, places: i32) -> Open {
-    world.open(LiveStatus::Lobby, places).await
+async fn lobby(world: &World, max_participants: i32) -> Open {
+    world.open(LiveStatus::Lobby, max_participants).await
 }
 
-/// These come one after the other.
-async fn wait_in_turn(world: &World, rooms: &Rooms, open: &Open, people: &[&str]) {
-    for who in people {
+/// Joins these users one after the other. Each must wait.
+async fn wait_in_turn(world: &World, rooms: &Rooms, open: &Open, users: &[&str]) {
+    for who in users {
         assert_eq!(join(rooms, open, who).await, WAITING);
         world.pass_time(Duration::milliseconds(10));
     }
@@ -35,23 +35,23 @@ async fn admit(rooms: &Rooms, open: &Open, who: &str) -> Result<Option<Seat>, Er
     rooms.admit(&person(&open.room.host), LiveRoomId(open.room.id), who).await
 }
 
-/// The seats of these people, as a join answers them.
-async fn seats(rooms: &Rooms, open: &Open, people: &[&str]) -> Vec<LobbyStatus> {
+/// The lobby status of these users, as a join returns it.
+async fn seats(rooms: &Rooms, open: &Open, users: &[&str]) -> Vec<LobbyStatus> {
     let mut seats = Vec::new();
-    for who in people {
+    for who in users {
         seats.push(join(rooms, open, who).await.lobby_status);
     }
     seats
 }
 
-/// The session's time has come, and the pass sees it.
+/// Makes the session due and runs a pass.
 async fn start(world: &World, rooms: &Rooms, open: &Open) {
     world.alter(open.session, "starts_at", "app_now()").await;
     rooms.live_pass().await.unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn everybody_but_the_host_waits_until_the_start(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn guests_wait_in_the_lobby_until_the_start(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let open = lobby(&world, 5).await;
@@ -65,16 +65,13 @@ async fn everybody_but_the_host_waits_until_the_start(_: PgPoolOptions, connect:
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn at_the_start_they_come_in_longest_first_as_far_as_there_is_room(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn waiting_users_are_admitted_in_order_up_to_the_limit(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let open = lobby(&world, 3).await;
-    let people = ["zoe", "ann", "mia", "ben"];
-    wait_in_turn(&world, &rooms, &open, &people).await;
-    // He goes away and comes back: to the end.
+    let users = ["zoe", "ann", "mia", "ben"];
+    wait_in_turn(&world, &rooms, &open, &users).await;
+    // A user who leaves and returns goes to the end of the queue.
     rooms.leave_live_room(&person("zoe"), LiveRoomId(open.room.id)).await.unwrap();
     wait_in_turn(&world, &rooms, &open, &["zoe", "eve"]).await;
     start(&world, &rooms, &open).await;
@@ -82,11 +79,11 @@ async fn at_the_start_they_come_in_longest_first_as_far_as_there_is_room(
     let wanted = [LobbyStatus::Admitted; 3].into_iter().chain([LobbyStatus::Waiting; 2]);
     assert_eq!(seats(&rooms, &open, &all).await, wanted.collect::<Vec<_>>());
     assert_eq!(refused(&rooms, &open, "late").await, Reason::RoomFull);
-    // A place that becomes free is for who waits, by whoever it is noticed.
+    // A free seat goes to a waiting user, not to the newcomer whose join finds it.
     rooms.leave_live_room(&person("mia"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(refused(&rooms, &open, "late").await, Reason::RoomFull);
     assert_eq!(seats(&rooms, &open, &["zoe", "eve"]).await, [LobbyStatus::Admitted, LobbyStatus::Waiting]);
-    world.pass_time(Duration::seconds(50)); // zoe is in since less
+    world.pass_time(Duration::seconds(50)); // zoe joined later, so that hold has not expired
     world.execute("update live_room_attendance set held_until = app_now() where user_id = 'ann'").await;
     rooms.release_held().await.unwrap();
     assert_eq!(seats(&rooms, &open, &["eve"]).await, [LobbyStatus::Admitted]);
@@ -94,51 +91,44 @@ async fn at_the_start_they_come_in_longest_first_as_far_as_there_is_room(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_stops_asking_waits_no_longer(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn waiting_user_is_dropped_when_requests_stop(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let open = lobby(&world, 2).await;
     let host = person(&open.room.host);
-    wait_in_turn(&world, &rooms, &open, &["ghost", "gone", "ann"]).await;
+    wait_in_turn(&world, &rooms, &open, &["absent", "gone", "ann"]).await;
     for _ in 0..3 {
         world.pass_time(Duration::seconds(65));
-        assert_eq!(
-            join(&rooms, &open, "ann").await,
-            WAITING,
-            "each time she asks, her place is hers for longer"
-        );
+        assert_eq!(join(&rooms, &open, "ann").await, WAITING, "each request extends the wait");
     }
-    // They are not there, released or not.
+    // Expired users are not listed, whether released or not.
     let waiting = rooms.list_lobby(&host, LiveRoomId(open.room.id), None, 5).await.unwrap();
     assert_eq!(waiting.iter().map(|one| one.user_id.as_str()).collect::<Vec<_>>(), ["ann"]);
-    assert_eq!(admit(&rooms, &open, "ghost").await.unwrap(), None);
-    assert!(!world.written(&open, "gone").await.left);
+    assert_eq!(admit(&rooms, &open, "absent").await.unwrap(), None);
+    assert!(!world.seat_row(&open, "gone").await.left);
     world.alter(open.session, "auto_admit", "false").await;
     start(&world, &rooms, &open).await;
     assert_eq!(rooms.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (1, 0));
     world.alter(open.session, "auto_admit", "true").await;
-    assert_eq!(join(&rooms, &open, "gone").await, VIEWER, "who comes back comes anew");
+    assert_eq!(join(&rooms, &open, "gone").await, VIEWER, "a returning user joins as a new one");
     rooms.release_held().await.unwrap();
-    assert!(world.written(&open, "ghost").await.left);
-    assert_eq!(refused(&rooms, &open, "ghost").await, Reason::RoomFull);
+    assert!(world.seat_row(&open, "absent").await.left);
+    assert_eq!(refused(&rooms, &open, "absent").await, Reason::RoomFull);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_waits_comes_before_whoever_comes(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn waiting_user_is_admitted_before_a_newcomer(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let open = world.open(LiveStatus::Live, 1).await;
     live::seat(&world.pool, open.session, "ann", SeatRole::Guest, LobbyStatus::Waiting).await;
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
-    // He was refused, so nothing was written; she is let in by her own question, or by the pass.
+    // The refusal wrote nothing. The waiting user is admitted by the next request, or by a pass.
     assert_eq!(join(&rooms, &open, "ann").await, VIEWER);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn without_auto_admit_the_host_decides_after_the_start_too(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn host_admits_after_the_start_without_auto_admit(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let open = lobby(&world, 2).await;
@@ -152,7 +142,7 @@ async fn without_auto_admit_the_host_decides_after_the_start_too(
     assert_eq!(rooms.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (2, 1));
     assert_eq!(rooms.admit_all(&host, LiveRoomId(open.room.id)).await.unwrap(), (0, 1));
     assert_eq!(reason(admit(&rooms, &open, "eve").await), Reason::RoomFull);
-    // Whom he let in need not wait again.
+    // An admitted user does not wait again.
     rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
     assert_eq!(join(&rooms, &open, "ann").await, VIEWER);
     rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
@@ -161,7 +151,7 @@ async fn without_auto_admit_the_host_decides_after_the_start_too(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_is_turned_away_stays_out(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn rejected_user_stays_out(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let open = lobby(&world, 5).await;
@@ -172,19 +162,24 @@ async fn whoever_is_turned_away_stays_out(_: PgPoolOptions, connect: PgConnectOp
         assert_eq!(refused(&rooms, &open, "ann").await, Reason::Rejected);
     }
     assert_eq!(admit(&rooms, &open, "ann").await.unwrap(), None);
-    assert_eq!(admit(&rooms, &open, "nobody").await.unwrap(), None);
-    assert_eq!(rooms.reject(&host, LiveRoomId(open.room.id), "nobody").await.unwrap(), None);
+    assert_eq!(admit(&rooms, &open, "stranger").await.unwrap(), None);
+    assert_eq!(rooms.reject(&host, LiveRoomId(open.room.id), "stranger").await.unwrap(), None);
     start(&world, &rooms, &open).await;
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Rejected);
-    assert_eq!(rooms.reject(&host, LiveRoomId(open.room.id), "ben").await.unwrap(), None, "he is in");
+    assert_eq!(
+        rooms.reject(&host, LiveRoomId(open.room.id), "ben").await.unwrap(),
+        None,
+        "the user is admitted"
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_refusal_that_an_admission_waits_for_holds(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn rejection_holds_for_a_waiting_admission(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let open = lobby(&world, 5).await;
     wait_in_turn(&world, &rooms, &open, &["ann", "ben"]).await;
+    // Holds the seat's row lock: the admission waits for the rejection and must then skip the seat.
     let mut refusal = world
         .hold("update live_room_attendance set lobby_status = 'rejected', left_at = app_now() where user_id = 'ann'")
         .await;
@@ -199,7 +194,7 @@ async fn a_refusal_that_an_admission_waits_for_holds(_: PgPoolOptions, connect: 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_banned_person_is_out_until_the_ban_is_over(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn banned_user_is_refused_until_the_ban_is_over(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let open = world.open(LiveStatus::Live, 5).await;
@@ -218,7 +213,7 @@ async fn a_banned_person_is_out_until_the_ban_is_over(_: PgPoolOptions, connect:
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nobody_joins_what_is_not_on(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn join_is_refused_when_no_session_is_open(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for status in [LiveStatus::Ended, LiveStatus::Cancelled, LiveStatus::Scheduled] {
@@ -228,7 +223,7 @@ async fn nobody_joins_what_is_not_on(_: PgPoolOptions, connect: PgConnectOptions
         assert_eq!(reason(admit(&rooms, &open, "ann").await), Reason::RoomNotActive, "{status:?}");
         assert_eq!(rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap(), None);
     }
-    // Its lobby should be open by now: whoever meets it opens it.
+    // The lobby is due: the join opens it.
     let due = world.open(LiveStatus::Scheduled, 5).await;
     world.alter(due.session, "starts_at", "app_now() + interval '5 minutes'").await;
     assert_eq!(join(&rooms, &due, "ann").await, WAITING);
@@ -237,7 +232,7 @@ async fn nobody_joins_what_is_not_on(_: PgPoolOptions, connect: PgConnectOptions
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_of_a_group_is_not_there_for_others(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn group_room_is_not_found_by_others(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let open = world.open(LiveStatus::Live, 5).await;
@@ -263,8 +258,12 @@ fn why<T: std::fmt::Debug>(answer: Result<T, tonic::Status>) -> Reason {
     chassis::status::Refusal::from_status(&answer.unwrap_err()).reason
 }
 
+fn names(waiting: &[proto::room::v1::Waiting]) -> Vec<String> {
+    waiting.iter().map(|one| one.name.clone()).collect()
+}
+
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seats_are_served(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn seat_service_serves_lobby_and_seats(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let runtime = testkit::runtime();
     let config = world.config();
@@ -294,9 +293,6 @@ async fn seats_are_served(_: PgPoolOptions, connect: PgConnectOptions) {
         cursor,
     };
     let first = client.list_lobby(page(None)).await.unwrap().into_inner();
-    let names = |waiting: &[proto::room::v1::Waiting]| -> Vec<String> {
-        waiting.iter().map(|one| one.name.clone()).collect()
-    };
     assert_eq!(names(&first.waiting), ["Name of ann", "Name of ben"]);
     assert!(first.waiting[0].avatar_url().ends_with("ann.png"));
     let last = client.list_lobby(page(first.next_cursor)).await.unwrap().into_inner();
@@ -320,8 +316,8 @@ async fn seats_are_served(_: PgPoolOptions, connect: PgConnectOptions) {
     assert!(client.leave(ask("ann")).await.unwrap().into_inner().seat.is_some());
     assert!(client.leave(ask("zoe")).await.unwrap().into_inner().seat.is_none());
 
-    let nobody = SeatRequest { caller: Some(chassis::grpc::system_caller()), room_id: room_id.clone() };
-    assert_eq!(why(client.join(nobody).await), Reason::Unauthenticated);
+    let system = SeatRequest { caller: Some(chassis::grpc::system_caller()), room_id: room_id.clone() };
+    assert_eq!(why(client.join(system).await), Reason::Unauthenticated);
     let nowhere = SeatRequest { caller: Some(person("ann")), room_id: "x".to_owned() };
     assert_eq!(why(client.join(nowhere).await), Reason::InvalidRequest);
     assert_eq!(why(client.admit_all(ask("ann")).await), Reason::NotHost);

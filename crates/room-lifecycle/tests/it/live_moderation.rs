@@ -1,4 +1,4 @@
-//! What a host does with the people in his room: it holds at once, for old tokens, over reconnects and generations.
+//! Moderation by the host takes effect at once, for old tokens, after reconnects and in later generations.
 
 use chassis::status::{Reason, Refusal};
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, Owner, SeatRole, Source};
@@ -30,7 +30,7 @@ impl Open {
     }
 }
 
-/// A live room in which Vera is, as a viewer.
+/// A live room with Vera as a viewer.
 async fn watched_by_vera(connect: PgConnectOptions) -> (World, Replica, Open) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
@@ -53,32 +53,29 @@ impl World {
         self.server().publish(&record.room_name, who, TrackSource::Microphone).map(drop)
     }
 
-    async fn is_inside(&self, open: &Open, who: &str) -> bool {
+    async fn is_listed(&self, open: &Open, who: &str) -> bool {
         let record = self.live_record(open).await;
-        let inside = self.admin().list_participants(&record.room_name).await.unwrap();
-        inside.iter().any(|one| one.identity == who)
+        let participants = self.admin().list_participants(&record.room_name).await.unwrap();
+        participants.iter().any(|one| one.identity == who)
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_promotion_and_a_demotion_reach_livekit_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn promotion_and_demotion_reach_livekit_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     assert_eq!(world.publishes(&open, "vera").await, Err(PublishError::NotAllowed));
     assert_eq!(open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap(), Some(SPEAKER));
     assert_eq!(world.publishes(&open, "vera").await, Ok(()));
-    assert_eq!(open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap(), Some(SPEAKER), "again the same");
+    assert_eq!(open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap(), Some(SPEAKER), "idempotent");
     assert_eq!(open.give(&rooms, "vera", SeatRole::Guest).await.unwrap(), Some(VIEWER));
     assert_eq!(world.publishes(&open, "vera").await, Err(PublishError::NotAllowed));
     let record = world.live_record(&open).await;
-    let inside = world.admin().list_participants(&record.room_name).await.unwrap();
-    assert!(inside.iter().all(|one| one.tracks.is_empty()), "what she published is gone");
+    let participants = world.admin().list_participants(&record.room_name).await.unwrap();
+    assert!(participants.iter().all(|one| one.tracks.is_empty()), "the published track is removed");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_role_holds_for_an_old_token_and_in_the_next_generation(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn role_holds_for_an_old_token_and_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap();
     world.exit(&open, "vera").await;
@@ -94,11 +91,15 @@ async fn a_role_holds_for_an_old_token_and_in_the_next_generation(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_demotion_that_livekit_missed_is_made_up_for(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn demotion_is_retried_when_livekit_failed(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap();
     world.server().faults().set("*", refused());
-    assert_eq!(open.give(&rooms, "vera", SeatRole::Guest).await.unwrap(), Some(VIEWER), "it is decided");
+    assert_eq!(
+        open.give(&rooms, "vera", SeatRole::Guest).await.unwrap(),
+        Some(VIEWER),
+        "the demotion is recorded"
+    );
     assert_eq!(world.publishes(&open, "vera").await, Ok(()));
     world.server().faults().clear();
     rooms.watch().await.unwrap();
@@ -106,59 +107,47 @@ async fn a_demotion_that_livekit_missed_is_made_up_for(_: PgPoolOptions, connect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_is_kicked_is_out_and_his_old_token_does_not_keep_him_in(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn kicked_viewer_is_removed_again_with_an_old_token(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     assert!(rooms.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap());
-    assert!(!world.is_inside(&open, "vera").await);
+    assert!(!world.is_listed(&open, "vera").await);
     let again = rooms.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await;
     assert_eq!(reason(again), Reason::Kicked);
-    assert!(world.written(&open, "vera").await.left);
+    assert!(world.seat_row(&open, "vera").await.left);
 
     world.enter_as_viewer(&open, "vera").await;
     rooms.watch().await.unwrap();
-    assert!(!world.is_inside(&open, "vera").await, "another replica's watch would do the same");
-    assert!(
-        rooms.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap(),
-        "again the same"
-    );
+    assert!(!world.is_listed(&open, "vera").await, "the watch removes the participant again");
+    assert!(rooms.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap(), "idempotent");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_ban_holds_until_it_is_over_or_lifted_and_in_the_next_session(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn ban_holds_until_expired_or_lifted(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     let (host, room) = (open.host(), open.room.id);
     let until = world.live_record(&open).await.now + Duration::minutes(10);
     rooms.ban(&host, LiveRoomId(room), "vera", Some(until)).await.unwrap();
-    assert!(!world.is_inside(&open, "vera").await);
+    assert!(!world.is_listed(&open, "vera").await);
     assert_eq!(reason(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
     world.enter_as_viewer(&open, "vera").await;
     rooms.watch().await.unwrap();
-    assert!(!world.is_inside(&open, "vera").await, "an old token lets nobody stay");
+    assert!(!world.is_listed(&open, "vera").await, "an old token does not help");
 
     world.pass_time(Duration::minutes(11));
-    assert!(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await.is_ok(), "it is over");
+    assert!(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await.is_ok(), "the ban has expired");
     rooms.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
     rooms.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
     assert_eq!(reason(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
     rooms.unban(&host, LiveRoomId(room), "vera").await.unwrap();
     rooms.unban(&host, LiveRoomId(room), "vera").await.unwrap();
-    assert!(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await.is_ok(), "it was lifted");
+    assert!(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await.is_ok(), "the ban was lifted");
 
-    rooms.ban(&host, LiveRoomId(room), "nobody-yet", None).await.unwrap();
-    assert_eq!(reason(rooms.join_live_room(&person("nobody-yet"), LiveRoomId(room)).await), Reason::Banned);
+    rooms.ban(&host, LiveRoomId(room), "newcomer", None).await.unwrap();
+    assert_eq!(reason(rooms.join_live_room(&person("newcomer"), LiveRoomId(room)).await), Reason::Banned);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_ban_after_one_that_is_over_is_a_new_one_and_none_is_over_before_it_begins(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn ban_is_new_after_an_expired_one(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     let (host, room) = (open.host(), open.room.id);
     let begun = async || {
@@ -169,7 +158,7 @@ async fn a_ban_after_one_that_is_over_is_a_new_one_and_none_is_over_before_it_be
     rooms.ban(&host, LiveRoomId(room), "vera", Some(now + Duration::minutes(10))).await.unwrap();
     let first = begun().await;
     rooms.ban(&host, LiveRoomId(room), "vera", Some(now + Duration::minutes(20))).await.unwrap();
-    assert_eq!(begun().await, first, "the same one, longer");
+    assert_eq!(begun().await, first, "the same ban, extended");
     world.pass_time(Duration::minutes(21));
     rooms.ban(&host, LiveRoomId(room), "vera", None).await.unwrap();
     assert!(begun().await - first >= Duration::minutes(21));
@@ -177,10 +166,11 @@ async fn a_ban_after_one_that_is_over_is_a_new_one_and_none_is_over_before_it_be
     assert_eq!((past.reason, past.facts["field"].as_str()), (Reason::InvalidRequest, "until"));
 }
 
-/// Whoever takes a seat has looked for a ban before: without the lock he would keep it.
+/// A join looks for a ban before it takes the seat. Without the lock a concurrent ban would miss that seat.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_ban_waits_for_whoever_is_taking_a_seat(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn ban_waits_for_a_concurrent_join(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
+    // Holds the session's lock as a join does.
     let held = format!("select from live_room_sessions where id = '{}' for no key update", open.session);
     let taking = world.hold(&held).await;
     let (host, room) = (open.host(), open.room.id);
@@ -196,32 +186,32 @@ async fn a_ban_waits_for_whoever_is_taking_a_seat(_: PgPoolOptions, connect: PgC
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_ban_that_livekit_missed_is_made_up_for(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn ban_is_retried_when_livekit_failed(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     world.server().faults().set("RemoveParticipant", Fault::BadGateway);
     rooms.ban(&open.host(), LiveRoomId(open.room.id), "vera", None).await.unwrap();
-    assert!(world.is_inside(&open, "vera").await);
+    assert!(world.is_listed(&open, "vera").await);
     world.server().faults().clear();
     rooms.watch().await.unwrap();
-    assert!(!world.is_inside(&open, "vera").await);
+    assert!(!world.is_listed(&open, "vera").await);
 }
 
-/// He could keep a place from others for as long as he comes back.
+/// Otherwise a banned viewer could keep a seat from others by returning again and again.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_is_banned_gets_no_seat_back_by_an_old_token(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn banned_viewer_gets_no_seat_back_by_an_old_token(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     rooms.ban(&open.host(), LiveRoomId(open.room.id), "vera", None).await.unwrap();
-    world.pass_time(Duration::minutes(1)); // longer than somebody who gave his seat up may linger
+    world.pass_time(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
     world.enter_as_viewer(&open, "vera").await;
     rooms.watch().await.unwrap();
-    assert!(world.written(&open, "vera").await.left);
+    assert!(world.seat_row(&open, "vera").await.left);
     rooms.unban(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap();
     assert!(rooms.join_live_room(&person("vera"), LiveRoomId(open.room.id)).await.is_ok());
-    assert!(!world.written(&open, "vera").await.left, "it is hers again");
+    assert!(!world.seat_row(&open, "vera").await.left, "the seat is taken again");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lifting_a_ban_forgives_a_kick_out_of_the_open_session(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn unban_lifts_a_kick_from_the_open_session(_: PgPoolOptions, connect: PgConnectOptions) {
     let (_world, rooms, open) = watched_by_vera(connect).await;
     rooms.kick_seated(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap();
     rooms.unban(&open.host(), LiveRoomId(open.room.id), "vera").await.unwrap();
@@ -229,25 +219,22 @@ async fn lifting_a_ban_forgives_a_kick_out_of_the_open_session(_: PgPoolOptions,
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_is_published_is_muted_and_what_is_not_changes_nothing(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn mute_changes_only_a_published_track(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap();
     let mute = async |user: &str, source| {
         rooms.mute_seated(&open.host(), LiveRoomId(open.room.id), user, source).await.unwrap()
     };
-    assert!(!mute("vera", Source::Microphone).await, "nothing is published yet");
+    assert!(!mute("vera", Source::Microphone).await, "no track is published yet");
     world.publishes(&open, "vera").await.unwrap();
     assert!(!mute("vera", Source::Camera).await);
     assert!(mute("vera", Source::Microphone).await);
-    assert!(!mute("vera", Source::Microphone).await, "it is so already");
-    assert!(!mute("nobody", Source::Microphone).await);
+    assert!(!mute("vera", Source::Microphone).await, "already muted");
+    assert!(!mute("stranger", Source::Microphone).await);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_the_host_moderates_and_not_himself(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn moderation_is_refused_to_others_and_on_the_host(_: PgPoolOptions, connect: PgConnectOptions) {
     let (_world, rooms, open) = watched_by_vera(connect).await;
     let (host, vera, room) = (open.host(), person("vera"), open.room.id);
     let wrong = [
@@ -259,14 +246,14 @@ async fn only_the_host_moderates_and_not_himself(_: PgPoolOptions, connect: PgCo
         reason(rooms.summary(&vera, LiveRoomId(room), None, 1).await.map(drop)),
     ];
     assert_eq!(wrong, [Reason::NotHost; 6]);
-    let himself = [
+    let on_host = [
         reason(rooms.set_seat_role(&host, LiveRoomId(room), &host.user_id, SeatRole::Guest).await),
         reason(rooms.kick_seated(&host, LiveRoomId(room), &host.user_id).await),
         reason(rooms.ban(&host, LiveRoomId(room), &host.user_id, None).await),
     ];
-    assert_eq!(himself, [Reason::InvalidRequest; 3]);
-    assert_eq!(open.give(&rooms, "nobody", SeatRole::Speaker).await.unwrap(), None);
-    assert!(!rooms.kick_seated(&host, LiveRoomId(room), "nobody").await.unwrap());
+    assert_eq!(on_host, [Reason::InvalidRequest; 3]);
+    assert_eq!(open.give(&rooms, "stranger", SeatRole::Speaker).await.unwrap(), None);
+    assert!(!rooms.kick_seated(&host, LiveRoomId(room), "stranger").await.unwrap());
     assert_eq!(
         reason(rooms.ban(&host, LiveRoomId(uuid::Uuid::nil()), "vera", None).await),
         Reason::RoomNotFound
@@ -274,72 +261,66 @@ async fn only_the_host_moderates_and_not_himself(_: PgPoolOptions, connect: PgCo
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn hands_are_raised_by_the_seated_and_lowered_by_a_promotion_or_with_the_seat(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn hand_is_lowered_by_a_promotion_or_with_the_seat(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = watched_by_vera(connect).await;
     let hand = async |who: &str, raised| {
         rooms.raise_hand(&person(who), LiveRoomId(open.room.id), raised).await.unwrap()
     };
     assert_eq!(hand("vera", true).await, Some(VIEWER));
-    assert_eq!(hand("vera", true).await, Some(VIEWER), "again the same");
-    assert_eq!(hand("nobody", true).await, None);
+    assert_eq!(hand("vera", true).await, Some(VIEWER), "idempotent");
+    assert_eq!(hand("stranger", true).await, None);
     rooms.join_live_room(&person("walt"), LiveRoomId(open.room.id)).await.unwrap();
     hand("walt", true).await;
     let raised = async || {
-        let people = open.summary(&rooms).await.people;
-        people
+        let seats = open.summary(&rooms).await.people;
+        seats
             .into_iter()
             .filter(|one| one.hand_raised_at.is_some())
             .map(|one| one.user_id)
             .collect::<Vec<_>>()
     };
-    assert_eq!(raised().await, ["vera", "walt"], "longest up first");
+    assert_eq!(raised().await, ["vera", "walt"], "the first raised hand comes first");
     assert_eq!(open.summary(&rooms).await.tally.unwrap().hands_raised, 2);
     open.give(&rooms, "vera", SeatRole::Speaker).await.unwrap();
     assert_eq!(hand("walt", false).await, Some(VIEWER));
     assert_eq!(raised().await, Vec::<String>::new());
     hand("walt", true).await;
     rooms.leave_live_room(&person("walt"), LiveRoomId(open.room.id)).await.unwrap();
-    assert_eq!(raised().await, Vec::<String>::new(), "of somebody who has gone");
+    assert_eq!(raised().await, Vec::<String>::new(), "the user has left");
     rooms.join_live_room(&person("walt"), LiveRoomId(open.room.id)).await.unwrap();
-    assert_eq!(raised().await, Vec::<String>::new(), "of somebody who has come again");
+    assert_eq!(raised().await, Vec::<String>::new(), "the user has left and returned");
     hand("vera", true).await;
     rooms.leave_live_room(&person("vera"), LiveRoomId(open.room.id)).await.unwrap();
-    world.pass_time(Duration::minutes(1)); // longer than somebody who gave his seat up may linger
+    world.pass_time(Duration::minutes(1)); // longer than a participant may stay after giving up the seat
     rooms.pass().await.unwrap();
-    assert!(!world.written(&open, "vera").await.left, "she is inside all the same");
-    assert_eq!(raised().await, Vec::<String>::new(), "of somebody whose seat is hers again");
+    assert!(!world.seat_row(&open, "vera").await.left, "the participant is still connected");
+    assert_eq!(raised().await, Vec::<String>::new(), "the seat was given up and taken again");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_summary_pages_through_everybody_once(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn summary_lists_every_seat_once_over_pages(_: PgPoolOptions, connect: PgConnectOptions) {
     let (_world, rooms, open) = watched_by_vera(connect).await;
     for who in ["walt", "xena", "yuri"] {
         rooms.join_live_room(&person(who), LiveRoomId(open.room.id)).await.unwrap();
     }
     rooms.raise_hand(&person("yuri"), LiveRoomId(open.room.id), true).await.unwrap();
     rooms.kick_seated(&open.host(), LiveRoomId(open.room.id), "xena").await.unwrap();
-    let (mut after, mut seen) = (None, Vec::new());
+    let (mut after, mut listed) = (None, Vec::new());
     loop {
         let page = rooms.summary(&open.host(), LiveRoomId(open.room.id), after, 2).await.unwrap().people;
         let Some(last) = page.last() else { break };
         after = Some(chassis::page::Cursor { at: last.rank, id: last.key });
-        seen.extend(page);
+        listed.extend(page);
     }
-    let names: Vec<&str> = seen.iter().map(|one| one.user_id.as_str()).collect();
+    let names: Vec<&str> = listed.iter().map(|one| one.user_id.as_str()).collect();
     assert_eq!(names, ["yuri", "vera", "walt", "xena"]);
-    let kicked: Vec<bool> = seen.iter().map(|one| one.is_kicked).collect();
+    let kicked: Vec<bool> = listed.iter().map(|one| one.is_kicked).collect();
     assert_eq!(kicked, [false, false, false, true]);
-    assert!(seen[1].in_room && !seen[2].in_room);
+    assert!(listed[1].in_room && !listed[2].in_room);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn when_nothing_is_on_there_is_nobody_to_moderate_but_bans_work(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn moderation_is_refused_but_bans_work_when_idle(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Ended).await;
@@ -353,5 +334,5 @@ async fn when_nothing_is_on_there_is_nobody_to_moderate_but_bans_work(
     host.go_live(&rooms).await.unwrap();
     assert_eq!(reason(rooms.join_live_room(&person("vera"), LiveRoomId(room)).await), Reason::Banned);
     let shown = rooms.summary(caller, LiveRoomId(room), None, 10).await.unwrap().live.session.unwrap();
-    assert_ne!(shown.id.0, session, "the open one, not the last");
+    assert_ne!(shown.id.0, session, "the open session, not the last one");
 }

@@ -1,41 +1,30 @@
-//! Permanent rooms: one per person, with an address of their own, read by those who may.
+//! Permanent rooms: one per user, each with its own slug and fields that its host sets.
 
 use chassis::{
     grpc::system_caller,
     status::{Reason, Refusal},
 };
-use domain::{LiveStatus, LobbyStatus, SeatRole};
 use futures::future::join_all;
 use proto::{
     room::v1::{
-        GetMyRoomRequest, GetRoomStateResponse, ListSessionsRequest, LiveRoomFields, LiveRoomRequest,
-        LiveRoomResponse, SaveMyRoomRequest, TopicKeys, UpdateRoomRequest,
+        GetMyRoomRequest, LiveRoomFields, LiveRoomResponse, SaveMyRoomRequest, TopicKeys, UpdateRoomRequest,
         live_room_service_server::LiveRoomService,
     },
     types::v1::{AccessLevel, Caller, LiveRoomStatus},
 };
 use room_lifecycle::Rooms;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use testkit::seed::live::{live_session, seat};
-use tonic::{Request, Response, Status};
+use tonic::Request;
 use uuid::Uuid;
 
-use crate::harness::{
-    World,
-    hosts::{admin, person},
+use crate::{
+    harness::{World, hosts::person, nests::outcome},
+    live_room_reads::about,
 };
-
-fn told<T>(answer: Result<Response<T>, Status>) -> Result<T, Refusal> {
-    answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
-}
 
 async fn mine(rooms: &Rooms, caller: &Caller) -> LiveRoomResponse {
     let request = GetMyRoomRequest { caller: Some(caller.clone()) };
-    told(LiveRoomService::get_my_room(rooms, Request::new(request)).await).unwrap()
-}
-
-fn about(caller: &Caller, room: Uuid) -> Request<LiveRoomRequest> {
-    Request::new(LiveRoomRequest { caller: Some(caller.clone()), room_id: room.to_string() })
+    outcome(LiveRoomService::get_my_room(rooms, Request::new(request)).await).unwrap()
 }
 
 async fn update(
@@ -46,7 +35,7 @@ async fn update(
 ) -> Result<LiveRoomResponse, Refusal> {
     let request =
         UpdateRoomRequest { caller: Some(caller.clone()), room_id: room.to_owned(), fields: Some(fields) };
-    told(LiveRoomService::update_room(rooms, Request::new(request)).await)
+    outcome(LiveRoomService::update_room(rooms, Request::new(request)).await)
 }
 
 fn named(id: &str, name: &str) -> Caller {
@@ -54,7 +43,7 @@ fn named(id: &str, name: &str) -> Caller {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_hundred_first_calls_give_one_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn live_room_is_created_once_by_100_first_calls(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let replicas = [world.rooms().await, world.rooms().await];
     let ana = named("ana", "Ana Arias");
@@ -72,13 +61,13 @@ async fn a_hundred_first_calls_give_one_room(_: PgPoolOptions, connect: PgConnec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_slug_is_never_somebody_elses_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn slug_is_never_shared_by_two_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
-    let people: Vec<Caller> = (0..20).map(|n| named(&format!("user-{n}"), "Ana")).collect();
-    let answers = join_all(people.iter().map(|caller| mine(&rooms, caller))).await;
+    let users: Vec<Caller> = (0..20).map(|n| named(&format!("user-{n}"), "Ana")).collect();
+    let answers = join_all(users.iter().map(|caller| mine(&rooms, caller))).await;
     let mut slugs = Vec::new();
-    for (caller, answer) in people.iter().zip(answers) {
+    for (caller, answer) in users.iter().zip(answers) {
         let room = answer.room.unwrap();
         assert_eq!(room.host_user_id, caller.user_id);
         assert!(room.room_slug == "ana" || room.room_slug.starts_with("ana-"), "{}", room.room_slug);
@@ -87,7 +76,7 @@ async fn a_slug_is_never_somebody_elses_room(_: PgPoolOptions, connect: PgConnec
     slugs.sort();
     slugs.dedup();
     assert_eq!(slugs.len(), 20);
-    // Both addresses that would be tried first are taken by others.
+    // Other rooms have both slugs that would be tried first.
     let dora = named("dora", "Dora");
     let own = mine(&rooms, &dora).await.room.unwrap().room_slug;
     assert_eq!(own, "dora");
@@ -106,7 +95,7 @@ async fn a_slug_is_never_somebody_elses_room(_: PgPoolOptions, connect: PgConnec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn people_without_a_usable_name_have_rooms_too(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn user_without_a_usable_name_gets_a_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for (id, name, slug, room_name) in [
@@ -119,13 +108,13 @@ async fn people_without_a_usable_name_have_rooms_too(_: PgPoolOptions, connect: 
         assert!(room.room_slug.starts_with(slug), "{}", room.room_slug);
         assert_eq!(room.room_name, room_name);
     }
-    let nobody = GetMyRoomRequest { caller: Some(system_caller()) };
-    let refusal = told(LiveRoomService::get_my_room(&*rooms, Request::new(nobody)).await).unwrap_err();
+    let system = GetMyRoomRequest { caller: Some(system_caller()) };
+    let refusal = outcome(LiveRoomService::get_my_room(&*rooms, Request::new(system)).await).unwrap_err();
     assert_eq!(refusal.reason, Reason::Unauthenticated);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_host_sets_what_his_room_says(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn host_updates_the_fields_of_a_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let ana = named("ana", "Ana");
@@ -138,11 +127,11 @@ async fn a_host_sets_what_his_room_says(_: PgPoolOptions, connect: PgConnectOpti
     };
     let request = SaveMyRoomRequest { caller: Some(ana.clone()), fields: Some(fields.clone()) };
     let saved =
-        told(LiveRoomService::save_my_room(&*rooms, Request::new(request)).await).unwrap().room.unwrap();
+        outcome(LiveRoomService::save_my_room(&*rooms, Request::new(request)).await).unwrap().room.unwrap();
     assert_eq!((saved.title.as_str(), saved.room_name.as_str()), ("Stars", "Ana"));
     assert_eq!(saved.topic_keys, ["stars", "tea"]);
     assert_eq!(saved.cover_image_url(), "https://example.org/a.png");
-    // What is absent stays; empty is a value.
+    // An absent field is not changed. An empty one is a value.
     let change = LiveRoomFields {
         room_name: Some("Ana's nights".into()),
         cover_image_url: Some(String::new()),
@@ -154,9 +143,9 @@ async fn a_host_sets_what_his_room_says(_: PgPoolOptions, connect: PgConnectOpti
     assert_eq!((changed.title.as_str(), changed.room_name.as_str()), ("Stars", "Ana's nights"));
     assert_eq!((changed.cover_image_url.as_deref(), changed.room_slug.as_str()), (None, "ana"));
     let member = Caller { groups: vec!["astronomers".into()], ..person("bob") };
-    let seen =
-        told(LiveRoomService::get_room(&*rooms, about(&member, saved.id.parse().unwrap())).await).unwrap();
-    assert_eq!(seen.room.unwrap(), changed);
+    let shown =
+        outcome(LiveRoomService::get_room(&*rooms, about(&member, saved.id.parse().unwrap())).await).unwrap();
+    assert_eq!(shown.room.unwrap(), changed);
     assert_eq!(update(&rooms, &member, &saved.id, fields.clone()).await.unwrap_err().reason, Reason::NotHost);
     for (caller, id) in [(&person("carl"), saved.id.clone()), (&ana, Uuid::new_v4().to_string())] {
         let refusal = update(&rooms, caller, &id, fields.clone()).await.unwrap_err();
@@ -165,7 +154,7 @@ async fn a_host_sets_what_his_room_says(_: PgPoolOptions, connect: PgConnectOpti
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn wrong_fields_are_refused_by_name(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn wrong_room_fields_are_refused_by_name(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let ana = named("ana", "Ana");
@@ -242,168 +231,4 @@ async fn room_texts_are_stored_cleaned(_: PgPoolOptions, connect: PgConnectOptio
         (room.topic_keys[0].as_str(), room.cover_image_url()),
         ("tea", "https://example.org/a%20b.png")
     );
-}
-
-/// What each of the readers' calls says to this caller.
-async fn read_all(rooms: &Rooms, caller: &Caller, room: Uuid) -> [Option<Reason>; 3] {
-    let list = ListSessionsRequest {
-        caller: Some(caller.clone()),
-        room_id: room.to_string(),
-        ..ListSessionsRequest::default()
-    };
-    [
-        told(LiveRoomService::get_room(rooms, about(caller, room)).await).err(),
-        told(LiveRoomService::get_room_state(rooms, about(caller, room)).await).err(),
-        told(LiveRoomService::list_sessions(rooms, Request::new(list)).await).err(),
-    ]
-    .map(|refusal| refusal.map(|refusal| refusal.reason))
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_is_read_by_those_who_may(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
-    let rooms = world.rooms().await;
-    let host = world.host().await;
-    let room = host.room.id;
-    let member = Caller { groups: vec!["astronomers".into()], ..person("member") };
-    let absent = [Some(Reason::RoomNotFound); 3];
-    assert_eq!(read_all(&rooms, &person("stranger"), room).await, [None; 3]);
-    assert_eq!(read_all(&rooms, &host.caller, Uuid::new_v4()).await, absent);
-    world
-        .execute("update live_rooms set access_level = 'group', metadata = '{\"groups\": [\"astronomers\"]}'")
-        .await;
-    for caller in [&host.caller, &admin(), &member] {
-        assert_eq!(read_all(&rooms, caller, room).await, [None; 3], "{caller:?}");
-    }
-    assert_eq!(read_all(&rooms, &person("stranger"), room).await, absent);
-    // What is on decides, not what the room says for other days.
-    let session = live_session(&world.pool, &host.room, LiveStatus::Live).await;
-    assert_eq!(read_all(&rooms, &person("stranger"), room).await, [None; 3]);
-    world
-        .execute(&format!("update live_room_sessions set access_level = 'group' where id = '{session}'"))
-        .await;
-    world.execute("update live_rooms set access_level = 'public'").await;
-    assert_eq!(read_all(&rooms, &person("stranger"), room).await, absent);
-    assert_eq!(read_all(&rooms, &member, room).await, [None; 3]);
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_session_that_is_over_is_told_to_those_whom_it_was_for(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let world = World::new(connect).await;
-    let rooms = world.rooms().await;
-    let host = world.host().await;
-    let (room, member) = (host.room.id, Caller { groups: vec!["astronomers".into()], ..person("member") });
-    live_session(&world.pool, &host.room, LiveStatus::Ended).await;
-    world.execute("update live_room_sessions set started_at = app_now() - interval '1 day'").await;
-    let secret = live_session(&world.pool, &host.room, LiveStatus::Ended).await;
-    world.execute("update live_rooms set metadata = '{\"groups\": [\"astronomers\"]}'").await;
-    world
-        .execute(&format!("update live_room_sessions set access_level = 'group' where id = '{secret}'"))
-        .await;
-    for (caller, told_of) in [(&person("stranger"), 1), (&member, 2), (&host.caller, 2), (&admin(), 2)] {
-        let list = ListSessionsRequest {
-            caller: Some(caller.clone()),
-            room_id: room.to_string(),
-            ..ListSessionsRequest::default()
-        };
-        let page = told(LiveRoomService::list_sessions(&*rooms, Request::new(list)).await).unwrap();
-        assert_eq!(page.sessions.len(), told_of, "{caller:?}");
-        let last = told(LiveRoomService::get_room(&*rooms, about(caller, room)).await).unwrap().session;
-        assert_eq!(last.is_some(), told_of == 2, "{caller:?}");
-        assert!(last.is_none_or(|last| last.id == secret.to_string()));
-    }
-}
-
-async fn state(rooms: &Rooms, caller: &Caller, room: Uuid) -> GetRoomStateResponse {
-    told(LiveRoomService::get_room_state(rooms, about(caller, room)).await).unwrap()
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_state_tells_who_is_there_and_who_one_is(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
-    let rooms = world.rooms().await;
-    let host = world.host().await;
-    let idle = state(&rooms, &host.caller, host.room.id).await;
-    assert_eq!((idle.room.unwrap().status(), idle.session), (LiveRoomStatus::Idle, None));
-    assert!(idle.viewer.unwrap().is_host);
-    let session = live_session(&world.pool, &host.room, LiveStatus::Lobby).await;
-    for (user, role, lobby) in [
-        (host.caller.user_id.as_str(), SeatRole::Host, LobbyStatus::Admitted),
-        ("speaker", SeatRole::Speaker, LobbyStatus::Admitted),
-        ("coming", SeatRole::Guest, LobbyStatus::Admitted),
-        ("waiting", SeatRole::Guest, LobbyStatus::Waiting),
-        ("rejected", SeatRole::Guest, LobbyStatus::Rejected),
-    ] {
-        seat(&world.pool, session, user, role, lobby).await;
-    }
-    world
-        .execute(
-            "update live_room_attendance set joined_at = app_now() where role in ('host', 'speaker');
-             update live_room_attendance set left_at = app_now() where lobby_status = 'rejected';
-             update live_room_sessions set host_present = true;
-             insert into live_room_bans (live_room_id, user_id, banned_by, until)
-             select id, b.user_id, host_user_id, b.until from live_rooms,
-                    (values ('banned', null), ('once', app_now() - interval '1 hour')) b (user_id, until)",
-        )
-        .await;
-    let seen = state(&rooms, &host.caller, host.room.id).await;
-    let counts = seen.counts.unwrap();
-    assert_eq!((counts.lobby_waiting, counts.in_room, counts.max_participants), (1, 2, 100));
-    assert!(counts.host_present);
-    assert_eq!(seen.session.unwrap().id, session.to_string());
-    for (user, role, lobby, banned) in [
-        ("speaker", SeatRole::Speaker, Some(LobbyStatus::Admitted), false),
-        ("waiting", SeatRole::Guest, Some(LobbyStatus::Waiting), false),
-        ("rejected", SeatRole::Guest, Some(LobbyStatus::Rejected), false),
-        ("nobody", SeatRole::Guest, None, false),
-        ("banned", SeatRole::Guest, None, true),
-        ("once", SeatRole::Guest, None, false),
-    ] {
-        let viewer = state(&rooms, &person(user), host.room.id).await.viewer.unwrap();
-        let found = (viewer.role, viewer.lobby_status, viewer.is_banned, viewer.is_host);
-        assert_eq!(found, (role.into(), lobby.map(Into::into), banned, false), "{user}");
-    }
-}
-
-#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn sessions_are_listed_in_pages_latest_first(_: PgPoolOptions, connect: PgConnectOptions) {
-    let world = World::new(connect).await;
-    let rooms = world.rooms().await;
-    let host = world.host().await;
-    let mut wanted = Vec::new();
-    for day in 1..=7 {
-        let session = live_session(&world.pool, &host.room, LiveStatus::Ended).await;
-        let moved = "update live_room_sessions set started_at = app_now() - interval '1 day' *";
-        world.execute(&format!("{moved} {day} where id = '{session}'")).await;
-        wanted.push(session.to_string());
-    }
-    let (mut seen, mut cursor) = (Vec::new(), None);
-    loop {
-        let request = ListSessionsRequest {
-            caller: Some(person("reader")),
-            room_id: host.room.id.to_string(),
-            limit: Some(3),
-            cursor,
-        };
-        let page = told(LiveRoomService::list_sessions(&*rooms, Request::new(request)).await).unwrap();
-        seen.extend(page.sessions.into_iter().map(|session| session.id));
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    assert_eq!(seen, wanted);
-    let wrong = |limit, cursor: &str| ListSessionsRequest {
-        caller: Some(person("reader")),
-        room_id: host.room.id.to_string(),
-        limit: Some(limit),
-        cursor: Some(cursor.to_owned()),
-    };
-    for request in [wrong(101, ""), wrong(-1, ""), wrong(0, "x")] {
-        let refusal = told(LiveRoomService::list_sessions(&*rooms, Request::new(request)).await).unwrap_err();
-        assert_eq!(refusal.reason, Reason::InvalidRequest);
-    }
 }

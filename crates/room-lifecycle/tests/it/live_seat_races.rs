@@ -1,4 +1,4 @@
-//! Seats when many want them at once, and when whoever gives them out dies: never more than there are, and no half one.
+//! Seats under concurrent joins and crashes: never more than the limit, and none half written.
 
 use chassis::status::Reason;
 use domain::{LiveRoomId, SeatRole};
@@ -11,11 +11,11 @@ use crate::{
         reason,
         seats::{VIEWER, join, person, refused},
     },
-    live_seats::{seen, world},
+    live_seats::{join_and_connect, world},
 };
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn of_fifty_people_for_the_last_three_seats_three_get_one(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn last_three_seats_go_to_three_of_fifty_joins(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     let other = world.rooms().await;
     for early in ["ann", "ben"] {
@@ -40,13 +40,14 @@ async fn of_fifty_people_for_the_last_three_seats_three_get_one(_: PgPoolOptions
     }
     assert_eq!((got, world.seated(&open).await), (3, 5));
     let host = join(&rooms, &open, &open.room.host).await;
-    assert_eq!(host.role, SeatRole::Host, "he needs no place");
-    assert_eq!(join(&rooms, &open, "ann").await, VIEWER, "who has a seat has it");
+    assert_eq!(host.role, SeatRole::Host, "the host needs no seat of the limit");
+    assert_eq!(join(&rooms, &open, "ann").await, VIEWER, "a taken seat is kept");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_join_that_meets_the_end_gets_no_seat(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn join_gets_no_seat_when_the_session_ends(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
+    // Holds the session's row lock: the join waits for the end and must then find the session closed.
     let mut end = world
         .hold(&format!(
             "update live_room_sessions set status = 'ended', ended_at = app_now() where id = '{}';
@@ -64,12 +65,9 @@ async fn a_join_that_meets_the_end_gets_no_seat(_: PgPoolOptions, connect: PgCon
     assert_eq!(world.seated(&open).await, 0);
 }
 
-/// Everything that writes seats, at once, and again and again: nobody waits in a circle, nobody is too many.
+/// Runs everything that writes seats at the same time, repeatedly: no deadlock, and never more than the limit.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_crowd_that_comes_and_goes_never_has_more_seats_than_there_are(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn concurrent_joins_and_leaves_never_exceed_the_limit(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 4).await;
     let other = world.rooms().await;
     let record = world.live_record(&open).await;
@@ -107,10 +105,7 @@ async fn a_crowd_that_comes_and_goes_never_has_more_seats_than_there_are(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn joins_and_leaves_that_die_anywhere_leave_no_half_a_seat(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn joins_and_leaves_are_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     let steady = world.rooms().await;
     for polls in cuts() {
@@ -124,17 +119,17 @@ async fn joins_and_leaves_that_die_anywhere_leave_no_half_a_seat(
         assert_eq!(join(&steady, &open, "ben").await, VIEWER);
         steady.leave_live_room(&person("ben"), LiveRoomId(open.room.id)).await.unwrap();
         if left && !died {
-            assert!(polls > 1, "there was something to cut");
+            assert!(polls > 1, "the first cut came before the end");
             break;
         }
     }
-    // Presence that is written down only in half is made whole by the next look.
+    // The next check completes presence that was only half written.
     for polls in cuts() {
-        seen(&world, &steady, &open, "ann").await;
+        join_and_connect(&world, &steady, &open, "ann").await;
         let record = world.live_record(&open).await;
         world.execute("update live_room_attendance set joined_at = null, held_until = app_now()").await;
         let whole = cut(polls, rooms.project_presence(record.id)).await.is_some();
-        world.see(&steady, &open).await;
+        world.check_live(&steady, &open).await;
         assert_eq!(world.numbers(&open).await.0, 1);
         if whole {
             break;

@@ -1,4 +1,4 @@
-//! Seats: never more than there are, never lost to a short disconnect, and always what LiveKit shows (I6).
+//! Seats: never more than the limit, kept during a short disconnect, and always as LiveKit shows them (I6).
 
 use chassis::status::Reason;
 use domain::{LiveRoomId, LiveSessionId, LobbyStatus, Owner, SeatRole};
@@ -11,51 +11,52 @@ use time::Duration;
 use crate::{
     harness::{
         Replica, World,
-        seats::{Open, VIEWER, Written, join, person, refused},
+        seats::{Open, SeatRow, VIEWER, join, person, refused},
     },
     webhooks::event,
 };
 
-/// Somebody who has a seat and is seen on LiveKit.
-pub async fn seen(world: &World, rooms: &Rooms, open: &Open, who: &str) -> String {
+/// A user takes a seat, connects to LiveKit, and a check finds them. Returns the participant's SID.
+pub async fn join_and_connect(world: &World, rooms: &Rooms, open: &Open, who: &str) -> String {
     join(rooms, open, who).await;
     let sid = world.enter(open, who).await;
-    world.see(rooms, open).await;
-    assert!(world.written(open, who).await.joined);
+    world.check_live(rooms, open).await;
+    assert!(world.seat_row(open, who).await.joined);
     sid
 }
 
-pub async fn world(connect: PgConnectOptions, places: i32) -> (World, Replica, Open) {
+pub async fn world(connect: PgConnectOptions, max_participants: i32) -> (World, Replica, Open) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
-    let open = world.live(&rooms, places).await;
+    let open = world.live(&rooms, max_participants).await;
     (world, rooms, open)
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_join_that_finds_its_seat_writes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn join_writes_nothing_when_the_seat_exists(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
-    seen(&world, &rooms, &open, "ann").await;
+    join_and_connect(&world, &rooms, &open, "ann").await;
+    // A write of the join or the check would wait for this lock.
     let _locked = world
         .hold(&format!("select from live_room_sessions where id = '{}' for no key update", open.session))
         .await;
     for _ in 0..3 {
         assert_eq!(join(&rooms, &open, "ann").await, VIEWER);
     }
-    world.see(&rooms, &open).await; // nor does a look that finds nothing new
+    world.check_live(&rooms, &open).await; // a check that finds no change writes nothing either
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_seat_survives_a_disconnect_of_two_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn seat_is_kept_for_a_disconnect_of_two_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
-    let old = seen(&world, &rooms, &open, "ann").await;
+    let old = join_and_connect(&world, &rooms, &open, "ann").await;
     sqlx::query!("update live_room_attendance set role = 'speaker' where user_id = 'ann'")
         .execute(&world.pool)
         .await
         .unwrap();
     world.exit(&open, "ann").await;
-    world.see_gone(&rooms, &open).await;
-    assert!(world.written(&open, "ann").await.disconnected);
+    world.confirm_gone(&rooms, &open).await;
+    assert!(world.seat_row(&open, "ann").await.disconnected);
     world.pass_time(Duration::seconds(115));
     rooms.release_held().await.unwrap();
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
@@ -64,8 +65,8 @@ async fn a_seat_survives_a_disconnect_of_two_minutes(_: PgPoolOptions, connect: 
     world.pass_time(Duration::seconds(50));
     rooms.release_held().await.unwrap();
     let new = world.enter(&open, "ann").await;
-    world.see(&rooms, &open).await;
-    let there = Written {
+    world.check_live(&rooms, &open).await;
+    let there = SeatRow {
         lobby_status: LobbyStatus::Admitted,
         joined: true,
         left: false,
@@ -73,28 +74,28 @@ async fn a_seat_survives_a_disconnect_of_two_minutes(_: PgPoolOptions, connect: 
         held: false,
         sid: Some(new.clone()),
     };
-    assert_eq!(world.written(&open, "ann").await, there);
+    assert_eq!(world.seat_row(&open, "ann").await, there);
     assert_ne!(new, old);
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_disconnect_of_more_than_two_minutes_loses_the_seat(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn seat_is_lost_after_a_disconnect_of_over_two_minutes(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
-    seen(&world, &rooms, &open, "ann").await;
+    join_and_connect(&world, &rooms, &open, "ann").await;
     world.exit(&open, "ann").await;
-    world.see_gone(&rooms, &open).await;
+    world.confirm_gone(&rooms, &open).await;
     world.pass_time(Duration::seconds(121));
-    // What is held no longer is free, released or not.
+    // A seat with an expired hold is free, whether released or not.
     assert_eq!(join(&rooms, &open, "ben").await, VIEWER);
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::RoomFull);
     rooms.release_held().await.unwrap();
-    assert!(world.written(&open, "ann").await.left);
+    assert!(world.seat_row(&open, "ann").await.left);
     assert_eq!(world.seated(&open).await, 1);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_seat_that_is_not_seen_for_a_minute_is_released(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn seat_is_released_when_not_connected_for_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join(&rooms, &open, "ann").await;
     world.pass_time(Duration::seconds(55));
@@ -102,52 +103,49 @@ async fn a_seat_that_is_not_seen_for_a_minute_is_released(_: PgPoolOptions, conn
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
     world.pass_time(Duration::seconds(10));
     rooms.release_held().await.unwrap();
-    assert!(world.written(&open, "ann").await.left);
-    // Late, but there: what LiveKit shows counts.
+    assert!(world.seat_row(&open, "ann").await.left);
+    // A late participant counts, because LiveKit shows them.
     world.enter(&open, "ann").await;
-    world.see(&rooms, &open).await;
-    assert!(!world.written(&open, "ann").await.left);
+    world.check_live(&rooms, &open).await;
+    assert!(!world.seat_row(&open, "ann").await.left);
     assert_eq!(refused(&rooms, &open, "ben").await, Reason::RoomFull);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_hold_from_before_the_clock_was_set_back_is_no_longer_than_others(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn hold_is_no_longer_when_the_clock_was_set_back(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
     join(&rooms, &open, "ann").await;
     world.pass_time(Duration::hours(-3));
     rooms.release_held().await.unwrap();
     world.pass_time(Duration::seconds(121));
     rooms.release_held().await.unwrap();
-    assert!(world.written(&open, "ann").await.left);
+    assert!(world.seat_row(&open, "ann").await.left);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_second_tab_replaces_the_first_and_is_counted_once(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn second_tab_replaces_the_first_and_counts_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
-    let first = seen(&world, &rooms, &open, "ann").await;
-    let second = seen(&world, &rooms, &open, "ann").await;
+    let first = join_and_connect(&world, &rooms, &open, "ann").await;
+    let second = join_and_connect(&world, &rooms, &open, "ann").await;
     assert_ne!(first, second);
-    assert_eq!(world.written(&open, "ann").await.sid.as_deref(), Some(second.as_str()));
+    assert_eq!(world.seat_row(&open, "ann").await.sid.as_deref(), Some(second.as_str()));
     assert_eq!(world.numbers(&open).await, (1, 1, false));
-    // The first one's departure, told late, is not the second one's.
+    // A late webhook about the first connection does not concern the second one.
     let record = world.live_record(&open).await;
     let body = event("EV_late", "participant_left", &record, "ann", &first);
     rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
-    world.see(&rooms, &open).await;
+    world.check_live(&rooms, &open).await;
     assert_eq!(world.numbers(&open).await, (1, 1, false));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn viewers_are_those_who_are_there_and_not_the_host(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn viewers_are_connected_guests_without_the_host(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
-    join(&rooms, &open, "waits-for-his-camera").await;
-    seen(&world, &rooms, &open, &open.room.host).await;
+    join(&rooms, &open, "not-connected").await;
+    join_and_connect(&world, &rooms, &open, &open.room.host).await;
     assert_eq!(world.numbers(&open).await, (0, 0, true));
     for who in ["ann", "ben", "eve"] {
-        seen(&world, &rooms, &open, who).await;
+        join_and_connect(&world, &rooms, &open, who).await;
     }
     assert_eq!(world.numbers(&open).await, (3, 3, true));
     rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
@@ -155,106 +153,107 @@ async fn viewers_are_those_who_are_there_and_not_the_host(_: PgPoolOptions, conn
     rooms.disconnect_from_live_room(&person("ben"), LiveRoomId(open.room.id)).await.unwrap();
     world.exit(&open, "ben").await;
     world.exit(&open, &open.room.host).await;
-    assert_eq!(world.numbers(&open).await, (1, 3, true), "they say so themselves");
-    world.see_gone(&rooms, &open).await;
+    assert_eq!(world.numbers(&open).await, (1, 3, true), "leave and disconnect count at once");
+    world.confirm_gone(&rooms, &open).await;
     assert_eq!(world.numbers(&open).await, (1, 3, false));
-    let (ann, ben) = (world.written(&open, "ann").await, world.written(&open, "ben").await);
-    assert_eq!((ann.left, ann.held), (true, false), "her seat is given up");
-    assert_eq!((ben.left, ben.held), (false, true), "his is held");
-    // Back in his seat he is a viewer when he is seen.
+    let (ann, ben) = (world.seat_row(&open, "ann").await, world.seat_row(&open, "ben").await);
+    assert_eq!((ann.left, ann.held), (true, false), "the seat is given up");
+    assert_eq!((ben.left, ben.held), (false, true), "the seat is held");
+    // After the return they count as a viewer only once a check finds them.
     join(&rooms, &open, "ann").await;
     assert_eq!(world.numbers(&open).await, (1, 3, false));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_seat_that_was_given_up_stays_so_until_he_comes_back(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn seat_stays_given_up_until_the_user_returns(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
-    seen(&world, &rooms, &open, "ann").await;
+    join_and_connect(&world, &rooms, &open, "ann").await;
     for _ in 0..2 {
         let seat = rooms.leave_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
         assert_eq!(seat, Some(VIEWER));
     }
-    world.see(&rooms, &open).await; // LiveKit has not noticed yet
-    assert!(world.written(&open, "ann").await.left);
-    // Who is still there long after that has not left.
+    world.check_live(&rooms, &open).await; // LiveKit still lists the participant
+    assert!(world.seat_row(&open, "ann").await.left);
+    // A participant who is still connected long after that has not left.
     world.pass_time(Duration::seconds(31));
-    world.see(&rooms, &open).await;
-    assert!(!world.written(&open, "ann").await.left);
-    let nobody = rooms.leave_live_room(&person("a-stranger"), LiveRoomId(open.room.id)).await.unwrap();
-    assert_eq!(nobody, None);
+    world.check_live(&rooms, &open).await;
+    assert!(!world.seat_row(&open, "ann").await.left);
+    let stranger = rooms.leave_live_room(&person("a-stranger"), LiveRoomId(open.room.id)).await.unwrap();
+    assert_eq!(stranger, None);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_disconnect_that_is_told_again_and_again_is_the_first_one(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn repeated_disconnect_keeps_the_first_time(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
-    seen(&world, &rooms, &open, "ann").await;
+    join_and_connect(&world, &rooms, &open, "ann").await;
     world.exit(&open, "ann").await;
     for _ in 0..3 {
         rooms.disconnect_from_live_room(&person("ann"), LiveRoomId(open.room.id)).await.unwrap();
         world.pass_time(Duration::seconds(41));
     }
     rooms.release_held().await.unwrap();
-    assert!(!world.written(&open, "ann").await.left, "while LiveKit is not asked she may be there");
-    world.see_gone(&rooms, &open).await;
+    assert!(
+        !world.seat_row(&open, "ann").await.left,
+        "the user may be connected until a check says otherwise"
+    );
+    world.confirm_gone(&rooms, &open).await;
     rooms.release_held().await.unwrap();
-    assert!(world.written(&open, "ann").await.left);
+    assert!(world.seat_row(&open, "ann").await.left);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whom_one_look_misses_keeps_his_seat(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn seat_is_kept_when_one_check_misses_the_viewer(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
-    seen(&world, &rooms, &open, "ann").await;
+    join_and_connect(&world, &rooms, &open, "ann").await;
     world.server().faults().set_next("ListParticipants", 1, Fault::OmitParticipant("ann".to_owned()));
-    world.see(&rooms, &open).await;
+    world.check_live(&rooms, &open).await;
     assert_eq!(world.numbers(&open).await, (1, 1, false));
     world.pass_time(Duration::seconds(10));
-    world.see(&rooms, &open).await;
+    world.check_live(&rooms, &open).await;
     assert_eq!(world.numbers(&open).await, (1, 1, false));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_restart_of_livekit_costs_nobody_his_seat(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn seats_are_kept_when_livekit_restarts(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 2).await;
     for who in ["ann", "ben"] {
-        seen(&world, &rooms, &open, who).await;
+        join_and_connect(&world, &rooms, &open, who).await;
     }
     world.server().restart();
-    world.see(&rooms, &open).await;
+    world.check_live(&rooms, &open).await;
     let record = world.live_record(&open).await;
     assert_eq!((record.owner(), record.generation), (Owner::LiveSession(LiveSessionId(open.session)), 2));
-    world.see_gone(&rooms, &open).await;
+    world.confirm_gone(&rooms, &open).await;
     assert_eq!(world.numbers(&open).await, (0, 2, false));
     world.pass_time(Duration::seconds(100));
     rooms.release_held().await.unwrap();
     for who in ["ann", "ben"] {
         assert_eq!(join(&rooms, &open, who).await, VIEWER);
-        seen(&world, &rooms, &open, who).await;
+        join_and_connect(&world, &rooms, &open, who).await;
     }
     assert_eq!(world.numbers(&open).await, (2, 2, false));
 }
 
-/// What happens to three people, told to nobody, or told in this order and so many times.
-async fn story(world: &World, rooms: &Rooms, tell: Option<(usize, bool)>) -> Vec<Written> {
+/// Three users join, leave and rejoin. Their webhooks are dropped (None), or delivered this many times, backwards if
+/// the flag is set.
+async fn scenario(world: &World, rooms: &Rooms, delivery: Option<(usize, bool)>) -> Vec<SeatRow> {
     let open = world.live(rooms, 5).await;
     let record = world.live_record(&open).await;
     let mut events = Vec::new();
-    let mut note = |kind: &str, who: &str, sid: &str| {
+    let mut record_event = |kind: &str, who: &str, sid: &str| {
         events.push(event(&format!("EV_{kind}_{sid}"), kind, &record, who, sid));
     };
     for who in ["ann", "ben", "eve"] {
         join(rooms, &open, who).await;
-        note("participant_joined", who, &world.enter(&open, who).await);
+        record_event("participant_joined", who, &world.enter(&open, who).await);
     }
-    world.see(rooms, &open).await;
-    let old = world.written(&open, "ben").await.sid.unwrap();
+    world.check_live(rooms, &open).await;
+    let old = world.seat_row(&open, "ben").await.sid.unwrap();
     world.exit(&open, "ann").await;
-    note("participant_left", "ann", &world.written(&open, "ann").await.sid.unwrap());
-    note("participant_joined", "ben", &world.enter(&open, "ben").await);
-    note("participant_left", "ben", &old);
-    if let Some((times, backwards)) = tell {
+    record_event("participant_left", "ann", &world.seat_row(&open, "ann").await.sid.unwrap());
+    record_event("participant_joined", "ben", &world.enter(&open, "ben").await);
+    record_event("participant_left", "ben", &old);
+    if let Some((times, backwards)) = delivery {
         if backwards {
             events.reverse();
         }
@@ -266,34 +265,28 @@ async fn story(world: &World, rooms: &Rooms, tell: Option<(usize, bool)>) -> Vec
         }
     }
     for _ in 0..2 {
-        world.see_gone(rooms, &open).await;
+        world.confirm_gone(rooms, &open).await;
     }
     let mut seats = Vec::new();
     for who in ["ann", "ben", "eve"] {
-        seats.push(Written { sid: None, ..world.written(&open, who).await });
+        seats.push(SeatRow { sid: None, ..world.seat_row(&open, who).await });
     }
     assert_eq!(world.numbers(&open).await, (2, 3, false));
     seats
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhooks_lost_tripled_or_backwards_lead_to_the_same_seats(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn seats_are_the_same_when_webhooks_are_lost_or_reordered(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
-    let untold = story(&world, &rooms, None).await;
-    for tell in [(1, false), (3, false), (3, true)] {
-        assert_eq!(story(&world, &rooms, Some(tell)).await, untold, "{tell:?}");
+    let undelivered = scenario(&world, &rooms, None).await;
+    for delivery in [(1, false), (3, false), (3, true)] {
+        assert_eq!(scenario(&world, &rooms, Some(delivery)).await, undelivered, "{delivery:?}");
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seats_that_another_hand_wrote_become_what_livekit_shows(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn seats_by_other_writers_are_corrected_from_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 5).await;
     for (who, columns) in [
         ("there", "joined_at = null, held_until = app_now() + interval '1 hour'"),
@@ -304,21 +297,21 @@ async fn seats_that_another_hand_wrote_become_what_livekit_shows(
     }
     world.enter(&open, "there").await;
     for _ in 0..2 {
-        world.see(&rooms, &open).await;
+        world.check_live(&rooms, &open).await;
     }
     assert_eq!(world.numbers(&open).await, (1, 1, false));
-    let (there, gone) = (world.written(&open, "there").await, world.written(&open, "not-there").await);
+    let (there, gone) = (world.seat_row(&open, "there").await, world.seat_row(&open, "not-there").await);
     assert_eq!((there.joined, there.held), (true, false));
     assert_eq!((gone.disconnected, gone.held), (true, true));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_kicked_persons_seat_is_closed(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn kicked_viewers_seat_is_closed(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = world(connect, 1).await;
-    seen(&world, &rooms, &open, "ann").await;
+    join_and_connect(&world, &rooms, &open, "ann").await;
     assert!(rooms.kick(Owner::LiveSession(LiveSessionId(open.session)), "ann").await.unwrap());
-    world.see(&rooms, &open).await;
-    assert!(world.written(&open, "ann").await.left);
+    world.check_live(&rooms, &open).await;
+    assert!(world.seat_row(&open, "ann").await.left);
     assert_eq!(refused(&rooms, &open, "ann").await, Reason::Kicked);
     assert_eq!(join(&rooms, &open, "ben").await, VIEWER);
 }

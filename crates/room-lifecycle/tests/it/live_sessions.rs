@@ -1,4 +1,4 @@
-//! Going live: one session whoever clicks how often, and what is said when another one is in the way.
+//! Going live: repeated requests make one session, and another open session is reported.
 
 use chassis::{
     grpc::{datetime, timestamp},
@@ -22,15 +22,15 @@ use crate::harness::{
     refused,
 };
 
-/// A wish for a start in so many minutes by the database's clock.
+/// A request for a start in this many minutes by the database's clock.
 async fn at(world: &World, host: &Host, minutes: i64) -> GoLiveRequest {
     let now: OffsetDateTime =
         sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&world.pool).await.unwrap();
-    GoLiveRequest { starts_at: Some(timestamp(now + Duration::minutes(minutes))), ..host.wish() }
+    GoLiveRequest { starts_at: Some(timestamp(now + Duration::minutes(minutes))), ..host.request() }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_hundred_clicks_make_one_session(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn go_live_creates_one_session_for_100_requests(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let replicas = [world.rooms().await, world.rooms().await];
     let host = world.host().await;
@@ -53,51 +53,51 @@ async fn a_hundred_clicks_make_one_session(_: PgPoolOptions, connect: PgConnectO
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nobody_but_the_host_goes_live(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn go_live_is_refused_to_others(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (host, other) = (world.host().await, world.host().await);
     for caller in [other.caller.clone(), admin(), chassis::grpc::system_caller()] {
-        let wish = GoLiveRequest { caller: Some(caller), ..host.wish() };
-        assert_eq!(go_live(&rooms, wish).await.unwrap_err().reason, Reason::NotHost);
+        let request = GoLiveRequest { caller: Some(caller), ..host.request() };
+        assert_eq!(go_live(&rooms, request).await.unwrap_err().reason, Reason::NotHost);
     }
-    let nowhere = GoLiveRequest { room_id: Uuid::new_v4().to_string(), ..host.wish() };
+    let nowhere = GoLiveRequest { room_id: Uuid::new_v4().to_string(), ..host.request() };
     assert_eq!(go_live(&rooms, nowhere).await.unwrap_err().reason, Reason::RoomNotFound);
-    let nobody = GoLiveRequest { caller: None, ..host.wish() };
-    assert_eq!(go_live(&rooms, nobody).await.unwrap_err().reason, Reason::Unauthenticated);
+    let anonymous = GoLiveRequest { caller: None, ..host.request() };
+    assert_eq!(go_live(&rooms, anonymous).await.unwrap_err().reason, Reason::Unauthenticated);
     world.execute("update live_rooms set access_level = 'group'").await;
-    let stranger = GoLiveRequest { caller: Some(person("a-stranger")), ..host.wish() };
+    let stranger = GoLiveRequest { caller: Some(person("a-stranger")), ..host.request() };
     assert_eq!(go_live(&rooms, stranger).await.unwrap_err().reason, Reason::RoomNotFound);
     assert_eq!(world.sessions_of(host.room.id).await, 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn going_live_again_answers_with_what_is_on(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn go_live_returns_the_open_session_when_repeated(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
-    // What is on and when it starts; what it is after a click on "Go live".
+    // The open session's status and start, and its status after "Go live".
     for (status, starts_in, after) in [
         (LiveStatus::Live, -1, Some(Status::Live)),
         (LiveStatus::Lobby, 10, Some(Status::Lobby)),
-        (LiveStatus::Scheduled, 14, Some(Status::Live)), // its lobby is open
+        (LiveStatus::Scheduled, 14, Some(Status::Live)), // its lobby is due
         (LiveStatus::Scheduled, 29, Some(Status::Live)), // opens within the buffer
         (LiveStatus::Scheduled, 31, None),
     ] {
         let (host, session) = world.host_with(status).await;
         world.set_plan(session, starts_in, None).await;
         let answer = host.go_live(&rooms).await;
-        let told = answer.map(|answer| {
-            let told = answer.session.unwrap();
+        let outcome = answer.map(|answer| {
+            let shown = answer.session.unwrap();
             assert_eq!(
-                (told.id.clone(), answer.created, told.livekit()),
+                (shown.id.clone(), answer.created, shown.livekit()),
                 (session.to_string(), false, Readiness::Ready)
             );
-            told.status()
+            shown.status()
         });
         if let Some(after) = after {
-            assert_eq!(told.unwrap(), after, "{status:?} {starts_in}");
+            assert_eq!(outcome.unwrap(), after, "{status:?} {starts_in}");
         } else {
-            let refusal = told.unwrap_err();
+            let refusal = outcome.unwrap_err();
             assert_eq!(refusal.reason, Reason::RoomNotIdle);
             assert_eq!(refusal.facts["session_id"], session.to_string());
             assert!(refusal.facts.contains_key("starts_at"));
@@ -108,32 +108,32 @@ async fn going_live_again_answers_with_what_is_on(_: PgPoolOptions, connect: PgC
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_session_is_scheduled_once(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn session_is_scheduled_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for (minutes, status) in [(60, LiveStatus::Scheduled), (10, LiveStatus::Lobby), (-60, LiveStatus::Live)] {
         let host = world.host().await;
-        let wish = at(&world, &host, minutes).await;
-        let first = go_live(&rooms, wish.clone()).await.unwrap();
+        let request = at(&world, &host, minutes).await;
+        let first = go_live(&rooms, request.clone()).await.unwrap();
         let session = first.session.unwrap();
         assert!(first.created);
         assert_eq!((session.status, first.room.unwrap().status), (status.into(), status.of_room().into()));
         assert_eq!(session.started_at.is_some(), status == LiveStatus::Live);
-        let again = go_live(&rooms, wish).await.unwrap();
+        let again = go_live(&rooms, request).await.unwrap();
         assert_eq!((again.session.unwrap().id, again.created), (session.id.clone(), false), "{status}");
         let other = go_live(&rooms, at(&world, &host, 90).await).await.unwrap_err();
         assert_eq!((other.reason, &other.facts["session_id"]), (Reason::RoomNotIdle, &session.id));
     }
     let names = world.names();
-    assert_eq!(names.len(), 2, "what is scheduled has no room yet: {names:?}");
+    assert_eq!(names.len(), 2, "a scheduled session has no room yet: {names:?}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_start_by_the_host_is_now_whatever_was_planned(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn start_by_the_host_ignores_the_planned_time(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let host = world.host().await;
-    let wish = GoLiveRequest {
+    let request = GoLiveRequest {
         session_title: Some("Tonight".into()),
         max_participants: Some(3),
         lobby_buffer_minutes: Some(0),
@@ -142,7 +142,7 @@ async fn a_start_by_the_host_is_now_whatever_was_planned(_: PgPoolOptions, conne
         access_level: Some(AccessLevel::Group.into()),
         ..at(&world, &host, 60).await
     };
-    let planned = go_live(&rooms, wish).await.unwrap().session.unwrap();
+    let planned = go_live(&rooms, request).await.unwrap().session.unwrap();
     assert_eq!(planned.status(), Status::Scheduled);
     assert_eq!((planned.session_title(), planned.access_level()), ("Tonight", AccessLevel::Group));
     assert_eq!((planned.max_participants, planned.lobby_buffer_minutes, planned.auto_admit), (3, 0, false));
@@ -155,36 +155,45 @@ async fn a_start_by_the_host_is_now_whatever_was_planned(_: PgPoolOptions, conne
         "select max_participants from livekit_rooms where live_session_id = $1",
         live.id.0
     );
-    assert_eq!(room.fetch_one(&world.pool).await.unwrap(), 8, "our record decides, LiveKit is the fence");
+    assert_eq!(
+        room.fetch_one(&world.pool).await.unwrap(),
+        8,
+        "the seats are the limit, and LiveKit's limit has a margin"
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_key_makes_one_session_for_ever(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn idempotency_key_creates_one_session_for_ever(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let host = world.host().await;
-    let wish = GoLiveRequest { idempotency_key: Some("one".into()), ..at(&world, &host, 10).await };
-    let answers = join_all((0..20).map(|_| go_live(&rooms, wish.clone()))).await;
+    let request = GoLiveRequest { idempotency_key: Some("one".into()), ..at(&world, &host, 10).await };
+    let answers = join_all((0..20).map(|_| go_live(&rooms, request.clone()))).await;
     let first = answers[0].as_ref().unwrap().session.as_ref().unwrap().id.clone();
     for answer in answers {
         let answer = answer.unwrap();
-        assert_eq!((answer.session.unwrap().id, answer.created), (first.clone(), true), "as the first time");
+        assert_eq!(
+            (answer.session.unwrap().id, answer.created),
+            (first.clone(), true),
+            "the same answer as the first time"
+        );
     }
-    let other = GoLiveRequest { session_title: Some("Another".into()), ..wish.clone() };
+    let other = GoLiveRequest { session_title: Some("Another".into()), ..request.clone() };
     assert_eq!(go_live(&rooms, other.clone()).await.unwrap_err().reason, Reason::IdempotencyKeyReused);
     host.change(&rooms, Verb::End).await.unwrap();
     world.pass_time(Duration::days(800));
-    let late = go_live(&rooms, wish).await.unwrap().session.unwrap();
-    assert_eq!((late.id.as_str(), late.status()), (first.as_str(), Status::Ended), "as it is now");
+    let late = go_live(&rooms, request).await.unwrap().session.unwrap();
+    assert_eq!(
+        (late.id.as_str(), late.status()),
+        (first.as_str(), Status::Ended),
+        "the session's current state"
+    );
     assert_eq!(go_live(&rooms, other).await.unwrap_err().reason, Reason::IdempotencyKeyReused);
-    assert!(host.go_live(&rooms).await.unwrap().created, "without the key it is another session");
+    assert!(host.go_live(&rooms).await.unwrap().created, "without the key a new session is created");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn without_livekit_a_session_is_starting_until_a_pass_makes_its_room(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn session_is_starting_until_a_pass_creates_its_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let host = world.host().await;
@@ -196,14 +205,14 @@ async fn without_livekit_a_session_is_starting_until_a_pass_makes_its_room(
         assert_eq!(answer.created, created);
     }
     world.server().faults().clear();
-    world.hurry().await;
+    world.make_due().await;
     rooms.pass().await.unwrap();
     assert_eq!(host.go_live(&rooms).await.unwrap().session.unwrap().livekit(), Readiness::Ready);
     world.assert_one_room_per_open_owner().await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_answer_does_not_wait_for_a_livekit_that_hangs(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn go_live_does_not_wait_for_a_hanging_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let host = world.host().await;
@@ -213,8 +222,8 @@ async fn an_answer_does_not_wait_for_a_livekit_that_hangs(_: PgPoolOptions, conn
     assert_eq!(session.livekit(), Readiness::Starting);
     assert!(started.elapsed() < std::time::Duration::from_secs(8), "{:?}", started.elapsed());
     world.server().faults().clear();
-    testkit::eventually("a pass makes its room", async || {
-        world.hurry().await;
+    testkit::eventually("a pass creates the room", async || {
+        world.make_due().await;
         rooms.pass().await.unwrap();
         (host.go_live(&rooms).await.unwrap().session.unwrap().livekit() == Readiness::Ready).then_some(())
     })
@@ -223,14 +232,12 @@ async fn an_answer_does_not_wait_for_a_livekit_that_hangs(_: PgPoolOptions, conn
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_session_that_a_legacy_writer_adds_meanwhile_is_the_one(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn go_live_returns_a_concurrent_legacy_session(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let host = world.host().await;
     let id = host.room.id;
+    // Holds an uncommitted open session: the unique index makes the request wait for it.
     let mut writer = world
         .hold(&format!(
             "insert into live_room_sessions (room_id, status, created_by, started_at)
@@ -250,35 +257,35 @@ async fn a_session_that_a_legacy_writer_adds_meanwhile_is_the_one(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn wrong_wishes_are_refused_by_the_name_of_the_field(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn wrong_go_live_fields_are_refused_by_name(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let host = world.host().await;
     let topics = |keys: Vec<String>| Some(proto::room::v1::TopicKeys { keys });
-    let (wish, soon) = (host.wish(), at(&world, &host, 60).await);
+    let (request, soon) = (host.request(), at(&world, &host, 60).await);
     let long = |length| "x".repeat(length);
-    for (field, wish) in [
-        ("room_id", GoLiveRequest { room_id: "x".into(), ..wish.clone() }),
-        ("session_title", GoLiveRequest { session_title: Some(long(201)), ..wish.clone() }),
-        ("session_title", GoLiveRequest { session_title: Some("\u{200b}\n".into()), ..wish.clone() }),
+    for (field, request) in [
+        ("room_id", GoLiveRequest { room_id: "x".into(), ..request.clone() }),
+        ("session_title", GoLiveRequest { session_title: Some(long(201)), ..request.clone() }),
+        ("session_title", GoLiveRequest { session_title: Some("\u{200b}\n".into()), ..request.clone() }),
         ("starts_at", at(&world, &host, 366 * 24 * 60).await),
         ("ends_at", GoLiveRequest { ends_at: soon.starts_at, ..soon.clone() }),
-        ("ends_at", GoLiveRequest { ends_at: at(&world, &host, -1).await.starts_at, ..wish.clone() }),
+        ("ends_at", GoLiveRequest { ends_at: at(&world, &host, -1).await.starts_at, ..request.clone() }),
         (
             "ends_at",
-            GoLiveRequest { ends_at: at(&world, &host, 800 * 24 * 60).await.starts_at, ..wish.clone() },
+            GoLiveRequest { ends_at: at(&world, &host, 800 * 24 * 60).await.starts_at, ..request.clone() },
         ),
-        ("lobby_buffer_minutes", GoLiveRequest { lobby_buffer_minutes: Some(-1), ..wish.clone() }),
-        ("lobby_buffer_minutes", GoLiveRequest { lobby_buffer_minutes: Some(1_441), ..wish.clone() }),
-        ("max_participants", GoLiveRequest { max_participants: Some(0), ..wish.clone() }),
-        ("max_participants", GoLiveRequest { max_participants: Some(10_001), ..wish.clone() }),
-        ("access_level", GoLiveRequest { access_level: Some(99), ..wish.clone() }),
-        ("topic_keys", GoLiveRequest { topic_keys: topics(vec!["x".into(); 21]), ..wish.clone() }),
-        ("topic_keys", GoLiveRequest { topic_keys: topics(vec![String::new()]), ..wish.clone() }),
-        ("Idempotency-Key", GoLiveRequest { idempotency_key: Some(long(201)), ..wish.clone() }),
-        ("Idempotency-Key", GoLiveRequest { idempotency_key: Some("\0".into()), ..wish }),
+        ("lobby_buffer_minutes", GoLiveRequest { lobby_buffer_minutes: Some(-1), ..request.clone() }),
+        ("lobby_buffer_minutes", GoLiveRequest { lobby_buffer_minutes: Some(1_441), ..request.clone() }),
+        ("max_participants", GoLiveRequest { max_participants: Some(0), ..request.clone() }),
+        ("max_participants", GoLiveRequest { max_participants: Some(10_001), ..request.clone() }),
+        ("access_level", GoLiveRequest { access_level: Some(99), ..request.clone() }),
+        ("topic_keys", GoLiveRequest { topic_keys: topics(vec!["x".into(); 21]), ..request.clone() }),
+        ("topic_keys", GoLiveRequest { topic_keys: topics(vec![String::new()]), ..request.clone() }),
+        ("Idempotency-Key", GoLiveRequest { idempotency_key: Some(long(201)), ..request.clone() }),
+        ("Idempotency-Key", GoLiveRequest { idempotency_key: Some("\0".into()), ..request }),
     ] {
-        let refusal = go_live(&rooms, wish).await.unwrap_err();
+        let refusal = go_live(&rooms, request).await.unwrap_err();
         assert_eq!(
             (refusal.reason, refusal.facts.get("field").map(String::as_str)),
             (Reason::InvalidRequest, Some(field))
@@ -289,7 +296,7 @@ async fn wrong_wishes_are_refused_by_the_name_of_the_field(_: PgPoolOptions, con
         starts_at: at(&world, &host, 366 * 24 * 60).await.starts_at,
         ends_at: at(&world, &host, -1).await.starts_at,
         max_participants: Some(0),
-        ..host.wish()
+        ..host.request()
     };
     let refusal = go_live(&rooms, all).await.unwrap_err();
     let named: Vec<_> = refusal.errors.iter().map(|error| error.field.as_str()).collect();

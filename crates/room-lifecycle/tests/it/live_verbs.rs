@@ -1,4 +1,4 @@
-//! What a host does with the session that is on; done again, the answer is the same.
+//! Verbs of a host on the open session. They are idempotent.
 
 use chassis::status::Reason;
 use domain::{LiveStatus, LobbyStatus, RoomStatus, SeatRole};
@@ -26,7 +26,7 @@ async fn reset_as(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_end_is_an_end_however_often_it_is_asked_for(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn end_is_idempotent(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for (status, over) in [
@@ -35,18 +35,18 @@ async fn an_end_is_an_end_however_often_it_is_asked_for(_: PgPoolOptions, connec
         (LiveStatus::Live, LiveStatus::Ended),
     ] {
         let (host, session) = world.host_with(status).await;
-        rooms.pass().await.unwrap(); // its room is made
+        rooms.pass().await.unwrap(); // creates the room
         assert_eq!(world.names().len(), usize::from(status.has_room()));
         seat(&world.pool, session, "ana", SeatRole::Guest, LobbyStatus::Admitted).await;
         let mut first = None;
         for _ in 0..2 {
             let live = host.change(&rooms, Verb::End).await.unwrap();
-            let told = live.session.unwrap();
-            assert_eq!((told.id.0, told.status, live.room.open_status), (session, over, None));
-            assert_eq!(first.get_or_insert(told.ended_at), &told.ended_at);
-            assert!(told.ended_at.is_some());
+            let answered = live.session.unwrap();
+            assert_eq!((answered.id.0, answered.status, live.room.open_status), (session, over, None));
+            assert_eq!(first.get_or_insert(answered.ended_at), &answered.ended_at);
+            assert!(answered.ended_at.is_some());
         }
-        assert!(world.names().is_empty(), "its room is gone with it");
+        assert!(world.names().is_empty(), "the room is deleted with the session");
         let seats =
             sqlx::query_scalar!(r#"select count(*) as "n!" from live_room_attendance where left_at is null"#);
         assert_eq!(seats.fetch_one(&world.pool).await.unwrap(), 0);
@@ -55,25 +55,25 @@ async fn an_end_is_an_end_however_often_it_is_asked_for(_: PgPoolOptions, connec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_is_live_is_not_cancelled(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn live_session_is_not_cancelled(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for status in [LiveStatus::Scheduled, LiveStatus::Lobby] {
         let (host, session) = world.host_with(status).await;
         for _ in 0..2 {
-            let told = host.change(&rooms, Verb::Cancel).await.unwrap().session.unwrap();
-            assert_eq!((told.id.0, told.status), (session, LiveStatus::Cancelled));
+            let answered = host.change(&rooms, Verb::Cancel).await.unwrap().session.unwrap();
+            assert_eq!((answered.id.0, answered.status), (session, LiveStatus::Cancelled));
         }
     }
     let (host, session) = world.host_with(LiveStatus::Live).await;
     assert_eq!(host.change(&rooms, Verb::Cancel).await.unwrap_err().reason, Reason::MeetingStarted);
     assert_eq!(world.live_status(session).await, "live");
-    rooms.pass().await.unwrap(); // which records the room that the seed left out
+    rooms.pass().await.unwrap(); // writes the record that the seed left out
     world.assert_live_rooms_whole().await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_lobby_opens_and_a_session_starts_once(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn lobby_opens_and_session_starts_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Scheduled).await;
@@ -82,12 +82,12 @@ async fn a_lobby_opens_and_a_session_starts_once(_: PgPoolOptions, connect: PgCo
         (Verb::OpenLobby, LiveStatus::Lobby),
         (Verb::Start, LiveStatus::Live),
         (Verb::Start, LiveStatus::Live),
-        (Verb::OpenLobby, LiveStatus::Live), // it is open, and more
+        (Verb::OpenLobby, LiveStatus::Live), // the lobby is already open
     ] {
         let live = host.change(&rooms, verb).await.unwrap();
-        let told = live.session.unwrap();
+        let answered = live.session.unwrap();
         assert_eq!(
-            (told.id.0, told.status, told.livekit),
+            (answered.id.0, answered.status, answered.livekit),
             (session, status, Some(RoomStatus::Active)),
             "{verb:?}"
         );
@@ -98,7 +98,7 @@ async fn a_lobby_opens_and_a_session_starts_once(_: PgPoolOptions, connect: PgCo
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_start_lets_in_those_who_wait_as_far_as_there_is_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn start_admits_waiting_users_up_to_the_limit(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for (auto_admit, admitted) in [(true, 2), (false, 0)] {
@@ -109,17 +109,17 @@ async fn a_start_lets_in_those_who_wait_as_far_as_there_is_room(_: PgPoolOptions
             seat(&world.pool, session, user, SeatRole::Guest, LobbyStatus::Waiting).await;
         }
         host.change(&rooms, Verb::Start).await.unwrap();
-        let inside = sqlx::query_scalar!(
+        let admitted = sqlx::query_scalar!(
             "select user_id from live_room_attendance
              where session_id = $1 and lobby_status = 'admitted' order by user_id",
             session
         );
-        assert_eq!(inside.fetch_all(&world.pool).await.unwrap(), &["ana", "bob"][..admitted]);
+        assert_eq!(admitted.fetch_all(&world.pool).await.unwrap(), &["ana", "bob"][..admitted]);
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_host_says_whether_he_is_there(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn host_present_is_set_and_projected(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (host, _) = world.host_with(LiveStatus::Lobby).await;
@@ -136,25 +136,25 @@ async fn a_host_says_whether_he_is_there(_: PgPoolOptions, connect: PgConnectOpt
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn where_nothing_is_on_there_is_nothing_to_do(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn verbs_change_nothing_without_an_open_session(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let never = world.host().await;
     let (over, last) = world.host_with(LiveStatus::Ended).await;
     for verb in ALL {
         for (host, session) in [(&never, None), (&over, Some(last))] {
-            let told = host.change(&rooms, verb).await;
+            let outcome = host.change(&rooms, verb).await;
             if matches!(verb, Verb::End | Verb::Cancel | Verb::Reset) {
-                assert_eq!(told.unwrap().session.map(|session| session.id.0), session);
+                assert_eq!(outcome.unwrap().session.map(|session| session.id.0), session);
             } else {
-                assert_eq!(told.unwrap_err().reason, Reason::RoomNotActive, "{verb:?}");
+                assert_eq!(outcome.unwrap_err().reason, Reason::RoomNotActive, "{verb:?}");
             }
         }
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_the_host_changes_a_session_and_an_admin_resets_it(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn verbs_are_refused_to_others_and_admin_may_reset(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Live).await;
@@ -179,17 +179,18 @@ async fn only_the_host_changes_a_session_and_an_admin_resets_it(_: PgPoolOptions
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn strangers_do_not_queue_for_a_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stranger_is_refused_without_waiting_for_the_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Live).await;
+    // Holds the room's row lock, which verbs of the host wait for.
     let mut busy =
         world.hold(&format!("select from live_rooms where id = '{}' for update", host.room.id)).await;
     let end = tokio::spawn({
         let (rooms, host) = (room_lifecycle::Rooms::clone(&rooms), host.clone());
         async move { host.change(&rooms, Verb::End).await }
     });
-    testkit::eventually("the host waits for his room", async || world.waiting(1).await).await;
+    testkit::eventually("the host's end waits for the room", async || world.waiting(1).await).await;
     let stranger = Host { caller: person("stranger"), ..host.clone() };
     assert_eq!(stranger.change(&rooms, Verb::End).await.unwrap_err().reason, Reason::NotHost);
     assert_eq!(stranger.go_live(&rooms).await.unwrap_err().reason, Reason::NotHost);
@@ -198,7 +199,7 @@ async fn strangers_do_not_queue_for_a_room(_: PgPoolOptions, connect: PgConnectO
     assert_eq!(world.live_status(session).await, "ended");
 }
 
-/// Goes live with a CreateRoom that hangs, and does `verb` meanwhile: no room is left.
+/// Runs `first` with a CreateRoom that hangs, and `then` meanwhile. No room is left.
 async fn stopped_while_starting(connect: PgConnectOptions, first: Verb, then: Verb) {
     let world = World::new(connect).await;
     let replicas = [world.rooms().await, world.rooms().await];
@@ -211,35 +212,35 @@ async fn stopped_while_starting(connect: PgConnectOptions, first: Verb, then: Ve
     world.reached("CreateRoom", 1).await;
     let stopped = host.change(&replicas[1], then).await.unwrap().session.unwrap();
     assert!(!stopped.status.is_open());
-    world.server().faults().clear(); // now LiveKit makes the room
+    world.server().faults().clear(); // now LiveKit creates the room
     let late = starting.await.unwrap().unwrap().session.unwrap();
     assert_eq!((late.id.0, late.status), (session, stopped.status));
-    testkit::eventually("nothing is left on LiveKit", async || world.names().is_empty().then_some(())).await;
+    testkit::eventually("no room is left on LiveKit", async || world.names().is_empty().then_some(())).await;
     world.assert_live_rooms_whole().await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_end_while_going_live_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn end_while_going_live_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
     stopped_while_starting(connect, Verb::Start, Verb::End).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_cancel_while_starting_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn cancel_while_starting_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
     stopped_while_starting(connect, Verb::OpenLobby, Verb::Cancel).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn verbs_that_race_leave_a_room_whole(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn concurrent_verbs_leave_a_consistent_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let replicas = [world.rooms().await, world.rooms().await];
     let host = world.host().await;
     let crowd = (0..8_usize).map(|n| {
         let (rooms, host) = (&replicas[n % 2], &host);
         async move {
-            for turn in 0..20 {
-                if (n + turn) % 3 == 0 {
+            for attempt in 0..20 {
+                if (n + attempt) % 3 == 0 {
                     host.go_live(rooms).await.unwrap();
-                } else if let Err(refusal) = host.change(rooms, ALL[(n * 5 + turn) % ALL.len()]).await {
+                } else if let Err(refusal) = host.change(rooms, ALL[(n * 5 + attempt) % ALL.len()]).await {
                     assert!(
                         [Reason::RoomNotActive, Reason::MeetingStarted].contains(&refusal.reason),
                         "{refusal}"
@@ -255,7 +256,7 @@ async fn verbs_that_race_leave_a_room_whole(_: PgPoolOptions, connect: PgConnect
     };
     futures::join!(futures::future::join_all(crowd), passes);
     for _ in 0..3 {
-        world.hurry().await;
+        world.make_due().await;
         replicas[1].pass().await.unwrap();
         world.pass_time(time::Duration::seconds(6));
     }

@@ -1,4 +1,4 @@
-//! A key that LiveKit refuses is named, and no token that LiveKit repeats is kept.
+//! A refused LiveKit key is reported, and tokens in LiveKit's error texts are not stored.
 
 use chassis::{config::LiveKit, status::Reason};
 use livekit_dev::LiveKitDev;
@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{
     State, World, owner, reason,
-    recordings::{host, wish},
+    recordings::{host, start_request},
 };
 
 const REFUSED: &str = "LiveKit refuses our API key or secret";
 const SIGNATURE: &str = "token signature is invalid";
-/// What every token begins with.
+/// The first characters of every token.
 const TOKEN: &str = "eyJ";
 
 type Spoil = fn(&mut LiveKit);
@@ -28,7 +28,7 @@ fn wrong_secret(livekit: &mut LiveKit) {
     livekit.api_secret = SecretString::from("0".repeat(32));
 }
 
-/// What readiness says of LiveKit once it is down.
+/// The problem that readiness reports for LiveKit, once it contains `of`.
 async fn problem(runtime: &testkit::TestRuntime, of: &str) -> String {
     testkit::eventually("readiness names the problem", || async {
         let problem = runtime.readiness.report().dependencies["livekit"].problem.clone();
@@ -95,7 +95,7 @@ async fn refused_calls_leave_no_token_in_the_database(_: PgPoolOptions, connect:
     assert!(error.contains(REFUSED) && error.contains(SIGNATURE) && !error.contains(TOKEN), "{error}");
 
     let (booking, _) = world.open_room(&*world.rooms().await).await;
-    let failed = refused.record(&host(&booking), &wish(&booking)).await;
+    let failed = refused.record(&host(&booking), &start_request(&booking)).await;
     assert_eq!(reason(failed), Reason::RecordingUnavailable);
     let _ = refused.pass().await;
     let kept = sqlx::query_scalar!(

@@ -1,4 +1,4 @@
-//! The rooms on a real Postgres and a LiveKit that misbehaves on demand. One module per promise.
+//! Tests of the rooms with a real Postgres and a LiveKit that fails on demand. One module per promise.
 
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 
@@ -8,31 +8,31 @@ mod dead_node;
 mod diagnosis;
 mod diagnosis_callers;
 mod ensure;
-mod ghost_rooms;
-mod ghosts;
+mod failing_rooms;
 mod grpc;
 mod half_listed;
 mod harness;
 mod hints;
 mod kick;
 mod live_auto_end;
+mod live_closing;
 mod live_crashes;
 mod live_end_reasons;
-mod live_healing;
-mod live_kept_on;
 mod live_lobby;
 mod live_moderation;
+mod live_room_reads;
 mod live_rooms;
 mod live_seat_races;
 mod live_seats;
 mod live_sessions;
+mod live_stuck_rooms;
 mod live_verbs;
 mod livekit_key;
 mod many_rooms;
 mod mass_loss;
 mod nests;
 mod nests_crashes;
-mod nests_life;
+mod nests_lifecycle;
 mod nests_permissions;
 mod nests_recordings;
 mod nests_streams;
@@ -52,6 +52,8 @@ mod recording_watch;
 mod recordings;
 mod refusals;
 mod slow_rooms;
+mod stale_participants;
+mod stale_rooms;
 mod to_close;
 mod unlisted;
 mod unlisted_crashes;

@@ -1,5 +1,4 @@
-//! What a pass asks of the database stays cheap when there are many rooms, and one step that fails costs the others
-//! nothing.
+//! A pass's statements stay cheap with many rooms, and a failed step does not stop the others.
 
 use livekit_api::services::room::CreateRoomOptions;
 use room_lifecycle::store::{
@@ -16,19 +15,20 @@ use crate::harness::{State, World};
 
 const MANY: i32 = 20_000;
 
-/// A connection whose hash tables hold few rows, as they do at ten times as many with the default settings.
-async fn scarce(world: &World) -> PgConnection {
+/// A connection with little work memory: its hash tables spill as they would with ten times as many rows.
+async fn scarce_connection(world: &World) -> PgConnection {
     let options = world.connect.clone().options([
         ("work_mem", "64kB"),
         ("statement_timeout", "4s"),
-        // As services connect (chassis/src/db/pool.rs).
+        // The settings of the services' connections (chassis/src/db/pool.rs).
         ("plan_cache_mode", "force_generic_plan"),
         ("random_page_cost", "1.1"),
     ]);
     PgConnection::connect_with(&options).await.unwrap()
 }
 
-/// Open bookings with active rooms, one of them without; the names on LiveKit, which lacks another one.
+/// Inserts open bookings with active rooms, except one booking without a room. Returns the names that LiveKit lists,
+/// which lack one room.
 async fn many(world: &World) -> Vec<String> {
     sqlx::query!(
         "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url)
@@ -50,8 +50,8 @@ async fn many(world: &World) -> Vec<String> {
     names
 }
 
-/// Plans are made for what is believed to be there: no room that is made yet, as before many are, or all that is.
-const BELIEFS: [&str; 2] = [
+/// Planner statistics: from before any room was active, and current ones.
+const STATISTICS: [&str; 2] = [
     "update livekit_rooms set status = 'pending';
      analyze sessions, livekit_rooms;
      update livekit_rooms set status = 'active'",
@@ -59,27 +59,27 @@ const BELIEFS: [&str; 2] = [
 ];
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn finding_what_is_missing_does_not_fall_off_a_cliff(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn missing_rooms_are_found_quickly_among_20_000(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let names = many(&world).await;
-    let mut scarce = scarce(&world).await;
-    let at = store::events::find_now(&mut scarce).await.unwrap();
+    let mut connection = scarce_connection(&world).await;
+    let at = store::events::find_now(&mut connection).await.unwrap();
     let listing = Listing { names, at: Some(at), ..Listing::default() };
-    for belief in BELIEFS {
-        world.execute(belief).await;
-        let lacking = store::owners::list_owners_without_room(&mut scarce, 500).await.unwrap();
-        assert_eq!(lacking.len(), 1, "{belief}");
-        let missing = marks::list_missing(&mut scarce, &listing).await.unwrap();
-        assert_eq!(missing.len(), 1, "{belief}");
+    for statistics in STATISTICS {
+        world.execute(statistics).await;
+        let lacking = store::owners::list_owners_without_room(&mut connection, 500).await.unwrap();
+        assert_eq!(lacking.len(), 1, "{statistics}");
+        let missing = marks::list_missing(&mut connection, &listing).await.unwrap();
+        assert_eq!(missing.len(), 1, "{statistics}");
     }
 }
 
-/// A pass with one step broken still makes a lost room anew, and removes a stray if it `cleans`.
+/// Runs a pass with one broken step. The pass still recreates a lost room, and removes a stray if `cleans`.
 async fn with_a_broken_step(connect: PgConnectOptions, breaking: &str, cleans: bool) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let ((lost, record), _) = (world.open_room(&rooms).await, world.open_room(&rooms).await);
-    world.booking(State::OpenNow).await; // its room was never recorded
+    world.booking(State::OpenNow).await; // has no record yet
     world.admin().delete_room(&record.room_name).await.unwrap();
     world.admin().create_room("stray", CreateRoomOptions::default()).await.unwrap();
     sqlx::query!(
@@ -96,38 +96,32 @@ async fn with_a_broken_step(connect: PgConnectOptions, breaking: &str, cleans: b
              {breaking}"
         ))
         .await;
-    assert!(rooms.pass().await.is_err(), "the failure is told");
-    assert_eq!(world.record(&lost).await.generation, 2, "the others went on");
+    assert!(rooms.pass().await.is_err(), "the pass reports the failure");
+    assert_eq!(world.record(&lost).await.generation, 2, "the other steps ran");
     assert_eq!(world.names().contains(&"stray".to_owned()), !cleans);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_pass_that_records_no_room_does_everything_else(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn pass_does_everything_else_when_intents_fail(_: PgPoolOptions, connect: PgConnectOptions) {
     let breaking =
         "create trigger broken before insert on livekit_rooms for each row execute function broken()";
     with_a_broken_step(connect, breaking, true).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_pass_that_cannot_note_what_it_saw_does_everything_else(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn pass_does_everything_else_when_confirmations_fail(_: PgPoolOptions, connect: PgConnectOptions) {
     let breaking = "create trigger broken before update on livekit_rooms for each row
                     when (old.confirmed_at < new.confirmed_at) execute function broken()";
     with_a_broken_step(connect, breaking, true).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_pass_that_does_not_know_its_deployment_removes_no_stray(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn pass_removes_no_stray_when_its_deployment_is_unknown(_: PgPoolOptions, connect: PgConnectOptions) {
     with_a_broken_step(connect, "alter table deployment rename to elsewhere", false).await;
 }
 
-/// `room_owner()` is inlined, and the view has one table in each branch, or Postgres would compute it whole for every look
-/// at one room.
+/// `room_owner()` must be inlined, and each branch of the view must read one table. Otherwise Postgres computes the
+/// whole view for each check of one room.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn owner_of_one_room_is_found_by_key(pool: PgPool) {
     let mut connection = pool.acquire().await.unwrap();

@@ -1,5 +1,5 @@
-//! LiveKit lacks many rooms at once: it is looked at again before anything is made, and a listing that lies never
-//! costs anybody a room with people inside.
+//! LiveKit lacks many rooms at once: a second check comes before any room is created, and a wrong listing never
+//! replaces an occupied room.
 
 use domain::RoomId;
 use livekit_dev::Fault;
@@ -14,10 +14,7 @@ use uuid::Uuid;
 use crate::harness::{State, World, owner};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn after_a_mass_loss_the_second_look_makes_what_is_needed_soon(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn needed_rooms_are_recreated_after_a_second_check(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let mut open = Vec::new();
@@ -26,7 +23,7 @@ async fn after_a_mass_loss_the_second_look_makes_what_is_needed_soon(
     }
     let later = world.booking(State::OpensTomorrow).await;
     rooms.ensure(owner(&later), false).await.unwrap();
-    // People were in some of them, as far as we know; that makes no exception.
+    // The records say that hosts were in the rooms. That makes no exception.
     sqlx::query!("update livekit_participants set status = 'joined' where role = 'host'")
         .execute(&world.pool)
         .await
@@ -34,24 +31,24 @@ async fn after_a_mass_loss_the_second_look_makes_what_is_needed_soon(
     world.pass_time(Duration::minutes(11));
     rooms.pass().await.unwrap();
     world.server().restart();
-    let made = world.server().calls("CreateRoom");
+    let created = world.server().calls("CreateRoom");
 
     rooms.pass().await.unwrap();
-    assert_eq!(world.server().calls("CreateRoom"), made, "the first look is not believed");
+    assert_eq!(world.server().calls("CreateRoom"), created, "the first check changes nothing");
     rooms.pass().await.unwrap();
-    // Once to find out that a room in use was lost, once for its next generation.
-    assert_eq!(world.server().calls("CreateRoom"), made + 2 * 12, "the second one is");
+    // One call finds out that a room in use was lost, and one creates its next generation.
+    assert_eq!(world.server().calls("CreateRoom"), created + 2 * 12, "the second check replaces the rooms");
     for booking in &open {
         assert_eq!(world.record(booking).await.generation, 2);
     }
-    assert_eq!(world.record(&later).await.generation, 1, "what is not needed soon waits");
+    assert_eq!(world.record(&later).await.generation, 1, "a room that is not needed soon waits");
     rooms.pass().await.unwrap();
-    assert_eq!(world.record(&later).await.generation, 2, "one missing room is no mass loss");
+    assert_eq!(world.record(&later).await.generation, 2, "one missing room is not a mass loss");
     world.assert_one_room_per_open_owner().await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_listing_that_was_wrong_once_replaces_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn one_wrong_listing_replaces_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for _ in 0..12 {
@@ -68,27 +65,24 @@ async fn a_listing_that_was_wrong_once_replaces_nothing(_: PgPoolOptions, connec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn while_lists_are_empty_no_room_with_people_is_deleted_or_replaced(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn occupied_rooms_are_kept_while_lists_are_empty(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
-    let mut inside = Vec::new();
+    let mut meetings = Vec::new();
     for _ in 0..12 {
         let (booking, record) = world.open_room(&rooms).await;
         world.join(&record.room_name, &booking.guest);
-        inside.push((booking, record));
+        meetings.push((booking, record));
     }
     world.server().faults().set("ListRooms", Fault::EmptyList);
     for _ in 0..4 {
         rooms.pass().await.unwrap();
-        world.hurry().await;
+        world.make_due().await;
     }
     world.server().faults().clear();
-    world.hurry().await;
+    world.make_due().await;
     rooms.pass().await.unwrap();
-    for (booking, record) in inside {
+    for (booking, record) in meetings {
         let after = world.record(&booking).await;
         assert_eq!((after.generation, after.room_sid), (1, record.room_sid));
         assert_eq!(world.server().participants(&record.room_name).len(), 1);
@@ -97,7 +91,7 @@ async fn while_lists_are_empty_no_room_with_people_is_deleted_or_replaced(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_listing_that_lacks_one_room_with_people_keeps_it(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn occupied_room_is_kept_when_missing_in_a_listing(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
@@ -105,14 +99,14 @@ async fn a_listing_that_lacks_one_room_with_people_keeps_it(_: PgPoolOptions, co
     world.server().faults().set("ListRooms", Fault::OmitRoom(record.room_name.clone()));
     for _ in 0..3 {
         rooms.pass().await.unwrap();
-        world.hurry().await;
+        world.make_due().await;
     }
     assert_eq!(world.record(&booking).await.generation, 1);
     assert_eq!(world.server().participants(&record.room_name).len(), 1);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_are_made_anew_soonest_first_and_fifty_a_second(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn rooms_are_recreated_soonest_first_at_50_a_second(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let mut expected = Vec::new();
@@ -141,10 +135,7 @@ async fn rooms_are_made_anew_soonest_first_and_fifty_a_second(_: PgPoolOptions, 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn marks_reach_nine_minutes_ahead_and_the_rest_waits_for_a_pass(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn marks_reach_nine_minutes_ahead(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let lost: Vec<RoomId> = (0..1_500).map(|_| RoomId(Uuid::new_v4())).collect();
     marks::insert_marks(&world.pool, &lost, 2).await.unwrap();
@@ -159,10 +150,10 @@ async fn marks_reach_nine_minutes_ahead_and_the_rest_waits_for_a_pass(
     let first = marks().await;
     assert_eq!((first.n, first.near), (1_080, true));
     let due = marks::claim_marks(&world.pool, 10_000).await.unwrap().ids.len();
-    assert!(due < 100, "what was spread is not claimed at once: {due}");
+    assert!(due < 100, "spread marks are not all due at once: {due}");
 
     world.pass_time(Duration::minutes(1));
-    marks::insert_marks(&world.pool, &lost[120..], 2).await.unwrap(); // those before were made meanwhile
+    marks::insert_marks(&world.pool, &lost[120..], 2).await.unwrap(); // the first 120 rooms were created meanwhile
     let second = marks().await;
     assert_eq!((second.n, second.near), (1_200, true));
 }

@@ -1,4 +1,4 @@
-//! Nests as their clients meet them: made once for each signed request, joined by anybody, ended by their host.
+//! Nests as clients use them: created once per signed request, joined by any user, ended by their host.
 
 use chassis::status::Reason;
 use domain::{NestId, NestRole, Owner, RoomStatus};
@@ -16,11 +16,11 @@ use uuid::Uuid;
 use crate::harness::{
     World,
     hosts::person,
-    nests::{OpenNest, create, key, proof, told},
+    nests::{OpenNest, create, key, outcome, proof},
     refused,
 };
 
-fn wish(host: &str) -> CreateNestRequest {
+fn create_request(host: &str) -> CreateNestRequest {
     CreateNestRequest {
         caller: Some(person(host)),
         proof: Some(proof()),
@@ -31,7 +31,7 @@ fn wish(host: &str) -> CreateNestRequest {
 
 async fn get(rooms: &Rooms, id: &str) -> Result<Nest, Reason> {
     let request = GetNestRequest { caller: None, nest_id: id.to_owned() };
-    let answer = told(NestService::get_nest(rooms, Request::new(request)).await);
+    let answer = outcome(NestService::get_nest(rooms, Request::new(request)).await);
     answer.map(|answer| answer.nest.unwrap()).map_err(|refusal| refusal.reason)
 }
 
@@ -40,17 +40,20 @@ async fn count_nests(world: &World) -> i64 {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_new_nest_has_its_host_and_a_room_that_says_so(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn new_nest_has_its_host_and_a_room_with_metadata(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
-    let made = create(&rooms, wish(&key(1))).await.unwrap();
-    assert_eq!((made.host.as_str(), made.hls_stream, made.recording), (key(1).as_str(), true, false));
-    assert_eq!((made.speakers.clone(), made.admins.clone()), (vec![key(1)], vec![key(1)]));
-    assert_eq!(made.relays.len(), 2);
-    assert_eq!(link::decode(&made.link).unwrap().to_string(), made.id);
-    assert_eq!(get(&rooms, &made.id).await.unwrap(), made);
+    let created = create(&rooms, create_request(&key(1))).await.unwrap();
+    assert_eq!(
+        (created.host.as_str(), created.hls_stream, created.recording),
+        (key(1).as_str(), true, false)
+    );
+    assert_eq!((created.speakers.clone(), created.admins.clone()), (vec![key(1)], vec![key(1)]));
+    assert_eq!(created.relays.len(), 2);
+    assert_eq!(link::decode(&created.link).unwrap().to_string(), created.id);
+    assert_eq!(get(&rooms, &created.id).await.unwrap(), created);
 
-    let nest = OpenNest { id: made.id.parse().unwrap(), host: made.host };
+    let nest = OpenNest { id: created.id.parse().unwrap(), host: created.host };
     let record = world.nest_record(&nest).await;
     assert_eq!(
         (record.status, record.room_name.as_str()),
@@ -62,17 +65,17 @@ async fn a_new_nest_has_its_host_and_a_room_that_says_so(_: PgPoolOptions, conne
     assert_eq!(
         world.metadata(&nest).await,
         json!({ "deployment": deployment, "nest_id": nest.id, "host": key(1), "speakers": [key(1)],
-                "admins": [key(1)], "link": made.link, "recording": false })
+                "admins": [key(1)], "link": created.link, "recording": false })
     );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_cannot_be_a_nest_is_refused_by_name(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn invalid_nest_request_is_refused_by_field(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let relays = |relays: &[&str]| CreateNestRequest {
         relays: relays.iter().map(|&relay| relay.to_owned()).collect(),
-        ..wish(&key(1))
+        ..create_request(&key(1))
     };
     let long = format!("wss://{}", "a".repeat(507));
     for relay in [
@@ -91,41 +94,38 @@ async fn what_cannot_be_a_nest_is_refused_by_name(_: PgPoolOptions, connect: PgC
     }
     assert!(create(&rooms, relays(&["wss://a"; 21])).await.is_err());
     for host in ["", "me", &key(1)[1..], &key(0xa).to_uppercase()] {
-        let refusal = create(&rooms, wish(host)).await.unwrap_err();
+        let refusal = create(&rooms, create_request(host)).await.unwrap_err();
         assert!(matches!(refusal.reason, Reason::Unauthenticated | Reason::Internal), "{refusal}");
     }
-    let unsigned = CreateNestRequest { proof: None, ..wish(&key(1)) };
+    let unsigned = CreateNestRequest { proof: None, ..create_request(&key(1)) };
     assert_eq!(create(&rooms, unsigned).await.unwrap_err().reason, Reason::InvalidRequest);
     assert_eq!(count_nests(&world).await, 0);
     create(&rooms, relays(&["wss://a"; 20])).await.unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_signed_request_makes_one_nest_whichever_replica_it_reaches(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn signed_request_creates_one_nest_over_all_replicas(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (one, other) = (world.rooms().await, world.rooms().await);
-    let request = wish(&key(1));
+    let request = create_request(&key(1));
     let asked = [&one, &other, &one, &other].map(|rooms| create(rooms, request.clone()));
     let answers = futures::future::join_all(asked).await;
     let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
     assert_eq!(refused.len(), 3);
     assert!(refused.iter().all(|refusal| refusal.reason == Reason::Unauthenticated), "{refused:?}");
     assert_eq!(count_nests(&world).await, 1);
-    // The same event with another body is another request; so is the next event.
+    // The same event with another body is another request. So is the next event.
     let mut other_body = request.clone();
     other_body.proof.as_mut().unwrap().body_hash = vec![7; 32];
     create(&one, other_body).await.unwrap();
-    create(&other, wish(&key(1))).await.unwrap();
+    create(&other, create_request(&key(1))).await.unwrap();
     assert_eq!(create(&other, request).await.unwrap_err().reason, Reason::Unauthenticated);
     assert_eq!(count_nests(&world).await, 3);
 }
 
-/// What was undone since is not done again by whoever kept the request.
+/// A captured request cannot repeat a change that was undone since.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn no_change_is_made_again_by_its_old_request(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn used_request_is_refused_after_the_change_was_undone(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, other) = (world.rooms().await, world.rooms().await);
     let nest = world.nest(&rooms).await;
@@ -146,11 +146,11 @@ async fn no_change_is_made_again_by_its_old_request(_: PgPoolOptions, connect: P
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_request_that_failed_may_come_again(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn failed_request_may_be_repeated(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     world.execute("alter table livekit_room_names add constraint closed check (false) not valid").await;
-    let request = wish(&key(1));
+    let request = create_request(&key(1));
     create(&rooms, request.clone()).await.unwrap_err();
     assert_eq!(count_nests(&world).await, 0);
     world.execute("alter table livekit_room_names drop constraint closed").await;
@@ -158,7 +158,7 @@ async fn a_request_that_failed_may_come_again(_: PgPoolOptions, connect: PgConne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn passes_forget_only_requests_that_are_too_old(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn passes_forget_only_expired_requests(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     world
@@ -167,7 +167,7 @@ async fn passes_forget_only_requests_that_are_too_old(_: PgPoolOptions, connect:
              from generate_series(1, 12000) n",
         )
         .await;
-    let request = wish(&key(1));
+    let request = create_request(&key(1));
     create(&rooms, request.clone()).await.unwrap();
     rooms.pass().await.unwrap();
     let left = sqlx::query_scalar!(r#"select count(*) as "n!" from nostr_seen"#);
@@ -176,10 +176,7 @@ async fn passes_forget_only_requests_that_are_too_old(_: PgPoolOptions, connect:
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_nest_stands_when_livekit_does_not_and_a_pass_makes_its_room(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn nest_is_created_when_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for fault in [refused(), Fault::HangAfterEffect, Fault::FailAfterEffect] {
@@ -187,9 +184,9 @@ async fn a_nest_stands_when_livekit_does_not_and_a_pass_makes_its_room(
         let nest = world.nest(&rooms).await;
         assert!(world.nest_is_open(&nest).await);
         world.server().faults().clear();
-        // A call that hung may note its failure, and when to try again, after the answer did not wait for it.
-        testkit::eventually("a pass makes its room", async || {
-            world.hurry().await;
+        // A hanging call may write its failure and the next attempt's time after the answer was sent.
+        testkit::eventually("a pass creates the room", async || {
+            world.make_due().await;
             rooms.pass().await.unwrap();
             (world.nest_record(&nest).await.status == RoomStatus::Active).then_some(())
         })
@@ -200,7 +197,7 @@ async fn a_nest_stands_when_livekit_does_not_and_a_pass_makes_its_room(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_joins_is_a_listener_however_often_he_does(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn repeated_join_adds_one_listener(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
@@ -208,7 +205,7 @@ async fn whoever_joins_is_a_listener_however_often_he_does(_: PgPoolOptions, con
     let joins = (0..8).map(|_| nest.join(&rooms, &ann));
     assert!(futures::future::join_all(joins).await.into_iter().all(|joined| joined.is_ok()));
     nest.join(&rooms, &nest.host).await.unwrap();
-    let people = sqlx::query!(
+    let participants = sqlx::query!(
         r#"select p.pubkey, p.is_admin, p.is_speaker, l.role
            from nest_participants p
            join livekit_rooms k on k.owner = p.nest_id
@@ -219,15 +216,16 @@ async fn whoever_joins_is_a_listener_however_often_he_does(_: PgPoolOptions, con
     .fetch_all(&world.pool)
     .await
     .unwrap();
-    let people: Vec<_> = people.iter().map(|one| (one.is_admin, one.is_speaker, one.role.as_str())).collect();
-    assert_eq!(people, [(true, true, "admin"), (false, false, "listener")]);
+    let participants: Vec<_> =
+        participants.iter().map(|one| (one.is_admin, one.is_speaker, one.role.as_str())).collect();
+    assert_eq!(participants, [(true, true, "admin"), (false, false, "listener")]);
     nest.speaks(&rooms, &ann, true).await;
     nest.join(&rooms, &ann).await.unwrap();
     assert_eq!(get(&rooms, &nest.id.to_string()).await.unwrap().speakers, [nest.host, ann]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_nest_remembers_five_thousand_keys_and_takes_no_more(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn join_is_refused_when_5000_keys_are_stored(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
@@ -247,10 +245,7 @@ async fn a_nest_remembers_five_thousand_keys_and_takes_no_more(_: PgPoolOptions,
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_full_nest_takes_in_nobody_but_admins_and_those_inside(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn full_nest_admits_only_admins_and_participants(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
@@ -260,20 +255,20 @@ async fn a_full_nest_takes_in_nobody_but_admins_and_those_inside(
     for number in 1..45 {
         world.enter_nest(&nest, &format!("guest-{number}"), NestRole::Guest).await;
     }
-    world.look_at_nest(&rooms, &nest).await;
+    world.check_nest(&rooms, &nest).await;
     let late = nest.join(&rooms, &key(3)).await.unwrap_err();
     assert_eq!(late.reason, Reason::RoomFull);
     nest.join(&rooms, &ann).await.unwrap();
     nest.join(&rooms, &nest.host).await.unwrap();
     world.server().leave(&world.nest_record(&nest).await.room_name, "guest-1").unwrap();
-    world.look_at_nest(&rooms, &nest).await;
+    world.check_nest(&rooms, &nest).await;
     world.pass_time(time::Duration::seconds(6));
-    world.look_at_nest(&rooms, &nest).await;
+    world.check_nest(&rooms, &nest).await;
     nest.join(&rooms, &key(3)).await.unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_the_host_ends_a_nest_and_then_it_is_gone(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn only_the_host_ends_a_nest(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
@@ -297,7 +292,7 @@ async fn only_the_host_ends_a_nest_and_then_it_is_gone(_: PgPoolOptions, connect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_end_that_livekit_did_not_hear_is_finished_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn end_is_finished_by_a_pass_when_livekit_failed(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
@@ -310,13 +305,13 @@ async fn an_end_that_livekit_did_not_hear_is_finished_by_a_pass(_: PgPoolOptions
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_is_no_id_of_a_nest_is_not_found(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn invalid_nest_id_is_not_found(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for id in ["", "x", &Uuid::new_v4().to_string(), "../../etc"] {
         assert_eq!(get(&rooms, id).await.unwrap_err(), Reason::RoomNotFound, "{id}");
         let request = JoinNestRequest { caller: Some(person(&key(1))), nest_id: id.to_owned() };
-        let joined = told(NestService::join_nest(&*rooms, Request::new(request)).await);
+        let joined = outcome(NestService::join_nest(&*rooms, Request::new(request)).await);
         assert_eq!(joined.unwrap_err().reason, Reason::RoomNotFound, "{id}");
     }
     let unknown = rooms.ensure(Owner::Nest(NestId(Uuid::new_v4())), false).await;

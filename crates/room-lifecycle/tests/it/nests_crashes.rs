@@ -1,4 +1,4 @@
-//! A process that dies in the middle of what a nest wants, and a caller who goes away.
+//! Crashes in the middle of requests to nests, and clients that disconnect.
 
 use domain::{NestId, NestRole};
 use livekit_dev::Fault;
@@ -14,12 +14,12 @@ use crate::{
 };
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_creation_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn creation_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for polls in cuts() {
         if cut(polls, rooms.create_nest(&key(1), &proof(), &[], false)).await.is_some() {
-            assert!(polls > 1, "there was something to cut");
+            assert!(polls > 1, "the first cut came before the end");
             break;
         }
     }
@@ -27,7 +27,7 @@ async fn a_creation_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, con
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_end_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn end_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
@@ -40,7 +40,7 @@ async fn an_end_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_permission_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn permission_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     let mut nests = Vec::new();
@@ -67,9 +67,9 @@ async fn a_permission_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, c
     }
 }
 
-/// A caller who goes away stops the waiting, never the work.
+/// A client that disconnects does not cancel the work.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_caller_who_goes_away_has_his_nest_all_the_same(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn nest_is_created_after_the_client_disconnects(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
@@ -91,7 +91,7 @@ async fn a_caller_who_goes_away_has_his_nest_all_the_same(_: PgPoolOptions, conn
     world.assert_one_room_per_open_owner().await;
 }
 
-/// After this a survivor has seen everything once.
+/// Runs the passes of a surviving replica and asserts the invariant.
 async fn recovered(world: &World) {
     recover(world).await;
     world.assert_one_room_per_open_owner().await;

@@ -1,4 +1,4 @@
-//! What people of a nest may do: decided by its admins, kept by LiveKit at once, and put right whatever happens to it.
+//! Permissions in a nest: admins decide, LiveKit is updated at once, and later passes restore them.
 
 use chassis::status::Reason;
 use domain::{NestId, NestRole, Owner};
@@ -22,7 +22,7 @@ const NO_ADMIN: fn(&mut SetPermissionsRequest) = |request| request.is_admin = So
 const MUTED: fn(&mut SetPermissionsRequest) = |request| request.mute_microphone = Some(true);
 const NOTHING: fn(&mut SetPermissionsRequest) = |_| {};
 
-/// A nest in which Ann listens, and is there.
+/// A nest with Ann connected as a listener.
 async fn listening(connect: PgConnectOptions) -> (World, Replica, OpenNest, String) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
@@ -33,7 +33,7 @@ async fn listening(connect: PgConnectOptions) -> (World, Replica, OpenNest, Stri
     (world, rooms, nest, ann)
 }
 
-/// A nest in which Ann speaks.
+/// A nest with Ann connected as a speaker.
 async fn speaking(connect: PgConnectOptions) -> (World, Replica, OpenNest, String) {
     let (world, rooms, nest, ann) = listening(connect).await;
     assert!(nest.speaks(&rooms, &ann, true).await);
@@ -41,7 +41,7 @@ async fn speaking(connect: PgConnectOptions) -> (World, Replica, OpenNest, Strin
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn who_may_do_what_to_whom(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn permission_changes_follow_the_roles(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
@@ -49,8 +49,8 @@ async fn who_may_do_what_to_whom(_: PgPoolOptions, connect: PgConnectOptions) {
     for key in [&ann, &bob] {
         nest.join(&rooms, key).await.unwrap();
     }
-    let ask = async |by: &str, of: &str, wish: fn(&mut SetPermissionsRequest)| {
-        nest.permit(&rooms, (by, of), wish).await.map_err(|refusal| refusal.reason)
+    let ask = async |by: &str, of: &str, amend: fn(&mut SetPermissionsRequest)| {
+        nest.permit(&rooms, (by, of), amend).await.map_err(|refusal| refusal.reason)
     };
     let (not_in, may_not) = (Err(Reason::InvalidRequest), Err(Reason::Unauthenticated));
     assert_eq!(ask(&outsider, &ann, SPEAKS).await, not_in);
@@ -64,14 +64,14 @@ async fn who_may_do_what_to_whom(_: PgPoolOptions, connect: PgConnectOptions) {
     assert_eq!(ask(&ann, &ann, NOTHING).await, may_not);
 
     assert_eq!(ask(&host, &ann, SPEAKS).await, Ok(true));
-    assert_eq!(ask(&host, &ann, SPEAKS).await, Ok(false), "it is so already");
+    assert_eq!(ask(&host, &ann, SPEAKS).await, Ok(false), "already so");
     assert_eq!(ask(&host, &ann, NOTHING).await, Ok(false));
-    assert_eq!(ask(&ann, &ann, LISTENS).await, Ok(true), "everybody may stop");
-    assert_eq!(ask(&host, &ann.to_uppercase(), SPEAKS).await, Ok(true), "a key in capitals");
+    assert_eq!(ask(&ann, &ann, LISTENS).await, Ok(true), "participants may give up speaking");
+    assert_eq!(ask(&host, &ann.to_uppercase(), SPEAKS).await, Ok(true), "a key in upper case");
 
     assert_eq!(ask(&host, &ann, ADMIN).await, Ok(true));
-    assert_eq!(ask(&ann, &bob, SPEAKS).await, Ok(true), "an admin may");
-    assert_eq!(ask(&ann, &bob, ADMIN).await, Ok(false), "but names no admins");
+    assert_eq!(ask(&ann, &bob, SPEAKS).await, Ok(true), "an admin may change others");
+    assert_eq!(ask(&ann, &bob, ADMIN).await, Ok(false), "only the host names admins");
     assert_eq!(ask(&ann, &host, NO_ADMIN).await, Ok(false));
     assert_eq!(ask(&host, &host, NO_ADMIN).await, Ok(false), "a host stays an admin");
     assert_eq!(ask(&ann, &host, LISTENS).await, Ok(true));
@@ -83,7 +83,7 @@ async fn who_may_do_what_to_whom(_: PgPoolOptions, connect: PgConnectOptions) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_permission_is_on_livekit_when_the_answer_comes(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn permission_is_on_livekit_before_the_answer(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = listening(connect).await;
     assert!(nest.speaks(&rooms, &ann, true).await);
     let permission = world.permission(&nest, &ann).await;
@@ -100,15 +100,12 @@ async fn a_permission_is_on_livekit_when_the_answer_comes(_: PgPoolOptions, conn
     let permission = world.permission(&nest, &ann).await;
     assert!(!permission.can_publish && !permission.can_publish_data && permission.can_subscribe);
     let there = world.server().connected(&room);
-    assert!(there.iter().all(|one| one.tracks.is_empty()), "what he said last is over");
+    assert!(there.iter().all(|one| one.tracks.is_empty()), "the published track is removed");
     assert_eq!(world.metadata(&nest).await["speakers"], serde_json::json!([nest.host]));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_permission_that_livekit_did_not_hear_is_told_by_a_mark(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn failed_permission_call_is_retried_by_a_mark(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = listening(connect).await;
     for (method, can_publish) in
         [("*", true), ("ListRooms", false), ("UpdateParticipant", true), ("UpdateRoomMetadata", false)]
@@ -116,7 +113,7 @@ async fn a_permission_that_livekit_did_not_hear_is_told_by_a_mark(
         world.server().faults().set(method, refused());
         assert!(nest.speaks(&rooms, &ann, can_publish).await, "{method}: not the caller's failure");
         world.server().faults().clear();
-        world.hurry().await;
+        world.make_due().await;
         rooms.drain().await.unwrap();
         assert_eq!(world.may_speak(&nest, &ann).await, can_publish, "{method}");
         let speakers = world.metadata(&nest).await["speakers"].as_array().unwrap().len();
@@ -125,18 +122,15 @@ async fn a_permission_that_livekit_did_not_hear_is_told_by_a_mark(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_old_token_gives_back_what_was_taken_for_a_second_at_most(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn permission_regained_by_an_old_token_is_removed_again(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
-    assert!(world.nest_record(&nest).await.watched_until.is_none(), "nothing was taken");
+    assert!(world.nest_record(&nest).await.watched_until.is_none(), "no permission was removed");
     nest.speaks(&rooms, &ann, false).await;
     let watched = world.nest_record(&nest).await;
     let left = watched.watched_until.unwrap() - watched.now;
     assert!((Duration::minutes(19)..=Duration::minutes(20)).contains(&left), "{left}");
     for _ in 0..3 {
-        // The watch is renewed by each return: LiveKit renews the token of whoever is in.
+        // Each return renews the watch, because LiveKit renews the token of connected participants.
         sqlx::query!("update livekit_rooms set watched_until = app_now() + interval '1 min'")
             .execute(&world.pool)
             .await
@@ -152,7 +146,7 @@ async fn an_old_token_gives_back_what_was_taken_for_a_second_at_most(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_old_token_takes_nothing_away_for_longer_than_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn permission_lost_by_an_old_token_is_restored_by_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     world.enter_nest(&nest, &ann, NestRole::Listener).await;
     assert!(!world.may_speak(&nest, &ann).await);
@@ -168,7 +162,7 @@ async fn roles_hold_in_the_next_generation(_: PgPoolOptions, connect: PgConnectO
     rooms.ensure(Owner::Nest(NestId(nest.id)), true).await.unwrap();
     assert_eq!(world.nest_record(&nest).await.generation, 2);
     assert_eq!(world.metadata(&nest).await["speakers"], serde_json::json!([nest.host, ann]));
-    world.enter_nest(&nest, &ann, NestRole::Listener).await; // with whatever token
+    world.enter_nest(&nest, &ann, NestRole::Listener).await; // with an older token
     world.enter_nest(&nest, &nest.host, NestRole::Guest).await;
     rooms.pass().await.unwrap();
     assert!(world.may_speak(&nest, &ann).await && world.may_speak(&nest, &nest.host).await);
@@ -188,26 +182,26 @@ async fn guests_and_strangers_never_speak(_: PgPoolOptions, connect: PgConnectOp
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn metadata_that_somebody_changed_is_put_right(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn changed_metadata_is_restored(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest, _) = listening(connect).await;
     let room = world.nest_record(&nest).await.room_name;
     let ours = world.metadata(&nest).await;
     world.admin().update_room_metadata(&room, "{}").await.unwrap();
-    world.look_at_nest(&rooms, &nest).await;
+    world.check_nest(&rooms, &nest).await;
     assert_eq!(world.metadata(&nest).await, ours);
     let link = ours["link"].as_str().unwrap();
     assert_eq!(link::decode(link), Some(nest.id.into()));
-    world.remake_on_livekit(&room).await;
-    world.look_at_nest(&rooms, &nest).await;
-    assert_eq!(world.metadata(&nest).await, ours, "the room was made anew by somebody else");
+    world.recreate_on_livekit(&room).await;
+    world.check_nest(&rooms, &nest).await;
+    assert_eq!(world.metadata(&nest).await, ours, "the room was recreated without metadata");
     let calls = world.server().calls("UpdateRoomMetadata");
-    world.look_at_nest(&rooms, &nest).await;
-    assert_eq!(world.server().calls("UpdateRoomMetadata"), calls, "nothing to do");
+    world.check_nest(&rooms, &nest).await;
+    assert_eq!(world.server().calls("UpdateRoomMetadata"), calls, "no change, no call");
 }
 
-/// Two changes are told by two replicas at once: the later one stands.
+/// Two changes are applied at the same time: the later one wins.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_change_while_livekit_is_told_is_told_as_well(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn later_change_wins_while_livekit_is_updated(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = listening(connect).await;
     world.server().faults().set_next("UpdateParticipant", 1, Fault::Hang);
     let promoting = nest.speaks(&rooms, &ann, true);
@@ -221,10 +215,7 @@ async fn a_change_while_livekit_is_told_is_told_as_well(_: PgPoolOptions, connec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn one_of_whom_livekit_will_not_hear_keeps_nobody_else_waiting(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn failed_permission_call_delays_no_other(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = listening(connect).await;
     for key in [&ann, &key(3)] {
         nest.join(&rooms, key).await.unwrap();
@@ -232,17 +223,14 @@ async fn one_of_whom_livekit_will_not_hear_keeps_nobody_else_waiting(
     }
     world.server().faults().set_next("UpdateParticipant", 1, refused());
     for still_speaking in [1, 0] {
-        world.look_at_nest(&rooms, &nest).await;
+        world.check_nest(&rooms, &nest).await;
         let speak = [world.may_speak(&nest, &ann).await, world.may_speak(&nest, &key(3)).await];
         assert_eq!(speak.iter().filter(|&&speaks| speaks).count(), still_speaking);
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_microphone_is_muted_and_unmuted_only_where_livekit_allows_it(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn microphone_is_unmuted_only_where_livekit_permits(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     let room = world.nest_record(&nest).await.room_name;
     assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(false), "no microphone");
@@ -250,21 +238,22 @@ async fn a_microphone_is_muted_and_unmuted_only_where_livekit_allows_it(
     let muted = || world.server().connected(&room)[0].tracks[0].muted;
     assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(true));
     assert!(muted());
-    assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(false), "it is so already");
-    assert_eq!(nest.mute(&rooms, &ann, false).await, Ok(false), "LiveKit lets nobody unmute others");
+    assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(false), "already so");
+    assert_eq!(
+        nest.mute(&rooms, &ann, false).await,
+        Ok(false),
+        "LiveKit does not allow remote unmute by default"
+    );
     assert!(muted());
     world.server().set_switches(Switches { remote_unmute: true, ..world.server().switches() });
     assert_eq!(nest.mute(&rooms, &ann, false).await, Ok(true));
     assert!(!muted());
-    assert_eq!(nest.mute(&rooms, &nest.host, true).await, Ok(false), "who is not there");
+    assert_eq!(nest.mute(&rooms, &nest.host, true).await, Ok(false), "the host is not connected");
 }
 
-/// LiveKit's answer has no track then, and its official client panics over that.
+/// LiveKit's answer has no track then, and its official client panics on that.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_track_that_vanishes_while_it_is_muted_changes_nothing(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn mute_changes_nothing_when_the_track_vanishes(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     let room = world.nest_record(&nest).await.room_name;
     let track = world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
@@ -277,11 +266,11 @@ async fn a_track_that_vanishes_while_it_is_muted_changes_nothing(
     let (muted, ()) = futures::join!(nest.mute(&rooms, &ann, true), vanishing);
     assert_eq!(muted, Ok(false));
     world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
-    assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(true), "and the next one is muted");
+    assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(true), "the next track is muted");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn without_livekit_nobody_is_muted_and_the_caller_is_told(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn mute_is_refused_when_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     let room = world.nest_record(&nest).await.room_name;
     world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
@@ -294,19 +283,16 @@ async fn without_livekit_nobody_is_muted_and_the_caller_is_told(_: PgPoolOptions
     assert_eq!(nest.mute(&rooms, &ann, true).await, Ok(true));
 }
 
-/// His proof is used up: to be told of a failure he would believe that nothing changed.
+/// The request cannot be repeated, because its proof is used. A failure would suggest that nothing changed.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rights_that_changed_are_answered_although_the_mute_failed(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn changed_rights_are_reported_when_the_mute_fails(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, nest, ann) = speaking(connect).await;
     let room = world.nest_record(&nest).await.room_name;
     world.server().publish(&room, &ann, TrackSource::Microphone).unwrap();
     world.server().faults().set("MutePublishedTrack", refused());
-    let changed = nest.permit(&rooms, (&nest.host, &ann), |wish| {
-        wish.is_admin = Some(true);
-        wish.mute_microphone = Some(true);
+    let changed = nest.permit(&rooms, (&nest.host, &ann), |request| {
+        request.is_admin = Some(true);
+        request.mute_microphone = Some(true);
     });
     assert_eq!(changed.await, Ok(true));
     assert_eq!(nest.mute(&rooms, &ann, true).await.unwrap_err().reason, Reason::LivekitUnavailable);

@@ -1,4 +1,4 @@
-//! Recordings of nests: for admins, by signed requests that count once; and what others see of them.
+//! Recordings of nests: only for admins, with signed requests that take effect once, and visible to all clients.
 
 use chassis::status::Reason;
 use domain::{NestId, NestRole, RecordingStatus};
@@ -21,10 +21,7 @@ fn by<'a>(rooms: &'a Rooms, nest: &'a OpenNest, key: &'a str) -> By<'a> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_admin_records_the_sound_and_everybody_sees_that_he_does(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn admin_records_audio_visibly_to_all_clients(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
@@ -39,13 +36,17 @@ async fn an_admin_records_the_sound_and_everybody_sees_that_he_does(
     assert!(asked.audio_only && name.extension().is_some_and(|kind| kind == "mp4"), "{asked:?}");
     assert!(rooms.nest(NestId(nest.id)).await.unwrap().recording);
     rooms.drain().await.unwrap();
-    assert_eq!(world.metadata(&nest).await["recording"], json!(true), "a client reads it in the room");
+    assert_eq!(
+        world.metadata(&nest).await["recording"],
+        json!(true),
+        "clients read it in the room's metadata"
+    );
 
     world.work();
     host.stop(&recording.id).await.unwrap();
     assert!(
         rooms.nest(NestId(nest.id)).await.unwrap().recording,
-        "it is not over before its file is written"
+        "the recording goes on until its file is written"
     );
     world.work();
     world.follow(&rooms).await;
@@ -62,10 +63,7 @@ async fn an_admin_records_the_sound_and_everybody_sees_that_he_does(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn who_is_no_admin_neither_records_nor_reads_and_admins_stay_admins_after_the_end(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn recordings_of_a_nest_are_for_its_admins_only(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
@@ -84,18 +82,22 @@ async fn who_is_no_admin_neither_records_nor_reads_and_admins_stay_admins_after_
             assert_eq!(refused.unwrap_err().reason, Reason::InvalidRequest);
         }
     }
-    nest.permit(&rooms, (&nest.host, &key(2)), |wish| wish.is_admin = Some(true)).await.unwrap();
+    nest.permit(&rooms, (&nest.host, &key(2)), |request| request.is_admin = Some(true)).await.unwrap();
     let (second, admin) = (key(2), |key| By { rooms: &rooms, nest: &nest, key });
     admin(&second).stop(&recording.id).await.unwrap();
     nest.end(&rooms, &nest.host).await.unwrap();
     assert_eq!(admin(&second).list().await.unwrap()[0].id, recording.id);
-    assert_eq!(admin(&second).start().await.unwrap_err().reason, Reason::InvalidRequest, "it is over");
+    assert_eq!(
+        admin(&second).start().await.unwrap_err().reason,
+        Reason::InvalidRequest,
+        "the nest has ended"
+    );
     let nowhere = OpenNest { id: uuid::Uuid::from_u128(1), host: nest.host.clone() };
     assert_eq!(nowhere.by_host(&rooms).start().await.unwrap_err().reason, Reason::InvalidRequest);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_signed_request_has_its_effect_once(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn signed_recording_request_takes_effect_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let (rooms, other) = (world.rooms().await, world.rooms().await);
     let nest = world.nest(&rooms).await;
@@ -111,11 +113,11 @@ async fn a_signed_request_has_its_effect_once(_: PgPoolOptions, connect: PgConne
     assert_eq!(again.unwrap_err().reason, Reason::Unauthenticated);
     let unsigned = host.stop_with(&second.id, None).await;
     assert_eq!(unsigned.unwrap_err().reason, Reason::InvalidRequest);
-    assert!(world.kept(second.id.parse().unwrap()).await.unwrap().stop_asked_at.is_none());
+    assert!(world.recording_row(second.id.parse().unwrap()).await.unwrap().stop_asked_at.is_none());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_was_stopped_is_not_stopped_again(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stopped_recording_is_not_stopped_again(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
@@ -132,7 +134,7 @@ async fn what_was_stopped_is_not_stopped_again(_: PgPoolOptions, connect: PgConn
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn of_two_starts_at_once_one_records(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn two_concurrent_starts_make_one_recording(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let (one, other) = (world.rooms().await, world.rooms().await);
     let nest = world.nest(&one).await;
@@ -145,7 +147,7 @@ async fn of_two_starts_at_once_one_records(_: PgPoolOptions, connect: PgConnectO
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_recording_is_found_in_its_own_nest_only(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn recording_is_found_only_in_its_own_nest(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
@@ -160,14 +162,11 @@ async fn a_recording_is_found_in_its_own_nest_only(_: PgPoolOptions, connect: Pg
         assert_eq!(refused.unwrap_err().reason, Reason::RecordingNotFound);
     }
     assert!(host.list().await.unwrap().is_empty());
-    assert!(world.kept(recording.id.parse().unwrap()).await.unwrap().status.is_open());
+    assert!(world.recording_row(recording.id.parse().unwrap()).await.unwrap().status.is_open());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_nest_that_ends_or_a_recorder_that_dies_leaves_nothing_open(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn recording_is_closed_when_nest_ends_or_recorder_dies(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let nest = world.nest(&rooms).await;
@@ -182,13 +181,13 @@ async fn a_nest_that_ends_or_a_recorder_that_dies_leaves_nothing_open(
         world.pass_time(Duration::seconds(seconds));
         rooms.watch_recordings().await.unwrap();
     }
-    let kept = world.kept(first.id.parse().unwrap()).await.unwrap();
+    let kept = world.recording_row(first.id.parse().unwrap()).await.unwrap();
     assert_eq!(kept.status, RecordingStatus::Failed);
     assert!(!rooms.nest(NestId(nest.id)).await.unwrap().recording);
 
     world.server().set_worker(Worker::Waits);
     let second = host.start().await.unwrap();
-    let row = world.kept(second.id.parse().unwrap()).await.unwrap();
+    let row = world.recording_row(second.id.parse().unwrap()).await.unwrap();
     world.put(&row, EgressStatus::EgressActive);
     nest.end(&rooms, &nest.host).await.unwrap();
     rooms.watch_recordings().await.unwrap();

@@ -1,5 +1,5 @@
-//! HLS: a nest that asked for it is streamed while somebody is in it, by the passes and the watch that all recordings
-//! have, and played by nobody but its own listeners.
+//! HLS: a nest with streaming requested is streamed while it is occupied. Passes and the watch of recordings run it,
+//! and only its own listeners can play it.
 
 use chassis::status::Reason;
 use domain::{NestId, NestRole, RecordingStatus};
@@ -12,7 +12,7 @@ use time::Duration;
 use crate::harness::{World, nests::key};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_stream_runs_while_somebody_is_in_the_nest(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stream_runs_while_the_nest_is_occupied(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let nest = world.streamed_nest(&rooms).await;
@@ -29,15 +29,15 @@ async fn a_stream_runs_while_somebody_is_in_the_nest(_: PgPoolOptions, connect: 
     assert!(!nest.play(&rooms, segment).await.unwrap().is_empty());
     assert!(!rooms.nest(NestId(nest.id)).await.unwrap().recording, "a stream is no recording");
     rooms.pass().await.unwrap();
-    assert_eq!(world.running().len(), 1, "one is enough");
+    assert_eq!(world.running().len(), 1, "a nest has one stream");
 
     let room = world.nest_record(&nest).await.room_name;
     world.server().leave(&room, &key(1)).unwrap();
-    world.look_at_nest(&rooms, &nest).await;
+    world.check_nest(&rooms, &nest).await;
     world.pass_time(Duration::seconds(6));
-    world.look_at_nest(&rooms, &nest).await;
+    world.check_nest(&rooms, &nest).await;
     rooms.watch_recordings().await.unwrap();
-    assert_eq!(world.status_of(&stream).await, RecordingStatus::Active, "he may come back");
+    assert_eq!(world.status_of(&stream).await, RecordingStatus::Active, "the host may return");
     world.pass_time(Duration::seconds(40));
     rooms.watch_recordings().await.unwrap();
     world.work();
@@ -45,21 +45,21 @@ async fn a_stream_runs_while_somebody_is_in_the_nest(_: PgPoolOptions, connect: 
     assert_eq!(world.status_of(&stream).await, RecordingStatus::Complete);
     assert_eq!(nest.play(&rooms, "live.m3u8").await.unwrap_err().reason, Reason::RoomNotFound);
     rooms.pass().await.unwrap();
-    assert_eq!(world.running(), [], "nobody is there");
+    assert_eq!(world.running(), [], "an empty nest is not streamed");
     assert!(world.file(&stream).exists());
     world.pass_time(Duration::minutes(11));
     world.recordings_pass(&rooms).await.unwrap();
-    assert_eq!(world.count_recordings().await, 0, "what was streamed is not kept");
+    assert_eq!(world.count_recordings().await, 0, "streams are not kept");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_where_it_is_wanted_and_set_up_a_nest_is_streamed(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn nest_is_streamed_only_when_requested_and_set_up(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let (rooms, without) =
         (world.rooms().await, world.rooms_with(|config| config.recordings.hls = false).await);
     let plain = world.nest(&rooms).await;
     world.enter_nest(&plain, &key(1), NestRole::Admin { speaks: true }).await;
-    world.look_at_nest(&rooms, &plain).await;
+    world.check_nest(&rooms, &plain).await;
     rooms.pass().await.unwrap();
     let wanted = world.streamed_nest(&without).await;
     without.pass().await.unwrap();
@@ -69,25 +69,25 @@ async fn only_where_it_is_wanted_and_set_up_a_nest_is_streamed(_: PgPoolOptions,
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_stream_that_fails_is_begun_again_later_each_time(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn failed_stream_is_restarted_with_a_growing_back_off(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let nest = world.streamed_nest(&rooms).await;
-    for (round, patience) in [10, 20, 40].into_iter().enumerate() {
+    for (attempt, back_off) in [10, 20, 40].into_iter().enumerate() {
         let stream = world.pass_and_stream(&rooms, &nest).await;
         world.put(&stream, EgressStatus::EgressActive);
         world.put(&stream, EgressStatus::EgressFailed);
         rooms.watch_recordings().await.unwrap();
         assert_eq!(world.status_of(&stream).await, RecordingStatus::Failed);
-        world.pass_time(Duration::seconds(patience - 4));
-        assert!(list_due(&world.pool, 10).await.unwrap().is_empty(), "too early after failure {round}");
+        world.pass_time(Duration::seconds(back_off - 4));
+        assert!(list_due(&world.pool, 10).await.unwrap().is_empty(), "too early after failure {attempt}");
         world.pass_time(Duration::seconds(5));
     }
     world.pass_and_stream(&rooms, &nest).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_stream_ends_with_its_nest_and_is_one_whoever_passes(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stream_is_one_for_all_replicas_and_ends_with_its_nest(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let (one, other) = (world.rooms().await, world.rooms().await);
     let nest = world.streamed_nest(&one).await;
@@ -105,7 +105,7 @@ async fn a_stream_ends_with_its_nest_and_is_one_whoever_passes(_: PgPoolOptions,
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nothing_but_files_of_its_own_stream_is_played(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn only_files_of_the_nests_own_stream_are_played(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let nest = world.streamed_nest(&rooms).await;
@@ -116,7 +116,7 @@ async fn nothing_but_files_of_its_own_stream_is_played(_: PgPoolOptions, connect
     world.work();
     assert!(nest.play(&rooms, "live.m3u8").await.is_ok());
     let file = format!("{}.mp4", recording.id);
-    assert!(world.file(&world.kept(recording.id.parse().unwrap()).await.unwrap()).exists());
+    assert!(world.file(&world.recording_row(recording.id.parse().unwrap()).await.unwrap()).exists());
     for name in [&file, &format!("../{file}"), "..", ".", "", "../live.m3u8", "%2e%2e/live.m3u8", "none.ts"] {
         assert_eq!(nest.play(&rooms, name).await.unwrap_err().reason, Reason::RoomNotFound, "{name}");
     }
@@ -125,7 +125,7 @@ async fn nothing_but_files_of_its_own_stream_is_played(_: PgPoolOptions, connect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_missing_recorder_does_not_hold_the_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn missing_recorder_does_not_delay_the_pass(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let nest = world.streamed_nest(&rooms).await;
@@ -134,7 +134,7 @@ async fn a_missing_recorder_does_not_hold_the_pass(_: PgPoolOptions, connect: Pg
     world.reached("StartRoomCompositeEgress", 1).await;
     world.server().faults().clear();
     world.server().set_worker(Worker::Waits);
-    testkit::eventually("it has its recorder", async || {
+    testkit::eventually("the stream has its recorder", async || {
         world.streams(&nest).await.first()?.egress_id.clone()
     })
     .await;

@@ -1,4 +1,4 @@
-//! Records and owners decide what an orphan is, also where `livekit_room_names` lacks a name.
+//! Records and owners decide which rooms are orphans, also where `livekit_room_names` lacks a name.
 
 use domain::{Owner, RoomStatus, SessionId};
 use livekit_api::services::room::CreateRoomOptions;
@@ -11,7 +11,7 @@ use crate::harness::{
     nests::{OpenNest, key},
 };
 
-/// An open booking, a live session and a nest, each with its room; the names of the rooms, sorted.
+/// Opens a booking, a live session and a nest. Returns the sorted names of their rooms.
 async fn open_rooms(world: &World, rooms: &Rooms) -> Vec<String> {
     world.open_room(rooms).await;
     world.host().await.go_live(rooms).await.unwrap();
@@ -21,7 +21,7 @@ async fn open_rooms(world: &World, rooms: &Rooms) -> Vec<String> {
     names
 }
 
-/// Neither the command nor the automatic pass removes anything, however often.
+/// Asserts that neither the command nor repeated passes remove anything.
 async fn assert_kept(world: &World, rooms: &Rooms, names: &[String]) {
     for _ in 0..3 {
         let strays = rooms.find_orphans().await.unwrap();
@@ -75,7 +75,7 @@ async fn open_owner_keeps_room_whose_record_ended(_: PgPoolOptions, connect: PgC
     assert_eq!(world.names(), names);
 }
 
-/// A database that was restored from before a room was replaced: its record is a generation behind.
+/// A database restored from before a room was replaced: its record is one generation behind.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn open_owner_keeps_later_generation_than_recorded(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
@@ -109,7 +109,7 @@ async fn room_of_closed_owner_is_removed_without_its_name(_: PgPoolOptions, conn
     assert!(world.names().is_empty());
 }
 
-/// The trigger writes the names of every record, also of one that is written by hand.
+/// The trigger writes the name of every record, also of one that was inserted with SQL.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn names_follow_records_that_are_written_by_hand(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;

@@ -1,4 +1,4 @@
-//! No LiveKit room of ours without an open owner, and nobody else's room ever touched (I2).
+//! No LiveKit room of ours stays without an open owner, and foreign rooms are never touched (I2).
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ async fn put(world: &World, name: &str, metadata: &str) {
     world.admin().create_room(name, options).await.unwrap();
 }
 
-/// A name that we used once.
+/// Records the name as one of ours that is no longer in use.
 async fn retire(world: &World, name: &str) {
     sqlx::query!(
         "insert into livekit_room_names (room_name, room_id, generation) values ($1, gen_random_uuid(), 1)",
@@ -38,13 +38,13 @@ async fn ours(world: &World) -> String {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_retired_name_is_deleted_and_the_living_room_is_not(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn retired_room_is_deleted_and_the_current_one_kept(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, first) = world.open_room(&rooms).await;
     world.server().restart();
     let second = rooms.ensure(crate::harness::owner(&booking), true).await.unwrap();
-    put(&world, &first.room_name, "").await; // it is back: a late CreateRoom
+    put(&world, &first.room_name, "").await; // a late CreateRoom brings it back
     world.join(&first.room_name, &booking.guest);
     world.join(&second.room_name, &booking.host);
     rooms.pass().await.unwrap();
@@ -52,10 +52,7 @@ async fn a_retired_name_is_deleted_and_the_living_room_is_not(_: PgPoolOptions, 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_ended_room_whose_delete_failed_is_deleted_by_the_next_pass(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn ended_room_is_deleted_by_the_next_pass_after_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -92,15 +89,12 @@ async fn foreign_rooms_are_never_touched(_: PgPoolOptions, connect: PgConnectOpt
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_unknown_room_of_ours_is_deleted_when_it_was_seen_empty_for_30_seconds(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn unknown_room_is_deleted_when_empty_for_30_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
     put(&world, "inhabited", &ours(&world).await).await;
-    world.join("inhabited", "somebody");
+    world.join("inhabited", "ann");
     rooms.pass().await.unwrap();
     world.pass_time(Duration::seconds(29));
     rooms.pass().await.unwrap();
@@ -111,13 +105,13 @@ async fn an_unknown_room_of_ours_is_deleted_when_it_was_seen_empty_for_30_second
     world.pass_time(Duration::hours(1));
     rooms.pass().await.unwrap();
     rooms.pass().await.unwrap();
-    assert_eq!(world.names(), ["inhabited"], "with people inside it is reported only");
+    assert_eq!(world.names(), ["inhabited"], "an occupied room is only reported");
     assert_eq!(rooms.find_orphans().await.unwrap().inhabited, ["inhabited"]);
 }
 
-/// Retired rooms are deleted first; that can take as long as LiveKit waits for a node that died.
+/// Retired rooms are deleted first, which can take as long as LiveKit waits for a dead node.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_room_that_fills_during_a_clean_up_is_kept(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn unknown_room_is_kept_when_joined_during_a_clean_up(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
@@ -138,25 +132,22 @@ async fn unknown_room_that_fills_during_a_clean_up_is_kept(_: PgPoolOptions, con
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_unknown_room_that_had_people_between_two_looks_starts_again(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn unknown_room_waits_again_when_joined_between_checks(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
     rooms.pass().await.unwrap();
-    world.join("unknown", "somebody");
+    world.join("unknown", "ann");
     world.pass_time(Duration::seconds(20));
     rooms.pass().await.unwrap();
-    world.server().leave("unknown", "somebody").unwrap();
+    world.server().leave("unknown", "ann").unwrap();
     world.pass_time(Duration::seconds(20));
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), ["unknown"]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn more_than_twenty_unknown_rooms_are_left_to_a_person(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn more_than_20_unknown_rooms_are_left_to_an_operator(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let metadata = ours(&world).await;
@@ -175,10 +166,7 @@ async fn more_than_twenty_unknown_rooms_are_left_to_a_person(_: PgPoolOptions, c
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_clone_of_the_database_deletes_nothing_until_it_is_adopted(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn database_clone_deletes_nothing_until_adopted(_: PgPoolOptions, connect: PgConnectOptions) {
     let original = World::new(connect).await;
     let rooms = original.rooms().await;
     let (booking, _) = original.open_room(&rooms).await;
@@ -194,7 +182,7 @@ async fn a_clone_of_the_database_deletes_nothing_until_it_is_adopted(
     ));
     sqlx::raw_sql(sql).execute(&mut admin).await.unwrap();
     let create = format!(r#"create database "{name}" template "{source}""#);
-    testkit::eventually("nobody is connected", async || {
+    testkit::eventually("no connection is left", async || {
         let mut admin =
             PgConnection::connect_with(&original.connect.clone().database("postgres")).await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(create.clone())).execute(&mut admin).await
@@ -203,7 +191,8 @@ async fn a_clone_of_the_database_deletes_nothing_until_it_is_adopted(
 
     {
         let clone =
-            World::beside(original.connect.clone().database(&name), Arc::clone(&original.livekit)).await;
+            World::with_livekit(original.connect.clone().database(&name), Arc::clone(&original.livekit))
+                .await;
         let rooms = clone.rooms().await;
         clone.complete(&booking).await;
         rooms.pass().await.unwrap();
@@ -221,7 +210,7 @@ async fn a_clone_of_the_database_deletes_nothing_until_it_is_adopted(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn with_another_livekit_nothing_is_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn nothing_is_deleted_on_another_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -242,9 +231,9 @@ async fn room_that_only_livekits_store_knows_is_deleted(_: PgPoolOptions, connec
     let rooms = world.rooms().await;
     for stop in [Stop::Crash, Stop::Outage] {
         let (booking, record) = world.open_room(&rooms).await;
-        world.join(&record.room_name, "ghost");
+        world.join(&record.room_name, "lost");
         world.server().restart_after(stop);
-        assert!(!world.server().is_live(&record.room_name), "a zombie");
+        assert!(!world.server().is_live(&record.room_name), "only the store has it");
         world.complete(&booking).await;
         rooms.drain().await.unwrap();
         assert!(world.names().is_empty(), "{stop:?}");
@@ -252,10 +241,7 @@ async fn room_that_only_livekits_store_knows_is_deleted(_: PgPoolOptions, connec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_unknown_room_that_cannot_be_looked_into_is_kept_and_keeps_nothing_else(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn unknown_room_is_kept_when_its_check_fails(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     put(&world, "unknown", &ours(&world).await).await;
@@ -270,17 +256,14 @@ async fn an_unknown_room_that_cannot_be_looked_into_is_kept_and_keeps_nothing_el
     assert_eq!(rooms.find_orphans().await.unwrap().inhabited, ["unknown"]);
     world.server().faults().clear();
     rooms.pass().await.unwrap();
-    assert_eq!(world.names(), ["unknown"], "seen empty once");
+    assert_eq!(world.names(), ["unknown"], "found empty once");
     world.pass_time(Duration::seconds(31));
     rooms.pass().await.unwrap();
     assert!(world.names().is_empty());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unknown_rooms_that_cannot_be_looked_into_count_for_the_alarm(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn unchecked_unknown_rooms_count_for_the_alarm(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let metadata = ours(&world).await;
@@ -294,9 +277,9 @@ async fn unknown_rooms_that_cannot_be_looked_into_count_for_the_alarm(
     assert_eq!(world.names().len(), 21);
 }
 
-/// What decisions/0005 says to do with a physical copy before its services start.
+/// Does what decisions/0005 requires for a physical copy before its services start.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_physical_copy_that_was_told_so_deletes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn physical_copy_with_a_new_id_deletes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
@@ -311,5 +294,8 @@ async fn a_physical_copy_that_was_told_so_deletes_nothing(_: PgPoolOptions, conn
     }
     assert_eq!(world.names(), [record.room_name.as_str(), "unknown"]);
     assert_eq!(world.server().calls("DeleteRoom"), 0);
-    assert!(copy.find_orphans().await.unwrap().unknown.is_empty(), "the original's rooms are foreign to it");
+    assert!(
+        copy.find_orphans().await.unwrap().unknown.is_empty(),
+        "the original's rooms are foreign to the copy"
+    );
 }

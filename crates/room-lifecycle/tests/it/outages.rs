@@ -1,5 +1,5 @@
-//! LiveKit down, slow or lying: `livekit_unavailable` within the budget, and the next pass finishes with the same
-//! name and one room.
+//! LiveKit is down, slow or wrong: callers get `livekit_unavailable` within the budget, and the next pass finishes with
+//! the same name and one room.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use time::Duration;
 
 use crate::harness::{State, World, owner, reason, refused};
 
-/// Ensures a room while CreateRoom fails so, and lets a pass finish it.
+/// Ensures a room while CreateRoom has this fault, and lets a pass finish it.
 async fn survives(connect: PgConnectOptions, fault: Fault) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
@@ -25,45 +25,39 @@ async fn survives(connect: PgConnectOptions, fault: Fault) {
     assert_eq!((record.status, record.generation), (RoomStatus::Pending, 1));
 
     world.server().faults().clear();
-    world.hurry().await;
+    world.make_due().await;
     rooms.pass().await.unwrap();
     world.assert_one_room_per_open_owner().await;
     assert_eq!(world.names(), [record.room_name]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_refused_create_is_finished_by_the_next_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn refused_create_is_finished_by_the_next_pass(_: PgPoolOptions, connect: PgConnectOptions) {
     survives(connect, refused()).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_proxy_that_answers_instead_is_survived(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn create_is_finished_by_a_pass_after_a_bad_gateway(_: PgPoolOptions, connect: PgConnectOptions) {
     survives(connect, Fault::BadGateway).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_create_that_fails_after_its_effect_makes_no_second_room(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn create_makes_one_room_after_a_failure_with_effect(_: PgPoolOptions, connect: PgConnectOptions) {
     survives(connect, Fault::FailAfterEffect).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_create_that_hangs_ends_within_its_budget(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn hanging_create_ends_within_its_budget(_: PgPoolOptions, connect: PgConnectOptions) {
     survives(connect, Fault::Hang).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_create_that_hangs_after_its_effect_makes_no_second_room(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn create_makes_one_room_after_a_timeout_with_effect(_: PgPoolOptions, connect: PgConnectOptions) {
     survives(connect, Fault::HangAfterEffect).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn with_livekit_down_the_intent_stays_and_the_next_caller_finishes(
+async fn intent_is_kept_for_the_next_caller_when_livekit_is_down(
     _: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -78,7 +72,7 @@ async fn with_livekit_down_the_intent_stays_and_the_next_caller_finishes(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_error_or_a_timeout_of_a_look_is_never_absence(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn failed_check_is_never_taken_for_absence(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
@@ -95,14 +89,14 @@ async fn an_error_or_a_timeout_of_a_look_is_never_absence(_: PgPoolOptions, conn
             world.server().faults().set("ListRooms", Fault::OmitRoom(record.room_name.clone()));
             world.server().faults().set(method, fault.clone());
             if method == "ListRooms" {
-                assert!(rooms.pass().await.is_err(), "a pass tells that it could not list");
+                assert!(rooms.pass().await.is_err(), "the pass reports a failed list");
             } else {
                 rooms.pass().await.unwrap();
             }
             world.server().faults().clear();
             let after = world.record(&booking).await;
             assert_eq!((after.generation, &after.room_sid), (1, &record.room_sid), "{method}: {fault:?}");
-            world.hurry().await;
+            world.make_due().await;
         }
     }
     rooms.pass().await.unwrap();
@@ -110,7 +104,7 @@ async fn an_error_or_a_timeout_of_a_look_is_never_absence(_: PgPoolOptions, conn
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_waited_for_a_failure_shares_it(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn waiting_callers_share_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
@@ -119,14 +113,11 @@ async fn whoever_waited_for_a_failure_shares_it(_: PgPoolOptions, connect: PgCon
     let answers = futures::future::join_all((0..50).map(|_| rooms.ensure(owner(&booking), false))).await;
     assert!(answers.into_iter().all(|answer| reason(answer) == Reason::LivekitUnavailable));
     let calls = world.server().calls("CreateRoom");
-    assert!(calls == 1 || calls <= 1 + began.elapsed().as_secs(), "one for everybody, for a second: {calls}");
+    assert!(calls == 1 || calls <= 1 + began.elapsed().as_secs(), "one call is shared for a second: {calls}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn closed_owners_are_settled_even_if_livekit_cannot_be_listed(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn closed_owners_are_settled_when_livekit_cannot_list(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (over, _) = world.open_room(&rooms).await;
@@ -139,10 +130,7 @@ async fn closed_owners_are_settled_even_if_livekit_cannot_be_listed(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_could_not_be_looked_at_is_looked_at_again_after_two_seconds(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn failed_check_is_retried_after_two_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
@@ -150,16 +138,17 @@ async fn a_room_that_could_not_be_looked_at_is_looked_at_again_after_two_seconds
     marks::insert_mark(&world.pool, record.id).await.unwrap();
     world.server().faults().set_next("ListRooms", 1, refused());
     assert_eq!(rooms.drain().await.unwrap(), 0);
-    assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id.0).await), (0, 1), "not at once");
+    assert_eq!(
+        (rooms.drain().await.unwrap(), world.marks(record.id.0).await),
+        (0, 1),
+        "the retry is not due yet"
+    );
     world.pass_time(Duration::seconds(2));
     assert_eq!((rooms.drain().await.unwrap(), world.marks(record.id.0).await), (1, 0));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_failed_create_waits_longer_each_time_and_not_after_the_clock_was_set_back(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn failed_create_backs_off_unless_the_clock_was_set_back(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
@@ -173,8 +162,8 @@ async fn a_failed_create_waits_longer_each_time_and_not_after_the_clock_was_set_
         let calls = world.server().calls("CreateRoom");
         rooms.pass().await.unwrap();
         let early = world.record(&booking).await.now < next;
-        assert!(!early || world.server().calls("CreateRoom") == calls, "not before it is due");
-        world.pass_time(wait + Duration::seconds(1)); // its mark waits for 2 s
+        assert!(!early || world.server().calls("CreateRoom") == calls, "the attempt came before it was due");
+        world.pass_time(wait + Duration::seconds(1)); // a failed room's mark is due after 2 s
     }
     world.server().faults().clear();
     rooms.pass().await.unwrap();

@@ -1,4 +1,4 @@
-//! What a pass makes right, and what it leaves alone.
+//! What a pass repairs, and what it does not change.
 
 use domain::RoomStatus;
 use livekit_dev::Fault;
@@ -14,7 +14,7 @@ async fn lose(world: &World, booking: &Booking) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_booking_whose_create_never_came_gets_its_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn booking_gets_its_room_without_a_create_call(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for state in [State::OpenNow, State::OpensTomorrow] {
@@ -31,10 +31,10 @@ async fn a_booking_whose_create_never_came_gets_its_room(_: PgPoolOptions, conne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn bookings_that_are_over_keep_nobody_waiting(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn closed_bookings_do_not_delay_open_ones(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
-    // More than a pass takes at once, and nobody has set them completed.
+    // More than a pass handles at once. Their status was never set to completed.
     sqlx::query!(
         "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url)
          select 'host', 'guest', 'host', 'Long ago', app_now() - interval '1 day', 60, '' from generate_series(1, 501)"
@@ -48,7 +48,7 @@ async fn bookings_that_are_over_keep_nobody_waiting(_: PgPoolOptions, connect: P
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn with_at_opening_a_room_is_made_when_its_window_opens(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn room_is_created_at_its_window_with_at_opening(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms_with(|config| config.policy.at_booking = false).await;
     let booking = world.booking(State::OpensTomorrow).await;
@@ -62,7 +62,7 @@ async fn with_at_opening_a_room_is_made_when_its_window_opens(_: PgPoolOptions, 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_lost_room_is_made_anew_only_while_it_is_needed(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn lost_room_is_recreated_only_when_needed(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let at_booking = world.rooms().await;
     let (open, _) = world.open_room(&at_booking).await;
@@ -72,8 +72,8 @@ async fn a_lost_room_is_made_anew_only_while_it_is_needed(_: PgPoolOptions, conn
     lose(&world, &tomorrow).await;
 
     at_booking.pass().await.unwrap();
-    assert_eq!(world.record(&open).await.generation, 2, "its window is open");
-    assert_eq!(world.record(&tomorrow).await.generation, 1, "it was made a moment ago");
+    assert_eq!(world.record(&open).await.generation, 2, "the window is open");
+    assert_eq!(world.record(&tomorrow).await.generation, 1, "the room was created a moment ago");
     world.pass_time(Duration::minutes(11));
     at_booking.pass().await.unwrap();
     assert_eq!(world.record(&tomorrow).await.generation, 2, "at most once per 10 minutes");
@@ -83,7 +83,7 @@ async fn a_lost_room_is_made_anew_only_while_it_is_needed(_: PgPoolOptions, conn
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn with_at_opening_a_lost_room_waits_for_its_window(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn lost_room_waits_for_its_window_with_at_opening(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms_with(|config| config.policy.at_booking = false).await;
     let booking = world.booking(State::OpensTomorrow).await;
@@ -119,19 +119,12 @@ async fn rooms_of_closed_owners_are_ended_and_deleted(_: PgPoolOptions, connect:
     let (booking, _) = world.open_room(&rooms).await;
     world.pass_time(Duration::hours(2));
     rooms.pass().await.unwrap();
-    assert_eq!(
-        world.record(&booking).await.status,
-        RoomStatus::Ended,
-        "its window is over, nobody marked it"
-    );
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "the window is over, without a mark");
     assert!(world.names().is_empty());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_booking_that_is_moved_after_its_window_opens_again_in_its_next_generation(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn moved_booking_reopens_in_its_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -139,7 +132,7 @@ async fn a_booking_that_is_moved_after_its_window_opens_again_in_its_next_genera
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
     world.reschedule(&booking, Duration::hours(3)).await;
-    sqlx::query!("delete from room_marks").execute(&world.pool).await.unwrap(); // its mark is lost
+    sqlx::query!("delete from room_marks").execute(&world.pool).await.unwrap(); // the mark is lost
     rooms.pass().await.unwrap();
     let record = world.record(&booking).await;
     assert_eq!((record.status, record.generation), (RoomStatus::Active, 2));
@@ -147,10 +140,7 @@ async fn a_booking_that_is_moved_after_its_window_opens_again_in_its_next_genera
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_owner_that_somebody_opens_again_by_hand_gets_its_room_from_a_pass(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn reopened_owner_gets_its_room_from_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -163,17 +153,14 @@ async fn an_owner_that_somebody_opens_again_by_hand_gets_its_room_from_a_pass(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_booking_that_is_moved_before_its_window_gets_a_room_that_lives_as_long(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn moved_booking_gets_a_room_with_longer_timeouts(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpensTomorrow).await;
     let first = rooms.ensure(owner(&booking), false).await.unwrap();
     world.reschedule(&booking, Duration::minutes(30)).await;
     rooms.drain().await.unwrap();
-    assert_eq!(world.record(&booking).await.generation, 1, "its timers still reach beyond the window");
+    assert_eq!(world.record(&booking).await.generation, 1, "the timeouts still end after the window");
 
     world.reschedule(&booking, Duration::hours(10)).await;
     rooms.drain().await.unwrap();
@@ -186,10 +173,7 @@ async fn a_booking_that_is_moved_before_its_window_gets_a_room_that_lives_as_lon
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_meeting_that_grows_while_people_are_inside_keeps_its_room(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn occupied_room_is_kept_when_its_meeting_grows(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
@@ -203,26 +187,33 @@ async fn a_meeting_that_grows_while_people_are_inside_keeps_its_room(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_pass_costs_one_list_and_looks_into_few_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn pass_costs_one_list_and_checks_few_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for _ in 0..40 {
         world.open_room(&rooms).await;
     }
-    let (lists, looks) = (world.server().calls("ListRooms"), world.server().calls("ListParticipants"));
+    let (lists, checks) = (world.server().calls("ListRooms"), world.server().calls("ListParticipants"));
     for _ in 0..30 {
         rooms.pass().await.unwrap();
     }
-    assert!(world.server().calls("ListRooms") - lists <= 60, "one each, and one for what was marked");
-    assert_eq!(world.server().calls("ListParticipants") - looks, 40, "every empty room once in 30 passes");
+    assert!(
+        world.server().calls("ListRooms") - lists <= 60,
+        "one list per pass, and one for the marked rooms"
+    );
+    assert_eq!(
+        world.server().calls("ListParticipants") - checks,
+        40,
+        "each empty room is checked once in 30 passes"
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn occupied_marked_and_watched_rooms_are_looked_into(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn occupied_marked_and_watched_rooms_are_checked(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (occupied, record) = world.open_room(&rooms).await;
-    let (believed, empty) = world.open_room(&rooms).await;
+    let (recorded, empty) = world.open_room(&rooms).await;
     let (watched, _) = world.open_room(&rooms).await;
     rooms.kick(owner(&watched), &watched.guest).await.unwrap();
     world.join(&record.room_name, &occupied.guest);
@@ -233,12 +224,12 @@ async fn occupied_marked_and_watched_rooms_are_looked_into(_: PgPoolOptions, con
     rooms.drain().await.unwrap();
     let before = world.server().calls("ListParticipants");
     rooms.pass().await.unwrap();
-    let looked = world.server().calls("ListParticipants") - before;
-    assert!((3..=3).contains(&looked), "{looked}");
+    let checked = world.server().calls("ListParticipants") - before;
+    assert!((3..=3).contains(&checked), "{checked}");
     assert_eq!(world.status(&occupied, &occupied.guest).await, "joined");
     world.pass_time(Duration::seconds(6));
     rooms.pass().await.unwrap();
-    assert_eq!(world.status(&believed, &believed.guest).await, "left");
+    assert_eq!(world.status(&recorded, &recorded.guest).await, "left");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -267,15 +258,16 @@ async fn only_one_replica_lists_livekit_at_a_time(_: PgPoolOptions, connect: PgC
     world.reached("ListRooms", 1).await;
     let is_free = marks::try_pass_lock(&world.pool).await;
     world.server().faults().clear();
-    assert!(!is_free.unwrap(), "it is locked while one lists");
+    assert!(!is_free.unwrap(), "the lock is held during a list");
     first.await.unwrap().unwrap();
+    // Holds the advisory lock of passes, so that the other replica does not list.
     let mut lock = chassis::db::begin(&world.pool).await.unwrap();
-    assert!(marks::try_pass_lock(&mut *lock).await.unwrap(), "and not for longer");
+    assert!(marks::try_pass_lock(&mut *lock).await.unwrap(), "the lock is released after the list");
     world.complete(&booking).await;
-    let lists = world.server().calls("ListRooms"); // more than one if it was the room's turn to be looked at
+    let lists = world.server().calls("ListRooms"); // more than one if the room was due for a check
     two.pass().await.unwrap();
     assert_eq!(world.server().calls("ListRooms"), lists);
-    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "marks are drained all the same");
+    assert_eq!(world.record(&booking).await.status, RoomStatus::Ended, "marks are drained without the lock");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -284,7 +276,7 @@ async fn old_events_are_removed(_: PgPoolOptions, connect: PgConnectOptions) {
     let rooms = world.rooms().await;
     let (booking, record) = world.open_room(&rooms).await;
     world.server().restart();
-    rooms.ensure(owner(&booking), true).await.unwrap(); // its first room is retired
+    rooms.ensure(owner(&booking), true).await.unwrap(); // retires the first room
     let count = || async {
         sqlx::query_scalar!(r#"select count(*) as "n!" from livekit_events where room_id = $1"#, record.id.0)
             .fetch_one(&world.pool)
@@ -295,5 +287,5 @@ async fn old_events_are_removed(_: PgPoolOptions, connect: PgConnectOptions) {
     assert_eq!(count().await, 3, "created, retired, created");
     world.pass_time(Duration::days(31));
     rooms.pass().await.unwrap();
-    assert_eq!(count().await, 1, "only that its room has ended since");
+    assert_eq!(count().await, 1, "only the later end of the room is left");
 }

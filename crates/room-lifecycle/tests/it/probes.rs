@@ -1,4 +1,4 @@
-//! How often participants are probed, by whom, and what a probe leaves behind.
+//! How often participants are probed, by which replica, and which rooms a probe leaves.
 
 use livekit_dev::Fault;
 use room_lifecycle::Rooms;
@@ -17,31 +17,31 @@ async fn probes_are_five_a_second_and_the_quietest_come_first(_: PgPoolOptions, 
     for meeting in &meetings[..3] {
         for who in [&meeting.booking.host, &meeting.booking.guest] {
             let kind = if *who == meeting.booking.host { "participant_joined" } else { "track_published" };
-            world.tell(&rooms, &meeting.record, kind, who, &format!("PA_{who}")).await;
+            world.send_webhook(&rooms, &meeting.record, kind, who, &format!("PA_{who}")).await;
         }
     }
     world.pass_time(Duration::seconds(15)); // all are due
-    world.turns(&rooms, 1).await;
+    world.watch_seconds(&rooms, 1).await;
     let quiet = sqlx::query_scalar!(
         r#"select distinct room_id as "room!" from livekit_participants where checked_at > '-infinity'
            and not exists (select from livekit_events e where e.room_id = livekit_participants.room_id
                            and e.event_id like 'EV%')"#
     );
-    assert_eq!(quiet.fetch_all(&world.pool).await.unwrap().len(), 5, "all five that were quiet");
+    assert_eq!(quiet.fetch_all(&world.pool).await.unwrap().len(), 5, "the five meetings without events");
     for seconds in 1..=3 {
         assert!(world.probes() <= 5 * seconds, "{} probes in {seconds} s", world.probes());
-        world.turns(&rooms, 1).await;
+        world.watch_seconds(&rooms, 1).await;
     }
-    world.turns(&rooms, 40).await;
-    let spared = world.probes();
-    assert!((16..=80).contains(&spared), "{spared}: no participant is probed more often than every 10 s");
+    world.watch_seconds(&rooms, 40).await;
+    let probes = world.probes();
+    assert!((16..=80).contains(&probes), "{probes}: no participant is probed more often than every 10 s");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn rooms_are_probed_at_fifty_a_second_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
-    // As many rooms that LiveKit does not have: no node answers for their people, either.
+    // Rooms that LiveKit does not have: no node answers for their participants either.
     world
         .execute(
             "with booked as (
@@ -57,14 +57,14 @@ async fn rooms_are_probed_at_fifty_a_second_after_a_crash(_: PgPoolOptions, conn
         )
         .await;
     world.server().restart();
-    world.turns(&rooms, 1).await;
+    world.watch_seconds(&rooms, 1).await;
     assert_eq!(world.probes(), 5);
-    world.turns(&rooms, 1).await;
+    world.watch_seconds(&rooms, 1).await;
     assert!((100..=5 + 100 + 5).contains(&world.probes()), "{}: 50 rooms", world.probes());
-    world.turns(&rooms, 30).await;
+    world.watch_seconds(&rooms, 30).await;
     let left = sqlx::query_scalar!("select count(*) from livekit_participants where status = 'left'");
     assert_eq!(left.fetch_one(&world.pool).await.unwrap(), Some(242));
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
+    assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -72,7 +72,7 @@ async fn one_replica_at_a_time_probes(_: PgPoolOptions, connect: PgConnectOption
     let (world, rooms) = redis_world(connect).await;
     let other = world.rooms().await;
     let meeting = world.watched_meeting(&rooms).await;
-    world.turns(&rooms, 1).await;
+    world.watch_seconds(&rooms, 1).await;
     let probed = world.probes();
     assert!(probed > 0);
     world.pass_time(Duration::seconds(20));
@@ -80,24 +80,24 @@ async fn one_replica_at_a_time_probes(_: PgPoolOptions, connect: PgConnectOption
     assert_eq!(world.probes(), probed);
     world.pass_time(Duration::seconds(11));
     other.watch_ghosts().await.unwrap();
-    assert!(world.probes() > probed, "the first one has stopped");
+    assert!(world.probes() > probed, "the other replica takes over from the stopped one");
     world.server().restart();
-    world.turns(&other, 30).await;
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
+    world.watch_seconds(&other, 30).await;
+    assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn clock_that_is_set_back_stops_no_probe(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn probes_go_on_when_the_clock_is_set_back(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
-    world.turns(&rooms, 30).await;
+    world.watch_seconds(&rooms, 30).await;
     world.server().restart();
-    world.turns(&rooms, 5).await;
+    world.watch_seconds(&rooms, 5).await;
     world.pass_time(Duration::minutes(-30));
-    world.turns(&rooms, 40).await;
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
+    world.watch_seconds(&rooms, 40).await;
+    assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
     world.pass_time(Duration::minutes(-30));
-    world.turns(&rooms, 100).await;
+    world.watch_seconds(&rooms, 100).await;
     assert_eq!(world.record(&meeting.booking).await.generation, 2);
 }
 
@@ -106,13 +106,13 @@ async fn probe_rooms_are_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     let created = world.server().calls("CreateRoom");
-    world.turns(&rooms, 30).await;
-    assert_eq!(world.server().calls("CreateRoom"), created, "while nothing is wrong there are none");
+    world.watch_seconds(&rooms, 30).await;
+    assert_eq!(world.server().calls("CreateRoom"), created, "a healthy LiveKit needs no probe room");
     world.server().restart();
     world.server().faults().set_next("DeleteRoom", 3, Fault::BadGateway);
-    world.turns(&rooms, 30).await;
+    world.watch_seconds(&rooms, 30).await;
     assert!(world.server().calls("CreateRoom") > created);
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
+    assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
     rooms.pass().await.unwrap();
     assert_eq!(world.names(), [meeting.record.room_name]);
 }
@@ -124,12 +124,12 @@ async fn no_participant_is_probed_where_deletion_is_off(_: PgPoolOptions, connec
     world.watched_meeting(&rooms).await;
     world.execute("update deployment set database_identity = 'another'").await;
     rooms.pass().await.unwrap();
-    world.turns(&rooms, 30).await;
+    world.watch_seconds(&rooms, 30).await;
     assert_eq!(world.probes(), 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn departure_that_a_probe_meets_raises_no_alarm(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn departure_during_a_probe_raises_no_alarm(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     let guest = meeting.booking.guest.clone();
@@ -137,16 +137,16 @@ async fn departure_that_a_probe_meets_raises_no_alarm(_: PgPoolOptions, connect:
     let sid = left.into_iter().find(|one| one.identity == guest).unwrap().sid;
     world.server().leave(&meeting.record.room_name, &guest).unwrap();
     world.pass_time(Duration::SECOND);
-    let turn = tokio::spawn({
+    let probing = tokio::spawn({
         let rooms = Rooms::clone(&rooms);
         async move { rooms.watch_ghosts().await }
     });
     world.reached("UpdateSubscriptions", 2).await;
-    world.tell(&rooms, &meeting.record, "participant_left", &guest, &sid).await;
-    turn.await.unwrap().unwrap();
+    world.send_webhook(&rooms, &meeting.record, "participant_left", &guest, &sid).await;
+    probing.await.unwrap().unwrap();
     let alarms = sqlx::query_scalar!("select count(*) from ghost_watch where alarmed_at is not null");
     assert_eq!(alarms.fetch_one(&world.pool).await.unwrap(), Some(0));
     world.check_meeting(&rooms, &meeting).await;
-    world.turns(&rooms, 30).await;
-    assert_eq!(world.both(&meeting).await, ["joined", "left"]);
+    world.watch_seconds(&rooms, 30).await;
+    assert_eq!(world.statuses(&meeting).await, ["joined", "left"]);
 }

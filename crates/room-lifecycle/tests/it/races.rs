@@ -1,5 +1,5 @@
-//! Two replicas on one database, with the interleavings of correctness.md §2-§4 held open: both always end at the
-//! same room, and nobody's living room is deleted.
+//! Two replicas on one database, in the interleavings of correctness.md §2-§4: both always reach the same room, and no
+//! room in use is deleted.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ use tokio::task::JoinHandle;
 
 use crate::harness::{Booking, State, World, owner, reason};
 
-/// An ensure that goes on beside the test.
+/// Starts an ensure in the background.
 fn spawn(rooms: &Rooms, booking: &Booking, forced: bool) -> JoinHandle<Result<Record, Error>> {
     let (rooms, owner) = (rooms.clone(), owner(booking));
     tokio::spawn(async move { rooms.ensure(owner, forced).await })
 }
 
-/// Refuses what `condition` says, for the replica named `slow`.
+/// Makes updates of records fail for the replica named `slow` where `condition` holds.
 async fn refuse(world: &World, condition: &str) {
     world
         .execute(&format!(
@@ -44,28 +44,22 @@ async fn refuse(world: &World, condition: &str) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replicas_that_race_for_a_missing_room_end_at_the_same_one(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn concurrent_replicas_create_the_same_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let replicas = [world.rooms().await, world.rooms().await];
-    for round in 0..10 {
+    for attempt in 0..10 {
         let booking = world.booking(State::OpenNow).await;
         let calls = (0..8).map(|n| spawn(&replicas[n % 2], &booking, n % 3 == 0));
         let answers = join_all(calls.collect::<Vec<_>>()).await;
         let names: Vec<String> =
             answers.into_iter().map(|answer| answer.unwrap().unwrap().room_name).collect();
-        assert!(names.iter().all(|name| *name == names[0]), "round {round}: {names:?}");
+        assert!(names.iter().all(|name| *name == names[0]), "attempt {attempt}: {names:?}");
     }
     world.assert_one_room_per_open_owner().await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_intent_that_others_write_at_the_same_moment_is_written_once(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn concurrent_intent_is_written_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     for _ in 0..100 {
         let owner = owner(&world.booking(State::OpenNow).await);
@@ -76,10 +70,7 @@ async fn an_intent_that_others_write_at_the_same_moment_is_written_once(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replicas_that_race_after_a_loss_end_at_the_same_generation(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn concurrent_replicas_reach_the_same_generation(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let replicas = [world.rooms().await, world.rooms().await];
     for _ in 0..10 {
@@ -97,10 +88,7 @@ async fn replicas_that_race_after_a_loss_end_at_the_same_generation(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_create_that_comes_back_after_the_room_moved_on_deletes_only_its_own(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn late_create_deletes_only_its_own_generation(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (slow, quick) = (world.rooms().await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
@@ -112,7 +100,7 @@ async fn a_create_that_comes_back_after_the_room_moved_on_deletes_only_its_own(
     world.server().restart();
     let moved_on = quick.ensure(owner(&booking), true).await.unwrap();
     assert_eq!(moved_on.generation, 2);
-    world.server().faults().clear(); // now the slow one makes generation 1 on LiveKit
+    world.server().faults().clear(); // now the slow replica creates generation 1 on LiveKit
 
     let late = late.await.unwrap().unwrap();
     assert_eq!((late.generation, &late.room_sid), (2, &moved_on.room_sid));
@@ -120,7 +108,7 @@ async fn a_create_that_comes_back_after_the_room_moved_on_deletes_only_its_own(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_create_that_comes_back_after_the_end_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn late_create_leaves_no_room_after_the_end(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (slow, quick) = (world.rooms().await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
@@ -137,17 +125,14 @@ async fn a_create_that_comes_back_after_the_end_leaves_no_room(_: PgPoolOptions,
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_meeting_that_ends_while_its_room_is_made_is_refused_and_leaves_no_room(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn ensure_is_refused_when_the_meeting_ends_meanwhile(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
     world.server().faults().set_next("CreateRoom", 1, Fault::Hang);
     let late = spawn(&rooms, &booking, false);
     world.reached("CreateRoom", 1).await;
-    world.complete(&booking).await; // and nobody has drained its mark yet
+    world.complete(&booking).await; // its mark is not drained yet
     world.server().faults().clear();
 
     assert_eq!(reason(late.await.unwrap()), Reason::MeetingEnded);
@@ -157,17 +142,14 @@ async fn a_meeting_that_ends_while_its_room_is_made_is_refused_and_leaves_no_roo
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_list_that_is_older_than_the_next_generation_moves_nothing(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn old_list_does_not_replace_the_next_generation(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (slow, quick) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&quick).await;
     world.server().restart();
     world.server().faults().set_next("ListRooms", 1, Fault::HangAfterEffect);
     let late = spawn(&slow, &booking, true);
-    world.reached("ListRooms", 1).await; // it saw that generation 1 is missing
+    world.reached("ListRooms", 1).await; // the list shows that generation 1 is missing
 
     let moved_on = quick.ensure(owner(&booking), true).await.unwrap();
     assert_eq!(moved_on.generation, 2);
@@ -178,17 +160,15 @@ async fn a_list_that_is_older_than_the_next_generation_moves_nothing(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_that_miss_the_room_at_the_same_moment_move_it_on_once(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn room_missed_by_two_replicas_is_replaced_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (one, two) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.open_room(&one).await;
     world.server().restart();
+    // Holds the record's row lock until both replicas wait for it.
     let lock = world.hold(&format!("select from livekit_rooms where id = '{}' for update", record.id)).await;
     let answers = [spawn(&one, &booking, true), spawn(&two, &booking, true)];
-    world.reached("ListParticipants", 2).await; // both believe it, and wait for the row
+    world.reached("ListParticipants", 2).await; // both have confirmed the loss
     testkit::eventually("both wait for the row", || async { world.waiting(2).await }).await;
     lock.close().await.unwrap();
     for answer in join_all(answers).await {
@@ -198,23 +178,21 @@ async fn two_that_miss_the_room_at_the_same_moment_move_it_on_once(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_end_and_a_create_that_wait_for_the_same_row_leave_no_room(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn concurrent_end_and_create_leave_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (one, two) = (world.rooms().await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
     let room = testkit::seed::pending_room(&world.pool, &booking).await;
+    // Holds the record's row lock until the result and the end wait for it.
     let lock = world.hold(&format!("select from livekit_rooms where id = '{}' for update", room.id)).await;
     let create = spawn(&one, &booking, false);
-    testkit::eventually("the result waits", || async { world.waiting(1).await }).await;
+    testkit::eventually("the result waits for the row", || async { world.waiting(1).await }).await;
     world.complete(&booking).await;
     let end = tokio::spawn({
         let two = Rooms::clone(&two);
         async move { two.drain().await }
     });
-    testkit::eventually("the end waits too", || async { world.waiting(2).await }).await;
+    testkit::eventually("the end waits for the row", || async { world.waiting(2).await }).await;
     lock.close().await.unwrap();
     assert_eq!(reason(create.await.unwrap()), Reason::MeetingEnded);
     end.await.unwrap().unwrap();
@@ -224,20 +202,18 @@ async fn an_end_and_a_create_that_wait_for_the_same_row_leave_no_room(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_meeting_that_ends_while_its_room_is_intended_is_not_told_to_have_one(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn create_is_refused_when_the_meeting_ends_meanwhile(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let one = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
+    // Blocks inserts into the table, and so the commit of the intent.
     let lock = world.hold("lock table livekit_room_names in share mode").await;
     let create = tokio::spawn({
         let (one, owner) = (Rooms::clone(&one), owner(&booking));
         async move { one.create(owner).await }
     });
     testkit::eventually("the intent waits", || async { world.waiting(1).await }).await;
-    world.complete(&booking).await; // marks nothing: nobody sees the record yet
+    world.complete(&booking).await; // writes no mark: the record is not committed yet
     lock.close().await.unwrap();
     assert_eq!(reason(create.await.unwrap()), Reason::MeetingEnded);
     one.drain().await.unwrap();
@@ -245,10 +221,7 @@ async fn a_meeting_that_ends_while_its_room_is_intended_is_not_told_to_have_one(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_result_that_cannot_be_written_retires_the_name_and_deletes_the_room(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn created_room_is_deleted_when_its_result_is_not_written(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let slow = world.rooms_named("slow").await;
     let booking = world.booking(State::OpenNow).await;
@@ -256,7 +229,7 @@ async fn a_result_that_cannot_be_written_retires_the_name_and_deletes_the_room(
     assert_eq!(reason(slow.ensure(owner(&booking), false).await), Reason::Internal);
     let record = world.record(&booking).await;
     assert_eq!((record.status, record.generation), (RoomStatus::Pending, 2));
-    assert!(world.names().is_empty(), "deleted at once, not by the next pass");
+    assert!(world.names().is_empty(), "the room is deleted at once, not by the next pass");
 
     world.execute("drop trigger refuse on livekit_rooms").await;
     slow.pass().await.unwrap();
@@ -265,7 +238,7 @@ async fn a_result_that_cannot_be_written_retires_the_name_and_deletes_the_room(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_somebody_else_completed_is_kept(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn room_completed_by_another_replica_is_kept(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (slow, quick) = (world.rooms_named("slow").await, world.rooms().await);
     let booking = world.booking(State::OpenNow).await;
@@ -285,10 +258,7 @@ async fn a_room_that_somebody_else_completed_is_kept(_: PgPoolOptions, connect: 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn without_a_database_nothing_is_deleted_and_a_pass_decides(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn failed_writes_delete_no_room_until_a_pass(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (slow, quick) = (world.rooms_named("slow").await, world.rooms().await);
     let (stays, ends) = (world.booking(State::OpenNow).await, world.booking(State::OpenNow).await);
@@ -307,10 +277,7 @@ async fn without_a_database_nothing_is_deleted_and_a_pass_decides(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_database_that_is_gone_when_the_room_is_made_loses_nothing(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn database_outage_during_create_loses_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (alone, wire) = world.rooms_on_a_wire().await;
     let booking = world.booking(State::OpenNow).await;
@@ -327,10 +294,7 @@ async fn a_database_that_is_gone_when_the_room_is_made_loses_nothing(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_waited_takes_over_when_the_first_caller_is_gone(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn waiting_caller_takes_over_after_a_cancelled_one(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
@@ -345,7 +309,7 @@ async fn whoever_waited_takes_over_when_the_first_caller_is_gone(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_listing_that_is_older_than_a_room_does_not_miss_it(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn old_listing_does_not_miss_a_new_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (slow, quick) = (Arc::new(world.rooms().await), world.rooms().await);
     world.server().faults().set_next("ListRooms", 1, Fault::HangAfterEffect);
@@ -359,6 +323,6 @@ async fn a_listing_that_is_older_than_a_room_does_not_miss_it(_: PgPoolOptions, 
     pass.await.unwrap().unwrap();
     let after = world.record(&booking).await;
     assert_eq!((after.generation, after.room_sid), (1, record.room_sid));
-    assert_eq!(world.server().calls("ListParticipants"), 0, "it was not even suspected");
+    assert_eq!(world.server().calls("ListParticipants"), 0, "the room was not checked as missing");
     world.assert_one_room_per_open_owner().await;
 }

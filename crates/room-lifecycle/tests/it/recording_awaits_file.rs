@@ -1,4 +1,4 @@
-//! A recording that LiveKit calls complete is announced when its file is there, and not before.
+//! A recording that LiveKit reports as complete is announced only when its file exists.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ use crate::{
     recording_files::read,
 };
 
-/// LiveKit has completed it, and nothing is known of its file.
+/// A recording that LiveKit completed and whose file has not been checked.
 async fn completed(world: &World, rooms: &Replica) -> (Booking, Recording) {
     let (booking, recording) = world.recorded(rooms).await;
     world.put(&recording, EgressStatus::EgressComplete);
@@ -40,14 +40,19 @@ async fn completed(world: &World, rooms: &Replica) -> (Booking, Recording) {
     (booking, recording)
 }
 
-async fn look_after(world: &World, rooms: &Rooms, recording: &Recording, seconds: i64) -> RecordingStatus {
+async fn check_file_after(
+    world: &World,
+    rooms: &Rooms,
+    recording: &Recording,
+    seconds: i64,
+) -> RecordingStatus {
     world.pass_time(Duration::seconds(seconds));
     rooms.look_for_files().await.unwrap();
     world.status_of(recording).await
 }
 
-/// The recording as its host reads it.
-async fn told(rooms: &Rooms, booking: &Booking, recording: &Recording) -> pb::Recording {
+/// Reads the recording as its host.
+async fn get_recording(rooms: &Rooms, booking: &Booking, recording: &Recording) -> pb::Recording {
     let request = RecordingRequest {
         caller: Some(host(booking)),
         place: Some(RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) }),
@@ -68,22 +73,22 @@ async fn recording_is_announced_when_its_file_is_there(_: PgPoolOptions, connect
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
     for seconds in [0, 6, 44] {
-        assert_eq!(look_after(&world, &rooms, &recording, seconds).await, RecordingStatus::Ending);
+        assert_eq!(check_file_after(&world, &rooms, &recording, seconds).await, RecordingStatus::Ending);
     }
-    let told = told(&rooms, &booking, &recording).await;
-    assert_eq!((told.status(), told.ended_at, told.downloadable), (Status::Ending, None, false));
+    let shown = get_recording(&rooms, &booking, &recording).await;
+    assert_eq!((shown.status(), shown.ended_at, shown.downloadable), (Status::Ending, None, false));
     assert_eq!(world.announced().await, 0);
     let stopped = stop(&rooms, &booking, &recording).await;
     assert_eq!((stopped.status, world.server().calls("StopEgress")), (RecordingStatus::Ending, 0));
     world.assert_another_can_start(&rooms, &booking).await;
 
     std::fs::write(world.file(&recording), b"film").unwrap();
-    assert_eq!(look_after(&world, &rooms, &recording, 6).await, RecordingStatus::Complete);
-    assert_eq!(world.kept(recording.id).await.unwrap().size, Some(4), "what there is to fetch");
+    assert_eq!(check_file_after(&world, &rooms, &recording, 6).await, RecordingStatus::Complete);
+    assert_eq!(world.recording_row(recording.id).await.unwrap().size, Some(4), "the size of the file");
     assert_eq!(world.announced().await, 2);
     rooms.look_for_files().await.unwrap();
     rooms.watch_recordings().await.unwrap();
-    assert_eq!(world.announced().await, 2, "once");
+    assert_eq!(world.announced().await, 2, "announced once");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -95,37 +100,37 @@ async fn recording_fails_when_its_file_is_missing_for_a_minute(_: PgPoolOptions,
         if empty {
             std::fs::write(world.file(&recording), b"").unwrap();
         }
-        assert_eq!(look_after(&world, &first, &recording, 0).await, RecordingStatus::Ending);
+        assert_eq!(check_file_after(&world, &first, &recording, 0).await, RecordingStatus::Ending);
         let restarted = world.rooms().await;
-        assert_eq!(look_after(&world, &restarted, &recording, 59).await, RecordingStatus::Ending);
-        assert_eq!(look_after(&world, &restarted, &recording, 6).await, RecordingStatus::Failed);
-        let told = told(&restarted, &booking, &recording).await;
-        assert_eq!((told.error(), told.downloadable, told.size_bytes), (FILE_MISSING, false, None));
-        assert!(told.ended_at.is_some());
+        assert_eq!(check_file_after(&world, &restarted, &recording, 59).await, RecordingStatus::Ending);
+        assert_eq!(check_file_after(&world, &restarted, &recording, 6).await, RecordingStatus::Failed);
+        let shown = get_recording(&restarted, &booking, &recording).await;
+        assert_eq!((shown.error(), shown.downloadable, shown.size_bytes), (FILE_MISSING, false, None));
+        assert!(shown.ended_at.is_some());
         std::fs::write(world.file(&recording), b"film").unwrap();
-        assert_eq!(look_after(&world, &restarted, &recording, 600).await, RecordingStatus::Failed);
+        assert_eq!(check_file_after(&world, &restarted, &recording, 600).await, RecordingStatus::Failed);
     }
     assert_eq!(world.announced().await, 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn files_are_looked_for_every_few_seconds_by_one_replica(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn files_are_checked_every_few_seconds_by_one_replica(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (_, recording) = completed(&world, &rooms).await;
-    assert_eq!(look_after(&world, &rooms, &recording, 0).await, RecordingStatus::Ending);
+    assert_eq!(check_file_after(&world, &rooms, &recording, 0).await, RecordingStatus::Ending);
     std::fs::write(world.file(&recording), b"film").unwrap();
     let other = world.rooms().await;
     assert_eq!(
-        look_after(&world, &other, &recording, 4).await,
+        check_file_after(&world, &other, &recording, 4).await,
         RecordingStatus::Ending,
-        "it was just looked for"
+        "the file was just checked"
     );
-    assert_eq!(look_after(&world, &other, &recording, 2).await, RecordingStatus::Complete);
+    assert_eq!(check_file_after(&world, &other, &recording, 2).await, RecordingStatus::Complete);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn output_that_cannot_be_read_is_asked_again_for_a_day(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn unreadable_output_is_retried_for_a_day(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
@@ -134,10 +139,10 @@ async fn output_that_cannot_be_read_is_asked_again_for_a_day(_: PgPoolOptions, c
     let blind = world.rooms_with(|config| config.recordings.output = Some(output)).await;
     let unset = world.rooms_with(|config| config.recordings.output = None).await;
     for (rooms, seconds) in [(&blind, 0), (&unset, 61), (&blind, 3_600), (&unset, 22 * 3_600)] {
-        assert_eq!(look_after(&world, rooms, &recording, seconds).await, RecordingStatus::Ending);
+        assert_eq!(check_file_after(&world, rooms, &recording, seconds).await, RecordingStatus::Ending);
     }
-    assert_eq!(look_after(&world, &blind, &recording, 2 * 3_600).await, RecordingStatus::Failed);
-    assert_eq!(told(&rooms, &booking, &recording).await.error(), FILE_UNREACHABLE);
+    assert_eq!(check_file_after(&world, &blind, &recording, 2 * 3_600).await, RecordingStatus::Failed);
+    assert_eq!(get_recording(&rooms, &booking, &recording).await.error(), FILE_UNREACHABLE);
     assert_eq!(world.announced().await, 0);
 }
 
@@ -153,15 +158,19 @@ async fn recording_is_complete_when_the_output_can_be_read_again(
     let stranger = world.rooms_with(|config| config.recordings.output = Some(wrong)).await;
     let (_, recording) = completed(&world, &rooms).await;
     for seconds in [0, 61, 3_600] {
-        assert_eq!(look_after(&world, &stranger, &recording, seconds).await, RecordingStatus::Ending);
+        assert_eq!(check_file_after(&world, &stranger, &recording, seconds).await, RecordingStatus::Ending);
     }
     std::fs::create_dir_all(bucket.file(&recording.file).parent().unwrap()).unwrap();
     std::fs::write(bucket.file(&recording.file), b"film").unwrap();
-    assert_eq!(look_after(&world, &rooms, &recording, 61).await, RecordingStatus::Complete);
+    assert_eq!(check_file_after(&world, &rooms, &recording, 61).await, RecordingStatus::Complete);
     assert_eq!(read(&rooms, recording.id.0, None, None).await.unwrap().1, b"film");
     let (_, missing) = completed(&world, &rooms).await;
-    assert_eq!(look_after(&world, &rooms, &missing, 0).await, RecordingStatus::Ending);
-    assert_eq!(look_after(&world, &rooms, &missing, 61).await, RecordingStatus::Failed, "a bucket says so");
+    assert_eq!(check_file_after(&world, &rooms, &missing, 0).await, RecordingStatus::Ending);
+    assert_eq!(
+        check_file_after(&world, &rooms, &missing, 61).await,
+        RecordingStatus::Failed,
+        "the bucket reports a missing file"
+    );
     assert_eq!(world.announced().await, 2);
 }
 
@@ -170,24 +179,24 @@ async fn limit_with_a_file_is_complete_with_its_reason(_: PgPoolOptions, connect
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
-    world.execute("update recordings set error = 'a limit was reached'").await; // as `decide` reads it
+    world.execute("update recordings set error = 'a limit was reached'").await; // the text that `decide` writes
     std::fs::write(world.file(&recording), b"film").unwrap();
-    assert_eq!(look_after(&world, &rooms, &recording, 6).await, RecordingStatus::Complete);
-    assert_eq!(told(&rooms, &booking, &recording).await.error(), "a limit was reached");
+    assert_eq!(check_file_after(&world, &rooms, &recording, 6).await, RecordingStatus::Complete);
+    assert_eq!(get_recording(&rooms, &booking, &recording).await.error(), "a limit was reached");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn deleted_recording_goes_though_its_file_is_missing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn deleted_recording_is_removed_when_its_file_is_missing(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, recording) = completed(&world, &rooms).await;
-    let place = crate::harness::recordings::place(&booking);
-    rooms.delete_recording(&host(&booking), place, recording.id, None).await.unwrap();
-    let deleted = rooms.stop_recording(&host(&booking), place, recording.id, None).await;
+    let scope = crate::harness::recordings::scope(&booking);
+    rooms.delete_recording(&host(&booking), scope, recording.id, None).await.unwrap();
+    let deleted = rooms.stop_recording(&host(&booking), scope, recording.id, None).await;
     assert_eq!(crate::harness::reason(deleted), Reason::RecordingNotFound);
     world.recordings_pass(&rooms).await.unwrap();
     world.pass_time(Duration::seconds(61));
     world.recordings_pass(&rooms).await.unwrap();
-    assert_eq!(world.kept(recording.id).await, None);
+    assert_eq!(world.recording_row(recording.id).await, None);
     assert_eq!(world.announced().await, 0);
 }

@@ -1,4 +1,4 @@
-//! Recordings in a bucket: on a server that checks our signatures, and on one that does not answer.
+//! Recordings in a bucket on a server that checks signatures, and on one that does not answer.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use crate::{
     harness::{
         Booking, Replica, World,
         bucket::{Bucket, settings},
-        recordings::{host, place, record, stop},
+        recordings::{host, record, scope, stop},
     },
     recording_files::read,
 };
 
-/// Six seconds are meant; the machine may be slow, but 30 are what the library gives one request.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// The read times out after 6 s. A slow machine may take longer, but less than the library's own 30 s per request.
+const READ_TIMEOUT: Duration = Duration::from_secs(25);
 
 fn into(output: OutputSettings) -> impl FnOnce(&mut Config) {
     |config| {
@@ -39,7 +39,7 @@ async fn replica(world: &World, output: OutputSettings) -> Replica {
     world.rooms_with(into(output)).await
 }
 
-/// Recorded, and its file is in the bucket.
+/// A complete recording whose file is in the bucket.
 async fn finished(world: &World, rooms: &Replica) -> (Booking, Recording) {
     let (booking, recording) = world.recorded(rooms).await;
     stop(rooms, &booking, &recording).await;
@@ -55,10 +55,7 @@ async fn get(url: &str) -> (StatusCode, Vec<u8>) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_file_in_a_bucket_is_opened_by_its_link_alone_and_goes_when_it_is_deleted(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn bucket_file_is_opened_by_its_link_and_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
     let bucket = Bucket::new().await;
     let world = World::recording_below(connect, &bucket.path()).await;
     let rooms = replica(&world, bucket.settings()).await;
@@ -75,24 +72,24 @@ async fn a_file_in_a_bucket_is_opened_by_its_link_alone_and_goes_when_it_is_dele
         recording_id: recording.id.to_string(),
         proof: None,
     };
-    let told = RecordingService::get_recording(&*rooms, Request::new(request)).await.unwrap().into_inner();
-    let link = told.recording.unwrap().download_url.unwrap();
+    let answer = RecordingService::get_recording(&*rooms, Request::new(request)).await.unwrap().into_inner();
+    let link = answer.recording.unwrap().download_url.unwrap();
     assert_eq!(get(&link).await, (StatusCode::OK, whole));
     let longer = link.replace("X-Amz-Expires=3600", "X-Amz-Expires=36000");
     assert_ne!(longer, link);
-    assert_eq!(get(&longer).await.0, StatusCode::FORBIDDEN, "the hour is signed");
-    assert_eq!(get(link.split_once('?').unwrap().0).await.0, StatusCode::FORBIDDEN, "nothing is public");
+    assert_eq!(get(&longer).await.0, StatusCode::FORBIDDEN, "the expiry is signed");
+    assert_eq!(get(link.split_once('?').unwrap().0).await.0, StatusCode::FORBIDDEN, "objects are not public");
 
-    rooms.delete_recording(&host(&booking), place(&booking), recording.id, None).await.unwrap();
+    rooms.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
     world.recordings_pass(&rooms).await.unwrap();
-    assert_eq!((world.kept(recording.id).await, bucket.file(&recording.file).exists()), (None, false));
+    assert_eq!(
+        (world.recording_row(recording.id).await, bucket.file(&recording.file).exists()),
+        (None, false)
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_stream_is_played_from_the_bucket_and_all_its_segments_go(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn bucket_stream_is_played_and_all_segments_deleted(_: PgPoolOptions, connect: PgConnectOptions) {
     let bucket = Bucket::new().await;
     let world = World::recording_below(connect, &bucket.path()).await;
     let rooms = replica(&world, bucket.settings()).await;
@@ -118,7 +115,7 @@ async fn a_stream_is_played_from_the_bucket_and_all_its_segments_go(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_bucket_that_refuses_our_key_loses_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn nothing_is_lost_when_the_bucket_refuses_the_key(_: PgPoolOptions, connect: PgConnectOptions) {
     let bucket = Bucket::new().await;
     let world = World::recording_below(connect, &bucket.path()).await;
     let rooms = replica(&world, bucket.settings()).await;
@@ -127,19 +124,16 @@ async fn a_bucket_that_refuses_our_key_loses_nothing(_: PgPoolOptions, connect: 
     let refused = Refusal::from_status(&read(&stranger, recording.id.0, None, None).await.unwrap_err());
     assert_eq!(refused.reason, Reason::RecordingUnavailable);
 
-    stranger.delete_recording(&host(&booking), place(&booking), recording.id, None).await.unwrap();
+    stranger.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
     stranger.remove_recordings().await.unwrap();
-    assert!(world.kept(recording.id).await.is_some() && bucket.file(&recording.file).exists());
+    assert!(world.recording_row(recording.id).await.is_some() && bucket.file(&recording.file).exists());
     world.pass_time(time::Duration::minutes(6));
     rooms.remove_recordings().await.unwrap();
-    assert!(world.kept(recording.id).await.is_none() && !bucket.file(&recording.file).exists());
+    assert!(world.recording_row(recording.id).await.is_none() && !bucket.file(&recording.file).exists());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_bucket_that_is_silent_is_given_up_and_recordings_are_followed_meanwhile(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn silent_bucket_times_out_and_delays_no_recording(_: PgPoolOptions, connect: PgConnectOptions) {
     let bucket = Bucket::new().await;
     let world = World::recording_below(connect, &bucket.path()).await;
     let rooms = replica(&world, bucket.settings()).await;
@@ -151,10 +145,11 @@ async fn a_bucket_that_is_silent_is_given_up_and_recordings_are_followed_meanwhi
     into(settings(endpoint, &testkit::secret()))(&mut config);
     let waiting = replica(&world, config.recordings.output.clone().unwrap()).await;
     let given_up = read(&waiting, recording.id.0, None, None);
-    let given_up = tokio::time::timeout(PATIENCE, given_up).await.expect("it is given up").unwrap_err();
+    let given_up =
+        tokio::time::timeout(READ_TIMEOUT, given_up).await.expect("the read times out").unwrap_err();
     assert_eq!(Refusal::from_status(&given_up).reason, Reason::RecordingUnavailable);
 
-    // More than is removed at once, several times over.
+    // Several times more than one removal handles.
     world
         .execute(
             "insert into recordings (room_id, generation, started_by, status, file, ended_at, deleted_at)
@@ -164,7 +159,7 @@ async fn a_bucket_that_is_silent_is_given_up_and_recordings_are_followed_meanwhi
         .await;
     let runtime = testkit::runtime();
     let _routes = room_lifecycle::start(&config, &runtime).await.unwrap();
-    testkit::eventually("removing has begun", async || {
+    testkit::eventually("the removal has begun", async || {
         sqlx::query!("select id from recordings where removal_at is not null limit 1")
             .fetch_optional(&world.pool)
             .await
@@ -174,7 +169,7 @@ async fn a_bucket_that_is_silent_is_given_up_and_recordings_are_followed_meanwhi
     let (booking, _) = world.open_room(&rooms).await;
     let next = record(&rooms, &booking).await.unwrap();
     world.work();
-    testkit::eventually("it is followed", async || {
+    testkit::eventually("the recording is watched", async || {
         let status = world.status_of(&next).await;
         if status == RecordingStatus::Active { Ok(()) } else { Err(status) }
     })

@@ -1,4 +1,4 @@
-//! Starts, stops and deletions of recordings, cut between any two steps; afterwards passes leave nothing open.
+//! Cuts starts, stops and deletions of recordings between any two steps. Afterwards passes leave nothing open.
 
 use domain::RecordingStatus;
 use livekit_dev::Worker;
@@ -9,19 +9,19 @@ use crate::{
     crashes::{cut, cuts},
     harness::{
         World,
-        recordings::{host, place, wish},
+        recordings::{host, scope, start_request},
     },
 };
 
-/// Passes, until whatever nobody finished is settled: everything on LiveKit has its open row, and every open row has
-/// something on LiveKit.
+/// Runs passes until unfinished work is settled. Then every egress on LiveKit has an open row, and every open row has
+/// an egress.
 async fn settle(world: &World) {
-    testkit::eventually("what was cut is over", || world.quiet()).await;
+    testkit::eventually("the cut work has ended", || world.quiet()).await;
     let survivor = world.rooms().await;
     for _ in 0..3 {
         world.server().set_worker(Worker::Works);
         world.server().work();
-        world.hurry().await;
+        world.make_due().await;
         survivor.pass().await.unwrap();
         world.recordings_pass(&survivor).await.unwrap();
         world.pass_time(Duration::seconds(51));
@@ -39,17 +39,14 @@ async fn settle(world: &World) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_start_that_dies_anywhere_leaves_nothing_that_nobody_follows(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn start_leaves_no_unwatched_recording_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let (booking, _) = world.open_room(&steady).await;
-        let (caller, wish) = (host(&booking), wish(&booking));
-        if cut(polls, rooms.record(&caller, &wish)).await.is_some() {
-            assert!(polls > 1, "there was something to cut");
+        let (caller, request) = (host(&booking), start_request(&booking));
+        if cut(polls, rooms.record(&caller, &request)).await.is_some() {
+            assert!(polls > 1, "the first cut came before the end");
             break;
         }
     }
@@ -57,14 +54,14 @@ async fn a_start_that_dies_anywhere_leaves_nothing_that_nobody_follows(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_stop_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stop_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     let mut asked = Vec::new();
     for polls in cuts() {
         let (booking, recording) = world.recorded(&steady).await;
         let caller = host(&booking);
-        let stopped = rooms.stop_recording(&caller, place(&booking), recording.id, None);
+        let stopped = rooms.stop_recording(&caller, scope(&booking), recording.id, None);
         let done = cut(polls, stopped).await.is_some();
         asked.push(recording);
         if done {
@@ -73,7 +70,7 @@ async fn a_stop_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect
     }
     settle(&world).await;
     for recording in asked {
-        let now = world.kept(recording.id).await.unwrap();
+        let now = world.recording_row(recording.id).await.unwrap();
         let expected =
             if now.stop_asked_at.is_some() { RecordingStatus::Complete } else { RecordingStatus::Active };
         assert_eq!(now.status, expected);
@@ -81,33 +78,34 @@ async fn a_stop_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_deletion_that_dies_anywhere_is_whole_or_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn deletion_is_atomic_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let (rooms, steady) = (world.rooms().await, world.rooms().await);
     for polls in cuts() {
         let (booking, recording) = world.recorded(&steady).await;
         let caller = host(&booking);
-        let deleted = rooms.delete_recording(&caller, place(&booking), recording.id, None);
+        let deleted = rooms.delete_recording(&caller, scope(&booking), recording.id, None);
         if cut(polls, deleted).await.is_some() {
             break;
         }
     }
     settle(&world).await;
     let left = sqlx::query_scalar!(r#"select count(*) as "n!" from recordings where deleted_at is not null"#);
-    assert_eq!(left.fetch_one(&world.pool).await.unwrap(), 0, "what was deleted is gone");
+    assert_eq!(left.fetch_one(&world.pool).await.unwrap(), 0, "deleted recordings are removed");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_caller_who_goes_away_does_not_stop_the_start(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn start_completes_after_the_client_disconnects(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set("StartRoomCompositeEgress", livekit_dev::Fault::Hang);
-    let (caller, wish) = (host(&booking), wish(&booking));
-    let id = wish.id;
-    let gone = cut(1, rooms.start_recording(&caller, wish)).await;
+    let (caller, request) = (host(&booking), start_request(&booking));
+    let id = request.id;
+    let gone = cut(1, rooms.start_recording(&caller, request)).await;
     assert!(gone.is_none());
     world.reached("StartRoomCompositeEgress", 1).await;
     world.server().faults().clear();
-    testkit::eventually("it has its recorder", async || world.kept(id).await?.egress_id).await;
+    testkit::eventually("the recording has its recorder", async || world.recording_row(id).await?.egress_id)
+        .await;
 }

@@ -1,4 +1,4 @@
-//! The files of recordings: read whole or in part, kept as long as they should be, removed when they are deleted.
+//! Files of recordings: read whole or in part, kept for the configured time, removed after a deletion.
 
 use chassis::status::Reason;
 use futures::StreamExt;
@@ -12,7 +12,7 @@ use tonic::Request;
 
 use crate::harness::{
     World,
-    recordings::{host, place, stop},
+    recordings::{host, scope, stop},
 };
 
 pub async fn read(
@@ -35,11 +35,11 @@ pub async fn read(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_file_is_read_whole_or_in_part_until_it_is_gone(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn file_is_read_whole_or_in_part(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
-    assert!(read(&rooms, recording.id.0, None, None).await.is_err(), "it is not finished");
+    assert!(read(&rooms, recording.id.0, None, None).await.is_err(), "the recording is not complete");
     stop(&rooms, &booking, &recording).await;
     world.work();
     world.follow(&rooms).await;
@@ -58,19 +58,19 @@ async fn a_file_is_read_whole_or_in_part_until_it_is_gone(_: PgPoolOptions, conn
     assert_eq!(gone.reason, Reason::RecordingNotFound);
     let mut request = ReadRecordingRequest { recording_id: recording.id.to_string(), ..Default::default() };
     request.caller = Some(host(&booking));
-    assert!(RecordingService::read_recording(&*rooms, Request::new(request)).await.is_err(), "links only");
+    assert!(
+        RecordingService::read_recording(&*rooms, Request::new(request)).await.is_err(),
+        "hosts read by signed links only"
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_is_deleted_is_found_by_nobody_and_its_file_goes_with_the_pass(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn deleted_recording_is_not_found_and_its_file_removed(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
-    rooms.delete_recording(&host(&booking), place(&booking), recording.id, None).await.unwrap();
-    assert_eq!(world.running()[0].status(), EgressStatus::EgressEnding, "what runs is stopped");
+    rooms.delete_recording(&host(&booking), scope(&booking), recording.id, None).await.unwrap();
+    assert_eq!(world.running()[0].status(), EgressStatus::EgressEnding, "the running egress is stopped");
     let request = RecordingRequest {
         caller: Some(host(&booking)),
         place: Some(RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) }),
@@ -81,37 +81,36 @@ async fn what_is_deleted_is_found_by_nobody_and_its_file_goes_with_the_pass(
     world.work();
     assert!(world.file(&recording).exists());
     world.recordings_pass(&rooms).await.unwrap();
-    assert_eq!((world.kept(recording.id).await, world.file(&recording).exists()), (None, false));
+    assert_eq!((world.recording_row(recording.id).await, world.file(&recording).exists()), (None, false));
     assert_eq!(world.announced().await, 0, "a deleted recording is not announced");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_file_that_cannot_be_removed_keeps_no_other_and_is_tried_again(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn failed_file_removal_is_retried_and_delays_no_other(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (first, stubborn) = world.recorded(&rooms).await;
     let (second, other) = world.recorded(&rooms).await;
     for (booking, recording) in [(&first, &stubborn), (&second, &other)] {
-        rooms.delete_recording(&host(booking), place(booking), recording.id, None).await.unwrap();
+        rooms.delete_recording(&host(booking), scope(booking), recording.id, None).await.unwrap();
     }
     world.work();
     std::fs::remove_file(world.file(&stubborn)).unwrap();
     std::fs::create_dir_all(world.file(&stubborn).join("in the way")).unwrap();
     world.recordings_pass(&rooms).await.unwrap();
-    assert!(world.kept(stubborn.id).await.is_some() && world.kept(other.id).await.is_none());
+    assert!(
+        world.recording_row(stubborn.id).await.is_some() && world.recording_row(other.id).await.is_none()
+    );
     std::fs::remove_dir_all(world.file(&stubborn)).unwrap();
     world.recordings_pass(&rooms).await.unwrap();
-    assert!(world.kept(stubborn.id).await.is_some(), "not at once");
+    assert!(world.recording_row(stubborn.id).await.is_some(), "the retry is not due yet");
     world.pass_time(time::Duration::minutes(6));
     world.recordings_pass(&rooms).await.unwrap();
-    assert!(world.kept(stubborn.id).await.is_none());
+    assert!(world.recording_row(stubborn.id).await.is_none());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn recordings_are_kept_as_long_as_the_setting_says(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn recordings_are_kept_for_the_configured_time(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms_with(|config| config.recordings.keep = Some(time::Duration::days(30))).await;
     let (booking, recording) = world.recorded(&rooms).await;
@@ -120,14 +119,14 @@ async fn recordings_are_kept_as_long_as_the_setting_says(_: PgPoolOptions, conne
     world.follow(&rooms).await;
     world.pass_time(time::Duration::days(29));
     world.recordings_pass(&rooms).await.unwrap();
-    assert!(world.file(&recording).exists() && world.kept(recording.id).await.is_some());
+    assert!(world.file(&recording).exists() && world.recording_row(recording.id).await.is_some());
     world.pass_time(time::Duration::days(2));
     world.recordings_pass(&rooms).await.unwrap();
-    assert!(!world.file(&recording).exists() && world.kept(recording.id).await.is_none());
+    assert!(!world.file(&recording).exists() && world.recording_row(recording.id).await.is_none());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_copy_of_the_database_stops_and_removes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn database_copy_stops_and_removes_no_recording(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, done) = world.recorded(&rooms).await;
@@ -137,12 +136,12 @@ async fn a_copy_of_the_database_stops_and_removes_nothing(_: PgPoolOptions, conn
     let (wanted, running) = world.recorded(&rooms).await;
     world.execute("update deployment set livekit_url = 'http://elsewhere.example.org'").await;
     let copy = world.rooms().await;
-    copy.delete_recording(&host(&booking), place(&booking), done.id, None).await.unwrap();
+    copy.delete_recording(&host(&booking), scope(&booking), done.id, None).await.unwrap();
     stop(&copy, &wanted, &running).await;
     let stops = world.server().calls("StopEgress");
     world.execute(&format!("delete from recordings where id = '{}'", running.id)).await;
     let _ = world.recordings_pass(&copy).await;
     assert_eq!(world.server().calls("StopEgress"), stops, "the recording is the original's");
     assert_eq!(world.running()[0].status(), EgressStatus::EgressActive);
-    assert!(world.file(&done).exists(), "and so is the file");
+    assert!(world.file(&done).exists(), "the file is the original's too");
 }

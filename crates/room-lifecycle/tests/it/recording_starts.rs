@@ -1,4 +1,4 @@
-//! What becomes of a start that fails: refused in time, or notified to the host afterwards.
+//! Failed starts: refused within the answer's time, or notified to the host afterwards.
 
 use std::time::Duration as Wait;
 
@@ -21,24 +21,24 @@ use crate::{
     crashes::cut,
     harness::{
         Booking, World, reason,
-        recordings::{host, place, record, wish},
+        recordings::{host, record, scope, start_request},
     },
 };
 
 const START: &str = "StartRoomCompositeEgress";
 
 fn keyed(booking: &Booking) -> StartRequest {
-    StartRequest::new(place(booking), RecordingKind::File, Some("a key".to_owned()))
+    StartRequest::new(scope(booking), RecordingKind::File, Some("a key".to_owned()))
 }
 
-/// Starts as a caller who has a second.
-async fn start(rooms: &Rooms, booking: &Booking, wish: StartRequest) -> Result<Recording, Error> {
+/// Starts a recording for a caller with a budget of two seconds.
+async fn start(rooms: &Rooms, booking: &Booking, request: StartRequest) -> Result<Recording, Error> {
     let (budget, caller) = (Wait::from_secs(2), host(booking));
-    context::with_budget(budget, rooms.start_recording(&caller, wish)).await
+    context::with_budget(budget, rooms.start_recording(&caller, request)).await
 }
 
 impl World {
-    /// LiveKit says nothing until `fail_starts`, then that it has no recorder.
+    /// LiveKit does not answer until `fail_starts`. Then it answers that it has no recorder.
     fn hang_starts(&self) {
         self.server().faults().set(START, Fault::Hang);
         self.server().faults().set(START, Fault::Refuse { code: Code::Unavailable });
@@ -47,20 +47,20 @@ impl World {
     async fn fail_starts(&self, id: domain::RecordingId) {
         self.server().faults().clear();
         testkit::eventually("the start has failed", async || {
-            let now = self.kept(id).await.unwrap().status;
+            let now = self.recording_row(id).await.unwrap().status;
             if now == RecordingStatus::Failed { Ok(()) } else { Err(now) }
         })
         .await;
     }
 
-    /// Who got which notification of a recording that failed.
+    /// The users and payloads of all notifications of failed recordings.
     async fn notified(&self) -> Vec<(String, Value)> {
-        let told = sqlx::query!(
+        let notifications = sqlx::query!(
             r#"select user_id as "user!", payload from notifications
                where kind = 'recording_failed' order by created_at"#
         );
-        let told = told.fetch_all(&self.pool).await.unwrap();
-        told.into_iter().map(|row| (row.user, row.payload)).collect()
+        let notifications = notifications.fetch_all(&self.pool).await.unwrap();
+        notifications.into_iter().map(|row| (row.user, row.payload)).collect()
     }
 
     async fn failures(&self) -> i64 {
@@ -77,7 +77,7 @@ async fn failure_within_the_wait_is_refused_and_not_notified(_: PgPoolOptions, c
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set_next(START, 1, Fault::Refuse { code: Code::Unavailable });
-    let refused = start(&rooms, &booking, wish(&booking)).await;
+    let refused = start(&rooms, &booking, start_request(&booking)).await;
     assert_eq!(reason(refused), Reason::RecordingUnavailable);
     assert_eq!((world.notified().await, world.failures().await), (vec![], 1));
     world.assert_another_can_start(&rooms, &booking).await;
@@ -91,7 +91,7 @@ async fn failure_after_the_answer_reaches_the_host(_: PgPoolOptions, connect: Pg
     world.server().faults().set(START, Fault::Hang);
     world.server().set_worker(Worker::Absent);
     let begun = std::time::Instant::now();
-    let started = rooms.start_recording(&host(&booking), wish(&booking)).await.unwrap();
+    let started = rooms.start_recording(&host(&booking), start_request(&booking)).await.unwrap();
     assert!(begun.elapsed() < Wait::from_secs(6), "{:?}", begun.elapsed());
     assert_eq!(started.status, RecordingStatus::Starting);
     world.fail_starts(started.id).await;
@@ -110,13 +110,13 @@ async fn failure_reaches_a_live_rooms_host(_: PgPoolOptions, connect: PgConnectO
     let (host, session) = world.host_with(LiveStatus::Live).await;
     rooms.ensure(Owner::LiveSession(session.into()), false).await.unwrap();
     world.hang_starts();
-    let wish = StartRequest::new(RecordingScope::LiveRoom(host.room.id.into()), RecordingKind::File, None);
+    let request = StartRequest::new(RecordingScope::LiveRoom(host.room.id.into()), RecordingKind::File, None);
     let started =
-        context::with_budget(Wait::from_secs(2), rooms.start_recording(&host.caller, wish)).await.unwrap();
+        context::with_budget(Wait::from_secs(2), rooms.start_recording(&host.caller, request)).await.unwrap();
     world.fail_starts(started.id).await;
-    let told = world.notified().await;
-    assert_eq!((told.len(), &told[0].0), (1, &host.caller.user_id));
-    assert_eq!(told[0].1["liveRoomId"], json!(host.room.id));
+    let notified = world.notified().await;
+    assert_eq!((notified.len(), &notified[0].0), (1, &host.caller.user_id));
+    assert_eq!(notified[0].1["liveRoomId"], json!(host.room.id));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -128,8 +128,8 @@ async fn failure_is_notified_when_a_repeated_request_was_answered(
     let (rooms, other) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&rooms).await;
     world.hang_starts();
-    let (caller, wish) = (host(&booking), keyed(&booking));
-    let first = rooms.start_recording(&caller, wish);
+    let (caller, request) = (host(&booking), keyed(&booking));
+    let first = rooms.start_recording(&caller, request);
     let second = async {
         world.reached(START, 1).await;
         let repeated = other.start_recording(&host(&booking), keyed(&booking)).await.unwrap();
@@ -140,7 +140,7 @@ async fn failure_is_notified_when_a_repeated_request_was_answered(
     assert_eq!((reason(first), second.status), (Reason::RecordingUnavailable, RecordingStatus::Starting));
     assert_eq!(world.notified().await.len(), 1);
     let again = start(&rooms, &booking, keyed(&booking)).await.unwrap();
-    assert_ne!(again.id, second.id, "the key starts another one");
+    assert_ne!(again.id, second.id, "the key starts another recording");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -149,9 +149,9 @@ async fn failure_is_notified_when_the_caller_has_gone(_: PgPoolOptions, connect:
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.hang_starts();
-    let (caller, wish) = (host(&booking), wish(&booking));
-    let id = wish.id;
-    assert!(cut(1, rooms.start_recording(&caller, wish)).await.is_none());
+    let (caller, request) = (host(&booking), start_request(&booking));
+    let id = request.id;
+    assert!(cut(1, rooms.start_recording(&caller, request)).await.is_none());
     world.reached(START, 1).await;
     world.fail_starts(id).await;
     assert_eq!(world.notified().await.len(), 1);
@@ -169,14 +169,18 @@ async fn unknown_start_fails_after_50_seconds(_: PgPoolOptions, connect: PgConne
     world.server().faults().clear();
     world.pass_time(Duration::seconds(49));
     survivor.watch_recordings().await.unwrap();
-    assert_eq!(world.status_of(&started).await, RecordingStatus::Starting, "it may be on its way");
+    assert_eq!(
+        world.status_of(&started).await,
+        RecordingStatus::Starting,
+        "LiveKit may still be starting it"
+    );
     assert_eq!(reason(record(&survivor, &booking).await), Reason::AlreadyRecording);
     world.pass_time(Duration::seconds(2));
     survivor.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&started).await, RecordingStatus::Failed);
     assert_eq!((world.notified().await.len(), world.failures().await), (1, 1));
     let again = start(&survivor, &booking, keyed(&booking)).await.unwrap();
-    assert_ne!(again.id, started.id, "the same key starts another one at once");
+    assert_ne!(again.id, started.id, "the same key starts another recording at once");
 }
 
 /// The process that asked LiveKit dies, and LiveKit has started the recording.
@@ -186,7 +190,7 @@ async fn start_of_a_killed_process_goes_on(_: PgPoolOptions, connect: PgConnectO
     let (killed, survivor) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&survivor).await;
     world.server().faults().set(START, Fault::HangAfterEffect);
-    let started = start(&killed, &booking, wish(&booking)).await.unwrap();
+    let started = start(&killed, &booking, start_request(&booking)).await.unwrap();
     drop(killed);
     world.server().faults().clear();
     world.work();
@@ -215,7 +219,7 @@ async fn livekit_without_redis_is_refused_at_once(_: PgPoolOptions, connect: PgC
     let rooms = world.rooms_with(|config| config.recordings.output = Some(output)).await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().faults().set(START, Fault::Hang);
-    assert_eq!(reason(start(&rooms, &booking, wish(&booking)).await), Reason::RecordingUnavailable);
+    assert_eq!(reason(start(&rooms, &booking, start_request(&booking)).await), Reason::RecordingUnavailable);
     assert_eq!((world.notified().await, world.failures().await), (vec![], 1));
 }
 
@@ -231,22 +235,22 @@ async fn recorder_that_fails_later_is_notified(_: PgPoolOptions, connect: PgConn
         assert_eq!(world.notified().await.len(), number + 1, "{end:?}");
     }
     let unwanted = record(&rooms, &booking).await.unwrap();
-    rooms.stop_recording(&host(&booking), place(&booking), unwanted.id, None).await.unwrap();
+    rooms.stop_recording(&host(&booking), scope(&booking), unwanted.id, None).await.unwrap();
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&unwanted).await, RecordingStatus::Aborted);
     let deleted = record(&rooms, &booking).await.unwrap();
-    rooms.delete_recording(&host(&booking), place(&booking), deleted.id, None).await.unwrap();
+    rooms.delete_recording(&host(&booking), scope(&booking), deleted.id, None).await.unwrap();
     rooms.watch_recordings().await.unwrap();
     assert!(!world.status_of(&deleted).await.is_open());
-    assert_eq!(world.notified().await.len(), 2, "not of what the host ended");
+    assert_eq!(world.notified().await.len(), 2, "no notification when the host ended it");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn start_without_an_output_says_that_it_is_not_set_up(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn start_without_an_output_is_refused_as_not_set_up(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
-    let refusal = Refusal::from(start(&rooms, &booking, wish(&booking)).await.unwrap_err());
+    let refusal = Refusal::from(start(&rooms, &booking, start_request(&booking)).await.unwrap_err());
     assert_eq!(refusal.reason, Reason::RecordingUnavailable);
     assert!(refusal.message.contains("not set up") && !refusal.message.contains("moment"), "{refusal}");
     assert_eq!((world.failures().await, world.server().calls(START)), (0, 0));

@@ -1,4 +1,4 @@
-//! Whatever becomes of a recording on LiveKit, it is closed here and another can start (I11).
+//! Every recording that ends or fails on LiveKit is closed here, and another can start (I11).
 
 use domain::RecordingStatus;
 use livekit_api::services::room::CreateRoomOptions;
@@ -23,10 +23,7 @@ async fn recorded(connect: PgConnectOptions) -> (World, Replica, Booking, Record
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_recording_that_fails_aborts_or_meets_a_limit_in_any_state_is_closed(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn recording_is_closed_after_a_failure_in_any_state(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -37,7 +34,7 @@ async fn a_recording_that_fails_aborts_or_meets_a_limit_in_any_state_is_closed(
             rooms.watch_recordings().await.unwrap();
             world.put(&recording, end);
             rooms.watch_recordings().await.unwrap();
-            let closed = world.kept(recording.id).await.unwrap();
+            let closed = world.recording_row(recording.id).await.unwrap();
             assert!(!closed.status.is_open(), "{end:?} from {state:?}: {:?}", closed.status);
             assert_eq!(closed.error.as_deref(), Some("as the test said"));
         }
@@ -54,21 +51,18 @@ async fn recording_that_livekits_store_has_lost_goes_on(_: PgPoolOptions, connec
         rooms.watch_recordings().await.unwrap();
         world.pass_time(Duration::seconds(20));
     }
-    assert_eq!(world.status_of(&recording).await, RecordingStatus::Active, "its recorder is in the room");
+    assert_eq!(world.status_of(&recording).await, RecordingStatus::Active, "the recorder is in the room");
     world.server().leave(&room, recording.egress_id.as_deref().unwrap()).unwrap();
     rooms.watch_recordings().await.unwrap();
-    let closed = world.kept(recording.id).await.unwrap();
+    let closed = world.recording_row(recording.id).await.unwrap();
     assert_eq!(closed.error.as_deref(), Some("LiveKit does not know it any more"));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_recorder_that_dies_while_it_records_is_noticed_by_its_absence(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn recording_fails_when_its_recorder_leaves_the_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     world.server().set_worker(Worker::Dead);
-    world.server().work(); // it leaves the room, and LiveKit says for ever that it records
+    world.server().work(); // the recorder leaves the room, but LiveKit lists its egress as active forever
     rooms.watch_recordings().await.unwrap();
     for seconds in [8, 6] {
         world.pass_time(Duration::seconds(seconds));
@@ -76,12 +70,12 @@ async fn a_recorder_that_dies_while_it_records_is_noticed_by_its_absence(
         assert_eq!(
             world.status_of(&recording).await,
             RecordingStatus::Active,
-            "lists may be wrong for a while"
+            "lists may be wrong for some seconds"
         );
     }
     world.pass_time(Duration::seconds(2));
     rooms.watch_recordings().await.unwrap();
-    let closed = world.kept(recording.id).await.unwrap();
+    let closed = world.recording_row(recording.id).await.unwrap();
     assert_eq!(
         (closed.status, closed.error.as_deref()),
         (RecordingStatus::Failed, Some("the recorder died"))
@@ -90,7 +84,7 @@ async fn a_recorder_that_dies_while_it_records_is_noticed_by_its_absence(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_recorder_that_one_list_lacks_goes_on(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn recording_goes_on_when_one_list_lacks_its_recorder(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, _, recording) = recorded(connect).await;
     let id = recording.egress_id.clone().unwrap();
     let faults = world.server().faults();
@@ -104,10 +98,7 @@ async fn a_recorder_that_one_list_lacks_goes_on(_: PgPoolOptions, connect: PgCon
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_recorder_that_dies_before_it_begins_is_given_a_minute(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn recorder_that_never_starts_fails_after_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -123,7 +114,7 @@ async fn a_recorder_that_dies_before_it_begins_is_given_a_minute(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_recorder_that_dies_while_it_ends_is_given_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn ending_recording_fails_when_its_recorder_is_dead(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     stop(&rooms, &booking, &recording).await;
     world.pass_time(Duration::seconds(61));
@@ -131,7 +122,7 @@ async fn a_recorder_that_dies_while_it_ends_is_given_a_minute(_: PgPoolOptions, 
     assert_eq!(
         world.status_of(&recording).await,
         RecordingStatus::Ending,
-        "it answers: it has much to upload"
+        "a recorder that answers may still be uploading"
     );
     world.server().set_worker(Worker::Dead);
     rooms.watch_recordings().await.unwrap();
@@ -140,10 +131,7 @@ async fn a_recorder_that_dies_while_it_ends_is_given_a_minute(_: PgPoolOptions, 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_stop_that_nobody_answers_is_asked_again_and_then_closes(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn unanswered_stop_is_retried_and_then_closes(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     world.server().set_worker(Worker::Dead);
     assert_eq!(stop(&rooms, &booking, &recording).await.status, RecordingStatus::Ending);
@@ -156,30 +144,30 @@ async fn a_stop_that_nobody_answers_is_asked_again_and_then_closes(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_stop_of_what_is_over_or_unknown_on_livekit_ends_it_here(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn stop_ends_a_recording_that_is_over_on_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, over) = world.recorded(&rooms).await;
     world.put(&over, EgressStatus::EgressFailed);
     let stopped = stop(&rooms, &booking, &over).await;
     assert_eq!(stopped.status, RecordingStatus::Failed);
-    assert_eq!(stopped.error.as_deref(), Some("as the test said"), "LiveKit's own reason");
+    assert_eq!(stopped.error.as_deref(), Some("as the test said"), "the reason that LiveKit gives");
     let unknown = record(&rooms, &booking).await.unwrap();
     world.execute("update recordings set egress_id = 'EG_unknown' where status = 'starting'").await;
-    assert!(stop(&rooms, &booking, &unknown).await.status.is_open(), "LiveKit's store may have lost it");
+    assert!(
+        stop(&rooms, &booking, &unknown).await.status.is_open(),
+        "LiveKit's store may have lost the egress"
+    );
     rooms.watch_recordings().await.unwrap();
     world.pass_time(Duration::seconds(31));
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.status_of(&unknown).await, RecordingStatus::Failed);
     rooms.watch_recordings().await.unwrap();
-    assert_eq!(world.running(), [], "and what it really was is stopped");
+    assert_eq!(world.running(), [], "the unknown egress is stopped");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_start_whose_answer_was_lost_is_found_by_its_path(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn start_with_a_lost_answer_fails_after_50_seconds(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -189,34 +177,35 @@ async fn a_start_whose_answer_was_lost_is_found_by_its_path(_: PgPoolOptions, co
     assert_eq!((lost.status, lost.egress_id), (RecordingStatus::Starting, None));
     world.pass_time(Duration::seconds(49));
     rooms.watch_recordings().await.unwrap();
-    assert_eq!(world.kept(lost.id).await.unwrap().status, RecordingStatus::Starting, "it may be on its way");
+    assert_eq!(
+        world.recording_row(lost.id).await.unwrap().status,
+        RecordingStatus::Starting,
+        "LiveKit may still be starting it"
+    );
     world.pass_time(Duration::seconds(3));
     rooms.watch_recordings().await.unwrap();
-    assert_eq!(world.kept(lost.id).await.unwrap().status, RecordingStatus::Failed);
+    assert_eq!(world.recording_row(lost.id).await.unwrap().status, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_runs_for_nobody_is_stopped_and_rooms_of_others_are_left_alone(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn unknown_egress_is_stopped_only_in_our_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     record(&rooms, &booking).await.unwrap();
-    world.execute("delete from recordings").await; // restored from before it began
+    world.execute("delete from recordings").await; // as in a database that was restored from before the start
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.running(), []);
     let admin = world.admin();
-    admin.create_room("somebody-else", CreateRoomOptions::default()).await.unwrap();
-    world.start_foreign_recording("somebody-else").await;
+    admin.create_room("foreign-room", CreateRoomOptions::default()).await.unwrap();
+    world.start_foreign_recording("foreign-room").await;
     rooms.watch_recordings().await.unwrap();
     assert_eq!(world.running().len(), 1);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn livekit_that_fails_or_lies_closes_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn recording_is_kept_when_livekit_fails_or_lies(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, _, recording) = recorded(connect).await;
     world.pass_time(Duration::seconds(100));
     for fault in [Fault::BadGateway, Fault::EmptyList, crate::harness::refused()] {
@@ -228,7 +217,7 @@ async fn livekit_that_fails_or_lies_closes_nothing(_: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_recording_ends_with_its_room_and_with_its_generation(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn recording_ends_with_its_room_and_generation(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (ended, first) = world.recorded(&rooms).await;
@@ -237,7 +226,7 @@ async fn a_recording_ends_with_its_room_and_with_its_generation(_: PgPoolOptions
     world.work();
     world.work();
     world.follow(&rooms).await;
-    assert_eq!(world.status_of(&first).await, RecordingStatus::Complete, "what there was is kept");
+    assert_eq!(world.status_of(&first).await, RecordingStatus::Complete, "the recorded part is kept");
 
     let (renewed, second) = world.recorded(&rooms).await;
     let name = world.record(&renewed).await.room_name;
@@ -253,10 +242,10 @@ async fn a_recording_ends_with_its_room_and_with_its_generation(_: PgPoolOptions
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn livekit_that_was_restarted_does_not_lock_the_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn another_recording_starts_after_a_livekit_restart(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     world.server().restart();
-    world.work(); // the recorder has lost its room, and ends
+    world.work(); // the recorder has lost its room and ends
     world.work();
     world.follow(&rooms).await;
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Complete);
@@ -264,10 +253,10 @@ async fn livekit_that_was_restarted_does_not_lock_the_room(_: PgPoolOptions, con
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn empty_lists_are_believed_when_the_recorder_has_gone(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn recording_fails_when_lists_and_room_lack_the_recorder(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     let faults = world.server().faults();
-    let look = async |empty: bool, seconds| {
+    let check = async |empty: bool, seconds| {
         world.pass_time(Duration::seconds(seconds));
         if empty {
             faults.set("ListEgress", Fault::EmptyList);
@@ -276,20 +265,20 @@ async fn empty_lists_are_believed_when_the_recorder_has_gone(_: PgPoolOptions, c
         faults.clear();
         world.status_of(&recording).await
     };
-    assert_eq!(look(true, 0).await, RecordingStatus::Active);
-    assert_eq!(look(false, 31).await, RecordingStatus::Active, "it is there");
-    assert_eq!(look(true, 31).await, RecordingStatus::Active, "the first one again");
-    assert_eq!(look(true, 29).await, RecordingStatus::Active);
-    assert_eq!(look(true, 2).await, RecordingStatus::Active, "its recorder is in the room");
+    assert_eq!(check(true, 0).await, RecordingStatus::Active);
+    assert_eq!(check(false, 31).await, RecordingStatus::Active, "the list contains the egress");
+    assert_eq!(check(true, 31).await, RecordingStatus::Active, "the first list without it again");
+    assert_eq!(check(true, 29).await, RecordingStatus::Active);
+    assert_eq!(check(true, 2).await, RecordingStatus::Active, "the recorder is in the room");
     let room = world.record(&booking).await.room_name;
     world.server().leave(&room, recording.egress_id.as_deref().unwrap()).unwrap();
-    assert_eq!(look(true, 1).await, RecordingStatus::Failed);
+    assert_eq!(check(true, 1).await, RecordingStatus::Failed);
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
-/// LiveKit may take 25 s to say something of its recorders.
+/// LiveKit may take 25 s to answer about its recorders.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nothing_else_waits_for_recorders(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn passes_and_drains_do_not_wait_for_recorders(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, _, recording) = recorded(connect).await;
     let asked = world.server().calls("ListEgress");
     room_lifecycle::store::marks::insert_mark(&world.pool, recording.room_id).await.unwrap();
@@ -299,31 +288,32 @@ async fn nothing_else_waits_for_recorders(_: PgPoolOptions, connect: PgConnectOp
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_event_is_enough_for_a_look(_: PgPoolOptions, connect: PgConnectOptions) {
-    let told =
+async fn egress_event_triggers_a_check(_: PgPoolOptions, connect: PgConnectOptions) {
+    let webhook =
         |_| serde_json::json!({"id": "EV_1", "event": "egress_ended", "egressInfo": {"roomName": "unknown"}});
-    assert_closed_when_told(connect, told).await;
+    assert_closed_after_webhook(connect, webhook).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whenever_a_room_is_looked_at_its_recording_is_too(_: PgPoolOptions, connect: PgConnectOptions) {
-    let told = |room| serde_json::json!({"id": "EV_1", "event": "participant_left", "room": {"name": room}});
-    assert_closed_when_told(connect, told).await;
+async fn room_event_triggers_a_check_of_its_recording(_: PgPoolOptions, connect: PgConnectOptions) {
+    let webhook =
+        |room| serde_json::json!({"id": "EV_1", "event": "participant_left", "room": {"name": room}});
+    assert_closed_after_webhook(connect, webhook).await;
 }
 
-/// A recording that failed is closed because of this event about its room: passes come once an hour here.
-async fn assert_closed_when_told(connect: PgConnectOptions, told: fn(String) -> serde_json::Value) {
+/// Asserts that this webhook closes a failed recording. Passes run only once an hour here.
+async fn assert_closed_after_webhook(connect: PgConnectOptions, webhook: fn(String) -> serde_json::Value) {
     let (world, rooms, booking, recording) = recorded(connect).await;
     rooms.drain().await.unwrap();
     let runtime = testkit::runtime();
     let mut config = world.config();
     config.pass_period = std::time::Duration::from_hours(1);
-    let looks = world.server().calls("ListEgress");
+    let checks = world.server().calls("ListEgress");
     let routes = room_lifecycle::start(&config, &runtime).await.unwrap();
     let served = testkit::serve_routes(routes, &config.grpc, &runtime.lifecycle).await;
-    world.reached("ListEgress", looks + 1).await;
+    world.reached("ListEgress", checks + 1).await;
     world.put(&recording, EgressStatus::EgressFailed);
-    let body = told(format!("session-{}", booking.id));
+    let body = webhook(format!("session-{}", booking.id));
     let body = body.to_string().into_bytes();
     let request = ReceiveWebhookRequest { authorization: world.signed(&body), body };
     RoomServiceClient::new(served.transport).receive_webhook(request).await.unwrap();

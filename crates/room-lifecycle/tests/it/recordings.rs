@@ -1,4 +1,4 @@
-//! Starting, stopping and finding recordings, when all goes well and when it is refused.
+//! Starting, stopping and finding recordings, and the refusals.
 
 use chassis::status::Reason;
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, Owner, RecordingKind, RecordingStatus};
@@ -16,14 +16,11 @@ use crate::harness::{
     State, World,
     hosts::{admin, person},
     reason,
-    recordings::{host, place, record, stop, wish},
+    recordings::{host, record, scope, start_request, stop},
 };
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_recording_is_started_stopped_complete_and_its_parties_are_told(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn recording_completes_and_its_parties_are_notified(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
@@ -32,26 +29,27 @@ async fn a_recording_is_started_stopped_complete_and_its_parties_are_told(
     assert_eq!(stopped.status, RecordingStatus::Ending);
     world.work();
     world.recordings_pass(&rooms).await.unwrap();
-    let done = world.kept(recording.id).await.unwrap();
+    let done = world.recording_row(recording.id).await.unwrap();
     assert_eq!((done.status, done.error, done.seconds), (RecordingStatus::Complete, None, Some(5.0)));
     assert_eq!(
         done.size,
         Some(i64::try_from(std::fs::metadata(world.file(&recording)).unwrap().len()).unwrap())
     );
     assert!(done.file.contains(&recording.id.to_string()));
-    let told = sqlx::query_scalar!(
+    let notified = sqlx::query_scalar!(
         "select user_id from notifications where kind = 'recording_ready' and session_id = $1 order by user_id",
         booking.id
     );
-    let told: Vec<String> = told.fetch_all(&world.pool).await.unwrap().into_iter().flatten().collect();
-    assert_eq!(told, [booking.guest.clone(), booking.host.clone()]);
+    let notified: Vec<String> =
+        notified.fetch_all(&world.pool).await.unwrap().into_iter().flatten().collect();
+    assert_eq!(notified, [booking.guest.clone(), booking.host.clone()]);
     let again = stop(&rooms, &booking, &recording).await;
-    assert_eq!(again.status, RecordingStatus::Complete, "stopped again, it is what it is");
+    assert_eq!(again.status, RecordingStatus::Complete, "a repeated stop changes nothing");
     world.assert_another_can_start(&rooms, &booking).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_starts_at_once_are_one_row_and_one_recorder(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn two_concurrent_starts_make_one_row_and_one_recorder(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let (one, other) = (world.rooms().await, world.rooms().await);
     let (booking, _) = world.open_room(&one).await;
@@ -63,50 +61,47 @@ async fn two_starts_at_once_are_one_row_and_one_recorder(_: PgPoolOptions, conne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_key_makes_one_recording_however_often_it_is_sent(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn idempotency_key_creates_one_recording(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
-    let keyed = |place| StartRequest::new(place, RecordingKind::File, Some("a key".to_owned()));
+    let keyed = |scope| StartRequest::new(scope, RecordingKind::File, Some("a key".to_owned()));
     let caller = host(&booking);
-    let (first, second) = (keyed(place(&booking)), keyed(place(&booking)));
+    let (first, second) = (keyed(scope(&booking)), keyed(scope(&booking)));
     let (first, second) = tokio::join!(rooms.record(&caller, &first), rooms.record(&caller, &second));
     let first = first.unwrap();
     assert_eq!(first.id, second.unwrap().id);
     stop(&rooms, &booking, &first).await;
     rooms.watch_recordings().await.unwrap();
-    let late = rooms.record(&caller, &keyed(place(&booking))).await.unwrap();
-    assert_eq!((late.id, late.status), (first.id, RecordingStatus::Aborted), "the row as it is now");
+    let late = rooms.record(&caller, &keyed(scope(&booking))).await.unwrap();
+    assert_eq!((late.id, late.status), (first.id, RecordingStatus::Aborted), "the row's current status");
     let (other, _) = world.open_room(&rooms).await;
     let caller = proto::types::v1::Caller { user_id: caller.user_id, ..Default::default() };
     sqlx::query!("update sessions set host_id = $2 where id = $1", other.id, caller.user_id)
         .execute(&world.pool)
         .await
         .unwrap();
-    let elsewhere = rooms.record(&caller, &keyed(place(&other))).await;
+    let elsewhere = rooms.record(&caller, &keyed(scope(&other))).await;
     assert_eq!(reason(elsewhere), Reason::IdempotencyKeyReused);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn without_a_recorder_nothing_is_left_behind(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn start_without_a_recorder_leaves_nothing_open(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
     world.server().set_worker(Worker::Absent);
-    let keyed = StartRequest::new(place(&booking), RecordingKind::File, Some("a key".to_owned()));
+    let keyed = StartRequest::new(scope(&booking), RecordingKind::File, Some("a key".to_owned()));
     assert_eq!(reason(rooms.record(&host(&booking), &keyed).await), Reason::RecordingUnavailable);
-    assert_eq!(world.kept(keyed.id).await.unwrap().status, RecordingStatus::Failed);
+    assert_eq!(world.recording_row(keyed.id).await.unwrap().status, RecordingStatus::Failed);
     world.server().set_worker(Worker::Waits);
-    let again = StartRequest::new(place(&booking), RecordingKind::File, Some("a key".to_owned()));
+    let again = StartRequest::new(scope(&booking), RecordingKind::File, Some("a key".to_owned()));
     let again = rooms.record(&host(&booking), &again).await.unwrap();
-    assert_eq!(again.status, RecordingStatus::Starting, "the same key tries again");
+    assert_eq!(again.status, RecordingStatus::Starting, "the same key starts a new attempt");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn where_no_output_is_set_nothing_is_recorded_and_livekit_is_not_asked(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn recording_is_refused_without_an_output(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -116,7 +111,7 @@ async fn where_no_output_is_set_nothing_is_recorded_and_livekit_is_not_asked(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_a_room_that_is_on_is_recorded(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn only_an_active_room_is_recorded(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let booking = world.booking(State::OpenNow).await;
@@ -145,10 +140,10 @@ async fn hosts_record_parties_read_and_strangers_do_neither(_: PgPoolOptions, co
         (person("stranger"), Reason::NotParticipant),
         (admin(), Reason::NotParticipant),
     ] {
-        assert_eq!(reason(rooms.record(&who, &wish(&booking)).await), why);
-        let (place, id) = (place(&booking), recording.id);
-        assert_eq!(reason(rooms.stop_recording(&who, place, id, None).await), why);
-        assert_eq!(reason(rooms.delete_recording(&who, place, id, None).await), why);
+        assert_eq!(reason(rooms.record(&who, &start_request(&booking)).await), why);
+        let (scope, id) = (scope(&booking), recording.id);
+        assert_eq!(reason(rooms.stop_recording(&who, scope, id, None).await), why);
+        assert_eq!(reason(rooms.delete_recording(&who, scope, id, None).await), why);
     }
     let list = |who| {
         let place = RecordingPlace { place: Some(Place::SessionId(booking.id.to_string())) };
@@ -163,48 +158,48 @@ async fn hosts_record_parties_read_and_strangers_do_neither(_: PgPoolOptions, co
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_recording_is_found_at_its_own_place_only(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn recording_is_found_only_in_its_own_booking(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (_, recording) = world.recorded(&rooms).await;
     let (other, _) = world.open_room(&rooms).await;
-    let stopped = rooms.stop_recording(&host(&other), place(&other), recording.id, None).await;
+    let stopped = rooms.stop_recording(&host(&other), scope(&other), recording.id, None).await;
     assert_eq!(reason(stopped), Reason::RecordingNotFound);
-    let deleted = rooms.delete_recording(&host(&other), place(&other), recording.id, None).await;
+    let deleted = rooms.delete_recording(&host(&other), scope(&other), recording.id, None).await;
     assert_eq!(reason(deleted), Reason::RecordingNotFound);
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Active);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_host_records_what_is_on_in_his_live_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn host_records_the_open_session_of_a_live_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Live).await;
     rooms.ensure(Owner::LiveSession(LiveSessionId(session)), false).await.unwrap();
-    let wish = |key: Option<&str>| {
+    let request = |key: Option<&str>| {
         StartRequest::new(
             RecordingScope::LiveRoom(LiveRoomId(host.room.id)),
             RecordingKind::File,
             key.map(str::to_owned),
         )
     };
-    assert_eq!(reason(rooms.record(&person("stranger"), &wish(None)).await), Reason::NotHost);
-    let recording = rooms.record(&host.caller, &wish(None)).await.unwrap();
+    assert_eq!(reason(rooms.record(&person("stranger"), &request(None)).await), Reason::NotHost);
+    let recording = rooms.record(&host.caller, &request(None)).await.unwrap();
     world.put(&recording, EgressStatus::EgressActive);
     std::fs::write(world.file(&recording), b"film").unwrap();
     world.put(&recording, EgressStatus::EgressComplete);
     world.follow(&rooms).await;
     assert_eq!(world.status_of(&recording).await, RecordingStatus::Complete);
-    let told = sqlx::query_scalar!("select user_id from notifications where kind = 'recording_ready'");
-    assert_eq!(told.fetch_all(&world.pool).await.unwrap(), [Some(host.caller.user_id.clone())]);
+    let notified = sqlx::query_scalar!("select user_id from notifications where kind = 'recording_ready'");
+    assert_eq!(notified.fetch_all(&world.pool).await.unwrap(), [Some(host.caller.user_id.clone())]);
     let (idle, _) = world.host_with(LiveStatus::Ended).await;
-    let wish =
+    let request =
         StartRequest::new(RecordingScope::LiveRoom(LiveRoomId(idle.room.id)), RecordingKind::File, None);
-    assert_eq!(reason(rooms.record(&idle.caller, &wish).await), Reason::RoomNotActive);
+    assert_eq!(reason(rooms.record(&idle.caller, &request).await), Reason::RoomNotActive);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn who_waits_is_told_that_it_starts_when_livekit_is_slow(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn start_is_answered_when_livekit_is_slow(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.open_room(&rooms).await;
@@ -217,21 +212,18 @@ async fn who_waits_is_told_that_it_starts_when_livekit_is_slow(_: PgPoolOptions,
     };
     let budget = std::time::Duration::from_secs(6);
     let asked = RecordingService::start_recording(&*rooms, Request::new(request));
-    let told = chassis::context::with_budget(budget, asked).await.unwrap().into_inner().recording.unwrap();
-    assert_eq!(told.status(), proto::types::v1::RecordingStatus::Starting);
+    let shown = chassis::context::with_budget(budget, asked).await.unwrap().into_inner().recording.unwrap();
+    assert_eq!(shown.status(), proto::types::v1::RecordingStatus::Starting);
     world.server().faults().clear();
-    let id = told.id.parse().unwrap();
-    testkit::eventually("the work went on without its caller", async || {
-        world.kept(id).await.unwrap().egress_id
+    let id = shown.id.parse().unwrap();
+    testkit::eventually("the work completes without its client", async || {
+        world.recording_row(id).await.unwrap().egress_id
     })
     .await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn who_stops_or_deletes_is_answered_although_livekit_is_slow(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn stop_and_delete_are_answered_when_livekit_is_slow(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::recording(connect).await;
     let rooms = world.rooms().await;
     let (booking, recording) = world.recorded(&rooms).await;
@@ -248,12 +240,12 @@ async fn who_stops_or_deletes_is_answered_although_livekit_is_slow(
     };
     let budget = std::time::Duration::from_secs(6);
     let asked = RecordingService::stop_recording(&*rooms, request());
-    let told = chassis::context::with_budget(budget, asked).await.unwrap().into_inner().recording.unwrap();
-    assert_eq!(told.status(), proto::types::v1::RecordingStatus::Ending);
+    let shown = chassis::context::with_budget(budget, asked).await.unwrap().into_inner().recording.unwrap();
+    assert_eq!(shown.status(), proto::types::v1::RecordingStatus::Ending);
     let asked = RecordingService::delete_recording(&*rooms, request());
     chassis::context::with_budget(budget, asked).await.unwrap();
     world.server().faults().clear();
-    testkit::eventually("the work went on without its caller", async || {
+    testkit::eventually("the work completes without its client", async || {
         (world.running()[0].status() == EgressStatus::EgressEnding).then_some(())
     })
     .await;

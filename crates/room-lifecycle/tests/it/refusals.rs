@@ -1,5 +1,4 @@
-//! Requests that are repeated, or that others were faster with, are no failed statements: Postgres logs each of those
-//! with the whole statement.
+//! Repeated and concurrent requests cause no failed statements, because Postgres logs each failed statement as a whole.
 
 use chassis::status::Reason;
 use domain::{LiveRoomId, RecordingKind};
@@ -18,7 +17,7 @@ use crate::{
         hosts::{go_live, person},
         nests::{OpenNest, create, key, proof},
         reason,
-        recordings::{host, place, record},
+        recordings::{host, record, scope},
     },
     webhooks::event,
 };
@@ -42,15 +41,15 @@ async fn repeated_live_requests_are_no_failed_statements(_: PgPoolOptions, conne
     let keyed = |title: &str| GoLiveRequest {
         session_title: Some(title.to_owned()),
         idempotency_key: Some("key".to_owned()),
-        ..host.wish()
+        ..host.request()
     };
     let other = world.host().await;
-    let keyed_by_other = GoLiveRequest { idempotency_key: Some("key".to_owned()), ..other.wish() };
+    let keyed_by_other = GoLiveRequest { idempotency_key: Some("key".to_owned()), ..other.request() };
     go_live(&replicas[0], keyed_by_other.clone()).await.unwrap();
     go_live(&replicas[1], keyed_by_other.clone()).await.unwrap();
     let reused = GoLiveRequest { session_title: Some("Another".to_owned()), ..keyed_by_other };
     assert_eq!(go_live(&replicas[0], reused).await.unwrap_err().reason, Reason::IdempotencyKeyReused);
-    go_live(&replicas[0], keyed("One")).await.unwrap(); // what is on
+    go_live(&replicas[0], keyed("One")).await.unwrap(); // returns the open session
     let room = host.room.id;
     let join = |n: usize| {
         let (rooms, caller) = (&replicas[n % 2], person("vera"));
@@ -71,11 +70,11 @@ async fn repeated_recordings_are_no_failed_statements(_: PgPoolOptions, connect:
     let replicas = [world.rooms().await, world.rooms().await];
     let (booking, room) = world.open_room(&replicas[0]).await;
     let started = join_all((0..10).map(|n| record(&replicas[n % 2], &booking))).await;
-    let (made, refused): (Vec<_>, Vec<_>) = started.into_iter().partition(Result::is_ok);
-    assert_eq!(made.len(), 1);
+    let (created, refused): (Vec<_>, Vec<_>) = started.into_iter().partition(Result::is_ok);
+    assert_eq!(created.len(), 1);
     assert!(refused.into_iter().all(|answer| reason(answer) == Reason::AlreadyRecording));
     let caller = host(&booking);
-    let keyed = || StartRequest::new(place(&booking), RecordingKind::File, Some("key".to_owned()));
+    let keyed = || StartRequest::new(scope(&booking), RecordingKind::File, Some("key".to_owned()));
     for _ in 0..2 {
         assert_eq!(reason(replicas[0].record(&caller, &keyed()).await), Reason::AlreadyRecording);
     }
@@ -96,8 +95,8 @@ async fn repeated_nest_requests_are_no_failed_statements(_: PgPoolOptions, conne
         proof: Some(proof()),
         ..CreateNestRequest::default()
     };
-    let made = join_all((0..10).map(|n| create(&replicas[n % 2], signed.clone()))).await;
-    assert_eq!(made.iter().filter(|answer| answer.is_ok()).count(), 1);
+    let created = join_all((0..10).map(|n| create(&replicas[n % 2], signed.clone()))).await;
+    assert_eq!(created.iter().filter(|answer| answer.is_ok()).count(), 1);
     let nest = OpenNest::of(&replicas[0], &key(1)).await;
     let joins = join_all((0..20).map(|n| {
         let (rooms, nest) = (&replicas[n % 2], &nest);

@@ -1,4 +1,4 @@
-//! The row that says "to be closed": whatever dies between its steps, some replica closes the room (I2).
+//! Rows of `rooms_to_close`: after a crash between any two steps, another replica closes the room (I2).
 
 use livekit_dev::{Fault, Store};
 use room_lifecycle::store;
@@ -15,16 +15,16 @@ async fn row_of_a_room_that_ended_outlives_its_replica(_: PgPoolOptions, connect
     let world = World::with_store(connect, Store::RedisLike).await;
     let (dies, lives) = (world.rooms().await, world.rooms().await);
     let (booking, record) = world.meeting(&lives).await;
-    world.server().flush(); // nothing lists it
+    world.server().flush(); // LiveKit lists no room
     world.complete(&booking).await;
     let ended = store::set_ended(&world.pool, record.id, true).await.unwrap().unwrap();
     drop(dies); // between the row and DeleteRoom
     assert!(ended.to_close);
     lives.close_due().await.unwrap();
-    assert_eq!(world.inside(&record.room_name).len(), 2, "its own replica has 2 s");
+    assert_eq!(world.connected(&record.room_name).len(), 2, "the row's own replica has 2 s");
     world.pass_time(Duration::seconds(2));
     lives.close_due().await.unwrap();
-    assert!(world.inside(&record.room_name).is_empty());
+    assert!(world.connected(&record.room_name).is_empty());
     assert!(world.to_close().await.is_empty());
 }
 
@@ -37,7 +37,7 @@ async fn room_created_to_be_deleted_is_deleted_after_a_crash(_: PgPoolOptions, c
     world.complete(&booking).await;
     world.server().faults().set_next("DeleteRoom", 1, refused());
     dies.drain().await.unwrap();
-    // It comes back, has the room created, and dies before it is deleted.
+    // It retries, creates the room, and dies before the deletion.
     world.server().faults().set("DeleteRoom", Fault::Hang);
     world.pass_time(Duration::seconds(2));
     let deletes = world.server().calls("DeleteRoom");
@@ -50,12 +50,12 @@ async fn room_created_to_be_deleted_is_deleted_after_a_crash(_: PgPoolOptions, c
     assert_eq!(world.to_close().await, [record.room_name.as_str()]);
     world.pass_time(Duration::seconds(16));
     lives.close_due().await.unwrap();
-    assert!(world.names().is_empty() && world.inside(&record.room_name).is_empty());
+    assert!(world.names().is_empty() && world.connected(&record.room_name).is_empty());
     assert!(world.to_close().await.is_empty());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn end_of_an_unlisted_room_is_finished_whatever_dies(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn end_of_an_unlisted_room_is_finished_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::with_store(connect, Store::RedisLike).await;
     let steady = world.rooms().await;
     let mut ended = Vec::new();
@@ -69,14 +69,14 @@ async fn end_of_an_unlisted_room_is_finished_whatever_dies(_: PgPoolOptions, con
             break;
         }
     }
-    testkit::eventually("what was cut is over", || world.quiet()).await;
+    testkit::eventually("the cut work has ended", || world.quiet()).await;
     for _ in 0..3 {
-        world.hurry().await;
+        world.make_due().await;
         world.pass_time(Duration::seconds(16));
         steady.pass().await.unwrap();
     }
     for room in ended {
-        assert!(world.inside(&room).is_empty(), "{room}");
+        assert!(world.connected(&room).is_empty(), "{room}");
     }
     assert!(world.names().is_empty());
     assert!(world.to_close().await.is_empty());
@@ -96,7 +96,7 @@ async fn two_replicas_close_a_room_together(_: PgPoolOptions, connect: PgConnect
     let (first, second) = tokio::join!(one.close_due(), two.close_due());
     first.unwrap();
     second.unwrap();
-    assert!(world.names().is_empty() && world.inside(&record.room_name).is_empty());
+    assert!(world.names().is_empty() && world.connected(&record.room_name).is_empty());
     assert!(world.to_close().await.is_empty());
 }
 
@@ -113,7 +113,7 @@ async fn room_that_a_record_uses_again_is_not_closed(_: PgPoolOptions, connect: 
         ))
         .await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert_eq!(world.connected(&record.room_name).len(), 2);
     assert!(world.to_close().await.is_empty(), "the row is dropped");
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }

@@ -1,5 +1,5 @@
-//! No room without a ruler: LiveKit's Redis loses its data, and the participants talk on unlisted. A room that was lost is
-//! replaced at once, one that lives is kept until two checks lack its participants.
+//! LiveKit's Redis loses its data, and participants stay connected to rooms that are not listed. A lost room is replaced
+//! at once. A room in use is kept until two checks lack its participants.
 
 use chassis::status::Reason;
 use domain::{LiveRoomId, RoomStatus};
@@ -15,11 +15,11 @@ use crate::{
         owner, reason, refused,
         seats::person,
     },
-    live_seats::seen,
+    live_seats::join_and_connect,
 };
 use room_lifecycle::store::Record;
 
-/// A meeting that LiveKit's store has forgotten.
+/// A meeting that LiveKit's store has lost.
 async fn flushed(connect: PgConnectOptions) -> (World, Replica, Booking, Record) {
     let world = World::with_store(connect, Store::RedisLike).await;
     let rooms = world.rooms().await;
@@ -27,7 +27,7 @@ async fn flushed(connect: PgConnectOptions) -> (World, Replica, Booking, Record)
     world.join(&record.room_name, "observer");
     world.server().flush();
     assert!(world.names().is_empty());
-    assert_eq!(world.inside(&record.room_name).len(), 3, "they talk on");
+    assert_eq!(world.connected(&record.room_name).len(), 3, "the participants stay connected");
     (world, rooms, booking, record)
 }
 
@@ -40,32 +40,32 @@ async fn lost_room_is_replaced_at_once(_: PgPoolOptions, connect: PgConnectOptio
     world.check(&rooms, &record).await;
     let next = world.record(&booking).await;
     assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
-    assert_eq!(world.names(), [next.room_name], "what CreateRoom made to find out is gone");
+    assert_eq!(world.names(), [next.room_name], "the room that CreateRoom made for the check is deleted");
     assert!(world.to_close().await.is_empty());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn living_room_is_kept_when_its_list_is_lost(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn occupied_room_is_kept_when_its_list_is_lost(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     world.check(&rooms, &record).await;
     world.pass_time(Duration::seconds(4));
     world.check(&rooms, &record).await;
     let kept = world.record(&booking).await;
     assert_eq!((kept.generation, &kept.room_sid), (1, &record.room_sid));
-    assert_eq!(world.inside(&record.room_name).len(), 3);
+    assert_eq!(world.connected(&record.room_name).len(), 3);
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn living_room_is_replaced_after_two_checks(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn unlisted_room_is_replaced_after_two_checks(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     rooms.pass().await.unwrap();
     assert_eq!(world.record(&booking).await.generation, 1);
     world.pass_time(Duration::seconds(5));
-    rooms.drain().await.unwrap(); // the first check has marked it for then
+    rooms.drain().await.unwrap(); // the first check has set a mark for this time
     let next = world.record(&booking).await;
     assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
-    assert!(world.inside(&record.room_name).is_empty(), "sent to where someone rules");
+    assert!(world.connected(&record.room_name).is_empty(), "the unlisted room is closed");
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
     assert!(world.to_close().await.is_empty());
     world.join(&next.room_name, &booking.guest);
@@ -80,7 +80,7 @@ async fn room_that_is_listed_again_is_kept(_: PgPoolOptions, connect: PgConnectO
     rooms.pass().await.unwrap();
     world.server().leave(&record.room_name, "observer").unwrap();
     for who in [&booking.host, &booking.guest] {
-        world.join(&record.room_name, who); // both clients reconnect: LiveKit writes them down again
+        world.join(&record.room_name, who); // both clients reconnect, and LiveKit lists them again
     }
     for _ in 0..3 {
         world.pass_time(Duration::seconds(5));
@@ -88,7 +88,7 @@ async fn room_that_is_listed_again_is_kept(_: PgPoolOptions, connect: PgConnectO
     }
     let kept = world.record(&booking).await;
     assert_eq!((kept.generation, kept.unlisted_since), (1, None));
-    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert_eq!(world.connected(&record.room_name).len(), 2);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -109,7 +109,7 @@ async fn one_empty_list_never_ends_a_meeting(_: PgPoolOptions, connect: PgConnec
         world.check(&rooms, &record).await;
         world.pass_time(Duration::seconds(apart));
     }
-    // Two of them, but less than 5 s apart, and two that have nothing to do with each other.
+    // Two empty lists less than 5 s apart, and two that are too far apart to count together.
     for apart in [4, 61] {
         lie();
         world.check(&rooms, &record).await;
@@ -120,12 +120,12 @@ async fn one_empty_list_never_ends_a_meeting(_: PgPoolOptions, connect: PgConnec
         world.check(&rooms, &record).await;
     }
     assert_eq!(world.record(&booking).await.generation, 1);
-    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert_eq!(world.connected(&record.room_name).len(), 2);
     assert_eq!(world.server().calls("DeleteRoom"), 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn list_that_lacks_only_the_room_is_outweighed(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn occupied_room_is_kept_when_missing_in_list_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::with_store(connect, Store::RedisLike).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
@@ -135,7 +135,7 @@ async fn list_that_lacks_only_the_room_is_outweighed(_: PgPoolOptions, connect: 
         world.pass_time(Duration::seconds(6));
     }
     assert_eq!(world.record(&booking).await.generation, 1);
-    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert_eq!(world.connected(&record.room_name).len(), 2);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -143,12 +143,12 @@ async fn kick_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect:
     let (world, rooms, booking, record) = flushed(connect).await;
     assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
     rooms.watch().await.unwrap();
-    assert_eq!(world.inside(&record.room_name).len(), 3, "not after one check either");
+    assert_eq!(world.connected(&record.room_name).len(), 3, "one check is not enough");
     for _ in 0..3 {
         world.pass_time(Duration::seconds(1));
         rooms.watch().await.unwrap();
     }
-    assert!(world.inside(&record.room_name).is_empty());
+    assert!(world.connected(&record.room_name).is_empty());
     let next = world.record(&booking).await;
     assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
     world.join(&next.room_name, &booking.host);
@@ -158,11 +158,11 @@ async fn kick_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect:
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn last_one_kicked_is_out_of_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn last_kicked_participant_leaves_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::with_store(connect, Store::RedisLike).await;
     let rooms = world.rooms().await;
     let open = world.live(&rooms, 5).await;
-    seen(&world, &rooms, &open, "ann").await;
+    join_and_connect(&world, &rooms, &open, "ann").await;
     let record = world.live_record(&open).await;
     world.server().flush();
     assert!(rooms.kick_seated(&person(&open.room.host), LiveRoomId(open.room.id), "ann").await.unwrap());
@@ -170,7 +170,10 @@ async fn last_one_kicked_is_out_of_an_unlisted_room(_: PgPoolOptions, connect: P
         rooms.watch().await.unwrap();
         world.pass_time(Duration::seconds(1));
     }
-    assert!(world.inside(&record.room_name).is_empty(), "nobody else needs the room");
+    assert!(
+        world.connected(&record.room_name).is_empty(),
+        "the room is closed, as no other participant is in it"
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -179,7 +182,7 @@ async fn ban_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect: 
     let rooms = world.rooms().await;
     let open = world.live(&rooms, 5).await;
     for who in ["ann", "ben"] {
-        seen(&world, &rooms, &open, who).await;
+        join_and_connect(&world, &rooms, &open, who).await;
     }
     let record = world.live_record(&open).await;
     world.server().flush();
@@ -188,21 +191,21 @@ async fn ban_acts_within_seconds_in_an_unlisted_room(_: PgPoolOptions, connect: 
         rooms.watch().await.unwrap();
         world.pass_time(Duration::seconds(1));
     }
-    assert!(world.inside(&record.room_name).is_empty());
+    assert!(world.connected(&record.room_name).is_empty());
     assert_eq!(world.live_record(&open).await.generation, 2);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn one_lost_among_listed_is_out_after_a_kick(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn unlisted_participant_is_out_after_a_kick(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     world.server().leave(&record.room_name, "observer").unwrap(); // the room is listed again, with a count of two
     world.join(&record.room_name, &booking.host);
     assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
     rooms.watch().await.unwrap();
-    assert_eq!(world.inside(&record.room_name).len(), 2);
+    assert_eq!(world.connected(&record.room_name).len(), 2);
     world.pass_time(Duration::seconds(5));
     rooms.watch().await.unwrap();
-    assert!(world.inside(&record.room_name).is_empty());
+    assert!(world.connected(&record.room_name).is_empty());
     assert_eq!(world.record(&booking).await.generation, 2);
 }
 
@@ -212,7 +215,7 @@ async fn kick_that_livekit_carries_out_disturbs_no_others(_: PgPoolOptions, conn
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     assert!(rooms.kick(owner(&booking), &booking.guest).await.unwrap());
-    // Its webhook is lost, and lists lie for a while.
+    // The webhook is lost, and lists are empty for some seconds.
     for method in ["ListRooms", "ListParticipants"] {
         world.server().faults().set(method, Fault::EmptyList);
     }
@@ -222,7 +225,7 @@ async fn kick_that_livekit_carries_out_disturbs_no_others(_: PgPoolOptions, conn
     }
     world.server().faults().clear();
     rooms.watch().await.unwrap();
-    assert_eq!(world.inside(&record.room_name), [booking.host.as_str()]);
+    assert_eq!(world.connected(&record.room_name), [booking.host.as_str()]);
     assert_eq!(world.record(&booking).await.generation, 1);
 }
 
@@ -231,7 +234,7 @@ async fn end_acts_at_once_in_an_unlisted_room(_: PgPoolOptions, connect: PgConne
     let (world, rooms, booking, record) = flushed(connect).await;
     world.complete(&booking).await;
     rooms.drain().await.unwrap();
-    assert!(world.inside(&record.room_name).is_empty());
+    assert!(world.connected(&record.room_name).is_empty());
     assert!(world.to_close().await.is_empty());
     assert_eq!(world.record(&booking).await.status, RoomStatus::Ended);
     assert!(world.names().is_empty());
@@ -246,7 +249,7 @@ async fn end_acts_at_once_in_an_unlisted_room(_: PgPoolOptions, connect: PgConne
     rooms.change_session(&person(&open.room.host), LiveRoomId(open.room.id), Verb::End).await.unwrap();
     nest.end(&rooms, &key(1)).await.unwrap();
     for room in [&live.room_name, &nested.room_name] {
-        assert!(world.inside(room).is_empty(), "{room}");
+        assert!(world.connected(room).is_empty(), "{room}");
     }
 }
 
@@ -254,13 +257,13 @@ async fn end_acts_at_once_in_an_unlisted_room(_: PgPoolOptions, connect: PgConne
 async fn no_token_is_given_for_an_unlisted_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     assert_eq!(reason(rooms.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
-    assert_eq!(world.inside(&record.room_name).len(), 3, "LiveKit would answer the token with 404");
+    assert_eq!(world.connected(&record.room_name).len(), 3, "LiveKit would refuse the token with 404");
     world.pass_time(Duration::seconds(5));
-    let other = world.rooms().await; // who fails shares the failure for a second
+    let other = world.rooms().await; // a replica shares its failure for a second
     let next = other.ensure(owner(&booking), true).await.unwrap();
     assert_eq!(next.generation, 2);
     world.join(&next.room_name, &booking.host);
-    assert!(world.inside(&record.room_name).is_empty());
+    assert!(world.connected(&record.room_name).is_empty());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -270,29 +273,29 @@ async fn unlisted_room_is_left_alone_where_deletion_is_off(_: PgPoolOptions, con
     drop(rooms);
     let before = world.server().all_calls();
     world.check(&elsewhere, &record).await;
-    let old = world.inside(&record.room_name);
-    assert_eq!(old.len(), 3, "the original's meeting goes on");
-    assert_eq!(world.record(&booking).await.generation, 2, "as for every room that lists lack");
-    let made = before.get("CreateRoom").copied().unwrap_or_default();
-    assert_eq!(world.server().calls("CreateRoom"), made + 1, "only the next generation's");
+    let old = world.connected(&record.room_name);
+    assert_eq!(old.len(), 3, "the original's meeting is not closed");
+    assert_eq!(world.record(&booking).await.generation, 2, "as for every room that is not listed");
+    let created = before.get("CreateRoom").copied().unwrap_or_default();
+    assert_eq!(world.server().calls("CreateRoom"), created + 1, "only the call for the next generation");
     assert_eq!(world.server().calls("DeleteRoom"), 0);
     assert!(world.to_close().await.is_empty());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn failing_create_room_gives_nothing_up(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn failed_create_room_replaces_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, booking, record) = flushed(connect).await;
     for fault in [refused(), Fault::BadGateway, Fault::FailAfterEffect] {
         world.server().faults().set_next("CreateRoom", 1, fault);
         world.server().flush();
         assert!(rooms.reconcile(&[record.id]).await.unwrap().is_empty());
         world.pass_time(Duration::seconds(6));
-        let other = world.rooms().await; // who fails shares the failure for a second
+        let other = world.rooms().await; // a replica shares its failure for a second
         world.server().faults().set_next("CreateRoom", 1, refused());
         world.server().flush();
         assert_eq!(reason(other.ensure(owner(&booking), true).await), Reason::LivekitUnavailable);
         world.pass_time(Duration::seconds(6));
     }
     assert_eq!(world.record(&booking).await.generation, 1);
-    assert_eq!(world.inside(&record.room_name).len(), 3);
+    assert_eq!(world.connected(&record.room_name).len(), 3);
 }

@@ -1,5 +1,5 @@
-//! An unlisted room is replaced whole or not at all, whoever dies and however many are at it; and whoever was in it has
-//! left with it.
+//! The replacement of an unlisted room is atomic, also with crashes and concurrent replicas. Its participants have left
+//! with it.
 
 use domain::{LiveSessionId, RoomStatus};
 use livekit_dev::Store;
@@ -13,11 +13,11 @@ use time::Duration;
 use crate::{
     crashes::{cut, cuts},
     harness::{World, owner},
-    live_seats::seen,
+    live_seats::join_and_connect,
 };
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replacement_is_finished_whatever_dies(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn replacement_is_finished_after_a_crash(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::with_store(connect, Store::RedisLike).await;
     let steady = world.rooms().await;
     for polls in cuts().step_by(5) {
@@ -30,24 +30,24 @@ async fn replacement_is_finished_whatever_dies(_: PgPoolOptions, connect: PgConn
         drop(dies);
         finish(&world, &steady).await;
         assert_eq!(world.record(&booking).await.generation, 2, "cut at {polls}");
-        assert!(world.inside(&record.room_name).is_empty(), "cut at {polls}");
+        assert!(world.connected(&record.room_name).is_empty(), "cut at {polls}");
         assert_eq!(world.status(&booking, &booking.guest).await, "left");
         world.assert_one_room_per_open_owner().await;
         assert!(world.to_close().await.is_empty());
         if whole {
-            assert!(polls > 1, "there was something to cut");
+            assert!(polls > 1, "the first cut came before the end");
             break;
         }
-        world.complete(&booking).await; // out of the way of the next flush
+        world.complete(&booking).await; // keeps this room out of the next flush
         steady.drain().await.unwrap();
     }
 }
 
-/// Passes of a replica that lives.
+/// Runs passes of a surviving replica.
 async fn finish(world: &World, rooms: &Rooms) {
-    testkit::eventually("what was cut is over", || world.quiet()).await;
+    testkit::eventually("the cut work has ended", || world.quiet()).await;
     for _ in 0..2 {
-        world.hurry().await;
+        world.make_due().await;
         world.pass_time(Duration::seconds(16));
         rooms.pass().await.unwrap();
     }
@@ -69,7 +69,7 @@ async fn two_replicas_replace_an_unlisted_room_once(_: PgPoolOptions, connect: P
         }
         let next = world.record(&booking).await;
         assert_eq!((next.generation, next.status), (2, RoomStatus::Active));
-        assert!(world.inside(&record.room_name).is_empty());
+        assert!(world.connected(&record.room_name).is_empty());
         assert_eq!(one.ensure(owner(&booking), true).await.unwrap().generation, 2);
         finish(&world, &two).await;
         world.assert_one_room_per_open_owner().await;
@@ -89,7 +89,7 @@ async fn two_replicas_replace_a_lost_room_once(_: PgPoolOptions, connect: PgConn
         let (first, second) = tokio::join!(one.reconcile(&ids), two.reconcile(&ids));
         first.unwrap();
         second.unwrap();
-        // The second one may find the room that the first one has created: then it is adopted.
+        // The second replica may find the room that the first one created, and adopt it.
         assert_eq!(world.record(&booking).await.status, RoomStatus::Active);
         finish(&world, &two).await;
         world.assert_one_room_per_open_owner().await;
@@ -99,12 +99,12 @@ async fn two_replicas_replace_a_lost_room_once(_: PgPoolOptions, connect: PgConn
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn who_was_in_a_lost_room_has_left_with_it(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn participants_of_a_lost_room_have_left(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, _) = world.meeting(&rooms).await;
     let open = world.live(&rooms, 5).await;
-    seen(&world, &rooms, &open, "ann").await;
+    join_and_connect(&world, &rooms, &open, "ann").await;
     assert_eq!(world.numbers(&open).await.0, 1);
     world.server().restart();
     let next = rooms.ensure(owner(&booking), true).await.unwrap();
@@ -114,17 +114,17 @@ async fn who_was_in_a_lost_room_has_left_with_it(_: PgPoolOptions, connect: PgCo
     }
     rooms.ensure(domain::Owner::LiveSession(LiveSessionId(open.session)), true).await.unwrap();
     assert_eq!(world.live_record(&open).await.generation, 2);
-    assert!(world.written(&open, "ann").await.disconnected, "the seat is kept for them, empty");
-    assert_eq!(world.numbers(&open).await.0, 0, "nor do viewers count who are not there");
+    assert!(world.seat_row(&open, "ann").await.disconnected, "the seat is held");
+    assert_eq!(world.numbers(&open).await.0, 0, "disconnected viewers do not count");
 
     world.enter(&open, "ann").await;
-    world.see(&rooms, &open).await;
-    assert!(!world.written(&open, "ann").await.disconnected);
+    world.check_live(&rooms, &open).await;
+    assert!(!world.seat_row(&open, "ann").await.disconnected);
     assert_eq!(world.numbers(&open).await.0, 1);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn look_of_a_lost_room_brings_nobody_back(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn old_check_of_a_lost_room_rejoins_no_participant(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
@@ -144,12 +144,12 @@ async fn look_of_a_lost_room_brings_nobody_back(_: PgPoolOptions, connect: PgCon
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn who_was_in_a_room_that_was_recreated_has_left(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn participant_of_a_recreated_room_has_left(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
-    world.remake_on_livekit(&record.room_name).await;
-    world.join(&record.room_name, &booking.host); // back before the first check
+    world.recreate_on_livekit(&record.room_name).await;
+    world.join(&record.room_name, &booking.host); // rejoins before the first check
     world.check(&rooms, &record).await;
     assert_ne!(world.record(&booking).await.room_sid, record.room_sid);
     assert_eq!(world.status(&booking, &booking.host).await, "joined");

@@ -1,4 +1,4 @@
-//! Webhooks: believed only as signed, stored once, and no more than a mark (correctness.md §8).
+//! Webhooks: accepted only with a valid signature, stored once, and only setting a mark (correctness.md §8).
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chassis::{clock::Clock, status::Reason};
@@ -12,7 +12,7 @@ use time::Duration;
 
 use crate::harness::{World, reason};
 
-/// The token LiveKit sends with a body, with whatever a test changes in its claims.
+/// Signs the token that LiveKit sends with a body. `amend` changes its claims.
 pub fn sign(key: &str, secret: &str, body: &[u8], amend: impl FnOnce(&mut Value)) -> String {
     let now = Clock::default().now().unix_timestamp();
     let mut claims = json!({
@@ -71,18 +71,18 @@ async fn webhooks_of_probe_rooms_are_not_stored(_: PgPoolOptions, connect: PgCon
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_good_one_is_stored_and_marks_its_room_once(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn valid_webhook_is_stored_and_marks_its_room_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
-    let mut heard = sqlx::postgres::PgListener::connect_with(&world.pool).await.unwrap();
-    heard.listen("room_marks").await.unwrap();
+    let mut listener = sqlx::postgres::PgListener::connect_with(&world.pool).await.unwrap();
+    listener.listen("room_marks").await.unwrap();
     let body = event("EV_1", "participant_joined", &record, "ann", "PA_1");
     for _ in 0..3 {
         rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
     }
     assert_eq!((world.stored().await, world.marks(record.id.0).await), (1, 1));
-    heard.recv().await.unwrap();
+    listener.recv().await.unwrap();
     let stored = sqlx::query!("select * from livekit_events where event_id = 'EV_1'")
         .fetch_one(&world.pool)
         .await
@@ -93,11 +93,15 @@ async fn a_good_one_is_stored_and_marks_its_room_once(_: PgPoolOptions, connect:
     assert!(!stored.payload.to_string().contains("secret of LiveKit"));
 }
 
+/// The token's claims without a signature, under the algorithm "none".
+fn without_algorithm(token: &str) -> String {
+    let claims = token.split('.').nth(1).unwrap();
+    let none = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+    format!("{none}.{claims}.")
+}
+
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whatever_is_not_signed_for_this_body_and_time_is_refused(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn webhook_is_refused_when_its_signature_is_wrong(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
@@ -114,21 +118,16 @@ async fn whatever_is_not_signed_for_this_body_and_time_is_refused(
         world
             .signed_but(&body, move |claims| claims["exp"] = json!(claims["nbf"].as_i64().unwrap() + seconds))
     };
-    let unsigned = {
-        let parts: Vec<String> = world.signed(&body).split('.').map(str::to_owned).collect();
-        let none = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
-        format!("{none}.{}.", parts[1])
-    };
     for (what, token) in [
         ("nothing", String::new()),
         ("no token", "Bearer x.y.z".to_owned()),
-        ("no algorithm", unsigned),
+        ("no algorithm", without_algorithm(&world.signed(&body))),
         ("another secret", sign(key, &testkit::secret(), &body, |_| {})),
         ("an old key", set("iss", json!("old-key"))),
         ("no issuer", without("iss")),
         ("another body", world.signed(b"{}")),
         ("no hash", without("sha256")),
-        ("a hash that is none", set("sha256", json!("%%%"))),
+        ("an invalid hash", set("sha256", json!("%%%"))),
         ("an empty hash", set("sha256", json!(""))),
         ("no end", without("exp")),
         ("expired", set("exp", json!(now - 61))),
@@ -154,7 +153,7 @@ async fn whatever_is_not_signed_for_this_body_and_time_is_refused(
         let now = Clock::default().now().unix_timestamp();
         let early = rooms.receive_webhook(&set("nbf", json!(now + 61)), &body).await;
         if Clock::default().now().unix_timestamp() == now {
-            return assert_eq!(reason(early), Reason::Unauthenticated, "a second too early");
+            return assert_eq!(reason(early), Reason::Unauthenticated, "one second too early");
         }
     }
 }
@@ -180,7 +179,7 @@ async fn two_keys_are_accepted_while_one_is_replaced(_: PgPoolOptions, connect: 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_body_of_a_newer_server_is_understood(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn body_of_a_newer_server_is_accepted(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
@@ -196,7 +195,7 @@ async fn a_body_of_a_newer_server_is_understood(_: PgPoolOptions, connect: PgCon
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_postgres_cannot_store_is_left_out(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn nul_characters_are_removed_before_storing(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (_, record) = world.open_room(&rooms).await;
@@ -216,7 +215,7 @@ async fn what_postgres_cannot_store_is_left_out(_: PgPoolOptions, connect: PgCon
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn odd_bodies_are_stored_or_refused_but_never_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn odd_bodies_are_stored_or_refused(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for body in [&b"not json"[..], b"", b"{\"id\":", b"\xff\xfe"] {
@@ -227,7 +226,7 @@ async fn odd_bodies_are_stored_or_refused_but_never_a_failure(_: PgPoolOptions, 
     assert_eq!(world.stored().await, 0);
     for (n, body) in [&b"[]"[..], b"7", b"null", b"{}", br#"{"id": 7, "room": "x"}"#].into_iter().enumerate()
     {
-        // No id: the body itself says whether it was here before.
+        // Without an id, the body itself identifies the event.
         for _ in 0..2 {
             rooms.receive_webhook(&world.signed(body), body).await.unwrap();
         }
@@ -239,20 +238,17 @@ async fn odd_bodies_are_stored_or_refused_but_never_a_failure(_: PgPoolOptions, 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn one_for_a_room_that_is_not_ours_is_stored_without_a_mark(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn webhook_of_a_foreign_room_is_stored_without_a_mark(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
-    let body = br#"{"id": "EV_1", "event": "room_started", "room": {"name": "somebody-else"}}"#;
+    let body = br#"{"id": "EV_1", "event": "room_started", "room": {"name": "foreign-room"}}"#;
     rooms.receive_webhook(&world.signed(body), body).await.unwrap();
     let marks = sqlx::query_scalar!(r#"select count(*) as "n!" from room_marks"#);
     assert_eq!((world.stored().await, marks.fetch_one(&world.pool).await.unwrap()), (1, 0));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn without_a_database_livekit_is_told_to_try_again(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn webhook_is_unavailable_when_the_database_is_down(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let (rooms, wire) = world.rooms_on_a_wire().await;
     let body = br#"{"id": "EV_1", "event": "room_started"}"#;
@@ -264,10 +260,7 @@ async fn without_a_database_livekit_is_told_to_try_again(_: PgPoolOptions, conne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn with_a_clock_an_hour_off_webhooks_are_refused_and_passes_do_without(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn webhooks_are_refused_when_the_clock_is_an_hour_off(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     for hours in [-1, 1] {
         let rooms = world.rooms_with(|config| config.clock = Clock::off_by(Duration::hours(hours))).await;

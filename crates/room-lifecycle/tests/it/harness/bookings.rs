@@ -1,4 +1,4 @@
-//! Bookings and what their rooms' records say.
+//! Bookings and the records of their rooms.
 
 use domain::{Owner, SessionId};
 use room_lifecycle::{
@@ -22,7 +22,7 @@ impl World {
         (booking, record)
     }
 
-    /// A booking that is open now, with both people in its room.
+    /// A booking that is open now, with host and guest in its room.
     pub async fn meeting(&self, rooms: &Rooms) -> (Booking, Record) {
         let (booking, record) = self.open_room(rooms).await;
         for who in [&booking.host, &booking.guest] {
@@ -32,12 +32,12 @@ impl World {
         (booking, record)
     }
 
-    /// One check of a room, which goes well.
+    /// Checks a room. The check must succeed.
     pub async fn check(&self, rooms: &Rooms, record: &Record) {
         assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id]);
     }
 
-    /// The names that committed rows say are to be closed.
+    /// The room names in `rooms_to_close`, sorted.
     pub async fn to_close(&self) -> Vec<String> {
         sqlx::query_scalar!("select room_name from rooms_to_close order by room_name")
             .fetch_all(&self.pool)
@@ -73,7 +73,7 @@ impl World {
         .unwrap();
     }
 
-    /// The status of a person in a booking's room.
+    /// The status of a participant in a booking's room.
     pub async fn status(&self, booking: &Booking, user: &str) -> String {
         sqlx::query_scalar!(
             "select p.status from livekit_participants p join livekit_rooms r on r.id = p.room_id
@@ -93,8 +93,8 @@ impl World {
             .unwrap()
     }
 
-    /// Everything that is marked or failed is due again.
-    pub async fn hurry(&self) {
+    /// Makes all marks and failed rooms due.
+    pub async fn make_due(&self) {
         sqlx::query!("update room_marks set not_before = app_now() where not_before > app_now()")
             .execute(&self.pool)
             .await

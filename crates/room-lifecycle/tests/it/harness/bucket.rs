@@ -1,4 +1,4 @@
-//! A bucket on an S3 server that is not ours: it checks every signature.
+//! A bucket on a third-party S3 server that checks every signature.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ impl Bucket {
         Self { root, endpoint, secret, serving }
     }
 
-    /// Where a recorder of this bucket writes.
+    /// The folder that a recorder of this bucket writes to.
     pub fn path(&self) -> PathBuf {
         self.root.path().join(NAME)
     }
@@ -59,7 +59,7 @@ impl Bucket {
     }
 }
 
-/// The bucket as it is where `endpoint` serves it and accepts this secret.
+/// Settings of the bucket for this endpoint and secret.
 pub fn settings(endpoint: Url, secret: &str) -> OutputSettings {
     OutputSettings::Bucket {
         name: NAME.to_owned(),

@@ -1,4 +1,5 @@
-//! What time it is: it hardly moves by itself, but by the test. Pools whose connections are told before each use.
+//! The database's clock. It runs slowly, and the test moves it. The pools set its offset before each use of a
+//! connection.
 
 use std::sync::{
     Arc,
@@ -14,7 +15,7 @@ use time::Duration;
 use super::World;
 
 impl World {
-    /// Moves the database's clock for everybody, forwards or back.
+    /// Moves the database's clock of all replicas, forwards or back.
     pub fn pass_time(&self, by: Duration) {
         self.offset_ms.fetch_add(i64::try_from(by.whole_milliseconds()).unwrap(), Ordering::Relaxed);
     }
@@ -25,7 +26,7 @@ pub(super) fn pool(
     offset: &Arc<AtomicI64>,
     role: Option<&'static str>,
 ) -> PgPool {
-    // Longer than a service waits: a machine that is busy with other tests is no outage.
+    // Longer than a service waits: a machine that is busy with other tests must not look like an outage.
     options(offset, role)
         .acquire_timeout(std::time::Duration::from_secs(10))
         .connect_lazy_with(connect.clone())

@@ -1,4 +1,4 @@
-//! Hosts, their live rooms, and what must hold of those.
+//! Hosts, their live rooms, and the invariants of live rooms.
 
 use chassis::status::Refusal;
 use domain::{LiveRoomId, LiveStatus};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::World;
 
-/// A person with a live room.
+/// A user with a live room.
 #[derive(Clone, Debug)]
 pub struct Host {
     pub caller: Caller,
@@ -21,7 +21,7 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn wish(&self) -> GoLiveRequest {
+    pub fn request(&self) -> GoLiveRequest {
         GoLiveRequest {
             caller: Some(self.caller.clone()),
             room_id: self.room.id.to_string(),
@@ -29,9 +29,9 @@ impl Host {
         }
     }
 
-    /// Goes live now, as if the service had been asked.
+    /// Goes live now, through the gRPC service.
     pub async fn go_live(&self, rooms: &Rooms) -> Result<GoLiveResponse, Refusal> {
-        go_live(rooms, self.wish()).await
+        go_live(rooms, self.request()).await
     }
 
     pub async fn change(&self, rooms: &Rooms, verb: Verb) -> Result<Live, Refusal> {
@@ -39,8 +39,8 @@ impl Host {
     }
 }
 
-pub async fn go_live(rooms: &Rooms, wish: GoLiveRequest) -> Result<GoLiveResponse, Refusal> {
-    match LiveRoomService::go_live(rooms, Request::new(wish)).await {
+pub async fn go_live(rooms: &Rooms, request: GoLiveRequest) -> Result<GoLiveResponse, Refusal> {
+    match LiveRoomService::go_live(rooms, Request::new(request)).await {
         Ok(answer) => Ok(answer.into_inner()),
         Err(status) => Err(Refusal::from_status(&status)),
     }
@@ -61,14 +61,14 @@ impl World {
         Host { caller: Caller { name: "Hanna Host".to_owned(), ..person(&id) }, room }
     }
 
-    /// A host with a session as it stands in the database.
+    /// A host with a session in this status. The session has no room on LiveKit.
     pub async fn host_with(&self, status: LiveStatus) -> (Host, Uuid) {
         let host = self.host().await;
         let session = live_session(&self.pool, &host.room, status).await;
         (host, session)
     }
 
-    /// Moves a session's plan.
+    /// Sets a session's planned start and end.
     pub async fn set_plan(&self, session: Uuid, starts_in_minutes: i32, ends_in_minutes: Option<i32>) {
         sqlx::query!(
             "update live_room_sessions
@@ -98,7 +98,7 @@ impl World {
             .unwrap()
     }
 
-    /// What operators count.
+    /// Counts stuck rooms as operators do.
     pub async fn stuck(&self) -> i64 {
         sqlx::query_scalar!(
             r#"select count(*) as "n!" from live_rooms
@@ -112,7 +112,7 @@ impl World {
         .unwrap()
     }
 
-    /// I3, I5 and I6, as far as the database alone knows.
+    /// Asserts I3, I5 and I6, as far as the database shows them.
     pub async fn assert_live_rooms_whole(&self) {
         assert_eq!(self.stuck().await, 0);
         let unsettled = sqlx::query_scalar!(r#"select id as "id!" from unsettled_live_rooms"#);

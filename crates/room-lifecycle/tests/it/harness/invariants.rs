@@ -1,9 +1,9 @@
-//! What holds whatever happened.
+//! Invariants that hold after every scenario.
 
 use super::World;
 
 impl World {
-    /// Every open owner that has a record has exactly its room on LiveKit, and there is no other room of ours.
+    /// Asserts that every open owner with a record has exactly its room on LiveKit, and that there is no other room.
     pub async fn assert_one_room_per_open_owner(&self) {
         let mut wanted = sqlx::query_scalar!(
             "select r.room_name from livekit_rooms r join room_owners o on o.owner = r.owner and o.open

@@ -1,4 +1,4 @@
-//! What is on LiveKit, and what others do to it.
+//! The state of LiveKit, and changes by participants and operators.
 
 use domain::{Grants, Source};
 use livekit_api::{
@@ -16,10 +16,10 @@ impl World {
         &self.livekit.server
     }
 
-    /// Resolves when so many calls of this method have come to LiveKit.
+    /// Resolves when LiveKit has received this many calls of the method.
     pub async fn reached(&self, method: &str, calls: u64) {
-        let patience = std::time::Duration::from_secs(10);
-        tokio::time::timeout(patience, self.server().calls_reach(method, calls)).await.unwrap();
+        let timeout = std::time::Duration::from_secs(10);
+        tokio::time::timeout(timeout, self.server().calls_reach(method, calls)).await.unwrap();
     }
 
     /// The rooms on LiveKit, sorted.
@@ -29,12 +29,12 @@ impl World {
         names
     }
 
-    /// Who talks there, sorted, whatever LiveKit lists.
-    pub fn inside(&self, room: &str) -> Vec<String> {
-        let mut inside: Vec<String> =
+    /// The identities that are connected, sorted, even where LiveKit does not list them.
+    pub fn connected(&self, room: &str) -> Vec<String> {
+        let mut identities: Vec<String> =
             self.server().connected(room).into_iter().map(|one| one.identity).collect();
-        inside.sort();
-        inside
+        identities.sort();
+        identities
     }
 
     pub fn token(&self, room: &str, identity: &str) -> String {
@@ -44,7 +44,7 @@ impl World {
         )
     }
 
-    /// A token with these rights, as the token service gives it.
+    /// A token with these grants, as the token service signs it.
     pub fn token_for(&self, room: &str, identity: &str, grants: Grants) -> String {
         let sources = grants.publish.iter().copied().map(Source::as_str).map(str::to_owned);
         let grants = VideoGrants {
@@ -73,20 +73,20 @@ impl World {
         self.server().join(&self.token(room, identity)).unwrap()
     }
 
-    /// LiveKit's API as an operator has it.
+    /// LiveKit's API with an operator's rights.
     pub fn admin(&self) -> RoomClient {
         let settings = &self.livekit.settings;
         RoomClient::with_api_key(&settings.url, &settings.api_key, settings.api_secret.expose_secret())
     }
 
-    /// The room is lost, and a join has made it anew: another SID, nobody's metadata.
-    pub async fn remake_on_livekit(&self, name: &str) {
+    /// Deletes the room and recreates it, as a join does after a loss: with another SID and without metadata.
+    pub async fn recreate_on_livekit(&self, name: &str) {
         self.admin().delete_room(name).await.unwrap();
         self.admin().create_room(name, CreateRoomOptions::default()).await.unwrap();
     }
 }
 
-/// Any error LiveKit can give before it did anything.
+/// An error that LiveKit returns before it has changed anything.
 pub fn refused() -> Fault {
     Fault::Refuse { code: livekit_dev::Code::Internal }
 }

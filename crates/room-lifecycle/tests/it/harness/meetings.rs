@@ -1,4 +1,4 @@
-//! Meetings on a LiveKit with Redis, whose participants are probed turn by turn.
+//! Meetings on a LiveKit with Redis, whose participants are probed every second.
 
 use livekit_dev::Store;
 use room_lifecycle::{Rooms, store::Record};
@@ -8,7 +8,7 @@ use time::Duration;
 use super::{Booking, Replica, World};
 use crate::webhooks::event;
 
-/// A booking with its host and its guest inside, on a LiveKit with Redis.
+/// A booking whose host and guest are in the room.
 pub struct Meeting {
     pub booking: Booking,
     pub record: Record,
@@ -26,11 +26,11 @@ impl World {
         let meeting = Meeting { booking, record };
         self.enter_meeting(rooms, &meeting, &meeting.booking.host).await;
         self.enter_meeting(rooms, &meeting, &meeting.booking.guest).await;
-        assert_eq!(self.both(&meeting).await, ["joined", "joined"]);
+        assert_eq!(self.statuses(&meeting).await, ["joined", "joined"]);
         meeting
     }
 
-    /// Joins, and a check finds them.
+    /// Joins and checks the room. Returns the participant's SID.
     pub async fn enter_meeting(&self, rooms: &Rooms, meeting: &Meeting, who: &str) -> String {
         let sid = self.join(&meeting.record.room_name, who).sid;
         self.check_meeting(rooms, meeting).await;
@@ -42,13 +42,13 @@ impl World {
         assert_eq!(rooms.reconcile(&[id]).await.unwrap(), [id]);
     }
 
-    pub async fn both(&self, meeting: &Meeting) -> [String; 2] {
+    pub async fn statuses(&self, meeting: &Meeting) -> [String; 2] {
         let booking = &meeting.booking;
         [self.status(booking, &booking.host).await, self.status(booking, &booking.guest).await]
     }
 
-    /// Turns of one second each.
-    pub async fn turns(&self, rooms: &Rooms, seconds: u32) {
+    /// Runs the probe loop once a second for this time.
+    pub async fn watch_seconds(&self, rooms: &Rooms, seconds: u32) {
         for _ in 0..seconds {
             self.pass_time(Duration::SECOND);
             rooms.watch_ghosts().await.unwrap();
@@ -59,8 +59,8 @@ impl World {
         self.server().calls("UpdateSubscriptions")
     }
 
-    /// A webhook about this participant.
-    pub async fn tell(&self, rooms: &Rooms, record: &Record, kind: &str, who: &str, sid: &str) {
+    /// Delivers a webhook about this participant.
+    pub async fn send_webhook(&self, rooms: &Rooms, record: &Record, kind: &str, who: &str, sid: &str) {
         let body = event(&format!("EV_{kind}_{sid}"), kind, record, who, sid);
         rooms.receive_webhook(&self.signed(&body), &body).await.unwrap();
     }

@@ -1,12 +1,12 @@
-//! Recordings of nests, over gRPC as the gateway asks for them.
+//! Recordings of nests, over gRPC as the gateway calls it.
 
 use chassis::status::Refusal;
 use domain::{NestRole, RecordingId};
 use futures::TryStreamExt;
 use proto::room::v1::{
-    CreateNestRequest, ListRecordingsRequest, Proof, ReadStreamRequest, Recording as Told, RecordingPlace,
-    RecordingRequest, StartRecordingRequest, read_recording_response::Part, recording_place::Place,
-    recording_service_server::RecordingService,
+    CreateNestRequest, ListRecordingsRequest, Proof, ReadStreamRequest, Recording as WireRecording,
+    RecordingPlace, RecordingRequest, StartRecordingRequest, read_recording_response::Part,
+    recording_place::Place, recording_service_server::RecordingService,
 };
 use room_lifecycle::{Rooms, recordings::Recording};
 use tonic::Request;
@@ -14,10 +14,10 @@ use tonic::Request;
 use super::{
     World,
     hosts::person,
-    nests::{OpenNest, create, key, proof, told},
+    nests::{OpenNest, create, key, outcome, proof},
 };
 
-/// Recordings of one nest, by one key.
+/// Calls about recordings of one nest, by one key.
 pub struct By<'a> {
     pub rooms: &'a Rooms,
     pub nest: &'a OpenNest,
@@ -34,44 +34,44 @@ impl By<'_> {
         Request::new(RecordingRequest { caller, place, recording_id: id.to_owned(), proof })
     }
 
-    pub async fn start(&self) -> Result<Told, Refusal> {
+    pub async fn start(&self) -> Result<WireRecording, Refusal> {
         self.start_with(proof()).await
     }
 
-    pub async fn start_with(&self, proof: Proof) -> Result<Told, Refusal> {
+    pub async fn start_with(&self, proof: Proof) -> Result<WireRecording, Refusal> {
         let request = StartRecordingRequest {
             caller: Some(person(self.key)),
             place: Some(self.place()),
             proof: Some(proof),
             ..StartRecordingRequest::default()
         };
-        Ok(told(RecordingService::start_recording(self.rooms, Request::new(request)).await)?
+        Ok(outcome(RecordingService::start_recording(self.rooms, Request::new(request)).await)?
             .recording
             .unwrap())
     }
 
-    pub async fn stop(&self, id: &str) -> Result<Told, Refusal> {
+    pub async fn stop(&self, id: &str) -> Result<WireRecording, Refusal> {
         self.stop_with(id, Some(proof())).await
     }
 
-    pub async fn stop_with(&self, id: &str, proof: Option<Proof>) -> Result<Told, Refusal> {
+    pub async fn stop_with(&self, id: &str, proof: Option<Proof>) -> Result<WireRecording, Refusal> {
         let request = self.request(id, proof);
-        Ok(told(RecordingService::stop_recording(self.rooms, request).await)?.recording.unwrap())
+        Ok(outcome(RecordingService::stop_recording(self.rooms, request).await)?.recording.unwrap())
     }
 
     pub async fn delete(&self, id: &str) -> Result<(), Refusal> {
         let request = self.request(id, Some(proof()));
-        told(RecordingService::delete_recording(self.rooms, request).await).map(drop)
+        outcome(RecordingService::delete_recording(self.rooms, request).await).map(drop)
     }
 
-    pub async fn get(&self, id: &str) -> Result<Told, Refusal> {
-        Ok(told(self.rooms.get_recording(self.request(id, None)).await)?.recording.unwrap())
+    pub async fn get(&self, id: &str) -> Result<WireRecording, Refusal> {
+        Ok(outcome(self.rooms.get_recording(self.request(id, None)).await)?.recording.unwrap())
     }
 
-    pub async fn list(&self) -> Result<Vec<Told>, Refusal> {
+    pub async fn list(&self) -> Result<Vec<WireRecording>, Refusal> {
         let (caller, place) = (Some(person(self.key)), Some(self.place()));
         let request = ListRecordingsRequest { caller, place, ..ListRecordingsRequest::default() };
-        Ok(told(self.rooms.list_recordings(Request::new(request)).await)?.recordings)
+        Ok(outcome(self.rooms.list_recordings(Request::new(request)).await)?.recordings)
     }
 }
 
@@ -80,10 +80,10 @@ impl OpenNest {
         By { rooms, nest: self, key: &self.host }
     }
 
-    /// A file of the nest's stream.
+    /// Reads a file of the nest's stream.
     pub async fn play(&self, rooms: &Rooms, file: &str) -> Result<Vec<u8>, Refusal> {
         let request = ReadStreamRequest { nest_id: self.id.to_string(), file: file.to_owned() };
-        let parts = told(RecordingService::read_stream(rooms, Request::new(request)).await)?;
+        let parts = outcome(RecordingService::read_stream(rooms, Request::new(request)).await)?;
         let parts: Vec<_> = parts.try_collect().await.unwrap();
         let bytes = parts.into_iter().filter_map(|part| match part.part {
             Some(Part::Bytes(bytes)) => Some(bytes),
@@ -94,7 +94,7 @@ impl OpenNest {
 }
 
 impl World {
-    /// A nest that wants to be streamed, with its host in it.
+    /// A nest with HLS streaming requested, with its host in it.
     pub async fn streamed_nest(&self, rooms: &Rooms) -> OpenNest {
         let request = CreateNestRequest {
             caller: Some(person(&key(1))),
@@ -105,7 +105,7 @@ impl World {
         let nest = create(rooms, request).await.unwrap();
         let nest = OpenNest { id: nest.id.parse().unwrap(), host: nest.host };
         self.enter_nest(&nest, &key(1), NestRole::Admin { speaks: true }).await;
-        self.look_at_nest(rooms, &nest).await;
+        self.check_nest(rooms, &nest).await;
         nest
     }
 
@@ -118,12 +118,12 @@ impl World {
         );
         let mut found = Vec::new();
         for id in ids.fetch_all(&self.pool).await.unwrap() {
-            found.extend(self.kept(RecordingId(id)).await);
+            found.extend(self.recording_row(RecordingId(id)).await);
         }
         found
     }
 
-    /// A pass, and the stream that it starts.
+    /// Runs a pass and returns the stream that it starts.
     pub async fn pass_and_stream(&self, rooms: &Rooms, nest: &OpenNest) -> Recording {
         rooms.pass().await.unwrap();
         testkit::eventually("the nest's stream has a recorder", async || {

@@ -1,4 +1,4 @@
-//! Nests, the people in them, and what LiveKit shows of both.
+//! Nests, their participants, and what LiveKit shows of both.
 
 use chassis::status::Refusal;
 use domain::NestRole;
@@ -23,23 +23,23 @@ pub struct OpenNest {
     pub host: String,
 }
 
-/// A person's public key.
+/// A user's public key.
 pub fn key(number: u32) -> String {
     format!("{number:064x}")
 }
 
-/// Of a signed request that nobody has seen.
+/// The proof of a signed request that was not used before.
 pub fn proof() -> Proof {
     let half = || Uuid::new_v4().into_bytes();
     Proof { event_id: [half(), half()].concat(), body_hash: [half(), half()].concat() }
 }
 
-pub fn told<T>(answer: Result<Response<T>, Status>) -> Result<T, Refusal> {
+pub fn outcome<T>(answer: Result<Response<T>, Status>) -> Result<T, Refusal> {
     answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
 }
 
 pub async fn create(rooms: &Rooms, request: CreateNestRequest) -> Result<Nest, Refusal> {
-    Ok(told(NestService::create_nest(rooms, Request::new(request)).await)?.nest.unwrap())
+    Ok(outcome(NestService::create_nest(rooms, Request::new(request)).await)?.nest.unwrap())
 }
 
 impl OpenNest {
@@ -55,16 +55,16 @@ impl OpenNest {
 
     pub async fn join(&self, rooms: &Rooms, key: &str) -> Result<(), Refusal> {
         let request = JoinNestRequest { caller: Some(person(key)), nest_id: self.id.to_string() };
-        told(NestService::join_nest(rooms, Request::new(request)).await).map(drop)
+        outcome(NestService::join_nest(rooms, Request::new(request)).await).map(drop)
     }
 
     pub async fn end(&self, rooms: &Rooms, key: &str) -> Result<(), Refusal> {
         let request =
             EndNestRequest { caller: Some(person(key)), proof: Some(proof()), nest_id: self.id.to_string() };
-        told(NestService::end_nest(rooms, Request::new(request)).await).map(drop)
+        outcome(NestService::end_nest(rooms, Request::new(request)).await).map(drop)
     }
 
-    /// What `by` wants of `of`; `amend` says what that is.
+    /// Sends a permission change by `by` for `of`. `amend` sets the change.
     pub async fn permit(
         &self,
         rooms: &Rooms,
@@ -79,18 +79,18 @@ impl OpenNest {
             ..SetPermissionsRequest::default()
         };
         amend(&mut request);
-        Ok(told(NestService::set_permissions(rooms, Request::new(request)).await)?.changed)
+        Ok(outcome(NestService::set_permissions(rooms, Request::new(request)).await)?.changed)
     }
 
-    /// The host lets somebody speak, or stops him.
+    /// The host allows or forbids a participant to speak.
     pub async fn speaks(&self, rooms: &Rooms, key: &str, can_publish: bool) -> bool {
-        let wish = |request: &mut SetPermissionsRequest| request.can_publish = Some(can_publish);
-        self.permit(rooms, (&self.host, key), wish).await.unwrap()
+        let amend = |request: &mut SetPermissionsRequest| request.can_publish = Some(can_publish);
+        self.permit(rooms, (&self.host, key), amend).await.unwrap()
     }
 
     pub async fn mute(&self, rooms: &Rooms, key: &str, muted: bool) -> Result<bool, Refusal> {
-        let wish = |request: &mut SetPermissionsRequest| request.mute_microphone = Some(muted);
-        self.permit(rooms, (&self.host, key), wish).await
+        let amend = |request: &mut SetPermissionsRequest| request.mute_microphone = Some(muted);
+        self.permit(rooms, (&self.host, key), amend).await
     }
 }
 
@@ -103,7 +103,7 @@ impl World {
         store::find_record(&self.pool, nest.id).await.unwrap().unwrap()
     }
 
-    /// Comes in with a token for this role, as the token service gives it.
+    /// Joins with a token for this role, as the token service signs it.
     pub async fn enter_nest(&self, nest: &OpenNest, identity: &str, role: NestRole) -> ParticipantInfo {
         let room = self.nest_record(nest).await.room_name;
         self.server().join(&self.nest_token(&room, identity, role)).unwrap()
@@ -113,7 +113,7 @@ impl World {
         self.token_for(room, identity, role.grants())
     }
 
-    /// What LiveKit lets somebody do who is there.
+    /// The LiveKit permission of a connected participant.
     pub async fn permission(&self, nest: &OpenNest, identity: &str) -> ParticipantPermission {
         let room = self.nest_record(nest).await.room_name;
         let there = self.server().connected(&room).into_iter().find(|one| one.identity == identity);
@@ -137,8 +137,8 @@ impl World {
             .unwrap()
     }
 
-    /// A look at the nest's room.
-    pub async fn look_at_nest(&self, rooms: &Rooms, nest: &OpenNest) {
+    /// Checks the nest's room.
+    pub async fn check_nest(&self, rooms: &Rooms, nest: &OpenNest) {
         let record = self.nest_record(nest).await;
         rooms.reconcile(&[record.id]).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Recordings: a worker that does nothing until it is told, and a folder of the test's own.
+//! Recordings: a recorder that waits for the test, and a folder of the test.
 
 use std::{path::Path, sync::Arc};
 
@@ -18,13 +18,13 @@ use sqlx::postgres::PgConnectOptions;
 use super::{Booking, World, hosts::person};
 
 impl World {
-    /// With a recorder, and a folder that it shares with us.
+    /// A world with a recorder and a folder that both sides can read.
     pub async fn recording(connect: PgConnectOptions) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         Self { folder: Some(folder.clone()), ..Self::recording_below(connect, folder.path()).await }
     }
 
-    /// With a recorder that writes below `root`.
+    /// A world with a recorder that writes below `root`.
     pub async fn recording_below(connect: PgConnectOptions, root: &Path) -> Self {
         let root = root.to_owned();
         let livekit = testkit::livekit_with(|config| {
@@ -35,7 +35,7 @@ impl World {
         })
         .await;
         livekit.server.set_worker(Worker::Waits);
-        Self::beside(connect, Arc::new(livekit)).await
+        Self::with_livekit(connect, Arc::new(livekit)).await
     }
 
     pub(super) fn recording_settings(&self) -> RecordingSettings {
@@ -51,33 +51,33 @@ impl World {
         self.folder.as_ref().unwrap().path().join(&recording.file)
     }
 
-    /// As it stands in the database, deleted or not.
-    pub async fn kept(&self, id: RecordingId) -> Option<Recording> {
+    /// The recording's row, deleted or not.
+    pub async fn recording_row(&self, id: RecordingId) -> Option<Recording> {
         store::recordings::find_recording(&self.pool, id).await.unwrap()
     }
 
     pub async fn status_of(&self, recording: &Recording) -> RecordingStatus {
-        self.kept(recording.id).await.unwrap().status
+        self.recording_row(recording.id).await.unwrap().status
     }
 
-    /// Every recording, deleted or not.
+    /// Counts all recordings, deleted or not.
     pub async fn count_recordings(&self) -> i64 {
         sqlx::query_scalar!(r#"select count(*) as "n!" from recordings"#).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// What runs on LiveKit.
+    /// The egresses that run on LiveKit.
     pub fn running(&self) -> Vec<EgressInfo> {
         let over = EgressStatus::EgressComplete as i32;
         self.server().recordings().into_iter().filter(|info| info.status < over).collect()
     }
 
-    /// The recorder puts it into this state.
+    /// Sets the egress status on LiveKit.
     pub fn put(&self, recording: &Recording, status: EgressStatus) {
         let id = recording.egress_id.as_deref().unwrap();
         self.server().move_recording(id, status, "as the test said").unwrap();
     }
 
-    /// The recorder works for one step, and waits again.
+    /// The recorder works for one step and waits again.
     pub fn work(&self) {
         self.server().set_worker(Worker::Works);
         self.server().work();
@@ -94,20 +94,20 @@ impl World {
         (booking, recording)
     }
 
-    /// As the loops do: all recordings are watched, files are looked for, then what was deleted is removed.
+    /// Does what the loops do: watches all recordings, looks for files, and removes deleted recordings.
     pub async fn recordings_pass(&self, rooms: &Rooms) -> Result<(), Error> {
         let watched = rooms.watch_recordings().await;
         let found = rooms.look_for_files().await;
         rooms.remove_recordings().await.and(found).and(watched)
     }
 
-    /// All recordings are watched, and the files of those that are complete are looked for.
+    /// Watches all recordings and looks for the files of completed ones.
     pub async fn follow(&self, rooms: &Rooms) {
         rooms.watch_recordings().await.unwrap();
         rooms.look_for_files().await.unwrap();
     }
 
-    /// Counts notifications of a recording.
+    /// Counts notifications of completed recordings.
     pub async fn announced(&self) -> i64 {
         sqlx::query_scalar!(r#"select count(*) as "n!" from notifications where kind = 'recording_ready'"#)
             .fetch_one(&self.pool)
@@ -115,7 +115,7 @@ impl World {
             .unwrap()
     }
 
-    /// Nothing holds the room: another recording can start, on LiveKit too.
+    /// Asserts that another recording of the room can start, on LiveKit too.
     pub async fn assert_another_can_start(&self, rooms: &Rooms, booking: &Booking) {
         self.server().set_worker(Worker::Waits);
         let next = record(rooms, booking).await.unwrap();
@@ -128,24 +128,24 @@ pub fn host(booking: &Booking) -> Caller {
     person(&booking.host)
 }
 
-pub const fn place(booking: &Booking) -> RecordingScope {
+pub const fn scope(booking: &Booking) -> RecordingScope {
     RecordingScope::Session(SessionId(booking.id))
 }
 
-pub fn wish(booking: &Booking) -> StartRequest {
-    StartRequest::new(place(booking), RecordingKind::File, None)
+pub fn start_request(booking: &Booking) -> StartRequest {
+    StartRequest::new(scope(booking), RecordingKind::File, None)
 }
 
 pub async fn record(rooms: &Rooms, booking: &Booking) -> Result<Recording, Error> {
-    rooms.record(&host(booking), &wish(booking)).await
+    rooms.record(&host(booking), &start_request(booking)).await
 }
 
 pub async fn stop(rooms: &Rooms, booking: &Booking, recording: &Recording) -> Recording {
-    rooms.stop_recording(&host(booking), place(booking), recording.id, None).await.unwrap()
+    rooms.stop_recording(&host(booking), scope(booking), recording.id, None).await.unwrap()
 }
 
 impl World {
-    /// Somebody else, with the same LiveKit, records a room of his own.
+    /// Starts a recording of a foreign room, as another application on the same LiveKit does.
     pub async fn start_foreign_recording(&self, room: &str) {
         let settings = &self.livekit.settings;
         let secret = secrecy::ExposeSecret::expose_secret(&settings.api_secret);

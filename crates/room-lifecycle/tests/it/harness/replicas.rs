@@ -1,4 +1,4 @@
-//! Who works: replicas of the service, each on its own way to the database.
+//! Replicas of the service, each with its own connections to the database.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{World, clock};
 
-/// One replica; what it has running ends with it.
+/// One replica. Its background work ends when it is dropped.
 pub struct Replica {
     rooms: Rooms,
     lifecycle: Lifecycle,
@@ -36,7 +36,7 @@ impl Drop for Replica {
     }
 }
 
-/// The way to the database; cut when it is dropped.
+/// The proxy between a replica and the database. Connections break when it is dropped.
 pub struct Wire(JoinHandle<()>);
 
 impl Drop for Wire {
@@ -63,7 +63,7 @@ impl World {
             events_keep: Duration::from_hours(720),
             app_url: None,
             recordings: self.recording_settings(),
-            // Longer than the gateway waits: a machine that is busy with other tests is no silent LiveKit.
+            // Longer than the gateway waits: a machine that is busy with other tests must not look like a silent LiveKit.
             patience: Patience {
                 look: Duration::from_secs(8),
                 remake: Duration::from_secs(8),
@@ -74,7 +74,7 @@ impl World {
         }
     }
 
-    /// A replica without its loops: the test drives it.
+    /// A replica without its loops. The test calls each step.
     pub async fn rooms(&self) -> Replica {
         self.rooms_with(|_| {}).await
     }
@@ -87,14 +87,14 @@ impl World {
         Replica { rooms: Rooms::new(&config, pool, &lifecycle).await.unwrap(), lifecycle }
     }
 
-    /// A replica whose connections the test can take away, by their application name.
+    /// A replica whose connections the test recognizes by their application name.
     pub async fn rooms_named(&self, name: &str) -> Replica {
         let lifecycle = Lifecycle::new();
         let pool = clock::pool(&self.connect.clone().application_name(name), &self.offset_ms, Some(ROLE));
         Replica { rooms: Rooms::new(&self.config(), pool, &lifecycle).await.unwrap(), lifecycle }
     }
 
-    /// A replica that reaches the database only while the wire is held.
+    /// A replica that reaches the database only while the wire exists.
     pub async fn rooms_on_a_wire(&self) -> (Replica, Wire) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -109,9 +109,9 @@ impl World {
         });
         let lifecycle = Lifecycle::new();
         let connect = self.connect.clone().host("127.0.0.1").port(port);
-        let patience = Duration::from_secs(2);
+        let timeout = Duration::from_secs(2);
         let pool =
-            clock::options(&self.offset_ms, Some(ROLE)).acquire_timeout(patience).connect_lazy_with(connect);
+            clock::options(&self.offset_ms, Some(ROLE)).acquire_timeout(timeout).connect_lazy_with(connect);
         let rooms = Rooms::new(&self.config(), pool, &lifecycle).await.unwrap();
         (Replica { rooms, lifecycle }, Wire(wire))
     }

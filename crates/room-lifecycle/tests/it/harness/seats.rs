@@ -1,4 +1,4 @@
-//! Live rooms and who has a seat in them.
+//! Live rooms and their seats.
 
 use chassis::status::Reason;
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, Owner, SeatRole};
@@ -26,10 +26,10 @@ pub fn person(id: &str) -> Caller {
 pub const VIEWER: Seat = Seat { role: SeatRole::Guest, lobby_status: LobbyStatus::Admitted };
 pub const WAITING: Seat = Seat { role: SeatRole::Guest, lobby_status: LobbyStatus::Waiting };
 
-/// A seat as it is written, without the times.
+/// A seat's row. Times are reduced to whether they are set.
 #[derive(Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each column")]
-pub struct Written {
+pub struct SeatRow {
     pub lobby_status: LobbyStatus,
     pub joined: bool,
     pub left: bool,
@@ -39,18 +39,18 @@ pub struct Written {
 }
 
 impl World {
-    /// A session in a room of its own, in this state, for so many people.
-    pub async fn open(&self, status: LiveStatus, places: i32) -> Open {
+    /// A session in this status in a new room, with this participant limit.
+    pub async fn open(&self, status: LiveStatus, max_participants: i32) -> Open {
         let host = format!("host-{}", Uuid::new_v4().simple());
         let room = live::live_room(&self.pool, &host).await;
         let session = live::live_session(&self.pool, &room, status).await;
-        self.alter(session, "max_participants", &places.to_string()).await;
+        self.alter(session, "max_participants", &max_participants.to_string()).await;
         Open { room, session }
     }
 
-    /// Live, with its room on LiveKit.
-    pub async fn live(&self, rooms: &Rooms, places: i32) -> Open {
-        let open = self.open(LiveStatus::Live, places).await;
+    /// A live session with its room on LiveKit.
+    pub async fn live(&self, rooms: &Rooms, max_participants: i32) -> Open {
+        let open = self.open(LiveStatus::Live, max_participants).await;
         rooms.ensure(Owner::LiveSession(LiveSessionId(open.session)), false).await.unwrap();
         open
     }
@@ -75,22 +75,22 @@ impl World {
         self.server().leave(&record.room_name, who).unwrap();
     }
 
-    /// A look at the room.
-    pub async fn see(&self, rooms: &Rooms, open: &Open) {
+    /// Checks the room. The check must succeed.
+    pub async fn check_live(&self, rooms: &Rooms, open: &Open) {
         let record = self.live_record(open).await;
         assert_eq!(rooms.reconcile(&[record.id]).await.unwrap(), [record.id]);
     }
 
-    /// They left LiveKit and two looks agree on it.
-    pub async fn see_gone(&self, rooms: &Rooms, open: &Open) {
-        self.see(rooms, open).await;
+    /// Checks twice, far enough apart that participants who left LiveKit count as gone.
+    pub async fn confirm_gone(&self, rooms: &Rooms, open: &Open) {
+        self.check_live(rooms, open).await;
         self.pass_time(Duration::seconds(6));
-        self.see(rooms, open).await;
+        self.check_live(rooms, open).await;
     }
 
-    pub async fn written(&self, open: &Open, who: &str) -> Written {
+    pub async fn seat_row(&self, open: &Open, who: &str) -> SeatRow {
         sqlx::query_as!(
-            Written,
+            SeatRow,
             r#"select lobby_status as "lobby_status: LobbyStatus", joined_at is not null as "joined!",
                       left_at is not null as "left!", disconnected_at is not null as "disconnected!",
                       held_until is not null as "held!", participant_sid as sid
@@ -103,7 +103,7 @@ impl World {
         .unwrap()
     }
 
-    /// Viewers now, the peak, and whether the host is there, by session and room.
+    /// Current viewers, their peak, and whether the host is present.
     pub async fn numbers(&self, open: &Open) -> (i32, i32, bool) {
         let row = sqlx::query!(
             r#"select p.viewer_count as "viewers!", p.peak_viewers as "peak!", r.host_present,
@@ -121,7 +121,7 @@ impl World {
         (row.viewers, row.peak, row.host_present)
     }
 
-    /// How many admitted seats are taken, the host's not counted.
+    /// Counts the taken seats without the host's.
     pub async fn seated(&self, open: &Open) -> i64 {
         sqlx::query_scalar!(
             r#"select count(*) as "n!" from live_room_attendance

@@ -1,4 +1,4 @@
-//! A room in which only ghosts are gets its next generation, and no other room does.
+//! A room with only stale participants gets its next generation, and no other room does.
 
 use livekit_dev::Fault;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -6,16 +6,16 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::harness::{meetings::redis_world, owner};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_of_ghosts_is_replaced_after_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stale_room_is_replaced_after_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
-    world.turns(&rooms, 70).await;
+    world.watch_seconds(&rooms, 70).await;
     world.server().restart();
-    world.turns(&rooms, 59).await;
+    world.watch_seconds(&rooms, 59).await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
+    assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
     assert_eq!(world.names(), std::slice::from_ref(&meeting.record.room_name), "clients may still come back");
-    world.turns(&rooms, 20).await;
+    world.watch_seconds(&rooms, 20).await;
     let next = world.record(&meeting.booking).await;
     assert_eq!(next.generation, 2);
     assert!(world.names().contains(&next.room_name));
@@ -23,66 +23,66 @@ async fn room_of_ghosts_is_replaced_after_a_minute(_: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_of_ghosts_is_replaced_with_a_kicked_one_in_it(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stale_room_is_replaced_despite_a_kicked_participant(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
-    world.turns(&rooms, 70).await;
+    world.watch_seconds(&rooms, 70).await;
     world.server().restart();
     assert!(rooms.kick(owner(&meeting.booking), &meeting.booking.guest).await.unwrap());
-    world.turns(&rooms, 79).await;
-    assert_eq!(world.both(&meeting).await, ["left", "kicked"]);
+    world.watch_seconds(&rooms, 79).await;
+    assert_eq!(world.statuses(&meeting).await, ["left", "kicked"]);
     assert_eq!(world.record(&meeting.booking).await.generation, 2);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_of_ghosts_is_kept_when_someone_comes(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stale_room_is_kept_when_a_participant_joins(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
-    world.turns(&rooms, 70).await;
+    world.watch_seconds(&rooms, 70).await;
     world.server().restart();
-    world.turns(&rooms, 59).await;
-    // During the last probes: the list before them lacks the newcomer, and the webhook is late.
+    world.watch_seconds(&rooms, 59).await;
+    // During the last probes the list before them lacks the newcomer, and the webhook is late.
     world.join(&meeting.record.room_name, "newcomer");
     for _ in 0..20 {
         let fault = Fault::OmitParticipant("newcomer".to_owned());
         world.server().faults().set_next("ListParticipants", 1, fault);
-        world.turns(&rooms, 1).await;
+        world.watch_seconds(&rooms, 1).await;
         world.server().faults().clear();
     }
     assert_eq!(world.record(&meeting.booking).await.generation, 1);
-    assert!(world.inside(&meeting.record.room_name).contains(&"newcomer".to_owned()));
+    assert!(world.connected(&meeting.record.room_name).contains(&"newcomer".to_owned()));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_of_ghosts_is_kept_for_a_minute_after_an_outage(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stale_room_is_kept_for_a_minute_after_an_outage(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
-    world.turns(&rooms, 50).await;
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
-    let booking = world.watched_meeting(&rooms).await;
+    world.watch_seconds(&rooms, 50).await;
+    assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
+    let other = world.watched_meeting(&rooms).await;
     world.server().faults().set("*", Fault::BadGateway);
-    world.turns(&rooms, 20).await;
+    world.watch_seconds(&rooms, 20).await;
     world.server().faults().clear();
-    world.turns(&rooms, 59).await;
+    world.watch_seconds(&rooms, 59).await;
     assert_eq!(world.record(&meeting.booking).await.generation, 1);
-    world.turns(&rooms, 20).await;
+    world.watch_seconds(&rooms, 20).await;
     assert_eq!(world.record(&meeting.booking).await.generation, 2);
-    assert_eq!(world.both(&booking).await, ["joined", "joined"]);
+    assert_eq!(world.statuses(&other).await, ["joined", "joined"]);
 }
 
-/// LiveKit's list can lack a participant that is there (livekit.md §3).
+/// LiveKit's list can lack a participant who is connected (livekit.md §3).
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn room_is_kept_while_an_unlisted_participant_answers(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     let host = meeting.booking.host.clone();
     world.server().restart();
-    world.turns(&rooms, 30).await;
+    world.watch_seconds(&rooms, 30).await;
     let sid = world.join(&meeting.record.room_name, &host).sid;
     world.server().faults().set("ListParticipants", Fault::OmitParticipant(host.clone()));
-    world.tell(&rooms, &meeting.record, "participant_joined", &host, &sid).await;
-    world.turns(&rooms, 150).await;
+    world.send_webhook(&rooms, &meeting.record, "participant_joined", &host, &sid).await;
+    world.watch_seconds(&rooms, 150).await;
     assert_eq!(world.record(&meeting.booking).await.generation, 1);
     assert_eq!(world.server().connected(&meeting.record.room_name)[0].sid, sid);
 }

@@ -1,4 +1,4 @@
-//! Stuck rooms: however a room was left, "Go live" works, and one pass brings it into order. And what time does.
+//! Stuck live rooms: "Go live" works in every one, and one pass repairs them. Also transitions that are due by time.
 
 use chassis::status::Reason;
 use domain::{LiveStatus, LobbyStatus, SeatRole};
@@ -10,8 +10,8 @@ use time::Duration;
 
 use crate::harness::{World, hosts::Host};
 
-/// Every way in which a room was ever left: its name, and the SQL that leaves it so. `$room`, `$session` (ended),
-/// `$other` (the session of another room).
+/// Every known kind of stuck room: its name and the SQL that produces it. `$room` is the room, `$session` its ended
+/// session, and `$other` the session of another room.
 const STUCK: [(&str, &str); 13] = [
     ("live with nothing", "update live_rooms set status = 'live' where id = $room"),
     ("lobby with nothing", "update live_rooms set status = 'lobby' where id = $room"),
@@ -32,11 +32,11 @@ const STUCK: [(&str, &str); 13] = [
     ("idle with a session", "update live_rooms set current_session_id = $session where id = $room"),
     ("a host in an idle room", "update live_rooms set host_present = true where id = $room"),
     (
-        "an open session nobody points to",
+        "an open session that no room points to",
         "insert into live_room_sessions (room_id, status, created_by, started_at) values ($room, 'live', 'x', app_now())",
     ),
     (
-        "an open session that another is shown for",
+        "an open session behind an ended one",
         "insert into live_room_sessions (room_id, status, created_by) values ($room, 'lobby', 'x');
          update live_rooms set status = 'live', current_session_id = $session where id = $room",
     ),
@@ -49,7 +49,7 @@ const STUCK: [(&str, &str); 13] = [
     ),
     ("over without an end", "update live_room_sessions set ended_at = null where id = $session"),
     (
-        "a seat in what is over",
+        "a seat in an ended session",
         "insert into live_room_attendance (session_id, live_room_id, user_id) values ($session, $room, 'ana')",
     ),
 ];
@@ -72,7 +72,7 @@ async fn unsettled(world: &World) -> usize {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn going_live_works_however_a_room_was_left(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn go_live_works_for_every_kind_of_stuck_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for (kind, how) in STUCK {
@@ -85,7 +85,7 @@ async fn going_live_works_however_a_room_was_left(_: PgPoolOptions, connect: PgC
         assert_eq!(session.livekit(), Readiness::Ready, "{kind}");
         assert_eq!(unsettled(&world).await, 0, "{kind}");
     }
-    rooms.pass().await.unwrap(); // the other rooms' sessions were written by hand
+    rooms.pass().await.unwrap(); // creates the rooms of the other sessions, which the fixture inserted
     world.assert_live_rooms_whole().await;
     world.assert_one_room_per_open_owner().await;
 }
@@ -107,7 +107,7 @@ async fn one_pass_settles_every_kind_of_stuck_room(_: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn any_verb_heals_the_room_that_it_finds(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn reset_repairs_every_kind_of_stuck_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for (kind, how) in STUCK {
@@ -120,44 +120,44 @@ async fn any_verb_heals_the_room_that_it_finds(_: PgPoolOptions, connect: PgConn
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_plan_is_followed_without_anybody(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn plan_is_followed_without_requests(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
-    let (_, session) = world.host_with(LiveStatus::Scheduled).await; // in an hour, 15 minutes of lobby
+    let (_, session) = world.host_with(LiveStatus::Scheduled).await; // starts in an hour, with 15 minutes of lobby
     seat(&world.pool, session, "ana", SeatRole::Guest, LobbyStatus::Waiting).await;
-    for (minutes, status, people) in [(44, "scheduled", 0), (2, "lobby", 0), (13, "lobby", 0), (2, "live", 1)]
+    for (minutes, status, seats) in [(44, "scheduled", 0), (2, "lobby", 0), (13, "lobby", 0), (2, "live", 1)]
     {
         world.pass_time(Duration::minutes(minutes));
         rooms.live_pass().await.unwrap();
         rooms.drain().await.unwrap();
         assert_eq!(world.live_status(session).await, status);
         assert_eq!(world.names().len(), usize::from(status != "scheduled"), "{status}");
-        let inside = sqlx::query_scalar!(
+        let admitted = sqlx::query_scalar!(
             r#"select count(*) as "n!" from live_room_attendance where lobby_status = 'admitted'"#
         );
-        assert_eq!(inside.fetch_one(&world.pool).await.unwrap(), people, "{status}");
+        assert_eq!(admitted.fetch_one(&world.pool).await.unwrap(), seats, "{status}");
         world.assert_live_rooms_whole().await;
     }
     world.assert_one_room_per_open_owner().await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_meets_a_session_that_is_due_moves_it_on_first(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn due_session_is_moved_on_before_a_verb(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (host, session) = world.host_with(LiveStatus::Lobby).await;
     world.set_plan(session, -1, None).await;
     assert_eq!(host.change(&rooms, Verb::Cancel).await.unwrap_err().reason, Reason::MeetingStarted);
-    assert_eq!(world.live_status(session).await, "live", "its time had come, whoever looked first");
+    assert_eq!(world.live_status(session).await, "live", "the due start comes before the cancel");
 
     let (host, session) = world.host_with(LiveStatus::Scheduled).await;
-    world.set_plan(session, 10, None).await; // its lobby is open
+    world.set_plan(session, 10, None).await; // its lobby is due
     let ended = host.change(&rooms, Verb::End).await.unwrap().session.unwrap();
     assert_eq!((ended.id.0, ended.status), (session, LiveStatus::Ended));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_nobody_opened_in_its_time_is_cancelled(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn session_is_cancelled_when_not_opened_in_time(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let (_, missed) = world.host_with(LiveStatus::Scheduled).await;
@@ -166,7 +166,7 @@ async fn what_nobody_opened_in_its_time_is_cancelled(_: PgPoolOptions, connect: 
         world.set_plan(session, -120, Some(-60)).await;
     }
     let answer = host.go_live(&rooms).await.unwrap();
-    assert!(answer.created, "what he missed is no reason to refuse him");
+    assert!(answer.created, "a missed session does not block a new one");
     assert_eq!(world.live_status(met).await, "cancelled");
     rooms.live_pass().await.unwrap();
     assert_eq!(world.live_status(missed).await, "cancelled");
@@ -174,7 +174,7 @@ async fn what_nobody_opened_in_its_time_is_cancelled(_: PgPoolOptions, connect: 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn many_sessions_that_are_due_at_once_start_in_one_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn due_sessions_all_start_in_one_pass(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     world
@@ -195,7 +195,7 @@ async fn many_sessions_that_are_due_at_once_start_in_one_pass(_: PgPoolOptions, 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_cannot_be_settled_stops_no_other(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn room_that_cannot_be_settled_stops_no_other(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     let poison = leave_stuck(&world, STUCK[0].1).await;

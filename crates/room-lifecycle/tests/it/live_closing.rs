@@ -1,4 +1,4 @@
-//! An end that was announced is taken back by whoever comes, asks or is heard of, and while nobody knows.
+//! An announced end is taken back by joins, token requests and events, and while LiveKit's state is unknown.
 
 use domain::{LiveSessionId, Owner};
 use livekit_dev::Fault;
@@ -13,50 +13,44 @@ use crate::{
 };
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_host_who_comes_back_while_it_closes_keeps_the_session(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn returning_host_keeps_the_closing_session_open(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.enter(&open, &open.room.host).await;
     world.pass_time(Duration::seconds(21));
-    world.turn(&rooms, &open).await;
+    world.pass_and_check(&rooms, &open).await;
     assert!(!world.closes(&open).await);
     for _ in 0..3 {
         world.pass_time(Duration::minutes(10));
-        world.turn(&rooms, &open).await;
+        world.pass_and_check(&rooms, &open).await;
     }
     world.assert_goes_on(&open).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_only_connects_while_it_closes_keeps_the_session(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn connection_keeps_the_closing_session_open(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     let record = world.live_record(&open).await;
     world.server().connect(&world.token(&record.room_name, &open.room.host)).unwrap();
     world.pass_time(Duration::seconds(21));
-    world.look(&rooms, &open).await;
+    world.try_check_live(&rooms, &open).await;
     assert!(!world.closes(&open).await);
     world.assert_goes_on(&open).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_list_that_lacks_somebody_never_ends_it(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn incomplete_list_never_ends_the_session(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.enter(&open, &open.room.host).await;
     world.server().faults().set("ListParticipants", Fault::OmitParticipant(open.room.host.clone()));
     for _ in 0..6 {
         world.pass_time(Duration::seconds(21));
-        world.turn(&rooms, &open).await;
+        world.pass_and_check(&rooms, &open).await;
         world.assert_goes_on(&open).await;
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_event_while_it_closes_keeps_the_session(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn event_keeps_the_closing_session_open(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(connect).await;
     let rooms = world.rooms().await;
     for kind in ["participant_joined", "track_published"] {
@@ -66,102 +60,94 @@ async fn an_event_while_it_closes_keeps_the_session(_: PgPoolOptions, connect: P
         let body = event(&format!("EV_{kind}"), kind, &record, &open.room.host, "PA_new");
         rooms.receive_webhook(&world.signed(&body), &body).await.unwrap();
         world.pass_time(Duration::seconds(21));
-        world.look(&rooms, &open).await;
+        world.try_check_live(&rooms, &open).await;
         world.assert_goes_on(&open).await;
         assert!(!world.closes(&open).await);
-        // It is old news at the next announcement.
+        // The event is too old for the next announcement.
         world.pass_time(Duration::seconds(5));
-        world.turn(&rooms, &open).await;
+        world.pass_and_check(&rooms, &open).await;
         world.pass_time(Duration::seconds(21));
-        world.turn(&rooms, &open).await;
+        world.pass_and_check(&rooms, &open).await;
         world.assert_ended(&open).await;
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_look_that_fails_starts_it_again(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn failed_check_restarts_the_announced_end(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     for method in ["ListRooms", "ListParticipants"] {
         world.pass_time(Duration::seconds(21));
         world.server().faults().set(method, refused());
-        world.look(&rooms, &open).await;
+        world.try_check_live(&rooms, &open).await;
         world.server().faults().clear();
         assert!(!world.closes(&open).await, "{method}");
-        world.look(&rooms, &open).await;
+        world.try_check_live(&rooms, &open).await;
         world.assert_goes_on(&open).await;
         rooms.announce_ends().await.unwrap();
         assert!(world.closes(&open).await);
     }
     world.pass_time(Duration::seconds(21));
-    world.look(&rooms, &open).await;
+    world.try_check_live(&rooms, &open).await;
     world.assert_ended(&open).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn while_livekit_is_down_nothing_ends(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn session_does_not_end_while_livekit_is_down(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.server().faults().set("*", refused());
     for _ in 0..3 {
         world.pass_time(Duration::minutes(20));
-        world.turn(&rooms, &open).await;
+        world.pass_and_check(&rooms, &open).await;
     }
     world.server().faults().clear();
     world.assert_goes_on(&open).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_asks_for_a_token_while_it_closes_keeps_the_session(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn token_request_keeps_the_closing_session_open(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     rooms.ensure(Owner::LiveSession(LiveSessionId(open.session)), false).await.unwrap();
     assert!(!world.closes(&open).await);
     world.pass_time(Duration::seconds(21));
-    world.look(&rooms, &open).await;
+    world.try_check_live(&rooms, &open).await;
     world.assert_goes_on(&open).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_takes_a_seat_while_it_closes_has_a_minute_to_connect(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn new_seat_has_a_minute_to_connect_when_closing(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     join(&rooms, &open, &open.room.host).await;
     for _ in 0..2 {
         world.pass_time(Duration::seconds(25));
-        world.turn(&rooms, &open).await;
+        world.pass_and_check(&rooms, &open).await;
         world.assert_goes_on(&open).await;
         assert!(!world.closes(&open).await);
     }
     world.enter(&open, &open.room.host).await;
     world.pass_time(Duration::seconds(30));
-    world.turn(&rooms, &open).await;
+    world.pass_and_check(&rooms, &open).await;
     world.assert_goes_on(&open).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_asks_for_a_token_keeps_the_session_though_the_look_fails(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn token_request_keeps_the_session_when_the_check_fails(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.server().faults().set("ListRooms", refused());
-    world.pass_time(Duration::seconds(6)); // the record is not fresh
+    world.pass_time(Duration::seconds(6)); // makes the record too old to be used
     rooms.ensure(Owner::LiveSession(LiveSessionId(open.session)), false).await.unwrap_err();
     world.server().faults().clear();
     assert!(!world.closes(&open).await);
     world.pass_time(Duration::seconds(16));
-    world.look(&rooms, &open).await;
+    world.try_check_live(&rooms, &open).await;
     world.assert_goes_on(&open).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_end_that_meets_a_token_request_lets_it_pass(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn auto_end_yields_to_a_concurrent_token_request(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms, open) = closing(connect).await;
     world.pass_time(Duration::seconds(21));
     let record = world.live_record(&open).await;
+    // Holds the record's row lock, as a token request that takes the end back.
     let mut asking =
         world.hold(&format!("update livekit_rooms set closing_at = null where id = '{}'", record.id)).await;
     let ending = tokio::spawn({

@@ -1,4 +1,4 @@
-//! Participants of a crash leave, and no living one is taken for one of them.
+//! Participants who were lost in a crash leave, and no connected participant is mistaken for one.
 
 use domain::{LiveStatus, RoomStatus};
 use livekit_dev::{Code, Fault};
@@ -16,50 +16,50 @@ use crate::harness::{
 async fn participants_of_a_crash_leave_within_a_minute(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
-    world.turns(&rooms, 30).await;
-    assert_eq!(world.both(&meeting).await, ["joined", "joined"], "they are alive");
+    world.watch_seconds(&rooms, 30).await;
+    assert_eq!(world.statuses(&meeting).await, ["joined", "joined"], "the participants answer probes");
     world.server().restart();
-    world.turns(&rooms, 30).await;
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
+    world.watch_seconds(&rooms, 30).await;
+    assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
     let listed = world.server().participants(&meeting.record.room_name);
-    assert_eq!(listed.len(), 2, "LiveKit lists them for ever");
+    assert_eq!(listed.len(), 2, "LiveKit lists them forever");
     world.check_meeting(&rooms, &meeting).await;
     world.pass_time(Duration::seconds(6));
     world.check_meeting(&rooms, &meeting).await;
-    assert_eq!(world.both(&meeting).await, ["left", "left"], "whatever LiveKit lists");
+    assert_eq!(world.statuses(&meeting).await, ["left", "left"], "LiveKit still lists them");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ghost_that_comes_back_has_joined(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stale_participant_has_joined_when_back(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
-    world.turns(&rooms, 30).await;
+    world.watch_seconds(&rooms, 30).await;
     let guest = meeting.booking.guest.clone();
     world.enter_meeting(&rooms, &meeting, &guest).await;
-    assert_eq!(world.both(&meeting).await, ["left", "joined"]);
-    world.turns(&rooms, 30).await;
-    assert_eq!(world.both(&meeting).await, ["left", "joined"]);
+    assert_eq!(world.statuses(&meeting).await, ["left", "joined"]);
+    world.watch_seconds(&rooms, 30).await;
+    assert_eq!(world.statuses(&meeting).await, ["left", "joined"]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ghost_beside_others_leaves_without_disturbing_them(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stale_participant_leaves_without_disturbing_others(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     let host = meeting.booking.host.clone();
     let sid = world.enter_meeting(&rooms, &meeting, &host).await;
-    world.tell(&rooms, &meeting.record, "participant_joined", &host, &sid).await;
-    world.turns(&rooms, 150).await;
+    world.send_webhook(&rooms, &meeting.record, "participant_joined", &host, &sid).await;
+    world.watch_seconds(&rooms, 150).await;
     rooms.pass().await.unwrap();
-    assert_eq!(world.both(&meeting).await, ["joined", "left"]);
+    assert_eq!(world.statuses(&meeting).await, ["joined", "left"]);
     assert_eq!(world.record(&meeting.booking).await.generation, 1);
     let connected = world.server().connected(&meeting.record.room_name);
     assert_eq!(connected.iter().map(|one| one.sid.as_str()).collect::<Vec<_>>(), [sid]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn seats_and_viewers_follow_ghosts(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn seats_and_viewers_follow_stale_participants(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let open = world.live(&rooms, 5).await;
     let host = open.room.host.clone();
@@ -67,10 +67,10 @@ async fn seats_and_viewers_follow_ghosts(_: PgPoolOptions, connect: PgConnectOpt
     enter(&world, &rooms, &open, "ann").await;
     assert_eq!(world.numbers(&open).await, (1, 1, true));
     world.server().restart();
-    world.turns(&rooms, 30).await;
+    world.watch_seconds(&rooms, 30).await;
     assert_eq!(world.numbers(&open).await, (0, 1, false));
-    let seat = world.written(&open, "ann").await;
-    assert!(seat.disconnected && seat.held && !seat.left, "held for a while, as after any departure");
+    let seat = world.seat_row(&open, "ann").await;
+    assert!(seat.disconnected && seat.held && !seat.left, "the seat is held, as after any disconnect");
     world.pass_time(Duration::minutes(2));
     rooms.release_held().await.unwrap();
     assert_eq!(world.seated(&open).await, 0);
@@ -79,22 +79,22 @@ async fn seats_and_viewers_follow_ghosts(_: PgPoolOptions, connect: PgConnectOpt
 async fn enter(world: &World, rooms: &Rooms, open: &Open, who: &str) {
     join(rooms, open, who).await;
     world.enter(open, who).await;
-    world.see(rooms, open).await;
+    world.check_live(rooms, open).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn live_session_of_ghosts_ends_when_it_stays_empty(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn live_session_of_stale_participants_ends_when_empty(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let open = world.live(&rooms, 5).await;
     let host = open.room.host.clone();
     enter(&world, &rooms, &open, &host).await;
     world.server().restart();
-    world.turns(&rooms, 100).await;
+    world.watch_seconds(&rooms, 100).await;
     world.pass_time(Duration::minutes(5));
-    world.turn(&rooms, &open).await;
+    world.pass_and_check(&rooms, &open).await;
     assert!(world.closes(&open).await);
     world.pass_time(Duration::seconds(21));
-    world.turn(&rooms, &open).await;
+    world.pass_and_check(&rooms, &open).await;
     assert_eq!(world.session_status(&open).await, LiveStatus::Ended);
     assert_eq!(world.live_record(&open).await.status, RoomStatus::Ended);
 }
@@ -107,42 +107,49 @@ async fn failed_probe_proves_nothing(_: PgPoolOptions, connect: PgConnectOptions
     let refuse = |code| Fault::Refuse { code };
     for fault in [refuse(Code::Unavailable), refuse(Code::DeadlineExceeded), Fault::BadGateway] {
         faults.set("UpdateSubscriptions", fault);
-        world.turns(&rooms, 40).await;
+        world.watch_seconds(&rooms, 40).await;
         faults.clear();
-        assert_eq!(world.both(&meeting).await, ["joined", "joined"]);
+        assert_eq!(world.statuses(&meeting).await, ["joined", "joined"]);
     }
 }
 
-/// Seen with a real server: it answers so about living participants, and still once after Redis works again.
+/// A real server gave these answers for connected participants, and once more after Redis worked again.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn no_ghost_is_found_while_redis_hangs_or_right_after(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn no_participant_is_stale_while_redis_hangs_or_right_after(
+    _: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     let faults = world.server().faults();
     faults.set("UpdateSubscriptions", Fault::NoResponse);
     faults.set("CreateRoom", Fault::Refuse { code: Code::Unknown });
-    world.turns(&rooms, 60).await;
-    assert_eq!(world.both(&meeting).await, ["joined", "joined"]);
+    world.watch_seconds(&rooms, 60).await;
+    assert_eq!(world.statuses(&meeting).await, ["joined", "joined"]);
     faults.clear();
     faults.set_next("UpdateSubscriptions", 2, Fault::NoResponse);
-    world.turns(&rooms, 60).await;
-    assert_eq!(world.both(&meeting).await, ["joined", "joined"]);
+    world.watch_seconds(&rooms, 60).await;
+    assert_eq!(world.statuses(&meeting).await, ["joined", "joined"]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ghosts_wait_until_livekit_creates_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn participants_stay_joined_until_livekit_creates_rooms(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
     let faults = world.server().faults();
     faults.set("CreateRoom", Fault::Refuse { code: Code::Unknown });
-    world.turns(&rooms, 60).await;
-    assert_eq!(world.both(&meeting).await, ["joined", "joined"]);
+    world.watch_seconds(&rooms, 60).await;
+    assert_eq!(world.statuses(&meeting).await, ["joined", "joined"]);
     faults.clear();
-    world.turns(&rooms, 9).await;
-    assert_eq!(world.both(&meeting).await, ["joined", "joined"], "silences of before do not count");
-    world.turns(&rooms, 15).await;
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
+    world.watch_seconds(&rooms, 9).await;
+    assert_eq!(
+        world.statuses(&meeting).await,
+        ["joined", "joined"],
+        "probes without an answer from before do not count"
+    );
+    world.watch_seconds(&rooms, 15).await;
+    assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -150,36 +157,34 @@ async fn event_between_two_probes_is_a_sign_of_life(_: PgPoolOptions, connect: P
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
-    world.turns(&rooms, 5).await;
-    world.tell(&rooms, &meeting.record, "track_published", &meeting.booking.guest, "PA_guest").await;
-    world.turns(&rooms, 15).await;
-    assert_eq!(world.both(&meeting).await, ["left", "joined"], "two probes since the event are needed");
-    world.turns(&rooms, 15).await;
-    assert_eq!(world.both(&meeting).await, ["left", "left"]);
+    world.watch_seconds(&rooms, 5).await;
+    world.send_webhook(&rooms, &meeting.record, "track_published", &meeting.booking.guest, "PA_guest").await;
+    world.watch_seconds(&rooms, 15).await;
+    assert_eq!(world.statuses(&meeting).await, ["left", "joined"], "two probes since the event are needed");
+    world.watch_seconds(&rooms, 15).await;
+    assert_eq!(world.statuses(&meeting).await, ["left", "left"]);
 }
 
-/// The webhook takes no lock that it would have to wait for; then its event alone is the sign of life.
+/// The webhook skips a locked row. Then its event alone is the sign of life.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn event_is_a_sign_of_life_although_its_participant_is_locked(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn event_is_a_sign_of_life_when_the_participant_is_locked(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world.server().restart();
-    world.turns(&rooms, 5).await;
+    world.watch_seconds(&rooms, 5).await;
+    // Locks the participants: the webhook skips them with `skip locked`.
     let lock = world
         .hold(&format!("select from livekit_participants where room_id = '{}' for update", meeting.record.id))
         .await;
-    world.tell(&rooms, &meeting.record, "track_published", &meeting.booking.guest, "PA_guest").await;
+    world.send_webhook(&rooms, &meeting.record, "track_published", &meeting.booking.guest, "PA_guest").await;
     drop(lock);
-    testkit::eventually("the lock is gone", || world.quiet()).await;
-    world.turns(&rooms, 8).await;
-    assert_eq!(world.both(&meeting).await, ["left", "joined"]);
+    testkit::eventually("the lock is released", || world.quiet()).await;
+    world.watch_seconds(&rooms, 8).await;
+    assert_eq!(world.statuses(&meeting).await, ["left", "joined"]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ghost_that_answers_has_joined(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stale_participant_has_joined_after_an_answer(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world
@@ -189,16 +194,16 @@ async fn ghost_that_answers_has_joined(_: PgPoolOptions, connect: PgConnectOptio
         )
         .await;
     world.check_meeting(&rooms, &meeting).await;
-    assert_eq!(world.both(&meeting).await, ["joined", "left"]);
-    world.turns(&rooms, 16).await;
-    world.hurry().await;
+    assert_eq!(world.statuses(&meeting).await, ["joined", "left"]);
+    world.watch_seconds(&rooms, 16).await;
+    world.make_due().await;
     rooms.drain().await.unwrap();
-    assert_eq!(world.both(&meeting).await, ["joined", "joined"]);
+    assert_eq!(world.statuses(&meeting).await, ["joined", "joined"]);
 }
 
-/// The guest is believed to be a ghost and is not; the next probe would be 10 s later.
+/// The guest is marked stale but is connected. Without the event the next probe would be 10 s later.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn event_about_a_ghost_has_it_probed_at_once(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn stale_participant_is_probed_at_once_after_an_event(_: PgPoolOptions, connect: PgConnectOptions) {
     let (world, rooms) = redis_world(connect).await;
     let meeting = world.watched_meeting(&rooms).await;
     world
@@ -208,11 +213,11 @@ async fn event_about_a_ghost_has_it_probed_at_once(_: PgPoolOptions, connect: Pg
                                              silent_since = app_now() where role = 'guest'",
         )
         .await;
-    world.turns(&rooms, 2).await;
-    assert_eq!(world.both(&meeting).await, ["joined", "left"]);
-    world.tell(&rooms, &meeting.record, "track_published", &meeting.booking.guest, "PA_guest").await;
-    world.turns(&rooms, 1).await;
-    world.hurry().await;
+    world.watch_seconds(&rooms, 2).await;
+    assert_eq!(world.statuses(&meeting).await, ["joined", "left"]);
+    world.send_webhook(&rooms, &meeting.record, "track_published", &meeting.booking.guest, "PA_guest").await;
+    world.watch_seconds(&rooms, 1).await;
+    world.make_due().await;
     rooms.drain().await.unwrap();
-    assert_eq!(world.both(&meeting).await, ["joined", "joined"]);
+    assert_eq!(world.statuses(&meeting).await, ["joined", "joined"]);
 }
