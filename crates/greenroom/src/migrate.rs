@@ -1,7 +1,7 @@
 //! `greenroom migrate`: roles, migrations, grants and the join windows, in that order.
 //!
-//! It is idempotent, and several may run at once: an advisory lock covers what sqlx does not lock itself. When the roles
-//! exist already, it needs only the rights of the database's owner.
+//! It is idempotent, and several may run at once: an advisory lock covers what sqlx does not lock itself. When the
+//! roles exist already, it needs only the rights of the database's owner.
 
 use std::{
     process::ExitCode,

@@ -1,5 +1,5 @@
-//! What commands print on stdout. When the reader closes the pipe (`greenroom doctor | head -1`), the command continues,
-//! and its exit code still has the result. Any other failure to print is an error.
+//! What commands print on stdout. When the reader closes the pipe (`greenroom doctor | head -1`), the command
+//! continues, and its exit code still has the result. Any other failure to print is an error.
 //!
 //! Colours are printed on terminals only, and not with `NO_COLOR`.
 

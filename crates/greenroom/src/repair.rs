@@ -34,8 +34,8 @@ pub enum Repair {
     },
     /// Repair live rooms that are stuck, with the clean-up of the migration
     LiveRooms(live::Args),
-    /// Compare the whole listing with the live rooms and mark rows that differ; sync writes them. --end-strays ends rows
-    /// that say live and belong to no live room
+    /// Compare the whole listing with the live rooms and mark rows that differ; sync writes them. --end-strays ends
+    /// rows that say live and belong to no live room
     Listing(listing::Args),
     /// List the rooms on LiveKit that have no open owner, and delete them with --yes
     Orphans {

@@ -97,8 +97,8 @@ pub async fn run(service: Service) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Runs a service until a signal arrives or it fails. Traces are sent in both cases. The service is not ready before the
-/// dependency that it requires is up.
+/// Runs a service until a signal arrives or it fails. Traces are sent in both cases. The service is not ready before
+/// the dependency that it requires is up.
 async fn serve(
     name: &'static str,
     process: Process,

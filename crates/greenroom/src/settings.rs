@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn service_settings_have_a_text_and_a_default_or_required_marker() {
+    fn service_settings_have_text_and_default_or_required_marker() {
         let root = Cli::command();
         for service in find(&root, &["serve"]).get_subcommands() {
             for setting in of(service) {

@@ -1,5 +1,5 @@
-//! `doctor`'s check of webhooks: those of the test room must arrive in the database. When they do not, `doctor` sends one
-//! that it signs itself. The result shows whether LiveKit does not send, or our side does not accept.
+//! `doctor`'s check of webhooks: those of the test room must arrive in the database. When they do not, `doctor` sends
+//! one that it signs itself. The result shows whether LiveKit does not send, or our side does not accept.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! `greenroom repair listing`: compares the whole listing with the live rooms at once and at full speed.
 //!
-//! It only marks rows that differ, as sync's own comparison does all the time. Sync alone writes rows: it takes the marks
-//! when it runs. Rows that say live and belong to no live room are not sync's: `--end-strays` ends them.
+//! It only marks rows that differ, as sync's own comparison does all the time. Sync alone writes rows: it takes the
+//! marks when it runs. Rows that say live and belong to no live room are not sync's: `--end-strays` ends them.
 
 use std::process::ExitCode;
 
