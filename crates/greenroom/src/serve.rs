@@ -122,7 +122,7 @@ async fn serve(
             ExitCode::FAILURE
         }
     };
-    tracing::info!("stopping");
+    tracing::info!("shutdown started");
     runtime.lifecycle.stop(process.grace).await;
     telemetry.flush();
     Ok(code)

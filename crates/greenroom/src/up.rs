@@ -140,7 +140,7 @@ async fn run_in(args: &Args, checked: &Checked) -> anyhow::Result<()> {
         outcome = serve(args, checked, &data_dir, database, &livekit, &runtime) => outcome,
         signal = lifecycle::signal() => signal.map_err(Into::into),
     };
-    tracing::info!("stopping");
+    tracing::info!("shutdown started");
     runtime.lifecycle.stop(checked.process.grace).await;
     livekit.end().await;
     tokio::task::spawn_blocking(move || drop(postgres)).await?;
@@ -175,7 +175,7 @@ async fn serve(
     let listener = bind(args.listen).await?;
     let address = listener.local_addr()?;
     let operations = operations_port(checked).await?;
-    tracing::info!(address = %operations.local_addr()?, "operations port");
+    tracing::info!(address = %operations.local_addr()?, "operations port bound");
 
     let (mut settings, built_in) =
         UpSettings::prepare(args.livekit_url.clone(), data_dir, database, address, &args.rtc).await?;
@@ -199,7 +199,10 @@ async fn serve(
         outcome = &mut served => return Ok(outcome?),
         () = all_answer(runtime) => say(format_args!("ready http://{address}"))?,
     }
-    tracing::info!("settings for psql, doctor and repair: set -a; . {}", data_dir.environment().display());
+    tracing::info!(
+        file = %data_dir.environment().display(),
+        "settings written; psql, doctor and repair can use them after `set -a; . <file>`"
+    );
     Ok(served.await?)
 }
 

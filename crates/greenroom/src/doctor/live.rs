@@ -29,7 +29,7 @@ async fn stuck(pool: &PgPool) -> Result<&'static str, Failure> {
 /// Counts rows that differ and have no mark. Sync writes the rows that have one.
 async fn drift(pool: &PgPool) -> Result<&'static str, Failure> {
     match count_drift(pool).await.map_err(|error| failed(&error))? {
-        0 => Ok("The listing says what the live rooms say"),
+        0 => Ok("The listing matches the live rooms"),
         drift => Err(Failure::new(
             format!(
                 "{drift} rows of community_live_streams differ from their live rooms, and none of them is marked"

@@ -217,13 +217,13 @@ async fn clock(livekit: &Client) -> Outcome {
     }
 }
 
-pub fn compare(whose: &str, theirs: OffsetDateTime) -> Result<String, Failure> {
+pub fn compare(server: &str, theirs: OffsetDateTime) -> Result<String, Failure> {
     let skew = theirs - Clock::default().now();
     if skew.abs() <= TOLERANCE {
-        return Ok(format!("The clock of {whose} agrees with this machine's"));
+        return Ok(format!("The clock of {server} agrees with this machine's"));
     }
     Err(Failure::new(
-        format!("the clock of {whose} is {} s off this machine's", skew.whole_seconds()),
+        format!("the clock of {server} is {} s off this machine's", skew.whole_seconds()),
         "let NTP set the clocks of all machines",
     ))
 }

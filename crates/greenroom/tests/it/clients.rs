@@ -43,7 +43,7 @@ async fn guest_is(replica: &Replica, session: &str, wanted: &str) {
     testkit::eventually(&format!("the guest is {wanted}"), async || {
         let (_, answer) = replica.get("una", &path).await;
         let participants = answer["data"]["participants"].as_array().unwrap();
-        let gus = participants.iter().find(|person| person["userId"] == "gus").cloned();
+        let gus = participants.iter().find(|one| one["userId"] == "gus").cloned();
         if gus.as_ref().is_some_and(|gus| gus["status"] == wanted) { Ok(()) } else { Err(gus) }
     })
     .await;

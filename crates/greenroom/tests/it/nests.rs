@@ -32,16 +32,16 @@ async fn nests_client_creates_joins_raises_mutes_and_rejoins(_: PgPoolOptions, c
     let [host_key, listener_key] = [&host, &listener].map(|keys| keys.public_key().to_hex());
 
     let wanted = json!({"relays": ["wss://relay.example.org"], "hls_stream": false});
-    let (status, made) = one.nostr(Some(&host), Method::PUT, "/api/v1/nests", Some(&wanted)).await;
-    assert_eq!(status, OK, "{made}");
+    let (status, created) = one.nostr(Some(&host), Method::PUT, "/api/v1/nests", Some(&wanted)).await;
+    assert_eq!(status, OK, "{created}");
     let ws_url = &world.services.token.livekit.ws_url;
-    assert_eq!(made["endpoints"], json!([ws_url.replacen("://", "+livekit://", 1)]));
-    assert_eq!(world.validate(made["token"].as_str().unwrap()).await.0, OK);
-    let host_claims = claims(&world, &made);
+    assert_eq!(created["endpoints"], json!([ws_url.replacen("://", "+livekit://", 1)]));
+    assert_eq!(world.validate(created["token"].as_str().unwrap()).await.0, OK);
+    let host_claims = claims(&world, &created);
     assert!(host_claims.video.can_publish == Some(true) && !host_claims.video.room_admin);
     assert_eq!(host_claims.sub, host_key);
 
-    let nest = format!("/api/v1/nests/{}", made["roomId"].as_str().unwrap());
+    let nest = format!("/api/v1/nests/{}", created["roomId"].as_str().unwrap());
     let answer = info(&other, &nest).await;
     assert_eq!((&answer["host"], &answer["recording"]), (&json!(host_key), &json!(false)));
     assert_eq!((&answer["speakers"], &answer["admins"]), (&json!([host_key]), &json!([host_key])));
@@ -118,8 +118,8 @@ async fn nest_is_repaired_only_for_the_key_of_its_host(_: PgPoolOptions, connect
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let (host, stranger) = (Keys::generate(), Keys::generate());
-    let (_, made) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
-    let path = format!("/api/v1/diagnostics/rooms/{}", made["roomId"].as_str().unwrap());
+    let (_, created) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
+    let path = format!("/api/v1/diagnostics/rooms/{}", created["roomId"].as_str().unwrap());
     for who in [None, Some(&stranger), Some(&host)] {
         let (status, answer) = replica.nostr(who, Method::GET, &path, None).await;
         assert_eq!((status, &answer["code"]), (OK, &json!("ok")), "{answer}");

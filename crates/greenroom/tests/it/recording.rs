@@ -101,8 +101,8 @@ async fn nests_client_records_a_nest(_: PgPoolOptions, connect: PgConnectOptions
     }
     let replica = world.replica().await;
     let host = Keys::generate();
-    let (_, made) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
-    let nest = format!("/api/v1/nests/{}", made["roomId"].as_str().unwrap());
+    let (_, created) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
+    let nest = format!("/api/v1/nests/{}", created["roomId"].as_str().unwrap());
     let path = format!("{nest}/recording");
     let ask = async |method: Method, path: &str| replica.nostr(Some(&host), method, path, None).await;
     assert_eq!(ask(Method::POST, &path).await.0, StatusCode::ACCEPTED);
@@ -164,12 +164,12 @@ async fn nest_is_played_over_hls_when_requested(_: PgPoolOptions, connect: PgCon
     let replica = world.replica().await;
     let host = Keys::generate();
     let wanted = json!({"hls_stream": true});
-    let (_, made) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", Some(&wanted)).await;
-    let path = format!("/api/v1/live/{}/live.m3u8", made["roomId"].as_str().unwrap());
-    assert!(made["endpoints"][1].as_str().unwrap().ends_with(&path), "{made}");
+    let (_, created) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", Some(&wanted)).await;
+    let path = format!("/api/v1/live/{}/live.m3u8", created["roomId"].as_str().unwrap());
+    assert!(created["endpoints"][1].as_str().unwrap().ends_with(&path), "{created}");
     let get = async |path: &str| Client::new().get(format!("{}{path}", replica.url)).send().await.unwrap();
     assert_eq!(get(&path).await.status(), StatusCode::NOT_FOUND, "the nest has no participants");
-    world.stand_in().unwrap().join(made["token"].as_str().unwrap()).unwrap();
+    world.stand_in().unwrap().join(created["token"].as_str().unwrap()).unwrap();
     let playlist = testkit::eventually("the nest is streamed", async || {
         let answer = get(&path).await;
         if answer.status() == StatusCode::OK {
@@ -187,7 +187,12 @@ async fn nest_is_played_over_hls_when_requested(_: PgPoolOptions, connect: PgCon
         (StatusCode::OK, &"video/mp2t".parse().unwrap())
     );
     let (_, info) = replica
-        .nostr(None, Method::GET, &format!("/api/v1/nests/{}/info", made["roomId"].as_str().unwrap()), None)
+        .nostr(
+            None,
+            Method::GET,
+            &format!("/api/v1/nests/{}/info", created["roomId"].as_str().unwrap()),
+            None,
+        )
         .await;
     assert_eq!(info["recording"], Value::Bool(false), "a stream is no recording");
 }
