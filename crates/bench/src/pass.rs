@@ -61,7 +61,7 @@ pub async fn measure(fixture: &Fixture) -> Result<String> {
         if ended > 0 {
             history::write(fixture).await?;
         }
-        eprintln!("passes beside {ended} ended rooms");
+        eprintln!("passes with {ended} ended rooms");
         let mut rounds: Vec<Report> = Vec::new();
         for _ in 0..fixture.settings.rounds {
             rounds.push(serde_json::from_str(&child_of(fixture, "pass").await?)?);

@@ -33,17 +33,17 @@ async fn connect(pool: &PgPool) -> Result<String, Failure> {
     let version = find_version(pool).await.map_err(|error| match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => Failure::new(
             "the database cannot be reached",
-            "see that Postgres runs, that DATABASE_URL is right, and that no firewall is between",
+            "check that Postgres runs, that DATABASE_URL is right, and that no firewall is between",
         ),
         error => Failure::new(
             format!("the database refuses: {error}"),
-            "see that the user, the password and the database of DATABASE_URL exist",
+            "check that the user, the password and the database of DATABASE_URL exist",
         ),
     })?;
     if !db::ask(pool).await.map_err(|error| failed(&error))?.suits(Needs::Writes) {
         return Err(Failure::new(
             db::READ_ONLY,
-            "see that DATABASE_URL leads to the primary, that its disk is not full, and that \
+            "check that DATABASE_URL leads to the primary, that its disk is not full, and that \
              default_transaction_read_only is off for the database and the user",
         ));
     }

@@ -21,7 +21,7 @@ async fn stuck(pool: &PgPool) -> Result<&'static str, Failure> {
         0 => Ok("No live room is stuck"),
         stuck => Err(Failure::new(
             format!("{stuck} live rooms say that something is on, and nothing is"),
-            "room-lifecycle heals them within 10 s; if it does not run, `greenroom repair live-rooms`",
+            "room-lifecycle repairs them within 10 s; if it does not run, `greenroom repair live-rooms`",
         )),
     }
 }
@@ -44,7 +44,7 @@ async fn lag(pool: &PgPool) -> Result<&'static str, Failure> {
         seconds if seconds < LAG_LIMIT_SECONDS => Ok("The listing follows the live rooms"),
         seconds => Err(Failure::new(
             format!("a change of a live room has been waiting for {seconds:.0} s to be listed"),
-            "see that sync runs, and its log; rows that fail again and again are in live_stream_dirty.last_error",
+            "check that sync runs, and its log; rows that fail again and again are in live_stream_dirty.last_error",
         )),
     }
 }

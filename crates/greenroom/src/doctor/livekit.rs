@@ -39,7 +39,7 @@ impl Client {
             .with_grants(grants)
             .to_jwt()
             .map_err(|error| {
-                Failure::new(format!("no token can be signed: {error}"), "look at LIVEKIT_API_KEY")
+                Failure::new(format!("no token can be signed: {error}"), "check LIVEKIT_API_KEY")
             })
     }
 
@@ -86,12 +86,12 @@ impl Client {
         };
         Failure::new(
             format!("LiveKit at {} cannot be reached: {why}", self.config.url),
-            "see that LiveKit runs, that LIVEKIT_URL (or LIVEKIT_WS_URL) is right, and that no firewall is between",
+            "check that LiveKit runs, that LIVEKIT_URL (or LIVEKIT_WS_URL) is right, and that no firewall is between",
         )
     }
 }
 
-const NOT_LIVEKIT: &str = "see that LIVEKIT_URL leads to a LiveKit server, and what its log says";
+const NOT_LIVEKIT: &str = "check that LIVEKIT_URL leads to a LiveKit server, and what its log says";
 
 fn innermost(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
@@ -184,7 +184,7 @@ async fn round_trip(livekit: &Client, room: &str) -> Result<&'static str, Failur
         (StatusCode::OK, _) => Ok("A token signed with the API secret opens the test room"),
         (status, text) => Err(Failure::new(
             format!("LiveKit answers {status} to a token for the test room: {text}"),
-            "see that the clocks agree, and that LIVEKIT_URL is one server or one cluster",
+            "check that the clocks agree, and that LIVEKIT_URL is one server or one cluster",
         )),
     }
 }

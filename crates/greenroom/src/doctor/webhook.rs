@@ -70,14 +70,12 @@ async fn send_own(target: &Target, url: &str, http: &reqwest::Client) -> Result<
         .with_ttl(WEBHOOK_TIMEOUT)
         .with_sha256(&BASE64_STANDARD.encode(Sha256::digest(&body)))
         .to_jwt()
-        .map_err(|error| {
-            Failure::new(format!("no token can be signed: {error}"), "look at LIVEKIT_API_KEY")
-        })?;
+        .map_err(|error| Failure::new(format!("no token can be signed: {error}"), "check LIVEKIT_API_KEY"))?;
     let request = http.post(url).header("content-type", "application/webhook+json");
     let answer = request.header("authorization", token).body(body).send().await.map_err(|_| {
         Failure::new(
             format!("{url} cannot be reached"),
-            "see that the gateway runs, and that API_URL leads to it from here and from LiveKit",
+            "check that the gateway runs, and that API_URL leads to it from here and from LiveKit",
         )
     })?;
     match answer.status() {

@@ -22,8 +22,8 @@ pub fn real_livekit() -> Option<config::LiveKit> {
     let url = setting("LIVEKIT_URL")?.trim_end_matches('/').to_owned();
     let url = url.replacen("ws", "http", usize::from(url.starts_with("ws")));
     Some(config::LiveKit {
-        api_key: setting("LIVEKIT_API_KEY").expect("LIVEKIT_API_KEY beside LIVEKIT_URL"),
-        api_secret: setting("LIVEKIT_API_SECRET").expect("LIVEKIT_API_SECRET beside LIVEKIT_URL").into(),
+        api_key: setting("LIVEKIT_API_KEY").expect("LIVEKIT_URL needs LIVEKIT_API_KEY"),
+        api_secret: setting("LIVEKIT_API_SECRET").expect("LIVEKIT_URL needs LIVEKIT_API_SECRET").into(),
         ws_url: url.replacen("http", "ws", 1),
         url,
     })
