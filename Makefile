@@ -35,7 +35,7 @@ test: ## All tests, against a real Postgres (POSTGRES=18: that version) and live
 
 soak: with-postgres ## Live rooms under random faults for SECONDS=3600 (see docs/testing.md); ARGS="MODEL_SEED=7"
 	$(WITH_POSTGRES) -- env MODEL_SECONDS=$(or $(filter-out 0,$(SECONDS)),3600) $(ARGS) \
-		$(CARGO) test -p greenroom --test it -- whatever_happens --nocapture
+		$(CARGO) test -p greenroom --test it -- live_rooms_recover --nocapture
 
 check: ## Format, lints, docs, checked queries, dependencies, interfaces, links, alert rules, the OpenAPI document
 	@.ci/setup build check

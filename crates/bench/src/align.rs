@@ -1,5 +1,5 @@
-//! From nothing to a listing that is equal, by one sync process; and the comparison of a large one, by hand while
-//! somebody writes, and in the background.
+//! Aligning the listing: one sync process writes an empty listing completely. Then a large listing is compared, in the
+//! background and by `repair listing` while another client writes.
 
 mod writer;
 
@@ -10,57 +10,57 @@ use tokio::io::AsyncReadExt;
 
 use self::writer::Writer;
 use crate::{
-    ground::Ground,
+    fixture::Fixture,
     live,
     load::Load,
-    people::SignIn,
     process::{Process, Usage},
     stack::{Keys, Stack},
     table::Table,
+    users::SignIn,
 };
 
 const ROOMS: i64 = 100_000;
-/// After this an idle process has its connections and has run its first passes.
-const SETTLED: Duration = Duration::from_secs(3);
-/// Nothing here takes longer.
-const PATIENCE: Duration = Duration::from_mins(5);
-/// How long the background comparison is looked at. It walks all the time: at most 5,000 rows a second.
+/// How long an idle process needs to open its connections and to run its first passes.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
+/// Bounds every step of this part.
+const TIMEOUT: Duration = Duration::from_mins(5);
+/// How long the background comparison is measured. It runs all the time, over at most 5,000 rows a second.
 const WINDOW: Duration = Duration::from_secs(30);
 
-pub async fn measure(ground: &Ground) -> Result<String> {
+pub async fn measure(fixture: &Fixture) -> Result<String> {
     let secret = SignIn::hs256();
     let keys = Keys::Secret(&secret);
-    let stack = Stack::some(&ground.greenroom, &ground.shared, keys, &["sync"]).await?;
-    let aligned = from_nothing(ground, stack.process("sync")?).await?;
+    let stack = Stack::some(&fixture.greenroom, &fixture.shared, keys, &["sync"]).await?;
+    let aligned = from_nothing(fixture, stack.process("sync")?).await?;
     stack.stop().await?;
 
-    let rows = ground.asked.history.max(ROOMS);
-    live::seed_more(&ground.database.pool, ROOMS, rows - ROOMS).await?;
-    live::align_all(&ground.database.pool).await?;
-    let stack = Stack::some(&ground.greenroom, &ground.shared, keys, &["sync"]).await?;
-    let background = background(ground, stack.process("sync")?, rows).await?;
-    let by_hand = by_hand(ground, rows).await?;
+    let rows = fixture.settings.history.max(ROOMS);
+    live::seed_more(&fixture.database.pool, ROOMS, rows - ROOMS).await?;
+    live::align_all(&fixture.database.pool).await?;
+    let stack = Stack::some(&fixture.greenroom, &fixture.shared, keys, &["sync"]).await?;
+    let background = background(fixture, stack.process("sync")?, rows).await?;
+    let by_hand = by_hand(fixture, rows).await?;
     stack.stop().await?;
     Ok(format!("## Aligning the listing\n\n{aligned}\n{background}\n{by_hand}"))
 }
 
-/// The most that a process had resident, beyond what it had `before`, in MiB.
+/// The peak of a process's resident memory above its memory `before`, in MiB.
 fn extra(before: Usage, after: Usage) -> Result<f64> {
     let extra = after.peak_kib.saturating_sub(before.memory_kib);
     Ok(f64::from(u32::try_from(extra)?) / 1024.0)
 }
 
-/// The process is there and idle when the marks come, all at once.
-async fn from_nothing(ground: &Ground, sync: &Process) -> Result<String> {
-    let pool = &ground.database.pool;
-    tokio::time::sleep(SETTLED).await;
+/// Measures a process that is idle when all marks are committed at once.
+async fn from_nothing(fixture: &Fixture, sync: &Process) -> Result<String> {
+    let pool = &fixture.database.pool;
+    tokio::time::sleep(SETTLE_TIME).await;
     let before = sync.usage();
     let started = live::seed_marked(pool, ROOMS).await?;
     let half = written(pool, ROOMS / 2).await?;
     let in_between = sync.usage();
     written(pool, ROOMS).await?;
     while live::is_marked(pool).await? {
-        ensure!(started.elapsed() < PATIENCE, "marks are left after {} s", PATIENCE.as_secs());
+        ensure!(started.elapsed() < TIMEOUT, "marks are left after {} s", TIMEOUT.as_secs());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let took = started.elapsed();
@@ -82,7 +82,7 @@ async fn from_nothing(ground: &Ground, sync: &Process) -> Result<String> {
     Ok(table.finish())
 }
 
-/// When so many rows have been written, as the sequence of versions tells: a look that costs nothing.
+/// Waits until this many rows are written. It reads the sequence of versions, which costs almost nothing.
 async fn written(pool: &sqlx::PgPool, rows: i64) -> Result<Instant> {
     let started = Instant::now();
     loop {
@@ -91,23 +91,23 @@ async fn written(pool: &sqlx::PgPool, rows: i64) -> Result<Instant> {
         if version >= rows {
             return Ok(Instant::now());
         }
-        if started.elapsed() > PATIENCE {
-            bail!("only {version} of {rows} rows after {} s", PATIENCE.as_secs());
+        if started.elapsed() > TIMEOUT {
+            bail!("only {version} of {rows} rows after {} s", TIMEOUT.as_secs());
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// CPU time of sync, and of the connections that it has, while it compares and nothing else happens.
-async fn background(ground: &Ground, sync: &Process, rows: i64) -> Result<String> {
+/// Measures the CPU time of sync and of its connections while it compares and nothing else runs.
+async fn background(fixture: &Fixture, sync: &Process, rows: i64) -> Result<String> {
     eprintln!("the background comparison of {rows} rows for {} s", WINDOW.as_secs());
-    tokio::time::sleep(SETTLED).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     let connections = sqlx::query_scalar!(
         r#"select pid as "pid!" from pg_stat_activity
            where datname = current_database() and application_name = $1"#,
         sync::ROLE
     );
-    let connections = connections.fetch_all(&ground.database.pool).await?;
+    let connections = connections.fetch_all(&fixture.database.pool).await?;
     ensure!(!connections.is_empty(), "sync has no connection");
     let usage = || {
         let pids = connections.iter().filter_map(|&pid| u32::try_from(pid).ok());
@@ -126,21 +126,24 @@ async fn background(ground: &Ground, sync: &Process, rows: i64) -> Result<String
     Ok(table.finish())
 }
 
-/// `greenroom repair listing` beside the running sync, and somebody who writes live rooms all the time.
-async fn by_hand(ground: &Ground, rows: i64) -> Result<String> {
-    let pool = &ground.database.pool;
+/// Measures `greenroom repair listing` while sync runs and another client writes live rooms all the time.
+async fn by_hand(fixture: &Fixture, rows: i64) -> Result<String> {
+    let pool = &fixture.database.pool;
     let writer = Writer::start(pool).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let alone = writer.stop().await?;
     let writer = Writer::start(pool).await?;
     eprintln!("repair listing over {rows} rows");
     let started = Instant::now();
-    let (said, peak_kib) = repair(ground).await?;
+    let (output, peak_kib) = repair(fixture).await?;
     let took = started.elapsed().as_secs_f64();
     let meanwhile = writer.stop().await?;
     let compared = format!("Compared {rows} rows\n");
-    ensure!(said.starts_with(&compared), "`repair listing` says {said:?}");
-    ensure!(said.contains("Marked 0 rows"), "the listing was equal, and `repair listing` says {said:?}");
+    ensure!(output.starts_with(&compared), "`repair listing` printed {output:?}");
+    ensure!(
+        output.contains("Marked 0 rows"),
+        "the listing was equal, but `repair listing` printed {output:?}"
+    );
     let mut table = Table::new(
         &format!("`greenroom repair listing` over {rows} aligned rows, and a writer of live rooms"),
         &["", "s (< 20)", "most memory, MiB", "writes", "write p50 ms", "p99 ms", "longest ms"],
@@ -157,26 +160,26 @@ async fn by_hand(ground: &Ground, rows: i64) -> Result<String> {
     Ok(table.finish())
 }
 
-/// What it said, and the most that it had resident, seen every 20 ms.
-async fn repair(ground: &Ground) -> Result<(String, u64)> {
-    let env = [("DATABASE_URL".to_owned(), ground.shared.database_url.clone())];
-    let mut process = Process::start("repair", &ground.greenroom, &["repair", "listing"], &env)?;
+/// Runs `repair listing`. Returns its output and its peak of resident memory, sampled every 20 ms.
+async fn repair(fixture: &Fixture) -> Result<(String, u64)> {
+    let env = [("DATABASE_URL".to_owned(), fixture.shared.database_url.clone())];
+    let mut process = Process::start("repair", &fixture.greenroom, &["repair", "listing"], &env)?;
     let mut stdout = process.stdout().context("no stdout")?;
-    let (mut said, mut peak_kib) = (String::new(), 0);
-    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let (mut output, mut peak_kib) = (String::new(), 0);
+    let mut samples = tokio::time::interval(Duration::from_millis(20));
     {
-        let mut reading = std::pin::pin!(tokio::time::timeout(PATIENCE, stdout.read_to_string(&mut said)));
+        let mut reading = std::pin::pin!(tokio::time::timeout(TIMEOUT, stdout.read_to_string(&mut output)));
         loop {
             tokio::select! {
                 read = &mut reading => {
-                    read.with_context(|| format!("not done after {} s", PATIENCE.as_secs()))??;
+                    read.with_context(|| format!("not done after {} s", TIMEOUT.as_secs()))??;
                     break;
                 }
-                _ = looks.tick() => peak_kib = peak_kib.max(process.usage().peak_kib),
+                _ = samples.tick() => peak_kib = peak_kib.max(process.usage().peak_kib),
             }
         }
     }
     process.stop().await?;
-    ensure!(!said.is_empty(), "`repair listing` failed; BENCH_LOGS=1 shows why");
-    Ok((said, peak_kib))
+    ensure!(!output.is_empty(), "`repair listing` failed; BENCH_LOGS=1 shows why");
+    Ok((output, peak_kib))
 }

@@ -1,5 +1,6 @@
-//! What the least that could do the job costs: the SELECT of token, behind axum alone or behind axum and tonic, with
-//! the same pool settings, each server a process of its own; no authentication, no limits, no logs, no signature.
+//! The baselines: the SELECT of token, behind axum alone or behind axum and tonic, with the same pool settings.
+//!
+//! Each server is its own process. There is no authentication, no limit, no log and no signature.
 
 use std::{convert::Infallible, env, net::SocketAddr};
 
@@ -83,7 +84,7 @@ impl TokenService for Store {
 }
 
 fn only_bookings() -> Status {
-    Status::unimplemented("the baseline knows only bookings")
+    Status::unimplemented("the baseline serves only bookings")
 }
 
 /// tonic → SELECT.

@@ -1,4 +1,4 @@
-//! `POST /api/bookings` with its room on LiveKit, beside the same rows written with the same number of commits and
+//! `POST /api/bookings` with its room on LiveKit. The baseline writes the same rows with the same number of commits and
 //! one bare call to livekit-dev ([`crate::inserts`]).
 
 use std::{sync::Arc, time::Duration};
@@ -10,19 +10,19 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use crate::{
-    ground::{self, Ground},
+    fixture::{self, Fixture},
     inserts,
     load::{self, Load, Prepared, Requests},
-    people::SignIn,
     stack::{Keys, Stack},
     table::{Table, median},
+    users::SignIn,
 };
 
 pub const CONNECTIONS: usize = 16;
-/// More than can be booked in a second here.
+/// More bookings than any run can make in a second.
 const MOST_PER_SECOND: u64 = 4_000;
 
-/// Where the time of a booking goes: what is shown, the metric, its labels.
+/// The parts of a booking's time: the text in the table, the metric, its labels.
 const PARTS: [(&str, &str, &[&str]); 4] = [
     ("CreateBooking, as booking serves it", "greenroom_grpc_duration_seconds", &["method=\"CreateBooking\""]),
     (
@@ -34,17 +34,17 @@ const PARTS: [(&str, &str, &[&str]); 4] = [
     ("of it: the call to LiveKit", "greenroom_livekit_call_seconds", &["method=\"CreateRoom\""]),
 ];
 
-pub async fn measure(ground: &Ground) -> Result<String> {
+pub async fn measure(fixture: &Fixture) -> Result<String> {
     let secret = SignIn::hs256();
-    let split = Stack::split(&ground.greenroom, &ground.shared, Keys::Secret(&secret)).await?;
-    let directory = ground::directory("bookings")?;
-    let up = Stack::up(&ground.greenroom, &ground.shared, Keys::Secret(&secret), &directory).await?;
+    let split = Stack::split(&fixture.greenroom, &fixture.shared, Keys::Secret(&secret)).await?;
+    let directory = fixture::directory("bookings")?;
+    let up = Stack::up(&fixture.greenroom, &fixture.shared, Keys::Secret(&secret), &directory).await?;
     let (mut bare, mut apart, mut together): (Vec<f64>, Vec<Load>, Vec<Load>) = Default::default();
-    for round in 0..ground.asked.rounds {
+    for round in 0..fixture.settings.rounds {
         eprintln!("round {}: bookings", round + 1);
-        bare.push(inserts::run(ground).await?);
-        apart.push(book(ground, &split, &secret).await?);
-        together.push(book(ground, &up, &secret).await?);
+        bare.push(inserts::run(fixture).await?);
+        apart.push(book(fixture, &split, &secret).await?);
+        together.push(book(fixture, &up, &secret).await?);
     }
     let mut table = Table::new(
         "POST /api/bookings, 16 connections",
@@ -77,20 +77,20 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     for (process, _) in split.processes.into_iter().chain(up.processes) {
         process.stop().await?;
     }
-    ground::remove(&directory);
+    fixture::remove(&directory);
     Ok(format!("## Bookings\n\n{}\n{parts}", table.finish()))
 }
 
-pub async fn book(ground: &Ground, stack: &Stack, secret: &SignIn) -> Result<Load> {
-    let now = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&ground.database.pool).await?;
-    let requests = requests(now, ground.asked.time, secret)?;
+pub async fn book(fixture: &Fixture, stack: &Stack, secret: &SignIn) -> Result<Load> {
+    let now = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&fixture.database.pool).await?;
+    let requests = requests(now, fixture.settings.time, secret)?;
     let load =
-        load::run(stack.address, &requests, CONNECTIONS, ground.asked.time, StatusCode::CREATED).await?;
-    ensure!(load.failed * 100 <= load.count(), "{} bookings failed, {} stand", load.failed, load.count());
+        load::run(stack.address, &requests, CONNECTIONS, fixture.settings.time, StatusCode::CREATED).await?;
+    ensure!(load.failed * 100 <= load.count(), "{} bookings failed, {} succeeded", load.failed, load.count());
     Ok(load)
 }
 
-/// As many bookings as may be made in `time`, each of two people of its own.
+/// Enough requests for `time`. Each booking has two new users.
 fn requests(now: OffsetDateTime, time: Duration, secret: &SignIn) -> Result<Arc<Requests>> {
     let scheduled_at = (now + time::Duration::days(2)).format(&Rfc3339)?;
     let prepared = (0..time.as_secs() * MOST_PER_SECOND).map(|_| {

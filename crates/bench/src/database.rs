@@ -1,4 +1,4 @@
-//! A database of this run's own, on the server of `DATABASE_URL`.
+//! The database of a run, on the server of `DATABASE_URL`.
 
 use anyhow::{Context, Result};
 use chassis::db;
@@ -7,14 +7,14 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool, postgres::PgConnec
 
 pub struct Database {
     pub url: String,
-    /// As its owner.
+    /// Connections as the database's owner.
     pub pool: PgPool,
     server: PgConnectOptions,
     name: String,
 }
 
 impl Database {
-    pub async fn make(name: &str) -> Result<Self> {
+    pub async fn create(name: &str) -> Result<Self> {
         let url = std::env::var("DATABASE_URL").context("DATABASE_URL is missing; `make bench` sets it")?;
         let server: PgConnectOptions = url.parse()?;
         let name = format!("greenroom_bench_{}_{name}", std::process::id());
@@ -37,7 +37,7 @@ impl Database {
     }
 }
 
-/// A pool as the services have it: with the token service's role, or as the owner.
+/// A pool with the settings of a service, with the service's role or as the owner.
 pub fn service_pool(url: &str, role: Option<&'static str>) -> Result<PgPool> {
     Ok(db::pool(&db::Settings { url: SecretString::from(url), role, max_connections: 8 })?)
 }

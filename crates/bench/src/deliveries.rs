@@ -1,5 +1,5 @@
-//! Telling people: 1,000 notifications that are due go to a local receiver by two workers, each marked exactly once;
-//! without and with a history of what was told before.
+//! Notifications: two workers deliver 1,000 due ones to a local receiver, and each is marked exactly once. Measured
+//! without and with a history of delivered ones.
 
 use std::{
     collections::HashSet,
@@ -16,17 +16,17 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ground::Ground,
+    fixture::Fixture,
     table::{Table, median},
 };
 
 const DUE: i64 = 1000;
-/// Passes with nothing to do, of which the median counts.
+/// Passes with nothing due. Their median counts.
 const IDLE: usize = 50;
 
 type Ids = Arc<Mutex<Vec<String>>>;
 
-pub async fn measure(ground: &Ground) -> Result<String> {
+pub async fn measure(fixture: &Fixture) -> Result<String> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (url, ids) = receiver().await?;
     let secret = format!("whsec_{}", base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [7; 32]));
@@ -36,16 +36,16 @@ pub async fn measure(ground: &Ground) -> Result<String> {
         reminders: vec![Duration::from_hours(24), Duration::from_mins(15)],
         ..Telling::default()
     };
-    let pool = &ground.database.pool;
+    let pool = &fixture.database.pool;
     let title = format!("{DUE} due webhooks, two workers in one thread, a receiver in the same");
     let columns =
         ["delivered before", "s until all are marked (< 5)", "per second", "a pass with nothing due, ms"];
     let mut table = Table::new(&title, &columns);
-    for history in [0, ground.asked.history] {
+    for history in [0, fixture.settings.history] {
         eprintln!("deliveries with {history} delivered ones");
-        seed_told(pool, history).await?;
+        seed_delivered(pool, history).await?;
         let mut seconds = Vec::new();
-        for _ in 0..ground.asked.rounds {
+        for _ in 0..fixture.settings.rounds {
             seconds.push(drained(pool, &telling, &ids).await?);
         }
         let seconds = median(seconds);
@@ -61,12 +61,12 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     Ok(format!("## Notifications\n\n{}", table.finish()))
 }
 
-/// Seconds from the first claim until the last one is marked.
+/// Returns the seconds from the first claim until the last notification is marked.
 async fn drained(pool: &PgPool, telling: &Telling, ids: &Ids) -> Result<f64> {
     ids.lock().clear();
     sqlx::query!(
         "insert into notifications (user_id, kind, dedupe_key)
-         select 'person ' || i, 'booking_created', gen_random_uuid() from generate_series(1, $1::bigint) i",
+         select 'user ' || i, 'booking_created', gen_random_uuid() from generate_series(1, $1::bigint) i",
         DUE
     )
     .execute(pool)
@@ -89,7 +89,7 @@ async fn drained(pool: &PgPool, telling: &Telling, ids: &Ids) -> Result<f64> {
     Ok(took)
 }
 
-/// Milliseconds of a pass that finds nothing.
+/// Returns the milliseconds of a pass that finds nothing due.
 async fn idle(pool: &PgPool, telling: &Telling) -> Result<f64> {
     let outbox = Outbox::new(telling, pool, &CancellationToken::new())?;
     let mut passes = Vec::new();
@@ -101,15 +101,15 @@ async fn idle(pool: &PgPool, telling: &Telling) -> Result<f64> {
     Ok(median(passes))
 }
 
-async fn seed_told(pool: &PgPool, rows: i64) -> Result<()> {
+async fn seed_delivered(pool: &PgPool, rows: i64) -> Result<()> {
     sqlx::query!(
-        "with told as (
+        "with delivered as (
              insert into notifications (user_id, kind, dedupe_key, expanded_at)
-             select 'person ' || i, 'booking_created', gen_random_uuid(), app_now()
+             select 'user ' || i, 'booking_created', gen_random_uuid(), app_now()
              from generate_series(1, $1::bigint) i
              returning id)
          insert into notification_deliveries (notification_id, channel, stream_key, delivered_at)
-         select id, 'webhook', id, app_now() from told",
+         select id, 'webhook', id, app_now() from delivered",
         rows
     )
     .execute(pool)
@@ -118,7 +118,7 @@ async fn seed_told(pool: &PgPool, rows: i64) -> Result<()> {
     Ok(())
 }
 
-/// A receiver that takes everything and remembers the ids.
+/// Starts a receiver that accepts every webhook and keeps the ids.
 async fn receiver() -> Result<(String, Ids)> {
     let ids = Ids::default();
     let router = Router::new().route("/", post(receive)).with_state(Arc::clone(&ids));

@@ -1,5 +1,5 @@
-//! How long a diagnosis of a healthy room takes, asked one after the other: each by another person, because everybody
-//! may ask once in 5 s.
+//! How long a diagnosis of a healthy room takes. The diagnoses run one after the other, each of another user, because
+//! the rate limit is one in 5 s for each user.
 
 use std::time::{Duration, Instant};
 
@@ -8,19 +8,19 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::{
-    ground::Ground,
+    fixture::Fixture,
     load::{Connection, Load, Prepared},
-    people::{self, SignIn},
     stack::{Keys, Stack},
     table::Table,
+    users::{self, SignIn},
 };
 
 const ROOMS: i32 = 100;
 
-pub async fn measure(ground: &Ground) -> Result<String> {
+pub async fn measure(fixture: &Fixture) -> Result<String> {
     let secret = SignIn::hs256();
-    let parties = people::book(&ground.database.pool, ROOMS).await?;
-    let split = Stack::split(&ground.greenroom, &ground.shared, Keys::Secret(&secret)).await?;
+    let parties = users::book(&fixture.database.pool, ROOMS).await?;
+    let split = Stack::split(&fixture.greenroom, &fixture.shared, Keys::Secret(&secret)).await?;
     let mut connection = Connection::open(split.address).await?;
     for party in &parties {
         let path = format!("/api/sessions/{}/livekit/access-token", party.booking);
@@ -31,12 +31,12 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     let (started, mut took) = (Instant::now(), Vec::<Duration>::new());
     for party in &parties {
         let path = format!("/api/v1/diagnostics/rooms/{}", party.booking);
-        let asked = Instant::now();
-        let (status, told) = connection.ask(&Prepared::get(path, Some(secret.token(&party.user)?))).await?;
-        took.push(asked.elapsed());
-        let told: Value = serde_json::from_slice(&told)?;
-        let scenario = told["scenario"].as_str().context("no scenario")?;
-        ensure!(status == StatusCode::OK && scenario == "ok", "{told}");
+        let sent = Instant::now();
+        let (status, answer) = connection.ask(&Prepared::get(path, Some(secret.token(&party.user)?))).await?;
+        took.push(sent.elapsed());
+        let answer: Value = serde_json::from_slice(&answer)?;
+        let scenario = answer["scenario"].as_str().context("no scenario")?;
+        ensure!(status == StatusCode::OK && scenario == "ok", "{answer}");
     }
     let load = Load::of(took, 0, started.elapsed());
     split.stop().await?;

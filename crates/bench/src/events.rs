@@ -1,7 +1,7 @@
-//! A listener of the listing's changes, as small as one can be: a socket and what of a frame has come.
+//! A minimal listener of the listing's changes: a socket and a buffer of the current frame.
 //!
-//! The chunks of HTTP/1.1 are left as they are. The gateway writes each event as one, so that what stands before an
-//! event's first line is no line of it.
+//! It does not decode the chunks of HTTP/1.1. The gateway writes each event as one chunk, so the size of a chunk is
+//! never read as a line of an event.
 
 use std::net::SocketAddr;
 
@@ -20,9 +20,10 @@ pub struct Events {
 }
 
 impl Events {
-    /// Listens: every change from now on comes.
+    /// Connects. From its return on, every change is received.
     pub async fn open(address: SocketAddr, bearer: &str) -> Result<Self> {
-        let mut stream = TcpStream::connect(address).await.with_context(|| format!("nobody at {address}"))?;
+        let mut stream =
+            TcpStream::connect(address).await.with_context(|| format!("no server answers at {address}"))?;
         let request = format!(
             "GET {PATH} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\
              Authorization: Bearer {bearer}\r\n\r\n"
@@ -30,7 +31,7 @@ impl Events {
         stream.write_all(request.as_bytes()).await?;
         let mut events = Self { stream, buffer: BytesMut::with_capacity(1024) };
         let head = events.until(b"\r\n\r\n").await?;
-        ensure!(head.starts_with(b"HTTP/1.1 200 "), "{PATH} says {}", String::from_utf8_lossy(&head));
+        ensure!(head.starts_with(b"HTTP/1.1 200 "), "{PATH} answered {}", String::from_utf8_lossy(&head));
         while field(&events.until(b"\n\n").await?, "id: ").is_none() {}
         Ok(events)
     }
@@ -46,12 +47,12 @@ impl Events {
     }
 
     async fn until(&mut self, end: &[u8]) -> Result<Bytes> {
-        let mut looked_at = 0;
+        let mut searched = 0;
         loop {
-            if let Some(at) = self.buffer[looked_at..].windows(end.len()).position(|window| window == end) {
-                return Ok(self.buffer.split_to(looked_at + at + end.len()).freeze());
+            if let Some(at) = self.buffer[searched..].windows(end.len()).position(|window| window == end) {
+                return Ok(self.buffer.split_to(searched + at + end.len()).freeze());
             }
-            looked_at = self.buffer.len().saturating_sub(end.len() - 1);
+            searched = self.buffer.len().saturating_sub(end.len() - 1);
             self.buffer.reserve(512);
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 bail!("the gateway ended the stream of events");

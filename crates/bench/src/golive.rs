@@ -1,9 +1,9 @@
-//! Going live and ending, 100 times a second: how long after its 201 a broadcast stands in the listing, and what is
-//! left when all is over.
+//! Going live and ending, 100 times a second: how long after the 201 a broadcast is in the listing, and what is left in
+//! the database at the end.
 //!
-//! Pairs begin at fixed times, whatever became of those before. A row has become visible when one listener of the
-//! listing's changes has been told of it, which is later than the row itself; of every 20th pair `GET /streams` is
-//! asked too, again and again, until it has the row.
+//! Pairs begin at fixed times, whether or not earlier ones have ended. A row counts as visible when a listener of the
+//! listing's changes has received its event, which is later than the row itself. For every 20th pair `GET /streams` is
+//! polled too, until it has the row.
 
 mod board;
 pub mod pair;
@@ -20,33 +20,33 @@ use self::{
     pair::{Host, Pair, Stage},
 };
 use crate::{
-    ground::{self, Ground},
+    fixture::{self, Fixture},
     live,
     load::Load,
-    people::SignIn,
     stack::{Keys, Stack},
     table::Table,
+    users::SignIn,
 };
 
 const PER_SECOND: u32 = 100;
-/// Pairs under way at once: what is slower than that falls behind the rate.
+/// Pairs in flight at once. If pairs are slower than that allows, the run falls behind its rate.
 const WORKERS: usize = 64;
-/// Each of a worker's hosts goes live in turn.
+/// Hosts of a worker. They go live in turn.
 const HOSTS: usize = 8;
-/// How long the listing may take to be equal at the end.
-const AT_THE_END: Duration = Duration::from_secs(30);
+/// How long the listing may take to become equal at the end.
+const ALIGNMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the pairs at one stack came to.
+/// The results of the pairs at one stack.
 #[derive(Default)]
 struct Measured {
     answered: Load,
-    told: Load,
+    notified: Load,
     listed: Load,
-    unseen: usize,
+    missed: usize,
 }
 
-/// What is left of them in the database.
-struct Left {
+/// What the pairs leave in the database.
+struct Leftovers {
     aligned_after: f64,
     unaligned: i64,
     stuck: i64,
@@ -54,52 +54,52 @@ struct Left {
     duplicates: i64,
 }
 
-pub async fn measure(ground: &Ground) -> Result<String> {
+pub async fn measure(fixture: &Fixture) -> Result<String> {
     let secret = SignIn::hs256();
     let columns =
         ["", "pairs/s (100)", "201, p50 ms", "p99", "failed", "event, p50 ms (≤ 20)", "p99 (≤ 100)"];
     let columns = [&columns[..], &["listed, p50 ms (≤ 20)", "p99 (≤ 100)", "never seen (0)"]].concat();
     let title =
-        format!("Go live and end for {} s: from the 201 to the listing", ground.asked.steady.as_secs());
+        format!("Go live and end for {} s: from the 201 to the listing", fixture.settings.steady.as_secs());
     let mut speed = Table::new(&title, &columns);
     let columns =
         ["", "s until equal", "rows unequal (0)", "stuck (0)", "open (0)", "duplicate sessions (0)"];
     let mut left = Table::new("What is left", &columns);
 
-    let split = Stack::split(&ground.greenroom, &ground.shared, Keys::Secret(&secret)).await?;
-    one(ground, &split, ("split", "services in their own processes"), &secret, (&mut speed, &mut left))
+    let split = Stack::split(&fixture.greenroom, &fixture.shared, Keys::Secret(&secret)).await?;
+    one(fixture, &split, ("split", "services in their own processes"), &secret, (&mut speed, &mut left))
         .await?;
     split.stop().await?;
-    let directory = ground::directory("golive")?;
-    let up = Stack::up(&ground.greenroom, &ground.shared, Keys::Secret(&secret), &directory).await?;
-    one(ground, &up, ("up", "`greenroom up`"), &secret, (&mut speed, &mut left)).await?;
+    let directory = fixture::directory("golive")?;
+    let up = Stack::up(&fixture.greenroom, &fixture.shared, Keys::Secret(&secret), &directory).await?;
+    one(fixture, &up, ("up", "`greenroom up`"), &secret, (&mut speed, &mut left)).await?;
     up.stop().await?;
-    ground::remove(&directory);
+    fixture::remove(&directory);
     Ok(format!("## Going live\n\n{}\n{}", speed.finish(), left.finish()))
 }
 
 async fn one(
-    ground: &Ground,
+    fixture: &Fixture,
     stack: &Stack,
     (key, name): (&str, &str),
     secret: &SignIn,
     (speed, left): (&mut Table, &mut Table),
 ) -> Result<()> {
-    eprintln!("{name}: {PER_SECOND} pairs a second for {} s", ground.asked.steady.as_secs());
-    let measured = pairs(ground, stack, key, secret).await.with_context(|| format!("at {name}"))?;
+    eprintln!("{name}: {PER_SECOND} pairs a second for {} s", fixture.settings.steady.as_secs());
+    let measured = pairs(fixture, stack, key, secret).await.with_context(|| format!("at {name}"))?;
     speed.row(&measured.cells(name));
-    left.row(&look(ground, key).await?.cells(name));
+    left.row(&check_leftovers(fixture, key).await?.cells(name));
     Ok(())
 }
 
-async fn pairs(ground: &Ground, stack: &Stack, key: &str, secret: &SignIn) -> Result<Measured> {
-    eprintln!("{} hosts get their rooms", WORKERS * HOSTS);
+async fn pairs(fixture: &Fixture, stack: &Stack, key: &str, secret: &SignIn) -> Result<Measured> {
+    eprintln!("creating the rooms of {} hosts", WORKERS * HOSTS);
     let mut hosts = Vec::new();
     for number in 0..WORKERS * HOSTS {
         hosts.push(Host::with_room(stack.address, secret, &format!("{key}-host-{number}")).await?);
     }
     let (board, watching) = Board::open(stack.address, &secret.token("listener")?).await?;
-    let stage = Arc::new(Stage::new(stack.address, key, board, ground.asked.steady, PER_SECOND));
+    let stage = Arc::new(Stage::new(stack.address, key, board, fixture.settings.steady, PER_SECOND));
     let mut workers = tokio::task::JoinSet::new();
     while !hosts.is_empty() {
         let own = hosts.split_off(hosts.len().saturating_sub(HOSTS));
@@ -122,26 +122,29 @@ async fn pairs(ground: &Ground, stack: &Stack, key: &str, secret: &SignIn) -> Re
 
 impl Measured {
     fn of(pairs: Vec<Pair>, time: Duration) -> Result<Self> {
-        let asked = pairs.len();
-        let (mut answered, mut told, mut listed, mut unseen) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let started = pairs.len();
+        let (mut answered, mut notified, mut listed, mut missed) = (Vec::new(), Vec::new(), Vec::new(), 0);
         let mut failed = 0;
         for pair in pairs {
-            let Pair::Went(went) = pair else {
+            let Pair::Completed(completed) = pair else {
                 failed += 1;
                 continue;
             };
-            answered.push(went.answered);
-            told.extend(went.told);
-            listed.extend(went.listed);
-            failed += usize::from(!went.ended);
-            unseen += usize::from(went.unseen);
+            answered.push(completed.answered);
+            notified.extend(completed.notified);
+            listed.extend(completed.listed);
+            failed += usize::from(!completed.ended);
+            missed += usize::from(completed.missed);
         }
-        ensure!(!told.is_empty(), "of {asked} broadcasts not one was seen in the listing ({failed} failed)");
+        ensure!(
+            !notified.is_empty(),
+            "none of the {started} broadcasts appeared in the listing ({failed} failed)"
+        );
         Ok(Self {
             answered: Load::of(answered, failed, time),
-            told: Load::of(told, unseen, time),
+            notified: Load::of(notified, missed, time),
             listed: Load::of(listed, 0, time),
-            unseen,
+            missed,
         })
     }
 
@@ -153,20 +156,20 @@ impl Measured {
             percentile(&self.answered, 50),
             percentile(&self.answered, 99),
             self.answered.failed.to_string(),
-            format!("**{}**", percentile(&self.told, 50)),
-            format!("**{}**", percentile(&self.told, 99)),
+            format!("**{}**", percentile(&self.notified, 50)),
+            format!("**{}**", percentile(&self.notified, 99)),
             percentile(&self.listed, 50),
             percentile(&self.listed, 99),
-            self.unseen.to_string(),
+            self.missed.to_string(),
         ]
     }
 }
 
-/// Looks until nothing more happens, at most [`AT_THE_END`].
-async fn look(ground: &Ground, key: &str) -> Result<Left> {
-    let (pool, started) = (&ground.database.pool, Instant::now());
+/// Waits until the listing is equal and no mark is left, at most [`ALIGNMENT_TIMEOUT`]. Then counts what is left.
+async fn check_leftovers(fixture: &Fixture, key: &str) -> Result<Leftovers> {
+    let (pool, started) = (&fixture.database.pool, Instant::now());
     let mut unaligned = live::count_unaligned(pool).await?;
-    while (unaligned > 0 || live::is_marked(pool).await?) && started.elapsed() < AT_THE_END {
+    while (unaligned > 0 || live::is_marked(pool).await?) && started.elapsed() < ALIGNMENT_TIMEOUT {
         tokio::time::sleep(Duration::from_millis(20)).await;
         unaligned = live::count_unaligned(pool).await?;
     }
@@ -179,7 +182,7 @@ async fn look(ground: &Ground, key: &str) -> Result<Left> {
     );
     let sessions = sessions.fetch_one(pool).await?;
     let stuck = sqlx::query_scalar!(r#"select count(*) as "stuck!" from unsettled_live_rooms"#);
-    Ok(Left {
+    Ok(Leftovers {
         aligned_after,
         unaligned,
         stuck: stuck.fetch_one(pool).await?,
@@ -188,7 +191,7 @@ async fn look(ground: &Ground, key: &str) -> Result<Left> {
     })
 }
 
-impl Left {
+impl Leftovers {
     fn cells(&self, name: &str) -> Vec<String> {
         let counts = [self.unaligned, self.stuck, self.open, self.duplicates];
         let first = [name.to_owned(), format!("{:.2}", self.aligned_after)];

@@ -1,7 +1,7 @@
 //! Bookings, going live and tokens with 100,000 stored bookings, live sessions and nests, and with none. Each of the
 //! two databases has its own services and its own livekit-dev. They are measured alternately.
 //!
-//! What is stored is over, so that no pass has anything to do for it: the difference is what each statement costs.
+//! The stored rows have ended, so passes have no work with them. The difference is the cost of the statements.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use http::StatusCode;
 
 use crate::{
     bookings,
+    fixture::Fixture,
     golive::pair::Host,
-    ground::Ground,
     history,
     load::{self, Connection, Load},
-    people::{self, SignIn},
     stack::{Keys, Stack},
     table::{Table, median},
     tokens,
+    users::{self, SignIn},
 };
 
 const STORED: i64 = 100_000;
@@ -26,7 +26,7 @@ const HOSTS: usize = 16;
 
 /// One of the two databases, and the rates that were measured.
 struct Side<'a> {
-    ground: &'a Ground,
+    fixture: &'a Fixture,
     stack: Stack,
     tokens: std::sync::Arc<load::Requests>,
     hosts: Vec<Host>,
@@ -36,13 +36,13 @@ struct Side<'a> {
 const WHAT: [&str; 3] =
     ["POST /api/bookings, 16 connections", "go live and end, 16 hosts", "GET access-token, 32 connections"];
 
-pub async fn measure(empty: &Ground) -> Result<String> {
+pub async fn measure(empty: &Fixture) -> Result<String> {
     let secret = SignIn::hs256();
-    let full = Ground::prepare(empty.greenroom.clone(), empty.asked, "full").await?;
+    let full = Fixture::prepare(empty.greenroom.clone(), empty.settings, "full").await?;
     history::write_bookings(&full.database.pool, STORED).await?;
     history::write_idle(&full.database.pool, STORED).await?;
     let mut sides = [Side::start(empty, &secret).await?, Side::start(&full, &secret).await?];
-    for round in 0..empty.asked.rounds {
+    for round in 0..empty.settings.rounds {
         for side in &mut sides {
             eprintln!("round {}: growth", round + 1);
             side.round(&secret).await?;
@@ -69,9 +69,9 @@ pub async fn measure(empty: &Ground) -> Result<String> {
 }
 
 impl<'a> Side<'a> {
-    async fn start(ground: &'a Ground, secret: &SignIn) -> Result<Self> {
-        let parties = people::book(&ground.database.pool, ROOMS).await?;
-        let stack = Stack::split(&ground.greenroom, &ground.shared, Keys::Secret(secret)).await?;
+    async fn start(fixture: &'a Fixture, secret: &SignIn) -> Result<Self> {
+        let parties = users::book(&fixture.database.pool, ROOMS).await?;
+        let stack = Stack::split(&fixture.greenroom, &fixture.shared, Keys::Secret(secret)).await?;
         let tokens = tokens::signed_in(&parties, secret)?;
         let mut hosts = Vec::new();
         for number in 0..HOSTS {
@@ -79,12 +79,12 @@ impl<'a> Side<'a> {
         }
         let warm_up = Duration::from_secs(1);
         load::run(stack.address, &tokens, tokens::CONNECTIONS, warm_up, StatusCode::OK).await?;
-        Ok(Self { ground, stack, tokens, hosts, rates: Default::default() })
+        Ok(Self { fixture, stack, tokens, hosts, rates: Default::default() })
     }
 
     async fn round(&mut self, secret: &SignIn) -> Result<()> {
-        let time = self.ground.asked.time;
-        let booked = bookings::book(self.ground, &self.stack, secret).await?;
+        let time = self.fixture.settings.time;
+        let booked = bookings::book(self.fixture, &self.stack, secret).await?;
         let pairs = self.go_live().await?;
         let issued =
             load::run(self.stack.address, &self.tokens, tokens::CONNECTIONS, time, StatusCode::OK).await?;
@@ -94,9 +94,9 @@ impl<'a> Side<'a> {
         Ok(())
     }
 
-    /// Each host goes live and ends, again and again.
+    /// Each host goes live and ends repeatedly.
     async fn go_live(&self) -> Result<Load> {
-        let (started, time) = (Instant::now(), self.ground.asked.time);
+        let (started, time) = (Instant::now(), self.fixture.settings.time);
         let hosts = self.hosts.iter().map(async |host| {
             let mut connection = Connection::open(self.stack.address).await?;
             let mut latencies = Vec::new();

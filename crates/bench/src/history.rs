@@ -1,22 +1,22 @@
-//! What a few busy years leave behind: ended sessions with their rooms, names and people.
+//! The rows of a few busy years: ended sessions with their rooms, names and users.
 
 use anyhow::Result;
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
-/// Writes it, once; the second caller finds it.
-pub async fn write(ground: &Ground) -> Result<()> {
-    let pool = &ground.database.pool;
+/// Writes the history. Idempotent.
+pub async fn write(fixture: &Fixture) -> Result<()> {
+    let pool = &fixture.database.pool;
     let there =
         sqlx::query_scalar!(r#"select exists (select from sessions where title = 'History') as "there!""#);
     if there.fetch_one(pool).await? {
         return Ok(());
     }
-    write_bookings(pool, ground.asked.history).await
+    write_bookings(pool, fixture.settings.history).await
 }
 
-/// So many ended sessions with their rooms.
+/// Writes this many ended sessions with their rooms.
 pub async fn write_bookings(pool: &PgPool, ended: i64) -> Result<()> {
     eprintln!("writing {ended} ended sessions and rooms");
     sqlx::query!(
@@ -30,7 +30,7 @@ pub async fn write_bookings(pool: &PgPool, ended: i64) -> Result<()> {
     .await?;
     sqlx::query!(
         "insert into app_users (id, display_name)
-         select distinct party, 'Somebody' from sessions cross join lateral unnest(array[host_id, guest_id]) party
+         select distinct party, 'A user' from sessions cross join lateral unnest(array[host_id, guest_id]) party
          where title = 'History'
          on conflict do nothing"
     )
@@ -57,16 +57,16 @@ pub async fn write_bookings(pool: &PgPool, ended: i64) -> Result<()> {
     Ok(())
 }
 
-/// The same for live rooms, spread over those that there are: ended sessions with a seat each, their rooms, and a ban
-/// in every live room. The sessions that are open get a room and a seat too.
-pub async fn write_live(ground: &Ground) -> Result<()> {
-    let (pool, ended) = (&ground.database.pool, ground.asked.history);
+/// Writes ended live sessions, spread over the existing live rooms. Each session has a seat and a room, and each live
+/// room has a ban. Open sessions get a room and a seat too.
+pub async fn write_live(fixture: &Fixture) -> Result<()> {
+    let (pool, ended) = (&fixture.database.pool, fixture.settings.history);
     eprintln!("writing {ended} ended live sessions, their seats and rooms");
     let mut tx = chassis::db::begin(pool).await?;
     let tables = ["live_room_sessions", "live_room_attendance"];
     for table in tables {
-        let silent = format!("alter table {table} disable trigger user");
-        sqlx::raw_sql(AssertSqlSafe(silent)).execute(&mut *tx).await?;
+        let disable = format!("alter table {table} disable trigger user");
+        sqlx::raw_sql(AssertSqlSafe(disable)).execute(&mut *tx).await?;
     }
     sqlx::query!(
         "insert into live_room_sessions (room_id, status, starts_at, started_at, ended_at, created_by)
@@ -86,8 +86,8 @@ pub async fn write_live(ground: &Ground) -> Result<()> {
     .execute(&mut *tx)
     .await?;
     for table in tables {
-        let again = format!("alter table {table} enable trigger user");
-        sqlx::raw_sql(AssertSqlSafe(again)).execute(&mut *tx).await?;
+        let enable = format!("alter table {table} enable trigger user");
+        sqlx::raw_sql(AssertSqlSafe(enable)).execute(&mut *tx).await?;
     }
     tx.commit().await?;
     sqlx::query!(
@@ -117,14 +117,14 @@ pub async fn write_live(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
-/// Idle live rooms, each with an ended session, and ended nests; all with their rooms.
+/// Writes idle live rooms with an ended session each, and ended nests, all with their LiveKit rooms.
 pub async fn write_idle(pool: &PgPool, each: i64) -> Result<()> {
     eprintln!("writing {each} ended live sessions and nests");
     let mut tx = chassis::db::begin(pool).await?;
     let tables = ["live_rooms", "live_room_sessions"];
     for table in tables {
-        let silent = format!("alter table {table} disable trigger user");
-        sqlx::raw_sql(AssertSqlSafe(silent)).execute(&mut *tx).await?;
+        let disable = format!("alter table {table} disable trigger user");
+        sqlx::raw_sql(AssertSqlSafe(disable)).execute(&mut *tx).await?;
     }
     sqlx::query!(
         "with rooms as (
@@ -140,8 +140,8 @@ pub async fn write_idle(pool: &PgPool, each: i64) -> Result<()> {
     .execute(&mut *tx)
     .await?;
     for table in tables {
-        let again = format!("alter table {table} enable trigger user");
-        sqlx::raw_sql(AssertSqlSafe(again)).execute(&mut *tx).await?;
+        let enable = format!("alter table {table} enable trigger user");
+        sqlx::raw_sql(AssertSqlSafe(enable)).execute(&mut *tx).await?;
     }
     tx.commit().await?;
     sqlx::query!(

@@ -1,5 +1,5 @@
-//! The rows of a booking and its room, and nothing else: three statements, each its own commit, and one call to
-//! LiveKit between the second and the third. No checks, no locks, no answers.
+//! The baseline of bookings: three statements with a commit each, and one call to LiveKit between the second and the
+//! third. They write only the rows of a booking and its room. There are no checks, no locks and no answers.
 
 use std::{
     net::SocketAddr,
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     bookings::CONNECTIONS,
-    ground::Ground,
+    fixture::Fixture,
     load::{Connection, Prepared},
     process::Process,
 };
@@ -29,40 +29,40 @@ const SECONDS: &str = "BENCH_SECONDS";
 const LIVEKIT: &str = "BENCH_PEER";
 const BEARER: &str = "BENCH_BEARER";
 
-/// Bookings per second of a child that does this.
-pub async fn run(ground: &Ground) -> Result<f64> {
+/// Runs the child. Returns its bookings per second.
+pub async fn run(fixture: &Fixture) -> Result<f64> {
     let claims = json!({
-        "iss": ground.shared.livekit_key, "exp": 4_102_444_800_u64, "video": { "roomCreate": true },
+        "iss": fixture.shared.livekit_key, "exp": 4_102_444_800_u64, "video": { "roomCreate": true },
     });
-    let key = EncodingKey::from_secret(ground.shared.livekit_secret.as_bytes());
+    let key = EncodingKey::from_secret(fixture.shared.livekit_secret.as_bytes());
     let env = [
-        ("DATABASE_URL".to_owned(), ground.shared.database_url.clone()),
-        (SECONDS.to_owned(), ground.asked.time.as_secs().to_string()),
-        (LIVEKIT.to_owned(), ground.shared.livekit.to_string()),
+        ("DATABASE_URL".to_owned(), fixture.shared.database_url.clone()),
+        (SECONDS.to_owned(), fixture.settings.time.as_secs().to_string()),
+        (LIVEKIT.to_owned(), fixture.shared.livekit.to_string()),
         (BEARER.to_owned(), jsonwebtoken::encode(&Header::default(), &claims, &key)?),
     ];
     let mut child = Process::start("inserts", &std::env::current_exe()?, &["child", "inserts"], &env)?;
-    let mut told = String::new();
-    child.stdout().context("no stdout")?.read_to_string(&mut told).await?;
-    told.trim().parse().with_context(|| format!("the baseline says {told:?}"))
+    let mut output = String::new();
+    child.stdout().context("no stdout")?.read_to_string(&mut output).await?;
+    output.trim().parse().with_context(|| format!("the baseline printed {output:?}"))
 }
 
-/// The child: prints bookings per second.
+/// The child, which prints its bookings per second.
 pub async fn child() -> Result<()> {
     let setting = |name: &'static str| std::env::var(name).with_context(|| format!("{name} is missing"));
     let pool = crate::database::service_pool(&setting("DATABASE_URL")?, None)?;
     let address: SocketAddr = setting(LIVEKIT)?.parse()?;
     let time = Duration::from_secs(setting(SECONDS)?.parse()?);
-    let (bearer, made) = (setting(BEARER)?, Arc::new(AtomicU64::new(0)));
+    let (bearer, created) = (setting(BEARER)?, Arc::new(AtomicU64::new(0)));
     let started = Instant::now();
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..CONNECTIONS {
-        let (pool, bearer, made) = (pool.clone(), bearer.clone(), Arc::clone(&made));
+        let (pool, bearer, created) = (pool.clone(), bearer.clone(), Arc::clone(&created));
         workers.spawn(async move {
             let mut livekit = Connection::open(address).await?;
             while started.elapsed() < time {
                 one(&pool, &mut livekit, &bearer).await?;
-                made.fetch_add(1, Ordering::Relaxed);
+                created.fetch_add(1, Ordering::Relaxed);
             }
             anyhow::Ok(())
         });
@@ -71,8 +71,8 @@ pub async fn child() -> Result<()> {
         worker??;
     }
     #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark")]
-    let made = made.load(Ordering::Relaxed) as f64;
-    println!("{}", made / started.elapsed().as_secs_f64());
+    let created = created.load(Ordering::Relaxed) as f64;
+    println!("{}", created / started.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -87,14 +87,14 @@ async fn one(pool: &PgPool, livekit: &mut Connection, bearer: &str) -> Result<()
             json!({ "name": name, "metadata": "{}", "empty_timeout": 180_000 }).to_string(),
         ))
         .await?;
-    ensure!(status == StatusCode::OK, "livekit-dev says {status}");
+    ensure!(status == StatusCode::OK, "livekit-dev answered {status}");
     let answer: Value = serde_json::from_slice(&answer)?;
     set_active(pool, id, answer["sid"].as_str().context("a room without a SID")?).await
 }
 
 async fn insert_booking(pool: &PgPool, id: Uuid) -> Result<()> {
     sqlx::query!(
-        "with person as (
+        "with host as (
              insert into app_users (id, display_name, email, avatar_url)
              values ('host-' || $1::uuid, 'Ana Ünal', $1 || '@example.org', 'https://example.org/' || $1 || '.png')),
          session as (
@@ -107,11 +107,11 @@ async fn insert_booking(pool: &PgPool, id: Uuid) -> Result<()> {
              select id, party.user_id, party.role, tstzrange(scheduled_at, scheduled_at + interval '60 min', '[)')
              from session cross join lateral (values (host_id, 'host'), (guest_id, 'guest')) party (user_id, role))
          insert into notifications (user_id, kind, session_id, payload, dedupe_key)
-         select person, 'booking_created', id,
+         select user_id, 'booking_created', id,
                 jsonb_build_object('bookingId', id, 'title', title, 'durationMinutes', duration_minutes,
                                    'scheduledAt', scheduled_at, 'meetingUrl', meeting_url),
-                'booking_created:' || id || ':' || person
-         from session cross join lateral unnest(array[host_id, guest_id]) person",
+                'booking_created:' || id || ':' || user_id
+         from session cross join lateral unnest(array[host_id, guest_id]) party (user_id)",
         id
     )
     .execute(pool)
@@ -125,7 +125,7 @@ async fn insert_room(pool: &PgPool, session: Uuid) -> Result<String> {
                insert into livekit_rooms (session_id, room_name, max_participants)
                values ($1, 'session-' || $1::uuid, 7)
                returning id, room_name),
-           people as (
+           participants as (
                insert into livekit_participants (room_id, user_id, role)
                select id, party.user_id, party.role
                from room cross join lateral (values ('host-' || $1, 'host'), ('guest-' || $1, 'guest')) party (user_id, role))

@@ -1,5 +1,5 @@
-//! Whoever was kicked comes back with his old token, which LiveKit accepts: how long until he is out again, at 1,000
-//! open rooms with somebody in each; with LiveKit's webhooks, and with all of them lost.
+//! Kicked guests join again with their old token, which LiveKit accepts. Measures how long until they are removed, with
+//! 1,000 open rooms and a guest in each, with LiveKit's webhooks and with all of them lost.
 
 use std::time::{Duration, Instant};
 
@@ -11,31 +11,28 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::{
-    ground::Ground,
+    fixture::Fixture,
     load::{self, Load, Prepared},
-    people::{self, Party, SignIn},
     stack::{Keys, Stack},
     table::Table,
+    users::{self, Party, SignIn},
 };
 
 const ROOMS: i32 = 1_000;
-/// People kicked in each of the two cases, and how many of them at once.
+/// Guests who are kicked in each of the two cases, and how many of them at once.
 const KICKED: usize = 200;
 const AT_ONCE: usize = 10;
-const PATIENCE: Duration = Duration::from_secs(30);
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub async fn measure(ground: &Ground) -> Result<String> {
+pub async fn measure(fixture: &Fixture) -> Result<String> {
     let secret = SignIn::hs256();
-    let parties = people::book(&ground.database.pool, ROOMS).await?;
-    let split = Stack::split(&ground.greenroom, &ground.shared, Keys::Secret(&secret)).await?;
+    let parties = users::book(&fixture.database.pool, ROOMS).await?;
+    let split = Stack::split(&fixture.greenroom, &fixture.shared, Keys::Secret(&secret)).await?;
     let guests: Vec<&Party> = parties.iter().filter(|party| party.user.starts_with("guest-")).collect();
-    let stage = Stage { ground, stack: &split, secret: &secret };
-    let inside: Vec<Guest> = stream::iter(&guests)
-        .map(|guest| stage.bring_in(guest))
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await?;
-    let (with, without) = inside.split_at(inside.len() / 2);
+    let stage = Stage { fixture, stack: &split, secret: &secret };
+    let connected: Vec<Guest> =
+        stream::iter(&guests).map(|guest| stage.admit(guest)).buffer_unordered(AT_ONCE).try_collect().await?;
+    let (with, without) = connected.split_at(connected.len() / 2);
     let mut table = Table::new(
         "1,000 open rooms, a guest in each; services in their own processes",
         &["", "kicked", "out at once, p99 ms", "out again, p50 ms", "p99 ms", "wanted"],
@@ -66,7 +63,7 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     Ok(format!("## Kicks\n\n{}", table.finish()))
 }
 
-/// Somebody who is in a room, and what let him in.
+/// A guest in a room, with their token.
 struct Guest {
     party: Party,
     room: String,
@@ -74,38 +71,38 @@ struct Guest {
 }
 
 struct Stage<'a> {
-    ground: &'a Ground,
+    fixture: &'a Fixture,
     stack: &'a Stack,
     secret: &'a SignIn,
 }
 
 impl Stage<'_> {
-    async fn bring_in(&self, guest: &Party) -> Result<Guest> {
+    async fn admit(&self, guest: &Party) -> Result<Guest> {
         let path = format!("/api/sessions/{}/livekit/access-token", guest.booking);
-        let told = self.ask(Prepared::get(path, Some(self.secret.token(&guest.user)?))).await?;
-        let text = |field: &str| told["data"][field].as_str().map(str::to_owned).context("no token");
+        let answer = self.ask(Prepared::get(path, Some(self.secret.token(&guest.user)?))).await?;
+        let text = |field: &str| answer["data"][field].as_str().map(str::to_owned).context("no token");
         let guest = Guest { party: guest.clone(), room: text("roomName")?, token: text("token")? };
         self.join(&guest).await?;
         Ok(guest)
     }
 
     async fn ask(&self, request: Prepared) -> Result<Value> {
-        let (status, told) = load::once(self.stack.address, &request).await?;
-        ensure!(status == StatusCode::OK, "{}: {status} {}", request.path, String::from_utf8_lossy(&told));
-        Ok(serde_json::from_slice(&told)?)
+        let (status, answer) = load::once(self.stack.address, &request).await?;
+        ensure!(status == StatusCode::OK, "{}: {status} {}", request.path, String::from_utf8_lossy(&answer));
+        Ok(serde_json::from_slice(&answer)?)
     }
 
-    /// livekit-dev's own interface.
+    /// Calls livekit-dev's own interface.
     async fn dev(&self, method: http::Method, path: &str, body: &Value) -> Result<()> {
-        let shared = &self.ground.shared;
+        let shared = &self.fixture.shared;
         let basic = STANDARD.encode(format!("{}:{}", shared.livekit_key, shared.livekit_secret));
         let request = Prepared {
             method,
             authorization: Some(format!("Basic {basic}")),
             ..Prepared::post(format!("/_dev/{path}"), None, body.to_string())
         };
-        let (status, told) = load::once(shared.livekit, &request).await?;
-        ensure!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&told));
+        let (status, answer) = load::once(shared.livekit, &request).await?;
+        ensure!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&answer));
         Ok(())
     }
 
@@ -117,19 +114,19 @@ impl Stage<'_> {
         self.dev(http::Method::PUT, "webhooks", &json!({ "urls": urls })).await
     }
 
-    /// How long he was still there after the kick was answered, and after he came back.
+    /// Kicks the guest and lets them join again. Returns how long they stayed after each of the two.
     async fn kick(&self, guest: &Guest) -> Result<(Duration, Duration)> {
         let host = format!("host-{}", guest.party.booking);
         let path = format!("/api/sessions/{}/livekit/kick", guest.party.booking);
         let body = json!({ "userId": guest.party.user }).to_string();
         self.ask(Prepared::post(path, Some(self.secret.token(&host)?), body)).await?;
-        let first = self.until_out(guest).await?;
+        let first = self.until_removed(guest).await?;
         self.join(guest).await?;
-        Ok((first, self.until_out(guest).await?))
+        Ok((first, self.until_removed(guest).await?))
     }
 
-    async fn until_out(&self, guest: &Guest) -> Result<Duration> {
-        let shared = &self.ground.shared;
+    async fn until_removed(&self, guest: &Guest) -> Result<Duration> {
+        let shared = &self.fixture.shared;
         let claims = json!({
             "iss": shared.livekit_key, "exp": 4_102_444_800_u64,
             "video": { "roomAdmin": true, "room": guest.room },
@@ -141,14 +138,14 @@ impl Stage<'_> {
             json!({ "room": guest.room }).to_string(),
         );
         let started = Instant::now();
-        while started.elapsed() < PATIENCE {
-            let (status, told) = load::once(shared.livekit, &list).await?;
-            ensure!(status == StatusCode::OK, "livekit-dev says {status}");
-            let told: Value = serde_json::from_slice(&told)?;
-            let inside = told["participants"]
-                .as_array()
-                .is_some_and(|inside| inside.iter().any(|one| one["identity"] == guest.party.user.as_str()));
-            if !inside {
+        while started.elapsed() < REMOVAL_TIMEOUT {
+            let (status, answer) = load::once(shared.livekit, &list).await?;
+            ensure!(status == StatusCode::OK, "livekit-dev answered {status}");
+            let answer: Value = serde_json::from_slice(&answer)?;
+            let connected = answer["participants"].as_array().is_some_and(|connected| {
+                connected.iter().any(|one| one["identity"] == guest.party.user.as_str())
+            });
+            if !connected {
                 return Ok(started.elapsed());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

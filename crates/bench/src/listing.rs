@@ -1,7 +1,7 @@
-//! A page of the listing at 100,000 live rooms, beside the bare baseline: axum → tonic → the very SELECT, the same row
-//! as proto and as JSON, and nothing else.
+//! A page of the listing at 100,000 live rooms, compared with the bare baseline: axum → tonic → the same SELECT, with
+//! the same row as proto and as JSON, and nothing else.
 //!
-//! Only sync and the gateway run: room-lifecycle would make 100,000 rooms on LiveKit meanwhile.
+//! Only sync and the gateway run: room-lifecycle would create 100,000 rooms on LiveKit meanwhile.
 
 pub mod baseline;
 
@@ -12,12 +12,12 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::{
-    ground::Ground,
+    fixture::Fixture,
     live,
     load::{self, Load, Prepared, Requests},
-    people::SignIn,
     stack::{self, Keys, Stack},
     table::{Table, median},
+    users::SignIn,
 };
 
 pub const ROOMS: i64 = 100_000;
@@ -26,14 +26,14 @@ const READERS: usize = 64;
 const WARM_UP: Duration = Duration::from_secs(1);
 const PAGE: &str = "/api/v1/live/streams?status=live&limit=20";
 
-pub async fn measure(ground: &Ground) -> Result<String> {
-    live::seed(&ground.database.pool, ROOMS).await?;
-    live::align_all(&ground.database.pool).await?;
+pub async fn measure(fixture: &Fixture) -> Result<String> {
+    live::seed(&fixture.database.pool, ROOMS).await?;
+    live::align_all(&fixture.database.pool).await?;
     let secret = SignIn::hs256();
-    let (store, store_address) = ground.baseline("baseline-listing-store", None).await?;
-    let (http, http_address) = ground.baseline("baseline-listing-http", Some(store_address)).await?;
+    let (store, store_address) = fixture.baseline("baseline-listing-store", None).await?;
+    let (http, http_address) = fixture.baseline("baseline-listing-http", Some(store_address)).await?;
     let services = ["sync", "gateway"];
-    let stack = Stack::some(&ground.greenroom, &ground.shared, Keys::Secret(&secret), &services).await?;
+    let stack = Stack::some(&fixture.greenroom, &fixture.shared, Keys::Secret(&secret), &services).await?;
     let bearer = secret.token("reader-0")?;
     stack::wait_until(stack.address, &Prepared::get(PAGE.to_owned(), Some(bearer)), |_| true).await?;
 
@@ -50,10 +50,11 @@ pub async fn measure(ground: &Ground) -> Result<String> {
         same_page(*address, requests, name).await?;
         load::run(*address, requests, CONNECTIONS, WARM_UP, StatusCode::OK).await?;
     }
-    for round in 0..ground.asked.rounds {
+    for round in 0..fixture.settings.rounds {
         for (((address, requests), name), loads) in targets.iter().zip(names).zip(&mut loads) {
             eprintln!("round {}: {name}", round + 1);
-            let load = load::run(*address, requests, CONNECTIONS, ground.asked.time, StatusCode::OK).await?;
+            let load =
+                load::run(*address, requests, CONNECTIONS, fixture.settings.time, StatusCode::OK).await?;
             ensure!(load.failed * 1000 <= load.count(), "{name}: {} requests failed", load.failed);
             loads.push(load);
         }
@@ -64,16 +65,16 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     Ok(format!("## The listing\n\n{}", table(names, &loads)))
 }
 
-/// What is compared must be the same page.
+/// Checks that both targets return the same page.
 async fn same_page(address: std::net::SocketAddr, requests: &Arc<Requests>, name: &str) -> Result<()> {
     let Some(request) = requests.first() else { return Ok(()) };
     let (status, body) = load::once(address, request).await?;
-    ensure!(status == StatusCode::OK, "{name} says {status}: {}", String::from_utf8_lossy(&body));
+    ensure!(status == StatusCode::OK, "{name} answered {status}: {}", String::from_utf8_lossy(&body));
     let page: Value = serde_json::from_slice(&body)?;
     let titles: Vec<&str> =
         page["streams"].as_array().into_iter().flatten().filter_map(|row| row["title"].as_str()).collect();
     let expected: Vec<String> = (1..=20).map(|number| format!("Room {number}")).collect();
-    ensure!(titles == expected, "{name} gives another page: {titles:?}");
+    ensure!(titles == expected, "{name} returned another page: {titles:?}");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
-//! Live rooms, written by the set: each with one open session and nothing in the listing, and no mark that says so.
+//! Live rooms, written in bulk. Each has one open session, no row in the listing, and no mark.
 //!
-//! The triggers are off for that: what marks are there is for each part to say.
+//! Triggers are off meanwhile, so that each part decides which marks exist.
 
 use std::time::Instant;
 
@@ -13,26 +13,27 @@ const BATCH: i64 = 100_000;
 /// Rows of the listing that one transaction writes.
 const PAGE: i64 = 20_000;
 
-/// Public live rooms that have been live for a second, two seconds, three …
+/// Writes public live rooms that have been live for one second, two seconds, three …
 pub async fn seed(pool: &PgPool, rooms: i64) -> Result<()> {
     seed_more(pool, 0, rooms).await
 }
 
-/// So many more beside those that `seed` has written.
-pub async fn seed_more(pool: &PgPool, there: i64, rooms: i64) -> Result<()> {
-    let mut made = there;
-    while made < there + rooms {
-        let batch = BATCH.min(there + rooms - made);
-        eprintln!("writing live rooms up to {} of {}", made + batch, there + rooms);
+/// Writes this many more after the ones of `seed`.
+pub async fn seed_more(pool: &PgPool, existing: i64, rooms: i64) -> Result<()> {
+    let mut written = existing;
+    while written < existing + rooms {
+        let batch = BATCH.min(existing + rooms - written);
+        eprintln!("writing live rooms up to {} of {}", written + batch, existing + rooms);
         let mut tx = chassis::db::begin(pool).await?;
-        insert(&mut tx, made, batch).await?;
+        insert(&mut tx, written, batch).await?;
         tx.commit().await?;
-        made += batch;
+        written += batch;
     }
     Ok(())
 }
 
-/// As `seed`, in one transaction with a mark for each room, told of as the triggers do; when that was committed.
+/// Writes live rooms as `seed` does, with a mark for each room in the same transaction, and notifies sync as the
+/// triggers do. Returns the time of the commit.
 pub async fn seed_marked(pool: &PgPool, rooms: i64) -> Result<Instant> {
     eprintln!("writing and marking {rooms} live rooms");
     let mut tx = chassis::db::begin(pool).await?;
@@ -45,9 +46,9 @@ pub async fn seed_marked(pool: &PgPool, rooms: i64) -> Result<Instant> {
 }
 
 async fn insert(connection: &mut PgConnection, before: i64, rooms: i64) -> Result<()> {
-    let silent =
+    let disable =
         "alter table live_rooms disable trigger user; alter table live_room_sessions disable trigger user";
-    sqlx::raw_sql(silent).execute(&mut *connection).await?;
+    sqlx::raw_sql(disable).execute(&mut *connection).await?;
     sqlx::query!(
         "with ids as materialized (
              select gen_random_uuid() as room, gen_random_uuid() as session, $1::bigint + i as number
@@ -67,9 +68,9 @@ async fn insert(connection: &mut PgConnection, before: i64, rooms: i64) -> Resul
     )
     .execute(&mut *connection)
     .await?;
-    let again =
+    let enable =
         "alter table live_rooms enable trigger user; alter table live_room_sessions enable trigger user";
-    sqlx::raw_sql(again).execute(&mut *connection).await?;
+    sqlx::raw_sql(enable).execute(&mut *connection).await?;
     Ok(())
 }
 
@@ -92,7 +93,7 @@ pub async fn align_all(pool: &PgPool) -> Result<()> {
     Ok(())
 }
 
-/// Rows that are not as the view says.
+/// Counts the rows that differ from the view.
 pub async fn count_unaligned(pool: &PgPool) -> Result<i64> {
     let count = sqlx::query_scalar!(r#"select count(*) as "count!" from unaligned_live_streams"#);
     Ok(count.fetch_one(pool).await?)

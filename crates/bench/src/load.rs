@@ -1,4 +1,4 @@
-//! Load: a bounded number of keep-alive connections that ask without a pause, for a bounded time.
+//! Load: a bounded number of keep-alive connections that send requests without a pause, for a bounded time.
 
 use std::{
     net::SocketAddr,
@@ -17,12 +17,12 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// A request as it is sent again and again.
+/// A request that can be sent repeatedly.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     pub method: Method,
     pub path: String,
-    /// The whole header.
+    /// The value of the header.
     pub authorization: Option<String>,
     pub body: Bytes,
 }
@@ -50,21 +50,21 @@ impl Prepared {
     }
 }
 
-/// The requests of a load, taken one after the other by all connections.
+/// The requests of a load. All connections take them from one sequence.
 pub struct Requests {
     prepared: Vec<Prepared>,
-    /// Begin again at the end; otherwise the load ends there.
-    again: bool,
+    /// The sequence repeats. Otherwise the load ends after the last request.
+    repeats: bool,
     next: AtomicUsize,
 }
 
 impl Requests {
     pub fn repeated(prepared: Vec<Prepared>) -> Arc<Self> {
-        Arc::new(Self { prepared, again: true, next: AtomicUsize::new(0) })
+        Arc::new(Self { prepared, repeats: true, next: AtomicUsize::new(0) })
     }
 
     pub fn once(prepared: Vec<Prepared>) -> Arc<Self> {
-        Arc::new(Self { prepared, again: false, next: AtomicUsize::new(0) })
+        Arc::new(Self { prepared, repeats: false, next: AtomicUsize::new(0) })
     }
 
     pub fn first(&self) -> Option<&Prepared> {
@@ -73,17 +73,17 @@ impl Requests {
 
     fn next(&self) -> Option<&Prepared> {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
-        let index = if self.again { index % self.prepared.len().max(1) } else { index };
+        let index = if self.repeats { index % self.prepared.len().max(1) } else { index };
         self.prepared.get(index)
     }
 }
 
-/// What a load gave.
+/// The result of a load.
 #[derive(Clone, Debug, Default)]
 pub struct Load {
     pub seconds: f64,
     pub failed: usize,
-    /// Of the requests that succeeded, ascending.
+    /// The latencies of successful requests, in ascending order.
     latencies: Vec<Duration>,
 }
 
@@ -102,19 +102,20 @@ impl Load {
         self.latencies.len()
     }
 
-    /// The greatest latency, in ms.
+    /// The longest latency, in ms.
     pub fn longest(&self) -> f64 {
         self.latencies.last().map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
     }
 
-    /// The latency below which `percent` of the requests stayed, in ms.
+    /// The latency at this percentile, in ms.
     pub fn percentile(&self, percent: usize) -> f64 {
         let index = self.latencies.len() * percent / 100;
         self.latencies.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
     }
 }
 
-/// Asks over `connections` connections for `time`; an answer with another status than `expected` has failed.
+/// Sends requests over `connections` connections for `time`. An answer with a status other than `expected` counts as
+/// failed.
 pub async fn run(
     address: SocketAddr,
     requests: &Arc<Requests>,
@@ -134,7 +135,7 @@ pub async fn run(
         failed += refused;
     }
     let load = Load::of(latencies, failed, started.elapsed());
-    ensure!(!load.latencies.is_empty(), "nothing succeeded at {address} ({} failed)", load.failed);
+    ensure!(!load.latencies.is_empty(), "no request to {address} succeeded ({} failed)", load.failed);
     Ok(load)
 }
 
@@ -166,7 +167,8 @@ pub struct Connection {
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("nobody at {address}"))?;
+        let stream =
+            TcpStream::connect(address).await.with_context(|| format!("no server answers at {address}"))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
@@ -181,7 +183,7 @@ impl Connection {
     }
 }
 
-/// One request over a connection of its own.
+/// Sends one request over a new connection.
 pub async fn once(address: SocketAddr, prepared: &Prepared) -> Result<(StatusCode, Bytes)> {
     Connection::open(address).await?.ask(prepared).await
 }

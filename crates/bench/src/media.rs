@@ -1,7 +1,7 @@
-//! Real clients on livekit-dev: what their media costs the server, and how long until the first frame.
+//! Real clients on livekit-dev: the cost of their media for the server, and the time to the first frame.
 //!
-//! The load is `rtc-client` in this process. The server is a process of its own, new for each case: its CPU time and
-//! memory alone count. With `--livekit-server` the same load goes to a real server in the same run.
+//! The load is `rtc-client` in this process. The server is a separate process, new for each case. Only its CPU time and
+//! memory count. With `--livekit-server` the same load goes to a real server in the same run.
 
 mod crowd;
 mod server;
@@ -15,25 +15,25 @@ use self::{
     crowd::{Case, Crowd},
     server::Server,
 };
-use crate::{ground::Ground, load::Load, table::Table};
+use crate::{fixture::Fixture, load::Load, table::Table};
 
 const CASES: [Case; 4] = [Case::Video, Case::Audio(1), Case::Audio(10), Case::Audio(30)];
 /// How often the memory is read while a load lasts.
 const READINGS: u32 = 10;
-/// Until publishers have chosen their layers.
-const SETTLED: Duration = Duration::from_secs(3);
+/// How long publishers need to choose their layers.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
 const KIB: f64 = 1024.0;
 
-pub async fn measure(ground: &Ground) -> Result<String> {
+pub async fn measure(fixture: &Fixture) -> Result<String> {
     // 30 clients receive more packets than one thread has time for.
     let runtime = tokio::runtime::Runtime::new()?;
-    let measured = tables(runtime.handle(), ground).await;
+    let measured = tables(runtime.handle(), fixture).await;
     runtime.shutdown_background();
     measured
 }
 
-async fn tables(load: &Handle, ground: &Ground) -> Result<String> {
-    let seconds = ground.asked.steady.as_secs();
+async fn tables(load: &Handle, fixture: &Fixture) -> Result<String> {
+    let seconds = fixture.settings.steady.as_secs();
     let columns =
         ["", "server", "packets/s out", "Mbit/s out", "lost ‰", "CPU, % of a core", "wanted", "ratio"];
     let mut costs = Table::new(&format!("{seconds} s of media"), &columns);
@@ -41,8 +41,8 @@ async fn tables(load: &Handle, ground: &Ground) -> Result<String> {
     let mut memory = Table::new("Memory, MiB resident", &columns);
     for case in CASES {
         let mut first = None;
-        for server in Server::all(ground).await? {
-            let flow = flow(load, &server, case, ground.asked.steady).await?;
+        for server in Server::all(fixture).await? {
+            let flow = flow(load, &server, case, fixture.settings.steady).await?;
             costs.row(&progress(flow.costs(case, server.name, first)));
             memory.row(&progress(flow.memory(case, server.name)));
             first.get_or_insert(flow.cores());
@@ -52,9 +52,9 @@ async fn tables(load: &Handle, ground: &Ground) -> Result<String> {
     let columns =
         ["server", "joins", "connected, p50 ms", "p99 ms", "first frame, p50 ms", "p99 ms", "wanted"];
     let mut joins = Table::new("From a join to the first frame of a camera, one after the other", &columns);
-    for server in Server::all(ground).await? {
-        let door = server.door.clone();
-        let (connected, first) = load.spawn(crowd::join_times(door)).await??;
+    for server in Server::all(fixture).await? {
+        let access = server.access.clone();
+        let (connected, first) = load.spawn(crowd::join_times(access)).await??;
         let of = |load: &Load, percent| format!("{:.0}", load.percentile(percent));
         joins.row(&progress(vec![
             server.name.to_owned(),
@@ -70,28 +70,28 @@ async fn tables(load: &Handle, ground: &Ground) -> Result<String> {
     Ok(format!("## Media\n\n{}\n{}\n{}", costs.finish(), memory.finish(), joins.finish()))
 }
 
-/// A row, also said at once: a long run tells how it goes.
+/// Prints a row to stderr at once, as the progress of a long run. Returns the row.
 fn progress(row: Vec<String>) -> Vec<String> {
     eprintln!("{}", row.join(" | "));
     row
 }
 
-/// What passed while a load lasted, and what it cost the server.
+/// The traffic during a load, and its cost for the server.
 struct Flow {
     seconds: f64,
     packets: u64,
     bytes: u64,
     lost: u64,
     cpu: Duration,
-    /// In KiB: before the first client, when all are there, and then at each reading.
+    /// In KiB: before the first client, when all clients are connected, and then at each reading.
     memory: Vec<u64>,
 }
 
 async fn flow(load: &Handle, server: &Server, case: Case, time: Duration) -> Result<Flow> {
     let idle = server.usage().memory_kib;
-    let crowd = load.spawn(Crowd::gather(server.door.clone(), case)).await?;
+    let crowd = load.spawn(Crowd::gather(server.access.clone(), case)).await?;
     let crowd = crowd.with_context(|| format!("{case} on {}", server.name))?;
-    tokio::time::sleep(SETTLED).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     let (before, usage, started) = (crowd.received(), server.usage(), Instant::now());
     let mut memory = vec![idle, usage.memory_kib];
     for _ in 0..READINGS {
@@ -135,7 +135,7 @@ impl Flow {
 
     fn memory(&self, case: Case, server: &str) -> Vec<String> {
         let mib = |at: usize| format!("{:.1}", self.memory.get(at).map_or(0.0, |kib| *kib as f64 / KIB));
-        // From the first reading: what a server takes once is not growth.
+        // Growth counts from the first reading: memory that a server takes once is not growth.
         let last = self.memory.len() - 1;
         let grown = self.memory[last].saturating_sub(self.memory[2]) as f64 * KIB;
         let packets = self.packets as f64 * 0.9;

@@ -1,5 +1,5 @@
-//! Nests as their clients ask for them: a signed join of somebody who is in already, a guest, and what everybody may
-//! ask, beside the bare baseline (a). A signed request is compared with (a) and the measured cost of one Schnorr
+//! The requests of nests' clients: a signed join of a participant, a guest's join, and the public information. They are
+//! compared with the bare baseline (a). A signed request is compared with (a) plus the measured cost of one Schnorr
 //! verification for each request.
 
 use std::{
@@ -17,11 +17,11 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
-    ground::Ground,
+    fixture::Fixture,
     load::{self, Load, Prepared, Requests},
-    people::{self, SignIn},
     stack::{Keys, PUBLIC_URL, Stack},
     table::{Table, median},
+    users::{self, SignIn},
 };
 
 const CONNECTIONS: usize = 32;
@@ -29,18 +29,18 @@ const NESTS: i32 = 64;
 const PROOFS: i32 = 10_000;
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// What is asked of nests: a name, and the least ratio to (a) that issue 4 asks for.
+/// The requests: a name, and the lowest ratio to (a) that issue 4 requires.
 const KINDS: [(&str, f64); 3] =
     [("`GET /{id}`, signed", 0.6), ("`GET /{id}/guest`", 0.7), ("`GET /{id}/info`", 0.8)];
 
-pub async fn measure(ground: &Ground) -> Result<String> {
+pub async fn measure(fixture: &Fixture) -> Result<String> {
     let secret = SignIn::hs256();
-    let parties = people::book(&ground.database.pool, NESTS).await?;
-    let (_store, store_address) = ground.baseline("baseline-store", None).await?;
-    let (_http, http_address) = ground.baseline("baseline-http", Some(store_address)).await?;
-    let split = Stack::split(&ground.greenroom, &ground.shared, Keys::Secret(&secret)).await?;
+    let parties = users::book(&fixture.database.pool, NESTS).await?;
+    let (_store, store_address) = fixture.baseline("baseline-store", None).await?;
+    let (_http, http_address) = fixture.baseline("baseline-http", Some(store_address)).await?;
+    let split = Stack::split(&fixture.greenroom, &fixture.shared, Keys::Secret(&secret)).await?;
     let keys = NostrKeys::generate();
-    let nests = make(&ground.database.pool, &keys.public_key().to_hex()).await?;
+    let nests = create(&fixture.database.pool, &keys.public_key().to_hex()).await?;
     let plain = Requests::repeated(
         parties
             .iter()
@@ -54,35 +54,35 @@ pub async fn measure(ground: &Ground) -> Result<String> {
         load::run(split.address, &warm_up, CONNECTIONS, WARM_UP, StatusCode::OK).await?;
     }
     load::run(http_address, &plain, CONNECTIONS, WARM_UP, StatusCode::OK).await?;
-    for round in 0..ground.asked.rounds {
+    for round in 0..fixture.settings.rounds {
         eprintln!("round {}: nests", round + 1);
-        base.push(load::run(http_address, &plain, CONNECTIONS, ground.asked.time, StatusCode::OK).await?);
+        base.push(load::run(http_address, &plain, CONNECTIONS, fixture.settings.time, StatusCode::OK).await?);
         for (kind, of_kind) in loads.iter_mut().enumerate() {
-            let asked = requests(kind, &nests, &keys)?; // signed anew: signatures are good for two minutes
+            let signed = requests(kind, &nests, &keys)?; // signed again: signatures are valid for two minutes
             let load =
-                load::run(split.address, &asked, CONNECTIONS, ground.asked.time, StatusCode::OK).await?;
+                load::run(split.address, &signed, CONNECTIONS, fixture.settings.time, StatusCode::OK).await?;
             ensure!(load.failed * 1000 <= load.count(), "{} requests failed", load.failed);
             of_kind.push(load);
         }
     }
     split.stop().await?;
-    let proofs = proofs(&ground.database.pool).await?;
+    let proofs = proofs(&fixture.database.pool).await?;
     Ok(report(&base, &loads, cost, proofs))
 }
 
-/// Open nests in which this key is host; their rooms are made when the first one asks for a token.
-async fn make(pool: &PgPool, key: &str) -> Result<Vec<Uuid>> {
-    let made = sqlx::query_scalar!(
-        r#"with made as (
+/// Creates open nests whose host has this key. Their rooms are created at the first request of a token.
+async fn create(pool: &PgPool, key: &str) -> Result<Vec<Uuid>> {
+    let created = sqlx::query_scalar!(
+        r#"with created as (
                insert into nests (created_by, relays)
                select $1, array['wss://relay.example.org'] from generate_series(1, $2) returning id)
            insert into nest_participants (nest_id, pubkey, is_admin, is_speaker)
-           select id, $1, true, true from made
+           select id, $1, true, true from created
            returning nest_id"#,
         key,
         NESTS
     );
-    Ok(made.fetch_all(pool).await?)
+    Ok(created.fetch_all(pool).await?)
 }
 
 fn requests(kind: usize, nests: &[Uuid], keys: &NostrKeys) -> Result<Arc<Requests>> {
@@ -102,10 +102,10 @@ fn requests(kind: usize, nests: &[Uuid], keys: &NostrKeys) -> Result<Arc<Request
 
 fn sign(keys: &NostrKeys, path: &str) -> Result<String> {
     authorization(keys, "GET", &format!("{PUBLIC_URL}{path}"), None, unix_now()?)
-        .map_err(|error| anyhow::anyhow!("it could not be signed: {error}"))
+        .map_err(|error| anyhow::anyhow!("the request could not be signed: {error}"))
 }
 
-/// CPU time of one whole NIP-98 verification on one core; the Schnorr verification is nearly all of it.
+/// Measures the CPU time of one complete NIP-98 verification on one core. Nearly all of it is the Schnorr verification.
 fn verification(keys: &NostrKeys) -> Result<Duration> {
     let path = "/api/v1/nests/";
     let header = sign(keys, path)?;
@@ -121,7 +121,7 @@ fn verification(keys: &NostrKeys) -> Result<Duration> {
     Ok(started.elapsed() / times.max(1))
 }
 
-/// Bytes that so many proofs take in the database, their indexes among them.
+/// Returns the bytes that the proofs take in the database, with their indexes.
 async fn proofs(pool: &PgPool) -> Result<i64> {
     sqlx::query!(
         "insert into nostr_seen (event_id, body_hash, expires_at)
@@ -156,7 +156,7 @@ fn report(base: &[Load], loads: &[Vec<Load>; 3], cost: Duration, proofs: i64) ->
     #[expect(clippy::cast_precision_loss, reason = "a handful of cores")]
     let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
     for (kind, ((name, wanted), loads)) in KINDS.into_iter().zip(loads).enumerate() {
-        // What is verified for each request takes that much of the cores away from the baseline, too.
+        // The baseline of a signed request includes the CPU time of one verification.
         let added = if kind == 0 { cost.as_secs_f64() / cores } else { 0.0 };
         let ratios = loads
             .iter()

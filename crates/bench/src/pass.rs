@@ -1,9 +1,9 @@
-//! A pass of room-lifecycle over 10,000 open rooms that are all well (`--rooms`: another number), and over as many with
-//! a history beside them.
+//! A pass of room-lifecycle over 10,000 healthy open rooms (`--rooms` sets another number), without and with a history
+//! of ended ones.
 //!
-//! The rooms are real: made on livekit-dev by the service's own code, and nothing else is on it. A process makes
-//! them; others, which have done nothing else, run the passes. Extra memory is the most that such a process had
-//! resident from its first pass to its last, less what it had before the first, connected and idle.
+//! The rooms are real: a process creates them on livekit-dev with the service's own code, and no others exist there.
+//! The passes run in new processes, which do nothing else. Extra memory is the peak of such a process's resident memory
+//! during its passes, minus its memory before the first pass, when it was connected and idle.
 
 use std::{
     env,
@@ -20,22 +20,23 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
 use crate::{
-    ground::Ground,
-    history, people,
-    people::SignIn,
+    fixture::Fixture,
+    history,
     process::{self, Process, Usage},
     stack::Keys,
     table::{Table, median},
+    users,
+    users::SignIn,
 };
 
 const PASSES: usize = 7;
 
-/// What a process that ran passes tells.
+/// The report of a process that ran passes.
 #[derive(Deserialize, Serialize)]
-struct Told {
+struct Report {
     /// Without its first pass, which also connects.
     passes_ms: Vec<f64>,
-    /// When every room has to be confirmed in the record: at most once a minute.
+    /// The duration of a pass that confirms every room in its record, which happens at most once a minute.
     confirming_ms: f64,
     before_kib: u64,
     peak_kib: u64,
@@ -47,43 +48,43 @@ struct FromEnv {
     args: room_lifecycle::Args,
 }
 
-pub async fn measure(ground: &Ground) -> Result<String> {
-    let rooms = ground.asked.rooms;
-    people::book(&ground.database.pool, rooms).await?;
-    eprintln!("making {rooms} rooms");
-    child_of(ground, "rooms").await?;
+pub async fn measure(fixture: &Fixture) -> Result<String> {
+    let rooms = fixture.settings.rooms;
+    users::book(&fixture.database.pool, rooms).await?;
+    eprintln!("creating {rooms} rooms");
+    child_of(fixture, "rooms").await?;
     let mut table = Table::new(
         &format!("A pass over {rooms} open rooms that are all well"),
         &["ended rooms", "ms (< 1,000)", "ms, confirming all", "extra memory at most, MiB (< 64)"],
     );
-    for ended in [0, ground.asked.history] {
+    for ended in [0, fixture.settings.history] {
         if ended > 0 {
-            history::write(ground).await?;
+            history::write(fixture).await?;
         }
-        eprintln!("passes beside {ended} ended rooms");
-        let mut rounds: Vec<Told> = Vec::new();
-        for _ in 0..ground.asked.rounds {
-            rounds.push(serde_json::from_str(&child_of(ground, "pass").await?)?);
+        eprintln!("passes with {ended} ended rooms");
+        let mut rounds: Vec<Report> = Vec::new();
+        for _ in 0..fixture.settings.rounds {
+            rounds.push(serde_json::from_str(&child_of(fixture, "pass").await?)?);
         }
-        let extra = rounds.iter().map(|told| told.peak_kib.saturating_sub(told.before_kib)).max();
+        let extra = rounds.iter().map(|report| report.peak_kib.saturating_sub(report.before_kib)).max();
         table.row(&[
             ended.to_string(),
-            format!("**{:.0}**", median(rounds.iter().flat_map(|told| told.passes_ms.iter().copied()))),
-            format!("{:.0}", median(rounds.iter().map(|told| told.confirming_ms))),
+            format!("**{:.0}**", median(rounds.iter().flat_map(|report| report.passes_ms.iter().copied()))),
+            format!("{:.0}", median(rounds.iter().map(|report| report.confirming_ms))),
             format!("{:.1}", f64::from(u32::try_from(extra.unwrap_or_default())?) / 1024.0),
         ]);
     }
     Ok(format!("## Passes\n\n{}", table.finish()))
 }
 
-/// Runs a child to its end; what it printed.
-async fn child_of(ground: &Ground, what: &str) -> Result<String> {
-    let env = ground.shared.env(Keys::Secret(&SignIn::hs256()));
+/// Runs a child to its end. Returns its output.
+async fn child_of(fixture: &Fixture, what: &str) -> Result<String> {
+    let env = fixture.shared.env(Keys::Secret(&SignIn::hs256()));
     let mut child = Process::start(what, &env::current_exe()?, &["child", what], &env)?;
-    let mut told = String::new();
-    child.stdout().context("no stdout")?.read_to_string(&mut told).await?;
-    anyhow::ensure!(!told.is_empty(), "`bench child {what}` failed; BENCH_LOGS=1 shows why");
-    Ok(told)
+    let mut output = String::new();
+    child.stdout().context("no stdout")?.read_to_string(&mut output).await?;
+    anyhow::ensure!(!output.is_empty(), "`bench child {what}` failed; BENCH_LOGS=1 shows why");
+    Ok(output)
 }
 
 async fn rooms() -> Result<(Rooms, sqlx::PgPool)> {
@@ -94,25 +95,25 @@ async fn rooms() -> Result<(Rooms, sqlx::PgPool)> {
     Ok((rooms.map_err(|error| anyhow!("{error}"))?, pool))
 }
 
-/// The child that makes the room of every open session.
-pub async fn make_rooms() -> Result<()> {
+/// The child that creates the room of every open session.
+pub async fn create_rooms() -> Result<()> {
     let (rooms, pool) = rooms().await?;
     let open = sqlx::query_scalar!("select id from sessions where status = 'scheduled'");
-    let (open, places) = (open.fetch_all(&pool).await?, Arc::new(tokio::sync::Semaphore::new(16)));
-    let mut making = tokio::task::JoinSet::new();
+    let (open, permits) = (open.fetch_all(&pool).await?, Arc::new(tokio::sync::Semaphore::new(16)));
+    let mut creating = tokio::task::JoinSet::new();
     for session in open {
-        let (rooms, place) = (rooms.clone(), Arc::clone(&places).acquire_owned().await?);
-        making.spawn(async move {
-            let made = rooms.ensure(Owner::Session(SessionId(session)), false).await;
-            drop(place);
-            made.map(drop)
+        let (rooms, permit) = (rooms.clone(), Arc::clone(&permits).acquire_owned().await?);
+        creating.spawn(async move {
+            let created = rooms.ensure(Owner::Session(SessionId(session)), false).await;
+            drop(permit);
+            created.map(drop)
         });
     }
-    let made = making.len();
-    while let Some(one) = making.join_next().await {
+    let created = creating.len();
+    while let Some(one) = creating.join_next().await {
         one?.map_err(|error| anyhow!("{error}"))?;
     }
-    println!("{made}");
+    println!("{created}");
     Ok(())
 }
 
@@ -124,7 +125,7 @@ pub async fn child() -> Result<()> {
         role: None,
         max_connections: 1,
     })?;
-    process::forget_peak()?;
+    process::reset_peak()?;
     let before = Usage::of(std::process::id());
     let pass = async || {
         let started = Instant::now();
@@ -140,12 +141,12 @@ pub async fn child() -> Result<()> {
         "update livekit_rooms set confirmed_at = confirmed_at - interval '2 min' where status = 'active'"
     );
     age.execute(&owner).await?;
-    let told = Told {
+    let report = Report {
         confirming_ms: pass().await?,
         passes_ms: passes_ms.split_off(1),
         before_kib: before.memory_kib,
         peak_kib: Usage::of(std::process::id()).peak_kib,
     };
-    println!("{}", serde_json::to_string(&told)?);
+    println!("{}", serde_json::to_string(&report)?);
     Ok(())
 }

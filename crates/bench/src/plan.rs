@@ -1,5 +1,5 @@
-//! How Postgres plans the statements that everybody waits for, with a history: the very statements, as the driver
-//! prepared them, with the generic plan that a long-lived connection ends up with.
+//! The plans of the statements on which every user waits, with a history. They are the same statements, as the driver
+//! prepared them, under the generic plan that a long-lived connection gets.
 
 use anyhow::{Context, Result};
 use domain::StreamStatus;
@@ -11,47 +11,47 @@ use sync::{
 };
 use uuid::Uuid;
 
-use crate::{ground::Ground, history, listing::ROOMS, live, people};
+use crate::{fixture::Fixture, history, listing::ROOMS, live, users};
 
-pub async fn measure(ground: &Ground) -> Result<String> {
-    let pool = &ground.database.pool;
-    history::write(ground).await?;
+pub async fn measure(fixture: &Fixture) -> Result<String> {
+    let pool = &fixture.database.pool;
+    history::write(fixture).await?;
     live::seed(pool, ROOMS).await?;
     live::align_all(pool).await?;
-    history::write_live(ground).await?;
-    let history = ground.asked.history;
+    history::write_live(fixture).await?;
+    let history = fixture.settings.history;
     let parts = [
-        booking(ground, format!("The SELECT of token at {history} sessions")).await?,
+        booking(fixture, format!("The SELECT of token at {history} sessions")).await?,
         live_room(
-            ground,
+            fixture,
             format!("The SELECT of token for live rooms at {ROOMS} live rooms and {history} ended sessions"),
         )
         .await?,
-        listing(ground, format!("The SELECT of a page of the listing at {ROOMS} live rooms")).await?,
+        listing(fixture, format!("The SELECT of a page of the listing at {ROOMS} live rooms")).await?,
     ];
     Ok(parts.join("\n"))
 }
 
-async fn booking(ground: &Ground, title: String) -> Result<String> {
-    let party = people::book(&ground.database.pool, 1).await?.pop().context("no booking")?;
-    let mut connection = service(ground, token::config::ROLE)?.acquire().await?;
+async fn booking(fixture: &Fixture, title: String) -> Result<String> {
+    let party = users::book(&fixture.database.pool, 1).await?.pop().context("no booking")?;
+    let mut connection = service(fixture, token::config::ROLE)?.acquire().await?;
     token::store::find_join(&mut *connection, party.booking.into(), &party.user).await?.context("no join")?;
     let arguments = format!("'{}', '{}'", party.booking, party.user);
     explain(&mut connection, &title, "%booking_window%", &arguments).await
 }
 
-async fn live_room(ground: &Ground, title: String) -> Result<String> {
+async fn live_room(fixture: &Fixture, title: String) -> Result<String> {
     let room = sqlx::query_scalar!("select id from live_rooms where room_slug = 'live-7'");
-    let room: Uuid = room.fetch_one(&ground.database.pool).await?;
-    let mut connection = service(ground, token::config::ROLE)?.acquire().await?;
+    let room: Uuid = room.fetch_one(&fixture.database.pool).await?;
+    let mut connection = service(fixture, token::config::ROLE)?.acquire().await?;
     let caller = Caller { user_id: "seat-7".to_owned(), ..Caller::default() };
     token::store::find_live_join(&mut *connection, room.into(), &caller).await?.context("no join")?;
     let arguments = format!("'{room}', 'seat-7', false, '{{}}'");
     explain(&mut connection, &title, "%live_room_bans%", &arguments).await
 }
 
-async fn listing(ground: &Ground, title: String) -> Result<String> {
-    let mut connection = service(ground, sync::ROLE)?.acquire().await?;
+async fn listing(fixture: &Fixture, title: String) -> Result<String> {
+    let mut connection = service(fixture, sync::ROLE)?.acquire().await?;
     let filter = Filter { status: Some(StreamStatus::Live), ..Filter::default() };
     let viewer = Viewer { user: Some("reader".to_owned()), ..Viewer::default() };
     list_streams(&mut *connection, &viewer, &filter, 21).await?;
@@ -60,8 +60,8 @@ async fn listing(ground: &Ground, title: String) -> Result<String> {
     explain(&mut connection, &title, "%order by c.scheduled_for desc%", &arguments).await
 }
 
-fn service(ground: &Ground, role: &'static str) -> Result<PgPool> {
-    crate::database::service_pool(&ground.database.url, Some(role))
+fn service(fixture: &Fixture, role: &'static str) -> Result<PgPool> {
+    crate::database::service_pool(&fixture.database.url, Some(role))
 }
 
 /// The plan of the statement that this connection has prepared and that looks like `like`.

@@ -1,4 +1,4 @@
-//! A process that is measured: its CPU time and memory as the kernel counts them.
+//! A measured process, with its CPU time and memory as the kernel counts them.
 
 use std::{
     fs,
@@ -10,15 +10,15 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// A child of this program; dropped, it is killed.
+/// A child of this program. It is killed when this is dropped.
 pub struct Process {
     pub name: String,
     child: tokio::process::Child,
 }
 
 impl Process {
-    /// Starts it with nothing of our environment but PATH and HOME. Its log goes nowhere, or to this program's
-    /// stderr with `BENCH_LOGS=1`.
+    /// Starts it with only `PATH`, `HOME` and `RUST_LOG` of our environment. Its log is dropped, or goes to this
+    /// program's stderr with `BENCH_LOGS=1`.
     pub fn start(name: &str, program: &Path, arguments: &[&str], env: &[(String, String)]) -> Result<Self> {
         let mut command = Command::new(program);
         let ours =
@@ -41,13 +41,13 @@ impl Process {
         self.child.id().map_or_else(Usage::default, Usage::of)
     }
 
-    /// The files and sockets that it has open.
+    /// The number of its open files and sockets.
     pub fn files(&self) -> usize {
         let files = self.child.id().and_then(|id| fs::read_dir(format!("/proc/{id}/fd")).ok());
         files.map_or(0, Iterator::count)
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Sends SIGTERM, and waits until it has stopped.
     pub async fn stop(mut self) -> Result<()> {
         if let Some(id) = self.child.id() {
             tokio::process::Command::new("kill").arg(id.to_string()).status().await?;
@@ -57,14 +57,14 @@ impl Process {
     }
 }
 
-/// Raises the bound of open files, also for the processes that are started from now on; what it is then.
+/// Raises the limit of open files, also for processes that are started later. Returns the new limit.
 pub fn allow_files(wanted: u64) -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
     if limit.current.is_some_and(|current| current < allowed) {
         limit.current = Some(allowed);
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            eprintln!("the bound of open files stays: {error}");
+            eprintln!("the limit of open files could not be raised: {error}");
         }
     }
     getrlimit(Resource::Nofile).current.unwrap_or(wanted)
@@ -74,23 +74,23 @@ pub fn allow_files(wanted: u64) -> u64 {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     pub cpu: Duration,
-    /// Resident now.
+    /// The resident memory.
     pub memory_kib: u64,
-    /// Resident at most.
+    /// The peak of the resident memory.
     pub peak_kib: u64,
 }
 
-/// From now on this process's [`Usage::peak_kib`] counts anew.
-pub fn forget_peak() -> Result<()> {
-    fs::write("/proc/self/clear_refs", "5").context("the kernel keeps the peak of memory")
+/// Resets this process's [`Usage::peak_kib`].
+pub fn reset_peak() -> Result<()> {
+    fs::write("/proc/self/clear_refs", "5").context("the kernel does not reset the peak of memory")
 }
 
 impl Usage {
-    /// Zero for a process that is gone or whose numbers may not be read.
+    /// The usage of a process. Zero if it has ended or its numbers may not be read.
     pub fn of(pid: u32) -> Self {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        // utime and stime are the fields 14 and 15; the name (2) may contain anything, so count from behind it.
+        // utime and stime are the fields 14 and 15. The name (2) may contain blanks, so the count starts after it.
         let behind_name = stat.rsplit(')').next().unwrap_or_default();
         let ticks: u64 = behind_name
             .split_whitespace()

@@ -1,8 +1,8 @@
 //! 5,000 listeners of the listing's changes on one gateway: how long until one change has reached all of them, and what
 //! each of them costs the gateway.
 //!
-//! Only sync and the gateway run. The change is an update of a live room by hand; it is over when the statement has
-//! been answered, and the time counts from before it was asked.
+//! Only sync and the gateway run. The change is a plain update of a live room. The time counts from before the
+//! statement is sent.
 
 use std::{
     net::SocketAddr,
@@ -19,57 +19,57 @@ use tokio::{
 
 use crate::{
     events::Events,
-    ground::Ground,
+    fixture::Fixture,
     live,
     load::{Load, Prepared},
-    people::SignIn,
     process::{self, Usage},
     stack::{self, Keys, Stack},
     table::{Table, median},
+    users::SignIn,
 };
 
 const LISTENERS: u64 = 5_000;
-/// Files of a process besides a socket for each listener.
+/// Open files of a process in addition to a socket for each listener.
 const OTHER_FILES: u64 = 500;
-/// Listeners who connect at once.
+/// Listeners that connect at once.
 const CONNECTING: usize = 64;
-/// How long the gateway may take for one who connects, and a change for the last listener.
-const PATIENCE: Duration = Duration::from_secs(10);
-const SETTLED: Duration = Duration::from_secs(3);
+/// How long a connect may take, and how long a change may take to reach the next listener.
+const LISTENER_TIMEOUT: Duration = Duration::from_secs(10);
+const SETTLE_TIME: Duration = Duration::from_secs(3);
 const PAGE: &str = "/api/v1/live/streams";
-/// What the title of the changed room begins with; the number of the change follows.
+/// The start of the changed room's title. The number of the change follows.
 const CHANGE: &str = "bench change ";
 
-/// Somebody has been told of a change.
-struct Told {
+/// A listener has received a change.
+struct Received {
     change: usize,
     at: Instant,
 }
 
-pub async fn measure(ground: &Ground) -> Result<String> {
+pub async fn measure(fixture: &Fixture) -> Result<String> {
     let files = process::allow_files(LISTENERS + OTHER_FILES);
     let wanted = usize::try_from(LISTENERS.min(files.saturating_sub(OTHER_FILES)))?;
     ensure!(wanted > 1, "only {files} open files are allowed here");
-    live::seed(&ground.database.pool, 1).await?;
-    live::align_all(&ground.database.pool).await?;
+    live::seed(&fixture.database.pool, 1).await?;
+    live::align_all(&fixture.database.pool).await?;
     let secret = SignIn::hs256();
     let services = ["sync", "gateway"];
-    let stack = Stack::some(&ground.greenroom, &ground.shared, Keys::Secret(&secret), &services).await?;
+    let stack = Stack::some(&fixture.greenroom, &fixture.shared, Keys::Secret(&secret), &services).await?;
     let page = Prepared::get(PAGE.to_owned(), Some(secret.token("first-reader")?));
     stack::wait_until(stack.address, &page, |_| true).await?;
 
-    let (sender, mut told) = unbounded_channel();
+    let (sender, mut received) = unbounded_channel();
     let mut crowd = Crowd { address: stack.address, sender, listening: JoinSet::new(), refused: None };
-    crowd.grow(&secret, 1).await?; // the gateway follows sync from the first one on
-    tokio::time::sleep(SETTLED).await;
+    crowd.grow(&secret, 1).await?; // the gateway subscribes to sync with the first listener
+    tokio::time::sleep(SETTLE_TIME).await;
     let gateway = stack.process("gateway")?;
     let before = gateway.usage();
     crowd.grow(&secret, wanted - 1).await?;
-    tokio::time::sleep(SETTLED).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     let silent = gateway.usage();
     let mut rounds = Vec::new();
-    for change in 0..ground.asked.rounds.max(1) {
-        rounds.push(reach_all(&ground.database.pool, change, &mut crowd, &mut told).await?);
+    for change in 0..fixture.settings.rounds.max(1) {
+        rounds.push(reach_all(&fixture.database.pool, change, &mut crowd, &mut received).await?);
     }
     let text = crowd.report(&rounds, [before, silent, gateway.usage()], gateway.files())?;
     crowd.listening.shutdown().await;
@@ -77,17 +77,17 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     Ok(text)
 }
 
-/// Those who listen.
+/// The listeners.
 struct Crowd {
     address: SocketAddr,
-    sender: UnboundedSender<Told>,
+    sender: UnboundedSender<Received>,
     listening: JoinSet<Error>,
-    /// Why there are no more of them.
+    /// Why no more listeners could connect.
     refused: Option<Error>,
 }
 
 impl Crowd {
-    /// So many more, each somebody else; fewer when the gateway takes no more.
+    /// Adds this many listeners, each a different user. Adds fewer if the gateway accepts no more.
     async fn grow(&mut self, secret: &SignIn, more: usize) -> Result<()> {
         let there = self.listening.len();
         let (mut opening, mut next) = (JoinSet::new(), there);
@@ -95,8 +95,8 @@ impl Crowd {
             while opening.len() < CONNECTING && next < there + more && self.refused.is_none() {
                 let (address, bearer) = (self.address, secret.token(&format!("listener-{next}"))?);
                 opening.spawn(async move {
-                    let opened = timeout(PATIENCE, Events::open(address, &bearer)).await;
-                    opened.with_context(|| format!("no answer within {} s", PATIENCE.as_secs()))?
+                    let opened = timeout(LISTENER_TIMEOUT, Events::open(address, &bearer)).await;
+                    opened.with_context(|| format!("no answer within {} s", LISTENER_TIMEOUT.as_secs()))?
                 });
                 next += 1;
             }
@@ -112,7 +112,7 @@ impl Crowd {
             }
         }
         match &self.refused {
-            Some(error) if self.listening.is_empty() => anyhow::bail!("nobody can listen: {error:#}"),
+            Some(error) if self.listening.is_empty() => anyhow::bail!("no listener could connect: {error:#}"),
             Some(error) => eprintln!("{} listeners and no more: {error:#}", self.listening.len()),
             None => {}
         }
@@ -152,8 +152,8 @@ impl Crowd {
     }
 }
 
-/// Listens to the end, which only the gateway or an error makes.
-async fn listen(mut events: Events, sender: UnboundedSender<Told>) -> Error {
+/// Listens until the gateway or an error ends the stream.
+async fn listen(mut events: Events, sender: UnboundedSender<Received>) -> Error {
     let mut last = None;
     loop {
         let data = match events.next().await {
@@ -163,44 +163,44 @@ async fn listen(mut events: Events, sender: UnboundedSender<Told>) -> Error {
         let at = Instant::now();
         if let Some(change) = number(&data).filter(|change| last != Some(*change)) {
             last = Some(change);
-            let _ = sender.send(Told { change, at }); // to nobody: all is over
+            let _ = sender.send(Received { change, at }); // fails only after the measurement has ended
         }
     }
 }
 
-/// Which change a row is of.
+/// The number of the change in a row.
 fn number(data: &[u8]) -> Option<usize> {
     let begin = data.windows(CHANGE.len()).position(|window| window == CHANGE.as_bytes())? + CHANGE.len();
     let digits = data[begin..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(&data[begin..begin + digits]).ok()?.parse().ok()
 }
 
-/// One change, until all have been told: how long it was for each.
+/// Makes one change, and waits until all listeners have received it. Returns their latencies.
 async fn reach_all(
     pool: &PgPool,
     change: usize,
     crowd: &mut Crowd,
-    told: &mut UnboundedReceiver<Told>,
+    received: &mut UnboundedReceiver<Received>,
 ) -> Result<Load> {
     eprintln!("change {change}");
-    let asked = Instant::now();
+    let sent = Instant::now();
     sqlx::query!("update live_rooms set title = $1", format!("{CHANGE}{change}")).execute(pool).await?;
     let (mut times, listeners) = (Vec::new(), crowd.listening.len());
     while times.len() < listeners {
         tokio::select! {
-            Some(one) = told.recv() => {
+            Some(one) = received.recv() => {
                 if one.change == change {
-                    times.push(one.at - asked);
+                    times.push(one.at - sent);
                 }
             }
             Some(lost) = crowd.listening.join_next() => {
-                return Err(lost?.context(format!("one of {listeners} listeners was lost")));
+                return Err(lost?.context(format!("one of {listeners} listeners was disconnected")));
             }
-            () = tokio::time::sleep(PATIENCE) => {
-                anyhow::bail!("after {} s {} of {listeners} had change {change}", PATIENCE.as_secs(), times.len());
+            () = tokio::time::sleep(LISTENER_TIMEOUT) => {
+                anyhow::bail!("after {} s {} of {listeners} had change {change}", LISTENER_TIMEOUT.as_secs(), times.len());
             }
         }
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    Ok(Load::of(times, 0, asked.elapsed()))
+    Ok(Load::of(times, 0, sent.elapsed()))
 }

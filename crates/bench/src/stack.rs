@@ -1,4 +1,4 @@
-//! Greenroom as it is run: five processes, or one; and livekit-dev beside it.
+//! The processes of Greenroom as deployments run them: five, or one. Also livekit-dev.
 
 use std::{
     env,
@@ -16,16 +16,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     baseline::LISTEN,
     load::{self, Prepared},
-    people::{self, AUDIENCE, ISSUER, SignIn},
     process::Process,
+    users::{self, AUDIENCE, ISSUER, SignIn},
 };
 
-/// The gateway as Nostr clients see it.
+/// The URL of the gateway for Nostr clients.
 pub const PUBLIC_URL: &str = "http://bench.example.org";
 
 const SERVICES: [&str; 5] = ["room-lifecycle", "booking", "token", "sync", "gateway"];
 
-/// Where things are, and the keys that they share.
+/// The addresses and keys that all processes share.
 #[derive(Clone, Debug)]
 pub struct Shared {
     pub database_url: String,
@@ -35,7 +35,7 @@ pub struct Shared {
     pub internal_token: String,
 }
 
-/// How people sign in at a gateway.
+/// The keys with which a gateway verifies users' tokens.
 #[derive(Clone, Copy)]
 pub enum Keys<'a> {
     Secret(&'a SignIn),
@@ -43,11 +43,11 @@ pub enum Keys<'a> {
     Set(SocketAddr),
 }
 
-/// Processes that serve one HTTP address, with their operations ports.
+/// The processes behind one HTTP address, with their operations ports.
 pub struct Stack {
     pub address: SocketAddr,
     pub processes: Vec<(Process, SocketAddr)>,
-    /// Where its services listen.
+    /// The addresses of its services, as settings.
     pub addresses: Env,
 }
 
@@ -57,7 +57,7 @@ fn pair(name: &str, value: impl std::fmt::Display) -> (String, String) {
     (name.to_owned(), value.to_string())
 }
 
-/// A loopback port that nobody has at this moment.
+/// A loopback address whose port is free now.
 pub fn free_port() -> Result<SocketAddr> {
     Ok(StdListener::bind("127.0.0.1:0")?.local_addr()?)
 }
@@ -75,17 +75,17 @@ impl Shared {
             pair("LINK_SECRET", &self.internal_token),
             pair("AUTH_ISSUER", ISSUER),
             pair("AUTH_AUDIENCE", AUDIENCE),
-            // The load of thousands comes from a few people here.
+            // A few users here send the load of thousands.
             pair("RATE_LIMIT_USER", "1000000/1000000"),
             pair("RATE_LIMIT_ANONYMOUS", "1000000/1000000"),
             pair("RATE_LIMIT_MODERATION", "1000000/1000000"),
-            // What Nostr clients sign, wherever the gateway listens.
+            // Nostr clients sign this URL, whatever the gateway's address is.
             pair("PUBLIC_URLS", PUBLIC_URL),
             pair("NIP98_WINDOW", "120s"),
         ];
         env.push(match keys {
             Keys::Secret(SignIn::Hs256(secret)) => pair("AUTH_HS256_SECRET", secret),
-            Keys::Secret(SignIn::Es256 { .. }) => pair("AUTH_HS256_SECRET", people::secret()),
+            Keys::Secret(SignIn::Es256 { .. }) => pair("AUTH_HS256_SECRET", users::secret()),
             Keys::Set(address) => pair("AUTH_JWKS_URL", format_args!("http://{address}/jwks.json")),
         });
         env
@@ -93,7 +93,7 @@ impl Shared {
 }
 
 impl Stack {
-    /// Five processes. The gateway is ready before the others: it is waited for what it says of them.
+    /// Starts five processes. The gateway is ready before the others, so this waits until its report shows them ready.
     pub async fn split(greenroom: &Path, shared: &Shared, keys: Keys<'_>) -> Result<Self> {
         let stack = Self::of(greenroom, shared, keys, &SERVICES)?;
         let report = Prepared::get("/readyz".to_owned(), None);
@@ -102,8 +102,8 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Some of the five, a process each: what they do not need does not run, and is not ready. Those that need only the
-    /// database are.
+    /// Starts some of the five services, each in its own process. The gateway's missing peers are not ready, so only
+    /// its liveness is checked.
     pub async fn some(greenroom: &Path, shared: &Shared, keys: Keys<'_>, services: &[&str]) -> Result<Self> {
         let stack = Self::of(greenroom, shared, keys, services)?;
         for (process, operations) in &stack.processes {
@@ -134,7 +134,7 @@ impl Stack {
         Ok(stack)
     }
 
-    /// A gateway more, for other keys, before services that run already.
+    /// Starts another gateway with other keys, in front of services that run already.
     pub async fn gateway(greenroom: &Path, shared: &Shared, keys: Keys<'_>, services: &Env) -> Result<Self> {
         let address = free_port()?;
         let mut env = shared.env(keys);
@@ -146,11 +146,11 @@ impl Stack {
         Ok(stack)
     }
 
-    /// One process.
+    /// Starts `greenroom up`.
     pub async fn up(greenroom: &Path, shared: &Shared, keys: Keys<'_>, directory: &Path) -> Result<Self> {
         let address = free_port()?;
         let listen = address.to_string();
-        let directory = directory.to_str().context("a path that is no text")?;
+        let directory = directory.to_str().context("the path is not UTF-8")?;
         let mut stack = Self { address, processes: Vec::new(), addresses: Env::new() };
         stack.add(greenroom, &["up", "--listen", &listen, "--data-dir", directory], &shared.env(keys))?;
         stack.ready("/readyz").await?;
@@ -183,7 +183,7 @@ impl Stack {
         Ok(())
     }
 
-    /// What a metric has come to in all processes: its sum and count, for labels that contain all of `labels`.
+    /// The sum and count of a histogram in all processes, over the series that have all of `labels`.
     pub async fn histogram(&self, metric: &str, labels: &[&str]) -> Result<(f64, f64)> {
         let (mut sum, mut count) = (0.0, 0.0);
         for (_, operations) in &self.processes {
@@ -205,12 +205,12 @@ impl Stack {
     }
 }
 
-/// Until the path answers 200, at most 30 s.
+/// Waits until the path answers 200, at most 30 s.
 pub async fn wait_for(address: SocketAddr, path: &str) -> Result<()> {
     wait_until(address, &Prepared::get(path.to_owned(), None), |_| true).await
 }
 
-/// Until the request is answered with 200 and such a body, at most 30 s.
+/// Waits until the answer is 200 with a body for which `is_wanted` holds, at most 30 s.
 pub async fn wait_until(
     address: SocketAddr,
     request: &Prepared,
@@ -224,13 +224,15 @@ pub async fn wait_until(
             _ if started.elapsed() < Duration::from_secs(30) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            Ok((status, body)) => bail!("{address}{path} says {status}: {}", String::from_utf8_lossy(&body)),
+            Ok((status, body)) => {
+                bail!("{address}{path} answered {status}: {}", String::from_utf8_lossy(&body))
+            }
             Err(error) => return Err(error.context(format!("{address}{path} does not answer"))),
         }
     }
 }
 
-/// The child that is livekit-dev.
+/// The child that runs livekit-dev.
 pub async fn livekit() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let listener = TcpListener::bind(env::var(LISTEN)?).await?;

@@ -1,4 +1,4 @@
-//! `greenroom up` with nothing but a directory: its own Postgres, its own LiveKit.
+//! The start of `greenroom up` with only a directory: it brings along its own Postgres and LiveKit.
 
 use std::{
     path::Path,
@@ -9,20 +9,20 @@ use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::{
-    ground::{self, Ground},
+    fixture::{self, Fixture},
     process::Process,
     stack::free_port,
     table::{Table, median},
 };
 
-pub async fn measure(ground: &Ground) -> Result<String> {
-    let directory = ground::directory("startup")?;
+pub async fn measure(fixture: &Fixture) -> Result<String> {
+    let directory = fixture::directory("startup")?;
     let mut seconds = Vec::new();
-    for round in 0..=ground.asked.rounds {
+    for round in 0..=fixture.settings.rounds {
         eprintln!("round {round}: startup");
-        seconds.push(start(ground, &directory).await?);
+        seconds.push(start(fixture, &directory).await?);
     }
-    ground::remove(&directory);
+    fixture::remove(&directory);
     let mut table = Table::new("`greenroom up` until `ready`", &["", "s", "wanted"]);
     table.row(&["first start, empty directory".to_owned(), format!("{:.2}", seconds[0]), String::new()]);
     let later = median(seconds.drain(1..));
@@ -30,12 +30,12 @@ pub async fn measure(ground: &Ground) -> Result<String> {
     Ok(format!("## Start\n\n{}", table.finish()))
 }
 
-async fn start(ground: &Ground, directory: &Path) -> Result<f64> {
+async fn start(fixture: &Fixture, directory: &Path) -> Result<f64> {
     let listen = free_port()?.to_string();
-    let directory = directory.to_str().context("a path that is no text")?;
+    let directory = directory.to_str().context("the path is not UTF-8")?;
     let started = Instant::now();
     let arguments = ["up", "--listen", &listen, "--data-dir", directory];
-    let mut process = Process::start("up", &ground.greenroom, &arguments, &[])?;
+    let mut process = Process::start("up", &fixture.greenroom, &arguments, &[])?;
     let mut lines = BufReader::new(process.stdout().context("no stdout")?).lines();
     let ready = async {
         while let Some(line) = lines.next_line().await? {

@@ -1,4 +1,4 @@
-//! Markdown tables, and the median that goes into them.
+//! Markdown tables, and the median.
 
 use std::fmt::Write;
 
@@ -21,7 +21,7 @@ impl Table {
     }
 }
 
-/// The middle one of all rounds; zero of none.
+/// The median of all rounds, or zero without a round.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);

@@ -1,6 +1,6 @@
-//! `GET …/access-token` at 32 connections over 64 warm rooms, beside the bare baselines.
+//! `GET …/access-token` at 32 connections over 64 warm rooms, compared with the bare baselines.
 //!
-//! The baselines do one SELECT; Greenroom does the same SELECT and everything else. Asked in turns.
+//! The baselines run one SELECT. Greenroom runs the same SELECT and everything else. The targets alternate.
 
 mod report;
 
@@ -11,49 +11,49 @@ use axum::{Json, Router, routing::get};
 use http::StatusCode;
 
 use crate::{
-    ground::{self, Ground},
+    fixture::{self, Fixture},
     load::{self, Load, Prepared, Requests},
-    people::{self, Party, SignIn},
     process::{Process, Usage},
     stack::{Keys, Stack},
+    users::{self, Party, SignIn},
 };
 
 pub const CONNECTIONS: usize = 32;
 const ROOMS: i32 = 64;
 const WARM_UP: Duration = Duration::from_secs(1);
-/// After this an idle process has its connections and has run its first passes.
-const SETTLED: Duration = Duration::from_secs(5);
+/// How long an idle process needs to open its connections and to run its first passes.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
 
-/// Something that is asked, and the processes that it takes.
+/// A server under load, and its processes.
 struct Target<'a> {
     name: &'static str,
     address: SocketAddr,
     requests: Arc<Requests>,
     processes: Vec<&'a Process>,
-    /// Which of the targets it is compared with, and the least ratio that issue 2 asks for.
+    /// The index of the target with which it is compared, and the lowest ratio that issue 2 requires.
     compared: Option<(usize, f64)>,
     rounds: Vec<Round>,
 }
 
-/// What one round gave, and the CPU time of each process and of Postgres.
+/// The result of one round, and the CPU time of each process and of Postgres.
 struct Round {
     load: Load,
     cpu: Vec<(String, Duration)>,
 }
 
-pub async fn measure(ground: &Ground) -> Result<String> {
+pub async fn measure(fixture: &Fixture) -> Result<String> {
     let (secret, provider) = (SignIn::hs256(), SignIn::es256()?);
     let keys = Keys::Secret(&secret);
-    let parties = people::book(&ground.database.pool, ROOMS).await?;
-    let (store, store_address) = ground.baseline("baseline-store", None).await?;
-    let (http, http_address) = ground.baseline("baseline-http", Some(store_address)).await?;
-    let (direct, direct_address) = ground.baseline("baseline-direct", None).await?;
-    let split = Stack::split(&ground.greenroom, &ground.shared, keys).await?;
+    let parties = users::book(&fixture.database.pool, ROOMS).await?;
+    let (store, store_address) = fixture.baseline("baseline-store", None).await?;
+    let (http, http_address) = fixture.baseline("baseline-http", Some(store_address)).await?;
+    let (direct, direct_address) = fixture.baseline("baseline-direct", None).await?;
+    let split = Stack::split(&fixture.greenroom, &fixture.shared, keys).await?;
     let key_set = Keys::Set(serve_key_set(&provider).await?);
-    let jwks = Stack::gateway(&ground.greenroom, &ground.shared, key_set, &split.addresses).await?;
-    let directory = ground::directory("tokens")?;
-    let up = Stack::up(&ground.greenroom, &ground.shared, keys, &directory).await?;
-    tokio::time::sleep(SETTLED).await;
+    let jwks = Stack::gateway(&fixture.greenroom, &fixture.shared, key_set, &split.addresses).await?;
+    let directory = fixture::directory("tokens")?;
+    let up = Stack::up(&fixture.greenroom, &fixture.shared, keys, &directory).await?;
+    tokio::time::sleep(SETTLE_TIME).await;
     let idle = memory(&[&split, &up]);
 
     let (bare, own) = (bare(&parties), signed_in(&parties, &secret)?);
@@ -67,28 +67,28 @@ pub async fn measure(ground: &Ground) -> Result<String> {
         target("`greenroom up`", up.address, &own, all(&up), Some((2, 0.55))),
         target("own processes, JWKS (ES256)", jwks.address, &by_key_set, behind_jwks, Some((0, 0.60))),
     ];
-    take_turns(ground, &mut targets).await?;
+    take_turns(fixture, &mut targets).await?;
     let tables =
         [report::rates(&targets), report::cpu(&targets), report::memory(&idle, &memory(&[&split, &up]))];
     drop(targets);
     for (process, _) in split.processes.into_iter().chain(jwks.processes).chain(up.processes) {
         process.stop().await?;
     }
-    ground::remove(&directory);
+    fixture::remove(&directory);
     Ok(format!("## Access tokens\n\n{}", tables.join("\n")))
 }
 
-/// Each round asks each target once. Rooms are given out for 5 s after a look at LiveKit, so a round has each of
-/// them looked at about once, as steady use would.
-async fn take_turns(ground: &Ground, targets: &mut [Target<'_>]) -> Result<()> {
+/// Runs the rounds. Each round loads each target once. A check of a room on LiveKit is valid for 5 s, so a round
+/// includes about one check of each room, as steady use does.
+async fn take_turns(fixture: &Fixture, targets: &mut [Target<'_>]) -> Result<()> {
     for target in &*targets {
         let warm_up = load::run(target.address, &target.requests, CONNECTIONS, WARM_UP, StatusCode::OK);
         warm_up.await.with_context(|| format!("warming up {}", target.name))?;
     }
-    for round in 0..ground.asked.rounds {
+    for round in 0..fixture.settings.rounds {
         for target in &mut *targets {
             eprintln!("round {}: {}", round + 1, target.name);
-            let measured = round_of(ground, target).await?;
+            let measured = round_of(fixture, target).await?;
             target.rounds.push(measured);
         }
     }
@@ -130,11 +130,11 @@ async fn serve_key_set(provider: &SignIn) -> Result<SocketAddr> {
     Ok(address)
 }
 
-async fn round_of(ground: &Ground, target: &Target<'_>) -> Result<Round> {
+async fn round_of(fixture: &Fixture, target: &Target<'_>) -> Result<Round> {
     let backends = sqlx::query_scalar!(
         r#"select pid as "pid!" from pg_stat_activity where datname = current_database() and backend_type = 'client backend'"#
     );
-    let backends = backends.fetch_all(&ground.database.pool).await?;
+    let backends = backends.fetch_all(&fixture.database.pool).await?;
     let usage = || {
         let postgres =
             backends.iter().filter_map(|&pid| u32::try_from(pid).ok()).map(|pid| Usage::of(pid).cpu).sum();
@@ -143,7 +143,8 @@ async fn round_of(ground: &Ground, target: &Target<'_>) -> Result<Round> {
     };
     let before = usage();
     let load =
-        load::run(target.address, &target.requests, CONNECTIONS, ground.asked.time, StatusCode::OK).await?;
+        load::run(target.address, &target.requests, CONNECTIONS, fixture.settings.time, StatusCode::OK)
+            .await?;
     let used = usage().into_iter().zip(before);
     let cpu = used.map(|((name, after), (_, before))| (name, after.saturating_sub(before))).collect();
     ensure!(load.failed * 1000 <= load.count(), "{}: {} requests failed", target.name, load.failed);

@@ -1,4 +1,4 @@
-//! All five services in one process: the same routes behind the same guard, without HTTP/2 and sockets between.
+//! All five services in one process: the same routes behind the same guard, without HTTP/2 and sockets between them.
 
 use axum::Router;
 use chassis::{
@@ -11,7 +11,7 @@ use gateway::Peers;
 use tonic::service::Routes;
 use tower::Layer;
 
-/// What the services of this process are started with.
+/// The configurations of the services of this process.
 #[derive(Clone, Debug)]
 pub struct Services {
     pub booking: booking::Config,
@@ -28,7 +28,7 @@ impl Services {
     }
 }
 
-/// Starts the services; the gateway's routes are served by the caller.
+/// Starts the services. The caller serves the gateway's routes.
 pub async fn start(services: &Services, runtime: &Runtime) -> Result<Router, StartError> {
     let (room, sync) = tokio::try_join!(
         room_lifecycle::start(&services.room, runtime),

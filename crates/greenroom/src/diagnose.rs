@@ -1,5 +1,7 @@
-//! `greenroom diagnose <ref>`: why nobody gets into a room, told in words; over the database and LiveKit alone, so that
-//! it works while the services are down. It is an operator who looks: it changes nothing, and nobody is let in.
+//! `greenroom diagnose <ref>`: explains why users cannot enter a room.
+//!
+//! It reads only the database and LiveKit, so it works while the services are down. It changes nothing and issues no
+//! token.
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
@@ -16,8 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{out::say, repair::open};
 
-/// For a gateway that is there.
-const PATIENCE: Duration = Duration::from_secs(2);
+const GATEWAY_TIMEOUT: Duration = Duration::from_secs(2);
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const CAREFUL: Style = AnsiColor::Yellow.on_default().bold();
@@ -41,19 +42,20 @@ pub async fn run(args: Diagnose) -> anyhow::Result<ExitCode> {
     let api_url = given(args.api_url);
     let (gateway, examined) =
         tokio::join!(gateway(api_url.as_deref()), examine(*args.settings, &args.reference));
-    let mut told = examined?;
-    told.checks.insert(0, gateway);
-    told.cause = verdict(told.checks.iter().filter_map(|finding| finding.cause).chain([told.cause]));
-    told.fix = told.cause.fix(true);
+    let mut diagnosis = examined?;
+    diagnosis.checks.insert(0, gateway);
+    diagnosis.cause =
+        verdict(diagnosis.checks.iter().filter_map(|finding| finding.cause).chain([diagnosis.cause]));
+    diagnosis.fix = diagnosis.cause.fix(true);
     if args.json {
-        say(serde_json::to_string_pretty(&document(&told))?)?;
+        say(serde_json::to_string_pretty(&document(&diagnosis))?)?;
     } else {
-        print(&told)?;
+        print(&diagnosis)?;
     }
-    Ok(if told.cause.scenario() == Scenario::Ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if diagnosis.cause.scenario() == Scenario::Ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What a database that fails leads to is a diagnosis too; settings that are wrong are not.
+/// Diagnoses the reference. A failing database is a diagnosis too. Wrong settings are an error.
 async fn examine(settings: room_lifecycle::Args, reference: &str) -> anyhow::Result<Diagnosis> {
     let rooms = match open(settings).await {
         Ok(rooms) => rooms,
@@ -61,7 +63,7 @@ async fn examine(settings: room_lifecycle::Args, reference: &str) -> anyhow::Res
         Err(error) => return Ok(failed(Cause::DatabaseUnavailable, chain(error.as_ref()))),
     };
     match rooms.diagnose_reference(&system_caller(), reference).await {
-        Ok(told) => Ok(told),
+        Ok(diagnosis) => Ok(diagnosis),
         Err(error) => {
             let detail = error.to_string();
             Ok(failed(Cause::of(Refusal::from(error).reason), detail))
@@ -81,7 +83,7 @@ fn failed(cause: Cause, detail: String) -> Diagnosis {
     }
 }
 
-/// Whether the gateway answers at all.
+/// Checks whether the gateway answers.
 async fn gateway(api_url: Option<&str>) -> Finding {
     let begun = std::time::Instant::now();
     let finding =
@@ -89,7 +91,7 @@ async fn gateway(api_url: Option<&str>) -> Finding {
     let Some(api_url) = api_url else { return finding(None, "API_URL is not set".to_owned(), None) };
     let url = format!("{}/livez", api_url.trim_end_matches('/'));
     let asked = async {
-        let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
+        let client = reqwest::Client::builder().timeout(GATEWAY_TIMEOUT).build()?;
         client.get(&url).send().await?.error_for_status()
     };
     match asked.await {
@@ -98,8 +100,8 @@ async fn gateway(api_url: Option<&str>) -> Finding {
     }
 }
 
-fn document(told: &Diagnosis) -> Value {
-    let words = told.cause.words();
+fn document(diagnosis: &Diagnosis) -> Value {
+    let words = diagnosis.cause.words();
     let check = |finding: &Finding| {
         json!({
             "check": finding.check, "ok": finding.ok, "detail": finding.detail,
@@ -107,20 +109,20 @@ fn document(told: &Diagnosis) -> Value {
         })
     };
     let mut document = json!({
-        "checks": told.checks.iter().map(check).collect::<Vec<_>>(),
-        "scenario": told.cause.scenario().as_str(), "code": told.cause.code(),
-        "diagnosis": words.diagnosis, "likely_cause": words.likely_cause, "fix": told.fix,
-        "repaired": told.repaired,
+        "checks": diagnosis.checks.iter().map(check).collect::<Vec<_>>(),
+        "scenario": diagnosis.cause.scenario().as_str(), "code": diagnosis.cause.code(),
+        "diagnosis": words.diagnosis, "likely_cause": words.likely_cause, "fix": diagnosis.fix,
+        "repaired": diagnosis.repaired,
     });
-    for (fact, value) in &told.facts {
+    for (fact, value) in &diagnosis.facts {
         let value = value.parse::<i64>().map_or_else(|_| Value::from(value.as_str()), Value::from);
         document[*fact] = value;
     }
     document
 }
 
-fn print(told: &Diagnosis) -> std::io::Result<()> {
-    for Finding { check, ok, detail, .. } in &told.checks {
+fn print(diagnosis: &Diagnosis) -> std::io::Result<()> {
+    for Finding { check, ok, detail, .. } in &diagnosis.checks {
         let (mark, style) = match ok {
             Some(true) => ("✅", GOOD),
             Some(false) => ("❌", BAD),
@@ -128,17 +130,17 @@ fn print(told: &Diagnosis) -> std::io::Result<()> {
         };
         say(format_args!("{mark} {style}{check:<18}{style:#} {DIM}{detail}{DIM:#}"))?;
     }
-    let words = told.cause.words();
-    let style = match (told.cause, told.cause.scenario()) {
+    let words = diagnosis.cause.words();
+    let style = match (diagnosis.cause, diagnosis.cause.scenario()) {
         (Cause::Ok, _) => GOOD,
         (_, Scenario::Ok | Scenario::Refused) => CAREFUL,
         _ => BAD,
     };
-    let (scenario, code) = (told.cause.scenario().as_str(), told.cause.code());
+    let (scenario, code) = (diagnosis.cause.scenario().as_str(), diagnosis.cause.code());
     say(format_args!("\n{style}{scenario}: {code}{style:#}  {}", words.diagnosis))?;
-    for (fact, value) in &told.facts {
+    for (fact, value) in &diagnosis.facts {
         say(format_args!("   {fact}: {value}"))?;
     }
     say(format_args!("   Likely cause: {}", words.likely_cause))?;
-    say(format_args!("   What to do:   {}", told.fix))
+    say(format_args!("   What to do:   {}", diagnosis.fix))
 }

@@ -1,5 +1,6 @@
-//! `greenroom doctor`: each thing that must be right before anybody can meet, checked for itself, with the cause
-//! and what to do about it. Makes one room on LiveKit and deletes it; changes nothing else.
+//! `greenroom doctor`: checks each thing that users need before they can meet, and reports its cause and fix.
+//!
+//! It creates one room on LiveKit and deletes it. It changes nothing else.
 
 mod database;
 mod live;
@@ -34,8 +35,8 @@ pub struct Args {
     recording_output: Option<String>,
 }
 
-/// What is examined.
-pub struct Patient {
+/// The deployment that is examined.
+pub struct Target {
     pub livekit: LiveKit,
     pub database: SecretString,
     /// Without a slash at the end.
@@ -45,31 +46,31 @@ pub struct Patient {
 }
 
 /// Why a check failed, for a person.
-pub struct Trouble {
+pub struct Failure {
     pub cause: String,
     pub fix: String,
 }
 
-impl Trouble {
+impl Failure {
     pub fn new(cause: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { cause: cause.into(), fix: fix.into() }
     }
 }
 
-/// How a check went.
+/// The result of a check.
 pub enum Outcome {
-    /// The line that says so.
-    Well(String),
-    Failed(Trouble),
-    /// Nothing can be said, and why.
+    /// It passed, with this line.
+    Passed(String),
+    Failed(Failure),
+    /// It was not made, for this reason.
     Skipped(String),
 }
 
-impl<T: Into<String>> From<Result<T, Trouble>> for Outcome {
-    fn from(result: Result<T, Trouble>) -> Self {
+impl<T: Into<String>> From<Result<T, Failure>> for Outcome {
+    fn from(result: Result<T, Failure>) -> Self {
         match result {
-            Ok(line) => Self::Well(line.into()),
-            Err(trouble) => Self::Failed(trouble),
+            Ok(line) => Self::Passed(line.into()),
+            Err(failure) => Self::Failed(failure),
         }
     }
 }
@@ -85,16 +86,16 @@ struct Finding {
     took_ms: u128,
 }
 
-/// The findings so far; prints each as it comes, unless they are wanted as JSON.
+/// The findings so far. Prints each one when it arrives, unless the output is JSON.
 pub struct Report {
     json: bool,
     findings: Vec<Finding>,
-    /// Why they cannot be printed; tells at the end.
+    /// The first error of printing, returned at the end.
     printed: io::Result<()>,
 }
 
 impl Report {
-    /// Runs a check; whether it went well.
+    /// Runs a check. Returns whether it passed.
     pub async fn check<O: Into<Outcome>>(
         &mut self,
         check: &'static str,
@@ -102,8 +103,8 @@ impl Report {
     ) -> bool {
         let begun = Instant::now();
         let (ok, message, fix) = match examine.await.into() {
-            Outcome::Well(line) => (Some(true), line, None),
-            Outcome::Failed(trouble) => (Some(false), trouble.cause, Some(trouble.fix)),
+            Outcome::Passed(line) => (Some(true), line, None),
+            Outcome::Failed(failure) => (Some(false), failure.cause, Some(failure.fix)),
             Outcome::Skipped(why) => (None, why, None),
         };
         let finding = Finding { check, ok, message, fix, took_ms: begun.elapsed().as_millis() };
@@ -114,7 +115,7 @@ impl Report {
         ok == Some(true)
     }
 
-    /// Notes checks that cannot be made because another one failed.
+    /// Records checks as skipped because another check failed.
     pub async fn skip(&mut self, checks: &[&'static str], why: &str) {
         for check in checks {
             self.check(check, async { Outcome::Skipped(why.to_owned()) }).await;
@@ -149,28 +150,28 @@ impl Finding {
 }
 
 impl Args {
-    fn check(self) -> Result<(Patient, bool), Invalid> {
+    fn check(self) -> Result<(Target, bool), Invalid> {
         check(|problems| {
             let livekit = self.livekit.check(problems);
             let database = self.database.check("greenroom", problems);
             let api_url = given(self.api_url);
             let api_url = api_url.and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"]));
             let records = given(self.recording_output).is_some();
-            let patient = Patient { livekit: livekit?, database: database?.url, api_url, records };
-            Some((patient, self.json))
+            let target = Target { livekit: livekit?, database: database?.url, api_url, records };
+            Some((target, self.json))
         })
     }
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (patient, json) = args.check()?;
-    let pool = db::pool(&db::Settings { url: patient.database.clone(), role: None, max_connections: 1 })?;
+    let (target, json) = args.check()?;
+    let pool = db::pool(&db::Settings { url: target.database.clone(), role: None, max_connections: 1 })?;
     let mut report = Report { json, findings: Vec::new(), printed: Ok(()) };
-    let livekit = livekit::Client::new(&patient.livekit)?;
-    let room = livekit::examine(&livekit, patient.records, &mut report).await;
-    let has_database = database::examine(&pool, &patient, &mut report).await;
+    let livekit = livekit::Client::new(&target.livekit)?;
+    let room = livekit::examine(&livekit, target.records, &mut report).await;
+    let has_database = database::examine(&pool, &target, &mut report).await;
     match (room, has_database) {
-        (Some(room), true) => webhook::examine(&pool, &patient, &room, &mut report).await?,
+        (Some(room), true) => webhook::examine(&pool, &target, &room, &mut report).await?,
         _ => report.skip(&["webhooks"], "LiveKit or the database failed").await,
     }
     report.conclude()

@@ -10,7 +10,7 @@ use crate::out::say;
 pub struct Args {
     /// What must answer 200 [default: /readyz on this machine at the port of `OPS_LISTEN`]
     url: Option<String>,
-    /// The port of this address is asked for `/readyz` when no URL is given
+    /// The address whose port serves `/readyz`, used when no URL is given
     #[arg(long, env = "OPS_LISTEN", default_value = "0.0.0.0:9090")]
     ops_listen: SocketAddr,
 }

@@ -1,9 +1,9 @@
-//! What the executable does, one module per command; a library so that tests start the very same things.
+//! The commands of the executable, one module per command. It is a library so that tests start the same code.
 //!
-//! Errors end here as text for a person: exit code 1 when something failed, 2 when the command line or the
+//! Errors become text for people here. The exit code is 1 when something failed, and 2 when the command line or the
 //! settings are wrong.
 
-#![warn(clippy::print_stdout)] // it panics when nobody reads: `out::say`
+#![warn(clippy::print_stdout)] // `println!` panics when the reader has closed the pipe; use `out::say`
 
 pub mod assembly;
 mod diagnose;
@@ -36,18 +36,18 @@ pub struct Cli {
 enum Command {
     /// Everything in one process, for development: with a private Postgres and a LiveKit stand-in
     Up(Box<up::Args>),
-    /// One service as a process of its own
+    /// One service in its own process
     #[command(subcommand)]
     Serve(serve::Service),
     /// The LiveKit stand-in alone
     LivekitDev(livekit_dev::Args),
-    /// Bring a database up to date: roles, migrations, grants, join windows; can be run again at any time
+    /// Bring a database up to date: roles, migrations, grants, join windows. Idempotent
     Migrate(migrate::Args),
-    /// Check everything that must be right before anybody can meet, and say what is wrong
+    /// Check everything that users need before they can meet, and say what is wrong
     Doctor(Box<doctor::Args>),
-    /// Say why somebody cannot get into a room, and what to do about it
+    /// Say why users cannot enter a room, and what to do about it
     Diagnose(diagnose::Diagnose),
-    /// Set right what is wrong, beside the running services
+    /// Repair rooms and listings while the services run
     #[command(subcommand)]
     Repair(repair::Repair),
     /// Keys and signed requests, to try the routes of nests with curl
@@ -58,13 +58,13 @@ enum Command {
     Settings(settings::Settings),
     /// Print the OpenAPI document of the gateway
     Openapi(openapi::Args),
-    /// Exit code 0 when a service is ready; for images without a shell
+    /// Exit with code 0 when a service is ready; for images without a shell
     Healthcheck(healthcheck::Args),
 }
 
-/// Runs the command; the exit code tells how it went.
+/// Runs the command and returns its exit code.
 pub async fn run(cli: Cli) -> ExitCode {
-    // reqwest panics without a default; an error means that there is one already.
+    // reqwest panics without a default provider. An error means that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = match cli.command {
         Command::Up(args) => up::run(*args).await,

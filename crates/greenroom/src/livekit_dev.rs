@@ -1,6 +1,6 @@
-//! `greenroom livekit-dev`: the LiveKit stand-in alone, for services in other processes and for tests by hand.
+//! `greenroom livekit-dev`: the LiveKit stand-in alone, for services in other processes and for manual tests.
 //!
-//! Prints the settings that reach it, then `ready <url>`. A secret that is not given is made anew at each start.
+//! It prints the settings that reach it, then `ready <url>`. Without a given secret, each start generates a new one.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -76,7 +76,7 @@ impl RtcArgs {
         }
     }
 
-    /// `usual` is taken if no port was asked for and it is free.
+    /// Returns the configuration of media. Without `--rtc-port` it prefers the port `usual` if that is free.
     pub fn config(&self, usual: Option<u16>) -> anyhow::Result<RtcConfig> {
         let config = RtcConfig { addresses: self.rtc_address.clone(), ..RtcConfig::default() };
         match self.rtc_port {
@@ -90,7 +90,7 @@ impl RtcArgs {
     }
 }
 
-/// One address with its port for each, as the start-up text names them.
+/// Returns each media address with its port, as the start-up text shows them.
 pub fn media_addresses(config: &RtcConfig) -> String {
     let addresses = config.addresses.iter().map(|ip| SocketAddr::from((*ip, config.port)).to_string());
     addresses.collect::<Vec<_>>().join(", ")
@@ -145,7 +145,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A secret nobody guesses: 48 letters and digits.
+/// Generates a secret of 48 random letters and digits.
 pub fn generate() -> String {
     Alphanumeric.sample_string(&mut rand::rng(), 48)
 }
@@ -162,8 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_of_the_settings_are_named_at_once() {
-        let said = args(&[
+    fn settings_problems_are_all_listed_at_once() {
+        let invalid = args(&[
             "--recordings",
             "x",
             "--api-secret",
@@ -175,7 +175,7 @@ mod tests {
             "--rtc-address",
             "127.0.0.1",
         ]);
-        let problems = said.check().unwrap_err().to_string();
+        let problems = invalid.check().unwrap_err().to_string();
         assert!(problems.starts_with("4 problem(s) with the settings:"), "{problems}");
         for named in ["--recordings: ", "LIVEKIT_API_SECRET: ", "offered 0.0.0.0;", "offered 169.254.7.7;"] {
             assert!(problems.contains(named), "{problems}");

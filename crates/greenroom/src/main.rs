@@ -1,4 +1,4 @@
-//! The one executable of Greenroom; `greenroom --help` lists what it does.
+//! The one executable of Greenroom. `greenroom --help` lists its commands.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! `greenroom migrate`: roles, migrations, grants and the join windows, in that order.
 //!
-//! Repeatable, and safe when several run at once: an advisory lock covers what sqlx does not lock itself. It needs only
-//! the rights of the database's owner when the roles exist already.
+//! It is idempotent, and several may run at once: an advisory lock covers what sqlx does not lock itself. When the
+//! roles exist already, it needs only the rights of the database's owner.
 
 use std::{
     process::ExitCode,
@@ -33,8 +33,8 @@ pub struct Args {
     windows: WindowArgs,
 }
 
-/// When bookings can be joined. Stored in the database, so that all services and psql agree; what is not given stays
-/// as it is stored.
+/// When bookings can be joined. The windows are stored in the database, so that all services and psql agree. A window
+/// that is not given keeps its stored value.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct WindowArgs {
     /// How long before its start a booking can be joined; at most 7 days [default: as stored; at first `15min`]
@@ -46,7 +46,7 @@ pub struct WindowArgs {
     join_closes_after: Option<String>,
 }
 
-/// The windows that were given.
+/// The windows that were given on the command line or in the environment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Windows {
     pub opens_before: Option<Duration>,
@@ -70,7 +70,7 @@ impl WindowArgs {
     }
 }
 
-/// Notices of migrations are shown by the log.
+/// Runs the command. Notices of migrations appear in the log.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (url, wait, windows) = check(|problems| {
         let wait = problems.duration("--wait", args.wait.as_deref(), Duration::from_mins(1));
@@ -88,17 +88,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How a command that a person runs logs.
+/// The log settings of a command that a person runs.
 pub fn terminal() -> Process {
     let args = ProcessArgs { log_format: Some("pretty".to_owned()), ..ProcessArgs::default() };
     args.check(&mut Problems::default())
 }
 
-/// Brings the database up to date; tells what was applied.
+/// Brings the database up to date and returns the migrations that were applied.
 pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyhow::Result<Vec<String>> {
     connect(url, wait).await?.close().await?;
     let pool = db::pool(&db::Settings { url: url.clone(), role: None, max_connections: 2 })?;
-    make_roles(&pool).await.context("the roles cannot be made")?;
+    create_roles(&pool).await.context("the roles cannot be created")?;
     let missing = match db::schema(&pool).await? {
         Schema::Current => Vec::new(),
         Schema::Behind(versions) => versions,
@@ -124,14 +124,14 @@ pub async fn apply(url: &SecretString, windows: Windows, wait: Duration) -> anyh
     Ok(applied.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
 }
 
-/// Waits while nobody listens or the server still starts; any other refusal is final.
+/// Connects. Retries while no server listens or the server still starts. Any other error is final.
 async fn connect(url: &SecretString, wait: Duration) -> anyhow::Result<PgConnection> {
     let (begun, options) = (Instant::now(), db::connect_options(url)?);
     loop {
         match PgConnection::connect_with(&options).await {
             Ok(connection) => return Ok(connection),
-            Err(error) if is_passing(&error) && begun.elapsed() < wait => {
-                tracing::info!(%error, "waiting for the database");
+            Err(error) if is_transient(&error) && begun.elapsed() < wait => {
+                tracing::info!(%error, "database not available yet; retrying");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             Err(error) => return Err(error).context("the database does not answer"),
@@ -139,7 +139,7 @@ async fn connect(url: &SecretString, wait: Duration) -> anyhow::Result<PgConnect
     }
 }
 
-fn is_passing(error: &sqlx::Error) -> bool {
+fn is_transient(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_)) || has_code(error, "57P03")
 }
 
@@ -147,8 +147,8 @@ fn has_code(error: &sqlx::Error, code: &str) -> bool {
     error.as_database_error().and_then(DatabaseError::code).as_deref() == Some(code)
 }
 
-/// A login that may not create the roles is no failure: without them the services run with all its rights.
-async fn make_roles(pool: &PgPool) -> Result<(), sqlx::Error> {
+/// Creates the roles. A login that may not create them is no failure: the services then run with all its rights.
+async fn create_roles(pool: &PgPool) -> Result<(), sqlx::Error> {
     let mut transaction = chassis::db::begin(pool).await?;
     lock(&mut *transaction).await?;
     match sqlx::raw_sql(db::ROLES).execute(&mut *transaction).await {
@@ -156,7 +156,7 @@ async fn make_roles(pool: &PgPool) -> Result<(), sqlx::Error> {
         Err(error) if has_code(&error, "42501") => {
             tracing::warn!(
                 %error,
-                "roles are missing and this login may not create them; let an administrator run deploy/postgres/roles.sql"
+                "roles were missing and this login may not create them; let an administrator run deploy/postgres/roles.sql"
             );
             transaction.rollback().await
         }
@@ -177,8 +177,8 @@ async fn set_setting(executor: impl PgExecutor<'_>, name: &str, value: &str) -> 
     .map(drop)
 }
 
-/// Removes the settings that earlier versions stored with `alter database … set`. Nothing reads them any more: a login
-/// that may not change them leaves them.
+/// Removes the settings that earlier versions stored with `alter database … set`. Nothing reads them any more. A login
+/// that may not change them keeps them.
 async fn remove_old_settings(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "do $$ begin
@@ -198,7 +198,7 @@ async fn remove_old_settings(executor: impl PgExecutor<'_>) -> Result<(), sqlx::
     .map(drop)
 }
 
-/// Two at once would fail with `tuple concurrently updated`.
+/// Takes an advisory lock until the transaction ends: two runs at once would fail with `tuple concurrently updated`.
 async fn lock(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('greenroom migrate', 0))")
         .fetch_one(executor)

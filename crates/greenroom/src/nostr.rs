@@ -1,6 +1,6 @@
-//! `greenroom nostr`: keys and signed requests for trying the routes of nests with curl, as a Nostr client would.
+//! `greenroom nostr`: keys and signed requests, to try the routes of nests with curl as a Nostr client calls them.
 //!
-//! For development: a key on a command line is seen by everybody on the machine.
+//! It is for development: every user of the machine can see a key on a command line.
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ use crate::out::say;
 pub enum Nostr {
     /// Print a new key pair, `{"secret", "public"}`
     Key,
-    /// Print the Authorization header of a request (NIP-98); it is good for a minute
+    /// Print the Authorization header of a request (NIP-98); it is valid for a minute
     Sign(Sign),
 }
 
@@ -25,7 +25,7 @@ pub struct Sign {
     /// The secret key, hex or nsec [default: a new one for this request]
     #[arg(long)]
     key: Option<String>,
-    /// The body that will be sent: its hash is signed too, which the gateway asks of every body
+    /// The body that will be sent. Its hash is signed too: the gateway requires it for every body
     #[arg(long)]
     body: Option<String>,
     /// GET, PUT, POST …
@@ -43,7 +43,7 @@ pub fn run(command: Nostr) -> anyhow::Result<ExitCode> {
         }
         Nostr::Sign(Sign { key, body, method, url }) => {
             let keys = match key {
-                Some(key) => Keys::parse(&key).context("--key is no secret key")?,
+                Some(key) => Keys::parse(&key).context("--key is not a valid secret key")?,
                 None => Keys::generate(),
             };
             let now = Clock::default().now().unix_timestamp().unsigned_abs();

@@ -1,4 +1,4 @@
-//! `greenroom openapi`: the document that a gateway serves at `/openapi.json`, without a gateway.
+//! `greenroom openapi`: prints the document that a gateway serves at `/openapi.json`, without starting a gateway.
 
 use std::process::ExitCode;
 

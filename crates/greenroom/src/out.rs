@@ -1,6 +1,7 @@
-//! What commands print on stdout. A reader that is gone (`greenroom doctor | head -1`) has read enough: the command
-//! goes on without him, and its exit code still tells how it went. Any other failure to print is an error.
-//! Colours are for terminals: elsewhere, and with `NO_COLOR`, they are left out.
+//! What commands print on stdout. When the reader closes the pipe (`greenroom doctor | head -1`), the command
+//! continues, and its exit code still has the result. Any other failure to print is an error.
+//!
+//! Colours are printed on terminals only, and not with `NO_COLOR`.
 
 use std::{
     fmt::Display,

@@ -1,5 +1,7 @@
-//! `greenroom repair …`: what the passes of room-lifecycle do, now and visibly; safe at any time, beside the running
-//! services. Every step is a function of room-lifecycle: here is only what a person reads.
+//! `greenroom repair …`: does the work of room-lifecycle's passes at once, and prints it.
+//!
+//! It is safe at any time, also while the services run. Every step is a function of room-lifecycle. This module only
+//! prints for people.
 
 pub mod listing;
 pub mod live;
@@ -22,7 +24,7 @@ use crate::{livekit_dev::generate, out::say};
 
 #[derive(Subcommand)]
 pub enum Repair {
-    /// Make the rooms that should be on LiveKit and are not
+    /// Create the rooms that should be on LiveKit and are not
     Rooms {
         /// Shows what would be done, and changes nothing
         #[arg(long)]
@@ -30,12 +32,12 @@ pub enum Repair {
         #[command(flatten)]
         settings: Box<room_lifecycle::Args>,
     },
-    /// Bring live rooms that are stuck into order: the clean-up of the migration, again
+    /// Repair live rooms that are stuck, with the clean-up of the migration
     LiveRooms(live::Args),
-    /// Compare the whole listing with the live rooms, and mark what differs: sync writes it; --end-strays ends rows that
-    /// say live and belong to no live room
+    /// Compare the whole listing with the live rooms and mark rows that differ; sync writes them. --end-strays ends
+    /// rows that say live and belong to no live room
     Listing(listing::Args),
-    /// List the rooms on LiveKit that nobody of ours needs, and delete them
+    /// List the rooms on LiveKit that have no open owner, and delete them with --yes
     Orphans {
         /// Deletes the orphans, however many there are; never a room whose record is not ended or whose owner is open.
         /// Without it they are only listed
@@ -44,7 +46,7 @@ pub enum Repair {
         #[command(flatten)]
         settings: Box<room_lifecycle::Args>,
     },
-    /// Take this database and this LiveKit as belonging together, after one of them was replaced or copied
+    /// Record that this database and this LiveKit belong together, after one of them was replaced or copied
     Adopt(Adopt),
 }
 
@@ -68,7 +70,7 @@ pub async fn run(repair: Repair) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// room-lifecycle without its loops and its port.
+/// Opens room-lifecycle without its loops and without its port.
 pub(crate) async fn open(mut settings: room_lifecycle::Args) -> anyhow::Result<Rooms> {
     settings.service.internal.internal_token.get_or_insert_with(generate); // nothing is served
     let config = check(|problems| settings.check(problems))?;
@@ -98,11 +100,15 @@ async fn repair_rooms(rooms: &Rooms, dry_run: bool) -> anyhow::Result<ExitCode> 
     for record in &broken {
         bar.suspend(|| say(format_args!("🔨 Creating missing room: {}", record.room_name)))?;
         let line = match rooms.repair(record).await {
-            Ok(made) if made.status == RoomStatus::Active => {
+            Ok(created) if created.status == RoomStatus::Active => {
                 fixed += 1;
-                format!("✅ Fixed room: {} (SID: {})", made.room_name, made.room_sid.unwrap_or_default())
+                format!(
+                    "✅ Fixed room: {} (SID: {})",
+                    created.room_name,
+                    created.room_sid.unwrap_or_default()
+                )
             }
-            Ok(over) => format!("➖ Not needed any more: {}", over.room_name),
+            Ok(ended) => format!("➖ Not needed any more: {}", ended.room_name),
             Err(error) => {
                 errors += 1;
                 format!("❌ Could not fix room: {}: {error}", record.room_name)
@@ -118,7 +124,7 @@ async fn repair_rooms(rooms: &Rooms, dry_run: bool) -> anyhow::Result<ExitCode> 
 async fn repair_orphans(rooms: &Rooms, yes: bool) -> anyhow::Result<ExitCode> {
     let strays = rooms.find_orphans().await?;
     for name in &strays.inhabited {
-        say(format_args!("⚠️  Unknown room with people in it, left alone: {name}"))?;
+        say(format_args!("⚠️  Unknown room with participants, not deleted: {name}"))?;
     }
     let orphans: Vec<&String> = strays.retired.iter().chain(&strays.unknown).collect();
     say(format_args!("Found {} orphaned rooms on LiveKit", orphans.len()))?;
@@ -149,7 +155,7 @@ async fn repair_orphans(rooms: &Rooms, yes: bool) -> anyhow::Result<ExitCode> {
     conclude(&format!("Clean-up complete: {deleted} rooms deleted, {errors} errors"), errors)
 }
 
-/// Draws itself on a terminal only.
+/// A progress bar, drawn on a terminal only.
 fn bar(length: usize) -> ProgressBar {
     let bar = ProgressBar::new(length as u64);
     match ProgressStyle::with_template("{bar:40} {pos}/{len} rooms, {eta} left") {

@@ -1,4 +1,4 @@
-//! `greenroom serve <service>`: one service as a process of its own.
+//! `greenroom serve <service>`: one service in its own process.
 
 use std::{net::SocketAddr, process::ExitCode};
 
@@ -27,7 +27,7 @@ pub enum Service {
     Sync(Box<Settings<sync::Args>>),
 }
 
-/// A service's settings and those that every process has.
+/// The settings of a service and those of every process.
 #[derive(Args)]
 pub struct Settings<A: Args> {
     #[command(flatten)]
@@ -97,8 +97,8 @@ pub async fn run(service: Service) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Runs a service until a signal, or until it fails. Traces are sent either way. It is not ready before the dependency
-/// that it requires is up.
+/// Runs a service until a signal arrives or it fails. Traces are sent in both cases. The service is not ready before
+/// the dependency that it requires is up.
 async fn serve(
     name: &'static str,
     process: Process,
@@ -118,11 +118,11 @@ async fn serve(
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = chain(error.as_ref()), "the service failed");
+            tracing::error!(error = chain(error.as_ref()), "service failed");
             ExitCode::FAILURE
         }
     };
-    tracing::info!("stopping");
+    tracing::info!("shutdown started");
     runtime.lifecycle.stop(process.grace).await;
     telemetry.flush();
     Ok(code)
@@ -143,5 +143,5 @@ async fn listen_and_serve(
 }
 
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }

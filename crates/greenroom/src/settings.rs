@@ -1,6 +1,7 @@
-//! `greenroom settings`: docs/settings.md and .env.example, written from the command line's own definitions.
+//! `greenroom settings`: writes docs/settings.md and .env.example from the definitions of the command line.
 //!
-//! A setting is described once, at its field: the text, then `[default: …]` or `[always required]`, then further paragraphs.
+//! Each setting is described once, at its field: the text, then `[default: …]` or `[always required]`, then further
+//! paragraphs.
 
 mod env;
 mod markdown;
@@ -41,20 +42,20 @@ pub fn env() -> String {
     env::written(&Cli::command())
 }
 
-/// The environment variables that `greenroom <path>` reads, without those that only replaced systems set.
+/// The environment variables that `greenroom <path>` reads, without the hidden ones, which only replaced systems set.
 #[must_use]
 pub fn variables_of(path: &[&str]) -> Vec<String> {
     let settings = of(find(&Cli::command(), path));
     settings.into_iter().filter(|setting| setting.is_variable).map(|setting| setting.name).collect()
 }
 
-/// One setting, as its field describes it.
+/// One setting, read from its field.
 #[derive(Clone)]
 struct Setting {
-    /// `TOKEN_TTL`, or `--fresh` when only the command line has it.
+    /// `TOKEN_TTL`, or `--fresh` for a setting without a variable.
     name: String,
     is_variable: bool,
-    /// `default: …` or `required…`, without brackets. Empty: a switch.
+    /// `default: …` or `required…`, without brackets. Empty for a switch.
     marker: String,
     text: String,
 }
@@ -90,7 +91,7 @@ fn setting(argument: &clap::Arg) -> Setting {
     Setting { name: variable.unwrap_or_else(|| format!("--{flag}")), is_variable, marker, text }
 }
 
-/// `[default: …]` or `[required…]`, and the text around it.
+/// Splits `[default: …]` or `[required…]` from the text around it.
 fn split_marker(text: &str) -> (Option<String>, String) {
     let found = ["[default: ", "[required", "[always required"].iter().find_map(|start| text.find(start));
     let Some((start, length)) = found.and_then(|start| Some((start, closing(&text[start..])?))) else {
@@ -103,7 +104,7 @@ fn split_marker(text: &str) -> (Option<String>, String) {
     (Some(marker), format!("{before}{between}{after}"))
 }
 
-/// Where the bracket ends that the text begins with: `[` and `]` in code inside are not it.
+/// The position of the bracket that closes the first character of the text. Brackets in code do not count.
 fn closing(text: &str) -> Option<usize> {
     let mut is_code = false;
     text.char_indices().find_map(|(at, character)| {
@@ -112,7 +113,7 @@ fn closing(text: &str) -> Option<usize> {
     })
 }
 
-/// What several services share, in the order of the document.
+/// Settings that several services share, in the order of the document.
 fn shared() -> [(&'static str, Vec<Setting>); 3] {
     let process = [of_args::<ProcessArgs>(), of_args::<InternalArgs>()].concat();
     [
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_of_a_service_says_its_default_or_that_it_is_required() {
+    fn service_settings_have_text_and_default_or_required_marker() {
         let root = Cli::command();
         for service in find(&root, &["serve"]).get_subcommands() {
             for setting in of(service) {

@@ -1,7 +1,7 @@
-//! `greenroom up`: everything in one process, for development and for a first look.
+//! `greenroom up`: everything in one process, for development and for a first try.
 //!
-//! What is not given comes with it: a private Postgres, livekit-dev, secrets that outlive a restart, and a sign-in
-//! that exists nowhere else. stdout belongs to one line, `ready <url>`, printed once every dependency answers.
+//! It brings along what is not given: a private Postgres, livekit-dev, secrets that survive a restart, and a sign-in
+//! that exists nowhere else. It prints one line on stdout, `ready <url>`, when every dependency answers.
 
 mod data_dir;
 mod dev;
@@ -42,7 +42,7 @@ use crate::{
 
 use self::{data_dir::DataDir, settings::UpSettings};
 
-/// How long LiveKit, a mail server or an identity provider may keep `ready` waiting once our own services are up.
+/// How long `ready` waits for LiveKit, a mail server or an identity provider once our own services are up.
 const ELSEWHERE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, clap::Args)]
@@ -70,7 +70,7 @@ pub struct Args {
     process: ProcessArgs,
 }
 
-/// The built-in LiveKit. It outlives the services, which tell it last things.
+/// The built-in LiveKit. It stops after the services, because they call it while they stop.
 #[derive(Default)]
 struct LiveKitTask {
     stop: CancellationToken,
@@ -78,7 +78,7 @@ struct LiveKitTask {
 }
 
 impl LiveKitTask {
-    /// Returns when its clients have heard of it, or after the time that livekit-dev gives them.
+    /// Stops LiveKit. Returns when its clients were notified, or when livekit-dev stops waiting for them.
     async fn end(self) {
         self.stop.cancel();
         self.task.close();
@@ -86,7 +86,7 @@ impl LiveKitTask {
     }
 }
 
-/// What was checked before anything is started.
+/// The settings, checked before anything is started.
 struct Checked {
     process: Process,
     ops_is_chosen: bool,
@@ -120,7 +120,7 @@ impl Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // Secrets, mails and recordings: what is written from here on is for this user alone.
+    // Only this user may read what is written from here on: secrets, e-mails and recordings.
     rustix::process::umask(Mode::from_raw_mode(0o077));
     let checked = args.check()?;
     let telemetry = Telemetry::init("greenroom", &checked.process)?;
@@ -129,7 +129,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-/// Starts from the ground up and stops from the top down.
+/// Starts the dependencies before the services, and stops them in the opposite order.
 async fn run_in(args: &Args, checked: &Checked) -> anyhow::Result<()> {
     let data_dir = DataDir::open(&args.data_dir, args.fresh)?;
     let (postgres, database) = database(args, checked).await?;
@@ -140,7 +140,7 @@ async fn run_in(args: &Args, checked: &Checked) -> anyhow::Result<()> {
         outcome = serve(args, checked, &data_dir, database, &livekit, &runtime) => outcome,
         signal = lifecycle::signal() => signal.map_err(Into::into),
     };
-    tracing::info!("stopping");
+    tracing::info!("shutdown started");
     runtime.lifecycle.stop(checked.process.grace).await;
     livekit.end().await;
     tokio::task::spawn_blocking(move || drop(postgres)).await?;
@@ -175,44 +175,48 @@ async fn serve(
     let listener = bind(args.listen).await?;
     let address = listener.local_addr()?;
     let operations = operations_port(checked).await?;
-    tracing::info!(address = %operations.local_addr()?, "operations port");
+    tracing::info!(address = %operations.local_addr()?, "operations port bound");
 
-    let (mut ground, built_in) =
-        UpSettings::lay(args.livekit_url.clone(), data_dir, database, address, &args.rtc).await?;
+    let (mut settings, built_in) =
+        UpSettings::prepare(args.livekit_url.clone(), data_dir, database, address, &args.rtc).await?;
     if let Some((config, listener)) = built_in {
         livekit.task.spawn(LiveKitDev::new(config).serve(listener, livekit.stop.clone()));
     }
-    let mail = mail(&mut ground, runtime).await?;
-    let services = ground.services()?;
+    let mail = mail(&mut settings, runtime).await?;
+    let services = settings.services()?;
     for database in services.databases() {
         runtime.readiness.require(database.dependency());
     }
     ops::serve(&runtime.lifecycle, operations, runtime.readiness.clone());
     let mut router = assembly::start(&services, runtime).await?;
-    if let Some(sign_in) = ground.sign_in() {
+    if let Some(sign_in) = settings.sign_in() {
         router = dev::add(router, sign_in, mail, &services.gateway.cors);
     }
-    data_dir.write_environment(&ground.environment())?;
+    data_dir.write_environment(&settings.environment())?;
     let served = gateway::listen(router, listener, &services.gateway, runtime);
     tokio::pin!(served);
     tokio::select! {
         outcome = &mut served => return Ok(outcome?),
         () = all_answer(runtime) => say(format_args!("ready http://{address}"))?,
     }
-    tracing::info!("settings for psql, doctor and repair: set -a; . {}", data_dir.environment().display());
+    tracing::info!(
+        file = %data_dir.environment().display(),
+        "settings written; psql, doctor and repair can use them after `set -a; . <file>`"
+    );
     Ok(served.await?)
 }
 
-/// The mail server that `up` brings along when there is no other.
-async fn mail(ground: &mut UpSettings, runtime: &Runtime) -> anyhow::Result<Option<MailDev>> {
-    let Some(listener) = ground.mail().await? else { return Ok(None) };
+/// Starts the development mail server when no other is set.
+async fn mail(settings: &mut UpSettings, runtime: &Runtime) -> anyhow::Result<Option<MailDev>> {
+    let Some(listener) = settings.mail().await? else { return Ok(None) };
     let mail = MailDev::new();
     let serving = mail.clone().serve(listener, runtime.lifecycle.stopping().clone());
     runtime.lifecycle.spawn("mail", serving);
     Ok(Some(mail))
 }
 
-/// The default port may belong to another program; one that was asked for must be had.
+/// Binds the operations port. Another program may have the default port: then any free port is used. A port that was
+/// set must be free.
 async fn operations_port(checked: &Checked) -> anyhow::Result<TcpListener> {
     match bind(checked.process.ops_listen).await {
         Err(_) if !checked.ops_is_chosen => bind(SocketAddr::from(([127, 0, 0, 1], 0))).await,
@@ -220,7 +224,8 @@ async fn operations_port(checked: &Checked) -> anyhow::Result<TcpListener> {
     }
 }
 
-/// Returns once every dependency is up, or all but those elsewhere for a while.
+/// Returns once every dependency is up. It waits for dependencies outside this process only until
+/// [`ELSEWHERE_TIMEOUT`].
 async fn all_answer(runtime: &Runtime) {
     let begun = Instant::now();
     loop {

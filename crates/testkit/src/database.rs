@@ -1,4 +1,4 @@
-//! The test's database as a service gets it, and its clock.
+//! The settings of the test's database for a service, and the database's clock.
 
 use chassis::db;
 use secrecy::SecretString;
@@ -15,21 +15,21 @@ pub fn database(connect: &PgConnectOptions, role: &'static str) -> db::Settings 
     }
 }
 
-/// From now on `app_now()` runs a hundred times slower, for everybody: what is fresh for seconds stays so while a
-/// busy machine gets through the test, and what comes later still is later.
+/// Makes `app_now()` run a hundred times slower for all connections. On a busy machine, rooms that are fresh for
+/// seconds stay fresh during the test, and later times are still later.
 pub async fn slow_database_clock(pool: &PgPool) {
-    // The real clock is read once: two readings would let it go back.
+    // The real clock is read once: with two readings, `app_now()` could go backwards.
     let slow = "do $$ begin execute format(
                     'create or replace function app_now() returns timestamptz language plpgsql stable parallel safe
                      as %L', format(
                     'begin return %1$L::timestamptz + (clock_timestamp() - %1$L::timestamptz) * 0.01
                          + coalesce(nullif(current_setting(''greenroom.clock_offset'', true), ''''), ''0'')::interval;
                      end', clock_timestamp())); end $$";
-    sqlx::raw_sql(slow).execute(pool).await.expect("the owner of the database may slow its clock");
+    sqlx::raw_sql(slow).execute(pool).await.expect("only the owner of the database may slow its clock");
 }
 
-/// Moves `app_now()` to `offset` from the real time. Only connections made afterwards see it: start (or restart)
-/// the services after it, and ask over a new pool.
+/// Moves `app_now()` to `offset` from the real time. Only later connections observe it: start or restart the services
+/// afterwards, and use a new pool.
 pub async fn advance_database_clock(pool: &PgPool, offset: Duration) {
     let mut connection = pool.acquire().await.expect("a connection");
     let seconds = format!("{} seconds", offset.whole_seconds());
@@ -43,5 +43,5 @@ pub async fn advance_database_clock(pool: &PgPool, offset: Duration) {
     )
     .execute(&mut *connection)
     .await
-    .expect("the owner of the database may move its clock");
+    .expect("only the owner of the database may move its clock");
 }

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What one look found: an `Option`, or a `Result` whose error is what was there instead.
+/// The result of one check: an `Option`, or a `Result` whose error has what was observed instead.
 pub trait Look {
     type Found;
     type Instead: Debug;
@@ -35,18 +35,21 @@ impl<T, E: Debug> Look for Result<T, E> {
     }
 }
 
-/// What a look that says no more than "not yet" found.
+/// The observation of a check that returned `None`.
 #[derive(Debug)]
 pub struct Nothing;
 
-/// Looks until there is something, for at most 10 s; then panics with `what` and what was there instead.
-pub async fn eventually<L: Look, F: Future<Output = L>>(what: &str, mut look: impl FnMut() -> F) -> L::Found {
+/// Repeats a check until it finds something. After 10 s it panics with `what` and the last observation.
+pub async fn eventually<L: Look, F: Future<Output = L>>(
+    what: &str,
+    mut check: impl FnMut() -> F,
+) -> L::Found {
     let started = Instant::now();
     loop {
-        match look().await.found() {
+        match check().await.found() {
             Ok(found) => return found,
-            Err(instead) if started.elapsed() > PATIENCE => {
-                panic!("waited {PATIENCE:?} for: {what}; last seen: {instead:?}")
+            Err(instead) if started.elapsed() > TIMEOUT => {
+                panic!("waited {TIMEOUT:?} for: {what}; last observed: {instead:?}")
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }

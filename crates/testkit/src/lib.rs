@@ -1,13 +1,13 @@
-//! What Greenroom's tests share: seeds as named states, servers on free ports, the database's clock, and the one
-//! way to wait. Tests only: everything here panics where a test should stop.
+//! Code that Greenroom's tests share: seeds of named states, servers on free ports, the database's clock, and the one
+//! way to wait. It is for tests only: its functions panic where a test should stop.
 //!
-//! Services are not known here; each crate's tests start their own.
+//! It does not depend on the services. Each crate's tests start their own.
 
 #![expect(
     clippy::expect_used,
     clippy::panic,
     clippy::missing_panics_doc,
-    reason = "a test stops where its ground is missing"
+    reason = "a test stops where its fixture is missing"
 )]
 
 mod database;
@@ -31,7 +31,7 @@ pub use serve::{Served, internal, serve_routes};
 pub use tap::Tap;
 pub use wire::Wire;
 
-/// 32 bytes of visible ASCII that nobody else has: for keys and tokens of one test.
+/// A new secret of 32 bytes of visible ASCII, for keys and tokens of one test.
 #[must_use]
 pub fn secret() -> String {
     uuid::Uuid::new_v4().simple().to_string()

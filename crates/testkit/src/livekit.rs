@@ -1,4 +1,4 @@
-//! A LiveKit server of the test's own.
+//! The LiveKit server of a test.
 
 use std::time::Duration;
 
@@ -8,28 +8,30 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// A running livekit-dev; dropped, it stops.
+/// A running livekit-dev. It stops when this is dropped.
 #[derive(Debug)]
 pub struct LiveKit {
-    /// For faults, participants and whatever else a test makes happen.
+    /// The server's control interface: faults, participants, restarts.
     pub server: LiveKitDev,
-    /// Where it is and with which key, as services take it.
+    /// Its address and key, as the settings of services.
     pub settings: config::LiveKit,
     _running: DropGuard,
 }
 
-/// How many seconds of LiveKit's waits pass in one: 3 s take 50 ms.
+/// The factor by which LiveKit's waits are shortened: 3 s take 50 ms.
 const WAIT_SPEED: u32 = 60;
 
-/// With its defaults: no webhooks, no room that a join would create.
+/// Starts livekit-dev with its defaults: no webhooks, and joins create no room.
 pub async fn livekit() -> LiveKit {
     livekit_with(|_| {}).await
 }
 
-/// Another store, another pace: `config.store = Store::RedisLike` is a LiveKit whose rooms survive a crash,
-/// `config.wait_speed = 1` lets calls that no node answers wait as long as with a real one, and 0 until the test moves
-/// the hand `Waits`. The seconds after a crash and after a flush in which the real server creates no room (5 and 2) are
-/// left out unless `config.dead_node_lingers` and `config.node_returns_after` say otherwise.
+/// Starts livekit-dev with a changed configuration.
+///
+/// With `config.store = Store::RedisLike`, rooms survive a crash. With `config.wait_speed = 1`, calls that no node
+/// answers wait as long as on a real server. With 0 they wait until the test moves the hand `Waits`. The real server
+/// creates no room for 5 s after a crash and for 2 s after a flush: `config.dead_node_lingers` and
+/// `config.node_returns_after` set these times, which are zero here.
 pub async fn livekit_with(amend: impl FnOnce(&mut Config)) -> LiveKit {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("the port's address");

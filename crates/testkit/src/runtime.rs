@@ -1,11 +1,11 @@
-//! What a service under test runs in.
+//! The runtime of a service under test.
 
 use std::ops::Deref;
 
 use chassis::service::Runtime;
 
-/// A service's runtime that ends, all at once, when the test lets go of it: otherwise the service's connections
-/// would hold up the removal of the test's database by 5 s.
+/// A service's runtime that is killed when it is dropped. Otherwise the service's connections would delay the removal
+/// of the test's database by 5 s.
 #[derive(Debug, Default)]
 pub struct TestRuntime(Runtime);
 

@@ -1,6 +1,6 @@
-//! Bookings, live rooms and their LiveKit rooms in named states, written with SQL as if the services had.
+//! Bookings, live rooms and their LiveKit rooms in named states. SQL writes the rows that the services would write.
 //!
-//! Each booking has a host and a guest of its own, known to `app_users`, so that seeds never overlap.
+//! Each booking has its own host and guest with rows in `app_users`, so that seeds never overlap.
 
 pub mod live;
 pub mod nest;
@@ -10,14 +10,14 @@ use sqlx::PgPool;
 use time::Duration;
 use uuid::Uuid;
 
-/// How a booking stands to the database's now. All last 60 minutes.
+/// The state of a booking at the database's current time. All bookings last 60 minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Began 5 minutes ago.
     OpenNow,
     /// Starts in 24 hours.
     OpensTomorrow,
-    /// Began yesterday; nobody has set it completed yet.
+    /// Began yesterday, and is not marked as completed yet.
     WindowOver,
     /// Began 5 minutes ago, ended by its host.
     Completed,
@@ -43,7 +43,7 @@ impl State {
     }
 }
 
-/// A booking that was made.
+/// A booking of a test.
 #[derive(Clone, Debug)]
 pub struct Booking {
     pub id: Uuid,
@@ -51,7 +51,7 @@ pub struct Booking {
     pub guest: String,
 }
 
-/// A room's record that was made.
+/// The record of a LiveKit room.
 #[derive(Clone, Debug)]
 pub struct Room {
     pub id: Uuid,
@@ -60,7 +60,7 @@ pub struct Room {
     pub sid: String,
 }
 
-/// A person with the name and picture that a sign-in would have told us.
+/// Writes a user with the name and picture that a sign-in would have stored.
 pub async fn person(pool: &PgPool, id: &str, name: &str) {
     sqlx::query!(
         "select remember_person($1, $2, $3, $4) as done",
@@ -71,16 +71,16 @@ pub async fn person(pool: &PgPool, id: &str, name: &str) {
     )
     .execute(pool)
     .await
-    .expect("a person");
+    .expect("a user");
 }
 
-/// A booking of Hanna Host and Gustav Guest, without a room.
+/// Writes a booking of Hanna Host and Gustav Guest, without a room.
 pub async fn booking(pool: &PgPool, state: State) -> Booking {
     let id = Uuid::new_v4();
     let (host, guest) = (format!("host-{}", id.simple()), format!("guest-{}", id.simple()));
     person(pool, &host, "Hanna Host").await;
     person(pool, &guest, "Gustav Guest").await;
-    // One statement, as a booking is: a pass that runs beside it sees a session with its people or none.
+    // One statement, as for a real booking: a concurrent pass must not see a session without its participants.
     sqlx::query!(
         "with session as (
              insert into sessions (id, host_id, guest_id, created_by, title, scheduled_at, duration_minutes, status,
@@ -107,12 +107,13 @@ pub async fn booking(pool: &PgPool, state: State) -> Booking {
     Booking { id, host, guest }
 }
 
-/// The booking's room, generation 1, seen on LiveKit just now (in the record: LiveKit itself is not told).
+/// Writes the booking's room: generation 1, observed on LiveKit just now. Only the record is written, no room is
+/// created.
 pub async fn active_room(pool: &PgPool, booking: &Booking) -> Room {
     room(pool, booking, RoomStatus::Active).await
 }
 
-/// The committed intent to make the booking's room.
+/// Writes the committed intent to create the booking's room.
 pub async fn pending_room(pool: &PgPool, booking: &Booking) -> Room {
     room(pool, booking, RoomStatus::Pending).await
 }

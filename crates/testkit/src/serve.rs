@@ -1,4 +1,4 @@
-//! gRPC routes on a port, as a peer reaches them.
+//! gRPC routes served on a port.
 
 use std::net::SocketAddr;
 
@@ -10,14 +10,14 @@ use chassis::{
 use tokio::net::TcpListener;
 use tonic::{service::Routes, transport::Endpoint};
 
-/// Where routes are served.
+/// The address of served routes, and a transport to them.
 #[derive(Clone)]
 pub struct Served {
     pub address: SocketAddr,
     pub transport: Transport,
 }
 
-/// gRPC settings with a token that was made for this call: one call for all services of a test.
+/// gRPC settings with a new token. Call it once for all services of a test.
 #[must_use]
 pub fn internal() -> grpc::Settings {
     grpc::Settings {

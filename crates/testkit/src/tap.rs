@@ -1,7 +1,8 @@
-//! A tap on the connections to Postgres: it records the statements that are run, and those that the server refuses.
+//! A proxy on the connections to Postgres: it records the statements that clients run, and the errors that the server
+//! sends.
 //!
-//! Postgres writes each of the latter into its log, the whole statement with it. A test that reads the messages on the
-//! wire depends neither on the server's log nor on statistics, and not on what other tests do.
+//! Postgres logs each failed statement in full. A test that reads the messages of its own connections depends neither
+//! on the server's log, nor on statistics, nor on other tests.
 
 use std::{
     collections::HashMap,
@@ -20,45 +21,45 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// Forwards connections to Postgres until it is dropped.
 #[derive(Debug)]
 pub struct Tap {
-    heard: Heard,
+    recorded: Recorded,
     _running: DropGuard,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Heard {
+struct Recorded {
     statements: Arc<Mutex<Vec<String>>>,
     errors: Arc<Mutex<Vec<String>>>,
 }
 
 impl Tap {
-    /// A tap on the server of `connect`, and the options of connections through it.
+    /// Starts a tap on the server of `connect`. Returns the options of connections through it.
     pub async fn on(connect: &PgConnectOptions) -> (Self, PgConnectOptions) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("the port's address");
         let target = format!("{}:{}", connect.get_host(), connect.get_port());
         let running = CancellationToken::new();
-        let tap = Self { heard: Heard::default(), _running: running.clone().drop_guard() };
-        let heard = tap.heard.clone();
+        let tap = Self { recorded: Recorded::default(), _running: running.clone().drop_guard() };
+        let recorded = tap.recorded.clone();
         let accepting = running.clone();
         tokio::spawn(accepting.run_until_cancelled_owned(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let talk = forward(near, target.clone(), heard.clone());
-                tokio::spawn(running.clone().run_until_cancelled_owned(talk));
+                let forwarding = forward(near, target.clone(), recorded.clone());
+                tokio::spawn(running.clone().run_until_cancelled_owned(forwarding));
             }
         }));
         (tap, through(connect, address))
     }
 
-    /// The errors that the server sent so far, as `<SQLSTATE> <message>`.
+    /// The errors that the server has sent so far, as `<SQLSTATE> <message>`.
     #[must_use]
     pub fn errors(&self) -> Vec<String> {
-        locked(&self.heard.errors).clone()
+        locked(&self.recorded.errors).clone()
     }
 
-    /// The statements that clients ran so far, prepared or not, as they wrote them.
+    /// The statements that clients have run so far, prepared or not, with the text that they sent.
     #[must_use]
     pub fn statements(&self) -> Vec<String> {
-        locked(&self.heard.statements).clone()
+        locked(&self.recorded.statements).clone()
     }
 }
 
@@ -66,23 +67,23 @@ fn locked<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The same database at another address, in clear text: the tap reads the messages.
+/// The options of the same database at the tap's address, without TLS, because the tap reads the messages.
 fn through(connect: &PgConnectOptions, address: SocketAddr) -> PgConnectOptions {
     connect.clone().host(&address.ip().to_string()).port(address.port()).ssl_mode(PgSslMode::Disable)
 }
 
-async fn forward(near: TcpStream, target: String, heard: Heard) {
+async fn forward(near: TcpStream, target: String, recorded: Recorded) {
     let Ok(far) = TcpStream::connect(target).await else { return };
-    let _ = (near.set_nodelay(true), far.set_nodelay(true)); // only slower without
+    let _ = (near.set_nodelay(true), far.set_nodelay(true)); // a failure only makes it slower
     let (from_client, to_client) = near.into_split();
     let (from_server, to_server) = far.into_split();
     tokio::select! {
-        _ = requests(from_client, to_server, &heard.statements) => {}
-        _ = answers(from_server, to_client, &heard.errors) => {}
+        _ = requests(from_client, to_server, &recorded.statements) => {}
+        _ = answers(from_server, to_client, &recorded.errors) => {}
     }
 }
 
-/// Passes the client's messages on; the first one has no type.
+/// Forwards the client's messages. The first one has no type byte.
 async fn requests(
     mut client: impl AsyncRead + Unpin,
     mut server: impl AsyncWrite + Unpin,
@@ -105,7 +106,7 @@ async fn requests(
     }
 }
 
-/// Passes the server's messages on.
+/// Forwards the server's messages.
 async fn answers(
     mut server: impl AsyncRead + Unpin,
     mut client: impl AsyncWrite + Unpin,
@@ -121,7 +122,7 @@ async fn answers(
     }
 }
 
-/// A message without its type: a length that counts itself, and the content.
+/// Reads a message without its type byte: a length that includes itself, and the content.
 async fn content(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let length = from.read_u32().await?;
     let mut message = length.to_be_bytes().to_vec();

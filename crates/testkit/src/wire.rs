@@ -1,4 +1,4 @@
-//! A wire between a service and what it depends on, which a test can cut and join again, or let fall silent.
+//! A proxy between a service and its dependency. A test can cut and restore its connections, or make them silent.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +21,7 @@ pub struct Wire {
     _running: DropGuard,
 }
 
-/// What can happen to the connections that there are.
+/// The tokens that break or silence the current connections.
 #[derive(Clone, Debug, Default)]
 struct Connections {
     broken: CancellationToken,
@@ -29,7 +29,7 @@ struct Connections {
 }
 
 impl Wire {
-    /// A wire to `host:port`.
+    /// Starts a wire to `host:port`.
     pub async fn to(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("the port's address");
@@ -47,44 +47,45 @@ impl Wire {
         tokio::spawn(accepting.run_until_cancelled_owned(async move {
             while let Ok((near, _)) = listener.accept().await {
                 if is_cut.load(Ordering::SeqCst) {
-                    continue; // dropped: the peer sees the connection closed at once
+                    continue; // dropping the stream closes the connection at once
                 }
                 let Connections { broken, forgotten } = locked(&connections).clone();
                 let target = locked(&target).clone();
-                let talk = broken.run_until_cancelled_owned(forward(near, target, forgotten));
-                tokio::spawn(running.clone().run_until_cancelled_owned(talk));
+                let forwarding = broken.run_until_cancelled_owned(forward(near, target, forgotten));
+                tokio::spawn(running.clone().run_until_cancelled_owned(forwarding));
             }
         }));
         wire
     }
 
-    /// Every connection breaks, and new ones are closed at once.
+    /// Breaks every connection. New ones are closed at once.
     pub fn cut(&self) {
         self.is_cut.store(true, Ordering::SeqCst);
         self.renew().broken.cancel();
     }
 
-    /// Every connection falls silent and stays open, and new ones work: a server that lost its power, and whose
-    /// address another one took over.
+    /// Makes every connection silent but leaves it open. New ones work. This simulates a server that lost power and
+    /// whose address another server took over.
     pub fn forget(&self) {
         self.renew().forgotten.cancel();
     }
 
-    /// New connections go to another `host:port`; the others stay where they are.
+    /// Sends new connections to another `host:port`. Existing ones stay.
     pub fn lead_to(&self, target: String) {
         *locked(&self.target) = target;
     }
 
-    /// Every connection breaks, and new ones work.
+    /// Breaks every connection. New ones work.
     pub fn break_connections(&self) {
         self.renew().broken.cancel();
     }
 
-    /// The connections that there were.
+    /// Takes the tokens of the current connections. Later connections get new ones.
     fn renew(&self) -> Connections {
         std::mem::take(&mut *locked(&self.connections))
     }
 
+    /// Accepts connections again after `cut`.
     pub fn join(&self) {
         self.is_cut.store(false, Ordering::SeqCst);
     }
@@ -96,8 +97,8 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 async fn forward(mut near: TcpStream, target: String, forgotten: CancellationToken) {
     if let Ok(mut far) = TcpStream::connect(target).await {
-        let talk = tokio::io::copy_bidirectional(&mut near, &mut far);
-        if forgotten.run_until_cancelled(talk).await.is_none() {
+        let copying = tokio::io::copy_bidirectional(&mut near, &mut far);
+        if forgotten.run_until_cancelled(copying).await.is_none() {
             drop(far);
             std::future::pending::<()>().await; // `near` stays open
         }

@@ -1,4 +1,4 @@
-//! Somebody who changes live rooms, one after the other, and counts how long each change takes.
+//! A client that changes live rooms, one after the other, and measures how long each change takes.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub struct Writer {
 
 impl Writer {
     pub async fn start(pool: &PgPool) -> Result<Self> {
-        // Spread over the whole key, as the pages of the comparison are.
+        // Spread over the whole range of keys, as the pages of the comparison are.
         let rooms = sqlx::query_scalar!(
             "select r.id from live_rooms r
              where r.room_slug in (select 'live-' || i * (select count(*) from live_rooms) / $1::bigint
@@ -47,14 +47,14 @@ async fn write(pool: PgPool, rooms: Vec<Uuid>, stop: CancellationToken) -> Resul
         if stop.is_cancelled() {
             break;
         }
-        let asked = Instant::now();
+        let sent = Instant::now();
         let write = sqlx::query!(
             "update live_rooms set description = $2, updated_at = app_now() where id = $1",
             room,
             format!("Written {number} times")
         );
         write.execute(&mut *connection).await?;
-        waits.push(asked.elapsed());
+        waits.push(sent.elapsed());
         tokio::time::sleep(PAUSE).await;
     }
     Ok(Load::of(waits, 0, started.elapsed()))

@@ -1,4 +1,4 @@
-//! Who waits for which broadcast to stand in the listing as live, and the one listener who is told of all of them.
+//! The waiters for broadcasts to become live in the listing, and the one listener that receives all changes.
 
 use std::{
     collections::HashMap,
@@ -25,14 +25,14 @@ struct Row {
 }
 
 impl Board {
-    /// With the task that listens; it ends only by what went wrong.
+    /// Opens it, with the task that listens. The task ends only with an error.
     pub async fn open(address: SocketAddr, bearer: &str) -> Result<(Self, JoinHandle<Error>)> {
         let (board, events) = (Self::default(), Events::open(address, bearer).await?);
         let own = board.clone();
         Ok((board, tokio::spawn(async move { own.follow(events).await })))
     }
 
-    /// When the row of this title says `live`. Asked for before the row can be there.
+    /// Waits for the time when the row of this title is `live`. It is called before the row can exist.
     pub fn expect(&self, title: &str) -> oneshot::Receiver<Instant> {
         let (sender, receiver) = oneshot::channel();
         self.with(|waiting| waiting.insert(title.to_owned(), sender));
@@ -52,7 +52,7 @@ impl Board {
             match row {
                 Ok(row) if row.status == "live" => {
                     if let Some(waiting) = self.with(|waiting| waiting.remove(&row.title)) {
-                        let _ = waiting.send(Instant::now()); // to nobody: he has given up
+                        let _ = waiting.send(Instant::now()); // fails if the waiter has timed out
                     }
                 }
                 Ok(_) => {}

@@ -1,5 +1,5 @@
-//! The least that could give a page of the listing: sync's own SELECT and its answer, over tonic, as JSON of all
-//! columns. No authentication, no limits, no logs.
+//! The baseline of the listing: sync's own SELECT and its response, over tonic, as JSON with all columns. There is no
+//! authentication, no limit and no log.
 
 use std::{env, error::Error};
 
@@ -92,7 +92,7 @@ struct Page {
     next_cursor: Option<String>,
 }
 
-/// As the gateway writes it.
+/// A row as the gateway writes it.
 #[derive(Serialize)]
 struct Row {
     id: String,

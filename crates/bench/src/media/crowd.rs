@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, ensure};
 use rtc_client::{Client, Options, Received, Seen, Track};
 
-use super::server::Door;
+use super::server::Access;
 use crate::load::Load;
 
 const PUBLISHERS: usize = 4;
@@ -16,7 +16,7 @@ const SUBSCRIBERS: usize = 4;
 const JOINS: usize = 50;
 const ROOM: &str = "bench";
 
-/// Who is there, and what they publish.
+/// The participants of a case and their tracks.
 #[derive(Clone, Copy)]
 pub enum Case {
     /// Publishers with three layers each, and subscribers of all of them.
@@ -34,19 +34,19 @@ impl fmt::Display for Case {
     }
 }
 
-/// Participants who receive all that they are subscribed to. Dropped, they are gone.
+/// Participants who receive all tracks to which they are subscribed. They disconnect when this is dropped.
 pub struct Crowd {
     clients: Vec<Client>,
-    /// Tracks that arrive, at all of them together.
+    /// The number of tracks that all of them receive together.
     tracks: usize,
 }
 
 impl Crowd {
-    pub async fn gather(door: Door, case: Case) -> Result<Self> {
-        door.create_room(ROOM).await?;
+    pub async fn gather(access: Access, case: Case) -> Result<Self> {
+        access.create_room(ROOM).await?;
         let crowd = match case {
-            Case::Video => Self::film(&door).await?,
-            Case::Audio(participants) => Self::talk(&door, participants).await?,
+            Case::Video => Self::join_cameras(&access).await?,
+            Case::Audio(participants) => Self::join_microphones(&access, participants).await?,
         };
         let each = crowd.tracks / crowd.receiving().count().max(1);
         for client in crowd.receiving() {
@@ -55,24 +55,24 @@ impl Crowd {
         Ok(crowd)
     }
 
-    async fn film(door: &Door) -> Result<Self> {
+    async fn join_cameras(access: &Access) -> Result<Self> {
         let mut clients = Vec::new();
         for number in 0..PUBLISHERS {
-            let options = door.options(ROOM, &format!("camera-{number}"))?.without_auto_subscribe();
+            let options = access.options(ROOM, &format!("camera-{number}"))?.without_auto_subscribe();
             let client = Client::connect(options).await?;
             client.publish(Track::camera_at_full_rate()).await?;
             clients.push(client);
         }
         for number in 0..SUBSCRIBERS {
-            clients.push(Client::connect(door.options(ROOM, &format!("viewer-{number}"))?).await?);
+            clients.push(Client::connect(access.options(ROOM, &format!("viewer-{number}"))?).await?);
         }
         Ok(Self { clients, tracks: PUBLISHERS * SUBSCRIBERS })
     }
 
-    async fn talk(door: &Door, participants: usize) -> Result<Self> {
+    async fn join_microphones(access: &Access, participants: usize) -> Result<Self> {
         let mut clients = Vec::new();
         for number in 0..participants {
-            let client = Client::connect(door.options(ROOM, &format!("speaker-{number}"))?).await?;
+            let client = Client::connect(access.options(ROOM, &format!("speaker-{number}"))?).await?;
             client.publish(Track::microphone()).await?;
             clients.push(client);
         }
@@ -83,7 +83,7 @@ impl Crowd {
         self.clients.iter().filter(|client| client.options().auto_subscribe)
     }
 
-    /// What has arrived at all of them so far.
+    /// What all of them have received so far.
     pub fn received(&self) -> Received {
         let mut sum = Received::default();
         for client in &self.clients {
@@ -98,10 +98,10 @@ impl Crowd {
         sum
     }
 
-    /// Fails unless all are still there, and all tracks were.
+    /// Fails unless all participants are still connected and all tracks have arrived.
     pub fn complete(&self) -> Result<()> {
-        let there = self.clients.iter().all(|client| client.seen(|seen| seen.connected && !seen.closed));
-        ensure!(there, "a participant was lost");
+        let connected = self.clients.iter().all(|client| client.seen(|seen| seen.connected && !seen.closed));
+        ensure!(connected, "a participant was disconnected");
         let tracks: usize = self.receiving().map(|client| client.seen(arriving)).sum();
         ensure!(tracks == self.tracks, "{tracks} tracks arrived instead of {}", self.tracks);
         Ok(())
@@ -112,16 +112,16 @@ fn arriving(seen: &Seen) -> usize {
     seen.received.values().filter(|track| track.frames > 0).count()
 }
 
-/// How long a participant takes who joins a room with a camera: until connected, and until the first frame.
-pub async fn join_times(door: Door) -> Result<(Load, Load)> {
-    door.create_room(ROOM).await?;
-    let publisher = Client::connect(door.options(ROOM, "camera")?.without_auto_subscribe()).await?;
+/// Measures joins of a room with a camera: the time until connected, and until the first frame.
+pub async fn join_times(access: Access) -> Result<(Load, Load)> {
+    access.create_room(ROOM).await?;
+    let publisher = Client::connect(access.options(ROOM, "camera")?.without_auto_subscribe()).await?;
     let camera = publisher.publish(Track::camera_at_full_rate()).await?;
     let begun = Instant::now();
     let (mut connected, mut first): (Vec<Duration>, Vec<Duration>) = (Vec::new(), Vec::new());
     for number in 0..JOINS {
         let started = Instant::now();
-        let options: Options = door.options(ROOM, &format!("viewer-{number}"))?;
+        let options: Options = access.options(ROOM, &format!("viewer-{number}"))?;
         let viewer = Client::connect(options).await?;
         connected.push(started.elapsed());
         viewer.until("a frame", |seen| seen.frames(&camera.sid) > 0).await?;

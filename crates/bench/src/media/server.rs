@@ -1,4 +1,4 @@
-//! The servers that take the load: livekit-dev, and a real one where its executable is given.
+//! The servers under load: livekit-dev, and a real one if its executable is given.
 
 use std::{env, net::SocketAddr, path::Path};
 
@@ -10,69 +10,68 @@ use serde_json::{Value, json};
 
 use crate::{
     baseline::LISTEN,
-    ground::Ground,
+    fixture::Fixture,
     load::{self, Prepared},
-    people,
     process::{Process, Usage},
-    stack,
+    stack, users,
 };
 
 const KEY: &str = "benchkey";
 
 pub struct Server {
     pub name: &'static str,
-    pub door: Door,
+    pub access: Access,
     process: Process,
 }
 
-/// Where a server is, and the key to it.
+/// The address of a server, and its secret.
 #[derive(Clone)]
-pub struct Door {
+pub struct Access {
     address: SocketAddr,
     secret: String,
 }
 
 impl Server {
-    /// New ones: livekit-dev, and the real server if there is one.
-    pub async fn all(ground: &Ground) -> Result<Vec<Self>> {
+    /// Starts livekit-dev, and the real server if its executable is given.
+    pub async fn all(fixture: &Fixture) -> Result<Vec<Self>> {
         let mut servers = vec![Self::dev().await?];
-        if let Some(executable) = &ground.livekit_server {
+        if let Some(executable) = &fixture.livekit_server {
             servers.push(Self::real(executable).await?);
         }
         Ok(servers)
     }
 
     async fn dev() -> Result<Self> {
-        let door = Door::new()?;
+        let access = Access::new()?;
         let env = [
-            (LISTEN.to_owned(), door.address.to_string()),
+            (LISTEN.to_owned(), access.address.to_string()),
             ("LIVEKIT_API_KEY".to_owned(), KEY.to_owned()),
-            ("LIVEKIT_API_SECRET".to_owned(), door.secret.clone()),
+            ("LIVEKIT_API_SECRET".to_owned(), access.secret.clone()),
         ];
         let process = Process::start("livekit-dev", &env::current_exe()?, &["child", "livekit"], &env)?;
-        Self::ready("livekit-dev", door, process).await
+        Self::ready("livekit-dev", access, process).await
     }
 
     async fn real(executable: &Path) -> Result<Self> {
-        let door = Door::new()?;
+        let access = Access::new()?;
         let (tcp, udp) = (stack::free_port()?.port(), stack::free_port()?.port());
         let config = json!({
-            "port": door.address.port(),
-            "bind_addresses": [door.address.ip()],
-            "keys": { KEY: door.secret },
-            "rtc": { "node_ip": door.address.ip(), "use_external_ip": false, "tcp_port": tcp, "udp_port": udp },
+            "port": access.address.port(),
+            "bind_addresses": [access.address.ip()],
+            "keys": { KEY: access.secret },
+            "rtc": { "node_ip": access.address.ip(), "use_external_ip": false, "tcp_port": tcp, "udp_port": udp },
             "room": { "auto_create": false },
             "logging": { "level": "error" },
         });
         // YAML contains JSON.
         let arguments = ["--config-body", &config.to_string()];
         let process = Process::start("livekit-server", executable, &arguments, &[])?;
-        Self::ready("livekit-server", door, process).await
+        Self::ready("livekit-server", access, process).await
     }
 
-    async fn ready(name: &'static str, door: Door, process: Process) -> Result<Self> {
-        stack::wait_for(door.address, "/").await?;
-        Ok(Self { name, door, process })
+    async fn ready(name: &'static str, access: Access, process: Process) -> Result<Self> {
+        stack::wait_for(access.address, "/").await?;
+        Ok(Self { name, access, process })
     }
 
     pub fn usage(&self) -> Usage {
@@ -84,9 +83,9 @@ impl Server {
     }
 }
 
-impl Door {
+impl Access {
     fn new() -> Result<Self> {
-        Ok(Self { address: stack::free_port()?, secret: people::secret() })
+        Ok(Self { address: stack::free_port()?, secret: users::secret() })
     }
 
     pub fn options(&self, room: &str, identity: &str) -> Result<Options> {

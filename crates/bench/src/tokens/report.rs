@@ -1,4 +1,4 @@
-//! The tables: rates beside their baselines, CPU time, memory.
+//! The tables: rates compared with their baselines, CPU time, memory.
 
 use super::Target;
 use crate::{

@@ -1,15 +1,15 @@
-//! The database as `doctor` sees it.
+//! `doctor`'s checks of the database.
 
 use chassis::db::{self, Needs, Schema};
 use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 
-use super::{Patient, Report, Trouble, live, livekit::compare};
+use super::{Failure, Report, Target, live, livekit::compare};
 
 const MIGRATE: &str = "run `greenroom migrate`";
 
-/// Whether the database can be worked with.
-pub async fn examine(pool: &PgPool, patient: &Patient, report: &mut Report) -> bool {
+/// Checks the database. Returns whether it can be used.
+pub async fn examine(pool: &PgPool, target: &Target, report: &mut Report) -> bool {
     if !report.check("database", connect(pool)).await {
         report
             .skip(&["migrations", "roles", "database_clock", "deployment"], "the database cannot be used")
@@ -24,54 +24,54 @@ pub async fn examine(pool: &PgPool, patient: &Patient, report: &mut Report) -> b
     }
     report.check("roles", roles(pool)).await;
     report.check("database_clock", clock(pool)).await;
-    report.check("deployment", deployment(pool, patient)).await;
+    report.check("deployment", deployment(pool, target)).await;
     live::examine(pool, report).await;
     true
 }
 
-async fn connect(pool: &PgPool) -> Result<String, Trouble> {
+async fn connect(pool: &PgPool) -> Result<String, Failure> {
     let version = find_version(pool).await.map_err(|error| match error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => Trouble::new(
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => Failure::new(
             "the database cannot be reached",
-            "see that Postgres runs, that DATABASE_URL is right, and that no firewall is between",
+            "check that Postgres runs, that DATABASE_URL is right, and that no firewall is between",
         ),
-        error => Trouble::new(
+        error => Failure::new(
             format!("the database refuses: {error}"),
-            "see that the user, the password and the database of DATABASE_URL exist",
+            "check that the user, the password and the database of DATABASE_URL exist",
         ),
     })?;
     if !db::ask(pool).await.map_err(|error| failed(&error))?.suits(Needs::Writes) {
-        return Err(Trouble::new(
+        return Err(Failure::new(
             db::READ_ONLY,
-            "see that DATABASE_URL leads to the primary, that its disk is not full, and that \
+            "check that DATABASE_URL leads to the primary, that its disk is not full, and that \
              default_transaction_read_only is off for the database and the user",
         ));
     }
     Ok(format!("Successfully connected to the database (PostgreSQL {version})"))
 }
 
-async fn migrations(pool: &PgPool) -> Result<&'static str, Trouble> {
+async fn migrations(pool: &PgPool) -> Result<&'static str, Failure> {
     match db::schema(pool).await.map_err(|error| failed(&error))? {
         Schema::Current => Ok("The schema is current"),
         Schema::Behind(versions) => {
-            Err(Trouble::new(format!("migrations are missing: {versions:?}"), MIGRATE))
+            Err(Failure::new(format!("migrations are missing: {versions:?}"), MIGRATE))
         }
-        Schema::Differs(version) => Err(Trouble::new(
-            format!("migration {version} was applied in another form"),
-            "this is not the database of this program; see DATABASE_URL",
+        Schema::Differs(version) => Err(Failure::new(
+            format!("migration {version} was applied with other content"),
+            "this is not a database of this version; see DATABASE_URL",
         )),
     }
 }
 
-/// A user who is no member of the roles is fine: where the services have logins of their own it need not be.
-async fn roles(pool: &PgPool) -> Result<String, Trouble> {
+/// Checks the roles and their rights. This user need not be a member of them: the services may have their own logins.
+async fn roles(pool: &PgPool) -> Result<String, Failure> {
     let roles = list_roles(pool).await.map_err(|error| failed(&error))?;
     let names = |wanted: fn(&Role) -> bool| -> Vec<&str> {
         roles.iter().filter(|role| wanted(role)).map(|role| role.name.as_str()).collect()
     };
     let wrong = names(|role| !role.works);
     if !wrong.is_empty() {
-        return Err(Trouble::new(
+        return Err(Failure::new(
             format!("roles are missing or without rights: {}", wrong.join(", ")),
             "let an administrator run deploy/postgres/roles.sql, then run `greenroom migrate`; until then services \
              that connect as the owner have all rights of the owner",
@@ -81,31 +81,31 @@ async fn roles(pool: &PgPool) -> Result<String, Trouble> {
     let note = if foreign.is_empty() {
         String::new()
     } else {
-        format!(" (this user is no member of {}: services need logins of their own)", foreign.join(", "))
+        format!(" (this user is not a member of {}: services need their own logins)", foreign.join(", "))
     };
-    Ok(format!("The roles of the services are there, with their rights{note}"))
+    Ok(format!("The roles of the services exist and have their rights{note}"))
 }
 
-async fn clock(pool: &PgPool) -> Result<String, Trouble> {
+async fn clock(pool: &PgPool) -> Result<String, Failure> {
     let now = find_now(pool).await.map_err(|error| failed(&error))?;
     compare("the database", now)
 }
 
-/// A copy of a database, or a database with another LiveKit, deletes no rooms.
-async fn deployment(pool: &PgPool, patient: &Patient) -> Result<&'static str, Trouble> {
-    let (url, key) = (&patient.livekit.url, &patient.livekit.api_key);
+/// Checks that the database belongs to this LiveKit. Otherwise the services delete no rooms.
+async fn deployment(pool: &PgPool, target: &Target) -> Result<&'static str, Failure> {
+    let (url, key) = (&target.livekit.url, &target.livekit.api_key);
     let ours = is_deployment(pool, url, key).await.map_err(|error| failed(&error))?;
     if ours {
         return Ok("The database belongs to this LiveKit server and key");
     }
-    Err(Trouble::new(
+    Err(Failure::new(
         "the database was set up with another LiveKit or key, or is a copy: no room is deleted",
         "if it is to belong to this LiveKit from now on, run `greenroom repair adopt`",
     ))
 }
 
-pub fn failed(error: &sqlx::Error) -> Trouble {
-    Trouble::new(format!("the database failed: {error}"), "see the log of Postgres")
+pub fn failed(error: &sqlx::Error) -> Failure {
+    Failure::new(format!("the database failed: {error}"), "see the log of Postgres")
 }
 
 async fn find_version(executor: impl PgExecutor<'_>) -> sqlx::Result<String> {
@@ -118,7 +118,7 @@ async fn find_now(executor: impl PgExecutor<'_>) -> sqlx::Result<OffsetDateTime>
 
 struct Role {
     name: String,
-    /// It exists, and has been given its rights.
+    /// It exists and has its rights.
     works: bool,
     /// This user may `set role` to it.
     is_usable: bool,

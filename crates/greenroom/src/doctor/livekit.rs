@@ -1,5 +1,5 @@
-//! LiveKit as `doctor` sees it. Its own small Twirp client: livekit-api hides the HTTP status of answers that are
-//! not Twirp's, a wrong key's among them, and here the status is the cause.
+//! `doctor`'s checks of LiveKit. They use a small Twirp client of their own: livekit-api hides the HTTP status of
+//! responses that are not Twirp's, such as the one to a wrong key. Here the status is the cause.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use uuid::Uuid;
 
-use super::{Outcome, Report, Trouble};
+use super::{Failure, Outcome, Report};
 
-/// LiveKit's and our tokens allow a minute; more than this will sooner or later be more than that.
+/// The clock skew that is accepted. Tokens allow a minute, and a larger skew may grow beyond it.
 pub const TOLERANCE: time::Duration = time::Duration::seconds(10);
-const BUDGET: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub struct Client {
     http: reqwest::Client,
@@ -25,10 +25,13 @@ pub struct Client {
 
 impl Client {
     pub fn new(config: &config::LiveKit) -> reqwest::Result<Self> {
-        Ok(Self { http: reqwest::Client::builder().timeout(BUDGET).build()?, config: config.clone() })
+        Ok(Self {
+            http: reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build()?,
+            config: config.clone(),
+        })
     }
 
-    fn token(&self, identity: &str, grants: VideoGrants) -> Result<String, Trouble> {
+    fn token(&self, identity: &str, grants: VideoGrants) -> Result<String, Failure> {
         let (key, secret) = (&self.config.api_key, self.config.api_secret.expose_secret());
         AccessToken::with_api_key(key, secret)
             .with_identity(identity)
@@ -36,11 +39,11 @@ impl Client {
             .with_grants(grants)
             .to_jwt()
             .map_err(|error| {
-                Trouble::new(format!("no token can be made: {error}"), "look at LIVEKIT_API_KEY")
+                Failure::new(format!("no token can be signed: {error}"), "check LIVEKIT_API_KEY")
             })
     }
 
-    async fn call(&self, method: &str, body: Value) -> Result<Value, Trouble> {
+    async fn call(&self, method: &str, body: Value) -> Result<Value, Failure> {
         let service = if method.ends_with("Egress") { "Egress" } else { "RoomService" };
         let grants =
             VideoGrants { room_create: true, room_list: true, room_record: true, ..VideoGrants::default() };
@@ -50,21 +53,21 @@ impl Client {
         let answer = answer.map_err(|error| self.unreachable(&error))?;
         match answer.status() {
             StatusCode::OK => answer.json().await.map_err(|error| {
-                Trouble::new(format!("{method} was answered, but not readably: {error}"), NOT_LIVEKIT)
+                Failure::new(format!("the answer to {method} cannot be read: {error}"), NOT_LIVEKIT)
             }),
-            StatusCode::UNAUTHORIZED => Err(Trouble::new(
+            StatusCode::UNAUTHORIZED => Err(Failure::new(
                 format!("LiveKit refuses the API key ({})", text(answer).await),
                 "LIVEKIT_API_KEY and LIVEKIT_API_SECRET must be a pair under `keys:` in livekit.yaml",
             )),
-            status => Err(Trouble::new(
+            status => Err(Failure::new(
                 format!("{method} was answered with {status}: {}", text(answer).await),
                 NOT_LIVEKIT,
             )),
         }
     }
 
-    /// The status of `/rtc/validate`: whether a browser with this token would get in.
-    async fn validate(&self, room: &str) -> Result<(StatusCode, String), Trouble> {
+    /// Calls `/rtc/validate`. Its status says whether LiveKit accepts a browser with this token.
+    async fn validate(&self, room: &str) -> Result<(StatusCode, String), Failure> {
         let token = self.token(
             &format!("doctor-{}", Uuid::new_v4()),
             VideoGrants { room_join: true, room: room.to_owned(), hidden: true, ..VideoGrants::default() },
@@ -75,20 +78,20 @@ impl Client {
         Ok((answer.status(), text(answer).await))
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Trouble {
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let why = if error.is_timeout() {
-            format!("no answer within {} s", BUDGET.as_secs())
+            format!("no answer within {} s", REQUEST_TIMEOUT.as_secs())
         } else {
             innermost(error)
         };
-        Trouble::new(
+        Failure::new(
             format!("LiveKit at {} cannot be reached: {why}", self.config.url),
-            "see that LiveKit runs, that LIVEKIT_URL (or LIVEKIT_WS_URL) is right, and that no firewall is between",
+            "check that LiveKit runs, that LIVEKIT_URL (or LIVEKIT_WS_URL) is right, and that no firewall is between",
         )
     }
 }
 
-const NOT_LIVEKIT: &str = "see that LIVEKIT_URL leads to a LiveKit server, and what its log says";
+const NOT_LIVEKIT: &str = "check that LIVEKIT_URL leads to a LiveKit server, and what its log says";
 
 fn innermost(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
@@ -98,12 +101,12 @@ fn innermost(error: &reqwest::Error) -> String {
     innermost.to_string()
 }
 
-/// Without tokens: LiveKit's refusal repeats the one it was sent.
+/// The reason in the response, without tokens: a refusal of LiveKit repeats the token that it received.
 async fn text(answer: Response) -> String {
     reason(&answer.text().await.unwrap_or_default())
 }
 
-/// The name of the room that was made and deleted again; None when LiveKit did not do both.
+/// Checks LiveKit. Returns the name of the test room, or None if LiveKit did not both create and delete it.
 pub async fn examine(livekit: &Client, records: bool, report: &mut Report) -> Option<String> {
     if !report.check("livekit", connect(livekit)).await {
         report
@@ -130,71 +133,71 @@ pub async fn examine(livekit: &Client, records: bool, report: &mut Report) -> Op
     report.check("test_room_deleted", delete(livekit, &room)).await.then_some(room)
 }
 
-async fn connect(livekit: &Client) -> Result<&'static str, Trouble> {
+async fn connect(livekit: &Client) -> Result<&'static str, Failure> {
     let answer =
         livekit.http.get(&livekit.config.url).send().await.map_err(|error| livekit.unreachable(&error))?;
     match answer.status() {
         StatusCode::OK => Ok("Successfully connected to LiveKit server"),
-        status => Err(Trouble::new(
+        status => Err(Failure::new(
             format!("{} answers {status}: {}", livekit.config.url, text(answer).await),
             NOT_LIVEKIT,
         )),
     }
 }
 
-async fn key(livekit: &Client) -> Result<String, Trouble> {
+async fn key(livekit: &Client) -> Result<String, Failure> {
     livekit.call("ListRooms", json!({})).await?;
     Ok(format!("LiveKit accepts the API key {}", livekit.config.api_key))
 }
 
-/// Recording is optional. Whether a recorder runs is known only when one is asked for.
+/// Checks recording, which is optional. Whether a recorder runs is known only when a recording starts.
 async fn recording(livekit: &Client, records: bool) -> Outcome {
     if !records {
         return Outcome::Skipped("RECORDING_OUTPUT is not set, so nothing can be recorded".to_owned());
     }
     match livekit.call("ListEgress", json!({"active": true})).await {
-        Ok(_) => Outcome::Well("LiveKit has Redis, through which it reaches recorders".to_owned()),
-        Err(trouble) if trouble.cause.contains("egress not connected") => Outcome::Failed(Trouble::new(
+        Ok(_) => Outcome::Passed("LiveKit has Redis, through which it reaches recorders".to_owned()),
+        Err(failure) if failure.cause.contains("egress not connected") => Outcome::Failed(Failure::new(
             "RECORDING_OUTPUT is set, but LiveKit has no Redis: it reaches no recorder",
             "set the same `redis:` in livekit.yaml and egress.yaml, and restart LiveKit",
         )),
-        Err(trouble) => Outcome::Failed(trouble),
+        Err(failure) => Outcome::Failed(failure),
     }
 }
 
-async fn create(livekit: &Client, room: &str) -> Result<&'static str, Trouble> {
-    let made = livekit.call("CreateRoom", json!({"name": room, "empty_timeout": 30})).await?;
-    match made["sid"].as_str() {
+async fn create(livekit: &Client, room: &str) -> Result<&'static str, Failure> {
+    let created = livekit.call("CreateRoom", json!({"name": room, "empty_timeout": 30})).await?;
+    match created["sid"].as_str() {
         Some(sid) if !sid.is_empty() => Ok("Test room created successfully!"),
-        _ => Err(Trouble::new("the room that LiveKit made has no SID", NOT_LIVEKIT)),
+        _ => Err(Failure::new("the room that LiveKit created has no SID", NOT_LIVEKIT)),
     }
 }
 
-async fn delete(livekit: &Client, room: &str) -> Result<&'static str, Trouble> {
+async fn delete(livekit: &Client, room: &str) -> Result<&'static str, Failure> {
     livekit.call("DeleteRoom", json!({"room": room})).await?;
     Ok("Test room deleted again")
 }
 
-/// A token signed with our secret must open the room that was just made.
-async fn round_trip(livekit: &Client, room: &str) -> Result<&'static str, Trouble> {
+/// Checks that a token signed with our secret opens the test room.
+async fn round_trip(livekit: &Client, room: &str) -> Result<&'static str, Failure> {
     match livekit.validate(room).await? {
         (StatusCode::OK, _) => Ok("A token signed with the API secret opens the test room"),
-        (status, text) => Err(Trouble::new(
+        (status, text) => Err(Failure::new(
             format!("LiveKit answers {status} to a token for the test room: {text}"),
-            "see that the clocks agree, and that LIVEKIT_URL is one server or one cluster",
+            "check that the clocks agree, and that LIVEKIT_URL is one server or one cluster",
         )),
     }
 }
 
-/// With `auto_create` LiveKit accepts a join to any name, and a late one brings back a room that has ended.
-async fn auto_create(livekit: &Client) -> Result<&'static str, Trouble> {
+/// Checks that `auto_create` is off. With it a join to any name creates a room, and a late join recreates an ended one.
+async fn auto_create(livekit: &Client) -> Result<&'static str, Failure> {
     match livekit.validate(&format!("greenroom-doctor-missing-{}", Uuid::new_v4())).await? {
-        (StatusCode::NOT_FOUND, _) => Ok("LiveKit makes no rooms by itself (auto_create is off)"),
-        (StatusCode::OK, _) => Err(Trouble::new(
-            "LiveKit would create a missing room when somebody joins it (auto_create is on)",
+        (StatusCode::NOT_FOUND, _) => Ok("LiveKit creates no rooms by itself (auto_create is off)"),
+        (StatusCode::OK, _) => Err(Failure::new(
+            "LiveKit would create a missing room when a participant joins it (auto_create is on)",
             "set `room: { auto_create: false }` in livekit.yaml and restart LiveKit",
         )),
-        (status, text) => Err(Trouble::new(
+        (status, text) => Err(Failure::new(
             format!("LiveKit answers {status} to a token for a room that does not exist: {text}"),
             NOT_LIVEKIT,
         )),
@@ -207,20 +210,20 @@ async fn clock(livekit: &Client) -> Outcome {
         Err(error) => return Outcome::Failed(livekit.unreachable(&error)),
     };
     let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
-    // HTTP writes the zone as GMT, which RFC 2822 calls obsolete and still reads.
+    // HTTP writes the zone as GMT. RFC 2822 calls that obsolete and still accepts it.
     match date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()) {
         Some(theirs) => compare("LiveKit", theirs).into(),
         None => Outcome::Skipped("LiveKit's answers carry no date".to_owned()),
     }
 }
 
-pub fn compare(whose: &str, theirs: OffsetDateTime) -> Result<String, Trouble> {
+pub fn compare(server: &str, theirs: OffsetDateTime) -> Result<String, Failure> {
     let skew = theirs - Clock::default().now();
     if skew.abs() <= TOLERANCE {
-        return Ok(format!("The clock of {whose} agrees with this machine's"));
+        return Ok(format!("The clock of {server} agrees with this machine's"));
     }
-    Err(Trouble::new(
-        format!("the clock of {whose} is {} s off this machine's", skew.whole_seconds()),
+    Err(Failure::new(
+        format!("the clock of {server} is {} s off this machine's", skew.whole_seconds()),
         "let NTP set the clocks of all machines",
     ))
 }

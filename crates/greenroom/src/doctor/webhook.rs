@@ -1,5 +1,5 @@
-//! Webhooks as `doctor` sees them: the test room's own ones must arrive in the database. When they do not, one
-//! that is signed here tells whether LiveKit does not send, or our side does not take.
+//! `doctor`'s check of webhooks: those of the test room must arrive in the database. When they do not, `doctor` sends
+//! one that it signs itself. The result shows whether LiveKit does not send, or our side does not accept.
 
 use std::time::{Duration, Instant};
 
@@ -11,22 +11,17 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
-use super::{Outcome, Patient, Report, Trouble};
+use super::{Failure, Outcome, Report, Target};
 use chassis::clock::Clock;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub async fn examine(
-    pool: &PgPool,
-    patient: &Patient,
-    room: &str,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+pub async fn examine(pool: &PgPool, target: &Target, room: &str, report: &mut Report) -> anyhow::Result<()> {
+    let http = reqwest::Client::builder().timeout(WEBHOOK_TIMEOUT).build()?;
     report
         .check("webhooks", async {
-            match &patient.api_url {
-                Some(api_url) => arrive(pool, patient, api_url, room, &http).await.into(),
+            match &target.api_url {
+                Some(api_url) => arrive(pool, target, api_url, room, &http).await.into(),
                 None => Outcome::Skipped("API_URL is not set".to_owned()),
             }
         })
@@ -36,56 +31,56 @@ pub async fn examine(
 
 async fn arrive(
     pool: &PgPool,
-    patient: &Patient,
+    target: &Target,
     api_url: &str,
     room: &str,
     http: &reqwest::Client,
-) -> Result<&'static str, Trouble> {
+) -> Result<&'static str, Failure> {
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < WEBHOOK_TIMEOUT {
         match has_event(pool, room).await {
             Ok(true) => return Ok("LiveKit's webhooks arrive"),
             Ok(false) => tokio::time::sleep(Duration::from_millis(100)).await,
             Err(error) => {
-                return Err(Trouble::new(format!("the database failed: {error}"), "see the log of Postgres"));
+                return Err(Failure::new(format!("the database failed: {error}"), "see the log of Postgres"));
             }
         }
     }
     let url = format!("{api_url}/api/v1/livekit/webhook");
-    send_own(patient, &url, http).await?;
-    Err(Trouble::new(
+    send_own(target, &url, http).await?;
+    Err(Failure::new(
         format!(
-            "LiveKit sent no webhook for the test room within {} s, while {url} takes ours",
-            PATIENCE.as_secs()
+            "LiveKit sent no webhook for the test room within {} s, while {url} accepts ours",
+            WEBHOOK_TIMEOUT.as_secs()
         ),
         format!("put {url} under `webhook: urls:` in livekit.yaml, with `api_key:` of this deployment"),
     ))
 }
 
-/// Sends what LiveKit would send; an answer other than 200 is the cause.
-async fn send_own(patient: &Patient, url: &str, http: &reqwest::Client) -> Result<(), Trouble> {
+/// Sends a webhook as LiveKit does. An answer other than 200 is the cause.
+async fn send_own(target: &Target, url: &str, http: &reqwest::Client) -> Result<(), Failure> {
     let body = json!({
         "event": "doctor",
         "id": format!("EV_doctor_{}", Uuid::new_v4()),
         "createdAt": Clock::default().now().unix_timestamp().to_string(),
     })
     .to_string();
-    let livekit = &patient.livekit;
+    let livekit = &target.livekit;
     let token = AccessToken::with_api_key(&livekit.api_key, livekit.api_secret.expose_secret())
-        .with_ttl(PATIENCE)
+        .with_ttl(WEBHOOK_TIMEOUT)
         .with_sha256(&BASE64_STANDARD.encode(Sha256::digest(&body)))
         .to_jwt()
-        .map_err(|error| Trouble::new(format!("no token can be made: {error}"), "look at LIVEKIT_API_KEY"))?;
+        .map_err(|error| Failure::new(format!("no token can be signed: {error}"), "check LIVEKIT_API_KEY"))?;
     let request = http.post(url).header("content-type", "application/webhook+json");
     let answer = request.header("authorization", token).body(body).send().await.map_err(|_| {
-        Trouble::new(
+        Failure::new(
             format!("{url} cannot be reached"),
-            "see that the gateway runs, and that API_URL leads to it from here and from LiveKit",
+            "check that the gateway runs, and that API_URL leads to it from here and from LiveKit",
         )
     })?;
     match answer.status() {
         status if status.is_success() => Ok(()),
-        status => Err(Trouble::new(
+        status => Err(Failure::new(
             format!("{url} answers {status} to a webhook signed with the API key"),
             "see the log of room-lifecycle, and that it has the same LIVEKIT_API_KEY and LIVEKIT_API_SECRET",
         )),

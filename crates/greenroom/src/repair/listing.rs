@@ -1,7 +1,7 @@
-//! `greenroom repair listing`: the whole listing compared with what it should say, now and at full speed.
+//! `greenroom repair listing`: compares the whole listing with the live rooms at once and at full speed.
 //!
-//! It only marks what differs, as the comparison of sync does all the time: rows are written by sync alone, which
-//! takes the marks when it runs. Rows that say live and belong to no live room are not sync's: `--end-strays` ends them.
+//! It only marks rows that differ, as sync's own comparison does all the time. Sync alone writes rows: it takes the
+//! marks when it runs. Rows that say live and belong to no live room are not sync's: `--end-strays` ends them.
 
 use std::process::ExitCode;
 
@@ -48,7 +48,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         (true, true) => show_strays(&pool).await?,
         (true, false) => end_strays(&pool).await?,
         (false, _) if strays > 0 => {
-            say(format_args!("⚠️  Rows that say live and belong to no live room, left alone: {strays}"))?;
+            say(format_args!("⚠️  Rows that say live and belong to no live room, not changed: {strays}"))?;
             0
         }
         (false, _) => 0,
@@ -62,8 +62,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     say(match marked {
-        0 => "✅ Repair complete: no row differs that was not marked already",
-        _ => "✅ Repair complete: the marked rows are written by sync as soon as it runs",
+        0 => "✅ Repair complete: no unmarked row differs",
+        _ => "✅ Repair complete: sync writes the marked rows as soon as it runs",
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -78,7 +78,7 @@ async fn show_strays(pool: &PgPool) -> anyhow::Result<usize> {
     Ok(0)
 }
 
-/// Ends the strays; how many could not be ended, because a client has them locked.
+/// Ends the strays. Returns how many could not be ended because another client has locked them.
 async fn end_strays(pool: &PgPool) -> anyhow::Result<usize> {
     let (mut ended, mut left) = (0, 0);
     let mut strays = Strays::new(pool);
@@ -87,7 +87,7 @@ async fn end_strays(pool: &PgPool) -> anyhow::Result<usize> {
             say(format_args!("⏹️  Ended row: {} {:?}", stray.id, stray.title))?;
         }
         for stray in &held {
-            say(format_args!("⚠️  Locked by another client, left alone: {} {:?}", stray.id, stray.title))?;
+            say(format_args!("⚠️  Locked by another client, not changed: {} {:?}", stray.id, stray.title))?;
         }
         ended += done.len();
         left += held.len();

@@ -1,4 +1,4 @@
-//! `greenroom repair live-rooms`: the clean-up of the migration again, by the very same function of the database.
+//! `greenroom repair live-rooms`: repeats the clean-up of the migration, with the same function of the database.
 
 use std::process::ExitCode;
 
@@ -49,7 +49,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         say("✅ Repair complete: no live room is stuck")?;
         return Ok(ExitCode::SUCCESS);
     }
-    say(format_args!("❌ {stuck} live rooms are stuck again: somebody else writes them; run it once more"))?;
+    say(format_args!(
+        "❌ {stuck} live rooms are stuck again, because another client writes them; run it once more"
+    ))?;
     Ok(ExitCode::FAILURE)
 }
 

@@ -14,13 +14,13 @@ const HEAD: &str = "\
 # check the other settings yourself. `make settings` writes this file from the code. docs/settings.md has all details.
 ";
 
-/// How a setting is written.
+/// The form in which a setting is written.
 enum Line {
-    /// With this value.
+    /// A line with this value.
     Set(&'static str),
-    /// Empty; `make secrets` fills it.
+    /// An empty value, which `make secrets` fills.
     Secret,
-    /// As a comment, with an example.
+    /// A comment with an example.
     Example(&'static str),
 }
 
@@ -143,7 +143,7 @@ const GROUPS: [Group; 9] = [
     },
 ];
 
-/// Variables that docker-compose.yml reads itself, or that mean something more there.
+/// Variables that docker-compose.yml reads itself, or that have a further meaning there.
 const COMPOSE: [(&str, &str); 20] = [
     ("ACME_EMAIL", "The address of Caddy's ACME account (profile tls)"),
     ("API_DOMAIN", "The gateway's domain (profile tls)"),
@@ -181,7 +181,7 @@ pub(super) fn written(root: &Command) -> String {
     let known: Vec<Setting> = services.chain([find(root, &["migrate"])]).flat_map(of).collect();
     let mut file = HEAD.to_owned();
     for group in GROUPS {
-        let _ = writeln!(file, "\n# --- {}", group.title); // a String takes everything
+        let _ = writeln!(file, "\n# --- {}", group.title); // writing to a String cannot fail
         for (name, line) in group.lines {
             for line in wrapped(&described(name, &known)) {
                 let _ = writeln!(file, "# {line}");

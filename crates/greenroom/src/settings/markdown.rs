@@ -17,7 +17,7 @@ blank value counts as missing. Durations are written `90s`, `15min`, `2h`, `30da
 
 ";
 
-/// Commands with a section of their own, and what follows the table.
+/// Commands with their own section, and the text after its table.
 const SECTIONS: [(&str, &[&str], &str); 7] = [
     ("gateway", &["serve", "gateway"], GATEWAY),
     ("booking", &["serve", "booking"], ""),
@@ -100,7 +100,7 @@ pub(super) fn written(root: &Command) -> String {
         let is_own =
             |setting: &&Setting| !elsewhere(setting) && !rooms.iter().any(|room| room.text == setting.text);
         for setting in own.iter().filter(is_own) {
-            let _ = writeln!(page, "| {command} {}", row(setting)); // a String takes everything
+            let _ = writeln!(page, "| {command} {}", row(setting)); // writing to a String cannot fail
         }
     }
     page.push_str(AFTER_TOOLS);
@@ -108,7 +108,7 @@ pub(super) fn written(root: &Command) -> String {
 }
 
 fn table<'a>(page: &mut String, title: &str, settings: impl Iterator<Item = &'a Setting>) {
-    let _ = writeln!(page, "## {title}\n| setting | default | |\n|---|---|---|"); // a String takes everything
+    let _ = writeln!(page, "## {title}\n| setting | default | |\n|---|---|---|"); // writing to a String cannot fail
     for setting in settings {
         page.push_str(&row(setting));
         page.push('\n');

@@ -1,4 +1,4 @@
-//! The data directory: one `up` at a time, and what it remembers from start to start.
+//! The data directory: it admits one `up` at a time, and keeps state from one start to the next.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -14,34 +14,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::livekit_dev::generate;
 
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const RECORDINGS: &str = "recordings";
 
-/// Holds the lock while it lives.
+/// The open data directory. Holds its lock until it is dropped.
 pub struct DataDir {
     path: PathBuf,
     _lock: File,
     pub kept: Kept,
 }
 
-/// Kept so that tokens, and the deployment that the database knows, outlive a restart.
+/// Values that are kept so that tokens, and the deployment that the database has recorded, survive a restart.
 #[derive(Clone, Deserialize, Serialize)]
 pub struct Kept {
     pub internal_token: String,
     pub livekit_api_key: String,
     pub livekit_api_secret: String,
     pub sign_in_secret: String,
-    /// The stand-in's port; None until it was started once.
+    /// The stand-in's port. None before its first start.
     pub livekit_port: Option<u16>,
-    /// Where its media flowed, if that port is free again.
+    /// The UDP port of its media, used again if it is free.
     #[serde(default)]
     pub rtc_port: Option<u16>,
 }
 
 impl DataDir {
-    /// `fresh` forgets what was remembered.
+    /// Opens the directory and takes its lock. `fresh` discards the kept values.
     pub fn open(path: &Path, fresh: bool) -> anyhow::Result<Self> {
-        make(path)?;
+        create(path)?;
         let lock = lock(path)?;
         let file = path.join("kept.json");
         let kept = if file.exists() && !fresh {
@@ -61,7 +61,7 @@ impl DataDir {
             unless_absent(fs::remove_dir_all(path.join(RECORDINGS)))
                 .context("the recordings cannot be removed")?;
         } else {
-            // Made by an older version, it may be open to others.
+            // An older version may have created the folder with access for others.
             let private = fs::set_permissions(path.join(RECORDINGS), Permissions::from_mode(0o700));
             unless_absent(private).context("the recordings cannot be closed to others")?;
         }
@@ -74,12 +74,12 @@ impl DataDir {
         self.write("kept.json", &serde_json::to_string_pretty(kept)?)
     }
 
-    /// What livekit-dev records.
+    /// The folder of livekit-dev's recordings.
     pub fn recordings(&self) -> PathBuf {
         self.path.join(RECORDINGS)
     }
 
-    /// Where other commands find the settings of the running `up`.
+    /// The file with the settings of the running `up`, for other commands.
     pub fn environment(&self) -> PathBuf {
         self.path.join("env")
     }
@@ -92,12 +92,12 @@ impl DataDir {
         self.write("env", &lines.concat())
     }
 
-    /// The settings end with the process; what is remembered stays.
+    /// Removes the file of settings. The kept values stay.
     pub fn close(self) {
         let _ = fs::remove_file(self.environment()); // never written when the start failed
     }
 
-    /// A file that only its owner can read, there as a whole or not at all.
+    /// Writes a file atomically. Only its owner can read it.
     fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let (new, path) = (self.path.join(format!("{name}.new")), self.path.join(name));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -106,15 +106,15 @@ impl DataDir {
     }
 }
 
-/// Makes the directory, private like everything in it. One that was there keeps its mode: it may hold other things.
-fn make(path: &Path) -> anyhow::Result<()> {
+/// Creates the directory with access for its owner only. An existing directory keeps its mode: it may hold other files.
+fn create(path: &Path) -> anyhow::Result<()> {
     let is_absent = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
-    let made: Vec<&Path> = path.ancestors().take_while(is_absent).collect();
-    fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;
-    postgres_dev::let_through(&made)
+    let created: Vec<&Path> = path.ancestors().take_while(is_absent).collect();
+    fs::create_dir_all(path).with_context(|| format!("{} cannot be created", path.display()))?;
+    postgres_dev::let_through(&created)
 }
 
-/// What is not there needs nothing done.
+/// Treats "not found" as success.
 fn unless_absent(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -122,16 +122,17 @@ fn unless_absent(outcome: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// A process that was just killed may hold its lock for a moment more.
+/// Takes the file lock of the directory. It retries for a second: a process that was just killed may still hold the
+/// lock.
 fn lock(dir: &Path) -> anyhow::Result<File> {
     let lock = File::create(dir.join("lock"))
         .and_then(|lock| lock.set_permissions(Permissions::from_mode(0o600)).map(|()| lock))
-        .with_context(|| format!("{} cannot be written to (was it made by root?)", dir.display()))?;
+        .with_context(|| format!("{} cannot be written to (was it created by root?)", dir.display()))?;
     let begun = Instant::now();
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_TIMEOUT => {
                 thread::sleep(Duration::from_millis(20));
             }
             Err(TryLockError::WouldBlock) => bail!(

@@ -1,5 +1,5 @@
-//! The routes under `/dev`, which exist only while no identity provider is configured. They answer to this machine
-//! alone: a client that reaches them can read every mail and sign in as any user.
+//! The routes under `/dev`, which exist only while no identity provider is configured. They answer only this machine: a
+//! client that reaches them can read every e-mail and sign in as any user.
 
 use axum::{
     Router,
@@ -13,8 +13,8 @@ use mail_dev::MailDev;
 
 use super::{inbox, sign_in::refuse};
 
-/// `router` with the sign-in and the inbox. Every path under `/dev`, also one without a route, answers only requests of
-/// this machine.
+/// Adds the sign-in and the inbox to `router`. Every path under `/dev`, also one without a route, answers only requests
+/// of this machine.
 pub fn add(router: Router, sign_in: Router, mail: Option<MailDev>, cors: &Cors) -> Router {
     let dev = sign_in.merge(mail.map(inbox::router).unwrap_or_default());
     let dev = match cors.layer() {
@@ -80,7 +80,7 @@ mod tests {
             }
         }
         let elsewhere = ask("GET", "/api", "api.example.org", Some("http://attacker.example")).await;
-        assert_eq!(elsewhere.status(), StatusCode::OK, "the other routes have names of their own");
+        assert_eq!(elsewhere.status(), StatusCode::OK, "the other routes answer other hosts too");
         assert_eq!(ask("GET", "/development", "api.example.org", None).await.status(), StatusCode::NOT_FOUND);
     }
 

@@ -1,5 +1,5 @@
-//! `GET /dev/inbox`: the mails that `up` sent, newest first, and `/dev/inbox.json` for programs. It exists only where
-//! the development sign-in does, and answers to this machine alone ([`super::dev`]).
+//! `GET /dev/inbox`: the e-mails that `up` sent, newest first, and `/dev/inbox.json` for programs. It exists only where
+//! the development sign-in exists, and answers only this machine ([`super::dev`]).
 
 use std::fmt::Write;
 
@@ -13,7 +13,8 @@ use axum::{
 use chassis::http::escaped;
 use mail_dev::{Mail, MailDev};
 
-/// Nothing is fetched and no script runs, whatever stands in a mail; its HTML part is shown in a frame without rights.
+/// The browser fetches nothing and runs no script, whatever the e-mail contains. Its HTML part is shown in a frame
+/// without rights.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; img-src 'none'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -53,7 +54,7 @@ fn write(html: &mut String, mail: &Mail) {
         "<article id=\"{}\"><h2>{subject}</h2><p>to {to} \u{b7} {date}</p><pre>{text}</pre>\
          <details><summary>HTML</summary><iframe sandbox=\"\" srcdoc=\"{part}\"></iframe></details></article>",
         mail.id
-    ); // a String takes everything
+    ); // writing to a String cannot fail
 }
 
 async fn json(State(mail): State<MailDev>) -> Response {
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_in_a_mail_is_text_on_the_page() {
+    fn inbox_page_escapes_the_content_of_mails() {
         let mut html = String::new();
         let mail = Mail {
             id: 1,

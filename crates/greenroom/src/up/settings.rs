@@ -23,21 +23,21 @@ use crate::{
 
 const LIVEKIT_PORT: u16 = 7880;
 
-/// What the settings of all services are made from.
+/// The values from which the settings of all services are made.
 pub struct UpSettings {
     database: SecretString,
     livekit: LiveKitArgs,
     internal_token: String,
-    /// Some: nobody else says who people are.
+    /// Some when no identity provider is configured: the secret of the development sign-in.
     sign_in_secret: Option<SecretString>,
-    /// Where the stand-in records to.
+    /// The folder in which the stand-in records.
     recordings: Option<String>,
     url: String,
-    /// Some: mails go there.
+    /// The development mail server, if it runs.
     smtp_url: Option<String>,
 }
 
-/// A setting of the environment; blank counts as missing.
+/// Reads a setting from the environment. Blank counts as missing.
 fn setting(name: &str) -> Option<String> {
     given(std::env::var(name).ok())
 }
@@ -46,28 +46,28 @@ fn has_identity_provider() -> bool {
     setting("AUTH_JWKS_URL").or_else(|| setting("AUTH_HS256_SECRET")).is_some()
 }
 
-/// Without keys anybody could be anybody: only on a loopback address.
+/// Refuses an address other than loopback without an identity provider: any client could sign in as any user.
 pub fn check_sign_in(listen: SocketAddr, problems: &mut Problems) {
     if !listen.ip().is_loopback() && !has_identity_provider() {
         problems.add(
             "--listen",
             format_args!(
-                "{listen} can be reached from outside, and nobody says who people are: set AUTH_JWKS_URL or \
+                "{listen} can be reached from outside, and no identity provider is set: set AUTH_JWKS_URL or \
                  AUTH_HS256_SECRET (with AUTH_ISSUER and AUTH_AUDIENCE), or listen on 127.0.0.1"
             ),
         );
     }
 }
 
-/// A service's settings from the environment alone: two services of one command line would share flags.
+/// Reads a service's settings from the environment only: on one command line, two services would share flags.
 fn from_environment<A: Args>() -> anyhow::Result<A> {
     let command = A::augment_args(clap::Command::new("environment").no_binary_name(true));
     Ok(A::from_arg_matches(&command.try_get_matches_from(Vec::<String>::new())?)?)
 }
 
 impl UpSettings {
-    /// Finds or brings along LiveKit; the stand-in is to be served on the listener that comes with it.
-    pub async fn lay(
+    /// Prepares LiveKit: a given server, or the stand-in. The caller serves the stand-in on the returned listener.
+    pub async fn prepare(
         livekit_url: Option<String>,
         data_dir: &DataDir,
         database: SecretString,
@@ -89,7 +89,7 @@ impl UpSettings {
         let kept = &data_dir.kept;
         let sign_in_secret =
             (!has_identity_provider()).then(|| SecretString::from(kept.sign_in_secret.clone()));
-        let ground = Self {
+        let prepared = Self {
             database,
             livekit,
             internal_token: setting("INTERNAL_TOKEN").unwrap_or_else(|| kept.internal_token.clone()),
@@ -98,11 +98,11 @@ impl UpSettings {
             url,
             smtp_url: None,
         };
-        Ok((ground, stand_in))
+        Ok((prepared, stand_in))
     }
 
-    /// Where a mail server has to listen that keeps what is sent; None: `SMTP_URL` names a real one, or people sign in
-    /// for real, and a development inbox would show their mails to anybody.
+    /// Binds the listener of the development mail server. Returns None when `SMTP_URL` names a real server. It also
+    /// returns None with an identity provider: the inbox would show users' e-mails to anyone.
     pub async fn mail(&mut self) -> anyhow::Result<Option<TcpListener>> {
         if setting("SMTP_URL").is_some() || self.sign_in_secret.is_none() {
             return Ok(None);
@@ -112,7 +112,7 @@ impl UpSettings {
         Ok(Some(listener))
     }
 
-    /// Every problem of every service at once.
+    /// Checks the settings of all services. The error lists every problem of every service.
     pub fn services(&self) -> anyhow::Result<Services> {
         let mut service: ServiceArgs = from_environment()?;
         service.database.database_url = Some(self.database.expose_secret().to_owned());
@@ -178,7 +178,7 @@ impl UpSettings {
         self.sign_in_secret.clone().map(sign_in::router)
     }
 
-    /// What psql, `doctor` and `repair` need to reach the same things.
+    /// The settings with which psql, `doctor` and `repair` reach the same servers.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         vec![
@@ -194,7 +194,8 @@ impl UpSettings {
     }
 }
 
-/// The stand-in, at an address and with a key that stay: the database knows them as its deployment's.
+/// Prepares the stand-in. Its address and key stay the same between starts: the database has recorded them as its
+/// deployment.
 async fn stand_in(
     livekit: &mut LiveKitArgs,
     data_dir: &DataDir,
@@ -204,7 +205,7 @@ async fn stand_in(
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let listener = match data_dir.kept.livekit_port {
         Some(port) => bind(at(port)).await.context(
-            "the LiveKit stand-in of this data directory was there before; stop what has its port, or use --fresh",
+            "the port of this data directory's LiveKit stand-in is taken; stop the program that has it, or use --fresh",
         )?,
         None => match bind(at(LIVEKIT_PORT)).await {
             Ok(listener) => listener,

@@ -1,5 +1,7 @@
-//! `POST /dev/sign-in`: a token for whoever one says to be. It exists only where `up` listens on loopback and no
-//! identity provider is configured, and answers to this machine alone ([`super::dev`]); never in `serve`.
+//! `POST /dev/sign-in`: issues a token for any user, without a password.
+//!
+//! It exists only where `up` listens on loopback and no identity provider is configured, and never in `serve`. It
+//! answers only this machine ([`super::dev`]).
 
 use axum::{
     Json, Router,
@@ -16,8 +18,8 @@ use serde_json::json;
 
 pub const ISSUER: &str = "greenroom-dev";
 pub const AUDIENCE: &str = "greenroom";
-const HOURS: i64 = 12;
-/// Why a body is refused; a parser's words do not help.
+const TOKEN_HOURS: i64 = 12;
+/// The refusal of a body that cannot be read. A parser's words would not help.
 const SHAPE: &str =
     "Send a JSON object with the texts userId and name, and email if you like, as application/json.";
 
@@ -26,17 +28,18 @@ const SHAPE: &str =
 struct SignIn {
     user_id: String,
     name: String,
-    /// Where this person's mails go; by default an address made of the id.
+    /// The user's e-mail address. By default it is made from the id.
     email: Option<String>,
 }
 
 impl SignIn {
-    /// Told, or made of an id that can stand in one; the development inbox has all mails anyway.
+    /// The given address, or one made from the id if its characters allow that. The development inbox shows all e-mails
+    /// anyway.
     fn address(&self) -> String {
-        let may_stand = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         match &self.email {
             Some(email) => email.clone(),
-            None if self.user_id.len() <= 64 && self.user_id.bytes().all(may_stand) => {
+            None if self.user_id.len() <= 64 && self.user_id.bytes().all(is_allowed) => {
                 format!("{}@greenroom.invalid", self.user_id)
             }
             None => String::new(),
@@ -59,12 +62,9 @@ pub fn router(secret: SecretString) -> Router {
     Router::new().route("/dev/sign-in", post(sign_in)).with_state(secret)
 }
 
-async fn sign_in(
-    State(secret): State<SecretString>,
-    person: Result<Json<SignIn>, JsonRejection>,
-) -> Response {
-    let person = match person {
-        Ok(Json(person)) if (1..=200).contains(&person.user_id.len()) => person,
+async fn sign_in(State(secret): State<SecretString>, user: Result<Json<SignIn>, JsonRejection>) -> Response {
+    let user = match user {
+        Ok(Json(user)) if (1..=200).contains(&user.user_id.len()) => user,
         Ok(_) => return refuse(StatusCode::BAD_REQUEST, "userId must have 1 to 200 bytes."),
         Err(_) => return refuse(StatusCode::BAD_REQUEST, SHAPE),
     };
@@ -72,17 +72,17 @@ async fn sign_in(
     let claims = Claims {
         iss: ISSUER,
         aud: AUDIENCE,
-        sub: &person.user_id,
-        name: &person.name,
-        email: person.address(),
+        sub: &user.user_id,
+        name: &user.name,
+        email: user.address(),
         iat: now,
-        exp: now + HOURS * 3600,
+        exp: now + TOKEN_HOURS * 3600,
     };
     let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
     match jsonwebtoken::encode(&Header::default(), &claims, &key) {
         Ok(token) => ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "token": token }))).into_response(),
         Err(error) => {
-            tracing::error!(%error, "a development token could not be signed");
+            tracing::error!(%error, "signing a development token failed");
             refuse(StatusCode::INTERNAL_SERVER_ERROR, "The token could not be signed; the log says why.")
         }
     }

@@ -1,5 +1,5 @@
-//! Who may do what, by the real services: a table keyed by operation, held against the OpenAPI document. A route
-//! without its cases fails here, and so does an answer that the document does not describe.
+//! Who may call each operation, tested with the real services. The table is compared with the OpenAPI document: a route
+//! without cases fails here, and so does an answer that the document does not describe.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::{
     world::{Replica, World},
 };
 
-/// Status for: anonymous, stranger, guest, host, admin.
+/// The status for: anonymous, stranger, guest, host, admin.
 type Cases = [u16; 5];
 
-const EVERYBODY: Cases = [200; 5];
+const EVERYONE: Cases = [200; 5];
 const SIGNED_IN: Cases = [401, 200, 200, 200, 200];
 const PARTIES: Cases = [401, 403, 200, 200, 403];
 const PARTIES_AND_ADMIN: Cases = [401, 403, 200, 200, 200];
@@ -37,7 +37,7 @@ const CASES: &[(&str, Cases)] = &[
     ("listOrphans", ADMIN),
     ("getDrift", ADMIN),
     ("listEvents", ADMIN),
-    ("readNotification", [401, 404, 404, 200, 404]), // it is the host's
+    ("readNotification", [401, 404, 404, 200, 404]), // it belongs to the host
     ("createRoom", PARTIES_AND_ADMIN),
     ("getAccessToken", PARTIES),
     ("endRoom", HOST_AND_ADMIN),
@@ -65,20 +65,20 @@ const CASES: &[(&str, Cases)] = &[
     ("admitFromLobby", HOST),
     ("admitAllFromLobby", HOST),
     ("rejectFromLobby", HOST),
-    ("promoteInLiveRoom", [401, 403, 403, 400, 403]), // the guest waits: he has no seat yet
+    ("promoteInLiveRoom", [401, 403, 403, 400, 403]), // the guest waits and has no seat
     ("demoteInLiveRoom", [401, 403, 403, 400, 403]),
     ("muteInLiveRoom", HOST),
     ("kickFromLiveRoom", HOST),
     ("banFromLiveRoom", HOST),
     ("unbanFromLiveRoom", HOST),
-    ("raiseHand", [401, 403, 403, 403, 403]), // nobody has a seat yet
+    ("raiseHand", [401, 403, 403, 403, 403]), // no seat is taken yet
     ("getLiveSummary", HOST),
     ("startRecording", [401, 403, 403, 202, 403]),
     ("stopRecording", [401, 403, 403, 202, 403]),
     ("listRecordings", PARTIES_AND_ADMIN),
     ("getRecording", PARTIES_AND_ADMIN),
     ("deleteRecording", [401, 403, 403, 204, 403]),
-    ("getRecordingFile", [401; 5]), // only links open it
+    ("getRecordingFile", [401; 5]), // only signed links open it
     ("startLiveRecording", [401, 403, 403, 202, 403]),
     ("stopLiveRecording", [401, 403, 403, 202, 403]),
     ("listLiveRecordings", HOST),
@@ -89,23 +89,23 @@ const CASES: &[(&str, Cases)] = &[
     ("watchStreams", SIGNED_IN),
     ("createStreamTicket", SIGNED_IN),
     ("createNest", [401, 200, 200, 200, 200]),
-    ("getNestToken", [401, 200, 200, 200, 200]), // whoever comes is a participant
-    ("getNestGuestToken", EVERYBODY),
-    ("getNestInfo", EVERYBODY),
-    ("setNestPermissions", [401, 400, 401, 202, 400]), // who is not in the nest is a wrong request
+    ("getNestToken", [401, 200, 200, 200, 200]), // a join makes the caller a participant
+    ("getNestGuestToken", EVERYONE),
+    ("getNestInfo", EVERYONE),
+    ("setNestPermissions", [401, 400, 401, 202, 400]), // 400: the caller is not in the nest
     ("endNest", [401, 401, 401, 204, 401]),
-    ("startNestRecording", [401, 400, 400, 202, 400]), // of nests who is no admin is a wrong request
+    ("startNestRecording", [401, 400, 400, 202, 400]), // 400: the caller is not an admin of the nest
     ("stopNestRecording", [401, 400, 400, 202, 400]),
     ("deleteNestRecording", [401, 400, 400, 202, 400]),
     ("listNestRecordings", [401, 400, 400, 200, 400]),
-    ("getNestRecording", [401, 400, 400, 400, 400]), // it still runs
-    ("getNestStream", [404; 5]),                     // nobody is in the nest
-    ("diagnoseRoom", EVERYBODY),                     // who may not know is told so
+    ("getNestRecording", [401, 400, 400, 400, 400]), // the recording still runs
+    ("getNestStream", [404; 5]),                     // the nest has no participants
+    ("diagnoseRoom", EVERYONE),                      // callers without access get a diagnosis without details
     ("repairRoom", [401, 404, 403, 200, 200]),
-    ("receiveWebhook", [401; 5]), // only LiveKit signs those
-    ("getHealth", EVERYBODY),
-    ("getLiveness", EVERYBODY),
-    ("getReadiness", EVERYBODY),
+    ("receiveWebhook", [401; 5]), // only LiveKit signs webhooks
+    ("getHealth", EVERYONE),
+    ("getLiveness", EVERYONE),
+    ("getReadiness", EVERYONE),
 ];
 
 fn body(operation: &str, guest: &str, round: usize) -> Option<Value> {
@@ -128,37 +128,38 @@ fn body(operation: &str, guest: &str, round: usize) -> Option<Value> {
     })
 }
 
-/// A meeting of its own for each case: what one person does must not change what the next one finds.
+/// Books a meeting for one case, so that a case cannot change the result of the next one.
 async fn meeting(replica: &Replica, round: usize) -> (String, String, String, String) {
     let (host, guest) = (format!("host {round}"), format!("guest {round}"));
     let session = replica.book(&host, &guest, 1).await;
-    let (_, notices) = replica.get(&host, "/api/notifications").await;
-    let notice = notices["data"][0]["id"].as_str().unwrap().to_owned();
-    (host, guest, session, notice)
+    let (_, notifications) = replica.get(&host, "/api/notifications").await;
+    let notification = notifications["data"][0]["id"].as_str().unwrap().to_owned();
+    (host, guest, session, notification)
 }
 
-/// The host's live room, on, with the guest waiting in its lobby.
+/// The path of the host's live room: it is live, and the guest waits in its lobby.
 async fn live_room(replica: &Replica, host: &str, guest: &str) -> String {
     let (_, mine) = replica.get(host, "/api/v1/live/rooms/me").await;
     let room = mine["room"]["id"].as_str().unwrap().to_owned();
     let path = format!("/api/v1/live/rooms/{room}");
-    let (status, told) = replica.post(host, &format!("{path}/sessions"), json!({"auto_admit": false})).await;
-    assert_eq!(status.as_u16(), 201, "{told}");
+    let (status, answer) =
+        replica.post(host, &format!("{path}/sessions"), json!({"auto_admit": false})).await;
+    assert_eq!(status.as_u16(), 201, "{answer}");
     let (_, seat) = replica.post(guest, &format!("{path}/join"), json!({})).await;
     assert_eq!(seat["seat"]["lobby_status"], "waiting", "{seat}");
     room
 }
 
-/// A recording of the meeting, or of the live room if there is one.
+/// Records the meeting, or the live room if there is one. Returns the recording's id.
 async fn start_recording(replica: &Replica, host: &str, session: &str, room: &str) -> String {
     let (path, id) = if room.is_empty() {
         (format!("/api/sessions/{session}/recordings"), "/data/id")
     } else {
         (format!("/api/v1/live/rooms/{room}/recordings"), "/recording/id")
     };
-    let (status, told) = replica.post(host, &path, json!({})).await;
-    assert_eq!(status.as_u16(), 202, "{told}");
-    told.pointer(id).and_then(Value::as_str).unwrap().to_owned()
+    let (status, answer) = replica.post(host, &path, json!({})).await;
+    assert_eq!(status.as_u16(), 202, "{answer}");
+    answer.pointer(id).and_then(Value::as_str).unwrap().to_owned()
 }
 
 async fn case(
@@ -169,7 +170,7 @@ async fn case(
     path: &str,
     round: usize,
 ) -> (StatusCode, Value) {
-    let (host, guest, session, notice) = meeting(replica, round).await;
+    let (host, guest, session, notification) = meeting(replica, round).await;
     let room =
         if path.contains("{room_id}") { live_room(replica, &host, &guest).await } else { String::new() };
     let recording = if path.contains("{recording") {
@@ -184,7 +185,7 @@ async fn case(
         .replace("{ref}", &session)
         .replace("{bookingId}", &session)
         .replace("{sessionId}", &session)
-        .replace("{notificationId}", &notice);
+        .replace("{notificationId}", &notification);
     let token = match who {
         0 => None,
         1 => Some(replica.token("stranger")),
@@ -195,16 +196,16 @@ async fn case(
     replica.send(token, method, &path, body(id, &guest, round)).await
 }
 
-/// A recording of the nest.
+/// Records the nest. Returns the recording's id.
 async fn record(replica: &Replica, host: &Keys, nest: &str) -> String {
     let path = format!("/api/v1/nests/{nest}/recording");
-    let (status, told) = replica.nostr(Some(host), Method::POST, &path, Some(&json!({}))).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    let (status, answer) = replica.nostr(Some(host), Method::POST, &path, Some(&json!({}))).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
     let (_, listed) = replica.nostr(Some(host), Method::GET, &path, None).await;
     listed[0]["id"].as_str().expect("a recording").to_owned()
 }
 
-/// A nest of its own for each case, with a guest who has come in. Its admins are its own: ours is a stranger there.
+/// Runs a case on a new nest that a guest has joined. The nest has its own admins: our admin is a stranger there.
 async fn nest_case(
     replica: &Replica,
     who: usize,
@@ -213,12 +214,12 @@ async fn nest_case(
     path: &str,
 ) -> (StatusCode, Value) {
     let [host, guest, stranger, admin] = std::array::from_fn(|_| Keys::generate());
-    // With a body: the same request a second time within one second would be the same signature.
-    let (_, made) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", Some(&json!({}))).await;
-    let nest = made["roomId"].as_str().expect("a nest").to_owned();
-    let (status, told) =
+    // The body is needed: without it, two requests within one second would have the same signature.
+    let (_, created) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", Some(&json!({}))).await;
+    let nest = created["roomId"].as_str().expect("a nest").to_owned();
+    let (status, answer) =
         replica.nostr(Some(&guest), Method::GET, &format!("/api/v1/nests/{nest}"), None).await;
-    assert_eq!(status, StatusCode::OK, "{told}");
+    assert_eq!(status, StatusCode::OK, "{answer}");
     let keys = [None, Some(&stranger), Some(&guest), Some(&host), Some(&admin)][who];
     let recording = if path.contains("{rid}") { record(replica, &host, &nest).await } else { String::new() };
     let path = path.replace("{id}", &nest).replace("{file}", "live.m3u8").replace("{rid}", &recording);
@@ -228,15 +229,12 @@ async fn nest_case(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn every_documented_operation_has_its_cases_and_keeps_them(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn documented_operations_follow_their_access_cases(_: PgPoolOptions, connect: PgConnectOptions) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::recording(&connect, folder.path()).await;
     world.services.gateway.auth.admin = Some(gateway::AdminClaim::parse("/role=admin").unwrap());
     let replica = world.replica().await;
-    let document = replica.get("anybody", "/openapi.json").await.1;
+    let document = replica.get("reader", "/openapi.json").await.1;
     let contract = Contract::of(document.clone());
     let (mut cases, mut round) = (CASES.iter().copied().collect::<BTreeMap<_, _>>(), 0);
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -246,13 +244,13 @@ async fn every_documented_operation_has_its_cases_and_keeps_them(
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             for (who, expected) in expected.into_iter().enumerate() {
                 round += 1;
-                let (status, told) = if operation["tags"] == json!(["Nests"]) {
+                let (status, answer) = if operation["tags"] == json!(["Nests"]) {
                     nest_case(&replica, who, id, method.clone(), path).await
                 } else {
                     case(&replica, who, id, method.clone(), path, round).await
                 };
-                assert_eq!(status.as_u16(), expected, "{id} by person {who}: {told}");
-                contract.check_answer(operation, status, &told);
+                assert_eq!(status.as_u16(), expected, "{id} by caller {who}: {answer}");
+                contract.check_answer(operation, status, &answer);
             }
         }
     }

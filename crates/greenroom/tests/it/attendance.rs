@@ -1,4 +1,4 @@
-//! People in a live room: what the listing, their seats and LiveKit say of them, on livekit-dev and on a real server.
+//! Participants of a live room, as the listing, their seats and LiveKit show them, on livekit-dev and on a real server.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -6,34 +6,34 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::world::{Replica, World};
 
-/// The path of a room where `host` is live and everybody is admitted.
+/// The path of a room in which `host` is live and every viewer is admitted.
 async fn live(replica: &Replica, host: &str) -> String {
     let (_, mine) = replica.get(host, "/api/v1/live/rooms/me").await;
     let room = format!("/api/v1/live/rooms/{}", mine["room"]["id"].as_str().unwrap());
-    let (status, told) = replica.post(host, &format!("{room}/sessions"), json!({"auto_admit": true})).await;
-    assert_eq!(status, StatusCode::CREATED, "{told}");
+    let (status, answer) = replica.post(host, &format!("{room}/sessions"), json!({"auto_admit": true})).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
     room
 }
 
 /// The answer of the access-token request.
 async fn admit(replica: &Replica, user: &str, room: &str) -> Value {
-    let (status, told) = replica.get(user, &format!("{room}/access-token")).await;
-    assert_eq!(status, StatusCode::OK, "{told}");
-    told
+    let (status, answer) = replica.get(user, &format!("{room}/access-token")).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    answer
 }
 
 async fn await_viewers(replica: &Replica, room: &str, wanted: i64) {
     testkit::eventually(&format!("the listing counts {wanted}"), async || {
-        let (_, told) = replica.get("reader", "/api/v1/live/streams").await;
+        let (_, answer) = replica.get("reader", "/api/v1/live/streams").await;
         let id = room.rsplit('/').next();
-        let row = told["streams"].as_array().unwrap().iter().find(|row| row["id"].as_str() == id).cloned();
+        let row = answer["streams"].as_array().unwrap().iter().find(|row| row["id"].as_str() == id).cloned();
         if row.as_ref().is_some_and(|row| row["viewer_count"] == wanted) { Ok(()) } else { Err(row) }
     })
     .await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn viewers_are_counted_while_they_are_inside(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn viewers_are_counted_while_connected(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let room = live(&replica, "una").await;
@@ -54,8 +54,9 @@ async fn promoted_viewer_may_publish_on_livekit(_: PgPoolOptions, connect: PgCon
     let name = admitted["room_name"].as_str().unwrap();
     let _gus = world.join(admitted["token"].as_str().unwrap()).await;
     for (verb, may) in [("promote", true), ("demote", false)] {
-        let (status, told) = replica.post("una", &format!("{room}/{verb}"), json!({"user_id": "gus"})).await;
-        assert_eq!(status, StatusCode::OK, "{verb}: {told}");
+        let (status, answer) =
+            replica.post("una", &format!("{room}/{verb}"), json!({"user_id": "gus"})).await;
+        assert_eq!(status, StatusCode::OK, "{verb}: {answer}");
         testkit::eventually(&format!("gus may publish: {may}"), async || {
             let permission = world.permission(name, "gus").await;
             if permission.can_publish == may { Ok(()) } else { Err(permission) }
@@ -66,36 +67,36 @@ async fn promoted_viewer_may_publish_on_livekit(_: PgPoolOptions, connect: PgCon
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn banned_viewer_is_out_and_stays_out(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn banned_viewer_is_removed_and_cannot_return(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let room = live(&replica, "una").await;
     let admitted = admit(&replica, "gus", &room).await;
     let (token, name) = (admitted["token"].as_str().unwrap(), admitted["room_name"].as_str().unwrap());
     let gus = world.join(token).await;
-    let (status, told) = replica.post("una", &format!("{room}/ban"), json!({"user_id": "gus"})).await;
-    assert_eq!(status, StatusCode::OK, "{told}");
+    let (status, answer) = replica.post("una", &format!("{room}/ban"), json!({"user_id": "gus"})).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
     world.empty(name).await;
     drop(gus);
     world.join_and_be_removed(token).await;
-    let (status, told) = replica.get("gus", &format!("{room}/access-token")).await;
-    assert_eq!(status, StatusCode::FORBIDDEN, "{told}");
+    let (status, answer) = replica.get("gus", &format!("{room}/access-token")).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
     await_viewers(&replica, &room, 0).await;
     replica.stop().await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn ended_session_puts_everybody_out(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn ended_session_removes_all_participants(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let room = live(&replica, "una").await;
     let una = admit(&replica, "una", &room).await;
     let gus = admit(&replica, "gus", &room).await;
     let name = una["room_name"].as_str().unwrap();
-    let _inside =
+    let _connected =
         [world.join(una["token"].as_str().unwrap()).await, world.join(gus["token"].as_str().unwrap()).await];
-    let (status, told) = replica.post("una", &format!("{room}/end"), json!({})).await;
-    assert_eq!(status, StatusCode::OK, "{told}");
+    let (status, answer) = replica.post("una", &format!("{room}/end"), json!({})).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
     world.empty(name).await;
     testkit::eventually("the room is gone from LiveKit", async || {
         let left = world.rooms_of(name).await;

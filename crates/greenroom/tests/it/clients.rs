@@ -1,5 +1,4 @@
-//! Clients with media: they see and hear each other, and Greenroom follows what they do and keeps out who was
-//! kicked.
+//! Clients with media: they receive each other's media, Greenroom follows their presence, and kicked clients stay out.
 
 use livekit_dev::{Code, Fault};
 use livekit_protocol::{DisconnectReason, leave_request::Action};
@@ -26,7 +25,7 @@ impl Call {
         let (una, token) =
             (text(replica.admit("una", &session).await), text(replica.admit("gus", &session).await));
         let (host, guest) = (world.join(&una).await, world.join(&token).await);
-        // A client knows that its connection is up a moment before LiveKit does.
+        // A client knows that its connection is up shortly before LiveKit does.
         guest_is(replica, &session, "joined").await;
         Self { session, host, guest, token }
     }
@@ -38,13 +37,13 @@ impl Call {
     }
 }
 
-/// Waits until the parties see this status of the guest.
+/// Waits until the status page shows this status of the guest.
 async fn guest_is(replica: &Replica, session: &str, wanted: &str) {
     let path = format!("/api/sessions/{session}/livekit/status");
     testkit::eventually(&format!("the guest is {wanted}"), async || {
         let (_, answer) = replica.get("una", &path).await;
-        let people = answer["data"]["participants"].as_array().unwrap();
-        let gus = people.iter().find(|person| person["userId"] == "gus").cloned();
+        let participants = answer["data"]["participants"].as_array().unwrap();
+        let gus = participants.iter().find(|one| one["userId"] == "gus").cloned();
         if gus.as_ref().is_some_and(|gus| gus["status"] == wanted) { Ok(()) } else { Err(gus) }
     })
     .await;
@@ -65,7 +64,7 @@ async fn host_and_guest_receive_each_others_media(_: PgPoolOptions, connect: PgC
     }
 }
 
-/// I9, with each token that a client has: the one of Greenroom, and the one with which LiveKit renewed it.
+/// I9, with both tokens that a client has: the one from Greenroom, and the one to which LiveKit renewed it.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn kicked_client_stays_out_with_old_tokens(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
@@ -78,7 +77,7 @@ async fn kicked_client_stays_out_with_old_tokens(_: PgPoolOptions, connect: PgCo
     assert_eq!(call.guest.ended().await, Some(DisconnectReason::ParticipantRemoved));
     for token in [&call.token, &renewed] {
         let Err(Error::Left(leave)) = call.guest.0.resume_with(token.clone()).await else {
-            panic!("the session goes on")
+            panic!("the session was resumed")
         };
         assert_eq!(leave.action(), Action::Reconnect);
         world.join_and_be_removed(token).await;
@@ -87,7 +86,7 @@ async fn kicked_client_stays_out_with_old_tokens(_: PgPoolOptions, connect: PgCo
     guest_is(&replica, &call.session, "kicked").await;
 }
 
-/// I9: LiveKit does not remove them at first, and so their resume is accepted.
+/// I9: LiveKit does not remove the client at first, so it accepts the resume.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn kicked_client_that_resumes_is_removed(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
@@ -121,7 +120,7 @@ async fn presence_follows_clients(_: PgPoolOptions, connect: PgConnectOptions) {
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn vanished_client_has_left(_: PgPoolOptions, connect: PgConnectOptions) {
-    let mut world = World::noticing(&connect).await;
+    let mut world = World::with_fast_disconnects(&connect).await;
     let replica = world.replica().await;
     if world.stand_in().is_none() {
         return;

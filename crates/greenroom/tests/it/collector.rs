@@ -1,4 +1,4 @@
-//! A collector of traces: what an OTLP endpoint is sent, for tests to read.
+//! A collector of traces: an OTLP endpoint that keeps the spans that it receives, for tests.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use tonic::{
     transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
-/// A span, and the resource that sent it.
+/// A received span with the service that sent it.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub service: String,
@@ -31,7 +31,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// An attribute as text; empty without it.
+    /// An attribute as text, or an empty text without it.
     pub fn get(&self, attribute: &str) -> &str {
         self.attributes.get(attribute).map_or("", String::as_str)
     }
@@ -44,10 +44,10 @@ impl Sent {
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<Sent>>>);
 
-/// A running collector; dropped, it stops.
+/// A running collector. It stops when it is dropped.
 pub struct Collector {
     pub endpoint: String,
-    /// The certificate that it shows, as PEM; empty without TLS.
+    /// Its certificate as PEM, or an empty text without TLS.
     pub certificate: String,
     spans: Spans,
     _running: DropGuard,
@@ -58,7 +58,7 @@ impl Collector {
         Self::serve(Server::builder(), "http", String::new()).await
     }
 
-    /// With a certificate of its own that no system knows.
+    /// Starts it with a new self-signed certificate.
     pub async fn start_with_tls() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let CertifiedKey { cert, signing_key } =
@@ -79,7 +79,7 @@ impl Collector {
         Self { endpoint, certificate, spans, _running: running.drop_guard() }
     }
 
-    /// Everything that was sent until now.
+    /// All spans that were received so far.
     pub fn spans(&self) -> Vec<Sent> {
         self.spans.0.lock().unwrap().clone()
     }

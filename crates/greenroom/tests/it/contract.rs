@@ -1,4 +1,4 @@
-//! The OpenAPI document as a contract: JSON must fit its schema, and may have no field that the schema does not know.
+//! The OpenAPI document as a contract: JSON must match its schema and have no unknown field.
 
 use jsonschema::{Draft, Validator};
 use reqwest::StatusCode;
@@ -19,7 +19,7 @@ impl Contract {
         Self { document }
     }
 
-    /// Checks a live answer: its status is documented, its body fits, and so does the code of a refusal.
+    /// Checks an answer of a service: its status, its body, and the code of a refusal must be documented.
     pub fn check_answer(&self, operation: &Value, status: StatusCode, body: &Value) {
         let id = &operation["operationId"];
         let response = operation["responses"].get(status.as_str());
@@ -46,13 +46,13 @@ impl Contract {
         assert!(errors.is_empty(), "{what}: {errors:#?} in {value:#}");
     }
 
-    /// What a reference leads to, or the value itself.
+    /// The target of a reference, or the value itself.
     fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
         let reference = value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
         reference.map_or(value, |pointer| self.document.pointer(pointer).expect("a reference within"))
     }
 
-    /// Each operation, with its examples not yet checked.
+    /// All operations of the document.
     pub fn operations(&self) -> impl Iterator<Item = &Value> {
         let items = self.document["paths"].as_object().expect("paths").values();
         items.flat_map(|item| item.as_object().expect("operations").values())
@@ -64,7 +64,8 @@ fn validator(schema: &Value) -> Validator {
     options.build(schema).expect("a JSON schema")
 }
 
-/// Refuses unknown fields in objects. A part of an `allOf` does not know the fields of the other parts.
+/// Makes schemas refuse unknown fields. Parts of an `allOf` are left out: a part does not know the fields of the
+/// others.
 fn close(value: &mut Value, is_part: bool) {
     match value {
         Value::Object(schema) => {
@@ -81,7 +82,7 @@ fn close(value: &mut Value, is_part: bool) {
     }
 }
 
-/// The names of the components that are a part of an `allOf`.
+/// Collects the names of the components that are part of an `allOf`.
 fn references_in_all_of(value: &Value, names: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {

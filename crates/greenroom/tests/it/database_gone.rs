@@ -1,4 +1,5 @@
-//! The database gone for a while: told, refused with the right code, and well again by itself.
+//! An outage of the database: readiness reports it, requests are refused with the right code, and the services recover
+//! without a restart.
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -8,14 +9,11 @@ use testkit::Wire;
 use crate::world::{Replica, World};
 
 async fn readiness(replica: &Replica) -> (StatusCode, Value) {
-    replica.get("nobody", "/readyz").await
+    replica.get("reader", "/readyz").await
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn without_the_database_everything_says_so_and_comes_back_by_itself(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn outage_of_the_database_is_reported_and_recovered_from(_: PgPoolOptions, connect: PgConnectOptions) {
     let wire = Wire::to(format!("{}:{}", connect.get_host(), connect.get_port())).await;
     let through = connect.clone().host("127.0.0.1").port(wire.address.port());
     let mut world = World::new(&through).await;
@@ -24,9 +22,9 @@ async fn without_the_database_everything_says_so_and_comes_back_by_itself(
     replica.admit("gus", &id).await;
 
     wire.cut();
-    // The gateway has no database: by the services' health it knows, also as a process of its own.
+    // The gateway has no database. It learns of the outage from the health of the services, also as its own process.
     for suffix in [" database", ""] {
-        testkit::eventually("readiness says which service misses it", || async {
+        testkit::eventually("readiness names the services without a database", || async {
             let (status, report) = readiness(&replica).await;
             let is_down = |service| report["dependencies"][format!("{service}{suffix}")]["state"] == "down";
             let all = ["booking", "room-lifecycle", "token", "sync"].into_iter().all(is_down);
@@ -34,7 +32,7 @@ async fn without_the_database_everything_says_so_and_comes_back_by_itself(
         })
         .await;
     }
-    assert_eq!(replica.get("nobody", "/health").await.0, StatusCode::OK, "the process lives");
+    assert_eq!(replica.get("reader", "/health").await.0, StatusCode::OK, "the process is alive");
     let token = format!("/api/sessions/{id}/livekit/access-token");
     for path in [token.as_str(), "/api/bookings", "/api/notifications"] {
         let (status, refused) = replica.get("gus", path).await;

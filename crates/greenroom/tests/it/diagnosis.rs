@@ -1,4 +1,4 @@
-//! "Why can't I get in?", asked of the real services: what each person is told, and what is kept from him.
+//! Diagnoses by the real services: the cause that each user reads, and the facts that are hidden from strangers.
 
 use gateway::Rate;
 use secrecy::ExposeSecret;
@@ -10,7 +10,7 @@ use sqlx::{
 use testkit::seed::{self, State};
 
 use crate::{
-    program::{Said, greenroom},
+    program::{CommandResult, greenroom},
     world::{Replica, World},
 };
 
@@ -20,25 +20,25 @@ async fn world(connect: &PgConnectOptions) -> World {
     world
 }
 
-async fn diagnose(replica: &Replica, person: Option<&str>, reference: &str) -> Value {
-    let token = person.map(|person| replica.token(person));
+async fn diagnose(replica: &Replica, user: Option<&str>, reference: &str) -> Value {
+    let token = user.map(|user| replica.token(user));
     let path = format!("/api/v1/diagnostics/rooms/{reference}");
-    let (status, told) = replica.send(token, reqwest::Method::GET, &path, None).await;
-    assert_eq!(status, 200, "{told}");
-    told
+    let (status, answer) = replica.send(token, reqwest::Method::GET, &path, None).await;
+    assert_eq!(status, 200, "{answer}");
+    answer
 }
 
-/// The same for everybody but for the request and the time it took.
-fn essence(mut told: Value) -> Value {
-    told.as_object_mut().unwrap().remove("request_id");
-    for check in told["checks"].as_array_mut().unwrap() {
+/// The diagnosis without the fields that differ between two requests: the request id and the durations.
+fn comparable(mut answer: Value) -> Value {
+    answer.as_object_mut().unwrap().remove("request_id");
+    for check in answer["checks"].as_array_mut().unwrap() {
         check.as_object_mut().unwrap().remove("took_ms");
     }
-    told
+    answer
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn each_person_is_told_why_he_is_not_let_in(pool: PgPool) {
+async fn diagnosis_names_the_reason_of_each_refusal(pool: PgPool) {
     let connect = (*pool.connect_options()).clone();
     let mut world = world(&connect).await;
     let replica = world.replica().await;
@@ -50,13 +50,13 @@ async fn each_person_is_told_why_he_is_not_let_in(pool: PgPool) {
         (State::OpenNow, "ok", "ok"),
     ] {
         let booking = seed::booking(&pool, state).await;
-        let told = diagnose(&replica, Some(&booking.guest), &booking.id.to_string()).await;
-        assert_eq!((&told["scenario"], &told["code"]), (&json!(scenario), &json!(code)), "{told}");
-        assert!(!told["fix"].as_str().unwrap().is_empty());
+        let answer = diagnose(&replica, Some(&booking.guest), &booking.id.to_string()).await;
+        assert_eq!((&answer["scenario"], &answer["code"]), (&json!(scenario), &json!(code)), "{answer}");
+        assert!(!answer["fix"].as_str().unwrap().is_empty());
         let (_, refused) =
             replica.get(&booking.guest, &format!("/api/sessions/{}/livekit/access-token", booking.id)).await;
         if state == State::OpensTomorrow {
-            assert_eq!(told["opens_at"], refused["opens_at"], "{told}");
+            assert_eq!(answer["opens_at"], refused["opens_at"], "{answer}");
         }
     }
     let session = replica.book("ana", "ben", 1).await;
@@ -67,58 +67,52 @@ async fn each_person_is_told_why_he_is_not_let_in(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_may_not_know_is_told_what_he_would_be_told_of_nothing(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn diagnosis_hides_rooms_from_strangers(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = world(&connect).await;
     let replica = world.replica().await;
     let session = replica.book("ana", "ben", 1).await;
     let room = replica.room("ana", &session).await["roomName"].as_str().unwrap().to_owned();
     for who in [Some("eve"), None] {
-        let nothing = essence(diagnose(&replica, who, "0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e99").await);
-        assert_eq!((&nothing["scenario"], &nothing["code"]), (&json!("B"), &json!("room_not_known")));
+        let unknown = comparable(diagnose(&replica, who, "0190c9d2-5c1e-7a11-9c5e-2f6d3b1a7e99").await);
+        assert_eq!((&unknown["scenario"], &unknown["code"]), (&json!("B"), &json!("room_not_known")));
         let link = format!("https%3A%2F%2Fapp.test%2Fmeeting%2F{session}");
         for reference in [session.as_str(), &room, &link, "garbage", "%F0%9F%92%A9", "naddr1xyz"] {
-            assert_eq!(essence(diagnose(&replica, who, reference).await), nothing, "{reference}");
+            assert_eq!(comparable(diagnose(&replica, who, reference).await), unknown, "{reference}");
         }
     }
-    let told = diagnose(&replica, Some("ana"), &session).await;
-    assert!(told["checks"].as_array().unwrap().iter().all(|check| check["detail"] == ""), "{told}");
+    let answer = diagnose(&replica, Some("ana"), &session).await;
+    assert!(answer["checks"].as_array().unwrap().iter().all(|check| check["detail"] == ""), "{answer}");
     replica.stop().await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_livekit_lost_is_repaired_while_it_is_diagnosed(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn diagnosis_repairs_a_room_that_livekit_lost(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = world(&connect).await;
     world.services.room.pass_period = std::time::Duration::from_mins(5);
     let replica = world.replica().await;
     let session = replica.book("ana", "ben", 1).await;
-    // Again where it took longer than a diagnosis waits, or the pass at the start was there first.
+    // Repeated: a repair may take longer than a diagnosis waits, or the first pass may repair the room before it.
     let lose = async || {
         let room = replica.room("ana", &session).await;
         world.lose(room["roomName"].as_str().unwrap()).await;
     };
-    testkit::eventually("it is repaired", async || {
+    testkit::eventually("the room is repaired", async || {
         lose().await;
-        let told = diagnose(&replica, Some("ben"), &session).await;
-        if (&told["scenario"], &told["repaired"]) == (&json!("ok"), &json!(true)) {
+        let answer = diagnose(&replica, Some("ben"), &session).await;
+        if (&answer["scenario"], &answer["repaired"]) == (&json!("ok"), &json!(true)) {
             Ok(())
         } else {
-            Err(told)
+            Err(answer)
         }
     })
     .await;
     lose().await;
     let path = format!("/api/v1/diagnostics/rooms/{session}/repair");
-    let (status, told) = replica.post("ana", &path, json!({})).await;
+    let (status, answer) = replica.post("ana", &path, json!({})).await;
     assert_eq!(
-        (status.as_u16(), &told["scenario"], &told["repaired"]),
+        (status.as_u16(), &answer["scenario"], &answer["repaired"]),
         (200, &json!("ok"), &json!(true)),
-        "{told}"
+        "{answer}"
     );
     let admitted = replica.admit("ben", &session).await;
     assert_eq!(world.validate(admitted["token"].as_str().unwrap()).await.0, 200);
@@ -130,7 +124,7 @@ async fn command(
     connect: &PgConnectOptions,
     arguments: &[&str],
     other: &[(&str, &str)],
-) -> Said {
+) -> CommandResult {
     let livekit = &world.services.room.livekit;
     let database = connect.to_url_lossy().to_string();
     let mut environment = vec![
@@ -144,45 +138,50 @@ async fn command(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_command_tells_an_operator_while_no_service_runs(pool: PgPool) {
+async fn diagnose_command_works_while_no_service_runs(pool: PgPool) {
     let connect = (*pool.connect_options()).clone();
     let world = world(&connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
-    let room = seed::active_room(&pool, &booking).await; // LiveKit was never told
+    let room = seed::active_room(&pool, &booking).await; // it was never created on LiveKit
     let id = booking.id.to_string();
 
-    let said = command(&world, &connect, &[&room.name], &[]).await;
-    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    let result = command(&world, &connect, &[&room.name], &[]).await;
+    assert_eq!(result.code, 1, "{}{}", result.out, result.err);
     assert!(
-        said.out.contains("A: room_missing_on_livekit") && said.out.contains("What to do:"),
+        result.out.contains("A: room_missing_on_livekit") && result.out.contains("What to do:"),
         "{}",
-        said.out
+        result.out
     );
     assert!(
-        said.out.contains(&room.name) && !said.out.contains('\u{1b}'),
+        result.out.contains(&room.name) && !result.out.contains('\u{1b}'),
         "details, no colours: {}",
-        said.out
+        result.out
     );
 
-    let said = command(&world, &connect, &[&id, "--json"], &[("API_URL", "http://127.0.0.1:1")]).await;
-    let told: Value = serde_json::from_str(&said.out).unwrap();
+    let result = command(&world, &connect, &[&id, "--json"], &[("API_URL", "http://127.0.0.1:1")]).await;
+    let answer: Value = serde_json::from_str(&result.out).unwrap();
     assert_eq!(
-        (said.code, &told["scenario"], &told["code"]),
+        (result.code, &answer["scenario"], &answer["code"]),
         (1, &json!("C"), &json!("service_unavailable"))
     );
-    assert_eq!((&told["checks"][0]["check"], &told["checks"][0]["ok"]), (&json!("api"), &json!(false)));
+    assert_eq!((&answer["checks"][0]["check"], &answer["checks"][0]["ok"]), (&json!("api"), &json!(false)));
 
     sqlx::query!("update livekit_rooms set status = 'pending', room_sid = null")
         .execute(&pool)
         .await
         .unwrap();
-    let said = command(&world, &connect, &[&id, "--json"], &[]).await;
-    assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap()["code"], "room_pending");
-    let said = command(&world, &connect, &["nothing"], &[]).await;
-    assert!(said.code == 1 && said.out.contains("B: room_not_known"), "{}", said.out);
+    let result = command(&world, &connect, &[&id, "--json"], &[]).await;
+    assert_eq!(serde_json::from_str::<Value>(&result.out).unwrap()["code"], "room_pending");
+    let result = command(&world, &connect, &["nothing"], &[]).await;
+    assert!(result.code == 1 && result.out.contains("B: room_not_known"), "{}", result.out);
     let gone = [("DATABASE_URL", "postgres://127.0.0.1:1/x")];
-    let said = command(&world, &connect, &[&id], &gone).await;
-    assert!(said.code == 1 && said.out.contains("C: database_unavailable"), "{}{}", said.out, said.err);
+    let result = command(&world, &connect, &[&id], &gone).await;
+    assert!(
+        result.code == 1 && result.out.contains("C: database_unavailable"),
+        "{}{}",
+        result.out,
+        result.err
+    );
     assert_eq!(greenroom(&["diagnose", &id], &[]).await.code, 2);
     assert_eq!(greenroom(&["diagnose"], &[]).await.code, 2);
 }

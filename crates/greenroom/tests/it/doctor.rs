@@ -1,4 +1,4 @@
-//! `greenroom doctor` beside running services.
+//! `greenroom doctor`, with and without running services.
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -8,11 +8,16 @@ use sqlx::{
 };
 
 use crate::{
-    program::{Said, greenroom},
+    program::{CommandResult, greenroom},
     world::World,
 };
 
-async fn doctor(world: &World, connect: &PgConnectOptions, other: &[(&str, &str)], json: bool) -> Said {
+async fn doctor(
+    world: &World,
+    connect: &PgConnectOptions,
+    other: &[(&str, &str)],
+    json: bool,
+) -> CommandResult {
     let livekit = &world.services.room.livekit;
     let database = connect.to_url_lossy().to_string();
     let mut environment = vec![
@@ -28,12 +33,12 @@ async fn doctor(world: &World, connect: &PgConnectOptions, other: &[(&str, &str)
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_deployment_that_is_well_passes_every_test(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn healthy_deployment_passes_every_check(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
-    let said = doctor(&world, &connect, &[], false).await;
-    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    let lines: Vec<&str> = said.out.lines().collect();
+    let result = doctor(&world, &connect, &[], false).await;
+    assert_eq!(result.code, 0, "{}{}", result.out, result.err);
+    let lines: Vec<&str> = result.out.lines().collect();
     assert!(lines.contains(&"✅ Successfully connected to LiveKit server"));
     assert!(lines.contains(&"✅ Test room created successfully!"));
     assert!(lines.contains(&"✅ Test room deleted again"));
@@ -49,7 +54,7 @@ async fn a_deployment_that_is_well_passes_every_test(_: PgPoolOptions, connect: 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn each_fault_is_told_apart_with_its_cause_and_what_to_do(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn doctor_names_each_fault_with_its_fix(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(&connect).await;
     let cases: [(&str, &str, &str); 3] = [
         ("livekit_key", "LIVEKIT_API_SECRET", "00000000000000000000000000000000"),
@@ -57,15 +62,19 @@ async fn each_fault_is_told_apart_with_its_cause_and_what_to_do(_: PgPoolOptions
         ("database", "DATABASE_URL", "postgres://127.0.0.1:1/x"),
     ];
     for (check, setting, value) in cases {
-        let said = doctor(&world, &connect, &[(setting, value)], true).await;
-        assert_eq!(said.code, 1, "{check}: {}", said.out);
-        let report: Value = serde_json::from_str(&said.out).unwrap();
+        let result = doctor(&world, &connect, &[(setting, value)], true).await;
+        assert_eq!(result.code, 1, "{check}: {}", result.out);
+        let report: Value = serde_json::from_str(&result.out).unwrap();
         let checks = report["checks"].as_array().unwrap();
         let failed: Vec<&Value> = checks.iter().filter(|finding| finding["ok"] == false).collect();
         assert_eq!(report["ok"], false);
         assert!(failed.iter().any(|finding| finding["check"] == check), "{check}: {report:#}");
         assert!(failed.iter().all(|finding| finding["fix"].is_string()));
-        assert!(!said.out.contains("eyJ"), "LiveKit repeats the token, and doctor does not: {}", said.out);
+        assert!(
+            !result.out.contains("eyJ"),
+            "LiveKit repeats the token, and doctor does not: {}",
+            result.out
+        );
     }
 }
 
@@ -82,8 +91,8 @@ async fn recording_without_redis_is_a_failure(_: PgPoolOptions, connect: PgConne
         if world.stand_in().is_none() {
             return; // a real server may have Redis or not
         }
-        let said = doctor(&world, &connect, &[output, ("API_URL", "")], true).await;
-        let report: Value = serde_json::from_str(&said.out).unwrap();
+        let result = doctor(&world, &connect, &[output, ("API_URL", "")], true).await;
+        let report: Value = serde_json::from_str(&result.out).unwrap();
         let checks = report["checks"].as_array().unwrap();
         let recording = checks.iter().find(|finding| finding["check"] == "recording").unwrap();
         assert_eq!(recording["ok"], with_redis, "{recording}");
@@ -92,12 +101,12 @@ async fn recording_without_redis_is_a_failure(_: PgPoolOptions, connect: PgConne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhooks_that_nobody_takes_and_a_moved_clock_are_failures(pool: PgPool) {
+async fn lost_webhooks_and_clock_skew_are_failures(pool: PgPool) {
     let connect = (*pool.connect_options()).clone();
-    let world = World::new(&connect).await; // no replica: nobody listens
+    let world = World::new(&connect).await; // without a replica, no server listens
     testkit::advance_database_clock(&pool, time::Duration::hours(1)).await;
-    let said = doctor(&world, &connect, &[("API_URL", "http://127.0.0.1:1")], true).await;
-    let report: Value = serde_json::from_str(&said.out).unwrap();
+    let result = doctor(&world, &connect, &[("API_URL", "http://127.0.0.1:1")], true).await;
+    let report: Value = serde_json::from_str(&result.out).unwrap();
     let failed = |check| {
         report["checks"].as_array().unwrap().iter().any(|it| it["check"] == check && it["ok"] == false)
     };
@@ -106,26 +115,30 @@ async fn webhooks_that_nobody_takes_and_a_moved_clock_are_failures(pool: PgPool)
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_database_without_the_schema_is_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn database_without_the_schema_is_a_failure(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(&connect).await;
-    let said = doctor(&world, &connect, &[], false).await;
-    assert_eq!(said.code, 1);
-    assert!(said.out.contains("❌ migrations: ") && said.out.contains("greenroom migrate"), "{}", said.out);
+    let result = doctor(&world, &connect, &[], false).await;
+    assert_eq!(result.code, 1);
+    assert!(
+        result.out.contains("❌ migrations: ") && result.out.contains("greenroom migrate"),
+        "{}",
+        result.out
+    );
 }
 
 #[tokio::test]
-async fn missing_settings_are_a_matter_of_usage() {
-    let said = greenroom(&["doctor"], &[]).await;
-    assert_eq!(said.code, 2);
+async fn doctor_exits_with_2_when_settings_are_missing() {
+    let result = greenroom(&["doctor"], &[]).await;
+    assert_eq!(result.code, 2);
     for setting in ["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "LIVEKIT_WS_URL", "DATABASE_URL"] {
-        assert!(said.err.contains(setting), "{setting} is not in {}", said.err);
+        assert!(result.err.contains(setting), "{setting} is not in {}", result.err);
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stuck_rooms_drift_and_lag_are_told_apart(pool: PgPool) {
+async fn doctor_distinguishes_stuck_rooms_drift_and_lag(pool: PgPool) {
     let connect = (*pool.connect_options()).clone();
-    let world = World::new(&connect).await; // no service runs: nobody heals
+    let world = World::new(&connect).await; // without a running service, nothing is repaired
     let room = testkit::seed::live::live_room(&pool, "una").await;
     testkit::seed::live::live_session(&pool, &room, domain::LiveStatus::Live).await;
     sync::drain(&pool).await.unwrap();
@@ -142,11 +155,11 @@ async fn stuck_rooms_drift_and_lag_are_told_apart(pool: PgPool) {
     ];
     for (n, (_, statement)) in broken.iter().enumerate() {
         sqlx::raw_sql(*statement).execute(&pool).await.unwrap();
-        let said = doctor(&world, &connect, &[("API_URL", "")], true).await;
-        let report: Value = serde_json::from_str(&said.out).unwrap();
+        let result = doctor(&world, &connect, &[("API_URL", "")], true).await;
+        let report: Value = serde_json::from_str(&result.out).unwrap();
         for (m, (check, _)) in broken.iter().enumerate() {
             let finding = report["checks"].as_array().unwrap().iter().find(|found| found["check"] == *check);
-            assert_eq!(finding.unwrap()["ok"], m > n, "{check} after {n}: {}", said.out);
+            assert_eq!(finding.unwrap()["ok"], m > n, "{check} after {n}: {}", result.out);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What Postgres expects each statement to cost does not grow with what is stored: every query of `.sqlx`, under the
-//! generic plan that services use, beside 100,000 bookings, live sessions and nests.
+//! The planner's cost estimate of a statement does not grow with the number of stored rows. The tests check every query
+//! of `.sqlx` with 100,000 bookings, live sessions and nests, under the generic plan that services use.
 //!
-//! A wrong estimate is not only a number: with it the planner leaves the indexes, and above 100,000 it would compile
-//! the plan at each execution.
+//! A wrong estimate has effects: the planner stops using the indexes, and above a cost of 100,000 Postgres would
+//! compile the plan at each execution.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,14 +19,14 @@ use sqlx::{
 };
 
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-/// A fifth of the cost from which Postgres would compile a plan.
-const MOST: f64 = 20_000.0;
-/// An exception whose statement costs less than this is not needed: less than [`MOST`], because estimates vary with the
-/// rows that ANALYZE happens to read.
-const NEEDED: f64 = MOST / 10.0;
+/// A fifth of the cost above which Postgres would compile a plan.
+const COST_LIMIT: f64 = 20_000.0;
+/// An exception is not needed if its statement costs less than this. It is lower than [`COST_LIMIT`] because estimates
+/// vary with the rows that ANALYZE samples.
+const EXCEPTION_MINIMUM: f64 = COST_LIMIT / 10.0;
 const STORED: u32 = 100_000;
 
-/// Statements that may cost more: how each begins (white space counts as one blank), and why.
+/// Statements that may cost more: how each begins (with all white space as one blank), and why.
 const EXCEPTIONS: [(&str, &str); 11] = [
     (
         "with absent as materialized ( select r.room_name from livekit_rooms",
@@ -34,16 +34,13 @@ const EXCEPTIONS: [(&str, &str); 11] = [
     ),
     (
         "with seen as ( select * from unnest($1::text[], $2::text[], $3::int[])",
-        "a pass: looks through all open rooms",
+        "a pass: reads all open rooms",
     ),
     (
         "update livekit_participants p set status = 'left', absent_since = null",
-        "a pass: looks through all joined participants",
+        "a pass: reads all joined participants",
     ),
-    (
-        "with owners as ( select s.id, coalesce(s.started_at",
-        "a pass: looks through all live sessions and open nests",
-    ),
+    ("with owners as ( select s.id, coalesce(s.started_at", "a pass: reads all live sessions and open nests"),
     (
         "with lacking as materialized ( select s.id as session_id",
         "a pass: compares all open owners with their rooms",
@@ -52,29 +49,23 @@ const EXCEPTIONS: [(&str, &str); 11] = [
         "insert into notifications (user_id, kind, session_id, payload, dedupe_key) select person, 'reminder'",
         "a pass: the bookings whose reminder is due",
     ),
-    (
-        "with attended as ( select s.id from sessions",
-        "a pass: looks through the bookings whose window is open",
-    ),
-    (
-        "with due as ( select a.session_id, a.user_id, a.held_until",
-        "a pass: looks through the seats that are held",
-    ),
+    ("with attended as ( select s.id from sessions", "a pass: reads the bookings whose window is open"),
+    ("with due as ( select a.session_id, a.user_id, a.held_until", "a pass: reads the seats that are held"),
     (
         "select id as \"id!\" from unsettled_live_rooms limit $1",
-        "a pass: compares all live rooms that say that something is on",
+        "a pass: compares all live rooms that are not idle",
     ),
     (
         "select r.id, r.host_user_id, r.status as \"status\", r.current_session_id as \"current_session_id\",",
         "admin: lists stuck live rooms",
     ),
     (
-        "with suspects as ( select open_room as id from live_room_sessions",
+        "with compared as ( select open_room as id from live_room_sessions",
         "doctor: compares all open rows of the listing",
     ),
 ];
 
-/// Tables that keep what is over.
+/// Tables that keep rows after they have ended.
 const HISTORY: [&str; 10] = [
     "sessions",
     "session_participants",
@@ -88,7 +79,7 @@ const HISTORY: [&str; 10] = [
     "notification_deliveries",
 ];
 
-/// Statements that read all that is open: how each begins, and why.
+/// Statements that read all open rows: how each begins, and why.
 const READ_ALL: [(&str, &str); 25] = [
     ("with due as ( select a.session_id, a.user_id, a.held_until", "a pass: the seats that are held"),
     (
@@ -103,12 +94,15 @@ const READ_ALL: [(&str, &str); 25] = [
         "select count(*) as \"count!\" from live_rooms r left join live_room_sessions s",
         "a metric: stuck live rooms",
     ),
-    ("with suspects as ( select open_room as id", "doctor: all open rows of the listing"),
-    ("select s.id as \"id\" from live_room_sessions s where s.id = any(array", "a pass: lets people in"),
-    ("update recordings set file_look_at", "a pass: files that are looked for"),
+    ("with compared as ( select open_room as id", "doctor: all open rows of the listing"),
+    (
+        "select s.id as \"id\" from live_room_sessions s where s.id = any(array",
+        "a pass: opens lobbies and starts sessions",
+    ),
+    ("update recordings set file_look_at", "a pass: recordings whose file is checked"),
     ("with claimed as ( update recordings set removal_at", "a pass: files that are to be removed"),
-    ("update livekit_rooms r set confirmed_at = $3 from unnest", "a pass: rooms that were seen"),
-    ("update livekit_participants p set status = 'left'", "a pass: those who were left in ended rooms"),
+    ("update livekit_rooms r set confirmed_at = $3 from unnest", "a pass: rooms that were observed"),
+    ("update livekit_participants p set status = 'left'", "a pass: participants of ended rooms"),
     ("with owners as ( select s.id, coalesce(s.started_at", "a pass: live sessions and nests that are empty"),
     ("with lacking as materialized ( select s.id as session_id", "a pass: open owners without a room"),
     (
@@ -121,9 +115,9 @@ const READ_ALL: [(&str, &str); 25] = [
     ),
     (
         "select count(*) as \"count!\" from livekit_rooms where open_owner",
-        "a pass: rooms that were seen lately",
+        "a pass: rooms that were observed recently",
     ),
-    ("select r.room_name, o.kind as \"owner_kind!\"", "admin: rooms that LiveKit has not made"),
+    ("select r.room_name, o.kind as \"owner_kind!\"", "admin: rooms that are not created on LiveKit"),
     ("select r.id as \"id\" from livekit_rooms r cross join lateral room_owner", "repair: the same"),
     (
         "select n.id as \"id\" from nests n join livekit_rooms r on r.nest_id = n.id",
@@ -144,7 +138,7 @@ const READ_ALL: [(&str, &str); 25] = [
     ("with quiet as materialized ( select p.room_id, p.joined_checked_at", "a pass: the same after an alarm"),
 ];
 
-/// A query as `sqlx` described it.
+/// A query of the `.sqlx` cache.
 struct Query {
     text: String,
     types: Vec<String>,
@@ -158,7 +152,7 @@ impl Query {
         Self { text: described["query"].as_str().unwrap().to_owned(), types }
     }
 
-    /// The generic plan: unlike `explain (generic_plan)`, this works on Postgres 15.
+    /// The generic plan. Unlike `explain (generic_plan)`, this also works on Postgres 15.
     async fn plan(&self, connection: &mut PgConnection) -> Value {
         let list = |items: String| if items.is_empty() { items } else { format!("({items})") };
         let (types, nulls) = (list(self.types.join(", ")), list(vec!["null"; self.types.len()].join(", ")));
@@ -171,13 +165,13 @@ impl Query {
     }
 }
 
-/// `TextArray` is `text[]`.
+/// The SQL type of a name in the cache: `TextArray` is `text[]`.
 fn sql_type(name: &str) -> String {
     let name = name.to_lowercase();
     name.strip_suffix("array").map(|of| format!("{of}[]")).unwrap_or(name)
 }
 
-/// Every source file below a directory, as one text in which all white space is one blank.
+/// All source files below the directories, as one text in which all white space is one blank.
 fn source(directories: &[PathBuf]) -> String {
     let mut texts = String::new();
     let mut left = directories.to_vec();
@@ -191,19 +185,19 @@ fn source(directories: &[PathBuf]) -> String {
     plain(&texts.replace("\\\"", "\"").replace("\\\n", ""))
 }
 
-/// A text with one blank for all white space.
+/// The text with all white space replaced by one blank.
 fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A statement as the lists above begin it: without the Rust types of its columns, `"id!"` for `"id!: RoomId"`.
+/// The statement as the lists above write it, without the Rust types of its columns: `"id!"` for `"id!: RoomId"`.
 fn untyped(query: &Query) -> String {
     let text = plain(&query.text);
     let name = |(at, part)| if at % 2 == 1 { str::split(part, ": ").next().unwrap_or(part) } else { part };
     text.split('"').enumerate().map(name).collect::<Vec<_>>().join("\"")
 }
 
-/// The queries of what is deployed: not those that are only in tests, in the test kit or in the benchmarks.
+/// The queries of deployed code, without those that are only in tests, in the test kit or in the benchmarks.
 fn queries() -> Vec<Query> {
     let crates = fs::read_dir(Path::new(WORKSPACE).join("crates")).unwrap();
     let (mut deployed, mut others) = (Vec::new(), Vec::new());
@@ -222,14 +216,14 @@ fn queries() -> Vec<Query> {
                 return false; // a block is not planned as a whole
             }
             let text = format!("\"{}\"", plain(&query.text));
-            deployed.contains(&text) || !others.contains(&text) // in neither: put together by a macro
+            deployed.contains(&text) || !others.contains(&text) // in neither: a macro assembles the text
         })
         .collect();
     assert!(queries.len() > 150, "only {} queries were found", queries.len());
     queries
 }
 
-/// So many open bookings, live sessions and nests, and what belongs to them.
+/// Stores this many open bookings, live sessions and nests, with their rows in other tables.
 async fn fill(connect: &PgConnectOptions, stored: u32) -> PgConnection {
     let mut owner = PgConnection::connect_with(connect).await.unwrap();
     let fill = include_str!("estimates/fill.sql").replace("$stored", &stored.to_string());
@@ -237,7 +231,7 @@ async fn fill(connect: &PgConnectOptions, stored: u32) -> PgConnection {
     owner
 }
 
-/// A connection like those of services.
+/// A connection with the settings of a service's connection.
 async fn service(connect: &PgConnectOptions) -> PgConnection {
     let url = SecretString::from(connect.to_url_lossy().to_string());
     PgConnection::connect_with(&connect_options(&url).unwrap()).await.unwrap()
@@ -252,21 +246,21 @@ async fn statement_costs_stay_small_beside_100_000_of_each(_: PgPoolOptions, con
         let plan = query.plan(&mut service).await;
         let (cost, text) = (plan["Total Cost"].as_f64().unwrap(), untyped(query));
         match EXCEPTIONS.iter().position(|(beginning, _)| text.starts_with(beginning)) {
-            Some(exception) if cost >= NEEDED => drop(needed.insert(exception)),
-            None if cost > MOST => too_much.push(format!("{cost:.0}: {text}")),
+            Some(exception) if cost >= EXCEPTION_MINIMUM => drop(needed.insert(exception)),
+            None if cost > COST_LIMIT => too_much.push(format!("{cost:.0}: {text}")),
             _ => {}
         }
     }
-    assert!(too_much.is_empty(), "cost more than {MOST}:\n{}", too_much.join("\n"));
+    assert!(too_much.is_empty(), "cost more than {COST_LIMIT}:\n{}", too_much.join("\n"));
     for (number, (beginning, _)) in EXCEPTIONS.iter().enumerate() {
         assert!(needed.contains(&number), "this exception is not needed any more: {beginning}");
     }
 }
 
-/// The indexes of what is open, by name, each with its first column.
+/// The partial indexes of open rows, by name, each with its first column.
 type Partial = BTreeMap<String, String>;
 
-/// What a plan reads from beginning to end: partial indexes, and whole tables that keep what is over.
+/// Collects what a plan reads completely: partial indexes, and tables of [`HISTORY`].
 fn read_whole(plan: &Value, partial: &Partial, found: &mut BTreeSet<String>) {
     let text = |field: &str| plan[field].as_str().unwrap_or_default();
     if let Some(first) = partial.get(text("Index Name")) {
@@ -311,7 +305,7 @@ async fn only_passes_read_all_that_is_open(_: PgPoolOptions, connect: PgConnectO
             None => wrong.push(format!("{found:?}: {text}")),
         }
     }
-    assert!(wrong.is_empty(), "read all that is open:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "read all open rows:\n{}", wrong.join("\n"));
     for (number, (beginning, _)) in READ_ALL.iter().enumerate() {
         assert!(needed.contains(&number), "this exception is not needed any more: {beginning}");
     }

@@ -1,4 +1,5 @@
-//! Failovers as clients see them: a primary that turns read-only, and a proxy that shows a standby for a while.
+//! Failovers from the view of clients: a primary that becomes read-only, and a proxy that leads to a standby for a
+//! while.
 
 use std::{fs, path::Path, process::Command};
 
@@ -24,10 +25,10 @@ const WRITABLE: &str = "do $$ begin
     execute format('alter database %I reset default_transaction_read_only', current_database()); end $$";
 const END_SESSIONS: &str = "select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()";
-/// Seen on LiveKit too long ago for a token.
+/// Makes the last observation of each room too old for a token.
 const STALE: &str = "update livekit_rooms set confirmed_at = app_now() - interval '1 minute'";
 
-/// A session that stays as it is; the setting counts for new ones.
+/// A session that was opened before a setting is changed: the setting applies only to later ones.
 async fn outside(connect: &PgConnectOptions) -> PgConnection {
     PgConnection::connect_with(connect).await.unwrap()
 }
@@ -42,26 +43,26 @@ fn token_of(id: &str) -> String {
 
 /// The state of each service's database, and whether the process is ready.
 async fn readiness(replica: &Replica) -> (StatusCode, Value) {
-    replica.get("nobody", "/readyz").await
+    replica.get("reader", "/readyz").await
 }
 
 /// Waits until the databases of these services, and of no others, are down.
 async fn are_down(replica: &Replica, services: &[&str]) {
     testkit::eventually("readiness follows", || async {
         let (status, report) = readiness(replica).await;
-        let as_told = ["booking", "room-lifecycle", "token", "sync"].into_iter().all(|service| {
+        let matches = ["booking", "room-lifecycle", "token", "sync"].into_iter().all(|service| {
             let database = &report["dependencies"][format!("{service} database")];
             let is_down = services.contains(&service);
             database["state"] == if is_down { "down" } else { "up" }
                 && database["problem"].as_str() == is_down.then_some("the database is read-only")
         });
         let expected = if services.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        if as_told && status == expected { Ok(()) } else { Err(report) }
+        if matches && status == expected { Ok(()) } else { Err(report) }
     })
     .await;
 }
 
-/// Everything that writes is refused as an outage, never as a failure of ours.
+/// Checks that all writes are refused with `database_unavailable`, never as an internal error.
 async fn writes_are_refused(replica: &Replica, id: &str) {
     for (method, path, body) in [
         (Method::POST, "/api/v1/live/rooms".to_owned(), json!({"title": "On air"})),
@@ -78,7 +79,7 @@ async fn writes_are_refused(replica: &Replica, id: &str) {
     assert!(refused["retry_after"].as_u64().is_some(), "{refused}");
 }
 
-/// Books as soon as that is possible, without help.
+/// Waits until writes work again without a restart.
 async fn writes_work(replica: &Replica, minutes: i64) {
     testkit::eventually("writes work", || async {
         match replica.try_book("una", "gus", minutes).await {
@@ -108,20 +109,20 @@ async fn read_only_primary_refuses_writes_and_issues_tokens(_: PgPoolOptions, co
     run(&mut outside, END_SESSIONS).await;
     are_down(&replica, &["booking", "room-lifecycle", "sync"]).await;
     writes_are_refused(&replica, &id).await;
-    for person in ["gus", "una"] {
+    for user in ["gus", "una"] {
         run(&mut outside, STALE).await;
-        let (status, issued) = replica.get(person, &token_of(&id)).await;
-        assert_eq!(status, StatusCode::OK, "{person}: {issued}");
+        let (status, issued) = replica.get(user, &token_of(&id)).await;
+        assert_eq!(status, StatusCode::OK, "{user}: {issued}");
     }
     assert_eq!(replica.get("gus", &format!("/api/bookings/{id}")).await.0, StatusCode::OK, "reads work");
 
-    run(&mut outside, WRITABLE).await; // the sessions of that time are left as they are
+    run(&mut outside, WRITABLE).await; // open sessions stay read-only
     writes_work(&replica, 300).await;
     are_down(&replica, &[]).await;
     assert_eq!(replica.stop().await, 0, "no background task panicked");
 }
 
-/// Two servers with the same data: the first one takes writes, the other one is a standby.
+/// Two servers with the same data: the first one accepts writes, the second one is a standby.
 struct Pair {
     primary: (Postgres, PgConnectOptions),
     standby: (Postgres, PgConnectOptions),
@@ -150,7 +151,7 @@ async fn pair(folder: &Path) -> anyhow::Result<Pair> {
 }
 
 #[tokio::test]
-async fn standby_behind_the_address_costs_only_its_time() {
+async fn service_recovers_when_the_address_led_to_a_standby() {
     let folder = open_directory();
     let Ok(Pair { primary, standby }) = pair(folder.path()).await.inspect_err(|error| {
         println!("skipped: no two Postgres servers can be started here: {error:#}");

@@ -1,4 +1,4 @@
-//! Who may write what: the catalogue against the table of docs/architecture.md.
+//! Which role may write which table: compares the catalogue with the table of docs/architecture.md.
 
 use std::collections::BTreeMap;
 
@@ -31,11 +31,12 @@ const WRITES: [(&str, &[&str]); 4] = [
     ("greenroom_sync", &["community_live_streams", "live_stream_dirty"]),
     ("greenroom_token", &[]),
 ];
-/// Beyond that: room-lifecycle tells admins about rooms that failed.
+/// Further inserts: room-lifecycle notifies admins of rooms that failed.
 const INSERTS: [(&str, &str); 1] = [("greenroom_room_lifecycle", "notifications")];
 
-/// What roles have that were made after the migrations: all that they were given by those is taken away before.
-async fn grant_anew(pool: &PgPool) {
+/// Gives roles the rights that roles created after the migrations would have. What the migrations granted them is
+/// revoked first.
+async fn reset_grants(pool: &PgPool) {
     sqlx::raw_sql(
         "do $$ declare role text; begin
              for role in select rolname from pg_roles where rolname like 'greenroom\\_%' loop
@@ -53,7 +54,7 @@ async fn grant_anew(pool: &PgPool) {
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn each_service_may_write_its_own_tables_and_read_all(pool: PgPool) {
-    grant_anew(&pool).await;
+    reset_grants(&pool).await;
     let rows = sqlx::query!(
         r#"select r.rolname::text as "role!", c.relname::text as "table!",
                   has_table_privilege(r.oid, c.oid, 'select') as "reads!",
@@ -76,7 +77,7 @@ async fn each_service_may_write_its_own_tables_and_read_all(pool: PgPool) {
     }
     let tables: Vec<String> =
         found.keys().filter(|(role, _)| role == "greenroom_sync").map(|(_, t)| t.clone()).collect();
-    assert!(tables.len() >= 10, "the roles are there: {tables:?}");
+    assert!(tables.len() >= 10, "roles are missing: {tables:?}");
     let mut expected = BTreeMap::new();
     for (role, writes) in WRITES {
         for table in &tables {
@@ -88,10 +89,10 @@ async fn each_service_may_write_its_own_tables_and_read_all(pool: PgPool) {
     assert_eq!(found, expected);
 }
 
-/// `greenroom_legacy`: the listing, and in it the columns that only old clients write.
+/// `greenroom_legacy` reads the listing and writes only the columns that old clients write.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn old_clients_read_the_listing_and_write_their_own_columns_of_it_alone(pool: PgPool) {
-    grant_anew(&pool).await;
+async fn old_clients_write_only_their_columns_of_the_listing(pool: PgPool) {
+    reset_grants(&pool).await;
     let may = sqlx::query!(
         r#"select c.relname::text as "table!", has_table_privilege(r.oid, c.oid, 'select') as "reads!",
                   has_table_privilege(r.oid, c.oid, 'insert, update, delete, truncate, trigger') as "more!",
@@ -118,7 +119,7 @@ async fn old_clients_read_the_listing_and_write_their_own_columns_of_it_alone(po
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn each_service_may_use_what_its_statements_call(pool: PgPool) {
-    grant_anew(&pool).await;
+    reset_grants(&pool).await;
     let may = sqlx::query_scalar!(
         r#"select concat_ws(' ', r.rolname,
                       case when has_sequence_privilege(r.oid, 'live_stream_version', 'usage') then 'counts' end,
@@ -139,7 +140,7 @@ async fn each_service_may_use_what_its_statements_call(pool: PgPool) {
     assert_eq!(may, expected);
 }
 
-/// What PUBLIC may do with relations, columns, sequences and functions of ours.
+/// The rights of PUBLIC on our relations, columns, sequences and functions.
 async fn rights_of_public(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar!(
         r#"select what || ' ' || privilege as "right!" from (
@@ -163,9 +164,9 @@ async fn rights_of_public(pool: &PgPool) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn public_has_no_right_on_anything_of_ours(pool: PgPool) {
+async fn public_has_no_rights(pool: PgPool) {
     assert_eq!(rights_of_public(&pool).await, Vec::<String>::new());
-    // Nor on what later migrations make.
+    // Nor on objects that later migrations create.
     sqlx::raw_sql(
         "create table later (id bigint generated always as identity);
          create view later_still as select * from later;
@@ -179,7 +180,7 @@ async fn public_has_no_right_on_anything_of_ours(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rights_given_to_public_are_taken_back_by_migrate(pool: PgPool) {
+async fn migrate_revokes_rights_of_public(pool: PgPool) {
     sqlx::raw_sql(
         "grant select on all tables in schema public to public; grant update (title) on sessions to public;
          grant usage on all sequences in schema public to public;
@@ -189,7 +190,7 @@ async fn rights_given_to_public_are_taken_back_by_migrate(pool: PgPool) {
     .await
     .unwrap();
     assert!(rights_of_public(&pool).await.len() > 20);
-    grant_anew(&pool).await;
+    reset_grants(&pool).await;
     assert_eq!(rights_of_public(&pool).await, Vec::<String>::new());
 }
 
@@ -201,10 +202,10 @@ async fn act_as(pool: &PgPool, role: &str, statement: &str) -> sqlx::Result<()> 
     transaction.rollback().await
 }
 
-/// Without PUBLIC: what views, defaults and triggers call is granted by name.
+/// PUBLIC has no rights, so the functions that views, defaults and triggers call are granted by name.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn roles_may_call_what_their_statements_need(pool: PgPool) {
-    grant_anew(&pool).await;
+    reset_grants(&pool).await;
     let room = testkit::seed::live::live_room(&pool, "una").await;
     testkit::seed::live::live_session(&pool, &room, domain::LiveStatus::Live).await;
     testkit::seed::booking(&pool, testkit::seed::State::OpenNow).await;

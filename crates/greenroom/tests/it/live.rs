@@ -1,4 +1,4 @@
-//! Live rooms end to end: go live, be listed, meet, end; by the real services, whatever fails.
+//! Live rooms end to end with the real services: go live, be listed, join, end, and recover from failures.
 
 use futures::future::join_all;
 use reqwest::StatusCode;
@@ -18,18 +18,18 @@ async fn room_of(replica: &Replica, host: &str) -> String {
 }
 
 async fn go_live(replica: &Replica, host: &str, room: &str) -> Value {
-    let (path, wish) = (format!("{room}/sessions"), json!({"session_title": "Evening"}));
-    let (status, told) = replica.insist(host, &path, Some(wish)).await;
-    assert!(status.is_success(), "{status}: {told}");
-    told
+    let (path, body) = (format!("{room}/sessions"), json!({"session_title": "Evening"}));
+    let (status, answer) = replica.insist(host, &path, Some(body)).await;
+    assert!(status.is_success(), "{status}: {answer}");
+    answer
 }
 
-/// The status under which the listing has the room, as everybody reads it.
+/// The room's status in the listing that all users read.
 async fn listed(replica: &Replica, room: &str) -> Option<String> {
-    let (status, told) = replica.get("reader", "/api/v1/live/streams").await;
-    assert_eq!(status, StatusCode::OK, "{told}");
+    let (status, answer) = replica.get("reader", "/api/v1/live/streams").await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
     let id = room.rsplit('/').next();
-    let rows = told["streams"].as_array().unwrap();
+    let rows = answer["streams"].as_array().unwrap();
     rows.iter().find(|row| row["id"].as_str() == id).map(|row| row["status"].as_str().unwrap().to_owned())
 }
 
@@ -42,7 +42,7 @@ async fn eventually_listed(replica: &Replica, room: &str, wanted: &str) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_session_is_listed_joined_and_over_for_everybody(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn live_session_is_listed_joined_and_ended(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let (one, other) = (world.replica().await, world.replica().await);
     let room = room_of(&one, "una").await;
@@ -61,13 +61,13 @@ async fn a_session_is_listed_joined_and_over_for_everybody(_: PgPoolOptions, con
     assert_eq!((host["role"].as_str(), viewer["role"].as_str()), (Some("host"), Some("guest")));
     assert_eq!(world.validate(viewer["token"].as_str().unwrap()).await.0, StatusCode::OK);
 
-    let (status, told) = other.post("gus", &format!("{room}/end"), json!({})).await;
-    assert_eq!((status, told["error"].as_str()), (StatusCode::FORBIDDEN, Some("NOT_HOST")));
+    let (status, answer) = other.post("gus", &format!("{room}/end"), json!({})).await;
+    assert_eq!((status, answer["error"].as_str()), (StatusCode::FORBIDDEN, Some("NOT_HOST")));
     let (status, ended) = other.post("una", &format!("{room}/end"), json!({})).await;
     assert_eq!((status, ended["room"]["status"].as_str()), (StatusCode::OK, Some("idle")));
-    let (status, told) = one.get("gus", &format!("{room}/access-token")).await;
-    assert_eq!((status, told["error"].as_str()), (StatusCode::CONFLICT, Some("ROOM_NOT_ACTIVE")));
-    assert_eq!(told["ok"], false);
+    let (status, answer) = one.get("gus", &format!("{room}/access-token")).await;
+    assert_eq!((status, answer["error"].as_str()), (StatusCode::CONFLICT, Some("ROOM_NOT_ACTIVE")));
+    assert_eq!(answer["ok"], false);
     eventually_listed(&one, &room, "ended").await;
     testkit::eventually("an old token opens nothing", || async {
         let (status, _) = world.validate(viewer["token"].as_str().unwrap()).await;
@@ -78,21 +78,18 @@ async fn a_session_is_listed_joined_and_over_for_everybody(_: PgPoolOptions, con
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_hundred_clicks_on_go_live_over_two_replicas_make_one_session(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn concurrent_go_live_over_two_replicas_makes_one_session(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replicas = [world.replica().await, world.replica().await];
     let room = room_of(&replicas[0], "una").await;
     let clicks = (0..100).map(|n| go_live(&replicas[n % 2], "una", &room));
-    let told = join_all(clicks).await;
-    let session = &told[0]["session"]["id"];
-    assert!(session.is_string() && told.iter().all(|told| told["session"]["id"] == *session));
+    let answers = join_all(clicks).await;
+    let session = &answers[0]["session"]["id"];
+    assert!(session.is_string() && answers.iter().all(|answer| answer["session"]["id"] == *session));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn going_live_heals_what_a_hand_broke(pool: PgPool) {
+async fn go_live_repairs_manual_edits(pool: PgPool) {
     let mut world = World::new(&pool.connect_options()).await;
     let replica = world.replica().await;
     let room = room_of(&replica, "una").await;
@@ -103,16 +100,16 @@ async fn going_live_heals_what_a_hand_broke(pool: PgPool) {
         replica.post("una", &format!("{room}/end"), json!({})).await;
     }
     sqlx::query!("update live_rooms set status = 'live'").execute(&pool).await.unwrap();
-    testkit::eventually("a pass heals it too", || async {
-        let (_, told) = replica.get("una", &room).await;
-        let status = told["room"]["status"].as_str().unwrap().to_owned();
+    testkit::eventually("a pass repairs it too", || async {
+        let (_, answer) = replica.get("una", &room).await;
+        let status = answer["room"]["status"].as_str().unwrap().to_owned();
         if status == "idle" { Ok(()) } else { Err(status) }
     })
     .await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_session_goes_on_when_livekit_loses_its_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn live_session_continues_when_livekit_loses_its_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let room = room_of(&replica, "una").await;

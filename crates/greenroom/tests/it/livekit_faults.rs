@@ -1,5 +1,5 @@
-//! LiveKit down, hanging, refusing, failing after the effect, restarted: at booking, at join, at the end. The
-//! booking never fails for it, the caller is told, and the passes finish what was begun.
+//! Faults of LiveKit at booking, at join and at the end: it is down, hangs, refuses, fails after the effect, or
+//! restarts. Bookings succeed, callers get an answer that names the fault, and passes finish the work.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ fn rooms_of(livekit: &LiveKitDev, id: &str) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_booking_never_fails_because_of_livekit(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn booking_succeeds_when_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     if world.stand_in().is_none() {
         return;
@@ -42,7 +42,7 @@ async fn a_booking_never_fails_because_of_livekit(_: PgPoolOptions, connect: PgC
     for (how, fault) in faults() {
         livekit.faults().set("CreateRoom", fault);
         let (status, booked) = replica.try_book(&format!("una {how}"), "gus", 1).await;
-        // Each guest meets once: the next round books him an hour later.
+        // The guest is free again for the next booking: this one is ended below.
         assert_eq!(status, StatusCode::CREATED, "{how}: {booked}");
         assert_eq!(booked["data"]["room"]["status"], "pending", "{how}: {booked}");
         livekit.faults().clear();
@@ -55,15 +55,12 @@ async fn a_booking_never_fails_because_of_livekit(_: PgPoolOptions, connect: PgC
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn who_joins_while_livekit_fails_is_told_so_and_gets_in_when_it_is_back(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn join_is_503_until_livekit_recovers(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     if world.stand_in().is_none() {
         return;
     }
-    world.services.room.pass_period = Duration::from_hours(1); // nobody but the caller has the room made
+    world.services.room.pass_period = Duration::from_hours(1); // only the caller's request creates the room
     let replica = world.replica().await;
     let livekit = world.stand_in().unwrap();
     for (how, fault) in faults() {
@@ -88,7 +85,7 @@ async fn who_joins_while_livekit_fails_is_told_so_and_gets_in_when_it_is_back(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_end_is_an_end_even_while_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn end_succeeds_when_livekit_fails(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     if world.stand_in().is_none() {
         return;
@@ -113,7 +110,7 @@ async fn an_end_is_an_end_even_while_livekit_fails(_: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_token_after_a_lost_room_opens_a_new_generation(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn token_after_a_lost_room_opens_a_new_generation(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     world.services.room.pass_period = Duration::from_hours(1);
     let (one, other) = (world.replica().await, world.replica().await);
@@ -132,7 +129,7 @@ async fn the_token_after_a_lost_room_opens_a_new_generation(_: PgPoolOptions, co
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_hundred_at_a_missing_room_make_one_room(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn concurrent_joins_of_a_missing_room_make_one_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = Arc::new(world.replica().await);
     let id = replica.book("una", "gus", 1).await;

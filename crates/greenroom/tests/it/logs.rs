@@ -1,4 +1,4 @@
-//! What operators find in the log, without an OTLP endpoint.
+//! The log lines that operators find, without an OTLP endpoint.
 
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -9,7 +9,7 @@ use crate::processes::{Processes, Service, bearer};
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// The one line with this message that `is` picks.
+/// The only line with this message for which `is` holds.
 async fn line(service: &Service, message: &str, is: impl Fn(&Value) -> bool) -> Value {
     let lines = eventually(message, || {
         let lines: Vec<Value> = service.logged(message).into_iter().filter(&is).collect();
@@ -21,7 +21,7 @@ async fn line(service: &Service, message: &str, is: impl Fn(&Value) -> bool) -> 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_request_is_one_line_in_each_process(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn request_is_one_line_in_each_process(_: PgPoolOptions, connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
     let booked = all.book("hanna", &[("traceparent", PARENT), ("x-request-id", "req-1")]).await;
     assert_eq!(booked.status(), 201);
@@ -48,7 +48,7 @@ async fn a_request_is_one_line_in_each_process(_: PgPoolOptions, connect: PgConn
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn room_creation_is_an_event_once(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn room_creation_is_recorded_as_one_event(pool: PgPoolOptions, connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
     assert_eq!(all.book("hanna", &[]).await.status(), 201);
     let pool = pool.connect_with(connect).await.unwrap();
@@ -65,7 +65,7 @@ async fn room_creation_is_an_event_once(pool: PgPoolOptions, connect: PgConnectO
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refused_tokens_say_why_and_are_not_logged(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn refused_token_is_logged_by_reason_without_the_token(_: PgPoolOptions, connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
     let wrong = [
         ("issuer", json!({"iss": "https://other.example"}), "https://other.example"),
@@ -132,7 +132,7 @@ async fn missing_recording_output_is_named(_: PgPoolOptions, connect: PgConnectO
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn refusals_at_the_edge_have_their_line(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn refusals_at_the_edge_are_logged(_: PgPoolOptions, connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[("CORS_ORIGINS", "https://app.example")]).await;
     let url = |path: &str| format!("{}{path}", all.gateway.url);
     let preflight = all
@@ -163,7 +163,7 @@ async fn refusals_at_the_edge_have_their_line(_: PgPoolOptions, connect: PgConne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn event_stream_is_a_line_of_its_trace_when_it_ends(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn event_stream_is_logged_in_its_trace_when_it_ends(_: PgPoolOptions, connect: PgConnectOptions) {
     let all = Processes::start(&connect, &[]).await;
     let stream = all.client.get(format!("{}/api/v1/live/streams/events", all.gateway.url));
     let stream = stream.bearer_auth(bearer("hanna", &json!({}))).header("x-request-id", "stream");

@@ -1,11 +1,11 @@
-//! The executable as a person or an orchestrator meets it, and everything in one process for end-to-end tests
+//! Tests of the executable, as people and orchestrators run it, and end-to-end tests with all services in one process
 //! ([`world`]).
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test stops where its ground is missing"
+    reason = "a test stops where its fixture is missing"
 )]
 
 mod access;
@@ -19,7 +19,6 @@ mod doctor;
 mod estimates;
 mod failover;
 mod grants;
-mod inside;
 mod live;
 mod livekit_faults;
 mod logs;
@@ -30,16 +29,17 @@ mod migrate;
 mod model;
 mod nests;
 mod output;
+mod participants;
 mod processes;
 mod program;
 mod races;
 mod recording;
 mod repair;
 mod repair_live;
+mod request_ids;
 mod rtc_port;
 mod serve;
 mod settings;
-mod story;
 mod texts;
 mod traces;
 mod up;

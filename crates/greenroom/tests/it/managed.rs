@@ -1,5 +1,5 @@
-//! Managed Postgres: the owner of the database is no superuser and may not create roles; an administrator created the
-//! roles before.
+//! Managed Postgres: the owner of the database is not a superuser and may not create roles. An administrator has
+//! created them.
 
 use chassis::db::Settings;
 use reqwest::{Method, StatusCode};
@@ -18,14 +18,14 @@ use crate::{
 const OWNER: &str = "greenroom_test_owner";
 const PASSWORD: &str = "only-for-tests";
 
-/// What an administrator does.
+/// Runs a statement as an administrator.
 async fn administer(connect: &PgConnectOptions, statement: &str) {
     let pool = PgPool::connect_with(connect.clone()).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&pool).await.unwrap();
     pool.close().await;
 }
 
-/// The database as its new owner reaches it.
+/// Gives the database a new owner. Returns the owner's connection options.
 async fn owned(connect: &PgConnectOptions) -> PgConnectOptions {
     administer(connect, include_str!("../../../../deploy/postgres/roles.sql")).await;
     let database = connect.get_database().unwrap();
@@ -34,7 +34,7 @@ async fn owned(connect: &PgConnectOptions) -> PgConnectOptions {
     connect.clone().username(OWNER).password(PASSWORD)
 }
 
-/// A login without any right, created unless it exists: roles belong to the cluster, and other tests may create it at the
+/// Creates a login without any right unless it exists. Roles belong to the cluster, so other tests may create it at the
 /// same time.
 fn create_login(name: &str, then: &str) -> String {
     format!(
@@ -50,13 +50,13 @@ async fn migrate(connect: &PgConnectOptions, environment: &[(&str, &str)]) {
     let url = connect.to_url_lossy().to_string();
     let mut environment = environment.to_vec();
     environment.push(("DATABASE_URL", &url));
-    let said = greenroom(&["migrate"], &environment).await;
-    assert_eq!(said.code, 0, "{}", said.err);
-    assert!(!said.err.contains("WARN"), "{}", said.err);
+    let result = greenroom(&["migrate"], &environment).await;
+    assert_eq!(result.code, 0, "{}", result.err);
+    assert!(!result.err.contains("WARN"), "{}", result.err);
 }
 
-/// A booking with its tokens, a live session and its listing.
-async fn play(replica: &Replica) {
+/// Books a meeting with its tokens, ends it, and starts a live session that is listed.
+async fn exercise(replica: &Replica) {
     let session = replica.book("ada", "bob", 10).await;
     for user in ["ada", "bob"] {
         assert!(replica.admit(user, &session).await["token"].is_string());
@@ -88,10 +88,10 @@ async fn owner_without_superuser_migrates_and_serves(_: PgPoolOptions, connect: 
     let owner = owned(&connect).await;
     assert_powerless(&owner).await;
     migrate(&owner, &[("JOIN_OPENS_BEFORE", "20min")]).await;
-    migrate(&owner, &[("JOIN_OPENS_BEFORE", "25min")]).await; // everything is there already
+    migrate(&owner, &[("JOIN_OPENS_BEFORE", "25min")]).await; // everything exists already
     let mut world = World::new(&owner).await;
     let replica = world.replica().await;
-    play(&replica).await;
+    exercise(&replica).await;
 
     let livekit = &world.services.room.livekit;
     let url = owner.to_url_lossy().to_string();
@@ -111,14 +111,14 @@ async fn owner_without_superuser_migrates_and_serves(_: PgPoolOptions, connect: 
         &["repair", "orphans", "--yes"],
         &["repair", "adopt"],
     ] {
-        let said = greenroom(command, &environment).await;
-        assert_eq!(said.code, 0, "{command:?}: {}{}", said.out, said.err);
+        let result = greenroom(command, &environment).await;
+        assert_eq!(result.code, 0, "{command:?}: {}{}", result.out, result.err);
     }
     replica.stop().await;
 }
 
 #[sqlx::test(migrations = false)]
-async fn services_serve_with_logins_of_their_own(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn services_serve_with_their_own_logins(_: PgPoolOptions, connect: PgConnectOptions) {
     let owner = owned(&connect).await;
     migrate(&owner, &[]).await;
     let mut world = World::new(&connect).await;
@@ -136,6 +136,6 @@ async fn services_serve_with_logins_of_their_own(_: PgPoolOptions, connect: PgCo
         *database = Settings { url: SecretString::from(url), ..database.clone() };
     }
     let replica = world.replica().await;
-    play(&replica).await;
+    exercise(&replica).await;
     replica.stop().await;
 }

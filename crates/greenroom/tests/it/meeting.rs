@@ -1,4 +1,4 @@
-//! The main job on real input: book, meet in a room that exists, be refused with a reason, end.
+//! Meetings end to end: book, meet in a room that exists, get refusals with a reason, end.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -10,10 +10,7 @@ use sqlx::{
 use crate::world::World;
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_and_guest_meet_in_one_room_whichever_replica_they_ask(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn host_and_guest_meet_in_one_room_over_two_replicas(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let (one, other) = (world.replica().await, world.replica().await);
     let id = one.book("una", "gus", 1).await;
@@ -33,12 +30,12 @@ async fn host_and_guest_meet_in_one_room_whichever_replica_they_ask(
     let (status, gone) = one.get("gus", &path).await;
     assert_eq!((status, gone["code"].as_str()), (StatusCode::GONE, Some("meeting_ended")));
     let (status, _) = world.validate(guest["token"].as_str().unwrap()).await;
-    assert_eq!(status, StatusCode::NOT_FOUND, "the room is gone, an old token opens nothing");
+    assert_eq!(status, StatusCode::NOT_FOUND, "the room is deleted, and an old token opens nothing");
     assert_eq!((one.stop().await, other.stop().await), (0, 0), "no background task panicked");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_cannot_join_is_told_why(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn refused_join_names_its_reason(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let (soon, later) = (replica.book("una", "gus", 1).await, replica.book("una", "gus", 24 * 60).await);
@@ -63,10 +60,7 @@ async fn whoever_cannot_join_is_told_why(_: PgPoolOptions, connect: PgConnectOpt
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_kicked_guest_gets_no_token_and_an_old_one_lets_him_in_for_seconds_at_most(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn kicked_guest_gets_no_token_and_an_old_one_is_removed(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let id = replica.book("una", "gus", 1).await;
@@ -83,7 +77,7 @@ async fn a_kicked_guest_gets_no_token_and_an_old_one_lets_him_in_for_seconds_at_
     let (status, refused) = replica.get("gus", &format!("/api/sessions/{id}/livekit/access-token")).await;
     assert_eq!((status, refused["code"].as_str()), (StatusCode::FORBIDDEN, Some("kicked")));
     if let Some(livekit) = &world.livekit {
-        livekit.server.set_webhook_urls(Vec::new()); // and nobody tells us
+        livekit.server.set_webhook_urls(Vec::new()); // no webhook reports the join
     }
     world.join_and_be_removed(token).await;
     replica.admit("una", &id).await;
@@ -102,8 +96,8 @@ async fn attendance_moves_the_booking_on(_: PgPoolOptions, connect: PgConnectOpt
     })
     .await;
     let (_, status) = replica.get("gus", &format!("/api/sessions/{id}/livekit/status")).await;
-    let people = status["data"]["participants"].as_array().unwrap();
-    let una = people.iter().find(|person| person["userId"] == "una").unwrap();
+    let participants = status["data"]["participants"].as_array().unwrap();
+    let una = participants.iter().find(|one| one["userId"] == "una").unwrap();
     assert_eq!((una["role"].as_str(), una["status"].as_str()), (Some("host"), Some("joined")));
     let (status, refused) = replica
         .ask("una", Method::PATCH, &format!("/api/bookings/{id}"), Some(json!({"durationMinutes": 60})))
@@ -112,7 +106,7 @@ async fn attendance_moves_the_booking_on(_: PgPoolOptions, connect: PgConnectOpt
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_nobody_made_opens_for_nobody(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn old_token_does_not_create_a_missing_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let id = replica.book("una", "gus", 1).await;

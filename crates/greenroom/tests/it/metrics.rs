@@ -1,4 +1,4 @@
-//! docs/metrics.md, the code and `/metrics` say the same.
+//! docs/metrics.md, the code and `/metrics` have the same metrics.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,7 @@ fn documented() -> BTreeSet<&'static str> {
     rows.filter_map(|row| row.split('`').next()).collect()
 }
 
-/// Names that follow `macro(` in the sources of what runs.
+/// Collects the names that follow `needle` in the sources of the services.
 fn in_source(needle: &str, found: &mut BTreeSet<String>) {
     fn visit(path: &Path, needle: &str, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(path).unwrap() {
@@ -92,7 +92,7 @@ fn every_task_has_a_panic_counter() {
     assert!(missing.is_empty(), "tasks without a panic counter: {missing:?}");
 }
 
-/// The names and series of a text of `/metrics`; each has HELP and TYPE.
+/// The names and series in a text of `/metrics`. Checks that each has HELP and TYPE.
 fn exposed(text: &str) -> BTreeMap<String, Vec<String>> {
     let mut series: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut helped = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! `greenroom migrate`, on an empty database of its own for each test.
+//! `greenroom migrate`. Each test has its own empty database.
 
 use chassis::db::MIGRATOR;
 use sqlx::{
@@ -7,9 +7,9 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::program::{Said, greenroom};
+use crate::program::{CommandResult, greenroom};
 
-async fn migrate(connect: &PgConnectOptions, environment: &[(&str, &str)]) -> Said {
+async fn migrate(connect: &PgConnectOptions, environment: &[(&str, &str)]) -> CommandResult {
     let url = connect.to_url_lossy().to_string();
     let mut environment = environment.to_vec();
     environment.push(("DATABASE_URL", &url));
@@ -26,26 +26,26 @@ async fn migrating_twice_applies_once(_: PgPoolOptions, connect: PgConnectOption
 }
 
 #[sqlx::test(migrations = false)]
-async fn two_at_once_are_safe(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn concurrent_migrations_both_succeed(_: PgPoolOptions, connect: PgConnectOptions) {
     let (one, other) = tokio::join!(migrate(&connect, &[]), migrate(&connect, &[]));
     assert_eq!((one.code, other.code), (0, 0), "{}\n{}", one.err, other.err);
 }
 
 #[sqlx::test(migrations = false)]
-async fn the_join_windows_are_stored_where_everybody_reads_them(_: PgPoolOptions, connect: PgConnectOptions) {
-    let said = migrate(&connect, &[("JOIN_OPENS_BEFORE", "20min"), ("JOIN_CLOSES_AFTER", "90min")]).await;
-    assert_eq!(said.code, 0, "{}", said.err);
+async fn join_windows_are_stored_in_the_database(_: PgPoolOptions, connect: PgConnectOptions) {
+    let result = migrate(&connect, &[("JOIN_OPENS_BEFORE", "20min"), ("JOIN_CLOSES_AFTER", "90min")]).await;
+    assert_eq!(result.code, 0, "{}", result.err);
     let pool = PgPool::connect_with(connect.clone()).await.unwrap();
     assert_eq!(window(&pool).await, ["00:20:00", "01:30:00"]);
 
-    // What is not given stays.
-    let said = migrate(&connect, &[("JOIN_OPENS_BEFORE", ""), ("JOIN_CLOSES_AFTER", "3h")]).await;
-    assert_eq!(said.code, 0, "{}", said.err);
+    // A window that is not given keeps its stored value.
+    let result = migrate(&connect, &[("JOIN_OPENS_BEFORE", ""), ("JOIN_CLOSES_AFTER", "3h")]).await;
+    assert_eq!(result.code, 0, "{}", result.err);
     assert_eq!(window(&pool).await, ["00:20:00", "03:00:00"]);
 }
 
-/// How long before its start a booking of 30 min opens, and how long after it it closes: by the table function, by the
-/// scalar functions and by the view.
+/// How long before its start a booking of 30 min opens, and how long after its start it closes. The table function, the
+/// scalar functions and the view must agree.
 async fn window(executor: impl PgExecutor<'_>) -> [String; 2] {
     let mut windows = sqlx::query!(
         r#"with booking as (select timestamptz '2030-01-01 12:00Z' as start)
@@ -76,7 +76,7 @@ async fn add_booking(pool: &PgPool) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn changed_window_counts_for_the_next_statement(pool: PgPool) {
+async fn changed_window_applies_to_the_next_statement(pool: PgPool) {
     add_booking(&pool).await;
     let mut connection = pool.acquire().await.unwrap();
     assert_eq!(window(&mut *connection).await, ["00:15:00", "02:00:00"]);
@@ -104,7 +104,7 @@ async fn explain(pool: &PgPool, statement: &str) -> String {
     plan.join("\n")
 }
 
-/// A function that is not inlined, or a setting that is read for each row, would be a price for each row.
+/// A function that is not inlined, or a setting that is read for each row, would cost time for each row.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn window_is_inlined_and_its_settings_are_read_once(pool: PgPool) {
     add_booking(&pool).await;
@@ -121,7 +121,7 @@ async fn window_is_inlined_and_its_settings_are_read_once(pool: PgPool) {
     assert!(plan.contains("InitPlan") && !scan.contains("join_setting"), "{plan}");
 }
 
-/// The migrations up to this one, as an earlier version of the program applied them.
+/// Applies the migrations up to this version, as an earlier version of the program did.
 async fn migrate_up_to(connect: &PgConnectOptions, version: i64) -> PgPool {
     let earlier = MIGRATOR.iter().filter(|migration| migration.version <= version).cloned().collect();
     let pool = PgPool::connect_with(connect.clone()).await.unwrap();
@@ -142,8 +142,8 @@ async fn windows_of_earlier_versions_are_kept(_: PgPoolOptions, connect: PgConne
     .await
     .unwrap();
     add_booking(&pool).await;
-    let said = migrate(&connect, &[]).await;
-    assert_eq!(said.code, 0, "{}", said.err);
+    let result = migrate(&connect, &[]).await;
+    assert_eq!(result.code, 0, "{}", result.err);
     assert_eq!(window(&pool).await, ["00:20:00", "01:30:00"]);
     let left = sqlx::query_scalar!(
         r#"select count(*) as "left!" from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase
@@ -178,17 +178,17 @@ async fn missing_room_names_are_filled(_: PgPoolOptions, connect: PgConnectOptio
 }
 
 #[tokio::test]
-async fn a_wrong_window_is_a_problem_of_the_settings() {
+async fn invalid_window_is_a_settings_error() {
     let environment = [("DATABASE_URL", "postgres://127.0.0.1:1/x"), ("JOIN_CLOSES_AFTER", "later")];
-    let said = greenroom(&["migrate"], &environment).await;
-    assert_eq!(said.code, 2);
-    assert!(said.err.contains("JOIN_CLOSES_AFTER"), "{}", said.err);
+    let result = greenroom(&["migrate"], &environment).await;
+    assert_eq!(result.code, 2);
+    assert!(result.err.contains("JOIN_CLOSES_AFTER"), "{}", result.err);
 }
 
 #[tokio::test]
-async fn a_password_is_never_printed() {
+async fn password_is_never_printed() {
     let environment = [("DATABASE_URL", "postgres://una:hunter2@127.0.0.1:1/x"), ("RUST_LOG", "trace")];
-    let said = greenroom(&["migrate", "--wait", "0s"], &environment).await;
-    assert_eq!(said.code, 1);
-    assert!(!said.err.contains("hunter2") && !said.out.contains("hunter2"), "{}", said.err);
+    let result = greenroom(&["migrate", "--wait", "0s"], &environment).await;
+    assert_eq!(result.code, 1);
+    assert!(!result.err.contains("hunter2") && !result.out.contains("hunter2"), "{}", result.err);
 }

@@ -1,19 +1,21 @@
-//! Whatever happens, live rooms come to rest: random people do random things in live rooms over two replicas of every
-//! service while everything around them fails at random; then it is quiet, and the invariants hold (I2-I6, I8, I9).
+//! Live rooms recover from random faults. Random users make random requests in live rooms over two replicas of every
+//! service, while LiveKit, the database and the replicas fail at random. Then the faults end, and the invariants must
+//! hold (I2-I6, I8, I9).
 //!
-//! A round is one seed: people and rooms of its own, a phase in which nothing fails and answers are foretold, then
-//! phases with faults. `MODEL_SEED=7` plays that round alone, `MODEL_SECONDS` or `MODEL_ROUNDS` as many as they allow
-//! (`make soak`). Some of the people are simulated on LiveKit, others have clients with media. The seed and who is inside by then decide what is tried; when that is, and how parallel requests
-//! meet, is the machine's. Each step has dice of its own, so that a difference stays within its step.
+//! A round has one seed and its own users and rooms. In its first phase nothing fails and the model predicts the
+//! answers. Later phases have faults. `MODEL_SEED=7` plays only that round. `MODEL_SECONDS` and `MODEL_ROUNDS` limit
+//! the number of rounds (`make soak`). Some users are simulated on LiveKit, others have clients with media. The seed
+//! and the current participants decide what is tried. The machine decides the timing and the order of parallel
+//! requests. Each step has its own dice, so that a difference does not spread to later steps.
 
 mod acts;
 mod checks;
-mod deeds;
 mod dice;
 mod expect;
 mod faults;
+mod membership;
+mod moderation;
 mod stage;
-mod standing;
 mod tabs;
 
 use std::{
@@ -26,15 +28,15 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use self::{dice::Dice, stage::Stage};
 
-/// Rounds that are played again and again, after one that nobody has seen yet.
+/// Seeds that every run plays, after one random seed.
 const KNOWN: [u64; 2] = [1, 2];
-/// Of those few no round is begun later than this.
-const USUAL: Duration = Duration::from_secs(35);
-/// Phases of a round; in the first one nothing fails.
+/// Without settings, no round begins later than this.
+const DEFAULT_TIME: Duration = Duration::from_secs(35);
+/// Phases of a round. In the first one nothing fails.
 const PHASES: u64 = 2;
 const STEPS: u64 = 60;
 
-/// Which rounds are played, and for how long.
+/// The rounds that are played, and for how long.
 struct Budget {
     seed: Option<u64>,
     rounds: u64,
@@ -48,7 +50,9 @@ impl Budget {
         let (rounds, seconds) = (number("MODEL_ROUNDS"), number("MODEL_SECONDS").map(Duration::from_secs));
         match number("MODEL_SEED") {
             Some(seed) => Self { seed: Some(seed), rounds: rounds.unwrap_or(1), time: Duration::MAX },
-            None if rounds.is_none() && seconds.is_none() => Self { seed: None, rounds: 3, time: USUAL },
+            None if rounds.is_none() && seconds.is_none() => {
+                Self { seed: None, rounds: 3, time: DEFAULT_TIME }
+            }
             None => {
                 let (rounds, time) = (rounds.unwrap_or(u64::MAX), seconds.unwrap_or(Duration::MAX));
                 Self { seed: None, rounds, time }
@@ -63,12 +67,12 @@ impl Budget {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whatever_happens_live_rooms_come_to_rest(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn live_rooms_recover_from_random_faults(_: PgPoolOptions, connect: PgConnectOptions) {
     play(&connect, Store::Memory).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whatever_happens_beside_redis_they_come_to_rest(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn live_rooms_recover_from_random_faults_with_redis(_: PgPoolOptions, connect: PgConnectOptions) {
     play(&connect, Store::RedisLike).await;
 }
 
@@ -93,17 +97,17 @@ async fn round(stage: &mut Stage, seed: u64) {
         for step in 0..STEPS {
             let mut dice = Dice::of(seed, phase, step);
             if phase > 0 && dice.one_in(4) {
-                stage.befall(&mut dice).await;
+                stage.inject_fault(&mut dice).await;
             } else {
                 stage.step(&mut dice).await;
             }
             if dice.one_in(3) {
-                // Passes come once a second: some of them come in between.
+                // Passes run once a second: the pause lets some of them run between steps.
                 tokio::time::sleep(Duration::from_millis(20) * u32::try_from(dice.roll(12)).unwrap()).await;
             }
         }
-        stage.come_to_rest(&mut Dice::of(seed, phase, STEPS)).await;
+        stage.recover(&mut Dice::of(seed, phase, STEPS)).await;
     }
     stage.end_all().await;
-    println!("model: round MODEL_SEED={seed} went well in {:?}", started.elapsed());
+    println!("model: round MODEL_SEED={seed} passed in {:?}", started.elapsed());
 }

@@ -1,4 +1,4 @@
-//! Nests end to end, as the clients in the field call them: header by header, by the real services.
+//! Nests end to end with the real services, called with the headers of released clients.
 
 use gateway::nostr::sign::Keys;
 use livekit_api::access_token::{Claims, TokenVerifier};
@@ -10,45 +10,42 @@ use crate::world::{Replica, World};
 
 const OK: StatusCode = StatusCode::OK;
 
-/// What a token of LiveKit allows.
-fn claims(world: &World, told: &Value) -> Claims {
+/// The claims of a LiveKit token.
+fn claims(world: &World, answer: &Value) -> Claims {
     let livekit = &world.services.room.livekit;
     let secret = secrecy::ExposeSecret::expose_secret(&livekit.api_secret);
     let verifier = TokenVerifier::with_api_key(&livekit.api_key, secret);
-    verifier.verify(told["token"].as_str().expect("a token")).unwrap()
+    verifier.verify(answer["token"].as_str().expect("a token")).unwrap()
 }
 
 async fn info(replica: &Replica, nest: &str) -> Value {
-    let (status, told) = replica.nostr(None, Method::GET, &format!("{nest}/info"), None).await;
-    assert_eq!(status, OK, "{told}");
-    told
+    let (status, answer) = replica.nostr(None, Method::GET, &format!("{nest}/info"), None).await;
+    assert_eq!(status, OK, "{answer}");
+    answer
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_client_in_the_field_creates_joins_raises_mutes_leaves_and_rejoins(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn nests_client_creates_joins_raises_mutes_and_rejoins(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let (one, other) = (world.replica().await, world.replica().await);
     let (host, listener) = (Keys::generate(), Keys::generate());
     let [host_key, listener_key] = [&host, &listener].map(|keys| keys.public_key().to_hex());
 
     let wanted = json!({"relays": ["wss://relay.example.org"], "hls_stream": false});
-    let (status, made) = one.nostr(Some(&host), Method::PUT, "/api/v1/nests", Some(&wanted)).await;
-    assert_eq!(status, OK, "{made}");
+    let (status, created) = one.nostr(Some(&host), Method::PUT, "/api/v1/nests", Some(&wanted)).await;
+    assert_eq!(status, OK, "{created}");
     let ws_url = &world.services.token.livekit.ws_url;
-    assert_eq!(made["endpoints"], json!([ws_url.replacen("://", "+livekit://", 1)]));
-    assert_eq!(world.validate(made["token"].as_str().unwrap()).await.0, OK);
-    let host_claims = claims(&world, &made);
+    assert_eq!(created["endpoints"], json!([ws_url.replacen("://", "+livekit://", 1)]));
+    assert_eq!(world.validate(created["token"].as_str().unwrap()).await.0, OK);
+    let host_claims = claims(&world, &created);
     assert!(host_claims.video.can_publish == Some(true) && !host_claims.video.room_admin);
     assert_eq!(host_claims.sub, host_key);
 
-    let nest = format!("/api/v1/nests/{}", made["roomId"].as_str().unwrap());
-    let told = info(&other, &nest).await;
-    assert_eq!((&told["host"], &told["recording"]), (&json!(host_key), &json!(false)));
-    assert_eq!((&told["speakers"], &told["admins"]), (&json!([host_key]), &json!([host_key])));
-    assert!(told["link"].as_str().unwrap().starts_with("naddr1"), "{told}");
+    let nest = format!("/api/v1/nests/{}", created["roomId"].as_str().unwrap());
+    let answer = info(&other, &nest).await;
+    assert_eq!((&answer["host"], &answer["recording"]), (&json!(host_key), &json!(false)));
+    assert_eq!((&answer["speakers"], &answer["admins"]), (&json!([host_key]), &json!([host_key])));
+    assert!(answer["link"].as_str().unwrap().starts_with("naddr1"), "{answer}");
 
     let (status, guest) = other.nostr(None, Method::GET, &format!("{nest}/guest"), None).await;
     assert_eq!(status, OK, "{guest}");
@@ -64,25 +61,29 @@ async fn a_client_in_the_field_creates_joins_raises_mutes_leaves_and_rejoins(
     assert_eq!(status, OK, "{joined}");
     let joined = claims(&world, &joined);
     assert_eq!((joined.sub.as_str(), joined.video.can_publish), (listener_key.as_str(), Some(false)));
-    assert_eq!(joined.video.room, host_claims.video.room, "everybody is sent to the same room");
+    assert_eq!(joined.video.room, host_claims.video.room, "all tokens are for the same room");
 
     let path = format!("{nest}/permissions");
     let set = async |who: &Keys, body: Value| one.nostr(Some(who), Method::POST, &path, Some(&body)).await.0;
     let raise = json!({"participant": listener_key, "can_publish": true});
-    assert_eq!(set(&listener, raise.clone()).await, StatusCode::UNAUTHORIZED, "nobody raises himself");
+    assert_eq!(
+        set(&listener, raise.clone()).await,
+        StatusCode::UNAUTHORIZED,
+        "a listener cannot promote their own key"
+    );
     assert_eq!(set(&host, raise.clone()).await, StatusCode::ACCEPTED);
     assert_eq!(
         set(&host, json!({"participant": listener_key, "can_publish": true, "x": 1})).await,
         StatusCode::NO_CONTENT
     );
-    let told = info(&one, &nest).await;
-    assert!(told["speakers"].as_array().unwrap().contains(&json!(listener_key)), "{told}");
+    let answer = info(&one, &nest).await;
+    assert!(answer["speakers"].as_array().unwrap().contains(&json!(listener_key)), "{answer}");
     assert_eq!(claims(&world, &join().await.1).video.can_publish, Some(true));
 
-    // He has no microphone track: there is nothing to mute.
+    // The listener has no microphone track, so there is nothing to mute.
     let mute = json!({"participant": listener_key, "mute_microphone": true});
     assert_eq!(set(&host, mute).await, StatusCode::NO_CONTENT);
-    // A client that leaves the stage lowers itself; leaving the nest is only LiveKit's business.
+    // A client that leaves the stage demotes itself. Leaving the nest needs no request: only LiveKit handles it.
     let lower = json!({"participant": listener_key, "can_publish": false});
     assert_eq!(set(&listener, lower).await, StatusCode::ACCEPTED);
     let (status, again) = join().await;
@@ -98,10 +99,7 @@ async fn a_client_in_the_field_creates_joins_raises_mutes_leaves_and_rejoins(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_signature_changes_something_once_whichever_replica_sees_it(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn signature_is_accepted_once_over_two_replicas(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let (one, other) = (world.replica().await, world.replica().await);
     let host = Keys::generate();
@@ -116,26 +114,23 @@ async fn a_signature_changes_something_once_whichever_replica_sees_it(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_nest_is_diagnosed_for_anybody_and_repaired_for_its_host_by_his_key_alone(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn nest_is_repaired_only_for_the_key_of_its_host(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let (host, stranger) = (Keys::generate(), Keys::generate());
-    let (_, made) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
-    let path = format!("/api/v1/diagnostics/rooms/{}", made["roomId"].as_str().unwrap());
+    let (_, created) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
+    let path = format!("/api/v1/diagnostics/rooms/{}", created["roomId"].as_str().unwrap());
     for who in [None, Some(&stranger), Some(&host)] {
-        let (status, told) = replica.nostr(who, Method::GET, &path, None).await;
-        assert_eq!((status, &told["code"]), (OK, &json!("ok")), "{told}");
+        let (status, answer) = replica.nostr(who, Method::GET, &path, None).await;
+        assert_eq!((status, &answer["code"]), (OK, &json!("ok")), "{answer}");
     }
     let repair = format!("{path}/repair");
-    let (status, told) = replica.nostr(Some(&stranger), Method::POST, &repair, None).await;
-    assert_eq!((status, &told["code"]), (StatusCode::FORBIDDEN, &json!("not_host")), "{told}");
-    // A `sub` that looks like the host's key is not his key.
+    let (status, answer) = replica.nostr(Some(&stranger), Method::POST, &repair, None).await;
+    assert_eq!((status, &answer["code"]), (StatusCode::FORBIDDEN, &json!("not_host")), "{answer}");
+    // A `sub` with the text of the host's key is not the host's key.
     let token = replica.token(&host.public_key().to_hex());
-    let (status, told) = replica.send(Some(token), Method::POST, &repair, None).await;
-    assert_eq!((status, &told["code"]), (StatusCode::FORBIDDEN, &json!("not_host")), "{told}");
+    let (status, answer) = replica.send(Some(token), Method::POST, &repair, None).await;
+    assert_eq!((status, &answer["code"]), (StatusCode::FORBIDDEN, &json!("not_host")), "{answer}");
     let header = replica.sign(&host, &Method::POST, &repair, None);
     let as_host = async || {
         let request = reqwest::Client::new().post(format!("{}{repair}", replica.url));
@@ -143,23 +138,23 @@ async fn a_nest_is_diagnosed_for_anybody_and_repaired_for_its_host_by_his_key_al
     };
     let repaired = as_host().await;
     assert_eq!(repaired.status(), OK);
-    let told: serde_json::Value = repaired.json().await.unwrap();
-    assert_eq!(told["repaired"], json!(true), "{told}");
-    assert_eq!(as_host().await.status(), StatusCode::UNAUTHORIZED, "a replay is not told to wait");
-    let (status, told) = replica.nostr(Some(&stranger), Method::POST, &repair, None).await;
-    assert_eq!(status, StatusCode::FORBIDDEN, "refused without the right: {told}");
+    let answer: serde_json::Value = repaired.json().await.unwrap();
+    assert_eq!(answer["repaired"], json!(true), "{answer}");
+    assert_eq!(as_host().await.status(), StatusCode::UNAUTHORIZED, "a replay is not rate limited");
+    let (status, answer) = replica.nostr(Some(&stranger), Method::POST, &repair, None).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "refused without the right: {answer}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_nostr_key_is_nobody_where_people_sign_in(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn nostr_key_does_not_authenticate_a_signed_in_user(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replica = world.replica().await;
     let keys = Keys::generate();
     let hex = keys.public_key().to_hex();
     let session = replica.book(&hex, "gus", 0).await; // a host whose `sub` is the key
     let path = format!("/api/v1/diagnostics/rooms/{session}");
-    let (_, told) = replica.nostr(Some(&keys), Method::GET, &path, None).await;
-    assert_eq!(told["code"], json!("room_not_known"), "{told}");
-    let (_, told) = replica.get(&hex, &path).await;
-    assert_eq!(told["kind"], json!("session"), "{told}");
+    let (_, answer) = replica.nostr(Some(&keys), Method::GET, &path, None).await;
+    assert_eq!(answer["code"], json!("room_not_known"), "{answer}");
+    let (_, answer) = replica.get(&hex, &path).await;
+    assert_eq!(answer["kind"], json!("session"), "{answer}");
 }

@@ -1,4 +1,4 @@
-//! Commands whose reader is gone before they have said everything, as in `greenroom doctor --json | head -1`.
+//! Commands whose reader closes the pipe before the output ends, as in `greenroom doctor --json | head -1`.
 
 use std::process::{Output, Stdio};
 
@@ -9,7 +9,7 @@ use sqlx::{
 
 use crate::program::command;
 
-/// Runs a command into a pipe that nobody reads.
+/// Runs a command with a stdout pipe whose reader is closed.
 async fn unread(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -18,7 +18,7 @@ async fn unread(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
 }
 
 #[tokio::test]
-async fn a_doctor_whom_nobody_hears_still_tells_by_his_exit_code() {
+async fn doctor_keeps_its_exit_code_when_the_pipe_is_closed() {
     let environment = [
         ("LIVEKIT_WS_URL", "ws://127.0.0.1:1"),
         ("LIVEKIT_API_KEY", "devkey"),
@@ -27,15 +27,15 @@ async fn a_doctor_whom_nobody_hears_still_tells_by_his_exit_code() {
     ];
     for arguments in [&["doctor", "--json"][..], &["doctor"]] {
         let output = unread(arguments, &environment).await;
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), said.as_str()), (Some(1), ""), "{arguments:?}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), errors.as_str()), (Some(1), ""), "{arguments:?}");
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_command_that_nobody_reads_does_its_work(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn command_finishes_when_the_pipe_is_closed(_: PgPoolOptions, connect: PgConnectOptions) {
     let database = connect.to_url_lossy().to_string();
     let output = unread(&["migrate"], &[("DATABASE_URL", &database)]).await;
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{errors}");
 }

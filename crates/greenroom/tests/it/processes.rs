@@ -1,4 +1,4 @@
-//! The five services as processes of their own, over one database and one livekit-dev.
+//! The five services, each in its own process, with one database and one livekit-dev.
 
 use std::{
     process::Stdio,
@@ -22,7 +22,7 @@ use crate::program::command;
 pub const ISSUER: &str = "https://issuer.example";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// A running service, and what it has logged.
+/// A running service and its log.
 pub struct Service {
     _child: Child,
     lines: Arc<Mutex<Vec<String>>>,
@@ -52,7 +52,7 @@ impl Service {
         service
     }
 
-    /// Everything that it has logged.
+    /// All lines of its log so far.
     pub fn all(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
@@ -80,7 +80,7 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// With these settings besides what services need.
+    /// Starts the services with these settings and the ones that they need.
     pub async fn start(connect: &PgConnectOptions, own: &[(&str, &str)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let livekit = testkit::livekit().await;
@@ -119,7 +119,7 @@ impl Processes {
         Self { room, sync, booking, token, gateway, client, _livekit: livekit }
     }
 
-    /// Asks for a booking of `host` with a guest of their own, tomorrow, under these headers.
+    /// Requests a booking of `host` with a new guest for tomorrow, with these headers.
     pub async fn book(&self, host: &str, headers: &[(&str, &str)]) -> reqwest::Response {
         let tomorrow = Clock::default().now() + time::Duration::DAY;
         let tomorrow = tomorrow.format(&time::format_description::well_known::Rfc3339).unwrap();
@@ -133,7 +133,7 @@ impl Processes {
     }
 }
 
-/// A token of this person, with these claims besides or instead.
+/// A token of this user, with these claims added or replaced.
 pub fn bearer(user: &str, claims: &Value) -> String {
     let expires = Clock::default().now().unix_timestamp() + 600;
     let mut all = json!({"iss": ISSUER, "aud": "greenroom", "sub": user, "exp": expires});

@@ -1,4 +1,4 @@
-//! The executable in a process of its own, with the environment that a test gives it and no other.
+//! The executable in its own process, with only the environment that a test gives it.
 
 use std::{
     fs::{self, Permissions},
@@ -15,7 +15,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-pub struct Said {
+pub struct CommandResult {
     pub code: i32,
     pub out: String,
     pub err: String,
@@ -32,9 +32,9 @@ pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
 }
 
 /// Runs a command to its end.
-pub async fn greenroom(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+pub async fn greenroom(arguments: &[&str], environment: &[(&str, &str)]) -> CommandResult {
     let output = command(arguments, environment).output().await.unwrap();
-    Said {
+    CommandResult {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
@@ -53,7 +53,7 @@ const LOG: &str = "log";
 /// A running `up` on free ports.
 pub struct Up {
     child: Child,
-    /// Where its log goes.
+    /// The folder of its log.
     log: TempDir,
     pub url: String,
 }
@@ -80,7 +80,7 @@ impl Up {
         up
     }
 
-    /// What it has logged by now.
+    /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log.path().join(LOG)).unwrap()
     }

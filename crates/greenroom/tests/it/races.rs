@@ -1,4 +1,5 @@
-//! Two at once: bookings of one slot, moves and ends against the making and closing of rooms, a replica that dies.
+//! Concurrent requests: bookings of one slot, moves and ends during the creation and closing of rooms, and a replica
+//! that is killed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,32 +11,29 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::world::World;
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn of_500_bookings_of_one_slot_exactly_one_is_made(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn concurrent_bookings_of_one_slot_make_one(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let replicas = [Arc::new(world.replica().await), Arc::new(world.replica().await)];
     let asked = (0..500).map(|n: usize| {
         let replica = Arc::clone(&replicas[n % 2]);
         tokio::spawn(async move { replica.try_book("una", &format!("guest-{n}"), 60).await })
     });
-    let (mut made, mut refused) = (0, 0);
+    let (mut created, mut refused) = (0, 0);
     for answer in asked.collect::<Vec<_>>() {
         match answer.await.unwrap() {
-            (StatusCode::CREATED, _) => made += 1,
+            (StatusCode::CREATED, _) => created += 1,
             (StatusCode::CONFLICT, body) if body["code"] == "slot_taken" => refused += 1,
-            // The host's budget of requests, or of bookings under way: told, and nothing lost.
+            // The host has too many requests or bookings in flight. The answer says so, and nothing is lost.
             (StatusCode::SERVICE_UNAVAILABLE, body) => assert!(body["retry_after"].is_u64(), "{body}"),
             (status, body) => panic!("{status} {body}"),
         }
     }
-    assert_eq!(made, 1);
+    assert_eq!(created, 1);
     assert!(refused > 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_cancel_that_races_with_the_making_of_the_room_leaves_no_room(
-    _: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn cancel_during_room_creation_leaves_no_room(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     if world.stand_in().is_none() {
         return;
@@ -48,7 +46,7 @@ async fn a_cancel_that_races_with_the_making_of_the_room_leaves_no_room(
         let one = Arc::clone(&one);
         tokio::spawn(async move { one.try_book("una", "gus", 60).await })
     };
-    livekit.calls_reach("CreateRoom", calls + 1).await; // the booking is committed, its room under way
+    livekit.calls_reach("CreateRoom", calls + 1).await; // the booking is committed, and its room is being created
     let (_, listed) = other.get("una", "/api/bookings").await;
     let id = listed["data"][0]["id"].as_str().unwrap().to_owned();
     let (status, cancelled) = other.post("gus", &format!("/api/bookings/{id}/cancel"), json!({})).await;
@@ -64,7 +62,7 @@ async fn a_cancel_that_races_with_the_making_of_the_room_leaves_no_room(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn moves_and_cancels_at_once_end_in_one_of_the_two(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn concurrent_move_and_cancel_end_cancelled(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     let (one, other) = (world.replica().await, world.replica().await);
     let mut ids = Vec::new();
@@ -92,7 +90,7 @@ async fn moves_and_cancels_at_once_end_in_one_of_the_two(_: PgPoolOptions, conne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_a_killed_replica_had_begun_another_one_finishes(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn replica_finishes_the_booking_of_a_killed_replica(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     if world.stand_in().is_none() {
         return;

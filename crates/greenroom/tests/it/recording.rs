@@ -1,4 +1,4 @@
-//! What is recorded and streamed, from the first request to the file.
+//! Recordings and streams end to end, from the first request to the file.
 
 use gateway::nostr::sign::Keys;
 use livekit_dev::{Code, Fault, Worker};
@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::world::World;
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_meeting_is_recorded_and_both_parties_get_the_file(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn recorded_meeting_gives_both_parties_the_file(_: PgPoolOptions, connect: PgConnectOptions) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::recording(&connect, folder.path()).await;
     if world.stand_in().is_none() {
@@ -21,18 +21,18 @@ async fn a_meeting_is_recorded_and_both_parties_get_the_file(_: PgPoolOptions, c
     let (status, started) = replica.post("host", &path, json!({})).await;
     assert_eq!(status.as_u16(), 202, "{started}");
     let one = format!("{path}/{}", started["data"]["id"].as_str().unwrap());
-    let seen = async |wanted: &str| {
-        testkit::eventually("the recording moves on", async || {
-            let (_, told) = replica.get("guest", &one).await;
-            if told["data"]["status"] == wanted { Ok(told) } else { Err(told) }
+    let await_status = async |wanted: &str| {
+        testkit::eventually("the recording has the next status", async || {
+            let (_, answer) = replica.get("guest", &one).await;
+            if answer["data"]["status"] == wanted { Ok(answer) } else { Err(answer) }
         })
         .await
     };
-    seen("active").await;
+    await_status("active").await;
     let (status, again) = replica.post("host", &path, json!({})).await;
     assert_eq!((status.as_u16(), &again["code"]), (409, &json!("already_recording")));
     replica.post("host", &format!("{one}/stop"), json!({})).await;
-    let done = seen("complete").await;
+    let done = await_status("complete").await;
     let url = done["data"]["downloadUrl"].as_str().unwrap();
     let url = if url.starts_with('/') { format!("{}{url}", replica.url) } else { url.to_owned() };
     let file = Client::new().get(url).send().await.unwrap();
@@ -43,16 +43,16 @@ async fn a_meeting_is_recorded_and_both_parties_get_the_file(_: PgPoolOptions, c
     let bytes = file.bytes().await.unwrap();
     assert_eq!(bytes.len() as u64, done["data"]["sizeBytes"].as_u64().unwrap());
     assert_eq!(&bytes[4..8], b"ftyp");
-    for person in ["host", "guest"] {
-        let (_, told) = replica.get(person, "/api/notifications").await;
+    for user in ["host", "guest"] {
+        let (_, answer) = replica.get(user, "/api/notifications").await;
         let kinds: Vec<&str> =
-            told["data"].as_array().unwrap().iter().filter_map(|one| one["kind"].as_str()).collect();
-        assert!(kinds.contains(&"recording_ready"), "{person}: {kinds:?}");
+            answer["data"].as_array().unwrap().iter().filter_map(|one| one["kind"].as_str()).collect();
+        assert!(kinds.contains(&"recording_ready"), "{user}: {kinds:?}");
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_reads_that_a_recording_did_not_start(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn host_is_notified_when_a_recording_does_not_start(_: PgPoolOptions, connect: PgConnectOptions) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::recording(&connect, folder.path()).await;
     if world.stand_in().is_none() {
@@ -72,9 +72,9 @@ async fn host_reads_that_a_recording_did_not_start(_: PgPoolOptions, connect: Pg
     let (status, started) = replica.post("host", &path, json!({})).await;
     assert_eq!((status.as_u16(), &started["data"]["status"]), (202, &json!("starting")), "{started}");
     livekit.faults().clear();
-    let failures = async |person: &str| {
-        let (_, told) = replica.get(person, "/api/notifications").await;
-        let all = told["data"].as_array().unwrap().clone();
+    let failures = async |user: &str| {
+        let (_, answer) = replica.get(user, "/api/notifications").await;
+        let all = answer["data"].as_array().unwrap().clone();
         all.into_iter().filter(|one| one["kind"] == "recording_failed").collect::<Vec<_>>()
     };
     let failed = testkit::eventually("the host is notified", async || {
@@ -91,9 +91,9 @@ async fn host_reads_that_a_recording_did_not_start(_: PgPoolOptions, connect: Pg
     assert_eq!(replica.stop().await, 0, "no background task panicked");
 }
 
-/// Recording as the clients of nests do it: start, look at the list until it runs, stop, fetch, delete.
+/// Records as the clients of nests do: start, list until the recording runs, stop, fetch, delete.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_client_in_the_field_records_a_nest(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn nests_client_records_a_nest(_: PgPoolOptions, connect: PgConnectOptions) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::recording(&connect, folder.path()).await;
     if world.stand_in().is_none() {
@@ -101,8 +101,8 @@ async fn a_client_in_the_field_records_a_nest(_: PgPoolOptions, connect: PgConne
     }
     let replica = world.replica().await;
     let host = Keys::generate();
-    let (_, made) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
-    let nest = format!("/api/v1/nests/{}", made["roomId"].as_str().unwrap());
+    let (_, created) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", None).await;
+    let nest = format!("/api/v1/nests/{}", created["roomId"].as_str().unwrap());
     let path = format!("{nest}/recording");
     let ask = async |method: Method, path: &str| replica.nostr(Some(&host), method, path, None).await;
     assert_eq!(ask(Method::POST, &path).await.0, StatusCode::ACCEPTED);
@@ -114,14 +114,14 @@ async fn a_client_in_the_field_records_a_nest(_: PgPoolOptions, connect: PgConne
         listed[0]["url"].as_str().unwrap().ends_with(&one) && listed[0].get("stopped").is_none(),
         "{listed}"
     );
-    let (status, told) = ask(Method::GET, &one).await;
+    let (status, answer) = ask(Method::GET, &one).await;
     assert_eq!(
-        (status.as_u16(), &told["message"], &told["error"]),
+        (status.as_u16(), &answer["message"], &answer["error"]),
         (400, &json!("Recording not finished"), &json!(true))
     );
 
-    // What is stopped before it has begun has no file.
-    testkit::eventually("it has begun", async || {
+    // A recording that is stopped before it has begun has no file.
+    testkit::eventually("the recording has begun", async || {
         let running = world.stand_in().unwrap().recordings();
         running.iter().any(|info| info.started_at != 0).then_some(())
     })
@@ -132,7 +132,7 @@ async fn a_client_in_the_field_records_a_nest(_: PgPoolOptions, connect: PgConne
         (again.0.as_u16(), &again.1["message"], &again.1["error"]),
         (400, &json!("Already stopped"), &json!(true))
     );
-    let stopped = testkit::eventually("it is over", async || {
+    let stopped = testkit::eventually("the recording has ended", async || {
         let listed = ask(Method::GET, &path).await.1;
         listed[0]["stopped"].as_i64().ok_or(listed)
     })
@@ -152,9 +152,9 @@ async fn a_client_in_the_field_records_a_nest(_: PgPoolOptions, connect: PgConne
     assert_eq!(replica.stop().await, 0, "no background task panicked");
 }
 
-/// What a player does: the playlist at the endpoint that was told, and the segments in it.
+/// Fetches what a player fetches: the playlist at the given endpoint, and a segment of it.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_nest_that_asks_for_it_is_played_over_hls(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn nest_is_played_over_hls_when_requested(_: PgPoolOptions, connect: PgConnectOptions) {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::recording(&connect, folder.path()).await;
     world.services.room.recordings.hls = true;
@@ -164,13 +164,13 @@ async fn a_nest_that_asks_for_it_is_played_over_hls(_: PgPoolOptions, connect: P
     let replica = world.replica().await;
     let host = Keys::generate();
     let wanted = json!({"hls_stream": true});
-    let (_, made) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", Some(&wanted)).await;
-    let path = format!("/api/v1/live/{}/live.m3u8", made["roomId"].as_str().unwrap());
-    assert!(made["endpoints"][1].as_str().unwrap().ends_with(&path), "{made}");
+    let (_, created) = replica.nostr(Some(&host), Method::PUT, "/api/v1/nests", Some(&wanted)).await;
+    let path = format!("/api/v1/live/{}/live.m3u8", created["roomId"].as_str().unwrap());
+    assert!(created["endpoints"][1].as_str().unwrap().ends_with(&path), "{created}");
     let get = async |path: &str| Client::new().get(format!("{}{path}", replica.url)).send().await.unwrap();
-    assert_eq!(get(&path).await.status(), StatusCode::NOT_FOUND, "nobody is in it");
-    world.stand_in().unwrap().join(made["token"].as_str().unwrap()).unwrap();
-    let playlist = testkit::eventually("it is streamed", async || {
+    assert_eq!(get(&path).await.status(), StatusCode::NOT_FOUND, "the nest has no participants");
+    world.stand_in().unwrap().join(created["token"].as_str().unwrap()).unwrap();
+    let playlist = testkit::eventually("the nest is streamed", async || {
         let answer = get(&path).await;
         if answer.status() == StatusCode::OK {
             Ok(answer.text().await.unwrap())
@@ -187,7 +187,12 @@ async fn a_nest_that_asks_for_it_is_played_over_hls(_: PgPoolOptions, connect: P
         (StatusCode::OK, &"video/mp2t".parse().unwrap())
     );
     let (_, info) = replica
-        .nostr(None, Method::GET, &format!("/api/v1/nests/{}/info", made["roomId"].as_str().unwrap()), None)
+        .nostr(
+            None,
+            Method::GET,
+            &format!("/api/v1/nests/{}/info", created["roomId"].as_str().unwrap()),
+            None,
+        )
         .await;
     assert_eq!(info["recording"], Value::Bool(false), "a stream is no recording");
 }

@@ -1,12 +1,12 @@
-//! `greenroom repair`, with no service running: it needs none.
+//! `greenroom repair` without a running service: it needs none.
 
 use secrecy::ExposeSecret;
 use sqlx::{ConnectOptions, PgPool, postgres::PgConnectOptions};
 use testkit::seed;
 
-use crate::program::{Said, greenroom};
+use crate::program::{CommandResult, greenroom};
 
-async fn repair(livekit: &testkit::LiveKit, connect: &PgConnectOptions, arguments: &[&str]) -> Said {
+async fn repair(livekit: &testkit::LiveKit, connect: &PgConnectOptions, arguments: &[&str]) -> CommandResult {
     let database = connect.to_url_lossy().to_string();
     let environment = [
         ("LIVEKIT_API_KEY", livekit.settings.api_key.as_str()),
@@ -18,23 +18,27 @@ async fn repair(livekit: &testkit::LiveKit, connect: &PgConnectOptions, argument
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rooms_that_should_be_there_are_made_and_told(pool: PgPool) {
+async fn repair_rooms_creates_missing_rooms(pool: PgPool) {
     let livekit = testkit::livekit().await;
     let connect = (*pool.connect_options()).clone();
     let pending = seed::pending_room(&pool, &seed::booking(&pool, seed::State::OpenNow).await).await;
     let missing = seed::active_room(&pool, &seed::booking(&pool, seed::State::OpenNow).await).await;
 
-    let told = repair(&livekit, &connect, &["rooms", "--dry-run"]).await;
-    assert_eq!(told.code, 0, "{}{}", told.out, told.err);
-    assert!(told.out.contains(&format!("Would create missing room: {}", pending.name)));
+    let dry_run = repair(&livekit, &connect, &["rooms", "--dry-run"]).await;
+    assert_eq!(dry_run.code, 0, "{}{}", dry_run.out, dry_run.err);
+    assert!(dry_run.out.contains(&format!("Would create missing room: {}", pending.name)));
     assert_eq!(livekit.server.calls("CreateRoom"), 0);
 
-    let said = repair(&livekit, &connect, &["rooms"]).await;
-    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    let lines: Vec<&str> = said.out.lines().collect();
+    let result = repair(&livekit, &connect, &["rooms"]).await;
+    assert_eq!(result.code, 0, "{}{}", result.out, result.err);
+    let lines: Vec<&str> = result.out.lines().collect();
     assert_eq!(lines[0], "Found 1 rooms in 'pending' status to check");
     assert_eq!(lines[1], "Found 1 rooms marked active but missing on LiveKit");
-    assert!(lines.contains(&format!("🔨 Creating missing room: {}", missing.name).as_str()), "{}", said.out);
+    assert!(
+        lines.contains(&format!("🔨 Creating missing room: {}", missing.name).as_str()),
+        "{}",
+        result.out
+    );
     assert!(lines.iter().any(|line| line.starts_with(&format!("✅ Fixed room: {} (SID: RM_", pending.name))));
     assert_eq!(lines.last(), Some(&"✅ Repair complete: 2 rooms fixed, 0 errors"));
 
@@ -43,7 +47,7 @@ async fn rooms_that_should_be_there_are_made_and_told(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_copy_of_the_database_deletes_orphans_only_after_adopt(pool: PgPool) {
+async fn database_copy_deletes_orphans_only_after_adopt(pool: PgPool) {
     let livekit = testkit::livekit().await;
     let connect = (*pool.connect_options()).clone();
     let room = seed::pending_room(&pool, &seed::booking(&pool, seed::State::OpenNow).await).await;

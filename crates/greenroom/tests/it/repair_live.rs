@@ -1,11 +1,11 @@
-//! `greenroom repair live-rooms` on a database that the replaced systems left in every stuck state, and
-//! `greenroom repair listing` on a listing that somebody changed without a mark.
+//! `greenroom repair live-rooms` on a database with every stuck state that the replaced systems left, and
+//! `greenroom repair listing` on a listing that was changed without a mark.
 
 use sqlx::{ConnectOptions, PgPool};
 
-use crate::program::{Said, greenroom};
+use crate::program::{CommandResult, greenroom};
 
-/// Each kind of stuck state, as old writers leave it; one room each.
+/// One room for each stuck state, as old writers leave it.
 const STUCK: &str = "
     insert into live_rooms (host_user_id, room_name, room_slug)
     select kind, kind, kind from unnest(array[
@@ -31,11 +31,11 @@ const STUCK: &str = "
     select id, room_slug, 'live' from live_rooms where room_slug in ('nothing', 'stream', 'ended', 'well');
     insert into community_live_streams (id, title, status) values (gen_random_uuid(), 'no live room', 'live');";
 
-async fn repair(pool: &PgPool, arguments: &[&str]) -> Said {
+async fn repair(pool: &PgPool, arguments: &[&str]) -> CommandResult {
     repair_what(pool, &[&["live-rooms"], arguments].concat()).await
 }
 
-async fn repair_what(pool: &PgPool, what: &[&str]) -> Said {
+async fn repair_what(pool: &PgPool, what: &[&str]) -> CommandResult {
     let database = pool.connect_options().to_url_lossy().to_string();
     greenroom(&[&["repair"], what].concat(), &[("DATABASE_URL", &database)]).await
 }
@@ -48,18 +48,18 @@ async fn count_unsettled(pool: &PgPool) -> i64 {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn every_kind_of_stuck_room_is_brought_into_order_and_again_nothing_is_done(pool: PgPool) {
+async fn repair_live_rooms_repairs_every_stuck_state_once(pool: PgPool) {
     sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
     let stuck = count_unsettled(&pool).await;
     assert_eq!(stuck, 8);
 
-    let told = repair(&pool, &["--dry-run"]).await;
-    assert_eq!(told.code, 0, "{}{}", told.out, told.err);
-    assert_eq!(count_unsettled(&pool).await, stuck, "only told");
-    assert!(told.out.ends_with("Nothing was changed (--dry-run)\n"), "{}", told.out);
+    let dry_run = repair(&pool, &["--dry-run"]).await;
+    assert_eq!(dry_run.code, 0, "{}{}", dry_run.out, dry_run.err);
+    assert_eq!(count_unsettled(&pool).await, stuck, "a dry run changes nothing");
+    assert!(dry_run.out.ends_with("Nothing was changed (--dry-run)\n"), "{}", dry_run.out);
 
-    let said = repair(&pool, &[]).await;
-    let lines: Vec<&str> = said.out.lines().collect();
+    let result = repair(&pool, &[]).await;
+    let lines: Vec<&str> = result.out.lines().collect();
     assert_eq!(
         lines,
         [
@@ -70,15 +70,19 @@ async fn every_kind_of_stuck_room_is_brought_into_order_and_again_nothing_is_don
             "✅ Repair complete: no live room is stuck",
         ],
         "{}",
-        said.err
+        result.err
     );
-    assert_eq!(told.out.lines().take(4).collect::<Vec<_>>(), lines[..4], "as it was told");
+    assert_eq!(
+        dry_run.out.lines().take(4).collect::<Vec<_>>(),
+        lines[..4],
+        "the dry run printed the same counts"
+    );
     assert_eq!(count_unsettled(&pool).await, 0);
     let live = sqlx::query_scalar!("select room_slug from live_rooms where status <> 'idle' order by 1")
         .fetch_all(&pool)
         .await
         .unwrap();
-    assert_eq!(live, ["forgotten", "well"], "what is on goes on");
+    assert_eq!(live, ["forgotten", "well"], "open sessions stay open");
     let kept =
         sqlx::query_scalar!("select title from community_live_streams where status = 'live' order by 1")
             .fetch_all(&pool)
@@ -99,7 +103,7 @@ async fn titles(pool: &PgPool) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rows_of_the_listing_that_differ_are_marked_once_and_written_by_sync_alone(pool: PgPool) {
+async fn repair_listing_marks_differing_rows_once_for_sync(pool: PgPool) {
     sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
     sync::drain(&pool).await.unwrap();
     let aligned = titles(&pool).await;
@@ -113,26 +117,26 @@ async fn rows_of_the_listing_that_differ_are_marked_once_and_written_by_sync_alo
     .unwrap();
     let changed = titles(&pool).await;
 
-    let said = repair_what(&pool, &["listing"]).await;
-    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    let stray = "⚠️  Rows that say live and belong to no live room, left alone: 2";
+    let result = repair_what(&pool, &["listing"]).await;
+    assert_eq!(result.code, 0, "{}{}", result.out, result.err);
+    let stray = "⚠️  Rows that say live and belong to no live room, not changed: 2";
     let first = "Compared 11 rows\nMarked 2 rows that differ\n";
-    let end = "✅ Repair complete: the marked rows are written by sync as soon as it runs\n";
-    assert_eq!(said.out, format!("{first}{stray}\n{end}"));
-    assert_eq!(titles(&pool).await, changed, "it marks and writes nothing");
+    let end = "✅ Repair complete: sync writes the marked rows as soon as it runs\n";
+    assert_eq!(result.out, format!("{first}{stray}\n{end}"));
+    assert_eq!(titles(&pool).await, changed, "it only marks rows");
 
     let again = repair_what(&pool, &["listing"]).await;
     assert!(again.out.contains("Marked 0 rows that differ\n"), "marked already: {}", again.out);
 
     sync::drain(&pool).await.unwrap();
     assert_eq!(titles(&pool).await, aligned);
-    let end = "✅ Repair complete: no row differs that was not marked already\n";
-    let well = repair_what(&pool, &["listing"]).await.out;
-    assert_eq!(well, format!("Compared 11 rows\nMarked 0 rows that differ\n{stray}\n{end}"));
+    let end = "✅ Repair complete: no unmarked row differs\n";
+    let aligned = repair_what(&pool, &["listing"]).await.out;
+    assert_eq!(aligned, format!("Compared 11 rows\nMarked 0 rows that differ\n{stray}\n{end}"));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn strays_of_the_listing_are_ended_when_asked(pool: PgPool) {
+async fn strays_of_the_listing_are_ended_when_requested(pool: PgPool) {
     sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
     sync::drain(&pool).await.unwrap();
     sqlx::raw_sql(
@@ -154,24 +158,28 @@ async fn strays_of_the_listing_are_ended_when_asked(pool: PgPool) {
     let before = live().await;
     assert_eq!(before, ["forgotten", "half-open", "managed", "many", "no live room", "nothing", "well"]);
 
-    let said = repair_what(&pool, &["listing", "--end-strays", "--dry-run"]).await;
-    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    assert_eq!(said.out.matches("🔎 Would end: ").count(), 1203);
-    assert!(said.out.ends_with("Nothing was changed (--dry-run)\n"), "{}", said.out);
+    let result = repair_what(&pool, &["listing", "--end-strays", "--dry-run"]).await;
+    assert_eq!(result.code, 0, "{}{}", result.out, result.err);
+    assert_eq!(result.out.matches("🔎 Would end: ").count(), 1203);
+    assert!(result.out.ends_with("Nothing was changed (--dry-run)\n"), "{}", result.out);
     assert_eq!(live().await, before);
 
     let version = sqlx::query_scalar!("select last_value from live_stream_version");
     let version = version.fetch_one(&pool).await.unwrap();
-    let said = repair_what(&pool, &["listing", "--end-strays"]).await;
-    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    assert!(said.out.contains("Ended 1203 rows that said live and belong to no live room\n"), "{}", said.out);
+    let result = repair_what(&pool, &["listing", "--end-strays"]).await;
+    assert_eq!(result.code, 0, "{}{}", result.out, result.err);
+    assert!(
+        result.out.contains("Ended 1203 rows that said live and belong to no live room\n"),
+        "{}",
+        result.out
+    );
     assert_eq!(live().await, ["forgotten", "half-open", "well"], "rooms with a session are not strays");
     let ended = sqlx::query!(
         "select status, ended_at, viewer_count, version from community_live_streams where title = 'managed'"
     );
     let ended = ended.fetch_one(&pool).await.unwrap();
     assert_eq!((ended.status.as_str(), ended.viewer_count), ("ended", 0));
-    assert!(ended.ended_at.is_some() && ended.version > version, "those who follow the changes learn of it");
+    assert!(ended.ended_at.is_some() && ended.version > version, "followers of changes get the row");
     let pending = sqlx::query_scalar!(
         r#"select count(*) as "n!" from community_live_streams where title = 'to come' and status = 'pending'"#
     );
@@ -179,11 +187,11 @@ async fn strays_of_the_listing_are_ended_when_asked(pool: PgPool) {
 
     let again = repair_what(&pool, &["listing", "--end-strays"]).await;
     assert!(again.out.contains("Ended 0 rows that said live"), "{}", again.out);
-    assert!(!again.out.contains("left alone"), "{}", again.out);
+    assert!(!again.out.contains("not changed"), "{}", again.out);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn stray_that_a_client_has_locked_is_left_alone(pool: PgPool) {
+async fn locked_stray_is_not_ended(pool: PgPool) {
     sqlx::raw_sql(
         "insert into community_live_streams (id, title, status)
          select gen_random_uuid(), title, 'live' from unnest(array['free', 'locked']) title",
@@ -196,9 +204,9 @@ async fn stray_that_a_client_has_locked_is_left_alone(pool: PgPool) {
         .execute(&mut *client)
         .await
         .unwrap();
-    let said = repair_what(&pool, &["listing", "--end-strays"]).await;
-    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
-    assert!(said.out.contains("❌ 1 rows are locked by another client"), "{}", said.out);
+    let result = repair_what(&pool, &["listing", "--end-strays"]).await;
+    assert_eq!(result.code, 1, "{}{}", result.out, result.err);
+    assert!(result.out.contains("❌ 1 rows are locked by another client"), "{}", result.out);
     client.commit().await.unwrap();
     assert_eq!(repair_what(&pool, &["listing", "--end-strays"]).await.code, 0);
 }
@@ -207,9 +215,9 @@ async fn stray_that_a_client_has_locked_is_left_alone(pool: PgPool) {
 async fn dry_run_of_the_comparison_marks_nothing(pool: PgPool) {
     sqlx::raw_sql(STUCK).execute(&pool).await.unwrap();
     sqlx::raw_sql("delete from live_stream_dirty").execute(&pool).await.unwrap();
-    let said = repair_what(&pool, &["listing", "--dry-run"]).await;
-    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    assert!(said.out.contains("🔎 Would mark 8 rows that differ\n"), "{}", said.out);
+    let result = repair_what(&pool, &["listing", "--dry-run"]).await;
+    assert_eq!(result.code, 0, "{}{}", result.out, result.err);
+    assert!(result.out.contains("🔎 Would mark 8 rows that differ\n"), "{}", result.out);
     let marks = sqlx::query_scalar!(r#"select count(*) as "n!" from live_stream_dirty"#);
     assert_eq!(marks.fetch_one(&pool).await.unwrap(), 0);
 }

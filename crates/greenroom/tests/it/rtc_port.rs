@@ -1,4 +1,4 @@
-//! Where the media of the built-in LiveKit flows: `--rtc-port` and `--rtc-address`.
+//! The UDP port and address of the built-in LiveKit's media: `--rtc-port` and `--rtc-address`.
 
 use std::{fs, net::UdpSocket, path::Path, process::Stdio};
 
@@ -15,14 +15,14 @@ use crate::program::{Up, command, greenroom, open_directory};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// A port that is in use as long as the socket lives.
+/// A port that is in use until the socket is dropped.
 fn taken() -> (UdpSocket, u16) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
     (socket, port)
 }
 
-/// What `up` has kept from start to start.
+/// The values that `up` keeps from one start to the next.
 fn kept(dir: &Path) -> Value {
     serde_json::from_slice(&fs::read(dir.join("kept.json")).unwrap()).unwrap()
 }
@@ -35,7 +35,7 @@ fn keep(dir: &Path, rtc_port: u16) {
     fs::write(dir.join("kept.json"), kept.to_string()).unwrap();
 }
 
-/// Starts and stops; the media address that the log names, and the port that is kept then.
+/// Starts and stops `up`. Returns the log line with the media address, and the port that is kept.
 async fn start(dir: &Path, arguments: &[&str]) -> (String, u64) {
     let up = Up::start_with(dir, arguments, &[]).await;
     let log = up.log();
@@ -45,7 +45,7 @@ async fn start(dir: &Path, arguments: &[&str]) -> (String, u64) {
 }
 
 #[tokio::test]
-async fn free_media_port_is_kept_if_the_usual_one_is_taken() {
+async fn free_media_port_is_kept_when_the_default_is_taken() {
     let dir = open_directory();
     let (held, usual) = taken();
     keep(dir.path(), usual);
@@ -56,7 +56,7 @@ async fn free_media_port_is_kept_if_the_usual_one_is_taken() {
     let (line, again) = start(dir.path(), &[]).await;
     assert_eq!(again, free);
     assert!(line.contains(&format!("127.0.0.1:{free}")), "{line}");
-    // One that was asked for stays as well.
+    // A port that was set is kept too.
     let asked = {
         let (_held, port) = taken();
         port
@@ -67,7 +67,7 @@ async fn free_media_port_is_kept_if_the_usual_one_is_taken() {
 }
 
 #[tokio::test]
-async fn media_port_that_is_asked_for_and_taken_is_an_error() {
+async fn taken_media_port_is_an_error_when_set() {
     let (_held, port) = taken();
     let named = format!("--rtc-port: UDP port {port} cannot be used");
     let dir = open_directory();
@@ -87,13 +87,13 @@ async fn media_port_that_is_asked_for_and_taken_is_an_error() {
             &data_dir,
         ],
     ] {
-        let said = greenroom(arguments, &[]).await;
-        assert_eq!(said.code, 1, "{}", said.err);
-        assert!(said.err.contains(&named), "{}", said.err);
+        let result = greenroom(arguments, &[]).await;
+        assert_eq!(result.code, 1, "{}", result.err);
+        assert!(result.err.contains(&named), "{}", result.err);
     }
 }
 
-/// A running `greenroom livekit-dev`, what it says about media, and its URL.
+/// A running `greenroom livekit-dev`, its line about media, and its URL.
 async fn livekit_dev(arguments: &[&str]) -> (Child, String, String) {
     let usual = ["livekit-dev", "--listen", "127.0.0.1:0", "--auto-create", "--api-secret", SECRET];
     let arguments = [&usual, arguments].concat();
@@ -108,7 +108,7 @@ async fn livekit_dev(arguments: &[&str]) -> (Child, String, String) {
             media = line;
         }
     }
-    panic!("it has ended: {media}");
+    panic!("livekit-dev ended: {media}");
 }
 
 async fn join(url: &str, identity: &str) -> Client {
@@ -118,7 +118,7 @@ async fn join(url: &str, identity: &str) -> Client {
 }
 
 #[tokio::test]
-async fn media_flows_over_the_address_that_was_given() {
+async fn media_flows_over_the_given_address() {
     let (_child, media, url) = livekit_dev(&["--rtc-address", "127.0.0.2", "--rtc-port", "0"]).await;
     let port = media.split_once(" 127.0.0.2:").expect(&media).1.split_once(' ').unwrap().0;
     assert_ne!(port, "0", "{media}");

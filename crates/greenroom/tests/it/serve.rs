@@ -7,7 +7,7 @@ use sqlx::{
 
 use crate::program::{command, greenroom};
 
-/// What `/readyz` of a process first answers.
+/// The first status of a process's `/readyz`.
 async fn first_readiness(service: &str, environment: &[(&str, &str)]) -> u16 {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let internal = "t".repeat(32);
@@ -20,7 +20,7 @@ async fn first_readiness(service: &str, environment: &[(&str, &str)]) -> u16 {
 }
 
 #[tokio::test]
-async fn gateway_is_ready_at_once_and_a_service_with_its_database() {
+async fn gateway_is_ready_at_once_and_services_with_their_database() {
     let secret = "s".repeat(32);
     let nowhere = "http://127.0.0.1:1";
     let gateway = [
@@ -39,7 +39,7 @@ async fn gateway_is_ready_at_once_and_a_service_with_its_database() {
 }
 
 #[tokio::test]
-async fn every_problem_of_a_service_is_listed_at_once() {
+async fn settings_problems_of_a_service_are_all_listed() {
     let expected: [(&str, &[&str]); 5] = [
         (
             "gateway",
@@ -62,25 +62,25 @@ async fn every_problem_of_a_service_is_listed_at_once() {
         ("sync", &["DATABASE_URL", "INTERNAL_TOKEN", "LOG_FORMAT"]),
     ];
     for (service, settings) in expected {
-        let said = greenroom(&["serve", service], &[("LOG_FORMAT", "loud")]).await;
-        assert_eq!(said.code, 2, "{service}: {}", said.err);
+        let result = greenroom(&["serve", service], &[("LOG_FORMAT", "loud")]).await;
+        assert_eq!(result.code, 2, "{service}: {}", result.err);
         for setting in settings {
-            assert!(said.err.contains(setting), "{service}: {setting} is not in {}", said.err);
+            assert!(result.err.contains(setting), "{service}: {setting} is not in {}", result.err);
         }
     }
 }
 
 #[tokio::test]
-async fn a_secret_that_is_refused_is_not_printed() {
-    let said =
+async fn refused_secret_is_not_printed() {
+    let result =
         greenroom(&["serve", "sync"], &[("INTERNAL_TOKEN", "hunter2"), ("DATABASE_URL", "mysql://hunter3")])
             .await;
-    assert_eq!(said.code, 2);
-    assert!(!said.err.contains("hunter"), "{}", said.err);
+    assert_eq!(result.code, 2);
+    assert!(!result.err.contains("hunter"), "{}", result.err);
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_ends_the_service_with_code_1() {
+async fn service_exits_with_1_when_its_address_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let internal = "t".repeat(32);
@@ -90,22 +90,22 @@ async fn an_address_that_is_taken_ends_the_service_with_code_1() {
         ("SYNC_LISTEN", &address),
         ("OPS_LISTEN", "127.0.0.1:0"),
     ];
-    let said = greenroom(&["serve", "sync"], &environment).await;
-    assert_eq!(said.code, 1);
-    assert!(said.err.contains("cannot be listened on"), "{}", said.err);
+    let result = greenroom(&["serve", "sync"], &environment).await;
+    assert_eq!(result.code, 1);
+    assert!(result.err.contains("cannot listen on"), "{}", result.err);
 }
 
 #[tokio::test]
-async fn a_wrong_command_line_is_code_2() {
+async fn wrong_command_line_exits_with_2() {
     assert_eq!(greenroom(&["serve", "everything"], &[]).await.code, 2);
 }
 
 #[tokio::test]
-async fn nothing_that_answers_is_not_healthy() {
+async fn healthcheck_fails_when_no_server_answers() {
     assert_eq!(greenroom(&["healthcheck", "http://127.0.0.1:1/readyz"], &[]).await.code, 1);
 }
 
-/// However many layers pass an error on, its reader reads it once.
+/// The layers through which an error passes do not repeat its text.
 #[sqlx::test(migrations = false)]
 async fn start_error_is_printed_once(_: PgPoolOptions, connect: PgConnectOptions) {
     let url = connect.database("no_such_database").to_url_lossy().to_string();
@@ -131,10 +131,10 @@ async fn start_error_is_printed_once(_: PgPoolOptions, connect: PgConnectOptions
         &["serve", "sync"],
         &["migrate"],
     ] {
-        let said = greenroom(command, &environment).await;
-        assert_eq!(said.code, 1, "{command:?}: {}", said.err);
-        let line = said.err.lines().find(|line| line.contains("no_such_database")).unwrap_or_default();
-        assert_eq!(line.matches("does not exist").count(), 1, "{command:?}: {}", said.err);
-        assert_eq!(line.matches("error returned from database").count(), 1, "{command:?}: {}", said.err);
+        let result = greenroom(command, &environment).await;
+        assert_eq!(result.code, 1, "{command:?}: {}", result.err);
+        let line = result.err.lines().find(|line| line.contains("no_such_database")).unwrap_or_default();
+        assert_eq!(line.matches("does not exist").count(), 1, "{command:?}: {}", result.err);
+        assert_eq!(line.matches("error returned from database").count(), 1, "{command:?}: {}", result.err);
     }
 }

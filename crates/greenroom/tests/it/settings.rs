@@ -20,10 +20,10 @@ const COMMANDS: [(&str, &[&str]); 6] = [
 /// Ports inside a container: compose and the manifests publish and check these numbers.
 const PORTS: [&str; 5] = ["GATEWAY_LISTEN", "BOOKING_LISTEN", "ROOM_LISTEN", "TOKEN_LISTEN", "SYNC_LISTEN"];
 
-/// Not a flag: tracing reads it itself.
+/// Not a flag: tracing reads this variable itself.
 const LOG_FILTER: &str = "RUST_LOG";
 
-/// What a place does not pass on, and why.
+/// Settings that the manifests do not pass on, and why.
 const NOT_IN_K8S: [(&str, &str); 1] = [("RECORDING_READ", "a bucket is read by its name, not at a path")];
 
 fn file(path: &str) -> String {

@@ -1,5 +1,5 @@
-//! Every text that a request can carry, found in the OpenAPI document: texts for people are stored cleaned, everything
-//! else is refused by its name when it has an invisible character. A new field fails this test until it is classified.
+//! Every text field of a request, found in the OpenAPI document. Texts for people are stored cleaned. Other fields are
+//! refused by name when they have an invisible character. A new field fails this test until it is classified.
 
 use gateway::{Rate, nostr::sign::Keys};
 use reqwest::{Method, StatusCode};
@@ -8,12 +8,12 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::world::{Replica, World};
 
-/// What a field is for, by which it is cleaned or refused.
+/// The kind of a field. It decides whether the field is cleaned or refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Class {
-    /// A text for people: cleaned.
+    /// A text for people, which is cleaned.
     Text,
-    /// An id, a key or a name of a fixed set: never changed.
+    /// An id, a key or a name of a fixed set, which is never changed.
     Id,
     Email,
     /// A URL that other people's browsers load.
@@ -31,11 +31,11 @@ fn class(field: &str) -> Class {
         "guest.email" => Class::Email,
         "cover_image_url" => Class::Picture,
         "relays" => Class::Relay,
-        other => panic!("`{other}` is a new text: classify it, and see that it is cleaned or refused"),
+        other => panic!("`{other}` is a new text: classify it, and make sure that it is cleaned or refused"),
     }
 }
 
-/// Values of a class that are refused, each with the field's name.
+/// Values that are refused in a field of this class.
 fn refused(class: Class) -> Vec<String> {
     let hidden = ["\u{200b}\u{3164}", "\u{2060}\u{feff}\u{200d}", "\u{202e}\n\u{ad}"].map(str::to_owned);
     let own: &[&str] = match class {
@@ -59,15 +59,15 @@ fn refused(class: Class) -> Vec<String> {
     own.iter().map(|&value| value.to_owned()).chain(hidden).collect()
 }
 
-/// Who asks, and for what.
-struct Asked {
+/// A request and its user.
+struct UserRequest {
     user: String,
     method: Method,
     path: String,
     body: Value,
 }
 
-/// What the operations are tried on.
+/// The rooms and users on which the operations are called.
 struct Stage<'a> {
     replica: &'a Replica,
     nostr: Keys,
@@ -77,11 +77,11 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// A request that would be right, each time about something of its own.
-    async fn asked(&mut self, operation: &str) -> Asked {
+    /// A valid request. Each one has its own users and objects.
+    async fn valid_request(&mut self, operation: &str) -> UserRequest {
         self.requests += 1;
         let (host, guest) = (format!("host-{}", self.requests), format!("guest-{}", self.requests));
-        let asked = |user: &str, method, path: &str, body| Asked {
+        let asked = |user: &str, method, path: &str, body| UserRequest {
             user: user.to_owned(),
             method,
             path: path.to_owned(),
@@ -138,13 +138,13 @@ impl Stage<'_> {
                 let body = json!({"participant": self.nostr.public_key().to_hex(), "can_publish": true});
                 asked("", Method::POST, &format!("{}/permissions", self.nest), body)
             }
-            other => panic!("{other} is a new operation with texts: say here how it is asked"),
+            other => panic!("{other} is a new operation with texts: add a valid request of it here"),
         }
     }
 
-    /// The answer when this field has this value.
+    /// Sends a valid request in which this field has this value.
     async fn send(&mut self, operation: &str, field: &str, value: &str) -> (StatusCode, Value) {
-        let Asked { user, method, path, mut body } = self.asked(operation).await;
+        let UserRequest { user, method, path, mut body } = self.valid_request(operation).await;
         let is_list = matches!(field, "topic_keys" | "groups" | "relays");
         let value = if is_list { json!([value]) } else { json!(value) };
         match field.split_once('.') {
@@ -163,7 +163,7 @@ fn later() -> String {
     start.format(&time::format_description::well_known::Rfc3339).unwrap()
 }
 
-/// The texts of a schema: strings without a format or a fixed set of values, by their names.
+/// Collects the names of a schema's texts: strings without a format or a fixed set of values.
 fn texts(document: &Value, schema: &Value, name: &str, found: &mut Vec<String>) {
     if let Some(reference) = schema["$ref"].as_str() {
         let target = document.pointer(reference.trim_start_matches('#')).unwrap();
@@ -189,44 +189,44 @@ fn texts(document: &Value, schema: &Value, name: &str, found: &mut Vec<String>) 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn every_text_of_the_api_is_cleaned_or_refused(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
-    let often = Rate::new(100_000, 100_000);
-    (world.services.gateway.rates.user, world.services.gateway.rates.moderation) = (often, often);
+    let unlimited = Rate::new(100_000, 100_000);
+    (world.services.gateway.rates.user, world.services.gateway.rates.moderation) = (unlimited, unlimited);
     let replica = world.replica().await;
     let nostr = Keys::generate();
     let (_, mine) = replica.get("una", "/api/v1/live/rooms/me").await;
     let room = format!("/api/v1/live/rooms/{}", mine["room"]["id"].as_str().unwrap());
-    let (_, made) = replica.nostr(Some(&nostr), Method::PUT, "/api/v1/nests", Some(&json!({}))).await;
-    let nest = format!("/api/v1/nests/{}", made["roomId"].as_str().unwrap());
+    let (_, created) = replica.nostr(Some(&nostr), Method::PUT, "/api/v1/nests", Some(&json!({}))).await;
+    let nest = format!("/api/v1/nests/{}", created["roomId"].as_str().unwrap());
     let mut stage = Stage { replica: &replica, nostr, room, nest, requests: 0 };
 
     let (_, document) = replica.get("una", "/openapi.json").await;
     let items = document["paths"].as_object().unwrap().values();
-    let mut walked = 0;
+    let mut tested = 0;
     for operation in items.flat_map(|item| item.as_object().unwrap().values()) {
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
         let mut fields = Vec::new();
         texts(&document, schema, "", &mut fields);
         let id = operation["operationId"].as_str().unwrap();
         for field in fields {
-            walked += 1;
+            tested += 1;
             for value in refused(class(&field)) {
-                let (status, told) = stage.send(id, &field, &value).await;
+                let (status, answer) = stage.send(id, &field, &value).await;
                 assert_eq!(
-                    (status.as_u16(), &told["code"]),
+                    (status.as_u16(), &answer["code"]),
                     (400, &json!("invalid_request")),
-                    "{id} {field} {value:?}: {told}"
+                    "{id} {field} {value:?}: {answer}"
                 );
-                let named = told["field"].as_str().unwrap();
-                assert!(named.starts_with(&field), "{id} {field} {value:?}: {told}");
-                assert_eq!(told["errors"], json!([{"field": named, "message": told["message"]}]), "{id}");
+                let named = answer["field"].as_str().unwrap();
+                assert!(named.starts_with(&field), "{id} {field} {value:?}: {answer}");
+                assert_eq!(answer["errors"], json!([{"field": named, "message": answer["message"]}]), "{id}");
             }
             if class(&field) == Class::Text {
-                let (status, told) =
+                let (status, answer) =
                     stage.send(id, &field, " \u{feff}Al\u{200b}ge\u{202e}b\u{7}ra\u{2067}\u{ad}").await;
-                assert!(status.is_success(), "{id} {field}: {told}");
-                assert!(told.to_string().contains("Algebra\""), "{id} {field}: {told}");
+                assert!(status.is_success(), "{id} {field}: {answer}");
+                assert!(answer.to_string().contains("Algebra\""), "{id} {field}: {answer}");
             }
         }
     }
-    assert!(walked > 25, "{walked} texts");
+    assert!(tested > 25, "{tested} texts");
 }

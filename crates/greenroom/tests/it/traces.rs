@@ -61,7 +61,7 @@ async fn traces_of_50_bookings_are_whole(_: PgPoolOptions, connect: PgConnectOpt
         .await;
         check_attributes(&spans);
     }
-    // Probes and idle passes make no spans: what is there belongs to the bookings.
+    // Probes and idle passes create no spans: all spans belong to the bookings.
     let of_probes = |sent: &Sent| sent.span.name.contains("Health") || sent.span.name.contains("ListRooms");
     let strays: Vec<_> =
         collector.spans().into_iter().filter(|sent| sent.span.parent_span_id.is_empty()).collect();

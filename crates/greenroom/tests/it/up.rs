@@ -32,7 +32,7 @@ async fn bookings(url: &str, token: &str) -> StatusCode {
 }
 
 #[tokio::test]
-async fn everything_answers_once_ready_is_said_and_all_of_it_ends() {
+async fn up_answers_after_ready_and_stops_everything() {
     let dir = open_directory();
     let up = Up::start(dir.path(), &[]).await;
     let health: Value =
@@ -47,12 +47,12 @@ async fn everything_answers_once_ready_is_said_and_all_of_it_ends() {
     assert!(sqlx::PgPool::connect(&database).await.is_ok());
 
     assert!(up.stop(Signal::TERM).await.success());
-    assert!(sqlx::PgPool::connect(&database).await.is_err(), "Postgres has ended too");
+    assert!(sqlx::PgPool::connect(&database).await.is_err(), "Postgres was stopped too");
     assert!(!dir.path().join("env").exists());
 }
 
 #[tokio::test]
-async fn clients_in_a_room_read_that_the_server_goes() {
+async fn clients_in_a_room_are_notified_of_the_shutdown() {
     let dir = open_directory();
     let up = Up::start(dir.path(), &[]).await;
     let host = sign_in(&up.url).await;
@@ -76,7 +76,7 @@ async fn clients_in_a_room_read_that_the_server_goes() {
 }
 
 #[tokio::test]
-async fn a_killed_up_leaves_nothing_running_and_its_tokens_and_data_survive() {
+async fn killed_up_leaves_no_process_and_keeps_tokens_and_data() {
     let livekit = testkit::livekit().await;
     let environment = [
         ("LIVEKIT_URL", livekit.settings.url.as_str()),
@@ -106,7 +106,7 @@ async fn a_killed_up_leaves_nothing_running_and_its_tokens_and_data_survive() {
 }
 
 #[tokio::test]
-async fn refused_livekit_key_is_named_at_the_start() {
+async fn refused_livekit_key_is_logged_at_the_start() {
     let livekit = testkit::livekit().await;
     let wrong = "0".repeat(32);
     let environment = [
@@ -202,7 +202,7 @@ fn later(by: time::Duration) -> String {
 }
 
 #[tokio::test]
-async fn a_second_up_on_the_same_data_directory_says_so() {
+async fn second_up_on_one_data_directory_is_refused() {
     let dir = open_directory();
     let up = Up::start(dir.path(), &[]).await;
     let second = greenroom(&["up", "--data-dir", dir.path().to_str().unwrap()], &[]).await;
@@ -212,7 +212,7 @@ async fn a_second_up_on_the_same_data_directory_says_so() {
 }
 
 #[tokio::test]
-async fn with_an_identity_provider_there_is_no_sign_in() {
+async fn sign_in_is_absent_with_an_identity_provider() {
     let dir = open_directory();
     let keys = [
         ("AUTH_HS256_SECRET", "0123456789abcdef0123456789abcdef"),
@@ -231,21 +231,21 @@ async fn with_an_identity_provider_there_is_no_sign_in() {
 }
 
 #[tokio::test]
-async fn an_address_that_others_can_reach_is_refused_without_an_identity_provider() {
+async fn public_address_is_refused_without_an_identity_provider() {
     let arguments = ["up", "--listen", "0.0.0.0:0", "--rtc-address", "0.0.0.0"];
-    let said = greenroom(&arguments, &[("JOIN_OPENS_BEFORE", "soon")]).await;
-    assert_eq!(said.code, 2);
+    let result = greenroom(&arguments, &[("JOIN_OPENS_BEFORE", "soon")]).await;
+    assert_eq!(result.code, 2);
     for named in ["AUTH_JWKS_URL", "JOIN_OPENS_BEFORE", "--rtc-address: clients cannot be offered 0.0.0.0"] {
-        assert!(said.err.contains(named), "{}", said.err);
+        assert!(result.err.contains(named), "{}", result.err);
     }
 }
 
 #[tokio::test]
 async fn fresh_with_a_given_database_is_refused() {
     let url = [("DATABASE_URL", "postgres://127.0.0.1:1/x")];
-    let said = greenroom(&["up", "--fresh"], &url).await;
-    assert_eq!(said.code, 2);
-    assert!(said.err.contains("--fresh"), "{}", said.err);
+    let result = greenroom(&["up", "--fresh"], &url).await;
+    assert_eq!(result.code, 2);
+    assert!(result.err.contains("--fresh"), "{}", result.err);
 }
 
 #[tokio::test]
@@ -253,13 +253,13 @@ async fn files_of_the_data_directory_are_private() {
     let dir = open_directory();
     let data = dir.path().join("data");
     let up = Up::start(&data, &[]).await;
-    assert_eq!(mode(&data) & 0o007, 0, "a directory that `up` makes is closed to others");
+    assert_eq!(mode(&data) & 0o007, 0, "a directory that `up` creates is closed to others");
     let status = fs::read_to_string(format!("/proc/{}/status", up.pid())).unwrap_or_default();
-    assert!(!cfg!(target_os = "linux") || status.contains("Umask:\t0077"), "what comes later is private too");
+    assert!(!cfg!(target_os = "linux") || status.contains("Umask:\t0077"), "later files are private too");
     assert_private(&data);
     up.stop(Signal::TERM).await;
 
-    // As older versions left them.
+    // The modes that older versions left.
     fs::create_dir_all(data.join("recordings")).unwrap();
     for (path, old) in [("recordings", 0o755), ("lock", 0o644), ("kept.json", 0o644), ("postgres/log", 0o644)]
     {
@@ -274,7 +274,7 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode()
 }
 
-/// No other account can read or list anything below this directory.
+/// Checks that no other account can read or list anything below this directory.
 fn assert_private(dir: &Path) {
     for entry in fs::read_dir(dir).unwrap().flatten() {
         let path = entry.path();
@@ -287,7 +287,7 @@ fn assert_private(dir: &Path) {
 }
 
 #[tokio::test]
-async fn development_routes_and_answers_are_for_pages_of_this_machine() {
+async fn development_routes_answer_only_pages_of_this_machine() {
     let dir = open_directory();
     let up = Up::start(dir.path(), &[]).await;
     let port = up.url.rsplit(':').next().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! Webhooks are hints (I8): delivered, lost, tripled or shuffled, the final state is the same.
+//! Webhooks are hints (I8): whether they are delivered, lost, doubled or shuffled, the final state is the same.
 
 use livekit_dev::{Mishap, Order};
 use reqwest::StatusCode;
@@ -7,47 +7,47 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::world::{Replica, World};
 
-async fn people(replica: &Replica, id: &str) -> Vec<(String, String)> {
+async fn participants(replica: &Replica, id: &str) -> Vec<(String, String)> {
     let (status, answer) = replica.get("una", &format!("/api/sessions/{id}/livekit/status")).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let people = answer["data"]["participants"].as_array().unwrap().clone();
-    people.iter().map(|person| (text(&person["userId"]), text(&person["status"]))).collect()
+    let listed = answer["data"]["participants"].as_array().unwrap();
+    listed.iter().map(|one| (text(&one["userId"]), text(&one["status"]))).collect()
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_final_state_does_not_depend_on_webhooks(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn final_state_does_not_depend_on_webhooks(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     world.services.room.pass_period = std::time::Duration::from_millis(200);
     let replica = world.replica().await;
-    let ways: [(&str, Option<Mishap>); 4] = [
+    let cases: [(&str, Option<Mishap>); 4] = [
         ("delivered", None),
         ("lost", Some(Mishap::Drop)),
         ("doubled", Some(Mishap::Duplicate)),
         ("swapped", Some(Mishap::Swap)),
     ];
-    for (way, mishap) in ways {
+    for (case, mishap) in cases {
         if let Some(mishap) = mishap {
-            let Some(livekit) = world.stand_in() else { break }; // the first way was checked
+            let Some(livekit) = world.stand_in() else { break }; // a real server: only the first case is checked
             livekit.clear_mishaps();
             livekit.inject_mishap(mishap);
         }
-        let (host, guest) = ("una".to_owned(), format!("gus {way}"));
+        let (host, guest) = ("una".to_owned(), format!("gus {case}"));
         let id = replica.book(&host, &guest, 1).await;
         let (una, gus) = (replica.admit(&host, &id).await, replica.admit(&guest, &id).await);
         let room = una["roomName"].as_str().unwrap();
-        let _una_inside = world.join(una["token"].as_str().unwrap()).await;
-        let gus_inside = world.join(gus["token"].as_str().unwrap()).await;
-        gus_inside.leave().await;
-        let gus_inside = world.join(gus["token"].as_str().unwrap()).await;
+        let _una_connected = world.join(una["token"].as_str().unwrap()).await;
+        let gus_connected = world.join(gus["token"].as_str().unwrap()).await;
+        gus_connected.leave().await;
+        let gus_connected = world.join(gus["token"].as_str().unwrap()).await;
         let joined = vec![(host.clone(), "joined".to_owned()), (guest.clone(), "joined".to_owned())];
-        settled(&replica, &id, &joined, way).await;
-        gus_inside.leave().await;
+        await_statuses(&replica, &id, &joined, case).await;
+        gus_connected.leave().await;
         let left = vec![(host.clone(), "joined".to_owned()), (guest.clone(), "left".to_owned())];
-        settled(&replica, &id, &left, way).await;
+        await_statuses(&replica, &id, &left, case).await;
         assert_eq!(replica.end(&host, &id).await.0, StatusCode::OK);
         let over = vec![(host, "left".to_owned()), (guest, "left".to_owned())];
-        settled(&replica, &id, &over, way).await;
+        await_statuses(&replica, &id, &over, case).await;
         testkit::eventually("the room is gone", async || {
             let left = world.rooms_of(room).await;
             if left.is_empty() { Ok(()) } else { Err(left) }
@@ -56,9 +56,9 @@ async fn the_final_state_does_not_depend_on_webhooks(_: PgPoolOptions, connect: 
     }
 }
 
-async fn settled(replica: &Replica, id: &str, expected: &[(String, String)], way: &str) {
-    testkit::eventually(&format!("webhooks {way}: {expected:?}"), || async {
-        let mut now = people(replica, id).await;
+async fn await_statuses(replica: &Replica, id: &str, expected: &[(String, String)], case: &str) {
+    testkit::eventually(&format!("webhooks {case}: {expected:?}"), || async {
+        let mut now = participants(replica, id).await;
         now.sort_by(|one, other| other.0.cmp(&one.0)); // una before gus
         if now == expected { Ok(()) } else { Err(now) }
     })
@@ -66,7 +66,7 @@ async fn settled(replica: &Replica, id: &str, expected: &[(String, String)], way
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn webhooks_that_come_late_and_shuffled_change_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn late_and_shuffled_webhooks_change_nothing(_: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(&connect).await;
     if world.stand_in().is_none() {
         return;
@@ -83,6 +83,6 @@ async fn webhooks_that_come_late_and_shuffled_change_nothing(_: PgPoolOptions, c
     livekit.release_webhooks(Order::Shuffled);
     livekit.webhooks_idle().await;
     let expected = [("una".to_owned(), "joined".to_owned()), ("gus".to_owned(), "invited".to_owned())];
-    settled(&replica, &id, &expected, "shuffled").await;
+    await_statuses(&replica, &id, &expected, "shuffled").await;
     assert_eq!(replica.room("una", &id).await["status"], "active");
 }

@@ -1,30 +1,27 @@
-//! Everything in one process, against a LiveKit stand-in and the test's database: what end-to-end tests stand on.
+//! The fixture of end-to-end tests: all services in one process, a LiveKit stand-in, and the test's database.
 //!
-//! A world has one LiveKit and one database, and as many replicas as a test starts. Each replica is all five
-//! services behind a gateway on a port of its own; LiveKit's webhooks go to the first one. Replicas can be killed
-//! (nothing is finished) or stopped (everything is).
+//! A world has one LiveKit, one database, and as many replicas as a test starts. A replica is all five services behind
+//! a gateway with its own port. LiveKit's webhooks go to the first replica. Replicas can be killed (running work is
+//! lost) or stopped (running work is finished).
+
+mod settings;
 
 use std::{cell::OnceCell, path::Path, time::Duration};
 
-use chassis::{clock::Clock, config, grpc};
-use gateway::{
-    Rate,
-    config::{AuthConfig, Cors, KeySource, Nip98Config, Rates},
-    nostr::sign::{self, Keys},
-};
+use chassis::clock::Clock;
+use gateway::nostr::sign::{self, Keys};
 use greenroom::assembly::{self, Services};
 use jsonwebtoken::{EncodingKey, Header};
 use livekit_dev::{LiveKitDev, Store};
 use reqwest::{Client, Method, StatusCode};
 use room_lifecycle::recordings::settings::OutputSettings;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use testkit::{LiveKit, TestRuntime};
 use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 
-use crate::inside;
+use crate::participants;
 
 const ISSUER: &str = "https://id.test";
 const AUDIENCE: &str = "greenroom";
@@ -32,7 +29,7 @@ const AUDIENCE: &str = "greenroom";
 pub struct World {
     /// None against a real server.
     pub livekit: Option<LiveKit>,
-    /// A change before a replica starts is that replica's.
+    /// The settings of the next replica. Tests may change them before it starts.
     pub services: Services,
     secret: String,
     first: OnceCell<TcpListener>,
@@ -40,12 +37,12 @@ pub struct World {
 }
 
 impl World {
-    /// Against livekit-dev, or against the server of `LIVEKIT_URL`, `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET`.
+    /// A world with livekit-dev, or with the server of `LIVEKIT_URL`, `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET`.
     pub async fn new(connect: &PgConnectOptions) -> Self {
         Self::with(connect, |_| {}).await
     }
 
-    /// With a recorder, which writes to this folder.
+    /// A world with a recorder, which writes to this folder.
     pub async fn recording(connect: &PgConnectOptions, folder: &Path) -> Self {
         let mut world = Self::with(connect, |config| {
             config.store = Store::RedisLike;
@@ -58,8 +55,8 @@ impl World {
         world
     }
 
-    /// Where LiveKit notices in milliseconds that a client is gone, and not in 20 s.
-    pub async fn noticing(connect: &PgConnectOptions) -> Self {
+    /// A world whose LiveKit detects a vanished client within milliseconds instead of 20 s.
+    pub async fn with_fast_disconnects(connect: &PgConnectOptions) -> Self {
         Self::with(connect, |config| {
             config.rtc.silence = Duration::from_millis(500);
             config.rtc.cleanup = Duration::from_millis(200);
@@ -67,7 +64,7 @@ impl World {
         .await
     }
 
-    /// With Redis, and with the real server's waits.
+    /// A world whose LiveKit has Redis and the real server's waits.
     pub async fn redis_like(connect: &PgConnectOptions) -> Self {
         Self::with(connect, |config| {
             let real = livekit_dev::Config::new("", "");
@@ -81,11 +78,11 @@ impl World {
 
     async fn with(connect: &PgConnectOptions, amend: impl FnOnce(&mut livekit_dev::Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind(("127.0.0.1", inside::gateway_port())).await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", participants::gateway_port())).await.unwrap();
         let first_url = format!("http://{}", listener.local_addr().unwrap());
         let webhook = format!("{first_url}/api/v1/livekit/webhook");
-        let (livekit, settings) = if let Some(settings) = inside::real_livekit() {
-            inside::prepare(&settings).await;
+        let (livekit, settings) = if let Some(settings) = participants::real_livekit() {
+            participants::prepare(&settings).await;
             (None, settings)
         } else {
             let livekit = testkit::livekit_with(|config| {
@@ -98,7 +95,7 @@ impl World {
         };
         let secret = testkit::secret();
         Self {
-            services: services(connect, &settings, &secret, &first_url),
+            services: settings::services(connect, &settings, &secret, &first_url),
             livekit,
             secret,
             first: OnceCell::from(listener),
@@ -106,7 +103,8 @@ impl World {
         }
     }
 
-    /// The stand-in, for what cannot be asked of a real server: None, with a word, when the suite runs against one.
+    /// The stand-in, for faults that a real server cannot simulate. Prints a note and returns None when the suite runs
+    /// against a real server.
     pub fn stand_in(&self) -> Option<&LiveKitDev> {
         if self.livekit.is_none() {
             println!("skipped: it needs faults, webhooks or recorders that only livekit-dev has");
@@ -114,19 +112,19 @@ impl World {
         self.livekit.as_ref().map(|livekit| &livekit.server)
     }
 
-    /// What LiveKit answers to a client with this token, before the upgrade.
+    /// LiveKit's answer to a client with this token, before the upgrade to a WebSocket.
     pub async fn validate(&self, token: &str) -> (StatusCode, String) {
         let url = format!("{}/rtc/validate?access_token={token}", self.services.room.livekit.url);
         let answer = Client::new().get(url).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())
     }
 
-    /// Where the first replica is, and LiveKit's webhooks go.
+    /// The URL of the first replica, to which LiveKit sends its webhooks.
     pub fn url(&self) -> &str {
         &self.first_url
     }
 
-    /// All five services, ready.
+    /// Starts a replica, and returns when its dependencies answer.
     pub async fn replica(&mut self) -> Replica {
         let listener = match self.first.take() {
             Some(listener) => listener,
@@ -161,7 +159,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// What `user` gets; a body that is no JSON is null.
+    /// Sends a request of `user`. Returns the status and the body, or null for a body that is not JSON.
     pub async fn ask(
         &self,
         user: &str,
@@ -186,10 +184,10 @@ impl Replica {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        Self::told(request).await
+        Self::response(request).await
     }
 
-    /// As the nests' clients ask, signed by `who` if there is one: `accept` and `content-type` on every request.
+    /// Sends a request as the nests' clients do, with `accept` and `content-type`. `who` signs it, if given.
     pub async fn nostr(
         &self,
         who: Option<&Keys>,
@@ -203,17 +201,17 @@ impl Replica {
             request = request.header("authorization", self.sign(keys, &method, path, body.as_deref()));
         }
         request = request.header("accept", "application/json").header("content-type", "application/json");
-        Self::told(request.body(body.unwrap_or_default())).await
+        Self::response(request.body(body.unwrap_or_default())).await
     }
 
-    /// The header of a signed request. However many replicas there are, clients know one URL.
+    /// The header of a signed request. Clients use one URL for all replicas.
     pub fn sign(&self, keys: &Keys, method: &Method, path: &str, body: Option<&str>) -> String {
         let now = Clock::default().now().unix_timestamp().unsigned_abs();
         let url = format!("{}{path}", self.public_url);
         sign::authorization(keys, method.as_str(), &url, body.map(str::as_bytes), now).unwrap()
     }
 
-    async fn told(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
+    async fn response(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
         let answer = request.send().await.unwrap();
         let endless = answer.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
         let status = answer.status();
@@ -224,12 +222,13 @@ impl Replica {
         self.ask(user, Method::GET, path, None).await
     }
 
-    /// GET, or POST of a body; again, but not for ever, while he is told that he waited for a connection for too long.
+    /// Sends a GET, or a POST of a body. Retries while the answer is `database_unavailable`, because many requests at
+    /// once may wait too long for a connection. Gives up as [`testkit::eventually`] does.
     pub async fn insist(&self, user: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let method = if body.is_some() { Method::POST } else { Method::GET };
-        testkit::eventually("a connection for everybody", async || {
-            let (status, told) = self.ask(user, method.clone(), path, body.clone()).await;
-            if told["code"] == "database_unavailable" { Err(told) } else { Ok((status, told)) }
+        testkit::eventually("a database connection for every request", async || {
+            let (status, answer) = self.ask(user, method.clone(), path, body.clone()).await;
+            if answer["code"] == "database_unavailable" { Err(answer) } else { Ok((status, answer)) }
         })
         .await
     }
@@ -238,7 +237,7 @@ impl Replica {
         self.ask(user, Method::POST, path, Some(body)).await
     }
 
-    /// Books a session of 30 minutes that starts `minutes` from now; its id.
+    /// Books a session of 30 minutes that starts `minutes` from now. Returns its id.
     pub async fn book(&self, host: &str, guest: &str, minutes: i64) -> String {
         let (status, booked) = self.try_book(host, guest, minutes).await;
         assert_eq!(status, StatusCode::CREATED, "{booked}");
@@ -252,7 +251,7 @@ impl Replica {
         self.post(host, "/api/bookings", body).await
     }
 
-    /// A token of the meeting for `user`; the whole answer's `data`.
+    /// Requests a token of the meeting for `user`. Returns the `data` of the answer.
     pub async fn admit(&self, user: &str, session: &str) -> Value {
         let (status, answer) = self.get(user, &format!("/api/sessions/{session}/livekit/access-token")).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
@@ -263,19 +262,19 @@ impl Replica {
         self.post(user, &format!("/api/sessions/{session}/livekit/end-room"), json!({})).await
     }
 
-    /// The room as the parties see it.
+    /// The room in the answer to `user`.
     pub async fn room(&self, user: &str, session: &str) -> Value {
         let (status, answer) = self.get(user, &format!("/api/sessions/{session}/livekit/status")).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         answer["data"]["room"].clone()
     }
 
-    /// What the identity provider would give `user`.
+    /// A token of `user`, as the identity provider would issue it.
     pub fn token(&self, user: &str) -> String {
         self.token_with(user, json!({}))
     }
 
-    /// The same with further claims.
+    /// A token of `user` with further claims.
     pub fn token_with(&self, user: &str, mut claims: Value) -> String {
         let now = Clock::default().now().unix_timestamp();
         let usual =
@@ -285,81 +284,13 @@ impl Replica {
         jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
     }
 
-    /// Loses everything at once, as a killed process would.
+    /// Stops at once and loses running work, as a killed process does.
     pub fn kill(self) {
         self.runtime.lifecycle.kill();
     }
 
-    /// Finishes what is under way; how many background tasks had panicked.
+    /// Finishes running work and stops. Returns how many background tasks panicked.
     pub async fn stop(self) -> usize {
         self.runtime.lifecycle.stop(Duration::from_secs(10)).await
-    }
-}
-
-fn services(connect: &PgConnectOptions, livekit: &config::LiveKit, secret: &str, url: &str) -> Services {
-    let grpc: grpc::Settings = testkit::internal();
-    let anywhere = ([127, 0, 0, 1], 0).into();
-    Services {
-        booking: booking::Config {
-            database: testkit::database(connect, "greenroom_booking"),
-            grpc: grpc.clone(),
-            listen: anywhere,
-            room_url: tonic::transport::Endpoint::from_static("http://in-process.invalid"),
-            app_url: url.to_owned(),
-            policy: booking::Policy::Either,
-            room_creation: booking::RoomCreation::AtBooking,
-            telling: booking::Telling::default(),
-        },
-        room: room_lifecycle::Config {
-            database: testkit::database(connect, room_lifecycle::config::ROLE),
-            grpc: grpc.clone(),
-            livekit: livekit.clone(),
-            listen: anywhere,
-            webhook_keys: vec![room_lifecycle::config::WebhookKey {
-                key: livekit.api_key.clone(),
-                secret: livekit.api_secret.clone(),
-            }],
-            policy: room_lifecycle::config::Policy { at_booking: true, token_ttl: Duration::from_hours(1) },
-            nest_kind: room_lifecycle::nests::link::EventKind::default(),
-            pass_period: Duration::from_secs(1),
-            events_keep: Duration::from_hours(720),
-            app_url: None,
-            recordings: room_lifecycle::config::RecordingSettings::default(),
-            patience: room_lifecycle::diagnosis::Patience::default(),
-            pace: room_lifecycle::config::Pace::default(),
-            clock: Clock::default(),
-        },
-        token: token::Config {
-            database: testkit::database(connect, token::config::ROLE),
-            grpc: grpc.clone(),
-            livekit: livekit.clone(),
-            listen: anywhere,
-            room_url: "http://in-process.invalid".parse().unwrap(),
-            ttl: Duration::from_hours(1),
-            nests_room_admin_grant: false,
-        },
-        sync: sync::Config { database: testkit::database(connect, sync::ROLE), grpc, listen: anywhere },
-        gateway: gateway::HttpConfig {
-            auth: AuthConfig {
-                keys: KeySource::Hs256(SecretString::from(secret)),
-                issuer: ISSUER.to_owned(),
-                audience: AUDIENCE.to_owned(),
-                admin: None,
-                groups: None,
-                clock: Clock::default(),
-            },
-            cors: Cors::None,
-            trusted_proxies: gateway::TrustedProxies::default(),
-            connections_per_address: 0,
-            api_url: Some(url.to_owned()),
-            streams: gateway::config::StreamsConfig::signed_with(vec![SecretString::from(testkit::secret())]),
-            nip98: Nip98Config { bases: vec![url.parse().unwrap()], window: Nip98Config::WINDOW },
-            // All of a test's people come from one address.
-            rates: Rates {
-                ensure: Rate::new(1_000, 1_000),
-                anonymous: Rate::new(10_000, 10_000),
-                ..Rates::default()
-            },
-        },
     }
 }

@@ -1,4 +1,4 @@
-//! Live rooms, their sessions and the seats in them, written with SQL as if room-lifecycle had.
+//! Live rooms, their sessions and seats. SQL writes the rows that room-lifecycle would write.
 
 use domain::{LiveSessionId, LiveStatus, LobbyStatus, Owner, RoomStatus, SeatRole};
 use sqlx::PgPool;
@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use super::{Room, person, record};
 
-/// A live room that was made.
+/// A live room of a test.
 #[derive(Clone, Debug)]
 pub struct LiveRoom {
     pub id: Uuid,
     pub host: String,
 }
 
-/// The public live room of a host who is called Hanna Host, with nothing on.
+/// Writes the idle public live room of a host named Hanna Host.
 pub async fn live_room(pool: &PgPool, host: &str) -> LiveRoom {
     person(pool, host, "Hanna Host").await;
     let id = Uuid::new_v4();
@@ -29,8 +29,10 @@ pub async fn live_room(pool: &PgPool, host: &str) -> LiveRoom {
     LiveRoom { id, host: host.to_owned() }
 }
 
-/// A session in the room, without an end, and the room's projection of it. Scheduled: for in an hour; lobby: starts
-/// in 5 minutes; live: began now. What is over began an hour ago. There is no LiveKit room yet.
+/// Writes a session of the room without a planned end, and the room's projection of it. There is no LiveKit room yet.
+///
+/// A scheduled session starts in an hour, one in the lobby in 5 minutes, and a live one now. Ended and cancelled ones
+/// began an hour ago.
 pub async fn live_session(pool: &PgPool, room: &LiveRoom, status: LiveStatus) -> Uuid {
     let starts_in_minutes = match status {
         LiveStatus::Scheduled => 60,
@@ -54,11 +56,14 @@ pub async fn live_session(pool: &PgPool, room: &LiveRoom, status: LiveStatus) ->
     .fetch_one(pool)
     .await
     .expect("a live session");
-    sqlx::query_scalar!("select settle_live_room($1)", room.id).fetch_one(pool).await.expect("settled");
+    sqlx::query_scalar!("select settle_live_room($1)", room.id)
+        .fetch_one(pool)
+        .await
+        .expect("the projection is refreshed");
     id
 }
 
-/// A seat that was taken now; nobody is seen on LiveKit.
+/// Writes a seat that was taken now. No participant is on LiveKit.
 pub async fn seat(pool: &PgPool, session: Uuid, user: &str, role: SeatRole, lobby_status: LobbyStatus) {
     sqlx::query!(
         "insert into live_room_attendance (session_id, live_room_id, user_id, role, lobby_status, held_until)
@@ -74,12 +79,13 @@ pub async fn seat(pool: &PgPool, session: Uuid, user: &str, role: SeatRole, lobb
     .expect("a seat");
 }
 
-/// The session's room, generation 1, seen on LiveKit just now (in the record: LiveKit itself is not told).
+/// Writes the session's room: generation 1, observed on LiveKit just now. Only the record is written, no room is
+/// created.
 pub async fn active_room(pool: &PgPool, session: Uuid) -> Room {
     record(pool, Owner::LiveSession(LiveSessionId(session)), RoomStatus::Active).await
 }
 
-/// The committed intent to make the session's room.
+/// Writes the committed intent to create the session's room.
 pub async fn pending_room(pool: &PgPool, session: Uuid) -> Room {
     record(pool, Owner::LiveSession(LiveSessionId(session)), RoomStatus::Pending).await
 }

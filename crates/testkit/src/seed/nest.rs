@@ -1,4 +1,4 @@
-//! Nests and their people, written with SQL as if room-lifecycle had.
+//! Nests and their participants. SQL writes the rows that room-lifecycle would write.
 
 use domain::{NestId, Owner, RoomStatus};
 use sqlx::PgPool;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Room, record};
 
-/// A nest that was made.
+/// A nest of a test.
 #[derive(Clone, Debug)]
 pub struct Nest {
     pub id: Uuid,
@@ -14,13 +14,13 @@ pub struct Nest {
     pub host: String,
 }
 
-/// A public key for tests: no key that anybody has, 64 hex digits all the same.
+/// A public key for tests: 64 equal hex digits, which are not the key of any real user.
 #[must_use]
 pub fn key(letter: char) -> String {
     letter.to_string().repeat(64)
 }
 
-/// The open nest of a host who is admin and speaker, without a room.
+/// Writes the open nest of a host who is admin and speaker, without a room.
 pub async fn nest(pool: &PgPool, host: &str) -> Nest {
     let id = sqlx::query_scalar!("insert into nests (created_by) values ($1) returning id", host)
         .fetch_one(pool)
@@ -31,7 +31,7 @@ pub async fn nest(pool: &PgPool, host: &str) -> Nest {
     nest
 }
 
-/// Somebody in the nest.
+/// Writes a participant of the nest.
 pub async fn participant(pool: &PgPool, nest: &Nest, pubkey: &str, is_admin: bool, is_speaker: bool) {
     sqlx::query!(
         "insert into nest_participants (nest_id, pubkey, is_admin, is_speaker) values ($1, $2, $3, $4)",
@@ -45,7 +45,7 @@ pub async fn participant(pool: &PgPool, nest: &Nest, pubkey: &str, is_admin: boo
     .expect("a participant");
 }
 
-/// The nest's room, generation 1, seen on LiveKit just now (in the record: LiveKit itself is not told).
+/// Writes the nest's room: generation 1, observed on LiveKit just now. Only the record is written, no room is created.
 pub async fn active_room(pool: &PgPool, nest: &Nest) -> Room {
     record(pool, Owner::Nest(NestId(nest.id)), RoomStatus::Active).await
 }

@@ -1,5 +1,5 @@
--- Everything of fill.sql is over, as in a night: when statistics are gathered now, the planner takes the partial indexes of
--- what is open for empty, and for cheaper than any other index.
+-- Ends everything of fill.sql, as at night. When statistics are gathered now, the planner estimates that the partial
+-- indexes of open rows are empty, and therefore cheaper than any other index.
 set session_replication_role = replica;
 update sessions set status = 'completed';
 update session_participants set active = false;

@@ -1,6 +1,6 @@
--- $stored open bookings, live sessions and nests, each with its room, its people and what is written beside it. Without
--- triggers and checks of foreign keys: they would take longer than everything else; and at now(), which is cheaper than
--- app_now().
+-- Inserts $stored open bookings, live sessions and nests, each with its room, its participants and its other rows.
+-- Triggers and checks of foreign keys are off, because they would take longer than everything else. Times are now(),
+-- which is cheaper than app_now().
 set session_replication_role = replica;
 
 insert into app_users (id, display_name, email, seen_at)
@@ -12,7 +12,7 @@ select 'user-' || i, 'guest-' || i, 'user-' || i, 'Lesson ' || i, now() + make_i
        'https://app.example.org/meeting/' || i, now(), now()
 from generate_series(1, $stored) i;
 
--- Of most the slot is free again: the index of the exclusion constraint takes a long time to write.
+-- The slots of most bookings are inactive: writing the index of the exclusion constraint takes long.
 insert into session_participants (session_id, user_id, role, slot, active)
 select s.id, p.user_id, p.role, tstzrange(s.scheduled_at, s.scheduled_at + interval '1 hour'),
        s.scheduled_at < now() + interval '50 minutes'
@@ -27,7 +27,7 @@ rooms as (
     from ids)
 insert into live_room_sessions (id, room_id, status, starts_at, started_at, created_by, created_at, updated_at)
 select session, room, 'live', now(), now(), 'user-' || i, now(), now() from ids;
--- One in a hundred has not come yet: their seats are held.
+-- One participant in a hundred has not joined yet: their seats are held.
 insert into live_room_attendance (session_id, live_room_id, user_id, joined_at, held_until)
 select id, room_id, created_by, case when held then null else now() end,
        case when held then now() + interval '30 seconds' end

@@ -1,5 +1,5 @@
-//! What people do: a step is one thing, or several at once. Everything is planned first, by the dice, then done,
-//! then judged.
+//! The moves of users. A step is one move, or several at once. The dice plan all moves first. Then they are performed,
+//! and their answers are checked.
 
 use std::{
     fmt,
@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    deeds::Deed,
     dice::Dice,
     expect::{On, Question},
+    moderation::Moderation,
     stage::{ROOMS, Stage, Token},
 };
 
-/// So long a client waits while things fail, and while they do not.
-const IMPATIENT: Duration = Duration::from_secs(2);
-const PATIENT: Duration = Duration::from_secs(20);
-/// What takes longer may have met a time-out inside.
-const SLOW: Duration = Duration::from_millis(1_500);
+/// How long a client waits for an answer: while faults are active, and without faults.
+const FAULT_TIMEOUT: Duration = Duration::from_secs(2);
+const CALM_TIMEOUT: Duration = Duration::from_secs(20);
+/// A request that takes longer may have met a timeout inside the services.
+const SLOW_REQUEST: Duration = Duration::from_millis(1_500);
 
 #[derive(Clone, Debug)]
 pub enum Act {
@@ -34,19 +34,19 @@ pub enum Act {
     },
     Verb(&'static str),
     Seat(&'static str),
-    /// And enters with it.
     Token {
         ensure: bool,
+        /// The user joins LiveKit with the token.
         enters: bool,
     },
     Admit(usize),
     Reject(usize),
     AdmitAll,
-    Moderate(Deed, usize),
+    Moderate(Moderation, usize),
     Hand(bool),
     State,
     Streams,
-    /// With a token he has, perhaps an old one, perhaps in a second tab.
+    /// Joins LiveKit with a token that was issued before, perhaps in a second tab.
     Enter,
     Exit,
     Publish,
@@ -61,7 +61,7 @@ impl fmt::Display for Act {
     }
 }
 
-/// Who does what in which room, by which replica.
+/// An act of a user in a room, with the replica that gets the request.
 #[derive(Clone, Debug)]
 pub struct Move {
     pub who: usize,
@@ -70,64 +70,64 @@ pub struct Move {
     pub act: Act,
 }
 
-/// An idempotency key, its request, and the session that it made.
+/// An idempotency key, its request, and the session that it created.
 #[derive(Clone, Debug)]
 pub struct Key {
     pub text: String,
     pub body: Value,
-    pub made: Option<String>,
+    pub created: Option<String>,
 }
 
 #[derive(Debug)]
-pub struct Heard {
+pub struct Answer {
     pub status: u16,
     pub body: Value,
-    /// A machine that is busy with other tests lets even a call within it time out: that is no failure.
+    /// The answer took long. On a busy machine even a call between services may time out, which is no failure.
     pub slow: bool,
 }
 
-impl Heard {
+impl Answer {
     pub fn error(&self) -> &str {
         self.body["error"].as_str().unwrap_or_default()
     }
 }
 
-/// What else there is to a move.
+/// The conditions under which a move was performed.
 #[derive(Clone, Copy, Debug)]
-struct Company {
-    /// Nothing fails.
+struct Conditions {
+    /// No fault is active.
     calm: bool,
-    /// Nobody else is at the room.
+    /// No other move of the step is in the room.
     alone: bool,
-    /// Somebody else decides the same.
+    /// Another move of the step decides the same.
     contested: bool,
 }
 
 impl Stage {
-    /// One thing is done, or a few at once.
+    /// Performs one move, or a few at once.
     pub async fn step(&mut self, dice: &mut Dice) {
         let together = if dice.one_in(5) { 2 + dice.roll(5) } else { 1 };
         let crowd = dice.one_in(2).then(|| dice.roll(ROOMS));
         let moves: Vec<Move> =
             (0..together).map(|_| self.plan(dice, crowd.filter(|_| together > 1))).collect();
         let calm = self.is_calm();
-        let patience = if calm { PATIENT } else { IMPATIENT };
-        let heard = join_all(moves.iter().map(|asked| self.perform(asked, patience))).await;
-        for (asked, heard) in moves.iter().zip(&heard) {
+        let timeout = if calm { CALM_TIMEOUT } else { FAULT_TIMEOUT };
+        let answers = join_all(moves.iter().map(|asked| self.perform(asked, timeout))).await;
+        for (asked, answer) in moves.iter().zip(&answers) {
             let alone = moves.iter().filter(|other| other.room == asked.room).count() == 1;
             let contested = asked.is_contested(&moves);
-            self.judge(asked, heard.as_ref(), Company { calm, alone, contested });
+            self.check_answer(asked, answer.as_ref(), Conditions { calm, alone, contested });
         }
     }
 
     fn plan(&mut self, dice: &mut Dice, room: Option<usize>) -> Move {
         let busy = self.busy();
-        // Where nobody is there is little to do with people.
+        // Without participants, moves of moderation would have little effect.
         let what = dice.roll(if busy.is_empty() { 33 } else { 43 });
         let room = room.or_else(|| dice.pick_any(&busy).filter(|_| what >= 30));
         let room = room.unwrap_or_else(|| dice.roll(ROOMS));
-        let anybody = dice.roll(self.people.len());
-        let comer = dice.pick_any(&self.unwelcome(room)).filter(|_| dice.one_in(4)).unwrap_or(anybody);
+        let anybody = dice.roll(self.users.len());
+        let joiner = dice.pick_any(&self.excluded(room)).filter(|_| dice.one_in(4)).unwrap_or(anybody);
         let host = if dice.one_in(12) { anybody } else { room };
         let (who, act) = match what {
             0 => (anybody, Act::Mine),
@@ -136,20 +136,20 @@ impl Stage {
             8 => (host, Act::Verb("open-lobby")),
             9 => (host, Act::Verb(dice.pick(&["end", "end", "cancel", "reset"]))),
             10 => (host, Act::Verb(dice.pick(&["host-present", "host-absent"]))),
-            11..=12 => (comer, Act::Seat("join")),
+            11..=12 => (joiner, Act::Seat("join")),
             13 => (anybody, Act::Seat(dice.pick(&["leave", "disconnect"]))),
-            14..=19 => (comer, Act::Token { ensure: dice.one_in(3), enters: !dice.one_in(3) }),
+            14..=19 => (joiner, Act::Token { ensure: dice.one_in(3), enters: !dice.one_in(3) }),
             20 => (host, dice.pick(&[Act::Admit(anybody), Act::Reject(anybody)])),
             21 => (host, Act::AdmitAll),
             22 => (anybody, Act::State),
             23 => (anybody, Act::Streams),
             24..=27 => (anybody, Act::Enter),
-            30..=38 => (host, self.plan_deed(dice, room)),
+            30..=38 => (host, self.plan_moderation(dice, room)),
             39 => (anybody, Act::Hand(!dice.one_in(3))),
             40..=41 => (anybody, Act::Publish),
             _ => (anybody, Act::Exit),
         };
-        // Who enters or leaves LiveKit does so with what there is.
+        // `Mine` of another user would create a further room.
         let who = if matches!(act, Act::Mine) { who % ROOMS } else { who };
         Move { who, room, replica: dice.roll(2), act }
     }
@@ -171,7 +171,7 @@ impl Stage {
         }
         if !dice.one_in(3) {
             if dice.one_in(4) {
-                // A start in the past counts as now.
+                // The service treats a start in the past as now.
                 let starts = starts.map_or(now, |starts| starts.max(now));
                 let ends = starts + time::Duration::minutes(dice.pick(&[5, 60, 600]));
                 body["ends_at"] = ends.format(&Rfc3339).unwrap().into();
@@ -181,7 +181,7 @@ impl Stage {
         let keys = &mut self.rooms[room].keys;
         if keys.is_empty() || dice.one_in(2) {
             let text = format!("key-{room}-{}", keys.len());
-            keys.push(Key { text, body: body.clone(), made: None });
+            keys.push(Key { text, body: body.clone(), created: None });
             return Act::GoLive { starts, body, key: Some(keys.len() - 1) };
         }
         let key = dice.roll(keys.len());
@@ -189,8 +189,9 @@ impl Stage {
         Act::GoLive { starts, body, key: Some(key) }
     }
 
-    /// None: whoever asked did not wait for the answer, or nobody was there to answer.
-    async fn perform(&self, asked: &Move, patience: Duration) -> Option<Heard> {
+    /// Sends the request of a move. Returns None without an answer: the client timed out, or the replica did not
+    /// answer.
+    async fn perform(&self, asked: &Move, timeout: Duration) -> Option<Answer> {
         let room = format!("/api/v1/live/rooms/{}", self.rooms[asked.room].id);
         let post = |verb: &str, body: Value| (Method::POST, format!("{room}/{verb}"), Some(body));
         let (method, path, body) = match &asked.act {
@@ -201,10 +202,10 @@ impl Stage {
                 let query = if *ensure { "?ensure=now" } else { "" };
                 (Method::GET, format!("{room}/access-token{query}"), None)
             }
-            Act::Admit(whom) => post("admit", json!({"user_id": self.people[*whom]})),
-            Act::Reject(whom) => post("reject", json!({"user_id": self.people[*whom]})),
+            Act::Admit(target) => post("admit", json!({"user_id": self.users[*target]})),
+            Act::Reject(target) => post("reject", json!({"user_id": self.users[*target]})),
             Act::AdmitAll => post("admit-all", json!({})),
-            Act::Moderate(deed, whom) => deed.request(&room, &self.people[*whom]),
+            Act::Moderate(moderation, target) => moderation.request(&room, &self.users[*target]),
             Act::Hand(raised) => post("hand", json!({"raised": raised})),
             Act::State => (Method::GET, format!("{room}/state"), None),
             Act::Streams => (Method::GET, "/api/v1/live/streams?limit=10".to_owned(), None),
@@ -212,7 +213,7 @@ impl Stage {
         };
         let replica = self.replica(asked.replica);
         let mut request = self.http.request(method, format!("{}{path}", replica.url));
-        request = request.bearer_auth(replica.token(&self.people[asked.who]));
+        request = request.bearer_auth(replica.token(&self.users[asked.who]));
         if let Act::GoLive { key: Some(key), .. } = asked.act {
             request = request.header("Idempotency-Key", &self.rooms[asked.room].keys[key].text);
         }
@@ -220,51 +221,52 @@ impl Stage {
             request = request.json(&body);
         }
         let started = Instant::now();
-        let answer = request.timeout(patience).send().await.ok()?;
+        let answer = request.timeout(timeout).send().await.ok()?;
         let status = answer.status().as_u16();
         let body = answer.json().await.ok()?;
-        Some(Heard { status, body, slow: started.elapsed() > SLOW })
+        Some(Answer { status, body, slow: started.elapsed() > SLOW_REQUEST })
     }
 
-    fn judge(&mut self, asked: &Move, heard: Option<&Heard>, company: Company) {
+    fn check_answer(&mut self, asked: &Move, answer: Option<&Answer>, conditions: Conditions) {
         if matches!(asked.act, Act::Enter | Act::Exit | Act::Publish) {
             return self.on_livekit(asked);
         }
-        let Company { calm, alone, contested } = company;
+        let Conditions { calm, alone, contested } = conditions;
         let Move { who, room, replica, act } = asked;
-        let told = heard.map_or("nothing".to_owned(), |heard| format!("{} {}", heard.status, heard.error()));
-        let line = format!("p{who} room {room} replica {replica} {act} -> {told}");
+        let outcome =
+            answer.map_or("no answer".to_owned(), |answer| format!("{} {}", answer.status, answer.error()));
+        let line = format!("p{who} room {room} replica {replica} {act} -> {outcome}");
         self.say(line.clone());
         let (seed, now) = (self.seed(), self.now());
-        let Some(heard) = heard.filter(|heard| heard.status != 503 || (calm && !heard.slow)) else {
-            assert!(!calm || heard.is_some(), "MODEL_SEED={seed}: no answer to {line}");
+        let Some(answer) = answer.filter(|answer| answer.status != 503 || (calm && !answer.slow)) else {
+            assert!(!calm || answer.is_some(), "MODEL_SEED={seed}: no answer to {line}");
             if matches!(act, Act::GoLive { .. } | Act::Verb(_)) {
                 self.rooms[*room].on = On::Unknown;
             }
-            return self.learn_standing(asked, None);
+            return self.learn_membership(asked, None);
         };
         let exact = calm && alone;
         let (on, keys) = (&self.rooms[*room].on, &self.rooms[*room].keys);
-        let welcome = self.welcome(asked, contested);
-        let question = Question { asked, is_host: who == room, on, keys, welcome, exact, now };
-        let objection = question.objection(heard);
-        assert!(objection.is_none(), "MODEL_SEED={seed}: {line}; {objection:?}; {on:?}; {}", heard.body);
-        if heard.status < 300 {
-            self.learn(asked, heard, exact);
+        let admission = self.admission(asked, contested);
+        let question = Question { asked, is_host: who == room, on, keys, admission, exact, now };
+        let objection = question.objection(answer);
+        assert!(objection.is_none(), "MODEL_SEED={seed}: {line}; {objection:?}; {on:?}; {}", answer.body);
+        if answer.status < 300 {
+            self.learn(asked, answer, exact);
         }
-        self.learn_standing(asked, Some(heard).filter(|_| !contested));
+        self.learn_membership(asked, Some(answer).filter(|_| !contested));
         if !alone && matches!(act, Act::GoLive { .. } | Act::Verb(_)) {
             self.rooms[*room].on = On::Unknown;
         }
     }
 
-    fn learn(&mut self, asked: &Move, heard: &Heard, exact: bool) {
+    fn learn(&mut self, asked: &Move, answer: &Answer, exact: bool) {
         let (seed, now) = (self.seed(), self.now());
         match &asked.act {
             Act::Token { enters, .. } => {
-                let text = |field: &str| heard.body[field].as_str().unwrap().to_owned();
+                let text = |field: &str| answer.body[field].as_str().unwrap().to_owned();
                 let (room_name, identity) = (text("room_name"), text("identity"));
-                assert_eq!(identity, self.people[asked.who], "MODEL_SEED={seed}: somebody else's token");
+                assert_eq!(identity, self.users[asked.who], "MODEL_SEED={seed}: the token of another user");
                 let (room, given) = (asked.room, now);
                 let held = Token { room, room_name, identity, text: text("token"), given };
                 if *enters {
@@ -274,32 +276,32 @@ impl Stage {
             }
             Act::GoLive { key, body, .. } => {
                 let room = &mut self.rooms[asked.room];
-                let session = heard.body["session"]["id"].as_str().map(ToOwned::to_owned);
-                if let (Some(key), 201) = (key, heard.status) {
+                let session = answer.body["session"]["id"].as_str().map(ToOwned::to_owned);
+                if let (Some(key), 201) = (key, answer.status) {
                     let key = &mut room.keys[*key];
                     assert!(
-                        key.made.is_none() || key.made == session,
+                        key.created.is_none() || key.created == session,
                         "MODEL_SEED={seed}: two sessions of one key"
                     );
-                    (key.made, key.body) = (session, body.clone());
-                    room.on = On::Unknown; // it may be over
+                    (key.created, key.body) = (session, body.clone());
+                    room.on = On::Unknown; // the session of the key may have ended
                     return;
                 }
-                room.on = On::told(&heard.body, now);
-                let ready = heard.body["session"]["livekit"] == "ready";
+                room.on = On::from_body(&answer.body, now);
+                let ready = answer.body["session"]["livekit"] == "ready";
                 let open = matches!(room.on, On::Open { status: super::expect::Status::Live, .. });
                 assert!(
-                    ready || !open || !exact || heard.slow,
+                    ready || !open || !exact || answer.slow,
                     "MODEL_SEED={seed}: live without LiveKit: {}",
-                    heard.body
+                    answer.body
                 );
             }
-            Act::Verb(_) => self.rooms[asked.room].on = On::told(&heard.body, now),
+            Act::Verb(_) => self.rooms[asked.room].on = On::from_body(&answer.body, now),
             _ => {}
         }
     }
 
-    /// Somebody enters with a token that was given lately, or closes his tab.
+    /// A user joins LiveKit with a recent token, leaves it, or publishes.
     fn on_livekit(&mut self, asked: &Move) {
         if matches!(asked.act, Act::Publish) {
             return self.publish(asked);
@@ -316,10 +318,10 @@ impl Stage {
             return self.enter(held);
         }
         let left = self.livekit.leave(&held.room_name, &held.identity).is_ok();
-        self.say(format!("{} leaves {} by himself: {left}", held.identity, held.room_name));
+        self.say(format!("{} leaves {}: {left}", held.identity, held.room_name));
     }
 
-    /// LiveKit may refuse: the room may be over, or full.
+    /// Joins LiveKit with a token. LiveKit may refuse: the room may have ended, or be full.
     pub fn enter(&mut self, held: &Token) {
         if self.open_tab(held) {
             return self.say(format!("{} enters {} with a client", held.identity, held.room_name));

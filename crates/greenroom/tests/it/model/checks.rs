@@ -1,40 +1,40 @@
-//! What must be so when it is quiet (docs/architecture.md): asked of the database and of LiveKit's own list, never of
-//! the services. Participants that LiveKit lists although they are gone do not count; those of a room that its store
-//! has lost do.
+//! The invariants that must hold when no fault is active (docs/architecture.md). They are checked in the database and
+//! in LiveKit's own list, never through the services. Stale participants in LiveKit's list do not count. Participants
+//! of a room that LiveKit's store has lost do count.
 
 use livekit_dev::LiveKitDev;
 use livekit_protocol::{ParticipantInfo, participant_info::State};
 use sqlx::PgPool;
 
-/// What is not as it should be.
+/// The violations that are found.
 pub async fn violations(pool: &PgPool, livekit: &LiveKitDev) -> Vec<String> {
-    let inside = Inside::of(livekit);
+    let connected = Connected::of(livekit);
     let found = tokio::join!(
         rooms(pool),
         listing(pool),
-        seats(pool, &inside),
-        on_livekit(pool, &inside),
-        out(pool, &inside),
-        rights(pool, &inside)
+        seats(pool, &connected),
+        on_livekit(pool, &connected),
+        exclusions(pool, &connected),
+        rights(pool, &connected)
     );
     [found.0, found.1, found.2, found.3, found.4, found.5].concat()
 }
 
-/// LiveKit's rooms, and the people in them.
+/// LiveKit's rooms and the participants connected to them. The last four lists have one item for each participant.
 #[derive(Default)]
-struct Inside {
+struct Connected {
     names: Vec<String>,
     sids: Vec<String>,
     rooms: Vec<String>,
-    people: Vec<String>,
-    people_sids: Vec<String>,
-    /// What they may do there, in the order of `may`, and `on air` if they publish.
+    identities: Vec<String>,
+    participant_sids: Vec<String>,
+    /// The participant's permissions, in the order of `may`, and `on air` if they publish without permission.
     rights: Vec<String>,
 }
 
-impl Inside {
+impl Connected {
     fn of(livekit: &LiveKitDev) -> Self {
-        let mut inside = Self::default();
+        let mut connected = Self::default();
         let (listed, mut rooms) = (livekit.rooms(), livekit.living_rooms());
         rooms.retain(|room| !listed.iter().any(|other| other.name == room.name));
         rooms.extend(listed.iter().cloned());
@@ -45,19 +45,19 @@ impl Inside {
                 if shown.as_ref().is_some_and(|shown| !shown.iter().any(|other| other.sid == one.sid)) {
                     continue;
                 }
-                inside.rooms.push(room.name.clone());
-                inside.rights.push(may(&one));
-                inside.people.push(one.identity);
-                inside.people_sids.push(one.sid);
+                connected.rooms.push(room.name.clone());
+                connected.rights.push(may(&one));
+                connected.identities.push(one.identity);
+                connected.participant_sids.push(one.sid);
             }
-            inside.names.push(room.name);
-            inside.sids.push(room.sid);
+            connected.names.push(room.name);
+            connected.sids.push(room.sid);
         }
-        inside
+        connected
     }
 }
 
-/// Sources are numbered as in LiveKit's protocol.
+/// A participant's permissions as text. Sources have the numbers of LiveKit's protocol.
 fn may(one: &ParticipantInfo) -> String {
     let allowed = one.permission.clone().unwrap_or_default();
     let mut sources = allowed.can_publish_sources;
@@ -82,7 +82,7 @@ async fn rooms(pool: &PgPool) -> Vec<String> {
                                  where s.id = r.current_session_id and s.room_id = r.id
                                    and s.status not in ('ended', 'cancelled')))
            union all select 'I3 unsettled: ' || id from unsettled_live_rooms
-           union all select 'I3 nobody points to ' || s.id from live_room_sessions s
+           union all select 'I3 no room points to ' || s.id from live_room_sessions s
            where s.status in ('scheduled', 'lobby', 'live')
              and not exists (select from live_rooms r where r.current_session_id = s.id and r.status = s.status)
            union all select 'I3 half written: ' || s.id from live_room_sessions s
@@ -97,7 +97,7 @@ async fn rooms(pool: &PgPool) -> Vec<String> {
     .unwrap()
 }
 
-/// I4: the listing says what its definition says, and nobody waits for it.
+/// I4: the listing equals its definition, and no mark is left.
 async fn listing(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar!(
         r#"select 'I4 should be listed: ' || p::text as "wrong!" from (
@@ -115,10 +115,10 @@ async fn listing(pool: &PgPool) -> Vec<String> {
     .unwrap()
 }
 
-/// I6: seats are those of open sessions, and seats, presence and LiveKit show the same people.
-async fn seats(pool: &PgPool, inside: &Inside) -> Vec<String> {
+/// I6: open seats belong to open sessions, and seats, presence and LiveKit show the same participants.
+async fn seats(pool: &PgPool, connected: &Connected) -> Vec<String> {
     sqlx::query_scalar!(
-        r#"with inside as (
+        r#"with connected as (
                select * from unnest($1::text[], $2::text[], $3::text[]) as i(room_name, user_id, sid)),
            seated as (
                select k.room_name, a.user_id, a.participant_sid as sid
@@ -133,14 +133,14 @@ async fn seats(pool: &PgPool, inside: &Inside) -> Vec<String> {
            select 'I6 open seat in an ended session: ' || a.user_id as "wrong!"
            from live_room_attendance a join live_room_sessions s on s.id = a.session_id
            where a.left_at is null and s.status in ('ended', 'cancelled')
-           union all select 'I6 a seat nobody sits in: ' || t::text
-               from (select * from seated except select * from inside) t
-           union all select 'I6 inside without a seat: ' || t::text
-               from (select * from inside except select * from seated) t
+           union all select 'I6 a seat without a participant: ' || t::text
+               from (select * from seated except select * from connected) t
+           union all select 'I6 on LiveKit without a seat: ' || t::text
+               from (select * from connected except select * from seated) t
            union all select 'I6 joined and not on LiveKit: ' || t::text
-               from (select * from joined except select * from inside) t
+               from (select * from joined except select * from connected) t
            union all select 'I6 on LiveKit and not joined: ' || t::text
-               from (select * from inside except select * from joined) t
+               from (select * from connected except select * from joined) t
            union all select 'I6 held for ever: ' || a.user_id
                from live_room_attendance a
                where a.left_at is null and a.held_until < app_now() - interval '5 seconds'
@@ -148,19 +148,19 @@ async fn seats(pool: &PgPool, inside: &Inside) -> Vec<String> {
                from live_room_sessions s
                join live_rooms r on r.id = s.room_id
                join livekit_rooms k on k.live_session_id = s.id
-               join inside i on i.room_name = k.room_name and i.user_id = r.host_user_id
+               join connected i on i.room_name = k.room_name and i.user_id = r.host_user_id
                where not s.host_present"#,
-        &inside.rooms,
-        &inside.people,
-        &inside.people_sids
+        &connected.rooms,
+        &connected.identities,
+        &connected.participant_sids
     )
     .fetch_all(pool)
     .await
     .unwrap()
 }
 
-/// I2: no room of ours without an open owner; and every open session has its room recorded.
-async fn on_livekit(pool: &PgPool, inside: &Inside) -> Vec<String> {
+/// I2: no room of ours is without an open owner, and every open session has an active room.
+async fn on_livekit(pool: &PgPool, connected: &Connected) -> Vec<String> {
     sqlx::query_scalar!(
         r#"with listed as (select * from unnest($1::text[], $2::text[]) as l(name, sid))
            select 'I2 on LiveKit without an open owner: ' || l.name as "wrong!" from listed l
@@ -171,30 +171,30 @@ async fn on_livekit(pool: &PgPool, inside: &Inside) -> Vec<String> {
            where (s.status in ('lobby', 'live')) <> coalesce(k.status = 'active', false)
            union all select 'due for long: ' || s.id || ' ' || s.status from live_room_sessions s
            where s.status in ('scheduled', 'lobby') and s.starts_at < app_now() - interval '5 seconds'"#,
-        &inside.names,
-        &inside.sids
+        &connected.names,
+        &connected.sids
     )
     .fetch_all(pool)
     .await
     .unwrap()
 }
 
-/// I9: whoever is kicked out of the open session, or banned from its room, is not inside, and his seat is not kept; and
-/// after a kick the room is watched as long as an old token may open it.
-async fn out(pool: &PgPool, inside: &Inside) -> Vec<String> {
+/// I9: users who are kicked from the open session, or banned from its room, are not connected and have no seat. After a
+/// kick the room is watched as long as an old token may open it.
+async fn exclusions(pool: &PgPool, connected: &Connected) -> Vec<String> {
     sqlx::query_scalar!(
-        r#"with inside as (select * from unnest($1::text[], $2::text[]) as i(room_name, user_id))
-           select 'I9 kicked and inside: ' || i::text as "wrong!"
-           from inside i
+        r#"with connected as (select * from unnest($1::text[], $2::text[]) as i(room_name, user_id))
+           select 'I9 kicked and on LiveKit: ' || i::text as "wrong!"
+           from connected i
            join livekit_rooms k on k.room_name = i.room_name
            join livekit_participants p on p.room_id = k.id and p.user_id = i.user_id and p.status = 'kicked'
-           union all select 'I9 banned and inside: ' || i::text
-           from inside i
+           union all select 'I9 banned and on LiveKit: ' || i::text
+           from connected i
            join livekit_rooms k on k.room_name = i.room_name
            join live_room_sessions s on s.id = k.live_session_id
            join live_room_bans b on b.live_room_id = s.room_id and b.user_id = i.user_id
                                 and coalesce(b.until > app_now(), true)
-           union all select 'I9 out and with a seat: ' || a.user_id || ' ' || a.session_id
+           union all select 'I9 kicked or banned and with a seat: ' || a.user_id || ' ' || a.session_id
            from live_room_attendance a
            join live_room_sessions s on s.id = a.session_id and s.status in ('lobby', 'live')
            left join livekit_rooms k on k.live_session_id = a.session_id
@@ -208,18 +208,18 @@ async fn out(pool: &PgPool, inside: &Inside) -> Vec<String> {
              and exists (select from livekit_participants p
                          where p.room_id = k.id and p.status = 'kicked'
                            and p.kicked_at > app_now() - interval '1 hour')"#,
-        &inside.rooms,
-        &inside.people
+        &connected.rooms,
+        &connected.identities
     )
     .fetch_all(pool)
     .await
     .unwrap()
 }
 
-/// People may do on LiveKit what the table of rights gives to their seats' roles, whatever their tokens said.
-async fn rights(pool: &PgPool, inside: &Inside) -> Vec<String> {
+/// Participants have on LiveKit the permissions of their seats' roles, whatever their tokens contain.
+async fn rights(pool: &PgPool, connected: &Connected) -> Vec<String> {
     sqlx::query_scalar!(
-        r#"with inside as (
+        r#"with connected as (
                select * from unnest($1::text[], $2::text[], $3::text[]) as i(room_name, user_id, rights)),
            seated as (
                select k.room_name, a.user_id,
@@ -228,12 +228,12 @@ async fn rights(pool: &PgPool, inside: &Inside) -> Vec<String> {
                from live_room_attendance a
                join live_rooms r on r.id = a.live_room_id
                join livekit_rooms k on k.live_session_id = a.session_id)
-           select 'may do what he should not, or the other way: ' || i::text || ' instead of ' || s.rights as "wrong!"
-           from inside i join seated s on s.room_name = i.room_name and s.user_id = i.user_id
+           select 'wrong permissions on LiveKit: ' || i::text || ' instead of ' || s.rights as "wrong!"
+           from connected i join seated s on s.room_name = i.room_name and s.user_id = i.user_id
            where s.rights <> i.rights"#,
-        &inside.rooms,
-        &inside.people,
-        &inside.rights
+        &connected.rooms,
+        &connected.identities,
+        &connected.rights
     )
     .fetch_all(pool)
     .await

@@ -1,10 +1,11 @@
-//! Chance that can be repeated: splitmix64, the same for a seed on every machine and in every version.
+//! Repeatable random numbers: splitmix64, which gives the same numbers for a seed on every machine and in every
+//! version.
 
 #[derive(Debug)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// Those of one step.
+    /// The dice of one step.
     pub fn of(seed: u64, phase: u64, step: u64) -> Self {
         Self(Self(Self(Self(seed).next() ^ phase).next() ^ step).next())
     }
@@ -17,7 +18,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// 0 to `sides` - 1.
+    /// A number from 0 to `sides` - 1.
     pub fn roll(&mut self, sides: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(sides.max(1)).unwrap()).unwrap()
     }

@@ -1,5 +1,5 @@
-//! What befalls everybody: LiveKit, its webhooks, the replicas, their database, and hands that write where they should
-//! not. A fault lasts until another one takes it back or it is quiet.
+//! Faults of LiveKit, its webhooks, the replicas and their database, and manual edits of the database. A fault lasts
+//! until a later one reverts it or the phase ends.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const METHODS: [&str; 7] = [
     ANY_METHOD,
 ];
 
-/// Typed by hand; `$1` is a live room.
+/// Manual edits. `$1` is a live room.
 const EDITS: [&str; 18] = [
     "update live_rooms set status = 'live' where id = $1",
     "update live_rooms set status = 'lobby' where id = $1",
@@ -29,29 +29,29 @@ const EDITS: [&str; 18] = [
      where id = $1",
     "update live_rooms set current_session_id = (select id from live_room_sessions where room_id = $1
                                                  and status in ('ended', 'cancelled') limit 1) where id = $1",
-    // Half of the columns, as a legacy writer sets them.
+    // Only half of the columns, as a legacy writer sets them.
     "update live_room_sessions set ended_at = app_now() where room_id = $1 and status in ('lobby', 'live')",
     "update live_room_sessions set status = 'ended' where room_id = $1 and status in ('scheduled', 'lobby', 'live')",
     "insert into live_room_sessions (room_id, status, created_by) select id, 'live', host_user_id from live_rooms
      where id = $1 on conflict do nothing",
-    // An end that is taken back, by half.
+    // An end that is reverted, in half of the columns.
     "update live_room_sessions s set status = 'live'
      where s.id = (select id from live_room_sessions where room_id = $1 order by created_at desc limit 1)
        and not exists (select from live_room_sessions o
                        where o.room_id = $1 and o.status in ('scheduled', 'lobby', 'live'))",
     "update live_room_attendance set left_at = null where live_room_id = $1",
-    "update live_room_attendance set joined_at = app_now(), participant_sid = 'PA_nobody' where live_room_id = $1",
+    "update live_room_attendance set joined_at = app_now(), participant_sid = 'PA_unknown' where live_room_id = $1",
     "update community_live_streams set status = 'live', viewer_count = 77, ended_at = null where id = $1",
     "update community_live_streams set title = 'nonsense', version = version + 1000, managed = false where id = $1",
     "delete from community_live_streams where id = $1",
-    // Nobody is told of this one: the comparison finds it.
+    // This one leaves no mark: sync's comparison finds it.
     "with quiet as materialized (select set_config('greenroom.sync', 'on', true))
      update community_live_streams set status = 'pending', peak_viewers = 9 from quiet where id = $1",
 ];
 
 impl Stage {
-    pub async fn befall(&mut self, dice: &mut Dice) {
-        self.troubled = true;
+    pub async fn inject_fault(&mut self, dice: &mut Dice) {
+        self.has_faults = true;
         match dice.roll(22) {
             0..=4 => self.break_livekit(dice),
             5 => self.restart_livekit(dice),
@@ -68,7 +68,7 @@ impl Stage {
                 self.was_cut();
             }
             11 | 18 | 19 => {
-                self.say("nothing fails any more".to_owned());
+                self.say("all faults end".to_owned());
                 self.livekit.faults().clear();
                 self.livekit.set_switches(Switches { redis: Redis::Works, ..self.livekit.switches() });
                 self.wires.iter().for_each(testkit::Wire::join);
@@ -80,12 +80,12 @@ impl Stage {
                 self.say("LiveKit's empty rooms expire".to_owned());
                 self.livekit.advance_clock(Duration::from_hours(dice.pick(&[1, 30])));
             }
-            20 | 21 => self.trouble_clients(dice),
+            20 | 21 => self.break_clients(dice),
             _ => self.edit(dice).await,
         }
     }
 
-    /// Without Redis an outage is as a crash, and there is nothing to flush.
+    /// Restarts LiveKit in one of several ways. Without Redis, an outage equals a crash, and a flush has no effect.
     fn restart_livekit(&mut self, dice: &mut Dice) {
         let roll = dice.roll(6);
         self.say(format!("LiveKit: {}", ["crash", "crash", "outage", "stop", "flush", "Redis hangs"][roll]));
@@ -100,7 +100,7 @@ impl Stage {
 
     fn break_livekit(&mut self, dice: &mut Dice) {
         let names: Vec<String> = self.livekit.rooms().into_iter().map(|room| room.name).collect();
-        let somebody = dice.pick(&self.people);
+        let identity = dice.pick(&self.users);
         let fault = match dice.roll(9) {
             0 => Fault::Refuse { code: Code::Internal },
             1 => Fault::Refuse { code: Code::Unavailable },
@@ -110,29 +110,29 @@ impl Stage {
             5 => Fault::BadGateway,
             6 => Fault::EmptyList,
             7 => dice.pick_any(&names).map_or(Fault::EmptyList, Fault::OmitRoom),
-            _ => Fault::OmitParticipant(somebody),
+            _ => Fault::OmitParticipant(identity),
         };
         let (method, calls) = (dice.pick(&METHODS), dice.pick(&[1, 2, 5, 20]));
         self.say(format!("LiveKit, {calls} calls of {method}: {fault:?}"));
         self.livekit.faults().set_next(method, calls, fault);
     }
 
-    /// Simulated participants have none of it.
-    fn trouble_clients(&mut self, dice: &mut Dice) {
+    /// Injects a fault into all clients with media. Simulated participants ignore it.
+    fn break_clients(&mut self, dice: &mut Dice) {
         let faults = [
             ClientFault::CutSocket,
             ClientFault::SilenceSocket,
             ClientFault::DropMedia,
             ClientFault::RefuseResume,
         ];
-        let (fault, mut troubled) = (dice.pick(&faults), 0);
+        let (fault, mut affected) = (dice.pick(&faults), 0);
         for room in self.livekit.rooms() {
             for one in self.livekit.connected(&room.name) {
                 self.livekit.inject_client_fault(&room.name, &one.identity, fault);
-                troubled += 1;
+                affected += 1;
             }
         }
-        self.say(format!("clients among {troubled} participants: {fault:?}"));
+        self.say(format!("clients among {affected} participants: {fault:?}"));
     }
 
     fn lose_webhooks(&mut self, dice: &mut Dice) {
@@ -153,7 +153,7 @@ impl Stage {
         }
     }
 
-    /// Whoever listens hears nothing any more, until he listens again.
+    /// Ends all connections that listen: notifications are lost until they listen again.
     async fn lose_listeners(&mut self) {
         self.say("every NOTIFY is lost".to_owned());
         sqlx::query!(
@@ -173,12 +173,12 @@ impl Stage {
         self.rooms.iter_mut().for_each(|room| room.on = On::Unknown);
     }
 
-    #[expect(clippy::disallowed_methods, reason = "hands do not have their SQL checked")]
+    #[expect(clippy::disallowed_methods, reason = "manual edits are not checked queries")]
     async fn edit(&mut self, dice: &mut Dice) {
         let (statement, room) = (dice.pick(&EDITS), dice.roll(self.rooms.len()));
         let words: Vec<&str> = statement.split_whitespace().collect();
-        self.say(format!("by hand, room {room}: {}", words.join(" ")));
-        // A pass may win a deadlock against a hand.
+        self.say(format!("manual edit, room {room}: {}", words.join(" ")));
+        // Retried: the edit may lose a deadlock against a pass.
         chassis::db::retried(|| sqlx::query(statement).bind(self.rooms[room].id).execute(&self.pool))
             .await
             .unwrap();

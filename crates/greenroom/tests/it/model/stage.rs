@@ -1,5 +1,5 @@
-//! Where a round is played: one LiveKit, one database behind a wire per replica, two replicas, the people and rooms of
-//! the round, and what has been done so far, which is told when something is wrong.
+//! The fixture of a round: one LiveKit, one database, two replicas that reach it over a wire each, the users and rooms
+//! of the round, and a journal that is printed when an assertion fails.
 
 use std::{
     env,
@@ -19,19 +19,20 @@ use testkit::Wire;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{acts::Key, checks, dice::Dice, expect::On, standing::Standing, tabs::Tabs};
+use super::{acts::Key, checks, dice::Dice, expect::On, membership::Membership, tabs::Tabs};
 use crate::world::{Replica, World};
 
 pub const ROOMS: usize = 3;
-const PEOPLE: usize = 7;
-/// Those who have clients with media: a host, and two others.
+const USERS: usize = 7;
+/// The users with clients that have media: a host, and two others.
 const WITH_CLIENTS: [usize; 3] = [0, 5, 6];
-/// Connections that were cut are asked before they are used when they were idle for 5 s: until then one fails.
-const CONVALESCENCE: Duration = Duration::from_secs(6);
-/// Leases, back-offs, held seats and lingering people are over after it.
-const REST: time::Duration = time::Duration::seconds(61);
-/// "Two passes", presence that needs two looks 5 s apart, an announced end of 20 s; on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Pools test a connection before use once it was idle for 5 s. Until then a request may fail on a connection that was
+/// cut.
+const RECONNECT_TIME: Duration = Duration::from_secs(6);
+/// A jump of the clock after which leases, back-offs, held seats and stale participants have expired.
+const EXPIRY_JUMP: time::Duration = time::Duration::seconds(61);
+/// Bounds two passes, presence that needs two checks 5 s apart, and an announced end of 20 s, on a busy machine.
+const RECOVERY_TIMEOUT: Duration = Duration::from_mins(1);
 
 pub struct Stage {
     world: World,
@@ -43,25 +44,25 @@ pub struct Stage {
     pub http: Client,
     offset: time::Duration,
     cut_at: Option<Instant>,
-    /// Something was made to fail since it was quiet.
-    pub troubled: bool,
-    pub people: Vec<String>,
+    /// A fault was injected since the last recovery.
+    pub has_faults: bool,
+    pub users: Vec<String>,
     pub rooms: Vec<Room>,
     pub tokens: Vec<Token>,
     pub tabs: Tabs,
     journal: Journal,
 }
 
-/// A live room of the round; its host is the person of the same number.
+/// A live room of the round. Its host is the user with the same number.
 pub struct Room {
     pub id: Uuid,
     pub on: On,
     pub keys: Vec<Key>,
-    /// Of each of the people.
-    pub standing: Vec<Standing>,
+    /// The state of each user in the room.
+    pub membership: Vec<Membership>,
 }
 
-/// A token that somebody got.
+/// A token that a user received.
 #[derive(Clone)]
 pub struct Token {
     pub room: usize,
@@ -71,7 +72,7 @@ pub struct Token {
     pub given: OffsetDateTime,
 }
 
-/// What was done; told when the test stops before its end, or when `MODEL_JOURNAL` is set.
+/// What was done in the round. It is printed when the test panics, or when `MODEL_JOURNAL` is set.
 #[derive(Default)]
 struct Journal {
     seed: u64,
@@ -81,14 +82,14 @@ struct Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         if std::thread::panicking() || env::var_os("MODEL_JOURNAL").is_some() {
-            println!("model: what was done in this round:\n  {}", self.lines.join("\n  "));
-            println!("model: again with MODEL_SEED={}", self.seed);
+            println!("model: the steps of this round:\n  {}", self.lines.join("\n  "));
+            println!("model: repeat it with MODEL_SEED={}", self.seed);
         }
     }
 }
 
 impl Stage {
-    /// None against a real LiveKit server, which has no faults.
+    /// Starts the replicas. Returns None against a real LiveKit server, into which no faults can be injected.
     pub async fn new(connect: &PgConnectOptions, store: Store) -> Option<Self> {
         let database = format!("{}:{}", connect.get_host(), connect.get_port());
         let wires = vec![Wire::to(database.clone()).await, Wire::to(database).await];
@@ -97,7 +98,7 @@ impl Stage {
             Store::RedisLike => World::redis_like(connect).await,
         };
         let livekit = world.stand_in()?.clone();
-        // Three hosts do all that is done to people, as fast as they are answered.
+        // Three hosts send all requests of moderation, without pauses.
         world.services.gateway.rates.moderation = Rate::new(1_000, 1_000);
         let mut stage = Self {
             world,
@@ -109,8 +110,8 @@ impl Stage {
             http: Client::new(),
             offset: time::Duration::ZERO,
             cut_at: None,
-            troubled: false,
-            people: Vec::new(),
+            has_faults: false,
+            users: Vec::new(),
             rooms: Vec::new(),
             tokens: Vec::new(),
             tabs: Tabs::default(),
@@ -123,7 +124,7 @@ impl Stage {
         Some(stage)
     }
 
-    /// A replica at the end of this wire.
+    /// Starts a replica that reaches the database over this wire.
     async fn start(&mut self, at: usize) -> Replica {
         let through = self.connect.clone().host("127.0.0.1").port(self.wires[at].address.port());
         let services = &mut self.world.services;
@@ -142,45 +143,45 @@ impl Stage {
         &self.replicas[at]
     }
 
-    /// The database's now, nearly.
+    /// Approximately the database's current time.
     pub fn now(&self) -> OffsetDateTime {
         Clock::default().now() + self.offset
     }
 
-    /// Whether every request should be answered as if nothing had ever failed.
+    /// Whether every request should succeed: no fault is active, and no cut connection is left in a pool.
     pub fn is_calm(&self) -> bool {
-        !self.troubled && self.cut_at.is_none_or(|at| at.elapsed() > CONVALESCENCE)
+        !self.has_faults && self.cut_at.is_none_or(|at| at.elapsed() > RECONNECT_TIME)
     }
 
-    /// New people, and a room for each of the first of them.
+    /// Begins a round with new users, and a room for each of the first [`ROOMS`] users.
     pub async fn begin(&mut self, seed: u64) {
         self.journal = Journal { seed, lines: Vec::new() };
         let number = Uuid::new_v4().simple().to_string();
-        self.people = (0..PEOPLE).map(|n| format!("p{n}-{seed}-{}", &number[..6])).collect();
+        self.users = (0..USERS).map(|n| format!("p{n}-{seed}-{}", &number[..6])).collect();
         (self.rooms, self.tokens, self.tabs) = (Vec::new(), Vec::new(), Tabs::default());
-        for host in &self.people[..ROOMS] {
-            let id = testkit::eventually("a room of one's own", || async {
-                let (status, told) = self.replica(0).get(host, "/api/v1/live/rooms/me").await;
-                told["room"]["id"].as_str().map(ToOwned::to_owned).ok_or((status, told))
+        for host in &self.users[..ROOMS] {
+            let id = testkit::eventually("the host's room", || async {
+                let (status, answer) = self.replica(0).get(host, "/api/v1/live/rooms/me").await;
+                answer["room"]["id"].as_str().map(ToOwned::to_owned).ok_or((status, answer))
             })
             .await;
-            let standing = vec![Standing::default(); PEOPLE];
-            self.rooms.push(Room { id: id.parse().unwrap(), on: On::Idle, keys: Vec::new(), standing });
+            let membership = vec![Membership::default(); USERS];
+            self.rooms.push(Room { id: id.parse().unwrap(), on: On::Idle, keys: Vec::new(), membership });
         }
     }
 
-    /// Enters with a client, if the token's owner has one.
+    /// Joins with a client if the token's user has one. Returns whether they have one.
     pub fn open_tab(&mut self, held: &Token) -> bool {
-        let has_client = WITH_CLIENTS.iter().any(|who| self.people[*who] == held.identity);
+        let has_client = WITH_CLIENTS.iter().any(|who| self.users[*who] == held.identity);
         if has_client {
             self.tabs.open(&self.world.services.room.livekit, held);
         }
         has_client
     }
 
-    /// The replica dies, and another one takes its place.
+    /// Kills a replica and starts another one in its place.
     pub async fn kill(&mut self, at: usize) {
-        self.livekit.faults().clear(); // who starts waits until everything answers
+        self.livekit.faults().clear(); // a starting replica waits until LiveKit answers
         self.wires[at].join();
         self.replicas.remove(at).kill();
         let replica = self.start(at).await;
@@ -189,7 +190,7 @@ impl Stage {
         self.rooms.iter_mut().for_each(|room| room.on = On::Unknown);
     }
 
-    /// The database's clock jumps; only new connections see it.
+    /// Moves the database's clock forward. Only new connections observe it, so all connections are cut.
     pub async fn jump(&mut self, by: time::Duration) {
         self.offset += by;
         self.wires.iter().for_each(Wire::cut);
@@ -204,74 +205,75 @@ impl Stage {
         self.cut_at = Some(Instant::now());
     }
 
-    /// Nothing fails any more, though webhooks may stay lost; soon everything is as it should be, and stays so.
-    pub async fn come_to_rest(&mut self, dice: &mut Dice) {
+    /// Ends all faults, though webhooks may stay lost, and waits until the invariants hold.
+    pub async fn recover(&mut self, dice: &mut Dice) {
         self.livekit.faults().clear();
         self.livekit.set_switches(Switches::default());
         self.livekit.clear_mishaps();
         if dice.one_in(2) {
-            self.say("quiet, and no webhook comes".to_owned());
+            self.say("no more faults, but webhooks are lost".to_owned());
             self.livekit.inject_mishap(Mishap::Drop);
         } else {
-            self.say("quiet".to_owned());
+            self.say("no more faults".to_owned());
         }
         self.livekit.release_webhooks(Order::Shuffled);
-        self.jump(REST).await;
-        self.unwelcome_return();
-        self.settle().await;
+        self.jump(EXPIRY_JUMP).await;
+        self.excluded_users_return();
+        self.await_invariants().await;
         self.livekit.clear_mishaps();
-        self.look_again().await;
-        self.recall_standing().await;
+        self.read_states().await;
+        self.check_memberships().await;
     }
 
-    async fn settle(&mut self) {
-        let (started, mut well) = (Instant::now(), 0);
+    /// Waits until two checks in a row find no violation.
+    async fn await_invariants(&mut self) {
+        let (started, mut passed) = (Instant::now(), 0);
         loop {
             let wrong = checks::violations(&self.pool, &self.livekit).await;
-            well = if wrong.is_empty() { well + 1 } else { 0 };
-            if well == 2 {
+            passed = if wrong.is_empty() { passed + 1 } else { 0 };
+            if passed == 2 {
                 break;
             }
             assert!(
-                started.elapsed() < PATIENCE,
-                "MODEL_SEED={}: not at rest after {PATIENCE:?}:\n{}",
+                started.elapsed() < RECOVERY_TIMEOUT,
+                "MODEL_SEED={}: violations after {RECOVERY_TIMEOUT:?}:\n{}",
                 self.journal.seed,
                 wrong.join("\n")
             );
-            let pause = if well == 0 { Duration::from_millis(200) } else { Duration::from_millis(1_500) };
+            let pause = if passed == 0 { Duration::from_millis(200) } else { Duration::from_millis(1_500) };
             tokio::time::sleep(pause).await;
         }
-        self.say(format!("at rest after {:?}", started.elapsed()));
-        self.troubled = false;
+        self.say(format!("recovered after {:?}", started.elapsed()));
+        self.has_faults = false;
     }
 
-    /// The model learns what is on from what everybody is told.
-    async fn look_again(&mut self) {
+    /// Learns the state of each room from the answers to its host.
+    async fn read_states(&mut self) {
         let now = self.now();
         for at in 0..self.rooms.len() {
-            let (host, path) = (&self.people[at], format!("/api/v1/live/rooms/{}/state", self.rooms[at].id));
-            let told = testkit::eventually("the state of a room", || async {
-                let (status, told) = self.replica(at % 2).get(host, &path).await;
-                if status.is_success() { Ok(told) } else { Err((status, told)) }
+            let (host, path) = (&self.users[at], format!("/api/v1/live/rooms/{}/state", self.rooms[at].id));
+            let answer = testkit::eventually("the state of a room", || async {
+                let (status, answer) = self.replica(at % 2).get(host, &path).await;
+                if status.is_success() { Ok(answer) } else { Err((status, answer)) }
             })
             .await;
-            assert_eq!(told["room"]["current_session_id"], told["session"]["id"], "{told}");
-            self.rooms[at].on = On::told(&told, now);
+            assert_eq!(answer["room"]["current_session_id"], answer["session"]["id"], "{answer}");
+            self.rooms[at].on = On::from_body(&answer, now);
         }
     }
 
-    /// Everything ends: then nothing is left on LiveKit, and no token opens anything.
+    /// Ends all sessions, and checks that no room is left on LiveKit and that no token opens one.
     pub async fn end_all(&mut self) {
         for at in 0..self.rooms.len() {
-            let (host, path) = (&self.people[at], format!("/api/v1/live/rooms/{}/reset", self.rooms[at].id));
+            let (host, path) = (&self.users[at], format!("/api/v1/live/rooms/{}/reset", self.rooms[at].id));
             testkit::eventually("a reset", || async {
-                let (status, told) = self.replica(at % 2).post(host, &path, Value::Null).await;
-                if status.is_success() { Ok(()) } else { Err((status, told)) }
+                let (status, answer) = self.replica(at % 2).post(host, &path, Value::Null).await;
+                if status.is_success() { Ok(()) } else { Err((status, answer)) }
             })
             .await;
         }
-        self.settle().await;
-        assert_eq!(self.livekit.rooms(), [], "MODEL_SEED={}: rooms that nobody needs", self.journal.seed);
+        self.await_invariants().await;
+        assert_eq!(self.livekit.rooms(), [], "MODEL_SEED={}: rooms without an owner", self.journal.seed);
         let living = self.livekit.living_rooms();
         assert_eq!(living, [], "MODEL_SEED={}: rooms that Redis has lost", self.journal.seed);
         for held in &self.tokens {
@@ -280,7 +282,7 @@ impl Stage {
         }
     }
 
-    /// No background task has panicked.
+    /// Stops the replicas, and checks that no background task has panicked.
     pub async fn close(mut self) {
         for replica in self.replicas.drain(..) {
             assert_eq!(replica.stop().await, 0, "a background task panicked");

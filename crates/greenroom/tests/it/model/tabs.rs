@@ -1,4 +1,5 @@
-//! Tabs with media: clients that join over the network, and come back as SDKs do when they lose the server.
+//! Browser tabs with media: clients that join over the network, and that reconnect as SDKs do when they lose the
+//! server.
 
 use chassis::config;
 use livekit_protocol::leave_request::Action;
@@ -11,10 +12,10 @@ use tokio::{
 
 use super::stage::Token;
 
-/// How often a tab joins again after it has lost its session.
-const JOINS: usize = 5;
+/// How many sessions a tab joins at most, each after it has lost the one before.
+const JOIN_ATTEMPTS: usize = 5;
 
-/// Dropped, they vanish.
+/// The open tabs. Their clients vanish when this is dropped.
 #[derive(Default)]
 pub struct Tabs {
     running: JoinSet<()>,
@@ -29,33 +30,33 @@ struct Tab {
 
 impl Tabs {
     pub fn open(&mut self, livekit: &config::LiveKit, held: &Token) {
-        let (publish, wishes) = unbounded_channel();
+        let (publish, requests) = unbounded_channel();
         self.open.push(Tab { room: held.room_name.clone(), identity: held.identity.clone(), publish });
-        self.running.spawn(stay(livekit.clone(), held.text.clone(), wishes));
+        self.running.spawn(stay(livekit.clone(), held.text.clone(), requests));
     }
 
-    /// Has a participant turn their microphone on. False: they have no tab.
+    /// Makes a participant turn their microphone on. Returns false if they have no tab.
     pub fn publish(&self, room: &str, identity: &str) -> bool {
         let theirs = self.open.iter().filter(|tab| tab.room == room && tab.identity == identity);
         theirs.filter(|tab| tab.publish.send(()).is_ok()).count() > 0
     }
 }
 
-/// LiveKit may refuse: the room may be over, or full.
-async fn stay(livekit: config::LiveKit, token: String, mut wishes: UnboundedReceiver<()>) {
-    for _ in 0..JOINS {
+/// Keeps a tab joined. LiveKit may refuse the join: the room may have ended, or be full.
+async fn stay(livekit: config::LiveKit, token: String, mut requests: UnboundedReceiver<()>) {
+    for _ in 0..JOIN_ATTEMPTS {
         let Ok(Participant(client)) = Participant::try_join(&livekit, &token).await else { return };
-        if !session(&client, &mut wishes).await {
+        if !session(&client, &mut requests).await {
             return;
         }
     }
 }
 
-/// Until the session is over; whether the client is to join again.
-async fn session(client: &Client, wishes: &mut UnboundedReceiver<()>) -> bool {
+/// Runs a session until it ends. Returns whether the client must join again.
+async fn session(client: &Client, requests: &mut UnboundedReceiver<()>) -> bool {
     loop {
         tokio::select! {
-            Some(()) = wishes.recv() => drop(client.publish(Track::microphone()).await),
+            Some(()) = requests.recv() => drop(client.publish(Track::microphone()).await),
             () = closed(client) => {
                 let action = client.seen(|seen| Some(seen.end.as_ref()?.leave.as_ref()?.action()));
                 match action {

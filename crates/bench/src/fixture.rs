@@ -1,4 +1,4 @@
-//! What every measurement stands on: the database, livekit-dev, the keys, and how long to measure.
+//! The fixture of a measurement: the database, livekit-dev, the keys, and how long to measure.
 
 use std::{
     env,
@@ -12,52 +12,52 @@ use anyhow::{Context, Result};
 use crate::{
     baseline::{LISTEN, PEER},
     database::Database,
-    people,
     process::Process,
     stack::{self, Shared},
+    users,
 };
 
-/// What was asked for on the command line.
+/// The settings of the command line.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct Settings {
     /// How long a load lasts.
     pub time: Duration,
-    /// How long a load lasts that has to be steady for longer.
+    /// How long a load lasts that must be steady for longer.
     pub steady: Duration,
     pub rounds: usize,
-    /// Rows of the large cases.
+    /// The rows of the large cases.
     pub history: i64,
-    /// Open rooms of a pass.
+    /// The open rooms of a pass.
     pub rooms: i32,
 }
 
-pub struct Ground {
+pub struct Fixture {
     pub greenroom: PathBuf,
     /// The executable of a real LiveKit server.
     pub livekit_server: Option<PathBuf>,
-    pub asked: Asked,
+    pub settings: Settings,
     pub database: Database,
     pub shared: Shared,
     livekit: Process,
 }
 
 /// The `greenroom` in this program's directory.
-pub fn beside() -> Result<PathBuf> {
+pub fn default_executable() -> Result<PathBuf> {
     let path = env::current_exe()?.with_file_name("greenroom");
     anyhow::ensure!(path.exists(), "{} is missing: cargo build --release --workspace", path.display());
     Ok(path)
 }
 
-impl Ground {
-    /// `name`: of its database, among those of this process.
-    pub async fn prepare(greenroom: PathBuf, asked: Asked, name: &str) -> Result<Self> {
-        let database = Database::make(name).await?;
+impl Fixture {
+    /// Creates the database and starts livekit-dev. `name` distinguishes the databases of this process.
+    pub async fn prepare(greenroom: PathBuf, settings: Settings, name: &str) -> Result<Self> {
+        let database = Database::create(name).await?;
         let shared = Shared {
             database_url: database.url.clone(),
             livekit: stack::free_port()?,
             livekit_key: "benchkey".to_owned(),
-            livekit_secret: people::secret(),
-            internal_token: people::secret(),
+            livekit_secret: users::secret(),
+            internal_token: users::secret(),
         };
         let env = [
             (LISTEN.to_owned(), shared.livekit.to_string()),
@@ -66,10 +66,10 @@ impl Ground {
         ];
         let livekit = Process::start("livekit-dev", &env::current_exe()?, &["child", "livekit"], &env)?;
         stack::wait_for(shared.livekit, "/").await?;
-        Ok(Self { greenroom, livekit_server: None, asked, database, shared, livekit })
+        Ok(Self { greenroom, livekit_server: None, settings, database, shared, livekit })
     }
 
-    /// A child of this program that serves a baseline, ready.
+    /// Starts a child of this program that serves a baseline, and waits until it listens.
     pub async fn baseline(&self, name: &str, peer: Option<SocketAddr>) -> Result<(Process, SocketAddr)> {
         let address = stack::free_port()?;
         let mut env = vec![
@@ -98,8 +98,8 @@ impl Ground {
             "{} × {}, PostgreSQL {version} (fsync {fsync}), {} rounds of {} s, everything on this machine.\n",
             std::thread::available_parallelism()?,
             model.unwrap_or("CPU"),
-            self.asked.rounds,
-            self.asked.time.as_secs(),
+            self.settings.rounds,
+            self.settings.time.as_secs(),
         ))
     }
 
@@ -109,16 +109,16 @@ impl Ground {
     }
 }
 
-/// A directory for `greenroom up`, which may drop to another user for its Postgres.
+/// Creates a directory for `greenroom up`, which may run its Postgres as another user.
 pub fn directory(name: &str) -> Result<PathBuf> {
     let path = env::temp_dir().join(format!("greenroom-bench-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    std::fs::create_dir_all(&path).with_context(|| format!("{} cannot be created", path.display()))?;
     Ok(path)
 }
 
-/// Removes what `directory` made; a server that still writes there is no reason to fail.
+/// Removes a directory that `directory` created. A server that still writes there does not fail the run.
 pub fn remove(directory: &Path) {
     if let Err(error) = std::fs::remove_dir_all(directory) {
-        eprintln!("{} stays: {error}", directory.display());
+        eprintln!("{} was not removed: {error}", directory.display());
     }
 }

@@ -1,4 +1,4 @@
-//! Bookings to ask for, their people, and the tokens that these sign in with.
+//! Open bookings, their users, and the tokens with which these sign in.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,17 +16,17 @@ use uuid::Uuid;
 pub const ISSUER: &str = "https://id.example.org";
 pub const AUDIENCE: &str = "greenroom";
 
-/// A person in a booking.
+/// A user in a booking.
 #[derive(Clone, Debug)]
 pub struct Party {
     pub booking: Uuid,
     pub user: String,
 }
 
-/// Bookings that are open now, with both of their people.
+/// Writes bookings that are open now. Returns both users of each.
 pub async fn book(pool: &PgPool, bookings: i32) -> Result<Vec<Party>> {
     let rows = sqlx::query!(
-        r#"with made as (
+        r#"with created as (
                insert into sessions (id, host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url)
                select id, 'host-' || id, 'guest-' || id, 'host-' || id, 'A lesson', app_now() - interval '5 min', 60,
                       'https://app.example.org/meeting/' || id
@@ -36,7 +36,7 @@ pub async fn book(pool: &PgPool, bookings: i32) -> Result<Vec<Party>> {
                insert into session_participants (session_id, user_id, role, slot)
                select id, party.user_id, party.role,
                       tstzrange(scheduled_at, scheduled_at + interval '60 min', '[)')
-               from made cross join lateral (values (host_id, 'host'), (guest_id, 'guest')) party (user_id, role)
+               from created cross join lateral (values (host_id, 'host'), (guest_id, 'guest')) party (user_id, role)
                returning session_id, user_id),
            known as (
                insert into app_users (id, display_name, email, avatar_url)
@@ -50,7 +50,7 @@ pub async fn book(pool: &PgPool, bookings: i32) -> Result<Vec<Party>> {
     Ok(rows.into_iter().map(|row| Party { booking: row.session_id, user: row.user_id }).collect())
 }
 
-/// Signs people in as an identity provider would.
+/// Issues tokens for users as an identity provider does.
 pub enum SignIn {
     Hs256(String),
     Es256 { pkcs8: Vec<u8>, public: Vec<u8> },
@@ -62,7 +62,7 @@ impl SignIn {
     }
 
     pub fn es256() -> Result<Self> {
-        let unusable = |_| anyhow::anyhow!("no P-256 key could be made");
+        let unusable = |_| anyhow::anyhow!("no P-256 key could be generated");
         let random = SystemRandom::new();
         let pkcs8 =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(unusable)?;
@@ -88,7 +88,7 @@ impl SignIn {
         Ok(jsonwebtoken::encode(&header, &claims, &key)?)
     }
 
-    /// The key set that a provider would publish.
+    /// The key set that an identity provider publishes.
     pub fn jwks(&self) -> Value {
         match self {
             Self::Hs256(_) => json!({ "keys": [] }),
@@ -106,7 +106,7 @@ fn unix_now() -> Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
 }
 
-/// 64 characters that nobody else has.
+/// A new secret of 64 characters.
 pub fn secret() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }

@@ -1,4 +1,4 @@
-//! A refusal has a request id, and that id finds the decision in the log of the service that made it.
+//! A refusal has a request id. That id finds the decision in the log of the service that made it.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use testkit::{
 
 use crate::world::World;
 
-/// The lines of one request, as operators find them.
+/// The log lines of one request.
 fn lines_of(request_id: &str, log: &Log) -> Vec<Value> {
     let text = log.text();
     let lines = text.lines().filter(|line| line.contains(request_id));
@@ -18,11 +18,11 @@ fn lines_of(request_id: &str, log: &Log) -> Vec<Value> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_id_of_a_refusal_finds_one_line_of_the_service_that_decided(pool: PgPool) {
+async fn request_id_of_a_refusal_finds_its_decision_in_the_log(pool: PgPool) {
     let log = Log::default();
     let written = log.clone();
-    // As the services log. For all tests of this process: what one thread alone listens to, the others switch off when
-    // they are the first to come by (tracing keeps one interest for each callsite).
+    // Logs as the services do, for all tests of this process. tracing keeps one interest for each callsite: with a
+    // subscriber of one thread only, another thread that reaches the callsite first would disable it.
     let subscriber = tracing_subscriber::fmt()
         .event_format(chassis::telemetry::Lines { json: true })
         .with_writer(move || written.clone())
@@ -48,16 +48,16 @@ async fn the_id_of_a_refusal_finds_one_line_of_the_service_that_decided(pool: Pg
         (None, booking(open.id), "unauthenticated", "", String::new()),
     ];
     for (who, path, code, kind, id) in cases {
-        let (_, told) = replica.send(who.map(|who| replica.token(who)), Method::GET, &path, None).await;
-        assert_eq!(told["code"], code, "{told}");
-        let lines = lines_of(told["request_id"].as_str().unwrap(), &log);
-        // The gateway's own line of the request has the code too; it decided only about the sign-in.
+        let (_, answer) = replica.send(who.map(|who| replica.token(who)), Method::GET, &path, None).await;
+        assert_eq!(answer["code"], code, "{answer}");
+        let lines = lines_of(answer["request_id"].as_str().unwrap(), &log);
+        // The gateway's own line of the request has the code too, but the gateway decides only about authentication.
         let is_decision =
             |line: &&Value| line["code"] == code && (kind.is_empty() || line["owner.kind"].is_string());
         let decided: Vec<&Value> = lines.iter().filter(is_decision).collect();
         assert_eq!(decided.len(), 1, "{code}: {lines:#?}");
         let line = decided[0];
-        assert_eq!((&line["level"], &line["request.id"]), (&json!("INFO"), &told["request_id"]));
+        assert_eq!((&line["level"], &line["request.id"]), (&json!("INFO"), &answer["request_id"]));
         if !kind.is_empty() {
             assert_eq!((&line["owner.kind"], &line["owner.id"]), (&json!(kind), &json!(id)));
         }
