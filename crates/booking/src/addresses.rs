@@ -1,5 +1,5 @@
-//! Stores the e-mail address of callers whose request changes nothing. So a mail that waits for a user's address is sent
-//! after any request of that user.
+//! Stores the e-mail address of callers whose request changes nothing. So a mail that waits for a user's address is
+//! sent after any request of that user.
 
 use std::{
     collections::HashSet,

@@ -42,8 +42,8 @@ pub fn write(booking: &Booking, organizer: Option<&str>) -> String {
     calendar.done().to_string()
 }
 
-/// Returns the ORGANIZER, which RFC 5546 requires. It names the host without their address. Its URI is the sender's address
-/// of e-mails, or else an opaque URN.
+/// Returns the ORGANIZER, which RFC 5546 requires. It names the host without their address. Its URI is the sender's
+/// address of e-mails, or else an opaque URN.
 fn organizer(booking: &Booking, address: Option<&str>) -> Property {
     let uri =
         address.map_or_else(|| format!("urn:uuid:{}", booking.id), |address| format!("mailto:{address}"));
@@ -72,5 +72,5 @@ fn readable(text: &str) -> String {
 }
 
 fn utc(moment: OffsetDateTime) -> String {
-    moment.to_offset(UtcOffset::UTC).format(UTC).unwrap_or_default() // never fails: a time has all components of the format
+    moment.to_offset(UtcOffset::UTC).format(UTC).unwrap_or_default() // never fails: a time has all components
 }

@@ -1,4 +1,5 @@
-//! Creates bookings: commits first, then asks for the room. Idempotent by key: a repeated request gets the same booking.
+//! Creates bookings: commits first, then asks for the room. Idempotent by key: a repeated request gets the same
+//! booking.
 
 use chassis::{db::retried, status::Reason};
 use domain::SessionId;
@@ -35,7 +36,7 @@ impl Bookings {
     }
 
     async fn with_room(self, mut booking: Booking, new: &NewBooking) -> Result<Booking, Error> {
-        booking.set_person(&new.creator);
+        booking.set_profile(&new.creator);
         metrics::counter!("greenroom_bookings_created_total").increment(1);
         tracing::info!(session.id = %booking.id, session.kind = "booking", "session created");
         if self.room_creation == RoomCreation::AtBooking {

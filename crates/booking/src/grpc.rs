@@ -67,8 +67,8 @@ impl Bookings {
         }
     }
 
-    /// Adds the start to a refusal of other fields if it is out of range by the database's clock, so that a refusal lists
-    /// all invalid fields. If the database does not answer, the refusal stays without it.
+    /// Adds the start to a refusal of other fields if it is out of range by the database's clock, so that a refusal
+    /// lists all invalid fields. If the database does not answer, the refusal stays without it.
     async fn with_start(&self, refusal: Refusal, start: Option<&Timestamp>) -> Refusal {
         let Ok(Some(start)) = moment("scheduledAt", start) else { return refusal };
         match store::find_now(&self.pool).await {

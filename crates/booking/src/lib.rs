@@ -1,8 +1,8 @@
 //! Greenroom's bookings: scheduled sessions between a host and a guest.
 //!
 //! The database decides: overlaps by a constraint, repeats by a key, closing by conditional writes. A booking never
-//! fails because of LiveKit: the service asks for its room after the commit, and the passes of room-lifecycle create what
-//! is missing. Writes run as detached tasks: a client that disconnects does not cancel them.
+//! fails because of LiveKit: the service asks for its room after the commit, and the passes of room-lifecycle create
+//! what is missing. Writes run as detached tasks: a client that disconnects does not cancel them.
 
 mod addresses;
 mod calendar;

@@ -1,8 +1,8 @@
-//! The outbox. A notification is written in the transaction of its event, and delivered from here (correctness.md §11).
+//! The outbox. A notification is written in the transaction of its event and delivered here (correctness.md §11).
 //!
-//! One pass inserts due reminders and creates a delivery of each notification for each channel. Each channel has its own
-//! worker, so that a hanging mail server delays no webhook. Any number of replicas share the work. Delivery is at least
-//! once, and in order within a stream. The id of a delivery lets receivers drop repeats.
+//! One pass inserts due reminders and creates a delivery of each notification for each channel. Each channel has its
+//! own worker, so that a hanging mail server delays no webhook. Any number of replicas share the work. Delivery is at
+//! least once, and in order within a stream. The id of a delivery lets receivers drop repeats.
 
 mod circuit;
 mod email;

@@ -1,5 +1,6 @@
-//! The pass over bookings. A booking becomes `in_progress` when a participant is in its open meeting, and `completed` or
-//! `no_show` when its window closes. Any number of replicas may run the pass: it skips rows that another replica has locked.
+//! The pass over bookings. A booking becomes `in_progress` when a participant is in its open meeting, and `completed`
+//! or `no_show` when its window closes. Any number of replicas may run the pass: it skips rows that another replica has
+//! locked.
 
 use sqlx::PgPool;
 

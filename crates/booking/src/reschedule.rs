@@ -1,5 +1,5 @@
-//! Moves, extends and renames bookings. The plan is pure. It is applied under the locks of both parties, and only if the
-//! booking did not change since the plan was made.
+//! Moves, extends and renames bookings. The plan is pure. It is applied under the locks of both parties, and only if
+//! the booking did not change since the plan was made.
 
 use chassis::db::retried;
 use domain::{SessionId, SessionStatus};
@@ -33,9 +33,9 @@ impl Bookings {
         change: Change,
     ) -> Result<Booking, Error> {
         let booking = self.load_for_party(&caller, id).await?;
-        let people = [booking.host_id, booking.guest_id]; // they never change
+        let parties = [booking.host_id, booking.guest_id]; // they never change
         for _ in 0..ATTEMPTS {
-            match retried(|| self.try_reschedule(&caller, id, &people, &change)).await? {
+            match retried(|| self.try_reschedule(&caller, id, &parties, &change)).await? {
                 Attempt::Conflict => {}
                 Attempt::Done { moved: true } => {
                     self.rooms.retime(id).await;
@@ -51,12 +51,12 @@ impl Bookings {
         &self,
         caller: &Caller,
         id: SessionId,
-        people: &[String],
+        parties: &[String],
         change: &Change,
     ) -> Result<Attempt, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
         // Advisory locks of both parties: no other booking of theirs changes until the commit.
-        store::lock_people(&mut *transaction, people, caller).await?;
+        store::lock_people(&mut *transaction, parties, caller).await?;
         let booking = store::find_booking(&mut *transaction, id).await?.ok_or(Error::NotFound)?;
         if let Some(guest) = as_guest(caller, &booking)
             && store::is_kicked(&mut *transaction, id, guest).await?
@@ -79,8 +79,8 @@ impl Bookings {
 
 /// Returns what `change` makes of the booking, or None if nothing changes.
 ///
-/// Texts may change while the booking is open. The time may change until a participant is in the meeting. After `opens_at`
-/// only the end may change, to a later time.
+/// Texts may change while the booking is open. The time may change until a participant is in the meeting. After
+/// `opens_at` only the end may change, to a later time.
 fn plan(booking: &Booking, change: &Change) -> Result<Option<Rescheduled>, Error> {
     match booking.status {
         SessionStatus::Cancelled => return Err(Error::Cancelled),

@@ -1,5 +1,5 @@
-//! The calls to room-lifecycle after a booking's commit: best effort within 3 s. The passes of room-lifecycle finish what
-//! is missing.
+//! The calls to room-lifecycle after a booking's commit: best effort within 3 s. The passes of room-lifecycle finish
+//! what is missing.
 
 use std::{future::Future, time::Duration};
 

@@ -1,5 +1,5 @@
-//! All SQL of the booking service. Each read of a booking selects the same columns, including `now`: decisions about a row
-//! use the time at which it was read.
+//! All SQL of the booking service. Each read of a booking selects the same columns, including `now`: decisions about a
+//! row use the time at which it was read.
 
 mod claim;
 mod conclude;

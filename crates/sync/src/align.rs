@@ -2,8 +2,8 @@
 //!
 //! This takes several statements, never one. The snapshot of the last statement is younger than the marks and the lock.
 //! So it includes the changes that made the marks, and the writes of other replicas. One lock serves all rooms, because
-//! it also makes versions visible in their order, which the change feed needs. Rooms are written in batches anyway. A row
-//! that cannot be written, or that a client has locked, is set aside with its mark. It does not block other rows.
+//! it also makes versions visible in their order, which the change feed needs. Rooms are written in batches anyway. A
+//! row that cannot be written, or that a client has locked, is set aside with its mark. It does not block other rows.
 
 use std::time::Instant;
 
@@ -39,7 +39,8 @@ impl Drained {
     }
 }
 
-/// Takes marks until none is due, batch by batch, in constant memory. Any number of replicas may do so at the same time.
+/// Takes marks until none is due, batch by batch, in constant memory. Any number of replicas may do so at the same
+/// time.
 ///
 /// # Errors
 /// Errors of the database. Batches that were committed before stay.

@@ -1,7 +1,8 @@
 //! The changes of the listing, read once for all followers in this process.
 //!
-//! Changes are read only while there are followers. One ring buffer keeps changes for all followers. A follower that lags
-//! behind the ring is dropped and must reconnect. A new follower gets the version after which the ring has all changes.
+//! Changes are read only while there are followers. One ring buffer keeps changes for all followers. A follower that
+//! lags behind the ring is dropped and must reconnect. A new follower gets the version after which the ring has all
+//! changes.
 
 use std::{sync::Arc, time::Duration};
 

@@ -40,8 +40,8 @@ impl SyncService for Listing {
             after,
         };
         wrong.finish()?;
-        // Searches, and pages for members of groups, may read many rows to find few that the viewer may see. Few of them
-        // run at the same time, so that other pages and the marks get their connections.
+        // Searches, and pages for members of groups, may read many rows to find few that the viewer may see. Few of
+        // them run at the same time, so that other pages and the marks get their connections.
         let is_long = filter.search.is_some() || (!viewer.is_admin && !viewer.groups.is_empty());
         let _permit = if is_long { self.searches.acquire().await.ok() } else { None };
         let rows = store::list_streams(&self.pool, &viewer, &filter, one_more(limit)).await;

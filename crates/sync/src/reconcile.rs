@@ -1,5 +1,5 @@
-//! The loops: one takes marks after a NOTIFY and by polling, one feeds the changes to followers, and one compares a page
-//! of rows at a time with the view.
+//! The loops: one takes marks after a NOTIFY and by polling, one feeds the changes to followers, and one compares a
+//! page of rows at a time with the view.
 
 use std::{
     sync::PoisonError,
@@ -24,8 +24,8 @@ const POLL_FOLLOWED: Duration = Duration::from_millis(250);
 const PAGE_PERIOD: Duration = Duration::from_secs(1);
 /// The pause after a page, as a multiple of its work: the comparison takes 2 % of a core.
 const PAUSE_FACTOR: u32 = 50;
-/// The most work that is assumed for each room of a page. A page that takes longer has waited: for a connection, for the
-/// planner, or for a busy machine. (One room takes 37 µs in docs/benchmarks.md.)
+/// The most work that is assumed for each room of a page. A page that takes longer has waited: for a connection, for
+/// the planner, or for a busy machine. (One room takes 37 µs in docs/benchmarks.md.)
 const MAX_WORK_PER_ROOM: Duration = Duration::from_micros(100);
 /// The most work that is assumed for a page in addition to its rooms.
 const MAX_WORK_PER_PAGE: Duration = Duration::from_millis(20);

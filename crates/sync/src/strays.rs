@@ -1,5 +1,5 @@
-//! Strays: rows of the listing that say `live` and belong to no live room. The comparison counts them. Only an operator's
-//! command ends them, because another writer may own them.
+//! Strays: rows of the listing that say `live` and belong to no live room. The comparison counts them. Only an
+//! operator's command ends them, because another writer may own them.
 
 use sqlx::PgPool;
 use uuid::Uuid;

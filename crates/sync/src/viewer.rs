@@ -1,7 +1,7 @@
 //! The viewer of the listing, and which rows they may read.
 //!
-//! The rule is `may_read_live_room()` of the database; pages are read with it. A change is read once for all followers of
-//! the feed, so this module implements the same rule again. A test compares the two.
+//! The rule is `may_read_live_room()` of the database; pages are read with it. A change is read once for all followers
+//! of the feed, so this module implements the same rule again. A test compares the two.
 
 use chassis::{grpc, status::Refusal};
 use domain::AccessLevel;

@@ -1,4 +1,5 @@
-//! The decision without the token: returns the code that a token request would get now. Read-only; calls no other service.
+//! The decision without the token: returns the code that a token request would get now. Read-only; calls no other
+//! service.
 
 use chassis::{
     field::one_of,
@@ -13,19 +14,19 @@ use crate::{decision::JoinRow, error::Error, issue::Issuer};
 
 impl Issuer {
     pub async fn explain(&self, request: ExplainRequest) -> Result<ExplainResponse, Error> {
-        let person = request.caller.map(|given| caller(Some(given))).transpose().map_err(Error::Request)?;
+        let caller = request.caller.map(|given| caller(Some(given))).transpose().map_err(Error::Request)?;
         let id: Uuid = uuid("id", &request.id).map_err(Error::Request)?;
         let kind = one_of("kind", request.kind).map_err(Error::Request)?;
-        let refused = match (kind, person) {
-            (TargetKind::Nest, person) => {
-                self.nest_join_row(id.into(), person.as_ref()).await.and_then(|row| permit(&row))
+        let refused = match (kind, caller) {
+            (TargetKind::Nest, caller) => {
+                self.nest_join_row(id.into(), caller.as_ref()).await.and_then(|row| permit(&row))
             }
             (_, None) => Err(Error::Request(Refusal::new(Reason::Unauthenticated, "Sign in first."))),
-            (TargetKind::Session, Some(person)) => {
-                self.session_join(id.into(), &person).await.and_then(|row| permit(&row))
+            (TargetKind::Session, Some(caller)) => {
+                self.session_join(id.into(), &caller).await.and_then(|row| permit(&row))
             }
-            (TargetKind::LiveRoom, Some(person)) => {
-                self.live_join(id.into(), &person).await.and_then(|row| permit(&row))
+            (TargetKind::LiveRoom, Some(caller)) => {
+                self.live_join(id.into(), &caller).await.and_then(|row| permit(&row))
             }
         };
         match refused {

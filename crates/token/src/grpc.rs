@@ -46,10 +46,10 @@ impl Issuer {
     }
 
     async fn for_nest(&self, request: IssueForNestRequest) -> Result<IssueForNestResponse, Error> {
-        let person = request.caller.map(|given| caller(Some(given))).transpose().map_err(Error::Request)?;
+        let caller = request.caller.map(|given| caller(Some(given))).transpose().map_err(Error::Request)?;
         let nest_id = uuid("nest_id", &request.nest_id).map_err(Error::Request)?;
-        let find = async || self.nest_join_row(nest_id, person.as_ref()).await;
-        let identity = person.clone().unwrap_or_else(nest::guest);
+        let find = async || self.nest_join_row(nest_id, caller.as_ref()).await;
+        let identity = caller.clone().unwrap_or_else(nest::guest);
         let (_, issued) = self.issue(&identity, false, find).await?;
         Ok(nest::response(issued))
     }
@@ -62,15 +62,15 @@ impl Issuer {
         store::find_live_join(&self.pool, id, caller).await?.ok_or(Refused::NoLiveRoom.into())
     }
 
-    /// Reads the row of a participant, or of a guest if `person` is empty.
+    /// Reads the row of a participant, or of a guest if `caller` is empty.
     pub(crate) async fn nest_join_row(
         &self,
         id: NestId,
-        person: Option<&Caller>,
+        caller: Option<&Caller>,
     ) -> Result<NestJoinRow, Error> {
-        let pubkey = person.map(|person| person.user_id.as_str());
+        let pubkey = caller.map(|caller| caller.user_id.as_str());
         let join = store::find_nest_join(&self.pool, id, pubkey).await?.ok_or(Refused::NoNest)?;
-        Ok(NestJoinRow { join, is_guest: person.is_none(), room_admin_grant: self.room_admin_grant })
+        Ok(NestJoinRow { join, is_guest: caller.is_none(), room_admin_grant: self.room_admin_grant })
     }
 }
 
@@ -121,7 +121,8 @@ impl TokenCall {
         Self { owner, id: id.to_owned(), user }
     }
 
-    /// Counts the result, and logs a refusal. Refusals of room-lifecycle are not logged: room-lifecycle has logged them.
+    /// Counts the result, and logs a refusal. Refusals of room-lifecycle are not logged: room-lifecycle has logged
+    /// them.
     fn answer<T>(self, issued: Result<T, Error>) -> Result<Response<T>, Status> {
         if let Err(Error::Refused(not_yet @ Refused::NotInNest)) = issued {
             return Err(Refusal::from(not_yet).into()); // not counted: the gateway adds the participant and asks again

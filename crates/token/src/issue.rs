@@ -1,7 +1,8 @@
 //! From a row to a token: read, decide, ensure the room if its record proves nothing, read again, sign.
 //!
-//! The steps are the same for each kind of room; the rows ([`JoinRow`]) contain what differs. The caller waits for nothing
-//! else. Storing the profile, refreshing the room ahead of time and watching for the join run in the background.
+//! The steps are the same for each kind of room; the rows ([`JoinRow`]) contain what differs. The caller waits for
+//! nothing else. Storing the profile, refreshing the room ahead of time and watching for the join run in the
+//! background.
 
 use std::sync::Arc;
 
@@ -154,8 +155,8 @@ impl Issuer {
         })
     }
 
-    /// Stores a changed profile in the background. The caller does not wait for it. After a failure the user's next join
-    /// tries again.
+    /// Stores a changed profile in the background. The caller does not wait for it. After a failure the user's next
+    /// join tries again.
     fn store_profile(&self, caller: &Caller, known: Option<StoredProfile<'_>>) {
         if !known.is_some_and(|known| is_changed(caller, known)) {
             return;
@@ -163,10 +164,10 @@ impl Issuer {
         let Ok(permit) = Arc::clone(&self.profile_writes).try_acquire_owned() else {
             return;
         };
-        let (pool, person) = (self.pool.clone(), caller.clone());
+        let (pool, user) = (self.pool.clone(), caller.clone());
         self.lifecycle.spawn("remember person", async move {
             let _permit = permit;
-            if let Err(error) = store::remember_person(&pool, &person).await {
+            if let Err(error) = store::remember_person(&pool, &user).await {
                 tracing::warn!(%error, "failed to store a user profile");
             }
         });

@@ -13,7 +13,8 @@ use crate::{
     store::NestJoin,
 };
 
-/// Short, because a nest cannot ban: only the loss of a role takes permissions away. Clients fetch a token for each join.
+/// Short, because a nest cannot ban: only the loss of a role takes permissions away. Clients fetch a token for each
+/// join.
 const TTL: Duration = Duration::minutes(10);
 
 /// The row of a nest and a caller, with the setting that the decision depends on.

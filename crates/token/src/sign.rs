@@ -1,6 +1,6 @@
-//! Signs tokens: HS256 with a key that is prepared once. The dates come from the database, so that a wrong process clock
-//! does not affect tokens. The claims are LiveKit's own types. LiveKit's encoder is not used, because it reads the process
-//! clock.
+//! Signs tokens: HS256 with a key that is prepared once. The dates come from the database, so that a wrong process
+//! clock does not affect tokens. The claims are LiveKit's own types. LiveKit's encoder is not used, because it reads
+//! the process clock.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -15,14 +15,14 @@ pub use nest::{NestJoin, find_nest_join};
 pub use session::{Join, find_join};
 
 /// Stores name, e-mail and picture from the identity provider.
-pub async fn remember_person(executor: impl PgExecutor<'_>, person: &Caller) -> Result<(), sqlx::Error> {
+pub async fn remember_person(executor: impl PgExecutor<'_>, user: &Caller) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"select 1 as "done!" from remember_person($1, $2, $3, $4, $5)"#,
-        person.user_id,
-        person.name,
-        person.email,
-        person.avatar_url,
-        person.email_verified
+        user.user_id,
+        user.name,
+        user.email,
+        user.avatar_url,
+        user.email_verified
     )
     .fetch_optional(executor)
     .statement("SELECT remember_person")

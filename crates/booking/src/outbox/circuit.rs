@@ -1,7 +1,8 @@
 //! A circuit breaker for a receiver that does not answer.
 //!
 //! It counts failures of the receiver itself, not of single messages. After a few failures in a row it stops deliveries
-//! for a while. Then a single delivery is tried, and its outcome decides. Deliveries that wait meanwhile lose no attempt.
+//! for a while. Then a single delivery is tried, and its outcome decides. Deliveries that wait meanwhile lose no
+//! attempt.
 
 use std::time::{Duration, Instant};
 

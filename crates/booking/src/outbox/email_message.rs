@@ -1,5 +1,5 @@
-//! The texts of e-mails: one for each kind of event, as plain text and as HTML. Times are in UTC with the date spelled out,
-//! because the reader's time zone is not known. The calendar file shows the reader's local time.
+//! The texts of e-mails: one for each kind of event, as plain text and as HTML. Times are in UTC with the date spelled
+//! out, because the reader's time zone is not known. The calendar file shows the reader's local time.
 
 use std::fmt::Write;
 
@@ -129,7 +129,7 @@ fn described(kind: &str) -> &'static str {
 
 fn when(moment: OffsetDateTime) -> String {
     let text = moment.to_offset(UtcOffset::UTC).format(WHEN);
-    text.unwrap_or_else(|_| moment.to_string()) // never fails: a time has all components of the format
+    text.unwrap_or_else(|_| moment.to_string()) // never fails: a time has all components
 }
 
 /// Replaces control characters by spaces: in a header, a line break would begin another header.

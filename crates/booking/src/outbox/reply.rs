@@ -98,9 +98,9 @@ fn words(error: &smtp::Error) -> String {
     error.source().map(ToString::to_string).unwrap_or_default()
 }
 
-/// Whether an answer means that this address will never accept a mail. The enhanced status decides (RFC 3463: 5.1 except
-/// for the sender's address, 5.2 and 5.4); without one, the code decides. Other answers may concern the sending server
-/// ("554 5.7.1 Relay access denied"). If they were final, the mails to all recipients would be given up.
+/// Whether an answer means that this address will never accept a mail. The enhanced status decides (RFC 3463: 5.1
+/// except for the sender's address, 5.2 and 5.4); without one, the code decides. Other answers may concern the sending
+/// server ("554 5.7.1 Relay access denied"). If they were final, the mails to all recipients would be given up.
 fn is_about_recipient(code: u16, words: &str) -> bool {
     let is_permanent = (500..600).contains(&code);
     match words.split_whitespace().find_map(enhanced_status) {

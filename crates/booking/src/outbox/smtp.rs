@@ -1,7 +1,7 @@
 //! The client of a mail server, with a pool of idle connections.
 //!
-//! lettre implements SMTP and TLS. Its own transport does not return the stage at which a mail failed, which decides what a
-//! failure means: "550" as greeting concerns this client, "550" as answer to a recipient concerns the recipient.
+//! lettre implements SMTP and TLS. Its own transport does not return the stage at which a mail failed, which decides
+//! what a failure means: "550" as greeting concerns this client, "550" as answer to a recipient concerns the recipient.
 
 use std::{
     sync::Arc,
@@ -99,8 +99,8 @@ impl MailServer {
     async fn attempt(&self, envelope: &Envelope, stage: &mut Stage) -> Result<(), Trouble> {
         while let Some(connection) = self.reusable() {
             match self.send_over(connection, REUSE_TIMEOUT, envelope, stage).await {
-                // The connection was closed while idle; other idle connections may be closed too. Nothing of the mail was
-                // sent, so sending it again is no repeat.
+                // The connection was closed while idle; other idle connections may be closed too. Nothing of the mail
+                // was sent, so sending it again is no repeat.
                 Err(trouble) if *stage == Stage::Sender && !trouble.is_answer() => self.idle.lock().clear(),
                 sent => return sent,
             }

@@ -1,4 +1,5 @@
-//! Reads a claimed delivery: the event and its booking. A delivery that cannot be read is given up; others are not affected.
+//! Reads a claimed delivery: the event and its booking. A delivery that cannot be read is given up; others are not
+//! affected.
 
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -66,8 +67,8 @@ impl From<&DeliveryBooking> for Meeting {
     }
 }
 
-/// Returns why a delivery is dropped: its reminder is out of date, or its wait for an address was too long. None: it is to
-/// be sent.
+/// Returns why a delivery is dropped: its reminder is out of date, or its wait for an address was too long. None: it is
+/// to be sent.
 pub fn stale(delivery: &Claimed) -> Option<Sent> {
     let dropped = |why: &str| Some(Sent::Dropped(why.to_owned()));
     if delivery.waited && !delivery.booking.as_ref().is_some_and(|booking| booking.is_ahead(delivery.now)) {

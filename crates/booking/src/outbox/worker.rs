@@ -96,7 +96,7 @@ impl Worker {
     /// # Errors
     /// When the last attempts all failed.
     pub fn reachable(&self) -> Result<(), &'static str> {
-        if self.circuit.is_closed() { Ok(()) } else { Err("the last attempts got no answer") }
+        if self.circuit.is_closed() { Ok(()) } else { Err("the last attempts failed") }
     }
 
     /// Sends until nothing is due, the receiver does not answer, the pass reaches its time limit, or the process stops.
@@ -120,8 +120,8 @@ impl Worker {
         Ok(tried)
     }
 
-    /// Claims deliveries. A single permit is for the probe that shows whether the receiver works again. A mail server may
-    /// fail for one recipient only, so the probe goes to another recipient, if there is one.
+    /// Claims deliveries. A single permit is for the probe that shows whether the receiver works again. A mail server
+    /// may fail for one recipient only, so the probe goes to another recipient, if there is one.
     async fn claim(&self, permits: i64) -> Result<Vec<Claimed>, sqlx::Error> {
         if permits == 1
             && let Receiver::Email(_) = self.receiver

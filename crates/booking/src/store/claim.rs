@@ -17,7 +17,7 @@ pub struct Claimed {
     pub id: Uuid,
     pub lease_id: Uuid,
     pub attempts: i32,
-    /// Whether it has been retried for [`RETRY_HOURS`].
+    /// Whether the time for retries is over.
     pub is_old: bool,
     /// Whether it waited for an address: its text then has the current state of the booking.
     pub waited: bool,
@@ -108,8 +108,8 @@ impl From<ClaimRow> for Claimed {
     }
 }
 
-/// Claims the due deliveries of channel `$1` that no worker has leased, that are the first of their stream, and that match
-/// `$chosen`.
+/// Claims the due deliveries of channel `$1` that no worker has leased, that are the first of their stream, and that
+/// match `$chosen`.
 macro_rules! claim {
     ($joined:tt, $chosen:tt, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
@@ -169,7 +169,8 @@ pub async fn claim_deliveries(
         .collect())
 }
 
-/// Claims the mail that shows whether the server works again: the oldest one whose recipient was not refused within an hour.
+/// Claims the mail that shows whether the server works again: the oldest one whose recipient was not refused within an
+/// hour.
 pub async fn claim_probe(
     executor: impl PgExecutor<'_>,
     channel: &str,

@@ -41,8 +41,8 @@ impl Outcome {
     }
 }
 
-/// Stores the outcome of a delivery. `was_refused`: the receiver refused this recipient, or stopped answering. Returns false
-/// if another worker has the lease now; that worker stores the outcome.
+/// Stores the outcome of a delivery. `was_refused`: the receiver refused this recipient, or stopped answering. Returns
+/// false if another worker has the lease now; that worker stores the outcome.
 pub async fn conclude_delivery(
     executor: impl PgExecutor<'_>,
     delivery: &Claimed,
@@ -96,8 +96,8 @@ async fn mark(
     Ok(concluded.execute(executor).statement("UPDATE mark").await?.rows_affected() == 1)
 }
 
-/// Gives a delivery up. For each mail to the guest that was given up, the host gets one notification, without the address.
-/// If the mail of that notification is given up too, no further notification follows.
+/// Gives a delivery up. For each mail to the guest that was given up, the host gets one notification, without the
+/// address. If the mail of that notification is given up too, no further notification follows.
 async fn give_up(
     executor: impl PgExecutor<'_>,
     delivery: &Claimed,

@@ -23,7 +23,7 @@ pub async fn expand_notifications(
     channels: &[String],
     limit: i64,
 ) -> Result<Option<i64>, sqlx::Error> {
-    // An advisory lock that does not wait: with two writers, a later notification of a booking could get a lower number.
+    // An advisory lock, without waiting: with two writers, a later notification could get a lower number.
     let is_locked = sqlx::query_scalar!(
         r#"select pg_try_advisory_xact_lock(hashtextextended('expand notifications', 7)) as "alone!""#
     );

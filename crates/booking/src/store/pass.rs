@@ -1,8 +1,8 @@
 //! The statements of the pass over all bookings.
 //!
-//! Both read the index `sessions_open_by_start`, which has only open bookings, up to those whose window is open now. Then
-//! they read by primary keys, with `any(array(…))`: as a join, the planner may read a whole table. So past bookings and
-//! bookings in the far future cost nothing.
+//! Both read the index `sessions_open_by_start`, which has only open bookings, up to those whose window is open now.
+//! Then they read by primary keys, with `any(array(…))`: as a join, the planner may read a whole table. So past
+//! bookings and bookings in the far future cost nothing.
 
 use chassis::db::Statement;
 use sqlx::PgExecutor;

@@ -50,15 +50,15 @@ impl Booking {
         }
     }
 
-    /// Sets the name and picture that the statement which wrote this booking also stored. The statement itself returned the
-    /// previous ones.
-    pub fn set_person(&mut self, person: &Caller) {
-        let (name, avatar) = match self.role_of(&person.user_id) {
+    /// Sets the name and picture that the statement which wrote this booking also stored. The statement itself returned
+    /// the previous ones.
+    pub fn set_profile(&mut self, user: &Caller) {
+        let (name, avatar) = match self.role_of(&user.user_id) {
             Some(Role::Host) => (&mut self.host_name, &mut self.host_avatar),
             Some(Role::Guest) => (&mut self.guest_name, &mut self.guest_avatar),
             None => return,
         };
-        for (known, new) in [(name, &person.name), (avatar, &person.avatar_url)] {
+        for (known, new) in [(name, &user.name), (avatar, &user.avatar_url)] {
             if !new.is_empty() {
                 known.clone_from(new);
             }
@@ -172,7 +172,8 @@ pub struct Filter {
     pub after: Option<Cursor>,
 }
 
-/// Lists bookings, latest start first. Each role has its own index and is read for one page; the two pages are then merged.
+/// Lists bookings, latest start first. Each role has its own index and is read for one page; the two pages are then
+/// merged.
 pub async fn list_bookings(
     executor: impl PgExecutor<'_>,
     user_id: &str,

@@ -1,5 +1,5 @@
-//! Inserts reminders when they are due. The index `sessions_open_by_start` limits the read to bookings whose reminder is due
-//! now, for any number of future bookings.
+//! Inserts reminders when they are due. The index `sessions_open_by_start` limits the read to bookings whose reminder
+//! is due now, for any number of future bookings.
 
 use chassis::db::Statement;
 use sqlx::PgExecutor;

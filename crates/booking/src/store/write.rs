@@ -1,5 +1,5 @@
-//! Writes bookings. One statement changes a booking, the slots of its parties and inserts their notifications. Each write
-//! of a status has a condition on the previous status.
+//! Writes bookings. One statement changes a booking, the slots of its parties and inserts their notifications. Each
+//! write of a status has a condition on the previous status.
 
 use chassis::db::Statement;
 use domain::SessionId;
@@ -36,17 +36,17 @@ macro_rules! notifying {
     };
 }
 
-/// Takes the advisory locks of these users, so that no other transaction books for them, and stores the profile from the
-/// caller's bearer token.
+/// Takes the advisory locks of these users, so that no other transaction books for them, and stores the profile from
+/// the caller's bearer token.
 pub async fn lock_people(
     executor: impl PgExecutor<'_>,
-    people: &[String],
+    users: &[String],
     caller: &Caller,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"select lock_people($1)::text as locked,
                   case when $2 <> '' then remember_person($2, $3, $4, $5, $6)::text end as remembered"#,
-        people,
+        users,
         caller.user_id,
         caller.name,
         caller.email,
@@ -61,9 +61,9 @@ pub async fn lock_people(
 
 /// Inserts a booking in one statement with its own commit.
 ///
-/// `admit_new_booking` takes the locks of both parties and checks the limits and the slot, so that a conflict is no failed
-/// statement. The session is inserted first, so that a conflict of the key comes before all others. None: the creator's
-/// idempotency key exists already, the start is out of range, a limit is reached, or the slot is taken.
+/// `admit_new_booking` takes the locks of both parties and checks the limits and the slot, so that a conflict is no
+/// failed statement. The session is inserted first, so that a conflict of the key comes before all others. None: the
+/// creator's idempotency key exists already, the start is out of range, a limit is reached, or the slot is taken.
 pub async fn insert_booking(
     executor: impl PgExecutor<'_>,
     id: SessionId,
@@ -174,8 +174,8 @@ pub async fn is_slot_taken(
     .await
 }
 
-/// Writes a reschedule. False: the booking changed since it was read, or the slot is taken ([`is_slot_taken`]). Callers hold
-/// the locks of both parties.
+/// Writes a reschedule. False: the booking changed since it was read, or the slot is taken ([`is_slot_taken`]). Callers
+/// hold the locks of both parties.
 pub async fn reschedule_booking(
     executor: impl PgExecutor<'_>,
     read: &Booking,

@@ -147,8 +147,8 @@ impl Post {
         .unwrap();
     }
 
-    /// Returns the states of the deliveries, `pending`, `waiting`, `delivered`, `dropped` or `dead`, with the reason, in the
-    /// order of streams.
+    /// Returns the states of the deliveries, `pending`, `waiting`, `delivered`, `dropped` or `dead`, with the reason,
+    /// in the order of streams.
     pub async fn states(&self) -> Vec<String> {
         sqlx::query_scalar!(
             r#"select concat_ws(' ',

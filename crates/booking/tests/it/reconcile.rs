@@ -99,7 +99,7 @@ async fn replicas_close_several_batches_in_one_pass(pool: PgPoolOptions, connect
     .await
     .unwrap();
     let (one, other) = tokio::join!(booking::reconcile(&pool), booking::reconcile(&pool));
-    let rest = booking::reconcile(&pool).await.unwrap(); // rows that one replica skipped because the other had locked them
+    let rest = booking::reconcile(&pool).await.unwrap(); // rows skipped because the other replica had locked them
     let closed = one.unwrap().no_show + other.unwrap().no_show + rest.no_show;
     assert_eq!(closed, 1200);
     assert_eq!(booking::reconcile(&pool).await.unwrap(), Moved::default());

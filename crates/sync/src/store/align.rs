@@ -7,8 +7,8 @@ use uuid::Uuid;
 /// The key of the advisory lock for drawing versions.
 const VERSIONS_LOCK: i64 = 0x6c69_7374_696e_6700;
 
-/// Makes plans use the indexes. A cached plan that was made for empty tables would read whole tables for each batch after
-/// the tables have grown.
+/// Makes plans use the indexes. A cached plan that was made for empty tables would read whole tables for each batch
+/// after the tables have grown.
 const BEGIN: &str = "begin; set local enable_seqscan = off; set local enable_hashjoin = off;
     set local enable_mergejoin = off";
 

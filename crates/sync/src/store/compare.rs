@@ -12,8 +12,8 @@ pub struct Page {
     pub rooms: i64,
 }
 
-/// Finds the page after `after`, within the ids up to `until`. It has at most `size` live rooms and at most `size` rows of
-/// the listing.
+/// Finds the page after `after`, within the ids up to `until`. It has at most `size` live rooms and at most `size` rows
+/// of the listing.
 pub async fn find_page(
     executor: impl PgExecutor<'_>,
     after: Uuid,
@@ -39,8 +39,8 @@ pub async fn find_page(
     .await
 }
 
-/// Marks the rooms of a page whose rows differ from the view. Returns how many. Rooms that have a mark are excluded: they
-/// are only pending, or set aside.
+/// Marks the rooms of a page whose rows differ from the view. Returns how many. Rooms that have a mark are excluded:
+/// they are only pending, or set aside.
 pub async fn insert_marks_of_unaligned(
     executor: impl PgExecutor<'_>,
     after: Uuid,

@@ -15,7 +15,8 @@ pub struct Mark {
     pub age: f64,
 }
 
-/// Takes the oldest marks that no other replica has locked. Marks of rooms that are set aside wait until their room is due.
+/// Takes the oldest marks that no other replica has locked. Marks of rooms that are set aside wait until their room is
+/// due.
 pub async fn take_marks(executor: impl PgExecutor<'_>) -> Result<Vec<Mark>, sqlx::Error> {
     sqlx::query_as!(
         Mark,

@@ -73,9 +73,9 @@ macro_rules! rows {
 }
 
 /// `rows!` of a page: the rows after the cursor, latest start first. There are three sources: public rows, the viewer's
-/// own rows, and rows that their groups may read. Each source has a partial index of its own. So pages of viewers without
-/// groups do not read the rows of groups. `$matching` filters the sources; `$found` may add a `with`, and `$few` a fourth
-/// source.
+/// own rows, and rows that their groups may read. Each source has a partial index of its own. So pages of viewers
+/// without groups do not read the rows of groups. `$matching` filters the sources; `$found` may add a `with`, and
+/// `$few` a fourth source.
 macro_rules! page {
     ($found:tt, $matching:tt, $few:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)*) => {
         page!(
@@ -120,8 +120,9 @@ macro_rules! page {
     };
 }
 
-/// `page!` of the rows for which `$matches` is true, a condition with an index. If at most 1,000 rows match (`few.are`),
-/// they are read by that index and sorted. If more match, the rows are read in their order, because the page fills soon.
+/// `page!` of the rows for which `$matches` is true, a condition with an index. If at most 1,000 rows match
+/// (`few.are`), they are read by that index and sorted. If more match, the rows are read in their order, because the
+/// page fills soon.
 macro_rules! search {
     ($matches:tt, $status:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)+) => {
         page!(
@@ -275,8 +276,8 @@ async fn search_streams(
     }
 }
 
-/// Lists the rows whose version is greater than `after`, in the order of their versions. One transaction at a time draws
-/// versions, until it has committed. So the visible versions have no gap that is filled later.
+/// Lists the rows whose version is greater than `after`, in the order of their versions. One transaction at a time
+/// draws versions, until it has committed. So the visible versions have no gap that is filled later.
 pub async fn list_changes(
     executor: impl PgExecutor<'_>,
     after: i64,

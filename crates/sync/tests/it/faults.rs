@@ -1,4 +1,5 @@
-//! Concurrent writers, locked rows, lost connections and killed replicas: rows become right, and a bad row delays no other.
+//! Concurrent writers, locked rows, lost connections and killed replicas: rows become right, and a bad row delays no
+//! other.
 
 use std::{
     sync::{

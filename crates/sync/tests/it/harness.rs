@@ -126,7 +126,8 @@ pub async fn present(pool: &PgPool, session: Uuid, user: &str, role: SeatRole) {
     .unwrap();
 }
 
-/// Inserts `n` rooms with a live session each, all started at the same time. Their rows in the listing do not exist yet.
+/// Inserts `n` rooms with a live session each, all started at the same time. Their rows in the listing do not exist
+/// yet.
 pub async fn live_rooms(pool: &PgPool, n: i32) {
     sqlx::query!(
         "with rooms as (

@@ -65,8 +65,8 @@ async fn start_refuses_a_database_that_is_behind(_: PgPoolOptions, connect: PgCo
     assert!(matches!(refused, Err(StartError::Behind(_))));
 }
 
-/// Allows or forbids connections to the test's database. Forbidding also ends the open connections. It does so afterwards,
-/// because clients may connect until then.
+/// Allows or forbids connections to the test's database. Forbidding also ends the open connections. It does so
+/// afterwards, because clients may connect until then.
 async fn set_open(connect: &PgConnectOptions, open: bool) {
     let name = connect.get_database().unwrap();
     let outside = PgPool::connect_with(connect.clone().database("postgres")).await.unwrap();

@@ -177,7 +177,8 @@ proptest! {
     ) {
         for ensured in [Ensured::NotAsked, Ensured::Doubted, answered(OWNER, generation, observed_at)] {
             let Decision::Sign(admission) = decide(&row, ensured) else { continue };
-            prop_assert!(row.role.map(TokenRole::from) == Some(admission.permit.token_role) && !row.kicked && row.status.is_open());
+            prop_assert!(row.role.map(TokenRole::from) == Some(admission.permit.token_role));
+            prop_assert!(!row.kicked && row.status.is_open());
             prop_assert!(row.opens_at <= row.now && row.now < row.closes_at);
             prop_assert!(admission.permit.left > Duration::ZERO && row.now + admission.permit.left == row.closes_at);
             prop_assert!(row.room_status == Some(RoomStatus::Active) && row.closing_at.is_none());
