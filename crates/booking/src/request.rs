@@ -88,7 +88,7 @@ impl NewBooking {
         fields.finish()?;
         may_book(&creator, &host_id, &guest_id, policy)?;
         let start = scheduled_at.unwrap_or(OffsetDateTime::UNIX_EPOCH); // a missing one was refused
-        // Of the checked values: blanks around a text do not make it another request.
+        // Hashed from the checked values: blanks around a text do not make another request.
         let request_hash = request_hash(&CreateBookingRequest {
             caller: None,
             idempotency_key: None,

@@ -7,8 +7,8 @@ use sqlx::PgExecutor;
 /// Inserts reminders for host and guest of each open booking whose start is `before` seconds away, once for each start.
 ///
 /// A booking that was created or moved after that time gets none, because its parties were notified then. If no process
-/// ran at that time, the reminder is inserted up to an hour late, or up to half of `before`. Returns how many reminders
-/// were inserted.
+/// ran at that time, the reminder is inserted later: at most an hour, and at most half of `before`. Returns how many
+/// reminders were inserted.
 pub async fn insert_reminders(executor: impl PgExecutor<'_>, before: &[f64]) -> Result<u64, sqlx::Error> {
     let inserted = sqlx::query!(
         r#"insert into notifications (user_id, kind, session_id, payload, dedupe_key)
