@@ -1,5 +1,5 @@
-//! A booking as an iCalendar file (RFC 5545): the same UID for ever, a SEQUENCE that rises with each change, and all
-//! times in UTC, so that no daylight-saving rule of ours or of a reader moves them. Nothing in it is secret.
+//! A booking as an iCalendar file (RFC 5545). Its UID never changes, and its SEQUENCE increases with each change. All
+//! times are in UTC, so that daylight-saving rules do not move them. It contains no secrets.
 
 use domain::SessionStatus;
 use icalendar::{Calendar, Component, Event, EventLike, EventStatus, Property};
@@ -11,7 +11,7 @@ use crate::store::Booking;
 
 const UTC: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 
-/// `organizer`: the address that mails are from, if there are mails.
+/// Returns the file; `organizer` is the sender's address of e-mails, if e-mail is configured.
 pub fn write(booking: &Booking, organizer: Option<&str>) -> String {
     let is_cancelled = booking.status == SessionStatus::Cancelled;
     let (method, status) =
@@ -42,7 +42,8 @@ pub fn write(booking: &Booking, organizer: Option<&str>) -> String {
     calendar.done().to_string()
 }
 
-/// RFC 5546 wants one. It names the host and never his address: the one that mails are from, else an opaque name.
+/// Returns the ORGANIZER, which RFC 5546 requires. It names the host without their address. Its URI is the sender's
+/// address of e-mails, or else an opaque URN.
 fn organizer(booking: &Booking, address: Option<&str>) -> Property {
     let uri =
         address.map_or_else(|| format!("urn:uuid:{}", booking.id), |address| format!("mailto:{address}"));
@@ -51,7 +52,7 @@ fn organizer(booking: &Booking, address: Option<&str>) -> Property {
     organizer
 }
 
-/// A parameter may have no quotation marks and no line breaks (RFC 5545 §3.2).
+/// Removes what a parameter must not contain: quotation marks and control characters (RFC 5545 §3.2).
 fn parameter(text: &str) -> String {
     text.chars().filter(|character| *character != '"' && !character.is_control()).collect()
 }
@@ -62,7 +63,7 @@ fn description(booking: &Booking) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
-/// Line breaks are written as `\n`; other control characters may not stand in a file at all.
+/// Writes line breaks as `\n` and removes all other control characters, which a file must not contain.
 fn readable(text: &str) -> String {
     text.replace("\r\n", "\n")
         .chars()
@@ -71,5 +72,5 @@ fn readable(text: &str) -> String {
 }
 
 fn utc(moment: OffsetDateTime) -> String {
-    moment.to_offset(UtcOffset::UTC).format(UTC).unwrap_or_default() // it has all that the format names
+    moment.to_offset(UtcOffset::UTC).format(UTC).unwrap_or_default() // never fails: a time has all components
 }

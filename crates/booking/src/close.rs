@@ -1,6 +1,6 @@
-//! Cancelling and ending: one conditional statement each; called again, the answer is the same.
+//! Cancels and ends bookings, with one conditional statement each. Both are idempotent.
 //!
-//! A meeting may be ended before it opens: the contract names no exception, and the host decides when it is over.
+//! A host may end a meeting before it opens: the contract has no exception for it.
 
 use chassis::db::retried;
 use domain::{Role, SessionId, SessionStatus};
@@ -20,7 +20,7 @@ impl Bookings {
         id: SessionId,
         reason: String,
     ) -> Result<Booking, Error> {
-        let booking = self.found_for_party(&caller, id).await?;
+        let booking = self.load_for_party(&caller, id).await?;
         let guest = as_guest(&caller, &booking);
         if retried(|| store::cancel_booking(&self.pool, id, guest, &reason)).await? {
             self.rooms.end(id).await;
@@ -29,10 +29,10 @@ impl Bookings {
         {
             return Err(Error::Kicked);
         }
-        let booking = self.found(id).await?;
+        let booking = self.load(id).await?;
         match booking.status {
             SessionStatus::Cancelled => Ok(booking),
-            // Still open is overdue: the pass will say so.
+            // A booking that is still open here is overdue; the pass will close it.
             SessionStatus::Completed
             | SessionStatus::NoShow
             | SessionStatus::Scheduled
@@ -41,14 +41,14 @@ impl Bookings {
     }
 
     pub(crate) async fn end(self, caller: Caller, id: SessionId) -> Result<Booking, Error> {
-        let booking = self.found_for_party(&caller, id).await?;
+        let booking = self.load_for_party(&caller, id).await?;
         if !is_privileged(&caller) && booking.role_of(&caller.user_id) != Some(Role::Host) {
             return Err(Error::NotHost);
         }
         if retried(|| store::end_booking(&self.pool, id)).await? {
             self.rooms.end(id).await;
         }
-        let booking = self.found(id).await?;
+        let booking = self.load(id).await?;
         match booking.status {
             SessionStatus::Completed => Ok(booking),
             SessionStatus::Cancelled => Err(Error::Cancelled),

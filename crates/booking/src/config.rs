@@ -48,7 +48,7 @@ pub struct Config {
     pub database: db::Settings,
     pub grpc: grpc::Settings,
     pub listen: SocketAddr,
-    /// Used by `serve` only: `start` is given the way to room-lifecycle.
+    /// Used by `serve` only: `start` receives the transport to room-lifecycle.
     pub room_url: Endpoint,
     /// Without a slash at the end.
     pub app_url: String,
@@ -57,7 +57,7 @@ pub struct Config {
     pub telling: Telling,
 }
 
-/// Which people may book; admins and our own services always may.
+/// Which party may book. Admins and our own services always may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     Either,
@@ -125,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn the_replaced_systems_name_of_the_app_url_is_accepted() {
+    fn legacy_name_of_the_app_url_is_accepted() {
         let config = chassis::config::check(|problems| args().check(problems)).unwrap();
         assert_eq!(config.app_url, "https://app.example.org");
         assert_eq!((config.policy, config.room_creation), (Policy::Either, RoomCreation::AtBooking));
     }
 
     #[test]
-    fn every_wrong_setting_is_told_and_no_secret_is() {
+    fn all_wrong_settings_are_listed_without_secrets() {
         let wrong = Args {
             booking_listen: Some("here".into()),
             booking_policy: Some("everybody".into()),
@@ -141,7 +141,7 @@ mod tests {
             next_public_app_url: None,
             telling: TellingArgs {
                 smtp_url: Some("smtp://:secret-password@/".into()),
-                admin_email: Some("nobody".into()),
+                admin_email: Some("no-address".into()),
                 notify_webhook_url: Some("http://10.0.0.1/".into()),
                 notify_webhook_secret: Some("whsec_short".into()),
                 reminders: Some("soon".into()),
@@ -151,7 +151,7 @@ mod tests {
             },
             ..args()
         };
-        let told = chassis::config::check(|problems| wrong.check(problems)).unwrap_err().to_string();
+        let problems = chassis::config::check(|problems| wrong.check(problems)).unwrap_err().to_string();
         for setting in [
             "BOOKING_LISTEN",
             "BOOKING_POLICY",
@@ -167,8 +167,8 @@ mod tests {
             "LINK_SECRET",
             "API_URL",
         ] {
-            assert!(told.contains(setting), "{setting} is not in: {told}");
+            assert!(problems.contains(setting), "{setting} is not in: {problems}");
         }
-        assert!(!told.contains("secret-password") && !told.contains("whsec_short"), "{told}");
+        assert!(!problems.contains("secret-password") && !problems.contains("whsec_short"), "{problems}");
     }
 }

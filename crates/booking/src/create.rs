@@ -1,4 +1,5 @@
-//! Booking: commit first, then ask for the room. Whoever repeats a request by its key gets the same booking.
+//! Creates bookings: commits first, then asks for the room. Idempotent by key: a repeated request gets the same
+//! booking.
 
 use chassis::{db::retried, status::Reason};
 use domain::SessionId;
@@ -12,7 +13,7 @@ use crate::{
     store::{self, Booking},
 };
 
-/// Attempts when a conflict refuses the insert and is not found afterwards.
+/// Attempts when the insert meets a conflict that no longer exists afterwards.
 const ATTEMPTS: usize = 3;
 
 impl Bookings {
@@ -20,13 +21,13 @@ impl Bookings {
         let id = SessionId(Uuid::new_v4());
         let meeting_url = format!("{}/meeting/{id}", self.app_url);
         for _ in 0..ATTEMPTS {
-            let placed = retried(|| async {
+            let inserted = retried(|| async {
                 store::insert_booking(&self.pool, id, &new, &meeting_url).await.map_err(Error::from)
             });
-            if let Some(booking) = placed.await? {
+            if let Some(booking) = inserted.await? {
                 return self.with_room(booking, &new).await;
             }
-            match self.stands_already(&new).await {
+            match self.existing_or_refusal(&new).await {
                 Err(Error::Contended) => {}
                 outcome => return outcome,
             }
@@ -35,7 +36,7 @@ impl Bookings {
     }
 
     async fn with_room(self, mut booking: Booking, new: &NewBooking) -> Result<Booking, Error> {
-        booking.set_person(&new.creator);
+        booking.set_profile(&new.creator);
         metrics::counter!("greenroom_bookings_created_total").increment(1);
         tracing::info!(session.id = %booking.id, session.kind = "booking", "session created");
         if self.room_creation == RoomCreation::AtBooking {
@@ -47,8 +48,9 @@ impl Bookings {
         Ok(booking)
     }
 
-    /// Nothing was inserted: the booking that this request made before, whatever the time is now, or why not.
-    async fn stands_already(&self, new: &NewBooking) -> Result<Booking, Error> {
+    /// Returns the booking that this request created before, whatever the time is now, or the reason why none was
+    /// inserted.
+    async fn existing_or_refusal(&self, new: &NewBooking) -> Result<Booking, Error> {
         match self.repeated(new).await {
             Err(Error::NotFound) => Err(self.refused(new).await?),
             found => found,
@@ -62,7 +64,7 @@ impl Bookings {
             _ if new.is_limited() && obstacles.open_full => Error::TooManyOpen,
             Some(retry_after) if new.is_limited() => Error::TooManyForPair { retry_after },
             _ if obstacles.slot_taken => Error::SlotTaken,
-            _ => Error::Contended, // the conflict has ended since
+            _ => Error::Contended, // the conflict no longer exists: try again
         })
     }
 
@@ -80,7 +82,7 @@ impl Bookings {
 
     async fn notify_room_failed(&self, id: SessionId, why: Reason) {
         if let Err(error) = store::insert_room_failed(&self.pool, id, why).await {
-            tracing::error!(%error, session.id = %id, "admins could not be told that a room is missing");
+            tracing::error!(%error, session.id = %id, "failed to notify the admins of a missing room");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Why not: everything the booking service refuses, and what each is to a caller.
+//! The errors of the booking service, and the refusal of each.
 
 use chassis::{
     db::{self, DatabaseError},
@@ -8,14 +8,14 @@ use chassis::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tonic::Status;
 
-use crate::request::{MOST_OPEN, MOST_PER_PAIR};
+use crate::request::{MAX_OPEN, MAX_PER_PAIR};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The request itself is wrong.
+    /// The request is invalid.
     #[error(transparent)]
     Request(#[from] Refusal),
-    #[error("there is no such booking")]
+    #[error("the booking does not exist")]
     NotFound,
     #[error("the caller is not a party")]
     NotParticipant,
@@ -23,9 +23,9 @@ pub enum Error {
     NotHost,
     #[error("the caller was kicked")]
     Kicked,
-    #[error("only services and admins book here")]
+    #[error("only services and admins may book")]
     NotAdmin,
-    #[error("somebody is booked at that time")]
+    #[error("the host or the guest has another booking at that time")]
     SlotTaken,
     #[error("the idempotency key belongs to another request")]
     KeyReused,
@@ -33,7 +33,7 @@ pub enum Error {
     StartOutOfRange { now: OffsetDateTime },
     #[error("the creator has too many open bookings")]
     TooManyOpen,
-    #[error("the pair books too often")]
+    #[error("the pair has too many bookings within an hour")]
     TooManyForPair { retry_after: i64 },
     #[error("the meeting has started")]
     Started,
@@ -41,14 +41,14 @@ pub enum Error {
     Ended,
     #[error("the booking is cancelled")]
     Cancelled,
-    #[error("the link was withdrawn")]
+    #[error("the link was revoked")]
     LinkWithdrawn,
-    #[error("only admins may see this")]
+    #[error("the caller is not an admin")]
     AdminsOnly,
-    #[error("there is no such notification of the caller")]
+    #[error("the caller has no such notification")]
     NotificationNotFound,
-    /// Others changed the booking each time that we were about to.
-    #[error("the booking changes too fast")]
+    /// Other writers changed the booking during each attempt.
+    #[error("the booking changed during each attempt")]
     Contended,
     #[error(transparent)]
     Lost(#[from] Lost),
@@ -101,22 +101,22 @@ impl From<Error> for Refusal {
             .with("now", now.format(&Rfc3339).unwrap_or_default()),
             Error::TooManyOpen => Self::new(
                 Reason::RateLimited,
-                format!("You have {MOST_OPEN} open bookings, which is the most; cancel one or wait until one is over."),
+                format!("You have {MAX_OPEN} open bookings, which is the most; cancel one or wait until one is over."),
             )
             .with("retry_after", "3600"),
             Error::TooManyForPair { retry_after } => Self::new(
                 Reason::RateLimited,
-                format!("These two people were booked {MOST_PER_PAIR} times within the hour; try again later."),
+                format!("These two people were booked {MAX_PER_PAIR} times within the hour; try again later."),
             )
             .with("retry_after", retry_after.max(1).to_string()),
             Error::Started => Self::new(
                 Reason::MeetingStarted,
-                "The meeting has opened: it can only be made longer until somebody joins, or be cancelled.",
+                "The meeting has opened. It can be cancelled, or extended until a participant joins.",
             ),
             Error::Ended => Self::new(Reason::MeetingEnded, "The meeting has ended."),
             Error::Cancelled => Self::new(Reason::SessionCancelled, "The booking is cancelled."),
             Error::LinkWithdrawn => {
-                Self::new(Reason::Unauthenticated, "This link is not good any more; open the booking for a new one.")
+                Self::new(Reason::Unauthenticated, "This link was revoked. Open the booking to get a new one.")
             }
             Error::AdminsOnly => Self::new(Reason::NotAdmin, "Only administrators see this."),
             Error::NotificationNotFound => Self::new(

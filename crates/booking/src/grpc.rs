@@ -1,4 +1,4 @@
-//! The interface: each call is checked, done, and answered from the row as it then is.
+//! The gRPC interface: each call checks its request, does its work and answers with the current row.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,36 +20,37 @@ use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    answer, calendar,
+    addresses::StoredAddresses,
+    calendar,
     config::{Policy, RoomCreation},
+    convert,
     error::Error,
     request::{self, Change, NewBooking, is_privileged, may_start},
     rooms::Rooms,
-    seen::Seen,
     store::{self, Booking},
 };
 
-/// Every write ends within this, whether or not somebody waits for it.
-const WRITE_BUDGET: Duration = Duration::from_secs(10);
+/// The timeout of a write. It applies also after the client disconnected.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The service: what its requests and its loops share.
+/// The service: the state that its requests and loops share.
 #[derive(Clone)]
 pub struct Bookings {
     pub(crate) pool: PgPool,
     pub(crate) rooms: Rooms,
     pub(crate) app_url: Arc<str>,
-    /// The address that mails are from.
+    /// The sender's address of e-mails.
     pub(crate) organizer: Option<Arc<str>>,
     pub(crate) policy: Policy,
     pub(crate) room_creation: RoomCreation,
     pub(crate) lifecycle: Lifecycle,
-    /// Nudged by whoever meets a booking that is overdue.
+    /// Starts a pass when a request reads an overdue booking.
     pub(crate) nudge: Nudge,
-    pub(crate) seen: Seen,
+    pub(crate) addresses: StoredAddresses,
 }
 
 impl Bookings {
-    pub(crate) async fn found(&self, id: SessionId) -> Result<Booking, Error> {
+    pub(crate) async fn load(&self, id: SessionId) -> Result<Booking, Error> {
         let booking = store::find_booking(&self.pool, id).await?.ok_or(Error::NotFound)?;
         if booking.is_overdue() {
             self.nudge.now();
@@ -57,8 +58,8 @@ impl Bookings {
         Ok(booking)
     }
 
-    pub(crate) async fn found_for_party(&self, caller: &Caller, id: SessionId) -> Result<Booking, Error> {
-        let booking = self.found(id).await?;
+    pub(crate) async fn load_for_party(&self, caller: &Caller, id: SessionId) -> Result<Booking, Error> {
+        let booking = self.load(id).await?;
         if is_privileged(caller) || booking.role_of(&caller.user_id).is_some() {
             Ok(booking)
         } else {
@@ -66,9 +67,8 @@ impl Bookings {
         }
     }
 
-    /// A refusal of other fields, and of the start if it is out of range by the database's clock: a request is
-    /// refused for everything that is wrong with it. When the database does not answer, that field is checked by the
-    /// next request.
+    /// Adds the start to a refusal of other fields if it is out of range by the database's clock, so that a refusal
+    /// lists all invalid fields. If the database does not answer, the refusal stays without it.
     async fn with_start(&self, refusal: Refusal, start: Option<&Timestamp>) -> Refusal {
         let Ok(Some(start)) = moment("scheduledAt", start) else { return refusal };
         match store::find_now(&self.pool).await {
@@ -77,7 +77,7 @@ impl Bookings {
         }
     }
 
-    /// The same for a booking that would start at another time.
+    /// As [`Self::with_start`], for a booking that would get another start.
     async fn with_new_start(
         &self,
         refusal: Refusal,
@@ -86,7 +86,7 @@ impl Bookings {
         change: &Change,
     ) -> Refusal {
         let Some(start) = change.scheduled_at else { return refusal };
-        match self.found_for_party(caller, id).await {
+        match self.load_for_party(caller, id).await {
             Ok(Booking { scheduled_at, now, .. }) if start != scheduled_at && !may_start(start, now) => {
                 refusal.and(Error::StartOutOfRange { now }.into())
             }
@@ -94,13 +94,14 @@ impl Bookings {
         }
     }
 
-    async fn written(
+    /// Runs a write as a detached task, so that a client that disconnects does not cancel it.
+    async fn run_write(
         &self,
         name: &'static str,
         work: Pin<Box<impl Future<Output = Result<Booking, Error>> + Send + 'static>>,
     ) -> Result<Option<pb::Booking>, Error> {
-        let booking = self.lifecycle.outlive(name, WRITE_BUDGET, work).await??;
-        Ok(Some(answer::booking(booking)))
+        let booking = self.lifecycle.outlive(name, WRITE_TIMEOUT, work).await??;
+        Ok(Some(convert::booking(booking)))
     }
 }
 
@@ -118,7 +119,7 @@ impl BookingService for Bookings {
             }
             checked => checked?,
         };
-        let booking = self.written("create_booking", Box::pin(self.clone().create(new))).await?;
+        let booking = self.run_write("create_booking", Box::pin(self.clone().create(new))).await?;
         Ok(Response::new(pb::CreateBookingResponse { booking }))
     }
 
@@ -129,8 +130,8 @@ impl BookingService for Bookings {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let id = uuid("booking_id", &request.booking_id)?;
-        let booking = Some(answer::booking(self.found_for_party(&caller, id).await?));
-        self.has_seen(&caller).await;
+        let booking = Some(convert::booking(self.load_for_party(&caller, id).await?));
+        self.store_address(&caller).await;
         Ok(Response::new(pb::GetBookingResponse { booking }))
     }
 
@@ -144,8 +145,8 @@ impl BookingService for Bookings {
         let rows = store::list_bookings(&self.pool, &caller.user_id, &filter, one_more(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.scheduled_at, id: row.id.0 });
-        let bookings = rows.into_iter().map(answer::booking).collect();
-        self.has_seen(&caller).await;
+        let bookings = rows.into_iter().map(convert::booking).collect();
+        self.store_address(&caller).await;
         Ok(Response::new(pb::ListBookingsResponse { bookings, next_cursor }))
     }
 
@@ -162,7 +163,7 @@ impl BookingService for Bookings {
             return Err(self.with_new_start(refusal, &caller, id, &change).await.into());
         }
         let work = Box::pin(self.clone().reschedule(caller, id, change));
-        let booking = self.written("reschedule_booking", work).await?;
+        let booking = self.run_write("reschedule_booking", work).await?;
         Ok(Response::new(pb::RescheduleBookingResponse { booking }))
     }
 
@@ -174,7 +175,7 @@ impl BookingService for Bookings {
         let caller = caller(request.caller.take())?;
         let (id, reason) = request::cancellation(&request)?;
         let work = Box::pin(self.clone().cancel(caller, id, reason));
-        let booking = self.written("cancel_booking", work).await?;
+        let booking = self.run_write("cancel_booking", work).await?;
         Ok(Response::new(pb::CancelBookingResponse { booking }))
     }
 
@@ -185,7 +186,7 @@ impl BookingService for Bookings {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let id = uuid("booking_id", &request.booking_id)?;
-        let booking = self.written("end_booking", Box::pin(self.clone().end(caller, id))).await?;
+        let booking = self.run_write("end_booking", Box::pin(self.clone().end(caller, id))).await?;
         Ok(Response::new(pb::EndBookingResponse { booking }))
     }
 
@@ -199,8 +200,8 @@ impl BookingService for Bookings {
         let rows = store::list_notifications(&self.pool, &caller.user_id, after, one_more(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
-        let notifications = rows.into_iter().filter_map(answer::notification).collect();
-        self.has_seen(&caller).await;
+        let notifications = rows.into_iter().filter_map(convert::notification).collect();
+        self.store_address(&caller).await;
         Ok(Response::new(pb::ListNotificationsResponse { notifications, next_cursor }))
     }
 
@@ -215,7 +216,7 @@ impl BookingService for Bookings {
             .await
             .map_err(Error::from)?
             .ok_or(Error::NotificationNotFound)?;
-        let notification = answer::notification(row).ok_or(Error::NotificationNotFound)?;
+        let notification = convert::notification(row).ok_or(Error::NotificationNotFound)?;
         Ok(Response::new(pb::MarkNotificationReadResponse { notification: Some(notification) }))
     }
 
@@ -226,7 +227,7 @@ impl BookingService for Bookings {
         let request = request.into_inner();
         let caller = caller(request.caller)?;
         let id = uuid("booking_id", &request.booking_id)?;
-        let booking = self.found_for_party(&caller, id).await?;
+        let booking = self.load_for_party(&caller, id).await?;
         if request.link_version.is_some_and(|version| version != booking.link_version) {
             return Err(Error::LinkWithdrawn.into());
         }
@@ -246,7 +247,7 @@ impl BookingService for Bookings {
         let rows = store::list_deliveries(&self.pool, state, after, one_more(limit)).await;
         let (rows, next_cursor) =
             page(rows.map_err(Error::from)?, limit, |row| Cursor { at: row.created_at, id: row.id });
-        let deliveries = rows.into_iter().map(|row| answer::delivery(row, state)).collect();
+        let deliveries = rows.into_iter().map(|row| convert::delivery(row, state)).collect();
         Ok(Response::new(pb::ListDeliveriesResponse { deliveries, next_cursor }))
     }
 }

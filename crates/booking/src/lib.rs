@@ -1,13 +1,14 @@
 //! Greenroom's bookings: scheduled sessions between a host and a guest.
 //!
 //! The database decides: overlaps by a constraint, repeats by a key, closing by conditional writes. A booking never
-//! fails because of LiveKit: its room is asked for after the commit, and whatever is missing then is made by the
-//! passes of room-lifecycle. Every write runs as its own task, so that a caller who goes away stops only waiting.
+//! fails because of LiveKit: the service asks for its room after the commit, and the passes of room-lifecycle create
+//! what is missing. Writes run as detached tasks: a client that disconnects does not cancel them.
 
-mod answer;
+mod addresses;
 mod calendar;
 mod close;
 mod config;
+mod convert;
 mod create;
 mod error;
 mod grpc;
@@ -17,7 +18,6 @@ mod reconcile;
 mod request;
 mod reschedule;
 mod rooms;
-mod seen;
 mod store;
 
 use std::time::Duration;
@@ -39,13 +39,13 @@ pub use grpc::Bookings;
 pub use outbox::Outbox;
 pub use reconcile::{Moved, reconcile};
 
-use crate::{rooms::Rooms, seen::Seen};
+use crate::{addresses::StoredAddresses, rooms::Rooms};
 
-/// How often bookings are moved on by the clock and by attendance.
-const PASS_EVERY: Duration = Duration::from_secs(10);
+/// The period of the pass, which changes the status of bookings by the clock and by attendance.
+const PASS_PERIOD: Duration = Duration::from_secs(10);
 
 impl Bookings {
-    /// The service over a database that is up to date; rooms are asked for at `room`.
+    /// Creates the service on a migrated database; `room` is the transport to room-lifecycle.
     pub fn new(config: &Config, pool: PgPool, room: Transport, lifecycle: &Lifecycle) -> Self {
         Self {
             organizer: config.telling.email.as_ref().map(|email| email.from.email.to_string().into()),
@@ -56,13 +56,13 @@ impl Bookings {
             room_creation: config.room_creation,
             lifecycle: lifecycle.clone(),
             nudge: Nudge::default(),
-            seen: Seen::default(),
+            addresses: StoredAddresses::default(),
         }
     }
 
     fn spawn_loops(&self, config: &Config, runtime: &Runtime) -> Result<(), StartError> {
         let pool = self.pool.clone();
-        every(&self.lifecycle, "bookings", PASS_EVERY, self.nudge.clone(), move || {
+        every(&self.lifecycle, "bookings", PASS_PERIOD, self.nudge.clone(), move || {
             let pool = pool.clone();
             async move { reconcile(&pool).await.map(drop) }
         });
@@ -74,7 +74,7 @@ impl Bookings {
     }
 }
 
-/// Opens the database, starts the loops, and gives the routes of the service.
+/// Opens the database, starts the loops and returns the routes of the service.
 pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Result<Routes, StartError> {
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let pool = database(&config.database, runtime).await?;
@@ -89,7 +89,7 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
     ))
 }
 
-/// Serves on `listener` until the process stops; rooms are asked for at `ROOM_URL`.
+/// Serves on `listener` until the process stops; room-lifecycle is at `ROOM_URL`.
 pub async fn serve(config: Config, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
     let room = Transport::to(config.room_url.clone(), &config.grpc.tokens);
     let routes = start(&config, room, runtime).await?;

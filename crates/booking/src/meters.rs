@@ -3,10 +3,10 @@
 use chassis::telemetry::meters::Meter;
 
 pub const METERS: &[Meter] = &[
-    Meter::counter("greenroom_bookings_created_total", "Bookings made.", &[]),
+    Meter::counter("greenroom_bookings_created_total", "Bookings created.", &[]),
     Meter::counter(
         "greenroom_bookings_moved_total",
-        "Bookings that the clock or attendance moved on, by their new status.",
+        "Changes of status by the clock or by attendance, by the new status.",
         &[("status", &["in_progress", "completed", "no_show"])],
     ),
     Meter::open_counter(
@@ -22,10 +22,10 @@ pub const METERS: &[Meter] = &[
         ],
     ),
     Meter::gauge("greenroom_deliveries_waiting", "Deliveries that wait for an address, by channel."),
-    Meter::gauge("greenroom_deliveries_pending", "Deliveries that wait, by channel."),
+    Meter::gauge("greenroom_deliveries_pending", "Deliveries that are not sent yet, by channel."),
     Meter::gauge(
         "greenroom_deliveries_oldest_pending_seconds",
-        "Age of the oldest delivery that waits, by channel.",
+        "Age of the oldest delivery that is not sent yet, by channel.",
     ),
     Meter::gauge("greenroom_deliveries_dead", "Deliveries that were given up, by channel."),
 ];

@@ -1,16 +1,16 @@
-//! Telling people: what happened is written with what made it happen, and delivered from here (correctness.md §11).
+//! The outbox. A notification is written in the transaction of its event and delivered here (correctness.md §11).
 //!
-//! One pass makes reminders that are due and turns each notification into a delivery per channel; each channel then has
-//! a worker of its own, so that a mail server that hangs delays no webhook. Any number of replicas share the work. A
-//! delivery is made at least once, under an id by which repeats can be dropped, and in order within its stream.
+//! One pass inserts due reminders and creates a delivery of each notification for each channel. Each channel has its
+//! own worker, so that a hanging mail server delays no webhook. Any number of replicas share the work. Delivery is at
+//! least once, and in order within a stream. The id of a delivery lets receivers drop repeats.
 
 mod circuit;
 mod email;
+mod email_message;
 mod guard;
-mod letter;
-mod notice;
 mod reply;
 mod smtp;
+mod template_data;
 mod webhook;
 mod worker;
 
@@ -29,15 +29,15 @@ use crate::{Telling, store};
 use self::{email::Mailer, webhook::Hook, worker::Worker};
 pub use self::{guard::Guard, smtp::MailServer};
 
-/// How often is looked for what no NOTIFY told of.
+/// The period of polling for notifications and deliveries without a NOTIFY.
 const POLL: Duration = Duration::from_secs(1);
-const REMIND_EVERY: Duration = Duration::from_secs(10);
-const FORGET_EVERY: Duration = Duration::from_mins(10);
-const MEASURE_EVERY: Duration = Duration::from_secs(15);
-/// Notifications that are expanded, or deliveries that are forgotten, in one statement.
+const REMINDER_PERIOD: Duration = Duration::from_secs(10);
+const DELETION_PERIOD: Duration = Duration::from_mins(10);
+const METRICS_PERIOD: Duration = Duration::from_secs(15);
+/// Notifications that are expanded, or deliveries that are deleted, in one statement.
 const BATCH: i64 = 1000;
 
-/// What tells people of what happened, over the channels that are set up.
+/// Delivers notifications over the configured channels.
 #[derive(Clone)]
 pub struct Outbox {
     pool: PgPool,
@@ -45,12 +45,12 @@ pub struct Outbox {
     workers: Vec<Arc<Worker>>,
     /// Seconds before the start.
     reminders: Vec<f64>,
-    /// How long deliveries that were made or dropped are kept.
+    /// How long delivered and dropped deliveries are kept.
     keep: Option<Duration>,
 }
 
 impl Outbox {
-    /// Nothing is sent any more once `stopping` is cancelled.
+    /// Creates the workers of the configured channels. They send nothing after `stopping` is cancelled.
     pub fn new(telling: &Telling, pool: &PgPool, stopping: &CancellationToken) -> Result<Self, StartError> {
         let mut workers = Vec::new();
         if let Some(settings) = &telling.email {
@@ -69,7 +69,7 @@ impl Outbox {
         })
     }
 
-    /// Runs until the process stops; `nudge` is for whoever has written a notification.
+    /// Starts the loops, which run until the process stops. `nudge` starts a pass after a notification was written.
     pub fn start(&self, runtime: &Runtime, nudge: &Nudge) {
         let lifecycle = &runtime.lifecycle;
         let nudges: Vec<Nudge> = self.workers.iter().map(|_| Nudge::default()).collect();
@@ -93,41 +93,41 @@ impl Outbox {
                 async move {
                     if worker.pass().await? > 0 {
                         changed();
-                        again.now(); // it may have ended before the work did
+                        again.now(); // a pass has a time limit: more may be due
                     }
                     Ok::<_, sqlx::Error>(())
                 }
             });
         }
         let reminding = self.clone();
-        every(lifecycle, "reminders", REMIND_EVERY, Nudge::default(), move || {
+        every(lifecycle, "reminders", REMINDER_PERIOD, Nudge::default(), move || {
             let outbox = reminding.clone();
-            async move { outbox.remind().await.map(drop) } // its NOTIFY nudges
+            async move { outbox.remind().await.map(drop) } // the insert sends a NOTIFY, which starts the next step
         });
-        let forgetting = self.clone();
-        every(lifecycle, "old deliveries", FORGET_EVERY, Nudge::default(), move || {
-            let outbox = forgetting.clone();
-            async move { outbox.forget().await }
+        let deleting = self.clone();
+        every(lifecycle, "old deliveries", DELETION_PERIOD, Nudge::default(), move || {
+            let outbox = deleting.clone();
+            async move { outbox.delete_old().await }
         });
         let measuring = self.clone();
-        every(lifecycle, "backlog", MEASURE_EVERY, Nudge::default(), move || {
+        every(lifecycle, "backlog", METRICS_PERIOD, Nudge::default(), move || {
             let outbox = measuring.clone();
             async move { outbox.measure().await }
         });
     }
 
-    /// Everything once, for tests and tools: makes what is due, and delivers what can be delivered now. Returns how
-    /// many deliveries were tried.
+    /// Runs each step once, for tests and tools: inserts due reminders, and delivers what can be delivered now. Returns
+    /// how many deliveries were tried.
     pub async fn pass(&self) -> Result<usize, sqlx::Error> {
         self.remind().await?;
         self.expand().await?;
         let passes = self.workers.iter().map(|worker| worker.pass());
         let tried = futures::future::try_join_all(passes).await?.into_iter().sum();
-        self.forget().await?;
+        self.delete_old().await?;
         Ok(tried)
     }
 
-    async fn forget(&self) -> Result<(), sqlx::Error> {
+    async fn delete_old(&self) -> Result<(), sqlx::Error> {
         let Some(keep) = self.keep else { return Ok(()) };
         loop {
             let deleted = store::delete_deliveries(&self.pool, keep.as_secs_f64(), BATCH).await?;
@@ -141,11 +141,11 @@ impl Outbox {
     }
 
     async fn remind(&self) -> Result<u64, sqlx::Error> {
-        let made = store::insert_reminders(&self.pool, &self.reminders).await?;
-        if made > 0 {
+        let inserted = store::insert_reminders(&self.pool, &self.reminders).await?;
+        if inserted > 0 {
             changed();
         }
-        Ok(made)
+        Ok(inserted)
     }
 
     async fn expand(&self) -> Result<i64, sqlx::Error> {

@@ -1,11 +1,12 @@
-//! Bookings move on by themselves: `in_progress` when somebody is in their open meeting, `completed` or `no_show`
-//! when the window closes. Any number of replicas may run the pass: each statement skips rows that another holds.
+//! The pass over bookings. A booking becomes `in_progress` when a participant is in its open meeting, and `completed`
+//! or `no_show` when its window closes. Any number of replicas may run the pass: it skips rows that another replica has
+//! locked.
 
 use sqlx::PgPool;
 
 use crate::store::{self, BATCH};
 
-/// What a pass did.
+/// How many bookings a pass changed, by their new status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     pub started: u64,
@@ -13,7 +14,7 @@ pub struct Moved {
     pub no_show: u64,
 }
 
-/// One pass.
+/// Runs one pass.
 pub async fn reconcile(pool: &PgPool) -> Result<Moved, sqlx::Error> {
     let mut moved = Moved::default();
     loop {
@@ -24,10 +25,10 @@ pub async fn reconcile(pool: &PgPool) -> Result<Moved, sqlx::Error> {
         }
     }
     loop {
-        let settled = store::close_overdue(pool).await?;
-        moved.completed += settled.completed.unsigned_abs();
-        moved.no_show += settled.no_show.unsigned_abs();
-        if settled.completed + settled.no_show < BATCH {
+        let closed = store::close_overdue(pool).await?;
+        moved.completed += closed.completed.unsigned_abs();
+        moved.no_show += closed.no_show.unsigned_abs();
+        if closed.completed + closed.no_show < BATCH {
             break;
         }
     }

@@ -1,7 +1,7 @@
-//! Requests, checked: each field with its limits, refused by the name under which clients send it.
+//! Checks requests: each field has its limits, and a refusal has the field's name in the API.
 //!
-//! All fields are checked before anything is refused. What depends on the clock is not decided here: the database's
-//! clock decides.
+//! All fields are checked before a request is refused. What depends on the time is decided by the database's clock, not
+//! here.
 
 use chassis::{
     field::{Fields, id, idempotency_key, line, maybe_line, maybe_one_of, moment, non_empty, prose},
@@ -26,21 +26,21 @@ use crate::{
     store::{Booking, Filter},
 };
 
-/// Open bookings of one creator.
-pub const MOST_OPEN: i64 = 50;
-/// Bookings of one pair within an hour.
-pub const MOST_PER_PAIR: i64 = 10;
-/// A start may lie this long in the past, for "now" takes a while to be sent …
-pub const STARTS_AGO: Duration = Duration::minutes(5);
-/// … and this far ahead.
-pub const STARTS_AHEAD: Duration = Duration::days(365);
+/// The most open bookings of one creator.
+pub const MAX_OPEN: i64 = 50;
+/// The most bookings of one pair within an hour.
+pub const MAX_PER_PAIR: i64 = 10;
+/// How far in the past a start may be, because a request for "now" takes a while to arrive.
+pub const MAX_START_AGE: Duration = Duration::minutes(5);
+/// How far in the future a start may be.
+pub const MAX_START_AHEAD: Duration = Duration::days(365);
 
-/// Whether a booking may start then, by the database's clock.
+/// Whether a booking may start at `start`; `now` is the database's clock.
 pub fn may_start(start: OffsetDateTime, now: OffsetDateTime) -> bool {
-    (now - STARTS_AGO..=now + STARTS_AHEAD).contains(&start)
+    (now - MAX_START_AGE..=now + MAX_START_AHEAD).contains(&start)
 }
 
-/// A booking as its creator wants it.
+/// The checked request for a new booking.
 #[derive(Clone, Debug)]
 pub struct NewBooking {
     pub creator: Caller,
@@ -53,11 +53,11 @@ pub struct NewBooking {
     pub guest_name: Option<String>,
     pub guest_email: Option<String>,
     pub idempotency_key: Option<String>,
-    /// What makes two requests with the same key the same.
+    /// Requests with the same key are equal if their hashes are equal.
     pub request_hash: Vec<u8>,
 }
 
-/// What a reschedule wants changed.
+/// The requested changes of a booking.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     pub scheduled_at: Option<OffsetDateTime>,
@@ -88,7 +88,7 @@ impl NewBooking {
         fields.finish()?;
         may_book(&creator, &host_id, &guest_id, policy)?;
         let start = scheduled_at.unwrap_or(OffsetDateTime::UNIX_EPOCH); // a missing one was refused
-        // Of the checked values: blanks around a text do not make it another request.
+        // Hashed from the checked values: blanks around a text do not make another request.
         let request_hash = request_hash(&CreateBookingRequest {
             caller: None,
             idempotency_key: None,
@@ -118,7 +118,7 @@ impl NewBooking {
         })
     }
 
-    /// The limits on bookings are for people.
+    /// Whether the limits apply: to users, not to admins and services.
     pub fn is_limited(&self) -> bool {
         !is_privileged(&self.creator)
     }
@@ -135,7 +135,7 @@ impl Change {
     }
 }
 
-/// A page of a list, and what the list is restricted to.
+/// Checks the page and the filter of a list.
 pub fn page(request: &ListBookingsRequest) -> Result<(usize, Filter), Refusal> {
     let mut fields = Fields::default();
     let limit = fields.check(page::limit(request.limit));
@@ -150,7 +150,7 @@ pub fn page(request: &ListBookingsRequest) -> Result<(usize, Filter), Refusal> {
     Ok((limit, filter))
 }
 
-/// A page of deliveries: how many, after which one, and in which state; given up, if the request does not say.
+/// Checks a page of deliveries: its size, its cursor and the state of its deliveries; by default, those given up.
 pub fn deliveries(
     request: &ListDeliveriesRequest,
 ) -> Result<(usize, Option<Cursor>, DeliveryState), Refusal> {
@@ -162,7 +162,7 @@ pub fn deliveries(
     Ok((limit, after, state.unwrap_or_default()))
 }
 
-/// The booking that is cancelled, and why.
+/// Checks a cancellation: the booking's id and the reason.
 pub fn cancellation(request: &CancelBookingRequest) -> Result<(SessionId, String), Refusal> {
     let mut fields = Fields::default();
     let id = fields.check(uuid("booking_id", &request.booking_id));
@@ -184,12 +184,12 @@ fn may_book(creator: &Caller, host_id: &str, guest_id: &str, policy: Policy) -> 
     }
 }
 
-/// Admins and our own services act on every booking.
+/// Whether the caller may act on every booking: admins and our own services.
 pub fn is_privileged(caller: &Caller) -> bool {
     caller.system || caller.is_admin
 }
 
-/// The caller, if he acts as the guest of this booking: a kick forbids him to change it, and nobody else.
+/// Returns the caller's id if they act as the guest of this booking. Only guests lose the right to change it by a kick.
 pub fn as_guest<'a>(caller: &'a Caller, booking: &Booking) -> Option<&'a str> {
     let is_guest = booking.role_of(&caller.user_id) == Some(Role::Guest);
     (is_guest && !is_privileged(caller)).then_some(caller.user_id.as_str())
@@ -216,7 +216,7 @@ fn contact(fields: &mut Fields, guest: &GuestContact) -> (Option<String>, Option
     (Some(name).filter(|name| !name.is_empty()), fields.check(email("guest.email", &guest.email)))
 }
 
-/// None: empty or blank.
+/// Parses an e-mail address. None: the text is empty or blank.
 fn email(field: &str, text: &str) -> Result<Option<String>, Refusal> {
     if text.trim().is_empty() {
         return Ok(None);

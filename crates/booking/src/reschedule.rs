@@ -1,5 +1,5 @@
-//! Moving, lengthening and renaming. The plan is pure; it is carried out under the people's locks, and only if the
-//! booking is still the one it was made for.
+//! Moves, extends and renames bookings. The plan is pure. It is applied under the locks of both parties, and only if
+//! the booking did not change since the plan was made.
 
 use chassis::db::retried;
 use domain::{SessionId, SessionStatus};
@@ -12,14 +12,17 @@ use crate::{
     store::{self, Booking, Rescheduled},
 };
 
-/// How often a booking may change between reading and writing it before the caller has to try again.
+/// Optimistic-locking attempts before the answer is 503.
 const ATTEMPTS: usize = 3;
 
-/// What became of one attempt.
+/// The result of one attempt.
 enum Attempt {
     Unchanged,
-    Done { moved: bool },
-    Overtaken,
+    Done {
+        moved: bool,
+    },
+    /// Another writer changed the booking between the read and the write.
+    Conflict,
 }
 
 impl Bookings {
@@ -29,16 +32,16 @@ impl Bookings {
         id: SessionId,
         change: Change,
     ) -> Result<Booking, Error> {
-        let booking = self.found_for_party(&caller, id).await?;
-        let people = [booking.host_id, booking.guest_id]; // they never change
+        let booking = self.load_for_party(&caller, id).await?;
+        let parties = [booking.host_id, booking.guest_id]; // they never change
         for _ in 0..ATTEMPTS {
-            match retried(|| self.try_reschedule(&caller, id, &people, &change)).await? {
-                Attempt::Overtaken => {}
+            match retried(|| self.try_reschedule(&caller, id, &parties, &change)).await? {
+                Attempt::Conflict => {}
                 Attempt::Done { moved: true } => {
                     self.rooms.retime(id).await;
-                    return self.found(id).await;
+                    return self.load(id).await;
                 }
-                Attempt::Unchanged | Attempt::Done { moved: false } => return self.found(id).await,
+                Attempt::Unchanged | Attempt::Done { moved: false } => return self.load(id).await,
             }
         }
         Err(Error::Contended)
@@ -48,11 +51,12 @@ impl Bookings {
         &self,
         caller: &Caller,
         id: SessionId,
-        people: &[String],
+        parties: &[String],
         change: &Change,
     ) -> Result<Attempt, Error> {
         let mut transaction = chassis::db::begin(&self.pool).await?;
-        store::lock_people(&mut *transaction, people, caller).await?;
+        // Advisory locks of both parties: no other booking of theirs changes until the commit.
+        store::lock_people(&mut *transaction, parties, caller).await?;
         let booking = store::find_booking(&mut *transaction, id).await?.ok_or(Error::NotFound)?;
         if let Some(guest) = as_guest(caller, &booking)
             && store::is_kicked(&mut *transaction, id, guest).await?
@@ -66,17 +70,17 @@ impl Bookings {
             if new.moved && store::is_slot_taken(&mut *transaction, &booking, &new).await? {
                 return Err(Error::SlotTaken);
             }
-            return Ok(Attempt::Overtaken);
+            return Ok(Attempt::Conflict);
         }
         transaction.commit().await?;
         Ok(Attempt::Done { moved: new.moved })
     }
 }
 
-/// What `change` makes of the booking; None when nothing changes.
+/// Returns what `change` makes of the booking, or None if nothing changes.
 ///
-/// Words may change while the booking is open. Its time may until somebody is in the meeting, and from `opens_at`
-/// on only so that the end grows.
+/// Texts may change while the booking is open. The time may change until a participant is in the meeting. After
+/// `opens_at` only the end may change, to a later time.
 fn plan(booking: &Booking, change: &Change) -> Result<Option<Rescheduled>, Error> {
     match booking.status {
         SessionStatus::Cancelled => return Err(Error::Cancelled),
@@ -88,15 +92,15 @@ fn plan(booking: &Booking, change: &Change) -> Result<Option<Rescheduled>, Error
     }
     let scheduled_at = change.scheduled_at.unwrap_or(booking.scheduled_at);
     let duration_minutes = change.duration_minutes.unwrap_or(booking.duration_minutes);
-    let starts_anew = scheduled_at != booking.scheduled_at;
-    let moved = starts_anew || duration_minutes != booking.duration_minutes;
+    let is_start_new = scheduled_at != booking.scheduled_at;
+    let moved = is_start_new || duration_minutes != booking.duration_minutes;
     if moved {
-        let only_grows = !starts_anew && duration_minutes > booking.duration_minutes;
-        if booking.status == SessionStatus::InProgress || booking.now >= booking.opens_at && !only_grows {
+        let is_extension = !is_start_new && duration_minutes > booking.duration_minutes;
+        if booking.status == SessionStatus::InProgress || booking.now >= booking.opens_at && !is_extension {
             return Err(Error::Started);
         }
     }
-    if starts_anew && !may_start(scheduled_at, booking.now) {
+    if is_start_new && !may_start(scheduled_at, booking.now) {
         return Err(Error::StartOutOfRange { now: booking.now });
     }
     let title = change.title.as_ref().unwrap_or(&booking.title);

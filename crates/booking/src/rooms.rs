@@ -1,5 +1,5 @@
-//! What a booking asks of room-lifecycle, after its own commit: best effort within 3 s, because the passes there
-//! finish whatever is missing.
+//! The calls to room-lifecycle after a booking's commit: best effort within 3 s. The passes of room-lifecycle finish
+//! what is missing.
 
 use std::{future::Future, time::Duration};
 
@@ -15,7 +15,7 @@ use proto::room::v1::{
 };
 use tonic::{Response, Status};
 
-const BUDGET: Duration = Duration::from_secs(3);
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
 pub struct Rooms(RoomServiceClient<Transport>);
@@ -25,10 +25,10 @@ impl Rooms {
         Self(RoomServiceClient::new(room).max_decoding_message_size(MESSAGE_LIMIT))
     }
 
-    /// The room, or why it was not made; a booking that was closed meanwhile needs none.
+    /// Creates the room. None: the booking was closed meanwhile and needs no room.
     pub async fn create(&self, session_id: SessionId) -> Result<Option<Room>, Reason> {
         let request = CreateRoomRequest { caller: Some(system_caller()), session_id: session_id.to_string() };
-        match asked(session_id, "CreateRoom", self.0.clone().create_room(request)).await {
+        match logged(session_id, "CreateRoom", self.0.clone().create_room(request)).await {
             Ok(answer) => Ok(answer.room),
             Err(Reason::MeetingEnded | Reason::SessionCancelled) => Ok(None),
             Err(reason) => Err(reason),
@@ -37,22 +37,23 @@ impl Rooms {
 
     pub async fn retime(&self, session_id: SessionId) {
         let request = RetimeRoomRequest { caller: Some(system_caller()), session_id: session_id.to_string() };
-        let _ = asked(session_id, "RetimeRoom", self.0.clone().retime_room(request)).await;
+        let _ = logged(session_id, "RetimeRoom", self.0.clone().retime_room(request)).await;
     }
 
     pub async fn end(&self, session_id: SessionId) {
         let request = EndRoomRequest { caller: Some(system_caller()), session_id: session_id.to_string() };
-        let _ = asked(session_id, "EndRoom", self.0.clone().end_room(request)).await;
+        let _ = logged(session_id, "EndRoom", self.0.clone().end_room(request)).await;
     }
 }
 
-async fn asked<T>(
+/// Runs a call under the timeout, counts its result and logs its failure.
+async fn logged<T>(
     session_id: SessionId,
     method: &'static str,
     call: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, Reason> {
-    // The transport's deadline ends with the headers of the answer; the timeout covers its body too.
-    let answer = match tokio::time::timeout(BUDGET, context::with_budget(BUDGET, call)).await {
+    // The transport's deadline covers only the headers of the response; the timeout covers its body too.
+    let answer = match tokio::time::timeout(CALL_TIMEOUT, context::with_budget(CALL_TIMEOUT, call)).await {
         Ok(answer) => answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status).reason),
         Err(_) => Err(Reason::ServiceUnavailable),
     };
@@ -61,7 +62,7 @@ async fn asked<T>(
         .increment(1);
     if let Err(reason) = &answer {
         tracing::warn!(session.id = %session_id, rpc.method = method, code = reason.code(),
-            "room-lifecycle did not do it in time; its passes finish it");
+            "call to room-lifecycle failed; its passes will finish the work");
     }
     answer
 }

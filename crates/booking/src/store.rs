@@ -1,5 +1,5 @@
-//! All SQL of the booking service. Every read of a booking selects the same columns, `now` among them: whoever
-//! decides on a row decides at the moment it was read.
+//! All SQL of the booking service. Each read of a booking selects the same columns, including `now`: decisions about a
+//! row use the time at which it was read.
 
 mod claim;
 mod conclude;
@@ -10,7 +10,7 @@ mod read;
 mod reminders;
 mod write;
 
-pub use claim::{About, Claimed, claim_deliveries, claim_probe};
+pub use claim::{Claimed, DeliveryBooking, claim_deliveries, claim_probe};
 pub use conclude::{Outcome, conclude_delivery};
 pub use deliveries::{Delivery, delete_deliveries, expand_notifications, find_backlog, list_deliveries};
 pub use notifications::{Notification, insert_room_failed, list_notifications, mark_notification_read};

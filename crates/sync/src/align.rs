@@ -1,10 +1,9 @@
-//! Marks become rows: taken, and the rows they name made equal to the view.
+//! Takes marks and makes the rows of their rooms equal to the view.
 //!
-//! Several statements, never one: the snapshot of the last is younger than the marks and than the lock, so that it
-//! sees whatever made the marks, and whatever another replica wrote before. The lock is one for all rooms, not one
-//! each: it also has versions become visible in their order, which the change feed needs, and rooms are written a
-//! batch at a time anyway. A row that cannot be written, or that somebody holds, is set aside with its mark, and
-//! stops nobody.
+//! This takes several statements, never one. The snapshot of the last statement is younger than the marks and the lock.
+//! So it includes the changes that made the marks, and the writes of other replicas. One lock serves all rooms, because
+//! it also makes versions visible in their order, which the change feed needs. Rooms are written in batches anyway. A
+//! row that cannot be written, or that a client has locked, is set aside with its mark. It does not block other rows.
 
 use std::time::Instant;
 
@@ -14,16 +13,16 @@ use uuid::Uuid;
 
 use crate::store::{self, BATCH, Mark};
 
-/// Rows of a batch that are logged one by one; of more only their number.
-const NAMED: usize = 10;
+/// The largest batch whose rows are logged one by one. For larger batches only the number of rows is logged.
+const MAX_ROWS_LOGGED: usize = 10;
 
-/// What was done with marks.
+/// How many marks were taken, and what became of their rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
     pub marks: u64,
-    /// Rows that were not as they should be.
+    /// Rows that differed from the view and were written.
     pub written: u64,
-    /// Rooms whose row could not be written, and is tried again later.
+    /// Rooms whose row could not be written; they are retried later.
     pub set_aside: u64,
 }
 
@@ -34,16 +33,17 @@ impl Drained {
         self.set_aside += other.set_aside;
     }
 
-    /// There may be more marks.
+    /// Whether more marks may be due.
     pub fn is_full(&self) -> bool {
         self.marks >= BATCH.unsigned_abs()
     }
 }
 
-/// Takes marks until none is due, any number of replicas at once: batch by batch, in constant memory.
+/// Takes marks until none is due, batch by batch, in constant memory. Any number of replicas may do so at the same
+/// time.
 ///
 /// # Errors
-/// The database's; what was committed until then stays.
+/// Errors of the database. Batches that were committed before stay.
 pub async fn drain(pool: &PgPool) -> Result<Drained, sqlx::Error> {
     let mut drained = retry_set_aside(pool).await?;
     loop {
@@ -55,7 +55,7 @@ pub async fn drain(pool: &PgPool) -> Result<Drained, sqlx::Error> {
     }
 }
 
-/// One batch of marks; when one of its rows cannot be written, each room for itself.
+/// Drains one batch of marks. If one of its rows cannot be written, drains each room on its own.
 pub async fn drain_batch(pool: &PgPool) -> Result<Drained, sqlx::Error> {
     let marks = match db::retried(|| batch(pool)).await? {
         Outcome::Done(drained) => return Ok(drained),
@@ -70,7 +70,7 @@ pub async fn drain_batch(pool: &PgPool) -> Result<Drained, sqlx::Error> {
     Ok(drained)
 }
 
-/// Rooms that were set aside and whose time has come.
+/// Retries the rooms that were set aside and are due.
 pub async fn retry_set_aside(pool: &PgPool) -> Result<Drained, sqlx::Error> {
     let mut drained = Drained::default();
     for room in store::list_due_rooms(pool).await? {
@@ -81,7 +81,7 @@ pub async fn retry_set_aside(pool: &PgPool) -> Result<Drained, sqlx::Error> {
 
 enum Outcome {
     Done(Drained),
-    /// A row could not be written; nothing was.
+    /// A row could not be written, so the whole batch was rolled back.
     Refused {
         marks: Vec<Mark>,
         error: sqlx::Error,
@@ -95,7 +95,7 @@ async fn batch(pool: &PgPool) -> Result<Outcome, sqlx::Error> {
     write(tx, marks, started).await
 }
 
-/// One room alone: these marks of it, and those that were set aside.
+/// Drains one room on its own: these marks of it, and those that were set aside.
 async fn drain_room(pool: &PgPool, room: Uuid, marks: &[i64]) -> Result<Drained, sqlx::Error> {
     let alone = || async {
         let started = Instant::now();
@@ -106,7 +106,7 @@ async fn drain_room(pool: &PgPool, room: Uuid, marks: &[i64]) -> Result<Drained,
     match db::retried(alone).await? {
         Outcome::Done(drained) => Ok(drained),
         Outcome::Refused { marks, error } => {
-            tracing::warn!(%error, live_room.id = %room, "a row of the listing cannot be written; it is set aside");
+            tracing::warn!(%error, live_room.id = %room, "failed to write a listing row; set aside");
             metrics::counter!("greenroom_listing_poisoned_total").increment(1);
             store::set_rooms_aside(pool, &[room], &error.to_string()).await?;
             Ok(Drained { marks: marks.len() as u64, written: 0, set_aside: 1 })
@@ -114,7 +114,7 @@ async fn drain_room(pool: &PgPool, room: Uuid, marks: &[i64]) -> Result<Drained,
     }
 }
 
-/// Writes the rows that `marks`, taken in `tx`, name, sets aside those that somebody holds, and commits.
+/// Writes the rows of `marks`, which were taken in `tx`, sets aside the rows that are locked, and commits.
 async fn write(
     mut tx: sqlx::Transaction<'_, sqlx::Postgres>,
     marks: Vec<Mark>,
@@ -123,26 +123,27 @@ async fn write(
     if marks.is_empty() {
         return Ok(Outcome::Done(Drained::default()));
     }
+    // An advisory lock: versions are drawn by one transaction at a time.
     store::lock_versions(&mut *tx).await?;
     let mut free = rooms(&marks);
     let held = store::lock_rows(&mut *tx, &free).await?;
     free.retain(|room| !held.contains(room));
     let written = match store::upsert_unaligned(&mut *tx, &free).await {
         Ok(written) => written,
-        Err(error) if is_of_a_row(&error) => {
+        Err(error) if is_row_error(&error) => {
             tx.rollback().await?;
             return Ok(Outcome::Refused { marks, error });
         }
         Err(error) => return Err(error),
     };
     if !held.is_empty() {
-        store::set_rooms_aside(&mut *tx, &held, "somebody holds the row").await?;
+        store::set_rooms_aside(&mut *tx, &held, "the row is locked by another transaction").await?;
     }
     let done: Vec<&Mark> = marks.iter().filter(|mark| !held.contains(&mark.room)).collect();
     store::delete_marks(&mut *tx, &done.iter().map(|mark| mark.id).collect::<Vec<_>>()).await?;
     tx.commit().await?;
     if !held.is_empty() {
-        tracing::warn!(rows.held = held.len(), "somebody holds rows of the listing; they are set aside");
+        tracing::warn!(rows.held = held.len(), "listing rows were locked; set aside");
     }
     let took = started.elapsed().as_secs_f64();
     for mark in done {
@@ -154,13 +155,13 @@ async fn write(
     Ok(Outcome::Done(Drained { marks: marks.len() as u64, written, set_aside: held.len() as u64 }))
 }
 
-/// One line for each batch; a line for each row only of small ones.
+/// Logs one line for each batch, and for small batches also a line for each row.
 fn log_written(rooms: &[Uuid]) {
     if rooms.is_empty() {
         return;
     }
     tracing::info!(rows = rooms.len(), "listing synced");
-    if rooms.len() <= NAMED {
+    if rooms.len() <= MAX_ROWS_LOGGED {
         for room in rooms {
             tracing::info!(live_room.id = %room, "listing row synced");
         }
@@ -174,9 +175,9 @@ fn rooms(marks: &[Mark]) -> Vec<Uuid> {
     rooms
 }
 
-/// Whether one row may be the cause: its data, a rule it breaks, somebody who holds it. Anything else is the
-/// database's trouble, and all rows': the next pass tries again.
-fn is_of_a_row(error: &sqlx::Error) -> bool {
+/// Whether a single row may be the cause: its data, a violated constraint, or a lock. All other errors concern the
+/// database as a whole; the next pass retries.
+fn is_row_error(error: &sqlx::Error) -> bool {
     let Some(code) = error.as_database_error().and_then(DatabaseError::code) else { return false };
     ["22", "23", "54", "P0"].iter().any(|class| code.starts_with(class))
         || ["55P03", "57014"].contains(&&*code)

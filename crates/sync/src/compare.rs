@@ -1,7 +1,7 @@
-//! The comparison of the whole listing with the view: it finds what no mark told of, and only marks it.
+//! Compares the whole listing with the view. It finds rows that differ without a mark, and only marks them.
 //!
-//! It walks along the primary keys in pages, each a short transaction of its own: no writer waits, and nothing piles
-//! up, however many rows there are.
+//! The comparison walks along the primary keys in pages. Each page is a short transaction of its own. So writers do not
+//! wait and memory is constant, for any number of rows.
 
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -9,42 +9,42 @@ use uuid::Uuid;
 
 use crate::store;
 
-/// Live rooms, or rows of the listing, of one page.
+/// Live rooms, or rows of the listing, in one page.
 const PAGE: i64 = 5_000;
 
-/// What was compared.
+/// The result of a comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// Live rooms.
+    /// Live rooms that were compared.
     pub rooms: u64,
-    /// Rows that differed though nobody had marked them; now they are marked.
+    /// Rows that differed without a mark; now they have one.
     pub marked: u64,
-    /// Rows that say `live` and belong to no live room: sync leaves them alone.
+    /// Rows that say `live` and belong to no live room. sync does not change them.
     pub strays: u64,
 }
 
-/// A walk over rows, page by page; over all of them by default.
+/// A comparison in progress, page by page; of all rows by default.
 #[derive(Clone, Copy, Debug)]
-pub struct Round {
+pub struct Comparison {
     after: Uuid,
     until: Uuid,
-    /// Marks are rolled back.
+    /// Whether marks are rolled back.
     is_preview: bool,
     pub compared: Compared,
 }
 
-impl Default for Round {
+impl Default for Comparison {
     fn default() -> Self {
         Self::over(Uuid::nil(), Uuid::max())
     }
 }
 
-impl Round {
+impl Comparison {
     fn over(after: Uuid, until: Uuid) -> Self {
         Self { after, until, is_preview: false, compared: Compared::default() }
     }
 
-    /// Compares the next page; whether it was the last one.
+    /// Compares the next page. Returns whether it was the last one.
     pub async fn next_page(&mut self, pool: &PgPool) -> Result<bool, sqlx::Error> {
         let mut tx = chassis::db::begin(pool).await?;
         let page = store::find_page(&mut *tx, self.after, self.until, PAGE).await?;
@@ -68,18 +68,18 @@ impl Round {
     }
 }
 
-/// What the last whole round found.
+/// The result of the last complete comparison.
 #[derive(Clone, Copy, Debug)]
-pub struct Finding {
+pub struct LastComparison {
     pub compared: Compared,
     pub at: OffsetDateTime,
 }
 
-/// Compares everything at full speed, each half of the ids over its own connection. The marks it makes are taken by
-/// the running service, or by [`drain`](crate::drain).
+/// Compares all rows at full speed, each half of the ids over its own connection. The running service takes the marks,
+/// or [`drain`](crate::drain).
 ///
 /// # Errors
-/// The database's; the marks made until then stay.
+/// Errors of the database. Marks that were committed before stay.
 pub async fn compare(pool: &PgPool) -> Result<Compared, sqlx::Error> {
     compare_halves(pool, false).await
 }
@@ -87,14 +87,14 @@ pub async fn compare(pool: &PgPool) -> Result<Compared, sqlx::Error> {
 /// Returns what [`compare`] would find and mark, and changes nothing.
 ///
 /// # Errors
-/// The database's.
+/// Errors of the database.
 pub async fn preview(pool: &PgPool) -> Result<Compared, sqlx::Error> {
     compare_halves(pool, true).await
 }
 
 async fn compare_halves(pool: &PgPool, is_preview: bool) -> Result<Compared, sqlx::Error> {
     let middle = Uuid::from_u128(1 << 127);
-    let half = |after, until| Round { is_preview, ..Round::over(after, until) };
+    let half = |after, until| Comparison { is_preview, ..Comparison::over(after, until) };
     let lower = half(Uuid::nil(), middle).walk(pool);
     let upper = half(middle, Uuid::max()).walk(pool);
     let (lower, upper) = tokio::try_join!(lower, upper)?;

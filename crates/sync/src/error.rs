@@ -1,4 +1,4 @@
-//! Why not: what sync refuses, and what each is to a caller.
+//! The errors of sync, and the refusal of each.
 
 use chassis::{
     db,
@@ -8,13 +8,13 @@ use tonic::Status;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The request itself is wrong.
+    /// The request is invalid.
     #[error(transparent)]
     Request(#[from] Refusal),
-    /// A reader of the feed has not taken what waits for him: nothing is kept for one alone.
-    #[error("the reader is too slow")]
+    /// A follower of the feed lags too far behind. The feed keeps no queue for a single follower.
+    #[error("the follower is too slow")]
     TooSlow,
-    #[error("the service stops")]
+    #[error("the service is stopping")]
     Stopping,
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -22,16 +22,16 @@ pub enum Error {
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        let again = |message: &str| Self {
+        let retry = |message: &str| Self {
             message: message.to_owned(),
             ..Self::unavailable(Reason::ServiceUnavailable, 1)
         };
         match error {
             Error::Request(refusal) => refusal,
             Error::TooSlow => {
-                again("The changes came faster than they were read; come again with the last version.")
+                retry("The changes came faster than they were read; come again with the last version.")
             }
-            Error::Stopping => again("The service stops; come again with the last version."),
+            Error::Stopping => retry("The service stops; come again with the last version."),
             Error::Database(error) => db::refusal(&error),
         }
     }

@@ -1,7 +1,8 @@
-//! The changes of the listing, read once for all who follow them in this process.
+//! The changes of the listing, read once for all followers in this process.
 //!
-//! Nothing is read while nobody follows. What is kept for slow readers is one ring for all: who falls out of it has
-//! to come again. A new reader knows from which version on the ring will have everything.
+//! Changes are read only while there are followers. One ring buffer keeps changes for all followers. A follower that
+//! lags behind the ring is dropped and must reconnect. A new follower gets the version after which the ring has all
+//! changes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,28 +12,28 @@ use tokio::sync::{Mutex, broadcast};
 
 use crate::store::{self, StreamRow};
 
-/// Changes that are kept for readers who lag.
-const RING: usize = 1024;
+/// Changes that are kept for followers that lag.
+const RING_SIZE: usize = 1024;
 /// Changes that one statement reads.
 const PAGE: i64 = 128;
-/// Between two full pages, so that readers who are not slow keep up with a burst.
-const BREATH: Duration = Duration::from_millis(20);
+/// The pause between two full pages. It lets followers keep up with a burst.
+const PAGE_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Debug)]
 pub struct Feed {
     pool: PgPool,
     ring: broadcast::Sender<Arc<StreamRow>>,
-    /// The last version that went into the ring; none while nobody follows.
+    /// The last version that was sent to the ring; none while there are no followers.
     position: Arc<Mutex<Option<i64>>>,
     nudge: Nudge,
 }
 
 impl Feed {
     pub fn new(pool: PgPool, nudge: Nudge) -> Self {
-        Self { pool, ring: broadcast::Sender::new(RING), position: Arc::default(), nudge }
+        Self { pool, ring: broadcast::Sender::new(RING_SIZE), position: Arc::default(), nudge }
     }
 
-    /// There are rows that were written just now.
+    /// Starts a pass now, because rows were written.
     pub fn wake(&self) {
         if self.is_followed() {
             self.nudge.now();
@@ -43,8 +44,9 @@ impl Feed {
         self.ring.receiver_count() > 0
     }
 
-    /// Everything after the version that is returned will come.
+    /// Subscribes to the ring. The receiver gets all changes after the returned version.
     pub async fn follow(&self) -> Result<(broadcast::Receiver<Arc<StreamRow>>, i64), sqlx::Error> {
+        // The lock excludes a pass: no change is lost between the subscription and the position.
         let mut position = self.position.lock().await;
         let receiver = self.ring.subscribe();
         if let Some(position) = *position {
@@ -55,7 +57,7 @@ impl Feed {
         Ok((receiver, from))
     }
 
-    /// Passes on what has changed since the last time.
+    /// Sends the changes since the last pass to the ring.
     pub async fn pass(&self) -> Result<(), sqlx::Error> {
         let mut position = self.position.lock().await;
         if !self.is_followed() {
@@ -67,12 +69,12 @@ impl Feed {
             let is_last = rows.len() < usize::try_from(PAGE).unwrap_or_default();
             for row in rows {
                 *at = row.version;
-                let _ = self.ring.send(Arc::new(row)); // an error says that the last reader has just left
+                let _ = self.ring.send(Arc::new(row)); // an error means that the last follower has just left
             }
             if is_last || !self.is_followed() {
                 return Ok(());
             }
-            tokio::time::sleep(BREATH).await;
+            tokio::time::sleep(PAGE_PAUSE).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The interface: the listing in pages, its changes as they happen, and how far it is behind.
+//! The gRPC interface: the listing in pages, the change feed, and the status of the alignment.
 
 use chassis::{
     field::{Fields, maybe_line, maybe_one_of},
@@ -13,7 +13,7 @@ use proto::sync::v1::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    Listing, answer,
+    Listing, convert,
     error::Error,
     store::{self, Filter, Search},
     viewer::Viewer,
@@ -40,12 +40,12 @@ impl SyncService for Listing {
             after,
         };
         wrong.finish()?;
-        // A search that finds many may have to walk far to find the readable ones, and members of groups walk all rows
-        // of groups to find few: a few at a time, so that pages and marks get their connections.
+        // Searches, and pages for members of groups, may read many rows to find few that the viewer may see. Few of
+        // them run at the same time, so that other pages and the marks get their connections.
         let is_long = filter.search.is_some() || (!viewer.is_admin && !viewer.groups.is_empty());
-        let _place = if is_long { self.searches.acquire().await.ok() } else { None };
+        let _permit = if is_long { self.searches.acquire().await.ok() } else { None };
         let rows = store::list_streams(&self.pool, &viewer, &filter, one_more(limit)).await;
-        Ok(Response::new(answer::streams(rows.map_err(Error::from)?, limit, &viewer)))
+        Ok(Response::new(convert::streams(rows.map_err(Error::from)?, limit, &viewer)))
     }
 
     type WatchStreamsStream = BoxStream<'static, Result<StreamEvent, Status>>;
@@ -63,13 +63,13 @@ impl SyncService for Listing {
 
     async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
         let waiting = store::find_waiting(&self.pool).await.map_err(Error::from)?;
-        let found = self.found();
+        let last = self.last_comparison();
         Ok(Response::new(GetStatusResponse {
             dirty: waiting.dirty,
             set_aside: waiting.set_aside,
             lag_seconds: waiting.lag,
-            drift: found.map_or(0, |found| i64::try_from(found.compared.marked).unwrap_or(i64::MAX)),
-            compared_at: found.map(|found| timestamp(found.at)),
+            drift: last.map_or(0, |last| i64::try_from(last.compared.marked).unwrap_or(i64::MAX)),
+            compared_at: last.map(|last| timestamp(last.at)),
         }))
     }
 }

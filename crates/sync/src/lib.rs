@@ -1,13 +1,13 @@
-//! Keeps the legacy listing aligned with the live rooms, and shows it.
+//! Keeps the legacy listing aligned with the live rooms, and serves it.
 //!
-//! The listing is a projection: one view of the database says what each row should be. Whoever changes a live room
-//! leaves a mark in the same transaction; [`drain`] takes marks and makes rows equal to the view, and [`compare()`]
-//! finds what nobody marked. Everything can be killed at any point and run again, and by any number of replicas.
+//! The listing is a projection: one view of the database says what each row should be. Each transaction that changes a
+//! live room also inserts a mark. [`drain`] takes marks and makes rows equal to the view. [`compare()`] finds rows that
+//! differ without a mark. All steps can be killed at any point and repeated, by any number of replicas.
 
 mod align;
-pub mod answer;
 mod compare;
 mod config;
+pub mod convert;
 mod error;
 mod feed;
 mod grpc;
@@ -36,20 +36,20 @@ pub use compare::{Compared, compare, preview};
 pub use config::{Args, Config, ROLE};
 pub use strays::{StrayPage, Strays};
 
-/// Searches, and pages of who is in groups, under way at once.
-const SEARCHES: usize = 2;
+/// Searches, and pages for members of groups, that run at the same time.
+const MAX_SEARCHES: usize = 2;
 
-/// The service: what its requests and its loops share.
+/// The service: the state that its requests and loops share.
 #[derive(Clone, Debug)]
 struct Listing {
     pool: PgPool,
     feed: feed::Feed,
-    memory: Arc<Mutex<reconcile::Memory>>,
+    compare_state: Arc<Mutex<reconcile::CompareState>>,
     searches: Arc<Semaphore>,
     lifecycle: Lifecycle,
 }
 
-/// Opens the database, starts the loops, and gives the routes of the service.
+/// Opens the database, starts the loops and returns the routes of the service.
 pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartError> {
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let pool = database(&config.database, runtime).await?;
@@ -57,8 +57,8 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     let listing = Listing {
         feed: feed::Feed::new(pool.clone(), changes.clone()),
         pool,
-        memory: Arc::default(),
-        searches: Arc::new(Semaphore::new(SEARCHES)),
+        compare_state: Arc::default(),
+        searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
         lifecycle: runtime.lifecycle.clone(),
     };
     let expiry = runtime.expiry(&config.database.dependency());
@@ -72,7 +72,7 @@ pub async fn start(config: &Config, runtime: &Runtime) -> Result<Routes, StartEr
     ))
 }
 
-/// Runs the service as a process of its own until the lifecycle stops.
+/// Runs the service as its own process until the lifecycle stops.
 pub async fn serve(config: Config, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
     let routes = start(&config, runtime).await?;
     Ok(serve_grpc(routes, listener, &config.grpc, &runtime.lifecycle).await?)

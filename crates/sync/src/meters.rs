@@ -3,18 +3,15 @@
 use chassis::telemetry::meters::Meter;
 
 pub const METERS: &[Meter] = &[
-    Meter::gauge("greenroom_listing_dirty", "Marks that wait until the row of their room is written."),
-    Meter::gauge(
-        "greenroom_listing_set_aside",
-        "Rooms whose row could not be written and is tried again later.",
-    ),
+    Meter::gauge("greenroom_listing_dirty", "Marks of rooms whose row is not written yet."),
+    Meter::gauge("greenroom_listing_set_aside", "Rooms whose row could not be written and is retried later."),
     Meter::gauge(
         "greenroom_listing_drift",
-        "Rows that were wrong without a mark, in the last whole comparison.",
+        "Rows that differed without a mark, in the last complete comparison.",
     ),
     Meter::gauge(
         "greenroom_listing_strays",
-        "Rows that say live and belong to no live room, in the last whole comparison.",
+        "Rows that say live and belong to no live room, in the last complete comparison.",
     ),
     Meter::histogram(
         "greenroom_listing_lag_seconds",
@@ -28,7 +25,7 @@ pub const METERS: &[Meter] = &[
     ),
     Meter::counter(
         "greenroom_listing_readers_dropped_total",
-        "Followers of the changes that were too slow and were dropped.",
+        "Followers of the change feed that were dropped because they were too slow.",
         &[],
     ),
 ];

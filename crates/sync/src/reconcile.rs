@@ -1,5 +1,5 @@
-//! The loops: marks are taken when somebody tells of them and when nobody does, changes are passed on, and a few
-//! rows at a time are compared with what they should be.
+//! The loops: one takes marks after a NOTIFY and by polling, one feeds the changes to followers, and one compares a
+//! page of rows at a time with the view.
 
 use std::{
     sync::PoisonError,
@@ -12,29 +12,30 @@ use secrecy::SecretString;
 use crate::{
     Listing,
     align::{drain_batch, retry_set_aside},
-    compare::{Finding, Round},
+    compare::{Comparison, LastComparison},
     store,
 };
 
-/// Marks are polled this often when no NOTIFY comes.
+/// The period of polling for marks without a NOTIFY.
 const POLL: Duration = Duration::from_secs(1);
-/// And this often while somebody follows the changes: those of seats do not NOTIFY.
+/// The period while the feed has followers: changes of seats do not NOTIFY.
 const POLL_FOLLOWED: Duration = Duration::from_millis(250);
-/// Pages of the comparison come at most so often …
-const PAGE_EVERY: Duration = Duration::from_secs(1);
-/// … and take this part of the time: 2 % of a core.
-const PAGE_SHARE: u32 = 50;
-/// No page works longer, for each of its rooms and besides: what takes longer waits, for a connection, for statements to
-/// be planned, or for a busy machine. (One room takes 37 µs in docs/benchmarks.md.)
-const ROOM: Duration = Duration::from_micros(100);
-const BESIDES: Duration = Duration::from_millis(20);
+/// The shortest time between two pages of the comparison.
+const PAGE_PERIOD: Duration = Duration::from_secs(1);
+/// The pause after a page, as a multiple of its work: the comparison takes 2 % of a core.
+const PAUSE_FACTOR: u32 = 50;
+/// The most work that is assumed for each room of a page. A page that takes longer has waited: for a connection, for
+/// the planner, or for a busy machine. (One room takes 37 µs in docs/benchmarks.md.)
+const MAX_WORK_PER_ROOM: Duration = Duration::from_micros(100);
+/// The most work that is assumed for a page in addition to its rooms.
+const MAX_WORK_PER_PAGE: Duration = Duration::from_millis(20);
 
-/// What the comparison remembers for its next page: nothing that may not be lost.
+/// The state of the comparison between two pages. It may be lost: a new process starts a new comparison.
 #[derive(Debug, Default)]
-pub struct Memory {
-    round: Round,
+pub struct CompareState {
+    comparison: Comparison,
     not_before: Option<Instant>,
-    pub found: Option<Finding>,
+    pub last: Option<LastComparison>,
 }
 
 impl Listing {
@@ -55,9 +56,9 @@ impl Listing {
             async move { feed.pass().await }
         });
         let listing = self.clone();
-        every(&self.lifecycle, "listing_upkeep", PAGE_EVERY, Nudge::default(), move || {
+        every(&self.lifecycle, "listing_upkeep", PAGE_PERIOD, Nudge::default(), move || {
             let listing = listing.clone();
-            async move { listing.keep_up().await }
+            async move { listing.upkeep().await }
         });
     }
 
@@ -72,8 +73,8 @@ impl Listing {
         Ok(())
     }
 
-    /// Rooms that were set aside are tried again, what waits is measured, and one more page is compared.
-    async fn keep_up(&self) -> Result<(), sqlx::Error> {
+    /// Retries rooms that were set aside, measures the pending marks and compares one more page.
+    async fn upkeep(&self) -> Result<(), sqlx::Error> {
         if retry_set_aside(&self.pool).await?.written > 0 {
             self.feed.wake();
         }
@@ -84,56 +85,53 @@ impl Listing {
     }
 
     async fn compare_page(&self) -> Result<(), sqlx::Error> {
-        let (mut round, not_before) = self.with_memory(|memory| (memory.round, memory.not_before));
-        let (started, before) = (Instant::now(), round.compared.rooms);
+        let (mut comparison, not_before) = self.with_state(|state| (state.comparison, state.not_before));
+        let (started, before) = (Instant::now(), comparison.compared.rooms);
         if not_before.is_some_and(|at| started < at) {
             return Ok(());
         }
-        let is_last = round.next_page(&self.pool).await?;
-        let pause = pause_after(started.elapsed(), round.compared.rooms - before);
-        let found = if is_last { Some(self.finish(&round).await?) } else { None };
-        self.with_memory(|memory| {
-            memory.round = if is_last { Round::default() } else { round };
-            memory.not_before = Some(Instant::now() + pause);
-            memory.found = found.or(memory.found);
+        let is_last = comparison.next_page(&self.pool).await?;
+        let pause = pause_after(started.elapsed(), comparison.compared.rooms - before);
+        let finished = if is_last { Some(self.finish(&comparison).await?) } else { None };
+        self.with_state(|state| {
+            state.comparison = if is_last { Comparison::default() } else { comparison };
+            state.not_before = Some(Instant::now() + pause);
+            state.last = finished.or(state.last);
         });
         Ok(())
     }
 
-    async fn finish(&self, round: &Round) -> Result<Finding, sqlx::Error> {
-        let compared = round.compared;
+    async fn finish(&self, comparison: &Comparison) -> Result<LastComparison, sqlx::Error> {
+        let compared = comparison.compared;
         set_gauge("greenroom_listing_drift", compared.marked);
         set_gauge("greenroom_listing_strays", compared.strays);
         if compared.marked > 0 {
-            tracing::warn!(
-                rows.drifted = compared.marked,
-                "rows of the listing were wrong and nobody had said so"
-            );
+            tracing::warn!(rows.drifted = compared.marked, "listing rows differed without a mark");
         }
-        let before = self.found().map_or(0, |found| found.compared.strays);
+        let before = self.last_comparison().map_or(0, |last| last.compared.strays);
         if compared.strays > before {
             tracing::warn!(
                 rows.stray = compared.strays,
-                "rows of the listing say live and belong to no live room"
+                "found listing rows that say live and belong to no live room"
             );
         }
-        Ok(Finding { compared, at: store::find_now(&self.pool).await? })
+        Ok(LastComparison { compared, at: store::find_now(&self.pool).await? })
     }
 
-    /// What the last whole comparison found, if there was one.
-    pub(crate) fn found(&self) -> Option<Finding> {
-        self.with_memory(|memory| memory.found)
+    /// Returns the result of the last complete comparison, if there was one.
+    pub(crate) fn last_comparison(&self) -> Option<LastComparison> {
+        self.with_state(|state| state.last)
     }
 
-    fn with_memory<T>(&self, work: impl FnOnce(&mut Memory) -> T) -> T {
-        work(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_state<T>(&self, work: impl FnOnce(&mut CompareState) -> T) -> T {
+        work(&mut self.compare_state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// How long after a page of so many rooms the next one may come.
+/// Returns the pause after a page of `rooms` live rooms.
 fn pause_after(took: Duration, rooms: u64) -> Duration {
-    let most = BESIDES + ROOM * u32::try_from(rooms).unwrap_or(u32::MAX);
-    took.min(most) * PAGE_SHARE
+    let most = MAX_WORK_PER_PAGE + MAX_WORK_PER_ROOM * u32::try_from(rooms).unwrap_or(u32::MAX);
+    took.min(most) * PAUSE_FACTOR
 }
 
 fn set_gauge(name: &'static str, value: u64) {
@@ -146,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_takes_a_fiftieth_of_the_time_and_waiting_does_not_put_off_the_next_page() {
+    fn pause_is_fifty_times_the_work_and_excludes_waiting() {
         let millis = Duration::from_millis;
         assert_eq!(pause_after(millis(190), 5_000), millis(9_500));
         assert_eq!(pause_after(millis(20), 1), millis(1_000));

@@ -1,5 +1,5 @@
-//! All SQL of sync. What a row of the listing should be stands in the view `live_stream_projection`, what is not so
-//! in `unaligned_live_streams`, and nowhere here.
+//! All SQL of sync. The view `live_stream_projection` defines what a row of the listing should be. The view
+//! `unaligned_live_streams` has the rows that differ. No statement here repeats these definitions.
 
 mod align;
 mod compare;

@@ -1,12 +1,12 @@
-//! Strays: rows of the listing that say `live` and belong to no live room. The comparison counts them, and nothing but an
-//! operator's command ends them: they may be another writer's.
+//! Strays: rows of the listing that say `live` and belong to no live room. The comparison counts them. Only an
+//! operator's command ends them, because another writer may own them.
 
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::store::{self, Stray};
 
-/// Rows of one transaction.
+/// Rows in one transaction.
 const PAGE: i64 = 500;
 
 /// A walk over the strays, page by page along the ids.
@@ -19,9 +19,9 @@ pub struct Strays<'a> {
 /// A page of strays.
 #[derive(Clone, Debug, Default)]
 pub struct StrayPage {
-    /// Ended, or only found.
+    /// Strays that were ended, or only found.
     pub done: Vec<Stray>,
-    /// Locked by a client, and left alone.
+    /// Strays that a client has locked; they are not changed.
     pub held: Vec<Stray>,
 }
 
@@ -31,23 +31,24 @@ impl<'a> Strays<'a> {
         Self { pool, after: Uuid::nil() }
     }
 
-    /// Finds the next page. None: there are no more.
+    /// Finds the next page. None: there are no more strays.
     ///
     /// # Errors
-    /// The database's.
+    /// Errors of the database.
     pub async fn find_next(&mut self) -> Result<Option<StrayPage>, sqlx::Error> {
         let found = self.next_page().await?;
         Ok(found.map(|done| StrayPage { done, held: Vec::new() }))
     }
 
-    /// Ends the next page. None: there are no more.
+    /// Ends the next page. None: there are no more strays.
     ///
     /// # Errors
-    /// The database's; pages that were ended until then stay so.
+    /// Errors of the database. Pages that were ended before stay ended.
     pub async fn end_next(&mut self) -> Result<Option<StrayPage>, sqlx::Error> {
         let Some(found) = self.next_page().await? else { return Ok(None) };
         let ids: Vec<Uuid> = found.iter().map(|stray| stray.id).collect();
         let mut tx = store::begin(self.pool).await?;
+        // An advisory lock: ended rows get versions, which one transaction at a time may draw.
         store::lock_versions(&mut *tx).await?;
         let ended = store::end_strays(&mut *tx, &ids).await?;
         tx.commit().await?;
@@ -56,14 +57,14 @@ impl<'a> Strays<'a> {
             match ended.iter().find(|end| end.id == stray.id) {
                 Some(end) if end.is_ended => page.done.push(stray),
                 Some(_) => page.held.push(stray),
-                None => {} // ended by another writer meanwhile, or its room has a session now
+                None => {} // no longer a stray: another writer ended it, or its room has a session now
             }
         }
         Ok(Some(page))
     }
 
     async fn next_page(&mut self) -> Result<Option<Vec<Stray>>, sqlx::Error> {
-        let mut tx = store::begin(self.pool).await?; // along the primary key
+        let mut tx = store::begin(self.pool).await?; // reads along the primary key
         let found = store::list_strays(&mut *tx, self.after, PAGE).await?;
         tx.commit().await?;
         let Some(last) = found.last() else { return Ok(None) };

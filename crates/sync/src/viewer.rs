@@ -1,7 +1,7 @@
-//! Who looks at the listing, and what he may see.
+//! The viewer of the listing, and which rows they may read.
 //!
-//! The rule is `may_read_live_room()` of the database, which pages are read with. A change is read once for all who
-//! follow the feed, so the same rule stands here a second time; a test holds the two together.
+//! The rule is `may_read_live_room()` of the database; pages are read with it. A change is read once for all followers
+//! of the feed, so this module implements the same rule again. A test compares the two.
 
 use chassis::{grpc, status::Refusal};
 use domain::AccessLevel;
@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::store::StreamRow;
 
-/// Nobody in particular by default: who sees what is public.
+/// A viewer; by default an anonymous one, who may read public rows.
 #[derive(Clone, Debug, Default)]
 pub struct Viewer {
     pub user: Option<String>,
     pub is_admin: bool,
-    /// One of our own services, which tells others: it gets the groups of each row.
+    /// One of our own services, which filters rows for its clients. It gets the groups of each row.
     pub is_system: bool,
     pub groups: Vec<String>,
 }
@@ -24,7 +24,7 @@ impl Viewer {
     pub fn of(caller: Option<Caller>) -> Result<Self, Refusal> {
         let Some(caller) = caller else { return Ok(Self::default()) };
         let mut caller = grpc::caller(Some(caller))?;
-        caller.groups.retain(|group| !group.contains('\0')); // no group that Postgres could know
+        caller.groups.retain(|group| !group.contains('\0')); // Postgres cannot store such a group
         Ok(Self {
             user: Some(caller.user_id),
             is_admin: caller.is_admin || caller.system,
@@ -45,7 +45,7 @@ impl Viewer {
     }
 }
 
-/// What the operator `?|` of Postgres looks for in a value: the texts of an array, the keys of an object, or the
+/// Returns what the operator `?|` of Postgres compares in a value: the texts of an array, the keys of an object, or the
 /// text itself.
 pub fn names(groups: &Value) -> Vec<&str> {
     match groups {

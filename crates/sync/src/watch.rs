@@ -1,4 +1,4 @@
-//! One reader of the change feed: first what he missed, page by page as he takes it, then what happens.
+//! One follower of the change feed: first the missed changes, page by page as the client reads them, then new changes.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -9,16 +9,16 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer,
+    convert,
     error::Error,
     feed::Feed,
     store::{self, StreamRow},
     viewer::Viewer,
 };
 
-/// Who has missed more changes has to read the listing anew.
-const MOST_MISSED: i64 = 1_000;
-/// Missed changes that are read, and held for him, at once.
+/// A client that has missed more changes must read the listing from its beginning.
+const MAX_MISSED: i64 = 1_000;
+/// Missed changes that are read and kept in memory at the same time.
 const PAGE: i64 = 100;
 
 struct Follower {
@@ -28,12 +28,12 @@ struct Follower {
     stopping: CancellationToken,
     /// The last version that was sent, or that the viewer may not see.
     position: i64,
-    /// Changes after `position` are still to be read from the listing.
+    /// Whether changes after `position` must still be read from the listing.
     catching_up: bool,
     waiting: VecDeque<StreamEvent>,
 }
 
-/// The events for a reader whose last version is `after`. Whoever stops reading holds nothing but his place.
+/// Returns the events for a client whose last version is `after`. A client that stops reading costs only its follower.
 pub async fn watch(
     pool: PgPool,
     feed: &Feed,
@@ -42,7 +42,7 @@ pub async fn watch(
     stopping: CancellationToken,
 ) -> Result<impl Stream<Item = Result<StreamEvent, Error>> + Send + 'static, Error> {
     let (changes, from) = feed.follow().await?;
-    let mut reader = Follower {
+    let mut follower = Follower {
         pool,
         viewer,
         changes,
@@ -52,19 +52,21 @@ pub async fn watch(
         waiting: VecDeque::new(),
     };
     match after {
-        Some(after) => reader.resume(after).await?,
-        None => reader.push_position(),
+        Some(after) => follower.resume(after).await?,
+        None => follower.push_position(),
     }
-    Ok(try_unfold(reader, |mut reader| async move { reader.next().await.map(|event| Some((event, reader))) }))
+    Ok(try_unfold(follower, |mut follower| async move {
+        follower.next().await.map(|event| Some((event, follower)))
+    }))
 }
 
 impl Follower {
-    /// Goes on after the reader's last version, or tells him to begin anew: he has missed too much, or his version is
+    /// Continues after the client's last version. Sends a reset if the client has missed too much, or if its version is
     /// of another database.
     async fn resume(&mut self, after: i64) -> Result<(), Error> {
         let newest = store::find_position(&self.pool).await?;
-        let missed = store::count_changes(&self.pool, after, MOST_MISSED).await?;
-        if after > newest || missed > MOST_MISSED {
+        let missed = store::count_changes(&self.pool, after, MAX_MISSED).await?;
+        if after > newest || missed > MAX_MISSED {
             self.position = newest;
             self.waiting.push_back(StreamEvent { version: newest, event: Some(Event::Reset(Reset {})) });
         } else {
@@ -97,7 +99,7 @@ impl Follower {
                 }
                 Err(RecvError::Closed) => return Err(Error::Stopping),
             };
-            // What he read from the listing may come a second time.
+            // Changes that were read from the listing may also be in the ring.
             if row.version > self.position {
                 self.take(&row);
             }
@@ -116,7 +118,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Everything up to here was sent.
+    /// Queues an event without a row: all changes up to its version were sent.
     fn push_position(&mut self) {
         self.waiting.push_back(StreamEvent { version: self.position, event: None });
     }
@@ -124,7 +126,7 @@ impl Follower {
     fn take(&mut self, row: &StreamRow) {
         self.position = row.version;
         if self.viewer.may_read(row) {
-            let event = Some(Event::Stream(answer::stream(row.clone(), &self.viewer)));
+            let event = Some(Event::Stream(convert::stream(row.clone(), &self.viewer)));
             self.waiting.push_back(StreamEvent { version: row.version, event });
         }
     }

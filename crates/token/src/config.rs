@@ -40,7 +40,7 @@ pub struct Config {
     pub grpc: grpc::Settings,
     pub livekit: LiveKit,
     pub listen: SocketAddr,
-    /// Used by `serve` only: `start` is given the way to room-lifecycle.
+    /// Used by `serve` only: `start` receives the transport to room-lifecycle.
     pub room_url: Endpoint,
     pub ttl: Duration,
     pub nests_room_admin_grant: bool,
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_and_what_is_too_long_is_listed_at_once() {
+    fn all_wrong_settings_are_listed_at_once() {
         let args = Args { token_ttl: Some("25h".into()), ..Args::default() };
         let problems = chassis::config::check(|problems| args.check(problems)).unwrap_err().to_string();
         for setting in ["DATABASE_URL", "INTERNAL_TOKEN", "LIVEKIT_API_SECRET", "ROOM_URL", "TOKEN_TTL"] {

@@ -1,7 +1,7 @@
-//! Whether a token is signed: a pure function of one row. It reads no clock; the row brings the database's.
+//! Decides whether a token is signed: a pure function of one row. It reads no clock; the row contains the database's.
 //!
-//! Who may come in is decided by the row's own rules (`session`, `live`, `nest`); what the room's record
-//! must prove before anything is signed is the same for all.
+//! Each kind of row has its own rules for who may join (`session`, `live`, `nest`). What the room's record must prove
+//! before a token is signed is the same for all kinds.
 
 use domain::{Grants, Owner, Role, RoomId, RoomStatus, SeatRole, is_fresh};
 use time::{Duration, OffsetDateTime};
@@ -11,77 +11,77 @@ use time::{Duration, OffsetDateTime};
 pub enum Ensured {
     /// Nothing: a fresh record is enough.
     NotAsked,
-    /// LiveKit refused a token just now: no record is enough.
+    /// LiveKit has just refused a token: no record is enough.
     Doubted,
-    /// room-lifecycle has just answered with this generation: a record of another one, or of the next session in the
-    /// same live room, is not enough. When it saw the room comes with the answer, because a read-only database does not
-    /// record it.
-    Generation { owner: Owner, generation: i32, seen_at: Option<OffsetDateTime> },
+    /// room-lifecycle has just answered with this generation. A record of another generation, or of the next session in
+    /// the same live room, is not enough. The answer also says when room-lifecycle observed the room, because a
+    /// read-only database does not record it.
+    Generation { owner: Owner, generation: i32, observed_at: Option<OffsetDateTime> },
 }
 
-/// Why a person gets no token, whatever LiveKit does.
+/// Why a caller gets no token, whatever LiveKit does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("the caller is no party")]
+    #[error("the caller is neither host nor guest")]
     NotParticipant,
     #[error("the session is cancelled")]
     Cancelled,
-    #[error("the meeting is over")]
+    #[error("the meeting has ended")]
     Ended,
     #[error("the caller was kicked")]
     Kicked,
     #[error("the meeting opens at {0}")]
     TooEarly(OffsetDateTime),
-    #[error("there is no such live room for the caller")]
+    #[error("the live room does not exist, or the caller may not read it")]
     NoLiveRoom,
-    #[error("nothing is on in the live room")]
+    #[error("the live room has no active session")]
     NotActive,
     #[error("the caller is banned from the live room")]
     Banned,
-    #[error("the host turned the caller away")]
+    #[error("the host rejected the caller")]
     Rejected,
     #[error("the caller has no seat")]
     NoSeat,
     #[error("the caller waits in the lobby")]
     Waiting,
-    #[error("there is no such nest for the caller")]
+    #[error("the nest does not exist, has ended, or does not admit guests")]
     NoNest,
-    #[error("the caller is no participant of the nest")]
+    #[error("the caller is not a participant of the nest")]
     NotInNest,
 }
 
-/// A role as tokens and answers name it, and what it may do.
+/// A role: its name in tokens and responses, and its permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct TokenRole {
     pub name: &'static str,
     pub grants: Grants,
     pub can_record: bool,
-    /// LiveKit's `roomAdmin`: only in nests, and only where a setting says so.
+    /// LiveKit's `roomAdmin`: only in nests, and only if a setting enables it.
     pub room_admin: bool,
 }
 
-impl From<Role> for Part {
+impl From<Role> for TokenRole {
     fn from(role: Role) -> Self {
         Self { name: role.as_str(), grants: role.grants(), can_record: role.can_record(), room_admin: false }
     }
 }
 
-impl From<SeatRole> for Part {
+impl From<SeatRole> for TokenRole {
     fn from(role: SeatRole) -> Self {
         Self { name: role.as_str(), grants: role.grants(), can_record: role.can_record(), room_admin: false }
     }
 }
 
-/// Somebody may come in.
+/// Permission to join a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit {
     pub owner: Owner,
-    pub part: Part,
-    /// How long a token may live; more than nothing.
+    pub token_role: TokenRole,
+    /// The longest lifetime of a token; greater than zero.
     pub left: Duration,
 }
 
-/// The record of a room, as far as there is one.
+/// The record of a room. All fields are empty if there is no record.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     pub id: Option<RoomId>,
@@ -92,28 +92,28 @@ pub struct Record<'a> {
     pub closing_at: Option<OffsetDateTime>,
 }
 
-/// What is stored about a person. Empty: not known.
+/// What is stored about a user. Empty: not known.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Known<'a> {
+pub struct StoredProfile<'a> {
     pub name: Option<&'a str>,
     pub email: Option<&'a str>,
     pub email_verified: Option<bool>,
     pub avatar: Option<&'a str>,
-    /// How he was called when he was booked.
+    /// The guest's name in the booking.
     pub booked: Option<&'a str>,
 }
 
-/// One person at one door: a row with everything that the answer depends on.
-pub trait Door {
-    /// The database's clock when the row was read: decisions are made by it.
+/// One caller and one room: a row with everything that the decision depends on.
+pub trait JoinRow {
+    /// The database's clock when the row was read. Decisions use it.
     fn now(&self) -> OffsetDateTime;
-    /// The same without the offset of drills and tests: tokens are dated by it, for LiveKit reads them.
+    /// The same clock without the offset of drills and tests. Tokens are dated by it, because LiveKit reads them.
     fn signed_at(&self) -> OffsetDateTime;
-    /// Whether the person may come in, whatever LiveKit does. Strangers learn nothing but that they are strangers.
+    /// Whether the caller may join, whatever LiveKit does. Strangers learn only that they are not participants.
     fn permit(&self) -> Result<Permit, Refused>;
     fn record(&self) -> Record<'_>;
-    /// None: a stranger, about whom nothing is kept.
-    fn known(&self) -> Option<Known<'_>>;
+    /// None for strangers: nothing is stored about them.
+    fn stored_profile(&self) -> Option<StoredProfile<'_>>;
 }
 
 /// What a token is signed for.
@@ -127,13 +127,13 @@ pub struct Admission<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision<'a> {
     Refuse(Refused),
-    /// Only room-lifecycle can tell; then the row has to be read again.
+    /// The record proves nothing: call room-lifecycle, then read the row again.
     EnsureFirst(Owner),
     Sign(Admission<'a>),
 }
 
 #[must_use]
-pub fn decide(row: &impl Door, ensured: Ensured) -> Decision<'_> {
+pub fn decide(row: &impl JoinRow, ensured: Ensured) -> Decision<'_> {
     let permit = match row.permit() {
         Ok(permit) => permit,
         Err(refused) => return Decision::Refuse(refused),
@@ -144,24 +144,24 @@ pub fn decide(row: &impl Door, ensured: Ensured) -> Decision<'_> {
     }
 }
 
-/// The room, if its record may be trusted: active, seen on LiveKit at most 5 s ago, not about to be closed.
+/// Returns the room if its record proves it: active, observed on LiveKit at most 5 s ago, not about to be closed.
 fn usable_room(
     record: Record<'_>,
     now: OffsetDateTime,
     owner: Owner,
     ensured: Ensured,
 ) -> Option<(RoomId, &str)> {
-    let (as_ensured, seen_at) = match ensured {
+    let (as_ensured, observed_at) = match ensured {
         Ensured::NotAsked => (true, None),
         Ensured::Doubted => (false, None),
-        Ensured::Generation { owner: of, generation, seen_at } => {
-            (of == owner && record.generation == Some(generation), seen_at)
+        Ensured::Generation { owner: of, generation, observed_at } => {
+            (of == owner && record.generation == Some(generation), observed_at)
         }
     };
     let trusted = as_ensured
         && record.status == Some(RoomStatus::Active)
         && record.closing_at.is_none()
-        && (is_fresh(record.confirmed_at, now) || is_fresh(seen_at, now));
+        && (is_fresh(record.confirmed_at, now) || is_fresh(observed_at, now));
     trusted.then_some(())?;
     Some((record.id?, record.name?))
 }

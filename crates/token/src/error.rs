@@ -16,15 +16,15 @@ pub enum Error {
     SessionNotFound,
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// room-lifecycle's own words.
+    /// The refusal that room-lifecycle returned, passed on unchanged.
     #[error("room-lifecycle refused: {0}")]
     Room(Refusal),
-    /// The room changed each time it was looked at.
-    #[error("the room did not come to rest")]
+    /// The room changed after each `EnsureRoom`.
+    #[error("the room kept changing while it was ensured")]
     Unsettled,
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
-    #[error("the claims could not be written: {0}")]
+    #[error("failed to encode the claims: {0}")]
     Claims(#[from] serde_json::Error),
 }
 
@@ -37,7 +37,7 @@ impl From<Error> for Refusal {
             Error::Unsettled => Self::unavailable(Reason::LivekitUnavailable, 1),
             Error::Database(error) => db::refusal(&error),
             Error::Claims(error) => {
-                tracing::error!(%error, "a token's claims could not be written");
+                tracing::error!(%error, "failed to encode token claims");
                 Self::internal()
             }
         }
@@ -68,7 +68,7 @@ impl From<Refused> for Refusal {
                     Self::new(Reason::TooEarly, "This meeting is not open yet; come back when it opens.");
                 match opens_at.format(&Rfc3339) {
                     Ok(opens_at) => refusal.with("opens_at", opens_at),
-                    Err(_) => refusal, // a year beyond 9999
+                    Err(_) => refusal, // RFC 3339 has no years after 9999
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! The decision without the token: what a caller would be told now. Reads, changes nothing, asks nobody.
+//! The decision without the token: returns the code that a token request would get now. Read-only; calls no other
+//! service.
 
 use chassis::{
     field::one_of,
@@ -9,23 +10,23 @@ use domain::TargetKind;
 use proto::token::v1::{ExplainRequest, ExplainResponse};
 use uuid::Uuid;
 
-use crate::{decision::Door, error::Error, issue::Issuer};
+use crate::{decision::JoinRow, error::Error, issue::Issuer};
 
 impl Issuer {
     pub async fn explain(&self, request: ExplainRequest) -> Result<ExplainResponse, Error> {
-        let person = request.caller.map(|who| caller(Some(who))).transpose().map_err(Error::Request)?;
+        let caller = request.caller.map(|given| caller(Some(given))).transpose().map_err(Error::Request)?;
         let id: Uuid = uuid("id", &request.id).map_err(Error::Request)?;
         let kind = one_of("kind", request.kind).map_err(Error::Request)?;
-        let refused = match (kind, person) {
-            (TargetKind::Nest, person) => {
-                self.nest_door(id.into(), person.as_ref()).await.and_then(|row| permit(&row))
+        let refused = match (kind, caller) {
+            (TargetKind::Nest, caller) => {
+                self.nest_join_row(id.into(), caller.as_ref()).await.and_then(|row| permit(&row))
             }
             (_, None) => Err(Error::Request(Refusal::new(Reason::Unauthenticated, "Sign in first."))),
-            (TargetKind::Session, Some(person)) => {
-                self.session_join(id.into(), &person).await.and_then(|row| permit(&row))
+            (TargetKind::Session, Some(caller)) => {
+                self.session_join(id.into(), &caller).await.and_then(|row| permit(&row))
             }
-            (TargetKind::LiveRoom, Some(person)) => {
-                self.live_join(id.into(), &person).await.and_then(|row| permit(&row))
+            (TargetKind::LiveRoom, Some(caller)) => {
+                self.live_join(id.into(), &caller).await.and_then(|row| permit(&row))
             }
         };
         match refused {
@@ -43,6 +44,6 @@ impl Issuer {
     }
 }
 
-fn permit(row: &impl Door) -> Result<(), Error> {
+fn permit(row: &impl JoinRow) -> Result<(), Error> {
     row.permit().map(drop).map_err(Error::from)
 }

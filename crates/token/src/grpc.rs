@@ -1,4 +1,4 @@
-//! What token says over gRPC: one call for each kind of room.
+//! The gRPC interface of token: one call for each kind of room.
 
 use chassis::{
     grpc::{caller, uuid},
@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     issue::Issuer,
     live,
-    nest::{self, NestDoor},
+    nest::{self, NestJoinRow},
     session,
     store::{self, Join, LiveJoin},
 };
@@ -46,10 +46,10 @@ impl Issuer {
     }
 
     async fn for_nest(&self, request: IssueForNestRequest) -> Result<IssueForNestResponse, Error> {
-        let person = request.caller.map(|who| caller(Some(who))).transpose().map_err(Error::Request)?;
+        let caller = request.caller.map(|given| caller(Some(given))).transpose().map_err(Error::Request)?;
         let nest_id = uuid("nest_id", &request.nest_id).map_err(Error::Request)?;
-        let find = async || self.nest_door(nest_id, person.as_ref()).await;
-        let identity = person.clone().unwrap_or_else(nest::guest);
+        let find = async || self.nest_join_row(nest_id, caller.as_ref()).await;
+        let identity = caller.clone().unwrap_or_else(nest::guest);
         let (_, issued) = self.issue(&identity, false, find).await?;
         Ok(nest::response(issued))
     }
@@ -62,11 +62,15 @@ impl Issuer {
         store::find_live_join(&self.pool, id, caller).await?.ok_or(Refused::NoLiveRoom.into())
     }
 
-    /// Without a `person`: a guest.
-    pub(crate) async fn nest_door(&self, id: NestId, person: Option<&Caller>) -> Result<NestDoor, Error> {
-        let pubkey = person.map(|person| person.user_id.as_str());
+    /// Reads the row of a participant, or of a guest if `caller` is empty.
+    pub(crate) async fn nest_join_row(
+        &self,
+        id: NestId,
+        caller: Option<&Caller>,
+    ) -> Result<NestJoinRow, Error> {
+        let pubkey = caller.map(|caller| caller.user_id.as_str());
         let join = store::find_nest_join(&self.pool, id, pubkey).await?.ok_or(Refused::NoNest)?;
-        Ok(NestDoor { join, is_guest: person.is_none(), room_admin_grant: self.room_admin_grant })
+        Ok(NestJoinRow { join, is_guest: caller.is_none(), room_admin_grant: self.room_admin_grant })
     }
 }
 
@@ -104,7 +108,7 @@ impl TokenService for Issuer {
     }
 }
 
-/// Who wanted to come in where: what is counted and logged beside the answer.
+/// The room and the caller of a token request, for its metrics and logs.
 struct TokenCall {
     owner: OwnerKind,
     id: String,
@@ -117,10 +121,11 @@ impl TokenCall {
         Self { owner, id: id.to_owned(), user }
     }
 
-    /// Counts who got in and who did not, and says who did not; of what room-lifecycle refused, it has said so itself.
+    /// Counts the result, and logs a refusal. Refusals of room-lifecycle are not logged: room-lifecycle has logged
+    /// them.
     fn answer<T>(self, issued: Result<T, Error>) -> Result<Response<T>, Status> {
         if let Err(Error::Refused(not_yet @ Refused::NotInNest)) = issued {
-            return Err(Refusal::from(not_yet).into()); // the first step of each join: the gateway makes the second
+            return Err(Refusal::from(not_yet).into()); // not counted: the gateway adds the participant and asks again
         }
         let issued = issued.map_err(|error| match error {
             Error::Room(refusal) => refusal,

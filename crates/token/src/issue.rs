@@ -1,7 +1,8 @@
-//! From a row to a token: read, decide, have the room ensured if only room-lifecycle can tell, read again, sign.
+//! From a row to a token: read, decide, ensure the room if its record proves nothing, read again, sign.
 //!
-//! The same for every kind of room; what differs stands in the rows ([`Door`]). The caller waits for nothing else: his
-//! name is kept, the room looked at ahead and his arrival watched for off the path.
+//! The steps are the same for each kind of room; the rows ([`JoinRow`]) contain what differs. The caller waits for
+//! nothing else. Storing the profile, refreshing the room ahead of time and watching for the join run in the
+//! background.
 
 use std::sync::Arc;
 
@@ -22,18 +23,18 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Config,
-    ahead::{Ahead, request_for},
-    decision::{Admission, Decision, Door, Ensured, Known, Part, decide},
+    decision::{Admission, Decision, Ensured, JoinRow, StoredProfile, TokenRole, decide},
     error::Error,
     joins::Joins,
+    refresh_ahead::{RefreshAhead, request_for},
     sign::{Signer, Ticket},
     store,
 };
 
-/// How often room-lifecycle is asked within one request. The second time is for a room that changed in between.
-const ENSURES: usize = 2;
-/// People being remembered at once; whoever finds no place is remembered at his next join.
-const REMEMBERING: usize = 2;
+/// Calls of `EnsureRoom` within one request. The second call is for a room that changed after the first one.
+const MAX_ENSURE_CALLS: usize = 2;
+/// Profiles written at the same time. A profile that gets no permit is written at the user's next join.
+const MAX_PROFILE_WRITES: usize = 2;
 
 pub struct Issuer {
     pub(crate) pool: PgPool,
@@ -42,12 +43,12 @@ pub struct Issuer {
     ws_url: String,
     pub(crate) room_admin_grant: bool,
     joins: Arc<Joins>,
-    ahead: Ahead,
+    refresh_ahead: RefreshAhead,
     lifecycle: Lifecycle,
-    remembering: Arc<Semaphore>,
+    profile_writes: Arc<Semaphore>,
 }
 
-/// A token, and what is told with every token. Deliberately without `Debug`.
+/// A token, and what each response with a token contains. Deliberately without `Debug`.
 pub struct Issued {
     pub token: String,
     pub expires_at: OffsetDateTime,
@@ -55,7 +56,7 @@ pub struct Issued {
     pub room_name: String,
     pub identity: String,
     pub name: String,
-    pub part: Part,
+    pub token_role: TokenRole,
 }
 
 impl Issuer {
@@ -67,24 +68,25 @@ impl Issuer {
         joins: Arc<Joins>,
         lifecycle: Lifecycle,
     ) -> Self {
-        let remembering = Arc::new(Semaphore::new(REMEMBERING));
-        let ahead = Ahead::new(room.clone(), lifecycle.clone());
+        let profile_writes = Arc::new(Semaphore::new(MAX_PROFILE_WRITES));
+        let refresh_ahead = RefreshAhead::new(room.clone(), lifecycle.clone());
         let (ws_url, room_admin_grant) = (config.livekit.ws_url.clone(), config.nests_room_admin_grant);
-        Self { pool, room, signer, ws_url, room_admin_grant, joins, ahead, lifecycle, remembering }
+        Self { pool, room, signer, ws_url, room_admin_grant, joins, refresh_ahead, lifecycle, profile_writes }
     }
 
-    /// A token from the row that `find` reads, as often as it has to be read; the row comes with it.
-    pub async fn issue<R: Door, F: Future<Output = Result<R, Error>>>(
+    /// Issues a token from the row that `find` reads. Reads the row again after each `EnsureRoom`. Returns the last row
+    /// with the token.
+    pub async fn issue<R: JoinRow, F: Future<Output = Result<R, Error>>>(
         &self,
         caller: &Caller,
         ensure_now: bool,
         find: impl Fn() -> F,
     ) -> Result<(R, Issued), Error> {
         let mut ensured = if ensure_now { Ensured::Doubted } else { Ensured::NotAsked };
-        for asked in 0..=ENSURES {
+        for calls in 0..=MAX_ENSURE_CALLS {
             let row = find().await?;
-            if asked == 0 {
-                self.remember(caller, row.known());
+            if calls == 0 {
+                self.store_profile(caller, row.stored_profile());
             }
             match decide(&row, ensured) {
                 Decision::Refuse(refused) => return Err(refused.into()),
@@ -92,7 +94,7 @@ impl Issuer {
                     let issued = self.sign(caller, &row, admission)?;
                     return Ok((row, issued));
                 }
-                Decision::EnsureFirst(owner) if asked < ENSURES => {
+                Decision::EnsureFirst(owner) if calls < MAX_ENSURE_CALLS => {
                     ensured = self.ensure_room(owner, ensure_now).await?;
                 }
                 Decision::EnsureFirst(_) => {}
@@ -106,27 +108,27 @@ impl Issuer {
         match self.room.clone().ensure_room(request).await {
             Ok(answer) => {
                 let room = answer.into_inner().room.ok_or(Error::Unsettled)?;
-                let seen_at = room.confirmed_at.as_ref().and_then(datetime);
-                Ok(Ensured::Generation { owner, generation: room.generation, seen_at })
+                let observed_at = room.confirmed_at.as_ref().and_then(datetime);
+                Ok(Ensured::Generation { owner, generation: room.generation, observed_at })
             }
             Err(status) => match Refusal::from_status(&status) {
-                // Over since the row was read: the row says better what to do, and a next session may be on.
+                // The session ended after the row was read. Read the row again: it has the reason, or the next session.
                 refusal if is_over(refusal.reason) => Ok(Ensured::Doubted),
                 refusal => Err(Error::Room(refusal)),
             },
         }
     }
 
-    fn sign(&self, caller: &Caller, row: &impl Door, admission: Admission<'_>) -> Result<Issued, Error> {
+    fn sign(&self, caller: &Caller, row: &impl JoinRow, admission: Admission<'_>) -> Result<Issued, Error> {
         let Admission { permit, room_id, room_name } = admission;
         if row.record().confirmed_at.is_some_and(|at| row.now() - at > REFRESH_AFTER) {
-            self.ahead.look(permit.owner);
+            self.refresh_ahead.start(permit.owner);
         }
-        let name = own_name(caller, row.known());
+        let name = display_name(caller, row.stored_profile());
         let signed = self.signer.sign(Ticket {
             identity: &caller.user_id,
             name,
-            part: permit.part,
+            token_role: permit.token_role,
             room: room_name,
             signed_at: row.signed_at(),
             left: permit.left,
@@ -135,12 +137,12 @@ impl Issuer {
         tracing::info!(
             identity = caller.user_id,
             room.name = room_name,
-            role = permit.part.name,
+            role = permit.token_role.name,
             ttl_s = ttl,
             "token issued"
         );
-        if row.known().is_some() {
-            self.joins.expect(room_id, &caller.user_id, row.now()); // nobody records when a guest comes
+        if row.stored_profile().is_some() {
+            self.joins.expect(room_id, &caller.user_id, row.now()); // joins of guests are not recorded
         }
         Ok(Issued {
             token: signed.token,
@@ -149,35 +151,36 @@ impl Issuer {
             room_name: room_name.to_owned(),
             identity: caller.user_id.clone(),
             name: name.to_owned(),
-            part: permit.part,
+            token_role: permit.token_role,
         })
     }
 
-    /// Off the path: the caller does not wait for it, and a failure is tried again by his next join.
-    fn remember(&self, caller: &Caller, known: Option<Known<'_>>) {
-        if !known.is_some_and(|known| is_news(caller, known)) {
+    /// Stores a changed profile in the background. The caller does not wait for it. After a failure the user's next
+    /// join tries again.
+    fn store_profile(&self, caller: &Caller, known: Option<StoredProfile<'_>>) {
+        if !known.is_some_and(|known| is_changed(caller, known)) {
             return;
         }
-        let Ok(place) = Arc::clone(&self.remembering).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.profile_writes).try_acquire_owned() else {
             return;
         };
-        let (pool, person) = (self.pool.clone(), caller.clone());
+        let (pool, user) = (self.pool.clone(), caller.clone());
         self.lifecycle.spawn("remember person", async move {
-            let _place = place;
-            if let Err(error) = store::remember_person(&pool, &person).await {
-                tracing::warn!(%error, "a person could not be remembered");
+            let _permit = permit;
+            if let Err(error) = store::remember_person(&pool, &user).await {
+                tracing::warn!(%error, "failed to store a user profile");
             }
         });
     }
 }
 
-/// Whether room-lifecycle found the owner closed or gone.
+/// Whether room-lifecycle answered that the owner is closed or does not exist.
 fn is_over(reason: Reason) -> bool {
     matches!(reason, Reason::RoomNotActive | Reason::SessionNotFound)
 }
 
-/// Whether the caller's token tells what we do not know yet. Empty texts tell nothing.
-fn is_news(caller: &Caller, known: Known<'_>) -> bool {
+/// Whether the caller's bearer token differs from the stored profile. Its empty texts do not count.
+fn is_changed(caller: &Caller, known: StoredProfile<'_>) -> bool {
     let texts =
         [(&caller.name, known.name), (&caller.email, known.email), (&caller.avatar_url, known.avatar)];
     let verified = caller.email_verified.filter(|_| !caller.email.is_empty());
@@ -185,8 +188,8 @@ fn is_news(caller: &Caller, known: Known<'_>) -> bool {
         || verified.is_some() && verified != known.email_verified
 }
 
-/// What the others see: as he is called now, as we know him, as he was booked, or his id.
-fn own_name<'a>(caller: &'a Caller, known: Option<Known<'a>>) -> &'a str {
+/// The name that other participants see: from the bearer token, from the stored profile, from the booking, or the id.
+fn display_name<'a>(caller: &'a Caller, known: Option<StoredProfile<'a>>) -> &'a str {
     [Some(caller.name.as_str()), known.and_then(|known| known.name), known.and_then(|known| known.booked)]
         .into_iter()
         .flatten()

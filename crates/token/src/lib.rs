@@ -1,11 +1,10 @@
 //! Greenroom's access tokens: one SELECT, a pure decision, a signature.
 //!
-//! [`store`] reads everything that a decision needs, the database's now included; [`decision`] decides without
-//! looking at anything else, by the rules of `session`, `live` and `nest`; [`sign`] signs. Only when the record of
-//! the room is not fresh is room-lifecycle asked, and then the row is read again (`issue`): a token is signed only
-//! from a row that was read as active and fresh. Tokens are never stored and never logged.
+//! [`store`] reads everything that a decision needs, the database's clock included. [`decision`] decides from that row
+//! alone, by the rules of `session`, `live` and `nest`. [`sign`] signs. If the record of the room is not fresh, `issue`
+//! calls room-lifecycle and reads the row again. A token is signed only from a row that was read as active and fresh.
+//! Tokens are never stored and never logged.
 
-mod ahead;
 pub mod config;
 pub mod decision;
 mod error;
@@ -16,6 +15,7 @@ pub mod joins;
 mod live;
 pub mod meters;
 mod nest;
+mod refresh_ahead;
 mod session;
 pub mod sign;
 pub mod store;
@@ -41,16 +41,16 @@ use crate::{issue::Issuer, joins::Joins, sign::Signer};
 
 const JOINS_PERIOD: Duration = Duration::from_secs(5);
 
-/// Brings the service up and gives its routes; `room` is where room-lifecycle is reached.
+/// Starts the service and returns its routes; `room` is the transport to room-lifecycle.
 pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Result<Routes, StartError> {
     chassis::telemetry::meters::describe(meters::METERS, meters::TASKS);
     let signer =
         Signer::new(&config.livekit, config.ttl).map_err(|error| StartError::Setting(error.to_string()))?;
     let pool = service::database_for(&config.database, Needs::Reads, runtime).await?;
     let joins = Arc::new(Joins::default());
-    let (watched, asked) = (Arc::clone(&joins), pool.clone());
+    let (pass_joins, pass_pool) = (Arc::clone(&joins), pool.clone());
     let pass = move || {
-        let (joins, pool) = (Arc::clone(&watched), asked.clone());
+        let (joins, pool) = (Arc::clone(&pass_joins), pass_pool.clone());
         async move { joins.count_arrivals(&pool, Instant::now()).await.map(drop) }
     };
     let expiry = runtime.expiry(&config.database.dependency());
@@ -73,7 +73,7 @@ pub async fn start(config: &Config, room: Transport, runtime: &Runtime) -> Resul
     ))
 }
 
-/// Runs the service as a process of its own until the lifecycle stops.
+/// Runs the service as its own process until the lifecycle stops.
 pub async fn serve(config: Config, listener: TcpListener, runtime: &Runtime) -> Result<(), StartError> {
     let room = Transport::to(config.room_url.clone(), &config.grpc.tokens);
     let routes = start(&config, room, runtime).await?;

@@ -1,7 +1,7 @@
-//! Live rooms: whoever has a seat in the open session may come in, as long as nobody put him out.
+//! Live rooms: users with a seat in the open session may join, unless they were kicked or banned.
 //!
-//! Places are given by room-lifecycle (`SeatService.Join`, which the gateway calls before it asks here): capacity and
-//! lobby were decided there, under the session's lock. Here the seat is read again at every token.
+//! room-lifecycle gives seats (`SeatService.Join`, which the gateway calls first): it decides capacity and lobby under
+//! the session's lock. Token reads the seat again for each token.
 
 use chassis::grpc::timestamp;
 use domain::{LiveSessionId, LiveStatus, LobbyStatus, Owner, SeatRole};
@@ -9,15 +9,15 @@ use proto::token::v1::IssueForLiveRoomResponse;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    decision::{Door, Known, Permit, Record, Refused},
+    decision::{JoinRow, Permit, Record, Refused, StoredProfile},
     issue::Issued,
     store::LiveJoin,
 };
 
-/// A session goes on after its planned end until nobody is left inside; tokens are short then.
-const OVERTIME: Duration = Duration::minutes(5);
+/// The token lifetime after the planned end. The session continues until the last participant leaves.
+const OVERTIME_TTL: Duration = Duration::minutes(5);
 
-impl Door for LiveJoin {
+impl JoinRow for LiveJoin {
     fn now(&self) -> OffsetDateTime {
         self.now
     }
@@ -32,8 +32,8 @@ impl Door for LiveJoin {
         }
         let session_id = session_with_room(self).ok_or(Refused::NotActive)?;
         let role = seat(self)?;
-        let left = self.ends_at.map_or(Duration::MAX, |ends_at| (ends_at - self.now).max(OVERTIME));
-        Ok(Permit { owner: Owner::LiveSession(session_id), part: role.into(), left })
+        let left = self.ends_at.map_or(Duration::MAX, |ends_at| (ends_at - self.now).max(OVERTIME_TTL));
+        Ok(Permit { owner: Owner::LiveSession(session_id), token_role: role.into(), left })
     }
 
     fn record(&self) -> Record<'_> {
@@ -47,9 +47,9 @@ impl Door for LiveJoin {
         }
     }
 
-    fn known(&self) -> Option<Known<'_>> {
+    fn stored_profile(&self) -> Option<StoredProfile<'_>> {
         self.role.filter(|_| self.may_read)?;
-        Some(Known {
+        Some(StoredProfile {
             name: self.own_name.as_deref(),
             email: self.own_email.as_deref(),
             email_verified: self.own_email_verified,
@@ -59,12 +59,12 @@ impl Door for LiveJoin {
     }
 }
 
-/// The session that people may come to: one that is only scheduled has no room yet.
+/// The session that participants may join. A scheduled session has no room yet.
 fn session_with_room(row: &LiveJoin) -> Option<LiveSessionId> {
     row.session_id.filter(|_| row.session_status.is_some_and(LiveStatus::has_room))
 }
 
-/// What the caller's seat makes him. Of several reasons to refuse, the one that lasts longest is told. The host never
+/// The role of the caller's seat. Of several reasons to refuse, the one that lasts longest is returned. The host never
 /// waits.
 fn seat(row: &LiveJoin) -> Result<SeatRole, Refused> {
     if row.banned {
@@ -90,7 +90,7 @@ pub fn response(row: &LiveJoin, issued: Issued) -> IssueForLiveRoomResponse {
         room_name: issued.room_name,
         identity: issued.identity,
         role: row.role.map(i32::from).unwrap_or_default(),
-        can_record: issued.part.can_record,
+        can_record: issued.token_role.can_record,
         expires_at: Some(timestamp(issued.expires_at)),
     }
 }

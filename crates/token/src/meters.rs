@@ -33,7 +33,7 @@ pub const METERS: &[Meter] = &[
     ),
     Meter::counter(
         "greenroom_joins_total",
-        "Tokens whose holder was, or was not, in the room within 30 s.",
+        "Tokens by whether their holder joined the room within 30 s.",
         &[("result", &["seen", "not_seen"])],
     ),
 ];

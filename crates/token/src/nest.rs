@@ -1,5 +1,5 @@
-//! Nests: every participant may come in, and guests who listen. Participants are added by room-lifecycle
-//! (`NestService.JoinNest`, which the gateway calls for whoever is none yet).
+//! Nests: participants may join, and guests as listeners if the nest admits them. room-lifecycle adds participants
+//! (`NestService.JoinNest`, which the gateway calls for callers who are not participants yet).
 
 use chassis::grpc::timestamp;
 use domain::{NestRole, Owner};
@@ -8,23 +8,24 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
-    decision::{Door, Known, Part, Permit, Record, Refused},
+    decision::{JoinRow, Permit, Record, Refused, StoredProfile, TokenRole},
     issue::Issued,
     store::NestJoin,
 };
 
-/// Clients fetch a token for each join, and nobody can be put out of a nest but by a role that goes: tokens are short.
+/// Short, because a nest cannot ban: only the loss of a role takes permissions away. Clients fetch a token for each
+/// join.
 const TTL: Duration = Duration::minutes(10);
 
-/// One caller at the door of a nest.
-pub struct NestDoor {
+/// The row of a nest and a caller, with the setting that the decision depends on.
+pub struct NestJoinRow {
     pub join: NestJoin,
     pub is_guest: bool,
     /// `NESTS_ROOM_ADMIN_GRANT`
     pub room_admin_grant: bool,
 }
 
-impl NestDoor {
+impl NestJoinRow {
     fn role(&self) -> Result<NestRole, Refused> {
         let NestJoin { open, guests_allowed, is_participant, is_admin, is_speaker, .. } = self.join;
         match () {
@@ -36,7 +37,7 @@ impl NestDoor {
     }
 }
 
-impl Door for NestDoor {
+impl JoinRow for NestJoinRow {
     fn now(&self) -> OffsetDateTime {
         self.join.now
     }
@@ -47,13 +48,13 @@ impl Door for NestDoor {
 
     fn permit(&self) -> Result<Permit, Refused> {
         let role = self.role()?;
-        let part = Part {
+        let token_role = TokenRole {
             name: role.as_str(),
             grants: role.grants(),
             can_record: role.is_admin(),
             room_admin: role.is_admin() && self.room_admin_grant,
         };
-        Ok(Permit { owner: Owner::Nest(self.join.nest_id), part, left: TTL })
+        Ok(Permit { owner: Owner::Nest(self.join.nest_id), token_role, left: TTL })
     }
 
     fn record(&self) -> Record<'_> {
@@ -67,13 +68,13 @@ impl Door for NestDoor {
         }
     }
 
-    /// Of a key nothing else is known; of a guest nothing at all.
-    fn known(&self) -> Option<Known<'_>> {
-        self.join.is_participant.then(Known::default)
+    /// Only the key of a participant is known, and nothing about a guest.
+    fn stored_profile(&self) -> Option<StoredProfile<'_>> {
+        self.join.is_participant.then(StoredProfile::default)
     }
 }
 
-/// Somebody of whom nothing is known: another one each time.
+/// Returns an anonymous guest with a new identity.
 pub fn guest() -> Caller {
     Caller { user_id: format!("guest-{}", Uuid::new_v4()), ..Caller::default() }
 }

@@ -1,4 +1,4 @@
-//! Booked sessions: who may come in, and what he is told with his token.
+//! Booked sessions: who may join, and the response with the token.
 
 use chassis::{field::non_empty, grpc::timestamp};
 use domain::{Owner, Role, SessionStatus};
@@ -6,12 +6,12 @@ use proto::token::v1::{IssueForSessionResponse, Person};
 use time::OffsetDateTime;
 
 use crate::{
-    decision::{Door, Known, Permit, Record, Refused},
+    decision::{JoinRow, Permit, Record, Refused, StoredProfile},
     issue::Issued,
     store::Join,
 };
 
-impl Door for Join {
+impl JoinRow for Join {
     fn now(&self) -> OffsetDateTime {
         self.now
     }
@@ -27,7 +27,7 @@ impl Door for Join {
         }
         Ok(Permit {
             owner: Owner::Session(self.session_id),
-            part: role.into(),
+            token_role: role.into(),
             left: self.closes_at - self.now,
         })
     }
@@ -43,9 +43,9 @@ impl Door for Join {
         }
     }
 
-    fn known(&self) -> Option<Known<'_>> {
+    fn stored_profile(&self) -> Option<StoredProfile<'_>> {
         let role = self.role?;
-        Some(Known {
+        Some(StoredProfile {
             name: self.own_name.as_deref(),
             email: self.own_email.as_deref(),
             email_verified: self.own_email_verified,
@@ -78,7 +78,7 @@ pub fn response(row: &Join, issued: Issued) -> IssueForSessionResponse {
         identity: issued.identity,
         participant_name: issued.name,
         role: row.role.map(i32::from).unwrap_or_default(),
-        can_record: issued.part.can_record,
+        can_record: issued.token_role.can_record,
         expires_at: Some(timestamp(issued.expires_at)),
         title: row.title.clone(),
         scheduled_at: Some(timestamp(row.scheduled_at)),

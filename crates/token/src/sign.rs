@@ -1,6 +1,6 @@
-//! Signing: HS256 with a key that is prepared once, and dates that come from the database, so that a wrong process
-//! clock makes no wrong token. The claims are LiveKit's own types; its own encoder is not used, for it reads the
-//! process clock.
+//! Signs tokens: HS256 with a key that is prepared once. The dates come from the database, so that a wrong process
+//! clock does not affect tokens. The claims are LiveKit's own types. LiveKit's encoder is not used, because it reads
+//! the process clock.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,14 +13,14 @@ use secrecy::ExposeSecret;
 use sha2::Sha256;
 use time::OffsetDateTime;
 
-use crate::decision::Part;
+use crate::decision::TokenRole;
 
 /// `{"typ":"JWT","alg":"HS256"}`
 const HEADER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9";
-/// Beside LiveKit's own leeway of 60 s.
+/// In addition to LiveKit's own leeway of 60 s.
 const BACKDATED: Duration = Duration::from_secs(10);
 
-/// Signs with the API key. Deliberately without `Debug`.
+/// Signs with the API secret. Deliberately without `Debug`.
 pub struct Signer {
     key: Hmac<Sha256>,
     api_key: String,
@@ -32,7 +32,7 @@ pub struct Signer {
 pub struct Ticket<'a> {
     pub identity: &'a str,
     pub name: &'a str,
-    pub part: Part,
+    pub token_role: TokenRole,
     pub room: &'a str,
     pub signed_at: OffsetDateTime,
     pub left: time::Duration,
@@ -45,7 +45,7 @@ pub struct Signed {
 }
 
 impl Signer {
-    /// No token lives longer than `longest`.
+    /// Creates a signer whose tokens live at most `longest`.
     pub fn new(livekit: &LiveKit, longest: Duration) -> Result<Self, InvalidLength> {
         Ok(Self {
             key: Hmac::new_from_slice(livekit.api_secret.expose_secret().as_bytes())?,
@@ -64,10 +64,10 @@ impl Signer {
             sub: ticket.identity.to_owned(),
             name: ticket.name.to_owned(),
             video: VideoGrants {
-                room_admin: ticket.part.room_admin,
-                ..video(ticket.part.grants, ticket.room)
+                room_admin: ticket.token_role.room_admin,
+                ..video(ticket.token_role.grants, ticket.room)
             },
-            attributes: HashMap::from([("role".to_owned(), ticket.part.name.to_owned())]),
+            attributes: HashMap::from([("role".to_owned(), ticket.token_role.name.to_owned())]),
             ..Claims::default()
         };
         let claims = serde_json::to_vec(&claims)?;
@@ -82,7 +82,7 @@ impl Signer {
     }
 }
 
-/// Seconds since 1970, as JWTs count.
+/// Seconds since 1970, the unit of dates in a JWT.
 fn numeric_date(time: OffsetDateTime) -> usize {
     usize::try_from(time.unix_timestamp()).unwrap_or_default()
 }

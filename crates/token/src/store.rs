@@ -1,4 +1,4 @@
-//! The SQL of token: what a join depends on, who the caller is, and which joins have arrived.
+//! The SQL of token: reads what a join depends on, stores the caller's profile, counts joins.
 
 mod live;
 mod nest;
@@ -14,15 +14,15 @@ pub use live::{LiveJoin, find_live_join};
 pub use nest::{NestJoin, find_nest_join};
 pub use session::{Join, find_join};
 
-/// Keeps name, e-mail and picture as the identity provider tells them.
-pub async fn remember_person(executor: impl PgExecutor<'_>, person: &Caller) -> Result<(), sqlx::Error> {
+/// Stores name, e-mail and picture from the identity provider.
+pub async fn remember_person(executor: impl PgExecutor<'_>, user: &Caller) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"select 1 as "done!" from remember_person($1, $2, $3, $4, $5)"#,
-        person.user_id,
-        person.name,
-        person.email,
-        person.avatar_url,
-        person.email_verified
+        user.user_id,
+        user.name,
+        user.email,
+        user.avatar_url,
+        user.email_verified
     )
     .fetch_optional(executor)
     .statement("SELECT remember_person")
@@ -30,8 +30,8 @@ pub async fn remember_person(executor: impl PgExecutor<'_>, person: &Caller) -> 
     .map(drop)
 }
 
-/// How many of these tokens (room, person, time of issue) were followed by a join within `grace` seconds, or were
-/// given to somebody who was in the room already. A token whose room is gone counts as not followed.
+/// Counts the tokens (room, user, time of issue) that were followed by a join within `grace` seconds, or whose holder
+/// was in the room already. A token whose room no longer exists counts as not followed.
 pub async fn count_joins_seen(
     executor: impl PgExecutor<'_>,
     rooms: &[RoomId],
@@ -42,10 +42,11 @@ pub async fn count_joins_seen(
     sqlx::query_scalar!(
         r#"
         select count(*) as "seen!"
-        from unnest($1::uuid[], $2::text[], $3::timestamptz[]) t (room_id, user_id, issued_at)
-        join livekit_participants p on p.room_id = t.room_id and p.user_id = t.user_id
-        where p.joined_at <= t.issued_at + make_interval(secs => $4)
-          and (p.status = 'joined' or coalesce(p.left_at, p.kicked_at) >= t.issued_at)
+        from unnest($1::uuid[], $2::text[], $3::timestamptz[]) token (room_id, user_id, issued_at)
+        join livekit_participants p on p.room_id = token.room_id and p.user_id = token.user_id
+        where p.joined_at <= token.issued_at + make_interval(secs => $4)
+          -- Also those who have left meanwhile, but not before the token was issued.
+          and (p.status = 'joined' or coalesce(p.left_at, p.kicked_at) >= token.issued_at)
         "#,
         rooms as &[RoomId],
         users,

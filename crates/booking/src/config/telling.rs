@@ -1,4 +1,4 @@
-//! The settings of telling people: which channels are set up, when is reminded, what links are signed with.
+//! The settings of notifications: the channels, the times of reminders, the secrets that sign links.
 
 use std::{fmt, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::outbox::{Guard, MailServer};
 const DAY: Duration = Duration::from_hours(24);
 const REMINDERS: &str = "24h,15min";
 const EARLIEST_REMINDER: Duration = Duration::from_hours(30 * 24);
-const MOST_REMINDERS: usize = 10;
+const MAX_REMINDERS: usize = 10;
 
 #[derive(clap::Args, Clone, Default)]
 pub struct TellingArgs {
@@ -63,7 +63,7 @@ pub struct Telling {
     pub email: Option<Email>,
     pub webhook: Option<Webhook>,
     pub reminders: Vec<Duration>,
-    /// None: for ever.
+    /// None: deliveries are never deleted.
     pub deliveries_keep: Option<Duration>,
     pub link_secrets: Vec<SecretString>,
     /// Without a slash at the end.
@@ -80,14 +80,14 @@ pub struct Email {
 #[derive(Clone)]
 pub struct Webhook {
     pub url: Url,
-    /// As they are written, `whsec_…`.
+    /// In their encoded form, `whsec_…`.
     pub secrets: Vec<SecretString>,
     pub allow_private: bool,
 }
 
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.url.host_str(); // the rest may be a secret
+        let host = self.url.host_str(); // the rest of the URL may be secret
         f.debug_struct("Webhook").field("host", &host).finish_non_exhaustive()
     }
 }
@@ -98,13 +98,13 @@ impl Webhook {
     }
 }
 
-/// The bytes of a secret of standard-webhooks: `whsec_` and base64 of 24 to 64 bytes.
+/// Decodes a secret of standard-webhooks: `whsec_` and base64 of 24 to 64 bytes.
 fn webhook_key(secret: &str) -> Option<Vec<u8>> {
     let key = STANDARD.decode(secret.strip_prefix("whsec_")?).ok()?;
     (24..=64).contains(&key.len()).then_some(key)
 }
 
-/// Signed links, as people reach them.
+/// Signed links, with the public address of the gateway.
 #[derive(Clone)]
 pub struct Links {
     api_url: String,
@@ -126,7 +126,7 @@ impl Telling {
 }
 
 impl TellingArgs {
-    /// `internal_token`: what links are signed with when nothing else is set.
+    /// Checks the settings. `internal_token` signs links if no other secret is set.
     pub fn check(self, internal_token: Option<&String>, problems: &mut Problems) -> Option<Telling> {
         let email = check_email(self.smtp_url, self.mail_from, self.admin_email, problems);
         let allow = problems.parse(
@@ -143,7 +143,7 @@ impl TellingArgs {
                 self.deliveries_keep.as_deref(),
                 DAY * 30,
                 DAY * 4..=DAY * 3650,
-                "4days to 10years", // repeats of a webhook are dropped by their id for 72 h
+                "4days to 10years", // longer than the 72 h in which receivers see repeats of a webhook id
             )),
             api_url: api_url.and_then(|url| problems.base_url("API_URL", Some(url), &["http", "https"])),
             link_secrets: link_secrets(given(self.link_secret).or(internal_token.cloned()), problems)?,
@@ -160,7 +160,7 @@ fn check_email(
     problems: &mut Problems,
 ) -> Option<Email> {
     let smtp_url = given(smtp_url)?;
-    // The URL may have a password: what is wrong with it is not repeated.
+    // The URL may contain a password, so the problem does not repeat it.
     if problems.url("SMTP_URL", Some(smtp_url.clone()), &["smtp", "smtps"]).is_some()
         && let Err(wrong) = MailServer::parse(&smtp_url)
     {
@@ -185,7 +185,7 @@ fn check_webhook(
     if secrets.len() > 2 || secrets.iter().any(|secret| webhook_key(secret).is_none()) {
         problems.add(
             "NOTIFY_WEBHOOK_SECRET",
-            "must be whsec_ and base64 of 24 to 64 bytes; at most two, by a comma",
+            "must be whsec_ and base64 of 24 to 64 bytes; at most two, separated by a comma",
         );
     }
     let webhook =
@@ -205,7 +205,7 @@ fn check_reminders(setting: Option<String>, problems: &mut Problems) -> Vec<Dura
         setting.split(',').map(|text| humantime::parse_duration(text.trim())).collect();
     match durations {
         Ok(durations)
-            if durations.len() <= MOST_REMINDERS
+            if durations.len() <= MAX_REMINDERS
                 && durations.iter().all(|before| !before.is_zero() && *before <= EARLIEST_REMINDER) =>
         {
             durations

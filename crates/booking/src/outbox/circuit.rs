@@ -1,16 +1,17 @@
-//! Not calling again and again somebody who does not answer.
+//! A circuit breaker for a receiver that does not answer.
 //!
-//! Counts failures of the receiver itself, never of one message. After a few in a row nothing is taken for a while;
-//! then a single delivery is tried, and its outcome decides. What waits meanwhile loses no attempt.
+//! It counts failures of the receiver itself, not of single messages. After a few failures in a row it stops deliveries
+//! for a while. Then a single delivery is tried, and its outcome decides. Deliveries that wait meanwhile lose no
+//! attempt.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Failures in a row that open it.
+/// Failures in a row that open the circuit.
 const FAILURES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 
 #[derive(Default)]
 pub struct Circuit(Mutex<State>);
@@ -22,8 +23,8 @@ struct State {
 }
 
 impl Circuit {
-    /// How many of `most` deliveries may be tried now.
-    pub fn places(&self, most: i64, now: Instant) -> i64 {
+    /// Returns how many of `most` deliveries may be tried now.
+    pub fn permits(&self, most: i64, now: Instant) -> i64 {
         match self.0.lock().open_until {
             None => most,
             Some(until) if until <= now => 1,
@@ -32,10 +33,10 @@ impl Circuit {
     }
 
     pub fn is_open(&self, now: Instant) -> bool {
-        self.places(1, now) == 0
+        self.permits(1, now) == 0
     }
 
-    /// Not open, and not waiting for the one attempt that would close it.
+    /// Whether the circuit is neither open nor waiting for the attempt that would close it.
     pub fn is_closed(&self) -> bool {
         self.0.lock().open_until.is_none()
     }
@@ -47,11 +48,11 @@ impl Circuit {
     pub fn failed(&self, now: Instant) {
         let mut state = self.0.lock();
         if state.open_until.is_some_and(|until| now < until) {
-            return; // sent before it opened
+            return; // sent before the circuit opened
         }
         state.failures += 1;
         if let Some(beyond) = state.failures.checked_sub(FAILURES) {
-            let pause = FIRST_PAUSE.saturating_mul(1 << beyond.min(8)).min(LONGEST_PAUSE);
+            let pause = FIRST_PAUSE.saturating_mul(1 << beyond.min(8)).min(MAX_PAUSE);
             state.open_until = Some(now + pause);
         }
     }
@@ -62,32 +63,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_opens_after_failures_in_a_row_and_tries_one_later() {
+    fn circuit_opens_after_failures_and_probes_later() {
         let (circuit, now) = (Circuit::default(), Instant::now());
         for _ in 1..FAILURES {
             circuit.failed(now);
         }
         circuit.succeeded();
         for _ in 1..FAILURES {
-            assert_eq!(circuit.places(64, now), 64);
+            assert_eq!(circuit.permits(64, now), 64);
             circuit.failed(now);
         }
         circuit.failed(now);
         assert!(circuit.is_open(now));
         let later = now + FIRST_PAUSE;
-        assert_eq!(circuit.places(64, later), 1);
+        assert_eq!(circuit.permits(64, later), 1);
         assert!(!circuit.is_closed());
         circuit.failed(later);
         assert!(circuit.is_open(later + FIRST_PAUSE), "the pause grows");
         circuit.succeeded();
-        assert_eq!(circuit.places(64, later), 64);
+        assert_eq!(circuit.permits(64, later), 64);
     }
 
     #[test]
-    fn the_pause_has_an_end() {
+    fn pause_is_bounded() {
         let (circuit, now) = (Circuit::default(), Instant::now());
-        let passing = (0..100).map(|minutes| now + LONGEST_PAUSE * minutes);
+        let passing = (0..100).map(|minutes| now + MAX_PAUSE * minutes);
         passing.for_each(|later| circuit.failed(later));
-        assert_eq!(circuit.places(64, now + LONGEST_PAUSE * 100), 1);
+        assert_eq!(circuit.permits(64, now + MAX_PAUSE * 100), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! E-mail over SMTP: who gets it, and what it says.
+//! E-mail over SMTP: the recipient and the message of each delivery.
 
 use chassis::service::StartError;
 use domain::EmailAddress;
@@ -9,9 +9,9 @@ use lettre::{
 use secrecy::ExposeSecret;
 
 use super::{
-    letter::Letter,
-    notice::{Notice, stale},
+    email_message::EmailMessage,
     smtp::{Envelope, MailServer},
+    template_data::{TemplateData, stale},
     worker::Sent,
 };
 use crate::{
@@ -55,7 +55,7 @@ impl Mailer {
             return self.admin.clone().ok_or_else(|| Sent::Dropped("ADMIN_EMAIL is not set".to_owned()));
         }
         let Some(email) = &delivery.email else {
-            let why = "no address of this person is known".to_owned();
+            let why = "the user's address is not known".to_owned();
             let booking = delivery.booking.as_ref().filter(|booking| booking.is_ahead(delivery.now));
             return Err(match booking {
                 Some(booking) => Sent::Addressless(booking.ends_at(), why),
@@ -63,22 +63,22 @@ impl Mailer {
             });
         };
         let email: Result<EmailAddress, _> = email.parse();
-        email.map(Into::into).map_err(|invalid| Sent::Hopeless(format!("the person's address {invalid}")))
+        email.map(Into::into).map_err(|invalid| Sent::Hopeless(format!("the user's address {invalid}")))
     }
 
     fn message(&self, delivery: &Claimed, to: Address) -> Result<Message, String> {
-        let letter = Letter::about(&Notice::read(delivery)?, self.calendar(delivery));
-        let unwritable = |error: &dyn std::fmt::Display| format!("the mail cannot be written: {error}");
+        let content = EmailMessage::about(&TemplateData::read(delivery)?, self.calendar(delivery));
+        let unwritable = |error: &dyn std::fmt::Display| format!("failed to encode the mail: {error}");
         let domain = self.from.email.domain();
         let envelope = lettre::address::Envelope::new(Some(self.from.email.clone()), vec![to.clone()])
             .map_err(|error| unwritable(&error))?;
         Message::builder()
-            .envelope(envelope) // else it is read back from the headers, which know fewer addresses
+            .envelope(envelope) // lettre's default parses the headers, which fails for some valid addresses
             .message_id(Some(format!("<{}@{domain}>", delivery.id)))
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
-            .subject(letter.subject.clone())
-            .multipart(MultiPart::alternative_plain_html(letter.text(), letter.html()))
+            .subject(content.subject.clone())
+            .multipart(MultiPart::alternative_plain_html(content.text(), content.html()))
             .map_err(|error| unwritable(&error))
     }
 
@@ -88,7 +88,8 @@ impl Mailer {
     }
 }
 
-/// An operator's own address with its domain in punycode; one that only this machine's server knows stays as it is.
+/// Returns an operator's address with its domain in punycode. An address that is valid only on the local mail server is
+/// not changed.
 fn in_ascii(address: &Address) -> Address {
     let email: Result<EmailAddress, _> = AsRef::<str>::as_ref(address).parse();
     email.map_or_else(|_| address.clone(), Into::into)

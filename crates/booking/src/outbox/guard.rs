@@ -1,5 +1,5 @@
-//! Which addresses a webhook may go to: a URL of a setting, or a name that somebody else controls, must not reach
-//! into our own network. The resolver gives the connection only addresses that were checked, and the very same ones.
+//! Checks the addresses of webhooks: the URL of a setting, or a name under foreign control, must not lead into our own
+//! network. The resolver passes exactly the checked addresses to the connection.
 
 use std::{
     error::Error,
@@ -10,18 +10,20 @@ use std::{
 use domain::is_global;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Resolves names, and refuses one of whose addresses any is not global.
+/// Resolves names, and refuses a name if any of its addresses is not global.
 pub struct Guard {
     pub allow_private: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{0} leads to {1}, which is not an address of the public internet")]
+#[error("{0} resolves to {1}, which is not an address of the public internet")]
 struct Private(String, IpAddr);
 
 impl Guard {
+    /// Checks a URL whose host is an IP address, because such a host is never resolved.
+    ///
     /// # Errors
-    /// When the URL's host is an address, and a private one: no resolver is asked for it.
+    /// When the address is private.
     pub fn check(&self, url: &url::Url) -> Result<(), String> {
         let address = match url.host() {
             Some(url::Host::Ipv4(address)) => IpAddr::from(address),
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_private_address_of_a_name_is_enough_to_refuse_it() {
+    fn name_is_refused_when_one_address_is_private() {
         let found = || vec![([8, 8, 8, 8], 0).into(), ([10, 0, 0, 1], 0).into()];
         assert!(Guard { allow_private: false }.checked("name", found()).is_err());
         assert_eq!(Guard { allow_private: true }.checked("name", found()).unwrap().count(), 2);
@@ -68,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_in_the_url_is_checked_however_it_is_written() {
+    fn addresses_in_urls_are_checked_in_all_notations() {
         let refuses = |url: &str| Guard { allow_private: false }.check(&url.parse().unwrap()).is_err();
         for url in ["http://127.1/", "http://2130706433/", "http://0x7f.1/", "http://[::ffff:10.0.0.1]/"] {
             assert!(refuses(url), "{url}");

@@ -1,4 +1,4 @@
-//! What a mail server's answer means: for this mail, for this recipient, or for the server as a whole (decision 0016).
+//! Interprets a mail server's answer: it concerns this mail, this recipient, or the server as a whole (decision 0016).
 
 use std::error::Error;
 
@@ -6,12 +6,12 @@ use lettre::transport::smtp;
 
 use super::worker::Sent;
 
-/// How far a mail came.
+/// The stage that a mail reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Connecting, TLS, the greeting and the sign-in.
+    /// Connecting, TLS, the greeting and the authentication.
     Connect,
-    /// `MAIL FROM`: the server knows nothing but the sender.
+    /// `MAIL FROM`: the server knows only the sender.
     Sender,
     Recipient,
     Content,
@@ -19,12 +19,12 @@ pub enum Stage {
 
 #[derive(Debug)]
 pub enum Trouble {
-    /// An answer that is an error, a broken connection, or no SMTP at all.
+    /// An error answer, a broken connection, or an answer that is not SMTP.
     Smtp(smtp::Error),
     Timeout,
     /// The server lacks this extension, and the address of the recipient needs it.
     Recipient(&'static str),
-    /// The same of `MAIL_FROM`.
+    /// The server lacks this extension, and the address in `MAIL_FROM` needs it.
     Sender(&'static str),
 }
 
@@ -35,7 +35,7 @@ impl From<smtp::Error> for Trouble {
 }
 
 impl Trouble {
-    /// Whether the server, after this, listens to the next command over the same connection.
+    /// Whether the connection can be used for the next command.
     pub fn is_answer(&self) -> bool {
         match self {
             Self::Smtp(error) => error.status().is_some_and(|code| u16::from(code) != CLOSING),
@@ -53,9 +53,9 @@ pub struct Failure {
 
 /// "Service not available, closing transmission channel" (RFC 5321 §4.2.3); an answer to any command.
 const CLOSING: u16 = 421;
-/// The server wants a sign-in, or another one (RFC 4954 §6).
+/// The server requires authentication, or another mechanism (RFC 4954 §6).
 const SIGN_IN: [u16; 4] = [530, 534, 535, 538];
-/// Of the answers without an enhanced status, those that are about a mailbox (RFC 5321 §4.2.2).
+/// The codes that concern a mailbox, in answers without an enhanced status (RFC 5321 §4.2.2).
 const MAILBOX: [u16; 3] = [550, 551, 553];
 
 impl From<Failure> for Sent {
@@ -76,7 +76,7 @@ impl From<Failure> for Sent {
     }
 }
 
-/// A server that stops answering or closes the connection. Once it knows the recipient, the recipient may be the cause.
+/// The server stopped answering or closed the connection. After it knows the recipient, the recipient may be the cause.
 fn unanswered(stage: Stage, why: String) -> Sent {
     match stage {
         Stage::Connect | Stage::Sender => Sent::Unreachable(why),
@@ -93,14 +93,14 @@ fn answered(stage: Stage, code: u16, words: &str, why: String) -> Sent {
     }
 }
 
-/// What the server said behind the code.
+/// Returns the server's text after the code.
 fn words(error: &smtp::Error) -> String {
     error.source().map(ToString::to_string).unwrap_or_default()
 }
 
-/// Whether an answer means that this address will never take a mail: by its enhanced status (RFC 3463: 5.1 but for the
-/// sender's address, 5.2 and 5.4), or without one by its code. Every other answer may be about the sending
-/// server ("554 5.7.1 Relay access denied"), and would set aside the mail of all recipients.
+/// Whether an answer means that this address will never accept a mail. The enhanced status decides (RFC 3463: 5.1
+/// except for the sender's address, 5.2 and 5.4); without one, the code decides. Other answers may concern the sending
+/// server ("554 5.7.1 Relay access denied"). If they were final, the mails to all recipients would be given up.
 fn is_about_recipient(code: u16, words: &str) -> bool {
     let is_permanent = (500..600).contains(&code);
     match words.split_whitespace().find_map(enhanced_status) {
@@ -111,7 +111,7 @@ fn is_about_recipient(code: u16, words: &str) -> bool {
     }
 }
 
-/// RFC 3463 §2. Some servers write it as `#5.1.1` or with a colon behind it.
+/// Parses an enhanced status (RFC 3463 §2). Some servers write it as `#5.1.1`, or with a colon after it.
 fn enhanced_status(word: &str) -> Option<[u16; 3]> {
     let word = word.trim_matches(|character: char| !character.is_ascii_digit());
     let mut parts = word.split('.').map(|part| part.parse::<u16>().ok().filter(|_| part.len() <= 3));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn other_answers_to_a_mail_are_tried_again() {
+    fn other_answers_to_a_mail_are_retried() {
         for (code, words) in [
             (554, "5.7.1 Relay access denied"),
             (553, "5.7.1 Sender address rejected: not owned by user"),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_before_a_mail_are_about_the_server() {
+    fn answers_before_a_mail_concern_the_server() {
         for (code, words) in [
             (550, "5.1.1 go away"),
             (554, "no SMTP service here"),
@@ -202,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_about_the_server_and_maybe_the_recipient() {
-        let silent = |stage| Sent::from(Failure { stage, trouble: Trouble::Timeout });
+    fn timeouts_concern_the_server_and_maybe_the_recipient() {
+        let timed_out = |stage| Sent::from(Failure { stage, trouble: Trouble::Timeout });
         for stage in [Stage::Connect, Stage::Sender] {
-            assert!(matches!(silent(stage), Sent::Unreachable(_)), "{stage:?}");
+            assert!(matches!(timed_out(stage), Sent::Unreachable(_)), "{stage:?}");
         }
         for stage in [Stage::Recipient, Stage::Content] {
-            assert!(matches!(silent(stage), Sent::Unanswered(_)), "{stage:?}");
+            assert!(matches!(timed_out(stage), Sent::Unanswered(_)), "{stage:?}");
         }
     }
 

@@ -1,7 +1,7 @@
-//! One mail server: how it is reached, and connections to it that are used again.
+//! The client of a mail server, with a pool of idle connections.
 //!
-//! lettre speaks SMTP and TLS. Its own transport does not say at which stage a mail failed, and that decides what a
-//! failure means: "550" as greeting is about us, "550" as answer to a recipient is about the recipient.
+//! lettre implements SMTP and TLS. Its own transport does not return the stage at which a mail failed, which decides
+//! what a failure means: "550" as greeting concerns this client, "550" as answer to a recipient concerns the recipient.
 
 use std::{
     sync::Arc,
@@ -24,16 +24,16 @@ use url::Url;
 
 use super::reply::{Failure, Stage, Trouble};
 
-/// A whole mail, connecting included; less than a worker waits for a delivery.
+/// The timeout of a mail, including the connection; shorter than the worker's timeout of a delivery.
 const SEND_TIMEOUT: Duration = Duration::from_secs(9);
-/// The first answer over a connection that was used before; the server, or something on the way, may have closed it.
+/// The timeout of the first answer over an idle connection, which the server or a proxy may have closed.
 const REUSE_TIMEOUT: Duration = Duration::from_secs(2);
 const RESET_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a connection is kept without use. Servers close theirs after minutes.
+/// How long an idle connection is kept. Servers close idle connections after minutes.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-const MOST_IDLE: usize = 16;
+const MAX_IDLE: usize = 16;
 
-/// What goes to the server.
+/// A mail with its sender and recipient.
 pub struct Envelope {
     pub from: Address,
     pub to: Address,
@@ -49,21 +49,21 @@ pub struct MailServer {
     idle: Idle,
 }
 
-/// Connections that wait for the next mail, newest last.
+/// The idle connections, newest last.
 type Idle = Arc<Mutex<Vec<(Instant, AsyncSmtpConnection)>>>;
 
 impl MailServer {
-    /// Reads a URL of the setting `SMTP_URL`; its path, if it has one, is the name for EHLO.
+    /// Parses the URL of the setting `SMTP_URL`. Its path, if any, is the name for EHLO.
     ///
     /// # Errors
-    /// What is wrong with it, without repeating any of it.
+    /// What is wrong with the URL, without repeating any part of it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const FORM: &str =
             "must be smtp://… or smtps://…, with tls=required or opportunistic at most, and a host";
         let url = Url::parse(text).map_err(|_| FORM)?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(FORM)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let parameters = || TlsParameters::new(host.clone()).map_err(|_| "has a host that TLS cannot check");
+        let parameters = || TlsParameters::new(host.clone()).map_err(|_| "has a host that TLS cannot verify");
         let tls = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
         let (port, tls) = match (url.scheme(), tls.as_deref()) {
             ("smtp", None) => (25, Tls::None),
@@ -98,19 +98,19 @@ impl MailServer {
 
     async fn attempt(&self, envelope: &Envelope, stage: &mut Stage) -> Result<(), Trouble> {
         while let Some(connection) = self.reusable() {
-            match self.over(connection, REUSE_TIMEOUT, envelope, stage).await {
-                // Closed while idle; the other idle connections may be too. Nothing of the mail was sent, so this is no
-                // repeat.
+            match self.send_over(connection, REUSE_TIMEOUT, envelope, stage).await {
+                // The connection was closed while idle; other idle connections may be closed too. Nothing of the mail
+                // was sent, so sending it again is no repeat.
                 Err(trouble) if *stage == Stage::Sender && !trouble.is_answer() => self.idle.lock().clear(),
                 sent => return sent,
             }
         }
         *stage = Stage::Connect;
         let connection = self.connect().await?;
-        self.over(connection, SEND_TIMEOUT, envelope, stage).await
+        self.send_over(connection, SEND_TIMEOUT, envelope, stage).await
     }
 
-    async fn over(
+    async fn send_over(
         &self,
         mut connection: AsyncSmtpConnection,
         first_answer: Duration,
@@ -123,25 +123,25 @@ impl MailServer {
             Err(trouble) => Err(trouble),
         };
         match &sent {
-            Ok(()) => park(&self.idle, connection),
+            Ok(()) => keep_idle(&self.idle, connection),
             Err(trouble) if trouble.is_answer() => {
                 let idle = Arc::clone(&self.idle);
                 tokio::spawn(async move {
                     if let Ok(Ok(_)) = timeout(RESET_TIMEOUT, connection.command(Rset)).await {
-                        park(&idle, connection);
+                        keep_idle(&idle, connection);
                     }
                 });
             }
-            Err(_) => {} // the next answer would not be about this mail
+            Err(_) => {} // not reused: the next answer on it could belong to this mail
         }
         sent
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, Trouble> {
         let wrapper = if let Tls::Wrapper(parameters) = &self.tls { Some(parameters.clone()) } else { None };
-        let place = (self.host.as_str(), self.port);
+        let address = (self.host.as_str(), self.port);
         let mut connection =
-            AsyncSmtpConnection::connect_tokio1(place, Some(SEND_TIMEOUT), &self.hello, wrapper, None)
+            AsyncSmtpConnection::connect_tokio1(address, Some(SEND_TIMEOUT), &self.hello, wrapper, None)
                 .await?;
         match &self.tls {
             Tls::Required(parameters) => connection.starttls(parameters.clone(), &self.hello).await?,
@@ -163,7 +163,7 @@ impl MailServer {
     }
 }
 
-/// What the sender's command needs for this mail; an extension that the server lacks is trouble.
+/// Returns the parameters of `MAIL FROM` for this mail. Fails if the server lacks a needed extension.
 fn parameters(connection: &AsyncSmtpConnection, envelope: &Envelope) -> Result<Vec<MailParameter>, Trouble> {
     let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
     let offered = |extension, name| {
@@ -204,10 +204,10 @@ async fn deliver(
     Ok(())
 }
 
-/// Keeps a connection for the next mail, and closes it with QUIT when it stays unused.
-fn park(idle: &Idle, connection: AsyncSmtpConnection) {
+/// Keeps a connection for the next mail, and closes it with QUIT if it stays unused.
+fn keep_idle(idle: &Idle, connection: AsyncSmtpConnection) {
     let mut connections = idle.lock();
-    if connections.len() >= MOST_IDLE {
+    if connections.len() >= MAX_IDLE {
         return;
     }
     connections.push((Instant::now(), connection));
@@ -218,7 +218,7 @@ fn park(idle: &Idle, connection: AsyncSmtpConnection) {
         let unused: Vec<_> =
             idle.lock().extract_if(.., |(since, _)| since.elapsed() >= IDLE_TIMEOUT).collect();
         for (_, mut connection) in unused {
-            let _ = timeout(RESET_TIMEOUT, connection.quit()).await; // it is closed either way
+            let _ = timeout(RESET_TIMEOUT, connection.quit()).await; // closed also if QUIT fails
         }
     });
 }

@@ -1,7 +1,7 @@
-//! Webhooks to the product's own back end, signed as standard-webhooks says (docs/notifications.md).
+//! Webhooks to the product's own back end, signed by the standard-webhooks specification (docs/notifications.md).
 //!
-//! An answer 2xx within 5 s is success and nothing else is; redirects are not followed, proxies of the environment not
-//! used, and the address is one that [`super::guard`] has checked.
+//! Only an answer 2xx within 5 s is a success. Redirects are not followed, and proxies of the environment are not used.
+//! [`super::guard`] checks the address.
 
 use std::{error::Error, fmt::Write, sync::Arc, time::Duration};
 
@@ -15,18 +15,18 @@ use sha2::Sha256;
 use time::format_description::well_known::Rfc3339;
 use url::Url;
 
-use super::{guard::Guard, notice::stale, worker::Sent};
+use super::{guard::Guard, template_data::stale, worker::Sent};
 use crate::{config::Webhook, store::Claimed};
 
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of an answer is read, so that its connection can be used again.
-const ANSWER: usize = 64 * 1024;
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The bytes of a response that are read, so that its connection can be reused.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 pub struct Hook {
     client: Client,
     url: Url,
     guard: Guard,
-    /// All sign: the receiver may know any one of them.
+    /// Each key signs, because the receiver may have any of them.
     keys: Vec<Hmac<Sha256>>,
     clock: Clock,
 }
@@ -37,7 +37,7 @@ impl Hook {
             |error: &dyn std::fmt::Display| StartError::Setting(format!("NOTIFY_WEBHOOK_URL: {error}"));
         let allow_private = settings.allow_private;
         let client = Client::builder()
-            .timeout(TIMEOUT)
+            .timeout(RESPONSE_TIMEOUT)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .dns_resolver(Arc::new(Guard { allow_private }))
@@ -77,7 +77,7 @@ impl Hook {
             .header("webhook-timestamp", timestamp)
             .body(body);
         match request.send().await {
-            Ok(answer) => judge(answer).await,
+            Ok(response) => classified(response).await,
             Err(error) => Sent::Unreachable(root_cause(&error)),
         }
     }
@@ -88,7 +88,7 @@ impl Hook {
             let mac = key.clone().chain_update(format!("{id}.{timestamp}.{body}"));
             let signature = STANDARD.encode(mac.finalize().into_bytes());
             let space = if signatures.is_empty() { "" } else { " " };
-            let _ = write!(signatures, "{space}v1,{signature}"); // a String takes everything
+            let _ = write!(signatures, "{space}v1,{signature}"); // writing to a String never fails
         }
         signatures
     }
@@ -96,10 +96,10 @@ impl Hook {
 
 fn body(delivery: &Claimed) -> Result<String, String> {
     let Ok(Value::Object(mut data)) = serde_json::from_str(&delivery.payload) else {
-        return Err("its payload is no JSON object".to_owned());
+        return Err("the payload is not a JSON object".to_owned());
     };
-    if let Some(concerned) = data.remove("userId") {
-        data.insert("guestId".to_owned(), concerned); // `userId` is who is notified
+    if let Some(guest) = data.remove("userId") {
+        data.insert("guestId".to_owned(), guest); // in webhooks, `userId` is the notified user
     }
     data.insert("notificationId".to_owned(), delivery.notification_id.to_string().into());
     data.insert("userId".to_owned(), delivery.user_id.clone().into());
@@ -107,13 +107,13 @@ fn body(delivery: &Claimed) -> Result<String, String> {
     Ok(json!({"type": delivery.kind, "timestamp": timestamp, "data": data}).to_string())
 }
 
-async fn judge(mut answer: Response) -> Sent {
-    let status = answer.status();
-    let mut seen = 0;
-    while seen < ANSWER {
-        match answer.chunk().await {
-            Ok(Some(chunk)) => seen += chunk.len(),
-            Ok(None) | Err(_) => break, // the status was all that counts
+async fn classified(mut response: Response) -> Sent {
+    let status = response.status();
+    let mut bytes = 0;
+    while bytes < MAX_RESPONSE_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => bytes += chunk.len(),
+            Ok(None) | Err(_) => break, // only the status counts
         }
     }
     if status.is_success() {
@@ -125,10 +125,10 @@ async fn judge(mut answer: Response) -> Sent {
     }
 }
 
-/// The innermost cause says why; the URL may carry a secret and is left out.
+/// Returns the text of the innermost cause, without the URL, which may contain a secret.
 fn root_cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
-        return format!("no answer within {} s", TIMEOUT.as_secs());
+        return format!("no answer within {} s", RESPONSE_TIMEOUT.as_secs());
     }
     let mut cause: &dyn Error = error;
     while let Some(inner) = cause.source() {

@@ -1,4 +1,4 @@
-//! The worker of one channel: claims a batch, sends it, tells what became of each.
+//! The worker of one channel: claims a batch, sends it, and stores the outcome of each delivery.
 
 use std::time::{Duration, Instant};
 
@@ -10,38 +10,38 @@ use tokio_util::sync::CancellationToken;
 use super::{circuit::Circuit, email::Mailer, webhook::Hook};
 use crate::store::{self, Claimed, Outcome};
 
-/// Deliveries that are claimed at once, and how many of them are sent at the same time. Even when each takes as long
-/// as it may, the batch ends before its lease does.
+/// Deliveries that are claimed at once. Even if each send times out, the batch ends before its lease.
 const BATCH: i64 = 64;
-const PARALLEL: usize = 16;
-const LONGEST_SEND: Duration = Duration::from_secs(10);
-/// No batch is begun after it: a process that stops waits for the pass.
-const LONGEST_PASS: Duration = Duration::from_secs(5);
+/// Deliveries that are sent at the same time.
+const MAX_CONCURRENT: usize = 16;
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// A pass starts no further batch after this time, because a process that stops waits for its passes.
+const PASS_LIMIT: Duration = Duration::from_secs(5);
 
-const FIRST_WAIT: f64 = 5.0;
-const LONGEST_WAIT: f64 = 3600.0;
+const FIRST_BACKOFF_SECONDS: f64 = 5.0;
+const MAX_BACKOFF_SECONDS: f64 = 3600.0;
 
-/// What became of one attempt to send.
+/// The result of one attempt to send.
 #[derive(Debug, PartialEq)]
 pub enum Sent {
     Delivered,
-    /// Not true any more, or no recipient.
+    /// It is out of date, or has no recipient.
     Dropped(String),
-    /// The person's address is not known; it may become known until then.
+    /// The user's address is not known; the delivery waits for it until then.
     Addressless(OffsetDateTime, String),
-    /// No attempt will ever succeed, and the receiver was not asked.
+    /// No attempt can succeed; the receiver was not called.
     Hopeless(String),
-    /// The receiver answered that it will never take it for this recipient.
+    /// The receiver refused this recipient permanently.
     Rejected(String),
-    /// The receiver answered that it does not take this one; it may later.
+    /// The receiver refused this delivery; a later attempt may succeed.
     Refused(String),
     /// The receiver as a whole does not work.
     Unreachable(String),
-    /// The same, and this recipient may be the reason.
+    /// The receiver did not answer; this recipient may be the cause.
     Unanswered(String),
 }
 
-/// Where deliveries of a channel go.
+/// The receiver of a channel's deliveries.
 pub enum Receiver {
     Email(Box<Mailer>),
     Webhook(Box<Hook>),
@@ -64,7 +64,7 @@ pub struct Worker {
     receiver: Receiver,
     circuit: Circuit,
     pool: PgPool,
-    /// From then on nothing is begun: a process that stops waits for no more than one attempt each.
+    /// After it is cancelled no attempt starts: a process that stops waits only for the running attempts.
     stopping: CancellationToken,
 }
 
@@ -91,48 +91,50 @@ impl Worker {
         }
     }
 
+    /// Whether the receiver answers, by the last attempts; does not call it.
+    ///
     /// # Errors
-    /// When the last attempts all failed: nobody is asked for it.
+    /// When the last attempts all failed.
     pub fn reachable(&self) -> Result<(), &'static str> {
-        if self.circuit.is_closed() { Ok(()) } else { Err("it did not answer the last attempts") }
+        if self.circuit.is_closed() { Ok(()) } else { Err("the last attempts failed") }
     }
 
-    /// Until nothing is due, the receiver does not answer, it takes long, or the process stops. Returns how many
-    /// deliveries were tried.
+    /// Sends until nothing is due, the receiver does not answer, the pass reaches its time limit, or the process stops.
+    /// Returns how many deliveries were tried.
     pub async fn pass(&self) -> Result<usize, sqlx::Error> {
         let (mut tried, started) = (0, Instant::now());
-        while started.elapsed() < LONGEST_PASS && !self.stopping.is_cancelled() {
-            let places = self.circuit.places(BATCH, Instant::now());
-            if places == 0 {
+        while started.elapsed() < PASS_LIMIT && !self.stopping.is_cancelled() {
+            let permits = self.circuit.permits(BATCH, Instant::now());
+            if permits == 0 {
                 break;
             }
-            let batch = self.claim(places).await?;
+            let batch = self.claim(permits).await?;
             if batch.is_empty() {
                 break;
             }
             tried += batch.len();
             let sends = futures::stream::iter(batch).map(|delivery| self.deliver(delivery));
-            let concluded: Vec<_> = sends.buffer_unordered(PARALLEL).collect().await;
+            let concluded: Vec<_> = sends.buffer_unordered(MAX_CONCURRENT).collect().await;
             concluded.into_iter().collect::<Result<(), _>>()?;
         }
         Ok(tried)
     }
 
-    /// A single place is for the one attempt that shows whether the receiver works again. A mail server may fail at one
-    /// recipient alone, so another is asked about, if there is one.
-    async fn claim(&self, places: i64) -> Result<Vec<Claimed>, sqlx::Error> {
-        if places == 1
+    /// Claims deliveries. A single permit is for the probe that shows whether the receiver works again. A mail server
+    /// may fail for one recipient only, so the probe goes to another recipient, if there is one.
+    async fn claim(&self, permits: i64) -> Result<Vec<Claimed>, sqlx::Error> {
+        if permits == 1
             && let Receiver::Email(_) = self.receiver
             && let Some(probe) = store::claim_probe(&self.pool, self.channel).await?
         {
             return Ok(vec![probe]);
         }
-        store::claim_deliveries(&self.pool, self.channel, places).await
+        store::claim_deliveries(&self.pool, self.channel, permits).await
     }
 
     async fn deliver(&self, delivery: Claimed) -> Result<(), sqlx::Error> {
         let (outcome, was_refused) = if self.stopping.is_cancelled() || self.circuit.is_open(Instant::now()) {
-            (Outcome::Untried, false) // the batch was claimed before
+            (Outcome::Untried, false) // claimed before the stop, or before the circuit opened
         } else {
             let sent = self.send(&delivery).await;
             self.observe(&sent);
@@ -150,13 +152,13 @@ impl Worker {
                 Receiver::Webhook(hook) => hook.send(delivery).await,
             }
         };
-        let sent = tokio::time::timeout(LONGEST_SEND, sending).await;
+        let sent = tokio::time::timeout(SEND_TIMEOUT, sending).await;
         sent.unwrap_or_else(|_| Sent::Unreachable("no answer in time".to_owned()))
     }
 
     fn observe(&self, sent: &Sent) {
         match sent {
-            // Any answer to a message shows that the receiver works.
+            // An answer to a message shows that the receiver works.
             Sent::Delivered | Sent::Rejected(_) | Sent::Refused(_) => self.circuit.succeeded(),
             Sent::Unreachable(_) | Sent::Unanswered(_) => self.circuit.failed(Instant::now()),
             Sent::Dropped(_) | Sent::Addressless(..) | Sent::Hopeless(_) => {}
@@ -173,14 +175,14 @@ impl Worker {
                 tracing::debug!(delivery.id = %delivery.id, why, "notification dropped");
             }
             Outcome::Waiting(_, why) => {
-                tracing::debug!(delivery.id = %delivery.id, why, "notification waits for an address");
+                tracing::debug!(delivery.id = %delivery.id, why, "notification waited for an address");
             }
             Outcome::Later(_, why) => {
                 tracing::info!(delivery.id = %delivery.id, delivery.attempts = delivery.attempts, why,
-                    channel = self.channel, "a delivery failed; it is tried again");
+                    channel = self.channel, "delivery failed; it will be retried");
             }
             Outcome::Dead(why) => tracing::warn!(delivery.id = %delivery.id, why, channel = self.channel,
-                "a delivery is given up; GET /api/v1/admin/notifications lists it"),
+                "delivery given up; GET /api/v1/admin/notifications lists it"),
         }
     }
 }
@@ -195,15 +197,15 @@ fn outcome(delivery: &Claimed, sent: Sent) -> Outcome {
             Outcome::Dead(why)
         }
         Sent::Refused(why) | Sent::Unreachable(why) | Sent::Unanswered(why) => {
-            Outcome::Later(wait(delivery.attempts), why)
+            Outcome::Later(backoff(delivery.attempts), why)
         }
     }
 }
 
-/// Seconds until the next attempt: doubled each time, and spread, so that what failed together comes back apart.
-fn wait(attempts: i32) -> f64 {
-    let doubled = FIRST_WAIT * 2_f64.powi((attempts - 1).clamp(0, 20));
-    doubled.min(LONGEST_WAIT) * rand::random_range(0.5..1.0)
+/// Returns the seconds until the next attempt. They double each time and have jitter, so that retries spread.
+fn backoff(attempts: i32) -> f64 {
+    let doubled = FIRST_BACKOFF_SECONDS * 2_f64.powi((attempts - 1).clamp(0, 20));
+    doubled.min(MAX_BACKOFF_SECONDS) * rand::random_range(0.5..1.0)
 }
 
 #[cfg(test)]
@@ -211,12 +213,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_and_stay_within_an_hour() {
-        assert!((2.5..5.0).contains(&wait(1)));
-        assert!((20.0..40.0).contains(&wait(4)));
+    fn backoff_grows_up_to_an_hour() {
+        assert!((2.5..5.0).contains(&backoff(1)));
+        assert!((20.0..40.0).contains(&backoff(4)));
         for attempts in [0, 11, 100, i32::MAX] {
-            assert!(wait(attempts) <= LONGEST_WAIT, "{attempts}");
+            assert!(backoff(attempts) <= MAX_BACKOFF_SECONDS, "{attempts}");
         }
-        assert!(wait(100) >= LONGEST_WAIT / 2.0);
+        assert!(backoff(100) >= MAX_BACKOFF_SECONDS / 2.0);
     }
 }

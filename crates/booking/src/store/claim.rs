@@ -1,4 +1,4 @@
-//! Taking deliveries: under a lease that is committed before anything is sent, and only the head of a stream.
+//! Claims deliveries: under a lease that is committed before anything is sent, and only the head of each stream.
 
 use chassis::db::Statement;
 use domain::SessionId;
@@ -6,20 +6,20 @@ use sqlx::PgExecutor;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// How long a claimed delivery belongs to its worker; a batch takes less.
+/// How long a claimed delivery belongs to its worker; longer than a batch takes.
 const LEASE_SECONDS: f64 = 60.0;
-/// How long a delivery is tried.
+/// How long a delivery is retried.
 const RETRY_HOURS: i32 = 72;
 
-/// A delivery that is now its worker's, with what it is about as things are now.
+/// A delivery under a worker's lease, with the current state of its booking.
 #[derive(Clone, Debug)]
 pub struct Claimed {
     pub id: Uuid,
     pub lease_id: Uuid,
     pub attempts: i32,
-    /// It has been tried for as long as anything is.
+    /// Whether the time for retries is over.
     pub is_old: bool,
-    /// It waited for an address: its text is about the booking as it is now.
+    /// Whether it waited for an address: its text then has the current state of the booking.
     pub waited: bool,
     pub now: OffsetDateTime,
     pub notification_id: Uuid,
@@ -27,15 +27,15 @@ pub struct Claimed {
     /// A JSON object.
     pub payload: String,
     pub happened_at: OffsetDateTime,
-    /// None: the admins.
+    /// None: it is for the admins.
     pub user_id: Option<String>,
     pub email: Option<String>,
-    pub booking: Option<About>,
+    pub booking: Option<DeliveryBooking>,
 }
 
-/// The booking that a delivery is about.
+/// The booking of a delivery.
 #[derive(Clone, Debug)]
-pub struct About {
+pub struct DeliveryBooking {
     pub id: SessionId,
     pub title: String,
     pub is_open: bool,
@@ -45,12 +45,12 @@ pub struct About {
     pub link_version: i32,
 }
 
-impl About {
+impl DeliveryBooking {
     pub fn ends_at(&self) -> OffsetDateTime {
         self.scheduled_at + Duration::minutes(self.duration_minutes.into())
     }
 
-    /// It is open, and has not ended by then.
+    /// Whether it is open and has not ended at `then`.
     pub fn is_ahead(&self, then: OffsetDateTime) -> bool {
         self.is_open && then < self.ends_at()
     }
@@ -94,7 +94,7 @@ impl From<ClaimRow> for Claimed {
             user_id: row.user_id,
             email: row.email,
             booking: row.booking_id.and_then(|id| {
-                Some(About {
+                Some(DeliveryBooking {
                     id: SessionId(id),
                     title: row.title?,
                     is_open: row.is_open?,
@@ -108,12 +108,14 @@ impl From<ClaimRow> for Claimed {
     }
 }
 
-/// Takes the deliveries of channel `$1` that are due, held by no worker, each the first of its stream, and as `$chosen`.
+/// Claims the due deliveries of channel `$1` that no worker has leased, that are the first of their stream, and that
+/// match `$chosen`.
 macro_rules! claim {
     ($joined:tt, $chosen:tt, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
             ClaimRow,
             r#"with head as (
+                   -- `skip locked`: another worker is claiming these rows.
                    select d.id from notification_deliveries d "# + $joined + r#"
                    where d.channel = $1
                      and d.delivered_at is null and d.dead_at is null and d.dropped_at is null
@@ -151,7 +153,7 @@ macro_rules! claim {
     };
 }
 
-/// At most `limit`, those that are due for the longest time first.
+/// Claims at most `limit` deliveries, those that are due for the longest time first.
 pub async fn claim_deliveries(
     executor: impl PgExecutor<'_>,
     channel: &str,
@@ -167,7 +169,8 @@ pub async fn claim_deliveries(
         .collect())
 }
 
-/// The mail that shows whether the server works again: the oldest one to a recipient who was not refused within an hour.
+/// Claims the mail that shows whether the server works again: the oldest one whose recipient was not refused within an
+/// hour.
 pub async fn claim_probe(
     executor: impl PgExecutor<'_>,
     channel: &str,

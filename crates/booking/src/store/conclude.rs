@@ -1,4 +1,4 @@
-//! What became of a claimed delivery. A worker that lost its lease marks nothing.
+//! Stores the outcome of a claimed delivery. A worker that lost its lease writes nothing.
 
 use chassis::db::Statement;
 use sqlx::PgExecutor;
@@ -9,15 +9,15 @@ use super::Claimed;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Delivered,
-    /// Not true any more, or no recipient.
+    /// It is out of date, or has no recipient.
     Dropped(String),
-    /// Set aside, where admins see it.
+    /// Given up; listed for admins.
     Dead(String),
-    /// Another attempt after so many seconds.
+    /// Retried after so many seconds.
     Later(f64, String),
-    /// Until the address of the person is known, at most until then.
+    /// Waits until the user's address is known, at most until then.
     Waiting(OffsetDateTime, String),
-    /// It was not tried.
+    /// Not tried.
     Untried,
 }
 
@@ -41,8 +41,8 @@ impl Outcome {
     }
 }
 
-/// `was_refused`: the receiver refused this recipient, or stopped answering. False: the lease went to another worker,
-/// which concludes it.
+/// Stores the outcome of a delivery. `was_refused`: the receiver refused this recipient, or stopped answering. Returns
+/// false if another worker has the lease now; that worker stores the outcome.
 pub async fn conclude_delivery(
     executor: impl PgExecutor<'_>,
     delivery: &Claimed,
@@ -59,7 +59,7 @@ pub async fn conclude_delivery(
     }
 }
 
-/// As `claim_probe` compares it.
+/// Returns the recipient as `claim_probe` compares it.
 fn recipient(delivery: &Claimed) -> &str {
     match (&delivery.user_id, &delivery.email) {
         (Some(_), Some(email)) => email,
@@ -96,8 +96,8 @@ async fn mark(
     Ok(concluded.execute(executor).statement("UPDATE mark").await?.rows_affected() == 1)
 }
 
-/// Gives a delivery up. The host gets one notification of each mail to the guest that was given up, without the
-/// address. A mail about such a notification is never followed by another one.
+/// Gives a delivery up. For each mail to the guest that was given up, the host gets one notification, without the
+/// address. If the mail of that notification is given up too, no further notification follows.
 async fn give_up(
     executor: impl PgExecutor<'_>,
     delivery: &Claimed,
@@ -113,7 +113,8 @@ async fn give_up(
                    leased_until = null, lease_id = null
                where id = $1 and lease_id = $2
                returning notification_id, channel),
-           reported as (
+           -- Notifies the host that a mail to the guest was given up.
+           notified as (
                insert into notifications (user_id, kind, session_id, payload, dedupe_key)
                select s.host_id, 'mail_undeliverable', s.id,
                       jsonb_build_object('bookingId', s.id, 'title', s.title, 'userId', n.user_id, 'kind', n.kind),
@@ -138,6 +139,7 @@ async fn wait(
     until: OffsetDateTime,
     why: &str,
 ) -> Result<bool, sqlx::Error> {
+    // The function takes an advisory lock: an address that is stored at the same time is not missed.
     sqlx::query_scalar!(
         r#"select await_address($1, $2, $3, $4, $5) as "awaited!""#,
         delivery.id,

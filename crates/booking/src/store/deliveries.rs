@@ -1,6 +1,6 @@
-//! Deliveries: one for each notification and channel, made here, listed, counted and deleted by age.
+//! Deliveries: one for each notification and channel. They are inserted, listed, counted and deleted by age here.
 //!
-//! Pending deliveries are in partial indexes; delivered ones cost nothing.
+//! Partial indexes contain only pending deliveries, so delivered ones cost nothing.
 
 use chassis::db::Statement;
 use domain::{DeliveryChannel, DeliveryState, SessionId};
@@ -10,37 +10,41 @@ use uuid::Uuid;
 
 use chassis::page::Cursor;
 
-/// Mails within an hour to an address that no user signed in with or that the identity provider has not verified, and
-/// to all such addresses because of one person. The limits keep this server from being an open relay.
-const MAILS_TO_STRANGER: i64 = 5;
-const MAILS_OF_INVITER: i64 = 20;
+/// The most mails within an hour to an address with which no user signed in, or which is not verified. The limits keep
+/// this server from being an open relay.
+const MAX_MAILS_TO_STRANGER: i64 = 5;
+/// The most mails within an hour to all such addresses because of one inviter.
+const MAX_MAILS_OF_INVITER: i64 = 20;
 
-/// Makes a delivery for each of `channels` of at most `limit` notifications, oldest first: how many it were. None:
-/// another replica is at it, and only one may be, or a later notification of a booking could get the lower number.
+/// Inserts the deliveries of at most `limit` notifications, oldest first, one for each of `channels`. Returns how many
+/// notifications were expanded. None: another replica is expanding.
 pub async fn expand_notifications(
     transaction: &mut PgConnection,
     channels: &[String],
     limit: i64,
 ) -> Result<Option<i64>, sqlx::Error> {
-    let is_alone = sqlx::query_scalar!(
+    // An advisory lock, without waiting: with two writers, a later notification could get a lower number.
+    let is_locked = sqlx::query_scalar!(
         r#"select pg_try_advisory_xact_lock(hashtextextended('expand notifications', 7)) as "alone!""#
     );
-    if !is_alone.fetch_one(&mut *transaction).statement("UPDATE expand_notifications").await? {
+    if !is_locked.fetch_one(&mut *transaction).statement("UPDATE expand_notifications").await? {
         return Ok(None);
     }
     let expanded = sqlx::query_scalar!(
-        r#"with fresh as (
+        r#"with oldest as (
                select id from notifications where unexpanded_since is not null order by unexpanded_since, id
                limit $2),
            expanded as (
                update notifications set expanded_at = app_now()
-               where id = any(array(select id from fresh)) and expanded_at is null
+               where id = any(array(select id from oldest)) and expanded_at is null
                returning id, kind, session_id, user_id, created_at, payload),
+           -- One row for each channel. `stranger` is the address of a mail if it is not verified.
            addressed as (
                select e.*, channel, stranger, inviter
                from expanded e cross join unnest($1::text[]) channel
                left join lateral unproved_address(e.user_id, e.session_id) unproved on channel = 'email'),
-           counted as (
+           -- Whether the limits are reached, counting this batch and the last hour.
+           limited as (
                select a.*,
                       case when stranger is not null then
                           row_number() over (partition by stranger order by created_at, id)
@@ -53,7 +57,7 @@ pub async fn expand_notifications(
                              where d.inviter = a.inviter and d.dropped_at is null
                                and d.created_at > app_now() - interval '1 hour') > $4 end as inviter_full
                from addressed a),
-           made as (
+           inserted as (
                insert into notification_deliveries
                    (notification_id, channel, stream_key, stranger, inviter, dropped_at, last_error)
                select id, channel,
@@ -62,21 +66,21 @@ pub async fn expand_notifications(
                               else coalesce(session_id::text, user_id, 'admins') end,
                       stranger, inviter,
                       case when address_full or inviter_full then app_now() end,
-                      case when address_full then 'too many mails to an address that nobody signed in with'
+                      case when address_full then 'too many mails to an unverified address'
                            when inviter_full then 'too many mails to strangers for one person' end
-               from counted
+               from limited
                order by created_at, id)
            select count(*) as "expanded!" from expanded"#,
         channels,
         limit,
-        MAILS_TO_STRANGER,
-        MAILS_OF_INVITER,
+        MAX_MAILS_TO_STRANGER,
+        MAX_MAILS_OF_INVITER,
     );
     expanded.fetch_one(transaction).statement("UPDATE expand_notifications").await.map(Some)
 }
 
-/// Deletes at most `limit` deliveries that were made or dropped more than `keep` seconds ago: how many. What was given
-/// up stays until somebody decides about it.
+/// Deletes at most `limit` deliveries that were delivered or dropped more than `keep` seconds ago. Returns how many.
+/// Deliveries that were given up stay, because an admin decides about them.
 pub async fn delete_deliveries(
     executor: impl PgExecutor<'_>,
     keep: f64,
@@ -93,7 +97,7 @@ pub async fn delete_deliveries(
     Ok(deleted.execute(executor).statement("DELETE delete_deliveries").await?.rows_affected())
 }
 
-/// What is to be sent on a channel, what waits for an address, and what was given up.
+/// The deliveries of a channel that are pending, wait for an address, or were given up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backlog {
     pub channel: String,
@@ -130,7 +134,7 @@ pub async fn find_backlog(
     .await
 }
 
-/// A delivery as admins see it.
+/// A delivery as listed for admins.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub id: Uuid,
@@ -146,7 +150,7 @@ pub struct Delivery {
     pub dead_at: Option<OffsetDateTime>,
 }
 
-/// Newest first.
+/// Lists the deliveries in a state, newest first.
 pub async fn list_deliveries(
     executor: impl PgExecutor<'_>,
     state: DeliveryState,

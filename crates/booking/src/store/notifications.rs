@@ -1,4 +1,4 @@
-//! What people were told; the rows of a booking's own changes are written with the change.
+//! Notifications of users. Those about a change of a booking are inserted by the statement of the change.
 
 use chassis::db::Statement;
 use chassis::status::Reason;
@@ -18,7 +18,7 @@ pub struct Notification {
     pub read_at: Option<OffsetDateTime>,
 }
 
-/// Tells the admins, once per booking, that its room could not be made at once.
+/// Notifies the admins, once for each booking, that its room could not be created immediately.
 pub async fn insert_room_failed(
     executor: impl PgExecutor<'_>,
     session_id: SessionId,
@@ -38,7 +38,7 @@ pub async fn insert_room_failed(
     Ok(())
 }
 
-/// Newest first.
+/// Lists a user's notifications, newest first.
 pub async fn list_notifications(
     executor: impl PgExecutor<'_>,
     user_id: &str,
@@ -63,7 +63,7 @@ pub async fn list_notifications(
     .await
 }
 
-/// None: the person has no such notification. The first reading counts.
+/// Marks a notification as read; the first time of reading is kept. None: the user has no such notification.
 pub async fn mark_notification_read(
     executor: impl PgExecutor<'_>,
     id: Uuid,

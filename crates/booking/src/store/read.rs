@@ -1,4 +1,4 @@
-//! Reading bookings, with the names of their people and the room as it stands.
+//! Reads bookings, with the names of both parties and the current state of the room.
 
 use chassis::db::Statement;
 use chassis::page::Cursor;
@@ -50,26 +50,26 @@ impl Booking {
         }
     }
 
-    /// The name and picture of a person whom the statement that wrote this booking remembered: it read what was
-    /// known before.
-    pub fn set_person(&mut self, person: &Caller) {
-        let (name, avatar) = match self.role_of(&person.user_id) {
+    /// Sets the name and picture that the statement which wrote this booking also stored. The statement itself returned
+    /// the previous ones.
+    pub fn set_profile(&mut self, user: &Caller) {
+        let (name, avatar) = match self.role_of(&user.user_id) {
             Some(Role::Host) => (&mut self.host_name, &mut self.host_avatar),
             Some(Role::Guest) => (&mut self.guest_name, &mut self.guest_avatar),
             None => return,
         };
-        for (known, new) in [(name, &person.name), (avatar, &person.avatar_url)] {
+        for (known, new) in [(name, &user.name), (avatar, &user.avatar_url)] {
             if !new.is_empty() {
                 known.clone_from(new);
             }
         }
     }
 
-    /// Its room, as room-lifecycle answered after this was read.
+    /// Sets the room from the response of room-lifecycle, which is newer than this row.
     pub fn set_room(&mut self, room: Option<Room>) {
         let Some(room) = room else { return };
         let Ok(status) = room.status.try_into().inspect_err(|error| {
-            tracing::error!(%error, session.id = %self.id, "room answered with an unknown status");
+            tracing::error!(%error, session.id = %self.id, "room-lifecycle answered with an unknown status");
         }) else {
             return;
         };
@@ -78,13 +78,13 @@ impl Booking {
         self.room_sid = room.room_sid;
     }
 
-    /// Its window has closed, and the pass has not said so yet.
+    /// Whether the window has closed and the pass has not closed the booking yet.
     pub fn is_overdue(&self) -> bool {
         self.status.is_open() && self.now >= self.closes_at
     }
 }
 
-/// `[$with]` select bookings `from $sessions s` … `$rest`: the one list of a booking's columns.
+/// `[$with] select … from $sessions s … $rest`: the only list of a booking's columns.
 macro_rules! bookings {
     ([$($with:tt)*] $sessions:literal, $rest:tt, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
@@ -116,7 +116,7 @@ macro_rules! bookings {
 }
 pub(super) use bookings;
 
-/// The database's clock.
+/// Returns the database's clock.
 pub async fn find_now(executor: impl PgExecutor<'_>) -> Result<OffsetDateTime, sqlx::Error> {
     sqlx::query_scalar!(r#"select app_now() as "now!""#)
         .fetch_one(executor)
@@ -145,7 +145,7 @@ pub async fn find_booking_by_key(
         .await
 }
 
-/// Whether this person was put out of the booking's meeting: room-lifecycle writes it, and it holds for good.
+/// Whether this user was kicked from the booking's meeting. room-lifecycle writes kicks; they are permanent.
 pub async fn is_kicked(
     executor: impl PgExecutor<'_>,
     id: SessionId,
@@ -162,7 +162,7 @@ pub async fn is_kicked(
     .await
 }
 
-/// Which of a person's bookings a list has.
+/// The filter of a list of a user's bookings.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub role: Option<Role>,
@@ -172,7 +172,8 @@ pub struct Filter {
     pub after: Option<Cursor>,
 }
 
-/// Latest start first. Each role walks its own index for one page; the two pages are then merged.
+/// Lists bookings, latest start first. Each role has its own index and is read for one page; the two pages are then
+/// merged.
 pub async fn list_bookings(
     executor: impl PgExecutor<'_>,
     user_id: &str,

@@ -1,14 +1,16 @@
-//! Reminders come into being when they are due: however many bookings lie ahead, only those whose moment has just
-//! come are looked at, by `sessions_open_by_start`.
+//! Inserts reminders when they are due. The index `sessions_open_by_start` limits the read to bookings whose reminder
+//! is due now, for any number of future bookings.
 
 use chassis::db::Statement;
 use sqlx::PgExecutor;
 
-/// Reminds host and guest of each open booking whose start is `before` (seconds) away, once per start. Not of one that
-/// was made or moved after that moment: its people were told just then. A moment that was missed, while nothing ran,
-/// still counts for an hour, or half of the time that is left. Returns how many reminders were made.
+/// Inserts reminders for host and guest of each open booking whose start is `before` seconds away, once for each start.
+///
+/// A booking that was created or moved after that time gets none, because its parties were notified then. If no process
+/// ran at that time, the reminder is inserted later: at most an hour, and at most half of `before`. Returns how many
+/// reminders were inserted.
 pub async fn insert_reminders(executor: impl PgExecutor<'_>, before: &[f64]) -> Result<u64, sqlx::Error> {
-    let made = sqlx::query!(
+    let inserted = sqlx::query!(
         r#"insert into notifications (user_id, kind, session_id, payload, dedupe_key)
            select person, 'reminder', s.id,
                   jsonb_build_object(
@@ -21,17 +23,18 @@ pub async fn insert_reminders(executor: impl PgExecutor<'_>, before: &[f64]) -> 
              on s.open_start <= app_now() + make_interval(secs => before.secs)
             and s.open_start > app_now() + make_interval(secs => before.secs - least(before.secs / 2, 3600))
            cross join lateral unnest(array[s.host_id, s.guest_id]) person
-           -- `offset 0`: asked per booking. As joins, the planner may read every notification that was ever made.
+           -- `offset 0` runs the subqueries for each booking. As joins, they may read all notifications.
            where not exists (
-                     select from notifications told
-                     where told.session_id = s.id and told.kind in ('booking_created', 'booking_rescheduled')
-                       and told.created_at > s.scheduled_at - make_interval(secs => before.secs) offset 0)
+                     select from notifications recent
+                     where recent.session_id = s.id and recent.kind in ('booking_created', 'booking_rescheduled')
+                       and recent.created_at > s.scheduled_at - make_interval(secs => before.secs) offset 0)
              and not exists (
-                     select from notifications made
-                     where made.dedupe_key = concat_ws(':', 'reminder', s.id, extract(epoch from s.scheduled_at),
+                     select from notifications existing
+                     where existing.dedupe_key = concat_ws(':', 'reminder', s.id, extract(epoch from s.scheduled_at),
                                                        before.secs, person) offset 0)
+           -- Another replica may insert the same reminder at the same time.
            on conflict on constraint notifications_dedupe_key do nothing"#,
         before,
     );
-    Ok(made.execute(executor).statement("INSERT insert_reminders").await?.rows_affected())
+    Ok(inserted.execute(executor).statement("INSERT insert_reminders").await?.rows_affected())
 }

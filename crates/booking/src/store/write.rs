@@ -1,5 +1,5 @@
-//! Writing bookings. A change of a booking, of its people's slots, and what the two are told about it are one
-//! statement; every write of a state names the state it leaves.
+//! Writes bookings. One statement changes a booking, the slots of its parties and inserts their notifications. Each
+//! write of a status has a condition on the previous status.
 
 use chassis::db::Statement;
 use domain::SessionId;
@@ -8,15 +8,15 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 use super::{Booking, read::bookings};
-use crate::request::{MOST_OPEN, MOST_PER_PAIR, NewBooking, STARTS_AGO, STARTS_AHEAD};
+use crate::request::{MAX_OPEN, MAX_PER_PAIR, MAX_START_AGE, MAX_START_AHEAD, NewBooking};
 
-/// `$changed` writes one session and returns its columns and whether to `tell`; host and guest are told as
-/// `$kind`; `$beside` does what else has to happen; the answer is the booking as it is then.
-macro_rules! telling {
-    ($kind:tt, $changed:tt, $beside:tt, $($argument:expr),+ $(,)?) => {
+/// `$changed` writes one session and returns its columns and `notifies`: whether host and guest get a notification of
+/// `$kind`. `$then` are further CTEs. The result is the booking after the change.
+macro_rules! notifying {
+    ($kind:tt, $changed:tt, $then:tt, $($argument:expr),+ $(,)?) => {
         bookings!(
             ["with changed as (" + $changed + "),
-            told as (
+            notified as (
                 insert into notifications (user_id, kind, session_id, payload, dedupe_key)
                 select person, '" + $kind + "', id,
                        jsonb_strip_nulls(jsonb_build_object(
@@ -26,9 +26,9 @@ macro_rules! telling {
                            'meetingUrl', meeting_url, 'cancelReason', cancel_reason)),
                        concat_ws(':', '" + $kind + "', id, sequence, person)
                 from changed cross join lateral unnest(array[host_id, guest_id]) person
-                where tell
+                where notifies
                 on conflict on constraint notifications_dedupe_key do nothing),"
-            + $beside]
+            + $then]
             "changed",
             "",
             $($argument),+
@@ -36,16 +36,17 @@ macro_rules! telling {
     };
 }
 
-/// Waits until nobody else books for these people, and remembers what the caller's token says of him.
+/// Takes the advisory locks of these users, so that no other transaction books for them, and stores the profile from
+/// the caller's bearer token.
 pub async fn lock_people(
     executor: impl PgExecutor<'_>,
-    people: &[String],
+    users: &[String],
     caller: &Caller,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"select lock_people($1)::text as locked,
                   case when $2 <> '' then remember_person($2, $3, $4, $5, $6)::text end as remembered"#,
-        people,
+        users,
         caller.user_id,
         caller.name,
         caller.email,
@@ -58,17 +59,18 @@ pub async fn lock_people(
     .map(drop)
 }
 
-/// The new booking, in a statement and a commit of its own: the people are locked, and the limits and the slot are
-/// checked under the locks (`admit_new_booking`), so that a conflict is no failed statement. The session is written
-/// first, so that the key collides before anything else does. None: the creator's idempotency key exists already, the
-/// start is out of range, a limit is reached, or the slot is taken.
+/// Inserts a booking in one statement with its own commit.
+///
+/// `admit_new_booking` takes the locks of both parties and checks the limits and the slot, so that a conflict is no
+/// failed statement. The session is inserted first, so that a conflict of the key comes before all others. None: the
+/// creator's idempotency key exists already, the start is out of range, a limit is reached, or the slot is taken.
 pub async fn insert_booking(
     executor: impl PgExecutor<'_>,
     id: SessionId,
     new: &NewBooking,
     meeting_url: &str,
 ) -> Result<Option<Booking>, sqlx::Error> {
-    telling!(
+    notifying!(
         "booking_created",
         "insert into sessions (id, host_id, guest_id, created_by, title, description, scheduled_at,
                                duration_minutes, meeting_url, guest_name, guest_email, idempotency_key, request_hash)
@@ -76,8 +78,8 @@ pub async fn insert_booking(
          where $7 between app_now() - make_interval(secs => $20) and app_now() + make_interval(secs => $21)
            and admit_new_booking($4, $17, $18, $19, $22, $2, $3, $12, $7, $8, $14, $15, $16)
          on conflict on constraint sessions_idempotency_key do nothing
-         returning *, true as tell",
-        "placed as (
+         returning *, true as notifies",
+        "slots as (
              insert into session_participants (session_id, user_id, role, slot)
              select id, part.user_id, part.role,
                     tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
@@ -96,13 +98,13 @@ pub async fn insert_booking(
         new.idempotency_key,
         new.idempotency_key.as_ref().map(|_| new.request_hash.as_slice()),
         new.is_limited(),
-        MOST_OPEN,
-        MOST_PER_PAIR,
+        MAX_OPEN,
+        MAX_PER_PAIR,
         new.creator.name,
         new.creator.email,
         new.creator.avatar_url,
-        STARTS_AGO.as_seconds_f64(),
-        STARTS_AHEAD.as_seconds_f64(),
+        MAX_START_AGE.as_seconds_f64(),
+        MAX_START_AHEAD.as_seconds_f64(),
         new.creator.email_verified,
     )
     .fetch_optional(executor)
@@ -132,8 +134,8 @@ pub async fn find_obstacles(
         new.creator.user_id,
         new.host_id,
         new.guest_id,
-        MOST_OPEN,
-        MOST_PER_PAIR,
+        MAX_OPEN,
+        MAX_PER_PAIR,
         new.scheduled_at,
         new.duration_minutes,
     )
@@ -142,18 +144,18 @@ pub async fn find_obstacles(
     .await
 }
 
-/// What a reschedule makes of a booking.
+/// A booking's new values after a reschedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rescheduled {
     pub scheduled_at: OffsetDateTime,
     pub duration_minutes: i32,
     pub title: String,
     pub description: String,
-    /// The time changed, not only the words.
+    /// Whether the time changed, not only the texts.
     pub moved: bool,
 }
 
-/// Whether the slot that a booking is moved to overlaps another booking of its people.
+/// Whether the new slot of a booking overlaps another booking of its parties.
 pub async fn is_slot_taken(
     executor: impl PgExecutor<'_>,
     booking: &Booking,
@@ -172,25 +174,25 @@ pub async fn is_slot_taken(
     .await
 }
 
-/// False: the booking is no longer the one that was read, or the slot is taken ([`is_slot_taken`]). Callers hold the
-/// locks of both people.
+/// Writes a reschedule. False: the booking changed since it was read, or the slot is taken ([`is_slot_taken`]). Callers
+/// hold the locks of both parties.
 pub async fn reschedule_booking(
     executor: impl PgExecutor<'_>,
     read: &Booking,
     new: &Rescheduled,
 ) -> Result<bool, sqlx::Error> {
-    let changed = telling!(
+    let changed = notifying!(
         "booking_rescheduled",
         "update sessions
          set scheduled_at = $4, duration_minutes = $5, title = $6, description = $7,
              sequence = sequence + 1, updated_at = app_now()
          where id = $1 and sequence = $2 and status = $3
            and not ($8::bool and is_slot_taken(host_id, guest_id, $4, $5, $1))
-         returning *, $8::bool as tell",
-        "placed as (
+         returning *, $8::bool as notifies",
+        "slots as (
              update session_participants p
              set slot = tstzrange(scheduled_at, scheduled_at + make_interval(mins => duration_minutes))
-             from changed where p.session_id = changed.id and tell)",
+             from changed where p.session_id = changed.id and notifies)",
         read.id.0,
         read.sequence,
         read.status.as_str(),
@@ -203,14 +205,14 @@ pub async fn reschedule_booking(
     Ok(changed.fetch_optional(executor).statement("UPDATE reschedule_booking").await?.is_some())
 }
 
-/// False: the booking is not open any more, or the `guest` who cancels was kicked.
+/// Cancels a booking. False: the booking is no longer open, or `guest` cancels and was kicked.
 pub async fn cancel_booking(
     executor: impl PgExecutor<'_>,
     id: SessionId,
     guest: Option<&str>,
     reason: &str,
 ) -> Result<bool, sqlx::Error> {
-    let changed = telling!(
+    let changed = notifying!(
         "booking_cancelled",
         "update sessions
          set status = 'cancelled', cancelled_at = app_now(), cancel_reason = nullif($2, ''),
@@ -219,7 +221,7 @@ pub async fn cancel_booking(
            and app_now() < (select closes_at from booking_window(scheduled_at, duration_minutes))
            and not exists (select from livekit_participants p join livekit_rooms r on r.id = p.room_id
                            where r.session_id = $1 and p.user_id = $3 and p.status = 'kicked')
-         returning *, true as tell",
+         returning *, true as notifies",
         "freed as (
              update session_participants p set active = false from changed where p.session_id = changed.id)",
         id.0,
@@ -229,7 +231,7 @@ pub async fn cancel_booking(
     Ok(changed.fetch_optional(executor).statement("UPDATE cancel_booking").await?.is_some())
 }
 
-/// False: the booking is not open any more.
+/// Ends a booking. False: the booking is no longer open.
 pub async fn end_booking(executor: impl PgExecutor<'_>, id: SessionId) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"with changed as (

@@ -1,4 +1,4 @@
-//! The calendar file of a booking, read by a program that did not write it.
+//! The calendar file of a booking, read by an independent parser.
 
 use calcard::icalendar::{ICalendar, ICalendarComponent, ICalendarProperty as P};
 use chassis::status::Reason;
@@ -34,7 +34,7 @@ fn unix(event: &ICalendarComponent, property: &P) -> i64 {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_file_follows_the_booking_under_one_uid(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn calendar_file_follows_the_booking_with_one_uid(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(3000).await;
     let first = file(&world, &booking.id).await;
@@ -69,17 +69,14 @@ async fn the_file_follows_the_booking_under_one_uid(pool: PgPoolOptions, connect
     let (calendar, event, sequence) = parsed(&file(&world, &booking.id).await);
     assert_eq!((text(&calendar, &P::Method), text(&event, &P::Status)), ("CANCEL", "CANCELLED"));
     assert_eq!((text(&event, &P::Uid), sequence), (uid.as_str(), 2));
-    // RFC 5546 §3.2: an organizer in whatever is published or cancelled; nobody's address.
+    // RFC 5546 §3.2 requires an organizer in PUBLISH and CANCEL. It has no user's address.
     let organizer = event.property(&P::Organizer).unwrap();
     assert_eq!(organizer.values[0].as_text(), Some(format!("urn:uuid:{}", booking.id).as_str()));
     assert!(first.contains("ORGANIZER;CN=ada:urn:uuid:") && !first.contains("mailto:"), "{first}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_organizer_is_the_host_at_the_address_that_mails_are_from(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn organizer_is_the_host_with_the_sender_address(pool: PgPoolOptions, connect: PgConnectOptions) {
     let running = CancellationToken::new();
     let _stopping = running.clone().drop_guard();
     let (_, email) = mail_server(&running).await;
@@ -92,9 +89,9 @@ async fn the_organizer_is_the_host_at_the_address_that_mails_are_from(
     assert!(!file.contains("ada@example.org"), "{file}");
 }
 
-/// A start of the same wall-clock time in Berlin before and after the change of 25 October 2026: an hour apart in UTC.
+/// The same wall-clock time in Berlin before and after the change of 25 October 2026 differs by an hour in UTC.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn no_daylight_saving_rule_moves_a_meeting(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn start_is_in_utc_across_daylight_saving_changes(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(3000).await;
     let id: uuid::Uuid = booking.id.parse().unwrap();
@@ -114,7 +111,7 @@ async fn no_daylight_saving_rule_moves_a_meeting(pool: PgPoolOptions, connect: P
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn words_stay_words_and_lines_stay_short(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn texts_are_escaped_and_lines_are_folded(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let title = r"Ünïcödé, back\slash; and more, so that the line has to be folded: 日本語日本語日本語日本語";
     let description = "one\r\nEND:VEVENT\r\nBEGIN:VEVENT\nATTENDEE:mailto:eve@example.org\u{7}";
@@ -131,15 +128,12 @@ async fn words_stay_words_and_lines_stay_short(pool: PgPoolOptions, connect: PgC
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_file_is_for_parties_and_a_withdrawn_link_opens_none(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn calendar_file_is_for_parties_and_unrevoked_links(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(3000).await;
-    let get = async |who: &str, link_version| {
+    let get = async |user: &str, link_version| {
         let request =
-            GetCalendarRequest { caller: Some(person(who)), booking_id: booking.id.clone(), link_version };
+            GetCalendarRequest { caller: Some(person(user)), booking_id: booking.id.clone(), link_version };
         world.client.clone().get_calendar(request).await
     };
     assert!(get("ada", Some(booking.link_version)).await.is_ok());

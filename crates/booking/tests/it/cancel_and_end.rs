@@ -1,4 +1,4 @@
-//! Closing a booking: who may, what it frees, and that a second call is the first one's answer.
+//! Closing a booking: who may close it, what it frees, and that both calls are idempotent.
 
 use chassis::status::Reason;
 use proto::{
@@ -38,7 +38,10 @@ async fn end(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn either_party_cancels_once_and_the_slots_are_free(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn cancel_by_either_party_is_idempotent_and_frees_slots(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let world = World::new(pool, connect).await;
     let booking = world.book(10).await;
     let first = cancel(&world, person("bob"), &booking, "Ill").await.unwrap().into_inner().booking.unwrap();
@@ -47,14 +50,14 @@ async fn either_party_cancels_once_and_the_slots_are_free(pool: PgPoolOptions, c
     let second = cancel(&world, person("ada"), &booking, "Also ill").await.unwrap().into_inner().booking;
     assert_eq!(second, Some(first));
     assert_eq!(world.active_slots(&booking.id).await, 0);
-    assert_eq!(world.told(&booking.id).await[2..], ["booking_cancelled ada", "booking_cancelled bob"]);
+    assert_eq!(world.notified(&booking.id).await[2..], ["booking_cancelled ada", "booking_cancelled bob"]);
     assert_eq!(world.rooms.calls("EndRoom"), 1);
     assert_eq!(reason(end(&world, person("ada"), &booking).await), Reason::SessionCancelled);
     world.book(10).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_meeting_under_way_can_be_cancelled_and_one_that_is_over_cannot(
+async fn meeting_in_progress_can_be_cancelled_and_an_ended_one_cannot(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -75,7 +78,7 @@ async fn a_meeting_under_way_can_be_cancelled_and_one_that_is_over_cannot(
     assert_eq!(reason(end(&world, person("ada"), &over).await), Reason::MeetingEnded);
 }
 
-/// Moves a booking so far back that it is over, without committing it.
+/// Moves a booking so far back that its window is closed, without committing it.
 async fn over(world: &World, booking: &Booking) -> Transaction<'static, Postgres> {
     let (mut other, id) =
         (chassis::db::begin(&world.pool).await.unwrap(), booking.id.parse::<Uuid>().unwrap());
@@ -87,16 +90,16 @@ async fn over(world: &World, booking: &Booking) -> Transaction<'static, Postgres
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_meeting_that_is_over_when_its_row_is_free_is_neither_ended_nor_cancelled(
+async fn end_and_cancel_are_refused_when_the_window_closes_meanwhile(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
     let world = World::new(pool, connect).await;
     let (first, second) = (world.book(100).await, world.book(300).await);
-    let ended = world.overtaken(over(&world, &first).await, end(&world, person("ada"), &first)).await;
+    let ended = world.while_locked(over(&world, &first).await, end(&world, person("ada"), &first)).await;
     assert_eq!(reason(ended), Reason::MeetingEnded);
     let other = over(&world, &second).await;
-    let cancelled = world.overtaken(other, cancel(&world, person("ada"), &second, "")).await;
+    let cancelled = world.while_locked(other, cancel(&world, person("ada"), &second, "")).await;
     assert_eq!(reason(cancelled), Reason::MeetingEnded);
     booking::reconcile(&world.pool).await.unwrap();
     for booking in [first, second] {
@@ -106,7 +109,7 @@ async fn a_meeting_that_is_over_when_its_row_is_free_is_neither_ended_nor_cancel
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_host_ends_the_meeting_and_the_guest_does_not(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn meeting_is_ended_by_the_host_and_not_by_the_guest(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(0).await;
     assert_eq!(reason(end(&world, person("bob"), &booking).await), Reason::NotHost);
@@ -124,7 +127,7 @@ async fn the_host_ends_the_meeting_and_the_guest_does_not(pool: PgPoolOptions, c
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_host_may_end_a_meeting_before_it_opens(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn host_may_end_a_meeting_before_it_opens(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(600).await;
     let ended = end(&world, person("ada"), &booking).await.unwrap().into_inner().booking.unwrap();
@@ -132,10 +135,10 @@ async fn a_host_may_end_a_meeting_before_it_opens(pool: PgPoolOptions, connect: 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn of_cancel_end_and_move_at_once_one_state_remains(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn concurrent_cancel_end_and_move_leave_one_status(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
-    for round in 0..10 {
-        let booking = world.book(600 + round * 60).await;
+    for n in 0..10 {
+        let booking = world.book(600 + n * 60).await;
         let mut client = world.client.clone();
         let longer = RescheduleBookingRequest {
             caller: Some(person("ada")),
@@ -156,7 +159,7 @@ async fn of_cancel_end_and_move_at_once_one_state_remains(pool: PgPoolOptions, c
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_guest_who_was_kicked_cancels_nothing_for_the_host(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn cancel_is_refused_for_a_kicked_guest(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(0).await;
     world.attend(&booking.id, "bob", "kicked").await;
@@ -171,12 +174,12 @@ async fn a_guest_who_was_kicked_cancels_nothing_for_the_host(pool: PgPoolOptions
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_kick_binds_guests_of_that_booking_only(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn kick_restricts_only_the_guest_of_that_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let (kicked, other) = (world.book(0).await, world.book(600).await);
     world.attend(&kicked.id, "bob", "kicked").await;
     cancel(&world, person("bob"), &other, "").await.unwrap();
-    world.attend(&kicked.id, "ada", "kicked").await; // no host is ever kicked; it would not bind her
+    world.attend(&kicked.id, "ada", "kicked").await; // hosts are never kicked; a kick would not restrict them
     let admin = Caller { is_admin: true, ..person("bob") };
     cancel(&world, admin, &kicked, "").await.unwrap();
     let hosted = world.book(300).await;

@@ -1,4 +1,4 @@
-//! A refusal that clients cause is no failed statement: Postgres logs each of those with the whole statement.
+//! Refusals that clients cause are no failed statements, because Postgres logs each failure with the whole statement.
 
 use chassis::{
     grpc::{datetime, timestamp},
@@ -60,7 +60,7 @@ async fn move_onto_taken_slot_is_refused_without_error(pool: PgPoolOptions, conn
     assert_eq!(reason(refused), Reason::SlotTaken);
     let start = datetime(first.scheduled_at.as_ref().unwrap()).unwrap();
     let just_before = Some(timestamp(start - time::Duration::minutes(60)));
-    client.reschedule_booking(move_to(just_before, None)).await.unwrap(); // touches the first one
+    client.reschedule_booking(move_to(just_before, None)).await.unwrap(); // adjacent to the first one
     let refused = client.reschedule_booking(move_to(None, Some(61))).await;
     assert_eq!(reason(refused), Reason::SlotTaken);
     client.reschedule_booking(move_to(None, Some(59))).await.unwrap(); // overlaps only itself
@@ -68,7 +68,7 @@ async fn move_onto_taken_slot_is_refused_without_error(pool: PgPoolOptions, conn
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn other_refusals_are_no_failed_statements(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn other_refusals_cause_no_failed_statements(pool: PgPoolOptions, connect: PgConnectOptions) {
     let (tap, connect) = Tap::on(&connect).await;
     let world = World::new(pool, connect).await;
     let mut client = world.client.clone();
@@ -92,7 +92,7 @@ async fn other_refusals_are_no_failed_statements(pool: PgPoolOptions, connect: P
     assert_eq!(tap.errors(), Vec::<String>::new());
 }
 
-/// The constraint stays the guarantee: a writer that takes no locks is found by it.
+/// The constraint is the guarantee: it also refuses the overlap with a writer that takes no locks.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn overlap_with_unlocked_writer_is_refused(pool: PgPoolOptions, connect: PgConnectOptions) {
     let (tap, connect) = Tap::on(&connect).await;

@@ -1,4 +1,4 @@
-//! Many at once: the database decides who wins, nobody deadlocks, and repeats are one booking.
+//! Concurrent requests: the database decides which one wins, there are no deadlocks, and repeats are one booking.
 
 use std::collections::HashSet;
 
@@ -15,34 +15,35 @@ use testkit::eventually;
 
 use crate::harness::*;
 
-/// Asks again after such answers as only a slow machine gives.
-async fn insist<T>(
-    again: impl Fn(Reason) -> bool,
+/// Retries after refusals that only a slow machine causes.
+async fn retry_while<T>(
+    is_retried: impl Fn(Reason) -> bool,
     mut call: impl AsyncFnMut() -> Result<T, Status>,
 ) -> Result<T, Status> {
     loop {
         match call().await {
-            Err(status) if again(Refusal::from_status(&status).reason) => {}
+            Err(status) if is_retried(Refusal::from_status(&status).reason) => {}
             answer => return answer,
         }
     }
 }
 
-/// He waited for a connection for too long.
-fn waited(reason: Reason) -> bool {
+/// Whether the request waited too long for a database connection.
+fn timed_out(reason: Reason) -> bool {
     reason == Reason::DatabaseUnavailable
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn of_500_overlapping_bookings_exactly_one_is_made(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn exactly_one_of_500_overlapping_bookings_is_created(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let request = world.request(60).await;
     let answers = join_all((0..500).map(|n| {
         let mut client = world.client.clone();
         let request = CreateBookingRequest { caller: Some(person(&format!("host{n}"))), ..request.clone() };
-        // None is told more than he has to be told.
+        // All refusals but timeouts must have the same reason.
         async move {
-            insist(|reason| reason.http() == 503, async || client.create_booking(request.clone()).await).await
+            retry_while(|reason| reason.http() == 503, async || client.create_booking(request.clone()).await)
+                .await
         }
     }))
     .await;
@@ -60,26 +61,20 @@ async fn parallel_repeats_are_one_booking(pool: PgPoolOptions, connect: PgConnec
     let world = World::new(pool, connect).await;
     let request = CreateBookingRequest { idempotency_key: Some("once".into()), ..world.request(60).await };
     let other = world.replica().await;
-    let answers =
-        join_all(
-            (0..50).map(|n| {
-                let mut client = if n % 2 == 0 { world.client.clone() } else { other.clone() };
-                let request = request.clone();
-                async move {
-                    created(insist(waited, async || client.create_booking(request.clone()).await).await).id
-                }
-            }),
-        )
-        .await;
+    let answers = join_all((0..50).map(|n| {
+        let mut client = if n % 2 == 0 { world.client.clone() } else { other.clone() };
+        let request = request.clone();
+        async move {
+            created(retry_while(timed_out, async || client.create_booking(request.clone()).await).await).id
+        }
+    }))
+    .await;
     assert_eq!(answers.into_iter().collect::<HashSet<_>>().len(), 1);
     assert_eq!(world.rooms.calls("CreateRoom"), 1);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn people_who_book_and_move_in_crossing_order_never_deadlock(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn bookings_and_moves_in_crossing_order_never_deadlock(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let now = world.now().await;
     let other = world.replica().await;
@@ -92,7 +87,7 @@ async fn people_who_book_and_move_in_crossing_order_never_deadlock(
             Some(timestamp(now + time::Duration::minutes(60 + 30 * slot)))
         };
         let request = CreateBookingRequest {
-            caller: Some(admin()), // no limit stands in the way
+            caller: Some(admin()), // the limits do not apply to admins
             host_id: Some(host.clone()),
             guest_id: guest.clone(),
             scheduled_at: start(n % 10),
@@ -101,17 +96,19 @@ async fn people_who_book_and_move_in_crossing_order_never_deadlock(
         let moved = start((n + 3) % 10);
         let mut client = if n % 2 == 0 { world.client.clone() } else { other.clone() };
         work.push(async move {
-            let booking = match insist(waited, async || client.create_booking(request.clone()).await).await {
-                Ok(answer) => answer.into_inner().booking.unwrap(),
-                Err(status) => return vec![reason::<()>(Err(status))],
-            };
+            let booking =
+                match retry_while(timed_out, async || client.create_booking(request.clone()).await).await {
+                    Ok(answer) => answer.into_inner().booking.unwrap(),
+                    Err(status) => return vec![reason::<()>(Err(status))],
+                };
             let request = RescheduleBookingRequest {
                 caller: Some(admin()),
                 booking_id: booking.id,
                 scheduled_at: moved,
                 ..RescheduleBookingRequest::default()
             };
-            let moved = insist(waited, async || client.reschedule_booking(request.clone()).await).await;
+            let moved =
+                retry_while(timed_out, async || client.reschedule_booking(request.clone()).await).await;
             moved.err().map(|status| reason::<()>(Err(status))).into_iter().collect()
         });
     }
@@ -119,7 +116,7 @@ async fn people_who_book_and_move_in_crossing_order_never_deadlock(
     assert!(reasons.iter().all(|reason| *reason == Reason::SlotTaken), "{reasons:?}");
 }
 
-/// How many wait for people's locks, and for how many people.
+/// Returns how many statements wait for advisory locks, and for how many different ones.
 async fn waiting(world: &World) -> (i64, i64) {
     let waiting = sqlx::query!(
         r#"select count(*) as "waiting!", count(distinct (classid, objid)) as "people!" from pg_locks
@@ -131,7 +128,7 @@ async fn waiting(world: &World) -> (i64, i64) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_who_book_each_other_stand_in_one_line(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn bookings_of_the_same_pair_wait_for_the_same_lock(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let moved = world.book(100).await;
     let swapped = CreateBookingRequest {
@@ -158,7 +155,7 @@ async fn two_who_book_each_other_stand_in_one_line(pool: PgPoolOptions, connect:
     };
     let release = async {
         let three = async || Some(waiting(&world).await).filter(|waiting| waiting.0 == 3);
-        assert_eq!(eventually("all wait", three).await, (3, 1), "all for the same person");
+        assert_eq!(eventually("all wait", three).await, (3, 1), "not all wait for the same lock");
         held.commit().await.unwrap();
     };
     let ((one, other, third), ()) = tokio::join!(work, release);

@@ -1,4 +1,4 @@
-//! Booking: what is written, who may, and how often.
+//! Creating bookings: what is written, who may book, and how often.
 
 use booking::{Policy, RoomCreation};
 use chassis::{
@@ -14,7 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::harness::*;
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_booking_has_its_room_its_people_and_its_notices(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn booking_has_a_room_parties_and_notifications(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let request = CreateBookingRequest {
         caller: Some(Caller {
@@ -39,13 +39,13 @@ async fn a_booking_has_its_room_its_people_and_its_notices(pool: PgPoolOptions, 
     let room = booking.room.unwrap();
     assert_eq!((room.status(), room.room_sid()), (RoomStatus::Active, "RM_test"));
     assert_eq!(room.room_name, format!("session-{}", booking.id));
-    assert_eq!(world.told(&booking.id).await, ["booking_created ada", "booking_created bob"]);
+    assert_eq!(world.notified(&booking.id).await, ["booking_created ada", "booking_created bob"]);
     assert_eq!(world.active_slots(&booking.id).await, 2);
     assert_eq!(world.rooms.calls("CreateRoom"), 1);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_overlap_is_refused_in_either_role_and_touching_slots_are_not(
+async fn overlap_is_refused_in_both_roles_and_adjacent_slots_are_not(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -69,7 +69,7 @@ async fn an_overlap_is_refused_in_either_role_and_touching_slots_are_not(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_policy_says_who_books(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn policy_decides_who_may_book(pool: PgPoolOptions, connect: PgConnectOptions) {
     let only_guests = |config: &mut booking::Config| config.policy = Policy::Guest;
     let only_services = |config: &mut booking::Config| config.policy = Policy::Service;
     let world = World::new(pool.clone(), connect.clone()).await;
@@ -105,17 +105,20 @@ async fn the_policy_says_who_books(pool: PgPoolOptions, connect: PgConnectOption
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn with_at_opening_no_room_is_asked_for(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn at_opening_creates_no_room_with_the_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
     let later = |config: &mut booking::Config| config.room_creation = RoomCreation::AtOpening;
     let world = World::with(pool, connect, later).await;
     let booking = world.book(600).await;
     assert_eq!(booking.room.unwrap().status(), RoomStatus::Pending);
     assert_eq!(world.rooms.calls("CreateRoom"), 0);
-    assert_eq!(world.told(&booking.id).await.len(), 2);
+    assert_eq!(world.notified(&booking.id).await.len(), 2);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_same_key_gives_the_same_booking_as_it_is_now(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn same_key_returns_the_same_booking_in_its_current_state(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let world = World::new(pool, connect).await;
     let keyed = CreateBookingRequest { idempotency_key: Some("key-1".into()), ..world.request(10).await };
     let mut client = world.client.clone();
@@ -140,11 +143,11 @@ async fn the_same_key_gives_the_same_booking_as_it_is_now(pool: PgPoolOptions, c
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_repeat_is_answered_after_its_start_has_gone_by(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn repeat_is_answered_when_its_start_is_out_of_range(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let keyed = CreateBookingRequest { idempotency_key: Some("key-1".into()), ..world.request(-4).await };
     let first = created(world.client.clone().create_booking(keyed.clone()).await);
-    // The database's clock goes on for new connections: a replica that starts an hour later.
+    // The clock advances only for new connections: this replica starts an hour later.
     testkit::advance_database_clock(&world.pool, time::Duration::hours(1)).await;
     let mut later = world.replica().await;
     assert_eq!(created(later.create_booking(keyed.clone()).await).id, first.id);
@@ -154,7 +157,7 @@ async fn a_repeat_is_answered_after_its_start_has_gone_by(pool: PgPoolOptions, c
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_pair_is_booked_at_most_ten_times_an_hour(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn pair_is_limited_to_ten_bookings_an_hour(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     for n in 0..10 {
         world.book(100 + n * 60).await;
@@ -192,7 +195,7 @@ async fn a_pair_is_booked_at_most_ten_times_an_hour(pool: PgPoolOptions, connect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_creator_has_at_most_fifty_open_bookings(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn creator_is_limited_to_fifty_open_bookings(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     sqlx::query!(
         "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url)

@@ -1,4 +1,4 @@
-//! A room service that does what a test says, in place of room-lifecycle.
+//! A scripted room service in place of room-lifecycle.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ pub enum Mode {
     Hangs,
 }
 
-/// A room service that records what it is asked, and keeps the record of rooms as the real one does.
+/// A room service that records its calls, and writes the record of rooms as the real one does.
 #[derive(Clone)]
 pub struct FakeRooms {
     pool: PgPool,
@@ -32,7 +32,7 @@ impl FakeRooms {
         Self { pool: pool.clone(), mode: Arc::new(Mutex::new(Mode::Works)), calls: Arc::default() }
     }
 
-    pub fn be(&self, mode: Mode) {
+    pub fn set_mode(&self, mode: Mode) {
         *self.mode.lock().unwrap() = mode;
     }
 
@@ -40,8 +40,8 @@ impl FakeRooms {
         self.calls.lock().unwrap().iter().filter(|call| call.0 == method).count()
     }
 
-    async fn asked(&self, method: &'static str, caller: Option<Caller>, id: &str) -> Result<(), Status> {
-        assert!(caller.is_some_and(|caller| caller.system), "asked as one of our own services");
+    async fn called(&self, method: &'static str, caller: Option<Caller>, id: &str) -> Result<(), Status> {
+        assert!(caller.is_some_and(|caller| caller.system), "the caller is not one of our own services");
         self.calls.lock().unwrap().push((method, id.to_owned()));
         let mode = *self.mode.lock().unwrap();
         match mode {
@@ -59,7 +59,7 @@ impl RoomService for FakeRooms {
         request: Request<room::CreateRoomRequest>,
     ) -> Result<Response<room::CreateRoomResponse>, Status> {
         let request = request.into_inner();
-        self.asked("CreateRoom", request.caller, &request.session_id).await?;
+        self.called("CreateRoom", request.caller, &request.session_id).await?;
         let room = insert_room(&self.pool, &request.session_id).await;
         Ok(Response::new(room::CreateRoomResponse { room: Some(room), ..Default::default() }))
     }
@@ -69,7 +69,7 @@ impl RoomService for FakeRooms {
         request: Request<room::EndRoomRequest>,
     ) -> Result<Response<room::EndRoomResponse>, Status> {
         let request = request.into_inner();
-        self.asked("EndRoom", request.caller, &request.session_id).await?;
+        self.called("EndRoom", request.caller, &request.session_id).await?;
         Ok(Response::new(room::EndRoomResponse {}))
     }
 
@@ -78,7 +78,7 @@ impl RoomService for FakeRooms {
         request: Request<room::RetimeRoomRequest>,
     ) -> Result<Response<room::RetimeRoomResponse>, Status> {
         let request = request.into_inner();
-        self.asked("RetimeRoom", request.caller, &request.session_id).await?;
+        self.called("RetimeRoom", request.caller, &request.session_id).await?;
         Ok(Response::new(room::RetimeRoomResponse {}))
     }
 
@@ -86,28 +86,28 @@ impl RoomService for FakeRooms {
         &self,
         _: Request<room::EnsureRoomRequest>,
     ) -> Result<Response<room::EnsureRoomResponse>, Status> {
-        Err(Status::unimplemented("booking never asks this"))
+        Err(Status::unimplemented("booking never calls this"))
     }
 
     async fn get_session_status(
         &self,
         _: Request<room::GetSessionStatusRequest>,
     ) -> Result<Response<room::GetSessionStatusResponse>, Status> {
-        Err(Status::unimplemented("booking never asks this"))
+        Err(Status::unimplemented("booking never calls this"))
     }
 
     async fn kick_participant(
         &self,
         _: Request<room::KickParticipantRequest>,
     ) -> Result<Response<room::KickParticipantResponse>, Status> {
-        Err(Status::unimplemented("booking never asks this"))
+        Err(Status::unimplemented("booking never calls this"))
     }
 
     async fn receive_webhook(
         &self,
         _: Request<room::ReceiveWebhookRequest>,
     ) -> Result<Response<room::ReceiveWebhookResponse>, Status> {
-        Err(Status::unimplemented("booking never asks this"))
+        Err(Status::unimplemented("booking never calls this"))
     }
 }
 

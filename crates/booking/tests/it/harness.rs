@@ -1,4 +1,4 @@
-//! One booking service, its peer, and short words for what tests do with them.
+//! A booking service, its room service, and helpers of the tests.
 
 use std::net::SocketAddr;
 
@@ -32,7 +32,8 @@ pub use crate::fake_rooms::{FakeRooms, Mode, insert_room};
 
 pub type Client = BookingServiceClient<Transport>;
 
-/// A service whose passes the tests drive: beside its own loops, a pass skips the rows that a loop holds just then.
+/// A service without loops: the tests run its passes. Next to running loops, a pass would skip the rows that a loop has
+/// locked.
 pub struct World {
     pub pool: PgPool,
     pub config: Config,
@@ -47,7 +48,7 @@ impl World {
         Self::with(pool_options, connect, |_| {}).await
     }
 
-    /// A service with other settings than the defaults.
+    /// Starts a service with changed settings.
     pub async fn with(
         pool_options: PgPoolOptions,
         connect: PgConnectOptions,
@@ -66,18 +67,18 @@ impl World {
         Self { pool, config, runtime, rooms, client, room: room.transport }
     }
 
-    /// Another replica of the service, on the same database.
+    /// Starts another replica of the service, on the same database.
     pub async fn replica(&self) -> Client {
         client(&self.config, self.room.clone(), &self.runtime).await
     }
 
-    /// A replica with its loops.
+    /// Starts a replica with its loops.
     pub async fn running(&self) -> Client {
         let routes = booking::start(&self.config, self.room.clone(), &self.runtime).await.unwrap();
         guarded(&self.config, routes)
     }
 
-    /// A replica whose room service refuses connections.
+    /// Starts a replica whose room service refuses connections.
     pub async fn replica_without_rooms(&self) -> Client {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let endpoint = Endpoint::from_shared(format!("http://{closed}")).unwrap();
@@ -88,7 +89,7 @@ impl World {
         sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// Host ada and guest bob, an hour long, starting in `minutes`.
+    /// A request for a booking of host ada and guest bob, an hour long, starting in `minutes`.
     pub async fn request(&self, minutes: i64) -> CreateBookingRequest {
         let start = self.now().await + time::Duration::minutes(minutes);
         CreateBookingRequest {
@@ -112,7 +113,7 @@ impl World {
         answer.into_inner().booking.unwrap()
     }
 
-    /// Lets time pass for one booking, by moving it back.
+    /// Lets time pass for one booking, by moving its start back.
     pub async fn pass_minutes(&self, id: &str, minutes: i32) {
         let id: Uuid = id.parse().unwrap();
         sqlx::query!(
@@ -130,16 +131,20 @@ impl World {
         .unwrap();
     }
 
-    /// Does `work` while another transaction has changed a row that it writes; that one commits once `work` waits.
-    pub async fn overtaken<T>(&self, other: Transaction<'_, Postgres>, work: impl Future<Output = T>) -> T {
+    /// Runs `work` while another transaction has changed a row that it writes. The other one commits when `work` waits.
+    pub async fn while_locked<T>(
+        &self,
+        other: Transaction<'_, Postgres>,
+        work: impl Future<Output = T>,
+    ) -> T {
         let commit = async {
-            eventually("it waits for the other's row", async || self.waiting(1).await).await;
+            eventually("it waits for the row lock", async || self.waiting(1).await).await;
             other.commit().await.unwrap();
         };
         tokio::join!(work, commit).0
     }
 
-    /// Whether at least so many statements wait for a lock in this database.
+    /// Whether at least `at_least` statements wait for a lock in this database.
     async fn waiting(&self, at_least: i64) -> Option<()> {
         let waiting = sqlx::query_scalar!(
             r#"select count(*) as "n!" from pg_stat_activity
@@ -151,7 +156,7 @@ impl World {
         (waiting >= at_least).then_some(())
     }
 
-    /// Writes into the room's record that a person is, or was, in the meeting.
+    /// Writes a participant of the meeting with this status into the room's record.
     pub async fn attend(&self, booking: &str, person: &str, status: &str) {
         let id: Uuid = booking.parse().unwrap();
         sqlx::query!(
@@ -181,11 +186,11 @@ impl World {
         .unwrap()
     }
 
-    /// `kind user`, in order; admins are `-`.
-    pub async fn told(&self, booking: &str) -> Vec<String> {
+    /// Returns the notifications of a booking as `kind user`, in order; admins are `-`.
+    pub async fn notified(&self, booking: &str) -> Vec<String> {
         let id: Uuid = booking.parse().unwrap();
         sqlx::query_scalar!(
-            r#"select kind || ' ' || coalesce(user_id, '-') as "told!" from notifications
+            r#"select kind || ' ' || coalesce(user_id, '-') as "notified!" from notifications
                where session_id = $1 order by created_at, user_id"#,
             id
         )
@@ -232,7 +237,7 @@ pub fn created(answer: Result<Response<CreateBookingResponse>, Status>) -> Booki
     answer.unwrap().into_inner().booking.unwrap()
 }
 
-/// The refusal of a call that must fail.
+/// Returns the refusal of a call that must fail.
 pub fn refused<T: std::fmt::Debug>(answer: Result<Response<T>, Status>) -> Refusal {
     Refusal::from_status(&answer.unwrap_err())
 }

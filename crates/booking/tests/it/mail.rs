@@ -1,4 +1,4 @@
-//! Telling by e-mail: who gets what, in which order, and what a mail server may do meanwhile.
+//! Notifications by e-mail: who gets which mail, in which order, and with which failures of the mail server.
 
 use mail_dev::Fault;
 use proto::{
@@ -12,10 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{harness::*, outbox::*};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn both_people_read_what_happens_to_their_booking_in_order(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn both_parties_get_mails_of_a_booking_in_order(pool: PgPoolOptions, connect: PgConnectOptions) {
     let running = CancellationToken::new();
     let _stopping = running.clone().drop_guard();
     let (mail, email) = mail_server(&running).await;
@@ -48,7 +45,7 @@ async fn both_people_read_what_happens_to_their_booking_in_order(
         })
         .await
         .unwrap();
-    eventually("six mails", async || (mail.taken() == 6).then_some(())).await;
+    eventually("six mails arrive", async || (mail.taken() == 6).then_some(())).await;
     for address in ["ada@example.org", "bob@guests.example"] {
         let mails: Vec<_> = mail.mails().into_iter().rev().filter(|mail| mail.to == [address]).collect();
         let kinds: Vec<_> = mails.iter().map(|mail| mail.subject.split(':').next().unwrap()).collect();
@@ -62,17 +59,14 @@ async fn both_people_read_what_happens_to_their_booking_in_order(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_mail_server_that_is_down_for_an_hour_loses_nothing(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn mails_are_delivered_after_an_hour_of_downtime(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool, connect).await;
     let booking = post.booking("Lesson", 5000).await;
     post.happened("booking_created", booking, "ada").await;
     post.happened("booking_rescheduled", booking, "ada").await;
     post.mail.be_down(true);
-    assert_eq!(post.pass().await, 1, "only the first of a stream is tried");
-    assert_eq!(post.pass().await, 0, "the next attempt is later");
+    assert_eq!(post.pass().await, 1, "only the head of a stream is tried");
+    assert_eq!(post.pass().await, 0, "the next attempt is not due yet");
     post.advance(60).await;
     assert_eq!(post.pass().await, 1);
     assert!(post.states().await.iter().all(|state| state.starts_with("pending")));
@@ -83,10 +77,7 @@ async fn a_mail_server_that_is_down_for_an_hour_loses_nothing(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_recipient_who_is_refused_for_now_delays_nobody_else(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn temporarily_refused_recipient_delays_no_other(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let booking = post.booking("Lesson", 5000).await;
     for person in ["bob", "ada"] {
@@ -98,16 +89,13 @@ async fn a_recipient_who_is_refused_for_now_delays_nobody_else(
     assert_eq!(post.subjects("ada"), ["Booked: Lesson", "Cancelled: Lesson"]);
     assert_eq!(post.subjects("bob"), [""; 0]);
     post.mail.fault("bob@example.org", None);
-    post.hurry().await;
+    post.make_due().await;
     post.pass().await;
     assert_eq!(post.subjects("bob"), ["Booked: Lesson", "Cancelled: Lesson"]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_address_that_is_refused_for_good_is_set_aside_at_once(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn permanently_refused_recipient_is_given_up_at_once(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     post.booked(&["bob", "ada"]).await;
     post.mail.fault("bob@example.org", Some(Fault::Refuse(550)));
@@ -118,7 +106,7 @@ async fn an_address_that_is_refused_for_good_is_set_aside_at_once(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_server_that_refuses_us_sets_nothing_aside(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn nothing_is_given_up_when_the_server_refuses_us(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     post.booked(&["bob"]).await;
     post.mail.fault("", Some(Fault::Refuse(530)));
@@ -128,27 +116,24 @@ async fn a_server_that_refuses_us_sets_nothing_aside(pool: PgPoolOptions, connec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_mail_that_was_taken_in_silence_comes_again_under_the_same_id(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn mail_without_an_answer_is_repeated_with_the_same_id(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     post.booked(&["bob", "ada"]).await;
     post.mail.fault("bob@example.org", Some(Fault::TakeAndHang));
     post.pass().await;
-    assert_eq!(post.subjects("ada"), ["Booked: Lesson"], "nobody else waits");
+    assert_eq!(post.subjects("ada"), ["Booked: Lesson"], "other mails do not wait");
     post.mail.fault("bob@example.org", None);
-    post.hurry().await;
+    post.make_due().await;
     post.pass().await;
     let ids: Vec<_> = post.mail.mails().into_iter().map(|mail| (mail.to, mail.message_id)).collect();
     assert_eq!(ids.len(), 3);
-    let his: Vec<_> = ids.iter().filter(|(to, _)| to[0].starts_with("bob")).collect();
-    assert_eq!(his[0], his[1]);
-    assert!(!his[0].1.is_empty() && ids.iter().any(|(_, id)| *id != his[0].1));
+    let bobs: Vec<_> = ids.iter().filter(|(to, _)| to[0].starts_with("bob")).collect();
+    assert_eq!(bobs[0], bobs[1]);
+    assert!(!bobs[0].1.is_empty() && ids.iter().any(|(_, id)| *id != bobs[0].1));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_title_is_never_a_header(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn title_never_becomes_a_header(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let title = "A\r\nBcc: eve@example.org\r\n\r\nX <script>";
     let booking = post.booking(title, 5000).await;
@@ -162,7 +147,7 @@ async fn a_title_is_never_a_header(pool: PgPoolOptions, connect: PgConnectOption
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_cannot_be_told_is_set_aside_alone(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn unreadable_delivery_is_given_up_alone(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let booking = post.booking("Lesson", 5000).await;
     for (kind, payload) in [
@@ -190,7 +175,7 @@ async fn what_cannot_be_told_is_set_aside_alone(pool: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn after_72_hours_of_failures_a_delivery_is_set_aside_and_releases_its_stream(
+async fn delivery_is_given_up_and_frees_its_stream_after_72_hours(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -207,7 +192,7 @@ async fn after_72_hours_of_failures_a_delivery_is_set_aside_and_releases_its_str
     let states = post.states().await;
     assert!(states[0].starts_with("dead") && states[1].starts_with("pending"), "{states:?}");
     post.mail.be_down(false);
-    post.hurry().await;
+    post.make_due().await;
     post.pass().await;
     assert_eq!(post.subjects("bob"), ["Moved: Lesson"]);
 }
@@ -240,10 +225,7 @@ async fn host_gets_a_mail_when_a_recording_failed(pool: PgPoolOptions, connect: 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_was_told_is_forgotten_after_its_time_and_what_was_given_up_is_not(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn old_deliveries_are_deleted_except_those_given_up(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool, connect).await;
     let booking = post.booked(&["ada", "bob"]).await;
     post.happened("unheard_of", booking, "ada").await;
@@ -258,7 +240,7 @@ async fn what_was_told_is_forgotten_after_its_time_and_what_was_given_up_is_not(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn admins_see_what_was_given_up_and_what_waits(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn admins_list_dead_pending_and_waiting_deliveries(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool.clone(), connect.clone()).await;
     let booking = post.booking("Lesson", 5000).await;
     post.happened("unheard_of", booking, "bob").await;

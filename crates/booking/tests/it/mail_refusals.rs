@@ -1,4 +1,4 @@
-//! Mail servers that refuse: what is given up, what is tried again, and that no recipient holds up the others.
+//! Mail servers that refuse: what is given up, what is retried, and that no recipient delays the others.
 
 use mail_dev::{At, Fault};
 use secrecy::ExposeSecret;
@@ -7,10 +7,10 @@ use testkit::eventually;
 
 use crate::outbox::*;
 
-/// More than the failures in a row that open the circuit.
+/// More failures in a row than open the circuit.
 const MANY: usize = 7;
 
-/// Bookings of which bob gets a mail each, and after them one of which ada gets a mail.
+/// Inserts [`MANY`] bookings with a mail to bob each, and then one with a mail to ada.
 async fn bobs_and_adas(post: &Post) {
     for _ in 0..MANY {
         post.booked(&["bob"]).await;
@@ -18,16 +18,16 @@ async fn bobs_and_adas(post: &Post) {
     post.booked(&["ada"]).await;
 }
 
-/// What became of bob's mails.
+/// Returns the states of bob's mails.
 async fn bobs(post: &Post) -> Vec<String> {
     post.states().await.into_iter().take(MANY).collect()
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn permanent_answers_are_classed_by_status_and_stage(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn answers_are_classified_by_status_and_stage(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let outbox = post.outbox();
-    for (line, becomes) in [
+    for (line, state) in [
         ("550 5.1.1 User unknown", "dead"),
         ("550 5.4.1 Recipient address rejected: Access denied", "dead"),
         ("550 5.4.4 Unable to route", "dead"),
@@ -52,7 +52,7 @@ async fn permanent_answers_are_classed_by_status_and_stage(pool: PgPoolOptions, 
             let before = post.subjects("ada").len();
             outbox.pass().await.unwrap();
             let states = bobs(&post).await;
-            assert!(states.iter().all(|state| state.starts_with(becomes)), "{at:?} {line}: {states:?}");
+            assert!(states.iter().all(|actual| actual.starts_with(state)), "{at:?} {line}: {states:?}");
             assert_eq!(post.subjects("ada").len(), before + 1, "{at:?} {line}: other mails wait");
             sqlx::query!("delete from notifications").execute(&post.pool).await.unwrap();
         }
@@ -60,7 +60,7 @@ async fn permanent_answers_are_classed_by_status_and_stage(pool: PgPoolOptions, 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn answers_to_our_sender_set_nothing_aside(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn nothing_is_given_up_when_the_sender_is_refused(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     bobs_and_adas(&post).await;
     post.mail.fault("", Some(Fault::Answer(At::Sender, "550 5.1.1 unknown")));
@@ -69,7 +69,7 @@ async fn answers_to_our_sender_set_nothing_aside(pool: PgPoolOptions, connect: P
     let states = post.states().await;
     assert!(states.iter().all(|state| state.starts_with("pending")), "{states:?}");
     post.mail.fault("", None);
-    post.hurry().await;
+    post.make_due().await;
     outbox.pass().await.unwrap();
     assert_eq!(post.mail.taken(), 1 + MANY as u64, "the circuit stayed closed");
 }
@@ -100,7 +100,7 @@ async fn failures_of_the_server_open_the_circuit(pool: PgPoolOptions, connect: P
         post.mail.fault("", Some(fault));
         let outbox = post.outbox();
         eventually(&format!("{fault:?} opens the circuit"), async || {
-            post.hurry().await;
+            post.make_due().await;
             (outbox.pass().await.unwrap() == 0).then_some(())
         })
         .await;
@@ -108,9 +108,9 @@ async fn failures_of_the_server_open_the_circuit(pool: PgPoolOptions, connect: P
         assert!(states.iter().all(|state| state.starts_with("pending")), "{fault:?}: {states:?}");
     }
     post.mail.fault("", None);
-    post.hurry().await;
+    post.make_due().await;
     post.pass().await;
-    assert_eq!(post.subjects("bob").len(), MANY, "the sign-in is right");
+    assert_eq!(post.subjects("bob").len(), MANY, "the authentication succeeds");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -124,8 +124,8 @@ async fn probe_is_a_mail_to_another_recipient(pool: PgPoolOptions, connect: PgCo
     outbox.pass().await.unwrap();
     let booking = post.booked(&["ada"]).await;
     post.happened("booking_cancelled", booking, "ada").await;
-    eventually("ada's mails", async || {
-        post.hurry().await;
+    eventually("ada's mails arrive", async || {
+        post.make_due().await;
         outbox.pass().await.unwrap();
         (post.subjects("ada").len() == 2).then_some(())
     })
@@ -146,8 +146,8 @@ async fn refused_recipients_are_probed_when_there_is_no_other(
     let outbox = post.outbox();
     outbox.pass().await.unwrap();
     post.mail.fault("bob@example.org", None);
-    eventually("bob's mails", async || {
-        post.hurry().await;
+    eventually("bob's mails arrive", async || {
+        post.make_due().await;
         outbox.pass().await.unwrap();
         (post.subjects("bob").len() == MANY).then_some(())
     })
@@ -162,10 +162,7 @@ async fn signs_in_as(post: &Post, person: &str, email: &str) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn addresses_beyond_ascii_are_set_aside_without_smtputf8(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn non_ascii_addresses_are_given_up_without_smtputf8(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     signs_in_as(&post, "bob", "jürgen@example.org").await;
     bobs_and_adas(&post).await;
@@ -175,7 +172,7 @@ async fn addresses_beyond_ascii_are_set_aside_without_smtputf8(
     let states = bobs(&post).await;
     assert!(states.iter().all(|state| state.starts_with("dead") && state.contains("SMTPUTF8")), "{states:?}");
     assert_eq!(post.subjects("ada"), ["Booked: Lesson"]);
-    assert_eq!(post.mail.senders(), 1, "the server was not asked about bob's");
+    assert_eq!(post.mail.senders(), 1, "the server was called for bob's mails");
     post.mail.offer(&["8BITMIME", "SMTPUTF8"]);
     post.booked(&["bob"]).await;
     post.pass().await;
@@ -202,13 +199,13 @@ async fn idn_domains_are_sent_in_punycode(pool: PgPoolOptions, connect: PgConnec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn unusable_stored_addresses_are_set_aside(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn mails_to_unusable_stored_addresses_are_given_up(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     signs_in_as(&post, "bob", "bob@example.org,eve@example.org").await;
     bobs_and_adas(&post).await;
     post.pass().await;
     let states = bobs(&post).await;
-    assert!(states.iter().all(|state| state.starts_with("dead the person's address is not")), "{states:?}");
+    assert!(states.iter().all(|state| state.starts_with("dead the user's address is not")), "{states:?}");
     assert_eq!((post.mail.senders(), post.mail.taken()), (1, 1));
 }
 

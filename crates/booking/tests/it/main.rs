@@ -1,4 +1,4 @@
-//! The booking service on a real Postgres, with a room service on a real socket that can be told to fail.
+//! The booking service on a real Postgres, with a fake room service on a real socket that can fail.
 
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 

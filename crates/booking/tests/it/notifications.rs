@@ -1,4 +1,4 @@
-//! A person's notifications: their own, by pages, read once.
+//! A user's notifications: only their own, in pages, marked as read once.
 
 use chassis::status::Reason;
 use proto::{
@@ -9,16 +9,16 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::harness::*;
 
-async fn list(world: &World, who: Caller, limit: i32, cursor: &str) -> ListNotificationsResponse {
+async fn list(world: &World, caller: Caller, limit: i32, cursor: &str) -> ListNotificationsResponse {
     let request =
-        ListNotificationsRequest { caller: Some(who), limit: Some(limit), cursor: Some(cursor.into()) };
+        ListNotificationsRequest { caller: Some(caller), limit: Some(limit), cursor: Some(cursor.into()) };
     world.client.clone().list_notifications(request).await.unwrap().into_inner()
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn people_see_their_own_newest_first(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn users_list_their_own_notifications_newest_first(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
-    world.rooms.be(Mode::Fails); // a notice for admins is among the rows
+    world.rooms.set_mode(Mode::Fails); // adds a notification for admins
     let first = world.book(100).await;
     let second = world.book(200).await;
     let page = list(&world, person("bob"), 1, "").await;
@@ -35,19 +35,20 @@ async fn people_see_their_own_newest_first(pool: PgPoolOptions, connect: PgConne
             time::OffsetDateTime::parse(start, &time::format_description::well_known::Rfc3339).unwrap();
         assert_eq!(start.unix_timestamp(), booking.scheduled_at.unwrap().seconds);
     }
-    for nobody in [person("eve"), admin(), chassis::grpc::system_caller()] {
-        assert!(list(&world, nobody, 20, "").await.notifications.is_empty());
+    for other in [person("eve"), admin(), chassis::grpc::system_caller()] {
+        assert!(list(&world, other, 20, "").await.notifications.is_empty());
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn reading_counts_once_and_is_for_the_owner_only(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn read_mark_is_kept_and_set_by_the_owner_only(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     world.book(100).await;
     let unread = list(&world, person("bob"), 20, "").await.notifications.remove(0);
     assert_eq!(unread.read_at, None);
-    let read = async |who: Caller| {
-        let request = MarkNotificationReadRequest { caller: Some(who), notification_id: unread.id.clone() };
+    let read = async |caller: Caller| {
+        let request =
+            MarkNotificationReadRequest { caller: Some(caller), notification_id: unread.id.clone() };
         world.client.clone().mark_notification_read(request).await
     };
     for other in [person("ada"), admin(), chassis::grpc::system_caller()] {

@@ -1,5 +1,4 @@
-//! What tests of telling people share: things that happened, a mail server, a receiver of webhooks, and passes that
-//! are driven by hand.
+//! The fixture of the outbox tests: events, a mail server, a receiver of webhooks, and passes that the tests start.
 
 use std::sync::Arc;
 
@@ -18,27 +17,27 @@ use uuid::Uuid;
 
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A database in which ada and bob have addresses, and what tells them; no service runs.
+/// A database in which ada and bob have addresses, with a mail server and a webhook receiver; no service runs.
 pub struct Post {
     pub pool: PgPool,
     pub mail: MailDev,
     pub hook: Hook,
     pub telling: Telling,
     connect: PgConnectOptions,
-    /// Of the process whose workers these are.
+    /// Cancelled when the process of the workers stops.
     pub stopping: CancellationToken,
     _running: DropGuard,
 }
 
 impl Post {
-    /// E-mail only.
+    /// Configures e-mail only.
     pub async fn by_mail(pool: PgPoolOptions, connect: PgConnectOptions) -> Self {
         let mut post = Self::by_both(pool, connect).await;
         post.telling.webhook = None;
         post
     }
 
-    /// Webhooks only.
+    /// Configures webhooks only.
     pub async fn by_webhook(pool: PgPoolOptions, connect: PgConnectOptions) -> Self {
         let mut post = Self::by_both(pool, connect).await;
         post.telling.email = None;
@@ -79,7 +78,7 @@ impl Post {
         }
     }
 
-    /// A worker; each is a replica of its own.
+    /// Creates an outbox; each is a replica of its own.
     pub fn outbox(&self) -> Outbox {
         Outbox::new(&self.telling, &self.pool, &self.stopping).unwrap()
     }
@@ -88,13 +87,13 @@ impl Post {
         self.outbox().pass().await.unwrap()
     }
 
-    /// So many minutes after the test began.
+    /// Sets the database's clock to `minutes` after the start of the test.
     pub async fn advance(&mut self, minutes: i64) {
         testkit::advance_database_clock(&self.pool, time::Duration::minutes(minutes)).await;
         self.pool = PgPoolOptions::new().connect_with(self.connect.clone()).await.unwrap();
     }
 
-    /// A booking of ada and bob that was made a month ago and starts in so many minutes.
+    /// Inserts a booking of ada and bob that was created 30 days ago and starts in `minutes`.
     pub async fn booking(&self, title: &str, minutes: i32) -> Uuid {
         sqlx::query_scalar!(
             "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url,
@@ -110,7 +109,7 @@ impl Post {
         .unwrap()
     }
 
-    /// Something happened to a booking that a person is to be told of.
+    /// Inserts a notification about an event of a booking.
     pub async fn happened(&self, kind: &str, booking: Uuid, person: &str) {
         sqlx::query!(
             r#"insert into notifications (user_id, kind, session_id, payload, dedupe_key)
@@ -129,7 +128,7 @@ impl Post {
         .unwrap();
     }
 
-    /// A booking far ahead that these people are to be told of.
+    /// Inserts a booking in the far future, and notifications of these users about it.
     pub async fn booked(&self, people: &[&str]) -> Uuid {
         let booking = self.booking("Lesson", 50_000).await;
         for person in people {
@@ -138,8 +137,8 @@ impl Post {
         booking
     }
 
-    /// What waits is due now, and nobody has it: as if its time had come.
-    pub async fn hurry(&self) {
+    /// Makes all deliveries due and removes their leases.
+    pub async fn make_due(&self) {
         sqlx::query!(
             "update notification_deliveries set due_at = app_now(), leased_until = null, lease_id = null"
         )
@@ -148,7 +147,8 @@ impl Post {
         .unwrap();
     }
 
-    /// `pending`, `waiting`, `delivered`, `dropped` or `dead`, with the reason, in the order of streams.
+    /// Returns the states of the deliveries, `pending`, `waiting`, `delivered`, `dropped` or `dead`, with the reason,
+    /// in the order of streams.
     pub async fn states(&self) -> Vec<String> {
         sqlx::query_scalar!(
             r#"select concat_ws(' ',
@@ -163,15 +163,15 @@ impl Post {
         .unwrap()
     }
 
-    /// Subjects of what `person` got, oldest first, up to the comma before the date.
+    /// Returns the subjects of the mails to `person`, oldest first, up to the comma before the date.
     pub fn subjects(&self, person: &str) -> Vec<String> {
         let mails = self.mail.mails().into_iter().rev();
-        let his = mails.filter(|mail| mail.to == [format!("{person}@example.org")]);
-        his.map(|mail| mail.subject.split(',').next().unwrap().to_owned()).collect()
+        let received = mails.filter(|mail| mail.to == [format!("{person}@example.org")]);
+        received.map(|mail| mail.subject.split(',').next().unwrap().to_owned()).collect()
     }
 }
 
-/// A mail server, and the settings that lead to it.
+/// Starts a mail server, and returns it with its settings.
 pub async fn mail_server(running: &CancellationToken) -> (MailDev, Email) {
     let mail = MailDev::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -185,13 +185,13 @@ pub async fn mail_server(running: &CancellationToken) -> (MailDev, Email) {
     (mail, email)
 }
 
-/// How a webhook is answered.
+/// The answer to a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     Status(u16),
-    /// 302 to another path of the same receiver.
+    /// A redirect to another path of the same receiver.
     Redirect,
-    /// Nothing, until the sender gives up.
+    /// No answer, until the sender times out.
     Hang,
 }
 
@@ -218,7 +218,7 @@ impl Hit {
 
 type Decide = Box<dyn Fn(&Hit) -> Reply + Send>;
 
-/// A receiver of webhooks that answers as it is told.
+/// A receiver of webhooks with scripted answers.
 #[derive(Clone)]
 pub struct Hook {
     pub url: String,

@@ -1,4 +1,4 @@
-//! Reading: what parties see, pages, and the plan of the list.
+//! Reading bookings: what parties may read, pages, and filters.
 
 use chassis::status::Reason;
 use prost_types::Timestamp;
@@ -21,10 +21,7 @@ fn ids(bookings: &[Booking]) -> Vec<&str> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn parties_and_admins_read_a_booking_and_strangers_do_not(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn booking_is_read_by_parties_and_admins_only(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(10).await;
     for caller in [person("ada"), person("bob"), admin(), chassis::grpc::system_caller()] {
@@ -37,7 +34,7 @@ async fn parties_and_admins_read_a_booking_and_strangers_do_not(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_person_is_called_by_the_name_known_best(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn profile_name_precedes_the_booked_name_and_the_id(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let name = async |id: &str| world.get(id).await.guest.unwrap().name;
     let nameless = world.book(10).await;
@@ -54,10 +51,7 @@ async fn a_person_is_called_by_the_name_known_best(pool: PgPoolOptions, connect:
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pages_hold_both_roles_latest_first_without_gaps_or_repeats(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn pages_have_both_roles_latest_first_without_gaps(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     // Three at each start, so that ties are split between pages; every second one with ada as the guest.
     sqlx::query!(
@@ -93,7 +87,7 @@ async fn pages_hold_both_roles_latest_first_without_gaps_or_repeats(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_list_is_narrowed_by_role_status_and_time(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn list_is_filtered_by_role_status_and_time(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let hosted = world.book(100).await;
     let request = CreateBookingRequest {

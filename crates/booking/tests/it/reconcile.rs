@@ -1,4 +1,4 @@
-//! Bookings move on by attendance and the clock, whatever else fails.
+//! Attendance and the clock change the status of bookings, whatever else fails.
 
 use std::time::Duration;
 
@@ -11,7 +11,10 @@ use testkit::eventually;
 use crate::harness::*;
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_meeting_is_in_progress_once_somebody_is_in_it(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn open_meeting_is_in_progress_when_a_participant_joined(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let world = World::new(pool, connect).await;
     let (open, unopened, empty) = (world.book(10).await, world.book(100).await, world.book(200).await);
     world.pass_minutes(&empty.id, 260).await;
@@ -25,7 +28,7 @@ async fn a_meeting_is_in_progress_once_somebody_is_in_it(pool: PgPoolOptions, co
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn at_the_close_it_is_completed_when_both_were_there_and_no_show_otherwise(
+async fn closed_meeting_is_completed_when_both_joined_else_no_show(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -34,7 +37,7 @@ async fn at_the_close_it_is_completed_when_both_were_there_and_no_show_otherwise
     for (n, joined) in [&["ada", "bob"][..], &["ada"], &[], &["ada", "eve"]].into_iter().enumerate() {
         let booking = world.book(1000 + 60 * i64::try_from(n).unwrap()).await;
         for person in ["ada", "bob"] {
-            world.attend(&booking.id, person, "invited").await; // which is not yet there
+            world.attend(&booking.id, person, "invited").await; // invited is not joined
         }
         for person in joined {
             world.attend(&booking.id, person, "left").await;
@@ -56,7 +59,7 @@ async fn at_the_close_it_is_completed_when_both_were_there_and_no_show_otherwise
     for id in &booked {
         world.pass_minutes(id, 1000 + 180 + 121).await;
     }
-    world.pass_minutes(&long.id, 2000 - 10 + 720).await; // its window outlasts two hours
+    world.pass_minutes(&long.id, 2000 - 10 + 720).await; // its window is still open
     booking::reconcile(&world.pool).await.unwrap();
     let mut states = Vec::new();
     for id in &booked {
@@ -68,32 +71,26 @@ async fn at_the_close_it_is_completed_when_both_were_there_and_no_show_otherwise
     assert_eq!(world.get(&long.id).await.status(), SessionStatus::Scheduled);
 }
 
-/// One row that no program can read would stop every pass over all of them.
+/// A row with a time that no program can read would stop each pass.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_start_that_no_program_can_read_is_refused_whoever_writes_it(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn unreadable_start_is_refused_by_the_database(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(60).await;
     for start in ["infinity", "-infinity", "9000-01-01 00:00Z"] {
-        let by_hand = sqlx::query!(
+        let update = sqlx::query!(
             "update sessions set scheduled_at = $2::text::timestamptz where id::text = $1",
             booking.id,
             start
         );
-        let refused = by_hand.execute(&world.pool).await.unwrap_err();
+        let refused = update.execute(&world.pool).await.unwrap_err();
         assert_eq!(chassis::db::constraint(&refused), Some("sessions_scheduled_at"), "{start}");
     }
     booking::reconcile(&world.pool).await.unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn more_than_one_batch_is_settled_in_one_pass_by_replicas_together(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
-    let pool = pool.connect_with(connect).await.unwrap(); // and no service, whose pass would help
+async fn replicas_close_several_batches_in_one_pass(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = pool.connect_with(connect).await.unwrap(); // without a service, whose pass would take part
     sqlx::query!(
         "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url)
          select 'h' || n, 'g' || n, 'x', 't', app_now() - interval '1 day', 60, '' from generate_series(1, 1200) n"
@@ -102,23 +99,23 @@ async fn more_than_one_batch_is_settled_in_one_pass_by_replicas_together(
     .await
     .unwrap();
     let (one, other) = tokio::join!(booking::reconcile(&pool), booking::reconcile(&pool));
-    let rest = booking::reconcile(&pool).await.unwrap(); // rows that one skipped while the other held them
-    let settled = one.unwrap().no_show + other.unwrap().no_show + rest.no_show;
-    assert_eq!(settled, 1200);
+    let rest = booking::reconcile(&pool).await.unwrap(); // rows skipped because the other replica had locked them
+    let closed = one.unwrap().no_show + other.unwrap().no_show + rest.no_show;
+    assert_eq!(closed, 1200);
     assert_eq!(booking::reconcile(&pool).await.unwrap(), Moved::default());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_overdue_booking_that_is_read_is_settled_at_once(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn overdue_booking_is_closed_when_it_is_read(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(pool, connect).await;
     world.client = world.running().await;
     for _ in 0..3 {
-        // The first pass and the one when it listens come by themselves, and may do it; a third only after its period.
+        // Two passes run after the start of the service and may close it; a third one runs only after the period.
         let booking = world.book(100).await;
         world.pass_minutes(&booking.id, 100 + 121).await;
-        let settled = eventually("settled", async || {
+        let closed = eventually("the booking is closed", async || {
             Some(world.get(&booking.id).await.status()).filter(|status| *status == SessionStatus::NoShow)
         });
-        tokio::time::timeout(Duration::from_secs(5), settled).await.expect("long before its period");
+        tokio::time::timeout(Duration::from_secs(5), closed).await.expect("closed before the next period");
     }
 }

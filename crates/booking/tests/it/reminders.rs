@@ -1,4 +1,4 @@
-//! Reminders: once per start, as the booking is when they are sent, or not at all.
+//! Reminders: once for each start, with the booking's state at the time of sending, or not at all.
 
 use proto::{booking::v1::*, types::v1::NotificationKind};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{harness::*, outbox::*};
 
-/// What bob was told after a pass.
+/// Runs a pass and returns the subjects of bob's mails.
 async fn reminded(post: &Post) -> Vec<String> {
     post.pass().await;
     post.subjects("bob")
@@ -25,7 +25,7 @@ async fn moved(post: &Post, booking: Uuid, minutes: i32) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn people_are_reminded_a_day_and_a_quarter_of_an_hour_before(
+async fn parties_are_reminded_24_h_and_15_min_before_the_start(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -35,7 +35,7 @@ async fn people_are_reminded_a_day_and_a_quarter_of_an_hour_before(
     post.advance(60).await;
     assert_eq!(reminded(&post).await, ["Soon: Lesson"]);
     assert_eq!(post.subjects("ada"), ["Soon: Lesson"]);
-    assert_eq!(reminded(&post).await.len(), 1, "once");
+    assert_eq!(reminded(&post).await.len(), 1, "reminded twice");
     post.advance(20 * 60).await;
     assert_eq!(reminded(&post).await.len(), 1);
     post.advance(24 * 60 + 50).await;
@@ -45,7 +45,7 @@ async fn people_are_reminded_a_day_and_a_quarter_of_an_hour_before(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_booking_that_was_moved_ten_times_has_one_reminder(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn booking_gets_one_reminder_when_moved_ten_times(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool.clone(), connect.clone()).await;
     let world = World::with(pool, connect, |config| config.telling = post.telling.clone()).await;
     let booking = world.book(40 * 60).await;
@@ -59,35 +59,36 @@ async fn a_booking_that_was_moved_ten_times_has_one_reminder(pool: PgPoolOptions
         };
         world.client.clone().reschedule_booking(request).await.unwrap();
     }
-    post.advance(17 * 60).await; // 23 h before: an hour late at most
+    post.advance(17 * 60).await; // 23 h before the start: less than an hour late
     let reminders = || post.subjects("bob").iter().filter(|subject| subject.starts_with("Soon")).count();
     assert_eq!(reminders(), 0);
-    testkit::eventually("a reminder", async || {
+    testkit::eventually("the reminder arrives", async || {
         post.pass().await;
         (reminders() > 0).then_some(())
     })
     .await;
     post.pass().await;
-    // Not by mails: the service's own worker has the old clock, and leases of one clock mean nothing to the other.
+    // Mails are not counted: the service's own worker has the old clock, and the two clocks do not respect each other's
+    // leases.
     let request = ListNotificationsRequest { caller: Some(person("bob")), ..Default::default() };
-    let told = world.client.clone().list_notifications(request).await.unwrap().into_inner().notifications;
-    assert_eq!(told.iter().filter(|one| one.kind() == NotificationKind::Reminder).count(), 1);
+    let listed = world.client.clone().list_notifications(request).await.unwrap().into_inner().notifications;
+    assert_eq!(listed.iter().filter(|one| one.kind() == NotificationKind::Reminder).count(), 1);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nobody_is_reminded_of_what_he_was_told_just_now(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn reminder_is_skipped_after_a_recent_notification(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let booking = post.booking("Lesson", 10).await;
     post.happened("booking_created", booking, "bob").await;
     let moved_today = post.booking("Later", 23 * 60 + 50).await;
     post.happened("booking_rescheduled", moved_today, "bob").await;
-    let mut told = reminded(&post).await;
-    told.sort();
-    assert_eq!(told, ["Booked: Lesson", "Moved: Later"]);
+    let mut subjects = reminded(&post).await;
+    subjects.sort();
+    assert_eq!(subjects, ["Booked: Lesson", "Moved: Later"]);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn it_can_be_too_late_to_remind(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn reminder_is_skipped_when_too_late(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     post.booking("Two hours late", 22 * 60).await;
     post.booking("Half an hour late", 23 * 60 + 30).await;
@@ -100,7 +101,10 @@ async fn it_can_be_too_late_to_remind(pool: PgPoolOptions, connect: PgConnectOpt
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_reminder_dies_with_its_booking_or_its_start(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn reminder_is_dropped_when_booking_is_cancelled_or_moved(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let post = Post::by_mail(pool, connect).await;
     let (cancelled, moved_away) = (post.booking("Cancelled", 12).await, post.booking("Moved", 13).await);
     post.mail.be_down(true);
@@ -114,17 +118,20 @@ async fn a_reminder_dies_with_its_booking_or_its_start(pool: PgPoolOptions, conn
     .unwrap();
     moved(&post, moved_away, 3000).await;
     post.mail.be_down(false);
-    post.hurry().await;
+    post.make_due().await;
     post.pass().await;
     let mut states = post.states().await;
     states.sort();
     states.dedup();
-    assert_eq!(states, ["dropped the booking is not open any more", "dropped the booking was moved"]);
+    assert_eq!(states, ["dropped the booking is no longer open", "dropped the booking was moved"]);
     assert_eq!(post.mail.taken(), 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_reminder_waits_behind_nothing_else_of_its_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn reminder_does_not_wait_for_other_mails_of_its_booking(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let post = Post::by_mail(pool, connect).await;
     let booking = post.booking("Lesson", 12).await;
     post.happened("recording_ready", booking, "bob").await;
@@ -145,7 +152,7 @@ async fn a_reminder_waits_behind_nothing_else_of_its_booking(pool: PgPoolOptions
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_reminder_of_the_day_before_that_is_stuck_holds_up_no_later_one(
+async fn undelivered_24_h_reminder_does_not_delay_the_next_one(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {

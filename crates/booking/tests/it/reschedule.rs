@@ -1,4 +1,4 @@
-//! Moving a booking: when it may move, what follows it, and what is refused.
+//! Moving a booking: when it may move, what moves with it, and what is refused.
 
 use chassis::{
     grpc::{datetime, timestamp},
@@ -45,10 +45,7 @@ async fn sequence(world: &World) -> i32 {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_booking_moves_with_its_slots_its_window_and_its_notices(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn move_changes_slots_and_window_and_notifies_both(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(100).await;
     let moved = done(
@@ -65,18 +62,18 @@ async fn a_booking_moves_with_its_slots_its_window_and_its_notices(
     assert_eq!(moved.opens_at.unwrap().seconds - booking.opens_at.unwrap().seconds, 300 * 60);
     assert_eq!((moved.title.as_str(), &moved.meeting_url), ("Moved lesson", &booking.meeting_url));
     assert!(moved.updated_at.unwrap().seconds >= booking.updated_at.unwrap().seconds);
-    assert_eq!(world.told(&booking.id).await[2..], ["booking_rescheduled ada", "booking_rescheduled bob"]);
+    assert_eq!(
+        world.notified(&booking.id).await[2..],
+        ["booking_rescheduled ada", "booking_rescheduled bob"]
+    );
     assert_eq!((world.rooms.calls("RetimeRoom"), sequence(&world).await), (1, 1));
-    world.book(100).await; // the old slot is free
+    world.book(100).await; // the old slot is free again
     let taken = world.client.clone().create_booking(world.request(410).await).await;
-    assert_eq!(reason(taken), Reason::SlotTaken); // the new one is not
+    assert_eq!(reason(taken), Reason::SlotTaken); // the new slot is taken
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn nothing_changed_is_the_same_answer_and_words_tell_nobody(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn unchanged_and_text_only_changes_notify_no_one(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(100).await;
     let same = RescheduleBookingRequest {
@@ -88,12 +85,12 @@ async fn nothing_changed_is_the_same_answer_and_words_tell_nobody(
     assert_eq!(sequence(&world).await, 0);
     let words = RescheduleBookingRequest { description: Some("Bring paper".into()), ..of(&booking) };
     assert_eq!(done(&world, words).await.description, "Bring paper");
-    assert_eq!((sequence(&world).await, world.told(&booking.id).await.len()), (1, 2));
+    assert_eq!((sequence(&world).await, world.notified(&booking.id).await.len()), (1, 2));
     assert_eq!(world.rooms.calls("RetimeRoom"), 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn once_open_only_the_end_grows_and_once_started_only_words_change(
+async fn open_meeting_can_only_be_extended_and_a_started_one_renamed(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -119,10 +116,7 @@ async fn once_open_only_the_end_grows_and_once_started_only_words_change(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_end_grows_after_a_start_that_could_no_longer_be_booked(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn meeting_can_be_extended_long_after_its_start(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(100).await;
     world.pass_minutes(&booking.id, 130).await; // began half an hour ago
@@ -131,7 +125,7 @@ async fn the_end_grows_after_a_start_that_could_no_longer_be_booked(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_is_over_or_cancelled_does_not_move(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn ended_or_cancelled_booking_cannot_be_changed(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let (over, cancelled) = (world.book(100).await, world.book(300).await);
     world.pass_minutes(&over.id, 100 + 121).await;
@@ -150,26 +144,23 @@ async fn what_is_over_or_cancelled_does_not_move(pool: PgPoolOptions, connect: P
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_move_onto_another_booking_changes_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn move_onto_another_booking_changes_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let (first, second) = (world.book(100).await, world.book(200).await);
     let onto = RescheduleBookingRequest { scheduled_at: second.scheduled_at, ..of(&first) };
     assert_eq!(reason(ask(&world, onto).await), Reason::SlotTaken);
     assert_eq!(world.get(&first.id).await, first);
-    assert_eq!((sequence(&world).await, world.told(&first.id).await.len()), (0, 2));
+    assert_eq!((sequence(&world).await, world.notified(&first.id).await.len()), (0, 2));
     let overlapping_itself = RescheduleBookingRequest { scheduled_at: Some(later(&first, 20)), ..of(&first) };
     assert_eq!(done(&world, overlapping_itself).await.scheduled_at, Some(later(&first, 20)));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_change_in_between_is_read_again_and_not_overwritten(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn concurrent_change_is_not_overwritten_by_a_move(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(100).await;
     let id: Uuid = booking.id.parse().unwrap();
-    // As a reschedule writes it that has read the same booking.
+    // The write of another reschedule that has read the same booking.
     let mut other = chassis::db::begin(&world.pool).await.unwrap();
     sqlx::query!(
         "update sessions set description = 'Bring paper', sequence = sequence + 1 where id = $1 and sequence = 0",
@@ -179,14 +170,17 @@ async fn a_change_in_between_is_read_again_and_not_overwritten(
     .await
     .unwrap();
     let moved = RescheduleBookingRequest { scheduled_at: Some(later(&booking, 60)), ..of(&booking) };
-    let moved = world.overtaken(other, done(&world, moved)).await;
+    let moved = world.while_locked(other, done(&world, moved)).await;
     assert_eq!(moved.scheduled_at, Some(later(&booking, 60)));
     assert_eq!((moved.description.as_str(), sequence(&world).await), ("Bring paper", 2));
-    assert_eq!(world.told(&booking.id).await[2..], ["booking_rescheduled ada", "booking_rescheduled bob"]);
+    assert_eq!(
+        world.notified(&booking.id).await[2..],
+        ["booking_rescheduled ada", "booking_rescheduled bob"]
+    );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_guest_who_was_kicked_changes_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn kicked_guest_cannot_change_the_booking(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(100).await;
     world.attend(&booking.id, "bob", "kicked").await;
@@ -197,7 +191,11 @@ async fn a_guest_who_was_kicked_changes_nothing(pool: PgPoolOptions, connect: Pg
         ..of(&booking)
     };
     assert_eq!(reason(ask(&world, change(person("bob"))).await), Reason::Kicked);
-    assert_eq!(reason(ask(&world, of(&booking)).await), Reason::Kicked, "nor asks for nothing");
+    assert_eq!(
+        reason(ask(&world, of(&booking)).await),
+        Reason::Kicked,
+        "also a request without changes is refused"
+    );
     assert_eq!(world.get(&booking.id).await, booking);
     done(&world, change(person("ada"))).await;
     done(&world, change(Caller { is_admin: true, ..person("bob") })).await;

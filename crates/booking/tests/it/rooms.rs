@@ -1,4 +1,4 @@
-//! A booking never fails because of LiveKit, and work goes on when its caller is gone.
+//! A booking never fails because of LiveKit, and writes continue after a client disconnected.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use testkit::eventually;
 
 use crate::harness::*;
 
-async fn stands_pending_within(world: &World, limit: Duration) -> Booking {
+/// Books, and checks that the answer comes within `limit` with a pending room.
+async fn book_with_pending_room(world: &World, limit: Duration) -> Booking {
     let started = Instant::now();
     let booking = world.book(10).await;
     assert!(started.elapsed() < limit, "{:?}", started.elapsed());
@@ -24,43 +25,43 @@ async fn stands_pending_within(world: &World, limit: Duration) -> Booking {
     assert_eq!((room.status(), room.room_sid), (RoomStatus::Pending, None));
     assert_eq!(room.room_name, format!("session-{}", booking.id));
     assert_eq!(
-        world.told(&booking.id).await,
+        world.notified(&booking.id).await,
         ["booking_created ada", "booking_created bob", "room_failed -"]
     );
     booking
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_booking_stands_when_its_room_is_refused(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn booking_succeeds_when_its_room_is_refused(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
-    world.rooms.be(Mode::Fails);
-    let booking = stands_pending_within(&world, Duration::from_secs(3)).await;
+    world.rooms.set_mode(Mode::Fails);
+    let booking = book_with_pending_room(&world, Duration::from_secs(3)).await;
     insert_room(&world.pool, &booking.id).await;
     assert_eq!(world.get(&booking.id).await.room.unwrap().status(), RoomStatus::Active);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_booking_stands_when_the_room_service_hangs(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn booking_succeeds_when_the_room_service_hangs(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
-    world.rooms.be(Mode::Hangs);
-    stands_pending_within(&world, Duration::from_secs(5)).await;
+    world.rooms.set_mode(Mode::Hangs);
+    book_with_pending_room(&world, Duration::from_secs(5)).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_booking_stands_when_the_room_service_is_down(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn booking_succeeds_when_the_room_service_is_down(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut world = World::new(pool, connect).await;
     world.client = world.replica_without_rooms().await;
-    stands_pending_within(&world, Duration::from_secs(5)).await;
+    book_with_pending_room(&world, Duration::from_secs(5)).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn cancel_move_and_end_stand_when_the_room_service_fails(
+async fn cancel_move_and_end_succeed_when_the_room_service_fails(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
     let world = World::new(pool, connect).await;
     let (moved, ended) = (world.book(100).await, world.book(10).await);
-    world.rooms.be(Mode::Fails);
+    world.rooms.set_mode(Mode::Fails);
     let mut client = world.client.clone();
     let longer = RescheduleBookingRequest {
         caller: Some(person("ada")),
@@ -90,32 +91,34 @@ async fn count(pool: &PgPool, kind: &str) -> i64 {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_caller_who_goes_away_loses_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn booking_is_created_when_the_client_disconnects(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let request = world.request(10).await;
     let mut client = world.client.clone();
     let mut call = Box::pin(client.create_booking(request));
     assert!(futures::poll!(&mut call).is_pending());
-    drop(call); // before the first statement was answered
-    eventually("the booking is made", async || {
+    drop(call); // before the first statement is answered
+    eventually("the booking is created", async || {
         (count(&world.pool, "booking_created").await == 2).then_some(())
     })
     .await;
-    eventually("its room is asked for", async || (world.rooms.calls("CreateRoom") == 1).then_some(())).await;
+    eventually("its room is requested", async || (world.rooms.calls("CreateRoom") == 1).then_some(())).await;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_caller_whose_budget_ends_stops_only_waiting(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn booking_is_created_when_the_clients_deadline_passes(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
-    world.rooms.be(Mode::Hangs);
+    world.rooms.set_mode(Mode::Hangs);
     let request = world.request(10).await;
     let mut client = world.client.clone();
     let call = context::with_budget(Duration::from_millis(700), client.create_booking(request));
     assert_eq!(call.await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
-    eventually("the booking is made", async || {
+    eventually("the booking is created", async || {
         (count(&world.pool, "booking_created").await == 2).then_some(())
     })
     .await;
-    eventually("the admins are told", async || (count(&world.pool, "room_failed").await == 1).then_some(()))
-        .await;
+    eventually("the admins are notified", async || {
+        (count(&world.pool, "room_failed").await == 1).then_some(())
+    })
+    .await;
 }

@@ -1,4 +1,4 @@
-//! The door of the service: sockets, the internal token, message limits, the database role, faults of the database.
+//! Serving: sockets, the internal token, message limits, the database role, faults of the database.
 
 use chassis::{
     grpc::InternalTokens,
@@ -17,7 +17,7 @@ use testkit::eventually;
 use crate::harness::*;
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn it_serves_on_a_socket_and_stops_when_told(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn service_serves_on_a_socket_and_stops(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr().unwrap())).unwrap();
@@ -40,7 +40,7 @@ async fn it_serves_on_a_socket_and_stops_when_told(pool: PgPoolOptions, connect:
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_database_role_may_write_nothing_else(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn database_role_cannot_write_foreign_tables(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let own = chassis::db::pool(&world.config.database).unwrap();
     assert!(chassis::db::check_role(&own, "greenroom_booking").await.unwrap());
@@ -50,7 +50,7 @@ async fn the_database_role_may_write_nothing_else(pool: PgPoolOptions, connect: 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_database_that_went_away_is_told_and_comes_back(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn service_recovers_from_lost_database_connections(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(10).await;
     let request = GetBookingRequest { caller: Some(person("ada")), booking_id: booking.id.clone() };
@@ -61,13 +61,15 @@ async fn a_database_that_went_away_is_told_and_comes_back(pool: PgPoolOptions, c
     .fetch_all(&world.pool)
     .await
     .unwrap();
-    eventually("it answers again", async || match world.client.clone().get_booking(request.clone()).await {
-        Ok(_) => Some(()),
-        Err(status) => {
-            let refusal = Refusal::from_status(&status);
-            assert_eq!(refusal.reason, Reason::DatabaseUnavailable);
-            assert!(refusal.facts.contains_key("retry_after"));
-            None
+    eventually("the service answers again", async || {
+        match world.client.clone().get_booking(request.clone()).await {
+            Ok(_) => Some(()),
+            Err(status) => {
+                let refusal = Refusal::from_status(&status);
+                assert_eq!(refusal.reason, Reason::DatabaseUnavailable);
+                assert!(refusal.facts.contains_key("retry_after"));
+                None
+            }
         }
     })
     .await;

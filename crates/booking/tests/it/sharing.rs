@@ -1,4 +1,4 @@
-//! Several workers on one outbox, and one that dies at the worst moment.
+//! Several workers on one outbox, and a worker that is killed after sending.
 
 use std::collections::HashSet;
 
@@ -29,7 +29,7 @@ async fn two_workers_deliver_each_notification_once(pool: PgPoolOptions, connect
     let (one, other) = (post.outbox(), post.outbox());
     let (mut tried, mut before) = (0, None);
     while before != Some(tried) {
-        before = Some(tried); // a pass may end before the work does
+        before = Some(tried); // a pass has a time limit: more may be due
         let (by_one, by_other) = tokio::try_join!(one.pass(), other.pass()).unwrap();
         tried += by_one + by_other;
     }
@@ -41,7 +41,7 @@ async fn two_workers_deliver_each_notification_once(pool: PgPoolOptions, connect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_a_killed_worker_sent_comes_again_under_the_same_id(
+async fn delivery_of_a_killed_worker_is_repeated_with_the_same_id(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -50,11 +50,11 @@ async fn what_a_killed_worker_sent_comes_again_under_the_same_id(
     post.hook.replies(|_| Reply::Hang);
     let outbox = post.outbox();
     let killed = tokio::spawn(async move { outbox.pass().await });
-    eventually("it was sent", async || (post.hook.hits().len() == 1).then_some(())).await;
+    eventually("the webhook is sent", async || (post.hook.hits().len() == 1).then_some(())).await;
     killed.abort();
     assert!(killed.await.unwrap_err().is_cancelled());
     post.hook.replies(|_| Reply::Status(200));
-    assert_eq!(post.pass().await, 0, "the lease is the dead worker's");
+    assert_eq!(post.pass().await, 0, "the killed worker still has the lease");
     sqlx::query!("update notification_deliveries set leased_until = app_now()")
         .execute(&post.pool)
         .await
@@ -66,13 +66,13 @@ async fn what_a_killed_worker_sent_comes_again_under_the_same_id(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_worker_that_lost_its_lease_marks_nothing(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn worker_writes_nothing_after_it_lost_its_lease(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_webhook(pool, connect).await;
     many(&post, 1).await;
     post.hook.replies(|_| Reply::Hang);
     let outbox = post.outbox();
     let slow = tokio::spawn(async move { outbox.pass().await });
-    eventually("it was sent", async || (post.hook.hits().len() == 1).then_some(())).await;
+    eventually("the webhook is sent", async || (post.hook.hits().len() == 1).then_some(())).await;
     sqlx::query!(
         "update notification_deliveries set lease_id = gen_random_uuid(), last_error = 'another has it'"
     )
@@ -83,7 +83,7 @@ async fn a_worker_that_lost_its_lease_marks_nothing(pool: PgPoolOptions, connect
     assert_eq!(post.states().await, ["pending another has it"]);
 }
 
-/// What the tables' statistics say was read of `notification_deliveries` and `sessions`.
+/// Returns the rows that were read from `notification_deliveries` and `sessions`, by the statistics of the tables.
 pub async fn rows_read(post: &Post) -> i64 {
     sqlx::query_scalar!("select pg_stat_force_next_flush()::text as flushed")
         .fetch_one(&post.pool)
@@ -99,16 +99,13 @@ pub async fn rows_read(post: &Post) -> i64 {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn neither_what_was_told_nor_bookings_far_ahead_cost_a_pass_anything(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn pass_reads_no_delivered_rows_and_no_far_bookings(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_webhook(pool.max_connections(1), connect).await;
     many(&post, 20_000).await;
     sqlx::query!(
-        "with told as (update notifications set expanded_at = app_now() returning id)
+        "with expanded as (update notifications set expanded_at = app_now() returning id)
          insert into notification_deliveries (notification_id, channel, stream_key, delivered_at)
-         select id, 'webhook', id, app_now() from told"
+         select id, 'webhook', id, app_now() from expanded"
     )
     .execute(&post.pool)
     .await

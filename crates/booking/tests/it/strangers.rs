@@ -1,11 +1,11 @@
-//! Mails to addresses that nothing proves to be the person's: how many are sent, and where they go.
+//! Mails to addresses that are not verified: how many are sent, and to which address.
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use uuid::Uuid;
 
 use crate::outbox::*;
 
-/// A booking by `creator` of a guest who never signed in.
+/// Inserts a booking by `creator` with a guest who never signed in.
 async fn invited(post: &Post, creator: &str, guest: &str, address: &str) -> Uuid {
     sqlx::query_scalar!(
         "insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url,
@@ -21,7 +21,7 @@ async fn invited(post: &Post, creator: &str, guest: &str, address: &str) -> Uuid
     .unwrap()
 }
 
-/// How many mails were taken, and how many deliveries dropped for this reason.
+/// Runs a pass, and returns how many mails were accepted and how many deliveries were dropped for this reason.
 async fn sent_and_dropped(post: &Post, why: &str) -> (u64, usize) {
     post.pass().await;
     let why = format!("dropped {why}");
@@ -31,7 +31,7 @@ async fn sent_and_dropped(post: &Post, why: &str) -> (u64, usize) {
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn stranger_gets_five_mails_an_hour_from_all_inviters(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool, connect).await;
-    let why = "too many mails to an address that nobody signed in with";
+    let why = "too many mails to an unverified address";
     for creator in ["ada", "eve"] {
         let booking = invited(&post, creator, "sue", "Sue@guests.example").await;
         for _ in 0..4 {
@@ -40,7 +40,7 @@ async fn stranger_gets_five_mails_an_hour_from_all_inviters(pool: PgPoolOptions,
         }
         let _ = post.pass().await;
     }
-    assert_eq!(sent_and_dropped(&post, why).await, (8 + 5, 3), "bob signed in, and has all of them");
+    assert_eq!(sent_and_dropped(&post, why).await, (8 + 5, 3), "bob's address is verified and has no limit");
     let booking = invited(&post, "ada", "sue", "sue@guests.example").await;
     post.happened("booking_created", booking, "sue").await;
     assert_eq!(sent_and_dropped(&post, why).await, (13, 4));
@@ -49,7 +49,7 @@ async fn stranger_gets_five_mails_an_hour_from_all_inviters(pool: PgPoolOptions,
     assert_eq!(sent_and_dropped(&post, why).await, (14, 4));
 }
 
-/// What a person's token says of their address; the address, and whether it is known to be verified.
+/// Stores a user's address as in their bearer token. Returns the stored address and its verification.
 async fn remembered(post: &Post, user: &str, email: &str, verified: Option<bool>) -> (String, Option<bool>) {
     sqlx::query!("select remember_person($1, '', $2, '', $3)", user, email, verified)
         .execute(&post.pool)
@@ -78,11 +78,11 @@ async fn verification_belongs_to_one_address(pool: PgPoolOptions, connect: PgCon
         ("c@example.org", Some(false), Some(false)),
         ("d@example.org", None, None),
     ] {
-        let (known, told) = remembered(&post, "sue", email, verified).await;
+        let (known, known_verified) = remembered(&post, "sue", email, verified).await;
         assert!(email.is_empty() || known == email, "{known}");
-        assert_eq!(told, expected, "{email} {verified:?}");
+        assert_eq!(known_verified, expected, "{email} {verified:?}");
     }
-    // The version before does not know whether an address is verified.
+    // The previous version of Greenroom does not know whether an address is verified.
     let old = sqlx::query!("select remember_person('sue', '', 'd@example.org', '')");
     old.execute(&post.pool).await.unwrap();
     assert_eq!(remembered(&post, "sue", "", None).await.1, None);
@@ -91,9 +91,9 @@ async fn verification_belongs_to_one_address(pool: PgPoolOptions, connect: PgCon
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn unverified_address_gets_five_mails_an_hour(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
-    let why = "too many mails to an address that nobody signed in with";
+    let why = "too many mails to an unverified address";
     remembered(&post, "eve", "Victim@example.net", Some(false)).await;
-    // As a host of bookings of her own, as their guest, and under a second name.
+    // The user is the host of a booking, the guest of another, and has a second account.
     let own = invited(&post, "eve", "bob", "bob@example.org").await;
     let as_guest = invited(&post, "ada", "eve", "victim@example.net").await;
     for _ in 0..4 {
@@ -104,16 +104,20 @@ async fn unverified_address_gets_five_mails_an_hour(pool: PgPoolOptions, connect
     remembered(&post, "mallory", "victim@example.net", Some(false)).await;
     let other = invited(&post, "mallory", "bob", "bob@example.org").await;
     post.happened("booking_created", other, "mallory").await;
-    assert_eq!(sent_and_dropped(&post, why).await, (5, 4), "the address counts, not the account");
+    assert_eq!(
+        sent_and_dropped(&post, why).await,
+        (5, 4),
+        "the limit is for the address, not for the account"
+    );
     remembered(&post, "vic", "victim@example.net", Some(true)).await;
     let theirs = invited(&post, "vic", "bob", "bob@example.org").await;
     post.happened("booking_created", theirs, "vic").await;
-    assert_eq!(sent_and_dropped(&post, why).await, (6, 4), "who proved it has all mails");
+    assert_eq!(sent_and_dropped(&post, why).await, (6, 4), "the user with the verified address has no limit");
     remembered(&post, "eve", "Victim@example.net", Some(true)).await;
     for _ in 0..7 {
         post.happened("booking_rescheduled", own, "eve").await;
     }
-    assert_eq!(sent_and_dropped(&post, why).await, (13, 4), "proved since");
+    assert_eq!(sent_and_dropped(&post, why).await, (13, 4), "the address is verified now");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -151,7 +155,7 @@ async fn unverified_address_does_not_replace_the_invited_one(pool: PgPoolOptions
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn one_person_has_twenty_mails_an_hour_sent_to_strangers(
+async fn inviter_is_limited_to_twenty_mails_to_strangers_an_hour(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -165,5 +169,5 @@ async fn one_person_has_twenty_mails_an_hour_sent_to_strangers(
     assert_eq!(sent_and_dropped(&post, why).await, (20, 5));
     let booking = invited(&post, "ada", "guest-24", "guest-24@guests.example").await;
     post.happened("booking_created", booking, "guest-24").await;
-    assert_eq!(sent_and_dropped(&post, why).await, (21, 5), "another person may");
+    assert_eq!(sent_and_dropped(&post, why).await, (21, 5), "another inviter has a limit of their own");
 }

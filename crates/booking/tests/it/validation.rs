@@ -1,4 +1,4 @@
-//! Bad input: every call is refused with the right reason and the right field, before anything is written.
+//! Invalid input: each call is refused with the right reason and field, before anything is written.
 
 use chassis::{grpc::timestamp, status::Reason};
 use prost_types::Timestamp;
@@ -7,14 +7,22 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::harness::*;
 
-const STRANGE: &str = "2f7f9d2e-6a53-4f0b-a0c7-1c46f2a8e001";
+const UNKNOWN_ID: &str = "2f7f9d2e-6a53-4f0b-a0c7-1c46f2a8e001";
+
+fn contact(name: &str, email: &str) -> Option<GuestContact> {
+    Some(GuestContact { name: name.into(), email: email.into() })
+}
+
+async fn count_sessions(world: &World) -> i64 {
+    let count = sqlx::query_scalar!(r#"select count(*) as "count!" from sessions"#);
+    count.fetch_one(&world.pool).await.unwrap()
+}
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn every_field_of_a_booking_is_refused_by_its_name(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn invalid_fields_of_a_booking_are_refused_by_name(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let good = world.request(10).await;
     let at = |seconds: i64, nanos: i32| Some(Timestamp { seconds, nanos });
-    let contact = |name: &str, email: &str| Some(GuestContact { name: name.into(), email: email.into() });
     let now = world.now().await;
     let minutes_off = |minutes: i64| Some(timestamp(now + time::Duration::minutes(minutes)));
     let with = |change: &dyn Fn(&mut CreateBookingRequest)| {
@@ -50,7 +58,7 @@ async fn every_field_of_a_booking_is_refused_by_its_name(pool: PgPoolOptions, co
         ("durationMinutes", with(&|it| it.duration_minutes = i32::MIN)),
         ("guest.name", with(&|it| it.guest = contact(&"n".repeat(201), ""))),
         ("guest.name", with(&|it| it.guest = contact("\u{202e}", ""))),
-        ("guest.email", with(&|it| it.guest = contact("", "nobody"))),
+        ("guest.email", with(&|it| it.guest = contact("", "no-address"))),
         ("guest.email", with(&|it| it.guest = contact("", "a b@example.org"))),
         ("guest.email", with(&|it| it.guest = contact("", "a@example.org,b@example.org"))),
         ("guest.email", with(&|it| it.guest = contact("", ".b@example.org"))),
@@ -67,34 +75,44 @@ async fn every_field_of_a_booking_is_refused_by_its_name(pool: PgPoolOptions, co
         assert_eq!(refusal.reason, Reason::InvalidRequest, "{shown}");
         assert_eq!(refusal.facts["field"], field, "{shown}");
     }
-    let all = with(&|it| {
-        it.guest_id = "bob ".into();
-        it.title.clear();
-        it.description = Some("d".repeat(5001));
-        it.scheduled_at = minutes_off(-6);
-        it.duration_minutes = 4;
-        it.guest = contact("\u{200b}", "nobody");
-    });
-    let refusal = refused(world.client.clone().create_booking(all).await);
-    let named: Vec<_> = refusal.errors.iter().map(|error| error.field.as_str()).collect();
-    let expected =
-        ["guestId", "title", "description", "durationMinutes", "guest.name", "guest.email", "scheduledAt"];
-    assert_eq!(named, expected, "the start too, although only the database knows the time");
-    let most = with(&|it| {
-        it.guest_id = "é".repeat(100);
-        it.title = "é".repeat(200);
-        it.description = Some("é".repeat(5000));
-        it.idempotency_key = Some("é".repeat(200));
-        it.scheduled_at = minutes_off(-4);
-        it.duration_minutes = 720;
-    });
-    created(world.client.clone().create_booking(most).await);
-    let written = sqlx::query_scalar!(r#"select count(*) as "count!" from sessions"#);
-    assert_eq!(written.fetch_one(&world.pool).await.unwrap(), 1);
+    assert_eq!(count_sessions(&world).await, 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn guest_email_is_stored_as_it_is_sent_to(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn refusal_of_a_booking_lists_all_invalid_fields(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let request = CreateBookingRequest {
+        guest_id: "bob ".into(),
+        title: String::new(),
+        description: Some("d".repeat(5001)),
+        duration_minutes: 4,
+        guest: contact("\u{200b}", "no-address"),
+        ..world.request(-6).await
+    };
+    let refusal = refused(world.client.clone().create_booking(request).await);
+    let named: Vec<_> = refusal.errors.iter().map(|error| error.field.as_str()).collect();
+    let expected =
+        ["guestId", "title", "description", "durationMinutes", "guest.name", "guest.email", "scheduledAt"];
+    assert_eq!(named, expected, "the start is listed too, although the database's clock checks it");
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn booking_with_the_longest_fields_is_created(pool: PgPoolOptions, connect: PgConnectOptions) {
+    let world = World::new(pool, connect).await;
+    let request = CreateBookingRequest {
+        guest_id: "é".repeat(100),
+        title: "é".repeat(200),
+        description: Some("é".repeat(5000)),
+        idempotency_key: Some("é".repeat(200)),
+        duration_minutes: 720,
+        ..world.request(-4).await
+    };
+    created(world.client.clone().create_booking(request).await);
+    assert_eq!(count_sessions(&world).await, 1);
+}
+
+#[sqlx::test(migrator = "chassis::db::MIGRATOR")]
+async fn guest_email_is_stored_in_its_canonical_form(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let mut request = world.request(10).await;
     request.idempotency_key = Some("key".into());
@@ -121,7 +139,7 @@ async fn guest_email_is_stored_as_it_is_sent_to(pool: PgPoolOptions, connect: Pg
         assert_eq!(row.fetch_one(&world.pool).await.unwrap().as_deref(), stored, "{email:?}");
         booked.push(id);
     }
-    assert_eq!(booked[0], booked[1], "blanks around it do not make it another request");
+    assert_eq!(booked[0], booked[1], "surrounding blanks make another request");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -146,7 +164,7 @@ async fn booking_texts_are_stored_cleaned(pool: PgPoolOptions, connect: PgConnec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lists_name_all_that_is_wrong(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn list_refusal_has_all_invalid_fields(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let request = ListBookingsRequest {
         caller: Some(person("ada")),
@@ -163,7 +181,7 @@ async fn lists_name_all_that_is_wrong(pool: PgPoolOptions, connect: PgConnectOpt
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lists_refuse_what_they_do_not_know(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn lists_refuse_invalid_filters(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let wrong = [
         ("role", |it: &mut ListBookingsRequest| it.role = Some(99)),
@@ -191,8 +209,8 @@ async fn lists_refuse_what_they_do_not_know(pool: PgPoolOptions, connect: PgConn
     assert_eq!(refusal.facts["field"], "cursor");
 }
 
-/// Calls everything about one booking or notification, and gives the reasons.
-async fn everything(world: &World, caller: Option<Caller>, id: &str) -> Vec<(&'static str, Reason)> {
+/// Calls all operations on one booking or notification, and returns the reasons of their refusals.
+async fn call_all(world: &World, caller: Option<Caller>, id: &str) -> Vec<(&'static str, Reason)> {
     let mut client = world.client.clone();
     let booking_id = id.to_owned();
     let get = GetBookingRequest { caller: caller.clone(), booking_id: booking_id.clone() };
@@ -216,41 +234,41 @@ async fn everything(world: &World, caller: Option<Caller>, id: &str) -> Vec<(&'s
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn wrong_ids_strangers_and_nobody_are_refused_everywhere(
+async fn wrong_ids_strangers_and_anonymous_callers_are_refused(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
     let world = World::new(pool, connect).await;
     let booking = world.book(10).await;
-    for (call, reason) in everything(&world, Some(person("ada")), "no uuid").await {
+    for (call, reason) in call_all(&world, Some(person("ada")), "no uuid").await {
         let expected = if call == "read" { Reason::InvalidRequest } else { Reason::InvalidSessionId };
         assert_eq!(reason, expected, "{call}");
     }
-    for (call, reason) in everything(&world, Some(admin()), STRANGE).await {
+    for (call, reason) in call_all(&world, Some(admin()), UNKNOWN_ID).await {
         let expected = if call == "read" { Reason::NotificationNotFound } else { Reason::SessionNotFound };
         assert_eq!(reason, expected, "{call}");
     }
-    for (call, reason) in everything(&world, Some(person("eve")), &booking.id).await {
+    for (call, reason) in call_all(&world, Some(person("eve")), &booking.id).await {
         let expected = if call == "read" { Reason::NotificationNotFound } else { Reason::NotParticipant };
         assert_eq!(reason, expected, "{call}");
     }
-    for nobody in [None, Some(person("")), Some(person("a\0a")), Some(person(&"a".repeat(201)))] {
-        for (call, reason) in everything(&world, nobody.clone(), &booking.id).await {
-            assert_eq!(reason, Reason::Unauthenticated, "{call} as {nobody:?}");
+    for anonymous in [None, Some(person("")), Some(person("a\0a")), Some(person(&"a".repeat(201)))] {
+        for (call, reason) in call_all(&world, anonymous.clone(), &booking.id).await {
+            assert_eq!(reason, Reason::Unauthenticated, "{call} as {anonymous:?}");
         }
         let mut request = world.request(100).await;
-        request.caller = nobody.clone();
+        request.caller = anonymous.clone();
         assert_eq!(reason(world.client.clone().create_booking(request).await), Reason::Unauthenticated);
-        let request = ListBookingsRequest { caller: nobody.clone(), ..ListBookingsRequest::default() };
+        let request = ListBookingsRequest { caller: anonymous.clone(), ..ListBookingsRequest::default() };
         assert_eq!(reason(world.client.clone().list_bookings(request).await), Reason::Unauthenticated);
-        let request = ListNotificationsRequest { caller: nobody, ..ListNotificationsRequest::default() };
+        let request = ListNotificationsRequest { caller: anonymous, ..ListNotificationsRequest::default() };
         assert_eq!(reason(world.client.clone().list_notifications(request).await), Reason::Unauthenticated);
     }
     assert_eq!(world.get(&booking.id).await, booking);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_reason_or_a_change_that_is_too_long_is_refused(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn invalid_reason_or_change_is_refused_by_field(pool: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(pool, connect).await;
     let booking = world.book(10).await;
     let cancel = CancelBookingRequest {

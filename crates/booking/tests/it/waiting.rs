@@ -1,4 +1,4 @@
-//! Mails to people whose address is not known yet, and what the host hears when a mail to the guest is given up.
+//! Mails to users whose address is not known yet, and the host's notification when a mail to the guest is given up.
 
 use mail_dev::{At, Fault};
 use proto::{booking::v1::*, types::v1::Caller};
@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::{harness::*, outbox::*, sharing::rows_read};
 
-const WAITING: &str = "waiting no address of this person is known";
-const TOO_LATE: &str = "dropped the booking was over or cancelled before the person's address was known";
+const WAITING: &str = "waiting the user's address is not known";
+const TOO_LATE: &str = "dropped the booking ended or was cancelled before the user's address was known";
 
-/// A booking of ada and a guest who never signed in.
+/// Inserts a booking of ada with a guest who never signed in.
 async fn invited(post: &Post, guest: &str, minutes: i32) -> Uuid {
     let booking = post.booking("Lesson", minutes).await;
     sqlx::query!("update sessions set guest_id = $2 where id = $1", booking, guest)
@@ -37,14 +37,14 @@ async fn cancelled(post: &Post, booking: Uuid) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn mails_wait_until_the_person_signs_in(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn mails_wait_until_the_user_signs_in(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_mail(pool, connect).await;
     let booking = invited(&post, "sue", 14 * 24 * 60).await;
     post.happened("booking_created", booking, "sue").await;
     post.happened("booking_created", booking, "ada").await;
     post.pass().await;
     assert_eq!(post.states().await, [WAITING, "delivered"]);
-    assert_eq!(post.pass().await, 0, "nothing asks again");
+    assert_eq!(post.pass().await, 0, "a waiting mail was tried again");
     sqlx::query!(
         "update sessions set title = 'Other lesson', scheduled_at = scheduled_at + interval '90 min' where id = $1",
         booking
@@ -52,15 +52,15 @@ async fn mails_wait_until_the_person_signs_in(pool: PgPoolOptions, connect: PgCo
     .execute(&post.pool)
     .await
     .unwrap();
-    post.advance(10 * 24 * 60).await; // more than any delivery is tried
+    post.advance(10 * 24 * 60).await; // longer than a delivery is retried
     signs_in(&post, "sue", "").await;
-    assert_eq!(post.pass().await, 0, "a person without an address signed in");
+    assert_eq!(post.pass().await, 0, "a user without an address signed in");
     signs_in(&post, "sue", "sue@example.org").await;
     post.mail.be_down(true);
     post.pass().await;
-    assert!(post.states().await[0].starts_with("pending"), "the 72 h begin when it is sent");
+    assert!(post.states().await[0].starts_with("pending"), "the 72 h begin when the address is known");
     post.mail.be_down(false);
-    post.hurry().await;
+    post.make_due().await;
     post.pass().await;
     assert_eq!(post.states().await[0], "delivered");
     let mail = post.mail.mails().remove(0);
@@ -106,11 +106,15 @@ async fn woken_mails_to_strangers_are_limited(pool: PgPoolOptions, connect: PgCo
     post.pass().await;
     let states = post.states().await;
     assert_eq!(states[..5], ["delivered"; 5]);
-    assert_eq!(states[5..], ["dropped too many mails to an address that nobody signed in with"; 2]);
+    let is_limited = |state: &String| state.starts_with("dropped too many mails to an address");
+    assert!(states.len() == 7 && states[5..].iter().all(is_limited), "{states:?}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn person_who_only_reads_gets_what_waits(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn waiting_mails_are_sent_after_any_request_of_the_user(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let post = Post::by_mail(pool.clone(), connect.clone()).await;
     let world = World::new(pool, connect).await;
     let caller = |id: &str| Some(Caller { email: format!("{id}@example.org"), ..person(id) });
@@ -154,7 +158,7 @@ async fn waiting_mails_block_nothing(pool: PgPoolOptions, connect: PgConnectOpti
     post.happened("booking_rescheduled", booking, "sue").await;
     post.pass().await;
     assert_eq!(post.states().await, [WAITING; 2]);
-    // Behind one that waits, in the same stream.
+    // This one is behind a waiting one in the same stream.
     sqlx::query!("update notification_deliveries set waits_for = null, due_at = app_now() where seq = 2")
         .execute(&post.pool)
         .await
@@ -176,7 +180,7 @@ async fn waiting_mails_are_dropped_with_their_booking(pool: PgPoolOptions, conne
     cancelled(&post, gone).await;
     post.happened("booking_cancelled", gone, "sue").await;
     post.pass().await;
-    assert_eq!(post.states().await, [WAITING, TOO_LATE, "dropped no address of this person is known"]);
+    assert_eq!(post.states().await, [WAITING, TOO_LATE, "dropped the user's address is not known"]);
     post.advance(100 + 44).await;
     post.pass().await;
     assert_eq!(post.states().await[0], WAITING);
@@ -210,7 +214,7 @@ async fn wait_is_extended_when_the_booking_moves(pool: PgPoolOptions, connect: P
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn address_told_while_a_wait_begins_is_not_missed(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn address_stored_while_a_wait_begins_is_not_missed(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     let booking = invited(&post, "sue", 5000).await;
     post.happened("booking_created", booking, "sue").await;
@@ -243,11 +247,11 @@ async fn waiting_mails_are_not_read_by_passes(pool: PgPoolOptions, connect: PgCo
              insert into sessions (host_id, guest_id, created_by, title, scheduled_at, duration_minutes, meeting_url)
              select 'ada', 'g' || i, 'ada', 'Lesson', app_now() + interval '9 days', 45, 'https://a.example/m'
              from generate_series(1, 20000) i returning id, guest_id),
-         told as (
+         notified as (
              insert into notifications (user_id, kind, session_id, dedupe_key, expanded_at)
              select guest_id, 'booking_created', id, id, app_now() from made returning id, user_id)
          insert into notification_deliveries (notification_id, channel, stream_key, due_at, waits_for)
-         select id, 'email', id, app_now() + interval '9 days', user_id from told"
+         select id, 'email', id, app_now() + interval '9 days', user_id from notified"
     )
     .execute(&post.pool)
     .await
@@ -268,7 +272,7 @@ async fn waiting_mails_are_not_read_by_passes(pool: PgPoolOptions, connect: PgCo
     assert!(read < 500, "{read} rows were read");
 }
 
-/// What ada was notified of, newest last.
+/// Returns ada's notifications of undeliverable mails, newest last.
 async fn reports(post: &Post) -> Vec<Value> {
     sqlx::query_scalar!(
         r#"select payload as "payload!: Value" from notifications
@@ -280,7 +284,10 @@ async fn reports(post: &Post) -> Vec<Value> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_hears_of_mails_that_did_not_reach_the_guest(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn host_is_notified_of_undeliverable_mails_to_the_guest(
+    pool: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let mut post = Post::by_both(pool, connect).await;
     let booking = post.booked(&["bob", "ada"]).await;
     post.mail
@@ -301,7 +308,7 @@ async fn host_hears_of_mails_that_did_not_reach_the_guest(pool: PgPoolOptions, c
     post.mail.fault("bob@example.org", Some(Fault::Answer(At::Recipient, "554 5.7.1 later")));
     post.happened("booking_rescheduled", booking, "bob").await;
     post.pass().await;
-    assert_eq!(reports(&post).await.len(), 1, "it is tried again");
+    assert_eq!(reports(&post).await.len(), 1, "a mail that is retried was reported");
     post.advance(73 * 60).await;
     post.pass().await;
     assert_eq!(
@@ -312,7 +319,7 @@ async fn host_hears_of_mails_that_did_not_reach_the_guest(pool: PgPoolOptions, c
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn lost_mails_to_the_host_are_reported_to_no_one(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn undeliverable_mails_to_the_host_are_not_reported(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_mail(pool, connect).await;
     for person in ["bob", "ada"] {
         post.mail.fault(&format!("{person}@example.org"), Some(Fault::Refuse(550)));
@@ -321,7 +328,7 @@ async fn lost_mails_to_the_host_are_reported_to_no_one(pool: PgPoolOptions, conn
     for _ in 0..3 {
         post.pass().await;
     }
-    assert_eq!(reports(&post).await.len(), 1, "of bob's mail");
+    assert_eq!(reports(&post).await.len(), 1, "only bob's mail is reported");
     let states = post.states().await;
     assert!(states.len() == 3 && states.iter().all(|state| state.starts_with("dead")), "{states:?}");
     sqlx::query!("update notification_deliveries set dead_at = null, due_at = app_now(), attempts = 0")
@@ -329,5 +336,5 @@ async fn lost_mails_to_the_host_are_reported_to_no_one(pool: PgPoolOptions, conn
         .await
         .unwrap();
     post.pass().await;
-    assert_eq!(reports(&post).await.len(), 1, "of one mail once, however often it is given up");
+    assert_eq!(reports(&post).await.len(), 1, "a mail that is given up again is not reported again");
 }

@@ -1,4 +1,4 @@
-//! Telling the product's own back end: signed, in order per booking, never into our own network.
+//! Webhooks to the product's own back end: signed, in order for each booking, never into our own network.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -8,7 +8,7 @@ use testkit::eventually;
 use crate::outbox::*;
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_webhook_is_signed_as_standard_webhooks_says(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn webhook_is_signed_by_standard_webhooks(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_webhook(pool, connect).await;
     let booking = post.booked(&["bob"]).await;
     post.pass().await;
@@ -27,7 +27,7 @@ async fn a_webhook_is_signed_as_standard_webhooks_says(pool: PgPoolOptions, conn
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn while_a_secret_is_replaced_both_sign(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn both_secrets_sign_during_a_rotation(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_webhook(pool, connect).await;
     let both = vec![format!("whsec_{}", STANDARD.encode([7; 32])).into(), SECRET.into()];
     post.telling.webhook.as_mut().unwrap().secrets = both;
@@ -38,9 +38,9 @@ async fn while_a_secret_is_replaced_both_sign(pool: PgPoolOptions, connect: PgCo
     assert!(signatures.len() == 2 && signatures.iter().all(|one| one.starts_with("v1,")), "{signatures:?}");
 }
 
-/// A receiver that hangs, and one that answers 200 after the timeout, are the same to a sender.
+/// For the sender, a receiver that hangs is the same as one that answers 200 after the timeout.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_receiver_that_answers_too_late_is_asked_again_under_the_same_id_and_delays_no_mail(
+async fn late_webhook_is_repeated_with_the_same_id_and_delays_no_mail(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -49,12 +49,12 @@ async fn a_receiver_that_answers_too_late_is_asked_again_under_the_same_id_and_d
     post.hook.replies(|_| Reply::Hang);
     let outbox = post.outbox();
     let pass = tokio::spawn(async move { outbox.pass().await });
-    eventually("the mail", async || (post.mail.taken() == 1).then_some(())).await;
-    eventually("the webhook", async || (post.hook.hits().len() == 1).then_some(())).await;
+    eventually("the mail arrives", async || (post.mail.taken() == 1).then_some(())).await;
+    eventually("the webhook arrives", async || (post.hook.hits().len() == 1).then_some(())).await;
     assert!(!pass.is_finished(), "the receiver still hangs");
     assert_eq!(pass.await.unwrap().unwrap(), 2);
     post.hook.replies(|_| Reply::Status(200));
-    post.hurry().await;
+    post.make_due().await;
     post.pass().await;
     let ids: Vec<_> = post.hook.hits().iter().map(|hit| hit.header("webhook-id").to_owned()).collect();
     assert!(ids.len() == 2 && ids[0] == ids[1], "{ids:?}");
@@ -62,7 +62,7 @@ async fn a_receiver_that_answers_too_late_is_asked_again_under_the_same_id_and_d
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn order_is_kept_per_booking_and_other_bookings_go_ahead(
+async fn webhooks_are_in_order_per_booking_and_delay_no_other(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -74,21 +74,21 @@ async fn order_is_kept_per_booking_and_other_bookings_go_ahead(
     }
     post.hook.replies(|hit| Reply::Status(if hit.title() == "slow" { 409 } else { 204 }));
     post.pass().await;
-    let told = |title: &str| -> Vec<String> {
+    let kinds = |title: &str| -> Vec<String> {
         let hits = post.hook.hits().into_iter().filter(|hit| hit.title() == title);
         hits.map(|hit| hit.json()["type"].as_str().unwrap().to_owned()).collect()
     };
     let all = ["booking_created", "booking_rescheduled", "booking_cancelled"];
-    assert_eq!(told("other"), all);
-    assert_eq!(told("slow"), all[..1]);
+    assert_eq!(kinds("other"), all);
+    assert_eq!(kinds("slow"), all[..1]);
     post.hook.replies(|_| Reply::Status(204));
-    post.hurry().await;
+    post.make_due().await;
     post.pass().await;
-    assert_eq!(told("slow")[1..], all);
+    assert_eq!(kinds("slow")[1..], all);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_redirect_is_not_followed(pool: PgPoolOptions, connect: PgConnectOptions) {
+async fn redirect_is_not_followed(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_webhook(pool, connect).await;
     post.booked(&["bob"]).await;
     post.hook.replies(|_| Reply::Redirect);
@@ -100,17 +100,14 @@ async fn a_redirect_is_not_followed(pool: PgPoolOptions, connect: PgConnectOptio
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_private_address_is_never_called_by_number_or_by_name(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn private_address_is_never_called_by_ip_or_by_name(pool: PgPoolOptions, connect: PgConnectOptions) {
     let mut post = Post::by_webhook(pool, connect).await;
     post.booked(&["bob"]).await;
     for url in [post.hook.url.clone(), post.hook.url.replace("127.0.0.1", "localhost")] {
         let settings = post.telling.webhook.as_mut().unwrap();
         settings.url = url.parse().unwrap();
         settings.allow_private = false;
-        post.hurry().await;
+        post.make_due().await;
         assert_eq!(post.pass().await, 1);
         let states = post.states().await;
         assert!(states[0].contains("not an address of the public internet"), "{url}: {states:?}");
@@ -119,7 +116,7 @@ async fn a_private_address_is_never_called_by_number_or_by_name(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_receiver_that_fails_is_left_alone_for_a_while_and_what_waits_loses_no_attempt(
+async fn failing_receiver_is_paused_and_pending_lose_no_attempt(
     pool: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -132,7 +129,7 @@ async fn a_receiver_that_fails_is_left_alone_for_a_while_and_what_waits_loses_no
     let outbox = post.outbox();
     outbox.pass().await.unwrap();
     let hits = post.hook.hits().len();
-    assert!(hits < 40, "{hits} of 100 were sent to a receiver that fails");
+    assert!(hits < 40, "{hits} of 100 were sent to a failing receiver");
     assert_eq!(outbox.pass().await.unwrap(), 0);
     assert_eq!(post.hook.hits().len(), hits);
     let untried = sqlx::query_scalar!(
@@ -143,10 +140,7 @@ async fn a_receiver_that_fails_is_left_alone_for_a_while_and_what_waits_loses_no
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_process_that_stops_begins_no_delivery_and_leaves_the_rest_untried(
-    pool: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn stopping_process_starts_no_delivery(pool: PgPoolOptions, connect: PgConnectOptions) {
     let post = Post::by_webhook(pool, connect).await;
     for _ in 0..100 {
         post.booked(&["ada"]).await;
@@ -156,7 +150,7 @@ async fn a_process_that_stops_begins_no_delivery_and_leaves_the_rest_untried(
         stopping.cancel();
         Reply::Status(200)
     });
-    assert_eq!(post.pass().await, 64, "the batch that was claimed, and no other");
+    assert_eq!(post.pass().await, 64, "only the claimed batch is concluded");
     let sent = post.hook.hits().len();
     assert!((1..=16).contains(&sent), "{sent}");
     let left = sqlx::query_scalar!(

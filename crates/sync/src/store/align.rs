@@ -4,26 +4,28 @@ use chassis::db::Statement;
 use sqlx::{PgExecutor, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-/// The lock of whoever draws versions.
-const VERSIONS: i64 = 0x6c69_7374_696e_6700;
+/// The key of the advisory lock for drawing versions.
+const VERSIONS_LOCK: i64 = 0x6c69_7374_696e_6700;
 
-/// Along the indexes, whatever the tables were like when the plan was made: one that was made for empty tables, and
-/// kept, would read whole tables for every batch once they have grown.
+/// Makes plans use the indexes. A cached plan that was made for empty tables would read whole tables for each batch
+/// after the tables have grown.
 const BEGIN: &str = "begin; set local enable_seqscan = off; set local enable_hashjoin = off;
     set local enable_mergejoin = off";
 
-/// Begins a transaction over a batch.
+/// Begins a transaction for a batch.
 pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     chassis::db::begin_with(pool, BEGIN).await
 }
 
-/// Waits until this transaction is the only one that draws versions, and has its writes mark nothing. After that, a
-/// lock that a legacy client holds is waited for only so long: nobody else's row may wait with it.
+/// Takes the lock of the versions, so that one transaction at a time draws them. Its writes insert no marks.
+///
+/// After that, waiting for a lock of a legacy client times out: a single locked row must not delay the other rows.
 pub async fn lock_versions(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
+    // The advisory lock ends with the transaction. Without it, a greater version could be visible before a smaller one.
     sqlx::query!(
         "select pg_advisory_xact_lock($1) as locked, set_config('lock_timeout', '500ms', true) as patience,
                 set_config('greenroom.sync', 'on', true) as own",
-        VERSIONS
+        VERSIONS_LOCK
     )
     .fetch_one(executor)
     .statement("SELECT lock_versions")
@@ -31,10 +33,11 @@ pub async fn lock_versions(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Er
     Ok(())
 }
 
-/// Locks the rows of these rooms as a write does, but waits for none: the rooms whose row somebody else holds.
+/// Locks the rows of these rooms without waiting. Returns the rooms whose row another transaction has locked.
 pub async fn lock_rows(executor: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
-        "with locked as materialized (
+        "-- The same lock as an update takes, in the order of ids; rows that are locked are skipped.
+         with locked as materialized (
              select id from community_live_streams where id = any($1)
              order by id for no key update skip locked)
          select id from community_live_streams where id = any($1) and id not in (select id from locked)",
@@ -45,8 +48,8 @@ pub async fn lock_rows(executor: impl PgExecutor<'_>, rooms: &[Uuid]) -> Result<
     .await
 }
 
-/// Makes the rows of these rooms equal to the view; the rooms whose rows were not. Columns that only legacy clients write are
-/// not named, and so stay.
+/// Makes the rows of these rooms equal to the view. Returns the rooms whose rows differed. Columns that only legacy
+/// clients write keep their values.
 pub async fn upsert_unaligned(
     executor: impl PgExecutor<'_>,
     rooms: &[Uuid],

@@ -1,19 +1,19 @@
-//! The comparison of all rows, page by page along the primary keys.
+//! The statements of the comparison, page by page along the primary keys.
 
 use chassis::db::Statement;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// One page: the ids after the one before, up to and including `last`.
+/// One page: the ids after the previous page, up to and including `last`.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
     pub last: Uuid,
     pub rooms: i64,
 }
 
-/// The page after `after`, of what reaches up to `until`: at most `size` live rooms, and at most `size` rows of the
-/// listing.
+/// Finds the page after `after`, within the ids up to `until`. It has at most `size` live rooms and at most `size` rows
+/// of the listing.
 pub async fn find_page(
     executor: impl PgExecutor<'_>,
     after: Uuid,
@@ -22,7 +22,8 @@ pub async fn find_page(
 ) -> Result<Page, sqlx::Error> {
     sqlx::query_as!(
         Page,
-        r#"with bound as (
+        r#"-- The end of the page: the smallest of `until`, the last of `size` live rooms and the last of `size` rows.
+           with bound as (
                select least($2, (select id from live_rooms where id > $1 order by id offset $3::bigint - 1 limit 1),
                             (select id from community_live_streams where id > $1
                              order by id offset $3::bigint - 1 limit 1)) as last)
@@ -38,8 +39,8 @@ pub async fn find_page(
     .await
 }
 
-/// Marks the rooms of a page whose rows are not equal to the view; how many. Those that are marked already are only
-/// late, or set aside.
+/// Marks the rooms of a page whose rows differ from the view. Returns how many. Rooms that have a mark are excluded:
+/// they are only pending, or set aside.
 pub async fn insert_marks_of_unaligned(
     executor: impl PgExecutor<'_>,
     after: Uuid,
@@ -59,7 +60,7 @@ pub async fn insert_marks_of_unaligned(
     Ok(marked.rows_affected())
 }
 
-/// Rows of a page that say `live` and belong to no live room that ever had a session: nobody's to repair.
+/// Counts the rows of a page that say `live` and belong to no live room that ever had a session.
 pub async fn count_strays(
     executor: impl PgExecutor<'_>,
     after: Uuid,

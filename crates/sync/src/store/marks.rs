@@ -1,4 +1,4 @@
-//! Marks: taken, deleted when their row is written, and set aside when it could not be.
+//! Marks: they are taken, deleted when their row is written, and set aside when it could not be written.
 
 use chassis::db::Statement;
 use sqlx::PgExecutor;
@@ -15,11 +15,12 @@ pub struct Mark {
     pub age: f64,
 }
 
-/// Takes the oldest marks that no other replica holds. Those of rooms that are set aside wait for their room's turn.
+/// Takes the oldest marks that no other replica has locked. Marks of rooms that are set aside wait until their room is
+/// due.
 pub async fn take_marks(executor: impl PgExecutor<'_>) -> Result<Vec<Mark>, sqlx::Error> {
     sqlx::query_as!(
         Mark,
-        // Subtracted as numbers: a hand may have typed 'infinity'.
+        // Subtracted as numbers, because an operator may have written 'infinity'. Skips marks locked by other replicas.
         r#"select d.id, d.live_room_id as room,
                   extract(epoch from app_now())::float8 - extract(epoch from d.marked_at)::float8 as "age!"
            from live_stream_dirty d
@@ -35,7 +36,7 @@ pub async fn take_marks(executor: impl PgExecutor<'_>) -> Result<Vec<Mark>, sqlx
     .await
 }
 
-/// Takes these marks of a room, and those that were set aside for it.
+/// Takes these marks of a room and those that were set aside, without marks that another replica has locked.
 pub async fn take_marks_of_room(
     executor: impl PgExecutor<'_>,
     room: Uuid,
@@ -57,7 +58,7 @@ pub async fn take_marks_of_room(
     .await
 }
 
-/// Marks whose rows are written.
+/// Deletes the marks whose rows are written.
 pub async fn delete_marks(executor: impl PgExecutor<'_>, marks: &[i64]) -> Result<(), sqlx::Error> {
     sqlx::query!("delete from live_stream_dirty where id = any($1)", marks)
         .execute(executor)
@@ -66,28 +67,29 @@ pub async fn delete_marks(executor: impl PgExecutor<'_>, marks: &[i64]) -> Resul
     Ok(())
 }
 
-/// Sets rooms aside, for twice as long each time and at most a minute. One mark of each stays and says so: the
-/// others said no more, and would pile up.
+/// Sets rooms aside, for twice as long each time and at most a minute. One mark of each room stays, with the error. The
+/// others are deleted, so that they do not pile up.
 pub async fn set_rooms_aside(
     executor: impl PgExecutor<'_>,
     rooms: &[Uuid],
     error: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "with held as (
+        "-- Marks that another replica has locked are skipped: it sets them aside itself, or deletes them.
+         with taken as (
              select id, live_room_id, attempts from live_stream_dirty
              where live_room_id = any($1) order by id for update skip locked),
-         tried as (
-             select min(id) as id, max(attempts) + 1 as attempts from held group by live_room_id),
-         dropped as (
-             delete from live_stream_dirty d using held
-             where d.id = held.id and held.id not in (select id from tried))
+         kept as (
+             select min(id) as id, max(attempts) + 1 as attempts from taken group by live_room_id),
+         deleted as (
+             delete from live_stream_dirty d using taken
+             where d.id = taken.id and taken.id not in (select id from kept))
          update live_stream_dirty d
-         set attempts = tried.attempts, last_error = left($2, 500),
+         set attempts = kept.attempts, last_error = left($2, 500),
              next_attempt_at = app_now()
-                 + least(interval '1 minute', interval '1 second' * 2 ^ least(tried.attempts - 1, 6))
-         from tried
-         where d.id = tried.id",
+                 + least(interval '1 minute', interval '1 second' * 2 ^ least(kept.attempts - 1, 6))
+         from kept
+         where d.id = kept.id",
         rooms,
         error
     )
@@ -97,7 +99,7 @@ pub async fn set_rooms_aside(
     Ok(())
 }
 
-/// Rooms that were set aside and are tried again now.
+/// Lists the rooms that were set aside and are due.
 pub async fn list_due_rooms(executor: impl PgExecutor<'_>) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         "select distinct live_room_id from live_stream_dirty
@@ -109,7 +111,7 @@ pub async fn list_due_rooms(executor: impl PgExecutor<'_>) -> Result<Vec<Uuid>, 
     .await
 }
 
-/// What waits to be written.
+/// How many marks are pending, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Waiting {
     pub dirty: i64,

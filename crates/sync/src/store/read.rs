@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::viewer::Viewer;
 
-/// A row of the listing, and who of a group may read it.
+/// A row of the listing, and the groups that may read it.
 #[derive(Clone, Debug)]
 pub struct StreamRow {
     pub id: Uuid,
@@ -34,20 +34,20 @@ pub struct StreamRow {
     pub total_messages: i32,
     pub metadata: String,
     pub version: i64,
-    /// `metadata.groups` of the live room; of public rows not looked up.
+    /// `metadata.groups` of the live room; not read for public rows.
     pub groups: Option<Value>,
 }
 
 impl StreamRow {
-    /// What is not public is read by members of groups. Legacy clients may write other texts until sync corrects them.
+    /// Returns the access level. Legacy clients may write other texts until sync corrects them; these count as `group`.
     #[must_use]
     pub fn access_level(&self) -> AccessLevel {
         self.access_level.parse().unwrap_or(AccessLevel::Group)
     }
 }
 
-/// `select` rows `$rest`: the one list of a row's columns. Hands may type times that no program can read, and
-/// legacy clients may write texts of any size: neither may keep the other rows from being read.
+/// `select` with the columns of a row, followed by `$rest`. An operator may write times that no program can read, and
+/// legacy clients may write texts of any size. The expressions limit both, so that the other rows can be read.
 macro_rules! rows {
     ($rest:tt $(+ $more:tt)*, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
@@ -72,10 +72,10 @@ macro_rules! rows {
     };
 }
 
-/// `rows!` of a page: what is behind the cursor, latest start first. What is public, what the viewer has themselves and
-/// what their groups may read are each walked along an index of their own, which has nothing else: viewers in no group
-/// never meet the rows of groups. `$matching` narrows the rows that are walked; `$found` may add a `with`, and `$few` a
-/// fourth source.
+/// `rows!` of a page: the rows after the cursor, latest start first. There are three sources: public rows, the viewer's
+/// own rows, and rows that their groups may read. Each source has a partial index of its own. So pages of viewers
+/// without groups do not read the rows of groups. `$matching` filters the sources; `$found` may add a `with`, and
+/// `$few` a fourth source.
 macro_rules! page {
     ($found:tt, $matching:tt, $few:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)*) => {
         page!(
@@ -120,8 +120,9 @@ macro_rules! page {
     };
 }
 
-/// `page!` of the rows for which `$matches` holds, a condition that an index serves. Up to 1,000 of them are fetched by
-/// that index and sorted. When there are more, the page is near: the rows are walked in their order instead.
+/// `page!` of the rows for which `$matches` is true, a condition with an index. If at most 1,000 rows match
+/// (`few.are`), they are read by that index and sorted. If more match, the rows are read in their order, because the
+/// page fills soon.
 macro_rules! search {
     ($matches:tt, $status:tt, $viewer:expr, $filter:expr, $limit:expr $(, $argument:expr)+) => {
         page!(
@@ -142,7 +143,7 @@ macro_rules! search {
     };
 }
 
-/// Which rows a page has.
+/// The filter of a page.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub status: Option<StreamStatus>,
@@ -150,20 +151,20 @@ pub struct Filter {
     pub after: Option<Cursor>,
 }
 
-/// What rows are searched for, without regard to case.
+/// A search of rows, without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// A pattern for `like` that title, description or tags contain.
+    /// A pattern for `like`; title, description or tags match it.
     Text(String),
     /// The beginning of the title.
     Title(String),
 }
 
 impl Search {
-    /// A shorter text has no trigram, which the index of the whole text is made of.
+    /// The index of the whole text needs trigrams, which a shorter text does not have.
     const SHORTEST_TEXT: usize = 3;
 
-    /// None for a text without a visible character.
+    /// Returns the search for a query; none for a query without a visible character.
     #[must_use]
     pub fn of(query: &str) -> Option<Self> {
         let query = query.trim();
@@ -175,7 +176,7 @@ impl Search {
     }
 }
 
-/// A pattern for `like`; the text's own `%`, `_` and `\` are literal.
+/// Returns a pattern for `like` that matches texts containing `text`. Its `%`, `_` and `\` are literal.
 fn containing(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
@@ -189,8 +190,8 @@ fn containing(text: &str) -> String {
     pattern
 }
 
-/// What the viewer may see, latest start first. A statement for each kind of filter, each along its own indexes: the
-/// plan is made without looking at the arguments.
+/// Lists the rows that the viewer may read, latest start first. Each kind of filter has its own statement with its own
+/// indexes, because the plan does not depend on the arguments.
 pub async fn list_streams(
     executor: impl PgExecutor<'_>,
     viewer: &Viewer,
@@ -242,7 +243,7 @@ async fn search_streams(
             .statement("SELECT search_streams")
             .await
         }
-        // chr(1114111) is the last character: the upper bound of all titles with this beginning.
+        // chr(1114111) is the last character: it makes the upper bound of all titles with this beginning.
         (Search::Title(beginning), None) => {
             search!(
                 "left(lower(c.title), 8) ~>=~ lower($8::text)
@@ -275,8 +276,8 @@ async fn search_streams(
     }
 }
 
-/// Rows whose version is greater than `after`, in the order of their versions. Whoever draws versions does so alone
-/// until he has committed: what is visible has no gap that is filled later.
+/// Lists the rows whose version is greater than `after`, in the order of their versions. One transaction at a time
+/// draws versions, until it has committed. So the visible versions have no gap that is filled later.
 pub async fn list_changes(
     executor: impl PgExecutor<'_>,
     after: i64,
@@ -293,7 +294,7 @@ pub async fn list_changes(
     .await
 }
 
-/// The greatest version that can be seen now.
+/// Returns the greatest version that is visible now.
 pub async fn find_position(executor: impl PgExecutor<'_>) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select coalesce((select version from community_live_streams
@@ -305,7 +306,7 @@ pub async fn find_position(executor: impl PgExecutor<'_>) -> Result<i64, sqlx::E
     .await
 }
 
-/// How many rows have changed after a version, counted up to one more than `most`.
+/// Counts the rows that changed after a version, up to one more than `most`.
 pub async fn count_changes(executor: impl PgExecutor<'_>, after: i64, most: i64) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from (

@@ -11,7 +11,7 @@ pub struct Stray {
     pub title: String,
 }
 
-/// The next strays after this id, in the order of their ids.
+/// Lists the next strays after this id, in the order of their ids.
 pub async fn list_strays(
     executor: impl PgExecutor<'_>,
     after: Uuid,
@@ -31,15 +31,15 @@ pub async fn list_strays(
     .await
 }
 
-/// What became of a stray: ended, or locked by a client and left alone.
+/// The result for one stray: ended, or not changed because a client has locked it.
 #[derive(Clone, Copy, Debug)]
 pub struct StrayEnd {
     pub id: Uuid,
     pub is_ended: bool,
 }
 
-/// Ends those of these rows that are still strays. Managed rows get the next version, so that those who follow the
-/// changes learn of it: callers hold the lock of the versions.
+/// Ends those of these rows that are still strays. Managed rows get the next version, so that followers of the feed get
+/// the change. Callers hold the lock of the versions.
 pub async fn end_strays(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<StrayEnd>, sqlx::Error> {
     sqlx::query_as!(
         StrayEnd,
@@ -47,7 +47,8 @@ pub async fn end_strays(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<V
                select c.id from community_live_streams c
                where c.id = any($1) and c.status = 'live'
                  and not exists (select from live_room_sessions s where s.room_id = c.id)),
-           free as materialized (
+           -- Rows that a client has locked are skipped; the status is checked again after the lock.
+           unlocked as materialized (
                select c.id from community_live_streams c
                where c.id in (select id from strays) and c.status = 'live'
                order by c.id for no key update skip locked),
@@ -55,7 +56,7 @@ pub async fn end_strays(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<V
                update community_live_streams c
                set status = 'ended', ended_at = coalesce(c.ended_at, app_now()), viewer_count = 0,
                    version = case when c.managed then nextval('live_stream_version') else c.version end
-               from free where c.id = free.id
+               from unlocked where c.id = unlocked.id
                returning c.id)
            select id as "id!", id in (select id from ended) as "is_ended!" from strays"#,
         ids

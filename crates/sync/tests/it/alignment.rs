@@ -1,4 +1,4 @@
-//! I4: what a row says is what the view says, whoever writes what.
+//! I4: each row is equal to the view, whichever writer changed what.
 
 use domain::{LiveStatus, LobbyStatus, SeatRole};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use crate::harness::*;
 
-/// `status viewers started ended` of a row.
-async fn said(world: &World, id: Uuid) -> Option<String> {
+/// Returns `status viewers started ended` of a row.
+async fn row_state(world: &World, id: Uuid) -> Option<String> {
     sqlx::query_scalar!(
         r#"select concat_ws(' ', status, viewer_count, case when started_at is not null then 'started' end,
-                            case when ended_at is not null then 'ended' end) as "said!"
+                            case when ended_at is not null then 'ended' end) as "state!"
            from community_live_streams where id = $1 and managed"#,
         id
     )
@@ -21,7 +21,7 @@ async fn said(world: &World, id: Uuid) -> Option<String> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn every_state_of_a_room_has_its_row(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn row_matches_each_state_of_a_live_room(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let none = live_room(&world.pool, "none").await;
     let mut rows = Vec::new();
@@ -40,15 +40,15 @@ async fn every_state_of_a_room_has_its_row(options: PgPoolOptions, connect: PgCo
         rows.push((room.id, expected));
     }
     sync::drain(&world.pool).await.unwrap();
-    assert_eq!(said(&world, none.id).await, None, "no session ever, no row");
+    assert_eq!(row_state(&world, none.id).await, None, "a live room without sessions has no row");
     for (id, expected) in rows {
-        assert_eq!(said(&world, id).await.as_deref(), Some(expected));
+        assert_eq!(row_state(&world, id).await.as_deref(), Some(expected));
     }
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_open_session_counts_else_the_latest(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn row_shows_the_open_session_or_the_latest(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let room = live_room(&world.pool, "ada").await;
     let open = live_session(&world.pool, &room, LiveStatus::Scheduled).await;
@@ -61,7 +61,7 @@ async fn the_open_session_counts_else_the_latest(options: PgPoolOptions, connect
     .await
     .unwrap();
     sync::drain(&world.pool).await.unwrap();
-    assert_eq!(said(&world, room.id).await.unwrap(), "pending 0");
+    assert_eq!(row_state(&world, room.id).await.unwrap(), "pending 0");
     sqlx::query!(
         "update live_room_sessions set status = 'cancelled', ended_at = app_now() where id = $1",
         open
@@ -71,20 +71,20 @@ async fn the_open_session_counts_else_the_latest(options: PgPoolOptions, connect
     .unwrap();
     sync::drain(&world.pool).await.unwrap();
     assert_eq!(
-        said(&world, room.id).await.unwrap(),
+        row_state(&world, room.id).await.unwrap(),
         "ended 0 started ended",
-        "the latest, which had started"
+        "the latest session is the one that started last"
     );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whatever_a_hand_changes_is_followed_or_repaired(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn manual_changes_are_followed_or_repaired(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let room = live_room(&world.pool, "ada").await;
     let session = live_session(&world.pool, &room, LiveStatus::Live).await;
     present(&world.pool, session, "in", SeatRole::Guest).await;
     sync::drain(&world.pool).await.unwrap();
-    for edit in [
+    for change in [
         "update community_live_streams set status = 'ended', viewer_count = 99",
         "update community_live_streams set version = 9000000",
         "update community_live_streams set managed = false",
@@ -97,19 +97,19 @@ async fn whatever_a_hand_changes_is_followed_or_repaired(options: PgPoolOptions,
         "delete from live_room_attendance",
         "update live_room_sessions set status = 'ended', ended_at = app_now()",
     ] {
-        world.sql(edit).await;
-        assert!(world.unaligned().await == 1, "{edit}");
-        assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1, "{edit}");
-        assert_eq!((world.unaligned().await, world.marks().await), (0, 0), "{edit}");
+        world.sql(change).await;
+        assert!(world.unaligned().await == 1, "{change}");
+        assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1, "{change}");
+        assert_eq!((world.unaligned().await, world.marks().await), (0, 0), "{change}");
     }
-    assert_eq!(said(&world, room.id).await.unwrap(), "ended 0 started ended");
+    assert_eq!(row_state(&world, room.id).await.unwrap(), "ended 0 started ended");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_only_legacy_clients_write_is_kept(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn columns_of_legacy_clients_are_kept(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let room = live_room(&world.pool, "ada").await;
-    // A legacy row that was there before us.
+    // A legacy row that existed before Greenroom.
     sqlx::query!(
         "insert into community_live_streams (id, title, status) values ($1, 'Legacy', 'ended')",
         room.id
@@ -136,11 +136,11 @@ async fn what_only_legacy_clients_write_is_kept(options: PgPoolOptions, connect:
     .unwrap();
     assert_eq!(kept, "live t f t t 7 bob 1 video");
     world.sql("update community_live_streams set total_messages = 8").await;
-    assert_eq!(world.marks().await, 0, "and marks nothing");
+    assert_eq!(world.marks().await, 0, "a column of legacy clients inserts no mark");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rows_of_no_live_room_are_left_alone(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn rows_without_a_live_room_are_not_changed(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
@@ -149,7 +149,11 @@ async fn rows_of_no_live_room_are_left_alone(options: PgPoolOptions, connect: Pg
     world.sql("delete from live_rooms").await;
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0);
     let compared = sync::compare(&world.pool).await.unwrap();
-    assert_eq!((compared.rooms, compared.marked, compared.strays), (0, 0, 2), "told, not repaired");
+    assert_eq!(
+        (compared.rooms, compared.marked, compared.strays),
+        (0, 0, 2),
+        "strays are counted and not repaired"
+    );
     let rows = sqlx::query_scalar!("select status from community_live_streams")
         .fetch_all(&world.pool)
         .await
@@ -158,7 +162,7 @@ async fn rows_of_no_live_room_are_left_alone(options: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn replayed_marks_change_nothing(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn repeated_marks_write_no_rows(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 1_200).await;
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 1_200, "several batches");

@@ -1,4 +1,4 @@
-//! The comparison finds what nobody marked, and only marks it.
+//! The comparison finds rows that differ without a mark, and only marks them.
 
 use domain::LiveStatus;
 use proto::sync::v1::GetStatusRequest;
@@ -17,7 +17,7 @@ async fn drift_is_found_and_only_marked(options: PgPoolOptions, connect: PgConne
     live_session(&world.pool, &one, LiveStatus::Live).await;
     live_session(&world.pool, &other, LiveStatus::Ended).await;
     let compared = sync::compare(&world.pool).await.unwrap();
-    assert_eq!((compared.rooms, compared.marked), (2, 0), "what is marked is only late");
+    assert_eq!((compared.rooms, compared.marked), (2, 0), "marked rows are only pending");
     sync::drain(&world.pool).await.unwrap();
 
     drift(&world.pool, one.id).await;
@@ -26,26 +26,26 @@ async fn drift_is_found_and_only_marked(options: PgPoolOptions, connect: PgConne
     assert_eq!(world.marks().await, 0);
     assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 2);
     assert_eq!((world.marks().await, world.unaligned().await), (2, 2));
-    assert_eq!(world.version(one.id).await, before, "the comparison writes no row");
+    assert_eq!(world.version(one.id).await, before, "the comparison wrote a row");
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 2);
     assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn it_walks_over_any_number_of_rows_in_pages(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn comparison_covers_many_rows_in_pages(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 12_000).await;
     world.sql("insert into community_live_streams (id, status) select gen_random_uuid(), 'live' from generate_series(1, 6000)").await;
     world.sql("truncate live_stream_dirty").await;
     let compared = sync::compare(&world.pool).await.unwrap();
     assert_eq!((compared.rooms, compared.marked, compared.strays), (12_000, 12_000, 6_000));
-    assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0, "nothing is marked twice");
+    assert_eq!(sync::compare(&world.pool).await.unwrap().marked, 0, "a row was marked twice");
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 12_000);
     assert_eq!(world.unaligned().await, 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_service_compares_by_itself_and_tells_what_it_found(
+async fn service_compares_in_the_background_and_reports_drift(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -56,11 +56,11 @@ async fn the_service_compares_by_itself_and_tells_what_it_found(
     world.aligned().await;
     let status =
         async || service.client.clone().get_status(GetStatusRequest::default()).await.unwrap().into_inner();
-    eventually("a first round", async || status().await.compared_at).await;
+    eventually("the first comparison is complete", async || status().await.compared_at).await;
     drift(&world.pool, room.id).await;
-    eventually("drift is told", async || status().await.drift.eq(&1).then_some(())).await;
+    eventually("drift is reported", async || status().await.drift.eq(&1).then_some(())).await;
     world.aligned().await;
-    eventually("and is over", async || status().await.drift.eq(&0).then_some(())).await;
+    eventually("drift is repaired", async || status().await.drift.eq(&0).then_some(())).await;
     let status = status().await;
     assert_eq!((status.dirty, status.set_aside, status.lag_seconds), (0, 0, 0.0));
 }

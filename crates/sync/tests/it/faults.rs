@@ -1,4 +1,5 @@
-//! Everything at once, held up, cut off and killed: rows come out right, and nobody waits for a bad one.
+//! Concurrent writers, locked rows, lost connections and killed replicas: rows become right, and a bad row delays no
+//! other.
 
 use std::{
     sync::{
@@ -21,7 +22,7 @@ use testkit::{
 use crate::harness::*;
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_change_made_while_marks_are_worked_on_is_not_lost(
+async fn change_is_not_lost_when_made_while_marks_are_drained(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -32,12 +33,12 @@ async fn a_change_made_while_marks_are_worked_on_is_not_lost(
     sqlx::query!("select pg_advisory_xact_lock($1)", VERSIONS).fetch_one(&mut *holder).await.unwrap();
     let pool = world.pool.clone();
     let draining = tokio::spawn(async move { sync::drain(&pool).await.unwrap() });
-    world.waiting(1).await; // the marks are taken, and the row is not written
+    world.waiting(1).await; // the marks are taken, and the row is not written yet
     world.sql("update live_rooms set description = 'meanwhile'").await;
     holder.commit().await.unwrap();
     assert_eq!(draining.await.unwrap().written, 1);
-    assert_eq!(world.unaligned().await, 0, "what is written is read after the lock, not before");
-    assert_eq!(world.marks().await, 1, "and the new mark is still there");
+    assert_eq!(world.unaligned().await, 0, "the row is read after the lock, not before");
+    assert_eq!(world.marks().await, 1, "the new mark is still pending");
     assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0);
 }
 
@@ -55,31 +56,31 @@ async fn replicas_share_the_marks(options: PgPoolOptions, connect: PgConnectOpti
     let (one, other) = (one.unwrap(), other.unwrap());
     assert!(one.written > 0 && other.written > 0, "{one:?} {other:?}");
     let rest = sync::drain(&world.pool).await.unwrap();
-    assert_eq!(one.written + other.written + rest.written, 2_000, "each row once");
+    assert_eq!(one.written + other.written + rest.written, 2_000, "each row is written once");
     assert_eq!((world.unaligned().await, world.marks().await), (0, 0));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_row_that_cannot_be_written_stops_nobody(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn row_that_cannot_be_written_blocks_no_other(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     world.sql("alter table community_live_streams add constraint poison check (title <> 'Room 7')").await;
     live_rooms(&world.pool, 40).await;
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.written, drained.set_aside), (39, 1));
-    let told = sqlx::query!(
+    let mark = sqlx::query!(
         r#"select attempts, last_error as "error!", next_attempt_at >= marked_at + interval '1 second' as "later!"
            from live_stream_dirty"#
     )
     .fetch_one(&world.pool)
     .await
     .unwrap();
-    assert!(told.attempts == 1 && told.later && told.error.contains("poison"), "{told:?}");
+    assert!(mark.attempts == 1 && mark.later && mark.error.contains("poison"), "{mark:?}");
 
     let later = "update live_stream_dirty set next_attempt_at = app_now() + interval '1 hour'";
-    world.sql(later).await; // a slow machine is no turn
-    world.sql("update live_rooms set description = 'new'").await; // marks all, the bad one too
+    world.sql(later).await; // so that it is not due on a slow machine either
+    world.sql("update live_rooms set description = 'new'").await; // marks all rows, also the bad one
     let drained = sync::drain(&world.pool).await.unwrap();
-    assert_eq!((drained.written, drained.set_aside), (39, 0), "it waits for its turn");
+    assert_eq!((drained.written, drained.set_aside), (39, 0), "the bad row is retried only when it is due");
     world
         .sql("update live_stream_dirty set next_attempt_at = app_now() where next_attempt_at is not null")
         .await;
@@ -88,7 +89,7 @@ async fn a_row_that_cannot_be_written_stops_nobody(options: PgPoolOptions, conne
     assert_eq!(
         left.iter().map(|mark| mark.attempts).collect::<Vec<_>>(),
         [2],
-        "its marks are one, and pile up no more"
+        "one mark is left, and further marks do not pile up"
     );
 
     world.sql("alter table community_live_streams drop constraint poison").await;
@@ -98,10 +99,7 @@ async fn a_row_that_cannot_be_written_stops_nobody(options: PgPoolOptions, conne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_legacy_client_that_holds_its_row_holds_up_no_other(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn row_locked_by_a_legacy_client_delays_no_other(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 3).await;
     sync::drain(&world.pool).await.unwrap();
@@ -119,10 +117,7 @@ async fn a_legacy_client_that_holds_its_row_holds_up_no_other(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_legacy_client_that_holds_many_rows_is_waited_for_by_none(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn many_rows_locked_by_a_legacy_client_are_skipped(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 700).await;
     sync::drain(&world.pool).await.unwrap();
@@ -135,11 +130,7 @@ async fn a_legacy_client_that_holds_many_rows_is_waited_for_by_none(
     let started = std::time::Instant::now();
     let drained = sync::drain(&world.pool).await.unwrap();
     assert_eq!((drained.marks, drained.written, drained.set_aside), (700, 111, 589));
-    assert!(
-        started.elapsed().as_secs() < 60,
-        "each alone would have been waited for: {:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed().as_secs() < 60, "each row was waited for: {:?}", started.elapsed());
     let left = sqlx::query!(
         r#"select count(*) as "n!", bool_and(attempts = 1 and next_attempt_at >= marked_at + interval '1 second') as "later!"
            from live_stream_dirty"#
@@ -152,7 +143,7 @@ async fn a_legacy_client_that_holds_many_rows_is_waited_for_by_none(
     assert_eq!(
         sync::drain(&world.pool).await.unwrap().set_aside,
         100,
-        "a hundred at a time, and none is waited for"
+        "a hundred rooms are retried at a time, without waiting"
     );
     legacy.commit().await.unwrap();
     for _ in 0..6 {
@@ -163,7 +154,7 @@ async fn a_legacy_client_that_holds_many_rows_is_waited_for_by_none(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn marks_that_nobody_told_of_are_found_by_polling(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn marks_without_a_notify_are_found_by_polling(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let _service = world.service().await;
     let room = live_room(&world.pool, "ada").await;
@@ -187,7 +178,7 @@ async fn marks_that_nobody_told_of_are_found_by_polling(options: PgPoolOptions, 
     }
 }
 
-/// One host's evening, in the transactions that room-lifecycle makes; errors end it.
+/// Starts and ends a live session in the transactions that room-lifecycle makes. Stops at the first error.
 async fn cycle(pool: &PgPool, host: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "with session as (
@@ -212,7 +203,7 @@ async fn cycle(pool: &PgPool, host: &str) -> sqlx::Result<()> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn killed_in_the_middle_of_a_thousand_cycles_it_is_aligned_soon_after_its_restart(
+async fn listing_is_aligned_in_5_s_after_kills_during_1000_cycles(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -220,30 +211,30 @@ async fn killed_in_the_middle_of_a_thousand_cycles_it_is_aligned_soon_after_its_
     for host in 0..20 {
         live_room(&world.pool, &host.to_string()).await;
     }
-    let mut evenings = tokio::task::JoinSet::new();
-    let over = Arc::new(AtomicUsize::new(0));
+    let mut cycles = tokio::task::JoinSet::new();
+    let finished = Arc::new(AtomicUsize::new(0));
     for host in 0..4 {
-        let (pool, over) = (world.pool.clone(), Arc::clone(&over));
-        evenings.spawn(async move {
+        let (pool, finished) = (world.pool.clone(), Arc::clone(&finished));
+        cycles.spawn(async move {
             for n in 0..250 {
                 cycle(&pool, &(host * 5 + n % 5).to_string()).await.unwrap();
-                over.fetch_add(1, Ordering::Relaxed);
+                finished.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
-    for cycles in [100, 400, 700] {
+    for wanted in [100, 400, 700] {
         let service = world.service().await;
-        eventually("some evenings are over", async || {
-            let over = over.load(Ordering::Relaxed);
-            if over >= cycles { Ok(()) } else { Err(over) }
+        eventually("enough cycles are finished", async || {
+            let finished = finished.load(Ordering::Relaxed);
+            if finished >= wanted { Ok(()) } else { Err(finished) }
         })
         .await;
-        service.runtime.lifecycle.kill(); // nothing is finished
+        service.runtime.lifecycle.kill(); // without finishing its work
     }
-    evenings.join_all().await;
+    cycles.join_all().await;
     let _service = world.service().await;
     let aligned = tokio::time::timeout(Duration::from_secs(5), world.aligned());
     aligned.await.unwrap();
     world.sql("insert into live_stream_dirty (live_room_id) select id from live_rooms").await;
-    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0, "replay changes nothing");
+    assert_eq!(sync::drain(&world.pool).await.unwrap().written, 0, "repeated marks wrote rows");
 }

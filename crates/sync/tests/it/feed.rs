@@ -1,4 +1,4 @@
-//! The change feed: nothing is skipped, nobody is waited for.
+//! The change feed: it skips no change and waits for no follower.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use tonic::Code;
 use crate::harness::*;
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_change_is_told_with_the_row_as_it_is(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn feed_sends_the_current_row_after_a_change(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let service = world.service().await;
     let (mut events, position) = service.follow(None).await;
     assert_eq!(position, 0);
     let room = live_room(&world.pool, "ada").await;
     live_session(&world.pool, &room, LiveStatus::Live).await;
-    let told = next_row(&mut events).await;
-    assert_eq!((told.id.as_str(), told.status()), (room.id.to_string().as_str(), StreamStatus::Live));
-    assert!(told.version > position);
+    let sent = next_row(&mut events).await;
+    assert_eq!((sent.id.as_str(), sent.status()), (room.id.to_string().as_str(), StreamStatus::Live));
+    assert!(sent.version > position);
     // Written by another replica.
     world.sql("update live_room_sessions set session_title = 'Renamed'").await;
     sync::drain(&world.pool).await.unwrap();
@@ -29,10 +29,7 @@ async fn a_change_is_told_with_the_row_as_it_is(options: PgPoolOptions, connect:
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_version_that_commits_later_than_a_greater_one_does_not_exist(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn versions_become_visible_in_their_order(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 2).await;
     sync::drain(&world.pool).await.unwrap();
@@ -66,7 +63,7 @@ async fn a_version_that_commits_later_than_a_greater_one_does_not_exist(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_comes_again_gets_what_he_missed(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn follower_gets_missed_changes_when_it_reconnects(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 300).await;
     sync::drain(&world.pool).await.unwrap();
@@ -94,7 +91,7 @@ async fn whoever_comes_again_gets_what_he_missed(options: PgPoolOptions, connect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_missed_too_much_begins_anew(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn follower_is_reset_when_it_missed_too_much(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 1_001).await;
     sync::drain(&world.pool).await.unwrap();
@@ -111,7 +108,7 @@ async fn whoever_missed_too_much_begins_anew(options: PgPoolOptions, connect: Pg
             .execute(&world.pool)
             .await
             .unwrap();
-        assert_eq!(next_row(&mut events).await.description, foreign.to_string(), "and then goes on");
+        assert_eq!(next_row(&mut events).await.description, foreign.to_string(), "changes follow the reset");
         world
             .sql(
                 "begin; set local greenroom.sync = 'on';
@@ -122,10 +119,7 @@ async fn whoever_missed_too_much_begins_anew(options: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_reader_who_does_not_read_is_dropped_and_holds_up_nobody(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn slow_follower_is_dropped_and_delays_no_other(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let service = world.service().await;
     let (mut slow, _) = service.follow(None).await;
@@ -136,7 +130,7 @@ async fn a_reader_who_does_not_read_is_dropped_and_holds_up_nobody(
     }
     let status = loop {
         match slow.message().await {
-            Ok(event) => assert!(event.is_some(), "it says why it ends"),
+            Ok(event) => assert!(event.is_some(), "the stream ends with an error"),
             Err(status) => break status,
         }
     };
@@ -147,27 +141,27 @@ async fn a_reader_who_does_not_read_is_dropped_and_holds_up_nobody(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn our_own_services_see_all_and_are_told_the_groups(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn system_caller_gets_all_rows_with_their_groups(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let service = world.service().await;
     let (mut ours, _) = service.follow(Some(chassis::grpc::system_caller())).await;
     crate::listing::rooms_of_groups(&world).await;
-    let mut told = std::collections::BTreeMap::new();
-    while told.len() < 6 {
+    let mut groups = std::collections::BTreeMap::new();
+    while groups.len() < 6 {
         let stream = next_row(&mut ours).await;
         if stream.title == stream.created_by() {
-            told.insert(stream.title, stream.groups); // not before it has the title of its kind
+            groups.insert(stream.title, stream.groups); // only after the row has its final title
         }
     }
-    let of = |title: &str| told[title].join(" ");
+    let of = |title: &str| groups[title].join(" ");
     assert_eq!(
-        ["public", "array", "key", "text", "number", "nobody"].map(of),
+        ["public", "array", "key", "text", "number", "none"].map(of),
         ["", "staff", "staff", "staff", "", ""]
     );
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn readers_are_told_when_the_service_stops(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn followers_get_unavailable_when_the_service_stops(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let service = world.service().await;
     let (mut events, _) = service.follow(None).await;

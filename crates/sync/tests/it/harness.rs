@@ -1,4 +1,4 @@
-//! Live rooms, the listing made of them, and a service to ask.
+//! Live rooms, their listing, and a running service.
 
 use chassis::{
     grpc::GuardLayer,
@@ -22,7 +22,7 @@ use tonic::{Status, Streaming};
 use tower::Layer;
 use uuid::Uuid;
 
-/// The lock under which versions are drawn.
+/// The key of the advisory lock for drawing versions.
 pub const VERSIONS: i64 = 0x6c69_7374_696e_6700;
 
 pub fn config(connect: &PgConnectOptions) -> sync::Config {
@@ -49,7 +49,7 @@ impl World {
         Service::at(&self.connect).await
     }
 
-    /// Runs SQL that a hand types.
+    /// Runs SQL as an operator would.
     pub async fn sql(&self, statements: &'static str) {
         sqlx::raw_sql(statements).execute(&self.pool).await.unwrap();
     }
@@ -61,7 +61,7 @@ impl World {
             .unwrap()
     }
 
-    /// Rows that are not as the view says.
+    /// Counts the rows that differ from the view.
     pub async fn unaligned(&self) -> i64 {
         sqlx::query_scalar!(r#"select count(*) as "n!" from unaligned_live_streams"#)
             .fetch_one(&self.pool)
@@ -76,7 +76,7 @@ impl World {
             .unwrap()
     }
 
-    /// Waits until every row is as it should be and no mark is left.
+    /// Waits until no row differs from the view and no mark is left.
     pub async fn aligned(&self) {
         eventually("the listing is aligned", async || {
             let left = (self.unaligned().await, self.marks().await);
@@ -85,7 +85,7 @@ impl World {
         .await;
     }
 
-    /// Waits until so many statements wait for a lock in this database.
+    /// Waits until `wanted` statements wait for a lock in this database.
     pub async fn waiting(&self, wanted: i64) {
         eventually("statements wait for a lock", async || {
             let waiting = sqlx::query_scalar!(
@@ -101,7 +101,7 @@ impl World {
     }
 }
 
-/// A change of the listing that marks nothing, as nobody but sync should make it.
+/// Changes a row of the listing without a mark, as only sync may do.
 pub async fn drift(pool: &PgPool, id: Uuid) {
     let mut tx = chassis::db::begin(pool).await.unwrap();
     sqlx::raw_sql("set local greenroom.sync = 'on'").execute(&mut *tx).await.unwrap();
@@ -112,7 +112,7 @@ pub async fn drift(pool: &PgPool, id: Uuid) {
     tx.commit().await.unwrap();
 }
 
-/// A seat whose person is there.
+/// Inserts a seat of a user who is in the room.
 pub async fn present(pool: &PgPool, session: Uuid, user: &str, role: SeatRole) {
     seat(pool, session, user, role, LobbyStatus::Admitted).await;
     sqlx::query!(
@@ -126,7 +126,8 @@ pub async fn present(pool: &PgPool, session: Uuid, user: &str, role: SeatRole) {
     .unwrap();
 }
 
-/// `n` rooms, each with a live session, all started at one moment; their rows are not made yet.
+/// Inserts `n` rooms with a live session each, all started at the same time. Their rows in the listing do not exist
+/// yet.
 pub async fn live_rooms(pool: &PgPool, n: i32) {
     sqlx::query!(
         "with rooms as (
@@ -161,7 +162,7 @@ impl Service {
         self.client.clone().list_streams(request).await.map(tonic::Response::into_inner)
     }
 
-    /// The titles that `caller` sees.
+    /// Returns the titles that `caller` may read, sorted.
     pub async fn titles(&self, caller: Option<Caller>) -> Vec<String> {
         let request = ListStreamsRequest { caller, limit: Some(100), ..ListStreamsRequest::default() };
         let mut titles: Vec<_> =
@@ -175,16 +176,16 @@ impl Service {
         self.client.clone().watch_streams(request).await.unwrap().into_inner()
     }
 
-    /// A reader who has caught up, and his position.
+    /// Starts a follower that has caught up, and returns its position.
     pub async fn follow(&self, caller: Option<Caller>) -> (Streaming<StreamEvent>, i64) {
         let mut events = self.watch(caller, None).await;
         let event = events.message().await.unwrap().unwrap();
-        assert_eq!(event.event, None, "at once, before any change");
+        assert_eq!(event.event, None, "the position comes first, before any change");
         (events, event.version)
     }
 }
 
-/// The next row that the feed tells.
+/// Returns the next row from the feed.
 pub async fn next_row(events: &mut Streaming<StreamEvent>) -> Stream {
     loop {
         let next = tokio::time::timeout(std::time::Duration::from_secs(10), events.message());

@@ -1,4 +1,4 @@
-//! The listing in pages: its order, its filters, and who sees what.
+//! The listing in pages: its order, its filters, and who may read what.
 
 use chassis::status::Reason;
 use domain::{LiveStatus, StreamStatus};
@@ -13,21 +13,21 @@ fn request() -> ListStreamsRequest {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn pages_walk_from_the_latest_start_and_have_every_row_once(
+async fn pages_start_with_the_latest_and_have_every_row_once(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
     let world = World::new(options, connect).await;
-    live_rooms(&world.pool, 25).await; // all at one moment: the id decides
+    live_rooms(&world.pool, 25).await; // all at the same time: the id decides
     world.sql("insert into community_live_streams (id, title, status, scheduled_for) values (gen_random_uuid(), 'Alien', 'live', now())").await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
-    let (mut seen, mut cursor, mut pages) = (Vec::new(), None, 0);
+    let (mut listed, mut cursor, mut pages) = (Vec::new(), None, 0);
     loop {
         let page = service.list(ListStreamsRequest { limit: Some(10), cursor, ..request() }).await.unwrap();
         pages += 1;
-        seen.extend(page.streams.into_iter().map(|stream| {
-            assert_ne!(stream.title, "Alien", "only what sync wrote");
+        listed.extend(page.streams.into_iter().map(|stream| {
+            assert_ne!(stream.title, "Alien", "the page has a row that sync did not write");
             (stream.scheduled_for.unwrap().seconds, stream.id)
         }));
         if page.next_cursor.is_none() {
@@ -35,12 +35,12 @@ async fn pages_walk_from_the_latest_start_and_have_every_row_once(
         }
         cursor = page.next_cursor;
     }
-    assert_eq!((pages, seen.len()), (3, 25));
-    assert!(seen.is_sorted_by(|a, b| a > b), "{seen:?}");
+    assert_eq!((pages, listed.len()), (3, 25));
+    assert!(listed.is_sorted_by(|a, b| a > b), "{listed:?}");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn status_and_text_narrow_it(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn status_and_text_filter_the_listing(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     for (host, status) in [("a", LiveStatus::Scheduled), ("b", LiveStatus::Lobby), ("c", LiveStatus::Ended)] {
         let room = live_room(&world.pool, host).await;
@@ -94,7 +94,7 @@ async fn status_and_text_narrow_it(options: PgPoolOptions, connect: PgConnectOpt
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_is_wrong_is_refused_by_its_name(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn invalid_fields_are_refused_by_name(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     let service = world.service().await;
     for (wrong, field) in [
@@ -110,7 +110,7 @@ async fn what_is_wrong_is_refused_by_its_name(options: PgPoolOptions, connect: P
     assert_eq!(refused(service.list(nameless).await).0, Reason::Unauthenticated);
 }
 
-/// Rooms of every kind of access, titled by it.
+/// Inserts a room for each kind of access; its title names the kind.
 pub async fn rooms_of_groups(world: &World) {
     for (host, access, metadata) in [
         ("public", "public", "{}"),
@@ -118,7 +118,7 @@ pub async fn rooms_of_groups(world: &World) {
         ("key", "group", r#"{"groups": {"staff": true}}"#),
         ("text", "group", r#"{"groups": "staff"}"#),
         ("number", "group", r#"{"groups": 7}"#),
-        ("nobody", "group", "{}"),
+        ("none", "group", "{}"),
     ] {
         let room = live_room(&world.pool, host).await;
         let session = live_session(&world.pool, &room, LiveStatus::Live).await;
@@ -142,7 +142,7 @@ async fn streams_of_groups_are_invisible_to_strangers(options: PgPoolOptions, co
     rooms_of_groups(&world).await;
     sync::drain(&world.pool).await.unwrap();
     let service = world.service().await;
-    let all = ["array", "key", "nobody", "number", "public", "text"];
+    let all = ["array", "key", "none", "number", "public", "text"];
     for (caller, expected) in [
         (None, &["public"][..]),
         (Some(person("eve")), &["public"]),
@@ -150,25 +150,25 @@ async fn streams_of_groups_are_invisible_to_strangers(options: PgPoolOptions, co
         (Some(member("eve", "7")), &["public"]),
         (Some(member("eve", "st\0aff")), &["public"]),
         (Some(member("eve", "staff")), &["array", "key", "public", "text"]),
-        (Some(person("nobody")), &["nobody", "public"]),
+        (Some(person("none")), &["none", "public"]),
         (Some(admin()), &all),
     ] {
         assert_eq!(service.titles(caller.clone()).await, expected, "{caller:?}");
-        // The feed tells each what the list shows him.
+        // The feed sends each caller the rows that the listing shows them.
         let mut events = service.watch(caller.clone(), Some(0)).await;
-        let mut told = Vec::new();
+        let mut sent = Vec::new();
         while let Some(proto::sync::v1::stream_event::Event::Stream(stream)) =
             events.message().await.unwrap().unwrap().event
         {
-            assert_eq!(stream.groups, Vec::<String>::new(), "not for people");
-            told.push(stream.title);
+            assert_eq!(stream.groups, Vec::<String>::new(), "groups are only for services");
+            sent.push(stream.title);
         }
-        told.sort();
-        assert_eq!(told, expected, "{caller:?}");
+        sent.sort();
+        assert_eq!(sent, expected, "{caller:?}");
     }
 }
 
-/// Rows of the listing that this transaction has read, along indexes or not.
+/// Counts the rows and index entries of the listing that this transaction has read.
 async fn scanned(tx: &mut sqlx::PgTransaction<'_>) -> i64 {
     sqlx::query_scalar!(
         r#"select (pg_stat_get_xact_tuples_fetched(c) + pg_stat_get_xact_tuples_returned(c)
@@ -181,7 +181,7 @@ async fn scanned(tx: &mut sqlx::PgTransaction<'_>) -> i64 {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_strangers_page_never_meets_the_rows_of_groups(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn page_of_a_stranger_reads_no_rows_of_groups(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
     live_rooms(&world.pool, 20_000).await;
     world
@@ -210,7 +210,7 @@ async fn a_strangers_page_never_meets_the_rows_of_groups(options: PgPoolOptions,
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn rows_that_were_typed_or_grew_too_large_are_read_all_the_same(
+async fn rows_with_infinite_times_or_large_texts_are_readable(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {

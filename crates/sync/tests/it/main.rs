@@ -1,4 +1,4 @@
-//! sync on a real Postgres: rows are made from marks, by the service and by its passes driven by hand.
+//! sync on a real Postgres: marks become rows, by the running service or by passes that the test starts.
 
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 

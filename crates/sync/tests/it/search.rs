@@ -1,4 +1,4 @@
-//! The text search of the listing: complete whichever way it goes, and by index.
+//! The text search of the listing: complete with few and with many matches, and by index.
 
 use chassis::page::Cursor;
 use domain::StreamStatus;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::harness::*;
 
-/// All pages of a search, or of everything.
+/// Reads all pages of a search, or of the whole listing.
 async fn all(
     pool: &PgPool,
     caller: &Caller,
@@ -32,7 +32,7 @@ async fn all(
     }
 }
 
-/// More rows than are sorted, and fewer: both ways find what the viewer may read, in the same order.
+/// More matches than are sorted, and fewer: both plans find the rows that the viewer may read, in the same order.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn search_finds_the_same_rows_however_many_match(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
@@ -49,7 +49,7 @@ async fn search_finds_the_same_rows_however_many_match(options: PgPoolOptions, c
             sync::drain(&world.pool).await.unwrap();
         }
         let matching = all(&world.pool, &admin(), Search::of("room "), None).await.len();
-        assert_eq!(matching <= 1_000, few, "on both sides of the rows that are sorted: {matching}");
+        assert_eq!(matching <= 1_000, few, "the matches are on the wrong side of the limit: {matching}");
         for (caller, expected) in
             [(person("eve"), 960), (person("host-8"), 961), (member("eve", "staff"), 1_080), (admin(), 1_200)]
         {
@@ -73,7 +73,7 @@ async fn search_finds_the_same_rows_however_many_match(options: PgPoolOptions, c
     }
 }
 
-/// Rows of the table itself that this transaction has read.
+/// Counts the rows of the table that this transaction has read.
 async fn read(tx: &mut sqlx::PgTransaction<'_>) -> i64 {
     sqlx::query_scalar!(
         r#"select pg_stat_get_xact_tuples_fetched(c) + pg_stat_get_xact_tuples_returned(c) as "n!"
@@ -118,7 +118,7 @@ async fn search_reads_few_rows_of_many(options: PgPoolOptions, connect: PgConnec
     }
 }
 
-/// A row is found by its new text at once, whichever writer changed it.
+/// The search text changes with its row, whichever writer changed the row.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
 async fn search_text_follows_every_writer(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect).await;
@@ -134,5 +134,5 @@ async fn search_text_follows_every_writer(options: PgPoolOptions, connect: PgCon
     world.sql("update community_live_streams set title = 'By Hand', tags = '{One,NULL,Two}'").await;
     assert_eq!(text().await, "by hand\n\none two");
     sync::drain(&world.pool).await.unwrap();
-    assert_eq!(text().await, "room 1\n\n", "sync put it back");
+    assert_eq!(text().await, "room 1\n\n", "sync restored the title");
 }

@@ -1,4 +1,4 @@
-//! The door of the service: sockets, health, faults of the database, the database role.
+//! Serving: sockets, health, faults of the database, the database role.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use testkit::seed::live::{live_room, live_session};
 use crate::harness::{World, config, drift};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn it_starts_says_that_it_serves_and_stops(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn service_starts_reports_serving_and_stops(_: PgPoolOptions, connect: PgConnectOptions) {
     let runtime = testkit::runtime();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -35,14 +35,14 @@ async fn it_starts_says_that_it_serves_and_stops(_: PgPoolOptions, connect: PgCo
     })
     .await;
     assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
-    eventually("it is ready", async || runtime.readiness.report().is_ready().then_some(())).await;
+    eventually("the service is ready", async || runtime.readiness.report().is_ready().then_some(())).await;
 
-    assert_eq!(runtime.lifecycle.stop(Duration::from_secs(5)).await, 0, "nothing panicked");
+    assert_eq!(runtime.lifecycle.stop(Duration::from_secs(5)).await, 0, "a task panicked");
     served.await.unwrap().unwrap();
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn it_is_unavailable_while_the_database_is_gone(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn service_is_unavailable_while_the_database_is_down(_: PgPoolOptions, connect: PgConnectOptions) {
     let runtime = testkit::runtime();
     let _routes = sync::start(&config(&connect), &runtime).await.unwrap();
     let status = async |wanted: &str| {
@@ -60,13 +60,13 @@ async fn it_is_unavailable_while_the_database_is_gone(_: PgPoolOptions, connect:
 }
 
 #[sqlx::test(migrations = false)]
-async fn it_refuses_a_database_that_is_behind(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn start_refuses_a_database_that_is_behind(_: PgPoolOptions, connect: PgConnectOptions) {
     let refused = sync::start(&config(&connect), &testkit::runtime()).await;
     assert!(matches!(refused, Err(StartError::Behind(_))));
 }
 
-/// Opens or closes the test's database for connections, and ends those that there are once it is closed: whoever
-/// connects before is let in, and stays.
+/// Allows or forbids connections to the test's database. Forbidding also ends the open connections. It does so
+/// afterwards, because clients may connect until then.
 async fn set_open(connect: &PgConnectOptions, open: bool) {
     let name = connect.get_database().unwrap();
     let outside = PgPool::connect_with(connect.clone().database("postgres")).await.unwrap();
@@ -76,7 +76,7 @@ async fn set_open(connect: &PgConnectOptions, open: bool) {
         return;
     }
     let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
-    eventually("nobody is connected", async || {
+    eventually("no connection is open", async || {
         let ended = sqlx::raw_sql(sqlx::AssertSqlSafe(end.clone())).fetch_all(&outside).await.unwrap();
         ended.is_empty().then_some(())
     })
@@ -84,10 +84,7 @@ async fn set_open(connect: &PgConnectOptions, open: bool) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_database_role_can_do_all_of_its_work_and_nothing_else(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn database_role_has_exactly_the_needed_permissions(options: PgPoolOptions, connect: PgConnectOptions) {
     let world = World::new(options, connect.clone()).await;
     let own = chassis::db::pool(&config(&connect).database).unwrap();
     assert!(chassis::db::check_role(&own, sync::ROLE).await.unwrap());

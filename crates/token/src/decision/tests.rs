@@ -1,4 +1,4 @@
-//! Every rule on its own, then all of them on any row: of bookings, for what is the same for all is shown by them.
+//! Each rule on its own, then all rules on any row. The rows are bookings; the common rules are the same for all kinds.
 
 use domain::{LiveSessionId, Role, RoomId, RoomStatus, SessionId, SessionStatus};
 use proptest::prelude::*;
@@ -49,15 +49,15 @@ fn refusal(row: &Join) -> Refused {
 }
 
 #[test]
-fn an_open_session_with_a_fresh_room_is_signed_for_what_is_left_of_its_window() {
+fn token_is_signed_for_the_rest_of_the_window() {
     let row = open();
     let Decision::Sign(admission) = decide(&row, Ensured::NotAsked) else { panic!("not signed") };
-    assert_eq!((admission.permit.part, admission.room_name), (Role::Guest.into(), "session-1"));
+    assert_eq!((admission.permit.token_role, admission.room_name), (Role::Guest.into(), "session-1"));
     assert_eq!((admission.permit.owner, admission.permit.left), (OWNER, Duration::hours(1)));
 }
 
 #[test]
-fn of_several_reasons_the_one_that_helps_most_is_told() {
+fn refusal_has_the_most_helpful_of_several_reasons() {
     let mut row = Join {
         role: None,
         status: SessionStatus::Cancelled,
@@ -82,7 +82,7 @@ fn of_several_reasons_the_one_that_helps_most_is_told() {
 }
 
 #[test]
-fn a_record_that_does_not_prove_the_room_asks_room_lifecycle() {
+fn room_is_ensured_when_its_record_proves_nothing() {
     let unproven = [
         Join {
             room_id: None,
@@ -108,7 +108,7 @@ fn a_record_that_does_not_prove_the_room_asks_room_lifecycle() {
 }
 
 #[test]
-fn only_the_generation_that_was_ensured_is_signed() {
+fn only_the_ensured_generation_is_signed() {
     let row = open();
     assert_eq!(decide(&row, Ensured::Doubted), Decision::EnsureFirst(OWNER));
     assert_eq!(decide(&row, answered(OWNER, GENERATION - 1, None)), Decision::EnsureFirst(OWNER));
@@ -118,10 +118,10 @@ fn only_the_generation_that_was_ensured_is_signed() {
 }
 
 #[test]
-fn observation_counts_for_the_generation_that_was_observed() {
+fn observation_counts_only_for_its_generation() {
     let stale = Join { confirmed_at: Some(NOW - Duration::HOUR), ..open() };
-    let signs = |row: &Join, generation, seen_at| {
-        matches!(decide(row, answered(OWNER, generation, Some(seen_at))), Decision::Sign(_))
+    let signs = |row: &Join, generation, observed_at| {
+        matches!(decide(row, answered(OWNER, generation, Some(observed_at))), Decision::Sign(_))
     };
     assert!(signs(&stale, GENERATION, NOW));
     assert!(!signs(&stale, GENERATION - 1, NOW));
@@ -131,8 +131,8 @@ fn observation_counts_for_the_generation_that_was_observed() {
     assert!(!signs(&Join { room_status: Some(RoomStatus::Ended), ..stale }, GENERATION, NOW));
 }
 
-fn answered(owner: Owner, generation: i32, seen_at: Option<OffsetDateTime>) -> Ensured {
-    Ensured::Generation { owner, generation, seen_at }
+fn answered(owner: Owner, generation: i32, observed_at: Option<OffsetDateTime>) -> Ensured {
+    Ensured::Generation { owner, generation, observed_at }
 }
 
 prop_compose! {
@@ -170,28 +170,29 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn whatever_is_signed_was_allowed_and_seen(
+    fn signed_tokens_were_permitted_and_their_rooms_observed(
         row in any_row(),
         generation in 1..5_i32,
-        seen_at in proptest::option::of(time_near_now()),
+        observed_at in proptest::option::of(time_near_now()),
     ) {
-        for ensured in [Ensured::NotAsked, Ensured::Doubted, answered(OWNER, generation, seen_at)] {
+        for ensured in [Ensured::NotAsked, Ensured::Doubted, answered(OWNER, generation, observed_at)] {
             let Decision::Sign(admission) = decide(&row, ensured) else { continue };
-            prop_assert!(row.role.map(Part::from) == Some(admission.permit.part) && !row.kicked && row.status.is_open());
+            prop_assert!(row.role.map(TokenRole::from) == Some(admission.permit.token_role));
+            prop_assert!(!row.kicked && row.status.is_open());
             prop_assert!(row.opens_at <= row.now && row.now < row.closes_at);
             prop_assert!(admission.permit.left > Duration::ZERO && row.now + admission.permit.left == row.closes_at);
             prop_assert!(row.room_status == Some(RoomStatus::Active) && row.closing_at.is_none());
             prop_assert!(ensured != Ensured::Doubted);
             let was_answered = matches!(ensured, Ensured::Generation { .. });
-            let seen = [row.confirmed_at, seen_at.filter(|_| was_answered)];
+            let observed = [row.confirmed_at, observed_at.filter(|_| was_answered)];
             let is_fresh = |at: OffsetDateTime| at <= row.now && row.now - at <= domain::FRESH;
-            prop_assert!(seen.into_iter().flatten().any(is_fresh));
+            prop_assert!(observed.into_iter().flatten().any(is_fresh));
             prop_assert!(!was_answered || row.generation == Some(generation));
         }
     }
 
     #[test]
-    fn nobody_is_refused_for_what_livekit_does(row in any_row()) {
+    fn refusals_do_not_depend_on_livekit(row in any_row()) {
         let refused = |decision| matches!(decision, Decision::Refuse(_));
         let roomless = Join { room_status: None, room_id: None, ..row.clone() };
         prop_assert_eq!(

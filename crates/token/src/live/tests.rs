@@ -1,17 +1,17 @@
-//! The rules one by one in a table, their order, how long a token may live, then all rules on any row.
+//! The rules and their order in a table, the token lifetime, then all rules on any row.
 
 use domain::{LiveSessionId, RoomId, RoomStatus};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::decision::{Decision, Ensured, Part, decide};
+use crate::decision::{Decision, Ensured, TokenRole, decide};
 
 const NOW: OffsetDateTime = time::macros::datetime!(2026-03-01 12:00 UTC);
 const SESSION: LiveSessionId = LiveSessionId(Uuid::from_u128(7));
 const OWNER: Owner = Owner::LiveSession(SESSION);
 
-/// A guest with a seat in a live session without an end, whose room was seen just now.
+/// A guest with a seat in a live session without an end, whose room was observed 1 s ago.
 fn seated() -> LiveJoin {
     LiveJoin {
         now: NOW,
@@ -51,54 +51,58 @@ fn unopened() -> LiveJoin {
 }
 
 #[test]
-fn who_comes_in_and_who_does_not() {
+fn permit_follows_the_seat_and_the_session() {
     use LiveStatus::{Lobby, Scheduled};
     use LobbyStatus::{Admitted, Rejected, Waiting};
     let at = |lobby_status, row| LiveJoin { lobby_status: Some(lobby_status), ..row };
     let during = |status, row| LiveJoin { session_status: Some(status), ..row };
-    let gone = |row| LiveJoin { left: true, ..row };
+    let left = |row| LiveJoin { left: true, ..row };
     let table = [
         ("a guest", seated(), Ok(SeatRole::Guest)),
         ("a speaker", LiveJoin { role: Some(SeatRole::Speaker), ..seated() }, Ok(SeatRole::Speaker)),
         ("the host", host(), Ok(SeatRole::Host)),
         ("admitted to the lobby", during(Lobby, at(Admitted, seated())), Ok(SeatRole::Guest)),
         ("waiting in the lobby", during(Lobby, at(Waiting, seated())), Err(Refused::Waiting)),
-        ("waiting for a place", at(Waiting, seated()), Err(Refused::Waiting)),
+        ("waiting in a live session", at(Waiting, seated()), Err(Refused::Waiting)),
         ("the host never waits", during(Lobby, at(Waiting, host())), Ok(SeatRole::Host)),
-        ("turned away", at(Rejected, seated()), Err(Refused::Rejected)),
-        ("turned away and released", gone(at(Rejected, seated())), Err(Refused::Rejected)),
+        ("rejected", at(Rejected, seated()), Err(Refused::Rejected)),
+        ("rejected and released", left(at(Rejected, seated())), Err(Refused::Rejected)),
         ("without a seat", unseated(), Err(Refused::NoSeat)),
-        ("with a seat that was left", gone(seated()), Err(Refused::NoSeat)),
-        ("gone while waiting", gone(at(Waiting, seated())), Err(Refused::NoSeat)),
-        ("a host who left", gone(host()), Err(Refused::NoSeat)),
-        ("nothing is on", unopened(), Err(Refused::NotActive)),
+        ("with a seat that was left", left(seated()), Err(Refused::NoSeat)),
+        ("left while waiting", left(at(Waiting, seated())), Err(Refused::NoSeat)),
+        ("a host who left", left(host()), Err(Refused::NoSeat)),
+        ("no open session", unopened(), Err(Refused::NotActive)),
         ("only scheduled", during(Scheduled, seated()), Err(Refused::NotActive)),
-        ("kicked", LiveJoin { kicked: true, ..gone(seated()) }, Err(Refused::Kicked)),
+        ("kicked", LiveJoin { kicked: true, ..left(seated()) }, Err(Refused::Kicked)),
         ("banned", LiveJoin { banned: true, kicked: true, ..unseated() }, Err(Refused::Banned)),
-        ("banned, nothing is on", LiveJoin { banned: true, ..unopened() }, Err(Refused::NotActive)),
-        ("no reader", LiveJoin { may_read: false, banned: true, ..seated() }, Err(Refused::NoLiveRoom)),
-        ("no reader, nothing is on", LiveJoin { may_read: false, ..unopened() }, Err(Refused::NoLiveRoom)),
+        ("banned, no open session", LiveJoin { banned: true, ..unopened() }, Err(Refused::NotActive)),
+        ("may not read", LiveJoin { may_read: false, banned: true, ..seated() }, Err(Refused::NoLiveRoom)),
+        (
+            "may not read, no open session",
+            LiveJoin { may_read: false, ..unopened() },
+            Err(Refused::NoLiveRoom),
+        ),
     ];
-    for (who, row, expected) in table {
-        assert_eq!(row.permit().map(|permit| permit.part), expected.map(Part::from), "{who}");
+    for (case, row, expected) in table {
+        assert_eq!(row.permit().map(|permit| permit.token_role), expected.map(TokenRole::from), "{case}");
     }
 }
 
 #[test]
-fn a_session_without_an_end_has_none_and_one_past_its_end_gets_short_tokens() {
+fn token_lifetime_is_short_after_the_planned_end() {
     let left = |ends_at| LiveJoin { ends_at, ..seated() }.permit().unwrap().left;
     assert_eq!(left(None), Duration::MAX);
     assert_eq!(left(Some(NOW + Duration::HOUR)), Duration::HOUR);
     for ends_at in [NOW + Duration::SECOND, NOW, NOW - Duration::DAY] {
-        assert_eq!(left(Some(ends_at)), OVERTIME);
+        assert_eq!(left(Some(ends_at)), OVERTIME_TTL);
     }
 }
 
 #[test]
-fn only_who_has_a_seat_in_a_room_he_may_read_is_remembered() {
-    assert!(seated().known().is_some());
-    assert!(unseated().known().is_none());
-    assert!(LiveJoin { may_read: false, ..seated() }.known().is_none());
+fn profile_is_known_only_with_a_seat_and_read_access() {
+    assert!(seated().stored_profile().is_some());
+    assert!(unseated().stored_profile().is_none());
+    assert!(LiveJoin { may_read: false, ..seated() }.stored_profile().is_none());
 }
 
 prop_compose! {
@@ -130,12 +134,12 @@ prop_compose! {
 }
 
 fn answered(owner: Owner, generation: i32) -> Ensured {
-    Ensured::Generation { owner, generation, seen_at: None }
+    Ensured::Generation { owner, generation, observed_at: None }
 }
 
 proptest! {
     #[test]
-    fn whatever_is_signed_was_allowed_and_seen(row in any_row(), generation in 1..4_i32) {
+    fn signed_tokens_were_permitted_and_their_rooms_observed(row in any_row(), generation in 1..4_i32) {
         let ensured = [
             Ensured::NotAsked,
             Ensured::Doubted,
@@ -147,12 +151,12 @@ proptest! {
             prop_assert!(row.may_read && !row.banned && !row.kicked && !row.left);
             prop_assert!(row.session_status.is_some_and(LiveStatus::has_room));
             prop_assert!(row.role == Some(SeatRole::Host) || row.lobby_status == Some(LobbyStatus::Admitted));
-            prop_assert_eq!(row.role.map(Part::from), Some(admission.permit.part));
+            prop_assert_eq!(row.role.map(TokenRole::from), Some(admission.permit.token_role));
             prop_assert!(row.room_status == Some(RoomStatus::Active) && row.closing_at.is_none());
             prop_assert!(row.confirmed_at.is_some());
             match ensured {
                 Ensured::NotAsked => {}
-                Ensured::Doubted => prop_assert!(false, "signed in doubt"),
+                Ensured::Doubted => prop_assert!(false, "signed although LiveKit had refused a token"),
                 Ensured::Generation { owner, generation, .. } => {
                     prop_assert!(owner == OWNER && row.generation == Some(generation));
                 }

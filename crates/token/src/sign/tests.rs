@@ -1,4 +1,4 @@
-//! What is signed is what LiveKit reads, and no more than the grants table says.
+//! Signed tokens as LiveKit reads them: exactly the grants of the table.
 
 use domain::{Role, SeatRole};
 use livekit_api::access_token::TokenVerifier;
@@ -11,9 +11,9 @@ fn livekit() -> LiveKit {
     LiveKit { api_key: "key".into(), api_secret: SECRET.into(), ws_url: String::new(), url: String::new() }
 }
 
-fn sign(part: impl Into<Part>, signed_at: OffsetDateTime, left: time::Duration) -> Signed {
-    let (name, part) = ("Ana \"A\" Ünal", part.into());
-    let ticket = Ticket { identity: "ana|1", name, part, room: "session-1", signed_at, left };
+fn sign(token_role: impl Into<TokenRole>, signed_at: OffsetDateTime, left: time::Duration) -> Signed {
+    let (name, token_role) = ("Ana \"A\" Ünal", token_role.into());
+    let ticket = Ticket { identity: "ana|1", name, token_role, room: "session-1", signed_at, left };
     let signer = Signer::new(&livekit(), Duration::from_hours(1)).unwrap();
     signer.sign(ticket).unwrap()
 }
@@ -23,15 +23,15 @@ fn now() -> OffsetDateTime {
 }
 
 #[test]
-fn livekits_own_verifier_reads_the_grants_of_the_table() {
-    let booked = [Role::Host, Role::Guest].map(Part::from);
-    let seated = [SeatRole::Host, SeatRole::Speaker, SeatRole::Guest].map(Part::from);
-    for part in booked.into_iter().chain(seated) {
-        let signed = sign(part, now(), time::Duration::MINUTE);
+fn livekit_verifier_reads_the_grants_of_the_table() {
+    let booked = [Role::Host, Role::Guest].map(TokenRole::from);
+    let seated = [SeatRole::Host, SeatRole::Speaker, SeatRole::Guest].map(TokenRole::from);
+    for token_role in booked.into_iter().chain(seated) {
+        let signed = sign(token_role, now(), time::Duration::MINUTE);
         let claims = TokenVerifier::with_api_key("key", SECRET).verify(&signed.token).unwrap();
-        let grants = part.grants;
+        let grants = token_role.grants;
         assert_eq!((claims.sub.as_str(), claims.name.as_str()), ("ana|1", "Ana \"A\" Ünal"));
-        assert_eq!(claims.attributes, HashMap::from([("role".into(), part.name.into())]));
+        assert_eq!(claims.attributes, HashMap::from([("role".into(), token_role.name.into())]));
         let expected = VideoGrants {
             room: "session-1".into(),
             room_join: true,
@@ -47,7 +47,7 @@ fn livekits_own_verifier_reads_the_grants_of_the_table() {
 }
 
 #[test]
-fn no_administration_of_livekit_is_ever_written_into_a_token() {
+fn token_has_no_administrative_grants() {
     let signed = sign(Role::Host, now(), time::Duration::MINUTE);
     let claims = signed.token.split('.').nth(1).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
@@ -66,7 +66,7 @@ fn no_administration_of_livekit_is_ever_written_into_a_token() {
 }
 
 #[test]
-fn a_token_ends_with_the_window_or_after_the_longest_life() {
+fn token_expires_with_the_window_or_after_the_longest_life() {
     let signed_at = now().replace_nanosecond(999_999_999).unwrap();
     let whole = signed_at.replace_nanosecond(0).unwrap();
     let short = sign(Role::Host, signed_at, time::Duration::minutes(7));
@@ -79,7 +79,7 @@ fn a_token_ends_with_the_window_or_after_the_longest_life() {
 }
 
 #[test]
-fn another_secret_does_not_verify() {
+fn token_is_refused_with_another_key_or_secret() {
     let signed = sign(Role::Host, now(), time::Duration::MINUTE);
     assert!(TokenVerifier::with_api_key("key", &"x".repeat(32)).verify(&signed.token).is_err());
     assert!(TokenVerifier::with_api_key("other", SECRET).verify(&signed.token).is_err());

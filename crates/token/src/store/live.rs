@@ -1,4 +1,4 @@
-//! What a join of one person in one live room depends on.
+//! Reads what a user's join of a live room depends on.
 
 use chassis::db::Statement;
 use domain::{LiveRoomId, LiveSessionId, LiveStatus, LobbyStatus, RoomId, RoomStatus, SeatRole};
@@ -6,27 +6,27 @@ use proto::types::v1::Caller;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-/// A live room, its open session and the caller's place in it, as one snapshot.
+/// A live room, its open session and the caller's seat in it, as one snapshot.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts of one row")]
 pub struct LiveJoin {
     /// The database's clock, and the same without the offset of drills, as for bookings.
     pub now: OffsetDateTime,
     pub signed_at: OffsetDateTime,
-    /// By the open session's access level, or the room's when nothing is on.
+    /// By the access level of the open session, or of the room if no session is open.
     pub may_read: bool,
-    /// None: nothing is open.
+    /// None: no session is open.
     pub session_id: Option<LiveSessionId>,
     pub session_status: Option<LiveStatus>,
     pub ends_at: Option<OffsetDateTime>,
-    /// None: the caller never had a seat in this session. Who is the host is told by the room, not by the seat.
+    /// None: the caller never had a seat in this session. The live room says who is the host; the seat's role does not.
     pub role: Option<SeatRole>,
     pub lobby_status: Option<LobbyStatus>,
     /// The seat was given up or released.
     pub left: bool,
-    /// From the live room, now.
+    /// Banned from the live room now.
     pub banned: bool,
-    /// From this session.
+    /// Kicked from this session.
     pub kicked: bool,
     pub own_name: Option<String>,
     pub own_email: Option<String>,
@@ -40,7 +40,7 @@ pub struct LiveJoin {
     pub closing_at: Option<OffsetDateTime>,
 }
 
-/// One round trip; every table is reached by a unique key (docs/benchmarks.md has the plan).
+/// One round trip. Each table is read by a unique key (docs/benchmarks.md has the plan).
 pub async fn find_live_join(
     executor: impl PgExecutor<'_>,
     live_room_id: LiveRoomId,

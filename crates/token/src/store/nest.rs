@@ -1,11 +1,11 @@
-//! What a join of one person, or of a guest, in one nest depends on.
+//! Reads what a user's or a guest's join of a nest depends on.
 
 use chassis::db::Statement;
 use domain::{NestId, RoomId, RoomStatus};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-/// A nest, the caller's place in it and its room, as one snapshot.
+/// A nest, the caller's roles in it and its room, as one snapshot.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of one row")]
 pub struct NestJoin {
@@ -26,7 +26,7 @@ pub struct NestJoin {
     pub closing_at: Option<OffsetDateTime>,
 }
 
-/// One round trip; every table is reached by a unique key. A guest has no `pubkey`.
+/// One round trip. Each table is read by a unique key. A guest has no `pubkey`.
 pub async fn find_nest_join(
     executor: impl PgExecutor<'_>,
     nest_id: NestId,

@@ -1,16 +1,16 @@
-//! What a join of one person in one booked session depends on.
+//! Reads what a user's join of a booked session depends on.
 
 use chassis::db::Statement;
 use domain::{Role, RoomId, RoomStatus, SessionId, SessionStatus};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-/// Everything that a join of one person in one session depends on, as one snapshot.
+/// A booked session, the caller's role in it and its room, as one snapshot.
 #[derive(Clone, Debug)]
 pub struct Join {
-    /// The database's clock: decisions are made by it.
+    /// The database's clock. Decisions use it.
     pub now: OffsetDateTime,
-    /// The database's clock without the offset of drills and tests: tokens are dated by it, for LiveKit reads them.
+    /// The database's clock without the offset of drills and tests. Tokens are dated by it, because LiveKit reads them.
     pub signed_at: OffsetDateTime,
     pub session_id: SessionId,
     pub title: String,
@@ -18,10 +18,10 @@ pub struct Join {
     pub status: SessionStatus,
     pub opens_at: OffsetDateTime,
     pub closes_at: OffsetDateTime,
-    /// None: the caller is no party.
+    /// None: the caller is neither host nor guest.
     pub role: Option<Role>,
     pub kicked: bool,
-    /// How the guest was called when the session was booked.
+    /// The guest's name in the booking.
     pub guest_name: Option<String>,
     pub own_name: Option<String>,
     pub own_email: Option<String>,
@@ -38,7 +38,7 @@ pub struct Join {
     pub closing_at: Option<OffsetDateTime>,
 }
 
-/// One round trip; every table is reached by a unique key (docs/benchmarks.md has the plan).
+/// One round trip. Each table is read by a unique key (docs/benchmarks.md has the plan).
 pub async fn find_join(
     executor: impl PgExecutor<'_>,
     session_id: SessionId,
@@ -54,14 +54,14 @@ pub async fn find_join(
                coalesce(p.status = 'kicked', false) as "kicked!", s.guest_name,
                own.display_name as "own_name?", own.email as "own_email?",
                own.email_verified as own_email_verified, own.avatar_url as "own_avatar?",
-               o.id as "other_id!", other.display_name as "other_name?", other.avatar_url as "other_avatar?",
+               party.id as "other_id!", other.display_name as "other_name?", other.avatar_url as "other_avatar?",
                r.id as "room_id?: RoomId", r.status as "room_status?: RoomStatus", r.room_name as "room_name?",
                r.generation as "generation?", r.confirmed_at as "confirmed_at?", r.closing_at as "closing_at?"
         from sessions s
         cross join lateral booking_window(s.scheduled_at, s.duration_minutes) w
-        cross join lateral (select case $2 when s.host_id then s.guest_id else s.host_id end) o (id)
+        cross join lateral (select case $2 when s.host_id then s.guest_id else s.host_id end) party (id)
         left join app_users own on own.id = $2
-        left join app_users other on other.id = o.id
+        left join app_users other on other.id = party.id
         left join livekit_rooms r on r.session_id = s.id
         left join livekit_participants p on p.room_id = r.id and p.user_id = $2
         where s.id = $1

@@ -1,4 +1,4 @@
-//! Who got in and who did not is counted, by the kind of room.
+//! Issued tokens and refusals are counted, by the kind of room.
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -16,13 +16,13 @@ async fn tokens_are_counted_by_owner_and_result(options: PgPoolOptions, connect:
     let (room, _, _) = on_air(&pool).await;
     let nest = nest::nest(&pool, &nest::key('a')).await;
     let recorder = PrometheusBuilder::new().build_recorder();
-    // For this thread only: the test, the service and its tasks all run on it.
+    // Local to this thread: the test, the service and its tasks all run on it.
     let _guard = metrics::set_default_local_recorder(&recorder);
     let world = world(&connect, &FakeRoom::silent()).await;
     world.issue(&booking.host, &booking).await.unwrap_err();
     world.enter("gus", &room).await.unwrap();
     world.enter("sam", &room).await.unwrap();
-    world.enter("somebody", &room).await.unwrap_err();
+    world.enter("stranger", &room).await.unwrap_err();
     world.enter_nest(Some(&nest::key('c')), &nest).await.unwrap_err();
     let counted = recorder.handle().render();
     for line in [
@@ -34,5 +34,5 @@ async fn tokens_are_counted_by_owner_and_result(options: PgPoolOptions, connect:
     }
     let nests = counted.lines().filter(|line| line.contains(r#"owner="nest""#));
     let counted: Vec<&str> = nests.filter(|line| !line.ends_with(" 0")).collect();
-    assert!(counted.is_empty(), "to join a nest is two steps, and no refusal: {counted:?}");
+    assert!(counted.is_empty(), "the first step of joining a nest was counted as a refusal: {counted:?}");
 }

@@ -1,4 +1,4 @@
-//! When room-lifecycle is asked, and what may happen while it answers.
+//! When room-lifecycle is called, and what may change before it answers.
 
 use chassis::status::{Reason, Refusal};
 use proto::room::v1::ensure_room_request::Owner;
@@ -14,7 +14,7 @@ use crate::{
     world::{FakeRoom, open, world},
 };
 
-/// A booking that is open now, with the intent of a room.
+/// Inserts a booking that is open now, and the intent of its room.
 async fn open_booking(options: PgPoolOptions, connect: &PgConnectOptions) -> (PgPool, Booking) {
     let pool = open(options, connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
@@ -22,8 +22,8 @@ async fn open_booking(options: PgPoolOptions, connect: &PgConnectOptions) -> (Pg
     (pool, booking)
 }
 
-/// What `EnsureRoom` does when all is well: the room is active at `generation`, seen just now.
-async fn settle(pool: &PgPool, booking: &Booking, generation: i32) -> Result<i32, Status> {
+/// Does what a successful `EnsureRoom` does: the room is active at `generation`, observed just now.
+async fn activate(pool: &PgPool, booking: &Booking, generation: i32) -> Result<i32, Status> {
     let name = domain::Owner::Session(booking.id.into()).room_name(generation);
     sqlx::query!(
         "update livekit_rooms set status = 'active', room_sid = 'RM_' || $2, generation = $2::text::int,
@@ -40,36 +40,33 @@ async fn settle(pool: &PgPool, booking: &Booking, generation: i32) -> Result<i32
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_is_not_ready_is_ensured_first(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn pending_room_is_ensured_before_signing(options: PgPoolOptions, connect: PgConnectOptions) {
     let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
-        async move { settle(&pool, &booking, 2).await }
+        async move { activate(&pool, &booking, 2).await }
     });
     let world = world(&connect, &fake).await;
     let issued = world.issue(&booking.host, &booking).await.unwrap();
     assert_eq!(issued.room_name, domain::Owner::Session(booking.id.into()).room_name(2));
     world.issue(&booking.guest, &booking).await.unwrap();
     let asked = fake.asked();
-    assert_eq!(asked.len(), 1, "the second token finds a fresh record");
+    assert_eq!(asked.len(), 1, "the record is fresh for the second token");
     assert_eq!(asked[0].owner, Some(Owner::SessionId(booking.id.to_string())));
     assert!(asked[0].caller.as_ref().unwrap().system && !asked[0].now);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_stale_record_or_one_about_to_close_is_ensured_first(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn stale_or_closing_room_is_ensured_before_signing(options: PgPoolOptions, connect: PgConnectOptions) {
     let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
-        async move { settle(&pool, &booking, 1).await }
+        async move { activate(&pool, &booking, 1).await }
     });
     let world = world(&connect, &fake).await;
-    settle(&pool, &booking, 1).await.unwrap();
+    activate(&pool, &booking, 1).await.unwrap();
     let stale = "update livekit_rooms set confirmed_at = app_now() - interval '6 s'";
     let closing =
         "update livekit_rooms set closing_at = app_now() + interval '20 s', confirmed_at = app_now()";
@@ -81,7 +78,7 @@ async fn a_stale_record_or_one_about_to_close_is_ensured_first(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_client_that_livekit_refused_always_has_the_room_looked_at(
+async fn room_is_checked_when_livekit_refused_the_last_token(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -89,27 +86,24 @@ async fn a_client_that_livekit_refused_always_has_the_room_looked_at(
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
-        async move { settle(&pool, &booking, 2).await }
+        async move { activate(&pool, &booking, 2).await }
     });
     let world = world(&connect, &fake).await;
-    settle(&pool, &booking, 1).await.unwrap();
+    activate(&pool, &booking, 1).await.unwrap();
     let issued = world.issue_now(&booking.host, &booking).await.unwrap();
-    assert!(issued.room_name.ends_with("-g2"), "the token is for the room that was found to be there");
+    assert!(issued.room_name.ends_with("-g2"), "the token is for the room that EnsureRoom returned");
     assert!(fake.asked()[0].now);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_is_kicked_while_the_room_is_ensured_gets_no_token(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn guest_kicked_during_ensure_gets_no_token(options: PgPoolOptions, connect: PgConnectOptions) {
     let (pool, booking) = open_booking(options, &connect).await;
     let (rooms, session) = (pool.clone(), booking.clone());
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
         async move {
             kick(&pool, &booking.guest).await;
-            settle(&pool, &booking, 1).await
+            activate(&pool, &booking, 1).await
         }
     });
     let world = world(&connect, &fake).await;
@@ -118,7 +112,7 @@ async fn whoever_is_kicked_while_the_room_is_ensured_gets_no_token(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_meeting_that_ends_while_its_room_is_ensured_has_ended(
+async fn issue_is_refused_as_ended_when_meeting_ends_during_ensure(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -129,7 +123,7 @@ async fn a_meeting_that_ends_while_its_room_is_ensured_has_ended(
         async move {
             let end = sqlx::query!("update sessions set status = 'completed' where id = $1", booking.id);
             end.execute(&pool).await.unwrap();
-            settle(&pool, &booking, 1).await
+            activate(&pool, &booking, 1).await
         }
     });
     let world = world(&connect, &fake).await;
@@ -137,9 +131,9 @@ async fn a_meeting_that_ends_while_its_room_is_ensured_has_ended(
     assert_eq!(refusal.reason, Reason::MeetingEnded);
 }
 
-/// The answer names generation 1, but when the row is read again the room has moved on: asked once more.
+/// `EnsureRoom` answers generation 1. Before the row is read again, the room gets generation 2: a second call follows.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_moves_on_after_the_answer_is_asked_for_again(
+async fn room_is_ensured_again_when_its_generation_changed_meanwhile(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -148,12 +142,12 @@ async fn a_room_that_moves_on_after_the_answer_is_asked_for_again(
     let fake = FakeRoom::new(move || {
         let (pool, booking) = (rooms.clone(), session.clone());
         async move {
-            let moved_on = sqlx::query_scalar!(
+            let current = sqlx::query_scalar!(
                 r#"select generation as "g!" from livekit_rooms where session_id = $1"#,
                 booking.id
             );
-            let generation = moved_on.fetch_one(&pool).await.unwrap();
-            settle(&pool, &booking, 2).await?;
+            let generation = current.fetch_one(&pool).await.unwrap();
+            activate(&pool, &booking, 2).await?;
             Ok(generation)
         }
     });
@@ -164,12 +158,12 @@ async fn a_room_that_moves_on_after_the_answer_is_asked_for_again(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_never_comes_to_rest_is_livekit_unavailable(
+async fn room_that_never_becomes_active_is_livekit_unavailable(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
     let (_, booking) = open_booking(options, &connect).await;
-    let fake = FakeRoom::new(|| async { Ok(1) }); // says so, but the record stays pending
+    let fake = FakeRoom::new(|| async { Ok(1) }); // answers, but the record stays pending
     let world = world(&connect, &fake).await;
     let refusal = world.issue(&booking.host, &booking).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::LivekitUnavailable);
@@ -178,7 +172,7 @@ async fn a_room_that_never_comes_to_rest_is_livekit_unavailable(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_room_lifecycle_refuses_with_is_passed_on(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn refusal_of_room_lifecycle_is_passed_on(options: PgPoolOptions, connect: PgConnectOptions) {
     let (_, booking) = open_booking(options, &connect).await;
     let down = Refusal::unavailable(Reason::LivekitUnavailable, 7);
     let world = world(&connect, &FakeRoom::refusing(&down)).await;
@@ -186,7 +180,7 @@ async fn what_room_lifecycle_refuses_with_is_passed_on(options: PgPoolOptions, c
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn without_room_lifecycle_only_rooms_known_to_be_there_are_opened(
+async fn only_fresh_rooms_are_signed_without_room_lifecycle(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -195,30 +189,30 @@ async fn without_room_lifecycle_only_rooms_known_to_be_there_are_opened(
     let world = world(&connect, &fake).await;
     let refusal = world.issue(&booking.host, &booking).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::ServiceUnavailable);
-    settle(&pool, &booking, 1).await.unwrap();
+    activate(&pool, &booking, 1).await.unwrap();
     world.issue(&booking.host, &booking).await.unwrap();
 }
 
-/// In a busy meeting nobody waits for LiveKit: the look comes before the record is stale.
+/// Joins in a busy meeting do not wait for LiveKit: the room is checked before its record is stale.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_fresh_record_that_grows_old_is_looked_at_ahead_by_one_for_all(
+async fn aging_fresh_record_is_refreshed_ahead_once_for_all_joins(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
     let (pool, booking) = open_booking(options, &connect).await;
     let fake = FakeRoom::new(std::future::pending); // LiveKit hangs
     let world = world(&connect, &fake).await;
-    settle(&pool, &booking, 1).await.unwrap();
+    activate(&pool, &booking, 1).await.unwrap();
     world.issue(&booking.host, &booking).await.unwrap();
-    assert!(fake.asked().is_empty(), "a young record needs no look");
+    assert!(fake.asked().is_empty(), "a young record is not refreshed");
     sqlx::query!("update livekit_rooms set confirmed_at = app_now() - interval '3 seconds'")
         .execute(&pool)
         .await
         .unwrap();
-    for person in [&booking.host, &booking.guest, &booking.host] {
-        world.issue(person, &booking).await.unwrap();
+    for user in [&booking.host, &booking.guest, &booking.host] {
+        world.issue(user, &booking).await.unwrap();
     }
-    let asked = testkit::eventually("the look ahead", || async {
+    let asked = testkit::eventually("the refresh starts", || async {
         let asked = fake.asked();
         (!asked.is_empty()).then_some(asked)
     })

@@ -1,4 +1,4 @@
-//! The hot path is one round trip: counted in the messages that Postgres gets.
+//! The hot path is one round trip, counted in the messages that Postgres receives.
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::{
@@ -11,8 +11,8 @@ use crate::{
     world::{FakeRoom, open, world},
 };
 
-/// The statements of requests: not those of a new connection, and not the readiness probe's. While the probe holds the
-/// only connection of the pool, the next request gets another one.
+/// The statements of requests, without those of new connections and of the readiness probe. While the probe holds the
+/// only connection of the pool, the next request opens another one.
 fn of_requests(tap: &Tap) -> Vec<String> {
     let mut statements = tap.statements();
     statements.retain(|text| !text.contains("pg_is_in_recovery()"));
@@ -20,14 +20,14 @@ fn of_requests(tap: &Tap) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_token_for_a_fresh_room_costs_one_statement(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn token_for_a_fresh_room_takes_one_statement(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let (live_room, _, _) = on_air(&pool).await;
     let (tap, through) = Tap::on(&connect).await;
     let world = world(&through, &FakeRoom::silent()).await;
-    world.issue(&booking.host, &booking).await.unwrap(); // the connection is made and its role set
+    world.issue(&booking.host, &booking).await.unwrap(); // opens the connection and sets its role
 
     let before = of_requests(&tap).len();
     for _ in 0..3 {

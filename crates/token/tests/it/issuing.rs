@@ -1,4 +1,4 @@
-//! Who gets a token, who does not, and what the token opens.
+//! Who gets a token, who does not, and which room the token opens.
 
 use chassis::status::Reason;
 use domain::SessionId;
@@ -22,10 +22,7 @@ use token::{
 use crate::world::{FakeRoom, World, open, person, server_time, world};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_party_gets_a_token_and_learns_what_the_meeting_is(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn party_gets_a_token_and_the_facts_of_the_meeting(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
@@ -48,11 +45,11 @@ async fn a_party_gets_a_token_and_learns_what_the_meeting_is(
     assert_eq!((guest.role(), guest.can_record), (Role::Guest, false));
     assert_eq!(guest.other_participant.unwrap().name, "Hanna Host");
     assert_eq!(guest.room_name, host.room_name);
-    assert!(fake.asked().is_empty(), "a fresh record needs no look at LiveKit");
+    assert!(fake.asked().is_empty(), "a fresh record is not ensured");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_token_opens_the_room_on_livekit_and_no_other(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn token_opens_only_its_room_on_livekit(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     let room = seed::active_room(&pool, &booking).await;
@@ -69,7 +66,7 @@ async fn the_token_opens_the_room_on_livekit_and_no_other(options: PgPoolOptions
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn each_refusal_has_its_reason(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn refusals_have_their_reasons(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
@@ -84,20 +81,20 @@ async fn each_refusal_has_its_reason(options: PgPoolOptions, connect: PgConnectO
         seed::active_room(&pool, &booking).await;
         let refusal = world.issue_now(&booking.host, &booking).await.unwrap_err();
         assert_eq!(refusal.reason, reason, "{state:?}");
-        let stranger = world.issue("somebody", &booking).await.unwrap_err();
+        let stranger = world.issue("stranger", &booking).await.unwrap_err();
         assert_eq!(stranger.reason, Reason::NotParticipant, "{state:?}");
     }
     let unknown = world.ask(person("ana"), &uuid::Uuid::new_v4().to_string(), false).await;
     assert_eq!(unknown.unwrap_err().reason, Reason::SessionNotFound);
     let no_id = world.ask(person("ana"), "42", false).await;
     assert_eq!(no_id.unwrap_err().reason, Reason::InvalidSessionId);
-    let nobody = world.ask(person(""), &uuid::Uuid::new_v4().to_string(), false).await;
-    assert_eq!(nobody.unwrap_err().reason, Reason::Unauthenticated);
-    assert!(fake.asked().is_empty(), "LiveKit is not asked for those who are refused");
+    let anonymous = world.ask(person(""), &uuid::Uuid::new_v4().to_string(), false).await;
+    assert_eq!(anonymous.unwrap_err().reason, Reason::Unauthenticated);
+    assert!(fake.asked().is_empty(), "refused callers do not cause EnsureRoom");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_decision_and_the_view_agree_on_what_is_open(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn decision_agrees_with_the_view_on_open_bookings(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let states =
         [State::OpenNow, State::OpensTomorrow, State::WindowOver, State::Completed, State::Cancelled];
@@ -113,7 +110,7 @@ async fn the_decision_and_the_view_agree_on_what_is_open(options: PgPoolOptions,
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_admin_who_is_no_party_is_refused(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn admin_is_refused_when_not_a_party(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -123,7 +120,7 @@ async fn an_admin_who_is_no_party_is_refused(options: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn too_early_says_when_the_meeting_opens(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn too_early_refusal_has_the_opening_time(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpensTomorrow).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -135,10 +132,7 @@ async fn too_early_says_when_the_meeting_opens(options: PgPoolOptions, connect: 
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_was_kicked_stays_out_and_the_other_comes_in(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn kicked_guest_is_refused_and_the_host_is_not(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
@@ -150,14 +144,14 @@ async fn whoever_was_kicked_stays_out_and_the_other_comes_in(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_token_never_outlives_the_window(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn token_expires_at_the_latest_with_the_window(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let long = world.issue(&booking.host, &booking).await.unwrap();
     let life = long.expires_at.unwrap().seconds - server_time(&pool).await.unix_timestamp();
-    assert!((3590..=3600).contains(&life), "an hour, not the two that are left: {life}");
+    assert!((3590..=3600).contains(&life), "the lifetime is an hour, not the rest of the window: {life}");
 
     sqlx::query!(
         "update sessions set scheduled_at = app_now() - interval '119 min' where id = $1",
@@ -172,9 +166,9 @@ async fn a_token_never_outlives_the_window(options: PgPoolOptions, connect: PgCo
     assert_eq!(i64::try_from(claims.exp).unwrap(), short.expires_at.unwrap().seconds);
 }
 
-/// A drill moves `app_now()`; LiveKit does not take part in it, and reads the token by the real time.
+/// A drill moves `app_now()`. LiveKit does not know of it and verifies the token by the real time.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_moved_clock_moves_decisions_and_not_the_dates_of_tokens(
+async fn moved_clock_changes_decisions_but_not_token_dates(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -189,10 +183,7 @@ async fn a_moved_clock_moves_decisions_and_not_the_dates_of_tokens(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_guest_who_never_signed_in_is_called_as_he_was_booked(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn guest_has_the_booked_name_when_never_signed_in(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
@@ -209,7 +200,7 @@ async fn a_guest_who_never_signed_in_is_called_as_he_was_booked(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_party_with_a_new_name_is_remembered_and_a_stranger_is_not(
+async fn new_name_is_stored_for_a_party_and_not_for_a_stranger(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -219,7 +210,7 @@ async fn a_party_with_a_new_name_is_remembered_and_a_stranger_is_not(
     let world = world(&connect, &FakeRoom::silent()).await;
     let called = |user: &str| Caller { name: "Hanna H.".into(), ..person(user) };
     let session = booking.id.to_string();
-    world.ask(called("somebody"), &session, false).await.unwrap_err();
+    world.ask(called("stranger"), &session, false).await.unwrap_err();
     let issued = world.ask(called(&booking.host), &session, false).await.unwrap();
     assert_eq!(issued.participant_name, "Hanna H.");
     eventually("the new name is stored, the e-mail kept", async || {
@@ -231,12 +222,12 @@ async fn a_party_with_a_new_name_is_remembered_and_a_stranger_is_not(
         (known.name == "Hanna H." && known.email.starts_with("host-")).then_some(())
     })
     .await;
-    let strangers = sqlx::query_scalar!(r#"select count(*) as "n!" from app_users where id = 'somebody'"#);
+    let strangers = sqlx::query_scalar!(r#"select count(*) as "n!" from app_users where id = 'stranger'"#);
     assert_eq!(strangers.fetch_one(&pool).await.unwrap(), 0);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn verification_of_an_address_is_remembered(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn email_verification_is_stored(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let booking = seed::booking(&pool, State::OpenNow).await;
     seed::active_room(&pool, &booking).await;
@@ -250,8 +241,8 @@ async fn verification_of_an_address_is_remembered(options: PgPoolOptions, connec
     for verified in [Some(false), Some(true)] {
         let caller = Caller { email: email.clone(), email_verified: verified, ..person(&booking.host) };
         world.ask(caller, &session, false).await.unwrap();
-        eventually("what the token says", async || match known().await {
-            told if told == verified => Ok(()),
+        eventually("the verification is stored", async || match known().await {
+            stored if stored == verified => Ok(()),
             other => Err(other),
         })
         .await;

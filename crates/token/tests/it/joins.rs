@@ -1,24 +1,21 @@
-//! Tokens that were followed by a join, and those that were not.
+//! Tokens are counted by whether a join followed.
 
 use domain::RoomId;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::seed::{self, State};
-use token::joins::{GRACE, Joins, Seen};
+use token::joins::{GRACE, JoinCounts, Joins};
 use tokio::time::Instant;
 
 use crate::{live_issuing::on_air, world::open};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn tokens_are_counted_by_whether_their_person_arrived(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn tokens_are_counted_by_whether_a_join_followed(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let (joins, now) = (Joins::default(), Instant::now());
     let issued_at = sqlx::query_scalar!(r#"select app_now() as "now!""#).fetch_one(&pool).await.unwrap();
     let arrivals = [
         "status = 'joined', joined_at = app_now() + interval '2 s'",
-        "status = 'joined', joined_at = app_now() - interval '10 min'", // was in already: a second tab
+        "status = 'joined', joined_at = app_now() - interval '10 min'", // was in the room already: a second tab
         "status = 'left', joined_at = app_now() + interval '2 s', left_at = app_now() + interval '9 s'",
         "status = 'joined', joined_at = app_now() + interval '40 s'", // too late
         "status = 'left', joined_at = app_now() - interval '9 min', left_at = app_now() - interval '8 min'",
@@ -33,15 +30,15 @@ async fn tokens_are_counted_by_whether_their_person_arrived(
     }
     assert_eq!(
         joins.count_arrivals(&pool, now).await.unwrap(),
-        Seen::default(),
-        "not before the grace is over"
+        JoinCounts::default(),
+        "counted before the end of the grace period"
     );
     let counted = joins.count_arrivals(&pool, Instant::now() + GRACE).await.unwrap();
-    assert_eq!(counted, Seen { seen: 3, not_seen: 3 });
+    assert_eq!(counted, JoinCounts { observed: 3, not_observed: 3 });
     assert_eq!(
         joins.count_arrivals(&pool, Instant::now() + GRACE).await.unwrap(),
-        Seen::default(),
-        "counted once"
+        JoinCounts::default(),
+        "counted twice"
     );
 }
 
@@ -63,5 +60,5 @@ async fn joins_of_live_rooms_count_like_those_of_bookings(options: PgPoolOptions
     .await
     .unwrap();
     let counted = joins.count_arrivals(&pool, Instant::now() + GRACE).await.unwrap();
-    assert_eq!(counted, Seen { seen: 1, not_seen: 1 });
+    assert_eq!(counted, JoinCounts { observed: 1, not_observed: 1 });
 }

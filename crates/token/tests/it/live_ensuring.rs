@@ -1,4 +1,4 @@
-//! When room-lifecycle is asked for a live session's room, and what may happen while it answers.
+//! When room-lifecycle is called for a live session's room, and what may change before it answers.
 
 use std::sync::{
     Arc,
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::world::{FakeRoom, open, run, world};
 
-/// Hanna's live session, with the intent of a room; Gus has a seat.
+/// Inserts Hanna's live session with the intent of a room, and a seat for Gus.
 async fn going_live(pool: &PgPool) -> (LiveRoom, Uuid) {
     let room = live::live_room(pool, "hanna").await;
     let session = live::live_session(pool, &room, LiveStatus::Live).await;
@@ -27,8 +27,8 @@ async fn going_live(pool: &PgPool) -> (LiveRoom, Uuid) {
     (room, session)
 }
 
-/// What `EnsureRoom` does when all is well: the session's room is active at `generation`, seen just now.
-async fn settle(pool: &PgPool, session: Uuid, generation: i32) -> Result<i32, Status> {
+/// Does what a successful `EnsureRoom` does: the session's room is active at `generation`, observed just now.
+async fn activate(pool: &PgPool, session: Uuid, generation: i32) -> Result<i32, Status> {
     sqlx::query!(
         "update livekit_rooms set status = 'active', room_sid = 'RM_' || room_name, generation = $2,
                 room_name = $3, confirmed_at = app_now(), closing_at = null
@@ -43,43 +43,43 @@ async fn settle(pool: &PgPool, session: Uuid, generation: i32) -> Result<i32, St
     Ok(generation)
 }
 
-/// `EnsureRoom` during which `meanwhile` happens, and then all is well.
-fn settling(pool: &PgPool, session: Uuid, generation: i32, meanwhile: &'static str) -> FakeRoom {
+/// An `EnsureRoom` that runs the SQL `meanwhile` and then succeeds.
+fn activating(pool: &PgPool, session: Uuid, generation: i32, meanwhile: &'static str) -> FakeRoom {
     let pool = pool.clone();
     FakeRoom::new(move || {
         let pool = pool.clone();
         async move {
             run(&pool, meanwhile).await;
-            settle(&pool, session, generation).await
+            activate(&pool, session, generation).await
         }
     })
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_is_not_ready_is_ensured_first(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn pending_live_room_is_ensured_before_signing(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let (room, session) = going_live(&pool).await;
-    let fake = settling(&pool, session, 2, "");
+    let fake = activating(&pool, session, 2, "");
     let world = world(&connect, &fake).await;
     let issued = world.enter("gus", &room).await.unwrap();
     assert_eq!(issued.room_name, Owner::LiveSession(session.into()).room_name(2));
     world.enter("gus", &room).await.unwrap();
     let asked = fake.asked();
-    assert_eq!(asked.len(), 1, "the second token finds a fresh record");
+    assert_eq!(asked.len(), 1, "the record is fresh for the second token");
     assert_eq!(asked[0].owner, Some(Asked::LiveSessionId(session.to_string())));
     assert!(asked[0].caller.as_ref().unwrap().system && !asked[0].now && !asked[0].ahead);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_stale_record_one_about_to_close_and_a_doubted_one_are_ensured_first(
+async fn stale_closing_or_doubted_live_room_is_ensured_first(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
     let pool = open(options, &connect).await;
     let (room, session) = going_live(&pool).await;
-    let fake = settling(&pool, session, 1, "");
+    let fake = activating(&pool, session, 1, "");
     let world = world(&connect, &fake).await;
-    settle(&pool, session, 1).await.unwrap();
+    activate(&pool, session, 1).await.unwrap();
     run(&pool, "update livekit_rooms set confirmed_at = app_now() - interval '6 s'").await;
     world.enter("gus", &room).await.unwrap();
     assert_eq!(fake.asked().len(), 1, "stale");
@@ -88,25 +88,22 @@ async fn a_stale_record_one_about_to_close_and_a_doubted_one_are_ensured_first(
     world.enter("gus", &room).await.unwrap();
     assert_eq!(fake.asked().len(), 2, "about to close");
     world.enter_now("gus", &room).await.unwrap();
-    assert!(fake.asked().len() == 3 && fake.asked()[2].now, "LiveKit refused a token just now");
+    assert!(fake.asked().len() == 3 && fake.asked()[2].now, "LiveKit has just refused a token");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_is_put_out_while_the_room_is_ensured_gets_no_token(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn guest_banned_during_ensure_gets_no_token(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let (room, session) = going_live(&pool).await;
     let ban = "insert into live_room_bans (live_room_id, user_id, banned_by) select id, 'gus', 'hanna' from live_rooms";
-    let fake = settling(&pool, session, 1, ban);
+    let fake = activating(&pool, session, 1, ban);
     let world = world(&connect, &fake).await;
     assert_eq!(world.enter("gus", &room).await.unwrap_err().reason, Reason::Banned);
 }
 
-/// The answer names generation 1, but when the row is read again the room has moved on: asked once more.
+/// `EnsureRoom` answers generation 1. Before the row is read again, the room gets generation 2: a second call follows.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_room_that_moves_on_after_the_answer_is_asked_for_again(
+async fn live_room_is_ensured_again_when_its_generation_changed(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -118,7 +115,7 @@ async fn a_room_that_moves_on_after_the_answer_is_asked_for_again(
         async move {
             let answered = sqlx::query_scalar!("select generation from livekit_rooms");
             let answered = answered.fetch_one(&pool).await.unwrap();
-            settle(&pool, session, 2).await?;
+            activate(&pool, session, 2).await?;
             Ok(answered)
         }
     });
@@ -127,7 +124,7 @@ async fn a_room_that_moves_on_after_the_answer_is_asked_for_again(
     assert_eq!(fake.asked().len(), 2);
 }
 
-/// `EnsureRoom` during which the session ends and the next one begins: told as `first`, and well the second time.
+/// An `EnsureRoom` during which the session ends and the next one begins. It answers `first`, then succeeds.
 fn overtaken(pool: &PgPool, room: &LiveRoom, first: Result<i32, Reason>) -> FakeRoom {
     const END: &str = "update live_room_sessions set status = 'ended', ended_at = app_now()";
     let (pool, room, again) = (pool.clone(), room.clone(), Arc::new(AtomicBool::new(false)));
@@ -146,9 +143,9 @@ fn overtaken(pool: &PgPool, room: &LiveRoom, first: Result<i32, Reason>) -> Fake
     })
 }
 
-/// The next session's room is another room, whatever its generation; nobody is sent away who can get in.
+/// The next session has another room, whatever its generation. Callers with a seat in it get their token.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_session_that_began_while_the_last_ones_room_was_ensured_is_ensured_itself(
+async fn next_session_is_ensured_when_it_began_during_ensure(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -170,14 +167,14 @@ async fn a_session_that_began_while_the_last_ones_room_was_ensured_is_ensured_it
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_session_that_ends_while_its_room_is_ensured_is_not_active(
+async fn issue_is_refused_when_the_live_session_ends_during_ensure(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
     const END: &str = "update live_room_sessions set status = 'ended', ended_at = app_now()";
     let pool = open(options, &connect).await;
     let (room, session) = going_live(&pool).await;
-    let answers = settling(&pool, session, 1, END);
+    let answers = activating(&pool, session, 1, END);
     let refusal = world(&connect, &answers).await.enter("gus", &room).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::RoomNotActive);
 
@@ -193,12 +190,12 @@ async fn a_session_that_ends_while_its_room_is_ensured_is_not_active(
     });
     let refusal = world(&connect, &refuses).await.enter("gus", &room).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::RoomNotActive);
-    assert_eq!(refuses.asked().len(), 1, "the row tells the rest");
+    assert_eq!(refuses.asked().len(), 1, "the row has the reason");
 }
 
-/// With LiveKit away the host is told to come again; the session itself stands.
+/// While LiveKit is down, the answer asks the host to retry. The session stays open.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn without_livekit_the_answer_is_livekit_unavailable(
+async fn issue_is_livekit_unavailable_when_livekit_is_down(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -207,27 +204,27 @@ async fn without_livekit_the_answer_is_livekit_unavailable(
     let down = Refusal::unavailable(Reason::LivekitUnavailable, 7);
     let fake = FakeRoom::refusing(&down);
     assert_eq!(world(&connect, &fake).await.enter("gus", &room).await.unwrap_err(), down);
-    let restless = FakeRoom::new(|| async { Ok(1) }); // says so, but the record stays pending
-    let refusal = world(&connect, &restless).await.enter("gus", &room).await.unwrap_err();
+    let unsettled = FakeRoom::new(|| async { Ok(1) }); // answers, but the record stays pending
+    let refusal = world(&connect, &unsettled).await.enter("gus", &room).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::LivekitUnavailable);
-    assert!(refusal.facts.contains_key("retry_after") && restless.asked().len() == 2);
+    assert!(refusal.facts.contains_key("retry_after") && unsettled.asked().len() == 2);
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_fresh_record_that_grows_old_is_looked_at_ahead_by_one_for_all(
+async fn aging_live_record_is_refreshed_ahead_once_for_all_joins(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
     let pool = open(options, &connect).await;
     let (room, session) = going_live(&pool).await;
-    settle(&pool, session, 1).await.unwrap();
+    activate(&pool, session, 1).await.unwrap();
     run(&pool, "update livekit_rooms set confirmed_at = app_now() - interval '3 s'").await;
     let fake = FakeRoom::new(std::future::pending); // LiveKit hangs
     let world = world(&connect, &fake).await;
     for _ in 0..3 {
         world.enter("gus", &room).await.unwrap();
     }
-    let asked = testkit::eventually("the look ahead", || async {
+    let asked = testkit::eventually("the refresh starts", || async {
         let asked = fake.asked();
         (!asked.is_empty()).then_some(asked)
     })

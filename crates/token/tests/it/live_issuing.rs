@@ -1,4 +1,4 @@
-//! Who gets into a live room, who does not, and what the token opens.
+//! Who gets a token for a live room, who does not, and which room the token opens.
 
 use chassis::status::Reason;
 use domain::{LiveStatus, LobbyStatus, SeatRole};
@@ -21,7 +21,7 @@ use crate::{
     world::{FakeRoom, open, person, run, server_time, world},
 };
 
-/// Hanna's live session with its room; Hanna, Sam (speaker) and Gus (guest) have seats.
+/// Inserts Hanna's live session with its room, and seats for Hanna, Sam (speaker) and Gus (guest).
 pub async fn on_air(pool: &PgPool) -> (LiveRoom, Uuid, Room) {
     let room = live::live_room(pool, "hanna").await;
     let session = live::live_session(pool, &room, LiveStatus::Live).await;
@@ -32,7 +32,7 @@ pub async fn on_air(pool: &PgPool) -> (LiveRoom, Uuid, Room) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn host_and_speaker_publish_and_a_guest_sees_hears_and_chats(
+async fn host_and_speaker_publish_and_guest_subscribes_and_chats(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -64,7 +64,7 @@ async fn host_and_speaker_publish_and_a_guest_sees_hears_and_chats(
         let admin = [video.room_create, video.room_list, video.room_admin, video.room_record, video.hidden];
         assert_eq!(admin, [false; 5]);
     }
-    assert!(fake.asked().is_empty(), "a fresh record needs no look at LiveKit");
+    assert!(fake.asked().is_empty(), "a fresh record is not ensured");
 }
 
 fn owned(texts: &[&str]) -> Vec<String> {
@@ -72,7 +72,7 @@ fn owned(texts: &[&str]) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_token_opens_the_sessions_room_on_livekit(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn token_opens_the_room_of_the_live_session(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let (room, _, livekit_room) = on_air(&pool).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -83,7 +83,7 @@ async fn the_token_opens_the_sessions_room_on_livekit(options: PgPoolOptions, co
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn each_refusal_has_its_reason(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn live_refusals_have_their_reasons(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let (room, session, _) = on_air(&pool).await;
     live::seat(&pool, session, "wanda", SeatRole::Guest, LobbyStatus::Waiting).await;
@@ -107,18 +107,22 @@ async fn each_refusal_has_its_reason(options: PgPoolOptions, connect: PgConnectO
         ("bea", Reason::Banned),
         ("lea", Reason::NotParticipant),
         ("kai", Reason::Kicked),
-        ("somebody", Reason::NotParticipant),
+        ("stranger", Reason::NotParticipant),
     ] {
         assert_eq!(world.enter(user, &room).await.unwrap_err().reason, reason, "{user}");
-        assert_eq!(world.enter_now(user, &room).await.unwrap_err().reason, reason, "{user}, in doubt");
+        assert_eq!(
+            world.enter_now(user, &room).await.unwrap_err().reason,
+            reason,
+            "{user}, after LiveKit refused a token"
+        );
     }
     let unknown = world.ask_live(person("gus"), &Uuid::new_v4().to_string(), false).await.unwrap_err();
     assert_eq!(unknown.reason, Reason::RoomNotFound);
     let no_id = world.ask_live(person("gus"), "42", false).await.unwrap_err();
     assert_eq!((no_id.reason, no_id.facts["field"].as_str()), (Reason::InvalidRequest, "room_id"));
-    let nobody = world.ask_live(person(""), &room.id.to_string(), false).await.unwrap_err();
-    assert_eq!(nobody.reason, Reason::Unauthenticated);
-    assert!(fake.asked().is_empty(), "LiveKit is not asked for those who are refused");
+    let anonymous = world.ask_live(person(""), &room.id.to_string(), false).await.unwrap_err();
+    assert_eq!(anonymous.reason, Reason::Unauthenticated);
+    assert!(fake.asked().is_empty(), "refused callers do not cause EnsureRoom");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
@@ -138,7 +142,7 @@ async fn only_a_lobby_or_a_live_session_has_a_room(options: PgPoolOptions, conne
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn in_the_lobby_host_and_admitted_people_get_in(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn lobby_is_open_to_the_host_and_admitted_users(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let (room, _, _) = on_air(&pool).await;
     run(
@@ -155,9 +159,9 @@ async fn in_the_lobby_host_and_admitted_people_get_in(options: PgPoolOptions, co
     assert_eq!(world.enter("gus", &room).await.unwrap().role(), Seat::Guest);
 }
 
-/// Whatever stands in his seat.
+/// The live room names the host; the role of a seat does not count.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_host_is_who_the_room_says(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn host_is_named_by_the_live_room_not_by_the_seat(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let (room, _, _) = on_air(&pool).await;
     run(
@@ -174,7 +178,7 @@ async fn the_host_is_who_the_room_says(options: PgPoolOptions, connect: PgConnec
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_group_room_is_not_there_for_strangers(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn group_room_is_not_found_for_strangers(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let (room, _, _) = on_air(&pool).await;
     run(
@@ -190,7 +194,7 @@ async fn a_group_room_is_not_there_for_strangers(options: PgPoolOptions, connect
         let refusal = world.ask_live(stranger, &id, false).await.unwrap_err();
         assert_eq!(refusal.reason, Reason::RoomNotFound);
         let unknown = world.ask_live(person("gus"), &Uuid::new_v4().to_string(), false).await.unwrap_err();
-        assert_eq!(refusal, unknown, "the same words as for no room");
+        assert_eq!(refusal, unknown, "the refusal differs from that of an unknown room");
     }
     world.ask_live(with("gus", &["moons", "stars"]), &id, false).await.unwrap();
     world.enter("hanna", &room).await.unwrap();
@@ -207,7 +211,7 @@ async fn a_group_room_is_not_there_for_strangers(options: PgPoolOptions, connect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_admin_without_a_seat_does_not_get_in(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn admin_is_refused_without_a_seat(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let (room, _, _) = on_air(&pool).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -217,10 +221,7 @@ async fn an_admin_without_a_seat_does_not_get_in(options: PgPoolOptions, connect
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_token_lives_an_hour_or_to_the_planned_end_and_minutes_in_overtime(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn live_token_lifetime_depends_on_the_planned_end(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let (room, _, _) = on_air(&pool).await;
     let world = world(&connect, &FakeRoom::silent()).await;
@@ -243,7 +244,7 @@ async fn a_token_lives_an_hour_or_to_the_planned_end_and_minutes_in_overtime(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn whoever_has_a_seat_is_remembered_and_a_stranger_is_not(
+async fn name_is_stored_for_a_seated_user_and_not_for_a_stranger(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -251,7 +252,7 @@ async fn whoever_has_a_seat_is_remembered_and_a_stranger_is_not(
     let (room, _, _) = on_air(&pool).await;
     let world = world(&connect, &FakeRoom::silent()).await;
     let called = |user: &str| Caller { name: "Gustav G.".into(), ..person(user) };
-    world.ask_live(called("somebody"), &room.id.to_string(), false).await.unwrap_err();
+    world.ask_live(called("stranger"), &room.id.to_string(), false).await.unwrap_err();
     let issued = world.ask_live(called("gus"), &room.id.to_string(), false).await.unwrap();
     assert_eq!(world.verified(&issued.token).name, "Gustav G.");
     eventually("the name is stored", async || {
@@ -259,12 +260,12 @@ async fn whoever_has_a_seat_is_remembered_and_a_stranger_is_not(
         known.fetch_optional(&pool).await.unwrap().flatten().filter(|name| name == "Gustav G.")
     })
     .await;
-    let strangers = sqlx::query_scalar!(r#"select count(*) as "n!" from app_users where id = 'somebody'"#);
+    let strangers = sqlx::query_scalar!(r#"select count(*) as "n!" from app_users where id = 'stranger'"#);
     assert_eq!(strangers.fetch_one(&pool).await.unwrap(), 0);
     let issued = world.enter("gus", &room).await.unwrap();
     assert_eq!(
         world.verified(&issued.token).name,
         "Gustav G.",
-        "as he is known, when his bearer token has no name"
+        "the stored name is used when the bearer token has none"
     );
 }

@@ -1,4 +1,4 @@
-//! Every token is a new decision: who was put out, left or lost his place gets no second one.
+//! Every token is a new decision: users who were removed, left or lost their seat get no second token.
 
 use chassis::status::Reason;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -31,7 +31,7 @@ async fn refused_after(
     assert_eq!(world.enter("gus", &room).await.unwrap_err().reason, reason);
     assert_eq!(world.enter_now("gus", &room).await.unwrap_err().reason, reason);
     if reason != Reason::RoomNotActive {
-        world.enter("sam", &room).await.unwrap(); // the others are not touched
+        world.enter("sam", &room).await.unwrap(); // other users are not affected
     }
 }
 
@@ -45,16 +45,16 @@ macro_rules! refused_after {
 }
 
 refused_after! {
-    whoever_was_kicked_gets_no_second_token: KICK, Kicked;
-    whoever_was_banned_gets_no_second_token: BAN, Banned;
-    whoever_was_turned_away_gets_no_second_token: REJECT, Rejected;
-    whoever_left_has_to_join_again: LEAVE, NotParticipant;
-    whoever_was_sent_back_to_the_lobby_waits: WAIT, WaitingInLobby;
-    nobody_gets_a_second_token_when_the_session_is_over: END, RoomNotActive;
+    kicked_guest_gets_no_second_token: KICK, Kicked;
+    banned_guest_gets_no_second_token: BAN, Banned;
+    rejected_guest_gets_no_second_token: REJECT, Rejected;
+    guest_gets_no_second_token_after_leaving: LEAVE, NotParticipant;
+    guest_waits_when_sent_back_to_the_lobby: WAIT, WaitingInLobby;
+    guest_gets_no_second_token_after_the_session: END, RoomNotActive;
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_ban_that_is_over_keeps_nobody_out_and_one_elsewhere_neither(
+async fn expired_ban_and_ban_from_another_room_do_not_refuse(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {

@@ -1,12 +1,14 @@
-//! What one test logs, whatever the others do.
+//! The log of one test, independent of the other tests.
 
 use tracing::{
     Dispatch, Subscriber,
     subscriber::{self, DefaultGuard, NoSubscriber},
 };
 
-/// Gives `subscriber` everything that this thread logs. Where one dispatcher is alone, tracing lets the thread that meets
-/// a callsite first decide for all whether it is of interest, and that may be another test's: a second one makes it ask both.
+/// Sends everything that this thread logs to `subscriber`.
+///
+/// If there is only one dispatcher, tracing caches the interest of the thread that first reaches a callsite. That
+/// thread may belong to another test. With a second dispatcher, tracing asks both.
 pub fn listen(subscriber: impl Subscriber + Send + Sync) -> (Dispatch, DefaultGuard) {
     (Dispatch::new(NoSubscriber::default()), subscriber::set_default(subscriber))
 }

@@ -1,4 +1,4 @@
-//! Token against a real Postgres, a real livekit-dev and a room-lifecycle that does what the test says.
+//! Token against a real Postgres, a real livekit-dev and a scripted room-lifecycle.
 
 #![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
 

@@ -1,4 +1,4 @@
-//! Nests' tokens as LiveKit reads them, guests, and what a caller is told without a token.
+//! Tokens of nests as LiveKit reads them, guests, and the explained decision without a token.
 
 use chassis::status::Reason;
 use domain::LiveStatus;
@@ -20,7 +20,10 @@ use crate::{
 };
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn an_admin_speaks_a_listener_and_a_guest_hear(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn nest_speakers_publish_and_listeners_and_guests_subscribe(
+    options: PgPoolOptions,
+    connect: PgConnectOptions,
+) {
     let pool = open(options, &connect).await;
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
@@ -28,11 +31,12 @@ async fn an_admin_speaks_a_listener_and_a_guest_hear(options: PgPoolOptions, con
     nest::participant(&pool, &nest, &key('b'), false, false).await;
     let room = nest::active_room(&pool, &nest).await;
     create_on_livekit(&world, &room.name).await;
-    for (who, sources) in [(Some(key('a')), ["microphone"].as_slice()), (Some(key('b')), &[]), (None, &[])] {
-        let issued = world.enter_nest(who.as_deref(), &nest).await.unwrap();
+    for (pubkey, sources) in [(Some(key('a')), ["microphone"].as_slice()), (Some(key('b')), &[]), (None, &[])]
+    {
+        let issued = world.enter_nest(pubkey.as_deref(), &nest).await.unwrap();
         let claims = world.verified(&issued.token);
         assert_eq!(claims.sub, issued.identity);
-        match &who {
+        match &pubkey {
             Some(pubkey) => assert_eq!(&issued.identity, pubkey),
             None => assert!(issued.identity.starts_with("guest-")),
         }
@@ -47,11 +51,11 @@ async fn an_admin_speaks_a_listener_and_a_guest_hear(options: PgPoolOptions, con
         assert!(expires_at <= server_time(&pool).await + Duration::minutes(10));
         assert_eq!(world.livekit.server.join(&issued.token).unwrap().identity, issued.identity);
     }
-    assert!(fake.asked().is_empty(), "a fresh record needs no look at LiveKit");
+    assert!(fake.asked().is_empty(), "a fresh record is not ensured");
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn two_guests_are_two_people(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn two_guests_have_two_identities(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let nest = nest::nest(&pool, &key('a')).await;
     nest::active_room(&pool, &nest).await;
@@ -61,7 +65,7 @@ async fn two_guests_are_two_people(options: PgPoolOptions, connect: PgConnectOpt
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn outsiders_join_first_and_a_nest_that_is_over_is_not_there(
+async fn nest_refuses_outsiders_and_is_not_found_after_its_end(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -69,7 +73,7 @@ async fn outsiders_join_first_and_a_nest_that_is_over_is_not_there(
     let nest = nest::nest(&pool, &key('a')).await;
     nest::active_room(&pool, &nest).await;
     let world = world(&connect, &FakeRoom::silent()).await;
-    let refused = async |who: Option<&str>| world.enter_nest(who, &nest).await.unwrap_err().reason;
+    let refused = async |pubkey: Option<&str>| world.enter_nest(pubkey, &nest).await.unwrap_err().reason;
     assert_eq!(refused(Some(&key('c'))).await, Reason::NotParticipant);
     run(&pool, "update nests set guests_allowed = false").await;
     assert_eq!(refused(None).await, Reason::RoomNotFound);
@@ -78,7 +82,7 @@ async fn outsiders_join_first_and_a_nest_that_is_over_is_not_there(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_stale_room_is_ensured_as_the_nests_own(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn stale_room_is_ensured_with_the_nest_as_owner(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let nest = nest::nest(&pool, &key('a')).await;
     nest::active_room(&pool, &nest).await;
@@ -109,10 +113,7 @@ async fn explain(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn what_a_caller_would_be_told_is_told_without_a_token_or_a_look(
-    options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn explain_returns_the_decision_and_ensures_no_room(options: PgPoolOptions, connect: PgConnectOptions) {
     let pool = open(options, &connect).await;
     let fake = FakeRoom::silent();
     let world = world(&connect, &fake).await;
@@ -124,7 +125,7 @@ async fn what_a_caller_would_be_told_is_told_without_a_token_or_a_look(
     assert_eq!(
         code(Some(&now.guest), TargetKind::Session, now.id).await,
         "ok",
-        "though there is no room yet"
+        "the decision does not need a room"
     );
     assert_eq!(code(Some("eve"), TargetKind::Session, now.id).await, "not_participant");
     assert_eq!(code(None, TargetKind::Session, now.id).await, "unauthenticated");
@@ -140,12 +141,12 @@ async fn what_a_caller_would_be_told_is_told_without_a_token_or_a_look(
 
     let nest = nest::nest(&pool, &key('a')).await;
     assert_eq!(code(Some(&nest.host), TargetKind::Nest, nest.id).await, "ok");
-    assert_eq!(code(None, TargetKind::Nest, nest.id).await, "ok", "guests may");
+    assert_eq!(code(None, TargetKind::Nest, nest.id).await, "ok", "the nest admits guests");
     assert!(fake.asked().is_empty());
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_kind_that_does_not_exist_is_refused(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn explain_refuses_an_unknown_kind(_: PgPoolOptions, connect: PgConnectOptions) {
     let world = world(&connect, &FakeRoom::silent()).await;
     let request = ExplainRequest { kind: 99, id: uuid::Uuid::nil().to_string(), caller: None };
     let refused = world.client.clone().explain(request).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! A running token service, and a room-lifecycle that records what it is asked and then does what the test says.
+//! A running token service, and a fake room-lifecycle that records its requests and answers as the test says.
 
 use std::{
     pin::Pin,
@@ -30,7 +30,7 @@ use time::OffsetDateTime;
 use tonic::{Request, Response, Status, service::Routes, transport::Endpoint};
 
 type Answer = Pin<Box<dyn Future<Output = Result<i32, Status>> + Send>>;
-/// What `EnsureRoom` does, and which generation it answers.
+/// What `EnsureRoom` does; returns the generation of its response.
 type Act = Arc<dyn Fn() -> Answer + Send + Sync>;
 
 #[derive(Clone)]
@@ -46,9 +46,9 @@ impl FakeRoom {
         Self { act: Arc::new(move || act().boxed()), asked: Arc::default() }
     }
 
-    /// Is never asked, or refuses.
+    /// A room-lifecycle that must not be called.
     pub fn silent() -> Self {
-        Self::new(|| async { Err(Status::internal("nobody should ask")) })
+        Self::new(|| async { Err(Status::internal("EnsureRoom must not be called")) })
     }
 
     pub fn refusing(refusal: &Refusal) -> Self {
@@ -67,7 +67,7 @@ pub struct World {
     pub client: TokenServiceClient<Transport>,
 }
 
-/// Token over a socket, with room-lifecycle played by `room`.
+/// Serves token over a socket, with `room` as room-lifecycle.
 pub async fn world(connect: &PgConnectOptions, room: &FakeRoom) -> World {
     let (livekit, internal, runtime) = (testkit::livekit().await, testkit::internal(), testkit::runtime());
     let routes = Routes::new(room_service_server::RoomServiceServer::new(room.clone()));
@@ -126,7 +126,7 @@ impl World {
         answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
     }
 
-    /// Without a key: as a guest.
+    /// Asks for a token of a nest; as a guest without a key.
     pub async fn enter_nest(
         &self,
         pubkey: Option<&str>,
@@ -137,7 +137,7 @@ impl World {
         answer.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
     }
 
-    /// What LiveKit's own verifier reads in a token.
+    /// Returns the claims that LiveKit's own verifier reads.
     pub fn verified(&self, token: &str) -> Claims {
         let livekit = &self.livekit.settings;
         TokenVerifier::with_api_key(&livekit.api_key, livekit.api_secret.expose_secret())
@@ -146,7 +146,7 @@ impl World {
     }
 }
 
-/// The database of a test whose clock hardly moves: a record that is fresh stays so, however slow the machine.
+/// Opens the database of a test and slows its clock, so that a fresh record stays fresh on a slow machine.
 pub async fn open(options: PgPoolOptions, connect: &PgConnectOptions) -> PgPool {
     let pool = options.connect_with(connect.clone()).await.unwrap();
     testkit::slow_database_clock(&pool).await;
@@ -182,41 +182,41 @@ impl room_service_server::RoomService for FakeRoom {
         &self,
         _: Request<room::CreateRoomRequest>,
     ) -> Result<Response<room::CreateRoomResponse>, Status> {
-        Err(Status::unimplemented("token asks for EnsureRoom only"))
+        Err(Status::unimplemented("token calls only EnsureRoom"))
     }
 
     async fn end_room(
         &self,
         _: Request<room::EndRoomRequest>,
     ) -> Result<Response<room::EndRoomResponse>, Status> {
-        Err(Status::unimplemented("token asks for EnsureRoom only"))
+        Err(Status::unimplemented("token calls only EnsureRoom"))
     }
 
     async fn retime_room(
         &self,
         _: Request<room::RetimeRoomRequest>,
     ) -> Result<Response<room::RetimeRoomResponse>, Status> {
-        Err(Status::unimplemented("token asks for EnsureRoom only"))
+        Err(Status::unimplemented("token calls only EnsureRoom"))
     }
 
     async fn get_session_status(
         &self,
         _: Request<room::GetSessionStatusRequest>,
     ) -> Result<Response<room::GetSessionStatusResponse>, Status> {
-        Err(Status::unimplemented("token asks for EnsureRoom only"))
+        Err(Status::unimplemented("token calls only EnsureRoom"))
     }
 
     async fn kick_participant(
         &self,
         _: Request<room::KickParticipantRequest>,
     ) -> Result<Response<room::KickParticipantResponse>, Status> {
-        Err(Status::unimplemented("token asks for EnsureRoom only"))
+        Err(Status::unimplemented("token calls only EnsureRoom"))
     }
 
     async fn receive_webhook(
         &self,
         _: Request<room::ReceiveWebhookRequest>,
     ) -> Result<Response<room::ReceiveWebhookResponse>, Status> {
-        Err(Status::unimplemented("token asks for EnsureRoom only"))
+        Err(Status::unimplemented("token calls only EnsureRoom"))
     }
 }

@@ -1,4 +1,4 @@
-//! Rows as the interface tells them.
+//! Converts rows to protobuf.
 
 use chassis::{
     field::non_empty,
@@ -13,10 +13,11 @@ use crate::{
     viewer::{Viewer, names},
 };
 
-/// Rows that no message can take wait for the next page.
-const MOST_BYTES: usize = MESSAGE_LIMIT / 2;
+/// The size of a page in bytes. Rows that do not fit are on the next page.
+const MAX_PAGE_BYTES: usize = MESSAGE_LIMIT / 2;
 
-/// A page of rows that were read with one more than `limit`; shorter where the texts of legacy clients are long.
+/// Returns a page of rows that were read with one more than `limit`. The page is shorter if legacy clients wrote long
+/// texts.
 pub fn streams(rows: Vec<StreamRow>, limit: usize, viewer: &Viewer) -> ListStreamsResponse {
     let end = |row: &StreamRow| Cursor { at: row.scheduled_for, id: row.id };
     let (rows, mut next_cursor) = page(rows, limit, end);
@@ -27,7 +28,7 @@ pub fn streams(rows: Vec<StreamRow>, limit: usize, viewer: &Viewer) -> ListStrea
         let cursor = end(&row);
         let stream = stream(row, viewer);
         bytes += stream.encoded_len();
-        if let Some(last) = last.filter(|_| bytes > MOST_BYTES) {
+        if let Some(last) = last.filter(|_| bytes > MAX_PAGE_BYTES) {
             next_cursor = Some(Cursor::encode(last));
             break;
         }

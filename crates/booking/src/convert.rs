@@ -1,4 +1,4 @@
-//! Rows as the interface tells them.
+//! Converts rows to protobuf.
 
 use chassis::{field::non_empty, grpc::timestamp};
 use domain::{DeliveryState, NotificationKind, Owner, RoomStatus};
@@ -32,8 +32,8 @@ fn person(id: String, name: String, avatar: String) -> pb::Person {
     pb::Person { id, name, avatar_url: non_empty(avatar) }
 }
 
-/// A booking that can still be held has a room, on record or not: until room-lifecycle has written its intent, it
-/// is pending under the name that it will get.
+/// Returns the room of a booking. An open booking without a record has a pending room with its future name, until
+/// room-lifecycle has written the intent.
 fn room(row: &Booking) -> Option<pb::Room> {
     match (row.room_status, &row.room_name) {
         (Some(status), Some(name)) => {
@@ -48,13 +48,13 @@ fn room(row: &Booking) -> Option<pb::Room> {
     }
 }
 
-/// None: no program of this version writes its kind. One such row does not keep the others from being read.
+/// Converts a notification. None: this version does not know its kind. The other rows of the page can still be read.
 pub fn notification(row: Notification) -> Option<pb::Notification> {
     let kind: NotificationKind = row
         .kind
         .parse()
         .inspect_err(|_| {
-            tracing::error!(notification.id = %row.id, kind = row.kind, "a notification of an unknown kind was left out");
+            tracing::error!(notification.id = %row.id, kind = row.kind, "notification of an unknown kind was skipped");
         })
         .ok()?;
     Some(pb::Notification {
