@@ -20,7 +20,7 @@ use crate::{
     store::{
         self, Record,
         marks::{self, Claimed},
-        people,
+        participants,
     },
 };
 
@@ -57,7 +57,7 @@ impl Rooms {
 
     /// Checks every room with a recent kick, once a second.
     pub async fn watch(&self) -> Result<(), Error> {
-        let watched = people::list_watched(&self.pool).await?;
+        let watched = participants::list_watched(&self.pool).await?;
         let marked: Marked = watched.into_iter().map(|room| (room, Vec::new())).collect();
         if !marked.is_empty() {
             self.check_rooms(marked).await?;

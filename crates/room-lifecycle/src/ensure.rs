@@ -127,7 +127,7 @@ impl Rooms {
     pub(crate) async fn intend(&self, owner: Owner) -> Result<Option<Record>, Error> {
         let written = store::insert_intents(&self.pool, &[owner]).await?.pop();
         if written.is_none() {
-            let owner_state = store::owners::find_standing(&self.pool, owner).await?.ok_or(match owner {
+            let owner_state = store::owners::find_status(&self.pool, owner).await?.ok_or(match owner {
                 Owner::Session(_) | Owner::LiveSession(_) => Error::NoSession,
                 Owner::Nest(_) => NestError::NoNest.into(),
             })?;

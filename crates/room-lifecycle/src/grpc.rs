@@ -16,7 +16,7 @@ use crate::{
     Rooms, RpcResult,
     ensure::session_owner,
     error::Error,
-    store::{self, Record, owners::Session, people},
+    store::{self, Record, owners::Session, participants},
 };
 
 #[tonic::async_trait]
@@ -95,7 +95,9 @@ impl RoomService for Rooms {
         let (session, owner) = self.as_party(request.caller, &request.session_id).await?;
         let record = store::find_record(&self.pool, owner.id()).await.map_err(Error::from)?;
         let people = match &record {
-            Some(record) => people::list_people(&self.pool, record.id).await.map_err(Error::from)?,
+            Some(record) => {
+                participants::list_participants(&self.pool, record.id).await.map_err(Error::from)?
+            }
             None => Vec::new(),
         };
         Ok(Response::new(pb::GetSessionStatusResponse {
@@ -191,7 +193,7 @@ fn room(record: &Record) -> pb::Room {
     }
 }
 
-fn participant(one: people::Participant) -> pb::Participant {
+fn participant(one: participants::Participant) -> pb::Participant {
     pb::Participant {
         name: one.name.unwrap_or_else(|| one.user_id.clone()),
         user_id: one.user_id,

@@ -16,7 +16,7 @@ use crate::{
     plan::{Observed, Why},
     store::{
         Record, closing,
-        people::{self, Lacking},
+        participants::{self, Lacking},
     },
 };
 
@@ -186,7 +186,8 @@ impl Rooms {
         participants: &[ParticipantInfo],
     ) -> Result<Lacking, Error> {
         let identities: Vec<String> = participants.iter().map(|one| one.identity.clone()).collect();
-        let lacking = people::find_lacking(&self.pool, record.id, &identities, record.unlisted_since).await?;
+        let lacking =
+            participants::find_lacking(&self.pool, record.id, &identities, record.unlisted_since).await?;
         let is_repeated = is_repeated(record);
         Ok(Lacking { lasting: if is_repeated { lacking.lasting } else { lacking.joined }, ..lacking })
     }
@@ -194,7 +195,7 @@ impl Rooms {
     /// Whether a participant has joined that no check has found yet.
     async fn was_entered(&self, record: &Record) -> Result<bool, Error> {
         match &record.room_sid {
-            Some(sid) => Ok(people::was_entered(&self.pool, record.id, sid).await?),
+            Some(sid) => Ok(participants::was_entered(&self.pool, record.id, sid).await?),
             None => Ok(false),
         }
     }
@@ -215,7 +216,7 @@ impl Rooms {
     /// Whether a participant was kicked or banned that LiveKit did not find, and that has not left as far as we know.
     pub(crate) async fn awaits_removal(&self, record: &Record) -> Result<bool, Error> {
         let watched = record.watched_until.is_some_and(|until| until > record.now);
-        Ok(watched && people::awaits_removal(&self.pool, record.id).await?)
+        Ok(watched && participants::awaits_removal(&self.pool, record.id).await?)
     }
 }
 

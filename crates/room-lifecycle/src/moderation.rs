@@ -12,7 +12,7 @@ use crate::{
     livekit::LiveKitError,
     participant_calls::{Call, CallKey},
     roles::track_source,
-    store::{self, Record, people},
+    store::{self, Record, participants},
 };
 
 /// A room with a kick is watched this much longer than a token lives.
@@ -36,7 +36,7 @@ impl Rooms {
             }
         };
         let watch = record.now + self.policy.watch_for();
-        if !people::set_kicked(&self.pool, record.id, user, watch).await? {
+        if !participants::set_kicked(&self.pool, record.id, user, watch).await? {
             return Ok(false);
         }
         self.remove(&record, user).await;
@@ -52,7 +52,7 @@ impl Rooms {
         let removal = Box::pin(async move {
             match rooms.livekit.remove_participant(&room.room_name, &identity).await {
                 Ok(()) => {
-                    people::insert_removed(&rooms.pool, room.id, &identity, room.now).await?;
+                    participants::insert_removed(&rooms.pool, room.id, &identity, room.now).await?;
                     Ok(())
                 }
                 // Not found does not mean gone: LiveKit may lack a participant of the room. The next check decides.

@@ -15,7 +15,7 @@ use crate::{
     store::{
         self, events, ghosts,
         marks::{self, Listing, Missing},
-        nostr, people,
+        nostr, participants,
     },
 };
 
@@ -55,7 +55,7 @@ impl Rooms {
         let drained = self.drain().await.map(drop);
         let closed = self.close_due().await;
         let counted = self.count_to_close().await;
-        let left = done(people::set_left_with_room(&self.pool).await);
+        let left = done(participants::set_left_with_room(&self.pool).await);
         let ghosts = done(ghosts::rooms::forget_ghosts(&self.pool).await);
         let streamed = self.stream_nests().await;
         let released = self.release_held().await;
@@ -121,7 +121,7 @@ impl Rooms {
             Ok(overview) => overview,
             Err(error) => return first_failure([due, Err(error.into())]),
         };
-        let observed = done(marks::set_seen(&self.pool, &overview.listing).await);
+        let observed = done(marks::set_observed(&self.pool, &overview.listing).await);
         let missing = self.mark_missing(&overview.listing).await;
         let unlocked = done(lock.commit().await);
         let cleaned = if may_clean { self.clean_up(overview, at).await } else { Ok(()) };

@@ -12,7 +12,7 @@ use crate::{
     missing::List,
     participant_calls::{Call, CallKey},
     plan::{Observed, Why},
-    store::{Record, events, people},
+    store::{Record, events, participants},
 };
 
 /// A participant that joined and that LiveKit does not find counts as stale after this time.
@@ -35,7 +35,7 @@ impl Rooms {
             self.note_guests(record, &participants).await?;
         }
         let active = || participants.iter().filter(|one| is_standard(one) && is_active(one));
-        let check = people::PresenceCheck {
+        let check = participants::PresenceCheck {
             room: record.id,
             generation: record.generation,
             identities: &active().map(|one| one.identity.clone()).collect::<Vec<_>>(),
@@ -43,7 +43,7 @@ impl Rooms {
             at: record.now,
             is_partial: list == List::Partial,
         };
-        people::set_presence(&self.pool, &check).await?;
+        participants::set_presence(&self.pool, &check).await?;
         if record.kind == OwnerKind::LiveSession {
             self.project_presence(record.id).await?;
         }
@@ -74,13 +74,13 @@ impl Rooms {
 
     /// Removes kicked and banned participants that are in the room, or that joined and have not left as far as we know.
     async fn remove_unwelcome(&self, record: &Record, participants: &[ParticipantInfo]) -> Result<(), Error> {
-        let unwelcome = people::list_unwelcome(&self.pool, record.id).await?;
+        let unwelcome = participants::list_excluded(&self.pool, record.id).await?;
         let removals = unwelcome.into_iter().filter_map(|one| {
             let sid = participants
                 .iter()
                 .find(|participant| participant.identity == one.user_id)
                 .map(|participant| participant.sid.clone());
-            let is_due = sid.is_some() || one.lingering_since.is_some();
+            let is_due = sid.is_some() || one.rejoined_since.is_some();
             is_due.then(|| self.remove_again(record, one, sid))
         });
         let outcomes = join_all(removals).await;
@@ -94,10 +94,10 @@ impl Rooms {
     async fn remove_again(
         &self,
         record: &Record,
-        unwelcome: people::Unwelcome,
+        unwelcome: participants::Excluded,
         sid: Option<String>,
     ) -> Result<Removal, Error> {
-        let people::Unwelcome { user_id: identity, lingering_since } = unwelcome;
+        let participants::Excluded { user_id: identity, rejoined_since } = unwelcome;
         let key = CallKey { call: Call::Remove, room: record.id, identity, sid };
         let (rooms, record, now, one) = (self.clone(), record.clone(), record.now, key.clone());
         let removal = Box::pin(async move {
@@ -111,7 +111,7 @@ impl Rooms {
                 }
                 // LiveKit may lack a participant of the room (livekit.md §3): not found does not mean gone.
                 Err(LiveKitError::NotFound) => {
-                    let is_stale = lingering_since.is_some_and(|since| record.now - since >= STALE_AFTER);
+                    let is_stale = rejoined_since.is_some_and(|since| record.now - since >= STALE_AFTER);
                     Ok(if is_stale { Removal::Stale } else { Removal::Out })
                 }
                 Err(error) => Err(error.into()),

@@ -39,7 +39,7 @@ use crate::{
     store::{
         self,
         live::{RoomReader, rooms},
-        nests::people,
+        nests::participants,
     },
 };
 
@@ -80,7 +80,7 @@ impl Rooms {
             // Also for a nest that is over: its admins keep its recordings.
             RecordingScope::Nest(id) => {
                 let found =
-                    people::list_participants(&self.pool, id, slice::from_ref(&caller.user_id)).await?;
+                    participants::list_participants(&self.pool, id, slice::from_ref(&caller.user_id)).await?;
                 match found.first() {
                     Some(one) if one.is_admin => Ok(Owner::Nest(id)),
                     _ => Err(RecordingError::NotAdmin.into()),

@@ -19,7 +19,7 @@ use crate::{
     store::{
         Record,
         live::moderation,
-        nests::people::{self, Participant},
+        nests::participants::{self, Participant},
     },
 };
 
@@ -91,7 +91,8 @@ impl Rooms {
     async fn find_grants(&self, record: &Record, keys: &[String]) -> Result<Roles, Error> {
         let (others, known) = match record.kind {
             OwnerKind::Nest => {
-                let known = people::list_participants(&self.pool, NestId(record.owner_id), keys).await?;
+                let known =
+                    participants::list_participants(&self.pool, NestId(record.owner_id), keys).await?;
                 let known =
                     known.into_iter().map(|one| (one.pubkey.clone(), Participant::role(&one).grants()));
                 (NestRole::Guest.grants(), known.collect())
@@ -116,7 +117,7 @@ impl Rooms {
         let wanted = permission(grants);
         if (had.can_publish && !wanted.can_publish) || (had.can_publish_data && !wanted.can_publish_data) {
             // A token still allows more: the room is watched until it expires.
-            people::set_watched(&self.pool, record.id, self.watch_for(record.kind)).await?;
+            participants::set_watched(&self.pool, record.id, self.watch_for(record.kind)).await?;
         }
         match self.livekit.set_permission(&record.room_name, identity, wanted.clone()).await {
             Ok(()) => {

@@ -13,7 +13,7 @@ pub mod marks;
 pub mod nests;
 pub mod nostr;
 pub mod owners;
-pub mod people;
+pub mod participants;
 pub mod recordings;
 
 use chassis::db::Statement;

@@ -139,7 +139,7 @@ impl Rooms {
             }
             (Some(Reason::NotParticipant), TargetKind::Session) if access.is_admin => JoinStatus::Observer,
             (Some(Reason::RoomNotFound), TargetKind::Nest) => {
-                let nest = store::owners::find_standing(&self.pool, Owner::Nest(NestId(target.id))).await?;
+                let nest = store::owners::find_status(&self.pool, Owner::Nest(NestId(target.id))).await?;
                 let open = nest.is_some_and(|nest| nest.open);
                 // The nest is open, but not for guests.
                 JoinStatus::Refused(if open { Cause::Unauthenticated } else { Cause::RoomNotActive })

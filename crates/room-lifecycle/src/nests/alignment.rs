@@ -9,7 +9,7 @@ use crate::{
     Rooms,
     error::Error,
     presence::{is_active, is_standard, one_failure},
-    store::{Record, nests::people},
+    store::{Record, nests::participants},
 };
 
 /// How often one check updates the metadata. They may change during an update; the next check does the rest.
@@ -27,10 +27,10 @@ impl Rooms {
         if guests.is_empty() {
             return Ok(());
         }
-        let known = people::list_participants(&self.pool, NestId(record.owner_id), &guests).await?;
+        let known = participants::list_participants(&self.pool, NestId(record.owner_id), &guests).await?;
         guests.retain(|identity| !known.iter().any(|one| one.pubkey == *identity));
         if !guests.is_empty() {
-            people::insert_guests(&self.pool, record.id, &guests, record.now).await?;
+            participants::insert_guests(&self.pool, record.id, &guests, record.now).await?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::{
     Rooms,
     error::Error,
     opening::Work,
-    store::nests::{self, people},
+    store::nests::{self, participants},
 };
 
 /// The requested change of a participant.
@@ -76,8 +76,9 @@ impl Rooms {
         accept(&mut transaction, proof).await?;
         let host = nests::lock_nest(&mut *transaction, nest).await?.ok_or(NestError::NoNest)?;
         let keys = [caller.to_owned(), change.participant.clone()];
-        let found = people::list_participants(&mut *transaction, nest, &keys).await?;
-        let role = |key: &str| found.iter().find(|one| one.pubkey == key).map(people::Participant::role);
+        let found = participants::list_participants(&mut *transaction, nest, &keys).await?;
+        let role =
+            |key: &str| found.iter().find(|one| one.pubkey == key).map(participants::Participant::role);
         let (Some(by), Some(participant)) = (role(caller), role(&change.participant)) else {
             return Err(NestError::NotInNest.into());
         };
@@ -90,7 +91,7 @@ impl Rooms {
         let wanted = decide(parties, change)?;
         if wanted != participant {
             let watch = is_less(wanted, participant).then_some(WATCHED);
-            people::set_role(&mut *transaction, nest, &change.participant, wanted, watch).await?;
+            participants::set_role(&mut *transaction, nest, &change.participant, wanted, watch).await?;
         }
         transaction.commit().await?;
         Ok(wanted != participant)

@@ -191,7 +191,7 @@ pub async fn insert_due_marks(
 
 /// Records that open rooms were observed on LiveKit. Only rows whose time is older than 60 s are written: a pass must
 /// not write every row.
-pub async fn set_seen(db: impl PgExecutor<'_>, listing: &Listing) -> Result<u64> {
+pub async fn set_observed(db: impl PgExecutor<'_>, listing: &Listing) -> Result<u64> {
     let done = sqlx::query!(
         "update livekit_rooms r
          set confirmed_at = $3
@@ -204,7 +204,7 @@ pub async fn set_seen(db: impl PgExecutor<'_>, listing: &Listing) -> Result<u64>
         listing.at
     )
     .execute(db)
-    .statement("UPDATE set_seen")
+    .statement("UPDATE set_observed")
     .await?;
     Ok(done.rows_affected())
 }

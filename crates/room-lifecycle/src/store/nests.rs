@@ -1,6 +1,6 @@
-//! The SQL of nests: create, read, join and end. [`people`] has the rights of participants.
+//! The SQL of nests: create, read, join and end. [`participants`] has the rights of participants.
 
-pub mod people;
+pub mod participants;
 
 use chassis::db::Statement;
 use domain::NestId;

@@ -34,21 +34,21 @@ pub async fn find_session(db: impl PgExecutor<'_>, id: SessionId) -> Result<Opti
 
 /// Whether an owner may have a room now, and if not, why it ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct OwnerStatus {
     pub open: bool,
     pub ended_reason: Option<EndedReason>,
 }
 
-pub async fn find_standing(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option<Standing>> {
+pub async fn find_status(db: impl PgExecutor<'_>, owner: Owner) -> Result<Option<OwnerStatus>> {
     sqlx::query_as!(
-        Standing,
+        OwnerStatus,
         r#"select open as "open!", ended_reason as "ended_reason: EndedReason" from room_owner($1, $2, $3)"#,
         owner.id_as(OwnerKind::Session),
         owner.id_as(OwnerKind::LiveSession),
         owner.id_as(OwnerKind::Nest)
     )
     .fetch_optional(db)
-    .statement("SELECT find_standing")
+    .statement("SELECT find_status")
     .await
 }
 

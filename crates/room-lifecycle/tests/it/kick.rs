@@ -3,7 +3,7 @@
 use chassis::status::Reason;
 use domain::{Owner, SessionId};
 use livekit_dev::{Code, Fault};
-use room_lifecycle::store::{Record, people};
+use room_lifecycle::store::{Record, participants};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
 use uuid::Uuid;
@@ -201,14 +201,14 @@ async fn stale_return_is_the_first_without_an_end(_: PgPoolOptions, connect: PgC
     let world = World::new(connect).await;
     let (_, booking, record) = kicked(&world).await;
     let stale_since = async || {
-        let kicked = people::list_unwelcome(&world.pool, record.id).await.unwrap();
+        let kicked = participants::list_excluded(&world.pool, record.id).await.unwrap();
         assert_eq!(kicked.len(), 1);
         let kicked_at = sqlx::query_scalar!(
             r#"select kicked_at as "at!" from livekit_participants where room_id = $1 and status = 'kicked'"#,
             record.id.0
         );
         let kicked_at = kicked_at.fetch_one(&world.pool).await.unwrap();
-        kicked[0].lingering_since.map(|since| (since - kicked_at).whole_seconds())
+        kicked[0].rejoined_since.map(|since| (since - kicked_at).whole_seconds())
     };
     let sid = record.room_sid.as_deref();
     let record_event =

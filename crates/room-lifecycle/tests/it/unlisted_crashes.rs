@@ -5,7 +5,7 @@ use domain::{LiveSessionId, RoomStatus};
 use livekit_dev::Store;
 use room_lifecycle::{
     Rooms,
-    store::{self, people},
+    store::{self, participants},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use time::Duration;
@@ -129,7 +129,7 @@ async fn old_check_of_a_lost_room_rejoins_no_participant(_: PgPoolOptions, conne
     let rooms = world.rooms().await;
     let (booking, record) = world.meeting(&rooms).await;
     let (identities, sids) = ([booking.guest.clone()], ["PA_late".to_owned()]);
-    let late = people::PresenceCheck {
+    let late = participants::PresenceCheck {
         room: record.id,
         generation: record.generation,
         identities: &identities,
@@ -139,7 +139,7 @@ async fn old_check_of_a_lost_room_rejoins_no_participant(_: PgPoolOptions, conne
     };
     world.server().restart();
     rooms.ensure(owner(&booking), true).await.unwrap();
-    people::set_presence(&world.pool, &late).await.unwrap();
+    participants::set_presence(&world.pool, &late).await.unwrap();
     assert_eq!(world.status(&booking, &booking.guest).await, "left");
 }
 

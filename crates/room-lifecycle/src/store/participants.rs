@@ -96,7 +96,7 @@ pub struct Participant {
     pub left_at: Option<OffsetDateTime>,
 }
 
-pub async fn list_people(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Participant>> {
+pub async fn list_participants(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Participant>> {
     sqlx::query_as!(
         Participant,
         r#"select p.user_id, coalesce(u.display_name, p.display_name) as name,
@@ -106,7 +106,7 @@ pub async fn list_people(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Pa
         room.0
     )
     .fetch_all(db)
-    .statement("SELECT list_people")
+    .statement("SELECT list_participants")
     .await
 }
 
@@ -144,20 +144,20 @@ pub async fn set_kicked(
 
 /// A participant who must not be in a room.
 #[derive(Debug)]
-pub struct Unwelcome {
+pub struct Excluded {
     pub user_id: String,
     /// When LiveKit reported that the participant came back (by SID). `None`: it did not, or it reported a departure
     /// after that.
-    pub lingering_since: Option<OffsetDateTime>,
+    pub rejoined_since: Option<OffsetDateTime>,
 }
 
 /// Lists users who were kicked from the room, or are banned from its live room. One scan reads all events of each user,
 /// because an old token lets them come back any number of times. A stay without an end is over if a later one has
 /// ended, or if the participant was removed after it began. LiveKit has one participant per identity in a room, and a
 /// crash ends stays without an event.
-pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Unwelcome>> {
+pub async fn list_excluded(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<Excluded>> {
     sqlx::query_as!(
-        Unwelcome,
+        Excluded,
         r#"select p.user_id,
                   (select min(stay.joined) filter (
                               where not stay.gone
@@ -176,7 +176,7 @@ pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec
                                                                    'participant_removed')) as gone
                                from livekit_events e
                                where e.room_id = p.room_id and e.identity = p.user_id
-                               group by e.participant_sid) stay) stay) as lingering_since
+                               group by e.participant_sid) stay) stay) as rejoined_since
            from livekit_participants p
            join livekit_rooms r on r.id = p.room_id
            left join live_room_sessions s on s.id = r.live_session_id
@@ -188,7 +188,7 @@ pub async fn list_unwelcome(db: impl PgExecutor<'_>, room: RoomId) -> Result<Vec
         room.0
     )
     .fetch_all(db)
-    .statement("SELECT list_unwelcome")
+    .statement("SELECT list_excluded")
     .await
 }
 
