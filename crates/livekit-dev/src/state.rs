@@ -158,7 +158,7 @@ mod tests {
 
     /// The room was deleted after the token was checked.
     #[test]
-    fn resume_makes_a_room_only_if_its_token_may() {
+    fn resume_creates_a_room_only_when_its_token_may() {
         let config = Config::new("key", "secret");
         for may_create in [false, true] {
             let mut world = World::default();
