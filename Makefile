@@ -1,5 +1,5 @@
-# The commands for people and CI. Everything builds without a database, because .sqlx is committed. Commands that need a
-# database get a temporary Postgres from with-postgres, unless DATABASE_URL is set.
+# The commands for developers and CI. Everything builds without a database, because .sqlx is committed. Commands that need
+# a database get a temporary Postgres from with-postgres, unless DATABASE_URL is set.
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -14,30 +14,30 @@ WITH_POSTGRES := target/debug/with-postgres
 help: ## Show this list
 	@grep -Eh '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
-setup: ## Install what is missing: asks once on a terminal; GREENROOM_SETUP=no only lists it
+setup: ## Install missing programs: asks once on a terminal; GREENROOM_SETUP=no only lists them
 	@.ci/setup
 
-run: build ## Everything in one process on http://127.0.0.1:8080 (debug build); ARGS="--fresh" …
+run: build ## Run everything in one process on http://127.0.0.1:8080 (debug build); ARGS="--fresh" …
 	$(CARGO) build --workspace
 	target/debug/greenroom up $(ARGS)
 
-serve: build ## One service as a process of its own beside the running `make run`: SVC=token (docs/development.md)
+serve: build ## Run one service as a separate process, in addition to `make run`: SVC=token (docs/development.md)
 	@.ci/serve "$(SVC)" $(ARGS)
 
-call: ## Two participants meet in a booked session of the running `make run`; URL=http://127.0.0.1:8080
+call: ## Let two participants join a booked session of the running `make run`; URL=http://127.0.0.1:8080
 	@.ci/setup call
 	@target/sdk/venv/bin/python .ci/call $(URL)
 
-test: ## All tests, against a real Postgres (POSTGRES=18: that version) and livekit-dev; ARGS="-p booking" …
+test: ## Run all tests, with a real Postgres (POSTGRES=18: that version) and livekit-dev; ARGS="-p booking" …
 	@.ci/setup build $(if $(ARGS),,test)
 	@$(MAKE) --no-print-directory with-postgres
 	$(WITH_POSTGRES) $(if $(POSTGRES),--major $(POSTGRES)) -- $(CARGO) test $(or $(ARGS),--workspace)
 
-soak: with-postgres ## Live rooms under random faults for SECONDS=3600 (see docs/testing.md); ARGS="MODEL_SEED=7"
+soak: with-postgres ## Test live rooms under random faults for SECONDS=3600 (see docs/testing.md); ARGS="MODEL_SEED=7"
 	$(WITH_POSTGRES) -- env MODEL_SECONDS=$(or $(filter-out 0,$(SECONDS)),3600) $(ARGS) \
 		$(CARGO) test -p greenroom --test it -- live_rooms_recover --nocapture
 
-check: ## Format, lints, docs, checked queries, dependencies, interfaces, links, alert rules, the OpenAPI document
+check: ## Check format, lints, docs, queries, dependencies, interfaces, links, alert rules, the OpenAPI document
 	@.ci/setup build check
 	@$(MAKE) --no-print-directory with-postgres
 	$(CARGO) fmt --all --check
@@ -51,10 +51,10 @@ check: ## Format, lints, docs, checked queries, dependencies, interfaces, links,
 	.ci/rules
 	.ci/api
 
-audit: build ## Licences, sources, doubles and known vulnerabilities with cargo-deny, which it installs
+audit: build ## Check licences, sources, duplicates and known vulnerabilities with cargo-deny, which it installs
 	.ci/dependencies audit
 
-words: ## Words that are not plain English, and long test names, counted for each file
+words: ## Count words that are not plain English, and long test names, for each file
 	.ci/words
 
 prepare: with-postgres ## Describe the checked queries in .sqlx again, after SQL or migrations changed
@@ -65,23 +65,23 @@ settings: ## Write docs/settings.md and .env.example from the code
 	target/debug/greenroom settings markdown >docs/settings.md
 	target/debug/greenroom settings env >.env.example
 
-bench: with-postgres ## Load against bare baselines (release build)
+bench: with-postgres ## Measure load, and compare it with bare baselines (release build)
 	$(CARGO) build --workspace --release
 	$(WITH_POSTGRES) -- target/release/bench $(ARGS)
 
-conformance: build ## livekit-dev's promise; with LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET against that server
+conformance: build ## Test livekit-dev, or the server of LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET, against LiveKit's behaviour
 	$(CARGO) test -p livekit-dev --test conformance
 
-test-livekit: with-postgres ## Beside a real LiveKit of its own: LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET, GATEWAY_PORT
+test-livekit: with-postgres ## Test with a real LiveKit server: LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET, GATEWAY_PORT
 	.ci/test-livekit $(ARGS)
 
 fuzz: build ## Fuzz the parsers of untrusted input, SECONDS=60 for each target; ARGS="nip98" for one of them
 	SECONDS_EACH=$(or $(filter-out 0,$(SECONDS)),60) .ci/fuzz $(ARGS)
 
-secrets: ## A .env with strong secrets, for docker compose; never overwrites one
+secrets: ## Write .env with strong secrets, for docker compose; never overwrites it
 	.ci/secrets
 
-# -p, not --workspace: it must build while .sqlx is out of date.
+# -p, not --workspace: this crate must build while .sqlx is out of date.
 with-postgres: build
 	$(CARGO) build --quiet -p postgres-dev
 

@@ -1,10 +1,10 @@
--- One login for each service, a member of that service's role and of nothing else. For psql; run after roles.sql (which
--- `greenroom migrate` runs too) by a superuser, or by an administrator who created the roles; again at any time: then
--- passwords are set to those of the environment.
+-- One login for each service, a member of that service's role only. Run with psql after roles.sql (which `greenroom
+-- migrate` runs too), by a superuser or by the administrator who created the roles. Idempotent: each run sets the
+-- passwords to those of the environment.
 --
--- `noinherit`: a login may connect and `set role`, and has no right of its own. Passwords come from the environment
--- and are stored hashed; they appear in no command line and, should a statement fail, in no server log. (Only a
--- superuser can keep failed statements out of the log: any other user is checked before a password is sent.)
+-- `noinherit`: a login may connect and `set role`, and has no rights of its own. Passwords come from the environment
+-- and are stored hashed. They do not appear in a command line or, when a statement fails, in the server's log. (Only a
+-- superuser can keep failed statements out of the log; for other users, rights are checked before a password is sent.)
 
 \set ON_ERROR_STOP on
 \set booking ''
@@ -23,10 +23,10 @@ from (values ('log_min_error_statement', 'panic'), ('log_statement', 'none')) as
 where has_parameter_privilege(name, 'set') \g /dev/null
 
 begin;
--- Two at once would fail with `tuple concurrently updated`. The same lock as `greenroom migrate`.
+-- Two concurrent runs would fail with `tuple concurrently updated`. `greenroom migrate` takes the same lock.
 select pg_advisory_xact_lock(hashtextextended('greenroom migrate', 0)) \g /dev/null
 
-select format('do $$ begin raise exception %L; end $$', 'only a superuser, or who may create roles, can make logins')
+select format('do $$ begin raise exception %L; end $$', 'only a superuser, or a role with CREATEROLE, can create logins')
 where not exists (select from pg_roles where rolname = current_user and (rolsuper or rolcreaterole)) \gexec
 select format('do $$ begin raise exception %L; end $$', current_user || ' may not create temporary tables here')
 where not has_database_privilege(current_database(), 'temporary') \gexec
@@ -46,7 +46,8 @@ from logins where role || '_login' not in (select rolname from pg_roles) \gexec
 select format('alter role %I with login noinherit password %L', role || '_login', password) from logins \gexec
 select format('grant %I to %I', role, role || '_login') from logins \gexec
 
--- No other role may connect. Only the owner may revoke that: run by another administrator, PUBLIC keeps its right.
+-- No other role may connect. Only the owner can revoke PUBLIC's right to connect; another administrator gets the statements
+-- for the owner instead.
 select pg_has_role(datdba, 'usage') as owner from pg_database where datname = current_database() \gset
 \if :owner
 select format('revoke all on database %I from public', current_database()) \gexec

@@ -1,11 +1,11 @@
--- The database roles of the services, and of old clients that read and write the listing (greenroom_legacy): no
--- login, no right but what the migrations grant. Once per cluster, repeatable. The user who runs it becomes a member,
--- so that one DATABASE_URL can `set role` to each. Run by the owner of the database who may not create roles, it
--- changes nothing, and fails only if a role is missing.
+-- The database roles of the services, and of old clients that read and write the listing (greenroom_legacy). They have
+-- no login, and only the rights that the migrations grant. Run once per cluster; idempotent. The user who runs it becomes
+-- a member, so that one DATABASE_URL can `set role` to each. If that user owns the database but may not create roles, it
+-- changes nothing, and fails only when a role is missing.
 do $$
 declare
     name text;
-    -- From PostgreSQL 16 on a member may lack the right to `set role`, also the one who created the role.
+    -- Since PostgreSQL 16 a member may lack the right to `set role`, even the user who created the role.
     usable constant text :=
         case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end;
 begin
@@ -15,14 +15,14 @@ begin
             begin
                 execute format('create role %I nologin', name);
             exception when duplicate_object or unique_violation then
-                null; -- created by another run
+                null; -- race: another run has created it
             end;
         end if;
         if not pg_has_role(current_user, name, usable) then
             begin
                 execute format('grant %I to %I', name, current_user);
             exception when insufficient_privilege then
-                raise notice 'the role % exists; % is no member of it', name, current_user;
+                raise notice 'the role % exists, but % is not a member of it', name, current_user;
             end;
         end if;
     end loop;

@@ -1,4 +1,4 @@
-//! Any header, method and path: no panic, and nobody is believed, for nobody has signed anything here.
+//! Any header, method and path: no panic, and no request is authenticated, because none has a valid signature.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use arbitrary::Arbitrary;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use libfuzzer_sys::fuzz_target;
 
-// The gateway's own file; the gateway around it would take minutes to build and has nothing to add.
+// The gateway's own file; building the whole gateway would take minutes and add nothing.
 #[path = "../../crates/gateway/src/nostr/nip98.rs"]
 mod nip98;
 

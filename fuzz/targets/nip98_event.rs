@@ -1,5 +1,5 @@
-//! A good event with some changes: bytes of its JSON, or tags before it is signed. Whatever is believed was signed by
-//! the key it names, for this request and this time.
+//! A valid event with some changes: bytes of its JSON, or tags before it is signed. Every accepted event was signed by the
+//! key that it names, for this request and this time.
 
 #![no_main]
 
@@ -8,12 +8,12 @@ use std::{sync::LazyLock, time::Duration};
 use arbitrary::Arbitrary;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use libfuzzer_sys::fuzz_target;
+use nip98::{Expected, Verified, verify};
 use nostr::{
     event::{EventBuilder, FinalizeEvent as _, Kind, Tag},
     key::Keys,
     types::Timestamp,
 };
-use nip98::{Expected, Verified, verify};
 
 #[path = "../../crates/gateway/src/nostr/nip98.rs"]
 mod nip98;
@@ -29,7 +29,7 @@ static GOOD: LazyLock<String> = LazyLock::new(|| {
 
 #[derive(Arbitrary, Debug)]
 enum Input<'a> {
-    /// Bytes written over, put into, or cut out of the good event.
+    /// Bytes that are overwritten, inserted into, or removed from the valid event.
     Text(Vec<(u16, Edit<'a>)>),
     /// An event signed as it is.
     Signed { kind: Option<u16>, at: Option<u64>, tags: Vec<Field<'a>> },
@@ -76,7 +76,7 @@ impl Field<'_> {
     }
 }
 
-fn judge(json: &[u8]) -> Option<Verified> {
+fn authenticate(json: &[u8]) -> Option<Verified> {
     let (bases, uri) = (["https://nests.example.org".parse().expect("a URL")], "/api/v1/nests?a=1".parse());
     let window = Duration::from_secs(60);
     let expected = Expected { bases: &bases, method: "PUT", uri: &uri.expect("a URI"), now: NOW, window };
@@ -95,14 +95,14 @@ fuzz_target!(|input: Input<'_>| match input {
                 Edit::Cut(length) => drop(json.drain(at..(at + usize::from(length)).min(json.len()))),
             }
         }
-        // White space may come and go; who is read, and what he signed, may not change.
-        assert!(judge(&json).is_none_or(|verified| Some(verified) == judge(GOOD.as_bytes())));
+        // White space may change; the signer and the signed content may not.
+        assert!(authenticate(&json).is_none_or(|verified| Some(verified) == authenticate(GOOD.as_bytes())));
     }
     Input::Signed { kind, at, tags } => {
         let known = kind.map_or(Kind::HttpAuth, Kind::from);
         let at = at.unwrap_or(NOW.unsigned_abs());
         let json = sign(known, at, tags.iter().filter_map(Field::tag));
-        if let Some(verified) = judge(json.as_bytes()) {
+        if let Some(verified) = authenticate(json.as_bytes()) {
             assert_eq!(verified.public_key, KEYS.public_key().to_hex());
             assert_eq!(known, Kind::HttpAuth);
             assert!(at.abs_diff(NOW.unsigned_abs()) <= 60);

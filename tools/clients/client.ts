@@ -1,6 +1,6 @@
 // Calls a gateway with the client that openapi-typescript generates. Run by crates/gateway/tests/it/clients.rs:
 //   node client.js <base URL> <token>
-// The compiler is the larger part of this test: closed sets must be unions, and refusals must be typed.
+// Most of this test is its compilation: closed sets must be unions, and refusals must be typed.
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema.js";
 

@@ -1,19 +1,19 @@
-//! An error and its causes in one line, each said once.
+//! An error and its causes in one line, without repetition.
 
 use std::error::Error;
 
-/// The error's text, followed by what its causes add. Many errors, sqlx's among them, repeat their cause in their own
-/// text: it is not printed again.
+/// Returns the error's text, followed by what its causes add. Many errors, such as sqlx's, repeat their cause in their
+/// own text; it is not printed again.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
-    while let Some(one) = cause {
-        let said = one.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
+    while let Some(source) = cause {
+        let text_of_cause = source.to_string();
+        if !text.contains(&text_of_cause) {
+            text = format!("{text}: {text_of_cause}");
         }
-        cause = one.source();
+        cause = source.source();
     }
     text
 }

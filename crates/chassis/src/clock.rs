@@ -1,5 +1,5 @@
-//! The process clock. It serves JWTs and timers only: every decision about a booking or a room takes its
-//! `now` from the database (`app_now()`). A value, not a global, so that a test can run a process an hour off.
+//! The process clock. It is used only for JWTs and timers: every decision about a booking or a room takes its `now` from
+//! the database (`app_now()`). It is a value, not a global, so that a test can run a process whose clock is an hour off.
 
 use time::{Duration, OffsetDateTime};
 

@@ -1,7 +1,7 @@
-//! Settings: command line or environment, checked at start with every problem listed at once.
+//! Settings from the command line or the environment. They are checked at start, and all problems are listed at once.
 //!
-//! A service's `Args` derive `clap::Args` with a documented `Option<String>` per setting, so that clap itself
-//! never stops at the first one; `check` turns them into a typed `Config` and collects what is wrong.
+//! A service's `Args` derive `clap::Args` with a documented `Option<String>` per setting, so that clap itself never stops
+//! at the first problem. `check` converts them into a typed `Config` and collects what is wrong.
 
 mod args;
 
@@ -34,11 +34,11 @@ impl Problems {
     pub fn add(&mut self, setting: &str, problem: impl fmt::Display) {
         let line = format!("{setting}: {problem}");
         if !self.0.contains(&line) {
-            self.0.push(line); // services of one process share settings: say it once
+            self.0.push(line); // services of one process share settings: list it once
         }
     }
 
-    /// A setting that must be there; blank counts as missing.
+    /// A required setting; blank counts as missing.
     pub fn required(&mut self, setting: &str, value: Option<String>) -> Option<String> {
         let value = given(value);
         if value.is_none() {
@@ -67,28 +67,28 @@ impl Problems {
         self.parse(setting, value, humantime::Duration::from(default)).into()
     }
 
-    /// A duration within bounds, which `told` writes as people do.
+    /// A duration within `bounds`; `bounds_text` describes them for people.
     pub fn duration_in(
         &mut self,
         setting: &str,
         value: Option<&str>,
         default: Duration,
         bounds: RangeInclusive<Duration>,
-        told: &str,
+        bounds_text: &str,
     ) -> Duration {
         let duration = self.duration(setting, value, default);
         if !bounds.contains(&duration) {
-            self.add(setting, format_args!("must be {told}"));
+            self.add(setting, format_args!("must be {bounds_text}"));
         }
         duration
     }
 
-    /// The address of a port of ours, by default `port` on all interfaces.
+    /// The address to listen on, by default `port` on all interfaces.
     pub fn listen(&mut self, setting: &str, value: Option<&str>, port: u16) -> SocketAddr {
         self.parse(setting, value, ([0, 0, 0, 0], port).into())
     }
 
-    /// Where another service is: `http://host:port`.
+    /// The address of another service: `http://host:port`.
     pub fn peer(&mut self, setting: &str, value: Option<String>) -> Option<Endpoint> {
         let url = self.url(setting, value, &["http"])?;
         Endpoint::from_shared(url.to_string()).map_err(|error| self.add(setting, error)).ok()
@@ -116,12 +116,12 @@ impl Problems {
         None
     }
 
-    /// As [`Self::url`], without a slash at the end: what paths are added to.
+    /// As [`Self::url`], without a slash at the end, so that paths can be appended.
     pub fn base_url(&mut self, setting: &str, value: Option<String>, schemes: &[&str]) -> Option<String> {
         self.url(setting, value, schemes).map(|url| url.as_str().trim_end_matches('/').to_owned())
     }
 
-    /// `Ok` when nothing was added.
+    /// Returns `Ok` when no problem was added.
     pub fn into_result(self) -> Result<(), Invalid> {
         if self.0.is_empty() { Ok(()) } else { Err(Invalid(self.0)) }
     }
@@ -133,7 +133,7 @@ pub fn given(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.trim().is_empty())
 }
 
-/// Checks `args` and either gives the settings or every problem.
+/// Runs `check` and returns either the settings or every problem.
 pub fn check<T>(check: impl FnOnce(&mut Problems) -> Option<T>) -> Result<T, Invalid> {
     let mut problems = Problems::default();
     let checked = check(&mut problems);

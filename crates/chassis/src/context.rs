@@ -1,7 +1,7 @@
-//! What travels with a request through a process: when it must be answered, and its id.
+//! The context of a request within a process: its deadline and its id.
 //!
-//! Set once where a request comes in (the gateway's HTTP stack, the gRPC guard), read where a call goes out
-//! (the transport). It does not follow `tokio::spawn`: work that outlives its caller has a deadline of its own.
+//! It is set once where a request arrives (the gateway's HTTP stack, the gRPC guard) and read where a call is sent (the
+//! transport). `tokio::spawn` does not inherit it: a detached task has a deadline of its own.
 
 use std::{
     future::Future,
@@ -24,19 +24,19 @@ pub async fn scope<F: Future>(context: Context, work: F) -> F::Output {
     CONTEXT.scope(context, work).await
 }
 
-/// The request being worked on, if any.
+/// The context of the current request, if there is one.
 #[must_use]
 pub fn current() -> Option<Context> {
     CONTEXT.try_with(Clone::clone).ok()
 }
 
-/// What is left of the request's budget, at most `cap`; `cap` outside of a request.
+/// The rest of the request's budget, at most `cap`; `cap` outside of a request.
 #[must_use]
 pub fn remaining(cap: Duration) -> Duration {
     current().map_or(cap, |context| context.deadline.saturating_duration_since(Instant::now()).min(cap))
 }
 
-/// Runs `work` with at most `budget`, less when the request has less left.
+/// Runs `work` with a budget of at most `budget`, or of the rest of the request's budget when that is less.
 pub async fn with_budget<F: Future>(budget: Duration, work: F) -> F::Output {
     let context = Context {
         deadline: Instant::now() + remaining(budget),

@@ -1,5 +1,5 @@
-//! The database, for services that have one (feature `database`): how they are connected to it, their transactions, and
-//! what its errors mean. Without the feature: what a process without a database has to know of those of others.
+//! The database, for services that have one (feature `database`): connections, transactions, and the meaning of errors.
+//! Without the feature: what a process without a database must know of other services' databases.
 
 mod expiry;
 #[cfg(feature = "database")]
@@ -28,25 +28,25 @@ use sql::{reason, sqlstate};
 #[cfg(feature = "database")]
 pub use statement::Statement;
 
-/// How readiness names a read-only database: a standby, or a primary that takes no writes.
+/// The problem that readiness reports for a read-only database: a standby, or a primary that takes no writes.
 pub const READ_ONLY: &str = "the database is read-only";
 
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub url: SecretString,
-    /// `greenroom_<service>`; None: whatever the login may do.
+    /// `greenroom_<service>`. None: all rights of the login.
     pub role: Option<&'static str>,
     pub max_connections: u32,
 }
 
 impl Settings {
-    /// What readiness calls this database: a process may run several services, each with its own pool.
+    /// The name of this database in readiness: a process may run several services, each with its own pool.
     #[must_use]
     pub fn dependency(&self) -> String {
         format!("{} database", self.service())
     }
 
-    /// Whose connections these are, as the service is called.
+    /// The service that owns these connections.
     pub(crate) fn service(&self) -> String {
         let role = self.role.unwrap_or("greenroom");
         role.strip_prefix("greenroom_").unwrap_or(role).replace('_', "-")

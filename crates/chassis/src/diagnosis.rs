@@ -1,8 +1,8 @@
-//! What a diagnosis can end in: the closed set of causes that keep somebody out of a room, each in words.
+//! The results of a diagnosis: the closed set of causes that keep a user out of a room, each with its texts.
 //!
-//! The variants are written in the order of their weight: of several causes the first one is told, because while it
-//! lasts nothing else can be judged or would help (docs/diagnosis.md). Words are for whoever asks; what only an
-//! operator can do stands apart and is told to admins.
+//! The variants are ordered by priority: of several causes the first one is reported, because the others cannot be
+//! checked or fixed before it (docs/diagnosis.md). The texts are for the user who asks. What only an operator can do is a
+//! separate text, for admins.
 
 use std::{fmt, str::FromStr};
 
@@ -10,22 +10,22 @@ use crate::status::Reason;
 
 pub use domain::Scenario;
 
-/// A cause as people read it.
+/// The texts of a cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words {
-    /// What is the case.
+    /// What is wrong.
     pub diagnosis: &'static str,
     pub likely_cause: &'static str,
-    /// What the person who wants to get in can do.
+    /// What the user who wants to join can do.
     pub fix: &'static str,
-    /// What whoever runs this can do besides.
+    /// What an operator can do.
     pub operator: Option<&'static str>,
 }
 
 macro_rules! causes {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $scenario:ident,
        $diagnosis:literal, $likely:literal, $fix:literal $(, operator: $operator:literal)?;)+) => {
-        /// Why somebody cannot get in; `code` of a diagnosis. Ordered: the least one weighs most.
+        /// Why a user cannot join; the `code` of a diagnosis. Ordered: the smallest has the highest priority.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Cause { $($(#[$doc])* $variant,)+ }
 
@@ -133,7 +133,7 @@ causes! {
         "LiveKit is down, starting, or cannot be reached from our servers.",
         "Try again in a minute; the room is created as soon as it answers. If it lasts, report the request id.",
         operator: "Check that LiveKit runs, that LIVEKIT_URL is correct, and that no firewall blocks it; `greenroom doctor` says more.";
-    /// Facts: `clock_skew_seconds`, LiveKit's clock less ours.
+    /// Facts: `clock_skew_seconds`, LiveKit's clock minus ours.
     ClockSkew = "clock_skew", A,
         "The clocks of our servers differ.",
         "The clock of LiveKit or of the database is wrong by more than 30 s: tokens are too old or not valid yet.",
@@ -200,7 +200,7 @@ causes! {
 }
 
 impl Cause {
-    /// What a refusal is to somebody who wants to get in.
+    /// The cause that corresponds to a refusal's reason.
     #[must_use]
     pub const fn of(reason: Reason) -> Self {
         match reason {
@@ -239,7 +239,7 @@ impl Cause {
         }
     }
 
-    /// What to do: for admins also what only they can.
+    /// What to do. Admins get the operator's text where there is one.
     #[must_use]
     pub fn fix(self, is_admin: bool) -> &'static str {
         let words = self.words();

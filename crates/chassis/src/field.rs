@@ -1,7 +1,7 @@
-//! Texts, ids and times of requests, checked: each refused by the name under which clients send it, and all of a
-//! request together ([`Fields`]).
+//! Checks of texts, ids and times in requests. A refusal names the field as clients send it, and names all wrong fields of
+//! a request ([`Fields`]).
 //!
-//! Texts for people are cleaned before they are measured, and ids never are ([`domain::text`]).
+//! Texts for people are cleaned before they are measured; ids are never cleaned ([`domain::text`]).
 
 use domain::{ClosedSet, UserId, text};
 use prost_types::Timestamp;
@@ -14,12 +14,12 @@ use crate::{grpc::datetime, status::Refusal};
 pub struct Fields(Option<Refusal>);
 
 impl Fields {
-    /// The field, or its default when it is wrong: [`Self::finish`] then refuses the request.
+    /// Returns the field, or the default when it is wrong: [`Self::finish`] then refuses the request.
     pub fn check<T: Default>(&mut self, checked: Result<T, Refusal>) -> T {
         self.check_or(checked, T::default())
     }
 
-    /// The same for a type without a default.
+    /// As [`Self::check`], for a type without a default.
     pub fn check_or<T>(&mut self, checked: Result<T, Refusal>, default: T) -> T {
         checked.unwrap_or_else(|refusal| {
             self.refuse(refusal);
@@ -85,7 +85,7 @@ pub fn prose(field: &str, value: &str, most: usize) -> Result<String, Refusal> {
     }
 }
 
-/// The id of a person, as the identity provider writes it.
+/// The id of a user, as the identity provider writes it.
 ///
 /// # Errors
 /// `invalid_request`, naming the field.
@@ -99,7 +99,7 @@ pub fn id(field: &str, value: String) -> Result<String, Refusal> {
     })
 }
 
-/// An id of at most `most` characters that is not a person's, or nothing.
+/// An id of at most `most` characters that is not a user's, or nothing.
 ///
 /// # Errors
 /// `invalid_request`, naming the field.
@@ -122,7 +122,7 @@ pub fn idempotency_key(value: Option<String>) -> Result<Option<String>, Refusal>
     maybe_key("Idempotency-Key", value, 200).map(non_empty)
 }
 
-/// None for the empty text.
+/// Returns None for the empty text.
 #[must_use]
 pub fn non_empty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
@@ -154,7 +154,7 @@ pub fn maybe_one_of<T: ClosedSet + TryFrom<i32>>(
     value.map(|value| one_of(field, value)).transpose()
 }
 
-/// A URL that pages load for other people ([`domain::public_url`]).
+/// A URL that pages load for other users ([`domain::public_url`]).
 ///
 /// # Errors
 /// `invalid_request`, naming the field.
@@ -167,7 +167,7 @@ pub fn public_url(field: &str, value: &str) -> Result<String, Refusal> {
     })
 }
 
-/// A moment that Postgres can hold, as precisely as Postgres does.
+/// A time in the range and the precision of Postgres.
 ///
 /// # Errors
 /// `invalid_request`, naming the field.

@@ -1,6 +1,6 @@
-//! The gRPC side of a service: how its routes are served, with health and, by setting, reflection beside them.
+//! Serves a service's gRPC routes, together with health and, if it is set, reflection.
 //!
-//! [`guard`](GuardLayer) is what stands in front of every call, whatever the transport.
+//! [`GuardLayer`] runs before every call, whatever the transport.
 
 mod guard;
 mod message;
@@ -26,11 +26,11 @@ pub use guard::{Guard, GuardLayer};
 pub use message::{caller, datetime, display_name, system_caller, timestamp, uuid};
 pub use tokens::{InternalTokens, TOKEN_HEADER};
 
-/// What the health of a whole server is asked by.
+/// The name that asks for the health of the whole server.
 const OVERALL: &str = "";
 
 pub const REQUEST_ID: &str = "x-request-id";
-/// The largest message a service takes or gives.
+/// The largest message that a service receives or sends.
 pub const MESSAGE_LIMIT: usize = 1024 * 1024;
 
 #[derive(Clone, Debug)]
@@ -38,12 +38,12 @@ pub struct Settings {
     pub tokens: InternalTokens,
     /// Serve gRPC reflection.
     pub reflection: bool,
-    /// Calls under way at once; more are refused with `service_unavailable`.
+    /// Limit of concurrent calls; more are refused with `service_unavailable`.
     pub max_in_flight: usize,
 }
 
-/// Health, and reflection by setting, added to a service's own routes. It is healthy while `needed`, the dependency
-/// that the service requires, is up: what `/readyz` says of a process with this service alone.
+/// Adds health, and reflection if it is set, to a service's own routes. The service is healthy while `needed`, the
+/// dependency that it requires, is up. `/readyz` of a process with this service alone says the same.
 pub fn with_health<S: tonic::server::NamedService>(
     routes: Routes,
     settings: &Settings,
@@ -66,27 +66,27 @@ pub fn with_health<S: tonic::server::NamedService>(
             }
         }
     });
-    let routes = noted(routes, expiry).add_service(health);
+    let routes = with_expiry(routes, expiry).add_service(health);
     if !settings.reflection {
         return routes;
     }
-    reflection::added(routes.clone(), S::NAME).unwrap_or_else(|error| {
+    reflection::with_reflection(routes.clone(), S::NAME).unwrap_or_else(|error| {
         tracing::warn!(%error, "reflection is not served");
         routes
     })
 }
 
-/// Records failures of these calls that are about the service's database.
-fn noted(routes: Routes, expiry: Expiry) -> Routes {
-    let note = move |request, next: Next| {
+/// Runs the calls under `expiry`, which records failures that concern the service's database.
+fn with_expiry(routes: Routes, expiry: Expiry) -> Routes {
+    let scoped = move |request, next: Next| {
         let expiry = expiry.clone();
         async move { expiry.scope(next.run(request)).await }
     };
-    Routes::from(routes.into_axum_router().layer(from_fn(note)))
+    Routes::from(routes.into_axum_router().layer(from_fn(scoped)))
 }
 
-/// Serves routes behind the guard until the process stops: calls under way are answered first. A task of its own,
-/// because a process that is told to stop drops this wait, and tonic's server with it would leave them alone.
+/// Serves routes behind the guard until the process stops; running calls are finished first. The server is a separate
+/// task: a process that stops drops this future, and a server dropped with it would abandon the running calls.
 pub async fn serve(
     routes: Routes,
     listener: TcpListener,
@@ -98,7 +98,7 @@ pub async fn serve(
         .layer(GuardLayer::new(settings))
         .add_routes(routes)
         .serve_with_incoming_shutdown(
-            // Set here: the builder's own `tcp_nodelay` does not reach sockets that come from outside.
+            // Set here: the builder's own `tcp_nodelay` does not apply to a listener that the caller bound.
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             lifecycle.stopping().clone().cancelled_owned(),
         );

@@ -1,8 +1,8 @@
-//! The HTTP server: whatever clients do with a connection, it costs little and it ends.
+//! The HTTP server: every connection is cheap and limited in time, whatever its client does.
 //!
-//! axum's own server waits for headers for ever and takes any number of connections. Here a silent or trickling
-//! client is put out, one that does not read its answer too, and those beyond a bound wait in the kernel's queue.
-//! HTTP/1.1 only: TLS and HTTP/2 end at the proxy in front. The gateway and the operations port are served by it.
+//! axum's own server waits for headers forever and accepts any number of connections. Here a client that is silent,
+//! sends slowly or does not read its answer is disconnected, and connections beyond a limit wait in the kernel's queue.
+//! HTTP/1.1 only: TLS and HTTP/2 end at the proxy in front. It serves the gateway and the operations port.
 
 mod peer;
 mod watched;
@@ -36,21 +36,21 @@ use crate::lifecycle::Lifecycle;
 
 pub use self::peer::Peer;
 
-/// What clients may take of us.
+/// Limits of what clients may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     pub connections: u32,
-    /// From the last answer, or the connection, to the end of the next request's headers. Longer than clients keep
-    /// idle connections: else they would send into one that we are closing.
+    /// From the last answer, or the connection, to the end of the next request's headers. Longer than clients keep idle
+    /// connections; otherwise they would send into a connection that we are closing.
     pub idle_within: Duration,
-    /// From the first byte of a request to the end of its headers; of the first one, from the connection.
+    /// From the first byte of a request to the end of its headers. For the first request, from the connection.
     pub headers_within: Duration,
     /// How long a write may wait for the client to read.
     pub written_within: Duration,
 }
 
 impl Bounds {
-    /// For clients of whom nothing is known. Proxies and scrapers keep idle connections for 60 s.
+    /// For unknown clients. Proxies and scrapers keep idle connections for 60 s.
     #[must_use]
     pub const fn of(connections: u32) -> Self {
         let seconds = Duration::from_secs;
@@ -63,16 +63,16 @@ impl Bounds {
     }
 }
 
-/// All headers of a request, in bytes: hyper's own 400 KiB would be held by every connection.
+/// Limit of a request's headers, in bytes. Every connection would hold hyper's default of 400 KiB.
 pub const LARGEST_HEAD: usize = 16 * 1024;
 
-/// Serves routes until the process stops: open requests are finished, then connections close.
+/// Serves routes until the process stops. Open requests are finished, then connections close.
 pub async fn serve(router: Router, listener: TcpListener, lifecycle: &Lifecycle, bounds: Bounds) {
     serve_admitted(router, listener, lifecycle, bounds, |_| Some(())).await;
 }
 
-/// [`serve`], for clients that `admit` lets in by their address: each connection holds what it returns. A connection
-/// that is not let in is closed at once.
+/// As [`serve`], for clients whose address `admit` accepts: each connection holds what it returns. Other connections are
+/// closed at once.
 pub async fn serve_admitted<T: Send + 'static>(
     router: Router,
     mut listener: TcpListener,
@@ -83,37 +83,38 @@ pub async fn serve_admitted<T: Send + 'static>(
     let own = lifecycle.clone();
     let accepting = async move {
         let (stopping, router) = (own.stopping(), router.with_state(()));
-        let places = Arc::new(Semaphore::new(bounds.connections as usize));
+        let permits = Arc::new(Semaphore::new(bounds.connections as usize));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(bounds.idle_within).max_buf_size(LARGEST_HEAD);
-        http.half_close(true); // a client may have sent all that it will send, and wait for the answer
+        http.half_close(true); // a client may close its half and still wait for the answer
         loop {
             let next =
-                async { (Arc::clone(&places).acquire_owned().await, Listener::accept(&mut listener).await) };
-            let Some((place, (stream, peer))) = stopping.run_until_cancelled(next).await else { break };
+                async { (Arc::clone(&permits).acquire_owned().await, Listener::accept(&mut listener).await) };
+            let Some((permit, (stream, peer))) = stopping.run_until_cancelled(next).await else { break };
             let Some(admitted) = admit(peer.ip().to_canonical()) else { continue };
-            let talk = converse(http.clone(), router.clone(), (stream, peer), bounds, stopping.clone());
-            let talk = talk.boxed(); // else each layer below holds its size once more: 6 KiB for each connection
+            let served =
+                serve_connection(http.clone(), router.clone(), (stream, peer), bounds, stopping.clone());
+            let served = served.boxed(); // otherwise each layer below holds its size again: 6 KiB per connection
             own.spawn("http connection", async move {
-                talk.await;
-                drop((place, admitted));
+                served.await;
+                drop((permit, admitted));
             });
         }
         drop(listener);
-        let _ = places.acquire_many(bounds.connections).await; // the last connection has ended
+        let _ = permits.acquire_many(bounds.connections).await; // the last connection has ended
     };
-    let _ = lifecycle.spawn("http server", accepting).await; // nothing: the hard stop
+    let _ = lifecycle.spawn("http server", accepting).await; // an error or None: the hard stop
 }
 
-/// One connection, until either side has had enough.
-async fn converse(
+/// Serves one connection until either side closes it.
+async fn serve_connection(
     http: http1::Builder,
     router: Router,
     (stream, peer): (TcpStream, SocketAddr),
     bounds: Bounds,
     stopping: CancellationToken,
 ) {
-    let _ = stream.set_nodelay(true); // only slower without
+    let _ = stream.set_nodelay(true); // an error only makes it slower
     let turn = Turn::default();
     let client = Peer::new(stream);
     let stream = Watched::new(client.io(), turn.clone(), bounds.headers_within, bounds.written_within);
@@ -123,7 +124,7 @@ async fn converse(
         request.extensions_mut().insert(client.clone());
         router.clone().call(request).map(move |answer| {
             drop(answering);
-            answer.map(hardened)
+            answer.map(with_security_headers)
         })
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
@@ -139,8 +140,8 @@ async fn converse(
     }
 }
 
-/// Adds headers for browsers: `nosniff` on every answer, and on pages that no other page may show them in a frame.
-fn hardened(mut response: Response) -> Response {
+/// Adds headers for browsers: `nosniff` on every answer, and on pages headers that forbid other pages to frame them.
+fn with_security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let is_page =
@@ -153,7 +154,7 @@ fn hardened(mut response: Response) -> Response {
     response
 }
 
-/// Text as it may stand in HTML, between tags and in quoted attributes.
+/// Escapes text for HTML, between tags and in quoted attributes.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

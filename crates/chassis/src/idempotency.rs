@@ -1,4 +1,4 @@
-//! What makes two requests with the same idempotency key the same request.
+//! Compares the contents of two requests with the same idempotency key.
 
 use prost::Message;
 use proto::{
@@ -7,9 +7,9 @@ use proto::{
 };
 use sha2::{Digest, Sha256};
 
-/// A request that its caller may repeat with an idempotency key.
+/// A request that may be repeated with an idempotency key.
 pub trait Repeatable: Message + Clone {
-    /// The request without its sender and its key, and without what differs each time that it is sent.
+    /// The request without its caller, its key, and what differs each time that it is sent.
     #[must_use]
     fn content(&self) -> Self;
 }
@@ -27,14 +27,14 @@ impl Repeatable for GoLiveRequest {
 }
 
 impl Repeatable for StartRecordingRequest {
-    /// Each attempt is signed again, and so has another proof.
+    /// Each attempt is signed again, so its proof differs.
     fn content(&self) -> Self {
         Self { caller: None, idempotency_key: None, proof: None, ..self.clone() }
     }
 }
 
-/// The hash of a request's fields as they are encoded: by their numbers, so that renaming one does not change it. Maps
-/// have no order and would make it random: no repeatable request has one.
+/// Hashes a request's fields as they are encoded: by their numbers, so that renaming a field does not change the hash.
+/// Maps have no order and would make the hash random; no repeatable request has one.
 #[must_use]
 pub fn request_hash(request: &impl Repeatable) -> Vec<u8> {
     Sha256::digest(request.content().encode_to_vec()).to_vec()
@@ -55,7 +55,7 @@ mod tests {
         messages.find(|message| message.name() == name).unwrap()
     }
 
-    /// A request with this one field, which is not its default.
+    /// A request in which only this field differs from its default.
     fn with_field<R: Repeatable + Default>(number: u32, kind: Type) -> R {
         let mut bytes = Vec::new();
         match kind {

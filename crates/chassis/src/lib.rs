@@ -1,9 +1,9 @@
-//! What every service process of Greenroom needs, so that a service is nothing but its own rules.
+//! What every service process of Greenroom shares, so that a service contains only its own rules.
 //!
-//! A request flows through [`grpc`] (one guard around the routes, whatever the [`transport`]) with its
-//! [`context`] (deadline, request id); refusals leave as [`status`]; rows come from [`db`]; background work
-//! runs on the [`lifecycle`] as [`reconcile`] loops; [`service`] is how it comes up; operators look through [`ops`]
-//! (served, as the gateway is, by [`http`]) and [`telemetry`]. What leaves the process to come back is [`signed`].
+//! A request passes the guard of [`grpc`], the same for both kinds of [`transport`], and carries its [`context`]
+//! (deadline, request id). Refusals are built in [`status`]. [`db`] connects to the database. Background work runs as
+//! [`reconcile`] loops on the [`lifecycle`]. [`service`] starts a service. Operators read [`ops`] and [`telemetry`].
+//! [`http`] serves the operations port and the gateway. [`signed`] signs texts that come back to us, such as links.
 
 pub mod chain;
 pub mod clock;

@@ -1,8 +1,7 @@
-//! Soft stop, then hard stop, and work that outlives its caller.
+//! Soft stop, then hard stop, and detached work.
 //!
-//! `stop` cancels the soft token (listeners close, loops finish their pass), waits for tracked tasks under a
-//! grace period, then aborts what is left. A request's work runs on the same tracker: a browser that closes
-//! stops the waiting, never the work.
+//! `stop` cancels the soft token (listeners close, loops finish their pass), waits for tracked tasks within a grace
+//! period, then aborts the rest. A request's work runs on the same tracker: a client that disconnects does not cancel it.
 
 use std::{
     future::Future,
@@ -29,7 +28,7 @@ pub struct Lifecycle {
     crashes: Arc<AtomicUsize>,
 }
 
-/// Why work that outlives its caller gave no result.
+/// Why detached work gave no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
     #[error("the work passed its deadline")]
@@ -58,7 +57,7 @@ impl Lifecycle {
         &self.soft
     }
 
-    /// Runs `task` until it ends or the hard stop. A panic is logged, counted, and told by [`Self::stop`].
+    /// Runs `task` until it ends or the hard stop. A panic is logged, counted, and included in the result of [`Self::stop`].
     pub fn spawn<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -83,7 +82,7 @@ impl Lifecycle {
         self.tracker.spawn(guarded.in_current_span().with_current_context())
     }
 
-    /// Runs `work` as its own task within `budget` and waits for it; dropping the wait does not stop the work.
+    /// Runs `work` as a detached task within `budget` and waits for it. Dropping this future does not cancel the work.
     pub async fn outlive<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -92,7 +91,7 @@ impl Lifecycle {
     ) -> Result<T, Lost> {
         let request_id = context::current().map_or_else(|| Arc::from(""), |context| context.request_id);
         let own = context::Context { deadline: Instant::now() + budget, request_id };
-        let work = Box::pin(work); // each layer below would hold its size again
+        let work = Box::pin(work); // otherwise each layer below holds its size again
         let timed = async move { tokio::time::timeout(budget, context::scope(own, work)).await };
         match self.spawn(name, timed).await {
             Ok(Some(Ok(value))) => Ok(value),
@@ -107,14 +106,14 @@ impl Lifecycle {
         self.soft.cancel();
         self.tracker.close();
         if tokio::time::timeout(grace, self.tracker.wait()).await.is_err() {
-            tracing::warn!(tasks = self.tracker.len(), "grace period is over; stopping hard");
+            tracing::warn!(tasks = self.tracker.len(), "grace period ended, aborting tasks");
             self.hard.cancel();
             self.tracker.wait().await;
         }
         self.crashes.load(Ordering::Relaxed)
     }
 
-    /// Loses everything at once, as a killed process would: nothing is awaited, nothing is finished.
+    /// Stops as a killed process would: nothing is awaited and nothing is finished.
     pub fn kill(&self) {
         self.soft.cancel();
         self.hard.cancel();
@@ -137,9 +136,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_goes_on_when_its_caller_is_dropped() {
+    async fn detached_work_continues_when_its_caller_is_dropped() {
         let lifecycle = Lifecycle::new();
-        let (done, mut told) = tokio::sync::oneshot::channel();
+        let (done, mut finished) = tokio::sync::oneshot::channel();
         let (release, held) = tokio::sync::oneshot::channel::<()>();
         let mut waiting = Box::pin(lifecycle.outlive("test", Duration::from_secs(5), async move {
             held.await.unwrap();
@@ -147,14 +146,14 @@ mod tests {
         }));
         assert!(futures::poll!(&mut waiting).is_pending());
         drop(waiting);
-        assert!(told.try_recv().is_err());
+        assert!(finished.try_recv().is_err());
         release.send(()).unwrap();
-        told.await.unwrap();
+        finished.await.unwrap();
         assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
     }
 
     #[tokio::test]
-    async fn a_panic_in_the_background_is_counted_and_stops_nobody_else() {
+    async fn background_panic_is_counted_and_other_work_continues() {
         let lifecycle = Lifecycle::new();
         let lost = lifecycle.outlive("test", Duration::from_secs(5), async { panic!("on purpose") }).await;
         assert_eq!(lost, Err::<(), _>(Lost::Panicked));
@@ -166,10 +165,10 @@ mod tests {
     async fn stop_is_soft_first_and_hard_after_the_grace_period() {
         let lifecycle = Lifecycle::new();
         let soft = lifecycle.stopping().clone();
-        let polite = lifecycle.spawn("polite", async move { soft.cancelled().await });
-        let rude = lifecycle.spawn("rude", std::future::pending::<()>());
+        let cooperative = lifecycle.spawn("cooperative", async move { soft.cancelled().await });
+        let stuck = lifecycle.spawn("stuck", std::future::pending::<()>());
         lifecycle.stop(Duration::from_millis(100)).await;
-        assert_eq!(polite.await.unwrap(), Some(()));
-        assert_eq!(rude.await.unwrap(), None);
+        assert_eq!(cooperative.await.unwrap(), Some(()));
+        assert_eq!(stuck.await.unwrap(), None);
     }
 }

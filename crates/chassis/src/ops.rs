@@ -1,7 +1,7 @@
-//! What operators and orchestrators ask a process: `/metrics`, `/livez`, `/readyz` on the operations port.
+//! The operations port for operators and orchestrators: `/metrics`, `/livez`, `/readyz`.
 //!
-//! Readiness is watched, not asked: a probe of each dependency runs every 2 s, two failures in a row make it
-//! `down`, two successes make it `up` again, so that one lost packet takes nobody out of the balancer.
+//! Readiness is measured in the background: each dependency is probed every 2 s. Two failures in a row make it `down`, two
+//! successes make it `up` again, so that one lost packet does not remove a process from the load balancer.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,8 +22,9 @@ use crate::{
 };
 
 const PERIOD: Duration = Duration::from_secs(2);
-const PATIENCE: u32 = 2;
-/// Different problems of one outage that are logged.
+/// Equal results in a row that change a dependency's state.
+const PROBES_TO_CHANGE: u32 = 2;
+/// Limit of the different problems that are logged in one outage.
 const PROBLEMS_LOGGED: usize = 8;
 const BOUNDS: Bounds = Bounds::of(256);
 
@@ -35,13 +36,13 @@ pub enum State {
     Down,
 }
 
-/// One dependency as `/readyz` tells it.
+/// One dependency in the body of `/readyz`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Dependency {
     pub state: State,
-    /// Whether this process cannot serve without it; the others only degrade it.
+    /// Whether this process cannot serve without it. Others only degrade the process.
     pub required: bool,
-    /// Why it is down, as the last probe found.
+    /// Why it is down, from the last probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     #[serde(skip)]
@@ -55,8 +56,8 @@ impl Dependency {
         self.streak = if well { self.streak.max(0) + 1 } else { self.streak.min(0) - 1 };
         self.state = match self.state {
             State::Starting if well => State::Up,
-            State::Down if self.streak >= i64::from(PATIENCE) => State::Up,
-            _ if self.streak <= -i64::from(PATIENCE) => State::Down,
+            State::Down if self.streak >= i64::from(PROBES_TO_CHANGE) => State::Up,
+            _ if self.streak <= -i64::from(PROBES_TO_CHANGE) => State::Down,
             state => state,
         };
         let problem = problem.filter(|_| self.state == State::Down).map(str::to_owned);
@@ -69,7 +70,7 @@ impl Dependency {
 /// The body of `/readyz`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// `ok` · `degraded` (something optional is down) · `unavailable` (something required is)
+    /// `ok` · `degraded` (an optional dependency is down) · `unavailable` (a required one is down)
     pub status: &'static str,
     pub dependencies: BTreeMap<String, Dependency>,
 }
@@ -85,7 +86,7 @@ impl Report {
 pub struct Readiness(Arc<watch::Sender<BTreeMap<String, Dependency>>>);
 
 impl Readiness {
-    /// Names a dependency that the process cannot serve without, before it is watched: until then it is not ready.
+    /// Adds a required dependency before it is watched: until the first successful probe the process is not ready.
     pub fn require(&self, name: impl Into<String>) {
         self.insert(name.into(), true);
     }
@@ -97,8 +98,8 @@ impl Readiness {
         });
     }
 
-    /// Probes a dependency every 2 s until the process stops. An `Err` is logged when the state changes, and when an
-    /// outage has another problem than before.
+    /// Probes a dependency every 2 s until the process stops. An `Err` is logged when the state changes, and when the problem
+    /// of an outage changes.
     pub fn watch<F, E>(
         &self,
         lifecycle: &Lifecycle,
@@ -123,7 +124,7 @@ impl Readiness {
                 };
                 readiness.observe(&name, problem.as_deref(), &mut logged);
                 let pause = match readiness.state(&name) {
-                    Some(State::Starting) => PERIOD / 10, // a first success is wanted quickly: `up` waits for it
+                    Some(State::Starting) => PERIOD / 10, // `up` waits for the first success
                     Some(State::Down) => PERIOD / 2,
                     Some(State::Up) | None => PERIOD,
                 };
@@ -153,13 +154,13 @@ impl Readiness {
         }
     }
 
-    /// How a dependency is; `None` if nobody watches it.
+    /// The state of a dependency; `None` if it is not watched.
     #[must_use]
     pub fn state(&self, name: &str) -> Option<State> {
         self.0.borrow().get(name).map(|dependency| dependency.state)
     }
 
-    /// Tells whoever waits on it that a state has changed.
+    /// Returns a receiver that is notified when a state changes.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<BTreeMap<String, Dependency>> {
         self.0.subscribe()
@@ -193,12 +194,12 @@ pub fn router(readiness: Readiness) -> Router {
         .route("/readyz", get(move || std::future::ready(readyz(&readiness))))
 }
 
-/// 200 with the report, 503 when something required is down.
+/// Answers 200 with the report, or 503 when a required dependency is down.
 fn readyz(readiness: &Readiness) -> axum::response::Response {
     answer(readiness.report())
 }
 
-/// The same for a public port, without the text of errors: they may name hosts.
+/// As `/readyz`, for a public port: without the texts of errors, which may name hosts.
 #[must_use]
 pub fn public_readyz(readiness: &Readiness) -> axum::response::Response {
     let mut report = readiness.report();
@@ -222,7 +223,7 @@ fn serve_within(lifecycle: &Lifecycle, listener: TcpListener, readiness: Readine
     let handle = telemetry::metrics();
     let stopping = lifecycle.stopping().clone();
     lifecycle.spawn("metrics upkeep", async move {
-        // Histograms are drained by rendering; without a scraper they would grow. Often, since requests wait behind it.
+        // Rendering drains histograms; without a scraper they would grow. It runs often, because requests wait for it.
         while stopping.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
             handle.run_upkeep();
         }
@@ -246,7 +247,7 @@ mod tests {
     };
 
     #[test]
-    fn one_lost_probe_takes_nobody_out() {
+    fn dependency_is_down_only_after_two_failed_probes() {
         let mut dependency = Dependency { state: State::Starting, required: true, problem: None, streak: 0 };
         let mut states = Vec::new();
         for well in [true, false, true, false, false, true, true] {
@@ -274,7 +275,7 @@ mod tests {
         assert_eq!([None, None, silent, silent].map(&mut observe), [2, 0, 0, 1], "another outage");
     }
 
-    /// Everything that the server says until it closes the connection.
+    /// Reads everything that the server sends until it closes the connection.
     async fn hear(client: &mut TcpStream) -> String {
         let mut heard = String::new();
         let ended = tokio::time::timeout(Duration::from_secs(10), client.read_to_string(&mut heard)).await;
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_connects_and_says_nothing_is_put_out_and_others_are_answered() {
+    async fn silent_connection_is_closed_and_others_are_answered() {
         let lifecycle = Lifecycle::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Pages of lists: how long they are, and where one ended: a moment and an id, opaque to clients.
+//! Pages of lists: their length, and the cursor at which one ended: a time and an id, opaque to clients.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use time::OffsetDateTime;
@@ -16,7 +16,7 @@ pub struct Cursor {
 impl Cursor {
     /// None for the first page, also for an empty text.
     /// # Errors
-    /// `invalid_request` for anything that no page gave.
+    /// `invalid_request` for a text that is not a cursor.
     pub fn parse(text: Option<&str>) -> Result<Option<Self>, Refusal> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
         let wrong = || Refusal::invalid("cursor", "must be the cursor of a page of this list");
@@ -28,7 +28,7 @@ impl Cursor {
         let (micros, id) = bytes.split_first_chunk::<8>()?;
         let micros = i64::from_be_bytes(*micros);
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()?;
-        let at = (at.year() >= 0).then_some(at)?; // Postgres knows no years before -4712
+        let at = (at.year() >= 0).then_some(at)?; // Postgres has no years before -4712
         Some(Self { at, id: Uuid::from_slice(id).ok()? })
     }
 
@@ -41,10 +41,10 @@ impl Cursor {
     }
 }
 
-/// How many rows a page has: 20, if the request does not say.
+/// The number of rows of a page: 20 by default.
 ///
 /// # Errors
-/// `invalid_request` beyond 1 to 100.
+/// `invalid_request` outside 1 to 100.
 pub fn limit(value: Option<i32>) -> Result<usize, Refusal> {
     match usize::try_from(value.unwrap_or(20)) {
         Ok(limit @ 1..=100) => Ok(limit),
@@ -52,7 +52,7 @@ pub fn limit(value: Option<i32>) -> Result<usize, Refusal> {
     }
 }
 
-/// How many rows a page has, and the row that it follows.
+/// The number of rows of a page, and the row that it follows.
 ///
 /// # Errors
 /// `invalid_request` for all that is wrong with either.
@@ -62,13 +62,13 @@ pub fn asked(value: Option<i32>, cursor: Option<&str>) -> Result<(usize, Option<
     fields.finish().map(|()| page)
 }
 
-/// What to ask the database for, to know whether there is a next page.
+/// The number of rows to read: one more than the page has shows whether there is a next page.
 #[must_use]
 pub fn one_more(limit: usize) -> i64 {
     i64::try_from(limit + 1).unwrap_or(i64::MAX)
 }
 
-/// One page of rows that were read with one more than `limit`, and the cursor of the next page.
+/// Returns one page of rows, which were read with one more than `limit`, and the cursor of the next page.
 pub fn page<T>(mut rows: Vec<T>, limit: usize, end: impl Fn(&T) -> Cursor) -> (Vec<T>, Option<String>) {
     let more = rows.len() > limit;
     rows.truncate(limit);
@@ -84,14 +84,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_survives_the_wire(micros in 0..253_402_300_799_999_999_i64, id in any::<u128>()) {
+        fn cursor_survives_encoding(micros in 0..253_402_300_799_999_999_i64, id in any::<u128>()) {
             let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).unwrap();
             let cursor = Cursor { at, id: Uuid::from_u128(id) };
             prop_assert_eq!(Cursor::parse(Some(&cursor.encode())).unwrap(), Some(cursor));
         }
 
         #[test]
-        fn anything_else_is_refused_or_is_a_time_that_postgres_knows(text in "[A-Za-z0-9_-]{1,40}") {
+        fn other_text_is_refused_or_a_time_that_postgres_accepts(text in "[A-Za-z0-9_-]{1,40}") {
             if let Ok(Some(cursor)) = Cursor::parse(Some(&text)) {
                 prop_assert!((0..=9999).contains(&cursor.at.year()));
             }

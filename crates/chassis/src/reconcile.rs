@@ -1,7 +1,7 @@
-//! Background passes: a period and a nudge, and the nudge carries nothing.
+//! Background passes: each has a period and a nudge, and the nudge carries nothing.
 //!
-//! A pass takes no input and is never retried inside itself: the next pass is the retry. NOTIFY only makes the
-//! next pass come sooner; with every notification lost the period still finds the work.
+//! A pass takes no input and has no retries inside: the next pass is the retry. NOTIFY only makes the next pass start
+//! sooner. When every notification is lost, the period still finds the work.
 
 use std::{
     fmt::Display,
@@ -26,11 +26,11 @@ use crate::{
     telemetry,
 };
 
-/// A pass that takes longer is given up: what it waits for is gone. The next one finds what it left.
+/// A pass that takes longer is cancelled: what it waits for is gone. The next pass finds what it left.
 const LONGEST_PASS: Duration = Duration::from_mins(5);
 
-/// How often a connection that listens is asked what server it leads to, and how long it has to answer. A host
-/// that lost its power sends nothing, and neither does a server that gets no writes any more.
+/// How often a listening connection is asked which server it leads to, and how long it may take to answer. A host
+/// without power sends nothing, and neither does a server that gets no more writes.
 #[derive(Clone, Copy)]
 struct Check {
     every: Duration,
@@ -39,7 +39,7 @@ struct Check {
 
 const CHECK: Check = Check { every: Duration::from_secs(5), answer: Duration::from_secs(5) };
 
-/// Makes the next pass come at once. Many nudges before a pass are one.
+/// Makes the next pass start at once. Several nudges before a pass count as one.
 #[derive(Clone, Debug, Default)]
 pub struct Nudge(Arc<Notify>);
 
@@ -64,7 +64,7 @@ pub fn every<F, E>(
     telemetry::meters::begin_pass(name);
     let task = async move {
         while !stopping.is_cancelled() {
-            // Boxed: each layer around it would hold its size again, and passes are large.
+            // Boxed: otherwise each layer around it holds its size again, and passes are large.
             let bounded = timed(name, within(LONGEST_PASS, Box::pin(pass())));
             traced(&tasks, name, bounded).await;
             let pause = period.mul_f64(rand::random_range(0.9..1.1));
@@ -78,8 +78,7 @@ pub fn every<F, E>(
     lifecycle.spawn(name, task);
 }
 
-/// Runs one pass in a span and a task of its own: one that panics is counted and logged, and the next one comes all the
-/// same.
+/// Runs one pass in its own span and task. A panic is counted and logged, and the next pass still runs.
 async fn traced<T: Send + 'static>(
     tasks: &Lifecycle,
     name: &'static str,
@@ -126,7 +125,7 @@ pub async fn timed<T, E: Display>(
         }
         Err(error) => {
             fail(&Span::current(), "pass_failed");
-            tracing::warn!(%error, pass.name = name, "pass failed; the next one tries again");
+            tracing::warn!(%error, pass.name = name, "pass failed; the next one retries");
         }
     }
     outcome
@@ -137,15 +136,15 @@ fn fail(pass: &Span, why: &'static str) {
     pass.record("error.type", why);
 }
 
-/// Nudges on every NOTIFY of `channel`: one dedicated connection, subscribed before the first nudge, and a nudge
-/// after each reconnect, because notifications were lost meanwhile.
+/// Nudges on every NOTIFY of `channel`, through one dedicated connection. It subscribes before the first nudge, and nudges
+/// after each reconnect, because notifications were lost in between.
 pub fn listen(lifecycle: &Lifecycle, url: SecretString, channel: &'static str, nudge: Nudge) {
     let stopping = lifecycle.stopping().clone();
     let task = async move {
         while !stopping.is_cancelled() {
             let heard = stopping.run_until_cancelled(follow(&url, channel, &nudge, CHECK)).await;
             if let Some(Err(error)) = heard {
-                tracing::debug!(%error, channel, "listening failed; polling goes on");
+                tracing::debug!(%error, channel, "listening failed; polling continues");
             }
             let _ = stopping.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
         }
@@ -154,11 +153,11 @@ pub fn listen(lifecycle: &Lifecycle, url: SecretString, channel: &'static str, n
 }
 
 async fn follow(url: &SecretString, channel: &str, nudge: &Nudge, check: Check) -> Result<(), sqlx::Error> {
-    // As PgListener::connect makes it, with our options.
+    // As PgListener::connect creates it, with our options.
     let alone = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
     let pool = alone.connect_with(db::connect_options(url)?).await?;
     let mut listener = PgListener::connect_with(&pool).await?;
-    listener.eager_reconnect(false); // our caller does that
+    listener.eager_reconnect(false); // our caller reconnects
     listener.listen(channel).await?;
     ask(&mut listener, check).await?;
     nudge.now();
@@ -175,7 +174,7 @@ async fn follow(url: &SecretString, channel: &str, nudge: &Nudge, check: Check) 
     }
 }
 
-/// An error unless the listener is connected to the server that is written to.
+/// Fails unless the listener is connected to a server that takes writes.
 async fn ask(listener: &mut PgListener, check: Check) -> Result<(), sqlx::Error> {
     let server = timeout(check.answer, db::ask(listener)).await.map_err(io::Error::from)??;
     if server.suits(Needs::Writes) { Ok(()) } else { Err(io::Error::other(READ_ONLY).into()) }
@@ -192,7 +191,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_pass_that_waits_for_ever_is_given_up() {
+    async fn hanging_pass_times_out() {
         let waiting = std::future::pending::<Result<(), sqlx::Error>>();
         let given_up = within(Duration::from_millis(50), waiting).await.unwrap_err();
         assert!(given_up.contains("no end"), "{given_up}");
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[sqlx::test(migrations = false)]
-    async fn a_listener_whose_database_vanished_notices(_: PgPoolOptions, connect: PgConnectOptions) {
+    async fn listener_fails_when_its_database_vanished(_: PgPoolOptions, connect: PgConnectOptions) {
         let wire = Wire::to(format!("{}:{}", connect.get_host(), connect.get_port())).await;
         let through = connect.host("127.0.0.1").port(wire.address.port());
         let url = SecretString::from(through.to_url_lossy().to_string());
@@ -214,9 +213,9 @@ mod tests {
             () = nudge.0.notified() => {}
         }
         let quiet = timeout(check.every * 10, &mut following).await;
-        assert!(quiet.is_err(), "it listens on while the database answers");
+        assert!(quiet.is_err(), "it listens while the database answers");
         wire.forget();
-        let lost = timeout(Duration::from_secs(10), following).await.expect("it does not wait for ever");
+        let lost = timeout(Duration::from_secs(10), following).await.expect("it does not wait forever");
         assert!(lost.is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! How a service comes up: what it shares with its process, and a database it may trust before it serves.
+//! How a service starts: what it shares with its process, and the check of its database before it serves.
 
 #[cfg(feature = "database")]
 mod database;
@@ -13,7 +13,7 @@ use crate::{db::Expiry, lifecycle::Lifecycle, ops::Readiness};
 #[cfg(feature = "database")]
 pub use database::{database, database_for, once_it_answers};
 
-/// What a service gets from the process that it runs in.
+/// What a process gives to each of its services.
 #[derive(Clone, Debug, Default)]
 pub struct Runtime {
     pub lifecycle: Lifecycle,
@@ -22,14 +22,14 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// What is noted of a service's database, by the name that readiness gives it.
+    /// The expiry of a service's database, by its name in readiness.
     #[must_use]
     pub fn expiry(&self, dependency: &str) -> Expiry {
         self.databases.locked().get(dependency).cloned().unwrap_or_default()
     }
 }
 
-/// The databases of the services of a process.
+/// The expiries of the databases of a process's services.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(
     not(feature = "database"),

@@ -1,7 +1,7 @@
-//! Short texts signed with `LINK_SECRET`: tickets, links in mails.
+//! Short texts signed with `LINK_SECRET`: tickets, links in e-mails.
 //!
-//! Each purpose has a key of its own, derived from the secret, so that nothing that is signed for one is ever taken
-//! for another. The first secret signs, all are believed: a secret can be replaced while processes run.
+//! Each purpose has its own key, derived from the secret, so that a signature for one purpose is never valid for another.
+//! The first secret signs and all secrets verify, so a secret can be replaced while processes run.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -22,14 +22,14 @@ impl Keys {
         Self(secrets.iter().filter_map(|secret| derive(secret.expose_secret(), purpose)).collect())
     }
 
-    /// None only without a secret, which the settings do not let pass.
+    /// Signs the text. None only without a secret, which the settings refuse.
     #[must_use]
     pub fn sign(&self, text: &str) -> Option<String> {
         let mac = self.0.first()?.clone().chain_update(text);
         Some(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
     }
 
-    /// Whether one of the secrets signed exactly this; each comparison takes the same time.
+    /// Whether one of the secrets signed exactly this text. Comparisons take constant time.
     #[must_use]
     pub fn verify(&self, text: &str, signature: &str) -> bool {
         let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };
@@ -42,8 +42,8 @@ fn derive(secret: &str, purpose: &str) -> Option<HmacSha256> {
     HmacSha256::new_from_slice(&derived.finalize().into_bytes()).ok() // HMAC takes keys of any length
 }
 
-/// The link that opens a booking's calendar file for one person without a token, until the booking's `link_version`
-/// is raised. Signed by whoever shows it, verified by the gateway.
+/// The link that opens a booking's calendar file for one user without a token, until the booking's `link_version` is
+/// raised. The service that shows it signs it; the gateway verifies it.
 #[derive(Clone)]
 pub struct CalendarLinks(Keys);
 
@@ -69,7 +69,7 @@ impl CalendarLinks {
     }
 }
 
-/// The only part of any length is the last one: no two claims read the same.
+/// Only the last part has a variable length, so two claims never have the same text.
 fn claim(booking: &str, user: &str, version: i32) -> String {
     format!("{booking} {version} {user}")
 }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_calendar_link_is_for_one_person_booking_and_version() {
+    fn calendar_link_is_for_one_user_booking_and_version() {
         let links = CalendarLinks::signed_with(&secrets(&["old"]));
         let path = links.path("b1", "ana & co", 3).unwrap();
         assert!(

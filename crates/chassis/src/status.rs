@@ -1,8 +1,8 @@
-//! Why not: the closed set of reasons that Greenroom refuses with, over gRPC and over HTTP.
+//! The closed set of reasons with which Greenroom refuses requests, over gRPC and over HTTP.
 //!
-//! A service turns its error enum into a [`Refusal`] and the refusal into a `tonic::Status` whose
-//! `google.rpc.ErrorInfo` carries the code and the facts; the gateway turns it back and writes the body.
-//! Internal detail (SQL, hosts, keys) never becomes part of a refusal.
+//! A service converts its error enum into a [`Refusal`], and the refusal into a `tonic::Status` whose
+//! `google.rpc.ErrorInfo` carries the code and the facts. The gateway converts it back and writes the body.
+//! Internal details (SQL, hosts, keys) never become part of a refusal.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -109,7 +109,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A field that is wrong, by the name under which clients send it, and what it must be.
+/// A wrong field, by the name that clients send, and what it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
     pub field: String,
@@ -123,7 +123,7 @@ pub struct Refusal {
     pub reason: Reason,
     pub message: String,
     pub facts: BTreeMap<String, String>,
-    /// All fields that are wrong. The first one's name and message are the fact `field` and the refusal's message.
+    /// All wrong fields. The first one's name and message are the fact `field` and the refusal's message.
     pub errors: Vec<FieldError>,
 }
 
@@ -154,14 +154,14 @@ impl Refusal {
         Some(Self { errors, ..Self::invalid(&field, message) })
     }
 
-    /// The same refusal, with the other one's wrong fields behind its own.
+    /// Appends the other refusal's wrong fields to this one.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.errors.extend(other.errors);
         self
     }
 
-    /// Try again later; `seconds` becomes `retry_after`.
+    /// A refusal that asks to retry later; `seconds` becomes `retry_after`.
     #[must_use]
     pub fn unavailable(reason: Reason, seconds: u64) -> Self {
         let message = match reason {
@@ -174,7 +174,7 @@ impl Refusal {
         Self::new(reason, message).with("retry_after", seconds.to_string())
     }
 
-    /// A failure of ours; what it was stands in the log, beside the request id.
+    /// A failure of ours. Its cause is in the log, with the request id.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(Reason::Internal, "Something went wrong on our side; the request id finds it in our logs.")
@@ -186,7 +186,7 @@ impl Refusal {
         self
     }
 
-    /// Logs that somebody was not let in, once, where it was decided: the id that he is told finds this line.
+    /// Logs that a user was refused, once, where it was decided. The request id in the answer finds this line.
     #[must_use]
     pub fn logged(self, owner_kind: OwnerKind, owner_id: &str, user_id: &str) -> Self {
         tracing::info!(
@@ -199,7 +199,7 @@ impl Refusal {
         self
     }
 
-    /// What a status of another service says; one without our reason is that service's failure.
+    /// Reads another service's status. A status without our reason is a failure of that service.
     #[must_use]
     pub fn from_status(status: &Status) -> Self {
         let ours = status.get_details_error_info().filter(|info| info.domain == DOMAIN);
@@ -217,7 +217,7 @@ impl Refusal {
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted => {
                 Self::unavailable(Reason::ServiceUnavailable, 1)
             }
-            // OUT_OF_RANGE among them: the answer is too large for us, which its caller cannot help.
+            // Includes OUT_OF_RANGE: the answer is too large for us, which is not the caller's fault.
             _ => Self::internal(),
         }
     }
@@ -260,26 +260,26 @@ mod tests {
             Refusal::invalid("title", "is too long").and(Refusal::invalid("guest.name", "is empty"));
         let status = Status::from(refusal.clone());
         let violations = status.get_details_bad_request().unwrap().field_violations;
-        let told: Vec<_> =
+        let written: Vec<_> =
             violations.iter().map(|one| (one.field.as_str(), one.description.as_str())).collect();
-        assert_eq!(told, [("title", "is too long"), ("guest.name", "is empty")]);
+        assert_eq!(written, [("title", "is too long"), ("guest.name", "is empty")]);
         let read = Refusal::from_status(&status);
         assert_eq!((read.facts["field"].as_str(), read.message.as_str()), ("title", "is too long"));
         assert_eq!(read, refusal);
     }
 
     #[test]
-    fn a_status_without_our_reason_tells_nothing_of_its_text() {
+    fn status_without_our_reason_hides_its_text() {
         let refusal = Refusal::from_status(&Status::unknown("select * from secrets"));
         assert_eq!(refusal.reason, Reason::Internal);
         assert!(!refusal.message.contains("secrets"));
     }
 
     #[test]
-    fn only_who_refused_a_request_can_say_that_it_is_too_large() {
-        let told = |status: Status| Refusal::from_status(&status).reason;
-        assert_eq!(told(Refusal::new(Reason::TooLarge, "Too large.").into()), Reason::TooLarge);
-        assert_eq!(told(Status::out_of_range("decoded message length too large")), Reason::Internal);
-        assert_eq!(told(Status::resource_exhausted("ENHANCE_YOUR_CALM")), Reason::ServiceUnavailable);
+    fn out_of_range_is_too_large_only_with_our_reason() {
+        let reason_of = |status: Status| Refusal::from_status(&status).reason;
+        assert_eq!(reason_of(Refusal::new(Reason::TooLarge, "Too large.").into()), Reason::TooLarge);
+        assert_eq!(reason_of(Status::out_of_range("decoded message length too large")), Reason::Internal);
+        assert_eq!(reason_of(Status::resource_exhausted("ENHANCE_YOUR_CALM")), Reason::ServiceUnavailable);
     }
 }

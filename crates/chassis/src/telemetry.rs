@@ -60,7 +60,7 @@ impl Telemetry {
         Ok(Self(provider))
     }
 
-    /// Sends what is left; on error paths too.
+    /// Sends the remaining traces. Also called on error paths.
     pub fn flush(self) {
         if let Some(provider) = self.0
             && let Err(error) = provider.shutdown()

@@ -1,7 +1,7 @@
 //! How a generated gRPC client reaches a service: over a channel, or by calling the routes in this process.
 //!
-//! Both ways go through the same guard ([`crate::grpc`]) and carry the same headers: the internal token, what is
-//! left of the budget (`grpc-timeout`), the request id and the trace. Only HTTP/2 and the socket differ.
+//! Both pass the same guard ([`crate::grpc`]) and send the same headers: the internal token, the rest of the budget
+//! (`grpc-timeout`), the request id and the trace. Only HTTP/2 and the socket differ.
 
 use std::{
     future::Future,
@@ -27,7 +27,7 @@ use crate::{
     telemetry,
 };
 
-/// No call may take longer, whatever the caller's budget.
+/// The longest time of a call, whatever the caller's budget.
 const LONGEST: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
@@ -43,7 +43,7 @@ enum Connection {
 }
 
 impl Transport {
-    /// A channel that connects when it is used and again when it was lost.
+    /// A channel that connects when it is used, and reconnects after a loss.
     pub fn to(endpoint: Endpoint, tokens: &InternalTokens) -> Self {
         let endpoint = endpoint
             .connect_timeout(Duration::from_secs(1))
@@ -74,7 +74,7 @@ impl Transport {
             headers.insert(REQUEST_ID, id);
         }
         let span = span(request.uri().path());
-        telemetry::changed(); // the other side's spans belong to the pass that asks
+        telemetry::changed(); // the server's spans belong to the pass that calls
         telemetry::carry_trace(&span, request.headers_mut());
         span
     }
@@ -125,7 +125,7 @@ fn span(path: &str) -> Span {
     })
 }
 
-/// Runs a call in its span and says there how it ended.
+/// Runs a call in its span and records its outcome there.
 async fn observed<E>(
     span: Span,
     call: impl Future<Output = Result<Response<Body>, E>>,

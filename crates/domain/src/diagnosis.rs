@@ -1,9 +1,9 @@
-//! What a diagnosis comes to.
+//! The kinds of results of a diagnosis.
 
 use crate::text_enum::text_enum;
 
 text_enum! {
-    /// What kind of answer it is, for people who sort reports (docs/diagnosis.md).
+    /// The kind of a result, for people who sort reports (docs/diagnosis.md).
     pub enum Scenario as proto::types::v1::Scenario {
         Ok = "ok",
         /// The room is known, but tokens fail or LiveKit refuses.
@@ -12,7 +12,7 @@ text_enum! {
         B = "B",
         /// A service of ours or the database fails.
         C = "C",
-        /// All is well but for this caller, or at this time.
+        /// Nothing fails, but this caller may not join, or not at this time.
         Refused = "refused",
     }
 }

@@ -1,8 +1,8 @@
 //! E-mail addresses. One parser decides what counts as an address: for bookings, for tokens, and for sending.
 //!
-//! The syntax is that of lettre's `Address`; beyond it, the lengths and labels of RFC 5321. Refused are also an address
-//! literal (`ada@[192.0.2.1]`) and a domain of one label (`ada@localhost`): they name a machine, and mail that leaves
-//! this one does not reach it.
+//! The syntax is that of lettre's `Address`, with the lengths and labels of RFC 5321. Also refused are an address literal
+//! (`ada@[192.0.2.1]`) and a domain of one label (`ada@localhost`): they name one machine, and e-mails from other
+//! machines do not reach it.
 
 use std::{fmt, str::FromStr};
 
@@ -17,12 +17,12 @@ const LONGEST_ADDRESS: usize = 254;
 /// RFC 1035 §2.3.4.
 const LONGEST_LABEL: usize = 63;
 
-/// An address as it goes to a mail server: without surrounding blanks, its domain in lower case and, if it is not
-/// ASCII, in punycode. The part before the `@` is as it was written.
+/// An address as it is sent to a mail server: without surrounding blanks, its domain in lower case and, if it is not
+/// ASCII, in punycode. The part before the `@` is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EmailAddress(Address);
 
-/// No mail can reach it.
+/// The text is not an address that e-mails can reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not a valid e-mail address; give one address such as ada@example.org")]
 pub struct InvalidEmail;
@@ -33,7 +33,7 @@ impl EmailAddress {
         self.0.as_ref()
     }
 
-    /// Whether only a server with the extension SMTPUTF8 (RFC 6531) takes it: the domain is ASCII, the rest is not.
+    /// Whether the address needs a server with the extension SMTPUTF8 (RFC 6531): the part before the `@` is not ASCII.
     #[must_use]
     pub fn needs_smtputf8(&self) -> bool {
         !self.as_str().is_ascii()
@@ -72,8 +72,8 @@ impl From<EmailAddress> for Address {
     }
 }
 
-/// RFC 5321 §2.3.5: a domain of two labels or more. The last label of an IP address is a number, that of a domain is
-/// not.
+/// RFC 5321 §2.3.5: a domain of two or more labels. The last label of an IP address is a number; the last label of a
+/// domain is not.
 fn is_host_name(domain: &str) -> bool {
     let is_label = |label: &str| {
         (1..=LONGEST_LABEL).contains(&label.len())
@@ -87,8 +87,8 @@ fn is_host_name(domain: &str) -> bool {
         && last.is_some_and(|last| !last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Characters that RFC 6531 would allow and that have no place in an address: blanks other than the one of ASCII (which
-/// may stand in quotes), control characters, and what is invisible or changes the direction of writing.
+/// Characters that RFC 6531 allows but that must not be in an address: blanks other than the ASCII blank (which is allowed
+/// in quotes), control characters, and characters that are invisible or change the direction of writing.
 fn is_hidden(character: char) -> bool {
     character.is_control()
         || (character.is_whitespace() && character != ' ')
@@ -99,7 +99,7 @@ fn is_hidden(character: char) -> bool {
             | '\u{fff0}'..='\u{fffd}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Joiners belong to the spelling of some languages; IDNA decides where they may stand in a domain.
+/// Joiners belong to the spelling of some languages; IDNA decides where they are allowed in a domain.
 fn is_joiner(character: char) -> bool {
     matches!(character, '\u{200c}' | '\u{200d}')
 }

@@ -1,4 +1,4 @@
-//! Ids, one type for each kind of thing, so that the id of one is never taken for that of another.
+//! Ids, one type for each kind of object, so that they cannot be confused.
 
 use std::{fmt, str::FromStr};
 

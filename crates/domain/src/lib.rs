@@ -1,5 +1,5 @@
-//! The words that two or more services use, and nothing that does anything: states, roles and what they may do,
-//! names of rooms, when a record is fresh. Pure: no clock, no database, no network.
+//! Types that two or more services share: ids, states, roles and their grants, names of rooms, and the freshness of a
+//! record. Pure: no clock, no database, no network.
 
 mod diagnosis;
 mod email;

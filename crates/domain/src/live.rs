@@ -1,9 +1,9 @@
-//! The states of live rooms, their sessions, and the people in them.
+//! The states of live rooms, of their sessions, and of the seats in them.
 
 use crate::text_enum::text_enum;
 
 text_enum! {
-    /// The status of a live room, which is that of its open session.
+    /// The status of a live room, which is the status of its open session.
     pub enum LiveRoomStatus as proto::types::v1::LiveRoomStatus {
         /// No session is open.
         Idle = "idle",
@@ -30,7 +30,7 @@ impl LiveStatus {
         matches!(self, Self::Scheduled | Self::Lobby | Self::Live)
     }
 
-    /// Whether people may come: the session has a room on LiveKit.
+    /// Whether users can join: the session has a room on LiveKit.
     #[must_use]
     pub const fn has_room(self) -> bool {
         matches!(self, Self::Lobby | Self::Live)
@@ -75,7 +75,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// Whether a person is let in to a live session.
+    /// Whether a user is admitted to a live session.
     pub enum LobbyStatus as proto::types::v1::LobbyStatus {
         Waiting = "waiting",
         Admitted = "admitted",

@@ -1,15 +1,15 @@
-//! Notifications: what people are notified of, and how far each is on its way.
+//! Notifications: their kinds, and the states of their deliveries.
 
 use crate::text_enum::text_enum;
 
 text_enum! {
-    /// What a notification is about. New kinds may come with any release: clients ignore unknown ones.
+    /// What a notification is about. Any release may add kinds: clients ignore unknown ones.
     pub enum NotificationKind as proto::types::v1::NotificationKind {
         BookingCreated = "booking_created",
         BookingRescheduled = "booking_rescheduled",
         BookingCancelled = "booking_cancelled",
         Reminder = "reminder",
-        /// For admins: the room of a booking could not be made at once.
+        /// For admins: the room of a booking could not be created at once.
         RoomFailed = "room_failed",
         RecordingReady = "recording_ready",
         RecordingFailed = "recording_failed",
@@ -27,7 +27,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// Which deliveries admins list.
+    /// The state of the deliveries that an admin lists.
     #[derive(Default)]
     pub enum DeliveryState as proto::types::v1::DeliveryState {
         /// Given up.
@@ -35,7 +35,7 @@ text_enum! {
         Dead = "dead",
         /// To be sent.
         Pending = "pending",
-        /// The address of the person is not known.
+        /// The user's address is not known.
         Waiting = "waiting",
     }
 }

@@ -1,9 +1,10 @@
-//! Recordings: what they are of, and how they stand.
+//! Recordings: their kinds and their states.
 
 use crate::text_enum::text_enum;
 
 text_enum! {
-    /// The status of a recording: `starting` → `active` → `ending` → one of the other three, and to those from anywhere.
+    /// The status of a recording: `starting` → `active` → `ending` → one of the other three. Each status may also change to
+    /// one of these three directly.
     pub enum RecordingStatus as proto::types::v1::RecordingStatus {
         Starting = "starting",
         Active = "active",
@@ -16,7 +17,7 @@ text_enum! {
 }
 
 impl RecordingStatus {
-    /// Something can still come of it, and the room has no other.
+    /// Whether the recording is not finished. A room has at most one such recording.
     #[must_use]
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Starting | Self::Active | Self::Ending)
@@ -24,11 +25,11 @@ impl RecordingStatus {
 }
 
 text_enum! {
-    /// What a recording is written as.
+    /// The format of a recording.
     pub enum RecordingKind {
         /// One MP4 file.
         File = "file",
-        /// A playlist and segments that can be played while they are made.
+        /// A playlist and segments that can be played while they are recorded.
         Hls = "hls",
     }
 }

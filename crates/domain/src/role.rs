@@ -1,9 +1,9 @@
-//! What each role may do in a LiveKit room: the one table, for tokens and for live changes alike.
+//! What each role may do in a LiveKit room: one table for tokens and for changes during a session.
 
 use crate::text_enum::text_enum;
 
 text_enum! {
-    /// A person's part in a meeting.
+    /// A user's role in a meeting.
     pub enum Role as proto::types::v1::Role {
         Host = "host",
         Guest = "guest",
@@ -11,7 +11,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// A person's part in a live session: the role of their seat.
+    /// A user's role in a live session: the role of their seat.
     pub enum SeatRole as proto::types::v1::SeatRole {
         Host = "host",
         Speaker = "speaker",
@@ -19,10 +19,10 @@ text_enum! {
     }
 }
 
-/// A person's part in a nest.
+/// A participant's role in a nest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NestRole {
-    /// Decides who speaks; does not have to speak himself.
+    /// Decides who speaks; may be a speaker too.
     Admin {
         speaks: bool,
     },
@@ -42,8 +42,8 @@ text_enum! {
     }
 }
 
-/// The LiveKit grants of a role. `roomCreate`, `roomList`, `roomAdmin` and `roomRecord` are not among them:
-/// no browser ever gets those.
+/// The LiveKit grants of a role. `roomCreate`, `roomList`, `roomAdmin` and `roomRecord` are not included: browsers never
+/// get them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grants {
     /// Empty: publishes nothing.
@@ -53,7 +53,7 @@ pub struct Grants {
     pub own_metadata: bool,
 }
 
-/// Camera, microphone, screen.
+/// Publishes camera, microphone and screen.
 const ON_STAGE: Grants = Grants {
     publish: &[Source::Camera, Source::Microphone, Source::ScreenShare, Source::ScreenShareAudio],
     subscribe: true,
@@ -61,17 +61,17 @@ const ON_STAGE: Grants = Grants {
     own_metadata: true,
 };
 
-/// Sees, hears, chats and raises a hand.
+/// Subscribes, chats and raises a hand.
 const VIEWER: Grants = Grants { publish: &[], ..ON_STAGE };
 
-/// Speaks and takes part.
+/// Publishes the microphone, subscribes and sends data.
 const AUDIO: Grants =
     Grants { publish: &[Source::Microphone], subscribe: true, data: true, own_metadata: false };
 
-/// Takes part without speaking.
+/// Subscribes and sends data.
 const SILENT: Grants = Grants { publish: &[], ..AUDIO };
 
-/// Hears, and nothing else.
+/// Only subscribes.
 const AUDIENCE: Grants = Grants { data: false, ..SILENT };
 
 impl NestRole {

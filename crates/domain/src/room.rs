@@ -18,7 +18,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// Why a room ended. After `window` it may open again, in its next generation, when its owner is moved.
+    /// Why a room ended. After `window` it may open again, in its next generation, when its owner is rescheduled.
     pub enum EndedReason {
         Host = "host",
         Cancelled = "cancelled",
@@ -36,11 +36,11 @@ text_enum! {
     }
 }
 
-/// `ROOM_CREATION`: when a booking's room is made. Booking and room-lifecycle must agree on it.
+/// `ROOM_CREATION`: when a booking's room is created. Booking and room-lifecycle must use the same value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoomCreation {
     AtBooking,
-    /// The passes of room-lifecycle make the room when the meeting opens.
+    /// The passes of room-lifecycle create the room when the meeting opens.
     AtOpening,
 }
 
@@ -68,7 +68,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// What a reference names: the things that have rooms, as people know them.
+    /// The kind of an object that has rooms and that users refer to.
     pub enum TargetKind as proto::types::v1::TargetKind {
         Session = "session",
         LiveRoom = "live_room",
@@ -114,7 +114,7 @@ impl Owner {
         (self.kind() == kind).then(|| self.id())
     }
 
-    /// As the view `room_owners` and the metadata on LiveKit name it.
+    /// The owner's kind as the view `room_owners` and the metadata on LiveKit name it.
     #[must_use]
     pub const fn kind(self) -> OwnerKind {
         match self {
@@ -124,7 +124,7 @@ impl Owner {
         }
     }
 
-    /// The LiveKit name of the room in its `generation`: a name that was retired is never used again.
+    /// The LiveKit name of the room in its `generation`: a retired name is never used again.
     #[must_use]
     pub fn room_name(self, generation: i32) -> String {
         let base = match self {
@@ -135,7 +135,7 @@ impl Owner {
         if generation > 1 { format!("{base}-g{generation}") } else { base }
     }
 
-    /// The owner and the generation that a LiveKit room is named after.
+    /// Parses the owner and the generation from the name of a LiveKit room.
     #[must_use]
     pub fn from_room_name(name: &str) -> Option<(Self, i32)> {
         let (kind, rest) = name.split_once('-')?;
@@ -152,13 +152,13 @@ impl Owner {
     }
 }
 
-/// How long after it was seen on LiveKit a room may be given out without another look (I1).
+/// How long after its last observation on LiveKit a room may be used without another check (I1).
 pub const FRESH: Duration = Duration::seconds(5);
 
-/// A fresh record that is older than this is looked at again before anybody has to wait for it.
+/// A fresh record that is older than this is refreshed in the background, before a request has to wait for a check.
 pub const REFRESH_AFTER: Duration = Duration::milliseconds(2_500);
 
-/// Whether a room confirmed at `confirmed_at` may be given out; a time in the future is not trusted.
+/// Whether a room confirmed at `confirmed_at` may be used without another check. A time in the future is not trusted.
 #[must_use]
 pub fn is_fresh(confirmed_at: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
     confirmed_at.is_some_and(|at| at <= now && now - at <= FRESH)
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmation_is_fresh_for_five_seconds_and_never_from_the_future() {
+    fn confirmation_is_fresh_for_5_s_and_never_from_the_future() {
         let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
         assert!(is_fresh(Some(now), now) && is_fresh(Some(now - FRESH), now));
         assert!(!is_fresh(Some(now - FRESH - Duration::nanoseconds(1)), now));

@@ -1,5 +1,5 @@
-//! Streams: their states in the listing, and the files of one, by the names that players ask for: a playlist, and segments
-//! beside it.
+//! Streams: their states in the listing, and the names of their files, as players request them: a playlist, and segments
+//! next to it.
 
 use crate::text_enum::text_enum;
 
@@ -12,7 +12,7 @@ text_enum! {
     }
 }
 
-/// What a file of a stream is. None: that is no name of one, and nothing is looked for under it.
+/// The content type of a stream's file, by its name. None for any other name; no file is searched under it.
 #[must_use]
 pub fn stream_file(name: &str) -> Option<&'static str> {
     let (stem, extension) = name.split_once('.')?;

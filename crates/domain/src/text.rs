@@ -1,44 +1,44 @@
-//! Texts for people, cleaned in one place, and ids, which are never cleaned.
+//! Cleans texts for people, and checks ids, which are never cleaned.
 //!
-//! Characters that are invisible, or that change the direction of what follows them, make two texts look the same or
-//! one text look like another. They are removed from texts for people. Ids are compared byte by byte, so an id that has
-//! such a character is refused instead.
+//! Characters that are invisible or change the direction of writing can make two texts look equal, or one text look like
+//! another. They are removed from texts for people. Ids are compared byte by byte, so an id with such a character is
+//! refused.
 
 use std::borrow::Cow;
 
 use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
 
-/// Bytes of a person's id: `sub` of the identity provider.
+/// The longest user id (`sub` of the identity provider), in bytes.
 pub const LONGEST_ID: usize = 200;
 
 const PARAGRAPH_SEPARATOR: char = '\u{2029}';
 
-/// A text of one line, cleaned: without line breaks, and without white space at its ends.
+/// Cleans a text of one line: removes line breaks, and white space at its ends.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     clean(text, is_removed_from_lines, str::trim)
 }
 
-/// A text that may have several lines, cleaned.
+/// Cleans a text that may have several lines.
 #[must_use]
 pub fn prose(text: &str) -> Cow<'_, str> {
     clean(text, |character| !matches!(character, '\n' | '\r') && is_removed(character), |text| text)
 }
 
-/// Whether a reader sees anything of a text.
+/// Whether a text has a visible character.
 #[must_use]
 pub fn is_visible(text: &str) -> bool {
     text.chars().any(|character| !character.is_whitespace() && !is_invisible(character))
 }
 
-/// Whether a text can be the id of a person: 1 to 200 bytes, no white space at its ends, no line break, and no control
+/// Whether a text can be the id of a user: 1 to 200 bytes, no white space at its ends, no line break, and no control
 /// or invisible character.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     (1..=LONGEST_ID).contains(&text.len()) && is_plain(text)
 }
 
-/// The same for ids that are not a person's, of any length; an empty text is plain too.
+/// As [`is_id`], for ids that are not a user's, of any length; an empty text is accepted too.
 #[must_use]
 pub fn is_plain(text: &str) -> bool {
     text.trim().len() == text.len()
@@ -86,7 +86,7 @@ fn is_isolate(character: char) -> bool {
     matches!(character, '\u{2066}'..='\u{2069}')
 }
 
-/// For each character, whether it is half of a pair of isolates: an initiator and its U+2069 within one paragraph
+/// For each character: whether it belongs to a pair of isolates, an initiator and its U+2069 within one paragraph
 /// (Unicode Standard Annex 9, BD9).
 fn balanced(text: &[char]) -> Vec<bool> {
     let mut balanced = vec![false; text.len()];
@@ -107,8 +107,8 @@ fn balanced(text: &[char]) -> Vec<bool> {
     balanced
 }
 
-/// Invisible, and not white space: Unicode's `Default_Ignorable_Code_Point`, control characters, and four that
-/// Unicode counts among the visible ones although they are empty.
+/// Whether a character is invisible and not white space: Unicode's `Default_Ignorable_Code_Point`, control characters, and
+/// five that Unicode counts as visible although they are empty.
 fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2800}' | '\u{fff9}'..='\u{fffb}' | '\u{1d159}')
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// The list of what is removed, as the API promises it.
+    /// The characters that the API promises to remove.
     const REMOVED: &[char] = &[
         '\u{ad}', '\u{115f}', '\u{1160}', '\u{180e}', '\u{200b}', '\u{202a}', '\u{202b}', '\u{202c}',
         '\u{202d}', '\u{202e}', '\u{2060}', '\u{2061}', '\u{2062}', '\u{2063}', '\u{2064}', '\u{3164}',
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn text_without_ink_is_not_visible() {
+    fn text_of_invisible_characters_is_not_visible() {
         for text in [
             "",
             " ",
@@ -253,7 +253,7 @@ mod tests {
         }
 
         #[test]
-        fn cleaned_text_has_nothing_of_the_list(text in texts()) {
+        fn cleaned_text_has_no_removed_character(text in texts()) {
             let (line, prose) = (line(&text), prose(&text));
             prop_assert!(!line.chars().any(|character| character.is_control() || REMOVED.contains(&character)));
             prop_assert!(!prose.chars().any(|character| REMOVED.contains(&character)));
@@ -263,7 +263,7 @@ mod tests {
         }
 
         #[test]
-        fn cleaning_keeps_the_order_of_what_stays(text in texts()) {
+        fn cleaning_keeps_the_order_of_characters(text in texts()) {
             let cleaned = prose(&text);
             let mut rest = text.chars();
             prop_assert!(cleaned.chars().all(|kept| rest.any(|character| character == kept)));

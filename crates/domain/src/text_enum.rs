@@ -1,8 +1,8 @@
 //! The macro that writes the name of each state once.
 
-// `$text` is a `tt`: utoipa does not see a literal that a macro passes on as `literal`.
-/// An enum whose values are texts in columns, JSON, logs and metrics. With `as <proto enum>` it is converted to and from
-/// the enum of the interface that has the same variants; the compiler finds a variant that only one of them has.
+// `$text` is a `tt`: utoipa does not recognize a literal that a macro passes on as `literal`.
+/// Defines an enum whose values are texts in columns, JSON, logs and metrics. With `as <proto enum>` it converts to and
+/// from the gRPC enum with the same variants; a variant that only one of them has does not compile.
 macro_rules! text_enum {
     ($(#[$meta:meta])* pub enum $name:ident as $wire:ty {
         $($(#[$doc:meta])* $variant:ident = $text:tt),+ $(,)?
@@ -97,17 +97,17 @@ macro_rules! text_enum {
 }
 pub(crate) use text_enum;
 
-/// A type with few values, each with its text.
+/// A type with a closed set of values, each with its text.
 pub trait ClosedSet {
     const TEXTS: &'static [&'static str];
 }
 
-/// A text that none of an enum's values has.
+/// The text is not the text of any value of the enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the value is not known")]
 pub struct UnknownText;
 
-/// A value of an interface's enum that this program does not know: its sender is newer, or did not set it.
+/// A value of a gRPC enum that this program does not know: the sender is newer, or did not set it.
 #[cfg(feature = "proto")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} has no value {value}")]
@@ -128,7 +128,7 @@ mod tests {
     use crate::{LiveStatus, SessionStatus};
 
     #[test]
-    fn texts_are_written_once_for_all_uses() {
+    fn text_is_the_same_in_json_and_when_parsed() {
         for status in SessionStatus::ALL {
             assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
             assert_eq!(status.as_str().parse(), Ok(status));

@@ -1,12 +1,12 @@
-//! Addresses that other people's programs load: pictures of people and covers of rooms. And which IP addresses are of
-//! the public internet, for these and for webhooks alike.
+//! URLs that other users' browsers load: pictures of users and covers of rooms. And which IP addresses belong to the
+//! public internet, for these URLs and for webhooks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
-/// Bytes of a URL that is stored.
+/// The longest URL that is stored, in bytes.
 pub const LONGEST_URL: usize = 2_048;
 
 /// Networks that are not the public internet: the IANA registries of special-purpose addresses, and multicast.
@@ -29,8 +29,8 @@ const V4: [Ipv4Net; 16] = [
     Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// What is global in IPv6 is `2000::/3`; of that, these are not: IETF protocols (Teredo, ORCHID, benchmarks),
-/// documentation, 6to4 (it carries IPv4 addresses), the second documentation network.
+/// Networks within the global unicast range `2000::/3` that are not the public internet: IETF protocols (Teredo, ORCHID,
+/// benchmarks), documentation, 6to4 (it carries IPv4 addresses), the second documentation network.
 const V6: [Ipv6Net; 4] = [
     Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
@@ -38,25 +38,25 @@ const V6: [Ipv6Net; 4] = [
     Ipv6Net::new_assert(Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
-/// What is global unicast.
+/// The global unicast range.
 const GLOBAL_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// Whether an address is one of the public internet.
+/// Whether an address belongs to the public internet.
 #[must_use]
 pub fn is_global(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !V4.iter().any(|network| network.contains(&address)),
-        // Mapped IPv4, NAT64, unique local, link-local, multicast and the rest lie outside of 2000::/3.
+        // Mapped IPv4, NAT64, unique local, link-local, multicast and the others are outside of 2000::/3.
         IpAddr::V6(address) => {
             GLOBAL_V6.contains(&address) && !V6.iter().any(|network| network.contains(&address))
         }
     }
 }
 
-/// A URL that pages may load for other people, in its normal form: https, no user info, a host that is neither this
-/// machine nor a private network as far as its text says, at most 2,048 bytes. None for every other text.
+/// Returns the normal form of a URL that pages may load for other users: https, no user info, at most 2,048 bytes, and a
+/// host whose text does not name this machine or a private network. None for every other text.
 ///
-/// The normal form is what is stored: a text that browsers read in another way than it was checked is never passed on.
+/// The normal form is stored: a text that browsers would read in another way than it was checked is never passed on.
 #[must_use]
 pub fn public_url(text: &str) -> Option<String> {
     let is_written_plainly = text.len() <= LONGEST_URL
@@ -79,7 +79,7 @@ pub fn public_url(text: &str) -> Option<String> {
     (is_public && url.len() <= LONGEST_URL).then_some(url)
 }
 
-/// The URL parser has lower-cased the name.
+/// The name is in lower case: the URL parser converted it.
 fn is_public_name(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     let top = name.rsplit('.').next().unwrap_or_default();

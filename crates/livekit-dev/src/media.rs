@@ -51,7 +51,7 @@ use crate::{
     faults::ClientFault,
     grants::Claims,
     signal::join::Join,
-    state::{notice::Notice, people::Session},
+    state::{notice::Notice, participants::Session},
 };
 
 pub(crate) use self::{

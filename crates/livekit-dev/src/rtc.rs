@@ -31,7 +31,7 @@ use crate::{
     },
     state::{
         CreateError, World,
-        people::{Admission, AdmitError},
+        participants::{Admission, AdmitError},
         room::RoomSpec,
     },
 };
@@ -184,7 +184,7 @@ async fn connected(connecting: Connecting, address: Address, upgrade: Upgrade, p
     let Ok(upgrade) = upgrade else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let Some(place) = server.places().take(address.0) else {
+    let Some(slot) = server.slots().take(address.0) else {
         return (StatusCode::TOO_MANY_REQUESTS, "too many connections").into_response();
     };
     let plan = server.plan(path.method());
@@ -192,19 +192,19 @@ async fn connected(connecting: Connecting, address: Address, upgrade: Upgrade, p
         return response;
     }
     if let Some(fault) = plan.after_upgrade() {
-        return signal::fault::upgrade(server, upgrade, place, fault);
+        return signal::fault::upgrade(server, upgrade, slot, fault);
     }
     let join = path.read(&query, Attributes::Optional);
     let (admission, join) = match check(&server, caller.0.as_ref(), join) {
         Ok(checked) => checked,
         Err(error) => {
             // Some refusals take their time, and a client that waits for one keeps no other client out.
-            drop(place);
+            drop(slot);
             return refuse(&server, error).await;
         }
     };
     let claims = caller.0.unwrap_or_default();
-    match signal::connect(server.clone(), Arrival { claims, admission, join, place }, upgrade) {
+    match signal::connect(server.clone(), Arrival { claims, admission, join, slot }, upgrade) {
         Ok(upgraded) => upgraded,
         Err(error) => refuse(&server, error).await,
     }

@@ -14,7 +14,7 @@ use crate::{
     egress,
     faults::{About, Faults, Plan},
     media::{Command, Media},
-    signal::places::Places,
+    signal::slots::Slots,
     state::{World, notice::Effect, room::Room},
     webhook::{Webhooks, delivery},
 };
@@ -37,7 +37,7 @@ struct Inner {
     faults: Faults,
     webhooks: Arc<Webhooks>,
     media: Media,
-    places: Places,
+    slots: Slots,
     /// The tasks of upgraded sockets, which outlive their requests.
     sockets: TaskTracker,
     /// Calls received, by method.
@@ -56,7 +56,7 @@ impl LiveKitDev {
             world: Mutex::default(),
             faults: Faults::default(),
             media: Media::default(),
-            places: Places::default(),
+            slots: Slots::default(),
             sockets: TaskTracker::new(),
             calls: watch::Sender::default(),
             stopping: Mutex::default(),
@@ -172,8 +172,8 @@ impl LiveKitDev {
         &self.0.media
     }
 
-    pub(crate) fn places(&self) -> &Places {
-        &self.0.places
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.0.slots
     }
 
     pub(crate) fn sockets(&self) -> &TaskTracker {

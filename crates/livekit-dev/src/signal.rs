@@ -7,20 +7,20 @@
 pub(crate) mod fault;
 pub(crate) mod join;
 pub(crate) mod message;
-pub(crate) mod places;
+pub(crate) mod slots;
 mod socket;
 pub(crate) mod token;
 
 use axum::{extract::ws::WebSocketUpgrade, response::Response};
 
-use self::{join::Join, places::Place, socket::Socket};
+use self::{join::Join, slots::Slot, socket::Socket};
 use crate::{
     JoinError, LiveKitDev,
     clock::Hand,
     grants::Claims,
     media::{self, Command, Entry, Incoming, Outgoing, Resume},
     rtc,
-    state::people::{Admission, Session},
+    state::participants::{Admission, Session},
 };
 
 /// The largest message of a client, in bytes.
@@ -31,7 +31,7 @@ pub(crate) struct Arrival {
     pub claims: Claims,
     pub admission: Admission,
     pub join: Join,
-    pub place: Place,
+    pub slot: Slot,
 }
 
 /// Joins or resumes, and answers with the upgrade.
@@ -41,7 +41,7 @@ pub(crate) fn connect(
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, JoinError> {
     let (outgoing, waiting) = media::outgoing();
-    let Arrival { claims, admission, join, place } = arrival;
+    let Arrival { claims, admission, join, slot } = arrival;
     let (session, connection) = if join.reconnect {
         resume(&server, &admission, &claims, join, outgoing)
     } else {
@@ -54,7 +54,7 @@ pub(crate) fn connect(
         .on_failed_upgrade(move |_| drop(tokio::spawn(async move { failed.media().receive(closed).await })))
         .on_upgrade(async move |stream| {
             let _tracked = tracked;
-            Socket { server, session, connection, waiting, place }.run(stream).await;
+            Socket { server, session, connection, waiting, slot }.run(stream).await;
         });
     Ok(response)
 }

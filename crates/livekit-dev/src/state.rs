@@ -6,7 +6,7 @@ pub(crate) mod event;
 pub(crate) mod notice;
 mod numbers;
 pub(crate) mod occupant;
-pub(crate) mod people;
+pub(crate) mod participants;
 mod restart;
 pub(crate) mod room;
 mod tracks;
@@ -138,7 +138,7 @@ mod tests {
 
     use livekit_protocol::{ClientInfo, ParticipantPermission, participant_info::Kind};
 
-    use super::{World, people::Admission, room::RoomSpec};
+    use super::{World, participants::Admission, room::RoomSpec};
     use crate::Config;
 
     fn admission(may_create: bool) -> Admission {
@@ -158,7 +158,7 @@ mod tests {
 
     /// The room was deleted after the token was checked.
     #[test]
-    fn resume_makes_a_room_only_if_its_token_may() {
+    fn resume_creates_a_room_only_when_its_token_may() {
         let config = Config::new("key", "secret");
         for may_create in [false, true] {
             let mut world = World::default();

@@ -1,4 +1,4 @@
-//! Mails as people read them: decoded, by an independent reader of what the sender wrote.
+//! Received e-mails, decoded by a parser that is independent of the sender's code.
 
 use std::collections::VecDeque;
 
@@ -10,11 +10,11 @@ use serde::Serialize;
 pub struct Mail {
     /// Counts from 1.
     pub id: u64,
-    /// As the envelope says.
+    /// The recipients of the envelope.
     pub to: Vec<String>,
     pub from: String,
     pub subject: String,
-    /// Repeats of a mail have the same one.
+    /// The same for every repeat of an e-mail.
     pub message_id: String,
     /// `Date`, RFC 3339.
     pub date: String,

@@ -1,7 +1,7 @@
-//! A mail server that delivers nothing: it keeps what it is given and shows it.
+//! A mail server that delivers nothing: it keeps the e-mails that it receives and shows them.
 //!
-//! `greenroom up` and tests send to it over the same SMTP as to a real one. Everything is bounded: connections, lines,
-//! mails and how many are kept. A test can make it refuse, hang, or take a mail and never say so.
+//! `greenroom up` and tests send to it over SMTP, as to a real server. Everything has a limit: connections, lines, the size
+//! of e-mails, and how many are kept. A test can make it refuse, hang, or accept an e-mail without an answer.
 
 mod inbox;
 mod session;
@@ -23,58 +23,58 @@ pub use inbox::Mail;
 
 use crate::inbox::Inbox;
 
-/// Connections at once; more wait.
+/// Limit of concurrent connections; more wait.
 const CONNECTIONS: usize = 64;
-/// Mails that are kept; older ones are forgotten.
+/// Limit of the e-mails that are kept; older ones are dropped.
 const KEPT: usize = 200;
-/// After a connection could not be accepted: when no file descriptor is free, that is so at once again.
+/// The pause after a failed accept: without a free file descriptor the next one would fail at once.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-/// What happens to a mail instead of being taken.
+/// What happens to an e-mail instead of being accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The recipient is answered with this code: 4xx for now, 5xx for good.
+    /// The recipient is refused with this code: 4xx temporarily, 5xx permanently.
     Refuse(u16),
-    /// The mail gets no answer and is not taken.
+    /// The e-mail gets no answer and is not kept.
     Hang,
-    /// The mail is taken and gets no answer.
+    /// The e-mail is kept and gets no answer.
     TakeAndHang,
-    /// This line is the answer at this point. Before the recipient is known, the fault for all recipients counts.
+    /// This line is the answer at this step. Before the recipient is known, the fault for all recipients applies.
     Answer(At, &'static str),
-    /// The connection is closed at this point, without an answer.
+    /// The connection is closed at this step, without an answer.
     Close(At),
 }
 
-/// Where in a conversation a fault happens.
+/// The step of an SMTP session at which a fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
     Greeting,
-    /// `AUTH`; the extension has to be offered.
+    /// `AUTH`; the extension must be offered.
     SignIn,
     /// `MAIL FROM`
     Sender,
     /// `RCPT TO`
     Recipient,
     Data,
-    /// After the mail itself.
+    /// After the content of the e-mail.
     Content,
 }
 
-/// The server and its inbox; clones are the same one.
+/// The server and its inbox; clones share both.
 #[derive(Clone, Default)]
 pub struct MailDev(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     inbox: Mutex<Inbox>,
-    /// By recipient; the empty one means all.
+    /// By recipient; the empty text means all recipients.
     faults: Mutex<HashMap<String, Fault>>,
     is_down: AtomicBool,
-    /// What `EHLO` names instead of the default.
+    /// The extensions that `EHLO` lists instead of the default ones.
     extensions: Mutex<Option<Vec<&'static str>>>,
     senders: AtomicU64,
     connections: AtomicU64,
-    /// Cancelled to close all connections that are open.
+    /// Cancelled to close all open connections.
     open: Mutex<CancellationToken>,
 }
 
@@ -84,61 +84,61 @@ impl MailDev {
         Self::default()
     }
 
-    /// Serves until `shutdown`; no connection is open any more when it returns.
+    /// Serves until `shutdown`. All connections are closed when it returns.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let mut sessions = JoinSet::new();
         let accepting = async {
-            while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-                while sessions.try_join_next().is_some() {} // those that have ended
+            while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+                while sessions.try_join_next().is_some() {} // remove sessions that have ended
                 let Ok((stream, _)) = listener.accept().await else {
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                     continue;
                 };
                 if self.0.is_down.load(Ordering::SeqCst) {
-                    continue; // dropped: the peer sees the connection closed at once
+                    continue; // dropping it closes the connection at once
                 }
                 self.0.connections.fetch_add(1, Ordering::SeqCst);
                 let (server, ending, open) = (self.clone(), shutdown.clone(), self.0.open.lock().clone());
                 sessions.spawn(async move {
-                    let talk = open.run_until_cancelled(session::talk(server, stream));
-                    let talk = ending.run_until_cancelled(talk).await.flatten();
-                    if let Some(Err(error)) = talk {
-                        tracing::debug!(%error, "a mail connection broke");
+                    let session = open.run_until_cancelled(session::run(server, stream));
+                    let outcome = ending.run_until_cancelled(session).await.flatten();
+                    if let Some(Err(error)) = outcome {
+                        tracing::debug!(%error, "a mail connection failed");
                     }
-                    drop(place);
+                    drop(permit);
                 });
             }
         };
         shutdown.run_until_cancelled(accepting).await;
-        while sessions.join_next().await.is_some() {} // each of them stops at `shutdown`
+        while sessions.join_next().await.is_some() {} // each session stops at `shutdown`
     }
 
-    /// What is kept, newest first.
+    /// The e-mails that are kept, newest first.
     #[must_use]
     pub fn mails(&self) -> Vec<Mail> {
         self.0.inbox.lock().newest_first()
     }
 
-    /// How many mails were ever taken, kept or not.
+    /// The number of all accepted e-mails, also of those that were dropped since.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.0.inbox.lock().taken
     }
 
-    /// How often `MAIL FROM` was said.
+    /// The number of `MAIL FROM` commands.
     #[must_use]
     pub fn senders(&self) -> u64 {
         self.0.senders.load(Ordering::SeqCst)
     }
 
-    /// How many connections were accepted.
+    /// The number of accepted connections.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.0.connections.load(Ordering::SeqCst)
     }
 
-    /// Offers these extensions to new connections, such as `AUTH PLAIN`; at first `8BITMIME` and `SMTPUTF8`.
+    /// Offers these extensions to new connections, such as `AUTH PLAIN`. The default is `8BITMIME` and `SMTPUTF8`.
     pub fn offer(&self, extensions: &[&'static str]) {
         *self.0.extensions.lock() = Some(extensions.to_vec());
     }
@@ -147,17 +147,17 @@ impl MailDev {
         self.0.extensions.lock().clone().unwrap_or_else(|| vec!["8BITMIME", "SMTPUTF8"])
     }
 
-    /// Closes the connections that are open, without an answer.
+    /// Closes all open connections without an answer.
     pub fn hang_up(&self) {
         std::mem::take(&mut *self.0.open.lock()).cancel();
     }
 
-    /// Closes every new connection at once, until that is switched off.
+    /// Closes every new connection at once, until this is switched off.
     pub fn be_down(&self, is_down: bool) {
         self.0.is_down.store(is_down, Ordering::SeqCst);
     }
 
-    /// What happens to mails for this recipient, or with "" for all.
+    /// Sets the fault for e-mails to this recipient, or with "" to all.
     pub fn fault(&self, recipient: &str, fault: Option<Fault>) {
         let mut faults = self.0.faults.lock();
         match fault {

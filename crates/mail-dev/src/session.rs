@@ -1,4 +1,4 @@
-//! One SMTP connection (RFC 5321): as much as clients need, nothing of relaying or TLS; a sign-in is always right.
+//! One SMTP connection (RFC 5321): what clients need, without relaying and TLS. Every sign-in succeeds.
 
 use std::{io, sync::atomic::Ordering, time::Duration};
 
@@ -10,16 +10,16 @@ use tokio::{
 
 use crate::{At, Fault, MailDev};
 
-/// RFC 5321 §4.5.3.1 has 512 for commands and 1,000 for text; some send longer ones.
+/// RFC 5321 §4.5.3.1 allows 512 bytes for commands and 1,000 for text; some clients send longer lines.
 const LINE: u64 = 4 * 1024;
 const MAIL: usize = 1024 * 1024;
 const RECIPIENTS: usize = 100;
-/// A client that says nothing for so long is let go.
+/// A client that is silent for this long is disconnected.
 const SILENCE: Duration = Duration::from_mins(5);
 
 type Stream = BufStream<TcpStream>;
 
-pub(crate) async fn talk(server: MailDev, stream: TcpStream) -> io::Result<()> {
+pub(crate) async fn run(server: MailDev, stream: TcpStream) -> io::Result<()> {
     let mut stream = BufStream::new(stream);
     answer(&server, &mut stream, At::Greeting, &[], "220 mail-dev ESMTP").await?;
     let mut recipients: Option<Vec<String>> = None;
@@ -71,7 +71,7 @@ fn hello(server: &MailDev) -> String {
     format!("250-{}\r\n250 SIZE 1048576", lines.join("\r\n250-"))
 }
 
-/// Says `otherwise`, unless there is a fault here: whether there was none.
+/// Sends `otherwise`, unless a fault is set for this step. Returns whether there was no fault.
 async fn answer(
     server: &MailDev,
     stream: &mut Stream,
@@ -107,7 +107,7 @@ async fn data(server: &MailDev, stream: &mut Stream, to: Vec<String>) -> io::Res
     }
     if matches!(fault, Some(Fault::Hang | Fault::TakeAndHang)) {
         let mut end = Vec::new();
-        stream.read_to_end(&mut end).await?; // until the client gives up
+        stream.read_to_end(&mut end).await?; // until the client disconnects
         return Ok(());
     }
     say(stream, "250 taken").await
@@ -118,7 +118,7 @@ fn address(line: &str) -> &str {
     line.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>')).map_or("", |(address, _)| address)
 }
 
-/// Up to the line with a single dot, its dots unstuffed. None: too large; it was read to its end.
+/// Reads up to the line with a single dot, and unstuffs dots. None: too large, but read to its end.
 async fn read_mail(stream: &mut Stream) -> io::Result<Option<Vec<u8>>> {
     let mut raw = Vec::new();
     let mut fits = true;
@@ -134,7 +134,7 @@ async fn read_mail(stream: &mut Stream) -> io::Result<Option<Vec<u8>>> {
     Err(io::ErrorKind::UnexpectedEof.into())
 }
 
-/// None at the end of the connection. A longer line than any is an error, and ends it.
+/// Returns None at the end of the connection. A line longer than `LINE` is an error and ends the connection.
 async fn read_line(stream: &mut Stream) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let mut bounded = stream.take(LINE);

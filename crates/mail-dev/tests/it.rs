@@ -1,6 +1,6 @@
-//! mail-dev as a mail client sees it, byte by byte.
+//! mail-dev from the view of a mail client, byte by byte.
 
-#![expect(clippy::unwrap_used, reason = "tests stop where they fail")]
+#![expect(clippy::unwrap_used, reason = "a test fails where its fixture is missing")]
 
 use std::{io::Read, time::Duration};
 
@@ -29,7 +29,7 @@ impl Client {
         client
     }
 
-    /// The code of one answer, which may have several lines.
+    /// Reads one answer, which may have several lines, and returns its code.
     async fn answer(&mut self) -> String {
         loop {
             let mut line = String::new();
@@ -55,7 +55,7 @@ impl Client {
 }
 
 #[tokio::test]
-async fn a_mail_is_kept_as_it_was_meant() {
+async fn mail_is_kept_decoded() {
     let mut client = Client::new().await;
     client.begins_mail().await;
     assert_eq!(client.says("DATA").await, "354");
@@ -70,7 +70,7 @@ async fn a_mail_is_kept_as_it_was_meant() {
 }
 
 #[tokio::test]
-async fn what_comes_out_of_order_or_is_too_large_is_refused() {
+async fn out_of_order_commands_and_large_mails_are_refused() {
     let mut client = Client::new().await;
     assert_eq!(client.says("DATA").await, "503");
     assert_eq!(client.says("RCPT TO:<b@example.org>").await, "503");
@@ -80,11 +80,11 @@ async fn what_comes_out_of_order_or_is_too_large_is_refused() {
     let line = format!("{}\r\n", "x".repeat(990));
     assert_eq!(client.says(&format!("{}.", line.repeat(1100))).await, "552");
     assert_eq!(client.mail.taken(), 0);
-    assert_eq!(client.says("NOOP").await, "250", "the connection goes on");
+    assert_eq!(client.says("NOOP").await, "250", "the connection continues");
 }
 
 #[tokio::test]
-async fn a_recipient_can_be_made_to_be_refused() {
+async fn recipient_with_a_fault_is_refused() {
     let mut client = Client::new().await;
     client.mail.fault("b@example.org", Some(Fault::Refuse(450)));
     assert_eq!(client.says("MAIL FROM:<a@example.org>").await, "250");
@@ -107,7 +107,7 @@ async fn only_the_newest_mails_are_kept() {
 }
 
 #[tokio::test]
-async fn serving_ends_with_the_last_of_its_connections() {
+async fn serve_ends_after_its_last_connection() {
     let running = CancellationToken::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -116,7 +116,7 @@ async fn serving_ends_with_the_last_of_its_connections() {
     stream.read_line(&mut String::new()).await.unwrap();
     running.cancel();
     serving.await.unwrap();
-    // One thread runs all of this: whatever had been left to end by itself would be open still.
+    // One thread runs all of this: a connection that was not closed yet would still be open.
     let mut stream = stream.into_inner().into_std().unwrap();
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

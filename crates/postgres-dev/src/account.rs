@@ -1,4 +1,4 @@
-//! Who runs Postgres: it refuses to run as root, so root hands it to an account that may do nothing else.
+//! The account that runs Postgres: it refuses to run as root, so root starts it under an account without privileges.
 
 use std::{
     fs, io,
@@ -20,7 +20,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// `postgres`, else `nobody`, when this process is root's; None when it runs the server as itself.
+    /// Returns `postgres`, or else `nobody`, when this process runs as root. None when this account can run the server.
     pub fn for_server() -> anyhow::Result<Option<Self>> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -30,7 +30,7 @@ impl Account {
             .iter()
             .find_map(|name| Self::in_passwd(&accounts, name))
             .map(Some)
-            .context("Postgres does not run as root, and there is no user `postgres` or `nobody`")
+            .context("Postgres refuses to run as root, and there is no user `postgres` or `nobody`; create one of them")
     }
 
     fn in_passwd(accounts: &str, name: &str) -> Option<Self> {
@@ -45,7 +45,7 @@ impl Account {
         })
     }
 
-    /// Whether this account can reach what is in `dir`.
+    /// Whether this account can reach the files in `dir`.
     pub fn can_enter(&self, dir: &Path) -> bool {
         let Ok(dir) = dir.canonicalize() else {
             return false;
@@ -66,13 +66,13 @@ impl Account {
         chown(path, Some(self.uid), Some(self.gid))
     }
 
-    /// Lets this account pass through `dir`, which stays closed to all other accounts.
+    /// Lets this account pass through `dir`, which remains closed to all other accounts.
     pub fn let_through(&self, dir: &Path) -> io::Result<()> {
         chown(dir, None, Some(self.gid))?;
         fs::set_permissions(dir, fs::Permissions::from_mode(0o710))
     }
 
-    /// Makes `command` run as this account, without root's groups.
+    /// Runs `command` as this account, without root's groups.
     pub fn run(&self, command: &mut Command) {
         command.uid(self.uid).gid(self.gid);
     }
@@ -91,14 +91,14 @@ mod tests {
 
     #[test]
     fn accounts_are_read_from_passwd() {
-        let nobody = Account::in_passwd(PASSWD, "nobody").unwrap();
-        assert_eq!((nobody.uid, nobody.gid), (65534, 65533));
+        let account = Account::in_passwd(PASSWD, "nobody").unwrap();
+        assert_eq!((account.uid, account.gid), (65534, 65533));
         assert_eq!(Account::in_passwd(PASSWD, "postgres"), None);
         assert_eq!(Account::in_passwd(PASSWD, "bad"), None);
     }
 
     #[test]
-    fn a_directory_below_a_closed_one_cannot_be_entered() {
+    fn directory_below_a_closed_one_cannot_be_entered() {
         let stranger = Account { name: "stranger".into(), uid: 4_000_000, gid: 4_000_000 };
         let closed = tempfile::tempdir().unwrap();
         fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();

@@ -1,4 +1,4 @@
-//! Which Postgres runs: the newest one that is installed, else the npm package.
+//! Which Postgres runs: the newest installed one, or else the npm package.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 
 use crate::{account::Account, package};
 
-/// The oldest major version that the schema works on.
+/// The oldest major version that the schema supports.
 pub const OLDEST: u32 = 15;
 
 /// A directory with `postgres` and `initdb` of one version.
@@ -21,8 +21,8 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// `wanted`: the version that made the data directory, when there is one already, or that was asked for.
-    /// `package`: gets the npm package of a version, when nothing that is installed will do.
+    /// `wanted`: the version that created the data directory, if there is one, or the version that the caller asked for.
+    /// `package`: fetches the npm package of a version, when no installed version is usable.
     pub fn find(
         wanted: Option<u32>,
         account: Option<&Account>,
@@ -39,11 +39,11 @@ impl Binaries {
         let major = wanted.unwrap_or(package::MAJOR);
         if !package::has(major) {
             bail!(
-                "PostgreSQL {major}, which made the data directory, is not installed (any more); install it, or start with an empty database (--fresh)"
+                "PostgreSQL {major}, which created the data directory, is not installed; install it, or start with an empty database (--fresh)"
             );
         }
         let dir = package(major).context(
-            "no PostgreSQL 15 or newer is installed, and the npm package with one cannot be had; \
+            "no PostgreSQL 15 or newer is installed, and the npm package with one cannot be fetched; \
              install PostgreSQL, or set DATABASE_URL",
         )?;
         Ok(Self { major, dir })
@@ -54,7 +54,7 @@ impl Binaries {
     }
 
     fn in_dir(dir: &Path) -> Option<Self> {
-        // Links are followed first: the server looks for its files beside its real place.
+        // Links are followed first: the server searches its files next to its real path.
         let server = dir.join("postgres").canonicalize().ok()?;
         let dir = server.parent()?.to_owned();
         if !dir.join("initdb").is_file() {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_whatever_the_packager_adds() {
+    fn version_is_read_whatever_the_packager_adds() {
         assert_eq!(major("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)"), Some(15));
         assert_eq!(major("postgres (PostgreSQL) 18beta1"), Some(18));
         assert_eq!(major("zsh: not found"), None);

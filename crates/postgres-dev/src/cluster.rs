@@ -1,4 +1,4 @@
-//! The files of a server: `<home>/{data, password, log}`, all of them the account's that runs it.
+//! The files of a server: `<home>/{data, password, log}`. The account that runs the server owns all of them.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -21,11 +21,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster in `home`; its password is generated when it has none yet.
+    /// Opens the cluster in `home`. Generates its password when it has none yet.
     pub fn at(home: PathBuf, account: Option<Account>) -> anyhow::Result<Self> {
-        fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
-        fs::set_permissions(&home, fs::Permissions::from_mode(0o700))
-            .with_context(|| format!("{} belongs to another user (was it made by root?)", home.display()))?;
+        fs::create_dir_all(&home).with_context(|| format!("{} cannot be created", home.display()))?;
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).with_context(|| {
+            format!("{} belongs to another user (was it created by root?)", home.display())
+        })?;
         let password = home.join("password");
         if !password.exists() {
             private_file(&password)?
@@ -59,12 +60,12 @@ impl Cluster {
         self.home.join("log")
     }
 
-    /// The major version that made the data directory.
+    /// The major version that created the data directory.
     pub fn version(&self) -> Option<u32> {
         fs::read_to_string(self.data().join("PG_VERSION")).ok()?.trim().parse().ok()
     }
 
-    /// Makes the data directory unless there is one. It appears by a rename: there is never half of one.
+    /// Creates the data directory unless it exists. It appears by a rename, so it is never incomplete.
     pub fn initialise(&self, binaries: &Binaries, durability: Durability) -> anyhow::Result<()> {
         if self.version().is_some() {
             return Ok(());
@@ -91,7 +92,7 @@ impl Cluster {
         fs::rename(unfinished, self.data()).context("the new data directory cannot be moved to its place")
     }
 
-    /// A command of the account's, with nothing of our environment that Postgres would read.
+    /// Builds a command that runs as the account, without the environment variables that Postgres would read.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/").env_clear().env("LC_ALL", "C").stdin(Stdio::null());
@@ -105,7 +106,7 @@ impl Cluster {
     }
 }
 
-/// An empty file that only its owner can read, also where an older one stood that others could read.
+/// Creates an empty file that only its owner can read, also when it replaces a file that others could read.
 pub fn private_file(path: &Path) -> anyhow::Result<File> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let private = file.and_then(|file| {

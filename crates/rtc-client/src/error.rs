@@ -1,4 +1,4 @@
-//! What can go wrong with a client.
+//! The errors of a client.
 
 use livekit_protocol::LeaveRequest;
 
@@ -12,7 +12,7 @@ pub enum Error {
     UnexpectedMessage,
     #[error("the socket was closed")]
     Closed,
-    #[error("`{what}` did not come in time; seen: {seen}")]
+    #[error("timed out waiting for `{what}`; observed: {seen}")]
     TimedOut { what: String, seen: String },
     #[error("the server refused the request: {0:?}")]
     Request(Box<livekit_protocol::RequestResponse>),

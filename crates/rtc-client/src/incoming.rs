@@ -1,4 +1,4 @@
-//! What arrives over the connections: packets, data, requests for key frames.
+//! Handles what arrives over the connections: packets, data, requests for key frames.
 
 use livekit_protocol::DataPacket;
 use prost::Message as _;
@@ -7,12 +7,12 @@ use str0m::format::Codec;
 use str0m::media::KeyframeRequestKind;
 
 use crate::engine::Engine;
+use crate::observed::Data;
 use crate::payload::{FrameStart, starts_h264_key_frame, vp8_start};
-use crate::seen::Data;
 use crate::transport::Transport;
 
-/// A picture that has not begun is asked for once in so many frames.
-const PATIENCE: u64 = 8;
+/// Until the first key frame, one is requested once in this many frames.
+const FRAMES_PER_REQUEST: u64 = 8;
 
 impl Engine {
     pub fn on_event(&mut self, event: Event, subscriber: bool) {
@@ -71,9 +71,9 @@ impl Engine {
                 track.keyframes += 1;
                 track.size = Some((width, height));
             }
-            video && track.keyframes == 0 && track.frames % PATIENCE == 1
+            video && track.keyframes == 0 && track.frames % FRAMES_PER_REQUEST == 1
         });
-        // The first packets may come before the answer that says what they are, as in any client.
+        // As in any client, the first packets may arrive before the answer that describes them.
         if undecodable
             && let Some(transport) = self.transport(subscriber)
             && let Some(stream) = transport.rtc.direct_api().stream_rx(&ssrc)

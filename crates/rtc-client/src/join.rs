@@ -1,4 +1,4 @@
-//! The upgrade request of both paths.
+//! The WebSocket upgrade request, for both signalling paths.
 
 use std::io::Write;
 
@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::{Error, Options, SignalPath};
 
-/// What differs between a first join and a resume.
+/// The difference between a first join and a resume.
 pub enum Kind {
     Join { offer: Option<SessionDescription> },
     Resume { participant_sid: String },
@@ -91,7 +91,7 @@ fn join_request(options: &Options, kind: Kind) -> String {
     wrapped(&join.encode_to_vec())
 }
 
-/// Base64url with padding of a gzipped request, as the SDKs send it.
+/// Encodes a join request as the SDKs do: gzip, then base64url with padding.
 fn wrapped(join: &[u8]) -> String {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     let (compression, join_request) = match encoder.write_all(join).and_then(|()| encoder.finish()) {

@@ -1,8 +1,8 @@
 //! A LiveKit client without devices, browser or libwebrtc, for tests and load.
 //!
-//! It joins over `/rtc/v1` (one peer connection) or `/rtc` (two), publishes synthetic tracks, counts what it receives,
-//! sends and receives data, resumes, and keeps every message that the server sent. It knows nothing of livekit-dev: the
-//! same client runs against a real server (full ICE, trickled candidates, a server that is the DTLS client).
+//! It joins over `/rtc/v1` (one peer connection) or `/rtc` (two), publishes synthetic tracks, counts the packets that it
+//! receives, sends and receives data, resumes, and keeps every message of the server. It does not depend on livekit-dev:
+//! the same client runs against a real server (full ICE, trickled candidates, a server that is the DTLS client).
 //!
 //! ```no_run
 //! # async fn example(url: &str, token: &str, other: &str) -> Result<(), rtc_client::Error> {
@@ -20,17 +20,17 @@ mod engine;
 mod error;
 mod incoming;
 mod join;
+mod observed;
 mod options;
 mod payload;
 mod publish;
 mod requests;
 mod responses;
-mod seen;
 mod socket;
 mod transport;
 
 pub use client::Client;
 pub use error::{Error, Refusal};
+pub use observed::{Data, End, Received, Seen};
 pub use options::{Options, SignalPath};
 pub use publish::Track;
-pub use seen::{Data, End, Received, Seen};

@@ -1,4 +1,4 @@
-//! How a client joins.
+//! The options of a client.
 
 use livekit_protocol::{ClientInfo, client_info};
 
@@ -26,19 +26,19 @@ pub struct Options {
     pub adaptive_stream: bool,
     /// Sends the token in the `Authorization` header only, as the native SDKs do.
     pub token_in_header: bool,
-    /// Speaks JSON in text frames instead of protobuf in binary ones.
+    /// Uses JSON in text frames instead of protobuf in binary frames.
     pub json: bool,
-    /// Without media the client never sends or answers an offer, and so stays JOINED.
+    /// False: the client never sends or answers an offer, and so remains JOINED.
     pub media: bool,
-    /// Without UDP packets get lost in both directions, until `Client::set_udp`.
+    /// False: UDP packets are lost in both directions, until `Client::set_udp`.
     pub udp: bool,
-    /// What the client says about itself.
+    /// The client's description of itself.
     pub client_info: ClientInfo,
-    /// Sections for audio and video to receive that the first offer of `/rtc/v1` has.
+    /// The numbers of audio and video sections for receiving in the first offer of `/rtc/v1`.
     pub first_sections: (u32, u32),
-    /// Offers H264 beside VP8, and publishes it where a track asks for it and the server takes it.
+    /// Offers H264 in addition to VP8, and publishes it where a track asks for it and the server accepts it.
     pub h264: bool,
-    /// Goes on sending what the server has unpublished, as a client that does not keep to the protocol would.
+    /// Continues to send tracks that the server has unpublished, as a client that violates the protocol would.
     pub keeps_unpublished: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Synthetic media: Opus silence, and VP8 and H264 frames whose headers are those of real ones; and what is read from
-//! received ones.
+//! Synthetic media: Opus silence, and VP8 and H264 frames with the headers of real ones. Also reads the headers of
+//! received frames.
 
 /// A valid Opus packet: 20 ms of silence.
 pub const OPUS_SILENCE: &[u8] = &[0xf8, 0xff, 0xfe];
@@ -7,7 +7,7 @@ pub const OPUS_SILENCE: &[u8] = &[0xf8, 0xff, 0xfe];
 /// A whole VP8 key frame of one macroblock after its 10-byte header.
 const KEYFRAME_BODY: &[u8] = &[0x00, 0x0e, 0xc0, 0xfe, 0x25, 0xa4, 0x00, 0x03, 0x70, 0x00];
 const START_CODE: [u8; 3] = [0x9d, 0x01, 0x2a];
-/// The most that a packet carries: its headers and the encryption fit in an MTU of 1,200 bytes.
+/// The largest payload of a packet: with headers and encryption it fits in an MTU of 1,200 bytes.
 const LARGEST_PAYLOAD: usize = 1100;
 /// The bytes of the payload descriptor that `frame` writes.
 const DESCRIPTOR: usize = 6;
@@ -23,7 +23,7 @@ pub struct Vp8 {
 }
 
 impl Vp8 {
-    /// Returns the RTP payload of the next frame, which is a key frame or one that changes nothing.
+    /// Returns the RTP payload of the next frame: a key frame, or a frame that changes nothing.
     pub fn frame(&mut self, keyframe: bool, (width, height): (u16, u16)) -> Vec<u8> {
         self.picture_id = (self.picture_id + 1) & 0x7fff;
         self.tl0_pic_idx = self.tl0_pic_idx.wrapping_add(1);
@@ -31,7 +31,7 @@ impl Vp8 {
             self.key_idx = (self.key_idx + 1) & 0x1f;
         }
         let [high, low] = self.picture_id.to_be_bytes();
-        // X and S; then I, L and T with K; the picture id in two bytes; temporal layer 0, synchronised.
+        // X and S; then I, L and T with K; the picture id in two bytes; temporal layer 0, synchronized.
         let mut payload = vec![0x90, 0xf0, 0x80 | high, low, self.tl0_pic_idx, 0x20 | self.key_idx];
         if keyframe {
             // Frame tag: key frame, shown, the size of the first partition.
@@ -46,7 +46,7 @@ impl Vp8 {
         payload
     }
 
-    /// Returns the payloads of the next frame, which is `bytes` long or as short as it can be.
+    /// Returns the payloads of the next frame, which has `bytes` bytes or, if that is too short, the minimum.
     pub fn packets(&mut self, keyframe: bool, size: (u16, u16), bytes: usize) -> Vec<Vec<u8>> {
         let mut frame = self.frame(keyframe, size);
         frame.resize(frame.len().max(bytes), 0);
@@ -76,7 +76,7 @@ pub fn starts_h264_key_frame(payload: &[u8]) -> bool {
     payload.first() == Some(&0x78) && payload.get(3).is_some_and(|header| header & 0x1f == 7)
 }
 
-/// What the first packet of a VP8 frame says.
+/// The information in the first packet of a VP8 frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FrameStart {
     Key(u16, u16),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn key_frame_of_h264_is_known_by_its_first_packet() {
+    fn h264_key_frame_is_recognized_by_its_first_packet() {
         let starts = |keyframe| {
             h264_packets(keyframe).iter().map(|one| starts_h264_key_frame(one)).collect::<Vec<_>>()
         };
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn packet_in_the_middle_of_a_frame_starts_none() {
+    fn packet_in_the_middle_starts_no_frame() {
         let mut payload = Vp8::default().frame(true, (16, 16));
         payload[0] &= !0x10;
         assert_eq!(vp8_start(&payload), None);

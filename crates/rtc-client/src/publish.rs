@@ -1,4 +1,4 @@
-//! Published tracks: what is asked of the server, and the packets.
+//! Published tracks: the requests to the server, and the packets.
 
 use std::time::Instant;
 
@@ -22,15 +22,15 @@ pub struct Track {
     pub source: TrackSource,
     pub name: String,
     pub muted: bool,
-    /// Width and height of the layers from the smallest; one entry is a track without simulcast, none is audio.
+    /// Width and height of the layers, smallest first. One entry is a track without simulcast; no entry is audio.
     pub layers: Vec<(u16, u16)>,
-    /// What the audio packets say about their level, in dBov: 0 is the loudest, -127 silence.
+    /// The level that the audio packets carry, in dBov: 0 is the loudest, -127 silence.
     pub level: i8,
-    /// Bits per second of each layer. Without them a frame is one small packet, and comes less often.
+    /// Bits per second of each layer. Without them frames are less frequent, and each is one small packet.
     pub bitrates: Vec<u32>,
-    /// H264 instead of VP8, if the client offers it (`Options::h264`) and the server takes it.
+    /// H264 instead of VP8, if the client offers it (`Options::h264`) and the server accepts it.
     pub h264: bool,
-    /// Sent instead of the request that follows from the other fields; its cids are replaced.
+    /// Sent instead of the request that is built from the other fields; its cids are replaced.
     pub request: Option<AddTrackRequest>,
 }
 
@@ -52,7 +52,7 @@ impl Track {
         Self::new(TrackSource::Microphone, &[])
     }
 
-    /// A microphone whose packets say that a person speaks.
+    /// A microphone whose packets carry the level of speech.
     pub fn speaking() -> Self {
         Self { level: -20, ..Self::microphone() }
     }
@@ -62,7 +62,7 @@ impl Track {
         Self::new(TrackSource::Camera, &[(320, 180), (640, 360), (1280, 720)])
     }
 
-    /// A camera that sends as much as livekit-client does for 720 lines.
+    /// A camera with the bitrates of livekit-client for 720 lines.
     pub fn camera_at_full_rate() -> Self {
         Self { bitrates: vec![160_000, 450_000, 1_700_000], ..Self::camera() }
     }
@@ -79,7 +79,7 @@ impl Track {
         Self::new(TrackSource::ScreenShareAudio, &[])
     }
 
-    /// A track that is asked for in these words.
+    /// A track that is published with this request.
     pub fn asked_as(request: AddTrackRequest) -> Self {
         let mut layers = request.layers.clone();
         layers.sort_by_key(|layer| layer.quality);
@@ -111,7 +111,7 @@ impl Track {
         }
     }
 
-    /// The time between two frames, or packets of sound.
+    /// The time between two frames or audio packets.
     fn interval_ms(&self) -> u32 {
         match (self.kind(), self.bitrates.is_empty()) {
             (MediaKind::Audio, _) => PACKET_MS,
@@ -125,7 +125,7 @@ impl Track {
     }
 }
 
-/// The rids of a simulcast track from the smallest layer, as livekit-client names them.
+/// The rids of a simulcast track, smallest layer first, as livekit-client names them.
 const RIDS: [&str; 3] = ["q", "h", "f"];
 
 struct Layer {
@@ -225,7 +225,7 @@ impl Outgoing {
         })
     }
 
-    /// Adds the section of this track to an offer. Its msid names the cid, by which the server finds the track.
+    /// Adds the section of this track to an offer. Its msid contains the cid, by which the server finds the track.
     pub fn add_section(&mut self, api: &mut SdpApi) {
         let simulcast = (self.layers.len() > 1).then(|| {
             let mut simulcast = Simulcast::new();
@@ -240,7 +240,7 @@ impl Outgoing {
         self.mid = Some(mid);
     }
 
-    /// Applies what the server says about wanted layers.
+    /// Applies the layers that the server wants.
     pub fn set_qualities(&mut self, update: &SubscribedQualityUpdate) {
         for wanted in update.subscribed_codecs.iter().flat_map(|codec| &codec.qualities) {
             let index = match wanted.quality() {
@@ -269,7 +269,7 @@ impl Outgoing {
         self.track.kind() == MediaKind::Video
     }
 
-    /// The codec of the track, or VP8 if the server has not taken it.
+    /// The codec of the track, or VP8 if the server did not accept it.
     fn payload_type(&self, rtc: &Rtc, mid: Mid) -> Option<(Codec, Pt)> {
         let negotiated = rtc.media(mid)?.remote_pts();
         let of = |codec| {
@@ -279,7 +279,7 @@ impl Outgoing {
         of(self.track.codec()).or_else(|| of(Codec::Vp8).filter(|_| self.is_video()))
     }
 
-    /// What is due at this tick: a packet of sound, or the packets of a frame of each layer.
+    /// Returns the packets that are due at this tick: an audio packet, or the packets of one frame of each layer.
     pub fn packets(&mut self, rtc: &Rtc, now: Instant, tick: u32) -> Vec<(Mid, Option<Rid>, RtpWrite)> {
         let interval = self.track.interval_ms();
         let due = tick.is_multiple_of(interval / PACKET_MS);
@@ -316,13 +316,13 @@ impl Outgoing {
     }
 }
 
-/// Below the first roll-over, where SRTP starts to count.
+/// A sequence number before the first roll-over, where SRTP starts to count.
 fn first_sequence() -> u64 {
     u64::from(rand::random::<u16>() / 2)
 }
 
 /// The time between two audio packets.
 pub const PACKET_MS: u32 = 20;
-/// The time between two video frames, multiples of the one between packets.
+/// The time between two video frames: a multiple of the time between packets.
 const FRAME_MS: u32 = 4 * PACKET_MS;
 const FULL_RATE_FRAME_MS: u32 = 2 * PACKET_MS;

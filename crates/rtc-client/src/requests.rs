@@ -1,4 +1,4 @@
-//! What the handle asks for, and the offers that follow from it.
+//! Handles the commands of the handle, and sends the offers that result from them.
 
 use std::pin::Pin;
 
@@ -25,7 +25,7 @@ pub struct Resuming {
     reply: Reply<()>,
 }
 
-/// Waits for ever without a resume.
+/// Waits for the running resume; forever without one.
 pub async fn resumed(resuming: &mut Option<Resuming>) -> Resumed {
     match resuming {
         Some(resuming) => resuming.work.as_mut().await,
@@ -75,7 +75,7 @@ impl Engine {
         self.tracks.iter_mut().find(|track| track.sid.as_deref() == Some(sid))
     }
 
-    /// The section goes in the next offer: there is no message for it.
+    /// Unpublishes a track. There is no message for it: the next offer removes the section.
     pub fn unpublish(&mut self, sid: &str) {
         if let Some(track) = self.track(sid) {
             track.removed = true;
@@ -91,7 +91,7 @@ impl Engine {
         self.outbox.push(signal_request::Message::Mute(MuteTrackRequest { sid, muted }));
     }
 
-    /// Media goes on meanwhile, and other commands wait.
+    /// Starts a resume. Media continues meanwhile, and other commands wait.
     fn resume(&mut self, reply: Reply<()>) {
         self.socket = None;
         let sid = self.shared.read(|seen| seen.participant.sid.clone());
@@ -102,8 +102,8 @@ impl Engine {
 
     pub async fn on_resumed(&mut self, resumed: Resumed) {
         let Some(resuming) = self.resuming.take() else { return };
-        // The caller may wait no longer.
-        let _ = resuming.reply.send(resumed.and_then(|(socket, first)| self.go_on(socket, first)));
+        // An error means that the caller no longer waits.
+        let _ = resuming.reply.send(resumed.and_then(|(socket, first)| self.continue_on(socket, first)));
         while self.resuming.is_none()
             && let Some(command) = self.deferred.pop_front()
         {
@@ -111,7 +111,7 @@ impl Engine {
         }
     }
 
-    fn go_on(&mut self, socket: Socket, first: signal_response::Message) -> Result<(), Error> {
+    fn continue_on(&mut self, socket: Socket, first: signal_response::Message) -> Result<(), Error> {
         self.socket = Some(socket);
         self.socket_number += 1;
         self.shared.change(|seen| (seen.end, seen.closed) = (None, false));
@@ -150,7 +150,7 @@ impl Engine {
         self.outbox.push(signal_request::Message::SubscriptionPermission(all));
     }
 
-    /// Sends the next offer, if one is wanted and none waits for its answer.
+    /// Sends the next offer, if one is needed and no offer waits for its answer.
     pub fn negotiate(&mut self) {
         if !self.wanted.offer || self.publisher.negotiating() || !self.options.media || self.socket.is_none()
         {
@@ -185,7 +185,7 @@ impl Engine {
             if wanted.restart {
                 api.ice_restart(true);
             }
-            // The server waits for an offer also where nothing changes.
+            // The server waits for an offer even when nothing changes.
             if receiving
                 && !api.has_changes()
                 && let Some(mid) = free.or(sections.first().map(|(mid, _)| *mid))
@@ -209,7 +209,7 @@ impl Engine {
         }
     }
 
-    /// The sections in which this client only receives, with the direction that they have now.
+    /// The sections in which this client only receives, with their current direction.
     fn receive_sections(&self) -> Vec<(Mid, Direction)> {
         let own: Vec<Mid> = self.tracks.iter().filter_map(|track| track.mid).collect();
         self.received_mids
@@ -223,7 +223,7 @@ impl Engine {
         self.shared.read(|seen| seen.sections.contains_key(&mid.to_string()))
     }
 
-    /// Sends the server this client's address, which the SDP has as well.
+    /// Sends this client's address to the server; the SDP contains it too.
     pub fn trickle(&mut self) {
         let Some(candidate) = self.publisher.local_candidate() else { return };
         let init = json!({"candidate": candidate, "sdpMid": "0", "sdpMLineIndex": 0});

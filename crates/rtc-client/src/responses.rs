@@ -1,4 +1,4 @@
-//! What the server says.
+//! Handles the messages of the server.
 
 use livekit_protocol::{
     ParticipantInfo, SessionDescription, SignalTarget, TrackPublishedResponse, TrickleRequest,
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::connect::description;
 use crate::engine::Engine;
-use crate::seen::End;
+use crate::observed::End;
 use crate::transport::Transport;
 use crate::{Error, SignalPath};
 
@@ -74,7 +74,7 @@ impl Engine {
             if info.sid == seen.participant.sid {
                 seen.participant = info;
             } else if info.state() == participant_info::State::Disconnected {
-                // SDKs know participants by identity: whichever session it was, the participant is gone.
+                // SDKs identify participants by identity: whatever session ended, the participant is removed.
                 seen.others.remove(&info.identity);
             } else if info.identity != seen.participant.identity {
                 seen.others.insert(info.identity.clone(), info);

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use crate::Error;
 
-/// What a socket reads.
+/// The next event of a socket.
 pub enum Incoming {
     Message(Box<signal_response::Message>),
     /// The close code, if there was a close frame.
@@ -43,7 +43,7 @@ impl Socket {
         self.send_frame(frame).await
     }
 
-    /// Sends any frame, as a client that does not keep to the protocol would.
+    /// Sends any frame, as a client that violates the protocol would.
     pub async fn send_frame(&mut self, frame: Message) -> Result<(), Error> {
         Ok(self.stream.send(frame).await?)
     }
@@ -56,7 +56,7 @@ impl Socket {
         Ok(self.stream.close(None).await?)
     }
 
-    /// Returns the next message. Pings are answered below; messages that cannot be decoded end the socket.
+    /// Returns the next message. The library answers pings; a message that cannot be decoded ends the socket.
     pub async fn next(&mut self) -> Incoming {
         loop {
             let response = match self.stream.next().await {

@@ -1,4 +1,4 @@
-//! One peer connection: str0m with offers, answers, candidates and channels by their label.
+//! One peer connection: str0m, with offers, answers, candidates, and channels by label.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,19 +14,19 @@ use tokio::net::UdpSocket;
 
 use crate::Error;
 
-/// When a failed connection is looked at again.
+/// The next timeout of a failed connection.
 const IDLE: Duration = Duration::from_hours(1);
 
 pub struct Transport {
     pub rtc: Rtc,
-    /// Its own: DTLS and RTP are distinguished by addresses, and a server has one for all its connections.
+    /// One socket per transport: a server has one for all its connections, and distinguishes them by address.
     pub udp: UdpSocket,
     address: SocketAddr,
     pending: Option<SdpPendingOffer>,
-    /// Candidates that came before the remote description.
+    /// Candidates that arrived before the remote description.
     early: Vec<String>,
     remote: Remote,
-    /// When str0m wants to be called again.
+    /// When str0m must be called again.
     pub timeout: Instant,
     /// Open channels by label.
     channels: BTreeMap<String, ChannelId>,
@@ -34,7 +34,7 @@ pub struct Transport {
     dtls: bool,
 }
 
-/// What is known of the other side.
+/// What is known of the remote peer.
 #[derive(PartialEq, Eq)]
 enum Remote {
     Unknown,
@@ -43,7 +43,7 @@ enum Remote {
     Described,
 }
 
-/// What a transport wants done.
+/// What the caller of a transport must do.
 pub enum Effect {
     Send(SocketAddr, Vec<u8>),
     Event(Box<Event>),
@@ -78,7 +78,7 @@ impl Transport {
         })
     }
 
-    /// Whether an offer or an answer was made.
+    /// Whether an offer or an answer was created.
     pub fn started(&self) -> bool {
         self.remote != Remote::Unknown || self.pending.is_some()
     }
@@ -87,12 +87,12 @@ impl Transport {
         self.ice && self.dtls
     }
 
-    /// Whether an own offer waits for its answer.
+    /// Whether an offer of this client waits for its answer.
     pub fn negotiating(&self) -> bool {
         self.pending.is_some()
     }
 
-    /// Makes the offer for these changes; `None` if they need none.
+    /// Creates the offer for these changes; `None` if they need no offer.
     pub fn offer(&mut self, change: impl FnOnce(&mut SdpApi)) -> Option<String> {
         let mut api = self.rtc.sdp_api();
         change(&mut api);
@@ -109,8 +109,8 @@ impl Transport {
         Ok(())
     }
 
-    /// Returns the answer. The client sends nothing on this connection, as SDKs do not: what the server offers both ways
-    /// is answered in one.
+    /// Accepts an offer and returns the answer. As SDKs do, the client sends nothing on this connection: sections that the
+    /// server offers in both directions are answered with one direction.
     pub fn accept_offer(&mut self, sdp: &str) -> Result<String, Error> {
         let offer = SdpOffer::from_sdp_string(sdp).map_err(|error| Error::Media(error.to_string()))?;
         let answer = self.rtc.sdp_api().accept_offer(offer)?.to_sdp_string();
@@ -132,7 +132,7 @@ impl Transport {
         }
     }
 
-    /// Adds a trickled candidate. Those over TCP are left out.
+    /// Adds a trickled candidate. TCP candidates are ignored.
     pub fn add_candidate(&mut self, line: String) {
         if self.remote == Remote::Unknown {
             self.early.push(line);
@@ -157,7 +157,7 @@ impl Transport {
         }
     }
 
-    /// Takes all that str0m has to say. An error ends this connection, as str0m asks for.
+    /// Polls all outputs of str0m. After an error the connection is closed, as str0m requires.
     pub fn poll(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         loop {

@@ -1,7 +1,7 @@
-//! Self-signed certificates for DTLS, and the public key of the peer's.
+//! Self-signed certificates for DTLS, and the public key of the peer's certificate.
 //!
-//! No certificate is trusted by its content: str0m compares its SHA-256 fingerprint with the one in the SDP. So all
-//! that is read from it is the key, and all that is accepted is what every WebRTC client makes: ECDSA on P-256.
+//! No certificate is trusted by its content: str0m compares its SHA-256 fingerprint with the one in the SDP. So only the
+//! key is read from it, and only keys that every WebRTC client creates are accepted: ECDSA on P-256.
 
 #[cfg(test)]
 mod tests;
@@ -66,7 +66,7 @@ fn subject_public_key(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((algorithm, key))
 }
 
-/// Splits one DER element of the tag off: its content and what follows it.
+/// Splits off one DER element with this tag. Returns its content and the bytes after it.
 fn element(der: &[u8], expected: u8) -> Option<(&[u8], &[u8])> {
     let (tag, content, after) = any_element(der)?;
     (tag == expected).then_some((content, after))

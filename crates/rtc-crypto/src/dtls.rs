@@ -16,7 +16,7 @@ use str0m::crypto::dtls::{
     DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
 };
 
-/// Returns what dimpl needs. One cipher suite and two groups are enough: every WebRTC client has them.
+/// Returns the primitives for dimpl. One cipher suite and two groups suffice: every WebRTC client has them.
 pub fn primitives() -> CryptoProvider {
     CryptoProvider {
         kx_groups: exchange::GROUPS,
@@ -60,7 +60,7 @@ impl DtlsProvider for Dtls {
         if version != DtlsVersion::Dtls12 {
             return Err(CryptoError::Other(format!("{version} is not supported")));
         }
-        // ICE has verified the peer's address before its first DTLS packet is read: no cookie.
+        // No cookie: ICE has verified the peer's address before its first DTLS packet is read.
         let mut config = dimpl::Config::builder().use_server_cookie(false).with_crypto_provider(primitives());
         if let Some(mtu) = mtu {
             config = config.mtu(mtu);

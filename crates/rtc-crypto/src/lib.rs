@@ -1,9 +1,9 @@
 //! Crypto providers on ring for str0m (SRTP, STUN, certificate fingerprints) and for dimpl, the DTLS below str0m.
 //!
-//! str0m and dimpl bring no crypto of their own in this workspace: their features need aws-lc-rs or a second
-//! generation of the `RustCrypto` crates (`docs/decisions/0023`). ring does all but single AES blocks and AES counter
-//! mode, which come from the `aes` and `ctr` crates. A mistake here shows only as silence on the media path; that is
-//! why every primitive is checked against published vectors, and two connections against each other.
+//! In this workspace str0m and dimpl have no crypto of their own: their features need aws-lc-rs or a second generation of
+//! the `RustCrypto` crates (`docs/decisions/0023`). ring provides everything but single AES blocks and AES counter mode,
+//! which come from the `aes` and `ctr` crates. A mistake here shows only as silence on the media path. So every primitive
+//! is checked against published vectors, and two connections are tested against each other.
 
 mod certificate;
 mod dtls;

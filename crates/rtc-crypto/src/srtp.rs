@@ -151,7 +151,7 @@ impl Gcm {
     }
 }
 
-/// SRTP builds a nonce from SSRC and packet index: it is unique for a key as long as those are.
+/// SRTP builds a nonce from SSRC and packet index. It is unique for a key as long as these are.
 fn nonce(iv: [u8; 12]) -> aead::Nonce {
     aead::Nonce::assume_unique_for_key(iv)
 }

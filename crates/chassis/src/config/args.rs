@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use super::{Problems, given};
 use crate::{db, grpc};
 
-/// What every process has: logs, traces, the operations port, how long it may take to stop.
+/// The settings of every process: logs, traces, the operations port, the time to stop.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ProcessArgs {
     /// Format of the logs on stderr: `json` or `pretty` [default: `json`]
@@ -105,7 +105,7 @@ impl DatabaseArgs {
     }
 }
 
-/// How our services trust each other.
+/// How our services authenticate each other.
 #[derive(Args, Clone, Default)]
 pub struct InternalArgs {
     /// The token that the services share, at least 32 bytes of visible ASCII; `new,old` during a rotation [always required]
@@ -130,7 +130,7 @@ impl InternalArgs {
     }
 }
 
-/// What every service with a database has.
+/// The settings of every service with a database.
 #[derive(Args, Clone, Default)]
 pub struct ServiceArgs {
     #[command(flatten)]
@@ -152,7 +152,7 @@ impl ServiceArgs {
     }
 }
 
-/// The key of our LiveKit server and where it is.
+/// The key and the addresses of our LiveKit server.
 #[derive(Args, Clone, Default)]
 pub struct LiveKitArgs {
     /// The id of LiveKit's API key [always required]
@@ -193,7 +193,7 @@ impl LiveKitArgs {
     }
 }
 
-/// `TOKEN_TTL`: how long token's tokens live, and how long room-lifecycle watches whoever is kicked.
+/// `TOKEN_TTL`: how long the token service's tokens are valid, and how long room-lifecycle watches a kicked user.
 pub fn token_ttl(value: Option<&str>, problems: &mut Problems) -> Duration {
     let bounds = Duration::from_mins(1)..=Duration::from_hours(24);
     problems.duration_in("TOKEN_TTL", value, Duration::from_hours(1), bounds, "1min to 24h")
@@ -205,7 +205,7 @@ mod tests {
     use crate::config::check;
 
     #[test]
-    fn a_pool_has_a_connection_beside_the_one_that_a_pass_holds() {
+    fn pool_has_2_to_50_connections() {
         let pool = |size: &str| {
             let url = Some("postgres://localhost/greenroom".to_owned());
             let args = DatabaseArgs { database_url: url, database_pool: Some(size.to_owned()) };
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_url_follows_from_the_browsers() {
+    fn livekit_url_is_derived_from_the_websocket_url() {
         let livekit = check(|problems| {
             LiveKitArgs {
                 livekit_api_key: Some("key".into()),

@@ -1,8 +1,8 @@
-//! Which connections are not to be used any more.
+//! Which connections must not be used again.
 //!
-//! Connections that survive a failover lead to a server that is read-only or has old rows. Each would fail every write
-//! for as long as the pool keeps it. sqlx does not report to the pool on which connection a statement failed. So a
-//! failure that is about the server is recorded, and the service's pool closes every connection that was opened before.
+//! Connections that survive a failover lead to a server that is read-only or has old rows. Each of them would fail every
+//! write for as long as the pool keeps it. sqlx does not report to the pool on which connection a statement failed. So a
+//! failure of the server is recorded, and the service's pool closes every connection that was opened before.
 
 use std::future::Future;
 #[cfg(feature = "database")]
@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Younger connections are used in any case: while a database stays as it is, a pool would do nothing but connect.
+/// Younger connections are always used. Otherwise, while the server stays unsuitable, a pool would only reconnect.
 #[cfg(feature = "database")]
 const YOUNGEST: Duration = Duration::from_secs(1);
 
-/// Which connections of a pool are not to be used any more.
+/// Which connections of a pool must not be used again.
 #[cfg(feature = "database")]
 #[derive(Clone, Debug, Default)]
 pub struct Expiry(Arc<Mutex<Expired>>);
@@ -28,25 +28,25 @@ pub struct Expiry;
 #[cfg(feature = "database")]
 #[derive(Debug, Default)]
 struct Expired {
-    /// Connections that were opened before are closed, instead of used again.
+    /// Connections that were opened before this are closed instead of used again.
     before: Option<Instant>,
-    /// Readiness found the server unsuitable. New connections would lead to the same server, so connections are not
+    /// Readiness observed that the server is unsuitable. New connections would lead to the same server, so connections are not
     /// replaced until readiness finds it suitable.
     unsuitable: bool,
 }
 
 tokio::task_local! {
-    /// That of the service whose work this is.
+    /// The expiry of the service that the current work belongs to.
     static CURRENT: Expiry;
 }
 
 impl Expiry {
-    /// Runs work of the service whose pool this is: what fails in it is noted here.
+    /// Runs work of the service that owns the pool: failures in it are recorded here.
     pub async fn scope<F: Future>(&self, work: F) -> F::Output {
         CURRENT.scope(self.clone(), work).await
     }
 
-    /// Runs `work` as part of what is under way here, also as a task of its own.
+    /// Gives `work` the expiry of the current work, also when it runs as a separate task.
     pub(crate) fn inherited<F: Future>(work: F) -> impl Future<Output = F::Output> {
         let current = CURRENT.try_with(Self::clone);
         async move {
@@ -57,28 +57,28 @@ impl Expiry {
         }
     }
 
-    /// The same for what only starts work of the service.
+    /// As [`Self::scope`], for a function that only starts work of the service.
     pub fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self.clone(), work)
     }
 
-    /// Whether a connection of this age is not to be used.
+    /// Whether a connection of this age must not be used.
     #[cfg(feature = "database")]
     pub(super) fn has_passed(&self, age: Duration) -> bool {
         age >= YOUNGEST && self.expired().before.is_some_and(|before| before.elapsed() < age)
     }
 
-    /// What readiness has found. Everything from before expires when that changes, at the end as well: what was opened
-    /// meanwhile may lead to the server of before.
+    /// Records what readiness observed. When that changes, all connections expire that are older than the change. This
+    /// includes the change back to suitable: a connection that was opened in between may lead to the previous server.
     #[cfg(feature = "database")]
-    pub(super) fn found(&self, suits: bool) {
+    pub(super) fn observe(&self, suits: bool) {
         let mut expired = self.expired();
         if expired.unsuitable == suits {
             *expired = Expired { before: Some(Instant::now()), unsuitable: !suits };
         }
     }
 
-    /// A failure of work under way here was about the server. Outside of a service nothing is kept.
+    /// Records that the current work failed because of the server. Outside of a service nothing is recorded.
     #[cfg(feature = "database")]
     pub(super) fn note_current() {
         let _ = CURRENT.try_with(Self::note);
@@ -107,15 +107,15 @@ mod tests {
         let expiry = Expiry::default();
         let (old, young) = (Duration::from_mins(1), YOUNGEST / 2);
         assert!(!expiry.has_passed(old));
-        expiry.found(true);
-        assert!(!expiry.has_passed(old), "it was well before");
-        expiry.found(false);
+        expiry.observe(true);
+        assert!(!expiry.has_passed(old), "it was suitable before");
+        expiry.observe(false);
         assert!(expiry.has_passed(old) && !expiry.has_passed(young));
         let first = expiry.expired().before;
-        expiry.found(false);
+        expiry.observe(false);
         expiry.note();
-        assert_eq!(expiry.expired().before, first, "new connections would be no better");
-        expiry.found(true);
+        assert_eq!(expiry.expired().before, first, "new connections would lead to the same server");
+        expiry.observe(true);
         assert!(expiry.expired().before > first);
         let end = expiry.expired().before;
         expiry.note();

@@ -1,8 +1,8 @@
-//! Connections under a service's role, none of which can be held for ever.
+//! Connections under a service's role. No connection can be held without a limit.
 //!
-//! Not by a statement (the server bounds it), and not by a host that vanished without a word: sqlx sets no TCP
-//! keepalive, and would wait for such a one until the kernel gives up, a quarter of an hour later or never. So a
-//! connection that was idle is asked before it is used, and one whose caller gave up is waited for only so long.
+//! The server limits every statement. A host that vanished sends nothing: sqlx sets no TCP keepalive, and would wait
+//! until the kernel gives up, 15 minutes later or never. So an idle connection is tested before it is used, and a
+//! connection whose caller gave up is kept only for a limited time.
 
 use std::{
     io,
@@ -26,69 +26,65 @@ use super::{
     server::{Needs, Unusable, ask, note},
 };
 
-/// How long a service's statements may take. A caller who gives up leaves his statement behind, and the connection is
-/// of no use before it ends: without bounds one row lock, held by hand, would take the whole pool.
+/// How long a service's statements may take. The statement of a caller that gave up still runs, and its connection
+/// cannot be used before it ends. Without these limits one row lock, held by hand, would block the whole pool.
 const BOUNDS: [(&str, &str); 3] =
     [("lock_timeout", "5s"), ("statement_timeout", "15s"), ("idle_in_transaction_session_timeout", "30s")];
 
-/// How the server plans our statements. Statements that take arrays would be planned again at each call, which costs
-/// more than running them. Passes must reach few rows of large tables by index. JIT compiles the functions of a plan at
-/// each execution: that takes 100 times longer than our largest statement.
+/// How the server plans our statements. Without a generic plan, statements that take arrays would be planned at each
+/// call, which costs more than running them. Passes must reach few rows of large tables by index. JIT compiles the
+/// functions of a plan at each execution, which takes 100 times longer than our largest statement.
 const PLANNER: [(&str, &str); 3] =
     [("plan_cache_mode", "force_generic_plan"), ("random_page_cost", "1.1"), ("jit", "off")];
 
-/// How long a silent connection is believed in.
+/// How long a silent connection is trusted.
 #[derive(Clone, Copy)]
-struct Patience {
-    /// After so long without use it is asked first. Busy connections are not: every question is a round trip.
-    unasked: Duration,
-    /// So long it may take to answer.
+struct Timeouts {
+    /// A connection that was idle for this long is tested before use. Busy ones are not: each test is a round trip.
+    idle: Duration,
+    /// How long the test may take.
     answer: Duration,
-    /// So long it may go on with a statement whose caller gave up. The server ends that one sooner ([`BOUNDS`]).
+    /// How long a statement may continue after its caller gave up. The server ends it sooner ([`BOUNDS`]).
     abandoned: Duration,
 }
 
-/// Within the 2 s that readiness gives a probe.
+/// Less than the 2 s that readiness gives a probe.
 const PROBE_ACQUIRE: Duration = Duration::from_millis(1_800);
-/// Between two attempts to connect while the server is a standby: each of them is an error in sqlx's log.
+/// The pause between two attempts to connect while the server is a standby: each attempt is an error in sqlx's log.
 const STANDBY_PAUSE: Duration = Duration::from_millis(500);
 
-const PATIENCE: Patience = Patience {
-    unasked: Duration::from_secs(5),
+const TIMEOUTS: Timeouts = Timeouts {
+    idle: Duration::from_secs(5),
     answer: Duration::from_millis(500),
     abandoned: Duration::from_secs(20),
 };
 
-/// From here on a statement counts as slow: it is logged as a warning.
+/// A statement that takes longer is logged as a warning.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// The options of every connection to the database, in a pool or alone. Statements are not logged: asking whether they
-/// would be, as sqlx does after each, leaves filters behind that drop the next span or log line of the thread
-/// (tokio-rs/tracing#2519).
+/// The options of every connection to the database, in a pool or alone. Statements are not logged: after each statement
+/// sqlx asks whether it would be logged. That leaves stale filters behind, which drop the next span or log line of the
+/// thread (tokio-rs/tracing#2519).
 pub fn connect_options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
     let options: PgConnectOptions = url.expose_secret().parse()?;
     let options = options.log_statements(LevelFilter::Off).log_slow_statements(LevelFilter::Warn, SLOW);
     Ok(options.options(PLANNER))
 }
 
-/// A pool that connects when it is first used, acts under the service's role, and gives up an acquire after 2 s.
+/// Returns a pool that connects when it is first used, acts under the service's role, and times out an acquire after 2 s.
 ///
-/// A role that does not exist, or that the login is no member of, is passed over (with a warning from [`check_role`]):
-/// `up` runs on a database whose owner may not make roles.
+/// A role that does not exist, or that the login is not a member of, is skipped ([`check_role`] logs a warning): `up` runs
+/// on databases whose owner may not create roles.
 pub fn pool(settings: &Settings) -> Result<PgPool, sqlx::Error> {
     probed_pool(settings, Needs::Writes).map(|(pool, _)| pool)
 }
 
-/// [`pool`], for a service that needs this, and what readiness asks of it.
+/// As [`pool`], for a service with these needs; also returns the probe for readiness.
 pub fn probed_pool(settings: &Settings, needs: Needs) -> Result<(PgPool, Probe), sqlx::Error> {
-    patient_pool(settings, needs, PATIENCE)
+    pool_with(settings, needs, TIMEOUTS)
 }
 
-fn patient_pool(
-    settings: &Settings,
-    needs: Needs,
-    patience: Patience,
-) -> Result<(PgPool, Probe), sqlx::Error> {
+fn pool_with(settings: &Settings, needs: Needs, timeouts: Timeouts) -> Result<(PgPool, Probe), sqlx::Error> {
     let role = settings.role;
     let needs = role.map(|_| needs); // tools may read a standby too
     let options = connect_options(&settings.url)?;
@@ -106,12 +102,12 @@ fn patient_pool(
                 if has_expired {
                     return Ok(false);
                 }
-                Ok(past.idle_for < patience.unasked || answers(connection, needs, patience).await)
+                Ok(past.idle_for < timeouts.idle || answers(connection, needs, timeouts).await)
             })
         })
         .after_release(move |connection, past| {
             let has_expired = released.has_passed(past.age);
-            Box::pin(async move { Ok(!has_expired && finish(connection, patience).await?) })
+            Box::pin(async move { Ok(!has_expired && finish(connection, timeouts).await?) })
         })
         .after_connect(move |connection, _| {
             let met = Arc::clone(&met);
@@ -127,35 +123,35 @@ fn patient_pool(
     Ok((pool, probe))
 }
 
-/// What readiness asks a pool: whether one of its connections leads to a server that suits the service.
+/// The probe of a pool for readiness: whether one of its connections leads to a server that suits the service.
 #[derive(Clone, Debug)]
 pub struct Probe {
     pool: PgPool,
     needs: Option<Needs>,
-    /// The last server that was connected to is a standby.
+    /// Whether the last server that the pool connected to is a standby.
     standby: Arc<AtomicBool>,
     expiry: Expiry,
 }
 
 impl Probe {
-    /// A connection to a server that does not suit is closed, and all that were opened before it.
+    /// Probes one connection. When its server does not suit, it is closed, and so are all that were opened before it.
     pub async fn ask(&self) -> Result<(), Unusable> {
-        let answer = self.expiry.scope(self.look()).await;
+        let answer = self.expiry.scope(self.check()).await;
         match answer {
-            Ok(()) => self.expiry.found(true),
-            Err(Unusable::ReadOnly) => self.expiry.found(false),
+            Ok(()) => self.expiry.observe(true),
+            Err(Unusable::ReadOnly) => self.expiry.observe(false),
             Err(Unusable::Failed(_)) => {}
         }
         answer
     }
 
-    /// The connections that this pool does not use any more.
+    /// Which connections this pool does not use again.
     #[must_use]
     pub fn expiry(&self) -> &Expiry {
         &self.expiry
     }
 
-    async fn look(&self) -> Result<(), Unusable> {
+    async fn check(&self) -> Result<(), Unusable> {
         let acquired = timeout(PROBE_ACQUIRE, self.pool.acquire()).await;
         let mut connection = match acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(connection) => connection,
@@ -166,45 +162,45 @@ impl Probe {
         if self.needs.is_none_or(|needs| server.suits(needs)) {
             return Ok(());
         }
-        let _ = connection.close().await; // closed as well when it cannot say so
+        let _ = connection.close().await; // an error does not matter: the connection is closed anyway
         Err(Unusable::ReadOnly)
     }
 }
 
-/// Whether a connection that was idle still leads to a server that suits.
-async fn answers(connection: &mut PgConnection, needs: Option<Needs>, patience: Patience) -> bool {
+/// Tests whether an idle connection still leads to a server that suits.
+async fn answers(connection: &mut PgConnection, needs: Option<Needs>, timeouts: Timeouts) -> bool {
     let answer = async {
         match needs {
             Some(needs) => ask(&mut *connection).await.map(|server| server.suits(needs)),
             None => connection.ping().await.map(|()| true),
         }
     };
-    let suits = matches!(timeout(patience.answer, answer).await, Ok(Ok(true)));
+    let suits = matches!(timeout(timeouts.answer, answer).await, Ok(Ok(true)));
     if !suits {
         tracing::info!("an idle connection to the database was replaced");
     }
     suits
 }
 
-/// A standby is no server for any service: passes would act on its old rows. sqlx tries again for as long as its caller
+/// Refuses a standby, which suits no service: passes would act on its old rows. sqlx retries for as long as its caller
 /// waits, as it does while a server starts.
 async fn refuse_standby() -> Result<(), sqlx::Error> {
     tokio::time::sleep(STANDBY_PAUSE).await;
     Err(io::Error::other("the server is a standby").into())
 }
 
-/// Reads what is left of a statement whose caller gave up. `flush` is not documented by sqlx, but a ping would cost
-/// every statement a round trip; this costs nothing when nothing is left.
-async fn finish(connection: &mut PgConnection, patience: Patience) -> Result<bool, sqlx::Error> {
-    match timeout(patience.abandoned, connection.flush()).await {
+/// Reads the rest of a statement whose caller gave up. sqlx does not document `flush`, but a ping would cost every
+/// statement a round trip, and `flush` costs nothing when nothing is left.
+async fn finish(connection: &mut PgConnection, timeouts: Timeouts) -> Result<bool, sqlx::Error> {
+    match timeout(timeouts.abandoned, connection.flush()).await {
         Ok(finished) => finished.map(|()| true),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "an abandoned statement has no end").into()),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "an abandoned statement did not end").into()),
     }
 }
 
-/// True: the server is a standby.
+/// Sets the role and returns whether the server is a standby.
 async fn set_role(connection: &mut PgConnection, role: &str) -> Result<bool, sqlx::Error> {
-    // Since PostgreSQL 16 a member may lack the right to `set role`; 15 does not know that right.
+    // Since PostgreSQL 16 a member may lack the right to `set role`; PostgreSQL 15 does not have that right.
     let set = sqlx::query!(
         r#"select pg_is_in_recovery() as "standby!",
                   (select set_config('role', rolname, false) from pg_roles
@@ -216,20 +212,20 @@ async fn set_role(connection: &mut PgConnection, role: &str) -> Result<bool, sql
     set.fetch_one(connection).await.map(|set| set.standby)
 }
 
-/// Warns when the service's role is missing or not the login's: its pool then has all rights of the login.
+/// Warns when the service's role is missing or not granted to the login: its pool then has all rights of the login.
 pub async fn check_role(pool: &PgPool, role: &str) -> Result<bool, sqlx::Error> {
-    let there =
+    let has_role =
         sqlx::query_scalar!("select current_user = $1 as \"there!\"", role as _).fetch_one(pool).await?;
-    if !there {
+    if !has_role {
         tracing::warn!(
             role,
-            "the database role is missing or not granted; running with all rights of the login"
+            "the database role is missing or not granted; the service has all rights of the login"
         );
     }
-    Ok(there)
+    Ok(has_role)
 }
 
-/// Samples pool use for `/metrics`: `greenroom_db_connections{pool,state}`.
+/// Records the use of the pool: `greenroom_db_connections{pool,state}`.
 pub fn observe_pool(pool: &PgPool, service: &str) {
     #[expect(clippy::cast_precision_loss, reason = "pools are small")]
     let (size, idle) = (f64::from(pool.size()), pool.num_idle() as f64);
@@ -247,13 +243,13 @@ mod tests {
     const NEVER: Duration = Duration::from_hours(1);
     const SOON: Duration = Duration::from_millis(100);
 
-    /// A pool of two open connections over a wire.
-    async fn wired(connect: &PgConnectOptions, patience: Patience) -> (Wire, PgPool) {
+    /// A pool of two open connections through a proxy that a test can interrupt.
+    async fn wired(connect: &PgConnectOptions, timeouts: Timeouts) -> (Wire, PgPool) {
         let wire = Wire::to(format!("{}:{}", connect.get_host(), connect.get_port())).await;
         let through = connect.clone().host("127.0.0.1").port(wire.address.port());
         let url = testkit::database(&through, "greenroom_token").url;
         let settings = Settings { url, role: Some("greenroom_token"), max_connections: 2 };
-        let (pool, _) = patient_pool(&settings, Needs::Writes, patience).unwrap();
+        let (pool, _) = pool_with(&settings, Needs::Writes, timeouts).unwrap();
         let both = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
         drop(both);
         testkit::eventually("both are idle", || {
@@ -270,24 +266,21 @@ mod tests {
     }
 
     #[sqlx::test(migrations = false)]
-    async fn whoever_gave_up_on_a_vanished_database_leaves_the_pool_usable(
-        _: PgPoolOptions,
-        connect: PgConnectOptions,
-    ) {
-        let patience = Patience { unasked: NEVER, answer: NEVER, abandoned: SOON };
-        let (wire, pool) = wired(&connect, patience).await;
+    async fn pool_stays_usable_after_its_callers_gave_up(_: PgPoolOptions, connect: PgConnectOptions) {
+        let timeouts = Timeouts { idle: NEVER, answer: NEVER, abandoned: SOON };
+        let (wire, pool) = wired(&connect, timeouts).await;
         wire.forget();
         assert_eq!((ask(&pool, SOON).await, ask(&pool, SOON).await), (None, None));
-        testkit::eventually("new connections are made", || ask(&pool, SOON * 50)).await;
+        testkit::eventually("new connections are opened", || ask(&pool, SOON * 50)).await;
     }
 
     #[sqlx::test(migrations = false)]
     async fn idle_connection_that_turned_read_only_is_replaced(_: PgPoolOptions, connect: PgConnectOptions) {
-        let patience = Patience { unasked: Duration::ZERO, answer: NEVER, abandoned: NEVER };
+        let timeouts = Timeouts { idle: Duration::ZERO, answer: NEVER, abandoned: NEVER };
         for (needs, is_kept) in [(Needs::Writes, false), (Needs::Reads, true)] {
             let url = testkit::database(&connect, "greenroom_token").url;
             let settings = Settings { url, role: Some("greenroom_token"), max_connections: 1 };
-            let (pool, _) = patient_pool(&settings, needs, patience).unwrap();
+            let (pool, _) = pool_with(&settings, needs, timeouts).unwrap();
             let mut connection = pool.acquire().await.unwrap();
             let turn = "set default_transaction_read_only = on";
             sqlx::raw_sql(turn).execute(&mut *connection).await.unwrap();
@@ -297,17 +290,17 @@ mod tests {
     }
 
     #[sqlx::test(migrations = false)]
-    async fn refused_write_expires_all_connections_from_before(_: PgPoolOptions, connect: PgConnectOptions) {
-        let patience = Patience { unasked: NEVER, answer: NEVER, abandoned: NEVER };
+    async fn refused_write_expires_all_older_connections(_: PgPoolOptions, connect: PgConnectOptions) {
+        let timeouts = Timeouts { idle: NEVER, answer: NEVER, abandoned: NEVER };
         let url = testkit::database(&connect, "greenroom_token").url;
         let settings = Settings { url, role: Some("greenroom_token"), max_connections: 2 };
-        let (pool, probe) = patient_pool(&settings, Needs::Writes, patience).unwrap();
+        let (pool, probe) = pool_with(&settings, Needs::Writes, timeouts).unwrap();
         let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
         for connection in &mut both {
             let read_only = "set default_transaction_read_only = on";
             sqlx::raw_sql(read_only).execute(&mut **connection).await.unwrap();
         }
-        let [free, held] = both; // the other one is in use when the write is refused
+        let [free, held] = both; // the other connection is in use when the write is refused
         drop(free);
         let write = testkit::eventually("a write works", || async {
             let written = sqlx::raw_sql("create temp table if not exists written ()").execute(&pool).await;
@@ -315,11 +308,11 @@ mod tests {
         });
         probe.expiry().scope(write).await;
         drop(held);
-        testkit::eventually("both are replaced, the younger one when it is a second old", || async {
+        testkit::eventually("both are replaced, the younger one after a second", || async {
             let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
             for connection in &mut both {
                 if ask_server(&mut **connection).await.unwrap().read_only {
-                    return Err("a connection from before is used");
+                    return Err("an old connection is used");
                 }
             }
             Ok(())
@@ -328,12 +321,12 @@ mod tests {
     }
 
     #[sqlx::test(migrations = false)]
-    async fn nobody_waits_for_an_idle_connection_whose_database_vanished(
+    async fn idle_connection_is_replaced_when_its_database_vanished(
         _: PgPoolOptions,
         connect: PgConnectOptions,
     ) {
-        let patience = Patience { unasked: Duration::ZERO, answer: SOON, abandoned: NEVER };
-        let (wire, pool) = wired(&connect, patience).await;
+        let timeouts = Timeouts { idle: Duration::ZERO, answer: SOON, abandoned: NEVER };
+        let (wire, pool) = wired(&connect, timeouts).await;
         wire.forget();
         for _ in 0..4 {
             let answer = sqlx::query_scalar!("select true").fetch_one(&pool).await.unwrap();

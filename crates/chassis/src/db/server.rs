@@ -1,4 +1,4 @@
-//! What kind of server a connection leads to, and which failures are about it.
+//! What kind of server a connection leads to, and which failures concern the server.
 
 use std::fmt;
 
@@ -10,15 +10,15 @@ use sqlx::{
 use super::{Expiry, READ_ONLY, reason, sqlstate};
 use crate::status::Reason;
 
-/// What a service does with its database.
+/// What a service needs of its database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// A read-only primary is good enough. A standby is not: its rows may be old.
+    /// A read-only primary suffices. A standby does not: its rows may be old.
     Reads,
     Writes,
 }
 
-/// What a server says of itself, and of the transactions of the login that asks.
+/// The state of a server, and of the transactions of the login that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server {
     pub in_recovery: bool,
@@ -45,7 +45,7 @@ pub async fn ask(executor: impl PgExecutor<'_>) -> sqlx::Result<Server> {
     .await
 }
 
-/// Why a database is of no use right now.
+/// Why a database cannot be used now.
 #[derive(Debug)]
 pub enum Unusable {
     ReadOnly,
@@ -61,8 +61,8 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// To be called with the error of a statement where it is handled: one that says something about the server expires the
-/// connections to it.
+/// Expires the connections to the server when the error concerns the server. Call it where the error of a statement is
+/// handled.
 pub fn note(error: &sqlx::Error) {
     let concerns_server = match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
@@ -71,20 +71,20 @@ pub fn note(error: &sqlx::Error) {
         sqlx::Error::Database(_) => {
             reason(error) == Reason::DatabaseUnavailable && !refused_connection(error)
         }
-        _ => false, // a pool that has no connection to give says nothing of those it has
+        _ => false, // a pool that timed out says nothing about its connections
     };
     if concerns_server {
         Expiry::note_current();
     }
 }
 
-/// Whether a new connection was refused: the others may be the last ones that work (53300, a changed password).
+/// Whether a new connection was refused (53300, a changed password). The open ones may be the last that work.
 fn refused_connection(error: &sqlx::Error) -> bool {
     let severity = error
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
         .map(PgDatabaseError::severity);
-    let ended = ["57P01", "57P02", "57P04", "57P05"]; // connections that there were
+    let ended = ["57P01", "57P02", "57P04", "57P05"]; // of open connections
     matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
         && !sqlstate(error).is_some_and(|code| ended.contains(&code.as_str()))
 }

@@ -1,4 +1,4 @@
-//! The database: embedded migrations, transactions, and what its errors mean.
+//! Embedded migrations, transactions, and the meaning of the database's errors.
 
 use std::{borrow::Cow, future::Future, time::Duration};
 
@@ -11,23 +11,23 @@ use tracing::Instrument;
 use super::note;
 use crate::status::{Reason, Refusal};
 
-/// The one history of the schema.
+/// The migrations of the schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
 
-/// Makes the services' roles; once per cluster, repeatable.
+/// Creates the services' roles, once per cluster. Idempotent.
 pub const ROLES: &str = include_str!("../../../../deploy/postgres/roles.sql");
 
-/// How the schema of a database stands to the one this program was built with.
+/// The schema of a database compared with the schema that this program was built for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Schema {
     Current,
-    /// Versions that have to be applied first.
+    /// These versions must be applied first.
     Behind(Vec<i64>),
     /// A migration that was applied differs from ours of the same version.
     Differs(i64),
 }
 
-/// Compares the applied migrations with ours; a database that is ahead is fine (migrations only expand).
+/// Compares the applied migrations with ours. A database that is ahead is accepted: migrations only expand the schema.
 pub async fn schema(pool: &PgPool) -> Result<Schema, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let applied = match connection.list_applied_migrations(&MIGRATOR.table_name).await {
@@ -35,7 +35,7 @@ pub async fn schema(pool: &PgPool) -> Result<Schema, sqlx::Error> {
         Err(MigrateError::Execute(sqlx::Error::Database(error)))
             if error.code() == Some(Cow::from("42P01")) =>
         {
-            Vec::new() // no table: nothing was ever applied
+            Vec::new() // no table: no migration was ever applied
         }
         Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => return Err(error),
         Err(error) => return Err(sqlx::Error::Migrate(Box::new(error))),
@@ -53,25 +53,25 @@ pub async fn schema(pool: &PgPool) -> Result<Schema, sqlx::Error> {
     Ok(if behind.is_empty() { Schema::Current } else { Schema::Behind(behind) })
 }
 
-/// Begins a transaction that rolls back when it is let go of, also while it begins: a task of its own waits for the
-/// database's answer. sqlx 0.9 counts a transaction only after that, and would give back a connection that is in one;
-/// what its next user writes would be acknowledged and lost (sqlx issue 4393).
+/// Begins a transaction that rolls back when it is dropped, also while it begins: a separate task waits for the
+/// database's answer. sqlx 0.9 counts a transaction only after that answer. It would return a connection to the pool
+/// that is inside a transaction; the writes of its next user would be acknowledged and lost (sqlx issue 4393).
 pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
     begin_with(pool, "begin").await
 }
 
-/// [`begin`], with what is to be set for the transaction.
+/// As [`begin`], with a statement that also sets the transaction's options.
 #[expect(clippy::disallowed_methods, reason = "the one place that begins transactions")]
 pub async fn begin_with(
     pool: &PgPool,
     statement: &'static str,
 ) -> sqlx::Result<Transaction<'static, Postgres>> {
-    let connection = pool.acquire().await?; // who goes away leaves the queue
+    let connection = pool.acquire().await?; // a caller that disconnects leaves the pool's queue
     let beginning = Transaction::begin(connection, Some(statement.into_sql_str()));
     tokio::spawn(beginning.in_current_span()).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
-/// An error that may stem from the database.
+/// An error that the database may have caused.
 pub trait DatabaseError {
     fn database(&self) -> Option<&sqlx::Error>;
 }
@@ -82,7 +82,7 @@ impl DatabaseError for sqlx::Error {
     }
 }
 
-/// Runs a transaction and, after a serialisation failure or a deadlock, once more: here and nowhere else.
+/// Runs a transaction, and retries it once after a serialization failure or a deadlock. No other code retries these.
 pub async fn retried<T, E: DatabaseError, F: Future<Output = Result<T, E>>>(
     mut transaction: impl FnMut() -> F,
 ) -> Result<T, E> {
@@ -105,8 +105,8 @@ pub fn is_read_only(error: &sqlx::Error) -> bool {
     sqlstate(error).as_deref() == Some("25006")
 }
 
-/// Whether the database may answer later, as it is: it cannot be reached, is starting, read-only, or full. Waiting
-/// does not correct wrong settings.
+/// Whether the database may answer later without a change of settings: it cannot be reached, is starting, read-only, or
+/// full.
 pub fn is_outage(error: &sqlx::Error) -> bool {
     let is_refusal = sqlstate(error).is_some_and(|code| code.starts_with("28") || code == "3D000");
     reason(error) == Reason::DatabaseUnavailable && !is_refusal
@@ -116,12 +116,12 @@ pub(super) fn sqlstate(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(Cow::into_owned)
 }
 
-/// The constraint that refused a write.
+/// The name of the constraint that refused a write.
 pub fn constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error()?.constraint()
 }
 
-/// What a database error is to a caller; logs it, because this is where it is handled.
+/// Converts a database error into a refusal. Logs it, because this is where it is handled.
 #[must_use]
 pub fn refusal(error: &sqlx::Error) -> Refusal {
     note(error);
@@ -134,7 +134,7 @@ pub fn refusal(error: &sqlx::Error) -> Refusal {
     Refusal::unavailable(reason, if reason == Reason::DatabaseBusy { 1 } else { 2 })
 }
 
-/// Connections, authorisation, resources, and what operators do to a server.
+/// Connections, authorization, resources, and interventions by operators.
 const UNAVAILABLE: [&str; 4] = ["08", "28", "53", "57P"];
 
 pub(super) fn reason(error: &sqlx::Error) -> Reason {

@@ -6,10 +6,10 @@ use tracing::{Instrument, field};
 
 use crate::telemetry;
 
-/// A statement that is about to run.
+/// A future that runs a statement.
 pub trait Statement<T>: Future<Output = sqlx::Result<T>> + Sized {
-    /// Runs it in a client span of the current trace, if there is one. `name` is the statement's command and what the
-    /// statement is for: `SELECT find_booking`.
+    /// Runs the statement in a client span of the current trace, if there is one. `name` is the SQL command and the purpose
+    /// of the statement: `SELECT find_booking`.
     fn statement(self, name: &'static str) -> impl Future<Output = sqlx::Result<T>>;
 }
 
@@ -35,7 +35,7 @@ impl<T, F: Future<Output = sqlx::Result<T>>> Statement<T> for F {
     }
 }
 
-/// What went wrong before the database could say so.
+/// The kind of an error without SQLSTATE.
 fn kind(error: &sqlx::Error) -> &'static str {
     match error {
         sqlx::Error::Io(_) => "io",

@@ -1,6 +1,6 @@
-//! What stands in front of every call, whatever the transport.
+//! The layer before every call, whatever the transport.
 //!
-//! From the outside in: measure, trace, internal token, load shed, deadline, catch panic, and a reason for what tonic
+//! From the outside in: metrics, trace, internal token, load shedding, deadline, panics, and a reason for what tonic
 //! refuses by itself. tonic's own timeouts are not used. Only `grpc.health.v1` needs no token.
 
 use std::{
@@ -36,13 +36,13 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct GuardLayer {
     tokens: InternalTokens,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl GuardLayer {
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self { tokens: settings.tokens.clone(), places: Arc::new(Semaphore::new(settings.max_in_flight)) }
+        Self { tokens: settings.tokens.clone(), permits: Arc::new(Semaphore::new(settings.max_in_flight)) }
     }
 }
 
@@ -84,11 +84,11 @@ where
         let is_ours = self.layer.tokens.accept(request.headers());
         let span = span(&path, is_ours, &request_id);
         let trace = Trace::carried_by(request.headers());
-        let place = Arc::clone(&self.layer.places).try_acquire_owned().ok();
+        let permit = Arc::clone(&self.layer.permits).try_acquire_owned().ok();
         let refused = if !is_ours {
-            // Without a reason of ours: services that do not trust each other are no 401 of the person who asked.
+            // Without our reason: a wrong internal token must not become a 401 for the user.
             Some(Status::unauthenticated("the internal token is missing or wrong"))
-        } else if place.is_none() {
+        } else if permit.is_none() {
             Some(Refusal::unavailable(Reason::ServiceUnavailable, 1).into())
         } else {
             None
@@ -100,7 +100,7 @@ where
             None => Ok(self.inner.call(request)),
         };
         let work = async move {
-            let _place = place;
+            let _permit = permit;
             let answer = match work {
                 Err(status) => status.into_http(),
                 Ok(call) => run(call, Context { deadline: Instant::now() + budget, request_id }).await,
@@ -126,12 +126,12 @@ async fn run<F: Future<Output = Result<Response<Body>, Infallible>>>(
             tracing::error!("a call panicked");
             Status::from(Refusal::internal()).into_http()
         }
-        Err(_) => Status::deadline_exceeded("the call took longer than its caller would wait").into_http(),
+        Err(_) => Status::deadline_exceeded("the call exceeded its deadline").into_http(),
     }
 }
 
-/// tonic refuses a request that is too large for the service without a reason: to its caller that looks like an
-/// answer that is too large for him, which is our failure and not his.
+/// Adds a reason when tonic refused a request that is too large for the service. Without one, the caller would take it for
+/// an answer that is too large, which is a failure of ours.
 fn with_reason(answer: Response<Body>) -> Response<Body> {
     let is_too_large = Status::from_header_map(answer.headers())
         .is_some_and(|status| status.code() == Code::OutOfRange && status.get_details_error_info().is_none());
@@ -141,7 +141,7 @@ fn with_reason(answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-/// Only authenticated callers name the span: others could invent any number of names.
+/// Only authenticated callers name the span: others could create any number of names.
 fn span(path: &str, is_ours: bool, request_id: &str) -> Span {
     let path = if is_ours { path } else { "/unknown/unknown" };
     let (service, method) = spans::named(path);
@@ -160,7 +160,8 @@ fn record(path: &str, started: Instant, answer: &Response<Body>) {
         .record(started.elapsed());
 }
 
-/// The method as a label. A path that was not served is its caller's invention, and labels are kept for ever.
+/// The method as a label. Paths that are not served are chosen by the caller, and labels are kept forever: they get one
+/// common label.
 fn method(path: &str, code: Code) -> &str {
     match code {
         Code::Unauthenticated | Code::Unimplemented => "unknown",
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_callers_invent_become_no_labels() {
+    fn unserved_paths_share_one_label() {
         let path = "/greenroom.token.v1.TokenService/IssueForSession";
         assert_eq!(method(path, Code::Ok), "IssueForSession");
         assert_eq!(method(path, Code::NotFound), "IssueForSession");

@@ -1,4 +1,4 @@
-//! What all our messages carry, read and written in one way: who asks, ids, times.
+//! Reads and writes the parts that all our messages have: the caller, ids, times.
 
 use domain::text;
 use prost_types::Timestamp;
@@ -7,12 +7,12 @@ use time::OffsetDateTime;
 
 use crate::status::{Reason, Refusal};
 
-/// Who asks, checked: `unauthenticated` without a person, unless one of our own services asks. What else is said of
-/// them is cleaned, or dropped when nothing is left of it: a name without a visible character is no name, and a picture
-/// that is not public is no picture. Postgres takes no NUL in texts: a group with one is no group.
+/// Checks the caller: `unauthenticated` without a user, unless one of our own services calls. The other fields are
+/// cleaned. A name without a visible character and a picture that is not public are dropped. Postgres takes no NUL in
+/// texts, so groups with one are dropped.
 ///
 /// # Errors
-/// `unauthenticated` for what is not the id of a person.
+/// `unauthenticated` for a text that is not a user's id.
 pub fn caller(caller: Option<Caller>) -> Result<Caller, Refusal> {
     let named = |caller: &Caller| caller.system && caller.user_id.is_empty() || text::is_id(&caller.user_id);
     let mut caller = caller
@@ -25,20 +25,20 @@ pub fn caller(caller: Option<Caller>) -> Result<Caller, Refusal> {
     Ok(caller)
 }
 
-/// A person's name as others see it; empty when it has no visible character.
+/// A user's name as others see it; empty when it has no visible character.
 #[must_use]
 pub fn display_name(name: &str) -> String {
     let name = text::line(name);
     if text::is_visible(&name) { name.into_owned() } else { String::new() }
 }
 
-/// The caller that our own services and passes are.
+/// The caller of our own services and passes.
 #[must_use]
 pub fn system_caller() -> Caller {
     Caller { system: true, ..Caller::default() }
 }
 
-/// An id as requests carry it.
+/// Parses an id of a request.
 pub fn uuid<T: From<uuid::Uuid>>(field: &str, value: &str) -> Result<T, Refusal> {
     value.parse::<uuid::Uuid>().map(T::from).map_err(|_| match field {
         "session_id" | "booking_id" => {
@@ -54,7 +54,7 @@ pub fn timestamp(time: OffsetDateTime) -> Timestamp {
     Timestamp { seconds: time.unix_timestamp(), nanos }
 }
 
-/// None for what is no time between the years 0 and 9999.
+/// None for a time outside the years 0 to 9999.
 #[must_use]
 pub fn datetime(timestamp: &Timestamp) -> Option<OffsetDateTime> {
     let time = OffsetDateTime::from_unix_timestamp(timestamp.seconds).ok()?;
@@ -67,19 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_caller_has_only_what_postgres_takes() {
+    fn caller_keeps_only_what_postgres_accepts() {
         let person = |user_id: &str| Caller { user_id: user_id.into(), ..Caller::default() };
         let ids = ["", &"x".repeat(201), "a\0b", " ana", "ana\n", "an\u{200b}a"];
-        for nobody in ids.into_iter().map(|id| Some(person(id))).chain([None]) {
-            assert_eq!(caller(nobody).unwrap_err().reason, Reason::Unauthenticated);
+        for unnamed in ids.into_iter().map(|id| Some(person(id))).chain([None]) {
+            assert_eq!(caller(unnamed).unwrap_err().reason, Reason::Unauthenticated);
         }
-        let told = Caller {
+        let given = Caller {
             name: " A\0n\u{202e}a".into(),
             email: "\0a@b".into(),
             avatar_url: "p".into(),
             ..person("ana")
         };
-        let checked = caller(Some(told)).unwrap();
+        let checked = caller(Some(given)).unwrap();
         assert_eq!(
             (checked.name.as_str(), checked.email.as_str(), checked.avatar_url.as_str()),
             ("Ana", "a@b", "")

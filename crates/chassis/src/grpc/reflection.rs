@@ -13,7 +13,7 @@ const V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 const HEALTH: &str = "grpc.health.v1.Health";
 
 /// Adds reflection to routes that serve every service of the package of `service`, and health.
-pub(super) fn added(routes: Routes, service: &str) -> Result<Routes, Error> {
+pub(super) fn with_reflection(routes: Routes, service: &str) -> Result<Routes, Error> {
     let names = names(service)?;
     let builder = || {
         let builder = Builder::configure()
@@ -28,8 +28,8 @@ pub(super) fn added(routes: Routes, service: &str) -> Result<Routes, Error> {
     Ok(routes.add_service(v1).add_service(v1alpha))
 }
 
-/// The services of the package of `service`, which are on one port (a package is a service of Greenroom), and those
-/// that every port has.
+/// The services of the package of `service`, which share one port (a package is a service of Greenroom), and the services
+/// of every port.
 fn names(service: &str) -> Result<Vec<String>, Error> {
     let package = service.rsplit_once('.').map_or("", |(package, _)| package);
     let descriptors = FileDescriptorSet::decode(proto::DESCRIPTORS)?;

@@ -1,4 +1,4 @@
-//! How calls read in spans: the same on the side that asks and on the side that answers.
+//! The span fields of calls, the same for clients and servers.
 
 use http::Response;
 use tonic::{Code, Status, body::Body};
@@ -9,7 +9,7 @@ pub(crate) fn named(path: &str) -> (&str, &str) {
     path.trim_start_matches('/').split_once('/').unwrap_or_default()
 }
 
-/// The status of an answer that has one in its headers; an answer without one has begun well.
+/// The status in the answer's headers. An answer without one has started successfully.
 pub(crate) fn code_of(answer: &Response<Body>) -> Code {
     Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code())
 }
@@ -17,12 +17,12 @@ pub(crate) fn code_of(answer: &Response<Body>) -> Code {
 pub(crate) fn record_code(span: &Span, code: Code, failed: bool) {
     span.record("rpc.grpc.status_code", i32::from(code));
     if failed {
-        span.record("error.type", written(code));
+        span.record("error.type", code_name(code));
         span.record("otel.status_code", "ERROR");
     }
 }
 
-/// Whether an answer with this code is a failure of the side that answers.
+/// Whether this code is a failure of the server.
 pub(super) fn is_failure(code: Code) -> bool {
     matches!(
         code,
@@ -35,8 +35,8 @@ pub(super) fn is_failure(code: Code) -> bool {
     )
 }
 
-/// As gRPC writes its codes.
-fn written(code: Code) -> &'static str {
+/// The name of a code in the gRPC specification.
+fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

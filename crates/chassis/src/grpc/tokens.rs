@@ -1,4 +1,4 @@
-//! Whom a service believes to be one of ours: a shared token in every call.
+//! How services authenticate each other: a shared token in every call.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use subtle::{Choice, ConstantTimeEq};
 
 pub const TOKEN_HEADER: &str = "x-greenroom-token";
 
-/// The tokens that our services accept from each other: the first one is sent, a second is still accepted while
-/// the first is being rolled out.
+/// The tokens that our services accept from each other. The first one is sent. A second one is still accepted while the
+/// first is being rolled out.
 #[derive(Clone, Debug)]
 pub struct InternalTokens(Arc<[SecretString]>);
 

@@ -19,7 +19,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// How often a connection is looked at whose next request hides what comes after it.
+/// How often a connection is checked while unread bytes of its next request hide what follows.
 const HIDDEN_CHECK: Duration = Duration::from_millis(500);
 
 /// The client's end of a connection: an extension of each request that [`super::serve`] passes on.
@@ -37,15 +37,15 @@ impl Peer {
 
     /// Completes when the client sends nothing more: it closed its half of the connection, or disconnected.
     ///
-    /// Only for handlers whose answer is under way: it takes part in the reading of the connection, and is to be
-    /// awaited in the task that serves it.
+    /// Only for handlers that have started their answer: it reads from the connection, and must be awaited in the task that
+    /// serves the connection.
     pub async fn finished(&self) {
         while !poll_fn(|cx| self.poll_finished(cx)).await {
             tokio::time::sleep(HIDDEN_CHECK).await;
         }
     }
 
-    /// Ready with false: there is something to read, so nothing is known of what comes after it.
+    /// Ready with false: there are unread bytes, so it is unknown what follows them.
     fn poll_finished(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let stream = locked(&self.0);
         let mut byte = [0];
@@ -59,12 +59,12 @@ impl Peer {
     }
 }
 
-/// Never contended: everything about a connection happens in its task.
+/// Locks the stream. Never contended: one task does everything for a connection.
 fn locked(stream: &Mutex<TcpStream>) -> MutexGuard<'_, TcpStream> {
     stream.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What hyper reads and writes.
+/// The stream that hyper reads and writes.
 pub(super) struct Io(Arc<Mutex<TcpStream>>);
 
 impl AsyncRead for Io {

@@ -29,7 +29,7 @@ async fn start_with(router: Router, bounds: Bounds) -> (SocketAddr, Lifecycle) {
     (address, lifecycle)
 }
 
-/// Everything that the server says until it closes the connection.
+/// Reads everything that the server sends until it closes the connection.
 async fn hear(stream: &mut TcpStream) -> String {
     let mut heard = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut heard)).await;
@@ -38,7 +38,7 @@ async fn hear(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn whoever_says_nothing_more_is_put_out() {
+async fn silent_client_is_disconnected() {
     let (address, _lifecycle) = start(Bounds { idle_within: SOON, ..BOUNDS }).await;
     for begun in [&b""[..], b"GET / HT", WHOLE] {
         let mut client = TcpStream::connect(address).await.unwrap();
@@ -49,7 +49,7 @@ async fn whoever_says_nothing_more_is_put_out() {
 }
 
 #[tokio::test]
-async fn half_a_head_is_put_out_and_an_idle_connection_is_not() {
+async fn incomplete_head_times_out_and_idle_connection_does_not() {
     let (address, _lifecycle) = start(Bounds { headers_within: Duration::from_secs(1), ..BOUNDS }).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     for idle_for in [Duration::ZERO, Duration::from_millis(1_500)] {
@@ -64,7 +64,7 @@ async fn half_a_head_is_put_out_and_an_idle_connection_is_not() {
     assert_eq!(hear(&mut client).await, "");
 }
 
-/// What the server answers to a client that closes its half after these bytes, and whether it closes then.
+/// Returns the server's answer to a client that closes its half after these bytes; checks that the server closes then.
 async fn answer_to_half_closed(router: Router, sent: &[u8]) -> String {
     let (address, _lifecycle) = start_with(router, BOUNDS).await;
     let mut client = TcpStream::connect(address).await.unwrap();
@@ -75,7 +75,7 @@ async fn answer_to_half_closed(router: Router, sent: &[u8]) -> String {
 
 fn slow_echo() -> Router {
     let slow = |body: Bytes| async move {
-        tokio::time::sleep(4 * SOON).await; // the end of the requests is there long before the answers
+        tokio::time::sleep(4 * SOON).await; // the requests end long before the answers
         body
     };
     Router::new().route("/", get(slow).post(slow))
@@ -104,10 +104,10 @@ async fn half_a_request_is_closed_after_a_half_close() {
 
 #[tokio::test]
 async fn peer_is_finished_when_it_sends_nothing_more() {
-    let (told, mut finished) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut finished) = tokio::sync::mpsc::unbounded_channel();
     let wait = |Extension(peer): Extension<Peer>| async move {
         peer.finished().await;
-        told.send(()).unwrap();
+        sender.send(()).unwrap();
     };
     let (address, _lifecycle) = start_with(Router::new().route("/", get(wait)), BOUNDS).await;
     for (sent, is_half) in [(WHOLE, true), (WHOLE, false), (&[WHOLE, b"GET /"].concat(), true)] {
@@ -119,8 +119,8 @@ async fn peer_is_finished_when_it_sends_nothing_more() {
         } else {
             drop(client);
         }
-        let told = tokio::time::timeout(Duration::from_secs(10), finished.recv()).await;
-        assert_eq!(told, Ok(Some(())));
+        let received = tokio::time::timeout(Duration::from_secs(10), finished.recv()).await;
+        assert_eq!(received, Ok(Some(())));
     }
 }
 
@@ -128,17 +128,17 @@ async fn peer_is_finished_when_it_sends_nothing_more() {
 async fn address_that_is_not_admitted_is_closed_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, lifecycle) = (listener.local_addr().unwrap(), Lifecycle::new());
-    let (own, places) = (lifecycle.clone(), Arc::new(Semaphore::new(1)));
-    let free = Arc::clone(&places);
+    let (own, permits) = (lifecycle.clone(), Arc::new(Semaphore::new(1)));
+    let free = Arc::clone(&permits);
     let admit = move |from: IpAddr| {
         assert!(from.is_loopback());
-        Arc::clone(&places).try_acquire_owned().ok()
+        Arc::clone(&permits).try_acquire_owned().ok()
     };
     tokio::spawn(async move { serve_admitted(Router::new(), listener, &own, BOUNDS, admit).await });
     let first = TcpStream::connect(address).await.unwrap();
     let mut second = TcpStream::connect(address).await.unwrap();
     assert_eq!(hear(&mut second).await, "");
-    assert_eq!(free.available_permits(), 0, "the first one is there");
+    assert_eq!(free.available_permits(), 0, "the first one is connected");
     drop(first);
     let freed = tokio::time::timeout(Duration::from_secs(10), free.acquire()).await;
     freed.expect("a connection that ends gives its permit back").unwrap().forget();
@@ -146,22 +146,22 @@ async fn address_that_is_not_admitted_is_closed_at_once() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_read_his_answer_gives_his_place_back() {
+async fn permit_is_released_when_client_does_not_read() {
     let bounds = Bounds { written_within: SOON, ..Bounds::of(1) };
     let endless = || async { vec![0; 32 * 1024 * 1024] }; // more than the kernels keep
     let (address, lifecycle) = start_with(Router::new().route("/", get(endless)), bounds).await;
-    let mut deaf = TcpStream::connect(address).await.unwrap();
-    deaf.write_all(WHOLE).await.unwrap();
+    let mut unreading = TcpStream::connect(address).await.unwrap();
+    unreading.write_all(WHOLE).await.unwrap();
     let mut next = TcpStream::connect(address).await.unwrap();
     next.write_all(WHOLE).await.unwrap();
     let served = tokio::time::timeout(Duration::from_secs(10), next.readable()).await;
-    served.expect("the place is free again").unwrap();
+    served.expect("the permit is free again").unwrap();
     drop(next);
     assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
 }
 
 #[tokio::test]
-async fn a_stream_may_be_silent_for_longer_than_a_write_may_wait() {
+async fn stream_may_be_silent_longer_than_the_write_timeout() {
     let bounds = Bounds { written_within: SOON, headers_within: SOON, ..BOUNDS };
     let events = || async {
         Body::from_stream(stream::unfold(0, |n| async move {
@@ -185,7 +185,7 @@ async fn headers_without_end_are_refused() {
 }
 
 #[tokio::test]
-async fn beyond_the_bound_connections_wait_for_a_place() {
+async fn connections_wait_when_the_limit_is_reached() {
     let (address, _lifecycle) = start(Bounds { connections: 1, ..BOUNDS }).await;
     let first = TcpStream::connect(address).await.unwrap();
     let mut second = TcpStream::connect(address).await.unwrap();
@@ -198,7 +198,7 @@ async fn beyond_the_bound_connections_wait_for_a_place() {
 }
 
 #[tokio::test]
-async fn a_stop_closes_idle_connections_at_once() {
+async fn idle_connections_close_at_once_on_stop() {
     let (address, lifecycle) = start(BOUNDS).await;
     let mut idle = TcpStream::connect(address).await.unwrap();
     idle.write_all(WHOLE).await.unwrap();

@@ -1,8 +1,8 @@
-//! A connection that fails by itself when its client stalls.
+//! A connection that fails when its client stalls.
 //!
-//! hyper waits for ever until an answer is read, and to its only timer a connection that is idle and one with half a
-//! request look the same: here the first may last and the second may not. Only a write that waits is counted, so a
-//! stream of events may be silent or endless.
+//! hyper waits forever until an answer is read, and its only timer treats an idle connection like one with half a request.
+//! Here an idle connection may last and half a request may not. Only a write that waits is timed, so a stream of events
+//! may be silent or endless.
 
 use std::{
     io::{self, IoSlice},
@@ -20,12 +20,12 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// Whose turn it is on a connection: odd while a request is being answered, even while the next one is waited for.
+/// The side that a connection waits for: odd while a request is being answered, even while the next one is awaited.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Turn(Arc<AtomicUsize>);
 
 impl Turn {
-    /// A request is being answered until this is dropped.
+    /// Marks that a request is being answered, until the result is dropped.
     pub(super) fn answer(&self) -> Answering {
         self.0.fetch_add(1, Ordering::Relaxed);
         Answering(self.clone())
@@ -43,16 +43,16 @@ impl Drop for Answering {
 pub(super) struct Watched<S> {
     stream: S,
     turn: Turn,
-    /// The turn in which the head that is being read began.
+    /// The turn in which the current head began.
     head_of: usize,
-    head: Patience,
-    write: Patience,
+    head: StallTimer,
+    write: StallTimer,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(stream: S, turn: Turn, head_within: Duration, write_within: Duration) -> Self {
-        let (mut head, write) = (Patience::new(head_within), Patience::new(write_within));
-        head.begin(); // the first request has its time from the connection on
+        let (mut head, write) = (StallTimer::new(head_within), StallTimer::new(write_within));
+        head.begin(); // the first request is timed from the connection on
         Self { stream, turn, head_of: 0, head, write }
     }
 }
@@ -77,7 +77,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Watched<S> {
-    /// `write` unless it has waited for too long.
+    /// Polls `write`, and fails when it has waited for too long.
     fn progress<T>(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -120,14 +120,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// How long a client is waited for. The timer is made for the first who is slow and kept for the next.
-struct Patience {
+/// Limits how long a client is waited for. The timer is created for the first wait and kept for the next.
+struct StallTimer {
     limit: Duration,
     until: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
+impl StallTimer {
     fn new(limit: Duration) -> Self {
         Self { limit, until: None, timer: None }
     }
@@ -136,7 +136,7 @@ impl Patience {
         self.until.get_or_insert_with(|| Instant::now() + self.limit);
     }
 
-    /// Pending, or an error when what was begun lasts too long.
+    /// Pending, or an error when the wait exceeds the limit.
     fn or_timed_out<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let Some(until) = self.until else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_that_nobody_reads_fails_and_one_that_is_read_slowly_does_not() {
+    async fn unread_write_times_out_and_slow_read_does_not() {
         let limit = Duration::from_secs(3);
         let (mut client, mut server, _) = pair(NEVER, limit);
         let slow = tokio::spawn(async move {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_between_writes_costs_nothing() {
+    async fn silence_between_writes_is_not_timed() {
         let (mut client, mut server, _) = pair(NEVER, SOON);
         for _ in 0..2 {
             server.write_all(&[0; 16]).await.unwrap();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn first_head_has_its_time_from_the_connection_on() {
+    async fn first_head_is_timed_from_the_connection_on() {
         for is_silent in [true, false] {
             let (mut client, mut server, _) = pair(SOON, NEVER);
             let trickle = tokio::spawn(async move {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_has_its_time_from_the_first_byte_and_a_body_has_its_own() {
+    async fn head_is_timed_from_its_first_byte_and_body_is_not() {
         let (mut client, mut server, turn) = pair(SOON, NEVER);
         let wait = 2 * SOON;
         for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! How a service waits for its database, and examines it before it serves.
+//! How a service waits for its database, and checks it before it serves.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use sqlx::PgPool;
 use super::{Runtime, StartError};
 use crate::db::{self, DatabaseError, Needs, Schema};
 
-/// The service's pool, once the database answers with a schema that is not behind. Waits for a database that is
-/// down; readiness says so meanwhile.
+/// Returns the service's pool when the database answers with a schema that is not behind. Waits for a database that is
+/// down; readiness reports it meanwhile.
 pub async fn database(settings: &db::Settings, runtime: &Runtime) -> Result<PgPool, StartError> {
     database_for(settings, Needs::Writes, runtime).await
 }
 
-/// [`database`], for a service that needs this of it.
+/// As [`database`], for a service with these needs.
 pub async fn database_for(
     settings: &db::Settings,
     needs: Needs,
@@ -44,8 +44,7 @@ async fn examine(pool: &PgPool, settings: &db::Settings) -> Result<Schema, sqlx:
     Ok(schema)
 }
 
-/// What a service needs of its database before it serves, tried until the database answers: a process that started
-/// while a failover is under way waits, as one does that was there before.
+/// Repeats `attempt` until the database answers. A process that starts during a failover waits, as running processes do.
 pub async fn once_it_answers<T, E: DatabaseError + Into<StartError>, F: Future<Output = Result<T, E>>>(
     runtime: &Runtime,
     mut attempt: impl FnMut() -> F,

@@ -1,4 +1,4 @@
-//! Where spans go: OTLP over gRPC, in plain text or over TLS.
+//! Exports spans: OTLP over gRPC, in plain text or over TLS.
 
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};

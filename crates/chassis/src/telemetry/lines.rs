@@ -172,7 +172,7 @@ fn string(writer: &mut Writer<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
     serde_json::Serializer::new(Bytes(writer)).collect_str(&text).map_err(|_| fmt::Error)
 }
 
-/// The writer of a line as `serde_json` wants it: it writes whole characters.
+/// Adapts the writer of a line to `serde_json`, which writes whole characters.
 struct Bytes<'w, 'b>(&'w mut Writer<'b>);
 
 impl io::Write for Bytes<'_, '_> {
@@ -187,15 +187,15 @@ impl io::Write for Bytes<'_, '_> {
     }
 }
 
-/// Logs a panic as a line like the others: the default hook writes text between them, without ids.
+/// Logs a panic in the same format as other lines. The default hook writes unformatted text without ids.
 pub(super) fn log_panic(panic: &PanicHookInfo<'_>) {
     let message = panic.payload_as_str().unwrap_or("no message");
-    let place = panic.location().map(ToString::to_string);
+    let location = panic.location().map(ToString::to_string);
     let backtrace = std::backtrace::Backtrace::capture();
     let backtrace = (backtrace.status() == std::backtrace::BacktraceStatus::Captured).then_some(backtrace);
     tracing::error!(
         panic.message = message,
-        panic.location = place,
+        panic.location = location,
         panic.backtrace = backtrace.as_ref().map(tracing::field::display),
         "panicked"
     );

@@ -1,7 +1,7 @@
-//! Metrics, each of which says what it counts, and counters that are there before they first count.
+//! Metrics with descriptions, and counters that exist before their first event.
 //!
-//! A crate lists its metrics as [`Meter`]s; `docs/metrics.md` has the same list for people, and a test compares the
-//! two. A counter that appears with its first event has no increase: an alert on the first panic would not fire.
+//! A crate lists its metrics as [`Meter`]s. `docs/metrics.md` has the same list for people, and a test compares the two.
+//! A counter that appears with its first event shows no increase: an alert on the first panic would not fire.
 
 use metrics::Label;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -15,7 +15,7 @@ pub enum Kind {
     Histogram,
 }
 
-/// Values of a label that are all known.
+/// A label and all of its values.
 pub type Values = (&'static str, &'static [&'static str]);
 
 /// A metric as `/metrics` describes it.
@@ -24,18 +24,18 @@ pub struct Meter {
     pub kind: Kind,
     pub name: &'static str,
     pub help: &'static str,
-    /// None: some label has values that are not known beforehand.
+    /// None: a label has values that are not known in advance.
     labels: Option<&'static [Values]>,
 }
 
 impl Meter {
-    /// A counter with these labels; each combination of their values is there from the start.
+    /// A counter with these labels; each combination of their values exists from the start.
     #[must_use]
     pub const fn counter(name: &'static str, help: &'static str, labels: &'static [Values]) -> Self {
         Self { kind: Kind::Counter, name, help, labels: Some(labels) }
     }
 
-    /// A counter whose labels have values that are not known beforehand.
+    /// A counter whose labels have values that are not known in advance.
     #[must_use]
     pub const fn open_counter(name: &'static str, help: &'static str) -> Self {
         Self { kind: Kind::Counter, name, help, labels: None }
@@ -51,7 +51,7 @@ impl Meter {
         Self { kind: Kind::Histogram, name, help, labels: None }
     }
 
-    /// Whether its series are there before anything is counted.
+    /// Whether its series exist before the first event.
     #[must_use]
     pub const fn begins_at_zero(&self) -> bool {
         self.labels.is_some()
@@ -83,7 +83,7 @@ fn zero(name: &'static str, labels: &[Values], chosen: &mut Vec<Label>) {
     }
 }
 
-/// What every process measures.
+/// The metrics of every process.
 pub const METERS: &[Meter] = &[
     Meter::gauge("greenroom_build_info", "Always 1; the labels say which build runs."),
     Meter::gauge("greenroom_dependency_up", "Whether a dependency of this process is up, as /readyz says."),
@@ -121,7 +121,7 @@ pub const TASKS: &[&str] = &[
     "readiness",
 ];
 
-/// The process's metrics; the same ones when called again.
+/// The process's metrics; repeated calls return the same ones.
 pub fn metrics() -> PrometheusHandle {
     static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
     HANDLE
@@ -151,7 +151,7 @@ pub fn describe(meters: &[Meter], tasks: &'static [&'static str]) {
     zero("greenroom_task_panics_total", &[("task", tasks)], &mut Vec::new());
 }
 
-/// A pass is counted from the moment it is set up, also before its first end.
+/// Sets a pass's counters to 0 when the pass is set up, before its first end.
 pub fn begin_pass(name: &'static str) {
     for result in ["ok", "failed"] {
         metrics::counter!("greenroom_passes_total", "pass" => name, "result" => result).increment(0);
@@ -159,12 +159,12 @@ pub fn begin_pass(name: &'static str) {
     metrics::counter!("greenroom_task_panics_total", "task" => name).increment(0);
 }
 
-/// Counts a panic that was caught where `task` runs.
+/// Counts a panic that was caught in `task`.
 pub fn count_panic(task: &'static str) {
     metrics::counter!("greenroom_task_panics_total", "task" => task).increment(1);
 }
 
-/// The text of `/metrics`, with what the system says about this process now.
+/// The text of `/metrics`, with the operating system's data about this process.
 #[must_use]
 pub fn render(handle: &PrometheusHandle) -> String {
     metrics_process::Collector::default().collect();

@@ -1,4 +1,4 @@
-//! Passes run every few seconds and mostly find nothing to do: their spans are kept only of those that matter.
+//! Keeps only the spans of passes that matter: passes run every few seconds and mostly find nothing to do.
 
 use std::{
     collections::HashMap,
@@ -19,14 +19,14 @@ use opentelemetry_sdk::{
     trace::{Span, SpanData, SpanProcessor},
 };
 
-/// Spans of a pass that are held back until it ends; those beyond are dropped.
+/// Limit of the spans that are held back until a pass ends; spans beyond it are dropped.
 const MOST_SPANS: usize = 512;
 
-/// Travels with the work of a pass: whether it has changed anything.
+/// A context value of a pass: whether the pass has changed anything.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pass(Arc<AtomicBool>);
 
-/// Says that the pass under way, if this is one, changed something.
+/// Records that the current pass, if there is one, changed something.
 pub fn changed() {
     Context::map_current(|context| {
         if let Some(Pass(changed)) = context.get() {
@@ -35,8 +35,8 @@ pub fn changed() {
     });
 }
 
-/// Holds the spans of a pass back until it ends, and hands on those of passes that changed something, failed, or
-/// logged something at `info` or above. All other spans are handed on at once.
+/// Holds back the spans of a pass until it ends. Exports them if the pass changed something, failed, or logged at `info`
+/// or above. All other spans are exported at once.
 #[derive(Debug)]
 pub struct QuietPasses<P> {
     next: P,
@@ -59,7 +59,7 @@ impl<P> QuietPasses<P> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What this end releases.
+    /// Returns the spans to export when `span` has ended.
     fn ended(&self, span: SpanData) -> Vec<SpanData> {
         let trace = span.span_context.trace_id();
         let mut all = self.held();

@@ -39,19 +39,19 @@ fn unexported(parent: &Context) -> Context {
     parent.with_remote_span_context(ids)
 }
 
-/// Whether there is a trace that a span of a call or a statement would belong to. Outside of one (probes, start) they
-/// make no spans: each would be a trace of its own.
+/// Whether there is a current trace for the span of a call or a statement. Outside of one (probes, start) no such spans
+/// are created: each would be a separate trace.
 #[must_use]
 pub fn is_traced() -> bool {
     Context::map_current(TraceContextExt::has_active_span)
 }
 
-/// The span of a call to another process: what `make` makes, or none outside of a trace.
+/// Creates the span of a call to another process with `make`, or none outside of a trace.
 pub fn client(make: impl FnOnce() -> Span) -> Span {
     if is_traced() { make() } else { Span::none() }
 }
 
-/// Writes the current trace into `headers`: under `span` if it is exported.
+/// Writes the current trace into `headers`, as a child of `span` if it is exported.
 pub fn carry_trace(span: &Span, headers: &mut HeaderMap) {
     let own = span.context();
     let context = if own.has_active_span() { own } else { Context::current() };
@@ -87,7 +87,7 @@ impl Trace {
         work.instrument(span).with_context(context)
     }
 
-    /// Runs `work` as part of this trace: for what is logged after its end.
+    /// Runs `work` as part of this trace, for logs after its end.
     pub fn scope<T>(&self, work: impl FnOnce() -> T) -> T {
         let _current = self.0.clone().attach();
         work()

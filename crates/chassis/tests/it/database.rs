@@ -21,7 +21,7 @@ use sqlx::{
 use tokio::sync::{Barrier, Semaphore};
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_pool_acts_under_the_role_of_its_service(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn pool_acts_under_the_role_of_its_service(_: PgPoolOptions, connect: PgConnectOptions) {
     let pool = db::pool(&testkit::database(&connect, "greenroom_token")).unwrap();
     let user = sqlx::query_scalar!("select current_user::text as \"user!\"").fetch_one(&pool).await.unwrap();
     assert_eq!(user, "greenroom_token");
@@ -30,20 +30,20 @@ async fn a_pool_acts_under_the_role_of_its_service(_: PgPoolOptions, connect: Pg
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_role_that_does_not_exist_is_passed_over(_: PgPoolOptions, connect: PgConnectOptions) {
-    let pool = db::pool(&testkit::database(&connect, "greenroom_nobody")).unwrap();
-    assert!(!db::check_role(&pool, "greenroom_nobody").await.unwrap());
+async fn missing_role_is_skipped(_: PgPoolOptions, connect: PgConnectOptions) {
+    let pool = db::pool(&testkit::database(&connect, "greenroom_missing")).unwrap();
+    assert!(!db::check_role(&pool, "greenroom_missing").await.unwrap());
 }
 
 #[sqlx::test]
-async fn a_service_refuses_a_database_that_is_behind(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn service_refuses_a_database_that_is_behind(_: PgPoolOptions, connect: PgConnectOptions) {
     let refused =
         service::database(&testkit::database(&connect, "greenroom_token"), &Runtime::default()).await;
     assert!(matches!(refused, Err(StartError::Behind(versions)) if versions.contains(&1)));
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_service_refuses_a_migration_that_was_applied_in_another_form(pool: PgPool) {
+async fn service_refuses_a_migration_that_differs(pool: PgPool) {
     assert_eq!(db::schema(&pool).await.unwrap(), Schema::Current);
     tamper(&pool).await;
     assert_eq!(db::schema(&pool).await.unwrap(), Schema::Differs(1));
@@ -52,7 +52,7 @@ async fn a_service_refuses_a_migration_that_was_applied_in_another_form(pool: Pg
 /// With and without a role: services, `migrate`, `doctor` and `repair`.
 #[sqlx::test(migrations = false)]
 async fn pools_have_generic_plans_and_no_jit(options: PgPoolOptions, connect: PgConnectOptions) {
-    // The private Postgres has it off: as the owner of another server may have it.
+    // The private Postgres has JIT off; the owner of another server may have turned it on.
     let on = "do $$ begin execute format('alter database %I set jit = on', current_database()); end $$";
     sqlx::raw_sql(on).execute(&options.connect_with(connect.clone()).await.unwrap()).await.unwrap();
     let service = testkit::database(&connect, "greenroom_token");
@@ -73,9 +73,9 @@ async fn tamper(pool: &PgPool) {
         .unwrap();
 }
 
-/// Whoever gives up waiting leaves his statement behind, and its connection with it.
+/// The statement of a caller that gave up still runs, and keeps its connection.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_row_that_somebody_holds_does_not_hold_the_pool(options: PgPoolOptions, connect: PgConnectOptions) {
+async fn locked_row_does_not_block_the_pool(options: PgPoolOptions, connect: PgConnectOptions) {
     let outside = options.connect_with(connect.clone()).await.unwrap();
     let settings =
         db::Settings { max_connections: 2, ..testkit::database(&connect, "greenroom_room_lifecycle") };
@@ -98,7 +98,7 @@ async fn a_row_that_somebody_holds_does_not_hold_the_pool(options: PgPoolOptions
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn only_services_are_bounded_and_not_who_migrates(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn statement_timeout_applies_only_to_services(_: PgPoolOptions, connect: PgConnectOptions) {
     let service = testkit::database(&connect, "greenroom_token");
     for (role, bound) in [(service.role, "15s"), (None, "0")] {
         let pool = db::pool(&db::Settings { role, ..service.clone() }).unwrap();
@@ -107,9 +107,9 @@ async fn only_services_are_bounded_and_not_who_migrates(_: PgPoolOptions, connec
     }
 }
 
-/// Two transactions that read what the other one writes, serializable: one of them must be retried.
+/// Two serializable transactions, each reading what the other one writes: one of them must be retried.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_serialisation_failure_is_retried_once(pool: PgPool) {
+async fn serialization_failure_is_retried_once(pool: PgPool) {
     let (attempts, barrier) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
     let done = Arc::new(Semaphore::new(0));
     let transfer = |mine: &'static str, other: &'static str| {
@@ -119,7 +119,7 @@ async fn a_serialisation_failure_is_retried_once(pool: PgPool) {
             db::retried(|| async {
                 let first = attempts.fetch_add(1, Ordering::SeqCst) < 2;
                 if !first {
-                    done.acquire().await.unwrap().forget(); // the other one, which won
+                    done.acquire().await.unwrap().forget(); // the other transaction committed
                 }
                 let mut tx = chassis::db::begin(&pool).await?;
                 sqlx::query!("set transaction isolation level serializable").execute(&mut *tx).await?;
@@ -140,9 +140,9 @@ async fn a_serialisation_failure_is_retried_once(pool: PgPool) {
     assert_eq!(attempts.load(Ordering::SeqCst), 3);
 }
 
-/// The connection, that is: what is written over it next is its own transaction again.
+/// The next statement on the connection must run in its own transaction.
 #[sqlx::test(migrations = false)]
-async fn a_transaction_that_is_cut_short_while_it_begins_is_none(
+async fn transaction_dropped_while_it_begins_is_rolled_back(
     options: PgPoolOptions,
     connect: PgConnectOptions,
 ) {
@@ -168,7 +168,7 @@ async fn a_transaction_that_is_cut_short_while_it_begins_is_none(
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_contention_that_stays_is_told_as_busy_after_one_retry(pool: PgPool) {
+async fn lasting_contention_is_busy_after_one_retry(pool: PgPool) {
     let attempts = AtomicUsize::new(0);
     let error = db::retried(|| async {
         attempts.fetch_add(1, Ordering::SeqCst);
@@ -182,7 +182,7 @@ async fn a_contention_that_stays_is_told_as_busy_after_one_retry(pool: PgPool) {
     assert_eq!(db::refusal(&error).reason, Reason::DatabaseBusy);
 }
 
-/// Raised as Postgres would, with its SQLSTATE.
+/// Raises an error with this SQLSTATE, as Postgres would.
 async fn raise(pool: &PgPool, sqlstate: &str) -> sqlx::Error {
     let mut connection = pool.acquire().await.unwrap();
     sqlx::query!("select set_config('testkit.sqlstate', $1, false) as sqlstate", sqlstate)
@@ -198,9 +198,7 @@ async fn raise(pool: &PgPool, sqlstate: &str) -> sqlx::Error {
 }
 
 #[sqlx::test(migrations = false)]
-async fn contention_and_bounds_are_busy_lost_connections_unavailable_and_the_rest_is_our_failure(
-    pool: PgPool,
-) {
+async fn sqlstates_map_to_busy_unavailable_or_internal(pool: PgPool) {
     let meanings = [
         (Reason::DatabaseBusy, ["40001", "40P01", "55P03", "57014", "25P03"].as_slice()),
         (
@@ -221,9 +219,9 @@ async fn contention_and_bounds_are_busy_lost_connections_unavailable_and_the_res
     }
 }
 
-/// Two transactions that each hold what the other one wants, for ever: Postgres ends one, and that one comes again.
+/// Two transactions that wait for each other's lock: Postgres ends one, and that one is retried.
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn a_deadlock_is_retried_once(pool: PgPool) {
+async fn deadlock_is_retried_once(pool: PgPool) {
     sqlx::query!("insert into app_users (id) values ('one'), ('two')").execute(&pool).await.unwrap();
     let (attempts, barrier) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
     let done = Arc::new(Semaphore::new(0));
@@ -234,7 +232,7 @@ async fn a_deadlock_is_retried_once(pool: PgPool) {
             db::retried(|| async {
                 let is_first = attempts.fetch_add(1, Ordering::SeqCst) < 2;
                 if !is_first {
-                    done.acquire().await.unwrap().forget(); // the other one, which won
+                    done.acquire().await.unwrap().forget(); // the other transaction committed
                 }
                 let mut tx = chassis::db::begin(&pool).await?;
                 sqlx::query!("update app_users set email = 'x' where id = $1", first)
@@ -257,7 +255,7 @@ async fn a_deadlock_is_retried_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn services_of_one_process_are_told_apart_by_readiness(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn readiness_names_the_database_of_each_service(_: PgPoolOptions, connect: PgConnectOptions) {
     let runtime = testkit::runtime();
     for role in ["greenroom_token", "greenroom_room_lifecycle"] {
         service::database(&testkit::database(&connect, role), &runtime).await.unwrap();
@@ -268,9 +266,9 @@ async fn services_of_one_process_are_told_apart_by_readiness(_: PgPoolOptions, c
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_is_told_as_unavailable() {
+async fn unreachable_database_is_unavailable() {
     let settings = db::Settings {
-        url: "postgres://nobody@127.0.0.1:1/none".into(),
+        url: "postgres://unknown@127.0.0.1:1/none".into(),
         role: Some("greenroom_token"),
         max_connections: 1,
     };
@@ -279,7 +277,7 @@ async fn a_database_that_is_not_there_is_told_as_unavailable() {
     assert_eq!(db::refusal(&error).reason, Reason::DatabaseUnavailable);
 }
 
-/// A login that is refused and a database that is not there, as a failover to an unfinished server has them.
+/// A refused login and a missing database, as after a failover to an unfinished server.
 #[sqlx::test(migrations = false)]
 async fn refused_connection_is_an_outage(_: PgPoolOptions, connect: PgConnectOptions) {
     for wrong in
@@ -293,12 +291,12 @@ async fn refused_connection_is_an_outage(_: PgPoolOptions, connect: PgConnectOpt
         let refusal = db::refusal(&error);
         assert_eq!(refusal.reason, Reason::DatabaseUnavailable, "{code}");
         assert!(refusal.facts.contains_key("retry_after"));
-        assert!(!db::is_outage(&error), "a start does not wait for it: {code}");
+        assert!(!db::is_outage(&error), "a start does not wait for this: {code}");
     }
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn the_database_clock_moves_with_its_setting(_: PgPoolOptions, connect: PgConnectOptions) {
+async fn database_clock_moves_with_its_setting(_: PgPoolOptions, connect: PgConnectOptions) {
     let pool = db::pool(&testkit::database(&connect, "postgres")).unwrap();
     testkit::advance_database_clock(&pool, time::Duration::hours(3)).await;
     let later = db::pool(&testkit::database(&connect, "postgres")).unwrap();

@@ -1,9 +1,9 @@
-//! docs/diagnosis.md explains every cause, in the order of their weight and in the very words that people are told.
+//! docs/diagnosis.md explains every cause, ordered by priority and with the texts of the answers.
 
 use chassis::diagnosis::Cause;
 
 const DOC: &str = include_str!("../../../../docs/diagnosis.md");
-/// What a diagnosis sets right by itself (room-lifecycle's tests show it).
+/// The causes that a diagnosis repairs by itself (room-lifecycle's tests show it).
 const REPAIRED: [Cause; 3] = [Cause::RoomPending, Cause::RoomMissing, Cause::SidMismatch];
 
 /// A row of the page as it must be.
@@ -21,7 +21,7 @@ fn row(cause: Cause) -> String {
 }
 
 #[test]
-fn every_cause_is_explained_in_its_own_words_and_in_order() {
+fn diagnosis_doc_has_every_cause_in_order() {
     let (_, causes) = DOC.split_once("## Causes").unwrap();
     let documented: Vec<&str> = causes.lines().filter(|line| line.starts_with("| `")).collect();
     for (documented, &cause) in documented.iter().zip(Cause::ALL) {

@@ -1,4 +1,4 @@
-//! docs/errors.md explains every reason, with the statuses that it really has, and no others.
+//! docs/errors.md explains every reason with its real statuses, and no others.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ fn written(code: tonic::Code) -> String {
 }
 
 #[test]
-fn every_reason_is_explained_with_its_statuses_and_no_others_are() {
+fn errors_doc_has_every_reason_with_its_statuses() {
     let documented = documented();
     for &reason in Reason::ALL {
         let (http, grpc) =

@@ -1,4 +1,4 @@
-//! A database that is read-only for a while: readiness says so, and no connection of that time is kept.
+//! A database that is read-only for a while: readiness reports it, and no connection of that time is kept.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn run(outside: &mut PgConnection, statements: &'static str) {
     sqlx::raw_sql(statements).execute(outside).await.unwrap();
 }
 
-/// New sessions in this database take no writes, or do again. Sessions that there are stay as they are.
+/// Makes new sessions in this database read-only or writable. Open sessions do not change.
 async fn set_read_only(outside: &mut PgConnection, read_only: bool) {
     let statement = if read_only {
         "do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$"
@@ -32,7 +32,7 @@ async fn set_read_only(outside: &mut PgConnection, read_only: bool) {
     run(outside, statement).await;
 }
 
-/// As a failover does.
+/// Ends all other sessions, as a failover does.
 async fn end_other_sessions(outside: &mut PgConnection) {
     run(
         outside,
@@ -42,14 +42,14 @@ async fn end_other_sessions(outside: &mut PgConnection) {
     .await;
 }
 
-/// A session that stays as it is (the setting counts for new ones), and a table to write to.
+/// A session that stays writable (the setting applies to new ones), and a table to write to.
 async fn outside(connect: &PgConnectOptions) -> PgConnection {
     let mut outside = PgConnection::connect_with(connect).await.unwrap();
     run(&mut outside, "create table notes (n int); grant all on notes to public").await;
     outside
 }
 
-/// As a request of the service does.
+/// Writes as a request of the service does.
 async fn write(pool: &PgPool, expiry: &db::Expiry) -> Result<(), Reason> {
     let writing = async {
         let written = sqlx::raw_sql("insert into notes values (1)").execute(pool).await;
@@ -62,7 +62,7 @@ async fn write(pool: &PgPool, expiry: &db::Expiry) -> Result<(), Reason> {
     expiry.scope(writing).await
 }
 
-/// Opens all connections that the pool may have: Ok when all of them take writes, or none.
+/// Opens all connections that the pool may have. Ok when all of them are writable, or none.
 async fn open_all(pool: &PgPool, writable: bool) -> Result<(), Vec<Option<db::Server>>> {
     let (mut held, mut servers) = (Vec::new(), Vec::new());
     for _ in 0..SIZE {
@@ -80,7 +80,7 @@ async fn connections_of_a_read_only_time_are_replaced(_: PgPoolOptions, connect:
     let mut outside = outside(&connect).await;
     let booking = testkit::database(&connect, "greenroom_booking");
     let (pool, probe) = db::probed_pool(&booking, Needs::Writes).unwrap();
-    let expiry = probe.expiry(); // nothing is asked of the probe
+    let expiry = probe.expiry(); // the probe itself is not used
     open_all(&pool, true).await.unwrap();
     set_read_only(&mut outside, true).await;
     end_other_sessions(&mut outside).await;
@@ -92,7 +92,7 @@ async fn connections_of_a_read_only_time_are_replaced(_: PgPoolOptions, connect:
     assert_eq!(write(&pool, expiry).await, Err(Reason::DatabaseUnavailable));
     set_read_only(&mut outside, false).await;
     testkit::eventually("every connection takes writes", || async {
-        let _ = write(&pool, expiry).await; // all that tells the pool: nothing probes it here
+        let _ = write(&pool, expiry).await; // only this informs the pool: nothing probes it here
         open_all(&pool, true).await
     })
     .await;
@@ -132,8 +132,8 @@ async fn probe_refuses_a_server_that_does_not_suit(_: PgPoolOptions, connect: Pg
         open_all(&pool, false).await.unwrap();
         let answer = probe.ask().await;
         assert_eq!(answer.is_ok(), is_ready, "{role}");
-        let told = answer.err().map(|unusable| unusable.to_string());
-        assert_eq!(told.as_deref(), (!is_ready).then_some("the database is read-only"));
+        let problem = answer.err().map(|unusable| unusable.to_string());
+        assert_eq!(problem.as_deref(), (!is_ready).then_some("the database is read-only"));
     }
     set_read_only(&mut outside, false).await;
 }
@@ -158,7 +158,7 @@ async fn readiness_follows_a_read_only_database(_: PgPoolOptions, connect: PgCon
     };
     becomes(State::Up).await;
     set_read_only(&mut outside, true).await;
-    // Only the sessions of the service that writes: one login can be affected alone.
+    // Only the sessions of the service that writes: one login alone can be affected.
     run(
         &mut outside,
         "select pg_terminate_backend(pid) from pg_stat_activity
@@ -177,7 +177,7 @@ async fn readiness_follows_a_read_only_database(_: PgPoolOptions, connect: PgCon
     testkit::eventually("writes again", || write(&writing, &expiry)).await;
 }
 
-/// How many sessions of this database there have been.
+/// The number of sessions that were opened in this database.
 async fn count_sessions(pool: &PgPool) -> i64 {
     let sessions = sqlx::query_scalar!(
         r#"select sessions as "n!" from pg_stat_database where datname = current_database()"#
@@ -196,21 +196,27 @@ async fn listener_leaves_a_read_only_server(options: PgPoolOptions, connect: PgC
         let _ = passed.send(());
         async { Ok::<(), sqlx::Error>(()) }
     });
-    passes.recv().await.unwrap(); // the first one comes by itself
+    passes.recv().await.unwrap(); // the first pass runs without a nudge
     reconcile::listen(&lifecycle, SecretString::from(url.expose_secret()), "notes", nudge);
     let counting = options.connect_with(connect).await.unwrap();
     let before = count_sessions(&counting).await;
-    testkit::eventually("it has come and gone", || async {
+    testkit::eventually("the listener connected and left", || async {
         match count_sessions(&counting).await {
             now if now >= before + 2 => Ok(()),
             few => Err(few),
         }
     })
     .await;
-    assert!(passes.try_recv().is_err(), "a server that is not written to tells nothing");
+    assert!(passes.try_recv().is_err(), "a read-only server nudges nothing");
     set_read_only(&mut outside, false).await;
-    tokio::time::timeout(Duration::from_secs(10), passes.recv()).await.expect("it listens").unwrap();
+    tokio::time::timeout(Duration::from_secs(10), passes.recv())
+        .await
+        .expect("the listener reconnected")
+        .unwrap();
     run(&mut outside, "notify notes").await;
-    tokio::time::timeout(Duration::from_secs(10), passes.recv()).await.expect("it hears").unwrap();
+    tokio::time::timeout(Duration::from_secs(10), passes.recv())
+        .await
+        .expect("the notification nudged")
+        .unwrap();
     assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
 }

@@ -1,6 +1,6 @@
 //! What the chassis promises to every service, over real sockets and a real database.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where its ground is missing")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its fixture is missing")]
 
 mod database;
 mod diagnosis_doc;

@@ -1,4 +1,4 @@
-//! Passes: a nudge makes the next one come at once, and a lost connection loses no nudge.
+//! Passes: a nudge makes the next one start at once, and a lost connection loses no nudge.
 
 use std::{
     sync::{
@@ -33,18 +33,15 @@ async fn more_than(passes: &AtomicUsize, n: usize) -> usize {
 }
 
 #[sqlx::test(migrator = "chassis::db::MIGRATOR")]
-async fn notify_nudges_also_after_the_connection_was_cut(
-    pool_options: PgPoolOptions,
-    connect: PgConnectOptions,
-) {
+async fn notify_nudges_also_after_a_reconnect(pool_options: PgPoolOptions, connect: PgConnectOptions) {
     let (lifecycle, nudge) = (Lifecycle::new(), reconcile::Nudge::default());
     let passes = counted(&lifecycle, nudge.clone());
     let url = testkit::database(&connect, "greenroom_token").url;
     let pool: PgPool = pool_options.connect_with(connect).await.unwrap();
     reconcile::listen(&lifecycle, url, "room_marks", nudge);
-    let seen = more_than(&passes, 1).await; // the first pass, and the nudge of the subscription
+    let observed = more_than(&passes, 1).await; // the first pass, and the nudge of the subscription
     sqlx::query!("select pg_notify('room_marks', '')").execute(&pool).await.unwrap();
-    let seen = more_than(&passes, seen).await;
+    let observed = more_than(&passes, observed).await;
     sqlx::query!(
         "select pg_terminate_backend(pid) from pg_stat_activity
          where pid <> pg_backend_pid() and datname = current_database()"
@@ -52,14 +49,14 @@ async fn notify_nudges_also_after_the_connection_was_cut(
     .fetch_all(&pool)
     .await
     .unwrap();
-    let seen = more_than(&passes, seen).await; // it reconnected, and nudged for what it may have missed
+    let observed = more_than(&passes, observed).await; // it reconnected, and nudged for missed notifications
     sqlx::query!("select pg_notify('room_marks', '')").execute(&pool).await.unwrap();
-    more_than(&passes, seen).await;
+    more_than(&passes, observed).await;
     assert_eq!(lifecycle.stop(Duration::from_secs(5)).await, 0);
 }
 
 #[tokio::test]
-async fn a_pass_that_panics_is_told_at_the_end_and_the_next_one_comes() {
+async fn panicking_pass_is_counted_and_the_next_one_runs() {
     let (lifecycle, nudge) = (Lifecycle::new(), reconcile::Nudge::default());
     let passes = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&passes);
@@ -76,7 +73,7 @@ async fn a_pass_that_panics_is_told_at_the_end_and_the_next_one_comes() {
 }
 
 #[tokio::test]
-async fn a_pass_under_way_when_the_process_stops_is_finished_and_is_the_last() {
+async fn running_pass_finishes_and_is_the_last_on_stop() {
     let (lifecycle, nudge) = (Lifecycle::new(), reconcile::Nudge::default());
     let (begun, finished) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counter, done, stopping) = (begun.clone(), finished.clone(), lifecycle.stopping().clone());
@@ -85,7 +82,7 @@ async fn a_pass_under_way_when_the_process_stops_is_finished_and_is_the_last() {
         let (done, stopping) = (done.clone(), stopping.clone());
         async move {
             stopping.cancelled().await;
-            tokio::task::yield_now().await; // what it still has to write
+            tokio::task::yield_now().await; // its last write
             done.fetch_add(1, Ordering::SeqCst);
             Ok::<(), sqlx::Error>(())
         }

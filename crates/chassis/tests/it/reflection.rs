@@ -1,4 +1,4 @@
-//! gRPC reflection describes the services of the port that it is asked on.
+//! gRPC reflection lists the services of its own port.
 
 use chassis::{grpc::with_health, lifecycle::Lifecycle, service::Runtime, transport::Transport};
 use proto::sync::v1::sync_service_server::SyncServiceServer;
@@ -12,7 +12,7 @@ const LISTED: [&str; 4] = [
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-/// Services that a port lists, by one version of the protocol: the two have the same messages in different modules.
+/// Lists the services of a port, by one version of the protocol: both have the same messages in different modules.
 macro_rules! listed {
     ($version:ident, $transport:expr) => {{
         use $version::{

@@ -1,4 +1,4 @@
-//! A stop finishes what is under way.
+//! A stop finishes running calls.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::{
 };
 use tonic::{Request, Response, Status, service::Routes, transport::Endpoint};
 
-/// Answers when it is told to.
+/// Answers when `go_on` is notified.
 #[derive(Clone, Default)]
 struct Slow {
     begun: Arc<Notify>,
@@ -53,9 +53,9 @@ impl TokenService for Slow {
     }
 }
 
-/// As `greenroom serve` does it: the signal drops whoever waits for the server.
+/// As in `greenroom serve`: the signal drops the future that serves.
 #[tokio::test]
-async fn a_call_under_way_is_answered_after_the_signal_and_no_new_one_is_taken() {
+async fn running_call_is_answered_and_new_ones_refused_on_stop() {
     let (slow, settings, lifecycle) = (Slow::default(), testkit::internal(), Lifecycle::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -69,7 +69,7 @@ async fn a_call_under_way_is_answered_after_the_signal_and_no_new_one_is_taken()
     }
     let own = lifecycle.clone();
     let stopping = tokio::spawn(async move { own.stop(Duration::from_secs(20)).await });
-    eventually("nobody new is let in", async || match TcpStream::connect(address).await {
+    eventually("new connections are refused", async || match TcpStream::connect(address).await {
         Ok(_) => Err("it still listens"),
         Err(_) => Ok(()),
     })

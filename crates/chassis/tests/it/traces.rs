@@ -1,4 +1,4 @@
-//! W3C trace context goes from one hop to the next, and which spans are exported.
+//! W3C trace context is passed from one hop to the next; and which spans are exported.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn exporting() -> (InMemorySpanExporter, DefaultGuard) {
     (exporter, tracing::subscriber::set_default(tracing_subscriber::registry().with(layer)))
 }
 
-/// What a hop sends on when this came in.
+/// Returns the `traceparent` that a hop sends when it received these headers.
 async fn hop(inbound: &HeaderMap) -> String {
     let work = async {
         let mut outbound = HeaderMap::new();
@@ -41,7 +41,7 @@ async fn check_hops() {
     assert!(sent.contains(TRACE) && sent.ends_with("-01"), "{sent}");
     assert!(!sent.contains("00f067aa0ba902b7"), "{sent}");
     let (one, other) = (hop(&HeaderMap::new()).await, hop(&HeaderMap::new()).await);
-    assert_ne!(one[3..35], other[3..35], "a request without a trace begins its own");
+    assert_ne!(one[3..35], other[3..35], "a request without a trace starts its own");
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn clients_have_spans_only_in_a_trace() {
     assert!(!Trace::carried_by(&HeaderMap::new()).run(tracing::info_span!("request"), inside).await);
 }
 
-/// The spans of one run of a pass.
+/// Returns the exported spans of two runs of a pass.
 async fn spans_of(work: fn() -> Result<(), sqlx::Error>) -> Vec<SpanData> {
     let (exporter, _guard) = exporting();
     let lifecycle = Lifecycle::new();
@@ -80,7 +80,7 @@ async fn spans_of(work: fn() -> Result<(), sqlx::Error>) -> Vec<SpanData> {
         }
     });
     runs.recv().await.unwrap();
-    again.now(); // the second run begins when the first has ended
+    again.now(); // the second run starts after the first has ended
     runs.recv().await.unwrap();
     lifecycle.stop(Duration::from_secs(5)).await;
     exporter.get_finished_spans().unwrap()
@@ -94,7 +94,7 @@ async fn passes_have_spans_only_when_they_matter() {
         Ok(())
     };
     let logs = || {
-        tracing::info!("something was done");
+        tracing::info!("something changed");
         Ok(())
     };
     for work in [changes, logs, || Err(sqlx::Error::RowNotFound), || panic!("on purpose")] {

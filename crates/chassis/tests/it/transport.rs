@@ -1,4 +1,4 @@
-//! One suite over both transports: a channel to a socket, and the routes called in this process.
+//! The same tests over both transports: a channel to a socket, and the routes called in this process.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-/// Does what the session id says.
+/// Behaves as the session id says.
 #[derive(Clone)]
 struct Obedient;
 
@@ -112,9 +112,9 @@ async fn deadline_and_request_id_arrive_with_the_call() {
     lifecycle.stop(Duration::from_secs(5)).await;
 }
 
-/// Our own transport asks for no more than 30 s: this caller is not ours.
+/// Our own transport never asks for more than 30 s, so this caller does not use it.
 #[tokio::test]
-async fn no_caller_gets_a_longer_deadline_than_30_s_and_who_names_none_gets_10() {
+async fn deadline_is_at_most_30_s_and_10_s_by_default() {
     let (settings, lifecycle, token) = (testkit::internal(), Lifecycle::new(), testkit::secret());
     let settings = Settings { tokens: InternalTokens::parse(&token).unwrap(), ..settings };
     let served = testkit::serve_routes(routes(), &settings, &lifecycle).await;
@@ -137,7 +137,7 @@ async fn no_caller_gets_a_longer_deadline_than_30_s_and_who_names_none_gets_10()
 }
 
 #[tokio::test]
-async fn a_call_that_hangs_ends_with_its_callers_budget() {
+async fn hanging_call_ends_with_the_callers_budget() {
     let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
     for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
         let hanging = context::scope(context(Duration::from_millis(200)), call(&transport, "hang"));
@@ -148,7 +148,7 @@ async fn a_call_that_hangs_ends_with_its_callers_budget() {
 }
 
 #[tokio::test]
-async fn a_panic_is_an_internal_error_and_the_service_goes_on() {
+async fn panic_is_internal_and_the_service_continues() {
     let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
     for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
         let status =
@@ -161,7 +161,7 @@ async fn a_panic_is_an_internal_error_and_the_service_goes_on() {
 }
 
 #[tokio::test]
-async fn too_large_a_request_is_refused_before_it_is_read() {
+async fn too_large_request_is_refused_before_it_is_read() {
     let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
     for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
         let status = call(&transport, &"x".repeat(2_000)).await.unwrap_err();
@@ -171,9 +171,9 @@ async fn too_large_a_request_is_refused_before_it_is_read() {
     lifecycle.stop(Duration::from_secs(5)).await;
 }
 
-/// The person who asked can do nothing about it.
+/// The user cannot fix it.
 #[tokio::test]
-async fn too_large_an_answer_is_a_failure_of_ours() {
+async fn too_large_answer_is_internal() {
     let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
     for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
         let mut client = TokenServiceClient::new(transport).max_decoding_message_size(1024);
@@ -192,7 +192,7 @@ async fn without_the_internal_token_only_health_answers() {
     for (way, transport) in both(&settings, &stranger, &lifecycle).await {
         let status = call(&transport, "tell").await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated, "{way}");
-        // For the person who asked it is a failure of ours: his own token is well.
+        // For the user it is a failure of ours: the user's own token is valid.
         assert_eq!(Refusal::from_status(&status).reason, Reason::Internal, "{way}");
         testkit::eventually(way, || async {
             let health = HealthClient::new(transport.clone()).check(HealthCheckRequest::default()).await;
@@ -207,10 +207,10 @@ async fn without_the_internal_token_only_health_answers() {
 }
 
 #[tokio::test]
-async fn health_says_the_same_as_readiness() {
+async fn health_equals_readiness() {
     let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
     let runtime = Runtime { lifecycle: lifecycle.clone(), ..Runtime::default() };
-    let (tell, told) = tokio::sync::watch::channel(false);
+    let (sender, receiver) = tokio::sync::watch::channel(false);
     runtime.readiness.require("database");
     let routes =
         with_health::<TokenServiceServer<Obedient>>(routes(), &settings, &runtime, "database".into());
@@ -227,20 +227,20 @@ async fn health_says_the_same_as_readiness() {
         })
         .await;
     };
-    agree(false).await; // nothing is known of the database yet
+    agree(false).await; // the database was not probed yet
     runtime.readiness.watch(&lifecycle, "database", true, move || {
-        let is_well = *told.borrow();
+        let is_well = *receiver.borrow();
         async move { if is_well { Ok(()) } else { Err("away") } }
     });
     for is_well in [true, false, true] {
-        tell.send(is_well).unwrap();
+        sender.send(is_well).unwrap();
         agree(is_well).await;
     }
     lifecycle.stop(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]
-async fn the_old_token_is_accepted_while_the_new_one_is_rolled_out() {
+async fn old_token_is_accepted_during_a_rotation() {
     let (old, new) = (testkit::secret(), testkit::secret());
     let settings =
         Settings { tokens: InternalTokens::parse(&format!("{new},{old}")).unwrap(), ..testkit::internal() };
@@ -253,12 +253,12 @@ async fn the_old_token_is_accepted_while_the_new_one_is_rolled_out() {
 }
 
 #[tokio::test]
-async fn more_calls_than_places_are_shed_at_once() {
+async fn calls_beyond_the_limit_are_shed_at_once() {
     let settings = Settings { max_in_flight: 1, ..testkit::internal() };
     let lifecycle = Lifecycle::new();
     for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
         let hanging = context::scope(context(Duration::from_secs(5)), call(&transport, "hang"));
-        let probing = testkit::eventually("the only place is taken", || async {
+        let probing = testkit::eventually("the only permit is taken", || async {
             let refusal = Refusal::from_status(&call(&transport, "refuse").await.unwrap_err());
             (refusal.reason == Reason::ServiceUnavailable).then_some(refusal)
         });
@@ -273,7 +273,7 @@ async fn more_calls_than_places_are_shed_at_once() {
 }
 
 #[tokio::test]
-async fn a_refusal_arrives_with_its_facts() {
+async fn refusal_arrives_with_its_facts() {
     let (settings, lifecycle) = (testkit::internal(), Lifecycle::new());
     for (way, transport) in both(&settings, &settings.tokens, &lifecycle).await {
         let refusal = Refusal::from_status(&call(&transport, "refuse").await.unwrap_err());

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_filled_in_and_a_missing_name_is_made_up() {
+    fn templates_are_filled_in_and_a_missing_name_is_generated() {
         let info = EgressInfo {
             egress_id: "EG_1".into(),
             room_name: "lesson".into(),

@@ -17,7 +17,7 @@ use str0m::{
 };
 
 use super::{Frame, Outgoing, layers::Wanted, peer::Peer, speakers::Loudness};
-use crate::{grants::Claims, state::people::Session};
+use crate::{grants::Claims, state::participants::Session};
 
 /// How many ends are kept for a client without a socket.
 const MISSED_ENDS: usize = 256;

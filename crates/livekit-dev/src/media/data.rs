@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn message_of_before_a_resume_is_not_taken_twice() {
+    fn message_before_a_resume_is_not_accepted_twice() {
         let mut last = 0;
         let repeated = [1, 2, 2, 1, 0, 3].map(|sequence| is_repeated(&mut last, sequence));
         assert_eq!(repeated, [false, false, true, true, false, false]);

@@ -321,7 +321,7 @@ mod tests {
     use super::starts_h264_keyframe;
 
     #[test]
-    fn h264_keyframe_is_seen_in_every_packetisation() {
+    fn h264_keyframe_is_found_in_every_packetization() {
         for keyframe in [&[0x65][..], &[0x67], &[0x78, 0, 9, 0x67], &[0x7c, 0x85]] {
             assert!(starts_h264_keyframe(keyframe), "{keyframe:x?}");
         }

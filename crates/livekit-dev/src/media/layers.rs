@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn less_is_wanted_late_and_more_at_once() {
+    fn smaller_layer_is_wanted_late_and_larger_at_once() {
         let now = Instant::now();
         let mut dynacast = Dynacast::default();
         assert_eq!(dynacast.next(-1, now), None);

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn broken_socket_neither_spins_nor_stops_the_others() {
+    async fn broken_socket_does_not_spin_or_stop_the_others() {
         let mut sockets = Sockets::bind(&RtcConfig::default()).unwrap().open().unwrap().sockets;
         sockets.insert(0, broken());
         let (network, mut buffer) = (Network { sockets }, buffer());

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_one_participant_repeats_does_not_fill_a_queue() {
+    async fn repeated_updates_of_a_participant_do_not_fill_a_queue() {
         let (outgoing, waiting) = slow().await;
         for version in 0..10_000 {
             outgoing.send(update(1, version)).unwrap();
@@ -212,14 +212,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn queue_of_a_client_that_does_not_read_is_full_at_last() {
+    async fn queue_of_a_client_that_does_not_read_becomes_full() {
         let (outgoing, _waiting) = slow().await;
         let sent = (0..1000).take_while(|number| outgoing.send(pong(*number)).is_ok());
         assert_eq!(sent.count(), LIMIT);
     }
 
     #[tokio::test]
-    async fn what_a_join_says_at_once_does_not_count() {
+    async fn first_messages_of_a_join_do_not_count() {
         let (outgoing, mut waiting) = outgoing();
         for number in 0..1000 {
             outgoing.send(pong(number)).unwrap();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn queue_ends_after_what_waits() {
+    async fn queue_ends_after_its_waiting_messages() {
         let (outgoing, mut waiting) = slow().await;
         outgoing.send(Frame::Cut).unwrap();
         drop(outgoing);

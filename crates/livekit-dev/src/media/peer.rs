@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_more_waits_for_a_client_that_is_too_slow() {
+    async fn too_slow_client_gets_no_more_messages() {
         let mut peer = peer();
         let message: Arc<[u8]> = vec![0; CHANNEL_BUFFER].into();
         let fitting = DATA_WAITING / CHANNEL_BUFFER;
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reliable_messages_wait_however_many_they_are() {
+    async fn reliable_messages_wait_without_a_limit() {
         let mut peer = peer();
         assert!((0..2 * LOSSY_WAITING).all(|_| peer.send_data("_reliable", [0].into(), true)));
         assert_eq!(peer.waiting["_reliable"].len(), 2 * LOSSY_WAITING);

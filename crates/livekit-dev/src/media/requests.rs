@@ -13,7 +13,7 @@ use super::{client::Sid, engine::Engine, layers::Wanted};
 use crate::{
     clock::{self, Hand},
     limits,
-    state::people::ClaimsUpdate,
+    state::participants::ClaimsUpdate,
 };
 
 impl Engine {

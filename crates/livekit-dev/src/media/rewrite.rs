@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_go_on_at_a_switch() {
+    fn numbers_continue_at_a_switch() {
         let (mut rewriter, now) = (Rewriter::default(), Instant::now());
         rewriter.switch_at((5, 100), 90, now);
         rewriter.number((5, 100), now);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn packet_of_before_a_switch_takes_no_number_twice() {
+    fn packet_before_a_switch_reuses_no_number() {
         let (mut rewriter, now) = (Rewriter::default(), Instant::now());
         rewriter.switch_at((5, 0), 90, now);
         rewriter.number((5, 0), now);

@@ -131,7 +131,7 @@ mod tests {
     use super::timeout_ms;
 
     #[test]
-    fn no_call_waits_longer_than_a_minute() {
+    fn call_waits_at_most_a_minute() {
         assert_eq!([0, 1, 60_000, u32::MAX].map(timeout_ms), [10_000, 1, 60_000, 60_000]);
     }
 }

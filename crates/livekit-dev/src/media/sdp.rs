@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn section_of_a_gone_track_is_inactive() {
+    fn section_of_a_removed_track_is_inactive() {
         let gone = named(Stream::Gone);
         assert!(!gone.contains("ssrc") && gone.contains("a=inactive\r\n"), "{gone}");
     }
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_are_read_as_the_client_means_them() {
+    fn sections_are_read_as_the_client_intends() {
         let offer = "v=0\r\nm=application 9 x y\r\na=mid:0\r\nm=video 9 x 96\r\na=mid:1\r\na=msid:- cid\r\na=sendonly\r\n\
                      a=rid:q send\r\nm=audio 9 x 111\r\na=mid:2\r\na=recvonly\r\n";
         let read = sections(offer);

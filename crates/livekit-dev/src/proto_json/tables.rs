@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_attributes_are_left_alone() {
+    fn keys_of_attributes_are_not_changed() {
         let attributes = [("myKey".to_owned(), "1".to_owned())].into();
         let value = json(&proto::ParticipantInfo { attributes, ..Default::default() });
         assert_eq!(value["attributes"], json!({"myKey": "1"}));

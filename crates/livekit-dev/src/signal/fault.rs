@@ -8,7 +8,7 @@ use livekit_protocol::{DisconnectReason, leave_request::Action, signal_response:
 
 use super::{
     message,
-    places::Place,
+    slots::Slot,
     socket::{self, Ended, Format},
 };
 use crate::{LiveKitDev, faults::AfterUpgrade};
@@ -16,13 +16,13 @@ use crate::{LiveKitDev, faults::AfterUpgrade};
 pub(crate) fn upgrade(
     server: LiveKitDev,
     upgrade: WebSocketUpgrade,
-    mut place: Place,
+    mut slot: Slot,
     fault: AfterUpgrade,
 ) -> Response {
     let tracked = server.sockets().token();
     upgrade.on_upgrade(async move |mut stream| {
         let _tracked = tracked;
-        place.joined();
+        slot.joined();
         let stopping = server.stopping();
         // Either the client closed, or the server stops.
         let _ = stopping.run_until_cancelled(play(&mut stream, fault)).await;

@@ -1,4 +1,4 @@
-//! The messages of the server that more than one place sends.
+//! The messages of the server that several modules send.
 
 use livekit_protocol::{
     Codec, DisconnectReason, JoinResponse, LeaveRequest, ParticipantInfo, ParticipantUpdate,
@@ -8,7 +8,7 @@ use livekit_protocol::{
 use super::join::Join;
 use crate::{
     config::Config,
-    state::{World, people::Session},
+    state::{World, participants::Session},
 };
 
 const PING_TIMEOUT_S: i32 = 15;

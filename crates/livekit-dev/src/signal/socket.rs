@@ -12,11 +12,11 @@ use livekit_protocol::{
 use prost::Message as _;
 use tokio::time::MissedTickBehavior;
 
-use super::places::Place;
+use super::slots::Slot;
 use crate::{
     LiveKitDev,
     media::{Frame, Incoming, Waiting},
-    state::people::Session,
+    state::participants::Session,
 };
 
 /// How often the server pings, as the real one does.
@@ -34,7 +34,7 @@ pub(crate) struct Socket {
     /// Requests carry it, so that the end of an old socket does not end a session that has resumed.
     pub connection: u64,
     pub waiting: Waiting,
-    pub place: Place,
+    pub slot: Slot,
 }
 
 /// How messages are written: as the client writes its own.
@@ -49,7 +49,7 @@ pub(super) struct Ended;
 
 impl Socket {
     pub(crate) async fn run(mut self, mut stream: WebSocket) {
-        self.place.joined();
+        self.slot.joined();
         // The engine let go of the connection, the client closed, or its input was bad.
         let _ended = self.pump(&mut stream).await;
         let closed = Incoming::Closed { session: self.session.clone(), connection: self.connection };

@@ -13,7 +13,7 @@ use super::{
     World,
     event::{Event, EventKind},
     notice::Effect,
-    people::{Admission, occupant},
+    participants::{Admission, occupant},
     room::{Room, RoomSpec},
 };
 use crate::{

@@ -77,42 +77,42 @@ mod tests {
 
     const LAG: Duration = Duration::from_secs(5);
 
-    fn people(participants: u32) -> Counts {
+    fn with_participants(participants: u32) -> Counts {
         Counts { participants, publishers: 0 }
     }
 
     fn shown(numbers: &Numbers) -> u32 {
-        numbers.shown(people(99)).participants
+        numbers.shown(with_participants(99)).participants
     }
 
     #[test]
     fn counts_show_at_the_next_refresh() {
         let mut numbers = Numbers::new(LAG, 0);
-        numbers.touch(people(1));
-        numbers.tick(people(1), 4_999);
+        numbers.touch(with_participants(1));
+        numbers.tick(with_participants(1), 4_999);
         assert_eq!(shown(&numbers), 0);
-        numbers.tick(people(1), 5_300);
+        numbers.tick(with_participants(1), 5_300);
         assert_eq!(shown(&numbers), 1);
-        numbers.tick(people(1), 9_000);
-        numbers.touch(people(2));
+        numbers.tick(with_participants(1), 9_000);
+        numbers.touch(with_participants(2));
         assert_eq!(shown(&numbers), 1, "4 s after the last change");
-        numbers.tick(people(2), 10_000);
+        numbers.tick(with_participants(2), 10_000);
         assert_eq!(shown(&numbers), 2, "the clock of the room goes on from its beginning");
     }
 
     #[test]
     fn counts_show_at_once_after_a_quiet_time() {
         let mut numbers = Numbers::new(LAG, 0);
-        numbers.tick(people(0), 5_001);
-        numbers.touch(people(1));
+        numbers.tick(with_participants(0), 5_001);
+        numbers.touch(with_participants(1));
         assert_eq!(shown(&numbers), 1);
     }
 
     #[test]
     fn counts_are_exact_without_a_lag() {
         let mut numbers = Numbers::new(Duration::ZERO, 0);
-        numbers.touch(people(1));
-        numbers.tick(people(1), 7);
+        numbers.touch(with_participants(1));
+        numbers.tick(with_participants(1), 7);
         assert_eq!(shown(&numbers), 99);
     }
 }

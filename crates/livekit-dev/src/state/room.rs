@@ -89,7 +89,7 @@ impl Room {
         Self { doomed: true, ..Self::around(info) }
     }
 
-    /// Makes a room live again that only the store remembers. Its age counts on, its ghosts stay listed, and so do the
+    /// Makes a room live again that only the store remembers. Its age counts on, its stale participants stay listed, and so do the
     /// counts of before until one of them changes.
     pub(crate) fn revive(&mut self, spec: &RoomSpec) {
         let occupants = std::mem::take(&mut self.occupants);

@@ -7,7 +7,7 @@ use super::{
     event::{Event, EventKind},
     notice::{Changed, Effect, Notice},
     occupant::{Occupant, PublishError, new_track},
-    people::Session,
+    participants::Session,
     room::Room,
 };
 

@@ -1,4 +1,4 @@
-//! The agents that a room wants.
+//! The dispatches of agents to rooms.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -59,13 +59,13 @@ async fn dispatch_is_listed_until_it_is_deleted() {
     let target = Target::start().await;
     let room = target.create("agents").await.name;
     let body = json!({"room": room, "agent_name": "helper", "restart_policy": "JRP_NEVER"});
-    let (status, made) = call(&target, "CreateDispatch", body).await;
-    assert_eq!((status, &made["restart_policy"]), (StatusCode::OK, &json!("JRP_NEVER")));
-    let one = json!({"room": room, "dispatch_id": made["id"]});
+    let (status, created_dispatch) = call(&target, "CreateDispatch", body).await;
+    assert_eq!((status, &created_dispatch["restart_policy"]), (StatusCode::OK, &json!("JRP_NEVER")));
+    let one = json!({"room": room, "dispatch_id": created_dispatch["id"]});
     let (_, found) = call(&target, "ListDispatch", one.clone()).await;
-    assert_eq!(found["agent_dispatches"], json!([made]));
+    assert_eq!(found["agent_dispatches"], json!([created_dispatch]));
     assert_eq!(list(&target, &room).await.len(), 2);
-    assert_eq!(call(&target, "DeleteDispatch", one.clone()).await, (StatusCode::OK, made));
+    assert_eq!(call(&target, "DeleteDispatch", one.clone()).await, (StatusCode::OK, created_dispatch));
     let (status, error) = call(&target, "DeleteDispatch", one.clone()).await;
     assert_eq!((status, &error["code"]), (StatusCode::NOT_FOUND, &json!("not_found")));
     assert_eq!(error["msg"], "twirp error unknown: dispatch ID not found");

@@ -1,4 +1,4 @@
-//! Who may call: plain text for a bad token, a Twirp error for a good one without the grant.
+//! Authentication: an invalid token is refused in plain text, a valid token without the grant with a Twirp error.
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn refused(target: &Target, token: &str) -> String {
     text
 }
 
-/// The reason in a refusal of this token. Builds of the real server differ in the words before it: newer ones repeat the
+/// The reason in the refusal of this token. Builds of the real server differ in the text before it: newer ones repeat the
 /// token, as livekit-dev does.
 async fn reason(target: &Target, token: &str) -> String {
     let text = refused(target, token).await;
@@ -50,7 +50,7 @@ async fn no_token_is_a_twirp_error() {
 }
 
 #[tokio::test]
-async fn a_token_without_the_grant_is_the_same_twirp_error() {
+async fn token_without_the_grant_is_the_same_twirp_error() {
     let target = Target::start().await;
     for (method, body) in [("ListRooms", json!({})), ("CreateRoom", json!({})), ("DeleteRoom", json!({}))] {
         let (status, error) = target.json(method, &json!({"roomAdmin": true}), &body).await;
@@ -85,15 +85,15 @@ async fn garbage_is_an_invalid_token() {
 #[tokio::test]
 async fn another_key_is_an_invalid_api_key() {
     let target = Target::start().await;
-    let token = sign(&target.secret, &claims("nobody's key", "", &json!({"roomList": true})));
+    let token = sign(&target.secret, &claims("unknown key", "", &json!({"roomList": true})));
     let text = refused(&target, &token).await;
-    // Builds of the real server differ in this, too.
+    // Builds of the real server differ in this text, too.
     let older = text == "invalid API key" && !target.is_dev();
-    assert!(older || text == "invalid API key: nobody's key", "{text}");
+    assert!(older || text == "invalid API key: unknown key", "{text}");
 }
 
 #[tokio::test]
-async fn refusal_of_another_secret_repeats_the_token_and_says_why() {
+async fn refusal_of_another_secret_has_the_token_and_a_reason() {
     let target = Target::start().await;
     let token = sign("another secret of at least thirty-two bytes", &lister(&target));
     let reason = reason(&target, &token).await;
@@ -104,7 +104,7 @@ async fn refusal_of_another_secret_repeats_the_token_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_a_minute_of_leeway_on_both_sides() {
+async fn token_has_a_minute_of_leeway_on_both_sides() {
     let target = Target::start().await;
     for (claim, good, bad) in [("exp", -30, -90), ("nbf", 30, 90)] {
         let mut claims = lister(&target);
@@ -119,7 +119,7 @@ async fn a_token_is_good_for_a_minute_of_leeway_on_both_sides() {
 }
 
 #[tokio::test]
-async fn a_token_without_an_end_is_refused() {
+async fn token_without_exp_is_refused() {
     let target = Target::start().await;
     let mut claims = lister(&target);
     claims.as_object_mut().unwrap().remove("exp");
@@ -129,7 +129,7 @@ async fn a_token_without_an_end_is_refused() {
 }
 
 #[tokio::test]
-async fn the_token_may_stand_in_the_query() {
+async fn token_is_accepted_in_the_query() {
     let target = Target::start().await;
     let token = sign(&target.secret, &lister(&target));
     let path = format!("{LIST}?access_token={token}");
@@ -138,7 +138,7 @@ async fn the_token_may_stand_in_the_query() {
 }
 
 #[tokio::test]
-async fn moving_the_rooms_on_leaves_tokens_alone() {
+async fn clock_of_rooms_does_not_move_tokens() {
     let target = Target::start().await;
     let Some(dev) = target.dev(CLOCK) else {
         return;
@@ -151,7 +151,7 @@ async fn moving_the_rooms_on_leaves_tokens_alone() {
 }
 
 #[tokio::test]
-async fn the_admin_api_asks_for_key_and_secret() {
+async fn admin_api_needs_key_and_secret() {
     let target = Target::start().await;
     if target.dev(ADMIN).is_none() {
         return;

@@ -1,4 +1,4 @@
-//! What a page from another origin may read.
+//! The answers that a page from another origin may read.
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
@@ -60,7 +60,7 @@ async fn validate_allows_every_origin() {
 }
 
 #[tokio::test]
-async fn preflight_repeats_what_was_asked() {
+async fn preflight_repeats_the_requested_access() {
     let target = Target::start().await;
     for path in [LIST, "/rtc/validate", "/nothing"] {
         let request = target

@@ -3,11 +3,11 @@
 use livekit_api::services::room::SendDataOptions;
 use livekit_protocol::{DataPacket, data_packet};
 
-use crate::people::BOTH;
+use crate::clients::BOTH;
 use crate::target::Target;
 
 #[tokio::test]
-async fn reliable_data_comes_once_and_in_order() {
+async fn reliable_data_arrives_once_and_in_order() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("data").await.name;
@@ -70,7 +70,7 @@ async fn sender_of_a_data_packet_is_set_by_the_server() {
 }
 
 #[tokio::test]
-async fn data_of_the_api_comes_without_a_sender() {
+async fn api_data_has_no_sender() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("api").await.name;

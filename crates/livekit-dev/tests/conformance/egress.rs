@@ -1,4 +1,4 @@
-//! Egress where nobody records.
+//! Egress without a worker.
 
 use livekit_api::services::egress::{EgressListOptions, RoomCompositeOptions};
 use livekit_dev::Store;
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn recording_a_room_that_does_not_exist_is_not_found() {
+async fn recording_of_a_missing_room_is_not_found() {
     let target = Target::start().await;
     let (room, options) = (fresh("no"), RoomCompositeOptions::default());
     let started = target.egress().start_room_composite_egress(&room, Vec::new(), options).await;
@@ -19,7 +19,7 @@ async fn recording_a_room_that_does_not_exist_is_not_found() {
 }
 
 #[tokio::test]
-async fn without_a_recorder_a_recording_is_unavailable() {
+async fn recording_is_unavailable_without_a_recorder() {
     let target = Target::start().await;
     if target.dev(RECORDERS).is_none() {
         return;
@@ -30,7 +30,7 @@ async fn without_a_recorder_a_recording_is_unavailable() {
 }
 
 #[tokio::test]
-async fn without_redis_recordings_cannot_be_listed_or_changed() {
+async fn recordings_cannot_be_listed_or_changed_without_redis() {
     let target = Target::start().await;
     let grant = json!({"roomRecord": true});
     for method in ["ListEgress", "UpdateLayout", "StopEgress", "UpdateStream"] {
@@ -50,7 +50,7 @@ async fn without_redis_recordings_cannot_be_listed_or_changed() {
 }
 
 #[tokio::test]
-async fn with_redis_there_are_none() {
+async fn recordings_are_empty_with_redis() {
     let Some(target) = Target::configured(RECORDERS, |config| config.store = Store::RedisLike).await else {
         return;
     };

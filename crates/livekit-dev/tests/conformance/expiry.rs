@@ -1,4 +1,4 @@
-//! How long rooms live. A real server would take minutes to answer, so only a livekit-dev is asked.
+//! When rooms expire. A real server would take minutes, so these tests run against livekit-dev only.
 
 use livekit_api::services::room::CreateRoomOptions;
 use serde_json::json;
@@ -8,8 +8,8 @@ use crate::{
     target::{Dev, Target, fresh},
 };
 
-/// Time passes only when it is moved.
-async fn standing() -> Option<Target> {
+/// A server whose clock moves only when a test moves it.
+async fn with_manual_clock() -> Option<Target> {
     Target::configured(CLOCK, |config| config.standing_clock = true).await
 }
 
@@ -17,7 +17,7 @@ async fn exists(target: &Target, room: &str) -> bool {
     !target.rooms().list_rooms(vec![room.to_owned()]).await.unwrap().is_empty()
 }
 
-/// Gone after these seconds, and not one second earlier.
+/// Asserts that the room ends after this many seconds, and not one second earlier.
 async fn gone_after(target: &Target, dev: &Dev<'_>, room: &str, seconds: u64) {
     dev.advance(seconds - 1).await;
     assert!(exists(target, room).await, "{room} lives {seconds} s");
@@ -26,28 +26,28 @@ async fn gone_after(target: &Target, dev: &Dev<'_>, room: &str, seconds: u64) {
 }
 
 #[tokio::test]
-async fn a_room_that_nobody_joins_ends_after_300_seconds() {
-    let Some(target) = standing().await else { return };
+async fn unused_room_ends_after_300_seconds() {
+    let Some(target) = with_manual_clock().await else { return };
     let Some(dev) = target.dev(CLOCK) else { return };
     let room = target.create("empty").await.name;
     gone_after(&target, &dev, &room, 300).await;
 }
 
 #[tokio::test]
-async fn a_room_ends_20_seconds_after_the_last_one_left() {
-    let Some(target) = standing().await else { return };
+async fn room_ends_20_seconds_after_the_last_departure() {
+    let Some(target) = with_manual_clock().await else { return };
     let Some(dev) = target.dev(CLOCK) else { return };
     let room = target.create("departure").await.name;
     dev.join_as("ann", &room).await;
     dev.advance(3600).await;
-    assert!(exists(&target, &room).await, "somebody is there");
+    assert!(exists(&target, &room).await, "a participant is present");
     dev.leave("ann", &room).await;
     gone_after(&target, &dev, &room, 20).await;
 }
 
 #[tokio::test]
-async fn the_request_may_say_other_times() {
-    let Some(target) = standing().await else { return };
+async fn request_may_set_other_timeouts() {
+    let Some(target) = with_manual_clock().await else { return };
     let Some(dev) = target.dev(CLOCK) else { return };
     let options = CreateRoomOptions { empty_timeout: 60, departure_timeout: 10, ..Default::default() };
     let (unused, used) = (fresh("unused"), fresh("used"));
@@ -60,8 +60,8 @@ async fn the_request_may_say_other_times() {
 }
 
 #[tokio::test]
-async fn agents_and_recorders_do_not_keep_a_room() {
-    let Some(target) = standing().await else { return };
+async fn agents_and_recorders_do_not_keep_a_room_open() {
+    let Some(target) = with_manual_clock().await else { return };
     let Some(dev) = target.dev(CLOCK) else { return };
     for grant in ["agent", "recorder"] {
         let room = target.create(grant).await.name;
@@ -73,8 +73,8 @@ async fn agents_and_recorders_do_not_keep_a_room() {
 }
 
 #[tokio::test]
-async fn an_agent_that_stays_does_not_stop_the_departure() {
-    let Some(target) = standing().await else { return };
+async fn remaining_agent_does_not_stop_the_departure_timeout() {
+    let Some(target) = with_manual_clock().await else { return };
     let Some(dev) = target.dev(CLOCK) else { return };
     let room = target.create("agent").await.name;
     let mut claims = crate::tokens::claims(&target.key, "helper", &crate::tokens::joining(&room));
@@ -86,8 +86,8 @@ async fn an_agent_that_stays_does_not_stop_the_departure() {
 }
 
 #[tokio::test]
-async fn who_does_not_become_active_in_60_seconds_is_removed() {
-    let Some(target) = standing().await else { return };
+async fn participant_not_active_after_60_seconds_is_removed() {
+    let Some(target) = with_manual_clock().await else { return };
     let Some(dev) = target.dev(CLOCK) else { return };
     let room = target.create("stalled").await.name;
     dev.post("connect", json!({"token": target.joining("ann", &room)})).await;

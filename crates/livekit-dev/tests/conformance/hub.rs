@@ -1,5 +1,5 @@
-//! The one address to which a real server sends its webhooks: `CONFORMANCE_WEBHOOK_LISTEN`. Each test gets those of the
-//! rooms that it made.
+//! The one address to which a real server sends its webhooks: `CONFORMANCE_WEBHOOK_LISTEN`. Each test gets the webhooks of
+//! the rooms that it created.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::receiver::{Received, Receiver};
 
-/// Where the webhooks of a test go, and how it answers them.
+/// The channel for the webhooks of a test, and the statuses with which it answers them.
 type Test = (mpsc::UnboundedSender<Received>, Arc<Mutex<VecDeque<u16>>>);
 
 /// The tests that wait, by the tag in the names of their rooms.
@@ -21,7 +21,7 @@ type Waiting = Arc<Mutex<HashMap<String, Test>>>;
 
 static HUB: OnceLock<Option<Waiting>> = OnceLock::new();
 
-/// Returns the receiver of a test; none where the address is not set.
+/// Returns the receiver of a test; None when the address is not set.
 pub fn receiver(tag: &str) -> Option<Receiver> {
     let waiting = HUB.get_or_init(start).as_ref()?;
     let (sender, arrivals) = mpsc::unbounded_channel();
@@ -30,7 +30,7 @@ pub fn receiver(tag: &str) -> Option<Receiver> {
     Some(Receiver { url: String::new(), arrivals, answers })
 }
 
-/// Listens on a thread of its own: the runtime of the test that came first ends with it.
+/// Listens on a separate thread: the runtime of the first test ends with that test.
 fn start() -> Option<Waiting> {
     let address = std::env::var("CONFORMANCE_WEBHOOK_LISTEN").ok().filter(|address| !address.is_empty())?;
     let waiting = Waiting::default();
@@ -53,7 +53,7 @@ async fn receive(State(waiting): State<Waiting>, headers: HeaderMap, body: Strin
     let Some((_, (sender, answers))) = waiting.iter().find(|(tag, _)| name.contains(tag.as_str())) else {
         return StatusCode::OK;
     };
-    // The test may be over.
+    // Fails when the test has ended.
     let _ = sender.send(received);
     StatusCode::from_u16(answers.lock().pop_front().unwrap_or(200)).unwrap()
 }

@@ -1,16 +1,17 @@
-//! What a LiveKit server does, asked over sockets only. `make conformance` asks livekit-dev; with `LIVEKIT_URL`,
-//! `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` set the same tests ask that server, and each test that needs more
-//! than a client can ask of a real one (the clock, faults, participants without media) says so and passes.
+//! The behaviour of a LiveKit server, tested over sockets only. `make conformance` tests livekit-dev. With `LIVEKIT_URL`,
+//! `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` set, the same tests run against that server. A test that needs more than a
+//! client can do with a real server (the clock, faults, participants without media) prints this and passes.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "helpers of tests fail as tests do"
+    reason = "a test fails where its fixture is missing"
 )]
 
 mod agents;
 mod auth;
+mod clients;
 mod cors;
 mod data;
 mod egress;
@@ -18,7 +19,6 @@ mod expiry;
 mod hub;
 mod media;
 mod participants;
-mod people;
 mod reasons;
 mod recording;
 mod refusals;

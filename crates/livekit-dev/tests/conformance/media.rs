@@ -8,7 +8,7 @@ use livekit_protocol::{
 use rtc_client::{Client, Error, SignalPath, Track};
 use serde_json::json;
 
-use crate::people::BOTH;
+use crate::clients::BOTH;
 use crate::target::Target;
 
 async fn receives(client: &Client, track: &str) {
@@ -70,7 +70,7 @@ async fn five_publishers_reach_a_late_viewer() {
 
 #[expect(deprecated, reason = "clients read the fields that came before `codecs`")]
 #[tokio::test]
-async fn track_is_announced_with_what_was_asked() {
+async fn track_is_announced_as_requested() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("publish").await.name;
@@ -120,7 +120,7 @@ async fn mute_stops_and_restarts_the_packets() {
         bob.until("unmuted", |seen| !seen.others["ann"].tracks[0].muted).await.unwrap();
         receives(&bob, &track).await;
         target.rooms().mute_published_track(&room, "ann", &track, true).await.unwrap();
-        ann.until("the order to mute", |seen| {
+        ann.until("the mute of the server", |seen| {
             seen.find(|m| matches!(m, Message::Mute(mute) if mute.muted).then_some(())).is_some()
         })
         .await
@@ -130,7 +130,7 @@ async fn mute_stops_and_restarts_the_packets() {
 }
 
 #[tokio::test]
-async fn unsubscribed_track_stops_and_comes_back() {
+async fn unsubscribed_track_stops_until_subscribed_again() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("subscribe").await.name;
@@ -140,13 +140,13 @@ async fn unsubscribed_track_stops_and_comes_back() {
         let audio = ann.publish(Track::microphone()).await.unwrap().sid;
         receives(&bob, &video).await;
         bob.subscribe(&video, false);
-        // Its packets end: while 50 of the other track come, none of it does.
+        // Its packets stop: while 50 packets of the other track arrive, none of this track arrives.
         let still = async || {
             let (before, other) = bob.seen(|seen| (seen.frames(&video), seen.frames(&audio)));
             bob.until("audio", |seen| seen.frames(&audio) > other + 50).await.unwrap();
             (bob.seen(|seen| seen.frames(&video)) == before).then_some(())
         };
-        crate::people::eventually("no more video", still).await;
+        crate::clients::eventually("no more video", still).await;
         for _ in 0..2 {
             bob.subscribe(&video, true);
             receives(&bob, &video).await;
@@ -155,7 +155,7 @@ async fn unsubscribed_track_stops_and_comes_back() {
 }
 
 #[tokio::test]
-async fn without_auto_subscribe_nothing_comes_until_asked() {
+async fn no_media_arrives_without_auto_subscribe_until_requested() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("manual").await.name;
@@ -174,7 +174,7 @@ async fn without_auto_subscribe_nothing_comes_until_asked() {
 }
 
 #[tokio::test]
-async fn wanted_quality_chooses_the_layer() {
+async fn requested_quality_selects_the_layer() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("quality").await.name;
@@ -200,7 +200,7 @@ async fn wanted_quality_chooses_the_layer() {
 }
 
 #[tokio::test]
-async fn lost_permission_takes_the_tracks_of_a_client() {
+async fn revoked_permission_unpublishes_the_tracks() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("revoked").await.name;
@@ -236,7 +236,7 @@ async fn lost_permission_takes_the_tracks_of_a_client() {
 }
 
 #[tokio::test]
-async fn grants_of_the_token_hold_at_signalling_and_forwarding() {
+async fn token_grants_apply_to_signalling_and_forwarding() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("grants").await.name;
@@ -257,7 +257,7 @@ async fn grants_of_the_token_hold_at_signalling_and_forwarding() {
 }
 
 #[tokio::test]
-async fn speaker_is_announced_and_after_a_mute_no_more() {
+async fn speaker_is_announced_until_muted() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("speaker").await.name;

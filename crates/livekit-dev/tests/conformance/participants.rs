@@ -1,4 +1,4 @@
-//! Participants, as the API sees and changes them.
+//! Participants as the API lists and changes them.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use reqwest::StatusCode;
 use rtc_client::{Client, Error, SignalPath, Track};
 use serde_json::json;
 
-use crate::people::eventually;
+use crate::clients::eventually;
 use crate::reasons::RACE;
 use crate::target::{Target, code, fresh};
 
@@ -24,20 +24,20 @@ fn renamed(name: &str) -> UpdateParticipantOptions {
 }
 
 #[tokio::test]
-async fn nobody_is_in_a_room_that_does_not_exist() {
+async fn missing_room_has_no_participants() {
     let target = Target::start().await;
     assert!(target.rooms().list_participants(&fresh("no")).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_missing_participant_is_not_found_by_any_verb() {
+async fn missing_participant_is_not_found_by_any_method() {
     let target = Target::start().await;
     let (here, nowhere) = (target.create("empty").await.name, fresh("no"));
     for room in [here, nowhere] {
         let rooms = target.rooms();
-        assert_eq!(code(rooms.get_participant(&room, "nobody").await), "not_found");
-        assert_eq!(code(rooms.remove_participant(&room, "nobody").await), "not_found");
-        assert_eq!(code(rooms.update_participant(&room, "nobody", renamed("x")).await), "not_found");
+        assert_eq!(code(rooms.get_participant(&room, "absent").await), "not_found");
+        assert_eq!(code(rooms.remove_participant(&room, "absent").await), "not_found");
+        assert_eq!(code(rooms.update_participant(&room, "absent", renamed("x")).await), "not_found");
     }
 }
 
@@ -63,18 +63,18 @@ async fn limits_of_an_update_come_before_permissions() {
 }
 
 #[tokio::test]
-async fn muting_where_nobody_is_is_unavailable() {
+async fn muting_a_missing_participant_is_unavailable() {
     let target = Target::start().await;
     let room = target.create("mute").await.name;
     let admin = json!({"roomAdmin": true, "room": room});
-    let body = json!({"room": room, "identity": "nobody", "track_sid": "TR_x", "muted": true});
+    let body = json!({"room": room, "identity": "absent", "track_sid": "TR_x", "muted": true});
     let (status, error) = target.json("MutePublishedTrack", &admin, &body).await;
     assert_eq!((status, &error["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
     assert_eq!(error["msg"], "twirp error unknown: no response from servers");
 }
 
 #[tokio::test]
-async fn a_participant_is_listed_with_what_the_token_says() {
+async fn participant_is_listed_with_the_claims_of_the_token() {
     let target = Target::start().await;
     let room = target.create("claims").await;
     let video = json!({"roomJoin": true, "room": room.name, "canPublish": false, "hidden": true});
@@ -93,11 +93,11 @@ async fn a_participant_is_listed_with_what_the_token_says() {
     assert!(permission.can_subscribe && permission.hidden);
     assert!(!permission.can_publish && !permission.can_publish_data, "data follows publish");
     let listed = target.rooms().list_participants(&room.name).await.unwrap();
-    assert_eq!(listed.len(), 1, "the hidden are listed too");
+    assert_eq!(listed.len(), 1, "hidden participants are listed too");
 }
 
 #[tokio::test]
-async fn an_update_merges_attributes_and_empty_values_change_nothing() {
+async fn update_merges_attributes_and_empty_values_change_nothing() {
     let target = Target::start().await;
     let room = target.create("update").await.name;
     let _ann = target.enter("ann", &room).await;
@@ -119,7 +119,7 @@ async fn an_update_merges_attributes_and_empty_values_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_new_permission_replaces_the_whole_set_and_takes_tracks_away() {
+async fn new_permission_replaces_the_set_and_unpublishes_tracks() {
     let target = Target::start().await;
     let room = target.create("permission").await.name;
     let client = target.enter("ann", &room).await;
@@ -134,7 +134,7 @@ async fn a_new_permission_replaces_the_whole_set_and_takes_tracks_away() {
     target.listed(&room, "ann", without).await;
 }
 
-/// The room counts them, too.
+/// Also in the room's count of publishers.
 #[tokio::test]
 async fn participant_who_may_publish_again_is_a_publisher() {
     let target = Target::start().await;
@@ -161,7 +161,7 @@ async fn publisher_without_tracks_stays_a_publisher() {
     let room = target.create("publisher").await.name;
     let ann = target.enter("ann", &room).await;
     let track = ann.publish(Track::microphone()).await.unwrap();
-    ann.until("her track", |seen| !seen.participant.tracks.is_empty()).await.unwrap();
+    ann.until("the track", |seen| !seen.participant.tracks.is_empty()).await.unwrap();
     assert!(ann.seen(|seen| seen.participant.is_publisher));
     ann.unpublish(&track.sid);
     ann.until("no track", |seen| seen.participant.tracks.is_empty()).await.unwrap();
@@ -208,7 +208,7 @@ fn call_of(data: &rtc_client::Data) -> Option<RpcRequest> {
 }
 
 #[tokio::test]
-async fn a_removed_participant_is_gone_and_the_same_token_joins_again() {
+async fn removed_participant_can_rejoin_with_the_same_token() {
     let target = Target::start().await;
     let room = target.create("remove").await.name;
     let options = target.options(&target.joining("ann", &room));
@@ -220,7 +220,7 @@ async fn a_removed_participant_is_gone_and_the_same_token_joins_again() {
 }
 
 #[tokio::test]
-async fn a_second_session_of_an_identity_replaces_the_first() {
+async fn second_session_of_an_identity_replaces_the_first() {
     let target = Target::start().await;
     let room = target.create("duplicate").await.name;
     let first = target.enter("ann", &room).await;
@@ -231,7 +231,7 @@ async fn a_second_session_of_an_identity_replaces_the_first() {
 }
 
 #[tokio::test]
-async fn a_late_close_of_a_duplicate_hides_somebody_who_is_there() {
+async fn late_close_of_a_duplicate_hides_the_new_session() {
     let target = Target::start().await;
     let Some(dev) = target.dev(RACE) else {
         return;
@@ -246,7 +246,7 @@ async fn a_late_close_of_a_duplicate_hides_somebody_who_is_there() {
 }
 
 #[tokio::test]
-async fn tracks_have_ids_that_tell_their_source() {
+async fn track_ids_show_their_source() {
     let target = Target::start().await;
     let room = target.create("tracks").await.name;
     let ann = target.enter("ann", &room).await;
@@ -263,7 +263,7 @@ async fn tracks_have_ids_that_tell_their_source() {
 }
 
 #[tokio::test]
-async fn sources_in_a_token_narrow_what_may_be_published() {
+async fn sources_in_a_token_limit_what_is_published() {
     let target = Target::start().await;
     let room = target.create("sources").await.name;
     let video = json!({"roomJoin": true, "room": room, "canPublishSources": ["microphone"]});
@@ -274,7 +274,7 @@ async fn sources_in_a_token_narrow_what_may_be_published() {
 }
 
 #[tokio::test]
-async fn a_track_can_be_muted_but_not_unmuted() {
+async fn track_can_be_muted_but_not_unmuted() {
     let target = Target::start().await;
     let room = target.create("mute").await.name;
     let ann = target.enter("ann", &room).await;
@@ -290,7 +290,7 @@ async fn a_track_can_be_muted_but_not_unmuted() {
     assert!(!unmuted.muted);
 }
 
-/// The official client panics over this answer.
+/// Without the official client, which panics at this answer.
 #[tokio::test]
 async fn muting_an_unknown_track_succeeds_without_a_track() {
     let target = Target::start().await;

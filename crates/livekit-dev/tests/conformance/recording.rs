@@ -1,4 +1,4 @@
-//! Recordings where somebody records. Workers, their clock and their deaths can only be asked of a livekit-dev.
+//! Recordings with a worker. Only livekit-dev has workers that a test can hold, move in time and kill.
 
 use std::io::Cursor;
 
@@ -25,7 +25,7 @@ struct Studio {
 }
 
 impl Studio {
-    /// With a worker that does nothing until it is told; none if a real server is asked.
+    /// A server with a worker that does nothing until a test switches it on. None for a real server.
     async fn start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_owned();
@@ -67,10 +67,12 @@ impl Studio {
     }
 
     async fn put(&self, id: &str, status: &str) {
-        self.dev().post("recordings", json!({"egress_id": id, "status": status, "error": "told to"})).await;
+        self.dev()
+            .post("recordings", json!({"egress_id": id, "status": status, "error": "on purpose"}))
+            .await;
     }
 
-    /// Lets the worker take steps until the recording stands so.
+    /// Lets the worker take steps until the recording has this status.
     async fn until(&self, id: &str, status: EgressStatus) -> EgressInfo {
         self.worker("works").await;
         for _ in 0..4 {
@@ -86,7 +88,7 @@ impl Studio {
 }
 
 #[tokio::test]
-async fn a_recording_goes_through_its_states_and_leaves_a_file_that_plays() {
+async fn recording_passes_its_states_and_leaves_a_playable_file() {
     let Some(studio) = Studio::start().await else { return };
     let room = studio.target.create("recorded").await;
     let started = studio.file(&room.name).await;
@@ -112,13 +114,13 @@ async fn a_recording_goes_through_its_states_and_leaves_a_file_that_plays() {
     assert!(track.duration().as_secs() >= 9, "as long as was recorded: {:?}", track.duration());
     let last = track.sample_count();
     let sample = movie.read_sample(1, last).unwrap().unwrap();
-    assert_eq!(sample.bytes.len(), 9, "the last sample lies where the tables say");
+    assert_eq!(sample.bytes.len(), 9, "the last sample is where the tables say");
 }
 
 #[tokio::test]
-async fn each_state_is_told_in_order() {
+async fn each_recording_state_sends_a_webhook_in_order() {
     let Some(studio) = Studio::start().await else { return };
-    let room = studio.target.create("told").await.name;
+    let room = studio.target.create("states").await.name;
     let mut receiver = Receiver::start().await;
     studio.dev().webhooks_to(&receiver.url).await;
     let id = studio.file(&room).await.egress_id;
@@ -126,9 +128,9 @@ async fn each_state_is_told_in_order() {
     studio.target.egress().stop_egress(&id).await.unwrap();
     studio.until(&id, EgressStatus::EgressComplete).await;
     studio.dev().webhooks_idle().await;
-    let told: Vec<Value> = receiver.pending().iter().map(crate::receiver::Received::json).collect();
+    let events: Vec<Value> = receiver.pending().iter().map(crate::receiver::Received::json).collect();
     let about = |event: &Value| event["egressInfo"]["egressId"] == json!(id);
-    let egress: Vec<(&Value, &Value)> = told
+    let egress: Vec<(&Value, &Value)> = events
         .iter()
         .filter(|event| about(event))
         .map(|event| (&event["event"], &event["egressInfo"]["status"]))
@@ -142,15 +144,15 @@ async fn each_state_is_told_in_order() {
             (&json!("egress_ended"), &json!("EGRESS_COMPLETE")),
         ]
     );
-    let ended = told.iter().rfind(|event| about(event)).unwrap();
+    let ended = events.iter().rfind(|event| about(event)).unwrap();
     assert_eq!(ended["room"], json!({"sid": ended["egressInfo"]["roomId"], "name": room}));
     assert!(ended["egressInfo"]["endedAt"].is_string(), "64 bits are strings");
-    let recorder = told.iter().find(|event| event["event"] == "participant_joined").unwrap();
+    let recorder = events.iter().find(|event| event["event"] == "participant_joined").unwrap();
     assert_eq!(recorder["participant"]["identity"], json!(id));
 }
 
 #[tokio::test]
-async fn the_recorder_is_a_participant_who_keeps_no_room_open() {
+async fn recorder_is_a_participant_that_keeps_no_room_open() {
     let Some(studio) = Studio::start().await else { return };
     let room = studio.target.create("recorder").await.name;
     let id = studio.file(&room).await.egress_id;
@@ -162,12 +164,12 @@ async fn the_recorder_is_a_participant_who_keeps_no_room_open() {
     let listed = rooms.list_rooms(vec![room.clone()]).await.unwrap().remove(0);
     assert!(listed.active_recording && listed.num_participants == 0);
     studio.dev().advance(301).await;
-    assert!(rooms.list_rooms(vec![room]).await.unwrap().is_empty(), "the room is over");
+    assert!(rooms.list_rooms(vec![room]).await.unwrap().is_empty(), "the room has ended");
     studio.until(&id, EgressStatus::EgressComplete).await;
 }
 
 #[tokio::test]
-async fn lists_are_of_a_room_of_one_recording_or_of_what_still_runs() {
+async fn recordings_are_listed_by_room_by_id_or_active() {
     let Some(studio) = Studio::start().await else { return };
     let (one, other) = (studio.target.create("one").await.name, studio.target.create("other").await.name);
     let (first, second) = (studio.file(&one).await.egress_id, studio.file(&other).await.egress_id);
@@ -175,14 +177,14 @@ async fn lists_are_of_a_room_of_one_recording_or_of_what_still_runs() {
     let ids = |infos: Vec<EgressInfo>| infos.into_iter().map(|info| info.egress_id).collect::<Vec<_>>();
     assert_eq!(ids(studio.list(EgressListFilter::Room(other), false).await), std::slice::from_ref(&second));
     assert_eq!(ids(studio.list(EgressListFilter::All, true).await), [first]);
-    assert_eq!(studio.find(&second).await.error, "told to");
+    assert_eq!(studio.find(&second).await.error, "on purpose");
     let unknown =
         EgressListOptions { filter: EgressListFilter::Egress("EG_no".into()), ..Default::default() };
     assert_eq!(code(studio.target.egress().list_egress(unknown).await), "not_found");
 }
 
 #[tokio::test]
-async fn what_is_over_cannot_be_stopped_and_what_has_not_begun_is_aborted() {
+async fn stop_fails_when_ended_and_aborts_when_not_started() {
     let Some(studio) = Studio::start().await else { return };
     let room = studio.target.create("stops").await.name;
     let egress = studio.target.egress();
@@ -196,7 +198,7 @@ async fn what_is_over_cannot_be_stopped_and_what_has_not_begun_is_aborted() {
 }
 
 #[tokio::test]
-async fn a_worker_that_died_leaves_its_recordings_as_they_were_and_its_rooms() {
+async fn dead_worker_leaves_its_recordings_active() {
     let Some(studio) = Studio::start().await else { return };
     let room = studio.target.create("dead").await.name;
     let id = studio.file(&room).await.egress_id;
@@ -209,11 +211,11 @@ async fn a_worker_that_died_leaves_its_recordings_as_they_were_and_its_rooms() {
     let options = RoomCompositeOptions::default();
     let room = studio.target.create("next").await.name;
     let next = studio.target.egress().start_room_composite_egress(&room, Vec::new(), options).await;
-    assert_eq!(code(next), "unavailable", "nobody takes another job");
+    assert_eq!(code(next), "unavailable", "no worker takes another job");
 }
 
 #[tokio::test]
-async fn a_worker_does_not_write_where_it_may_not() {
+async fn worker_does_not_write_outside_of_its_root() {
     let Some(studio) = Studio::start().await else { return };
     let room = studio.target.create("outside").await.name;
     let filepath = "/etc/recorded.mp4".to_owned();
@@ -225,7 +227,7 @@ async fn a_worker_does_not_write_where_it_may_not() {
 }
 
 #[tokio::test]
-async fn segments_can_be_played_while_they_are_made_and_afterwards() {
+async fn segments_are_playable_during_and_after_the_recording() {
     let Some(studio) = Studio::start().await else { return };
     let room = studio.target.create("segments").await.name;
     let output = EgressOutput::Segments(SegmentedFileOutput {
@@ -249,7 +251,7 @@ async fn segments_can_be_played_while_they_are_made_and_afterwards() {
 }
 
 #[tokio::test]
-async fn json_has_the_names_of_the_protocol_and_the_request_that_was_made() {
+async fn json_has_protocol_names_and_the_original_request() {
     let Some(studio) = Studio::start().await else { return };
     let room = studio.target.create("json").await.name;
     studio.file(&room).await;

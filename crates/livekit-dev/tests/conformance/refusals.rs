@@ -1,4 +1,4 @@
-//! Requests that a worker of recordings refuses. A real server without a worker refuses none of them.
+//! Requests that a recording worker refuses. A real server without a worker refuses none of them.
 
 use livekit_dev::Store;
 use reqwest::StatusCode;
@@ -25,7 +25,7 @@ async fn call(target: &Target, method: &str, body: &Value) -> (StatusCode, Value
     target.call("Egress", method, &json!({"roomRecord": true}), body).await
 }
 
-/// A request that is right, with these fields changed.
+/// A valid request with these fields changed.
 fn with(mut request: Value, changes: &Value) -> Value {
     for (field, value) in changes.as_object().unwrap() {
         request[field] = value.clone();
@@ -53,7 +53,7 @@ fn field(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn recording_of_a_room_needs_right_outputs() {
+async fn recording_of_a_room_needs_valid_outputs() {
     let Some((target, _folder)) = recording().await else { return };
     let room = target.create("composite").await.name;
     let right = json!({"room_name": room, "file_outputs": [{"filepath": "a.mp4"}]});
@@ -79,14 +79,14 @@ async fn recording_of_a_room_needs_right_outputs() {
     assert_eq!(
         call(&target, "StartRoomCompositeEgress", &missing).await.0,
         StatusCode::NOT_FOUND,
-        "asked first"
+        "the room is checked first"
     );
     let older = json!({"room_name": room, "file": {"filepath": "b.mp4"}});
     assert_eq!(call(&target, "StartRoomCompositeEgress", &older).await.0, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn recording_of_something_needs_to_say_of_what() {
+async fn recording_needs_a_valid_source() {
     let Some((target, _folder)) = recording().await else { return };
     let room = target.create("parts").await.name;
     let files = json!([{"filepath": "a.mp4"}]);
@@ -98,10 +98,10 @@ async fn recording_of_something_needs_to_say_of_what() {
         (json!({"file_outputs": []}), &field("output")),
     ];
     refuses(&target, "StartWebEgress", &web, &wrong).await;
-    let person = json!({"room_name": room, "identity": "ann", "file_outputs": files});
+    let participant = json!({"room_name": room, "identity": "ann", "file_outputs": files});
     let wrong =
         [(json!({"identity": ""}), &*field("identity")), (json!({"file_outputs": []}), &field("output"))];
-    refuses(&target, "StartParticipantEgress", &person, &wrong).await;
+    refuses(&target, "StartParticipantEgress", &participant, &wrong).await;
     let tracks = json!({"room_name": room, "audio_track_id": "TR_a", "file_outputs": files});
     let wrong = [
         (json!({"audio_track_id": ""}), &*field("audio_track_id or video_track_id")),
@@ -158,14 +158,14 @@ async fn layout_can_be_updated_only_while_it_records() {
     let update = json!({"egress_id": info["egress_id"], "layout": "speaker"});
     let absent = json!("twirp error unknown: participant does not exist");
     let (status, error) = call(&target, "UpdateLayout", &update).await;
-    assert_eq!((status, &error["msg"]), (StatusCode::NOT_FOUND, &absent), "it has not begun");
+    assert_eq!((status, &error["msg"]), (StatusCode::NOT_FOUND, &absent), "the recording has not started");
     dev.post("recordings", json!({"egress_id": info["egress_id"], "status": "EGRESS_ACTIVE"})).await;
     assert_eq!(call(&target, "UpdateLayout", &update).await.0, StatusCode::OK);
     let recorder = target.rooms().get_participant(&room, info["egress_id"].as_str().unwrap()).await.unwrap();
     assert_eq!(recorder.metadata, r#"{"layout":"speaker"}"#);
     dev.post("recordings", json!({"egress_id": info["egress_id"], "status": "EGRESS_COMPLETE"})).await;
     let (status, error) = call(&target, "UpdateLayout", &update).await;
-    assert_eq!((status, &error["msg"]), (StatusCode::NOT_FOUND, &absent), "it is over");
+    assert_eq!((status, &error["msg"]), (StatusCode::NOT_FOUND, &absent), "the recording has ended");
 }
 
 #[tokio::test]

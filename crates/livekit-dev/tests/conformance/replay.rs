@@ -1,6 +1,6 @@
-//! Plays the client's side of recorded scenarios and compares what comes back with what a real 1.13.5 said: by kind and
-//! order for each socket, with the same fields set, and the webhooks likewise. The recordings are in `tests/vectors`;
-//! what may differ is in `differences.rs`, each with its reason.
+//! Replays the client's side of recorded scenarios and compares the answers with those of a real 1.13.5: by kind and order
+//! for each socket, with the same fields set, and the webhooks likewise. The recordings are in `tests/vectors`. Allowed
+//! differences are in `differences.rs`, each with its reason.
 
 mod compare;
 mod differences;
@@ -17,10 +17,10 @@ use crate::reasons::RESTART;
 use crate::target::Target;
 use player::Player;
 
-/// Scenarios in which a client makes the room.
+/// Scenarios in which a client creates the room.
 const CREATING: &[&str] = &["01-join-leave", "10b-server-killed"];
 
-/// The server for a scenario; none if the one that is asked cannot do it.
+/// The server for a scenario. None if the server under test cannot run it.
 async fn stage(name: &str, recording: &[Value]) -> Option<Target> {
     if recording.iter().any(|entry| entry.get("restart").is_some()) {
         Target::start().await.dev(RESTART)?;

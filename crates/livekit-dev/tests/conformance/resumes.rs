@@ -1,9 +1,9 @@
-//! Clients that lose their socket and come back. Each test on both paths.
+//! Clients that lose their socket and resume. Each test runs on both paths.
 
 use livekit_protocol::{DisconnectReason, leave_request::Action, signal_response::Message};
 use rtc_client::{Error, Track};
 
-use crate::{people::BOTH, signalling::ended, target::Target};
+use crate::{clients::BOTH, signalling::ended, target::Target};
 
 #[tokio::test]
 async fn resume_keeps_the_session_and_restores_media() {
@@ -26,19 +26,19 @@ async fn resume_keeps_the_session_and_restores_media() {
         assert_eq!(ann.sid(), sid);
         let refreshed = ann
             .seen(|seen| seen.messages.iter().any(|m| m.0 == 2 && matches!(m.1, Message::RefreshToken(_))));
-        assert!(refreshed, "a resume brings a new token");
+        assert!(refreshed, "a resume sends a new token");
         let everyone = ann.seen(|seen| {
             seen.messages.iter().find_map(|(socket, message)| match message {
                 Message::Update(update) if *socket == 2 => Some(update.participants.len()),
                 _ => None,
             })
         });
-        assert_eq!(everyone, Some(2), "the first update after a resume names everyone");
+        assert_eq!(everyone, Some(2), "the first update after a resume lists everyone");
     }
 }
 
 #[tokio::test]
-async fn resume_tells_what_happened_meanwhile() {
+async fn resume_delivers_the_changes_meanwhile() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("meanwhile").await.name;
@@ -58,12 +58,12 @@ async fn resume_tells_what_happened_meanwhile() {
         bob.leave().await.unwrap();
         ann.resume().await.unwrap();
         ann.until("the news", |seen| {
-            let there: Vec<&String> = seen.others.keys().collect();
-            seen.room.metadata == "news" && there == ["cat"]
+            let others: Vec<&String> = seen.others.keys().collect();
+            seen.room.metadata == "news" && others == ["cat"]
         })
         .await
         .unwrap();
-        // What was sent again is not taken again.
+        // Repeated messages are not accepted twice.
         ann.send(b"last", true);
         cat.until("the last message", |seen| seen.payloads().contains(&&b"last"[..])).await.unwrap();
         assert_eq!(cat.seen(|seen| seen.payloads().concat()), b"from annlast");

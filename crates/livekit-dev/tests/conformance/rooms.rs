@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn create_room_twice_returns_the_same_room_and_ignores_the_second_options() {
+async fn repeated_create_room_ignores_the_second_options() {
     let target = Target::start().await;
     let name = fresh("twice");
     let options =
@@ -28,7 +28,7 @@ async fn create_room_twice_returns_the_same_room_and_ignores_the_second_options(
 }
 
 #[tokio::test]
-async fn a_new_room_has_an_id_of_its_own_and_the_default_options() {
+async fn new_room_has_its_own_id_and_default_options() {
     let target = Target::start().await;
     let room = target.create("defaults").await;
     let characters = room.sid.strip_prefix("RM_").unwrap();
@@ -42,7 +42,7 @@ async fn a_new_room_has_an_id_of_its_own_and_the_default_options() {
 }
 
 #[tokio::test]
-async fn a_name_over_256_bytes_is_refused() {
+async fn name_over_256_bytes_is_refused() {
     let target = Target::start().await;
     let fits = format!("{:x<256}", fresh("long"));
     target.rooms().create_room(&fits, CreateRoomOptions::default()).await.unwrap();
@@ -67,7 +67,7 @@ async fn metadata_over_512_kibibytes_is_refused() {
 }
 
 #[tokio::test]
-async fn an_unknown_preset_is_refused() {
+async fn unknown_preset_is_refused() {
     let target = Target::start().await;
     let body = json!({"name": fresh("preset"), "room_preset": "nothing"});
     let (status, error) = target.json("CreateRoom", &json!({"roomCreate": true}), &body).await;
@@ -76,7 +76,7 @@ async fn an_unknown_preset_is_refused() {
 }
 
 #[tokio::test]
-async fn a_list_of_names_finds_those_that_exist_and_keeps_silent_about_the_rest() {
+async fn list_by_names_omits_missing_rooms() {
     let target = Target::start().await;
     let (one, two) = (target.create("one").await, target.create("two").await);
     let names = vec![one.name.clone(), fresh("missing")];
@@ -87,7 +87,7 @@ async fn a_list_of_names_finds_those_that_exist_and_keeps_silent_about_the_rest(
 }
 
 #[tokio::test]
-async fn a_deleted_room_is_gone_and_deleting_it_again_is_not_found() {
+async fn second_deletion_of_a_room_is_not_found() {
     let target = Target::start().await;
     let room = target.create("delete").await;
     target.rooms().delete_room(&room.name).await.unwrap();
@@ -108,21 +108,21 @@ async fn room_metadata_can_be_set_and_emptied() {
 }
 
 #[tokio::test]
-async fn data_for_a_room_that_does_not_exist_is_unavailable_not_absent() {
+async fn data_for_a_missing_room_is_unavailable() {
     let target = Target::start().await;
     let sent = target.rooms().send_data(&fresh("no"), b"hi".to_vec(), SendDataOptions::default()).await;
     assert_eq!(code(sent), "unavailable");
 }
 
 #[tokio::test]
-async fn data_reaches_a_room_where_nobody_is() {
+async fn data_for_an_empty_room_succeeds() {
     let target = Target::start().await;
     let room = target.create("data").await;
     target.rooms().send_data(&room.name, b"hi".to_vec(), SendDataOptions::default()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_nonce_has_sixteen_bytes_or_none() {
+async fn nonce_must_have_sixteen_bytes() {
     let target = Target::start().await;
     let room = target.create("nonce").await;
     let admin = json!({"roomAdmin": true, "room": room.name});
@@ -140,13 +140,13 @@ async fn rpc_needs_a_destination() {
     let (status, error) = target.json("PerformRpc", &admin, &json!({"room": room, "method": "m"})).await;
     assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));
     assert_eq!(error["msg"], "twirp error unknown: destination identity is required");
-    let nobody = json!({"room": room, "destination_identity": "nobody", "method": "m"});
-    let (status, error) = target.json("PerformRpc", &admin, &nobody).await;
+    let absent = json!({"room": room, "destination_identity": "absent", "method": "m"});
+    let (status, error) = target.json("PerformRpc", &admin, &absent).await;
     assert_eq!((status, &error["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
 }
 
 #[tokio::test]
-async fn a_room_with_a_recording_needs_a_recorder() {
+async fn room_with_a_recording_needs_a_recorder() {
     let target = Target::start().await;
     if target.dev(RECORDERS).is_none() {
         return;
@@ -157,7 +157,7 @@ async fn a_room_with_a_recording_needs_a_recorder() {
 }
 
 #[tokio::test]
-async fn a_recreated_room_may_be_the_old_one_and_die_at_once() {
+async fn stale_recreate_returns_the_old_room_and_ends_it() {
     let target = Target::start().await;
     let Some(dev) = target.dev(RACE) else {
         return;

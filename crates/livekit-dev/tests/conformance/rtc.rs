@@ -1,4 +1,4 @@
-//! What a client hears before the WebSocket upgrade.
+//! The answers that a client gets before the WebSocket upgrade.
 
 use reqwest::{Method, StatusCode};
 use rtc_client::{Client, SignalPath};
@@ -15,7 +15,7 @@ pub async fn upgrade(target: &Target, token: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_good_token_for_a_room_validates() {
+async fn valid_token_for_a_room_validates() {
     let target = Target::start().await;
     let room = target.create("validate").await.name;
     let response = target.validate(&target.joining("ann", &room)).await;
@@ -24,7 +24,7 @@ async fn a_good_token_for_a_room_validates() {
 }
 
 #[tokio::test]
-async fn without_auto_create_a_missing_room_is_404_before_the_upgrade() {
+async fn missing_room_is_404_before_the_upgrade_without_auto_create() {
     let target = Target::start().await;
     let token = target.joining("ann", &fresh("missing"));
     let validated = read(target.validate(&token).await).await;
@@ -37,14 +37,14 @@ async fn without_auto_create_a_missing_room_is_404_before_the_upgrade() {
 }
 
 #[tokio::test]
-async fn a_token_that_may_create_rooms_needs_none() {
+async fn token_with_room_create_needs_no_room() {
     let target = Target::start().await;
     let video = json!({"roomJoin": true, "room": fresh("creating"), "roomCreate": true});
     assert_eq!(target.validate(&target.token("ann", &video)).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
-async fn with_auto_create_a_join_makes_the_room_as_the_token_says() {
+async fn join_creates_the_room_of_the_token_with_auto_create() {
     let Some(target) = Target::creating_rooms().await else { return };
     let room = fresh("auto");
     let mut claims = claims(&target.key, "ann", &crate::tokens::joining(&room));
@@ -55,7 +55,7 @@ async fn with_auto_create_a_join_makes_the_room_as_the_token_says() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_join_is_refused() {
+async fn token_that_cannot_join_is_refused() {
     let target = Target::start().await;
     let room = target.create("refused").await.name;
     let long = "x".repeat(257);
@@ -75,7 +75,7 @@ async fn a_token_that_cannot_join_is_refused() {
 }
 
 #[tokio::test]
-async fn no_token_cannot_join() {
+async fn join_without_a_token_is_refused() {
     let target = Target::start().await;
     let response = target.request(Method::GET, "/rtc/validate").send().await.unwrap();
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
@@ -83,7 +83,7 @@ async fn no_token_cannot_join() {
 }
 
 #[tokio::test]
-async fn a_bad_token_is_refused_in_words_that_a_browser_can_read() {
+async fn refusal_of_a_bad_token_is_readable_by_browsers() {
     let target = Target::start().await;
     let response = target.validate("garbage").await;
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
@@ -91,7 +91,7 @@ async fn a_bad_token_is_refused_in_words_that_a_browser_can_read() {
 }
 
 #[tokio::test]
-async fn a_plain_get_is_not_a_connection() {
+async fn plain_get_is_not_a_connection() {
     let target = Target::start().await;
     let room = target.create("plain").await.name;
     let path = format!("/rtc?access_token={}", target.joining("ann", &room));
@@ -100,7 +100,7 @@ async fn a_plain_get_is_not_a_connection() {
 }
 
 #[tokio::test]
-async fn agents_do_not_fill_a_room_and_the_same_identity_may_return() {
+async fn agents_do_not_fill_a_room_and_an_identity_may_rejoin() {
     let target = Target::start().await;
     let room = fresh("full");
     let body = json!({"name": room, "max_participants": 1});

@@ -1,4 +1,4 @@
-//! What can be seen of participants who hold a socket and send no media.
+//! What the API shows of participants that hold a socket and send no media.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn listed(target: &Target, room: &str) -> u32 {
     target.rooms().list_rooms(vec![room.to_owned()]).await.unwrap()[0].num_participants
 }
 
-/// Until the list counts so many, which takes a few seconds of the server's time.
+/// Waits until the list shows this count, which takes a few seconds of the server's time.
 async fn until_listed(target: &Target, room: &str, count: u32) {
     for _ in 0..100 {
         if listed(target, room).await == count {
@@ -79,7 +79,7 @@ async fn counts_of_a_room_lag_behind_in_lists_and_answers() {
 }
 
 #[tokio::test]
-async fn metadata_of_a_room_brings_its_counts_up_to_date() {
+async fn update_of_room_metadata_refreshes_the_counts() {
     let target = Target::lagging().await;
     let room = target.create("lag").await.name;
     let _ann = target.sit("ann", &room).await;
@@ -101,7 +101,7 @@ async fn moving_and_forwarding_are_for_the_cloud_only() {
         let (status, error) = answer("ann", "other").await;
         assert_eq!((status, &error["code"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("unknown")));
         assert_eq!(error["msg"], "twirp error unknown: not implemented");
-        let (status, error) = answer("nobody", "other").await;
+        let (status, error) = answer("absent", "other").await;
         assert_eq!((status, &error["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
         let (status, error) = answer("ann", &room).await;
         assert_eq!((status, &error["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_argument")));

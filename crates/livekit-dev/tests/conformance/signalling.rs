@@ -1,4 +1,4 @@
-//! What the signalling socket says: joins, updates, ends. Each test on both paths.
+//! The messages of the signalling socket: joins, updates, ends. Each test runs on both paths.
 
 use livekit_protocol::{
     DisconnectReason, RequestResponse, UpdateParticipantMetadata, leave_request::Action,
@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use rtc_client::{Client, Error, SignalPath};
 use serde_json::json;
 
-use crate::people::{BOTH, eventually};
+use crate::clients::{BOTH, eventually};
 use crate::target::Target;
 
 fn response(message: &Message) -> Option<RequestResponse> {
@@ -23,7 +23,7 @@ fn pong(message: &Message) -> Option<()> {
 }
 
 #[tokio::test]
-async fn join_is_the_first_message_and_says_what_clients_need() {
+async fn join_is_the_first_message_with_all_that_clients_need() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("join").await;
@@ -45,7 +45,7 @@ async fn join_is_the_first_message_and_says_what_clients_need() {
 }
 
 #[tokio::test]
-async fn participant_hears_of_its_own_activation_and_of_others() {
+async fn participant_receives_its_own_activation_and_others() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("updates").await.name;
@@ -122,7 +122,7 @@ async fn json_frames_are_answered_in_json() {
 }
 
 #[tokio::test]
-async fn token_may_come_in_the_header_alone() {
+async fn token_is_accepted_in_the_header_alone() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("header").await.name;
@@ -134,7 +134,7 @@ async fn token_may_come_in_the_header_alone() {
 }
 
 #[tokio::test]
-async fn removed_participant_is_told_why_and_others_that_it_left() {
+async fn removal_is_announced_to_the_participant_and_others() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("kick").await.name;
@@ -150,7 +150,7 @@ async fn removed_participant_is_told_why_and_others_that_it_left() {
 }
 
 #[tokio::test]
-async fn deleted_room_puts_everyone_out() {
+async fn deleted_room_disconnects_everyone() {
     let target = Target::start().await;
     for path in BOTH {
         let room = target.create("delete").await.name;
@@ -177,7 +177,7 @@ async fn second_session_of_an_identity_ends_the_first() {
 }
 
 #[tokio::test]
-async fn full_room_refuses_and_the_people_inside_stay() {
+async fn full_room_refuses_and_keeps_its_participants() {
     let target = Target::start().await;
     let room = crate::target::fresh("full");
     let body = json!({"name": room, "max_participants": 1});
@@ -240,17 +240,17 @@ async fn hidden_participant_is_not_shown_and_sees_the_others() {
     let target = Target::start().await;
     let room = target.create("hidden").await.name;
     let ann = target.enter("ann", &room).await;
-    let ghost = target
-        .enter_with(SignalPath::V1, "ghost", &json!({"roomJoin": true, "room": room, "hidden": true}))
+    let hidden = target
+        .enter_with(SignalPath::V1, "hidden", &json!({"roomJoin": true, "room": room, "hidden": true}))
         .await;
     let bob = target.enter("bob", &room).await;
     ann.until("bob", |seen| seen.others.contains_key("bob")).await.unwrap();
     assert_eq!(
-        ghost.seen(|seen| seen.others.keys().cloned().collect::<Vec<_>>()).first().map(String::as_str),
+        hidden.seen(|seen| seen.others.keys().cloned().collect::<Vec<_>>()).first().map(String::as_str),
         Some("ann")
     );
     for client in [&ann, &bob] {
-        assert!(!client.seen(|seen| seen.others.contains_key("ghost")));
+        assert!(!client.seen(|seen| seen.others.contains_key("hidden")));
     }
 }
 
@@ -268,7 +268,7 @@ async fn bad_frame_ends_only_its_own_connection() {
     assert_eq!(still.state(), State::Active);
 }
 
-/// How the server ended a client.
+/// How the server ended the client's session.
 pub async fn ended(client: &Client) -> (Option<DisconnectReason>, Option<Action>) {
     client.until("the end", |seen| seen.closed).await.unwrap();
     let leave = client.seen(|seen| seen.end.clone()).and_then(|end| end.leave);

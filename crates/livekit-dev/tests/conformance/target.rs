@@ -1,4 +1,4 @@
-//! The server under test: a livekit-dev of the test's own, or the one that the environment names.
+//! The server under test: a livekit-dev that the test starts, or the server that the environment names.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Target {
     pub secret: String,
     pub http: Client,
     rooms: RoomClient,
-    /// In the name of each room that `create` makes, so that webhooks find their test.
+    /// Part of the name of each room that `create` creates, so that webhooks find their test.
     pub tag: String,
     /// Stops the livekit-dev that this test started.
     own: Option<DropGuard>,
@@ -51,13 +51,13 @@ impl Target {
         }
     }
 
-    /// A livekit-dev with another configuration; none if a real server is asked.
+    /// A livekit-dev with another configuration. None for a real server.
     pub async fn configured(reason: &str, configure: impl FnOnce(&mut Config)) -> Option<Self> {
         Self::start().await.dev(reason)?;
         Some(Self::own(configure).await)
     }
 
-    /// A server on which a join creates its room; none if the real one does not.
+    /// A server on which a join creates its room. None if the real server does not.
     pub async fn creating_rooms() -> Option<Self> {
         let target = Self::start().await;
         if target.is_dev() {
@@ -76,20 +76,20 @@ impl Target {
         self.validate(&token).await.status().is_success()
     }
 
-    /// A livekit-dev that counts as late as a real server does, or the server that is asked.
+    /// A livekit-dev whose counts lag as those of a real server, or the real server.
     pub async fn lagging() -> Self {
         let target = Self::start().await;
         if target.is_dev() { Self::own(|config| config.numbers_lag = NUMBERS_LAG).await } else { target }
     }
 
-    /// A livekit-dev that announces presence more often than a real server, or the server that is asked.
+    /// A livekit-dev that announces presence more often than a real server, or the real server.
     pub async fn announcing_soon() -> Self {
         let target = Self::start().await;
         if target.is_dev() { Self::own(|config| config.rtc.presence = ANNOUNCEMENTS).await } else { target }
     }
 
-    /// A livekit-dev that soon sends a webhook again, or the server that is asked.
-    pub async fn trying_again_soon() -> Self {
+    /// A livekit-dev that retries webhooks soon, or the real server.
+    pub async fn retrying_soon() -> Self {
         let target = Self::start().await;
         let soon = |config: &mut Config| config.webhooks.retry_base = Duration::from_millis(1);
         if target.is_dev() { Self::own(soon).await } else { target }
@@ -126,7 +126,7 @@ impl Target {
         }
     }
 
-    /// What only a livekit-dev can be asked; a real server is spared, and the reason printed.
+    /// The admin API of livekit-dev. None for a real server; then the reason is printed.
     pub fn dev(&self, reason: &str) -> Option<Dev<'_>> {
         if self.own.is_none() {
             println!("skipped: {reason}");
@@ -134,7 +134,7 @@ impl Target {
         self.own.is_some().then_some(Dev(self))
     }
 
-    /// What only a livekit-dev can be asked, at the end of a test whose other parts ran against every server.
+    /// The admin API, at the end of a test whose other parts run against every server.
     pub fn dev_part(&self) -> Option<Dev<'_>> {
         self.own.is_some().then_some(Dev(self))
     }
@@ -198,7 +198,7 @@ impl Target {
         (response.status(), response.json().await.unwrap())
     }
 
-    /// A socket that says nothing: its participant has joined and never becomes active. They leave when it is dropped.
+    /// A socket that sends nothing: its participant has joined and never becomes active, and leaves when it is dropped.
     pub async fn sit(&self, identity: &str, room: &str) -> reqwest::Upgraded {
         let response = self.upgrade(&self.joining(identity, room)).await;
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
@@ -228,7 +228,7 @@ impl Dev<'_> {
         request.basic_auth(&target.key, Some(&target.secret)).json(body).send().await.unwrap()
     }
 
-    /// A call that must succeed.
+    /// Sends a call that must succeed.
     pub async fn post(&self, path: &str, body: Value) -> Value {
         let response = self.send(Method::POST, path, &body).await;
         let (status, text) = (response.status(), response.text().await.unwrap());
@@ -240,7 +240,7 @@ impl Dev<'_> {
         self.post("join", json!({"token": token})).await
     }
 
-    /// Somebody ordinary.
+    /// Joins with the usual grants.
     pub async fn join_as(&self, identity: &str, room: &str) -> Value {
         self.join(&self.0.joining(identity, room)).await
     }
@@ -274,12 +274,12 @@ impl Dev<'_> {
     }
 }
 
-/// Status and text of an answer.
+/// Returns the status and the text of an answer.
 pub async fn read(response: Response) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap().trim_end().to_owned())
 }
 
-/// The words of a refusal.
+/// The message of a refusal.
 pub fn message(error: &ServiceError) -> &str {
     match error {
         ServiceError::Twirp(ServerError::Twirp(error)) => &error.msg,

@@ -35,7 +35,7 @@ async fn ingress_and_sip_need_redis() {
 }
 
 #[tokio::test]
-async fn ingress_and_sip_have_grants_of_their_own() {
+async fn ingress_and_sip_have_their_own_grants() {
     let target = Target::start().await;
     let everything = json!({"roomAdmin": true, "roomCreate": true, "roomList": true, "roomRecord": true});
     for (service, method) in [

@@ -1,4 +1,4 @@
-//! `/rtc/validate` and `/rtc/v1/validate`: what a client brings beside its token.
+//! `/rtc/validate` and `/rtc/v1/validate`: what a client sends in addition to its token.
 
 use std::io::Write;
 
@@ -45,7 +45,7 @@ fn refused(status: u16, text: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn attributes_that_cannot_be_read_are_400() {
+async fn unreadable_attributes_are_400() {
     let target = Target::start().await;
     let token = guest(&target, false).await;
     for attributes in ["zzz", &URL_SAFE.encode("[]"), &URL_SAFE.encode(r#"{"a": 1}"#)] {
@@ -55,7 +55,7 @@ async fn attributes_that_cannot_be_read_are_400() {
 }
 
 #[tokio::test]
-async fn own_attributes_need_a_grant_and_none_do_not() {
+async fn own_attributes_need_a_grant_unless_empty() {
     let target = Target::start().await;
     let own = format!("&attributes={}", URL_SAFE.encode(r#"{"a": "b"}"#));
     for (may_update, answer) in
@@ -87,14 +87,14 @@ async fn v1_needs_a_join_request() {
         assert_eq!(answer, refused(400, "join_request is required"), "{query}");
     }
     let plain = format!("&join_request={}", wrapped(with_metadata(String::new()), 0));
-    // Nothing at all is no join request either.
+    // An empty join request is refused too.
     assert_eq!(get(&target, "/rtc/v1/validate", &token, &plain).await.0, 400);
     let zipped = format!("&join_request={}", wrapped(zipped(&[]), GZIP));
     assert_eq!(get(&target, "/rtc/v1/validate", &token, &zipped).await, refused(200, "success"));
 }
 
 #[tokio::test]
-async fn join_request_that_cannot_be_read_is_400_and_says_where() {
+async fn unreadable_join_request_is_400_and_says_where() {
     let target = Target::start().await;
     let token = guest(&target, false).await;
     let large = with_metadata("x".repeat(MEBIBYTE + 1));
@@ -124,11 +124,11 @@ async fn join_request_brings_metadata_with_a_grant_only() {
 }
 
 #[tokio::test]
-async fn v1_refuses_in_the_same_words_as_validate() {
+async fn v1_and_validate_have_the_same_refusals() {
     let target = Target::start().await;
     let request = format!("&join_request={}", wrapped(zipped(&[]), GZIP));
     let missing = target.joining("ann", &fresh("missing"));
-    let nobody = target.token("", &json!({"roomJoin": true, "room": fresh("any")}));
+    let anonymous = target.token("", &json!({"roomJoin": true, "room": fresh("any")}));
     let of_missing = if target.creates_rooms().await {
         refused(200, "success")
     } else {
@@ -136,7 +136,7 @@ async fn v1_refuses_in_the_same_words_as_validate() {
     };
     for (token, answer) in [
         ("garbage", refused(401, "invalid authorization token")),
-        (&nobody, refused(400, "identity cannot be empty")),
+        (&anonymous, refused(400, "identity cannot be empty")),
         (&missing, of_missing),
     ] {
         assert_eq!(get(&target, "/rtc/v1/validate", token, &request).await, answer);

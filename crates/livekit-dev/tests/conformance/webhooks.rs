@@ -1,5 +1,5 @@
-//! Webhooks, as a receiver sees them. A real server sends them where its configuration says: the test listens there when
-//! `CONFORMANCE_WEBHOOK_LISTEN` names the address.
+//! Webhooks, as a receiver gets them. A real server sends them to the address in its configuration: the test listens there
+//! when `CONFORMANCE_WEBHOOK_LISTEN` names the address.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use livekit_api::services::room::CreateRoomOptions;
@@ -8,8 +8,8 @@ use rtc_client::{Client, SignalPath, Track};
 use serde_json::{Value, json};
 
 use crate::{
+    clients::eventually,
     hub,
-    people::eventually,
     reasons::{MISHAPS, NO_WEBHOOKS},
     receiver::Receiver,
     target::{Dev, Target},
@@ -23,7 +23,7 @@ async fn listening(target: &Target) -> Option<Receiver> {
     receiver
 }
 
-/// What the server sends for the rooms of a test; none where a real server sends it elsewhere.
+/// The receiver of the webhooks for the rooms of a test. None when a real server sends them elsewhere.
 pub async fn receiver(target: &Target) -> Option<Receiver> {
     let Some(dev) = target.dev_part() else { return hub::receiver(&target.tag) };
     let receiver = Receiver::start().await;
@@ -39,7 +39,7 @@ async fn dev_listening(target: &Target) -> Option<(Dev<'_>, Receiver)> {
 }
 
 #[tokio::test]
-async fn a_webhook_is_signed_and_the_official_receiver_accepts_it() {
+async fn webhook_signature_is_accepted_by_the_official_receiver() {
     let target = Target::start().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
@@ -55,7 +55,7 @@ async fn a_webhook_is_signed_and_the_official_receiver_accepts_it() {
 }
 
 #[tokio::test]
-async fn the_body_is_gos_protojson() {
+async fn webhook_body_is_the_protojson_of_go() {
     let target = Target::start().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
@@ -63,16 +63,16 @@ async fn the_body_is_gos_protojson() {
     let room = target.create("body").await;
     let hook = receiver.next().await;
     let json = hook.json();
-    // 64 bits are strings, and times are seconds. The event may be of the next one.
+    // 64-bit numbers are strings, and times are seconds. The event may be in the next second.
     let created = json["createdAt"].as_str().unwrap().parse::<i64>().unwrap();
     assert!((room.creation_time..=room.creation_time + 1).contains(&created));
     assert_eq!(json["room"]["creationTime"], json!(room.creation_time.to_string()));
     assert_eq!(json["room"]["emptyTimeout"], 300, "32 bits are numbers, names are camelCase");
     for absent in ["metadata", "numParticipants", "activeRecording", "maxParticipants"] {
-        assert_eq!(json["room"][absent], Value::Null, "defaults are left out");
+        assert_eq!(json["room"][absent], Value::Null, "defaults are omitted");
     }
     if !target.is_dev() {
-        // Go adds blanks in some builds, so that nothing depends on the form.
+        // Go adds blanks in some builds, so that clients do not depend on the format.
         return;
     }
     assert!(!hook.body.contains("\": ") && !hook.body.contains(", \""), "no white space: {}", hook.body);
@@ -80,7 +80,7 @@ async fn the_body_is_gos_protojson() {
 }
 
 #[tokio::test]
-async fn signature_says_who_when_and_over_what() {
+async fn signature_has_the_issuer_the_times_and_the_hash() {
     let target = Target::start().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
@@ -98,7 +98,7 @@ async fn signature_says_who_when_and_over_what() {
 }
 
 #[tokio::test]
-async fn the_signature_holds_although_the_rooms_are_in_the_future() {
+async fn signature_is_valid_when_the_clock_of_rooms_is_ahead() {
     let target = Target::start().await;
     let Some((dev, mut receiver)) = dev_listening(&target).await else {
         return;
@@ -106,11 +106,11 @@ async fn the_signature_holds_although_the_rooms_are_in_the_future() {
     dev.advance(24 * 3600).await;
     let room = target.create("future").await;
     let event = receiver.next().await.verified(&target.key, &target.secret);
-    assert!(event.created_at >= room.creation_time, "the event is where its room is");
+    assert!(event.created_at >= room.creation_time, "the event has the clock of its room");
 }
 
 #[tokio::test]
-async fn a_session_is_told_in_order() {
+async fn session_events_arrive_in_order() {
     let target = Target::start().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
@@ -121,7 +121,7 @@ async fn a_session_is_told_in_order() {
     target.listed(&room, "ann", |ann| (!ann.tracks.is_empty()).then_some(())).await;
     ann.leave().await.unwrap();
     target.rooms().delete_room(&room).await.unwrap();
-    let told = [
+    let expected = [
         "room_started",
         "participant_joined",
         "track_published",
@@ -129,11 +129,11 @@ async fn a_session_is_told_in_order() {
         "participant_left",
         "room_finished",
     ];
-    assert_eq!(receiver.names(6).await, told);
+    assert_eq!(receiver.names(6).await, expected);
 }
 
 #[tokio::test]
-async fn events_carry_as_much_as_the_real_ones() {
+async fn events_have_the_fields_of_a_real_server() {
     let target = Target::start().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
@@ -173,7 +173,7 @@ async fn counts_in_webhooks_are_those_of_the_last_refresh() {
     eventually("ann counted", counted).await;
     target.enter("bob", &room).await.leave().await.unwrap();
     for (event, participants) in [
-        ("room_started", Value::Null), // zero is left out
+        ("room_started", Value::Null), // zero is omitted
         ("participant_joined", Value::Null),
         ("participant_joined", json!(1)),
         ("participant_left", json!(1)),
@@ -184,7 +184,7 @@ async fn counts_in_webhooks_are_those_of_the_last_refresh() {
 }
 
 #[tokio::test]
-async fn a_room_that_exists_already_is_not_started_again() {
+async fn existing_room_sends_no_second_room_started() {
     let target = Target::start().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
@@ -196,7 +196,7 @@ async fn a_room_that_exists_already_is_not_started_again() {
 }
 
 #[tokio::test]
-async fn a_participant_has_joined_only_when_active() {
+async fn participant_joined_is_sent_only_when_active() {
     let target = Target::start().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
@@ -220,7 +220,7 @@ async fn a_participant_has_joined_only_when_active() {
 }
 
 #[tokio::test]
-async fn who_leaves_before_being_active_never_arrived() {
+async fn departure_before_active_is_connection_aborted() {
     let target = Target::start().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
@@ -232,7 +232,7 @@ async fn who_leaves_before_being_active_never_arrived() {
 }
 
 #[tokio::test]
-async fn a_duplicate_is_told_old_out_first_unless_the_close_is_late() {
+async fn duplicate_sends_left_first_unless_the_close_is_late() {
     let target = Target::start().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
@@ -248,7 +248,7 @@ async fn a_duplicate_is_told_old_out_first_unless_the_close_is_late() {
         }
         let room = target.create("duplicate").await.name;
         let old = target.enter("ann", &room).await;
-        // A late close hides the participant who is there.
+        // A late close hides the new session.
         let _new = Client::connect(target.options(&target.joining("ann", &room))).await.unwrap();
         receiver.names(2).await;
         let (first, second) = (receiver.next().await.json(), receiver.next().await.json());
@@ -260,7 +260,7 @@ async fn a_duplicate_is_told_old_out_first_unless_the_close_is_late() {
 }
 
 #[tokio::test]
-async fn reasons_tell_who_ended_it() {
+async fn disconnect_reason_shows_who_ended_the_session() {
     let target = Target::start().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
@@ -278,21 +278,21 @@ async fn reasons_tell_who_ended_it() {
 }
 
 #[tokio::test]
-async fn the_hidden_are_told_of_too_and_metadata_is_not() {
+async fn hidden_participants_send_webhooks_and_metadata_does_not() {
     let target = Target::start().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
     };
     let room = target.create("hidden").await.name;
     let video = json!({"roomJoin": true, "room": room, "hidden": true});
-    let ghost = target.enter_with(SignalPath::V1, "ghost", &video).await;
+    let hidden = target.enter_with(SignalPath::V1, "hidden", &video).await;
     target.rooms().update_room_metadata(&room, "quiet").await.unwrap();
-    ghost.leave().await.unwrap();
+    hidden.leave().await.unwrap();
     assert_eq!(receiver.names(3).await, ["room_started", "participant_joined", "participant_left"]);
 }
 
 #[tokio::test]
-async fn mishaps_and_holds_can_be_set_from_outside() {
+async fn webhook_faults_and_holds_are_set_over_the_admin_api() {
     let target = Target::start().await;
     let Some((dev, mut receiver)) = dev_listening(&target).await else {
         return;
@@ -309,8 +309,8 @@ async fn mishaps_and_holds_can_be_set_from_outside() {
 }
 
 #[tokio::test]
-async fn a_failing_receiver_is_asked_again_with_the_same_event() {
-    let target = Target::trying_again_soon().await;
+async fn failed_webhook_is_retried_with_the_same_event() {
+    let target = Target::retrying_soon().await;
     let Some(mut receiver) = listening(&target).await else {
         return;
     };

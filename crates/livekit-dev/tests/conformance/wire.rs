@@ -1,4 +1,4 @@
-//! Twirp's two encodings, its errors, and what surrounds it.
+//! Twirp's two encodings and errors, and the limits and paths around them.
 
 use livekit_protocol as proto;
 use prost::Message;
@@ -39,15 +39,15 @@ async fn json_requests_may_use_either_spelling_and_unknown_fields() {
 }
 
 #[tokio::test]
-async fn an_empty_list_is_an_empty_array_in_json() {
+async fn empty_list_is_an_empty_array_in_json() {
     let target = Target::start().await;
-    let nobody = json!({"names": [fresh("nobody")]});
-    let (status, answer) = target.json("ListRooms", &creator(), &nobody).await;
+    let missing = json!({"names": [fresh("missing")]});
+    let (status, answer) = target.json("ListRooms", &creator(), &missing).await;
     assert_eq!((status, answer), (StatusCode::OK, json!({"rooms": []})));
 }
 
 #[tokio::test]
-async fn protobuf_and_json_talk_about_the_same_room() {
+async fn protobuf_and_json_show_the_same_room() {
     let target = Target::start().await;
     let name = fresh("both");
     let request = proto::CreateRoomRequest { name: name.clone(), ..Default::default() };
@@ -66,7 +66,7 @@ async fn protobuf_and_json_talk_about_the_same_room() {
 }
 
 #[tokio::test]
-async fn an_unknown_method_is_a_bad_route() {
+async fn unknown_method_is_a_bad_route() {
     let target = Target::start().await;
     let (status, error) = target.json("Nonsense", &creator(), &json!({})).await;
     assert_eq!((status, &error["code"]), (StatusCode::NOT_FOUND, &json!("bad_route")));
@@ -74,7 +74,7 @@ async fn an_unknown_method_is_a_bad_route() {
 }
 
 #[tokio::test]
-async fn a_wrong_verb_or_content_type_is_a_bad_route() {
+async fn wrong_verb_or_content_type_is_a_bad_route() {
     let target = Target::start().await;
     let get = target.request(Method::GET, CREATE);
     let text = target.request(Method::POST, CREATE).header("content-type", "text/plain").body("{}");
@@ -86,7 +86,7 @@ async fn a_wrong_verb_or_content_type_is_a_bad_route() {
 }
 
 #[tokio::test]
-async fn an_undecodable_body_is_malformed() {
+async fn undecodable_body_is_malformed() {
     let target = Target::start().await;
     for (content_type, body) in [("application/json", "{"), ("application/protobuf", "\u{7f}")] {
         let request = target.request(Method::POST, CREATE).bearer_auth(target.token("", &creator()));
@@ -104,7 +104,7 @@ fn large() -> String {
 async fn body_announced_as_over_ten_mebibytes_is_413() {
     let target = Target::start().await;
     for path in [CREATE, "/rtc/validate", "/"] {
-        // The server may hang up while the body is still being sent.
+        // The server may close the connection while the body is still being sent.
         if let Ok(response) = target.request(Method::POST, path).body(large()).send().await {
             assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE, "{path}");
             assert_eq!(response.text().await.unwrap(), "request body too large");
@@ -122,16 +122,16 @@ async fn body_that_turns_out_over_ten_mebibytes_is_malformed() {
         .collect::<Vec<_>>();
     let body = reqwest::Body::wrap_stream(futures::stream::iter(parts));
     let request = target.request(Method::POST, CREATE).bearer_auth(target.token("", &creator()));
-    // The server may hang up while the body is still being sent.
+    // The server may close the connection while the body is still being sent.
     if let Ok(response) = request.header("content-type", "application/json").body(body).send().await {
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
         assert_eq!(response.json::<Value>().await.unwrap()["code"], "malformed");
     }
 }
 
-/// Newer servers put a prefix before the message, older ones do not, so only the code is to be matched.
+/// Newer servers put a prefix before the message and older ones do not, so clients must match only the code.
 #[tokio::test]
-async fn an_error_of_the_rpc_layer_has_a_prefixed_message() {
+async fn error_of_the_rpc_layer_has_a_prefixed_message() {
     let target = Target::start().await;
     let (status, error) = target.json("DeleteRoom", &creator(), &json!({"room": fresh("no")})).await;
     assert_eq!((status, &error["code"]), (StatusCode::NOT_FOUND, &json!("not_found")));
@@ -143,7 +143,7 @@ async fn an_error_of_the_rpc_layer_has_a_prefixed_message() {
 }
 
 #[tokio::test]
-async fn a_double_slash_before_twirp_is_tolerated() {
+async fn double_slash_before_twirp_is_tolerated() {
     let target = Target::start().await;
     let request = target.request(Method::POST, "//twirp/livekit.RoomService/ListRooms");
     let response = request.bearer_auth(target.token("", &creator())).json(&json!({})).send().await.unwrap();
@@ -151,7 +151,7 @@ async fn a_double_slash_before_twirp_is_tolerated() {
 }
 
 #[tokio::test]
-async fn the_root_says_ok_and_other_paths_are_not_there() {
+async fn root_answers_ok_and_other_paths_are_not_found() {
     let target = Target::start().await;
     let root = target.request(Method::GET, "/").send().await.unwrap();
     assert_eq!((root.status(), root.text().await.unwrap().as_str()), (StatusCode::OK, "OK"));

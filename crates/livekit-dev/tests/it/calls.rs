@@ -1,4 +1,4 @@
-//! Calls of the API that a client answers.
+//! RPC calls of the API that a client answers.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     support::Served,
 };
 
-/// Calls ann, who may take ten minutes. The test does not.
+/// Calls ann with a timeout of ten minutes, which no test reaches.
 async fn call(served: &Served, room: &str) -> (StatusCode, Json) {
     call_within(served, room, 600_000).await
 }
@@ -70,9 +70,9 @@ async fn api_call_is_answered_by_the_client() {
     }
 }
 
-/// The real server knows no compressed answers to its calls, and waits on.
+/// The real server ignores compressed answers to its calls, and continues to wait.
 #[tokio::test]
-async fn compressed_answer_to_a_call_is_none() {
+async fn compressed_answer_to_a_call_is_ignored() {
     let served = served().await;
     let ann = served.client("packed", "ann").await;
     let answered = async {

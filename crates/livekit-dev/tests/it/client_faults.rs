@@ -1,4 +1,4 @@
-//! What `/_dev/client-faults` does to one client.
+//! The effects of `/_dev/client-faults` on one client.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     support::{KEY, SECRET, Served, eventually},
 };
 
-/// The fault is ann's.
+/// Injects a fault for ann.
 async fn inject(served: &Served, room: &str, fault: &Value) {
     let mut body = json!({"room": room, "identity": "ann"});
     body.as_object_mut().unwrap().extend(fault.as_object().unwrap().clone());
@@ -30,7 +30,7 @@ async fn end(client: &Client) -> Option<(DisconnectReason, Action)> {
 }
 
 #[tokio::test]
-async fn cut_socket_ends_without_a_word_and_can_resume() {
+async fn cut_socket_ends_without_leave_and_can_resume() {
     let served = served().await;
     for path in PATHS {
         let room = format!("cut-{path:?}");
@@ -44,7 +44,7 @@ async fn cut_socket_ends_without_a_word_and_can_resume() {
 }
 
 #[tokio::test]
-async fn silenced_socket_hears_nothing_until_a_resume() {
+async fn silenced_socket_receives_nothing_until_a_resume() {
     let served = served().await;
     for path in PATHS {
         let room = format!("silenced-{path:?}");
@@ -63,7 +63,7 @@ async fn silenced_socket_hears_nothing_until_a_resume() {
 }
 
 #[tokio::test]
-async fn dropped_media_is_a_silent_client() {
+async fn client_with_dropped_media_is_silent() {
     let served = served_with(|config| {
         config.rtc.silence = Duration::from_millis(500);
         config.rtc.cleanup = Duration::from_millis(200);
@@ -78,19 +78,19 @@ async fn dropped_media_is_a_silent_client() {
             ann.publish(Track::microphone()).await.unwrap(),
         );
         more_packets(&ann, &own.sid).await;
-        // Packets of 20 ms each: a client whose packets arrive is not silent, however short the timers are.
+        // Packets of 20 ms each: a client whose packets arrive is not silent, even with these short timers.
         let before = bob.seen(|seen| seen.packets(&other.sid));
         bob.until("sound for 2 s", |seen| seen.packets(&other.sid) > before + 100).await.unwrap();
         assert!(!ann.seen(|seen| seen.closed));
         inject(&served, &room, &json!({"client_fault": "drop_media"})).await;
         assert_eq!(end(&ann).await, Some((DisconnectReason::ConnectionTimeout, Action::Resume)));
-        let gone = || served.server.connected(&room).iter().all(|person| person.identity != "ann");
+        let gone = || served.server.connected(&room).iter().all(|participant| participant.identity != "ann");
         eventually("ann is removed", gone).await;
     }
 }
 
 #[tokio::test]
-async fn fault_after_the_upgrade_is_all_that_a_client_reads() {
+async fn fault_after_the_upgrade_is_all_that_a_client_receives() {
     let served = served().await;
     for path in PATHS {
         let method = if path == PATHS[0] { "rtc/v1" } else { "rtc" };
@@ -129,7 +129,7 @@ async fn refused_resume_asks_to_join_again() {
 }
 
 #[tokio::test]
-async fn quality_that_is_set_is_shown() {
+async fn injected_quality_is_reported() {
     let served = served().await;
     for path in PATHS {
         let room = format!("quality-{path:?}");
@@ -144,12 +144,12 @@ async fn quality_that_is_set_is_shown() {
         ann.until("the quality", |seen| seen.messages.iter().any(|(_, message)| poor(message)))
             .await
             .unwrap();
-        assert_eq!(count(&ann, poor), 1, "it is said once");
+        assert_eq!(count(&ann, poor), 1, "it is sent once");
     }
 }
 
 #[tokio::test]
-async fn leave_that_is_sent_says_what_was_asked() {
+async fn injected_leave_has_the_requested_reason() {
     let served = served().await;
     for path in PATHS {
         let room = format!("leave-{path:?}");
@@ -157,7 +157,7 @@ async fn leave_that_is_sent_says_what_was_asked() {
         let leave = json!({"reason": "SERVER_SHUTDOWN", "action": "RECONNECT"});
         inject(&served, &room, &json!({"client_fault": "leave", "with": leave})).await;
         assert_eq!(end(&ann).await, Some((DisconnectReason::ServerShutdown, Action::Reconnect)));
-        assert_eq!(served.server.connected(&room).len(), 1, "what the client does then is its affair");
+        assert_eq!(served.server.connected(&room).len(), 1, "the server does not remove the client");
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 
 pub const PATHS: [SignalPath; 2] = [SignalPath::V1, SignalPath::V0];
 
-/// Announcements come in milliseconds.
+/// A server that announces changes within milliseconds.
 pub async fn served() -> Served {
     served_with(|_| {}).await
 }
@@ -61,13 +61,13 @@ impl Served {
         self.active(room, self.options_with(room, identity, grants).over(path)).await
     }
 
-    /// Connects. A client knows that its connection is up a moment before the server does.
+    /// Connects, and waits until the server has noticed it too: the client notices its connection a moment earlier.
     async fn active(&self, room: &str, options: Options) -> Client {
         let client = Client::connect(options).await.unwrap();
         let sid = client.sid();
         eventually("the participant is active", || {
-            let there = self.server.connected(room).into_iter().find(|one| one.sid == sid);
-            there.is_some_and(|one| one.state() == participant_info::State::Active)
+            let listed = self.server.connected(room).into_iter().find(|one| one.sid == sid);
+            listed.is_some_and(|one| one.state() == participant_info::State::Active)
         })
         .await;
         client
@@ -87,7 +87,7 @@ impl Served {
     }
 }
 
-/// The reason and the action of the leave that ended the socket.
+/// Waits for the end of the socket, and returns the reason and the action of its `leave`.
 pub async fn left(client: &Client) -> (DisconnectReason, Action) {
     client.until("the end", |seen| seen.closed).await.unwrap();
     let leave = client.seen(|seen| seen.end.as_ref().and_then(|end| end.leave.clone()));
@@ -95,12 +95,12 @@ pub async fn left(client: &Client) -> (DisconnectReason, Action) {
     (leave.reason(), leave.action())
 }
 
-/// How many messages of this kind have arrived.
+/// The number of messages of this kind that have arrived.
 pub fn count(client: &Client, is: impl Fn(&Message) -> bool) -> usize {
     client.seen(|seen| seen.messages.iter().filter(|(_, message)| is(message)).count())
 }
 
-/// Waits until frames of the track have arrived that were not there before.
+/// Waits until new frames of the track have arrived.
 pub async fn more_frames(client: &Client, track: &str) {
     let before = client.seen(|seen| seen.frames(track));
     client.until("more frames", |seen| seen.frames(track) > before + 2).await.unwrap();
@@ -111,7 +111,7 @@ pub async fn more_packets(client: &Client, track: &str) {
     client.until("more packets", |seen| seen.packets(track) > before + 5).await.unwrap();
 }
 
-/// The server has handled everything that the client asked for before.
+/// Waits until the server has handled all earlier requests of the client.
 pub async fn settled(client: &Client) {
     let pongs = |messages: &[(u32, Message)]| {
         messages.iter().filter(|(_, message)| matches!(message, Message::Pong(_))).count()
@@ -121,7 +121,7 @@ pub async fn settled(client: &Client) {
     client.until("a pong", |seen| pongs(&seen.messages) > before).await.unwrap();
 }
 
-/// Nothing more comes of a track while another one goes on.
+/// Asserts that a track stops while another one continues.
 pub async fn stops(client: &Client, track: &str, running: &str) {
     settled(client).await;
     more_packets(client, running).await;

@@ -53,9 +53,9 @@ async fn large_message_arrives_whole() {
     }
 }
 
-/// One message that no channel takes must not hold up the others for ever.
+/// A message that no channel accepts must not block the others.
 #[tokio::test]
-async fn message_that_is_too_large_holds_up_no_other() {
+async fn too_large_message_does_not_block_others() {
     let served = served().await;
     for path in PATHS {
         let room = format!("too-large-{path:?}");
@@ -75,7 +75,7 @@ async fn lossy_data_arrives_at_most_once_on_its_channel() {
         let room = format!("lossy-{path:?}");
         let ann = served.client_over(path, &room, "ann").await;
         let bob = served.client_over(path, &room, "bob").await;
-        // What is lossy is lost before its channel is open.
+        // Lossy messages are lost before their channel is open.
         ann.send(b"reliable", true);
         receives(&bob, b"reliable").await;
         bob.send(b"back", true);
@@ -98,7 +98,7 @@ async fn lossy_data_arrives_at_most_once_on_its_channel() {
 }
 
 #[tokio::test]
-async fn addressed_data_reaches_only_the_named() {
+async fn addressed_data_reaches_only_its_destinations() {
     let served = served().await;
     for path in PATHS {
         let room = format!("addressed-{path:?}");
@@ -130,7 +130,7 @@ async fn data_without_permission_is_dropped() {
     }
 }
 
-/// Calls the API with a token for all of the room.
+/// Calls the API with an admin token of the room.
 async fn call_api(served: &Served, method: &str, body: &serde_json::Value) -> reqwest::Response {
     let room = body["room"].as_str().unwrap();
     let token = crate::clients::token_with(room, "admin", &json!({"roomAdmin": true}));
@@ -159,7 +159,7 @@ async fn api_data_reaches_clients_once_per_nonce() {
 }
 
 #[tokio::test]
-async fn api_data_takes_the_channel_of_its_kind() {
+async fn api_data_uses_the_channel_of_its_kind() {
     let served = served().await;
     for path in PATHS {
         let room = format!("kind-{path:?}");
@@ -176,7 +176,7 @@ async fn api_data_takes_the_channel_of_its_kind() {
 }
 
 #[tokio::test]
-async fn api_data_for_the_absent_reaches_no_other() {
+async fn api_data_for_absent_participants_reaches_no_others() {
     let served = served().await;
     for path in PATHS {
         let room = format!("absent-{path:?}");

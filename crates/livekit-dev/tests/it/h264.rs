@@ -1,4 +1,4 @@
-//! The codec that is off unless it is asked for.
+//! The codec H264, which is off by default.
 
 use livekit_protocol::{TrackInfo, signal_response::Message};
 use rtc_client::{Client, Seen, SignalPath, Track};
@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn h264_is_offered_only_if_it_is_switched_on() {
+async fn h264_is_offered_only_when_enabled() {
     for on in [false, true] {
         let served = served_with(|config| config.rtc.h264 = on).await;
         let ann = served.client("codecs", "ann").await;
@@ -33,7 +33,7 @@ fn arrives(seen: &Seen, track: &str, h264: bool) -> bool {
     seen.received(track).is_some_and(|track| track.h264 == h264 && track.frames > 5 && track.keyframes > 0)
 }
 
-/// The track in the webhook that says it is published.
+/// The track in its `track_published` webhook.
 fn announced(served: &Served, sid: &str) -> TrackInfo {
     let events = served.server.events();
     let mut tracks =
@@ -42,12 +42,16 @@ fn announced(served: &Served, sid: &str) -> TrackInfo {
 }
 
 fn listed(served: &Served, room: &str, sid: &str) -> TrackInfo {
-    let people = served.server.participants(room);
-    people.into_iter().flat_map(|person| person.tracks).find(|track| track.sid == sid).unwrap()
+    let participants = served.server.participants(room);
+    participants
+        .into_iter()
+        .flat_map(|participant| participant.tracks)
+        .find(|track| track.sid == sid)
+        .unwrap()
 }
 
 #[tokio::test]
-async fn h264_is_forwarded_if_it_is_switched_on() {
+async fn h264_is_forwarded_when_enabled() {
     let served = served_with(|config| config.rtc.h264 = true).await;
     for path in PATHS {
         let room = format!("on-{path:?}");
@@ -57,16 +61,16 @@ async fn h264_is_forwarded_if_it_is_switched_on() {
             (ann.publish(Track::camera().in_h264()).await.unwrap(), Track::camera_without_simulcast());
         let other = ann.publish(other).await.unwrap();
         bob.until("H264", |seen| arrives(seen, &camera.sid, true)).await.unwrap();
-        bob.until("VP8 beside it", |seen| arrives(seen, &other.sid, false)).await.unwrap();
+        bob.until("VP8 too", |seen| arrives(seen, &other.sid, false)).await.unwrap();
         let late = client(&served, path, &room, "late").await;
         late.until("H264", |seen| arrives(seen, &camera.sid, true)).await.unwrap();
         assert_eq!(listed(&served, &room, &camera.sid).mime_type, "video/H264");
     }
 }
 
-/// Nothing of it is known but the request and the offer when such a track is announced.
+/// When such a track is announced, only the request and the offer are known.
 #[tokio::test]
-async fn single_h264_encoding_is_announced_as_what_it_is() {
+async fn single_h264_encoding_is_announced_as_h264() {
     let served = served_with(|config| config.rtc.h264 = true).await;
     for path in PATHS {
         let room = format!("single-{path:?}");
@@ -87,7 +91,7 @@ async fn single_h264_encoding_is_announced_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn client_that_prefers_h264_falls_back_if_it_is_off() {
+async fn client_that_prefers_h264_falls_back_when_disabled() {
     let served = served_with(|config| config.rtc.h264 = false).await;
     for path in PATHS {
         let room = format!("off-{path:?}");

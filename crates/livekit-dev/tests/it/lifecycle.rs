@@ -1,4 +1,4 @@
-//! How sessions end, and how they go on.
+//! How sessions end, and how they are resumed.
 
 use std::time::Duration;
 
@@ -29,28 +29,28 @@ async fn leave_is_echoed_and_the_socket_closed() {
     }
 }
 
-/// What the server does to participants, a client cannot say of itself.
+/// A client cannot use the reasons of the server.
 #[tokio::test]
 async fn client_cannot_forge_the_reason_of_its_leave() {
     let served = served().await;
     for path in PATHS {
-        for (said, reason) in [
+        for (sent, reason) in [
             (DisconnectReason::RoomDeleted, DisconnectReason::ClientInitiated),
             (DisconnectReason::ParticipantRemoved, DisconnectReason::ClientInitiated),
             (DisconnectReason::UserRejected, DisconnectReason::UserRejected),
         ] {
-            let room = format!("forged-{path:?}-{said:?}");
+            let room = format!("forged-{path:?}-{sent:?}");
             let ann = served.client_over(path, &room, "ann").await;
             let bob = served.client_over(path, &room, "bob").await;
             bob.until("ann is there", |seen| seen.others.contains_key("ann")).await.unwrap();
-            let leave = LeaveRequest { reason: said.into(), ..LeaveRequest::default() };
+            let leave = LeaveRequest { reason: sent.into(), ..LeaveRequest::default() };
             ann.request(signal_request::Message::Leave(leave));
             bob.until("ann has left", |seen| !seen.others.contains_key("ann")).await.unwrap();
             assert_eq!(left(&ann).await, (reason, Action::Disconnect));
             let events = served.server.events();
             let ends = events.iter().filter(|event| event.event == "participant_left");
-            let mut people = ends.filter_map(|event| event.participant.as_ref());
-            let end = people.find(|participant| participant.sid == ann.sid()).unwrap();
+            let mut participants = ends.filter_map(|event| event.participant.as_ref());
+            let end = participants.find(|participant| participant.sid == ann.sid()).unwrap();
             assert_eq!(end.disconnect_reason(), reason);
         }
     }
@@ -85,7 +85,7 @@ async fn resume_keeps_the_session_without_a_webhook() {
 }
 
 #[tokio::test]
-async fn unknown_session_is_told_to_join_again() {
+async fn unknown_session_is_asked_to_join_again() {
     let served = served().await;
     for path in PATHS {
         let room = format!("unknown-{path:?}");
@@ -162,7 +162,7 @@ async fn duplicate_identity_ends_the_first_client() {
 }
 
 #[tokio::test]
-async fn test_participant_takes_the_place_of_a_client() {
+async fn test_participant_replaces_a_client() {
     let served = served().await;
     let ann = served.client("dev", "ann").await;
     served.join("dev", "ann");
@@ -170,7 +170,7 @@ async fn test_participant_takes_the_place_of_a_client() {
 }
 
 #[tokio::test]
-async fn test_participant_is_seen_by_clients() {
+async fn test_participant_is_visible_to_clients() {
     let served = served().await;
     served.join("dev", "bob");
     let ann = served.client("dev", "ann").await;
@@ -197,7 +197,7 @@ async fn deleted_room_ends_all_clients() {
 }
 
 #[tokio::test]
-async fn stopped_server_says_so_to_clients() {
+async fn stopped_server_informs_its_clients() {
     let served = served().await;
     let ann = served.client("stopped", "ann").await;
     served.shutdown.cancel();
@@ -217,7 +217,7 @@ async fn restart_looks_like_a_crash_to_clients() {
 }
 
 #[tokio::test]
-async fn join_is_announced_and_kept_to_the_states() {
+async fn join_is_announced_before_active() {
     let served = served().await;
     for path in PATHS {
         let room = format!("states-{path:?}");
@@ -241,7 +241,7 @@ async fn recording_is_announced_to_clients() {
     let served = served_with(|config| {
         config.store = livekit_dev::Store::RedisLike;
         config.recordings = Some(folder.path().to_owned());
-        // That it is recorded does not wait for the period of the counts.
+        // The announcement of a recording does not wait for the period of the counts.
         config.rtc.room = Duration::from_hours(1);
     })
     .await;
@@ -269,7 +269,7 @@ async fn recording_is_announced_to_clients() {
 }
 
 #[tokio::test]
-async fn full_room_tells_participants_of_the_refused_join() {
+async fn full_room_announces_the_refused_join() {
     let served = served().await;
     let options =
         livekit_api::services::room::CreateRoomOptions { max_participants: 1, ..Default::default() };

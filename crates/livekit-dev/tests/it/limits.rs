@@ -1,4 +1,4 @@
-//! What one client can do to the server: end its own connection.
+//! A client that breaks the limits can end only its own connection.
 
 use std::{io::Write, time::Duration};
 
@@ -41,7 +41,7 @@ async fn unreadable_offer_ends_one_connection_only() {
     }
 }
 
-/// 256 messages wait for a client, and the system's buffers hold some more.
+/// Up to 256 messages wait for a client, and the system's buffers hold some more.
 #[tokio::test]
 async fn client_that_does_not_read_loses_its_connection() {
     let served = served().await;
@@ -109,7 +109,7 @@ async fn ninth_joining_connection_of_an_address_is_refused() {
 
 /// Redis hangs, and every join waits 23 s for its refusal.
 #[tokio::test]
-async fn refused_connection_keeps_no_place_while_it_waits() {
+async fn refused_connection_holds_no_slot_while_it_waits() {
     let served = served_with(|config| {
         config.store = Store::RedisLike;
         config.wait_speed = 0;
@@ -123,7 +123,7 @@ async fn refused_connection_keeps_no_place_while_it_waits() {
         })
         .collect();
     let all_wait = served.server.waits_reach(joining.len());
-    assert!(tokio::time::timeout(Duration::from_secs(30), all_wait).await.is_ok(), "some did not wait");
+    assert!(tokio::time::timeout(Duration::from_secs(30), all_wait).await.is_ok(), "not all joins waited");
     served.server.advance(Hand::Waits, Duration::from_secs(23));
     for join in joining {
         let Err(Error::Refused(refusal)) = join.await.unwrap() else { panic!("joined") };
@@ -172,7 +172,7 @@ async fn json_client_is_answered_in_json() {
     }
 }
 
-/// Whether the client never negotiates, or its packets get lost.
+/// A client that never negotiates, and one whose packets are lost.
 #[tokio::test]
 async fn client_that_does_not_become_active_is_removed() {
     let served = served().await;

@@ -1,10 +1,10 @@
-//! What the library promises to tests in the same process: queues, mishaps, time and shutdown.
+//! The library for tests in the same process: queues, webhook faults, time and shutdown.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "helpers of tests fail as tests do"
+    reason = "a test fails where its fixture is missing"
 )]
 
 mod calls;

@@ -1,4 +1,4 @@
-//! Tracks: published, forwarded, chosen.
+//! Tracks: publishing, forwarding, and the choice of layers.
 
 use livekit_protocol::{UpdateTrackSettings, VideoQuality, signal_request, signal_response::Message};
 use rtc_client::{Client, Track};
@@ -44,7 +44,7 @@ async fn late_joiner_receives_all_tracks() {
 }
 
 #[tokio::test]
-async fn section_of_a_gone_track_carries_the_next() {
+async fn section_of_a_removed_track_is_reused() {
     let served = served().await;
     for path in PATHS {
         let room = format!("reuse-{path:?}");
@@ -60,7 +60,7 @@ async fn section_of_a_gone_track_carries_the_next() {
 }
 
 #[tokio::test]
-async fn unsubscribed_track_stops_and_comes_back() {
+async fn unsubscribed_track_stops_until_subscribed_again() {
     let served = served().await;
     for path in PATHS {
         let room = format!("unsubscribe-{path:?}");
@@ -131,7 +131,7 @@ async fn small_tile_gets_the_small_layer() {
 }
 
 #[tokio::test]
-async fn publisher_learns_which_layers_are_wanted() {
+async fn publisher_is_informed_of_subscribed_layers() {
     let served = served().await;
     for path in PATHS {
         let room = format!("dynacast-{path:?}");
@@ -184,7 +184,7 @@ async fn speaker_is_announced_until_silent() {
 }
 
 #[tokio::test]
-async fn published_track_is_described_as_it_was_asked_for() {
+async fn published_track_is_described_as_requested() {
     let served = served().await;
     for path in PATHS {
         let room = format!("described-{path:?}");

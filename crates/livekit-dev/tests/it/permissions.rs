@@ -1,4 +1,4 @@
-//! What participants may do: at signalling, and in what is forwarded.
+//! Permissions of participants: in signalling and in forwarding.
 
 use livekit_api::services::room::UpdateParticipantOptions;
 use livekit_protocol::{
@@ -54,7 +54,7 @@ async fn revoked_publisher_is_unpublished_until_permitted() {
         cat.until("no tracks", |seen| seen.others.get("ann").is_some_and(|ann| ann.tracks.is_empty()))
             .await
             .unwrap();
-        // The client goes on sending, and nothing is forwarded.
+        // The client continues to send, and nothing is forwarded.
         stops(&cat, &camera.sid, &other.sid).await;
         assert_eq!(refused(&ann, Track::microphone()).await, Reason::NotAllowed);
         permit(&served, &room, "ann", all()).await;
@@ -147,7 +147,7 @@ async fn muted_track_is_not_forwarded() {
 }
 
 #[tokio::test]
-async fn muted_track_is_not_forwarded_although_it_is_sent() {
+async fn muted_track_is_not_forwarded_when_still_sent() {
     let served = served().await;
     for path in PATHS {
         let room = format!("sent-{path:?}");
@@ -157,7 +157,7 @@ async fn muted_track_is_not_forwarded_although_it_is_sent() {
         let camera = ann.publish(Track::camera()).await.unwrap();
         more_packets(&bob, &microphone.sid).await;
         more_frames(&bob, &camera.sid).await;
-        // The request alone: the client goes on sending.
+        // Only the request: the client continues to send.
         let mute = |muted| MuteTrackRequest { sid: microphone.sid.clone(), muted };
         ann.request(signal_request::Message::Mute(mute(true)));
         bob.until("the track is muted", |seen| seen.others["ann"].tracks.iter().any(|track| track.muted))
@@ -208,7 +208,7 @@ async fn own_metadata_needs_permission() {
 }
 
 #[tokio::test]
-async fn track_permitted_to_nobody_reaches_nobody() {
+async fn track_without_permitted_subscribers_is_not_forwarded() {
     let served = served().await;
     for path in PATHS {
         let room = format!("private-{path:?}");
@@ -225,8 +225,8 @@ async fn track_permitted_to_nobody_reaches_nobody() {
         };
         let permission = SubscriptionPermission { all_participants: false, track_permissions: vec![one] };
         ann.request(signal_request::Message::SubscriptionPermission(permission));
-        let told = |message: &Message| matches!(message, Message::SubscriptionPermissionUpdate(u) if u.track_sid == camera.sid && !u.allowed);
-        bob.until("the refusal", |seen| seen.messages.iter().any(|(_, message)| told(message)))
+        let refused = |message: &Message| matches!(message, Message::SubscriptionPermissionUpdate(u) if u.track_sid == camera.sid && !u.allowed);
+        bob.until("the refusal", |seen| seen.messages.iter().any(|(_, message)| refused(message)))
             .await
             .unwrap();
         stops(&bob, &camera.sid, &other.sid).await;
@@ -237,7 +237,7 @@ async fn track_permitted_to_nobody_reaches_nobody() {
 }
 
 #[tokio::test]
-async fn hidden_participant_is_seen_by_nobody() {
+async fn hidden_participant_is_not_visible_to_others() {
     let served = served().await;
     for path in PATHS {
         let room = format!("hidden-{path:?}");

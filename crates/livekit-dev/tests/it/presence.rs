@@ -1,4 +1,4 @@
-//! What clients hear of participants who come and go.
+//! The announcements of participants that join and leave.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,42 +9,42 @@ use crate::clients::{served_with, settled};
 
 const NAMES: [&str; 8] = ["p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8"];
 
-/// Who is there for a client that knows participants by identity only, as livekit-client does.
-fn there(seen: &Seen) -> BTreeSet<String> {
-    let mut there = BTreeSet::new();
+/// The participants that a client knows when it identifies them by identity only, as livekit-client does.
+fn present(seen: &Seen) -> BTreeSet<String> {
+    let mut present = BTreeSet::new();
     for (_, message) in &seen.messages {
         let Message::Update(update) = message else { continue };
         for info in &update.participants {
             if info.state() == State::Disconnected {
-                there.remove(&info.identity);
+                present.remove(&info.identity);
             } else {
-                there.insert(info.identity.clone());
+                present.insert(info.identity.clone());
             }
         }
     }
-    there
+    present
 }
 
 #[tokio::test]
-async fn participant_who_comes_back_at_once_stays_visible() {
+async fn participant_that_rejoins_at_once_stays_visible() {
     let served = served_with(|config| config.rtc.presence = Duration::from_millis(500)).await;
     let bob = served.client("back", "bob").await;
     for name in NAMES {
         served.join("back", name);
     }
-    bob.until("all", |seen| there(seen).len() > NAMES.len()).await.unwrap();
+    bob.until("all", |seen| present(seen).len() > NAMES.len()).await.unwrap();
     for name in NAMES {
         served.server.leave("back", name).unwrap();
         served.join("back", name);
     }
     let now: BTreeSet<String> = served.server.connected("back").into_iter().map(|info| info.sid).collect();
-    let heard = |seen: &Seen| {
+    let up_to_date = |seen: &Seen| {
         let known: BTreeSet<String> = seen.others.values().map(|info| info.sid.clone()).collect();
         now.iter().filter(|sid| **sid != seen.participant.sid).all(|sid| known.contains(sid))
     };
-    bob.until("the sessions of now", heard).await.unwrap();
+    bob.until("the current sessions", up_to_date).await.unwrap();
     settled(&bob).await;
     for name in NAMES {
-        assert!(bob.seen(|seen| there(seen).contains(name)), "{name} has vanished");
+        assert!(bob.seen(|seen| present(seen).contains(name)), "{name} is missing");
     }
 }

@@ -1,4 +1,4 @@
-//! Webhook queues: retries, limits, and what can happen to an event.
+//! Webhook queues: retries, limits, and faults of events.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn outcomes(served: &Served) -> Vec<(String, u32, Outcome)> {
 }
 
 #[tokio::test]
-async fn a_failing_receiver_is_tried_five_times_with_the_same_event() {
+async fn failed_webhook_is_attempted_five_times() {
     let mut served = Served::start().await;
     served.receiver.answer([500, 503, 429, 502, 500]);
     served.join("a", "ann");
@@ -32,7 +32,7 @@ async fn a_failing_receiver_is_tried_five_times_with_the_same_event() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_a_delivery() {
+async fn refused_webhook_counts_as_delivered() {
     let served = Served::start().await;
     served.receiver.answer([400, 501]);
     served.join("a", "ann");
@@ -42,7 +42,7 @@ async fn a_refusal_is_a_delivery() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_hangs_stops_its_room_only() {
+async fn hanging_receiver_delays_only_its_room() {
     let mut served = Served::start().await;
     served.receiver.answer([0]);
     served.join("a", "ann");
@@ -55,7 +55,7 @@ async fn a_receiver_that_hangs_stops_its_room_only() {
 }
 
 #[tokio::test]
-async fn a_full_queue_drops_what_comes_next() {
+async fn full_queue_drops_the_next_event() {
     let mut served = Served::with(|config| config.webhooks.max_depth = 1).await;
     served.receiver.answer([0]);
     served.join("a", "ann");
@@ -68,7 +68,7 @@ async fn a_full_queue_drops_what_comes_next() {
 }
 
 #[tokio::test]
-async fn an_event_that_waited_too_long_is_dropped_before_its_first_attempt() {
+async fn old_event_is_dropped_before_its_first_attempt() {
     let served = Served::start().await;
     served.server.inject_mishap_into_next("room_started", Mishap::Delay(Duration::from_millis(50)));
     served.join("a", "ann");
@@ -80,17 +80,17 @@ async fn an_event_that_waited_too_long_is_dropped_before_its_first_attempt() {
 }
 
 #[tokio::test]
-async fn an_event_can_be_lost() {
+async fn event_can_be_lost() {
     let mut served = Served::start().await;
     served.server.inject_mishap_into_next("room_started", Mishap::Drop);
     served.join("a", "ann");
     assert_eq!(served.receiver.names(1).await, ["participant_joined"]);
     assert_eq!(outcomes(&served)[0], ("room_started".to_owned(), 0, Outcome::Dropped));
-    assert_eq!(served.server.events().len(), 2, "it did happen");
+    assert_eq!(served.server.events().len(), 2, "the event did happen");
 }
 
 #[tokio::test]
-async fn an_event_can_come_twice_with_the_same_id() {
+async fn event_can_be_duplicated_with_the_same_id() {
     let mut served = Served::start().await;
     served.server.inject_mishap_into_next("room_started", Mishap::Duplicate);
     served.join("a", "ann");
@@ -101,7 +101,7 @@ async fn an_event_can_come_twice_with_the_same_id() {
 }
 
 #[tokio::test]
-async fn an_event_can_change_places_with_the_next_of_its_room() {
+async fn event_can_be_swapped_with_the_next_of_its_room() {
     let mut served = Served::start().await;
     served.server.inject_mishap_into_next("room_started", Mishap::Swap);
     served.join("a", "ann");
@@ -119,13 +119,13 @@ async fn events_can_be_held_and_released_in_another_order() {
     served.server.release_webhooks(Order::Reversed);
     let reversed = ["participant_left", "participant_joined", "room_started"];
     assert_eq!(served.receiver.names(3).await, reversed);
-    served.server.leave("a", "nobody").unwrap_err();
+    served.server.leave("a", "absent").unwrap_err();
     served.join("a", "ann");
-    assert_eq!(served.receiver.names(1).await, ["participant_joined"], "nothing is held any more");
+    assert_eq!(served.receiver.names(1).await, ["participant_joined"], "no event is held now");
 }
 
 #[tokio::test]
-async fn a_restart_loses_what_is_queued() {
+async fn restart_loses_queued_events() {
     let mut served = Served::start().await;
     served.receiver.answer([0]);
     served.join("a", "ann");
@@ -139,7 +139,7 @@ async fn a_restart_loses_what_is_queued() {
 }
 
 #[tokio::test]
-async fn every_url_has_a_queue_of_its_own() {
+async fn every_url_has_its_own_queue() {
     let mut served = Served::start().await;
     let mut other = crate::receiver::Receiver::start().await;
     served.server.set_webhook_urls(vec![served.receiver.url.clone(), other.url.clone()]);

@@ -1,5 +1,5 @@
-//! Leaves, resumes, joins and calls of the API that meet. Whichever comes first: each session begins and ends once, two
-//! sessions of one participant never overlap, and in the end the rooms, the webhooks and the clients agree.
+//! Races of leaves, resumes, joins and calls of the API. In any order: each session begins and ends once, two sessions of
+//! one participant never overlap, and in the end the rooms, the webhooks and the clients agree.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -14,10 +14,10 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     clients::{PATHS, served_with, settled},
-    support::{Served, comes_right, eventually},
+    support::{Served, eventually, eventually_none},
 };
 
-/// What happens to ann.
+/// An action that concerns ann.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Move {
     Leave,
@@ -27,11 +27,11 @@ enum Move {
     Remove,
     Delete,
     Update,
-    /// May not publish any more.
+    /// Revokes the permission to publish.
     Demote,
 }
 
-const MEETINGS: [(Move, Move); 14] = [
+const RACES: [(Move, Move); 14] = [
     (Move::Leave, Move::Resume),
     (Move::Resume, Move::Leave),
     (Move::Remove, Move::Resume),
@@ -48,10 +48,10 @@ const MEETINGS: [(Move, Move); 14] = [
     (Move::Demote, Move::Leave),
 ];
 
-/// Of each meeting on each path.
+/// Repetitions of each race on each path.
 const ROUNDS: usize = 4;
 
-/// More at a time only wait for each other.
+/// Limit of concurrent rounds: more would only wait for each other.
 const AT_A_TIME: usize = 4;
 
 /// A room with bob, who never leaves, and ann, who publishes.
@@ -64,7 +64,7 @@ struct Round {
 }
 
 impl Round {
-    /// Joins make no room here: a deleted one stays deleted.
+    /// Joins create no room here: a deleted room stays deleted.
     async fn begin(served: &Arc<Served>, path: SignalPath, room: String) -> Self {
         served.api().create_room(&room, CreateRoomOptions::default()).await.unwrap();
         let bob = Client::join(served.options(&room, "bob").over(path).without_media()).await.unwrap();
@@ -73,7 +73,7 @@ impl Round {
         Self { served: Arc::clone(served), path, room, bob, ann }
     }
 
-    /// The client of a join.
+    /// Performs the action. Returns the client of a join.
     async fn make(&self, step: Move) -> Option<Client> {
         let api = self.served.api();
         match step {
@@ -83,7 +83,7 @@ impl Round {
             })),
             Move::Resume => {
                 self.ann.cut_socket();
-                // It is refused when the session is over.
+                // It is refused when the session has ended.
                 if let Err(error) = self.ann.resume().await {
                     assert_refused(&error);
                 }
@@ -92,7 +92,7 @@ impl Round {
                 let joined = Client::join(self.served.options(&self.room, "ann").over(self.path)).await;
                 return Some(joined.unwrap());
             }
-            // A participant who is gone cannot be removed or updated.
+            // A participant that has left cannot be removed or updated.
             Move::Remove => drop(api.remove_participant(&self.room, "ann").await),
             Move::Delete => api.delete_room(&self.room).await.unwrap(),
             Move::Update => drop(api.update_participant(&self.room, "ann", update(true)).await),
@@ -103,13 +103,13 @@ impl Round {
 
     async fn agrees(&self, joined: &[Client]) {
         let clients: Vec<&Client> = joined.iter().chain([&self.ann]).collect();
-        comes_right(|| Some(format!("{}: {}", self.room, self.disagreement(&clients)?))).await;
+        eventually_none(|| Some(format!("{}: {}", self.room, self.disagreement(&clients)?))).await;
         assert_well_formed(&self.room, &self.served.server.events());
     }
 
     fn disagreement(&self, clients: &[&Client]) -> Option<String> {
-        let people = self.served.server.connected(&self.room);
-        let found = |identity: &str| people.iter().find(|person| person.identity == identity);
+        let participants = self.served.server.connected(&self.room);
+        let found = |identity: &str| participants.iter().find(|participant| participant.identity == identity);
         let there = found("ann");
         if there.is_some_and(|ann| !clients.iter().any(|client| client.sid() == ann.sid)) {
             return Some("a session has no client".to_owned());
@@ -160,30 +160,32 @@ fn assert_refused(error: &Error) {
                 (DisconnectReason::StateMismatch, Action::Reconnect)
             );
         }
-        // The room is gone, or the session ended before the first message.
+        // The room was deleted, or the session ended before the first message.
         Error::Refused(refusal) => assert_eq!(refusal.status, 404, "{refusal:?}"),
         other => assert!(matches!(other, Error::Closed), "{other}"),
     }
 }
 
-/// Sessions of ann begin and end once, one after the other, and the room is made once.
+/// Asserts that ann's sessions begin and end once, one after the other, and that the room is created once.
 fn assert_well_formed(room: &str, events: &[WebhookEvent]) {
     let here = events.iter().filter(|event| event.room.as_ref().is_some_and(|info| info.name == room));
     let (mut open, mut begun, mut rooms) = (None, BTreeSet::new(), 0);
     for event in here {
         rooms += usize::from(event.event == "room_started");
-        let Some(person) = event.participant.as_ref().filter(|person| person.identity == "ann") else {
+        let Some(participant) = event.participant.as_ref().filter(|info| info.identity == "ann") else {
             continue;
         };
-        let sid = person.sid.clone();
+        let sid = participant.sid.clone();
         match event.event.as_str() {
             "participant_joined" => {
                 assert_eq!(open, None, "{room}: {sid} begins before another one ends");
                 assert!(begun.insert(sid.clone()), "{room}: {sid} begins twice");
                 open = Some(sid);
             }
-            "participant_left" => assert_eq!(open.take(), Some(sid), "{room}: it ends"),
-            "participant_connection_aborted" => assert!(begun.insert(sid), "{room}: it was there"),
+            "participant_left" => assert_eq!(open.take(), Some(sid), "{room}: another session ends"),
+            "participant_connection_aborted" => {
+                assert!(begun.insert(sid), "{room}: an active session was aborted")
+            }
             other => assert_eq!(open, Some(sid), "{room}: {other}"),
         }
     }
@@ -199,20 +201,20 @@ async fn play(served: Arc<Served>, path: SignalPath, (one, other): (Move, Move),
     let (first, second) = tokio::join!(round.make(one), round.make(other));
     let joined: Vec<Client> = first.into_iter().chain(second).collect();
     round.agrees(&joined).await;
-    // Sessions that wait for a resume would go on sending to ports that later clients get.
+    // Sessions that wait for a resume would continue to send to ports that later clients get.
     drop(served.api().delete_room(&round.room).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whatever_meets_sessions_begin_and_end_once() {
-    let (served, places) = (served().await, Arc::new(Semaphore::new(AT_A_TIME)));
+async fn sessions_begin_and_end_once_in_every_race() {
+    let (served, permits) = (served().await, Arc::new(Semaphore::new(AT_A_TIME)));
     let mut rounds = JoinSet::new();
     for (path, round) in PATHS.into_iter().flat_map(|path| (0..ROUNDS).map(move |round| (path, round))) {
-        for meeting in MEETINGS {
-            let (served, places) = (Arc::clone(&served), Arc::clone(&places));
+        for race in RACES {
+            let (served, permits) = (Arc::clone(&served), Arc::clone(&permits));
             rounds.spawn(async move {
-                let _place = places.acquire().await.unwrap();
-                play(served, path, meeting, round).await;
+                let _permit = permits.acquire().await.unwrap();
+                play(served, path, race, round).await;
             });
         }
     }
@@ -228,7 +230,7 @@ fn method(path: SignalPath) -> &'static str {
     }
 }
 
-/// The resume is held at the server's door while the other happens.
+/// Resumes, with the resume held by the server until the other action is done.
 async fn resume_after(round: &Round, step: Move) -> Result<(), Error> {
     let (faults, method) = (round.served.server.faults(), method(round.path));
     round.ann.cut_socket();
@@ -242,22 +244,24 @@ async fn resume_after(round: &Round, step: Move) -> Result<(), Error> {
 }
 
 #[tokio::test]
-async fn resume_that_comes_late_revives_nothing() {
+async fn late_resume_revives_no_session() {
     let served = served().await;
     for path in PATHS {
         for step in [Move::Remove, Move::Delete] {
             let round = Round::begin(&served, path, format!("late-{path:?}-{step:?}")).await;
             let refused = resume_after(&round, step).await.unwrap_err();
             assert_refused(&refused);
-            assert!(!matches!(refused, Error::Closed), "the client must know that it is to join again");
+            assert!(!matches!(refused, Error::Closed), "the client must learn that it has to join again");
             round.agrees(&[]).await;
-            assert!(served.server.connected(&round.room).iter().all(|person| person.identity != "ann"));
+            assert!(
+                served.server.connected(&round.room).iter().all(|participant| participant.identity != "ann")
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn resume_finds_what_was_changed_meanwhile() {
+async fn resume_delivers_the_update_meanwhile() {
     let served = served().await;
     for path in PATHS {
         let round = Round::begin(&served, path, format!("changed-{path:?}")).await;

@@ -1,4 +1,4 @@
-//! What a client finds when its socket is back.
+//! What a client receives after a resume.
 
 use livekit_dev::ClientFault;
 use livekit_protocol::{
@@ -51,7 +51,7 @@ async fn changes_whose_offer_was_lost_are_offered_again() {
         bob.resume().await.unwrap();
         more_frames(&bob, &camera.sid).await;
         more_packets(&bob, &first.sid).await;
-        // Offers and answers go on as usual.
+        // Offers and answers continue as usual.
         let last = ann.publish(Track::camera_without_simulcast()).await.unwrap();
         more_frames(&bob, &last.sid).await;
         stops(&bob, &second.sid, &first.sid).await;
@@ -75,15 +75,17 @@ async fn failed_connection_is_not_resumed() {
         ann.until("the end of the socket", |seen| seen.closed).await.unwrap();
         let Err(Error::Left(leave)) = ann.resume().await else { panic!("the resume was accepted") };
         assert_eq!((leave.reason(), leave.action()), (DisconnectReason::StateMismatch, Action::Reconnect));
-        eventually("the session is over", || served.server.connected(&room).iter().all(|ann| ann.sid != sid))
-            .await;
+        eventually("the session has ended", || {
+            served.server.connected(&room).iter().all(|ann| ann.sid != sid)
+        })
+        .await;
         let again = served.client_over(path, &room, "ann").await;
         assert_ne!(again.sid(), sid);
     }
 }
 
 #[tokio::test]
-async fn answer_that_cannot_be_read_costs_only_the_socket() {
+async fn unreadable_answer_ends_only_the_socket() {
     let served = served().await;
     let path = rtc_client::SignalPath::V0;
     let ann = served.client_over(path, "answer", "ann").await;
@@ -91,7 +93,7 @@ async fn answer_that_cannot_be_read_costs_only_the_socket() {
     let cat = served.client_over(path, "answer", "cat").await;
     let first = ann.publish(Track::microphone()).await.unwrap();
     more_packets(&bob, &first.sid).await;
-    // Its offer is lost, and so stays open.
+    // Its offer is lost, so it remains unanswered.
     served.server.inject_client_fault("answer", "bob", ClientFault::SilenceSocket);
     let camera = ann.publish(Track::camera()).await.unwrap();
     more_frames(&cat, &camera.sid).await;

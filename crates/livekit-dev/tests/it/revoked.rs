@@ -1,4 +1,4 @@
-//! Permissions that are taken while a client publishes.
+//! Permissions that are revoked while a client publishes.
 
 use livekit_api::services::room::UpdateParticipantOptions;
 use livekit_protocol::{ParticipantPermission, TrackSource, signal_response::Message};
@@ -9,7 +9,7 @@ use crate::{
     support::Served,
 };
 
-/// May publish these sources, or nothing.
+/// Permits publishing of these sources, or of nothing.
 async fn permit(served: &Served, room: &str, client: &Client, sources: &[TrackSource]) {
     let permission = ParticipantPermission {
         can_publish: !sources.is_empty(),
@@ -72,7 +72,7 @@ async fn stubborn_client(served: &Served, path: SignalPath, room: &str) -> Clien
 }
 
 #[tokio::test]
-async fn next_track_does_not_take_a_section_that_was_revoked() {
+async fn next_track_does_not_reuse_a_revoked_section() {
     let served = served().await;
     for path in PATHS {
         let room = format!("stale-{path:?}");
@@ -98,9 +98,9 @@ async fn next_track_does_not_take_a_section_that_was_revoked() {
     }
 }
 
-/// Also if the client does not stop sending it.
+/// Even if the client does not stop sending it.
 #[tokio::test]
-async fn revoked_track_is_not_forwarded_although_it_is_sent() {
+async fn revoked_track_is_not_forwarded_when_still_sent() {
     let served = served().await;
     for path in PATHS {
         let room = format!("sent-{path:?}");

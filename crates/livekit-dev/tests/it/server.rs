@@ -1,4 +1,4 @@
-//! The server as a value: verbs in the same process, time, and shutdown.
+//! The server as a value: actions in the same process, time, and shutdown.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::{
     tokens,
 };
 
-/// A deadline, not a wait: a test that reaches it has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A test that reaches this has failed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn a_served_server_stops_although_calls_hang() {
+async fn server_stops_while_calls_hang() {
     let served = Served::start().await;
     served.server.faults().set(ANY_METHOD, Fault::Hang);
     let rooms = RoomClient::with_api_key(&served.url, KEY, SECRET);
@@ -24,11 +24,11 @@ async fn a_served_server_stops_although_calls_hang() {
     served.server.calls_reach("ListRooms", 1).await;
     assert!(!hanging.is_finished());
     served.shutdown.cancel();
-    tokio::time::timeout(PATIENCE, served.running).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(STOP_TIMEOUT, served.running).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn a_hanging_call_is_released_by_clearing() {
+async fn hanging_call_continues_when_faults_are_cleared() {
     let served = Served::start().await;
     served.server.faults().set("CreateRoom", Fault::Hang);
     let rooms = RoomClient::with_api_key(&served.url, KEY, SECRET);
@@ -52,17 +52,17 @@ async fn data_is_delivered_once_per_nonce() {
 }
 
 #[tokio::test]
-async fn the_ticker_closes_rooms_without_being_asked() {
+async fn ticker_closes_rooms_without_a_call() {
     let mut served = Served::with(|config| config.departure_timeout = Duration::ZERO).await;
     served.join("a", "ann");
     served.server.leave("a", "ann").unwrap();
-    let told = ["room_started", "participant_joined", "participant_left", "room_finished"];
-    assert_eq!(served.receiver.names(4).await, told);
+    let expected = ["room_started", "participant_joined", "participant_left", "room_finished"];
+    assert_eq!(served.receiver.names(4).await, expected);
 }
 
-/// No runtime: the verbs are plain functions.
+/// Without a runtime: the actions are plain functions.
 #[test]
-fn a_server_works_without_being_served() {
+fn server_works_without_a_listener() {
     let server = LiveKitDev::new(Config { auto_create: true, ..Config::new(KEY, SECRET) });
     server.join(&token("a", "ann")).unwrap();
     server.publish("a", "ann", TrackSource::Camera).unwrap();
@@ -88,7 +88,7 @@ fn joins_and_tracks_are_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn answers_are_dated_by_the_clock_that_tokens_are_judged_by() {
+async fn date_header_follows_the_clock_of_tokens() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let served = Served::start().await;
     let date = async || {

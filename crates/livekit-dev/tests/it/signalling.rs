@@ -1,4 +1,4 @@
-//! Requests on the socket that are answered in a way of their own.
+//! Requests on the socket with special answers.
 
 use std::{sync::Arc, time::Instant};
 
@@ -18,7 +18,7 @@ use str0m::{
 
 use crate::clients::{PATHS, served, settled};
 
-/// The client's side of a connection, for descriptions that a test writes itself.
+/// The client's side of a connection, for descriptions that a test writes.
 fn rtc() -> Rtc {
     RtcConfig::new().set_crypto_provider(Arc::new(rtc_crypto::provider())).build(Instant::now())
 }
@@ -36,7 +36,7 @@ fn reasons(client: &Client) -> Vec<Reason> {
     client.seen(|seen| seen.messages.iter().filter_map(|(_, message)| reason(message)).collect())
 }
 
-/// The SIDs of the tracks that were accepted under this name so far.
+/// The SIDs of the tracks that were accepted under this cid so far.
 fn accepted(client: &Client, cid: &str) -> Vec<String> {
     let sid = |message: &Message| match message {
         Message::TrackPublished(published) if published.cid == cid => {
@@ -73,7 +73,7 @@ async fn second_request_of_a_cid_waits_for_the_first() {
         ann.request(signal_request::Message::Offer(description("offer", offer.to_sdp_string())));
         settled(&ann).await;
         let sids = accepted(&ann, "cid");
-        assert_eq!(sids.len(), 2, "the first has a section, so the second has its turn");
+        assert_eq!(sids.len(), 2, "the first has a section, so the second is accepted");
         assert_ne!(sids[0], sids[1]);
     }
 }
@@ -99,7 +99,7 @@ async fn state_with_an_unknown_track_asks_to_join_again() {
 }
 
 #[tokio::test]
-async fn update_of_oneself_is_limited_in_each_part() {
+async fn own_update_is_limited_in_each_field() {
     let served = served().await;
     let ann = served.client_with(PATHS[0], "limits", "ann", &json!({"canUpdateOwnMetadata": true})).await;
     let update = |name: usize, metadata: usize, attribute: usize| UpdateParticipantMetadata {
@@ -122,7 +122,7 @@ async fn update_of_oneself_is_limited_in_each_part() {
     assert_eq!((info.name.len(), info.metadata.len(), info.attributes["k"].len()), (256, 524_288, 65_535));
 }
 
-/// A real answer to the server's offer, with lines that mean nothing.
+/// A valid answer to the server's offer, padded with a line without meaning.
 fn padded_answer(client: &Client, length: usize) -> String {
     let offer = client.seen(|seen| {
         seen.find(|message| match message {
@@ -158,7 +158,7 @@ async fn answer_over_256_kib_ends_one_connection_only() {
     settled(&bob).await;
 }
 
-/// A readable offer, with a line that means nothing.
+/// A valid offer, padded with a line without meaning.
 fn padded_offer(length: usize) -> String {
     let mut rtc = rtc();
     let mut api = rtc.sdp_api();
@@ -219,7 +219,7 @@ async fn change_of_an_own_track_reaches_others() {
 }
 
 #[tokio::test]
-async fn track_that_cannot_be_is_refused() {
+async fn unsupported_track_is_refused() {
     let served = served().await;
     for path in PATHS {
         let room = format!("refused-{path:?}");

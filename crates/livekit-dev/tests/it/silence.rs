@@ -1,4 +1,4 @@
-//! Clients that nothing is heard of.
+//! Clients that send nothing.
 
 use std::time::{Duration, Instant};
 
@@ -30,9 +30,9 @@ async fn silent_client_is_asked_to_resume_then_removed() {
     }
 }
 
-/// The timer runs from the last packet, however the socket ended.
+/// The timer starts at the last packet, however the socket ended.
 #[tokio::test]
-async fn lost_socket_ends_nothing_and_silence_ends_it_once() {
+async fn lost_socket_keeps_the_session_until_media_is_silent() {
     let (silence, cleanup) = (Duration::from_secs(2), Duration::from_secs(1));
     let served = served_with(|config| (config.rtc.silence, config.rtc.cleanup) = (silence, cleanup)).await;
     for path in PATHS {
@@ -51,7 +51,7 @@ async fn lost_socket_ends_nothing_and_silence_ends_it_once() {
                 ann.cut_socket();
             }
             ann.until("the end of the socket", |seen| seen.closed).await.unwrap();
-            // Packets of 20 ms each: longer than both timers.
+            // Packets of 20 ms each: this takes longer than both timers.
             let before = bob.seen(|seen| seen.packets(&other.sid));
             bob.until("sound for 4 s", |seen| seen.packets(&other.sid) > before + 200).await.unwrap();
             assert_eq!(served.events_of(&room, "ann"), joined);
@@ -61,7 +61,7 @@ async fn lost_socket_ends_nothing_and_silence_ends_it_once() {
             assert!(silent.elapsed() >= silence, "{:?}", silent.elapsed());
             let ended = [joined.as_slice(), &["track_unpublished", "participant_left"]].concat();
             assert_eq!(served.events_of(&room, "ann"), ended);
-            // What the client does with its sockets then changes nothing.
+            // Closing the client's sockets then changes nothing.
             let (sid, cat) = (ann.sid(), served.client_over(path, &room, "cat").await);
             drop(ann);
             more_packets(&cat, &own.sid).await;

@@ -1,4 +1,4 @@
-//! What a client does while the server does not answer.
+//! Clients while the server does not answer.
 
 use livekit_dev::Fault;
 use rtc_client::{Client, Track};
@@ -8,7 +8,7 @@ use crate::{
     support::{Served, eventually},
 };
 
-/// Its resume hangs.
+/// Starts a resume that hangs.
 async fn resuming(served: &Served, client: &Client) {
     for method in ["rtc", "rtc/v1"] {
         served.server.faults().set(method, Fault::Hang);
@@ -21,7 +21,7 @@ async fn resuming(served: &Served, client: &Client) {
 }
 
 #[tokio::test]
-async fn media_goes_on_while_a_resume_waits() {
+async fn media_continues_while_a_resume_waits() {
     let served = served().await;
     for path in PATHS {
         let room = format!("waiting-{path:?}");

@@ -1,4 +1,4 @@
-//! What a client chose to receive, and what it may.
+//! What a client chose to receive, and what it may receive.
 
 use livekit_api::services::room::UpdateParticipantOptions;
 use livekit_protocol::{SubscriptionPermission, signal_request, signal_response::Message};
@@ -20,7 +20,7 @@ async fn rename(served: &Served, room: &str, name: &str) {
 }
 
 #[tokio::test]
-async fn unsubscribed_track_outlasts_changes_of_claims() {
+async fn unsubscription_survives_changes_of_claims() {
     let served = served().await;
     for path in PATHS {
         let room = format!("claims-{path:?}");
@@ -40,7 +40,7 @@ async fn unsubscribed_track_outlasts_changes_of_claims() {
 }
 
 #[tokio::test]
-async fn track_unsubscribed_by_the_api_outlasts_permissions() {
+async fn unsubscription_by_the_api_survives_permissions() {
     let served = served().await;
     for path in PATHS {
         let room = format!("api-{path:?}");
@@ -85,7 +85,7 @@ async fn denied_subscription_starts_once_permitted() {
             .unwrap();
         permit(&ann, true);
         more_packets(&bob, &microphone.sid).await;
-        assert_eq!(bob.seen(|seen| seen.packets(&camera.sid)), 0, "not asked for");
+        assert_eq!(bob.seen(|seen| seen.packets(&camera.sid)), 0, "not subscribed");
         assert_eq!(count(&bob, denied), 1);
     }
 }

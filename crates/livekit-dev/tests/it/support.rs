@@ -21,7 +21,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Retries take milliseconds.
+    /// A server whose webhook retries take milliseconds.
     pub async fn start() -> Self {
         Self::with(|_| {}).await
     }
@@ -55,18 +55,18 @@ pub fn token(room: &str, identity: &str) -> String {
     tokens::sign(SECRET, &tokens::claims(KEY, identity, &tokens::joining(room)))
 }
 
-/// Waits until it holds, for at most 30 s.
+/// Waits until the condition holds, for at most 30 s.
 pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
-    comes_right(|| (!holds()).then(|| what.to_owned())).await;
+    eventually_none(|| (!holds()).then(|| what.to_owned())).await;
 }
 
-/// Waits until nothing is wrong, for at most 30 s.
-pub async fn comes_right(wrong: impl Fn() -> Option<String>) {
+/// Waits until `wrong` returns None, for at most 30 s.
+pub async fn eventually_none(wrong: impl Fn() -> Option<String>) {
     let right = async {
         while wrong().is_some() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     let in_time = tokio::time::timeout(Duration::from_secs(30), right).await;
-    assert!(in_time.is_ok(), "{}", wrong().unwrap_or_else(|| "it came right too late".to_owned()));
+    assert!(in_time.is_ok(), "{}", wrong().unwrap_or_else(|| "the condition held too late".to_owned()));
 }

@@ -1,5 +1,5 @@
-//! How long calls wait for an answer that does not come. Here the clock's hand for waits moves only when a test moves it:
-//! what answers without a move answers at once.
+//! How long calls wait for an answer that does not come. The clock of the waits moves only when a test moves it, so a call
+//! that is answered without a move is answered at once.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::support::{KEY, SECRET, Served};
 
 const JUST_BEFORE: Duration = Duration::from_millis(1);
 
-/// A crashed server with the room `a`, in which `ghost` was.
+/// A crashed server with the room `a`, in which `stale` was a participant.
 async fn crashed(wait_speed: u32) -> Served {
     let served = Served::with(|config| {
         config.store = Store::RedisLike;
         config.wait_speed = wait_speed;
     })
     .await;
-    served.join("a", "ghost");
+    served.join("a", "stale");
     served.server.restart();
     served
 }
@@ -31,12 +31,12 @@ fn rooms(served: &Served) -> RoomClient {
     RoomClient::with_api_key(&served.url, KEY, SECRET)
 }
 
-/// With the patience that a start needs.
+/// With the timeout that a start needs.
 fn egress(served: &Served) -> EgressClient {
     EgressClient::with_api_key(&served.url, KEY, SECRET).with_request_timeout(Duration::from_secs(40))
 }
 
-/// The call waits until the hand has gone on by this much, and not before.
+/// Asserts that the call waits until the clock has moved by this much, and not less.
 async fn assert_waits(served: &Served, time: Duration, call: JoinHandle<Result<(), ServiceError>>) {
     served.server.waits_reach(1).await;
     served.server.advance(Hand::Waits, time.checked_sub(JUST_BEFORE).unwrap());
@@ -47,7 +47,7 @@ async fn assert_waits(served: &Served, time: Duration, call: JoinHandle<Result<(
 }
 
 #[test]
-fn waits_are_those_of_the_real_server_unless_said_otherwise() {
+fn default_waits_equal_those_of_a_real_server() {
     assert_eq!(Config::new(KEY, SECRET).wait_speed, 1);
     assert_eq!((NO_RESPONSE, NO_WORKER), (Duration::from_secs(3), Duration::from_secs(22)));
 }
@@ -61,27 +61,27 @@ async fn deletion_of_a_crashed_room_waits_three_seconds() {
 }
 
 #[tokio::test]
-async fn removal_of_a_ghost_waits_three_seconds_in_a_living_room_too() {
+async fn removal_of_a_stale_participant_waits_three_seconds() {
     let served = crashed(0).await;
     served.join("a", "ann");
     let client = rooms(&served);
-    let call = tokio::spawn(async move { client.remove_participant("a", "ghost").await });
+    let call = tokio::spawn(async move { client.remove_participant("a", "stale").await });
     assert_waits(&served, NO_RESPONSE, call).await;
 }
 
 #[tokio::test]
-async fn probe_of_a_ghost_waits_and_probe_of_the_living_does_not() {
+async fn probe_waits_only_for_a_stale_participant() {
     let served = crashed(0).await;
     served.join("a", "ann");
     let client = rooms(&served);
     client.update_subscriptions("a", "ann", Vec::new(), false).await.unwrap();
     let call =
-        tokio::spawn(async move { client.update_subscriptions("a", "ghost", Vec::new(), false).await });
+        tokio::spawn(async move { client.update_subscriptions("a", "stale", Vec::new(), false).await });
     assert_waits(&served, NO_RESPONSE, call).await;
 }
 
 #[tokio::test]
-async fn crashed_room_is_created_again_and_deleted_at_once() {
+async fn crashed_room_is_recreated_and_deleted_at_once() {
     let served = crashed(0).await;
     let client = rooms(&served);
     let before = served.server.room("a").unwrap();
@@ -97,13 +97,13 @@ async fn room_of_a_stopped_server_is_refused_at_once() {
         config.wait_speed = 0;
     })
     .await;
-    served.join("a", "ghost");
+    served.join("a", "stale");
     served.server.restart_after(livekit_dev::Stop::Graceful { webhooks: 0 });
     rooms(&served).delete_room("a").await.unwrap_err();
 }
 
 #[tokio::test]
-async fn recording_that_no_worker_takes_waits_twenty_two_seconds() {
+async fn recording_without_a_worker_waits_twenty_two_seconds() {
     for store in [Store::Memory, Store::RedisLike] {
         let served = Served::with(|config| {
             config.store = store;
@@ -121,7 +121,7 @@ async fn recording_that_no_worker_takes_waits_twenty_two_seconds() {
 }
 
 #[tokio::test]
-async fn recordings_of_others_are_refused_after_three_seconds_and_lists_at_once() {
+async fn stop_of_an_unknown_recording_waits_three_seconds() {
     let served = Served::with(|config| config.wait_speed = 0).await;
     let client = egress(&served);
     client.list_egress(EgressListOptions::default()).await.unwrap_err();
@@ -135,7 +135,7 @@ async fn recordings_of_others_are_refused_after_three_seconds_and_lists_at_once(
 }
 
 #[tokio::test]
-async fn waits_pass_as_fast_as_the_configuration_says() {
+async fn waits_pass_as_fast_as_configured() {
     let served = crashed(30).await;
     let begun = tokio::time::Instant::now();
     rooms(&served).delete_room("a").await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Faults that a test switches on. None of this can be asked of a real server.
+//! Faults that a test switches on. A real server has none of these switches.
 
 use livekit_api::services::{
     ServerError, ServiceError,
@@ -16,7 +16,7 @@ async fn create(rooms: &RoomClient, name: &str) -> Result<livekit_protocol::Room
 }
 
 #[tokio::test]
-async fn a_refused_call_does_nothing_and_the_next_one_works() {
+async fn refused_call_has_no_effect_and_the_next_one_works() {
     let target = Target::start().await;
     let Some(dev) = target.dev(FAULTS) else { return };
     let refuse =
@@ -30,7 +30,7 @@ async fn a_refused_call_does_nothing_and_the_next_one_works() {
 }
 
 #[tokio::test]
-async fn a_call_that_fails_after_the_effect_has_done_it() {
+async fn failure_after_the_effect_keeps_the_effect() {
     let target = Target::start().await;
     let Some(dev) = target.dev(FAULTS) else { return };
     dev.post("faults", json!({"method": "CreateRoom", "fault": "fail_after_effect"})).await;
@@ -39,7 +39,7 @@ async fn a_call_that_fails_after_the_effect_has_done_it() {
 }
 
 #[tokio::test]
-async fn a_bad_gateway_is_not_even_json() {
+async fn bad_gateway_answer_is_not_json() {
     let target = Target::start().await;
     let Some(dev) = target.dev(FAULTS) else { return };
     dev.post("faults", json!({"method": "*", "fault": "bad_gateway", "calls": 1})).await;
@@ -48,23 +48,23 @@ async fn a_bad_gateway_is_not_even_json() {
 }
 
 #[tokio::test]
-async fn a_hanging_call_goes_on_when_the_faults_are_cleared() {
+async fn hanging_call_continues_when_faults_are_cleared() {
     let target = Target::start().await;
     let Some(dev) = target.dev(FAULTS) else { return };
     for (fault, rooms_meanwhile) in [("hang", 0), ("hang_after_effect", 1)] {
         dev.post("faults", json!({"method": "CreateRoom", "fault": fault})).await;
-        let rooms = target.impatient_rooms();
+        let rooms = target.rooms_with_short_timeout();
         let error = create(&rooms, fault).await.unwrap_err();
-        assert!(matches!(error, ServiceError::Twirp(ServerError::Request(_))), "the client gave up");
-        let there = target.rooms().list_rooms(vec![fault.to_owned()]).await.unwrap();
-        assert_eq!(there.len(), rooms_meanwhile, "{fault}");
+        assert!(matches!(error, ServiceError::Twirp(ServerError::Request(_))), "the client timed out");
+        let listed = target.rooms().list_rooms(vec![fault.to_owned()]).await.unwrap();
+        assert_eq!(listed.len(), rooms_meanwhile, "{fault}");
         assert!(dev.send(Method::DELETE, "faults", &Value::Null).await.status().is_success());
         create(target.rooms(), fault).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn lists_can_lack_somebody_who_is_there() {
+async fn lists_can_omit_a_present_participant() {
     let target = Target::start().await;
     let Some(dev) = target.dev(FAULTS) else { return };
     for room in ["a", "b"] {
@@ -95,7 +95,7 @@ async fn joins_can_fail_too() {
 }
 
 #[tokio::test]
-async fn a_delayed_call_is_answered_in_the_end() {
+async fn delayed_call_is_answered_after_its_delay() {
     let target = Target::start().await;
     let Some(dev) = target.dev(FAULTS) else { return };
     dev.post("faults", json!({"method": "CreateRoom", "fault": "delay", "with": 20})).await;

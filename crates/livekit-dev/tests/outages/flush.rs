@@ -1,4 +1,4 @@
-//! Redis loses its data while the server runs on.
+//! Redis loses its data while the server continues to run.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 
 const FLUSH: &str = "the Redis of a real server is not emptied by a test";
 
-/// A room with `ann` in it, of which Redis knows nothing.
+/// A room with `ann` in it that is not in Redis.
 async fn flushed() -> Option<(Target, livekit_protocol::Room)> {
     let target = Target::redis_like().await?;
     let dev = target.dev(FLUSH)?;
@@ -57,18 +57,18 @@ async fn participants_of_a_lost_room_stay_connected() {
 async fn lost_room_is_listed_again_when_its_count_changes() {
     let Some((target, room)) = flushed().await else { return };
     let Some(dev) = target.dev(FLUSH) else { return };
-    let maker = json!({"roomJoin": true, "roomCreate": true, "room": room.name});
-    dev.join(&target.token("bob", &maker)).await;
+    let creator = json!({"roomJoin": true, "roomCreate": true, "room": room.name});
+    dev.join(&target.token("bob", &creator)).await;
     let listed = target.rooms().list_rooms(Vec::new()).await.unwrap();
     assert_eq!((&listed[0].sid, listed[0].num_participants), (&room.sid, 2));
-    let people = target.rooms().list_participants(&room.name).await.unwrap();
-    assert_eq!(people.into_iter().map(|person| person.identity).collect::<Vec<_>>(), ["bob"]);
+    let participants = target.rooms().list_participants(&room.name).await.unwrap();
+    assert_eq!(participants.into_iter().map(|participant| participant.identity).collect::<Vec<_>>(), ["bob"]);
     dev.publish("ann", &room.name, "CAMERA").await;
     assert_eq!(target.rooms().list_participants(&room.name).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
-async fn lost_room_that_is_created_again_is_the_living_one_and_stays_lost() {
+async fn recreated_lost_room_is_the_same_and_stays_lost() {
     let Some((target, room)) = flushed().await else { return };
     let again = target.rooms().create_room(&room.name, CreateRoomOptions::default()).await.unwrap();
     assert_eq!((&again.sid, again.num_participants), (&room.sid, 1));
@@ -76,9 +76,9 @@ async fn lost_room_that_is_created_again_is_the_living_one_and_stays_lost() {
     assert_eq!(code(target.rooms().delete_room(&room.name).await), "not_found");
 }
 
-/// Of the socket nothing more than the upgrade is needed, and its token must be one that may create the room.
+/// The upgrade of the socket is enough, if its token may create the room.
 #[tokio::test]
-async fn socket_that_may_create_the_room_writes_it_back_and_its_deletion_puts_everybody_out() {
+async fn room_written_back_by_a_socket_can_be_deleted() {
     let Some((target, room)) = flushed().await else { return };
     let Some(dev) = target.dev(FLUSH) else { return };
     let mut receiver = Receiver::start().await;
@@ -88,16 +88,16 @@ async fn socket_that_may_create_the_room_writes_it_back_and_its_deletion_puts_ev
     assert_eq!(target.rooms().list_rooms(Vec::new()).await.unwrap()[0].sid, room.sid);
     target.rooms().delete_room(&room.name).await.unwrap();
     assert_eq!(count(&target).await, 0);
-    let told = [receiver.next().await.json(), receiver.next().await.json(), receiver.next().await.json()];
-    let left = told.iter().find(|event| event["event"] == "participant_left").unwrap();
+    let events = [receiver.next().await.json(), receiver.next().await.json(), receiver.next().await.json()];
+    let left = events.iter().find(|event| event["event"] == "participant_left").unwrap();
     assert_eq!(left["participant"]["identity"], "ann");
     assert_eq!(left["participant"]["disconnectReason"], "ROOM_DELETED");
-    assert_eq!(told.iter().filter(|event| event["event"] == "participant_connection_aborted").count(), 1);
-    assert_eq!(told.iter().filter(|event| event["event"] == "room_finished").count(), 1);
+    assert_eq!(events.iter().filter(|event| event["event"] == "participant_connection_aborted").count(), 1);
+    assert_eq!(events.iter().filter(|event| event["event"] == "room_finished").count(), 1);
 }
 
 #[tokio::test]
-async fn socket_of_the_same_identity_puts_the_older_client_out() {
+async fn socket_of_the_same_identity_replaces_the_older_client() {
     let Some((target, room)) = flushed().await else { return };
     let Some(dev) = target.dev(FLUSH) else { return };
     dev.join(&target.token("bob", &json!({"roomJoin": true, "roomCreate": true, "room": room.name}))).await;
@@ -132,11 +132,11 @@ async fn no_room_is_created_until_the_node_is_back_in_redis() {
 }
 
 #[tokio::test]
-async fn ghosts_and_their_rooms_are_lost_for_good() {
+async fn stale_participants_and_their_rooms_are_lost_for_good() {
     let Some(target) = Target::redis_like().await else { return };
     let Some(dev) = target.dev(FLUSH) else { return };
-    let room = target.create("haunted").await;
-    dev.join_as("ghost", &room.name).await;
+    let room = target.create("stale").await;
+    dev.join_as("stale", &room.name).await;
     dev.restart().await;
     dev.post("flush", json!({})).await;
     assert_eq!(count(&target).await, 0);
@@ -155,7 +155,7 @@ async fn lost_room_does_not_come_back_after_a_crash() {
 }
 
 #[tokio::test]
-async fn without_redis_there_is_nothing_to_lose() {
+async fn flush_without_redis_is_refused() {
     let target = Target::start().await;
     let Some(dev) = target.dev(FLUSH) else { return };
     target.create("kept").await;

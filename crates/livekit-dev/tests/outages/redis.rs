@@ -1,4 +1,4 @@
-//! A Redis that hangs or is down: the living answer as stale participants do, and every other call fails.
+//! A Redis that hangs or is down: living participants answer as stale ones do, and every other call fails.
 
 use livekit_api::services::room::CreateRoomOptions;
 use reqwest::Method;
@@ -8,11 +8,11 @@ use crate::target::{Target, code, message};
 
 const REDIS: &str = "the Redis of a real server is not stopped by a test";
 
-/// A room with `ann` in it, and a Redis that is like this.
-async fn troubled(redis: &str) -> Option<(Target, String)> {
+/// A room with `ann` in it, and a Redis in this state.
+async fn with_failing_redis(redis: &str) -> Option<(Target, String)> {
     let target = Target::redis_like().await?;
     let dev = target.dev(REDIS)?;
-    let room = target.create("troubled").await.name;
+    let room = target.create("failing").await.name;
     dev.join_as("ann", &room).await;
     dev.switch(json!({"redis": redis})).await;
     Some((target, room))
@@ -24,16 +24,16 @@ async fn probe(target: &Target, room: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn living_participants_answer_as_ghosts_while_redis_is_in_trouble() {
+async fn living_participants_answer_as_stale_while_redis_fails() {
     for redis in ["hangs", "down"] {
-        let Some((target, room)) = troubled(redis).await else { return };
+        let Some((target, room)) = with_failing_redis(redis).await else { return };
         assert_eq!((probe(&target, &room).await, probe(&target, &room).await), (503, 503), "{redis}");
     }
 }
 
 #[tokio::test]
-async fn first_probe_after_redis_hung_fails_although_rooms_are_created_again() {
-    let Some((target, room)) = troubled("hangs").await else { return };
+async fn first_probe_after_redis_hung_fails() {
+    let Some((target, room)) = with_failing_redis("hangs").await else { return };
     let Some(dev) = target.dev(REDIS) else { return };
     dev.switch(json!({})).await;
     target.create("canary").await;
@@ -41,11 +41,11 @@ async fn first_probe_after_redis_hung_fails_although_rooms_are_created_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_known_while_redis_is_in_trouble() {
+async fn all_calls_fail_while_redis_fails() {
     for (redis, why) in
         [("hangs", "i/o timeout"), ("down", "dial tcp 127.0.0.1:6379: connect: connection refused")]
     {
-        let Some((target, room)) = troubled(redis).await else { return };
+        let Some((target, room)) = with_failing_redis(redis).await else { return };
         let rooms = target.rooms();
         let created = rooms.create_room(&room, CreateRoomOptions::default()).await.unwrap_err();
         assert_eq!(message(&created), format!("twirp error unknown: could not get node for room: {why}"));
@@ -67,8 +67,8 @@ async fn nothing_is_known_while_redis_is_in_trouble() {
 }
 
 #[tokio::test]
-async fn everything_is_as_before_when_redis_works_again() {
-    let Some((target, room)) = troubled("down").await else { return };
+async fn state_is_unchanged_when_redis_works_again() {
+    let Some((target, room)) = with_failing_redis("down").await else { return };
     let Some(dev) = target.dev(REDIS) else { return };
     dev.switch(json!({})).await;
     assert_eq!(target.rooms().list_participants(&room).await.unwrap()[0].identity, "ann");
@@ -78,7 +78,7 @@ async fn everything_is_as_before_when_redis_works_again() {
 }
 
 #[tokio::test]
-async fn server_without_redis_does_not_miss_it() {
+async fn server_without_redis_ignores_its_failure() {
     let target = Target::start().await;
     let Some(dev) = target.dev(REDIS) else { return };
     dev.switch(json!({"redis": "down"})).await;

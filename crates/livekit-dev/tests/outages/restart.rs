@@ -1,4 +1,4 @@
-//! A server that comes back: without Redis it has forgotten, with Redis it remembers too much.
+//! A server that restarts: without Redis it has lost its rooms, with Redis it still lists rooms of killed nodes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn without_redis_everything_is_gone_and_nobody_is_told() {
+async fn restart_without_redis_loses_all_without_webhooks() {
     let target = Target::start().await;
     let Some(dev) = target.dev(RESTART) else { return };
     let room = target.create("forgotten").await.name;
@@ -49,7 +49,7 @@ async fn graceful_stop_sends_the_first_of_the_due_webhooks() {
 }
 
 #[tokio::test]
-async fn crash_with_redis_leaves_rooms_that_nothing_answers_for() {
+async fn crash_with_redis_leaves_rooms_that_do_not_answer() {
     let Some(target) = Target::redis_like().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
     let room = target.create("zombie").await;
@@ -73,21 +73,21 @@ async fn outage_with_redis_leaves_rooms_whose_node_is_not_found() {
     let Some(target) = Target::redis_like().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
     let room = target.create("zombie").await;
-    dev.join_as("ghost", &room.name).await;
+    dev.join_as("stale", &room.name).await;
     dev.post("restart", json!({"stop": "outage"})).await;
     let rooms = target.rooms();
     assert_eq!(rooms.list_rooms(Vec::new()).await.unwrap()[0].sid, room.sid);
-    assert_eq!(rooms.list_participants(&room.name).await.unwrap()[0].identity, "ghost");
+    assert_eq!(rooms.list_participants(&room.name).await.unwrap()[0].identity, "stale");
     let refused = rooms.delete_room(&room.name).await.unwrap_err();
     assert_eq!(message(&refused), "twirp error unknown: could not find object");
     assert_eq!(code::<()>(Err(refused)), "unknown");
-    assert_eq!(code(rooms.remove_participant(&room.name, "ghost").await), "unavailable");
+    assert_eq!(code(rooms.remove_participant(&room.name, "stale").await), "unavailable");
     let sent = rooms.send_data(&room.name, Vec::new(), SendDataOptions::default()).await;
     assert_eq!(code(sent), "unavailable");
 }
 
 #[tokio::test]
-async fn graceful_stop_with_redis_closes_occupied_rooms_and_leaves_the_empty_ones() {
+async fn graceful_stop_with_redis_leaves_only_empty_rooms() {
     let Some(target) = Target::redis_like().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
     let (occupied, empty) = (target.create("occupied").await.name, target.create("empty").await.name);
@@ -112,7 +112,7 @@ async fn zombie_never_expires_by_itself() {
 }
 
 #[tokio::test]
-async fn zombie_that_is_created_again_is_the_same_room_and_can_be_deleted() {
+async fn recreated_zombie_is_the_same_room_and_can_be_deleted() {
     for stop in ["crash", "outage", "graceful"] {
         let Some(target) = Target::redis_like().await else { return };
         let Some(dev) = target.dev(RESTART) else { return };
@@ -126,7 +126,7 @@ async fn zombie_that_is_created_again_is_the_same_room_and_can_be_deleted() {
         assert_eq!(
             (again.empty_timeout, again.departure_timeout),
             (77, 20),
-            "what the request says counts now"
+            "the options of the request apply"
         );
         let started = receiver.next().await.json();
         assert_eq!((&started["event"], &started["room"]["sid"]), (&"room_started".into(), &room.sid.into()));
@@ -137,7 +137,7 @@ async fn zombie_that_is_created_again_is_the_same_room_and_can_be_deleted() {
 }
 
 #[tokio::test]
-async fn zombie_keeps_its_counts_until_one_of_them_changes() {
+async fn zombie_keeps_its_counts_until_one_changes() {
     let Some(target) = Target::redis_like().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
     let room = target.create("zombie").await.name;
@@ -148,13 +148,17 @@ async fn zombie_keeps_its_counts_until_one_of_them_changes() {
     dev.restart().await;
     assert_eq!(count().await, 2);
     let created = target.rooms().create_room(&room, CreateRoomOptions::default()).await.unwrap();
-    assert_eq!((created.num_participants, count().await), (0, 2), "the node knows better than the store");
+    assert_eq!(
+        (created.num_participants, count().await),
+        (0, 2),
+        "the node's count is newer than the store's"
+    );
     dev.join_as("eve", &room).await;
     assert_eq!(count().await, 1);
 }
 
 #[tokio::test]
-async fn old_zombie_that_is_created_again_ends_at_the_next_tick() {
+async fn recreated_old_zombie_ends_at_the_next_tick() {
     let Some(target) = Target::redis_like().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
     let room = target.create("old").await.name;
@@ -166,7 +170,7 @@ async fn old_zombie_that_is_created_again_ends_at_the_next_tick() {
 }
 
 #[tokio::test]
-async fn join_brings_a_zombie_back() {
+async fn join_revives_a_zombie() {
     let Some(target) = Target::redis_like().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
     let room = target.create("joined").await;
@@ -179,7 +183,7 @@ async fn join_brings_a_zombie_back() {
 }
 
 #[tokio::test]
-async fn next_start_takes_a_dead_node_out_of_redis_when_it_was_silent_for_five_seconds() {
+async fn next_start_removes_a_node_silent_for_five_seconds() {
     let Some(target) = Target::redis_like().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
     let room = target.create("zombie").await.name;
@@ -191,7 +195,7 @@ async fn next_start_takes_a_dead_node_out_of_redis_when_it_was_silent_for_five_s
 }
 
 #[tokio::test]
-async fn node_that_was_killed_counts_as_available_for_a_while() {
+async fn killed_node_counts_as_available_for_a_while() {
     let linger = |config: &mut Config| {
         config.store = Store::RedisLike;
         config.standing_clock = true;

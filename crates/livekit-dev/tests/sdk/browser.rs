@@ -1,4 +1,4 @@
-//! Chromium, and pages of it: each is a participant with livekit-client (js/page.mjs).
+//! Chromium and its pages: each page is a participant with livekit-client (js/page.mjs).
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use crate::{
     server::{Server, token},
 };
 
-/// `singlePeerConnection`: `/rtc/v1`, and `/rtc`.
+/// The values of `singlePeerConnection`: true is `/rtc/v1`, false is `/rtc`.
 pub const PATHS: [bool; 2] = [true, false];
 
 const BUNDLE: &str = "target/sdk/page.js";
 
-/// More at a time only wait for each other.
+/// Limit of concurrent browsers: more would only wait for each other.
 static BROWSERS: Semaphore = Semaphore::const_new(2);
 
 pub struct Browser {
@@ -38,12 +38,12 @@ impl Browser {
         Self { driver: Arc::new(Mutex::new(Driver::start(&mut command))), _permit: permit }
     }
 
-    /// A page that is opened when it is first used.
+    /// Returns a page, which is opened when it is first used.
     pub fn page(&self, name: &str) -> Page {
         Page { driver: self.driver.clone(), name: name.to_owned() }
     }
 
-    /// A page whose participant has joined.
+    /// Returns a page whose participant has joined.
     pub async fn joined(&self, server: &Server, room: &str, identity: &str, single: bool) -> Page {
         self.joined_with(server, room, identity, &json!({"singlePeerConnection": single})).await
     }
@@ -74,7 +74,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// A function of the page; the test fails with what the page says.
+    /// Calls a function of the page; the test fails with the page's error.
     pub async fn call(&self, function: &str, with: Value) -> Value {
         self.attempt(function, with).await.unwrap_or_else(|error| panic!("{error}"))
     }
@@ -88,7 +88,7 @@ impl Page {
         self.call("sid", Value::Null).await
     }
 
-    /// Waits until the page has joined again, in a session after this one: its SID.
+    /// Waits until the page has joined again with another session than this one. Returns its SID.
     pub async fn joins_again(&self, before: Value) -> Value {
         self.call("joinsAgain", before).await
     }
@@ -98,22 +98,22 @@ impl Page {
         self.call("publish", sources).await;
     }
 
-    /// Waits for more frames of a picture, or more of a sound.
+    /// Waits for more frames of a picture, or for more sound.
     pub async fn arrives(&self, identity: &str, source: &str) {
         self.call("arrives", json!({"identity": identity, "source": source})).await;
     }
 
-    /// Waits for both from all of them, at the same time.
+    /// Waits for pictures and sound of all these participants, at the same time.
     pub async fn all_arrive(&self, identities: &[&str]) {
         self.call("allArrive", json!(identities)).await;
     }
 
-    /// Waits for packets of both from all of them: all that can be asked of a page after a full reconnect.
+    /// Waits for packets of pictures and sound of all these participants. After a full reconnect a page shows no more.
     pub async fn all_flow(&self, identities: &[&str]) {
         self.call("allFlow", json!(identities)).await;
     }
 
-    /// Waits until a track stops while another one of the participant goes on.
+    /// Waits until a track stops while another one of the participant continues.
     pub async fn stops(&self, identity: &str, source: &str, beside: &str) {
         self.call("stops", json!({"identity": identity, "source": source, "beside": beside})).await;
     }
@@ -130,12 +130,12 @@ impl Page {
         self.call("gone", json!({"identity": identity, "source": source})).await;
     }
 
-    /// Waits for a text; all messages so far.
+    /// Waits for a text. Returns all messages so far.
     pub async fn hears(&self, text: &str) -> Vec<Value> {
         self.call("hears", json!(text)).await.as_array().unwrap().clone()
     }
 
-    /// As a person closes a tab.
+    /// Closes the page as a user closes a tab.
     pub async fn close(&self) {
         self.call("close", Value::Null).await;
     }

@@ -1,4 +1,4 @@
-//! A program that holds an official client: it reads one command per line and answers each with a line.
+//! A program with an official client: it reads one command per line and writes one answer per line.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,13 +13,13 @@ use tokio::{
     sync::OnceCell,
 };
 
-/// Longer than the programs themselves wait for anything.
+/// Longer than any timeout of the programs.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
 pub struct Driver {
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
-    /// Not killed: it ends with its input, and then closes what it started.
+    /// Not killed: it ends when its input ends, and then closes what it started.
     _child: Child,
 }
 
@@ -30,7 +30,7 @@ impl Driver {
         Self { input: child.stdin.take().unwrap(), output, _child: child }
     }
 
-    /// The answer to a command, or why it failed.
+    /// Sends a command. Returns its answer, or why it failed.
     pub async fn call(&mut self, command: &Value) -> Result<Value, String> {
         self.input.write_all(format!("{command}\n").as_bytes()).await.map_err(|error| error.to_string())?;
         let line = tokio::time::timeout(ANSWER_TIMEOUT, self.output.next_line()).await;
@@ -44,7 +44,7 @@ impl Driver {
     }
 }
 
-/// A file beside these tests.
+/// A file in the directory of these tests.
 pub fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(name)
 }
@@ -54,7 +54,7 @@ pub fn in_repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
 }
 
-/// Installs the clients if they are not there; `make test` has done so before.
+/// Installs the clients if they are missing; `make test` has already installed them.
 pub async fn installed() {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let install = async || {

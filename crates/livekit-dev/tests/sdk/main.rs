@@ -1,7 +1,7 @@
-//! The official clients against livekit-dev: Chromium with livekit-client, and the Python SDK. Only what these clients
-//! alone can show; the protocol itself is tested with rtc-client in `tests/it`. `.ci/sdk` installs them.
+//! The official clients with livekit-dev: Chromium with livekit-client, and the Python SDK. These tests cover only what
+//! these clients alone can show; `tests/it` tests the protocol with rtc-client. `.ci/sdk` installs the clients.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its fixture is missing")]
 
 mod browser;
 mod driver;

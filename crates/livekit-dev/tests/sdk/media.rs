@@ -1,4 +1,4 @@
-//! What browsers see and hear of each other.
+//! The media that browsers receive from each other.
 
 use serde_json::json;
 
@@ -30,7 +30,7 @@ async fn five_browsers_on_both_paths_decode_each_other() {
 }
 
 #[tokio::test]
-async fn camera_turned_off_and_on_goes_on() {
+async fn camera_turned_off_and_on_continues() {
     let (server, browser) = (Server::start().await, Browser::start().await);
     for single in PATHS {
         let room = format!("camera-{single}");
@@ -48,7 +48,7 @@ async fn camera_turned_off_and_on_goes_on() {
 }
 
 #[tokio::test]
-async fn screen_share_with_sound_comes_and_goes() {
+async fn screen_share_with_sound_starts_and_stops() {
     let (server, browser) = (Server::start().await, Browser::start().await);
     for single in PATHS {
         let room = format!("screen-{single}");

@@ -1,4 +1,4 @@
-//! What participants say to each other, and what they may do.
+//! Messages and calls between participants, and permissions.
 
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ async fn file_of_1_mb_arrives_whole() {
     }
 }
 
-/// The answer, or the code of the error.
+/// Calls a method. Returns its answer, or the code of its error.
 async fn perform_rpc(page: &Page, to: &str, method: &str, timeout_ms: u32) -> Value {
     let call = json!({"destinationIdentity": to, "method": method, "payload": "hello", "responseTimeout": timeout_ms});
     page.call("performRpc", call).await
@@ -72,7 +72,7 @@ async fn call_of_a_method_is_answered_or_fails_with_a_code() {
 }
 
 #[tokio::test]
-async fn api_data_is_heard_once_per_nonce() {
+async fn api_data_arrives_once_per_nonce() {
     let (server, browser) = (Server::start().await, Browser::start().await);
     for single in PATHS {
         let room = format!("nonce-{single}");

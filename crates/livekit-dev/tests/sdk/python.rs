@@ -1,4 +1,4 @@
-//! The Python SDK: one participant in a process of its own (py/participant.py).
+//! The Python SDK: one participant in a separate process (py/participant.py).
 
 use serde_json::{Value, json};
 use tokio::{process::Command, sync::Mutex};
@@ -11,7 +11,7 @@ use crate::{
 pub struct Python(Mutex<Driver>);
 
 impl Python {
-    /// A participant who has joined and publishes a picture and a sound.
+    /// A participant that has joined and publishes a picture and a sound.
     pub async fn publishing(server: &Server, room: &str, identity: &str, single: bool) -> Self {
         let python = Self::joined(server, room, identity, single).await;
         python.call("publish", json!({})).await;
@@ -28,13 +28,13 @@ impl Python {
         python
     }
 
-    /// A method of the participant; the test fails with what it says.
+    /// Calls a method of the participant; the test fails with its error.
     pub async fn call(&self, method: &str, with: Value) -> Value {
         let answer = self.0.lock().await.call(&json!({"call": method, "with": with})).await;
         answer.unwrap_or_else(|error| panic!("python {error}"))
     }
 
-    /// Waits for more frames of a picture, or more of a sound.
+    /// Waits for more frames of a picture, or for more sound.
     pub async fn arrives(&self, identity: &str, source: &str) {
         self.call("arrives", json!({"identity": identity, "source": source})).await;
     }

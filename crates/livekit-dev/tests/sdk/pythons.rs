@@ -1,4 +1,4 @@
-//! Participants of the Python SDK, among themselves and with browsers.
+//! Participants of the Python SDK, with each other and with browsers.
 
 use serde_json::json;
 
@@ -23,7 +23,7 @@ async fn pythons_on_both_paths_see_and_hear_each_other() {
 }
 
 #[tokio::test]
-async fn python_and_browser_meet() {
+async fn python_and_browser_receive_each_other() {
     let (server, browser) = (Server::start().await, Browser::start().await);
     for single in PATHS {
         let room = format!("meet-{single}");
@@ -52,8 +52,8 @@ async fn speaker_is_active_until_muted() {
         let bob = browser.joined(&server, &room, "bob", single).await;
         quinn.arrives("pia", "microphone").await;
         bob.arrives("pia", "microphone").await;
-        // Only changes are announced, and only to subscribers: the others may have missed the first one. The SDK forgets
-        // who speaks when it hears of another change, so only pia has a microphone.
+        // Only changes are announced, and only to subscribers: the others may have missed the first one. The SDK forgets the
+        // speaker when it receives another change, so only pia has a microphone.
         pia.speaks("pia", true).await;
         pia.mute("microphone", true).await;
         pia.speaks("pia", false).await;

@@ -1,5 +1,5 @@
-//! How an application hears that a join was refused. livekit-client waits for seconds between attempts of one page, so
-//! each refusal has a page of its own.
+//! How an application learns that a join was refused. livekit-client waits for seconds between the attempts of one page,
+//! so each refusal has its own page.
 
 use livekit_api::services::room::CreateRoomOptions;
 use livekit_dev::{AfterUpgrade, Code, Fault};
@@ -34,13 +34,13 @@ fn assert_disconnected(seen: &Value, reason: &str, case: &str) {
     assert!(seen["events"].as_array().unwrap().contains(&json!(["disconnected", reason])), "{case}: {seen}");
 }
 
-/// An address where nothing listens.
+/// An address without a listener.
 fn nowhere() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("ws://{}", listener.local_addr().unwrap())
 }
 
-/// One room with one place.
+/// A server with one room for one participant.
 async fn server_with_room() -> Server {
     let server = Server::with(|_| {}).await;
     let options = CreateRoomOptions { max_participants: 1, ..CreateRoomOptions::default() };
@@ -49,13 +49,13 @@ async fn server_with_room() -> Server {
 }
 
 #[tokio::test]
-async fn refused_browser_is_told_the_status() {
+async fn refused_browser_learns_the_status() {
     let (server, browser) = (server_with_room().await, Browser::start().await);
     for single in PATHS {
         let seen = attempt(&browser, &server.url, &forged_token("small", "ann"), single).await;
         assert_refused(&seen, NOT_ALLOWED, 401, "a token of another key");
         let seen = attempt(&browser, &server.url, &token("absent", "ann"), single).await;
-        assert_refused(&seen, NOT_ALLOWED, 404, "a room that is not there");
+        assert_refused(&seen, NOT_ALLOWED, 404, "a missing room");
         let seen = attempt(&browser, &server.url, &token_without_room("ann"), single).await;
         assert_refused(&seen, WEB_SOCKET, Value::Null, "a token without a room");
     }
@@ -74,7 +74,7 @@ async fn browser_refused_for_a_full_room_does_not_see_why() {
 }
 
 #[tokio::test]
-async fn busy_server_is_not_asked_for_ever() {
+async fn busy_server_is_not_retried_forever() {
     let (server, browser) = (server_with_room().await, Browser::start().await);
     for code in [Code::ResourceExhausted, Code::Unavailable] {
         for method in ["rtc", "rtc/validate", "rtc/v1", "rtc/v1/validate"] {
@@ -111,7 +111,7 @@ async fn forbidden_browser_is_not_allowed() {
     }
 }
 
-/// As a proxy that does not know the path: the browser may not read its answer.
+/// As behind a proxy that does not know the path: the browser may not read its answer.
 #[tokio::test]
 async fn not_found_without_cors_headers_is_unreachable() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -127,7 +127,7 @@ async fn not_found_without_cors_headers_is_unreachable() {
 }
 
 #[tokio::test]
-async fn upgraded_browser_that_hears_no_join_gives_up() {
+async fn upgraded_browser_without_a_join_gives_up() {
     let (server, browser) = (server_with_room().await, Browser::start().await);
     for (fault, reason, disconnected) in [
         (AfterUpgrade::Close, INTERNAL_ERROR, "0"),

@@ -1,4 +1,4 @@
-//! A served livekit-dev, whose announcements come in milliseconds.
+//! A served livekit-dev that announces changes within milliseconds.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl Server {
         self.api().update_participant(room, identity, options).await.unwrap();
     }
 
-    /// The nonce is these 16 bytes.
+    /// Sends data with a nonce of 16 such bytes.
     pub async fn send_data(&self, room: &str, text: &str, nonce: u8) {
         let admin = signed(SECRET, "admin", &json!({"roomAdmin": true, "room": room}));
         let encoded = |bytes: &[u8]| STANDARD.encode(bytes);
@@ -69,7 +69,7 @@ impl Server {
         assert!(sent.status().is_success(), "{}", sent.text().await.unwrap());
     }
 
-    /// The first event of this name about the participant, when it is there.
+    /// Waits for the first event with this name about the participant.
     pub async fn event(&self, name: &str, identity: &str) -> WebhookEvent {
         let of = |event: &WebhookEvent| {
             event.event == name && event.participant.as_ref().is_some_and(|about| about.identity == identity)
@@ -88,7 +88,7 @@ pub fn token(room: &str, identity: &str) -> String {
     signed(SECRET, identity, &tokens::joining(room))
 }
 
-/// A token that a stranger has signed.
+/// A token that was signed with another secret.
 pub fn forged_token(room: &str, identity: &str) -> String {
     signed("another secret of thirty-two bytes", identity, &tokens::joining(room))
 }

@@ -1,4 +1,4 @@
-//! How browsers' sessions go on, and how they end.
+//! How browsers' sessions are resumed, and how they end.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     server::Server,
 };
 
-/// Two who see and hear each other.
+/// Two participants that receive each other's media.
 async fn call(server: &Server, browser: &Browser, room: &str, single: bool) -> (Page, Page) {
     let ann = browser.joined(server, room, "ann", single).await;
     let bob = browser.joined(server, room, "bob", single).await;
@@ -46,7 +46,7 @@ async fn browser_without_its_socket_resumes_its_session() {
 }
 
 #[tokio::test]
-async fn browser_that_joins_again_is_seen_again() {
+async fn browser_that_rejoins_is_visible_again() {
     let (server, browser) = (Server::start().await, Browser::start().await);
     for single in PATHS {
         let (ann, bob) = call(&server, &browser, &format!("again-{single}"), single).await;
@@ -60,13 +60,13 @@ async fn browser_that_joins_again_is_seen_again() {
     }
 }
 
-/// Rooms are made by the API only, as with Greenroom.
+/// A server on which only the API creates rooms, as with Greenroom.
 async fn without_auto_create() -> Server {
     Server::with(|_| {}).await
 }
 
 #[tokio::test]
-async fn restarted_server_gets_its_browsers_back() {
+async fn browsers_rejoin_a_restarted_server() {
     let (server, browser) = (without_auto_create().await, Browser::start().await);
     for single in PATHS {
         let room = format!("restart-{single}");
@@ -97,14 +97,14 @@ async fn browser_gives_up_when_its_room_is_gone() {
     }
 }
 
-/// No client asks for anything more.
+/// Asserts that no client sends more requests.
 async fn assert_quiet(server: &Server) {
     let calls = server.livekit.all_calls();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(server.livekit.all_calls(), calls, "a client goes on asking");
+    assert_eq!(server.livekit.all_calls(), calls, "a client continues to send requests");
 }
 
-/// All tokens, those that the server has refreshed included, expire; then the participant's socket is cut.
+/// Lets all tokens expire, also refreshed ones, and then cuts the participant's socket.
 fn expire_at_a_resume(server: &Server, room: &str, identity: &str) {
     server.livekit.advance(Hand::Tokens, Duration::from_hours(1));
     server.livekit.inject_client_fault(room, identity, ClientFault::CutSocket);
@@ -120,7 +120,7 @@ async fn browser_gives_up_when_its_token_has_expired() {
         ann.publish(json!({"microphone": true})).await;
         expire_at_a_resume(&server, &room, "ann");
         ann.happens_times("disconnected", 1).await;
-        // It has asked once why, and was answered 401.
+        // It has asked once for the reason, and the answer was 401.
         assert_eq!(server.livekit.calls(validate), 1);
         assert_quiet(&server).await;
     }

@@ -1,4 +1,4 @@
-//! A webhook receiver on a real socket: it keeps what arrives and answers what the test says.
+//! A webhook receiver on a real socket: it keeps what arrives and answers with the statuses that a test sets.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::{net::TcpListener, sync::mpsc};
 
 /// A test that waits longer than this has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Received {
@@ -32,7 +32,7 @@ impl Received {
         self.headers[name].to_str().unwrap()
     }
 
-    /// The event, after the official receiver has checked it.
+    /// The event, after the official receiver has verified it.
     pub fn verified(&self, key: &str, secret: &str) -> WebhookEvent {
         let verifier = livekit_api::access_token::TokenVerifier::with_api_key(key, secret);
         WebhookReceiver::new(verifier).receive(&self.body, self.header("authorization")).unwrap()
@@ -58,13 +58,13 @@ impl Receiver {
         Self { url, arrivals, answers }
     }
 
-    /// The statuses of the next answers; 0 never answers, and 200 is for all later ones.
+    /// Sets the statuses of the next answers: 0 never answers; all later answers are 200.
     pub fn answer(&self, statuses: impl IntoIterator<Item = u16>) {
         self.answers.lock().extend(statuses);
     }
 
     pub async fn next(&mut self) -> Received {
-        tokio::time::timeout(PATIENCE, self.arrivals.recv()).await.expect("a webhook in time").unwrap()
+        tokio::time::timeout(RECEIVE_TIMEOUT, self.arrivals.recv()).await.expect("a webhook in time").unwrap()
     }
 
     /// The names of the next events.
@@ -76,7 +76,7 @@ impl Receiver {
         names
     }
 
-    /// What has arrived and not been looked at yet.
+    /// The webhooks that have arrived and were not read yet.
     pub fn pending(&mut self) -> Vec<Received> {
         std::iter::from_fn(|| self.arrivals.try_recv().ok()).collect()
     }

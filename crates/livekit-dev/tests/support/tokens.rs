@@ -1,4 +1,4 @@
-//! Tokens as a test wants them, good and bad.
+//! Tokens for tests, valid and invalid.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ pub fn sign(secret: &str, claims: &Value) -> String {
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
 }
 
-/// Claims that are good for ten minutes.
+/// Claims that are valid for ten minutes.
 pub fn claims(key: &str, identity: &str, video: &Value) -> Value {
     let now = now_s();
     json!({"iss": key, "sub": identity, "nbf": now, "exp": now + 600, "video": video})

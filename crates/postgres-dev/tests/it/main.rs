@@ -1,6 +1,6 @@
 //! `with-postgres` as the Makefile calls it, and the server that `greenroom up` keeps.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where its ground is missing")]
+#![expect(clippy::unwrap_used, reason = "a test fails where its fixture is missing")]
 
 use std::{
     fs::{self, Permissions},
@@ -43,20 +43,20 @@ async fn start(data_dir: &Path) -> Postgres {
 }
 
 #[test]
-fn the_commands_exit_code_is_passed_on() {
+fn exit_code_of_the_command_is_passed_on() {
     assert_eq!(with_postgres("exit 7", None).status.code(), Some(7));
     assert_eq!(with_postgres("kill -TERM $$", None).status.code(), Some(143));
 }
 
 #[test]
-fn a_database_that_is_given_is_left_alone() {
+fn given_database_is_not_changed() {
     let given = "postgres://127.0.0.1:1/mine";
     let output = with_postgres("printf %s \"$DATABASE_URL\"", Some(given));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), given);
 }
 
 #[tokio::test]
-async fn the_throw_away_server_is_there_for_the_command_and_then_gone() {
+async fn throw_away_server_ends_with_its_command() {
     let output = with_postgres("printf %s \"$DATABASE_URL\"", None);
     let url = String::from_utf8(output.stdout).unwrap();
     assert!(url.starts_with("postgres://postgres:") && url.ends_with("/greenroom"), "{url}");
@@ -64,17 +64,17 @@ async fn the_throw_away_server_is_there_for_the_command_and_then_gone() {
 }
 
 #[tokio::test]
-async fn a_stranger_without_the_password_does_not_get_in() {
+async fn connection_without_the_password_is_refused() {
     let dir = open_directory();
     let postgres = start(dir.path()).await;
     let url = postgres.database("kept").await.unwrap();
-    let (_, place) = url.expose_secret().split_once('@').unwrap();
-    assert!(PgConnection::connect(&format!("postgres://postgres@{place}")).await.is_err());
-    assert!(PgConnection::connect(&format!("postgres://postgres:wrong@{place}")).await.is_err());
+    let (_, host) = url.expose_secret().split_once('@').unwrap();
+    assert!(PgConnection::connect(&format!("postgres://postgres@{host}")).await.is_err());
+    assert!(PgConnection::connect(&format!("postgres://postgres:wrong@{host}")).await.is_err());
 }
 
 #[tokio::test]
-async fn what_is_kept_survives_a_restart_and_a_stale_pid_file_does_not_matter() {
+async fn kept_data_survives_a_restart_with_a_stale_pid_file() {
     let dir = open_directory();
     let postgres = start(dir.path()).await;
     let mut connection = connect(&postgres).await;
@@ -85,7 +85,7 @@ async fn what_is_kept_survives_a_restart_and_a_stale_pid_file_does_not_matter() 
     drop(connection);
     drop(postgres);
 
-    // As after a power cut: the file names a process that lives, and is another.
+    // As after a power cut: the file names the id of another, running process.
     let data = dir.path().join("postgres/data");
     let stale = format!("{}\n{}\n", std::process::id(), data.display());
     fs::write(data.join("postmaster.pid"), stale).unwrap();
@@ -97,7 +97,7 @@ async fn what_is_kept_survives_a_restart_and_a_stale_pid_file_does_not_matter() 
 }
 
 #[tokio::test]
-async fn removed_means_empty() {
+async fn removed_server_leaves_no_files() {
     let dir = open_directory();
     drop(start(dir.path()).await);
     postgres_dev::remove(dir.path()).unwrap();

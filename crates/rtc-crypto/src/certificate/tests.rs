@@ -28,7 +28,7 @@ fn key_that_is_not_p256_is_refused() {
     }
 }
 
-/// Every truncation and every changed byte: an answer or a refusal, never a panic.
+/// For every truncation and every changed byte: a key or an error, never a panic.
 #[test]
 fn broken_certificates_are_refused_without_a_panic() {
     let certificate = generate().unwrap().certificate;

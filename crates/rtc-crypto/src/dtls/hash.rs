@@ -10,8 +10,8 @@ use ring::{digest, hmac};
 pub struct Hashes;
 
 impl HashProvider for Hashes {
-    /// The cipher suites of this provider ask for SHA-256 only, and every other answer of this function would be a
-    /// handshake that fails at its `Finished` message.
+    /// The cipher suites of this provider use SHA-256 only. With any other result of this function the handshake would fail
+    /// at its `Finished` message.
     fn create_hash(&self, algorithm: HashAlgorithm) -> Box<dyn HashContext> {
         let algorithm = if algorithm == HashAlgorithm::SHA384 { &digest::SHA384 } else { &digest::SHA256 };
         Box::new(Running(digest::Context::new(algorithm)))

@@ -59,9 +59,9 @@ fn rtp_crosses_both_ways_with_ice_lite() {
     });
 }
 
-/// What is on the wire is neither readable nor changeable.
+/// Packets on the wire cannot be read or changed.
 #[test]
-fn rtp_that_was_changed_on_the_way_is_dropped() {
+fn changed_rtp_packet_is_dropped() {
     let mut peers = Peers::new(|config| config);
     let mid = peers.negotiate(|api| api.add_media(MediaKind::Audio, Direction::SendRecv, None, None, None));
     connect(&mut peers);
@@ -79,7 +79,7 @@ fn rtp_that_was_changed_on_the_way_is_dropped() {
     assert_eq!(payloads(&peers.right.events, b"secret"), 0);
 }
 
-/// A server that holds another key than the one in its SDP is refused.
+/// A server whose key differs from the fingerprint in its SDP is refused.
 #[test]
 fn certificate_must_match_the_fingerprint() {
     let mut peers = Peers::new(|config| config);
@@ -99,7 +99,7 @@ fn certificate_must_match_the_fingerprint() {
     assert!(!peers.left.events.iter().any(|event| matches!(event, Event::Connected)));
 }
 
-/// Who offered leaves the choice; who answers becomes the client.
+/// The offerer leaves the choice, and the answerer becomes the client.
 #[test]
 fn dtls_role_is_the_one_that_was_set() {
     let provider = rtc_crypto::provider().dtls_provider;

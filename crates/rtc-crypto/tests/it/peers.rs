@@ -1,4 +1,4 @@
-//! Two connections with a wire between them, on a clock that the test moves.
+//! Two connections with a simulated network between them, on a clock that the test moves.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ impl Peer {
         peer
     }
 
-    /// str0m wants every change followed by this.
+    /// Polls all outputs. str0m requires this after every change.
     pub fn drain(&mut self) {
         loop {
             let output = match self.rtc.poll_output() {
@@ -72,11 +72,11 @@ impl Peer {
 
 pub struct Peers {
     pub now: Instant,
-    /// Offers, and so takes the DTLS role that the answer leaves it.
+    /// Sends the offer, and so takes the DTLS role that the answer leaves.
     pub left: Peer,
-    /// Answers, as a server does.
+    /// Sends the answer, as a server does.
     pub right: Peer,
-    /// Changes packets on their way.
+    /// Changes packets on the network.
     pub wire: fn(&mut Vec<u8>),
 }
 

@@ -1,4 +1,4 @@
-//! Published test vectors of every primitive that str0m asks for. dimpl checks its own at the start of each connection
+//! Published test vectors of every primitive that str0m uses. dimpl checks its own at the start of each connection
 //! (`pair.rs`).
 
 use str0m::crypto::{CryptoProvider, SrtpProvider};

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_segment_is_whole_packets_with_good_checksums() {
+    fn segment_has_whole_packets_with_valid_checksums() {
         let stream = segment(3);
         assert_eq!(stream.len(), 5 * PACKET);
         assert!(stream.chunks(PACKET).all(|packet| packet[0] == 0x47));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_playlist_ends_when_the_recording_has() {
+    fn playlist_ends_with_its_recording() {
         assert!(playlist("a.ts", 47, true).ends_with("#EXTINF:1.003,\na.ts\n#EXT-X-ENDLIST\n"));
         assert!(playlist("a.ts", 47, false).contains("#EXT-X-TARGETDURATION:2\n"));
         assert!(!playlist("a.ts", 47, false).contains("ENDLIST"));

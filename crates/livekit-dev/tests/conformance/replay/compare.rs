@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::differences::UNORDERED;
 use super::shape::Line;
 
-/// Lines by lane, in their order.
+/// The lines of each lane, in their order.
 #[derive(Default)]
 pub struct Lanes(pub BTreeMap<String, Vec<String>>);
 
@@ -14,7 +14,7 @@ impl Lanes {
         self.0.entry(line.lane).or_default().push(line.text);
     }
 
-    /// Lines that may come in any order among each other, sorted.
+    /// Sorts adjacent lines that may come in any order.
     pub fn in_order(mut self) -> Self {
         for lines in self.0.values_mut() {
             for run in lines.chunk_by_mut(|line, next| is_unordered(line) && is_unordered(next)) {
@@ -29,7 +29,7 @@ impl Lanes {
     }
 }
 
-/// Says where two sets of lanes differ.
+/// Describes the first difference of each lane.
 pub fn differences(whose: &str, recorded: &Lanes, replayed: &Lanes) -> Vec<String> {
     let lanes = recorded.0.keys().chain(replayed.0.keys()).collect::<std::collections::BTreeSet<_>>();
     let none = Vec::new();

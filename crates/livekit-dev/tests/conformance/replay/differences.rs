@@ -1,4 +1,4 @@
-//! What may differ between a recording and a replay, and why. Everything else must be equal.
+//! The allowed differences between a recording and a replay, with their reasons. Everything else must be equal.
 
 use serde_json::Value;
 
@@ -6,22 +6,23 @@ use serde_json::Value;
 const NOT_COMPARED: &[(&[&str], &str)] = &[
     (
         &["offer", "answer", "trickle", "media_sections_requirement"],
-        "a client negotiates as often as it likes",
+        "the number of negotiations is up to the client",
     ),
     (&["pong", "pong_resp"], "their number depends on how long a replay takes"),
     (
         &["speakers_changed", "connection_quality", "stream_state_update"],
-        "on clocks, from what the network does",
+        "depends on timers and on the network",
     ),
     (&["subscribed_quality_update"], "follows the layers that a browser's estimate lets it send"),
     (&["room_update"], "at the end of a period of 5 s that began before the replay"),
 ];
 
-// Not compared either (`shape.rs`): the echo of a client's own `leave`, which a browser that closes first does not see;
-// that a participant came or became ACTIVE, which is announced on a clock of 3 s or with the first track.
+// Also not compared (`shape.rs`): the echo of a client's own `leave`, which a browser that closes first does not receive;
+// and that a participant joined or became ACTIVE, which is announced every 3 s or with the first track.
 
-/// Ends of others that are not compared: when a room is deleted, some of those inside still hear that the others go;
-/// and a participant who never published leaves on the clock, which those who leave soon after do not hear.
+/// Departures of others that are not compared. When a room is deleted, some participants still receive the departures of
+/// others. The departure of a participant that never published is announced on a timer, so participants that leave soon
+/// after do not receive it.
 pub fn is_quiet_end(info: &Value) -> bool {
     let reason = &info["disconnect_reason"];
     reason == "ROOM_DELETED" || (reason == "CLIENT_INITIATED" && info["is_publisher"] != true)
@@ -36,22 +37,22 @@ pub const IGNORED_FIELDS: &[(&str, &str)] = &[
     ("ice_servers", "empty in livekit-dev: every browser would ask public STUN servers"),
 ];
 
-/// The tracks of a participant without permission go one after the other, in the order of a map: only their number is
-/// compared.
+/// Whether only the number of tracks is compared: without permission, a participant's tracks are removed one by one, in
+/// the order of a map.
 pub fn loses_tracks(info: &Value) -> bool {
     info["permission"]["can_publish"] != true
 }
 
-/// Webhooks that may come in any order among each other.
+/// Webhooks that may arrive in any order among each other.
 pub const UNORDERED: &[(&str, &str)] =
     &[("\"track_unpublished\"", "the real server keeps the tracks of a participant in a map")];
 
-/// Not compared for a bystander: the recordings 10c and 19 leave it out.
+/// Not compared for bystanders: the recordings 10c and 19 omit it.
 pub const SUBSCRIPTION_LANE: &str = "subscription permissions";
 
-/// The lane in which a message is compared, in its order; none where it is not compared.
+/// The lane in which a message is compared, in order. None when it is not compared.
 ///
-/// The real server sends the lanes from different goroutines: their order among each other changes from run to run.
+/// The real server sends the lanes from different goroutines, so their order among each other changes from run to run.
 pub fn lane_of(kind: &str) -> Option<&'static str> {
     if NOT_COMPARED.iter().any(|(kinds, _)| kinds.contains(&kind)) {
         return None;

@@ -1,4 +1,4 @@
-//! Which id of this run is in the place of a recorded one.
+//! The ids of this run that replace recorded ones.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ impl Names {
         self.0.get(recorded)
     }
 
-    /// The same value with the ids of this run.
+    /// Returns the value with the ids of this run.
     pub fn translated(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => json!(self.get(text).unwrap_or(text)),
@@ -44,7 +44,7 @@ impl Names {
     }
 }
 
-/// Times are text in the recordings, and long runs of one letter are shortened: `xxx… (70000 times)`.
+/// Expands placeholders: recorded times are texts, and long runs of one letter are shortened: `xxx… (70000 times)`.
 pub fn written_out(value: &Value) -> Value {
     match value {
         Value::String(text) if text.starts_with("TIME_") => json!("1"),

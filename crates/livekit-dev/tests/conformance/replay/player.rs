@@ -1,4 +1,4 @@
-//! Plays a recording: each action waits until everything that was recorded before it has come back.
+//! Replays a recording: each action waits until everything that was recorded before it has arrived.
 
 mod acts;
 
@@ -18,7 +18,7 @@ use crate::receiver::Receiver;
 use crate::target::Target;
 use crate::webhooks;
 
-/// How long an action waits for what was recorded before it. What is still missing then is a difference.
+/// How long an action waits for what was recorded before it. What is then still missing is a difference.
 const LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -36,7 +36,7 @@ pub struct Player<'a> {
     receiver: Option<Receiver>,
     statuses: Vec<String>,
     bystanders: BTreeSet<String>,
-    /// Calls whose answer needs a participant.
+    /// Calls that a participant must answer.
     calls: Vec<(u64, JoinHandle<u16>)>,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Returns all differences.
+    /// Replays the recording and returns all differences.
     pub async fn play(mut self, recording: &[Value]) -> Vec<String> {
         for entry in recording {
             if entry.get("saw").is_some() {
@@ -99,7 +99,7 @@ impl<'a> Player<'a> {
         self.sockets[at].expect(&message);
     }
 
-    /// Learns which id of this run is in the place of a recorded one.
+    /// Learns the ids of this run that replace recorded ones.
     fn learn(&mut self, socket: usize, recorded: &Value) {
         let client = &self.clients[self.sockets[socket].client].1;
         if let Some(sid) = recorded["join"]["participant"]["sid"].as_str() {
@@ -184,14 +184,14 @@ impl<'a> Player<'a> {
         &clients.find(|(client, _)| client == name).unwrap().1
     }
 
-    /// Waits until each socket and each data channel has as much as was recorded.
+    /// Waits until each socket and each data channel has received as much as was recorded.
     async fn settle(&mut self) {
         for at in 0..self.sockets.len() {
             if self.sockets[at].late {
                 continue;
             }
             let complete = async || {
-                while !self.has_come(&self.sockets[at]) {
+                while !self.has_arrived(&self.sockets[at]) {
                     tokio::time::sleep(PAUSE).await;
                 }
             };
@@ -206,17 +206,17 @@ impl<'a> Player<'a> {
         }
     }
 
-    fn has_come(&self, socket: &Socket) -> bool {
+    fn has_arrived(&self, socket: &Socket) -> bool {
         let name = socket.name.split('#').next().unwrap_or_default();
         let data = self.replayed_data(name);
         let recorded_data = self.recorded_data(name);
         let (recorded, replayed) = self.tracks(socket);
         socket.may_receive(&recorded, &replayed)
-            && socket.has_come(&self.clients[socket.client].1)
+            && socket.has_arrived(&self.clients[socket.client].1)
             && recorded_data.0.iter().all(|(lane, lines)| data.len(lane) >= lines.len())
     }
 
-    /// What the client receives by its latest description, as recorded and now.
+    /// The tracks that the client receives by its latest description: recorded and replayed.
     fn tracks(&self, socket: &Socket) -> (BTreeSet<String>, BTreeSet<String>) {
         let actual = |track: &String| self.names.get(track).unwrap_or(track).clone();
         let recorded = socket.recorded_tracks.iter().map(actual).collect();
@@ -240,7 +240,7 @@ impl<'a> Player<'a> {
     async fn settle_hooks(&mut self) {
         let expected: usize = self.recorded_hooks.0.values().map(Vec::len).sum();
         let Some(receiver) = &mut self.receiver else { return };
-        // The room is over when the test's clock has passed its last timer.
+        // The room ends when the test's clock has passed its last timer.
         if let Some(dev) = self.target.dev_part() {
             dev.advance(20).await;
         }

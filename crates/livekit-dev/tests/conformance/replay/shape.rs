@@ -1,4 +1,4 @@
-//! What is compared of a message: its kind, the values that are not chosen at random, and which fields are set.
+//! The compared parts of a message: its kind, the values that are not random, and which fields are set.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ pub struct Line {
     pub text: String,
 }
 
-/// Turns the messages of one socket into lines. It remembers each participant, because a repeated update says nothing new.
+/// Converts the messages of one socket into lines. It remembers each participant, because repeated updates are not
+/// compared.
 #[derive(Default)]
 pub struct Shaper {
     /// The session and the latest line of each, by identity.
@@ -21,7 +22,7 @@ pub struct Shaper {
 }
 
 impl Shaper {
-    /// Whether it knows all participants that the other one knows. Presence is announced late and makes no line.
+    /// Whether it knows all participants that `other` knows. Presence is announced late and adds no line.
     pub fn knows_all_of(&self, other: &Self) -> bool {
         other.known.keys().all(|identity| self.known.contains_key(identity))
     }
@@ -59,7 +60,7 @@ impl Shaper {
         for info in items(&body["participants"]) {
             let gone = info["state"] == "DISCONNECTED";
             let line = without_state(info);
-            // That a session came or became ACTIVE is announced on a clock, or with its first track.
+            // That a session joined or became ACTIVE is announced on a timer, or with its first track.
             let news = match self.known.insert(identity(info), (info["sid"].clone(), line.clone())) {
                 Some((sid, known)) if sid == info["sid"] => known != line,
                 _ => !items(&info["tracks"]).is_empty(),
@@ -84,7 +85,7 @@ fn identity(info: &Value) -> String {
     info["identity"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A participant without its state and version: names of its fields, and its tracks.
+/// A participant without its state and version: the names of its fields, and its tracks.
 fn without_state(info: &Value) -> String {
     // The real server lists both in the order of a map.
     let mut tracks: Vec<String> = items(&info["tracks"]).iter().map(track).collect();
@@ -133,9 +134,9 @@ fn text(kind: &str, body: &Value) -> String {
     }
 }
 
-/// A webhook: its event, whose it is, and which fields are set.
+/// A webhook: its event, its participant, and which fields are set.
 pub fn hook(body: &Value) -> Line {
-    let person = body["participant"]["identity"].as_str();
+    let participant = body["participant"]["identity"].as_str();
     let parts = ["room", "participant", "track"].map(|part| fields(&body[part], &[]));
     let text = format!(
         "{} {} {} {} {}",
@@ -145,7 +146,7 @@ pub fn hook(body: &Value) -> Line {
         fields(body, &[]),
         parts.join(" ")
     );
-    Line { lane: format!("hooks of {}", person.unwrap_or("the room")), text }
+    Line { lane: format!("hooks of {}", participant.unwrap_or("the room")), text }
 }
 
 /// A data packet as one client received it.
@@ -172,7 +173,7 @@ fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The same value with the field names of the proto files.
+/// Returns the value with the field names of the proto files.
 pub fn snake(value: &Value) -> Value {
     match value {
         Value::Object(object) => {

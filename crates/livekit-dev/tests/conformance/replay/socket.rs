@@ -1,4 +1,4 @@
-//! One recorded socket, and what came on it in this run.
+//! One recorded socket, and what it received in this run.
 
 use std::collections::BTreeSet;
 
@@ -12,21 +12,21 @@ use super::shape::{Shaper, snake};
 
 pub struct Socket {
     pub name: String,
-    /// Its place among the clients of the player.
+    /// Its index in the clients of the player.
     pub client: usize,
-    /// Which socket of this client it is.
+    /// The number of this socket among those of its client.
     number: u32,
-    /// The only message of a socket that the server closed again.
+    /// The only message of a socket that the server closed at once.
     pub refused: Option<Message>,
-    /// One peer connection: sections are named in answers. With two they are named in offers.
+    /// Whether there is one peer connection: then answers name the sections. With two, offers name them.
     single: bool,
     pub recorded: Lanes,
-    /// The tracks that the client receives, as its latest description names them.
+    /// The tracks that the client receives, by its latest description.
     pub recorded_tracks: BTreeSet<String>,
     recorded_shaper: Shaper,
-    /// The recording is silent about the subscriptions of this participant.
+    /// Whether the recording omits the subscriptions of this participant.
     bystander: bool,
-    /// Whether a lane did not come in time: nothing waits for it again.
+    /// Whether a lane timed out: it is not awaited again.
     pub late: bool,
 }
 
@@ -78,13 +78,13 @@ impl Socket {
         latest.unwrap_or_default().into_values().collect()
     }
 
-    /// A track of the recording may be gone already; one that is not in it must not come, or not any more.
+    /// Whether all received tracks are in the recording. A recorded track may be missing, because it was removed already.
     pub fn may_receive(&self, recorded: &BTreeSet<String>, replayed: &BTreeSet<String>) -> bool {
         self.bystander || replayed.is_subset(recorded)
     }
 
-    /// Whether as much has come as was recorded.
-    pub fn has_come(&self, client: &Client) -> bool {
+    /// Whether as much has arrived as was recorded.
+    pub fn has_arrived(&self, client: &Client) -> bool {
         let (lanes, shaper) = self.shaped(client);
         let complete = self.recorded.0.iter().all(|(lane, lines)| lanes.len(lane) >= lines.len());
         complete && shaper.knows_all_of(&self.recorded_shaper)

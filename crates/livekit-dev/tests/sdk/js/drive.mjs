@@ -3,7 +3,7 @@
 //
 //   {"page": "ann", "call": "join", "with": {…}}  →  {"answer": …} or {"error": "…"}
 //
-// A page is opened in a context of its own when it is first named. `call` is a function of page.mjs, or `close`.
+// A page is opened in its own context when it is first named. `call` is a function of page.mjs, or `close`.
 // The end of standard input closes the browser.
 import fs from 'node:fs';
 import http from 'node:http';
@@ -36,7 +36,7 @@ const logs = new Map();
 async function open(name) {
   const page = await (await browser.newContext()).newPage();
   const log = [];
-  // Queries of URLs hold tokens.
+  // Queries of URLs contain tokens.
   page.on('console', (message) => log.push(message.text().replace(/\?\S+/g, '?…').slice(0, 300)));
   page.on('pageerror', (error) => log.push(`uncaught: ${error.message}`));
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
@@ -49,7 +49,7 @@ async function run({ page: name, call, with: parameters }) {
   const page = pages.get(name) ?? (await open(name));
   if (call === 'close') {
     pages.delete(name);
-    return page.close({ runBeforeUnload: true }); // as a person closes a tab
+    return page.close({ runBeforeUnload: true }); // as a user closes a tab
   }
   return page.evaluate(([call, parameters]) => window.fixture[call](parameters), [call, parameters]);
 }

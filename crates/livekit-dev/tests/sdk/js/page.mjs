@@ -1,5 +1,5 @@
-// The fixture page: one participant with livekit-client. drive.mjs calls these functions; each waits for at most
-// TIMEOUT_MS and then says what there was instead.
+// The fixture page: one participant with livekit-client. drive.mjs calls these functions. Each waits for at most
+// TIMEOUT_MS and then reports the actual state.
 import { ConnectionState, Room, RoomEvent, RpcError, Track } from 'livekit-client';
 
 const TIMEOUT_MS = 90_000;
@@ -9,7 +9,7 @@ let room;
 const events = [];
 const messages = [];
 
-/** Everything a test may wait for, and who or what it is about. */
+/** All events that a test may wait for, and what each is about. */
 const ABOUT = {
   [RoomEvent.ParticipantConnected]: (participant) => participant.identity,
   [RoomEvent.ParticipantDisconnected]: (participant) => participant.identity,
@@ -28,14 +28,14 @@ const ABOUT = {
 
 const sleep = (ms) => new Promise((woken) => setTimeout(woken, ms));
 
-/** Waits until `check` returns something; `instead` describes what there was. */
+/** Waits until `check` returns a value; `instead` describes the actual state. */
 async function eventually(check, instead) {
   const end = Date.now() + TIMEOUT_MS;
   for (;;) {
     const found = await check();
     if (found !== undefined && found !== false) return found;
     if (Date.now() > end) {
-      throw new Error(`not within ${TIMEOUT_MS / 1000} s; there was ${JSON.stringify(await instead())}`);
+      throw new Error(`not within ${TIMEOUT_MS / 1000} s; observed: ${JSON.stringify(await instead())}`);
     }
     await sleep(POLL_MS);
   }
@@ -57,7 +57,7 @@ function listen() {
   });
 }
 
-/** What is compared of a file. */
+/** The compared parts of a file. */
 function described(name, bytes) {
   const sum = bytes.reduce((sum, byte, at) => (sum * 31 + byte + at) % 1_000_003, 0);
   return `${name} of ${bytes.length} bytes with sum ${sum}`;
@@ -65,7 +65,7 @@ function described(name, bytes) {
 
 const publications = (identity) => [...(room.remoteParticipants.get(identity)?.trackPublications.values() ?? [])];
 
-/** What has arrived of a track: frames and packets, and the energy of its sound. Nothing while it is not subscribed. */
+/** What has arrived of a track: packets, frames, and the energy of its sound. Nothing while it is not subscribed. */
 async function received({ identity, source }) {
   const track = publications(identity).find((publication) => publication.source === source)?.track;
   for (const entry of (await track?.getRTCStatsReport())?.values() ?? []) {
@@ -75,19 +75,19 @@ async function received({ identity, source }) {
   return undefined;
 }
 
-/** What the browser made and sent of a track of its own. */
+/** What the browser produced and sent of its own track. */
 async function sent(publication) {
   const stats = [...((await publication.track?.getRTCStatsReport())?.values() ?? [])];
   const of = (type) => stats.find((entry) => entry.type === type);
   return [publication.source, of('media-source')?.frames ?? null, of('outbound-rtp')?.packetsSent ?? null];
 }
 
-/** All that this participant knows, for the message of a failure. */
+/** The state of this participant, for error messages. */
 const state = async () => ({
   state: room?.state,
   events,
   sent: await Promise.all([...(room?.localParticipant.trackPublications.values() ?? [])].map(sent)),
-  people: [...(room?.remoteParticipants.values() ?? [])].map((participant) => [
+  participants: [...(room?.remoteParticipants.values() ?? [])].map((participant) => [
     participant.identity,
     publications(participant.identity).map((publication) => `${publication.source} ${publication.subscriptionStatus}`),
   ]),
@@ -110,7 +110,7 @@ async function grows(what, numbers) {
   );
 }
 
-/** More frames of a picture are decoded, or more of a sound is heard. */
+/** Waits until more frames of a picture are decoded, or more sound is received. */
 const arrives = (what) => grows(what, ['frames', 'energy']);
 
 const ofAll = (identities, wait) =>
@@ -119,8 +119,8 @@ const ofAll = (identities, wait) =>
   ).then(() => null);
 
 /**
- * A camera that draws. After a full reconnect livekit-client opens the camera again, and Chromium's fake one then gives
- * no frame at all on a busy machine; a track of the application goes on.
+ * Publishes a drawing as the camera. After a full reconnect livekit-client opens the camera again, and Chromium's fake
+ * camera then gives no frame on a busy machine; a track of the application continues.
  */
 async function publishDrawing() {
   const canvas = document.createElement('canvas');
@@ -147,7 +147,7 @@ window.fixture = {
     await room.connect(url, token, { peerConnectionTimeout: TIMEOUT_MS, websocketTimeout: TIMEOUT_MS });
   },
 
-  /** Tries to join; how the application hears that it was refused. */
+  /** Tries to join, and returns how the application learns that it was refused. */
   async attempt({ url, token, options }) {
     room = new Room(options);
     listen();
@@ -161,14 +161,14 @@ window.fixture = {
 
   sid: async () => eventually(() => room.localParticipant.sid || undefined, state),
 
-  /** Waits until the participant has joined again, in a session after this one: its SID. */
+  /** Waits until the participant has joined again with another session than this one. Returns its SID. */
   joinsAgain: async (before) =>
     eventually(() => {
       const { sid } = room.localParticipant;
       return room.state === ConnectionState.Connected && sid && sid !== before ? sid : undefined;
     }, state),
 
-  /** Turns sources on and off: `{camera: true, microphone: false}`. A drawing takes the place of the camera. */
+  /** Turns sources on and off: `{camera: true, microphone: false}`. A drawing replaces the camera. */
   async publish({ camera, microphone, screen, drawing }) {
     if (drawing) await publishDrawing();
     if (camera !== undefined) await room.localParticipant.setCameraEnabled(camera);
@@ -180,10 +180,10 @@ window.fixture = {
 
   allArrive: (identities) => ofAll(identities, arrives),
 
-  /** Packets only: after a full reconnect Chromium sometimes does not play a sound, also beside the real server. */
+  /** Packets only: after a full reconnect Chromium sometimes does not play a sound, with the real server too. */
   allFlow: (identities) => ofAll(identities, (what) => grows(what, ['packets'])),
 
-  /** Waits until no packets of one track have come for 2 s although those of another one have. */
+  /** Waits until no packets of one track arrive for 2 s while packets of another one arrive. */
   async stops({ identity, source, beside }) {
     const both = async () => [
       (await received({ identity, source }))?.packets ?? 0,
@@ -200,7 +200,7 @@ window.fixture = {
     );
   },
 
-  /** Waits until an event has come `times` (1) times, about whatever or about this. */
+  /** Waits until an event has happened `times` times (by default once), optionally only events about `about`. */
   async happens({ event, about, times = 1 }) {
     const matching = () => events.filter(([name, what]) => name === event && (about === undefined || what === about));
     return eventually(() => (matching().length >= times ? matching().map(([, what]) => what) : undefined), state);
@@ -231,14 +231,14 @@ window.fixture = {
     await room.localParticipant.sendText(text, { topic: 'lk.chat' });
   },
 
-  /** Sends a file of so many bytes; what the others will hear of it. */
+  /** Sends a file of this size. Returns the description that the others will report. */
   async sendFile(size) {
     const bytes = Uint8Array.from({ length: size }, (_, at) => (at * 7) % 251);
     await room.localParticipant.sendFile(new File([bytes], 'file'), { topic: 'files' });
     return described('file', bytes);
   },
 
-  /** Answers calls of `echo` with who called and what was said, and calls of `never` not at all. */
+  /** Answers calls of `echo` with the caller and the payload, and never answers calls of `never`. */
   async answerCalls() {
     room.registerRpcMethod('echo', async (call) => `${call.callerIdentity}: ${call.payload}`);
     room.registerRpcMethod('refuse', async () => {
@@ -247,7 +247,7 @@ window.fixture = {
     room.registerRpcMethod('never', () => new Promise(() => {}));
   },
 
-  /** Calls a method of another participant: the answer, or the code of the error. */
+  /** Calls a method of another participant. Returns the answer, or the code of the error. */
   performRpc: (call) =>
     room.localParticipant.performRpc(call).then(
       (answer) => ({ answer }),
@@ -256,7 +256,7 @@ window.fixture = {
 
   send: async (text) => room.localParticipant.publishData(new TextEncoder().encode(text), { reliable: true }),
 
-  /** Waits for a message; all messages so far. */
+  /** Waits for a message. Returns all messages so far. */
   hears: async (text) =>
     eventually(
       () => (messages.some((message) => message.text === text) ? messages : undefined),

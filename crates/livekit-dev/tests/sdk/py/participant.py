@@ -47,7 +47,7 @@ class Participant:
         return self.room.local_participant.sid
 
     async def publish(self) -> None:
-        """A camera of changing colour, and a microphone that hears 440 Hz."""
+        """Publishes a camera of changing colour and a microphone with a tone of 440 Hz."""
         picture, sound = rtc.VideoSource(WIDTH, HEIGHT), rtc.AudioSource(RATE, 1)
         tracks = {
             "camera": rtc.LocalVideoTrack.create_video_track("camera", picture),
@@ -62,7 +62,7 @@ class Participant:
         self._run(self._play(sound))
 
     async def arrives(self, identity: str, source: str) -> None:
-        """Waits until more frames arrive than have at the call; of a sound, audible ones."""
+        """Waits until new frames arrive; of a sound, audible ones."""
         before = self.received.get((identity, source), 0)
         await self._eventually(lambda: self.received.get((identity, source), 0) > before)
 
@@ -81,7 +81,7 @@ class Participant:
         track.mute() if muted else track.unmute()
 
     async def ends(self) -> str:
-        """Waits until the server has ended the session; the name of the reason."""
+        """Waits until the server has ended the session. Returns the name of the reason."""
         await self._eventually(lambda: self.disconnected is not None)
         return rtc.DisconnectReason.Name(self.disconnected)
 
@@ -140,13 +140,13 @@ class Participant:
         end = asyncio.get_running_loop().time() + TIMEOUT_S
         while not holds():
             if asyncio.get_running_loop().time() > end:
-                raise TimeoutError(f"not within {TIMEOUT_S} s; there was {self._state()}")
+                raise TimeoutError(f"not within {TIMEOUT_S} s; observed: {self._state()}")
             await asyncio.sleep(POLL_S)
 
     def _state(self) -> dict:
         received = {" ".join(key): count for key, count in self.received.items()}
-        people = list(self.room.remote_participants)
-        return {"received": received, "messages": self.messages, "speakers": self.speakers, "people": people,
+        participants = list(self.room.remote_participants)
+        return {"received": received, "messages": self.messages, "speakers": self.speakers, "participants": participants,
                 "disconnected": self.disconnected}
 
 
@@ -165,7 +165,7 @@ async def main() -> None:
     participant = Participant()
     while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
         print(json.dumps(await answer(participant, line)), flush=True)
-    os._exit(0)  # the SDK's threads would keep the process
+    os._exit(0)  # the SDK's threads would keep the process running
 
 
 if __name__ == "__main__":

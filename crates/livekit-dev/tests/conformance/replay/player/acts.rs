@@ -1,4 +1,4 @@
-//! What the clients and the API did.
+//! The actions of the clients and of the API.
 
 use livekit_protocol::{
     AddTrackRequest, ParticipantInfo, SignalRequest, participant_info::State, signal_request, signal_response,
@@ -41,7 +41,7 @@ impl Player<'_> {
         self.sockets.push(socket);
     }
 
-    /// The socket ends as it did in the recording.
+    /// Checks that the socket ends as in the recording.
     pub(super) async fn closed(&mut self, who: &str, entry: &Value) {
         let socket = self.sockets.iter().find(|socket| socket.name == who).unwrap();
         if socket.refused.is_some() {

@@ -1,17 +1,17 @@
-//! How many sockets there may be, and how many of one address may wait for their answer.
+//! Limits of sockets: for the whole server, and for connections of one address that have not joined.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use parking_lot::Mutex;
 
-/// Sockets of one server.
+/// Limit of the sockets of one server.
 const SOCKETS: usize = 500;
 
-/// Connections of one address that have not joined yet.
+/// Limit of the connections of one address that have not joined yet.
 const JOINING: usize = 8;
 
 #[derive(Debug, Default)]
-pub(crate) struct Places(Arc<Mutex<Counts>>);
+pub(crate) struct Slots(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -19,17 +19,17 @@ struct Counts {
     joining: HashMap<IpAddr, usize>,
 }
 
-/// The place of one socket. Dropped, it is free again.
+/// The slot of one socket. Dropping it frees the slot.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Slot {
     counts: Arc<Mutex<Counts>>,
-    /// Until the connection has joined.
+    /// The address, until the connection has joined.
     joining: Option<IpAddr>,
 }
 
-impl Places {
-    /// None: all places are taken.
-    pub(crate) fn take(&self, address: IpAddr) -> Option<Place> {
+impl Slots {
+    /// Takes a slot. None: all slots are taken.
+    pub(crate) fn take(&self, address: IpAddr) -> Option<Slot> {
         let mut counts = self.0.lock();
         if counts.taken >= SOCKETS || counts.joining.get(&address).is_some_and(|joining| *joining >= JOINING)
         {
@@ -37,12 +37,12 @@ impl Places {
         }
         counts.taken += 1;
         *counts.joining.entry(address).or_default() += 1;
-        Some(Place { counts: Arc::clone(&self.0), joining: Some(address) })
+        Some(Slot { counts: Arc::clone(&self.0), joining: Some(address) })
     }
 }
 
-impl Place {
-    /// The connection has joined.
+impl Slot {
+    /// Records that the connection has joined.
     pub(crate) fn joined(&mut self) {
         let Some(address) = self.joining.take() else { return };
         let mut counts = self.counts.lock();
@@ -55,7 +55,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.joined();
         self.counts.lock().taken -= 1;
@@ -69,23 +69,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn place_is_free_again_when_its_socket_is_gone() {
-        let places = Places::default();
+    fn slot_is_free_again_when_its_socket_closes() {
+        let slots = Slots::default();
         let address = |number: usize| IpAddr::V4(Ipv4Addr::from(u32::try_from(number).unwrap()));
-        let mut taken: Vec<Place> =
-            (0..SOCKETS).map(|number| places.take(address(number)).unwrap()).collect();
-        assert!(places.take(address(SOCKETS)).is_none());
+        let mut taken: Vec<Slot> = (0..SOCKETS).map(|number| slots.take(address(number)).unwrap()).collect();
+        assert!(slots.take(address(SOCKETS)).is_none());
         taken.pop();
-        assert!(places.take(address(SOCKETS)).is_some());
+        assert!(slots.take(address(SOCKETS)).is_some());
     }
 
     #[test]
-    fn connection_that_has_joined_makes_room_for_the_next() {
-        let places = Places::default();
+    fn joined_connection_frees_a_slot_for_the_next() {
+        let slots = Slots::default();
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let mut joining: Vec<Place> = (0..JOINING).map(|_| places.take(address).unwrap()).collect();
-        assert!(places.take(address).is_none());
+        let mut joining: Vec<Slot> = (0..JOINING).map(|_| slots.take(address).unwrap()).collect();
+        assert!(slots.take(address).is_none());
         joining[0].joined();
-        assert!(places.take(address).is_some());
+        assert!(slots.take(address).is_some());
     }
 }

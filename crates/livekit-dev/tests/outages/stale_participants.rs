@@ -1,4 +1,4 @@
-//! Participants of a node that was killed: the store lists them for ever, and nothing answers for them.
+//! Stale participants, of a node that was killed: the store lists them forever, and no node answers for them.
 
 use livekit_api::services::room::{CreateRoomOptions, UpdateParticipantOptions};
 use livekit_protocol::participant_info::State;
@@ -11,12 +11,12 @@ use crate::{
     target::{Target, code},
 };
 
-/// A room whose only participant, `ghost`, was there when the server was killed.
-async fn haunted() -> Option<(Target, String)> {
+/// A room whose only participant, `stale`, joined before the server was killed.
+async fn room_with_stale_participant() -> Option<(Target, String)> {
     let target = Target::redis_like().await?;
     let dev = target.dev(RESTART)?;
-    let room = target.create("haunted").await.name;
-    dev.join_as("ghost", &room).await;
+    let room = target.create("stale").await.name;
+    dev.join_as("stale", &room).await;
     dev.restart().await;
     Some((target, room))
 }
@@ -27,7 +27,7 @@ async fn identities(target: &Target, room: &str) -> Vec<String> {
     listed.into_iter().map(|participant| participant.identity).collect()
 }
 
-/// What each call that is meant for one participant answers: its method and its status.
+/// The answers to each call about one participant: its method and its status.
 async fn calls(target: &Target, room: &str, identity: &str) -> Vec<(&'static str, u16)> {
     let admin = json!({"roomAdmin": true, "room": room});
     let mut answers = Vec::new();
@@ -50,7 +50,7 @@ async fn calls(target: &Target, room: &str, identity: &str) -> Vec<(&'static str
     answers
 }
 
-const GHOST: [(&str, u16); 6] = [
+const STALE: [(&str, u16); 6] = [
     ("MutePublishedTrack", 503),
     ("MutePublishedTrack", 503),
     ("UpdateSubscriptions", 503),
@@ -69,30 +69,30 @@ const LIVING: [(&str, u16); 6] = [
 ];
 
 #[tokio::test]
-async fn ghost_stays_listed_beside_those_who_came_back() {
-    let Some((target, room)) = haunted().await else { return };
+async fn stale_participant_stays_listed_beside_new_ones() {
+    let Some((target, room)) = room_with_stale_participant().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
-    assert_eq!(identities(&target, &room).await, ["ghost"]);
+    assert_eq!(identities(&target, &room).await, ["stale"]);
     dev.join_as("ann", &room).await;
-    assert_eq!(identities(&target, &room).await, ["ann", "ghost"]);
+    assert_eq!(identities(&target, &room).await, ["ann", "stale"]);
     dev.advance(24 * 3600).await;
-    assert_eq!(identities(&target, &room).await, ["ann", "ghost"]);
+    assert_eq!(identities(&target, &room).await, ["ann", "stale"]);
 }
 
 #[tokio::test]
-async fn no_call_for_a_ghost_is_answered_whether_the_room_lives_or_not() {
-    let Some((target, room)) = haunted().await else { return };
+async fn calls_for_a_stale_participant_are_not_answered() {
+    let Some((target, room)) = room_with_stale_participant().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
-    assert_eq!(calls(&target, &room, "ghost").await, GHOST);
+    assert_eq!(calls(&target, &room, "stale").await, STALE);
     dev.join_as("ann", &room).await;
-    assert_eq!(calls(&target, &room, "ghost").await, GHOST);
+    assert_eq!(calls(&target, &room, "stale").await, STALE);
     assert_eq!(calls(&target, &room, "ann").await, LIVING);
-    assert_eq!(identities(&target, &room).await, ["ghost"]);
+    assert_eq!(identities(&target, &room).await, ["stale"]);
 }
 
 #[tokio::test]
-async fn mute_of_an_unknown_track_answers_for_the_living_without_a_track() {
-    let Some((target, room)) = haunted().await else { return };
+async fn mute_of_an_unknown_track_succeeds_for_the_living() {
+    let Some((target, room)) = room_with_stale_participant().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
     dev.join_as("ann", &room).await;
     let admin = json!({"roomAdmin": true, "room": room});
@@ -102,30 +102,30 @@ async fn mute_of_an_unknown_track_answers_for_the_living_without_a_track() {
 }
 
 #[tokio::test]
-async fn call_to_a_ghost_through_rpc_is_not_answered() {
-    let Some((target, room)) = haunted().await else { return };
+async fn rpc_to_a_stale_participant_is_not_answered() {
+    let Some((target, room)) = room_with_stale_participant().await else { return };
     let admin = json!({"roomAdmin": true, "room": room});
-    let body = json!({"room": room, "destination_identity": "ghost", "method": "x"});
+    let body = json!({"room": room, "destination_identity": "stale", "method": "x"});
     let (status, error) = target.json("PerformRpc", &admin, &body).await;
     assert_eq!((status.as_u16(), &error["code"]), (503, &json!("unavailable")));
 }
 
 #[tokio::test]
-async fn data_for_a_ghost_is_taken_by_a_room_that_lives() {
-    let Some((target, room)) = haunted().await else { return };
+async fn data_for_a_stale_participant_needs_a_living_room() {
+    let Some((target, room)) = room_with_stale_participant().await else { return };
     let admin = json!({"roomAdmin": true, "room": room});
-    let body = json!({"room": room, "data": "aGk=", "destination_identities": ["ghost"]});
+    let body = json!({"room": room, "data": "aGk=", "destination_identities": ["stale"]});
     assert_eq!(target.json("SendData", &admin, &body).await.0, StatusCode::SERVICE_UNAVAILABLE);
     target.rooms().create_room(&room, CreateRoomOptions::default()).await.unwrap();
     assert_eq!(target.json("SendData", &admin, &body).await.0, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn ghosts_go_with_their_room() {
-    let Some((target, room)) = haunted().await else { return };
+async fn stale_participants_are_removed_with_their_room() {
+    let Some((target, room)) = room_with_stale_participant().await else { return };
     let rooms = target.rooms();
     rooms.create_room(&room, CreateRoomOptions::default()).await.unwrap();
-    assert_eq!(identities(&target, &room).await, ["ghost"]);
+    assert_eq!(identities(&target, &room).await, ["stale"]);
     rooms.delete_room(&room).await.unwrap();
     assert!(identities(&target, &room).await.is_empty());
     rooms.create_room(&room, CreateRoomOptions::default()).await.unwrap();
@@ -133,41 +133,41 @@ async fn ghosts_go_with_their_room() {
 }
 
 #[tokio::test]
-async fn join_with_the_same_identity_replaces_a_ghost_and_tells_no_departure() {
-    let Some((target, room)) = haunted().await else { return };
+async fn join_replaces_a_stale_participant_without_a_departure() {
+    let Some((target, room)) = room_with_stale_participant().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
-    let ghost = target.rooms().get_participant(&room, "ghost").await.unwrap();
+    let stale = target.rooms().get_participant(&room, "stale").await.unwrap();
     let mut receiver = Receiver::start().await;
     dev.webhooks_to(&receiver.url).await;
-    let joined = dev.join_as("ghost", &room).await;
-    assert_ne!(joined["sid"], json!(ghost.sid));
+    let joined = dev.join_as("stale", &room).await;
+    assert_ne!(joined["sid"], json!(stale.sid));
     assert_eq!(receiver.names(2).await, ["room_started", "participant_joined"]);
-    target.rooms().remove_participant(&room, "ghost").await.unwrap();
+    target.rooms().remove_participant(&room, "stale").await.unwrap();
     assert!(identities(&target, &room).await.is_empty());
 }
 
 #[tokio::test]
-async fn ghost_does_nothing_any_more() {
-    let Some((target, room)) = haunted().await else { return };
+async fn stale_participant_cannot_act() {
+    let Some((target, room)) = room_with_stale_participant().await else { return };
     let Some(dev) = target.dev(RESTART) else { return };
     let mut receiver = Receiver::start().await;
     dev.webhooks_to(&receiver.url).await;
     for (verb, body) in [
-        ("leave", json!({"room": room, "identity": "ghost"})),
-        ("activate", json!({"room": room, "identity": "ghost"})),
-        ("publish", json!({"room": room, "identity": "ghost", "source": "CAMERA"})),
+        ("leave", json!({"room": room, "identity": "stale"})),
+        ("activate", json!({"room": room, "identity": "stale"})),
+        ("publish", json!({"room": room, "identity": "stale", "source": "CAMERA"})),
     ] {
         assert_eq!(dev.send(Method::POST, verb, &body).await.status(), StatusCode::NOT_FOUND, "{verb}");
     }
     dev.webhooks_idle().await;
     assert!(receiver.pending().is_empty());
-    assert_eq!(identities(&target, &room).await, ["ghost"]);
+    assert_eq!(identities(&target, &room).await, ["stale"]);
 }
 
 #[tokio::test]
-async fn identity_that_was_never_there_is_not_found_and_no_ghost() {
-    let Some((target, room)) = haunted().await else { return };
-    assert_eq!(code(target.rooms().remove_participant(&room, "nobody").await), "not_found");
+async fn unknown_identity_is_not_found_in_a_killed_room() {
+    let Some((target, room)) = room_with_stale_participant().await else { return };
+    assert_eq!(code(target.rooms().remove_participant(&room, "absent").await), "not_found");
     let update = UpdateParticipantOptions::default();
-    assert_eq!(code(target.rooms().update_participant(&room, "nobody", update).await), "not_found");
+    assert_eq!(code(target.rooms().update_participant(&room, "absent", update).await), "not_found");
 }

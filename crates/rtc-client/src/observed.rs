@@ -1,4 +1,4 @@
-//! What a client has seen so far, and waiting for it.
+//! What a client has observed so far, and waiting for changes of it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,21 +8,21 @@ use livekit_protocol::{DataPacket, LeaveRequest, ParticipantInfo, Room, data_pac
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// Everything that a client knows. Read it in the closures of `Client::until` and `Client::seen`.
+/// Everything that a client has observed. Read it in the closures of `Client::until` and `Client::seen`.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Every message of the server, with the number of its socket (1 for the first, 2 after a resume).
     pub messages: Vec<(u32, signal_response::Message)>,
     pub room: Room,
     pub participant: ParticipantInfo,
-    /// By identity; gone when they have left.
+    /// The other participants by identity; removed when they leave.
     pub others: BTreeMap<String, ParticipantInfo>,
-    /// What arrived, by the sid of its track.
+    /// Received media, by the sid of its track.
     pub received: BTreeMap<String, Received>,
     pub data: Vec<Data>,
-    /// Whether all of the client's connections are up.
+    /// Whether all of the client's connections are established.
     pub connected: bool,
-    /// How often they came up: 1 after the join, 2 after a resume with an ICE restart.
+    /// How often they were established: 1 after the join, 2 after a resume with an ICE restart.
     pub connections: u32,
     /// How the current socket ended: a `leave`, a close, or both.
     pub end: Option<End>,
@@ -30,7 +30,7 @@ pub struct Seen {
     pub closed: bool,
     /// The newest token of the server.
     pub refreshed_token: Option<String>,
-    /// Key frames that were asked of this client, by the sid of its track.
+    /// The number of key frames that the server requested, by the sid of the track.
     pub keyframe_requests: BTreeMap<String, u32>,
     pub(crate) sections: BTreeMap<String, String>,
 }
@@ -43,7 +43,7 @@ pub struct Received {
     pub keyframes: u64,
     /// Whether the last packet was H264.
     pub h264: bool,
-    /// Width and height in the last key frame of VP8: they tell which layer arrives.
+    /// Width and height in the last key frame of VP8: they show which layer arrives.
     pub size: Option<(u16, u16)>,
     /// Packets that are missing below the highest sequence number so far.
     pub lost: u64,
@@ -51,7 +51,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// Notes the sequence number of a packet. One that comes late was counted as lost.
+    /// Records the sequence number of a packet. A late packet was counted as lost.
     pub(crate) fn number(&mut self, sequence: u64) {
         match self.highest {
             Some(highest) if sequence <= highest => self.lost = self.lost.saturating_sub(1),
@@ -106,12 +106,12 @@ impl Seen {
         self.data.iter().filter_map(Data::payload).collect()
     }
 
-    /// The first thing that `pick` finds in the messages.
+    /// The first value that `pick` returns for a message.
     pub fn find<T>(&self, pick: impl Fn(&signal_response::Message) -> Option<T>) -> Option<T> {
         self.messages.iter().find_map(|(_, message)| pick(message))
     }
 
-    /// One line for failures: the kinds of the last messages, and what has arrived.
+    /// One line for error messages: the kinds of the last messages, and what has arrived.
     pub fn summary(&self) -> String {
         let mut text = format!(
             "connected {}, end {:?}, received {:?}, messages",
@@ -138,8 +138,8 @@ impl Shared {
         Self { seen: Arc::default(), changed: watch::Sender::new(0) }
     }
 
-    pub fn read<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
-        look(&self.seen.lock())
+    pub fn read<T>(&self, read: impl FnOnce(&Seen) -> T) -> T {
+        read(&self.seen.lock())
     }
 
     pub fn change<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {

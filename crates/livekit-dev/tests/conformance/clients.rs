@@ -1,4 +1,4 @@
-//! Participants with media, the same for a livekit-dev and a real server, and waiting for what the API shows.
+//! Participants with media, for livekit-dev and for a real server, and waiting for what the API lists.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Target {
         self.enter_with(path, identity, &tokens::joining(room)).await
     }
 
-    /// A participant with these grants, once the server has seen that its media is up.
+    /// A participant with these grants, when the server has observed that its media is connected.
     pub async fn enter_with(&self, path: SignalPath, identity: &str, video: &Value) -> Client {
         let client = Client::connect(self.options(&self.token(identity, video)).over(path)).await.unwrap();
         let active = |info: &ParticipantInfo| {
@@ -46,31 +46,31 @@ impl Target {
         identity: &str,
         picks: impl Fn(&ParticipantInfo) -> Option<T>,
     ) -> T {
-        let look = async || {
+        let check = async || {
             let listed = self.rooms().list_participants(room).await.unwrap();
             listed.iter().find(|info| info.identity == identity).and_then(&picks)
         };
-        eventually(&format!("{identity} listed as expected"), look).await
+        eventually(&format!("{identity} listed as expected"), check).await
     }
 
     /// Waits until no participant with this identity is listed.
     pub async fn gone(&self, room: &str, identity: &str) {
-        let look = async || {
+        let check = async || {
             let listed = self.rooms().list_participants(room).await.unwrap();
             listed.iter().all(|info| info.identity != identity).then_some(())
         };
-        eventually(&format!("{identity} is not listed"), look).await;
+        eventually(&format!("{identity} is not listed"), check).await;
     }
 }
 
-pub async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-    let looking = async {
+pub async fn eventually<T>(what: &str, check: impl AsyncFn() -> Option<T>) -> T {
+    let waiting = async {
         loop {
-            if let Some(found) = look().await {
+            if let Some(found) = check().await {
                 return found;
             }
             tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(LIMIT, looking).await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"))
+    tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"))
 }
